@@ -1,0 +1,1 @@
+"""Callbacks: the schedule, the temperatures, the record."""

@@ -1,0 +1,42 @@
+"""A line now and then where there is no terminal for a progress bar."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+
+class Lines(Callback):
+    """Prints step, loss and the time left about every `seconds`."""
+
+    def __init__(self, seconds: float = 30.0):
+        self.seconds, self.began, self.last, self.first_step = seconds, 0.0, 0.0, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.began = self.last = time.monotonic()
+        self.first_step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.monotonic()
+        if sys.stderr.isatty() or now - self.last < self.seconds or not trainer.is_global_zero:
+            return
+        self.last = now
+        total, step = int(trainer.estimated_stepping_batches), trainer.global_step
+        left = (now - self.began) / max(1, step - self.first_step) * (total - step)
+        loss = float(trainer.callback_metrics.get("train/loss", float("nan")))
+        print(f"step {step}/{total}  loss {loss:.3f}  {left / 60:.1f} min left", flush=True)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero and "select/score" in trainer.callback_metrics:
+            metrics = trainer.callback_metrics
+            score, retention = float(metrics["select/score"]), float(metrics["select/retention"])
+            print(
+                f"step {trainer.global_step}: {pl_module.main_metric} {score:.4f} on the selection "  # type: ignore[attr-defined]
+                f"split, retention {retention:.3f}",
+                flush=True,
+            )

@@ -1,0 +1,40 @@
+"""last.ckpt, written whole every few steps, so that a killed run goes on to the same weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+
+class SaveLast(Callback):
+    """Every `every` steps and after each epoch. Tells `data` where the epoch under way goes on."""
+
+    def __init__(self, folder: Path, every: int, data: Any):
+        self.path, self.every, self.data = folder / "last.ckpt", every, data
+        self.place = {"epoch": 0, "batch": 0}
+
+    def state_dict(self) -> dict[str, int]:
+        return self.place
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.data.resume_at(state_dict["epoch"], state_dict["batch"])
+
+    def save(self, trainer: Trainer, epoch: int, batch: int) -> None:
+        self.place = {"epoch": epoch, "batch": batch}
+        beside = self.path.with_name("last.ckpt.part")
+        trainer.save_checkpoint(beside)
+        if trainer.is_global_zero:
+            os.replace(beside, self.path)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # Not at an epoch's last batch: the validation that follows must not be skipped on resume.
+        if trainer.global_step % self.every == 0 and not trainer.is_last_batch:
+            self.save(trainer, trainer.current_epoch, batch_idx + 1)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.save(trainer, trainer.current_epoch + 1, 0)

@@ -1,0 +1,209 @@
+"""From a composed config to objects, with every fault named before anything is loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from eat_lightning.errors import ConfigError
+
+_packaged = Path(__file__).parent / "configs"
+CONFIG_DIR = str(_packaged if _packaged.is_dir() else Path(__file__).parents[1] / "configs")
+
+GIVEN = {  # arguments that code gives, so a yaml must not be asked for them
+    "encoder": {"num_labels", "attention", "reduction", "exit", "head", "tokenizer"},
+    "data": {"task", "tokenizer"},
+}
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """Plain dicts and lists, interpolations resolved."""
+    container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def target(node: dict[str, Any]) -> Callable[..., Any]:
+    """The class or function that `_target_` names."""
+    module, _, name = str(node["_target_"]).rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def arguments(node: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if key != "_target_"}
+
+
+def make(node: dict[str, Any], **given: Any) -> Any:
+    """Call a node's target with its plain arguments and those that code gives."""
+    try:
+        return target(node)(**arguments(node), **given)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def binding_faults(slot: str, node: Any) -> list[str]:
+    """Faults of a node's target and argument names."""
+    if not isinstance(node, dict) or not node.get("_target_"):
+        return [f"{slot}._target_ must name a class"]
+    try:
+        called = target(node)
+    except (ImportError, AttributeError, ValueError):
+        return [f"{slot}._target_: there is no {node['_target_']}"]
+    parameters = inspect.signature(called).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    given = GIVEN.get(slot, set())
+    unknown = [] if open_ended else [k for k in arguments(node) if k not in parameters]
+    required = [
+        name
+        for name, p in parameters.items()
+        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
+    missing = [name for name in required if name not in node and name not in given]
+    return [f"{slot}.{key} is not an option of {called.__name__}" for key in unknown] + [
+        f"{slot}.{key} is missing" for key in missing
+    ]
+
+
+def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:
+    """Faults of a slot's method: its names first, then its values."""
+    faults = binding_faults(slot, node)
+    check = None if faults else getattr(target(node), "faults", None)
+    return faults if check is None else check(num_layers, **arguments(node))
+
+
+def compose_or_explain(config_name: str, overrides: list[str]) -> None:
+    """Compose once before Hydra's main does, to say what is wrong in one line.
+
+    Hydra prints five for an unknown key. Sweeps and Hydra's own flags are left to Hydra.
+    """
+    if any(o.startswith("-") for o in overrides):
+        return
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+            compose(config_name, overrides=overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        wanted = [
+            x for x in lines if not x.startswith(("full_key:", "object_type=", "Set the env"))
+        ]
+        said = "; ".join(wanted)
+        if "Ambiguous value" in said:  # Hydra's advice on sweeps is good as it is
+            return
+        print(f"error: {said}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+@dataclass
+class HeadSchema:
+    layers: list[int] | None = None
+    pool: str = "cls"
+    activation: str | None = "auto"
+
+
+@dataclass
+class OptimizerSchema:
+    lr: float | None = None
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+
+
+@dataclass
+class TrainSchema:
+    """The types of the root keys, so that `seed=abc` is refused while composing."""
+
+    study: str = "default"
+    seed: int = 1
+    model: str = ""
+    teacher: str | None = None
+    threads: int | None = None
+    checkpoint_every: int = 200
+    head: HeadSchema = field(default_factory=HeadSchema)
+    optimizer: OptimizerSchema = field(default_factory=OptimizerSchema)
+    task: Any = None
+    data: Any = None
+    encoder: Any = None
+    attention: Any = None
+    reduction: Any = None
+    exit: Any = None
+    objective: Any = None
+    schedule: Any = None
+    trainer: Any = None
+    logger: Any = None
+
+
+def register_schema() -> None:
+    ConfigStore.instance().store(name="train_schema", node=TrainSchema)
+
+
+def train_faults(config: dict[str, Any]) -> list[str]:
+    """Everything wrong with a resolved training config that shows before data or weights load."""
+    from eat_lightning.checkpoint import encoder_faults
+    from eat_lightning.heads import head_faults
+
+    num_layers = config["encoder"].get("num_layers")
+    faults = binding_faults("encoder", config["encoder"])
+    with contextlib.suppress(ConfigError):
+        faults = faults or encoder_faults(**arguments(config["encoder"]))
+    known = num_layers if isinstance(num_layers, int) else None
+    for slot in ("attention", "reduction", "exit", "objective", "schedule"):
+        faults += method_faults(slot, config[slot], known)
+    for slot in ("task", "data"):
+        faults += binding_faults(slot, config[slot])
+    head = config["head"] | {"layers": head_layers(config)}
+    activation = None if head["activation"] == "auto" else head["activation"]
+    faults += head_faults(known, head["layers"], head["pool"], activation)
+    return faults or cross_faults(config)
+
+
+def head_layers(config: dict[str, Any]) -> list[int]:
+    """The layers with exit heads besides the last: head.layers, or where the exit rule looks."""
+    layers = config["head"]["layers"]
+    return list(config["exit"].get("layers") or []) if layers is None else layers
+
+
+def cross_faults(config: dict[str, Any]) -> list[str]:
+    """What one part of a config needs of another; all parts are sound by themselves."""
+    from eat_lightning.heads import slot_faults
+
+    task = make(config["task"])
+    num_layers = config["encoder"]["num_layers"]
+    exit_rule = make(config["exit"])
+    faults = slot_faults(exit_rule, head_layers(config), num_layers, task.num_labels)
+    teacher = config["teacher"]
+    if make(config["objective"]).wants_teacher and teacher is None:
+        faults.append("objective.distill needs a teacher: give teacher=<run or model folder>")
+    if teacher is not None and not Path(teacher).is_dir():
+        faults.append(f"teacher={teacher}: there is no such folder")
+    optimizer = config["optimizer"]
+    if not 0 <= optimizer["warmup"] < 1:
+        faults.append(f"optimizer.warmup must be in [0, 1), got {optimizer['warmup']}")
+    if optimizer["lr"] is not None and optimizer["lr"] <= 0:
+        faults.append(f"optimizer.lr must be above 0, got {optimizer['lr']}")
+    if config["checkpoint_every"] < 1:
+        faults.append(f"checkpoint_every must be 1 or more, got {config['checkpoint_every']}")
+    return faults + trainer_faults(config["trainer"])
+
+
+def trainer_faults(trainer: dict[str, Any]) -> list[str]:
+    from lightning import Trainer
+
+    known = inspect.signature(Trainer).parameters
+    faults = [f"trainer.{key} is not an option of Trainer" for key in trainer if key not in known]
+    for key in ("max_epochs", "max_steps"):
+        value = trainer.get(key, -1)
+        if not isinstance(value, int) or value == 0 or value < -1:
+            faults.append(f"trainer.{key} must be 1 or more, or -1 for no limit, got {value!r}")
+    return faults

@@ -1,0 +1,1 @@
+"""From text to batches: tasks, GLUE, a toy grammar, tokenizers and the calibration cut."""

@@ -1,0 +1,146 @@
+"""Which examples make which batch: a pure function of lengths, seed and epoch, so a resume needs no
+state, and every process computes the same batches and takes its part of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from eat_lightning.data.split import Split
+from eat_lightning.errors import ConfigError
+from eat_lightning.packed import Batch
+
+CHUNK_BATCHES = 50  # sorted by length within so many batches: even lengths, yet random company
+
+
+def shuffled_batches(
+    lengths: np.ndarray,
+    seed: int,
+    epoch: int,
+    batch_size: int,
+    tokens_per_batch: int | None = None,
+    world_size: int = 1,
+) -> list[np.ndarray]:
+    """Every example once, in batches of near lengths, by count or by a budget of real tokens."""
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    per_batch = batch_size
+    if tokens_per_batch is not None:
+        per_batch = max(1, int(tokens_per_batch / lengths.mean()))
+    # A whole number of batches per chunk, so that only the last batch is a short one.
+    chunk = np.arange(len(order)) // (CHUNK_BATCHES * per_batch)
+    order = order[np.lexsort((lengths[order], chunk))]
+    if tokens_per_batch is None:
+        batches = np.split(order, range(batch_size, len(order), batch_size))
+    else:
+        batches = by_tokens(order, lengths[order], tokens_per_batch)
+    batches = merge_small(batches, world_size)
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def sorted_batches(lengths: np.ndarray, batch_size: int, world_size: int = 1) -> list[np.ndarray]:
+    """Every example once, longest first, so that a lack of memory shows at once."""
+    order = np.argsort(-lengths, kind="stable")
+    return merge_small(np.split(order, range(batch_size, len(order), batch_size)), world_size)
+
+
+def by_tokens(order: np.ndarray, lengths: np.ndarray, budget: int) -> list[np.ndarray]:
+    """Neighbours share a batch by where they start in the stream of tokens. Greedy filling would
+    give another number of batches each epoch, and schedules count steps. A batch spans at most
+    `stride` and the rest of its last example, which together are within the budget."""
+    stride = max(budget - int(lengths.max()) + 1, 1)
+    total = int(lengths.sum())
+    num_batches = -(-total // stride)
+    batch = (np.cumsum(lengths) - lengths) * num_batches // total
+    cuts = np.flatnonzero(np.diff(batch)) + 1
+    return np.split(order, cuts)
+
+
+def merge_small(batches: list[np.ndarray], world_size: int) -> list[np.ndarray]:
+    """No process may be left without an example: a batch too small joins the one before."""
+    merged: list[np.ndarray] = []
+    for batch in batches:
+        if merged and min(len(batch), len(merged[-1])) < world_size:
+            merged[-1] = np.concatenate([merged[-1], batch])
+        else:
+            merged.append(batch)
+    if len(merged[0]) < world_size:
+        raise ConfigError(f"{len(merged[0])} examples cannot be shared by {world_size} processes")
+    return merged
+
+
+class Order(Sampler[tuple[np.ndarray, int]]):
+    """Yields this process's part of each batch and the number of examples in all parts.
+
+    `resume` = (epoch, batches already done in it). Its length is that of the whole epoch: Lightning
+    adds what was done before a resume to what it fetches, and compares the sum with the length.
+    """
+
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        seed: int,
+        batch_size: int,
+        tokens_per_batch: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        epoch: int = 0,
+        resume: tuple[int, int] = (0, 0),
+    ):
+        self.lengths, self.seed = lengths, seed
+        self.batch_size, self.tokens_per_batch = batch_size, tokens_per_batch
+        self.rank, self.world_size = rank, world_size
+        self.epoch, self.resume = epoch, resume
+        self.known: tuple[int, list[np.ndarray]] = (-1, [])
+
+    def batches(self) -> list[np.ndarray]:
+        if self.known[0] != self.epoch:
+            args = self.batch_size, self.tokens_per_batch, self.world_size
+            batches = shuffled_batches(self.lengths, self.seed, self.epoch, *args)
+            self.known = self.epoch, batches
+        return self.known[1]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.batches())
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
+        start = self.resume[1] if self.resume[0] == self.epoch else 0
+        yield from shares(self.batches()[start:], self.rank, self.world_size)
+
+
+def shares(
+    batches: list[np.ndarray], rank: int, world_size: int
+) -> Iterator[tuple[np.ndarray, int]]:
+    for batch in batches:
+        yield batch[rank::world_size], len(batch)
+
+
+class Ready(Dataset[Batch]):
+    """Answers a share of examples with a ready batch."""
+
+    def __init__(self, split: Split):
+        self.split = split
+
+    def __getitem__(self, share: tuple[np.ndarray, int]) -> Batch:
+        return self.split.batch(*share)
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+
+class Loader(DataLoader):
+    """Its order follows from seed and epoch, so it has no state to save; Lightning warns that a
+    loader without these two methods cannot resume."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass

@@ -1,0 +1,91 @@
+"""GLUE and what is shaped like it, from a folder of parquet files or from the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.data.calibration import PARTS, cut
+from eat_lightning.data.module import TextData
+from eat_lightning.data.source import Source, check, kept_by_source, read, read_extra
+from eat_lightning.data.task import Task
+from eat_lightning.data.tokens import Tokenizer
+from eat_lightning.slots import raise_faults
+
+
+class GlueData(TextData):
+    """`dir` holds `<task>/train.parquet` and `<task>/validation.parquet`; None means the hub.
+
+    calibration: examples to hold out (None: see `calibration.cut`), chosen by `cut_seed` and not by
+    `seed`, so that runs of several seeds, and a teacher and its student, share one cut.
+    limit_train: so many random examples of what the cut leaves, the same for every `seed`.
+    drop_sources: leave out rows of these sources, as train_sources.parquet tells (MNLI: llmsknow).
+    extra: further training sets with the task's columns and labels, `dir/<name>/train.parquet`
+    (MNLI: lingnli, snli); what belongs to a held-out group is dropped from them too.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        tokenizer: Tokenizer,
+        dir: str | None = None,
+        batch_size: int = 32,
+        tokens_per_batch: int | None = None,
+        eval_batch_size: int = 32,
+        max_length: int | None = None,
+        calibration: int | None = None,
+        cut_seed: int = 0,
+        limit_train: int | None = None,
+        drop_sources: Sequence[str] = (),
+        extra: Sequence[str] = (),
+        cache_dir: str | None = None,
+        seed: int = 0,
+    ):
+        args = batch_size, tokens_per_batch, eval_batch_size, max_length, cache_dir, seed
+        super().__init__(task, tokenizer, *args)
+        raise_faults(self.value_faults(calibration=calibration, limit_train=limit_train))
+        self.dir, self.drop_sources, self.extra = dir, list(drop_sources), list(extra)
+        self.calibration, self.cut_seed, self.limit_train = calibration, cut_seed, limit_train
+
+    @classmethod
+    def faults(
+        cls,
+        task: Task,
+        dir: str | None = None,
+        batch_size: int = 32,
+        tokens_per_batch: int | None = None,
+        eval_batch_size: int = 32,
+        max_length: int | None = None,
+        calibration: int | None = None,
+        limit_train: int | None = None,
+        drop_sources: Sequence[str] = (),
+        extra: Sequence[str] = (),
+        **_: Any,
+    ) -> list[str]:
+        """Also of the data, from schemas and label columns: nothing is loaded or tokenized."""
+        args = batch_size, tokens_per_batch, eval_batch_size, max_length
+        sizes = {"calibration": calibration, "limit_train": limit_train}
+        return [*cls.value_faults(*args, **sizes), *check(task, dir, extra, drop_sources)]
+
+    def source(self, name: str) -> Source:
+        if name == "train" or name in PARTS:
+            return self.parts[name]
+        return read(self.task, self.dir, name)
+
+    @cached_property
+    def parts(self) -> dict[str, Source]:
+        source = read(self.task, self.dir, "train")
+        if self.drop_sources:
+            kept = kept_by_source(self.task, self.dir, self.drop_sources)
+            source = source.take(np.flatnonzero(kept))
+        num_eligible = len(source)
+        for name in self.extra:
+            source = source + read_extra(self.task, self.dir, name)
+        rows = cut(self.task, source.texts, self.calibration, self.cut_seed, num_eligible)
+        if self.limit_train is not None:
+            order = np.random.default_rng(self.cut_seed).permutation(rows["train"])
+            rows["train"] = np.sort(order[: self.limit_train])
+        return {name: source.take(chosen) for name, chosen in rows.items()}

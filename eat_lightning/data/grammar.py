@@ -1,0 +1,292 @@
+"""A grammar that makes labelled English without end: feelings, paraphrases, entailments.
+
+Each example is a pure function of (seed, split, number), correct and balanced by construction, and
+counts its own `difficulty`, 0 to 4: how many steps (negations, contrasts, rewordings) stand between
+the words and the label. No first text of one split occurs in another.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from eat_lightning.data.task import Task
+
+# Sixteenths of all first texts that a split may use.
+BUCKETS = {
+    "train": range(12),
+    "select": (12,),
+    "temperature": (13,),
+    "certificate": (14,),
+    "validation": (15,),
+}
+DIFFICULTIES = (0,) * 6 + (1,) * 5 + (2,) * 4 + (3,) * 3 + (4,) * 2
+LEVELS = 6  # of a graded similarity: so many minus one parts of two events may agree
+
+
+def listed(text: str) -> list[str]:
+    return text.split()
+
+
+ASPECTS = listed(
+    "plot story acting cast music script ending dialogue pace humor scenery costume hero villain "
+    "sound editing director camera voice title"
+)
+WORKS = listed("film movie show series play")
+ADJECTIVES = listed(
+    "dull boring awful terrible clumsy weak bland tedious silly ugly shallow tired "
+    "great wonderful brilliant charming moving funny clever fresh lovely superb warm gripping"
+)
+INTENSIFIERS = ("", "really", "truly", "very", "quite", "so")
+FLIPS = (
+    "it is not true that",
+    "nobody believes that",
+    "it is wrong to say that",
+    "i doubt that",
+    "no critic would say that",
+)
+KEEPS = ("it is true that", "everybody believes that", "it is right to say that", "i know that")
+
+ANIMALS = listed("dog cat horse fox bear wolf rabbit monkey")
+PERSONS = listed("nurse farmer teacher lawyer doctor painter singer pilot")
+VERBS = (  # base, past, and a synonym's
+    ("chase", "chased", "pursue", "pursued"),
+    ("help", "helped", "assist", "assisted"),
+    ("watch", "watched", "observe", "observed"),
+    ("push", "pushed", "shove", "shoved"),
+    ("greet", "greeted", "welcome", "welcomed"),
+    ("hug", "hugged", "embrace", "embraced"),
+    ("stop", "stopped", "halt", "halted"),
+    ("answer", "answered", "address", "addressed"),
+)
+PLACES = [f"in the {x}" for x in listed("park garden kitchen street forest market school barn")]
+TIMES = ("yesterday", "today", "last week", "on monday", "at night", "at noon")
+OTHER_WORDS = "the of this was not but although and , ? did an animal a person no by any can you tell me whether"
+WORDS = frozenset(
+    word
+    for text in (
+        [*ASPECTS, *WORKS, *ADJECTIVES, *INTENSIFIERS, *FLIPS, *KEEPS, *ANIMALS, *PERSONS]
+        + [word for verb in VERBS for word in verb]
+        + [*PLACES, *TIMES, OTHER_WORDS]
+    )
+    for word in text.split()
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    texts: tuple[str, ...]
+    label: float
+    difficulty: int
+
+
+Rng = random.Random
+Maker = Callable[[Rng, int, int], tuple[str, ...]]  # random numbers, label, difficulty -> texts
+
+
+def make(task: Task, seed: int, split: str, number: int) -> Example:
+    maker, num = maker_of(task)
+    level, difficulty = number % num, DIFFICULTIES[number // num % len(DIFFICULTIES)]
+    rng = random.Random(f"{seed} {split} {number}")
+    texts = maker(rng, level, difficulty)
+    while zlib.crc32(texts[0].encode()) % 16 not in BUCKETS[split]:
+        texts = maker(rng, level, difficulty)
+    low, high = task.label_range
+    label = low + (high - low) * level / (num - 1) if task.regression else level
+    return Example(texts, label, difficulty)
+
+
+def maker_of(task: Task) -> tuple[Maker, int]:
+    """How texts are made, and from how many labels (or levels, for a regression)."""
+    num = LEVELS if task.regression else task.num_labels
+    asks = task.columns[0].startswith("question") and "sentence" not in task.columns
+    if len(task.columns) == 1:
+        return partial(feeling, num=num), num
+    if meanings := inferences(task):
+        return partial(inference, meanings=meanings), num
+    if num == 2:
+        same = 0 if task.labels[1].startswith("not") else 1
+        return partial(paraphrase, same=same, asks=asks), num
+    return partial(graded, num=num, asks=asks), num
+
+
+def faults(task: Task) -> list[str]:
+    pair = len(task.columns) == 2
+    most = LEVELS if pair else len(ADJECTIVES)
+    if task.num_labels <= most or (pair and inferences(task)):
+        return []
+    return [f"data=toy makes up to {most} labels of this shape, task {task.name} has more"]
+
+
+def feeling(rng: Rng, label: int, difficulty: int, num: int) -> tuple[str]:
+    """An adjective's group, moved on by one with every negation around it (with two groups: turned
+    over). Asides, negated or not, do not count. At most two of each: a small encoder learns no
+    longer parity in a minute."""
+    flips = rng.randint(max(0, difficulty - 2), min(2, difficulty))
+    asides = " and ".join(
+        clause(rng, rng.randrange(num), num, rng.random() < 0.4) for _ in range(difficulty - flips)
+    )
+    inner = flips > 0 and rng.random() < 0.5
+    text = clause(rng, (label - flips) % num, num, inner)
+    frames = rng.sample(FLIPS, flips - inner)
+    if rng.random() < 0.25:
+        frames.append(rng.choice(KEEPS))
+    for frame in frames:
+        text = f"{frame} {text}"
+    if asides:
+        forms = (f"{asides} but {text}", f"although {asides} , {text}", f"{text} although {asides}")
+        text = rng.choice(forms)
+    return (text,)
+
+
+def clause(rng: Rng, group: int, num: int, negated: bool) -> str:
+    adjectives = ADJECTIVES[group * len(ADJECTIVES) // num : (group + 1) * len(ADJECTIVES) // num]
+    subject = f"the {rng.choice(ASPECTS)}"
+    if rng.random() < 0.5:
+        subject += f" of this {rng.choice(WORKS)}"
+    intensifier = rng.choice(INTENSIFIERS[:3] if negated else INTENSIFIERS)
+    return words(subject, "was", "not" if negated else "", intensifier, rng.choice(adjectives))
+
+
+@dataclass(frozen=True)
+class Event:
+    agent: str
+    verb: int
+    patient: str
+    place: str = ""
+    time: str = ""
+
+
+def event(rng: Rng, place: bool = False, time: bool = False) -> Event:
+    agent, patient = rng.sample(ANIMALS + PERSONS, 2)
+    where, when = rng.choice(PLACES), rng.choice(TIMES)
+    return Event(
+        agent, rng.randrange(len(VERBS)), patient, where if place else "", when if time else ""
+    )
+
+
+def say(
+    it: Event,
+    negated: bool = False,
+    passive: bool = False,
+    synonym: bool = False,
+    general: bool = False,
+    fronted: bool = False,
+    asks: bool = False,
+) -> str:
+    """`general` says animal or person for the agent; a negation then covers all of them."""
+    base, past = VERBS[it.verb][2:] if synonym else VERBS[it.verb][:2]
+    kind = "animal" if it.agent in ANIMALS else "person"
+    agent = f"{'an' if kind == 'animal' else 'a'} {kind}" if general else f"the {it.agent}"
+    patient, no = f"the {it.patient}", "not" if negated else ""
+    if passive:
+        agent = f"any {kind}" if general and negated else agent
+        order = ["was", patient] if asks else [patient, "was"]
+        core = words(*order, no, past, "by", agent)
+    elif asks:
+        core = words("did", agent, no, base, patient)
+    elif general and negated:
+        core = words("no", kind, past, patient)
+    else:
+        core = words(agent, *(["did", no, base] if negated else [past]), patient)
+    around = [it.place, core] if fronted else [core, it.place]
+    return words(*around, it.time, "?" if asks else "")
+
+
+def swapped(it: Event) -> Event:
+    return replace(it, agent=it.patient, patient=it.agent)
+
+
+def inferences(task: Task) -> list[tuple[str, ...]]:
+    """What each label may mean, read from its name; empty when the names speak of no entailment."""
+    if not any("entail" in name for name in task.labels):
+        return []
+    named = {
+        "entailment": ("entailment",),
+        "neutral": ("neutral",),
+        "contradiction": ("contradiction",),
+        "not_entailment": ("neutral", "contradiction"),
+    }
+    return [named[name] for name in task.labels] if set(task.labels) <= set(named) else []
+
+
+def inference(
+    rng: Rng, label: int, difficulty: int, meanings: list[tuple[str, ...]]
+) -> tuple[str, str]:
+    """A strong statement (names, and perhaps a place) entails the weak one (kinds, no place), and
+    the negated weak one entails the negated strong one; the other way round, or with changed roles,
+    nothing follows. Rewordings keep the relation."""
+    meaning = rng.choice(meanings[label])
+    steps = rng.sample(("negated", "general", "place", "passive", "synonym"), difficulty)
+    negated = "negated" in steps
+    first = second = event(rng, place="place" in steps)
+    forms = [say, partial(say_weakly, general="general" in steps)]
+    upside_down = {"general", "place"} & set(steps) and rng.random() < 0.5
+    if meaning == "neutral" and not upside_down:
+        second = swapped(first) if difficulty else changed(rng, first, ["verb", "patient"])
+    if negated != (meaning == "neutral" and bool(upside_down)):
+        forms.reverse()
+    agrees = rng.random() < 0.5 if meaning == "neutral" else meaning == "entailment"
+    rewording = {step: step in steps for step in ("passive", "synonym")}
+    premise = forms[0](first, negated=negated)
+    return premise, forms[1](second, negated=negated == agrees, **rewording)
+
+
+def say_weakly(it: Event, general: bool, **forms: bool) -> str:
+    return say(replace(it, place=""), general=general, **forms)
+
+
+def paraphrase(rng: Rng, label: int, difficulty: int, same: int, asks: bool) -> tuple[str, str]:
+    """Rewordings that keep the meaning; where it differs, one part of the event does, or two have
+    changed roles."""
+    steps = rng.sample(("passive", "synonym", "fronted", "framed"), difficulty)
+    first = event(rng, place=True)
+    second = first if label == same else altered(rng, first, difficulty)
+    forms = {step: step in steps for step in ("passive", "synonym")}
+    fronted = "fronted" in steps and (not asks or "framed" in steps)
+    text = say(second, **forms, fronted=fronted, asks=asks and "framed" not in steps)
+    if "fronted" in steps and not fronted:
+        text = words(second.place, ",", say(replace(second, place=""), **forms, asks=True))
+    if "framed" in steps:
+        text = f"can you tell me whether {text} ?" if asks else f"it is true that {text}"
+    return say(first, asks=asks), text
+
+
+def altered(rng: Rng, it: Event, difficulty: int) -> Event:
+    if difficulty and rng.random() < 0.5:
+        return swapped(it)
+    parts = ("verb", "patient", "place", "agent")
+    return changed(rng, it, rng.sample(parts, 1 if difficulty else 3))
+
+
+def changed(rng: Rng, it: Event, parts: list[str]) -> Event:
+    """These parts, and no others, get another value."""
+    left = [x for x in ANIMALS + PERSONS if x not in (it.agent, it.patient)]
+    agent, patient = rng.sample(left, 2)
+    other = Event(
+        agent,
+        (it.verb + rng.randrange(1, len(VERBS))) % len(VERBS),
+        patient,
+        rng.choice([place for place in PLACES if place != it.place]),
+        rng.choice([time for time in TIMES if time != it.time]),
+    )
+    return replace(it, **{part: getattr(other, part) for part in parts})
+
+
+def graded(rng: Rng, level: int, difficulty: int, num: int, asks: bool) -> tuple[str, str]:
+    """Of the five parts of two events, `level` of `num - 1` agree (scaled to five)."""
+    parts = ["agent", "verb", "patient", "place", "time"]
+    first = event(rng, place=True, time=True)
+    agree = round(level * len(parts) / (num - 1))
+    second = changed(rng, first, rng.sample(parts, len(parts) - agree))
+    steps = rng.sample(("passive", "synonym", "fronted", "framed"), difficulty)
+    forms = {step: step in steps for step in ("passive", "synonym", "fronted")}
+    text = say(second, **forms)
+    return say(first, asks=asks), f"it is true that {text}" if "framed" in steps else text
+
+
+def words(*parts: str) -> str:
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,198 @@
+"""Texts and labels of a split, from a folder of parquet files or from the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from eat_lightning.data import hub
+from eat_lightning.data.task import Task
+from eat_lightning.errors import ConfigError
+
+
+@dataclass
+class Source:
+    """One list of texts per column, and a label per row: int64, or float32 for a regression."""
+
+    texts: list[list[str]]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> Source:
+        return Source([[column[i] for i in rows] for column in self.texts], self.labels[rows])
+
+    def __add__(self, other: Source) -> Source:
+        texts = [a + b for a, b in zip(self.texts, other.texts, strict=True)]
+        return Source(texts, np.concatenate([self.labels, other.labels]))
+
+
+def check(
+    task: Task, dir: str | None, extra: Sequence[str] = (), drop_sources: Sequence[str] = ()
+) -> list[str]:
+    """What is wrong with a task's data, one line each, from schemas and label columns alone."""
+    if dir is None:
+        return hub_faults(task, extra, drop_sources)
+    if not folder(dir).is_dir():
+        return [f"data.dir: there is no folder {folder(dir)}"]
+    files = [file_of(task, dir, split) for split in ("train", "validation")]
+    files += [f for s in task.validation if (f := file_of(task, dir, s)).is_file()]
+    files += [folder(dir) / name / "train.parquet" for name in extra]
+    faults = [fault for path in dict.fromkeys(files) for fault in file_faults(task, path)]
+    return faults + source_faults(task, dir, drop_sources)
+
+
+def read(task: Task, dir: str | None, split: str) -> Source:
+    """A split by our name; its faults, which `check` may not have seen, are a ConfigError."""
+    if dir is None:
+        return as_source(task, read_hub(task, split), f"{task.hub} {task.hub_config} {split}")
+    return read_file(task, file_of(task, dir, split))
+
+
+def read_file(task: Task, path: Path) -> Source:
+    faults = file_faults(task, path)
+    if faults:
+        raise ConfigError.of(faults)
+    table = pq.ParquetFile(path).read(columns=[*task.columns, "label"])
+    return as_source(task, table, str(path))
+
+
+def read_extra(task: Task, dir: str | None, name: str) -> Source:
+    if dir is None:
+        raise ConfigError(f"data.extra={name} needs data.dir")
+    return read_file(task, folder(dir) / name / "train.parquet")
+
+
+def kept_by_source(task: Task, dir: str | None, drop_sources: Sequence[str]) -> np.ndarray:
+    """Which rows of train.parquet come from none of these sources (train_sources.parquet)."""
+    faults = source_faults(task, dir, drop_sources)
+    if dir is None or faults:
+        raise ConfigError.of(faults or ["data.drop_sources needs data.dir"])
+    table = pq.ParquetFile(sources_file(task, dir)).read()
+    dropped = pc.is_in(table["source"], value_set=pa.array(drop_sources, table["source"].type))
+    idx = pq.ParquetFile(file_of(task, dir, "train")).read(columns=["idx"])["idx"]
+    return ~np.isin(idx.to_numpy(), table["idx"].to_numpy()[dropped.to_numpy()])
+
+
+def folder(dir: str) -> Path:
+    return Path(dir).expanduser()
+
+
+def file_of(task: Task, dir: str, split: str) -> Path:
+    return folder(dir) / task.name / f"{split}.parquet"
+
+
+def sources_file(task: Task, dir: str) -> Path:
+    return file_of(task, dir, "train_sources")
+
+
+def as_source(task: Task, table: pa.Table, where: str) -> Source:
+    faults = label_faults(task, table["label"], where)
+    for column in task.columns:
+        if table[column].null_count:
+            row = pc.index(table[column].is_null(), True).as_py()
+            faults.append(f"{where}: column {column} has no text in row {row}")
+    if faults:
+        raise ConfigError.of(faults)
+    dtype = np.float32 if task.regression else np.int64
+    labels = table["label"].to_numpy().astype(dtype)
+    return Source([table[column].to_pylist() for column in task.columns], labels)
+
+
+def read_hub(task: Task, split: str) -> pa.Table:
+    if task.hub_config is None:
+        raise ConfigError.of(hub_faults(task))
+    import datasets
+
+    try:
+        with hub.as_reachable():
+            data = datasets.load_dataset(
+                task.hub, task.hub_config, split=task.validation.get(split, split)
+            )
+    except (OSError, ValueError) as error:
+        raise ConfigError(no_data(task, str(error))) from None
+    return data.with_format("arrow")[:]
+
+
+def no_data(task: Task, reason: str) -> str:
+    return (
+        f"task {task.name} has no data: give data.dir=<folder with {task.name}/train.parquet> "
+        f"(or set EAT_DATA), or let the hub be reached for {task.hub} "
+        f"({' '.join(reason.split())[:160]})"
+    )
+
+
+def hub_faults(
+    task: Task, extra: Sequence[str] = (), drop_sources: Sequence[str] = ()
+) -> list[str]:
+    faults = [
+        f"{key}={list(names)} needs data.dir"
+        for key, names in (("data.extra", extra), ("data.drop_sources", drop_sources))
+        if names
+    ]
+    if task.hub_config is None:
+        return [*faults, f"task {task.name} is not on the hub: give data.dir (or set EAT_DATA)"]
+    if not hub.reachable():
+        try:
+            read_hub(task, "validation")
+        except ConfigError as error:
+            faults.append(str(error))
+    return faults
+
+
+def file_faults(task: Task, path: Path) -> list[str]:
+    if not path.is_file():
+        return [f"data.dir: there is no file {path}, which task {task.name} needs"]
+    try:
+        file = pq.ParquetFile(path)
+        types = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
+        missing = [c for c in [*task.columns, "label"] if c not in types]
+        if missing:
+            return [f"{path}: there is no column {c}, only {', '.join(types)}" for c in missing]
+        faults = [
+            f"{path}: column {c} must hold text, got {types[c]}"
+            for c in task.columns
+            if not (pa.types.is_string(types[c]) or pa.types.is_large_string(types[c]))
+        ]
+        labels = file.read(columns=["label"])["label"]
+    except (pa.ArrowException, OSError) as error:
+        return [f"{path}: not a readable parquet file ({str(error).splitlines()[0]})"]
+    return faults + label_faults(task, labels, str(path))
+
+
+def label_faults(task: Task, labels: pa.ChunkedArray, where: str) -> list[str]:
+    kind = labels.type
+    if len(labels) == 0:
+        return [f"{where}: the split is empty"]
+    if not (pa.types.is_integer(kind) or (task.regression and pa.types.is_floating(kind))):
+        return [f"{where}: column label must hold numbers, got {kind}"]
+    low, high = task.label_range if task.regression else (0, task.num_labels - 1)
+    inside = pc.and_(pc.greater_equal(labels, low), pc.less_equal(labels, high))
+    row = pc.index(pc.fill_null(inside, False), False).as_py()
+    if row < 0:
+        return []
+    names = f" ({', '.join(task.labels)})" if task.labels else ""
+    return [
+        f"{where}: label must be in {low}..{high}{names}, got {labels[row].as_py()} in row {row}"
+    ]
+
+
+def source_faults(task: Task, dir: str | None, drop_sources: Sequence[str]) -> list[str]:
+    if not drop_sources or dir is None:
+        return []
+    path = sources_file(task, dir)
+    if not path.is_file():
+        return [f"data.drop_sources: there is no file {path}"]
+    known = set(pq.ParquetFile(path).read(columns=["source"])["source"].to_pylist())
+    return [
+        f"data.drop_sources: {path} has no source {name}, only {', '.join(sorted(known))}"
+        for name in drop_sources
+        if name not in known
+    ]

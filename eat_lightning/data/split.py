@@ -1,0 +1,173 @@
+"""A split: texts tokenized once, cached on disk, and handed out as packed batches.
+
+Shapes: B examples, N packed tokens, C classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from eat_lightning.data.source import Source
+from eat_lightning.data.tokens import Tokenizer
+from eat_lightning.packed import Batch
+
+CHUNK = 2048  # texts tokenized at a time: bounds the memory of their Python lists
+
+
+@dataclass
+class Tokens:
+    """Token ids and types of all examples end to end; example i is offsets[i] to offsets[i + 1]."""
+
+    ids: np.ndarray
+    types: np.ndarray
+    offsets: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+
+@dataclass
+class Split:
+    """`teacher` (logits, one row per example) may be set at any time. `key` changes with the
+    tokenizer, the length limit or any text, so what is computed per example can be cached by it."""
+
+    name: str
+    source: Source
+    tokens: Tokens
+    key: str
+    teacher: np.ndarray | None = None
+    difficulty: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.source.labels
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self.tokens.lengths
+
+    def text(self, i: int) -> tuple[str, ...]:
+        return tuple(column[i] for column in self.source.texts)
+
+    def batch(self, indices: np.ndarray, num_global: int | None = None) -> Batch:
+        """These examples in this order; `num_global` where other processes have the rest."""
+        index_B = np.asarray(indices, dtype=np.int64)
+        lengths_B = self.lengths[index_B]
+        ends_B = np.cumsum(lengths_B)
+        start_B = self.tokens.offsets[index_B] - (ends_B - lengths_B)
+        token_N = np.repeat(start_B, lengths_B) + np.arange(ends_B[-1])
+        return Batch(
+            ids_N=torch.from_numpy(self.tokens.ids[token_N].astype(np.int64)),
+            types_N=torch.from_numpy(self.tokens.types[token_N].astype(np.int64)),
+            lengths_B=torch.from_numpy(lengths_B),
+            labels_B=torch.from_numpy(self.labels[index_B]),
+            index_B=torch.from_numpy(index_B),
+            teacher_BC=None if self.teacher is None else torch.from_numpy(self.teacher[index_B]),
+            num_global=len(index_B) if num_global is None else num_global,
+        )
+
+
+def make_split(
+    name: str,
+    source: Source,
+    tokenizer: Tokenizer,
+    max_length: int,
+    cache_dir: Path | None = None,
+) -> Split:
+    """Tokenize, or read what an equal call left in `cache_dir`."""
+    key = identity(source.texts, tokenizer, max_length)
+    path = None if cache_dir is None else cache_dir / f"{key}.npz"
+    tokens = None if path is None else load(path, len(source))
+    if tokens is None:
+        tokens = tokenize(source.texts, tokenizer, max_length, f"tokenizing {name}")
+        if path is not None:
+            store(path, tokens)
+    return Split(name, source, tokens, key)
+
+
+def tokenize(
+    texts: list[list[str]],
+    tokenizer: Tokenizer,
+    max_length: int,
+    title: str = "tokenizing",
+) -> Tokens:
+    """Too long a pair loses tokens of its longer text first. A tokenizer without types (DistilBERT,
+    MPNet) gives type 0."""
+    from rich.progress import track
+
+    starts = range(0, len(texts[0]), CHUNK)
+    quiet = len(starts) < 4 or not sys.stderr.isatty()
+    ids, types, lengths = [], [], []
+    for start in track(starts, title, disable=quiet, transient=True):
+        encoded = tokenizer(
+            *(column[start : start + CHUNK] for column in texts),
+            truncation="longest_first" if len(texts) == 2 else True,
+            max_length=max_length,
+            return_attention_mask=False,
+        )
+        ids += [np.concatenate([np.array(x, np.int32) for x in encoded["input_ids"]])]
+        if "token_type_ids" in encoded:
+            types += [np.concatenate([np.array(x, np.uint8) for x in encoded["token_type_ids"]])]
+        lengths += map(len, encoded["input_ids"])
+    flat = np.concatenate(ids)
+    flat_types = np.concatenate(types) if types else np.zeros(len(flat), np.uint8)
+    return Tokens(flat, flat_types, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+
+def identity(
+    texts: list[list[str]],
+    tokenizer: Tokenizer,
+    max_length: int,
+) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+    rules.update(truncation=None, padding=None)  # left over from the last call
+    names = [*tokenizer.model_input_names, tokenizer.truncation_side, max_length]
+    digest.update(json.dumps([rules, names], sort_keys=True).encode())
+    for column in texts:
+        encoded = [text.encode("utf-8", "surrogatepass") for text in column]
+        digest.update(np.array([len(text) for text in encoded], np.int64).tobytes())
+        digest.update(b"".join(encoded))
+    return digest.hexdigest()
+
+
+def load(path: Path, num_examples: int) -> Tokens | None:
+    """None where there is no cache or a damaged one, which is then made anew."""
+    try:
+        with np.load(path) as arrays:
+            tokens = Tokens(arrays["ids"], arrays["types"], arrays["offsets"])
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+    whole = len(tokens.ids) == len(tokens.types) == tokens.offsets[-1]
+    return tokens if whole and len(tokens.offsets) == num_examples + 1 else None
+
+
+def store(path: Path, tokens: Tokens) -> None:
+    """Beside, then renamed: who reads meanwhile sees the whole file or none."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
+            np.savez(part, **vars(tokens))
+        os.replace(part.name, path)
+    except OSError as error:
+        warnings.warn(f"tokens are not cached: {error}", stacklevel=2)
+
+
+def default_cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "eat_lightning"

@@ -1,0 +1,85 @@
+"""A task: where its text and labels stand, what they are called, and how it is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from eat_lightning.slots import raise_faults
+
+METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman")
+
+
+@dataclass
+class Task:
+    """`labels` are names in the order of their numbers; an empty list makes it a regression, whose
+    labels lie in `label_range`. The first of `metrics` is the main one.
+
+    `validation` gives each validation split its name on the hub; in a folder it is the file's name,
+    and only the one called `validation` must be there. `hub_config` is None off the hub.
+    `groups` says which training examples belong together and must not stand on both sides of the
+    calibration cut: `root_phrases` (phrases of one sentence), `question_graph` (pairs linked by a
+    shared text), `column:<name>` (an equal text in that column), `random` (equal examples only).
+    """
+
+    name: str
+    columns: list[str]
+    labels: list[str] = field(default_factory=list)
+    metrics: list[str] = field(default_factory=lambda: ["accuracy"])
+    validation: dict[str, str] = field(default_factory=lambda: {"validation": "validation"})
+    hub: str = "nyu-mll/glue"
+    hub_config: str | None = None
+    groups: str = "random"
+    max_length: int = 256
+    learning_rate: float = 2e-5
+    label_range: list[float] = field(default_factory=lambda: [0.0, 5.0])
+
+    def __post_init__(self) -> None:
+        raise_faults(self.faults(**vars(self)))
+
+    @classmethod
+    def faults(
+        cls,
+        name: str,
+        columns: list[str],
+        labels: list[str] | None = None,
+        metrics: list[str] | None = None,
+        groups: str = "random",
+        max_length: int = 256,
+        validation: dict[str, str] | None = None,
+        **_: Any,
+    ) -> list[str]:
+        faults = [f"task.metrics must be among {METRICS}, got {m!r}" for m in unknown(metrics)]
+        if metrics is not None and not metrics:
+            faults.append("task.metrics must name at least one metric, got []")
+        if len(columns) not in (1, 2):
+            faults.append(f"task.columns must name 1 or 2 columns, got {columns}")
+        if labels and (len(labels) < 2 or len(set(labels)) < len(labels)):
+            faults.append(f"task.labels must be two or more different names, got {labels}")
+        if validation is not None and "validation" not in validation:
+            faults.append(f"task.validation must have the key validation, got {[*validation]}")
+        if max_length < 8:
+            faults.append(f"task.max_length must be at least 8, got {max_length}")
+        return faults + group_faults(groups, columns)
+
+    @property
+    def regression(self) -> bool:
+        return not self.labels
+
+    @property
+    def num_labels(self) -> int:
+        return len(self.labels) or 1
+
+
+def unknown(metrics: list[str] | None) -> list[str]:
+    return [metric for metric in metrics or [] if metric not in METRICS]
+
+
+def group_faults(groups: str, columns: list[str]) -> list[str]:
+    kinds = ["random", "root_phrases", "question_graph", *(f"column:{c}" for c in columns)]
+    wanted = {"root_phrases": 1, "question_graph": 2}.get(groups, len(columns))
+    if groups not in kinds:
+        return [f"task.groups must be one of {', '.join(kinds)}, got {groups!r}"]
+    if wanted != len(columns):
+        return [f"task.groups={groups} needs {wanted} columns, got {columns}"]
+    return []

@@ -1,0 +1,66 @@
+"""Tokenizers: that of a pretrained body, or a small one for the toy grammar."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eat_lightning.data import grammar, hub
+from eat_lightning.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+else:
+    Tokenizer = object  # importing transformers takes 1.5 s, so only those who need it do
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def tokenizer_for(pretrained: str | None) -> Tokenizer:
+    """That of a folder or a hub name; None: WordPiece over the toy grammar's words."""
+    if pretrained is None:
+        return toy_tokenizer()
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
+
+    folder = Path(pretrained).expanduser()
+    here = folder.is_dir()
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # it warns of model type "eat", which it need not know
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(folder) if here else pretrained, local_files_only=here or not hub.reachable()
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(no_tokenizer(pretrained, here, error)) from None
+    finally:
+        logging.set_verbosity(level)
+    if not tokenizer.is_fast:
+        raise ConfigError(f"encoder.pretrained={pretrained} has no fast tokenizer (tokenizer.json)")
+    return tokenizer
+
+
+def no_tokenizer(pretrained: str, here: bool, error: Exception) -> str:
+    if here:
+        reason = str(error).partition("\n")[0][:120]
+        return (
+            f"encoder.pretrained={pretrained} is a folder without a readable tokenizer ({reason})"
+        )
+    return (
+        f"encoder.pretrained={pretrained} is no folder here and no model that the hub gave: "
+        "name a folder with config.json, model.safetensors and tokenizer.json, "
+        "or let the hub be reached"
+    )
+
+
+def toy_tokenizer() -> Tokenizer:
+    """The grammar's words, and the printable ASCII characters to spell any other; what is neither
+    becomes [UNK]."""
+    from transformers import BertTokenizer
+
+    characters = [c for c in string.printable if c.isprintable() and c not in string.whitespace]
+    characters = [c for c in characters if not c.isupper()]
+    pieces = [*SPECIAL, *characters, *("##" + c for c in characters), *sorted(grammar.WORDS)]
+    vocab = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    return BertTokenizer(vocab=vocab, do_lower_case=True, model_max_length=512)

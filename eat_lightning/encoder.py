@@ -1,0 +1,370 @@
+"""THE MODEL: one packed Transformer encoder with slots for attention, reduction and exit.
+
+BERT, DistilBERT, MiniLM and MPNet are shapes of it (Devlin et al. 2019; Song et al. 2020 add one
+relative-position bias shared by all layers). The way of an example is `AdaptiveEncoder.forward`.
+
+Shapes: B examples, L longest length or layers (of `tokens_LB`), N packed tokens, D width, H heads,
+K head width, C classes, E exits so far.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from eat_lightning.exit._reason import Reason
+from eat_lightning.heads import Head, head_faults
+from eat_lightning.packed import Batch, Layout, Packed
+from eat_lightning.slots import (
+    Evidence,
+    Exit,
+    Pattern,
+    Reduction,
+    Where,
+    raise_faults,
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of an encoder. `position_offset`: the id of the first position (MPNet: 2).
+    `relative_buckets`: 0, or the buckets of a relative-position bias shared by all layers."""
+
+    vocab_size: int
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    intermediate_size: int
+    max_positions: int = 512
+    type_vocab_size: int = 2
+    eps: float = 1e-12
+    position_offset: int = 0
+    relative_buckets: int = 0
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    hidden_act: str = "gelu"
+    sep_token_id: int = 102
+    pad_token_id: int = 0
+
+    @property
+    def max_length(self) -> int:
+        """The longest example, in tokens."""
+        return self.max_positions - self.position_offset
+
+
+@dataclass
+class Trace:
+    """What happened to each example of a batch.
+
+    logits_BC: the answer, divided by its head's temperature. guesses: logits by exit layer, NaN for
+    an example that had left. depth_B: layers run. tokens_LB: tokens entering each layer, 0 where it
+    was not run. reason_B: a `Reason` each. penalties: terms that methods add to the loss.
+    depth, tokens and reasons lie on the host.
+    """
+
+    logits_BC: Tensor
+    guesses: dict[int, Tensor]
+    depth_B: Int[Tensor, " b"]
+    tokens_LB: Int[Tensor, "l b"]
+    reason_B: Int[Tensor, " b"]
+    penalties: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def retention_B(self) -> Float[Tensor, " b"]:
+        """Tokens entering the last executed layer / tokens entering layer 1."""
+        last_B = self.tokens_LB.gather(0, self.depth_B[None] - 1)[0]
+        return last_B.double() / self.tokens_LB[0]
+
+
+class Journey:
+    """Writes a trace while examples pass and leave."""
+
+    def __init__(self, num_layers: int, batch: Batch):
+        self.size = batch.size
+        self.here_B: Tensor | None = None  # rows of the examples still here; None: all of them
+        self.guesses: dict[int, Tensor] = {}
+        self.depth_B = torch.zeros(self.size, dtype=torch.int64)
+        self.tokens_LB = torch.zeros(num_layers, self.size, dtype=torch.int64)
+        self.reason_B = torch.zeros(self.size, dtype=torch.int64)
+        self.logits_BC: Tensor | None = None
+
+    def enter(self, layer: int, packed: Packed) -> None:
+        here = slice(None) if self.here_B is None else self.here_B
+        self.tokens_LB[layer - 1, here] = packed.layout.lengths_B
+
+    def guess(self, layer: int, logits_BC: Tensor) -> None:
+        if self.here_B is not None:
+            whole = logits_BC.new_full((self.size, logits_BC.shape[1]), float("nan"))
+            whole[self.here_B.to(whole.device)] = logits_BC
+            logits_BC = whole
+        self.guesses[layer] = logits_BC
+
+    def stack(self, layers: Sequence[int]) -> Float[Tensor, "e b c"]:
+        """The guesses at `layers` so far of those still here."""
+        here = slice(None) if self.here_B is None else self.here_B
+        return torch.stack([self.guesses[k][here] for k in layers if k in self.guesses])
+
+    def leave(self, layer: int, reason_B: Int[Tensor, " b"]) -> Bool[Tensor, " b"]:
+        """Note who leaves here and why (reasons on the host); returns who stays."""
+        stays_B = reason_B == Reason.STAYS
+        rows = torch.arange(self.size) if self.here_B is None else self.here_B
+        gone = rows[~stays_B]
+        self.depth_B[gone], self.reason_B[gone] = layer, reason_B[~stays_B]
+        guess = self.guesses[layer]
+        if self.logits_BC is None:
+            self.logits_BC = guess
+        else:
+            on_device = gone.to(guess.device)
+            self.logits_BC = self.logits_BC.index_copy(0, on_device, guess[on_device])
+        self.here_B = rows[stays_B]
+        return stays_B
+
+    def end(self) -> Trace:
+        assert self.logits_BC is not None
+        return Trace(self.logits_BC, self.guesses, self.depth_B, self.tokens_LB, self.reason_B)
+
+
+class Embedding(nn.Module):
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.offset = shape.position_offset
+        self.word = nn.Embedding(shape.vocab_size, shape.hidden_size)
+        self.position = nn.Embedding(shape.max_positions, shape.hidden_size)
+        types = shape.type_vocab_size
+        self.token_type = nn.Embedding(types, shape.hidden_size) if types else None
+        self.norm = nn.LayerNorm(shape.hidden_size, eps=shape.eps)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, batch: Batch, index_N: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
+        x_ND = self.word(batch.ids_N) + self.position(index_N + self.offset)
+        if self.token_type is not None:
+            x_ND = x_ND + self.token_type(batch.types_N)
+        return self.dropout(self.norm(x_ND))
+
+
+class RelativeBias(nn.Module):
+    """T5's bucketed relative-position bias, one per head, as MPNet uses it."""
+
+    def __init__(self, num_buckets: int, num_heads: int, max_positions: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(num_buckets, num_heads))
+        self.zero = max_positions - 1
+        distance = torch.arange(-self.zero, self.zero + 1)
+        self.register_buffer("bucket", relative_bucket(distance, num_buckets), persistent=False)
+
+    def forward(self, packed: Packed) -> Float[Tensor, "b h l l"]:
+        """Bias by original positions, so that pruning does not move a token."""
+        position_BL = packed.layout.pad(packed.position_N)
+        distance_BLL = position_BL[:, None, :] - position_BL[:, :, None]
+        bucket_BLL = self.bucket[distance_BLL + self.zero]
+        return F.embedding(bucket_BLL, self.weight).permute(0, 3, 1, 2)
+
+
+def relative_bucket(
+    distance: Int[Tensor, ...], num_buckets: int, max_distance: int = 128
+) -> Int[Tensor, ...]:
+    """Key position - query position -> bucket: half for each sign; exact near, logarithmic far."""
+    half = num_buckets // 2
+    exact = half // 2
+    far = distance.abs().clamp(min=1).float()
+    growth = torch.log(far / exact) / math.log(max_distance / exact) * (half - exact)
+    bucket = torch.where(distance.abs() < exact, distance.abs(), exact + growth.long())
+    return bucket.clamp(max=half - 1) + (distance > 0).long() * half
+
+
+class Layer(nn.Module):
+    """One post-norm Transformer layer; only the attention product leaves the packed rows."""
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        width = shape.hidden_size
+        self.num_heads, self.attention_dropout = shape.num_heads, shape.attention_dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.attention_norm = nn.LayerNorm(width, eps=shape.eps)
+        self.up = nn.Linear(width, shape.intermediate_size)
+        self.down = nn.Linear(shape.intermediate_size, width)
+        self.output_norm = nn.LayerNorm(width, eps=shape.eps)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.act = {"gelu": F.gelu, "relu": F.relu}[shape.hidden_act]
+
+    def attend(
+        self, packed: Packed, mask: Tensor | None, needs: frozenset[str]
+    ) -> tuple[Packed, Evidence]:
+        layout, x_ND = packed.layout, packed.x_ND
+        qkv_BL = layout.pad(self.qkv(x_ND))
+        q, k, v = qkv_BL.view(*qkv_BL.shape[:2], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        if mask is not None and mask.dtype != torch.bool:
+            mask = mask.to(q.dtype)
+        dropout = self.attention_dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        mixed_ND = layout.unpad(mixed.transpose(1, 2).flatten(2))
+        evidence = gather_evidence(layout, q.detach(), k.detach(), mask, needs)
+        return packed.with_x(self.attention_norm(x_ND + self.dropout(self.out(mixed_ND)))), evidence
+
+    def feed_forward(self, packed: Packed) -> Packed:
+        x_ND = packed.x_ND
+        change_ND = self.down(self.act(self.up(x_ND)))
+        return packed.with_x(self.output_norm(x_ND + self.dropout(change_ND)))
+
+
+def gather_evidence(
+    layout: Layout, q: Tensor, k: Tensor, mask: Tensor | None, needs: frozenset[str]
+) -> Evidence:
+    """The attention that a reduction asks for, in fp32; the whole matrix only for `received`."""
+    evidence = Evidence()
+    if "received" in needs:
+        weights_BHLL = attention_weights(q, k, mask)
+        if not layout.even:
+            weights_BHLL = weights_BHLL * layout.real_BL[:, None, :, None]
+        evidence.received_N = layout.unpad(weights_BHLL.mean(1).sum(1))
+    if "cls" in needs:
+        row_mask = mask if mask is None or mask.shape[-2] == 1 else mask[..., :1, :]
+        weights_BH1L = attention_weights(q[:, :, :1], k, row_mask)
+        evidence.cls_N = layout.unpad(weights_BH1L.mean(1)[:, 0])
+    return evidence
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Float[Tensor, "b h q k"]:
+    with torch.autocast(q.device.type, enabled=False):  # it would multiply in bf16
+        scores = (q.float() @ k.float().transpose(-1, -2)) / math.sqrt(q.shape[-1])
+        if mask is not None and mask.dtype == torch.bool:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        elif mask is not None:
+            scores = scores + mask.float()
+        return scores.softmax(-1)
+
+
+def attention_mask(
+    packed: Packed, pattern: Pattern, layer: int, bias: RelativeBias | None
+) -> Tensor | None:
+    """Who sees whom as a mask for the padded block: bool, or float where a bias is added, or None
+    where nothing is hidden. Built once for each length change and way of seeing."""
+    layout = packed.layout
+    see_all = pattern.sees_all(layout.longest, layer)
+    key = "all" if see_all else ("pattern", layer)
+    if key not in layout.cache:
+        seen = None if layout.even else layout.real_BL[:, None, None, :]
+        if not see_all:
+            hidden_from = pattern_mask(packed, pattern, layer)
+            seen = hidden_from if seen is None else seen & hidden_from
+        if bias is not None:
+            bias_BHLL = bias(packed)
+            seen = bias_BHLL if seen is None else bias_BHLL.masked_fill(~seen, float("-inf"))
+        layout.cache[key] = seen
+    return layout.cache[key]
+
+
+def pattern_mask(packed: Packed, pattern: Pattern, layer: int) -> Bool[Tensor, "b 1 l l"]:
+    layout = packed.layout
+    index = torch.arange(layout.longest, device=layout.device)[None]
+    position = layout.pad(packed.position_N)
+    length = layout.lengths_B.to(layout.device)[:, None]
+    q = Where(index[..., None], position[..., None], length[..., None], layer)
+    k = Where(index[:, None], position[:, None], length[:, None], layer)
+    return pattern.sees(q, k)[:, None]
+
+
+class AdaptiveEncoder(nn.Module):
+    """The encoder with its slots filled.
+
+    head: {"layers": exit layers (the last is always added), "pool": "cls" | "mean",
+    "activation": "tanh" | "relu" | None}. The slots may be replaced at any time; an exit needs a
+    head at each of its layers. `strength` (0 ... 1) is saved with the weights.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        num_labels: int,
+        attention: Pattern,
+        reduction: Reduction,
+        exit: Exit,
+        head: dict[str, Any],
+    ):
+        super().__init__()
+        raise_faults(head_faults(shape.num_layers, **head))
+        self.shape, self.num_labels = shape, num_labels
+        self.attention, self.reduction, self.exit = attention, reduction, exit
+        self.head = {"pool": "cls", "activation": "tanh"} | head
+        self.head["layers"] = sorted({*self.head.get("layers", ()), shape.num_layers})
+        self.embedding = Embedding(shape)
+        buckets = shape.relative_buckets
+        self.relative = (
+            RelativeBias(buckets, shape.num_heads, shape.max_positions) if buckets else None
+        )
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.num_layers))
+        pool, activation = self.head["pool"], self.head["activation"]
+        self.heads = nn.ModuleDict(
+            {
+                str(k): Head(shape.hidden_size, num_labels, pool, activation, shape.dropout)
+                for k in self.head["layers"]
+            }
+        )
+        self.register_buffer("strength", torch.ones((), dtype=torch.float64))
+        self.apply(initialise)
+
+    def forward(self, batch: Batch, leave: bool | None = None) -> Trace:
+        """`leave`: examples leave where the exit rule says so (the default outside training); else
+        every head guesses for every example, and all run to the last layer."""
+        leave = not self.training if leave is None else leave
+        last = len(self.layers)
+        guessing = {*self.exit.layers, last} if leave else {int(k) for k in self.heads}
+        packed = self.embed(batch)
+        journey = Journey(last, batch)
+        for number, layer in enumerate(self.layers, start=1):
+            journey.enter(number, packed)
+            reducing = number in self.reduction.layers
+            needs = self.reduction.needs if reducing else frozenset()
+            mask = attention_mask(packed, self.attention, number, self.relative)
+            packed, evidence = layer.attend(packed, mask, needs)
+            if reducing and self.reduction.place == "after_attention":
+                packed = self.reduction(packed, evidence, number)
+            packed = layer.feed_forward(packed)
+            if number in guessing:
+                journey.guess(number, self.heads[str(number)](packed))
+                reason_B = self.decide(journey, number, leave)
+                stays_B = journey.leave(number, reason_B) if reason_B.any() else None
+                if stays_B is not None and not stays_B.any():
+                    break
+                if stays_B is not None:
+                    evidence = evidence.take(packed.rows_of(stays_B))
+                    packed = packed.only(stays_B)
+            if reducing and self.reduction.place == "after_layer" and number < last:
+                packed = self.reduction(packed, evidence, number)
+        return journey.end()
+
+    def embed(self, batch: Batch) -> Packed:
+        layout = Layout(batch.lengths_B, batch.ids_N.device)
+        index_N = layout.index_N
+        x_ND = self.embedding(batch, index_N)
+        special_N = (index_N == 0) | (batch.ids_N == self.shape.sep_token_id)
+        strength_B = torch.full((batch.size,), self.strength.item(), dtype=torch.float64)
+        return Packed(x_ND, layout, index_N, special_N, strength_B)
+
+    def decide(self, journey: Journey, layer: int, leave: bool) -> Int[Tensor, " b"]:
+        """A reason for each example still here, on the host: the one wait for the device an exit
+        costs. At the last layer all leave."""
+        num_here = journey.size if journey.here_B is None else len(journey.here_B)
+        if layer == len(self.layers):
+            return torch.full((num_here,), int(Reason.LAST_LAYER))
+        if not leave:
+            return torch.zeros(num_here, dtype=torch.int64)
+        return self.exit.decides(journey.stack(self.exit.layers)).cpu()
+
+
+def initialise(module: nn.Module) -> None:
+    """BERT's: normal of 0.02 for matrices, zero biases."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.bias)
+    if isinstance(module, RelativeBias):
+        nn.init.normal_(module.weight, std=0.02)

@@ -1,0 +1,1 @@
+"""Exit rules: when an example may leave."""

@@ -1,0 +1,38 @@
+"""EAT's exit (section 3.3): leave when the largest class probability reaches tau."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.exit._reason import Reason
+from eat_lightning.slots import layer_faults, number_faults, one_each, raise_faults
+
+
+class Confidence:
+    """`tau` in (0, 1], one for all exits or one for each of `layers`; probabilities are calibrated,
+    since the guesses come divided by their head's temperature."""
+
+    classes_only = True
+
+    def __init__(self, tau: float | Sequence[float] = 0.9, layers: Sequence[int] = (4,)):
+        raise_faults(self.faults(None, tau=tau, layers=layers))
+        self.tau, self.layers = tau, list(layers)
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        tau: float | Sequence[float] = 0.9,
+        layers: Sequence[int] = (4,),
+    ) -> list[str]:
+        return [
+            *number_faults("exit.tau", tau, "(0, 1]"),
+            *layer_faults("exit.layers", layers, num_layers),
+            *one_each("exit.tau", tau, layers),
+        ]
+
+    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+        tau = self.tau[len(logits_EBC) - 1] if isinstance(self.tau, Sequence) else self.tau
+        confidence_B = logits_EBC[-1].float().softmax(-1).amax(-1)
+        return (confidence_B >= tau).long() * Reason.CONFIDENT

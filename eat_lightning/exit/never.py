@@ -1,0 +1,16 @@
+"""No early exit: every example runs all layers."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Never:
+    layers: tuple[int, ...] = ()
+
+    @classmethod
+    def faults(cls, num_layers: int | None) -> list[str]:
+        return []
+
+    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+        return torch.zeros(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)

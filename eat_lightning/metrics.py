@@ -1,0 +1,40 @@
+"""The metrics that each GLUE task is judged by, from torchmetrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torchmetrics import (
+    Accuracy,
+    F1Score,
+    MatthewsCorrCoef,
+    Metric,
+    PearsonCorrCoef,
+    SpearmanCorrCoef,
+)
+
+
+def metric_for(name: str, num_labels: int) -> Metric:
+    if name == "pearson":
+        return PearsonCorrCoef()
+    if name == "spearman":
+        return SpearmanCorrCoef()
+    kind = "binary" if num_labels == 2 else "multiclass"
+    settings: dict[str, Any] = {"task": kind} | (
+        {} if num_labels == 2 else {"num_classes": num_labels}
+    )
+    if name == "accuracy":
+        return Accuracy(**settings)
+    if name == "f1":
+        return F1Score(**settings)
+    if name == "matthews":
+        return MatthewsCorrCoef(**settings)
+    raise ValueError(
+        f"task.metrics must be among accuracy f1 matthews pearson spearman, got {name!r}"
+    )
+
+
+def metrics_for(task: Any) -> nn.ModuleDict:
+    """One metric a name, updated with classes (or scores, for a regression) and labels."""
+    return nn.ModuleDict({name: metric_for(name, task.num_labels) for name in task.metrics})

@@ -1,0 +1,1 @@
+"""Objectives: the loss over all exits."""

@@ -1,0 +1,170 @@
+"""A batch of examples end to end, without padding.
+
+Shapes: B examples, L longest length, N packed tokens, D width, C classes, M rows kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """Token ids of B examples, end to end, and what is known of each.
+
+    `lengths_B` stays on the host, so that shapes are known without waiting for the device.
+    `num_global` counts the examples of this step over all processes; losses are divided by it.
+    """
+
+    ids_N: Int[Tensor, " n"]
+    types_N: Int[Tensor, " n"]
+    lengths_B: Int[Tensor, " b"]
+    labels_B: Tensor | None = None
+    index_B: Int[Tensor, " b"] | None = None
+    teacher_BC: Float[Tensor, "b c"] | None = None
+    num_global: int = 0
+
+    @classmethod
+    def from_lists(
+        cls,
+        ids: list[list[int]],
+        types: list[list[int]] | None = None,
+        labels: Tensor | None = None,
+        index: Tensor | None = None,
+    ) -> Batch:
+        flat = torch.tensor([i for example in ids for i in example], dtype=torch.int64)
+        flat_types = (
+            torch.zeros_like(flat)
+            if types is None
+            else torch.tensor([t for example in types for t in example], dtype=torch.int64)
+        )
+        lengths = torch.tensor([len(example) for example in ids], dtype=torch.int64)
+        index = torch.arange(len(ids)) if index is None else index
+        return cls(flat, flat_types, lengths, labels, index, num_global=len(ids))
+
+    @property
+    def size(self) -> int:
+        return len(self.lengths_B)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        def move(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.to(device, non_blocking=non_blocking)
+
+        return replace(
+            self,
+            ids_N=self.ids_N.to(device, non_blocking=non_blocking),
+            types_N=self.types_N.to(device, non_blocking=non_blocking),
+            labels_B=move(self.labels_B),
+            teacher_BC=move(self.teacher_BC),
+        )
+
+
+class Layout:
+    """Which example and which place each packed token has; lives until a length changes."""
+
+    def __init__(self, lengths_B: Int[Tensor, " b"], device: torch.device):
+        self.lengths_B = lengths_B
+        self.device = device
+        lengths = lengths_B.tolist()
+        self.size, self.num_tokens, self.longest = len(lengths), sum(lengths), max(lengths)
+        self.even = self.num_tokens == self.size * self.longest
+        self.cache: dict[object, Tensor | None] = {}
+
+    @cached_property
+    def offsets_B(self) -> Int[Tensor, " b"]:
+        """Row of each example's first token, which is [CLS]."""
+        return (self.lengths_B.cumsum(0) - self.lengths_B).to(self.device, non_blocking=True)
+
+    @cached_property
+    def segment_N(self) -> Int[Tensor, " n"]:
+        lengths = self.lengths_B.to(self.device, non_blocking=True)
+        rows = torch.arange(self.size, device=self.device)
+        return torch.repeat_interleave(rows, lengths, output_size=self.num_tokens)
+
+    @cached_property
+    def index_N(self) -> Int[Tensor, " n"]:
+        """Place among the tokens that are left, 0 for [CLS]."""
+        return torch.arange(self.num_tokens, device=self.device) - self.offsets_B[self.segment_N]
+
+    @cached_property
+    def real_BL(self) -> Bool[Tensor, "b l"]:
+        lengths = self.lengths_B.to(self.device, non_blocking=True)
+        return torch.arange(self.longest, device=self.device) < lengths[:, None]
+
+    @cached_property
+    def source_N(self) -> Int[Tensor, " bl"]:
+        """For every place of the padded block the packed row to show there; a place past the
+        end repeats the last token (finite, and masked): one gather instead of fill and copy."""
+        last_B1 = self.lengths_B.to(self.device, non_blocking=True)[:, None] - 1
+        place_L = torch.arange(self.longest, device=self.device)
+        return (self.offsets_B[:, None] + torch.minimum(place_L, last_B1)).flatten()
+
+    @cached_property
+    def target_N(self) -> Int[Tensor, " n"]:
+        """For every packed row its place in the flattened padded block."""
+        return self.segment_N * self.longest + self.index_N
+
+    def pad(self, x_N: Tensor) -> Tensor:
+        """(N, ...) -> (B, L, ...); without a copy where all lengths are equal."""
+        padded = x_N if self.even else x_N.index_select(0, self.source_N)
+        return padded.view(self.size, self.longest, *x_N.shape[1:])
+
+    def unpad(self, x_BL: Tensor) -> Tensor:
+        """(B, L, ...) -> (N, ...)."""
+        flat = x_BL.reshape(self.size * self.longest, *x_BL.shape[2:])
+        return flat if self.even else flat.index_select(0, self.target_N)
+
+
+@dataclass
+class Packed:
+    """Vectors of B examples end to end, with what methods may ask of each.
+
+    position_N: place in the original text, never renumbered. special_N: [CLS] and [SEP].
+    strength_B: 0 ... 1, how much of its ratio a reduction applies to each example (on the host).
+    size_N: how many original tokens a vector stands for (None: 1 each). gate_N: soft pruning.
+    """
+
+    x_ND: Float[Tensor, "n d"]
+    layout: Layout
+    position_N: Int[Tensor, " n"]
+    special_N: Bool[Tensor, " n"]
+    strength_B: Float[Tensor, " b"]
+    size_N: Tensor | None = None
+    gate_N: Tensor | None = None
+
+    def with_x(self, x_ND: Float[Tensor, "n d"]) -> Packed:
+        return replace(self, x_ND=x_ND)
+
+    def take(
+        self,
+        rows_M: Int[Tensor, " m"],
+        lengths_B: Int[Tensor, " b"],
+        strength_B: Tensor | None = None,
+    ) -> Packed:
+        """Only the rows named, in their order; `lengths_B` says how many each example keeps."""
+        return Packed(
+            x_ND=self.x_ND.index_select(0, rows_M),
+            layout=Layout(lengths_B, self.layout.device),
+            position_N=self.position_N.index_select(0, rows_M),
+            special_N=self.special_N.index_select(0, rows_M),
+            strength_B=self.strength_B if strength_B is None else strength_B,
+            size_N=None if self.size_N is None else self.size_N.index_select(0, rows_M),
+            gate_N=None if self.gate_N is None else self.gate_N.index_select(0, rows_M),
+        )
+
+    def rows_of(self, stay_B: Bool[Tensor, " b"]) -> Int[Tensor, " m"]:
+        """The rows of the examples named (a mask on the host)."""
+        on_device = stay_B.to(self.layout.device, non_blocking=True)
+        mask_N = on_device.index_select(0, self.layout.segment_N)
+        size = int(self.layout.lengths_B[stay_B].sum())
+        return torch.nonzero_static(mask_N, size=size).flatten()
+
+    def only(self, stay_B: Bool[Tensor, " b"]) -> Packed:
+        """Only the examples named (a mask on the host)."""
+        lengths_B = self.layout.lengths_B[stay_B]
+        return self.take(self.rows_of(stay_B), lengths_B, self.strength_B[stay_B])

@@ -1,0 +1,252 @@
+"""`python -m eat_lightning.predict run=<folder> < lines`: JSON lines out, in order, as they are ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig
+
+from eat_lightning.config import CONFIG_DIR, compose_or_explain, plain
+from eat_lightning.errors import ConfigError
+
+if TYPE_CHECKING:
+    from eat_lightning.encoder import AdaptiveEncoder, Trace
+    from eat_lightning.slots import Exit
+
+CHUNK = 1 << 16  # bytes read at once; a pipe holds as many
+DTYPES = ("fp32", "bf16")
+
+
+@hydra.main(config_path=CONFIG_DIR, config_name="predict", version_base="1.3")
+def job(cfg: DictConfig) -> None:
+    try:
+        num_bad = predict(plain(cfg))
+        sys.stdout.flush()
+    except ConfigError as error:  # Hydra would print its own line before it
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except BrokenPipeError:  # nobody reads on, as with `| head`: the rest goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    if num_bad:
+        raise SystemExit(1)
+
+
+def main() -> None:
+    sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
+    compose_or_explain("predict", sys.argv[1:])
+    job()
+
+
+def quoted(argument: str) -> str:
+    """A run's name holds "=" and ",", which Hydra would read as its own grammar."""
+    key, equals, value = argument.partition("=")
+    if key != "run" or not value or value[0] in "'\"[":
+        return argument
+    return f"{key}{equals}'" + value.replace("'", "\\'") + "'"
+
+
+def predict(config: dict[str, Any]) -> int:
+    """Answer standard input; returns how many lines could not be read.
+
+    Raises ConfigError, one line per fault, for settings and for a run that cannot answer.
+    """
+    faults = setting_faults(config)
+    if faults:
+        raise ConfigError.of(faults)
+    import torch
+
+    from eat_lightning.runs import Run
+
+    if config["threads"]:
+        torch.set_num_threads(config["threads"])
+    answerer = Answerer.of(Run.open(config["run"]), config["exit"], config["dtype"])
+    num_bad = 0
+    first = 1
+    for lines in batches(sys.stdin.fileno(), config["batch"]):
+        answers = answerer(lines, first)
+        first += len(lines)
+        num_bad += sum("error" in answer for answer in answers)
+        sys.stdout.write("".join(json.dumps(answer) + "\n" for answer in answers))
+        sys.stdout.flush()
+    return num_bad
+
+
+def setting_faults(config: dict[str, Any]) -> list[str]:
+    faults = []
+    if not config["run"]:
+        faults.append("run must name the folder of a finished run: run=outputs/...")
+    for key in ("batch", "threads"):
+        value = config[key]
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if not whole and (key, value) != ("threads", None):
+            faults.append(f"{key} must be 1 or more, got {value!r}")
+    if config["dtype"] not in DTYPES:
+        faults.append(f"dtype must be one of {', '.join(DTYPES)}, got {config['dtype']!r}")
+    return faults
+
+
+def batches(descriptor: int, size: int) -> Iterator[list[bytes]]:
+    """Lines as they come, `size` at most; waits for more only when there is not one whole line.
+
+    A read gives what is there, so a file makes full batches and a keyboard makes batches of one.
+    """
+    unfinished: list[bytes] = []
+    while chunk := os.read(descriptor, CHUNK):
+        first, *others = chunk.split(b"\n")
+        unfinished.append(first)
+        if others:
+            lines = [b"".join(unfinished), *others[:-1]]
+            unfinished = [others[-1]]
+            for start in range(0, len(lines), size):
+                yield lines[start : start + size]
+    if last := b"".join(unfinished):
+        yield [last]
+
+
+def exit_rule(node: dict[str, Any], encoder: AdaptiveEncoder) -> Exit:
+    """The rule a config names, or the encoder's own with the settings given; None changes nothing."""
+    from eat_lightning.config import make, method_faults
+    from eat_lightning.heads import slot_faults
+    from eat_lightning.slots import build_all, spec
+
+    given = {key: value for key, value in node.items() if value is not None}
+    last = encoder.shape.num_layers
+    if "_target_" in given:
+        faults = method_faults("exit", given, last)
+        if faults:
+            raise ConfigError.of(faults)
+        rule = make(given)
+    else:
+        try:
+            rule = build_all({"exit": spec("exit", encoder.exit) | given}, last)["exit"]
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+    faults = slot_faults(rule, encoder.head["layers"], last, encoder.num_labels)
+    if faults:
+        raise ConfigError.of(faults)
+    return rule
+
+
+@dataclass
+class Answerer:
+    """A run's model, ready to answer lines."""
+
+    encoder: AdaptiveEncoder
+    tokenizer: Any
+    columns: Sequence[str]
+    labels: Sequence[str]  # empty for a regression
+    max_length: int
+    dtype: str
+
+    @classmethod
+    def of(cls, run: Any, exit: dict[str, Any], dtype: str) -> Answerer:
+        task = run.task
+        encoder, labels = run.model()
+        encoder.exit = exit_rule(exit, encoder)
+        limit = run.config["data"].get("max_length") or task.max_length
+        return cls(
+            encoder,
+            run.tokenizer(),
+            task.columns,
+            labels if encoder.num_labels > 1 else [],
+            min(limit, encoder.shape.max_length),
+            dtype,
+        )
+
+    def __call__(self, lines: list[bytes], first: int = 1) -> list[dict[str, Any]]:
+        """An answer or an error for each line; `first` is the number of the first one."""
+        answers: list[dict[str, Any]] = []
+        texts = []
+        for number, line in enumerate(lines, start=first):
+            try:
+                texts.append(parse(line, self.columns))
+                answers.append({})
+            except ValueError as error:
+                answers.append({"line": number, "error": str(error)})
+        found = iter(self.answer(texts) if texts else [])
+        return [answer or next(found) for answer in answers]
+
+    def answer(self, texts: list[list[str]]) -> list[dict[str, Any]]:
+        import torch
+
+        from eat_lightning.packed import Batch
+
+        encoded = self.tokenizer(
+            *map(list, zip(*texts, strict=True)),
+            truncation="longest_first" if len(self.columns) == 2 else True,
+            max_length=self.max_length,
+            return_attention_mask=False,
+        )
+        batch = Batch.from_lists(encoded["input_ids"], encoded.get("token_type_ids"))
+        bf16 = self.dtype == "bf16"
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            trace = self.encoder(batch)
+        return described(trace, self.labels)
+
+
+def described(trace: Trace, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """What is said of each example; confidence is the largest calibrated probability."""
+    from eat_lightning.exit._reason import Reason
+
+    logits_BC = trace.logits_BC.float()
+    best_B = logits_BC.softmax(-1).max(-1)
+    answers = []
+    for i, retention in enumerate(trace.retention_B.tolist()):
+        said = (
+            {"label": labels[int(best_B.indices[i])], "confidence": round(float(best_B.values[i]), 6)}
+            if labels
+            else {"score": round(float(logits_BC[i, 0]), 6)}
+        )
+        taken = {
+            "depth": int(trace.depth_B[i]),
+            "exit_reason": Reason(int(trace.reason_B[i])).label,
+            "retention": round(retention, 6),
+        }
+        answers.append(said | taken)
+    return answers
+
+
+def parse(line: bytes, columns: Sequence[str]) -> list[str]:
+    """The texts of a line, one for each column; ValueError says what is wrong with it."""
+    text = line.decode("utf-8-sig", errors="replace").removesuffix("\r")
+    if text.lstrip().startswith("{"):
+        return from_json(text, columns)
+    if len(columns) == 1:
+        return [text]
+    parts = text.split("\t")
+    if len(parts) != 2:
+        raise ValueError(f"expected 2 texts with a tab between them, got {len(parts)}")
+    return parts
+
+
+def from_json(text: str, columns: Sequence[str]) -> list[str]:
+    """By the task's column names, or as text and text_pair."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON, as a line that starts with {{ must be: {error}") from None
+    general = ["text", "text_pair"]
+    names = columns if all(name in content for name in columns) else general[: len(columns)]
+    for name in names:
+        if name not in content:
+            wanted = " and ".join(general[: len(columns)])
+            raise ValueError(f"no key {name}: give {wanted}, or {' and '.join(columns)}")
+        if not isinstance(content[name], str):
+            raise ValueError(f"{name} must be a text, got {content[name]!r:.40}")
+    if len(columns) == 1 and "text_pair" in content:
+        raise ValueError("text_pair: this task takes one text")
+    # JSON can spell half of a surrogate pair, which no tokenizer takes.
+    return [content[name].encode("utf-8", "replace").decode() for name in names]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""One pass that records every exit's guess, so that any rule and tau can be judged from it.
+
+Shapes: B examples of the split (in its order), L layers, C classes, E exits so far.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from eat_lightning.data.batching import sorted_batches
+from eat_lightning.encoder import AdaptiveEncoder, Trace
+from eat_lightning.exit._reason import Reason
+from eat_lightning.metrics import metrics_for
+from eat_lightning.slots import Exit
+
+
+@dataclass
+class Recorded:
+    """Every head's guess for every example (divided by its temperature), and the tokens entering
+    each layer when nobody leaves. `exit` is the rule the encoder had."""
+
+    labels: np.ndarray
+    lengths: np.ndarray
+    guesses: dict[int, np.ndarray]
+    tokens_LB: np.ndarray
+    exit: Exit
+    difficulty: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def under(self, exit: Exit | None = None) -> Outcome:
+        """What the encoder would do with this rule (None: its own): an example's way depends on no
+        other example, so who leaves where is found from the records."""
+        exit = self.exit if exit is None else exit
+        last = len(self.tokens_LB)
+        guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in self.guesses.items()}
+        depth_B = np.full(len(self), last)
+        reason_B = np.full(len(self), int(Reason.LAST_LAYER))
+        here_B = np.arange(len(self))  # rows of those who have not left
+        for layer in sorted({*exit.layers} - {last}):
+            if not len(here_B):
+                break
+            stack_EBC = torch.stack([guesses[k][here_B] for k in exit.layers if k <= layer])
+            decided_B = exit.decides(stack_EBC).numpy()
+            leaves_B = decided_B != Reason.STAYS
+            depth_B[here_B[leaves_B]], reason_B[here_B[leaves_B]] = layer, decided_B[leaves_B]
+            here_B = here_B[~leaves_B]
+        return Outcome(self, self.answers(depth_B), depth_B, reason_B)
+
+    def answers(self, depth_B: np.ndarray) -> np.ndarray:
+        """The guess that each example leaves with."""
+        logits_BC = np.empty_like(self.guesses[len(self.tokens_LB)])
+        for layer in np.unique(depth_B):
+            logits_BC[depth_B == layer] = self.guesses[layer][depth_B == layer]
+        return logits_BC
+
+
+@dataclass
+class Outcome:
+    """What an exit rule makes of the recorded examples: each one's answer, depth and reason."""
+
+    recorded: Recorded
+    logits_BC: np.ndarray
+    depth_B: np.ndarray
+    reason_B: np.ndarray
+
+    @property
+    def tokens_LB(self) -> np.ndarray:
+        """Tokens entering each layer that an example ran, 0 for the others."""
+        tokens_LB = self.recorded.tokens_LB
+        return tokens_LB * (np.arange(1, len(tokens_LB) + 1)[:, None] <= self.depth_B)
+
+    @property
+    def retention_B(self) -> np.ndarray:
+        """Tokens entering the last executed layer / tokens entering layer 1."""
+        tokens_LB = self.recorded.tokens_LB
+        return np.take_along_axis(tokens_LB, self.depth_B[None] - 1, axis=0)[0] / tokens_LB[0]
+
+    @property
+    def token_layers_B(self) -> np.ndarray:
+        """Tokens summed over the executed layers / (first tokens x num_layers)."""
+        tokens_LB = self.tokens_LB
+        return tokens_LB.sum(0) / (tokens_LB[0] * len(tokens_LB))
+
+    @property
+    def exit_shares(self) -> dict[int, float]:
+        """Share of the examples that left after each layer."""
+        layers, counts = np.unique(self.depth_B, return_counts=True)
+        return {int(k): float(n / len(self.depth_B)) for k, n in zip(layers, counts, strict=True)}
+
+    def to_parquet(self, path: Path) -> None:
+        """A line per example: label, length, every exit's logits, and what this rule made of it."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        recorded = self.recorded
+        columns: dict[str, Any] = {
+            "index": np.arange(len(recorded)),
+            "label": recorded.labels,
+            "length": recorded.lengths,
+            "depth": self.depth_B,
+            "reason": [Reason(code).label for code in self.reason_B],
+            "tokens": self.tokens_LB.T.tolist(),
+        }
+        columns |= {f"logits_{k}": guess_BC.tolist() for k, guess_BC in recorded.guesses.items()}
+        if recorded.difficulty is not None:
+            columns["difficulty"] = recorded.difficulty
+        beside = path.with_name(path.name + ".part")
+        pq.write_table(pa.table(columns), beside)
+        beside.replace(path)
+
+
+def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: str = "") -> Recorded:
+    """Run all examples of a split through all layers and heads, in evaluation mode."""
+    last, device = encoder.shape.num_layers, encoder.strength.device
+    layers = sorted(int(k) for k in encoder.heads)
+    guesses = {k: np.empty((len(split), encoder.num_labels), np.float32) for k in layers}
+    tokens_LB = np.zeros((last, len(split)), np.int64)
+    with inference(encoder):
+        for rows_B in shown(sorted_batches(split.lengths, batch_size), title):
+            trace: Trace = encoder(split.batch(rows_B).to(device), leave=False)
+            for k in layers:
+                guesses[k][rows_B] = trace.guesses[k].float().cpu().numpy()
+            tokens_LB[:, rows_B] = trace.tokens_LB.numpy()
+    difficulty = getattr(split, "difficulty", None)
+    return Recorded(split.labels, split.lengths, guesses, tokens_LB, encoder.exit, difficulty)
+
+
+@contextmanager
+def inference(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; the mode is put back."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        module.train(training)
+
+
+def shown(items: list[Any], title: str) -> Any:
+    """With a progress bar where someone looks on and it takes a while."""
+    from rich.progress import track
+
+    quiet = not title or len(items) < 20 or not sys.stderr.isatty()
+    return track(items, title, disable=quiet, transient=True)
+
+
+def score(task: Any, logits_BC: np.ndarray, labels_B: np.ndarray) -> dict[str, float]:
+    """The task's metrics, each in its usual range (0 ... 1, correlations -1 ... 1)."""
+    logits, labels = torch.as_tensor(logits_BC), torch.as_tensor(labels_B)
+    predictions = logits[:, 0] if task.num_labels == 1 else logits.argmax(-1)
+    scores = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchmetrics on a constant, which is dealt with below
+        for name, metric in metrics_for(task).items():
+            metric.update(predictions, labels)  # type: ignore[operator]
+            value = float(metric.compute())  # type: ignore[operator]
+            scores[name] = 0.0 if np.isnan(value) else value  # a constant correlates with nothing
+    return scores

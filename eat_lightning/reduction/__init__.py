@@ -1,0 +1,1 @@
+"""Reductions: making an example shorter between layers."""

@@ -1,0 +1,48 @@
+"""Keep the tokens that [CLS] attends to most (EViT, Liang et al. 2022), [SEP] protected or not.
+
+It needs one attention row per head, so the fused attention kernel stays in use.
+"""
+
+from collections.abc import Sequence
+
+from eat_lightning.packed import Packed
+from eat_lightning.reduction._topk import keep_highest, ratio_at, topk_faults
+from eat_lightning.slots import Evidence, raise_faults
+
+
+class ClsTopK:
+    """Drops `ratio` of the non-[CLS] tokens after each of `layers` (a list: one for each).
+
+    protect_sep: [SEP] tokens outrank all others; they count among the tokens kept.
+    """
+
+    place = "after_layer"
+    needs = frozenset({"cls"})
+
+    def __init__(
+        self,
+        ratio: float | Sequence[float] = 0.3,
+        layers: Sequence[int] = (2, 4),
+        protect_sep: bool = True,
+    ):
+        raise_faults(self.faults(None, ratio=ratio, layers=layers, protect_sep=protect_sep))
+        self.ratio, self.layers, self.protect_sep = ratio, list(layers), protect_sep
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        ratio: float | Sequence[float] = 0.3,
+        layers: Sequence[int] = (2, 4),
+        protect_sep: bool = True,
+    ) -> list[str]:
+        faults = topk_faults(num_layers, ratio, layers)
+        if not isinstance(protect_sep, bool):
+            faults.append(f"reduction.protect_sep must be true or false, got {protect_sep!r}")
+        return faults
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        assert evidence.cls_N is not None
+        protected_N = packed.special_N if self.protect_sep else None
+        ratio = ratio_at(layer, self.ratio, self.layers)
+        return keep_highest(packed, evidence.cls_N, ratio, protected_N)

@@ -1,0 +1,17 @@
+"""No reduction: every token stays."""
+
+from eat_lightning.packed import Packed
+from eat_lightning.slots import Evidence
+
+
+class Keep:
+    place = "after_layer"
+    needs: frozenset[str] = frozenset()
+    layers: tuple[int, ...] = ()
+
+    @classmethod
+    def faults(cls, num_layers: int | None) -> list[str]:
+        return []
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        return packed

@@ -1,0 +1,34 @@
+"""EAT's alternative score: keep the tokens that received most attention (after PoWER-BERT, 2020).
+
+It needs the whole attention matrix, so the layers that prune forgo the fused attention kernel.
+"""
+
+from collections.abc import Sequence
+
+from eat_lightning.packed import Packed
+from eat_lightning.reduction._topk import keep_highest, ratio_at, topk_faults
+from eat_lightning.slots import Evidence, raise_faults
+
+
+class ReceivedTopK:
+    """Drops `ratio` of the non-[CLS] tokens after each of `layers` (a list: one for each)."""
+
+    place = "after_layer"
+    needs = frozenset({"received"})
+
+    def __init__(self, ratio: float | Sequence[float] = 0.3, layers: Sequence[int] = (2, 4)):
+        raise_faults(self.faults(None, ratio=ratio, layers=layers))
+        self.ratio, self.layers = ratio, list(layers)
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        ratio: float | Sequence[float] = 0.3,
+        layers: Sequence[int] = (2, 4),
+    ) -> list[str]:
+        return topk_faults(num_layers, ratio, layers)
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        assert evidence.received_N is not None
+        return keep_highest(packed, evidence.received_N, ratio_at(layer, self.ratio, self.layers))

