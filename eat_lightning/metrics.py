@@ -15,13 +15,13 @@ from torchmetrics import (
 )
 
 
-def metric_for(name: str, num_labels: int) -> Metric:
+def metric_for(name: str, num_labels: int, sync: bool = True) -> Metric:
     if name == "pearson":
-        return PearsonCorrCoef()
+        return PearsonCorrCoef(sync_on_compute=sync)
     if name == "spearman":
-        return SpearmanCorrCoef()
+        return SpearmanCorrCoef(sync_on_compute=sync)
     kind = "binary" if num_labels == 2 else "multiclass"
-    settings: dict[str, Any] = {"task": kind} | (
+    settings: dict[str, Any] = {"task": kind, "sync_on_compute": sync} | (
         {} if num_labels == 2 else {"num_classes": num_labels}
     )
     if name == "accuracy":
@@ -35,6 +35,9 @@ def metric_for(name: str, num_labels: int) -> Metric:
     )
 
 
-def metrics_for(task: Any) -> nn.ModuleDict:
-    """One metric a name, updated with classes (or scores, for a regression) and labels."""
-    return nn.ModuleDict({name: metric_for(name, task.num_labels) for name in task.metrics})
+def metrics_for(task: Any, sync: bool = True) -> nn.ModuleDict:
+    """One metric a name, updated with classes (or scores, for a regression) and labels.
+
+    sync: over all processes, when there are several.
+    """
+    return nn.ModuleDict({name: metric_for(name, task.num_labels, sync) for name in task.metrics})

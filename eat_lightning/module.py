@@ -61,8 +61,9 @@ class Classifier(LightningModule):
         self, batch: Batch, trace: Trace, losses: dict[str, Tensor], share: float
     ) -> None:
         for name, value in losses.items():
-            self.log(f"train/{name}", value.detach() * share, prog_bar=name == "loss")
-        self.log("train/retention", trace.retention_B.mean().float())
+            mean = value.detach() * share
+            self.log(f"train/{name}", mean, prog_bar=name == "loss", sync_dist=True)
+        self.log("train/retention", trace.retention_B.mean().float(), sync_dist=True)
         self.log("train/scheduled_retention", scheduled_retention(self.encoder))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

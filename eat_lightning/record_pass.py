@@ -163,7 +163,7 @@ def score(task: Any, logits_BC: np.ndarray, labels_B: np.ndarray) -> dict[str, f
     scores = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchmetrics on a constant, which is dealt with below
-        for name, metric in metrics_for(task).items():
+        for name, metric in metrics_for(task, sync=False).items():
             metric.update(predictions, labels)  # type: ignore[operator]
             value = float(metric.compute())  # type: ignore[operator]
             scores[name] = 0.0 if np.isnan(value) else value  # a constant correlates with nothing

@@ -108,7 +108,7 @@ def fit(config: dict[str, Any], folder: Path) -> float | None:
             trainer.fit(module, data, ckpt_path=last if last.is_file() else None)
         if trainer.interrupted:
             raise KeyboardInterrupt
-        return module.trainer.callback_metrics.get("dev/score")  # type: ignore[return-value]
+        return finished_score(folder)
     finally:
         finish_loggers(loggers)
 
@@ -122,6 +122,7 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Lightning 2.6's own, on torch 2.13.
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+    warnings.filterwarnings("ignore", message="The number of training batches")
 
 
 def prepare_data(config: dict[str, Any]) -> Any:
@@ -207,7 +208,9 @@ def make_loggers(config: dict[str, Any], folder: Path) -> list[Any]:
     """CSV always; another one where the config names it."""
     from lightning.pytorch.loggers import CSVLogger
 
-    loggers: list[Any] = [CSVLogger(folder, name="", version="csv")]
+    attempts = len(list(folder.glob("csv*")))  # a resumed run must not write over its first curves
+    version = f"csv-{attempts + 1}" if attempts else "csv"
+    loggers: list[Any] = [CSVLogger(folder, name="", version=version)]
     node = config["logger"] or {}
     if node.get("_target_"):
         from eat_lightning.tracking import extra_logger

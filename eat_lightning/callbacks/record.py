@@ -49,11 +49,11 @@ class Record(Callback):
         done["score"] = getattr(row, row.metric)
         write(self.folder / "rows.jsonl", [row])
         for logger in trainer.loggers:
-            log_row(logger, row)
+            log_row(logger, row, trainer.global_step)
         write_json(self.folder / "done.json", done)
 
 
-def log_row(logger: Any, row: Any) -> None:
+def log_row(logger: Any, row: Any, step: int) -> None:
     """The row's numbers as a logger's summary."""
     numbers = {k: v for k, v in vars(row).items() if isinstance(v, int | float) and v is not None}
-    logger.log_metrics({f"dev/{key}": float(value) for key, value in numbers.items()})
+    logger.log_metrics({f"dev/{key}": float(value) for key, value in numbers.items()}, step)

@@ -23,7 +23,7 @@ BUCKETS = {
     "certificate": (14,),
     "validation": (15,),
 }
-DIFFICULTIES = (0,) * 6 + (1,) * 5 + (2,) * 4 + (3,) * 3 + (4,) * 2
+DIFFICULTIES = (0,) * 7 + (1,) * 6 + (2,) * 4 + (3,) * 2 + (4,)
 LEVELS = 6  # of a graded similarity: so many minus one parts of two events may agree
 
 
@@ -41,14 +41,8 @@ ADJECTIVES = listed(
     "great wonderful brilliant charming moving funny clever fresh lovely superb warm gripping"
 )
 INTENSIFIERS = ("", "really", "truly", "very", "quite", "so")
-FLIPS = (
-    "it is not true that",
-    "nobody believes that",
-    "it is wrong to say that",
-    "i doubt that",
-    "no critic would say that",
-)
-KEEPS = ("it is true that", "everybody believes that", "it is right to say that", "i know that")
+FLIPS = ("nobody believes that", "i doubt that", "it is false that")
+KEEPS = ("everybody believes that", "i know that", "it is true that")
 
 ANIMALS = listed("dog cat horse fox bear wolf rabbit monkey")
 PERSONS = listed("nurse farmer teacher lawyer doctor painter singer pilot")
@@ -123,9 +117,9 @@ def faults(task: Task) -> list[str]:
 
 def feeling(rng: Rng, label: int, difficulty: int, num: int) -> tuple[str]:
     """An adjective's group, moved on by one with every negation around it (with two groups: turned
-    over). Asides, negated or not, do not count. At most two of each: a small encoder learns no
+    over). Asides, negated or not, do not count. At most two negations: a small encoder learns no
     longer parity in a minute."""
-    flips = rng.randint(max(0, difficulty - 2), min(2, difficulty))
+    flips = rng.randint(max(0, difficulty - 3), min(2, difficulty))
     asides = " and ".join(
         clause(rng, rng.randrange(num), num, rng.random() < 0.4) for _ in range(difficulty - flips)
     )
@@ -137,8 +131,7 @@ def feeling(rng: Rng, label: int, difficulty: int, num: int) -> tuple[str]:
     for frame in frames:
         text = f"{frame} {text}"
     if asides:
-        forms = (f"{asides} but {text}", f"although {asides} , {text}", f"{text} although {asides}")
-        text = rng.choice(forms)
+        text = rng.choice((f"{asides} but {text}", f"although {asides} , {text}"))
     return (text,)
 
 
