@@ -1,4 +1,4 @@
-"""What a setting is measured against: the same weights with everything off, here and in transformers.
+"""What settings are measured against: the same weights with everything off, ours and theirs.
 
 Shapes: B examples, L longest length, D width, C classes.
 """
@@ -37,36 +37,37 @@ def in_dtype(encoder: AdaptiveEncoder, dtype: str) -> AdaptiveEncoder:
     return converted
 
 
-Padded = dict[str, Tensor]
-
-
-def pad(batch: Batch) -> Padded:
-    """As a tokenizer pads: ids, types and a mask of B x L."""
-    lengths = batch.lengths_B.tolist()
-    ids, types = batch.ids_N.split(lengths), batch.types_N.split(lengths)
-    ones = [torch.ones_like(example) for example in ids]
-    columns = {"input_ids": ids, "token_type_ids": types, "attention_mask": ones}
-    return {name: pad_sequence(list(c), batch_first=True) for name, c in columns.items()}
-
-
 class HuggingFaceTwin(nn.Module):
     """The body as transformers' own model (sdpa, PyTorch's eager mode) with the last exit head."""
 
     def __init__(self, encoder: AdaptiveEncoder):
         super().__init__()
-        from transformers.modeling_utils import no_init_weights
+        self.body = empty_body(encoder)
+        # Not strict, since transformers' position_ids are in no state dict of ours.
+        missing = self.body.load_state_dict(body_weights(encoder), strict=False).missing_keys
+        assert not missing, missing
+        weight = encoder.embedding.word.weight
+        self.body.to(weight.device, weight.dtype).eval()
+        self.pad_token_id = encoder.shape.pad_token_id
+        self.typed = encoder.embedding.token_type is not None
+        self.head: Any = encoder.heads[str(encoder.shape.num_layers)]
 
-        with no_init_weights():
-            self.body = empty_body(encoder)
-        self.body.load_state_dict(body_weights(encoder), strict=False)
-        self.body.to(encoder.strength.device).eval()
-        self.typed = encoder.relative is None
-        self.head = encoder.heads[str(encoder.shape.num_layers)]
+    def ready(self, batch: Batch) -> dict[str, Tensor]:
+        """As a tokenizer pads: ids, types and a mask of B x L."""
+        lengths = batch.lengths_B.tolist()
+        ids, mask = (list(x.split(lengths)) for x in (batch.ids_N, torch.ones_like(batch.ids_N)))
+        padded = {
+            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_token_id),
+            "attention_mask": pad_sequence(mask, batch_first=True),
+        }
+        if self.typed:
+            types = list(batch.types_N.split(lengths))
+            padded["token_type_ids"] = pad_sequence(types, batch_first=True)
+        return padded
 
-    def forward(self, padded: Padded) -> Float[Tensor, "b c"]:
-        given = padded if self.typed else {k: v for k, v in padded.items() if k[:5] != "token"}
-        device = next(self.parameters()).device
-        given = {name: column.to(device) for name, column in given.items()}
+    def forward(self, padded: dict[str, Tensor]) -> Float[Tensor, "b c"]:
+        device = self.head.classes.weight.device
+        given = {name: column.to(device) for name, column in padded.items()}
         x_BLD = self.body(**given).last_hidden_state
         pooled_BD = x_BLD[:, 0]
         if self.head.pool == "mean":
@@ -83,7 +84,7 @@ def empty_body(encoder: AdaptiveEncoder) -> nn.Module:
     from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel
 
     shape = encoder.shape
-    sizes = {
+    sizes: dict[str, Any] = {
         "vocab_size": shape.vocab_size,
         "hidden_size": shape.hidden_size,
         "num_hidden_layers": shape.num_layers,
@@ -94,16 +95,17 @@ def empty_body(encoder: AdaptiveEncoder) -> nn.Module:
         "pad_token_id": shape.pad_token_id,
     }
     if shape.relative_buckets:
-        buckets = {"relative_attention_num_buckets": shape.relative_buckets}
-        config = MPNetConfig(**sizes, **buckets, max_position_embeddings=shape.max_positions)
-        return MPNetModel(config, add_pooling_layer=False)
-    config = BertConfig(
-        **sizes,
-        max_position_embeddings=shape.max_length,
-        type_vocab_size=max(shape.type_vocab_size, 2),
-        attn_implementation="sdpa",
-    )
-    return BertModel(config, add_pooling_layer=False)
+        sizes |= {
+            "max_position_embeddings": shape.max_positions,
+            "relative_attention_num_buckets": shape.relative_buckets,
+        }
+        return MPNetModel(MPNetConfig(**sizes), add_pooling_layer=False)
+    sizes |= {
+        "max_position_embeddings": shape.max_length,
+        "type_vocab_size": shape.type_vocab_size or 1,
+        "attn_implementation": "sdpa",
+    }
+    return BertModel(BertConfig(**sizes), add_pooling_layer=False)
 
 
 def body_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
@@ -121,7 +123,7 @@ def body_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
     elif "embedding.token_type.weight" in own:
         weights["embeddings.token_type_embeddings.weight"] = own["embedding.token_type.weight"]
     else:
-        nothing = torch.zeros(2, encoder.shape.hidden_size)
+        nothing = torch.zeros(1, encoder.shape.hidden_size)
         weights["embeddings.token_type_embeddings.weight"] = nothing
     for i in range(encoder.shape.num_layers):
         weights |= layer_weights(own, f"layers.{i}.", f"encoder.layer.{i}.", mpnet)

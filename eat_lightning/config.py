@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import inspect
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from eat_lightning.errors import ConfigError
@@ -95,20 +98,39 @@ def compose_or_explain(config_name: str, overrides: list[str]) -> None:
         with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
             compose(config_name, overrides=overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        wanted = [
-            x for x in lines if not x.startswith(("full_key:", "object_type=", "Set the env"))
-        ]
-        said = "; ".join(wanted)
+        said = in_one_line(f"{error}\n{error.__cause__ or ''}")
         if "Ambiguous value" in said:  # Hydra's advice on sweeps is good as it is
             return
         print(f"error: {said}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """End a single job with what a ConfigError says, without Hydra's frame around it. In a sweep it
+    goes up to Hydra, so that the other jobs still run."""
+    multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    try:
+        yield
+    except ConfigError as error:
+        if multirun:
+            raise
+        print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def in_one_line(text: str) -> str:
+    """Hydra's message without what only its authors can use."""
+    lines = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
+    noise = ("full_key:", "object_type=", "Set the env", "Config search path", "provider=")
+    said = [line.rstrip(".") for line in lines if not line.startswith(noise)]
+    said = [re.sub(r"^In '.+?': ", "", line) for line in said]
+    return "; ".join(said).replace(":; ", ": ")
+
+
 @dataclass
 class HeadSchema:
-    layers: list[int] | None = None
+    layers: list[int] = field(default_factory=list)
     pool: str = "cls"
     activation: str | None = "auto"
 
@@ -155,23 +177,17 @@ def train_faults(config: dict[str, Any]) -> list[str]:
 
     num_layers = config["encoder"].get("num_layers")
     faults = binding_faults("encoder", config["encoder"])
-    with contextlib.suppress(ConfigError):
+    with suppress(ConfigError):
         faults = faults or encoder_faults(**arguments(config["encoder"]))
     known = num_layers if isinstance(num_layers, int) else None
     for slot in ("attention", "reduction", "exit", "objective", "schedule"):
         faults += method_faults(slot, config[slot], known)
     for slot in ("task", "data"):
         faults += binding_faults(slot, config[slot])
-    head = config["head"] | {"layers": head_layers(config)}
+    head = config["head"]
     activation = None if head["activation"] == "auto" else head["activation"]
     faults += head_faults(known, head["layers"], head["pool"], activation)
     return faults or cross_faults(config)
-
-
-def head_layers(config: dict[str, Any]) -> list[int]:
-    """The layers with exit heads besides the last: head.layers, or where the exit rule looks."""
-    layers = config["head"]["layers"]
-    return list(config["exit"].get("layers") or []) if layers is None else layers
 
 
 def cross_faults(config: dict[str, Any]) -> list[str]:
@@ -181,7 +197,7 @@ def cross_faults(config: dict[str, Any]) -> list[str]:
     task = make(config["task"])
     num_layers = config["encoder"]["num_layers"]
     exit_rule = make(config["exit"])
-    faults = slot_faults(exit_rule, head_layers(config), num_layers, task.num_labels)
+    faults = slot_faults(exit_rule, config["head"]["layers"], num_layers, task.num_labels)
     teacher = config["teacher"]
     if make(config["objective"]).wants_teacher and teacher is None:
         faults.append("objective.distill needs a teacher: give teacher=<run or model folder>")

@@ -152,6 +152,8 @@ class Embedding(nn.Module):
 class RelativeBias(nn.Module):
     """T5's bucketed relative-position bias, one per head, as MPNet uses it."""
 
+    bucket: Tensor
+
     def __init__(self, num_buckets: int, num_heads: int, max_positions: int):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(num_buckets, num_heads))
@@ -280,6 +282,8 @@ class AdaptiveEncoder(nn.Module):
     head at each of its layers. `strength` (0 ... 1) is saved with the weights.
     """
 
+    strength: Tensor
+
     def __init__(
         self,
         shape: Shape,
@@ -293,7 +297,7 @@ class AdaptiveEncoder(nn.Module):
         raise_faults(head_faults(shape.num_layers, **head))
         self.shape, self.num_labels = shape, num_labels
         self.attention, self.reduction, self.exit = attention, reduction, exit
-        self.head = {"pool": "cls", "activation": "tanh"} | head
+        self.head: dict[str, Any] = {"pool": "cls", "activation": "tanh"} | head
         self.head["layers"] = sorted({*self.head.get("layers", ()), shape.num_layers})
         self.embedding = Embedding(shape)
         buckets = shape.relative_buckets

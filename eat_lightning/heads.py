@@ -24,6 +24,8 @@ class Head(nn.Module):
     temperature: fitted after training (Guo et al. 2017) and saved; guesses are divided by it.
     """
 
+    temperature: Tensor
+
     def __init__(
         self, width: int, num_labels: int, pool: str, activation: str | None, dropout: float
     ):

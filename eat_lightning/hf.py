@@ -15,17 +15,16 @@ import torch
 from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PretrainedConfig
-from transformers import PreTrainedModel
-from transformers import initialization as init
-from transformers.utils import ModelOutput
-
-from eat_lightning.checkpoint import (
-    ALIASES,
-    FAMILIES,
-    load_pretrained,
-    model_config,
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
 )
+from transformers import initialization as init
+from transformers.utils.generic import ModelOutput
+
+from eat_lightning.checkpoint import ALIASES, FAMILIES, load_pretrained, model_config
 from eat_lightning.encoder import AdaptiveEncoder, RelativeBias, Shape, Trace, relative_bucket
 from eat_lightning.errors import ConfigError
 from eat_lightning.heads import Head, slot_faults
@@ -35,7 +34,15 @@ from eat_lightning.slots import build_all, raise_faults, spec
 
 SHAPE = [f.name for f in fields(Shape)]
 METHODS = ("attention", "reduction", "exit")
-HUB = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+HUB = (
+    "cache_dir",
+    "force_download",
+    "local_files_only",
+    "proxies",
+    "revision",
+    "subfolder",
+    "token",
+)
 
 
 class EatConfig(PretrainedConfig):
@@ -127,7 +134,7 @@ class EatOutput(ModelOutput):
 
 class EatForSequenceClassification(PreTrainedModel):
     """The packed encoder behind Hugging Face's interface, for a run's `model/` folder and for plain
-    BERT, DistilBERT, MPNet and RoBERTa folders (there dense / none / never unless told otherwise)."""
+    BERT, DistilBERT, MPNet and RoBERTa folders (dense / none / never unless told otherwise)."""
 
     config_class = EatConfig
     base_model_prefix = "encoder"
@@ -138,10 +145,10 @@ class EatForSequenceClassification(PreTrainedModel):
         methods = config.methods()
         asked = {*(config.head or {}).get("layers", ()), *methods["exit"].layers}
         head = {**(config.head or {}), "layers": sorted(asked)}
-        last = config.num_layers
-        raise_faults(slot_faults(methods["exit"], head["layers"], last, config.num_labels))
+        last, num_labels = config.num_layers, config.num_labels or 2
+        raise_faults(slot_faults(methods["exit"], head["layers"], last, num_labels))
         shape = Shape(**{name: getattr(config, name) for name in SHAPE})
-        self.encoder = AdaptiveEncoder(shape, config.num_labels, **methods, head=head)
+        self.encoder = AdaptiveEncoder(shape, num_labels, **methods, head=head)
         config.head = self.encoder.head
         self.post_init()
 
@@ -149,10 +156,10 @@ class EatForSequenceClassification(PreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: Any, *args: Any, config: Any = None, **kwargs: Any
     ) -> Any:
-        """As in transformers; settings of `EatConfig` may be given by name and replace the folder's.
+        """As in transformers; settings of `EatConfig` given by name replace the folder's.
 
-        A head that the folder lacks (a new layer in `exit`) starts untrained. ValueError in one line
-        for a setting, a number of labels or a file that does not fit.
+        A head that the folder lacks (a new layer in `exit`) starts untrained. ValueError in one
+        line for a setting, a number of labels or a file that does not fit.
         """
         name = str(pretrained_model_name_or_path)
         hub = {key: kwargs[key] for key in HUB if key in kwargs}
@@ -163,9 +170,9 @@ class EatForSequenceClassification(PreTrainedModel):
                 return cls.from_body(name, saved, config, **options)
             check_num_labels(name, saved, config, **kwargs)
             wants_info = kwargs.pop("output_loading_info", False)
-            model, info = super().from_pretrained(
-                name, *args, config=config, output_loading_info=True, **kwargs
-            )
+            kwargs |= {"config": config, "output_loading_info": True}
+            loaded: Any = super().from_pretrained(name, *args, **kwargs)
+            model, info = loaded
         except (ConfigError, SafetensorError) as error:
             raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
         missing = sorted(k for k in info["missing_keys"] if not k.startswith("encoder.heads."))
@@ -176,7 +183,7 @@ class EatForSequenceClassification(PreTrainedModel):
     @classmethod
     def from_body(
         cls, name: str, saved: dict[str, Any], config: EatConfig | None = None, **options: Any
-    ) -> EatForSequenceClassification:
+    ) -> Any:
         """A plain Hugging Face folder, its pooler and classifier included."""
         if config is not None:
             given = ("head", *METHODS, "num_layers", "id2label", "label2id")
@@ -210,8 +217,11 @@ class EatForSequenceClassification(PreTrainedModel):
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Methods put into the encoder's slots since it was loaded are saved too."""
+        encoder = self.encoder
+        last, heads = encoder.shape.num_layers, encoder.head["layers"]
+        raise_faults(slot_faults(encoder.exit, heads, last, encoder.num_labels))
         for slot in METHODS:
-            setattr(self.config, slot, spec(slot, getattr(self.encoder, slot)))
+            setattr(self.config, slot, spec(slot, getattr(encoder, slot)))
         super().save_pretrained(save_directory, **kwargs)
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -240,8 +250,8 @@ class EatForSequenceClassification(PreTrainedModel):
         labels: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> EatOutput | tuple[Any, ...]:
-        """Padding may stand left or right. In training nobody leaves, and the loss is EAT's over all
-        exits (weights 0.3, and 1.0 at the last); in evaluation it is that of the answers."""
+        """Padding may stand left or right. In training nobody leaves, and the loss is EAT's over
+        all exits (weights 0.3, and 1.0 at the last); in evaluation it is that of the answers."""
         batch = pack(input_ids, attention_mask, token_type_ids, self.encoder.shape.max_length)
         trace = self.encoder(batch)
         output = EatOutput(

@@ -1,4 +1,4 @@
-"""`python -m eat_lightning.predict run=<folder> < lines`: JSON lines out, in order, as they are ready."""
+"""`python -m eat_lightning.predict run=<folder> < lines`: JSON lines out, in order, streaming."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from eat_lightning.config import CONFIG_DIR, compose_or_explain, plain
+from eat_lightning.config import CONFIG_DIR, compose_or_explain, plain, plain_errors
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,11 +26,8 @@ DTYPES = ("fp32", "bf16")
 @hydra.main(config_path=CONFIG_DIR, config_name="predict", version_base="1.3")
 def job(cfg: DictConfig) -> None:
     try:
-        num_bad = predict(plain(cfg))
-        sys.stdout.flush()
-    except ConfigError as error:  # Hydra would print its own line before it
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        with plain_errors():
+            num_bad = predict(plain(cfg))
     except BrokenPipeError:  # nobody reads on, as with `| head`: the rest goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
@@ -113,24 +110,24 @@ def batches(descriptor: int, size: int) -> Iterator[list[bytes]]:
 
 
 def exit_rule(node: dict[str, Any], encoder: AdaptiveEncoder) -> Exit:
-    """The rule a config names, or the encoder's own with the settings given; None changes nothing."""
-    from eat_lightning.config import make, method_faults
-    from eat_lightning.heads import slot_faults
-    from eat_lightning.slots import build_all, spec
+    """The rule a config names, or the encoder's own with other settings; None changes nothing. A
+    rule named without layers looks at each of the encoder's early heads."""
+    from inspect import signature
 
-    given = {key: value for key, value in node.items() if value is not None}
-    last = encoder.shape.num_layers
-    if "_target_" in given:
-        faults = method_faults("exit", given, last)
-        if faults:
-            raise ConfigError.of(faults)
-        rule = make(given)
-    else:
-        try:
-            rule = build_all({"exit": spec("exit", encoder.exit) | given}, last)["exit"]
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-    faults = slot_faults(rule, encoder.head["layers"], last, encoder.num_labels)
+    from eat_lightning.config import target
+    from eat_lightning.heads import slot_faults
+    from eat_lightning.settings import changed
+    from eat_lightning.slots import spec
+
+    last, heads = encoder.shape.num_layers, encoder.head["layers"]
+    named = node.get("_target_") and node.get("layers") is None
+    if named and "layers" in signature(target(node)).parameters:
+        node = node | {"layers": [layer for layer in heads if layer < last]}
+    try:
+        rule = changed("exit", spec("exit", encoder.exit), node, last)
+    except ValueError as error:
+        raise ConfigError.of(str(error).split("; ")) from None
+    faults = slot_faults(rule, heads, last, encoder.num_labels)
     if faults:
         raise ConfigError.of(faults)
     return rule
@@ -202,7 +199,10 @@ def described(trace: Trace, labels: Sequence[str]) -> list[dict[str, Any]]:
     answers = []
     for i, retention in enumerate(trace.retention_B.tolist()):
         said = (
-            {"label": labels[int(best_B.indices[i])], "confidence": round(float(best_B.values[i]), 6)}
+            {
+                "label": labels[int(best_B.indices[i])],
+                "confidence": round(float(best_B.values[i]), 6),
+            }
             if labels
             else {"score": round(float(logits_BC[i, 0]), 6)}
         )

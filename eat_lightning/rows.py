@@ -19,7 +19,10 @@ BOUNDS = {
     "[0, 1]": ("accuracy", "f1", "majority", "exit_shares", "strength", "ece_before", "ece_after"),
     "[-1, 1]": ("matthews", "pearson", "spearman"),
     "(0, 1]": ("retention", "token_layers", "tau"),
-    "(0, inf)": ("flops", "flops_ratio", "temperature", "speed_up", "conversion"),
+    "(0, inf)": (
+        *("flops", "flops_ratio", "temperature", "conversion"),
+        *("speed_up", "speed_up_low", "speed_up_high"),
+    ),
     "[0, inf)": (
         *("latency_ms", "latency_p50_ms", "latency_p90_ms", "latency_p99_ms"),
         *("latency_low_ms", "latency_high_ms", "throughput", "throughput_sorted"),
@@ -32,9 +35,9 @@ BOUNDS = {
 METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman")
 SETTING = (  # what was measured, and how
     *("task", "model", "encoder", "attention", "reduction", "exit", "strength", "study", "run"),
-    *("seed", "split", "num_examples", "baseline", "kernels", "weights", "dtype", "device"),
+    *("seed", "split", "num_examples", "baseline", "kernels", "dtype", "device"),
 )
-TIMING = ("threads", "latency_batch", "throughput_batch", "timed_examples", "repeats")
+TIMING = ("threads", "latency_batch", "throughput_batch")
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,12 @@ class Row:
     of latencies timed together) and conversion (speed_up x flops_ratio). ece_before and ece_after
     are each exit's on the calibration split, before and after its temperature.
 
-    Latencies are milliseconds at batch latency_batch; low and high are the means of the fastest and
-    the slowest repeat. throughput is examples per second at throughput_batch, as they come and
-    sorted by length. Both are None where nothing was timed.
+    Latencies are milliseconds at batch latency_batch; low and high are over repeats. throughput is
+    examples per second at throughput_batch, as they come and sorted by length. Both are None where
+    nothing was timed.
 
     baseline: "", "own static" (the same weights dense / none / never) or "hugging face".
     kernels: "ours" or "hf_eager" (transformers in PyTorch's eager mode, padded).
-    weights: "trained" or "random".
     """
 
     task: str
@@ -94,6 +96,8 @@ class Row:
     padding_factor: float | None = None
     padding_factor_sorted: float | None = None
     speed_up: float | None = None
+    speed_up_low: float | None = None
+    speed_up_high: float | None = None
     conversion: float | None = None
     latency_batch: int | None = None
     throughput_batch: int | None = None
@@ -105,7 +109,6 @@ class Row:
     machine: str = ""
     kernels: str = "ours"
     baseline: str = ""
-    weights: str = "trained"
     temperature: dict[str, float] = field(default_factory=dict)
     ece_before: dict[str, float] = field(default_factory=dict)
     ece_after: dict[str, float] = field(default_factory=dict)
@@ -164,7 +167,7 @@ def row_of(
     exit = recorded.exit if exit is None else exit
     outcome, task = recorded.under(exit), run.task
     flops_B = flops(encoder, exit, recorded.tokens_LB, outcome.depth_B)
-    found = {
+    found: dict[str, Any] = {
         **{slot: spec(slot, getattr(encoder, slot)) for slot in ("attention", "reduction")},
         "exit": spec("exit", exit),
         "tau": getattr(exit, "tau", None),
@@ -180,7 +183,8 @@ def row_of(
         "majority": None if task.regression else majority(recorded.labels),
         **score(task, outcome.logits_BC, recorded.labels),
     }
-    return Row(**(described(run) | {"split": split} | found | more))
+    fields: dict[str, Any] = described(run) | {"split": split} | found | more
+    return Row(**fields)
 
 
 def described(run: Any) -> dict[str, Any]:

@@ -116,10 +116,14 @@ def raise_faults(faults: Iterable[str]) -> None:
         raise ValueError("; ".join(faults))
 
 
-def layer_faults(key: str, layers: Any, num_layers: int | None) -> list[str]:
+def layer_faults(
+    key: str, layers: Any, num_layers: int | None, at_least: int = 0
+) -> list[str]:
     """Layers must be distinct whole numbers from 1 to num_layers (None: not known yet)."""
     if not isinstance(layers, Sequence) or isinstance(layers, str):
         return [f"{key} must be a list of layers, got {layers!r}"]
+    if len(layers) < at_least:
+        return [f"{key} must name {at_least} or more layers, got {list(layers)}"]
     wrong = [x for x in layers if not isinstance(x, int) or isinstance(x, bool)]
     if wrong:
         return [f"{key} must hold whole numbers, got {wrong[0]!r}"]

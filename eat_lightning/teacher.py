@@ -51,10 +51,15 @@ def label_order(teacher: list[str], task: list[str]) -> list[int]:
 
 def attach_teacher(data: Any, path: str) -> None:
     """Set `teacher` on the training split of `data`."""
+    from eat_lightning.data.split import make_split
+    from eat_lightning.data.tokens import tokenizer_for
+
     encoder, labels, folder = open_teacher(path)
     task = data.task
     order = label_order(labels, task.labels) if task.labels else [0]
-    split = data.teacher_split(folder)
+    tokenizer = tokenizer_for(str(folder))
+    limit = min(data.max_length, encoder.shape.max_length)
+    split = make_split("train", data.split("train").source, tokenizer, limit, data.cache_dir)
     cache = data.cache_dir / f"teacher-{teacher_key(folder, split.key)}.npy"
     logits = read_cache(cache, len(split))
     if logits is None:

@@ -14,7 +14,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from eat_lightning.config import CONFIG_DIR, compose_or_explain, plain, register_schema
+from eat_lightning.config import (
+    CONFIG_DIR,
+    compose_or_explain,
+    plain,
+    plain_errors,
+    register_schema,
+)
 from eat_lightning.errors import ConfigError
 
 register_schema()
@@ -23,11 +29,12 @@ register_schema()
 @hydra.main(config_path=CONFIG_DIR, config_name="train", version_base="1.3")
 def job(cfg: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
-    return train(
-        plain(cfg),
-        overrides=list(hydra_config.overrides.task),
-        multirun=hydra_config.mode == RunMode.MULTIRUN,
-    )
+    with plain_errors():
+        return train(
+            plain(cfg),
+            overrides=list(hydra_config.overrides.task),
+            multirun=hydra_config.mode == RunMode.MULTIRUN,
+        )
 
 
 def main() -> None:
@@ -144,7 +151,7 @@ def prepare_data(config: dict[str, Any]) -> Any:
 
 
 def build_module(config: dict[str, Any], data: Any) -> tuple[Any, Any]:
-    from eat_lightning.config import head_layers, make
+    from eat_lightning.config import make
     from eat_lightning.module import Classifier
 
     task = data.task
@@ -152,7 +159,7 @@ def build_module(config: dict[str, Any], data: Any) -> tuple[Any, Any]:
     encoder = make(
         config["encoder"],
         num_labels=task.num_labels,
-        head=config["head"] | {"layers": head_layers(config)},
+        head=config["head"],
         tokenizer=data.tokenizer,
         **slots,
     )

@@ -1,4 +1,4 @@
-"""The adaptive encoder told again the slow way: padded, masked, one example at a time, nothing dropped.
+"""The adaptive encoder told again the slow way: masked, one example at a time, nothing dropped.
 
 A removed token stays in its row and is hidden from all; every layer is run for every example, and
 who leaves is found afterwards. Only weights are taken from the encoder.
@@ -91,11 +91,13 @@ def keep(score_T: Tensor, alive_T: Tensor, ratio: float) -> Tensor:
 
 
 def leaves_at(exit: dict[str, Any], guesses: dict[int, Tensor], last: int) -> int:
-    looked = []
+    looked: list[Tensor] = []
     for layer in sorted(exit.get("layers", ())):
         looked.append(guesses[layer])
-        if exit["kind"] == "confidence" and float(looked[-1].softmax(-1).max()) >= exit["tau"]:
-            return layer
+        if exit["kind"] == "confidence":
+            tau = exit["tau"][len(looked) - 1] if isinstance(exit["tau"], list) else exit["tau"]
+            if float(looked[-1].softmax(-1).max()) >= tau:
+                return layer
         answers = [int(guess.argmax()) for guess in looked[-exit.get("patience", 0) - 1 :]]
         enough = len(answers) == exit.get("patience", 0) + 1
         if exit["kind"] == "patience" and enough and len(set(answers)) == 1:

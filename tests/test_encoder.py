@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from models import alone, kinds, method, padded, ragged, spread, tiny
+from reference import reference
 
 from eat_lightning.checkpoint import load_pretrained
 from eat_lightning.encoder import AdaptiveEncoder
 from eat_lightning.exit._reason import Reason
-from models import alone, kinds, method, padded, ragged, spread, tiny
-from reference import reference
 
 EVERY = list(product(kinds("attention"), kinds("reduction"), kinds("exit")))
 KNOWN = {"dense", "longformer", "none", "norm_topk", "received_topk", "cls_topk"}
@@ -118,9 +118,7 @@ def test_a_batch_is_its_examples(attention: str, reduction: str, exit: str):
         together = encoder(batch)
         for i, one in enumerate(alone(batch)):
             trace = encoder(one)
-            torch.testing.assert_close(
-                trace.logits_BC[0], together.logits_BC[i], atol=1e-5, rtol=1e-5
-            )
+            torch.testing.assert_close(trace.logits_BC[0], together.logits_BC[i], atol=1e-4, rtol=0)
             assert trace.depth_B[0] == together.depth_B[i]
             assert trace.reason_B[0] == together.reason_B[i]
             assert trace.tokens_LB[:, 0].tolist() == together.tokens_LB[:, i].tolist()
@@ -136,18 +134,16 @@ def test_dropping_equals_masking(attention: str, reduction: str, exit: str, pool
         trace = encoder(batch)
         for i, one in enumerate(alone(batch)):
             expected = reference(encoder, one.ids_N, one.types_N)
-            torch.testing.assert_close(
-                trace.logits_BC[i], expected["logits"], atol=1e-5, rtol=1e-5
-            )
+            torch.testing.assert_close(trace.logits_BC[i], expected["logits"], atol=1e-4, rtol=0)
             assert trace.depth_B[i] == expected["depth"]
             assert trace.tokens_LB[:, i].tolist() == expected["tokens"]
 
 
-@pytest.mark.parametrize("exit", ["confidence", "patience"])
-def test_examples_leave_on_their_own(exit: str):
+@pytest.mark.parametrize(("exit", "depths"), [("confidence", {3, 4, 6}), ("patience", {3, 4})])
+def test_examples_leave_on_their_own(exit: str, depths: set[int]):
     """The two tests above would say little if all left together."""
-    trace = tiny("dense", "norm_topk", exit)(ragged())
-    assert len(trace.depth_B.unique()) > 1
+    trace = tiny("dense", "cls_topk", exit)(ragged())
+    assert {*trace.depth_B.tolist()} == depths
     early_B = trace.depth_B < 6
     assert early_B.tolist() == (trace.reason_B > Reason.LAST_LAYER).tolist()
     for layer, guess_BC in trace.guesses.items():
@@ -184,12 +180,12 @@ def test_layers_are_distinct():
     with torch.no_grad():
         before = encoder(batch, leave=False).guesses
         for number, layer in enumerate(encoder.layers, start=1):
-            weight = layer.up.weight
+            weight, kept = layer.up.weight, layer.up.weight.clone()
             weight.add_(1.0)
             after = encoder(batch, leave=False).guesses
             changed = [k for k in before if not torch.equal(before[k], after[k])]
             assert changed == [k for k in before if k >= number]
-            weight.sub_(1.0)
+            weight.copy_(kept)
 
 
 def test_evaluation_is_deterministic_and_training_is_not():

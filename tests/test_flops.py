@@ -3,23 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from models import kinds, method, ragged, tiny
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from eat_lightning.attention.dense import Dense
-from eat_lightning.attention.longformer import Longformer
 from eat_lightning.encoder import AdaptiveEncoder, Shape
-from eat_lightning.exit.confidence import Confidence
-from eat_lightning.exit.never import Never
-from eat_lightning.exit.patience import Patience
 from eat_lightning.flops import flops, head_flops, static_flops
 from eat_lightning.packed import Batch
-from eat_lightning.reduction.cls_topk import ClsTopK
-from eat_lightning.reduction.none import Keep
 from eat_lightning.reduction.norm_topk import NormTopK
-from eat_lightning.reduction.received_topk import ReceivedTopK
+from eat_lightning.slots import build
 
-SHAPE = Shape(vocab_size=50, hidden_size=32, num_layers=4, num_heads=4, intermediate_size=64)
-HEAD = {"layers": [1, 2, 3], "pool": "mean", "activation": "tanh"}
+LAYERS = [2, 3, 4]
 
 
 def cpu_attention(q, k, v, *args, out_shape=None, **kwargs):
@@ -37,62 +30,50 @@ def counted(encoder: AdaptiveEncoder, batch: Batch) -> int:
 
 
 class WithinLayer(NormTopK):
+    """As PoWER-BERT: between attention and feed-forward."""
+
     place = "after_attention"
 
 
-def make(attention, reduction, exit, head=HEAD) -> AdaptiveEncoder:
-    torch.manual_seed(0)
-    encoder = AdaptiveEncoder(SHAPE, 3, attention, reduction, exit, head)
-    for weight in encoder.parameters():
-        weight.data += 0.1 * torch.randn_like(weight)
-    return encoder.eval()
+REDUCTIONS = {kind: method("reduction", kind) for kind in kinds("reduction")}
+REDUCTIONS["within"] = WithinLayer(0.3, [1, 4])
+EXITS = {kind: method("exit", kind) for kind in kinds("exit")}
+EXITS["at_once"] = method("exit", "confidence", tau=1e-9, layers=[2, 4])
 
 
-@pytest.mark.parametrize("attention", [Dense(), Longformer(window=4)], ids=["dense", "window"])
-@pytest.mark.parametrize(
-    "reduction",
-    [
-        Keep(),
-        WithinLayer(0.3, [1, 3]),
-        *(R(0.3, [1, 3]) for R in (NormTopK, ClsTopK, ReceivedTopK)),
-    ],
-    ids=["none", "within", "norm", "cls", "received"],
-)
-@pytest.mark.parametrize(
-    "exit",
-    [Never(), Confidence(1.0, [2]), Confidence(1e-9, [1, 3]), Patience(1, [1, 2, 3])],
-    ids=["never", "stay", "at_1", "patience"],
-)
-def test_torch_counts_the_same(attention, reduction, exit):
-    encoder = make(attention, reduction, exit)
-    batch = Batch.from_lists([[3 + i % 40 for i in range(23)]])
+@pytest.mark.parametrize("attention", kinds("attention"))
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("exit", EXITS)
+def test_torch_counts_the_same(attention: str, reduction: str, exit: str):
+    encoder, batch = tiny(attention, head={"layers": LAYERS, "pool": "mean"}), ragged((23,))
+    encoder.reduction, encoder.exit = REDUCTIONS[reduction], EXITS[exit]
     with torch.inference_mode():
         tokens_LB = encoder(batch, leave=False).tokens_LB.numpy()
         depth_B = encoder(batch).depth_B.numpy()
-    ours = flops(encoder, exit, tokens_LB, depth_B)
+    ours = flops(encoder, encoder.exit, tokens_LB, depth_B)
     assert ours == pytest.approx([counted(encoder, batch)], rel=1e-3)
+    assert exit != "at_once" or depth_B[0] == 2
 
 
 def test_static_body_is_the_same_encoder_with_everything_off():
-    encoder = make(Dense(), Keep(), Never(), HEAD | {"activation": None})
-    lengths_B = np.array([5, 9])
-    tokens_LB, depth_B = np.tile(lengths_B, (4, 1)), np.array([4, 4])
-    expected = flops(encoder, encoder.exit, tokens_LB, depth_B)
+    encoder, lengths_B = tiny(head={"activation": None}), np.array([5, 9])
+    expected = flops(encoder, encoder.exit, np.tile(lengths_B, (6, 1)), np.array([6, 6]))
     assert static_flops(encoder, lengths_B) == pytest.approx(expected)
 
 
 def test_bert_base_at_128_tokens_is_22_3_gflops():
+    off = {"attention": "dense", "reduction": "none", "exit": "never"}
+    slots = {slot: build(slot, {"kind": kind}) for slot, kind in off.items()}
     with torch.device("meta"):
-        shape = Shape(30522, 768, 12, 12, 3072)
-        encoder = AdaptiveEncoder(shape, 2, Dense(), Keep(), Never(), {"activation": "tanh"})
+        encoder = AdaptiveEncoder(Shape(30522, 768, 12, 12, 3072), 2, **slots, head={})
     body = static_flops(encoder, np.array([128]))[0] - head_flops(encoder)
     assert body == 12 * 2 * (128 * 768 * (4 * 768 + 2 * 3072) + 2 * 128 * 128 * 768)
     assert body / 1e9 == pytest.approx(22.3, abs=0.06)
 
 
-def test_counts_differ_by_example():
-    encoder = make(Dense(), NormTopK(0.5, [1]), Confidence(0.9, [2]))
-    tokens_LB = np.array([[9, 21], [5, 11], [5, 11], [5, 11]])
-    one, other = flops(encoder, encoder.exit, tokens_LB, np.array([2, 4]))
-    alone = flops(encoder, encoder.exit, tokens_LB[:, 1:], np.array([4]))
+def test_each_example_has_its_own():
+    encoder = tiny("dense", "norm_topk", "confidence")
+    tokens_LB = np.array([[9, 21]] * 2 + [[5, 11]] * 4)
+    one, other = flops(encoder, encoder.exit, tokens_LB, np.array([3, 6]))
+    alone = flops(encoder, encoder.exit, tokens_LB[:, 1:], np.array([6]))
     assert one < other == alone[0]

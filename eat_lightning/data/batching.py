@@ -3,6 +3,7 @@ state, and every process computes the same batches and takes its part of each.""
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,11 +33,12 @@ def shuffled_batches(
         per_batch = max(1, int(tokens_per_batch / lengths.mean()))
     # A whole number of batches per chunk, so that only the last batch is a short one.
     chunk = np.arange(len(order)) // (CHUNK_BATCHES * per_batch)
-    order = order[np.lexsort((lengths[order], chunk))]
+    order = order[np.lexsort((-lengths[order], chunk))]
     if tokens_per_batch is None:
         batches = np.split(order, range(batch_size, len(order), batch_size))
     else:
-        batches = by_tokens(order, lengths[order], tokens_per_batch)
+        batches = within_budget(order, lengths[order], tokens_per_batch)
+        batches = halved(batches, most_batches(lengths, tokens_per_batch, int(chunk[-1]) + 1))
     batches = merge_small(batches, world_size)
     return [batches[i] for i in rng.permutation(len(batches))]
 
@@ -47,16 +49,34 @@ def sorted_batches(lengths: np.ndarray, batch_size: int, world_size: int = 1) ->
     return merge_small(np.split(order, range(batch_size, len(order), batch_size)), world_size)
 
 
-def by_tokens(order: np.ndarray, lengths: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Neighbours share a batch by where they start in the stream of tokens. Greedy filling would
-    give another number of batches each epoch, and schedules count steps. A batch spans at most
-    `stride` and the rest of its last example, which together are within the budget."""
-    stride = max(budget - int(lengths.max()) + 1, 1)
-    total = int(lengths.sum())
-    num_batches = -(-total // stride)
-    batch = (np.cumsum(lengths) - lengths) * num_batches // total
-    cuts = np.flatnonzero(np.diff(batch)) + 1
+def within_budget(order: np.ndarray, lengths: np.ndarray, budget: int) -> list[np.ndarray]:
+    """Neighbours share a batch while their tokens fit the budget; an example over it is alone."""
+    cuts, held = [], 0
+    for i, length in enumerate(lengths.tolist()):
+        if i and held + length > budget:
+            cuts.append(i)
+            held = 0
+        held += length
     return np.split(order, cuts)
+
+
+def most_batches(lengths: np.ndarray, budget: int, num_chunks: int) -> int:
+    """A bound on `within_budget` for any epoch. A batch that an example of length x did not fit
+    holds at least budget - x + 1 tokens and, where lengths fall, no example shorter than x: so its
+    shares below sum to 1 or more. Only a batch at the end of a chunk may have less."""
+    share = np.minimum(lengths / np.maximum(budget - lengths + 1, 1), 1)
+    return min(int(share.sum()) + num_chunks + 1, len(lengths))
+
+
+def halved(batches: list[np.ndarray], num_batches: int) -> list[np.ndarray]:
+    """Halve the largest until there are so many: schedules count steps, and each epoch's random
+    order would make a slightly different number of batches."""
+    batches = sorted(batches, key=len)
+    while len(batches) < num_batches:
+        largest = batches.pop()
+        for half in np.array_split(largest, 2):
+            insort(batches, half, key=len)
+    return batches
 
 
 def merge_small(batches: list[np.ndarray], world_size: int) -> list[np.ndarray]:

@@ -58,7 +58,10 @@ VERBS = (  # base, past, and a synonym's
 )
 PLACES = [f"in the {x}" for x in listed("park garden kitchen street forest market school barn")]
 TIMES = ("yesterday", "today", "last week", "on monday", "at night", "at noon")
-OTHER_WORDS = "the of this was not but although and , ? did an animal a person no by any can you tell me whether"
+OTHER_WORDS = (
+    "the of this was not but although and , ? did an animal a person no by any "
+    "can you tell me whether"
+)
 WORDS = frozenset(
     word
     for text in (
@@ -89,7 +92,7 @@ def make(task: Task, seed: int, split: str, number: int) -> Example:
     while zlib.crc32(texts[0].encode()) % 16 not in BUCKETS[split]:
         texts = maker(rng, level, difficulty)
     low, high = task.label_range
-    label = low + (high - low) * level / (num - 1) if task.regression else level
+    label = low + (high - low) * level / (num - 1) if task.regression else float(level)
     return Example(texts, label, difficulty)
 
 
@@ -125,7 +128,7 @@ def feeling(rng: Rng, label: int, difficulty: int, num: int) -> tuple[str]:
     )
     inner = flips > 0 and rng.random() < 0.5
     text = clause(rng, (label - flips) % num, num, inner)
-    frames = rng.sample(FLIPS, flips - inner)
+    frames: list[str] = rng.sample(FLIPS, flips - inner)
     if rng.random() < 0.25:
         frames.append(rng.choice(KEEPS))
     for frame in frames:
@@ -213,13 +216,15 @@ def inference(
     the negated weak one entails the negated strong one; the other way round, or with changed roles,
     nothing follows. Rewordings keep the relation."""
     meaning = rng.choice(meanings[label])
-    steps = rng.sample(("negated", "general", "place", "passive", "synonym"), difficulty)
+    easy, hard = ((0, 0), (1, 0), (1, 1), (1, 2), (2, 2))[difficulty]
+    steps = rng.sample(("passive", "synonym"), easy)
+    steps += rng.sample(("negated", "general", "place"), hard)
     negated = "negated" in steps
     first = second = event(rng, place="place" in steps)
     forms = [say, partial(say_weakly, general="general" in steps)]
     upside_down = {"general", "place"} & set(steps) and rng.random() < 0.5
     if meaning == "neutral" and not upside_down:
-        second = swapped(first) if difficulty else changed(rng, first, ["verb", "patient"])
+        second = altered(rng, first, difficulty, ["verb", "patient"])
     if negated != (meaning == "neutral" and bool(upside_down)):
         forms.reverse()
     agrees = rng.random() < 0.5 if meaning == "neutral" else meaning == "entailment"
@@ -237,7 +242,8 @@ def paraphrase(rng: Rng, label: int, difficulty: int, same: int, asks: bool) -> 
     changed roles."""
     steps = rng.sample(("passive", "synonym", "fronted", "framed"), difficulty)
     first = event(rng, place=True)
-    second = first if label == same else altered(rng, first, difficulty)
+    parts = ["agent", "verb", "patient", "place"]
+    second = first if label == same else altered(rng, first, difficulty, parts)
     forms = {step: step in steps for step in ("passive", "synonym")}
     fronted = "fronted" in steps and (not asks or "framed" in steps)
     text = say(second, **forms, fronted=fronted, asks=asks and "framed" not in steps)
@@ -248,11 +254,11 @@ def paraphrase(rng: Rng, label: int, difficulty: int, same: int, asks: bool) -> 
     return say(first, asks=asks), text
 
 
-def altered(rng: Rng, it: Event, difficulty: int) -> Event:
-    if difficulty and rng.random() < 0.5:
+def altered(rng: Rng, it: Event, difficulty: int, parts: list[str]) -> Event:
+    """The more difficult, the fewer parts differ; at last, only who does it to whom."""
+    if difficulty >= 3 and rng.random() < 0.5:
         return swapped(it)
-    parts = ("verb", "patient", "place", "agent")
-    return changed(rng, it, rng.sample(parts, 1 if difficulty else 3))
+    return changed(rng, it, rng.sample(parts, max(1, len(parts) - difficulty)))
 
 
 def changed(rng: Rng, it: Event, parts: list[str]) -> Event:

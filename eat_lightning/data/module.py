@@ -54,7 +54,7 @@ class TextData(LightningDataModule):
     ) -> list[str]:
         least = {
             "batch_size": (batch_size, 1),
-            "tokens_per_batch": (tokens_per_batch, max_length or 8),
+            "tokens_per_batch": (tokens_per_batch, 8),
             "eval_batch_size": (eval_batch_size, 1),
             "max_length": (max_length, 8),
             **{name: (value, 1) for name, value in sizes.items()},
@@ -115,7 +115,7 @@ class TextData(LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
 
-def count_faults(key: str, value: int, low: int) -> list[str]:
+def count_faults(key: str, value: object, low: int) -> list[str]:
     if isinstance(value, bool) or not isinstance(value, int):
         return [f"{key} must be a whole number, got {value!r}"]
     return [] if value >= low else [f"{key} must be at least {low}, got {value}"]

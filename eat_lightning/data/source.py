@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eat_lightning.data import hub
@@ -76,9 +75,9 @@ def kept_by_source(task: Task, dir: str | None, drop_sources: Sequence[str]) -> 
     if dir is None or faults:
         raise ConfigError.of(faults or ["data.drop_sources needs data.dir"])
     table = pq.ParquetFile(sources_file(task, dir)).read()
-    dropped = pc.is_in(table["source"], value_set=pa.array(drop_sources, table["source"].type))
+    dropped = np.isin(table["source"].to_pylist(), list(drop_sources))
     idx = pq.ParquetFile(file_of(task, dir, "train")).read(columns=["idx"])["idx"]
-    return ~np.isin(idx.to_numpy(), table["idx"].to_numpy()[dropped.to_numpy()])
+    return ~np.isin(idx.to_numpy(), table["idx"].to_numpy()[dropped])
 
 
 def folder(dir: str) -> Path:
@@ -97,7 +96,7 @@ def as_source(task: Task, table: pa.Table, where: str) -> Source:
     faults = label_faults(task, table["label"], where)
     for column in task.columns:
         if table[column].null_count:
-            row = pc.index(table[column].is_null(), True).as_py()
+            row = table[column].to_pylist().index(None)
             faults.append(f"{where}: column {column} has no text in row {row}")
     if faults:
         raise ConfigError.of(faults)
@@ -174,10 +173,11 @@ def label_faults(task: Task, labels: pa.ChunkedArray, where: str) -> list[str]:
     if not (pa.types.is_integer(kind) or (task.regression and pa.types.is_floating(kind))):
         return [f"{where}: column label must hold numbers, got {kind}"]
     low, high = task.label_range if task.regression else (0, task.num_labels - 1)
-    inside = pc.and_(pc.greater_equal(labels, low), pc.less_equal(labels, high))
-    row = pc.index(pc.fill_null(inside, False), False).as_py()
-    if row < 0:
+    values = labels.to_numpy().astype(np.float64)  # a null becomes NaN
+    outside = np.flatnonzero(~((values >= low) & (values <= high)))
+    if not len(outside):
         return []
+    row = int(outside[0])
     names = f" ({', '.join(task.labels)})" if task.labels else ""
     return [
         f"{where}: label must be in {low}..{high}{names}, got {labels[row].as_py()} in row {row}"

@@ -114,8 +114,10 @@ def tokenize(
     quiet = len(starts) < 4 or not sys.stderr.isatty()
     ids, types, lengths = [], [], []
     for start in track(starts, title, disable=quiet, transient=True):
+        first, *second = (column[start : start + CHUNK] for column in texts)
         encoded = tokenizer(
-            *(column[start : start + CHUNK] for column in texts),
+            first,
+            second[0] if second else None,
             truncation="longest_first" if len(texts) == 2 else True,
             max_length=max_length,
             return_attention_mask=False,
@@ -135,7 +137,7 @@ def identity(
     max_length: int,
 ) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[union-attr]
     rules.update(truncation=None, padding=None)  # left over from the last call
     names = [*tokenizer.model_input_names, tokenizer.truncation_side, max_length]
     digest.update(json.dumps([rules, names], sort_keys=True).encode())
@@ -149,7 +151,8 @@ def identity(
 def load(path: Path, num_examples: int) -> Tokens | None:
     """None where there is no cache or a damaged one, which is then made anew."""
     try:
-        with np.load(path) as arrays:
+        # np.load leaves open what it cannot read.
+        with path.open("rb") as file, np.load(file) as arrays:
             tokens = Tokens(arrays["ids"], arrays["types"], arrays["offsets"])
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
         return None

@@ -44,9 +44,7 @@ def tokenizer_for(pretrained: str | None) -> Tokenizer:
 def no_tokenizer(pretrained: str, here: bool, error: Exception) -> str:
     if here:
         reason = str(error).partition("\n")[0][:120]
-        return (
-            f"encoder.pretrained={pretrained} is a folder without a readable tokenizer ({reason})"
-        )
+        return f"encoder.pretrained={pretrained} holds no tokenizer to read ({reason})"
     return (
         f"encoder.pretrained={pretrained} is no folder here and no model that the hub gave: "
         "name a folder with config.json, model.safetensors and tokenizer.json, "

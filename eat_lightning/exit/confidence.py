@@ -28,7 +28,7 @@ class Confidence:
     ) -> list[str]:
         return [
             *number_faults("exit.tau", tau, "(0, 1]"),
-            *layer_faults("exit.layers", layers, num_layers),
+            *layer_faults("exit.layers", layers, num_layers, at_least=1),
             *one_each("exit.tau", tau, layers),
         ]
 

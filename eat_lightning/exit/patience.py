@@ -24,7 +24,7 @@ class Patience:
     def faults(
         cls, num_layers: int | None, patience: int = 1, layers: Sequence[int] = (3, 4)
     ) -> list[str]:
-        faults = layer_faults("exit.layers", layers, num_layers)
+        faults = layer_faults("exit.layers", layers, num_layers, at_least=2)
         whole = isinstance(patience, int) and not isinstance(patience, bool)
         if not whole or patience < 1:
             faults.append(f"exit.patience must be 1 or more, got {patience!r}")

@@ -1,0 +1,141 @@
+"""What can be wrong with a measurement, found before anything is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+from eat_lightning.config import arguments, binding_faults, target
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs import Run, open_runs, outputs
+from eat_lightning.settings import BASELINES, Setting, settings_of
+
+Plan = list[tuple[Run, list[Setting]]]
+CHOICES = {"dtype": ("fp32", "bf16"), "device": ("cpu", "cuda"), "baselines": (*BASELINES,)}
+
+
+def planned(config: dict[str, Any]) -> Plan:
+    """The runs and their settings; ConfigError with all faults at once."""
+    faults = [*value_faults(config), *busy_faults(config["timing"])]
+    runs: list[Run] = []
+    for path in run_paths(config["run"]):
+        try:
+            runs += open_runs(path)
+        except ConfigError as error:
+            faults.append(str(error))
+    plan: Plan = []
+    for run in runs if not faults else []:
+        try:
+            plan.append((run, settings_for(run, config)))
+        except ConfigError as error:
+            name = f"{run.name}: " if len(runs) > 1 else ""
+            faults += [name + line for line in str(error).splitlines()]
+    if faults:
+        raise ConfigError.of(dict.fromkeys(faults))
+    return plan
+
+
+def settings_for(run: Run, config: dict[str, Any]) -> list[Setting]:
+    """Looks at the data too, as far as can be done without loading it."""
+    settings, faults = [], []
+    try:
+        settings = settings_of(run, config)
+    except ConfigError as error:
+        faults += str(error).splitlines()
+    faults += split_faults(config["split"], split_names(run.task), run.task.name)
+    given = {key: value for key, value in config["data"].items() if value is not None}
+    node = run.config["data"] | given
+    wrong = binding_faults("data", node)
+    check: Any = None if wrong else getattr(target(node), "faults", None)
+    faults += wrong if check is None else check(run.task, **arguments(node))
+    if faults:
+        raise ConfigError.of(faults)
+    return settings
+
+
+def split_names(task: Any) -> list[str]:
+    from eat_lightning.data.calibration import PARTS
+
+    return [*task.validation, *PARTS, "train"]
+
+
+def split_faults(split: Any, known: list[str], where: str) -> list[str]:
+    if split in known:
+        return []
+    return [f"split must be one of {', '.join(known)} for {where}, got {split!r}"]
+
+
+def value_faults(config: dict[str, Any]) -> list[str]:
+    """Of what does not depend on a run."""
+    timing = config["timing"]
+    faults = (
+        [] if config["run"] else ["run must name the folder of a finished run: run=outputs/..."]
+    )
+    faults += whole_faults({key: config[key] for key in ("batch", "threads")}, 1)
+    counts = {f"timing.{key}": timing[key] for key in ("examples", "repeats", "batch")}
+    faults += [*whole_faults(counts, 1), *whole_faults({"timing.warmup": timing["warmup"]}, 0)]
+    switches = {f"timing.{key}": timing[key] for key in ("enabled", "force")}
+    faults += [
+        f"{key} must be true or false, got {value!r}"
+        for key, value in switches.items()
+        if not isinstance(value, bool)
+    ]
+    faults += [
+        f"{key} must be one of {', '.join(known)}, got {config[key]!r}"
+        for key, known in CHOICES.items()
+        if str(config[key]).lower() not in known
+    ]
+    lists = {"taus": config["taus"] or [], "rules": config["rules"]}
+    faults += [
+        f"{k} must be a list, got {v!r}" for k, v in lists.items() if not isinstance(v, list)
+    ]
+    return faults + device_faults(config["device"])
+
+
+def whole_faults(values: dict[str, Any], least: int) -> Iterator[str]:
+    """Each must be a whole number, `least` or more."""
+    for key, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            yield f"{key} must be {least} or more, got {value!r}"
+
+
+def device_faults(device: str) -> list[str]:
+    import torch
+
+    absent = device == "cuda" and not torch.cuda.is_available()
+    return ["device=cuda: there is none that torch can use here"] if absent else []
+
+
+def busy_faults(timing: dict[str, Any]) -> list[str]:
+    """A training run beside would be timed with."""
+    if timing["enabled"] is not True or timing["force"]:
+        return []
+    pids = [path.name.rpartition("-")[2] for path in outputs().glob(".training-*")]
+    return [
+        f"a run trains here (process {pid}), so nothing is timed: wait for it, or give "
+        "timing.enabled=false, or timing.force=true"
+        for pid in pids
+        if pid.isdecimal() and is_alive(int(pid))
+    ]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # another user's
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def run_paths(value: Any) -> list[str]:
+    """Patterns expanded."""
+    paths: list[str] = []
+    for path in [value] if isinstance(value, str) else value or []:
+        is_pattern = "*" in str(path) and not Path(path).exists()
+        paths += (sorted(glob(path)) or [path]) if is_pattern else [str(path)]
+    return paths

@@ -1,0 +1,186 @@
+"""`python -m eat_lightning.measure run=<folder>`: accuracy, depth, retention, FLOPs and time.
+
+tau and the exit rule never need training: one pass records every exit, and the rest follows.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig
+
+from eat_lightning.config import CONFIG_DIR, compose_or_explain, plain, plain_errors
+from eat_lightning.errors import ConfigError
+
+if TYPE_CHECKING:
+    from eat_lightning.latency import Candidate
+    from eat_lightning.rows import Row
+    from eat_lightning.runs import Run
+    from eat_lightning.settings import Setting
+
+
+@hydra.main(config_path=CONFIG_DIR, config_name="measure", version_base="1.3")
+def job(cfg: DictConfig) -> None:
+    try:
+        with plain_errors():
+            measure(plain(cfg))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def main() -> None:
+    sys.argv[1:] = with_runs_quoted(sys.argv[1:])
+    compose_or_explain("measure", sys.argv[1:])
+    job()
+
+
+def with_runs_quoted(given: list[str]) -> list[str]:
+    """All run=... as one that Hydra can read: a run's name holds "=", "," and brackets, which are
+    also Hydra's grammar."""
+    values = [argument.partition("=")[2] for argument in given if argument.startswith("run=")]
+    paths = [path for value in values for path in listed(value)]
+    others = [argument for argument in given if not argument.startswith("run=")]
+    quoted = ["'" + path.replace("'", "\\'") + "'" for path in paths]
+    return [*others, f"run=[{','.join(quoted)}]"] if paths else given
+
+
+def listed(value: str) -> list[str]:
+    """The paths in "[a,b]": a comma ends a path only where a file has that name."""
+    if not (value.startswith("[") and value.endswith("]")) or Path(value).exists():
+        return [value.strip("'\"")]
+    paths, begun = [], ""
+    for piece in value[1:-1].split(","):
+        begun = f"{begun},{piece}" if begun else piece.strip()
+        if Path(begun.strip("'\" ")).exists():
+            paths.append(begun.strip("'\" "))
+            begun = ""
+    return [*paths, begun] if begun else paths
+
+
+def measure(config: dict[str, Any]) -> list[Row]:
+    """Measure all settings of all runs, write their rows, print a table.
+
+    Raises ConfigError, one line per fault, before anything is loaded.
+    """
+    from eat_lightning.checks import planned
+    from eat_lightning.rows import write
+    from eat_lightning.summary import show
+
+    plan = planned(config)
+    results = [result for run, settings in plan for result in recorded(run, settings, config)]
+    rows = timed(results, config) if config["timing"]["enabled"] else [r.row for r in results]
+    for run, _ in plan:
+        own = [row for row, r in zip(rows, results, strict=True) if r.run is run]
+        write(run.folder / "rows.jsonl", own)
+    show(rows, [run for run, _ in plan])
+    return rows
+
+
+@dataclass
+class Result:
+    """A setting's row, not yet timed, and how to time it."""
+
+    run: Run
+    row: Row
+    candidate: Candidate
+    static: bool  # dense / none / never on our kernels: what a speed-up is against
+
+
+def recorded(run: Run, settings: list[Setting], config: dict[str, Any]) -> Iterator[Result]:
+    """One pass for each attention and reduction; every exit rule follows from its records."""
+    from eat_lightning.baselines import in_dtype, with_slots
+    from eat_lightning.record_pass import record
+    from eat_lightning.rows import row_of
+    from eat_lightning.settings import THEIRS
+
+    split = dev_split(run, config)
+    encoder = in_dtype(run.model()[0], config["dtype"]).to(config["device"])
+    passes: dict[str, Any] = {}
+    for setting in settings:
+        body = with_slots(encoder, **setting.methods)
+        key = str([setting.specs[slot] for slot in ("attention", "reduction")])
+        if key not in passes:
+            passes[key] = record(body, split, config["batch"], f"{run.name}: all exits")
+        how = {"split": config["split"], "dtype": config["dtype"], "device": device_name(config)}
+        row = row_of(run, body, passes[key], setting.exit, baseline=setting.baseline, **how)
+        if setting.baseline == THEIRS:
+            row = replace(row, kernels="hf_eager")
+        static = setting.is_static and setting.baseline != THEIRS
+        yield Result(run, row, candidate_for(body, split, row.kernels, config["device"]), static)
+
+
+def dev_split(run: Run, config: dict[str, Any]) -> Any:
+    from eat_lightning.checks import split_faults
+
+    data = run.data(**config["data"])
+    if faults := split_faults(config["split"], data.names, run.name):
+        raise ConfigError.of(faults)
+    return data.split(config["split"])
+
+
+def device_name(config: dict[str, Any]) -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if config["device"] == "cuda" else "cpu"
+
+
+def candidate_for(encoder: Any, split: Any, kernels: str, device: str) -> Candidate:
+    import torch
+
+    from eat_lightning.baselines import HuggingFaceTwin
+    from eat_lightning.latency import Candidate
+
+    if kernels == "hf_eager":
+        twin = HuggingFaceTwin(encoder)
+        run, ready = twin, twin.ready
+    else:
+        run, ready = encoder.eval(), lambda batch: batch
+    if device == "cpu":
+        return Candidate(run, split, ready)
+
+    def on_device(given: Any) -> None:
+        run(given.to(device) if kernels == "ours" else given)
+        torch.cuda.synchronize()
+
+    return Candidate(on_device, split, ready)
+
+
+def timed(results: list[Result], config: dict[str, Any]) -> list[Row]:
+    """All settings of all runs by turns; speed-ups against the run's own static body."""
+    from eat_lightning.checks import busy_faults
+    from eat_lightning.latency import time_all
+
+    how = {k: v for k, v in config["timing"].items() if k not in ("enabled", "force")}
+    candidates = {i: result.candidate for i, result in enumerate(results)}
+    times = time_all(candidates, **how, threads=config["threads"])
+    if busy_faults(config["timing"]):
+        print("training began meanwhile: the times are not kept")
+        return [result.row for result in results]
+    rows = []
+    for i, result in enumerate(results):
+        static = [times[k] for k, r in enumerate(results) if r.run is result.run and r.static]
+        against = speed_up(times[i], static[0], result.row.flops_ratio) if static else {}
+        fields = {key: value for key, value in times[i].items() if key != "repeats_ms"}
+        rows.append(replace(result.row, **fields, **against))
+    return rows
+
+
+def speed_up(times: dict[str, Any], static: dict[str, Any], flops_ratio: float) -> dict[str, float]:
+    """Of mean latencies; low and high are over repeats, whose turns were taken together."""
+    factor = static["latency_ms"] / times["latency_ms"]
+    factor_R = static["repeats_ms"] / times["repeats_ms"]
+    return {
+        "speed_up": factor,
+        "speed_up_low": float(factor_R.min()),
+        "speed_up_high": float(factor_R.max()),
+        "conversion": factor * flops_ratio,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Which settings of a run are to be measured, from its own and those a config changes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from eat_lightning.config import make, method_faults, target
+from eat_lightning.errors import ConfigError
+from eat_lightning.heads import slot_faults
+from eat_lightning.runs import Run
+from eat_lightning.slots import (
+    build,
+    class_of,
+    number_faults,
+    raise_faults,
+    spec,
+    without_kind,
+)
+
+TAUS = (0.80, 0.85, 0.90, 0.95)  # EAT, section 6
+STATIC = {"attention": {"kind": "dense"}, "reduction": {"kind": "none"}, "exit": {"kind": "never"}}
+OWN, THEIRS = "own static", "hugging face"
+BASELINES = {
+    **{"own": [OWN], "hf": [THEIRS], "all": [OWN, THEIRS], "none": []},
+    **{"true": [OWN, THEIRS], "false": []},
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Methods for the three slots of an encoder, and whether they are a baseline."""
+
+    attention: Any
+    reduction: Any
+    exit: Any
+    baseline: str = ""
+
+    @classmethod
+    def static(cls, baseline: str) -> Setting:
+        return cls(**{slot: build(slot, off) for slot, off in STATIC.items()}, baseline=baseline)
+
+    @property
+    def methods(self) -> dict[str, Any]:
+        return {slot: getattr(self, slot) for slot in STATIC}
+
+    @property
+    def specs(self) -> dict[str, Any]:
+        return {slot: spec(slot, method) for slot, method in self.methods.items()}
+
+    @property
+    def is_static(self) -> bool:
+        return self.specs == STATIC
+
+
+def settings_of(run: Run, config: dict[str, Any]) -> list[Setting]:
+    """Each setting once: the run's own, with taus, with other rules, and the baselines. Raises
+    ConfigError with every fault; nothing but the model's config.json is read."""
+    from eat_lightning.checkpoint import read_config
+
+    model = read_config(run.folder / "model")
+    num_layers = model["num_layers"]
+    methods, faults = {}, []
+    early = [layer for layer in model["head"]["layers"] if layer < num_layers]
+    nodes = {slot: config[slot] for slot in STATIC}
+    nodes["exit"] = looking_at(early, nodes["exit"])
+    for slot, node in nodes.items():
+        try:
+            methods[slot] = changed(slot, model[slot], node, num_layers)
+        except ValueError as error:
+            faults += str(error).split("; ")
+    if faults:
+        raise ConfigError.of(faults)
+    own = Setting(**methods)
+    exits = exit_rules(own.exit, config, num_layers)
+    num_labels = 1 if run.task.regression else len(model["id2label"])
+    for rule in exits:
+        faults += slot_faults(rule, model["head"]["layers"], num_layers, num_labels)
+    if faults:
+        raise ConfigError.of(dict.fromkeys(faults))
+    wanted = BASELINES[str(config["baselines"]).lower()]
+    settings = [replace(own, exit=rule) for rule in exits]
+    settings += [Setting.static(baseline) for baseline in wanted]
+    return distinct(settings)
+
+
+def looking_at(early: list[int], node: dict[str, Any]) -> dict[str, Any]:
+    """An exit rule that a config names without layers looks at each of the run's early heads."""
+    if not node.get("_target_") or node.get("layers") is not None:
+        return node
+    takes_layers = "layers" in inspect.signature(target(node)).parameters
+    return node | {"layers": early} if takes_layers else node
+
+
+def changed(slot: str, own: dict[str, Any], node: dict[str, Any], num_layers: int) -> Any:
+    """The method a config's node names, or the run's own with the settings that are not null;
+    ValueError with every fault."""
+    given = {key: value for key, value in node.items() if value is not None}
+    if "_target_" not in given:
+        return checked(slot, own | given, num_layers)
+    raise_faults(method_faults(slot, given, num_layers))
+    return make(given)
+
+
+def checked(slot: str, spec: dict[str, Any], num_layers: int) -> Any:
+    """A method from its spec. Its faults are asked for before it is built, so that those of its
+    layers come with the others; ValueError lists them."""
+    if isinstance(spec, dict) and isinstance(spec.get("kind"), str):
+        cls, arguments = class_of(slot, spec["kind"]), without_kind(spec)
+        if not arguments.keys() - inspect.signature(cls).parameters.keys():
+            raise_faults(cls.faults(num_layers, **arguments))  # type: ignore[attr-defined]
+    return build(slot, spec)
+
+
+def exit_rules(own: Any, config: dict[str, Any], num_layers: int) -> list[Any]:
+    """The rule as it is or as changed, with each of `taus`, and `rules`. Where neither taus nor
+    another rule are asked for: four taus and none."""
+    taus, rules, own_spec = config["taus"], list(config["rules"]), spec("exit", own)
+    asked = any(value is not None for value in config["exit"].values())
+    if taus is None and not asked and "tau" in own_spec:
+        taus, rules = TAUS, [*rules, STATIC["exit"]]
+    faults = number_faults("taus", list(taus or ()), "(0, 1]")
+    if taus and "tau" not in own_spec:
+        kind = own_spec["kind"]
+        faults.append(f"taus needs an exit rule with a tau, got {kind}: add exit=confidence")
+    if faults:
+        raise ConfigError.of(faults)
+    swept = [own_spec | {"tau": tau} for tau in taus or ()]
+    specs = swept if own_spec in swept else [own_spec, *swept]
+    built = []
+    for rule in [*specs, *rules]:
+        try:
+            built.append(checked("exit", rule, num_layers))
+        except ValueError as error:
+            faults += str(error).split("; ")
+    if faults:
+        raise ConfigError.of(faults)
+    return built
+
+
+def distinct(settings: Sequence[Setting]) -> list[Setting]:
+    """The first of equal ones. A body that is static already is its own baseline."""
+    found: list[Setting] = []
+    for setting in settings:
+        twins = [other for other in found if other.specs == setting.specs]
+        if not twins or setting.baseline == THEIRS:
+            found.append(setting)
+    return found
+
+
+def label(rule: dict[str, Any]) -> str:
+    """A short name of an exit rule, for a table."""
+    if "tau" in rule:
+        return "tau " + text(rule["tau"])
+    if "patience" in rule:
+        return f"patience {rule['patience']} at {text(rule['layers'])}"
+    return rule["kind"]
+
+
+def text(value: Any) -> str:
+    return "/".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,157 @@
+"""Every yaml composes, binds and describes itself; every fault is named in one line, all at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from eat_lightning.config import CONFIG_DIR, binding_faults, plain, train_faults
+from eat_lightning.train import launch_faults
+
+CONFIGS = Path(CONFIG_DIR)
+GROUPS = ("task", "data", "encoder", "attention", "reduction", "exit", "objective", "schedule")
+CHOICES = [
+    (g, p.stem)
+    for g in (*GROUPS, "trainer", "logger", "model")
+    for p in sorted(CONFIGS.glob(f"{g}/*.yaml"))
+]
+EXPERIMENTS = [p.stem for p in sorted(CONFIGS.glob("experiment/*.yaml"))]
+
+
+def resolved(*overrides: str, name: str = "train") -> dict:
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return plain(compose(name, overrides=list(overrides)))
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes_and_binds(group: str, choice: str) -> None:
+    config = resolved(f"{group}={choice}")
+    if group in GROUPS:
+        assert binding_faults(group, config[group]) == []
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_is_sound(experiment: str) -> None:
+    assert train_faults(resolved(f"experiment={experiment}")) == []
+
+
+@pytest.mark.parametrize("model", [p.stem for p in sorted(CONFIGS.glob("model/*.yaml"))])
+def test_every_model_is_sound_and_names_itself(model: str) -> None:
+    config = resolved(f"model={model}")
+    assert config["model"] == model
+    assert train_faults(config) == []
+
+
+def test_a_model_can_be_overridden_in_every_part() -> None:
+    config = resolved(
+        "model=eat_paper", "attention=dense", "reduction=none", "exit=patience", "exit.patience=1"
+    )
+    kinds = [config[slot]["_target_"].split(".")[-2] for slot in ("attention", "reduction", "exit")]
+    assert kinds == ["dense", "none", "patience"]
+
+
+def test_the_paper_is_as_printed() -> None:
+    config = resolved("experiment=paper", "task=mnli")
+    assert config["encoder"]["num_layers"] == 6
+    assert config["reduction"] == {
+        "_target_": "eat_lightning.reduction.norm_topk.NormTopK",
+        "ratio": 0.3,
+        "layers": [2, 4],
+    }
+    assert config["attention"]["window"] == 32
+    assert config["attention"]["layers"] is None
+    assert config["exit"]["layers"] == [4]
+    assert config["optimizer"] == {"lr": 3e-5, "weight_decay": 0.01, "warmup": 0.1}
+    assert (config["schedule"]["start"], config["schedule"]["end"]) == (1.0, 3.0)
+    assert config["task"]["max_length"] == 320
+    assert config["objective"]["early_weight"] == 0.3
+
+
+FAULTS = {
+    "exit.tau=1.5": "exit.tau must be in (0, 1], got 1.5",
+    "exit.tau=0": "exit.tau must be in (0, 1], got 0",
+    "reduction.ratio=1.0": "reduction.ratio must be in [0, 1), got 1.0",
+    "reduction.ratio=-0.1": "reduction.ratio must be in [0, 1), got -0.1",
+    "reduction.layers=[2,9]": "reduction.layers must be in 1..6, got 9",
+    "exit.layers=[9]": "exit.layers must be in 1..6, got 9",
+    "exit.layers=[4,4]": "exit.layers must name a layer once, got 4 twice",
+    "reduction.layers=[2,2]": "reduction.layers must name a layer once, got 2 twice",
+    "exit.layers=[1]": "exit.layers must have exit heads (at [2, 3, 4, 5]), got 1",
+    "+reduction.colour=3": "reduction.colour is not an option of NormTopK",
+    "+encoder.colour=3": "encoder.colour is not an option",
+    "encoder.num_layers=0": "encoder.num_layers must be 1 or more, got 0",
+    "encoder.take=last": "encoder.take must be first or alternate, got 'last'",
+    "encoder.pretrained=./nowhere": "encoder.pretrained=./nowhere: there is no such folder",
+    "head.pool=max": "head.pool must be one of cls, mean, got 'max'",
+    "objective.distill=0.5": "objective.distill needs a teacher",
+    "schedule.end=0.5": "schedule.end must be at least schedule.start=1.0, got 0.5",
+    "optimizer.warmup=1.0": "optimizer.warmup must be in [0, 1), got 1.0",
+    "optimizer.lr=-1.0": "optimizer.lr must be above 0, got -1.0",
+    "trainer.max_steps=0": "trainer.max_steps must be 1 or more",
+    "+trainer.colour=red": "trainer.colour is not an option of Trainer",
+    "teacher=nowhere": "teacher=nowhere: there is no such folder",
+}
+
+
+@pytest.mark.parametrize(("override", "line"), FAULTS.items())
+def test_a_fault_is_named(override: str, line: str) -> None:
+    faults = train_faults(resolved("model=eat", override))
+    assert any(fault.startswith(line) for fault in faults), faults
+
+
+@pytest.mark.parametrize("window", ["33", "1", "0", "2.5"])
+def test_a_window_is_even_and_at_least_two(window: str) -> None:
+    faults = train_faults(resolved("model=eat_paper", f"attention.window={window}"))
+    assert faults == [f"attention.window must be even and at least 2, got {window}"]
+
+
+def test_all_faults_come_at_once() -> None:
+    faults = train_faults(resolved("exit.tau=1.5", "reduction.ratio=1.0", "encoder.take=last"))
+    assert len(faults) == 3
+
+
+@pytest.mark.parametrize("exit_rule", ["confidence", "patience"])
+def test_a_regression_refuses_exits_by_class(exit_rule: str) -> None:
+    faults = train_faults(resolved("task=stsb", f"exit={exit_rule}"))
+    assert len(faults) == 1
+    assert "regression" in faults[0]
+    assert train_faults(resolved("task=stsb", "exit=never")) == []
+
+
+def test_plain_ddp_is_refused_in_a_multirun() -> None:
+    assert launch_faults({"strategy": "ddp"}, multirun=True)
+    assert launch_faults({"strategy": "ddp_find_unused_parameters_true"}, multirun=True)
+    assert not launch_faults({"strategy": "ddp"}, multirun=False)
+    assert not launch_faults({"strategy": "ddp_spawn"}, multirun=True)
+
+
+def command(*overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "eat_lightning.train", *overrides], capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["exit.tau=1.5", "data=toy", "encoder=tiny"], "exit.tau must be in (0, 1], got 1.5"),
+        (["colour=red"], "Could not override 'colour'"),
+        (["task=sst3"], "Could not find 'task/sst3'"),
+        (["seed=abc"], "Error merging override seed=abc; Value 'abc' of type 'str' could not be"),
+    ],
+)
+def test_the_command_says_it_in_one_line(overrides: list[str], said: str) -> None:
+    done = command(*overrides)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_help_shows_examples() -> None:
+    done = command("--help")
+    assert done.returncode == 0
+    assert "python -m eat_lightning.train task=sst2" in done.stdout
+    assert "model: bert, distilbert, eat" in done.stdout

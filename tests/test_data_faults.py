@@ -1,0 +1,183 @@
+"""What is wrong with data, each fault in one line that names file, column and value."""
+
+import socket
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from eat_lightning.data import hub
+from eat_lightning.data.glue import GlueData
+from eat_lightning.data.source import read
+from eat_lightning.data.task import Task
+from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.errors import ConfigError
+
+PAIR = Task("pair", ["one", "two"], ["no", "yes"], groups="question_graph")
+SCORE = Task("score", ["one", "two"], [], metrics=["pearson"])
+
+
+def write(path: Path, **columns: list) -> None:
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+
+
+def columns_of(num: int) -> dict[str, list]:
+    numbers = range(num)
+    return {
+        "one": [f"question {i}" for i in numbers],
+        "two": [f"answer {i}" for i in numbers],
+        "label": [i % 2 for i in numbers],
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for split in ("train", "validation"):
+        write(tmp_path / f"pair/{split}.parquet", **columns_of(30))
+    return tmp_path
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*args, **kwargs):
+        raise AssertionError("a test asked the network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+    hub.reachable.cache_clear()
+
+
+def only(faults: list[str]) -> str:
+    assert len(faults) == 1, faults
+    assert "\n" not in faults[0]
+    return faults[0]
+
+
+def test_a_sound_folder_has_no_faults(folder: Path):
+    assert GlueData.faults(PAIR, str(folder)) == []
+
+
+def test_no_data_names_both_remedies(no_hub):
+    task = Task("sst2", ["sentence"], ["no", "yes"], hub_config="sst2")
+    fault = only(GlueData.faults(task))
+    assert "data.dir=" in fault
+    assert "EAT_DATA" in fault
+    assert "hub" in fault
+    with pytest.raises(ConfigError, match=r"data.dir="):
+        GlueData(task, toy_tokenizer()).split("train")
+    assert "task own is not on the hub" in only(GlueData.faults(Task("own", ["x"], ["a", "b"])))
+
+
+def test_hub_splits_have_their_own_names(monkeypatch: pytest.MonkeyPatch):
+    datasets = pytest.importorskip("datasets")
+    asked = []
+
+    def load_dataset(*args, split: str):
+        asked.append((*args, split))
+        return datasets.Dataset.from_dict({"x": ["a", "b"], "label": [1, 0]})
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    task = Task("m", ["x"], ["no", "yes"], hub_config="m", validation={"validation": "matched"})
+    source = read(task, None, "validation")
+    assert (source.texts, source.labels.tolist()) == ([["a", "b"]], [1, 0])
+    assert len(read(task, None, "train")) == 2
+    assert asked == [("nyu-mll/glue", "m", "matched"), ("nyu-mll/glue", "m", "train")]
+
+
+def test_an_unreachable_hub_is_found_out_at_once(monkeypatch: pytest.MonkeyPatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    hub.reachable.cache_clear()
+    assert not hub.reachable()
+    with hub.as_reachable():
+        assert constants.HF_HUB_OFFLINE
+    assert not constants.HF_HUB_OFFLINE
+    hub.reachable.cache_clear()
+
+
+def test_missing_folder_and_task(folder: Path):
+    fault = only(GlueData.faults(PAIR, str(folder / "none")))
+    assert fault == f"data.dir: there is no folder {folder / 'none'}"
+    (folder / "pair/validation.parquet").unlink()
+    assert str(folder / "pair/validation.parquet") in only(GlueData.faults(PAIR, str(folder)))
+    faults = GlueData.faults(Task("other", ["x"], ["a", "b"]), str(folder))
+    assert [
+        str(folder / f"other/{split}.parquet") in fault
+        for fault, split in zip(faults, ("train", "validation"), strict=True)
+    ] == [True, True]
+
+
+def test_missing_column(folder: Path):
+    columns = columns_of(10)
+    del columns["two"]
+    write(folder / "pair/train.parquet", **columns)
+    path = folder / "pair/train.parquet"
+    assert only(GlueData.faults(PAIR, str(folder))) == (
+        f"{path}: there is no column two, only one, label"
+    )
+
+
+BAD_LABELS = [
+    (PAIR, [0, 1, 7, 2], "label must be in 0..1 (no, yes), got 7 in row 2"),
+    (PAIR, [0, -1, 1, 1], "label must be in 0..1 (no, yes), got -1 in row 1"),
+    (PAIR, [0, None, 1, 1], "label must be in 0..1 (no, yes), got None in row 1"),
+    (PAIR, ["no", "yes", "no", "no"], "column label must hold numbers, got string"),
+    (PAIR, [0.0, 1.0, 0.5, 0.0], "column label must hold numbers, got double"),
+    (SCORE, [0.0, 5.5, 1.0, 1.0], "label must be in 0.0..5.0, got 5.5 in row 1"),
+    (SCORE, [0.0, float("nan"), 1.0, 1.0], "label must be in 0.0..5.0, got nan in row 1"),
+]
+
+
+@pytest.mark.parametrize(("task", "labels", "message"), BAD_LABELS, ids=[b[2] for b in BAD_LABELS])
+def test_bad_labels(folder: Path, task: Task, labels: list, message: str):
+    good = columns_of(4)
+    for split, values in (("train", labels), ("validation", [0, 1, 1, 0])):
+        write(folder / f"{task.name}/{split}.parquet", **{**good, "label": values})
+    path = folder / task.name / "train.parquet"
+    assert only(GlueData.faults(task, str(folder))) == f"{path}: {message}"
+    with pytest.raises(ConfigError, match="label"):
+        read(task, str(folder), "train")
+
+
+def test_bad_files(folder: Path):
+    path = folder / "pair/validation.parquet"
+    write(path, one=[], two=[], label=[])
+    assert "the split is empty" in GlueData.faults(PAIR, str(folder))[-1]
+    write(path, **{**columns_of(2), "two": [1, 2]})
+    assert (
+        only(GlueData.faults(PAIR, str(folder))) == f"{path}: column two must hold text, got int64"
+    )
+    path.write_bytes(b"not parquet at all, but long enough")
+    assert "not a readable parquet file" in only(GlueData.faults(PAIR, str(folder)))
+
+
+def test_a_text_that_is_none(folder: Path):
+    path = folder / "pair/validation.parquet"
+    write(path, **{**columns_of(3), "two": ["a", None, "b"]})
+    with pytest.raises(ConfigError, match="column two has no text in row 1"):
+        read(PAIR, str(folder), "validation")
+
+
+def test_all_faults_of_the_arguments(folder: Path):
+    faults = GlueData.faults(
+        PAIR, str(folder), batch_size=0, tokens_per_batch=4, max_length=2, extra=["more"],
+        drop_sources=["x"],
+    )  # fmt: skip
+    assert faults == [
+        "data.batch_size must be at least 1, got 0",
+        "data.tokens_per_batch must be at least 8, got 4",
+        "data.max_length must be at least 8, got 2",
+        f"data.dir: there is no file {folder}/more/train.parquet, which task pair needs",
+        f"data.drop_sources: there is no file {folder}/pair/train_sources.parquet",
+    ]
+    faults = GlueData.faults(Task("x", ["a"], ["b", "c"]), extra=["more"])
+    assert faults[0] == "data.extra=['more'] needs data.dir"
+
+
+def test_task_faults():
+    with pytest.raises(ValueError, match=r"task.metrics must be among") as caught:
+        Task("t", ["a", "b", "c"], ["x"], ["bleu"], groups="column:z", max_length=4)
+    assert str(caught.value).count("; ") == 4
