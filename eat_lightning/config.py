@@ -192,7 +192,9 @@ def train_faults(config: dict[str, Any]) -> list[str]:
 
 def cross_faults(config: dict[str, Any]) -> list[str]:
     """What one part of a config needs of another; all parts are sound by themselves."""
+    from eat_lightning.checkpoint import class_faults
     from eat_lightning.heads import slot_faults
+    from eat_lightning.teacher import teacher_faults
 
     task = make(config["task"])
     num_layers = config["encoder"]["num_layers"]
@@ -203,6 +205,10 @@ def cross_faults(config: dict[str, Any]) -> list[str]:
         faults.append("objective.distill needs a teacher: give teacher=<run or model folder>")
     if teacher is not None and not Path(teacher).is_dir():
         faults.append(f"teacher={teacher}: there is no such folder")
+    elif teacher is not None:
+        faults += teacher_faults(teacher, task)
+    faults += class_faults(config["encoder"].get("pretrained"), task.num_labels)
+    faults += target(config["data"]).faults(task, **arguments(config["data"]))  # type: ignore[attr-defined]
     optimizer = config["optimizer"]
     if not 0 <= optimizer["warmup"] < 1:
         faults.append(f"optimizer.warmup must be in [0, 1), got {optimizer['warmup']}")

@@ -24,9 +24,10 @@ from transformers import (
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
-from eat_lightning.checkpoint import ALIASES, FAMILIES, load_pretrained, model_config
+from eat_lightning.checkpoint import load_pretrained, model_config
 from eat_lightning.encoder import AdaptiveEncoder, RelativeBias, Shape, Trace, relative_bucket
 from eat_lightning.errors import ConfigError
+from eat_lightning.families import ALIASES, FAMILIES
 from eat_lightning.heads import Head, slot_faults
 from eat_lightning.objective.joint import Joint, task_loss
 from eat_lightning.packed import Batch

@@ -32,6 +32,7 @@ UNNAMED = {
     "checkpoint_every",
     "data.dir",
     "data.cache_dir",
+    "experiment",
     "task",
     "model",
     "seed",

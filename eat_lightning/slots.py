@@ -116,9 +116,7 @@ def raise_faults(faults: Iterable[str]) -> None:
         raise ValueError("; ".join(faults))
 
 
-def layer_faults(
-    key: str, layers: Any, num_layers: int | None, at_least: int = 0
-) -> list[str]:
+def layer_faults(key: str, layers: Any, num_layers: int | None, at_least: int = 0) -> list[str]:
     """Layers must be distinct whole numbers from 1 to num_layers (None: not known yet)."""
     if not isinstance(layers, Sequence) or isinstance(layers, str):
         return [f"{key} must be a list of layers, got {layers!r}"]
@@ -130,6 +128,8 @@ def layer_faults(
     bound = "1 or more" if num_layers is None else f"in 1..{num_layers}"
     outside = [x for x in layers if x < 1 or (num_layers is not None and x > num_layers)]
     faults = [f"{key} must be {bound}, got {x}" for x in outside]
+    if not outside and list(layers) != sorted(layers):
+        faults.append(f"{key} must ascend, got {list(layers)}")
     twice = sorted({x for x in layers if list(layers).count(x) > 1})
     return faults + [f"{key} must name a layer once, got {x} twice" for x in twice]
 

@@ -15,24 +15,35 @@ from eat_lightning.encoder import AdaptiveEncoder
 from eat_lightning.errors import ConfigError
 
 
-def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
-    """A finished run, its model folder, or a Hugging Face classifier folder; with its labels."""
-    from eat_lightning.attention.dense import Dense
-    from eat_lightning.checkpoint import load_model, load_pretrained, read_config
-    from eat_lightning.exit.never import Never
-    from eat_lightning.reduction.none import Keep
+def teacher_folder(path: str) -> tuple[Path, dict[str, Any]]:
+    """The folder of the weights, and its config."""
+    from eat_lightning.checkpoint import read_config
     from eat_lightning.runs import Run
 
     folder = Path(path)
     if (folder / "config.yaml").is_file():
         folder = Run.open(folder).folder / "model"
-    config = read_config(folder)
+    return folder, read_config(folder)
+
+
+def labels_of(config: dict[str, Any]) -> list[str]:
+    names = config.get("id2label") or {}
+    return [names[str(i)] for i in range(len(names))]
+
+
+def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
+    """A finished run, its model folder, or a Hugging Face classifier folder; with its labels."""
+    from eat_lightning.attention.dense import Dense
+    from eat_lightning.checkpoint import load_model, load_pretrained
+    from eat_lightning.exit.never import Never
+    from eat_lightning.reduction.none import Keep
+
+    folder, config = teacher_folder(path)
     if config["model_type"] == "eat":
         return *load_model(folder), folder
-    names = config.get("id2label") or {}
-    labels = [names[str(i)] for i in range(len(names))]
+    labels = labels_of(config)
     head = {"layers": [], "activation": "auto"}
-    encoder = load_pretrained(path, len(labels), Dense(), Keep(), Never(), head)
+    encoder = load_pretrained(str(folder), len(labels), Dense(), Keep(), Never(), head)
     return encoder.eval(), labels, folder
 
 
@@ -47,6 +58,16 @@ def label_order(teacher: list[str], task: list[str]) -> list[int]:
             "them alike (id2label in the teacher's config.json)"
         )
     return [given.index(name) for name in wanted]
+
+
+def teacher_faults(path: str, task: Any) -> list[str]:
+    """Whether a teacher is whole and has the task's labels, from its config.json."""
+    try:
+        if task.labels:
+            label_order(labels_of(teacher_folder(path)[1]), task.labels)
+    except ConfigError as error:
+        return [str(error)]
+    return []
 
 
 def attach_teacher(data: Any, path: str) -> None:

@@ -79,6 +79,15 @@ def finished_score(folder: Path) -> float | None:
     return Run.open(folder).done.get("score")
 
 
+def show_row(folder: Path) -> None:
+    """What the run came to, as a table; `measure` adds its time and other taus."""
+    from eat_lightning.rows import read
+    from eat_lightning.runs import Run
+    from eat_lightning.summary import show
+
+    show(read(folder / "rows.jsonl"), [Run.open(folder)])
+
+
 def fit(config: dict[str, Any], folder: Path) -> float | None:
     """Data, encoder, Trainer, and what follows training."""
     import torch
@@ -115,6 +124,7 @@ def fit(config: dict[str, Any], folder: Path) -> float | None:
             trainer.fit(module, data, ckpt_path=last if last.is_file() else None)
         if trainer.interrupted:
             raise KeyboardInterrupt
+        show_row(folder)
         return finished_score(folder)
     finally:
         finish_loggers(loggers)
@@ -134,13 +144,10 @@ def quiet() -> None:
 
 def prepare_data(config: dict[str, Any]) -> Any:
     """The DataModule, its tokenizer, and a teacher's logits where one is asked for."""
-    from eat_lightning.config import arguments, make, target
+    from eat_lightning.config import make
     from eat_lightning.data.tokens import tokenizer_for
 
     task = make(config["task"])
-    faults = target(config["data"]).faults(task, **arguments(config["data"]))  # type: ignore[attr-defined]
-    if faults:
-        raise ConfigError.of(faults)
     tokenizer = tokenizer_for(config["encoder"].get("pretrained"))
     data = make(config["data"], task=task, tokenizer=tokenizer)
     if make(config["objective"]).wants_teacher:
@@ -191,9 +198,7 @@ def trainer_arguments(trainer: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def make_callbacks(
-    config: dict[str, Any], folder: Path, schedule: Any, data: Any
-) -> list[Any]:
+def make_callbacks(config: dict[str, Any], folder: Path, schedule: Any, data: Any) -> list[Any]:
     """In the order in which they act when training ends: best weights, temperatures, the record."""
     from eat_lightning.callbacks.progress import Lines
     from eat_lightning.callbacks.record import Record

@@ -1,4 +1,4 @@
-"""Every yaml composes, binds and describes itself; every fault is named in one line, all at once."""
+"""Every yaml composes and binds; every fault is named in one line, all at once."""
 
 import subprocess
 import sys

@@ -17,7 +17,7 @@ from eat_lightning.checkpoint import load_model, save_model
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
-from eat_lightning.measure import measure, with_runs_quoted
+from eat_lightning.measure import main, measure, with_runs_quoted
 from eat_lightning.rows import read
 
 FAST = ["timing.examples=6", "timing.warmup=1", "timing.repeats=2", "timing.batch=4"]
@@ -109,10 +109,10 @@ def test_accuracy_is_that_of_running_the_setting(run: Path):
 
 
 def test_a_second_measurement_supersedes(run: Path):
-    call(f"run={run}", *UNTIMED)
-    rows = call(f"run={run}", *FAST)
-    again = call(f"run={run}", *FAST, "timing.examples=7")
-    assert len(again) == len(rows)
+    call(f"run={run}", "exit.tau=0.9", *UNTIMED)
+    call(f"run={run}", "exit.tau=0.9", *FAST)
+    again = call(f"run={run}", "exit.tau=0.9", *FAST, "timing.examples=7")
+    assert [row.timed_examples for row in again] == [7, 7]
     assert read(run / "rows.jsonl") == again
 
 
@@ -310,24 +310,41 @@ def test_names_with_commas_reach_hydra(tmp_path: Path, monkeypatch: pytest.Monke
     assert with_runs_quoted(["--help"]) == ["--help"]
 
 
-def test_the_command(run: Path, tmp_path: Path):
-    def command(*arguments: str) -> subprocess.CompletedProcess:
-        ask = [sys.executable, "-m", "eat_lightning.measure", *arguments]
-        root = str(Path(__file__).parents[1])
-        environ = os.environ | {"PYTHONPATH": root}
-        return subprocess.run(ask, capture_output=True, text=True, cwd=tmp_path, env=environ)
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    """The whole command: (status, standard output, standard error)."""
 
+    def call_main(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["measure", *arguments])
+        monkeypatch.chdir(tmp_path)
+        try:
+            main()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return status, *capsys.readouterr()
+
+    return call_main
+
+
+def test_the_command(run: Path, tmp_path: Path, command):
     before = sorted(tmp_path.iterdir())
-    bad = command(f"run={run}", "exit.tau=1.5", "exit.layers=[9]")
-    assert (bad.returncode, bad.stdout) == (1, "")
-    assert bad.stderr.splitlines() == [
+    status, out, err = command(f"run={run}", "exit.tau=1.5", "exit.layers=[9]")
+    assert (status, out) == (1, "")
+    assert err.splitlines() == [
         "error: exit.tau must be in (0, 1], got 1.5",
         "error: exit.layers must be in 1..6, got 9",
     ]
-    good = command(f"run={run}", "exit.tau=0.9", *UNTIMED)
-    assert (good.returncode, good.stderr) == (0, "")
-    assert "tau 0.9" in good.stdout
+    status, out, err = command(f"run={run}", "exit.tau=0.9", *UNTIMED)
+    assert (status, err) == (0, "")
+    assert "tau 0.9" in out
     assert sorted(tmp_path.iterdir()) == before  # no folders of Hydra's
+
+
+def test_an_unknown_key_is_one_line(run: Path, command):
+    status, out, err = command(f"run={run}", "colour=red")
+    assert (status, out, len(err.splitlines())) == (1, "", 1)
+    assert "colour" in err
 
 
 def test_help_needs_no_torch():

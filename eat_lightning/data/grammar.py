@@ -224,7 +224,8 @@ def inference(
     forms = [say, partial(say_weakly, general="general" in steps)]
     upside_down = {"general", "place"} & set(steps) and rng.random() < 0.5
     if meaning == "neutral" and not upside_down:
-        second = altered(rng, first, difficulty, ["verb", "patient"])
+        parts = ["verb", "patient"] if "general" in steps else ["agent", "verb", "patient"]
+        second = altered(rng, first, difficulty, parts)
     if negated != (meaning == "neutral" and bool(upside_down)):
         forms.reverse()
     agrees = rng.random() < 0.5 if meaning == "neutral" else meaning == "entailment"
