@@ -171,7 +171,8 @@ def load_pretrained(
     )
     if head.get("activation", "auto") == "auto":
         head = head | {"activation": default_activation(config, weights)}
-    shape = Shape(**(asdict(source) | overrides | {"num_layers": num_layers}))
+    sizes: dict[str, Any] = asdict(source) | overrides | {"num_layers": num_layers}
+    shape = Shape(**sizes)
     encoder = AdaptiveEncoder(shape, num_labels, attention, reduction, exit, head)
     if encoder.relative is not None:
         weights["relative"] = weights["relative.weight"]

@@ -324,6 +324,7 @@ class AdaptiveEncoder(nn.Module):
         packed = self.embed(batch)
         journey = Journey(last, batch)
         for number, layer in enumerate(self.layers, start=1):
+            assert isinstance(layer, Layer)
             journey.enter(number, packed)
             reducing = number in self.reduction.layers
             needs = self.reduction.needs if reducing else frozenset()
