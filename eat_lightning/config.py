@@ -83,6 +83,24 @@ def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:
     return faults if check is None else check(num_layers, **arguments(node))
 
 
+PATHS = ("teacher", "encoder.pretrained", "data.dir")
+
+
+def quoted(path: str) -> str:
+    """As a value that Hydra takes whole: a run's name holds "=", "," and brackets, which are also
+    Hydra's grammar."""
+    return "'" + path.replace("'", "\\'") + "'"
+
+
+def with_path_quoted(argument: str) -> str:
+    """run=..., and other keys of paths where the value names something that is there."""
+    key, _, value = argument.partition("=")
+    if not value or value[0] in "'\"[":
+        return argument
+    is_path = key == "run" or (key in PATHS and Path(value).exists())
+    return f"{key}={quoted(value)}" if is_path else argument
+
+
 def compose_or_explain(config_name: str, overrides: list[str]) -> None:
     """Compose once before Hydra's main does, to say what is wrong in one line.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from eat_lightning.config import CONFIG_DIR, compose_or_explain, plain, plain_errors
+from eat_lightning.config import CONFIG_DIR, compose_or_explain, plain, plain_errors, quoted
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,13 +40,11 @@ def main() -> None:
 
 
 def with_runs_quoted(given: list[str]) -> list[str]:
-    """All run=... as one that Hydra can read: a run's name holds "=", "," and brackets, which are
-    also Hydra's grammar."""
+    """All run=... as one that Hydra can read."""
     values = [argument.partition("=")[2] for argument in given if argument.startswith("run=")]
     paths = [path for value in values for path in listed(value)]
     others = [argument for argument in given if not argument.startswith("run=")]
-    quoted = ["'" + path.replace("'", "\\'") + "'" for path in paths]
-    return [*others, f"run=[{','.join(quoted)}]"] if paths else given
+    return [*others, f"run=[{','.join(map(quoted, paths))}]"] if paths else given
 
 
 def listed(value: str) -> list[str]:

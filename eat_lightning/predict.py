@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from eat_lightning.config import CONFIG_DIR, compose_or_explain, plain, plain_errors
+from eat_lightning.config import (
+    CONFIG_DIR,
+    compose_or_explain,
+    plain,
+    plain_errors,
+    with_path_quoted,
+)
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,17 +44,9 @@ def job(cfg: DictConfig) -> None:
 
 
 def main() -> None:
-    sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = [with_path_quoted(argument) for argument in sys.argv[1:]]
     compose_or_explain("predict", sys.argv[1:])
     job()
-
-
-def quoted(argument: str) -> str:
-    """A run's name holds "=" and ",", which Hydra would read as its own grammar."""
-    key, equals, value = argument.partition("=")
-    if key != "run" or not value or value[0] in "'\"[":
-        return argument
-    return f"{key}{equals}'" + value.replace("'", "\\'") + "'"
 
 
 def predict(config: dict[str, Any]) -> int:

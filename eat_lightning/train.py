@@ -20,6 +20,7 @@ from eat_lightning.config import (
     plain,
     plain_errors,
     register_schema,
+    with_path_quoted,
 )
 from eat_lightning.errors import ConfigError
 
@@ -38,6 +39,7 @@ def job(cfg: DictConfig) -> float | None:
 
 
 def main() -> None:
+    sys.argv[1:] = [with_path_quoted(argument) for argument in sys.argv[1:]]
     compose_or_explain("train", sys.argv[1:])
     job()
 

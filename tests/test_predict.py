@@ -13,6 +13,7 @@ from models import tiny
 
 from eat_lightning import predict
 from eat_lightning.checkpoint import save_model
+from eat_lightning.config import with_path_quoted
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs import Run
@@ -258,10 +259,10 @@ def test_batches_are_what_is_there():
 
 
 def test_a_run_name_is_quoted_for_hydra():
-    assert predict.quoted("run=o/task=sst2,seed=1") == "run='o/task=sst2,seed=1'"
-    assert predict.quoted("run=it's") == "run='it\\'s'"
+    assert with_path_quoted("run=o/task=sst2,seed=1") == "run='o/task=sst2,seed=1'"
+    assert with_path_quoted("run=it's") == "run='it\\'s'"
     for argument in ("run='x'", "run=[a,b]", "run=", "batch=3", "--help", "exit.tau=0.9"):
-        assert predict.quoted(argument) == argument
+        assert with_path_quoted(argument) == argument
 
 
 def test_answers_while_the_input_is_open_and_ends_quietly(sst2: Path):

@@ -19,7 +19,7 @@ from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
 from eat_lightning.checkpoint import load_model
-from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.config import CONFIG_DIR, plain, with_path_quoted
 from eat_lightning.errors import ConfigError
 from eat_lightning.rows import read
 from eat_lightning.runs import Run, folder_for, open_runs
@@ -173,7 +173,7 @@ def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path)
 def test_distillation_trains_from_a_run(run: Run):
     found = trained(
         "study=distil",
-        f"teacher={run.folder}",
+        with_path_quoted(f"teacher={run.folder}"),
         "objective.distill=0.5",
         "objective.distill_into=all",
     )
@@ -277,8 +277,7 @@ def test_two_processes_train_to_the_same_losses_as_one(outputs: Path):
 
 @pytest.mark.slow
 def test_a_multirun_makes_a_folder_per_job_with_its_own_seed(outputs: Path):
-    given = [*TINY, "-m", "seed=1,2", "study=sweep"]
-    assert command(*given).wait() == 0
+    assert command("-m", *TINY, "seed=1,2", "study=sweep").wait() == 0
     runs = open_runs(str(outputs / "sweep"))
     assert [r.config["seed"] for r in runs] == [1, 2]
     one, two = (load_file(r.folder / "model" / "model.safetensors") for r in runs)
