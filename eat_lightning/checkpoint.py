@@ -19,8 +19,8 @@ from torch import Tensor
 from eat_lightning.encoder import AdaptiveEncoder, Shape
 from eat_lightning.errors import ConfigError
 from eat_lightning.families import FAMILIES, fuse, rename, shape_of
-from eat_lightning.heads import slot_faults
-from eat_lightning.slots import build_all, number_faults, spec
+from eat_lightning.heads import ACTIVATIONS, slot_faults
+from eat_lightning.slots import build_all, number_faults, spec, whole_faults
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -214,34 +214,78 @@ def fresh(
 
 
 def encoder_faults(
-    num_layers: Any = None, pretrained: str | None = None, take: str = "first", **overrides: Any
+    num_layers: Any = None,
+    pretrained: str | None = None,
+    take: str = "first",
+    random: bool = False,
+    **overrides: Any,
 ) -> list[str]:
     """What is wrong with an encoder's settings, as far as it shows before weights are read."""
     if not isinstance(num_layers, int) or isinstance(num_layers, bool) or num_layers < 1:
         return [f"encoder.num_layers must be 1 or more, got {num_layers!r}"]
     faults = [] if take in TAKES else [f"encoder.take must be first or alternate, got {take!r}"]
-    names = {f.name for f in fields(Shape)}
+    names = {f.name for f in fields(Shape)} if random else {"dropout", "attention_dropout"}
+    names -= {"vocab_size", "sep_token_id", "pad_token_id"}  # the tokenizer's
     faults += [f"encoder.{key} is not an option" for key in overrides if key not in names]
     for key in ("dropout", "attention_dropout"):
-        faults += number_faults(f"encoder.{key}", overrides.get(key, 0.0), "[0, 1)")
+        faults += number_faults(f"encoder.{key}", [overrides.get(key, 0.0)], "[0, 1)")
+    if random:
+        return faults or size_faults(**overrides)
     if pretrained is None:
         return faults
     looks_local = pretrained.startswith((".", "/", "~")) or pretrained.count("/") > 1
     if looks_local and not Path(pretrained).is_dir():
         return [*faults, f"encoder.pretrained={pretrained}: there is no such folder"]
     if Path(pretrained).is_dir():
-        config = read_config(Path(pretrained))
-        if config["model_type"] == "eat":
-            return [
-                *faults,
-                f"encoder.pretrained={pretrained} is a run's model, not a body to start from",
-            ]
-        most = shape_of(config, 0).num_layers
-        if num_layers > most:
-            faults.append(
-                f"encoder.num_layers must be in 1..{most} for {pretrained}, got {num_layers}"
-            )
+        return faults + folder_faults(Path(pretrained), num_layers)
     return faults
+
+
+def size_faults(
+    hidden_size: Any, num_heads: Any, intermediate_size: Any, hidden_act: str = "gelu", **_: Any
+) -> list[str]:
+    """Of an encoder with random weights."""
+    sizes = {
+        "hidden_size": hidden_size,
+        "num_heads": num_heads,
+        "intermediate_size": intermediate_size,
+    }
+    faults = [f for key, value in sizes.items() for f in whole_faults(f"encoder.{key}", value, 1)]
+    if hidden_act not in ACTIVATIONS:
+        faults.append(
+            f"encoder.hidden_act must be among {', '.join(ACTIVATIONS)}, got {hidden_act!r}"
+        )
+    if not faults and hidden_size % num_heads:
+        faults.append(f"encoder.num_heads must divide hidden_size={hidden_size}, got {num_heads}")
+    return faults
+
+
+def folder_faults(folder: Path, num_layers: int) -> list[str]:
+    """Of a pretrained body, from its config.json."""
+    try:
+        config = read_config(folder)
+        shape = None if config["model_type"] == "eat" else shape_of(config, 0)
+    except ConfigError as error:
+        return [str(error)]
+    except (TypeError, KeyError) as error:
+        return [f"{folder / 'config.json'}: lacks sizes ({error})"]
+    if shape is None:
+        return [f"encoder.pretrained={folder} is a run's model, not a body to start from"]
+    faults = []
+    if num_layers > shape.num_layers:
+        most = shape.num_layers
+        faults.append(f"encoder.num_layers must be in 1..{most} for {folder}, got {num_layers}")
+    if shape.hidden_act not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        faults.append(f"{folder}: hidden_act must be among {known}, got {shape.hidden_act!r}")
+    positions = config.get("position_embedding_type", "absolute")
+    if positions != "absolute":
+        faults.append(f"{folder}: position_embedding_type must be absolute, got {positions!r}")
+    return faults
+
+
+def has_classifier(folder: Path) -> bool:
+    return any(name.startswith("classifier.") for name in read_weights(folder))
 
 
 def class_faults(pretrained: str | None, num_labels: int) -> list[str]:

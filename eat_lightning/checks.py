@@ -10,7 +10,7 @@ from typing import Any
 
 from eat_lightning.config import arguments, binding_faults, target
 from eat_lightning.errors import ConfigError
-from eat_lightning.runs import Run, open_runs, outputs
+from eat_lightning.runs import Run, marks, open_runs
 from eat_lightning.settings import BASELINES, Setting, settings_of
 
 Plan = list[tuple[Run, list[Setting]]]
@@ -113,7 +113,7 @@ def busy_faults(timing: dict[str, Any]) -> list[str]:
     """A training run beside would be timed with."""
     if timing["enabled"] is not True or timing["force"]:
         return []
-    pids = [path.name.rpartition("-")[2] for path in outputs().glob(".training-*")]
+    pids = [path.name for path in marks().glob("*")]
     return [
         f"a run trains here (process {pid}), so nothing is timed: wait for it, or give "
         "timing.enabled=false, or timing.force=true"

@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,11 @@ def with_path_quoted(argument: str) -> str:
 def compose_or_explain(config_name: str, overrides: list[str]) -> None:
     """Compose once before Hydra's main does, to say what is wrong in one line.
 
-    Hydra prints five for an unknown key. Sweeps and Hydra's own flags are left to Hydra.
+    Hydra prints five for an unknown key. Of a sweep the first job is composed; what has flags of
+    Hydra's own is left to Hydra.
     """
+    sweeps = any(o in ("-m", "--multirun") for o in overrides)
+    overrides = [o for o in overrides if o not in ("-m", "--multirun")]
     if any(o.startswith("-") for o in overrides):
         return
     from hydra import compose, initialize_config_dir
@@ -114,13 +117,26 @@ def compose_or_explain(config_name: str, overrides: list[str]) -> None:
 
     try:
         with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-            compose(config_name, overrides=overrides)
+            compose(config_name, overrides=firsts(overrides) if sweeps else overrides)
     except (HydraException, OmegaConfBaseException) as error:
         said = in_one_line(f"{error}\n{error.__cause__ or ''}")
         if "Ambiguous value" in said:  # Hydra's advice on sweeps is good as it is
             return
         print(f"error: {said}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def firsts(overrides: list[str]) -> list[str]:
+    """A sweep's overrides with the first of their values."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    return [
+        f"{o.get_key_element()}={next(o.sweep_string_iterator())}"
+        if o.is_sweep_override()
+        else str(o.input_line)
+        for o in parsed
+    ]
 
 
 @contextmanager
@@ -131,9 +147,9 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
+        print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
         if multirun:
             raise
-        print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
         raise SystemExit(1) from None
 
 
@@ -186,64 +202,3 @@ class TrainSchema:
 
 def register_schema() -> None:
     ConfigStore.instance().store(name="train_schema", node=TrainSchema)
-
-
-def train_faults(config: dict[str, Any]) -> list[str]:
-    """Everything wrong with a resolved training config that shows before data or weights load."""
-    from eat_lightning.checkpoint import encoder_faults
-    from eat_lightning.heads import head_faults
-
-    num_layers = config["encoder"].get("num_layers")
-    faults = binding_faults("encoder", config["encoder"])
-    with suppress(ConfigError):
-        faults = faults or encoder_faults(**arguments(config["encoder"]))
-    known = num_layers if isinstance(num_layers, int) else None
-    for slot in ("attention", "reduction", "exit", "objective", "schedule"):
-        faults += method_faults(slot, config[slot], known)
-    for slot in ("task", "data"):
-        faults += binding_faults(slot, config[slot])
-    head = config["head"]
-    activation = None if head["activation"] == "auto" else head["activation"]
-    faults += head_faults(known, head["layers"], head["pool"], activation)
-    return faults or cross_faults(config)
-
-
-def cross_faults(config: dict[str, Any]) -> list[str]:
-    """What one part of a config needs of another; all parts are sound by themselves."""
-    from eat_lightning.checkpoint import class_faults
-    from eat_lightning.heads import slot_faults
-    from eat_lightning.teacher import teacher_faults
-
-    task = make(config["task"])
-    num_layers = config["encoder"]["num_layers"]
-    exit_rule = make(config["exit"])
-    faults = slot_faults(exit_rule, config["head"]["layers"], num_layers, task.num_labels)
-    teacher = config["teacher"]
-    if make(config["objective"]).wants_teacher and teacher is None:
-        faults.append("objective.distill needs a teacher: give teacher=<run or model folder>")
-    if teacher is not None and not Path(teacher).is_dir():
-        faults.append(f"teacher={teacher}: there is no such folder")
-    elif teacher is not None:
-        faults += teacher_faults(teacher, task)
-    faults += class_faults(config["encoder"].get("pretrained"), task.num_labels)
-    faults += target(config["data"]).faults(task, **arguments(config["data"]))  # type: ignore[attr-defined]
-    optimizer = config["optimizer"]
-    if not 0 <= optimizer["warmup"] < 1:
-        faults.append(f"optimizer.warmup must be in [0, 1), got {optimizer['warmup']}")
-    if optimizer["lr"] is not None and optimizer["lr"] <= 0:
-        faults.append(f"optimizer.lr must be above 0, got {optimizer['lr']}")
-    if config["checkpoint_every"] < 1:
-        faults.append(f"checkpoint_every must be 1 or more, got {config['checkpoint_every']}")
-    return faults + trainer_faults(config["trainer"])
-
-
-def trainer_faults(trainer: dict[str, Any]) -> list[str]:
-    from lightning import Trainer
-
-    known = inspect.signature(Trainer).parameters
-    faults = [f"trainer.{key} is not an option of Trainer" for key in trainer if key not in known]
-    for key in ("max_epochs", "max_steps"):
-        value = trainer.get(key, -1)
-        if not isinstance(value, int) or value == 0 or value < -1:
-            faults.append(f"trainer.{key} must be 1 or more, or -1 for no limit, got {value!r}")
-    return faults

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from eat_lightning.exit._reason import Reason
-from eat_lightning.heads import Head, head_faults
+from eat_lightning.heads import ACTIVATIONS, Head, head_faults
 from eat_lightning.packed import Batch, Layout, Packed
 from eat_lightning.slots import (
     Evidence,
@@ -195,7 +195,7 @@ class Layer(nn.Module):
         self.down = nn.Linear(shape.intermediate_size, width)
         self.output_norm = nn.LayerNorm(width, eps=shape.eps)
         self.dropout = nn.Dropout(shape.dropout)
-        self.act = {"gelu": F.gelu, "relu": F.relu}[shape.hidden_act]
+        self.act = ACTIVATIONS[shape.hidden_act]
 
     def attend(
         self, packed: Packed, mask: Tensor | None, needs: frozenset[str]

@@ -6,6 +6,7 @@ Shapes: B examples, N packed tokens, D width, C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,13 @@ from torch import Tensor, nn
 from eat_lightning.packed import Packed
 from eat_lightning.slots import Exit, layer_faults
 
-ACTIVATIONS = {"tanh": torch.tanh, "relu": F.relu, "gelu": F.gelu}
+ACTIVATIONS = {
+    "tanh": torch.tanh,
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_new": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+}
 
 
 class Head(nn.Module):

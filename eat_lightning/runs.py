@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -169,10 +170,15 @@ def version_of(name: str) -> str:
         return eat_lightning.__version__ if name == "eat_lightning" else "absent"
 
 
+def marks() -> Path:
+    """One place for the whole machine, wherever runs go."""
+    return Path(tempfile.gettempdir()) / f"eat_lightning-trains-{os.getuid()}"
+
+
 @contextmanager
 def training_mark() -> Iterator[None]:
     """A file that says "something trains here", so that nothing is timed meanwhile."""
-    mark = outputs() / f".training-{os.getpid()}"
+    mark = marks() / str(os.getpid())
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
     try:
@@ -227,7 +233,10 @@ class Run:
     def data(self, **changes: Any) -> Any:
         """The run's DataModule, not set up; `changes` such as dir=… replace its settings."""
         node = self.config["data"] | {k: v for k, v in changes.items() if v is not None}
-        return make(node, task=self.task, tokenizer=self.tokenizer())
+        data = make(node, task=self.task, tokenizer=self.tokenizer())
+        model = json.loads((self.folder / "model" / "config.json").read_text())
+        data.max_length = min(data.max_length, model["max_positions"] - model["position_offset"])
+        return data
 
 
 def open_runs(runs: str | list[str]) -> list[Run]:

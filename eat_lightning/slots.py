@@ -149,6 +149,11 @@ def number_faults(key: str, values: Any, inside: str) -> list[str]:
     return [f"{key} must be in {inside}, got {value!r}" for value in wrong]
 
 
+def whole_faults(key: str, value: Any, least: int) -> list[str]:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return [] if whole and value >= least else [f"{key} must be {least} or more, got {value!r}"]
+
+
 def one_each(key: str, values: Any, layers: Any) -> list[str]:
     """A list of settings must have one entry for each layer."""
     if isinstance(values, str) or not isinstance(values, Sequence):

@@ -34,7 +34,7 @@ def labels_of(config: dict[str, Any]) -> list[str]:
 def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
     """A finished run, its model folder, or a Hugging Face classifier folder; with its labels."""
     from eat_lightning.attention.dense import Dense
-    from eat_lightning.checkpoint import load_model, load_pretrained
+    from eat_lightning.checkpoint import has_classifier, load_model, load_pretrained
     from eat_lightning.exit.never import Never
     from eat_lightning.reduction.none import Keep
 
@@ -42,6 +42,8 @@ def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
     if config["model_type"] == "eat":
         return *load_model(folder), folder
     labels = labels_of(config)
+    if not has_classifier(folder):
+        raise ConfigError(f"teacher={path} has no classifier: fine-tune it first")
     head = {"layers": [], "activation": "auto"}
     encoder = load_pretrained(str(folder), len(labels), Dense(), Keep(), Never(), head)
     return encoder.eval(), labels, folder
@@ -63,8 +65,11 @@ def label_order(teacher: list[str], task: list[str]) -> list[int]:
 def teacher_faults(path: str, task: Any) -> list[str]:
     """Whether a teacher is whole and has the task's labels, from its config.json."""
     try:
+        labels = labels_of(teacher_folder(path)[1])
         if task.labels:
-            label_order(labels_of(teacher_folder(path)[1]), task.labels)
+            label_order(labels, task.labels)
+        elif len(labels) != 1:
+            return [f"teacher={path} must be a regression as the task is, got {len(labels)} labels"]
     except ConfigError as error:
         return [str(error)]
     return []

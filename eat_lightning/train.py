@@ -49,9 +49,10 @@ def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) 
 
     Raises ConfigError with one line per fault before any data or weights are loaded.
     """
-    from eat_lightning.config import train_faults
+    from eat_lightning.faults import train_faults
     from eat_lightning.runs import folder_for, state_of
 
+    quiet()
     faults = train_faults(config) + launch_faults(config["trainer"], multirun)
     if faults:
         raise ConfigError.of(faults)
@@ -67,7 +68,9 @@ def launch_faults(trainer: dict[str, Any], multirun: bool) -> list[str]:
     """Plain ddp starts copies of the whole command; in a sweep they would train other jobs."""
     strategy = str(trainer.get("strategy", "auto"))
     in_process = strategy.startswith(("ddp_fork", "ddp_spawn", "ddp_notebook"))
-    if multirun and strategy.startswith("ddp") and not in_process:
+    several = str(trainer.get("devices", 1)) != "1" or trainer.get("num_nodes", 1) != 1
+    plain = strategy.startswith("ddp") or (strategy == "auto" and several)
+    if multirun and plain and not in_process:
         return [
             f"trainer.strategy={strategy} cannot run in a multirun (its copies would start the "
             "sweep again): use ddp_fork or ddp_spawn"
@@ -91,51 +94,86 @@ def show_row(folder: Path) -> None:
 
 
 def fit(config: dict[str, Any], folder: Path) -> float | None:
-    """Data, encoder, Trainer, and what follows training."""
+    """Train, or go on from last.ckpt; everything that ends a run is done by callbacks."""
+    from eat_lightning.runs import training_mark
+
+    with training_mark():
+        trainer = run_trainer(config, folder)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if not trainer.is_global_zero:
+        return None
+    show_row(folder)
+    return finished_score(folder)
+
+
+def run_trainer(config: dict[str, Any], folder: Path) -> Any:
+    """Data, encoder and Trainer, and the fit itself."""
     import torch
-    import yaml
     from lightning import Trainer, seed_everything
 
-    from eat_lightning.runs import environment, training_mark, write_json, write_text
-
-    quiet()
     if config["threads"]:
         torch.set_num_threads(config["threads"])
     data = prepare_data(config)
     seed_everything(config["seed"], verbose=False)
     module, schedule = build_module(config, data)
-    write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
-    write_json(folder / "versions.json", environment())
+    data.max_length = min(data.max_length, module.encoder.shape.max_length)
+    if module.objective.wants_teacher:
+        from eat_lightning.teacher import attach_teacher
+
+        attach_teacher(data, config["teacher"])
+    settings = trainer_arguments(config["trainer"])
+    begin(folder, config, {"train": data.split("train").key, "precision": settings["precision"]})
     loggers = make_loggers(config, folder)
     try:
-        with training_mark():
-            trainer = Trainer(
-                **trainer_arguments(config["trainer"]),
-                logger=loggers,
-                callbacks=make_callbacks(config, folder, schedule, data),
-                default_root_dir=folder,
-                enable_checkpointing=False,
-                enable_model_summary=False,
-                num_sanity_val_steps=0,
-                use_distributed_sampler=False,
-                reload_dataloaders_every_n_epochs=1,
-            )
-            last = folder / "last.ckpt"
-            if last.is_file():
-                print(f"{folder} was not finished: resuming from last.ckpt")
-            trainer.fit(module, data, ckpt_path=last if last.is_file() else None)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        show_row(folder)
-        return finished_score(folder)
+        trainer = Trainer(
+            **settings,
+            logger=loggers,
+            callbacks=make_callbacks(config, folder, schedule, data),
+            default_root_dir=folder,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            reload_dataloaders_every_n_epochs=1,
+        )
+        last = folder / "last.ckpt"
+        if last.is_file():
+            print(f"{folder} was not finished: resuming from last.ckpt")
+        trainer.fit(module, data, ckpt_path=last if last.is_file() else None)
     finally:
         finish_loggers(loggers)
+    return trainer
+
+
+def begin(folder: Path, config: dict[str, Any], inputs: dict[str, Any]) -> None:
+    """Write what a run is made from. One that goes on must find the same data and precision: its
+    config names them by path, and by what the processor can do."""
+    import json
+
+    import yaml
+
+    from eat_lightning.runs import environment, write_json, write_text
+
+    path = folder / "versions.json"
+    if (folder / "last.ckpt").is_file() and path.is_file():
+        before = json.loads(path.read_text()).get("inputs", inputs)
+        changed = [key for key in inputs if before.get(key) != inputs[key]]
+        if changed:
+            raise ConfigError(
+                f"{folder} was begun with other inputs ({', '.join(changed)}): choose another "
+                "study, or delete the folder"
+            )
+    write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    write_json(path, environment() | {"inputs": inputs})
 
 
 def quiet() -> None:
     """Lightning tells at length what it found; what matters is printed by callbacks."""
     import logging
     import warnings
+
+    import lightning.pytorch  # noqa: F401  sets its level when it is first imported
 
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -145,18 +183,13 @@ def quiet() -> None:
 
 
 def prepare_data(config: dict[str, Any]) -> Any:
-    """The DataModule, its tokenizer, and a teacher's logits where one is asked for."""
+    """The DataModule with its tokenizer; a split is read and tokenized when it is asked for."""
     from eat_lightning.config import make
     from eat_lightning.data.tokens import tokenizer_for
 
     task = make(config["task"])
     tokenizer = tokenizer_for(config["encoder"].get("pretrained"))
-    data = make(config["data"], task=task, tokenizer=tokenizer)
-    if make(config["objective"]).wants_teacher:
-        from eat_lightning.teacher import attach_teacher
-
-        attach_teacher(data, config["teacher"])
-    return data
+    return make(config["data"], task=task, tokenizer=tokenizer)
 
 
 def build_module(config: dict[str, Any], data: Any) -> tuple[Any, Any]:

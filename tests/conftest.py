@@ -1,6 +1,7 @@
 """What every test stands on: offline, one thread, runs in a temporary folder, real data."""
 
 import os
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where runs go, for this process and those it starts."""
     folder = tmp_path_factory.mktemp("outputs")
     os.environ["EAT_OUTPUTS"] = str(folder)
+    # Marks of training lie in the machine's temporary folder: those of others must not count here.
+    tempfile.tempdir = os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("tmp"))
     return folder
 
 

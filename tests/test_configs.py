@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from eat_lightning.config import CONFIG_DIR, binding_faults, plain, train_faults
+from eat_lightning.config import CONFIG_DIR, binding_faults, plain
+from eat_lightning.faults import train_faults
 from eat_lightning.train import launch_faults
 
 CONFIGS = Path(CONFIG_DIR)
@@ -88,10 +89,22 @@ FAULTS = {
     "objective.distill=0.5": "objective.distill needs a teacher",
     "schedule.end=0.5": "schedule.end must be at least schedule.start=1.0, got 0.5",
     "optimizer.warmup=1.0": "optimizer.warmup must be in [0, 1), got 1.0",
-    "optimizer.lr=-1.0": "optimizer.lr must be above 0, got -1.0",
+    "optimizer.lr=-1.0": "optimizer.lr must be in (0, inf), got -1.0",
     "trainer.max_steps=0": "trainer.max_steps must be 1 or more",
-    "+trainer.colour=red": "trainer.colour is not an option of Trainer",
+    "+trainer.colour=red": "trainer.colour is not an option here",
     "teacher=nowhere": "teacher=nowhere: there is no such folder",
+    "trainer.max_epochs=-1": "trainer.max_epochs must be 1 or more, got -1",
+    "trainer.precision=16-mixed": "trainer.precision must be 32-true or bf16-mixed",
+    "trainer.precision=foo": "trainer: Precision 'foo' is invalid",
+    "+trainer.logger=false": "trainer.logger is not an option here",
+    "+trainer.accumulate_grad_batches=2": "trainer.accumulate_grad_batches must be 1",
+    "seed=-1": "seed must be in [0, 4294967295], got -1",
+    "threads=0": "threads must be 1 or more, got 0",
+    "optimizer.weight_decay=-1": "optimizer.weight_decay must be in [0, inf), got -1.0",
+    "schedule.start=[1]": "schedule.start must be in [0, inf), got [1]",
+    "objective.weights={a:1}": "objective.weights must map layers to weights",
+    "encoder.pretrained=null": "encoder.pretrained must name a folder",
+    "data.batch_size=0": "data.batch_size must be at least 1, got 0",
 }
 
 
@@ -108,8 +121,34 @@ def test_a_window_is_even_and_at_least_two(window: str) -> None:
 
 
 def test_all_faults_come_at_once() -> None:
-    faults = train_faults(resolved("exit.tau=1.5", "reduction.ratio=1.0", "encoder.take=last"))
-    assert len(faults) == 3
+    wrong = ["exit.tau=1.5", "reduction.ratio=1.0", "encoder.take=last", "data.batch_size=0"]
+    faults = train_faults(resolved(*wrong, "checkpoint_every=0", "trainer.max_steps=0", "data=toy"))
+    assert len(faults) == 6
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("encoder.num_heads=3", "encoder.num_heads must divide hidden_size=64, got 3"),
+        ("+encoder.hidden_act=swish", "encoder.hidden_act must be among"),
+        ("+encoder.vocab_size=10", "encoder.vocab_size is not an option"),
+        (
+            "encoder.pretrained=somewhere",
+            "encoder.pretrained must be null for an encoder of random",
+        ),
+    ],
+)
+def test_faults_of_an_encoder_with_random_weights(override: str, line: str) -> None:
+    faults = train_faults(resolved("encoder=tiny", override))
+    assert len(faults) == 1
+    assert faults[0].startswith(line)
+
+
+def test_a_folder_that_is_no_body_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "electra"}')
+    faults = train_faults(resolved(f"encoder.pretrained={tmp_path}", "+encoder.dropout=3"))
+    assert len(faults) == 2
+    assert "model_type must be one of" in faults[1]
 
 
 @pytest.mark.parametrize("exit_rule", ["confidence", "patience"])
@@ -124,7 +163,9 @@ def test_plain_ddp_is_refused_in_a_multirun() -> None:
     assert launch_faults({"strategy": "ddp"}, multirun=True)
     assert launch_faults({"strategy": "ddp_find_unused_parameters_true"}, multirun=True)
     assert not launch_faults({"strategy": "ddp"}, multirun=False)
-    assert not launch_faults({"strategy": "ddp_spawn"}, multirun=True)
+    assert launch_faults({"strategy": "auto", "devices": 2}, multirun=True)
+    assert not launch_faults({"strategy": "auto", "devices": 1}, multirun=True)
+    assert not launch_faults({"strategy": "ddp_spawn", "devices": 2}, multirun=True)
 
 
 def command(*overrides: str) -> subprocess.CompletedProcess[str]:
@@ -147,6 +188,13 @@ def test_the_command_says_it_in_one_line(overrides: list[str], said: str) -> Non
     assert done.returncode == 1
     assert said in done.stderr
     assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_sweeps_unknown_key_is_one_line_too() -> None:
+    done = command("-m", "colour=red", "seed=1,2")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: Could not override 'colour'")
     assert len(done.stderr.splitlines()) == 1
 
 

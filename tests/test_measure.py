@@ -19,6 +19,7 @@ from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure import main, measure, with_runs_quoted
 from eat_lightning.rows import read
+from eat_lightning.runs import marks
 
 FAST = ["timing.examples=6", "timing.warmup=1", "timing.repeats=2", "timing.batch=4"]
 UNTIMED = ["timing.enabled=false"]
@@ -249,18 +250,19 @@ def test_partial_and_damaged_runs(run: Path):
 
 def test_nothing_is_timed_while_something_trains(run: Path, outputs: Path):
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
-    marks = [outputs / f".training-{int(dead.stdout)}", outputs / f".training-{os.getpid()}"]
-    for mark in marks:
+    marks().mkdir(exist_ok=True)
+    held = [marks() / str(int(dead.stdout)), marks() / str(os.getpid())]
+    for mark in held:
         mark.touch()
     try:
         with pytest.raises(ConfigError, match=rf"a run trains here \(process {os.getpid()}\)"):
             call(f"run={run}", *FAST)
         assert call(f"run={run}", "exit.tau=0.9", *UNTIMED)
         assert call(f"run={run}", "exit.tau=0.9", *FAST, "timing.force=true")[0].latency_ms
-        marks[1].unlink()
+        held[1].unlink()
         assert call(f"run={run}", "exit.tau=0.9", *FAST)[0].latency_ms
     finally:
-        for mark in marks:
+        for mark in held:
             mark.unlink(missing_ok=True)
 
 

@@ -134,6 +134,31 @@ def test_other_tasks_train(task: str):
     assert getattr(row, row.metric) == found.done["score"]
 
 
+def test_a_run_cut_within_an_epoch_is_validated_where_it_ends():
+    found = trained("study=cut", "schedule=constant", "trainer.max_steps=7")
+    assert found.done["steps"] == 7
+    assert found.done["selection_score"] is not None
+    (validated,) = (found.folder / "csv").glob("metrics.csv")
+    with validated.open() as file:
+        steps = [int(r["step"]) for r in csv.DictReader(file) if r["select/score"]]
+    assert steps[-1] == 6
+
+
+def test_a_partial_run_with_other_data_is_not_gone_on_with(run: Run, tmp_path: Path):
+    from eat_lightning.train import begin
+
+    (tmp_path / "last.ckpt").touch()
+    begin(tmp_path, run.config, {"train": "a", "precision": "32-true"})
+    begin(tmp_path, run.config, {"train": "a", "precision": "32-true"})
+    with pytest.raises(ConfigError, match=r"begun with other inputs \(train\)"):
+        begin(tmp_path, run.config, {"train": "b", "precision": "32-true"})
+
+
+def test_texts_are_cut_to_what_the_encoder_can_hold():
+    found = trained("study=short", "encoder.max_positions=8")
+    assert found.data().split("validation").lengths.max() == 8
+
+
 def test_dropout_is_on_in_training():
     config = config_of(*TINY)
     module, _ = build_module(config, prepare_data(config))
@@ -153,6 +178,7 @@ def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path)
     from eat_lightning.teacher import attach_teacher, label_order
 
     data = prepare_data(config_of(*TINY, f"data.cache_dir={tmp_path}"))
+    data.max_length = 64
     attach_teacher(data, str(run.folder))
     first = data.split("train").teacher
     assert first.shape == (160, 2)
@@ -237,6 +263,9 @@ def test_a_killed_run_resumes_to_equal_weights(outputs: Path):
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not (folder / "done.json").exists()
+    assert command(*long, "study=killed").wait() == 0
+    for name in ("done.json", "rows.jsonl", "examples.parquet"):  # killed after its last step
+        (folder / name).unlink()
     assert command(*long, "study=killed").wait() == 0
     whole_weights, resumed = (
         load_file(f / "model" / "model.safetensors") for f in (whole.folder, folder)

@@ -30,8 +30,8 @@ class Anneal(Callback):
     @classmethod
     def faults(cls, num_layers: int | None, start: float = 1.0, end: float = 3.0) -> list[str]:
         faults = [
-            *number_faults("schedule.start", start, "[0, inf)"),
-            *number_faults("schedule.end", end, "[0, inf)"),
+            *number_faults("schedule.start", [start], "[0, inf)"),
+            *number_faults("schedule.end", [end], "[0, inf)"),
         ]
         if not faults and end < start:
             faults.append(f"schedule.end must be at least schedule.start={start}, got {end}")

@@ -10,7 +10,11 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class SaveLast(Callback):
-    """Every `every` steps and after each epoch. Tells `data` where the epoch under way goes on."""
+    """Every `every` steps and after each epoch, and tells `data` where the epoch under way goes on.
+
+    Not after the last step: Lightning would take a run resumed from there for ended, and what
+    follows training would never be made up for.
+    """
 
     def __init__(self, folder: Path, every: int, data: Any):
         self.path, self.every, self.data = folder / "last.ckpt", every, data
@@ -23,6 +27,8 @@ class SaveLast(Callback):
         self.data.resume_at(state_dict["epoch"], state_dict["batch"])
 
     def save(self, trainer: Trainer, epoch: int, batch: int) -> None:
+        if trainer.global_step >= trainer.estimated_stepping_batches:
+            return
         self.place = {"epoch": epoch, "batch": batch}
         beside = self.path.with_name("last.ckpt.part")
         trainer.save_checkpoint(beside)

@@ -29,11 +29,13 @@ class Joint:
         distill_into: Literal["last", "all"] = "last",
     ):
         self.early_weight, self.last_weight = early_weight, last_weight
-        self.weights = None if weights is None else {int(k): v for k, v in weights.items()}
+        self.weights = None if weights is None else dict(weights)
         self.distill, self.teacher_temperature = distill, teacher_temperature
         self.distill_into = distill_into
         arguments = dict(vars(self))
         raise_faults(self.faults(None, **arguments))
+        if self.weights is not None:  # a config.json has them as text
+            self.weights = {int(k): v for k, v in self.weights.items()}
 
     @classmethod
     def faults(
@@ -47,14 +49,19 @@ class Joint:
         distill_into: str = "last",
     ) -> list[str]:
         faults = [
-            *number_faults("objective.early_weight", early_weight, "[0, inf)"),
-            *number_faults("objective.last_weight", last_weight, "(0, inf)"),
-            *number_faults("objective.distill", distill, "[0, inf)"),
-            *number_faults("objective.teacher_temperature", teacher_temperature, "(0, inf)"),
+            *number_faults("objective.early_weight", [early_weight], "[0, inf)"),
+            *number_faults("objective.last_weight", [last_weight], "(0, inf)"),
+            *number_faults("objective.distill", [distill], "[0, inf)"),
+            *number_faults("objective.teacher_temperature", [teacher_temperature], "(0, inf)"),
             *number_faults("objective.weights", list((weights or {}).values()), "[0, inf)"),
         ]
         if distill_into not in ("last", "all"):
             faults.append(f"objective.distill_into must be last or all, got {distill_into!r}")
+        if any(not str(k).isdecimal() for k in weights or {}):
+            return [
+                *faults,
+                f"objective.weights must map layers to weights, got {dict(weights or {})}",
+            ]
         outside = [k for k in weights or {} if num_layers and not 1 <= int(k) <= num_layers]
         return faults + [
             f"objective.weights must name layers in 1..{num_layers}, got {k}" for k in outside
