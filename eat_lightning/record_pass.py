@@ -109,7 +109,7 @@ class Outcome:
             "label": recorded.labels,
             "length": recorded.lengths,
             "depth": self.depth_B,
-            "reason": [Reason(code).label for code in self.reason_B],
+            "exit_reason": [Reason(code).label for code in self.reason_B],
             "tokens": self.tokens_LB.T.tolist(),
         }
         columns |= {f"logits_{k}": guess_BC.tolist() for k, guess_BC in recorded.guesses.items()}

@@ -197,7 +197,7 @@ def described(run: Any) -> dict[str, Any]:
         "task": task.name,
         "metric": task.metrics[0],
         "model": config["model"],
-        "encoder": "random" if pretrained is None else Path(pretrained).name,
+        "encoder": "random" if pretrained is None else body_name(Path(pretrained)),
         "study": str(config["study"]),
         "run": run.name,
         "seed": config["seed"],
@@ -210,6 +210,11 @@ def described(run: Any) -> dict[str, Any]:
         "version": environment["eat_lightning"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def body_name(path: Path) -> str:
+    """The folder's name, or its parent's where it is only called "model"."""
+    return path.parent.name if path.name == "model" else path.name
 
 
 @cache

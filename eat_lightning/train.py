@@ -180,6 +180,8 @@ def quiet() -> None:
     # Lightning 2.6's own, on torch 2.13.
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
     warnings.filterwarnings("ignore", message="The number of training batches")
+    # torchmetrics has gathered these already.
+    warnings.filterwarnings("ignore", message="It is recommended to use `self.log")
 
 
 def prepare_data(config: dict[str, Any]) -> Any:

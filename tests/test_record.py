@@ -87,7 +87,7 @@ def test_a_line_per_example(split: Split, tmp_path: Path):
     assert [line["length"] for line in lines] == split.lengths.tolist()
     assert [line["label"] for line in lines] == split.labels.tolist()
     for line in lines:
-        assert {"logits_3", "logits_4", "logits_6", "reason"} <= line.keys()
+        assert {"logits_3", "logits_4", "logits_6", "exit_reason"} <= line.keys()
         assert len(line["tokens"]) == 6
         assert [n > 0 for n in line["tokens"]] == [k <= line["depth"] for k in range(1, 7)]
 
