@@ -13,8 +13,8 @@ from eat_lightning.settings import label
 
 OURS = Path(__file__).parent / "results" / "sst2.jsonl"
 HEAD = (
-    "| model | setting | accuracy | depth | retention | FLOPs ratio | ms, batch 1: mean / p50 / p99 "
-    "| speed-up (repeats) | examples/s, batch 32: as they come / sorted | ECE before → after |"
+    "| model | setting | accuracy | depth | retention | FLOPs ratio | ms: mean / p50 / p99 "
+    "| speed-up (repeats) | examples/s / sorted |"
 )
 MODELS = ("minilm", "eat_paper", "eat")
 
@@ -26,14 +26,8 @@ def rank(row: Row) -> tuple[int, int, float]:
 
 
 def line(row: Row) -> str:
-    """One setting; the ECE is that of the earliest exit, on the calibration split."""
+    """One setting."""
     setting = row.baseline or ("static" if row.model == "minilm" else label(row.exit))
-    first = min(row.ece_before, key=int, default=None)
-    ece = (
-        ""
-        if first is None
-        else f"{first}: {row.ece_before[first]:.3f} → {row.ece_after[first]:.3f}"
-    )
     cells = [
         row.model,
         setting,
@@ -42,9 +36,8 @@ def line(row: Row) -> str:
         f"{row.retention:.3f}",
         f"{row.flops_ratio:.3f}",
         f"{row.latency_ms:.2f} / {row.latency_p50_ms:.2f} / {row.latency_p99_ms:.2f}",
-        f"{row.speed_up:.2f} ({row.speed_up_low:.2f}–{row.speed_up_high:.2f})",
+        f"{row.speed_up:.2f} ({row.speed_up_low:.2f} to {row.speed_up_high:.2f})",
         f"{row.throughput:.0f} / {row.throughput_sorted:.0f}",
-        ece,
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -54,6 +47,18 @@ def table(rows: list[Row]) -> str:
     return "\n".join([HEAD, "|---" * HEAD.count(" |") + "|", *map(line, timed)])
 
 
+def calibration(rows: list[Row]) -> str:
+    """ECE of each exit and the temperature that was fitted, on the part of the cut made for it."""
+    lines = ["| model | exit at layer | ECE before | temperature | ECE after |", "|---" * 5 + "|"]
+    for row in {row.model: row for row in sorted(rows, key=rank)}.values():
+        lines += [
+            f"| {row.model} | {k} | {before:.3f} | {row.temperature[k]:.2f} | {row.ece_after[k]:.3f} |"
+            for k, before in row.ece_before.items()
+        ]
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     paths = [Path(p) for p in sys.argv[1:]] or [OURS]
-    print(table([row for path in paths for row in read(path)]))
+    found = [row for path in paths for row in read(path)]
+    print(table(found), calibration(found), sep="\n\n")
