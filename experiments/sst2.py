@@ -51,10 +51,9 @@ def calibration(rows: list[Row]) -> str:
     """ECE of each exit and the temperature that was fitted, on the part of the cut made for it."""
     lines = ["| model | exit at layer | ECE before | temperature | ECE after |", "|---" * 5 + "|"]
     for row in {row.model: row for row in sorted(rows, key=rank)}.values():
-        lines += [
-            f"| {row.model} | {k} | {before:.3f} | {row.temperature[k]:.2f} | {row.ece_after[k]:.3f} |"
-            for k, before in row.ece_before.items()
-        ]
+        for k, before in row.ece_before.items():
+            after = f"{row.temperature[k]:.2f} | {row.ece_after[k]:.3f}"
+            lines.append(f"| {row.model} | {k} | {before:.3f} | {after} |")
     return "\n".join(lines)
 
 
