@@ -200,5 +200,4 @@ class TrainSchema:
     logger: Any = None
 
 
-def register_schema() -> None:
-    ConfigStore.instance().store(name="train_schema", node=TrainSchema)
+ConfigStore.instance().store(name="train_schema", node=TrainSchema)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from pathlib import Path
 from typing import Any
 
 from eat_lightning.config import arguments, binding_faults, make, method_faults, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.slots import number_faults, whole_faults
-
-# What `train` gives Trainer itself.
-OURS = {
-    *("logger", "callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary"),
-    *("num_sanity_val_steps", "use_distributed_sampler", "reload_dataloaders_every_n_epochs"),
-}
+from eat_lightning.trainer import trainer_faults
 
 
 def train_faults(config: dict[str, Any]) -> list[str]:
@@ -75,44 +68,6 @@ def number_key_faults(config: dict[str, Any]) -> list[str]:
     if config["threads"] is not None:
         faults += whole_faults("threads", config["threads"], 1)
     return faults
-
-
-def trainer_faults(trainer: dict[str, Any]) -> list[str]:
-    """By name and value, and then by asking Lightning."""
-    from lightning import Trainer
-
-    from eat_lightning.train import trainer_arguments
-
-    known = set(inspect.signature(Trainer).parameters) - OURS
-    faults = [f"trainer.{key} is not an option here" for key in trainer if key not in known]
-    faults += whole_faults("trainer.max_epochs", trainer.get("max_epochs"), 1)
-    if trainer.get("max_steps", -1) != -1:
-        faults += whole_faults("trainer.max_steps", trainer["max_steps"], 1)
-    if str(trainer.get("precision")).startswith("16"):
-        faults.append(
-            "trainer.precision must be 32-true or bf16-mixed, got 16: it needs loss scaling"
-        )
-    if trainer.get("val_check_interval", 1.0) != 1.0:
-        faults.append(
-            "trainer.val_check_interval must be 1.0: an epoch ends with the selection split"
-        )
-    if trainer.get("accumulate_grad_batches", 1) != 1:
-        faults.append(
-            "trainer.accumulate_grad_batches must be 1: data.batch_size is the global batch"
-        )
-    if faults:
-        return faults
-    settings: dict[str, Any] = trainer_arguments(trainer) | {
-        "logger": False,
-        "enable_checkpointing": False,
-    }
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            Trainer(**settings)
-    except Exception as error:  # whatever Lightning finds wrong with its own arguments
-        return [f"trainer: {str(error).splitlines()[0]}"]
-    return []
 
 
 def logger_faults(node: dict[str, Any]) -> list[str]:

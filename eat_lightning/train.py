@@ -19,12 +19,9 @@ from eat_lightning.config import (
     compose_or_explain,
     plain,
     plain_errors,
-    register_schema,
     with_path_quoted,
 )
 from eat_lightning.errors import ConfigError
-
-register_schema()
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="train", version_base="1.3")
@@ -51,6 +48,7 @@ def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) 
     """
     from eat_lightning.faults import train_faults
     from eat_lightning.runs import folder_for, state_of
+    from eat_lightning.trainer import launch_faults, quiet
 
     quiet()
     faults = train_faults(config) + launch_faults(config["trainer"], multirun)
@@ -62,20 +60,6 @@ def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) 
         print(f"{folder} is finished: skipped (delete it to train again)")
         return finished_score(folder)
     return fit(config, folder)
-
-
-def launch_faults(trainer: dict[str, Any], multirun: bool) -> list[str]:
-    """Plain ddp starts copies of the whole command; in a sweep they would train other jobs."""
-    strategy = str(trainer.get("strategy", "auto"))
-    in_process = strategy.startswith(("ddp_fork", "ddp_spawn", "ddp_notebook"))
-    several = str(trainer.get("devices", 1)) != "1" or trainer.get("num_nodes", 1) != 1
-    plain = strategy.startswith("ddp") or (strategy == "auto" and several)
-    if multirun and plain and not in_process:
-        return [
-            f"trainer.strategy={strategy} cannot run in a multirun (its copies would start the "
-            "sweep again): use ddp_fork or ddp_spawn"
-        ]
-    return []
 
 
 def finished_score(folder: Path) -> float | None:
@@ -111,6 +95,8 @@ def run_trainer(config: dict[str, Any], folder: Path) -> Any:
     """Data, encoder and Trainer, and the fit itself."""
     import torch
     from lightning import Trainer, seed_everything
+
+    from eat_lightning.trainer import trainer_arguments
 
     if config["threads"]:
         torch.set_num_threads(config["threads"])
@@ -168,22 +154,6 @@ def begin(folder: Path, config: dict[str, Any], inputs: dict[str, Any]) -> None:
     write_json(path, environment() | {"inputs": inputs})
 
 
-def quiet() -> None:
-    """Lightning tells at length what it found; what matters is printed by callbacks."""
-    import logging
-    import warnings
-
-    import lightning.pytorch  # noqa: F401  sets its level when it is first imported
-
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # Lightning 2.6's own, on torch 2.13.
-    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
-    warnings.filterwarnings("ignore", message="The number of training batches")
-    # torchmetrics has gathered these already.
-    warnings.filterwarnings("ignore", message="It is recommended to use `self.log")
-
-
 def prepare_data(config: dict[str, Any]) -> Any:
     """The DataModule with its tokenizer; a split is read and tokenized when it is asked for."""
     from eat_lightning.config import make
@@ -218,21 +188,6 @@ def build_module(config: dict[str, Any], data: Any) -> tuple[Any, Any]:
         seed=config["seed"],
     )
     return module, make(config["schedule"])
-
-
-def trainer_arguments(trainer: dict[str, Any]) -> dict[str, Any]:
-    """Trainer's own arguments: `precision: auto` is bf16-mixed where the processor computes it."""
-    import torch
-
-    settings = dict(trainer)
-    if settings.get("precision") == "auto":
-        on_gpu = settings.get("accelerator") in ("gpu", "cuda")
-        cpu_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-        fast = torch.cuda.is_bf16_supported() if on_gpu else cpu_bf16()
-        settings["precision"] = "bf16-mixed" if fast else "32-true"
-    if not sys.stderr.isatty() and "enable_progress_bar" in settings:
-        settings["enable_progress_bar"] &= False
-    return settings
 
 
 def make_callbacks(config: dict[str, Any], folder: Path, schedule: Any, data: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 
 from eat_lightning.config import CONFIG_DIR, binding_faults, plain
 from eat_lightning.faults import train_faults
-from eat_lightning.train import launch_faults
+from eat_lightning.trainer import launch_faults
 
 CONFIGS = Path(CONFIG_DIR)
 GROUPS = ("task", "data", "encoder", "attention", "reduction", "exit", "objective", "schedule")
