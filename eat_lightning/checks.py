@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from glob import glob
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from eat_lightning.config import arguments, binding_faults, target
 from eat_lightning.errors import ConfigError
-from eat_lightning.runs import Run, marks, open_runs
+from eat_lightning.runs import Run, open_runs, who_trains
 from eat_lightning.settings import BASELINES, Setting, settings_of
 
 Plan = list[tuple[Run, list[Setting]]]
@@ -113,23 +112,11 @@ def busy_faults(timing: dict[str, Any]) -> list[str]:
     """A training run beside would be timed with."""
     if timing["enabled"] is not True or timing["force"]:
         return []
-    pids = [path.name for path in marks().glob("*")]
     return [
         f"a run trains here (process {pid}), so nothing is timed: wait for it, or give "
         "timing.enabled=false, or timing.force=true"
-        for pid in pids
-        if pid.isdecimal() and is_alive(int(pid))
+        for pid in who_trains()
     ]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:  # another user's
-        return True
-    except OSError:
-        return False
-    return True
 
 
 def run_paths(value: Any) -> list[str]:

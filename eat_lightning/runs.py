@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -177,14 +178,32 @@ def marks() -> Path:
 
 @contextmanager
 def training_mark() -> Iterator[None]:
-    """A file that says "something trains here", so that nothing is timed meanwhile."""
+    """A locked file that says "something trains here", so that nothing is timed meanwhile. The lock
+    ends with its process, however that ends."""
     mark = marks() / str(os.getpid())
     mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
+    with mark.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            mark.unlink(missing_ok=True)
+
+
+def who_trains() -> list[int]:
+    """Processes that train on this machine."""
+    return [int(mark.name) for mark in marks().glob("*") if is_held(mark)]
+
+
+def is_held(mark: Path) -> bool:
     try:
-        yield
-    finally:
-        mark.unlink(missing_ok=True)
+        with mark.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # gone meanwhile
+        return False
+    return False
 
 
 @dataclass

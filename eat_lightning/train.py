@@ -178,11 +178,12 @@ def build_module(config: dict[str, Any], data: Any) -> tuple[Any, Any]:
         **slots,
     )
     optimizer = config["optimizer"]
+    random = config["encoder"].get("pretrained") is None
     module = Classifier(
         encoder,
         task,
         make(config["objective"]),
-        lr=optimizer["lr"] or task.learning_rate,
+        lr=optimizer["lr"] or (1e-3 if random else task.learning_rate),
         weight_decay=optimizer["weight_decay"],
         warmup=optimizer["warmup"],
         seed=config["seed"],

@@ -19,7 +19,7 @@ from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure import main, measure, with_runs_quoted
 from eat_lightning.rows import read
-from eat_lightning.runs import marks
+from eat_lightning.runs import marks, training_mark
 
 FAST = ["timing.examples=6", "timing.warmup=1", "timing.repeats=2", "timing.batch=4"]
 UNTIMED = ["timing.enabled=false"]
@@ -249,21 +249,13 @@ def test_partial_and_damaged_runs(run: Path):
 
 
 def test_nothing_is_timed_while_something_trains(run: Path, outputs: Path):
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
-    marks().mkdir(exist_ok=True)
-    held = [marks() / str(int(dead.stdout)), marks() / str(os.getpid())]
-    for mark in held:
-        mark.touch()
-    try:
+    with training_mark():
         with pytest.raises(ConfigError, match=rf"a run trains here \(process {os.getpid()}\)"):
             call(f"run={run}", *FAST)
         assert call(f"run={run}", "exit.tau=0.9", *UNTIMED)
         assert call(f"run={run}", "exit.tau=0.9", *FAST, "timing.force=true")[0].latency_ms
-        held[1].unlink()
-        assert call(f"run={run}", "exit.tau=0.9", *FAST)[0].latency_ms
-    finally:
-        for mark in held:
-            mark.unlink(missing_ok=True)
+    (marks() / "1").touch()  # left by a killed run, and the number is another process's now
+    assert call(f"run={run}", "exit.tau=0.9", *FAST)[0].latency_ms
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])

@@ -166,6 +166,13 @@ def test_dropout_is_on_in_training():
     assert module.encoder.layers[0].dropout.p == 0.1
 
 
+def test_the_learning_rate_is_the_tasks_but_for_random_weights():
+    config = config_of(*TINY)
+    assert build_module(config, prepare_data(config))[0].lr == 1e-3
+    config["optimizer"]["lr"] = 3e-4
+    assert build_module(config, prepare_data(config))[0].lr == 3e-4
+
+
 def test_long_or_odd_names_stay_file_names():
     config = config_of(*TINY)
     folder = folder_for(config, ["encoder.pretrained=/a/b c", *TINY])
