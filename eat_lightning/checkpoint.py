@@ -231,8 +231,8 @@ def encoder_faults(
         faults += number_faults(f"encoder.{key}", [overrides.get(key, 0.0)], "[0, 1)")
     if random:
         return faults or size_faults(**overrides)
-    if pretrained is None:
-        return faults
+    if not isinstance(pretrained, str):
+        return [*faults, f"encoder.pretrained must be a folder or a hub's name, got {pretrained!r}"]
     looks_local = pretrained.startswith((".", "/", "~")) or pretrained.count("/") > 1
     if looks_local and not Path(pretrained).is_dir():
         return [*faults, f"encoder.pretrained={pretrained}: there is no such folder"]
@@ -242,15 +242,26 @@ def encoder_faults(
 
 
 def size_faults(
-    hidden_size: Any, num_heads: Any, intermediate_size: Any, hidden_act: str = "gelu", **_: Any
+    hidden_size: Any = None,
+    num_heads: Any = None,
+    intermediate_size: Any = None,
+    hidden_act: str = "gelu",
+    eps: Any = 1e-12,
+    **counts: Any,
 ) -> list[str]:
-    """Of an encoder with random weights."""
+    """Of an encoder with random weights; counts: positions, token types and the like."""
     sizes = {
         "hidden_size": hidden_size,
         "num_heads": num_heads,
         "intermediate_size": intermediate_size,
+        "max_positions": counts.get("max_positions", 512),
     }
+    least = {"type_vocab_size": 0, "position_offset": 0, "relative_buckets": 0}
     faults = [f for key, value in sizes.items() for f in whole_faults(f"encoder.{key}", value, 1)]
+    faults += [
+        f for k, low in least.items() for f in whole_faults(f"encoder.{k}", counts.get(k, low), low)
+    ]
+    faults += number_faults("encoder.eps", [eps], "(0, inf)")
     if hidden_act not in ACTIVATIONS:
         faults.append(
             f"encoder.hidden_act must be among {', '.join(ACTIVATIONS)}, got {hidden_act!r}"

@@ -25,6 +25,7 @@ CONFIG_DIR = str(_packaged if _packaged.is_dir() else Path(__file__).parents[1] 
 GIVEN = {  # arguments that code gives, so a yaml must not be asked for them
     "encoder": {"num_labels", "attention", "reduction", "exit", "head", "tokenizer"},
     "data": {"task", "tokenizer"},
+    "logger": {"save_dir"},
 }
 
 
@@ -78,9 +79,17 @@ def binding_faults(slot: str, node: Any) -> list[str]:
 
 def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:
     """Faults of a slot's method: its names first, then its values."""
+    from eat_lightning.slots import SLOTS
+
     faults = binding_faults(slot, node)
-    check = None if faults else getattr(target(node), "faults", None)
-    return faults if check is None else check(num_layers, **arguments(node))
+    if faults:
+        return faults
+    cls = target(node)
+    lacking = [part for part in SLOTS.get(slot, ()) if not hasattr(cls, part)]
+    if lacking:
+        return [f"{slot}._target_: {cls.__name__} has no {' and no '.join(lacking)}"]
+    check = getattr(cls, "faults", None)
+    return [] if check is None else check(num_layers, **arguments(node))
 
 
 PATHS = ("teacher", "encoder.pretrained", "data.dir")
@@ -147,9 +156,9 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
-        if multirun:
+        if multirun:  # where the command ends, Hydra prints the first of them
             raise
+        print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ def train_faults(config: dict[str, Any]) -> list[str]:
     from eat_lightning.heads import head_faults
 
     num_layers = config["encoder"].get("num_layers")
-    known = num_layers if isinstance(num_layers, int) else None
+    known = num_layers if isinstance(num_layers, int) and num_layers is not True else None
     faults = encoder_node_faults(config["encoder"])
     for slot in ("attention", "reduction", "exit", "objective", "schedule"):
         faults += method_faults(slot, config[slot], known)
     head = config["head"]
     activation = None if head["activation"] == "auto" else head["activation"]
     faults += head_faults(known, head["layers"], head["pool"], activation)
+    if not re.fullmatch(r"[\w.,=+-]*[\w=]", str(config["study"])):
+        faults.append(f"study must be a plain name, got {config['study']!r}")
     faults += number_key_faults(config) + trainer_faults(config["trainer"])
     faults += logger_faults(config["logger"] or {})
     unbound = binding_faults("task", config["task"]) + binding_faults("data", config["data"])
@@ -50,7 +53,7 @@ def data_faults(config: dict[str, Any]) -> list[str]:
     try:
         task = make(config["task"])
     except (ConfigError, TypeError) as error:
-        return str(error).splitlines()
+        return [f"task: {line}" for line in re.split("\n|; ", str(error))]
     check: Any = target(config["data"])
     return check.faults(task, **arguments(config["data"]))
 
@@ -97,7 +100,7 @@ def cross_faults(config: dict[str, Any]) -> list[str]:
     teacher = config["teacher"]
     if make(config["objective"]).wants_teacher and teacher is None:
         faults.append("objective.distill needs a teacher: give teacher=<run or model folder>")
-    if teacher is not None and not Path(teacher).is_dir():
+    if teacher is not None and not (teacher and Path(teacher).is_dir()):
         faults.append(f"teacher={teacher}: there is no such folder")
     elif teacher is not None:
         faults += teacher_faults(teacher, task)

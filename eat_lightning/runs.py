@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from eat_lightning.config import make
+from eat_lightning.config import make, target
 from eat_lightning.errors import ConfigError
 
 # Settings that change where or how fast a run goes, not what it computes.
@@ -242,6 +242,10 @@ class Run:
     def model(self) -> tuple[Any, list[str]]:
         from eat_lightning.checkpoint import load_model
 
+        # A run's config is its owner's, so a class of theirs is imported; a model folder alone may
+        # not ask for that.
+        for slot in {"attention", "reduction", "exit"} & self.config.keys():
+            target(self.config[slot])
         return load_model(self.folder / "model")
 
     def tokenizer(self) -> Any:

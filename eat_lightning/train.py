@@ -36,6 +36,7 @@ def job(cfg: DictConfig) -> float | None:
 
 
 def main() -> None:
+    sys.path.insert(0, "")  # as `python -m` does, for classes of one's own in the current folder
     sys.argv[1:] = [with_path_quoted(argument) for argument in sys.argv[1:]]
     compose_or_explain("train", sys.argv[1:])
     job()

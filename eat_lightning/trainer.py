@@ -13,6 +13,9 @@ from eat_lightning.slots import whole_faults
 OURS = {
     *("logger", "callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary"),
     *("num_sanity_val_steps", "use_distributed_sampler", "reload_dataloaders_every_n_epochs"),
+    # What would end a run before its schedule does, or leave its weights unselected.
+    *("fast_dev_run", "overfit_batches", "max_time", "limit_train_batches", "limit_val_batches"),
+    *("check_val_every_n_epoch", "min_epochs", "min_steps"),
 }
 
 
@@ -26,8 +29,8 @@ def trainer_arguments(trainer: dict[str, Any]) -> dict[str, Any]:
         cpu_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
         fast = torch.cuda.is_bf16_supported() if on_gpu else cpu_bf16()
         settings["precision"] = "bf16-mixed" if fast else "32-true"
-    if not sys.stderr.isatty() and "enable_progress_bar" in settings:
-        settings["enable_progress_bar"] &= False
+    if not sys.stderr.isatty():
+        settings["enable_progress_bar"] = False
     return settings
 
 
@@ -35,6 +38,8 @@ def trainer_faults(trainer: dict[str, Any]) -> list[str]:
     """By name and value, and then by asking Lightning."""
     from lightning import Trainer
 
+    if not isinstance(trainer, dict):
+        return [f"trainer must hold the settings of Trainer, got {trainer!r}"]
     known = set(inspect.signature(Trainer).parameters) - OURS
     faults = [f"trainer.{key} is not an option here" for key in trainer if key not in known]
     faults += whole_faults("trainer.max_epochs", trainer.get("max_epochs"), 1)

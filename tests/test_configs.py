@@ -93,6 +93,12 @@ FAULTS = {
     "trainer.max_steps=0": "trainer.max_steps must be 1 or more",
     "+trainer.colour=red": "trainer.colour is not an option here",
     "teacher=nowhere": "teacher=nowhere: there is no such folder",
+    "objective.weights=[1]": "objective.weights must map layers to weights, got [1]",
+    "encoder.pretrained=123": "encoder.pretrained must be a folder or a hub's name, got 123",
+    "data.dir=5": "data.dir must be a folder, got 5",
+    "study=../x": "study must be a plain name, got '../x'",
+    "+trainer.max_time=00:00:00:01": "trainer.max_time is not an option here",
+    "+trainer.fast_dev_run=true": "trainer.fast_dev_run is not an option here",
     "trainer.max_epochs=-1": "trainer.max_epochs must be 1 or more, got -1",
     "trainer.precision=16-mixed": "trainer.precision must be 32-true or bf16-mixed",
     "trainer.precision=foo": "trainer: Precision 'foo' is invalid",
@@ -112,6 +118,20 @@ FAULTS = {
 def test_a_fault_is_named(override: str, line: str) -> None:
     faults = train_faults(resolved("model=eat", override))
     assert any(fault.startswith(line) for fault in faults), faults
+
+
+def test_tensorboard_is_sound() -> None:
+    assert train_faults(resolved("logger=tensorboard", "data=toy")) == []
+
+
+class Bare:
+    """Fills no slot."""
+
+
+def test_a_class_of_ones_own_must_fill_its_slot() -> None:
+    config = resolved("data=toy", "encoder=tiny")
+    config["reduction"] = {"_target_": f"{__name__}.Bare"}
+    assert train_faults(config) == ["reduction._target_: Bare has no place and no needs"]
 
 
 @pytest.mark.parametrize("window", ["33", "1", "0", "2.5"])

@@ -166,6 +166,37 @@ def test_dropout_is_on_in_training():
     assert module.encoder.layers[0].dropout.p == 0.1
 
 
+MINE = """
+class EveryOther:
+    place, needs = "after_layer", frozenset()
+
+    def __init__(self, layers=(2,)):
+        self.layers = list(layers)
+
+    def __call__(self, packed, evidence, layer):
+        import torch
+        keep_N = packed.layout.index_N % 2 == 0
+        lengths_B = (packed.layout.lengths_B + 1) // 2
+        return packed.take(torch.nonzero(keep_N).flatten(), lengths_B)
+"""
+
+
+def test_a_class_of_ones_own_trains_and_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = config_of(*TINY, "study=mine")
+    config["reduction"] = {"_target_": "mine.EveryOther", "layers": [2]}
+    train(config, [*TINY, "study=mine"])
+    del sys.modules["mine"]
+    run = Run.open(folder_for(config, [*TINY, "study=mine"]))
+    with pytest.raises(ConfigError, match="import mine before loading"):
+        load_model(run.folder / "model")
+    assert run.model()[0].reduction.layers == [2]
+    assert 0.5 <= read(run.folder / "rows.jsonl")[0].retention < 0.6
+
+
 def test_the_learning_rate_is_the_tasks_but_for_random_weights():
     config = config_of(*TINY)
     assert build_module(config, prepare_data(config))[0].lr == 1e-3

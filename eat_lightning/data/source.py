@@ -39,6 +39,8 @@ def check(
     """What is wrong with a task's data, one line each, from schemas and label columns alone."""
     if dir is None:
         return hub_faults(task, extra, drop_sources)
+    if not isinstance(dir, str):
+        return [f"data.dir must be a folder, got {dir!r}"]
     if not folder(dir).is_dir():
         return [f"data.dir: there is no folder {folder(dir)}"]
     files = [file_of(task, dir, split) for split in ("train", "validation")]

@@ -29,7 +29,7 @@ class Joint:
         distill_into: Literal["last", "all"] = "last",
     ):
         self.early_weight, self.last_weight = early_weight, last_weight
-        self.weights = None if weights is None else dict(weights)
+        self.weights = weights
         self.distill, self.teacher_temperature = distill, teacher_temperature
         self.distill_into = distill_into
         arguments = dict(vars(self))
@@ -48,6 +48,8 @@ class Joint:
         teacher_temperature: float = 2.0,
         distill_into: str = "last",
     ) -> list[str]:
+        if weights is not None and not isinstance(weights, Mapping):
+            return [f"objective.weights must map layers to weights, got {weights!r}"]
         faults = [
             *number_faults("objective.early_weight", [early_weight], "[0, inf)"),
             *number_faults("objective.last_weight", [last_weight], "(0, inf)"),
