@@ -49,7 +49,7 @@ def outputs() -> Path:
 def folder_for(config: dict[str, Any], overrides: list[str]) -> Path:
     """outputs/<study>/task=…,model=…,seed=…[,other overrides]; a name that a file system would not
     like is cut and ends in a hash."""
-    named = [o.lstrip("+~") for o in overrides]
+    named = [named_by_folder(o.lstrip("+~")) for o in overrides]
     named = [
         o for o in named if o.split("=")[0] not in UNNAMED and not o.startswith(UNNAMED_PREFIXES)
     ]
@@ -59,6 +59,14 @@ def folder_for(config: dict[str, Any], overrides: list[str]) -> Path:
     if clean != name or len(clean) > 120:
         clean = f"{clean[:110]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return outputs() / str(config["study"]) / clean
+
+
+def named_by_folder(override: str) -> str:
+    """A folder of weights by its last name: where a machine keeps it is not what a run is."""
+    key, _, value = override.partition("=")
+    if key != "encoder.pretrained":
+        return override
+    return f"{key}={Path(value.strip(chr(39) + chr(34))).name}"
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
