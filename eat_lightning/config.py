@@ -110,6 +110,27 @@ def with_path_quoted(argument: str) -> str:
     return f"{key}={quoted(value)}" if is_path else argument
 
 
+def with_paths_listed(given: list[str], key: str) -> list[str]:
+    """All run=... (or another key of paths) as one that Hydra can read."""
+    values = [a.partition("=")[2] for a in given if a.startswith(f"{key}=")]
+    paths = [path for value in values for path in listed(value)]
+    others = [a for a in given if not a.startswith(f"{key}=")]
+    return [*others, f"{key}=[{','.join(map(quoted, paths))}]"] if paths else given
+
+
+def listed(value: str) -> list[str]:
+    """The paths in "[a,b]": a comma ends a path only where a file has that name."""
+    if not (value.startswith("[") and value.endswith("]")) or Path(value).exists():
+        return [value.strip("'\"")]
+    paths, begun = [], ""
+    for piece in value[1:-1].split(","):
+        begun = f"{begun},{piece}" if begun else piece.strip()
+        if Path(begun.strip("'\" ")).exists():
+            paths.append(begun.strip("'\" "))
+            begun = ""
+    return [*paths, begun] if begun else paths
+
+
 def compose_or_explain(config_name: str, overrides: list[str]) -> None:
     """Compose once before Hydra's main does, to say what is wrong in one line.
 

@@ -92,7 +92,7 @@ def time_all(
     seed: int = 0,
 ) -> dict[Name, dict[str, Any]]:
     """Latency at batch 1 over random examples (all if there are fewer) and throughput, as they come
-    and sorted by length, as fields of a `Row`; and `repeats_ms`, the mean of each repeat."""
+    and sorted by length, as fields of a `Row`; and of each repeat `latency_R` and `rate_R`."""
     if not candidates:
         return {}
     rows = {
@@ -139,13 +139,19 @@ def latency(took_RI: np.ndarray) -> dict[str, Any]:
         "latency_p99_ms": float(p99),
         "latency_low_ms": float(means_R.min()),
         "latency_high_ms": float(means_R.max()),
-        "repeats_ms": means_R,
+        "latency_R": means_R,
     }
 
 
-def throughput(took_RI: np.ndarray, num_examples: int, suffix: str) -> dict[str, float]:
-    seconds = took_RI.sum() / 1000
-    return {f"throughput{suffix}": float(num_examples * len(took_RI) / seconds)}
+def throughput(took_RI: np.ndarray, num_examples: int, suffix: str) -> dict[str, Any]:
+    """Examples per second over all repeats, and the slowest and the fastest repeat's."""
+    rate_R = num_examples / took_RI.sum(1) * 1000
+    return {
+        f"throughput{suffix}": float(num_examples * len(took_RI) / took_RI.sum() * 1000),
+        f"throughput{suffix}_low": float(rate_R.min()),
+        f"throughput{suffix}_high": float(rate_R.max()),
+        f"rate{suffix}_R": rate_R,
+    }
 
 
 def padding(candidate: Candidate, groups: list[np.ndarray], suffix: str) -> dict[str, float]:

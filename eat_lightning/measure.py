@@ -5,16 +5,23 @@ tau and the exit rule never need training: one pass records every exit, and the 
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig
 
-from eat_lightning.config import CONFIG_DIR, compose_or_explain, plain, plain_errors, quoted
+from eat_lightning.config import (
+    CONFIG_DIR,
+    compose_or_explain,
+    plain,
+    plain_errors,
+    with_paths_listed,
+)
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,30 +41,9 @@ def job(cfg: DictConfig) -> None:
 
 
 def main() -> None:
-    sys.argv[1:] = with_runs_quoted(sys.argv[1:])
+    sys.argv[1:] = with_paths_listed(sys.argv[1:], "run")
     compose_or_explain("measure", sys.argv[1:])
     job()
-
-
-def with_runs_quoted(given: list[str]) -> list[str]:
-    """All run=... as one that Hydra can read."""
-    values = [argument.partition("=")[2] for argument in given if argument.startswith("run=")]
-    paths = [path for value in values for path in listed(value)]
-    others = [argument for argument in given if not argument.startswith("run=")]
-    return [*others, f"run=[{','.join(map(quoted, paths))}]"] if paths else given
-
-
-def listed(value: str) -> list[str]:
-    """The paths in "[a,b]": a comma ends a path only where a file has that name."""
-    if not (value.startswith("[") and value.endswith("]")) or Path(value).exists():
-        return [value.strip("'\"")]
-    paths, begun = [], ""
-    for piece in value[1:-1].split(","):
-        begun = f"{begun},{piece}" if begun else piece.strip()
-        if Path(begun.strip("'\" ")).exists():
-            paths.append(begun.strip("'\" "))
-            begun = ""
-    return [*paths, begun] if begun else paths
 
 
 def measure(config: dict[str, Any]) -> list[Row]:
@@ -104,12 +90,20 @@ def recorded(run: Run, settings: list[Setting], config: dict[str, Any]) -> Itera
         key = str([setting.specs[slot] for slot in ("attention", "reduction")])
         if key not in passes:
             passes[key] = record(body, split, config["batch"], f"{run.name}: all exits")
+            passes[key].under(setting.exit).to_parquet(run.folder / examples_name(key, config))
         how = {"split": config["split"], "dtype": config["dtype"], "device": device_name(config)}
+        how["examples"] = examples_name(key, config)
         row = row_of(run, body, passes[key], setting.exit, baseline=setting.baseline, **how)
         if setting.baseline == THEIRS:
             row = replace(row, kernels="hf_eager")
         static = setting.is_static and setting.baseline != THEIRS
         yield Result(run, row, candidate_for(body, split, row.kernels, config["device"]), static)
+
+
+def examples_name(key: str, config: dict[str, Any]) -> str:
+    """One file for each way of attending and reducing; exit rules share it."""
+    digest = hashlib.sha256(key.encode()).hexdigest()[:8]
+    return f"examples-{config['split']}-{config['dtype']}-{digest}.parquet"
 
 
 def dev_split(run: Run, config: dict[str, Any]) -> Any:
@@ -159,24 +153,33 @@ def timed(results: list[Result], config: dict[str, Any]) -> list[Row]:
     if busy_faults(config["timing"]):
         print("training began meanwhile: the times are not kept")
         return [result.row for result in results]
-    rows = []
+    rows, session = [], secrets.token_hex(6)
     for i, result in enumerate(results):
         static = [times[k] for k, r in enumerate(results) if r.run is result.run and r.static]
-        against = speed_up(times[i], static[0], result.row.flops_ratio) if static else {}
-        fields = {key: value for key, value in times[i].items() if key != "repeats_ms"}
-        rows.append(replace(result.row, **fields, **against))
+        against = speed_ups(times[i], static[0], result.row.flops_ratio) if static else {}
+        fields = {key: value for key, value in times[i].items() if not key.endswith("_R")}
+        rows.append(replace(result.row, **fields, **against, session=session))
     return rows
 
 
-def speed_up(times: dict[str, Any], static: dict[str, Any], flops_ratio: float) -> dict[str, float]:
-    """Of mean latencies; low and high are over repeats, whose turns were taken together."""
+def speed_ups(
+    times: dict[str, Any], static: dict[str, Any], flops_ratio: float
+) -> dict[str, float]:
+    """Of mean latencies and of throughputs; low and high are over repeats, whose turns were taken
+    together."""
     factor = static["latency_ms"] / times["latency_ms"]
-    factor_R = static["repeats_ms"] / times["repeats_ms"]
+    factor_R = static["latency_R"] / times["latency_R"]
+    batch_factor = times["throughput"] / static["throughput"]
+    batch_factor_R = times["rate_R"] / static["rate_R"]
     return {
         "speed_up": factor,
         "speed_up_low": float(factor_R.min()),
         "speed_up_high": float(factor_R.max()),
         "conversion": factor * flops_ratio,
+        "batch_speed_up": batch_factor,
+        "batch_speed_up_low": float(batch_factor_R.min()),
+        "batch_speed_up_high": float(batch_factor_R.max()),
+        "batch_conversion": batch_factor * flops_ratio,
     }
 
 

@@ -18,6 +18,7 @@ import torch
 
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.encoder import AdaptiveEncoder, Trace
+from eat_lightning.errors import ConfigError
 from eat_lightning.exit._reason import Reason
 from eat_lightning.metrics import metrics_for
 from eat_lightning.slots import Exit
@@ -56,6 +57,33 @@ class Recorded:
             depth_B[here_B[leaves_B]], reason_B[here_B[leaves_B]] = layer, decided_B[leaves_B]
             here_B = here_B[~leaves_B]
         return Outcome(self, self.answers(depth_B), depth_B, reason_B)
+
+    @classmethod
+    def read(cls, path: Path) -> Recorded:
+        """What `Outcome.to_parquet` wrote, with a rule under which nobody leaves. ConfigError where
+        the file is damaged or of an older version."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from eat_lightning.exit.never import Never
+
+        try:
+            table = pq.ParquetFile(path).read()
+            heads = [name for name in table.column_names if name.startswith("logits_")]
+            guesses = {int(name.removeprefix("logits_")): stacked(table[name]) for name in heads}
+            return cls(
+                table["label"].to_numpy(),
+                table["length"].to_numpy(),
+                {layer: guesses[layer].astype(np.float32) for layer in sorted(guesses)},
+                stacked(table["tokens_in_full"]).T,
+                Never(),
+                table["difficulty"].to_numpy() if "difficulty" in table.column_names else None,
+            )
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            reason = str(error).strip("'\"").splitlines()[0]
+            raise ConfigError(
+                f"{path}: no examples of this version ({reason}); measure the run again"
+            ) from None
 
     def answers(self, depth_B: np.ndarray) -> np.ndarray:
         """The guess that each example leaves with."""
@@ -99,7 +127,8 @@ class Outcome:
         return {int(k): float(n / len(self.depth_B)) for k, n in zip(layers, counts, strict=True)}
 
     def to_parquet(self, path: Path) -> None:
-        """A line per example: label, length, every exit's logits, and what this rule made of it."""
+        """A line per example: label, length, every exit's logits, tokens entering each layer if all
+        were run (`tokens_in_full`), and what this rule made of it."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -111,6 +140,7 @@ class Outcome:
             "depth": self.depth_B,
             "exit_reason": [Reason(code).label for code in self.reason_B],
             "tokens": self.tokens_LB.T.tolist(),
+            "tokens_in_full": recorded.tokens_LB.T.tolist(),
         }
         columns |= {f"logits_{k}": guess_BC.tolist() for k, guess_BC in recorded.guesses.items()}
         if recorded.difficulty is not None:
@@ -118,6 +148,12 @@ class Outcome:
         beside = path.with_name(path.name + ".part")
         pq.write_table(pa.table(columns), beside)
         beside.replace(path)
+
+
+def stacked(column: Any) -> np.ndarray:
+    """Lists of one length as the rows of an array."""
+    values = column.combine_chunks()
+    return np.stack(values.to_numpy(zero_copy_only=False)) if len(values) else np.empty((0, 0))
 
 
 def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: str = "") -> Recorded:

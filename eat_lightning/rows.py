@@ -22,10 +22,13 @@ BOUNDS = {
     "(0, inf)": (
         *("flops", "flops_ratio", "temperature", "conversion"),
         *("speed_up", "speed_up_low", "speed_up_high"),
+        *("batch_speed_up", "batch_speed_up_low", "batch_speed_up_high", "batch_conversion"),
     ),
     "[0, inf)": (
         *("latency_ms", "latency_p50_ms", "latency_p90_ms", "latency_p99_ms"),
-        *("latency_low_ms", "latency_high_ms", "throughput", "throughput_sorted"),
+        *("latency_low_ms", "latency_high_ms"),
+        *("throughput", "throughput_low", "throughput_high"),
+        *("throughput_sorted", "throughput_sorted_low", "throughput_sorted_high"),
     ),
     "[1, inf)": (
         *("num_examples", "num_layers", "padding_factor", "padding_factor_sorted"),
@@ -51,8 +54,11 @@ class Row:
     are each exit's on the calibration split, before and after its temperature.
 
     Latencies are milliseconds at batch latency_batch; low and high are over repeats. throughput is
-    examples per second at throughput_batch, as they come and sorted by length. Both are None where
-    nothing was timed.
+    examples per second at throughput_batch, as they come and sorted by length; batch_speed_up and
+    batch_conversion are of those that come. All are None where nothing was timed. Settings of one
+    `session` took turns: only their times may be compared.
+
+    examples: the file beside the rows that holds what every example's exits said.
 
     baseline: "", "own static" (the same weights dense / none / never) or "hugging face".
     kernels: "ours" or "hf_eager" (transformers in PyTorch's eager mode, padded).
@@ -92,13 +98,21 @@ class Row:
     latency_low_ms: float | None = None
     latency_high_ms: float | None = None
     throughput: float | None = None
+    throughput_low: float | None = None
+    throughput_high: float | None = None
     throughput_sorted: float | None = None
+    throughput_sorted_low: float | None = None
+    throughput_sorted_high: float | None = None
     padding_factor: float | None = None
     padding_factor_sorted: float | None = None
     speed_up: float | None = None
     speed_up_low: float | None = None
     speed_up_high: float | None = None
     conversion: float | None = None
+    batch_speed_up: float | None = None
+    batch_speed_up_low: float | None = None
+    batch_speed_up_high: float | None = None
+    batch_conversion: float | None = None
     latency_batch: int | None = None
     throughput_batch: int | None = None
     timed_examples: int | None = None
@@ -112,6 +126,8 @@ class Row:
     temperature: dict[str, float] = field(default_factory=dict)
     ece_before: dict[str, float] = field(default_factory=dict)
     ece_after: dict[str, float] = field(default_factory=dict)
+    examples: str = ""
+    session: str = ""
     commit: str = ""
     version: str = ""
     created: str = ""
@@ -232,21 +248,29 @@ def majority(labels: Any) -> float:
 
 def read(path: Path | str) -> list[Row]:
     """The rows of a file, none where there is no file; a damaged line is named."""
+    rows, faults = read_what_is_whole(path)
+    if faults:
+        raise ConfigError(faults[0])
+    return rows
+
+
+def read_what_is_whole(path: Path | str) -> tuple[list[Row], list[str]]:
+    """The rows of a file, and a sentence for each line that is none."""
     path = Path(path)
     if not path.is_file():
-        return []
-    rows = []
+        return [], []
+    rows, faults = [], []
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from None
+        return [], [f"{path}: cannot be read ({error})"]
     for number, line in enumerate(lines, start=1):
         try:
             rows.append(Row(**json.loads(line)))
         except (ValueError, TypeError) as error:
             reason = str(error).replace("Row.__init__() ", "").splitlines()[0]
-            raise ConfigError(f"{path}, line {number}: not a row ({reason})") from None
-    return rows
+            faults.append(f"{path}, line {number}: not a row ({reason})")
+    return rows, faults
 
 
 def write(path: Path | str, rows: Iterable[Row]) -> None:

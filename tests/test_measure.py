@@ -14,10 +14,10 @@ from models import method, ragged, tiny
 
 from eat_lightning.baselines import HuggingFaceTwin, in_dtype, with_slots
 from eat_lightning.checkpoint import load_model, save_model
-from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.config import CONFIG_DIR, plain, with_paths_listed
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
-from eat_lightning.measure import main, measure, with_runs_quoted
+from eat_lightning.measure import main, measure
 from eat_lightning.rows import read
 from eat_lightning.runs import marks, training_mark
 
@@ -54,7 +54,7 @@ def run(tmp_path: Path) -> Path:
 def call(*arguments: str) -> list:
     """What the command does, in this process."""
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return measure(plain(compose("measure", overrides=with_runs_quoted(list(arguments)))))
+        return measure(plain(compose("measure", overrides=with_paths_listed(list(arguments), "run"))))
 
 
 def test_a_table_at_once(run: Path, capsys: pytest.CaptureFixture):
@@ -299,9 +299,9 @@ def test_names_with_commas_reach_hydra(tmp_path: Path, monkeypatch: pytest.Monke
     for name in ("task=a,seed=1", "task=a,seed=2"):
         Path(name).mkdir()
     quoted = "run=['task=a,seed=1','task=a,seed=2']"
-    assert with_runs_quoted(["run=[task=a,seed=1,task=a,seed=2]"]) == [quoted]
-    assert with_runs_quoted(["x=1", "run=task=a,seed=1"]) == ["x=1", "run=['task=a,seed=1']"]
-    assert with_runs_quoted(["--help"]) == ["--help"]
+    assert with_paths_listed(["run=[task=a,seed=1,task=a,seed=2]"], "run") == [quoted]
+    assert with_paths_listed(["x=1", "run=task=a,seed=1"], "run") == ["x=1", "run=['task=a,seed=1']"]
+    assert with_paths_listed(["--help"], "run") == ["--help"]
 
 
 @pytest.fixture

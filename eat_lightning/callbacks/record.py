@@ -33,6 +33,7 @@ class Record(Callback):
     def finish(self, trainer: Trainer, module: Any, recorded: Any) -> None:
         from eat_lightning.rows import row_of, write
         from eat_lightning.runs import Run, write_json
+        from eat_lightning.tracking import log_frontier, log_result
 
         select = next(c for c in trainer.callbacks if hasattr(c, "best"))  # type: ignore[attr-defined]
         best = select.best or {}
@@ -45,15 +46,10 @@ class Record(Callback):
             "precision": str(trainer.precision),
         }
         run = Run(self.folder, self.config, done)
-        row = row_of(run, module.encoder, recorded)
+        row = row_of(run, module.encoder, recorded, examples="examples.parquet")
         done["score"] = getattr(row, row.metric)
         write(self.folder / "rows.jsonl", [row])
         for logger in trainer.loggers:
-            log_row(logger, row, trainer.global_step)
+            log_result(logger, row, self.config, trainer.global_step)
+            log_frontier(logger, run, module.encoder, recorded)
         write_json(self.folder / "done.json", done)
-
-
-def log_row(logger: Any, row: Any, step: int) -> None:
-    """The row's numbers as a logger's summary."""
-    numbers = {k: v for k, v in vars(row).items() if isinstance(v, int | float) and v is not None}
-    logger.log_metrics({f"dev/{key}": float(value) for key, value in numbers.items()}, step)

@@ -1,0 +1,103 @@
+"""What a claim's script makes of a study: a Claim of tables and figures, all of it from rows.
+
+A script is a file with a function `claim(study) -> Claim`; those of our own are in experiments/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Value = float | int | str | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value of a table. `value` is what is sorted by and written to CSV, `text` what is read;
+    low and high are an interval's ends, in the unit of `value`. `flags` are short sentences on why
+    the value is to be taken with care. Bold only where an interval says so."""
+
+    value: Value
+    text: str
+    low: float | None = None
+    high: float | None = None
+    flags: tuple[str, ...] = ()
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """`help` says what is in it: unit, n, and what it is against. A table too wide for a page is
+    printed by `group`: the columns without one come before each group's."""
+
+    key: str
+    title: str
+    help: str = ""
+    numeric: bool = True
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a line of a table or a mark of a figure comes from: the runs' names, the command that
+    measures them again, and the rows' commits."""
+
+    runs: tuple[str, ...]
+    command: str = ""
+    commits: tuple[str, ...] = ()
+
+
+@dataclass
+class Line:
+    """A line of a table: a cell for each column key (a missing one is empty)."""
+
+    cells: dict[str, Cell]
+    source: Source
+    flags: tuple[str, ...] = ()
+
+
+@dataclass
+class Table:
+    """`name` is its file's, such as frontier-sst2."""
+
+    name: str
+    title: str
+    caption: str
+    columns: list[Column]
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a person reads who points at a mark: the artist with gid `gid` in the figure's SVG."""
+
+    gid: str
+    title: str
+    details: tuple[tuple[str, str], ...]  # ("accuracy", "88.76 (86.6 to 90.8)"), ...
+    source: Source
+
+
+@dataclass
+class Figure:
+    """`draw` fills an empty matplotlib figure of `size` inches, and gives gids to its marks."""
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[Any], None]
+    size: tuple[float, float] = (6.0, 4.0)
+    marks: list[Mark] = field(default_factory=list)
+
+
+@dataclass
+class Claim:
+    """`answer`: a line or a few that a person takes away, with the numbers in it. `notes`: what a
+    reader must know of how it was measured, and what the claim could not say."""
+
+    name: str
+    title: str
+    answer: Sequence[str]
+    tables: list[Table] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
