@@ -146,7 +146,7 @@ class Outcome:
         if recorded.difficulty is not None:
             columns["difficulty"] = recorded.difficulty
         beside = path.with_name(path.name + ".part")
-        pq.write_table(pa.table(columns), beside)
+        pq.write_table(pa.table(columns), beside, compression="zstd")
         beside.replace(path)
 
 

@@ -158,7 +158,8 @@ def shown_runs(study: Study) -> list[Run]:
 
 def write(folder: Path, study: Study, claims: list[Claim], explorer: dict[str, Any] | None) -> None:
     """Every file beside its place, then renamed; the page last."""
-    from eat_lightning import figures, page, rows, tables
+    from eat_lightning import figures, page, tables
+    from eat_lightning.kept import keep
     from eat_lightning.runs import write_text
 
     drawn = {}
@@ -169,8 +170,7 @@ def write(folder: Path, study: Study, claims: list[Claim], explorer: dict[str, A
             tables.write(table, folder / "tables")
     write_text(folder / "report.md", as_markdown(study, claims))
     text = page.render(study.title, claims, explorer, study.warnings, drawn)
-    (folder / "rows.jsonl").unlink(missing_ok=True)
-    rows.write(folder / "rows.jsonl", [m.row for m in study.measured])
+    keep(study, folder)
     write_text(folder / "index.html", text)
 
 
