@@ -11,6 +11,7 @@ from eat_lightning.config import arguments, binding_faults, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs import Run, open_runs, who_trains
 from eat_lightning.settings import BASELINES, Setting, settings_of
+from eat_lightning.tracking import measure_faults
 
 Plan = list[tuple[Run, list[Setting]]]
 CHOICES = {"dtype": ("fp32", "bf16"), "device": ("cpu", "cuda"), "baselines": (*BASELINES,)}
@@ -91,7 +92,7 @@ def value_faults(config: dict[str, Any]) -> list[str]:
     faults += [
         f"{k} must be a list, got {v!r}" for k, v in lists.items() if not isinstance(v, list)
     ]
-    return faults + device_faults(config["device"])
+    return [*faults, *device_faults(config["device"]), *measure_faults(config["logger"])]
 
 
 def whole_faults(values: dict[str, Any], least: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from eat_lightning.config import arguments, binding_faults, make, method_faults, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.slots import number_faults, whole_faults
+from eat_lightning.tracking import wandb_faults
 from eat_lightning.trainer import trainer_faults
 
 
@@ -76,7 +77,7 @@ def number_key_faults(config: dict[str, Any]) -> list[str]:
 def logger_faults(node: dict[str, Any]) -> list[str]:
     if not node.get("_target_"):
         return []
-    faults = binding_faults("logger", node)
+    faults = binding_faults("logger", node) + wandb_faults(node)
     if not faults and node["_target_"].endswith("TensorBoardLogger"):
         from importlib.util import find_spec
 

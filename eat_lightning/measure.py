@@ -54,6 +54,7 @@ def measure(config: dict[str, Any]) -> list[Row]:
     from eat_lightning.checks import planned
     from eat_lightning.rows import write
     from eat_lightning.summary import show
+    from eat_lightning.tracking import log_rows
 
     plan = planned(config)
     results = [result for run, settings in plan for result in recorded(run, settings, config)]
@@ -61,7 +62,9 @@ def measure(config: dict[str, Any]) -> list[Row]:
     for run, _ in plan:
         own = [row for row, r in zip(rows, results, strict=True) if r.run is run]
         write(run.folder / "rows.jsonl", own)
-    show(rows, [run for run, _ in plan])
+    runs = [run for run, _ in plan]
+    log_rows(config["logger"], rows, runs)
+    show(rows, runs)
     return rows
 
 

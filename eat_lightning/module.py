@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from eat_lightning.callbacks.anneal import scheduled_retention
 from eat_lightning.encoder import AdaptiveEncoder, Trace
 from eat_lightning.metrics import metrics_for
 from eat_lightning.packed import Batch
+from eat_lightning.record_pass import Recorded
 from eat_lightning.slots import Objective
 
 
@@ -43,6 +45,8 @@ class Classifier(LightningModule):
         self.metrics = nn.ModuleDict({layer: metrics_for(task) for layer in encoder.heads})
         self.main_metric = task.metrics[0]
         self.retention = MeanMetric()
+        names = ["depth", "token_layers", *(f"exit_share_{k}" for k in exits_of(encoder))]
+        self.way = nn.ModuleDict({name: MeanMetric() for name in names})
         self.calibration: dict[int, dict[str, float]] = {}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -65,6 +69,7 @@ class Classifier(LightningModule):
             self.log(f"train/{name}", mean, prog_bar=name == "loss", sync_dist=True)
         self.log("train/retention", trace.retention_B.mean().float(), sync_dist=True)
         self.log("train/scheduled_retention", scheduled_retention(self.encoder))
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         trace = self.encoder(batch, leave=False)
@@ -73,6 +78,8 @@ class Classifier(LightningModule):
             for metric in self.metrics[str(layer)].values():  # type: ignore[operator]
                 metric.update(as_predictions(guess_BC), batch.labels_B)
         self.retention.update(trace.retention_B)
+        for name, value_B in way(self.encoder, trace).items():
+            self.way[name].update(value_B)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
         last = str(self.encoder.shape.num_layers)
@@ -83,8 +90,9 @@ class Classifier(LightningModule):
                 if layer == last and name == self.main_metric:
                     self.log("select/score", value, prog_bar=True)
                 metric.reset()
-        self.log("select/retention", self.retention.compute())
-        self.retention.reset()
+        for name, mean in {"retention": self.retention, **self.way}.items():
+            self.log(f"select/{name}", mean.compute())  # type: ignore[operator]
+            mean.reset()  # type: ignore[operator]
 
     def configure_gradient_clipping(
         self,
@@ -113,6 +121,23 @@ class Classifier(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+
+def exits_of(encoder: AdaptiveEncoder) -> list[int]:
+    return sorted({*encoder.exit.layers, encoder.shape.num_layers})
+
+
+def way(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
+    """What the encoder's exit rule makes of a batch that ran all layers: each example's depth and
+    token_layers, and 1 where it leaves. Confidences are as they come: temperatures are fitted when
+    training ends."""
+    guesses = {k: guess_BC.float().cpu().numpy() for k, guess_BC in trace.guesses.items()}
+    tokens_LB = trace.tokens_LB.numpy()
+    unknown_B = np.zeros(tokens_LB.shape[1])
+    outcome = Recorded(unknown_B, tokens_LB[0], guesses, tokens_LB, encoder.exit).under()
+    left = {f"exit_share_{k}": outcome.depth_B == k for k in exits_of(encoder)}
+    found = {"depth": outcome.depth_B, "token_layers": outcome.token_layers_B, **left}
+    return {name: torch.from_numpy(value_B).double() for name, value_B in found.items()}
 
 
 def warm_then_linear(step: int, total: int, warmup: float) -> float:

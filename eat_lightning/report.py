@@ -6,6 +6,7 @@ A claim is a script with `claim(study) -> Claim`; those of our own lie in experi
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,7 @@ def report(config: dict[str, Any]) -> Path:
     """
     from eat_lightning.study import open_study
 
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every glyph of a PDF
     scripts = wanted(config)
     study = open_study(listed(config["study"]), config["title"])
     claims = made(scripts, study)
@@ -137,7 +139,8 @@ def explored(study: Study, config: dict[str, Any]) -> dict[str, Any] | None:
     for run in shown_runs(study):
         try:
             given = [[t] if isinstance(t, str) else list(t) for t in config["texts"]]
-            tasks.append(explore(run, config["examples"], texts=given, data=config["data"]))
+            dir = config["data"]["dir"]
+            tasks.append(explore(run, config["examples"], texts=given, dir=dir))
         except ConfigError as error:
             study.warnings.append(f"{run.folder}: no example sentences ({error})")
     return {"tasks": tasks} if tasks else None

@@ -129,7 +129,7 @@ def run_trainer(config: dict[str, Any], folder: Path) -> Any:
             print(f"{folder} was not finished: resuming from last.ckpt")
         trainer.fit(module, data, ckpt_path=last if last.is_file() else None)
     finally:
-        finish_loggers(loggers)
+        finish_loggers(loggers, folder)
     return trainer
 
 
@@ -225,12 +225,13 @@ def make_loggers(config: dict[str, Any], folder: Path) -> list[Any]:
     return loggers
 
 
-def finish_loggers(loggers: list[Any]) -> None:
-    """End a W&B run with its job: else the next job of a sweep would log into it."""
-    if any(type(logger).__name__ == "WandbLogger" for logger in loggers):
+def finish_loggers(loggers: list[Any], folder: Path) -> None:
+    """End a W&B run with its job: else the next job of a sweep would log into it. One that was
+    interrupted ends as failed."""
+    if any(type(logger).__name__.endswith("WandbLogger") for logger in loggers):
         import wandb
 
-        wandb.finish()
+        wandb.finish(exit_code=0 if (folder / "done.json").is_file() else 1)
 
 
 if __name__ == "__main__":

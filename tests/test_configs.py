@@ -27,6 +27,7 @@ EXPERIMENTS = [p.stem for p in sorted(CONFIGS.glob("experiment/*.yaml"))]
 def a_hub_with_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether data can be had is another file's matter, and differs between machines."""
     monkeypatch.delenv("EAT_DATA", raising=False)
+    monkeypatch.setenv("EAT_OUTPUTS", "no_such_outputs")
     monkeypatch.setattr(
         glue, "check", lambda task, dir, *more: check(task, dir, *more) if dir else []
     )
@@ -46,7 +47,10 @@ def test_every_choice_composes_and_binds(group: str, choice: str) -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_is_sound(experiment: str) -> None:
-    assert train_faults(resolved(f"experiment={experiment}")) == []
+    config = resolved(f"experiment={experiment}")
+    teacher = config["teacher"]  # of a student: a run of another experiment, which is not there
+    absent = [f"teacher={teacher}: there is no such folder"] if teacher else []
+    assert train_faults(config) == absent
 
 
 @pytest.mark.parametrize("model", [p.stem for p in sorted(CONFIGS.glob("model/*.yaml"))])

@@ -17,7 +17,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 METHODS = [path for slot in SLOTS for path in sorted((PACKAGE / slot).glob("[!_]*.py"))]
 IN_SLOTS = [path for slot in SLOTS for path in sorted((PACKAGE / slot).glob("*.py"))]
 CODE = [*MODULES, *ROOT.glob("tests/**/*.py"), *ROOT.glob("experiments/**/*.py")]
-DISTRIBUTIONS = {"hydra": "hydra-core", "huggingface_hub": "huggingface-hub", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "adjustText": "adjusttext",
+    "huggingface_hub": "huggingface-hub",
+    "hydra": "hydra-core",
+    "wandb_workspaces": "wandb-workspaces",
+    "yaml": "pyyaml",
+}
 
 
 @cache
