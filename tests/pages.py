@@ -1,0 +1,138 @@
+"""A small report with hostile texts, as a page and in a browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eat_lightning.claim import Cell, Claim, Column, Figure, Line, Mark, Source, Table
+
+HOSTILE = "</script><script>window.hacked=1</script><b onclick='x'>\"&amp;"
+RUN, COMMAND = "frontier/model=eat,seed=1", "python -m eat_lightning.measure run='a b' exit.tau=0.9"
+SOURCE = Source((RUN, "frontier/model=eat,seed=2"), COMMAND, ("9a2574e",))
+SMALL, ZERO = "only 8 examples", "its interval spans zero"
+
+
+def make_table() -> Table:
+    columns = [
+        Column("model", "Model", numeric=False),
+        Column("setting", "Setting", numeric=False),
+        Column("accuracy", "Accuracy (%)", f"of right answers {HOSTILE}", group="accuracy"),
+        Column("f1", "F1", group="accuracy"),
+        Column("ms", "Latency (ms)", group="time"),
+        Column("speed_up", "Speed-up", group="time"),
+        Column("num_examples", "n", group="conditions"),
+        Column("machine", "Machine", "a long name of a machine", False, "conditions"),
+    ]
+    lines = [
+        Line(
+            {
+                "model": Cell("eat", "eat"),
+                "setting": Cell("tau 0.9", "tau 0.9"),
+                "accuracy": Cell(0.75, "75.0 ± 1.0", 0.7, 0.8, flags=(SMALL,)),
+                "ms": Cell(9.5, "9.5"),
+                "speed_up": Cell(1.94, "1.94 (1.88 to 1.99)", 1.88, 1.99, bold=True),
+                "num_examples": Cell(872, "872"),
+                "machine": Cell("m", "a machine with a long name"),
+            },
+            SOURCE,
+            flags=(ZERO,),
+        ),
+        Line({"model": Cell("empty", HOSTILE)}, SOURCE),
+        Line(
+            {
+                "model": Cell("bert", "bert"),
+                "accuracy": Cell(0.8, "80.0", 0.75, 0.85, flags=(SMALL,)),
+                "ms": Cell(38.0, "38.0"),
+                "num_examples": Cell(872, "872"),
+            },
+            Source(("frontier/model=bert,seed=1",)),
+        ),
+        Line({"model": Cell("mini", "mini"), "ms": Cell(100.0, "100.0")}, SOURCE),
+    ]
+    return Table("frontier-sst2", "SST-2", f"Means over seeds. {HOSTILE}", columns, lines)
+
+
+def make_figure() -> Figure:
+    marks = [
+        Mark("point-eat", "eat tau 0.9", (("accuracy", "75.0 (70.0 to 80.0)"),), SOURCE),
+        Mark("point-bert", f"bert {HOSTILE}", (("accuracy", "80.0"),), SOURCE),
+    ]
+
+    def draw(drawing: Any) -> None:
+        ax = drawing.subplots()
+        for x, mark, color in zip((1, 2), marks, ("#d55e00", "#0072b2"), strict=True):
+            ax.plot([x], [x], "o", color=color)[0].set_gid(mark.gid)
+        ax.text(1.2, 1, "eat & <b>", color="#d55e00")
+
+    return Figure("frontier-points", "Accuracy against latency", "Bars.", draw, (4.0, 3.0), marks)
+
+
+def make_way(name: str, kept: list[list[int]], answers: list[str], own=False) -> dict[str, Any]:
+    """Exits after layers 1 and 2; under tau 0.9 it leaves at the last layer, under 0.6 at once."""
+    exits = [
+        {
+            "layer": layer,
+            "probabilities": [0.3, 0.7] if answer == "positive" else [0.7, 0.3],
+            "confidence": 0.7,
+            "answer": answer,
+        }
+        for layer, answer in enumerate(answers, start=1)
+    ]
+    taus = [
+        {"rule": "tau 0.9", "left_at": 2, "reason": "last layer", "answer": answers[1]},
+        {"rule": "tau 0.6", "left_at": 1, "reason": "confident", "answer": answers[0]},
+    ]
+    return {"name": name, "own": own, "kept": kept, "exits": exits, "taus": taus}
+
+
+def make_explorer() -> dict[str, Any]:
+    """Example 2 is answered wrongly at its last layer, by the reduction and not without it."""
+
+    def example(i: int | None, text: str, label: str | None, last: str) -> dict[str, Any]:
+        cut = make_way("norm_topk ratio 0.3", [[0, 1, 2, 3], [0, 1]], ["positive", last], own=True)
+        whole = make_way("none", [[0, 1, 2, 3]] * 2, ["positive", "positive"])
+        tokens = ["[CLS]", text.split()[0], "##ing", HOSTILE]
+        about = {"id": i, "text": [text], "label": label, "segments": [0, 0, 0, 0]}
+        return about | {"tokens": tokens, "ways": [cut, whole]}
+
+    examples = [
+        example(None, f"a moving film {HOSTILE}", "positive", "positive"),
+        example(None, "flat from the first frame", None, "positive"),
+        example(2, "warm and wise", "positive", "negative"),
+    ]
+    labels = ["negative", "positive"]
+    task = {"task": "sst2", "run": RUN, "command": COMMAND, "labels": labels, "examples": examples}
+    return {"tasks": [task]}
+
+
+def make_claims() -> list[Claim]:
+    frontier = Claim(
+        *("frontier", "Accuracy against latency", [f"sst2: 1.9 times as fast {HOSTILE}"]),
+        tables=[make_table()],
+        figures=[make_figure()],
+        notes=[HOSTILE],
+    )
+    return [Claim("cost", "Cost", ["As expected."]), frontier]
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser of playwright; the test is skipped where there is none."""
+    api = pytest.importorskip(
+        "playwright.sync_api", reason="needs playwright, from the extra `dev`"
+    )
+    path = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    with api.sync_playwright() as playwright:
+        if path is None and not Path(playwright.chromium.executable_path).is_file():
+            pytest.skip("no Chromium: neither on the PATH nor from `playwright install chromium`")
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
