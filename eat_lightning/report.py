@@ -25,9 +25,9 @@ from eat_lightning.config import (
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eat_lightning.claim import Claim
+    from eat_lightning.reporting.claim import Claim
+    from eat_lightning.reporting.study import Study
     from eat_lightning.runs import Run
-    from eat_lightning.study import Study
 
 CLAIMS = ("frontier", "ablation", "retention", "exits", "calibration", "cost")
 _packaged = Path(__file__).parent / "experiments"
@@ -54,7 +54,7 @@ def report(config: dict[str, Any]) -> Path:
 
     Raises ConfigError, one line per fault, before any row is read; and where there is no row.
     """
-    from eat_lightning.study import open_study
+    from eat_lightning.reporting.study import open_study
 
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every glyph of a PDF
     scripts = wanted(config)
@@ -133,7 +133,7 @@ def explored(study: Study, config: dict[str, Any]) -> dict[str, Any] | None:
     reduction the first. None where there is no such run at hand."""
     if not config["examples"] and not config["texts"]:
         return None
-    from eat_lightning.explorer import explore
+    from eat_lightning.reporting.explorer import explore
 
     tasks = []
     for run in shown_runs(study):
@@ -161,8 +161,8 @@ def shown_runs(study: Study) -> list[Run]:
 
 def write(folder: Path, study: Study, claims: list[Claim], explorer: dict[str, Any] | None) -> None:
     """Every file beside its place, then renamed; the page last."""
-    from eat_lightning import figures, page, tables
-    from eat_lightning.kept import keep
+    from eat_lightning.reporting import figures, page, tables
+    from eat_lightning.reporting.kept import keep
     from eat_lightning.runs import write_text
 
     drawn = {}
@@ -179,7 +179,7 @@ def write(folder: Path, study: Study, claims: list[Claim], explorer: dict[str, A
 
 def as_markdown(study: Study, claims: list[Claim]) -> str:
     """Everything but the page's explorer, as a page that code hosts show."""
-    from eat_lightning.tables import to_markdown
+    from eat_lightning.reporting.tables import to_markdown
 
     parts = [f"# {study.title}"]
     if study.warnings:
@@ -206,8 +206,8 @@ def say(study: Study, claims: list[Claim], folder: Path) -> None:
 def show_claim(path: str) -> None:
     """A claim's script by itself: its tables and answers in the terminal. `study=` as for the
     report; without it the rows that were kept beside the script."""
-    from eat_lightning.study import open_study
-    from eat_lightning.tables import show
+    from eat_lightning.reporting.study import open_study
+    from eat_lightning.reporting.tables import show
 
     given = [a.partition("=")[2] for a in sys.argv[1:] if a.startswith("study=")]
     unknown = [a for a in sys.argv[1:] if not a.startswith("study=")]

@@ -155,7 +155,7 @@ def lines_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def reliability_of(recorded: Recorded) -> list[dict[str, Any]]:
     """Each exit's bins of confidence, after its temperature."""
-    from eat_lightning.statistics import confidence, reliability
+    from eat_lightning.reporting.statistics import confidence, reliability
 
     lines = []
     for layer, logits_BC in recorded.guesses.items():

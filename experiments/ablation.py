@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eat_lightning import cells
-from eat_lightning.claim import Claim
 from eat_lightning.errors import ConfigError
-from eat_lightning.factorial import (
+from eat_lightning.reporting import cells
+from eat_lightning.reporting.claim import Claim
+from eat_lightning.reporting.factorial import (
     PARTS,
     Cell,
     Factorial,
@@ -25,9 +25,9 @@ from eat_lightning.factorial import (
     name_of,
     single,
 )
-from eat_lightning.factorial_plot import figure_of
-from eat_lightning.factorial_table import NOTHING_SAVED, tables_of
-from eat_lightning.study import Study
+from eat_lightning.reporting.factorial_plot import figure_of
+from eat_lightning.reporting.factorial_table import NOTHING_SAVED, tables_of
+from eat_lightning.reporting.study import Study
 
 MEASURE = "python -m eat_lightning.measure run=outputs/<study>"
 

@@ -12,16 +12,16 @@ from statistics import mean
 
 import numpy as np
 
-from eat_lightning import cells
-from eat_lightning.calibrated import NUM_BINS, Head, heads_of
-from eat_lightning.calibration_plot import reliability_figure
-from eat_lightning.claim import Cell, Claim, Column, Line, Table
 from eat_lightning.errors import ConfigError
-from eat_lightning.oracle import ORACLE, oracle_figure, oracle_table, ways
-from eat_lightning.passes import Pass, passes
-from eat_lightning.setting_table import ONE_SEED
-from eat_lightning.statistics import paired_difference
-from eat_lightning.study import Point, Study
+from eat_lightning.reporting import cells
+from eat_lightning.reporting.calibrated import NUM_BINS, Head, heads_of
+from eat_lightning.reporting.calibration_plot import reliability_figure
+from eat_lightning.reporting.claim import Cell, Claim, Column, Line, Table
+from eat_lightning.reporting.oracle import ORACLE, oracle_figure, oracle_table, ways
+from eat_lightning.reporting.passes import Pass, passes
+from eat_lightning.reporting.setting_table import ONE_SEED
+from eat_lightning.reporting.statistics import paired_difference
+from eat_lightning.reporting.study import Point, Study
 
 BY_CHANCE = "perfect calibration shows as much by chance at this n"
 NO_TEMPERATURE = "no temperature in the row: taken as 1"

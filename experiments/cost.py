@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from eat_lightning import cells
-from eat_lightning.claim import Cell, Claim, Column, Figure, Line, Mark, Table
-from eat_lightning.compare import source_of, speed_up
 from eat_lightning.errors import ConfigError
-from eat_lightning.figures import INK, SERIES, model_name
-from eat_lightning.formulas import Expected, coefficients, expected
-from eat_lightning.setting_table import ONE_SEED
-from eat_lightning.statistics import Interval
-from eat_lightning.study import Point, Study
+from eat_lightning.reporting import cells
+from eat_lightning.reporting.claim import Cell, Claim, Column, Figure, Line, Mark, Table
+from eat_lightning.reporting.compare import source_of, speed_up
+from eat_lightning.reporting.figures import INK, SERIES, model_name
+from eat_lightning.reporting.formulas import Expected, coefficients, expected
+from eat_lightning.reporting.setting_table import ONE_SEED
+from eat_lightning.reporting.statistics import Interval
+from eat_lightning.reporting.study import Point, Study
 
 BARS = ("by formulas (4) and (5)", "counted FLOPs", "time, batch 1", "time, batch {batch}")
 COLORS = (SERIES[7], SERIES[1], SERIES[0], SERIES[4])

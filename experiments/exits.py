@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
-from eat_lightning import cells
-from eat_lightning.claim import Cell, Claim, Column, Figure, Line, Table
-from eat_lightning.compare import source_of
-from eat_lightning.depth_plot import depth_figure
 from eat_lightning.errors import ConfigError
-from eat_lightning.leaving import Depth, Group, Leaving, by_difficulty, by_length, leaving
-from eat_lightning.leaving_plot import left_figure, shares, shares_figure
-from eat_lightning.passes import Pass, passes
-from eat_lightning.setting_table import MCNEMAR, ONE_SEED
-from eat_lightning.statistics import Interval
-from eat_lightning.study import Point, Study
+from eat_lightning.reporting import cells
+from eat_lightning.reporting.claim import Cell, Claim, Column, Figure, Line, Table
+from eat_lightning.reporting.compare import source_of
+from eat_lightning.reporting.depth_plot import depth_figure
+from eat_lightning.reporting.leaving import Depth, Group, Leaving, by_difficulty, by_length, leaving
+from eat_lightning.reporting.leaving_plot import left_figure, shares, shares_figure
+from eat_lightning.reporting.passes import Pass, passes
+from eat_lightning.reporting.setting_table import MCNEMAR, ONE_SEED
+from eat_lightning.reporting.statistics import Interval
+from eat_lightning.reporting.study import Point, Study
 
 SAME = "95 % Wilson interval, over seeds as of one seed's number"
 NO_EXAMPLES = "examples not at hand: the share alone"

@@ -8,9 +8,10 @@ call with `baselines=all`: only times of one session are divided by each other.
 
 from __future__ import annotations
 
-from eat_lightning import cells
-from eat_lightning.claim import Claim, Column, Line, Source, Table
-from eat_lightning.compare import (
+from eat_lightning.errors import ConfigError
+from eat_lightning.reporting import cells
+from eat_lightning.reporting.claim import Claim, Column, Line, Source, Table
+from eat_lightning.reporting.compare import (
     Difference,
     Entry,
     batch_ms,
@@ -21,9 +22,8 @@ from eat_lightning.compare import (
     speed_up,
     trained_statics,
 )
-from eat_lightning.errors import ConfigError
-from eat_lightning.setting_plot import figures_of
-from eat_lightning.setting_table import (
+from eat_lightning.reporting.setting_plot import figures_of
+from eat_lightning.reporting.setting_table import (
     EXTREMES,
     MCNEMAR,
     ONE_SEED,
@@ -32,8 +32,8 @@ from eat_lightning.setting_table import (
     held,
     table_of_settings,
 )
+from eat_lightning.reporting.study import Point, Study
 from eat_lightning.settings import THEIRS
-from eat_lightning.study import Point, Study
 
 MOST_LOST = 1.0  # points below a baseline that a setting may be, to be called as good
 

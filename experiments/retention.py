@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eat_lightning import cells
-from eat_lightning.claim import Cell, Claim, Column, Line, Table
-from eat_lightning.compare import source_of
 from eat_lightning.errors import ConfigError
-from eat_lightning.pruning import scheduled, with_cls
-from eat_lightning.retention import (
+from eat_lightning.reporting import cells
+from eat_lightning.reporting.claim import Cell, Claim, Column, Line, Table
+from eat_lightning.reporting.compare import source_of
+from eat_lightning.reporting.pruning import scheduled, with_cls
+from eat_lightning.reporting.retention import (
     Kept,
     Training,
     mean_of,
@@ -28,9 +28,9 @@ from eat_lightning.retention import (
     training_of,
     within,
 )
-from eat_lightning.retention_plot import length_figure, training_figure
-from eat_lightning.setting_table import ONE_SEED
-from eat_lightning.study import Point, Study
+from eat_lightning.reporting.retention_plot import length_figure, training_figure
+from eat_lightning.reporting.setting_table import ONE_SEED
+from eat_lightning.reporting.study import Point, Study
 
 NOT_COUNTED = "not what algorithm 1 counts"
 NO_EXAMPLES = "the examples were not kept: no lengths"

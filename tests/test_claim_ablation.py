@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from studies import EAT, STATIC, keep, make_recorded, make_row
 
-from eat_lightning import figures
-from eat_lightning.claim import Claim, Table
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import claim_of
-from eat_lightning.study import open_study
+from eat_lightning.reporting import figures
+from eat_lightning.reporting.claim import Claim, Table
+from eat_lightning.reporting.study import open_study
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "ablation.py"
 # FLOPs, milliseconds and examples/s by (pruning, window, exits): the window is a mask.

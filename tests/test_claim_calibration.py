@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from studies import EAT, keep, make_recorded, make_row
 
-from eat_lightning import figures
-from eat_lightning.calibrated import Head
-from eat_lightning.claim import Claim, Line
 from eat_lightning.errors import ConfigError
-from eat_lightning.kept import keep as keep_study
 from eat_lightning.record_pass import Recorded
 from eat_lightning.report import CLAIMS_DIR, claim_of
-from eat_lightning.study import open_study
+from eat_lightning.reporting import figures
+from eat_lightning.reporting.calibrated import Head
+from eat_lightning.reporting.claim import Claim, Line
+from eat_lightning.reporting.kept import keep as keep_study
+from eat_lightning.reporting.study import open_study
 
 AT_4, AT_6 = [1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0, 1, 0]  # six leave at 4
 FITTED: dict[str, Any] = {

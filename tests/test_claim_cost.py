@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from frontiers import eat_run, static_run
 
-from eat_lightning import figures
-from eat_lightning.claim import Claim
 from eat_lightning.encoder import Shape
 from eat_lightning.errors import ConfigError
 from eat_lightning.flops import layer_flops
-from eat_lightning.formulas import Expected, coefficients
 from eat_lightning.report import CLAIMS_DIR, claim_of
-from eat_lightning.study import open_study
+from eat_lightning.reporting import figures
+from eat_lightning.reporting.claim import Claim
+from eat_lightning.reporting.formulas import Expected, coefficients
+from eat_lightning.reporting.study import open_study
 
 
 def claim(folder: Path) -> Claim:

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from studies import EAT, STATIC, keep, make_recorded, make_row
 
-from eat_lightning import figures
-from eat_lightning.claim import Claim, Line
 from eat_lightning.errors import ConfigError
-from eat_lightning.leaving import by_difficulty, by_length, leaving
-from eat_lightning.passes import passes
 from eat_lightning.report import CLAIMS_DIR, claim_of
+from eat_lightning.reporting import figures
+from eat_lightning.reporting.claim import Claim, Line
+from eat_lightning.reporting.leaving import by_difficulty, by_length, leaving
+from eat_lightning.reporting.passes import passes
+from eat_lightning.reporting.study import open_study
 from eat_lightning.rows import Row
-from eat_lightning.study import open_study
 
 # Of eight, five are sure at 3 and leave; one more at 4; of the last two the last layer gets one.
 AT_3 = [1, 1, 1, 1, 1, 0, 0, 0]

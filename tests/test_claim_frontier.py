@@ -8,11 +8,11 @@ import pytest
 from frontiers import eat_run, static_run, times
 from studies import keep, make_row
 
-from eat_lightning import cells, figures, setting_table, tables
-from eat_lightning.claim import Claim, Line
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import CLAIMS_DIR, claim_of
-from eat_lightning.study import open_study
+from eat_lightning.reporting import cells, figures, setting_table, tables
+from eat_lightning.reporting.claim import Claim, Line
+from eat_lightning.reporting.study import open_study
 
 
 def claim(folder: Path) -> Claim:

@@ -8,14 +8,14 @@ import pytest
 import yaml
 from studies import EAT, keep, make_row
 
-from eat_lightning import figures
-from eat_lightning.claim import Claim, Table
 from eat_lightning.errors import ConfigError
 from eat_lightning.record_pass import Recorded
 from eat_lightning.report import claim_of
-from eat_lightning.retention import Curve, quarters
+from eat_lightning.reporting import figures
+from eat_lightning.reporting.claim import Claim, Table
+from eat_lightning.reporting.retention import Curve, quarters
+from eat_lightning.reporting.study import open_study
 from eat_lightning.slots import build
-from eat_lightning.study import open_study
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "retention.py"
 # Tokens at first, after layer 2 and after layer 4 by algorithm 1: 1 + ceil(0.7 (t - 1)), twice.

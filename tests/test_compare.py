@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from frontiers import eat_run, static_run
 
-from eat_lightning import cells
-from eat_lightning.compare import (
+from eat_lightning.reporting import cells
+from eat_lightning.reporting.compare import (
     Difference,
     Entry,
     accuracy_interval,
@@ -20,8 +20,8 @@ from eat_lightning.compare import (
     speed_up,
     trained_static,
 )
-from eat_lightning.statistics import Interval
-from eat_lightning.study import Study, open_study
+from eat_lightning.reporting.statistics import Interval
+from eat_lightning.reporting.study import Study, open_study
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from eat_lightning.config import CONFIG_DIR
 from eat_lightning.data.split import Split
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
-from eat_lightning.explorer import Noting, Part, Ways, compared, explore, rules_of, spread
 from eat_lightning.packed import Batch
+from eat_lightning.reporting.explorer import Noting, Part, Ways, compared, explore, rules_of, spread
 from eat_lightning.runs import Run
 from eat_lightning.slots import build, spec
 
@@ -182,7 +182,7 @@ def test_pairs_and_scores(tmp_path: Path):
 def test_segments_where_a_tokenizer_has_no_types():
     from eat_lightning.data.source import Source
     from eat_lightning.data.split import Tokens
-    from eat_lightning.explorer import tokens_of
+    from eat_lightning.reporting.explorer import tokens_of
 
     tokenizer = toy_tokenizer()
     sep, word = tokenizer.sep_token_id, tokenizer.convert_tokens_to_ids("dog")

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from eat_lightning import figures
-from eat_lightning.claim import Figure, Mark, Source
+from eat_lightning.reporting import figures
+from eat_lightning.reporting.claim import Figure, Mark, Source
 
 # Machado, Oliveira and Fernandes 2009, severity 1: on linear RGB.
 AS_SEEN = {

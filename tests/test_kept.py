@@ -6,10 +6,10 @@ import numpy as np
 from studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.exit.never import Never
-from eat_lightning.kept import keep as keep_study
-from eat_lightning.kept import right_class_first
 from eat_lightning.record_pass import Recorded
-from eat_lightning.study import open_study
+from eat_lightning.reporting.kept import keep as keep_study
+from eat_lightning.reporting.kept import right_class_first
+from eat_lightning.reporting.study import open_study
 
 
 def test_the_right_class_comes_first():

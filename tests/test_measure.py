@@ -54,7 +54,9 @@ def run(tmp_path: Path) -> Path:
 def call(*arguments: str) -> list:
     """What the command does, in this process."""
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return measure(plain(compose("measure", overrides=with_paths_listed(list(arguments), "run"))))
+        return measure(
+            plain(compose("measure", overrides=with_paths_listed(list(arguments), "run")))
+        )
 
 
 def test_a_table_at_once(run: Path, capsys: pytest.CaptureFixture):
@@ -300,7 +302,10 @@ def test_names_with_commas_reach_hydra(tmp_path: Path, monkeypatch: pytest.Monke
         Path(name).mkdir()
     quoted = "run=['task=a,seed=1','task=a,seed=2']"
     assert with_paths_listed(["run=[task=a,seed=1,task=a,seed=2]"], "run") == [quoted]
-    assert with_paths_listed(["x=1", "run=task=a,seed=1"], "run") == ["x=1", "run=['task=a,seed=1']"]
+    assert with_paths_listed(["x=1", "run=task=a,seed=1"], "run") == [
+        "x=1",
+        "run=['task=a,seed=1']",
+    ]
     assert with_paths_listed(["--help"], "run") == ["--help"]
 
 

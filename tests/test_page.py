@@ -10,13 +10,20 @@ from itertools import pairwise
 import pytest
 from pages import HOSTILE, SMALL, SOURCE, ZERO, make_claims, make_explorer, make_figure, make_table
 
-from eat_lightning import figures
-from eat_lightning.claim import Cell, Claim, Column, Line, Table
-from eat_lightning.page import SCRIPTS, STYLES, asset, in_script, render
-from eat_lightning.page.sections import answer_line, measured_line, warning_box
-from eat_lightning.page.sources import Sources
-from eat_lightning.page.table import group_row, interval, leading, letters_by_flag, parted, scale_of
-from eat_lightning.page.text import inline_svg
+from eat_lightning.reporting import figures
+from eat_lightning.reporting.claim import Cell, Claim, Column, Line, Table
+from eat_lightning.reporting.page import SCRIPTS, STYLES, asset, in_script, render
+from eat_lightning.reporting.page.sections import answer_line, measured_line, warning_box
+from eat_lightning.reporting.page.sources import Sources
+from eat_lightning.reporting.page.table import (
+    group_row,
+    interval,
+    leading,
+    letters_by_flag,
+    parted,
+    scale_of,
+)
+from eat_lightning.reporting.page.text import inline_svg
 
 
 class Outline(HTMLParser):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pages import COMMAND, HOSTILE, RUN, SMALL, chromium, make_claims, make_explorer
 
-from eat_lightning import figures
-from eat_lightning.page import render
+from eat_lightning.reporting import figures
+from eat_lightning.reporting.page import render
 
 pytestmark = pytest.mark.browser
 POINT = "#point-eat"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from models import kinds, method, ragged, tiny
 
-from eat_lightning.pruning import left, ratios_of, scheduled, staircase, with_cls
+from eat_lightning.reporting.pruning import left, ratios_of, scheduled, staircase, with_cls
 from eat_lightning.slots import spec
 
 TWICE = [Fraction(3, 10)] * 2  # as the paper

@@ -96,7 +96,7 @@ def test_a_claim_that_fails_for_want_of_rows_leaves_the_others(tmp_path: Path, m
     study_of(tmp_path)
     mine = tmp_path / "mine.py"
     mine.write_text(
-        "from eat_lightning.claim import Claim\n"
+        "from eat_lightning.reporting.claim import Claim\n"
         "def claim(study):\n"
         "    return Claim('mine', 'My own', [f'{len(study.measured)} rows'])\n"
     )

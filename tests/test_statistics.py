@@ -10,8 +10,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from eat_lightning.callbacks.temperature import ece as ece_of_logits
 from eat_lightning.record_pass import Recorded
-from eat_lightning.slots import build
-from eat_lightning.statistics import (
+from eat_lightning.reporting.statistics import (
     Interval,
     adaptive_ece,
     aurc,
@@ -31,6 +30,7 @@ from eat_lightning.statistics import (
     softmax,
     wilson,
 )
+from eat_lightning.slots import build
 
 
 def drawn(seed: int, size: int = 400) -> tuple[np.ndarray, np.ndarray]:

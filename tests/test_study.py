@@ -8,9 +8,9 @@ import pytest
 from studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.reporting.study import curves, open_study
 from eat_lightning.rows import write
 from eat_lightning.runs import Run
-from eat_lightning.study import curves, open_study
 
 
 def two_seeds(folder: Path) -> Path:

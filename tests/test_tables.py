@@ -5,8 +5,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from eat_lightning import tables
-from eat_lightning.claim import Cell, Column, Line, Source, Table
+from eat_lightning.reporting import tables
+from eat_lightning.reporting.claim import Cell, Column, Line, Source, Table
 
 SOURCE = Source(("s/r1", "s/r2"), "eat-measure run=outputs/s/r1", ("abc123",))
 SMALL = "fewer than 100 examples"

@@ -1,12 +1,14 @@
 """No early exit: every example runs all layers."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 
 class Never:
-    layers: tuple[int, ...] = ()
+    layers: Sequence[int] = ()
 
     @classmethod
     def faults(cls, num_layers: int | None) -> list[str]:

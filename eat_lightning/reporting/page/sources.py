@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eat_lightning.claim import Figure, Source
+from eat_lightning.reporting.claim import Figure, Source
 
 
 class Sources:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.passes import Pass
-from eat_lightning.statistics import Interval
+from eat_lightning.reporting.passes import Pass
+from eat_lightning.reporting.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.claim import Figure
+from eat_lightning.reporting.claim import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,8 +13,8 @@ from math import exp, log, prod
 
 import numpy as np
 
-from eat_lightning.claim import Source
-from eat_lightning.compare import (
+from eat_lightning.reporting.claim import Source
+from eat_lightning.reporting.compare import (
     Difference,
     Time,
     batch_ms,
@@ -25,9 +25,9 @@ from eat_lightning.compare import (
     source_of,
     speed_up,
 )
+from eat_lightning.reporting.statistics import Interval, mean_interval
+from eat_lightning.reporting.study import Measured, Point, Study
 from eat_lightning.settings import THEIRS
-from eat_lightning.statistics import Interval, mean_interval
-from eat_lightning.study import Measured, Point, Study
 
 PARTS = {  # each with its slot and the method that is none
     "pruning": ("reduction", "none"),

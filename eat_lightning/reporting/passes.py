@@ -13,12 +13,12 @@ from functools import cached_property
 
 import numpy as np
 
-from eat_lightning.claim import Source
-from eat_lightning.compare import source_of
-from eat_lightning.figures import Look, looks_of, model_name
 from eat_lightning.record_pass import Outcome, Recorded
+from eat_lightning.reporting.claim import Source
+from eat_lightning.reporting.compare import source_of
+from eat_lightning.reporting.figures import Look, looks_of, model_name
+from eat_lightning.reporting.study import SAME_POINT, Measured, Point, Study
 from eat_lightning.rows import Row
-from eat_lightning.study import SAME_POINT, Measured, Point, Study
 
 SAME_PASS = tuple(name for name in SAME_POINT if name not in ("exit", "threads", "machine"))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from eat_lightning import rows
 from eat_lightning.record_pass import Recorded
-from eat_lightning.study import Measured, Study
+from eat_lightning.reporting.study import Measured, Study
 
 
 def keep(study: Study, folder: Path) -> None:

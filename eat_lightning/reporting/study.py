@@ -268,7 +268,7 @@ def read_file(path: Path, warnings: list[str]) -> list[Measured]:
 
 def newest(measured: list[Measured], warnings: list[str]) -> list[Measured]:
     """Of rows of one setting of one run the last, and the timed one before one that was not."""
-    best: dict[tuple[str, ...], Measured] = {}
+    best: dict[str, Measured] = {}
     for m in sorted(measured, key=lambda m: (m.row.latency_ms is not None, m.row.created)):
         best[m.row.setting] = m
     kept = [m for m in measured if best[m.row.setting] is m]

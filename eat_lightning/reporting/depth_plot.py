@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.claim import Figure, Mark
-from eat_lightning.compare import source_of
-from eat_lightning.figures import INK, part
-from eat_lightning.leaving import Depth, Leaving
-from eat_lightning.leaving_plot import rules_of
-from eat_lightning.panels import Panels, broken, examples_text, opacity, percent, seeds_text
-from eat_lightning.passes import Pass
+from eat_lightning.reporting.claim import Figure, Mark
+from eat_lightning.reporting.compare import source_of
+from eat_lightning.reporting.figures import INK, part
+from eat_lightning.reporting.leaving import Depth, Leaving
+from eat_lightning.reporting.leaving_plot import rules_of
+from eat_lightning.reporting.panels import (
+    Panels,
+    broken,
+    examples_text,
+    opacity,
+    percent,
+    seeds_text,
+)
+from eat_lightning.reporting.passes import Pass
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eat_lightning.study import Measured, Study
+from eat_lightning.reporting.study import Measured, Study
 
 
 @dataclass(frozen=True)

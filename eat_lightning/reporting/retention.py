@@ -13,11 +13,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from eat_lightning.passes import Pass, outcome_of, passes, with_examples
-from eat_lightning.pruning import ratios_of, staircase
+from eat_lightning.reporting.passes import Pass, outcome_of, passes, with_examples
+from eat_lightning.reporting.pruning import ratios_of, staircase
+from eat_lightning.reporting.statistics import Interval, mean_interval
+from eat_lightning.reporting.study import Measured, Point, Study, curves
 from eat_lightning.runs import Run
-from eat_lightning.statistics import Interval, mean_interval
-from eat_lightning.study import Measured, Point, Study, curves
 
 NAMES = ("train/strength", "train/scheduled_retention", "train/retention", "select/retention")
 WINDOW = 9  # logged steps that a drawn mean takes in

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from eat_lightning.claim import Cell, Column, Line, Table
-from eat_lightning.page.sources import Sources
-from eat_lightning.page.text import data_address, escape, slug
-from eat_lightning.tables import cell_of, csv_text, letters_of, says_something
+from eat_lightning.reporting.claim import Cell, Column, Line, Table
+from eat_lightning.reporting.page.sources import Sources
+from eat_lightning.reporting.page.text import data_address, escape, slug
+from eat_lightning.reporting.tables import cell_of, csv_text, letters_of, says_something
 
 LONG = 20  # lines; a longer one scrolls inside a frame, under its headings
 

@@ -11,10 +11,16 @@ from functools import cached_property
 
 import numpy as np
 
-from eat_lightning.compare import Difference
-from eat_lightning.passes import outcome_of, with_examples
-from eat_lightning.statistics import Interval, mcnemar, mean_interval, paired_difference, wilson
-from eat_lightning.study import Point
+from eat_lightning.reporting.compare import Difference
+from eat_lightning.reporting.passes import outcome_of, with_examples
+from eat_lightning.reporting.statistics import (
+    Interval,
+    mcnemar,
+    mean_interval,
+    paired_difference,
+    wilson,
+)
+from eat_lightning.reporting.study import Point
 
 NUM_BINS = 8  # of lengths, of equal numbers of examples
 

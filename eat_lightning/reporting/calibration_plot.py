@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.calibrated import NUM_BINS, Head, heads_of
-from eat_lightning.claim import Figure, Mark, Source
-from eat_lightning.compare import source_of
-from eat_lightning.figures import MUTED, PAPER
-from eat_lightning.panels import percent
-from eat_lightning.passes import Pass
-from eat_lightning.statistics import Bin
-from eat_lightning.study import Point
+from eat_lightning.reporting.calibrated import NUM_BINS, Head, heads_of
+from eat_lightning.reporting.claim import Figure, Mark, Source
+from eat_lightning.reporting.compare import source_of
+from eat_lightning.reporting.figures import MUTED, PAPER
+from eat_lightning.reporting.panels import percent
+from eat_lightning.reporting.passes import Pass
+from eat_lightning.reporting.statistics import Bin
+from eat_lightning.reporting.study import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

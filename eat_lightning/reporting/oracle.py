@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eat_lightning import cells
-from eat_lightning.claim import Cell, Column, Figure, Line, Mark, Source, Table
-from eat_lightning.compare import Difference, source_of
-from eat_lightning.figures import INK, PAPER, place_labels
-from eat_lightning.panels import Panels, examples_text
-from eat_lightning.passes import Pass, outcome_of, with_examples
-from eat_lightning.setting_table import ONE_SEED
-from eat_lightning.statistics import Interval, mean_interval, oracle_exit, paired_difference
-from eat_lightning.study import Point
+from eat_lightning.reporting import cells
+from eat_lightning.reporting.claim import Cell, Column, Figure, Line, Mark, Source, Table
+from eat_lightning.reporting.compare import Difference, source_of
+from eat_lightning.reporting.figures import INK, PAPER, place_labels
+from eat_lightning.reporting.panels import Panels, examples_text
+from eat_lightning.reporting.passes import Pass, outcome_of, with_examples
+from eat_lightning.reporting.setting_table import ONE_SEED
+from eat_lightning.reporting.statistics import (
+    Interval,
+    mean_interval,
+    oracle_exit,
+    paired_difference,
+)
+from eat_lightning.reporting.study import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

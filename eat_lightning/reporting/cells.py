@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean, median, stdev
 
-from eat_lightning.claim import Cell, Value
-from eat_lightning.compare import Difference, accuracy_interval
-from eat_lightning.statistics import Interval
-from eat_lightning.study import Point
+from eat_lightning.reporting.claim import Cell, Value
+from eat_lightning.reporting.compare import Difference, accuracy_interval
+from eat_lightning.reporting.statistics import Interval
+from eat_lightning.reporting.study import Point
 
 EMPTY = Cell(None, "")
 NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"

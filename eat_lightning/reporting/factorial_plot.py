@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning import cells
-from eat_lightning.claim import Figure, Mark
-from eat_lightning.factorial import OFF, Cell, Factor, Factorial, costs, multiplied, name_of
-from eat_lightning.figures import INK, SERIES
-from eat_lightning.statistics import Interval
+from eat_lightning.reporting import cells
+from eat_lightning.reporting.claim import Figure, Mark
+from eat_lightning.reporting.factorial import (
+    OFF,
+    Cell,
+    Factor,
+    Factorial,
+    costs,
+    multiplied,
+    name_of,
+)
+from eat_lightning.reporting.figures import INK, SERIES
+from eat_lightning.reporting.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,16 +11,16 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from eat_lightning.claim import Claim
-from eat_lightning.page.sections import contents, measured_line, section, warning_box
-from eat_lightning.page.sources import Sources
-from eat_lightning.page.text import escape
+from eat_lightning.reporting.claim import Claim
+from eat_lightning.reporting.page.sections import contents, measured_line, section, warning_box
+from eat_lightning.reporting.page.sources import Sources
+from eat_lightning.reporting.page.text import escape
 
 FIRST = "frontier"  # the claim that a reader sees without scrolling
 SCRIPTS = ("page.js", "tips.js", "tables.js", "save.js", "explorer.js")
 STYLES = ("page.css", "table.css", "explorer.css")
 
-Explorer = Mapping[str, Any]  # as eat_lightning.explorer makes it
+Explorer = Mapping[str, Any]  # as eat_lightning.reporting.explorer makes it
 
 
 def render(
@@ -57,7 +57,7 @@ def render(
 
 
 def asset(name: str) -> str:
-    return (resources("eat_lightning.page") / name).read_text(encoding="utf-8")
+    return (resources("eat_lightning.reporting.page") / name).read_text(encoding="utf-8")
 
 
 def policy(style: str, script: str) -> str:

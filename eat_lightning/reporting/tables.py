@@ -17,7 +17,7 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.claim import Cell, Column, Line, Table
+from eat_lightning.reporting.claim import Cell, Column, Line, Table
 from eat_lightning.runs import write_text
 
 if TYPE_CHECKING:

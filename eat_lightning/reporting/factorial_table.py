@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from eat_lightning import cells
-from eat_lightning.claim import Cell as TableCell
-from eat_lightning.claim import Column, Line, Table
-from eat_lightning.factorial import (
+from eat_lightning.reporting import cells
+from eat_lightning.reporting.claim import Cell as TableCell
+from eat_lightning.reporting.claim import Column, Line, Table
+from eat_lightning.reporting.factorial import (
     OFF,
     PARTS,
     Cell,
@@ -19,8 +19,8 @@ from eat_lightning.factorial import (
     single,
     terms,
 )
-from eat_lightning.setting_table import EXTREMES, MCNEMAR, ONE_SEED, OTHER_COMMIT, PAIRED
-from eat_lightning.statistics import Interval
+from eat_lightning.reporting.setting_table import EXTREMES, MCNEMAR, ONE_SEED, OTHER_COMMIT, PAIRED
+from eat_lightning.reporting.statistics import Interval
 
 NO_SESSION = "not divided: not timed in one session with the cell that has nothing on"
 NOTHING_SAVED = "a window is a mask here: it computes every pair, so that it saves nothing"

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eat_lightning.claim import Figure, Mark
-from eat_lightning.compare import source_of
-from eat_lightning.figures import INK, MARKERS, MUTED, PAPER, SERIES
-from eat_lightning.pruning import scheduled, staircase, with_cls
-from eat_lightning.retention import PARTS, WINDOW, Kept, Rule, Training, named, within
-from eat_lightning.study import Point
+from eat_lightning.reporting.claim import Figure, Mark
+from eat_lightning.reporting.compare import source_of
+from eat_lightning.reporting.figures import INK, MARKERS, MUTED, PAPER, SERIES
+from eat_lightning.reporting.pruning import scheduled, staircase, with_cls
+from eat_lightning.reporting.retention import PARTS, WINDOW, Kept, Rule, Training, named, within
+from eat_lightning.reporting.study import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,10 +10,10 @@ from functools import cached_property
 
 import numpy as np
 
-from eat_lightning import statistics
-from eat_lightning.passes import Pass, outcome_of
-from eat_lightning.statistics import Bin, Interval
-from eat_lightning.study import Measured
+from eat_lightning.reporting import statistics
+from eat_lightning.reporting.passes import Pass, outcome_of
+from eat_lightning.reporting.statistics import Bin, Interval
+from eat_lightning.reporting.study import Measured
 
 NUM_BINS = 15  # EAT, section 7.2
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from eat_lightning import figures
-from eat_lightning.claim import Claim, Figure
-from eat_lightning.page.sources import Sources
-from eat_lightning.page.table import table_block
-from eat_lightning.page.text import escape, file_address, inline_svg, slug
+from eat_lightning.reporting import figures
+from eat_lightning.reporting.claim import Claim, Figure
+from eat_lightning.reporting.page.sources import Sources
+from eat_lightning.reporting.page.table import table_block
+from eat_lightning.reporting.page.text import escape, file_address, inline_svg, slug
 
 MEASURED = ("dtype", "device", "machine")  # keys of columns whose texts need no unit
 

@@ -12,10 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from eat_lightning.claim import Source
-from eat_lightning.rows import Row
-from eat_lightning.settings import TAUS, THEIRS
-from eat_lightning.statistics import (
+from eat_lightning.reporting.claim import Source
+from eat_lightning.reporting.statistics import (
     Interval,
     mcnemar,
     mean_interval,
@@ -23,7 +21,9 @@ from eat_lightning.statistics import (
     ratio_interval,
     wilson,
 )
-from eat_lightning.study import Measured, Point, Study
+from eat_lightning.reporting.study import Measured, Point, Study
+from eat_lightning.rows import Row
+from eat_lightning.settings import TAUS, THEIRS
 
 Time = Callable[[Row], Interval | None]  # one of those below: single_ms, batch_ms, sorted_ms
 SAME_TIMING = ("dtype", "device", "threads", "machine")

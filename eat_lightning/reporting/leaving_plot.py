@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.claim import Figure, Mark
-from eat_lightning.compare import source_of
-from eat_lightning.figures import GRID, MARKERS, MUTED, PAPER
-from eat_lightning.leaving import Group, Leaving, leaving
-from eat_lightning.panels import Panels, broken, examples_text, opacity, percent, seeds_text
-from eat_lightning.passes import Pass
-from eat_lightning.statistics import Interval
-from eat_lightning.study import Point
+from eat_lightning.reporting.claim import Figure, Mark
+from eat_lightning.reporting.compare import source_of
+from eat_lightning.reporting.figures import GRID, MARKERS, MUTED, PAPER
+from eat_lightning.reporting.leaving import Group, Leaving, leaving
+from eat_lightning.reporting.panels import (
+    Panels,
+    broken,
+    examples_text,
+    opacity,
+    percent,
+    seeds_text,
+)
+from eat_lightning.reporting.passes import Pass
+from eat_lightning.reporting.statistics import Interval
+from eat_lightning.reporting.study import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning import cells
-from eat_lightning.claim import Figure, Mark
-from eat_lightning.compare import (
+from eat_lightning.reporting import cells
+from eat_lightning.reporting.claim import Figure, Mark
+from eat_lightning.reporting.compare import (
     SAME_TIMING,
     Entry,
     Time,
@@ -19,9 +19,9 @@ from eat_lightning.compare import (
     speed_up,
     time_of,
 )
-from eat_lightning.figures import MUTED, PAPER, Look, looks_of, model_name, place_labels
+from eat_lightning.reporting.figures import MUTED, PAPER, Look, looks_of, model_name, place_labels
+from eat_lightning.reporting.statistics import Interval
 from eat_lightning.settings import THEIRS
-from eat_lightning.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

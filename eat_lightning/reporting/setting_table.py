@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from eat_lightning import cells
-from eat_lightning.claim import Cell, Column, Line, Table
-from eat_lightning.compare import (
+from eat_lightning.reporting import cells
+from eat_lightning.reporting.claim import Cell, Column, Line, Table
+from eat_lightning.reporting.compare import (
     Entry,
     Time,
     batch_ms,
@@ -22,7 +22,7 @@ from eat_lightning.compare import (
     source_of,
     speed_up,
 )
-from eat_lightning.study import Point
+from eat_lightning.reporting.study import Point
 
 ONE_SEED = "one seed"
 OTHER_COMMIT = "measured at another commit than most of the table"

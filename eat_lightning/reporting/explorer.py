@@ -23,10 +23,10 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.exit._reason import Reason
 from eat_lightning.packed import Batch, Packed
 from eat_lightning.record_pass import Outcome, Recorded, inference, record
+from eat_lightning.reporting.study import method_text
 from eat_lightning.runs import Run
 from eat_lightning.settings import TAUS, label
 from eat_lightning.slots import Evidence, Exit, Reduction, build, class_of, spec
-from eat_lightning.study import method_text
 
 CANDIDATES = 1000  # examples of a split that `spread` chooses from
 DIGITS = 4  # of probabilities and scores
