@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 EMPTY = Cell(None, "")
+WIDTH = 160  # where there is no terminal to ask
 
 
 def write(table: Table, folder: Path) -> dict[str, Path]:
@@ -255,7 +257,7 @@ def show(table: Table, console: Console | None = None) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = console or Console()
+    console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(Text(table.title, style="bold"))
     if same := same_in_all(table):
         console.print(Text(same, style="dim"))
