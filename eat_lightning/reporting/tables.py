@@ -24,6 +24,7 @@ from eat_lightning.runs import write_text
 if TYPE_CHECKING:
     from rich.console import Console
 
+NO_WIDER = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"
 EMPTY = Cell(None, "")
 WIDTH = 160  # where there is no terminal to ask
 
@@ -202,7 +203,8 @@ def markdown_help(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A table environment for each group: `\\usepackage{booktabs}` is all it needs."""
+    """A table environment for each group, made smaller where it is wider than the text:
+    `\\usepackage{booktabs,graphicx}` is all it needs."""
     parts = [latex_part(table, printed(table, name), name) for name in groups_of(table)]
     return "\n".join(parts)
 
@@ -227,10 +229,10 @@ def latex_part(table: Table, shown: Printed, group: str | None) -> str:
             r"\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{escaped(caption)}}}",
         ),
-        *(rf"\label{{{label}}}", rf"\begin{{tabular}}{{{aligned}}}", r"\toprule"),
+        *(rf"\label{{{label}}}", NO_WIDER, rf"\begin{{tabular}}{{{aligned}}}", r"\toprule"),
         *(" & ".join(heads) + r" \\", r"\midrule"),
         *(" & ".join(row) + r" \\" for row in rows),
-        *(r"\bottomrule", r"\end{tabular}"),
+        *(r"\bottomrule", r"\end{tabular}}"),
         *([r"\begin{flushleft}\scriptsize", *notes, r"\end{flushleft}"] if notes else []),
         r"\end{table}",
     ]
