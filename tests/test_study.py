@@ -36,6 +36,12 @@ def test_seeds_of_one_setting_are_one_point(tmp_path: Path):
     assert study.warnings == []
 
 
+def test_all_studies_of_a_folder_at_once(tmp_path: Path):
+    two_seeds(tmp_path / "one")
+    two_seeds(tmp_path / "two")
+    assert len(open_study([str(tmp_path)]).runs) == 4
+
+
 def test_examples_follow_the_rule_of_their_row(tmp_path: Path):
     eat = open_study([str(two_seeds(tmp_path))]).points(baseline="")[0]
     first = eat.members[0].outcome

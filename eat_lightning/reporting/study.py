@@ -229,7 +229,7 @@ def expanded(paths: Iterable[str], warnings: list[str]) -> list[Path]:
 
 
 def rows_files(path: Path, warnings: list[str]) -> list[Path]:
-    """The rows.jsonl of a run, of a folder of runs, or of kept results."""
+    """The rows.jsonl of a run, of a folder of runs, of kept results, or of a folder of studies."""
     if path.is_file():
         return [path]
     if (path / "config.yaml").is_file():
@@ -240,6 +240,8 @@ def rows_files(path: Path, warnings: list[str]) -> list[Path]:
         folders = sorted(p.parent for p in path.glob("*/config.yaml"))
         kept = sorted(path.glob("*/rows.jsonl"))
         folders += [p.parent for p in kept if p.parent not in folders]
+        if not folders:
+            folders = sorted(p.parent for p in path.glob("*/*/config.yaml"))
     return [file for folder in folders for file in rows_of(folder, warnings)]
 
 
