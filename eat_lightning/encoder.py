@@ -25,6 +25,7 @@ from eat_lightning.packed import Batch, Layout, Packed
 from eat_lightning.slots import (
     Evidence,
     Exit,
+    Kernel,
     Pattern,
     Reduction,
     Where,
@@ -198,17 +199,27 @@ class Layer(nn.Module):
         self.act = ACTIVATIONS[shape.hidden_act]
 
     def attend(
-        self, packed: Packed, mask: Tensor | None, needs: frozenset[str]
+        self,
+        packed: Packed,
+        mask: Tensor | None,
+        needs: frozenset[str],
+        kernel: Kernel | None = None,
     ) -> tuple[Packed, Evidence]:
+        """`kernel`: the pattern's own product, which knows who sees whom without the mask."""
         layout, x_ND = packed.layout, packed.x_ND
-        qkv_BL = layout.pad(self.qkv(x_ND))
-        q, k, v = qkv_BL.view(*qkv_BL.shape[:2], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        if mask is not None and mask.dtype != torch.bool:
-            mask = mask.to(q.dtype)
+        qkv_N = self.qkv(x_ND).view(len(x_ND), 3, self.num_heads, -1)
         dropout = self.attention_dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-        mixed_ND = layout.unpad(mixed.transpose(1, 2).flatten(2))
-        evidence = gather_evidence(layout, q.detach(), k.detach(), mask, needs)
+        evidence = Evidence()
+        if kernel is None or needs:
+            q, k, v = layout.pad(qkv_N).permute(2, 0, 3, 1, 4)
+            if mask is not None and mask.dtype != torch.bool:
+                mask = mask.to(q.dtype)
+            evidence = gather_evidence(layout, q.detach(), k.detach(), mask, needs)
+        if kernel is None:
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+            mixed_ND = layout.unpad(mixed.transpose(1, 2).flatten(2))
+        else:
+            mixed_ND = kernel(qkv_N, layout, dropout).flatten(1)
         return packed.with_x(self.attention_norm(x_ND + self.dropout(self.out(mixed_ND)))), evidence
 
     def feed_forward(self, packed: Packed) -> Packed:
@@ -245,12 +256,13 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Float[Tensor
 
 
 def attention_mask(
-    packed: Packed, pattern: Pattern, layer: int, bias: RelativeBias | None
+    packed: Packed, pattern: Pattern, layer: int, bias: RelativeBias | None, see_all: bool = False
 ) -> Tensor | None:
     """Who sees whom as a mask for the padded block: bool, or float where a bias is added, or None
-    where nothing is hidden. Built once for each length change and way of seeing."""
+    where nothing is hidden. Built once for each length change and way of seeing. `see_all`: hide
+    the padding alone."""
     layout = packed.layout
-    see_all = pattern.sees_all(layout.longest, layer)
+    see_all = see_all or pattern.sees_all(layout.longest, layer)
     key = "all" if see_all else ("pattern", layer)
     if key not in layout.cache:
         seen = None if layout.even else layout.real_BL[:, None, None, :]
@@ -328,8 +340,10 @@ class AdaptiveEncoder(nn.Module):
             journey.enter(number, packed)
             reducing = number in self.reduction.layers
             needs = self.reduction.needs if reducing else frozenset()
-            mask = attention_mask(packed, self.attention, number, self.relative)
-            packed, evidence = layer.attend(packed, mask, needs)
+            kernel = self.kernel(packed.layout, number, needs)
+            whole = kernel is not None
+            mask = attention_mask(packed, self.attention, number, self.relative, see_all=whole)
+            packed, evidence = layer.attend(packed, mask, needs, kernel)
             if reducing and self.reduction.place == "after_attention":
                 packed = self.reduction(packed, evidence, number)
             packed = layer.feed_forward(packed)
@@ -345,6 +359,13 @@ class AdaptiveEncoder(nn.Module):
             if reducing and self.reduction.place == "after_layer" and number < last:
                 packed = self.reduction(packed, evidence, number)
         return journey.end()
+
+    def kernel(self, layout: Layout, layer: int, needs: frozenset[str]) -> Kernel | None:
+        """The pattern's own product, if it has one: not where a bias is added to the scores, or
+        where a reduction asks for the whole matrix."""
+        make = getattr(self.attention, "kernel", None)
+        blocked = self.relative is not None or "received" in needs
+        return None if make is None or blocked else make(layout, layer)
 
     def embed(self, batch: Batch) -> Packed:
         layout = Layout(batch.lengths_B, batch.ids_N.device)

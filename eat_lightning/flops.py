@@ -24,9 +24,8 @@ def flops(
     under `exit`, whose heads are the ones evaluated."""
     shape = encoder.shape
     ran_LB = np.arange(1, shape.num_layers + 1)[:, None] <= depth_B
-    per_layer_LB = layer_flops(
-        shape, tokens_LB, tokens_after_attention(encoder.reduction, tokens_LB)
-    )
+    after_LB = tokens_after_attention(encoder.reduction, tokens_LB)
+    per_layer_LB = layer_flops(shape, tokens_LB, after_LB, pairs_computed(encoder, tokens_LB))
     reducing = [layer - 1 for layer in encoder.reduction.layers]
     per_layer_LB[reducing] += evidence_flops(shape, tokens_LB[reducing], encoder.reduction.needs)
     heads_B = heads_run({*exit.layers, shape.num_layers}, depth_B)
@@ -37,22 +36,36 @@ def static_flops(encoder: AdaptiveEncoder, lengths_B: np.ndarray) -> np.ndarray:
     """Per example, of the same body with dense attention, every token and every layer."""
     shape = encoder.shape
     tokens_LB = np.repeat(np.asarray(lengths_B)[None], shape.num_layers, axis=0)
-    return layer_flops(shape, tokens_LB, tokens_LB).sum(0) + head_flops(encoder)
+    return layer_flops(shape, tokens_LB, tokens_LB, pairs(tokens_LB)).sum(0) + head_flops(encoder)
 
 
-def layer_flops(shape: Shape, tokens_LB: np.ndarray, after_LB: np.ndarray) -> np.ndarray:
+def layer_flops(
+    shape: Shape, tokens_LB: np.ndarray, after_LB: np.ndarray, pairs_LB: np.ndarray
+) -> np.ndarray:
     """q, k, v and output projections and both attention products on the tokens that enter; the
     feed-forward on those that a reduction within the layer left."""
     width, inner = shape.hidden_size, shape.intermediate_size
     projections_LB = 4 * tokens_LB * width**2
-    products_LB = 2 * pairs(tokens_LB) * width
+    products_LB = 2 * pairs_LB * width
     return 2.0 * (projections_LB + products_LB + 2 * after_LB * width * inner)
 
 
 def pairs(tokens_LB: np.ndarray) -> np.ndarray:
-    """Query-key pairs computed. All of them under every pattern: a window is a mask here, and a
-    masked pair is work like any other."""
+    """All query-key pairs; a masked one is work like any other."""
     return tokens_LB.astype(np.float64) ** 2
+
+
+def pairs_computed(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray:
+    """All pairs, but for a pattern that brings its own product, where that is in use."""
+    whole_LB = pairs(tokens_LB)
+    count = getattr(encoder.attention, "pairs", None)
+    if count is None or encoder.relative is not None:
+        return whole_LB
+    evidence = encoder.reduction.layers if "received" in encoder.reduction.needs else ()
+    for row, tokens_B in enumerate(tokens_LB):
+        if row + 1 not in evidence:
+            whole_LB[row] = count(tokens_B.astype(np.float64), row + 1)
+    return whole_LB
 
 
 def tokens_after_attention(reduction: Reduction, tokens_LB: np.ndarray) -> np.ndarray:

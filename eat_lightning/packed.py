@@ -5,12 +5,16 @@ Shapes: B examples, L longest length, N packed tokens, D width, C classes, M row
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -73,7 +77,13 @@ class Layout:
         lengths = lengths_B.tolist()
         self.size, self.num_tokens, self.longest = len(lengths), sum(lengths), max(lengths)
         self.even = self.num_tokens == self.size * self.longest
-        self.cache: dict[object, Tensor | None] = {}
+        self.cache: dict[object, Any] = {}
+
+    def cached(self, key: object, make: Callable[[], T]) -> T:
+        """What depends on the lengths alone is made once for all layers that share them."""
+        if key not in self.cache:
+            self.cache[key] = make()
+        return self.cache[key]
 
     @cached_property
     def offsets_B(self) -> Int[Tensor, " b"]:

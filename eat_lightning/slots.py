@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.packed import Packed
+from eat_lightning.packed import Layout, Packed
 
 SLOTS = {  # what a class must have to fill the slot
     "attention": ("sees", "sees_all"),
@@ -65,8 +65,19 @@ class Loss:
 
 
 @runtime_checkable
+class Kernel(Protocol):
+    """An attention product of its own, on packed rows."""
+
+    def __call__(
+        self, qkv_N3HK: Float[Tensor, "n 3 h k"], layout: Layout, dropout: float
+    ) -> Float[Tensor, "n h k"]: ...
+
+
+@runtime_checkable
 class Pattern(Protocol):
-    """Who sees whom."""
+    """Who sees whom. A pattern may also have `kernel(layout, layer) -> Kernel | None`, a faster
+    product that must agree with `sees` (None: not at these lengths), and with it
+    `pairs(lengths, layer)`, the query-key pairs which that computes."""
 
     def sees(self, q: Where, k: Where) -> Bool[Tensor, ...]: ...
 

@@ -10,7 +10,7 @@ from frontiers import eat_run, static_run
 
 from eat_lightning.encoder import Shape
 from eat_lightning.errors import ConfigError
-from eat_lightning.flops import layer_flops
+from eat_lightning.flops import layer_flops, pairs
 from eat_lightning.report import CLAIMS_DIR, claim_of
 from eat_lightning.reporting import figures
 from eat_lightning.reporting.claim import Claim
@@ -54,7 +54,8 @@ def test_coefficients_are_those_of_the_counted_flops(tmp_path: Path):
     for name, value in fields.items():
         object.__setattr__(shape, name, value)
     tokens_LB = np.full((1, 1), 10)
-    assert layer_flops(shape, tokens_LB, tokens_LB).item() == 16.0 * 100 + 384.0 * 10
+    counted = layer_flops(shape, tokens_LB, tokens_LB, pairs(tokens_LB))
+    assert counted.item() == 16.0 * 100 + 384.0 * 10
 
 
 def test_costs_side_by_side(tmp_path: Path):
