@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup minilm body quickstart test test-slow check format hooks wheel clean
+.PHONY: help setup minilm body quickstart bench test test-slow check format hooks wheel clean
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
@@ -41,6 +41,9 @@ quickstart: setup ## Install, train on toy data, measure, report and predict: a 
 	$(PY) -m eat_lightning.measure run="$(LAST_RUN)" baselines=all
 	$(PY) -m eat_lightning.report study="$(OUTPUTS)/quickstart" title="quickstart, on a toy grammar"
 	echo "the film is not very good" | $(PY) -m eat_lightning.predict run="$(LAST_RUN)"
+
+bench: setup ## Time the encoders against Hugging Face's and the machine's ceilings. ARGS= goes to it.
+	$(PY) -m eat_lightning.bench $(ARGS)
 
 test: setup ## Run the quick tests: CPU, offline. ARGS= goes to pytest.
 	@$(PY) -m pytest $(ARGS)
