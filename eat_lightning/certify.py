@@ -73,7 +73,7 @@ def certify(config: dict[str, Any]) -> list[Certificate]:
 
 @dataclass
 class Passes:
-    """Recorded passes over the calibration part, one for each reduction, made when first asked for."""
+    """Recorded passes over the calibration part: one for each reduction, when first asked for."""
 
     run: Run
     split: Any
@@ -226,9 +226,9 @@ def tell(certificate: Certificate, path: Any) -> None:
     print(f"promise: {certificate.promise}")
     if seen.get("depth") is not None and seen["risk"] is not None:
         print(
-            f"seen on {seen['num_examples']} calibration examples: risk {100 * seen['risk']:.2f} %, "
-            f"depth {seen['depth']:.2f}, FLOPs ratio {seen['flops_ratio']:.3f} "
-            f"(full depth {seen['full_flops_ratio']:.3f})"
+            f"seen on {seen['num_examples']} calibration examples: risk "
+            f"{100 * seen['risk']:.2f} %, depth {seen['depth']:.2f}, FLOPs ratio "
+            f"{seen['flops_ratio']:.3f} (full depth {seen['full_flops_ratio']:.3f})"
         )
     print(f"saved: {path}; use it with certificate={certificate.name}")
 

@@ -1,14 +1,15 @@
-"""The points that a certificate may choose from, as chains from strict to lax, fixed before any data.
+"""The points that a certificate may choose from: chains from strict to lax, fixed beforehand.
 
 A chain is one sequence of hypotheses, tested from its strict end until the first that fails
 (`procedure/learn_then_test.py`): its points need no correction, be they as many as one likes. What
 is not ordered by one sequence is another chain, and chains share the error:
 
 * A tau that all exits share makes one chain.
-* A tau for each exit would make a grid. Three chains of vectors stand for it, by `CAUTION`: from each
-  exit to the one before, 1 - tau shrinks by a factor. 1 is the shared tau; 0 closes all but the last.
-* Each pruning ratio has chains of its own. The full-depth answer that every risk compares with stays
-  that of the run's own reduction, so what another ratio costs counts as well.
+* A tau for each exit would make a grid. Three chains of vectors stand for it, by `CAUTION`: from
+  each exit to the one before, 1 - tau shrinks by a factor. 1 is the shared tau; 0 closes all exits
+  but the last.
+* Each pruning ratio has chains of its own. The full-depth answer that every risk compares with
+  stays that of the run's own reduction, so what another ratio costs counts as well.
 
 Every chain starts with the run at full depth, and nobody leaving at the chain's ratio.
 """
@@ -34,7 +35,7 @@ def chains_of(
     exits: str = "shared",
     ratios: Sequence[float] | None = None,
 ) -> list[list[Setting]]:
-    """Distinct chains. `own` is the run at full depth; `rule` an exit rule with a tau and layers."""
+    """Distinct chains. own: the run at full depth. rule: an exit rule with a tau and layers."""
     ordered = sorted(set(taus), reverse=True)
     chains: list[list[Setting]] = []
     for reduction in reductions(own.reduction, ratios):

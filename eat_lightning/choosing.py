@@ -66,7 +66,7 @@ def in_units(losses_TB: np.ndarray, group_B: np.ndarray) -> np.ndarray:
 def choose(
     chains: Chains, losses: Sequence[np.ndarray], cost: Any, target: Target, group_B: np.ndarray
 ) -> Choice:
-    """losses: T x B of each chain. cost: of a setting. The first point of each chain is full depth."""
+    """losses: T x B of each chain, whose first point is full depth. cost: of a setting."""
     units = [in_units(losses_TB, group_B) for losses_TB in losses]
     num_units, num_examples = units[0].shape[1], int((~np.isnan(losses[0][0])).sum())
     risk, args = target.risk, (target.level, target.confidence)

@@ -14,7 +14,6 @@ from eat_lightning.data import hub
 from eat_lightning.data.task import Task
 from eat_lightning.errors import ConfigError
 
-
 ORIGIN = "source"  # an optional column
 
 

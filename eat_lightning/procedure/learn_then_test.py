@@ -1,10 +1,11 @@
 """Learn then test (Angelopoulos et al. 2021) by fixed-sequence testing, from strict to lax.
 
-With the stated confidence over calibration samples, the risk of every point it certifies is at most
-the level. Losses of 0 and 1 have an exact binomial p-value (Clopper-Pearson), others one for bounded
-losses (betting). The points of a chain are one sequence of hypotheses, in an order fixed before any
-data, and need no correction; several chains share the error by Bonferroni, delta / number of chains
-each, so that whichever certified point is then chosen, for its cost or at will, holds.
+With the stated confidence over calibration samples, the risk of every point it certifies is at
+most the level. Losses of 0 and 1 have an exact binomial p-value (Clopper-Pearson), others one for
+bounded losses (betting). The points of a chain are one sequence of hypotheses, in an order fixed
+before any data, and need no correction; several chains share the error by Bonferroni, delta /
+number of chains each, so that whichever certified point is then chosen, for its cost or at will,
+holds.
 
 Shapes: T points from strict to lax, U units.
 """

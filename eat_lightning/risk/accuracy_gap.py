@@ -1,6 +1,6 @@
-"""Accuracy gap: 1 where only the full-depth answer is right, -1 where only the early one is, else 0.
+"""Accuracy gap: 1 where only the full-depth answer is right, -1 where only the early one is.
 
-Its mean is the accuracy that leaving early costs. It may fall as more examples leave.
+Else 0. Its mean is the accuracy that leaving early costs. It may fall as more examples leave.
 Shapes: B examples; any axes before it.
 """
 
