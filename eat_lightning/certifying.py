@@ -72,8 +72,12 @@ def value_faults(config: dict[str, Any]) -> list[str]:
     if not isinstance(config["sources"], bool):
         faults.append(f"sources must be true or false, got {config['sources']!r}")
     if config["name"] is not None:
-        faults += name_faults("name", config["name"])
+        faults += name_faults("name", config["name"]) or with_at(config["name"])
     return [*faults, *device_faults(config["device"])]
+
+
+def with_at(name: str) -> list[str]:
+    return [f"name must not hold an @, got {name!r}"] if "@" in name else []
 
 
 def task_faults(run: Run, config: dict[str, Any]) -> list[str]:
