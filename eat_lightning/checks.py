@@ -7,6 +7,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+from eat_lightning.certificate import Certificate, calibration_of
 from eat_lightning.config import arguments, binding_faults, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs import Run, open_runs, who_trains
@@ -53,6 +54,9 @@ def settings_for(run: Run, config: dict[str, Any]) -> list[Setting]:
     faults += wrong if check is None else check(run.task, **arguments(node))
     if faults:
         raise ConfigError.of(faults)
+    if config["certificate"] is not None:
+        held = Certificate.read(run, config["certificate"])
+        held.check({"calibration": calibration_of(run.data(**config["data"]))})
     return settings
 
 

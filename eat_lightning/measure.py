@@ -51,6 +51,7 @@ def measure(config: dict[str, Any]) -> list[Row]:
 
     Raises ConfigError, one line per fault, before anything is loaded.
     """
+    from eat_lightning.certificate import Certificate
     from eat_lightning.checks import planned
     from eat_lightning.rows import write
     from eat_lightning.summary import show
@@ -65,6 +66,8 @@ def measure(config: dict[str, Any]) -> list[Row]:
     runs = [run for run, _ in plan]
     log_rows(config["logger"], rows, runs)
     show(rows, runs)
+    for run in runs if config["certificate"] is not None else ():
+        print(Certificate.read(run, config["certificate"]).said)
     return rows
 
 

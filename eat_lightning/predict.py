@@ -63,7 +63,8 @@ def predict(config: dict[str, Any]) -> int:
 
     if config["threads"]:
         torch.set_num_threads(config["threads"])
-    answerer = Answerer.of(Run.open(config["run"]), config["exit"], config["dtype"])
+    how = config["exit"], config["dtype"], config["certificate"]
+    answerer = Answerer.of(Run.open(config["run"]), *how)
     num_bad = 0
     first = 1
     for lines in batches(sys.stdin.fileno(), config["batch"]):
@@ -131,11 +132,38 @@ def exit_rule(node: dict[str, Any], encoder: AdaptiveEncoder) -> Exit:
     return rule
 
 
+def full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
+    from eat_lightning.baselines import with_slots
+    from eat_lightning.exit.never import Never
+
+    return with_slots(encoder, exit=Never())
+
+
+def certified(
+    run: Any, name: str, exit: dict[str, Any], dtype: str, encoder: AdaptiveEncoder
+) -> dict[str | None, AdaptiveEncoder]:
+    """The encoder with a certificate's methods, by source of data; None is what any other source
+    gets. ConfigError where the certificate holds for another combination."""
+    from eat_lightning.baselines import with_slots
+    from eat_lightning.certificate import AUTOCAST, POLICIES, Certificate, combination
+    from eat_lightning.slots import build, spec
+
+    found: dict[str | None, AdaptiveEncoder] = {None: full_depth(encoder)}
+    for source, held in Certificate.by_source(run, name).items():
+        methods = {slot: build(slot, made) for slot, made in held.policies.items()}
+        body = with_slots(encoder, **methods)
+        body.exit = exit_rule(exit, body)
+        policies = {slot: spec(slot, getattr(body, slot)) for slot in POLICIES}
+        held.check(combination(run, policies, AUTOCAST[dtype], "cpu"))
+        found[source] = body
+    return found
+
+
 @dataclass
 class Answerer:
-    """A run's model, ready to answer lines."""
+    """A run's model, ready to answer lines. encoders: by source of data; None is for any other."""
 
-    encoder: AdaptiveEncoder
+    encoders: dict[str | None, AdaptiveEncoder]
     tokenizer: Any
     columns: Sequence[str]
     labels: Sequence[str]  # empty for a regression
@@ -143,13 +171,19 @@ class Answerer:
     dtype: str
 
     @classmethod
-    def of(cls, run: Any, exit: dict[str, Any], dtype: str) -> Answerer:
+    def of(
+        cls, run: Any, exit: dict[str, Any], dtype: str, certificate: str | None = None
+    ) -> Answerer:
         task = run.task
         encoder, labels = run.model()
-        encoder.exit = exit_rule(exit, encoder)
+        if certificate is None:
+            encoder.exit = exit_rule(exit, encoder)
+            encoders: dict[str | None, AdaptiveEncoder] = {None: encoder}
+        else:
+            encoders = certified(run, certificate, exit, dtype, encoder)
         limit = run.config["data"].get("max_length") or task.max_length
         return cls(
-            encoder,
+            encoders,
             run.tokenizer(),
             task.columns,
             labels if encoder.num_labels > 1 else [],
@@ -160,17 +194,23 @@ class Answerer:
     def __call__(self, lines: list[bytes], first: int = 1) -> list[dict[str, Any]]:
         """An answer or an error for each line; `first` is the number of the first one."""
         answers: list[dict[str, Any]] = []
-        texts = []
-        for number, line in enumerate(lines, start=first):
+        texts: dict[str | None, dict[int, list[str]]] = {}  # by source, then by place
+        for place, line in enumerate(lines):
+            answers.append({})
             try:
-                texts.append(parse(line, self.columns))
-                answers.append({})
+                found = parse(line, self.columns)
+                source = source_of(line) if len(self.encoders) > 1 else None
+                known = source if source in self.encoders else None
+                texts.setdefault(known, {})[place] = found
             except ValueError as error:
-                answers.append({"line": number, "error": str(error)})
-        found = iter(self.answer(texts) if texts else [])
-        return [answer or next(found) for answer in answers]
+                answers[place] = {"line": first + place, "error": str(error)}
+        for source, placed in texts.items():
+            given = self.answer([*placed.values()], source)
+            for place, answer in zip(placed, given, strict=True):
+                answers[place] = answer
+        return answers
 
-    def answer(self, texts: list[list[str]]) -> list[dict[str, Any]]:
+    def answer(self, texts: list[list[str]], source: str | None = None) -> list[dict[str, Any]]:
         import torch
 
         from eat_lightning.packed import Batch
@@ -184,7 +224,7 @@ class Answerer:
         batch = Batch.from_lists(encoded["input_ids"], encoded.get("token_type_ids"))
         bf16 = self.dtype == "bf16"
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            trace = self.encoder(batch)
+            trace = self.encoders[source](batch)
         return described(trace, self.labels)
 
 
@@ -224,6 +264,13 @@ def parse(line: bytes, columns: Sequence[str]) -> list[str]:
     if len(parts) != 2:
         raise ValueError(f"expected 2 texts with a tab between them, got {len(parts)}")
     return parts
+
+
+def source_of(line: bytes) -> str | None:
+    """Where a line that `parse` took says it comes from."""
+    text = line.decode("utf-8-sig", errors="replace")
+    source = json.loads(text).get("source") if text.lstrip().startswith("{") else None
+    return source if isinstance(source, str) else None
 
 
 def from_json(text: str, columns: Sequence[str]) -> list[str]:

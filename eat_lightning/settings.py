@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from eat_lightning.certificate import DTYPES, Certificate, combination
 from eat_lightning.config import make, method_faults, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.heads import slot_faults
@@ -63,6 +64,8 @@ def settings_of(run: Run, config: dict[str, Any]) -> list[Setting]:
     model = read_config(run.folder / "model")
     num_layers = model["num_layers"]
     methods, faults = {}, []
+    held = certificate_of(run, config)
+    model = model if held is None else model | held.policies
     early = [layer for layer in model["head"]["layers"] if layer < num_layers]
     nodes = {slot: config[slot] for slot in STATIC}
     nodes["exit"] = looking_at(early, nodes["exit"])
@@ -74,7 +77,9 @@ def settings_of(run: Run, config: dict[str, Any]) -> list[Setting]:
     if faults:
         raise ConfigError.of(faults)
     own = Setting(**methods)
-    exits = exit_rules(own.exit, config, num_layers)
+    exits = exit_rules(own.exit, config, num_layers) if held is None else [own.exit]
+    if held is not None:
+        held.check(combination(run, own.specs, DTYPES[config["dtype"]], config["device"]))
     num_labels = 1 if run.task.regression else len(model["id2label"])
     for rule in exits:
         faults += slot_faults(rule, model["head"]["layers"], num_layers, num_labels)
@@ -84,6 +89,16 @@ def settings_of(run: Run, config: dict[str, Any]) -> list[Setting]:
     settings = [replace(own, exit=rule) for rule in exits]
     settings += [Setting.static(baseline) for baseline in wanted]
     return distinct(settings)
+
+
+def certificate_of(run: Run, config: dict[str, Any]) -> Certificate | None:
+    """The one that a config names; its exit rule is then the only one."""
+    if config["certificate"] is None:
+        return None
+    given = [key for key in ("taus", "rules") if config[key]]
+    if given:
+        raise ConfigError(f"{given[0]}: a certificate holds for one exit rule, so leave them out")
+    return Certificate.read(run, config["certificate"])
 
 
 def looking_at(early: list[int], node: dict[str, Any]) -> dict[str, Any]:

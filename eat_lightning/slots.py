@@ -1,4 +1,4 @@
-"""The contracts of the four slots, and how a method is named, checked, built and saved.
+"""The contracts of the slots, and how a method is named, checked, built and saved.
 
 A method is one class in one module, `eat_lightning/<slot>/<kind>.py`, made from plain arguments
 that it keeps as attributes of the same names. Its classmethod `faults(num_layers, **arguments)`
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -24,6 +25,8 @@ SLOTS = {  # what a class must have to fill the slot
     "reduction": ("place", "needs"),
     "exit": ("decides",),
     "objective": ("wants_teacher",),
+    "risk": ("losses", "low", "none_at_full_depth"),
+    "procedure": ("certified", "needed", "promise", "refuses", "uses_confidence"),
 }
 
 
@@ -119,6 +122,50 @@ class Objective(Protocol):
         teacher_BC: Float[Tensor, "b c"] | None,
         penalties: dict[str, Tensor],
     ) -> Loss: ...
+
+
+@runtime_checkable
+class Risk(Protocol):
+    """A loss of each example, at least `low` and at most 1, from its full-depth answer, its early
+    one and its label (class numbers); NaN where the risk is not about the example.
+
+    none_at_full_depth: where both answers are one there is no loss.
+    """
+
+    low: int
+    none_at_full_depth: bool
+
+    def losses(
+        self, full_B: np.ndarray, early_B: np.ndarray, label_B: np.ndarray
+    ) -> np.ndarray: ...
+
+
+@runtime_checkable
+class Procedure(Protocol):
+    """How many points of each chain (losses, points from strict to lax x units) hold at a level;
+    how many units without a loss that takes; what it promises; what it cannot do.
+
+    uses_confidence: it bounds the risk with a confidence, and not only its expectation.
+    """
+
+    uses_confidence: bool
+
+    def certified(
+        self,
+        chains: Sequence[np.ndarray],
+        level: float,
+        confidence: float,
+        low: float,
+        binary: bool,
+    ) -> list[np.ndarray]: ...
+
+    def needed(
+        self, level: float, confidence: float, num_chains: int, low: float, binary: bool
+    ) -> int: ...
+
+    def promise(self, risk: str, level: float, confidence: float) -> str: ...
+
+    def refuses(self, num_chains: int, none_at_full_depth: bool) -> list[str]: ...
 
 
 def raise_faults(faults: Iterable[str]) -> None:

@@ -45,6 +45,15 @@ def test_every_choice_composes_and_binds(group: str, choice: str) -> None:
         assert binding_faults(group, config[group]) == []
 
 
+@pytest.mark.parametrize(
+    ("group", "choice"),
+    [(g, p.stem) for g in ("risk", "procedure") for p in sorted(CONFIGS.glob(f"{g}/*.yaml"))],
+)
+def test_every_choice_of_certify_composes_and_binds(group: str, choice: str) -> None:
+    config = resolved(f"{group}={choice}", name="certify")
+    assert binding_faults(group, config[group]) == []
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_is_sound(experiment: str) -> None:
     config = resolved(f"experiment={experiment}")

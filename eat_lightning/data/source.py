@@ -14,23 +14,32 @@ from eat_lightning.data import hub
 from eat_lightning.data.task import Task
 from eat_lightning.errors import ConfigError
 
+ORIGIN = "source"  # an optional column
+
 
 @dataclass
 class Source:
-    """One list of texts per column, and a label per row: int64, or float32 for a regression."""
+    """One list of texts per column, and a label per row: int64, or float32 for a regression.
+    origins: where each row comes from, as a parquet file's column "source" says; None without."""
 
     texts: list[list[str]]
     labels: np.ndarray
+    origins: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: np.ndarray) -> Source:
-        return Source([[column[i] for i in rows] for column in self.texts], self.labels[rows])
+        origins = None if self.origins is None else [self.origins[i] for i in rows]
+        texts = [[column[i] for i in rows] for column in self.texts]
+        return Source(texts, self.labels[rows], origins)
 
     def __add__(self, other: Source) -> Source:
         texts = [a + b for a, b in zip(self.texts, other.texts, strict=True)]
-        return Source(texts, np.concatenate([self.labels, other.labels]))
+        origins = None
+        if self.origins is not None and other.origins is not None:
+            origins = self.origins + other.origins
+        return Source(texts, np.concatenate([self.labels, other.labels]), origins)
 
 
 def check(
@@ -61,7 +70,7 @@ def read_file(task: Task, path: Path) -> Source:
     faults = file_faults(task, path)
     if faults:
         raise ConfigError.of(faults)
-    table = pq.ParquetFile(path).read(columns=[*task.columns, "label"])
+    table = pq.ParquetFile(path).read(columns=[*task.columns, "label", ORIGIN])
     return as_source(task, table, str(path))
 
 
@@ -104,7 +113,9 @@ def as_source(task: Task, table: pa.Table, where: str) -> Source:
         raise ConfigError.of(faults)
     dtype = np.float32 if task.regression else np.int64
     labels = table["label"].to_numpy().astype(dtype)
-    return Source([table[column].to_pylist() for column in task.columns], labels)
+    known = ORIGIN in table.column_names
+    origins = [str(name) for name in table[ORIGIN].to_pylist()] if known else None
+    return Source([table[column].to_pylist() for column in task.columns], labels, origins)
 
 
 def read_hub(task: Task, split: str) -> pa.Table:

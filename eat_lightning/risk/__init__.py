@@ -1,0 +1,1 @@
+"""Risks: what an early answer may cost, as a loss of each example."""
