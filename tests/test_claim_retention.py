@@ -154,3 +154,9 @@ def test_quarters():
     assert quarters(np.array([1, 2, 3, 4, 5, 6, 7, 8])) == [(1, 2), (3, 4), (5, 6), (7, 8)]
     assert quarters(np.array([3, 3, 3, 3, 3, 9])) == [(3, 3), (4, 9)]
     assert quarters(np.array([3, 3])) == [(3, 3)]
+
+
+def test_a_short_curve_keeps_its_length():
+    curve = Curve(np.arange(4.0), np.array([1.0, 3.0, 5.0, 7.0]))
+    assert curve.smooth_T.shape == curve.epoch_T.shape
+    assert curve.smooth_T[0] == 2  # the mean of the first two

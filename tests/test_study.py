@@ -148,3 +148,11 @@ def test_curves_join_the_attempts_of_a_resumed_run(tmp_path: Path):
     steps, values = curves(Run.open(folder))["train/loss"]
     np.testing.assert_array_equal(steps, [1, 2, 3])
     np.testing.assert_array_equal(values, [3.0, 1.5, 1.0])
+
+
+def test_runs_with_other_heads_are_not_seeds_of_one_setting(tmp_path: Path):
+    keep(tmp_path / "a", [make_row(run="a", temperature={"6": 1.0})])
+    keep(tmp_path / "b", [make_row(run="b", seed=2, temperature={"6": 1.1})])
+    keep(tmp_path / "c", [make_row(run="c", temperature={"4": 1.0, "6": 1.0})])
+    points = open_study([str(tmp_path)]).points()
+    assert sorted(point.runs for point in points) == [["s/a", "s/b"], ["s/c"]]

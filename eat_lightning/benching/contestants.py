@@ -78,20 +78,15 @@ def contestants(
     third = half.num_layers // 3
     prunes = NormTopK(ratio, [third, 2 * third])
     idle = NormTopK(0.0, [third, 2 * third])
-    ours = [
-        ("static", deep, Never(), Keep(), None),
-        ("static half", half, Never(), Keep(), None),
-        ("EAT off", half, Told(2 * third), idle, False),
-        ("EAT pruning", half, Never(), prunes, None),
-        ("EAT", half, Told(2 * third), prunes, True),
-    ]
-    theirs = [
-        ("HF BERT", deep, "static", bert(deep)),
-        ("HF DistilBERT", half, "static half", distilbert(half)),
-    ]
+    exits = 2 * third
     return [
-        *(hugging_face(*entry, dtype) for entry in theirs),
-        *(own(*entry, dtype) for entry in ours),
+        hugging_face("HF BERT", deep, "static", bert(deep), dtype),
+        hugging_face("HF DistilBERT", half, "static half", distilbert(half), dtype),
+        own("static", deep, Never(), Keep(), None, dtype),
+        own("static half", half, Never(), Keep(), None, dtype),
+        own("EAT off", half, Told(exits), idle, False, dtype),
+        own("EAT pruning", half, Never(), prunes, None, dtype),
+        own("EAT", half, Told(exits), prunes, True, dtype),
     ]
 
 

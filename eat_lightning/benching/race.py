@@ -54,7 +54,7 @@ def heats(
     seed: int,
 ) -> list[Heat]:
     """Batches of random examples of each task; exactly the share `leaving` of them is easy. At
-    batch 1 there is no order to speak of."""
+    batch 1, or of a single batch, there is no order to speak of."""
     found = []
     for task, of_task in lengths.items():
         for batch in batches:
@@ -62,7 +62,7 @@ def heats(
             size = max(examples, batch) // batch * batch
             chosen = random.choice(of_task, size, replace=size > len(of_task))
             easy = random.permutation(np.arange(size) < round(leaving * size))
-            for order in ORDERS if batch > 1 else ORDERS[:1]:
+            for order in ORDERS if 1 < batch < size else ORDERS[:1]:
                 by = np.arange(size) if order == ORDERS[0] else np.argsort(-chosen, kind="stable")
                 works = [work(chosen[i], easy[i], vocab_size) for i in chunks(by, batch)]
                 found.append(Heat(task, batch, order, works))

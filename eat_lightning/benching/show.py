@@ -87,6 +87,8 @@ def roofline(rows: Sequence[BenchRow], dtype: str) -> Figure:
             color = SERIES[i % len(SERIES)]
             ax.plot(list(map(intensity, own)), reached, "o", color=color, label=name, markersize=4)
         ax.set(xscale="log", yscale="log")
+        for formatter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+            formatter("{x:g}")
         ax.set_xlabel("FLOPs for each byte of weights")
         ax.set_ylabel("GFLOP/s, on real tokens")
         drawing.legend(loc="outside upper left", ncols=4, handlelength=1.0)

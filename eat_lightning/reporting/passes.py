@@ -17,7 +17,7 @@ from eat_lightning.record_pass import Outcome, Recorded
 from eat_lightning.reporting.claim import Source
 from eat_lightning.reporting.compare import source_of
 from eat_lightning.reporting.figures import Look, looks_of, model_name
-from eat_lightning.reporting.study import SAME_POINT, Measured, Point, Study
+from eat_lightning.reporting.study import SAME_POINT, Measured, Point, Study, heads_of
 from eat_lightning.rows import Row
 
 SAME_PASS = tuple(name for name in SAME_POINT if name not in ("exit", "threads", "machine"))
@@ -87,7 +87,8 @@ class Pass:
 def passes(study: Study, task: str) -> list[Pass]:
     groups: dict[str, list[Point]] = {}
     for point in study.points(task=task, baseline=""):
-        key = json.dumps([getattr(point.row, name) for name in SAME_PASS], sort_keys=True)
+        same = [heads_of(point.row), *(getattr(point.row, name) for name in SAME_PASS)]
+        key = json.dumps(same, sort_keys=True)
         groups.setdefault(key, []).append(point)
     looks, rows = looks_of(study), [m.row for m in study.measured]
     found = [by_rule(points) for points in groups.values()]
@@ -113,6 +114,7 @@ def tau_of(point: Point) -> float:
 TOLD_BY: tuple[Callable[[Point], str], ...] = (
     lambda point: f"{point.row.num_layers} layers",
     lambda point: point.slots,
+    lambda point: f"heads {heads_of(point.row)}",
     lambda point: point.row.dtype,
     lambda point: point.row.device,
     lambda point: point.row.split,

@@ -122,7 +122,7 @@ class Curve:
     @property
     def smooth_T(self) -> np.ndarray:
         """A running mean, over fewer steps at the ends."""
-        window = np.ones(WINDOW)
+        window = np.ones(min(WINDOW, len(self.value_T)))  # a longer one would lengthen the curve
         sums_T = np.convolve(self.value_T, window, "same")
         return sums_T / np.convolve(np.ones_like(self.value_T), window, "same")
 

@@ -130,6 +130,11 @@ class Point:
         return np.stack([r for r in rows if r is not None])
 
 
+def heads_of(row: Row) -> str:
+    """Where a run has heads, "4/6"; what it learned depends on them, whatever its exit rule."""
+    return "/".join(sorted(row.temperature, key=int))
+
+
 def method_text(spec: dict[str, Any]) -> str:
     settings = [f"{k} {text(v)}" for k, v in spec.items() if k != "kind" and v is not None]
     return " ".join([spec["kind"], *settings])
@@ -155,7 +160,8 @@ class Study:
         groups: dict[str, list[Measured]] = {}
         for m in self.measured:
             if all(getattr(m.row, name) == value for name, value in wanted.items()):
-                key = json.dumps([getattr(m.row, name) for name in SAME_POINT], sort_keys=True)
+                same = [heads_of(m.row), *(getattr(m.row, name) for name in SAME_POINT)]
+                key = json.dumps(same, sort_keys=True)
                 groups.setdefault(key, []).append(m)
         points = [Point(sorted(ms, key=lambda m: m.row.seed)) for ms in groups.values()]
         return sorted(points, key=order)
