@@ -43,10 +43,13 @@ def banded_attention(
     """What the masked product gives where two tokens see each other if they are at most `reach`
     apart or one of them is the first of their example."""
     band = layout.cached(("band", reach), lambda: band_of(layout, reach))
-    parts = zip(
-        *(x.split(CHUNK) for x in (band.queries_GQ, band.keys_GS, band.seen_GQS)), strict=True
+    split = [x.split(CHUNK) for x in (band.queries_GQ, band.keys_GS, band.seen_GQS)]
+    mixed = torch.cat(
+        [
+            attention_of_blocks(qkv_N3HK, queries, keys, seen, dropout)
+            for queries, keys, seen in zip(*split, strict=True)
+        ]
     )
-    mixed = torch.cat([attention_of_blocks(qkv_N3HK, *part, dropout) for part in parts])
     mixed_NHK = mixed.flatten(0, 1).index_select(0, band.place_N)
     cls_BHK = attention_of_cls(qkv_N3HK, layout, dropout)
     return mixed_NHK.index_copy_(0, layout.offsets_B, cls_BHK)
