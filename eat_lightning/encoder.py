@@ -323,16 +323,9 @@ class AdaptiveEncoder(nn.Module):
         guessing = {*self.exit.layers, last} if leave else {int(k) for k in self.heads}
         packed = self.embed(batch)
         journey = Journey(last, batch)
-        for number, layer in enumerate(self.layers, start=1):
-            assert isinstance(layer, Layer)
+        for number in range(1, last + 1):
             journey.enter(number, packed)
-            reducing = number in self.reduction.layers
-            needs = self.reduction.needs if reducing else frozenset()
-            mask = attention_mask(packed, self.attention, number, self.relative)
-            packed, evidence = layer.attend(packed, mask, needs)
-            if reducing and self.reduction.place == "after_attention":
-                packed = self.reduction(packed, evidence, number)
-            packed = layer.feed_forward(packed)
+            packed, evidence = self.run_layer(packed, number)
             if number in guessing:
                 journey.guess(number, self.heads[str(number)](packed))
                 reason_B = self.decide(journey, number, leave)
@@ -342,16 +335,34 @@ class AdaptiveEncoder(nn.Module):
                 if stays_B is not None:
                     evidence = evidence.take(packed.rows_of(stays_B))
                     packed = packed.only(stays_B)
-            if reducing and self.reduction.place == "after_layer" and number < last:
-                packed = self.reduction(packed, evidence, number)
+            packed = self.shorten(packed, evidence, number)
         return journey.end()
 
+    def run_layer(self, packed: Packed, number: int) -> tuple[Packed, Evidence]:
+        """Layer `number`, with a reduction that acts within it."""
+        layer, reduction = self.layers[number - 1], self.reduction
+        assert isinstance(layer, Layer)
+        reducing = number in reduction.layers
+        needs = reduction.needs if reducing else frozenset()
+        mask = attention_mask(packed, self.attention, number, self.relative)
+        packed, evidence = layer.attend(packed, mask, needs)
+        if reducing and reduction.place == "after_attention":
+            packed = reduction(packed, evidence, number)
+        return layer.feed_forward(packed), evidence
+
+    def shorten(self, packed: Packed, evidence: Evidence, number: int) -> Packed:
+        """A reduction that acts after layer `number`; after the last there is nothing to save."""
+        after = self.reduction.place == "after_layer" and number < len(self.layers)
+        if after and number in self.reduction.layers:
+            packed = self.reduction(packed, evidence, number)
+        return packed
+
     def embed(self, batch: Batch) -> Packed:
-        layout = Layout(batch.lengths_B, batch.ids_N.device)
+        layout = batch.layout()
         index_N = layout.index_N
         x_ND = self.embedding(batch, index_N)
         special_N = (index_N == 0) | (batch.ids_N == self.shape.sep_token_id)
-        strength_B = torch.full((batch.size,), self.strength.item(), dtype=torch.float64)
+        strength_B = self.strength.cpu().double().expand(batch.size)
         return Packed(x_ND, layout, index_N, special_N, strength_B)
 
     def decide(self, journey: Journey, layer: int, leave: bool) -> Int[Tensor, " b"]:
