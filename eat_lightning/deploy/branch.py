@@ -1,5 +1,5 @@
-"""The stretches as one graph for one example: an `If` at each exit, so that the layers behind it are
-not run for an example that leaves."""
+"""The stretches as one graph for one example, with an `If` at each exit: for an example that leaves,
+the layers behind it are not run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def chain(
         return helper.make_graph(nodes, f"stretch{i + 1}", [], outputs(out_names(i)), weights)
     left = out_names(i, "left")
     leaves = ending(i, lasts, new["logits_BC"], new["reason_B"], tokens, left)
-    branches = {
+    branches: dict[str, Any] = {
         "then_branch": chain(graphs, lasts, i + 1, names | new, tokens),
         "else_branch": helper.make_graph(leaves, f"left{i + 1}", [], outputs(left)),
     }

@@ -1,4 +1,4 @@
-"""The folder of an export: graphs, tokenizer, what they are, and the runner, put in place as one."""
+"""The folder of an export: graphs, tokenizer, runner and what they are, put in place as one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BATCHES = (32, 1)  # at which answers are compared: from graph to graph, and in 
 
 
 class Bundle:
-    """A run's encoder, its exit rule chosen, to be written by the settings of configs/export.yaml."""
+    """A run's encoder, its exit rule chosen, to be written as configs/export.yaml says."""
 
     def __init__(
         self, run: Run, encoder: AdaptiveEncoder, labels: list[str], config: dict[str, Any]
@@ -41,7 +41,7 @@ class Bundle:
         self.files = [f"layers-{name}.onnx" for name in self.names]
 
     def write(self, to: Path) -> None:
-        """ConfigError, and nothing in its place, if the graphs answer otherwise than the encoder."""
+        """ConfigError, and nothing in its place, where the graphs answer otherwise."""
         split = self.split()
         with beside(to) as folder:
             self.write_graphs(folder)
@@ -82,7 +82,8 @@ class Bundle:
         encoder, task = self.encoder, self.run.task
         limit = self.run.config["data"].get("max_length") or task.max_length
         parts = zip(self.files, self.layers, strict=True)
-        heads = [str(layer) for _, layer in self.layers]
+        heads: Any = encoder.heads
+        lasts = [last for _, last in self.layers]
         slots = ("attention", "reduction", "exit")
         return {
             "format": 1,
@@ -97,7 +98,7 @@ class Bundle:
             "dtype": self.dtype,
             **{slot: spec(slot, getattr(encoder, slot)) for slot in slots},
             "strength": encoder.strength.item(),
-            "temperatures": {k: encoder.heads[k].temperature.item() for k in heads},
+            "temperatures": {k: heads[k].temperature.item() for k in map(str, lasts)},
             "reasons": {str(int(reason)): reason.label for reason in Reason},
             "stretches": [{"file": name, "layers": layers} for name, layers in parts],
             "single": SINGLE,

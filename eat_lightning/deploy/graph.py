@@ -70,8 +70,9 @@ def open_axes(name: str, alone: bool) -> dict[int, Any]:
 
 def stable_sort(self: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
     """Ties go to the earlier place, in TopK by its definition."""
-    from onnxscript import opset20 as op
+    from onnxscript import opset20
 
+    op: Any = opset20
     size = op.Gather(op.Shape(self), op.Constant(value_ints=[dim]))
     return op.TopK(self, size, axis=dim, largest=int(descending), sorted=1)
 
@@ -79,14 +80,8 @@ def stable_sort(self: Any, stable: bool = True, dim: int = -1, descending: bool 
 def refusal(stretch: Stretch, error: Exception) -> str:
     """In one line: whose code the trace stopped in, and why."""
     said = " ".join(str(error).split())[:200] or type(error).__name__
-    encoder = stretch.encoder
-    methods = {
-        "attention": encoder.attention.pattern,
-        "reduction": encoder.reduction,
-        "exit": encoder.exit,
-    }
     reached = {id(frame.f_locals.get("self")) for frame in frames(error)}
-    for slot, method in methods.items():
+    for slot, method in stretch.methods.items():
         if id(method) in reached:
             return f"{slot}={spec(slot, method)['kind']} cannot be exported to ONNX: {said}"
     where = f"layers {stretch.first} to {stretch.last}"

@@ -1,4 +1,4 @@
-"""The stretches of an encoder between its exits, so that a trace follows encoder.py's own functions.
+"""The stretches of an encoder between its exits, by encoder.py's own functions, to be traced.
 
 Shapes: B examples, L longest length (of `tokens_LB`: layers), N packed tokens, D width, C classes,
 E exits so far, M rows kept. A trace asks for no number: sizes are symbols.
@@ -88,6 +88,7 @@ class Stretch(nn.Module):
         super().__init__()
         pattern = AtAnyLength(encoder.attention, encoder.shape.max_length)
         self.encoder = with_slots(encoder, attention=pattern)
+        self.methods = {s: getattr(encoder, s) for s in ("attention", "reduction", "exit")}
         self.first, self.last, self.alone = first, last, alone
 
     def forward(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -114,9 +115,9 @@ class Stretch(nn.Module):
             return self.encoder.embed(batch), Evidence()
         layout = OpenLayout(state["lengths_B"], state["x_ND"].shape[0], self.alone)
         strength_B = self.encoder.strength.cpu().double().expand(layout.size)
-        told = (state[name] for name in ("position_N", "special_N"))
+        position_N, special_N = state["position_N"], state["special_N"]
         evidence = Evidence(**{name: state.get(name) for name in EVIDENCE})
-        return Packed(state["x_ND"], layout, *told, strength_B), evidence
+        return Packed(state["x_ND"], layout, position_N, special_N, strength_B), evidence
 
     def leave(self, packed: Packed, evidence: Evidence) -> dict[str, Tensor]:
         """What the next stretch needs of each token."""
