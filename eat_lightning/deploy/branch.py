@@ -1,5 +1,5 @@
-"""The stretches as one graph for one example, with an `If` at each exit: for an example that leaves,
-the layers behind it are not run."""
+"""The stretches as one graph for one example, with an `If` at each exit: where an example leaves,
+the layers behind are not run."""
 
 from __future__ import annotations
 
