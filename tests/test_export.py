@@ -223,7 +223,10 @@ def test_runner_ends_in_one_line(given: list[str], said: str, run: Path):
         (["check=-1"], "check must be all, or 0 or more, got -1"),
         (["agree=2"], "agree must be in [0, 1], got 2"),
         (["force=1"], "force must be true or false, got 1"),
-        (["split=other"], "split must be one of validation, select, temperature, certificate"),
+        (
+            ["split=other", "to=elsewhere"],
+            "split must be one of validation, select, temperature, certificate",
+        ),
         (["exit.tau=0", "dtype=int8"], "exit.tau must be in (0, 1], got 0"),
         ([], "is there already: name another folder, or give force=true"),
         (["to='{run}'", "force=true"], "is no export (no export.json in it)"),
@@ -274,7 +277,11 @@ class Moody:
     [
         ("reduction", Counting, "reduction=test_export.Counting cannot be exported to ONNX: "),
         ("exit", Moody, "exit=test_export.Moody cannot be exported to ONNX: "),
-        ("reduction", Merging, "layers 1 to 1 cannot be exported to ONNX: it merges or gates"),
+        (
+            "reduction",
+            Merging,
+            "reduction=test_export.Merging cannot be exported to ONNX: it merges",
+        ),
     ],
 )
 def test_what_would_be_lost_is_refused(slot: str, own: type, said: str):

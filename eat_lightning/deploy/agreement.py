@@ -164,7 +164,7 @@ def score_margin(packed: Packed, shorter: Packed, score_N: Tensor) -> Tensor:
     lowest_B = infinite_B.scatter_reduce(0, layout.segment_N, rivals_N, "amin")
     dropped_N = score_N.masked_fill(kept_N, float("-inf"))
     highest_B = (-infinite_B).scatter_reduce(0, layout.segment_N, dropped_N, "amax")
-    return (lowest_B - highest_B).nan_to_num(nan=float("inf"))
+    return (lowest_B - highest_B).nan_to_num(float("inf"), float("inf"))
 
 
 def place_in_text(packed: Packed) -> Tensor:

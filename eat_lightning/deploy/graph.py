@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_unflatten
 
-from eat_lightning.deploy.trace import Stretch, sample, stretches
+from eat_lightning.deploy.trace import Lost, Stretch, sample, stretches
 from eat_lightning.encoder import AdaptiveEncoder
 from eat_lightning.errors import ConfigError
 from eat_lightning.slots import spec
@@ -79,22 +79,29 @@ def stable_sort(self: Any, stable: bool = True, dim: int = -1, descending: bool 
 
 def refusal(stretch: Stretch, error: Exception) -> str:
     """In one line: whose code the trace stopped in, and why."""
+    causes = list(chain(error))
+    slots = [cause.slot for cause in causes if isinstance(cause, Lost)]
+    reached = {id(frame.f_locals.get("self")) for cause in causes for frame in frames(cause)}
+    slots += [slot for slot, method in stretch.methods.items() if id(method) in reached]
+    what = f"layers {stretch.first} to {stretch.last}"
+    if slots:
+        what = f"{slots[0]}={spec(slots[0], stretch.methods[slots[0]])['kind']}"
     said = " ".join(str(error).split())[:200] or type(error).__name__
-    reached = {id(frame.f_locals.get("self")) for frame in frames(error)}
-    for slot, method in stretch.methods.items():
-        if id(method) in reached:
-            return f"{slot}={spec(slot, method)['kind']} cannot be exported to ONNX: {said}"
-    where = f"layers {stretch.first} to {stretch.last}"
-    return f"{where} cannot be exported to ONNX: {said}"
+    return f"{what} cannot be exported to ONNX: {said}"
 
 
-def frames(error: BaseException | None) -> Iterator[Any]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came of."""
     while error is not None:
-        trace = error.__traceback__
-        while trace is not None:
-            yield trace.tb_frame
-            trace = trace.tb_next
+        yield error
         error = error.__cause__ or error.__context__
+
+
+def frames(error: BaseException) -> Iterator[Any]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next
 
 
 @contextmanager

@@ -21,6 +21,14 @@ from eat_lightning.slots import Evidence, Pattern, Where
 EVIDENCE = [field.name for field in fields(Evidence)]
 
 
+class Lost(Exception):
+    """A slot's method whose work would not go on in the next stretch."""
+
+    def __init__(self, slot: str, why: str):
+        super().__init__(why)
+        self.slot = slot
+
+
 class OpenLayout(Layout):
     """A layout whose sizes are open. `alone`: one example, which needs no padding and no mask."""
 
@@ -122,7 +130,7 @@ class Stretch(nn.Module):
     def leave(self, packed: Packed, evidence: Evidence) -> dict[str, Tensor]:
         """What the next stretch needs of each token."""
         if packed.size_N is not None or packed.gate_N is not None:
-            raise ValueError("it merges or gates tokens, which an export does not carry on")
+            raise Lost("reduction", "it merges or gates tokens, which a stretch does not hand on")
         kept = {"x_ND": packed.x_ND, "lengths_B": packed.layout.lengths_B}
         kept |= {"position_N": packed.position_N, "special_N": packed.special_N}
         found = {name: getattr(evidence, name) for name in EVIDENCE}
