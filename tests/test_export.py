@@ -12,21 +12,16 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
-import yaml
+from exports import make_run, small
 from hydra import compose, initialize_config_dir
-from models import kinds, method, packed, ragged, spread, tiny_shape
+from models import kinds
 
-from eat_lightning.checkpoint import save_model
 from eat_lightning.config import CONFIG_DIR, plain
-from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.deploy.agreement import Agreement, score_margin, watched
 from eat_lightning.deploy.graph import graphs
-from eat_lightning.encoder import AdaptiveEncoder
 from eat_lightning.errors import ConfigError
 from eat_lightning.exit._reason import Reason
 from eat_lightning.export import export
 from eat_lightning.onnx_runner import LAST_LAYER, STAYS, Runner, Trace, staying
-from eat_lightning.packed import Batch
 from eat_lightning.predict import Answerer
 from eat_lightning.runs import Run
 
@@ -35,13 +30,6 @@ pytestmark = pytest.mark.skipif(
     bool(ABSENT), reason=f"needs {', '.join(ABSENT)}, from the extra `onnx`"
 )
 ROOT = Path(__file__).parents[1]
-SMALL = {  # exits and pruning within three layers
-    "norm_topk": {"layers": [1, 2]},
-    "received_topk": {"layers": [1, 2]},
-    "cls_topk": {"layers": [1, 2]},
-    "confidence": {"tau": [0.75, 0.7], "layers": [1, 2]},
-    "patience": {"layers": [1, 2]},
-}
 UNCHANGED = {"tau": None, "layers": None, "patience": None}
 LINES = "good film\nbad\nnot very good at all\nthe film is not bad but the plot is dull\n"
 COMBINATIONS = [
@@ -58,53 +46,6 @@ def shapes_unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
-
-
-def small(
-    attention: str, reduction: str, exit: str, num_labels: int = 2, **sizes
-) -> AdaptiveEncoder:
-    rule = method("exit", exit, **SMALL.get(exit, {}))
-    torch.manual_seed(0)
-    encoder = AdaptiveEncoder(
-        tiny_shape(num_layers=3, **sizes),
-        num_labels,
-        method("attention", attention),
-        method("reduction", reduction, **SMALL.get(reduction, {})),
-        rule,
-        {"layers": list(rule.layers), "pool": "mean" if exit == "confidence" else "cls"},
-    )
-    spread(encoder)
-    return with_opinions(encoder.eval())
-
-
-def with_opinions(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
-    """Random heads all but repeat themselves; these tell examples apart, some with confidence."""
-    torch.manual_seed(1)
-    vocab = encoder.shape.vocab_size
-    examples = [[2, *torch.randint(5, vocab, (5 + i % 9,)).tolist()] for i in range(64)]
-    with torch.no_grad():
-        trace = encoder(Batch.from_lists(examples), leave=False)
-        for layer, guess_BC in trace.guesses.items():
-            classes = encoder.heads[str(layer)].classes
-            classes.bias.sub_(guess_BC.mean(0)).mul_(1.5 / guess_BC.std(0))
-            classes.weight.mul_(1.5 / guess_BC.std(0)[:, None])
-        encoder.heads["3"].temperature.fill_(1.25)
-    return encoder
-
-
-def make_run(folder: Path, *slots: str, task: str = "sst2") -> Path:
-    """A finished run without training."""
-    node = yaml.safe_load((Path(CONFIG_DIR) / "task" / f"{task}.yaml").read_text())
-    labels, tokenizer = node["labels"], toy_tokenizer()
-    sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
-    encoder = small(*slots, num_labels=len(labels) or 1, max_positions=80, **sizes)
-    save_model(encoder, labels, folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    data = {"_target_": "eat_lightning.data.toy.ToyData", "num_validation": 70}
-    data |= {"cache_dir": str(folder / "cache")}
-    (folder / "config.yaml").write_text(yaml.safe_dump({"task": node, "data": data}))
-    (folder / "done.json").write_text("{}")
-    return folder
 
 
 def settings(*overrides: str) -> dict:
@@ -194,7 +135,7 @@ def test_runner_needs_no_torch(run: Path):
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 1  # the last line cannot be read
     assert [answer.get("line") for answer in answers] == [None] * 4 + [5]
-    assert answers[:4] == [a | {} for a in Runner(folder, 1)(LINES.encode().splitlines())]
+    assert answers[:4] == Runner(folder, 1)(LINES.encode().splitlines())
 
 
 @pytest.mark.parametrize(
@@ -331,45 +272,6 @@ def test_a_folder_is_replaced_when_asked(tmp_path: Path):
             (folder / text).write_text(text)
     assert [p.name for p in to.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["deployed"]
-
-
-def test_agreement_excuses_thin_margins_only():
-    differ, equal = np.array([True, True, False]), np.zeros(3, bool)
-    found = Agreement(
-        rows_B=np.array([10, 20, 30]),
-        labels_differ_B=differ,
-        depth_differs_B=equal,
-        retention_differs_B=equal,
-        gap_B=np.array([0.0, 0.0, 2e-4]),
-        margin_B=np.array([1e-6, 1e-3, 0.5]),
-    )
-    assert (found.excused, found.faults) == ([10], [20, 30])
-    assert found.answers == pytest.approx(1 / 3)
-    assert found.summary()["thin"] == [10]
-
-
-def test_score_margins_by_hand():
-    """[CLS] 9 counts for nothing; of 5 3 4 the 3 is dropped, so that 4 leads by 1; of the second
-    example nothing is dropped; in the third an infinite score is kept before 2, and 7 dropped."""
-    scores = [9.0, 5.0, 3.0, 4.0, 1.0, 2.0, 8.0, float("inf"), 7.0]
-    whole = packed([[0.0]] * 9, [4, 2, 3])
-    rest = whole.take(torch.tensor([0, 1, 3, 4, 5, 6, 7]), torch.tensor([3, 2, 2]))
-    margins = score_margin(whole, rest, torch.tensor(scores))
-    assert margins.tolist() == [1.0, float("inf"), float("inf")]
-
-
-def test_margins_follow_those_still_here():
-    """Each example's margin in a batch is the one it has alone."""
-    from models import alone
-
-    encoder, batch = small("dense", "norm_topk", "confidence"), ragged((9, 3, 14, 5, 7, 11))
-    with torch.no_grad():
-        trace, margin_B = watched(encoder, batch)
-        singles = [watched(encoder, one) for one in alone(batch)]
-    assert len(set(trace.depth_B.tolist())) > 1
-    assert trace.depth_B.tolist() == [int(one.depth_B) for one, _ in singles]
-    expected = np.concatenate([margin for _, margin in singles])
-    np.testing.assert_allclose(margin_B, expected, atol=1e-5)
 
 
 def test_rows_of_those_who_leave_are_taken_out():
