@@ -46,18 +46,23 @@ def settings_for(run: Run, config: dict[str, Any]) -> list[Setting]:
         settings = settings_of(run, config)
     except ConfigError as error:
         faults += str(error).splitlines()
-    faults += split_faults(config["split"], split_names(run.task), run.task.name)
-    given = {key: value for key, value in config["data"].items() if value is not None}
-    node = run.config["data"] | given
-    wrong = binding_faults("data", node)
-    check: Any = None if wrong else getattr(target(node), "faults", None)
-    faults += wrong if check is None else check(run.task, **arguments(node))
+    faults += data_faults(run, config)
     if faults:
         raise ConfigError.of(faults)
     if config["certificate"] is not None:
         held = Certificate.read(run, config["certificate"])
         held.check({"calibration": calibration_of(run.data(**config["data"]))})
     return settings
+
+
+def data_faults(run: Run, config: dict[str, Any]) -> list[str]:
+    """Of a run's data with a command's `split` and `data`, as far as shows without loading it."""
+    faults = split_faults(config["split"], split_names(run.task), run.task.name)
+    given = {key: value for key, value in config["data"].items() if value is not None}
+    node = run.config["data"] | given
+    wrong = binding_faults("data", node)
+    check: Any = None if wrong else getattr(target(node), "faults", None)
+    return faults + (wrong if check is None else check(run.task, **arguments(node)))
 
 
 def split_names(task: Any) -> list[str]:

@@ -102,11 +102,11 @@ def quoted(path: str) -> str:
 
 
 def with_path_quoted(argument: str) -> str:
-    """run=..., and other keys of paths where the value names something that is there."""
+    """run=... and to=..., and other keys of paths where the value names something that is there."""
     key, _, value = argument.partition("=")
     if not value or value[0] in "'\"[":
         return argument
-    is_path = key == "run" or (key in PATHS and Path(value).exists())
+    is_path = key in ("run", "to") or (key in PATHS and Path(value).exists())
     return f"{key}={quoted(value)}" if is_path else argument
 
 

@@ -22,15 +22,7 @@ from torch import Tensor, nn
 from eat_lightning.exit._reason import Reason
 from eat_lightning.heads import ACTIVATIONS, Head, head_faults
 from eat_lightning.packed import Batch, Layout, Packed
-from eat_lightning.slots import (
-    Evidence,
-    Exit,
-    Kernel,
-    Pattern,
-    Reduction,
-    Where,
-    raise_faults,
-)
+from eat_lightning.slots import Evidence, Exit, Kernel, Pattern, Reduction, Where, raise_faults
 
 
 @dataclass(frozen=True)
@@ -207,7 +199,7 @@ class Layer(nn.Module):
     ) -> tuple[Packed, Evidence]:
         """`kernel`: the pattern's own product, which knows who sees whom without the mask."""
         layout, x_ND = packed.layout, packed.x_ND
-        qkv_N = self.qkv(x_ND).view(len(x_ND), 3, self.num_heads, -1)
+        qkv_N = self.qkv(x_ND).unflatten(-1, (3, self.num_heads, -1))
         dropout = self.attention_dropout if self.training else 0.0
         evidence = Evidence()
         if kernel is None or needs:
@@ -335,18 +327,9 @@ class AdaptiveEncoder(nn.Module):
         guessing = {*self.exit.layers, last} if leave else {int(k) for k in self.heads}
         packed = self.embed(batch)
         journey = Journey(last, batch)
-        for number, layer in enumerate(self.layers, start=1):
-            assert isinstance(layer, Layer)
+        for number in range(1, last + 1):
             journey.enter(number, packed)
-            reducing = number in self.reduction.layers
-            needs = self.reduction.needs if reducing else frozenset()
-            kernel = self.kernel(packed.layout, number, needs)
-            whole = kernel is not None
-            mask = attention_mask(packed, self.attention, number, self.relative, see_all=whole)
-            packed, evidence = layer.attend(packed, mask, needs, kernel)
-            if reducing and self.reduction.place == "after_attention":
-                packed = self.reduction(packed, evidence, number)
-            packed = layer.feed_forward(packed)
+            packed, evidence = self.run_layer(packed, number)
             if number in guessing:
                 journey.guess(number, self.heads[str(number)](packed))
                 reason_B = self.decide(journey, number, leave)
@@ -356,23 +339,41 @@ class AdaptiveEncoder(nn.Module):
                 if stays_B is not None:
                     evidence = evidence.take(packed.rows_of(stays_B))
                     packed = packed.only(stays_B)
-            if reducing and self.reduction.place == "after_layer" and number < last:
-                packed = self.reduction(packed, evidence, number)
+            packed = self.shorten(packed, evidence, number)
         return journey.end()
 
     def kernel(self, layout: Layout, layer: int, needs: frozenset[str]) -> Kernel | None:
-        """The pattern's own product, if it has one: not where a bias is added to the scores, or
-        where a reduction asks for the whole matrix."""
+        """The pattern's own product, if it has one that can do without a bias and the matrix."""
         make = getattr(self.attention, "kernel", None)
         blocked = self.relative is not None or "received" in needs
         return None if make is None or blocked else make(layout, layer)
 
+    def run_layer(self, packed: Packed, number: int) -> tuple[Packed, Evidence]:
+        """Layer `number`, with a reduction that acts within it."""
+        layer, reduction = self.layers[number - 1], self.reduction
+        assert isinstance(layer, Layer)
+        reducing = number in reduction.layers
+        needs = reduction.needs if reducing else frozenset()
+        kernel = self.kernel(packed.layout, number, needs)
+        mask = attention_mask(packed, self.attention, number, self.relative, kernel is not None)
+        packed, evidence = layer.attend(packed, mask, needs, kernel)
+        if reducing and reduction.place == "after_attention":
+            packed = reduction(packed, evidence, number)
+        return layer.feed_forward(packed), evidence
+
+    def shorten(self, packed: Packed, evidence: Evidence, number: int) -> Packed:
+        """A reduction that acts after layer `number`; after the last there is nothing to save."""
+        after = self.reduction.place == "after_layer" and number < len(self.layers)
+        if after and number in self.reduction.layers:
+            packed = self.reduction(packed, evidence, number)
+        return packed
+
     def embed(self, batch: Batch) -> Packed:
-        layout = Layout(batch.lengths_B, batch.ids_N.device)
+        layout = batch.layout()
         index_N = layout.index_N
         x_ND = self.embedding(batch, index_N)
         special_N = (index_N == 0) | (batch.ids_N == self.shape.sep_token_id)
-        strength_B = torch.full((batch.size,), self.strength.item(), dtype=torch.float64)
+        strength_B = self.strength.cpu().double().expand(batch.size)
         return Packed(x_ND, layout, index_N, special_N, strength_B)
 
     def decide(self, journey: Journey, layer: int, leave: bool) -> Int[Tensor, " b"]:

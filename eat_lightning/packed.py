@@ -53,7 +53,10 @@ class Batch:
 
     @property
     def size(self) -> int:
-        return len(self.lengths_B)
+        return self.lengths_B.shape[0]  # not len(): a trace for export keeps it open
+
+    def layout(self) -> Layout:
+        return Layout(self.lengths_B, self.ids_N.device)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         def move(x: Tensor | None) -> Tensor | None:
@@ -119,6 +122,19 @@ class Layout:
         """For every packed row its place in the flattened padded block."""
         return self.segment_N * self.longest + self.index_N
 
+    def holds(self, lengths_B: Int[Tensor, " b"]) -> bool:
+        """Whether as many tokens as here are in examples of these lengths."""
+        return int(lengths_B.sum()) == self.num_tokens
+
+    def rows_at(self, stays_BL: Bool[Tensor, "b l"], lengths_B: Int[Tensor, " b"]) -> Tensor:
+        """Rows of the places named, `lengths_B` of each example."""
+        num_kept = int(lengths_B.sum())
+        return torch.nonzero_static(self.unpad(stays_BL), size=num_kept).flatten()
+
+    def after(self, rows_M: Int[Tensor, " m"], lengths_B: Int[Tensor, " b"]) -> Layout:
+        """The layout of these rows alone, `lengths_B` of each example."""
+        return Layout(lengths_B, self.device)
+
     def pad(self, x_N: Tensor) -> Tensor:
         """(N, ...) -> (B, L, ...); without a copy where all lengths are equal."""
         padded = x_N if self.even else x_N.index_select(0, self.source_N)
@@ -159,7 +175,7 @@ class Packed:
         """Only the rows named, in their order; `lengths_B` says how many each example keeps."""
         return Packed(
             x_ND=self.x_ND.index_select(0, rows_M),
-            layout=Layout(lengths_B, self.layout.device),
+            layout=self.layout.after(rows_M, lengths_B),
             position_N=self.position_N.index_select(0, rows_M),
             special_N=self.special_N.index_select(0, rows_M),
             strength_B=self.strength_B if strength_B is None else strength_B,

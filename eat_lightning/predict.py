@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,12 @@ from eat_lightning.config import (
     with_path_quoted,
 )
 from eat_lightning.errors import ConfigError
+from eat_lightning.onnx_runner import answer_all, parse, said
 
 if TYPE_CHECKING:
     from eat_lightning.encoder import AdaptiveEncoder, Trace
     from eat_lightning.slots import Exit
 
-CHUNK = 1 << 16  # bytes read at once; a pipe holds as many
 DTYPES = ("fp32", "bf16")
 
 
@@ -65,15 +65,7 @@ def predict(config: dict[str, Any]) -> int:
         torch.set_num_threads(config["threads"])
     how = config["exit"], config["dtype"], config["certificate"]
     answerer = Answerer.of(Run.open(config["run"]), *how)
-    num_bad = 0
-    first = 1
-    for lines in batches(sys.stdin.fileno(), config["batch"]):
-        answers = answerer(lines, first)
-        first += len(lines)
-        num_bad += sum("error" in answer for answer in answers)
-        sys.stdout.write("".join(json.dumps(answer) + "\n" for answer in answers))
-        sys.stdout.flush()
-    return num_bad
+    return answer_all(answerer, config["batch"])
 
 
 def setting_faults(config: dict[str, Any]) -> list[str]:
@@ -88,24 +80,6 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
     if config["dtype"] not in DTYPES:
         faults.append(f"dtype must be one of {', '.join(DTYPES)}, got {config['dtype']!r}")
     return faults
-
-
-def batches(descriptor: int, size: int) -> Iterator[list[bytes]]:
-    """Lines as they come, `size` at most; waits for more only when there is not one whole line.
-
-    A read gives what is there, so a file makes full batches and a keyboard makes batches of one.
-    """
-    unfinished: list[bytes] = []
-    while chunk := os.read(descriptor, CHUNK):
-        first, *others = chunk.split(b"\n")
-        unfinished.append(first)
-        if others:
-            lines = [b"".join(unfinished), *others[:-1]]
-            unfinished = [others[-1]]
-            for start in range(0, len(lines), size):
-                yield lines[start : start + size]
-    if last := b"".join(unfinished):
-        yield [last]
 
 
 def exit_rule(node: dict[str, Any], encoder: AdaptiveEncoder) -> Exit:
@@ -232,38 +206,9 @@ def described(trace: Trace, labels: Sequence[str]) -> list[dict[str, Any]]:
     """What is said of each example; confidence is the largest calibrated probability."""
     from eat_lightning.exit._reason import Reason
 
-    logits_BC = trace.logits_BC.float()
-    best_B = logits_BC.softmax(-1).max(-1)
-    answers = []
-    for i, retention in enumerate(trace.retention_B.tolist()):
-        said = (
-            {
-                "label": labels[int(best_B.indices[i])],
-                "confidence": round(float(best_B.values[i]), 6),
-            }
-            if labels
-            else {"score": round(float(logits_BC[i, 0]), 6)}
-        )
-        taken = {
-            "depth": int(trace.depth_B[i]),
-            "exit_reason": Reason(int(trace.reason_B[i])).label,
-            "retention": round(retention, 6),
-        }
-        answers.append(said | taken)
-    return answers
-
-
-def parse(line: bytes, columns: Sequence[str]) -> list[str]:
-    """The texts of a line, one for each column; ValueError says what is wrong with it."""
-    text = line.decode("utf-8-sig", errors="replace").removesuffix("\r")
-    if text.lstrip().startswith("{"):
-        return from_json(text, columns)
-    if len(columns) == 1:
-        return [text]
-    parts = text.split("\t")
-    if len(parts) != 2:
-        raise ValueError(f"expected 2 texts with a tab between them, got {len(parts)}")
-    return parts
+    logits_BC = trace.logits_BC.float().numpy()
+    reasons = [Reason(code).label for code in trace.reason_B.tolist()]
+    return said(logits_BC, trace.depth_B.tolist(), reasons, trace.retention_B.tolist(), labels)
 
 
 def source_of(line: bytes) -> str | None:
@@ -271,26 +216,6 @@ def source_of(line: bytes) -> str | None:
     text = line.decode("utf-8-sig", errors="replace")
     source = json.loads(text).get("source") if text.lstrip().startswith("{") else None
     return source if isinstance(source, str) else None
-
-
-def from_json(text: str, columns: Sequence[str]) -> list[str]:
-    """By the task's column names, or as text and text_pair."""
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON, as a line that starts with {{ must be: {error}") from None
-    general = ["text", "text_pair"]
-    names = columns if all(name in content for name in columns) else general[: len(columns)]
-    for name in names:
-        if name not in content:
-            wanted = " and ".join(general[: len(columns)])
-            raise ValueError(f"no key {name}: give {wanted}, or {' and '.join(columns)}")
-        if not isinstance(content[name], str):
-            raise ValueError(f"{name} must be a text, got {content[name]!r:.40}")
-    if len(columns) == 1 and "text_pair" in content:
-        raise ValueError("text_pair: this task takes one text")
-    # JSON can spell half of a surrogate pair, which no tokenizer takes.
-    return [content[name].encode("utf-8", "replace").decode() for name in names]
 
 
 if __name__ == "__main__":

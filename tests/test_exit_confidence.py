@@ -58,3 +58,9 @@ def test_faults():
         "exit.tau must have one value for each of 2 layers, got 1"
     ]
     assert Confidence.faults(6, 0.9, [4, 4]) == ["exit.layers must name a layer once, got 4 twice"]
+
+
+def test_margin_is_the_distance_from_tau():
+    """Odds 4 : 1 and 1 : 1 are confidences of 0.8 and 0.5, tau is 0.7."""
+    logits = torch.tensor([[[4.0, 1.0], [1.0, 1.0]]]).log()
+    assert Confidence(tau=0.7).margin(logits).tolist() == pytest.approx([0.1, 0.2])

@@ -42,3 +42,9 @@ def test_patience_must_be_whole(patience):
 def test_patience_needs_enough_exits():
     assert Patience.faults(6, 2, [3, 4]) == ["exit.patience must be at most 1 with 2 exits, got 2"]
     assert Patience.faults(4, 1, [4, 5]) == ["exit.layers must be in 1..4, got 5"]
+
+
+def test_margin_is_the_smallest_lead():
+    """Leads of 0.6 (0.8 to 0.2) and 0.2 (0.6 to 0.4) at the two exits compared."""
+    logits = torch.tensor([[[1.0, 1.0]], [[4.0, 1.0]], [[3.0, 2.0]]]).log()
+    assert Patience(layers=[2, 3, 4]).margin(logits).tolist() == pytest.approx([0.2])

@@ -11,7 +11,7 @@ import torch
 import yaml
 from models import tiny
 
-from eat_lightning import predict
+from eat_lightning import onnx_runner, predict
 from eat_lightning.checkpoint import save_model
 from eat_lightning.config import with_path_quoted
 from eat_lightning.data.tokens import toy_tokenizer
@@ -233,7 +233,7 @@ def batches(*chunks: bytes, size: int = 3) -> list[list[bytes]]:
     os.write(writing, waiting.pop(0))
     if not waiting:
         os.close(writing)
-    lines = predict.batches(reading, size)
+    lines = onnx_runner.batches(reading, size)
     original = os.read
 
     def read(descriptor: int, count: int) -> bytes:
@@ -245,7 +245,7 @@ def batches(*chunks: bytes, size: int = 3) -> list[list[bytes]]:
         return data
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predict.os, "read", read)
+        patch.setattr(onnx_runner.os, "read", read)
         found += lines
     os.close(reading)
     return found

@@ -33,6 +33,16 @@ class Confidence:
         ]
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
-        tau = self.tau[len(logits_EBC) - 1] if isinstance(self.tau, Sequence) else self.tau
-        confidence_B = logits_EBC[-1].float().softmax(-1).amax(-1)
-        return (confidence_B >= tau).long() * Reason.CONFIDENT
+        return (confidence(logits_EBC) >= self.tau_at(logits_EBC)).long() * Reason.CONFIDENT
+
+    def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
+        """How far a confidence is from tau, where the decision would be another."""
+        return (confidence(logits_EBC) - self.tau_at(logits_EBC)).abs()
+
+    def tau_at(self, logits_EBC: Float[Tensor, "e b c"]) -> float:
+        return self.tau[len(logits_EBC) - 1] if isinstance(self.tau, Sequence) else self.tau
+
+
+def confidence(logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
+    """The largest class probability at the last exit so far."""
+    return logits_EBC[-1].float().softmax(-1).amax(-1)

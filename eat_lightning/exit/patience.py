@@ -40,3 +40,8 @@ class Patience:
             return torch.zeros(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)
         classes_EB = logits_EBC[-self.patience - 1 :].argmax(-1)
         return (classes_EB == classes_EB[-1]).all(0).long() * Reason.PATIENT
+
+    def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
+        """The smallest lead of a guess over its runner-up, where the decision could be another."""
+        best_EBC = logits_EBC[-self.patience - 1 :].float().softmax(-1).topk(2).values
+        return (best_EBC[..., 0] - best_EBC[..., 1]).amin(0)

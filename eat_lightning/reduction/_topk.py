@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.packed import Packed
@@ -39,23 +39,15 @@ def kept_lengths(
     return 1 + others_B - dropped_B.long()
 
 
-def keep_highest(
-    packed: Packed,
-    score_N: Float[Tensor, " n"],
-    ratio: float,
-    protected_N: Bool[Tensor, " n"] | None = None,
-) -> Packed:
+def keep_highest(packed: Packed, score_N: Float[Tensor, " n"], ratio: float) -> Packed:
     """Drop the lowest-scored tokens; [CLS] always stays, ties go to the earlier token.
 
-    A protected token outranks all others but counts among those kept.
+    A token of infinite score outranks all others but counts among those kept.
     """
     layout = packed.layout
     lengths_B = kept_lengths(layout.lengths_B, ratio, packed.strength_B)
-    num_kept = int(lengths_B.sum())
-    if num_kept == layout.num_tokens:
+    if layout.holds(lengths_B):
         return packed
-    if protected_N is not None:
-        score_N = score_N.masked_fill(protected_N, float("inf"))
     score_BL = layout.pad(score_N)
     if not layout.even:
         score_BL = score_BL.masked_fill(~layout.real_BL, float("-inf"))
@@ -65,5 +57,4 @@ def keep_highest(
     wanted_BL = torch.arange(layout.longest) < lengths_B[:, None]
     stays_BL = torch.zeros_like(order_BL, dtype=torch.bool)
     stays_BL.scatter_(1, order_BL, wanted_BL.to(layout.device, non_blocking=True))
-    rows_M = torch.nonzero_static(layout.unpad(stays_BL), size=num_kept).flatten()
-    return packed.take(rows_M, lengths_B)
+    return packed.take(layout.rows_at(stays_BL, lengths_B), lengths_B)

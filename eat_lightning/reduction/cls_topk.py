@@ -5,6 +5,9 @@ It needs one attention row per head, so the fused attention kernel stays in use.
 
 from collections.abc import Sequence
 
+from jaxtyping import Float
+from torch import Tensor
+
 from eat_lightning.packed import Packed
 from eat_lightning.reduction._topk import keep_highest, ratio_at, topk_faults
 from eat_lightning.slots import Evidence, raise_faults
@@ -41,8 +44,12 @@ class ClsTopK:
             faults.append(f"reduction.protect_sep must be true or false, got {protect_sep!r}")
         return faults
 
-    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+    def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
         assert evidence.cls_N is not None
-        protected_N = packed.special_N if self.protect_sep else None
-        ratio = ratio_at(layer, self.ratio, self.layers)
-        return keep_highest(packed, evidence.cls_N, ratio, protected_N)
+        if not self.protect_sep:
+            return evidence.cls_N
+        return evidence.cls_N.masked_fill(packed.special_N, float("inf"))
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        score_N = self.score(packed, evidence)
+        return keep_highest(packed, score_N, ratio_at(layer, self.ratio, self.layers))

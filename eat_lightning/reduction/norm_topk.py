@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+from jaxtyping import Float
+from torch import Tensor
+
 from eat_lightning.packed import Packed
 from eat_lightning.reduction._topk import keep_highest, ratio_at, topk_faults
 from eat_lightning.slots import Evidence, raise_faults
@@ -26,7 +29,10 @@ class NormTopK:
     ) -> list[str]:
         return topk_faults(num_layers, ratio, layers)
 
-    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+    def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
         # In fp32: norms taken in bf16 tie in most sentences, and ties keep other tokens.
-        score_N = packed.x_ND.detach().float().norm(dim=-1)
+        return packed.x_ND.detach().float().norm(dim=-1)
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        score_N = self.score(packed, evidence)
         return keep_highest(packed, score_N, ratio_at(layer, self.ratio, self.layers))

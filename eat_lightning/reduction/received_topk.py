@@ -5,6 +5,9 @@ It needs the whole attention matrix, so the layers that prune forgo the fused at
 
 from collections.abc import Sequence
 
+from jaxtyping import Float
+from torch import Tensor
+
 from eat_lightning.packed import Packed
 from eat_lightning.reduction._topk import keep_highest, ratio_at, topk_faults
 from eat_lightning.slots import Evidence, raise_faults
@@ -29,6 +32,10 @@ class ReceivedTopK:
     ) -> list[str]:
         return topk_faults(num_layers, ratio, layers)
 
-    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+    def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
         assert evidence.received_N is not None
-        return keep_highest(packed, evidence.received_N, ratio_at(layer, self.ratio, self.layers))
+        return evidence.received_N
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        score_N = self.score(packed, evidence)
+        return keep_highest(packed, score_N, ratio_at(layer, self.ratio, self.layers))

@@ -1,0 +1,1 @@
+"""A trained run as ONNX graphs that keep pruning and exits."""

@@ -1,0 +1,68 @@
+"""Small runs to export, whose examples differ in answer and depth, for tests."""
+
+from pathlib import Path
+
+import torch
+import yaml
+from models import method, spread, tiny_shape
+
+from eat_lightning.checkpoint import save_model
+from eat_lightning.config import CONFIG_DIR
+from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.encoder import AdaptiveEncoder
+from eat_lightning.packed import Batch
+
+SMALL = {  # exits and pruning within three layers
+    "norm_topk": {"layers": [1, 2]},
+    "received_topk": {"layers": [1, 2]},
+    "cls_topk": {"layers": [1, 2]},
+    "confidence": {"tau": [0.75, 0.7], "layers": [1, 2]},
+    "patience": {"layers": [1, 2]},
+}
+
+
+def small(
+    attention: str, reduction: str, exit: str, num_labels: int = 2, **sizes
+) -> AdaptiveEncoder:
+    rule = method("exit", exit, **SMALL.get(exit, {}))
+    torch.manual_seed(0)
+    encoder = AdaptiveEncoder(
+        tiny_shape(num_layers=3, **sizes),
+        num_labels,
+        method("attention", attention),
+        method("reduction", reduction, **SMALL.get(reduction, {})),
+        rule,
+        {"layers": list(rule.layers), "pool": "mean" if exit == "confidence" else "cls"},
+    )
+    spread(encoder)
+    return with_opinions(encoder.eval())
+
+
+def with_opinions(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
+    """Random heads all but repeat themselves; these tell examples apart, some with confidence."""
+    torch.manual_seed(1)
+    vocab = encoder.shape.vocab_size
+    examples = [[2, *torch.randint(5, vocab, (5 + i % 9,)).tolist()] for i in range(64)]
+    with torch.no_grad():
+        trace = encoder(Batch.from_lists(examples), leave=False)
+        for layer, guess_BC in trace.guesses.items():
+            classes = encoder.heads[str(layer)].classes
+            classes.bias.sub_(guess_BC.mean(0)).mul_(1.5 / guess_BC.std(0))
+            classes.weight.mul_(1.5 / guess_BC.std(0)[:, None])
+        encoder.heads["3"].temperature.fill_(1.25)
+    return encoder
+
+
+def make_run(folder: Path, *slots: str, task: str = "sst2") -> Path:
+    """A finished run without training."""
+    node = yaml.safe_load((Path(CONFIG_DIR) / "task" / f"{task}.yaml").read_text())
+    labels, tokenizer = node["labels"], toy_tokenizer()
+    sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
+    encoder = small(*slots, num_labels=len(labels) or 1, max_positions=80, **sizes)
+    save_model(encoder, labels, folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    data = {"_target_": "eat_lightning.data.toy.ToyData", "num_validation": 70}
+    data |= {"cache_dir": str(folder / "cache")}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"task": node, "data": data}))
+    (folder / "done.json").write_text("{}")
+    return folder
