@@ -30,6 +30,9 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ["EAT_OUTPUTS"] = str(folder)
     # Marks of training lie in the machine's temporary folder: those of others must not count here.
     tempfile.tempdir = os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("tmp"))
+    # Tokens are not cached among the user's; fonts of child processes with them, so once.
+    cache = str(tmp_path_factory.mktemp("cache"))
+    os.environ.update(XDG_CACHE_HOME=cache, MPLCONFIGDIR=cache)
     return folder
 
 

@@ -234,10 +234,12 @@ def boxes(texts: Sequence[Text]) -> list[Any]:
 
 
 def part(ax: Axes, texts: Sequence[Text], tries: int = 200) -> None:
-    """What still overlaps is moved apart upwards and downwards, within the axes."""
+    """What still overlaps, or stands in one line without a gap, is moved apart upwards and
+    downwards, within the axes."""
     to_data: Callable[[Any], Any] = ax.transData.inverted().transform
+    gap = 3 / 72 * ax.figure.dpi  # 3 points, about a space
     for _ in range(tries):
-        pairs = overlaps(boxes(texts))
+        pairs = overlaps([box.padded(gap / 2, 0) for box in boxes(texts)])
         if not pairs:
             return
         for i, j in pairs:
