@@ -21,6 +21,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.families import FAMILIES, fuse, rename, shape_of
 from eat_lightning.heads import ACTIVATIONS, slot_faults
 from eat_lightning.slots import build_all, number_faults, spec, whole_faults
+from eat_lightning.tuned import tuned_shape, tuned_weights
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -132,6 +133,8 @@ def heads_from(
 
 
 def default_activation(config: dict[str, Any], weights: dict[str, Tensor]) -> str | None:
+    if config["model_type"] == "eat":
+        return config["head"]["activation"]
     return FAMILIES[config["model_type"]].activation if "dense.weight" in weights else "tanh"
 
 
@@ -147,28 +150,28 @@ def load_pretrained(
     tokenizer: Any = None,
     **overrides: Any,
 ) -> AdaptiveEncoder:
-    """An encoder from a Hugging Face body (a folder or a hub name); heads are new or the folder's.
+    """An encoder from a Hugging Face body (a folder or a hub name) or from a finished run's model
+    folder; heads are new, or the last one is the folder's.
 
     num_layers: build fewer layers than the body has, taking its first ones or spreading evenly
     (`take`). overrides: fields of `Shape`, such as dropout. Returned in training mode.
     """
     name, folder = pretrained, model_folder(pretrained)
     config = read_config(folder)
-    if config["model_type"] == "eat":
-        raise ConfigError(
-            f"encoder.pretrained={name} is a finished run's model, not a body to start from"
-        )
+    tuned = config["model_type"] == "eat"
     sep = sep_id(folder, config) if tokenizer is None else tokenizer.sep_token_id
-    source = shape_of(config, sep)
+    source = tuned_shape(config, folder) if tuned else shape_of(config, sep)
     num_layers = num_layers or source.num_layers
     if num_layers > source.num_layers:
         raise ConfigError(
             f"encoder.num_layers must be in 1..{source.num_layers} for {name}, got {num_layers}"
         )
-    weights = rename(read_weights(folder), FAMILIES[config["model_type"]])
-    weights = pick_layers(
-        fuse(weights, source.num_layers), chosen_layers(source.num_layers, num_layers, take)
-    )
+    weights = read_weights(folder)
+    if tuned:
+        weights = tuned_weights(weights, source.num_layers)
+    else:
+        weights = fuse(rename(weights, FAMILIES[config["model_type"]]), source.num_layers)
+    weights = pick_layers(weights, chosen_layers(source.num_layers, num_layers, take))
     if head.get("activation", "auto") == "auto":
         head = head | {"activation": default_activation(config, weights)}
     sizes: dict[str, Any] = asdict(source) | overrides | {"num_layers": num_layers}
@@ -275,13 +278,12 @@ def folder_faults(folder: Path, num_layers: int) -> list[str]:
     """Of a pretrained body, from its config.json."""
     try:
         config = read_config(folder)
-        shape = None if config["model_type"] == "eat" else shape_of(config, 0)
+        tuned = config["model_type"] == "eat"
+        shape = tuned_shape(config, folder) if tuned else shape_of(config, 0)
     except ConfigError as error:
         return [str(error)]
     except (TypeError, KeyError) as error:
         return [f"{folder / 'config.json'}: lacks sizes ({error})"]
-    if shape is None:
-        return [f"encoder.pretrained={folder} is a run's model, not a body to start from"]
     faults = []
     if num_layers > shape.num_layers:
         most = shape.num_layers
@@ -306,9 +308,9 @@ def class_faults(pretrained: str | None, num_labels: int) -> list[str]:
         return []
     try:
         with safe_open(path, framework="pt") as weights:
-            ends = ("classifier.weight", "classifier.out_proj.weight")
+            ends = ("classifier.weight", "classifier.out_proj.weight", ".classes.weight")
             names = [name for name in weights.keys() if name.endswith(ends)]  # noqa: SIM118
-            found = [weights.get_slice(name).get_shape()[0] for name in names]
+            found = {weights.get_slice(name).get_shape()[0] for name in names}
     except (SafetensorError, OSError) as error:
         return [f"{path}: not a whole safetensors file ({error})"]
     return [

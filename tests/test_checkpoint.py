@@ -170,10 +170,35 @@ def test_a_body_that_does_not_fit(bert: Path, folder: Path):
         body(bert, num_labels=2)
     with pytest.raises(ConfigError, match=r"encoder.num_layers must be in 1..3 for .*, got 4"):
         body(bert, num_layers=4)
-    with pytest.raises(ConfigError, match="is a finished run's model, not a body to start from"):
-        body(folder)
     with pytest.raises(ConfigError, match="is neither a folder nor to be had from a hub"):
         body(Path("no/such/folder"))
+
+
+def test_a_runs_model_is_a_body_too(folder: Path):
+    """Its weights and its last head; strength and temperatures are new."""
+    run, _ = load_model(folder)
+    head = {"pool": "mean", "layers": [2]}
+    whole = body(folder, head=head)
+    assert all(
+        torch.equal(weight, run.state_dict()[name])
+        for name, weight in whole.state_dict().items()
+        if not name.startswith(("heads.2", "heads.3")) and name != "strength"
+    )
+    assert torch.equal(whole.heads["6"].classes.weight, run.heads["6"].classes.weight)
+    assert torch.equal(whole.heads["2"].dense.weight, run.heads["6"].dense.weight)
+    assert whole.strength.item() == 1.0
+    assert whole.heads["6"].temperature.item() == 1.0
+    half = body(folder, num_layers=3, take="alternate")
+    for new, old in enumerate([0, 2, 5]):
+        assert torch.equal(half.layers[new].up.weight, run.layers[old].up.weight)
+    with pytest.raises(ConfigError, match="its classifier has 3 classes, the task 2"):
+        body(folder, num_labels=2)
+    edit(folder, num_heads=None, hidden_size=None)
+    config = json.loads((folder / "config.json").read_text())
+    del config["hidden_size"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=r"config.json: lacks sizes .*hidden_size"):
+        body(folder)
 
 
 def test_a_body_that_lacks_weights(bert: Path, tmp_path: Path):
