@@ -81,7 +81,7 @@ def test_the_ceiling_is_amdahls():
 
 
 def test_targets_are_computed():
-    rows = [row(DENSE, n, n * n / 10, n * n / 11) for n in (64, 128)]
+    rows = [row(DENSE, n, n * n / 10, n * n / 10.5) for n in (64, 128)]
     rows += [row(WINDOW, n, n**1.05, 1.0) for n in (64, 128)]
     met = {target.what: target.met for target in targets(rows, at=128)}
     assert met == {
