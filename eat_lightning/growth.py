@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from eat_lightning.config import CONFIG_DIR, compose_or_explain, plain, plain_er
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
+    from eat_lightning.growing.compaction import CompactionRow
     from eat_lightning.growing.rows import GrowthRow, OperatorRow
 
 
@@ -42,14 +44,22 @@ def growth(config: dict[str, Any]) -> list[GrowthRow]:
     timing = {"enabled": True, "force": config["force"]}
     if faults := [*faults_of(config), *busy_faults(timing)]:
         raise ConfigError.of(faults)
-    rows, operators = grown(config)
+    found = grown(config)
     if busy_faults(timing):
         raise ConfigError("training began meanwhile: the times are not kept")
-    keep(rows, operators, Path(config["to"]), config["at"])
-    return rows
+    keep(found, Path(config["to"]), config["at"])
+    return found.rows
 
 
-def grown(config: dict[str, Any]) -> tuple[list[GrowthRow], list[OperatorRow]]:
+@dataclass
+class Grown:
+    rows: list[GrowthRow]
+    operators: list[OperatorRow]
+    compaction: list[CompactionRow]
+
+
+def grown(config: dict[str, Any]) -> Grown:
+    from eat_lightning.growing.compaction import compaction
     from eat_lightning.growing.measured import measured
     from eat_lightning.growing.points import rounds
     from eat_lightning.growing.subjects import body
@@ -73,21 +83,22 @@ def grown(config: dict[str, Any]) -> tuple[list[GrowthRow], list[OperatorRow]]:
             operators += found[1]
             said = ", ".join(f"{r.contestant} {r.size:.3g}: {r.ms:,.1f}" for r in found[0])
             print(f"{points[0].axis}, ms: {said}", flush=True)
-    return rows, operators
+        return Grown(rows, operators, compaction(encoder, config["repeats"]))
 
 
-def keep(rows: list[GrowthRow], operators: list[OperatorRow], folder: Path, at: int) -> None:
+def keep(found: Grown, folder: Path, at: int) -> None:
     from eat_lightning.growing import rows as files
     from eat_lightning.growing.plot import figure_of
     from eat_lightning.growing.show import tables_of
     from eat_lightning.reporting import figures, tables
 
-    files.write(folder / "rows.jsonl", rows)
-    files.write(folder / "operators.jsonl", operators)
-    for table in tables_of(rows, operators, at):
+    files.write(folder / "rows.jsonl", found.rows)
+    files.write(folder / "operators.jsonl", found.operators)
+    files.write(folder / "compaction.jsonl", found.compaction)
+    for table in tables_of(found.rows, found.operators, found.compaction, at):
         tables.write(table, folder)
         tables.show(table)
-    figures.save(figure_of(rows), folder)
+    figures.save(figure_of(found.rows), folder)
     print(f"written: {folder}")
 
 

@@ -10,7 +10,9 @@ import torch
 from eat_lightning import growth as entry
 from eat_lightning.attention.longformer import Longformer
 from eat_lightning.baselines import with_slots
+from eat_lightning.encoder import AdaptiveEncoder
 from eat_lightning.errors import ConfigError
+from eat_lightning.growing.compaction import CompactionRow, compaction
 from eat_lightning.growing.fit import exponent
 from eat_lightning.growing.measured import Ended, checked, difference, measured
 from eat_lightning.growing.points import depths, heads, lengths, ratios
@@ -18,6 +20,7 @@ from eat_lightning.growing.profiled import profiled
 from eat_lightning.growing.rows import GrowthRow, read, write
 from eat_lightning.growing.subjects import DENSE, PRUNED, WINDOW, WithoutKernel, body, text
 from eat_lightning.growing.targets import Target, lengths_of, targets
+from eat_lightning.packed import Packed
 
 SIZES: dict[str, Any] = {
     "hidden_size": 16,
@@ -158,6 +161,21 @@ def test_a_difference_is_found():
     assert difference(ours, theirs) == {"difference": 0.5, "kept_alike": 2 / 3}
 
 
+def test_compaction_runs_one_example_less(monkeypatch: pytest.MonkeyPatch):
+    encoder, sizes = body(SIZES, 60, seed=0), []
+    run_layer = AdaptiveEncoder.run_layer
+
+    def counted(self: AdaptiveEncoder, packed: Packed, number: int) -> Any:
+        sizes.append((packed.layout.size, packed.layout.num_tokens))
+        return run_layer(self, packed, number)
+
+    monkeypatch.setattr(AdaptiveEncoder, "run_layer", counted)
+    (found,) = compaction(encoder, 2, batches=[3], tokens=[5])
+    assert set(sizes) == {(3, 15), (2, 10)}
+    assert len(found.ride_R) == len(found.compact_R) == 2
+    assert CompactionRow(3, 5, (3.0, 3.0), (2.0, 2.0)).pays == 1.5
+
+
 def test_whole_growth(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     rows = entry.growth(config(tmp_path))
     folder = tmp_path / "growth"
@@ -167,6 +185,7 @@ def test_whole_growth(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     names = {path.name for path in folder.iterdir()}
     tables = {f"growth-{name}.md" for name in ("targets", "lengths", "exponents", "operators")}
     assert names >= tables | {"growth.png", "growth.svg", "growth.pdf", "rows.jsonl"}
+    assert "growth-compaction.md" in names
     said = (folder / "growth-targets.md").read_text()
     assert "attention product alone at 300" in said
     assert "met" in said

@@ -40,16 +40,16 @@ def measured(
     for point in points:
         attention_R = None if point.is_product else tuple(point.attention)
         counted = profiled(lambda p=point: p.runner()(given[p.name]))
-        row = GrowthRow(
-            **{"axis": point.axis, "contestant": point.contestant, "size": point.size},
+        fields: dict[str, Any] = {
+            **{key: getattr(point, key) for key in ("axis", "contestant", "size")},
             **{"length": point.length, "batch": point.batch, "attention_R": attention_R},
-            ms_R=tuple(took[point.name][:, 0].tolist()),
-            peak_bytes=counted.peak_bytes,
-            resident_bytes=resident[point.name],
+            **{"ms_R": tuple(took[point.name][:, 0].tolist())},
+            **{"peak_bytes": counted.peak_bytes, "resident_bytes": resident[point.name]},
             **work_of(point, given[point.name]),
             **checked(point, mask_up_to),
             **how,
-        )
+        }
+        row = GrowthRow(**fields)
         rows.append(row)
         operators += operators_of(point, counted)
     return rows, operators

@@ -25,7 +25,7 @@ from eat_lightning.growing.subjects import (
     subject,
     text,
 )
-from eat_lightning.packed import Batch
+from eat_lightning.packed import Batch, Layout
 from eat_lightning.slots import Exit, Reduction
 
 
@@ -70,7 +70,7 @@ class Point:
 
     def product(self, qkv_N3HK: torch.Tensor) -> None:
         """Of each layer in turn: what depends on lengths alone is made once, as in the encoder."""
-        layout = Batch(torch.empty(0), torch.empty(0), torch.tensor([self.length])).layout()
+        layout = Layout(torch.tensor([self.length]), torch.device("cpu"))
         clock: Any = self.encoder.attention
         for layer in range(1, self.encoder.shape.num_layers + 1):
             clock.kernel(layout, layer)(qkv_N3HK, layout, 0.0)

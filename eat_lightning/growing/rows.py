@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs import write_text
@@ -98,6 +99,6 @@ def read(path: Path) -> list[GrowthRow]:
     return rows
 
 
-def write(path: Path, rows: Sequence[GrowthRow | OperatorRow]) -> None:
+def write(path: Path, rows: Sequence[Any]) -> None:
     """In place of what was there: a fit is over points that took turns."""
     write_text(path, "".join(json.dumps(asdict(row)) + "\n" for row in rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eat_lightning.growing.compaction import CompactionRow, compaction_table
 from eat_lightning.growing.fit import exponent
 from eat_lightning.growing.rows import GrowthRow, OperatorRow
 from eat_lightning.growing.subjects import (
@@ -21,12 +22,18 @@ MIB = 1 << 20
 UNITS = {"ms": "time", "peak_bytes": "memory"}
 
 
-def tables_of(rows: Sequence[GrowthRow], operators: Sequence[OperatorRow], at: int) -> list[Table]:
+def tables_of(
+    rows: Sequence[GrowthRow],
+    operators: Sequence[OperatorRow],
+    compaction: Sequence[CompactionRow],
+    at: int,
+) -> list[Table]:
     return [
         targets_table(rows, at),
         lengths_table(rows),
         exponents_table(rows),
         *([operators_table(operators)] if operators else []),
+        compaction_table(compaction, f"One layer, dense. {where(rows)}"),
     ]
 
 
