@@ -84,7 +84,7 @@ def plain_ticks(ax: Any, curves: Sequence[Curve]) -> None:
     from matplotlib.ticker import NullFormatter, NullLocator
 
     places = sorted({x for curve in curves for x in curve.x})
-    ax.set_xticks(places, [f"{x:,.3g}" if x < 1000 else f"{x / 1024:g}k" for x in places])
+    ax.set_xticks(places, [f"{x / 1024:g}k" if x % 1024 == 0 else f"{x:.3g}" for x in places])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())

@@ -7,6 +7,7 @@ machine that runs the same operators.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
@@ -25,7 +26,8 @@ class Profiled:
 
 
 def profiled(run: Callable[[], object]) -> Profiled:
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it would tell each start on standard error
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as found:
         run()
     assert found.profiler is not None
     results = found.profiler.kineto_results

@@ -76,7 +76,8 @@ def targets_table(rows: Sequence[GrowthRow], at: int) -> Table:
 
 
 def lengths_table(rows: Sequence[GrowthRow]) -> Table:
-    times, memory = "milliseconds", "against the dense encoder"
+    times, against = "milliseconds", "against the dense encoder"
+    memory = "MiB, and equality"
     columns = [
         Column("length", "T", "tokens of the one text of a batch"),
         *(Column(f"ms {name}", name, "a pass", group=times) for name in (DENSE, WINDOW, PRUNED)),
@@ -84,22 +85,22 @@ def lengths_table(rows: Sequence[GrowthRow]) -> Table:
             Column(f"ms {name}", name, "of all layers, alone", group=times)
             for name in (DENSE_PRODUCT, WINDOW_PRODUCT)
         ),
-        Column("share", "attention's share", "of the dense encoder's time", group=memory),
-        Column("product", "product alone", "dense / window", group=memory),
-        Column("ceiling", "ceiling", "1 / (1 - attention's share), Amdahl's law", group=memory),
-        Column("window", "window", "dense / window", group=memory),
-        Column("of_ceiling", "of the ceiling", "window / ceiling", group=memory),
-        Column("pruned", "window, pruned", "dense / window, pruned", group=memory),
+        Column("share", "attention's share", "of the dense encoder's time", group=against),
+        Column("product", "product alone", "dense / window", group=against),
+        Column("ceiling", "ceiling", "1 / (1 - attention's share), Amdahl's law", group=against),
+        Column("window", "window", "dense / window", group=against),
+        Column("of_ceiling", "of the ceiling", "window / ceiling", group=against),
+        Column("pruned", "window, pruned", "dense / window, pruned", group=against),
         *(
-            Column(f"mib {name}", name, "tensors alive at once, weights apart", group="MiB")
+            Column(f"mib {name}", name, "tensors alive at once, weights apart", group=memory)
             for name in (DENSE, WINDOW, PRUNED)
         ),
         *(
-            Column(f"rss {name}", f"{name}, resident", "as the system counts pages", group="MiB")
+            Column(f"rss {name}", f"{name}, resident", "as the system counts pages", group=memory)
             for name in (DENSE, WINDOW, PRUNED)
         ),
-        Column("difference", "difference", "of vectors from the masked product", group="MiB"),
-        Column("kept", "kept alike", "tokens that both keep to the end", group="MiB"),
+        Column("difference", "difference", "of vectors from the masked product", group=memory),
+        Column("kept", "kept alike", "tokens that both keep to the end", group=memory),
     ]
     lines = [Line(length_cells(length), COMMAND) for length in lengths_of(rows)]
     return Table("growth-lengths", "Growth with the length of a text", where(rows), columns, lines)
