@@ -60,7 +60,7 @@ def targets_table(rows: Sequence[GrowthRow], at: int) -> Table:
         Column("what", "what", numeric=False),
         Column("bound", "target"),
         Column("value", "measured", "exponents: 95 % interval; ratios: lowest and highest repeat"),
-        Column("met", "met", numeric=False),
+        Column("met", "met"),
     ]
     lines = []
     for target in targets(rows, at):
