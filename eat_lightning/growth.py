@@ -81,7 +81,7 @@ def grown(config: dict[str, Any]) -> Grown:
             found = measured(points, config["repeats"], config["mask_up_to"], **how)
             rows += found[0]
             operators += found[1]
-            said = ", ".join(f"{r.contestant} {r.size:.3g}: {r.ms:,.1f}" for r in found[0])
+            said = ", ".join(f"{r.contestant} {r.size:g}: {r.ms:,.1f}" for r in found[0])
             print(f"{points[0].axis}, ms: {said}", flush=True)
         return Grown(rows, operators, compaction(encoder, config["repeats"]))
 
