@@ -16,7 +16,7 @@ from eat_lightning.growing.compaction import CompactionRow, compaction
 from eat_lightning.growing.fit import exponent
 from eat_lightning.growing.measured import Ended, checked, difference, measured
 from eat_lightning.growing.points import depths, heads, lengths, ratios
-from eat_lightning.growing.profiled import profiled
+from eat_lightning.growing.profiled import profiled, resident_peak
 from eat_lightning.growing.rows import GrowthRow, read, write
 from eat_lightning.growing.subjects import DENSE, PRUNED, WINDOW, WithoutKernel, body, text
 from eat_lightning.growing.targets import Target, lengths_of, targets
@@ -97,16 +97,22 @@ def test_targets_are_computed():
 
 
 def test_bytes_of_tensors_by_hand():
-    def run() -> None:
-        first = torch.zeros(1000)  # 4,000 bytes
+    def run(size: int) -> None:
+        first = torch.zeros(size)  # 4,000 bytes
         second = torch.zeros(500)  # 6,000 alive
         del first
         torch.zeros(250)  # 3,000 alive
         del second
 
-    found = profiled(run)
+    found = profiled(run, 1000)
     assert found.peak_bytes == 6000
     assert set(found.operators) >= {"aten::zeros", "aten::empty"}
+
+
+def test_pages_of_the_process():
+    result, peak = resident_peak(lambda size: torch.ones(size).sum().item(), 1 << 24)
+    assert result == 1 << 24
+    assert peak is None or (1 << 26) * 0.9 < peak < (1 << 26) * 1.5
 
 
 def test_memory_of_the_mask_is_quadratic_and_of_the_band_linear():
@@ -115,7 +121,7 @@ def test_memory_of_the_mask_is_quadratic_and_of_the_band_linear():
     for name, pattern in (("mask", WithoutKernel(8)), ("band", Longformer(8))):
         own = with_slots(encoder, attention=pattern)
         with torch.inference_mode():
-            peaks[name] = [profiled(lambda: own(text([n], 40))).peak_bytes for n in (600, 1200)]  # noqa: B023
+            peaks[name] = [profiled(own, text([n], 40)).peak_bytes for n in (600, 1200)]
     assert peaks["band"][1] / peaks["band"][0] == pytest.approx(2, rel=0.05)
     assert peaks["mask"][1] / peaks["mask"][0] > 3
 

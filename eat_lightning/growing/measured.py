@@ -31,7 +31,7 @@ def measured(
 ) -> tuple[list[GrowthRow], list[OperatorRow]]:
     """how: of a `GrowthRow` what is the same in all. Within `latency.undisturbed`."""
     given = {point.name: point.given() for point in points}
-    resident = {p.name: resident_peak(lambda p=p: p.runner()(given[p.name])) for p in points}
+    first = {point.name: resident_peak(point.runner(), given[point.name]) for point in points}
     settings = {point.name: (point.runner(), [given[point.name]]) for point in points}
     for point in points:
         point.attention.clear()
@@ -39,13 +39,14 @@ def measured(
     rows, operators = [], []
     for point in points:
         attention_R = None if point.is_product else tuple(point.attention)
-        counted = profiled(lambda p=point: p.runner()(given[p.name]))
+        counted = profiled(point.runner(), given[point.name])
+        trace, resident_bytes = first[point.name]
         fields: dict[str, Any] = {
             **{key: getattr(point, key) for key in ("axis", "contestant", "size")},
             **{"length": point.length, "batch": point.batch, "attention_R": attention_R},
             **{"ms_R": tuple(took[point.name][:, 0].tolist())},
-            **{"peak_bytes": counted.peak_bytes, "resident_bytes": resident[point.name]},
-            **work_of(point, given[point.name]),
+            **{"peak_bytes": counted.peak_bytes, "resident_bytes": resident_bytes},
+            **work_of(point, trace),
             **checked(point, mask_up_to),
             **how,
         }
@@ -55,14 +56,13 @@ def measured(
     return rows, operators
 
 
-def work_of(point: Point, given: Any) -> dict[str, Any]:
+def work_of(point: Point, trace: Trace | None) -> dict[str, Any]:
     """FLOPs, layers, heads and retention, read off the shapes of a pass."""
     encoder, num_layers = point.encoder, point.encoder.shape.num_layers
-    if point.is_product:
+    if trace is None:
         pairs = pairs_of(encoder, point.length)
         work = 4.0 * pairs * encoder.shape.hidden_size * num_layers
         return {"flops": work, "layers_run": num_layers, "heads": 0, "retention": 1.0}
-    trace: Trace = encoder(given)
     tokens_LB, depth_B = trace.tokens_LB.numpy(), trace.depth_B.numpy()
     depth = int(depth_B.max())
     retention = float((tokens_LB[:depth] / tokens_LB[0]).mean())

@@ -12,8 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import TypeVar
 
 from torch.profiler import ProfilerActivity, profile
+
+Given, Result = TypeVar("Given"), TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,10 @@ class Profiled:
     operators: dict[str, float]
 
 
-def profiled(run: Callable[[], object]) -> Profiled:
+def profiled(run: Callable[[Given], object], given: Given) -> Profiled:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it would tell each start on standard error
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as found:
-        run()
+        run(given)
     assert found.profiler is not None
     results = found.profiler.kineto_results
     changes = [e for e in results.events() if e.name() == "[memory]"]
@@ -38,9 +41,10 @@ def profiled(run: Callable[[], object]) -> Profiled:
     return Profiled(peak, {k: ms for k, ms in operators.items() if k.startswith("aten::")})
 
 
-def resident_peak(run: Callable[[], object]) -> int | None:
-    """The same as the system sees it: pages of this process at their most, above those before
-    (which may hold memory that an earlier pass gave back). None where the system does not say."""
+def resident_peak(run: Callable[[Given], Result], given: Given) -> tuple[Result, int | None]:
+    """What it gives, and the same as the system sees it: pages of this process at their most, above
+    those before (which may hold memory that an earlier pass gave back). None where the system does
+    not say."""
     status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
     def kilobytes(name: str) -> int:
@@ -51,7 +55,6 @@ def resident_peak(run: Callable[[], object]) -> int | None:
         clear.write_text("5")  # VmHWM begins anew
         before = kilobytes("VmRSS")
     except OSError:
-        run()
-        return None
-    run()
-    return 1024 * (kilobytes("VmHWM") - before)
+        return run(given), None
+    result = run(given)
+    return result, 1024 * (kilobytes("VmHWM") - before)
