@@ -59,7 +59,7 @@ class Grown:
 
 
 def grown(config: dict[str, Any]) -> Grown:
-    from eat_lightning.growing.compaction import compaction
+    from eat_lightning.growing.compaction import TOKENS, compaction
     from eat_lightning.growing.measured import measured
     from eat_lightning.growing.points import rounds
     from eat_lightning.growing.subjects import body
@@ -74,7 +74,8 @@ def grown(config: dict[str, Any]) -> Grown:
         **{"commit": where["commit"] or "", "version": where["eat_lightning"]},
         **{"session": secrets.token_hex(6)},
     }
-    encoder = body(config["encoder"], max(config["lengths"]), config["seed"])
+    longest = max(*config["lengths"], *TOKENS)
+    encoder = body(config["encoder"], longest, config["seed"])
     rows, operators = [], []
     with undisturbed(config["threads"]):
         for points in rounds(encoder, config):

@@ -69,6 +69,7 @@ def test_exponents_by_hand():
     assert noisy.low == pytest.approx(-noisy.high)
     # s^2 = 4 x 0.25 / 2, Sxx = 5 ln(2)^2, t(0.975, 2) = 4.303
     assert noisy.high == pytest.approx(4.3027 * np.sqrt(0.5 / (5 * np.log(2) ** 2)), rel=1e-4)
+    assert str(exponent([1, 2], [3, 6])) == "1.00"  # a line through two points has no interval
     with pytest.raises(ValueError, match="two different values"):
         exponent([2, 2], [1, 3])
 

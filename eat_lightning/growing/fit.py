@@ -24,6 +24,8 @@ class Exponent:
         return self.factor * x**self.value
 
     def __str__(self) -> str:
+        if np.isnan(self.low):
+            return f"{self.value:.2f}"
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
