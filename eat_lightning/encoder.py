@@ -279,25 +279,40 @@ class AdaptiveEncoder(nn.Module):
     def travel(self, batch: Batch, journey: Journey, leave: bool) -> Iterator[Int[Tensor, " g"]]:
         """The way of the examples, written into `journey`; gives the rows that left at each exit
         where any did."""
+        packed: Packed | None = self.start(batch, journey, leave)
+        number = 0
+        while packed is not None:
+            number, gone_G, packed = self.advance(packed, batch, journey, number + 1, leave)
+            if len(gone_G):
+                yield gone_G
+
+    def start(self, batch: Batch, journey: Journey, leave: bool) -> Packed:
+        packed = self.embed(batch)
+        return self.ask(packed, batch, journey, leave) if self.policies else packed
+
+    def advance(
+        self, packed: Packed, batch: Batch, journey: Journey, first: int, leave: bool
+    ) -> tuple[int, Int[Tensor, " g"], Packed | None]:
+        """From layer `first` through the next that has an exit: its number, the rows that left
+        there, and the others as they enter the layer after it (None: there are none)."""
         last = len(self.layers)
         guessing = {*self.exit.layers, last} if leave else {int(k) for k in self.heads}
-        packed = self.embed(batch)
-        if self.policies:
-            packed = self.ask(packed, batch, journey, leave)
-        for number in range(1, last + 1):
+        exit_layer = min(number for number in guessing if number >= first)
+        for number in range(first, exit_layer):
             journey.enter(number, packed)
-            packed, evidence = self.run_layer(packed, number)
-            if number in guessing:
-                journey.guess(number, self.heads[str(number)](packed))
-                reason_B = self.decide(batch, journey, number, leave)
-                if reason_B.any():
-                    gone_G, stays_B = journey.leave(number, reason_B)
-                    yield gone_G
-                    if not stays_B.any():
-                        return
-                    evidence = evidence.take(packed.rows_of(stays_B))
-                    packed = packed.only(stays_B)
-            packed = self.shorten(packed, evidence, number)
+            packed = self.shorten(*self.run_layer(packed, number), number)
+        journey.enter(exit_layer, packed)
+        packed, evidence = self.run_layer(packed, exit_layer)
+        journey.guess(exit_layer, self.heads[str(exit_layer)](packed))
+        reason_B = self.decide(batch, journey, exit_layer, leave)
+        gone_G = reason_B[:0]
+        if reason_B.any():
+            gone_G, stays_B = journey.leave(exit_layer, reason_B)
+            if not stays_B.any():
+                return exit_layer, gone_G, None
+            evidence = evidence.take(packed.rows_of(stays_B))
+            packed = packed.only(stays_B)
+        return exit_layer, gone_G, self.shorten(packed, evidence, exit_layer)
 
     def kernel(self, layout: Layout, layer: int, needs: frozenset[str]) -> Kernel | None:
         """The pattern's own product, if it has one that can do without a bias and the matrix."""

@@ -67,6 +67,10 @@ def predict(config: dict[str, Any]) -> int:
         torch.set_num_threads(config["threads"])
     how = config["exit"], config["dtype"], config["certificate"], policies_of(config["policy"])
     answerer = Answerer.of(Run.open(config["run"]), *how)
+    if config["pool"]:
+        from eat_lightning.scoring import answer_file
+
+        return answer_file(answerer, sys.stdin.fileno(), sys.stdout, config["batch"])
     return answer_all(answerer, config["batch"])
 
 
@@ -79,6 +83,8 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
         if not whole and (key, value) != ("threads", None):
             faults.append(f"{key} must be 1 or more, got {value!r}")
+    if not isinstance(config["pool"], bool):
+        faults.append(f"pool must be true or false, got {config['pool']!r}")
     if config["dtype"] not in DTYPES:
         faults.append(f"dtype must be one of {', '.join(DTYPES)}, got {config['dtype']!r}")
     return faults
@@ -232,17 +238,23 @@ class Answerer:
         self, texts: Sequence[Sequence[str]], about: Sequence[Mapping[str, str]] | None = None
     ) -> Iterator[list[tuple[int, dict[str, Any]]]]:
         """Places and answers of those that left at an exit, as soon as they have."""
-        about = [{} for _ in texts] if about is None else about
-        by_source: dict[str | None, list[int]] = {}
-        for place, known in enumerate(about):
-            source = known.get("source")
-            by_source.setdefault(source if source in self.encoders else None, []).append(place)
-        for source, places in by_source.items():
-            batch = self.batch([texts[i] for i in places], [about[i] for i in places])
+        for source, places, batch in self.by_source(texts, about):
             for rows_G, trace in self.parts(self.encoders[source], batch):
                 answers = described(trace, self.labels)
                 placed = [places[row] for row in rows_G.tolist()]
                 yield [*zip(placed, answers, strict=True)]
+
+    def by_source(
+        self, texts: Sequence[Sequence[str]], about: Sequence[Mapping[str, str]] | None = None
+    ) -> Iterator[tuple[str | None, list[int], Batch]]:
+        """A batch for each of `encoders` that is asked, with the places of its texts."""
+        about = [{} for _ in texts] if about is None else about
+        found: dict[str | None, list[int]] = {}
+        for place, known in enumerate(about):
+            source = known.get("source")
+            found.setdefault(source if source in self.encoders else None, []).append(place)
+        for source, places in found.items():
+            yield source, places, self.batch([texts[i] for i in places], [about[i] for i in places])
 
     def batch(self, texts: Sequence[Sequence[str]], about: Sequence[Mapping[str, str]]) -> Batch:
         from eat_lightning.packed import Batch

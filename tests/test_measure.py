@@ -16,10 +16,13 @@ from eat_lightning.baselines import HuggingFaceTwin, in_dtype, with_slots
 from eat_lightning.checkpoint import load_model, save_model
 from eat_lightning.config import CONFIG_DIR, plain, with_paths_listed
 from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.encoder import AdaptiveEncoder, Trace
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure import main, measure
+from eat_lightning.packed import Batch
 from eat_lightning.rows import read
-from eat_lightning.runs import marks, training_mark
+from eat_lightning.runs import Run, marks, training_mark
+from eat_lightning.slots import build
 
 FAST = ["timing.examples=6", "timing.warmup=1", "timing.repeats=2", "timing.batch=4"]
 UNTIMED = ["timing.enabled=false"]
@@ -96,8 +99,6 @@ def shares(row) -> list[tuple[int, float]]:
 
 def test_accuracy_is_that_of_running_the_setting(run: Path):
     (row,) = call(f"run={run}", "exit.tau=0.6", "baselines=none", *UNTIMED)
-    from eat_lightning.runs import Run
-
     encoder, _ = load_model(run / "model")
     encoder.exit = method("exit", "confidence", tau=0.6, layers=[3, 4])
     batch = Run.open(run).data().split("validation").batch(range(40))
@@ -109,6 +110,46 @@ def test_accuracy_is_that_of_running_the_setting(run: Path):
     assert row.retention == pytest.approx(float(trace.retention_B.mean()))
     tokens = trace.tokens_LB.sum(0) / (trace.tokens_LB[0] * 6)
     assert row.token_layers == pytest.approx(float(tokens.mean()), abs=1e-6)
+
+
+def test_twenty_settings_are_one_pass(run: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each example goes through the encoder once, and every row is that of running its setting."""
+    encoder, labels = load_model(run / "model")
+    for head in encoder.heads.values():
+        head.temperature.fill_(20.0)  # else all are sure
+    save_model(encoder, labels, run / "model")
+    batch = Run.open(run).data().split("validation").batch(range(40))
+    with torch.inference_mode():
+        sure_B = encoder(batch, leave=False).guesses[3].softmax(-1).amax(-1)
+    taus = [round(float(sure_B.quantile(i / 17)), 6) for i in range(1, 17)]
+    looks = [([2, 3], 1), ([3, 4], 1), ([2, 3, 4], 1), ([2, 3, 4], 2)]
+    rules = [f"{{kind:patience,layers:{layers},patience:{n}}}" for layers, n in looks]
+    sizes, forward = [], AdaptiveEncoder.forward
+
+    def counted(self: AdaptiveEncoder, batch: Batch, leave: bool | None = None) -> Trace:
+        sizes.append(batch.size)
+        return forward(self, batch, leave)
+
+    monkeypatch.setattr(AdaptiveEncoder, "forward", counted)
+    given = [f"run={run}", f"exit.tau={taus[0]}", f"taus={taus}", f"rules=[{','.join(rules)}]"]
+    rows = call(*given, *UNTIMED, "batch=16")
+    settings, baseline = rows[:-1], rows[-1]
+    assert (len(settings), baseline.baseline) == (20, "own static")
+    assert sizes == [16, 16, 8] * 2  # the setting's body, and the static one
+    sizes.clear()
+    call(*given, *UNTIMED, "baselines=none")
+    assert sizes == [32, 8]
+    sizes.clear()
+    for row in settings:
+        encoder.exit = build("exit", row.exit)
+        with torch.inference_mode():
+            trace = encoder(batch)
+        right = (trace.logits_BC.argmax(-1) == batch.labels_B).double().mean()
+        assert row.accuracy == pytest.approx(float(right))
+        assert row.depth == pytest.approx(float(trace.depth_B.double().mean()))
+        assert row.retention == pytest.approx(float(trace.retention_B.mean()))
+    assert sizes == [40] * 20
+    assert len({(row.depth, row.retention) for row in settings}) > 10  # not all one
 
 
 def test_a_second_measurement_supersedes(run: Path):

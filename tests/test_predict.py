@@ -69,6 +69,17 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return run
 
 
+def test_a_pool_says_the_same(sst2: Path, call):
+    lines = "a fine film\nnot good\n" * 9
+    plain, pooled = (call(lines, f"run={sst2}", *more, "batch=4") for more in ([], ["pool=true"]))
+    assert (pooled[0], pooled[2]) == (0, "")
+    for ours, theirs in zip(pooled[1], plain[1], strict=True):
+        assert ours | {"confidence": 0} == theirs | {"confidence": 0}
+        assert ours["confidence"] == pytest.approx(theirs["confidence"], abs=1e-5)
+    status, _, err = call(lines, f"run={sst2}", "pool=yes please")
+    assert (status, err) == (1, "error: pool must be true or false, got 'yes please'\n")
+
+
 def test_lines_of_text(sst2: Path, call):
     status, answers, err = call("a fine film\nnot good\n", f"run={sst2}", "threads=1")
     assert (status, err) == (0, "")
