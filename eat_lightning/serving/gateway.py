@@ -1,0 +1,160 @@
+"""The gateway's state, apart from HTTP: what it accepts, who waits, which model answers."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from eat_lightning.serving.meters import Meters
+from eat_lightning.serving.model import Model
+from eat_lightning.serving.question import Example, Limits, Question
+from eat_lightning.serving.refused import Refused
+from eat_lightning.serving.waiting import Ask, Waiting
+from eat_lightning.serving.worker import Settled, Worker
+
+WATCH_S = 0.5  # between two looks
+
+
+class Gateway:
+    """`open` makes a model of a config; it is called anew for each reload."""
+
+    def __init__(
+        self, config: dict[str, Any], model: Model, open: Callable[[dict[str, Any]], Model]
+    ):
+        self.config, self.open, self.about = config, open, model.about
+        self.first_model: Model | None = model
+        self.waiting = Waiting(config["queue"])
+        self.meters = Meters(self.about.num_layers)
+        self.reloading = asyncio.Lock()
+        self.stopping = False
+
+    def start(self) -> None:
+        """In the event loop."""
+        assert self.first_model is not None
+        wait_s = self.config["wait_ms"] / 1000
+        self.worker = Worker(
+            *(self.first_model, self.waiting, self.config["batch"], wait_s),
+            tell=self.settled,
+            revive=lambda: self.open(self.config),
+        )
+        self.first_model = None
+        self.watching = asyncio.ensure_future(self.watch())
+
+    async def watch(self) -> None:
+        """A worker that died is replaced before the next request meets it."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            await asyncio.to_thread(self.worker.check)
+
+    @property
+    def limits(self) -> Limits:
+        config = self.config
+        sources = self.about.sources if config["strict_sources"] else None
+        return Limits(config["max_bytes"], config["max_texts"], config["max_chars"], sources)
+
+    def read(self, body: bytes) -> Question:
+        return Question.of(body, self.about.columns, self.limits)
+
+    def accept(self, examples: list[Example], deadline_ms: float) -> list[Ask]:
+        """Room for all of them, or Refused: 503 and when to come again."""
+        now, loop = time.monotonic(), asyncio.get_running_loop()
+        deadline = now + deadline_ms / 1000
+        asks = [Ask(example, loop.create_future(), deadline, now) for example in examples]
+        if not self.waiting.put(asks):
+            seconds = len(self.waiting) * self.worker.seconds_each
+            said = f"the queue is full ({self.waiting.bound} examples)"
+            raise Refused(503, said, max(1, math.ceil(seconds)))
+        return asks
+
+    async def answers(self, asks: list[Ask]) -> AsyncIterator[tuple[int, dict[str, Any] | Refused]]:
+        """Places and answers as they come; after the deadline, 504 for all that are left. Who stops
+        listening takes what is left out of the queue."""
+        ready: asyncio.Queue[int] = asyncio.Queue()
+        for place, ask in enumerate(asks):
+            ask.future.add_done_callback(lambda _, place=place: ready.put_nowait(place))
+        left = set(range(len(asks)))
+        try:
+            while left:
+                left_s = asks[0].deadline - time.monotonic()
+                try:
+                    place = await asyncio.wait_for(ready.get(), left_s)
+                except TimeoutError:
+                    break
+                left.discard(place)
+                yield place, outcome(asks[place])
+            late = Refused(504, "the deadline passed")
+            for place in sorted(left):
+                yield place, outcome(asks[place]) if asks[place].future.done() else late
+        finally:
+            self.give_up([ask for ask in asks if not ask.future.done()])
+
+    def give_up(self, asks: list[Ask]) -> None:
+        if asks:
+            for ask in asks:
+                ask.future.cancel()
+            self.waiting.drop(asks)
+
+    def settled(self, settled: Settled) -> None:
+        """By the worker, in the event loop."""
+        for ask, answer in settled:
+            self.meters.answered(ask, answer)
+
+    async def reload(self, name: str | None = None) -> str:
+        """Another run in the place of this one, which answers until the new one has been tried.
+
+        `name`: of a run beside the served one; None reads the same folder again. Raises Refused;
+        then the old one goes on.
+        """
+        if self.reloading.locked():
+            raise Refused(409, "another reload is under way", 5)
+        async with self.reloading:
+            config = self.config
+            if name is not None:
+                config = config | {"run": str(Path(config["run"]).parent / name)}
+            try:
+                model = await asyncio.to_thread(self.open, config)
+            except Exception as error:
+                self.meters.reloads.labels("refused").inc()
+                reason = str(error).replace("\n", "; ") or type(error).__name__
+                raise Refused(409, f"the old run goes on: {reason}") from None
+            if model.about.task != self.about.task:
+                await asyncio.to_thread(model.close)
+                self.meters.reloads.labels("refused").inc()
+                told = f"{model.about.name} is of another task"
+                raise Refused(409, f"the old run goes on: {told} ({model.about.task})")
+            await asyncio.to_thread(self.worker.swap, model)
+            self.config, self.about = config, model.about
+            self.meters.reloads.labels("done").inc()
+            return model.about.name
+
+    async def stop(self) -> None:
+        """When all that was accepted is answered."""
+        self.stopping = True
+        self.watching.cancel()
+        await asyncio.to_thread(self.worker.stop, self.config["stop_s"])
+
+    def live(self) -> dict[str, Any]:
+        return self.meters.snapshot() | {
+            "run": self.about.name,
+            "mode": self.config["mode"],
+            "num_layers": self.about.num_layers,
+            "exits": list(self.about.exits),
+            "columns": list(self.about.columns),
+            "sources": sorted(self.about.sources),
+            "queue": len(self.waiting),
+            "bound": self.waiting.bound,
+        }
+
+
+def outcome(ask: Ask) -> dict[str, Any] | Refused:
+    if ask.future.cancelled():
+        return Refused(504, "the deadline passed")
+    error = ask.future.exception()
+    if error is None:
+        return ask.future.result()
+    assert isinstance(error, Refused)
+    return error
