@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from eat_lightning.onnx_runner import answer_all, parse, said
 
 if TYPE_CHECKING:
     from eat_lightning.encoder import AdaptiveEncoder, Trace
+    from eat_lightning.packed import Batch
     from eat_lightning.slots import Exit
 
 DTYPES = ("fp32", "bf16")
@@ -187,6 +188,26 @@ class Answerer:
     def answer(self, texts: list[list[str]], source: str | None = None) -> list[dict[str, Any]]:
         import torch
 
+        batch = self.batch(texts)
+        with torch.inference_mode(), self.autocast():
+            trace = self.encoders[source](batch)
+        return described(trace, self.labels)
+
+    def stream(
+        self, texts: list[list[str]], encoder: AdaptiveEncoder
+    ) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
+        """At each exit the places of those who left there, and their answers."""
+        import torch
+
+        leaving = encoder.stream(self.batch(texts))
+        while True:
+            with torch.inference_mode(), self.autocast():  # not where the caller goes on
+                rows_G, trace = next(leaving, (None, None))
+            if rows_G is None or trace is None:
+                return
+            yield rows_G.tolist(), described(trace, self.labels)
+
+    def batch(self, texts: list[list[str]]) -> Batch:
         from eat_lightning.packed import Batch
 
         encoded = self.tokenizer(
@@ -195,11 +216,12 @@ class Answerer:
             max_length=self.max_length,
             return_attention_mask=False,
         )
-        batch = Batch.from_lists(encoded["input_ids"], encoded.get("token_type_ids"))
-        bf16 = self.dtype == "bf16"
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            trace = self.encoders[source](batch)
-        return described(trace, self.labels)
+        return Batch.from_lists(encoded["input_ids"], encoded.get("token_type_ids"))
+
+    def autocast(self) -> Any:
+        import torch
+
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == "bf16")
 
 
 def described(trace: Trace, labels: Sequence[str]) -> list[dict[str, Any]]:

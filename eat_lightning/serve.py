@@ -65,7 +65,7 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
     for key, known in choices:
         if config[key] not in known:
             faults.append(f"{key} must be one of {', '.join(known)}, got {config[key]!r}")
-    for key in ("queue", "max_bytes", "max_texts", "max_chars", "threads"):
+    for key in ("queue", "max_bytes", "max_texts", "max_chars", "threads", "max_jobs"):
         faults += whole_faults(key, config[key], 1)
     if config["batch"] is not None:
         faults += whole_faults("batch", config["batch"], 16 if config["mode"] == "triage" else 1)
@@ -74,6 +74,7 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
     faults += number_faults("wait_ms", [config["wait_ms"]], "[0, 10000]")
     faults += number_faults("deadline_ms", [config["deadline_ms"]], "(0, 3600000]")
     faults += number_faults("stop_s", [config["stop_s"]], "[0, 3600]")
+    faults += number_faults("keep_hours", [config["keep_hours"]], "[0, 87600]")
     if not faults and config["max_texts"] > config["queue"]:
         said = f"at most queue={config['queue']}, got {config['max_texts']}"
         faults.append(f"max_texts must be {said}: such a request would never find room")

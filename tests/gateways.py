@@ -16,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.serving.app import make_app
 from eat_lightning.serving.gateway import Gateway
+from eat_lightning.serving.journal import Journal
 from eat_lightning.serving.model import About
 from eat_lightning.serving.question import Example
 from eat_lightning.serving.remote import WorkerDied
@@ -108,7 +109,9 @@ def running(
 
     async def serving() -> None:
         revived = revive or (lambda config: FakeModel("revived"))
-        gateway = Gateway(settings(**changes), model, revived)
+        config = settings(**changes)
+        journal = Journal(config["journal"]) if config["journal"] else None
+        gateway = Gateway(config, model, revived, journal)
         given = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 5}
         server = Server(uvicorn.Config(make_app(gateway, token), **given))
         made.update(gateway=gateway, server=server)

@@ -16,7 +16,7 @@ from eat_lightning.serving.guard import Counted, Guard, body_of, must_be_json
 from eat_lightning.serving.page import PAGE, PAGE_HEADERS
 from eat_lightning.serving.question import deadline_of
 from eat_lightning.serving.refused import Refused
-from eat_lightning.serving.schema import CLASSIFY, RELOAD, body_schema, reload_schema
+from eat_lightning.serving.schema import CLASSIFY, JOB, JOBS, RELOAD, body_schema, reload_schema
 from eat_lightning.serving.waiting import Ask
 
 NDJSON = "application/x-ndjson"
@@ -63,6 +63,9 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
             given.append(deadline_of(number_or_text(header), "X-Deadline-Ms"))
         return min(given, default=gateway.config["deadline_ms"])
 
+    if gateway.journal is not None:
+        add_jobs(app, gateway, guarded)
+
     @app.get("/healthz")
     async def healthz() -> JSONResponse:
         """200 while it takes requests."""
@@ -93,6 +96,35 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
         return HTMLResponse(PAGE, headers=PAGE_HEADERS)
 
     return app
+
+
+def add_jobs(app: FastAPI, gateway: Gateway, guarded: list[Any]) -> None:
+    """Routes of the journal."""
+
+    @app.post(
+        "/jobs",
+        status_code=202,
+        dependencies=guarded,
+        responses=JOBS,
+        openapi_extra=body_schema(gateway.about.columns, gateway.limits, deadline=False),
+    )
+    async def post(request: Request) -> JSONResponse:
+        """Accepts examples: once it says so they are on the disk, and will be answered."""
+        must_be_json(request)
+        question = gateway.read(await body_of(request, gateway.config["max_bytes"]))
+        if question.deadline_ms is not None:
+            raise Refused(422, "deadline_ms: a job has none")
+        assert gateway.jobs is not None
+        id = await gateway.jobs.post(question.examples)
+        return JSONResponse({"id": id}, 202, {"Location": f"/jobs/{id}"})
+
+    @app.get("/jobs/{id}", dependencies=guarded, responses=JOB)
+    async def get(id: str) -> JSONResponse:
+        """A job's answers, in the order of its examples, or that it waits."""
+        assert gateway.jobs is not None
+        answers = await gateway.jobs.find(id)
+        state = "waiting" if answers is None else "done"
+        return JSONResponse({"id": id, "state": state, "answers": answers})
 
 
 def number_or_text(header: str) -> float | str:

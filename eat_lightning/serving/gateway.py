@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+from eat_lightning.serving.jobs import Jobs
+from eat_lightning.serving.journal import Journal
 from eat_lightning.serving.meters import Meters
 from eat_lightning.serving.model import Model
 from eat_lightning.serving.question import Example, Limits, Question
@@ -23,12 +25,17 @@ class Gateway:
     """`open` makes a model of a config; it is called anew for each reload."""
 
     def __init__(
-        self, config: dict[str, Any], model: Model, open: Callable[[dict[str, Any]], Model]
+        self,
+        config: dict[str, Any],
+        model: Model,
+        open: Callable[[dict[str, Any]], Model],
+        journal: Journal | None = None,
     ):
         self.config, self.open, self.about = config, open, model.about
-        self.first_model: Model | None = model
+        self.first_model, self.journal = model, journal
         self.waiting = Waiting(config["queue"])
         self.meters = Meters(self.about.num_layers)
+        self.jobs: Jobs | None = None
         self.reloading = asyncio.Lock()
         self.stopping = False
 
@@ -42,6 +49,10 @@ class Gateway:
             revive=lambda: self.open(self.config),
         )
         self.first_model = None
+        if self.journal is not None:
+            keep_s = self.config["keep_hours"] * 3600
+            ahead, bound = 2 * self.config["batch"], self.config["max_jobs"]
+            self.jobs = Jobs(self.journal, self.waiting, ahead, bound, keep_s)
         self.watching = asyncio.ensure_future(self.watch())
 
     async def watch(self) -> None:
@@ -134,8 +145,11 @@ class Gateway:
     async def stop(self) -> None:
         """When all that was accepted is answered."""
         self.stopping = True
+        longest_s = self.config["stop_s"]
+        if self.jobs is not None and (left := await self.jobs.stop(longest_s)):
+            print(f"{left} jobs stay in the journal for the next start", flush=True)
         self.watching.cancel()
-        await asyncio.to_thread(self.worker.stop, self.config["stop_s"])
+        await asyncio.to_thread(self.worker.stop, longest_s)
 
     def live(self) -> dict[str, Any]:
         return self.meters.snapshot() | {
@@ -147,6 +161,7 @@ class Gateway:
             "sources": sorted(self.about.sources),
             "queue": len(self.waiting),
             "bound": self.waiting.bound,
+            "jobs": None if self.jobs is None else self.jobs.num_waiting,
         }
 
 

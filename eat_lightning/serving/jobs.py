@@ -1,4 +1,4 @@
-"""Jobs: accepted once they are on the disk, answered whatever dies meanwhile, fetched by their id."""
+"""Jobs: accepted once they are on the disk, answered whatever dies, fetched by their id."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eat_lightning.serving.waiting import Ask, Waiting
 
 MAX_TRIES = 3  # then it is the job that kills
 FORGET_S = 3600  # between two deletions of old answers
-GAVE_UP = {"error": f"given up: the worker died {MAX_TRIES} times with this job"}
+GAVE_UP = {"error": f"given up: begun {MAX_TRIES} times and never finished"}
 
 
 class Jobs:
@@ -29,6 +29,7 @@ class Jobs:
         self.ahead, self.bound, self.keep_s = ahead, bound, keep_s
         self.todo: deque[Job] = deque(journal.waiting())
         self.running: set[asyncio.Task[None]] = set()
+        self.alone = False  # one that was begun before runs, and must not take others with it
         self.num_ahead = 0  # examples in the queue or at work
         self.disk = ThreadPoolExecutor(1, "journal")
         self.unwritten: list[tuple[str, Any, asyncio.Future[None]]] = []
@@ -92,13 +93,16 @@ class Jobs:
             while self.todo and self.has_room(self.todo[0]):
                 job = self.todo.popleft()
                 self.num_ahead += len(job.examples)
+                self.alone = job.tries > 0
                 task = asyncio.ensure_future(self.run(job))
                 self.running.add(task)
                 task.add_done_callback(self.ended)
             self.to_feed.clear()
 
     def has_room(self, job: Job) -> bool:
-        return not self.num_ahead or self.num_ahead + len(job.examples) <= self.ahead
+        """A job that was begun before may be what kills the worker: it runs without others."""
+        fits = self.num_ahead + len(job.examples) <= self.ahead
+        return not self.num_ahead or (fits and not job.tries and not self.alone)
 
     def ended(self, task: asyncio.Task[None]) -> None:
         self.running.discard(task)

@@ -86,7 +86,9 @@ class TorchModel:
             known = example.source if example.source in self.answerer.encoders else None
             by_source.setdefault(known, []).append(place)
         for source, places in by_source.items():
-            yield places, self.answerer.answer([examples[i].texts for i in places], source)
+            encoder = (self.deep if full_depth else self.answerer.encoders)[source]
+            for rows, answers in self.answerer.stream([examples[i].texts for i in places], encoder):
+                yield [places[row] for row in rows], answers
 
     def is_alive(self) -> bool:
         return True

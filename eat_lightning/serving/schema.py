@@ -29,10 +29,13 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 CLASSIFY = responses(400, 401, 408, 413, 415, 422, 503, 504)
+JOBS = responses(400, 401, 408, 413, 415, 422, 503)
+JOB = responses(401, 404, 422)
 RELOAD = responses(400, 401, 408, 409, 413, 415, 422)
 
 
-def body_schema(columns: Sequence[str], limits: Limits) -> dict[str, Any]:
+def body_schema(columns: Sequence[str], limits: Limits, deadline: bool = True) -> dict[str, Any]:
+    """`deadline`: the request may carry one."""
     text = {"type": "string", "maxLength": limits.max_chars}
     name = {"type": ["string", "null"], "minLength": 1, "maxLength": MAX_NAME}
     source = name
@@ -50,26 +53,25 @@ def body_schema(columns: Sequence[str], limits: Limits) -> dict[str, Any]:
         }
         for names in namings
     ]
-    deadline = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_DEADLINE_MS}
-    alone = [e | {"properties": e["properties"] | {"deadline_ms": deadline}} for e in examples]
+    until = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_DEADLINE_MS}
+    more = {"deadline_ms": until} if deadline else {}
+    alone = [e | {"properties": e["properties"] | more} for e in examples]
     items = [*examples, text] if len(columns) == 1 and limits.sources is None else examples
     listed = {"type": "array", "minItems": 1, "maxItems": limits.max_texts}
     many = {
         "type": "object",
         "properties": {
             "examples": listed | {"items": {"anyOf": items}},
-            "deadline_ms": deadline,
             "mime": name,
         }
+        | more
         | ({"source": name} if limits.sources is None else {}),
         "required": ["examples"],
         "additionalProperties": False,
     }
-    return of({"anyOf": [*alone, many]}, required=True) | {
-        "parameters": [
-            {"name": "X-Deadline-Ms", "in": "header", "required": False, "schema": deadline}
-        ]
-    }
+    header = {"name": "X-Deadline-Ms", "in": "header", "required": False, "schema": until}
+    parameters = {"parameters": [header]} if deadline else {}
+    return of({"anyOf": [*alone, many]}, required=True) | parameters
 
 
 def reload_schema() -> dict[str, Any]:

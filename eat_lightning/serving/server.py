@@ -15,6 +15,7 @@ import uvicorn
 from eat_lightning.errors import ConfigError
 from eat_lightning.serving.app import make_app
 from eat_lightning.serving.gateway import Gateway
+from eat_lightning.serving.journal import Journal
 from eat_lightning.serving.refused import Refused
 from eat_lightning.serving.remote import Remote
 
@@ -30,13 +31,12 @@ class Server(uvicorn.Server):
 def run_server(config: dict[str, Any], token: str | None) -> None:
     """Opens the port, and the model, before it says that it serves. ConfigError for either."""
     listening = bound_socket(config["host"], config["port"])
+    journal = Journal(config["journal"]) if config["journal"] else None
     model = Remote(config)
     if config["strict_sources"] and not model.about.sources:
         model.close()
-        raise ConfigError(
-            "strict_sources=true needs a certificate for each source: certificate=..."
-        )
-    asyncio.run(serving(config, token, model, listening))
+        raise ConfigError("strict_sources=true needs exits for each source: certificate=...")
+    asyncio.run(serving(Gateway(config, model, Remote, journal), token, listening))
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
@@ -50,10 +50,8 @@ def bound_socket(host: str, port: int) -> socket.socket:
     return opened
 
 
-async def serving(
-    config: dict[str, Any], token: str | None, model: Any, listening: socket.socket
-) -> None:
-    gateway = Gateway(config, model, Remote)
+async def serving(gateway: Gateway, token: str | None, listening: socket.socket) -> None:
+    config = gateway.config
     settings = uvicorn.Config(
         make_app(gateway, token),
         log_level="warning",
