@@ -23,7 +23,6 @@ from eat_lightning.errors import ConfigError
 MODES = {"inline": 1, "triage": 32}  # and the examples at once, at most
 BACKENDS = ("torch", "onnx")
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
-PATHS = ("journal", "log", "token_file")
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="serve", version_base="1.3")

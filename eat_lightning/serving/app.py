@@ -68,10 +68,10 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
 
     @app.get("/healthz")
     async def healthz() -> JSONResponse:
-        """200 while it takes requests."""
-        state = "stopping" if gateway.stopping else "up"
+        """200 while requests are taken and answered."""
+        state = gateway.state
         about = {"state": state, "run": gateway.about.name, "queue": len(gateway.waiting)}
-        return JSONResponse(about, 503 if gateway.stopping else 200)
+        return JSONResponse(about, 200 if state == "up" else 503)
 
     @app.get("/metrics", dependencies=guarded, responses={401: CLASSIFY[401]})
     async def metrics() -> Response:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+from eat_lightning.serving.decisions import Decisions
 from eat_lightning.serving.jobs import Jobs
 from eat_lightning.serving.journal import Journal
 from eat_lightning.serving.meters import Meters
@@ -30,12 +31,14 @@ class Gateway:
         model: Model,
         open: Callable[[dict[str, Any]], Model],
         journal: Journal | None = None,
+        decisions: Decisions | None = None,
     ):
         self.config, self.open, self.about = config, open, model.about
         self.first_model, self.journal = model, journal
         self.waiting = Waiting(config["queue"])
         self.meters = Meters(self.about.num_layers)
         self.jobs: Jobs | None = None
+        self.decisions = decisions
         self.reloading = asyncio.Lock()
         self.stopping = False
 
@@ -60,6 +63,12 @@ class Gateway:
         while True:
             await asyncio.sleep(WATCH_S)
             await asyncio.to_thread(self.worker.check)
+
+    @property
+    def state(self) -> str:
+        if self.stopping:
+            return "stopping"
+        return "up" if self.worker.is_up else "starting a worker"
 
     @property
     def limits(self) -> Limits:
@@ -113,6 +122,9 @@ class Gateway:
         """By the worker, in the event loop."""
         for ask, answer in settled:
             self.meters.answered(ask, answer)
+        if self.decisions is not None:
+            decided = [(ask.example, a) for ask, a in settled if not isinstance(a, Refused)]
+            self.decisions.write(decided)
 
     async def reload(self, name: str | None = None) -> str:
         """Another run in the place of this one, which answers until the new one has been tried.
@@ -150,11 +162,14 @@ class Gateway:
             print(f"{left} jobs stay in the journal for the next start", flush=True)
         self.watching.cancel()
         await asyncio.to_thread(self.worker.stop, longest_s)
+        if self.decisions is not None:
+            self.decisions.close()
 
     def live(self) -> dict[str, Any]:
         return self.meters.snapshot() | {
             "run": self.about.name,
             "mode": self.config["mode"],
+            "state": self.state,
             "num_layers": self.about.num_layers,
             "exits": list(self.about.exits),
             "columns": list(self.about.columns),

@@ -14,10 +14,13 @@ import uvicorn
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.serving.app import make_app
+from eat_lightning.serving.decisions import Decisions
 from eat_lightning.serving.gateway import Gateway
 from eat_lightning.serving.journal import Journal
 from eat_lightning.serving.refused import Refused
 from eat_lightning.serving.remote import Remote
+
+BACKLOG = 1024  # connections that the system holds before they are taken
 
 
 class Server(uvicorn.Server):
@@ -32,11 +35,23 @@ def run_server(config: dict[str, Any], token: str | None) -> None:
     """Opens the port, and the model, before it says that it serves. ConfigError for either."""
     listening = bound_socket(config["host"], config["port"])
     journal = Journal(config["journal"]) if config["journal"] else None
+    decisions = Decisions(config["log"], config["log_text"]) if config["log"] else None
     model = Remote(config)
     if config["strict_sources"] and not model.about.sources:
         model.close()
         raise ConfigError("strict_sources=true needs exits for each source: certificate=...")
-    asyncio.run(serving(Gateway(config, model, Remote, journal), token, listening))
+    gateway = Gateway(config, model, Remote, journal, decisions)
+    settings = uvicorn.Config(
+        make_app(gateway, token),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=config["stop_s"],
+        timeout_keep_alive=30,
+        backlog=BACKLOG,
+    )
+    with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
+        runner.run(serving(gateway, Server(settings), listening))
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
@@ -50,18 +65,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
     return opened
 
 
-async def serving(gateway: Gateway, token: str | None, listening: socket.socket) -> None:
-    config = gateway.config
-    settings = uvicorn.Config(
-        make_app(gateway, token),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=config["stop_s"],
-        timeout_keep_alive=30,
-        backlog=1024,
-    )
-    server = Server(settings)
+async def serving(gateway: Gateway, server: Server, listening: socket.socket) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -79,8 +83,8 @@ async def serving(gateway: Gateway, token: str | None, listening: socket.socket)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
     host, port = listening.getsockname()[:2]
-    told = f"{gateway.about.name} on http://{host}:{port} (mode={config['mode']})"
-    listening.listen(1024)
+    told = f"{gateway.about.name} on http://{host}:{port} (mode={gateway.config['mode']})"
+    listening.listen(BACKLOG)
     print(f"serving {told}", flush=True)
     await server.serve([listening])
 

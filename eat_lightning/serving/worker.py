@@ -41,7 +41,7 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self.lock = threading.Lock()  # held while a batch runs, so that a model is not closed in it
         self.seconds_each = 0.005  # of an example; a moving mean
-        self.deaths = 0
+        self.deaths, self.is_up = 0, True
         self.at_work: list[Ask] = []
         self.thread = threading.Thread(target=self.run, name="worker", daemon=True)
         self.thread.start()
@@ -107,10 +107,12 @@ class Worker:
         """Tried until it works: there is nothing better to do, and the queue has a bound."""
         print(f"{why}: starting another", file=sys.stderr, flush=True)
         self.deaths += 1
+        self.is_up = False
         self.model.close()
         while not (self.waiting.closed and not self.waiting):
             try:
                 self.model = self.revive()
+                self.is_up = True
                 return
             except Exception as error:
                 print(f"the worker does not start: {error}", file=sys.stderr, flush=True)
