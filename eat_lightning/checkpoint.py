@@ -1,7 +1,7 @@
 """Hugging Face weights <-> ours: BERT, DistilBERT, MPNet and RoBERTa in, our folders both ways.
 
 A model folder holds config.json (names and plain arguments) and model.safetensors. Loading one
-imports nothing that the config names, except modules of the four slots.
+imports nothing that the config names, except modules of the slots.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from eat_lightning.encoder import AdaptiveEncoder, Shape
 from eat_lightning.errors import ConfigError
 from eat_lightning.families import FAMILIES, fuse, rename, shape_of
 from eat_lightning.heads import ACTIVATIONS, slot_faults
+from eat_lightning.policies import from_folder, portable
 from eat_lightning.slots import build_all, number_faults, spec, whole_faults
 
 
@@ -332,6 +333,7 @@ def model_config(encoder: AdaptiveEncoder, labels: list[str]) -> dict[str, Any]:
         "attention": spec("attention", encoder.attention),
         "reduction": spec("reduction", encoder.reduction),
         "exit": spec("exit", encoder.exit),
+        "policy": portable(encoder.policies),
     }
 
 
@@ -354,7 +356,8 @@ def encoder_from(config: dict[str, Any], num_labels: int) -> AdaptiveEncoder:
     shape = Shape(**{f.name: config[f.name] for f in fields(Shape) if f.name in config})
     specs = {slot: config[slot] for slot in ("attention", "reduction", "exit")}
     slots = build_all(specs, shape.num_layers)
-    encoder = AdaptiveEncoder(shape, num_labels, **slots, head=config["head"])
+    policies = from_folder(config.get("policy", []))
+    encoder = AdaptiveEncoder(shape, num_labels, **slots, head=config["head"], policies=policies)
     faults = slot_faults(slots["exit"], encoder.head["layers"], shape.num_layers, num_labels)
     if faults:
         raise ValueError("; ".join(faults))

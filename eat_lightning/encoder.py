@@ -1,4 +1,4 @@
-"""THE MODEL: one packed Transformer encoder with slots for attention, reduction and exit.
+"""THE MODEL: one packed Transformer encoder with slots for attention, reduction, exit and policies.
 
 BERT, DistilBERT, MiniLM and MPNet are shapes of it (Devlin et al. 2019; Song et al. 2020 add one
 relative-position bias shared by all layers). The way of an example is `AdaptiveEncoder.travel`.
@@ -10,8 +10,8 @@ H heads, K head width, C classes, E exits so far.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,11 +19,20 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from eat_lightning.exit._reason import Reason
 from eat_lightning.heads import ACTIVATIONS, Head, head_faults
 from eat_lightning.journey import Journey, Trace
 from eat_lightning.packed import Batch, Layout, Packed
-from eat_lightning.slots import Evidence, Exit, Kernel, Pattern, Reduction, Where, raise_faults
+from eat_lightning.policy._together import wished
+from eat_lightning.slots import (
+    Evidence,
+    Exit,
+    Kernel,
+    Pattern,
+    Policy,
+    Reduction,
+    Where,
+    raise_faults,
+)
 
 
 @dataclass(frozen=True)
@@ -212,7 +221,8 @@ class AdaptiveEncoder(nn.Module):
 
     head: {"layers": exit layers (the last is always added), "pool": "cls" | "mean",
     "activation": "tanh" | "relu" | None}. The slots may be replaced at any time; an exit needs a
-    head at each of its layers. `strength` (0 ... 1) is saved with the weights.
+    head at each of its layers. `policies` are asked in their order, and cost nothing where there is
+    none. `strength` (0 ... 1) is saved with the weights.
     """
 
     strength: Tensor
@@ -225,11 +235,13 @@ class AdaptiveEncoder(nn.Module):
         reduction: Reduction,
         exit: Exit,
         head: dict[str, Any],
+        policies: Sequence[Policy] = (),
     ):
         super().__init__()
         raise_faults(head_faults(shape.num_layers, **head))
         self.shape, self.num_labels = shape, num_labels
         self.attention, self.reduction, self.exit = attention, reduction, exit
+        self.policies: Sequence[Policy] = policies
         self.head: dict[str, Any] = {"pool": "cls", "activation": "tanh"} | head
         self.head["layers"] = sorted({*self.head.get("layers", ()), shape.num_layers})
         self.embedding = Embedding(shape)
@@ -252,7 +264,7 @@ class AdaptiveEncoder(nn.Module):
         """`leave`: examples leave where the exit rule says so (the default outside training); else
         every head guesses for every example, and all run to the last layer."""
         leave = not self.training if leave is None else leave
-        journey = Journey(len(self.layers), batch)
+        journey = Journey(len(self.layers), batch.size)
         for _ in self.travel(batch, journey, leave):
             pass
         return journey.end()
@@ -260,7 +272,7 @@ class AdaptiveEncoder(nn.Module):
     def stream(self, batch: Batch) -> Iterator[tuple[Int[Tensor, " g"], Trace]]:
         """At each exit the rows of the batch that left there, and their trace: the easy ones are
         answered before the hard ones are done. Together they are what `forward` gives."""
-        journey = Journey(len(self.layers), batch)
+        journey = Journey(len(self.layers), batch.size)
         for rows_G in self.travel(batch, journey, leave=True):
             yield rows_G, journey.part(rows_G)
 
@@ -270,12 +282,14 @@ class AdaptiveEncoder(nn.Module):
         last = len(self.layers)
         guessing = {*self.exit.layers, last} if leave else {int(k) for k in self.heads}
         packed = self.embed(batch)
+        if self.policies:
+            packed = self.ask(packed, batch, journey, leave)
         for number in range(1, last + 1):
             journey.enter(number, packed)
             packed, evidence = self.run_layer(packed, number)
             if number in guessing:
                 journey.guess(number, self.heads[str(number)](packed))
-                reason_B = self.decide(journey, number, leave)
+                reason_B = self.decide(batch, journey, number, leave)
                 if reason_B.any():
                     gone_G, stays_B = journey.leave(number, reason_B)
                     yield gone_G
@@ -319,15 +333,27 @@ class AdaptiveEncoder(nn.Module):
         strength_B = self.strength.cpu().double().expand(batch.size)
         return Packed(x_ND, layout, index_N, special_N, strength_B)
 
-    def decide(self, journey: Journey, layer: int, leave: bool) -> Int[Tensor, " b"]:
+    def ask(self, packed: Packed, batch: Batch, journey: Journey, leave: bool) -> Packed:
+        """The examples with what policies wish for them before they start."""
+        wish = wished(self.policies, batch, self.reduction)
+        if leave:
+            journey.wish(wish)
+        if wish.strength_B is None:
+            return packed
+        return replace(packed, strength_B=torch.minimum(packed.strength_B, wish.strength_B))
+
+    def decide(self, batch: Batch, journey: Journey, layer: int, leave: bool) -> Int[Tensor, " b"]:
         """A reason for each example still here, on the host: the one wait for the device an exit
         costs. At the last layer all leave."""
-        num_here = journey.size if journey.here_B is None else len(journey.here_B)
         if layer == len(self.layers):
-            return torch.full((num_here,), int(Reason.LAST_LAYER))
+            return journey.at_end()
         if not leave:
-            return torch.zeros(num_here, dtype=torch.int64)
-        return self.exit.decides(journey.stack(self.exit.layers)).cpu()
+            return torch.zeros_like(journey.rows_B)
+        logits_EBC = journey.stack(self.exit.layers)
+        reason_B = self.exit.decides(logits_EBC).cpu()
+        if self.policies:
+            reason_B = journey.review(self.policies, reason_B, logits_EBC, batch)
+        return reason_B
 
 
 def initialise(module: nn.Module) -> None:

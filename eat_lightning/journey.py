@@ -12,8 +12,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.exit._reason import Reason
+from eat_lightning.exit._reason import Reason, leaves
 from eat_lightning.packed import Batch, Packed
+from eat_lightning.policy._together import reviewed
+from eat_lightning.slots import Policy, Wish
 
 
 @dataclass
@@ -54,14 +56,50 @@ class Trace:
 class Journey:
     """Writes a trace while examples pass and leave."""
 
-    def __init__(self, num_layers: int, batch: Batch):
-        self.size = batch.size
+    def __init__(self, num_layers: int, size: int):
+        self.size = size
         self.here_B: Tensor | None = None  # rows of the examples still here; None: all of them
         self.guesses: dict[int, Tensor] = {}
         self.depth_B = torch.zeros(self.size, dtype=torch.int64)
         self.tokens_LB = torch.zeros(num_layers, self.size, dtype=torch.int64)
         self.reason_B = torch.zeros(self.size, dtype=torch.int64)
+        self.held_B = torch.zeros(self.size, dtype=torch.int64)  # why policies held one back
         self.logits_BC: Tensor | None = None
+
+    @property
+    def rows_B(self) -> Int[Tensor, " b"]:
+        """Of the examples still here, on the host."""
+        return torch.arange(self.size) if self.here_B is None else self.here_B
+
+    def at_end(self) -> Int[Tensor, " b"]:
+        """Reasons of those who ran every layer."""
+        held_B = self.held_B[self.rows_B]
+        return torch.where(held_B != Reason.STAYS, held_B, int(Reason.LAST_LAYER))
+
+    def wish(self, wish: Wish) -> None:
+        if wish.full_B is not None:
+            self.held_B[wish.full_B] = int(Reason.FALLBACK)
+
+    def review(
+        self,
+        policies: Sequence[Policy],
+        reason_B: Int[Tensor, " b"],
+        logits_EBC: Float[Tensor, "e b c"],
+        batch: Batch,
+    ) -> Int[Tensor, " b"]:
+        """Reasons at an early exit, on the host, after policies; who is held back has 0."""
+        reason_B = self.hold(reason_B)
+        return self.hold(reviewed(policies, reason_B, logits_EBC, batch, self.rows_B))
+
+    def hold(self, reason_B: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        """Reasons at an early exit with 0 for whom one of `HELD` keeps here, which is noted. Who is
+        to run every layer stays, whatever is said."""
+        rows_B = self.rows_B
+        full_B = self.held_B[rows_B] == Reason.FALLBACK
+        reason_B = torch.where(full_B, int(Reason.STAYS), reason_B)
+        held_B = (reason_B != Reason.STAYS) & ~leaves(reason_B)
+        self.held_B[rows_B[held_B]] = reason_B[held_B]
+        return torch.where(held_B, int(Reason.STAYS), reason_B)
 
     def enter(self, layer: int, packed: Packed) -> None:
         here = slice(None) if self.here_B is None else self.here_B
@@ -85,7 +123,7 @@ class Journey:
         """Note who leaves here and why (reasons on the host); returns the rows that left, and who
         of those that were here stays."""
         stays_B = reason_B == Reason.STAYS
-        rows = torch.arange(self.size) if self.here_B is None else self.here_B
+        rows = self.rows_B
         gone_G = rows[~stays_B]
         self.depth_B[gone_G], self.reason_B[gone_G] = layer, reason_B[~stays_B]
         guess = self.guesses[layer]

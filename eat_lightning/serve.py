@@ -97,6 +97,7 @@ def onnx_faults(config: dict[str, Any]) -> list[str]:
     asked = {
         "certificate": config["certificate"] is not None,
         "exit": changed,
+        "policy": bool(config["policy"]),
         "dtype": config["dtype"] != "fp32",
         "strict_sources": config["strict_sources"],
     }

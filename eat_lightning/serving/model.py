@@ -60,15 +60,15 @@ class TorchModel:
     def __init__(self, config: dict[str, Any]):
         import torch
 
-        from eat_lightning.predict import Answerer, full_depth
+        from eat_lightning.policies import policies_of
+        from eat_lightning.predict import Answerer
         from eat_lightning.runs import Run
 
         torch.set_num_threads(config["threads"])
         run = Run.open(config["run"])
-        how = config["exit"], config["dtype"], config["certificate"]
+        how = config["exit"], config["dtype"], config["certificate"], policies_of(config["policy"])
         self.answerer = Answerer.of(run, *how)
         encoders = self.answerer.encoders
-        self.deep = {source: full_depth(encoder) for source, encoder in encoders.items()}
         last = encoders[None].shape.num_layers
         exits = {layer for encoder in encoders.values() for layer in encoder.exit.layers}
         self.about = About(
@@ -77,24 +77,29 @@ class TorchModel:
             self.answerer.labels,
             last,
             sorted({*exits, last}),
-            frozenset(source for source in encoders if source is not None),
+            sources_of(encoders),
         )
 
     def stream(self, examples: list[Example], full_depth: bool = False) -> Iterator[Chunk]:
-        by_source: dict[str | None, list[int]] = {}
-        for place, example in enumerate(examples):
-            known = example.source if example.source in self.answerer.encoders else None
-            by_source.setdefault(known, []).append(place)
-        for source, places in by_source.items():
-            encoder = (self.deep if full_depth else self.answerer.encoders)[source]
-            for rows, answers in self.answerer.stream([examples[i].texts for i in places], encoder):
-                yield [places[row] for row in rows], answers
+        self.answerer.full_depth = full_depth
+        texts, about = [e.texts for e in examples], [e.about for e in examples]
+        for left in self.answerer.stream(texts, about):
+            yield [place for place, _ in left], [answer for _, answer in left]
 
     def is_alive(self) -> bool:
         return True
 
     def close(self) -> None:
         pass
+
+
+def sources_of(encoders: dict[str | None, Any]) -> frozenset[str]:
+    """The sources that have exits of their own: by a certificate each, or by a policy."""
+    from eat_lightning.policy.per_source import PerSource
+
+    policies = [policy for encoder in encoders.values() for policy in encoder.policies]
+    named = [policy.taus for policy in policies if isinstance(policy, PerSource)]
+    return frozenset().union(filter(None, encoders), *named)
 
 
 class OnnxModel:

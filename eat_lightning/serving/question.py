@@ -23,6 +23,12 @@ class Example(NamedTuple):
     mime: str | None = None
 
     @property
+    def about(self) -> dict[str, str]:
+        """What policies may ask for, without what is not known."""
+        known = {"source": self.source, "mime": self.mime}
+        return {name: value for name, value in known.items() if value is not None}
+
+    @property
     def num_characters(self) -> int:
         return sum(map(len, self.texts))
 
