@@ -9,7 +9,13 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
 
 from eat_lightning.serving.gateway import Gateway
 from eat_lightning.serving.guard import Counted, Guard, body_of, must_be_json
@@ -66,14 +72,19 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     if gateway.journal is not None:
         add_jobs(app, gateway, guarded)
 
-    @app.get("/healthz")
+    @app.get("/healthz", responses={503: CLASSIFY[503]})
     async def healthz() -> JSONResponse:
         """200 while requests are taken and answered."""
         state = gateway.state
         about = {"state": state, "run": gateway.about.name, "queue": len(gateway.waiting)}
         return JSONResponse(about, 200 if state == "up" else 503)
 
-    @app.get("/metrics", dependencies=guarded, responses={401: CLASSIFY[401]})
+    @app.get(
+        "/metrics",
+        dependencies=guarded,
+        response_class=PlainTextResponse,
+        responses={401: CLASSIFY[401]},
+    )
     async def metrics() -> Response:
         """Counts and distributions in Prometheus' text format."""
         text = gateway.meters.text(len(gateway.waiting), gateway.worker.deaths)
