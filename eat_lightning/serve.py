@@ -72,6 +72,7 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
             faults.append(f"batch must be 1 with mode=inline, got {config['batch']!r}")
     faults += number_faults("wait_ms", [config["wait_ms"]], "[0, 10000]")
     faults += number_faults("deadline_ms", [config["deadline_ms"]], "(0, 3600000]")
+    faults += number_faults("stuck_s", [config["stuck_s"]], "(0, 3600]")
     faults += number_faults("stop_s", [config["stop_s"]], "[0, 3600]")
     faults += number_faults("keep_hours", [config["keep_hours"]], "[0, 87600]")
     if not faults and config["max_texts"] > config["queue"]:

@@ -32,6 +32,7 @@ class FakeModel:
         self.about = About(name, columns, labels, 6, [3, 4, 6], frozenset({"mail", "chat"}))
         self.gate, self.alive = threading.Event(), True
         self.gate.set()
+        self.killed = False
         self.seen: list[list[str]] = []
         self.deep: list[bool] = []
 
@@ -50,10 +51,17 @@ class FakeModel:
             yield easy, [said(examples[i], 3, "confident") for i in easy]
         if hard:
             assert self.gate.wait(20)
+            if self.killed:
+                self.alive = False
+                raise WorkerDied("the fake worker was killed")
             yield hard, [said(examples[i], 6, "last_layer") for i in hard]
 
     def is_alive(self) -> bool:
         return self.alive
+
+    def kill(self) -> None:
+        self.killed = True
+        self.gate.set()
 
     def close(self) -> None:
         self.alive = False
@@ -100,7 +108,11 @@ class Running:
 
 @contextmanager
 def running(
-    model: FakeModel, token: str | None = None, revive: Any = None, **changes: Any
+    model: Any,
+    token: str | None = None,
+    revive: Any = None,
+    decisions: Any = None,
+    **changes: Any,
 ) -> Iterator[Running]:
     """`revive`: makes the models that come after `model`."""
     listening = bound_socket("127.0.0.1", 0)
@@ -111,7 +123,7 @@ def running(
         revived = revive or (lambda config: FakeModel("revived"))
         config = settings(**changes)
         journal = Journal(config["journal"]) if config["journal"] else None
-        gateway = Gateway(config, model, revived, journal)
+        gateway = Gateway(config, model, revived, journal, decisions)
         given = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 5}
         server = Server(uvicorn.Config(make_app(gateway, token), **given))
         made.update(gateway=gateway, server=server)
@@ -127,7 +139,8 @@ def running(
         running.client.get("/healthz")
         yield running
     finally:
-        model.gate.set()
+        if isinstance(model, FakeModel):
+            model.gate.set()
         running.client.close()
         running.server.should_exit = True
         thread.join(20)

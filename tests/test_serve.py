@@ -11,6 +11,7 @@ from gateways import FakeModel, Running, eventually, running, settings
 
 from eat_lightning import serve
 from eat_lightning.errors import ConfigError
+from eat_lightning.serving.decisions import Decisions
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +249,32 @@ def test_a_dead_worker_is_said_and_replaced(capfd: pytest.CaptureFixture):
         assert served.say({"text": "a"}).status_code == 200
         assert "eat_worker_deaths 2.0" in served.client.get("/metrics").text
     assert "the fake worker died: starting another" in capfd.readouterr().err
+
+
+def test_a_stuck_worker_is_killed(capfd: pytest.CaptureFixture):
+    model = FakeModel()
+    model.gate.clear()
+    with running(model, stuck_s=0.3) as served:
+        assert served.say({"text": "hard"}).status_code == 503
+        assert model.killed
+        assert served.say({"text": "hard"}).status_code == 200  # by another
+    assert "the fake worker was killed: starting another" in capfd.readouterr().err
+
+
+def test_decisions_are_lines_without_the_text(tmp_path):
+    for with_text in (False, True):
+        decisions = Decisions(str(tmp_path / "log"), with_text)
+        with running(FakeModel(), decisions=decisions) as served:
+            served.say({"examples": [{"text": "good one", "source": "mail"}, "hard"]})
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["source"] for line in lines] == ["mail", None] * 2
+    assert [line["num_characters"] for line in lines] == [8, 4] * 2
+    assert [line["depth"] for line in lines] == [3, 6] * 2
+    assert {line["drift"] for line in lines} == {"off"}
+    assert [line.get("texts") for line in lines] == [None, None, ["good one"], ["hard"]]
+    assert (tmp_path / "log").stat().st_mode & 0o77 == 0
+    with pytest.raises(ConfigError, match=r"log=.*: cannot be opened"):
+        Decisions(str(tmp_path / "no" / "log"), False)
 
 
 def test_stop_answers_what_was_accepted():

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+from eat_lightning.errors import ConfigError
 from eat_lightning.serving.decisions import Decisions
 from eat_lightning.serving.jobs import Jobs
 from eat_lightning.serving.journal import Journal
@@ -50,6 +51,7 @@ class Gateway:
             *(self.first_model, self.waiting, self.config["batch"], wait_s),
             tell=self.settled,
             revive=lambda: self.open(self.config),
+            stuck_s=self.config["stuck_s"],
         )
         self.first_model = None
         if self.journal is not None:
@@ -140,6 +142,7 @@ class Gateway:
                 config = config | {"run": str(Path(config["run"]).parent / name)}
             try:
                 model = await asyncio.to_thread(self.open, config)
+                check_sources(config, model)
             except Exception as error:
                 self.meters.reloads.labels("refused").inc()
                 reason = str(error).replace("\n", "; ") or type(error).__name__
@@ -178,6 +181,13 @@ class Gateway:
             "bound": self.waiting.bound,
             "jobs": None if self.jobs is None else self.jobs.num_waiting,
         }
+
+
+def check_sources(config: dict[str, Any], model: Model) -> None:
+    """ConfigError where every request would be refused; then the model is closed."""
+    if config["strict_sources"] and not model.about.sources:
+        model.close()
+        raise ConfigError("strict_sources=true needs exits for each source: certificate=...")
 
 
 def outcome(ask: Ask) -> dict[str, Any] | Refused:

@@ -52,7 +52,9 @@ def must_be_json(request: Request) -> None:
     given = request.headers.get("content-type", "")
     kind, _, parameters = given.partition(";")
     charset = parameters.lower().replace(" ", "").replace('"', "")
-    wrong_charset = "charset=" in charset and "charset=utf-8" not in charset
+    wrong_charset = "charset=" in charset and not {"charset=utf-8", "charset=utf8"} & set(
+        charset.split(";")
+    )
     if kind.strip().lower() != "application/json" or wrong_charset:
         raise Refused(415, f"Content-Type must be application/json, got {given!r:.60}")
 

@@ -41,6 +41,10 @@ class Model(Protocol):
 
     def is_alive(self) -> bool: ...
 
+    def kill(self) -> None:
+        """At once, whatever it is at work on; by another thread than that which streams."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -89,6 +93,9 @@ class TorchModel:
     def is_alive(self) -> bool:
         return True
 
+    def kill(self) -> None:
+        raise NotImplementedError("a model in this process cannot be killed")
+
     def close(self) -> None:
         pass
 
@@ -124,6 +131,9 @@ class OnnxModel:
 
     def is_alive(self) -> bool:
         return True
+
+    def kill(self) -> None:
+        raise NotImplementedError("a model in this process cannot be killed")
 
     def close(self) -> None:
         pass

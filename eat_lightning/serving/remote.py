@@ -65,6 +65,9 @@ class Remote:
     def is_alive(self) -> bool:
         return self.process.poll() is None
 
+    def kill(self) -> None:
+        self.process.kill()
+
     def close(self) -> None:
         """It ends when its pipe does, and is killed where it does not."""
         self.pipe.close()

@@ -15,12 +15,13 @@ import uvicorn
 from eat_lightning.errors import ConfigError
 from eat_lightning.serving.app import make_app
 from eat_lightning.serving.decisions import Decisions
-from eat_lightning.serving.gateway import Gateway
+from eat_lightning.serving.gateway import Gateway, check_sources
 from eat_lightning.serving.journal import Journal
 from eat_lightning.serving.refused import Refused
 from eat_lightning.serving.remote import Remote
 
 BACKLOG = 1024  # connections that the system holds before they are taken
+CONNECTIONS = 4096  # over it 503: each may hold a body
 
 
 class Server(uvicorn.Server):
@@ -37,9 +38,7 @@ def run_server(config: dict[str, Any], token: str | None) -> None:
     journal = Journal(config["journal"]) if config["journal"] else None
     decisions = Decisions(config["log"], config["log_text"]) if config["log"] else None
     model = Remote(config)
-    if config["strict_sources"] and not model.about.sources:
-        model.close()
-        raise ConfigError("strict_sources=true needs exits for each source: certificate=...")
+    check_sources(config, model)
     gateway = Gateway(config, model, Remote, journal, decisions)
     settings = uvicorn.Config(
         make_app(gateway, token),
@@ -48,6 +47,7 @@ def run_server(config: dict[str, Any], token: str | None) -> None:
         server_header=False,
         timeout_graceful_shutdown=config["stop_s"],
         timeout_keep_alive=30,
+        limit_concurrency=CONNECTIONS,
         backlog=BACKLOG,
     )
     with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:

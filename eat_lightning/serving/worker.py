@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import threading
 import time
@@ -34,10 +35,12 @@ class Worker:
         wait_s: float,
         tell: Callable[[Settled], None],
         revive: Callable[[], Model],
+        stuck_s: float,
         full_depth: Callable[[], bool] = lambda: False,
     ):
         self.model, self.waiting, self.size, self.wait_s = model, waiting, size, wait_s
         self.tell, self.revive, self.full_depth = tell, revive, full_depth
+        self.stuck_s, self.since = stuck_s, math.inf  # when the batch that runs was begun
         self.loop = asyncio.get_running_loop()
         self.lock = threading.Lock()  # held while a batch runs, so that a model is not closed in it
         self.seconds_each = 0.005  # of an example; a moving mean
@@ -57,10 +60,10 @@ class Worker:
             except Exception:  # a fault of ours: its batch is told, the next one goes on
                 traceback.print_exc()
                 self.settle_rest(asks, Refused(500, "the gateway failed on this; see its log"))
-            self.at_work = []
+            self.at_work, self.since = [], math.inf
 
     def answer(self, asks: list[Ask]) -> None:
-        start = time.monotonic()
+        self.since = start = time.monotonic()
         for ask in asks:
             ask.begun = start
         try:
@@ -95,7 +98,10 @@ class Worker:
                 self.settle([(ask, Refused(500, "the model failed on this example"))])
 
     def check(self) -> None:
-        """Replaces a model that died while it had nothing to do. Call it outside the event loop."""
+        """Replaces a model that died while it had nothing to do, and kills one that is stuck with a
+        batch. Call it outside the event loop."""
+        if time.monotonic() - self.since > self.stuck_s:
+            self.model.kill()
         if self.lock.acquire(blocking=False):
             try:
                 if not self.model.is_alive() and not self.waiting.closed:
