@@ -339,6 +339,7 @@ def model_config(encoder: AdaptiveEncoder, labels: list[str]) -> dict[str, Any]:
 
 def save_model(encoder: AdaptiveEncoder, labels: list[str], folder: Path) -> None:
     """Write config.json and model.safetensors, each beside its place and then renamed."""
+    config = model_config(encoder, labels)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {
         f"encoder.{n}": w.detach().cpu().contiguous() for n, w in encoder.state_dict().items()
@@ -347,7 +348,7 @@ def save_model(encoder: AdaptiveEncoder, labels: list[str], folder: Path) -> Non
     save_file(weights, beside, metadata={"format": "pt"})
     os.replace(beside, folder / "model.safetensors")
     beside = folder / "config.json.part"
-    beside.write_text(json.dumps(model_config(encoder, labels), indent=2))
+    beside.write_text(json.dumps(config, indent=2))
     os.replace(beside, folder / "config.json")
 
 

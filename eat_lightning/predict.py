@@ -148,7 +148,7 @@ def certified(
         asked = held.asked() if policies is None else policies
         body = with_slots(encoder, **methods, policies=asked)
         body.exit = exit_rule(exit, body)
-        specs = {slot: spec(slot, getattr(body, slot)) for slot in POLICIES}
+        specs: dict[str, Any] = {slot: spec(slot, getattr(body, slot)) for slot in POLICIES}
         specs["policy"] = specs_of(body.policies)
         held.check(combination(run, specs, AUTOCAST[dtype], "cpu"))
         found[source] = at_full_depth(body) if held.fallback else body

@@ -17,30 +17,34 @@ from eat_lightning.slots import Reduction, Wish, raise_faults
 
 
 class FullDepth:
-    """`on` may be set at any time, and counts for batches that start afterwards. `sources` and
+    """`active` may be set at any time, and counts for batches that start afterwards. `sources` and
     `mimes`: whom it is about (patterns; neither given: all). Tokens are pruned as ever."""
 
-    def __init__(self, on: bool = True, sources: Sequence[str] = (), mimes: Sequence[str] = ()):
-        raise_faults(self.faults(None, on, sources, mimes))
-        self.on, self.sources, self.mimes = on, list(sources), list(mimes)
+    def __init__(self, active: bool = True, sources: Sequence[str] = (), mimes: Sequence[str] = ()):
+        raise_faults(self.faults(None, active, sources, mimes))
+        self.active, self.sources, self.mimes = active, list(sources), list(mimes)
 
     @classmethod
     def faults(
         cls,
         num_layers: int | None,
-        on: Any = True,
+        active: Any = True,
         sources: Sequence[str] = (),
         mimes: Sequence[str] = (),
     ) -> list[str]:
-        switch = isinstance(on, bool)
+        switch = isinstance(active, bool)
         return [
-            *([] if switch else [f"policy.full_depth.on must be true or false, got {on!r}"]),
+            *(
+                []
+                if switch
+                else [f"policy.full_depth.active must be true or false, got {active!r}"]
+            ),
             *pattern_faults("policy.full_depth.sources", sources),
             *pattern_faults("policy.full_depth.mimes", mimes),
         ]
 
     def wishes(self, batch: Batch, reduction: Reduction | None) -> Wish:
-        return Wish(full_B=chosen(batch, self.sources, self.mimes)) if self.on else Wish()
+        return Wish(full_B=chosen(batch, self.sources, self.mimes)) if self.active else Wish()
 
     def reviews(
         self,

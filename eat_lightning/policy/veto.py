@@ -33,6 +33,7 @@ class Veto:
         raise_faults(self.faults(None, margin, run))
         self.margin, self.run = margin, run
         self.second: Any = None  # the encoder of `run`, once it was asked
+        self.labels: list[str] = []
 
     @classmethod
     def faults(cls, num_layers: int | None, margin: float = 0.2, run: Any = None) -> list[str]:
@@ -45,9 +46,7 @@ class Veto:
         """What is wrong with the second run beside this one (`folder`: its model's)."""
         if self.run is None:
             return []
-        from eat_lightning.checkpoint import load_model
-
-        self.second, theirs = load_model(Path(self.run) / "model")
+        theirs = self.load()
         where = f"policy.veto.run={self.run}"
         faults = []
         if list(labels) != theirs:
@@ -55,8 +54,9 @@ class Veto:
         ours, most = encoder.shape.max_length, self.second.shape.max_length
         if most < ours:
             faults.append(f"{where} takes {most} tokens, this run {ours}")
-        if folder is not None and rules(folder) != rules(Path(self.run) / "model"):
-            faults.append(f"{where} has another tokenizer")
+        own = None if folder is None else rules(folder)
+        if own is not None and (not own or own != rules(Path(self.run) / "model")):
+            faults.append(f"{where} has another tokenizer, or none that can be compared")
         return faults
 
     def wishes(self, batch: Batch, reduction: Reduction | None) -> Wish:
@@ -78,12 +78,17 @@ class Veto:
             vetoed_B[doubtful_B] = ours_D != self.answers(batch, rows_B[doubtful_B])
         return torch.where(vetoed_B, int(Reason.VETOED), reason_B)
 
-    def answers(self, batch: Batch, rows_D: Int[Tensor, " d"]) -> Int[Tensor, " d"]:
-        """The classes that the second run gives to examples of a batch, on the host."""
+    def load(self) -> list[str]:
+        """The second run's encoder, once; returns its labels."""
         if self.second is None:
             from eat_lightning.checkpoint import load_model
 
-            self.second = load_model(Path(str(self.run)) / "model")[0]
+            self.second, self.labels = load_model(Path(str(self.run)) / "model")
+        return self.labels
+
+    def answers(self, batch: Batch, rows_D: Int[Tensor, " d"]) -> Int[Tensor, " d"]:
+        """The classes that the second run gives to examples of a batch, on the host."""
+        self.load()
         self.second.to(batch.ids_N.device)
         with torch.no_grad():
             parts = [
@@ -109,6 +114,7 @@ def two_agree(logits_EBC: Float[Tensor, "e b c"]) -> Bool[Tensor, " b"]:
 
 
 def rules(folder: Path) -> Any:
-    """Of a tokenizer: all of its file but what the last call left in it."""
-    found = json.loads((folder / "tokenizer.json").read_text())
+    """Of a tokenizer: all of its file but what the last call left in it; {} where there is none."""
+    path = folder / "tokenizer.json"
+    found = json.loads(path.read_text()) if path.is_file() else {}
     return {key: value for key, value in found.items() if key not in ("truncation", "padding")}
