@@ -84,12 +84,25 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
     for key in ("strict_sources", "log_text"):
         if not isinstance(config[key], bool):
             faults.append(f"{key} must be true or false, got {config[key]!r}")
+    faults += drift_faults(config["drift"])
     if config["backend"] == "onnx":
         faults += onnx_faults(config)
     absent = [name for name in PACKAGES if find_spec(name) is None]
     if absent:
         faults.append(f"serve needs {', '.join(absent)}: pip install 'eat-lightning[serve]'")
     return faults
+
+
+def drift_faults(drift: dict[str, Any]) -> list[str]:
+    from eat_lightning.drift.monitor import Monitor
+
+    faults = [
+        f"drift.{key} must be true or false, got {drift[key]!r}"
+        for key in ("monitor", "fallback")
+        if not isinstance(drift[key], bool)
+    ]
+    settings = {key: drift[key] for key in ("run_length", "window", "calm", "psi")}
+    return faults + [f"drift.{fault}" for fault in Monitor.faults(**settings)]
 
 
 def onnx_faults(config: dict[str, Any]) -> list[str]:
@@ -101,6 +114,7 @@ def onnx_faults(config: dict[str, Any]) -> list[str]:
         "policy": bool(config["policy"]),
         "dtype": config["dtype"] != "fp32",
         "strict_sources": config["strict_sources"],
+        "drift.monitor": config["drift"]["monitor"],
     }
     return [
         f"{key} is not an option of backend=onnx: the export has its exits in its graphs"

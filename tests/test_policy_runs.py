@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import method, padded, ragged, tiny
+from models import padded, ragged, tiny
 from test_certify import FREE, UNTIMED, call, config_of, make_run, refused
 
 from eat_lightning.certificate import Certificate

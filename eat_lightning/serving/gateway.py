@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+from eat_lightning.drift.monitor import ALARM, Event, Monitor
 from eat_lightning.errors import ConfigError
 from eat_lightning.serving.decisions import Decisions
 from eat_lightning.serving.jobs import Jobs
@@ -40,6 +42,8 @@ class Gateway:
         self.meters = Meters(self.about.num_layers)
         self.jobs: Jobs | None = None
         self.decisions = decisions
+        self.events: deque[dict[str, Any]] = deque(maxlen=20)  # of drift
+        self.watch_drift()
         self.reloading = asyncio.Lock()
         self.stopping = False
 
@@ -51,6 +55,7 @@ class Gateway:
             *(self.first_model, self.waiting, self.config["batch"], wait_s),
             tell=self.settled,
             revive=lambda: self.open(self.config),
+            full_depth=self.at_full_depth,
             stuck_s=self.config["stuck_s"],
         )
         self.first_model = None
@@ -122,11 +127,36 @@ class Gateway:
 
     def settled(self, settled: Settled) -> None:
         """By the worker, in the event loop."""
+        events = []
         for ask, answer in settled:
+            seen = None if isinstance(answer, Refused) else answer.pop("seen", None)
             self.meters.answered(ask, answer)
+            if self.monitor is not None and seen is not None:
+                events.append(self.monitor.observe(seen))
+        for event in filter(None, events):
+            self.drifted(event)
         if self.decisions is not None:
             decided = [(ask.example, a) for ask, a in settled if not isinstance(a, Refused)]
-            self.decisions.write(decided)
+            self.decisions.write(decided, drift=self.meters.drift_state)
+
+    def watch_drift(self) -> None:
+        """A monitor for the model that is there; what the last one had seen was of another."""
+        chosen = {k: v for k, v in self.config["drift"].items() if k not in ("monitor", "fallback")}
+        self.monitor = Monitor(self.about.normal, **chosen) if self.about.normal else None
+        self.meters.say_drift(self.monitor.state()["state"] if self.monitor else "off")
+
+    def at_full_depth(self) -> bool:
+        fallback = self.config["drift"]["fallback"]
+        return self.monitor is not None and fallback and self.monitor.full_depth
+
+    def drifted(self, event: Event) -> None:
+        assert self.monitor is not None
+        self.meters.say_drift(self.monitor.state()["state"])
+        if event.event == ALARM:
+            self.meters.alarms.labels(event.feature).inc()
+        self.events.append(event.as_dict() | {"time": time.time()})
+        if self.decisions is not None:
+            self.decisions.event({"drift": self.meters.drift_state} | event.as_dict())
 
     async def reload(self, name: str | None = None) -> str:
         """Another run in the place of this one, which answers until the new one has been tried.
@@ -154,6 +184,7 @@ class Gateway:
                 raise Refused(409, f"the old run goes on: {told} ({model.about.task})")
             await asyncio.to_thread(self.worker.swap, model)
             self.config, self.about = config, model.about
+            self.watch_drift()
             self.meters.reloads.labels("done").inc()
             return model.about.name
 
@@ -177,6 +208,7 @@ class Gateway:
             "exits": list(self.about.exits),
             "columns": list(self.about.columns),
             "sources": sorted(self.about.sources),
+            "events": list(self.events),
             "queue": len(self.waiting),
             "bound": self.waiting.bound,
             "jobs": None if self.jobs is None else self.jobs.num_waiting,

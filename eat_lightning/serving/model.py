@@ -10,8 +10,7 @@ from typing import Any, Protocol
 from eat_lightning.errors import ConfigError
 from eat_lightning.onnx_runner import Runner
 from eat_lightning.serving.question import Example
-
-Chunk = tuple[list[int], list[dict[str, Any]]]  # places in the batch, and their answers
+from eat_lightning.serving.watched import Chunk, Watched
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,7 @@ class About:
     num_layers: int
     exits: Sequence[int]
     sources: frozenset[str]
+    normal: Sequence[Any] = ()  # observations of the calibration part, where drift is watched
 
     @property
     def task(self) -> tuple[Sequence[str], Sequence[str]]:
@@ -70,9 +70,11 @@ class TorchModel:
 
         torch.set_num_threads(config["threads"])
         run = Run.open(config["run"])
+        watching = config["drift"]["monitor"]
         how = config["exit"], config["dtype"], config["certificate"], policies_of(config["policy"])
         self.answerer = Answerer.of(run, *how)
         encoders = self.answerer.encoders
+        self.watched = Watched.of(run, encoders, config["dtype"]) if watching else None
         last = encoders[None].shape.num_layers
         exits = {layer for encoder in encoders.values() for layer in encoder.exit.layers}
         self.about = About(
@@ -82,11 +84,15 @@ class TorchModel:
             last,
             sorted({*exits, last}),
             sources_of(encoders),
+            self.watched.reference.seen if self.watched else (),
         )
 
     def stream(self, examples: list[Example], full_depth: bool = False) -> Iterator[Chunk]:
-        self.answerer.full_depth = full_depth
         texts, about = [e.texts for e in examples], [e.about for e in examples]
+        if self.watched is not None:
+            yield from self.watched.stream(self.answerer, texts, about, full_depth)
+            return
+        self.answerer.full_depth = full_depth
         for left in self.answerer.stream(texts, about):
             yield [place for place, _ in left], [answer for _, answer in left]
 

@@ -133,7 +133,8 @@ class Worker:
         self.settle([(ask, why) for ask in asks if ask in self.at_work])
 
     def deliver(self, settled: Settled) -> None:
-        """In the event loop."""
+        """In the event loop. What is told comes first: it takes out what is not for clients."""
+        self.tell(settled)
         for ask, answer in settled:
             if ask.future.done():
                 continue
@@ -142,7 +143,6 @@ class Worker:
             else:
                 answer["latency_ms"] = round((time.monotonic() - ask.arrived) * 1e3, 3)
                 ask.future.set_result(answer)
-        self.tell(settled)
 
     def swap(self, model: Model) -> None:
         """Waits for the batch that runs; call it outside the event loop."""
