@@ -61,16 +61,16 @@ def test_full_depth_from_the_alarm_to_the_return(tmp_path: Path):
             return answers
 
         assert {a["depth"] for a in say("usual", 10)} == {3}
-        assert served.client.get("/live").json()["drift"] == "early_exits"
+        assert served.client.get("/live").json()["drift"] == "steady"
         shifted = say("strange", 20)
         assert "seen" not in shifted[0]
         depths = [a["depth"] for a in shifted]
         assert depths == sorted(depths)  # 3 up to the alarm, 6 from there
         assert (depths[0], depths[-1]) == (3, 6)
         live = served.client.get("/live").json()
-        assert (live["drift"], live["events"][0]["event"]) == ("full_depth", "alarm")
+        assert (live["drift"], live["events"][0]["event"]) == ("drifted", "alarm")
         text = served.client.get("/metrics").text
-        assert 'eat_drift_state{state="full_depth"} 1.0' in text
+        assert 'eat_drift_state{state="drifted"} 1.0' in text
         feature = live["events"][0]["feature"]
         assert f'eat_drift_alarms_total{{feature="{feature}"}} 1.0' in text
         assert say("usual", 20)[-1]["depth"] == 3  # calm again
@@ -82,7 +82,7 @@ def test_full_depth_from_the_alarm_to_the_return(tmp_path: Path):
         assert served.client.get("/live").json()["drift"] == "off"
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert [line["event"] for line in lines if "event" in line] == ["alarm", "return"]
-    assert {line["drift"] for line in lines} == {"early_exits", "full_depth"}
+    assert {line["drift"] for line in lines} == {"steady", "drifted"}
     assert "strange" not in (tmp_path / "log").read_text()
 
 
@@ -91,7 +91,7 @@ def test_without_fallback_there_is_only_the_alarm():
         for _ in range(10):
             answers = served.say({"examples": ["strange"] * 10}).json()["answers"]
             assert {a["depth"] for a in answers} == {3}
-        assert served.client.get("/live").json()["drift"] == "full_depth"
+        assert served.client.get("/live").json()["drift"] == "drifted"
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +126,8 @@ def test_a_model_tells_what_its_exits_do_or_would_have_done(run: Path):
         assert (a.depth, a.tokens, a.label) == (b.depth, b.tokens, b.label)
         assert a.retention == pytest.approx(b.retention)
     assert open_model(settings(run=str(run), drift=DRIFT)).about.normal == known
+    exit = {"tau": 0.99, "layers": None, "patience": None}
     with pytest.raises(ConfigError, match=r"drift\.json holds for another"):
-        exit = {"tau": 0.99, "layers": None, "patience": None}
         open_model(settings(run=str(run), drift=DRIFT, exit=exit))
     assert not torch.is_inference_mode_enabled()
 

@@ -143,7 +143,11 @@ class Gateway:
         """A monitor for the model that is there; what the last one had seen was of another."""
         chosen = {k: v for k, v in self.config["drift"].items() if k not in ("monitor", "fallback")}
         self.monitor = Monitor(self.about.normal, **chosen) if self.about.normal else None
-        self.meters.say_drift(self.monitor.state()["state"] if self.monitor else "off")
+        self.say_drift()
+
+    def say_drift(self) -> None:
+        known = {None: "off", False: "steady", True: "drifted"}
+        self.meters.say_drift(known[self.monitor and self.monitor.full_depth])
 
     def at_full_depth(self) -> bool:
         fallback = self.config["drift"]["fallback"]
@@ -151,7 +155,7 @@ class Gateway:
 
     def drifted(self, event: Event) -> None:
         assert self.monitor is not None
-        self.meters.say_drift(self.monitor.state()["state"])
+        self.say_drift()
         if event.event == ALARM:
             self.meters.alarms.labels(event.feature).inc()
         self.events.append(event.as_dict() | {"time": time.time()})

@@ -17,7 +17,7 @@ LAST = 1000  # answers that percentiles and the page look at
 MILLISECONDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.99)
 SHARES = tuple(i / 20 for i in range(1, 21))
-DRIFT = ("off", "early_exits", "full_depth")
+DRIFT = ("off", "steady", "drifted")
 
 
 class Meters:
