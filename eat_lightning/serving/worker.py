@@ -134,15 +134,11 @@ class Worker:
 
     def deliver(self, settled: Settled) -> None:
         """In the event loop. What is told comes first: it takes out what is not for clients."""
-        self.tell(settled)
-        for ask, answer in settled:
-            if ask.future.done():
-                continue
-            if isinstance(answer, Refused):
-                ask.future.set_exception(answer)
-            else:
-                answer["latency_ms"] = round((time.monotonic() - ask.arrived) * 1e3, 3)
-                ask.future.set_result(answer)
+        try:
+            self.tell(settled)
+        finally:
+            for ask, answer in settled:
+                give(ask, answer)
 
     def swap(self, model: Model) -> None:
         """Waits for the batch that runs; call it outside the event loop."""
@@ -155,3 +151,13 @@ class Worker:
         self.waiting.close()
         self.thread.join(longest_s)
         self.model.close()
+
+
+def give(ask: Ask, answer: dict[str, Any] | Refused) -> None:
+    if ask.future.done():  # who asked gave up
+        return
+    if isinstance(answer, Refused):
+        ask.future.set_exception(answer)
+        return
+    answer["latency_ms"] = round((time.monotonic() - ask.arrived) * 1e3, 3)
+    ask.future.set_result(answer)
