@@ -35,17 +35,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         assert found.gateway.worker.deaths == 0
 
 
-def test_schemathesis_finds_nothing(served: Running):
+def test_schemathesis_finds_nothing(served: Running, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     schemathesis = pytest.importorskip("schemathesis", reason="from the extra `dev`")
-    from hypothesis import HealthCheck, settings
+    from hypothesis import HealthCheck, given, settings
     from schemathesis.checks import CHECKS
 
     document = served.client.get("/openapi.json").json()
     document.pop("servers", None)
     schema = schemathesis.openapi.from_dict(document)
-    schema.config.base_url = str(served.client.base_url)
-    names = ("not_a_server_error", "status_code_conformance", "content_type_conformance")
-    checks = [CHECKS.get_one(name) for name in (*names, "response_schema_conformance")]
+    names = ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
+    checks = [CHECKS.get_one(name) for name in names]
     tried: list[str] = []
     for operation in schema.get_all_operations():
         found = operation.ok()
@@ -58,14 +58,12 @@ def test_schemathesis_finds_nothing(served: Running):
             suppress_health_check=list(HealthCheck),
         )
         def one(case, found=found) -> None:
-            response = case.call()
+            response = case.call(base_url=str(served.client.base_url).rstrip("/"))
+            assert response.status_code < 500 or response.status_code in (503, 504)
             case.validate_response(response, checks=checks)
             tried.append(found.label)
 
-        strategy = found.as_strategy()
-        from hypothesis import given
-
-        given(case=strategy)(one)()
+        given(case=found.as_strategy())(one)()
     assert set(tried) == {
         "POST /classify",
         "POST /jobs",
