@@ -192,9 +192,13 @@ class Gateway:
             self.meters.reloads.labels("done").inc()
             return model.about.name
 
+    def begin_stop(self) -> None:
+        self.stopping = True
+        self.waiting.hurry()
+
     async def stop(self) -> None:
         """When all that was accepted is answered."""
-        self.stopping = True
+        self.begin_stop()
         longest_s = self.config["stop_s"]
         if self.jobs is not None and (left := await self.jobs.stop(longest_s)):
             print(f"{left} jobs stay in the journal for the next start", flush=True)

@@ -69,7 +69,7 @@ async def serving(gateway: Gateway, server: Server, listening: socket.socket) ->
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        gateway.stopping = True
+        gateway.begin_stop()
         server.should_exit = True
 
     for number in (signal.SIGTERM, signal.SIGINT):

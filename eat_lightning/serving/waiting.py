@@ -34,7 +34,7 @@ class Waiting:
         self.bound = bound
         self.asks: deque[Ask] = deque()
         self.changed = threading.Condition()
-        self.closed = False
+        self.closed = self.hurried = False
 
     def __len__(self) -> int:
         return len(self.asks)
@@ -61,7 +61,7 @@ class Waiting:
             with self.changed:
                 while not self.asks and not self.closed:
                     self.changed.wait()
-                while len(self.asks) < size and self.asks and not self.closed:
+                while self.asks and len(self.asks) < size and not (self.closed or self.hurried):
                     left_s = self.asks[0].arrived + wait_s - time.monotonic()
                     if left_s <= 0:
                         break
@@ -71,6 +71,12 @@ class Waiting:
                     return []
             if wanted := [ask for ask in taken if ask.is_wanted()]:
                 return wanted
+
+    def hurry(self) -> None:
+        """Nobody waits for company any more."""
+        with self.changed:
+            self.hurried = True
+            self.changed.notify_all()
 
     def close(self) -> None:
         """Nothing more comes in; what is there is still handed out."""
