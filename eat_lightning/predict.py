@@ -185,6 +185,13 @@ class Answerer:
         return answers
 
     def answer(self, texts: list[list[str]], source: str | None = None) -> list[dict[str, Any]]:
+        return described(self.traced(texts, source), self.labels)
+
+    def traced(
+        self, texts: list[list[str]], source: str | None = None, leave: bool | None = None
+    ) -> Trace:
+        """What happens to these texts. `leave` false: nobody leaves early, and every head
+        guesses."""
         import torch
 
         from eat_lightning.packed import Batch
@@ -198,8 +205,7 @@ class Answerer:
         batch = Batch.from_lists(encoded["input_ids"], encoded.get("token_type_ids"))
         bf16 = self.dtype == "bf16"
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            trace = self.encoders[source](batch)
-        return described(trace, self.labels)
+            return self.encoders[source](batch, leave=leave)
 
 
 def described(trace: Trace, labels: Sequence[str]) -> list[dict[str, Any]]:
