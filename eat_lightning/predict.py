@@ -281,6 +281,15 @@ class Answerer:
         with self.inference():
             return [(torch.arange(batch.size), encoder(batch, leave=False))]
 
+    def traced(
+        self, texts: list[list[str]], source: str | None = None, leave: bool | None = None
+    ) -> Trace:
+        """What happens to these texts. `leave` false: nobody leaves early, and every head
+        guesses."""
+        batch = self.batch(texts, [{} for _ in texts])
+        with self.inference():
+            return self.encoders[source](batch, leave=leave)
+
     @contextmanager
     def inference(self) -> Iterator[None]:
         import torch

@@ -62,9 +62,13 @@ def test_a_window_forgets():
         slid.add(place_F)
         fresh.add(place_F)
     assert slid.full
-    assert slid.psi_F == fresh.psi_F
-    assert max(slid.psi_F) < 0.5
-    assert Window(known, 300).edges[1].tolist() == [3, 4, 6]  # few places: a bin each
+    assert slid.psi_F.tolist() == fresh.psi_F.tolist()
+    assert slid.psi_F.max() < 0.5
+    depths = slid.expected_FK[1]
+    assert depths.tolist()[:4] == [*np.bincount(known[:, 1])[[3, 4, 6]], 0]  # a bin each, and above
+    confidence = slid.expected_FK[0]
+    assert confidence.sum() == 300
+    assert confidence.max() < 45  # bins of near equal numbers
 
 
 def test_ranks_by_hand():

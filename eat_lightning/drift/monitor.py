@@ -130,21 +130,19 @@ class Monitor:
     def await_calm(self) -> Event | None:
         if not self.window.full:
             return None
-        psi_F = self.window.psi_F
-        excess, most = max(
-            (psi - bound, f)
-            for f, (psi, bound) in enumerate(zip(psi_F, self.psi_bound_F, strict=True))
-        )
-        self.quiet = self.quiet + 1 if excess <= 0 else 0
+        psi_F, bound_F = self.window.psi_F, self.psi_bound_F
+        most = int((psi_F - bound_F).argmax())
+        self.quiet = self.quiet + 1 if psi_F[most] <= bound_F[most] else 0
         if self.quiet <= self.wait:
             return None
         assert self.moved is not None
-        event = Event(RETURN, self.at, self.moved, psi_F[most], self.psi_bound_F[most], self.psi())
+        evidence = float(psi_F[most]), float(bound_F[most])
+        event = Event(RETURN, self.at, self.moved, *evidence, self.psi())
         self.moved, self.since = None, self.at
         return event
 
     def psi(self) -> dict[str, float]:
-        return dict(zip(FEATURES, self.window.psi_F, strict=True))
+        return dict(zip(FEATURES, self.window.psi_F.tolist(), strict=True))
 
     def state(self) -> dict[str, Any]:
         """Plain values, for a page or a metric. since: examples observed when the state began.
@@ -156,7 +154,7 @@ class Monitor:
                     "statistic": statistic_F[i],
                     "bound": float(self.detector.run_length),
                     "psi": psi[name],
-                    "psi_bound": self.psi_bound_F[i],
+                    "psi_bound": float(self.psi_bound_F[i]),
                 }
                 for i, name in enumerate(FEATURES)
             }

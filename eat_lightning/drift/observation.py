@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import astuple, dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,7 @@ class Observation:
     tokens: int
     label: int
 
-    @property
+    @cached_property
     def places_F(self) -> np.ndarray:
         """Where it lies on a grid that is fixed beforehand: a grid made from the calibration part
         would treat that part otherwise than what is compared with it."""

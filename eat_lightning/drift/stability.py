@@ -1,7 +1,7 @@
 """The population stability index (Siddiqi 2006), which says how far a window has moved, and what it
 shows by chance (Yurdakul & Naranjo 2020): (1/n + 1/m) times a chi-squared of bins - 1.
 
-Shapes: F features, K bins, B examples.
+Shapes: F features, K bins, S places of the grid, B examples.
 """
 
 from __future__ import annotations
@@ -10,14 +10,24 @@ from collections import deque
 
 import numpy as np
 
+from eat_lightning.drift.observation import PLACES
+
 BINS = 10
 
 
-def psi(expected_K: np.ndarray, actual_K: np.ndarray) -> float:
-    """Of counts: the sum of (q - p) ln(q / p) over bins. Half an example is added to every bin, so
-    that an empty one is no infinity."""
-    p_K, q_K = ((n_K + 0.5) / (n_K.sum() + len(n_K) / 2) for n_K in (expected_K, actual_K))
-    return float(((q_K - p_K) * np.log(q_K / p_K)).sum())
+def psi(
+    expected_FK: np.ndarray, actual_FK: np.ndarray, real_FK: np.ndarray | None = None
+) -> np.ndarray:
+    """Of counts: the sum of (q - p) ln(q / p) over a feature's bins. Half an example is added to
+    every bin, so that an empty one is no infinity. real: which bins a feature has."""
+    real_FK = np.ones(expected_FK.shape, bool) if real_FK is None else real_FK
+    half_FK = 0.5 * real_FK
+    p_FK, q_FK = (
+        (n_FK + half_FK) / (n_FK + half_FK).sum(-1, keepdims=True)
+        for n_FK in (expected_FK, actual_FK)
+    )
+    ratio_FK = np.divide(q_FK, p_FK, out=np.ones(p_FK.shape), where=real_FK)
+    return ((q_FK - p_FK) * np.log(ratio_FK)).sum(-1)
 
 
 def by_chance(num_bins: int, window: int, reference: int, quantile: float = 0.99) -> float:
@@ -39,39 +49,41 @@ def edges(place_B: np.ndarray) -> np.ndarray:
 
 
 class Window:
-    """The last `size` examples against the calibration part."""
+    """The last `size` examples against the calibration part; F x K counts, where a feature with
+    fewer bins leaves the last columns empty."""
 
     def __init__(self, place_BF: np.ndarray, size: int):
         self.size, self.reference = size, len(place_BF)
-        self.edges = [edges(place_B) for place_B in place_BF.T]
-        self.expected = [
-            np.bincount(np.searchsorted(cuts, place_B), minlength=len(cuts) + 1)
-            for cuts, place_B in zip(self.edges, place_BF.T, strict=True)
-        ]
+        self.feature_F = np.arange(place_BF.shape[1])
+        cuts = [edges(place_B) for place_B in place_BF.T]
+        self.bin_FS = np.stack([np.searchsorted(own, np.arange(PLACES)) for own in cuts])
+        num_F = np.array([len(own) + 1 for own in cuts])
+        self.real_FK = np.arange(num_F.max()) < num_F[:, None]
+        self.expected_FK = np.zeros(self.real_FK.shape, np.int64)
+        for place_F in place_BF:
+            self.expected_FK[self.feature_F, self.bin_FS[self.feature_F, place_F]] += 1
         self.clear()
 
     def clear(self) -> None:
-        self.bins: deque[list[int]] = deque()
-        self.actual = [np.zeros_like(counts_K) for counts_K in self.expected]
+        self.bins: deque[np.ndarray] = deque()
+        self.actual_FK = np.zeros_like(self.expected_FK)
 
     def add(self, place_F: np.ndarray) -> None:
-        bin_F = [int(np.searchsorted(c, p)) for c, p in zip(self.edges, place_F, strict=True)]
+        bin_F = self.bin_FS[self.feature_F, place_F]
         self.bins.append(bin_F)
-        for counts_K, k in zip(self.actual, bin_F, strict=True):
-            counts_K[k] += 1
+        self.actual_FK[self.feature_F, bin_F] += 1
         if len(self.bins) > self.size:
-            for counts_K, k in zip(self.actual, self.bins.popleft(), strict=True):
-                counts_K[k] -= 1
+            self.actual_FK[self.feature_F, self.bins.popleft()] -= 1
 
     @property
     def full(self) -> bool:
         return len(self.bins) == self.size
 
     @property
-    def psi_F(self) -> list[float]:
-        return [psi(p_K, q_K) for p_K, q_K in zip(self.expected, self.actual, strict=True)]
+    def psi_F(self) -> np.ndarray:
+        return psi(self.expected_FK, self.actual_FK, self.real_FK)
 
-    def bound_F(self, least: float) -> list[float]:
+    def bound_F(self, least: float) -> np.ndarray:
         """`least`, or what a full window shows by chance where that is more."""
-        sizes = [int((counts_K > 0).sum()) for counts_K in self.expected]
-        return [max(least, by_chance(k, self.size, self.reference)) for k in sizes]
+        sizes = (self.expected_FK > 0).sum(1)
+        return np.array([max(least, by_chance(k, self.size, self.reference)) for k in sizes])
