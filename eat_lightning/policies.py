@@ -13,18 +13,17 @@ from eat_lightning.slots import Policy, build, class_of, raise_faults, spec
 def policies_of(nodes: dict[str, Any] | None) -> tuple[Policy, ...] | None:
     """From a config's key `policy`: a node for each, in the order they are asked; None where there
     is none, which leaves a run's own. ConfigError with every fault."""
-    from eat_lightning.config import make, method_faults
+    from eat_lightning.config import binding_faults, make, method_faults
 
     if not nodes:
         return None
     faults = []
     for name, node in nodes.items():
-        named = isinstance(node, dict) and node.get("_target_")
-        faults += (
-            method_faults("policy", node, None)
-            if named
-            else [f"policy.{name} sets a policy that is not chosen: give policy={name} as well"]
-        )
+        if isinstance(node, dict) and node.get("_target_"):
+            names = binding_faults(f"policy.{name}", node)
+            faults += names or method_faults("policy", node, None)
+        else:
+            faults.append(f"policy.{name} sets a policy that is not chosen: give policy={name} too")
     if faults:
         raise ConfigError.of(faults)
     return tuple(make(node) for node in nodes.values())
