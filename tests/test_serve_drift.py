@@ -12,6 +12,7 @@ from exports import make_run
 from gateways import FakeModel, running, settings
 
 from eat_lightning import serve
+from eat_lightning.drift.decisions import DecisionLog
 from eat_lightning.drift.observation import Observation
 from eat_lightning.drift.reference import Reference, watched
 from eat_lightning.errors import ConfigError
@@ -51,7 +52,7 @@ class Watched(FakeModel):
 
 
 def test_full_depth_from_the_alarm_to_the_return(tmp_path: Path):
-    model, decisions = Watched(), Decisions(str(tmp_path / "log"), False)
+    model, decisions = Watched(), Decisions(DecisionLog(tmp_path / "log"))
     with running(model, drift=DRIFT, decisions=decisions, max_texts=50) as served:
 
         def say(text: str, times: int) -> list[dict[str, Any]]:

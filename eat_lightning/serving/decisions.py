@@ -1,49 +1,46 @@
-"""Every decision as a JSON line, without the text unless that is asked for."""
+"""Every decision of the gateway as a line of drift's decision log, and each alarm of drift."""
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-import time
+from dataclasses import asdict
 from typing import Any
 
-from eat_lightning.errors import ConfigError
+from eat_lightning.drift.decisions import TEXTS, DecisionLog
+from eat_lightning.drift.monitor import Event
+from eat_lightning.drift.observation import Observation
 from eat_lightning.serving.question import Example
+
+Decided = tuple[Example, dict[str, Any], Observation | None]
 
 
 class Decisions:
-    """Appends to a file. ConfigError where it cannot be opened; a disk that is full later is told
-    once, and takes no answer with it."""
+    """A disk that is full is told once, and takes no answer with it."""
 
-    def __init__(self, path: str, with_text: bool):
-        self.path, self.with_text, self.told = path, with_text, False
+    def __init__(self, log: DecisionLog):
+        self.log, self.told = log, False
+
+    def write(self, decided: list[Decided], drift: str) -> None:
+        """drift: the monitor's state."""
+        self.add([line_of(*each) | {"drift": drift} for each in decided])
+
+    def event(self, event: Event, drift: str) -> None:
+        self.add([event.as_dict() | {"drift": drift}])
+
+    def add(self, lines: list[dict[str, Any]]) -> None:
         try:
-            self.file = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigError(f"log={path}: cannot be opened ({error})") from None
-
-    def write(self, decided: list[tuple[Example, dict[str, Any]]], **state: Any) -> None:
-        """`state`: of the gateway, at that time."""
-        at = round(time.time(), 3)
-        lines = []
-        for example, answer in decided:
-            about = {"at": at, "source": example.source, "mime": example.mime}
-            about["num_characters"] = example.num_characters
-            text = {"texts": example.texts} if self.with_text else {}
-            lines.append(json.dumps(about | answer | state | text) + "\n")
-        self.append("".join(lines))
-
-    def event(self, event: dict[str, Any]) -> None:
-        self.append(json.dumps({"at": round(time.time(), 3)} | event) + "\n")
-
-    def append(self, text: str) -> None:
-        try:
-            os.write(self.file, text.encode())
+            self.log.add(lines)
         except OSError as error:
             if not self.told:
-                print(f"log={self.path}: cannot be written ({error})", file=sys.stderr, flush=True)
+                print(f"log={self.log.path}: cannot be written ({error})", file=sys.stderr)
             self.told = True
 
     def close(self) -> None:
-        os.close(self.file)
+        self.log.close()
+
+
+def line_of(example: Example, answer: dict[str, Any], seen: Observation | None) -> dict[str, Any]:
+    about = {"source": example.source, "mime": example.mime}
+    about["num_characters"] = example.num_characters
+    exits = {} if seen is None else {"exits": asdict(seen)}
+    return about | answer | exits | {TEXTS: example.texts}

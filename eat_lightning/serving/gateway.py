@@ -12,7 +12,7 @@ from typing import Any
 
 from eat_lightning.drift.monitor import ALARM, Event, Monitor
 from eat_lightning.errors import ConfigError
-from eat_lightning.serving.decisions import Decisions
+from eat_lightning.serving.decisions import Decided, Decisions
 from eat_lightning.serving.jobs import Jobs
 from eat_lightning.serving.journal import Journal
 from eat_lightning.serving.meters import Meters
@@ -127,17 +127,16 @@ class Gateway:
 
     def settled(self, settled: Settled) -> None:
         """By the worker, in the event loop."""
-        events = []
+        decided: list[Decided] = []
         for ask, answer in settled:
-            seen = None if isinstance(answer, Refused) else answer.pop("seen", None)
             self.meters.answered(ask, answer)
-            if self.monitor is not None and seen is not None:
-                events.append(self.monitor.observe(seen))
-        for event in filter(None, events):
-            self.drifted(event)
+            if not isinstance(answer, Refused):
+                decided.append((ask.example, answer, answer.pop("seen", None)))
         if self.decisions is not None:
-            decided = [(ask.example, a) for ask, a in settled if not isinstance(a, Refused)]
-            self.decisions.write(decided, drift=self.meters.drift_state)
+            self.decisions.write(decided, self.meters.drift_state)
+        for _, _, seen in decided:
+            if self.monitor is not None and seen is not None:
+                self.drifted(self.monitor.observe(seen))
 
     def watch_drift(self) -> None:
         """A monitor for the model that is there; what the last one had seen was of another."""
@@ -153,14 +152,15 @@ class Gateway:
         fallback = self.config["drift"]["fallback"]
         return self.monitor is not None and fallback and self.monitor.full_depth
 
-    def drifted(self, event: Event) -> None:
-        assert self.monitor is not None
+    def drifted(self, event: Event | None) -> None:
+        if event is None:
+            return
         self.say_drift()
         if event.event == ALARM:
             self.meters.alarms.labels(event.feature).inc()
         self.events.append(event.as_dict() | {"time": time.time()})
         if self.decisions is not None:
-            self.decisions.event({"drift": self.meters.drift_state} | event.as_dict())
+            self.decisions.event(event, self.meters.drift_state)
 
     async def reload(self, name: str | None = None) -> str:
         """Another run in the place of this one, which answers until the new one has been tried.

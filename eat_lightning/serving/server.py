@@ -12,6 +12,7 @@ from typing import Any
 
 import uvicorn
 
+from eat_lightning.drift.decisions import DecisionLog
 from eat_lightning.errors import ConfigError
 from eat_lightning.serving.app import make_app
 from eat_lightning.serving.decisions import Decisions
@@ -36,7 +37,7 @@ def run_server(config: dict[str, Any], token: str | None) -> None:
     """Opens the port, and the model, before it says that it serves. ConfigError for either."""
     listening = bound_socket(config["host"], config["port"])
     journal = Journal(config["journal"]) if config["journal"] else None
-    decisions = Decisions(config["log"], config["log_text"]) if config["log"] else None
+    decisions = decisions_of(config)
     model = Remote(config)
     check_sources(config, model)
     gateway = Gateway(config, model, Remote, journal, decisions)
@@ -52,6 +53,10 @@ def run_server(config: dict[str, Any], token: str | None) -> None:
     )
     with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
         runner.run(serving(gateway, Server(settings), listening))
+
+
+def decisions_of(config: dict[str, Any]) -> Decisions | None:
+    return Decisions(DecisionLog(config["log"], config["log_text"])) if config["log"] else None
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
