@@ -92,7 +92,10 @@ def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:
     return [] if check is None else check(num_layers, **arguments(node))
 
 
-PATHS = ("teacher", "encoder.pretrained", "data.dir")
+PATHS = (
+    *("teacher", "encoder.pretrained", "data.dir"),
+    *("journal", "log", "token_file", "onnx", "onnx_static"),
+)
 
 
 def quoted(path: str) -> str:

@@ -43,6 +43,10 @@ class Trace:
         last_B = np.take_along_axis(self.tokens_LB, self.depth_B[None] - 1, axis=0)[0]
         return last_B / self.tokens_LB[0]
 
+    def only(self, rows_B: np.ndarray) -> Trace:
+        parts = self.logits_BC[rows_B], self.depth_B[rows_B], self.reason_B[rows_B]
+        return Trace(*parts, self.tokens_LB[:, rows_B])
+
 
 class Runner:
     """An exported model, ready to answer lines. `threads` None: all that there are.
@@ -84,7 +88,18 @@ class Runner:
         return answer_lines(lines, first, self.columns, self.answer)
 
     def answer(self, texts: list[list[str]]) -> list[dict[str, Any]]:
-        trace = self.run(*self.tokens(texts))
+        return self.say(self.run(*self.tokens(texts)))
+
+    def stream(self, texts: list[list[str]]) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
+        """For each exit the places of those who leave there, and their answers."""
+        state = state_of(*self.tokens(texts))
+        if len(texts) == 1:
+            yield [0], self.say(self.alone(state))
+            return
+        for gone_B, trace in self.leaving(state):
+            yield gone_B.tolist(), self.say(trace.only(gone_B))
+
+    def say(self, trace: Trace) -> list[dict[str, Any]]:
         reasons = [self.about["reasons"][str(code)] for code in trace.reason_B.tolist()]
         depths, retentions = trace.depth_B.tolist(), trace.retention_B.tolist()
         return said(trace.logits_BC, depths, reasons, retentions, self.labels)
@@ -99,17 +114,18 @@ class Runner:
         return ids, [example.type_ids for example in encoded]
 
     def run(self, ids: list[list[int]], types: list[list[int]]) -> Trace:
-        state = {
-            "ids_N": np.concatenate([np.array(x, np.int64) for x in ids]),
-            "types_N": np.concatenate([np.array(x, np.int64) for x in types]),
-            "lengths_B": np.array([len(x) for x in ids], np.int64),
-        }
+        state = state_of(ids, types)
         return self.alone(state) if len(ids) == 1 else self.together(state)
 
     def alone(self, state: dict[str, np.ndarray]) -> Trace:
         return Trace(*self.session(self.about["single"]).run(None, state))
 
     def together(self, state: dict[str, np.ndarray]) -> Trace:
+        return [trace for _, trace in self.leaving(state)][-1]
+
+    def leaving(self, state: dict[str, np.ndarray]) -> Iterator[tuple[np.ndarray, Trace]]:
+        """Who leaves, at each exit where someone does, and one trace that is whole for those who
+        have left."""
         size, num_layers = len(state["lengths_B"]), self.about["num_layers"]
         trace = Trace(
             np.zeros((size, max(len(self.labels), 1)), np.float32),
@@ -129,11 +145,21 @@ class Runner:
             trace.logits_BC[gone_B] = state["logits_BC"][leaves_B]
             trace.depth_B[gone_B], trace.reason_B[gone_B] = last, reason_B[leaves_B]
             here_B = here_B[~leaves_B]
+            if len(gone_B):
+                yield gone_B, trace
             if not len(here_B):
                 break
             if len(gone_B):
                 state = staying(state, ~leaves_B)
-        return trace
+
+
+def state_of(ids: list[list[int]], types: list[list[int]]) -> dict[str, np.ndarray]:
+    """What the first graph takes."""
+    return {
+        "ids_N": np.concatenate([np.array(x, np.int64) for x in ids]),
+        "types_N": np.concatenate([np.array(x, np.int64) for x in types]),
+        "lengths_B": np.array([len(x) for x in ids], np.int64),
+    }
 
 
 def call(session: Any, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -244,11 +270,15 @@ def parse(line: bytes, columns: Sequence[str]) -> list[str]:
 
 
 def from_json(text: str, columns: Sequence[str]) -> list[str]:
-    """By the task's column names, or as text and text_pair."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON, as a line that starts with {{ must be: {error}") from None
+    return texts_of(content, columns)
+
+
+def texts_of(content: dict[str, Any], columns: Sequence[str]) -> list[str]:
+    """By the task's column names, or as text and text_pair. ValueError says what is wrong."""
     general = ["text", "text_pair"]
     names = columns if all(name in content for name in columns) else general[: len(columns)]
     for name in names:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -238,23 +239,21 @@ class Answerer:
         self, texts: Sequence[Sequence[str]], about: Sequence[Mapping[str, str]] | None = None
     ) -> Iterator[list[tuple[int, dict[str, Any]]]]:
         """Places and answers of those that left at an exit, as soon as they have."""
-        for source, places, batch in self.by_source(texts, about):
+        about = [{} for _ in texts] if about is None else about
+        for source, places in self.by_source(about).items():
+            batch = self.batch([texts[i] for i in places], [about[i] for i in places])
             for rows_G, trace in self.parts(self.encoders[source], batch):
                 answers = described(trace, self.labels)
                 placed = [places[row] for row in rows_G.tolist()]
                 yield [*zip(placed, answers, strict=True)]
 
-    def by_source(
-        self, texts: Sequence[Sequence[str]], about: Sequence[Mapping[str, str]] | None = None
-    ) -> Iterator[tuple[str | None, list[int], Batch]]:
-        """A batch for each of `encoders` that is asked, with the places of its texts."""
-        about = [{} for _ in texts] if about is None else about
+    def by_source(self, about: Sequence[Mapping[str, str]]) -> dict[str | None, list[int]]:
+        """Places of those that one encoder answers."""
         found: dict[str | None, list[int]] = {}
         for place, known in enumerate(about):
             source = known.get("source")
             found.setdefault(source if source in self.encoders else None, []).append(place)
-        for source, places in found.items():
-            yield source, places, self.batch([texts[i] for i in places], [about[i] for i in places])
+        return found
 
     def batch(self, texts: Sequence[Sequence[str]], about: Sequence[Mapping[str, str]]) -> Batch:
         from eat_lightning.packed import Batch
@@ -272,16 +271,38 @@ class Answerer:
     def parts(self, encoder: AdaptiveEncoder, batch: Batch) -> Iterator[tuple[Any, Trace]]:
         """`encoder.stream`, in this dtype and without gradients only while it runs: whoever takes
         an answer is not to be in that mode."""
-        import torch
-
         body = at_full_depth(encoder) if self.full_depth else encoder
-        bf16, parts = self.dtype == "bf16", body.stream(batch)
+        parts = body.stream(batch)
         while True:
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with self.inference():
                 part = next(parts, None)
             if part is None:
                 return
             yield part
+
+    def whole(self, encoder: AdaptiveEncoder, batch: Batch) -> list[tuple[Any, Trace]]:
+        """All examples at the last layer, as one part; every head has guessed on the way."""
+        import torch
+
+        with self.inference():
+            return [(torch.arange(batch.size), encoder(batch, leave=False))]
+
+    def traced(
+        self, texts: list[list[str]], source: str | None = None, leave: bool | None = None
+    ) -> Trace:
+        """What happens to these texts. `leave` false: nobody leaves early, and every head
+        guesses."""
+        batch = self.batch(texts, [{} for _ in texts])
+        with self.inference():
+            return self.encoders[source](batch, leave=leave)
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        import torch
+
+        bf16 = self.dtype == "bf16"
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            yield
 
 
 def described(trace: Trace, labels: Sequence[str]) -> list[dict[str, Any]]:

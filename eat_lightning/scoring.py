@@ -39,7 +39,8 @@ class Scorer:
             except ValueError as error:
                 self.done[number] = {"line": number + 1, "error": str(error)}
         self.taken += len(lines)
-        for source, places, batch in self.answerer.by_source(texts, about):
+        for source, places in self.answerer.by_source(about).items():
+            batch = self.answerer.batch([texts[i] for i in places], [about[i] for i in places])
             with self.running():
                 for part in self.pools[source].add([numbers[i] for i in places], batch):
                     self.note(*part)

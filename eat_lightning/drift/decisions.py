@@ -1,0 +1,61 @@
+"""A log of decisions: a JSON line for each answer, without the text unless that is asked for."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from eat_lightning.errors import ConfigError
+
+TEXTS = "texts"
+
+
+class DecisionLog:
+    """Lines are added to the file's end, several processes may write to one file, and only its
+    owner may read it. A line is whole or absent: what a full disk cuts off is taken back, and where
+    a process was killed while it wrote, the next line begins on a new one."""
+
+    def __init__(self, path: str | Path, with_text: bool = False):
+        self.path, self.with_text = Path(path), with_text
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            self.file = os.open(self.path, flags, 0o600)
+        except OSError as error:
+            raise ConfigError(f"log={path}: cannot be written ({error.strerror})") from None
+        if not stat.S_ISREG(os.fstat(self.file).st_mode):
+            self.close()
+            raise ConfigError(f"log={path} must be a plain file")
+
+    def add(self, decisions: Iterable[dict[str, Any]]) -> None:
+        """Each gets the time, UTC. OSError where they cannot be written; then none of them is."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        lines = [json.dumps({"time": now} | self.kept(each)) + "\n" for each in decisions]
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        try:
+            end = os.fstat(self.file).st_size
+            whole = end == 0 or os.pread(self.file, 1, end - 1) == b"\n"
+            left = ("" if whole else "\n") + "".join(lines)
+            try:
+                write_all(self.file, left.encode())
+            except OSError:
+                os.ftruncate(self.file, end)
+                raise
+        finally:
+            fcntl.flock(self.file, fcntl.LOCK_UN)
+
+    def kept(self, decision: dict[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in decision.items() if self.with_text or k != TEXTS}
+
+    def close(self) -> None:
+        os.close(self.file)
+
+
+def write_all(file: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(file, content) :]

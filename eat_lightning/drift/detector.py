@@ -1,0 +1,53 @@
+"""A Shiryaev-Roberts e-detector (Shin, Ramdas & Rinaldo 2024, NEJSDS, doi:10.51387/23-NEJSDS51; on
+conformal p-values: Vovk et al. 2021, "Retrain or not retrain", PMLR 152): how much could have been
+won by betting that a change has come.
+
+Shapes: F features, G bets.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+STAKES = np.array([0.2, 0.5, 0.95])
+EXPONENTS = np.array([0.5, 0.25])
+LEAST = 1e-12  # of a p-value: a power bet is infinite at 0
+
+
+def bets(p_F: np.ndarray) -> np.ndarray:
+    """Each bet's pay-off for p, F x G. Every bet's mean over a uniform p is 1, so nothing is won on
+    average while nothing changes. Cosines win where p-values move to one side, or to the middle or
+    the ends, by small stakes for small moves; powers where they all but leave what was known."""
+    p_F1 = np.clip(p_F, LEAST, 1 - LEAST)[:, None]
+    side_F1, ends_F1 = np.cos(np.pi * p_F1), np.cos(2 * np.pi * p_F1)
+    stakes_G = np.concatenate([STAKES, -STAKES])
+    powers = [EXPONENTS * q_F1 ** (EXPONENTS - 1) for q_F1 in (p_F1, 1 - p_F1)]
+    return np.concatenate([1 + side_F1 * stakes_G, 1 + ends_F1 * stakes_G, *powers], axis=1)
+
+
+class Detector:
+    """`sums_FG` is what each bet would hold, had one unit been staked on it before every example.
+
+    With every example the mean over all bets grows by 1 on average while nothing changes; so an
+    alarm whenever it reaches `run_length`, after which it begins at 0, comes on average at most
+    once in so many examples. This needs no independence between features or bets.
+    """
+
+    def __init__(self, num_features: int, run_length: float):
+        self.run_length = run_length
+        self.sums_FG = np.zeros((num_features, bets(np.array([0.5])).shape[1]))
+
+    def add(self, p_F: np.ndarray) -> None:
+        self.sums_FG = (self.sums_FG + 1) * bets(p_F)
+
+    @property
+    def statistic_F(self) -> np.ndarray:
+        """Each feature's part of the mean over all bets."""
+        return self.sums_FG.sum(1) / self.sums_FG.size
+
+    @property
+    def alarms(self) -> bool:
+        return float(self.statistic_F.sum()) >= self.run_length
+
+    def restart(self) -> None:
+        self.sums_FG = np.zeros_like(self.sums_FG)

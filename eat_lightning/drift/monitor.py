@@ -1,0 +1,171 @@
+"""The drift monitor: an alarm with a stated false-alarm rate, full depth, and back with hysteresis.
+
+While examples leave early, each is ranked in each feature among the calibration part and all that
+was taken in since (`pool.py`), and a Shiryaev-Roberts e-detector (`detector.py`) adds up the
+evidence of a change. If the stream is drawn from one distribution with the calibration part,
+whatever that is, then among any n examples at most n / run_length alarms come on average.
+
+At full depth the same is observed of every example, as the exits would have done it
+(`observation.py`), but nothing is taken in: what is under suspicion must not become normal. Which
+examples are tested thus depends only on those before them, and such a selection leaves independent
+draws as they are (Doob's optional skipping), so the rate holds over any number of returns. The way
+back is another one than the way there: a whole fresh window since the alarm must have every
+feature's population stability index below its bound, and stay so for `calm` examples more. An alarm
+that comes within ten windows of a return doubles that wait, so a shift that the index calls small
+cannot make the monitor swing to and fro.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.drift.detector import Detector
+from eat_lightning.drift.observation import FEATURES, Observation, places
+from eat_lightning.drift.pool import Pool
+from eat_lightning.drift.reference import Reference
+from eat_lightning.drift.stability import Window
+from eat_lightning.errors import ConfigError
+
+EARLY, FULL = "early_exits", "full_depth"
+ALARM, RETURN = "alarm", "return"
+SOON = 10  # windows
+
+
+@dataclass(frozen=True)
+class Event:
+    """at: examples observed so far. feature: what moved most (of a return: what had). statistic and
+    bound: the evidence, at the alarm or of the return's largest index."""
+
+    event: str
+    at: int
+    feature: str
+    statistic: float
+    bound: float
+    psi: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Monitor:
+    """run_length: examples for one false alarm, on average, or more. window: examples that the
+    stability index is of. psi: below this it counts as no shift, or below what chance makes of it.
+    seed: of the random part of ranks among equals. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        seen: Sequence[Observation],
+        run_length: float = 100_000,
+        window: int = 500,
+        calm: int = 200,
+        psi: float = 0.1,
+        seed: int = 0,
+    ):
+        faults = self.faults(run_length, window, calm, psi)
+        if faults:
+            raise ConfigError.of(faults)
+        place_BF = places(list(seen))
+        self.pool, self.window = Pool(place_BF), Window(place_BF, window)
+        self.detector = Detector(len(FEATURES), run_length)
+        self.psi_bound_F = self.window.bound_F(psi)
+        self.calm, self.wait, self.quiet = calm, calm, 0
+        self.rng, self.lock = np.random.default_rng(seed), threading.Lock()
+        self.at, self.since, self.num_alarms = 0, 0, 0
+        self.moved: str | None = None  # None while examples leave early
+
+    @classmethod
+    def of(cls, reference: Reference, **settings: Any) -> Monitor:
+        return cls(reference.seen, **settings)
+
+    @staticmethod
+    def faults(run_length: Any, window: Any, calm: Any, psi: Any) -> list[str]:
+        found = [
+            f"{key} must be {least} or more, got {value!r}"
+            for key, value, least in (
+                ("run_length", run_length, 10),
+                ("window", window, 50),
+                ("calm", calm, 0),
+                ("psi", psi, 0),
+            )
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least
+        ]
+        whole = {"window": window, "calm": calm}
+        return found or [
+            f"{key} must be a whole number, got {value!r}"
+            for key, value in whole.items()
+            if not isinstance(value, int)
+        ]
+
+    @property
+    def full_depth(self) -> bool:
+        return self.moved is not None
+
+    def observe(self, seen: Observation) -> Event | None:
+        place_F = seen.places_F
+        with self.lock:
+            self.at += 1
+            self.window.add(place_F)
+            return self.await_calm() if self.full_depth else self.test(place_F)
+
+    def test(self, place_F: np.ndarray) -> Event | None:
+        self.detector.add(self.pool.take_in(place_F, self.rng.random(len(place_F))))
+        if not self.detector.alarms:
+            return None
+        statistic_F = self.detector.statistic_F
+        self.moved = FEATURES[int(statistic_F.argmax())]
+        soon = self.num_alarms > 0 and self.at - self.since < SOON * self.window.size
+        self.wait = 2 * self.wait if soon else self.calm
+        evidence = float(statistic_F.sum()), float(self.detector.run_length)
+        event = Event(ALARM, self.at, self.moved, *evidence, self.psi())
+        self.since, self.quiet, self.num_alarms = self.at, 0, self.num_alarms + 1
+        self.detector.restart()
+        self.window.clear()
+        return event
+
+    def await_calm(self) -> Event | None:
+        if not self.window.full:
+            return None
+        psi_F, bound_F = self.window.psi_F, self.psi_bound_F
+        most = int((psi_F - bound_F).argmax())
+        self.quiet = self.quiet + 1 if psi_F[most] <= bound_F[most] else 0
+        if self.quiet <= self.wait:
+            return None
+        assert self.moved is not None
+        evidence = float(psi_F[most]), float(bound_F[most])
+        event = Event(RETURN, self.at, self.moved, *evidence, self.psi())
+        self.moved, self.since = None, self.at
+        return event
+
+    def psi(self) -> dict[str, float]:
+        return dict(zip(FEATURES, self.window.psi_F.tolist(), strict=True))
+
+    def state(self) -> dict[str, Any]:
+        """Plain values, for a page or a metric. since: examples observed when the state began.
+        Each feature's statistic is its part of a sum that is an alarm at its bound."""
+        with self.lock:
+            psi, statistic_F = self.psi(), self.detector.statistic_F.tolist()
+            features = {
+                name: {
+                    "statistic": statistic_F[i],
+                    "bound": float(self.detector.run_length),
+                    "psi": psi[name],
+                    "psi_bound": float(self.psi_bound_F[i]),
+                }
+                for i, name in enumerate(FEATURES)
+            }
+            return {
+                "state": FULL if self.full_depth else EARLY,
+                "since": self.since,
+                "seen": self.at,
+                "alarms": self.num_alarms,
+                "feature": self.moved,
+                "statistic": sum(statistic_F),
+                "bound": float(self.detector.run_length),
+                "in_window": len(self.window.bins),
+                "features": features,
+            }

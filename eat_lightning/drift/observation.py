@@ -1,0 +1,97 @@
+"""What a drift monitor sees of an example: what the exits make of it, or would have made.
+
+At full depth nobody leaves, so depth is the same for all and says nothing. The heads at the exits
+cost next to nothing beside a layer: they still guess, and the exit rule is asked what it would have
+done with those guesses. Both states then speak of the same five numbers. Tokens are dropped as
+ever: without that the guesses would be others.
+
+Shapes: B examples, F features.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import astuple, dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from eat_lightning.encoder import AdaptiveEncoder, Trace
+    from eat_lightning.record_pass import Outcome
+
+PLACES = 520  # of every feature's grid; what lies beyond shares the last one
+
+
+@dataclass(frozen=True)
+class Observation:
+    """confidence: of the guess that the example leaves with. depth: layers until there. retention:
+    share of its tokens that enter that layer. tokens: at layer 1. label: the class it leaves with,
+    by number."""
+
+    confidence: float
+    depth: int
+    retention: float
+    tokens: int
+    label: int
+
+    @cached_property
+    def places_F(self) -> np.ndarray:
+        """Where it lies on a grid that is fixed beforehand: a grid made from the calibration part
+        would treat that part otherwise than what is compared with it."""
+        doubt = max(1 - self.confidence, 1e-6)
+        place_F = (
+            round(-40 * math.log10(doubt)),  # 0.90, 0.905, 0.911 ... 0.99, 0.9906 ...
+            self.depth,
+            round(500 * self.retention),
+            self.tokens,
+            self.label,
+        )
+        return np.clip(np.array(place_F), 0, PLACES - 1)
+
+
+FEATURES = tuple(field.name for field in fields(Observation))
+
+
+def of_outcome(outcome: Outcome) -> list[Observation]:
+    """Of recorded examples, by what a rule makes of them."""
+    confidence_B, label_B = confident(outcome.logits_BC)
+    tokens_B = outcome.recorded.tokens_LB[0]
+    given = (confidence_B, outcome.depth_B, outcome.retention_B, tokens_B, label_B)
+    return [Observation(*each) for each in zip(*(x.tolist() for x in given), strict=True)]
+
+
+def of_trace(encoder: AdaptiveEncoder, trace: Trace, full_depth: bool) -> list[Observation]:
+    """Of a batch just run. full_depth: it ran with `leave=False`, so that every head has guessed
+    and the encoder's exit rule can be asked what it would have done."""
+    if not full_depth:
+        confidence_B, label_B = confident(trace.logits_BC.float().cpu().numpy())
+        given = (
+            *(confidence_B, trace.depth_B.numpy(), trace.retention_B.numpy()),
+            *(trace.tokens_LB[0].numpy(), label_B),
+        )
+        return [Observation(*each) for each in zip(*(x.tolist() for x in given), strict=True)]
+    from eat_lightning.record_pass import Recorded
+
+    guesses = {k: guess_BC.float().cpu().numpy() for k, guess_BC in trace.guesses.items()}
+    tokens_LB = trace.tokens_LB.numpy()
+    unknown_B = np.zeros(tokens_LB.shape[1])
+    return of_outcome(Recorded(unknown_B, tokens_LB[0], guesses, tokens_LB, encoder.exit).under())
+
+
+def confident(logits_BC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The largest class probability, and its class."""
+    odds_BC = np.exp(logits_BC - logits_BC.max(-1, keepdims=True))
+    return odds_BC.max(-1) / odds_BC.sum(-1), logits_BC.argmax(-1)
+
+
+def places(seen: list[Observation]) -> np.ndarray:
+    """B x F."""
+    return np.stack([each.places_F for each in seen])
+
+
+def columns(seen: list[Observation]) -> dict[str, list[float]]:
+    """By feature, as they go to a file."""
+    values = zip(*(astuple(each) for each in seen), strict=True)
+    return {name: list(column) for name, column in zip(FEATURES, values, strict=True)}

@@ -1,0 +1,240 @@
+"""The gateway's state, apart from HTTP: what it accepts, who waits, which model answers."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from eat_lightning.drift.monitor import ALARM, Event, Monitor
+from eat_lightning.errors import ConfigError
+from eat_lightning.serving.decisions import Decided, Decisions
+from eat_lightning.serving.jobs import Jobs
+from eat_lightning.serving.journal import Journal
+from eat_lightning.serving.meters import Meters
+from eat_lightning.serving.model import Model
+from eat_lightning.serving.question import Example, Limits, Question
+from eat_lightning.serving.refused import Refused
+from eat_lightning.serving.waiting import Ask, Waiting
+from eat_lightning.serving.worker import Settled, Worker
+
+WATCH_S = 0.5  # between two looks
+
+
+class Gateway:
+    """`open` makes a model of a config; it is called anew for each reload."""
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        model: Model,
+        open: Callable[[dict[str, Any]], Model],
+        journal: Journal | None = None,
+        decisions: Decisions | None = None,
+    ):
+        self.config, self.open, self.about = config, open, model.about
+        self.first_model, self.journal = model, journal
+        self.waiting = Waiting(config["queue"])
+        self.meters = Meters(self.about.num_layers)
+        self.jobs: Jobs | None = None
+        self.decisions = decisions
+        self.events: deque[dict[str, Any]] = deque(maxlen=20)  # of drift
+        self.watch_drift()
+        self.reloading = asyncio.Lock()
+        self.stopping = False
+
+    def start(self) -> None:
+        """In the event loop."""
+        assert self.first_model is not None
+        wait_s = self.config["wait_ms"] / 1000
+        self.worker = Worker(
+            *(self.first_model, self.waiting, self.config["batch"], wait_s),
+            tell=self.settled,
+            revive=lambda: self.open(self.config),
+            full_depth=self.at_full_depth,
+            stuck_s=self.config["stuck_s"],
+        )
+        self.first_model = None
+        if self.journal is not None:
+            keep_s = self.config["keep_hours"] * 3600
+            ahead, bound = 2 * self.config["batch"], self.config["max_jobs"]
+            self.jobs = Jobs(self.journal, self.waiting, ahead, bound, keep_s)
+        self.watching = asyncio.ensure_future(self.watch())
+
+    async def watch(self) -> None:
+        """A worker that died is replaced before the next request meets it."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            await asyncio.to_thread(self.worker.check)
+
+    @property
+    def state(self) -> str:
+        if self.stopping:
+            return "stopping"
+        return "up" if self.worker.is_up else "starting a worker"
+
+    @property
+    def limits(self) -> Limits:
+        config = self.config
+        sources = self.about.sources if config["strict_sources"] else None
+        return Limits(config["max_bytes"], config["max_texts"], config["max_chars"], sources)
+
+    def read(self, body: bytes) -> Question:
+        return Question.of(body, self.about.columns, self.limits)
+
+    def accept(self, examples: list[Example], deadline_ms: float) -> list[Ask]:
+        """Room for all of them, or Refused: 503 and when to come again."""
+        now, loop = time.monotonic(), asyncio.get_running_loop()
+        deadline = now + deadline_ms / 1000
+        asks = [Ask(example, loop.create_future(), deadline, now) for example in examples]
+        if not self.waiting.put(asks):
+            seconds = len(self.waiting) * self.worker.seconds_each
+            said = f"the queue is full ({self.waiting.bound} examples)"
+            raise Refused(503, said, max(1, math.ceil(seconds)))
+        return asks
+
+    async def answers(self, asks: list[Ask]) -> AsyncIterator[tuple[int, dict[str, Any] | Refused]]:
+        """Places and answers as they come; after the deadline, 504 for all that are left. Who stops
+        listening takes what is left out of the queue."""
+        ready: asyncio.Queue[int] = asyncio.Queue()
+        for place, ask in enumerate(asks):
+            ask.future.add_done_callback(lambda _, place=place: ready.put_nowait(place))
+        left = set(range(len(asks)))
+        try:
+            while left:
+                left_s = asks[0].deadline - time.monotonic()
+                try:
+                    place = await asyncio.wait_for(ready.get(), left_s)
+                except TimeoutError:
+                    break
+                left.discard(place)
+                yield place, outcome(asks[place])
+            late = Refused(504, "the deadline passed")
+            for place in sorted(left):
+                yield place, outcome(asks[place]) if asks[place].future.done() else late
+        finally:
+            self.give_up([ask for ask in asks if not ask.future.done()])
+
+    def give_up(self, asks: list[Ask]) -> None:
+        if asks:
+            for ask in asks:
+                ask.future.cancel()
+            self.waiting.drop(asks)
+
+    def settled(self, settled: Settled) -> None:
+        """By the worker, in the event loop."""
+        decided: list[Decided] = []
+        for ask, answer in settled:
+            self.meters.answered(ask, answer)
+            if not isinstance(answer, Refused):
+                decided.append((ask.example, answer, answer.pop("seen", None)))
+        if self.decisions is not None:
+            self.decisions.write(decided, self.meters.drift_state)
+        for _, _, seen in decided:
+            if self.monitor is not None and seen is not None:
+                self.drifted(self.monitor.observe(seen))
+
+    def watch_drift(self) -> None:
+        """A monitor for the model that is there; what the last one had seen was of another."""
+        chosen = {k: v for k, v in self.config["drift"].items() if k not in ("monitor", "fallback")}
+        self.monitor = Monitor(self.about.normal, **chosen) if self.about.normal else None
+        self.say_drift()
+
+    def say_drift(self) -> None:
+        known = {None: "off", False: "steady", True: "drifted"}
+        self.meters.say_drift(known[self.monitor and self.monitor.full_depth])
+
+    def at_full_depth(self) -> bool:
+        fallback = self.config["drift"]["fallback"]
+        return self.monitor is not None and fallback and self.monitor.full_depth
+
+    def drifted(self, event: Event | None) -> None:
+        if event is None:
+            return
+        self.say_drift()
+        if event.event == ALARM:
+            self.meters.alarms.labels(event.feature).inc()
+        self.events.append(event.as_dict() | {"time": time.time()})
+        if self.decisions is not None:
+            self.decisions.event(event, self.meters.drift_state)
+
+    async def reload(self, name: str | None = None) -> str:
+        """Another run in the place of this one, which answers until the new one has been tried.
+
+        `name`: of a run beside the served one; None reads the same folder again. Raises Refused;
+        then the old one goes on.
+        """
+        if self.reloading.locked():
+            raise Refused(409, "another reload is under way", 5)
+        async with self.reloading:
+            config = self.config
+            if name is not None:
+                config = config | {"run": str(Path(config["run"]).parent / name)}
+            try:
+                model = await asyncio.to_thread(self.open, config)
+                check_sources(config, model)
+            except Exception as error:
+                self.meters.reloads.labels("refused").inc()
+                reason = str(error).replace("\n", "; ") or type(error).__name__
+                raise Refused(409, f"the old run goes on: {reason}") from None
+            if model.about.task != self.about.task:
+                await asyncio.to_thread(model.close)
+                self.meters.reloads.labels("refused").inc()
+                told = f"{model.about.name} is of another task"
+                raise Refused(409, f"the old run goes on: {told} ({model.about.task})")
+            await asyncio.to_thread(self.worker.swap, model)
+            self.config, self.about = config, model.about
+            self.watch_drift()
+            self.meters.reloads.labels("done").inc()
+            return model.about.name
+
+    def begin_stop(self) -> None:
+        self.stopping = True
+        self.waiting.hurry()
+
+    async def stop(self) -> None:
+        """When all that was accepted is answered."""
+        self.begin_stop()
+        longest_s = self.config["stop_s"]
+        if self.jobs is not None and (left := await self.jobs.stop(longest_s)):
+            print(f"{left} jobs stay in the journal for the next start", flush=True)
+        self.watching.cancel()
+        await asyncio.to_thread(self.worker.stop, longest_s)
+        if self.decisions is not None:
+            self.decisions.close()
+
+    def live(self) -> dict[str, Any]:
+        return self.meters.snapshot() | {
+            "run": self.about.name,
+            "mode": self.config["mode"],
+            "state": self.state,
+            "num_layers": self.about.num_layers,
+            "exits": list(self.about.exits),
+            "columns": list(self.about.columns),
+            "sources": sorted(self.about.sources),
+            "events": list(self.events),
+            "queue": len(self.waiting),
+            "bound": self.waiting.bound,
+            "jobs": None if self.jobs is None else self.jobs.num_waiting,
+        }
+
+
+def check_sources(config: dict[str, Any], model: Model) -> None:
+    """ConfigError where every request would be refused; then the model is closed."""
+    if config["strict_sources"] and not model.about.sources:
+        model.close()
+        raise ConfigError("strict_sources=true needs exits for each source: certificate=...")
+
+
+def outcome(ask: Ask) -> dict[str, Any] | Refused:
+    if ask.future.cancelled():
+        return Refused(504, "the deadline passed")
+    error = ask.future.exception()
+    if error is None:
+        return ask.future.result()
+    assert isinstance(error, Refused)
+    return error

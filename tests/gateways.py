@@ -1,0 +1,154 @@
+"""A gateway on a free port, before a model whose hard examples wait until they are let go."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+from hydra import compose, initialize_config_dir
+
+from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.serving.app import make_app
+from eat_lightning.serving.gateway import Gateway
+from eat_lightning.serving.journal import Journal
+from eat_lightning.serving.model import About
+from eat_lightning.serving.question import Example
+from eat_lightning.serving.remote import WorkerDied
+from eat_lightning.serving.server import Server, bound_socket
+
+
+class FakeModel:
+    """An easy example leaves at 3; one whose text starts with "hard" at 6, once `gate` is open. To
+    "fail" it raises, of "die" it dies. `seen`: the texts of each batch it was given."""
+
+    def __init__(self, name: str = "fake", columns: tuple[str, ...] = ("sentence",)):
+        labels = ["negative", "positive"]
+        self.about = About(name, columns, labels, 6, [3, 4, 6], frozenset({"mail", "chat"}))
+        self.gate, self.alive = threading.Event(), True
+        self.gate.set()
+        self.killed = False
+        self.seen: list[list[str]] = []
+        self.deep: list[bool] = []
+
+    def stream(self, examples: list[Example], full_depth: bool = False) -> Iterator[Any]:
+        texts = [example.texts[0] for example in examples]
+        self.seen.append(texts)
+        self.deep.append(full_depth)
+        if "die" in texts:
+            self.alive = False
+            raise WorkerDied("the fake worker died")
+        if "fail" in texts:
+            raise ValueError("the fake model fails")
+        hard = [i for i, text in enumerate(texts) if full_depth or text.startswith("hard")]
+        easy = [i for i in range(len(texts)) if i not in hard]
+        if easy:
+            yield easy, [said(examples[i], 3, "confident") for i in easy]
+        if hard:
+            assert self.gate.wait(20)
+            if self.killed:
+                self.alive = False
+                raise WorkerDied("the fake worker was killed")
+            yield hard, [said(examples[i], 6, "last_layer") for i in hard]
+
+    def is_alive(self) -> bool:
+        return self.alive
+
+    def kill(self) -> None:
+        self.killed = True
+        self.gate.set()
+
+    def close(self) -> None:
+        self.alive = False
+
+
+def said(example: Example, depth: int, reason: str) -> dict[str, Any]:
+    label = "positive" if "good" in example.texts[0] else "negative"
+    answer = {"label": label, "confidence": 0.95, "depth": depth, "exit_reason": reason}
+    return answer | {"retention": 0.5 if depth == 6 else 0.75}
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        config = plain(compose("serve"))
+    return config | {"run": "runs/fake", "batch": 1, "stop_s": 5} | changes
+
+
+class Running:
+    """A gateway that serves; `say` posts to /classify."""
+
+    def __init__(self, gateway: Gateway, server: uvicorn.Server, url: str):
+        self.gateway, self.server = gateway, server
+        self.client = httpx.Client(base_url=url, timeout=20, trust_env=False)
+
+    def say(self, content: Any, **headers: str) -> httpx.Response:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.post("/classify", json=content, headers=given)
+
+    def at_once(self, *contents: Any) -> tuple[list[threading.Thread], dict[int, httpx.Response]]:
+        """Each posted by a thread of its own, in this order."""
+        found: dict[int, httpx.Response] = {}
+
+        def one(place: int, content: Any) -> None:
+            url = self.client.base_url.join("/classify")
+            found[place] = httpx.post(url, json=content, timeout=20, trust_env=False)
+
+        threads = []
+        for place, content in enumerate(contents):
+            threads.append(threading.Thread(target=one, args=(place, content)))
+            threads[-1].start()
+            time.sleep(0.05)
+        return threads, found
+
+
+@contextmanager
+def running(
+    model: Any,
+    token: str | None = None,
+    revive: Any = None,
+    decisions: Any = None,
+    **changes: Any,
+) -> Iterator[Running]:
+    """`revive`: makes the models that come after `model`."""
+    listening = bound_socket("127.0.0.1", 0)
+    listening.listen(64)
+    started, made = threading.Event(), {}
+
+    async def serving() -> None:
+        revived = revive or (lambda config: FakeModel("revived"))
+        config = settings(**changes)
+        journal = Journal(config["journal"]) if config["journal"] else None
+        gateway = Gateway(config, model, revived, journal, decisions)
+        given = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 5}
+        server = Server(uvicorn.Config(make_app(gateway, token), **given))
+        made.update(gateway=gateway, server=server)
+        started.set()
+        await server.serve([listening])
+
+    thread = threading.Thread(target=lambda: asyncio.run(serving()))
+    thread.start()
+    assert started.wait(20)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    running = Running(made["gateway"], made["server"], url)
+    try:
+        running.client.get("/healthz")
+        yield running
+    finally:
+        if isinstance(model, FakeModel):
+            model.gate.set()
+        running.client.close()
+        running.server.should_exit = True
+        thread.join(20)
+    assert not thread.is_alive()
+
+
+def eventually(true: Any, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.01)

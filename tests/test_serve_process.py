@@ -1,0 +1,242 @@
+"""The gateway as a process, before real encoders: signals, killed workers, killed gateways."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from exports import make_run
+from gateways import eventually, settings
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.predict import Answerer
+from eat_lightning.runs import Run
+from eat_lightning.serving.model import open_model
+from eat_lightning.serving.question import Example
+from eat_lightning.serving.remote import Remote, WorkerDied
+
+ROOT = Path(__file__).parents[1]
+TEXTS = [
+    " ".join(["good", "bad", "film", "not", "very", "the"][i % 5 : 1 + i % 6]) for i in range(30)
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "one", "dense", "norm_topk", "confidence")
+
+
+def expected(run: Path) -> list[dict[str, Any]]:
+    config = settings()
+    return Answerer.of(Run.open(run), config["exit"], "fp32").answer([[t] for t in TEXTS])
+
+
+def model_settings(run: Path, **changes: Any) -> dict[str, Any]:
+    return settings(run=str(run), **changes)
+
+
+def merged(chunks: list[Any]) -> dict[int, dict[str, Any]]:
+    return {i: a for places, answers in chunks for i, a in zip(places, answers, strict=True)}
+
+
+def test_a_model_streams_what_predict_says(run: Path):
+    model = open_model(model_settings(run))
+    found, depths = {}, []
+    for places, answers in model.stream([Example([text]) for text in TEXTS]):
+        found |= dict(zip(places, answers, strict=True))
+        depths.append({answer["depth"] for answer in answers})
+    whole = expected(run)
+    assert [found[i] for i in range(len(TEXTS))] == whole
+    assert depths == [{1}, {2}, {3}]  # in the order in which they leave
+    deep = list(model.stream([Example([text]) for text in TEXTS], full_depth=True))
+    assert [{answer["depth"] for answer in answers} for _, answers in deep] == [{3}]
+    assert model.about.exits == [1, 2, 3]
+
+
+def test_an_export_streams_the_same(run: Path, tmp_path: Path):
+    pytest.importorskip("onnxscript")
+    from eat_lightning.export import export
+
+    with_defaults = {"exit": settings()["exit"], "head": {"layers": None}, "data": {"dir": None}}
+    config = {"run": str(run), "to": str(tmp_path / "deployed"), "target": "onnx", "dtype": "fp32"}
+    config |= {"force": False, "check": 0, "split": "validation", "agree": 0.95, "threads": None}
+    export(config | with_defaults)
+    model = open_model(model_settings(tmp_path / "deployed", backend="onnx"))
+    chunks = list(model.stream([Example([text]) for text in TEXTS]))
+    found = merged(chunks)
+    assert len(chunks) == 3
+    for i, answer in enumerate(expected(run)):
+        assert found[i].pop("confidence") == pytest.approx(answer.pop("confidence"), abs=2e-6)
+        assert found[i] == answer
+    with pytest.raises(ConfigError, match="is no exported model"):
+        open_model(model_settings(run, backend="onnx"))
+
+
+def test_a_model_in_a_process_of_its_own(run: Path, tmp_path: Path):
+    model = Remote(model_settings(run))
+    examples = [Example([text]) for text in TEXTS]
+    for _ in range(2):
+        chunks = list(model.stream(examples))
+        found = merged(chunks)
+        assert [found[i] for i in range(len(TEXTS))] == expected(run)
+    with pytest.raises(RuntimeError):  # says so, and goes on
+        list(model.stream([Example([None])]))  # type: ignore[list-item]
+    assert len(list(model.stream(examples[:1]))) == 1
+    model.process.kill()
+    with pytest.raises(WorkerDied, match="died"):
+        list(model.stream(examples))
+    assert not model.is_alive()
+    model.close()
+    with pytest.raises(ConfigError, match="is not a run folder"):
+        Remote(model_settings(tmp_path))
+
+
+def test_a_broken_run_is_refused_in_one_line(run: Path, tmp_path: Path):
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(run, tmp_path / "nan")
+    weights = tmp_path / "nan" / "model" / "model.safetensors"
+    state = {key: torch.full_like(value, torch.nan) for key, value in load_file(weights).items()}
+    save_file(state, weights)
+    with pytest.raises(ConfigError):
+        open_model(model_settings(tmp_path / "nan"))
+    shutil.copytree(run, tmp_path / "cut")
+    (tmp_path / "cut" / "model" / "model.safetensors").write_bytes(b"\x08\0\0")
+    with pytest.raises(ConfigError) as refused:
+        Remote(model_settings(tmp_path / "cut"))
+    assert "\n" not in str(refused.value)
+
+
+@contextmanager
+def process(*overrides: str) -> Iterator[tuple[subprocess.Popen, httpx.Client]]:
+    command = [sys.executable, "-m", "eat_lightning.serve", "port=0", *overrides]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as child:
+        try:
+            line = child.stdout.readline()
+            assert line.startswith("serving "), child.stderr.read()
+            url = line.split(" on ")[1].split(" ")[0]
+            with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+                yield child, client
+        finally:
+            child.kill()
+
+
+def children(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def test_the_command_answers_and_ends_with_status_0(run: Path):
+    """TERM comes while requests are at work: what was accepted is answered."""
+    with process(f"run={run}", "mode=triage", "wait_ms=3000") as (child, client):
+        one = client.post("/classify", json={"text": TEXTS[3]}).json()
+        assert one.pop("latency_ms") > 3000
+        assert one == expected(run)[3]
+        found: list[int] = []
+
+        def ask() -> None:
+            url = client.base_url.join("/classify")
+            found.append(httpx.post(url, json={"examples": TEXTS[:4]}, timeout=60).status_code)
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: client.get("/healthz").json()["queue"] == 12)
+        child.send_signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join(60)
+        assert found == [200, 200, 200]
+        assert child.wait(60) == 0
+        assert child.stderr.read() == ""
+
+
+def test_hup_reads_the_run_again(run: Path, tmp_path: Path):
+    link = tmp_path / "current"
+    link.symlink_to(run)
+    other = make_run(tmp_path / "other", "dense", "none", "never")
+    with process(f"run={link}") as (child, client):
+        assert client.get("/healthz").json()["run"] == "one"
+        link.unlink()
+        link.symlink_to(other)
+        child.send_signal(signal.SIGHUP)
+        assert child.stdout.readline() == "serving other\n"
+        assert client.post("/classify", json={"text": "good"}).json()["depth"] == 3
+        (other / "done.json").unlink()
+        child.send_signal(signal.SIGHUP)
+        assert "the old run goes on" in child.stderr.readline()
+        assert client.post("/classify", json={"text": "good"}).json()["depth"] == 3
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_said_and_replaced(run: Path):
+    with process(f"run={run}") as (child, client):
+        codes = []
+        for _ in range(3):
+            [worker] = children(child.pid)
+            os.kill(worker, signal.SIGSTOP)  # so that it dies with a request
+            killer = threading.Timer(0.5, os.kill, (worker, signal.SIGKILL))
+            killer.start()
+            codes.append(client.post("/classify", json={"text": "good"}).status_code)
+            codes.append(client.post("/classify", json={"text": "good"}).status_code)
+        assert codes == [503, 200] * 3
+        assert child.poll() is None
+
+
+@pytest.mark.slow
+def test_nothing_accepted_is_lost_with_killed_gateways(run: Path, tmp_path: Path):
+    """Killed again and again while jobs come, then left alone: each job that was accepted has the
+    answers that `predict` gives."""
+    whole, accepted = expected(run), {}
+    arguments = (f"run={run}", "mode=triage", f"journal={tmp_path / 'jobs'}")
+    for round in range(4):
+        with process(*arguments) as (child, client):
+            threading.Timer(0.4 + 0.3 * round, child.kill).start()
+            try:
+                for number in range(10**6):
+                    places = [(number + i) % len(TEXTS) for i in range(1 + number % 5)]
+                    body = {"examples": [TEXTS[i] for i in places]}
+                    accepted[client.post("/jobs", json=body).json()["id"]] = places
+            except httpx.TransportError:  # an error, not silence
+                pass
+            assert child.wait(60) == -signal.SIGKILL
+    assert len(accepted) > 20
+    with process(*arguments) as (child, client):
+        end = time.monotonic() + 120
+        for id, places in accepted.items():
+            while (told := client.get(f"/jobs/{id}").json())["state"] != "done":
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            answers = told["answers"]
+            assert [answer["label"] for answer in answers] == [whole[i]["label"] for i in places]
+            assert [answer["depth"] for answer in answers] == [whole[i]["depth"] for i in places]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "error: run must name the folder of a finished run: run=outputs/..."),
+        (["run=nowhere"], "error: run=nowhere is not a run folder (no config.yaml in it)"),
+        (["run=RUN", "strict_sources=true"], "error: strict_sources=true needs exits for each"),
+        (["run=RUN", "exit.tau=1.5"], "error: exit.tau must be in (0, 1], got 1.5"),
+        (["run=RUN", "host=no.such.host.invalid"], "error: host=no.such.host.invalid port=0: "),
+    ],
+)
+def test_the_command_says_it_in_one_line(run: Path, arguments: list[str], said: str):
+    given = [argument.replace("RUN", str(run)) for argument in arguments]
+    command = [sys.executable, "-m", "eat_lightning.serve", "port=0", *given]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(said)
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
