@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def exponent(x: Sequence[float], y: Sequence[float]) -> Exponent:
 
     if len(set(x)) < 2:
         raise ValueError(f"an exponent needs two different values, got {sorted(set(x))}")
-    found = linregress(np.log(x), np.log(y))
+    found: Any = linregress(np.log(x), np.log(y))
     free = len(x) - 2
     reach = float(t.ppf((1 + LEVEL) / 2, free)) * found.stderr if free else float("nan")
     return Exponent(

@@ -81,11 +81,11 @@ def slopes(ax: Any, curves: Sequence[Curve], what: str) -> None:
 
 def plain_ticks(ax: Any, curves: Sequence[Curve]) -> None:
     """The measured places of x, where they are few, and numbers instead of powers."""
-    from matplotlib.ticker import NullFormatter, NullLocator
+    from matplotlib.ticker import LogFormatter, NullLocator
 
     places = sorted({x for curve in curves for x in curve.x})
     ax.set_xticks(places, [f"{x / 1024:g}k" if x % 1024 == 0 else f"{x:.3g}" for x in places])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.0, 0.4)))
     ax.margins(x=0.14)

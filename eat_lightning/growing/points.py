@@ -26,7 +26,6 @@ from eat_lightning.growing.subjects import (
     text,
 )
 from eat_lightning.packed import Batch, Layout
-from eat_lightning.slots import Exit, Reduction
 
 
 @dataclass
@@ -115,7 +114,7 @@ def depths(encoder: AdaptiveEncoder, config: dict[str, Any]) -> list[Point]:
     return points
 
 
-def all_leave_at(layer: int) -> Exit:
+def all_leave_at(layer: int) -> Told:
     rule = Told(layer)
     rule.leaves_B = torch.ones(1, dtype=torch.bool)
     return rule
@@ -138,8 +137,8 @@ def ratios(encoder: AdaptiveEncoder, config: dict[str, Any]) -> list[Point]:
     """The size of a point is what its passes will show; until then, its ratio."""
     points = []
     for ratio in config["ratios"]:
-        reduction: Reduction = pruning(encoder.shape, ratio)
-        body = with_slots(named(encoder, WINDOW, config), reduction=reduction)
+        shorter = pruning(encoder.shape, ratio)
+        body = with_slots(named(encoder, WINDOW, config), reduction=shorter)
         points.append(Point("retention", WINDOW, ratio, config["at"], 1, body))
     return points
 

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch.profiler import ProfilerActivity, profile
 
-Given, Result = TypeVar("Given"), TypeVar("Result")
+Given = TypeVar("Given")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,7 @@ def profiled(run: Callable[[Given], object], given: Given) -> Profiled:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it would tell each start on standard error
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as found:
         run(given)
-    assert found.profiler is not None
-    results = found.profiler.kineto_results
+    results: Any = found.profiler.kineto_results  # type: ignore[union-attr]
     changes = [e for e in results.events() if e.name() == "[memory]"]
     changes.sort(key=lambda e: e.start_ns())
     peak = max(accumulate((e.nbytes() for e in changes), initial=0))

@@ -103,7 +103,8 @@ def body(sizes: dict[str, Any], longest: int, seed: int) -> AdaptiveEncoder:
     shape = Shape(**sizes, max_positions=longest)
     torch.manual_seed(seed)
     layers = list(range(1, shape.num_layers + 1))
-    encoder = AdaptiveEncoder(shape, NUM_LABELS, Dense(), Keep(), Never(), {"layers": layers})
+    nothing: Any = Keep()
+    encoder = AdaptiveEncoder(shape, NUM_LABELS, Dense(), nothing, Never(), {"layers": layers})
     with torch.no_grad():
         for name, weight in encoder.named_parameters():
             if weight.ndim == 1:

@@ -5,6 +5,7 @@ Figures are drawn without pyplot, so that no state is shared and none depends on
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -131,6 +132,7 @@ def drawn(figure: Figure) -> Drawing:
 
 def save(figure: Figure, folder: Path) -> dict[str, Path]:
     """name.pdf, name.png (200 dpi) and name.svg, beside and then renamed; by extension."""
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every glyph of a PDF
     folder.mkdir(parents=True, exist_ok=True)
     paths = {kind: folder / f"{figure.name}.{kind}" for kind in ("pdf", "png", "svg")}
     with style(figure.name):
