@@ -132,7 +132,7 @@ def running(
 
     thread = threading.Thread(target=lambda: asyncio.run(serving()))
     thread.start()
-    assert started.wait(20)
+    assert started.wait(120)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     running = Running(made["gateway"], made["server"], url)
     try:
