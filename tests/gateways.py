@@ -130,7 +130,7 @@ def running(
         started.set()
         await server.serve([listening])
 
-    thread = threading.Thread(target=lambda: asyncio.run(serving()))
+    thread = threading.Thread(target=lambda: asyncio.run(serving()), daemon=True)
     thread.start()
     assert started.wait(120)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
