@@ -130,9 +130,9 @@ def running(
         started.set()
         await server.serve([listening])
 
-    thread = threading.Thread(target=lambda: asyncio.run(serving()))
+    thread = threading.Thread(target=lambda: asyncio.run(serving()), daemon=True)
     thread.start()
-    assert started.wait(20)
+    assert started.wait(120)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     running = Running(made["gateway"], made["server"], url)
     try:

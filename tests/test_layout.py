@@ -21,6 +21,7 @@ DISTRIBUTIONS = {
     "adjustText": "adjusttext",
     "huggingface_hub": "huggingface-hub",
     "hydra": "hydra-core",
+    "prometheus_client": "prometheus-client",
     "wandb_workspaces": "wandb-workspaces",
     "yaml": "pyyaml",
 }

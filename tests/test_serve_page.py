@@ -24,10 +24,12 @@ def test_the_page_shows_what_runs_and_where_a_text_leaves(browser):
         served.say({"examples": ["hard", "easy", "good"]})
         page = browser.new_page(viewport={"width": 1100, "height": 1000})
         said: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
+        page.on(
+            "console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None
+        )
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(str(served.client.base_url))
-        page.wait_for_function("document.querySelectorAll('#depth .fill').length === 6")
+        page.locator("#depth .fill").nth(5).wait_for()
         assert text(page, "run") == f"run {HOSTILE}"
         assert text(page, "t-depth") == "4.00"
         assert "exits at 3, 4, 6" in text(page, "mode")
@@ -51,7 +53,7 @@ def test_the_page_fits_a_phone_and_asks_for_its_token(browser, scheme: str):
         page.goto(str(served.client.base_url))
         page.wait_for_selector("#token", state="visible")
         page.fill("#token", "s3cret")
-        page.wait_for_function("document.getElementById('run').textContent === 'fake'")
+        page.get_by_role("heading", name="fake").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 22, 21)"
         assert dark == (scheme == "dark")

@@ -63,12 +63,9 @@ def test_a_model_streams_what_predict_says(run: Path):
 
 def test_an_export_streams_the_same(run: Path, tmp_path: Path):
     pytest.importorskip("onnxscript")
-    from eat_lightning.export import export
-
-    with_defaults = {"exit": settings()["exit"], "head": {"layers": None}, "data": {"dir": None}}
-    config = {"run": str(run), "to": str(tmp_path / "deployed"), "target": "onnx", "dtype": "fp32"}
-    config |= {"force": False, "check": 0, "split": "validation", "agree": 0.95, "threads": None}
-    export(config | with_defaults)
+    command = [sys.executable, "-m", "eat_lightning.export", f"run={run}", "check=0"]
+    done = subprocess.run([*command, f"to={tmp_path / 'deployed'}"], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr
     model = open_model(model_settings(tmp_path / "deployed", backend="onnx"))
     chunks = list(model.stream([Example([text]) for text in TEXTS]))
     found = merged(chunks)
