@@ -27,6 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("study") / "eat", "dense", "norm_topk", "confidence")
 
 
+@pytest.mark.slow
 def test_exports_race_with_the_run_they_are_of(
     tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -44,10 +45,16 @@ def test_exports_race_with_the_run_they_are_of(
     assert "deployed int8 over the static int8 export" in said
 
 
-def test_openvino_answers_as_hugging_face_does(tmp_path: Path, run: Path):
+def test_openvino_answers_as_hugging_face_does(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+):
     pytest.importorskip("openvino")
-    rows = entry.bench(config(tmp_path, run=str(run), batches=[2], near=None))
-    assert "OpenVINO fp32" in {row.contestant for row in rows}
+    only = {"openvino": True}
+    monkeypatch.setattr("eat_lightning.benching.peers.find_spec", only.get)
+    rows = entry.bench(config(tmp_path, run=str(run), batches=[2], near=None, dtype="bf16"))
+    names = {row.contestant for row in rows}
+    assert {"OpenVINO fp32", "OpenVINO bf16", "EAT prepacked fp32"} <= names
+    assert not any(name.startswith("ORT") for name in names)
 
 
 def test_a_training_step_moves_the_weights_and_counts_three_passes(tmp_path: Path, run: Path):
