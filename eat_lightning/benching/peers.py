@@ -57,26 +57,23 @@ def onnxruntime_peers(
         given = exported(encoder, dtype, folder / name.replace(" ", "-"), threads)
         against = of.static if static is None else static.format(dtype=dtype)
         like = of.name if dtype == "fp32" else None
-        entry = Contestant(name, dtype, of.shape, given.run_state, as_state, against, encoder)
+
+        def run(lists: Any, graphs: Graphs = given) -> Any:
+            return graphs.run(*lists)
+
+        entry = Contestant(name, dtype, of.shape, run, as_lists, against, encoder)
         entry.answers_like = like
         found.append(entry)
     return found, missing
 
 
-class Exported(Graphs):
-    """Runs what `as_state` made: one example in the single graph, more from graph to graph."""
-
-    def run_state(self, state: dict[str, np.ndarray]) -> Any:
-        return self.alone(state) if len(state["lengths_B"]) == 1 else self.together(state)
-
-
-def as_state(given: Work) -> dict[str, np.ndarray]:
-    batch = given.batch
-    columns = {"ids_N": batch.ids_N, "types_N": batch.types_N, "lengths_B": batch.lengths_B}
-    return {name: column.numpy() for name, column in columns.items()}
+def as_lists(given: Work) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Ids and types of each example."""
+    batch, ends = given.batch, given.batch.lengths_B.cumsum(0)[:-1].tolist()
+    return np.split(batch.ids_N.numpy(), ends), np.split(batch.types_N.numpy(), ends)
 
 
-def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -> Exported:
+def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -> Graphs:
     """The graphs that `eat_lightning.export` writes, without a run's tokenizer and labels."""
     from eat_lightning.deploy.bundle import SINGLE, Bundle
     from eat_lightning.runs import Run
@@ -94,7 +91,7 @@ def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -
         "single": SINGLE,
     }
     write_json(folder / ABOUT, about)
-    return Exported(folder, threads)
+    return Graphs(folder, threads)
 
 
 def openvino_peer(of: Contestant, dtype: str, threads: int, bare: AdaptiveEncoder) -> Found:
