@@ -19,7 +19,6 @@ from eat_lightning.prepacked import PrepackedLinear
 
 READ_BYTES = 1 << 28  # far more than any cache
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-ELEMENT = {"fp32": 4, "bf16": 2, "int8": 1}  # bytes of a weight
 
 
 @dataclass(frozen=True)
