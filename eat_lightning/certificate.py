@@ -22,9 +22,7 @@ from eat_lightning.slots import build
 
 FOLDER = "certificates"
 POLICIES = ("attention", "reduction", "exit")
-# `measure` converts the weights, `predict` only what is computed: not the same numbers.
-DTYPES = {"fp32": "fp32", "bf16": "bf16 weights"}
-AUTOCAST = DTYPES | {"bf16": "bf16 autocast"}
+DTYPES = {"fp32": "fp32", "bf16": "bf16 weights", "int8": "int8 products"}
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def name_faults(key: str, name: Any) -> list[str]:
 def combination(
     run: Run, policies: dict[str, Any], dtype: str, device: str, data: Any = None
 ) -> dict[str, Any]:
-    """What a certificate holds for. policies: specs by slot. dtype: of `DTYPES`, `AUTOCAST`.
+    """What a certificate holds for. policies: specs by slot. dtype: of `DTYPES`'s values.
     data: the run's DataModule, whose calibration part is hashed; without it only how that part is
     cut is told."""
     import torch

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from eat_lightning.encoder import AdaptiveEncoder, Trace
     from eat_lightning.slots import Exit
 
-DTYPES = ("fp32", "bf16")
-
 
 @hydra.main(config_path=CONFIG_DIR, config_name="predict", version_base="1.3")
 def job(cfg: DictConfig) -> None:
@@ -69,6 +67,8 @@ def predict(config: dict[str, Any]) -> int:
 
 
 def setting_faults(config: dict[str, Any]) -> list[str]:
+    from eat_lightning.certificate import DTYPES
+
     faults = []
     if not config["run"]:
         faults.append("run must name the folder of a finished run: run=outputs/...")
@@ -119,7 +119,7 @@ def certified(
     """The encoder with a certificate's methods, by source of data; None is what any other source
     gets. ConfigError where the certificate holds for another combination."""
     from eat_lightning.baselines import with_slots
-    from eat_lightning.certificate import AUTOCAST, POLICIES, Certificate, combination
+    from eat_lightning.certificate import DTYPES, POLICIES, Certificate, combination
     from eat_lightning.slots import build, spec
 
     found: dict[str | None, AdaptiveEncoder] = {None: full_depth(encoder)}
@@ -128,7 +128,7 @@ def certified(
         body = with_slots(encoder, **methods)
         body.exit = exit_rule(exit, body)
         policies = {slot: spec(slot, getattr(body, slot)) for slot in POLICIES}
-        held.check(combination(run, policies, AUTOCAST[dtype], "cpu"))
+        held.check(combination(run, policies, DTYPES[dtype], "cpu"))
         found[source] = body
     return found
 
@@ -142,14 +142,16 @@ class Answerer:
     columns: Sequence[str]
     labels: Sequence[str]  # empty for a regression
     max_length: int
-    dtype: str
 
     @classmethod
     def of(
         cls, run: Any, exit: dict[str, Any], dtype: str, certificate: str | None = None
     ) -> Answerer:
+        from eat_lightning.baselines import in_dtype
+
         task = run.task
         encoder, labels = run.model()
+        encoder = in_dtype(encoder, dtype)
         if certificate is None:
             encoder.exit = exit_rule(exit, encoder)
             encoders: dict[str | None, AdaptiveEncoder] = {None: encoder}
@@ -162,7 +164,6 @@ class Answerer:
             task.columns,
             labels if encoder.num_labels > 1 else [],
             min(limit, encoder.shape.max_length),
-            dtype,
         )
 
     def __call__(self, lines: list[bytes], first: int = 1) -> list[dict[str, Any]]:
@@ -196,8 +197,7 @@ class Answerer:
             return_attention_mask=False,
         )
         batch = Batch.from_lists(encoded["input_ids"], encoded.get("token_type_ids"))
-        bf16 = self.dtype == "bf16"
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.inference_mode():
             trace = self.encoders[source](batch)
         return described(trace, self.labels)
 
