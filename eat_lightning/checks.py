@@ -118,7 +118,7 @@ def device_faults(device: str, dtype: str) -> list[str]:
     if device != "cuda":
         return []
     absent = [] if torch.cuda.is_available() else ["there is none that torch can use here"]
-    # There torch multiplies whole numbers only of more than 16 rows, which one example may not have.
+    # There torch._int_mm takes more than 16 rows, and one example may have fewer.
     unfit = ["dtype=int8 is for a processor, use bf16"] if dtype == "int8" else []
     return [f"device=cuda: {why}" for why in absent + unfit]
 

@@ -14,7 +14,8 @@ Shapes: N packed tokens (or any leading axes), K width in, M width out.
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -38,17 +39,6 @@ def int8_linear(x_NK: Tensor, weight_MK: Tensor, scale_M: Tensor, bias_M: Tensor
     return torch.addcmul(bias_M, product_NM.mul_(scale_M), scale_N1)
 
 
-# The same as one operator: an exporter has a graph of its own for it (deploy/products.py).
-LIBRARY = torch.library.Library("eat_lightning", "DEF")
-LIBRARY.define("int8_linear(Tensor x, Tensor weight, Tensor scale, Tensor bias) -> Tensor")
-LIBRARY.impl("int8_linear", int8_linear, "CompositeExplicitAutograd")
-
-
-@torch.library.register_fake("eat_lightning::int8_linear", lib=LIBRARY)
-def like_a_product(x_NK: Tensor, weight_MK: Tensor, scale_M: Tensor, bias_M: Tensor) -> Tensor:
-    return x_NK.new_empty(x_NK.shape[0], weight_MK.shape[0])
-
-
 class Int8Linear(nn.Module):
     """nn.Linear in int8; it cannot be trained."""
 
@@ -65,9 +55,8 @@ class Int8Linear(nn.Module):
         self.register_buffer("bias", bias.detach().float())
 
     def forward(self, x: Float[Tensor, "*n k"]) -> Float[Tensor, "*n m"]:
-        traced = torch.compiler.is_exporting()
-        multiply = torch.ops.eat_lightning.int8_linear if traced else int8_linear
-        y_NM = multiply(x.reshape(-1, x.shape[-1]), self.weight, self.scale, self.bias)
+        x_NK = x.reshape(-1, x.shape[-1])
+        y_NM = int8_linear(x_NK, self.weight, self.scale, self.bias)
         return y_NM.view(*x.shape[:-1], -1)
 
     def linear(self) -> nn.Linear:
@@ -85,17 +74,20 @@ def in_int8(model: Model, without: str = "heads") -> Model:
 
 def out_of_int8(model: Model) -> Model:
     """A copy with fp32's products again; `in_int8` of it has the same whole numbers."""
-    return replaced(model, Int8Linear, lambda part: part.linear(), without="heads")
+    return replaced(model, Int8Linear, Int8Linear.linear)
 
 
 def is_int8(model: nn.Module) -> bool:
     return any(isinstance(part, Int8Linear) for part in model.modules())
 
 
-def replaced(model: Model, old: type, make: object, without: str) -> Model:
+def replaced(
+    model: Model, old: type, make: Callable[[Any], nn.Module], without: str = "heads"
+) -> Model:
+    """A copy with other modules in place of those of a class."""
     made = copy.deepcopy(model)
     for name, part in [*made.named_modules()]:
         if isinstance(part, old) and name.split(".")[0] != without:
             parent, _, attribute = name.rpartition(".")
-            setattr(made.get_submodule(parent), attribute, make(part))  # type: ignore[operator]
+            setattr(made.get_submodule(parent), attribute, make(part))
     return made
