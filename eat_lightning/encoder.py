@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from eat_lightning.exit._reason import Reason
 from eat_lightning.heads import ACTIVATIONS, Head, head_faults
-from eat_lightning.packed import Batch, Layout, Packed
+from eat_lightning.packed import Batch, Layout, Packed, on_host
 from eat_lightning.slots import Evidence, Exit, Kernel, Pattern, Reduction, Where, raise_faults
 
 
@@ -95,14 +95,16 @@ class Journey:
     def guess(self, layer: int, logits_BC: Tensor) -> None:
         if self.here_B is not None:
             whole = logits_BC.new_full((self.size, logits_BC.shape[1]), float("nan"))
-            whole[self.here_B.to(whole.device)] = logits_BC
+            whole[self.here_B.to(whole.device, non_blocking=True)] = logits_BC
             logits_BC = whole
         self.guesses[layer] = logits_BC
 
     def stack(self, layers: Sequence[int]) -> Float[Tensor, "e b c"]:
         """The guesses at `layers` so far of those still here."""
-        here = slice(None) if self.here_B is None else self.here_B
-        return torch.stack([self.guesses[k][here] for k in layers if k in self.guesses])
+        guesses_EBC = torch.stack([self.guesses[k] for k in layers if k in self.guesses])
+        if self.here_B is None:
+            return guesses_EBC
+        return guesses_EBC[:, self.here_B.to(guesses_EBC.device, non_blocking=True)]
 
     def leave(self, layer: int, reason_B: Int[Tensor, " b"]) -> Bool[Tensor, " b"]:
         """Note who leaves here and why (reasons on the host); returns who stays."""
@@ -114,7 +116,7 @@ class Journey:
         if self.logits_BC is None:
             self.logits_BC = guess
         else:
-            on_device = gone.to(guess.device)
+            on_device = gone.to(guess.device, non_blocking=True)
             self.logits_BC = self.logits_BC.index_copy(0, on_device, guess[on_device])
         self.here_B = rows[stays_B]
         return stays_B
@@ -272,7 +274,7 @@ def pattern_mask(packed: Packed, pattern: Pattern, layer: int) -> Bool[Tensor, "
     layout = packed.layout
     index = torch.arange(layout.longest, device=layout.device)[None]
     position = layout.pad(packed.position_N)
-    length = layout.lengths_B.to(layout.device)[:, None]
+    length = layout.lengths_B.to(layout.device, non_blocking=True)[:, None]
     q = Where(index[..., None], position[..., None], length[..., None], layer)
     k = Where(index[:, None], position[:, None], length[:, None], layer)
     return pattern.sees(q, k)[:, None]
@@ -373,7 +375,7 @@ class AdaptiveEncoder(nn.Module):
         index_N = layout.index_N
         x_ND = self.embedding(batch, index_N)
         special_N = (index_N == 0) | (batch.ids_N == self.shape.sep_token_id)
-        strength_B = self.strength.cpu().double().expand(batch.size)
+        strength_B = on_host(self.strength).double().expand(batch.size)
         return Packed(x_ND, layout, index_N, special_N, strength_B)
 
     def decide(self, journey: Journey, layer: int, leave: bool) -> Int[Tensor, " b"]:

@@ -332,8 +332,9 @@ def pack(
             f"each example must have 1..{max_length} tokens, got {sorted({*lengths_B.tolist()})}: "
             "tokenize with truncation=True"
         )
-    ids_N = ids_BL[real_BL].long()
-    types_N = torch.zeros_like(ids_N) if types_BL is None else types_BL[real_BL].long()
+    rows_N = torch.nonzero_static(real_BL.flatten(), size=int(lengths_B.sum())).flatten()
+    ids_N = ids_BL.flatten()[rows_N].long()
+    types_N = torch.zeros_like(ids_N) if types_BL is None else types_BL.flatten()[rows_N].long()
     return Batch(ids_N, types_N, lengths_B)
 
 
