@@ -1,25 +1,33 @@
-"""`python -m eat_lightning.bench`: how fast the encoders are, against Hugging Face's and against
-what the machine can do. Random weights: times alone."""
+"""`python -m eat_lightning.bench`: how fast the encoders are, against their rivals and against what
+the machine can do."""
 
 from __future__ import annotations
 
 import secrets
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig
 
-from eat_lightning.config import CONFIG_DIR, compose_or_explain, plain, plain_errors
+from eat_lightning.config import (
+    CONFIG_DIR,
+    compose_or_explain,
+    plain,
+    plain_errors,
+    with_path_quoted,
+)
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from eat_lightning.benching.events import Event
     from eat_lightning.benching.rows import BenchRow
 
-KEPT = Path("experiments") / "results" / "frontier"
+KINDS = ("speed", "cost", "training")
+FEWEST = 2  # repeats that are worth a row
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="bench", version_base="1.3")
@@ -32,89 +40,100 @@ def job(cfg: DictConfig) -> None:
 
 
 def main() -> None:
+    sys.argv[1:] = [with_path_quoted(argument) for argument in sys.argv[1:]]
     compose_or_explain("bench", sys.argv[1:])
     job()
 
 
 def bench(config: dict[str, Any]) -> list[BenchRow]:
-    """Run it all, write rows, tables and figures; returns the new rows.
+    """Run it all; each heat's rows are kept as soon as there are any, tables and figures are made
+    at the end. Returns the new rows.
 
     Raises ConfigError, one line per fault, before anything is timed.
     """
     if faults := faults_of(config):
         raise ConfigError.of(faults)
-    lengths = lengths_of(config)
-    rows = list(timed(config, lengths))
-    from eat_lightning.checks import busy_faults
+    from eat_lightning.benching.events import event_of
 
-    if busy_faults({"enabled": True, "force": config["force"]}):
-        raise ConfigError("training began meanwhile: the times are not kept")
-    keep(rows, Path(config["to"]), config["dtype"])
+    with TemporaryDirectory() as exports:
+        event = event_of(config, Path(exports))
+        for line in event.field.missing:
+            print(line, flush=True)
+        rows = timed(event, config)
+    show(Path(config["to"]), event.race)
     return rows
 
 
-def timed(config: dict[str, Any], lengths: dict[str, np.ndarray]) -> list[BenchRow]:
-    import torch
-
+def timed(event: Event, config: dict[str, Any]) -> list[BenchRow]:
     from eat_lightning.benching.ceilings import ceilings
-    from eat_lightning.benching.contestants import contestants
-    from eat_lightning.benching.race import heats, race, rows_of
+    from eat_lightning.benching.race import race, ready, rows_of
+    from eat_lightning.benching.rows import write
+    from eat_lightning.checks import busy_faults
     from eat_lightning.latency import undisturbed
     from eat_lightning.runs import environment
 
-    dtype = torch.bfloat16 if config["dtype"] == "bf16" else torch.float32
     where = environment()
     how = {
-        **{key: config[key] for key in ("dtype", "threads")},
+        **{"race": event.race, "weights": event.weights, "threads": config["threads"]},
         **{"machine": where["machine"], "commit": where["commit"] or ""},
         **{"version": where["eat_lightning"], "session": secrets.token_hex(6)},
     }
-    runners = contestants(config["encoder"], config["ratio"], dtype, config["seed"])
-    chosen = {key: config[key] for key in ("batches", "examples", "leaving", "seed")}
-    rows = []
+    runners, rows = event.field.contestants, []
+    begun, limit = monotonic(), config["minutes"]
     with undisturbed(config["threads"]):
-        bound = ceilings(runners[0].shape, dtype)
-        print(f"ceilings: {bound.gflops:.0f} GFLOP/s, {bound.gbytes:.1f} GB/s", flush=True)
-        for heat in heats(lengths, vocab_size=config["encoder"]["vocab_size"], **chosen):
-            took = race(runners, heat, config["repeats"])
-            rows += rows_of(runners, heat, took, bound, **how)
-            said = ", ".join(f"{row.contestant} {row.ms:.2f}" for row in rows[-len(runners) :])
-            print(f"{heat.task}, batch {heat.batch} {heat.order}, ms: {said}", flush=True)
+        dtypes = dict.fromkeys(c.dtype for c in runners)
+        bounds = {dtype: ceilings(runners[0].shape, dtype) for dtype in dtypes}
+        for dtype, bound in bounds.items():
+            said = f"{bound.gflops:.0f} GFLOP/s, {bound.gbytes:.1f} GB/s"
+            print(f"ceilings, {dtype}: {said}", flush=True)
+        for heat in event.heats:
+            if limit is not None and monotonic() - begun > 60 * limit:
+                print(f"{heat.name}: left out, minutes={limit} are over", flush=True)
+                continue
+            given = ready(runners, heat)
+            left = None if limit is None else 60 * limit - (monotonic() - begun)
+            repeats = as_fits(event.repeats, given.seconds, left)
+            if not repeats:
+                takes = f"{FEWEST * given.seconds / 60:.1f} minutes"
+                print(f"{heat.name}: left out, it takes {takes} (minutes={limit})", flush=True)
+                continue
+            took = race(given, heat, repeats)
+            if busy_faults({"enabled": True, "force": config["force"]}):
+                raise ConfigError("training began meanwhile: the last times are not kept")
+            new = rows_of(event.field, heat, took, bounds, **how)
+            write(Path(config["to"]) / "rows.jsonl", new)
+            rows += new
+            said = ", ".join(f"{row.contestant} {row.ms:.2f}" for row in new)
+            print(f"{heat.name}, {repeats} repeats, ms: {said}", flush=True)
     return rows
 
 
-def keep(rows: list[BenchRow], folder: Path, dtype: str) -> None:
-    from eat_lightning.benching import rows as files
+def as_fits(repeats: int, seconds: float, left: float | None) -> int:
+    """As many as fit in what is left, 0 where it would be too few."""
+    if left is None:
+        return repeats
+    fitting = min(repeats, int(left / seconds))
+    return fitting if fitting >= min(FEWEST, repeats) else 0
+
+
+def show(folder: Path, race: str) -> None:
+    """Tables and figure anew, of all rows that are there."""
+    from eat_lightning.benching import targets
+    from eat_lightning.benching.rows import read
     from eat_lightning.benching.show import roofline, table_of
     from eat_lightning.reporting import figures, tables
 
-    known = files.write(folder / "rows.jsonl", rows)
-    table = table_of(known, dtype)
-    tables.write(table, folder)
-    figures.save(roofline(known, dtype), folder)
+    known = read(folder / "rows.jsonl")
+    if not any(row.race == race for row in known):
+        raise ConfigError("no heat fitted: give more minutes=, or fewer examples= or tasks=")
+    table, verdicts = table_of(known, race), targets.table_of(known)
+    for one in (table, verdicts):
+        tables.write(one, folder)
+    if not race.startswith(("cost", "training")):
+        figures.save(roofline(known, race), folder)
     tables.show(table)
+    tables.show(verdicts)
     print(f"written: {folder}")
-
-
-def lengths_of(config: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Tokens of each example, by task."""
-    from eat_lightning.reporting.study import open_study
-
-    path = config["lengths"] or KEPT
-    study = open_study([str(path)])
-    found = {
-        measured.row.task: measured.outcome.recorded.lengths
-        for measured in study.measured
-        if measured.outcome is not None
-    }
-    tasks = list(found) if config["tasks"] is None else config["tasks"]
-    unknown = [task for task in tasks if task not in found]
-    if unknown or not found:
-        raise ConfigError(
-            f"lengths={path} has no examples of {', '.join(map(str, unknown)) or 'any task'}: "
-            "give a folder that eat_lightning.report wrote"
-        )
-    return {task: found[task] for task in tasks}
 
 
 def faults_of(config: dict[str, Any]) -> list[str]:
@@ -122,17 +141,17 @@ def faults_of(config: dict[str, Any]) -> list[str]:
     from eat_lightning.slots import number_faults
 
     sizes = {f"encoder.{key}": value for key, value in config["encoder"].items()}
-    counts = {key: config[key] for key in ("examples", "repeats", "threads")}
-    faults = [*whole_faults(sizes, 1), *whole_faults(counts, 1)]
+    counts = {key: config[key] for key in ("examples", "repeats") if config[key] is not None}
+    faults = [*whole_faults(sizes, 1), *whole_faults(counts | {"threads": config["threads"]}, 1)]
     faults += [*number_faults("ratio", config["ratio"], "[0, 1)")]
     faults += [*number_faults("leaving", config["leaving"], "[0, 1]")]
-    batches = config["batches"]
-    if not isinstance(batches, list) or not batches:
-        faults.append(f"batches must be a list such as [1,32], got {batches!r}")
-    else:
-        faults += [f"batches must be 1 or more, got {b!r}" for b in batches if not usable(b)]
-    if config["dtype"] not in ("fp32", "bf16"):
-        faults.append(f"dtype must be fp32 or bf16, got {config['dtype']!r}")
+    if config["minutes"] is not None:
+        faults += number_faults("minutes", config["minutes"], "(0, inf)")
+    for key in ("batches", "near"):
+        faults += list_faults(key, config[key])
+    for key, known in (("dtype", ("fp32", "bf16")), ("what", KINDS)):
+        if config[key] not in known:
+            faults.append(f"{key} must be one of {', '.join(known)}, got {config[key]!r}")
     layers, width, heads = (
         config["encoder"][k] for k in ("num_layers", "hidden_size", "num_heads")
     )
@@ -141,6 +160,14 @@ def faults_of(config: dict[str, Any]) -> list[str]:
     if not faults and width % heads:
         faults.append(f"encoder.hidden_size must be a multiple of num_heads={heads}, got {width}")
     return [*faults, *busy_faults({"enabled": True, "force": config["force"]})]
+
+
+def list_faults(key: str, values: Any) -> list[str]:
+    if values is None:
+        return []
+    if not isinstance(values, list):
+        return [f"{key} must be a list such as [1,32], got {values!r}"]
+    return [f"{key} must be 1 or more, got {value!r}" for value in values if not usable(value)]
 
 
 def usable(value: Any) -> bool:

@@ -208,7 +208,8 @@ class Layer(nn.Module):
             q, k, v = layout.pad(qkv_N).permute(2, 0, 3, 1, 4)
             if mask is not None and mask.dtype != torch.bool:
                 mask = mask.to(q.dtype)
-            evidence = gather_evidence(layout, q.detach(), k.detach(), mask, needs)
+            if needs:
+                evidence = gather_evidence(layout, q.detach(), k.detach(), mask, needs)
         if kernel is None:
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
             mixed_ND = layout.unpad(mixed.transpose(1, 2).flatten(2))

@@ -111,13 +111,17 @@ class Layout:
 
     @cached_property
     def segment_N(self) -> Int[Tensor, " n"]:
-        lengths = self.lengths_B.to(self.device, non_blocking=True)
         rows = torch.arange(self.size, device=self.device)
+        if self.even:
+            return rows.repeat_interleave(self.longest, output_size=self.num_tokens)
+        lengths = self.lengths_B.to(self.device, non_blocking=True)
         return torch.repeat_interleave(rows, lengths, output_size=self.num_tokens)
 
     @cached_property
     def index_N(self) -> Int[Tensor, " n"]:
         """Place among the tokens that are left, 0 for [CLS]."""
+        if self.even:
+            return torch.arange(self.longest, device=self.device).repeat(self.size)
         return torch.arange(self.num_tokens, device=self.device) - self.offsets_B[self.segment_N]
 
     @cached_property
@@ -200,7 +204,11 @@ class Packed:
         )
 
     def rows_of(self, stay_B: Bool[Tensor, " b"]) -> Int[Tensor, " m"]:
-        """The rows of the examples named (a mask on the host)."""
+        """The rows of the examples named (a mask on the host). Found once for a mask: evidence and
+        vectors are taken by the same one (a tensor as a key is itself, not its values)."""
+        return self.layout.cached(("rows", stay_B), lambda: self.find_rows(stay_B))
+
+    def find_rows(self, stay_B: Bool[Tensor, " b"]) -> Int[Tensor, " m"]:
         on_device = stay_B.to(self.layout.device, non_blocking=True)
         mask_N = on_device.index_select(0, self.layout.segment_N)
         size = int(self.layout.lengths_B[stay_B].sum())

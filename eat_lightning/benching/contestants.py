@@ -1,4 +1,5 @@
-"""Who runs: Hugging Face's classifiers as people use them, our static encoders, and EAT.
+"""Who runs at random weights: Hugging Face's classifiers as people use them, our static encoders,
+EAT; and what adaptivity costs where nothing adapts.
 
 Shapes: B examples, L layers.
 """
@@ -16,15 +17,21 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from eat_lightning.attention.dense import Dense
+from eat_lightning.baselines import in_dtype, with_slots
+from eat_lightning.benching.ceilings import DTYPES
 from eat_lightning.encoder import AdaptiveEncoder, Shape
 from eat_lightning.exit._reason import Reason
 from eat_lightning.exit.confidence import Confidence
 from eat_lightning.exit.never import Never
 from eat_lightning.packed import Batch
+from eat_lightning.prepacked import cannot, prepacked
+from eat_lightning.reduction.cls_topk import ClsTopK
 from eat_lightning.reduction.none import Keep
 from eat_lightning.reduction.norm_topk import NormTopK
+from eat_lightning.reduction.received_topk import ReceivedTopK
 
 NUM_LABELS = 2
+SCORES = {"norm": NormTopK, "[CLS]": ClsTopK, "received": ReceivedTopK}
 
 
 class Told(Confidence):
@@ -40,9 +47,16 @@ class Told(Confidence):
         return torch.where(self.leaves_B, int(Reason.CONFIDENT), decided_B * 0)
 
 
+class Unmoved(Confidence):
+    """A confidence rule that is evaluated and never followed: whatever a head says, all stay."""
+
+    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+        return super().decides(logits_EBC) * int(Reason.STAYS)
+
+
 @dataclass(frozen=True)
 class Work:
-    """What a batch comes to: ids, and which of its examples are easy."""
+    """What a batch comes to: ids, and which of its examples are easy (of random weights)."""
 
     batch: Batch
     easy_B: Bool[Tensor, " b"]
@@ -55,22 +69,43 @@ def work(lengths: np.ndarray, easy: np.ndarray, vocab_size: int) -> Work:
     return Work(Batch.from_lists(ids), torch.from_numpy(easy))
 
 
+def itself(given: Any) -> Any:
+    return given
+
+
 @dataclass
 class Contestant:
-    """`run` answers what `ready` makes of some work. `static`: the contestant that a FLOPs ratio
-    and a conversion are against (its own name: it is one). `encoder`: None if not ours."""
+    """`run` answers what `ready` makes of some work.
+
+    static: the contestant that a FLOPs ratio and a conversion are against (its own name: it is
+    one). encoder: whose work is counted on what `traced` answers (None: `run`); no encoder: that of
+    `static`. passes: forward passes that its FLOPs come to (a training step: 3). answers_like: the
+    contestant of the same weights whose answers it must give.
+    """
 
     name: str
+    dtype: str
     shape: Shape
     run: Callable[[Any], Any]
     ready: Callable[[Work], Any]
     static: str
     encoder: AdaptiveEncoder | None = None
+    traced: Callable[[Any], Any] | None = None
+    passes: int = 1
+    answers_like: str | None = None
 
 
-def contestants(
-    sizes: dict[str, Any], ratio: float, dtype: torch.dtype, seed: int = 0
-) -> list[Contestant]:
+@dataclass
+class Field:
+    """Who races: `over` names those that times are told against, by what a person calls them;
+    `missing` says in a line each who is not there, and why."""
+
+    contestants: list[Contestant]
+    over: dict[str, str]
+    missing: list[str]
+
+
+def contestants(sizes: dict[str, Any], ratio: float, dtype: str, seed: int = 0) -> Field:
     """Of num_layers, and of half as many."""
     deep = Shape(**sizes)
     half = replace(deep, num_layers=deep.num_layers // 2)
@@ -79,7 +114,7 @@ def contestants(
     prunes = NormTopK(ratio, [third, 2 * third])
     idle = NormTopK(0.0, [third, 2 * third])
     exits = 2 * third
-    return [
+    found = [
         hugging_face("HF BERT", deep, "static", bert(deep), dtype),
         hugging_face("HF DistilBERT", half, "static half", distilbert(half), dtype),
         own("static", deep, Never(), Keep(), None, dtype),
@@ -88,6 +123,45 @@ def contestants(
         own("EAT pruning", half, Never(), prunes, None, dtype),
         own("EAT", half, Told(exits), prunes, True, dtype),
     ]
+    missing = []
+    if reason := cannot(found[-1].encoder):
+        missing.append(f"EAT prepacked: no rows, {reason}")
+    else:
+        found.append(own("static half prepacked", half, Never(), Keep(), None, dtype, True))
+        found.append(own("EAT prepacked", half, Told(exits), prunes, True, dtype, True))
+    return Field(found, {"BERT": "HF BERT", "DistilBERT": "HF DistilBERT"}, missing)
+
+
+def idling(encoder: AdaptiveEncoder, dtype: str) -> Field:
+    """An encoder with everything off, the same once more (what noise comes to), and with heads and
+    scores evaluated for nothing: ratio 0, and all stay."""
+    encoder = in_dtype(encoder.eval(), dtype)
+    last = encoder.shape.num_layers
+    layers = [int(k) for k in encoder.heads if int(k) < last]
+    pruned = list(encoder.reduction.layers) or layers
+    static = with_slots(encoder, attention=Dense(), reduction=Keep(), exit=Never())
+
+    def entry(name: str, body: AdaptiveEncoder) -> Contestant:
+        given = {"run": lambda work: body(work.batch), "ready": itself}
+        return Contestant(name, dtype, body.shape, static="static", encoder=body, **given)
+
+    unmoved = with_slots(static, exit=Unmoved(1.0, layers))
+    idle = {f"off, {k} scores": v(0.0, pruned) for k, v in SCORES.items()}
+    found = [
+        entry("static", static),
+        entry("static again", static),
+        entry("off, no scores", unmoved),
+        *(entry(name, with_slots(unmoved, reduction=scores)) for name, scores in idle.items()),
+    ]
+    return Field(found, {"static": "static"}, [])
+
+
+def random_encoder(shape: Shape, seed: int) -> AdaptiveEncoder:
+    """With a head after two thirds of its layers, and pruning after a third and two thirds."""
+    torch.manual_seed(seed)
+    third = shape.num_layers // 3
+    prunes, exit = NormTopK(0.3, [third, 2 * third]), Confidence(1.0, [2 * third])
+    return AdaptiveEncoder(shape, NUM_LABELS, Dense(), prunes, exit, {"layers": [2 * third]})
 
 
 def own(
@@ -96,30 +170,29 @@ def own(
     exit: Any,
     reduction: Any,
     leaving: bool | None,
-    dtype: torch.dtype,
+    dtype: str,
+    arranged: bool = False,
 ) -> Contestant:
-    """`leaving`: whether the easy ones leave, None where there is no exit."""
+    """`leaving`: whether the easy ones leave, None where there is no exit. `arranged`: its weights
+    are prepacked."""
     encoder = AdaptiveEncoder(
         shape, NUM_LABELS, Dense(), reduction, exit, {"layers": list(exit.layers)}
     )
-    encoder.eval()
-    for weight in encoder.parameters():
-        weight.data = weight.data.to(dtype)
+    encoder = in_dtype(encoder.eval(), dtype)
+    exit, encoder = encoder.exit, prepacked(encoder) if arranged else encoder
 
     def run(given: Work) -> Any:
         if leaving is not None:
             exit.leaves_B = given.easy_B if leaving else torch.zeros_like(given.easy_B)
         return encoder(given.batch)
 
-    static = "static" if name == "static" else "static half"
-    return Contestant(name, shape, run, lambda given: given, static, encoder)
+    static = "static" if name == "static" else f"static half{' prepacked' * arranged}"
+    return Contestant(name, dtype, shape, run, itself, static, encoder)
 
 
-def hugging_face(
-    name: str, shape: Shape, static: str, model: nn.Module, dtype: torch.dtype
-) -> Contestant:
-    model.eval().to(dtype)
-    return Contestant(name, shape, lambda given: model(**given).logits, padded, static)
+def hugging_face(name: str, shape: Shape, static: str, model: nn.Module, dtype: str) -> Contestant:
+    model.eval().to(DTYPES[dtype])
+    return Contestant(name, dtype, shape, lambda given: model(**given).logits, padded, static)
 
 
 def padded(given: Work) -> dict[str, Tensor]:

@@ -7,133 +7,129 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import binom
 
-from eat_lightning.benching.ceilings import Ceilings
-from eat_lightning.benching.contestants import Contestant, Work, work
+from eat_lightning.benching.ceilings import ELEMENT, Ceilings
+from eat_lightning.benching.contestants import Contestant, Field
+from eat_lightning.benching.heats import Heat
 from eat_lightning.benching.rows import BenchRow
-from eat_lightning.encoder import AdaptiveEncoder, Shape, Trace
+from eat_lightning.encoder import Shape
+from eat_lightning.errors import ConfigError
 from eat_lightning.flops import flops
-from eat_lightning.latency import BLOCK, chunks, time_interleaved
+from eat_lightning.latency import BLOCK, time_interleaved
 
-ORDERS = ("as they come", "sorted")
+COVERED = 0.95  # of an interval of a median
+CLOSE = 1e-3  # logits of the same fp32 weights differ by less
 
 
 @dataclass
-class Heat:
-    """One task at one batch size in one order."""
+class Ready:
+    """Contestants warmed up on a heat. seconds: what a repeat takes, of what the first batch
+    took."""
 
-    task: str
-    batch: int
-    order: str
-    works: list[Work]
-
-    @property
-    def lengths(self) -> list[np.ndarray]:
-        return [given.batch.lengths_B.numpy() for given in self.works]
-
-    @property
-    def num_examples(self) -> int:
-        return sum(len(given.easy_B) for given in self.works)
-
-    @property
-    def padding_factor(self) -> float:
-        padded = sum(int(lengths.max()) * len(lengths) for lengths in self.lengths)
-        return padded / sum(int(lengths.sum()) for lengths in self.lengths)
+    settings: dict[str, tuple[Callable[[Any], Any], list[Any]]]
+    seconds: float
 
 
-def heats(
-    lengths: Mapping[str, np.ndarray],
-    batches: Sequence[int],
-    examples: int,
-    leaving: float,
-    vocab_size: int,
-    seed: int,
-) -> list[Heat]:
-    """Batches of random examples of each task; exactly the share `leaving` of them is easy. At
-    batch 1, or of a single batch, there is no order to speak of."""
-    found = []
-    for task, of_task in lengths.items():
-        for batch in batches:
-            random = np.random.default_rng(seed)
-            size = max(examples, batch) // batch * batch
-            chosen = random.choice(of_task, size, replace=size > len(of_task))
-            easy = random.permutation(np.arange(size) < round(leaving * size))
-            for order in ORDERS if 1 < batch < size else ORDERS[:1]:
-                by = np.arange(size) if order == ORDERS[0] else np.argsort(-chosen, kind="stable")
-                works = [work(chosen[i], easy[i], vocab_size) for i in chunks(by, batch)]
-                found.append(Heat(task, batch, order, works))
-    return found
-
-
-def race(contestants: Sequence[Contestant], heat: Heat, repeats: int) -> dict[str, np.ndarray]:
-    """Milliseconds of an example (R) of each contestant; within `latency.undisturbed`."""
+def ready(contestants: Sequence[Contestant], heat: Heat) -> Ready:
+    """Within `latency.undisturbed`. ConfigError where one answers otherwise than the contestant
+    whose answers it must give: it would not be the same model."""
     settings = {c.name: (c.run, [c.ready(given) for given in heat.works]) for c in contestants}
-    for run, inputs in settings.values():
-        run(inputs[0])
-    block = BLOCK if heat.batch == 1 else 1
-    took = time_interleaved(settings, repeats, block)
+    answers, seconds = {}, 0.0
+    for name, (run, inputs) in settings.items():
+        if heat.batch == 1:
+            run(inputs[0])
+        start = perf_counter()
+        answers[name] = run(inputs[0])
+        seconds += (perf_counter() - start) * len(inputs)
+    for c in contestants:
+        if c.answers_like is not None:
+            gap = np.abs(logits(answers[c.name]) - logits(answers[c.answers_like])).max()
+            if not gap <= CLOSE:
+                raise ConfigError(
+                    f"{c.name} answers otherwise than {c.answers_like} ({heat.name}): logits "
+                    f"differ by {gap:.2g}, more than {CLOSE:g}"
+                )
+    return Ready(settings, seconds)
+
+
+def logits(answer: Any) -> np.ndarray:
+    found = getattr(answer, "logits_BC", answer)
+    return found.float().numpy() if isinstance(found, torch.Tensor) else found
+
+
+def race(given: Ready, heat: Heat, repeats: int) -> dict[str, np.ndarray]:
+    """Milliseconds of an example (R) of each contestant."""
+    took = time_interleaved(given.settings, repeats, BLOCK if heat.batch == 1 else 1)
     return {name: took_RI.sum(1) / heat.num_examples for name, took_RI in took.items()}
 
 
 def rows_of(
-    contestants: Sequence[Contestant],
+    field: Field,
     heat: Heat,
     took: Mapping[str, np.ndarray],
-    ceilings: Ceilings,
+    ceilings: Mapping[str, Ceilings],
     **how: Any,
 ) -> list[BenchRow]:
-    """how: dtype, threads, machine and the like."""
-    spent = {c.name: spending(c.encoder, c.run, heat) for c in contestants if c.encoder}
-    element = 2 if how["dtype"] == "bf16" else 4
+    """ceilings: by dtype. how: race, threads, weights, machine and the like."""
+    runners = field.contestants
+    spent = {c.name: spending(c, heat) for c in runners if c.encoder}
     rows = []
-    for c in contestants:
-        ms_R, own = took[c.name], spent[c.name if c.encoder else c.static]
-        ms, ratio = float(ms_R.mean()), own.flops / spent[c.static].flops
-        read = own.layers_read * layer_weights(c.shape) * element / heat.num_examples
-        limit_ms = ceilings.limit_ms(own.flops, read)
-        speed_up = faster("speed_up", took[c.static], ms_R)
+    for c in runners:
+        ms_R, own, bound = took[c.name], spent[c.name if c.encoder else c.static], ceilings[c.dtype]
+        ratio, read = own.flops / spent[c.static].flops, own.layers_read * layer_weights(c.shape)
+        limit_ms = bound.limit_ms(own.flops, read * ELEMENT[c.dtype] / heat.num_examples)
+        ms, ms_low, ms_high = median(ms_R)
+        speed_up, low, high = faster(took[c.static], ms_R)
         row = BenchRow(
             contestant=c.name,
             task=heat.task,
             batch=heat.batch,
             order=heat.order,
+            dtype=c.dtype,
             width=c.shape.hidden_size,
             num_layers=c.shape.num_layers,
             num_examples=heat.num_examples,
             repeats=len(ms_R),
             mean_length=float(np.concatenate(heat.lengths).mean()),
             padding_factor=heat.padding_factor,
-            **{"ms": ms, "ms_low": float(ms_R.min()), "ms_high": float(ms_R.max())},
+            **{"ms": ms, "ms_low": ms_low, "ms_high": ms_high},
             flops=own.flops,
             depth=own.depth,
             flops_ratio=ratio,
-            conversion=speed_up["speed_up"] * ratio,
-            **speed_up,
-            **faster("over_bert", took["HF BERT"], ms_R),
-            **faster("over_distilbert", took["HF DistilBERT"], ms_R),
-            gflops_ceiling=ceilings.gflops,
-            gbytes_ceiling=ceilings.gbytes,
+            **{"speed_up": speed_up, "speed_up_low": low, "speed_up_high": high},
+            conversion=speed_up * ratio,
+            over={label: faster(took[name], ms_R) for label, name in field.over.items()},
+            gflops_ceiling=bound.gflops,
+            gbytes_ceiling=bound.gbytes,
             limit_ms=limit_ms,
             distance=ms / limit_ms,
-            peak_share=own.flops / ms / 1e6 / ceilings.gflops,
+            peak_share=own.flops / ms / 1e6 / bound.gflops,
             **how,
         )
         rows.append(row)
     return rows
 
 
-def faster(name: str, before_R: np.ndarray, after_R: np.ndarray) -> dict[str, float]:
-    """The ratio of mean times, and the lowest and the highest of the repeats."""
-    factor_R = before_R / after_R
-    return {
-        name: float(before_R.mean() / after_R.mean()),
-        f"{name}_low": float(factor_R.min()),
-        f"{name}_high": float(factor_R.max()),
-    }
+def faster(before_R: np.ndarray, after_R: np.ndarray) -> list[float]:
+    """The ratio of times: median over the repeats, whose turns were taken together, and its
+    interval."""
+    return median(before_R / after_R)
+
+
+def median(value_R: np.ndarray) -> list[float]:
+    """Median, and an interval between order statistics that covers the true one in 95 % of cases
+    whatever the distribution; lowest and highest where repeats are too few for that (below 6)."""
+    ordered, count = np.sort(value_R), len(value_R)
+    cut = 0
+    while 2 * (cut + 2) <= count and 1 - 2 * binom.cdf(cut + 1, count, 0.5) >= COVERED:
+        cut += 1
+    return [float(np.median(ordered)), float(ordered[cut]), float(ordered[count - 1 - cut])]
 
 
 @dataclass(frozen=True)
@@ -145,17 +141,20 @@ class Spent:
     layers_read: int
 
 
-def spending(encoder: AdaptiveEncoder, run: Callable[[Work], Trace], heat: Heat) -> Spent:
+def spending(contestant: Contestant, heat: Heat) -> Spent:
     """Counted on the shapes of a pass."""
+    encoder, run = contestant.encoder, contestant.traced or contestant.run
+    assert encoder is not None
     with torch.inference_mode():
-        traces = [run(given) for given in heat.works]
-    depth_B = np.concatenate([trace.depth_B.numpy() for trace in traces])
+        traces = [run(contestant.ready(given)) for given in heat.works]
+    depths = [np.asarray(trace.depth_B) for trace in traces]
     flops_B = [
-        flops(encoder, encoder.exit, trace.tokens_LB.numpy(), trace.depth_B.numpy())
-        for trace in traces
+        flops(encoder, encoder.exit, np.asarray(trace.tokens_LB), depth_B)
+        for trace, depth_B in zip(traces, depths, strict=True)
     ]
-    read = sum(int(trace.depth_B.max()) for trace in traces)
-    return Spent(float(np.concatenate(flops_B).mean()), float(depth_B.mean()), read)
+    read = sum(int(depth_B.max()) for depth_B in depths) * contestant.passes
+    whole = float(np.concatenate(flops_B).mean()) * contestant.passes
+    return Spent(whole, float(np.concatenate(depths).mean()), read)
 
 
 def layer_weights(shape: Shape) -> int:

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs import write_text
 
-KEY = ("contestant", "task", "batch", "order", "dtype", "threads", "width", "machine", "commit")
+KEY = (
+    *("race", "contestant", "task", "batch", "order", "dtype", "threads", "width", "weights"),
+    "machine",
+)
 
 
 @dataclass(frozen=True)
 class BenchRow:
-    """Milliseconds and FLOPs are means over examples; low and high are over repeats, in which the
-    contestants took turns. FLOPs are of real tokens, attention included: padding is work, but not
-    work that anybody asked for.
+    """Milliseconds and FLOPs are of an example, means over examples; of repeats, in which the
+    contestants took turns, the median, with an interval of it in low and high. FLOPs are of real
+    tokens, attention included: padding is work, but not work that anybody asked for.
 
-    order: "as they come", or "sorted" by length. padding_factor: padded tokens / real tokens, were
-    each batch padded. flops_ratio, speed_up and conversion (speed_up x flops_ratio) are against the
-    static encoder of as many layers on our kernels; over_bert and over_distilbert are against those
-    of Hugging Face. limit_ms: the larger of FLOPs / gflops_ceiling and bytes of weights read /
-    gbytes_ceiling; distance: ms / limit_ms; peak_share: FLOPs / ms against gflops_ceiling.
+    race: whose turns were taken together, and the table the row stands in. order: "as they come",
+    "sorted" by length, or what lengths were chosen. padding_factor: padded tokens / real tokens,
+    were each batch padded. flops_ratio, speed_up and conversion (speed_up x flops_ratio) are
+    against our static encoder of as many layers; `over` is a ratio of times and its interval, for
+    each contestant that the race is about. limit_ms: the larger of FLOPs / gflops_ceiling and bytes
+    of weights read / gbytes_ceiling; distance: ms / limit_ms; peak_share: FLOPs / ms against
+    gflops_ceiling.
     """
 
+    race: str
     contestant: str
     task: str
     batch: int
@@ -49,17 +55,12 @@ class BenchRow:
     speed_up_low: float
     speed_up_high: float
     conversion: float
-    over_bert: float
-    over_bert_low: float
-    over_bert_high: float
-    over_distilbert: float
-    over_distilbert_low: float
-    over_distilbert_high: float
     gflops_ceiling: float
     gbytes_ceiling: float
     limit_ms: float
     distance: float
     peak_share: float
+    over: dict[str, list[float]] = field(default_factory=dict)
     weights: str = "random"
     machine: str = ""
     commit: str = ""
@@ -67,14 +68,20 @@ class BenchRow:
     session: str = ""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        values = [(name.name, getattr(self, name.name)) for name in fields(self)]
+        values += [(f"over {name}", x) for name, ratio in self.over.items() for x in ratio]
+        for name, value in values:
             if isinstance(value, float) and not 0 < value < float("inf"):
-                raise ValueError(f"{field.name} must be in (0, inf), got {value!r}")
+                raise ValueError(f"{name} must be in (0, inf), got {value!r}")
 
     @property
     def key(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in KEY)
+
+    @property
+    def heat(self) -> tuple[Any, ...]:
+        """What rows that were timed by turns have in common."""
+        return self.race, self.task, self.batch, self.order, self.weights, self.session
 
 
 def read(path: Path) -> list[BenchRow]:

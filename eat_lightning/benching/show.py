@@ -5,58 +5,74 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from eat_lightning.benching.ceilings import ELEMENT
 from eat_lightning.benching.rows import BenchRow
 from eat_lightning.reporting.claim import Cell, Column, Figure, Line, Source, Table
 from eat_lightning.reporting.figures import INK, SERIES
 
-THEIRS = "over Hugging Face"
+RIVALS = "over others"
+COMMAND = "python -m eat_lightning.bench"
 OURS = "over our static encoder"
 MACHINE = "what the machine can do"
-COLUMNS = [
+STYLES, MARKS = ("-", "--", ":"), "os^D"
+FIRST = [
+    Column("weights", "weights", numeric=False),
     Column("task", "task", numeric=False),
     Column("batch", "batch"),
     Column("order", "order", "batches as they come, or sorted by length", numeric=False),
     Column("contestant", "contestant", numeric=False),
+    Column("dtype", "dtype", numeric=False),
     Column("layers", "layers"),
+    Column("depth", "depth", "layers that an example ran"),
     Column("padding", "padding", "padded tokens / real tokens"),
-    Column("ms", "ms", "an example, mean over examples (over repeats)"),
-    Column("over_bert", "over BERT", "its time / this one's (over repeats)", group=THEIRS),
-    Column("over_distilbert", "over DistilBERT", "the same of DistilBERT", group=THEIRS),
+    Column("ms", "ms", "an example, mean over examples, median of the repeats (an interval of it)"),
+]
+LAST = [
     Column("flops_ratio", "FLOPs ratio", "of as many layers", group=OURS),
-    Column("speed_up", "speed-up", "its time / this one's (over repeats)", group=OURS),
+    Column("speed_up", "speed-up", "its time / this one's (an interval)", group=OURS),
     Column("conversion", "conversion", "speed-up x FLOPs ratio", group=OURS),
     Column("peak", "peak", "FLOPs on real tokens a second / the ceiling", group=MACHINE),
     Column("distance", "distance", "time / what the ceilings allow", group=MACHINE),
 ]
 
 
-def table_of(rows: Sequence[BenchRow], dtype: str) -> Table:
-    chosen = [row for row in rows if row.dtype == dtype]
+def table_of(rows: Sequence[BenchRow], race: str) -> Table:
+    chosen = [row for row in rows if row.race == race]
     first = chosen[0]
     caption = (
-        f"Random weights of width {first.width}, lengths of real dev sentences; {dtype}, "
+        f"Width {first.width}, lengths of real dev sentences, "
         f"{first.threads} thread{'s' * (first.threads > 1)} of {first.machine or 'a processor'}; "
-        "contestants by turns. Ceilings: "
-        f"{first.gflops_ceiling:.0f} GFLOP/s, {first.gbytes_ceiling:.1f} GB/s."
+        f"contestants by turns. Ceilings: {'; '.join(ceilings_of(chosen).values())}."
     )
-    lines = [Line(cells(row), Source((), "python -m eat_lightning.bench")) for row in chosen]
-    return Table(f"bench-{dtype}", f"Bench, {dtype}", caption, COLUMNS, lines)
+    labels = dict.fromkeys(label for row in chosen for label in row.over)
+    help = "its time / this one's (an interval)"
+    middle = [Column(f"over {k}", f"over {k}", help, group=RIVALS) for k in labels]
+    lines = [Line(cells(row), Source((), COMMAND, (row.commit,))) for row in chosen]
+    return Table(f"bench-{race}", f"Bench, {race}", caption, [*FIRST, *middle, *LAST], lines)
+
+
+def ceilings_of(rows: Sequence[BenchRow]) -> dict[str, str]:
+    """By dtype, as last measured."""
+    last = {row.dtype: row for row in rows}
+    return {
+        dtype: f"{dtype} {row.gflops_ceiling:.0f} GFLOP/s, {row.gbytes_ceiling:.1f} GB/s"
+        for dtype, row in last.items()
+    }
 
 
 def cells(row: BenchRow) -> dict[str, Cell]:
-    def ranged(name: str, digits: int = 2) -> Cell:
-        value, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
-        text = f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-        return Cell(value, text, low, high)
+    def ranged(value: float, low: float, high: float) -> Cell:
+        return Cell(value, f"{value:.2f} ({low:.2f} to {high:.2f})", low, high)
 
+    same = ("weights", "task", "batch", "order", "contestant", "dtype")
     return {
-        **{key: Cell(getattr(row, key), str(getattr(row, key))) for key in ("task", "batch")},
-        "order": Cell(row.order, row.order),
-        "contestant": Cell(row.contestant, row.contestant),
+        **{key: Cell(getattr(row, key), str(getattr(row, key))) for key in same},
         "layers": Cell(row.num_layers, str(row.num_layers)),
+        "depth": Cell(row.depth, f"{row.depth:.2f}"),
         "padding": Cell(row.padding_factor, f"{row.padding_factor:.2f}"),
-        "ms": ranged("ms"),
-        **{key: ranged(key) for key in ("over_bert", "over_distilbert", "speed_up")},
+        "ms": ranged(row.ms, row.ms_low, row.ms_high),
+        **{f"over {label}": ranged(*ratio) for label, ratio in row.over.items()},
+        "speed_up": ranged(row.speed_up, row.speed_up_low, row.speed_up_high),
         "flops_ratio": Cell(row.flops_ratio, f"{row.flops_ratio:.3f}"),
         "conversion": Cell(row.conversion, f"{row.conversion:.2f}"),
         "peak": Cell(row.peak_share, f"{row.peak_share:.2f}"),
@@ -64,28 +80,32 @@ def cells(row: BenchRow) -> dict[str, Cell]:
     }
 
 
-def roofline(rows: Sequence[BenchRow], dtype: str) -> Figure:
-    """Each row at its FLOPs for a byte of weights read, and at the rate it reached."""
-    chosen = [row for row in rows if row.dtype == dtype]
-    gflops, gbytes = chosen[0].gflops_ceiling, chosen[0].gbytes_ceiling
+def roofline(rows: Sequence[BenchRow], race: str) -> Figure:
+    """Each row at its FLOPs for a byte of weights read, and at the rate it reached; a line for each
+    dtype."""
+    chosen = [row for row in rows if row.race == race]
     names = list(dict.fromkeys(row.contestant for row in chosen))
+    bounds = {row.dtype: (row.gflops_ceiling, row.gbytes_ceiling) for row in chosen}
 
     def intensity(row: BenchRow) -> float:
-        element = 2 if row.dtype == "bf16" else 4
-        matrices = row.width * 12 * row.width * element  # of a layer whose inner width is 4 x
+        matrices = row.width * 12 * row.width * ELEMENT[row.dtype]  # inner width 4 x
         return row.flops * row.batch / (matrices * row.depth)
 
     def draw(drawing: Any) -> None:
         ax = drawing.subplots()
         ends = [min(map(intensity, chosen)) / 2, max(map(intensity, chosen)) * 2]
-        corner = gflops / gbytes
-        places = sorted({*ends, min(max(corner, ends[0]), ends[1])})
-        ax.plot(places, [min(gflops, gbytes * x) for x in places], color=INK, linewidth=1)
+        for style, (dtype, (gflops, gbytes)) in zip(STYLES, bounds.items(), strict=False):
+            places = sorted({*ends, min(max(gflops / gbytes, ends[0]), ends[1])})
+            heights = [min(gflops, gbytes * x) for x in places]
+            ax.plot(places, heights, style, color=INK, linewidth=1)
+            if len(bounds) > 1:
+                ax.text(places[-1], heights[-1], dtype, ha="right", va="bottom", color=INK)
         for i, name in enumerate(names):
             own = [row for row in chosen if row.contestant == name]
             reached = [row.flops / row.ms / 1e6 for row in own]
+            mark = MARKS[i // len(SERIES) % len(MARKS)]
             color = SERIES[i % len(SERIES)]
-            ax.plot(list(map(intensity, own)), reached, "o", color=color, label=name, markersize=4)
+            ax.plot(list(map(intensity, own)), reached, mark, color=color, label=name, markersize=4)
         ax.set(xscale="log", yscale="log")
         for formatter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
             formatter("{x:g}")
@@ -93,8 +113,9 @@ def roofline(rows: Sequence[BenchRow], dtype: str) -> Figure:
         ax.set_ylabel("GFLOP/s, on real tokens")
         drawing.legend(loc="outside upper left", ncols=4, handlelength=1.0)
 
+    said = "; ".join(ceilings_of(chosen).values())
     caption = (
-        f"Line: what the machine can do in {dtype}, {gflops:.0f} GFLOP/s in matrix products or "
-        f"{gbytes:.1f} GB/s of weights read. A point: a contestant on one task, batch and order."
+        f"Lines: what the machine can do in matrix products and in reading weights ({said}). A "
+        "point: a contestant on one task, batch and order."
     )
-    return Figure(f"roofline-{dtype}", f"Roofline, {dtype}", caption, draw, (6.5, 4.2))
+    return Figure(f"roofline-{race}", f"Roofline, {race}", caption, draw, (6.5, 4.2))

@@ -1,0 +1,60 @@
+"""Prepacked weights: the same answers but for the last bits, and refused where there are none."""
+
+import pytest
+import torch
+from models import kinds, ragged, tiny
+from torch import nn
+
+from eat_lightning.baselines import in_dtype
+from eat_lightning.prepacked import PrepackedLinear, cannot, prepacked
+
+pytestmark = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="a PyTorch without oneDNN"
+)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_a_product_with_prepacked_weights(rows: int):
+    torch.manual_seed(0)
+    linear, x_ND = nn.Linear(24, 40), torch.randn(rows, 24)
+    with torch.inference_mode():
+        assert torch.allclose(PrepackedLinear(linear)(x_ND), linear(x_ND), atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", kinds("attention"))
+@pytest.mark.parametrize("reduction", kinds("reduction"))
+def test_same_way_and_answers(attention: str, reduction: str):
+    encoder = tiny(attention, reduction, "confidence")
+    with torch.inference_mode():
+        before, after = encoder(ragged()), prepacked(encoder)(ragged())
+    assert torch.equal(before.depth_B, after.depth_B)
+    assert torch.equal(before.tokens_LB, after.tokens_LB)
+    assert torch.allclose(before.logits_BC, after.logits_BC, atol=1e-4)
+
+
+def test_the_encoder_itself_stays_as_it_was():
+    encoder = tiny()
+    names = list(encoder.state_dict())
+    twin = prepacked(encoder)
+    assert list(encoder.state_dict()) == names
+    assert twin.embedding is encoder.embedding
+    assert twin.heads is encoder.heads
+
+
+def test_bf16():
+    encoder = in_dtype(tiny(), "bf16")
+    if (reason := cannot(encoder)) is not None:
+        pytest.skip(reason)
+    with torch.inference_mode():
+        gap = prepacked(encoder)(ragged()).logits_BC - encoder(ragged()).logits_BC
+    assert gap.float().abs().max() < 0.1
+
+
+def test_not_on_another_device():
+    with pytest.raises(ValueError, match="for a processor, got meta"):
+        prepacked(tiny().to("meta"))
+
+
+def test_not_twice():
+    with pytest.raises(ValueError, match="something else already"):
+        prepacked(prepacked(tiny()))
