@@ -160,9 +160,9 @@ class EatForSequenceClassification(PreTrainedModel):
     ) -> Any:
         """As in transformers; settings of `EatConfig` given by name replace the folder's.
 
-        A head that the folder lacks (a new layer in `exit`) starts untrained. dtype="int8": products
-        with weights in int8, for inference. ValueError in one line for a setting, a number of labels
-        or a file that does not fit.
+        A head that the folder lacks (a new layer in `exit`) starts untrained. dtype="int8": for
+        inference, with products of weights in int8. ValueError in one line for a setting, a number
+        of labels or a file that does not fit.
         """
         if kwargs.get("dtype") == "int8":
             whole = kwargs | {"dtype": torch.float32, "config": config}
