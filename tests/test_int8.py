@@ -73,7 +73,7 @@ def test_away_and_back():
         torch.testing.assert_close(one.qkv.scale, other.qkv.scale)
 
 
-@pytest.mark.parametrize("buckets", [0, 8])
+@pytest.mark.parametrize("buckets", [0, 32])
 def test_hugging_face_in_int8(buckets: int):
     """Its own linear layers; the answers are near ours, whose q, k and v are one product."""
     encoder = tiny("dense", "none", "never", relative_buckets=buckets)
