@@ -73,11 +73,16 @@ def test_away_and_back():
         torch.testing.assert_close(one.qkv.scale, other.qkv.scale)
 
 
-@pytest.mark.parametrize("buckets", [0, 32])
-def test_hugging_face_in_int8(buckets: int):
+MPNET = {"type_vocab_size": 0, "position_offset": 2, "relative_buckets": 32, "pad_token_id": 1}
+
+
+@pytest.mark.parametrize("shape", [{}, MPNET], ids=["bert", "mpnet"])
+def test_hugging_face_in_int8(shape: dict):
     """Its own linear layers; the answers are near ours, whose q, k and v are one product."""
-    encoder = tiny("dense", "none", "never", relative_buckets=buckets)
+    encoder = tiny("dense", "none", "never", **shape)
     whole, batch = in_int8(encoder), ragged((7, 7))
+    if shape:
+        batch.types_N.zero_()
     twin = HuggingFaceTwin(whole)
     parts = [part for part in twin.body.modules() if isinstance(part, nn.Linear | Int8Linear)]
     assert len(parts) == 6 * 6
