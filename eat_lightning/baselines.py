@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from eat_lightning.encoder import AdaptiveEncoder
+from eat_lightning.int8 import in_int8, is_int8, out_of_int8
 from eat_lightning.packed import Batch
 
 
@@ -27,10 +28,12 @@ def with_slots(encoder: AdaptiveEncoder, **methods: Any) -> AdaptiveEncoder:
 
 
 def in_dtype(encoder: AdaptiveEncoder, dtype: str) -> AdaptiveEncoder:
-    """A copy with bf16 weights, or the encoder itself. Not autocast, which would convert every
-    weight for every example; strength and temperatures stay as they are."""
+    """A copy with bf16 weights, or with int8 products, or the encoder itself. Not autocast, which
+    would convert every weight for every example; strength and temperatures stay as they are."""
     if dtype == "fp32":
         return encoder
+    if dtype == "int8":
+        return in_int8(encoder)
     converted = copy.deepcopy(encoder)
     for weight in converted.parameters():
         weight.data = weight.data.to(torch.bfloat16)
@@ -42,12 +45,15 @@ class HuggingFaceTwin(nn.Module):
 
     def __init__(self, encoder: AdaptiveEncoder):
         super().__init__()
+        whole = is_int8(encoder)
+        encoder = out_of_int8(encoder) if whole else encoder
         self.body = empty_body(encoder)
         # Not strict, since transformers' position_ids are in no state dict of ours.
         missing = self.body.load_state_dict(body_weights(encoder), strict=False).missing_keys
         assert not missing, missing
         weight = encoder.embedding.word.weight
         self.body.to(weight.device, weight.dtype).eval()
+        self.body = in_int8(self.body) if whole else self.body
         self.pad_token_id = encoder.shape.pad_token_id
         self.typed = encoder.embedding.token_type is not None
         self.head: Any = encoder.heads[str(encoder.shape.num_layers)]

@@ -149,7 +149,10 @@ def faults_of(config: dict[str, Any]) -> list[str]:
         faults += number_faults("minutes", config["minutes"], "(0, inf)")
     for key in ("batches", "near"):
         faults += list_faults(key, config[key])
-    for key, known in (("dtype", ("fp32", "bf16")), ("what", KINDS)):
+    dtypes = ("fp32", "bf16")
+    if config["run"] and config["what"] == "speed":
+        dtypes = (*dtypes, "int8")  # it has no random weights and no gradients
+    for key, known in (("dtype", dtypes), ("what", KINDS)):
         if config[key] not in known:
             faults.append(f"{key} must be one of {', '.join(known)}, got {config[key]!r}")
     layers, width, heads = (

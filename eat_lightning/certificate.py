@@ -26,9 +26,7 @@ from eat_lightning.slots import Policy, build
 FOLDER = "certificates"
 POLICIES = ("attention", "reduction", "exit")
 WITHOUT: dict[str, Any] = {"policy": [], "second": []}  # of a certificate that does not name them
-# `measure` converts the weights, `predict` only what is computed: not the same numbers.
-DTYPES = {"fp32": "fp32", "bf16": "bf16 weights"}
-AUTOCAST = DTYPES | {"bf16": "bf16 autocast"}
+DTYPES = {"fp32": "fp32", "bf16": "bf16 weights", "int8": "int8 products"}
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ def combination(
     run: Run, policies: dict[str, Any], dtype: str, device: str, data: Any = None
 ) -> dict[str, Any]:
     """What a certificate holds for. policies: specs by slot; of `policy`, if any, a list. dtype: of
-    `DTYPES`, `AUTOCAST`. data: the run's DataModule, whose calibration part is hashed; without it
+    `DTYPES`'s values. data: the run's DataModule, whose calibration part is hashed; without it
     only how that part is cut is told."""
     import torch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from eat_lightning.certificate import name_faults
+from eat_lightning.certificate import DTYPES, name_faults
 from eat_lightning.chains import CAUTION, TAUS, chains_of
 from eat_lightning.checks import device_faults, whole_faults
 from eat_lightning.choosing import Target
@@ -65,15 +65,15 @@ def value_faults(config: dict[str, Any]) -> list[str]:
             faults += number_faults(key, value, bounds)
     if config["exits"] not in CAUTION:
         faults.append(f"exits must be one of {', '.join(CAUTION)}, got {config['exits']!r}")
-    if config["dtype"] not in ("fp32", "bf16"):
-        faults.append(f"dtype must be one of fp32, bf16, got {config['dtype']!r}")
+    if config["dtype"] not in DTYPES:
+        faults.append(f"dtype must be one of {', '.join(DTYPES)}, got {config['dtype']!r}")
     if config["device"] not in ("cpu", "cuda"):
         faults.append(f"device must be one of cpu, cuda, got {config['device']!r}")
     if not isinstance(config["sources"], bool):
         faults.append(f"sources must be true or false, got {config['sources']!r}")
     if config["name"] is not None:
         faults += name_faults("name", config["name"]) or with_at(config["name"])
-    return [*faults, *device_faults(config["device"])]
+    return [*faults, *device_faults(config["device"], config["dtype"])]
 
 
 def with_at(name: str) -> list[str]:

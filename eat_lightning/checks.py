@@ -7,7 +7,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.certificate import Certificate, calibration_of
+from eat_lightning.certificate import DTYPES, Certificate, calibration_of
 from eat_lightning.config import arguments, binding_faults, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs import Run, open_runs, who_trains
@@ -15,7 +15,7 @@ from eat_lightning.settings import BASELINES, Setting, settings_of
 from eat_lightning.tracking import measure_faults
 
 Plan = list[tuple[Run, list[Setting]]]
-CHOICES = {"dtype": ("fp32", "bf16"), "device": ("cpu", "cuda"), "baselines": (*BASELINES,)}
+CHOICES = {"dtype": (*DTYPES,), "device": ("cpu", "cuda"), "baselines": (*BASELINES,)}
 
 
 def planned(config: dict[str, Any]) -> Plan:
@@ -101,7 +101,8 @@ def value_faults(config: dict[str, Any]) -> list[str]:
     faults += [
         f"{k} must be a list, got {v!r}" for k, v in lists.items() if not isinstance(v, list)
     ]
-    return [*faults, *device_faults(config["device"]), *measure_faults(config["logger"])]
+    faults += device_faults(config["device"], config["dtype"])
+    return [*faults, *measure_faults(config["logger"])]
 
 
 def whole_faults(values: dict[str, Any], least: int) -> Iterator[str]:
@@ -111,11 +112,15 @@ def whole_faults(values: dict[str, Any], least: int) -> Iterator[str]:
             yield f"{key} must be {least} or more, got {value!r}"
 
 
-def device_faults(device: str) -> list[str]:
+def device_faults(device: str, dtype: str) -> list[str]:
     import torch
 
-    absent = device == "cuda" and not torch.cuda.is_available()
-    return ["device=cuda: there is none that torch can use here"] if absent else []
+    if device != "cuda":
+        return []
+    absent = [] if torch.cuda.is_available() else ["there is none that torch can use here"]
+    # There torch._int_mm takes more than 16 rows, and one example may have fewer.
+    unfit = ["dtype=int8 is for a processor, use bf16"] if dtype == "int8" else []
+    return [f"device=cuda: {why}" for why in absent + unfit]
 
 
 def busy_faults(timing: dict[str, Any]) -> list[str]:

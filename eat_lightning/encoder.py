@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from eat_lightning.heads import ACTIVATIONS, Head, head_faults
 from eat_lightning.journey import Journey, Trace
-from eat_lightning.packed import Batch, Layout, Packed
+from eat_lightning.packed import Batch, Layout, Packed, on_host
 from eat_lightning.policy._together import wished
 from eat_lightning.slots import (
     Evidence,
@@ -211,7 +211,7 @@ def pattern_mask(packed: Packed, pattern: Pattern, layer: int) -> Bool[Tensor, "
     layout = packed.layout
     index = torch.arange(layout.longest, device=layout.device)[None]
     position = layout.pad(packed.position_N)
-    length = layout.lengths_B.to(layout.device)[:, None]
+    length = layout.lengths_B.to(layout.device, non_blocking=True)[:, None]
     q = Where(index[..., None], position[..., None], length[..., None], layer)
     k = Where(index[:, None], position[:, None], length[:, None], layer)
     return pattern.sees(q, k)[:, None]
@@ -346,7 +346,7 @@ class AdaptiveEncoder(nn.Module):
         index_N = layout.index_N
         x_ND = self.embedding(batch, index_N)
         special_N = (index_N == 0) | (batch.ids_N == self.shape.sep_token_id)
-        strength_B = self.strength.cpu().double().expand(batch.size)
+        strength_B = on_host(self.strength).double().expand(batch.size)
         return Packed(x_ND, layout, index_N, special_N, strength_B)
 
     def ask(self, packed: Packed, batch: Batch, journey: Journey, leave: bool) -> Packed:

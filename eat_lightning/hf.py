@@ -30,6 +30,7 @@ from eat_lightning.encoder import AdaptiveEncoder, RelativeBias, Shape, Trace, r
 from eat_lightning.errors import ConfigError
 from eat_lightning.families import ALIASES, FAMILIES
 from eat_lightning.heads import Head, slot_faults
+from eat_lightning.int8 import in_int8, is_int8
 from eat_lightning.objective.joint import Joint, task_loss
 from eat_lightning.packed import Batch
 from eat_lightning.policies import from_folder, portable
@@ -165,9 +166,16 @@ class EatForSequenceClassification(PreTrainedModel):
     ) -> Any:
         """As in transformers; settings of `EatConfig` given by name replace the folder's.
 
-        A head that the folder lacks (a new layer in `exit`) starts untrained. ValueError in one
-        line for a setting, a number of labels or a file that does not fit.
+        A head that the folder lacks (a new layer in `exit`) starts untrained. dtype="int8": for
+        inference, with products of weights in int8. ValueError in one line for a setting, a number
+        of labels or a file that does not fit.
         """
+        if kwargs.get("dtype") == "int8":
+            whole = kwargs | {"dtype": torch.float32, "config": config}
+            loaded: Any = cls.from_pretrained(pretrained_model_name_or_path, *args, **whole)
+            model = loaded[0] if isinstance(loaded, tuple) else loaded
+            model.encoder = in_int8(model.encoder)
+            return loaded
         name = str(pretrained_model_name_or_path)
         hub = {key: kwargs[key] for key in HUB if key in kwargs}
         saved, _ = PretrainedConfig.get_config_dict(name, **hub)
@@ -178,7 +186,7 @@ class EatForSequenceClassification(PreTrainedModel):
             check_num_labels(name, saved, config, **kwargs)
             wants_info = kwargs.pop("output_loading_info", False)
             kwargs |= {"config": config, "output_loading_info": True}
-            loaded: Any = super().from_pretrained(name, *args, **kwargs)
+            loaded = super().from_pretrained(name, *args, **kwargs)
             model, info = loaded
         except (ConfigError, SafetensorError) as error:
             raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
@@ -225,6 +233,8 @@ class EatForSequenceClassification(PreTrainedModel):
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Methods put into the encoder's slots since it was loaded are saved too."""
         encoder = self.encoder
+        if is_int8(encoder):
+            raise ValueError('int8 is not saved: save it in fp32, and load that with dtype="int8"')
         last, heads = encoder.shape.num_layers, encoder.head["layers"]
         raise_faults(slot_faults(encoder.exit, heads, last, encoder.num_labels))
         for slot in METHODS:
@@ -342,8 +352,9 @@ def pack(
             f"each example must have 1..{max_length} tokens, got {sorted({*lengths_B.tolist()})}: "
             "tokenize with truncation=True"
         )
-    ids_N = ids_BL[real_BL].long()
-    types_N = torch.zeros_like(ids_N) if types_BL is None else types_BL[real_BL].long()
+    rows_N = torch.nonzero_static(real_BL.flatten(), size=int(lengths_B.sum())).flatten()
+    ids_N = ids_BL.flatten()[rows_N].long()
+    types_N = torch.zeros_like(ids_N) if types_BL is None else types_BL.flatten()[rows_N].long()
     return Batch(ids_N, types_N, lengths_B)
 
 

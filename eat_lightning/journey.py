@@ -108,14 +108,16 @@ class Journey:
     def guess(self, layer: int, logits_BC: Tensor) -> None:
         if self.here_B is not None:
             whole = logits_BC.new_full((self.size, logits_BC.shape[1]), float("nan"))
-            whole[self.here_B.to(whole.device)] = logits_BC
+            whole[self.here_B.to(whole.device, non_blocking=True)] = logits_BC
             logits_BC = whole
         self.guesses[layer] = logits_BC
 
     def stack(self, layers: Sequence[int]) -> Float[Tensor, "e b c"]:
         """The guesses at `layers` so far of those still here."""
-        here = slice(None) if self.here_B is None else self.here_B
-        return torch.stack([self.guesses[k][here] for k in layers if k in self.guesses])
+        guesses_EBC = torch.stack([self.guesses[k] for k in layers if k in self.guesses])
+        if self.here_B is None:
+            return guesses_EBC
+        return guesses_EBC[:, self.here_B.to(guesses_EBC.device, non_blocking=True)]
 
     def leave(
         self, layer: int, reason_B: Int[Tensor, " b"]
@@ -130,7 +132,7 @@ class Journey:
         if self.logits_BC is None:
             self.logits_BC = guess
         else:
-            on_device = gone_G.to(guess.device)
+            on_device = gone_G.to(guess.device, non_blocking=True)
             self.logits_BC = self.logits_BC.index_copy(0, on_device, guess[on_device])
         self.here_B = rows[stays_B]
         return gone_G, stays_B

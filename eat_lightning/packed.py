@@ -13,8 +13,24 @@ from typing import Any, TypeVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 T = TypeVar("T")
+
+
+KNOWN = WeakIdKeyDictionary()  # by a tensor of the device: its version, and its value on the host
+
+
+def on_host(x: Tensor) -> Tensor:
+    """A tensor on the host. It is fetched once, and again where it has changed: to fetch it is a
+    wait for all that the device was told to do."""
+    if x.device.type == "cpu" or x.is_inference():  # such a tensor does not tell when it changes
+        return x.cpu()
+    version, value = KNOWN.get(x, (None, x))
+    if version != x._version:
+        version, value = x._version, x.cpu()
+        KNOWN[x] = version, value
+    return value
 
 
 @dataclass

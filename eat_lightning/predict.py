@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from eat_lightning.encoder import AdaptiveEncoder, Trace
     from eat_lightning.packed import Batch
     from eat_lightning.slots import Exit, Policy
-
-DTYPES = ("fp32", "bf16")
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="predict", version_base="1.3")
@@ -76,6 +73,8 @@ def predict(config: dict[str, Any]) -> int:
 
 
 def setting_faults(config: dict[str, Any]) -> list[str]:
+    from eat_lightning.certificate import DTYPES
+
     faults = []
     if not config["run"]:
         faults.append("run must name the folder of a finished run: run=outputs/...")
@@ -145,7 +144,7 @@ def certified(
     gets. policies: None are those the certificate was made with. ConfigError where it holds for
     another combination, policies included."""
     from eat_lightning.baselines import with_slots
-    from eat_lightning.certificate import AUTOCAST, POLICIES, Certificate, combination
+    from eat_lightning.certificate import DTYPES, POLICIES, Certificate, combination
     from eat_lightning.policies import specs_of
     from eat_lightning.slots import build, spec
 
@@ -157,7 +156,7 @@ def certified(
         body.exit = exit_rule(exit, body)
         specs: dict[str, Any] = {slot: spec(slot, getattr(body, slot)) for slot in POLICIES}
         specs["policy"] = specs_of(body.policies)
-        held.check(combination(run, specs, AUTOCAST[dtype], "cpu"))
+        held.check(combination(run, specs, DTYPES[dtype], "cpu"))
         found[source] = at_full_depth(body) if held.fallback else body
     return found
 
@@ -175,7 +174,6 @@ class Answerer:
     columns: Sequence[str]
     labels: Sequence[str]  # empty for a regression
     max_length: int
-    dtype: str
     full_depth: bool = False
 
     @classmethod
@@ -188,8 +186,11 @@ class Answerer:
         policies: Sequence[Policy] | None = None,
     ) -> Answerer:
         """policies: in place of the certificate's, or of the run's own (None: as they are)."""
+        from eat_lightning.baselines import in_dtype
+
         task = run.task
         encoder, labels = run.model()
+        encoder = in_dtype(encoder, dtype)
         if policies is not None:
             encoder.policies = policies
         if certificate is None:
@@ -206,7 +207,6 @@ class Answerer:
             task.columns,
             labels if encoder.num_labels > 1 else [],
             min(limit, encoder.shape.max_length),
-            dtype,
         )
 
     def __call__(self, lines: list[bytes], first: int = 1) -> list[dict[str, Any]]:
@@ -269,12 +269,14 @@ class Answerer:
         return batch
 
     def parts(self, encoder: AdaptiveEncoder, batch: Batch) -> Iterator[tuple[Any, Trace]]:
-        """`encoder.stream`, in this dtype and without gradients only while it runs: whoever takes
-        an answer is not to be in that mode."""
+        """`encoder.stream`, without gradients only while it runs: whoever takes an answer is not
+        to be in that mode."""
+        import torch
+
         body = at_full_depth(encoder) if self.full_depth else encoder
         parts = body.stream(batch)
         while True:
-            with self.inference():
+            with torch.inference_mode():
                 part = next(parts, None)
             if part is None:
                 return
@@ -284,7 +286,7 @@ class Answerer:
         """All examples at the last layer, as one part; every head has guessed on the way."""
         import torch
 
-        with self.inference():
+        with torch.inference_mode():
             return [(torch.arange(batch.size), encoder(batch, leave=False))]
 
     def traced(
@@ -292,17 +294,11 @@ class Answerer:
     ) -> Trace:
         """What happens to these texts. `leave` false: nobody leaves early, and every head
         guesses."""
-        batch = self.batch(texts, [{} for _ in texts])
-        with self.inference():
-            return self.encoders[source](batch, leave=leave)
-
-    @contextmanager
-    def inference(self) -> Iterator[None]:
         import torch
 
-        bf16 = self.dtype == "bf16"
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            yield
+        batch = self.batch(texts, [{} for _ in texts])
+        with torch.inference_mode():
+            return self.encoders[source](batch, leave=leave)
 
 
 def described(trace: Trace, labels: Sequence[str]) -> list[dict[str, Any]]:

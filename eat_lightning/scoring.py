@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 import torch
@@ -41,7 +40,7 @@ class Scorer:
         self.taken += len(lines)
         for source, places in self.answerer.by_source(about).items():
             batch = self.answerer.batch([texts[i] for i in places], [about[i] for i in places])
-            with self.running():
+            with torch.inference_mode():
                 for part in self.pools[source].add([numbers[i] for i in places], batch):
                     self.note(*part)
         if self.taken - self.given > self.most:
@@ -53,7 +52,7 @@ class Scorer:
         yield from self.ready()
 
     def flush(self) -> None:
-        with self.running():
+        with torch.inference_mode():
             for pool in self.pools.values():
                 for part in pool.flush():
                     self.note(*part)
@@ -66,12 +65,6 @@ class Scorer:
         while self.given in self.done:
             yield self.done.pop(self.given)
             self.given += 1
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        bf16 = self.answerer.dtype == "bf16"
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            yield
 
 
 def answer_file(answerer: Answerer, descriptor: int, out: TextIO, size: int) -> int:

@@ -43,6 +43,16 @@ def test_exports_race_with_the_run_they_are_of(tmp_path: Path, run: Path):
     assert "deployed int8 over the static int8 export" in table
 
 
+def test_a_run_races_in_int8(tmp_path: Path, run: Path):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name)
+    rows = entry.bench(config(tmp_path, run=str(run), batches=[2], near=[8], dtype="int8"))
+    by_name = {row.contestant: row for row in rows if row.batch == 1}
+    assert {"HF int8", "static int8", "EAT int8", "ORT EAT int8"} <= by_name.keys()
+    assert by_name["EAT int8"].over["static int8"] != [1, 1, 1]
+    assert by_name["EAT int8"].flops_ratio < 1
+
+
 def test_openvino_answers_as_hugging_face_does(
     tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ):

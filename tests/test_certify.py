@@ -234,11 +234,24 @@ def predict_batch(ids: list[int]):
     return Batch.from_lists([ids])
 
 
+@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+def test_a_certificate_of_another_dtype(dtype: str, run: Path):
+    """It holds for `measure` and `predict` in that dtype, whose weights they convert alike."""
+    made = call(run, "risk=harm", "level=0.3", f"dtype={dtype}")
+    assert made.holds_for["dtype"].startswith(dtype)
+    (row,) = measured(run, made.name, f"dtype={dtype}")
+    assert row.dtype == dtype
+    answers(run, made.name, "good", dtype=dtype)
+    assert refused(measured, run, made.name).endswith("fp32 here)")
+
+
 def test_another_combination_is_refused(run: Path):
     name = call(run, "risk=harm", "level=0.3").name
     start = f"certificate={name} holds for another "
     said = refused(lambda: answers(run, name, "good", dtype="bf16"))
-    assert said == start + "dtype (fp32 there, bf16 autocast here)"
+    assert said == start + "dtype (fp32 there, bf16 weights here)"
+    said = refused(lambda: answers(run, name, "good", dtype="int8"))
+    assert said == start + "dtype (fp32 there, int8 products here)"
     said = refused(measured, run, name, "dtype=bf16", "reduction.ratio=0.7")
     assert said.startswith(start + "reduction (norm_topk layers [2, 4] ratio 0.4 there, norm_topk ")
     assert said.endswith("dtype (fp32 there, bf16 weights here)")
@@ -313,7 +326,7 @@ FAULTS = {
     "taus=0.5": "taus must be a list, got 0.5",
     "ratios=[1]": "ratios must be in [0, 1), got 1",
     "layers=[5]": "exit.layers must have exit heads (at [3, 4, 6]), got 5",
-    "dtype=fp16": "dtype must be one of fp32, bf16, got 'fp16'",
+    "dtype=fp16": "dtype must be one of fp32, bf16, int8, got 'fp16'",
     "sources=maybe": "sources must be true or false, got 'maybe'",
     "sources=true": "sources=true: the calibration part's data has no column source",
     "name=a/b": "name must be a plain name, got 'a/b'",

@@ -11,6 +11,7 @@ from eat_lightning.checkpoint import load_model, save_model
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.exit._reason import Reason
 from eat_lightning.hf import EatConfig, EatForSequenceClassification
+from eat_lightning.int8 import is_int8
 from eat_lightning.objective.joint import Joint
 
 LABELS = ["bad", "fair", "good"]
@@ -67,6 +68,27 @@ def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         inputs.pop("token_type_ids")
     with torch.no_grad():
         return folder, inputs, model(**inputs).logits
+
+
+def test_int8(run: Path, tmp_path: Path):
+    """Of a run's folder and of a plain one: the same heads, other products; it is not saved."""
+    whole = EatForSequenceClassification.from_pretrained(run)
+    model = EatForSequenceClassification.from_pretrained(run, dtype="int8")
+    assert is_int8(model.encoder)
+    assert not is_int8(whole.encoder)
+    with torch.no_grad():
+        gap = (model(**padded()).logits - whole(**padded()).logits).abs().max()
+    assert 0 < gap < 1
+    with pytest.raises(ValueError, match="int8 is not saved"):
+        model.save_pretrained(tmp_path)
+
+
+def test_plain_folder_in_int8(plain):
+    folder, inputs, expected_BC = plain
+    model = EatForSequenceClassification.from_pretrained(folder, dtype="int8")
+    with torch.no_grad():
+        gap = (model(**inputs).logits - expected_BC).abs().max()
+    assert 0 < gap < 1
 
 
 def test_plain_folder_equals_hugging_face(plain):

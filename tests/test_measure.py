@@ -231,10 +231,12 @@ def test_a_regression(tmp_path: Path):
         call(f"run={run}", "exit=confidence", *UNTIMED)
 
 
-def test_bf16_is_another_row(run: Path):
-    for dtype in ("fp32", "bf16"):
-        call(f"run={run}", "exit.tau=0.9", "baselines=none", f"dtype={dtype}", *FAST)
-    assert [row.dtype for row in read(run / "rows.jsonl")] == ["fp32", "bf16"]
+def test_a_dtype_is_another_row(run: Path):
+    for dtype in ("fp32", "bf16", "int8"):
+        call(f"run={run}", "exit.tau=0.9", "baselines=hf", f"dtype={dtype}", *FAST)
+    rows = read(run / "rows.jsonl")
+    assert [row.dtype for row in rows] == ["fp32", "fp32", "bf16", "bf16", "int8", "int8"]
+    assert all(row.latency_ms for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +254,7 @@ def test_bf16_is_another_row(run: Path):
         (["attention.window=3"], r"attention.window is not an option of dense"),
         (["split=test"], r"split must be one of validation, .*, got 'test'"),
         (["data.dir=x"], r"data.dir is not an option of ToyData"),
-        (["dtype=fp8"], r"dtype must be one of fp32, bf16, got 'fp8'"),
+        (["dtype=fp8"], r"dtype must be one of fp32, bf16, int8, got 'fp8'"),
         (["baselines=some"], r"baselines must be one of own, hf, all, none.*, got 'some'"),
         (["timing.examples=0"], r"timing.examples must be 1 or more, got 0"),
         (["threads=two"], r"threads must be 1 or more, got 'two'"),

@@ -168,9 +168,10 @@ def test_no_lines_no_answers(sst2: Path, call):
     assert call("", f"run={sst2}") == (0, [], "")
 
 
-def test_regression_gives_a_score(tmp_path_factory: pytest.TempPathFactory, call):
+@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+def test_regression_gives_a_score(dtype: str, tmp_path_factory: pytest.TempPathFactory, call):
     run = make_run(tmp_path_factory.mktemp("runs"), "stsb")
-    status, answers, _ = call("good\tbad\n", f"run={run}", "dtype=bf16")
+    status, answers, _ = call("good\tbad\n", f"run={run}", f"dtype={dtype}")
     assert status == 0
     assert [*answers[0]] == ["score", "depth", "exit_reason", "retention"]
 
@@ -206,7 +207,7 @@ def test_policies_by_name(sst2: Path, call):
     [
         ([], "run must name the folder of a finished run"),
         (["run=nowhere"], "run=nowhere is not a run folder"),
-        (["batch=0", "dtype=fp8", "threads=0"], "dtype must be one of fp32, bf16, got 'fp8'"),
+        (["batch=0", "dtype=fp8", "threads=0"], "dtype must be one of fp32, bf16, int8, got 'fp8'"),
         (["exit.tau=1.5"], r"exit.tau must be in (0, 1], got 1.5"),
         (["exit.tau=0.9", "exit.layers=[9]"], "exit.layers must be in 1..6, got 9"),
         (

@@ -1,10 +1,13 @@
 """Dense attention: everybody sees everybody (Vaswani et al. 2017)."""
 
+import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from eat_lightning.slots import Where
+from eat_lightning.attention._varlen import there, varlen_attention
+from eat_lightning.packed import Layout
+from eat_lightning.slots import Kernel, Where
 
 
 class Dense:
@@ -17,3 +20,11 @@ class Dense:
 
     def sees_all(self, longest: int, layer: int) -> bool:
         return True
+
+    def kernel(self, layout: Layout, layer: int) -> Kernel | None:
+        """Without a padded block, on a device where that is faster and where lengths differ."""
+        packs = layout.device.type == "cuda" and not layout.even and there()
+        return varlen_attention if packs else None
+
+    def pairs(self, lengths: np.ndarray, layer: int) -> np.ndarray:
+        return lengths**2

@@ -95,7 +95,7 @@ def asks(
 
 COMES, SORTED = "as they come", "sorted"
 EATS = ("EAT", "EAT prepacked")
-INT8 = ("ORT EAT int8",)
+INT8 = ("ORT EAT int8", "EAT int8")
 TARGETS = [
     Target("conversion at batch 32", asks(EATS, 32), fixed(0.95), conversion),
     Target("conversion at batch 1", asks(EATS, 1), fixed(0.85), conversion),

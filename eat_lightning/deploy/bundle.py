@@ -6,25 +6,27 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
 from eat_lightning import onnx_runner
 from eat_lightning.deploy.agreement import THIN, Agreement, compare
 from eat_lightning.deploy.branch import with_if
 from eat_lightning.deploy.graph import graphs
-from eat_lightning.deploy.quantise import in_int8
+from eat_lightning.deploy.quantise import for_graphs
 from eat_lightning.deploy.trace import stretches
+from eat_lightning.deploy.weights import save
 from eat_lightning.encoder import AdaptiveEncoder
 from eat_lightning.errors import ConfigError
 from eat_lightning.exit._reason import Reason
+from eat_lightning.int8 import in_int8
 from eat_lightning.runs import Run, git_commit, version_of, write_json
 from eat_lightning.slots import spec
 
-SINGLE = "single.onnx"
+SINGLE, WEIGHTS = "single.onnx", "weights.bin"
 PACKAGES = ("eat_lightning", "torch", "onnx", "onnxruntime")
 BATCHES = (32, 1)  # at which answers are compared: from graph to graph, and in the single graph
 
@@ -67,15 +69,10 @@ class Bundle:
         return self.run.data(**self.config["data"]).split(self.config["split"])
 
     def write_graphs(self, folder: Path) -> None:
-        for alone in (False, True):
-            models = graphs(self.encoder, alone)
-            if self.dtype == "int8":
-                models = [in_int8(model) for model in models]
-            if alone:
-                onnx.save(with_if(models, [last for _, last in self.layers]), folder / SINGLE)
-                return
-            for name, model in zip(self.files, models, strict=True):
-                onnx.save(model, folder / name)
+        encoder = for_graphs(self.encoder) if self.dtype == "int8" else self.encoder
+        models = graphs(encoder, alone=False)
+        whole = with_if(graphs(encoder, alone=True), [last for _, last in self.layers])
+        save(dict(zip([*self.files, SINGLE], [*models, whole], strict=True)), folder / WEIGHTS)
 
     def about(self, tokenizer: Any) -> dict[str, Any]:
         """export.json: what the runner needs, and for people what the graphs hold."""
@@ -113,13 +110,20 @@ class Bundle:
         rows_B = np.unique(np.linspace(0, len(split) - 1, wanted).round().astype(np.int64))
         runner = onnx_runner.Runner(folder, config["threads"])
         found: dict[str, Any] = {"split": config["split"]}
-        for batch in BATCHES:
-            agreement = compare(self.encoder, runner, split, rows_B, batch)
-            found[f"batch_{batch}"] = agreement.summary()
-            print(f"batch {batch}: {told(agreement)}")
+        for (name, encoder), batch in product(self.references().items(), BATCHES):
+            agreement = compare(encoder, runner, split, rows_B, batch)
+            found[f"batch_{batch}{name}"] = agreement.summary()
+            where = f"batch {batch}" + (", against the run in int8" if name else "")
+            print(f"{where}: {told(agreement)}")
             if fault := self.fault(agreement):
-                raise ConfigError(f"batch {batch}: {fault}: nothing was written")
+                raise ConfigError(f"{where}: {fault}: nothing was written")
         return found
+
+    def references(self) -> dict[str, AdaptiveEncoder]:
+        """What the graphs are compared with: the run, and in int8 also what `predict` makes of it
+        in that dtype."""
+        whole = {"_int8": in_int8(self.encoder)} if self.dtype == "int8" else {}
+        return {"": self.encoder} | whole
 
     def fault(self, agreement: Agreement) -> str | None:
         if self.dtype == "int8":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.certificate import AUTOCAST, POLICIES, combination, short
+from eat_lightning.certificate import DTYPES, POLICIES, combination, short
 from eat_lightning.drift.observation import FEATURES, Observation, columns
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs import Run, write_json
@@ -69,5 +69,5 @@ def watched(run: Run, encoder: Any, dtype: str = "fp32") -> dict[str, Any]:
     from eat_lightning.slots import spec
 
     policies = {slot: spec(slot, getattr(encoder, slot)) for slot in POLICIES}
-    made = combination(run, policies, AUTOCAST[dtype], "cpu")
+    made = combination(run, policies, DTYPES[dtype], "cpu")
     return {key: value for key, value in made.items() if key not in ("device", "torch")}

@@ -1,0 +1,46 @@
+"""Graphs whose weights lie in one file beside them, each weight once.
+
+The stretches and the single graph hold the same weights; in graphs of their own they would take
+twice the room. onnxruntime maps the file, so that both share its pages in memory too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from onnx import GraphProto, ModelProto, TensorProto
+from onnx.external_data_helper import set_external_data
+
+LEAST = 1024  # bytes; a smaller constant stays in its graph
+PAGE = 4096  # where a weight may begin, so that it can be mapped
+
+
+def save(models: dict[str, ModelProto], path: Path) -> None:
+    """Each model under its name beside `path`, which takes the weights of all of them."""
+    places: dict[bytes, int] = {}
+    with path.open("wb") as file:
+        for name, model in models.items():
+            for weight in large(model.graph):
+                content = weight.raw_data
+                key = hashlib.sha256(content).digest()
+                if key not in places:
+                    file.write(b"\0" * (-file.tell() % PAGE))
+                    places[key] = file.tell()
+                    file.write(content)
+                set_external_data(weight, path.name, places[key], len(content))
+                weight.ClearField("raw_data")
+            (path.parent / name).write_bytes(model.SerializeToString())
+
+
+def large(graph: GraphProto) -> Iterator[TensorProto]:
+    """The weights of a graph and of the graphs in its branches."""
+    for weight in graph.initializer:
+        if weight.HasField("raw_data") and len(weight.raw_data) >= LEAST:
+            yield weight
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from large(attribute.g)
