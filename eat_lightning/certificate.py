@@ -2,9 +2,11 @@
 
 It lies in the run's folder as certificates/<name>.json and names what it was made with: by hash the
 weights, the rest of the model folder and the calibration part; and attention, reduction (with its
-ratio), exit rule, dtype, device and torch. Processor threads are not among them: they, like the
-company in a batch, change the order of sums and so a logit's last bits, which is far below what a
-dtype changes, and the same for the calibration part as for any other example.
+ratio), exit rule, policies, dtype, device and torch. Policies only make exits later, and yet are
+another combination: a later answer may be the wrong one, and the same or none is simple. Processor
+threads are not among them: they, like the company in a batch, change the order of sums and so a
+logit's last bits, which is far below what a dtype changes, and the same for the calibration part as
+for any other example.
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.policies import built
 from eat_lightning.runs import OUTSIDE_DATA, Run, write_json
-from eat_lightning.slots import build, number_faults, raise_faults
+from eat_lightning.slots import Policy, build, number_faults, raise_faults
 from eat_lightning.untrusted import json_of, one_line
 
 FOLDER = "certificates"
 POLICIES = ("attention", "reduction", "exit")
+WITHOUT: dict[str, Any] = {"policy": [], "second": []}  # of a certificate that does not name them
 # `measure` converts the weights, `predict` only what is computed: not the same numbers.
 DTYPES = {"fp32": "fp32", "bf16": "bf16 weights"}
 AUTOCAST = DTYPES | {"bf16": "bf16 autocast"}
@@ -52,6 +56,10 @@ class Certificate:
         """Specs by slot."""
         return {slot: self.holds_for[slot] for slot in POLICIES}
 
+    def asked(self) -> tuple[Policy, ...]:
+        """The policies it was made with."""
+        return built(self.holds_for.get("policy", []))
+
     @property
     def said(self) -> str:
         """In a line for whoever uses it."""
@@ -80,6 +88,7 @@ class Certificate:
             made = cls(**json_of(path))
             for slot, spec in made.policies.items():
                 build(slot, spec)
+            made.asked()
             raise_faults(made.faults(name))
         except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
             reason = one_line(error)
@@ -109,11 +118,11 @@ class Certificate:
 
     def check(self, here: dict[str, Any]) -> None:
         """ConfigError, in one line, names what of a combination differs from this one's."""
-        differs = [key for key in here if here[key] != self.holds_for.get(key)]
+        held = WITHOUT | self.holds_for
+        differs = [key for key in here if here[key] != held.get(key)]
         if differs:
             said = [
-                f"{key} ({short(self.holds_for.get(key))} there, {short(here[key])} here)"
-                for key in differs
+                f"{key} ({short(held.get(key))} there, {short(here[key])} here)" for key in differs
             ]
             raise ConfigError(f"certificate={self.name} holds for another {', '.join(said)}")
 
@@ -137,9 +146,9 @@ def name_faults(key: str, name: Any) -> list[str]:
 def combination(
     run: Run, policies: dict[str, Any], dtype: str, device: str, data: Any = None
 ) -> dict[str, Any]:
-    """What a certificate holds for. policies: specs by slot. dtype: of `DTYPES`, `AUTOCAST`.
-    data: the run's DataModule, whose calibration part is hashed; without it only how that part is
-    cut is told."""
+    """What a certificate holds for. policies: specs by slot; of `policy`, if any, a list. dtype: of
+    `DTYPES`, `AUTOCAST`. data: the run's DataModule, whose calibration part is hashed; without it
+    only how that part is cut is told."""
     import torch
 
     model = run.folder / "model"
@@ -149,11 +158,19 @@ def combination(
         "model": sha256_of(others),
         "cut": cut_of(run),
         **{slot: policies[slot] for slot in POLICIES},
+        "policy": policies.get("policy", []),
+        "second": second_runs(policies.get("policy", [])),
         "dtype": dtype,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "torch": torch.__version__,
     }
     return here if data is None else here | {"calibration": calibration_of(data)}
+
+
+def second_runs(specs: list[dict[str, Any]]) -> list[str]:
+    """Hashes of the weights of the runs that policies name."""
+    runs = [Path(given["run"]) for given in specs if given.get("run")]
+    return [sha256_of([run / "model" / "model.safetensors"]) for run in runs]
 
 
 def sha256_of(paths: list[Path]) -> str:
@@ -185,6 +202,8 @@ def calibration_of(data: Any) -> str:
 def short(value: Any) -> str:
     if isinstance(value, str):
         return value[:8] if re.fullmatch(r"[0-9a-f]{64}", value) else value
+    if isinstance(value, list):
+        return ", ".join(map(short, value)) or "none"
     if isinstance(value, dict):
         named = [f"{k} {value[k]}" for k in sorted(value) if k != "kind"]
         return " ".join([str(value.get("kind")), *named])

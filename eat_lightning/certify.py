@@ -82,18 +82,24 @@ class Passes:
     def __post_init__(self) -> None:
         from eat_lightning.baselines import in_dtype
 
-        encoder = in_dtype(self.run.model()[0], self.config["dtype"])
+        model, labels = self.run.model()
+        encoder = in_dtype(model, self.config["dtype"])
         self.encoder = encoder.to(self.config["device"])
+        self.labels = labels
         self.made: dict[str, tuple[Any, Recorded]] = {}
 
     def of(self, setting: Setting) -> tuple[Any, Recorded]:
         """An encoder that reduces like this, and what all its exits said."""
         from eat_lightning.baselines import with_slots
+        from eat_lightning.policies import policy_faults
         from eat_lightning.record_pass import record
 
         key = str(setting.specs["reduction"])
         if key not in self.made:
-            body = with_slots(self.encoder, **setting.methods)
+            body = with_slots(self.encoder, **setting.methods, policies=setting.policies)
+            faults = policy_faults(body.policies, body, self.labels, self.run.folder / "model")
+            if faults:
+                raise ConfigError.of(faults)
             title = f"{self.run.name}: certificate"
             self.made[key] = body, record(body, self.split, self.config["batch"], title)
         return self.made[key]
@@ -223,6 +229,8 @@ def tell(certificate: Certificate, path: Any) -> None:
         print(f"fallback to full depth{where}: {certificate.reason}")
     else:
         print(f"chosen{where}: {short(policies['exit'])}; {short(policies['reduction'])}")
+    if certificate.holds_for["policy"]:
+        print(f"policies: {short(certificate.holds_for['policy'])}")
     print(f"promise: {certificate.promise}")
     if seen.get("depth") is not None and seen["risk"] is not None:
         print(

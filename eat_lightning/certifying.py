@@ -14,7 +14,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.heads import slot_faults
 from eat_lightning.opened import target_faults
 from eat_lightning.runs import Run
-from eat_lightning.settings import STATIC, Setting, checked
+from eat_lightning.settings import STATIC, Setting, checked, policies_for
 from eat_lightning.slots import build, number_faults
 
 
@@ -147,5 +147,6 @@ def chains_for(run: Run, config: dict[str, Any]) -> list[list[Setting]]:
     faults = slot_faults(first, heads, num_layers, len(model["id2label"]))
     if faults:
         raise ConfigError.of(faults)
-    full = Setting(**methods, exit=build("exit", STATIC["exit"]))
+    policies = policies_for(model, None, config)
+    full = Setting(**methods, exit=build("exit", STATIC["exit"]), policies=policies)
     return chains_of(full, rule, config["taus"] or TAUS, config["exits"], ratios)

@@ -1,7 +1,7 @@
 """Hugging Face weights <-> ours: BERT, DistilBERT, MPNet and RoBERTa in, our folders both ways.
 
 A model folder holds config.json (names and plain arguments) and model.safetensors. Loading one
-imports nothing that the config names, except modules of the four slots.
+imports nothing that the config names, except modules of the slots.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from eat_lightning.encoder import AdaptiveEncoder, Shape
 from eat_lightning.errors import ConfigError
 from eat_lightning.families import FAMILIES, fuse, rename, shape_of
 from eat_lightning.heads import ACTIVATIONS, slot_faults
+from eat_lightning.policies import from_folder, portable
 from eat_lightning.slots import build_all, number_faults, raise_faults, spec, whole_faults
 from eat_lightning.untrusted import (
     TOKENIZER,
@@ -330,11 +331,13 @@ def model_config(encoder: AdaptiveEncoder, labels: list[str]) -> dict[str, Any]:
         "attention": spec("attention", encoder.attention),
         "reduction": spec("reduction", encoder.reduction),
         "exit": spec("exit", encoder.exit),
+        "policy": portable(encoder.policies),
     }
 
 
 def save_model(encoder: AdaptiveEncoder, labels: list[str], folder: Path) -> None:
     """Write config.json and model.safetensors, each beside its place and then renamed."""
+    config = model_config(encoder, labels)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {
         f"encoder.{n}": w.detach().cpu().contiguous() for n, w in encoder.state_dict().items()
@@ -343,7 +346,7 @@ def save_model(encoder: AdaptiveEncoder, labels: list[str], folder: Path) -> Non
     save_file(weights, beside, metadata={"format": "pt"})
     os.replace(beside, folder / "model.safetensors")
     beside = folder / "config.json.part"
-    beside.write_text(json.dumps(model_config(encoder, labels), indent=2))
+    beside.write_text(json.dumps(config, indent=2))
     os.replace(beside, folder / "config.json")
 
 
@@ -356,7 +359,8 @@ def encoder_from(config: dict[str, Any], num_labels: int) -> AdaptiveEncoder:
     shape = shape_in(config)
     specs = {slot: config[slot] for slot in ("attention", "reduction", "exit")}
     slots = build_all(specs, shape.num_layers)
-    encoder = AdaptiveEncoder(shape, num_labels, **slots, head=config["head"])
+    policies = from_folder(config.get("policy", []))
+    encoder = AdaptiveEncoder(shape, num_labels, **slots, head=config["head"], policies=policies)
     faults = slot_faults(slots["exit"], encoder.head["layers"], shape.num_layers, num_labels)
     if faults:
         raise ValueError("; ".join(faults))

@@ -1,17 +1,17 @@
-"""THE MODEL: one packed Transformer encoder with slots for attention, reduction and exit.
+"""THE MODEL: one packed Transformer encoder with slots for attention, reduction, exit and policies.
 
 BERT, DistilBERT, MiniLM and MPNet are shapes of it (Devlin et al. 2019; Song et al. 2020 add one
-relative-position bias shared by all layers). The way of an example is `AdaptiveEncoder.forward`.
+relative-position bias shared by all layers). The way of an example is `AdaptiveEncoder.travel`.
 
-Shapes: B examples, L longest length or layers (of `tokens_LB`), N packed tokens, D width, H heads,
-K head width, C classes, E exits so far.
+Shapes: B examples, G of them that left together, L longest length, N packed tokens, D width,
+H heads, K head width, C classes, E exits so far.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,10 +19,20 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from eat_lightning.exit._reason import Reason
 from eat_lightning.heads import ACTIVATIONS, Head, head_faults
+from eat_lightning.journey import Journey, Trace
 from eat_lightning.packed import Batch, Layout, Packed
-from eat_lightning.slots import Evidence, Exit, Kernel, Pattern, Reduction, Where, raise_faults
+from eat_lightning.policy._together import wished
+from eat_lightning.slots import (
+    Evidence,
+    Exit,
+    Kernel,
+    Pattern,
+    Policy,
+    Reduction,
+    Where,
+    raise_faults,
+)
 
 
 @dataclass(frozen=True)
@@ -50,78 +60,6 @@ class Shape:
     def max_length(self) -> int:
         """The longest example, in tokens."""
         return self.max_positions - self.position_offset
-
-
-@dataclass
-class Trace:
-    """What happened to each example of a batch.
-
-    logits_BC: the answer, divided by its head's temperature. guesses: logits by exit layer, NaN for
-    an example that had left. depth_B: layers run. tokens_LB: tokens entering each layer, 0 where it
-    was not run. reason_B: a `Reason` each. penalties: terms that methods add to the loss.
-    depth, tokens and reasons lie on the host.
-    """
-
-    logits_BC: Tensor
-    guesses: dict[int, Tensor]
-    depth_B: Int[Tensor, " b"]
-    tokens_LB: Int[Tensor, "l b"]
-    reason_B: Int[Tensor, " b"]
-    penalties: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def retention_B(self) -> Float[Tensor, " b"]:
-        """Tokens entering the last executed layer / tokens entering layer 1."""
-        last_B = self.tokens_LB.gather(0, self.depth_B[None] - 1)[0]
-        return last_B.double() / self.tokens_LB[0]
-
-
-class Journey:
-    """Writes a trace while examples pass and leave."""
-
-    def __init__(self, num_layers: int, batch: Batch):
-        self.size = batch.size
-        self.here_B: Tensor | None = None  # rows of the examples still here; None: all of them
-        self.guesses: dict[int, Tensor] = {}
-        self.depth_B = torch.zeros(self.size, dtype=torch.int64)
-        self.tokens_LB = torch.zeros(num_layers, self.size, dtype=torch.int64)
-        self.reason_B = torch.zeros(self.size, dtype=torch.int64)
-        self.logits_BC: Tensor | None = None
-
-    def enter(self, layer: int, packed: Packed) -> None:
-        here = slice(None) if self.here_B is None else self.here_B
-        self.tokens_LB[layer - 1, here] = packed.layout.lengths_B
-
-    def guess(self, layer: int, logits_BC: Tensor) -> None:
-        if self.here_B is not None:
-            whole = logits_BC.new_full((self.size, logits_BC.shape[1]), float("nan"))
-            whole[self.here_B.to(whole.device)] = logits_BC
-            logits_BC = whole
-        self.guesses[layer] = logits_BC
-
-    def stack(self, layers: Sequence[int]) -> Float[Tensor, "e b c"]:
-        """The guesses at `layers` so far of those still here."""
-        here = slice(None) if self.here_B is None else self.here_B
-        return torch.stack([self.guesses[k][here] for k in layers if k in self.guesses])
-
-    def leave(self, layer: int, reason_B: Int[Tensor, " b"]) -> Bool[Tensor, " b"]:
-        """Note who leaves here and why (reasons on the host); returns who stays."""
-        stays_B = reason_B == Reason.STAYS
-        rows = torch.arange(self.size) if self.here_B is None else self.here_B
-        gone = rows[~stays_B]
-        self.depth_B[gone], self.reason_B[gone] = layer, reason_B[~stays_B]
-        guess = self.guesses[layer]
-        if self.logits_BC is None:
-            self.logits_BC = guess
-        else:
-            on_device = gone.to(guess.device)
-            self.logits_BC = self.logits_BC.index_copy(0, on_device, guess[on_device])
-        self.here_B = rows[stays_B]
-        return stays_B
-
-    def end(self) -> Trace:
-        assert self.logits_BC is not None
-        return Trace(self.logits_BC, self.guesses, self.depth_B, self.tokens_LB, self.reason_B)
 
 
 class Embedding(nn.Module):
@@ -283,7 +221,8 @@ class AdaptiveEncoder(nn.Module):
 
     head: {"layers": exit layers (the last is always added), "pool": "cls" | "mean",
     "activation": "tanh" | "relu" | None}. The slots may be replaced at any time; an exit needs a
-    head at each of its layers. `strength` (0 ... 1) is saved with the weights.
+    head at each of its layers. `policies` are asked in their order, and cost nothing where there is
+    none. `strength` (0 ... 1) is saved with the weights.
     """
 
     strength: Tensor
@@ -296,11 +235,13 @@ class AdaptiveEncoder(nn.Module):
         reduction: Reduction,
         exit: Exit,
         head: dict[str, Any],
+        policies: Sequence[Policy] = (),
     ):
         super().__init__()
         raise_faults(head_faults(shape.num_layers, **head))
         self.shape, self.num_labels = shape, num_labels
         self.attention, self.reduction, self.exit = attention, reduction, exit
+        self.policies: Sequence[Policy] = policies
         self.head: dict[str, Any] = {"pool": "cls", "activation": "tanh"} | head
         self.head["layers"] = sorted({*self.head.get("layers", ()), shape.num_layers})
         self.embedding = Embedding(shape)
@@ -323,24 +264,40 @@ class AdaptiveEncoder(nn.Module):
         """`leave`: examples leave where the exit rule says so (the default outside training); else
         every head guesses for every example, and all run to the last layer."""
         leave = not self.training if leave is None else leave
+        journey = Journey(len(self.layers), batch.size)
+        for _ in self.travel(batch, journey, leave):
+            pass
+        return journey.end()
+
+    def stream(self, batch: Batch) -> Iterator[tuple[Int[Tensor, " g"], Trace]]:
+        """At each exit the rows of the batch that left there, and their trace: the easy ones are
+        answered before the hard ones are done. Together they are what `forward` gives."""
+        journey = Journey(len(self.layers), batch.size)
+        for rows_G in self.travel(batch, journey, leave=True):
+            yield rows_G, journey.part(rows_G)
+
+    def travel(self, batch: Batch, journey: Journey, leave: bool) -> Iterator[Int[Tensor, " g"]]:
+        """The way of the examples, written into `journey`; gives the rows that left at each exit
+        where any did."""
         last = len(self.layers)
         guessing = {*self.exit.layers, last} if leave else {int(k) for k in self.heads}
         packed = self.embed(batch)
-        journey = Journey(last, batch)
+        if self.policies:
+            packed = self.ask(packed, batch, journey, leave)
         for number in range(1, last + 1):
             journey.enter(number, packed)
             packed, evidence = self.run_layer(packed, number)
             if number in guessing:
                 journey.guess(number, self.heads[str(number)](packed))
-                reason_B = self.decide(journey, number, leave)
-                stays_B = journey.leave(number, reason_B) if reason_B.any() else None
-                if stays_B is not None and not stays_B.any():
-                    break
-                if stays_B is not None:
+                reason_B = self.decide(batch, journey, number, leave)
+                if reason_B.any():
+                    gone_G, stays_B = journey.leave(number, reason_B)
+                    yield gone_G
+                    if not stays_B.any():
+                        return
                     evidence = evidence.take(packed.rows_of(stays_B))
                     packed = packed.only(stays_B)
             packed = self.shorten(packed, evidence, number)
-        return journey.end()
 
     def kernel(self, layout: Layout, layer: int, needs: frozenset[str]) -> Kernel | None:
         """The pattern's own product, if it has one that can do without a bias and the matrix."""
@@ -376,15 +333,27 @@ class AdaptiveEncoder(nn.Module):
         strength_B = self.strength.cpu().double().expand(batch.size)
         return Packed(x_ND, layout, index_N, special_N, strength_B)
 
-    def decide(self, journey: Journey, layer: int, leave: bool) -> Int[Tensor, " b"]:
+    def ask(self, packed: Packed, batch: Batch, journey: Journey, leave: bool) -> Packed:
+        """The examples with what policies wish for them before they start."""
+        wish = wished(self.policies, batch, self.reduction)
+        if leave:
+            journey.wish(wish)
+        if wish.strength_B is None:
+            return packed
+        return replace(packed, strength_B=torch.minimum(packed.strength_B, wish.strength_B))
+
+    def decide(self, batch: Batch, journey: Journey, layer: int, leave: bool) -> Int[Tensor, " b"]:
         """A reason for each example still here, on the host: the one wait for the device an exit
         costs. At the last layer all leave."""
-        num_here = journey.size if journey.here_B is None else len(journey.here_B)
         if layer == len(self.layers):
-            return torch.full((num_here,), int(Reason.LAST_LAYER))
+            return journey.at_end()
         if not leave:
-            return torch.zeros(num_here, dtype=torch.int64)
-        return self.exit.decides(journey.stack(self.exit.layers)).cpu()
+            return torch.zeros_like(journey.rows_B)
+        logits_EBC = journey.stack(self.exit.layers)
+        reason_B = self.exit.decides(logits_EBC).cpu()
+        if self.policies:
+            reason_B = journey.review(self.policies, reason_B, logits_EBC, batch)
+        return reason_B
 
 
 def initialise(module: nn.Module) -> None:

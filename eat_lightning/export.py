@@ -57,6 +57,7 @@ def export(config: dict[str, Any]) -> Path:
 
     from eat_lightning.checks import data_faults
     from eat_lightning.deploy.bundle import Bundle
+    from eat_lightning.policies import specs_of
     from eat_lightning.predict import exit_rule
     from eat_lightning.runs import Run
 
@@ -71,6 +72,9 @@ def export(config: dict[str, Any]) -> Path:
         raise ConfigError.of(faults)
     encoder, labels = run.model()
     encoder.exit = exit_rule(config["exit"], encoder)
+    if encoder.policies:
+        named = ", ".join(given["kind"] for given in specs_of(encoder.policies))
+        raise ConfigError(f"policy: an export carries none, and this run's model has {named}")
     bundle = Bundle(run, encoder, labels if encoder.num_labels > 1 else [], config)
     bundle.write(to)
     return to

@@ -8,6 +8,7 @@ Shapes: B examples, L padded length, N packed tokens, C classes, E exit heads.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from eat_lightning.families import ALIASES, FAMILIES
 from eat_lightning.heads import Head, slot_faults
 from eat_lightning.objective.joint import Joint, task_loss
 from eat_lightning.packed import Batch
+from eat_lightning.policies import from_folder, portable
 from eat_lightning.slots import build_all, raise_faults, spec, whole_faults
 from eat_lightning.untrusted import claim_faults, model_faults, one_line, shape_faults, sizes_in
 
@@ -51,7 +53,8 @@ HUB = (
 
 class EatConfig(PretrainedConfig):
     """The fields of `Shape`, the heads, and a method for each slot: its file's name as `kind`, and
-    its arguments, such as `{"kind": "norm_topk", "ratio": 0.3, "layers": [2, 4]}`."""
+    its arguments, such as `{"kind": "norm_topk", "ratio": 0.3, "layers": [2, 4]}`; of policies a
+    list of such."""
 
     model_type = "eat"
     attribute_map = {  # noqa: RUF012  (transformers' own form)
@@ -83,6 +86,7 @@ class EatConfig(PretrainedConfig):
     attention: dict[str, Any] | None = None
     reduction: dict[str, Any] | None = None
     exit: dict[str, Any] | None = None
+    policy: list[dict[str, Any]] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -90,6 +94,7 @@ class EatConfig(PretrainedConfig):
         self.attention = self.attention or {"kind": "dense"}
         self.reduction = self.reduction or {"kind": "none"}
         self.exit = self.exit or {"kind": "never"}
+        self.policy = self.policy or []
         if self.problem_type == "multi_label_classification":
             raise ValueError("problem_type must be regression or single_label_classification")
         if self.num_labels == 1:
@@ -154,7 +159,8 @@ class EatForSequenceClassification(PreTrainedModel):
         last, num_labels = config.num_layers, config.num_labels or 2
         raise_faults(slot_faults(methods["exit"], head["layers"], last, num_labels))
         shape = Shape(**{name: getattr(config, name) for name in SHAPE})
-        self.encoder = AdaptiveEncoder(shape, num_labels, **methods, head=head)
+        policies = from_folder(config.policy or [])
+        self.encoder = AdaptiveEncoder(shape, num_labels, **methods, head=head, policies=policies)
         config.head = self.encoder.head
         self.post_init()
 
@@ -231,6 +237,7 @@ class EatForSequenceClassification(PreTrainedModel):
         raise_faults(slot_faults(encoder.exit, heads, last, encoder.num_labels))
         for slot in METHODS:
             setattr(self.config, slot, spec(slot, getattr(encoder, slot)))
+        self.config.policy = portable(encoder.policies)
         super().save_pretrained(save_directory, **kwargs)
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -258,10 +265,13 @@ class EatForSequenceClassification(PreTrainedModel):
         token_type_ids: Int[Tensor, "b l"] | None = None,
         labels: Tensor | None = None,
         return_dict: bool | None = None,
+        about: Sequence[Mapping[str, str]] | None = None,
     ) -> EatOutput | tuple[Any, ...]:
-        """Padding may stand left or right. In training nobody leaves, and the loss is EAT's over
+        """Padding may stand left or right. `about`: what policies may know of each example, such as
+        its `source`. In training nobody leaves, and the loss is EAT's over
         all exits (weights 0.3, and 1.0 at the last); in evaluation it is that of the answers."""
         batch = pack(input_ids, attention_mask, token_type_ids, self.encoder.shape.max_length)
+        batch.about = about
         trace = self.encoder(batch)
         output = EatOutput(
             loss=None if labels is None else self.loss(trace, labels.flatten()),

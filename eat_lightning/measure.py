@@ -62,7 +62,10 @@ def measure(config: dict[str, Any]) -> list[Row]:
     rows = timed(results, config) if config["timing"]["enabled"] else [r.row for r in results]
     for run, _ in plan:
         own = [row for row, r in zip(rows, results, strict=True) if r.run is run]
-        write(run.folder / "rows.jsonl", own)
+        write(run.folder / "rows.jsonl", [row for row in own if not row.policy])
+        if asked := [row for row in own if row.policy]:
+            # Apart: a report finds who leaves from the records alone, and policies ask for more.
+            write(run.folder / "rows-policy.jsonl", asked)
     runs = [run for run, _ in plan]
     log_rows(config["logger"], rows, runs)
     show(rows, runs)
@@ -84,16 +87,22 @@ class Result:
 def recorded(run: Run, settings: list[Setting], config: dict[str, Any]) -> Iterator[Result]:
     """One pass for each attention and reduction; every exit rule follows from its records."""
     from eat_lightning.baselines import in_dtype, with_slots
+    from eat_lightning.policies import policy_faults
     from eat_lightning.record_pass import record
     from eat_lightning.rows import row_of
     from eat_lightning.settings import THEIRS
 
     split = dev_split(run, config)
-    encoder = in_dtype(run.model()[0], config["dtype"]).to(config["device"])
+    model, labels = run.model()
+    encoder = in_dtype(model, config["dtype"]).to(config["device"])
     passes: dict[str, Any] = {}
     for setting in settings:
-        body = with_slots(encoder, **setting.methods)
-        key = str([setting.specs[slot] for slot in ("attention", "reduction")])
+        body = with_slots(encoder, **setting.methods, policies=setting.policies)
+        if faults := policy_faults(body.policies, body, labels, run.folder / "model"):
+            raise ConfigError.of(faults)
+        key = str(
+            [setting.specs[s] for s in ("attention", "reduction", "policy") if s in setting.specs]
+        )
         if key not in passes:
             passes[key] = record(body, split, config["batch"], f"{run.name}: all exits")
             passes[key].under(setting.exit).to_parquet(run.folder / examples_name(key, config))

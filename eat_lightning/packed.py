@@ -5,7 +5,7 @@ Shapes: B examples, L longest length, N packed tokens, D width, C classes, M row
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -23,6 +23,8 @@ class Batch:
 
     `lengths_B` stays on the host, so that shapes are known without waiting for the device.
     `num_global` counts the examples of this step over all processes; losses are divided by it.
+    `about`: what is known of each besides its text, such as its `source` or `mime` type; policies
+    ask for it.
     """
 
     ids_N: Int[Tensor, " n"]
@@ -32,6 +34,7 @@ class Batch:
     index_B: Int[Tensor, " b"] | None = None
     teacher_BC: Float[Tensor, "b c"] | None = None
     num_global: int = 0
+    about: Sequence[Mapping[str, str]] | None = None
 
     @classmethod
     def from_lists(
@@ -57,6 +60,31 @@ class Batch:
 
     def layout(self) -> Layout:
         return Layout(self.lengths_B, self.ids_N.device)
+
+    def known(self, key: str) -> list[str | None]:
+        """What is known of each example under this name; None where nothing is."""
+        if self.about is None:
+            return [None] * self.size
+        return [about.get(key) for about in self.about]
+
+    def take(self, rows_M: Int[Tensor, " m"]) -> Batch:
+        """Only the examples named (rows on the host), in their order."""
+        rows, lengths = rows_M.tolist(), self.lengths_B.tolist()
+        ids, types = self.ids_N.split(lengths), self.types_N.split(lengths)
+
+        def of(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x[rows_M.to(x.device)]
+
+        return replace(
+            self,
+            ids_N=torch.cat([ids[row] for row in rows]),
+            types_N=torch.cat([types[row] for row in rows]),
+            lengths_B=self.lengths_B[rows_M],
+            labels_B=of(self.labels_B),
+            index_B=of(self.index_B),
+            teacher_BC=of(self.teacher_BC),
+            about=None if self.about is None else [self.about[row] for row in rows],
+        )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         def move(x: Tensor | None) -> Tensor | None:

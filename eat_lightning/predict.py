@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,8 @@ from eat_lightning.onnx_runner import answer_all, parse, said
 
 if TYPE_CHECKING:
     from eat_lightning.encoder import AdaptiveEncoder, Trace
-    from eat_lightning.slots import Exit
+    from eat_lightning.packed import Batch
+    from eat_lightning.slots import Exit, Policy
 
 DTYPES = ("fp32", "bf16")
 
@@ -59,11 +60,12 @@ def predict(config: dict[str, Any]) -> int:
         raise ConfigError.of(faults)
     import torch
 
+    from eat_lightning.policies import policies_of
     from eat_lightning.runs import Run
 
     if config["threads"]:
         torch.set_num_threads(config["threads"])
-    how = config["exit"], config["dtype"], config["certificate"]
+    how = config["exit"], config["dtype"], config["certificate"], policies_of(config["policy"])
     answerer = Answerer.of(Run.open(config["run"]), *how)
     return answer_all(answerer, config["batch"])
 
@@ -106,36 +108,60 @@ def exit_rule(node: dict[str, Any], encoder: AdaptiveEncoder) -> Exit:
     return rule
 
 
-def full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
+def check_policies(run: Any, encoder: AdaptiveEncoder, labels: Sequence[str]) -> None:
+    """ConfigError with what of a run does not go with the encoder's policies."""
+    from eat_lightning.policies import policy_faults
+
+    faults = policy_faults(encoder.policies, encoder, labels, run.folder / "model")
+    if faults:
+        raise ConfigError.of(faults)
+
+
+def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
+    """Nobody leaves early, and the answers say `fallback`."""
     from eat_lightning.baselines import with_slots
     from eat_lightning.exit.never import Never
+    from eat_lightning.policy.full_depth import FullDepth
 
-    return with_slots(encoder, exit=Never())
+    return with_slots(encoder, exit=Never(), policies=(FullDepth(), *encoder.policies))
 
 
 def certified(
-    run: Any, name: str, exit: dict[str, Any], dtype: str, encoder: AdaptiveEncoder
+    run: Any,
+    name: str,
+    exit: dict[str, Any],
+    dtype: str,
+    encoder: AdaptiveEncoder,
+    policies: Sequence[Policy] | None = None,
 ) -> dict[str | None, AdaptiveEncoder]:
     """The encoder with a certificate's methods, by source of data; None is what any other source
-    gets. ConfigError where the certificate holds for another combination."""
+    gets. policies: None are those the certificate was made with. ConfigError where it holds for
+    another combination, policies included."""
     from eat_lightning.baselines import with_slots
     from eat_lightning.certificate import AUTOCAST, POLICIES, Certificate, combination
+    from eat_lightning.policies import specs_of
     from eat_lightning.slots import build, spec
 
-    found: dict[str | None, AdaptiveEncoder] = {None: full_depth(encoder)}
+    found: dict[str | None, AdaptiveEncoder] = {None: at_full_depth(encoder)}
     for source, held in Certificate.by_source(run, name).items():
         methods = {slot: build(slot, made) for slot, made in held.policies.items()}
-        body = with_slots(encoder, **methods)
+        asked = held.asked() if policies is None else policies
+        body = with_slots(encoder, **methods, policies=asked)
         body.exit = exit_rule(exit, body)
-        policies = {slot: spec(slot, getattr(body, slot)) for slot in POLICIES}
-        held.check(combination(run, policies, AUTOCAST[dtype], "cpu"))
-        found[source] = body
+        specs: dict[str, Any] = {slot: spec(slot, getattr(body, slot)) for slot in POLICIES}
+        specs["policy"] = specs_of(body.policies)
+        held.check(combination(run, specs, AUTOCAST[dtype], "cpu"))
+        found[source] = at_full_depth(body) if held.fallback else body
     return found
 
 
 @dataclass
 class Answerer:
-    """A run's model, ready to answer lines. encoders: by source of data; None is for any other."""
+    """A run's model, ready to answer. encoders: by source of data; None is for any other.
+
+    full_depth: set it at any time: while it is true, whatever starts runs every layer, and says
+    `fallback`. Full depth is what any certificate falls back to, so this is no other combination.
+    """
 
     encoders: dict[str | None, AdaptiveEncoder]
     tokenizer: Any
@@ -143,18 +169,29 @@ class Answerer:
     labels: Sequence[str]  # empty for a regression
     max_length: int
     dtype: str
+    full_depth: bool = False
 
     @classmethod
     def of(
-        cls, run: Any, exit: dict[str, Any], dtype: str, certificate: str | None = None
+        cls,
+        run: Any,
+        exit: dict[str, Any],
+        dtype: str,
+        certificate: str | None = None,
+        policies: Sequence[Policy] | None = None,
     ) -> Answerer:
+        """policies: in place of the certificate's, or of the run's own (None: as they are)."""
         task = run.task
         encoder, labels = run.model()
+        if policies is not None:
+            encoder.policies = policies
         if certificate is None:
             encoder.exit = exit_rule(exit, encoder)
             encoders: dict[str | None, AdaptiveEncoder] = {None: encoder}
         else:
-            encoders = certified(run, certificate, exit, dtype, encoder)
+            encoders = certified(run, certificate, exit, dtype, encoder, policies)
+        for body in encoders.values():
+            check_policies(run, body, labels)
         limit = run.config["data"].get("max_length") or task.max_length
         return cls(
             encoders,
@@ -168,25 +205,46 @@ class Answerer:
     def __call__(self, lines: list[bytes], first: int = 1) -> list[dict[str, Any]]:
         """An answer or an error for each line; `first` is the number of the first one."""
         answers: list[dict[str, Any]] = []
-        texts: dict[str | None, dict[int, list[str]]] = {}  # by source, then by place
+        places, texts, about = [], [], []
         for place, line in enumerate(lines):
             answers.append({})
             try:
-                found = parse(line, self.columns)
-                source = source_of(line) if len(self.encoders) > 1 else None
-                known = source if source in self.encoders else None
-                texts.setdefault(known, {})[place] = found
+                texts.append(parse(line, self.columns))
+                about.append(about_of(line, self.columns))
+                places.append(place)
             except ValueError as error:
                 answers[place] = {"line": first + place, "error": str(error)}
-        for source, placed in texts.items():
-            given = self.answer([*placed.values()], source)
-            for place, answer in zip(placed, given, strict=True):
+        for place, answer in zip(places, self.answer(texts, about), strict=True):
+            answers[place] = answer
+        return answers
+
+    def answer(
+        self, texts: Sequence[Sequence[str]], about: Sequence[Mapping[str, str]] | None = None
+    ) -> list[dict[str, Any]]:
+        """In the order of the texts. about: what is known of each, such as its source or mime."""
+        answers: list[dict[str, Any]] = [{} for _ in texts]
+        for left in self.stream(texts, about):
+            for place, answer in left:
                 answers[place] = answer
         return answers
 
-    def answer(self, texts: list[list[str]], source: str | None = None) -> list[dict[str, Any]]:
-        import torch
+    def stream(
+        self, texts: Sequence[Sequence[str]], about: Sequence[Mapping[str, str]] | None = None
+    ) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+        """Places and answers of those that left at an exit, as soon as they have."""
+        about = [{} for _ in texts] if about is None else about
+        by_source: dict[str | None, list[int]] = {}
+        for place, known in enumerate(about):
+            source = known.get("source")
+            by_source.setdefault(source if source in self.encoders else None, []).append(place)
+        for source, places in by_source.items():
+            batch = self.batch([texts[i] for i in places], [about[i] for i in places])
+            for rows_G, trace in self.parts(self.encoders[source], batch):
+                answers = described(trace, self.labels)
+                placed = [places[row] for row in rows_G.tolist()]
+                yield [*zip(placed, answers, strict=True)]
 
+    def batch(self, texts: Sequence[Sequence[str]], about: Sequence[Mapping[str, str]]) -> Batch:
         from eat_lightning.packed import Batch
 
         encoded = self.tokenizer(
@@ -196,10 +254,22 @@ class Answerer:
             return_attention_mask=False,
         )
         batch = Batch.from_lists(encoded["input_ids"], encoded.get("token_type_ids"))
-        bf16 = self.dtype == "bf16"
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            trace = self.encoders[source](batch)
-        return described(trace, self.labels)
+        batch.about = about
+        return batch
+
+    def parts(self, encoder: AdaptiveEncoder, batch: Batch) -> Iterator[tuple[Any, Trace]]:
+        """`encoder.stream`, in this dtype and without gradients only while it runs: whoever takes
+        an answer is not to be in that mode."""
+        import torch
+
+        body = at_full_depth(encoder) if self.full_depth else encoder
+        bf16, parts = self.dtype == "bf16", body.stream(batch)
+        while True:
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part
 
 
 def described(trace: Trace, labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -211,11 +281,13 @@ def described(trace: Trace, labels: Sequence[str]) -> list[dict[str, Any]]:
     return said(logits_BC, trace.depth_B.tolist(), reasons, trace.retention_B.tolist(), labels)
 
 
-def source_of(line: bytes) -> str | None:
-    """Where a line that `parse` took says it comes from."""
+def about_of(line: bytes, columns: Sequence[str]) -> dict[str, str]:
+    """What a line that `parse` took says of its example besides the text: the texts of a JSON
+    object's other keys, such as source and mime."""
     text = line.decode("utf-8-sig", errors="replace")
-    source = json.loads(text).get("source") if text.lstrip().startswith("{") else None
-    return source if isinstance(source, str) else None
+    content = json.loads(text) if text.lstrip().startswith("{") else {}
+    names = {"text", "text_pair", *columns}
+    return {k: v for k, v in content.items() if k not in names and isinstance(v, str)}
 
 
 if __name__ == "__main__":

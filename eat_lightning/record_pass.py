@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,11 @@ from eat_lightning.data.batching import sorted_batches
 from eat_lightning.encoder import AdaptiveEncoder, Trace
 from eat_lightning.errors import ConfigError
 from eat_lightning.exit._reason import Reason
+from eat_lightning.journey import Journey
 from eat_lightning.metrics import metrics_for
-from eat_lightning.slots import Exit, raise_faults
+from eat_lightning.packed import Batch
+from eat_lightning.policy._together import wished
+from eat_lightning.slots import Exit, Policy, raise_faults
 from eat_lightning.untrusted import one_line
 
 MOST_EXAMPLES = 10_000_000  # of a file that is read
@@ -30,7 +33,8 @@ MOST_EXAMPLES = 10_000_000  # of a file that is read
 @dataclass
 class Recorded:
     """Every head's guess for every example (divided by its temperature), and the tokens entering
-    each layer when nobody leaves. `exit` is the rule the encoder had."""
+    each layer when nobody leaves. `exit` is the rule and `policies` are those the encoder had;
+    `batch` gives the examples of some rows, for which policies ask."""
 
     labels: np.ndarray
     lengths: np.ndarray
@@ -38,28 +42,40 @@ class Recorded:
     tokens_LB: np.ndarray
     exit: Exit
     difficulty: np.ndarray | None = None
+    policies: Sequence[Policy] = ()
+    batch: Callable[[np.ndarray], Batch] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def under(self, exit: Exit | None = None) -> Outcome:
-        """What the encoder would do with this rule (None: its own): an example's way depends on no
-        other example, so who leaves where is found from the records."""
+        """What the encoder would do with this rule (None: its own) and its policies: an example's
+        way depends on no other example, so who leaves where is found from the records."""
         exit = self.exit if exit is None else exit
         last = len(self.tokens_LB)
-        guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in self.guesses.items()}
-        depth_B = np.full(len(self), last)
-        reason_B = np.full(len(self), int(Reason.LAST_LAYER))
-        here_B = np.arange(len(self))  # rows of those who have not left
+        journey = Journey(last, len(self))
+        journey.guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in self.guesses.items()}
+        whole = self.asked()
+        if whole is not None:
+            journey.wish(wished(self.policies, whole, None))
         for layer in sorted({*exit.layers} - {last}):
-            if not len(here_B):
+            if not len(journey.rows_B):
                 break
-            stack_EBC = torch.stack([guesses[k][here_B] for k in exit.layers if k <= layer])
-            decided_B = exit.decides(stack_EBC).numpy()
-            leaves_B = decided_B != Reason.STAYS
-            depth_B[here_B[leaves_B]], reason_B[here_B[leaves_B]] = layer, decided_B[leaves_B]
-            here_B = here_B[~leaves_B]
+            stack_EBC = journey.stack([k for k in exit.layers if k <= layer])
+            reason_B = exit.decides(stack_EBC)
+            if whole is not None:
+                reason_B = journey.review(self.policies, reason_B, stack_EBC, whole)
+            journey.leave(layer, reason_B)
+        journey.leave(last, journey.at_end())
+        depth_B, reason_B = journey.depth_B.numpy(), journey.reason_B.numpy()
         return Outcome(self, self.answers(depth_B), depth_B, reason_B)
+
+    def asked(self) -> Batch | None:
+        """All examples, for policies to ask about; None without policies."""
+        if not self.policies:
+            return None
+        assert self.batch is not None
+        return self.batch(np.arange(len(self)))
 
     @classmethod
     def read(cls, path: Path) -> Recorded:
@@ -191,7 +207,16 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
                 guesses[k][rows_B] = trace.guesses[k].float().cpu().numpy()
             tokens_LB[:, rows_B] = trace.tokens_LB.numpy()
     difficulty = getattr(split, "difficulty", None)
-    return Recorded(split.labels, split.lengths, guesses, tokens_LB, encoder.exit, difficulty)
+    return Recorded(
+        split.labels,
+        split.lengths,
+        guesses,
+        tokens_LB,
+        encoder.exit,
+        difficulty,
+        encoder.policies,
+        split.batch,
+    )
 
 
 @contextmanager

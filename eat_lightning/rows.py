@@ -39,7 +39,8 @@ BOUNDS = {
 }
 METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman")
 SETTING = (  # what was measured, and how
-    *("task", "model", "encoder", "attention", "reduction", "exit", "strength", "study", "run"),
+    *("task", "model", "encoder", "attention", "reduction", "exit", "policy", "strength"),
+    *("study", "run"),
     *("seed", "split", "num_examples", "baseline", "kernels", "dtype", "device"),
 )
 TIMING = ("threads", "latency_batch", "throughput_batch")
@@ -59,6 +60,9 @@ class Row:
     examples per second at throughput_batch, as they come and sorted by length; batch_speed_up and
     batch_conversion are of those that come. All are None where nothing was timed. Settings of one
     `session` took turns: only their times may be compared.
+
+    policy: a list of such, in the order they are asked; flops are then without those of a second
+    run that a veto asks.
 
     examples: the file beside the rows that holds what every example's exits said.
 
@@ -128,6 +132,7 @@ class Row:
     temperature: dict[str, float] = field(default_factory=dict)
     ece_before: dict[str, float] = field(default_factory=dict)
     ece_after: dict[str, float] = field(default_factory=dict)
+    policy: list[dict[str, Any]] = field(default_factory=list)
     examples: str = ""
     session: str = ""
     commit: str = ""
@@ -212,6 +217,7 @@ def row_of(
     """What a recorded pass says of an encoder under an exit rule (None: its own); not yet timed.
     more: fields of `Row` that differ, such as `baseline`."""
     from eat_lightning.flops import flops, static_flops
+    from eat_lightning.policies import specs_of
     from eat_lightning.record_pass import score
 
     exit = recorded.exit if exit is None else exit
@@ -220,6 +226,7 @@ def row_of(
     found: dict[str, Any] = {
         **{slot: spec(slot, getattr(encoder, slot)) for slot in ("attention", "reduction")},
         "exit": spec("exit", exit),
+        "policy": specs_of(encoder.policies),
         "tau": getattr(exit, "tau", None),
         "num_layers": encoder.shape.num_layers,
         "num_examples": len(recorded),

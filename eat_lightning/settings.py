@@ -11,8 +11,10 @@ from eat_lightning.certificate import DTYPES, Certificate, combination
 from eat_lightning.config import make, method_faults, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.heads import slot_faults
+from eat_lightning.policies import from_folder, policies_of, specs_of
 from eat_lightning.runs import Run
 from eat_lightning.slots import (
+    Policy,
     build,
     class_of,
     number_faults,
@@ -32,12 +34,13 @@ BASELINES = {
 
 @dataclass(frozen=True)
 class Setting:
-    """Methods for the three slots of an encoder, and whether they are a baseline."""
+    """Methods for the three slots of an encoder, its policies, and whether they are a baseline."""
 
     attention: Any
     reduction: Any
     exit: Any
     baseline: str = ""
+    policies: tuple[Policy, ...] = ()
 
     @classmethod
     def static(cls, baseline: str) -> Setting:
@@ -49,7 +52,8 @@ class Setting:
 
     @property
     def specs(self) -> dict[str, Any]:
-        return {slot: spec(slot, method) for slot, method in self.methods.items()}
+        specs: dict[str, Any] = {s: spec(s, method) for s, method in self.methods.items()}
+        return specs | ({"policy": specs_of(self.policies)} if self.policies else {})
 
     @property
     def is_static(self) -> bool:
@@ -76,7 +80,7 @@ def settings_of(run: Run, config: dict[str, Any]) -> list[Setting]:
             faults += str(error).split("; ")
     if faults:
         raise ConfigError.of(faults)
-    own = Setting(**methods)
+    own = Setting(**methods, policies=policies_for(model, held, config))
     exits = exit_rules(own.exit, config, num_layers) if held is None else [own.exit]
     if held is not None:
         held.check(combination(run, own.specs, DTYPES[config["dtype"]], config["device"]))
@@ -89,6 +93,19 @@ def settings_of(run: Run, config: dict[str, Any]) -> list[Setting]:
     settings = [replace(own, exit=rule) for rule in exits]
     settings += [Setting.static(baseline) for baseline in wanted]
     return distinct(settings)
+
+
+def policies_for(
+    model: dict[str, Any], held: Certificate | None, config: dict[str, Any]
+) -> tuple[Policy, ...]:
+    """Those a config names, else the certificate's, else those of the model's config.json."""
+    given = policies_of(config["policy"])
+    if given is not None:
+        return given
+    try:
+        return from_folder(model.get("policy", [])) if held is None else held.asked()
+    except ValueError as error:
+        raise ConfigError.of(str(error).split("; ")) from None
 
 
 def certificate_of(run: Run, config: dict[str, Any]) -> Certificate | None:

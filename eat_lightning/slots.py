@@ -18,12 +18,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.packed import Layout, Packed
+from eat_lightning.packed import Batch, Layout, Packed
 
 SLOTS = {  # what a class must have to fill the slot
     "attention": ("sees", "sees_all"),
     "reduction": ("place", "needs"),
     "exit": ("decides",),
+    "policy": ("wishes", "reviews"),
     "objective": ("wants_teacher",),
     "risk": ("losses", "low", "none_at_full_depth"),
     "procedure": ("certified", "needed", "promise", "refuses", "uses_confidence"),
@@ -57,6 +58,18 @@ class Evidence:
             received_N=None if received_N is None else received_N.index_select(0, rows_M),
             cls_N=None if cls_N is None else cls_N.index_select(0, rows_M),
         )
+
+
+@dataclass
+class Wish:
+    """What a policy asks for before its examples start; None asks for nothing. Both on the host.
+
+    strength_B: the largest strength of each one's reduction, 0 ... 1. full_B: who runs every layer,
+    for the reason `fallback`.
+    """
+
+    strength_B: Float[Tensor, " b"] | None = None
+    full_B: Bool[Tensor, " b"] | None = None
 
 
 @dataclass
@@ -107,6 +120,32 @@ class Exit(Protocol):
     layers: Sequence[int]
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]: ...
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Asked beside any exit rule: before the examples start, and where the rule would let one go.
+    What it keeps must not depend on the batch, since batches overlap in a service.
+
+    `reviews`: the reasons at an early exit, on the host, as they were decided so far -> as they
+    are after this policy: as given, 0 = stays, VETOED or FALLBACK = stays and this is why, or
+    another reason to go. Its word counts only for those who would go. rows_B: places in `batch` of
+    the examples still here. A policy may also have `fits(encoder, labels, folder)`, which lists
+    what of a model (`folder`: its files, or None) does not go with it, and `of_this_machine`, the
+    arguments that name files and so are not taken from a model folder.
+    """
+
+    def wishes(self, batch: Batch, reduction: Reduction | None) -> Wish:
+        """`reduction` None: strengths are not asked for."""
+        ...
+
+    def reviews(
+        self,
+        reason_B: Int[Tensor, " b"],
+        logits_EBC: Float[Tensor, "e b c"],
+        batch: Batch,
+        rows_B: Int[Tensor, " b"],
+    ) -> Int[Tensor, " b"]: ...
 
 
 @runtime_checkable

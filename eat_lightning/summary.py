@@ -32,7 +32,8 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
         table.add_row(name, *cells(row, timed), end_section=last)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     print("\n".join([*map(described, rows_of_runs(rows)), *notes(rows, timed)]))
-    print("rows: " + ", ".join(str(run.folder / "rows.jsonl") for run in runs))
+    names = sorted({"rows-policy.jsonl" if row.policy else "rows.jsonl" for row in rows})
+    print("rows: " + ", ".join(str(run.folder / name) for run in runs for name in names))
 
 
 def rows_of_runs(rows: Sequence[Row]) -> list[Row]:
@@ -55,7 +56,8 @@ TIMES = ("mean\nms", "p50\nms", "p99\nms", "speed\n-up", "ex/s", "ex/s\nsorted")
 
 
 def cells(row: Row, timed: bool) -> list[str]:
-    name = row.baseline or label(row.exit)
+    asked = [str(policy["kind"]) for policy in row.policy]
+    name = row.baseline or " + ".join([label(row.exit), *asked])
     found = [name, f"{100 * getattr(row, row.metric):.2f}", f"{row.depth:.2f}"]
     found += [f"{x:.3f}" for x in (row.retention, row.token_layers, row.flops_ratio)]
     if timed:

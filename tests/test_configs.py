@@ -54,6 +54,21 @@ def test_every_choice_of_certify_composes_and_binds(group: str, choice: str) -> 
     assert binding_faults(group, config[group]) == []
 
 
+@pytest.mark.parametrize("choice", [p.stem for p in sorted(CONFIGS.glob("policy/*.yaml"))])
+@pytest.mark.parametrize("entry", ["predict", "measure", "certify"])
+def test_every_policy_composes_and_binds(entry: str, choice: str) -> None:
+    config = resolved(f"policy={choice}", name=entry)
+    assert [*config["policy"]] == [choice]
+    assert binding_faults("policy", config["policy"][choice]) == []
+
+
+def test_policies_come_in_the_order_they_are_named() -> None:
+    named = resolved("policy=[veto,min_retention]", "policy.veto.margin=0.4", name="predict")
+    assert [*named["policy"]] == ["veto", "min_retention"]
+    assert named["policy"]["veto"]["margin"] == 0.4
+    assert resolved(name="predict")["policy"] == {}
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_is_sound(experiment: str) -> None:
     config = resolved(f"experiment={experiment}")

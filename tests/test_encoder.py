@@ -124,6 +124,41 @@ def test_a_batch_is_its_examples(attention: str, reduction: str, exit: str):
             assert trace.tokens_LB[:, 0].tolist() == together.tokens_LB[:, i].tolist()
 
 
+@pytest.mark.parametrize(("attention", "reduction", "exit"), EVERY)
+def test_a_stream_is_the_batch_bit_for_bit(attention: str, reduction: str, exit: str):
+    encoder, batch = tiny(attention, reduction, exit), ragged()
+    with torch.inference_mode():
+        whole, parts = encoder(batch), [*encoder.stream(batch)]
+    rows = torch.cat([rows_G for rows_G, _ in parts])
+    assert sorted(rows.tolist()) == [*range(batch.size)]
+    for name in ("logits_BC", "depth_B", "reason_B", "retention_B"):
+        streamed = torch.cat([getattr(part, name) for _, part in parts])
+        assert torch.equal(streamed, getattr(whole, name)[rows]), name
+    tokens_LB = torch.cat([part.tokens_LB for _, part in parts], dim=1)
+    assert torch.equal(tokens_LB, whole.tokens_LB[:, rows])
+    for rows_G, part in parts:
+        assert len({*part.depth_B.tolist()}) == 1
+        for layer, guess_BC in part.guesses.items():
+            assert torch.equal(guess_BC, whole.guesses[layer][rows_G])
+
+
+def test_the_easy_ones_are_answered_before_the_hard_ones_are_done():
+    encoder, run = tiny("dense", "cls_topk", "confidence"), []
+    for number, layer in enumerate(encoder.layers, start=1):
+        layer.feed_forward = with_note(layer.feed_forward, run, number)
+    with torch.inference_mode():
+        seen = [(part.depth_B[0].item(), max(run)) for _, part in encoder.stream(ragged())]
+    assert seen == [(3, 3), (4, 4), (6, 6)]
+
+
+def with_note(called, notes: list, note):
+    def noted(*given):
+        notes.append(note)
+        return called(*given)
+
+    return noted
+
+
 @pytest.mark.parametrize("pool", ["cls", "mean"])
 @pytest.mark.parametrize(("attention", "reduction", "exit"), EVERY)
 def test_dropping_equals_masking(attention: str, reduction: str, exit: str, pool: str):

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "eat_lightning"
-SLOTS = ("attention", "reduction", "exit", "objective", "risk", "procedure")
+SLOTS = ("attention", "reduction", "exit", "policy", "objective", "risk", "procedure")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 METHODS = [path for slot in SLOTS for path in sorted((PACKAGE / slot).glob("[!_]*.py"))]
 IN_SLOTS = [path for slot in SLOTS for path in sorted((PACKAGE / slot).glob("*.py"))]

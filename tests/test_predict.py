@@ -177,6 +177,19 @@ def test_another_rule(sst2: Path, call):
     assert depths("exit=confidence", "exit.tau=0.01", "exit.layers=[4]") == [4, 4, 4]
 
 
+def test_policies_by_name(sst2: Path, call):
+    lines = [{"text": "good film"}, {"text": "good film", "source": "mail"}]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    given = [f"run={sst2}", "exit.tau=0.01", "policy=[veto,full_depth]"]
+    _, answers, err = call(text, *given, "policy.full_depth.sources=[mail]")
+    assert err == ""
+    assert [(a["depth"], a["exit_reason"]) for a in answers][1] == (6, "fallback")
+    _, (plain, _), _ = call(text, f"run={sst2}", "exit.tau=0.01")
+    assert plain["depth"] == 3
+    _, (vetoed, _), _ = call(text, *given, "policy.veto.margin=1", "policy.full_depth.active=false")
+    assert vetoed["depth"] > 3  # at the first exit there is no second voice
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -191,6 +204,11 @@ def test_another_rule(sst2: Path, call):
         ),
         (["exit=never", "exit.tau=0.9"], "exit.tau is not an option of Never"),
         (["exit.patience=2"], "exit.patience is not an option of confidence"),
+        (["policy=veto", "policy.veto.margin=3"], "policy.veto.margin must be in (0, 1], got 3"),
+        (["policy=veto", "policy.veto.run=nowhere"], "policy.veto.run=nowhere is no finished run"),
+        (["policy=veto", "+policy.veto.colour=red"], "policy.veto.colour is not an option of Veto"),
+        (["policy.veto.margin=0.3"], "veto"),
+        (["+policy.veto.margin=0.3"], "policy.veto sets a policy that is not chosen: give policy="),
         (["nonsense=1"], "nonsense"),
         (["exit=nonsense"], "nonsense"),
     ],

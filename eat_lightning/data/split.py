@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eat_lightning.data.source import Source
+from eat_lightning.data.source import ORIGIN, Source
 from eat_lightning.data.tokens import Tokenizer
 from eat_lightning.packed import Batch
 
@@ -71,6 +71,7 @@ class Split:
         ends_B = np.cumsum(lengths_B)
         start_B = self.tokens.offsets[index_B] - (ends_B - lengths_B)
         token_N = np.repeat(start_B, lengths_B) + np.arange(ends_B[-1])
+        origins = self.source.origins
         return Batch(
             ids_N=torch.from_numpy(self.tokens.ids[token_N].astype(np.int64)),
             types_N=torch.from_numpy(self.tokens.types[token_N].astype(np.int64)),
@@ -79,6 +80,7 @@ class Split:
             index_B=torch.from_numpy(index_B),
             teacher_BC=None if self.teacher is None else torch.from_numpy(self.teacher[index_B]),
             num_global=len(index_B) if num_global is None else num_global,
+            about=None if origins is None else [{ORIGIN: origins[i]} for i in index_B],
         )
 
 
