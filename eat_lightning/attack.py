@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from eat_lightning.attacking.edits import Text
     from eat_lightning.attacking.rows import AttackRow
+    from eat_lightning.attacking.rules import Rule
     from eat_lightning.attacking.victim import Victim
     from eat_lightning.runs import Run
-    from eat_lightning.slots import Exit
 
 GOALS = ("slowdown", "evasion")
 KINDS = ("characters", "words")
@@ -61,6 +61,7 @@ def attack(config: dict[str, Any]) -> list[AttackRow]:
     import torch
 
     from eat_lightning.attacking.rows import write
+    from eat_lightning.attacking.rules import rules_of
     from eat_lightning.attacking.show import table_of
     from eat_lightning.checks import data_faults
     from eat_lightning.reporting import tables
@@ -69,7 +70,7 @@ def attack(config: dict[str, Any]) -> list[AttackRow]:
     run = Run.open(config["run"])
     if faults := data_faults(run, config):
         raise ConfigError.of(faults)
-    rules = rules_of(run, config)
+    rules = rules_of(run, config["rules"])
     torch.set_num_threads(config["threads"])
     rows = list(attacked(run, rules, config))
     folder = Path(config["to"] or run.folder / "attack")
@@ -83,7 +84,6 @@ def attack(config: dict[str, Any]) -> list[AttackRow]:
 def setting_faults(config: dict[str, Any]) -> list[str]:
     """Of what does not depend on a run."""
     from eat_lightning.checks import whole_faults
-    from eat_lightning.slots import number_faults
 
     faults = []
     if not config["run"]:
@@ -98,43 +98,9 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
     given = {key: config[key] for key in counts if (key, config[key]) != ("most_tokens", None)}
     faults += whole_faults(given, 1)
     faults += whole_faults({"seed": config["seed"]}, 0)
-    for key in ("taus", "rules"):
-        if not isinstance(config[key], list):
-            faults.append(f"{key} must be a list, got {config[key]!r}")
-    if not faults:
-        faults += number_faults("taus", config["taus"], "(0, 1]")
+    if not isinstance(config["rules"], list) or not config["rules"]:
+        faults.append(f"rules must be a list of exit rules, got {config['rules']!r}")
     return faults
-
-
-def rules_of(run: Run, config: dict[str, Any]) -> dict[str, Exit]:
-    """By their short names: confidence at each tau, patience where there are exits enough, those a
-    config adds, and never. ConfigError for a run whose examples cannot leave."""
-    from eat_lightning.heads import slot_faults
-    from eat_lightning.settings import checked, label
-
-    if run.task.regression:
-        raise ConfigError(f"run={run.name}: {run.task.name} is a regression, and exits ask classes")
-    model = run.model_config()
-    last, heads = model["num_layers"], model["head"]["layers"]
-    early = [layer for layer in heads if layer < last]
-    if not early:
-        raise ConfigError(f"run={run.name} has no exit head before its last layer")
-    specs = [{"kind": "confidence", "tau": tau, "layers": early} for tau in config["taus"]]
-    if len(early) > 1:
-        specs.append({"kind": "patience", "patience": 1, "layers": early})
-    specs += [*config["rules"], {"kind": "never"}]
-    rules, faults = {}, []
-    for given in specs:
-        try:
-            rule = checked("exit", given, last)
-        except ValueError as error:
-            faults += str(error).split("; ")
-            continue
-        faults += slot_faults(rule, heads, last, len(run.task.labels))
-        rules[label(given)] = rule
-    if faults:
-        raise ConfigError.of(dict.fromkeys(faults))
-    return rules
 
 
 @dataclass
@@ -164,7 +130,7 @@ def victim_of(run: Run, max_length: int, config: dict[str, Any]) -> Victim:
     return Victim(run.model()[0], run.tokenizer(), max_length, config["batch"])
 
 
-def attacked(run: Run, rules: dict[str, Exit], config: dict[str, Any]) -> Iterator[AttackRow]:
+def attacked(run: Run, rules: dict[str, Rule], config: dict[str, Any]) -> Iterator[AttackRow]:
     """A row for each goal, rule attacked, and rule judged under."""
     from eat_lightning.attacking.edits import Neighbours
     from eat_lightning.attacking.goals import GOALS as KNOWN
@@ -191,7 +157,7 @@ def attacked(run: Run, rules: dict[str, Exit], config: dict[str, Any]) -> Iterat
         after = [attempt.text for attempt in attempts]
         for under, rule in rules.items():
             clean, changed = (
-                victim(texts, examples.labels_B).under(rule) for texts in (examples.texts, after)
+                rule.judge(victim(texts, examples.labels_B)) for texts in (examples.texts, after)
             )
             yield row_of(
                 *(victim, rule, clean, changed, attempts, name),

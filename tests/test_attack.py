@@ -24,12 +24,15 @@ from eat_lightning.attacking.edits import (
 from eat_lightning.attacking.goals import GOALS, evaded, uniformity
 from eat_lightning.attacking.greedy import Attempt, Budget, search
 from eat_lightning.attacking.rows import read, row_of, write
+from eat_lightning.attacking.rules import Rule
 from eat_lightning.attacking.show import figure_of, table_of
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.exit.confidence import Confidence
 from eat_lightning.exit.never import Never
 from eat_lightning.exit.patience import Patience
+from eat_lightning.packed import Batch
+from eat_lightning.policy.veto import Veto
 from eat_lightning.record_pass import Recorded
 
 TEXTS = [("the film has one key and more",), ("nothing of it here",), ("a key at the end: key",)]
@@ -58,7 +61,14 @@ class Planted:
         lengths_B = np.array([len(text[0].split()) for text in texts])
         guesses = {3: early_BC, 4: early_BC, 6: last_BC}
         tokens_LB = np.tile(lengths_B, (6, 1))
-        return Recorded(labels_B, lengths_B, guesses, tokens_LB, Never())
+        batch = Batch.from_lists([[]] * len(texts))
+        return Recorded(
+            labels_B, lengths_B, guesses, tokens_LB, Never(), batch=lambda rows_B: batch
+        )
+
+
+def of(exit, *policies) -> Rule:
+    return Rule("a rule", exit, tuple(exit.layers), policies)
 
 
 def attacked(victim, rule, goal: str, kinds=("characters",), **budget) -> list[Attempt]:
@@ -117,7 +127,7 @@ def test_uniformity():
 @pytest.mark.parametrize("kinds", [("characters",), ("words",)])
 def test_slowdown_finds_the_one_word_that_holds_an_exit(kinds):
     victim = Planted(without=[0.0, 0.0])
-    rule = Confidence(0.9, layers=[3, 4])
+    rule = of(Confidence(0.9, layers=[3, 4]))
     one, none, two = attacked(victim, rule, "slowdown", kinds, edits=3, words=2, candidates=6)
     assert one.reached
     assert [word_at(TEXTS[0], place) for place in one.edited] == ["key"]
@@ -129,10 +139,10 @@ def test_slowdown_finds_the_one_word_that_holds_an_exit(kinds):
 
 def test_evasion_makes_an_exit_sure_of_the_wrong_class():
     victim = Planted(without=[-4.0, 4.0])
-    rule = Confidence(0.9, layers=[3, 4])
+    rule = of(Confidence(0.9, layers=[3, 4]))
     attempts = attacked(victim, rule, "evasion", edits=3, words=3, candidates=8)
     texts = [attempt.text for attempt in attempts]
-    outcome = victim(texts, np.zeros(3, np.int64)).under(rule)
+    outcome = rule.judge(victim(texts, np.zeros(3, np.int64)))
     assert attempts[0].reached
     assert evaded(outcome, (3, 4))[0]
     assert outcome.depth_B[0] == 3
@@ -142,15 +152,22 @@ def test_evasion_makes_an_exit_sure_of_the_wrong_class():
 
 def test_patience_holds_where_two_exits_agree_and_not_where_they_differ():
     victim = Planted(without=[0.1, -0.1])
-    attempts = attacked(victim, Patience(1, [3, 4]), "slowdown", edits=2, words=4, candidates=8)
+    attempts = attacked(victim, of(Patience(1, [3, 4])), "slowdown", edits=2, words=4, candidates=8)
     assert not any(attempt.reached for attempt in attempts)  # unsure, but of one mind
+
+
+def test_a_veto_holds_an_unsure_first_exit_back_for_the_attack_to_need_less():
+    victim = Planted(without=[1.2, -1.2])  # 0.917 sure: above tau, below the veto's margin
+    rules = of(Confidence(0.9, layers=[3])), of(Confidence(0.9, layers=[3]), Veto(0.95))
+    plain_, vetoed = (attacked(victim, rule, "slowdown", edits=1, words=6) for rule in rules)
+    assert (plain_[0].reached, vetoed[0].reached) == (False, True)
 
 
 @pytest.mark.parametrize("budget", [{"edits": 1}, {"edits": 2, "words": 1, "candidates": 3}])
 def test_the_budget_is_held(budget: dict):
     victim = Planted(without=[3.0, -3.0])  # still sure: never reached, so all of it is spent
     size = Budget(**budget)
-    attempts = attacked(victim, Confidence(0.9, layers=[3]), "slowdown", **budget)
+    attempts = attacked(victim, of(Confidence(0.9, layers=[3])), "slowdown", **budget)
     for text, attempt in zip(TEXTS, attempts, strict=True):
         assert len(attempt.edited) <= size.edits
         changed = [a != b for a, b in zip(text[0].split(), attempt.text[0].split(), strict=True)]
@@ -166,16 +183,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_of(run: Path, *overrides: str) -> dict:
-    small = ["examples=12", "candidates=4", "edits=2", "words=2", "taus=[0.7]"]
+    small = ["examples=12", "candidates=4", "edits=2", "words=2"]
+    small.append(
+        "rules=[{kind: confidence, tau: 0.7}, {kind: patience, patience: 1},"
+        "{kind: confidence, tau: 0.7, policy: [{kind: veto, margin: 0.9}]}, {kind: never}]"
+    )
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         return plain(compose("attack", overrides=[f"run='{run}'", *small, *overrides]))
 
 
 def test_from_a_run_to_rows(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     rows = attack(config_of(run, f"to={tmp_path}"))
-    rules = ["tau 0.7", "patience 1 at 1/2", "never"]
+    rules = ["tau 0.7", "patience 1 at 1/2", "tau 0.7, veto 0.9", "never"]
     assert [(r.goal, r.against, r.under) for r in rows] == [
-        *(("slowdown", a, u) for a in rules[:2] for u in rules),
+        *(("slowdown", a, u) for a in rules[:3] for u in rules),
         *(("evasion", a, u) for a in rules for u in rules),
     ]
     for row in rows:
@@ -203,7 +224,18 @@ def test_from_a_run_to_rows(run: Path, tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_rows_hold_no_text(run: Path, tmp_path: Path):
     attack(config_of(run, f"to={tmp_path}", "goals=[evasion]", "seed=3"))
-    allowed = {"attack", "run", "sst2", "evasion", "never", "tau", "patience", "at", "characters"}
+    allowed = {
+        "attack",
+        "run",
+        "sst2",
+        "evasion",
+        "never",
+        "tau",
+        "patience",
+        "at",
+        "veto",
+        "characters",
+    }
     for line in (tmp_path / "rows.jsonl").read_text().splitlines():
         texts = [v for v in json.loads(line).values() if isinstance(v, str)]
         words = {w for text in texts for w in text.split() if w.isalpha()}
@@ -220,8 +252,8 @@ def test_a_text_above_the_bound_is_a_fault():
         def bound(self, rule):
             return 1.0
 
-    victim, rule = Costly([0.0, 0.0]), Never()
-    outcome = victim(TEXTS, np.zeros(3, np.int64)).under(rule)
+    victim, rule = Costly([0.0, 0.0]), of(Never())
+    outcome = rule.judge(victim(TEXTS, np.zeros(3, np.int64)))
     with pytest.raises(ConfigError, match="a text cost 2 FLOPs, and the bound is 1"):
         row_of(victim, rule, outcome, outcome, [Attempt(t, 0.0) for t in TEXTS], "evasion")
 
@@ -234,11 +266,14 @@ def test_a_text_above_the_bound_is_a_fault():
         ("kinds=words", "kinds must be a list of characters, words, got 'words'"),
         ("edits=0", "edits must be 1 or more, got 0"),
         ("seed=-1", "seed must be 0 or more, got -1"),
-        ("taus=[2]", "taus must be in (0, 1], got 2"),
+        ("rules=[{kind: confidence, tau: 2}]", "exit.tau must be in (0, 1], got 2"),
+        ("rules=[{kind: never, policy: 3}]", "policy must be a list"),
+        ("rules=[{kind: never, policy: [{kind: full_depth}]}]", "rules: a policy that asks"),
+        ("rules=[]", "rules must be a list of exit rules, got []"),
         ("split=x", "split must be one of validation"),
         ("rules=[{kind: x}]", "exit.kind: there is no exit called 'x'"),
         ("rules=[{kind: confidence, layers: [9]}]", "exit.layers must be in 1..3, got 9"),
-        ("rules=[3]", "exit must be a dict"),
+        ("rules=[3]", "rules must hold dicts"),
     ],
 )
 def test_bad_settings_are_one_line(run: Path, override: str, said: str):

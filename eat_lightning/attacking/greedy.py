@@ -13,9 +13,9 @@ import numpy as np
 
 from eat_lightning.attacking.edits import Neighbours, Place, Text, places, variants, with_word
 from eat_lightning.attacking.goals import Goal
+from eat_lightning.attacking.rules import Rule
 from eat_lightning.attacking.victim import Victim
 from eat_lightning.record_pass import Outcome
-from eat_lightning.slots import Exit
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Attempt:
 
 def search(
     victim: Victim,
-    rule: Exit,
+    rule: Rule,
     goal: Goal,
     texts: Sequence[Text],
     labels_B: np.ndarray,
@@ -78,22 +78,17 @@ class Judge:
     """What a goal makes of texts under one rule."""
 
     victim: Victim
-    rule: Exit
+    rule: Rule
     goal: Goal
     labels_B: np.ndarray
 
-    @property
-    def layers(self) -> tuple[int, ...]:
-        last = self.victim.encoder.shape.num_layers
-        return tuple(layer for layer in self.rule.layers if layer < last)
-
     def __call__(self, texts: Sequence[Text], rows: np.ndarray) -> tuple[Outcome, np.ndarray]:
         """rows: which example each text is of."""
-        outcome = self.victim(texts, self.labels_B[rows]).under(self.rule)
-        return outcome, self.goal.score(outcome, self.layers)
+        outcome = self.rule.judge(self.victim(texts, self.labels_B[rows]))
+        return outcome, self.goal.score(outcome, self.rule.layers)
 
     def reached(self, outcome: Outcome) -> np.ndarray:
-        return self.goal.reached(outcome, self.layers)
+        return self.goal.reached(outcome, self.rule.layers)
 
 
 def rank(judge: Judge, attempts: list[Attempt], live: list[int]) -> None:

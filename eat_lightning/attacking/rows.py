@@ -12,12 +12,12 @@ import numpy as np
 
 from eat_lightning.attacking.goals import evaded, late, left_early, right
 from eat_lightning.attacking.greedy import Attempt
+from eat_lightning.attacking.rules import Rule
 from eat_lightning.attacking.victim import Victim
 from eat_lightning.errors import ConfigError
 from eat_lightning.flops import static_flops
 from eat_lightning.record_pass import Outcome
 from eat_lightning.runs import write_text
-from eat_lightning.slots import Exit
 from eat_lightning.untrusted import one_line, parsed
 
 
@@ -76,7 +76,7 @@ class AttackRow:
 
 def row_of(
     victim: Victim,
-    rule: Exit,
+    rule: Rule,
     clean: Outcome,
     attacked: Outcome,
     attempts: Sequence[Attempt],
@@ -117,29 +117,24 @@ def row_of(
         flops_worst=worst / float(whole_B.mean()),
         flops_bound=bound / float(whole_B.mean()),
         reached=reached(goal, rule, clean, attacked),
-        sure_and_wrong=share(evaded(attacked, early_of(rule, victim))),
+        sure_and_wrong=share(evaded(attacked, rule.layers)),
         **measured,
         **more,
     )
 
 
-def early_of(rule: Exit, victim: Victim) -> tuple[int, ...]:
-    return tuple(layer for layer in rule.layers if layer < victim.encoder.shape.num_layers)
-
-
-def worst_of(victim: Victim, rule: Exit) -> float:
+def worst_of(victim: Victim, rule: Rule) -> float:
     """The costliest of all texts that were asked, under this rule."""
     texts = [*victim.asked]
     recorded = victim(texts, np.zeros(len(texts), np.int64))
-    return float(victim.cost(rule, recorded, recorded.under(rule).depth_B).max())
+    return float(victim.cost(rule, recorded, rule.judge(recorded).depth_B).max())
 
 
-def reached(goal: str, rule: Exit, clean: Outcome, attacked: Outcome) -> float | None:
+def reached(goal: str, rule: Rule, clean: Outcome, attacked: Outcome) -> float | None:
     """Of those who left early, the share that no longer does; of those answered rightly, the share
     that is answered wrongly (and early, where the rule lets anyone). None where there is none."""
-    layers = tuple(k for k in rule.layers if k < len(clean.recorded.tokens_LB))
     chosen_B = left_early(clean) if goal == "slowdown" else right(clean)
-    got_B = late(attacked, layers) if goal == "slowdown" else evaded(attacked, layers)
+    got_B = late(attacked, rule.layers) if goal == "slowdown" else evaded(attacked, rule.layers)
     return share(got_B[chosen_B]) if chosen_B.any() else None
 
 

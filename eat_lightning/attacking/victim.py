@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.attacking.edits import Text
+from eat_lightning.attacking.rules import Rule
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, tokenize
 from eat_lightning.encoder import AdaptiveEncoder
 from eat_lightning.flops import flops
+from eat_lightning.packed import Batch
 from eat_lightning.record_pass import Recorded, record
-from eat_lightning.slots import Exit
 
 
 @dataclass
@@ -42,7 +43,11 @@ class Victim:
         guesses_BEC = np.stack([guess_EC for guess_EC, _ in known])
         tokens_LB = np.stack([tokens_L for _, tokens_L in known], axis=1)
         guesses = {layer: guesses_BEC[:, e] for e, layer in enumerate(self.heads)}
-        return Recorded(labels_B, tokens_LB[0], guesses, tokens_LB, self.encoder.exit)
+        rule, empty = self.encoder.exit, Batch.from_lists([[]] * len(texts))
+        # Policies are handed the examples; those that look at them are none of ours (rules.py).
+        return Recorded(
+            labels_B, tokens_LB[0], guesses, tokens_LB, rule, batch=lambda rows_B: empty
+        )
 
     def learn(self, texts: list[Text]) -> None:
         if not texts:
@@ -55,13 +60,13 @@ class Victim:
         for text, guess_EC, tokens_L in zip(texts, guesses_BEC, recorded.tokens_LB.T, strict=True):
             self.asked[text] = guess_EC, tokens_L
 
-    def cost(self, rule: Exit, recorded: Recorded, depth_B: np.ndarray) -> np.ndarray:
+    def cost(self, rule: Rule, recorded: Recorded, depth_B: np.ndarray) -> np.ndarray:
         """FLOPs of each text."""
-        return flops(self.encoder, rule, recorded.tokens_LB, depth_B)
+        return flops(self.encoder, rule.exit, recorded.tokens_LB, depth_B)
 
-    def bound(self, rule: Exit) -> float:
+    def bound(self, rule: Rule) -> float:
         """FLOPs that no request can exceed, whatever its text: as many tokens as the length cap
         lets in, none dropped, every layer and every head of the rule."""
         last = self.encoder.shape.num_layers
         tokens_L1 = np.full((last, 1), self.max_length)
-        return float(flops(self.encoder, rule, tokens_L1, np.array([last]))[0])
+        return float(flops(self.encoder, rule.exit, tokens_L1, np.array([last]))[0])
