@@ -193,16 +193,19 @@ STEPS = {  # of a tokenizer.json; what is not here could grow a text, or take fo
     },
 }
 MOST_STEPS = 16
+READ = (".json", ".txt", ".model", ".jinja")
 
 
 def tokenizer_faults(folder: Path) -> list[str]:
     """Of a local tokenizer, before a library parses it."""
     faults = []
-    for path in sorted(folder.glob("*")):
+    for path in sorted(p for p in folder.glob("*") if p.suffix in READ):
         is_config = path.name.endswith("config.json") or path.name.startswith("special")
         most = SMALL if is_config else TOKENIZER
-        if path.suffix in (".json", ".txt", ".model", ".jinja") and path.stat().st_size > most:
-            faults.append(f"{path.name}: {path.stat().st_size} bytes, and at most {most} are read")
+        if not path.is_file():
+            faults.append(f"{path.name}: no file that can be read")
+        elif (size := path.stat().st_size) > most:
+            faults.append(f"{path.name}: {size} bytes, and at most {most} are read")
     path = folder / "tokenizer.json"
     if faults or not path.exists():
         return faults
@@ -220,11 +223,12 @@ def step_faults(content: Any) -> list[str]:
     if content["model"].get("type", "WordPiece") not in ("WordPiece", "BPE", "Unigram"):
         return [f"model.type must be WordPiece, BPE or Unigram, got {content['model'].get('type')}"]
     added = content.get("added_tokens", [])
-    if not isinstance(added, list) or not all(isinstance(a, dict) for a in added):
+    if not isinstance(added, list) or not all(map(is_token, added)):
         return ["added_tokens must be a list of tokens"]
-    template = content.get("post_processor") or {}
-    for key in ("single", "pair"):
-        if len(pieces := template.get(key) or ()) > MOST_STEPS:
+    template = content.get("post_processor")
+    for key in ("single", "pair") if isinstance(template, dict) else ():
+        pieces = template.get(key)
+        if isinstance(pieces, list) and len(pieces) > MOST_STEPS:
             return [f"{key} must add at most {MOST_STEPS} pieces, got {len(pieces)}"]
     for part, known in STEPS.items():
         steps = list(steps_of(content.get(part)))
@@ -234,6 +238,11 @@ def step_faults(content: Any) -> list[str]:
         if strange:
             return [f"{part} must be made of {', '.join(sorted(known))}, got {strange[0]!r}"]
     return []
+
+
+def is_token(value: Any) -> bool:
+    kinds = {"content": str, "id": int}
+    return isinstance(value, dict) and all(isinstance(value.get(k), t) for k, t in kinds.items())
 
 
 def steps_of(node: Any) -> Iterator[str]:

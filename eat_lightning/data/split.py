@@ -159,7 +159,7 @@ def load(path: Path, num_examples: int) -> Tokens | None:
             if any(item.compress_type for item in arrays.zip.infolist()):
                 return None
             tokens = Tokens(arrays["ids"], arrays["types"], arrays["offsets"])
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError):
         return None
     whole = len(tokens.ids) == len(tokens.types) == tokens.offsets[-1]
     return tokens if whole and len(tokens.offsets) == num_examples + 1 else None
