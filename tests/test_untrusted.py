@@ -144,7 +144,7 @@ def test_a_certificate_of_another_name_or_place_is_refused(run: Path):
     path = run / "certificates" / "x.json"
     for content in ([], {}, "[" * 100_000, {"name": "x", "holds_for": 3}):
         path.write_text(content if isinstance(content, str) else json.dumps(content))
-        assert "not a certificate" in refused(Certificate.by_source, whole, "x")
+        assert "not a certificate" in refused(Certificate.by_source, opened_run, "x")
 
 
 def tokenizer_with(folder: Path, **changes) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 from eat_lightning.attacking.rows import AttackRow
 from eat_lightning.reporting.claim import Cell, Column, Figure, Line, Source, Table
-from eat_lightning.reporting.figures import GRID, INK, SERIES
+from eat_lightning.reporting.figures import GRID, SERIES
 
 COST = "what it costs"
 ANSWERS = "what is answered"
@@ -105,7 +105,6 @@ def figure_of(rows: Sequence[AttackRow]) -> Figure:
         axes[0].set_ylabel("accuracy, %")
         handles = {label: h for ax in axes for h, label in zip(*legend_of(ax), strict=True)}
         drawing.legend([*handles.values()], [*handles], loc="outside upper left", ncols=6)
-        drawing.set_edgecolor(INK)
 
     caption = (
         "From the texts as they were (full) to those made against the rule itself (hollow); "
