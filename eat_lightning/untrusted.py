@@ -232,11 +232,11 @@ def step_faults(content: Any) -> list[str]:
             return [f"{key} must add at most {MOST_STEPS} pieces, got {len(pieces)}"]
     for part, known in STEPS.items():
         steps = list(steps_of(content.get(part)))
-        if len(steps) > MOST_STEPS:
-            return [f"{part} must have at most {MOST_STEPS} steps, got {len(steps)}"]
         strange = [step for step in steps if step not in known]
         if strange:
             return [f"{part} must be made of {', '.join(sorted(known))}, got {strange[0]!r}"]
+        if len(steps) > MOST_STEPS:
+            return [f"{part} must have at most {MOST_STEPS} steps, got {len(steps)}"]
     return []
 
 

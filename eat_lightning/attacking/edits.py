@@ -87,7 +87,7 @@ class Neighbours:
 
 def variants(
     text: Text,
-    places_: Sequence[Place],
+    chosen: Sequence[Place],
     kinds: Sequence[str],
     near: Neighbours,
     most: int,
@@ -95,7 +95,7 @@ def variants(
 ) -> list[tuple[Place, Text]]:
     """At most `most` edited texts, one edit each, drawn evenly from the places."""
     by_place = []
-    for place in places_:
+    for place in chosen:
         word = word_at(text, place)
         edits = character_edits(word) if "characters" in kinds else []
         edits = [edits[i] for i in rng.permutation(len(edits))]
