@@ -127,12 +127,12 @@ class Policy(Protocol):
     """Asked beside any exit rule: before the examples start, and where the rule would let one go.
     What it keeps must not depend on the batch, since batches overlap in a service.
 
-    `reviews`: the reasons at an early exit, on the host, as they were decided so far -> as they
-    are after this policy: as given, 0 = stays, VETOED or FALLBACK = stays and this is why, or
-    another reason to go. Its word counts only for those who would go. rows_B: places in `batch` of
-    the examples still here. A policy may also have `fits(encoder, labels, folder)`, which lists
-    what of a model (`folder`: its files, or None) does not go with it, and `of_this_machine`, the
-    arguments that name files and so are not taken from a model folder.
+    `reviews`: the reasons at an early exit, on the host, as they were decided so far -> as they are
+    after this policy: as given, 0 = stays, VETOED = stays here and this is why, FALLBACK = runs
+    every layer, or another reason to go. Its word counts only for those who would go. rows_B:
+    places in `batch` of the examples still here. A policy may also have `fits(encoder, labels,
+    folder)`, which lists what of a model (`folder`: its files, or None) does not go with it, and
+    `of_this_machine`, the arguments that name files and so are not taken from a model folder.
     """
 
     def wishes(self, batch: Batch, reduction: Reduction | None) -> Wish:
