@@ -306,14 +306,15 @@ def refuse(key: str) -> bool:
 def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
     """Its config.json must be sound, and of the sizes that its weights have."""
     if saved.get("model_type") != "eat":
-        raise ValueError(f"model_type must be eat, got {one_line(repr(saved.get('model_type')))}")
-    raise_faults(model_faults(saved)[:1])
-    path = cached_file(
-        name, "model.safetensors", _raise_exceptions_for_missing_entries=False, **hub
-    )
+        raise ValueError(f"{name}: model_type must be eat, got {saved.get('model_type')!r:.60}")
+    faults = model_faults({"id2label": {"0": "LABEL_0"}} | saved)
+    hub = hub | {"_raise_exceptions_for_missing_entries": False}
+    path = None if faults else cached_file(name, "model.safetensors", **hub)
     if path is not None:  # weights in several files have none of that name
         shape = Shape(**{key: saved[key] for key in SHAPE if key in saved})
-        raise_faults(claim_faults(shape, sizes_in(Path(path))))
+        faults = claim_faults(shape, sizes_in(Path(path)), prefix="encoder.")
+    if faults:
+        raise ValueError(f"{name}: {one_line(faults[0])}")
 
 
 def dtype_of(asked: Any, saved: dict[str, Any]) -> torch.dtype:

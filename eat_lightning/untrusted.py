@@ -140,7 +140,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         raise ConfigError(f"{path}: not a whole safetensors file ({error})") from None
 
 
-def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]]) -> list[str]:
+def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "") -> list[str]:
     """What a shape asks for and the weights (their sizes by our names) do not hold: what is then
     allocated is no more than the file itself."""
     width, inner = shape.hidden_size, shape.intermediate_size
@@ -155,7 +155,7 @@ def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]]) -> list[str]:
         wanted[f"layers.{i}.up.weight"] = [inner, width]
     for name, size in wanted.items():
         if name not in sizes:
-            return [f"model.safetensors lacks {name}"]
+            return [f"its weights lack {prefix}{name}"]
         if list(sizes[name]) != size:
             return [f"size mismatch: {name} is {list(sizes[name])}, its config says {size}"]
     buckets, there = shape.relative_buckets, sizes.get("relative.weight")

@@ -102,7 +102,7 @@ def test_weights_that_are_no_numbers(value: float, run: Path):
     ("changes", "said"),
     [
         ({"num_layers": 10**9}, "num_layers must be at most 1000, got 1000000000"),
-        ({"num_layers": 1000}, "model.safetensors lacks layers.6.out.weight"),
+        ({"num_layers": 1000}, "its weights lack layers.6.out.weight"),
         ({"num_layers": -1}, "num_layers must be 1 or more, got -1"),
         ({"num_layers": "6"}, "num_layers must be 1 or more, got '6'"),
         ({"vocab_size": 10**9}, "size mismatch: embedding.word.weight"),
@@ -138,7 +138,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("changes", "said"),
     [
         ({"num_hidden_layers": 10**9}, "num_layers must be at most 1000"),
-        ({"num_hidden_layers": 900}, "model.safetensors lacks layers.2.out.weight"),
+        ({"num_hidden_layers": 900}, "its weights lack layers.2.out.weight"),
         ({"vocab_size": 10**9}, "size mismatch: embedding.word.weight"),
         ({"hidden_size": "wide"}, "hidden_size must be 1 or more, got 'wide'"),
         ({"hidden_size": None}, "hidden_size must be 1 or more, got None"),
