@@ -21,7 +21,8 @@ from typing import Any
 from eat_lightning.errors import ConfigError
 from eat_lightning.policies import built
 from eat_lightning.runs import OUTSIDE_DATA, Run, write_json
-from eat_lightning.slots import Policy, build
+from eat_lightning.slots import Policy, build, number_faults, raise_faults
+from eat_lightning.untrusted import json_of, one_line
 
 FOLDER = "certificates"
 POLICIES = ("attention", "reduction", "exit")
@@ -82,20 +83,33 @@ class Certificate:
         if faults:
             raise ConfigError.of(faults)
         try:
-            made = cls(**json.loads(path.read_text()))
+            made = cls(**json_of(path))
             for slot, spec in made.policies.items():
                 build(slot, spec)
             made.asked()
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            reason = str(error).splitlines()[0]
+            raise_faults(made.faults(name))
+        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+            reason = one_line(error)
             raise ConfigError(f"{path}: not a certificate ({reason}); make it again") from None
         return made
+
+    def faults(self, name: str) -> list[str]:
+        """Of what a file says, whose methods are sound."""
+        texts = {"promise": self.promise, "reason": self.reason, "source": self.source or ""}
+        faults = [f"{key} must be a text" for key, v in texts.items() if not isinstance(v, str)]
+        if self.name != name:
+            faults.append(f"it is called {self.name!r}, and its file {name}")
+        if not isinstance(self.fallback, bool) or not isinstance(self.seen, dict):
+            faults.append("fallback must be true or false, and seen a dict")
+        return faults + number_faults("level", [self.level], "(0, 1)")
 
     @classmethod
     def by_source(cls, run: Run, name: Any) -> dict[str | None, Certificate]:
         """The one of that name for all data (source None), else those of that name @ a source."""
+        if name_faults("certificate", name) or path_of(run, name).is_file():
+            return {None: cls.read(run, name)}
         of_sources = sorted((run.folder / FOLDER).glob(f"{name}@*.json"))
-        if name_faults("certificate", name) or path_of(run, name).is_file() or not of_sources:
+        if not of_sources:
             return {None: cls.read(run, name)}
         made = [cls.read(run, path.stem) for path in of_sources]
         return {held.source: held for held in made}

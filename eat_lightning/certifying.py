@@ -12,6 +12,7 @@ from eat_lightning.choosing import Target
 from eat_lightning.config import arguments, binding_faults, make, method_faults, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.heads import slot_faults
+from eat_lightning.opened import target_faults
 from eat_lightning.runs import Run
 from eat_lightning.settings import STATIC, Setting, checked, policies_for
 from eat_lightning.slots import build, number_faults
@@ -117,7 +118,7 @@ def title_of(config: dict[str, Any], task: Any) -> str:
 def data_faults(run: Run, config: dict[str, Any]) -> list[str]:
     given = {key: value for key, value in config["data"].items() if value is not None}
     node = run.config["data"] | given
-    wrong = binding_faults("data", node)
+    wrong = target_faults("data", node) or binding_faults("data", node)
     check: Any = None if wrong else getattr(target(node), "faults", None)
     return wrong if check is None else check(run.task, **arguments(node))
 

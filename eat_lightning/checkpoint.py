@@ -12,8 +12,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 
 from eat_lightning.encoder import AdaptiveEncoder, Shape
@@ -21,32 +21,21 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.families import FAMILIES, fuse, rename, shape_of
 from eat_lightning.heads import ACTIVATIONS, slot_faults
 from eat_lightning.policies import from_folder, portable
-from eat_lightning.slots import build_all, number_faults, spec, whole_faults
+from eat_lightning.slots import build_all, number_faults, raise_faults, spec, whole_faults
 from eat_lightning.tuned import tuned_shape, tuned_weights
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / "config.json").read_text())
-    except FileNotFoundError:
-        raise ConfigError(f"{folder}: no config.json, so not a model folder") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{folder / 'config.json'}: cannot be read ({error})") from None
-    known = [*FAMILIES, "eat"]
-    if not isinstance(config, dict) or config.get("model_type") not in known:
-        kind = config.get("model_type") if isinstance(config, dict) else config
-        raise ConfigError(f"{folder}: model_type must be one of {', '.join(known)}, got {kind!r}")
-    return config
-
-
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise ConfigError(f"{folder}: no model.safetensors (other weight files are not read)")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ConfigError(f"{path}: not a whole safetensors file ({error})") from None
+from eat_lightning.untrusted import (
+    TOKENIZER,
+    UNFIT,
+    claim_faults,
+    json_of,
+    number_fault,
+    one_line,
+    read_config,
+    read_weights,
+    shape_faults,
+    sizes_in,
+    tokenizer_faults,
+)
 
 
 def model_folder(name: str) -> Path:
@@ -99,13 +88,15 @@ def pick_layers(weights: dict[str, Tensor], chosen: list[int]) -> dict[str, Tens
 
 def sep_id(folder: Path, config: dict[str, Any]) -> int:
     """The id of [SEP], from the tokenizer's files where there are any."""
-    for name in ("tokenizer.json",):
-        path = folder / name
-        if path.is_file():
-            tokens = {t["content"]: t["id"] for t in json.loads(path.read_text())["added_tokens"]}
-            for token in ("[SEP]", "</s>"):
-                if token in tokens:
-                    return tokens[token]
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        if faults := tokenizer_faults(folder):
+            raise ConfigError(f"{folder}: {faults[0]}")
+        added = json_of(path, TOKENIZER).get("added_tokens", [])
+        tokens = {token.get("content"): token.get("id") for token in added}
+        for token in ("[SEP]", "</s>"):
+            if token in tokens:
+                return tokens[token]
     return config.get("sep_token_id") or (
         2 if config["model_type"] in ("mpnet", "roberta") else 102
     )
@@ -161,7 +152,12 @@ def load_pretrained(
     config = read_config(folder)
     tuned = config["model_type"] == "eat"
     sep = sep_id(folder, config) if tokenizer is None else tokenizer.sep_token_id
-    source = tuned_shape(config, folder) if tuned else shape_of(config, sep)
+    try:
+        source = tuned_shape(config, folder) if tuned else shape_of(config, sep)
+    except (TypeError, KeyError) as error:
+        raise ConfigError(f"{folder / 'config.json'}: lacks sizes ({one_line(error)})") from None
+    if faults := shape_faults(asdict(source)):
+        raise ConfigError(f"{folder / 'config.json'}: {one_line(faults[0])}")
     num_layers = num_layers or source.num_layers
     if num_layers > source.num_layers:
         raise ConfigError(
@@ -171,7 +167,14 @@ def load_pretrained(
     if tuned:
         weights = tuned_weights(weights, source.num_layers)
     else:
-        weights = fuse(rename(weights, FAMILIES[config["model_type"]]), source.num_layers)
+        weights = rename(weights, FAMILIES[config["model_type"]])
+    sizes_there = {name: list(weight.shape) for name, weight in weights.items()}
+    if faults := claim_faults(source, sizes_there) or number_fault(weights):
+        raise ConfigError(f"{name}: {faults[0]}")
+    try:
+        weights = weights if tuned else fuse(weights, source.num_layers)
+    except KeyError as error:
+        raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
     weights = pick_layers(weights, chosen_layers(source.num_layers, num_layers, take))
     if head.get("activation", "auto") == "auto":
         head = head | {"activation": default_activation(config, weights)}
@@ -285,13 +288,12 @@ def folder_faults(folder: Path, num_layers: int) -> list[str]:
         return [str(error)]
     except (TypeError, KeyError) as error:
         return [f"{folder / 'config.json'}: lacks sizes ({error})"]
+    if wrong := shape_faults(asdict(shape)):
+        return [f"{folder / 'config.json'}: {one_line(fault)}" for fault in wrong]
     faults = []
     if num_layers > shape.num_layers:
         most = shape.num_layers
         faults.append(f"encoder.num_layers must be in 1..{most} for {folder}, got {num_layers}")
-    if shape.hidden_act not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        faults.append(f"{folder}: hidden_act must be among {known}, got {shape.hidden_act!r}")
     positions = config.get("position_embedding_type", "absolute")
     if positions != "absolute":
         faults.append(f"{folder}: position_embedding_type must be absolute, got {positions!r}")
@@ -308,10 +310,8 @@ def class_faults(pretrained: str | None, num_labels: int) -> list[str]:
     if not pretrained or not path.is_file():
         return []
     try:
-        with safe_open(path, framework="pt") as weights:
-            ends = ("classifier.weight", "classifier.out_proj.weight", ".classes.weight")
-            names = [name for name in weights.keys() if name.endswith(ends)]  # noqa: SIM118
-            found = {weights.get_slice(name).get_shape()[0] for name in names}
+        ends = ("classifier.weight", "classifier.out_proj.weight", ".classes.weight")
+        found = {size[0] for name, size in sizes_in(path).items() if name.endswith(ends) and size}
     except (SafetensorError, OSError) as error:
         return [f"{path}: not a whole safetensors file ({error})"]
     return [
@@ -354,9 +354,13 @@ def save_model(encoder: AdaptiveEncoder, labels: list[str], folder: Path) -> Non
     os.replace(beside, folder / "config.json")
 
 
+def shape_in(config: dict[str, Any]) -> Shape:
+    return Shape(**{f.name: config[f.name] for f in fields(Shape) if f.name in config})
+
+
 def encoder_from(config: dict[str, Any], num_labels: int) -> AdaptiveEncoder:
     """An encoder with fresh weights from the config of a model folder."""
-    shape = Shape(**{f.name: config[f.name] for f in fields(Shape) if f.name in config})
+    shape = shape_in(config)
     specs = {slot: config[slot] for slot in ("attention", "reduction", "exit")}
     slots = build_all(specs, shape.num_layers)
     policies = from_folder(config.get("policy", []))
@@ -373,12 +377,14 @@ def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
     config = read_config(folder)
     if config["model_type"] != "eat":
         raise ConfigError(f"{folder}: model_type must be eat, got {config['model_type']!r}")
+    weights = {n.removeprefix("encoder."): w for n, w in read_weights(folder).items()}
     try:
         labels = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
+        sizes = {name: list(weight.shape) for name, weight in weights.items()}
+        raise_faults(claim_faults(shape_in(config), sizes) or number_fault(weights))
         encoder = encoder_from(config, len(labels))
-        weights = {n.removeprefix("encoder."): w for n, w in read_weights(folder).items()}
         encoder.load_state_dict(weights)
+        raise_faults(number_faults("strength", encoder.strength.item(), "[0, 1]"))
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        first = " ".join(str(error).split())[:300]
-        raise ConfigError(f"{folder}: not a model that can be loaded ({first})") from None
+        raise ConfigError(f"{folder}: {UNFIT} ({one_line(error)})") from None
     return encoder.eval(), labels

@@ -10,6 +10,7 @@ from typing import Any
 from eat_lightning.certificate import DTYPES, Certificate, calibration_of
 from eat_lightning.config import arguments, binding_faults, target
 from eat_lightning.errors import ConfigError
+from eat_lightning.opened import target_faults
 from eat_lightning.runs import Run, open_runs, who_trains
 from eat_lightning.settings import BASELINES, Setting, settings_of
 from eat_lightning.tracking import measure_faults
@@ -42,6 +43,9 @@ def planned(config: dict[str, Any]) -> Plan:
 def settings_for(run: Run, config: dict[str, Any]) -> list[Setting]:
     """Looks at the data too, as far as can be done without loading it."""
     settings, faults = [], []
+    lacking = [key for key in ("model", "encoder", "study", "seed") if key not in run.config]
+    if lacking:
+        raise ConfigError(f"{run.folder / 'config.yaml'}: lacks {', '.join(lacking)}")
     try:
         settings = settings_of(run, config)
     except ConfigError as error:
@@ -60,7 +64,7 @@ def data_faults(run: Run, config: dict[str, Any]) -> list[str]:
     faults = split_faults(config["split"], split_names(run.task), run.task.name)
     given = {key: value for key, value in config["data"].items() if value is not None}
     node = run.config["data"] | given
-    wrong = binding_faults("data", node)
+    wrong = target_faults("data", node) or binding_faults("data", node)
     check: Any = None if wrong else getattr(target(node), "faults", None)
     return faults + (wrong if check is None else check(run.task, **arguments(node)))
 

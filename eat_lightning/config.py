@@ -50,7 +50,7 @@ def make(node: dict[str, Any], **given: Any) -> Any:
     """Call a node's target with its plain arguments and those that code gives."""
     try:
         return target(node)(**arguments(node), **given)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from transformers import (
 )
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
+from transformers.utils.hub import cached_file
 
 from eat_lightning.checkpoint import load_pretrained, model_config
 from eat_lightning.encoder import AdaptiveEncoder, RelativeBias, Shape, Trace, relative_bucket
@@ -34,7 +36,8 @@ from eat_lightning.int8 import in_int8, is_int8
 from eat_lightning.objective.joint import Joint, task_loss
 from eat_lightning.packed import Batch
 from eat_lightning.policies import from_folder, portable
-from eat_lightning.slots import build_all, raise_faults, spec
+from eat_lightning.slots import build_all, raise_faults, spec, whole_faults
+from eat_lightning.untrusted import claim_faults, model_faults, one_line, shape_faults, sizes_in
 
 SHAPE = [f.name for f in fields(Shape)]
 METHODS = ("attention", "reduction", "exit")
@@ -97,6 +100,8 @@ class EatConfig(PretrainedConfig):
             raise ValueError("problem_type must be regression or single_label_classification")
         if self.num_labels == 1:
             self.problem_type = "regression"  # else a pipeline puts a sigmoid on the score
+        given = {name: getattr(self, name) for name in SHAPE}
+        raise_faults(shape_faults(given))  # before an encoder of such a size is made
         self.methods()
 
     def methods(self) -> dict[str, Any]:
@@ -183,7 +188,9 @@ class EatForSequenceClassification(PreTrainedModel):
             if saved.get("model_type") in FAMILIES:
                 options = {k: v for k, v in kwargs.items() if k not in HUB}
                 return cls.from_body(name, saved, config, **options)
+            check_claims(name, saved, hub)
             check_num_labels(name, saved, config, **kwargs)
+            kwargs["use_safetensors"] = True  # the other formats are pickles
             wants_info = kwargs.pop("output_loading_info", False)
             kwargs |= {"config": config, "output_loading_info": True}
             loaded = super().from_pretrained(name, *args, **kwargs)
@@ -208,8 +215,9 @@ class EatForSequenceClassification(PreTrainedModel):
         options = {k: v for k, v in options.items() if k in OPTIONS or refuse(k)}
         labels = label_names(saved, options)
         num_layers = options.pop("num_layers", None) or next(
-            saved[alias] for alias in ALIASES["num_layers"] if alias in saved
+            (saved[alias] for alias in ALIASES["num_layers"] if alias in saved), None
         )
+        raise_faults(whole_faults(f"{name}: num_layers", num_layers, 1))
         chosen = {slot: options.pop(slot, None) or {"kind": kind} for slot, kind in STATIC.items()}
         methods = build_all(chosen, num_layers)
         head = {"activation": "auto", "layers": [], **(options.pop("head", None) or {})}
@@ -303,6 +311,20 @@ OPTIONS = {*SHAPE, *METHODS, "head", "take", "num_labels", "id2label", "label2id
 
 def refuse(key: str) -> bool:
     raise ValueError(f"from_pretrained: {key} is not an option for a plain folder")
+
+
+def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
+    """Its config.json must be sound, and of the sizes that its weights have."""
+    if saved.get("model_type") != "eat":
+        raise ValueError(f"{name}: model_type must be eat, got {saved.get('model_type')!r:.60}")
+    faults = model_faults({"id2label": {"0": "LABEL_0"}} | saved)
+    hub = hub | {"_raise_exceptions_for_missing_entries": False}
+    path = None if faults else cached_file(name, "model.safetensors", **hub)
+    if path is not None:  # weights in several files have none of that name
+        shape = Shape(**{key: saved[key] for key in SHAPE if key in saved})
+        faults = claim_faults(shape, sizes_in(Path(path)), prefix="encoder.")
+    if faults:
+        raise ValueError(f"{name}: {one_line(faults[0])}")
 
 
 def dtype_of(asked: Any, saved: dict[str, Any]) -> torch.dtype:

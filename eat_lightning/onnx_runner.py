@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ CHUNK = 1 << 16  # bytes read at once; a pipe holds as many
 ABOUT = "export.json"
 NEXT = "next_"  # in front of what a graph hands on
 STAYS, LAST_LAYER = 0, 1
+MOST = {ABOUT: 1 << 20, "tokenizer.json": 32 << 20}  # bytes that are read
 
 
 @dataclass
@@ -65,7 +67,13 @@ class Runner:
     def open_tokenizer(self) -> Any:
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
+        path = self.folder / "tokenizer.json"
+        try:
+            if (size := path.stat().st_size) > MOST[path.name]:
+                raise ValueError(f"{size} bytes, and at most {MOST[path.name]} are read")
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises that very class for a file it cannot parse
+            raise ValueError(f"{path}: not a tokenizer ({error!s:.120})") from None
         tokenizer.no_padding()
         limit, side = self.about["max_length"], self.about["truncation_side"]
         tokenizer.enable_truncation(limit, strategy="longest_first", direction=side)
@@ -79,8 +87,13 @@ class Runner:
             options.intra_op_num_threads = self.threads or 0
             options.log_severity_level = 3
             providers = ["CPUExecutionProvider"]
-            path = str(self.folder / name)
-            self.sessions[name] = onnxruntime.InferenceSession(path, options, providers=providers)
+            path = self.folder / name
+            try:
+                session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            except Exception as error:  # its errors have no other class in common
+                first = str(error).splitlines()[0]
+                raise ValueError(f"{path}: not a graph that can be run ({first:.120})") from None
+            self.sessions[name] = session
         return self.sessions[name]
 
     def __call__(self, lines: list[bytes], first: int = 1) -> list[dict[str, Any]]:
@@ -185,13 +198,64 @@ def staying(state: dict[str, np.ndarray], stays_B: np.ndarray) -> dict[str, np.n
 
 def read_about(folder: Path) -> dict[str, Any]:
     """ValueError, in one line, where the folder is no export."""
+    path = folder / ABOUT
     try:
-        about = json.loads((folder / ABOUT).read_text())
-    except (OSError, ValueError) as error:
+        if path.stat().st_size > MOST[ABOUT]:
+            raise ValueError(f"{path.stat().st_size} bytes, and at most {MOST[ABOUT]} are read")
+        about = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{folder} is no exported model ({ABOUT}: {error})") from None
-    if about.get("format") != 1:
-        raise ValueError(f"{folder / ABOUT}: format must be 1, got {about.get('format')!r}")
+    if not isinstance(about, dict) or about.get("format") != 1:
+        got = about.get("format") if isinstance(about, dict) else about
+        raise ValueError(f"{path}: format must be 1, got {got!r:.60}")
+    for key, sound in SOUND.items():
+        if not sound(about.get(key)):
+            raise ValueError(f"{path}: {key} cannot be {about.get(key)!r:.60}")
+    for name in [about["single"], *(stretch["file"] for stretch in about["stretches"])]:
+        if (folder / name).is_symlink():
+            raise ValueError(f"{folder / name}: a link, put the file itself there")
+    ends = [stretch["layers"] for stretch in about["stretches"]]
+    follows = [1, *(last + 1 for _, last in ends)]
+    if [first for first, _ in ends] != follows[:-1] or follows[-1] != about["num_layers"] + 1:
+        raise ValueError(f"{path}: stretches must go from layer 1 to the last, got {ends!r:.60}")
     return about
+
+
+def names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def within(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def is_graph(value: Any) -> bool:
+    """A file in the export's own folder."""
+    return isinstance(value, str) and re.fullmatch(r"\w[\w.-]*\.onnx", value) is not None
+
+
+def is_stretch(value: Any) -> bool:
+    if not isinstance(value, dict) or not is_graph(value.get("file")):
+        return False
+    ends = value.get("layers")
+    return isinstance(ends, list) and len(ends) == 2 and all(within(k, 1, 1000) for k in ends)
+
+
+def is_list_of(value: Any, sound: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(sound, value))
+
+
+SOUND: dict[str, Any] = {  # what an export may say of itself; it may come from someone else
+    "labels": names,
+    "columns": lambda value: names(value) and len(value) in (1, 2),
+    "max_length": lambda value: within(value, 1, 1 << 20),
+    "num_layers": lambda value: within(value, 1, 1000),
+    "truncation_side": lambda value: value in ("left", "right"),
+    "types": lambda value: isinstance(value, bool),
+    "reasons": lambda value: isinstance(value, dict) and names([*value.values()]),
+    "single": is_graph,
+    "stretches": lambda value: is_list_of(value, is_stretch),
+}
 
 
 def said(

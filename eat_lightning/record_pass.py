@@ -24,7 +24,10 @@ from eat_lightning.journey import Journey
 from eat_lightning.metrics import metrics_for
 from eat_lightning.packed import Batch
 from eat_lightning.policy._together import wished
-from eat_lightning.slots import Exit, Policy
+from eat_lightning.slots import Exit, Policy, raise_faults
+from eat_lightning.untrusted import one_line
+
+MOST_EXAMPLES = 10_000_000  # of a file that is read
 
 
 @dataclass
@@ -84,10 +87,13 @@ class Recorded:
         from eat_lightning.exit.never import Never
 
         try:
-            table = pq.ParquetFile(path).read()
+            file = pq.ParquetFile(path)
+            if (rows := file.metadata.num_rows) > MOST_EXAMPLES:
+                raise ValueError(f"{rows} examples, and at most {MOST_EXAMPLES} are read")
+            table = file.read()
             heads = [name for name in table.column_names if name.startswith("logits_")]
             guesses = {int(name.removeprefix("logits_")): stacked(table[name]) for name in heads}
-            return cls(
+            made = cls(
                 table["label"].to_numpy(),
                 table["length"].to_numpy(),
                 {layer: guesses[layer].astype(np.float32) for layer in sorted(guesses)},
@@ -95,11 +101,27 @@ class Recorded:
                 Never(),
                 table["difficulty"].to_numpy() if "difficulty" in table.column_names else None,
             )
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            reason = str(error).strip("'\"").splitlines()[0]
+            raise_faults(made.faults())
+            return made
+        except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+            reason = one_line(str(error).strip("'\"")) or type(error).__name__
             raise ConfigError(
                 f"{path}: no examples of this version ({reason}); measure the run again"
             ) from None
+
+    def faults(self) -> list[str]:
+        """Of columns that do not fit each other, as a file may hold them."""
+        last, tokens_LB = len(self.tokens_LB), self.tokens_LB
+        faults = [] if last in self.guesses else [f"no logits of the last layer, {last}"]
+        sizes = {g.shape for g in self.guesses.values()}
+        kinds = {tokens_LB.dtype.kind, self.lengths.dtype.kind}
+        if len(sizes) > 1 or any(len(size) != 2 for size in sizes):
+            faults.append(f"logits of sizes {sorted(sizes)}")
+        if not kinds <= {"i", "u"} or self.labels.dtype.kind not in "iuf":
+            faults.append("labels, lengths and tokens must be numbers")
+        elif (tokens_LB < 1).any() or (tokens_LB > tokens_LB[:1]).any():
+            faults.append("tokens must lie between 1 and the length")
+        return faults
 
     def answers(self, depth_B: np.ndarray) -> np.ndarray:
         """The guess that each example leaves with."""

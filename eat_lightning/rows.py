@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.slots import number_faults, spec
+from eat_lightning.untrusted import ROWS, one_line, parsed, text_of
 
 BOUNDS = {
     "[0, 1]": ("accuracy", "f1", "majority", "exit_shares", "strength", "ece_before", "ece_after"),
@@ -161,20 +163,52 @@ class Row:
 
 def row_faults(row: Row) -> list[str]:
     """Values that cannot be, one line each: field, bound and value."""
-    faults = []
+    faults = kind_faults(row)
+    if faults:
+        return faults
     for bound, names in BOUNDS.items():
         for name in names:
             value = getattr(row, name)
             values = list(value.values()) if isinstance(value, dict) else value
             faults += [] if values is None else number_faults(name, values, bound)
     faults += number_faults("depth", row.depth, f"[1, {row.num_layers}]")
-    outside = [k for k in row.exit_shares if not 1 <= int(k) <= row.num_layers]
+    outside = [k for k in row.exit_shares if not (k.isdigit() and 1 <= int(k) <= row.num_layers)]
     faults += [f"exit_shares must name layers in 1..{row.num_layers}, got {k}" for k in outside]
     if not faults and abs(sum(row.exit_shares.values()) - 1) > 1e-6:
         faults.append(f"exit_shares must add up to 1, got {sum(row.exit_shares.values())}")
     if row.metric not in METRICS:
         faults.append(f"metric must be one of {', '.join(METRICS)}, got {row.metric!r}")
     return faults
+
+
+KINDS: dict[str, tuple[type, ...]] = {
+    **{"str": (str,), "int": (int,), "float": (int, float), "dict": (dict,), "list": (list,)},
+    "None": (type(None),),
+}
+
+
+def kind_faults(row: Row) -> list[str]:
+    """Fields of another kind than the schema's; a file of examples lies beside its rows."""
+    faults = []
+    for field_ in fields(Row):
+        value, words = getattr(row, field_.name), str(field_.type).split(" | ")
+        kinds = tuple(kind for word in words for kind in KINDS[word.partition("[")[0]])
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            faults.append(f"{field_.name} must be {field_.type}, got {value!r:.60}")
+    if faults:
+        return faults
+    specs = {name: getattr(row, name) for name in ("attention", "reduction", "exit")}
+    faults += [
+        f"{name} must name a kind, got {spec!r:.60}"
+        for name, spec in specs.items()
+        if not isinstance(spec.get("kind"), str)
+    ]
+    if not EXAMPLES.fullmatch(row.examples):
+        faults.append(f"examples must name a file beside the rows, got {row.examples!r:.60}")
+    return faults
+
+
+EXAMPLES = re.compile(r"((examples/)?\w[\w.-]*)?")
 
 
 def row_of(
@@ -268,14 +302,14 @@ def read_what_is_whole(path: Path | str) -> tuple[list[Row], list[str]]:
         return [], []
     rows, faults = [], []
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        return [], [f"{path}: cannot be read ({error})"]
+        lines = text_of(path, ROWS).splitlines()
+    except (OSError, ValueError) as error:
+        return [], [f"{path}: cannot be read ({one_line(error)})"]
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(Row(**json.loads(line)))
+            rows.append(Row(**parsed(line)))
         except (ValueError, TypeError) as error:
-            reason = str(error).replace("Row.__init__() ", "").splitlines()[0]
+            reason = one_line(error).replace("Row.__init__() ", "")
             faults.append(f"{path}, line {number}: not a row ({reason})")
     return rows, faults
 

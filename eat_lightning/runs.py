@@ -110,11 +110,25 @@ def state_of(folder: Path, config: dict[str, Any]) -> str:
     return "finished" if (folder / "done.json").is_file() else "partial"
 
 
+MOST_YAML = 1 << 18  # bytes
+
+
+class WithoutAliases(yaml.SafeLoader):
+    """Our configs have none, and a few lines of them would stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*) are not read")
+        return super().compose_node(parent, index)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
+    from eat_lightning.untrusted import one_line, text_of
+
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+        content = yaml.load(text_of(path, MOST_YAML), WithoutAliases)
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read ({one_line(error, 120)})") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: not a run's config")
     return content
@@ -224,6 +238,9 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
+        from eat_lightning.opened import links_out, run_faults
+        from eat_lightning.untrusted import json_of, one_line
+
         folder = Path(path)
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"run={path} is not a run folder (no config.yaml in it)")
@@ -231,13 +248,18 @@ class Run:
             raise ConfigError(
                 f"run={path} is not finished: train it to its end (the same command resumes)"
             )
+        if faults := links_out(folder):
+            raise ConfigError.of(faults)
         try:
-            done = json.loads((folder / "done.json").read_text())
-        except (json.JSONDecodeError, UnicodeDecodeError, OSError):
+            done = json_of(folder / "done.json")
+        except (ValueError, OSError):
             raise ConfigError(
                 f"{folder / 'done.json'}: cannot be read; train the run again"
             ) from None
-        return cls(folder, read_yaml(folder / "config.yaml"), done)
+        config = read_yaml(folder / "config.yaml")
+        if faults := run_faults(config, done):
+            raise ConfigError.of(f"{folder}: {one_line(fault)}" for fault in faults)
+        return cls(folder, config, done)
 
     @property
     def name(self) -> str:
@@ -250,8 +272,7 @@ class Run:
     def model(self) -> tuple[Any, list[str]]:
         from eat_lightning.checkpoint import load_model
 
-        # A run's config is its owner's, so a class of theirs is imported; a model folder alone may
-        # not ask for that.
+        # Where the owner lets a class of theirs be imported, it is by now: `run_faults`.
         for slot in {"attention", "reduction", "exit"} & self.config.keys():
             target(self.config[slot])
         return load_model(self.folder / "model")
@@ -259,13 +280,32 @@ class Run:
     def tokenizer(self) -> Any:
         from eat_lightning.data.tokens import tokenizer_for
 
-        return tokenizer_for(str(self.folder / "model"))
+        tokenizer = tokenizer_for(str(self.folder / "model"))
+        largest = max(tokenizer.get_vocab().values(), default=-1)
+        if largest >= (known := self.model_config()["vocab_size"]):
+            raise ConfigError(
+                f"{self.folder / 'model'}: its tokenizer has id {largest}, the encoder {known} ids"
+            )
+        return tokenizer
+
+    def model_config(self) -> dict[str, Any]:
+        from eat_lightning.untrusted import UNFIT, read_config
+
+        config = read_config(self.folder / "model")
+        if config["model_type"] != "eat":
+            raise ConfigError(f"{self.folder / 'model'}: {UNFIT} (model_type must be eat)")
+        return {"max_positions": 512, "position_offset": 0} | config
 
     def data(self, **changes: Any) -> Any:
         """The run's DataModule, not set up; `changes` such as dir=… replace its settings."""
+        from eat_lightning.config import binding_faults
+        from eat_lightning.opened import target_faults
+
         node = self.config["data"] | {k: v for k, v in changes.items() if v is not None}
+        if faults := target_faults("data", node) or binding_faults("data", node):
+            raise ConfigError.of(faults)
         data = make(node, task=self.task, tokenizer=self.tokenizer())
-        model = json.loads((self.folder / "model" / "config.json").read_text())
+        model = self.model_config()
         data.max_length = min(data.max_length, model["max_positions"] - model["position_offset"])
         return data
 

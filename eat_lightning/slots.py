@@ -288,7 +288,8 @@ def class_outside(slot: str, kind: str) -> type:
     module_name, _, name = kind.rpartition(".")
     if module_name not in sys.modules:
         raise ValueError(f"{slot}.kind {kind!r}: import {module_name} before loading this model")
-    cls = getattr(sys.modules[module_name], name, None)
+    # Not getattr: a module may import what it is asked for.
+    cls = vars(sys.modules[module_name]).get(name)
     # Nothing is called before this: a kind such as os.system must not run.
     if not inspect.isclass(cls) or not all(hasattr(cls, part) for part in SLOTS[slot]):
         raise ValueError(f"{slot}.kind {kind!r} is no class with {' and '.join(SLOTS[slot])}")

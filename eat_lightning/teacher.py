@@ -13,6 +13,7 @@ import torch
 
 from eat_lightning.encoder import AdaptiveEncoder
 from eat_lightning.errors import ConfigError
+from eat_lightning.untrusted import json_of
 
 
 def teacher_folder(path: str) -> tuple[Path, dict[str, Any]]:
@@ -28,7 +29,12 @@ def teacher_folder(path: str) -> tuple[Path, dict[str, Any]]:
 
 def labels_of(config: dict[str, Any]) -> list[str]:
     names = config.get("id2label") or {}
-    return [names[str(i)] for i in range(len(names))]
+    numbers = [str(i) for i in range(len(names))] if isinstance(names, dict) else [None]
+    if not all(isinstance(names.get(i), str) for i in numbers):
+        raise ConfigError(
+            f"teacher: id2label must name each class by its number, got {names!r:.60}"
+        )
+    return [names[i] for i in numbers]
 
 
 def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
@@ -87,7 +93,7 @@ def attach_teacher(data: Any, path: str) -> None:
     limit = min(data.max_length, encoder.shape.max_length)
     split = make_split("train", data.split("train").source, tokenizer, limit, data.cache_dir)
     cache = data.cache_dir / f"teacher-{teacher_key(folder, split.key)}.npy"
-    logits = read_cache(cache, len(split))
+    logits = read_cache(cache, len(split), encoder.num_labels)
     if logits is None:
         logits = teacher_logits(encoder, split)
         cache.parent.mkdir(parents=True, exist_ok=True)
@@ -100,16 +106,19 @@ def attach_teacher(data: Any, path: str) -> None:
 
 def teacher_key(folder: Path, split_key: str) -> str:
     weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    config = json.loads((folder / "config.json").read_text())
+    config = json_of(folder / "config.json")
     return hashlib.sha256(json.dumps([weights, config, split_key]).encode()).hexdigest()[:24]
 
 
-def read_cache(path: Path, num_examples: int) -> np.ndarray | None:
+def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray | None:
+    """None where there is no cache or a damaged one, which is then made anew."""
     try:
-        logits = np.load(path)
+        # Mapped, so that a header is not believed about a size that the file has not.
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return logits if len(logits) == num_examples else None
+    whole = found.shape == (num_examples, num_labels) and found.dtype == np.float32
+    return np.array(found) if whole and np.isfinite(found).all() else None
 
 
 @torch.inference_mode()

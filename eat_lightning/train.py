@@ -60,7 +60,29 @@ def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) 
     if state == "finished":
         print(f"{folder} is finished: skipped (delete it to train again)")
         return finished_score(folder)
+    if faults := resume_faults(folder):
+        raise ConfigError.of(faults)
     return fit(config, folder)
+
+
+def resume_faults(folder: Path) -> list[str]:
+    """Whether last.ckpt, if there is one, is a checkpoint of plain values, before data are read."""
+    import pickle
+
+    import torch
+
+    path = folder / "last.ckpt"
+    if not path.is_file():
+        return []
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, KeyError, EOFError):
+        return [
+            f"{path}: no checkpoint that can be resumed from: delete it to train from the start"
+        ]
+    wanted = ("state_dict", "optimizer_states", "loops", "callbacks")
+    lacking = [key for key in wanted if not isinstance(content, dict) or key not in content]
+    return [f"{path}: lacks {key}: delete it to train from the start" for key in lacking[:1]]
 
 
 def finished_score(folder: Path) -> float | None:
@@ -127,7 +149,8 @@ def run_trainer(config: dict[str, Any], folder: Path) -> Any:
         last = folder / "last.ckpt"
         if last.is_file():
             print(f"{folder} was not finished: resuming from last.ckpt")
-        trainer.fit(module, data, ckpt_path=last if last.is_file() else None)
+        # A checkpoint of Lightning's is a pickle, which else may call anything while it is read.
+        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
     finally:
         finish_loggers(loggers, folder)
     return trainer
@@ -136,15 +159,20 @@ def run_trainer(config: dict[str, Any], folder: Path) -> Any:
 def begin(folder: Path, config: dict[str, Any], inputs: dict[str, Any]) -> None:
     """Write what a run is made from. One that goes on must find the same data and precision: its
     config names them by path, and by what the processor can do."""
-    import json
-
     import yaml
 
     from eat_lightning.runs import environment, write_json, write_text
+    from eat_lightning.untrusted import json_of
 
     path = folder / "versions.json"
     if (folder / "last.ckpt").is_file() and path.is_file():
-        before = json.loads(path.read_text()).get("inputs", inputs)
+        try:
+            noted = json_of(path)
+        except (ValueError, OSError):
+            noted = None
+        if not isinstance(noted, dict) or not isinstance(noted.get("inputs", inputs), dict):
+            raise ConfigError(f"{path}: cannot be read: delete the folder to train it again")
+        before = noted.get("inputs", inputs)
         changed = [key for key in inputs if before.get(key) != inputs[key]]
         if changed:
             raise ConfigError(

@@ -10,6 +10,7 @@ from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs import write_text
+from eat_lightning.untrusted import parsed
 
 KEY = (
     *("race", "contestant", "task", "batch", "order", "dtype", "threads", "width", "weights"),
@@ -92,7 +93,7 @@ def read(path: Path) -> list[BenchRow]:
     rows = []
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         try:
-            rows.append(BenchRow(**json.loads(line)))
+            rows.append(BenchRow(**parsed(line)))
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{path}, line {number}: not a row ({error}); move it away") from None
     return rows

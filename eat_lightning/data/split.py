@@ -154,9 +154,12 @@ def load(path: Path, num_examples: int) -> Tokens | None:
     """None where there is no cache or a damaged one, which is then made anew."""
     try:
         # np.load leaves open what it cannot read.
-        with path.open("rb") as file, np.load(file) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            # Ours are stored as they are; what is packed could grow to anything.
+            if any(item.compress_type for item in arrays.zip.infolist()):
+                return None
             tokens = Tokens(arrays["ids"], arrays["types"], arrays["offsets"])
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError):
         return None
     whole = len(tokens.ids) == len(tokens.types) == tokens.offsets[-1]
     return tokens if whole and len(tokens.offsets) == num_examples + 1 else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from eat_lightning.data import grammar, hub
 from eat_lightning.errors import ConfigError
+from eat_lightning.untrusted import one_line, tokenizer_faults
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -26,13 +27,17 @@ def tokenizer_for(pretrained: str | None) -> Tokenizer:
 
     folder = Path(pretrained).expanduser()
     here = folder.is_dir()
+    if here and (faults := tokenizer_faults(folder)):
+        raise ConfigError(f"encoder.pretrained={pretrained}: {faults[0]}")
     level = logging.get_verbosity()
     logging.set_verbosity_error()  # it warns of model type "eat", which it need not know
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            str(folder) if here else pretrained, local_files_only=here or not hub.reachable()
+            str(folder) if here else pretrained,
+            local_files_only=here or not hub.reachable(),
+            trust_remote_code=False,  # else it asks at the terminal whether to run a folder's code
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # `tokenizers` raises that very class for a file it cannot parse
         raise ConfigError(no_tokenizer(pretrained, here, error)) from None
     finally:
         logging.set_verbosity(level)
@@ -43,7 +48,7 @@ def tokenizer_for(pretrained: str | None) -> Tokenizer:
 
 def no_tokenizer(pretrained: str, here: bool, error: Exception) -> str:
     if here:
-        reason = str(error).partition("\n")[0][:120]
+        reason = one_line(error, 120)
         return f"encoder.pretrained={pretrained} holds no tokenizer to read ({reason})"
     return (
         f"encoder.pretrained={pretrained} is no folder here and no model that the hub gave: "

@@ -44,7 +44,10 @@ class Measured:
         recorded = recorded_at(self.folder / self.row.examples)[0] if self.row.examples else None
         if recorded is None or len(recorded) != self.row.num_examples:
             return None
-        return recorded.under(build("exit", self.row.exit))
+        try:
+            return recorded.under(build("exit", self.row.exit))
+        except (ValueError, TypeError, KeyError):  # a rule that is not here, or of other heads
+            return None
 
     @cached_property
     def correct_B(self) -> np.ndarray | None:
