@@ -27,7 +27,8 @@ from eat_lightning.slots import Exit
 @dataclass
 class Recorded:
     """Every head's guess for every example (divided by its temperature), and the tokens entering
-    each layer when nobody leaves. `exit` is the rule the encoder had."""
+    each layer when nobody leaves. `exit` is the rule the encoder had; `origins` says where each
+    example comes from, where the data do."""
 
     labels: np.ndarray
     lengths: np.ndarray
@@ -35,6 +36,7 @@ class Recorded:
     tokens_LB: np.ndarray
     exit: Exit
     difficulty: np.ndarray | None = None
+    origins: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -78,6 +80,7 @@ class Recorded:
                 stacked(table["tokens_in_full"]).T,
                 Never(),
                 table["difficulty"].to_numpy() if "difficulty" in table.column_names else None,
+                table["source"].to_pylist() if "source" in table.column_names else None,
             )
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             reason = str(error).strip("'\"").splitlines()[0]
@@ -145,6 +148,8 @@ class Outcome:
         columns |= {f"logits_{k}": guess_BC.tolist() for k, guess_BC in recorded.guesses.items()}
         if recorded.difficulty is not None:
             columns["difficulty"] = recorded.difficulty
+        if recorded.origins is not None:
+            columns["source"] = recorded.origins
         beside = path.with_name(path.name + ".part")
         pq.write_table(pa.table(columns), beside, compression="zstd")
         beside.replace(path)
@@ -168,8 +173,8 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
             for k in layers:
                 guesses[k][rows_B] = trace.guesses[k].float().cpu().numpy()
             tokens_LB[:, rows_B] = trace.tokens_LB.numpy()
-    difficulty = getattr(split, "difficulty", None)
-    return Recorded(split.labels, split.lengths, guesses, tokens_LB, encoder.exit, difficulty)
+    known = getattr(split, "difficulty", None), getattr(split, "origins", None)
+    return Recorded(split.labels, split.lengths, guesses, tokens_LB, encoder.exit, *known)
 
 
 @contextmanager
