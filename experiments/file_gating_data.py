@@ -5,8 +5,8 @@
 Files of Debian and Python packages on this machine, with the package's word for their extension,
 and files made with the tools that own the formats. Writes <folder>/file_gating/train.parquet,
 validation.parquet, end_lost.parquet (of the files of validation: what lost its end, which the first
-bytes do not show) and peers.json: what libmagic and magika, where they are installed, say of the complete
-files of the latter two. Only names that were made up and the first bytes are kept.
+bytes do not show) and peers.json: what libmagic and magika, where they are installed, say of the
+complete files of the latter two. Only names that were made up and the first bytes are kept.
 """
 
 from __future__ import annotations
