@@ -70,6 +70,22 @@ def test_linked_questions():
     assert group_ids(QQP, texts).tolist() == [0, 0, 1, 0]
 
 
+def test_mails_of_one_thread():
+    """Answers and forwards with the first mail, under whatever list; without a subject alone."""
+    task = Task("mails", ["subject", "text"], ["no", "yes"], groups="thread:subject")
+    subjects = [
+        "Razor  down",
+        "Re: razor down",
+        "FWD: [list] Re[2]: Razor down",
+        "re razor",
+        "",
+        "",
+    ]
+    texts = ["a", "b", "c", "d", "e", "f"]
+    assert group_ids(task, [subjects, texts]).tolist() == [0, 0, 0, 1, 2, 3]
+    assert group_ids(task, [["Re:", "Re:", ""], ["a", "b", "b"]]).tolist() == [0, 1, 2]
+
+
 def test_giant_component_stays_in_train():
     hub = [["hub"] * 300 + [f"a{i}" for i in range(300)], [f"b{i}" for i in range(600)]]
     rows = cut(QQP, hub, size=60)
