@@ -12,7 +12,8 @@ from eat_lightning.data.attachment import HEAD, in_hex, shown, texts
         (b"%PDF-1.4\n", "%PDF-1.4 0a"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "89 PNG 0d 0a 1a 0a 00 00 00 0d IHDR"),
         (b"PK\x03\x04", "50 4b 03 04"),  # two letters say nothing
-        (b"\x00" * 12 + b"abc", "00 x12 abc"),
+        (b"\x00" * 12 + b"abc", "00 .. abc"),
+        (b"\x00..", "00 2e 2e"),
         (b"\x00" * 3, "00 00 00"),
         (b"a bc", "61 20 62 63"),
     ],
@@ -21,8 +22,8 @@ def test_bytes_as_text(head: bytes, said: str):
     assert shown(head) == said
 
 
-def test_runs_are_counted_from_four_on():
-    assert in_hex(b"\xff" * 4 + b"\x00" * 3 + b"\x01") == "ff x4 00 00 00 01"
+def test_runs_are_cut_short_from_four_on():
+    assert in_hex(b"\xff" * 4 + b"\x00" * 3 + b"\x01") == "ff .. 00 00 00 01"
 
 
 def test_claim_and_head():

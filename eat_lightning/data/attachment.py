@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
-HEAD = 40  # bytes: a signature stands in the first dozen; 64 would be half as many tokens again
-LEAST_RUN = 4  # equal bytes from which on they are counted instead of repeated
+HEAD = 24  # bytes: a signature stands in the first dozen; all 64 would be three times the tokens
+LEAST_RUN = 4  # equal bytes from which on they are not repeated
 WORD = re.compile(rb"[\x21-\x7e]{3,}")
 
 
@@ -23,7 +23,8 @@ def texts(filename: str, mime: str, head: bytes) -> tuple[str, str]:
 
 def shown(head: bytes) -> str:
     """Printable ASCII from three characters on as it is, any other byte as two hexadecimal digits,
-    "00 x12" for twelve of them; "empty" without any."""
+    "00 .." for a run of them; "empty" without any. What has two characters is no text, so that no
+    text can look like other bytes."""
     parts, end = [], 0
     for word in WORD.finditer(head):
         parts += [in_hex(head[end : word.start()]), word.group().decode("ascii")]
@@ -33,8 +34,7 @@ def shown(head: bytes) -> str:
 
 
 def in_hex(piece: bytes) -> str:
-    runs = ((value, len([*same])) for value, same in groupby(piece))
+    runs = ((f"{value:02x}", len([*same])) for value, same in groupby(piece))
     return " ".join(
-        f"{value:02x} x{times}" if times >= LEAST_RUN else " ".join([f"{value:02x}"] * times)
-        for value, times in runs
+        f"{byte} .." if times >= LEAST_RUN else " ".join([byte] * times) for byte, times in runs
     )
