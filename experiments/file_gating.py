@@ -2,10 +2,9 @@
 
     python experiments/file_gating.py study=outputs/file_gating
 
-Needs the runs themselves, since kept rows hold no labels: python experiments/file_gating_data.py,
-python -m eat_lightning.train experiment=file_gating, then measure (experiments/file_gating.md has
-the lines). libmagic's and magika's lines come from the data's peers.json, those of real attachments
-from the run's stream.json.
+Needs the runs themselves, since kept rows hold no labels: experiments/file_gating.md has the lines
+that make the data, train and measure. libmagic's and magika's lines come from the data's peers.json,
+those of real attachments from the run's stream.json.
 """
 
 from __future__ import annotations
@@ -155,7 +154,7 @@ def peer_line(found: dict[str, Any]) -> Line:
         "right": in_percent(found["right"], found["n"]),
         "deep": in_percent(found["deep"], found["n"]),
     }
-    return Line(made, Source((), "python experiments/file_gating_data.py to=<folder>"))
+    return Line(made, Source((), "python experiments/recipes/file_gating_data.py to=<folder>"))
 
 
 def stream_table(study: Study, gates: Sequence[Measured]) -> Table | None:

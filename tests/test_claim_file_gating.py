@@ -114,7 +114,8 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def builder():
     import importlib.util
 
-    spec = importlib.util.spec_from_file_location("builder", CLAIMS_DIR / "file_gating_data.py")
+    path = CLAIMS_DIR / "recipes" / "file_gating_data.py"
+    spec = importlib.util.spec_from_file_location("builder", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

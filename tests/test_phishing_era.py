@@ -10,7 +10,7 @@ import pytest
 
 from eat_lightning.report import CLAIMS_DIR
 
-SCRIPT = CLAIMS_DIR / "phishing_era.py"
+SCRIPT = CLAIMS_DIR / "recipes" / "phishing_era.py"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Complete files of known type, rightly and wrongly named, as a data set for the task file_gating.
 
-    python experiments/file_gating_data.py to=<folder> [seed=0] [per_ext=60] [per_maker=24]
+    python experiments/recipes/file_gating_data.py to=<folder> [seed=0] [per_ext=60] [per_maker=24]
 
 Files of Debian and Python packages on this machine, with the package's word for their extension,
 and files made with the tools that own the formats. Writes <folder>/file_gating/train.parquet,

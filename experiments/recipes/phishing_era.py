@@ -1,6 +1,6 @@
 """How far the era alone tells phishing from ham: a few marks of the times, without reading a mail.
 
-    python experiments/phishing_era.py [dir=<folder of data>]
+    python experiments/recipes/phishing_era.py [dir=<folder of data>]
 
 Of email_phish_spam: marks are put together by a logistic regression on train, and ranked on
 validation; an area under the ROC curve of 0.5 says nothing. Prints a table, and how many of

@@ -1,6 +1,6 @@
 """Real attachments (email_attachments: 64 bytes, no label) through a trained gate: who goes where.
 
-    python experiments/file_gating_stream.py run=outputs/file_gating/... [dir=<folder of data>]
+    python experiments/recipes/file_gating_stream.py run=outputs/file_gating/... [dir=<data>]
 
 Writes <run>/stream.json, counts alone, which experiments/file_gating.py puts into its table.
 """
