@@ -3,8 +3,8 @@
     python experiments/file_gating.py study=outputs/file_gating
 
 Needs the runs themselves, since kept rows hold no labels: experiments/file_gating.md has the lines
-that make the data, train and measure. libmagic's and magika's lines come from the data's peers.json,
-those of real attachments from the run's stream.json.
+that make the data, train and measure. libmagic's and magika's lines come from the peers.json of the
+data, those of real attachments from the stream.json of the run.
 """
 
 from __future__ import annotations
