@@ -163,7 +163,8 @@ def stream_table(study: Study, gates: Sequence[Measured]) -> Table | None:
     if path is None or not path.is_file():
         return None
     found = json.loads(path.read_text())
-    by_ext = {"all": found["all"], **{f".{ext}": n for ext, n in found["by_ext"].items()}}
+    common = sorted(found["by_ext"].items(), key=lambda each: -each[1]["n"])
+    by_ext = {"all": found["all"], **{f".{ext}" if ext else "none": n for ext, n in common}}
     lines = []
     for ext, counts in by_ext.items():
         made = {label: cells.words(counts[label]) for label in LABELS}

@@ -141,8 +141,9 @@ def slides(_: np.random.Generator, text: bytes) -> dict[str, bytes]:
     import pptx
 
     made, whole = pptx.Presentation(), io.BytesIO()
-    slide = made.slides.add_slide(made.slide_layouts[0])
-    slide.shapes.title.text = printable(text)[:40]
+    title = made.slides.add_slide(made.slide_layouts[0]).shapes.title
+    assert title is not None
+    title.text = printable(text)[:40]
     made.save(whole)
     return {"pptx": whole.getvalue()}
 
