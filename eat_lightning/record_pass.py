@@ -34,7 +34,8 @@ MOST_EXAMPLES = 10_000_000  # of a file that is read
 class Recorded:
     """Every head's guess for every example (divided by its temperature), and the tokens entering
     each layer when nobody leaves. `exit` is the rule and `policies` are those the encoder had;
-    `batch` gives the examples of some rows, for which policies ask."""
+    `origins` says where each example comes from, where the data do; `batch` gives the examples of
+    some rows, for which policies ask."""
 
     labels: np.ndarray
     lengths: np.ndarray
@@ -42,6 +43,7 @@ class Recorded:
     tokens_LB: np.ndarray
     exit: Exit
     difficulty: np.ndarray | None = None
+    origins: list[str] | None = None
     policies: Sequence[Policy] = ()
     batch: Callable[[np.ndarray], Batch] | None = None
 
@@ -100,6 +102,7 @@ class Recorded:
                 stacked(table["tokens_in_full"]).T,
                 Never(),
                 table["difficulty"].to_numpy() if "difficulty" in table.column_names else None,
+                table["source"].to_pylist() if "source" in table.column_names else None,
             )
             raise_faults(made.faults())
             return made
@@ -183,6 +186,8 @@ class Outcome:
         columns |= {f"logits_{k}": guess_BC.tolist() for k, guess_BC in recorded.guesses.items()}
         if recorded.difficulty is not None:
             columns["difficulty"] = recorded.difficulty
+        if recorded.origins is not None:
+            columns["source"] = recorded.origins
         beside = path.with_name(path.name + ".part")
         pq.write_table(pa.table(columns), beside, compression="zstd")
         beside.replace(path)
@@ -206,16 +211,16 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
             for k in layers:
                 guesses[k][rows_B] = trace.guesses[k].float().cpu().numpy()
             tokens_LB[:, rows_B] = trace.tokens_LB.numpy()
-    difficulty = getattr(split, "difficulty", None)
     return Recorded(
         split.labels,
         split.lengths,
         guesses,
         tokens_LB,
         encoder.exit,
-        difficulty,
-        encoder.policies,
-        split.batch,
+        difficulty=getattr(split, "difficulty", None),
+        origins=getattr(split, "origins", None),
+        policies=encoder.policies,
+        batch=split.batch,
     )
 
 

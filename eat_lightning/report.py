@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from eat_lightning.runs import Run
 
 CLAIMS = ("frontier", "ablation", "retention", "exits", "calibration", "cost")
+RECIPES = ("phishing", "file_gating")  # made where they are asked for: they need runs of their own
 _packaged = Path(__file__).parent / "experiments"
 CLAIMS_DIR = _packaged if _packaged.is_dir() else Path(__file__).parents[1] / "experiments"
 
@@ -84,7 +85,7 @@ def wanted(config: dict[str, Any]) -> dict[str, Path]:
     scripts = {Path(name).stem: script(name) for name in names}
     faults = [] if config["study"] else ["study must name a folder of runs: study=outputs/..."]
     faults += [
-        f"claims must be among {', '.join(CLAIMS)} or scripts, got {name!r}"
+        f"claims must be among {', '.join((*CLAIMS, *RECIPES))} or scripts, got {name!r}"
         for name in names
         if not script(name).is_file()
     ]
@@ -102,7 +103,7 @@ def wanted(config: dict[str, Any]) -> dict[str, Path]:
 
 
 def script(name: str) -> Path:
-    return CLAIMS_DIR / f"{name}.py" if name in CLAIMS else Path(name)
+    return CLAIMS_DIR / f"{name}.py" if name in (*CLAIMS, *RECIPES) else Path(name)
 
 
 def claim_of(path: Path) -> Callable[[Study], Claim]:

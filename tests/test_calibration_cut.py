@@ -70,6 +70,22 @@ def test_linked_questions():
     assert group_ids(QQP, texts).tolist() == [0, 0, 1, 0]
 
 
+def test_mails_of_one_thread():
+    """Answers and forwards with the first mail, under whatever list; without a subject alone."""
+    task = Task("mails", ["subject", "text"], ["no", "yes"], groups="thread:subject")
+    subjects = [
+        "Razor  down",
+        "Re: razor down",
+        "FWD: [list] Re[2]: Razor down",
+        "re razor",
+        "",
+        "",
+    ]
+    texts = ["a", "b", "c", "d", "e", "f"]
+    assert group_ids(task, [subjects, texts]).tolist() == [0, 0, 0, 1, 2, 3]
+    assert group_ids(task, [["Re:", "Re:", ""], ["a", "b", "b"]]).tolist() == [0, 1, 2]
+
+
 def test_giant_component_stays_in_train():
     hub = [["hub"] * 300 + [f"a{i}" for i in range(300)], [f"b{i}" for i in range(600)]]
     rows = cut(QQP, hub, size=60)
@@ -153,3 +169,13 @@ def test_clean_mnli_with_lingnli_on_real_data(data_dir: Path, tmp_path: Path):
     assert 25_933 < sizes["train"] + held <= 25_933 + 44_939
     premises = [set(map(plain, source.texts[0])) for source in data.parts.values()]
     assert len(set.union(*premises)) == sum(map(len, premises))
+
+
+@pytest.mark.data
+def test_threads_of_real_mails_stay_together(data_dir: Path):
+    task = Task("email_phish_spam", ["subject", "text"], ["no", "yes"], groups="thread:subject")
+    texts = read(task, str(data_dir), "train").texts
+    rows, group = cut(task, texts, 1600), group_ids(task, texts)
+    assert 1500 < sum(len(rows[part]) for part in PARTS) <= 1600
+    groups = [set(group[chosen].tolist()) for chosen in rows.values()]
+    assert len(set.union(*groups)) == sum(map(len, groups))

@@ -265,13 +265,14 @@ def load(path: Path) -> Task:
 @pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
 def test_yamls_are_tasks(path: Path):
     task = load(path)
-    assert task.name == task.hub_config == path.stem
-    assert set(task.validation) <= {"validation", "validation_mismatched"}
+    assert task.name == path.stem
+    assert task.hub_config in (path.stem, None)  # None: from a folder alone
+    assert set(task.validation) <= {"validation", "validation_mismatched", "end_lost"}
 
 
 def test_paper_settings():
     tasks = {path.stem: load(path) for path in TASKS}
-    assert len(tasks) == 9
+    assert sum(task.hub_config is not None for task in tasks.values()) == 9
     assert [tasks[x].max_length for x in ("sst2", "qqp", "mnli")] == [256, 256, 320]
     assert [tasks[x].learning_rate for x in ("sst2", "qqp", "mnli")] == [2e-5, 2e-5, 3e-5]
     assert tasks["mnli"].labels == ["entailment", "neutral", "contradiction"]
@@ -283,6 +284,8 @@ def test_paper_settings():
 @pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
 def test_real_data(path: Path, data_dir: Path, tokenizer, tmp_path: Path):
     task = load(path)
+    if not (data_dir / task.name).is_dir():
+        pytest.skip(f"no {task.name} in {data_dir}: a script makes it")
     assert GlueData.faults(task, str(data_dir)) == []
     data = GlueData(
         task, tokenizer, dir=str(data_dir), limit_train=64, cache_dir=str(tmp_path), max_length=64

@@ -19,6 +19,7 @@ def test_the_right_class_comes_first():
     kept = right_class_first(recorded)
     assert kept.guesses[2].tolist() == [[1, 2, 3], [5, 4, 6], [9, 7, 8]]
     assert kept.labels.tolist() == [0, 0, 0]
+    assert kept.origins is None
     assert recorded.labels.tolist() == [0, 1, 2]
 
 

@@ -18,10 +18,14 @@ METHODS = [path for slot in SLOTS for path in sorted((PACKAGE / slot).glob("[!_]
 IN_SLOTS = [path for slot in SLOTS for path in sorted((PACKAGE / slot).glob("*.py"))]
 CODE = [*MODULES, *ROOT.glob("tests/**/*.py"), *ROOT.glob("experiments/**/*.py")]
 DISTRIBUTIONS = {
+    "PIL": "pillow",
     "adjustText": "adjusttext",
+    "docx": "python-docx",
     "huggingface_hub": "huggingface-hub",
     "hydra": "hydra-core",
     "prometheus_client": "prometheus-client",
+    "magic": "python-magic",
+    "pptx": "python-pptx",
     "wandb_workspaces": "wandb-workspaces",
     "yaml": "pyyaml",
 }

@@ -9,7 +9,7 @@ import torch
 from models import alone, kinds, method, ragged, tiny
 
 from eat_lightning.packed import Batch
-from eat_lightning.record_pass import record, score
+from eat_lightning.record_pass import Recorded, record, score
 
 LAYERS = [2, 3, 4]
 
@@ -90,6 +90,14 @@ def test_a_line_per_example(split: Split, tmp_path: Path):
         assert {"logits_3", "logits_4", "logits_6", "exit_reason"} <= line.keys()
         assert len(line["tokens"]) == 6
         assert [n > 0 for n in line["tokens"]] == [k <= line["depth"] for k in range(1, 7)]
+
+
+def test_where_examples_come_from_is_kept(split: Split, tmp_path: Path):
+    known = Split(ragged((3, 5, 4)))
+    known.origins = ["b", "a", "b"]  # type: ignore[attr-defined]
+    for each, said in ((known, ["b", "a", "b"]), (split, None)):
+        record(tiny(), each).under().to_parquet(tmp_path / "examples.parquet")
+        assert Recorded.read(tmp_path / "examples.parquet").origins == said
 
 
 class Task:

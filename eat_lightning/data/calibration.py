@@ -6,6 +6,7 @@ inside one that remains. Neither labels nor dev are looked at, so neither can ch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -16,6 +17,8 @@ from eat_lightning.errors import ConfigError
 # A quarter selects the checkpoint, a quarter fits temperatures; a certificate's bound narrows with
 # the number of examples, so it gets half.
 PARTS = {"select": 0.25, "temperature": 0.25, "certificate": 0.5}
+
+MARKS = re.compile(r"^(?:(?:re|fw|fwd|aw|sv)(?:\[\d+\])?\s*:\s*|\[[^\]]*\]\s*)+")  # Re: [list] Fwd:
 
 
 def cut(
@@ -80,14 +83,24 @@ def group_ids(task: Task, texts: list[list[str]]) -> np.ndarray:
     columns = [[plain(text) for text in column] for column in texts]
     if task.groups == "question_graph":
         return linked(columns[0], columns[1])
-    if task.groups.startswith("column:"):
-        return numbered(columns[task.columns.index(task.groups.removeprefix("column:"))])
+    kind, _, name = task.groups.partition(":")
+    if kind == "column":
+        return numbered(columns[task.columns.index(name)])
+    if kind == "thread":
+        return numbered(threads(columns, task.columns.index(name)))
     return numbered(zip(*columns, strict=True))
 
 
 def numbered(keys: Iterable[object]) -> np.ndarray:
     ids: dict[object, int] = {}
     return np.array([ids.setdefault(key, len(ids)) for key in keys], dtype=np.int64)
+
+
+def threads(columns: list[list[str]], subject: int) -> Iterator[object]:
+    """What mails of one thread, or of one campaign, have in common: the subject line without reply
+    marks and list tags. A mail without a subject is only like an equal mail."""
+    for row in zip(*columns, strict=True):
+        yield MARKS.sub("", row[subject]) or row
 
 
 def linked(first: list[str], second: list[str]) -> np.ndarray:

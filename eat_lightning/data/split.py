@@ -34,6 +34,10 @@ class Tokens:
     offsets: np.ndarray
 
     @property
+    def origins(self) -> list[str] | None:
+        return self.source.origins
+
+    @property
     def lengths(self) -> np.ndarray:
         return np.diff(self.offsets)
 
@@ -56,6 +60,10 @@ class Split:
     @property
     def labels(self) -> np.ndarray:
         return self.source.labels
+
+    @property
+    def origins(self) -> list[str] | None:
+        return self.source.origins
 
     @property
     def lengths(self) -> np.ndarray:

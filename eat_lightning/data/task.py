@@ -19,7 +19,8 @@ class Task:
     and only the one called `validation` must be there. `hub_config` is None off the hub.
     `groups` says which training examples belong together and must not stand on both sides of the
     calibration cut: `root_phrases` (phrases of one sentence), `question_graph` (pairs linked by a
-    shared text), `column:<name>` (an equal text in that column), `random` (equal examples only).
+    shared text), `column:<name>` (an equal text in that column), `thread:<name>` (an equal subject
+    line in that column, but for "Re:" and the like), `random` (equal examples only).
     """
 
     name: str
@@ -76,7 +77,8 @@ def unknown(metrics: list[str] | None) -> list[str]:
 
 
 def group_faults(groups: str, columns: list[str]) -> list[str]:
-    kinds = ["random", "root_phrases", "question_graph", *(f"column:{c}" for c in columns)]
+    by_column = [f"{kind}:{c}" for kind in ("column", "thread") for c in columns]
+    kinds = ["random", "root_phrases", "question_graph", *by_column]
     wanted = {"root_phrases": 1, "question_graph": 2}.get(groups, len(columns))
     if groups not in kinds:
         return [f"task.groups must be one of {', '.join(kinds)}, got {groups!r}"]

@@ -1,7 +1,7 @@
 """A study's rows and examples in one folder, to be passed on and reported again without its runs.
 
-The data stay at home: no text, and no label, since every guess has its right class moved to the
-front. Accuracy, confidence, calibration and exits are the same of either form.
+The data stay at home: no text, no source, and no label, since every guess has its right class moved
+to the front. Accuracy, confidence, calibration and exits are the same of either form.
 """
 
 from __future__ import annotations
@@ -52,4 +52,4 @@ def right_class_first(recorded: Recorded) -> Recorded:
     order_BC = np.concatenate([label_B1, others_BC + (others_BC >= label_B1)], axis=1)
     guesses = {k: np.take_along_axis(g, order_BC, axis=1) for k, g in recorded.guesses.items()}
     labels = np.zeros_like(recorded.labels)
-    return replace(recorded, labels=labels, guesses=guesses)
+    return replace(recorded, labels=labels, guesses=guesses, origins=None)
