@@ -27,8 +27,8 @@ SEEDS = 6
 PLAN = {("sst2", 0.9): 2, ("mnli", 0.9): 2, ("sst2", 0.6): 0, ("mnli", 0.6): 0}  # ways back tried
 USUAL_LENGTH = 100_000
 CONTROLS = {  # calibration part redrawn or not; run length: (streams, examples in each)
-    True: {1000: (10, 2000), 10_000: (10, 5000), 100_000: (10, 10_000)},
-    False: {100_000: (5, 10_000)},
+    True: {1000: (10, 2000), 10_000: (30, 5000), 100_000: (10, 10_000)},
+    False: {100_000: (10, 10_000)},
 }
 COMMAND = "python experiments/drift.py replay from=outputs/drift"
 
@@ -72,7 +72,7 @@ def trials(folder: Path, done: set[tuple[Any, ...]]) -> Iterator[list[Trial]]:
 
     for (task, tau), again in PLAN.items():
         rule = Confidence(tau, [3, 4])
-        found = {n: Stream.of(n, r, rule) for n, r in recorded(folder, task).items()}
+        found = {n: Stream.of(n, r, rule, tau) for n, r in recorded(folder, task).items()}
         reference, usual = (found.pop(name) for name in UNSHIFTED)
         both = reference, usual
         for name, shifted in found.items():

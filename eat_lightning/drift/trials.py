@@ -15,9 +15,9 @@ import numpy as np
 from eat_lightning.drift.monitor import ALARM, RETURN, Event, Monitor
 from eat_lightning.drift.observation import Observation, of_outcome
 from eat_lightning.errors import ConfigError
-from eat_lightning.exit.confidence import Confidence
 from eat_lightning.record_pass import Recorded
 from eat_lightning.runs import write_text
+from eat_lightning.slots import Exit
 
 CONTROL, SHIFT, RECOVERY = "control", "shift", "recovery"
 REDRAWN, DEV = "calibration part redrawn", "dev against the calibration part"
@@ -73,12 +73,11 @@ class Stream:
     cost_full_B: np.ndarray
 
     @classmethod
-    def of(cls, name: str, recorded: Recorded, exit: Confidence) -> Stream:
-        assert isinstance(exit.tau, float)
+    def of(cls, name: str, recorded: Recorded, exit: Exit, tau: float = 0.9) -> Stream:
         early = recorded.under(exit)
         last = len(recorded.tokens_LB)
         return cls(
-            *(name, exit.tau, of_outcome(early), recorded.labels),
+            *(name, tau, of_outcome(early), recorded.labels),
             *(early.logits_BC.argmax(-1), recorded.guesses[last].argmax(-1), early.depth_B),
             early.token_layers_B,
             recorded.tokens_LB.mean(0) / recorded.tokens_LB[0],
