@@ -148,12 +148,15 @@ def checked(slot: str, spec: dict[str, Any], num_layers: int) -> Any:
 
 def exit_rules(own: Any, config: dict[str, Any], num_layers: int) -> list[Any]:
     """The rule as it is or as changed, with each of `taus`, and `rules`. Where neither taus nor
-    another rule are asked for: four taus and none."""
+    another rule are asked for: four taus and none. A run without exits has no tau to sweep, which
+    stops nobody who measures it beside others."""
     taus, rules, own_spec = config["taus"], list(config["rules"]), spec("exit", own)
     asked = any(value is not None for value in config["exit"].values())
     if taus is None and not asked and "tau" in own_spec:
         taus, rules = TAUS, [*rules, STATIC["exit"]]
     faults = number_faults("taus", list(taus or ()), "(0, 1]")
+    if own_spec == STATIC["exit"] and not asked:
+        taus = None
     if taus and "tau" not in own_spec:
         kind = own_spec["kind"]
         faults.append(f"taus needs an exit rule with a tau, got {kind}: add exit=confidence")
