@@ -185,8 +185,8 @@ def sha256_of(paths: list[Path]) -> str:
 
 def cut_of(run: Run) -> str:
     """The settings that decide which examples are held out, and how long a text may be."""
-    data = {k: v for k, v in run.config["data"].items() if k not in OUTSIDE_DATA}
-    settings = json.dumps([run.config["task"], data], sort_keys=True)
+    data = {k: v for k, v in run.config.get("data", {}).items() if k not in OUTSIDE_DATA}
+    settings = json.dumps([run.config.get("task"), data], sort_keys=True)
     return hashlib.sha256(settings.encode()).hexdigest()
 
 

@@ -117,7 +117,7 @@ def title_of(config: dict[str, Any], task: Any) -> str:
 
 def data_faults(run: Run, config: dict[str, Any]) -> list[str]:
     given = {key: value for key, value in config["data"].items() if value is not None}
-    node = run.config["data"] | given
+    node = run.config.get("data", {}) | given
     wrong = target_faults("data", node) or binding_faults("data", node)
     check: Any = None if wrong else getattr(target(node), "faults", None)
     return wrong if check is None else check(run.task, **arguments(node))

@@ -63,7 +63,7 @@ def data_faults(run: Run, config: dict[str, Any]) -> list[str]:
     """Of a run's data with a command's `split` and `data`, as far as shows without loading it."""
     faults = split_faults(config["split"], split_names(run.task), run.task.name)
     given = {key: value for key, value in config["data"].items() if value is not None}
-    node = run.config["data"] | given
+    node = run.config.get("data", {}) | given
     wrong = target_faults("data", node) or binding_faults("data", node)
     check: Any = None if wrong else getattr(target(node), "faults", None)
     return faults + (wrong if check is None else check(run.task, **arguments(node)))

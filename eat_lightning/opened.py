@@ -77,20 +77,21 @@ def target_faults(slot: str, node: Any) -> list[str]:
 NOTED = ("temperature", "ece_before", "ece_after")  # of each exit, when training ended
 KINDS: dict[str, type | tuple[type, ...]] = {
     **{"encoder": dict, "model": str, "seed": int, "study": (str, int, float)},
-    **{"head": dict, "trainer": dict},
+    **{"head": dict, "trainer": dict, "task": dict, "data": dict},
 }
 
 
 def run_faults(config: dict[str, Any], done: Any) -> list[str]:
     """Of what a run's files say, before anything that they name is called."""
-    named = ["task", *sorted({"attention", "reduction", "exit"} & config.keys())]
-    faults = [f for slot in named for f in target_faults(slot, config.get(slot))]
-    faults += place_faults("data", config.get("data"))  # its class brings Lightning: where used
-    faults += [] if faults else [f for slot in named for f in binding_faults(slot, config[slot])]
-    if not faults:
-        faults += task_faults(config["task"])
-        limit = config["data"].get("max_length")
-        faults += [] if limit is None else whole_faults("data.max_length", limit, 8)
+    nodes = {slot: node for slot in HOMES if names_a_class(node := config.get(slot))}
+    light = [slot for slot in nodes if slot != "data"]  # its class brings Lightning: where used
+    faults = [f for slot in light for f in target_faults(slot, nodes[slot])]
+    faults += place_faults("data", nodes["data"]) if "data" in nodes else []
+    faults += [] if faults else [f for slot in light for f in binding_faults(slot, nodes[slot])]
+    if not faults and "task" in nodes:
+        faults += task_faults(nodes["task"])
+    limit = nodes.get("data", {}).get("max_length")
+    faults += [] if limit is None else whole_faults("data.max_length", limit, 8)
     given = {key: kind for key, kind in KINDS.items() if key in config}
     wrong = [key for key, kind in given.items() if not isinstance(config[key], kind)]
     faults += [f"config.yaml: {key} cannot be {config[key]!r}" for key in wrong]
@@ -102,6 +103,11 @@ def run_faults(config: dict[str, Any], done: Any) -> list[str]:
         for found in calibration.values()
     )
     return faults if whole else [*faults, "done.json: calibration is not what a run notes"]
+
+
+def names_a_class(node: Any) -> bool:
+    """What names none is refused where it is used."""
+    return isinstance(node, dict) and "_target_" in node
 
 
 def task_faults(node: dict[str, Any]) -> list[str]:

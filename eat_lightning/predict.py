@@ -200,7 +200,7 @@ class Answerer:
             encoders = certified(run, certificate, exit, dtype, encoder, policies)
         for body in encoders.values():
             check_policies(run, body, labels)
-        limit = run.config["data"].get("max_length") or task.max_length
+        limit = run.config.get("data", {}).get("max_length") or task.max_length
         return cls(
             encoders,
             run.tokenizer(),

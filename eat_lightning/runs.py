@@ -267,14 +267,21 @@ class Run:
 
     @property
     def task(self) -> Any:
-        return make(self.config["task"])
+        from eat_lightning.opened import target_faults
+
+        node = self.config.get("task")
+        if faults := target_faults("task", node):
+            raise ConfigError.of(faults)
+        return make(node)
 
     def model(self) -> tuple[Any, list[str]]:
         from eat_lightning.checkpoint import load_model
+        from eat_lightning.opened import names_a_class
 
         # Where the owner lets a class of theirs be imported, it is by now: `run_faults`.
-        for slot in {"attention", "reduction", "exit"} & self.config.keys():
-            target(self.config[slot])
+        for slot in ("attention", "reduction", "exit"):
+            if names_a_class(node := self.config.get(slot)):
+                target(node)
         return load_model(self.folder / "model")
 
     def tokenizer(self) -> Any:
@@ -301,9 +308,10 @@ class Run:
         from eat_lightning.config import binding_faults
         from eat_lightning.opened import target_faults
 
-        node = self.config["data"] | {k: v for k, v in changes.items() if v is not None}
+        node = self.config.get("data")
         if faults := target_faults("data", node) or binding_faults("data", node):
             raise ConfigError.of(faults)
+        node = node | {k: v for k, v in changes.items() if v is not None}
         data = make(node, task=self.task, tokenizer=self.tokenizer())
         model = self.model_config()
         data.max_length = min(data.max_length, model["max_positions"] - model["position_offset"])

@@ -190,9 +190,13 @@ def test_a_class_of_ones_own_trains_and_is_opened_again(
     config["reduction"] = {"_target_": "mine.EveryOther", "layers": [2]}
     train(config, [*TINY, "study=mine"])
     del sys.modules["mine"]
-    run = Run.open(folder_for(config, [*TINY, "study=mine"]))
+    folder = folder_for(config, [*TINY, "study=mine"])
     with pytest.raises(ConfigError, match="import mine before loading"):
-        load_model(run.folder / "model")
+        load_model(folder / "model")
+    with pytest.raises(ConfigError, match="a run's config does not make us import that"):
+        Run.open(folder)
+    monkeypatch.setenv("EAT_IMPORT", "mine")
+    run = Run.open(folder)
     assert run.model()[0].reduction.layers == [2]
     assert 0.5 <= read(run.folder / "rows.jsonl")[0].retention < 0.6
 

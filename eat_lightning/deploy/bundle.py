@@ -77,7 +77,7 @@ class Bundle:
     def about(self, tokenizer: Any) -> dict[str, Any]:
         """export.json: what the runner needs, and for people what the graphs hold."""
         encoder, task = self.encoder, self.run.task
-        limit = self.run.config["data"].get("max_length") or task.max_length
+        limit = self.run.config.get("data", {}).get("max_length") or task.max_length
         parts = zip(self.files, self.layers, strict=True)
         heads: Any = encoder.heads
         lasts = [last for _, last in self.layers]
