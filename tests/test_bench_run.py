@@ -27,9 +27,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("study") / "eat", "dense", "norm_topk", "confidence")
 
 
-def test_exports_race_with_the_run_they_are_of(
-    tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]
-):
+@pytest.mark.slow
+def test_exports_race_with_the_run_they_are_of(tmp_path: Path, run: Path):
     for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name)
     rows = entry.bench(config(tmp_path, run=str(run), batches=[2], near=[8]))
@@ -40,8 +39,8 @@ def test_exports_race_with_the_run_they_are_of(
     assert by_name["ORT EAT int8"].dtype == "int8"
     assert {row.weights for row in rows} == {f"{run.parent.name}/eat"}
     assert {row.order for row in rows} == {"about 8 tokens", "as they come", "sorted"}
-    said = capsys.readouterr().out
-    assert "deployed int8 over the static int8 export" in said
+    table = (tmp_path / "bench" / "targets.md").read_text()
+    assert "deployed int8 over the static int8 export" in table
 
 
 def test_a_run_races_in_int8(tmp_path: Path, run: Path):
@@ -54,10 +53,16 @@ def test_a_run_races_in_int8(tmp_path: Path, run: Path):
     assert by_name["EAT int8"].flops_ratio < 1
 
 
-def test_openvino_answers_as_hugging_face_does(tmp_path: Path, run: Path):
+def test_openvino_answers_as_hugging_face_does(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+):
     pytest.importorskip("openvino")
-    rows = entry.bench(config(tmp_path, run=str(run), batches=[2], near=None))
-    assert "OpenVINO fp32" in {row.contestant for row in rows}
+    only = {"openvino": True}
+    monkeypatch.setattr("eat_lightning.benching.peers.find_spec", only.get)
+    rows = entry.bench(config(tmp_path, run=str(run), batches=[2], near=None, dtype="bf16"))
+    names = {row.contestant for row in rows}
+    assert {"OpenVINO fp32", "OpenVINO bf16", "EAT prepacked fp32"} <= names
+    assert not any(name.startswith("ORT") for name in names)
 
 
 def test_a_training_step_moves_the_weights_and_counts_three_passes(tmp_path: Path, run: Path):

@@ -19,7 +19,6 @@ from eat_lightning.prepacked import PrepackedLinear
 
 READ_BYTES = 1 << 28  # far more than any cache
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-ELEMENT = {"fp32": 4, "bf16": 2, "int8": 1}  # bytes of a weight
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def ceilings(shape: Shape, dtype: str, rows: int = 1024, repeats: int = 5) -> Ce
     sizes = [(width, 3 * width), (width, width), (width, inner), (inner, width)]
     x = {k: matrix(rows, k, dtype) for k in {width, inner}}
     weights = [(k, matrix(n, k, dtype)) for k, n in sizes]
-    product: Any = torch._int_mm if dtype == "int8" else F.linear
+    product: Any = torch.ops.aten._int_mm if dtype == "int8" else F.linear
     given = [(x[k], weight.T if dtype == "int8" else weight) for k, weight in weights]
     seconds = best(lambda: [product(a, b) for a, b in given], repeats)
     if dtype != "int8" and torch.backends.mkldnn.is_available():

@@ -123,8 +123,9 @@ def contestants(sizes: dict[str, Any], ratio: float, dtype: str, seed: int = 0) 
         own("EAT pruning", half, Never(), prunes, None, dtype),
         own("EAT", half, Told(exits), prunes, True, dtype),
     ]
-    missing = []
-    if reason := cannot(found[-1].encoder):
+    missing, eat = [], found[-1].encoder
+    assert eat is not None
+    if reason := cannot(eat):
         missing.append(f"EAT prepacked: no rows, {reason}")
     else:
         found.append(own("static half prepacked", half, Never(), Keep(), None, dtype, True))
@@ -160,7 +161,8 @@ def random_encoder(shape: Shape, seed: int) -> AdaptiveEncoder:
     """With a head after two thirds of its layers, and pruning after a third and two thirds."""
     torch.manual_seed(seed)
     third = shape.num_layers // 3
-    prunes, exit = NormTopK(0.3, [third, 2 * third]), Confidence(1.0, [2 * third])
+    prunes: Any = NormTopK(0.3, [third, 2 * third])
+    exit: Any = Confidence(1.0, [2 * third])
     return AdaptiveEncoder(shape, NUM_LABELS, Dense(), prunes, exit, {"layers": [2 * third]})
 
 

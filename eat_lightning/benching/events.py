@@ -96,7 +96,7 @@ def of_run(config: dict[str, Any], exports: Path) -> Event:
     if what == "training" and encoder.num_labels == 1:
         raise ConfigError(f"run={run.name} is a regression, and what=training trains classifiers")
     data = run.data(**config["data"])
-    split = data.split("train" if what == "training" else run.task.validation[0])
+    split = data.split("train" if what == "training" else "validation")
 
     def works(task: str, rows: list[np.ndarray]) -> list[Work]:
         return [Work(split.batch(one), easy(len(one))) for one in rows]

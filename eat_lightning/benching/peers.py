@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from eat_lightning.baselines import HuggingFaceTwin
 from eat_lightning.benching.contestants import Contestant, Work
 from eat_lightning.encoder import AdaptiveEncoder
+from eat_lightning.errors import ConfigError
 from eat_lightning.onnx_runner import ABOUT, Runner
 from eat_lightning.runs import write_json
 
@@ -54,29 +55,30 @@ def onnxruntime_peers(
             missing.append(f"onnxruntime: no {dtype} rows, it has no such products on a processor")
             continue
         name = f"ORT {what} {dtype}"
-        given = exported(encoder, dtype, folder / name.replace(" ", "-"), threads)
+        try:
+            given = exported(encoder, dtype, folder / name.replace(" ", "-"), threads)
+        except ConfigError as error:
+            missing.append(f"{name}: no rows, {error}")
+            continue
         against = of.static if static is None else static.format(dtype=dtype)
         like = of.name if dtype == "fp32" else None
-        entry = Contestant(name, dtype, of.shape, given.run_state, as_state, against, encoder)
+
+        def run(lists: Any, graphs: Graphs = given) -> Any:
+            return graphs.run(*lists)
+
+        entry = Contestant(name, dtype, of.shape, run, as_lists, against, encoder)
         entry.answers_like = like
         found.append(entry)
     return found, missing
 
 
-class Exported(Graphs):
-    """Runs what `as_state` made: one example in the single graph, more from graph to graph."""
-
-    def run_state(self, state: dict[str, np.ndarray]) -> Any:
-        return self.alone(state) if len(state["lengths_B"]) == 1 else self.together(state)
-
-
-def as_state(given: Work) -> dict[str, np.ndarray]:
-    batch = given.batch
-    columns = {"ids_N": batch.ids_N, "types_N": batch.types_N, "lengths_B": batch.lengths_B}
-    return {name: column.numpy() for name, column in columns.items()}
+def as_lists(given: Work) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Ids and types of each example."""
+    batch, ends = given.batch, given.batch.lengths_B.cumsum(0)[:-1].tolist()
+    return np.split(batch.ids_N.numpy(), ends), np.split(batch.types_N.numpy(), ends)
 
 
-def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -> Exported:
+def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -> Graphs:
     """The graphs that `eat_lightning.export` writes, without a run's tokenizer and labels."""
     from eat_lightning.deploy.bundle import SINGLE, Bundle
     from eat_lightning.runs import Run
@@ -94,7 +96,7 @@ def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -
         "single": SINGLE,
     }
     write_json(folder / ABOUT, about)
-    return Exported(folder, threads)
+    return Graphs(folder, threads)
 
 
 def openvino_peer(of: Contestant, dtype: str, threads: int, bare: AdaptiveEncoder) -> Found:
@@ -104,20 +106,12 @@ def openvino_peer(of: Contestant, dtype: str, threads: int, bare: AdaptiveEncode
         return [], missing
     if dtype not in HINTS:
         return [], [f"OpenVINO: no {dtype} rows, its quantiser is another package (nncf)"]
-    import openvino
-
     twin, example = HuggingFaceTwin(in_fp32(bare)), of_two(bare.shape.vocab_size)
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # tracing warns of every shape that it looks at
-        columns = twin.ready(example)
-        given = tuple(columns.values())
-        model = openvino.convert_model(Spread(twin, [*columns]), example_input=given)
-    how = {
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-        "INFERENCE_PRECISION_HINT": HINTS[dtype],
-    }
-    compiled = openvino.Core().compile_model(model, "CPU", how)
+    try:
+        compiled = compiled_by_openvino(twin, twin.ready(example), threads, HINTS[dtype])
+    except Exception as error:  # its converter raises many kinds
+        said = " ".join(str(error).split())[:120] or type(error).__name__
+        return [], [f"OpenVINO: no {dtype} rows, it refuses this model: {said}"]
 
     def run(given: list[np.ndarray]) -> Tensor:
         return torch.from_numpy(compiled(given)[0])
@@ -128,6 +122,19 @@ def openvino_peer(of: Contestant, dtype: str, threads: int, bare: AdaptiveEncode
     entry = Contestant(f"OpenVINO {dtype}", dtype, of.shape, run, ready, of.static)
     entry.answers_like = of.name if dtype == "fp32" else None
     return [entry], []
+
+
+def compiled_by_openvino(
+    twin: HuggingFaceTwin, columns: dict[str, Tensor], threads: int, hint: str
+) -> Any:
+    import openvino
+
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # tracing warns of every shape that it looks at
+        given = tuple(columns.values())
+        model = openvino.convert_model(Spread(twin, [*columns]), example_input=given)
+    how = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": hint}
+    return openvino.Core().compile_model(model, "CPU", how)
 
 
 def in_fp32(encoder: AdaptiveEncoder) -> AdaptiveEncoder:

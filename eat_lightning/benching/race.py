@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from scipy.stats import binom
 
-from eat_lightning.benching.ceilings import ELEMENT, Ceilings
+from eat_lightning.benching.ceilings import Ceilings
 from eat_lightning.benching.contestants import Contestant, Field
 from eat_lightning.benching.heats import Heat
-from eat_lightning.benching.rows import BenchRow
+from eat_lightning.benching.rows import ELEMENT, BenchRow
 from eat_lightning.encoder import Shape
 from eat_lightning.errors import ConfigError
 from eat_lightning.flops import flops

@@ -15,6 +15,7 @@ KEY = (
     *("race", "contestant", "task", "batch", "order", "dtype", "threads", "width", "weights"),
     "machine",
 )
+ELEMENT = {"fp32": 4, "bf16": 2, "int8": 1}  # bytes of a weight
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from eat_lightning.benching.ceilings import ELEMENT
-from eat_lightning.benching.rows import BenchRow
+from eat_lightning.benching.rows import ELEMENT, BenchRow
 from eat_lightning.reporting.claim import Cell, Column, Figure, Line, Source, Table
 from eat_lightning.reporting.figures import INK, SERIES
 
