@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from eat_lightning.baselines import HuggingFaceTwin
 from eat_lightning.benching.contestants import Contestant, Work
 from eat_lightning.encoder import AdaptiveEncoder
+from eat_lightning.errors import ConfigError
 from eat_lightning.onnx_runner import ABOUT, Runner
 from eat_lightning.runs import write_json
 
@@ -54,7 +55,11 @@ def onnxruntime_peers(
             missing.append(f"onnxruntime: no {dtype} rows, it has no such products on a processor")
             continue
         name = f"ORT {what} {dtype}"
-        given = exported(encoder, dtype, folder / name.replace(" ", "-"), threads)
+        try:
+            given = exported(encoder, dtype, folder / name.replace(" ", "-"), threads)
+        except ConfigError as error:
+            missing.append(f"{name}: no rows, {error}")
+            continue
         against = of.static if static is None else static.format(dtype=dtype)
         like = of.name if dtype == "fp32" else None
 
@@ -101,20 +106,12 @@ def openvino_peer(of: Contestant, dtype: str, threads: int, bare: AdaptiveEncode
         return [], missing
     if dtype not in HINTS:
         return [], [f"OpenVINO: no {dtype} rows, its quantiser is another package (nncf)"]
-    import openvino
-
     twin, example = HuggingFaceTwin(in_fp32(bare)), of_two(bare.shape.vocab_size)
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # tracing warns of every shape that it looks at
-        columns = twin.ready(example)
-        given = tuple(columns.values())
-        model = openvino.convert_model(Spread(twin, [*columns]), example_input=given)
-    how = {
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-        "INFERENCE_PRECISION_HINT": HINTS[dtype],
-    }
-    compiled = openvino.Core().compile_model(model, "CPU", how)
+    try:
+        compiled = compiled_by_openvino(twin, twin.ready(example), threads, HINTS[dtype])
+    except Exception as error:  # its converter raises many kinds
+        said = " ".join(str(error).split())[:120] or type(error).__name__
+        return [], [f"OpenVINO: no {dtype} rows, it refuses this model: {said}"]
 
     def run(given: list[np.ndarray]) -> Tensor:
         return torch.from_numpy(compiled(given)[0])
@@ -125,6 +122,19 @@ def openvino_peer(of: Contestant, dtype: str, threads: int, bare: AdaptiveEncode
     entry = Contestant(f"OpenVINO {dtype}", dtype, of.shape, run, ready, of.static)
     entry.answers_like = of.name if dtype == "fp32" else None
     return [entry], []
+
+
+def compiled_by_openvino(
+    twin: HuggingFaceTwin, columns: dict[str, Tensor], threads: int, hint: str
+) -> Any:
+    import openvino
+
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # tracing warns of every shape that it looks at
+        given = tuple(columns.values())
+        model = openvino.convert_model(Spread(twin, [*columns]), example_input=given)
+    how = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": hint}
+    return openvino.Core().compile_model(model, "CPU", how)
 
 
 def in_fp32(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
