@@ -107,7 +107,7 @@ def shift_trial(
     rng = np.random.default_rng(seed)
     before = rng.permutation(len(usual))[:500]
     rows = rng.permutation(len(shifted))[:most]
-    monitor = Monitor(reference.seen, seed=seed)
+    monitor = Monitor(reference.seen, seed=int(rng.integers(1 << 32)))
     alarms = of_kind(ALARM, replay(monitor, usual.some(before))[0])
     start = monitor.at
     events, full_B = replay(monitor, shifted.some(rows))
@@ -143,7 +143,7 @@ def recovery_trial(
     rng = np.random.default_rng(seed)
     before = rng.permutation(len(usual))[:500]
     rows = rng.permutation(len(shifted))[:1000]
-    monitor = Monitor(reference.seen, seed=seed)
+    monitor = Monitor(reference.seen, seed=int(rng.integers(1 << 32)))
     alarms = of_kind(ALARM, replay(monitor, usual.some(before))[0])
     found = of_kind(ALARM, replay(monitor, shifted.some(rows))[0])
     start, was_full = monitor.at, monitor.full_depth
@@ -179,7 +179,7 @@ def control_trial(
         both = [*known, *seen]
         known = [both[i] for i in rng.integers(0, len(both), len(known))]
         seen = both
-    monitor = Monitor(known, run_length=run_length, seed=seed)
+    monitor = Monitor(known, run_length=run_length, seed=int(rng.integers(1 << 32)))
     events, full_B = replay(monitor, [seen[i] for i in rng.integers(0, len(seen), num)])
     name = REDRAWN if redrawn else DEV
     alarms = len(of_kind(ALARM, events))
