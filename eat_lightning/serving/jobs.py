@@ -71,9 +71,12 @@ class Jobs:
             await self.to_write.wait()
             self.to_write.clear()
             group, self.unwritten = self.unwritten, []
-            parts = [[v for w, v, _ in group if w == what] for what in PARTS]
+            accepted, begun, answered = (
+                [value for what, value, _ in group if what == part] for part in PARTS
+            )
             try:
-                await loop.run_in_executor(self.disk, self.journal.write, *parts)
+                write = self.journal.write
+                await loop.run_in_executor(self.disk, write, accepted, begun, answered)
                 if time.monotonic() > forgot + FORGET_S:
                     await loop.run_in_executor(self.disk, self.journal.forget, self.keep_s)
                     forgot = time.monotonic()
