@@ -140,7 +140,7 @@ def test_a_pool_that_does_not_grow_breaks_the_rate(monkeypatch: pytest.MonkeyPat
         return p_F
 
     monkeypatch.setattr(Pool, "take_in", take_in)
-    streams, length, run_length = 5, 1200, 300
+    streams, length, run_length = 12, 1500, 1500
     bound = streams * length / run_length
     found = false_alarms(run_length, streams, length)
     assert found > poisson.ppf(0.999, bound)

@@ -1,5 +1,5 @@
-"""A Shiryaev-Roberts e-detector (Shin, Ramdas & Rinaldo 2024, NEJSDS, doi:10.51387/23-NEJSDS51; on
-conformal p-values: Vovk et al. 2021, "Retrain or not retrain", PMLR 152): how much could have been
+"""A Shiryaev-Roberts e-detector (Shin, Ramdas & Rinaldo 2024, arXiv:2203.03532; on conformal
+p-values: Vovk et al. 2021, "Retrain or not retrain", arXiv:2102.10439): how much could have been
 won by betting that a change has come.
 
 Shapes: F features, G bets.

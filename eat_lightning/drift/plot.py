@@ -27,13 +27,18 @@ def draw_delays(ax: Any, shifts: dict[str, Sequence[Trial]]) -> None:
 
 
 def draw_gain(ax: Any, shifts: dict[str, Sequence[Trial]]) -> None:
+    """Points over open exits, where labels are known."""
     labelled = {n: own for n, own in shifts.items() if own[0].accuracy_early is not None}
-    ways = ("accuracy_early", "exits open"), ("accuracy_watched", "watched")
-    for k, (name, title) in enumerate((*ways, ("accuracy_full", "full depth"))):
-        x = [100 * mean(getattr(trial, name) for trial in own) for own in labelled.values()]
-        y = [row + 0.18 * (k - 1) for row in range(len(labelled))]
+    ways = ("accuracy_watched", "watched"), ("accuracy_full", "full depth")
+    for k, (name, title) in enumerate(ways, start=1):
+        x = [
+            100 * mean(getattr(trial, name) - trial.accuracy_early for trial in own)
+            for own in labelled.values()
+        ]
+        y = [row + 0.2 * (k - 1.5) for row in range(len(labelled))]
         ax.plot(x, y, MARKERS[k], markersize=4, color=SERIES[k], label=title)
-    ax.set(xlabel="accuracy, percent", title="Fallback")
+    ax.axvline(0, color=INK, linewidth=0.7)
+    ax.set(xlabel="points of accuracy over open exits", title="Fallback")
     ax.set_yticks(range(len(labelled)), list(labelled))
     ax.invert_yaxis()
     ax.legend(loc="best", handlelength=1.0)

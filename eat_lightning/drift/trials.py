@@ -20,6 +20,7 @@ from eat_lightning.runs import write_text
 from eat_lightning.slots import Exit
 
 CONTROL, SHIFT, RECOVERY = "control", "shift", "recovery"
+REDRAWN, DEV = "calibration part redrawn", "dev against the calibration part"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Trial:
     run_length: float
     num_before: int
     alarms: int
-    run: str = ""
+    tau: float = 0.9
     num_shifted: int = 0
     delay: int | None = None
     feature: str | None = None
@@ -59,9 +60,10 @@ class Trial:
 
 @dataclass
 class Stream:
-    """A recorded stream under an exit rule."""
+    """A recorded stream under an exit rule with this tau."""
 
     name: str
+    tau: float
     seen: list[Observation]
     label_B: np.ndarray
     early_B: np.ndarray
@@ -71,11 +73,11 @@ class Stream:
     cost_full_B: np.ndarray
 
     @classmethod
-    def of(cls, name: str, recorded: Recorded, exit: Exit) -> Stream:
+    def of(cls, name: str, recorded: Recorded, exit: Exit, tau: float = 0.9) -> Stream:
         early = recorded.under(exit)
         last = len(recorded.tokens_LB)
         return cls(
-            *(name, of_outcome(early), recorded.labels),
+            *(name, tau, of_outcome(early), recorded.labels),
             *(early.logits_BC.argmax(-1), recorded.guesses[last].argmax(-1), early.depth_B),
             early.token_layers_B,
             recorded.tokens_LB.mean(0) / recorded.tokens_LB[0],
@@ -117,6 +119,7 @@ def shift_trial(
     return Trial(
         *(SHIFT, task, shifted.name, seed, monitor.detector.run_length, len(before)),
         alarms=len(alarms),
+        tau=shifted.tau,
         num_shifted=len(rows),
         delay=found[0].at - start if found else None,
         feature=found[0].feature if found else None,
@@ -178,7 +181,7 @@ def control_trial(
         seen = both
     monitor = Monitor(known, run_length=run_length, seed=seed)
     events, full_B = replay(monitor, [seen[i] for i in rng.integers(0, len(seen), num)])
-    name = "calibration part redrawn" if redrawn else "dev against the calibration part"
+    name = REDRAWN if redrawn else DEV
     alarms = len(of_kind(ALARM, events))
     share = float(full_B.mean())
     return Trial(CONTROL, task, name, seed, run_length, num, alarms, full_share=share)
