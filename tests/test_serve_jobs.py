@@ -147,6 +147,17 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         eventually(is_done(served, post(served, {"text": "a"})))
 
 
+def test_what_fails_leaves_nothing_behind(tmp_path: Path):
+    """The first job of a group is taken back with the second, whose id is known already."""
+    journal = Journal(str(tmp_path))
+    journal.write([Job("known", [])], [], [])
+    with pytest.raises(sqlite3.IntegrityError):
+        journal.write([Job("new", []), Job("known", [])], [], [])
+    journal.write([Job("later", [])], [], [])
+    assert [job.id for job in journal.waiting()] == ["known", "later"]
+    journal.close()
+
+
 def test_one_gateway_for_a_journal(tmp_path: Path):
     journal = Journal(str(tmp_path / "jobs"))
     with pytest.raises(ConfigError, match="is another gateway's, which runs"):

@@ -90,7 +90,7 @@ def measured(shots: Sequence[Shot], seconds: float) -> dict[str, Any]:
         "share_504": counted[504] / len(shots),
         "num_other": len(shots) - len(good) - sum(counted.values()),
         **{"p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "max_ms": float(taken_ms.max())},
-        "mean_depth": float(np.mean([shot.depth for shot in good])),
+        "mean_depth": float(np.mean([shot.depth for shot in good if shot.depth is not None])),
         "late_p99_ms": max(0.0, float(np.percentile(late_ms, 99))),
     }
 

@@ -64,9 +64,9 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     def deadline_ms(request: Request, asked_ms: float | None) -> float:
         """The sooner of the header's and the body's, else the gateway's own."""
         header = request.headers.get("x-deadline-ms")
-        given = [] if asked_ms is None else [asked_ms]
-        if header is not None:
-            given.append(deadline_of(number_or_text(header), "X-Deadline-Ms"))
+        told = None if header is None else number_or_text(header)
+        told_ms = deadline_of(told, "X-Deadline-Ms")
+        given = [ms for ms in (asked_ms, told_ms) if ms is not None]
         return min(given, default=gateway.config["deadline_ms"])
 
     if gateway.journal is not None:

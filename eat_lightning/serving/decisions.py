@@ -40,7 +40,7 @@ class Decisions:
 
 
 def line_of(example: Example, answer: dict[str, Any], seen: Observation | None) -> dict[str, Any]:
-    about = {"source": example.source, "mime": example.mime}
+    about: dict[str, Any] = {"source": example.source, "mime": example.mime}
     about["num_characters"] = example.num_characters
     exits = {} if seen is None else {"exits": asdict(seen)}
     return about | answer | exits | {TEXTS: example.texts}

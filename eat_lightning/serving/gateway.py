@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from eat_lightning.serving.refused import Refused
 from eat_lightning.serving.waiting import Ask, Waiting
 from eat_lightning.serving.worker import Settled, Worker
 
+Outcome = dict[str, Any] | Refused
 WATCH_S = 0.5  # between two looks
 
 
@@ -36,7 +37,8 @@ class Gateway:
         journal: Journal | None = None,
         decisions: Decisions | None = None,
     ):
-        self.config, self.open, self.about = config, open, model.about
+        self.config: dict[str, Any] = config
+        self.open, self.about = open, model.about
         self.first_model, self.journal = model, journal
         self.waiting = Waiting(config["queue"])
         self.meters = Meters(self.about.num_layers)
@@ -97,7 +99,7 @@ class Gateway:
             raise Refused(503, said, max(1, math.ceil(seconds)))
         return asks
 
-    async def answers(self, asks: list[Ask]) -> AsyncIterator[tuple[int, dict[str, Any] | Refused]]:
+    async def answers(self, asks: list[Ask]) -> AsyncGenerator[tuple[int, Outcome], None]:
         """Places and answers as they come; after the deadline, 504 for all that are left. Who stops
         listening takes what is left out of the queue."""
         ready: asyncio.Queue[int] = asyncio.Queue()
@@ -230,7 +232,7 @@ def check_sources(config: dict[str, Any], model: Model) -> None:
         raise ConfigError("strict_sources=true needs exits for each source: certificate=...")
 
 
-def outcome(ask: Ask) -> dict[str, Any] | Refused:
+def outcome(ask: Ask) -> Outcome:
     if ask.future.cancelled():
         return Refused(504, "the deadline passed")
     error = ask.future.exception()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sqlite3
 import time
 import uuid
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from eat_lightning.serving.journal import Job, Journal
@@ -71,20 +73,24 @@ class Jobs:
             await self.to_write.wait()
             self.to_write.clear()
             group, self.unwritten = self.unwritten, []
-            parts = [[v for w, v, _ in group if w == what] for what in PARTS]
+            accepted, begun, answered = (
+                [value for what, value, _ in group if what == part] for part in PARTS
+            )
             try:
-                await loop.run_in_executor(self.disk, self.journal.write, *parts)
-                if time.monotonic() > forgot + FORGET_S:
-                    await loop.run_in_executor(self.disk, self.journal.forget, self.keep_s)
-                    forgot = time.monotonic()
+                write = self.journal.write
+                await loop.run_in_executor(self.disk, write, accepted, begun, answered)
+                refused = None
             except Exception as error:  # a full disk
-                for _, _, future in group:
-                    refused = Refused(503, f"the journal cannot be written: {error}", 60)
-                    future.set_exception(refused)
-                continue
-            for _, _, future in group:
-                if not future.done():
+                refused = Refused(503, f"the journal cannot be written: {error}", 60)
+            for future in [future for _, _, future in group if not future.done()]:
+                if refused is None:
                     future.set_result(None)
+                else:
+                    future.set_exception(refused)
+            if time.monotonic() > forgot + FORGET_S:
+                forgot = time.monotonic()
+                with suppress(sqlite3.Error):  # the next time, then
+                    await loop.run_in_executor(self.disk, self.journal.forget, self.keep_s)
 
     async def feed(self) -> None:
         """From the oldest job on, as there is room."""

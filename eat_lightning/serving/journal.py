@@ -73,10 +73,11 @@ class Journal:
             run("insert into jobs (id, at, examples) values (?, ?, ?)", new)
             run("update jobs set tries = tries + 1 where id = ?", [(id,) for id in begun])
             run("update jobs set answers = ?, examples = null where id = ?", done)
+            self.base.execute("commit")
         except BaseException:
-            self.base.execute("rollback")
+            if self.base.in_transaction:
+                self.base.execute("rollback")
             raise
-        self.base.execute("commit")
 
     def waiting(self) -> list[Job]:
         """Accepted and not answered, in the order they came."""

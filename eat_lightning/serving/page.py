@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 
-PAGE = (files(__package__) / "page.html").read_text(encoding="utf-8")
+PAGE = (files("eat_lightning.serving") / "page.html").read_text(encoding="utf-8")
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; "

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
@@ -90,8 +91,16 @@ async def serving(gateway: Gateway, server: Server, listening: socket.socket) ->
     host, port = listening.getsockname()[:2]
     told = f"{gateway.about.name} on http://{host}:{port} (mode={gateway.config['mode']})"
     listening.listen(BACKLOG)
+    if guarded_by_nothing(gateway, host):
+        said = f"host={host} without a token: whoever reaches this port may ask"
+        print(f"warning: {said}", file=sys.stderr, flush=True)
     print(f"serving {told}", flush=True)
     await server.serve([listening])
+
+
+def guarded_by_nothing(gateway: Gateway, host: str) -> bool:
+    named = gateway.config["token_env"] or gateway.config["token_file"]
+    return not named and not ip_address(host).is_loopback
 
 
 async def reloaded(gateway: Gateway) -> None:
