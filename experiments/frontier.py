@@ -20,6 +20,7 @@ from eat_lightning.reporting.compare import (
     single_ms,
     source_of,
     speed_up,
+    trained_static,
     trained_statics,
 )
 from eat_lightning.reporting.setting_plot import figures_of
@@ -105,7 +106,8 @@ def smaller(entry: Entry) -> list[Point]:
     """Static models of other bodies with fewer FLOPs than the setting's own static."""
     whole = (entry.point.mean("flops") or 0.0) / (entry.point.mean("flops_ratio") or 1.0)
     statics = trained_statics(entry.study, entry.point)
-    others = [p for p in statics if p.row.encoder != entry.point.row.encoder]
+    own = trained_static(entry.study, entry.point)
+    others = [p for p in statics if p is not own and p.row.encoder != entry.point.row.encoder]
     return [p for p in others if (p.mean("flops") or 0.0) < whole]
 
 

@@ -60,10 +60,15 @@ def test_a_look_depends_on_the_names_only() -> None:
 
 
 def test_a_model_on_two_bodies_has_two_names() -> None:
-    pairs = [("eat", "l6"), ("eat", "l12"), ("static", "l6")]
-    rows = [SimpleNamespace(model=m, encoder=e) for m, e in pairs]
-    names = [figures.model_name(row, rows) for row in rows]
-    assert names == ["eat, l6", "eat, l12", "static"]
+    def names(*triples: tuple[str, str, int]) -> list[str]:
+        rows = [SimpleNamespace(model=m, encoder=e, num_layers=n) for m, e, n in triples]
+        return [figures.model_name(row, rows) for row in rows]
+
+    pairs = names(("eat", "narrow", 6), ("eat", "wide", 6), ("static", "narrow", 6))
+    assert pairs == ["eat, narrow", "eat, wide", "static"]
+    assert names(("eat", "a", 6), ("eat", "a", 12)) == ["eat, 6 layers", "eat, 12 layers"]
+    both = names(("eat", "a", 6), ("eat", "b", 12), ("eat", "b", 12))
+    assert both == ["eat, 6 layers", "eat, 12 layers", "eat, 12 layers"]
 
 
 def simple(drawing) -> None:

@@ -112,9 +112,11 @@ def same_examples(point: Point, other: Point) -> bool:
 
 
 def trained_static(study: Study, point: Point) -> Point | None:
-    """The static model of the same body and task that was trained for itself. Of several, such as
-    with and without a teacher, the most accurate."""
-    found = [p for p in trained_statics(study, point) if p.row.encoder == point.row.encoder]
+    """The static model of the same body and task that was trained for itself, or the one whose
+    weights the point's training began with. Of several, such as with and without a teacher, the
+    most accurate."""
+    body = point.row.encoder
+    found = [p for p in trained_statics(study, point) if body in (p.row.encoder, p.row.run)]
     found = [p for p in found if p.row.num_layers == point.row.num_layers]
     return max(found, key=lambda p: p.mean("score") or 0.0, default=None)
 

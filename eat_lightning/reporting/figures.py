@@ -98,9 +98,13 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 
 
 def model_name(row: Any, rows: Iterable[Any]) -> str:
-    """A model's name, with its body's where the rows have the model on more than one."""
-    several = {other.encoder for other in rows if other.model == row.model} - {row.encoder}
-    return f"{row.model}, {row.encoder}" if several else row.model
+    """A model's name, where the rows have it on more than one body with what tells these apart:
+    their layers if that does, else their names."""
+    bodies = {(other.encoder, other.num_layers) for other in rows if other.model == row.model}
+    if len(bodies | {(row.encoder, row.num_layers)}) == 1:
+        return row.model
+    by_layers = len({num_layers for _, num_layers in bodies}) == len(bodies)
+    return f"{row.model}, {f'{row.num_layers} layers' if by_layers else row.encoder}"
 
 
 def looks_of(study: Any) -> dict[str, Look]:

@@ -22,6 +22,7 @@ from eat_lightning.reporting.compare import (
     source_of,
     speed_up,
 )
+from eat_lightning.reporting.figures import model_name
 from eat_lightning.reporting.study import Point
 
 ONE_SEED = "one seed"
@@ -64,7 +65,10 @@ def word(key: str, title: str, of: Callable[[Point], str]) -> Making:
 
 OWN = "against own static"
 TRAINED = "against the static model of that body that was trained for itself"
-SETTINGS = [told("model"), word("setting", "setting", lambda p: p.setting)]
+SETTINGS = [
+    Making("model", "model", lambda e: cells.words(name_of(e)), "", False),
+    word("setting", "setting", lambda p: p.setting),
+]
 ACCURACY = [
     told("seed", "seeds"),
     told("num_examples", "n", "examples judged"),
@@ -144,6 +148,10 @@ GROUPS = {
     "times as fast as": SPEED_UP,
     "conditions": CONDITIONS,
 }
+
+
+def name_of(entry: Entry) -> str:
+    return model_name(entry.point.row, [measured.row for measured in entry.study.measured])
 
 
 def own_speed_up(entry: Entry, prefix: str) -> Cell:
