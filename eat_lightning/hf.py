@@ -214,7 +214,7 @@ class EatForSequenceClassification(PreTrainedModel):
         dtype, wants_info = options.pop("dtype", None), options.pop("output_loading_info", False)
         options = {k: v for k, v in options.items() if k in OPTIONS or refuse(k)}
         labels = label_names(saved, options)
-        num_layers = options.pop("num_layers", None) or next(
+        num_layers: Any = options.pop("num_layers", None) or next(
             (saved[alias] for alias in ALIASES["num_layers"] if alias in saved), None
         )
         raise_faults(whole_faults(f"{name}: num_layers", num_layers, 1))

@@ -35,7 +35,8 @@ def quantise(x_NK: Float[Tensor, "*n k"]) -> tuple[Int[Tensor, "*n k"], Float[Te
 def int8_linear(x_NK: Tensor, weight_MK: Tensor, scale_M: Tensor, bias_M: Tensor) -> Tensor:
     """Rows times quantised weights, in fp32."""
     whole_NK, scale_N1 = quantise(x_NK)
-    product_NM = torch._int_mm(whole_NK, weight_MK.t()).float()
+    product: Any = torch._int_mm  # pyright: ignore[reportPrivateImportUsage]
+    product_NM = product(whole_NK, weight_MK.t()).float()
     return torch.addcmul(bias_M, product_NM.mul_(scale_M), scale_N1)
 
 

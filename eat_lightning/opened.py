@@ -83,7 +83,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
 
 def run_faults(config: dict[str, Any], done: Any) -> list[str]:
     """Of what a run's files say, before anything that they name is called."""
-    nodes = {slot: node for slot in HOMES if names_a_class(node := config.get(slot))}
+    nodes = {slot: node for slot in HOMES if names_a_class(node := config.get(slot) or {})}
     light = [slot for slot in nodes if slot != "data"]  # its class brings Lightning: where used
     faults = [f for slot in light for f in target_faults(slot, nodes[slot])]
     faults += place_faults("data", nodes["data"]) if "data" in nodes else []

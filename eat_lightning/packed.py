@@ -18,7 +18,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 T = TypeVar("T")
 
 
-KNOWN = WeakIdKeyDictionary()  # by a tensor of the device: its version, and its value on the host
+# By a tensor of the device: its version, and its value on the host.
+KNOWN: Any = WeakIdKeyDictionary()
 
 
 def on_host(x: Tensor) -> Tensor:

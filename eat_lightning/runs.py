@@ -269,7 +269,7 @@ class Run:
     def task(self) -> Any:
         from eat_lightning.opened import target_faults
 
-        node = self.config.get("task")
+        node = self.config.get("task") or {}
         if faults := target_faults("task", node):
             raise ConfigError.of(faults)
         return make(node)
@@ -280,7 +280,7 @@ class Run:
 
         # Where the owner lets a class of theirs be imported, it is by now: `run_faults`.
         for slot in ("attention", "reduction", "exit"):
-            if names_a_class(node := self.config.get(slot)):
+            if names_a_class(node := self.config.get(slot) or {}):
                 target(node)
         return load_model(self.folder / "model")
 
@@ -308,7 +308,7 @@ class Run:
         from eat_lightning.config import binding_faults
         from eat_lightning.opened import target_faults
 
-        node = self.config.get("data")
+        node = self.config.get("data") or {}
         if faults := target_faults("data", node) or binding_faults("data", node):
             raise ConfigError.of(faults)
         node = node | {k: v for k, v in changes.items() if v is not None}

@@ -54,7 +54,7 @@ def serve(config: dict[str, Any]) -> None:
 
 def setting_faults(config: dict[str, Any]) -> list[str]:
     """Of what does not depend on a run."""
-    from eat_lightning.predict import DTYPES
+    from eat_lightning.certificate import DTYPES
     from eat_lightning.slots import number_faults, whole_faults
 
     faults = []

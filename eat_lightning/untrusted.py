@@ -97,7 +97,7 @@ def model_faults(config: Mapping[str, Any]) -> list[str]:
     faults = [f"{key} is missing" for key in REQUIRED if key not in config]
     faults = faults or shape_faults(config)
     head = config.get("head")
-    if not is_head(head):
+    if not isinstance(head, dict) or not is_head(head):
         faults.append(f"head must be a dict of layers, pool and activation, got {head!r}")
     elif not faults:
         faults += head_faults(config["num_layers"], **{"layers": (), **head})
@@ -106,8 +106,9 @@ def model_faults(config: Mapping[str, Any]) -> list[str]:
         if not isinstance(chosen, dict) or not isinstance(chosen.get("kind"), str):
             faults.append(f'{slot} must be a dict such as {{"kind": "<method>"}}, got {chosen!r}')
     names = config.get("id2label")
-    numbers = [str(i) for i in range(len(names))] if isinstance(names, dict) else []
-    if not numbers or not all(isinstance(names.get(i), str) for i in numbers):
+    names_of = names if isinstance(names, dict) else {}
+    numbers = [str(i) for i in range(len(names_of))]
+    if not numbers or not all(isinstance(names_of.get(i), str) for i in numbers):
         faults.append(f"id2label must name each class by its number, got {names!r}")
     return faults
 
@@ -226,8 +227,8 @@ def step_faults(content: Any) -> list[str]:
     if not isinstance(added, list) or not all(map(is_token, added)):
         return ["added_tokens must be a list of tokens"]
     template = content.get("post_processor")
-    for key in ("single", "pair") if isinstance(template, dict) else ():
-        pieces = template.get(key)
+    for key in ("single", "pair"):
+        pieces = template.get(key) if isinstance(template, dict) else None
         if isinstance(pieces, list) and len(pieces) > MOST_STEPS:
             return [f"{key} must add at most {MOST_STEPS} pieces, got {len(pieces)}"]
     for part, known in STEPS.items():

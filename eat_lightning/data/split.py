@@ -34,10 +34,6 @@ class Tokens:
     offsets: np.ndarray
 
     @property
-    def origins(self) -> list[str] | None:
-        return self.source.origins
-
-    @property
     def lengths(self) -> np.ndarray:
         return np.diff(self.offsets)
 
