@@ -12,7 +12,7 @@ from eat_lightning.config import arguments, binding_faults, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.opened import target_faults
 from eat_lightning.runs import Run, open_runs, who_trains
-from eat_lightning.settings import BASELINES, Setting, settings_of
+from eat_lightning.settings import BASELINES, STATIC, Setting, settings_of
 from eat_lightning.tracking import measure_faults
 
 Plan = list[tuple[Run, list[Setting]]]
@@ -35,9 +35,23 @@ def planned(config: dict[str, Any]) -> Plan:
         except ConfigError as error:
             name = f"{run.name}: " if len(runs) > 1 else ""
             faults += [name + line for line in str(error).splitlines()]
+    faults += [] if faults else unused(plan, config)
     if faults:
         raise ConfigError.of(dict.fromkeys(faults))
     return plan
+
+
+def unused(plan: Plan, config: dict[str, Any]) -> list[str]:
+    """Settings for exits or for a reduction, where none of the runs has any. A static run among
+    others leaves them out."""
+    specs = [setting.specs for _, settings in plan for setting in settings]
+    faults = []
+    if config["taus"] and not any("tau" in each["exit"] for each in specs):
+        faults.append("taus needs a run whose exit rule has a tau: none of these has")
+    given = [key for key, value in config["reduction"].items() if value is not None]
+    if given and all(each["reduction"] == STATIC["reduction"] for each in specs):
+        faults.append(f"reduction.{given[0]} needs a run that reduces: none of these does")
+    return faults
 
 
 def settings_for(run: Run, config: dict[str, Any]) -> list[Setting]:

@@ -73,6 +73,8 @@ def settings_of(run: Run, config: dict[str, Any]) -> list[Setting]:
     early = [layer for layer in model["head"]["layers"] if layer < num_layers]
     nodes = {slot: config[slot] for slot in STATIC}
     nodes["exit"] = looking_at(early, nodes["exit"])
+    if model["reduction"] == STATIC["reduction"] and not nodes["reduction"].get("_target_"):
+        nodes["reduction"] = {}  # a ratio is for the runs beside it that do reduce
     for slot, node in nodes.items():
         try:
             methods[slot] = changed(slot, model[slot], node, num_layers)
