@@ -1,7 +1,7 @@
 """The attack finds a planted weakness, keeps to its budget, repeats itself, and counts rightly."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from eat_lightning.attacking.edits import (
     character_edits,
     places,
     variants,
-    with_word,
+    with_words,
     word_at,
 )
 from eat_lightning.attacking.goals import GOALS, evaded, uniformity
@@ -81,8 +81,11 @@ def attacked(victim, rule, goal: str, kinds=("characters",), **budget) -> list[A
 def test_places_and_words():
     text = ("It's a good-ish film, no?", "Truly 2nd")
     assert [word_at(text, place) for place in places(text)] == ["good", "ish", "film", "Truly"]
-    assert with_word(text, (0, 2), "movie") == ("It's a good-ish movie, no?", "Truly 2nd")
-    assert with_word(text, (1, 0), "") == ("It's a good-ish film, no?", " 2nd")
+    assert with_words(text, {(0, 2): "movie"}) == ("It's a good-ish movie, no?", "Truly 2nd")
+    assert with_words(text, {(1, 0): ""}) == ("It's a good-ish film, no?", " 2nd")
+    both = {(0, 0): "g00d", (0, 2): "fi", (1, 0): "Tru1y"}
+    assert with_words(text, both) == ("It's a g00d-ish fi, no?", "Tru1y 2nd")
+    assert with_words(text, {}) == text
 
 
 def test_character_edits_keep_the_first_and_last_letter_and_make_one_change():
@@ -109,8 +112,9 @@ def test_variants_are_one_edit_each_drawn_evenly_and_repeat_with_the_seed():
     assert made[0] == made[1]
     assert len(made[0]) == 12
     assert {place for place, _ in made[0]} == set(chosen)
-    for place, changed in made[0]:
-        assert changed == with_word(text, place, changed_word(text, changed))
+    assert len(set(made[0])) == 12
+    for place, word in made[0]:
+        assert changed_word(text, with_words(text, {place: word})) == word != word_at(text, place)
 
 
 def changed_word(text, changed) -> str:
@@ -135,7 +139,7 @@ def test_slowdown_finds_the_one_word_that_holds_an_exit(kinds):
     assert changed_word(TEXTS[0], one.text) != "key"
     assert none.text == TEXTS[1]  # runs to the last layer as it is: nothing to slow down
     assert (none.queries, none.reached) == (1, False)
-    assert two.edited == []  # of two such words no single edit helps: greedy is greedy
+    assert two.edited == {}  # of two such words no single edit helps: greedy is greedy
 
 
 def test_evasion_makes_an_exit_sure_of_the_wrong_class():
@@ -175,6 +179,29 @@ def test_the_budget_is_held(budget: dict):
         assert sum(changed) == len(attempt.edited)
         assert attempt.queries <= 1 + len(places(text)) + size.edits * size.candidates
     assert victim.queries == sum(attempt.queries for attempt in attempts)
+
+
+def test_edits_add_up_after_one_that_leaves_no_word():
+    """"film" to "f1lm" leaves no three letters together, and the words after it one fewer."""
+
+    @dataclass
+    class Wary(Planted):  # the fewer words stand as they were, the less the exits say
+        def __call__(self, texts, labels_B) -> Recorded:
+            recorded = super().__call__(texts, labels_B)
+            words = {"film", "scene", "actor"}
+            left_B = np.array([len(words & set(text[0].split())) for text in texts])
+            sure_BC = left_B[:, None] * np.array([[1, -1]])
+            sure_BC = sure_BC.astype(np.float32)
+            return replace(recorded, guesses={**recorded.guesses, 3: sure_BC, 4: sure_BC})
+
+    victim, rule = Wary([0.0, 0.0]), of(Confidence(0.8, layers=[3, 4]))
+    texts, size = [("film scene actor",)], Budget(edits=3, words=3, candidates=60)
+    how = (texts, np.zeros(1, np.int64), size, ("characters",), nearby())
+    (attempt,) = search(victim, rule, GOALS["slowdown"], *how)
+    assert attempt.reached
+    assert {*attempt.edited} == {(0, 0), (0, 1), (0, 2)}
+    assert attempt.text[0].split() == [attempt.edited[0, n] for n in range(3)]
+    assert len(places(attempt.text)) < 3  # else this would not try what it is for
 
 
 @pytest.fixture(scope="module")

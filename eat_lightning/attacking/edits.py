@@ -1,14 +1,16 @@
 """Small changes of a text: letters within a word, or another word that the model's own embedding
 puts near it.
 
-A text is its columns; a place is a column and a word's number in it. No edit makes or joins words,
-so places stay while edits add up.
+A text is its columns; a place is a column and a word's number in it. An edit may split a word
+("f1lm") or leave too little of it to be one, so places are those of the text as it was, and edits
+that add up are made of it all at once.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -32,12 +34,15 @@ def word_at(text: Text, place: Place) -> str:
     return WORD.findall(text[place[0]])[place[1]]
 
 
-def with_word(text: Text, place: Place, word: str) -> Text:
-    """The text with another word (or none, "") at a place."""
-    column, number = place
-    found = [*WORD.finditer(text[column])][number]
-    changed = text[column][: found.start()] + word + text[column][found.end() :]
-    return (*text[:column], changed, *text[column + 1 :])
+def with_words(text: Text, words: Mapping[Place, str]) -> Text:
+    """The text with other words (or none, "") at some of its places."""
+    columns = []
+    for number, column in enumerate(text):
+        count = itertools.count()
+        columns.append(
+            WORD.sub(lambda w, c=number, n=count: words.get((c, next(n)), w.group()), column)
+        )
+    return tuple(columns)
 
 
 def character_edits(word: str) -> list[str]:
@@ -92,8 +97,8 @@ def variants(
     near: Neighbours,
     most: int,
     rng: np.random.Generator,
-) -> list[tuple[Place, Text]]:
-    """At most `most` edited texts, one edit each, drawn evenly from the places."""
+) -> list[tuple[Place, str]]:
+    """At most `most` edits, a place and its new word each, drawn evenly from the places."""
     by_place = []
     for place in chosen:
         word = word_at(text, place)
@@ -108,4 +113,4 @@ def variants(
         found += [(place, edits[turn]) for place, edits in by_place if turn < len(edits)]
         if len(found) >= most:
             break
-    return [(place, with_word(text, place, edit)) for place, edit in found[:most]]
+    return found[:most]

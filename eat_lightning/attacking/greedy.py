@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eat_lightning.attacking.edits import Neighbours, Place, Text, places, variants, with_word
+from eat_lightning.attacking.edits import Neighbours, Place, Text, places, variants, with_words
 from eat_lightning.attacking.goals import Goal
 from eat_lightning.attacking.rules import Rule
 from eat_lightning.attacking.victim import Victim
@@ -31,14 +31,19 @@ class Budget:
 
 @dataclass
 class Attempt:
-    """One example under attack. order: its words, the most telling first."""
+    """One example under attack. order: its words, the most telling first. edited: the new word at
+    each place changed; places are those of the text `as_it_was`."""
 
-    text: Text
+    as_it_was: Text
     score: float
     order: list[Place] = field(default_factory=list)
-    edited: list[Place] = field(default_factory=list)
+    edited: dict[Place, str] = field(default_factory=dict)
     queries: int = 1
     reached: bool = False
+
+    @property
+    def text(self) -> Text:
+        return with_words(self.as_it_was, self.edited)
 
 
 def search(
@@ -64,8 +69,8 @@ def search(
             attempt, rng = attempts[b], np.random.default_rng([seed, number, b])
             left = [place for place in attempt.order if place not in attempt.edited]
             chosen, most = left[: budget.words], budget.candidates
-            found = variants(attempt.text, chosen, kinds, near, most, rng)
-            tried += [(b, place, text) for place, text in found]
+            found = variants(attempt.as_it_was, chosen, kinds, near, most, rng)
+            tried += [(b, attempt.edited | {place: word}) for place, word in found]
         if not tried:
             break
         take_best(judge, attempts, tried)
@@ -96,7 +101,7 @@ def rank(judge: Judge, attempts: list[Attempt], live: list[int]) -> None:
     without = [(b, place) for b in live for place in places(attempts[b].text)]
     if not without:
         return
-    texts = [with_word(attempts[b].text, place, "") for b, place in without]
+    texts = [with_words(attempts[b].text, {place: ""}) for b, place in without]
     _, score_M = judge(texts, np.array([b for b, _ in without]))
     for m in np.argsort(-score_M, kind="stable"):
         b, place = without[m]
@@ -104,18 +109,17 @@ def rank(judge: Judge, attempts: list[Attempt], live: list[int]) -> None:
         attempts[b].queries += 1
 
 
-def take_best(judge: Judge, attempts: list[Attempt], tried: list[tuple[int, Place, Text]]) -> None:
+def take_best(
+    judge: Judge, attempts: list[Attempt], tried: list[tuple[int, dict[Place, str]]]
+) -> None:
     """Of each example's candidates the best, where it is better than what there is."""
-    outcome, score_M = judge([text for _, _, text in tried], np.array([b for b, _, _ in tried]))
+    texts = [with_words(attempts[b].as_it_was, edited) for b, edited in tried]
+    outcome, score_M = judge(texts, np.array([b for b, _ in tried]))
     reached_M = judge.reached(outcome)
     for m in np.argsort(-score_M, kind="stable"):
-        b, place, text = tried[m]
+        b, edited = tried[m]
         attempt = attempts[b]
         attempt.queries += 1
         if score_M[m] > attempt.score:  # the best comes first, so later ones are no better
-            attempt.text, attempt.score, attempt.reached = (
-                text,
-                float(score_M[m]),
-                bool(reached_M[m]),
-            )
-            attempt.edited.append(place)
+            attempt.score, attempt.reached = float(score_M[m]), bool(reached_M[m])
+            attempt.edited = edited
