@@ -1,7 +1,10 @@
 """Small runs to export, whose examples differ in answer and depth, for tests."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import jaxtyping
 import torch
 import yaml
 from models import method, spread, tiny_shape
@@ -19,6 +22,16 @@ SMALL = {  # exits and pruning within three layers
     "confidence": {"tau": [0.75, 0.7], "layers": [1, 2]},
     "patience": {"layers": [1, 2]},
 }
+
+
+@contextmanager
+def shapes_unchecked() -> Iterator[None]:
+    """jaxtyping compares sizes, and those of a trace are not known."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def small(

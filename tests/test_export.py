@@ -8,11 +8,10 @@ from importlib.util import find_spec
 from itertools import cycle, product
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
-from exports import make_run, small
+from exports import make_run, shapes_unchecked, small
 from hydra import compose, initialize_config_dir
 from models import kinds
 
@@ -41,11 +40,9 @@ COMBINATIONS = [
 
 
 @pytest.fixture(autouse=True, scope="module")
-def shapes_unchecked():
-    """jaxtyping compares sizes, and those of a trace are not known."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+def traced():
+    with shapes_unchecked():
+        yield
 
 
 def settings(*overrides: str) -> dict:

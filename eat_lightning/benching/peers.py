@@ -91,6 +91,8 @@ def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -
         "format": 1,
         "labels": [str(i) for i in range(encoder.num_labels)],
         "columns": ["text"],
+        **{"max_length": encoder.shape.max_length, "truncation_side": "right"},
+        **{"types": True, "reasons": {}},  # never said: nobody asks for more than logits
         "num_layers": encoder.shape.num_layers,
         "stretches": [{"file": name, "layers": layers} for name, layers in parts],
         "single": SINGLE,
