@@ -109,7 +109,7 @@ def test_both_states_observe_the_same(made: Path):
 def test_a_reference_of_other_weights_is_refused(run: Path):
     path = run / "model/model.safetensors"
     weights = load_file(path)
-    name = next(key for key in weights if weights[key].is_floating_point())
+    name = next(key for key in weights if weights[key].ndim == 2)
     save_file(weights | {name: weights[name] + 1e-3}, path)
     message = refused(run, stream_of(run, ["a"]))
     assert message.startswith("drift.json holds for another weights (")
