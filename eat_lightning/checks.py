@@ -141,13 +141,14 @@ def device_faults(device: str, dtype: str) -> list[str]:
     return [f"device=cuda: {why}" for why in absent + unfit]
 
 
-def busy_faults(timing: dict[str, Any]) -> list[str]:
-    """A training run beside would be timed with."""
+def busy_faults(
+    timing: dict[str, Any], instead: str = "timing.enabled=false, or timing.force=true"
+) -> list[str]:
+    """A training run beside would be timed with. instead: the settings that do without."""
     if timing["enabled"] is not True or timing["force"]:
         return []
     return [
-        f"a run trains here (process {pid}), so nothing is timed: wait for it, or give "
-        "timing.enabled=false, or timing.force=true"
+        f"a run trains here (process {pid}), so nothing is timed: wait for it, or give {instead}"
         for pid in who_trains()
     ]
 

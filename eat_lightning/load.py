@@ -54,7 +54,8 @@ def main() -> None:
 
 
 def load(config: dict[str, Any]) -> list[LoadRow]:
-    """Measure every contestant in every mode; returns the new rows.
+    """Measure every contestant in every mode; returns the new rows, each gateway's written when it
+    has ended.
 
     Raises ConfigError, one line per fault, before a gateway is started.
     """
@@ -66,7 +67,7 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
 
     run = Run.open(config["run"])
     timing = {"enabled": True, "force": config["force"]}
-    if faults := busy_faults(timing) + data_faults(run, config):
+    if faults := busy_faults(timing, "force=true") + data_faults(run, config):
         raise ConfigError.of(faults)
     texts = run.data(dir=config["data"]["dir"]).source(config["split"]).texts
     examples = [dict(zip(run.task.columns, each, strict=True)) for each in zip(*texts, strict=True)]
@@ -78,25 +79,27 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
     }
     if config["load_core"] is not None:
         os.sched_setaffinity(0, {config["load_core"]})
-    rows = list(all_rows(config, examples, about))
-    if busy_faults(timing):
-        raise ConfigError("training began meanwhile: the times are not kept")
-    path = Path(config["to"]) / "rows.jsonl"
-    write(path, rows)
+    path, rows = Path(config["to"]) / "rows.jsonl", []
+    for fresh in all_rows(config, examples, about):
+        if busy_faults(timing):
+            raise ConfigError("training began meanwhile: the last times are not kept")
+        write(path, fresh)
+        rows += fresh
     print(f"written: {path}")
     return rows
 
 
 def all_rows(
     config: dict[str, Any], examples: list[dict[str, str]], about: dict[str, Any]
-) -> Iterator[LoadRow]:
+) -> Iterator[list[LoadRow]]:
+    """Of one gateway at a time."""
     for mode in config["modes"]:
         static: dict[str, float] = {}  # capacity by backend
         for contestant in contestants(config):
             rows = rows_of(config, mode, contestant, examples, about, static)
             for row in rows:
                 print(described(row), flush=True)
-                yield row
+            yield rows
 
 
 def contestants(config: dict[str, Any]) -> list[Contestant]:

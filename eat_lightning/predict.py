@@ -54,6 +54,8 @@ def predict(config: dict[str, Any]) -> int:
     Raises ConfigError, one line per fault, for settings and for a run that cannot answer.
     """
     faults = setting_faults(config)
+    if not isinstance(config["pool"], bool):
+        faults.append(f"pool must be true or false, got {config['pool']!r}")
     if faults:
         raise ConfigError.of(faults)
     import torch
@@ -73,6 +75,7 @@ def predict(config: dict[str, Any]) -> int:
 
 
 def setting_faults(config: dict[str, Any]) -> list[str]:
+    """Of what every command that answers can be told."""
     from eat_lightning.certificate import DTYPES
 
     faults = []
@@ -83,8 +86,6 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
         if not whole and (key, value) != ("threads", None):
             faults.append(f"{key} must be 1 or more, got {value!r}")
-    if not isinstance(config["pool"], bool):
-        faults.append(f"pool must be true or false, got {config['pool']!r}")
     if config["dtype"] not in DTYPES:
         faults.append(f"dtype must be one of {', '.join(DTYPES)}, got {config['dtype']!r}")
     return faults

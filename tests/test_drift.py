@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from test_certify import make_run
 
 from eat_lightning.config import CONFIG_DIR, plain
-from eat_lightning.drift.__main__ import drift
+from eat_lightning.drift.__main__ import drift, watching_faults
 from eat_lightning.drift.decisions import DecisionLog
 from eat_lightning.drift.monitor import Monitor
 from eat_lightning.drift.observation import of_outcome, of_trace
@@ -26,6 +26,7 @@ from eat_lightning.drift.reference import Reference, watched
 from eat_lightning.drift.replay import Watched
 from eat_lightning.drift.typos import with_typos
 from eat_lightning.errors import ConfigError
+from eat_lightning.policy.veto import Veto
 from eat_lightning.predict import Answerer
 from eat_lightning.record_pass import record
 from eat_lightning.runs import Run
@@ -108,7 +109,7 @@ def test_both_states_observe_the_same(made: Path):
 def test_a_reference_of_other_weights_is_refused(run: Path):
     path = run / "model/model.safetensors"
     weights = load_file(path)
-    name = next(key for key in weights if weights[key].is_floating_point())
+    name = next(key for key in weights if weights[key].ndim == 2)
     save_file(weights | {name: weights[name] + 1e-3}, path)
     message = refused(run, stream_of(run, ["a"]))
     assert message.startswith("drift.json holds for another weights (")
@@ -234,6 +235,31 @@ def test_the_answers_are_those_of_predict(made: Path):
     assert Watched(answerer, monitor)(texts) == []
     assert monitor.state()["seen"] == 30
     assert watched(opened, answerer.encoders[None])["weights"]
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+def test_another_dtype_has_its_own_reference(run: Path, dtype: str, capsys: pytest.CaptureFixture):
+    """Made by the same model that is watched, so a calm stream of it is calm."""
+    assert "drift.json holds for another dtype (fp32 there" in refused(
+        run, stream_of(run, ["a"]), f"dtype={dtype}"
+    )
+    drift(config_of(run, f"dtype={dtype}"))
+    opened = Run.open(run)
+    answerer = Answerer.of(opened, FREE, dtype)
+    split = opened.data().split("certificate")
+    assert Reference.read(opened).seen == of_outcome(record(answerer.encoders[None], split).under())
+    assert (
+        drift(config_of(run, stream_of(run, usual(run, 50)), "columns=[text]", f"dtype={dtype}"))
+        == 0
+    )
+    assert said(capsys)[-1]["state"] == "early_exits"
+
+
+def test_exits_with_policies_are_refused(run: Path):
+    """Their answers at full depth would not say what the exits would have done."""
+    answerer = Answerer.of(Run.open(run), FREE, "fp32", policies=[Veto()])
+    (fault,) = watching_faults(answerer)
+    assert fault.startswith("drift is for exits without policies")
 
 
 def test_the_command_reads_standard_input(made: Path):

@@ -85,22 +85,23 @@ def drift(config: dict[str, Any]) -> int:
 def watching_faults(answerer: Answerer) -> list[str]:
     if len(answerer.encoders) > 1:
         return ["drift watches one exit rule, and this certificate has one for each source"]
-    return [] if answerer.labels else ["drift needs classes, and this run is a regression"]
+    if not answerer.labels:
+        return ["drift needs classes, and this run is a regression"]
+    encoder = answerer.encoders[None]
+    if encoder.policies and encoder.exit.layers:
+        return ["drift is for exits without policies: what is normal would be another for each"]
+    return []
 
 
 def make_reference(run: Run, answerer: Answerer, config: dict[str, Any]) -> Reference:
     """From the part of the calibration cut that nothing else was fitted on."""
-    import torch
-
     from eat_lightning.drift.observation import of_outcome
     from eat_lightning.drift.reference import Reference, watched
     from eat_lightning.record_pass import record
 
     encoder = answerer.encoders[None]
     split = run.data(**config["data"]).split("certificate")
-    bf16 = config["dtype"] == "bf16"
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        recorded = record(encoder, split, config["batch"], f"{run.name}: what is normal")
+    recorded = record(encoder, split, config["batch"], f"{run.name}: what is normal")
     made = Reference(of_outcome(recorded.under()), watched(run, encoder, config["dtype"]))
     path = made.write(run)
     tell({"event": "reference", "examples": len(made.seen), "saved": str(path)})
