@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from eat_lightning.runs import Run
 
 CLAIMS = ("frontier", "ablation", "retention", "exits", "calibration", "cost")
-RECIPES = ("phishing", "file_gating")  # made where they are asked for: they need runs of their own
+RECIPES = ("phishing", "file_gating", "dtypes")  # made where asked for: they need runs of their own
 _packaged = Path(__file__).parent / "experiments"
 CLAIMS_DIR = _packaged if _packaged.is_dir() else Path(__file__).parents[1] / "experiments"
 

@@ -182,7 +182,7 @@ def test_the_budget_is_held(budget: dict):
 
 
 def test_edits_add_up_after_one_that_leaves_no_word():
-    """"film" to "f1lm" leaves no three letters together, and the words after it one fewer."""
+    """ "film" to "f1lm" leaves no three letters together, and the words after it one fewer."""
 
     @dataclass
     class Wary(Planted):  # the fewer words stand as they were, the less the exits say
