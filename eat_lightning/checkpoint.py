@@ -18,11 +18,11 @@ from torch import Tensor
 
 from eat_lightning.encoder import AdaptiveEncoder, Shape
 from eat_lightning.errors import ConfigError
-from eat_lightning.families import FAMILIES, fuse, rename, shape_of
+from eat_lightning.families import FAMILIES, fuse, rename
 from eat_lightning.heads import ACTIVATIONS, slot_faults
 from eat_lightning.policies import from_folder, portable
 from eat_lightning.slots import build_all, number_faults, raise_faults, spec, whole_faults
-from eat_lightning.tuned import tuned_shape, tuned_weights
+from eat_lightning.tuned import sizes_in_run, source_shape, tuned_weights
 from eat_lightning.untrusted import (
     TOKENIZER,
     UNFIT,
@@ -32,7 +32,6 @@ from eat_lightning.untrusted import (
     one_line,
     read_config,
     read_weights,
-    shape_faults,
     sizes_in,
     tokenizer_faults,
 )
@@ -152,12 +151,7 @@ def load_pretrained(
     config = read_config(folder)
     tuned = config["model_type"] == "eat"
     sep = sep_id(folder, config) if tokenizer is None else tokenizer.sep_token_id
-    try:
-        source = tuned_shape(config, folder) if tuned else shape_of(config, sep)
-    except (TypeError, KeyError) as error:
-        raise ConfigError(f"{folder / 'config.json'}: lacks sizes ({one_line(error)})") from None
-    if faults := shape_faults(asdict(source)):
-        raise ConfigError(f"{folder / 'config.json'}: {one_line(faults[0])}")
+    source = source_shape(config, folder, sep)
     num_layers = num_layers or source.num_layers
     if num_layers > source.num_layers:
         raise ConfigError(
@@ -282,14 +276,9 @@ def folder_faults(folder: Path, num_layers: int) -> list[str]:
     """Of a pretrained body, from its config.json."""
     try:
         config = read_config(folder)
-        tuned = config["model_type"] == "eat"
-        shape = tuned_shape(config, folder) if tuned else shape_of(config, 0)
+        shape = source_shape(config, folder, 0)
     except ConfigError as error:
         return [str(error)]
-    except (TypeError, KeyError) as error:
-        return [f"{folder / 'config.json'}: lacks sizes ({error})"]
-    if wrong := shape_faults(asdict(shape)):
-        return [f"{folder / 'config.json'}: {one_line(fault)}" for fault in wrong]
     faults = []
     if num_layers > shape.num_layers:
         most = shape.num_layers
@@ -355,7 +344,7 @@ def save_model(encoder: AdaptiveEncoder, labels: list[str], folder: Path) -> Non
 
 
 def shape_in(config: dict[str, Any]) -> Shape:
-    return Shape(**{f.name: config[f.name] for f in fields(Shape) if f.name in config})
+    return Shape(**sizes_in_run(config))
 
 
 def encoder_from(config: dict[str, Any], num_labels: int) -> AdaptiveEncoder:

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eat_lightning.encoder import Shape
-
 BERT_NAMES = {
     r"embeddings\.word_embeddings": "embedding.word",
     r"embeddings\.position_embeddings": "embedding.position",
@@ -73,8 +71,8 @@ ALIASES = {  # Hugging Face's names -> ours, in the order they are tried
 }
 
 
-def shape_of(config: dict[str, Any], sep_token_id: int) -> Shape:
-    """The shape that a Hugging Face config.json describes."""
+def sizes_of(config: dict[str, Any], sep_token_id: int) -> dict[str, Any]:
+    """The fields of `Shape` as a Hugging Face config.json gives them, not yet checked."""
     family = FAMILIES[config["model_type"]]
     found = {
         ours: next(config[name] for name in names if name in config)
@@ -83,15 +81,14 @@ def shape_of(config: dict[str, Any], sep_token_id: int) -> Shape:
     }
     typed = config["model_type"] in ("bert", "roberta")
     mpnet = config["model_type"] == "mpnet"
-    return Shape(
-        **found,
-        type_vocab_size=config.get("type_vocab_size", 2) if typed else 0,
-        eps=config.get("layer_norm_eps", 1e-12),
-        position_offset=family.position_offset,
-        relative_buckets=config.get("relative_attention_num_buckets", 32) if mpnet else 0,
-        sep_token_id=sep_token_id,
-        pad_token_id=config.get("pad_token_id") or 0,
-    )
+    return found | {
+        "type_vocab_size": config.get("type_vocab_size", 2) if typed else 0,
+        "eps": config.get("layer_norm_eps", 1e-12),
+        "position_offset": family.position_offset,
+        "relative_buckets": config.get("relative_attention_num_buckets", 32) if mpnet else 0,
+        "sep_token_id": sep_token_id,
+        "pad_token_id": config.get("pad_token_id") or 0,
+    }
 
 
 def rename(weights: dict[str, Tensor], family: Family) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -72,14 +73,16 @@ POOLS = {"cls": pool_cls, "mean": pool_mean}
 
 def head_faults(
     num_layers: int | None,
-    layers: Sequence[int] = (),
-    pool: str = "cls",
-    activation: str | None = "tanh",
+    layers: Any = (),
+    pool: Any = "cls",
+    activation: Any = "tanh",
 ) -> list[str]:
+    """Of a head's settings, whatever a config or a file gives for them."""
     faults = layer_faults("head.layers", layers, num_layers)
-    if pool not in POOLS:
+    if not isinstance(pool, str) or pool not in POOLS:
         faults.append(f"head.pool must be one of {', '.join(POOLS)}, got {pool!r}")
-    if activation is not None and activation not in ACTIVATIONS:
+    known_one = isinstance(activation, str) and activation in ACTIVATIONS
+    if activation is not None and not known_one:
         known = ", ".join(ACTIVATIONS)
         faults.append(f"head.activation must be one of {known} or null, got {activation!r}")
     return faults

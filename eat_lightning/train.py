@@ -77,9 +77,7 @@ def resume_faults(folder: Path) -> list[str]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, KeyError, EOFError):
-        return [
-            f"{path}: no checkpoint that can be resumed from: delete it to train from the start"
-        ]
+        return [f"{path}: not a checkpoint to resume from: delete it to train from the start"]
     wanted = ("state_dict", "optimizer_states", "loops", "callbacks")
     lacking = [key for key in wanted if not isinstance(content, dict) or key not in content]
     return [f"{path}: lacks {key}: delete it to train from the start" for key in lacking[:1]]

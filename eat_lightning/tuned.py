@@ -11,15 +11,27 @@ from torch import Tensor
 
 from eat_lightning.encoder import Shape
 from eat_lightning.errors import ConfigError
+from eat_lightning.families import sizes_of
+from eat_lightning.untrusted import one_line, shape_faults
 
 HOME = "encoder."  # in front of the names in a model folder
 
 
-def tuned_shape(config: dict[str, Any], folder: Path) -> Shape:
+def source_shape(config: dict[str, Any], folder: Path, sep_token_id: int) -> Shape:
+    """Of a body or of a run's model; ConfigError, in one line, where no encoder can have it."""
+    tuned = config["model_type"] == "eat"
     try:
-        return Shape(**{f.name: config[f.name] for f in fields(Shape) if f.name in config})
-    except TypeError as error:
-        raise ConfigError(f"{folder / 'config.json'}: lacks sizes ({error})") from None
+        sizes = sizes_in_run(config) if tuned else sizes_of(config, sep_token_id)
+        faults = shape_faults(sizes)
+        if not faults:
+            return Shape(**sizes)
+    except (TypeError, KeyError) as error:
+        faults = [f"lacks sizes ({error})"]
+    raise ConfigError(f"{folder / 'config.json'}: {one_line(faults[0])}")
+
+
+def sizes_in_run(config: dict[str, Any]) -> dict[str, Any]:
+    return {f.name: config[f.name] for f in fields(Shape) if f.name in config}
 
 
 def tuned_weights(weights: dict[str, Tensor], num_layers: int) -> dict[str, Tensor]:

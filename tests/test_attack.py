@@ -182,16 +182,13 @@ def test_the_budget_is_held(budget: dict):
 
 
 def test_edits_add_up_after_one_that_leaves_no_word():
-    """ "film" to "f1lm" leaves no three letters together, and the words after it one fewer."""
+    """Of "f1lm" no three letters stay together: there is one word fewer to count by."""
 
-    @dataclass
-    class Wary(Planted):  # the fewer words stand as they were, the less the exits say
+    class Wary(Planted):  # the fewer words it finds, the less the exits say
         def __call__(self, texts, labels_B) -> Recorded:
             recorded = super().__call__(texts, labels_B)
-            words = {"film", "scene", "actor"}
-            left_B = np.array([len(words & set(text[0].split())) for text in texts])
-            sure_BC = left_B[:, None] * np.array([[1, -1]])
-            sure_BC = sure_BC.astype(np.float32)
+            found_B = np.array([len(places(text)) for text in texts], np.float32)
+            sure_BC = np.stack([found_B, -found_B], axis=1)
             return replace(recorded, guesses={**recorded.guesses, 3: sure_BC, 4: sure_BC})
 
     victim, rule = Wary([0.0, 0.0]), of(Confidence(0.8, layers=[3, 4]))
@@ -201,7 +198,7 @@ def test_edits_add_up_after_one_that_leaves_no_word():
     assert attempt.reached
     assert {*attempt.edited} == {(0, 0), (0, 1), (0, 2)}
     assert attempt.text[0].split() == [attempt.edited[0, n] for n in range(3)]
-    assert len(places(attempt.text)) < 3  # else this would not try what it is for
+    assert places(attempt.text) == []
 
 
 @pytest.fixture(scope="module")

@@ -197,7 +197,7 @@ def test_a_runs_model_is_a_body_too(folder: Path):
     config = json.loads((folder / "config.json").read_text())
     del config["hidden_size"]
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ConfigError, match=r"hidden_size is missing"):
+    with pytest.raises(ConfigError, match=r"not a model.*hidden_size is missing"):
         body(folder)
 
 
