@@ -1,7 +1,9 @@
 """What every test stands on: offline, one thread, runs in a temporary folder, real data."""
 
 import os
+import sys
 import tempfile
+from contextlib import redirect_stderr
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +13,12 @@ os.environ.update(
 
 import pytest
 import torch
+
+if find_spec("absl"):
+    # OpenVINO and TensorBoard import it. Its log handler keeps the sys.stderr of that moment, and
+    # closes it when Hydra sets logging up, if it is another by then: in a test pytest's own file.
+    with redirect_stderr(sys.__stderr__):
+        import absl.logging  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 torch.set_num_threads(1)

@@ -41,13 +41,18 @@ def test_the_encoder_itself_stays_as_it_was():
     assert twin.heads is encoder.heads
 
 
-def test_bf16():
-    encoder = in_dtype(tiny(), "bf16")
+def test_bf16_strays_from_fp32_no_further_than_it_does_unpacked():
+    exact = tiny()
+    encoder = in_dtype(exact, "bf16")
     if (reason := cannot(encoder)) is not None:
         pytest.skip(reason)
     with torch.inference_mode():
-        gap = prepacked(encoder)(ragged()).logits_BC - encoder(ragged()).logits_BC
-    assert gap.float().abs().max() < 0.1
+        wanted = exact(ragged()).logits_BC
+        plain, packed = (
+            (body(ragged()).logits_BC.float() - wanted).abs().max()
+            for body in (encoder, prepacked(encoder))
+        )
+    assert 0 < packed < 1.5 * plain < 0.5
 
 
 def test_not_on_another_device():

@@ -6,8 +6,10 @@ One that cannot run here, or not in this dtype, is told of in a line and has no 
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -131,12 +133,24 @@ def compiled_by_openvino(
 ) -> Any:
     import openvino
 
-    with warnings.catch_warnings(), torch.inference_mode():
+    with warnings.catch_warnings(), logging_kept(), torch.inference_mode():
         warnings.simplefilter("ignore")  # tracing warns of every shape that it looks at
         given = tuple(columns.values())
         model = openvino.convert_model(Spread(twin, [*columns]), example_input=given)
     how = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": hint}
     return openvino.Core().compile_model(model, "CPU", how)
+
+
+@contextmanager
+def logging_kept() -> Iterator[None]:
+    """OpenVINO's converter sets the root logger to errors and puts a filter on it."""
+    root = logging.getLogger()
+    level, filters, handlers = root.level, [*root.filters], [*root.handlers]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters[:], root.handlers[:] = filters, handlers
 
 
 def in_fp32(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
