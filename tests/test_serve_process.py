@@ -177,7 +177,7 @@ def test_hup_reads_the_run_again(run: Path, tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_killed_worker_is_said_and_replaced(run: Path):
-    with process(f"run={run}") as (child, client):
+    with process(f"run={run}", "deadline_ms=50000") as (child, client):
         codes = []
         for _ in range(3):
             [worker] = children(child.pid)
