@@ -131,7 +131,9 @@ def process(*overrides: str) -> Iterator[tuple[subprocess.Popen, httpx.Client]]:
 
 
 def children(pid: int) -> list[int]:
-    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    """Of all of its threads: a worker's successor is started by another one."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 def test_the_command_answers_and_ends_with_status_0(run: Path):
