@@ -148,7 +148,8 @@ def rows_of(
         askers = 4 if batch == 1 else 2 * batch
         for seconds in (config["warm_s"], config["capacity_s"]):
             shots = await closed_loop(client, drawn(2000), askers, seconds)
-        capacity = answered_rate(shots, seconds)
+        if not (capacity := answered_rate(shots, seconds)):
+            raise ConfigError(f"no answer within capacity_s={seconds:g}: give it more seconds")
         levels = [("own", level, capacity) for level in config["levels"]]
         if contestant.exits == "never":
             static[contestant.backend] = capacity

@@ -83,6 +83,8 @@ def figure_of(rows: Sequence[LoadRow]) -> Figure:
     modes, names = (sorted({getattr(row, key) for row in own}) for key in ("mode", "name"))
 
     def draw(drawing: Any) -> None:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
         axes = drawing.subplots(1, len(modes), squeeze=False)[0]
         for ax, mode in zip(axes, modes, strict=True):
             for i, name in enumerate(names):
@@ -94,7 +96,9 @@ def figure_of(rows: Sequence[LoadRow]) -> Figure:
                 ax.plot(x, [r.p50_ms for r in line], "o-", color=color, label=label, markersize=4)
                 ax.plot(x, [r.p99_ms for r in line], "o--", color=color, markersize=4)
             ax.set(yscale="log", title=mode, xlabel="requests offered a second")
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ax.yaxis.set_major_formatter("{x:g}")
+            ax.yaxis.set_minor_formatter(NullFormatter())
         axes[0].set_ylabel("latency (ms), from the time due")
         drawing.legend(loc="outside upper left", ncols=2, handlelength=1.5)
 

@@ -50,20 +50,20 @@ def test_schemathesis_finds_nothing(served: Running, monkeypatch: pytest.MonkeyP
     for operation in schema.get_all_operations():
         found = operation.ok()
 
-        @settings(
+        def one(case) -> None:
+            response = case.call(base_url=str(served.client.base_url).rstrip("/"))
+            assert response.status_code < 500 or response.status_code in (503, 504)
+            case.validate_response(response, checks=checks)
+            tried.append(case.operation.label)
+
+        often = settings(
             max_examples=60,
             deadline=None,
             database=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
         )
-        def one(case, found=found) -> None:
-            response = case.call(base_url=str(served.client.base_url).rstrip("/"))
-            assert response.status_code < 500 or response.status_code in (503, 504)
-            case.validate_response(response, checks=checks)
-            tried.append(found.label)
-
-        given(case=found.as_strategy())(one)()
+        often(given(case=found.as_strategy())(one))()
     assert set(tried) == {
         "POST /classify",
         "POST /jobs",
@@ -154,4 +154,5 @@ def test_a_full_stop_after_all_of_it(tmp_path: Path):
     with running(FakeModel()) as served:
         for body in ODD:
             headers = {"content-type": "application/json"}
-            assert served.client.post("/classify", content=body, headers=headers).status_code < 500
+            status = served.client.post("/classify", content=body, headers=headers).status_code
+            assert status < 500 or (status == 504 and b"deadline_ms" in body)
