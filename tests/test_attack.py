@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -191,7 +191,8 @@ def test_edits_add_up_after_one_that_leaves_no_word():
             sure_BC = np.stack([found_B, -found_B], axis=1)
             return replace(recorded, guesses={**recorded.guesses, 3: sure_BC, 4: sure_BC})
 
-    victim, rule = Wary([0.0, 0.0]), of(Confidence(0.8, layers=[3, 4]))
+    victim: Any = Wary([0.0, 0.0])
+    rule = of(Confidence(0.8, layers=[3, 4]))
     texts, size = [("film scene actor",)], Budget(edits=3, words=3, candidates=60)
     how = (texts, np.zeros(1, np.int64), size, ("characters",), nearby())
     (attempt,) = search(victim, rule, GOALS["slowdown"], *how)
@@ -275,7 +276,8 @@ def test_a_text_above_the_bound_is_a_fault():
         def bound(self, rule):
             return 1.0
 
-    victim, rule = Costly([0.0, 0.0]), of(Never())
+    victim: Any = Costly([0.0, 0.0])
+    rule = of(Never())
     outcome = rule.judge(victim(TEXTS, np.zeros(3, np.int64)))
     with pytest.raises(ConfigError, match="a text cost 2 FLOPs, and the bound is 1"):
         row_of(victim, rule, outcome, outcome, [Attempt(t, 0.0) for t in TEXTS], "evasion")

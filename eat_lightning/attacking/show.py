@@ -35,14 +35,22 @@ def table_of(rows: Sequence[AttackRow], goal: str) -> Table:
     budget, words = first.budget, " and ".join(first.kinds)
     most = max(row.queries_max for row in chosen)
     caption = (
-        f"{first.num_examples} texts of {first.split}; at most {budget['edits']} words changed "
+        f"{texts_of(chosen)}; at most {budget['edits']} words changed "
         f"({words}), {budget['candidates']} candidates a round. {MEANING[goal]} FLOPs are over "
-        "those of the whole encoder on the texts as they were; the bound is the length cap "
-        f"({first.max_length} tokens) at full depth. Queries for each text: "
+        "those of the whole encoder on the texts as they were; the bound is the length "
+        f"cap at full depth. Queries for each text: "
         f"{mean_of(chosen, 'queries'):.0f} on average, {most} at most."
     )
     lines = [Line(cells(row), Source((row.run,), command_of(row), (row.commit,))) for row in chosen]
     return Table(f"attack-{goal}", f"Attack: {goal}", caption, COLUMNS, lines)
+
+
+def texts_of(rows: Sequence[AttackRow]) -> str:
+    """Of each task: how many, and how long they may be."""
+    said = (
+        f"{r.task}: {r.num_examples} texts of {r.split}, cap {r.max_length} tokens" for r in rows
+    )
+    return "; ".join(dict.fromkeys(said))
 
 
 MEANING = {
