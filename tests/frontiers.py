@@ -56,5 +56,8 @@ def eat_run(folder: Path, seed: int = 1, right: dict[int, list[int]] | None = No
     ]
     keep(path, baselines, make_recorded([OWN_RIGHT, OWN_RIGHT], [4, 6]))
     (path / "model").mkdir(exist_ok=True)
-    shape = {"model_type": "eat", "hidden_size": 4, "intermediate_size": 16}
-    (path / "model" / "config.json").write_text(json.dumps(shape))
+    shape = {"hidden_size": 4, "intermediate_size": 16, "num_heads": 1, "vocab_size": 10}
+    off = {"attention": {"kind": "dense"}, "reduction": {"kind": "none"}, "exit": {"kind": "never"}}
+    config = {"model_type": "eat", "num_layers": 6, "head": {"layers": [6]}, **shape, **off}
+    config["id2label"] = {"0": "negative", "1": "positive"}
+    (path / "model" / "config.json").write_text(json.dumps(config))

@@ -67,3 +67,16 @@ def test_a_weight_is_kept_once(models: dict, tmp_path: Path):
     for flag, weight in ((True, W), (False, 2 * W)):
         (y,) = two.run(None, {"x": x, "flag": np.array(flag)})
         np.testing.assert_allclose(y, x @ weight + 1, rtol=1e-5)
+
+
+def test_no_graph_tells_where_the_traced_code_lies(models: dict, tmp_path: Path):
+    from eat_lightning.deploy.weights import save
+
+    inside = models["two.onnx"].graph.node[0].attribute[0].g.node[0]
+    for node in (models["one.onnx"].graph.node[0], inside):
+        node.doc_string = "/home/somebody/encoder.py"
+        node.metadata_props.add(key="stack_trace", value="/home/somebody/encoder.py")
+    save(models, tmp_path / "weights.bin")
+    written = [path.read_bytes() for path in tmp_path.glob("*.onnx")]
+    assert len(written) == 2
+    assert not any(b"somebody" in content for content in written)

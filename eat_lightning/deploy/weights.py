@@ -32,7 +32,18 @@ def save(models: dict[str, ModelProto], path: Path) -> None:
                     file.write(content)
                 set_external_data(weight, path.name, places[key], len(content))
                 weight.ClearField("raw_data")
+            forget(model.graph)
             (path.parent / name).write_bytes(model.SerializeToString())
+
+
+def forget(graph: GraphProto) -> None:
+    """Without notes of where the code that was traced lies: they name folders of this machine."""
+    for node in graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                forget(attribute.g)
 
 
 def large(graph: GraphProto) -> Iterator[TensorProto]:
