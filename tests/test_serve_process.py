@@ -183,9 +183,8 @@ def test_a_killed_worker_is_said_and_replaced(run: Path):
         codes = []
         for _ in range(3):
             [worker] = children(child.pid)
-            os.kill(
-                worker, signal.SIGSTOP
-            )  # so that it dies with a request, which has come by then
+            # Stopped, so that it dies with a request at work, which has come by then.
+            os.kill(worker, signal.SIGSTOP)
             killer = threading.Timer(3, os.kill, (worker, signal.SIGKILL))
             killer.start()
             codes.append(client.post("/classify", json={"text": "good"}).status_code)
