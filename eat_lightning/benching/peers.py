@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -131,8 +132,7 @@ def openvino_peer(of: Contestant, dtype: str, threads: int, bare: AdaptiveEncode
 def compiled_by_openvino(
     twin: HuggingFaceTwin, columns: dict[str, Tensor], threads: int, hint: str
 ) -> Any:
-    import openvino
-
+    openvino = import_module("openvino")  # an extra of its own, not installed everywhere
     with warnings.catch_warnings(), logging_kept(), torch.inference_mode():
         warnings.simplefilter("ignore")  # tracing warns of every shape that it looks at
         given = tuple(columns.values())
