@@ -199,7 +199,7 @@ def test_whole_bench_on_a_kept_study(
 ):
     eat_run(tmp_path / "study")
     rows = entry.bench(config(tmp_path))
-    assert len(rows) == 9 * 3  # batch 1; 2 as they come and sorted
+    assert len(rows) == 10 * 3  # batch 1; 2 as they come and sorted
     assert "onnxruntime: no rows, onnx, onnxscript, onnxruntime is not" in capsys.readouterr().out
     entry.bench(config(tmp_path, dtype="bf16"))
     entry.bench(config(tmp_path, what="cost", batches=[2]))

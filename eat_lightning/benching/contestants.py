@@ -128,6 +128,7 @@ def contestants(sizes: dict[str, Any], ratio: float, dtype: str, seed: int = 0) 
     if reason := cannot(eat):
         missing.append(f"EAT prepacked: no rows, {reason}")
     else:
+        found.append(own("static prepacked", deep, Never(), Keep(), None, dtype, True))
         found.append(own("static half prepacked", half, Never(), Keep(), None, dtype, True))
         found.append(own("EAT prepacked", half, Told(exits), prunes, True, dtype, True))
     return Field(found, {"BERT": "HF BERT", "DistilBERT": "HF DistilBERT"}, missing)
@@ -188,7 +189,8 @@ def own(
             exit.leaves_B = given.easy_B if leaving else torch.zeros_like(given.easy_B)
         return encoder(given.batch)
 
-    static = "static" if name == "static" else f"static half{' prepacked' * arranged}"
+    whole = name in ("static", "static prepacked")
+    static = f"static{' half' * (not whole)}{' prepacked' * arranged}"
     return Contestant(name, dtype, shape, run, itself, static, encoder)
 
 
