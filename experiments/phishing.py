@@ -248,14 +248,21 @@ def share(here_B: np.ndarray) -> Interval:
 
 
 def figure_of(task: str, rules: Sequence[Rule]) -> Figure:
-    shown = [rule for rule in rules if rule.validation.row.model == rules[0].validation.row.model]
+    first = rules[0].validation.row.model
     caption = (
         "For every threshold the recall that validation shows and what is handed on; marks: "
         f"thresholds that the calibration part sets for {', '.join(map(str, RECALLS))}, with the "
         "95 % interval of their recall. " + confound(task)
     )
-    drawn = [(r.name, r.validation, [r.handed_on(recall) for recall in RECALLS]) for r in shown]
-    prevalence = float((labels(shown[0].validation) == POSITIVE).mean())
+    drawn = [
+        (
+            r.name if r.validation.row.model == first else f"{r.validation.row.model}, {r.name}",
+            r.validation,
+            [r.handed_on(recall) for recall in RECALLS],
+        )
+        for r in rules
+    ]
+    prevalence = float((labels(rules[0].validation) == POSITIVE).mean())
     return triage_figure(task, drawn, prevalence, caption)
 
 

@@ -27,7 +27,7 @@ def triage_figure(task: str, rules: Sequence[Rule], prevalence: float, caption: 
         for order, rule in enumerate(rules):
             draw_rule(ax, name, order, rule)
         ax.axhline(100 * prevalence, color=INK, linewidth=0.7, linestyle=":")
-        ax.text(100 * LEAST, 100 * prevalence, " the positives' share", va="bottom", fontsize=6.5)
+        ax.text(100 * LEAST, 100 * prevalence, " the positives' share", va="top", fontsize=6.5)
         ax.set_xlim(100 * LEAST - 0.3, 100.3)
         ax.legend(loc="upper left")
 
