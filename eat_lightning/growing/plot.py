@@ -30,10 +30,11 @@ def figure_of(rows: Sequence[GrowthRow]) -> Figure:
         for ax, (axis, what, xlabel, ylabel) in zip(axes, PANELS, strict=True):
             own = [c for c in curves if (c.axis, c.what) == (axis, what)]
             for curve in own:
-                line(ax, curve, of_name[curve.contestant], what)
+                line(ax, curve, of_name[curve.contestant], what, beneath(curve, own))
             slopes(ax, own, what)
             ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
             plain_ticks(ax, own)
+            wide_enough(ax)
         handles = {h.get_label(): h for ax in drawing.axes for h in ax.lines}
         named = {name: handles[name] for name in of_name if name in handles}
         drawing.legend(named.values(), named, loc="outside upper left", ncols=5, handlelength=1.5)
@@ -50,7 +51,17 @@ def scaled(y: float, what: str) -> float:
     return y / MIB if what == "peak_bytes" else y
 
 
-def line(ax: Any, curve: Curve, look: Any, what: str) -> None:
+def beneath(curve: Curve, others: Sequence[Curve]) -> bool:
+    """Whether another curve ends within a third above this one's end, where its exponent stands."""
+
+    def end(of: Curve) -> tuple[float, float]:
+        return max(zip(of.x, of.y, strict=True))
+
+    x, y = end(curve)
+    return any(end(c)[0] == x and y < end(c)[1] < y * 4 / 3 for c in others)
+
+
+def line(ax: Any, curve: Curve, look: Any, what: str, low: bool = False) -> None:
     ends = [min(curve.x), max(curve.x)]
     y = [scaled(value, what) for value in curve.y]
     ax.plot(curve.x, y, look.marker, color=look.color, markersize=3.5)
@@ -61,10 +72,10 @@ def line(ax: Any, curve: Curve, look: Any, what: str) -> None:
     ax.annotate(
         f"{curve.fitted.value:.2f}",
         (curve.x[last], y[last]),
-        xytext=(5, 0),
+        xytext=(5, -2 if low else 0),
         textcoords="offset points",
         color=look.color,
-        va="center",
+        va="top" if low else "center",
         fontsize=7,
     )
 
@@ -77,6 +88,14 @@ def slopes(ax: Any, curves: Sequence[Curve], what: str) -> None:
             y = scaled(curve.y[curve.x.index(last)], what)
             back = y * (first / last) ** float(curve.paper)
             ax.plot([first, last], [back, y], ":", color=MUTED, linewidth=0.8)
+
+
+def wide_enough(ax: Any) -> None:
+    """At least a factor of four up and down, so that noise looks as small as it is."""
+    low, high = ax.get_ylim()
+    if high / low < 4:
+        middle = (low * high) ** 0.5
+        ax.set_ylim(middle / 2, middle * 2)
 
 
 def plain_ticks(ax: Any, curves: Sequence[Curve]) -> None:
