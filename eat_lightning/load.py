@@ -23,6 +23,7 @@ from eat_lightning.config import (
     with_path_quoted,
 )
 from eat_lightning.errors import ConfigError
+from eat_lightning.forms import PLAIN
 
 if TYPE_CHECKING:
     from eat_lightning.loading.rows import LoadRow
@@ -95,18 +96,20 @@ def all_rows(
     """Of one gateway at a time."""
     for mode in config["modes"]:
         static: dict[str, float] = {}  # capacity by backend
-        for contestant in contestants(config):
+        for contestant in contestants(config, form_held(config)):
             rows = rows_of(config, mode, contestant, examples, about, static)
             for row in rows:
                 print(described(row), flush=True)
             yield rows
 
 
-def contestants(config: dict[str, Any]) -> list[Contestant]:
-    """The static ones first, since the others are also put under their load."""
+def contestants(config: dict[str, Any], form: str | None = None) -> list[Contestant]:
+    """The static ones first, since the others are also put under their load. form: of the weights
+    that the certificate holds for, which the static one then has too."""
     run, more = [f"run={quoted(config['run'])}"], list(config["serve"])
-    found = [Contestant("torch", "never", [*run, "exit=never", *more])]
     certificate = [f"certificate={config['certificate']}"] if config["certificate"] else []
+    same = ["prepack=false"] if form == PLAIN else []
+    found = [Contestant("torch", "never", [*run, "exit=never", *same, *more])]
     if config["onnx_static"]:
         folder = [f"run={quoted(config['onnx_static'])}", "backend=onnx"]
         found.append(Contestant("onnx", "never", [*folder, *more]))
@@ -115,6 +118,14 @@ def contestants(config: dict[str, Any]) -> list[Contestant]:
         folder = [f"run={quoted(config['onnx'])}", "backend=onnx"]
         found.append(Contestant("onnx", "own", [*folder, *more]))
     return found
+
+
+def form_held(config: dict[str, Any]) -> str | None:
+    from eat_lightning.predict import form_held
+    from eat_lightning.runs import Run
+
+    name = config["certificate"]
+    return form_held(Run.open(config["run"]), name) if name else None
 
 
 def rows_of(
