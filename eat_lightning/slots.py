@@ -127,7 +127,8 @@ class Policy(Protocol):
     or another reason to go. Its word counts only for those who would go. rows_B: places in `asked`
     of the examples still here. A policy may also have `fits(encoder, labels, folder)`, which lists
     what of a model (`folder`: its files, or None) does not go with it; `lost_in_export()`, which
-    lists what of it an export cannot do; and `of_this_machine`, the arguments that name files and
+    lists what of it an export cannot do; `asks()`, under which names it asks what is known of an
+    example; and `of_this_machine`, the arguments that name files and
     so are not taken from a model folder.
     """
 

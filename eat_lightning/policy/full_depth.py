@@ -46,6 +46,9 @@ class FullDepth:
             *pattern_faults("policy.full_depth.mimes", mimes),
         ]
 
+    def asks(self) -> set[str]:
+        return {key for key, given in (("source", self.sources), ("mime", self.mimes)) if given}
+
     def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
         return Wish(full_B=chosen(asked, self.sources, self.mimes)) if self.active else Wish()
 

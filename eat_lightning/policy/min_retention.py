@@ -48,6 +48,9 @@ class MinRetention:
     def lost_in_export(self) -> list[str]:
         return ["policy=min_retention asks for more tokens, and an export prunes in its graphs"]
 
+    def asks(self) -> set[str]:
+        return {key for key, given in (("source", self.sources), ("mime", self.mimes)) if given}
+
     def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
         if reduction is None:
             return Wish()

@@ -59,6 +59,9 @@ class PerSource:
             for fault in (one_each(f"policy.per_source.taus.{name}", tau, layers) if layers else [])
         ]
 
+    def asks(self) -> set[str]:
+        return {"source"}
+
     def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
         if not self.strict:
             return Wish()
