@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.onnx_runner import files_of
 from eat_lightning.policies import built
 from eat_lightning.runs import OUTSIDE_DATA, Run, version_of, write_json
 from eat_lightning.slots import Policy, build, number_faults, raise_faults
@@ -184,13 +183,11 @@ def combination(
     return here if data is None else here | {"calibration": calibration_of(data)}
 
 
-def combination_of_export(export: Home, about: dict[str, Any], specs: dict[str, Any]) -> Combined:
-    """What a certificate of an export holds for. about: what it says of itself; specs: by slot, as
-    its examples leave. The cut and the calibration part are added where they are known."""
-    files = [*files_of(about), "weights.bin", "tokenizer.json", "export.json"]
-    there = [export.folder / name for name in sorted(files)]
+def combination_of_export(files: str, about: dict[str, Any], specs: dict[str, Any]) -> Combined:
+    """What a certificate of an export holds for. files: their hash; about: what it says of itself;
+    specs: by slot, as its examples leave. Where the calibration part is known, that is added."""
     return {
-        "export": sha256_of([path for path in there if path.is_file()]),
+        "export": files,
         "weights": about.get("weights"),
         **{slot: specs[slot] for slot in (*POLICIES, "policy")},
         "second": [],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.certificate import Certificate, combination_of_export, sha256_of
+from eat_lightning.certificate import Certificate, sha256_of
 from eat_lightning.chains import TAUS, chains_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.exported import Export
@@ -110,8 +110,6 @@ class ExportPasses:
 def of_export(certificate: Certificate, export: Export) -> Certificate:
     """The same, of a run, held to the export that it was made with."""
     held = certificate.holds_for
-    specs = export.specs(held["exit"], certificate.asked())
     where_from = {key: held[key] for key in ("cut", "calibration")}
-    return replace(
-        certificate, holds_for=combination_of_export(export, export.about, specs) | where_from
-    )
+    made = export.combination(held["exit"], certificate.asked())
+    return replace(certificate, holds_for=made | where_from)

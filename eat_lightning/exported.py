@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from eat_lightning.certificate import Certificate, combination_of_export
+from eat_lightning.certificate import Certificate, combination_of_export, sha256_of
 from eat_lightning.errors import ConfigError
-from eat_lightning.graph_faults import check_graphs, is_trusted
+from eat_lightning.graph_faults import WEIGHTS, check_graphs, is_trusted
 from eat_lightning.later import Way
-from eat_lightning.onnx_runner import Runner, Trace, files_of, read_about
+from eat_lightning.onnx_runner import ABOUT, Runner, Trace, files_of, read_about
 from eat_lightning.policies import policy_faults, specs_of
 from eat_lightning.predict import answered, places_by
 from eat_lightning.slots import Policy
@@ -69,6 +70,17 @@ class Export:
         """Where its graphs let examples go before the last layer."""
         return [stretch["layers"][1] for stretch in self.about["stretches"]][:-1]
 
+    @cached_property
+    def digest(self) -> str:
+        """Of the files that decide what it answers."""
+        names = [*files_of(self.about), WEIGHTS, "tokenizer.json", ABOUT]
+        there = [self.folder / name for name in sorted(names)]
+        return sha256_of([path for path in there if path.is_file()])
+
+    def combination(self, exit: dict[str, Any], policies: Sequence[Policy]) -> dict[str, Any]:
+        """What a certificate, or a drift reference, holds for."""
+        return combination_of_export(self.digest, self.about, self.specs(exit, policies))
+
     def specs(self, exit: dict[str, Any], policies: Sequence[Policy]) -> dict[str, Any]:
         """What decides who leaves, by slot."""
         slots = {slot: self.about.get(slot) for slot in ("attention", "reduction")}
@@ -113,7 +125,7 @@ def ways_of(
         asked = tuple(held.asked() if policies is None else policies)
         export.check_policies(asked)
         rule = held.policies["exit"]
-        held.check(combination_of_export(export, export.about, export.specs(rule, asked)))
+        held.check(export.combination(rule, asked))
         way = Way(export.layers, taus_of(rule, export), asked)
         found[source] = way.deep() if held.fallback else way
     return found

@@ -19,13 +19,14 @@ TRUST = "EAT_TRUST"  # folders, separated as in PATH
 WEIGHTS = "weights.bin"
 OPSET = 20  # the newest that `export` writes
 OPERATORS = {
-    *("Abs", "Add", "And", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "CumSum"),
-    *("Div", "Equal", "Expand", "Gather", "GatherND", "Gelu", "GreaterOrEqual", "Identity"),
-    *("If", "IsNaN", "LayerNormalization", "Less", "LessOrEqual", "MatMul", "MatMulInteger"),
-    *("Max", "Min", "Mul", "Neg", "NonZero", "Not", "Or", "Pow", "QuantizeLinear", "Range"),
-    *("ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum", "Reshape", "ScatterElements"),
-    *("Shape", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "TopK"),
-    *("Transpose", "Unsqueeze", "Where"),
+    *("Abs", "Add", "And", "ArgMax", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape"),
+    *("CumSum", "Div", "Equal", "Expand", "Floor", "Gather", "GatherND", "Gelu", "Gemm"),
+    *("GreaterOrEqual", "Identity", "If", "IsNaN", "LayerNormalization", "Less", "LessOrEqual"),
+    *("Log", "MatMul", "MatMulInteger", "Max", "Min", "Mul", "Neg", "NonZero", "Not", "Or"),
+    *("Pow", "QuantizeLinear", "Range", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean"),
+    *("ReduceMin", "ReduceSum", "Relu", "Reshape", "ScatterElements", "ScatterND", "Shape"),
+    *("Sigmoid", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tanh", "TopK", "Transpose"),
+    *("Unsqueeze", "Where"),
 }
 TYPES = (1, 2, 3, 6, 7, 9, 11)  # float, uint8, int8, int32, int64, bool, double in ONNX's numbers
 MOST_GRAPH = 2 << 30  # bytes of a graph, as of any protobuf; ours have some 100,000

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eat_lightning.certificate import ONNX, combination_of_export
+from eat_lightning.certificate import ONNX
 from eat_lightning.drift.observation import Observation, of_values
 from eat_lightning.drift.watching import About, Source, Told, watchable
 from eat_lightning.exported import Export, ExportAnswerer
@@ -72,5 +72,5 @@ def held_by(export: Export, way: Way) -> dict[str, Any]:
     rule = export.about["exit"]
     if way.taus is not None:
         rule = {"kind": "confidence", "tau": [*way.taus.values()], "layers": [*way.taus]}
-    made = combination_of_export(export, export.about, export.specs(rule, way.policies))
+    made = export.combination(rule, way.policies)
     return {key: value for key, value in made.items() if key not in ("device", ONNX)}
