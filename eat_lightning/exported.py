@@ -120,7 +120,7 @@ def ways_of(
     if certificate is None:
         export.check_policies(policies or ())
         return {None: Way(export.layers, policies=tuple(policies or ()))}
-    found = {None: Way(export.layers).deep()}
+    found: dict[str | None, Way] = {None: Way(export.layers).deep()}
     for source, held in Certificate.by_source(export, certificate).items():
         asked = tuple(held.asked() if policies is None else policies)
         export.check_policies(asked)
@@ -136,8 +136,8 @@ def taus_of(rule: dict[str, Any], export: Export) -> dict[int, float] | None:
     cannot be held to."""
     if rule in ({"kind": "never"}, export.about["exit"]):
         return None
-    layers, tau = rule.get("layers"), rule.get("tau")
-    if rule["kind"] != "confidence" or not {*(layers or ())} <= {*export.layers}:
+    layers, tau = rule.get("layers") or [], rule.get("tau")
+    if rule["kind"] != "confidence" or not {*layers} <= {*export.layers}:
         raise ConfigError(f"an export is held to a tau at its own exits, not to {rule['kind']}")
     taus = tau if isinstance(tau, list) else [tau] * len(layers)
     return dict(zip(layers, taus, strict=True))

@@ -22,11 +22,10 @@ OPERATORS = {
     *("Abs", "Add", "And", "ArgMax", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape"),
     *("CumSum", "Div", "Equal", "Expand", "Floor", "Gather", "GatherND", "Gelu", "Gemm"),
     *("GreaterOrEqual", "Identity", "If", "IsNaN", "LayerNormalization", "Less", "LessOrEqual"),
-    *("Log", "MatMul", "MatMulInteger", "Max", "Min", "Mul", "Neg", "NonZero", "Not", "Or"),
-    *("Pow", "QuantizeLinear", "Range", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean"),
-    *("ReduceMin", "ReduceSum", "Relu", "Reshape", "ScatterElements", "ScatterND", "Shape"),
-    *("Sigmoid", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tanh", "TopK", "Transpose"),
-    *("Unsqueeze", "Where"),
+    *("MatMul", "MatMulInteger", "Min", "Mul", "NonZero", "Not", "Or", "QuantizeLinear"),
+    *("Range", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu"),
+    *("Reshape", "ScatterElements", "ScatterND", "Shape", "Sigmoid", "Slice", "Softmax"),
+    *("Squeeze", "Sub", "Tanh", "TopK", "Transpose", "Unsqueeze", "Where"),
 }
 TYPES = (1, 2, 3, 6, 7, 9, 11)  # float, uint8, int8, int32, int64, bool, double in ONNX's numbers
 MOST_GRAPH = 2 << 30  # bytes of a graph, as of any protobuf; ours have some 100,000

@@ -48,7 +48,8 @@ def test_a_reference_for_each_source(tmp_path: Path, capsys: pytest.CaptureFixtu
     split = Run.open(run).data().split("certificate")
     kept = Reference.read(Run.open(run), "mail")
     assert len(kept.seen) == sum(origin == "mail" for origin in split.origins)
-    lines = [{"sentence": "good " * (1 + i % 9), "source": "chat"} for i in range(20)]
+    chats = [i for i, origin in enumerate(split.origins) if origin == "chat"][:20]
+    lines = [{"sentence": split.text(i)[0], "source": "chat"} for i in chats]
     lines += [{"sentence": "long " * 60, "source": "mail"} for i in range(60)]
     lines += [{"sentence": "long " * 60, "source": name} for name in ("rare", "fax")]
     import pyarrow as pa

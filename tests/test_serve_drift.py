@@ -186,7 +186,7 @@ class BySource(Watched):
 
 
 def test_one_source_drifts_and_the_other_goes_on(tmp_path: Path):
-    kept = DRIFT | {"state": str(tmp_path)}
+    kept = DRIFT | {"state": str(tmp_path), "run_length": 100_000}
     for _ in range(2):  # the second time from what was kept
         with running(BySource(), drift=kept, max_texts=50) as served:
             for _ in range(20):
