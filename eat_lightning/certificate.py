@@ -7,6 +7,8 @@ only make exits later, and yet are another combination: a later answer may be th
 same or none is simple. Processor threads are not among them: they, like the company in a batch,
 change the order of sums and so a logit's last bits, which is far below what a dtype changes, and
 the same for the calibration part as for any other example.
+
+A certificate of an export lies in the export's folder and names its graphs and onnxruntime instead.
 """
 
 from __future__ import annotations
@@ -16,20 +18,34 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.forms import FORMS, PLAIN
 from eat_lightning.policies import built
-from eat_lightning.runs import OUTSIDE_DATA, Run, write_json
+from eat_lightning.runs import OUTSIDE_DATA, Run, version_of, write_json
 from eat_lightning.slots import Policy, build, number_faults, raise_faults
 from eat_lightning.untrusted import json_of, one_line
 
 FOLDER = "certificates"
 POLICIES = ("attention", "reduction", "exit")
+TORCH, ONNX = "torch", "onnxruntime"
 # Of a certificate that does not name them.
-WITHOUT: dict[str, Any] = {"policy": [], "second": [], "form": PLAIN}
+WITHOUT: dict[str, Any] = {"policy": [], "second": [], "form": PLAIN, "runtime": TORCH}
 DTYPES = {"fp32": "fp32", "bf16": "bf16 weights", "int8": "int8 products"}
+
+
+Combined = dict[str, Any]
+
+
+class Home(Protocol):
+    """A run's folder, or an export's: where its certificates lie."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def name(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -71,13 +87,13 @@ class Certificate:
         state = f"full depth ({self.reason}); " if self.fallback else ""
         return f"certificate {self.name}: {state}{self.promise}"
 
-    def write(self, run: Run) -> Path:
+    def write(self, run: Home) -> Path:
         path = path_of(run, self.name)
         write_json(path, asdict(self))
         return path
 
     @classmethod
-    def read(cls, run: Run, name: Any) -> Certificate:
+    def read(cls, run: Home, name: Any) -> Certificate:
         """ConfigError, in one line, where there is none or it is damaged."""
         faults = name_faults("certificate", name)
         path = path_of(run, str(name))
@@ -113,7 +129,7 @@ class Certificate:
         return faults + number_faults("level", [self.level], "(0, 1)")
 
     @classmethod
-    def by_source(cls, run: Run, name: Any) -> dict[str | None, Certificate]:
+    def by_source(cls, run: Home, name: Any) -> dict[str | None, Certificate]:
         """The one of that name for all data (source None), else those of that name @ a source."""
         if name_faults("certificate", name) or path_of(run, name).is_file():
             return {None: cls.read(run, name)}
@@ -134,7 +150,7 @@ class Certificate:
             raise ConfigError(f"certificate={self.name} holds for another {', '.join(said)}")
 
 
-def path_of(run: Run, name: str) -> Path:
+def path_of(run: Home, name: str) -> Path:
     return run.folder / FOLDER / f"{name}.json"
 
 
@@ -175,9 +191,25 @@ def combination(
         "dtype": dtype,
         "form": form,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "runtime": TORCH,
         "torch": torch.__version__,
     }
     return here if data is None else here | {"calibration": calibration_of(data)}
+
+
+def combination_of_export(files: str, about: dict[str, Any], specs: dict[str, Any]) -> Combined:
+    """What a certificate of an export holds for. files: their hash; about: what it says of itself;
+    specs: by slot, as its examples leave. Where the calibration part is known, that is added."""
+    return {
+        "export": files,
+        "weights": about.get("weights"),
+        **{slot: specs[slot] for slot in (*POLICIES, "policy")},
+        "second": [],
+        "dtype": f"{about.get('dtype')} graphs",
+        "device": "cpu",
+        "runtime": ONNX,
+        ONNX: version_of("onnxruntime"),
+    }
 
 
 def second_runs(specs: list[dict[str, Any]]) -> list[str]:

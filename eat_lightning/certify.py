@@ -54,6 +54,7 @@ def certify(config: dict[str, Any]) -> list[Certificate]:
     """
     import torch
 
+    from eat_lightning.certify_export import ExportPasses, of_export
     from eat_lightning.certifying import planned
 
     plan = planned(config)
@@ -61,12 +62,19 @@ def certify(config: dict[str, Any]) -> list[Certificate]:
     data = plan.run.data(**config["data"])
     split = data.split("certificate")
     wanted = parts(split, config["sources"])
-    passes = Passes(plan.run, split, config)
+    export = plan.export
+    passes: Any = (
+        Passes(plan.run, split, config)
+        if export is None
+        else ExportPasses(plan.run, export, split, config)
+    )
     made = []
     for source, rows in wanted:
         choice = chosen(plan.chains, passes, plan.target, grouped(plan.run.task, split), rows)
         certificate = certified(plan.run, plan.target, choice, source, data, config)
-        tell(certificate, certificate.write(plan.run))
+        if export is not None:
+            certificate = of_export(certificate, export)
+        tell(certificate, certificate.write(export or plan.run))
         made.append(certificate)
     return made
 
@@ -140,7 +148,7 @@ def grouped(task: Any, split: Any) -> np.ndarray:
 
 def chosen(
     chains: Sequence[Sequence[Setting]],
-    passes: Passes,
+    passes: Any,
     target: Target,
     group_B: np.ndarray,
     rows: np.ndarray,

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from eat_lightning.certificate import DTYPES, name_faults
+from eat_lightning.certify_export import chains_for_export, export_faults
 from eat_lightning.chains import CAUTION, TAUS, chains_of
 from eat_lightning.checks import device_faults, whole_faults
 from eat_lightning.choosing import Target
 from eat_lightning.config import arguments, binding_faults, make, method_faults, target
 from eat_lightning.errors import ConfigError
+from eat_lightning.exported import Export
 from eat_lightning.forms import prepack_faults
 from eat_lightning.heads import slot_faults
 from eat_lightning.opened import target_faults
+from eat_lightning.policies import policies_of
 from eat_lightning.runs import Run
 from eat_lightning.settings import STATIC, Setting, checked, policies_for
 from eat_lightning.slots import build, number_faults
@@ -24,6 +27,7 @@ class Plan:
     run: Run
     chains: list[list[Setting]]
     target: Target
+    export: Export | None = None
 
 
 def planned(config: dict[str, Any]) -> Plan:
@@ -45,12 +49,22 @@ def planned(config: dict[str, Any]) -> Plan:
         faults = [fault for slot in nodes for fault in method_faults(slot, nodes[slot], None)]
     if faults:
         raise ConfigError.of(dict.fromkeys(faults))
-    chains = chains_for(run, config)
+    export = None
+    if config["onnx"]:
+        export = Export.open(config["onnx"], config["threads"])
+        policies = policies_of(config["policy"]) or ()
+        if faults := export_faults(run, export, config):
+            raise ConfigError.of(faults)
+        export.check_policies(policies)
+        chains = chains_for_export(export, policies, config)
+    else:
+        chains = chains_for(run, config)
     procedure, made = make(config["procedure"]), make(risk)
     if faults := procedure.refuses(len(chains), made.none_at_full_depth):
         raise ConfigError.of(faults)
     title = title_of(config, run.task)
-    return Plan(run, chains, Target(made, procedure, config["level"], config["confidence"], title))
+    aim = Target(made, procedure, config["level"], config["confidence"], title)
+    return Plan(run, chains, aim, export)
 
 
 def value_faults(config: dict[str, Any]) -> list[str]:

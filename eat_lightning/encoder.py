@@ -356,7 +356,8 @@ class AdaptiveEncoder(nn.Module):
             journey.wish(wish)
         if wish.strength_B is None:
             return packed
-        return replace(packed, strength_B=torch.minimum(packed.strength_B, wish.strength_B))
+        strength_B = torch.from_numpy(wish.strength_B)
+        return replace(packed, strength_B=torch.minimum(packed.strength_B, strength_B))
 
     def decide(self, batch: Batch, journey: Journey, layer: int, leave: bool) -> Int[Tensor, " b"]:
         """A reason for each example still here, on the host: the one wait for the device an exit

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.exit._reason import Reason, leaves
+from eat_lightning.exit._reason import Reason
 from eat_lightning.packed import Batch, Packed
-from eat_lightning.policy._together import reviewed
+from eat_lightning.policy._held import Held
 from eat_lightning.slots import Policy, Wish
 
 
@@ -63,7 +64,7 @@ class Journey:
         self.depth_B = torch.zeros(self.size, dtype=torch.int64)
         self.tokens_LB = torch.zeros(num_layers, self.size, dtype=torch.int64)
         self.reason_B = torch.zeros(self.size, dtype=torch.int64)
-        self.held_B = torch.zeros(self.size, dtype=torch.int64)  # why policies held one back
+        self.held = Held(np.zeros(self.size, np.int64))
         self.logits_BC: Tensor | None = None
 
     @property
@@ -73,12 +74,10 @@ class Journey:
 
     def at_end(self) -> Int[Tensor, " b"]:
         """Reasons of those who ran every layer."""
-        held_B = self.held_B[self.rows_B]
-        return torch.where(held_B != Reason.STAYS, held_B, int(Reason.LAST_LAYER))
+        return torch.from_numpy(self.held.at_end(self.rows_B.numpy()))
 
     def wish(self, wish: Wish) -> None:
-        if wish.full_B is not None:
-            self.held_B[wish.full_B] = int(Reason.FALLBACK)
+        self.held.wish(wish)
 
     def review(
         self,
@@ -88,18 +87,9 @@ class Journey:
         batch: Batch,
     ) -> Int[Tensor, " b"]:
         """Reasons at an early exit, on the host, after policies; who is held back has 0."""
-        reason_B = self.hold(reason_B)
-        return self.hold(reviewed(policies, reason_B, logits_EBC, batch, self.rows_B))
-
-    def hold(self, reason_B: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
-        """Reasons at an early exit with 0 for whom one of `HELD` keeps here, which is noted. Who is
-        to run every layer stays, whatever is said."""
-        rows_B = self.rows_B
-        full_B = self.held_B[rows_B] == Reason.FALLBACK
-        reason_B = torch.where(full_B, int(Reason.STAYS), reason_B)
-        held_B = (reason_B != Reason.STAYS) & ~leaves(reason_B)
-        self.held_B[rows_B[held_B]] = reason_B[held_B]
-        return torch.where(held_B, int(Reason.STAYS), reason_B)
+        on_host_EBC = logits_EBC.detach().float().cpu().numpy()
+        said = reason_B.numpy(), on_host_EBC, batch, self.rows_B.numpy()
+        return torch.from_numpy(self.held.review(policies, *said))
 
     def enter(self, layer: int, packed: Packed) -> None:
         here = slice(None) if self.here_B is None else self.here_B

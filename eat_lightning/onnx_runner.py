@@ -15,8 +15,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,14 @@ MOST = {ABOUT: 1 << 20, "tokenizer.json": 32 << 20}  # bytes that are read
 @dataclass
 class Trace:
     """What happened to each example of a batch: the logits that count, layers run, why it left, and
-    tokens entering each layer, 0 where it was not run."""
+    tokens entering each layer, 0 where it was not run. exits: until the first left, the guess and
+    the graphs' own reason at each layer where one may leave."""
 
     logits_BC: np.ndarray
     depth_B: np.ndarray
     reason_B: np.ndarray
     tokens_LB: np.ndarray
+    exits: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     @property
     def retention_B(self) -> np.ndarray:
@@ -47,14 +49,24 @@ class Trace:
 
     def only(self, rows_B: np.ndarray) -> Trace:
         parts = self.logits_BC[rows_B], self.depth_B[rows_B], self.reason_B[rows_B]
-        return Trace(*parts, self.tokens_LB[:, rows_B])
+        exits = {
+            layer: (guess[rows_B], said[rows_B]) for layer, (guess, said) in self.exits.items()
+        }
+        return Trace(*parts, self.tokens_LB[:, rows_B], exits)
+
+
+Ids = list[list[int]]
+Left = Iterator[tuple[np.ndarray, Trace]]
+# Asked at each exit beside the graphs, and can only make exits later: their reasons, the guesses so
+# far (None: at the last layer), places of those still here -> reasons, 0 for who stays.
+Later = Callable[[np.ndarray, np.ndarray | None, np.ndarray], np.ndarray]
 
 
 class Runner:
     """An exported model, ready to answer lines. `threads` None: all that there are.
 
     A batch goes from graph to graph, and who leaves at an exit is taken out between them; a single
-    example goes through one graph that decides inside. Each is loaded when first used.
+    example goes through one graph that decides inside, unless `later` is asked too.
     """
 
     def __init__(self, folder: str | Path, threads: int | None = None):
@@ -86,57 +98,48 @@ class Runner:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = self.threads or 0
             options.log_severity_level = 3
-            providers = ["CPUExecutionProvider"]
-            path = self.folder / name
+            start, path = onnxruntime.InferenceSession, self.folder / name
             try:
-                session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+                self.sessions[name] = start(str(path), options, ["CPUExecutionProvider"])
             except Exception as error:  # its errors have no other class in common
                 first = str(error).splitlines()[0]
                 raise ValueError(f"{path}: not a graph that can be run ({first:.120})") from None
-            self.sessions[name] = session
         return self.sessions[name]
 
     def __call__(self, lines: list[bytes], first: int = 1) -> list[dict[str, Any]]:
         """An answer or an error for each line; `first` is the number of the first one."""
-        return answer_lines(lines, first, self.columns, self.answer)
+        return answer_lines(
+            lines, first, self.columns, lambda texts: self.say(self.run(*self.tokens(texts)))
+        )
 
-    def answer(self, texts: list[list[str]]) -> list[dict[str, Any]]:
-        return self.say(self.run(*self.tokens(texts)))
-
-    def stream(self, texts: list[list[str]]) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
-        """For each exit the places of those who leave there, and their answers."""
-        state = state_of(*self.tokens(texts))
-        if len(texts) == 1:
-            yield [0], self.say(self.alone(state))
+    def stream(self, texts: list[list[str]], later: Later | None = None) -> Left:
+        """For each exit the places of those who leave there, and their trace."""
+        ids, types = self.tokens(texts)
+        if len(texts) == 1 and later is None:
+            yield np.arange(1), self.run(ids, types)
             return
-        for gone_B, trace in self.leaving(state):
-            yield gone_B.tolist(), self.say(trace.only(gone_B))
+        for gone_B, trace in self.leaving(state_of(ids, types), later):
+            yield gone_B, trace.only(gone_B)
 
     def say(self, trace: Trace) -> list[dict[str, Any]]:
         reasons = [self.about["reasons"][str(code)] for code in trace.reason_B.tolist()]
         depths, retentions = trace.depth_B.tolist(), trace.retention_B.tolist()
         return said(trace.logits_BC, depths, reasons, retentions, self.labels)
 
-    def tokens(self, texts: list[list[str]]) -> tuple[list[list[int]], list[list[int]]]:
+    def tokens(self, texts: list[list[str]]) -> tuple[Ids, Ids]:
         """Ids and types of each example."""
         given = [text[0] if len(text) == 1 else tuple(text) for text in texts]
-        encoded = self.tokenizer.encode_batch(given)
+        encoded, typed = self.tokenizer.encode_batch(given), self.about["types"]
         ids = [example.ids for example in encoded]
-        if not self.about["types"]:
-            return ids, [[0] * len(example) for example in ids]
-        return ids, [example.type_ids for example in encoded]
+        return ids, [example.type_ids if typed else [0] * len(example.ids) for example in encoded]
 
-    def run(self, ids: list[list[int]], types: list[list[int]]) -> Trace:
+    def run(self, ids: Ids, types: Ids, later: Later | None = None) -> Trace:
         state = state_of(ids, types)
-        return self.alone(state) if len(ids) == 1 else self.together(state)
+        if len(ids) == 1 and later is None:
+            return Trace(*self.session(self.about["single"]).run(None, state))
+        return [trace for _, trace in self.leaving(state, later)][-1]
 
-    def alone(self, state: dict[str, np.ndarray]) -> Trace:
-        return Trace(*self.session(self.about["single"]).run(None, state))
-
-    def together(self, state: dict[str, np.ndarray]) -> Trace:
-        return [trace for _, trace in self.leaving(state)][-1]
-
-    def leaving(self, state: dict[str, np.ndarray]) -> Iterator[tuple[np.ndarray, Trace]]:
+    def leaving(self, state: dict[str, np.ndarray], later: Later | None = None) -> Left:
         """Who leaves, at each exit where someone does, and one trace that is whole for those who
         have left."""
         size, num_layers = len(state["lengths_B"]), self.about["num_layers"]
@@ -151,8 +154,12 @@ class Runner:
             state = state | call(self.session(stretch["file"]), state)
             first, last = stretch["layers"]
             trace.tokens_LB[first - 1 : last, here_B] = state["tokens_LB"]
-            at_end = np.full(len(here_B), LAST_LAYER)
-            reason_B = at_end if last == num_layers else state["reason_B"]
+            ends = last == num_layers
+            reason_B = np.full(len(here_B), LAST_LAYER) if ends else state["reason_B"]
+            if len(here_B) == size:
+                trace.exits[last] = state["logits_BC"], reason_B
+            if later is not None:
+                reason_B = later(reason_B, None if ends else state["guesses_EBC"], here_B)
             leaves_B = reason_B != STAYS
             gone_B = here_B[leaves_B]
             trace.logits_BC[gone_B] = state["logits_BC"][leaves_B]
@@ -166,7 +173,7 @@ class Runner:
                 state = staying(state, ~leaves_B)
 
 
-def state_of(ids: list[list[int]], types: list[list[int]]) -> dict[str, np.ndarray]:
+def state_of(ids: Ids, types: Ids) -> dict[str, np.ndarray]:
     """What the first graph takes."""
     return {
         "ids_N": np.concatenate([np.array(x, np.int64) for x in ids]),
@@ -211,7 +218,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     for key, sound in SOUND.items():
         if not sound(about.get(key)):
             raise ValueError(f"{path}: {key} cannot be {about.get(key)!r:.60}")
-    for name in [about["single"], *(stretch["file"] for stretch in about["stretches"])]:
+    for name in files_of(about):
         if (folder / name).is_symlink():
             raise ValueError(f"{folder / name}: a link, put the file itself there")
     ends = [stretch["layers"] for stretch in about["stretches"]]
@@ -219,6 +226,10 @@ def read_about(folder: Path) -> dict[str, Any]:
     if [first for first, _ in ends] != follows[:-1] or follows[-1] != about["num_layers"] + 1:
         raise ValueError(f"{path}: stretches must go from layer 1 to the last, got {ends!r:.60}")
     return about
+
+
+def files_of(about: dict[str, Any]) -> list[str]:
+    return [about["single"], *(stretch["file"] for stretch in about["stretches"])]
 
 
 def names(value: Any) -> bool:
@@ -229,8 +240,7 @@ def within(value: Any, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def is_graph(value: Any) -> bool:
-    """A file in the export's own folder."""
+def is_graph(value: Any) -> bool:  # a file in the export's own folder
     return isinstance(value, str) and re.fullmatch(r"\w[\w.-]*\.onnx", value) is not None
 
 
@@ -239,10 +249,6 @@ def is_stretch(value: Any) -> bool:
         return False
     ends = value.get("layers")
     return isinstance(ends, list) and len(ends) == 2 and all(within(k, 1, 1000) for k in ends)
-
-
-def is_list_of(value: Any, sound: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(sound, value))
 
 
 SOUND: dict[str, Any] = {  # what an export may say of itself; it may come from someone else
@@ -254,7 +260,7 @@ SOUND: dict[str, Any] = {  # what an export may say of itself; it may come from 
     "types": lambda value: isinstance(value, bool),
     "reasons": lambda value: isinstance(value, dict) and names([*value.values()]),
     "single": is_graph,
-    "stretches": lambda value: is_list_of(value, is_stretch),
+    "stretches": lambda value: isinstance(value, list) and value and all(map(is_stretch, value)),
 }
 
 
@@ -303,10 +309,8 @@ def answer_lines(
 
 
 def batches(descriptor: int, size: int) -> Iterator[list[bytes]]:
-    """Lines as they come, `size` at most; waits for more only when there is not one whole line.
-
-    A read gives what is there, so a file makes full batches and a keyboard makes batches of one.
-    """
+    """Lines as they come, `size` at most; waits for more only when there is not one whole line: a
+    read gives what is there, so a file makes full batches and a keyboard batches of one."""
     unfinished: list[bytes] = []
     while chunk := os.read(descriptor, CHUNK):
         first, *others = chunk.split(b"\n")
@@ -324,21 +328,17 @@ def parse(line: bytes, columns: Sequence[str]) -> list[str]:
     """The texts of a line, one for each column; ValueError says what is wrong with it."""
     text = line.decode("utf-8-sig", errors="replace").removesuffix("\r")
     if text.lstrip().startswith("{"):
-        return from_json(text, columns)
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"not JSON, as a line that starts with {{ must be: {error}") from None
+        return texts_of(content, columns)
     if len(columns) == 1:
         return [text]
     parts = text.split("\t")
     if len(parts) != 2:
         raise ValueError(f"expected 2 texts with a tab between them, got {len(parts)}")
     return parts
-
-
-def from_json(text: str, columns: Sequence[str]) -> list[str]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON, as a line that starts with {{ must be: {error}") from None
-    return texts_of(content, columns)
 
 
 def texts_of(content: dict[str, Any], columns: Sequence[str]) -> list[str]:
@@ -362,10 +362,16 @@ def main() -> None:
     here = Path(__file__).parent
     beside = (here / ABOUT).is_file()
     parser.add_argument("folder", nargs="?" if beside else None, default=here, type=Path)
-    parser.add_argument("--batch", type=at_least_one, default=32, help="examples at once, at most")
-    parser.add_argument("--threads", type=at_least_one, help="processor threads; else all")
+    parser.add_argument("--batch", type=int, default=32, help="examples at once, at most")
+    parser.add_argument("--threads", type=int, help="processor threads; else all")
     given = parser.parse_args()
+    if (least := min(given.batch, 1 if given.threads is None else given.threads)) < 1:
+        parser.error(f"--batch and --threads must be 1 or more, got {least}")
     try:
+        if not beside:  # else this file is as much the folder's as its graphs
+            from eat_lightning.graph_faults import check_graphs
+
+            check_graphs(given.folder, files_of(read_about(given.folder)))
         status = int(answer_all(Runner(given.folder, given.threads), given.batch) > 0)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -376,12 +382,6 @@ def main() -> None:
     except KeyboardInterrupt:
         status = 130
     raise SystemExit(status)
-
-
-def at_least_one(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
-    return int(text)
 
 
 def answer_all(runner: Any, batch: int) -> int:

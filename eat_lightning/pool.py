@@ -13,12 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from eat_lightning.encoder import AdaptiveEncoder
 from eat_lightning.journey import Journey, Trace
 from eat_lightning.packed import Batch, Layout, Packed
+from eat_lightning.policy._held import Held
 
 Name = TypeVar("Name")
 
@@ -120,7 +122,8 @@ def journeys_together(journeys: Sequence[Journey]) -> Journey:
     joined = Journey(len(first.tokens_LB), sum(map(len, rows)))
     pairs = list(zip(journeys, rows, strict=True))
     joined.tokens_LB = torch.cat([journey.tokens_LB[:, rows_B] for journey, rows_B in pairs], 1)
-    joined.held_B = torch.cat([journey.held_B[rows_B] for journey, rows_B in pairs])
+    why_B = [journey.held.why_B[rows_B.numpy()] for journey, rows_B in pairs]
+    joined.held = Held(np.concatenate(why_B))
     joined.guesses = {
         layer: torch.cat([j.guesses[layer][rows_B.to(guess.device)] for j, rows_B in pairs])
         for layer, guess in first.guesses.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from eat_lightning.encoder import AdaptiveEncoder, Trace
     from eat_lightning.packed import Batch
     from eat_lightning.slots import Exit, Policy
+
+
+BACKENDS = ("torch", "onnx")
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="predict", version_base="1.3")
@@ -56,8 +59,14 @@ def predict(config: dict[str, Any]) -> int:
     faults = setting_faults(config)
     if not isinstance(config["pool"], bool):
         faults.append(f"pool must be true or false, got {config['pool']!r}")
+    if config["backend"] == "onnx":
+        from eat_lightning.exported import option_faults
+
+        faults += option_faults(config)
     if faults:
         raise ConfigError.of(faults)
+    if config["backend"] == "onnx":
+        return answer_all(exported(config), config["batch"])
     import torch
 
     from eat_lightning.policies import policies_of
@@ -72,6 +81,15 @@ def predict(config: dict[str, Any]) -> int:
 
         return answer_file(answerer, sys.stdin.fileno(), sys.stdout, config["batch"])
     return answer_all(answerer, config["batch"])
+
+
+def exported(config: dict[str, Any]) -> Any:
+    """The export that config["run"] names, ready to answer."""
+    from eat_lightning.exported import Export, ExportAnswerer
+    from eat_lightning.policies import policies_of
+
+    export = Export.open(config["run"], config["threads"])
+    return ExportAnswerer.of(export, config["certificate"], policies_of(config["policy"]))
 
 
 def setting_faults(config: dict[str, Any]) -> list[str]:
@@ -89,6 +107,9 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
             faults.append(f"{key} must be 1 or more, got {value!r}")
     if config["dtype"] not in DTYPES:
         faults.append(f"dtype must be one of {', '.join(DTYPES)}, got {config['dtype']!r}")
+    backend = config.get("backend", "torch")
+    if backend not in BACKENDS:
+        faults.append(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     return [*faults, *prepack_faults(config["prepack"], config["dtype"])]
 
 
@@ -228,19 +249,7 @@ class Answerer:
 
     def __call__(self, lines: list[bytes], first: int = 1) -> list[dict[str, Any]]:
         """An answer or an error for each line; `first` is the number of the first one."""
-        answers: list[dict[str, Any]] = []
-        places, texts, about = [], [], []
-        for place, line in enumerate(lines):
-            answers.append({})
-            try:
-                texts.append(parse(line, self.columns))
-                about.append(about_of(line, self.columns))
-                places.append(place)
-            except ValueError as error:
-                answers[place] = {"line": first + place, "error": str(error)}
-        for place, answer in zip(places, self.answer(texts, about), strict=True):
-            answers[place] = answer
-        return answers
+        return answered(lines, first, self.columns, self.answer)
 
     def answer(
         self, texts: Sequence[Sequence[str]], about: Sequence[Mapping[str, str]] | None = None
@@ -266,11 +275,7 @@ class Answerer:
 
     def by_source(self, about: Sequence[Mapping[str, str]]) -> dict[str | None, list[int]]:
         """Places of those that one encoder answers."""
-        found: dict[str | None, list[int]] = {}
-        for place, known in enumerate(about):
-            source = known.get("source")
-            found.setdefault(source if source in self.encoders else None, []).append(place)
-        return found
+        return places_by(about, self.encoders)
 
     def batch(self, texts: Sequence[Sequence[str]], about: Sequence[Mapping[str, str]]) -> Batch:
         from eat_lightning.packed import Batch
@@ -325,6 +330,40 @@ def described(trace: Trace, labels: Sequence[str]) -> list[dict[str, Any]]:
     logits_BC = trace.logits_BC.float().numpy()
     reasons = [Reason(code).label for code in trace.reason_B.tolist()]
     return said(logits_BC, trace.depth_B.tolist(), reasons, trace.retention_B.tolist(), labels)
+
+
+def answered(
+    lines: list[bytes],
+    first: int,
+    columns: Sequence[str],
+    answer: Callable[[list[list[str]], list[dict[str, str]]], list[dict[str, Any]]],
+) -> list[dict[str, Any]]:
+    """An answer or an error for each line; `answer` gets the texts of those that can be read, and
+    what is known of each."""
+    answers: list[dict[str, Any]] = []
+    places, texts, about = [], [], []
+    for place, line in enumerate(lines):
+        answers.append({})
+        try:
+            texts.append(parse(line, columns))
+            about.append(about_of(line, columns))
+            places.append(place)
+        except ValueError as error:
+            answers[place] = {"line": first + place, "error": str(error)}
+    for place, found in zip(places, answer(texts, about) if texts else [], strict=True):
+        answers[place] = found
+    return answers
+
+
+def places_by(
+    about: Sequence[Mapping[str, str]], known: Mapping[str | None, Any]
+) -> dict[str | None, list[int]]:
+    """Places of the examples by their source, where it is a known one; None for the others."""
+    found: dict[str | None, list[int]] = {}
+    for place, told in enumerate(about):
+        source = told.get("source")
+        found.setdefault(source if source in known else None, []).append(place)
+    return found
 
 
 def about_of(line: bytes, columns: Sequence[str]) -> dict[str, str]:

@@ -88,7 +88,9 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
     faults += prepack_faults(config["prepack"], config["dtype"])
     faults += drift_faults(config["drift"])
     if config["backend"] == "onnx":
-        faults += onnx_faults(config)
+        from eat_lightning.exported import option_faults
+
+        faults += option_faults(config)
     absent = [name for name in PACKAGES if find_spec(name) is None]
     if absent:
         faults.append(f"serve needs {', '.join(absent)}: pip install 'eat-lightning[serve]'")
@@ -103,27 +105,11 @@ def drift_faults(drift: dict[str, Any]) -> list[str]:
         for key in ("monitor", "fallback")
         if not isinstance(drift[key], bool)
     ]
+    folder = drift["state"]
+    if folder is not None and not Path(str(folder)).is_dir():
+        faults.append(f"drift.state={folder} must be a folder that is there")
     settings = {key: drift[key] for key in ("run_length", "window", "calm", "psi")}
     return faults + [f"drift.{fault}" for fault in Monitor.faults(**settings)]
-
-
-def onnx_faults(config: dict[str, Any]) -> list[str]:
-    """What is in the graphs cannot be set any more."""
-    changed = any(value is not None for value in config["exit"].values())
-    asked = {
-        "certificate": config["certificate"] is not None,
-        "exit": changed,
-        "policy": bool(config["policy"]),
-        "dtype": config["dtype"] != "fp32",
-        "prepack": config["prepack"] is not None,
-        "strict_sources": config["strict_sources"],
-        "drift.monitor": config["drift"]["monitor"],
-    }
-    return [
-        f"{key} is not an option of backend=onnx: the export has its exits in its graphs"
-        for key, wrong in asked.items()
-        if wrong
-    ]
 
 
 def token_of(config: dict[str, Any]) -> str | None:

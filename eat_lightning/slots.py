@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -18,7 +18,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.packed import Batch, Layout, Packed
+from eat_lightning.bounds import layer_faults as layer_faults
+from eat_lightning.bounds import number_faults as number_faults
+from eat_lightning.bounds import one_each as one_each
+from eat_lightning.bounds import raise_faults as raise_faults
+from eat_lightning.bounds import whole_faults as whole_faults
+from eat_lightning.packed import Layout, Packed
+from eat_lightning.policy._wish import Asked, Wish
 
 SLOTS = {  # what a class must have to fill the slot
     "attention": ("sees", "sees_all"),
@@ -58,18 +64,6 @@ class Evidence:
             received_N=None if received_N is None else received_N.index_select(0, rows_M),
             cls_N=None if cls_N is None else cls_N.index_select(0, rows_M),
         )
-
-
-@dataclass
-class Wish:
-    """What a policy asks for before its examples start; None asks for nothing. Both on the host.
-
-    strength_B: the largest strength of each one's reduction, 0 ... 1. full_B: who runs every layer,
-    for the reason `fallback`.
-    """
-
-    strength_B: Float[Tensor, " b"] | None = None
-    full_B: Bool[Tensor, " b"] | None = None
 
 
 @dataclass
@@ -125,27 +119,30 @@ class Exit(Protocol):
 @runtime_checkable
 class Policy(Protocol):
     """Asked beside any exit rule: before the examples start, and where the rule would let one go.
-    What it keeps must not depend on the batch, since batches overlap in a service.
+    What it keeps must not depend on the batch, since batches overlap in a service. It sees plain
+    arrays and no model, so that the same policy serves the encoder and an export without torch.
 
-    `reviews`: the reasons at an early exit, on the host, as they were decided so far -> as they are
-    after this policy: as given, 0 = stays, VETOED = stays here and this is why, FALLBACK = runs
-    every layer, or another reason to go. Its word counts only for those who would go. rows_B:
-    places in `batch` of the examples still here. A policy may also have `fits(encoder, labels,
-    folder)`, which lists what of a model (`folder`: its files, or None) does not go with it, and
-    `of_this_machine`, the arguments that name files and so are not taken from a model folder.
+    `reviews`: the reasons at an early exit as they were decided so far -> as they are after this
+    policy: as given, 0 = stays, VETOED = stays here and this is why, FALLBACK = runs every layer,
+    or another reason to go. Its word counts only for those who would go. rows_B: places in `asked`
+    of the examples still here. A policy may also have `fits(encoder, labels, folder)`, which lists
+    what of a model (`folder`: its files, or None) does not go with it; `lost_in_export()`, which
+    lists what of it an export cannot do; `asks()`, under which names it asks what is known of an
+    example; and `of_this_machine`, the arguments that name files and
+    so are not taken from a model folder.
     """
 
-    def wishes(self, batch: Batch, reduction: Reduction | None) -> Wish:
+    def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
         """`reduction` None: strengths are not asked for."""
         ...
 
     def reviews(
         self,
-        reason_B: Int[Tensor, " b"],
-        logits_EBC: Float[Tensor, "e b c"],
-        batch: Batch,
-        rows_B: Int[Tensor, " b"],
-    ) -> Int[Tensor, " b"]: ...
+        reason_B: Int[np.ndarray, " b"],
+        logits_EBC: Float[np.ndarray, "e b c"],
+        asked: Asked,
+        rows_B: Int[np.ndarray, " b"],
+    ) -> Int[np.ndarray, " b"]: ...
 
 
 @runtime_checkable
@@ -205,59 +202,6 @@ class Procedure(Protocol):
     def promise(self, risk: str, level: float, confidence: float) -> str: ...
 
     def refuses(self, num_chains: int, none_at_full_depth: bool) -> list[str]: ...
-
-
-def raise_faults(faults: Iterable[str]) -> None:
-    faults = list(faults)
-    if faults:
-        raise ValueError("; ".join(faults))
-
-
-def layer_faults(key: str, layers: Any, num_layers: int | None, at_least: int = 0) -> list[str]:
-    """Layers must be distinct whole numbers from 1 to num_layers (None: not known yet)."""
-    if not isinstance(layers, Sequence) or isinstance(layers, str):
-        return [f"{key} must be a list of layers, got {layers!r}"]
-    if len(layers) < at_least:
-        return [f"{key} must name {at_least} or more layers, got {list(layers)}"]
-    wrong = [x for x in layers if not isinstance(x, int) or isinstance(x, bool)]
-    if wrong:
-        return [f"{key} must hold whole numbers, got {wrong[0]!r}"]
-    bound = "1 or more" if num_layers is None else f"in 1..{num_layers}"
-    outside = [x for x in layers if x < 1 or (num_layers is not None and x > num_layers)]
-    faults = [f"{key} must be {bound}, got {x}" for x in outside]
-    if not outside and list(layers) != sorted(layers):
-        faults.append(f"{key} must ascend, got {list(layers)}")
-    twice = sorted({x for x in layers if list(layers).count(x) > 1})
-    return faults + [f"{key} must name a layer once, got {x} twice" for x in twice]
-
-
-def number_faults(key: str, values: Any, inside: str) -> list[str]:
-    """Each number must lie in an interval written as in "[0, 1)"."""
-    low, high = (float(x) for x in inside[1:-1].split(","))
-    listed = isinstance(values, Sequence) and not isinstance(values, str)
-
-    def sound(value: Any) -> bool:
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            return False
-        above = value >= low if inside[0] == "[" else value > low
-        return above and (value <= high if inside[-1] == "]" else value < high)
-
-    wrong = [value for value in (values if listed else [values]) if not sound(value)]
-    return [f"{key} must be in {inside}, got {value!r}" for value in wrong]
-
-
-def whole_faults(key: str, value: Any, least: int) -> list[str]:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return [] if whole and value >= least else [f"{key} must be {least} or more, got {value!r}"]
-
-
-def one_each(key: str, values: Any, layers: Any) -> list[str]:
-    """A list of settings must have one entry for each layer."""
-    if isinstance(values, str) or not isinstance(values, Sequence):
-        return []
-    if isinstance(layers, Sequence) and len(values) != len(layers):
-        return [f"{key} must have one value for each of {len(layers)} layers, got {len(values)}"]
-    return []
 
 
 def class_of(slot: str, kind: str) -> type:

@@ -34,6 +34,20 @@ def shapes_unchecked() -> Iterator[None]:
         jaxtyping.config.update("jaxtyping_disable", False)
 
 
+def exported(run: Path, *overrides: str, to: str = "onnx") -> Path:
+    """Beside the run, in a folder of that name."""
+    from hydra import compose, initialize_config_dir
+
+    from eat_lightning.config import plain
+    from eat_lightning.export import export
+
+    given = [f"run='{run}'", f"to='{run.parent / to}'", "check=0", *overrides]
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        config = plain(compose("export", overrides=given))
+    with shapes_unchecked():
+        return export(config)
+
+
 def small(
     attention: str, reduction: str, exit: str, num_labels: int = 2, **sizes
 ) -> AdaptiveEncoder:

@@ -17,7 +17,7 @@ from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.serving.app import make_app
 from eat_lightning.serving.gateway import Gateway
 from eat_lightning.serving.journal import Journal
-from eat_lightning.serving.model import About
+from eat_lightning.serving.model import NOBODY, About, Deep
 from eat_lightning.serving.question import Example
 from eat_lightning.serving.remote import WorkerDied
 from eat_lightning.serving.server import Server, bound_socket
@@ -36,16 +36,17 @@ class FakeModel:
         self.seen: list[list[str]] = []
         self.deep: list[bool] = []
 
-    def stream(self, examples: list[Example], full_depth: bool = False) -> Iterator[Any]:
+    def stream(self, examples: list[Example], deep: Deep = NOBODY) -> Iterator[Any]:
         texts = [example.texts[0] for example in examples]
         self.seen.append(texts)
-        self.deep.append(full_depth)
+        self.deep.append(bool(deep))
         if "die" in texts:
             self.alive = False
             raise WorkerDied("the fake worker died")
         if "fail" in texts:
             raise ValueError("the fake model fails")
-        hard = [i for i, text in enumerate(texts) if full_depth or text.startswith("hard")]
+        here = [e.source if e.source in self.about.normal else None for e in examples]
+        hard = [i for i, t in enumerate(texts) if here[i] in deep or t.startswith("hard")]
         easy = [i for i in range(len(texts)) if i not in hard]
         if easy:
             yield easy, [said(examples[i], 3, "confident") for i in easy]

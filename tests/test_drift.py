@@ -18,13 +18,14 @@ from safetensors.torch import load_file, save_file
 from test_certify import make_run
 
 from eat_lightning.config import CONFIG_DIR, plain
-from eat_lightning.drift.__main__ import drift, watching_faults
+from eat_lightning.drift.__main__ import drift
 from eat_lightning.drift.decisions import DecisionLog
 from eat_lightning.drift.monitor import Monitor
 from eat_lightning.drift.observation import of_outcome, of_trace
 from eat_lightning.drift.reference import Reference, watched
 from eat_lightning.drift.replay import Watched
 from eat_lightning.drift.typos import with_typos
+from eat_lightning.drift.watching import RunWatching
 from eat_lightning.errors import ConfigError
 from eat_lightning.policy.veto import Veto
 from eat_lightning.predict import Answerer
@@ -93,7 +94,7 @@ def test_both_states_observe_the_same(made: Path):
     batch = opened.data().split("validation").batch(np.arange(40))
     with torch.inference_mode():
         early, full = encoder(batch), encoder(batch, leave=False)
-    one, other = of_trace(encoder, early, False), of_trace(encoder, full, True)
+    one, other = of_trace(encoder, early, None), of_trace(encoder, full, batch)
     assert len({each.depth for each in one}) > 1
     for a, b in zip(one, other, strict=True):
         assert (a.depth, a.label, a.tokens, a.retention) == (
@@ -232,7 +233,8 @@ def test_the_answers_are_those_of_predict(made: Path):
     answerer = Answerer.of(opened, FREE, "fp32")
     texts = [[text] for text in usual(made, 30)]
     monitor = Monitor.of(Reference.read(opened))
-    assert Watched(answerer, monitor)(texts) == []
+    watching = RunWatching(opened, answerer, "fp32")
+    assert Watched(watching, {None: monitor})(texts) == []
     assert monitor.state()["seen"] == 30
     assert watched(opened, answerer.encoders[None])["weights"]
 
@@ -255,11 +257,37 @@ def test_another_dtype_has_its_own_reference(run: Path, dtype: str, capsys: pyte
     assert said(capsys)[-1]["state"] == "early_exits"
 
 
-def test_exits_with_policies_are_refused(run: Path):
-    """Their answers at full depth would not say what the exits would have done."""
-    answerer = Answerer.of(Run.open(run), FREE, "fp32", policies=[Veto()])
-    (fault,) = watching_faults(answerer)
-    assert fault.startswith("drift is for exits without policies")
+VETO = ("policy=veto", "policy.veto.margin=0.9")
+
+
+def test_what_is_normal_under_policies(run: Path):
+    """Another than without; both states observe the same; neither takes the other's reference."""
+    message = refused(run, stream_of(run, ["a"]), *VETO)
+    assert message.startswith("drift.json holds for another policy (none there, veto margin 0.9")
+    before = Reference.read(Run.open(run))
+    drift(config_of(run, *VETO))
+    opened = Run.open(run)
+    under = Reference.read(opened)
+    assert sum(s.depth for s in under.seen) > sum(s.depth for s in before.seen)
+    assert refused(run, stream_of(run, ["a"])).startswith("drift.json holds for another policy")
+    answerer = Answerer.of(opened, FREE, "fp32", policies=(Veto(0.9),))
+    watching, texts = RunWatching(opened, answerer, "fp32"), [[t] for t in usual(run, 30)]
+    states = []
+    for deep in (frozenset(), frozenset({None})):
+        found = {}
+        for told in watching.stream(texts, [{}] * 30, deep):
+            found |= dict(zip(told.places, told.seen, strict=True))
+        states.append([(found[i].depth, found[i].label, found[i].tokens) for i in range(30)])
+    assert states[0] == states[1]
+
+
+def test_a_policy_that_asks_what_the_calibration_part_does_not_tell(run: Path):
+    message = refused(run, "policy=full_depth", "policy.full_depth.mimes=[image/*]")
+    assert message == (
+        "policy=full_depth asks for mime, which the calibration part does not tell: what is normal "
+        "under it cannot be known"
+    )
+    assert "asks for source" in refused(run, "policy=per_source", "+policy.per_source.taus={a:0.9}")
 
 
 def test_the_command_reads_standard_input(made: Path):

@@ -106,11 +106,11 @@ class Scripted:
         return torch.full((logits_EBC.shape[1],), self.codes[len(logits_EBC) - 1])
 
     def wishes(self, batch, reduction):
-        return Wish(full_B=torch.full((batch.size,), self.full))
+        return Wish(full_B=np.full(batch.size, self.full))
 
     def reviews(self, reason_B, logits_EBC, batch, rows_B):
         code = self.codes[len(logits_EBC) - 1]
-        return reason_B if code == STAYS else torch.full_like(reason_B, code)
+        return reason_B if code == STAYS else np.full_like(reason_B, code)
 
 
 @pytest.mark.parametrize(

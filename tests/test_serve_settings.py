@@ -17,7 +17,7 @@ FAULTS = [
     ({"port": 70000}, "port must be in 0..65535"),
     ({"strict_sources": "yes"}, "strict_sources must be true or false, got 'yes'"),
     ({"backend": "onnx", "dtype": "bf16"}, "dtype is not an option of backend=onnx"),
-    ({"backend": "onnx", "certificate": "x"}, "certificate is not an option of backend=onnx"),
+    ({"backend": "onnx", "exit": {"tau": 0.9}}, "exit is not an option of backend=onnx"),
 ]
 
 

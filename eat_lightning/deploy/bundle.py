@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from eat_lightning import onnx_runner
+from eat_lightning.certificate import sha256_of
 from eat_lightning.deploy.agreement import THIN, Agreement, compare
 from eat_lightning.deploy.branch import with_if
 from eat_lightning.deploy.graph import graphs
@@ -93,6 +94,7 @@ class Bundle:
             "types": "token_type_ids" in tokenizer.model_input_names,
             "num_layers": encoder.shape.num_layers,
             "dtype": self.dtype,
+            "weights": sha256_of([self.run.folder / "model" / "model.safetensors"]),
             **{slot: spec(slot, getattr(encoder, slot)) for slot in slots},
             "strength": encoder.strength.item(),
             "temperatures": {k: heads[k].temperature.item() for k in map(str, lasts)},

@@ -34,6 +34,7 @@ from eat_lightning.errors import ConfigError
 EARLY, FULL = "early_exits", "full_depth"
 ALARM, RETURN = "alarm", "return"
 SOON = 10  # windows
+KEPT = ("at", "since", "num_alarms", "quiet", "wait", "moved")  # over a restart, beside its arrays
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Monitor:
         faults = self.faults(run_length, window, calm, psi)
         if faults:
             raise ConfigError.of(faults)
+        self.settings = {"run_length": run_length, "window": window, "calm": calm, "psi": psi}
         place_BF = places(list(seen))
         self.pool, self.window = Pool(place_BF), Window(place_BF, window)
         self.detector = Detector(len(FEATURES), run_length)
@@ -140,6 +142,62 @@ class Monitor:
         event = Event(RETURN, self.at, self.moved, *evidence, self.psi())
         self.moved, self.since = None, self.at
         return event
+
+    def kept(self) -> dict[str, Any]:
+        """All that it has learnt since it was made, in plain values, for `restore`."""
+        with self.lock:
+            return {
+                **{name: getattr(self, name) for name in KEPT},
+                "settings": self.settings,
+                "sums": self.detector.sums_FG.tolist(),
+                "pool": self.pool.at_most_FS.tolist(),
+                "window": [bin_F.tolist() for bin_F in self.window.bins],
+                "chance": self.rng.bit_generator.state,
+            }
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Goes on where another one of the same reference and settings was. ValueError, and nothing
+        changed, where `kept` is not what that one said."""
+        try:
+            self.check(kept)
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(
+                f"not what a monitor keeps ({type(error).__name__}: {error})"
+            ) from None
+        with self.lock:
+            for name in KEPT:
+                setattr(self, name, kept[name])
+            self.detector.sums_FG = np.array(kept["sums"], float)
+            self.pool.at_most_FS = np.array(kept["pool"], np.int64)
+            self.rng.bit_generator.state = kept["chance"]
+            self.window.clear()
+            for bin_F in kept["window"]:
+                self.window.add_bins(np.array(bin_F, np.int64))
+
+    def check(self, kept: dict[str, Any]) -> None:
+        """ValueError, KeyError or TypeError."""
+        if kept["settings"] != self.settings:
+            raise ValueError(f"of other settings ({kept['settings']} there, {self.settings} here)")
+        counts = [kept[name] for name in KEPT if name != "moved"]
+        if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in counts):
+            raise ValueError("counts must be 0 or more")
+        if kept["moved"] not in (None, *FEATURES):
+            raise ValueError(f"moved cannot be {kept['moved']!r:.40}")
+        sums_FG, pool_FS = np.array(kept["sums"], float), np.array(kept["pool"], np.int64)
+        known_FS = self.pool.at_most_FS
+        if sums_FG.shape != self.detector.sums_FG.shape or pool_FS.shape != known_FS.shape:
+            raise ValueError("sums or pool have another shape")
+        ascending = (np.diff(pool_FS) >= np.diff(known_FS)).all() and not pool_FS[:, 0].any()
+        if not np.isfinite(sums_FG).all() or (sums_FG < 0).any() or not ascending:
+            raise ValueError("sums or pool hold what cannot be")
+        bins = [np.array(bin_F) for bin_F in kept["window"]]
+        most_F = self.window.real_FK.sum(1)
+        sound = all(b.shape == most_F.shape and b.dtype.kind == "i" for b in bins)
+        if len(bins) > self.window.size or not sound:
+            raise ValueError("window has another shape")
+        if any((b < 0).any() or (b >= most_F).any() for b in bins):
+            raise ValueError("window holds what cannot be")
+        np.random.default_rng(0).bit_generator.state = kept["chance"]
 
     def psi(self) -> dict[str, float]:
         return dict(zip(FEATURES, self.window.psi_F.tolist(), strict=True))

@@ -13,12 +13,13 @@ from __future__ import annotations
 import math
 from dataclasses import astuple, dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from eat_lightning.encoder import AdaptiveEncoder, Trace
+    from eat_lightning.packed import Batch
     from eat_lightning.record_pass import Outcome
 
 PLACES = 520  # of every feature's grid; what lies beyond shares the last one
@@ -54,30 +55,36 @@ class Observation:
 FEATURES = tuple(field.name for field in fields(Observation))
 
 
-def of_outcome(outcome: Outcome) -> list[Observation]:
-    """Of recorded examples, by what a rule makes of them."""
-    confidence_B, label_B = confident(outcome.logits_BC)
-    tokens_B = outcome.recorded.tokens_LB[0]
-    given = (confidence_B, outcome.depth_B, outcome.retention_B, tokens_B, label_B)
+def of_values(
+    logits_BC: np.ndarray, depth_B: np.ndarray, tokens_LB: np.ndarray
+) -> list[Observation]:
+    """Of what each example leaves with, and the tokens entering each layer until then."""
+    confidence_B, label_B = confident(logits_BC)
+    retention_B = np.take_along_axis(tokens_LB, depth_B[None] - 1, axis=0)[0] / tokens_LB[0]
+    given = (confidence_B, depth_B, retention_B, tokens_LB[0], label_B)
     return [Observation(*each) for each in zip(*(x.tolist() for x in given), strict=True)]
 
 
-def of_trace(encoder: AdaptiveEncoder, trace: Trace, full_depth: bool) -> list[Observation]:
-    """Of a batch just run. full_depth: it ran with `leave=False`, so that every head has guessed
-    and the encoder's exit rule can be asked what it would have done."""
-    if not full_depth:
-        confidence_B, label_B = confident(trace.logits_BC.float().cpu().numpy())
-        given = (
-            *(confidence_B, trace.depth_B.numpy(), trace.retention_B.numpy()),
-            *(trace.tokens_LB[0].numpy(), label_B),
-        )
-        return [Observation(*each) for each in zip(*(x.tolist() for x in given), strict=True)]
+def of_outcome(outcome: Outcome) -> list[Observation]:
+    """Of recorded examples, by what a rule makes of them."""
+    return of_values(outcome.logits_BC, outcome.depth_B, outcome.recorded.tokens_LB)
+
+
+def of_trace(encoder: AdaptiveEncoder, trace: Trace, full: Batch | None) -> list[Observation]:
+    """Of a batch just run. full: that batch, where it ran with `leave=False`, so that every head
+    has guessed, and the encoder's exit rule and policies can be asked what they would have done."""
+    tokens_LB = trace.tokens_LB.numpy()
+    if full is None:
+        logits_BC = trace.logits_BC.float().cpu().numpy()
+        return of_values(logits_BC, trace.depth_B.numpy(), tokens_LB)
     from eat_lightning.record_pass import Recorded
 
     guesses = {k: guess_BC.float().cpu().numpy() for k, guess_BC in trace.guesses.items()}
-    tokens_LB = trace.tokens_LB.numpy()
     unknown_B = np.zeros(tokens_LB.shape[1])
-    return of_outcome(Recorded(unknown_B, tokens_LB[0], guesses, tokens_LB, encoder.exit).under())
+    how: dict[str, Any] = {"policies": encoder.policies, "batch": lambda rows: full}
+    return of_outcome(
+        Recorded(unknown_B, tokens_LB[0], guesses, tokens_LB, encoder.exit, **how).under()
+    )
 
 
 def confident(logits_BC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -55,7 +55,7 @@ def shifted(run: Run, data: Any, dir: Path) -> Iterator[tuple[str, Source]]:
 def texts_in(path: Path, column: str) -> list[str]:
     from eat_lightning.drift.replay import texts_of
 
-    return [text for batch in texts_of(path, [column], 1000) for (text,) in batch]
+    return [text for texts, _ in texts_of(path, [column], 1000) for (text,) in texts]
 
 
 def record_all(run: Run, dir: Path, folder: Path, batch: int = 32) -> Iterator[Path]:

@@ -69,7 +69,9 @@ class Window:
         self.actual_FK = np.zeros_like(self.expected_FK)
 
     def add(self, place_F: np.ndarray) -> None:
-        bin_F = self.bin_FS[self.feature_F, place_F]
+        self.add_bins(self.bin_FS[self.feature_F, place_F])
+
+    def add_bins(self, bin_F: np.ndarray) -> None:
         self.bins.append(bin_F)
         self.actual_FK[self.feature_F, bin_F] += 1
         if len(self.bins) > self.size:

@@ -14,10 +14,8 @@ With the depth beside it an answer's reason reads "confident at 4". What each on
 from __future__ import annotations
 
 from enum import IntEnum
-
-import torch
-from jaxtyping import Bool, Int
-from torch import Tensor
+from functools import reduce
+from typing import Any
 
 
 class Reason(IntEnum):
@@ -36,9 +34,6 @@ class Reason(IntEnum):
 HELD = (Reason.VETOED, Reason.FALLBACK)  # at an early exit: stays, and this is why
 
 
-def leaves(reason_B: Int[Tensor, " b"]) -> Bool[Tensor, " b"]:
-    """Whether these reasons, given at an early exit, let an example go."""
-    held_B = torch.zeros_like(reason_B, dtype=torch.bool)
-    for code in HELD:
-        held_B = held_B | (reason_B == code)
-    return (reason_B != Reason.STAYS) & ~held_B
+def leaves(reason_B: Any) -> Any:
+    """Whether these reasons, given at an early exit, let an example go. An array or a tensor."""
+    return reduce(lambda going_B, code: going_B & (reason_B != code), HELD, reason_B != 0)

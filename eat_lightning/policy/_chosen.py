@@ -9,26 +9,25 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-import torch
+import numpy as np
 from jaxtyping import Bool
-from torch import Tensor
 
-from eat_lightning.packed import Batch
+from eat_lightning.policy._wish import Asked
 
 
 def chosen(
-    batch: Batch, sources: Sequence[str] = (), mimes: Sequence[str] = ()
-) -> Bool[Tensor, " b"]:
-    """On the host: whether an example's `source` or its `mime` matches one of the patterns, where *
+    asked: Asked, sources: Sequence[str] = (), mimes: Sequence[str] = ()
+) -> Bool[np.ndarray, " b"]:
+    """Whether an example's `source` or its `mime` matches one of the patterns, where *
     stands for anything; all examples where no pattern is given. What is not known matches only *.
     A MIME type counts without its parameters, in lower case."""
     if not (sources or mimes):
-        return torch.ones(batch.size, dtype=torch.bool)
+        return np.ones(asked.size, bool)
     found = [
         matches(source or "", sources) or matches(plain(mime or ""), [m.lower() for m in mimes])
-        for source, mime in zip(batch.known("source"), batch.known("mime"), strict=True)
+        for source, mime in zip(asked.known("source"), asked.known("mime"), strict=True)
     ]
-    return torch.tensor(found, dtype=torch.bool)
+    return np.array(found, bool)
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:

@@ -6,14 +6,17 @@ Shapes: B examples, E exits so far, C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from jaxtyping import Float, Int
-from torch import Tensor
 
-from eat_lightning.packed import Batch
+from eat_lightning.bounds import raise_faults
 from eat_lightning.policy._chosen import chosen, pattern_faults
-from eat_lightning.slots import Reduction, Wish, raise_faults
+from eat_lightning.policy._wish import Asked, Wish
+
+if TYPE_CHECKING:
+    from eat_lightning.slots import Reduction
 
 
 class FullDepth:
@@ -43,14 +46,17 @@ class FullDepth:
             *pattern_faults("policy.full_depth.mimes", mimes),
         ]
 
-    def wishes(self, batch: Batch, reduction: Reduction | None) -> Wish:
-        return Wish(full_B=chosen(batch, self.sources, self.mimes)) if self.active else Wish()
+    def asks(self) -> set[str]:
+        return {key for key, given in (("source", self.sources), ("mime", self.mimes)) if given}
+
+    def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
+        return Wish(full_B=chosen(asked, self.sources, self.mimes)) if self.active else Wish()
 
     def reviews(
         self,
-        reason_B: Int[Tensor, " b"],
-        logits_EBC: Float[Tensor, "e b c"],
-        batch: Batch,
-        rows_B: Int[Tensor, " b"],
-    ) -> Int[Tensor, " b"]:
+        reason_B: Int[np.ndarray, " b"],
+        logits_EBC: Float[np.ndarray, "e b c"],
+        asked: Asked,
+        rows_B: Int[np.ndarray, " b"],
+    ) -> Int[np.ndarray, " b"]:
         return reason_B

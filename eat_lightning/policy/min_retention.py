@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 from jaxtyping import Float, Int
-from torch import Tensor
 
-from eat_lightning.packed import Batch
+from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.policy._chosen import chosen, pattern_faults
-from eat_lightning.slots import Reduction, Wish, number_faults, raise_faults
+from eat_lightning.policy._wish import Asked, Wish
+
+if TYPE_CHECKING:
+    from eat_lightning.slots import Reduction
 
 STEPS = 60  # halvings: as near as a double comes
 
@@ -43,20 +45,25 @@ class MinRetention:
             *pattern_faults("policy.min_retention.mimes", mimes),
         ]
 
-    def wishes(self, batch: Batch, reduction: Reduction | None) -> Wish:
+    def lost_in_export(self) -> list[str]:
+        return ["policy=min_retention asks for more tokens, and an export prunes in its graphs"]
+
+    def asks(self) -> set[str]:
+        return {key for key, given in (("source", self.sources), ("mime", self.mimes)) if given}
+
+    def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
         if reduction is None:
             return Wish()
         most = gentlest(self.share, ratios_of(reduction))
-        one_B = torch.ones(batch.size, dtype=torch.float64)
-        return Wish(strength_B=one_B.where(~chosen(batch, self.sources, self.mimes), one_B * most))
+        return Wish(strength_B=np.where(chosen(asked, self.sources, self.mimes), most, 1.0))
 
     def reviews(
         self,
-        reason_B: Int[Tensor, " b"],
-        logits_EBC: Float[Tensor, "e b c"],
-        batch: Batch,
-        rows_B: Int[Tensor, " b"],
-    ) -> Int[Tensor, " b"]:
+        reason_B: Int[np.ndarray, " b"],
+        logits_EBC: Float[np.ndarray, "e b c"],
+        asked: Asked,
+        rows_B: Int[np.ndarray, " b"],
+    ) -> Int[np.ndarray, " b"]:
         return reason_B
 
 

@@ -6,16 +6,18 @@ Shapes: B examples, E exits so far, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 from jaxtyping import Float, Int
-from torch import Tensor
 
+from eat_lightning.bounds import number_faults, one_each, raise_faults
 from eat_lightning.exit._reason import Reason
-from eat_lightning.exit.confidence import confidence
-from eat_lightning.packed import Batch
-from eat_lightning.slots import Reduction, Wish, number_faults, one_each, raise_faults
+from eat_lightning.policy._sure import confidence
+from eat_lightning.policy._wish import Asked, Wish
+
+if TYPE_CHECKING:
+    from eat_lightning.slots import Reduction
 
 Tau = float | Sequence[float]
 
@@ -57,22 +59,25 @@ class PerSource:
             for fault in (one_each(f"policy.per_source.taus.{name}", tau, layers) if layers else [])
         ]
 
-    def wishes(self, batch: Batch, reduction: Reduction | None) -> Wish:
+    def asks(self) -> set[str]:
+        return {"source"}
+
+    def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
         if not self.strict:
             return Wish()
-        return Wish(full_B=torch.tensor([name not in self.taus for name in batch.known("source")]))
+        return Wish(full_B=np.array([name not in self.taus for name in asked.known("source")]))
 
     def reviews(
         self,
-        reason_B: Int[Tensor, " b"],
-        logits_EBC: Float[Tensor, "e b c"],
-        batch: Batch,
-        rows_B: Int[Tensor, " b"],
-    ) -> Int[Tensor, " b"]:
-        names = batch.known("source")
+        reason_B: Int[np.ndarray, " b"],
+        logits_EBC: Float[np.ndarray, "e b c"],
+        asked: Asked,
+        rows_B: Int[np.ndarray, " b"],
+    ) -> Int[np.ndarray, " b"]:
+        names = asked.known("source")
         taus_B = [self.tau_at(names[row], len(logits_EBC)) for row in rows_B.tolist()]
-        sure_B = confidence(logits_EBC).cpu() >= torch.tensor(taus_B)
-        return torch.where(sure_B, reason_B, int(Reason.STAYS))
+        sure_B = confidence(logits_EBC) >= np.array(taus_B)
+        return np.where(sure_B, reason_B, int(Reason.STAYS))
 
     def tau_at(self, source: str | None, num_exits: int) -> float:
         tau = self.taus.get(source or "", 0.0)

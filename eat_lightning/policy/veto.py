@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
+from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.exit._reason import Reason, leaves
-from eat_lightning.packed import Batch
-from eat_lightning.slots import Reduction, Wish, number_faults, raise_faults
+from eat_lightning.onnx_runner import softmax
+from eat_lightning.policy._wish import Asked, Wish
+
+if TYPE_CHECKING:
+    from eat_lightning.slots import Reduction
 
 AT_ONCE = 32  # examples that the second run answers together
 
@@ -59,24 +62,28 @@ class Veto:
             faults.append(f"{where} has another tokenizer, or none that can be compared")
         return faults
 
-    def wishes(self, batch: Batch, reduction: Reduction | None) -> Wish:
+    def lost_in_export(self) -> list[str]:
+        said = f"policy.veto.run={self.run} is a run in torch, which answers token ids of its own"
+        return [] if self.run is None else [f"{said}: an export has no second voice but its exits"]
+
+    def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
         return Wish()
 
     def reviews(
         self,
-        reason_B: Int[Tensor, " b"],
-        logits_EBC: Float[Tensor, "e b c"],
-        batch: Batch,
-        rows_B: Int[Tensor, " b"],
-    ) -> Int[Tensor, " b"]:
-        doubtful_B = leaves(reason_B) & (lead(logits_EBC).cpu() < self.margin)
+        reason_B: Int[np.ndarray, " b"],
+        logits_EBC: Float[np.ndarray, "e b c"],
+        asked: Asked,
+        rows_B: Int[np.ndarray, " b"],
+    ) -> Int[np.ndarray, " b"]:
+        doubtful_B = leaves(reason_B) & (lead(logits_EBC) < self.margin)
         if self.run is None:
-            vetoed_B = doubtful_B & ~two_agree(logits_EBC).cpu()
+            vetoed_B = doubtful_B & ~two_agree(logits_EBC)
         else:
-            vetoed_B = doubtful_B.clone()
-            ours_D = logits_EBC[-1].argmax(-1).cpu()[doubtful_B]
-            vetoed_B[doubtful_B] = ours_D != self.answers(batch, rows_B[doubtful_B])
-        return torch.where(vetoed_B, int(Reason.VETOED), reason_B)
+            vetoed_B = doubtful_B.copy()
+            ours_D = logits_EBC[-1].argmax(-1)[doubtful_B]
+            vetoed_B[doubtful_B] = ours_D != self.answers(asked, rows_B[doubtful_B])
+        return np.where(vetoed_B, int(Reason.VETOED), reason_B)
 
     def load(self) -> list[str]:
         """The second run's encoder, once; returns its labels."""
@@ -86,30 +93,32 @@ class Veto:
             self.second, self.labels = load_model(Path(str(self.run)) / "model")
         return self.labels
 
-    def answers(self, batch: Batch, rows_D: Int[Tensor, " d"]) -> Int[Tensor, " d"]:
-        """The classes that the second run gives to examples of a batch, on the host."""
+    def answers(self, batch: Any, rows_D: Int[np.ndarray, " d"]) -> Int[np.ndarray, " d"]:
+        """The classes that the second run gives to examples of a `Batch`."""
+        import torch
+
         self.load()
         self.second.to(batch.ids_N.device)
         with torch.no_grad():
             parts = [
-                self.second(batch.take(rows)).logits_BC.argmax(-1).cpu()
-                for rows in rows_D.split(AT_ONCE)
+                self.second(batch.take(rows)).logits_BC.argmax(-1).cpu().numpy()
+                for rows in torch.from_numpy(rows_D).split(AT_ONCE)
                 if len(rows)
             ]
-        return torch.cat(parts) if parts else rows_D
+        return np.concatenate(parts) if parts else rows_D
 
 
-def lead(logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
+def lead(logits_EBC: Float[np.ndarray, "e b c"]) -> Float[np.ndarray, " b"]:
     """Of the likeliest class over the next, at the last exit so far."""
-    best_B2 = logits_EBC[-1].float().softmax(-1).topk(2).values
-    return best_B2[:, 0] - best_B2[:, 1]
+    best_B2 = np.sort(softmax(logits_EBC[-1]), axis=-1)[:, -2:]
+    return best_B2[:, 1] - best_B2[:, 0]
 
 
-def two_agree(logits_EBC: Float[Tensor, "e b c"]) -> Bool[Tensor, " b"]:
+def two_agree(logits_EBC: Float[np.ndarray, "e b c"]) -> Bool[np.ndarray, " b"]:
     """Whether the exit before says the same class; the first exit has none before."""
     classes_EB = logits_EBC[-2:].argmax(-1)
     if len(classes_EB) < 2:
-        return torch.zeros_like(classes_EB[0], dtype=torch.bool)
+        return np.zeros(classes_EB.shape[1], bool)
     return classes_EB[0] == classes_EB[1]
 
 

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from eat_lightning.drift.decisions import TEXTS, DecisionLog
-from eat_lightning.drift.monitor import Event
 from eat_lightning.drift.observation import Observation
 from eat_lightning.serving.question import Example
 
@@ -24,8 +23,8 @@ class Decisions:
         """drift: the monitor's state."""
         self.add([line_of(*each) | {"drift": drift} for each in decided])
 
-    def event(self, event: Event, drift: str) -> None:
-        self.add([event.as_dict() | {"drift": drift}])
+    def event(self, event: dict[str, Any], drift: str) -> None:
+        self.add([event | {"drift": drift}])
 
     def add(self, lines: list[dict[str, Any]]) -> None:
         try:

@@ -10,9 +10,10 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.drift.monitor import ALARM, Event, Monitor
+from eat_lightning.drift.monitor import ALARM, Event
 from eat_lightning.errors import ConfigError
 from eat_lightning.serving.decisions import Decided, Decisions
+from eat_lightning.serving.drifting import FILE, Drifting
 from eat_lightning.serving.jobs import Jobs
 from eat_lightning.serving.journal import Journal
 from eat_lightning.serving.meters import Meters
@@ -24,6 +25,7 @@ from eat_lightning.serving.worker import Settled, Worker
 
 Outcome = dict[str, Any] | Refused
 WATCH_S = 0.5  # between two looks
+DRIFT = ("run_length", "window", "calm", "psi")  # of a monitor
 
 
 class Gateway:
@@ -45,7 +47,9 @@ class Gateway:
         self.jobs: Jobs | None = None
         self.decisions = decisions
         self.events: deque[dict[str, Any]] = deque(maxlen=20)  # of drift
-        self.watch_drift()
+        chosen = {k: v for k, v in config["drift"].items() if k in DRIFT}
+        self.drifting = Drifting(self.about.normal, chosen, state_of(config))
+        self.say_drift()
         self.reloading = asyncio.Lock()
         self.stopping = False
 
@@ -57,7 +61,7 @@ class Gateway:
             *(self.first_model, self.waiting, self.config["batch"], wait_s),
             tell=self.settled,
             revive=lambda: self.open(self.config),
-            full_depth=self.at_full_depth,
+            deep=self.deep,
             stuck_s=self.config["stuck_s"],
         )
         self.first_model = None
@@ -72,6 +76,7 @@ class Gateway:
         while True:
             await asyncio.sleep(WATCH_S)
             await asyncio.to_thread(self.worker.check)
+            self.drifting.keep()
 
     @property
     def state(self) -> str:
@@ -136,33 +141,28 @@ class Gateway:
                 decided.append((ask.example, answer, answer.pop("seen", None)))
         if self.decisions is not None:
             self.decisions.write(decided, self.meters.drift_state)
-        for _, _, seen in decided:
-            if self.monitor is not None and seen is not None:
-                self.drifted(self.monitor.observe(seen))
-
-    def watch_drift(self) -> None:
-        """A monitor for the model that is there; what the last one had seen was of another."""
-        chosen = {k: v for k, v in self.config["drift"].items() if k not in ("monitor", "fallback")}
-        self.monitor = Monitor(self.about.normal, **chosen) if self.about.normal else None
-        self.say_drift()
+        for example, _, seen in decided:
+            if seen is not None:
+                source = example.source if example.source in self.drifting.watches else None
+                self.drifted(self.drifting.observe(source, seen), source)
 
     def say_drift(self) -> None:
-        known = {None: "off", False: "steady", True: "drifted"}
-        self.meters.say_drift(known[self.monitor and self.monitor.full_depth])
+        self.meters.say_drift(self.drifting.state, self.drifting.began)
 
-    def at_full_depth(self) -> bool:
-        fallback = self.config["drift"]["fallback"]
-        return self.monitor is not None and fallback and self.monitor.full_depth
+    def deep(self) -> frozenset[str | None]:
+        """Sources whose examples run every layer, since their stream has left what is normal."""
+        return self.drifting.deep if self.config["drift"]["fallback"] else frozenset()
 
-    def drifted(self, event: Event | None) -> None:
+    def drifted(self, event: Event | None, source: str | None) -> None:
         if event is None:
             return
         self.say_drift()
         if event.event == ALARM:
             self.meters.alarms.labels(event.feature).inc()
-        self.events.append(event.as_dict() | {"time": time.time()})
+        told = event.as_dict() | ({} if source is None else {"source": source})
+        self.events.append(told | {"time": time.time()})
         if self.decisions is not None:
-            self.decisions.event(event, self.meters.drift_state)
+            self.decisions.event(told, self.meters.drift_state)
 
     async def reload(self, name: str | None = None) -> str:
         """Another run in the place of this one, which answers until the new one has been tried.
@@ -190,7 +190,8 @@ class Gateway:
                 raise Refused(409, f"the old run goes on: {told} ({model.about.task})")
             await asyncio.to_thread(self.worker.swap, model)
             self.config, self.about = config, model.about
-            self.watch_drift()
+            self.drifting.take(model.about.normal, {})
+            self.say_drift()
             self.meters.reloads.labels("done").inc()
             return model.about.name
 
@@ -206,6 +207,7 @@ class Gateway:
             print(f"{left} jobs stay in the journal for the next start", flush=True)
         self.watching.cancel()
         await asyncio.to_thread(self.worker.stop, longest_s)
+        self.drifting.keep(soon=True)
         if self.decisions is not None:
             self.decisions.close()
 
@@ -218,11 +220,19 @@ class Gateway:
             "exits": list(self.about.exits),
             "columns": list(self.about.columns),
             "sources": sorted(self.about.sources),
+            "drifting": self.drifting.sources(),
+            "drift_since": self.drifting.began,
             "events": list(self.events),
             "queue": len(self.waiting),
             "bound": self.waiting.bound,
             "jobs": None if self.jobs is None else self.jobs.num_waiting,
         }
+
+
+def state_of(config: dict[str, Any]) -> Path | None:
+    """Where the monitors' state is kept over a restart."""
+    folder = config["drift"]["state"] or config["journal"]
+    return Path(folder) / FILE if folder else None
 
 
 def check_sources(config: dict[str, Any], model: Model) -> None:

@@ -59,6 +59,9 @@ class Meters:
         self.drift = Gauge(
             "eat_drift_state", "1 for the state it is in", ["state"], registry=registry
         )
+        self.drift_since = Gauge(
+            "eat_drift_since_seconds", "Unix time at which that state began", registry=registry
+        )
         self.alarms = Counter(
             "eat_drift_alarms", "Alarms by the feature that moved", ["feature"], registry=registry
         )
@@ -80,9 +83,10 @@ class Meters:
         self.last.append({**answer, "latency_ms": latency_ms, "at": now})
         self.num_answers += 1
 
-    def say_drift(self, state: str) -> None:
+    def say_drift(self, state: str, since: float | None = None) -> None:
         for name in DRIFT:
             self.drift.labels(name).set(name == state)
+        self.drift_since.set(since or 0)
         self.drift_state = state
 
     def text(self, queue_length: int, deaths: int) -> bytes:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from eat_lightning.drift.reference import Reference
 from eat_lightning.errors import ConfigError
-from eat_lightning.onnx_runner import Runner
 from eat_lightning.serving.question import Example
-from eat_lightning.serving.watched import Chunk, Watched
+
+# Places in the batch, and their answers. An answer may hold, under "seen", an observation for the
+# monitor, which is taken out before it is given.
+Chunk = tuple[list[int], list[dict[str, Any]]]
+Deep = frozenset[str | None]  # sources of which nobody leaves early; None: whoever has no own exits
+NOBODY: Deep = frozenset()
 
 
 @dataclass(frozen=True)
 class About:
     """What the gateway must know of a model. exits: layers where an example may leave. sources:
-    those that have exits of their own."""
+    those that have exits of their own. normal: what is, by source, where drift is watched."""
 
     name: str
     columns: Sequence[str]
@@ -24,7 +28,7 @@ class About:
     num_layers: int
     exits: Sequence[int]
     sources: frozenset[str]
-    normal: Sequence[Any] = ()  # observations of the calibration part, where drift is watched
+    normal: Mapping[str | None, Reference] = field(default_factory=dict)
 
     @property
     def task(self) -> tuple[Sequence[str], Sequence[str]]:
@@ -35,7 +39,7 @@ class About:
 class Model(Protocol):
     about: About
 
-    def stream(self, examples: list[Example], full_depth: bool = False) -> Iterator[Chunk]:
+    def stream(self, examples: list[Example], deep: Deep = NOBODY) -> Iterator[Chunk]:
         """Each example's answer, those who leave first in the first chunk."""
         ...
 
@@ -64,17 +68,17 @@ class TorchModel:
     def __init__(self, config: dict[str, Any]):
         import torch
 
+        from eat_lightning.drift.watching import RunWatching, references_for
         from eat_lightning.policies import policies_of
         from eat_lightning.predict import Answerer
         from eat_lightning.runs import Run
 
         torch.set_num_threads(config["threads"])
         run = Run.open(config["run"])
-        watching = config["drift"]["monitor"]
         how = config["exit"], config["dtype"], config["certificate"], policies_of(config["policy"])
         self.answerer = Answerer.of(run, *how, config["prepack"])
         encoders = self.answerer.encoders
-        self.watched = Watched.of(run, encoders, config["dtype"]) if watching else None
+        self.watching = RunWatching(run, self.answerer, config["dtype"])
         last = encoders[None].shape.num_layers
         exits = {layer for encoder in encoders.values() for layer in encoder.exit.layers}
         self.about = About(
@@ -83,17 +87,16 @@ class TorchModel:
             self.answerer.labels,
             last,
             sorted({*exits, last}),
-            sources_of(encoders),
-            self.watched.reference.seen if self.watched else (),
+            sources_of(encoders, [p for e in encoders.values() for p in e.policies]),
+            references_for(self.watching) if config["drift"]["monitor"] else {},
         )
 
-    def stream(self, examples: list[Example], full_depth: bool = False) -> Iterator[Chunk]:
-        texts, about = [e.texts for e in examples], [e.about for e in examples]
-        if self.watched is not None:
-            yield from self.watched.stream(self.answerer, texts, about, full_depth)
+    def stream(self, examples: list[Example], deep: Deep = NOBODY) -> Iterator[Chunk]:
+        if self.about.normal:
+            yield from watched(self.watching, examples, deep)
             return
-        self.answerer.full_depth = full_depth
-        for left in self.answerer.stream(texts, about):
+        self.answerer.full_depth = bool(deep)
+        for left in self.answerer.stream([e.texts for e in examples], [e.about for e in examples]):
             yield [place for place, _ in left], [answer for _, answer in left]
 
     def is_alive(self) -> bool:
@@ -106,34 +109,55 @@ class TorchModel:
         pass
 
 
-def sources_of(encoders: dict[str | None, Any]) -> frozenset[str]:
+def watched(watching: Any, examples: list[Example], deep: Deep) -> Iterator[Chunk]:
+    """Answers with what the monitors must know of each."""
+    for told in watching.stream([e.texts for e in examples], [e.about for e in examples], deep):
+        if told.seen:
+            pairs = zip(told.answers, told.seen, strict=True)
+            told.answers = [answer | {"seen": seen} for answer, seen in pairs]
+        yield told.places, told.answers
+
+
+def sources_of(certified: Iterable[str | None], policies: Iterable[Any]) -> frozenset[str]:
     """The sources that have exits of their own: by a certificate each, or by a policy."""
     from eat_lightning.policy.per_source import PerSource
 
-    policies = [policy for encoder in encoders.values() for policy in encoder.policies]
     named = [policy.taus for policy in policies if isinstance(policy, PerSource)]
-    return frozenset().union(filter(None, encoders), *named)
+    return frozenset().union(filter(None, certified), *named)
 
 
 class OnnxModel:
-    """A folder that `export` wrote. Its exits are in its graphs, so it knows no sources and no
-    certificate, and cannot be told to go to full depth."""
+    """A folder that `export` wrote, with what is asked on top of its graphs' exits."""
 
     def __init__(self, config: dict[str, Any]):
-        try:
-            self.runner = Runner(config["run"], config["threads"])
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-        about = self.runner.about
-        ends = [stretch["layers"][1] for stretch in about["stretches"]]
-        name = Path(config["run"]).resolve().name
+        from eat_lightning.drift.watching import references_for
+        from eat_lightning.drift.watching_export import ExportWatching
+        from eat_lightning.exported import Export, ExportAnswerer
+        from eat_lightning.policies import policies_of
+
+        export = Export.open(config["run"], config["threads"])
+        asked = policies_of(config["policy"])
+        self.answerer = ExportAnswerer.of(export, config["certificate"], asked)
+        self.watching = ExportWatching(self.answerer)
+        last, ways = export.about["num_layers"], self.answerer.ways
+        policies = [policy for way in ways.values() for policy in way.policies]
         self.about = About(
-            name, about["columns"], about["labels"], about["num_layers"], ends, frozenset()
+            export.name,
+            self.answerer.columns,
+            self.answerer.labels,
+            last,
+            [*export.layers, last],
+            sources_of(ways, policies),
+            references_for(self.watching) if config["drift"]["monitor"] else {},
         )
 
-    def stream(self, examples: list[Example], full_depth: bool = False) -> Iterator[Chunk]:
-        assert not full_depth
-        return self.runner.stream([example.texts for example in examples])
+    def stream(self, examples: list[Example], deep: Deep = NOBODY) -> Iterator[Chunk]:
+        if self.about.normal:
+            yield from watched(self.watching, examples, deep)
+            return
+        texts, about = [e.texts for e in examples], [e.about for e in examples]
+        for places, trace, _ in self.answerer.traced(texts, about, deep):
+            yield places, self.answerer.export.runner.say(trace)
 
     def is_alive(self) -> bool:
         return True

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.serving.model import About, Chunk, Model, open_model
+from eat_lightning.serving.model import NOBODY, About, Chunk, Deep, Model, open_model
 from eat_lightning.serving.question import Example
 
 STOP_S = 5  # for a process to end when its pipe is closed
@@ -39,9 +39,9 @@ class Remote:
             raise ConfigError(about)
         self.about = about
 
-    def stream(self, examples: list[Example], full_depth: bool = False) -> Iterator[Chunk]:
+    def stream(self, examples: list[Example], deep: Deep = NOBODY) -> Iterator[Chunk]:
         try:
-            self.pipe.send((examples, full_depth))
+            self.pipe.send((examples, deep))
         except OSError:
             raise self.died() from None
         while (told := self.receive()) is not None:
@@ -85,9 +85,9 @@ def work(pipe: Connection) -> None:
         signal.signal(number, signal.SIG_IGN)
     model = opened(pipe)
     while model is not None:
-        examples, full_depth = pipe.recv()
+        examples, deep = pipe.recv()
         try:
-            for chunk in model.stream(examples, full_depth):
+            for chunk in model.stream(examples, deep):
                 pipe.send(chunk)
             pipe.send(None)
         except (BrokenPipeError, ConnectionResetError):

@@ -36,10 +36,10 @@ class Worker:
         tell: Callable[[Settled], None],
         revive: Callable[[], Model],
         stuck_s: float,
-        full_depth: Callable[[], bool] = lambda: False,
+        deep: Callable[[], frozenset[str | None]] = frozenset,
     ):
         self.model, self.waiting, self.size, self.wait_s = model, waiting, size, wait_s
-        self.tell, self.revive, self.full_depth = tell, revive, full_depth
+        self.tell, self.revive, self.deep = tell, revive, deep
         self.stuck_s, self.since = stuck_s, math.inf  # when the batch that runs was begun
         self.loop = asyncio.get_running_loop()
         self.lock = threading.Lock()  # held while a batch runs, so that a model is not closed in it
@@ -85,7 +85,7 @@ class Worker:
             self.one_by_one([ask for ask in asks if ask in self.at_work])
 
     def through(self, asks: list[Ask]) -> None:
-        for places, answers in self.model.stream([a.example for a in asks], self.full_depth()):
+        for places, answers in self.model.stream([a.example for a in asks], self.deep()):
             self.settle([(asks[i], answer) for i, answer in zip(places, answers, strict=True)])
 
     def one_by_one(self, asks: list[Ask]) -> None:

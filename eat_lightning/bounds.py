@@ -1,0 +1,62 @@
+"""What can be wrong with plain arguments: lines that name key, bound and value.
+
+Without torch: policies are asked where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def raise_faults(faults: Iterable[str]) -> None:
+    faults = list(faults)
+    if faults:
+        raise ValueError("; ".join(faults))
+
+
+def layer_faults(key: str, layers: Any, num_layers: int | None, at_least: int = 0) -> list[str]:
+    """Layers must be distinct whole numbers from 1 to num_layers (None: not known yet)."""
+    if not isinstance(layers, Sequence) or isinstance(layers, str):
+        return [f"{key} must be a list of layers, got {layers!r}"]
+    if len(layers) < at_least:
+        return [f"{key} must name {at_least} or more layers, got {list(layers)}"]
+    wrong = [x for x in layers if not isinstance(x, int) or isinstance(x, bool)]
+    if wrong:
+        return [f"{key} must hold whole numbers, got {wrong[0]!r}"]
+    bound = "1 or more" if num_layers is None else f"in 1..{num_layers}"
+    outside = [x for x in layers if x < 1 or (num_layers is not None and x > num_layers)]
+    faults = [f"{key} must be {bound}, got {x}" for x in outside]
+    if not outside and list(layers) != sorted(layers):
+        faults.append(f"{key} must ascend, got {list(layers)}")
+    twice = sorted({x for x in layers if list(layers).count(x) > 1})
+    return faults + [f"{key} must name a layer once, got {x} twice" for x in twice]
+
+
+def number_faults(key: str, values: Any, inside: str) -> list[str]:
+    """Each number must lie in an interval written as in "[0, 1)"."""
+    low, high = (float(x) for x in inside[1:-1].split(","))
+    listed = isinstance(values, Sequence) and not isinstance(values, str)
+
+    def sound(value: Any) -> bool:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        above = value >= low if inside[0] == "[" else value > low
+        return above and (value <= high if inside[-1] == "]" else value < high)
+
+    wrong = [value for value in (values if listed else [values]) if not sound(value)]
+    return [f"{key} must be in {inside}, got {value!r}" for value in wrong]
+
+
+def whole_faults(key: str, value: Any, least: int) -> list[str]:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return [] if whole and value >= least else [f"{key} must be {least} or more, got {value!r}"]
+
+
+def one_each(key: str, values: Any, layers: Any) -> list[str]:
+    """A list of settings must have one entry for each layer."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        return []
+    if isinstance(layers, Sequence) and len(values) != len(layers):
+        return [f"{key} must have one value for each of {len(layers)} layers, got {len(values)}"]
+    return []
