@@ -141,7 +141,7 @@ def test_one_tau_for_each_exit_of_a_source(run: Path):
     assert said == "policy.per_source.taus.mail must have one value for each of 2 layers, got 1"
 
 
-def test_measured_with_policies(run: Path):
+def test_measured_with_policies(run: Path, capsys: pytest.CaptureFixture[str]):
     over = [
         "policy=[min_retention,veto]",
         "policy.veto.margin=0.9",
@@ -155,6 +155,11 @@ def test_measured_with_policies(run: Path):
     assert before.policy == []
     assert read(run / "rows.jsonl") == [before]
     assert row.depth > before.depth
+    assert {"confident", "vetoed"} <= {*row.exit_reasons}
+    assert before.exit_reasons == {"confident": 1.0}
+    assert f"vetoed {100 * row.exit_reasons['vetoed']:.1f} %" in " ".join(
+        capsys.readouterr().out.split()
+    )
     encoder, _ = load_model(run / "model")
     encoder.exit.tau = 0.6
     encoder.policies = (MinRetention(0.8), Veto(0.9))
