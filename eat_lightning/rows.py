@@ -73,7 +73,8 @@ class Row:
     examples: the file beside the rows that holds what every example's exits said.
 
     baseline: "", "own static" (the same weights dense / none / never) or "hugging face".
-    kernels: "ours" or "hf_eager" (transformers in PyTorch's eager mode, padded).
+    kernels: "ours", "ours_graphs" (single examples from CUDA graphs) or "hf_eager" (transformers in
+    PyTorch's eager mode, padded).
     """
 
     task: str
