@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from eat_lightning.encoder import AdaptiveEncoder
 from eat_lightning.graphed import Graphed, stretches
-from eat_lightning.packed import Batch
+from eat_lightning.packed import Batch, Layout
 
 
 def tensors(given: Any) -> list[Tensor]:
@@ -233,6 +233,12 @@ def test_no_recording_meets_the_host(
     graphed.prepare([1, 9, 390])
     assert len(met) == 9
     assert all(t.is_meta for t in tensors(met) if t.dtype.is_floating_point and t.ndim > 1)
+
+
+def test_a_copy_from_the_host_would_be_seen():
+    layout = Layout(torch.tensor([3]), torch.device("meta"))
+    with NoTransfer(), pytest.raises(AssertionError, match="between"):
+        layout.offsets_B  # noqa: B018
 
 
 @pytest.mark.gpu

@@ -11,6 +11,7 @@ from models import alone, kinds, ragged, tiny
 from test_bench import config
 
 from eat_lightning import bench as entry
+from eat_lightning.benching.compiled import by_dynamo
 from eat_lightning.deploy.graph import quiet, traced
 from eat_lightning.deploy.stretched import Stretched
 from eat_lightning.encoder import AdaptiveEncoder
@@ -18,9 +19,8 @@ from eat_lightning.encoder import AdaptiveEncoder
 LENGTHS = (9, 3, 14, 2, 7, 11, 5)
 
 
-def assert_same(encoder: AdaptiveEncoder, make: Any, **close: float) -> None:
+def assert_same(encoder: AdaptiveEncoder, stretched: Stretched, **close: float) -> None:
     """Of a batch, of singles, and of batches of which one example is left."""
-    stretched = Stretched(encoder, make)
     with torch.inference_mode():
         for batch in (ragged(LENGTHS), ragged((12, 4)), *alone(ragged(LENGTHS))):
             wanted, found = encoder(batch), stretched(batch)
@@ -36,18 +36,37 @@ def assert_same(encoder: AdaptiveEncoder, make: Any, **close: float) -> None:
 def test_stretch_by_stretch(attention: str, reduction: str, exit: str):
     encoder = tiny(attention, reduction, exit)
     with shapes_unchecked():
-        assert_same(encoder, lambda stretch, state: stretch, atol=1e-5, rtol=1e-5)
+        stretched = Stretched(encoder, lambda stretch, state: stretch)
+        assert_same(encoder, stretched, atol=1e-5, rtol=1e-5)
+
+
+def program(stretch: Any, state: Any) -> Any:
+    with quiet(), torch.no_grad():
+        return traced(stretch, state).module()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["norm_topk", "cls_topk"])
 def test_traced(reduction: str):
-    def make(stretch: Any, state: Any) -> Any:
-        with quiet(), torch.no_grad():
-            return traced(stretch, state).module()
-
+    encoder = tiny("dense", reduction, "confidence")
     with shapes_unchecked():
-        assert_same(tiny("dense", reduction, "confidence"), make, atol=1e-5, rtol=1e-5)
+        assert_same(encoder, Stretched(encoder, program), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_compiled_once_for_all_lengths():
+    def make(stretch: Any, state: Any) -> Any:
+        call = by_dynamo(program(stretch, state), "compiled")
+        with torch.inference_mode():
+            call({name: value.clone() for name, value in state.items()})
+        return call
+
+    encoder = tiny("dense", "norm_topk", "confidence")
+    with shapes_unchecked():
+        stretched = Stretched(encoder, make)
+        with torch._dynamo.config.patch(error_on_recompile=True):
+            assert_same(encoder, stretched, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.slow
