@@ -111,6 +111,7 @@ def theirs(encoder: AdaptiveEncoder, like: Contestant, how: str, folder: Path) -
         alone: twin.ready(Batch.from_lists([[5] * length for length in lengths]))
         for alone, lengths in SAMPLES.items()
     }
+    calls: dict[bool, Any]
     if how == AOTI:
         calls = {alone: package_of(twin, folder, given) for alone, given in samples.items()}
     else:
