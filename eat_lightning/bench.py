@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from eat_lightning.benching.events import Event
     from eat_lightning.benching.rows import BenchRow
 
-KINDS = ("speed", "cost", "training")
+KINDS = ("speed", "cost", "training", "compiled")
 FEWEST = 2  # repeats that are worth a row
 
 
@@ -129,7 +129,7 @@ def show(folder: Path, race: str) -> None:
     table, verdicts = table_of(known, race), targets.table_of(known)
     for one in (table, verdicts):
         tables.write(one, folder)
-    if not race.startswith(("cost", "training")):
+    if not race.startswith(("cost", "training", "compiled")):
         figures.save(roofline(known, race), folder)
     tables.show(table)
     tables.show(verdicts)
@@ -155,6 +155,8 @@ def faults_of(config: dict[str, Any]) -> list[str]:
     for key, known in (("dtype", dtypes), ("what", KINDS)):
         if config[key] not in known:
             faults.append(f"{key} must be one of {', '.join(known)}, got {config[key]!r}")
+    if config["what"] == "compiled":
+        faults += compiler_faults(config)
     layers, width, heads = (
         config["encoder"][k] for k in ("num_layers", "hidden_size", "num_heads")
     )
@@ -163,6 +165,17 @@ def faults_of(config: dict[str, Any]) -> list[str]:
     if not faults and width % heads:
         faults.append(f"encoder.hidden_size must be a multiple of num_heads={heads}, got {width}")
     return [*faults, *busy_faults({"enabled": True, "force": config["force"]})]
+
+
+def compiler_faults(config: dict[str, Any]) -> list[str]:
+    from eat_lightning.benching.compiled import COMPILERS
+
+    faults, given = [], config["compilers"]
+    if not isinstance(given, list) or not all(name in COMPILERS for name in given):
+        faults.append(f"compilers must be a list out of {', '.join(COMPILERS)}, got {given!r}")
+    if not config["run"]:
+        faults.append("what=compiled traces a run with its own exits: give run=outputs/...")
+    return faults
 
 
 def list_faults(key: str, values: Any) -> list[str]:

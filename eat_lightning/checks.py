@@ -105,7 +105,7 @@ def value_faults(config: dict[str, Any]) -> list[str]:
     faults += whole_faults({key: config[key] for key in ("batch", "threads")}, 1)
     counts = {f"timing.{key}": timing[key] for key in ("examples", "repeats", "batch")}
     faults += [*whole_faults(counts, 1), *whole_faults({"timing.warmup": timing["warmup"]}, 0)]
-    switches = {f"timing.{key}": timing[key] for key in ("enabled", "force")}
+    switches = {f"timing.{key}": timing[key] for key in ("enabled", "force", "graphs")}
     faults += [
         f"{key} must be true or false, got {value!r}"
         for key, value in switches.items()
@@ -122,6 +122,8 @@ def value_faults(config: dict[str, Any]) -> list[str]:
     ]
     faults += device_faults(config["device"], config["dtype"])
     faults += prepack_faults(config["prepack"], config["dtype"], config["device"])
+    if timing["graphs"] is True and config["device"] != "cuda":
+        faults.append(f"timing.graphs=true is for device=cuda, got {config['device']}")
     return [*faults, *measure_faults(config["logger"])]
 
 

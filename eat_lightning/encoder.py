@@ -211,7 +211,7 @@ def pattern_mask(packed: Packed, pattern: Pattern, layer: int) -> Bool[Tensor, "
     layout = packed.layout
     index = torch.arange(layout.longest, device=layout.device)[None]
     position = layout.pad(packed.position_N)
-    length = layout.lengths_B.to(layout.device, non_blocking=True)[:, None]
+    length = layout.there(layout.lengths_B)[:, None]
     q = Where(index[..., None], position[..., None], length[..., None], layer)
     k = Where(index[:, None], position[:, None], length[:, None], layer)
     return pattern.sees(q, k)[:, None]

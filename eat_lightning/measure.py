@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from eat_lightning.settings import Setting
 
 
+GRAPHS = "ours_graphs"  # kernels of a row: ours, single examples from CUDA graphs
+
+
 @hydra.main(config_path=CONFIG_DIR, config_name="measure", version_base="1.3")
 def job(cfg: DictConfig) -> None:
     try:
@@ -118,6 +121,8 @@ def recorded(run: Run, settings: list[Setting], config: dict[str, Any]) -> Itera
         if setting.baseline == THEIRS:
             # Theirs runs as people call it; what it says is what these weights say in our hands.
             row, body = replace(row, kernels="hf_eager", form=PLAIN), plain_encoder
+        elif config["timing"]["enabled"] and config["timing"]["graphs"]:
+            row = replace(row, kernels=GRAPHS)
         static = setting.is_static and setting.baseline != THEIRS
         yield Result(run, row, candidate_for(body, split, row.kernels, config["device"]), static)
 
@@ -158,14 +163,25 @@ def candidate_for(encoder: Any, split: Any, kernels: str, device: str) -> Candid
         run, ready = twin, twin.ready
     else:
         run, ready = encoder.eval(), lambda batch: batch
+    if kernels == GRAPHS:
+        run = recorded_for(encoder, split)
     if device == "cpu":
         return Candidate(run, split, ready)
 
     def on_device(given: Any) -> None:
-        run(given.to(device) if kernels == "ours" else given)
+        run(given.to(device) if kernels != "hf_eager" else given)
         torch.cuda.synchronize()
 
     return Candidate(on_device, split, ready)
+
+
+def recorded_for(encoder: Any, split: Any) -> Any:
+    """All lengths of the split are recorded, so that no recording is timed."""
+    from eat_lightning.graphed import Graphed
+
+    graphed = Graphed(encoder, most=encoder.shape.max_length)
+    graphed.prepare(sorted({*split.lengths.tolist()}))
+    return graphed
 
 
 def timed(results: list[Result], config: dict[str, Any]) -> list[Row]:
@@ -173,7 +189,7 @@ def timed(results: list[Result], config: dict[str, Any]) -> list[Row]:
     from eat_lightning.checks import busy_faults
     from eat_lightning.latency import time_all
 
-    how = {k: v for k, v in config["timing"].items() if k not in ("enabled", "force")}
+    how = {k: v for k, v in config["timing"].items() if k not in ("enabled", "force", "graphs")}
     candidates = {i: result.candidate for i, result in enumerate(results)}
     times = time_all(candidates, **how, threads=config["threads"])
     if busy_faults(config["timing"]):

@@ -133,18 +133,22 @@ class Layout:
             self.cache[key] = make()
         return self.cache[key]
 
+    def there(self, x_B: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        """A number of the host for each example, on the device: the only way that one goes."""
+        return x_B.to(self.device, non_blocking=True)
+
     @cached_property
     def offsets_B(self) -> Int[Tensor, " b"]:
         """Row of each example's first token, which is [CLS]."""
-        return (self.lengths_B.cumsum(0) - self.lengths_B).to(self.device, non_blocking=True)
+        return self.there(self.lengths_B.cumsum(0) - self.lengths_B)
 
     @cached_property
     def segment_N(self) -> Int[Tensor, " n"]:
         rows = torch.arange(self.size, device=self.device)
         if self.even:
             return rows.repeat_interleave(self.longest, output_size=self.num_tokens)
-        lengths = self.lengths_B.to(self.device, non_blocking=True)
-        return torch.repeat_interleave(rows, lengths, output_size=self.num_tokens)
+        repeats = self.there(self.lengths_B)
+        return torch.repeat_interleave(rows, repeats, output_size=self.num_tokens)
 
     @cached_property
     def index_N(self) -> Int[Tensor, " n"]:
@@ -155,14 +159,13 @@ class Layout:
 
     @cached_property
     def real_BL(self) -> Bool[Tensor, "b l"]:
-        lengths = self.lengths_B.to(self.device, non_blocking=True)
-        return torch.arange(self.longest, device=self.device) < lengths[:, None]
+        return torch.arange(self.longest, device=self.device) < self.there(self.lengths_B)[:, None]
 
     @cached_property
     def source_N(self) -> Int[Tensor, " bl"]:
         """For every place of the padded block the packed row to show there; a place past the
         end repeats the last token (finite, and masked): one gather instead of fill and copy."""
-        last_B1 = self.lengths_B.to(self.device, non_blocking=True)[:, None] - 1
+        last_B1 = self.there(self.lengths_B)[:, None] - 1
         place_L = torch.arange(self.longest, device=self.device)
         return (self.offsets_B[:, None] + torch.minimum(place_L, last_B1)).flatten()
 
@@ -182,7 +185,7 @@ class Layout:
 
     def after(self, rows_M: Int[Tensor, " m"], lengths_B: Int[Tensor, " b"]) -> Layout:
         """The layout of these rows alone, `lengths_B` of each example."""
-        return Layout(lengths_B, self.device)
+        return type(self)(lengths_B, self.device)
 
     def pad(self, x_N: Tensor) -> Tensor:
         """(N, ...) -> (B, L, ...); without a copy where all lengths are equal."""

@@ -167,6 +167,13 @@ class Outcome:
         layers, counts = np.unique(self.depth_B, return_counts=True)
         return {int(k): float(n / len(self.depth_B)) for k, n in zip(layers, counts, strict=True)}
 
+    @property
+    def exit_reasons(self) -> dict[str, float]:
+        """Share of the examples that were answered for each reason."""
+        codes, counts = np.unique(self.reason_B, return_counts=True)
+        shares = (counts / len(self.reason_B)).tolist()
+        return {Reason(code).label: share for code, share in zip(codes, shares, strict=True)}
+
     def to_parquet(self, path: Path) -> None:
         """A line per example: label, length, every exit's logits, tokens entering each layer if all
         were run (`tokens_in_full`), and what this rule made of it."""

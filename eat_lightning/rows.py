@@ -19,7 +19,10 @@ from eat_lightning.slots import number_faults, spec
 from eat_lightning.untrusted import ROWS, one_line, parsed, text_of
 
 BOUNDS = {
-    "[0, 1]": ("accuracy", "f1", "majority", "exit_shares", "strength", "ece_before", "ece_after"),
+    "[0, 1]": (
+        *("accuracy", "f1", "majority", "strength", "ece_before", "ece_after"),
+        *("exit_shares", "exit_reasons"),
+    ),
     "[-1, 1]": ("matthews", "pearson", "spearman"),
     "(0, 1]": ("retention", "token_layers", "tau"),
     "(0, inf)": (
@@ -62,13 +65,17 @@ class Row:
     batch_conversion are of those that come. All are None where nothing was timed. Settings of one
     `session` took turns: only their times may be compared.
 
+    exit_shares: who left after each layer, a share of the examples; exit_reasons: why they were
+    answered there ({} in rows that are older than this field).
+
     policy: a list of such, in the order they are asked; flops are then without those of a second
     run that a veto asks.
 
     examples: the file beside the rows that holds what every example's exits said.
 
     baseline: "", "own static" (the same weights dense / none / never) or "hugging face".
-    kernels: "ours" or "hf_eager" (transformers in PyTorch's eager mode, padded).
+    kernels: "ours", "ours_graphs" (single examples from CUDA graphs) or "hf_eager" (transformers in
+    PyTorch's eager mode, padded).
     form: of the weights, "plain" or "prepacked" (see `forms`), in which answers differ by a logit's
     last bits and times by much. It is plain for Hugging Face's model, which runs as people call it,
     and of rows from before it was told.
@@ -138,6 +145,7 @@ class Row:
     ece_before: dict[str, float] = field(default_factory=dict)
     ece_after: dict[str, float] = field(default_factory=dict)
     policy: list[dict[str, Any]] = field(default_factory=list)
+    exit_reasons: dict[str, float] = field(default_factory=dict)
     examples: str = ""
     session: str = ""
     commit: str = ""
@@ -249,6 +257,7 @@ def row_of(
         "retention": float(outcome.retention_B.mean()),
         "token_layers": float(outcome.token_layers_B.mean()),
         "exit_shares": {str(k): share for k, share in outcome.exit_shares.items()},
+        "exit_reasons": outcome.exit_reasons,
         "flops": float(flops_B.mean()),
         "flops_ratio": float(flops_B.mean() / static_flops(encoder, recorded.lengths).mean()),
         "majority": None if task.regression else majority(recorded.labels),

@@ -78,6 +78,9 @@ def notes(rows: Sequence[Row], timed: bool) -> list[str]:
     if majorities:
         shares = ", ".join(f"{name} {100 * share:.2f}" for name, share in majorities.items())
         lines[0] += f" (largest class: {shares})"
+    for asked in (row for row in rows if row.policy and row.exit_reasons):
+        shares = ", ".join(f"{name} {100 * x:.1f} %" for name, x in asked.exit_reasons.items())
+        lines.append(f"why, under {cells(asked, timed=False)[0]}: {shares}")
     if timed:
         lines.append(
             f"time: ids to answer, batch {row.latency_batch} (ex/s: batch {row.throughput_batch}), "

@@ -184,6 +184,7 @@ def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
         **{"encoder": SIZES, "ratio": 0.3, "leaving": 0.5, "lengths": str(tmp_path / "study")},
         **{"tasks": None, "batches": [1, 2], "examples": 4, "repeats": 2, "dtype": "fp32"},
         **{"threads": 1, "seed": 0, "to": str(tmp_path / "bench"), "force": True},
+        "compilers": ["compiled", "frozen", "AOTI"],
     }
     return given | changes
 

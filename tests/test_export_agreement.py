@@ -6,7 +6,7 @@ import torch
 from exports import small
 from models import alone, packed, ragged
 
-from eat_lightning.deploy.agreement import Agreement, score_margin, watched
+from eat_lightning.deploy.agreement import Agreement, right, score_margin, watched
 
 
 def test_agreement_excuses_thin_margins_only():
@@ -18,10 +18,21 @@ def test_agreement_excuses_thin_margins_only():
         retention_differs_B=equal,
         gap_B=np.array([0.0, 0.0, 2e-4]),
         margin_B=np.array([1e-6, 1e-3, 0.5]),
+        run_right_B=np.array([1.0, 1.0, 0.0]),
+        right_B=np.array([0.0, np.nan, 0.0]),
     )
     assert (found.excused, found.faults) == ([10], [20, 30])
     assert found.answers == pytest.approx(1 / 3)
     assert found.summary()["thin"] == [10]
+    assert found.summary()["run_accuracy"] == pytest.approx(2 / 3)
+    assert found.summary()["accuracy"] is None  # of one example no label is known
+
+
+def test_right_answers_by_hand():
+    """Class 1, class 0, and no label; a regression's number is neither right nor wrong."""
+    logits_BC = np.array([[0.0, 2.0], [3.0, 1.0], [0.0, 1.0]])
+    np.testing.assert_equal(right(logits_BC, np.array([1, 1, -1])), [1.0, 0.0, np.nan])
+    assert np.isnan(right(logits_BC[:, :1], np.array([0.5, 2.0, 1.0]))).all()
 
 
 def test_score_margins_by_hand():

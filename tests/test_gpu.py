@@ -35,9 +35,9 @@ def test_one_wait_for_each_exit(
     batch, waits = ragged().to("cuda"), []
     decide = AdaptiveEncoder.decide
 
-    def counted(self, journey, layer, leave):
+    def counted(self, batch, journey, layer, leave):
         torch.cuda.set_sync_debug_mode("default")
-        reason_B = decide(self, journey, layer, leave)
+        reason_B = decide(self, batch, journey, layer, leave)
         torch.cuda.set_sync_debug_mode("error")
         waits.append(layer)
         return reason_B

@@ -15,6 +15,7 @@ from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure import measure
 from eat_lightning.packed import Batch
+from eat_lightning.policies import policies_of
 from eat_lightning.policy.full_depth import FullDepth
 from eat_lightning.policy.min_retention import MinRetention
 from eat_lightning.policy.per_source import PerSource
@@ -141,7 +142,14 @@ def test_one_tau_for_each_exit_of_a_source(run: Path):
     assert said == "policy.per_source.taus.mail must have one value for each of 2 layers, got 1"
 
 
-def test_measured_with_policies(run: Path):
+def test_taus_by_source_from_a_command(run: Path):
+    given = ["policy=per_source", "policy.per_source.taus={mail:0.95,web:[0.9,0.85]}"]
+    config = config_of("measure", run, *UNTIMED, "exit.tau=0.6", *given)
+    (policy,) = policies_of(config["policy"])
+    assert policy.taus == {"mail": 0.95, "web": [0.9, 0.85]}
+
+
+def test_measured_with_policies(run: Path, capsys: pytest.CaptureFixture[str]):
     over = [
         "policy=[min_retention,veto]",
         "policy.veto.margin=0.9",
@@ -155,6 +163,11 @@ def test_measured_with_policies(run: Path):
     assert before.policy == []
     assert read(run / "rows.jsonl") == [before]
     assert row.depth > before.depth
+    assert {"confident", "vetoed"} <= {*row.exit_reasons}
+    assert before.exit_reasons == {"confident": 1.0}
+    assert f"vetoed {100 * row.exit_reasons['vetoed']:.1f} %" in " ".join(
+        capsys.readouterr().out.split()
+    )
     encoder, _ = load_model(run / "model")
     encoder.exit.tau = 0.6
     encoder.policies = (MinRetention(0.8), Veto(0.9))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from models import alone, kinds, method, ragged, tiny
 
+from eat_lightning.exit._reason import Reason
 from eat_lightning.packed import Batch
 from eat_lightning.record_pass import Recorded, record, score
 
@@ -51,6 +52,8 @@ def test_equals_running_with_the_rule(reduction: str, exit: str, split: Split):
     assert outcome.retention_B == pytest.approx(trace.retention_B.numpy())
     np.testing.assert_allclose(outcome.logits_BC, trace.logits_BC.numpy(), atol=1e-4)
     assert exit == "never" or len(outcome.exit_shares) > 1
+    named = [Reason(code).label for code in trace.reason_B.tolist()]
+    assert outcome.exit_reasons == {name: named.count(name) / len(named) for name in {*named}}
 
 
 def test_one_tau_for_each_exit(split: Split):

@@ -95,12 +95,11 @@ def block_length(reach: int) -> int:
 def band_of(layout: Layout, reach: int) -> Band:
     block, device = block_length(reach), layout.device
     blocks_B = -(-layout.lengths_B // block)
-    example_G = torch.repeat_interleave(torch.arange(layout.size), blocks_B)
-    example_G = example_G.to(device, non_blocking=True)
-    first_B = blocks_B.cumsum(0) - blocks_B  # each example's first block
-    first_B = first_B.to(device, non_blocking=True)
-    start_G = (torch.arange(len(example_G), device=device) - first_B[example_G]) * block
-    length_G1 = layout.lengths_B.to(device, non_blocking=True)[example_G, None]
+    example_B, num_blocks = torch.arange(layout.size, device=device), int(blocks_B.sum())
+    example_G = torch.repeat_interleave(example_B, layout.there(blocks_B), output_size=num_blocks)
+    first_B = layout.there(blocks_B.cumsum(0) - blocks_B)  # each example's first block
+    start_G = (torch.arange(num_blocks, device=device) - first_B[example_G]) * block
+    length_G1 = layout.there(layout.lengths_B)[example_G, None]
     row_G1 = layout.offsets_B[example_G, None]
 
     queries_GQ = start_G[:, None] + torch.arange(block, device=device)

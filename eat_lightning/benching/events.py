@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.benching import contestants as random_weights
+from eat_lightning.benching.compiled import compiled
 from eat_lightning.benching.contestants import Field, Work
 from eat_lightning.benching.deployed import deployed, easy, near
 from eat_lightning.benching.heats import Heat, Pool, heats, random_words
@@ -21,8 +22,11 @@ from eat_lightning.exit.confidence import confidence
 from eat_lightning.runs import Run
 
 KEPT = Path("experiments") / "results" / "frontier"
-BATCHES = {"speed": [1, 32, 8, 128], "deployed": [1, 32], "cost": [1, 32], "training": [32]}
-REPEATS = {"speed": 3, "deployed": 5, "cost": 15, "training": 5}
+BATCHES = {
+    **{"speed": [1, 32, 8, 128], "deployed": [1, 32], "compiled": [1, 32]},
+    **{"cost": [1, 32], "training": [32]},
+}
+REPEATS = {"speed": 3, "deployed": 5, "compiled": 5, "cost": 15, "training": 5}
 
 
 @dataclass
@@ -104,8 +108,12 @@ def of_run(config: dict[str, Any], exports: Path) -> Event:
     lengths = {run.task.name: split.lengths}
     weights = f"{run.folder.parent.name}/{run.name}"
     if what != "speed":
-        field = random_weights.idling(encoder, dtype) if what == "cost" else steps(encoder)
-        race = f"cost-{dtype}" if what == "cost" else what
+        makes = {
+            "cost": lambda: random_weights.idling(encoder, dtype),
+            "training": lambda: steps(encoder),
+            "compiled": lambda: compiled(encoder, dtype, exports, config["compilers"]),
+        }
+        field, race = makes[what](), what if what == "training" else f"{what}-{dtype}"
         return event(race, weights, field, config, what, lengths, works)
     dtypes = list(dict.fromkeys(("fp32", dtype)))
     field = deployed(encoder, dtypes, exports, config["threads"])

@@ -29,7 +29,8 @@ CLOSE = 1e-4  # probabilities (of a regression: scores) of fp32 graphs differ by
 
 @dataclass
 class Agreement:
-    """Of each example checked: its row in the split, what differs, and how thin its margin is."""
+    """Of each example checked: its row in the split, what differs, how thin its margin is, and
+    whether the run and the export are right (1 or 0; NaN where there is no class to tell by)."""
 
     rows_B: np.ndarray
     labels_differ_B: np.ndarray
@@ -37,6 +38,8 @@ class Agreement:
     retention_differs_B: np.ndarray
     gap_B: np.ndarray
     margin_B: np.ndarray
+    run_right_B: np.ndarray
+    right_B: np.ndarray
 
     @property
     def differs_B(self) -> np.ndarray:
@@ -63,6 +66,8 @@ class Agreement:
             "answers_equal": int((~self.labels_differ_B).sum()),
             "depth_equal": int((~self.depth_differs_B).sum()),
             "retention_equal": int((~self.retention_differs_B).sum()),
+            "run_accuracy": share(self.run_right_B),
+            "accuracy": share(self.right_B),
             "largest_gap": float(self.gap_B.max()),
             "thin": self.rows_B[self.margin_B < THIN].tolist(),
             "thin_and_different": self.excused,
@@ -79,12 +84,16 @@ def compare(
             given_B = rows_B[chosen]
             ours, margin_B = watched(encoder, split.batch(given_B))
             texts = [list(split.text(i)) for i in given_B]
-            parts.append(differences(given_B, ours, runner.run(*runner.tokens(texts)), margin_B))
+            theirs = runner.run(*runner.tokens(texts))
+            label_B = split.labels[given_B]
+            parts.append(differences(given_B, ours, theirs, margin_B, label_B))
     columns = zip(*(vars(part).values() for part in parts), strict=True)
     return Agreement(*(np.concatenate(column) for column in columns))
 
 
-def differences(rows_B: np.ndarray, ours: Any, theirs: Trace, margin_B: np.ndarray) -> Agreement:
+def differences(
+    rows_B: np.ndarray, ours: Any, theirs: Trace, margin_B: np.ndarray, label_B: np.ndarray
+) -> Agreement:
     logits_BC, depth_B = ours.logits_BC.float().numpy(), ours.depth_B.numpy()
     if logits_BC.shape[1] == 1:  # a regression: its answer is a number, equal where it is close
         gap_B = np.abs(logits_BC - theirs.logits_BC)[:, 0]
@@ -94,8 +103,26 @@ def differences(rows_B: np.ndarray, ours: Any, theirs: Trace, margin_B: np.ndarr
         labels_differ_B = logits_BC.argmax(-1) != theirs.logits_BC.argmax(-1)
     retention_B = np.abs(ours.retention_B.numpy() - theirs.retention_B)
     return Agreement(
-        rows_B, labels_differ_B, depth_B != theirs.depth_B, retention_B > 1e-12, gap_B, margin_B
+        rows_B,
+        labels_differ_B,
+        depth_B != theirs.depth_B,
+        retention_B > 1e-12,
+        gap_B,
+        margin_B,
+        right(logits_BC, label_B),
+        right(theirs.logits_BC, label_B),
     )
+
+
+def right(logits_BC: np.ndarray, label_B: np.ndarray) -> np.ndarray:
+    """1 where the answer is the label, 0 where not; NaN of a regression, and without a label."""
+    if logits_BC.shape[1] == 1:
+        return np.full(len(label_B), np.nan)
+    return np.where(label_B < 0, np.nan, logits_BC.argmax(-1) == label_B)
+
+
+def share(right_B: np.ndarray) -> float | None:
+    return None if np.isnan(right_B).any() else float(right_B.mean())
 
 
 def watched(encoder: AdaptiveEncoder, batch: Any) -> tuple[Any, np.ndarray]:

@@ -30,13 +30,16 @@ def graphs(encoder: AdaptiveEncoder, alone: bool) -> list[Any]:
     return [graph(stretch, sample(stretch, i)) for i, stretch in enumerate(made)]
 
 
-def graph(stretch: Stretch, state: dict[str, Tensor]) -> Any:
+def traced(stretch: Stretch, state: dict[str, Tensor]) -> Any:
+    """The program of a stretch, its sizes open."""
     open_sizes = {name: open_axes(name, stretch.alone) for name in state}
+    return torch.export.export(stretch, (state,), dynamic_shapes=(open_sizes,), strict=False)
+
+
+def graph(stretch: Stretch, state: dict[str, Tensor]) -> Any:
     with quiet(), torch.no_grad():
         try:
-            program = torch.export.export(
-                stretch, (state,), dynamic_shapes=(open_sizes,), strict=False
-            )
+            program = traced(stretch, state)
             made = torch.onnx.export(
                 program,
                 dynamo=True,

@@ -54,7 +54,7 @@ def keep_highest(packed: Packed, score_N: Float[Tensor, " n"], ratio: float) -> 
     first_L = torch.arange(layout.longest, device=layout.device) == 0
     score_BL = score_BL.masked_fill(first_L, float("inf"))
     order_BL = score_BL.sort(dim=1, descending=True, stable=True).indices
-    wanted_BL = torch.arange(layout.longest) < lengths_B[:, None]
-    stays_BL = torch.zeros_like(order_BL, dtype=torch.bool)
-    stays_BL.scatter_(1, order_BL, wanted_BL.to(layout.device, non_blocking=True))
+    place_L = torch.arange(layout.longest, device=layout.device)
+    wanted_BL = place_L < layout.there(lengths_B)[:, None]
+    stays_BL = torch.zeros_like(order_BL, dtype=torch.bool).scatter_(1, order_BL, wanted_BL)
     return packed.take(layout.rows_at(stays_BL, lengths_B), lengths_B)
