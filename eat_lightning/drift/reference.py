@@ -95,8 +95,8 @@ class Reference:
 
 def watched(run: Run, encoder: Any, dtype: str = "fp32") -> dict[str, Any]:
     """What decides the observations: by hash the weights, the model's settings and the calibration
-    cut; attention, reduction, exit rule, policies and dtype. Not the device, nor whether weights are
-    prepacked: last bits move no rank."""
+    cut; attention, reduction, exit rule, policies and dtype. Not the device, nor whether weights
+    are prepacked: last bits move no rank."""
     from eat_lightning.policies import specs_of
     from eat_lightning.slots import spec
 
