@@ -58,7 +58,7 @@ def test_traced(reduction: str):
 def test_compiled_once_for_all_lengths():
     def make(stretch: Any, state: Any) -> Any:
         call = by_dynamo(program(stretch, state), "compiled")
-        with torch.inference_mode():
+        with quiet(), torch.inference_mode():
             call({name: value.clone() for name, value in state.items()})
         return call
 

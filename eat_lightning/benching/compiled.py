@@ -115,7 +115,7 @@ def theirs(encoder: AdaptiveEncoder, like: Contestant, how: str, folder: Path) -
     if how == AOTI:
         calls = {alone: package_of(twin, folder, given) for alone, given in samples.items()}
     else:
-        calls = dict.fromkeys(samples, by_dynamo(twin, how))
+        calls = dict.fromkeys(samples, by_dynamo(twin, how, whole=False))
 
     def run(columns: dict[str, Tensor]) -> Tensor:
         return calls[len(columns["input_ids"]) == 1](columns)
@@ -136,11 +136,12 @@ def package_of(twin: HuggingFaceTwin, folder: Path, columns: dict[str, Tensor]) 
     return packaged(program, folder / f"{'one' if alone else 'several'}.pt2")
 
 
-def by_dynamo(module: Any, how: str) -> Any:
+def by_dynamo(module: Any, how: str, whole: bool = True) -> Any:
+    """`whole`: as one graph, or it is refused."""
     # A stretch asks for its longest length and for how many tokens stay; both are open sizes.
     settings: Any = torch._dynamo.config
     settings.capture_scalar_outputs = settings.capture_dynamic_output_shape_ops = True
-    return torch.compile(module, dynamic=True, options={**OPTIONS[how]})
+    return torch.compile(module, dynamic=True, fullgraph=whole, options={**OPTIONS[how]})
 
 
 def packaged(program: Any, path: Path) -> Any:
