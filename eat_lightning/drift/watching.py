@@ -116,10 +116,10 @@ class RunWatching:
                 yield Told([places[row] for row in rows_G.tolist()], answers, source, seen)
 
 
-def watchable(ways: Mapping[Source, Any]) -> set[Source]:
-    """Where sources have exits of their own, whoever else comes runs every layer: nothing of that
-    was calibrated."""
-    return {source for source in ways if source is not None} or {None}
+def watchable(ways: Mapping[Source, Any]) -> list[Source]:
+    """In their order. Where sources have exits of their own, whoever else comes runs every layer:
+    nothing of that was calibrated."""
+    return [source for source in ways if source is not None] or [None]
 
 
 @dataclass(frozen=True)
