@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 GOALS = ("slowdown", "evasion")
 KINDS = ("characters", "words")
+DTYPE = "fp32"
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="attack", version_base="1.3")
@@ -84,6 +85,7 @@ def attack(config: dict[str, Any]) -> list[AttackRow]:
 def setting_faults(config: dict[str, Any]) -> list[str]:
     """Of what does not depend on a run."""
     from eat_lightning.checks import whole_faults
+    from eat_lightning.forms import prepack_faults
 
     faults = []
     if not config["run"]:
@@ -98,6 +100,7 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
     given = {key: config[key] for key in counts if (key, config[key]) != ("most_tokens", None)}
     faults += whole_faults(given, 1)
     faults += whole_faults({"seed": config["seed"]}, 0)
+    faults += prepack_faults(config["prepack"], DTYPE)
     if not isinstance(config["rules"], list) or not config["rules"]:
         faults.append(f"rules must be a list of exit rules, got {config['rules']!r}")
     return faults
@@ -126,8 +129,10 @@ def chosen_of(run: Run, config: dict[str, Any]) -> tuple[Chosen, int]:
 
 def victim_of(run: Run, max_length: int, config: dict[str, Any]) -> Victim:
     from eat_lightning.attacking.victim import Victim
+    from eat_lightning.forms import form_of, in_form
 
-    return Victim(run.model()[0], run.tokenizer(), max_length, config["batch"])
+    encoder = in_form(run.model()[0], form_of(config["prepack"], DTYPE))
+    return Victim(encoder, run.tokenizer(), max_length, config["batch"])
 
 
 def attacked(run: Run, rules: dict[str, Rule], config: dict[str, Any]) -> Iterator[AttackRow]:

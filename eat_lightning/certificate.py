@@ -2,11 +2,11 @@
 
 It lies in the run's folder as certificates/<name>.json and names what it was made with: by hash the
 weights, the rest of the model folder and the calibration part; and attention, reduction (with its
-ratio), exit rule, policies, dtype, device and torch. Policies only make exits later, and yet are
-another combination: a later answer may be the wrong one, and the same or none is simple. Processor
-threads are not among them: they, like the company in a batch, change the order of sums and so a
-logit's last bits, which is far below what a dtype changes, and the same for the calibration part as
-for any other example.
+ratio), exit rule, policies, dtype, form (weights plain or prepacked), device and torch. Policies
+only make exits later, and yet are another combination: a later answer may be the wrong one, and the
+same or none is simple. Processor threads are not among them: they, like the company in a batch,
+change the order of sums and so a logit's last bits, which is far below what a dtype changes, and
+the same for the calibration part as for any other example.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.forms import FORMS, PLAIN
 from eat_lightning.policies import built
 from eat_lightning.runs import OUTSIDE_DATA, Run, write_json
 from eat_lightning.slots import Policy, build, number_faults, raise_faults
@@ -26,7 +27,8 @@ from eat_lightning.untrusted import json_of, one_line
 
 FOLDER = "certificates"
 POLICIES = ("attention", "reduction", "exit")
-WITHOUT: dict[str, Any] = {"policy": [], "second": []}  # of a certificate that does not name them
+# Of a certificate that does not name them.
+WITHOUT: dict[str, Any] = {"policy": [], "second": [], "form": PLAIN}
 DTYPES = {"fp32": "fp32", "bf16": "bf16 weights", "int8": "int8 products"}
 
 
@@ -53,6 +55,11 @@ class Certificate:
     def policies(self) -> dict[str, Any]:
         """Specs by slot."""
         return {slot: self.holds_for[slot] for slot in POLICIES}
+
+    @property
+    def form(self) -> str:
+        """Of the weights it was made with."""
+        return self.holds_for.get("form", PLAIN)
 
     def asked(self) -> tuple[Policy, ...]:
         """The policies it was made with."""
@@ -101,6 +108,8 @@ class Certificate:
             faults.append(f"it is called {self.name!r}, and its file {name}")
         if not isinstance(self.fallback, bool) or not isinstance(self.seen, dict):
             faults.append("fallback must be true or false, and seen a dict")
+        if self.form not in FORMS:
+            faults.append(f"form must be one of {', '.join(FORMS)}, got {self.form!r}")
         return faults + number_faults("level", [self.level], "(0, 1)")
 
     @classmethod
@@ -142,11 +151,16 @@ def name_faults(key: str, name: Any) -> list[str]:
 
 
 def combination(
-    run: Run, policies: dict[str, Any], dtype: str, device: str, data: Any = None
+    run: Run,
+    policies: dict[str, Any],
+    dtype: str,
+    device: str,
+    data: Any = None,
+    form: str = PLAIN,
 ) -> dict[str, Any]:
     """What a certificate holds for. policies: specs by slot; of `policy`, if any, a list. dtype: of
     `DTYPES`'s values. data: the run's DataModule, whose calibration part is hashed; without it
-    only how that part is cut is told."""
+    only how that part is cut is told. form: of the weights, see `forms`."""
     import torch
 
     model = run.folder / "model"
@@ -159,6 +173,7 @@ def combination(
         "policy": policies.get("policy", []),
         "second": second_runs(policies.get("policy", [])),
         "dtype": dtype,
+        "form": form,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "torch": torch.__version__,
     }

@@ -81,11 +81,11 @@ class Passes:
 
     def __post_init__(self) -> None:
         from eat_lightning.baselines import in_dtype
+        from eat_lightning.forms import in_form
 
-        model, labels = self.run.model()
-        encoder = in_dtype(model, self.config["dtype"])
-        self.encoder = encoder.to(self.config["device"])
-        self.labels = labels
+        model, self.labels = self.run.model()
+        encoder = in_dtype(model, self.config["dtype"]).to(self.config["device"])
+        self.encoder = in_form(encoder, form_for(self.config))
         self.made: dict[str, tuple[Any, Recorded]] = {}
 
     def of(self, setting: Setting) -> tuple[Any, Recorded]:
@@ -106,6 +106,12 @@ class Passes:
 
     def recorded(self, setting: Setting) -> Recorded:
         return self.of(setting)[1]
+
+
+def form_for(config: dict[str, Any]) -> str:
+    from eat_lightning.forms import form_of
+
+    return form_of(config["prepack"], config["dtype"], config["device"])
 
 
 def parts(split: Any, by_source: bool) -> list[tuple[str | None, np.ndarray]]:
@@ -186,6 +192,7 @@ def certified(
     from eat_lightning.slots import spec
 
     name = of_source(config["name"] or default_name(target), source)
+    dtype, form = DTYPES[config["dtype"]], form_for(config)
     return Certificate(
         name=name,
         source=source,
@@ -197,9 +204,7 @@ def certified(
         fallback=choice.fallback,
         reason=choice.reason,
         seen=choice.seen,
-        holds_for=combination(
-            run, choice.setting.specs, DTYPES[config["dtype"]], config["device"], data
-        ),
+        holds_for=combination(run, choice.setting.specs, dtype, config["device"], data, form),
     )
 
 

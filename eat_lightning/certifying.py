@@ -11,6 +11,7 @@ from eat_lightning.checks import device_faults, whole_faults
 from eat_lightning.choosing import Target
 from eat_lightning.config import arguments, binding_faults, make, method_faults, target
 from eat_lightning.errors import ConfigError
+from eat_lightning.forms import prepack_faults
 from eat_lightning.heads import slot_faults
 from eat_lightning.opened import target_faults
 from eat_lightning.runs import Run
@@ -74,6 +75,8 @@ def value_faults(config: dict[str, Any]) -> list[str]:
         faults.append(f"sources must be true or false, got {config['sources']!r}")
     if config["name"] is not None:
         faults += name_faults("name", config["name"]) or with_at(config["name"])
+    how = config["dtype"], config["device"]
+    faults += prepack_faults(config["prepack"], *how)
     return [*faults, *device_faults(config["device"], config["dtype"])]
 
 

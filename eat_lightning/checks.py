@@ -10,6 +10,7 @@ from typing import Any
 from eat_lightning.certificate import DTYPES, Certificate, calibration_of
 from eat_lightning.config import arguments, binding_faults, target
 from eat_lightning.errors import ConfigError
+from eat_lightning.forms import prepack_faults
 from eat_lightning.opened import target_faults
 from eat_lightning.runs import Run, open_runs, who_trains
 from eat_lightning.settings import BASELINES, STATIC, Setting, settings_of
@@ -120,6 +121,7 @@ def value_faults(config: dict[str, Any]) -> list[str]:
         f"{k} must be a list, got {v!r}" for k, v in lists.items() if not isinstance(v, list)
     ]
     faults += device_faults(config["device"], config["dtype"])
+    faults += prepack_faults(config["prepack"], config["dtype"], config["device"])
     return [*faults, *measure_faults(config["logger"])]
 
 

@@ -23,6 +23,7 @@ from eat_lightning.config import (
     with_path_quoted,
 )
 from eat_lightning.errors import ConfigError
+from eat_lightning.forms import PLAIN
 
 if TYPE_CHECKING:
     from eat_lightning.loading.rows import LoadRow
@@ -105,8 +106,10 @@ def all_rows(
 def contestants(config: dict[str, Any]) -> list[Contestant]:
     """The static ones first, since the others are also put under their load."""
     run, more = [f"run={quoted(config['run'])}"], list(config["serve"])
-    found = [Contestant("torch", "never", [*run, "exit=never", *more])]
     certificate = [f"certificate={config['certificate']}"] if config["certificate"] else []
+    # A certificate's form of the weights is the static one's too; what is asked for comes last.
+    same = ["prepack=false"] if form_held(config) == PLAIN else []
+    found = [Contestant("torch", "never", [*run, "exit=never", *same, *more])]
     if config["onnx_static"]:
         folder = [f"run={quoted(config['onnx_static'])}", "backend=onnx"]
         found.append(Contestant("onnx", "never", [*folder, *more]))
@@ -115,6 +118,14 @@ def contestants(config: dict[str, Any]) -> list[Contestant]:
         folder = [f"run={quoted(config['onnx'])}", "backend=onnx"]
         found.append(Contestant("onnx", "own", [*folder, *more]))
     return found
+
+
+def form_held(config: dict[str, Any]) -> str | None:
+    from eat_lightning.predict import form_held
+    from eat_lightning.runs import Run
+
+    name = config["certificate"]
+    return form_held(Run.open(config["run"]), name) if name else None
 
 
 def rows_of(

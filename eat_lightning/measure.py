@@ -87,14 +87,19 @@ class Result:
 def recorded(run: Run, settings: list[Setting], config: dict[str, Any]) -> Iterator[Result]:
     """One pass for each attention and reduction; every exit rule follows from its records."""
     from eat_lightning.baselines import in_dtype, with_slots
+    from eat_lightning.forms import PLAIN, in_form
+    from eat_lightning.latency import undisturbed
     from eat_lightning.policies import policy_faults
     from eat_lightning.record_pass import record
     from eat_lightning.rows import row_of
-    from eat_lightning.settings import THEIRS
+    from eat_lightning.settings import THEIRS, certificate_of, form_for
 
     split = dev_split(run, config)
+    form = form_for(certificate_of(run, config), config)
     model, labels = run.model()
-    encoder = in_dtype(model, config["dtype"]).to(config["device"])
+    plain_encoder = in_dtype(model, config["dtype"]).to(config["device"])
+    with undisturbed(config["threads"]):  # prepacked for as many threads as are timed
+        encoder = in_form(plain_encoder, form)
     passes: dict[str, Any] = {}
     for setting in settings:
         body = with_slots(encoder, **setting.methods, policies=setting.policies)
@@ -105,20 +110,26 @@ def recorded(run: Run, settings: list[Setting], config: dict[str, Any]) -> Itera
         )
         if key not in passes:
             passes[key] = record(body, split, config["batch"], f"{run.name}: all exits")
-            passes[key].under(setting.exit).to_parquet(run.folder / examples_name(key, config))
+            path = run.folder / examples_name(key, form, config)
+            passes[key].under(setting.exit).to_parquet(path)
         how = {"split": config["split"], "dtype": config["dtype"], "device": device_name(config)}
-        how["examples"] = examples_name(key, config)
+        how |= {"form": form, "examples": examples_name(key, form, config)}
         row = row_of(run, body, passes[key], setting.exit, baseline=setting.baseline, **how)
         if setting.baseline == THEIRS:
-            row = replace(row, kernels="hf_eager")
+            # Theirs runs as people call it; what it says is what these weights say in our hands.
+            row, body = replace(row, kernels="hf_eager", form=PLAIN), plain_encoder
         static = setting.is_static and setting.baseline != THEIRS
         yield Result(run, row, candidate_for(body, split, row.kernels, config["device"]), static)
 
 
-def examples_name(key: str, config: dict[str, Any]) -> str:
-    """One file for each way of attending and reducing; exit rules share it."""
+def examples_name(key: str, form: str, config: dict[str, Any]) -> str:
+    """One file for each way of attending and reducing, and form of the weights, since those differ
+    in a logit's last bits; exit rules share it."""
+    from eat_lightning.forms import PLAIN
+
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
-    return f"examples-{config['split']}-{config['dtype']}-{digest}.parquet"
+    dtype = config["dtype"] + (f"-{form}" if form != PLAIN else "")
+    return f"examples-{config['split']}-{dtype}-{digest}.parquet"
 
 
 def dev_split(run: Run, config: dict[str, Any]) -> Any:

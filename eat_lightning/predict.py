@@ -66,7 +66,7 @@ def predict(config: dict[str, Any]) -> int:
     if config["threads"]:
         torch.set_num_threads(config["threads"])
     how = config["exit"], config["dtype"], config["certificate"], policies_of(config["policy"])
-    answerer = Answerer.of(Run.open(config["run"]), *how)
+    answerer = Answerer.of(Run.open(config["run"]), *how, config["prepack"])
     if config["pool"]:
         from eat_lightning.scoring import answer_file
 
@@ -77,6 +77,7 @@ def predict(config: dict[str, Any]) -> int:
 def setting_faults(config: dict[str, Any]) -> list[str]:
     """Of what every command that answers can be told."""
     from eat_lightning.certificate import DTYPES
+    from eat_lightning.forms import prepack_faults
 
     faults = []
     if not config["run"]:
@@ -88,7 +89,7 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
             faults.append(f"{key} must be 1 or more, got {value!r}")
     if config["dtype"] not in DTYPES:
         faults.append(f"dtype must be one of {', '.join(DTYPES)}, got {config['dtype']!r}")
-    return faults
+    return [*faults, *prepack_faults(config["prepack"], config["dtype"])]
 
 
 def exit_rule(node: dict[str, Any], encoder: AdaptiveEncoder) -> Exit:
@@ -139,11 +140,12 @@ def certified(
     exit: dict[str, Any],
     dtype: str,
     encoder: AdaptiveEncoder,
-    policies: Sequence[Policy] | None = None,
+    policies: Sequence[Policy] | None,
+    form: str,
 ) -> dict[str | None, AdaptiveEncoder]:
     """The encoder with a certificate's methods, by source of data; None is what any other source
-    gets. policies: None are those the certificate was made with. ConfigError where it holds for
-    another combination, policies included."""
+    gets. policies: None are those the certificate was made with. form: of the encoder's weights.
+    ConfigError where it holds for another combination, policies included."""
     from eat_lightning.baselines import with_slots
     from eat_lightning.certificate import DTYPES, POLICIES, Certificate, combination
     from eat_lightning.policies import specs_of
@@ -157,9 +159,19 @@ def certified(
         body.exit = exit_rule(exit, body)
         specs: dict[str, Any] = {slot: spec(slot, getattr(body, slot)) for slot in POLICIES}
         specs["policy"] = specs_of(body.policies)
-        held.check(combination(run, specs, DTYPES[dtype], "cpu"))
+        held.check(combination(run, specs, DTYPES[dtype], "cpu", form=form))
         found[source] = at_full_depth(body) if held.fallback else body
     return found
+
+
+def form_held(run: Any, name: str | None) -> str | None:
+    """The form of weights that a certificate holds for; of those by source that of the first, and
+    `certified` refuses one that differs."""
+    from eat_lightning.certificate import Certificate
+
+    if name is None:
+        return None
+    return next(iter(Certificate.by_source(run, name).values())).form
 
 
 @dataclass
@@ -185,20 +197,24 @@ class Answerer:
         dtype: str,
         certificate: str | None = None,
         policies: Sequence[Policy] | None = None,
+        prepack: bool | None = None,
     ) -> Answerer:
-        """policies: in place of the certificate's, or of the run's own (None: as they are)."""
+        """policies: in place of the certificate's, or of the run's own (None: as they are).
+        prepack: the weights' form, see `forms`; plain ones are freed."""
         from eat_lightning.baselines import in_dtype
+        from eat_lightning.forms import form_of, in_form
 
         task = run.task
+        form = form_of(prepack, dtype, held=form_held(run, certificate))
         encoder, labels = run.model()
-        encoder = in_dtype(encoder, dtype)
+        encoder = in_form(in_dtype(encoder, dtype), form)
         if policies is not None:
             encoder.policies = policies
         if certificate is None:
             encoder.exit = exit_rule(exit, encoder)
             encoders: dict[str | None, AdaptiveEncoder] = {None: encoder}
         else:
-            encoders = certified(run, certificate, exit, dtype, encoder, policies)
+            encoders = certified(run, certificate, exit, dtype, encoder, policies, form)
         for body in encoders.values():
             check_policies(run, body, labels)
         limit = run.config.get("data", {}).get("max_length") or task.max_length

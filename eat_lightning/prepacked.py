@@ -52,16 +52,24 @@ def prepacked(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
 
 def cannot(encoder: AdaptiveEncoder) -> str | None:
     """Why these weights cannot be prepacked here, in a line."""
-    weight = encoder.embedding.word.weight
-    if weight.device.type != "cpu":
-        return f"prepacked weights are for a processor, got {weight.device.type}"
     linears = (getattr(layer, name) for layer in encoder.layers for name in LINEARS)
     if not all(type(linear) is nn.Linear for linear in linears):
         return "prepacked weights are made of plain ones, and these are something else already"
+    weight = encoder.embedding.word.weight
+    dtype = "bf16" if weight.dtype == torch.bfloat16 else "fp32"
+    return cannot_in(dtype, weight.device.type)
+
+
+def cannot_in(dtype: str, device: str = "cpu") -> str | None:
+    """The same before anything is loaded, by a command's `dtype` and `device`."""
+    if device != "cpu":
+        return f"prepacked weights are for a processor, got {device}"
+    if dtype == "int8":
+        return "int8 products arrange their weights by themselves"
     if not torch.backends.mkldnn.is_available():
         return "prepacked weights need a PyTorch that has oneDNN"
     bf16_able: Any = torch.ops.mkldnn._is_mkldnn_bf16_supported
-    if weight.dtype == torch.bfloat16 and not bf16_able():
+    if dtype == "bf16" and not bf16_able():
         return "oneDNN multiplies no bf16 on this processor"
     return None
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.forms import FORMS, PLAIN
 from eat_lightning.slots import number_faults, spec
 from eat_lightning.untrusted import ROWS, one_line, parsed, text_of
 
@@ -43,7 +44,7 @@ SETTING = (  # what was measured, and how
     *("study", "run"),
     *("seed", "split", "num_examples", "baseline", "kernels", "dtype", "device"),
 )
-TIMING = ("threads", "latency_batch", "throughput_batch")
+TIMING = ("threads", "latency_batch", "throughput_batch", "form")
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ class Row:
 
     baseline: "", "own static" (the same weights dense / none / never) or "hugging face".
     kernels: "ours" or "hf_eager" (transformers in PyTorch's eager mode, padded).
+    form: of the weights, "plain" or "prepacked" (see `forms`), in which answers differ by a logit's
+    last bits and times by much. It is plain for Hugging Face's model, which runs as people call it,
+    and of rows from before it was told.
     """
 
     task: str
@@ -128,6 +132,7 @@ class Row:
     device: str = "cpu"
     machine: str = ""
     kernels: str = "ours"
+    form: str = PLAIN
     baseline: str = ""
     temperature: dict[str, float] = field(default_factory=dict)
     ece_before: dict[str, float] = field(default_factory=dict)
@@ -150,8 +155,15 @@ class Row:
         return json.dumps([getattr(self, name) for name in SETTING], sort_keys=True)
 
     @property
+    def weights(self) -> str:
+        """The dtype, and the form where it is not plain: "fp32 prepacked"."""
+        return self.dtype if self.form == PLAIN else f"{self.dtype} {self.form}"
+
+    @property
     def key(self) -> tuple[str, ...]:
-        """Setting, commit and machine: a row supersedes another of the same key."""
+        """Setting, timing, commit and machine: a row supersedes another of the same key."""
+        if self.latency_ms is None:  # then the form says nothing worth a row more
+            return self.untimed_key
         timing = json.dumps([getattr(self, name) for name in TIMING])
         return self.setting, timing, self.commit, self.machine
 
@@ -176,6 +188,8 @@ def row_faults(row: Row) -> list[str]:
     faults += [f"exit_shares must name layers in 1..{row.num_layers}, got {k}" for k in outside]
     if not faults and abs(sum(row.exit_shares.values()) - 1) > 1e-6:
         faults.append(f"exit_shares must add up to 1, got {sum(row.exit_shares.values())}")
+    if row.form not in FORMS:
+        faults.append(f"form must be one of {', '.join(FORMS)}, got {row.form!r}")
     if row.metric not in METRICS:
         faults.append(f"metric must be one of {', '.join(METRICS)}, got {row.metric!r}")
     return faults

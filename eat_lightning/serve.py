@@ -55,6 +55,7 @@ def serve(config: dict[str, Any]) -> None:
 def setting_faults(config: dict[str, Any]) -> list[str]:
     """Of what does not depend on a run."""
     from eat_lightning.certificate import DTYPES
+    from eat_lightning.forms import prepack_faults
     from eat_lightning.slots import number_faults, whole_faults
 
     faults = []
@@ -84,6 +85,7 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
     for key in ("strict_sources", "log_text"):
         if not isinstance(config[key], bool):
             faults.append(f"{key} must be true or false, got {config[key]!r}")
+    faults += prepack_faults(config["prepack"], config["dtype"])
     faults += drift_faults(config["drift"])
     if config["backend"] == "onnx":
         faults += onnx_faults(config)
@@ -113,6 +115,7 @@ def onnx_faults(config: dict[str, Any]) -> list[str]:
         "exit": changed,
         "policy": bool(config["policy"]),
         "dtype": config["dtype"] != "fp32",
+        "prepack": config["prepack"] is not None,
         "strict_sources": config["strict_sources"],
         "drift.monitor": config["drift"]["monitor"],
     }

@@ -10,6 +10,7 @@ from typing import Any
 from eat_lightning.certificate import DTYPES, Certificate, combination
 from eat_lightning.config import make, method_faults, target
 from eat_lightning.errors import ConfigError
+from eat_lightning.forms import form_of
 from eat_lightning.heads import slot_faults
 from eat_lightning.policies import from_folder, policies_of, specs_of
 from eat_lightning.runs import Run
@@ -85,7 +86,8 @@ def settings_of(run: Run, config: dict[str, Any]) -> list[Setting]:
     own = Setting(**methods, policies=policies_for(model, held, config))
     exits = exit_rules(own.exit, config, num_layers) if held is None else [own.exit]
     if held is not None:
-        held.check(combination(run, own.specs, DTYPES[config["dtype"]], config["device"]))
+        here = own.specs, DTYPES[config["dtype"]], config["device"]
+        held.check(combination(run, *here, form=form_for(held, config)))
     num_labels = 1 if run.task.regression else len(model["id2label"])
     for rule in exits:
         faults += slot_faults(rule, model["head"]["layers"], num_layers, num_labels)
@@ -118,6 +120,12 @@ def certificate_of(run: Run, config: dict[str, Any]) -> Certificate | None:
     if given:
         raise ConfigError(f"{given[0]}: a certificate holds for one exit rule, so leave them out")
     return Certificate.read(run, config["certificate"])
+
+
+def form_for(held: Certificate | None, config: dict[str, Any]) -> str:
+    """Of the weights: see `forms`."""
+    given = config["prepack"], config["dtype"], config["device"]
+    return form_of(*given, held=None if held is None else held.form)
 
 
 def looking_at(early: list[int], node: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from eat_lightning.forms import PLAIN
 from eat_lightning.rows import Row
 from eat_lightning.runs import Run
-from eat_lightning.settings import label, text
+from eat_lightning.settings import THEIRS, label, text
 
 WIDTH = 100  # where there is no terminal to ask
 
@@ -80,12 +81,14 @@ def notes(rows: Sequence[Row], timed: bool) -> list[str]:
     if timed:
         lines.append(
             f"time: ids to answer, batch {row.latency_batch} (ex/s: batch {row.throughput_batch}), "
-            f"{row.timed_examples} examples x {row.repeats}, {row.dtype}, {plural(row.threads)}, "
+            f"{row.timed_examples} examples x {row.repeats}, {row.weights}, {plural(row.threads)}, "
             f"{row.device}, {row.machine}"
         )
         lines.append(
             f"padding factor: {row.padding_factor:.2f}, sorted {row.padding_factor_sorted:.2f}"
         )
+        if row.form != PLAIN and any(r.baseline == THEIRS for r in rows):
+            lines.append("hugging face: as people call it, its weights are not prepacked")
     return lines
 
 

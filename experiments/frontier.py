@@ -9,6 +9,7 @@ call with `baselines=all`: only times of one session are divided by each other.
 from __future__ import annotations
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.forms import PLAIN
 from eat_lightning.reporting import cells
 from eat_lightning.reporting.claim import Claim, Column, Line, Source, Table
 from eat_lightning.reporting.compare import (
@@ -69,7 +70,7 @@ def entries_of(study: Study, task: str) -> list[Entry]:
     def rank(entry: Entry) -> tuple[bool, str, str, str, bool]:
         row = entry.point.row
         model = row.model, row.encoder
-        return model in adaptive, *model, row.dtype, entry.adaptive
+        return model in adaptive, *model, row.weights, entry.adaptive
 
     return sorted(entries, key=rank)
 
@@ -133,7 +134,7 @@ def answers(task: str, entries: list[Entry]) -> list[str]:
     bodies: dict[str, list[Entry]] = {}
     for entry in adaptive:
         row = entry.point.row
-        bodies.setdefault(f"{task}, {row.encoder}, {row.dtype}", []).append(entry)
+        bodies.setdefault(f"{task}, {row.encoder}, {row.weights}", []).append(entry)
     found = [
         f"{body}: {line}"
         for body, own in bodies.items()
@@ -232,6 +233,11 @@ def notes(entries: list[Entry]) -> list[str]:
         "took turns in one session."
     ]
     rows = [m.row for entry in entries for m in entry.point.members]
+    if any(row.form != PLAIN for row in rows):
+        found.append(
+            "Prepacked: matrices arranged for the processor once, with exits and without alike; "
+            "Hugging Face's model runs as people call it, so what it is behind holds that too."
+        )
     unsaid = {row.task for row in rows if row.latency_ms is not None and not row.session}
     if unsaid:
         found.append(f"{', '.join(sorted(unsaid))}: rows without a session; measure them again.")

@@ -72,7 +72,8 @@ def drift(config: dict[str, Any]) -> int:
     if config["threads"]:
         torch.set_num_threads(config["threads"])
     run = Run.open(config["run"])
-    answerer = Answerer.of(run, config["exit"], config["dtype"], config["certificate"])
+    how = config["exit"], config["dtype"], config["certificate"]
+    answerer = Answerer.of(run, *how, prepack=config["prepack"])
     faults = watching_faults(answerer)
     if faults:
         raise ConfigError.of(faults)

@@ -65,9 +65,10 @@ class Reference:
 
 def watched(run: Run, encoder: Any, dtype: str = "fp32") -> dict[str, Any]:
     """What decides the observations: by hash the weights, the model's settings and the calibration
-    cut; attention, reduction, exit rule and dtype. Not the device, whose last bits move no rank."""
+    cut; attention, reduction, exit rule and dtype. Not the device, nor whether weights are
+    prepacked: last bits move no rank."""
     from eat_lightning.slots import spec
 
     policies = {slot: spec(slot, getattr(encoder, slot)) for slot in POLICIES}
     made = combination(run, policies, DTYPES[dtype], "cpu")
-    return {key: value for key, value in made.items() if key not in ("device", "torch")}
+    return {key: value for key, value in made.items() if key not in ("form", "device", "torch")}

@@ -15,6 +15,7 @@ from eat_lightning.data.source import Source, read_file
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.drift.typos import with_typos
 from eat_lightning.errors import ConfigError
+from eat_lightning.forms import form_of, in_form
 from eat_lightning.record_pass import Recorded, record
 from eat_lightning.runs import Run
 
@@ -60,7 +61,7 @@ def texts_in(path: Path, column: str) -> list[str]:
 def record_all(run: Run, dir: Path, folder: Path, batch: int = 32) -> Iterator[Path]:
     """What every head says of every stream, a parquet file each; those that are there are kept."""
     data = run.data(dir=str(dir))
-    encoder, _ = run.model()
+    encoder = in_form(run.model()[0], form_of(None, "fp32"))
     for split in streams(run, data, dir):
         path = folder / f"{run.task.name}-{split.name.replace(' ', '_')}.parquet"
         if not path.is_file():

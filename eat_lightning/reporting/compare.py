@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from eat_lightning.forms import PLAIN
 from eat_lightning.reporting.claim import Source
 from eat_lightning.reporting.statistics import (
     Interval,
@@ -126,6 +127,7 @@ def trained_statics(study: Study, point: Point) -> list[Point]:
     row = point.row
     points = study.points(task=row.task, split=row.split, baseline="", dtype=row.dtype)
     same = [p for p in points if p.is_static and same_timing(p.row, row)]
+    same = [p for p in same if p.row.form == row.form or row.baseline == THEIRS]
     return [p for p in same if p.row.num_examples == row.num_examples]
 
 
@@ -210,6 +212,12 @@ def speed_up(point: Point, prefix: str = "") -> Interval | None:
     return ratio_interval(values, lows, highs) if complete else None
 
 
+def could_be_prepacked(row: Row) -> bool:
+    """Plain weights that a measurement of today would prepack if it can."""
+    free = row.baseline != THEIRS and row.dtype != "int8" and row.device == "cpu"
+    return free and row.form == PLAIN
+
+
 def source_of(point: Point) -> Source:
     """The rows' runs and commits, and the command that measures them again."""
     runs = [f"run=outputs/{m.row.study}/{m.row.run}" for m in point.members]
@@ -219,5 +227,6 @@ def source_of(point: Point) -> Source:
     if point.row.baseline == THEIRS:
         more.append("baselines=all")
     more += [f"dtype={point.row.dtype}"] if point.row.dtype != "fp32" else []
+    more += ["prepack=false"] if could_be_prepacked(point.row) else []
     words = ["python", "-m", "eat_lightning.measure", *dict.fromkeys(runs), *more]
     return Source(tuple(point.runs), shlex.join(words), tuple(point.commits))

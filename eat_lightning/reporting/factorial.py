@@ -36,7 +36,9 @@ PARTS = {  # each with its slot and the method that is none
 }
 TAU = 0.9  # of several rows of a cell the one whose tau is nearest to this
 OFF = (False, False, False)
-SAME = ("study", "task", "model", "encoder", "num_layers", "split", "dtype", "device", "threads")
+SAME = (
+    *("study", "task", "model", "encoder", "num_layers", "split", "weights", "device", "threads"),
+)
 
 Cell = tuple[bool, ...]  # whether each of PARTS is on
 

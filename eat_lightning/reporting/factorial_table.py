@@ -86,6 +86,7 @@ def cell_line(factorial: Factorial, cell: Cell) -> Line:
         "latency_ms": cells.number(point.mean("latency_ms"), 2),
         "throughput": cells.number(point.mean("throughput"), 0),
         **{key: cells.several(point, key) for key in ("seed", *CONDITIONS)},
+        "dtype": cells.several(point, "weights"),
     }
     for key in ("single", "batch"):
         made[key] = times(getattr(factorial, key)(cell), cell, point.timed)

@@ -20,7 +20,8 @@ from eat_lightning.reporting.figures import Look, looks_of, model_name
 from eat_lightning.reporting.study import SAME_POINT, Measured, Point, Study, heads_of
 from eat_lightning.rows import Row
 
-SAME_PASS = tuple(name for name in SAME_POINT if name not in ("exit", "threads", "machine"))
+NO_PASS = ("exit", "form", "threads", "machine")
+SAME_PASS = tuple(name for name in SAME_POINT if name not in NO_PASS)
 
 
 @dataclass

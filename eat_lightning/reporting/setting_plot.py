@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eat_lightning.forms import PLAIN
 from eat_lightning.reporting import cells
 from eat_lightning.reporting.claim import Figure, Mark
 from eat_lightning.reporting.compare import (
@@ -14,6 +15,7 @@ from eat_lightning.reporting.compare import (
     Time,
     accuracy_interval,
     batch_ms,
+    same_timing,
     single_ms,
     source_of,
     speed_up,
@@ -67,16 +69,25 @@ class Panel:
 
 
 def figures_of(name: str, entries: Sequence[Entry]) -> list[Figure]:
-    """Of one task: a figure for each way of timing (dtype, device, threads, machine)."""
+    """Of one task: a figure for each way of timing (dtype and form, device, threads, machine)."""
     ways: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
         if entry.point.timed and entry.point.mean("accuracy") is not None:
-            how = tuple(str(getattr(entry.point.row, key)) for key in SAME_TIMING)
-            ways.setdefault(how, []).append(entry)
+            ways.setdefault(way_of(entry, entries), []).append(entry)
     numbered = enumerate(ways.items(), start=1)
     return [
         figure_of(name if i == 1 else f"{name}-{i}", found, how) for i, (how, found) in numbered
     ]
+
+
+def way_of(entry: Entry, entries: Sequence[Entry]) -> tuple[str, ...]:
+    """How it was timed; Hugging Face's model as ours that took turns with it, whatever its own
+    form."""
+    row = entry.point.row
+    ours = [e.point.row for e in entries if e.point.row.baseline != THEIRS]
+    beside = [r.form for r in ours if r.session == row.session and same_timing(r, row)]
+    form = beside[0] if row.baseline == THEIRS and beside else row.form
+    return (*(str(getattr(row, key)) for key in SAME_TIMING), form)
 
 
 def figure_of(name: str, entries: Sequence[Entry], how: tuple[str, ...]) -> Figure:
@@ -92,7 +103,8 @@ def figure_of(name: str, entries: Sequence[Entry], how: tuple[str, ...]) -> Figu
         for ax, found in zip(axes, texts, strict=True):
             place_labels(ax, found)
 
-    dtype, device, threads, machine = how
+    dtype, device, threads, machine, form = how
+    dtype += f" {form}" if form != PLAIN else ""
     where = f"{dtype}, {threads} thread{'s' if threads != '1' else ''}, {device}, {machine}"
     caption = CAPTION.format(batch=row.throughput_batch, n=row.num_examples, how=where)
     marks = [mark_of(spot, panel) for panel, found in shown.items() for spot in found]

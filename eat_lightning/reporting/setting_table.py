@@ -138,7 +138,14 @@ CONDITIONS = [
     told("padding_factor_sorted", "padding factor sorted"),
     told("throughput_batch", "batch"),
     told("timed_examples", "timed examples"),
-    *map(told, ("repeats", "dtype", "threads", "device", "machine", "session")),
+    told("repeats"),
+    Making(
+        *("dtype", "dtype", lambda e: cells.several(e.point, "weights")),
+        "prepacked: matrices arranged for the processor once; Hugging Face's model is as people "
+        "call it",
+        False,
+    ),
+    *map(told, ("threads", "device", "machine", "session")),
     *map(told, ("commit", "version")),
 ]
 GROUPS = {

@@ -26,7 +26,7 @@ from eat_lightning.slots import build
 
 SAME_POINT = (  # what rows that are averaged over seeds have in common
     *("task", "model", "encoder", "attention", "reduction", "exit", "split", "baseline"),
-    *("kernels", "dtype", "device", "threads", "machine", "num_layers"),
+    *("kernels", "dtype", "form", "device", "threads", "machine", "num_layers"),
 )
 
 
@@ -173,26 +173,30 @@ class Study:
         return next((run for run in self.runs if run.folder == measured.folder), None)
 
     def static_of(self, point: Point) -> Point | None:
-        """The same weights with everything off, seed by seed: "own static", or the point itself."""
+        """The same weights with everything off, seed by seed: "own static", or the point itself. Of
+        several the one of the same session, or else of the same form."""
         if point.is_static:
             return point
-        folders = [m.folder for m in point.members]
-        names = [m.row.run for m in point.members]
         same = {"dtype": point.row.dtype, "split": point.row.split, "threads": point.row.threads}
         found = []
-        for folder, name in zip(folders, names, strict=True):
-            twin = [
+        for mine in point.members:
+            twins = [
                 m
                 for m in self.measured
-                if m.folder == folder
-                and m.row.run == name
+                if m.folder == mine.folder
+                and m.row.run == mine.row.run
                 and Point([m]).is_static
                 and all(getattr(m.row, k) == v for k, v in same.items())
             ]
-            if not twin:
+            if not twins:
                 return None
-            found.append(twin[0])
+            found.append(max(twins, key=lambda m: alike(m.row, mine.row)))
         return Point(found)
+
+
+def alike(one: Row, other: Row) -> tuple[bool, bool]:
+    """In how they were timed; the larger the more."""
+    return one.session == other.session, one.form == other.form
 
 
 def order(point: Point) -> tuple[Any, ...]:
@@ -200,7 +204,7 @@ def order(point: Point) -> tuple[Any, ...]:
     kind = {"": 2, OWN: 1, THEIRS: 0}.get(row.baseline, 3)
     tau = row.tau if isinstance(row.tau, float) else 2.0
     size = (row.num_layers, row.encoder)
-    return row.task, not point.is_static, row.model, size, row.dtype, kind, tau
+    return row.task, not point.is_static, row.model, size, row.weights, kind, tau
 
 
 def open_study(paths: Sequence[str], title: str | None = None) -> Study:
@@ -278,11 +282,15 @@ def read_file(path: Path, warnings: list[str]) -> list[Measured]:
 
 
 def newest(measured: list[Measured], warnings: list[str]) -> list[Measured]:
-    """Of rows of one setting of one run the last, and the timed one before one that was not."""
-    best: dict[str, Measured] = {}
+    """Of rows of one setting of one run the last, and the timed one before one that was not. Of
+    timed ones the last with plain weights and the last with prepacked ones."""
+    best: dict[str, dict[str, Measured]] = {}
     for m in sorted(measured, key=lambda m: (m.row.latency_ms is not None, m.row.created)):
-        best[m.row.setting] = m
-    kept = [m for m in measured if best[m.row.setting] is m]
+        known = best.setdefault(m.row.setting, {})
+        if m.row.latency_ms is None or any(k.row.latency_ms is None for k in known.values()):
+            known.clear()
+        known[m.row.form] = m
+    kept = [m for m in measured if best[m.row.setting].get(m.row.form) is m]
     gone = [m for m in measured if m not in kept and m.row.latency_ms is not None]
     if gone:
         where = ", ".join(dict.fromkeys(str(m.folder / "rows.jsonl") for m in gone))

@@ -72,7 +72,7 @@ class TorchModel:
         run = Run.open(config["run"])
         watching = config["drift"]["monitor"]
         how = config["exit"], config["dtype"], config["certificate"], policies_of(config["policy"])
-        self.answerer = Answerer.of(run, *how)
+        self.answerer = Answerer.of(run, *how, config["prepack"])
         encoders = self.answerer.encoders
         self.watched = Watched.of(run, encoders, config["dtype"]) if watching else None
         last = encoders[None].shape.num_layers
