@@ -96,19 +96,19 @@ def all_rows(
     """Of one gateway at a time."""
     for mode in config["modes"]:
         static: dict[str, float] = {}  # capacity by backend
-        for contestant in contestants(config):
+        for contestant in contestants(config, form_held(config)):
             rows = rows_of(config, mode, contestant, examples, about, static)
             for row in rows:
                 print(described(row), flush=True)
             yield rows
 
 
-def contestants(config: dict[str, Any]) -> list[Contestant]:
-    """The static ones first, since the others are also put under their load."""
+def contestants(config: dict[str, Any], form: str | None = None) -> list[Contestant]:
+    """The static ones first, since the others are also put under their load. form: of the weights
+    that the certificate holds for, which the static one then has too."""
     run, more = [f"run={quoted(config['run'])}"], list(config["serve"])
     certificate = [f"certificate={config['certificate']}"] if config["certificate"] else []
-    # A certificate's form of the weights is the static one's too; what is asked for comes last.
-    same = ["prepack=false"] if form_held(config) == PLAIN else []
+    same = ["prepack=false"] if form == PLAIN else []
     found = [Contestant("torch", "never", [*run, "exit=never", *same, *more])]
     if config["onnx_static"]:
         folder = [f"run={quoted(config['onnx_static'])}", "backend=onnx"]

@@ -249,7 +249,9 @@ def test_another_combination_is_refused(run: Path):
     said = refused(lambda: answers(run, name, "good", dtype="bf16"))
     assert said == start + "dtype (fp32 there, bf16 weights here)"
     said = refused(lambda: answers(run, name, "good", dtype="int8"))
-    assert said == start + "dtype (fp32 there, int8 products here)"
+    assert (
+        said == start + "dtype (fp32 there, int8 products here), form (prepacked there, plain here)"
+    )
     said = refused(measured, run, name, "dtype=bf16", "reduction.ratio=0.7")
     assert said.startswith(start + "reduction (norm_topk layers [2, 4] ratio 0.4 there, norm_topk ")
     assert said.endswith("dtype (fp32 there, bf16 weights here)")

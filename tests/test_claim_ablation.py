@@ -211,7 +211,7 @@ def test_one_model_with_parts_switched_off(tmp_path: Path):
     assert list(texts(table(made, "-effects"), "flops")) == ["pruning", "exits", "pruning x exits"]
     assert "parts switched off" in made.tables[0].title
     # The run's own window is dense, so nothing is said of it.
-    assert table(made).lines[2].source.command.endswith("run=outputs/s/r reduction=none")
+    assert table(made).lines[2].source.command.endswith("r prepack=false reduction=none")
 
 
 def test_nothing_to_compare(tmp_path: Path):

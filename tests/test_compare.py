@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from frontiers import eat_run, static_run
+from studies import EAT, keep, make_row
 
 from eat_lightning.reporting import cells
 from eat_lightning.reporting.compare import (
@@ -20,8 +21,9 @@ from eat_lightning.reporting.compare import (
     speed_up,
     trained_static,
 )
+from eat_lightning.reporting.setting_plot import way_of
 from eat_lightning.reporting.statistics import Interval
-from eat_lightning.reporting.study import Study, open_study
+from eat_lightning.reporting.study import Measured, Point, Study, open_study
 
 
 @pytest.fixture
@@ -109,8 +111,49 @@ def test_without_examples_there_is_a_difference_but_no_interval(study: Study):
 def test_source_names_the_command(study: Study):
     source = source_of(eat(study).point)
     assert source.runs == ("s/eat1",)
-    assert source.command == "python -m eat_lightning.measure run=outputs/s/eat1"
+    assert source.command == "python -m eat_lightning.measure run=outputs/s/eat1 prepack=false"
     assert source.commits == ("abc",)
+
+
+def test_a_command_names_plain_weights_where_they_would_be_prepacked():
+    timed = make_row(latency_ms=2.0)
+    for row, wanted in (
+        (timed, True),
+        (replace(timed, form="prepacked"), False),
+        (replace(timed, dtype="int8"), False),
+        (replace(timed, baseline="hugging face"), False),
+        (replace(timed, latency_ms=None), False),
+    ):
+        said = source_of(Point([Measured(row, Path())])).command
+        assert said.endswith(" prepack=false") == wanted
+
+
+def test_ours_are_held_against_their_own_form_and_hugging_face_against_what_ran_beside(
+    tmp_path: Path,
+):
+    """Plain and prepacked rows of one run, each form in a session; theirs in the later one."""
+    rows = []
+    for form, session, ms in (("plain", "one", 4.0), ("prepacked", "two", 2.0)):
+        how = {"form": form, "session": session, "threads": 1}
+        rows.append(make_row(**how, **EAT, run="r", model="eat", latency_ms=ms))
+        rows.append(make_row(**how, run="r", model="eat", baseline="own static", latency_ms=ms + 1))
+    theirs = {"baseline": "hugging face", "kernels": "hf_eager", "session": "two", "threads": 1}
+    rows.append(make_row(**theirs, run="r", model="eat", latency_ms=8.0))
+    keep(tmp_path / "r", rows)
+    study = open_study([str(tmp_path)])
+    entries = [Entry(study, point) for point in study.points()]
+    assert len(entries) == 5  # no two are seeds of one setting
+    for entry in entries:
+        if entry.own is not None:
+            assert entry.own.row.session == entry.point.row.session
+        if entry.adaptive:
+            assert entry.padded is not None
+            ratio = faster(entry.point, entry.padded, single_ms)
+            assert (ratio is None) == (entry.point.row.form == "plain")  # of another session
+    ways = {entry.point.row.form: way_of(entry, entries)[-1] for entry in entries if entry.adaptive}
+    assert ways == {"plain": "plain", "prepacked": "prepacked"}
+    (hugging_face,) = (e for e in entries if e.point.row.baseline == "hugging face")
+    assert way_of(hugging_face, entries)[-1] == "prepacked"
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,6 @@ def source_of(point: Point) -> Source:
     if point.row.baseline == THEIRS:
         more.append("baselines=all")
     more += [f"dtype={point.row.dtype}"] if point.row.dtype != "fp32" else []
-    more += ["prepack=false"] if could_be_prepacked(point.row) else []
+    more += ["prepack=false"] if point.timed and could_be_prepacked(point.row) else []
     words = ["python", "-m", "eat_lightning.measure", *dict.fromkeys(runs), *more]
     return Source(tuple(point.runs), shlex.join(words), tuple(point.commits))
