@@ -59,7 +59,7 @@ def answerer(
     run: Path, prepack: bool | None = None, dtype: str = "fp32", **how: Any
 ) -> predict.Answerer:
     given = how.get("certificate"), how.get("policies")
-    exit = FREE if given[0] else FREE | {"tau": 0.4}
+    exit = FREE if given[0] else FREE | {"tau": 0.9}
     return predict.Answerer.of(Run.open(run), exit, dtype, *given, prepack=prepack)
 
 
