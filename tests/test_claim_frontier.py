@@ -13,6 +13,7 @@ from eat_lightning.report import CLAIMS_DIR, claim_of
 from eat_lightning.reporting import cells, figures, setting_table, tables
 from eat_lightning.reporting.claim import Claim, Line
 from eat_lightning.reporting.study import open_study
+from eat_lightning.settings import THEIRS
 
 
 def claim(folder: Path) -> Claim:
@@ -161,6 +162,31 @@ def test_another_way_of_timing_is_another_figure(tmp_path: Path):
     static_run(tmp_path)
     eat_run(tmp_path, dtype="bf16")
     assert [f.name for f in claim(tmp_path).figures] == ["frontier-sst2", "frontier-sst2-2"]
+
+
+def test_prepacked_rows_are_shown_beside_hugging_faces_which_are_not(tmp_path: Path):
+    static_run(tmp_path)
+    eat_run(tmp_path)
+    study = open_study([str(tmp_path)])
+    study.measured = [
+        m if m.row.baseline == THEIRS else replace(m, row=replace(m.row, form="prepacked"))
+        for m in study.measured
+    ]
+    found = claim_of(CLAIMS_DIR / "frontier.py")(study)
+    dtypes = {x.cells["setting"].text: x.cells["dtype"].text for x in found.tables[0].lines}
+    assert dtypes.pop("hugging face") == "fp32"
+    assert {*dtypes.values()} == {"fp32 prepacked"}
+    made = line(found, "eat", "tau 0.9").cells
+    values = [made[f"to_{key}"].value for key in ("own", "trained", "trained_speed_up")]
+    assert values == [12.5, 50.0, 1.6]
+    assert made["to_padded_speed_up"].value == pytest.approx(2.4)
+    theirs = line(found, "eat", "hugging face").cells
+    assert (theirs["to_own"].value, theirs["to_trained"].value) == (0, 37.5)
+    (figure,) = found.figures
+    assert len(figure.marks) == 2 * 4
+    assert "fp32 prepacked, 1 thread, cpu" in figure.caption
+    assert any("Hugging Face's model runs as people call it" in note for note in found.notes)
+    assert all("fp32 prepacked: " in text for text in found.answer)
 
 
 def test_without_times_there_is_nothing_to_show(tmp_path: Path):
