@@ -59,7 +59,7 @@ def chains_for_export(
     last = Setting(**methods, policies=policies)
     full = replace(last, exit=build("exit", STATIC["exit"]))
     least = taus_at(own)
-    rule = own | {"layers": config["layers"] or own["layers"]}
+    rule = own | {"layers": config["layers"] or [*least]}
     taus = [*(config["taus"] or TAUS), *([max(least.values())] if not config["taus"] else [])]
     chains = [
         [point for point in chain if reachable(spec("exit", point.exit), least)]
@@ -72,8 +72,9 @@ def chains_for_export(
 
 def taus_at(rule: dict[str, Any]) -> dict[int, float]:
     """By layer."""
-    tau, layers = rule["tau"], rule["layers"]
-    return dict(zip(layers, tau if isinstance(tau, list) else [tau] * len(layers), strict=True))
+    made = build("exit", rule)
+    taus = made.tau if isinstance(made.tau, list) else [made.tau] * len(made.layers)
+    return dict(zip(made.layers, taus, strict=True))
 
 
 def reachable(rule: dict[str, Any], least: dict[int, float]) -> bool:

@@ -16,7 +16,7 @@ from eat_lightning.later import Way
 from eat_lightning.onnx_runner import ABOUT, Runner, Trace, files_of, read_about
 from eat_lightning.policies import policy_faults, specs_of
 from eat_lightning.predict import answered, places_by
-from eat_lightning.slots import Policy, number_faults, one_each, raise_faults
+from eat_lightning.slots import Policy, build
 from eat_lightning.untrusted import TOKENIZER, json_of, one_line, step_faults
 
 IN_GRAPHS = ("exit", "dtype", "prepack", "pool")  # options that only a run in torch has
@@ -137,12 +137,11 @@ def taus_of(rule: dict[str, Any], export: Export) -> dict[int, float] | None:
     cannot be held to."""
     if rule in ({"kind": "never"}, export.about["exit"]):
         return None
-    layers, tau = rule.get("layers") or [], rule.get("tau")
-    if rule["kind"] != "confidence" or not {*layers} <= {*export.layers}:
+    made = build("exit", rule)
+    if rule["kind"] != "confidence" or not {*made.layers} <= {*export.layers}:
         raise ConfigError(f"an export is held to a tau at its own exits, not to {rule['kind']}")
-    taus: list[Any] = tau if isinstance(tau, list) else [tau] * len(layers)
-    raise_faults(number_faults("exit.tau", taus, "(0, 1]") + one_each("exit.tau", taus, layers))
-    return dict(zip(layers, taus, strict=True))
+    taus = made.tau if isinstance(made.tau, list) else [made.tau] * len(made.layers)
+    return dict(zip(made.layers, taus, strict=True))
 
 
 @dataclass
