@@ -241,7 +241,7 @@ def test_what_does_not_fit_is_named(
         ({"batches": 8}, "batches must be a list such as [1,32], got 8"),
         ({"near": [0]}, "near must be 1 or more, got 0"),
         ({"dtype": "int8"}, "dtype must be one of fp32, bf16, got 'int8'"),
-        ({"what": "speeds"}, "what must be one of speed, cost, training, got 'speeds'"),
+        ({"what": "speeds"}, "what must be one of speed, cost, training, compiled, got 'speeds'"),
         ({"repeats": 0}, "repeats must be 1 or more, got 0"),
         ({"minutes": 0}, "minutes must be in (0, inf), got 0"),
         ({"encoder": SIZES | {"num_layers": 8}}, "encoder.num_layers must be a multiple of 6"),
