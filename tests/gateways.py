@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from eat_lightning.serving.model import NOBODY, About, Deep
 from eat_lightning.serving.question import Example
 from eat_lightning.serving.remote import WorkerDied
 from eat_lightning.serving.server import Server, bound_socket
+
+# It tells every request to whatever handler an earlier test left, whose stream may be closed.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class FakeModel:
