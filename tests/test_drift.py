@@ -287,7 +287,7 @@ def test_a_policy_that_asks_what_the_calibration_part_does_not_tell(run: Path):
         "policy=full_depth asks for mime, which the calibration part does not tell: what is normal "
         "under it cannot be known"
     )
-    assert "asks for source" in refused(run, "policy=per_source", "+policy.per_source.taus={a:0.9}")
+    assert "asks for source" in refused(run, "policy=per_source", "policy.per_source.taus={a:0.9}")
 
 
 def test_the_command_reads_standard_input(made: Path):
