@@ -1,5 +1,6 @@
 """The gateway as a process, before real encoders: signals, killed workers, killed gateways."""
 
+import math
 import os
 import signal
 import subprocess
@@ -195,6 +196,8 @@ def test_a_killed_worker_is_said_and_replaced(run: Path, capfd: pytest.CaptureFi
     config = model_settings(run)
     with running(Remote(config), revive=lambda _: Remote(config)) as served:
         for _ in range(2):
+            # An answer is given before its batch is over: stopped then, it would take no other.
+            eventually(lambda: served.gateway.worker.since == math.inf, 60)
             worker = served.gateway.worker.model
             sent = told_when_sent(worker)
             os.kill(worker.process.pid, signal.SIGSTOP)
