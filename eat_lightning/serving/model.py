@@ -64,7 +64,20 @@ def open_model(config: dict[str, Any]) -> Model:
     return model
 
 
-class TorchModel:
+class InProcess:
+    """It lives as long as its process does, and that is what a gateway kills (`Remote`)."""
+
+    def is_alive(self) -> bool:
+        return True
+
+    def kill(self) -> None:
+        raise NotImplementedError("a model in this process cannot be killed")
+
+    def close(self) -> None:
+        pass
+
+
+class TorchModel(InProcess):
     def __init__(self, config: dict[str, Any]):
         import torch
 
@@ -99,15 +112,6 @@ class TorchModel:
         for left in self.answerer.stream([e.texts for e in examples], [e.about for e in examples]):
             yield [place for place, _ in left], [answer for _, answer in left]
 
-    def is_alive(self) -> bool:
-        return True
-
-    def kill(self) -> None:
-        raise NotImplementedError("a model in this process cannot be killed")
-
-    def close(self) -> None:
-        pass
-
 
 def watched(watching: Any, examples: list[Example], deep: Deep) -> Iterator[Chunk]:
     """Answers with what the monitors must know of each."""
@@ -126,7 +130,7 @@ def sources_of(certified: Iterable[str | None], policies: Iterable[Any]) -> froz
     return frozenset().union(filter(None, certified), *named)
 
 
-class OnnxModel:
+class OnnxModel(InProcess):
     """A folder that `export` wrote, with what is asked on top of its graphs' exits."""
 
     def __init__(self, config: dict[str, Any]):
@@ -158,12 +162,3 @@ class OnnxModel:
         texts, about = [e.texts for e in examples], [e.about for e in examples]
         for places, trace, _ in self.answerer.traced(texts, about, deep):
             yield places, self.answerer.export.runner.say(trace)
-
-    def is_alive(self) -> bool:
-        return True
-
-    def kill(self) -> None:
-        raise NotImplementedError("a model in this process cannot be killed")
-
-    def close(self) -> None:
-        pass
