@@ -79,7 +79,7 @@ def binding_faults(slot: str, node: Any) -> list[str]:
 
 def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:
     """Faults of a slot's method: its names first, then its values."""
-    from eat_lightning.slots import SLOTS
+    from eat_lightning.model.contracts import SLOTS
 
     faults = binding_faults(slot, node)
     if faults:

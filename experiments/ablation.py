@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.reporting import cells
-from eat_lightning.reporting.claim import Claim
-from eat_lightning.reporting.factorial import (
+from eat_lightning.report import cells
+from eat_lightning.report.claim import Claim
+from eat_lightning.report.factorial import (
     PARTS,
     Cell,
     Factorial,
@@ -25,9 +25,9 @@ from eat_lightning.reporting.factorial import (
     name_of,
     single,
 )
-from eat_lightning.reporting.factorial_plot import figure_of
-from eat_lightning.reporting.factorial_table import NOTHING_SAVED, tables_of
-from eat_lightning.reporting.study import Study
+from eat_lightning.report.factorial_plot import figure_of
+from eat_lightning.report.factorial_table import NOTHING_SAVED, tables_of
+from eat_lightning.report.study import Study
 
 MEASURE = "python -m eat_lightning.measure run=outputs/<study>"
 
@@ -116,6 +116,6 @@ def notes_of(factorial: Factorial) -> Sequence[str]:
 
 
 if __name__ == "__main__":
-    from eat_lightning.report import show_claim
+    from eat_lightning.report.__main__ import show_claim
 
     show_claim(__file__)

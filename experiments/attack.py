@@ -11,10 +11,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from eat_lightning.attacking.rows import read
-from eat_lightning.attacking.show import figure_of, table_of
+from eat_lightning.attack.rows import read
+from eat_lightning.attack.show import figure_of, table_of
 from eat_lightning.errors import ConfigError
-from eat_lightning.reporting import figures, tables
+from eat_lightning.report import figures, tables
 
 KEPT = Path(__file__).parent / "results" / "attack"
 

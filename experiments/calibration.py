@@ -13,15 +13,15 @@ from statistics import mean
 import numpy as np
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.reporting import cells
-from eat_lightning.reporting.calibrated import NUM_BINS, Head, heads_of
-from eat_lightning.reporting.calibration_plot import reliability_figure
-from eat_lightning.reporting.claim import Cell, Claim, Column, Line, Table
-from eat_lightning.reporting.oracle import ORACLE, oracle_figure, oracle_table, ways
-from eat_lightning.reporting.passes import Pass, passes
-from eat_lightning.reporting.setting_table import ONE_SEED
-from eat_lightning.reporting.statistics import paired_difference
-from eat_lightning.reporting.study import Point, Study
+from eat_lightning.report import cells
+from eat_lightning.report.calibrated import NUM_BINS, Head, heads_of
+from eat_lightning.report.calibration_plot import reliability_figure
+from eat_lightning.report.claim import Cell, Claim, Column, Line, Table
+from eat_lightning.report.oracle import ORACLE, oracle_figure, oracle_table, ways
+from eat_lightning.report.passes import Pass, passes
+from eat_lightning.report.setting_table import ONE_SEED
+from eat_lightning.report.statistics import paired_difference
+from eat_lightning.report.study import Point, Study
 
 BY_CHANCE = "perfect calibration shows as much by chance at this n"
 NO_TEMPERATURE = "no temperature in the row: taken as 1"
@@ -245,6 +245,6 @@ def is_regression(found: Sequence[Pass]) -> bool:
 
 
 if __name__ == "__main__":
-    from eat_lightning.report import show_claim
+    from eat_lightning.report.__main__ import show_claim
 
     show_claim(__file__)

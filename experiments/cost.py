@@ -13,14 +13,14 @@ from statistics import mean
 from typing import Any
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.reporting import cells
-from eat_lightning.reporting.claim import Cell, Claim, Column, Figure, Line, Mark, Table
-from eat_lightning.reporting.compare import source_of, speed_up
-from eat_lightning.reporting.figures import INK, SERIES, model_name
-from eat_lightning.reporting.formulas import Expected, coefficients, expected
-from eat_lightning.reporting.setting_table import ONE_SEED
-from eat_lightning.reporting.statistics import Interval
-from eat_lightning.reporting.study import Point, Study
+from eat_lightning.report import cells
+from eat_lightning.report.claim import Cell, Claim, Column, Figure, Line, Mark, Table
+from eat_lightning.report.compare import source_of, speed_up
+from eat_lightning.report.figures import INK, SERIES, model_name
+from eat_lightning.report.formulas import Expected, coefficients, expected
+from eat_lightning.report.setting_table import ONE_SEED
+from eat_lightning.report.statistics import Interval
+from eat_lightning.report.study import Point, Study
 
 BARS = ("by formulas (4) and (5)", "counted FLOPs", "time, batch 1", "time, batch {batch}")
 COLORS = (SERIES[7], SERIES[1], SERIES[0], SERIES[4])
@@ -293,6 +293,6 @@ def between(made: list[Costs]) -> str:
 
 
 if __name__ == "__main__":
-    from eat_lightning.report import show_claim
+    from eat_lightning.report.__main__ import show_claim
 
     show_claim(__file__)

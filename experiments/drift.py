@@ -19,8 +19,8 @@ from typing import Any
 
 from eat_lightning.drift.trials import CONTROL, RECOVERY, SHIFT, Trial, read, write
 from eat_lightning.errors import ConfigError
-from eat_lightning.reporting.cells import number, words
-from eat_lightning.reporting.claim import Cell, Column, Figure, Line, Source, Table
+from eat_lightning.report.cells import number, words
+from eat_lightning.report.claim import Cell, Column, Figure, Line, Source, Table
 
 KEPT = Path(__file__).parent / "results" / "drift"
 SEEDS = 6
@@ -35,7 +35,7 @@ COMMAND = "python experiments/drift.py replay from=outputs/drift"
 
 def record(sst2: str = "", mnli: str = "", data: str = "", to: str = "outputs/drift") -> None:
     from eat_lightning.drift.shifts import record_all
-    from eat_lightning.runs import Run
+    from eat_lightning.runs.run import Run
 
     for path in filter(None, (sst2, mnli)):
         for made in record_all(Run.open(path), Path(data), Path(to)):
@@ -68,7 +68,7 @@ def trials(folder: Path, done: set[tuple[Any, ...]]) -> Iterator[list[Trial]]:
         recovery_trial,
         shift_trial,
     )
-    from eat_lightning.exit.confidence import Confidence
+    from eat_lightning.methods.exit.confidence import Confidence
 
     for (task, tau), again in PLAN.items():
         rule = Confidence(tau, [3, 4])
@@ -89,7 +89,7 @@ def trials(folder: Path, done: set[tuple[Any, ...]]) -> Iterator[list[Trial]]:
 
 
 def show() -> None:
-    from eat_lightning.reporting import figures, tables
+    from eat_lightning.report import figures, tables
 
     found = read(KEPT / "trials.jsonl")
     for table in (shift_table(found), control_table(found), recovery_table(found)):

@@ -14,13 +14,13 @@ from statistics import mean
 import numpy as np
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.reporting import cells
-from eat_lightning.reporting.claim import Cell, Claim, Column, Line, Table
-from eat_lightning.reporting.compare import Difference, difference, source_of
-from eat_lightning.reporting.setting_table import MCNEMAR, ONE_SEED
-from eat_lightning.reporting.statistics import Interval, wilson
-from eat_lightning.reporting.study import Measured, Point, Study
-from eat_lightning.rows import SETTING
+from eat_lightning.report import cells
+from eat_lightning.report.claim import Cell, Claim, Column, Line, Table
+from eat_lightning.report.compare import Difference, difference, source_of
+from eat_lightning.report.setting_table import MCNEMAR, ONE_SEED
+from eat_lightning.report.statistics import Interval, wilson
+from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.runs.row import SETTING
 
 POINTS, AGREE = 0.3, 0.99  # what is asked of a dtype: accuracy within, and equal answers at least
 WORDS = ("model", "setting", "dtype", "seeds")
@@ -174,6 +174,6 @@ def answers(task: str, pairs: list[Pair]) -> list[str]:
 
 
 if __name__ == "__main__":
-    from eat_lightning.report import show_claim
+    from eat_lightning.report.__main__ import show_claim
 
     show_claim(__file__)

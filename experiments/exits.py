@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from statistics import mean
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.reporting import cells
-from eat_lightning.reporting.claim import Cell, Claim, Column, Figure, Line, Table
-from eat_lightning.reporting.compare import source_of
-from eat_lightning.reporting.depth_plot import depth_figure
-from eat_lightning.reporting.leaving import Depth, Group, Leaving, by_difficulty, by_length, leaving
-from eat_lightning.reporting.leaving_plot import left_figure, shares, shares_figure
-from eat_lightning.reporting.passes import Pass, passes
-from eat_lightning.reporting.setting_table import MCNEMAR, ONE_SEED
-from eat_lightning.reporting.statistics import Interval
-from eat_lightning.reporting.study import Point, Study
+from eat_lightning.report import cells
+from eat_lightning.report.claim import Cell, Claim, Column, Figure, Line, Table
+from eat_lightning.report.compare import source_of
+from eat_lightning.report.depth_plot import depth_figure
+from eat_lightning.report.leaving import Depth, Group, Leaving, by_difficulty, by_length, leaving
+from eat_lightning.report.leaving_plot import left_figure, shares, shares_figure
+from eat_lightning.report.passes import Pass, passes
+from eat_lightning.report.setting_table import MCNEMAR, ONE_SEED
+from eat_lightning.report.statistics import Interval
+from eat_lightning.report.study import Point, Study
 
 SAME = "95 % Wilson interval, over seeds as of one seed's number"
 NO_EXAMPLES = "examples not at hand: the share alone"
@@ -231,6 +231,6 @@ def notes(tasks: dict[str, list[Pass]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    from eat_lightning.report import show_claim
+    from eat_lightning.report.__main__ import show_claim
 
     show_claim(__file__)

@@ -19,14 +19,14 @@ import numpy as np
 from eat_lightning.errors import ConfigError
 from eat_lightning.gating.formats import LABELS
 from eat_lightning.gating.variants import KINDS
-from eat_lightning.reporting import cells
-from eat_lightning.reporting.certified import held_by
-from eat_lightning.reporting.claim import Cell, Claim, Column, Figure, Line, Mark, Source, Table
-from eat_lightning.reporting.compare import source_of
-from eat_lightning.reporting.figures import MARKERS, SERIES
-from eat_lightning.reporting.panels import percent
-from eat_lightning.reporting.statistics import Interval, wilson
-from eat_lightning.reporting.study import Measured, Point, Study
+from eat_lightning.report import cells
+from eat_lightning.report.certified import held_by
+from eat_lightning.report.claim import Cell, Claim, Column, Figure, Line, Mark, Source, Table
+from eat_lightning.report.compare import source_of
+from eat_lightning.report.figures import MARKERS, SERIES
+from eat_lightning.report.panels import percent
+from eat_lightning.report.statistics import Interval, wilson
+from eat_lightning.report.study import Measured, Point, Study
 
 TASK = "file_gating"
 BAND = (0.85, 0.90, 0.92)
@@ -264,6 +264,6 @@ def notes() -> list[str]:
 
 
 if __name__ == "__main__":
-    from eat_lightning.report import show_claim
+    from eat_lightning.report.__main__ import show_claim
 
     show_claim(__file__)

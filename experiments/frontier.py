@@ -9,10 +9,11 @@ call with `baselines=all`: only times of one session are divided by each other.
 from __future__ import annotations
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.forms import PLAIN
-from eat_lightning.reporting import cells
-from eat_lightning.reporting.claim import Claim, Column, Line, Source, Table
-from eat_lightning.reporting.compare import (
+from eat_lightning.infer.precision import PLAIN
+from eat_lightning.measure.settings import THEIRS
+from eat_lightning.report import cells
+from eat_lightning.report.claim import Claim, Column, Line, Source, Table
+from eat_lightning.report.compare import (
     Difference,
     Entry,
     batch_ms,
@@ -24,8 +25,8 @@ from eat_lightning.reporting.compare import (
     trained_static,
     trained_statics,
 )
-from eat_lightning.reporting.setting_plot import figures_of
-from eat_lightning.reporting.setting_table import (
+from eat_lightning.report.setting_plot import figures_of
+from eat_lightning.report.setting_table import (
     EXTREMES,
     MCNEMAR,
     ONE_SEED,
@@ -34,8 +35,7 @@ from eat_lightning.reporting.setting_table import (
     held,
     table_of_settings,
 )
-from eat_lightning.reporting.study import Point, Study
-from eat_lightning.settings import THEIRS
+from eat_lightning.report.study import Point, Study
 
 MOST_LOST = 1.0  # points below a baseline that a setting may be, to be called as good
 
@@ -254,6 +254,6 @@ def listed(names: set[str]) -> str:
 
 
 if __name__ == "__main__":
-    from eat_lightning.report import show_claim
+    from eat_lightning.report.__main__ import show_claim
 
     show_claim(__file__)

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.reporting import cells
-from eat_lightning.reporting.certified import Held, held_by
-from eat_lightning.reporting.claim import Cell, Claim, Column, Figure, Line, Table
-from eat_lightning.reporting.compare import source_of
-from eat_lightning.reporting.panels import percent
-from eat_lightning.reporting.statistics import Interval
-from eat_lightning.reporting.study import Measured, Point, Study
-from eat_lightning.reporting.triage import (
+from eat_lightning.report import cells
+from eat_lightning.report.certified import Held, held_by
+from eat_lightning.report.claim import Cell, Claim, Column, Figure, Line, Table
+from eat_lightning.report.compare import source_of
+from eat_lightning.report.panels import percent
+from eat_lightning.report.statistics import Interval
+from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.report.triage import (
     POSITIVE,
     HandedOn,
     auc,
@@ -30,7 +30,7 @@ from eat_lightning.reporting.triage import (
     score_of,
     threshold_for,
 )
-from eat_lightning.reporting.triage_plot import triage_figure
+from eat_lightning.report.triage_plot import triage_figure
 
 RECALLS = (0.95, 0.99, 0.995)
 BAND = (0.85, 0.90, 0.92)  # EAT, section 10: tau in [0.85, 0.92]
@@ -242,7 +242,7 @@ def source_table(task: str, rules: Sequence[Rule]) -> Table:
 
 
 def share(here_B: np.ndarray) -> Interval:
-    from eat_lightning.reporting.statistics import wilson
+    from eat_lightning.report.statistics import wilson
 
     return wilson(int(here_B.sum()), len(here_B))
 
@@ -304,6 +304,6 @@ def notes_of(task: str, rules: Sequence[Rule]) -> list[str]:
 
 
 if __name__ == "__main__":
-    from eat_lightning.report import show_claim
+    from eat_lightning.report.__main__ import show_claim
 
     show_claim(__file__)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.exit._reason import Reason
-from eat_lightning.reporting import tables
-from eat_lightning.reporting.claim import Cell, Column, Line, Source, Table
-from eat_lightning.rows import Row, read
-from eat_lightning.settings import label
+from eat_lightning.measure.settings import label
+from eat_lightning.model.reason import Reason
+from eat_lightning.report import tables
+from eat_lightning.report.claim import Cell, Column, Line, Source, Table
+from eat_lightning.runs.row import Row, read
 
 KEPT = Path(__file__).parent / "results" / "policies"
 WHY = "answered there because, %"

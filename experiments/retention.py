@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.reporting import cells
-from eat_lightning.reporting.claim import Cell, Claim, Column, Line, Table
-from eat_lightning.reporting.compare import source_of
-from eat_lightning.reporting.pruning import scheduled, with_cls
-from eat_lightning.reporting.retention import (
+from eat_lightning.report import cells
+from eat_lightning.report.claim import Cell, Claim, Column, Line, Table
+from eat_lightning.report.compare import source_of
+from eat_lightning.report.pruning import scheduled, with_cls
+from eat_lightning.report.retention import (
     Kept,
     Training,
     mean_of,
@@ -28,9 +28,9 @@ from eat_lightning.reporting.retention import (
     training_of,
     within,
 )
-from eat_lightning.reporting.retention_plot import length_figure, training_figure
-from eat_lightning.reporting.setting_table import ONE_SEED
-from eat_lightning.reporting.study import Point, Study
+from eat_lightning.report.retention_plot import length_figure, training_figure
+from eat_lightning.report.setting_table import ONE_SEED
+from eat_lightning.report.study import Point, Study
 
 NOT_COUNTED = "not what algorithm 1 counts"
 NO_EXAMPLES = "the examples were not kept: no lengths"
@@ -237,6 +237,6 @@ def missing(task: str, found: Sequence[Kept], trained: Sequence[Training]) -> li
 
 
 if __name__ == "__main__":
-    from eat_lightning.report import show_claim
+    from eat_lightning.report.__main__ import show_claim
 
     show_claim(__file__)

@@ -2,8 +2,8 @@
 
     python experiments/serving.py outputs/load/rows.jsonl [experiments/results/serving]
 
-Rows come from python -m eat_lightning.load; without an argument those in the results folder are
-drawn anew. The page is experiments/serving.md, whose part between two marks is made here.
+Rows come from python -m eat_lightning.serve.loadtest; without an argument those in the results
+folder are drawn anew. The page is experiments/serving.md, whose part between two marks is made here.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.loading.rows import LoadRow, read, write
-from eat_lightning.reporting import figures, tables
-from eat_lightning.reporting.claim import Cell, Column, Figure, Line, Source, Table
-from eat_lightning.reporting.figures import SERIES
-from eat_lightning.runs import write_text
+from eat_lightning.report import figures, tables
+from eat_lightning.report.claim import Cell, Column, Figure, Line, Source, Table
+from eat_lightning.report.figures import SERIES
+from eat_lightning.runs.run import write_text
+from eat_lightning.serve.loadtest.rows import LoadRow, read, write
 
 HERE = Path(__file__).parent
 PAGE = HERE / "serving.md"
 MARKS = "<!-- made from rows by serving.py -->", "<!-- up to here -->"
-COMMAND = "python -m eat_lightning.load"
+COMMAND = "python -m eat_lightning.serve.loadtest"
 COLUMNS = [
     Column("mode", "mode", numeric=False),
     Column("contestant", "contestant", numeric=False),

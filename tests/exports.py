@@ -9,11 +9,11 @@ import torch
 import yaml
 from models import method, spread, tiny_shape
 
-from eat_lightning.checkpoint import save_model
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.encoder import AdaptiveEncoder
-from eat_lightning.packed import Batch
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.packed import Batch
+from eat_lightning.weights.checkpoint import save_model
 
 SMALL = {  # exits and pruning within three layers
     "norm_topk": {"layers": [1, 2]},
@@ -39,7 +39,7 @@ def exported(run: Path, *overrides: str, to: str = "onnx") -> Path:
     from hydra import compose, initialize_config_dir
 
     from eat_lightning.config import plain
-    from eat_lightning.export import export
+    from eat_lightning.export.__main__ import export
 
     given = [f"run='{run}'", f"to='{run.parent / to}'", "check=0", *overrides]
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):

@@ -15,13 +15,13 @@ import uvicorn
 from hydra import compose, initialize_config_dir
 
 from eat_lightning.config import CONFIG_DIR, plain
-from eat_lightning.serving.app import make_app
-from eat_lightning.serving.gateway import Gateway
-from eat_lightning.serving.journal import Journal
-from eat_lightning.serving.model import NOBODY, About, Deep
-from eat_lightning.serving.question import Example
-from eat_lightning.serving.remote import WorkerDied
-from eat_lightning.serving.server import Server, bound_socket
+from eat_lightning.serve.app import make_app
+from eat_lightning.serve.gateway import Gateway
+from eat_lightning.serve.journal import Journal
+from eat_lightning.serve.model import NOBODY, About, Deep
+from eat_lightning.serve.question import Example
+from eat_lightning.serve.remote import WorkerDied
+from eat_lightning.serve.server import Server, bound_socket
 
 # It tells every request to whatever handler an earlier test left, whose stream may be closed.
 logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eat_lightning import predict
 from eat_lightning.errors import ConfigError
-from eat_lightning.runs import Run
+from eat_lightning.predict import __main__ as predict
+from eat_lightning.runs.run import Run
 
 ODD = [
     None,

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import eat_lightning
-from eat_lightning.encoder import AdaptiveEncoder, Shape
-from eat_lightning.packed import Batch, Layout, Packed
-from eat_lightning.slots import build
+from eat_lightning.model.contracts import build, home
+from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.model.packed import Batch, Layout, Packed
 
 PACKAGE = Path(eat_lightning.__file__).parent
 SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each method at work
@@ -31,7 +31,9 @@ VOCAB, SEP = 50, 3
 
 def kinds(slot: str) -> list[str]:
     """The methods that lie in a slot's folder."""
-    return sorted(path.stem for path in (PACKAGE / slot).glob("[!_]*.py"))
+    return sorted(
+        path.stem for path in (PACKAGE.parent / home(slot).replace(".", "/")).glob("[!_]*.py")
+    )
 
 
 def method(slot: str, kind: str, **changes: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eat_lightning.reporting.claim import Cell, Claim, Column, Figure, Line, Mark, Source, Table
+from eat_lightning.report.claim import Cell, Claim, Column, Figure, Line, Mark, Source, Table
 
 HOSTILE = "</script><script>window.hacked=1</script><b onclick='x'>\"&amp;"
 RUN, COMMAND = "frontier/model=eat,seed=1", "python -m eat_lightning.measure run='a b' exit.tau=0.9"

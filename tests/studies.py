@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.exit.never import Never
-from eat_lightning.record_pass import Recorded
-from eat_lightning.rows import Row, write
-from eat_lightning.runs import version_of
+from eat_lightning.infer.record import Recorded
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.runs.row import Row, write
+from eat_lightning.runs.run import version_of
 
 STATIC = {
     "attention": {"kind": "dense"},

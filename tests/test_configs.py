@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from eat_lightning.config import CONFIG_DIR, binding_faults, plain
 from eat_lightning.data import glue
 from eat_lightning.data.source import check
-from eat_lightning.faults import train_faults
-from eat_lightning.trainer import launch_faults
+from eat_lightning.train.plan import train_faults
+from eat_lightning.train.trainer import launch_faults
 
 CONFIGS = Path(CONFIG_DIR)
 GROUPS = ("task", "data", "encoder", "attention", "reduction", "exit", "objective", "schedule")
@@ -98,7 +98,7 @@ def test_the_paper_is_as_printed() -> None:
     config = resolved("experiment=paper", "task=mnli")
     assert config["encoder"]["num_layers"] == 6
     assert config["reduction"] == {
-        "_target_": "eat_lightning.reduction.norm_topk.NormTopK",
+        "_target_": "eat_lightning.methods.reduction.norm_topk.NormTopK",
         "ratio": 0.3,
         "layers": [2, 4],
     }

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from eat_lightning.model.contracts import home
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "eat_lightning"
 SLOTS = ("attention", "reduction", "exit", "policy", "objective", "risk", "procedure")
 MODULES = sorted(PACKAGE.rglob("*.py"))
-METHODS = [path for slot in SLOTS for path in sorted((PACKAGE / slot).glob("[!_]*.py"))]
-IN_SLOTS = [path for slot in SLOTS for path in sorted((PACKAGE / slot).glob("*.py"))]
+FOLDERS = [ROOT / home(slot).replace(".", "/") for slot in SLOTS]
+METHODS = [path for folder in FOLDERS for path in sorted(folder.glob("[!_]*.py"))]
+IN_SLOTS = [path for folder in FOLDERS for path in sorted(folder.glob("*.py"))]
 CODE = [*MODULES, *ROOT.glob("tests/**/*.py"), *ROOT.glob("experiments/**/*.py")]
 DISTRIBUTIONS = {
     "PIL": "pillow",
@@ -69,14 +72,14 @@ def test_method_has_its_yaml(path: Path):
     slot, kind = path.parent.name, path.stem
     yaml = ROOT / "configs" / slot / f"{kind}.yaml"
     assert yaml.is_file(), f"{here(path)} has no {here(yaml)}"
-    target = f"_target_: eat_lightning.{slot}.{kind}.{classes(path)[0]}"
+    target = f"_target_: {home(slot)}.{kind}.{classes(path)[0]}"
     assert target in yaml.read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("path", METHODS, ids=here)
 def test_method_has_a_test(path: Path):
     name = re.compile(rf"\b{classes(path)[0]}\b|[\"']{path.stem}[\"']")
-    tests = (test.read_text(encoding="utf-8") for test in ROOT.glob("tests/test_*.py"))
+    tests = (test.read_text(encoding="utf-8") for test in ROOT.glob("tests/**/test_*.py"))
     assert any(map(name.search, tests)), f"no file in tests/ names {classes(path)[0]}"
 
 

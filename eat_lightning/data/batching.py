@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError
-from eat_lightning.packed import Batch
+from eat_lightning.model.packed import Batch
 
 CHUNK_BATCHES = 50  # sorted by length within so many batches: even lengths, yet random company
 

@@ -12,7 +12,7 @@ from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, default_cache, make_split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import Tokenizer
-from eat_lightning.slots import raise_faults
+from eat_lightning.model.contracts import raise_faults
 
 
 class TextData(LightningDataModule):

@@ -20,7 +20,7 @@ import torch
 
 from eat_lightning.data.source import ORIGIN, Source
 from eat_lightning.data.tokens import Tokenizer
-from eat_lightning.packed import Batch
+from eat_lightning.model.packed import Batch
 
 CHUNK = 2048  # texts tokenized at a time: bounds the memory of their Python lists
 

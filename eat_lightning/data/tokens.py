@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from eat_lightning.data import grammar, hub
 from eat_lightning.errors import ConfigError
-from eat_lightning.untrusted import one_line, tokenizer_faults
+from eat_lightning.weights.untrusted import one_line, tokenizer_faults
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer

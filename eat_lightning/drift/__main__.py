@@ -27,7 +27,7 @@ from eat_lightning.errors import ConfigError
 if TYPE_CHECKING:
     from eat_lightning.drift.reference import Reference
     from eat_lightning.drift.watching import Watching
-    from eat_lightning.runs import Run
+    from eat_lightning.runs.run import Run
 
 STDIN = "-"
 
@@ -58,14 +58,14 @@ def drift(config: dict[str, Any]) -> int:
     Raises ConfigError, one line per fault, before anything long.
     """
     from eat_lightning.drift.monitor import Monitor
-    from eat_lightning.predict import setting_faults
+    from eat_lightning.predict.__main__ import setting_faults
 
     faults = setting_faults(config) + Monitor.faults(**config["monitor"])
     if not isinstance(config["log_text"], bool):
         faults.append(f"log_text must be true or false, got {config['log_text']!r}")
     if faults:
         raise ConfigError.of(faults)
-    from eat_lightning.runs import Run
+    from eat_lightning.runs.run import Run
 
     run = Run.open(config["run"])
     watching = watching_of(run, config)
@@ -79,12 +79,12 @@ def drift(config: dict[str, Any]) -> int:
 
 def watching_of(run: Run, config: dict[str, Any]) -> Watching:
     """The run, or the export of it that config["onnx"] names."""
-    from eat_lightning.policies import policies_of
+    from eat_lightning.model.policies import policies_of
 
     policies = policies_of(config["policy"])
     if config["onnx"]:
         from eat_lightning.drift.watching_export import ExportWatching
-        from eat_lightning.exported import Export, ExportAnswerer, option_faults
+        from eat_lightning.infer.exported import Export, ExportAnswerer, option_faults
 
         if faults := option_faults(config, "onnx=..."):
             raise ConfigError.of(faults)
@@ -93,7 +93,7 @@ def watching_of(run: Run, config: dict[str, Any]) -> Watching:
     import torch
 
     from eat_lightning.drift.watching import RunWatching
-    from eat_lightning.predict import Answerer
+    from eat_lightning.predict.__main__ import Answerer
 
     if config["threads"]:
         torch.set_num_threads(config["threads"])
@@ -165,8 +165,8 @@ def stream(run: Run, own: Sequence[str], config: dict[str, Any]) -> Given:
 
 
 def lines(columns: Sequence[str], batch: int) -> Given:
-    from eat_lightning.onnx_runner import batches, parse
-    from eat_lightning.predict import about_of
+    from eat_lightning.infer.onnx_runner import batches, parse
+    from eat_lightning.predict.__main__ import about_of
 
     number = 0
     for raw in batches(sys.stdin.fileno(), batch):

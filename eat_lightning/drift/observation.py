@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from eat_lightning.encoder import AdaptiveEncoder, Trace
-    from eat_lightning.packed import Batch
-    from eat_lightning.record_pass import Outcome
+    from eat_lightning.infer.record import Outcome
+    from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+    from eat_lightning.model.packed import Batch
 
 PLACES = 520  # of every feature's grid; what lies beyond shares the last one
 
@@ -77,7 +77,7 @@ def of_trace(encoder: AdaptiveEncoder, trace: Trace, full: Batch | None) -> list
     if full is None:
         logits_BC = trace.logits_BC.float().cpu().numpy()
         return of_values(logits_BC, trace.depth_B.numpy(), tokens_LB)
-    from eat_lightning.record_pass import Recorded
+    from eat_lightning.infer.record import Recorded
 
     guesses = {k: guess_BC.float().cpu().numpy() for k, guess_BC in trace.guesses.items()}
     unknown_B = np.zeros(tokens_LB.shape[1])

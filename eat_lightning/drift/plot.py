@@ -7,7 +7,7 @@ from statistics import mean
 from typing import Any
 
 from eat_lightning.drift.trials import Trial
-from eat_lightning.reporting.figures import INK, MARKERS, SERIES
+from eat_lightning.report.figures import INK, MARKERS, SERIES
 
 MOST = 2000  # shifted examples of a trial
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.certificate import (
+from eat_lightning.drift.observation import FEATURES, Observation, columns
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs.certificate import (
     DTYPES,
     POLICIES,
     WITHOUT,
@@ -18,9 +20,7 @@ from eat_lightning.certificate import (
     of_source,
     short,
 )
-from eat_lightning.drift.observation import FEATURES, Observation, columns
-from eat_lightning.errors import ConfigError
-from eat_lightning.runs import Run, write_json
+from eat_lightning.runs.run import Run, write_json
 
 FILE = "drift"
 LEAST = 50  # examples: with fewer, no stream could be told from them
@@ -97,8 +97,8 @@ def watched(run: Run, encoder: Any, dtype: str = "fp32") -> dict[str, Any]:
     """What decides the observations: by hash the weights, the model's settings and the calibration
     cut; attention, reduction, exit rule, policies and dtype. Not the device, nor whether weights
     are prepacked: last bits move no rank."""
-    from eat_lightning.policies import specs_of
-    from eat_lightning.slots import spec
+    from eat_lightning.model.contracts import spec
+    from eat_lightning.model.policies import specs_of
 
     specs: dict[str, Any] = {slot: spec(slot, getattr(encoder, slot)) for slot in POLICIES}
     specs["policy"] = specs_of(encoder.policies)

@@ -15,9 +15,9 @@ from eat_lightning.data.source import Source, read_file
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.drift.typos import with_typos
 from eat_lightning.errors import ConfigError
-from eat_lightning.forms import form_of, in_form
-from eat_lightning.record_pass import Recorded, record
-from eat_lightning.runs import Run
+from eat_lightning.infer.precision import form_of, in_form
+from eat_lightning.infer.record import Recorded, record
+from eat_lightning.runs.run import Run
 
 RATES = 0.01, 0.02, 0.05, 0.1, 0.2  # of letters
 TYPO_SEEDS = 0, 1, 2

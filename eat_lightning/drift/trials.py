@@ -15,9 +15,9 @@ import numpy as np
 from eat_lightning.drift.monitor import ALARM, RETURN, Event, Monitor
 from eat_lightning.drift.observation import Observation, of_outcome
 from eat_lightning.errors import ConfigError
-from eat_lightning.record_pass import Recorded
-from eat_lightning.runs import write_text
-from eat_lightning.slots import Exit
+from eat_lightning.infer.record import Recorded
+from eat_lightning.model.contracts import Exit
+from eat_lightning.runs.run import write_text
 
 CONTROL, SHIFT, RECOVERY = "control", "shift", "recovery"
 REDRAWN, DEV = "calibration part redrawn", "dev against the calibration part"

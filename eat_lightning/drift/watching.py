@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from eat_lightning.certificate import Home
 from eat_lightning.data.source import ORIGIN
 from eat_lightning.drift.observation import Observation, of_outcome, of_trace
 from eat_lightning.drift.reference import LEAST, Reference, watched
 from eat_lightning.errors import ConfigError
-from eat_lightning.slots import spec
+from eat_lightning.model.contracts import spec
+from eat_lightning.runs.certificate import Home
 
 Source = str | None  # None: whoever has no exits of its own
 About = Sequence[Mapping[str, str]]
@@ -91,7 +91,7 @@ class RunWatching:
         return {s: watched(self.home, encoders[s], self.dtype) for s in watchable(encoders)}
 
     def normal(self, source: Source, split: Any, batch: int) -> list[Observation]:
-        from eat_lightning.record_pass import record
+        from eat_lightning.infer.record import record
 
         title = f"{self.home.name}: what is normal"
         return of_outcome(record(self.answerer.encoders[source], split, batch, title).under())
@@ -100,7 +100,7 @@ class RunWatching:
         self, texts: Sequence[Sequence[str]], about: About, deep: frozenset[Source]
     ) -> Iterator[Told]:
         """At full depth every head still guesses."""
-        from eat_lightning.predict import described
+        from eat_lightning.predict.__main__ import described
 
         answerer, here = self.answerer, watchable(self.answerer.encoders)
         answerer.full_depth = False

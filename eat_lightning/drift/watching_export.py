@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eat_lightning.certificate import ONNX
 from eat_lightning.drift.observation import Observation, of_values
 from eat_lightning.drift.watching import About, Source, Told, watchable
-from eat_lightning.exported import Export, ExportAnswerer
-from eat_lightning.later import Way, would_leave
-from eat_lightning.onnx_runner import Trace
+from eat_lightning.infer.exported import Export, ExportAnswerer
+from eat_lightning.infer.later import Way, would_leave
+from eat_lightning.infer.onnx_runner import Trace
+from eat_lightning.runs.certificate import ONNX
 
 
 @dataclass
@@ -41,7 +41,7 @@ class ExportWatching:
         return {source: held_by(self.home, ways[source]) for source in watchable(ways)}
 
     def normal(self, source: Source, split: Any, batch: int) -> list[Observation]:
-        from eat_lightning.record_export import everyone
+        from eat_lightning.infer.record_export import everyone
 
         title = f"{self.home.name}: what is normal"
         trace = everyone(self.home, split, batch, title)

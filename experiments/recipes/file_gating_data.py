@@ -28,7 +28,7 @@ from eat_lightning.gating.made import made
 from eat_lightning.gating.original import Original, sampled
 from eat_lightning.gating.peers import PEERS, judged, tallies
 from eat_lightning.gating.variants import Variant, checked, varied
-from eat_lightning.runs import write_json
+from eat_lightning.runs.run import write_json
 
 TASK = "file_gating"
 DEFAULTS = {"seed": 0, "per_ext": 60, "per_maker": 24}

@@ -15,8 +15,8 @@ from pathlib import Path
 from eat_lightning.errors import ConfigError
 from eat_lightning.gating.peers import libmagic
 from eat_lightning.gating.stream import answered, attachments, summed
-from eat_lightning.predict import Answerer
-from eat_lightning.runs import Run, write_json
+from eat_lightning.predict.__main__ import Answerer
+from eat_lightning.runs.run import Run, write_json
 
 
 def main() -> None:

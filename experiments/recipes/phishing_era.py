@@ -21,7 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from eat_lightning.data.calibration import MARKS, plain
-from eat_lightning.reporting.triage import auc
+from eat_lightning.report.triage import auc
 
 FILE = "email_phish_spam/{split}.parquet"
 Columns = dict[str, np.ndarray]

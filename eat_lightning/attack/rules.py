@@ -1,0 +1,84 @@
+"""What an attack is made against, and what judges its texts: an exit rule, with policies or
+without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.record import Outcome, Recorded
+from eat_lightning.measure.settings import checked, label
+from eat_lightning.model.contracts import Exit, Policy
+from eat_lightning.model.heads import slot_faults
+from eat_lightning.model.policies import built
+from eat_lightning.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`layers`: where it lets examples leave early."""
+
+    name: str
+    exit: Exit
+    layers: tuple[int, ...]
+    policies: tuple[Policy, ...] = ()
+
+    def judge(self, recorded: Recorded) -> Outcome:
+        return replace(recorded, policies=self.policies).under(self.exit)
+
+
+def rules_of(run: Run, specs: Sequence[Any]) -> dict[str, Rule]:
+    """By name. A rule that names no layers looks at each early head of the run; patience is left
+    out where those are too few. ConfigError with every fault."""
+    if run.task.regression:
+        raise ConfigError(f"run={run.name}: {run.task.name} is a regression, and exits ask classes")
+    model = run.model_config()
+    last, heads = model["num_layers"], model["head"]["layers"]
+    early = [layer for layer in heads if layer < last]
+    if not early:
+        raise ConfigError(f"run={run.name} has no exit head before its last layer")
+    rules, faults = {}, []
+    for given in specs:
+        if too_few(given, early):
+            continue
+        try:
+            rule = rule_of(given, early, last)
+            faults += slot_faults(rule.exit, heads, last, len(run.task.labels))
+            rules[rule.name] = rule
+        except (ValueError, TypeError) as error:
+            faults += str(error).split("; ")
+    if faults:
+        raise ConfigError.of(dict.fromkeys(faults))
+    return rules
+
+
+def too_few(given: Any, early: Sequence[int]) -> bool:
+    """Patience compares exits."""
+    waits = isinstance(given, dict) and given.get("kind") == "patience" and "layers" not in given
+    return waits and len(early) < 2
+
+
+def rule_of(given: Any, early: Sequence[int], last: int) -> Rule:
+    """{"kind": "confidence", "tau": 0.9, "policy": [{"kind": "veto", "margin": 0.95}]}."""
+    if not isinstance(given, dict):
+        raise ValueError(f'rules must hold dicts such as {{"kind": "<method>"}}, got {given!r}')
+    spec = {key: value for key, value in given.items() if key != "policy"}
+    if spec.get("kind") != "never":
+        spec = {"layers": [*early]} | spec
+    policies = built(given.get("policy", []))
+    if any(needs_more(policy) for policy in policies):
+        raise ValueError("rules: a policy that asks for more than guesses cannot be attacked here")
+    made = checked("exit", spec, last)
+    words = [
+        " ".join([p["kind"], *(str(v) for k, v in p.items() if k != "kind")])
+        for p in given.get("policy", [])
+    ]
+    name = ", ".join([label(spec), *words])
+    return Rule(name, made, tuple(k for k in made.layers if k < last), policies)
+
+
+def needs_more(policy: Policy) -> bool:
+    """Of an example than its guesses: where it comes from, another run, other tokens."""
+    return not hasattr(policy, "margin") or getattr(policy, "run", None) is not None

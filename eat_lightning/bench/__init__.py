@@ -1,0 +1,1 @@
+"""Race the encoders against other engines and the machine's ceilings."""

@@ -1,0 +1,162 @@
+"""All contestants on the same examples, by turns, and what their times come to.
+
+Shapes: B examples of a batch, R repeats, I batches, L layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import binom
+
+from eat_lightning.bench.speed.ceilings import Ceilings
+from eat_lightning.bench.speed.contestants import Contestant, Field
+from eat_lightning.bench.speed.heats import Heat
+from eat_lightning.bench.speed.rows import ELEMENT, BenchRow
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.latency import BLOCK, time_interleaved
+from eat_lightning.model.encoder import Shape
+from eat_lightning.model.flops import flops
+
+COVERED = 0.95  # of an interval of a median
+CLOSE = 1e-3  # logits of the same fp32 weights differ by less
+
+
+@dataclass
+class Ready:
+    """Contestants warmed up on a heat. seconds: what a repeat takes, of what the first batch
+    took."""
+
+    settings: dict[str, tuple[Callable[[Any], Any], list[Any]]]
+    seconds: float
+
+
+def ready(contestants: Sequence[Contestant], heat: Heat) -> Ready:
+    """Within `latency.undisturbed`. ConfigError where one answers otherwise than the contestant
+    whose answers it must give: it would not be the same model."""
+    settings = {c.name: (c.run, [c.ready(given) for given in heat.works]) for c in contestants}
+    answers, seconds = {}, 0.0
+    for name, (run, inputs) in settings.items():
+        if heat.batch == 1:
+            run(inputs[0])
+        start = perf_counter()
+        answers[name] = run(inputs[0])
+        seconds += (perf_counter() - start) * len(inputs)
+    for c in contestants:
+        if c.answers_like is not None:
+            gap = np.abs(logits(answers[c.name]) - logits(answers[c.answers_like])).max()
+            if not gap <= CLOSE:
+                raise ConfigError(
+                    f"{c.name} answers otherwise than {c.answers_like} ({heat.name}): logits "
+                    f"differ by {gap:.2g}, more than {CLOSE:g}"
+                )
+    return Ready(settings, seconds)
+
+
+def logits(answer: Any) -> np.ndarray:
+    found = getattr(answer, "logits_BC", answer)
+    return found.float().numpy() if isinstance(found, torch.Tensor) else found
+
+
+def race(given: Ready, heat: Heat, repeats: int) -> dict[str, np.ndarray]:
+    """Milliseconds of an example (R) of each contestant."""
+    took = time_interleaved(given.settings, repeats, BLOCK if heat.batch == 1 else 1)
+    return {name: took_RI.sum(1) / heat.num_examples for name, took_RI in took.items()}
+
+
+def rows_of(
+    field: Field,
+    heat: Heat,
+    took: Mapping[str, np.ndarray],
+    ceilings: Mapping[str, Ceilings],
+    **how: Any,
+) -> list[BenchRow]:
+    """ceilings: by dtype. how: race, threads, weights, machine and the like."""
+    runners = field.contestants
+    spent = {c.name: spending(c, heat) for c in runners if c.encoder}
+    rows = []
+    for c in runners:
+        ms_R, own, bound = took[c.name], spent[c.name if c.encoder else c.static], ceilings[c.dtype]
+        ratio, read = own.flops / spent[c.static].flops, own.layers_read * layer_weights(c.shape)
+        limit_ms = bound.limit_ms(own.flops, read * ELEMENT[c.dtype] / heat.num_examples)
+        ms, ms_low, ms_high = median(ms_R)
+        speed_up, low, high = faster(took[c.static], ms_R)
+        row = BenchRow(
+            contestant=c.name,
+            task=heat.task,
+            batch=heat.batch,
+            order=heat.order,
+            dtype=c.dtype,
+            width=c.shape.hidden_size,
+            num_layers=c.shape.num_layers,
+            num_examples=heat.num_examples,
+            repeats=len(ms_R),
+            mean_length=float(np.concatenate(heat.lengths).mean()),
+            padding_factor=heat.padding_factor,
+            **{"ms": ms, "ms_low": ms_low, "ms_high": ms_high},
+            flops=own.flops,
+            depth=own.depth,
+            flops_ratio=ratio,
+            **{"speed_up": speed_up, "speed_up_low": low, "speed_up_high": high},
+            conversion=speed_up * ratio,
+            over={label: faster(took[name], ms_R) for label, name in field.over.items()},
+            gflops_ceiling=bound.gflops,
+            gbytes_ceiling=bound.gbytes,
+            limit_ms=limit_ms,
+            distance=ms / limit_ms,
+            peak_share=own.flops / ms / 1e6 / bound.gflops,
+            **how,
+        )
+        rows.append(row)
+    return rows
+
+
+def faster(before_R: np.ndarray, after_R: np.ndarray) -> list[float]:
+    """The ratio of times: median over the repeats, whose turns were taken together, and its
+    interval."""
+    return median(before_R / after_R)
+
+
+def median(value_R: np.ndarray) -> list[float]:
+    """Median, and an interval between order statistics that covers the true one in 95 % of cases
+    whatever the distribution; lowest and highest where repeats are too few for that (below 6)."""
+    ordered, count = np.sort(value_R), len(value_R)
+    cut = 0
+    while 2 * (cut + 2) <= count and 1 - 2 * binom.cdf(cut + 1, count, 0.5) >= COVERED:
+        cut += 1
+    return [float(np.median(ordered)), float(ordered[cut]), float(ordered[count - 1 - cut])]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """flops and depth: means over examples; layers_read: layers run, summed over batches."""
+
+    flops: float
+    depth: float
+    layers_read: int
+
+
+def spending(contestant: Contestant, heat: Heat) -> Spent:
+    """Counted on the shapes of a pass."""
+    encoder, run = contestant.encoder, contestant.traced or contestant.run
+    assert encoder is not None
+    with torch.inference_mode():
+        traces = [run(contestant.ready(given)) for given in heat.works]
+    depths = [np.asarray(trace.depth_B) for trace in traces]
+    flops_B = [
+        flops(encoder, encoder.exit, np.asarray(trace.tokens_LB), depth_B)
+        for trace, depth_B in zip(traces, depths, strict=True)
+    ]
+    read = sum(int(depth_B.max()) for depth_B in depths) * contestant.passes
+    whole = float(np.concatenate(flops_B).mean()) * contestant.passes
+    return Spent(whole, float(np.concatenate(depths).mean()), read)
+
+
+def layer_weights(shape: Shape) -> int:
+    """Elements of a layer's matrices."""
+    return shape.hidden_size * (4 * shape.hidden_size + 2 * shape.intermediate_size)

@@ -1,0 +1,121 @@
+"""A training step of a plain Hugging Face loop, padded, against ours, packed: forward, backward,
+clipping and AdamW, all with the same optimizer.
+
+bf16 is autocast, as trainers do it: weights and their updates stay in fp32.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eat_lightning.bench.speed.contestants import Contestant, Field, Work
+from eat_lightning.measure.baselines import HuggingFaceTwin, with_slots
+from eat_lightning.methods.attention.dense import Dense
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.objective.joint import Joint
+from eat_lightning.methods.reduction.none import Keep
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.packed import Batch
+
+PASSES = 3  # a backward pass multiplies each matrix twice
+LEARNING_RATE = 1e-5
+DTYPES = ("fp32", "bf16")
+
+
+def steps(encoder: AdaptiveEncoder) -> Field:
+    """EAT: the encoder with all its heads and its pruning, nobody leaves. Static and HF: the same
+    body with the last head."""
+    found = []
+    for dtype in DTYPES:
+        for name, make in {"HF": theirs, "static": static, "EAT": ours}.items():
+            model, loss, ready = make(copy.deepcopy(encoder))
+            step, against = Step(model, loss, dtype), f"static {dtype}"
+            entry = Contestant(f"{name} {dtype}", dtype, encoder.shape, step, ready, against)
+            if isinstance(model, AdaptiveEncoder):
+                entry.encoder, entry.traced = model, WithoutLeaving(model)
+            entry.passes = PASSES
+            found.append(entry)
+    return Field(found, {"HF fp32": "HF fp32", "HF bf16": "HF bf16"}, [])
+
+
+class Step:
+    """One step on some examples."""
+
+    def __init__(self, model: nn.Module, loss: Callable[[Any], Tensor], dtype: str):
+        self.model, self.loss, self.dtype = model.train(), loss, dtype
+        with torch.inference_mode(False):
+            self.optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
+
+    def __call__(self, given: Any) -> None:
+        with torch.inference_mode(False), torch.enable_grad():
+            mixed = torch.autocast("cpu", torch.bfloat16) if self.dtype == "bf16" else nullcontext()
+            with mixed:
+                loss = self.loss(given)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+
+
+class WithoutLeaving:
+    """A trace of the tokens that a training step runs."""
+
+    def __init__(self, encoder: AdaptiveEncoder):
+        self.encoder = encoder
+
+    def __call__(self, given: Batch) -> Any:
+        return self.encoder(given, leave=False)
+
+
+def theirs(encoder: AdaptiveEncoder) -> tuple[nn.Module, Any, Any]:
+    """Weights that are not theirs to train (our other heads) have no part in it."""
+    twin = HuggingFaceTwin(encoder)
+
+    def loss(given: tuple[dict[str, Tensor], Tensor]) -> Tensor:
+        return F.cross_entropy(twin(given[0]).float(), given[1])
+
+    def ready(given: Work) -> tuple[dict[str, Tensor], Tensor]:
+        batch = owned(given)
+        assert batch.labels_B is not None
+        with torch.inference_mode(False):
+            return twin.ready(batch), batch.labels_B
+
+    return twin, loss, ready
+
+
+def static(encoder: AdaptiveEncoder) -> tuple[nn.Module, Any, Any]:
+    last = str(encoder.shape.num_layers)
+    body = with_slots(encoder, attention=Dense(), reduction=Keep(), exit=Never())
+    body.heads = nn.ModuleDict({last: encoder.heads[last]})
+    return ours(body)
+
+
+def ours(encoder: AdaptiveEncoder) -> tuple[nn.Module, Any, Any]:
+    objective = Joint()
+
+    def loss(given: Batch) -> Tensor:
+        trace = encoder(given)
+        assert given.labels_B is not None
+        total = objective(trace.guesses, given.labels_B, None, trace.penalties).total
+        return total / given.num_global
+
+    return encoder, loss, owned
+
+
+def owned(given: Work) -> Batch:
+    """A copy that autograd may keep: what is made in inference mode it may not."""
+    batch = given.batch
+    with torch.inference_mode(False):
+        labels_B = torch.zeros(batch.size, dtype=torch.int64)
+        if batch.labels_B is not None:
+            labels_B.copy_(batch.labels_B)
+        columns = batch.ids_N.tolist(), batch.types_N.tolist(), batch.lengths_B.tolist()
+        ids_N, types_N, lengths_B = (torch.tensor(column) for column in columns)
+        return Batch(ids_N, types_N, lengths_B, labels_B, num_global=batch.size)

@@ -1,0 +1,1 @@
+"""Choose exits that keep a stated risk, with a stated confidence."""

@@ -1,0 +1,199 @@
+"""Whether an export answers as the encoder does: answers, depth, retention, example by example.
+
+Two kernels differ in the last bits, so an example whose score or confidence lies within `THIN` of
+another decision may come out otherwise; such an example is listed, any other is a fault.
+
+Shapes: B examples, C classes, N packed tokens, E exits so far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eat_lightning.data.batching import sorted_batches
+from eat_lightning.infer.onnx_runner import Runner, Trace, softmax
+from eat_lightning.infer.record import inference
+from eat_lightning.measure.baselines import with_slots
+from eat_lightning.model.contracts import Evidence
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.packed import Packed
+
+THIN = 1e-5
+CLOSE = 1e-4  # probabilities (of a regression: scores) of fp32 graphs differ by less
+
+
+@dataclass
+class Agreement:
+    """Of each example checked: its row in the split, what differs, how thin its margin is, and
+    whether the run and the export are right (1 or 0; NaN where there is no class to tell by)."""
+
+    rows_B: np.ndarray
+    labels_differ_B: np.ndarray
+    depth_differs_B: np.ndarray
+    retention_differs_B: np.ndarray
+    gap_B: np.ndarray
+    margin_B: np.ndarray
+    run_right_B: np.ndarray
+    right_B: np.ndarray
+
+    @property
+    def differs_B(self) -> np.ndarray:
+        taken_B = self.depth_differs_B | self.retention_differs_B
+        return self.labels_differ_B | taken_B | (self.gap_B > CLOSE)
+
+    @property
+    def excused(self) -> list[int]:
+        """Examples that differ, with a thin margin."""
+        return self.rows_B[self.differs_B & (self.margin_B < THIN)].tolist()
+
+    @property
+    def faults(self) -> list[int]:
+        return self.rows_B[self.differs_B & ~(self.margin_B < THIN)].tolist()
+
+    @property
+    def answers(self) -> float:
+        """Share of equal answers."""
+        return float(1 - self.labels_differ_B.mean())
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "examples": len(self.rows_B),
+            "answers_equal": int((~self.labels_differ_B).sum()),
+            "depth_equal": int((~self.depth_differs_B).sum()),
+            "retention_equal": int((~self.retention_differs_B).sum()),
+            "run_accuracy": share(self.run_right_B),
+            "accuracy": share(self.right_B),
+            "largest_gap": float(self.gap_B.max()),
+            "thin": self.rows_B[self.margin_B < THIN].tolist(),
+            "thin_and_different": self.excused,
+        }
+
+
+def compare(
+    encoder: AdaptiveEncoder, runner: Runner, split: Any, rows_B: np.ndarray, batch: int
+) -> Agreement:
+    """Both get the same examples, longest first: the encoder as token ids, the runner as text."""
+    parts = []
+    with inference(encoder):
+        for chosen in sorted_batches(split.lengths[rows_B], batch):
+            given_B = rows_B[chosen]
+            ours, margin_B = watched(encoder, split.batch(given_B))
+            texts = [list(split.text(i)) for i in given_B]
+            theirs = runner.run(*runner.tokens(texts))
+            label_B = split.labels[given_B]
+            parts.append(differences(given_B, ours, theirs, margin_B, label_B))
+    columns = zip(*(vars(part).values() for part in parts), strict=True)
+    return Agreement(*(np.concatenate(column) for column in columns))
+
+
+def differences(
+    rows_B: np.ndarray, ours: Any, theirs: Trace, margin_B: np.ndarray, label_B: np.ndarray
+) -> Agreement:
+    logits_BC, depth_B = ours.logits_BC.float().numpy(), ours.depth_B.numpy()
+    if logits_BC.shape[1] == 1:  # a regression: its answer is a number, equal where it is close
+        gap_B = np.abs(logits_BC - theirs.logits_BC)[:, 0]
+        labels_differ_B = gap_B > CLOSE
+    else:
+        gap_B = np.abs(softmax(logits_BC) - softmax(theirs.logits_BC)).max(-1)
+        labels_differ_B = logits_BC.argmax(-1) != theirs.logits_BC.argmax(-1)
+    retention_B = np.abs(ours.retention_B.numpy() - theirs.retention_B)
+    return Agreement(
+        rows_B,
+        labels_differ_B,
+        depth_B != theirs.depth_B,
+        retention_B > 1e-12,
+        gap_B,
+        margin_B,
+        right(logits_BC, label_B),
+        right(theirs.logits_BC, label_B),
+    )
+
+
+def right(logits_BC: np.ndarray, label_B: np.ndarray) -> np.ndarray:
+    """1 where the answer is the label, 0 where not; NaN of a regression, and without a label."""
+    if logits_BC.shape[1] == 1:
+        return np.full(len(label_B), np.nan)
+    return np.where(label_B < 0, np.nan, logits_BC.argmax(-1) == label_B)
+
+
+def share(right_B: np.ndarray) -> float | None:
+    return None if np.isnan(right_B).any() else float(right_B.mean())
+
+
+def watched(encoder: AdaptiveEncoder, batch: Any) -> tuple[Any, np.ndarray]:
+    """A trace, and how near each example was to another one: the least distance of a confidence, of
+    a score, or of the answer's probability from where it would have decided otherwise."""
+    watch = Watch(batch.size)
+    reduction, exit = encoder.reduction, encoder.exit
+    twin = with_slots(
+        encoder, reduction=WatchedReduction(reduction, watch), exit=WatchedExit(exit, watch)
+    )
+    trace = twin(batch)
+    if encoder.num_labels > 1:
+        best_B2 = trace.logits_BC.float().softmax(-1).topk(2).values
+        watch.margin_B = torch.minimum(watch.margin_B, best_B2[:, 0] - best_B2[:, 1])
+    return trace, watch.margin_B.numpy()
+
+
+class Watch:
+    """The least margin of each example so far, and which examples are still here."""
+
+    def __init__(self, size: int):
+        self.margin_B = torch.full((size,), float("inf"))
+        self.here_B = torch.arange(size)
+
+    def note(self, margin_B: Tensor) -> None:
+        self.margin_B[self.here_B] = torch.minimum(self.margin_B[self.here_B], margin_B.float())
+
+
+class WatchedReduction:
+    """A reduction that notes the lead of the lowest score kept over the highest dropped. One that
+    tells no `score` leaves no margin, and so excuses nothing."""
+
+    def __init__(self, reduction: Any, watch: Watch):
+        self.reduction, self.watch = reduction, watch
+        self.place, self.needs, self.layers = reduction.place, reduction.needs, reduction.layers
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        shorter = self.reduction(packed, evidence, layer)
+        if hasattr(self.reduction, "score"):
+            score_N = self.reduction.score(packed, evidence).float()
+            self.watch.note(score_margin(packed, shorter, score_N))
+        return shorter
+
+
+class WatchedExit:
+    """An exit rule that notes its margins; one that tells none excuses nothing."""
+
+    def __init__(self, exit: Any, watch: Watch):
+        self.exit, self.watch, self.layers = exit, watch, exit.layers
+
+    def decides(self, logits_EBC: Tensor) -> Tensor:
+        reason_B = self.exit.decides(logits_EBC)
+        if hasattr(self.exit, "margin"):
+            self.watch.note(self.exit.margin(logits_EBC))
+        self.watch.here_B = self.watch.here_B[reason_B == 0]
+        return reason_B
+
+
+def score_margin(packed: Packed, shorter: Packed, score_N: Tensor) -> Tensor:
+    """Lowest kept - highest dropped of each example, [CLS] aside; infinite where nothing was
+    dropped or nothing could have been kept instead."""
+    layout = packed.layout
+    kept_N = torch.isin(place_in_text(packed), place_in_text(shorter))
+    infinite_B = torch.full((layout.size,), float("inf"))
+    rivals_N = score_N.masked_fill(~kept_N | (layout.index_N == 0), float("inf"))
+    lowest_B = infinite_B.scatter_reduce(0, layout.segment_N, rivals_N, "amin")
+    dropped_N = score_N.masked_fill(kept_N, float("-inf"))
+    highest_B = (-infinite_B).scatter_reduce(0, layout.segment_N, dropped_N, "amax")
+    return (lowest_B - highest_B).nan_to_num(float("inf"), float("inf"))
+
+
+def place_in_text(packed: Packed) -> Tensor:
+    """A number for each token that no other token of the batch has."""
+    return packed.layout.segment_N * (1 << 32) + packed.position_N

@@ -1,0 +1,121 @@
+"""The stretches as one graph for one example, with an `If` at each exit: where an example leaves,
+the layers behind are not run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from eat_lightning.export.graph import NEXT
+from eat_lightning.model.reason import Reason
+
+OUT = {  # what comes out: its type and its axes
+    "logits_BC": (TensorProto.FLOAT, [1, "classes"]),
+    "depth_B": (TensorProto.INT64, [1]),
+    "reason_B": (TensorProto.INT64, [1]),
+    "tokens_LB": (TensorProto.INT64, ["layers", 1]),
+}
+
+
+def with_if(models: list[ModelProto], lasts: list[int]) -> ModelProto:
+    """`models` are for one example at a time, in order; `lasts` says the layer each ends with.
+
+    Takes ids_N, types_N, lengths_B; gives a trace: logits_BC, depth_B, reason_B, and tokens_LB with
+    0 for a layer that was not run.
+    """
+    first = models[0].graph
+    graph = chain(
+        [model.graph for model in models], lasts, 0, {v.name: v.name for v in first.input}
+    )
+    graph.input.extend(first.input)
+    versions = {o.domain: o.version for model in models for o in model.opset_import}
+    opsets = [helper.make_opsetid(*each) for each in versions.items()]
+    made = helper.make_model(graph, opset_imports=opsets, ir_version=models[0].ir_version)
+    onnx.checker.check_model(made)
+    return made
+
+
+def chain(
+    graphs: list[GraphProto],
+    lasts: list[int],
+    i: int,
+    names: dict[str, str],
+    tokens: tuple[str, ...] = (),
+) -> GraphProto:
+    """Stretch i and all behind it. `names` says what its inputs are called in the graphs around it,
+    where `tokens` are the tokens_LB of the stretches before."""
+    nodes, weights, new = renamed(graphs[i], f"stretch{i + 1}.", names)
+    tokens = (*tokens, new["tokens_LB"])
+    if i + 1 == len(graphs):
+        nodes += ending(i, lasts, new["logits_BC"], None, tokens, out_names(i))
+        return helper.make_graph(nodes, f"stretch{i + 1}", [], outputs(out_names(i)), weights)
+    left = out_names(i, "left")
+    leaves = ending(i, lasts, new["logits_BC"], new["reason_B"], tokens, left)
+    branches: dict[str, Any] = {
+        "then_branch": chain(graphs, lasts, i + 1, names | new, tokens),
+        "else_branch": helper.make_graph(leaves, f"left{i + 1}", [], outputs(left)),
+    }
+    nodes += [
+        constant(f"stays{i + 1}", [int(Reason.STAYS)]),
+        helper.make_node("Equal", [new["reason_B"], f"stays{i + 1}"], [f"goes_on{i + 1}"]),
+        helper.make_node("If", [f"goes_on{i + 1}"], out_names(i), **branches),
+    ]
+    return helper.make_graph(nodes, f"stretch{i + 1}", [], outputs(out_names(i)), weights)
+
+
+def ending(
+    i: int,
+    lasts: list[int],
+    logits: str,
+    reason: str | None,
+    tokens: tuple[str, ...],
+    out: list[str],
+) -> list[NodeProto]:
+    """The trace of an example that ends after stretch i; reason None: at the last layer."""
+    said = [
+        helper.make_node("Identity", [logits], [out[0]]),
+        constant(out[1], [lasts[i]]),
+        constant(out[2], [int(Reason.LAST_LAYER)])
+        if reason is None
+        else helper.make_node("Identity", [reason], [out[2]]),
+    ]
+    rest = lasts[-1] - lasts[i]
+    zeros = [constant(f"{out[3]}.rest", np.zeros((rest, 1)))] if rest else []
+    parts = [*tokens, *(node.output[0] for node in zeros)]
+    return [*said, *zeros, helper.make_node("Concat", parts, [out[3]], axis=0)]
+
+
+def out_names(i: int, tag: str = "") -> list[str]:
+    return [f"{name}.{tag}{i + 1}" if i or tag else name for name in OUT]
+
+
+def outputs(names: list[str]) -> list[Any]:
+    pairs = zip(names, OUT.values(), strict=True)
+    return [helper.make_tensor_value_info(name, *described) for name, described in pairs]
+
+
+def constant(name: str, values: Any) -> NodeProto:
+    value = numpy_helper.from_array(np.asarray(values, np.int64))
+    return helper.make_node("Constant", [], [name], value=value)
+
+
+def renamed(
+    graph: GraphProto, prefix: str, names: dict[str, str]
+) -> tuple[list[NodeProto], list[TensorProto], dict[str, str]]:
+    """Nodes and weights of a graph with `prefix` before every name but its inputs', which `names`
+    gives; and what its outputs are called now."""
+    inside = {value.name: names[value.name] for value in graph.input} | {"": ""}
+    nodes, weights = [NodeProto() for _ in graph.node], [TensorProto() for _ in graph.initializer]
+    for new, old in zip(nodes, graph.node, strict=True):
+        new.CopyFrom(old)
+        assert not any(attribute.HasField("g") for attribute in new.attribute)
+        new.name = prefix + old.name
+        new.input[:] = [inside.get(name, prefix + name) for name in old.input]
+        new.output[:] = [inside.get(name, prefix + name) for name in old.output]
+    for new, old in zip(weights, graph.initializer, strict=True):
+        new.CopyFrom(old)
+        new.name = prefix + old.name
+    return nodes, weights, {v.name.removeprefix(NEXT): prefix + v.name for v in graph.output}

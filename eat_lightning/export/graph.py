@@ -1,0 +1,120 @@
+"""A stretch of the encoder as an ONNX graph, by way of torch.export.
+
+Names end in their shapes, which is how the runner knows along which axis examples or tokens lie.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_unflatten
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.export.trace import Lost, Stretch, sample, stretches
+from eat_lightning.model.contracts import spec
+from eat_lightning.model.encoder import AdaptiveEncoder
+
+OPSET = 20
+NEXT = "next_"  # in front of the names that go out: a graph's input and output may not share one
+
+
+def graphs(encoder: AdaptiveEncoder, alone: bool) -> list[Any]:
+    """An ONNX model for each stretch; `alone`: for one example at a time."""
+    made = stretches(encoder, alone)
+    return [graph(stretch, sample(stretch, i)) for i, stretch in enumerate(made)]
+
+
+def traced(stretch: Stretch, state: dict[str, Tensor]) -> Any:
+    """The program of a stretch, its sizes open."""
+    open_sizes = {name: open_axes(name, stretch.alone) for name in state}
+    return torch.export.export(stretch, (state,), dynamic_shapes=(open_sizes,), strict=False)
+
+
+def graph(stretch: Stretch, state: dict[str, Tensor]) -> Any:
+    with quiet(), torch.no_grad():
+        try:
+            program = traced(stretch, state)
+            made = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(state),
+                output_names=[NEXT + name for name in names_out(program)],
+                custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
+                verbose=False,
+            )
+        except Exception as error:  # torch.export and the converter raise a dozen kinds
+            raise ConfigError(refusal(stretch, error)) from error
+    assert made is not None
+    return made.model_proto
+
+
+def names_out(program: Any) -> list[str]:
+    """The keys of the dict that a traced stretch gives, in their order."""
+    spec = program.call_spec.out_spec
+    return list(tree_unflatten(range(spec.num_leaves), spec))
+
+
+def open_axes(name: str, alone: bool) -> dict[int, Any]:
+    """Which axes of a value have a size that differs from call to call."""
+    axes = name.rpartition("_")[2]
+    return {
+        i: torch.export.Dim.DYNAMIC
+        for i, axis in enumerate(axes)
+        if axis == "N" or (axis == "B" and not alone)
+    }
+
+
+def stable_sort(self: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+    """Ties go to the earlier place, in TopK by its definition."""
+    from onnxscript import opset20
+
+    op: Any = opset20
+    size = op.Gather(op.Shape(self), op.Constant(value_ints=[dim]))
+    return op.TopK(self, size, axis=dim, largest=int(descending), sorted=1)
+
+
+def refusal(stretch: Stretch, error: Exception) -> str:
+    """In one line: whose code the trace stopped in, and why."""
+    causes = list(chain(error))
+    slots = [cause.slot for cause in causes if isinstance(cause, Lost)]
+    reached = {id(frame.f_locals.get("self")) for cause in causes for frame in frames(cause)}
+    slots += [slot for slot, method in stretch.methods.items() if id(method) in reached]
+    what = f"layers {stretch.first} to {stretch.last}"
+    if slots:
+        what = f"{slots[0]}={spec(slots[0], stretch.methods[slots[0]])['kind']}"
+    said = " ".join(str(error).split())[:200] or type(error).__name__
+    return f"{what} cannot be exported to ONNX: {said}"
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def frames(error: BaseException) -> Iterator[Any]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the remarks that exporters make on their own inside."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

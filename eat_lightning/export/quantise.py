@@ -1,0 +1,57 @@
+"""int8.py's products as onnxruntime's: the same whole numbers, a scale for each row.
+
+Its own dynamic quantisation has one scale for all rows, so that an answer depends on its company;
+MatMulNBits has a scale for each row too, and took twice as long from 24 rows on. onnxruntime is
+slow where the left side is signed, so that 128 is added there, and taken off in the product.
+
+Shapes: N packed tokens, K width in, M width out.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from eat_lightning.infer.int8 import STEPS, TINY, Int8Linear, in_int8, replaced
+from eat_lightning.model.encoder import AdaptiveEncoder
+
+ZERO = 128
+
+
+class Product(nn.Module):
+    """An `Int8Linear` that can be traced only."""
+
+    weight_KM: Tensor
+    scale_M: Tensor
+    bias_M: Tensor
+    zero: Tensor
+
+    def __init__(self, linear: Int8Linear):
+        super().__init__()
+        self.register_buffer("weight_KM", linear.weight.t().contiguous())
+        self.register_buffer("scale_M", linear.scale)
+        self.register_buffer("bias_M", linear.bias)
+        self.register_buffer("zero", torch.tensor(ZERO, dtype=torch.uint8))
+
+    def forward(self, x_NK: Float[Tensor, "n k"]) -> Float[Tensor, "n m"]:
+        scale_N = x_NK.abs().amax(-1).mul(1 / STEPS).clamp(min=TINY)
+        whole_NK = torch.onnx.ops.symbolic(
+            "QuantizeLinear",
+            (x_NK, scale_N, self.zero.expand(scale_N.shape)),
+            {"axis": 0},
+            dtype=torch.uint8,
+            shape=x_NK.shape,
+        )
+        product_NM = torch.onnx.ops.symbolic(
+            "MatMulInteger",
+            (whole_NK, self.weight_KM, self.zero),
+            dtype=torch.int32,
+            shape=(x_NK.shape[0], self.weight_KM.shape[1]),
+        )
+        return product_NM.float() * self.scale_M * scale_N[:, None] + self.bias_M
+
+
+def for_graphs(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
+    """A copy in int8, to be traced."""
+    return replaced(in_int8(encoder), Int8Linear, Product)

@@ -1,0 +1,167 @@
+"""The stretches of an encoder between its exits, by encoder.py's own functions, to be traced.
+
+Shapes: B examples, L longest length (of `tokens_LB`: layers), N packed tokens, D width, C classes,
+E exits so far, M rows kept. A trace asks for no number: sizes are symbols.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eat_lightning.measure.baselines import with_slots
+from eat_lightning.model.contracts import Evidence, Pattern, Where
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.packed import Batch, Layout, Packed
+
+EVIDENCE = [field.name for field in fields(Evidence)]
+
+
+class Lost(Exception):
+    """A slot's method whose work would not go on in the next stretch."""
+
+    def __init__(self, slot: str, why: str):
+        super().__init__(why)
+        self.slot = slot
+
+
+class OpenLayout(Layout):
+    """A layout whose sizes are open. `alone`: one example, which needs no padding and no mask."""
+
+    def __init__(self, lengths_B: Tensor, num_tokens: Any, alone: bool):
+        self.lengths_B, self.device, self.even = lengths_B, lengths_B.device, alone
+        self.num_tokens, self.cache = num_tokens, {}
+        self.size: Any = 1 if alone else lengths_B.shape[0]
+        self.longest: Any = num_tokens if alone else lengths_B.max().item()
+        # For the tracer, which must know whether this size broadcasts; the graph takes a 1 too.
+        torch._check(self.longest >= 2)
+
+    def holds(self, lengths_B: Tensor) -> bool:
+        return False  # not known before the graph runs; to take every row changes nothing
+
+    def rows_at(self, stays_BL: Tensor, lengths_B: Tensor) -> Tensor:
+        return torch.nonzero(self.unpad(stays_BL)).flatten()
+
+    def after(self, rows_M: Tensor, lengths_B: Tensor) -> Layout:
+        return OpenLayout(lengths_B, rows_M.shape[0], alone=self.even)
+
+    @cached_property
+    def segment_N(self) -> Tensor:
+        row_N = torch.arange(self.num_tokens)
+        if self.even:
+            return torch.zeros_like(row_N)
+        # ONNX has no repeat_interleave: the examples that end at or before a row are counted.
+        return (row_N[:, None] >= self.lengths_B.cumsum(0)).sum(1)
+
+    @cached_property
+    def index_N(self) -> Tensor:
+        row_N = torch.arange(self.num_tokens)
+        return row_N if self.even else row_N - self.offsets_B[self.segment_N]
+
+
+class OpenBatch(Batch):
+    alone = False
+
+    def layout(self) -> Layout:
+        return OpenLayout(self.lengths_B, self.ids_N.shape[0], self.alone)
+
+
+class AtAnyLength:
+    """A pattern that hides nothing only where it hides nothing at the greatest length: which mask
+    is built must not depend on a length that is not known yet."""
+
+    def __init__(self, pattern: Pattern, max_length: int):
+        self.pattern, self.max_length = pattern, max_length
+
+    def sees(self, q: Where, k: Where) -> Tensor:
+        return self.pattern.sees(q, k)
+
+    def sees_all(self, longest: int, layer: int) -> bool:
+        return self.pattern.sees_all(self.max_length, layer)
+
+
+class Stretch(nn.Module):
+    """Layers `first` to `last`, from the reduction that awaits them to the guess behind them.
+
+    A state in (token ids, or what the stretch before gave), and what is new of it out: the vectors
+    of all, the guess `logits_BC`, `reason_B` (0 = stays), tokens entering each layer. Who leaves is
+    taken out by the caller.
+    """
+
+    def __init__(self, encoder: AdaptiveEncoder, first: int, last: int, alone: bool):
+        super().__init__()
+        pattern = AtAnyLength(encoder.attention, encoder.shape.max_length)
+        self.encoder = with_slots(encoder, attention=pattern)
+        self.methods = {s: getattr(encoder, s) for s in ("attention", "reduction", "exit")}
+        self.first, self.last, self.alone = first, last, alone
+
+    def forward(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        encoder = self.encoder
+        packed, evidence = self.enter(state)
+        tokens = []
+        for number in range(self.first, self.last + 1):
+            packed = encoder.shorten(packed, evidence, number - 1)
+            tokens.append(packed.layout.lengths_B)
+            packed, evidence = encoder.run_layer(packed, number)
+        logits_BC = encoder.heads[str(self.last)](packed)
+        out = {"logits_BC": logits_BC, "tokens_LB": torch.stack(tokens)}
+        if self.last < len(encoder.layers):
+            before = [state["guesses_EBC"]] if "guesses_EBC" in state else []
+            out["guesses_EBC"] = torch.cat([*before, logits_BC[None]])
+            out["reason_B"] = encoder.exit.decides(out["guesses_EBC"])
+            out |= self.leave(packed, evidence)
+        return {name: value for name, value in out.items() if value is not state.get(name)}
+
+    def enter(self, state: dict[str, Tensor]) -> tuple[Packed, Evidence]:
+        if self.first == 1:
+            batch = OpenBatch(state["ids_N"], state["types_N"], state["lengths_B"])
+            batch.alone = self.alone
+            return self.encoder.embed(batch), Evidence()
+        layout = OpenLayout(state["lengths_B"], state["x_ND"].shape[0], self.alone)
+        strength_B = self.encoder.strength.cpu().double().expand(layout.size)
+        position_N, special_N = state["position_N"], state["special_N"]
+        evidence = Evidence(**{name: state.get(name) for name in EVIDENCE})
+        return Packed(state["x_ND"], layout, position_N, special_N, strength_B), evidence
+
+    def leave(self, packed: Packed, evidence: Evidence) -> dict[str, Tensor]:
+        """What the next stretch needs of each token."""
+        if packed.size_N is not None or packed.gate_N is not None:
+            raise Lost("reduction", "it merges or gates tokens, which a stretch does not hand on")
+        kept = {"x_ND": packed.x_ND, "lengths_B": packed.layout.lengths_B}
+        kept |= {"position_N": packed.position_N, "special_N": packed.special_N}
+        found = {name: getattr(evidence, name) for name in EVIDENCE}
+        return kept | {name: value for name, value in found.items() if value is not None}
+
+
+def stretches(encoder: AdaptiveEncoder, alone: bool) -> list[Stretch]:
+    """One for each exit, and one for the layers behind the last."""
+    num_layers = len(encoder.layers)
+    lasts = [layer for layer in encoder.exit.layers if layer < num_layers] + [num_layers]
+    firsts = [1, *(layer + 1 for layer in lasts[:-1])]
+    made = zip(firsts, lasts, strict=True)
+    return [Stretch(encoder, first, last, alone) for first, last in made]
+
+
+def sample(stretch: Stretch, num_guesses: int) -> dict[str, Tensor]:
+    """A state of the shapes that a stretch takes; a trace looks at no value."""
+    encoder = stretch.encoder
+    lengths_B = torch.tensor([11] if stretch.alone else [11, 5, 7])
+    size, num_tokens = len(lengths_B), int(lengths_B.sum())
+    zeros_N = torch.zeros(num_tokens, dtype=torch.int64)
+    if stretch.first == 1:
+        return {"ids_N": zeros_N, "types_N": zeros_N.clone(), "lengths_B": lengths_B}
+    state = {
+        "x_ND": torch.zeros(num_tokens, encoder.shape.hidden_size),
+        "lengths_B": lengths_B,
+        "position_N": zeros_N,
+        "special_N": zeros_N.bool(),
+        "guesses_EBC": torch.zeros(num_guesses, size, encoder.num_labels),
+    }
+    if encoder.reduction.place == "after_layer" and stretch.first - 1 in encoder.reduction.layers:
+        needed = [f"{name}_N" for name in encoder.reduction.needs]
+        state |= {name: torch.zeros(num_tokens) for name in EVIDENCE if name in needed}
+    return state

@@ -1,0 +1,1 @@
+"""Running a trained model: recording, timing, precision, batching by depth, exports."""

@@ -1,0 +1,237 @@
+"""CUDA graphs for one example at a time: between two exits nothing is decided, so the kernels of
+such a stretch are recorded once and started again as one.
+
+At batch 1 every size of a stretch follows, on the host, from the example's length and from how
+strong its reduction is: what a top-k keeps is ceil((1 - p)(t - 1)), whichever tokens those are. So
+a way through the encoder is recorded per length, and asks the host once at each exit, as the
+encoder does: does it leave?
+
+Lengths are exact, not rounded up to a bucket. A padded token would have to be hidden from attention
+(a masked kernel, other last bits), from the score, from the mean of a head and from the number
+kept, which would then be counted on the device; and its rows would be multiplied. Exact lengths
+need none of that, and answers are the encoder's own, bit for bit. What it costs is more recordings:
+one for each length and exit, `most` lengths at once; weights and scratch memory are shared.
+
+After PyTorch's documentation of CUDA graphs: warmed up on a side stream, recorded there, one memory
+pool. Graphs of a pool may share scratch memory, so one example is done before the next begins.
+
+Shapes: N packed tokens, C classes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Any, Protocol, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.measure.baselines import with_slots
+from eat_lightning.model.contracts import Evidence, raise_faults, whole_faults
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.packed import Batch, Layout, Packed
+from eat_lightning.model.trace import Journey, Trace
+
+T = TypeVar("T")
+WARM_UP = 3  # calls before a recording: libraries choose kernels, the allocator its blocks
+
+
+class Recorder(Protocol):
+    """Records work on the device: what starts it again, and what the work gave, whose tensors each
+    start fills anew. Nothing of it has run for good before the first start."""
+
+    def __call__(self, work: Callable[[], T]) -> tuple[Callable[[], None], T]: ...
+
+
+class CudaRecorder:
+    def __init__(self, device: torch.device):
+        self.stream = torch.cuda.Stream(device)
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, work: Callable[[], T]) -> tuple[Callable[[], None], T]:
+        here = torch.cuda.current_stream(self.stream.device)
+        self.stream.wait_stream(here)
+        with torch.cuda.stream(self.stream):
+            for _ in range(WARM_UP):
+                work()
+        here.wait_stream(self.stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+            given = work()
+        return graph.replay, given
+
+
+class Graphed:
+    """An encoder whose single examples run as recorded; batches run as ever.
+
+    It is for inference: the encoder is put in evaluation mode, and its weights may change in place,
+    but its attention, its reduction and its strength are those it has now. Exit rule and policies
+    are asked outside of the graphs, and may be others at any time. Calls come from one stream.
+    `most`: lengths whose graphs are kept; the one not used for longest goes. ValueError where the
+    encoder is not on a CUDA device; `record` stands in for one.
+    """
+
+    def __init__(self, encoder: AdaptiveEncoder, most: int = 64, record: Recorder | None = None):
+        raise_faults(whole_faults("graphs.most", most, 1))
+        device = encoder.embedding.word.weight.device
+        if record is None and device.type != "cuda":
+            raise ValueError(f"graphs are for a CUDA device, got {device.type}")
+        self.encoder, self.most = encoder.eval(), most
+        self.record = CudaRecorder(device) if record is None else record
+        self.still = with_host_strength(encoder)
+        self.ways: OrderedDict[Any, Way] = OrderedDict()
+        self.lock = Lock()
+
+    def __call__(self, batch: Batch) -> Trace:
+        if batch.size != 1:
+            return self.encoder(batch)
+        with self.lock, torch.inference_mode():
+            return self.run(batch)
+
+    def prepare(self, lengths: Iterable[int]) -> None:
+        """Record every stretch of these lengths, so that no request waits for it."""
+        with self.lock, torch.inference_mode():
+            for length in lengths:
+                way = self.way(length, float(self.still.strength))
+                for _ in way.parts():
+                    pass
+
+    def run(self, batch: Batch) -> Trace:
+        """As `AdaptiveEncoder.travel`, of one example."""
+        encoder, journey = self.encoder, Journey(len(self.encoder.layers), 1)
+        way = self.way(int(batch.lengths_B), self.strength(batch, journey))
+        way.take(batch)
+        for part in way.parts():
+            journey.tokens_LB[part.first - 1 : part.last, 0] = torch.tensor(part.tokens)
+            journey.guess(part.last, part.logits_BC.clone())  # the next example fills it anew
+            reason_B = encoder.decide(batch, journey, part.last, leave=True)
+            if reason_B.any():
+                journey.leave(part.last, reason_B)
+                break
+        return journey.end()
+
+    def strength(self, batch: Batch, journey: Journey) -> float:
+        """The encoder's own, or less where a policy wishes so."""
+        own_B = self.still.strength.double().expand(1)
+        if not self.encoder.policies:
+            return float(own_B)
+        none_N = torch.zeros(int(batch.lengths_B), 0)
+        bare = Packed(none_N, batch.layout(), batch.ids_N, batch.ids_N > 0, own_B)
+        return float(self.encoder.ask(bare, batch, journey, leave=True).strength_B)
+
+    def way(self, length: int, strength: float) -> Way:
+        layers = stretches(self.encoder)
+        key = (length, strength, *layers)
+        if key not in self.ways:
+            if len(self.ways) == self.most:
+                self.ways.popitem(last=False)
+            self.ways[key] = Way(self.still, layers, length, strength, self.record)
+        self.ways.move_to_end(key)
+        return self.ways[key]
+
+
+def stretches(encoder: AdaptiveEncoder) -> list[tuple[int, int]]:
+    """First and last layer of each, up to an exit or to the end."""
+    last = len(encoder.layers)
+    lasts = sorted({*encoder.exit.layers, last})
+    return list(zip([1, *(layer + 1 for layer in lasts)], lasts, strict=False))
+
+
+def with_host_strength(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
+    """A twin with its strength on the host: no recording may ask the device for it."""
+    twin = with_slots(encoder)
+    twin._buffers = encoder._buffers | {"strength": encoder.strength.detach().cpu()}
+    return twin
+
+
+class OneLayout(Layout):
+    """The layout of one example. Numbers of the host are written by kernels that hold them: a copy
+    from the host would read, at each start, memory that is long another's."""
+
+    def there(self, x_B: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        return torch.full((1,), int(x_B), dtype=x_B.dtype, device=self.device)
+
+
+class OneBatch(Batch):
+    def layout(self) -> Layout:
+        return OneLayout(self.lengths_B, self.ids_N.device)
+
+
+@dataclass
+class Part:
+    """A recorded stretch: layers `first` to `last`, tokens entering each, what it gives, and what
+    starts it."""
+
+    first: int
+    last: int
+    tokens: list[int]
+    logits_BC: Float[Tensor, "1 c"]
+    packed: Packed
+    evidence: Evidence
+    start: Callable[[], None]
+
+
+class Way:
+    """The stretches for one length and strength, each recorded when an example first gets there.
+    It reads what the stretch before gave where that lies, so nothing is copied between them."""
+
+    def __init__(
+        self,
+        encoder: AdaptiveEncoder,
+        layers: list[tuple[int, int]],
+        length: int,
+        strength: float,
+        record: Recorder,
+    ):
+        self.encoder, self.layers, self.record = encoder, layers, record
+        ids_N = torch.zeros(length, dtype=torch.int64, device=encoder.embedding.word.weight.device)
+        self.batch = OneBatch(ids_N, torch.zeros_like(ids_N), torch.tensor([length]))
+        self.strength_B = torch.tensor([strength], dtype=torch.float64)
+        self.recorded: list[Part] = []
+
+    def take(self, batch: Batch) -> None:
+        self.batch.ids_N.copy_(batch.ids_N, non_blocking=True)
+        self.batch.types_N.copy_(batch.types_N, non_blocking=True)
+
+    def parts(self) -> Iterator[Part]:
+        """Each has run when it is given, and the next runs when it is asked for."""
+        for number in range(len(self.layers)):
+            if number == len(self.recorded):
+                self.recorded.append(self.made(number))
+            self.recorded[number].start()
+            yield self.recorded[number]
+
+    def made(self, number: int) -> Part:
+        first, last = self.layers[number]
+        start, given = self.record(lambda: self.work(number))
+        return Part(first, last, *given, start)
+
+    def work(self, number: int) -> tuple[list[int], Tensor, Packed, Evidence]:
+        """From the reduction that awaits these layers to the guess behind them."""
+        encoder, (first, last) = self.encoder, self.layers[number]
+        packed, evidence = self.entering(number)
+        tokens = []
+        for layer in range(first, last + 1):
+            packed = encoder.shorten(packed, evidence, layer - 1)
+            tokens.append(packed.layout.num_tokens)
+            packed, evidence = encoder.run_layer(packed, layer)
+        head: Any = encoder.heads[str(last)]
+        return tokens, head(packed), packed, evidence
+
+    def entering(self, number: int) -> tuple[Packed, Evidence]:
+        if number:
+            before = self.recorded[number - 1]
+            return with_new_layout(before.packed), before.evidence
+        # `embed` makes a layout, and knows nothing of what a policy wishes.
+        return replace(self.encoder.embed(self.batch), strength_B=self.strength_B), Evidence()
+
+
+def with_new_layout(packed: Packed) -> Packed:
+    """What a layout keeps must be filled by the recording that reads it, and not once, by a call
+    that warmed up."""
+    layout = packed.layout
+    return replace(packed, layout=type(layout)(layout.lengths_B, layout.device))

@@ -1,0 +1,150 @@
+"""A depth-wise pool: survivors of many batches go on together, so that deep layers run full.
+
+For files, where nobody waits for a line. An example's way depends on no other example, so answers
+are those of the plain way but for rounding. Between exits wait fewer than `size` examples, so
+memory is that of a batch or two for each exit.
+
+Shapes: B examples of a group, G of them that left, N packed tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.held import Held
+from eat_lightning.model.packed import Batch, Layout, Packed
+from eat_lightning.model.trace import Journey, Trace
+
+Name = TypeVar("Name")
+
+
+@dataclass
+class Group(Generic[Name]):
+    """Examples that are as far as each other: how they came, what has been noted of them, and their
+    vectors as they enter the next layer. All of them are still here."""
+
+    names: list[Name]
+    batch: Batch
+    journey: Journey
+    packed: Packed
+
+
+class Pool(Generic[Name]):
+    """`size`: examples that make a full batch. Within `torch.inference_mode`."""
+
+    def __init__(self, encoder: AdaptiveEncoder, size: int):
+        self.encoder, self.size = encoder, size
+        self.waiting: dict[int, list[Group[Name]]] = {}  # by the layer they enter
+
+    def __len__(self) -> int:
+        """Examples that wait."""
+        return sum(len(g.names) for groups in self.waiting.values() for g in groups)
+
+    def add(self, names: Sequence[Name], batch: Batch) -> Iterator[tuple[list[Name], Trace]]:
+        """A batch comes; names and traces of all that are done by now, a few at a time."""
+        journey = Journey(len(self.encoder.layers), batch.size)
+        packed = self.encoder.start(batch, journey, leave=True)
+        self.wait(1, Group(list(names), batch, journey, packed))
+        yield from self.run(self.size)
+
+    def flush(self) -> Iterator[tuple[list[Name], Trace]]:
+        """Those that wait go to their end, full batch or not."""
+        yield from self.run(1)
+
+    def wait(self, layer: int, group: Group[Name]) -> None:
+        self.waiting.setdefault(layer, []).append(group)
+
+    def run(self, least: int) -> Iterator[tuple[list[Name], Trace]]:
+        """Wherever `least` examples or more wait, from the first layer to the last."""
+        for layer in range(1, len(self.encoder.layers) + 1):
+            groups = self.waiting.get(layer, [])
+            if sum(len(group.names) for group in groups) >= least:
+                del self.waiting[layer]
+                yield from self.advance(layer, together(groups))
+
+    def advance(self, layer: int, group: Group[Name]) -> Iterator[tuple[list[Name], Trace]]:
+        names, journey = group.names, group.journey
+        exit_layer, gone_G, packed = self.encoder.advance(
+            group.packed, group.batch, journey, layer, leave=True
+        )
+        if packed is not None:
+            self.wait(exit_layer + 1, only_here(Group(names, group.batch, journey, packed)))
+        if len(gone_G):
+            yield [names[i] for i in gone_G.tolist()], journey.part(gone_G)
+
+
+def together(groups: Sequence[Group[Name]]) -> Group[Name]:
+    """One group of all. They have passed the same exits."""
+    if len(groups) == 1:
+        return groups[0]
+    return Group(
+        [name for group in groups for name in group.names],
+        batches_together(group.batch for group in groups),
+        journeys_together([group.journey for group in groups]),
+        packed_together([group.packed for group in groups]),
+    )
+
+
+def only_here(group: Group[Name]) -> Group[Name]:
+    """Names and notes of those that have left are let go; their vectors are gone already."""
+    rows_B = group.journey.rows_B
+    if len(rows_B) == len(group.names):
+        return group
+    names = [group.names[i] for i in rows_B.tolist()]
+    journey = journeys_together([group.journey])
+    return Group(names, group.batch.take(rows_B), journey, group.packed)
+
+
+def batches_together(batches: Iterable[Batch]) -> Batch:
+    """What a policy may ask of an example; labels are none of it."""
+    found = list(batches)
+    abouts = [batch.about for batch in found]
+    known = all(about is not None for about in abouts)
+    return Batch(
+        torch.cat([batch.ids_N for batch in found]),
+        torch.cat([batch.types_N for batch in found]),
+        torch.cat([batch.lengths_B for batch in found]),
+        about=[one for about in abouts for one in about or ()] if known else None,
+    )
+
+
+def journeys_together(journeys: Sequence[Journey]) -> Journey:
+    """Of those that are still here in each."""
+    rows = [journey.rows_B for journey in journeys]
+    first = journeys[0]
+    joined = Journey(len(first.tokens_LB), sum(map(len, rows)))
+    pairs = list(zip(journeys, rows, strict=True))
+    joined.tokens_LB = torch.cat([journey.tokens_LB[:, rows_B] for journey, rows_B in pairs], 1)
+    why_B = [journey.held.why_B[rows_B.numpy()] for journey, rows_B in pairs]
+    joined.held = Held(np.concatenate(why_B))
+    joined.guesses = {
+        layer: torch.cat([j.guesses[layer][rows_B.to(guess.device)] for j, rows_B in pairs])
+        for layer, guess in first.guesses.items()
+    }
+    return joined
+
+
+def packed_together(found: Sequence[Packed]) -> Packed:
+    lengths_B = torch.cat([packed.layout.lengths_B for packed in found])
+    return Packed(
+        x_ND=torch.cat([packed.x_ND for packed in found]),
+        layout=Layout(lengths_B, found[0].layout.device),
+        position_N=torch.cat([packed.position_N for packed in found]),
+        special_N=torch.cat([packed.special_N for packed in found]),
+        strength_B=torch.cat([packed.strength_B for packed in found]),
+        size_N=cat_or_none([packed.size_N for packed in found]),
+        gate_N=cat_or_none([packed.gate_N for packed in found]),
+    )
+
+
+def cat_or_none(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """All or none of them are there: the groups went through the same reductions."""
+    there = [part for part in parts if part is not None]
+    return torch.cat(there) if len(there) == len(parts) else None

@@ -1,0 +1,96 @@
+"""An encoder for inference whose weights lie as oneDNN's kernels want them, arranged once.
+
+An ordinary product arranges its weights anew at every call, which for the two dozen tokens of a
+single sentence takes as long as the multiplying. Sums are taken in another order: logits differ in
+their last bits. PyTorch's own operators do it (those that inductor's freezing calls), and a GELU
+that follows is applied to what is still in the cache.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.heads import ACTIVATIONS
+
+LINEARS = ("qkv", "out", "up", "down")
+TYPICAL_ROWS = 32  # tokens that the arrangement is chosen for; any number may come
+
+
+class PrepackedLinear(nn.Module):
+    """A linear map whose weight cannot be read or trained any more, `then` "none" or "gelu"."""
+
+    def __init__(self, linear: nn.Linear, then: str = "none", rows: int = TYPICAL_ROWS):
+        super().__init__()
+        self.then = then
+        arrange: Any = torch.ops.mkldnn._reorder_linear_weight
+        with torch.no_grad():
+            self.weight_in_blocks = arrange(linear.weight.detach(), rows)
+        self.bias = linear.bias
+
+    def forward(self, x_ND: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
+        multiply: Any = torch.ops.mkldnn._linear_pointwise
+        algorithm = "none" if self.then == "gelu" else ""  # not the tanh that comes near it
+        return multiply(x_ND, self.weight_in_blocks, self.bias, self.then, [], algorithm)
+
+
+def prepacked(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
+    """A copy in evaluation mode that shares embeddings, norms, heads and slots (which are then in
+    that mode too), with the matrices of its layers prepacked; ValueError says where that cannot
+    be."""
+    if reason := cannot(encoder):
+        raise ValueError(reason)
+    twin = shallow(encoder)
+    twin.layers = nn.ModuleList(layer_of(layer) for layer in encoder.layers)
+    return twin.eval()
+
+
+def cannot(encoder: AdaptiveEncoder) -> str | None:
+    """Why these weights cannot be prepacked here, in a line."""
+    linears = (getattr(layer, name) for layer in encoder.layers for name in LINEARS)
+    if not all(type(linear) is nn.Linear for linear in linears):
+        return "prepacked weights are made of plain ones, and these are something else already"
+    weight = encoder.embedding.word.weight
+    dtype = "bf16" if weight.dtype == torch.bfloat16 else "fp32"
+    return cannot_in(dtype, weight.device.type)
+
+
+def cannot_in(dtype: str, device: str = "cpu") -> str | None:
+    """The same before anything is loaded, by a command's `dtype` and `device`."""
+    if device != "cpu":
+        return f"prepacked weights are for a processor, got {device}"
+    if dtype == "int8":
+        return "int8 products arrange their weights by themselves"
+    if not torch.backends.mkldnn.is_available():
+        return "prepacked weights need a PyTorch that has oneDNN"
+    bf16_able: Any = torch.ops.mkldnn._is_mkldnn_bf16_supported
+    if dtype == "bf16" and not bf16_able():
+        return "oneDNN multiplies no bf16 on this processor"
+    return None
+
+
+def layer_of(layer: Any) -> nn.Module:
+    twin = shallow(layer)
+    fused = layer.act is ACTIVATIONS["gelu"]
+    for name in LINEARS:
+        then = "gelu" if fused and name == "up" else "none"
+        setattr(twin, name, PrepackedLinear(getattr(layer, name), then))
+    if fused:
+        twin.act = unchanged
+    return twin
+
+
+def unchanged(x_ND: Tensor) -> Tensor:
+    return x_ND
+
+
+def shallow(module: Any) -> Any:
+    """A module with the same parts, each of which may be replaced."""
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    return twin

@@ -1,0 +1,1 @@
+"""Accuracy, depth, retention, FLOPs and time of finished runs."""

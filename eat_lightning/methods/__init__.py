@@ -1,0 +1,1 @@
+"""The shelf: one published idea, one file, one yaml."""

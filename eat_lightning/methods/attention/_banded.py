@@ -1,0 +1,122 @@
+"""Window attention that multiplies only the band, and [CLS]'s row and column (Beltagy et al. 2020).
+
+The tokens of an example go in blocks of queries; a block meets the keys within reach of any of
+them, and [CLS]. So L tokens cost about L x (block + 2 reach + 1) pairs in place of L x L, in plain
+torch: a block is one more example of the fused product, and no example is padded to another's
+length.
+
+Shapes: B examples, N packed tokens, H heads, K head width, G blocks of all examples, Q queries of
+a block, S = 1 + Q + 2 reach keys that it meets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from eat_lightning.model.packed import Layout
+
+CHUNK = 64  # blocks at once: a buffer that the allocator keeps; one of all blocks is new memory
+BLOCK = 32  # at least; 64 and 128 were slower at every length tried (window 32, one thread)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Which packed rows the blocks ask for and meet, who sees whom among them, and where among all
+    queries each packed row lies."""
+
+    queries_GQ: Int[Tensor, "g q"]
+    keys_GS: Int[Tensor, "g s"]
+    seen_GQS: Bool[Tensor, "g q s"]
+    place_N: Int[Tensor, " n"]
+
+
+def banded_attention(
+    qkv_N3HK: Float[Tensor, "n 3 h k"], layout: Layout, dropout: float = 0.0, *, reach: int
+) -> Float[Tensor, "n h k"]:
+    """What the masked product gives where two tokens see each other if they are at most `reach`
+    apart or one of them is the first of their example."""
+    band = layout.cached(("band", reach), lambda: band_of(layout, reach))
+    split = [x.split(CHUNK) for x in (band.queries_GQ, band.keys_GS, band.seen_GQS)]
+    mixed = torch.cat(
+        [
+            attention_of_blocks(qkv_N3HK, queries, keys, seen, dropout)
+            for queries, keys, seen in zip(*split, strict=True)
+        ]
+    )
+    mixed_NHK = mixed.flatten(0, 1).index_select(0, band.place_N)
+    cls_BHK = attention_of_cls(qkv_N3HK, layout, dropout)
+    return mixed_NHK.index_copy_(0, layout.offsets_B, cls_BHK)
+
+
+def attention_of_blocks(
+    qkv_N3HK: Float[Tensor, "n 3 h k"],
+    queries_GQ: Int[Tensor, "g q"],
+    keys_GS: Int[Tensor, "g s"],
+    seen_GQS: Bool[Tensor, "g q s"],
+    dropout: float,
+) -> Float[Tensor, "g q h k"]:
+    heads = qkv_N3HK.shape[2:]
+    q = qkv_N3HK[:, 0].index_select(0, queries_GQ.flatten()).view(*queries_GQ.shape, *heads)
+    kv = qkv_N3HK[:, 1:].index_select(0, keys_GS.flatten()).view(*keys_GS.shape, 2, *heads)
+    k, v = kv.permute(2, 0, 3, 1, 4)
+    mixed = F.scaled_dot_product_attention(
+        q.transpose(1, 2), k, v, attn_mask=seen_GQS[:, None], dropout_p=dropout
+    )
+    return mixed.transpose(1, 2)
+
+
+def attention_of_cls(
+    qkv_N3HK: Float[Tensor, "n 3 h k"], layout: Layout, dropout: float
+) -> Float[Tensor, "b h k"]:
+    """What each example's first token makes of all the others: one row of the product."""
+    q, k, v = qkv_N3HK.unbind(1)
+    asks = q.index_select(0, layout.offsets_B).index_select(0, layout.segment_N)
+    scores_NH = (asks.float() * k.float()).sum(-1) / math.sqrt(q.shape[-1])
+    scores_BLH = layout.pad(scores_NH)
+    if not layout.even:
+        scores_BLH = scores_BLH.masked_fill(~layout.real_BL[:, :, None], float("-inf"))
+    weights_NH = layout.unpad(F.dropout(scores_BLH.softmax(1), dropout, training=dropout > 0))
+    mixed = torch.zeros(layout.size, *v.shape[1:], device=v.device)
+    mixed = mixed.index_add(0, layout.segment_N, weights_NH[..., None] * v.float())
+    return mixed.to(v.dtype)
+
+
+def block_length(reach: int) -> int:
+    return max(BLOCK, reach // 2)
+
+
+def band_of(layout: Layout, reach: int) -> Band:
+    block, device = block_length(reach), layout.device
+    blocks_B = -(-layout.lengths_B // block)
+    example_B, num_blocks = torch.arange(layout.size, device=device), int(blocks_B.sum())
+    example_G = torch.repeat_interleave(example_B, layout.there(blocks_B), output_size=num_blocks)
+    first_B = layout.there(blocks_B.cumsum(0) - blocks_B)  # each example's first block
+    start_G = (torch.arange(num_blocks, device=device) - first_B[example_G]) * block
+    length_G1 = layout.there(layout.lengths_B)[example_G, None]
+    row_G1 = layout.offsets_B[example_G, None]
+
+    queries_GQ = start_G[:, None] + torch.arange(block, device=device)
+    near_GS = start_G[:, None] + torch.arange(-reach, block + reach, device=device)
+    keys_GS = F.pad(near_GS, (1, 0))  # [CLS] is the first key of all
+    seen_GQS = (queries_GQ[:, :, None] - keys_GS[:, None]).abs() <= reach
+    seen_GQS &= ((keys_GS > 0) & (keys_GS < length_G1))[:, None]
+    seen_GQS[:, :, 0] = True
+
+    def rows(places: Tensor) -> Tensor:
+        return row_G1 + torch.minimum(places.clamp(min=0), length_G1 - 1)
+
+    place_N = first_B[layout.segment_N] * block + layout.index_N
+    return Band(rows(queries_GQ), rows(keys_GS), seen_GQS, place_N)
+
+
+def pairs(lengths: Any, reach: int) -> Any:
+    """Query-key pairs computed for one example of such a length (a whole number, or an array)."""
+    block = block_length(reach)
+    return -(-lengths // block) * block * (1 + block + 2 * reach) + lengths

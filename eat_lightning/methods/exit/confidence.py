@@ -1,0 +1,48 @@
+"""EAT's exit (section 3.3): leave when the largest class probability reaches tau."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.model.contracts import layer_faults, number_faults, one_each, raise_faults
+from eat_lightning.model.reason import Reason
+
+
+class Confidence:
+    """`tau` in (0, 1], one for all exits or one for each of `layers`; probabilities are calibrated,
+    since the guesses come divided by their head's temperature."""
+
+    classes_only = True
+
+    def __init__(self, tau: float | Sequence[float] = 0.9, layers: Sequence[int] = (4,)):
+        raise_faults(self.faults(None, tau=tau, layers=layers))
+        self.tau, self.layers = tau, list(layers)
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        tau: float | Sequence[float] = 0.9,
+        layers: Sequence[int] = (4,),
+    ) -> list[str]:
+        return [
+            *number_faults("exit.tau", tau, "(0, 1]"),
+            *layer_faults("exit.layers", layers, num_layers, at_least=1),
+            *one_each("exit.tau", tau, layers),
+        ]
+
+    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+        return (confidence(logits_EBC) >= self.tau_at(logits_EBC)).long() * Reason.CONFIDENT
+
+    def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
+        """How far a confidence is from tau, where the decision would be another."""
+        return (confidence(logits_EBC) - self.tau_at(logits_EBC)).abs()
+
+    def tau_at(self, logits_EBC: Float[Tensor, "e b c"]) -> float:
+        return self.tau[len(logits_EBC) - 1] if isinstance(self.tau, Sequence) else self.tau
+
+
+def confidence(logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
+    """The largest class probability at the last exit so far."""
+    return logits_EBC[-1].float().softmax(-1).amax(-1)

@@ -1,0 +1,46 @@
+"""Which examples of a batch a policy is about, by where they come from and what type they have.
+
+Shapes: B examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from eat_lightning.model.wish import Asked
+
+
+def chosen(
+    asked: Asked, sources: Sequence[str] = (), mimes: Sequence[str] = ()
+) -> Bool[np.ndarray, " b"]:
+    """Whether an example's `source` or its `mime` matches one of the patterns, where *
+    stands for anything; all examples where no pattern is given. What is not known matches only *.
+    A MIME type counts without its parameters, in lower case."""
+    if not (sources or mimes):
+        return np.ones(asked.size, bool)
+    found = [
+        matches(source or "", sources) or matches(plain(mime or ""), [m.lower() for m in mimes])
+        for source, mime in zip(asked.known("source"), asked.known("mime"), strict=True)
+    ]
+    return np.array(found, bool)
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def plain(mime: str) -> str:
+    """ "Text/HTML; charset=utf-8" -> "text/html"."""
+    return mime.partition(";")[0].strip().lower()
+
+
+def pattern_faults(key: str, patterns: Any) -> list[str]:
+    listed = isinstance(patterns, Sequence) and not isinstance(patterns, str)
+    if not listed or not all(isinstance(pattern, str) for pattern in patterns):
+        return [f"{key} must be a list of texts, got {patterns!r}"]
+    return []

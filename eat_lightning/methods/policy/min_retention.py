@@ -1,0 +1,96 @@
+"""Minimum retention (EAT, section 10): examples of chosen sources or MIME types keep at least a
+share of their tokens.
+
+Shapes: B examples, E exits so far, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eat_lightning.methods.policy._chosen import chosen, pattern_faults
+from eat_lightning.model.bounds import number_faults, raise_faults
+from eat_lightning.model.wish import Asked, Wish
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import Reduction
+
+STEPS = 60  # halvings: as near as a double comes
+
+
+class MinRetention:
+    """`share`: what those that match `sources` or `mimes` keep (patterns; neither given: all do).
+    1 turns their pruning off."""
+
+    def __init__(self, share: float = 1.0, sources: Sequence[str] = (), mimes: Sequence[str] = ()):
+        raise_faults(self.faults(None, share, sources, mimes))
+        self.share, self.sources, self.mimes = share, list(sources), list(mimes)
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        share: float = 1.0,
+        sources: Sequence[str] = (),
+        mimes: Sequence[str] = (),
+    ) -> list[str]:
+        return [
+            *number_faults("policy.min_retention.share", [share], "(0, 1]"),
+            *pattern_faults("policy.min_retention.sources", sources),
+            *pattern_faults("policy.min_retention.mimes", mimes),
+        ]
+
+    def lost_in_export(self) -> list[str]:
+        return ["policy=min_retention asks for more tokens, and an export prunes in its graphs"]
+
+    def asks(self) -> set[str]:
+        return {key for key, given in (("source", self.sources), ("mime", self.mimes)) if given}
+
+    def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
+        if reduction is None:
+            return Wish()
+        most = gentlest(self.share, ratios_of(reduction))
+        return Wish(strength_B=np.where(chosen(asked, self.sources, self.mimes), most, 1.0))
+
+    def reviews(
+        self,
+        reason_B: Int[np.ndarray, " b"],
+        logits_EBC: Float[np.ndarray, "e b c"],
+        asked: Asked,
+        rows_B: Int[np.ndarray, " b"],
+    ) -> Int[np.ndarray, " b"]:
+        return reason_B
+
+
+def gentlest(share: float, ratios: Sequence[float] | None) -> float:
+    """The largest strength s in 0 ... 1 with (1 - p1 s)(1 - p2 s)... >= share: [CLS] aside, a layer
+    of ratio p leaves at least (1 - p s) of the tokens. 0 where the ratios are not known."""
+
+    def kept(strength: float) -> float:
+        return math.prod(1 - ratio * strength for ratio in ratios or ())
+
+    if ratios is None or share == 1:
+        return 0.0
+    if kept(1.0) >= share:
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if kept(middle) >= share else (low, middle)
+    return low
+
+
+def ratios_of(reduction: Reduction) -> list[float] | None:
+    """One for each layer that reduces; None for a reduction that has no ratio."""
+    layers = list(reduction.layers)
+    if not layers:
+        return []
+    ratio: Any = getattr(reduction, "ratio", None)
+    if ratio is None:
+        return None
+    return list(ratio) if isinstance(ratio, Sequence) else [ratio] * len(layers)

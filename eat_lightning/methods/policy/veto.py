@@ -1,0 +1,129 @@
+"""A veto (EAT, section 10): where the margin is low, an answer needs a second voice to leave.
+
+Shapes: B examples, D of them doubtful, E exits so far, C classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from eat_lightning.infer.onnx_runner import softmax
+from eat_lightning.model.bounds import number_faults, raise_faults
+from eat_lightning.model.reason import Reason, leaves
+from eat_lightning.model.wish import Asked, Wish
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import Reduction
+
+AT_ONCE = 32  # examples that the second run answers together
+
+
+class Veto:
+    """`margin`: lead of the likeliest class over the next, below which the second voice is heard.
+    It is the exit before, which the first exit has not, so that there a low margin stays; or the
+    answer of the second run whose folder `run` names, of the same labels and tokenizer."""
+
+    classes_only = True
+    of_this_machine = ("run",)  # no model folder may name it
+
+    def __init__(self, margin: float = 0.2, run: str | None = None):
+        raise_faults(self.faults(None, margin, run))
+        self.margin, self.run = margin, run
+        self.second: Any = None  # the encoder of `run`, once it was asked
+        self.labels: list[str] = []
+
+    @classmethod
+    def faults(cls, num_layers: int | None, margin: float = 0.2, run: Any = None) -> list[str]:
+        faults = number_faults("policy.veto.margin", [margin], "(0, 1]")
+        if run is not None and not (isinstance(run, str) and (Path(run) / "done.json").is_file()):
+            faults.append(f"policy.veto.run={run} is no finished run (no done.json in it)")
+        return faults
+
+    def fits(self, encoder: Any, labels: Sequence[str], folder: Path | None) -> list[str]:
+        """What is wrong with the second run beside this one (`folder`: its model's)."""
+        if self.run is None:
+            return []
+        theirs = self.load()
+        where = f"policy.veto.run={self.run}"
+        faults = []
+        if list(labels) != theirs:
+            faults.append(f"{where} has the labels {', '.join(theirs)}, not {', '.join(labels)}")
+        ours, most = encoder.shape.max_length, self.second.shape.max_length
+        if most < ours:
+            faults.append(f"{where} takes {most} tokens, this run {ours}")
+        own = None if folder is None else rules(folder)
+        if own is not None and (not own or own != rules(Path(self.run) / "model")):
+            faults.append(f"{where} has another tokenizer, or none that can be compared")
+        return faults
+
+    def lost_in_export(self) -> list[str]:
+        said = f"policy.veto.run={self.run} is a run in torch, which answers token ids of its own"
+        return [] if self.run is None else [f"{said}: an export has no second voice but its exits"]
+
+    def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
+        return Wish()
+
+    def reviews(
+        self,
+        reason_B: Int[np.ndarray, " b"],
+        logits_EBC: Float[np.ndarray, "e b c"],
+        asked: Asked,
+        rows_B: Int[np.ndarray, " b"],
+    ) -> Int[np.ndarray, " b"]:
+        doubtful_B = leaves(reason_B) & (lead(logits_EBC) < self.margin)
+        if self.run is None:
+            vetoed_B = doubtful_B & ~two_agree(logits_EBC)
+        else:
+            vetoed_B = doubtful_B.copy()
+            ours_D = logits_EBC[-1].argmax(-1)[doubtful_B]
+            vetoed_B[doubtful_B] = ours_D != self.answers(asked, rows_B[doubtful_B])
+        return np.where(vetoed_B, int(Reason.VETOED), reason_B)
+
+    def load(self) -> list[str]:
+        """The second run's encoder, once; returns its labels."""
+        if self.second is None:
+            from eat_lightning.weights.checkpoint import load_model
+
+            self.second, self.labels = load_model(Path(str(self.run)) / "model")
+        return self.labels
+
+    def answers(self, batch: Any, rows_D: Int[np.ndarray, " d"]) -> Int[np.ndarray, " d"]:
+        """The classes that the second run gives to examples of a `Batch`."""
+        import torch
+
+        self.load()
+        self.second.to(batch.ids_N.device)
+        with torch.no_grad():
+            parts = [
+                self.second(batch.take(rows)).logits_BC.argmax(-1).cpu().numpy()
+                for rows in torch.from_numpy(rows_D).split(AT_ONCE)
+                if len(rows)
+            ]
+        return np.concatenate(parts) if parts else rows_D
+
+
+def lead(logits_EBC: Float[np.ndarray, "e b c"]) -> Float[np.ndarray, " b"]:
+    """Of the likeliest class over the next, at the last exit so far."""
+    best_B2 = np.sort(softmax(logits_EBC[-1]), axis=-1)[:, -2:]
+    return best_B2[:, 1] - best_B2[:, 0]
+
+
+def two_agree(logits_EBC: Float[np.ndarray, "e b c"]) -> Bool[np.ndarray, " b"]:
+    """Whether the exit before says the same class; the first exit has none before."""
+    classes_EB = logits_EBC[-2:].argmax(-1)
+    if len(classes_EB) < 2:
+        return np.zeros(classes_EB.shape[1], bool)
+    return classes_EB[0] == classes_EB[1]
+
+
+def rules(folder: Path) -> Any:
+    """Of a tokenizer: all of its file but what the last call left in it; {} where there is none."""
+    path = folder / "tokenizer.json"
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    return {key: value for key, value in found.items() if key not in ("truncation", "padding")}

@@ -1,0 +1,60 @@
+"""The step that the top-k reductions share: keep the highest scores of each example.
+
+Shapes: B examples, L longest length, N packed tokens, M rows kept.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.model.contracts import layer_faults, number_faults, one_each
+from eat_lightning.model.packed import Packed
+
+
+def topk_faults(num_layers: int | None, ratio: Any, layers: Any) -> list[str]:
+    return [
+        *number_faults("reduction.ratio", ratio, "[0, 1)"),
+        *layer_faults("reduction.layers", layers, num_layers),
+        *one_each("reduction.ratio", ratio, layers),
+    ]
+
+
+def ratio_at(layer: int, ratio: float | Sequence[float], layers: Sequence[int]) -> float:
+    return ratio[list(layers).index(layer)] if isinstance(ratio, Sequence) else ratio
+
+
+def kept_lengths(
+    lengths_B: Int[Tensor, " b"], ratio: float, strength_B: Float[Tensor, " b"]
+) -> Int[Tensor, " b"]:
+    """[CLS] and ceil((1 - p)(t - 1)) others (EAT algorithm 1), where p = ratio x strength.
+
+    Written as (t - 1) - floor(p (t - 1)), with a margin of 1e-9 against products such as
+    0.29 x 100 = 28.999999999999996, so that the count is that of exact arithmetic.
+    """
+    others_B = lengths_B - 1
+    dropped_B = torch.floor(ratio * strength_B.double() * others_B + 1e-9)
+    return 1 + others_B - dropped_B.long()
+
+
+def keep_highest(packed: Packed, score_N: Float[Tensor, " n"], ratio: float) -> Packed:
+    """Drop the lowest-scored tokens; [CLS] always stays, ties go to the earlier token.
+
+    A token of infinite score outranks all others but counts among those kept.
+    """
+    layout = packed.layout
+    lengths_B = kept_lengths(layout.lengths_B, ratio, packed.strength_B)
+    if layout.holds(lengths_B):
+        return packed
+    score_BL = layout.pad(score_N)
+    if not layout.even:
+        score_BL = score_BL.masked_fill(~layout.real_BL, float("-inf"))
+    first_L = torch.arange(layout.longest, device=layout.device) == 0
+    score_BL = score_BL.masked_fill(first_L, float("inf"))
+    order_BL = score_BL.sort(dim=1, descending=True, stable=True).indices
+    place_L = torch.arange(layout.longest, device=layout.device)
+    wanted_BL = place_L < layout.there(lengths_B)[:, None]
+    stays_BL = torch.zeros_like(order_BL, dtype=torch.bool).scatter_(1, order_BL, wanted_BL)
+    return packed.take(layout.rows_at(stays_BL, lengths_B), lengths_B)

@@ -1,0 +1,17 @@
+"""No reduction: every token stays."""
+
+from eat_lightning.model.contracts import Evidence
+from eat_lightning.model.packed import Packed
+
+
+class Keep:
+    place = "after_layer"
+    needs: frozenset[str] = frozenset()
+    layers: tuple[int, ...] = ()
+
+    @classmethod
+    def faults(cls, num_layers: int | None) -> list[str]:
+        return []
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        return packed

@@ -1,0 +1,1 @@
+"""Schedules: what trains when, and how strongly a reduction acts."""

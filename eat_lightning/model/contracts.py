@@ -1,0 +1,286 @@
+"""The contracts of the slots, and how a method is named, checked, built and saved.
+
+A method is one class in one module, `eat_lightning/methods/<slot>/<kind>.py`, made from plain
+arguments that it keeps as attributes of the same names. Its classmethod `faults(num_layers, **arguments)`
+lists what is wrong with them, one line each; the constructor raises the same.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from eat_lightning.model.bounds import layer_faults as layer_faults
+from eat_lightning.model.bounds import number_faults as number_faults
+from eat_lightning.model.bounds import one_each as one_each
+from eat_lightning.model.bounds import raise_faults as raise_faults
+from eat_lightning.model.bounds import whole_faults as whole_faults
+from eat_lightning.model.packed import Layout, Packed
+from eat_lightning.model.wish import Asked, Wish
+
+SLOTS = {  # what a class must have to fill the slot
+    "attention": ("sees", "sees_all"),
+    "reduction": ("place", "needs"),
+    "exit": ("decides",),
+    "policy": ("wishes", "reviews"),
+    "objective": ("wants_teacher",),
+    "risk": ("losses", "low", "none_at_full_depth"),
+    "procedure": ("certified", "needed", "promise", "refuses", "uses_confidence"),
+}
+
+
+@dataclass
+class Where:
+    """Places of queries or keys, shaped to broadcast against each other; `layer` is 1-based."""
+
+    index: Int[Tensor, ...]
+    position: Int[Tensor, ...]
+    length: Int[Tensor, ...]
+    layer: int
+
+
+@dataclass
+class Evidence:
+    """What attention leaves for a reduction; a field is None unless the reduction `needs` it.
+
+    received: attention a token receives, summed over queries, averaged over heads.
+    cls: the [CLS] query's attention to each token, averaged over heads.
+    """
+
+    received_N: Float[Tensor, " n"] | None = None
+    cls_N: Float[Tensor, " n"] | None = None
+
+    def take(self, rows_M: Int[Tensor, " m"]) -> Evidence:
+        received_N, cls_N = self.received_N, self.cls_N
+        return Evidence(
+            received_N=None if received_N is None else received_N.index_select(0, rows_M),
+            cls_N=None if cls_N is None else cls_N.index_select(0, rows_M),
+        )
+
+
+@dataclass
+class Loss:
+    """Sums over the examples of a batch: `total` is what training descends, `parts` is for logs."""
+
+    total: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Kernel(Protocol):
+    """An attention product of its own, on packed rows."""
+
+    def __call__(
+        self, qkv_N3HK: Float[Tensor, "n 3 h k"], layout: Layout, dropout: float
+    ) -> Float[Tensor, "n h k"]: ...
+
+
+@runtime_checkable
+class Pattern(Protocol):
+    """Who sees whom. A pattern may also have `kernel(layout, layer) -> Kernel | None`, a faster
+    product that must agree with `sees` (None: not at these lengths), and with it
+    `pairs(lengths, layer)`, the query-key pairs which that computes."""
+
+    def sees(self, q: Where, k: Where) -> Bool[Tensor, ...]: ...
+
+    def sees_all(self, longest: int, layer: int) -> bool:
+        """True where `sees` hides nothing at this length, so that no mask is built."""
+        ...
+
+
+@runtime_checkable
+class Reduction(Protocol):
+    """A packed batch in, a shorter one out; called after (or within) each layer in `layers`."""
+
+    place: Literal["after_layer", "after_attention"]
+    needs: frozenset[str]
+    layers: Sequence[int]
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed: ...
+
+
+@runtime_checkable
+class Exit(Protocol):
+    """All calibrated guesses so far (those at `layers`) -> a reason per example, 0 = stays."""
+
+    layers: Sequence[int]
+
+    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]: ...
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Asked beside any exit rule: before the examples start, and where the rule would let one go.
+    What it keeps must not depend on the batch, since batches overlap in a service. It sees plain
+    arrays and no model, so that the same policy serves the encoder and an export without torch.
+
+    `reviews`: the reasons at an early exit as they were decided so far -> as they are after this
+    policy: as given, 0 = stays, VETOED = stays here and this is why, FALLBACK = runs every layer,
+    or another reason to go. Its word counts only for those who would go. rows_B: places in `asked`
+    of the examples still here. A policy may also have `fits(encoder, labels, folder)`, which lists
+    what of a model (`folder`: its files, or None) does not go with it; `lost_in_export()`, which
+    lists what of it an export cannot do; `asks()`, under which names it asks what is known of an
+    example; and `of_this_machine`, the arguments that name files and
+    so are not taken from a model folder.
+    """
+
+    def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
+        """`reduction` None: strengths are not asked for."""
+        ...
+
+    def reviews(
+        self,
+        reason_B: Int[np.ndarray, " b"],
+        logits_EBC: Float[np.ndarray, "e b c"],
+        asked: Asked,
+        rows_B: Int[np.ndarray, " b"],
+    ) -> Int[np.ndarray, " b"]: ...
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """The loss over all exits; `wants_teacher` says whether `teacher_BC` must be given."""
+
+    wants_teacher: bool
+
+    def __call__(
+        self,
+        guesses: dict[int, Float[Tensor, "b c"]],
+        labels_B: Tensor,
+        teacher_BC: Float[Tensor, "b c"] | None,
+        penalties: dict[str, Tensor],
+    ) -> Loss: ...
+
+
+@runtime_checkable
+class Risk(Protocol):
+    """A loss of each example, at least `low` and at most 1, from its full-depth answer, its early
+    one and its label (class numbers); NaN where the risk is not about the example.
+
+    none_at_full_depth: where both answers are one there is no loss.
+    """
+
+    low: int
+    none_at_full_depth: bool
+
+    def losses(
+        self, full_B: np.ndarray, early_B: np.ndarray, label_B: np.ndarray
+    ) -> np.ndarray: ...
+
+
+@runtime_checkable
+class Procedure(Protocol):
+    """How many points of each chain (losses, points from strict to lax x units) hold at a level;
+    how many units without a loss that takes; what it promises; what it cannot do.
+
+    uses_confidence: it bounds the risk with a confidence, and not only its expectation.
+    """
+
+    uses_confidence: bool
+
+    def certified(
+        self,
+        chains: Sequence[np.ndarray],
+        level: float,
+        confidence: float,
+        low: float,
+        binary: bool,
+    ) -> list[np.ndarray]: ...
+
+    def needed(
+        self, level: float, confidence: float, num_chains: int, low: float, binary: bool
+    ) -> int: ...
+
+    def promise(self, risk: str, level: float, confidence: float) -> str: ...
+
+    def refuses(self, num_chains: int, none_at_full_depth: bool) -> list[str]: ...
+
+
+def home(slot: str) -> str:
+    """The package whose modules are the kinds of a slot."""
+    room = "certify" if slot in ("risk", "procedure") else "methods"
+    return f"eat_lightning.{room}.{slot}"
+
+
+def class_of(slot: str, kind: str) -> type:
+    """The class of a method. A kind with a dot names a class from outside the package, which must
+    have been imported by its owner: a checkpoint never makes us import code."""
+    if slot not in SLOTS:
+        raise ValueError(f"slot must be one of {', '.join(SLOTS)}, got {slot!r}")
+    parts = kind.split(".")
+    if not all(map(str.isidentifier, parts)) or (len(parts) == 1 and kind.startswith("_")):
+        raise ValueError(f"{slot}.kind must be a method's file name, got {kind!r}")
+    if len(parts) > 1:
+        return class_outside(slot, kind)
+    try:
+        module = importlib.import_module(f"{home(slot)}.{kind}")
+    except ModuleNotFoundError:
+        raise ValueError(f"{slot}.kind: there is no {slot} called {kind!r}") from None
+    return next(
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and value.__module__ == module.__name__
+        and not issubclass(value, int)
+        and not value.__name__.startswith("_")
+    )
+
+
+def class_outside(slot: str, kind: str) -> type:
+    module_name, _, name = kind.rpartition(".")
+    if module_name not in sys.modules:
+        raise ValueError(f"{slot}.kind {kind!r}: import {module_name} before loading this model")
+    # Not getattr: a module may import what it is asked for.
+    cls = vars(sys.modules[module_name]).get(name)
+    # Nothing is called before this: a kind such as os.system must not run.
+    if not inspect.isclass(cls) or not all(hasattr(cls, part) for part in SLOTS[slot]):
+        raise ValueError(f"{slot}.kind {kind!r} is no class with {' and '.join(SLOTS[slot])}")
+    return cls
+
+
+def build(slot: str, spec: dict[str, Any]) -> Any:
+    """{"kind": "norm_topk", "ratio": 0.3} -> the method; ValueError names what does not fit."""
+    if not isinstance(spec, dict) or not isinstance(spec.get("kind"), str):
+        raise ValueError(f'{slot} must be a dict such as {{"kind": "<method>"}}, got {spec!r}')
+    arguments = without_kind(spec)
+    cls = class_of(slot, spec["kind"])
+    unknown = set(arguments) - set(inspect.signature(cls).parameters)
+    if unknown:
+        raise ValueError(f"{slot}.{min(unknown)} is not an option of {spec['kind']}")
+    return cls(**arguments)
+
+
+def build_all(specs: dict[str, dict[str, Any]], num_layers: int) -> dict[str, Any]:
+    """A method for each slot named; ValueError lists all faults, those of the layers included."""
+    methods, faults = {}, []
+    for slot, chosen in specs.items():
+        try:
+            methods[slot] = build(slot, chosen)
+            check = getattr(methods[slot], "faults", None)  # a class from outside may have none
+            faults += check(num_layers, **without_kind(chosen)) if check else []
+        except (ValueError, TypeError, AttributeError) as error:
+            faults.append(str(error))
+    raise_faults(faults)
+    return methods
+
+
+def without_kind(spec: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key != "kind"}
+
+
+def spec(slot: str, method: Any) -> dict[str, Any]:
+    """The inverse of `build`: the kind and the plain arguments of a method."""
+    cls = type(method)
+    prefix = f"{home(slot)}."
+    inside = cls.__module__.startswith(prefix)
+    kind = cls.__module__.removeprefix(prefix) if inside else f"{cls.__module__}.{cls.__qualname__}"
+    names = inspect.signature(cls).parameters
+    return {"kind": kind} | {name: getattr(method, name) for name in names}

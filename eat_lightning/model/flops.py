@@ -1,0 +1,94 @@
+"""Floating-point operations of an example, counted on the shapes that were executed (2 x MAC).
+
+Matrix products only, as FlopCounterMode counts: embeddings are look-ups, and norms, activations,
+softmax and sorting are left out. Batch 1, so without padding; within a batch the attention product
+alone is padded.
+
+Shapes: B examples, L layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from eat_lightning.model.contracts import Exit, Reduction
+from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+
+
+def flops(
+    encoder: AdaptiveEncoder, exit: Exit, tokens_LB: np.ndarray, depth_B: np.ndarray
+) -> np.ndarray:
+    """Per example. tokens_LB: tokens entering each layer when nobody leaves; depth_B: layers run
+    under `exit`, whose heads are the ones evaluated."""
+    shape = encoder.shape
+    ran_LB = np.arange(1, shape.num_layers + 1)[:, None] <= depth_B
+    after_LB = tokens_after_attention(encoder.reduction, tokens_LB)
+    per_layer_LB = layer_flops(shape, tokens_LB, after_LB, pairs_computed(encoder, tokens_LB))
+    reducing = [layer - 1 for layer in encoder.reduction.layers]
+    per_layer_LB[reducing] += evidence_flops(shape, tokens_LB[reducing], encoder.reduction.needs)
+    heads_B = heads_run({*exit.layers, shape.num_layers}, depth_B)
+    return (per_layer_LB * ran_LB).sum(0) + heads_B * head_flops(encoder)
+
+
+def static_flops(encoder: AdaptiveEncoder, lengths_B: np.ndarray) -> np.ndarray:
+    """Per example, of the same body with dense attention, every token and every layer."""
+    shape = encoder.shape
+    tokens_LB = np.repeat(np.asarray(lengths_B)[None], shape.num_layers, axis=0)
+    return layer_flops(shape, tokens_LB, tokens_LB, pairs(tokens_LB)).sum(0) + head_flops(encoder)
+
+
+def layer_flops(
+    shape: Shape, tokens_LB: np.ndarray, after_LB: np.ndarray, pairs_LB: np.ndarray
+) -> np.ndarray:
+    """q, k, v and output projections and both attention products on the tokens that enter; the
+    feed-forward on those that a reduction within the layer left."""
+    width, inner = shape.hidden_size, shape.intermediate_size
+    projections_LB = 4 * tokens_LB * width**2
+    products_LB = 2 * pairs_LB * width
+    return 2.0 * (projections_LB + products_LB + 2 * after_LB * width * inner)
+
+
+def pairs(tokens_LB: np.ndarray) -> np.ndarray:
+    """All query-key pairs; a masked one is work like any other."""
+    return tokens_LB.astype(np.float64) ** 2
+
+
+def pairs_computed(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray:
+    """All pairs, but for a pattern that brings its own product, where that is in use."""
+    whole_LB = pairs(tokens_LB)
+    count = getattr(encoder.attention, "pairs", None)
+    if count is None or encoder.relative is not None:
+        return whole_LB
+    evidence = encoder.reduction.layers if "received" in encoder.reduction.needs else ()
+    for row, tokens_B in enumerate(tokens_LB):
+        if row + 1 not in evidence:
+            whole_LB[row] = count(tokens_B.astype(np.float64), row + 1)
+    return whole_LB
+
+
+def tokens_after_attention(reduction: Reduction, tokens_LB: np.ndarray) -> np.ndarray:
+    """Tokens that reach each layer's feed-forward: where a reduction acts within the layer, those
+    that enter the next one. What it leaves at the last layer is not recorded: all count there."""
+    if reduction.place != "after_attention":
+        return tokens_LB
+    return np.concatenate([tokens_LB[1:], tokens_LB[-1:]])
+
+
+def evidence_flops(shape: Shape, tokens_LB: np.ndarray, needs: Collection[str]) -> np.ndarray:
+    """Scores computed a second time for a reduction: all pairs, or the [CLS] row."""
+    all_pairs = pairs(tokens_LB) if "received" in needs else 0
+    cls_row = tokens_LB if "cls" in needs else 0
+    return np.zeros(tokens_LB.shape) + 2.0 * shape.hidden_size * (all_pairs + cls_row)
+
+
+def heads_run(layers: Collection[int], depth_B: np.ndarray) -> np.ndarray:
+    """Heads evaluated on the way: an example passes each at or below its depth."""
+    return (np.array(sorted(layers))[:, None] <= depth_B).sum(0)
+
+
+def head_flops(encoder: AdaptiveEncoder) -> float:
+    width = encoder.shape.hidden_size
+    dense = width**2 if encoder.head["activation"] else 0
+    return 2.0 * (dense + width * encoder.num_labels)

@@ -1,0 +1,56 @@
+"""Certificates of a study's runs: what each chose, and what its risk is on other examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eat_lightning.model.contracts import build
+from eat_lightning.report.statistics import Interval, mean_interval, wilson
+from eat_lightning.report.study import Measured, Study
+from eat_lightning.runs.certificate import FOLDER, Certificate
+
+
+@dataclass(frozen=True)
+class Held:
+    """A certificate, the row of the exits that it chose, and the risk there on that row's split."""
+
+    certificate: Certificate
+    measured: Measured
+    risk: Interval
+
+    @property
+    def kept(self) -> bool:
+        """Whether the risk is at its level or below, on this split."""
+        return self.risk.value <= self.certificate.level
+
+
+def held_by(study: Study, measured: Sequence[Measured]) -> list[Held]:
+    """Of the certificates whose exits and reduction one of these rows has. At full depth that is
+    the row of the rule never."""
+    found = []
+    for run in study.runs:
+        here = [m for m in measured if m.folder == run.folder and m.outcome is not None]
+        for path in sorted((run.folder / FOLDER).glob("*.json")):
+            held = Certificate.read(run, path.stem)
+            rows = [
+                m for m in here if all(getattr(m.row, k) == v for k, v in held.policies.items())
+            ]
+            found += [Held(held, m, risk_of(held, m)) for m in rows[:1]]
+    return found
+
+
+def risk_of(held: Certificate, measured: Measured) -> Interval:
+    """With its 95 % interval over examples: Wilson's where each loses 0 or 1, else bootstrap."""
+    if measured.outcome is None:
+        raise ValueError(f"{measured.row.run}: no examples")
+    outcome, risk = measured.outcome, build("risk", held.risk)
+    full_B = outcome.recorded.guesses[measured.row.num_layers].argmax(1)
+    early_B, labels_B = outcome.logits_BC.argmax(1), outcome.recorded.labels
+    losses_B = risk.losses(full_B, early_B, labels_B)
+    losses_B = losses_B[~np.isnan(losses_B)]
+    if risk.low < 0:
+        return mean_interval(losses_B)
+    return wilson(float(losses_B.sum()), len(losses_B))

@@ -1,0 +1,232 @@
+"""How far two settings are apart: accuracy on the same examples, time in the same session.
+
+Shapes: B examples, S seeds.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from eat_lightning.infer.precision import PLAIN
+from eat_lightning.measure.settings import TAUS, THEIRS
+from eat_lightning.report.claim import Source
+from eat_lightning.report.statistics import (
+    Interval,
+    mcnemar,
+    mean_interval,
+    paired_difference,
+    ratio_interval,
+    wilson,
+)
+from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.runs.row import Row
+
+Time = Callable[[Row], Interval | None]  # one of those below: single_ms, batch_ms, sorted_ms
+SAME_TIMING = ("dtype", "device", "threads", "machine")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how many points (percent) one setting is more accurate than another. `interval`: 95 %,
+    paired, over examples; None where examples were not kept. `p`: exact McNemar's, of each seed
+    that both have."""
+
+    points: float
+    interval: Interval | None
+    p: tuple[float, ...] = ()
+
+
+@dataclass
+class Entry:
+    """A setting, and what it is held against; None where there is none, or it is the same."""
+
+    study: Study
+    point: Point
+
+    def other(self, found: Point | None) -> Point | None:
+        same = found is not None and found.members == self.point.members
+        return None if same else found
+
+    @cached_property
+    def own(self) -> Point | None:
+        """The same weights with everything off."""
+        return self.other(self.study.static_of(self.point))
+
+    @cached_property
+    def trained(self) -> Point | None:
+        """The static model of that body that was trained for itself."""
+        return self.other(trained_static(self.study, self.point))
+
+    @cached_property
+    def padded(self) -> Point | None:
+        """The same weights in Hugging Face's model."""
+        return self.other(hugging_face(self.study, self.point))
+
+    @cached_property
+    def to_own(self) -> Difference | None:
+        return None if self.own is None else difference(self.point, self.own)
+
+    @cached_property
+    def to_trained(self) -> Difference | None:
+        return None if self.trained is None else difference(self.point, self.trained)
+
+    @property
+    def adaptive(self) -> bool:
+        return not self.point.row.baseline and not self.point.is_static
+
+
+def accuracy_interval(point: Point) -> Interval:
+    """Accuracy as a share, the mean over seeds, with its 95 % interval over examples: bootstrap of
+    the examples' means over seeds, or Wilson's where examples were not kept."""
+    correct_SB, accuracy = point.correct_SB(), point.mean("accuracy")
+    if correct_SB is not None:
+        return mean_interval(correct_SB.mean(0))
+    if accuracy is None:
+        raise ValueError(f"{point.name}: {point.row.task} is not judged by accuracy")
+    return wilson(accuracy * point.row.num_examples, point.row.num_examples)
+
+
+def difference(point: Point, other: Point) -> Difference | None:
+    """`point` - `other`; None where accuracy does not judge the task."""
+    mine, theirs = point.mean("accuracy"), other.mean("accuracy")
+    if mine is None or theirs is None:
+        return None
+    a_SB, b_SB = point.correct_SB(), other.correct_SB()
+    if a_SB is None or b_SB is None or not same_examples(point, other):
+        return Difference(100 * (mine - theirs), None)
+    interval = paired_difference(a_SB, b_SB).times(100)
+    seeds = [seed for seed in point.seeds if seed in other.seeds]
+    pairs = [(a_SB[point.seeds.index(s)], b_SB[other.seeds.index(s)]) for s in seeds]
+    return Difference(interval.value, interval, tuple(mcnemar(*pair) for pair in pairs))
+
+
+def same_examples(point: Point, other: Point) -> bool:
+    """The same labels in the same order, as far as can be told."""
+    outcomes = [m.outcome for m in (*point.members, *other.members)]
+    labels = [outcome.recorded.labels for outcome in outcomes if outcome is not None]
+    return all(np.array_equal(labels[0], found) for found in labels[1:])
+
+
+def trained_static(study: Study, point: Point) -> Point | None:
+    """The static model of the same body and task that was trained for itself, or the one whose
+    weights the point's training began with. Of several, such as with and without a teacher, the
+    most accurate."""
+    body = point.row.encoder
+    found = [p for p in trained_statics(study, point) if body in (p.row.encoder, p.row.run)]
+    found = [p for p in found if p.row.num_layers == point.row.num_layers]
+    return max(found, key=lambda p: p.mean("score") or 0.0, default=None)
+
+
+def trained_statics(study: Study, point: Point) -> list[Point]:
+    """All of the task's, on the same examples, of whatever body."""
+    row = point.row
+    points = study.points(task=row.task, split=row.split, baseline="", dtype=row.dtype)
+    same = [p for p in points if p.is_static and same_timing(p.row, row)]
+    same = [p for p in same if p.row.form == row.form or row.baseline == THEIRS]
+    return [p for p in same if p.row.num_examples == row.num_examples]
+
+
+def same_timing(one: Row, other: Row) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in SAME_TIMING)
+
+
+def hugging_face(study: Study, point: Point) -> Point | None:
+    """transformers' padded model of the same weights, seed by seed."""
+    twins = [
+        [
+            m
+            for m in study.measured
+            if (m.folder, m.row.run, m.row.baseline) == (mine.folder, mine.row.run, THEIRS)
+            and (m.row.task, m.row.split) == (mine.row.task, mine.row.split)
+            and same_timing(m.row, mine.row)
+        ]
+        for mine in point.members
+    ]
+    return Point([found[0] for found in twins]) if all(twins) else None
+
+
+def faster(point: Point, other: Point, time: Time) -> Interval | None:
+    """How many times as fast `point` is as `other`, seed by seed, where both took turns in one
+    session; None where they did not. The interval's ends divide the extremes of the repeats, so
+    that it is rather too wide."""
+    ratios = []
+    for mine in point.members:
+        twin = next((m for m in other.members if m.row.seed == mine.row.seed), None)
+        if twin is None or not one_session(mine, twin):
+            return None
+        a, b = time(mine.row), time(twin.row)
+        if a is None or b is None:
+            return None
+        ratios.append(Interval(b.value / a.value, b.low / a.high, b.high / a.low))
+    return over_seeds(ratios)
+
+
+def one_session(one: Measured, other: Measured) -> bool:
+    return one.row.session == other.row.session != ""
+
+
+def over_seeds(found: list[Interval]) -> Interval:
+    return ratio_interval(*([getattr(i, end) for i in found] for end in ("value", "low", "high")))
+
+
+def single_ms(row: Row) -> Interval | None:
+    """Mean milliseconds at batch 1; the ends are the repeats'."""
+    if row.latency_ms is None:
+        return None
+    low, high = row.latency_low_ms, row.latency_high_ms
+    return Interval(row.latency_ms, low or row.latency_ms, high or row.latency_ms)
+
+
+def batch_ms(row: Row) -> Interval | None:
+    """Milliseconds for each example of batches as they come."""
+    return per_example(row.throughput, row.throughput_low, row.throughput_high)
+
+
+def sorted_ms(row: Row) -> Interval | None:
+    """The same, sorted by length."""
+    return per_example(row.throughput_sorted, row.throughput_sorted_low, row.throughput_sorted_high)
+
+
+def per_example(rate: float | None, low: float | None, high: float | None) -> Interval | None:
+    if not rate:
+        return None
+    return Interval(1000 / rate, 1000 / (high or rate), 1000 / (low or rate))
+
+
+def time_of(point: Point, time: Time) -> Interval | None:
+    """Over seeds: the mean, and the extremes of the repeats."""
+    found = [interval for m in point.members if (interval := time(m.row)) is not None]
+    return over_seeds(found) if len(found) == len(point.members) else None
+
+
+def speed_up(point: Point, prefix: str = "") -> Interval | None:
+    """Against own static, as the rows say it; prefix "batch_": at the throughput's batch."""
+    names = [f"{prefix}speed_up{end}" for end in ("", "_low", "_high")]
+    values, lows, highs = (point.values(name) for name in names)
+    complete = len(values) == len(lows) == len(highs) == len(point.members)
+    return ratio_interval(values, lows, highs) if complete else None
+
+
+def could_be_prepacked(row: Row) -> bool:
+    """Plain weights that a measurement of today would prepack if it can."""
+    free = row.baseline != THEIRS and row.dtype != "int8" and row.device == "cpu"
+    return free and row.form == PLAIN
+
+
+def source_of(point: Point) -> Source:
+    """The rows' runs and commits, and the command that measures them again."""
+    runs = [f"run=outputs/{m.row.study}/{m.row.run}" for m in point.members]
+    more = []
+    if isinstance(point.row.tau, float) and point.row.tau not in TAUS:
+        more.append(f"taus=[{point.row.tau}]")
+    if point.row.baseline == THEIRS:
+        more.append("baselines=all")
+    more += [f"dtype={point.row.dtype}"] if point.row.dtype != "fp32" else []
+    more += ["prepack=false"] if point.timed and could_be_prepacked(point.row) else []
+    words = ["python", "-m", "eat_lightning.measure", *dict.fromkeys(runs), *more]
+    return Source(tuple(point.runs), shlex.join(words), tuple(point.commits))

@@ -1,0 +1,282 @@
+"""The way of example sentences: which tokens each reduction lets into each layer, what each exit
+thought, and where the example leaves under each rule.
+
+Shapes: B examples, L layers, C classes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.data.source import Source
+from eat_lightning.data.split import Split, make_split
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.record import Outcome, Recorded, inference, record
+from eat_lightning.measure.baselines import with_slots
+from eat_lightning.measure.settings import TAUS, label
+from eat_lightning.methods import reduction as reductions
+from eat_lightning.model.contracts import Evidence, Exit, Reduction, build, class_of, spec
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.packed import Batch, Packed
+from eat_lightning.model.reason import Reason
+from eat_lightning.report.study import method_text
+from eat_lightning.runs.run import Run
+
+CANDIDATES = 1000  # examples of a split that `spread` chooses from
+DIGITS = 4  # of probabilities and scores
+
+
+def explore(
+    run: Run,
+    examples: int = 40,
+    seed: int = 0,
+    texts: Sequence[Sequence[str]] | None = None,
+    split: str = "validation",
+    dir: str | None = None,
+) -> dict[str, Any]:
+    """A task of the example explorer, as plain lists and dicts.
+
+    examples: how many of `split` to show (see `spread`). texts: a person's own, each a list with a
+    text for every column of the task; they come first, without id and label. dir: the data's
+    folder where it is not that of the run. Tokens are named by their place in the original text.
+    Raises ConfigError for texts of another shape.
+    """
+    encoder, names = run.model()
+    names = list(names) if encoder.num_labels > 1 else []
+    shown: list[dict[str, Any]] = []
+    if texts:
+        own = typed(run, texts)
+        shown += [e | {"id": None} for e in entries(run, encoder, own, range(len(own)), names)]
+    if examples:
+        data = run.data(dir=dir).split(split)
+        shown += entries(run, encoder, data, spread(encoder, data, examples, seed), names)
+    return {
+        "task": run.task.name,
+        "run": f"{run.config['study']}/{run.name}",
+        "command": f"python -m eat_lightning.predict run=outputs/{run.config['study']}/{run.name}",
+        "labels": names,
+        "examples": shown,
+    }
+
+
+def typed(run: Run, texts: Sequence[Sequence[str]]) -> Split:
+    """Sentences without labels as a split."""
+    columns = run.task.columns
+    for text in texts:
+        if isinstance(text, str) or len(text) != len(columns):
+            raise ConfigError(f"texts must each be a list of {' and '.join(columns)}, got {text!r}")
+    source = Source([list(c) for c in zip(*texts, strict=True)], np.full(len(texts), np.nan))
+    data = run.data()
+    return make_split("typed", source, data.tokenizer, data.max_length)
+
+
+def spread(encoder: AdaptiveEncoder, split: Split, examples: int, seed: int) -> list[int]:
+    """Rows of easy and hard, short and long, rightly and wrongly answered examples.
+
+    No random sample: kinds (where it leaves by the run's own rule, right or wrong, which third of
+    the lengths) take turns, so rare kinds are shown more often than they occur. Within a kind,
+    chance decides.
+    """
+    rows = np.random.default_rng(seed).permutation(len(split))[:CANDIDATES].tolist()
+    outcome = record(encoder, Part(split, rows)).under()
+    lengths_B = outcome.recorded.lengths
+    third_B = np.searchsorted(np.quantile(lengths_B, [1 / 3, 2 / 3]), lengths_B)
+    kinds: dict[tuple[int, ...], list[int]] = {}
+    for row, *kind in zip(rows, outcome.depth_B, is_right(outcome), third_B, strict=True):
+        kinds.setdefault(tuple(map(int, kind)), []).append(row)
+    turns = [(turn, kind, row) for kind, some in kinds.items() for turn, row in enumerate(some)]
+    return sorted(row for _, _, row in sorted(turns)[:examples])
+
+
+@dataclass
+class Part:
+    """Rows of a split, as a split."""
+
+    split: Split
+    rows: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self.split.lengths[list(self.rows)]
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.split.labels[list(self.rows)]
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        return self.split.batch(np.asarray(self.rows)[indices])
+
+
+def is_right(outcome: Outcome) -> np.ndarray:
+    """Of a regression: among the half that is nearer to its label."""
+    labels_B = outcome.recorded.labels
+    if outcome.logits_BC.shape[1] > 1:
+        return outcome.logits_BC.argmax(1) == labels_B
+    miss_B = np.abs(outcome.logits_BC[:, 0] - labels_B)
+    return miss_B <= np.median(miss_B)
+
+
+class Noting:
+    """A reduction that notes the original places of the tokens it keeps."""
+
+    def __init__(self, reduction: Reduction):
+        self.reduction, self.kept = reduction, dict[int, list[int]]()
+        self.place, self.needs = reduction.place, reduction.needs
+        self.layers = reduction.layers
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        shorter = self.reduction(packed, evidence, layer)
+        self.kept[layer] = shorter.position_N.tolist()
+        return shorter
+
+    def entering(self, length: int, num_layers: int) -> list[list[int]]:
+        """The places that entered each layer of the last example seen; forgets it."""
+        places = [list(range(length))]
+        for layer in range(1, num_layers):
+            places.append(self.kept.get(layer, places[-1]))
+        self.kept = {}
+        return places
+
+
+@dataclass
+class Ways:
+    """What some rows of a split went through when nobody left: `kept` has for each row, and each
+    layer, the places of the tokens that entered it."""
+
+    recorded: Recorded
+    kept: list[list[list[int]]]
+
+    @classmethod
+    def walk(cls, encoder: AdaptiveEncoder, part: Part) -> Ways:
+        """Each example alone, so that every note is of one example."""
+        noting = Noting(encoder.reduction)
+        body, last = with_slots(encoder, reduction=noting), encoder.shape.num_layers
+        kept, guesses = [], {int(k): [] for k in encoder.heads}
+        with inference(body):
+            for i, length in enumerate(part.lengths):
+                trace = body(part.batch(np.array([i])), leave=False)
+                kept.append(noting.entering(int(length), last))
+                for k, found in guesses.items():
+                    found.append(trace.guesses[k][0].float().numpy())
+        stacked = {k: np.stack(found) for k, found in sorted(guesses.items())}
+        tokens_LB = np.array([[len(places) for places in example] for example in kept]).T
+        return cls(Recorded(part.labels, part.lengths, stacked, tokens_LB, encoder.exit), kept)
+
+
+def entries(
+    run: Run, encoder: AdaptiveEncoder, split: Split, rows: Sequence[int], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One for each row, with a way for each reduction, the run's own first."""
+    tokenizer = run.tokenizer()
+    ways: list[list[dict[str, Any]]] = [[] for _ in rows]
+    for method in compared(encoder):
+        walked = Ways.walk(with_slots(encoder, reduction=method), Part(split, rows))
+        about = {
+            "name": method_text(spec("reduction", method)),
+            "own": method is encoder.reduction,
+        }
+        for i, way in enumerate(described(walked, names)):
+            ways[i].append(about | way)
+    return [
+        {
+            "id": int(row),
+            "text": list(split.text(row)),
+            "label": label_of(split.labels[row], names),
+            **tokens_of(tokenizer, split, row),
+            "ways": ways[i],
+        }
+        for i, row in enumerate(rows)
+    ]
+
+
+def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
+    """The run's own reduction, the package's others at the same ratio and layers (a run without
+    any: at theirs), and none."""
+    own = encoder.reduction
+    shared = {k: getattr(own, k) for k in ("ratio", "layers") if hasattr(own, "ratio")}
+    kinds = sorted(m.name for m in pkgutil.iter_modules(reductions.__path__) if m.name[0] != "_")
+    found = [own]
+    for kind in sorted(kinds, key=lambda kind: kind == "none"):
+        cls: Any = class_of("reduction", kind)
+        takes = inspect.signature(cls).parameters
+        alike = kind == "none" or {"ratio", "layers"} <= takes.keys()
+        if type(own) is cls or not alike:
+            continue
+        arguments = {} if kind == "none" else shared
+        if not cls.faults(encoder.shape.num_layers, **arguments):
+            found.append(build("reduction", {"kind": kind} | arguments))
+    return found
+
+
+def described(walked: Ways, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What entered, what the exits said and where each rule let go, for each example."""
+    recorded = walked.recorded
+    rules = [(label(spec("exit", rule)), recorded.under(rule)) for rule in rules_of(recorded.exit)]
+    return [
+        {
+            "kept": kept,
+            "exits": [
+                {"layer": k, **said(logits_BC[i], names)}
+                for k, logits_BC in recorded.guesses.items()
+            ],
+            "taus": [
+                {
+                    "rule": name,
+                    "left_at": int(outcome.depth_B[i]),
+                    "reason": Reason(int(outcome.reason_B[i])).label,
+                    "answer": said(outcome.logits_BC[i], names)["answer"],
+                }
+                for name, outcome in rules
+            ],
+        }
+        for i, kept in enumerate(walked.kept)
+    ]
+
+
+def rules_of(own: Exit) -> list[Exit]:
+    """The run's own rule; where it has one tau for all exits, the paper's taus and its own."""
+    described = spec("exit", own)
+    if not isinstance(described.get("tau"), float | int):
+        return [own]
+    taus = sorted({*TAUS, float(described["tau"])})
+    return [build("exit", described | {"tau": tau}) for tau in taus]
+
+
+def said(logits_C: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    """A guess: probabilities, the largest of them and its class; of a regression only the score."""
+    if not names:
+        score = round(float(logits_C[0]), DIGITS)
+        return {"probabilities": [], "confidence": None, "answer": score}
+    power_C = np.exp(logits_C - logits_C.max())
+    probabilities = [round(float(p), DIGITS) for p in power_C / power_C.sum()]
+    best = int(logits_C.argmax())
+    return {
+        "probabilities": probabilities,
+        "confidence": probabilities[best],
+        "answer": names[best],
+    }
+
+
+def label_of(value: Any, names: Sequence[str]) -> str | float | None:
+    if np.isnan(value):
+        return None
+    return names[int(value)] if names else round(float(value), DIGITS)
+
+
+def tokens_of(tokenizer: Any, split: Split, row: int) -> dict[str, Any]:
+    """Subwords as the tokenizer shows them, and which text each belongs to."""
+    places = slice(*split.tokens.offsets[row : row + 2])
+    ids, types = split.tokens.ids[places], split.tokens.types[places]
+    if len(split.source.texts) == 2 and not types.any():  # a tokenizer without types
+        ends = ids == tokenizer.sep_token_id
+        types = (ends.cumsum() - ends).clip(0, 1)
+    return {"tokens": tokenizer.convert_ids_to_tokens(ids.tolist()), "segments": types.tolist()}

@@ -1,0 +1,276 @@
+"""The house style of figures: one look per model, labels that do not overlap, PDF, PNG and SVG.
+
+Figures are drawn without pyplot, so that no state is shared and none depends on a display.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eat_lightning.report.claim import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
+    from matplotlib.text import Text
+
+# Each at least 3:1 against white and against PAGE_DARK, and apart from each other as people with
+# protanopia, deuteranopia or tritanopia see them (tests/test_figures.py): one set for both.
+SERIES = ("#d55e00", "#0072b2", "#009e73", "#9700f2", "#a65b8a", "#9385f2", "#d90036", "#7f7f7f")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
+INK, MUTED, GRID, PAPER = "#1c1d21", "#74777f", "#d9dade", "#fefefe"
+PAGE_DARK = "#16181d"
+VARIABLES = {  # what the page's style sheet may define; each falls back on the colour itself
+    **{color: f"var(--series-{i}, {color})" for i, color in enumerate(SERIES, start=1)},
+    INK: "currentColor",
+    MUTED: f"var(--muted, {MUTED})",
+    GRID: f"var(--grid, {GRID})",
+    PAPER: f"var(--paper, {PAPER})",
+}
+STYLE: dict[str, Any] = {
+    "figure.facecolor": PAPER,
+    "figure.constrained_layout.use": True,
+    "savefig.facecolor": PAPER,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same layout on every machine
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "axes.facecolor": "none",
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.linewidth": 0.7,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 5,
+    "errorbar.capsize": 0,
+    "pdf.fonttype": 42,  # letters stay letters
+    "svg.fonttype": "none",
+}
+NO_DATES = {  # so that a figure which is drawn again is the same file
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    color: str
+    marker: str
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """A colour and a marker for each name, by alphabet: the same in all figures that are given the
+    same names. More than eight begin again with the colours, at another marker."""
+    found = {}
+    for i, name in enumerate(sorted(set(names))):
+        turn = i // len(SERIES)
+        found[name] = Look(SERIES[i % len(SERIES)], MARKERS[(i + turn) % len(MARKERS)])
+    return found
+
+
+def model_name(row: Any, rows: Iterable[Any]) -> str:
+    """A model's name, where the rows have it on more than one body with what tells these apart:
+    their layers if that does, else their names."""
+    bodies = {(other.encoder, other.num_layers) for other in rows if other.model == row.model}
+    if len(bodies | {(row.encoder, row.num_layers)}) == 1:
+        return row.model
+    by_layers = len({num_layers for _, num_layers in bodies}) == len(bodies)
+    return f"{row.model}, {f'{row.num_layers} layers' if by_layers else row.encoder}"
+
+
+def looks_of(study: Any) -> dict[str, Look]:
+    """The looks of a study's models, by `model_name`."""
+    rows = [measured.row for measured in study.measured]
+    return looks(model_name(row, rows) for row in rows)
+
+
+@contextmanager
+def style(name: str) -> Iterator[None]:
+    """The house style; `name` makes the SVG's ids the same each time."""
+    import matplotlib
+
+    settings: Any = {**STYLE, "svg.hashsalt": name}
+    with matplotlib.rc_context(settings):
+        yield
+
+
+def drawn(figure: Figure) -> Drawing:
+    """The matplotlib figure; within `style`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Drawing
+
+    drawing = Drawing(figsize=figure.size, dpi=200)
+    FigureCanvasAgg(drawing)
+    figure.draw(drawing)
+    return drawing
+
+
+def save(figure: Figure, folder: Path) -> dict[str, Path]:
+    """name.pdf, name.png (200 dpi) and name.svg, beside and then renamed; by extension."""
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every glyph of a PDF
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {kind: folder / f"{figure.name}.{kind}" for kind in ("pdf", "png", "svg")}
+    with style(figure.name):
+        drawing = drawn(figure)
+        for kind, path in paths.items():
+            beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+            drawing.savefig(beside, format=kind, metadata=NO_DATES[kind])
+            os.replace(beside, path)
+    return paths
+
+
+def svg(figure: Figure) -> str:
+    """An `<svg>` for a page: no background, text as text, ids that begin with the figure's name
+    (but those of its marks, which are their gids), ink as `currentColor` and each model's colour
+    as `var(--series-1)` and so on, which fall back on the colours of `SERIES`."""
+    text = StringIO()
+    with style(figure.name):
+        drawn(figure).savefig(text, format="svg", transparent=True, metadata=NO_DATES["svg"])
+    marks = {mark.gid for mark in figure.marks}
+    lost = [gid for gid in sorted(marks) if f'id="{gid}"' not in text.getvalue()]
+    if lost:
+        raise ValueError(f"{figure.name}: no artist has the gid {', '.join(lost)}")
+    return with_variables(with_own_ids(bare(text.getvalue()), figure.name, marks), figure.title)
+
+
+def bare(text: str) -> str:
+    """From `<svg` on, without a file's head and metadata; its style sheet, which would be the whole
+    page's, becomes the SVG's own."""
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"\s*<style.*?</style>", "", text, flags=re.DOTALL)
+    text = text[text.index("<svg") :].rstrip()
+    return text.replace("<svg ", '<svg style="stroke-linejoin: round; stroke-linecap: butt" ', 1)
+
+
+def with_own_ids(text: str, name: str, marks: set[str]) -> str:
+    """Several SVGs lie in one page, where an id may be used once."""
+
+    def own(found: re.Match[str]) -> str:
+        before, gid, after = found.groups()
+        return found[0] if gid in marks else f"{before}{name}-{gid}{after}"
+
+    return re.sub(r'(\bid="|xlink:href="#|url\(#)([^")]+)("|\))', own, text)
+
+
+def with_variables(text: str, title: str) -> str:
+    from xml.sax.saxutils import quoteattr
+
+    colors = "|".join(VARIABLES)
+    text = re.sub(colors, lambda found: VARIABLES[found[0]], text)
+    text = text.replace("'DejaVu Sans'", "sans-serif")
+    return text.replace("<svg ", f'<svg role="group" aria-label={quoteattr(title)} ', 1)
+
+
+def place_labels(ax: Axes, texts: Sequence[Text], others: Sequence[Any] = ()) -> None:
+    """Move texts, which lie at the points they name, so that none covers another, a point or
+    `others` (artists); a thin line leads to the point where a text went far. Call it last: the
+    limits of the axes and the layout must stand."""
+    from adjustText import adjust_text
+
+    if not texts:
+        return
+    drawing: Any = ax.figure
+    for text in texts:
+        text.set_in_layout(False)
+    drawing.draw_without_rendering()
+    drawing.set_layout_engine("none")  # what is placed stays where it is
+    points = [text.get_position() for text in texts]
+    adjust_text(
+        list(texts),
+        ax=ax,
+        objects=[*(around(ax, point) for point in points), *(box_in_data(ax, o) for o in others)],
+        iter_lim=400,  # not by time, which would be another figure on another machine
+        expand=(1.05, 1.25),
+        force_text=(0.2, 0.35),
+        force_static=(0.15, 0.3),
+        prevent_crossings=False,
+    )
+    part(ax, texts)
+    for text, point in zip(texts, points, strict=True):
+        lead(ax, text, point)
+
+
+def around(ax: Axes, point: tuple[float, float], radius: float = 4.5) -> Any:
+    """A mark's box in data coordinates (adjustText wants those): so many points each way."""
+    from matplotlib.transforms import Bbox
+
+    x, y = ax.transData.transform(point)
+    reach = radius * ax.figure.dpi / 72
+    return Bbox([[x - reach, y - reach], [x + reach, y + reach]]).transformed(
+        ax.transData.inverted()
+    )
+
+
+def box_in_data(ax: Axes, artist: Any) -> Any:
+    return artist.get_window_extent().transformed(ax.transData.inverted())
+
+
+def boxes(texts: Sequence[Text]) -> list[Any]:
+    """Where the texts are, in display units."""
+    return [text.get_window_extent() for text in texts]
+
+
+def part(ax: Axes, texts: Sequence[Text], tries: int = 200) -> None:
+    """What still overlaps, or stands in one line without a gap, is moved apart upwards and
+    downwards, within the axes."""
+    to_data: Callable[[Any], Any] = ax.transData.inverted().transform
+    gap = 3 / 72 * ax.figure.dpi  # 3 points, about a space
+    for _ in range(tries):
+        pairs = overlaps([box.padded(gap / 2, 0) for box in boxes(texts)])
+        if not pairs:
+            return
+        for i, j in pairs:
+            low, high = sorted((texts[i], texts[j]), key=lambda text: text.get_window_extent().y0)
+            for text, step in ((low, -2), (high, 2)):
+                x, y = ax.transData.transform(text.get_position())
+                text.set_position(tuple(to_data((x, y + step))))
+
+
+def overlaps(found: Sequence[Any]) -> list[tuple[int, int]]:
+    """Which boxes share an area."""
+    return [
+        (i, j)
+        for i, one in enumerate(found)
+        for j, other in enumerate(found[:i])
+        if one.x0 < other.x1 and other.x0 < one.x1 and one.y0 < other.y1 and other.y0 < one.y1
+    ]
+
+
+def lead(ax: Axes, text: Text, point: tuple[float, float], near: float = 8.0) -> None:
+    """A thin line from a text's nearest edge to its point, if that is over `near` points long."""
+    box = text.get_window_extent()
+    x, y = ax.transData.transform(point)
+    edge = min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1)
+    distance = ((edge[0] - x) ** 2 + (edge[1] - y) ** 2) ** 0.5
+    if distance * 72 / ax.figure.dpi > near:
+        ends = ax.transData.inverted().transform([edge, (x, y)])
+        ax.plot(*ends.T, color=text.get_color(), linewidth=0.5, alpha=0.6, zorder=1.5)

@@ -1,0 +1,255 @@
+"""A certificate: an operating point, what is promised of it, and the one combination it holds for.
+
+It lies in the run's folder as certificates/<name>.json and names what it was made with: by hash the
+weights, the rest of the model folder and the calibration part; and attention, reduction (with its
+ratio), exit rule, policies, dtype, form (weights plain or prepacked), device and torch. Policies
+only make exits later, and yet are another combination: a later answer may be the wrong one, and the
+same or none is simple. Processor threads are not among them: they, like the company in a batch,
+change the order of sums and so a logit's last bits, which is far below what a dtype changes, and
+the same for the calibration part as for any other example.
+
+A certificate of an export lies in the export's folder and names its graphs and onnxruntime instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.precision import FORMS, PLAIN
+from eat_lightning.model.contracts import Policy, build, number_faults, raise_faults
+from eat_lightning.model.policies import built
+from eat_lightning.runs.run import OUTSIDE_DATA, Run, version_of, write_json
+from eat_lightning.weights.untrusted import json_of, one_line
+
+FOLDER = "certificates"
+POLICIES = ("attention", "reduction", "exit")
+TORCH, ONNX = "torch", "onnxruntime"
+# Of a certificate that does not name them.
+WITHOUT: dict[str, Any] = {"policy": [], "second": [], "form": PLAIN, "runtime": TORCH}
+DTYPES = {"fp32": "fp32", "bf16": "bf16 weights", "int8": "int8 products"}
+
+
+Combined = dict[str, Any]
+
+
+class Home(Protocol):
+    """A run's folder, or an export's: where its certificates lie."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """risk, procedure: {"kind": the method's file name, **its arguments}. confidence: None where
+    only an expectation is bounded. source: the only source of data it is for; None is all.
+    fallback: full depth, for `reason`. seen: what the calibration part showed. holds_for: see
+    `combination`."""
+
+    name: str
+    source: str | None
+    risk: dict[str, Any]
+    procedure: dict[str, Any]
+    level: float
+    confidence: float | None
+    promise: str
+    fallback: bool
+    reason: str
+    seen: dict[str, Any]
+    holds_for: dict[str, Any]
+
+    @property
+    def policies(self) -> dict[str, Any]:
+        """Specs by slot."""
+        return {slot: self.holds_for[slot] for slot in POLICIES}
+
+    @property
+    def form(self) -> str:
+        """Of the weights it was made with."""
+        return self.holds_for.get("form", PLAIN)
+
+    def asked(self) -> tuple[Policy, ...]:
+        """The policies it was made with."""
+        return built(self.holds_for.get("policy", []))
+
+    @property
+    def said(self) -> str:
+        """In a line for whoever uses it."""
+        state = f"full depth ({self.reason}); " if self.fallback else ""
+        return f"certificate {self.name}: {state}{self.promise}"
+
+    def write(self, run: Home) -> Path:
+        path = path_of(run, self.name)
+        write_json(path, asdict(self))
+        return path
+
+    @classmethod
+    def read(cls, run: Home, name: Any) -> Certificate:
+        """ConfigError, in one line, where there is none or it is damaged."""
+        faults = name_faults("certificate", name)
+        path = path_of(run, str(name))
+        if not faults and not path.is_file():
+            known = sorted(p.stem for p in path.parent.glob("*.json"))
+            faults = [
+                f"certificate={name}: {run.name} has "
+                + (f"only {', '.join(known)}" if known else "none: make one with certify")
+            ]
+        if faults:
+            raise ConfigError.of(faults)
+        try:
+            made = cls(**json_of(path))
+            for slot, spec in made.policies.items():
+                build(slot, spec)
+            made.asked()
+            raise_faults(made.faults(name))
+        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+            reason = one_line(error)
+            raise ConfigError(f"{path}: not a certificate ({reason}); make it again") from None
+        return made
+
+    def faults(self, name: str) -> list[str]:
+        """Of what a file says, whose methods are sound."""
+        texts = {"promise": self.promise, "reason": self.reason, "source": self.source or ""}
+        faults = [f"{key} must be a text" for key, v in texts.items() if not isinstance(v, str)]
+        if self.name != name:
+            faults.append(f"it is called {self.name!r}, and its file {name}")
+        if not isinstance(self.fallback, bool) or not isinstance(self.seen, dict):
+            faults.append("fallback must be true or false, and seen a dict")
+        if self.form not in FORMS:
+            faults.append(f"form must be one of {', '.join(FORMS)}, got {self.form!r}")
+        return faults + number_faults("level", [self.level], "(0, 1)")
+
+    @classmethod
+    def by_source(cls, run: Home, name: Any) -> dict[str | None, Certificate]:
+        """The one of that name for all data (source None), else those of that name @ a source."""
+        if name_faults("certificate", name) or path_of(run, name).is_file():
+            return {None: cls.read(run, name)}
+        of_sources = sorted((run.folder / FOLDER).glob(f"{name}@*.json"))
+        if not of_sources:
+            return {None: cls.read(run, name)}
+        made = [cls.read(run, path.stem) for path in of_sources]
+        return {held.source: held for held in made}
+
+    def check(self, here: dict[str, Any]) -> None:
+        """ConfigError, in one line, names what of a combination differs from this one's."""
+        held = WITHOUT | self.holds_for
+        differs = [key for key in here if here[key] != held.get(key)]
+        if differs:
+            said = [
+                f"{key} ({short(held.get(key))} there, {short(here[key])} here)" for key in differs
+            ]
+            raise ConfigError(f"certificate={self.name} holds for another {', '.join(said)}")
+
+
+def path_of(run: Home, name: str) -> Path:
+    return run.folder / FOLDER / f"{name}.json"
+
+
+def of_source(name: str, source: str | None) -> str:
+    """A certificate's name; one for a single source of data ends in @source."""
+    if source is None:
+        return name
+    return name + "@" + re.sub(r"[^\w.+-]", "_", source)
+
+
+def name_faults(key: str, name: Any) -> list[str]:
+    sound = isinstance(name, str) and re.fullmatch(r"\w[\w.,=+@-]*", name)
+    return [] if sound else [f"{key} must be a plain name, got {name!r}"]
+
+
+def combination(
+    run: Run,
+    policies: dict[str, Any],
+    dtype: str,
+    device: str,
+    data: Any = None,
+    form: str = PLAIN,
+) -> dict[str, Any]:
+    """What a certificate holds for. policies: specs by slot; of `policy`, if any, a list. dtype: of
+    `DTYPES`'s values. data: the run's DataModule, whose calibration part is hashed; without it
+    only how that part is cut is told. form: of the weights, see `forms`."""
+    import torch
+
+    model = run.folder / "model"
+    others = sorted(p for p in model.iterdir() if p.is_file() and p.suffix in (".json", ".txt"))
+    here = {
+        "weights": sha256_of([model / "model.safetensors"]),
+        "model": sha256_of(others),
+        "cut": cut_of(run),
+        **{slot: policies[slot] for slot in POLICIES},
+        "policy": policies.get("policy", []),
+        "second": second_runs(policies.get("policy", [])),
+        "dtype": dtype,
+        "form": form,
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "runtime": TORCH,
+        "torch": torch.__version__,
+    }
+    return here if data is None else here | {"calibration": calibration_of(data)}
+
+
+def combination_of_export(files: str, about: dict[str, Any], specs: dict[str, Any]) -> Combined:
+    """What a certificate of an export holds for. files: their hash; about: what it says of itself;
+    specs: by slot, as its examples leave. Where the calibration part is known, that is added."""
+    return {
+        "export": files,
+        "weights": about.get("weights"),
+        **{slot: specs[slot] for slot in (*POLICIES, "policy")},
+        "second": [],
+        "dtype": f"{about.get('dtype')} graphs",
+        "device": "cpu",
+        "runtime": ONNX,
+        ONNX: version_of("onnxruntime"),
+    }
+
+
+def second_runs(specs: list[dict[str, Any]]) -> list[str]:
+    """Hashes of the weights of the runs that policies name."""
+    runs = [Path(given["run"]) for given in specs if given.get("run")]
+    return [sha256_of([run / "model" / "model.safetensors"]) for run in runs]
+
+
+def sha256_of(paths: list[Path]) -> str:
+    """Of files' contents; of several, of their names too."""
+    whole = hashlib.sha256()
+    for path in paths:
+        if len(paths) > 1:
+            whole.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                whole.update(piece)
+    return whole.hexdigest()
+
+
+def cut_of(run: Run) -> str:
+    """The settings that decide which examples are held out, and how long a text may be."""
+    data = {k: v for k, v in run.config.get("data", {}).items() if k not in OUTSIDE_DATA}
+    settings = json.dumps([run.config.get("task"), data], sort_keys=True)
+    return hashlib.sha256(settings.encode()).hexdigest()
+
+
+def calibration_of(data: Any) -> str:
+    """Of the calibration part's examples in order: texts, labels and where they come from."""
+    source = data.source("certificate")
+    content = [*source.texts, source.labels.tolist(), source.origins]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def short(value: Any) -> str:
+    if isinstance(value, str):
+        return value[:8] if re.fullmatch(r"[0-9a-f]{64}", value) else value
+    if isinstance(value, list):
+        return ", ".join(map(short, value)) or "none"
+    if isinstance(value, dict):
+        named = [f"{k} {value[k]}" for k in sorted(value) if k != "kind"]
+        return " ".join([str(value.get("kind")), *named])
+    return str(value)

@@ -1,0 +1,327 @@
+"""Run folders: their names, their state (absent, partial, finished), and how to open one."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eat_lightning.config import make, target
+from eat_lightning.errors import ConfigError
+
+# Settings that change where or how fast a run goes, not what it computes.
+OUTSIDE_IDENTITY = {"logger", "threads", "checkpoint_every", "study"}
+OUTSIDE_DATA = {"dir", "cache_dir", "num_workers"}
+OUTSIDE_TRAINER = {"enable_progress_bar", "log_every_n_steps"}
+# Overrides that a folder's name leaves out.
+UNNAMED = {
+    "study",
+    "logger",
+    "threads",
+    "checkpoint_every",
+    "data.dir",
+    "data.cache_dir",
+    "experiment",
+    "task",
+    "model",
+    "seed",
+}
+UNNAMED_PREFIXES = ("logger.", "hydra.")
+
+
+def outputs() -> Path:
+    return Path(os.environ.get("EAT_OUTPUTS", "outputs"))
+
+
+def folder_for(config: dict[str, Any], overrides: list[str]) -> Path:
+    """outputs/<study>/task=…,model=…,seed=…[,other overrides]; a name that a file system would not
+    like is cut and ends in a hash."""
+    named = [named_by_folder(o.lstrip("+~")) for o in overrides]
+    named = [
+        o for o in named if o.split("=")[0] not in UNNAMED and not o.startswith(UNNAMED_PREFIXES)
+    ]
+    first = [f"task={config['task']['name']}", f"model={config['model']}", f"seed={config['seed']}"]
+    name = ",".join([*first, *sorted(named)])
+    clean = re.sub(r"[^\w=,.\-\[\]+]", "_", name)
+    if clean != name or len(clean) > 120:
+        clean = f"{clean[:110]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return outputs() / str(config["study"]) / clean
+
+
+def named_by_folder(override: str) -> str:
+    """A folder of weights by its last name: where a machine keeps it is not what a run is."""
+    key, _, value = override.partition("=")
+    if key != "encoder.pretrained":
+        return override
+    return f"{key}={Path(value.strip(chr(39) + chr(34))).name}"
+
+
+def identity(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a config that decides what a run computes."""
+    kept = {k: v for k, v in config.items() if k not in OUTSIDE_IDENTITY}
+    kept["data"] = {k: v for k, v in config["data"].items() if k not in OUTSIDE_DATA}
+    kept["trainer"] = {k: v for k, v in config["trainer"].items() if k not in OUTSIDE_TRAINER}
+    return kept
+
+
+def digest(config: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as dotted ones."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        found |= (
+            flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return found
+
+
+def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    one, other = flat(identity(a)), flat(identity(b))
+    return sorted(k for k in one.keys() | other.keys() if one.get(k) != other.get(k))
+
+
+def state_of(folder: Path, config: dict[str, Any]) -> str:
+    """ "new", "partial" (to be resumed) or "finished"; another config in the folder is refused."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        return "new"
+    keys = differing(read_yaml(path), config)
+    if keys:
+        raise ConfigError(
+            f"{folder} holds a run with other settings ({', '.join(keys[:6])}): choose another "
+            "study, or delete the folder"
+        )
+    return "finished" if (folder / "done.json").is_file() else "partial"
+
+
+MOST_YAML = 1 << 18  # bytes
+
+
+class WithoutAliases(yaml.SafeLoader):
+    """Our configs have none, and a few lines of them would stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*) are not read")
+        return super().compose_node(parent, index)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    from eat_lightning.weights.untrusted import one_line, text_of
+
+    try:
+        content = yaml.load(text_of(path, MOST_YAML), WithoutAliases)
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read ({one_line(error, 120)})") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: not a run's config")
+    return content
+
+
+def write_text(path: Path, text: str) -> None:
+    """Beside its place, then renamed: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside.write_text(text)
+    os.replace(beside, path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def git_commit() -> str | None:
+    """The commit of the package's own checkout, with "+" where files differ from it."""
+    home = Path(__file__).parents[2]
+    if not (home / ".git").exists():
+        return None
+    ask = ["git", "-C", str(home)]
+    head = subprocess.run([*ask, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
+    if head.returncode:
+        return None
+    changed = subprocess.run(
+        [*ask, "status", "--porcelain", "-uno", "--", "eat_lightning", "configs"],
+        capture_output=True,
+        text=True,
+    )
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def processor() -> str:
+    """The processor's name, as a row's machine."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.is_file() else []
+    return f"{names[0] if names else platform.processor() or platform.machine()} x{os.cpu_count()}"
+
+
+def environment() -> dict[str, Any]:
+    packages = ("torch", "lightning", "transformers", "datasets", "tokenizers", "hydra-core")
+    return {
+        "eat_lightning": version_of("eat_lightning"),
+        "commit": git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: version_of(name) for name in packages},
+        "machine": processor(),
+        "platform": platform.platform(),
+    }
+
+
+def version_of(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError
+
+    import eat_lightning
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return eat_lightning.__version__ if name == "eat_lightning" else "absent"
+
+
+def marks() -> Path:
+    """One place for the whole machine, wherever runs go."""
+    return Path(tempfile.gettempdir()) / f"eat_lightning-trains-{os.getuid()}"
+
+
+@contextmanager
+def training_mark() -> Iterator[None]:
+    """A locked file that says "something trains here", so that nothing is timed meanwhile. The lock
+    ends with its process, however that ends."""
+    mark = marks() / str(os.getpid())
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    with mark.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            mark.unlink(missing_ok=True)
+
+
+def who_trains() -> list[int]:
+    """Processes that train on this machine."""
+    return [int(mark.name) for mark in marks().glob("*") if is_held(mark)]
+
+
+def is_held(mark: Path) -> bool:
+    try:
+        with mark.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # gone meanwhile
+        return False
+    return False
+
+
+@dataclass
+class Run:
+    """A finished run: its folder, resolved config and what was noted when it ended."""
+
+    folder: Path
+    config: dict[str, Any]
+    done: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        from eat_lightning.runs.validate import links_out, run_faults
+        from eat_lightning.weights.untrusted import json_of, one_line
+
+        folder = Path(path)
+        if not (folder / "config.yaml").is_file():
+            raise ConfigError(f"run={path} is not a run folder (no config.yaml in it)")
+        if not (folder / "done.json").is_file():
+            raise ConfigError(
+                f"run={path} is not finished: train it to its end (the same command resumes)"
+            )
+        if faults := links_out(folder):
+            raise ConfigError.of(faults)
+        try:
+            done = json_of(folder / "done.json")
+        except (ValueError, OSError):
+            raise ConfigError(
+                f"{folder / 'done.json'}: cannot be read; train the run again"
+            ) from None
+        config = read_yaml(folder / "config.yaml")
+        if faults := run_faults(config, done):
+            raise ConfigError.of(f"{folder}: {one_line(fault)}" for fault in faults)
+        return cls(folder, config, done)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def task(self) -> Any:
+        from eat_lightning.runs.validate import target_faults
+
+        node = self.config.get("task") or {}
+        if faults := target_faults("task", node):
+            raise ConfigError.of(faults)
+        return make(node)
+
+    def model(self) -> tuple[Any, list[str]]:
+        from eat_lightning.runs.validate import names_a_class
+        from eat_lightning.weights.checkpoint import load_model
+
+        # Where the owner lets a class of theirs be imported, it is by now: `run_faults`.
+        for slot in ("attention", "reduction", "exit"):
+            if names_a_class(node := self.config.get(slot) or {}):
+                target(node)
+        return load_model(self.folder / "model")
+
+    def tokenizer(self) -> Any:
+        from eat_lightning.data.tokens import tokenizer_for
+
+        tokenizer = tokenizer_for(str(self.folder / "model"))
+        largest = max(tokenizer.get_vocab().values(), default=-1)
+        if largest >= (known := self.model_config()["vocab_size"]):
+            raise ConfigError(
+                f"{self.folder / 'model'}: its tokenizer has id {largest}, the encoder {known} ids"
+            )
+        return tokenizer
+
+    def model_config(self) -> dict[str, Any]:
+        from eat_lightning.weights.untrusted import UNFIT, read_config
+
+        config = read_config(self.folder / "model")
+        if config["model_type"] != "eat":
+            raise ConfigError(f"{self.folder / 'model'}: {UNFIT} (model_type must be eat)")
+        return {"max_positions": 512, "position_offset": 0} | config
+
+    def data(self, **changes: Any) -> Any:
+        """The run's DataModule, not set up; `changes` such as dir=… replace its settings."""
+        from eat_lightning.config import binding_faults
+        from eat_lightning.runs.validate import target_faults
+
+        node = self.config.get("data") or {}
+        if faults := target_faults("data", node) or binding_faults("data", node):
+            raise ConfigError.of(faults)
+        node = node | {k: v for k, v in changes.items() if v is not None}
+        data = make(node, task=self.task, tokenizer=self.tokenizer())
+        model = self.model_config()
+        data.max_length = min(data.max_length, model["max_positions"] - model["position_offset"])
+        return data
+
+
+def open_runs(runs: str | list[str]) -> list[Run]:
+    """Runs by folder; a study's folder stands for its finished runs."""
+    found: list[Run] = []
+    for path in [runs] if isinstance(runs, str) else runs:
+        inside = sorted(p.parent for p in Path(path).glob("*/done.json"))
+        found += [Run.open(p) for p in inside] if inside else [Run.open(path)]
+    return found

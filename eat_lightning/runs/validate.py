@@ -1,0 +1,125 @@
+"""What a run's files say, checked when it is opened, before anything that they name is called."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from eat_lightning.config import binding_faults, make
+from eat_lightning.errors import ConfigError
+from eat_lightning.model.contracts import SLOTS, home, number_faults, whole_faults
+from eat_lightning.weights.untrusted import one_line
+
+ALLOW = "EAT_IMPORT"  # modules of one's own that a run's config may name
+
+
+def links_out(folder: Path, inside: Iterable[str] = ("model", "certificates")) -> list[str]:
+    """A run's files lie in its folder: a link that leads elsewhere would have us read, or write,
+    what its author never owned."""
+    root = folder.resolve()
+    found = [*folder.iterdir(), *(p for name in inside for p in (folder / name).glob("*"))]
+    return [
+        f"{path}: a link that leads out of the run, put the file itself there"
+        for path in sorted(found)
+        if path.is_symlink() and not path.resolve().is_relative_to(root)
+    ]
+
+
+HOMES = {  # what a run's config may name, and what a class from elsewhere must have
+    "task": ("eat_lightning.data.", ("faults", "regression")),
+    "data": ("eat_lightning.data.", ("faults", "split")),
+    **{s: (f"{home(s)}.", SLOTS[s]) for s in ("attention", "reduction", "exit")},
+}
+
+
+def place_faults(slot: str, node: Any) -> list[str]:
+    """Of where a `_target_` in a run's config lies, before it is imported: in the package's own
+    folder, or its owner has imported it, or lets it be imported by naming its module in EAT_IMPORT.
+    """
+    name = node.get("_target_") if isinstance(node, dict) else None
+    if not isinstance(name, str):
+        return [f"{slot}._target_ must name a class"]
+    module_name = name.rpartition(".")[0]
+    known = {*sys.modules, *os.environ.get(ALLOW, "").split(",")}
+    if module_name.startswith(HOMES[slot][0]) or (module_name and module_name in known):
+        return []
+    return [
+        f"{slot}._target_ is {one_line(repr(name), 80)}: a run's config does not make us import "
+        f"that; {ALLOW}=<its module> does, where you trust it"
+    ]
+
+
+def target_faults(slot: str, node: Any) -> list[str]:
+    """Of a `_target_` in a run's config, before it is called."""
+    if faults := place_faults(slot, node):
+        return faults
+    home, parts = HOMES[slot]
+    name = node["_target_"]
+    module_name, _, class_name = name.rpartition(".")
+    try:
+        importlib.import_module(module_name)
+    except (ImportError, ValueError):
+        return [f"{slot}._target_: there is no {one_line(repr(name))}"]
+    # Not getattr: a module may import what it is asked for.
+    cls = vars(sys.modules[module_name]).get(class_name)
+    own = not module_name.startswith(home) or getattr(cls, "__module__", "") == module_name
+    if not inspect.isclass(cls) or not own or not all(hasattr(cls, part) for part in parts):
+        return [f"{slot}._target_: {one_line(repr(name))} is no class for this"]
+    return []
+
+
+NOTED = ("temperature", "ece_before", "ece_after")  # of each exit, when training ended
+KINDS: dict[str, type | tuple[type, ...]] = {
+    **{"encoder": dict, "model": str, "seed": int, "study": (str, int, float)},
+    **{"head": dict, "trainer": dict, "task": dict, "data": dict},
+}
+
+
+def run_faults(config: dict[str, Any], done: Any) -> list[str]:
+    """Of what a run's files say, before anything that they name is called."""
+    nodes = {slot: node for slot in HOMES if names_a_class(node := config.get(slot) or {})}
+    light = [slot for slot in nodes if slot != "data"]  # its class brings Lightning: where used
+    faults = [f for slot in light for f in target_faults(slot, nodes[slot])]
+    faults += place_faults("data", nodes["data"]) if "data" in nodes else []
+    faults += [] if faults else [f for slot in light for f in binding_faults(slot, nodes[slot])]
+    if not faults and "task" in nodes:
+        faults += task_faults(nodes["task"])
+    limit = nodes.get("data", {}).get("max_length")
+    faults += [] if limit is None else whole_faults("data.max_length", limit, 8)
+    given = {key: kind for key, kind in KINDS.items() if key in config}
+    wrong = [key for key, kind in given.items() if not isinstance(config[key], kind)]
+    faults += [f"config.yaml: {key} cannot be {config[key]!r}" for key in wrong]
+    if not isinstance(done, dict):
+        return [*faults, "done.json: not what a run notes"]
+    calibration = done.get("calibration") or {}
+    whole = isinstance(calibration, dict) and all(
+        isinstance(found, dict) and not number_faults("", [found.get(n) for n in NOTED], "[0, inf)")
+        for found in calibration.values()
+    )
+    return faults if whole else [*faults, "done.json: calibration is not what a run notes"]
+
+
+def names_a_class(node: Any) -> bool:
+    """What names none is refused where it is used."""
+    return isinstance(node, dict) and "_target_" in node
+
+
+def task_faults(node: dict[str, Any]) -> list[str]:
+    texts = ("columns", "labels", "metrics")
+    lists = [node.get(key) or [] for key in texts]
+    if not all(isinstance(v, list) and all(isinstance(x, str) for x in v) for v in lists):
+        return [f"config.yaml: task's {', '.join(texts)} must be lists of names"]
+    name = node.get("name")
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        return [f"config.yaml: task.name must be a plain name, got {name!r}"]
+    try:
+        make(node)
+    except (ConfigError, TypeError, AttributeError) as error:
+        return [f"config.yaml: {error}"]
+    return []

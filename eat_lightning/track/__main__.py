@@ -1,0 +1,162 @@
+"""`python -m eat_lightning.track`: the panels for a project's runs, as a W&B workspace."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from eat_lightning.config import CONFIG_DIR, compose_or_explain, in_one_line, plain, plain_errors
+from eat_lightning.errors import ConfigError
+from eat_lightning.model.contracts import layer_faults
+
+STEP = "trainer/global_step"
+METRICS = "accuracy|f1|matthews|pearson|spearman"
+
+
+@hydra.main(config_path=CONFIG_DIR, config_name="workspace", version_base="1.3")
+def job(cfg: DictConfig) -> None:
+    with plain_errors():
+        workspace(plain(cfg))
+
+
+def main() -> None:
+    compose_or_explain("workspace", sys.argv[1:])
+    job()
+
+
+def workspace(config: dict[str, Any]) -> None:
+    """Save the workspace to W&B, or its spec as JSON where there is no account or `file` asks for
+    it. Raises ConfigError for settings, and for what W&B refuses."""
+    from eat_lightning.runs.run import outputs, write_json
+    from eat_lightning.track.log import stays_offline
+
+    if faults := workspace_faults(config):
+        raise ConfigError.of(faults)
+    if not config["file"] and not stays_offline():
+        print(saved(config))
+        return
+    path = Path(config["file"] or outputs() / "workspace.json")
+    write_json(path, spec_of(view(config)))
+    why = "" if config["file"] else " (no W&B account: wandb login, then this command saves it)"
+    print(f"{path}: the workspace's spec{why}")
+
+
+def workspace_faults(config: dict[str, Any]) -> list[str]:
+    faults = layer_faults("exits", config["exits"], None, at_least=1)
+    for key in ("project", "name"):
+        if not isinstance(config[key], str) or not config[key]:
+            faults.append(f"{key} must be a name, got {config[key]!r}")
+    if find_spec("wandb_workspaces") is None:
+        faults.append("a workspace needs the package: pip install wandb-workspaces")
+    return faults
+
+
+def saved(config: dict[str, Any]) -> str:
+    """Saves the workspace; returns its address."""
+    import wandb
+
+    try:
+        entity = config["entity"] or wandb.Api().default_entity
+        return view(config | {"entity": entity}).save().url
+    except Exception as error:  # of the network, of the server, or of a key that is not known there
+        raise ConfigError(
+            f"W&B did not save the workspace: {in_one_line(str(error))} "
+            "(file=workspace.json writes its spec)"
+        ) from None
+
+
+def spec_of(view: Any) -> dict[str, Any]:
+    """What W&B would be sent (wandb-workspaces 0.4 has no public name for it)."""
+    return view._to_model().spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def view(config: dict[str, Any]) -> Any:
+    """Runs by study, task and model: a line is then a mean over seeds."""
+    from wandb_workspaces import workspaces as ws
+
+    found = ws.Workspace(
+        entity=config["entity"] or "",
+        project=config["project"],
+        name=config["name"],
+        sections=[
+            ws.Section(name=name, panels=panels, is_open=True)
+            for name, panels in sections(config["exits"]).items()
+        ],
+        settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=20),
+    )
+    groups = [ws.Metric("Group"), ws.Config("task.name"), ws.Config("model")]
+    found.runset_settings = ws.RunsetSettings(groupby=groups)
+    return found
+
+
+def sections(exits: list[int]) -> dict[str, list[Any]]:
+    """The panels, in the order in which a run is looked at. Points of the frontier are runs'
+    own settings (timed ones come from `measure logger=wandb`) and, in tables, all that were tried.
+    """
+    from wandb_workspaces.reports import v2 as wr
+
+    of = ("before", "after")
+    errors: list[Any] = [f"calibration/ece_{when}_exit_{layer}" for layer in exits for when in of]
+    return {
+        "Frontier": [
+            scatter("Score against latency (ms)", "dev/latency_ms"),
+            scatter("Score against depth", "dev/depth"),
+            scatter("Score against FLOPs", "dev/flops_ratio"),
+            table_scatter("frontier/latency_table", "latency_ms"),
+            table_scatter("frontier/flops_table", "flops_ratio"),
+        ],
+        "Exits": [
+            lines("Depth under the exit rule", "select/depth"),
+            lines("Share that leaves at each exit", regex="select/exit_share_.*"),
+            lines("Token layers", "select/token_layers"),
+        ],
+        "Reduction": [
+            lines("Strength", "train/strength"),
+            lines("Retention, observed and scheduled", *RETENTIONS),
+            lines("Retention against strength", *RETENTIONS, x="train/strength"),
+        ],
+        "Calibration": [
+            wr.BarPlot(title="ECE of each exit, before and after temperature", metrics=errors),
+            table_scatter("calibration/reliability_table", "confidence", "accuracy"),
+        ],
+        "Training": [
+            lines("Loss", "train/loss"),
+            lines("Selection score", "select/score"),
+            lines("Each exit", regex=f"select/({METRICS})_exit_.*"),
+            lines("Learning rate", "train/lr"),
+        ],
+    }
+
+
+RETENTIONS = ("train/retention", "train/scheduled_retention", "select/retention")
+
+
+def lines(title: str, *names: str, x: str = STEP, regex: str | None = None) -> Any:
+    from wandb_workspaces.reports import v2 as wr
+
+    return wr.LinePlot(title=title, x=x, y=list(names), metric_regex=regex)
+
+
+def scatter(title: str, x: str) -> Any:
+    from wandb_workspaces.reports import v2 as wr
+
+    summary = wr.SummaryMetric
+    return wr.ScatterPlot(title=title, x=summary(x), y=summary("dev/score"))
+
+
+def table_scatter(table: str, x: str, y: str = "score") -> Any:
+    """Two columns of a table that runs logged, all runs in one panel."""
+    from wandb_workspaces.reports import v2 as wr
+
+    chart = wr.CustomChart.from_table(table, chart_fields={"x": x, "y": y}, chart_strings={})
+    chart.chart_name = "wandb/scatter/v0"
+    return chart
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""What a run shows beside its CSV: Weights & Biases (offline without an account), TensorBoard."""
+
+from __future__ import annotations
+
+import netrc
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from eat_lightning.config import arguments, in_one_line, target
+from eat_lightning.errors import ConfigError
+
+if TYPE_CHECKING:
+    from eat_lightning.infer.record import Recorded
+    from eat_lightning.runs.row import Row
+    from eat_lightning.runs.run import Run
+
+MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")  # of $WANDB_MODE
+TEXTS = ("attention", "reduction", "exit", "encoder", "commit", "version", "machine", "run")
+
+
+def extra_logger(node: dict[str, Any], config: dict[str, Any], folder: Path) -> Any:
+    if is_wandb(node):
+        return wandb_logger(node, config, folder)
+    return target(node)(**({"save_dir": folder} | arguments(node)))
+
+
+def is_wandb(node: dict[str, Any] | None) -> bool:
+    return str((node or {}).get("_target_")).endswith("WandbLogger")
+
+
+def wandb_faults(node: dict[str, Any] | None) -> list[str]:
+    """What W&B would refuse, in one line."""
+    mode = os.environ.get("WANDB_MODE", MODES[0])
+    if not is_wandb(node) or mode in MODES:
+        return []
+    return [f"WANDB_MODE must be one of {', '.join(MODES)}, got {mode!r}"]
+
+
+def wandb_logger(
+    node: dict[str, Any], config: dict[str, Any], folder: Path, job_type: str = "train"
+) -> Any:
+    """A logger whose W&B run has begun: in its study's group, with the nested config. What the node
+    names goes before what is given here. Raises ConfigError where W&B cannot begin."""
+    import wandb
+
+    given = {
+        **{"save_dir": folder, "name": folder.name, "group": str(config["study"])},
+        **{"job_type": job_type, "tags": [config["task"]["name"], config["model"]]},
+        "config": config,
+    } | arguments(node)
+    if given.get("offline") == "auto":
+        given["offline"] = stays_offline()
+    offline = bool(given.get("offline"))
+    if not offline and job_type == "train":
+        given["id"] = given.get("id") or begun_id(folder)
+    try:
+        if offline:  # instead of twenty lines, the one that is printed below
+            wandb.setup(wandb.Settings(mode="offline", silent=True))
+        logger = target(node)(**given)
+        place = logger.experiment.dir
+    except (wandb.Error, ValueError) as error:
+        raise ConfigError(
+            f"logger=wandb: {in_one_line(str(error))} (WANDB_MODE=offline does without a server)"
+        ) from None
+    if offline and isinstance(place, str):  # processes but the first have none
+        print(f"W&B, offline: send it later by wandb sync '{Path(place).parent}'")
+    return logger
+
+
+def stays_offline() -> bool:
+    mode = os.environ.get("WANDB_MODE")
+    return mode in ("offline", "dryrun") if mode else not has_account()
+
+
+def has_account() -> bool:
+    """Whether W&B would find a key: in the environment or in ~/.netrc."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname
+    try:
+        return netrc.netrc().authenticators(str(host)) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def begun_id(folder: Path) -> str | None:
+    """W&B's id of a run that is gone on with, from the folder that it keeps in the run's."""
+    begun = sorted((folder / "wandb").glob("run-*-*"))
+    return begun[-1].name.rpartition("-")[2] if begun else None
+
+
+def log_result(logger: Any, row: Row, config: dict[str, Any], step: int) -> None:
+    """The row as the last point of a logger's curves and, where it has them, as its summary (W&B)
+    and beside the hyperparameters (TensorBoard)."""
+    numbers = numbers_of(row)
+    if type(logger).__name__.endswith("TensorBoardLogger"):
+        logger.log_hyperparams(config, numbers, step)  # which logs the numbers too
+        return
+    logger.log_metrics(numbers, step)
+    if type(logger).__name__.endswith("WandbLogger"):
+        logger.experiment.summary.update({f"dev/{name}": getattr(row, name) for name in TEXTS})
+
+
+def numbers_of(row: Row) -> dict[str, float]:
+    """dev/...: the row's own, with the share that left at each exit; calibration/...: of each exit,
+    on the calibration split."""
+    place = "dev" if row.split.startswith("validation") else row.split
+    fields = {k: v for k, v in vars(row).items() if isinstance(v, int | float)}
+    found = {f"{place}/{name}": float(value) for name, value in fields.items()}
+    found[f"{place}/score"] = float(getattr(row, row.metric))
+    found |= {f"{place}/exit_share_{k}": share for k, share in row.exit_shares.items()}
+    for name in ("temperature", "ece_before", "ece_after"):
+        found |= {f"calibration/{name}_exit_{k}": v for k, v in getattr(row, name).items()}
+    return found
+
+
+def log_frontier(logger: Any, run: Run, encoder: Any, recorded: Recorded) -> None:
+    """To W&B: accuracy against FLOPs over exit rules, and each exit's reliability, both from the
+    one pass over dev that a run ends with; their time is not known yet."""
+    if not type(logger).__name__.endswith("WandbLogger"):
+        return
+    from eat_lightning.runs.row import row_of
+
+    rows = [row_of(run, encoder, recorded, rule) for rule in rules_of(encoder.exit)]
+    chart(logger.experiment, "frontier/flops", lines_of(rows), "flops_ratio", "score")
+    if encoder.num_labels > 1:
+        bins = reliability_of(recorded)
+        chart(logger.experiment, "calibration/reliability", bins, "confidence", "accuracy")
+
+
+def rules_of(own: Any) -> list[Any]:
+    """A run's own exit rule, the paper's taus where it has a tau, and never."""
+    from eat_lightning.measure.settings import STATIC, TAUS
+    from eat_lightning.model.contracts import build, spec
+
+    own_spec = spec("exit", own)
+    taus = TAUS if "tau" in own_spec else ()
+    specs = [own_spec, *(own_spec | {"tau": tau} for tau in taus), STATIC["exit"]]
+    return [build("exit", one) for one in {str(one): one for one in specs}.values()]
+
+
+def lines_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows as lines of a flat table: setting and score first, then every field of one value."""
+    from eat_lightning.measure.settings import label
+
+    return [
+        {"setting": row.baseline or label(row.exit), "score": getattr(row, row.metric)}
+        | {k: v for k, v in vars(row).items() if not isinstance(v, dict | list)}
+        for row in rows
+    ]
+
+
+def reliability_of(recorded: Recorded) -> list[dict[str, Any]]:
+    """Each exit's bins of confidence, after its temperature."""
+    from eat_lightning.report.statistics import confidence, reliability
+
+    lines = []
+    for layer, logits_BC in recorded.guesses.items():
+        correct_B = logits_BC.argmax(1) == recorded.labels
+        for b in reliability(confidence(logits_BC), correct_B):
+            right = b.accuracy
+            ends = {"accuracy": right.value, "low": right.low, "high": right.high}
+            lines.append({"exit": layer, "confidence": b.confidence, **ends, "n": b.n})
+    return lines
+
+
+def chart(experiment: Any, key: str, lines: list[dict[str, Any]], x: str, y: str) -> None:
+    """A table (W&B calls it <key>_table) and the scatter of two of its columns. Columns that are
+    empty in every line are left out."""
+    import wandb
+
+    names = dict.fromkeys(name for line in lines for name in line)
+    columns: list[Any] = [
+        name for name in names if any(line.get(name) not in (None, "") for line in lines)
+    ]
+    table = wandb.Table(columns=columns, data=[[line.get(c) for c in columns] for line in lines])
+    title = key.replace("/", ": ").replace("_", " ")
+    experiment.log({key: wandb.plot.scatter(table, x, y, title=title)})
+
+
+def measure_faults(node: dict[str, Any] | None) -> list[str]:
+    """Of the logger that measured rows are to go to."""
+    if node and node.get("_target_") and not is_wandb(node):
+        return [f"logger must be wandb or null here (rows.jsonl has all), got {node['_target_']}"]
+    return wandb_faults(node)
+
+
+def log_rows(node: dict[str, Any] | None, rows: Sequence[Row], runs: Sequence[Run]) -> None:
+    """Measured rows to W&B: for each run one of job type "measure" in its study's group, with the
+    first row (the run's own setting) as its summary and all in a table; accuracy against FLOPs
+    and, if timed, against latency. Nothing where the node names no logger."""
+    if not is_wandb(node):
+        return
+    import wandb
+
+    assert node is not None
+    for run in runs:
+        own = [row for row in rows if (row.study, row.run) == (str(run.config["study"]), run.name)]
+        logger = wandb_logger(node, run.config, run.folder, job_type="measure")
+        try:
+            log_result(logger, own[0], run.config, run.done.get("steps", 0))
+            chart(logger.experiment, "frontier/flops", lines_of(own), "flops_ratio", "score")
+            timed = [line for line in lines_of(own) if line["latency_ms"] is not None]
+            if timed:
+                chart(logger.experiment, "frontier/latency", timed, "latency_ms", "score")
+        finally:
+            wandb.finish()

@@ -1,0 +1,1 @@
+"""Fine-tune one run, or a sweep."""

@@ -1,0 +1,135 @@
+"""A teacher's logits: computed once per example, kept on disk, matched by label name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.weights.untrusted import json_of
+
+
+def teacher_folder(path: str) -> tuple[Path, dict[str, Any]]:
+    """The folder of the weights, and its config."""
+    from eat_lightning.runs.run import Run
+    from eat_lightning.weights.checkpoint import read_config
+
+    folder = Path(path)
+    if (folder / "config.yaml").is_file():
+        folder = Run.open(folder).folder / "model"
+    return folder, read_config(folder)
+
+
+def labels_of(config: dict[str, Any]) -> list[str]:
+    names = config.get("id2label") or {}
+    numbers = [str(i) for i in range(len(names))] if isinstance(names, dict) else [None]
+    if not all(isinstance(names.get(i), str) for i in numbers):
+        raise ConfigError(
+            f"teacher: id2label must name each class by its number, got {names!r:.60}"
+        )
+    return [names[i] for i in numbers]
+
+
+def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
+    """A finished run, its model folder, or a Hugging Face classifier folder; with its labels."""
+    from eat_lightning.methods.attention.dense import Dense
+    from eat_lightning.methods.exit.never import Never
+    from eat_lightning.methods.reduction.none import Keep
+    from eat_lightning.weights.checkpoint import has_classifier, load_model, load_pretrained
+
+    folder, config = teacher_folder(path)
+    if config["model_type"] == "eat":
+        return *load_model(folder), folder
+    labels = labels_of(config)
+    if not has_classifier(folder):
+        raise ConfigError(f"teacher={path} has no classifier: fine-tune it first")
+    head = {"layers": [], "activation": "auto"}
+    encoder = load_pretrained(str(folder), len(labels), Dense(), Keep(), Never(), head)
+    return encoder.eval(), labels, folder
+
+
+def label_order(teacher: list[str], task: list[str]) -> list[int]:
+    """For each label of the task its column in the teacher's logits, by name and not by number:
+    MNLI teachers differ in their order, which silently ruins a student."""
+    given = [name.lower() for name in teacher]
+    wanted = [name.lower() for name in task]
+    if sorted(given) != sorted(wanted):
+        raise ConfigError(
+            f"teacher's labels {', '.join(teacher)} are not the task's {', '.join(task)}: name "
+            "them alike (id2label in the teacher's config.json)"
+        )
+    return [given.index(name) for name in wanted]
+
+
+def teacher_faults(path: str, task: Any) -> list[str]:
+    """Whether a teacher is whole and has the task's labels, from its config.json."""
+    try:
+        labels = labels_of(teacher_folder(path)[1])
+        if task.labels:
+            label_order(labels, task.labels)
+        elif len(labels) != 1:
+            return [f"teacher={path} must be a regression as the task is, got {len(labels)} labels"]
+    except ConfigError as error:
+        return [str(error)]
+    return []
+
+
+def attach_teacher(data: Any, path: str) -> None:
+    """Set `teacher` on the training split of `data`."""
+    from eat_lightning.data.split import make_split
+    from eat_lightning.data.tokens import tokenizer_for
+
+    encoder, labels, folder = open_teacher(path)
+    task = data.task
+    order = label_order(labels, task.labels) if task.labels else [0]
+    tokenizer = tokenizer_for(str(folder))
+    limit = min(data.max_length, encoder.shape.max_length)
+    split = make_split("train", data.split("train").source, tokenizer, limit, data.cache_dir)
+    cache = data.cache_dir / f"teacher-{teacher_key(folder, split.key)}.npy"
+    logits = read_cache(cache, len(split), encoder.num_labels)
+    if logits is None:
+        logits = teacher_logits(encoder, split)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        beside = cache.with_suffix(f".{os.getpid()}.part")
+        with beside.open("wb") as file:
+            np.save(file, logits)
+        os.replace(beside, cache)
+    data.split("train").teacher = logits[:, order]
+
+
+def teacher_key(folder: Path, split_key: str) -> str:
+    weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    config = json_of(folder / "config.json")
+    return hashlib.sha256(json.dumps([weights, config, split_key]).encode()).hexdigest()[:24]
+
+
+def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray | None:
+    """None where there is no cache or a damaged one, which is then made anew."""
+    try:
+        # Mapped, so that a header is not believed about a size that the file has not.
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = found.shape == (num_examples, num_labels) and found.dtype == np.float32
+    return np.array(found) if whole and np.isfinite(found).all() else None
+
+
+@torch.inference_mode()
+def teacher_logits(encoder: AdaptiveEncoder, split: Any, batch_size: int = 64) -> np.ndarray:
+    """(examples, classes) in fp32, every layer run, in the split's own order."""
+    from rich.progress import track
+
+    order = np.argsort(split.lengths, kind="stable")
+    logits = np.zeros((len(split), encoder.num_labels), dtype=np.float32)
+    starts = range(0, len(order), batch_size)
+    for start in track(starts, description="teacher", transient=True):
+        rows = order[start : start + batch_size]
+        logits[rows] = encoder(split.batch(rows), leave=False).logits_BC.float().numpy()
+    return logits

@@ -1,0 +1,390 @@
+"""The Hugging Face face: `AutoModelForSequenceClassification`, `pipeline` and `save_pretrained`.
+
+Importing this module registers both classes; only this module imports transformers' model classes.
+
+Shapes: B examples, L padded length, N packed tokens, C classes, E exit heads.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers import initialization as init
+from transformers.utils.generic import ModelOutput
+from transformers.utils.hub import cached_file
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.int8 import in_int8, is_int8
+from eat_lightning.methods.objective.joint import Joint, task_loss
+from eat_lightning.model.contracts import build_all, raise_faults, spec, whole_faults
+from eat_lightning.model.encoder import AdaptiveEncoder, RelativeBias, Shape, Trace, relative_bucket
+from eat_lightning.model.heads import Head, slot_faults
+from eat_lightning.model.packed import Batch
+from eat_lightning.model.policies import from_folder, portable
+from eat_lightning.weights.checkpoint import load_pretrained, model_config
+from eat_lightning.weights.hf_names import ALIASES, FAMILIES
+from eat_lightning.weights.untrusted import (
+    claim_faults,
+    model_faults,
+    one_line,
+    shape_faults,
+    sizes_in,
+)
+
+SHAPE = [f.name for f in fields(Shape)]
+METHODS = ("attention", "reduction", "exit")
+HUB = (
+    "cache_dir",
+    "force_download",
+    "local_files_only",
+    "proxies",
+    "revision",
+    "subfolder",
+    "token",
+)
+
+
+class EatConfig(PretrainedConfig):
+    """The fields of `Shape`, the heads, and a method for each slot: its file's name as `kind`, and
+    its arguments, such as `{"kind": "norm_topk", "ratio": 0.3, "layers": [2, 4]}`; of policies a
+    list of such."""
+
+    model_type = "eat"
+    attribute_map = {  # noqa: RUF012  (transformers' own form)
+        "num_hidden_layers": "num_layers",
+        "num_attention_heads": "num_heads",
+        "max_position_embeddings": "max_positions",
+        "layer_norm_eps": "eps",
+        "hidden_dropout_prob": "dropout",
+        "attention_probs_dropout_prob": "attention_dropout",
+    }
+    keys_to_ignore_at_inference = ["depth", "exit_reason"]  # noqa: RUF012  (Trainer gathers logits)
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    intermediate_size: int = 3072
+    max_positions: int = 512
+    type_vocab_size: int = 2
+    eps: float = 1e-12
+    position_offset: int = 0
+    relative_buckets: int = 0
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    hidden_act: str = "gelu"
+    sep_token_id: int = 102
+    pad_token_id: int = 0
+    head: dict[str, Any] | None = None
+    attention: dict[str, Any] | None = None
+    reduction: dict[str, Any] | None = None
+    exit: dict[str, Any] | None = None
+    policy: list[dict[str, Any]] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        self.head = self.head or {}
+        self.attention = self.attention or {"kind": "dense"}
+        self.reduction = self.reduction or {"kind": "none"}
+        self.exit = self.exit or {"kind": "never"}
+        self.policy = self.policy or []
+        if self.problem_type == "multi_label_classification":
+            raise ValueError("problem_type must be regression or single_label_classification")
+        if self.num_labels == 1:
+            self.problem_type = "regression"  # else a pipeline puts a sigmoid on the score
+        given = {name: getattr(self, name) for name in SHAPE}
+        raise_faults(shape_faults(given))  # before an encoder of such a size is made
+        self.methods()
+
+    def methods(self) -> dict[str, Any]:
+        """The three methods built; ValueError lists what is wrong with them."""
+        return build_all({slot: getattr(self, slot) for slot in METHODS}, self.num_layers)
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Everything, defaults too: `weights.checkpoint` reads the file and knows none."""
+        return self.to_dict()
+
+
+@dataclass
+class EatOutput(ModelOutput):
+    """The answer and what it took.
+
+    logits: the answers, (B, C), divided by their head's temperature. depth: layers run, (B).
+    exit_reason: codes of `eat_lightning.model.reason.Reason`, (B).
+    exit_logits: the guesses, (E, B, C), a row for each of `config.head["layers"]`; NaN where no
+    guess was made, because the example had left or the exit rule does not ask that head.
+    tokens: tokens entering each layer, (layers, B), 0 where it was not run.
+
+    The last two are attributes (and `output["tokens"]`), but no items, because pipelines cut every
+    item by its first dimension, which must be the examples.
+    """
+
+    loss: Tensor | None = None
+    logits: Float[Tensor, "b c"] | None = None
+    depth: Int[Tensor, " b"] | None = None
+    exit_reason: Int[Tensor, " b"] | None = None
+    exit_logits: Float[Tensor, "e b c"] | None = None
+    tokens: Int[Tensor, "l b"] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("exit_logits", "tokens"):
+            if name in self.keys():
+                OrderedDict.__delitem__(self, name)
+
+    def __getitem__(self, key: Any) -> Any:
+        return getattr(self, key) if key in ("exit_logits", "tokens") else super().__getitem__(key)
+
+
+class EatForSequenceClassification(PreTrainedModel):
+    """The packed encoder behind Hugging Face's interface, for a run's `model/` folder and for plain
+    BERT, DistilBERT, MPNet and RoBERTa folders (dense / none / never unless told otherwise)."""
+
+    config_class = EatConfig
+    base_model_prefix = "encoder"
+    _supports_sdpa = True
+
+    def __init__(self, config: EatConfig):
+        super().__init__(config)
+        methods = config.methods()
+        asked = {*(config.head or {}).get("layers", ()), *methods["exit"].layers}
+        head = {**(config.head or {}), "layers": sorted(asked)}
+        last, num_labels = config.num_layers, config.num_labels or 2
+        raise_faults(slot_faults(methods["exit"], head["layers"], last, num_labels))
+        shape = Shape(**{name: getattr(config, name) for name in SHAPE})
+        policies = from_folder(config.policy or [])
+        self.encoder = AdaptiveEncoder(shape, num_labels, **methods, head=head, policies=policies)
+        config.head = self.encoder.head
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: Any, *args: Any, config: Any = None, **kwargs: Any
+    ) -> Any:
+        """As in transformers; settings of `EatConfig` given by name replace the folder's.
+
+        A head that the folder lacks (a new layer in `exit`) starts untrained. dtype="int8": for
+        inference, with products of weights in int8. ValueError in one line for a setting, a number
+        of labels or a file that does not fit.
+        """
+        if kwargs.get("dtype") == "int8":
+            whole = kwargs | {"dtype": torch.float32, "config": config}
+            loaded: Any = cls.from_pretrained(pretrained_model_name_or_path, *args, **whole)
+            model = loaded[0] if isinstance(loaded, tuple) else loaded
+            model.encoder = in_int8(model.encoder)
+            return loaded
+        name = str(pretrained_model_name_or_path)
+        hub = {key: kwargs[key] for key in HUB if key in kwargs}
+        saved, _ = PretrainedConfig.get_config_dict(name, **hub)
+        try:
+            if saved.get("model_type") in FAMILIES:
+                options = {k: v for k, v in kwargs.items() if k not in HUB}
+                return cls.from_body(name, saved, config, **options)
+            check_claims(name, saved, hub)
+            check_num_labels(name, saved, config, **kwargs)
+            kwargs["use_safetensors"] = True  # the other formats are pickles
+            wants_info = kwargs.pop("output_loading_info", False)
+            kwargs |= {"config": config, "output_loading_info": True}
+            loaded = super().from_pretrained(name, *args, **kwargs)
+            model, info = loaded
+        except (ConfigError, SafetensorError) as error:
+            raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
+        missing = sorted(k for k in info["missing_keys"] if not k.startswith("encoder.heads."))
+        if missing:
+            raise ValueError(f"{name}: its weights lack {missing[0]} and {len(missing) - 1} more")
+        return (model, info) if wants_info else model
+
+    @classmethod
+    def from_body(
+        cls, name: str, saved: dict[str, Any], config: EatConfig | None = None, **options: Any
+    ) -> Any:
+        """A plain Hugging Face folder, its pooler and classifier included."""
+        if config is not None:
+            given = ("head", *METHODS, "num_layers", "id2label", "label2id")
+            options = {key: getattr(config, key) for key in given} | options
+        options = {EatConfig.attribute_map.get(k, k): v for k, v in options.items()}
+        dtype, wants_info = options.pop("dtype", None), options.pop("output_loading_info", False)
+        options = {k: v for k, v in options.items() if k in OPTIONS or refuse(k)}
+        labels = label_names(saved, options)
+        num_layers: Any = options.pop("num_layers", None) or next(
+            (saved[alias] for alias in ALIASES["num_layers"] if alias in saved), None
+        )
+        raise_faults(whole_faults(f"{name}: num_layers", num_layers, 1))
+        chosen = {slot: options.pop(slot, None) or {"kind": kind} for slot, kind in STATIC.items()}
+        methods = build_all(chosen, num_layers)
+        head = {"activation": "auto", "layers": [], **(options.pop("head", None) or {})}
+        head["layers"] = sorted({*head["layers"], *methods["exit"].layers})
+        raise_faults(slot_faults(methods["exit"], head["layers"], num_layers, len(labels)))
+        encoder = load_pretrained(
+            name, len(labels), **methods, head=head, num_layers=num_layers, **options
+        )
+        model = cls.around(encoder.to(dtype_of(dtype, saved)), labels)
+        info = {"missing_keys": set(), "unexpected_keys": set(), "mismatched_keys": set()}
+        return (model, info) if wants_info else model
+
+    @classmethod
+    def around(cls, encoder: AdaptiveEncoder, labels: list[str]) -> EatForSequenceClassification:
+        """A finished encoder as a Hugging Face model, in evaluation mode."""
+        with torch.device("meta"):  # its own encoder is thrown away
+            model = cls(EatConfig(**model_config(encoder, labels)))
+        model.encoder = encoder
+        return model.eval()
+
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
+        """Methods put into the encoder's slots since it was loaded are saved too."""
+        encoder = self.encoder
+        if is_int8(encoder):
+            raise ValueError('int8 is not saved: save it in fp32, and load that with dtype="int8"')
+        last, heads = encoder.shape.num_layers, encoder.head["layers"]
+        raise_faults(slot_faults(encoder.exit, heads, last, encoder.num_labels))
+        for slot in METHODS:
+            setattr(self.config, slot, spec(slot, getattr(encoder, slot)))
+        self.config.policy = portable(encoder.policies)
+        super().save_pretrained(save_directory, **kwargs)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """What a checkpoint lacks; transformers' own functions leave loaded tensors alone."""
+        super()._init_weights(module)
+        if isinstance(module, Head):
+            init.ones_(module.temperature)
+        elif isinstance(module, RelativeBias):
+            init.normal_(module.weight, std=0.02)
+            distance = torch.arange(-module.zero, module.zero + 1)
+            init.copy_(module.bucket, relative_bucket(distance, len(module.weight)))
+        elif isinstance(module, AdaptiveEncoder):
+            init.ones_(module.strength)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.encoder.embedding.word
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.encoder.embedding.word = value
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "b l"],
+        attention_mask: Tensor | None = None,
+        token_type_ids: Int[Tensor, "b l"] | None = None,
+        labels: Tensor | None = None,
+        return_dict: bool | None = None,
+        about: Sequence[Mapping[str, str]] | None = None,
+    ) -> EatOutput | tuple[Any, ...]:
+        """Padding may stand left or right. `about`: what policies may know of each example, such as
+        its `source`. In training nobody leaves, and the loss is EAT's over
+        all exits (weights 0.3, and 1.0 at the last); in evaluation it is that of the answers."""
+        batch = pack(input_ids, attention_mask, token_type_ids, self.encoder.shape.max_length)
+        batch.about = about
+        trace = self.encoder(batch)
+        output = EatOutput(
+            loss=None if labels is None else self.loss(trace, labels.flatten()),
+            logits=trace.logits_BC,
+            depth=trace.depth_B.to(input_ids.device),
+            exit_reason=trace.reason_B.to(input_ids.device),
+            exit_logits=self.exit_logits(trace),
+            tokens=trace.tokens_LB.to(input_ids.device),
+        )
+        wants_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if wants_dict else output.to_tuple()
+
+    def loss(self, trace: Trace, labels_B: Tensor) -> Tensor:
+        """Mean over the examples."""
+        if not self.training:
+            return task_loss(trace.logits_BC, labels_B) / len(labels_B)
+        return Joint()(trace.guesses, labels_B, None, trace.penalties).total / len(labels_B)
+
+    def exit_logits(self, trace: Trace) -> Float[Tensor, "e b c"]:
+        nothing_BC = torch.full_like(trace.logits_BC, float("nan"))
+        return torch.stack([trace.guesses.get(k, nothing_BC) for k in self.encoder.head["layers"]])
+
+
+STATIC = {"attention": "dense", "reduction": "none", "exit": "never"}
+OPTIONS = {*SHAPE, *METHODS, "head", "take", "num_labels", "id2label", "label2id"}
+
+
+def refuse(key: str) -> bool:
+    raise ValueError(f"from_pretrained: {key} is not an option for a plain folder")
+
+
+def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
+    """Its config.json must be sound, and of the sizes that its weights have."""
+    if saved.get("model_type") != "eat":
+        raise ValueError(f"{name}: model_type must be eat, got {saved.get('model_type')!r:.60}")
+    faults = model_faults({"id2label": {"0": "LABEL_0"}} | saved)
+    hub = hub | {"_raise_exceptions_for_missing_entries": False}
+    path = None if faults else cached_file(name, "model.safetensors", **hub)
+    if path is not None:  # weights in several files have none of that name
+        shape = Shape(**{key: saved[key] for key in SHAPE if key in saved})
+        faults = claim_faults(shape, sizes_in(Path(path)), prefix="encoder.")
+    if faults:
+        raise ValueError(f"{name}: {one_line(faults[0])}")
+
+
+def dtype_of(asked: Any, saved: dict[str, Any]) -> torch.dtype:
+    """As transformers: what was asked for, or for "auto" what the folder's config says."""
+    if asked in (None, "auto"):
+        asked = saved.get("dtype") or saved.get("torch_dtype") or "float32"
+    return asked if isinstance(asked, torch.dtype) else getattr(torch, asked)
+
+
+def label_names(saved: dict[str, Any], options: dict[str, Any]) -> list[str]:
+    """Taken out of `options`: id2label, or num_labels of the folder's own names where they fit."""
+    names, num_labels = options.pop("id2label", None), options.pop("num_labels", None)
+    options.pop("label2id", None)
+    if names is None and num_labels in (None, len(saved.get("id2label") or {})):
+        names = saved.get("id2label")
+    if names is None:
+        return [f"LABEL_{i}" for i in range(num_labels or 2)]
+    return [names[i] if i in names else names[str(i)] for i in range(len(names))]
+
+
+def check_num_labels(
+    name: str, saved: dict[str, Any], config: Any, ignore_mismatched_sizes: bool = False, **kw: Any
+) -> None:
+    names = kw.get("id2label") or getattr(config, "id2label", None)
+    asked = kw.get("num_labels") or len(names or saved.get("id2label") or ())
+    there = len(saved.get("id2label") or ())
+    if asked != there and not ignore_mismatched_sizes:
+        raise ValueError(f"{name}: its heads have {there} classes, {asked} were asked for")
+
+
+def pack(
+    ids_BL: Int[Tensor, "b l"],
+    mask_BL: Tensor | None,
+    types_BL: Int[Tensor, "b l"] | None,
+    max_length: int,
+) -> Batch:
+    """The real tokens end to end, wherever the padding stands."""
+    real_BL = torch.ones_like(ids_BL, dtype=torch.bool) if mask_BL is None else mask_BL.bool()
+    if ids_BL.ndim != 2 or real_BL.shape != ids_BL.shape:
+        raise ValueError(
+            "input_ids and attention_mask must both be (examples, length), got "
+            f"{tuple(ids_BL.shape)} and {tuple(real_BL.shape)}"
+        )
+    lengths_B = real_BL.sum(1).cpu()
+    if not lengths_B.numel() or lengths_B.min() < 1 or lengths_B.max() > max_length:
+        raise ValueError(
+            f"each example must have 1..{max_length} tokens, got {sorted({*lengths_B.tolist()})}: "
+            "tokenize with truncation=True"
+        )
+    rows_N = torch.nonzero_static(real_BL.flatten(), size=int(lengths_B.sum())).flatten()
+    ids_N = ids_BL.flatten()[rows_N].long()
+    types_N = torch.zeros_like(ids_N) if types_BL is None else types_BL.flatten()[rows_N].long()
+    return Batch(ids_N, types_N, lengths_B)
+
+
+AutoConfig.register("eat", EatConfig, exist_ok=True)
+AutoModelForSequenceClassification.register(EatConfig, EatForSequenceClassification, exist_ok=True)

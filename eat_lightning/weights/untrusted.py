@@ -1,0 +1,260 @@
+"""Files that others may have written: read with bounds, and what they ask for is checked before it
+is done.
+
+A run, a model folder, a certificate and an export are data. None is unpickled, none makes us import
+what is not the package's own (or imported by its owner already), and none is believed about a size
+that its weights do not have.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.model.contracts import number_faults, whole_faults
+from eat_lightning.model.heads import ACTIVATIONS, head_faults
+from eat_lightning.weights.hf_names import FAMILIES
+
+SMALL = 1 << 20  # bytes: configs, certificates, what a run noted; ours have some thousand
+TOKENIZER = 32 << 20  # bytes of a tokenizer's file; BERT's has 0.7 million, multilingual ones 17
+ROWS = 256 << 20  # bytes of a rows.jsonl; a row has two thousand
+MOST_LAYERS, MOST = 1000, 2**31 - 1
+UNFIT = "not a model that can be loaded"
+
+
+def text_of(path: Path, most: int = SMALL) -> str:
+    """ValueError where it is no regular file (a pipe would never end), or larger than `most`."""
+    if not path.is_file():
+        raise ValueError("there is no such file")
+    if (size := path.stat().st_size) > most:
+        raise ValueError(f"{size} bytes, and at most {most} are read")
+    return path.read_text(encoding="utf-8")
+
+
+def json_of(path: Path, most: int = SMALL) -> Any:
+    """ValueError or OSError where it cannot be read."""
+    return parsed(text_of(path, most))
+
+
+def parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def one_line(error: object, most: int = 300) -> str:
+    """What an error says, whatever the file put into it: no line breaks, no control characters."""
+    words = " ".join(str(error).split())[:most]
+    return "".join(c if c.isprintable() else "?" for c in words)
+
+
+def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
+    """Of the sizes of an encoder (fields of `Shape`), as a config.json gives them."""
+    least = {"vocab_size": 1, "hidden_size": 1, "num_layers": 1, "num_heads": 1}
+    least |= {"intermediate_size": 1, "max_positions": 1, "type_vocab_size": 0}
+    least |= {"position_offset": 0, "relative_buckets": 0, "sep_token_id": 0, "pad_token_id": 0}
+    faults = [f for key, low in least.items() for f in whole_faults(key, sizes.get(key, low), low)]
+    faults += [
+        f"{key} must be at most {most}, got {sizes[key]}"
+        for key in least
+        if not faults and sizes.get(key, 0) > (most := MOST_LAYERS if key == "num_layers" else MOST)
+    ]
+    faults += number_faults("eps", [sizes.get("eps", 1e-12)], "(0, 1)")
+    for key in ("dropout", "attention_dropout"):
+        faults += number_faults(key, [sizes.get(key, 0.1)], "[0, 1)")
+    act = sizes.get("hidden_act", "gelu")
+    if not isinstance(act, str) or act not in ACTIVATIONS:
+        faults.append(f"hidden_act must be among {', '.join(ACTIVATIONS)}, got {act!r}")
+    if not faults and sizes["hidden_size"] % sizes["num_heads"]:
+        faults.append(
+            f"num_heads must divide hidden_size={sizes['hidden_size']}, got {sizes['num_heads']}"
+        )
+    if not faults and sizes.get("max_positions", 512) <= sizes.get("position_offset", 0):
+        faults.append(f"max_positions must be above position_offset, got {sizes['max_positions']}")
+    return faults
+
+
+def is_head(value: Any) -> bool:
+    kinds = {"layers": list, "pool": str, "activation": (str, type(None))}
+    return isinstance(value, dict) and all(
+        key in kinds and isinstance(given, kinds[key]) for key, given in value.items()
+    )
+
+
+REQUIRED = ("vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size")
+
+
+def model_faults(config: Mapping[str, Any]) -> list[str]:
+    """Of a run's config.json; its methods are checked where they are built."""
+    faults = [f"{key} is missing" for key in REQUIRED if key not in config]
+    faults = faults or shape_faults(config)
+    head = config.get("head")
+    if not isinstance(head, dict) or not is_head(head):
+        faults.append(f"head must be a dict of layers, pool and activation, got {head!r}")
+    elif not faults:
+        faults += head_faults(config["num_layers"], **{"layers": (), **head})
+    for slot in ("attention", "reduction", "exit"):
+        chosen = config.get(slot)
+        if not isinstance(chosen, dict) or not isinstance(chosen.get("kind"), str):
+            faults.append(f'{slot} must be a dict such as {{"kind": "<method>"}}, got {chosen!r}')
+    names = config.get("id2label")
+    names_of = names if isinstance(names, dict) else {}
+    numbers = [str(i) for i in range(len(names_of))]
+    if not numbers or not all(isinstance(names_of.get(i), str) for i in numbers):
+        faults.append(f"id2label must name each class by its number, got {names!r}")
+    return faults
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """ConfigError, in one line, where it is none, or asks for what no model can have."""
+    path, known = folder / "config.json", [*FAMILIES, "eat"]
+    if not path.exists():
+        raise ConfigError(f"{folder}: no config.json, so not a model folder")
+    try:
+        config = json_of(path)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{path}: cannot be read ({one_line(error)})") from None
+    kind = config.get("model_type") if isinstance(config, dict) else config
+    if not isinstance(config, dict) or not isinstance(kind, str) or kind not in known:
+        said = one_line(repr(kind), 60)
+        raise ConfigError(f"{folder}: model_type must be one of {', '.join(known)}, got {said}")
+    if kind == "eat" and (faults := model_faults(config)):
+        raise ConfigError(f"{folder}: {UNFIT} ({one_line(faults[0])})")
+    return config
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise ConfigError(f"{folder}: no model.safetensors (other weight files are not read)")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ConfigError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "") -> list[str]:
+    """What a shape asks for and the weights (their sizes by our names) do not hold: what is then
+    allocated is no more than the file itself."""
+    width, inner = shape.hidden_size, shape.intermediate_size
+    wanted = {
+        "embedding.word.weight": [shape.vocab_size, width],
+        "embedding.position.weight": [shape.max_positions, width],
+    }
+    if shape.type_vocab_size:
+        wanted["embedding.token_type.weight"] = [shape.type_vocab_size, width]
+    for i in range(shape.num_layers):
+        wanted[f"layers.{i}.out.weight"] = [width, width]
+        wanted[f"layers.{i}.up.weight"] = [inner, width]
+    for name, size in wanted.items():
+        if name not in sizes:
+            return [f"its weights lack {prefix}{name}"]
+        if list(sizes[name]) != size:
+            return [f"size mismatch: {name} is {list(sizes[name])}, its config says {size}"]
+    buckets, there = shape.relative_buckets, sizes.get("relative.weight")
+    if buckets and (there is None or list(there) != [buckets, shape.num_heads]):
+        return [f"size mismatch: relative.weight is {there}, its config says {buckets} buckets"]
+    return []
+
+
+def sizes_in(path: Path) -> dict[str, list[int]]:
+    """Of the tensors of a safetensors file, from its header; names without "encoder."."""
+    with safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+        return {n.removeprefix("encoder."): file.get_slice(n).get_shape() for n in names}
+
+
+def number_fault(weights: Mapping[str, Any]) -> list[str]:
+    """The first weight that holds a NaN or an infinity."""
+    for name, weight in weights.items():
+        if weight.is_floating_point() and not weight.float().isfinite().all():
+            return [f"{name} holds values that are no numbers (NaN or infinity)"]
+    return []
+
+
+STEPS = {  # of a tokenizer.json; what is not here could grow a text, or take for ever over it
+    "normalizer": {
+        *("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "StripAccents", "Strip"),
+        "ByteLevel",
+    },
+    "pre_tokenizer": {
+        *("BertPreTokenizer", "ByteLevel", "Metaspace", "Whitespace", "WhitespaceSplit"),
+        *("Punctuation", "Digits", "UnicodeScripts"),
+    },
+    "post_processor": {
+        *("BertProcessing", "RobertaProcessing", "ByteLevel", "TemplateProcessing"),
+    },
+}
+MOST_STEPS = 16
+READ = (".json", ".txt", ".model", ".jinja")
+
+
+def tokenizer_faults(folder: Path) -> list[str]:
+    """Of a local tokenizer, before a library parses it."""
+    faults = []
+    for path in sorted(p for p in folder.glob("*") if p.suffix in READ):
+        is_config = path.name.endswith("config.json") or path.name.startswith("special")
+        most = SMALL if is_config else TOKENIZER
+        if not path.is_file():
+            faults.append(f"{path.name}: no file that can be read")
+        elif (size := path.stat().st_size) > most:
+            faults.append(f"{path.name}: {size} bytes, and at most {most} are read")
+    path = folder / "tokenizer.json"
+    if faults or not path.exists():
+        return faults
+    try:
+        return [f"tokenizer.json: {fault}" for fault in step_faults(json_of(path, TOKENIZER))]
+    except (ValueError, OSError) as error:
+        return [f"tokenizer.json: {one_line(error)}"]
+
+
+def step_faults(content: Any) -> list[str]:
+    """A tokenizer.json holds a small program. Its steps must be those of the bodies that we read:
+    a few chained replacements make gigabytes of one word, and a pattern can backtrack for ever."""
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        return ["not a tokenizer"]
+    if content["model"].get("type", "WordPiece") not in ("WordPiece", "BPE", "Unigram"):
+        return [f"model.type must be WordPiece, BPE or Unigram, got {content['model'].get('type')}"]
+    added = content.get("added_tokens", [])
+    if not isinstance(added, list) or not all(map(is_token, added)):
+        return ["added_tokens must be a list of tokens"]
+    template = content.get("post_processor")
+    for key in ("single", "pair"):
+        pieces = template.get(key) if isinstance(template, dict) else None
+        if isinstance(pieces, list) and len(pieces) > MOST_STEPS:
+            return [f"{key} must add at most {MOST_STEPS} pieces, got {len(pieces)}"]
+    for part, known in STEPS.items():
+        steps = list(steps_of(content.get(part)))
+        strange = [step for step in steps if step not in known]
+        if strange:
+            return [f"{part} must be made of {', '.join(sorted(known))}, got {strange[0]!r}"]
+        if len(steps) > MOST_STEPS:
+            return [f"{part} must have at most {MOST_STEPS} steps, got {len(steps)}"]
+    return []
+
+
+def is_token(value: Any) -> bool:
+    kinds = {"content": str, "id": int}
+    return isinstance(value, dict) and all(isinstance(value.get(k), t) for k, t in kinds.items())
+
+
+def steps_of(node: Any) -> Iterator[str]:
+    """The types of a part's steps, sequences opened."""
+    if node is None:
+        return
+    kind = node.get("type") if isinstance(node, dict) else node
+    lists = ("normalizers", "pretokenizers", "processors")
+    inner = next((node[n] for n in lists if n in node), None) if isinstance(node, dict) else None
+    if kind != "Sequence" or not isinstance(inner, list):
+        yield str(kind)[:40]
+        return
+    for step in inner:
+        yield from steps_of(step)

@@ -1,0 +1,42 @@
+"""Conformal risk control: its bound by hand, made monotone, and what it refuses."""
+
+import numpy as np
+
+from eat_lightning.certify.procedure.conformal import Conformal, controlled
+
+
+def test_the_bound_by_hand():
+    """Of 9 examples none may lose at 10 %, since one more is counted as lost: (0 + 1) / 10."""
+    losses = np.zeros((3, 9))
+    assert controlled(losses, 0.1) == 3
+    losses[1, 0] = 1
+    assert controlled(losses, 0.1) == 1
+    assert controlled(losses, 0.2) == 3
+    assert controlled(np.zeros((3, 8)), 0.1) == 0
+
+
+def test_a_loss_that_falls_counts_on():
+    losses = np.array([[0, 0, 0, 0], [1, 0, 0, 0], [-1, 1, 0, 0], [0, 0, 0, 0]])
+    assert controlled(losses, 0.5) == 2  # (1 + 1) / 5, then (2 + 1) / 5
+    assert controlled(losses, 0.6) == 4
+
+
+def test_how_many_are_needed():
+    """1 / (99 + 1) is 1 %."""
+    assert Conformal().needed(0.01, None, 1, 0, True) == 99
+    for num, held in ((98, 0), (99, 1)):
+        assert Conformal().certified([np.zeros((1, num))], 0.01)[0] == held
+
+
+def test_it_says_that_it_bounds_an_expectation():
+    said = Conformal().promise("harm", 0.01, 0.9)
+    assert "expectation" in said
+    assert "90" not in said
+
+
+def test_what_it_refuses():
+    assert Conformal().refuses(1, none_at_full_depth=True) == []
+    (chains,) = Conformal().refuses(3, none_at_full_depth=True)
+    assert chains.startswith("procedure=conformal holds for one chain of points, got 3")
+    (risk,) = Conformal().refuses(1, none_at_full_depth=False)
+    assert risk.startswith("procedure=conformal needs a risk that full depth has none of")

@@ -1,0 +1,297 @@
+"""GLUE data: batches, order and resume, the cache and splits, on small and on real files."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hydra.utils import instantiate
+from lightning import LightningModule, Trainer
+from omegaconf import OmegaConf
+
+from eat_lightning.data import batching
+from eat_lightning.data.batching import Order, shares, shuffled_batches, sorted_batches
+from eat_lightning.data.glue import GlueData
+from eat_lightning.data.split import identity, make_split, tokenize
+from eat_lightning.data.task import Task
+from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.errors import ConfigError
+
+TASKS = sorted((Path(__file__).parents[2] / "configs/task").glob("*.yaml"))
+PAIR = Task("pair", ["one", "two"], ["no", "yes"], groups="question_graph")
+NUM = 200
+
+
+def write(path: Path, **columns: list) -> None:
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+
+
+def columns_of(num: int) -> dict[str, list]:
+    return {
+        "one": ["was the plot " + "really " * (i % 9) + f"dull {i} ?" for i in range(num)],
+        "two": [f"no {i}" for i in range(num)],
+        "label": [i % 2 for i in range(num)],
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path / "pair/train.parquet", **columns_of(NUM))
+    write(tmp_path / "pair/validation.parquet", **columns_of(30))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return toy_tokenizer()
+
+
+@pytest.fixture
+def data(folder: Path, tokenizer) -> GlueData:
+    return GlueData(PAIR, tokenizer, dir=str(folder), cache_dir=str(folder / "cache"), batch_size=8)
+
+
+LENGTHS = np.random.default_rng(0).integers(2, 60, 1003)
+
+
+@pytest.mark.parametrize("budget", [None, 40, 256, 1024])
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_every_example_once(budget: int | None, world_size: int):
+    for epoch in range(3):
+        batches = shuffled_batches(LENGTHS, 0, epoch, 16, budget, world_size)
+        assert sorted(np.concatenate(batches)) == list(range(1003))
+        assert min(map(len, batches)) >= world_size
+
+
+@pytest.mark.parametrize("budget", [64, 256, 1024])
+def test_a_budget_is_kept_in_as_many_batches_each_epoch(budget: int):
+    epochs = [shuffled_batches(LENGTHS, 0, epoch, 16, budget) for epoch in range(5)]
+    assert max(LENGTHS[batch].sum() for batches in epochs for batch in batches) <= budget
+    assert len({len(batches) for batches in epochs}) == 1
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    def flat(seed: int, epoch: int) -> list[int]:
+        return np.concatenate(shuffled_batches(LENGTHS, seed, epoch, 16)).tolist()
+
+    assert flat(1, 2) == flat(1, 2)
+    assert len({tuple(flat(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
+
+
+def test_batches_hold_like_lengths(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(batching, "CHUNK_BATCHES", 20)
+    spread = [np.ptp(LENGTHS[batch]) for batch in shuffled_batches(LENGTHS, 0, 0, 16)]
+    assert np.mean(spread) < 10
+
+
+def test_processes_share_each_batch():
+    orders = [Order(LENGTHS, 0, 16, rank=rank, world_size=3) for rank in range(3)]
+    whole = shuffled_batches(LENGTHS, 0, 0, 16, world_size=3)
+    assert len(orders[0]) == len(whole)
+    for batch, *parts in zip(whole, *orders, strict=True):
+        assert {num for _, num in parts} == {len(batch)}
+        assert all(len(rows) for rows, _ in parts)
+        assert sorted(np.concatenate([rows for rows, _ in parts])) == sorted(batch)
+
+
+def test_too_few_examples_for_the_processes():
+    with pytest.raises(ConfigError, match="2 examples cannot be shared by 3 processes"):
+        sorted_batches(np.array([3, 4]), 8, world_size=3)
+
+
+def test_order_resumes_within_its_epoch():
+    whole = [rows.tolist() for rows, _ in Order(LENGTHS, 0, 16, epoch=2)]
+    order = Order(LENGTHS, 0, 16, epoch=2, resume=(2, 5))
+    assert [rows.tolist() for rows, _ in order] == whole[5:]
+    assert len(order) == len(whole)
+    order.set_epoch(3)
+    assert len([*order]) == len(whole)
+
+
+def test_evaluation_is_sorted():
+    order = [rows for rows, _ in shares(sorted_batches(LENGTHS, 50), 0, 1)]
+    lengths = LENGTHS[np.concatenate(order)]
+    assert np.all(np.diff(lengths) <= 0)
+    assert len(lengths) == 1003
+
+
+def test_a_batch_by_hand(data: GlueData, tokenizer):
+    split = data.split("train")
+    split.teacher = np.arange(2 * len(split), dtype=np.float32).reshape(-1, 2)
+    batch = split.batch(np.array([7, 3, 7]), num_global=12)
+    expected = [tokenizer(*split.text(i)) for i in (7, 3, 7)]
+    assert batch.ids_N.tolist() == [x for each in expected for x in each["input_ids"]]
+    assert batch.types_N.tolist() == [x for each in expected for x in each["token_type_ids"]]
+    assert batch.lengths_B.tolist() == [len(each["input_ids"]) for each in expected]
+    assert batch.labels_B.tolist() == split.labels[[7, 3, 7]].tolist()
+    assert batch.index_B.tolist() == [7, 3, 7]
+    assert batch.teacher_BC.tolist() == [[14, 15], [6, 7], [14, 15]]
+    assert batch.num_global == 12
+
+
+def test_splits_and_loaders(data: GlueData):
+    sizes = {name: len(data.split(name)) for name in data.names}
+    assert sizes == {
+        "train": 180,
+        "select": 5,
+        "temperature": 5,
+        "certificate": 10,
+        "validation": 30,
+    }
+    assert len(data.train_dataloader()) == len([*data.train_dataloader()]) == 23
+    rows = torch.cat([batch.index_B for batch in data.test_dataloader()])
+    assert sorted(rows.tolist()) == list(range(30))
+    assert sum(batch.size for batch in data.val_dataloader()) == 5
+
+
+def test_limit_train_is_the_same_for_every_seed(folder: Path, tokenizer):
+    texts = []
+    for seed in (1, 2):
+        data = GlueData(PAIR, tokenizer, dir=str(folder), limit_train=20, seed=seed)
+        texts.append(data.source("train").texts)
+        assert len(data.source("certificate")) == 10
+    assert texts[0] == texts[1]
+    assert len(texts[0][0]) == 20
+
+
+class Seen(LightningModule):
+    """Trains nothing; notes which examples each epoch brought."""
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.folder = folder
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.rows: list[tuple[int, list[int]]] = []
+
+    def training_step(self, batch, batch_idx: int):
+        self.rows.append((self.current_epoch, batch.index_B.tolist()))
+        return self.weight.sum()
+
+    def on_train_batch_end(self, *args):
+        if self.global_step == 30:
+            self.trainer.save_checkpoint(self.folder / "30.ckpt")
+
+    def validation_step(self, batch, batch_idx: int):
+        pass
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def fit(data: GlueData, folder: Path, steps: int, checkpoint: str | None = None) -> Seen:
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    seen = Seen(folder)
+    trainer.fit(seen, data, ckpt_path=checkpoint)
+    return seen
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_lightning_resumes_within_an_epoch(data: GlueData, folder: Path):
+    whole = fit(data, folder, 60).rows
+    assert [epoch for epoch, _ in whole] == [0] * 23 + [1] * 23 + [2] * 14
+    assert sorted(row for epoch, rows in whole if epoch == 1 for row in rows) == list(range(180))
+    data.resume_at(1, 7)
+    assert fit(data, folder, 60, str(folder / "30.ckpt")).rows == whole[30:]
+
+
+def test_truncation_takes_from_the_longer_text(tokenizer):
+    tokens = tokenize([["a b c d e f g h", ""], ["x y", "z " * 50]], tokenizer, 8)
+    assert tokens.lengths.tolist() == [8, 8]
+    assert tokens.types.tolist() == [0] * 5 + [1] * 3 + [0] * 2 + [1] * 6
+
+
+def test_no_types_are_zero(tokenizer):
+    tokenizer = toy_tokenizer()
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    assert set(tokenize([["a"], ["b"]], tokenizer, 8).types) == {0}
+
+
+def test_tokens_are_cached(data: GlueData, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    source = data.source("validation")
+    args = source, data.tokenizer, 32, folder / "cache"
+    first = make_split("v", *args)
+    (path,) = (folder / "cache").iterdir()
+    monkeypatch.setattr("eat_lightning.data.split.tokenize", None)
+    again = make_split("v", *args)
+    assert again.key == first.key == path.stem
+    assert np.array_equal(again.tokens.ids, first.tokens.ids)
+    assert np.array_equal(again.tokens.offsets, first.tokens.offsets)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-40], lambda b: b"", lambda b: b[:80] + b"x" * 400]
+)
+def test_a_damaged_cache_is_made_anew(data: GlueData, folder: Path, damage):
+    source = data.source("validation")
+    args = source, data.tokenizer, 32, folder / "cache"
+    first = make_split("v", *args)
+    (path,) = (folder / "cache").iterdir()
+    good = path.read_bytes()
+    path.write_bytes(damage(good))
+    assert np.array_equal(make_split("v", *args).tokens.ids, first.tokens.ids)
+    assert path.stat().st_size == len(good)
+
+
+def test_the_key_holds_text_limit_and_tokenizer(tokenizer):
+    cased = toy_tokenizer()
+    cased.backend_tokenizer.normalizer = None
+    texts = [["ab", "c"]]
+    keys = {
+        identity(texts, tokenizer, 8),
+        identity(texts, tokenizer, 9),
+        identity([["a", "bc"]], tokenizer, 8),
+        identity(texts, cased, 8),
+    }
+    assert len(keys) == 4
+    tokenizer("a text", truncation=True, max_length=4)  # leaves its truncation behind
+    assert identity(texts, tokenizer, 8) in keys
+
+
+def load(path: Path) -> Task:
+    return instantiate(OmegaConf.load(path), _convert_="all")
+
+
+@pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
+def test_yamls_are_tasks(path: Path):
+    task = load(path)
+    assert task.name == path.stem
+    assert task.hub_config in (path.stem, None)  # None: from a folder alone
+    assert set(task.validation) <= {"validation", "validation_mismatched", "end_lost"}
+
+
+def test_paper_settings():
+    tasks = {path.stem: load(path) for path in TASKS}
+    assert sum(task.hub_config is not None for task in tasks.values()) == 9
+    assert [tasks[x].max_length for x in ("sst2", "qqp", "mnli")] == [256, 256, 320]
+    assert [tasks[x].learning_rate for x in ("sst2", "qqp", "mnli")] == [2e-5, 2e-5, 3e-5]
+    assert tasks["mnli"].labels == ["entailment", "neutral", "contradiction"]
+    assert tasks["stsb"].regression
+    assert tasks["stsb"].num_labels == 1
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
+def test_real_data(path: Path, data_dir: Path, tokenizer, tmp_path: Path):
+    task = load(path)
+    if not (data_dir / task.name).is_dir():
+        pytest.skip(f"no {task.name} in {data_dir}: a script makes it")
+    assert GlueData.faults(task, str(data_dir)) == []
+    data = GlueData(
+        task, tokenizer, dir=str(data_dir), limit_train=64, cache_dir=str(tmp_path), max_length=64
+    )
+    assert len(data.split("train")) == 64
+    assert len(data.split("select")) >= 10
+    batch = next(iter(data.val_dataloader()))
+    assert batch.labels_B.dtype == (torch.float32 if task.regression else torch.int64)
+    assert int(batch.lengths_B.max()) <= 64

@@ -1,0 +1,153 @@
+"""The toy grammar: labels right by construction, seeded, disjoint splits, any task."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from eat_lightning.data import grammar
+from eat_lightning.data.module import count_faults
+from eat_lightning.data.task import Task
+from eat_lightning.data.tokens import tokenizer_for, toy_tokenizer
+from eat_lightning.data.toy import ToyData
+from eat_lightning.errors import ConfigError
+
+TASKS = sorted((Path(__file__).parents[2] / "configs/task").glob("*.yaml"))
+SMALL = {"num_train": 240, "num_validation": 60, "calibration": 80}
+MNLI = ["entailment", "neutral", "contradiction"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return toy_tokenizer()
+
+
+def task_of(path: Path) -> Task:
+    return instantiate(OmegaConf.load(path), _convert_="all")
+
+
+@pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
+def test_any_task(path: Path, tokenizer, tmp_path: Path):
+    task = task_of(path)
+    assert ToyData.faults(task, **SMALL) == []
+    data = ToyData(task, tokenizer, **SMALL, cache_dir=str(tmp_path))
+    first_texts = [set(data.split(name).source.texts[0]) for name in data.names]
+    assert len(set.union(*first_texts)) == sum(map(len, first_texts)), "splits share a text"
+    split = data.split("train")
+    levels, counts = np.unique(split.labels, return_counts=True)
+    assert len(levels) == (6 if task.regression else task.num_labels)
+    assert len(set(counts)) == 1
+    assert set(split.difficulty) == set(range(5))
+    words = {word for column in split.source.texts for text in column for word in text.split()}
+    assert words <= grammar.WORDS
+    assert len(data.split("select")) == 20
+    assert len(data.split("certificate")) == 40
+
+
+def test_an_example_is_a_pure_function():
+    task = Task("t", ["a", "b"], MNLI)
+    once = grammar.make(task, 3, "train", 1234)
+    assert once == grammar.make(task, 3, "train", 1234)
+    assert once != grammar.make(task, 4, "train", 1234)
+
+
+def test_feeling_by_hand():
+    """Read the sentence the way a person does: find the clause that counts, count negations."""
+    task = Task("t", ["sentence"], ["negative", "positive"])
+    for number in range(300):
+        example = grammar.make(task, 0, "train", number)
+        main = example.texts[0].split(" but ")[-1].split(" , ")[-1]
+        flips = sum(main.count(word) for word in (" not ", "nobody ", "doubt ", "false "))
+        positive = main.split()[-1] in grammar.ADJECTIVES[12:]
+        assert example.label == (positive + flips) % 2, example
+        asides = example.texts[0].count(" was ") - 1
+        assert example.difficulty == flips + asides
+
+
+def read(text: str) -> tuple[bool, set[str], tuple[str, str], set[str]]:
+    """Negated; who may have done it; what to whom; where (empty: somewhere)."""
+    words = text.replace("can you tell me whether ", "").replace("it is true that ", "").split()
+    negated = bool({"not", "no"} & set(words))
+    kinds = {"animal": set(grammar.ANIMALS), "person": set(grammar.PERSONS)}
+    nouns = [kinds.get(w, {w}) for w in words if w in {*grammar.ANIMALS, *grammar.PERSONS, *kinds}]
+    agents, patient = (nouns[1], nouns[0]) if "by" in words else nouns
+    verb = next(v for v in grammar.VERBS if set(v) & set(words))[0]
+    places = {place for place in grammar.PLACES if place in text}
+    return negated, agents, (verb, *patient), places
+
+
+def entails(premise, hypothesis) -> bool:
+    """Between statements of one sign: wider of who, where and the same of what."""
+    (negated, who, what, where), (_, who2, what2, where2) = premise, hypothesis
+    if negated:
+        who, where, who2, where2 = who2, where2, who, where
+    return what == what2 and who <= who2 and (not where2 or where == where2)
+
+
+def test_inference_by_hand():
+    task = Task("t", ["premise", "hypothesis"], MNLI)
+    for number in range(600):
+        example = grammar.make(task, 0, "train", number)
+        premise, hypothesis = map(read, example.texts)
+        follows = entails(premise, hypothesis)
+        same_sign = premise[0] == hypothesis[0]
+        expected = ("entailment" if same_sign else "contradiction") if follows else "neutral"
+        assert MNLI[int(example.label)] == expected, example
+
+
+def test_paraphrase_by_hand():
+    task = Task("t", ["question1", "question2"], ["not_duplicate", "duplicate"])
+    for number in range(400):
+        example = grammar.make(task, 0, "train", number)
+        first, second = map(read, example.texts)
+        assert example.label == (first == second), example
+
+
+def test_other_numbers_of_labels():
+    names = list("abcdefg")
+    assert grammar.make(Task("t", ["x"], names), 0, "train", 5).label == 5
+    assert grammar.make(Task("t", ["x", "y"], names[:5]), 0, "train", 4).label == 4
+    faults = ToyData.faults(Task("t", ["x", "y"], names))
+    assert faults == ["data=toy makes up to 6 labels of this shape, task t has more"]
+
+
+def test_bad_sizes():
+    task = Task("t", ["x"], ["a", "b"])
+    faults = ToyData.faults(task, num_train=0, calibration=0, batch_size=0)
+    assert faults == [
+        "data.batch_size must be at least 1, got 0",
+        "data.num_train must be at least 1, got 0",
+        "data.calibration must be at least 1, got 0",
+    ]
+    assert count_faults("data.x", 2.5, 1) == ["data.x must be a whole number, got 2.5"]
+
+
+ODD = ["", "good", "word " * 5000, "\x00\x07\t", "\U0001f600 \u200d \ud7ff", "Zürich 漢字 ⅓"]
+
+
+@pytest.mark.parametrize("text", ODD, ids=ascii)
+def test_odd_text(text: str, tokenizer):
+    ids = tokenizer(text, truncation=True, max_length=64)["input_ids"]
+    assert ids[0] == tokenizer.cls_token_id
+    assert ids[-1] == tokenizer.sep_token_id
+    assert 2 <= len(ids) <= 64
+    assert (len(ids) == 2) == (not text.strip("\x00\x07\t"))
+
+
+def test_tokenizer_reloads(tokenizer, tmp_path: Path):
+    tokenizer.save_pretrained(tmp_path)
+    again = tokenizer_for(str(tmp_path))
+    text, pair = "The plot was not dull, é4@Q", "so what?"
+    assert again(text, pair) == tokenizer(text, pair)
+    assert again.get_vocab() == tokenizer.get_vocab()
+
+
+def test_no_tokenizer(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"encoder.pretrained=no/such .* hub") as caught:
+        tokenizer_for("no/such")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="holds no tokenizer") as caught:
+        tokenizer_for(str(tmp_path))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,157 @@
+"""Drift of each source that has exits of its own, and of an export, by its own reference."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from exports import exported
+from exports import make_run as small_run
+from test_certify import config_of, make_run
+from test_certify_sources import write
+
+from eat_lightning.certify.__main__ import certify
+from eat_lightning.drift.__main__ import drift
+from eat_lightning.drift.monitor import Monitor
+from eat_lightning.drift.reference import Reference
+from eat_lightning.drift.watching import references_for
+from eat_lightning.drift.watching_export import ExportWatching
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.exported import Export, ExportAnswerer
+from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.runs.run import Run
+
+
+def said(capsys: pytest.CaptureFixture) -> list[dict]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_reference_for_each_source(tmp_path: Path, capsys: pytest.CaptureFixture):
+    """Chat and mail have one; of `rare` there are too few, so nobody watches it."""
+    write(tmp_path / "data/sst2/train.parquet", 1500, 0)
+    write(tmp_path / "data/sst2/validation.parquet", 60, 1)
+    node = {"_target_": "eat_lightning.data.glue.GlueData", "dir": str(tmp_path / "data")}
+    run = make_run(tmp_path / "run", **node, calibration=1200, num_validation=None)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    del config["data"]["num_validation"]
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    certify(config_of("certify", run, "risk=harm", "level=0.4", "sources=true"))
+    capsys.readouterr()
+    given = "certificate=harm-0.4-0.9"
+    drift(config_of("drift", run, given))
+    assert [told["source"] for told in said(capsys)] == ["chat", "mail"]
+    assert sorted(path.name for path in run.glob("drift*")) == [
+        "drift@chat.json",
+        "drift@mail.json",
+    ]
+    split = Run.open(run).data().split("certificate")
+    kept = Reference.read(Run.open(run), "mail")
+    assert len(kept.seen) == sum(origin == "mail" for origin in split.origins)
+    chats = [i for i, origin in enumerate(split.origins) if origin == "chat"][:20]
+    lines = [{"sentence": split.text(i)[0], "source": "chat"} for i in chats]
+    lines += [{"sentence": "long " * 60, "source": "mail"} for i in range(60)]
+    lines += [{"sentence": "long " * 60, "source": name} for name in ("rare", "fax")]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(lines), tmp_path / "stream.parquet")
+    log = tmp_path / "log"
+    quick = (f"stream='{tmp_path / 'stream.parquet'}'", "monitor.run_length=1000", f"log='{log}'")
+    drift(config_of("drift", run, given, *quick))
+    alarm, *ends = said(capsys)
+    assert (alarm["event"], alarm["source"]) == ("alarm", "mail")
+    states = {end["source"]: (end["state"], end["seen"]) for end in ends}
+    assert states["mail"] == ("full_depth", 60)
+    assert states["chat"] == ("early_exits", 20)
+    decisions = [json.loads(line) for line in log.read_text().splitlines()]
+    assert "exits" not in decisions[-1]
+    assert {each["depth"] for each in decisions[-2:]} == {6}
+    with pytest.raises(ConfigError, match=r"^run has no drift.json: make it with"):
+        drift(config_of("drift", run, *quick))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run and its export."""
+    pytest.importorskip("onnxscript")
+    run = small_run(tmp_path_factory.mktemp("runs") / "run", "dense", "norm_topk", "confidence")
+    return run, exported(run)
+
+
+VETO = ("policy=veto", "policy.veto.margin=0.6")
+TEXTS = [[" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5])] for i in range(40)]
+
+
+def seen_by(watching: Any, deep: frozenset[str | None]) -> list[tuple]:
+    found = {}
+    for told in watching.stream(TEXTS, [{}] * len(TEXTS), deep):
+        rows = zip(told.places, told.seen, told.answers, strict=True)
+        found |= {place: (seen, answer) for place, seen, answer in rows}
+    if deep:
+        assert {answer["exit_reason"] for _, answer in found.values()} == {"fallback"}
+        assert {answer["depth"] for _, answer in found.values()} == {3}
+    seen = [found[i][0] for i in range(len(TEXTS))]
+    return [
+        (s.depth, s.tokens, s.label, round(s.retention, 6), round(s.confidence, 4)) for s in seen
+    ]
+
+
+@pytest.mark.parametrize("policies", [(), (Veto(0.6),)])
+def test_an_export_observes_the_same_in_both_states(pair: tuple[Path, Path], policies: Any):
+    watching = ExportWatching(ExportAnswerer.of(Export.open(pair[1], 1), None, policies))
+    early, deep = seen_by(watching, frozenset()), seen_by(watching, frozenset({None}))
+    assert early == deep
+    assert len({each[0] for each in early}) > 1
+
+
+def test_the_reference_of_an_export(pair: tuple[Path, Path], capsys: pytest.CaptureFixture):
+    """By the export's own graphs and policies; the run's and other policies' are refused."""
+    run, onnx = pair
+    export = Export.open(onnx, 1)
+    drift(config_of("drift", run))
+    with pytest.raises(ConfigError, match=r"^onnx has no drift\.json: make it with"):
+        drift(config_of("drift", run, f"onnx='{onnx}'", "stream=nowhere"))
+    drift(config_of("drift", run, f"onnx='{onnx}'", *VETO))
+    told = said(capsys)[-1]
+    assert told["saved"] == str(onnx / "drift.json")
+    watching = ExportWatching(ExportAnswerer.of(export, None, (Veto(0.6),)))
+    kept = references_for(watching)[None]
+    split = Run.open(run).data().split("certificate")
+    answers = watching.answerer.answer([list(split.text(i)) for i in range(len(split))])
+    assert [s.depth for s in kept.seen] == [a["depth"] for a in answers]
+    assert [round(s.retention, 6) for s in kept.seen] == [a["retention"] for a in answers]
+    plain = ExportWatching(ExportAnswerer.of(export, None, None))
+    with pytest.raises(
+        ConfigError, match=r"^drift.json holds for another policy \(veto margin 0.6"
+    ):
+        references_for(plain)
+    run_kept = (run / "drift.json").read_bytes()
+    (onnx / "drift.json").write_bytes(run_kept)
+    with pytest.raises(ConfigError, match=r"runtime \(torch there, onnxruntime here\)"):
+        references_for(watching)
+
+
+def test_the_gateway_watches_an_export(pair: tuple[Path, Path]):
+    """With a policy; under an alarm everyone runs every layer, and the monitor sees on."""
+    from gateways import running, settings
+
+    from eat_lightning.serve.model import open_model
+
+    run, onnx = pair
+    drift(config_of("drift", run, f"onnx='{onnx}'", *VETO))
+    node = {"_target_": "eat_lightning.methods.policy.veto.Veto", "margin": 0.6}
+    watched = {"monitor": True, "fallback": True, "run_length": 100, "window": 50, "calm": 10}
+    given: dict[str, Any] = {"run": str(onnx), "backend": "onnx", "policy": {"veto": node}}
+    given |= {"drift": watched | {"psi": 0.5, "state": None}, "max_texts": 50}
+    model = open_model(settings(**given))
+    assert isinstance(model.about.normal[None], Reference)
+    assert Monitor.of(model.about.normal[None]).full_depth is False
+    with running(model, **given) as served:
+        early = served.say({"text": "good film"}).json()
+        for _ in range(10):
+            answers = served.say({"examples": ["good " * 70] * 20}).json()["answers"]
+        assert served.client.get("/live").json()["drift"] == "drifted"
+        assert {answer["exit_reason"] for answer in answers} == {"fallback"}
+        deep = served.say({"text": "good film"}).json()
+        assert (early["depth"], deep["depth"]) == (min(early["depth"], 2), 3)

@@ -1,0 +1,162 @@
+"""Trials of the monitor on recorded streams, by hand; the study's script draws from their rows."""
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eat_lightning.drift.shifts import recorded
+from eat_lightning.drift.trials import (
+    CONTROL,
+    RECOVERY,
+    SHIFT,
+    Stream,
+    Trial,
+    control_trial,
+    read,
+    recovery_trial,
+    shift_trial,
+    write,
+)
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.record import Recorded
+from eat_lightning.methods.exit.confidence import Confidence
+
+ROOT = Path(__file__).parents[2]
+
+
+def made_of(num: int, seed: int, longer: int = 0) -> Recorded:
+    """Two classes, heads at 1 and 2 of 2 layers. The early head is right for 3 of 4, and sure of
+    it; the last one always."""
+    rng = np.random.default_rng(seed)
+    label_B = rng.integers(0, 2, num)
+    right_B = rng.random(num) < 0.75
+    early_B = np.where(right_B, label_B, 1 - label_B)
+    sure_B = rng.uniform(0.5, 4, num)
+    tokens_B = rng.integers(4, 20, num) + longer
+    return Recorded(
+        label_B,
+        tokens_B,
+        {1: guess(early_B, sure_B), 2: guess(label_B, np.full(num, 3.0))},
+        np.stack([tokens_B, tokens_B // 2]),
+        Confidence(0.9, [1]),
+    )
+
+
+def guess(class_B: np.ndarray, lead_B: np.ndarray) -> np.ndarray:
+    logits_BC = np.zeros((len(class_B), 2), np.float32)
+    logits_BC[np.arange(len(class_B)), class_B] = lead_B
+    return logits_BC
+
+
+def stream(name: str, num: int = 800, seed: int = 0, longer: int = 0) -> Stream:
+    return Stream.of(name, made_of(num, seed, longer), Confidence(0.9, [1]))
+
+
+USUAL = stream("reference", 400, 1), stream("dev", 800, 2)
+
+
+def test_a_stream_by_hand():
+    found = stream("dev", 300)
+    left = found.depth_B == 1
+    assert 0.3 < left.mean() < 0.7
+    assert (found.full_B == found.label_B).all()
+    assert (found.early_B[~left] == found.label_B[~left]).all()
+    tokens_B = np.array([each.tokens for each in found.seen])
+    both = (tokens_B + tokens_B // 2) / (2 * tokens_B)
+    assert found.cost_full_B == pytest.approx(both)
+    assert found.cost_early_B == pytest.approx(np.where(left, 0.5, both))
+
+
+def test_a_shift_is_answered_at_full_depth_from_its_alarm_on():
+    shifted = stream("long", 800, 3, longer=12)
+    trial = shift_trial("t", *USUAL, shifted, seed=0, most=600)
+    assert (trial.kind, trial.alarms, trial.num_shifted) == (SHIFT, 0, 600)
+    assert trial.delay is not None
+    assert trial.delay < 100
+    assert trial.feature == "tokens"
+    assert trial.full_share == pytest.approx((600 - trial.delay) / 600)
+    assert trial.accuracy_full == 1
+    assert trial.changed_early == pytest.approx(1 - trial.accuracy_early)
+    # Errors are left to the examples before the alarm.
+    assert (1 - trial.accuracy_watched) * 600 <= trial.delay
+    assert trial.accuracy_early < trial.accuracy_watched <= 1
+    assert trial.cost_early < trial.cost_watched < trial.cost_full
+
+
+def test_without_labels_there_is_no_accuracy():
+    unknown = made_of(700, 3, longer=12)
+    unknown.labels = np.full(700, -1)
+    shifted = Stream.of("long", unknown, Confidence(0.9, [1]))
+    trial = shift_trial("t", *USUAL, shifted, seed=0)
+    assert trial.accuracy_early is trial.accuracy_watched is trial.accuracy_full is None
+    assert trial.changed_watched < trial.changed_early
+
+
+def test_an_unshifted_stream_raises_no_alarm_and_a_shift_that_goes_is_forgotten():
+    calm = control_trial("t", *USUAL, seed=0, num=1500)
+    assert (calm.kind, calm.alarms, calm.full_share) == (CONTROL, 0, 0)
+    assert control_trial("t", *USUAL, seed=0, num=500, redrawn=True).alarms == 0
+    gone = recovery_trial("t", *USUAL, stream("long", 900, 3, longer=12), seed=0)
+    assert (gone.kind, gone.feature) == (RECOVERY, "tokens")
+    assert 500 < gone.back < 3000
+
+
+def test_trials_are_kept(tmp_path: Path):
+    trials = [Trial(CONTROL, "sst2", "dev", 0, 100.0, 50, 1), shift_trial("t", *USUAL, USUAL[1], 0)]
+    write(tmp_path / "trials.jsonl", trials)
+    assert read(tmp_path / "trials.jsonl") == trials
+    (tmp_path / "trials.jsonl").write_text('{"kind": 1}\n')
+    with pytest.raises(ConfigError, match="line 1: not a trial"):
+        read(tmp_path / "trials.jsonl")
+    with pytest.raises(ConfigError, match="there is no such file"):
+        read(tmp_path / "absent.jsonl")
+    with pytest.raises(ConfigError, match="record the streams first"):
+        recorded(tmp_path, "sst2")
+
+
+def script():
+    spec = importlib.util.spec_from_file_location("experiment_drift", ROOT / "experiments/drift.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_script_draws_from_the_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    drift = script()
+    monkeypatch.setattr(drift, "KEPT", tmp_path)
+    shifted = stream("long", 600, 3, longer=12)
+    trials = [shift_trial("sst2", *USUAL, shifted, seed) for seed in range(2)]
+    trials += [recovery_trial("sst2", *USUAL, shifted, 0)]
+    one = control_trial("sst2", *USUAL, 0, 200)
+    write(tmp_path / "trials.jsonl", [*trials, one, replace(one, seed=1, alarms=3)])
+    drift.show()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"drift.png", "drift-shifts.md", "drift-control.md", "drift-return.md"} <= names
+    shifts = (tmp_path / "drift-shifts.md").read_text()
+    delays = sorted(trial.delay for trial in trials[:2])
+    assert f"({delays[0]} to {delays[1]})" in shifts
+    assert "750.00 (154.67 to 2191.82)" in (tmp_path / "drift-control.md").read_text()
+
+
+def test_an_exact_interval():
+    """Garwood: 0 alarms are compatible with a mean of up to -ln 0.025."""
+    drift = script()
+    assert drift.poisson_interval(0) == (0.0, pytest.approx(3.689, abs=1e-3))
+    assert drift.poisson_interval(3) == pytest.approx((0.6187, 8.7673), abs=1e-3)
+
+
+def test_the_script_names_a_fault(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path):
+    drift = script()
+    for given in (["replay", f"from={tmp_path}"], ["record", "colour=red"]):
+        monkeypatch.setattr(sys, "argv", ["drift.py", *given])
+        with pytest.raises(SystemExit) as done:
+            drift.main()
+        assert done.value.code == 1
+        assert capsys.readouterr().err.count("\n") == 1

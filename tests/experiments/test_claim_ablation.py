@@ -1,0 +1,221 @@
+"""Pruning x window x exits: cells, products and effects, against numbers worked out by hand."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from studies import EAT, STATIC, keep, make_recorded, make_row
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.report import figures
+from eat_lightning.report.__main__ import claim_of
+from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.study import open_study
+
+SCRIPT = Path(__file__).parents[2] / "experiments" / "ablation.py"
+# FLOPs, milliseconds and examples/s by (pruning, window, exits): the window is a mask.
+COST: dict[tuple[int, ...], tuple[float, float, float]] = {
+    (0, 0, 0): (100.0, 10.0, 200.0),
+    (1, 0, 0): (80.0, 8.5, 240.0),
+    (0, 1, 0): (100.0, 10.2, 190.0),
+    (0, 0, 1): (70.0, 7.5, 280.0),
+    (1, 1, 0): (80.0, 8.6, 230.0),
+    (1, 0, 1): (60.0, 6.8, 320.0),
+    (0, 1, 1): (70.0, 7.6, 270.0),
+    (1, 1, 1): (60.0, 6.9, 310.0),
+}
+RIGHT = {  # of 8 examples, by (pruning, exits)
+    (0, 0): [1, 1, 1, 1, 1, 1, 0, 0],
+    (1, 0): [1, 1, 1, 1, 1, 0, 0, 0],
+    (0, 1): [1, 1, 1, 1, 1, 1, 1, 0],
+    (1, 1): [1, 1, 1, 1, 0, 0, 0, 0],
+}
+NAMES = ["none of them", "pruning", "window", "exits", "pruning + window", "pruning + exits"]
+NAMES += ["window + exits", "pruning + window + exits"]
+
+
+def fields(cell: tuple[int, ...], timed: bool = True, **more: Any) -> dict[str, Any]:
+    pruning, window, exits = cell
+    flops, ms, rate = COST[cell]
+    found: dict[str, Any] = {
+        "model": "eat_paper",
+        "reduction": EAT["reduction"] if pruning else STATIC["reduction"],
+        "attention": {"kind": "longformer", "window": 32} if window else STATIC["attention"],
+        **({"exit": EAT["exit"], "tau": 0.9} if exits else {}),
+        **{"flops": flops, "flops_ratio": flops / 100},
+        "accuracy": sum(RIGHT[pruning, exits]) / 8,
+    }
+    if timed:
+        found |= {"latency_ms": ms, "latency_low_ms": 0.98 * ms, "latency_high_ms": 1.02 * ms}
+        found |= {"throughput": rate, "throughput_batch": 32, "session": "one", "threads": 1}
+    return found | more
+
+
+def run_of(folder: Path, cell: tuple[int, ...], timed: bool = True, **more: Any) -> Path:
+    """A cell that was trained, with its examples."""
+    pruning, _, exits = cell
+    name = f"run-{''.join(map(str, cell))}"
+    row = make_row(run=name, examples="e.parquet", **fields(cell, timed, **more))
+    recorded = make_recorded([RIGHT[pruning, 1], RIGHT[pruning, exits]], [4, 6])
+    return keep(folder / name, [row], recorded)
+
+
+def claim(folder: Path) -> Claim:
+    return claim_of(SCRIPT)(open_study([str(folder)]))
+
+
+def table(made: Claim, ending: str = "") -> Table:
+    return next(t for t in made.tables if t.name == f"ablation-sst2{ending}")
+
+
+def texts(found: Table, key: str) -> dict[str, str]:
+    """A column's texts by the first column's."""
+    first = found.columns[0].key
+    return {
+        line.cells[first].text: line.cells[key].text for line in found.lines if key in line.cells
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Claim:
+    folder = tmp_path_factory.mktemp("ablation")
+    for cell in product((0, 1), repeat=3):
+        run_of(folder, cell)
+    return claim(folder)
+
+
+def test_cells(whole: Claim):
+    found = table(whole)
+    assert list(texts(found, "cell")) == NAMES
+    assert texts(found, "flops")["pruning + exits"] == "0.600"
+    assert texts(found, "exits")["window + exits"] == "tau 0.9"
+    assert texts(found, "pruning")["window + exits"] == ""
+    # 10 / 6.8, and the extremes of the repeats divided.
+    assert texts(found, "single")["pruning + exits"] == "1.47 (1.41 to 1.53)"
+    assert texts(found, "batch")["pruning + exits"] == "1.60 (1.60 to 1.60)"
+    assert texts(found, "conversion")["pruning + exits"] == "0.88"  # 1.4706 x 0.6
+    assert texts(found, "single")["none of them"] == "1"
+    assert texts(found, "points")["none of them"] == ""
+    cell = found.lines[NAMES.index("exits")].cells["points"]
+    assert cell.text == "+12.50 (+0.00 to +37.50)"  # one of 8 more is right
+    assert not cell.bold
+    assert cell.flags == ("the interval spans zero",)
+    assert found.lines[NAMES.index("exits")].cells["p"].text == "1.00"
+
+
+def test_the_window_is_shown_to_save_nothing(whole: Claim):
+    line = table(whole).lines[NAMES.index("window")]
+    assert "a window is a mask" in line.flags[-1]
+    assert (line.cells["flops"].text, line.cells["single"].value) == ("1.000", 10 / 10.2)
+    assert not line.cells["single"].bold
+    assert any("saves nothing" in note for note in whole.notes)
+
+
+def test_do_savings_multiply(whole: Claim):
+    found = table(whole, "-products")
+    assert list(texts(found, "cell")) == NAMES[4:]
+    line = found.lines[1]  # pruning + exits
+    assert line.cells["flops_product"].text == "1.786"  # 1 / 0.8 / 0.7
+    assert line.cells["flops_measured"].text == "1.667"
+    assert line.cells["flops_ratio"].text == "0.933"  # 0.56 / 0.6
+    # 10 / 8.5 x 10 / 7.5 = 1.5686, measured 1.4706.
+    assert line.cells["single_ratio"].value == pytest.approx(1.470588 / 1.568627, rel=1e-5)
+    low = (0.98 / 1.02) / (1.02 / 0.98) ** 2
+    assert line.cells["single_ratio"].low == pytest.approx(low * 1.470588 / 1.568627, rel=1e-5)
+    assert "run-101" in line.source.runs[0]
+    assert {run[-3:] for run in line.source.runs} == {"101", "100", "001", "000"}
+    assert any("1.57 (time, batch 1; 1.47, 0.94 of it)" in line for line in whole.answer)
+
+
+def test_effects_and_interactions(whole: Claim):
+    found = table(whole, "-effects")
+    flops = texts(found, "flops")
+    assert list(flops) == [
+        *("pruning", "window", "exits", "pruning x window", "pruning x exits"),
+        *("window x exits", "pruning x window x exits"),
+    ]
+    # Pruning: 100 / 80 without exits, 70 / 60 with: the root of their product.
+    assert flops["pruning"] == f"{(1.25 * 7 / 6) ** 0.5:.3f}"
+    assert flops["pruning x exits"] == f"{(7 / 6) / 1.25:.3f}"
+    assert (
+        flops["window"] == flops["window x exits"] == flops["pruning x window x exits"] == "1.000"
+    )
+    points = {k: v.partition(" ")[0] for k, v in texts(found, "points").items()}
+    # Right of 8: none 6, pruning 5, exits 7, both 4. Pruning: -1 and -3; both for one: -2.
+    assert points["pruning"] == "-25.00"
+    assert points["exits"] == "+0.00"
+    assert points["pruning x exits"] == "-25.00"
+    assert points["window"] == "0"
+
+
+def test_the_figure_has_its_marks(whole: Claim):
+    (figure,) = whole.figures
+    svg = figures.svg(figure)
+    gids = {mark.gid for mark in figure.marks}
+    assert len(gids) == len(figure.marks) == 8 * 3 + 7
+    assert all(f'id="{gid}"' in svg for gid in gids)
+    mark = next(m for m in figure.marks if m.gid == "ablation-sst2-5-0")
+    assert mark.title == "pruning + exits"
+    assert dict(mark.details)["FLOPs"] == "0.600"
+    assert dict(mark.details)["single savings multiplied"] == "0.560"
+
+
+def test_a_sweep_cut_short(tmp_path: Path):
+    for cell in [(0, 0, 0), (1, 0, 0), (1, 0, 1)]:
+        run_of(tmp_path, cell, timed=False)
+    made = claim(tmp_path)
+    assert [t.name for t in made.tables] == ["ablation-sst2"]
+    assert any("missing: exits" in note for note in made.notes)
+    assert any("not all cells were timed" in note for note in made.notes)
+    assert texts(made.tables[0], "single") == dict.fromkeys([NAMES[0], NAMES[1], NAMES[5]], "")
+    figures.svg(made.figures[0])
+
+
+def test_times_of_another_session_are_not_divided(tmp_path: Path):
+    for cell in [(0, 0, 0), (1, 0, 0), (0, 0, 1)]:
+        run_of(tmp_path, cell, session="one" if cell[0] == 0 else "two")
+    found = table(claim(tmp_path))
+    assert texts(found, "single")["pruning"] == ""
+    assert "not timed in one session" in found.lines[1].cells["single"].flags[0]
+    assert texts(found, "single")["exits"].startswith("1.33")
+
+
+def test_one_model_with_parts_switched_off(tmp_path: Path):
+    """Its rows' own speed-ups serve, since own static is the cell with nothing on."""
+    rows = []
+    for i, cell in enumerate(c for c in COST if c[1] == 0):
+        speed: dict[str, Any] = {
+            "speed_up": 10 / COST[cell][1],
+            "speed_up_low": 1.0,
+            "speed_up_high": 2.0,
+        }
+        speed |= {"baseline": "" if any(cell) else "own static", "session": str(i)}
+        rows.append(make_row(run="r", examples="e.parquet", **fields(cell, **speed)))
+    rows.append(
+        make_row(
+            run="r", examples="e.parquet", **fields((1, 0, 1), exit=EAT["exit"] | {"tau": 0.8})
+        )
+    )
+    recorded = make_recorded([RIGHT[1, 1], RIGHT[0, 0]], [4, 6])
+    keep(tmp_path / "r", rows, recorded)
+    made = claim(tmp_path)
+    assert list(texts(table(made), "cell")) == [
+        "none of them",
+        "pruning",
+        "exits",
+        "pruning + exits",
+    ]
+    assert texts(table(made), "single")["pruning"] == "1.18 (1.00 to 2.00)"
+    assert texts(table(made), "exits")["exits"] == "tau 0.9"
+    assert list(texts(table(made, "-effects"), "flops")) == ["pruning", "exits", "pruning x exits"]
+    assert "parts switched off" in made.tables[0].title
+    # The run's own window is dense, so nothing is said of it.
+    assert table(made).lines[2].source.command.endswith("r prepack=false reduction=none")
+
+
+def test_nothing_to_compare(tmp_path: Path):
+    run_of(tmp_path, (0, 0, 0))
+    run_of(tmp_path, (1, 1, 1))
+    with pytest.raises(ConfigError, match="experiment=ablation"):
+        claim(tmp_path)

@@ -1,0 +1,115 @@
+"""The paper's formulas by hand, and the three costs side by side."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from frontiers import eat_run, static_run
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.model.encoder import Shape
+from eat_lightning.model.flops import layer_flops, pairs
+from eat_lightning.report import figures
+from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
+from eat_lightning.report.claim import Claim
+from eat_lightning.report.formulas import Expected, coefficients
+from eat_lightning.report.study import open_study
+
+
+def claim(folder: Path) -> Claim:
+    return claim_of(CLAIMS_DIR / "cost.py")(open_study([str(folder)]))
+
+
+def filled(window: int | None = None) -> Expected:
+    """Two layers; examples of 8 and 12 tokens, halved after the first, half of them leave there."""
+    tokens_L, squares_L = np.array([10.0, 5.0]), np.array([104.0, 26.0])
+    return Expected(1.0, 10.0, tokens_L, squares_L, np.array([1.0, 0.5]), 0.625, window)
+
+
+def test_formula_4():
+    assert filled().dense == 2 * (104 + 10 * 10)
+
+
+def test_formula_5_with_dense_attention_and_with_a_window():
+    assert filled().adaptive == (104 + 10 * 10) + 0.5 * (26 + 10 * 5)
+    assert filled(window=4).adaptive == (10 * 4 + 10 * 10) + 0.5 * (5 * 4 + 10 * 5)
+    assert filled().ratio == 242 / 408
+
+
+def test_what_the_proposition_is_made_of():
+    found = filled()
+    assert (found.active, found.retention, found.product) == (0.75, 0.75, 0.625)
+    assert found.attention == 104 / 204
+
+
+def test_coefficients_are_those_of_the_counted_flops(tmp_path: Path):
+    eat_run(tmp_path)
+    study = open_study([str(tmp_path)])
+    alpha_beta = coefficients(study, study.measured[0])
+    assert alpha_beta == (16.0, 384.0)  # of width 4 and inner width 16
+    fields = {"hidden_size": 4, "intermediate_size": 16}
+    shape = Shape.__new__(Shape)
+    for name, value in fields.items():
+        object.__setattr__(shape, name, value)
+    tokens_LB = np.full((1, 1), 10)
+    counted = layer_flops(shape, tokens_LB, tokens_LB, pairs(tokens_LB))
+    assert counted.item() == 16.0 * 100 + 384.0 * 10
+
+
+def test_costs_side_by_side(tmp_path: Path):
+    static_run(tmp_path)
+    eat_run(tmp_path)
+    found = claim(tmp_path)
+    (line,) = found.tables[0].lines
+    # All ten tokens stay, 6 of 8 leave at 4: 4 layers and a quarter of two more, of six.
+    assert line.cells["formula"].value == pytest.approx(4.5 / 6)
+    assert line.cells["flops_ratio"].value == 0.6
+    assert (line.cells["time"].value, line.cells["time"].low) == (0.5, 1 / 2.1)
+    assert line.cells["time"].bold
+    assert line.cells["conversion"].value == 1.2
+    assert line.cells["attention"].value == pytest.approx(100 * 1600 / 5440)
+    assert found.answer == [
+        "sst2, eat, tau 0.9: of own static's cost the formulas promise 0.75, counted are 0.60, "
+        "measured are, at batch 1, 0.50, at batch 32 0.50; conversion 1.20 and 1.20."
+    ]
+
+
+def test_without_the_run_the_beta_term_is_left(tmp_path: Path):
+    eat_run(tmp_path)
+    shutil.rmtree(tmp_path / "eat1" / "model")
+    (line,) = claim(tmp_path).tables[0].lines
+    assert line.cells["formula"].value == pytest.approx(0.75)
+    assert "the beta term alone" in line.cells["formula"].flags[0]
+    assert line.cells["attention"].text == ""
+
+
+def test_a_window_longer_than_the_text_is_said(tmp_path: Path):
+    eat_run(tmp_path, attention={"kind": "longformer", "window": 32})
+    (line,) = claim(tmp_path).tables[0].lines
+    assert line.cells["formula"].value == pytest.approx(0.75 * (16 * 32 + 384) / (16 * 10 + 384))
+    assert line.cells["formula"].flags[0].startswith("k is longer")
+
+
+def test_untimed_rows_have_two_bars(tmp_path: Path):
+    gone = ["latency_ms", "speed_up", "batch_speed_up", "conversion", "batch_conversion"]
+    untimed: dict[str, Any] = dict.fromkeys(gone)
+    eat_run(tmp_path, **untimed)
+    (figure,) = claim(tmp_path).figures
+    assert [mark.gid for mark in figure.marks] == ["cost-sst2-0-0", "cost-sst2-0-1"]
+    figures.svg(figure)
+
+
+def test_marks_are_drawn(tmp_path: Path):
+    eat_run(tmp_path)
+    (figure,) = claim(tmp_path).figures
+    assert len(figure.marks) == 4
+    assert dict(figure.marks[2].details)["conversion"] == "1.20"
+    figures.svg(figure)  # raises where a mark was not drawn
+
+
+def test_no_examples_no_claim(tmp_path: Path):
+    eat_run(tmp_path, examples="")
+    with pytest.raises(ConfigError, match="no adaptive row has its examples beside it"):
+        claim(tmp_path)

@@ -1,0 +1,53 @@
+"""Another dtype against fp32, setting by setting and example by example."""
+
+from pathlib import Path
+
+import pytest
+from studies import keep, make_recorded, make_row
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.report.__main__ import claim_of
+from eat_lightning.report.claim import Claim
+from eat_lightning.report.study import open_study
+
+SCRIPT = Path(__file__).parents[2] / "experiments" / "dtypes.py"
+
+
+def claim(folder: Path) -> Claim:
+    return claim_of(SCRIPT)(open_study([str(folder)]))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """int8 turns one of eight answers; an example leaves at 4 where it is sure (right)."""
+    rule = {"kind": "confidence", "tau": 0.9, "layers": [4]}
+    found = {}
+    for dtype, early in (("fp32", [1, 1, 0, 0, 0, 0, 0, 0]), ("int8", [1, 0, 0, 0, 0, 0, 0, 0])):
+        last = [1, 1, 1, 1, 1, 0, 0, 0] if dtype == "fp32" else [1, 1, 1, 1, 0, 0, 0, 0]
+        name = f"examples-{dtype}.parquet"
+        found[dtype] = make_recorded([early, last], [4, 6])
+        fields = {"dtype": dtype, "examples": name, "exit": rule, "tau": 0.9}
+        row = make_row(accuracy=sum(last) / 8, threads=None, **fields)
+        keep(tmp_path / "run", [row], found[dtype])
+    return tmp_path
+
+
+def test_by_hand(folder: Path):
+    made = claim(folder)
+    (line,) = made.tables[0].lines
+    cells = line.cells
+    assert cells["dtype"].value == "int8"
+    assert cells["against"].value == pytest.approx(-12.5)
+    assert cells["agree"].value == pytest.approx(87.5)  # the fifth's answer turned
+    assert cells["same_depth"].value == pytest.approx(87.5)  # the second stayed on
+    assert cells["same_tokens"].value == pytest.approx(87.5)
+    assert made.answer == [
+        "sst2, minilm, int8: -12.50 to -12.50 points against fp32, 87.50 % of the answers or more "
+        "are the same, 1 setting; within 0.3 points and 99 %: no."
+    ]
+
+
+def test_fp32_alone_says_nothing(tmp_path: Path):
+    keep(tmp_path / "run", [make_row()])
+    with pytest.raises(ConfigError, match="in fp32 and in another dtype"):
+        claim(tmp_path)

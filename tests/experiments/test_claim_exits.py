@@ -1,0 +1,206 @@
+"""Early exits: who leaves where, what it costs, depth by the text, and the figures."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from studies import EAT, STATIC, keep, make_recorded, make_row
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.report import figures
+from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
+from eat_lightning.report.claim import Claim, Line
+from eat_lightning.report.leaving import by_difficulty, by_length, leaving
+from eat_lightning.report.passes import passes
+from eat_lightning.report.study import open_study
+from eat_lightning.runs.row import Row
+
+# Of eight, five are sure at 3 and leave; one more at 4; of the last two the last layer gets one.
+AT_3 = [1, 1, 1, 1, 1, 0, 0, 0]
+AT_4 = [1, 1, 1, 1, 1, 1, 0, 0]
+AT_6 = [1, 1, 1, 0, 0, 1, 1, 0]
+LENGTHS = np.array([4, 5, 6, 7, 8, 9, 10, 11])
+
+
+def claim(folder: Path) -> Claim:
+    return claim_of(CLAIMS_DIR / "exits.py")(open_study([str(folder)]))
+
+
+def eat_row(seed: int = 1, tau: float = 0.9, **more: Any) -> Row:
+    fields = {"model": "eat", "seed": seed, "run": f"eat{seed}", "examples": "e.parquet"}
+    rule = {"exit": {"kind": "confidence", "tau": tau, "layers": [3, 4]}, "tau": tau}
+    shares = {"exit_shares": {"3": 0.625, "4": 0.125, "6": 0.25}, "depth": 3.875}
+    return make_row(**{**fields, **EAT, **rule, **shares, "accuracy": 0.875, **more})
+
+
+def run(folder: Path, seed: int = 1, at_3: list[int] = AT_3, **more: Any) -> Path:
+    recorded = make_recorded([at_3, AT_4, AT_6], [3, 4, 6])
+    recorded = replace(recorded, lengths=LENGTHS, difficulty=np.array([0, 0, 0, 0, 1, 1, 1, 1]))
+    return keep(folder / f"eat{seed}", [eat_row(seed, **more)], recorded)
+
+
+def line(found: Claim, where: str, rule: str = "tau 0.9", table: int = 0) -> Line:
+    key = "where" if table == 0 else "bin"
+    (only,) = (
+        x
+        for x in found.tables[table].lines
+        if (x.cells[key].text, x.cells["rule"].text) == (where, rule)
+    )
+    return only
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Claim:
+    run(tmp_path)
+    return claim(tmp_path)
+
+
+def test_who_left_where_by_hand(found: Claim):
+    places = [x.cells["where"].text for x in found.tables[0].lines]
+    assert places == ["layer 3", "layer 4", "any early exit", "layer 6 (last)"]
+    made = line(found, "layer 3").cells
+    assert (made["n"].text, made["share"].value) == ("5", 62.5)
+    assert (made["accuracy"].value, made["last"].value) == (100, 60)
+    assert (made["harm"].value, made["help"].value) == (0, 40)
+    assert made["to_last"].value == pytest.approx(25)  # two of eight
+    assert made["p"].value == pytest.approx(0.5)  # both discordant pairs on one side
+    # Wilson's upper end for none of five: z^2 / (5 + z^2).
+    assert made["harm"].high == pytest.approx(100 * 1.959964**2 / (5 + 1.959964**2))
+
+
+def test_those_that_stayed_have_no_other_answer(found: Claim):
+    made = line(found, "layer 6 (last)").cells
+    assert (made["n"].text, made["accuracy"].value) == ("2", 50)
+    assert "harm" not in made
+
+
+def test_costs_of_the_exits_add_up(found: Claim):
+    parts = [line(found, name).cells["to_last"].value for name in ("layer 3", "layer 4")]
+    whole = line(found, "any early exit").cells["to_last"].value
+    assert whole == pytest.approx(sum(parts))  # type: ignore[arg-type]
+    assert line(found, "layer 4").cells["to_last"].text == "0 (right on the same)"
+
+
+def test_harm_is_told(tmp_path: Path):
+    """A wrong guess that is sure leaves too: 95 % for the wrong class."""
+    recorded = make_recorded([AT_4, [1] * 8], [4, 6])
+    recorded.guesses[4][7] = np.log([0.95, 0.05])
+    fields = {"model": "eat", "run": "h", "examples": "e.parquet", "accuracy": 0.875, "depth": 4.25}
+    shares = {"exit_shares": {"4": 0.875, "6": 0.125}}
+    keep(tmp_path / "h", [make_row(**{**fields, **EAT, **shares})], recorded)
+    found = claim(tmp_path)
+    made = line(found, "layer 4").cells
+    assert (made["harm"].value, made["help"].value) == (pytest.approx(100 / 7), 0)
+    assert made["to_last"].value == pytest.approx(-12.5)
+    assert not made["to_last"].bold
+    assert "Leaving early changes accuracy by -12.50 (" in found.answer[0]
+
+
+def test_seeds(tmp_path: Path):
+    run(tmp_path, 1)
+    run(tmp_path, 2, at_3=[0] * 8, exit_shares={"4": 0.75, "6": 0.25}, depth=4.5)
+    found = claim(tmp_path)
+    made = line(found, "layer 3")
+    assert (made.cells["n"].text, made.cells["seeds"].text) == ("2", "1, 2")  # 2.5, to the even
+    assert made.cells["share"].text == "31.25 ± 44.19"
+    assert made.cells["accuracy"].value == 100
+    assert made.flags == ()
+
+
+def test_one_seed_is_flagged(found: Claim):
+    assert all(x.flags == ("one seed",) for table in found.tables for x in table.lines)
+
+
+def test_depth_by_length_and_difficulty(found: Claim):
+    # One example a bin; the two of length 10 and 11 ran all layers.
+    made = line(found, "11 tokens", table=1).cells
+    assert (made["depth"].value, made["n"].value) == (6, 1)
+    easy, hard = (line(found, f"difficulty {d}", table=1).cells for d in (0, 1))
+    assert (easy["depth"].value, hard["depth"].value) == (3, (3 + 4 + 6 + 6) / 4)
+    assert (easy["accuracy"].value, hard["accuracy"].value) == (100, 75)
+    assert found.answer[-1] == (
+        "sst2, eat at tau 0.9: depth 3.00 at difficulty 0, depth 4.75 at difficulty 1."
+    )
+
+
+def test_bins_of_length_hold_every_example(tmp_path: Path):
+    run(tmp_path)
+    point = open_study([str(tmp_path)]).points()[0]
+    rule = leaving(point)
+    assert rule is not None
+    for lengths in ([5] * 8, [5, 5, 5, 5, 5, 5, 5, 90], list(range(8))):
+        bins = by_length(replace(rule, length_B=np.array(lengths)))
+        assert sum(each.n for each in bins) == 8
+        assert [each.x for each in bins] == sorted({each.x for each in bins})
+    assert by_difficulty(replace(rule, difficulty_B=None)) == []
+
+
+def test_the_answer(found: Claim):
+    first = found.answer[0]
+    assert first.startswith(
+        "sst2, eat at tau 0.9: of 6 layers, 62 % at layer 3, 12 % at layer 4 leave; of these 100.0 "
+    )
+    assert "Leaving early changes accuracy by +25.00 (" in first
+
+
+def test_without_examples_there_are_shares(tmp_path: Path):
+    keep(tmp_path / "r", [eat_row(examples="")])
+    found = claim(tmp_path)
+    assert [figure.name for figure in found.figures] == ["exit-shares-sst2"]
+    made = line(found, "layer 3")
+    assert (made.cells["share"].value, made.cells["n"].text) == (62.5, "5")
+    assert "examples not at hand: the share alone" in made.flags
+    assert any("Without examples, so shares alone: sst2 eat" in note for note in found.notes)
+    assert figures.svg(found.figures[0])
+
+
+def test_every_tau_is_a_bar(tmp_path: Path):
+    nobody = {"exit_shares": {"6": 1.0}, "depth": 6.0, "accuracy": 0.625}
+    rows = [eat_row(), eat_row(tau=0.97, **nobody), eat_row(tau=0.8)]
+    keep(tmp_path / "r", [replace(row, examples="") for row in rows])
+    found = claim(tmp_path)
+    titles = [mark.title for mark in found.figures[0].marks]
+    assert titles[:3] == [f"eat, tau 0.8: layer {k} of 6" for k in (3, 4, 6)]
+    assert len(titles) == 6  # nobody leaves at tau 0.97
+
+
+def test_figures_are_drawn_and_marks_are_found(found: Claim):
+    names = ["exit-shares", "exit-accuracy", "depth-length", "depth-difficulty"]
+    assert [figure.name for figure in found.figures] == [f"{name}-sst2" for name in names]
+    for figure in found.figures:
+        assert figures.svg(figure).startswith("<svg")  # which says so if a mark is lost
+    told = dict(found.figures[1].marks[0].details)
+    assert told["last layer on the same"].startswith("60.0 %")
+    assert [len(figure.marks) for figure in found.figures] == [3, 3, 8, 2]
+
+
+def test_a_task_in_which_nobody_leaves_is_named(tmp_path: Path):
+    run(tmp_path)
+    keep(tmp_path / "static", [make_row(task="mnli", run="static")])
+    assert "No example of these leaves early: mnli." in claim(tmp_path).notes
+
+
+def test_a_study_without_exits_is_one_line(tmp_path: Path):
+    keep(tmp_path / "static", [make_row()])
+    with pytest.raises(ConfigError, match="no row here has an example that left early: python"):
+        claim(tmp_path)
+
+
+def test_passes_are_told_apart(tmp_path: Path):
+    """By what differs: the same model reduced more, in another dtype; threads are no other pass."""
+    rows = [
+        eat_row(threads=1),
+        eat_row(threads=2),
+        eat_row(tau=0.8),
+        eat_row(**{"exit": STATIC["exit"], "tau": None, "exit_shares": {"6": 1.0}, "depth": 6.0}),
+        eat_row(dtype="bf16"),
+        eat_row(run="d", model="distil"),
+    ]
+    keep(tmp_path / "r", [replace(row, examples="") for row in rows])
+    found = passes(open_study([str(tmp_path)]), "sst2")
+    assert [p.name for p in found] == ["distil", "eat, bf16", "eat, fp32"]
+    assert [point.setting for point in found[-1].points] == ["tau 0.8", "tau 0.9", "never"]
+    assert found[-1].usual.setting == "tau 0.9"
+    assert len({p.slug for p in found}) == 3

@@ -1,0 +1,159 @@
+"""File gating on a study whose shares one can count, and the data set from packages of our own."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from studies import EAT, keep, make_recorded, make_row
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.gating import original
+from eat_lightning.report import figures
+from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
+from eat_lightning.report.claim import Claim
+from eat_lightning.report.kept import keep as keep_study
+from eat_lightning.report.study import open_study
+
+KINDS = ["as is", "as is", "renamed", "renamed", "scrambled", "unknown type"]
+LABELS = [0, 0, 1, 1, 1, 2]
+ANSWERS = [0, 1, 1, 0, 2, 2]
+
+
+def study_in(folder: Path) -> Path:
+    guesses = np.eye(3, dtype=np.float32)[ANSWERS] * 9
+    made = make_recorded([[1] * 6] * 2, [4, 6])
+    made = replace(made, labels=np.array(LABELS), guesses={4: guesses, 6: guesses}, origins=KINDS)
+    ended = replace(made, labels=np.ones(6, int), origins=["end lost"] * 6)
+    for split, each in {"validation": made, "end_lost": ended}.items():
+        fields = {"task": "file_gating", "model": "eat", "split": split, "run": "r"}
+        fields |= {"num_examples": 6, "examples": f"{split}.parquet", "flops_ratio": 0.5}
+        exit = {"kind": "confidence", "tau": 0.9, "layers": [4]}
+        row = make_row(**{**EAT, **fields, "exit": exit, "exit_shares": {"4": 1.0}, "depth": 4.0})
+        keep(folder / "r", [row], each)
+    data = folder / "data" / "file_gating"
+    data.mkdir(parents=True)
+    tally = {"peer": "libmagic", "n": 4, "right": 3, "deep": 1}
+    (data / "peers.json").write_text(
+        json.dumps(
+            [
+                tally | {"kind": "as is"},
+                tally | {"kind": "renamed"},
+                tally | {"kind": "unknown type"},
+            ]
+        )
+    )
+    config = f"task: {{name: file_gating}}\nstudy: s\ndata: {{dir: {folder / 'data'}}}\n"
+    (folder / "r" / "config.yaml").write_text(config)
+    return folder
+
+
+def claim(folder: Path) -> Claim:
+    return claim_of(CLAIMS_DIR / "file_gating.py")(open_study([str(folder / "r")]))
+
+
+def test_shares_by_class_and_kind(tmp_path: Path):
+    found = claim(study_in(tmp_path))
+    cells = {line.cells["kind"].text: line.cells for line in found.tables[0].lines[:9]}
+    assert cells["all"]["right"].value == pytest.approx(50)
+    assert cells["all"]["flops"].text == "0.500"
+    assert (cells["all matching"]["deep"].value, cells["all matching"]["n"].value) == (50, 2)
+    assert cells["all mismatch"]["deep"].value == pytest.approx(200 / 3)
+    assert cells["all mismatch"]["right"].value == pytest.approx(100 / 3)  # one is called unknown
+    assert cells["renamed"]["deep"].value == 50
+    assert cells["end lost"]["n"].value == 6
+    assert cells["scrambled"]["depth"].text == "4.00"
+
+
+def test_peers_beside(tmp_path: Path):
+    found = claim(study_in(tmp_path))
+    who = [line.cells["who"].text for line in found.tables[0].lines]
+    assert who.count("libmagic of complete content") == 3
+    assert found.answer[-1].startswith("libmagic of complete content, same rule: sent to deep")
+
+
+def test_a_stream_is_shown_where_there_is_one(tmp_path: Path):
+    study_in(tmp_path)
+    counts = {"n": 4, "depth": 4.5, "matching": 3, "mismatch": 1, "unknown": 0}
+    (tmp_path / "r" / "stream.json").write_text(
+        json.dumps({"all": counts, "by_ext": {"pdf": counts}})
+    )
+    made = claim(tmp_path).tables[1]
+    assert [line.cells["light"].value for line in made.lines] == [75, 75]
+
+
+def test_marks_are_drawn(tmp_path: Path):
+    (figure,) = claim(study_in(tmp_path)).figures
+    assert len(figure.marks) == 4 + 3
+    figures.svg(figure)  # raises where a mark was not drawn
+
+
+def test_kept_rows_do_not_say_what_was_done(tmp_path: Path):
+    keep_study(open_study([str(study_in(tmp_path) / "r")]), tmp_path / "kept" / "r")
+    with pytest.raises(ConfigError, match="no row of file_gating whose examples say"):
+        claim_of(CLAIMS_DIR / "file_gating.py")(open_study([str(tmp_path / "kept")]))
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Forty packages with a text and a file of a type that nobody claims."""
+    info, files = tmp_path / "info", tmp_path / "files"
+    info.mkdir()
+    files.mkdir()
+    for n in range(40):
+        (files / f"{n}.txt").write_text(f"text {n}\n" * 60)
+        (files / f"{n}.mo").write_bytes(bytes([n]) * 300)
+        (info / f"p{n}.list").write_text(f"{files / f'{n}.txt'}\n{files / f'{n}.mo'}\n")
+    monkeypatch.setattr(original, "DPKG", info)
+    monkeypatch.setattr(original.sysconfig, "get_paths", lambda: {"purelib": str(tmp_path)})
+    return tmp_path
+
+
+def builder():
+    import importlib.util
+
+    path = CLAIMS_DIR / "recipes" / "file_gating_data.py"
+    spec = importlib.util.spec_from_file_location("builder", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_data_set_is_the_same_again_and_shares_no_file(packages: Path, monkeypatch):
+    module = builder()
+    monkeypatch.setattr(module, "PEERS", {"none": lambda: lambda content: "text/plain"})
+    parts = []
+    for name in ("one", "two"):
+        module.build(packages / name, seed=1, per_ext=40, per_maker=0)
+        folder = packages / name / "file_gating"
+        parts.append(
+            {s: pq.read_table(folder / f"{s}.parquet").to_pydict() for s in ("train", "validation")}
+        )
+    assert parts[0] == parts[1]
+    train, held = parts[0]["train"], parts[0]["validation"]
+    assert len(held["label"]) > 10
+    assert set(train["label"]) == set(held["label"]) == {0, 1, 2}
+    matching = [
+        {h for h, kind in zip(p["head"], p["source"], strict=True) if kind == "as is"}
+        for p in (train, held)
+    ]
+    assert not matching[0] & matching[1]
+    tallies = json.loads((folder / "peers.json").read_text())
+    assert {t["kind"] for t in tallies} >= {"as is", "renamed", "end lost"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "to must name a folder to write: to=<folder>"),
+        (["to=x", "colour=3"], "colour is not known, only to, seed, per_ext, per_maker"),
+        (["to=x", "seed=-1"], "seed must be a whole number, got '-1'"),
+    ],
+)
+def test_a_fault_is_one_line(arguments: list[str], line: str):
+    with pytest.raises(ConfigError, match=line):
+        builder().asked(arguments)

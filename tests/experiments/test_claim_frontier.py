@@ -1,0 +1,207 @@
+"""Accuracy against time: the tables, what is flagged, the answer, and the figure's marks."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from frontiers import eat_run, static_run, times
+from studies import keep, make_row
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.measure.settings import THEIRS
+from eat_lightning.report import cells, figures, setting_table, tables
+from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
+from eat_lightning.report.claim import Claim, Line
+from eat_lightning.report.study import open_study
+
+
+def claim(folder: Path) -> Claim:
+    return claim_of(CLAIMS_DIR / "frontier.py")(open_study([str(folder)]))
+
+
+def line(found: Claim, model: str, setting: str, table: int = 0) -> Line:
+    (only,) = (
+        line
+        for line in found.tables[table].lines
+        if (line.cells["model"].text, line.cells["setting"].text) == (model, setting)
+    )
+    return only
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Claim:
+    static_run(tmp_path)
+    eat_run(tmp_path)
+    return claim(tmp_path)
+
+
+def test_every_setting_is_a_line(found: Claim):
+    assert [t.name for t in found.tables] == ["frontier-sst2"]
+    names = [(x.cells["model"].text, x.cells["setting"].text) for x in found.tables[0].lines]
+    assert names == [
+        *(("minilm", "static"), ("eat", "own static"), ("eat", "hugging face"), ("eat", "tau 0.9")),
+    ]
+
+
+def test_a_line_has_what_the_rows_say(found: Claim):
+    made = line(found, "eat", "tau 0.9").cells
+    values = {key: made[key].value for key in ("accuracy", "to_own", "to_trained", "depth")}
+    assert values == {"accuracy": 100.0, "to_own": 12.5, "to_trained": 50.0, "depth": 4.5}
+    assert made["to_trained"].bold
+    assert (made["speed_up"].value, made["batch_speed_up"].value) == (2.0, 2.0)
+    held = [made[f"to_{key}"].value for key in ("padded_speed_up", "padded_batch")]
+    assert held == pytest.approx([2.4, 4.0])
+    assert made["to_trained_speed_up"].value == 1.6
+    assert (made["conversion"].value, made["batch_conversion"].value) == (1.2, 1.2)
+
+
+def test_hidden_columns_are_there(found: Claim):
+    head = tables.csv_text(found.tables[0]).splitlines()[0].split(",")
+    wanted = "padding_factor baseline conversion num_examples seed dtype threads device machine"
+    assert {*wanted.split(), "commit", "runs", "to_own_low", "speed_up_high"} <= {*head}
+
+
+def test_what_is_doubtful_is_flagged(tmp_path: Path):
+    static_run(tmp_path, commit="other")
+    eat_run(tmp_path)
+    found = claim(tmp_path)
+    static = line(found, "minilm", "static")
+    assert static.flags == (setting_table.ONE_SEED, setting_table.OTHER_COMMIT)
+    assert static.cells["accuracy"].flags == (cells.NOT_ABOVE,)  # 0.5 of a majority of 0.5
+    assert line(found, "eat", "tau 0.9").flags == (setting_table.ONE_SEED,)
+
+
+def test_seeds_are_mean_and_sd(tmp_path: Path):
+    worse = {4: [1, 1, 1, 1, 0, 0, 0, 0], 6: [1, 1, 1, 1, 1, 1, 0, 0]}
+    eat_run(tmp_path)
+    eat_run(tmp_path, seed=2, right=worse)
+    made = line(claim(tmp_path), "eat", "tau 0.9")
+    assert made.cells["accuracy"].text == "87.50 ± 17.68"  # of 100 and 75
+    assert made.cells["seed"].text == "1, 2"
+    assert made.cells["to_own"].value == pytest.approx(0.0)
+    assert made.cells["to_own_p"].text == "1.00 (1.00 to 1.00)"
+    assert made.flags == ()
+    assert made.source.runs == ("s/eat1", "s/eat2")
+
+
+def test_the_answer_has_the_numbers(found: Claim):
+    (answer,) = found.answer
+    for part in (
+        "sst2, minilm-l6, fp32: eat tau 0.9 is the fastest within 1 point of its own static",
+        *("+12.50 points", "2.00 (1.90 to 2.10) times as fast at batch 1", "at batch 32"),
+        *("depth 4.50 of 6", "retention 1.000", "8 examples, 1 seed"),
+        "Against the static model that was trained for itself: +50.00 points",
+    ):
+        assert part in answer
+
+
+def test_the_answer_is_honest(tmp_path: Path):
+    eat_run(tmp_path, right={4: [0] * 8, 6: [1, 1, 1, 1, 0, 0, 0, 0]})
+    first, second = claim(tmp_path).answer
+    assert "no setting is within 1 point of its own static; the nearest, eat tau 0.9" in first
+    assert "-37.50 points" in first
+    assert "trained for itself is missing" in second
+
+
+def test_an_interval_that_reaches_further_is_said(tmp_path: Path):
+    eat_run(tmp_path, right={4: [0] * 8, 6: [1, 1, 1, 1, 1, 1, 0, 1]})  # one each alone
+    assert "+0.00 points" in claim(tmp_path).answer[0]
+    assert "a loss above 1 is not excluded" in claim(tmp_path).answer[0]
+
+
+def test_static_models_of_smaller_bodies_are_to_be_beaten(tmp_path: Path):
+    static_run(tmp_path, encoder="small", flops=99.0)  # own static: 60 / 0.6
+    static_run(tmp_path, seed=2, encoder="large", flops=101.0)
+    eat_run(tmp_path)
+    found = claim(tmp_path)
+    pairs = found.tables[1]
+    assert pairs.name == "frontier-sst2-smaller"
+    (made,) = pairs.lines
+    assert made.cells["points"].value == 50.0
+    assert made.cells["single"].value == 1.6
+    assert made.source.runs == ("s/eat1", "s/static1")
+    assert found.answer[-1].startswith(
+        "sst2, minilm-l6, fp32: against the smaller static minilm, small, eat tau 0.9 is 1.60 "
+    )
+
+
+def test_a_smaller_model_that_is_faster_is_not_beaten(tmp_path: Path):
+    fast: dict[str, Any] = {"latency_ms": 4.0, "latency_low_ms": 4.0, "latency_high_ms": 4.0}
+    static_run(tmp_path, encoder="small", flops=9.0, **fast)
+    eat_run(tmp_path)
+    assert "no setting was shown to be faster" in claim(tmp_path).answer[-1]
+
+
+def test_taus_that_lie_close_have_no_label_of_their_own(tmp_path: Path):
+    def row(tau: float, ms: float) -> dict:
+        return {"exit": {"kind": "confidence", "tau": tau, "layers": [4]}, "tau": tau} | times(
+            ms, 1000 / ms, 1000 / ms
+        )
+
+    for tau, ms in ((0.8, 5.0), (0.85, 5.01), (0.9, 7.0), (0.95, 9.0)):
+        eat_run(tmp_path, **row(tau, ms))
+    (figure,) = claim(tmp_path).figures
+    text = figures.svg(figure)
+    labels = [f">{label}</text>" in text for label in ("eat τ 0.8", "0.85", "0.9", "0.95")]
+    assert labels == [True, False, True, True]
+    assert "frontier-sst2-single-3" in text
+
+
+def test_figure_has_a_mark_for_each_setting_and_panel(found: Claim):
+    (figure,) = found.figures
+    assert len(figure.marks) == 2 * 4
+    text = figures.svg(figure)  # raises where a mark was not drawn
+    assert all(f'id="{mark.gid}"' in text for mark in figure.marks)
+    details = dict(next(m for m in figure.marks if m.title == "eat, tau 0.9").details)
+    assert details["ms at batch 1"] == "5.00 (4.90 to 5.10)"
+    assert details["Δ own static"].startswith("+12.50")
+
+
+def test_another_way_of_timing_is_another_figure(tmp_path: Path):
+    static_run(tmp_path)
+    eat_run(tmp_path, dtype="bf16")
+    assert [f.name for f in claim(tmp_path).figures] == ["frontier-sst2", "frontier-sst2-2"]
+
+
+def test_prepacked_rows_are_shown_beside_hugging_faces_which_are_not(tmp_path: Path):
+    static_run(tmp_path)
+    eat_run(tmp_path)
+    study = open_study([str(tmp_path)])
+    study.measured = [
+        m if m.row.baseline == THEIRS else replace(m, row=replace(m.row, form="prepacked"))
+        for m in study.measured
+    ]
+    found = claim_of(CLAIMS_DIR / "frontier.py")(study)
+    dtypes = {x.cells["setting"].text: x.cells["dtype"].text for x in found.tables[0].lines}
+    assert dtypes.pop("hugging face") == "fp32"
+    assert {*dtypes.values()} == {"fp32 prepacked"}
+    made = line(found, "eat", "tau 0.9").cells
+    values = [made[f"to_{key}"].value for key in ("own", "trained", "trained_speed_up")]
+    assert values == [12.5, 50.0, 1.6]
+    assert made["to_padded_speed_up"].value == pytest.approx(2.4)
+    theirs = line(found, "eat", "hugging face").cells
+    assert (theirs["to_own"].value, theirs["to_trained"].value) == (0, 37.5)
+    (figure,) = found.figures
+    assert len(figure.marks) == 2 * 4
+    assert "fp32 prepacked, 1 thread, cpu" in figure.caption
+    assert any("Hugging Face's model runs as people call it" in note for note in found.notes)
+    assert all("fp32 prepacked: " in text for text in found.answer)
+
+
+def test_without_times_there_is_nothing_to_show(tmp_path: Path):
+    keep(tmp_path / "r", [make_row()])
+    with pytest.raises(ConfigError, match="no row was timed: python -m"):
+        claim(tmp_path)
+
+
+def test_rows_without_sessions_and_examples_are_shown_and_flagged(tmp_path: Path):
+    eat_run(tmp_path)
+    study = open_study([str(tmp_path)])
+    older = [replace(m.row, session="", examples="") for m in study.measured]
+    study.measured = [replace(m, row=row) for m, row in zip(study.measured, older, strict=True)]
+    found = claim_of(CLAIMS_DIR / "frontier.py")(study)
+    made = line(found, "eat", "tau 0.9").cells
+    assert made["speed_up"].text == "2.00 (1.90 to 2.10)"
+    assert made["to_padded_speed_up"].flags == (setting_table.NO_SESSION,)
+    assert made["to_own"].flags == (cells.NO_EXAMPLES,)

@@ -1,0 +1,158 @@
+"""Triage on a study whose thresholds and shares one can compute by hand."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from studies import EAT, keep, make_recorded, make_row
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.record import Recorded
+from eat_lightning.report import figures
+from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
+from eat_lightning.report.claim import Claim, Line, Table
+from eat_lightning.report.kept import keep as keep_study
+from eat_lightning.report.study import open_study
+from eat_lightning.runs.certificate import Certificate
+
+NEVER = {"exit": {"kind": "never"}, "tau": None, "depth": 6.0, "exit_shares": {"6": 1.0}}
+EARLY = {"exit_shares": {"4": 1.0}, "depth": 4.0, "flops_ratio": 0.6}
+
+
+def recorded(scores_4: list[float], scores_6: list[float], labels: list[int]) -> Recorded:
+    """P(positive) at layers 4 and 6."""
+    made = make_recorded([[1] * len(labels)] * 2, [4, 6])
+    guesses = {
+        layer: np.log(np.array([[1 - p, p] for p in scores], np.float32))
+        for layer, scores in {4: scores_4, 6: scores_6}.items()
+    }
+    origins = ["new" if label else "sa_ham" for label in labels]
+    origins[0] = "sa_spam"
+    return replace(made, labels=np.array(labels), guesses=guesses, origins=origins)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Calibration: 19 positives at 0.50 ... 0.95 (above 0.5 all sure), validation by hand below."""
+    high = [round(0.5 + 0.025 * k, 3) for k in range(19)]
+    parts = {
+        "certificate": recorded(high + [0.05] * 19, high + [0.05] * 19, [1] * 19 + [0] * 19),
+        "validation": recorded(
+            [0.51, 0.95, 0.96, 0.49, 0.04, 0.03, 0.02, 0.01],
+            [0.90, 0.95, 0.96, 0.30, 0.04, 0.03, 0.02, 0.01],
+            [1, 1, 1, 1, 0, 0, 0, 0],
+        ),
+    }
+    for split, made in parts.items():
+        fields = {"task": "mails", "model": "eat", "split": split, "examples": f"{split}.parquet"}
+        fields |= {"num_examples": len(made.labels), "run": "eat1"}
+        early = {**EAT, **EARLY, "exit": {"kind": "confidence", "tau": 0.9, "layers": [4]}}
+        rows = [make_row(**{**EAT, **fields, **early}), make_row(**{**EAT, **fields, **NEVER})]
+        keep(tmp_path / "eat1", rows, made)
+    return tmp_path
+
+
+def certify(folder: Path, **fields: object) -> None:
+    whole = {
+        **{"name": "fn", "source": None, "risk": {"kind": "false_negatives", "label": 1}},
+        **{"procedure": {"kind": "learn_then_test"}, "level": 0.3, "confidence": 0.9},
+        **{"promise": "", "fallback": False, "reason": "", "seen": {"risk": 0.1}},
+        "holds_for": {slot: EAT[slot] for slot in ("attention", "reduction", "exit")},
+    }
+    (folder / "eat1" / "certificates").mkdir()
+    made = Certificate(**{**whole, **fields})  # type: ignore[arg-type]
+    path = folder / "eat1" / "certificates" / "fn.json"
+    path.write_text(json.dumps(vars(made)))
+
+
+def claim(folder: Path) -> Claim:
+    return claim_of(CLAIMS_DIR / "phishing.py")(open_study([str(folder)]))
+
+
+def table(found: Claim, name: str) -> Table:
+    return next(t for t in found.tables if t.name == name)
+
+
+def line(made: Table, **texts: str) -> Line:
+    return next(x for x in made.lines if all(x.cells[k].text == v for k, v in texts.items()))
+
+
+def test_thresholds_come_from_the_calibration_part(folder: Path):
+    """Of 19 positives 0.95 lets none below the lowest, 0.5: the fourth of validation is lost."""
+    full = line(table(claim(folder), "triage-mails"), rule="full depth", asked="95.0").cells
+    assert full["recall"].value == 75
+    assert full["all"].value == pytest.approx(37.5)
+    assert full["negatives"].value == 0
+    assert full["saved"].value == pytest.approx(62.5)
+    assert full["rare"].value == pytest.approx(100 * (1 - 0.01 * 0.75))
+
+
+def test_too_few_positives_hand_on_all(folder: Path):
+    found = line(table(claim(folder), "triage-mails"), rule="full depth", asked="99.0").cells
+    assert (found["recall"].value, found["saved"].value) == (100, 0)
+
+
+def test_the_answer_that_counts_is_the_one_they_left_with(folder: Path):
+    """At tau 0.9 nearly all leave at 4; the first, 0.51 there, stays and is sure at the end."""
+    found = line(table(claim(folder), "triage-mails"), rule="tau 0.9", asked="95.0").cells
+    assert (found["recall"].value, found["depth"].text, found["flops"].text) == (
+        75,
+        "4.00",
+        "0.600",
+    )
+
+
+def test_sources_and_eras(folder: Path):
+    found = claim(folder)
+    new = line(table(found, "sources-mails"), rule="full depth", source="new").cells
+    assert (new["n"].value, new["right"].value) == (3, pytest.approx(200 / 3))
+    assert found.notes == [
+        "mails: area under the ROC curve, full depth, of one era (spam against ham, both of 2002) "
+        "1.0000, of two eras 1.0000."
+    ]
+
+
+def test_a_certificate_is_judged_on_other_examples(folder: Path):
+    certify(folder, holds_for={**EAT, "exit": {"kind": "confidence", "tau": 0.9, "layers": [4]}})
+    found = claim(folder)
+    (held,) = table(found, "certified-mails").lines
+    assert held.cells["rule"].text == "tau 0.9"
+    assert held.cells["risk"].value == 25  # the fourth
+    assert "mails, fn: tau 0.9, on validation 25.0 % (4.6 to 69.9)." in found.answer
+    assert line(table(found, "triage-mails"), rule="tau 0.9, certified", asked="95.0")
+
+
+def test_a_fallback_is_full_depth(folder: Path):
+    full = {**EAT, "exit": {"kind": "never"}}
+    certify(folder, fallback=True, reason="too few", holds_for=full)
+    (held,) = table(claim(folder), "certified-mails").lines
+    assert held.cells["rule"].text == "full depth"
+    assert held.flags == ("too few",)
+
+
+def test_marks_are_drawn(folder: Path):
+    (figure,) = claim(folder).figures
+    assert len(figure.marks) == 2 * 3
+    figures.svg(figure)  # raises where a mark was not drawn
+
+
+def test_the_mails_say_their_era(folder: Path):
+    path = folder / "eat1" / "rows.jsonl"
+    path.write_text(path.read_text().replace('"mails"', '"email_phish_spam"'))
+    found = claim(folder)
+    assert all("era" in made.caption for made in [*found.tables, *found.figures])
+    assert found.answer[-1].startswith("email_phish_spam: the mails' era")
+
+
+def test_kept_rows_hold_no_labels(folder: Path, tmp_path: Path):
+    keep_study(open_study([str(folder)]), tmp_path / "kept")
+    with pytest.raises(ConfigError, match="labels, here: measure its runs"):
+        claim(tmp_path / "kept")
+
+
+def test_tasks_of_the_recipes_cut_by_thread():
+    root = CLAIMS_DIR.parent / "configs/task/email_phish_spam.yaml"
+    assert yaml.safe_load(root.read_text())["groups"] == "thread:subject"

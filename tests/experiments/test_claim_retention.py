@@ -1,0 +1,162 @@
+"""Tokens kept: by schedule, by count and as observed, against numbers worked out by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from studies import EAT, keep, make_row
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.record import Recorded
+from eat_lightning.model.contracts import build
+from eat_lightning.report import figures
+from eat_lightning.report.__main__ import claim_of
+from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.retention import Curve, quarters
+from eat_lightning.report.study import open_study
+
+SCRIPT = Path(__file__).parents[2] / "experiments" / "retention.py"
+# Tokens at first, after layer 2 and after layer 4 by algorithm 1: 1 + ceil(0.7 (t - 1)), twice.
+TOKENS = [(5, 4, 4), (5, 4, 4), (11, 8, 6), (11, 8, 6), (21, 15, 11), (21, 15, 11), (41, 29, 21)]
+TOKENS += [(101, 71, 50)]
+WHOLE = [last / first for first, _, last in TOKENS]
+SURE = [1, 0, 1, 0, 1, 0, 1, 0]  # who leaves at layer 4
+
+
+def recorded() -> Recorded:
+    sure, unsure = np.log([0.05, 0.95]), np.log([0.45, 0.55])
+    early = np.array([sure if is_sure else unsure for is_sure in SURE], np.float32)
+    first, middle, last = np.array(TOKENS).T
+    tokens_LB = np.stack([first, first, middle, middle, last, last])
+    labels = np.ones(len(TOKENS), np.int64)
+    return Recorded(
+        labels, first, {4: early, 6: early}, tokens_LB, build("exit", {"kind": "never"})
+    )
+
+
+def run_of(folder: Path, curves: bool = True, **more) -> Path:
+    rule = {"exit": EAT["exit"], "tau": 0.9, "exit_shares": {"4": 0.5, "6": 0.5}, "depth": 5.0}
+    shared = {"run": "r", "model": "eat", "reduction": EAT["reduction"], "examples": "e.parquet"}
+    rows = [make_row(**shared | rule | more), make_row(**shared | more)]
+    keep(folder / "r", rows, recorded())
+    if curves:
+        log(folder / "r")
+    return folder
+
+
+def log(folder: Path) -> None:
+    """40 steps in 4 epochs: nothing is pruned up to step 20, all at full strength from then on."""
+    config = {"task": {"name": "sst2"}, "study": "s", "trainer": {"max_epochs": 4}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "done.json").write_text(json.dumps({"steps": 40}))
+    (folder / "csv").mkdir()
+    names = ["train/strength", "train/scheduled_retention", "train/retention", "select/retention"]
+    lines = [",".join(["epoch", "step", *names])]
+    for step in range(40):
+        values = ["0", "1", "1"] if step < 20 else ["1", "0.49", "0.6"]
+        lines.append(",".join(["0", str(step), *values, "0.55" if step == 39 else ""]))
+    (folder / "csv" / "metrics.csv").write_text("\n".join(lines) + "\n")
+
+
+def claim(folder: Path) -> Claim:
+    return claim_of(SCRIPT)(open_study([str(folder)]))
+
+
+def texts(found: Table, line: int) -> dict[str, str]:
+    return {key: cell.text for key, cell in found.lines[line].cells.items()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Claim:
+    return claim(run_of(tmp_path_factory.mktemp("retention")))
+
+
+def test_every_layer_run(whole: Claim):
+    found = texts(whole.tables[0], 0)
+    assert found["setting"] == "every layer run"
+    lengths = np.array([first for first, *_ in TOKENS])
+    assert found["scheduled"] == "0.490"
+    assert found["with_cls"] == f"{np.mean(0.49 + 0.51 / lengths):.3f}"
+    assert found["predicted"] == found["retention"] == f"{np.mean(WHOLE):.3f}"
+    assert whole.tables[0].lines[0].cells["retention"].flags == ()
+    titles = [c.title for c in whole.tables[0].columns if c.key.startswith("length")]
+    assert titles == ["5 tokens", "6 to 11 tokens", "12 to 21 tokens", "22 to 101 tokens"]
+    assert found["length_1"] == "0.800"  # 4 of 5
+    assert found["length_4"] == f"{(21 / 41 + 50 / 101) / 2:.3f}"
+
+
+def test_exits_raise_it(whole: Claim):
+    found = texts(whole.tables[0], 1)
+    left = [m / f if sure else e / f for (f, m, e), sure in zip(TOKENS, SURE, strict=True)]
+    assert (found["setting"], found["depth"]) == ("tau 0.9", "5.00")
+    assert found["retention"] == f"{np.mean(left):.3f}"
+    assert found["length_2"] == f"{(8 / 11 + 6 / 11) / 2:.3f}"
+    assert len(whole.tables[0].lines) == 2, "a rule under which nobody leaves is the first line"
+
+
+def test_the_answer_names_the_effect(whole: Claim):
+    first, second = whole.answer
+    cls = np.mean(0.51 / np.array([f for f, *_ in TOKENS]))
+    assert f"0.490 is scheduled, {np.mean(WHOLE):.3f} is left" in first
+    assert f"[CLS] adds {cls:.3f} and ceil() {np.mean(WHOLE) - 0.49 - cls:.3f}" in first
+    assert "0.800 of 5 tokens" in first
+    assert "at tau 0.9" in second
+    assert any("opposite" in note for note in whole.notes)
+
+
+def test_over_training(whole: Claim):
+    found = texts(whole.tables[1], 0)
+    assert (found["steps"], found["scheduled"], found["observed"]) == ("40", "0.490", "0.600")
+    assert (found["above"], found["select"]) == ("+0.110", "0.550")
+
+
+def test_a_curve():
+    curve = Curve(np.arange(20.0), np.arange(20.0))
+    assert curve.smooth_T[[0, 10, -1]].tolist() == [2, 10, 17]  # of 5, 9 and 5 steps
+    assert curve.end == 18.5
+    assert Curve(np.zeros(1), np.ones(1)).end == 1
+
+
+def test_figures_have_their_marks(whole: Claim):
+    training, length = whole.figures
+    assert (training.name, length.name) == ("retention-sst2-training", "retention-sst2-length")
+    for figure in whole.figures:
+        svg = figures.svg(figure)
+        assert all(f'id="{mark.gid}"' in svg for mark in figure.marks)
+    assert [m.title for m in training.marks] == ["eat, scheduled", "eat, observed", "eat, select"]
+    assert dict(length.marks[0].details)["algorithm 1"] == f"{np.mean(WHOLE):.3f}"
+
+
+def test_kept_otherwise_than_counted(tmp_path: Path):
+    found = claim(run_of(tmp_path, reduction=EAT["reduction"] | {"ratio": 0.4})).tables[0].lines[0]
+    assert found.cells["scheduled"].text == "0.360"
+    assert found.cells["retention"].flags == ("not what algorithm 1 counts",)
+
+
+def test_rows_alone(tmp_path: Path):
+    """Neither examples nor curves: what the rows say, and a note of what is missing."""
+    made = claim(run_of(tmp_path, curves=False, examples="", retention=0.55))
+    assert [t.name for t in made.tables] == ["retention-sst2"]
+    assert texts(made.tables[0], 0)["retention"] == "0.550"
+    assert not made.figures
+    assert sum("sst2, eat: no" in note for note in made.notes) == 2
+
+
+def test_nothing_reduces(tmp_path: Path):
+    keep(tmp_path / "r", [make_row()])
+    with pytest.raises(ConfigError, match="no row here has a reduction"):
+        claim(tmp_path)
+
+
+def test_quarters():
+    assert quarters(np.array([1, 2, 3, 4, 5, 6, 7, 8])) == [(1, 2), (3, 4), (5, 6), (7, 8)]
+    assert quarters(np.array([3, 3, 3, 3, 3, 9])) == [(3, 3), (4, 9)]
+    assert quarters(np.array([3, 3])) == [(3, 3)]
+
+
+def test_a_short_curve_keeps_its_length():
+    curve = Curve(np.arange(4.0), np.array([1.0, 3.0, 5.0, 7.0]))
+    assert curve.smooth_T.shape == curve.epoch_T.shape
+    assert curve.smooth_T[0] == 2  # the mean of the first two

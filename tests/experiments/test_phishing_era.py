@@ -1,0 +1,64 @@
+"""Marks of the times, on mails that were made up."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eat_lightning.report.__main__ import CLAIMS_DIR
+
+SCRIPT = CLAIMS_DIR / "recipes" / "phishing_era.py"
+
+
+@pytest.fixture(scope="module")
+def era():
+    spec = importlib.util.spec_from_file_location("era", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def mails(num: int) -> dict[str, np.ndarray]:
+    """Recent phishing tells its year; ham and spam of 2002 do not differ."""
+    kinds = [("new", 1, "since 2024"), ("sa_spam", 1, "in 2002"), ("sa_ham", 0, "in 2002")]
+    chosen = [kinds[i % 3] for i in range(num)]
+    return {
+        "subject": np.array([f"Re: mail {i}" for i in range(num)]),
+        "text": np.array([text for *_, text in chosen]),
+        "label": np.array([label for _, label, _ in chosen]),
+        "source": np.array([source for source, *_ in chosen]),
+    }
+
+
+def test_marks_tell_eras_apart_and_nothing_else(era):
+    lines = era.table(mails(60), mails(30))
+    cells = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in lines}
+    assert cells["a year from 2010 on"][1:] == ["1.000", "0.500 |"]
+    assert cells["all of them"][1:] == ["1.000", "0.500 |"]
+    assert cells["all of them"][0] == "0.750"
+
+
+def test_subject_lines_that_stand_in_train(era):
+    train, held = mails(6), mails(6)
+    held["subject"] = np.array(["mail 0", "RE: Mail 1", "other", "other", "", ""])
+    told = era.threads(train, held)
+    assert told.endswith("all 33 %, new 50 %, sa_ham 0 %, sa_spam 50 %")
+
+
+def test_where_there_are_no_mails(tmp_path: Path):
+    command = [sys.executable, str(SCRIPT), f"dir={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert done.stderr.startswith(f"error: dir={tmp_path} holds no email_phish_spam/train.parquet")
+
+
+@pytest.mark.data
+def test_the_real_mails_show_their_era(era, data_dir: Path):
+    files = [data_dir / era.FILE.format(split=split) for split in ("train", "validation")]
+    whole = era.table(*map(era.read, files))[-1].split(" | ")
+    assert float(whole[2]) > 0.9 > float(whole[3].strip(" |"))

@@ -1,0 +1,333 @@
+"""An export answers as its run does, without torch, or is refused in one line."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from itertools import cycle, product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from exports import make_run, shapes_unchecked, small
+from hydra import compose, initialize_config_dir
+from models import kinds
+
+from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.errors import ConfigError
+from eat_lightning.export.__main__ import export
+from eat_lightning.export.graph import graphs
+from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Runner, Trace, staying
+from eat_lightning.model.reason import Reason
+from eat_lightning.predict.__main__ import Answerer
+from eat_lightning.runs.run import Run
+
+ABSENT = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+pytestmark = pytest.mark.skipif(
+    bool(ABSENT), reason=f"needs {', '.join(ABSENT)}, from the extra `onnx`"
+)
+ROOT = Path(__file__).parents[2]
+UNCHANGED = {"tau": None, "layers": None, "patience": None}
+LINES = "good film\nbad\nnot very good at all\nthe film is not bad but the plot is dull\n"
+COMBINATIONS = [
+    (attention, *rest)
+    for attention, rest in zip(
+        cycle(kinds("attention")), product(kinds("reduction"), kinds("exit")), strict=False
+    )
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def traced():
+    with shapes_unchecked():
+        yield
+
+
+def settings(*overrides: str) -> dict:
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return plain(compose("export", overrides=list(overrides)))
+
+
+def exported(run: Path, *overrides: str) -> dict:
+    """What export.json says, of all of the toy dev examples."""
+    to = export(settings(f"run='{run}'", "check=all", *overrides))
+    return json.loads((to / "export.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With its export beside it."""
+    name = "task=sst2,model=eat,seed=1"
+    folder = make_run(tmp_path_factory.mktemp("runs") / name, "dense", "norm_topk", "confidence")
+    exported(folder)
+    return folder
+
+
+def assert_equal(about: dict, examples: int = 70) -> None:
+    for batch in ("batch_1", "batch_32"):
+        found = about["agreement"][batch]
+        assert found["examples"] == examples
+        assert found["largest_gap"] < 1e-4
+        lost = examples - len(found["thin_and_different"])
+        for what in ("answers", "depth", "retention"):
+            assert found[f"{what}_equal"] >= lost
+
+
+def test_the_toy_run_is_exported_whole(run: Path):
+    folder = run / "onnx-fp32"
+    about = json.loads((folder / "export.json").read_text())
+    assert_equal(about)
+    files = ["layers-1.onnx", "layers-2.onnx", "layers-3.onnx", "single.onnx", "weights.bin"]
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        [*files, "export.json", "runner.py", "tokenizer.json"]
+    )
+    assert about["exit"] == {"kind": "confidence", "tau": [0.75, 0.7], "layers": [1, 2]}
+    assert about["temperatures"] == {"1": 1.0, "2": 1.0, "3": 1.25}
+    assert [part["layers"] for part in about["stretches"]] == [[1, 1], [2, 2], [3, 3]]
+    assert [p.name for p in run.iterdir() if ".part" in p.name or ".old" in p.name] == []
+
+
+def test_answers_are_those_of_predict(run: Path):
+    answerer = Answerer.of(Run.open(run), UNCHANGED, "fp32")
+    runner = Runner(run / "onnx-fp32", threads=1)
+    lines = [*LINES.encode().splitlines(), b"", b"good " * 200, b"{", b'{"text": "bad"}']
+    batch = answerer(lines), runner(lines)
+    ones = [answerer([line])[0] for line in lines], [runner([line])[0] for line in lines]
+    for ours, theirs in (batch, ones):
+        for our, their in zip(ours, theirs, strict=True):
+            assert list(our) == list(their)
+            assert our.pop("confidence", 0) == pytest.approx(their.pop("confidence", 0), abs=2e-6)
+            assert our == their
+    depths = {answer.get("depth") for answer in runner(LINES.encode().splitlines())}
+    assert len(depths) > 1  # some leave, some go on
+
+
+def test_layers_behind_an_exit_are_in_a_branch(run: Path):
+    """At batch 1 by If in If; nothing of layer 2 or 3 stands in the outer graph."""
+    import onnx
+
+    graph = onnx.load(run / "onnx-fp32" / "single.onnx").graph
+    for stretch in (1, 2):
+        branches = [node for node in graph.node if node.op_type == "If"]
+        assert len(branches) == 1
+        named = [node for node in graph.node if node.name.startswith("stretch")]
+        assert {node.name.partition(".")[0] for node in named} == {f"stretch{stretch}"}
+        graph = next(a.g for a in branches[0].attribute if a.name == "then_branch")
+    assert all(node.op_type != "If" for node in graph.node)
+
+
+def test_runner_needs_no_torch(run: Path):
+    """As a module, and as the copy beside the graphs, in a process of its own."""
+    folder = run / "onnx-fp32"
+    heavy = ("torch", "transformers", "hydra", "lightning", "eat_lightning.model.encoder")
+    code = "import sys; from eat_lightning.infer.onnx_runner import Runner; "
+    code += f"print(Runner({str(folder)!r}, 1)([b'good film', b'bad'])); "
+    code += f"print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]"), done.stderr
+    alone = [sys.executable, "-I", str(folder / "runner.py"), "--batch", "2", "--threads", "1"]
+    done = subprocess.run(alone, input=f"{LINES}{{\n", capture_output=True, text=True)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1  # the last line cannot be read
+    assert [answer.get("line") for answer in answers] == [None] * 4 + [5]
+    assert answers[:4] == Runner(folder, 1)(LINES.encode().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["nowhere"], "error: nowhere is no exported model (export.json: [Errno 2]"),
+        (["{folder}", "--batch", "0"], "must be 1 or more, got 0"),
+    ],
+)
+def test_runner_ends_in_one_line(given: list[str], said: str, run: Path):
+    given = [part.format(folder=run / "onnx-fp32") for part in given]
+    command = [sys.executable, "-m", "eat_lightning.infer.onnx_runner", *given]
+    done = subprocess.run(command, cwd=ROOT, input="good\n", capture_output=True, text=True)
+    assert done.returncode in (1, 2)
+    assert done.stdout == ""
+    assert said in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["run=null"], "run must name the folder of a finished run: run=outputs/..."),
+        (["target=torchscript"], "target must be one of onnx, got 'torchscript'"),
+        (["dtype=bf16"], "dtype must be one of fp32, int8, got 'bf16'"),
+        (["check=some"], "check must be all, or 0 or more, got 'some'"),
+        (["check=-1"], "check must be all, or 0 or more, got -1"),
+        (["agree=2"], "agree must be in [0, 1], got 2"),
+        (["force=1"], "force must be true or false, got 1"),
+        (
+            ["split=other", "to=elsewhere"],
+            "split must be one of validation, select, temperature, certificate",
+        ),
+        (["exit.tau=0", "dtype=int8"], "exit.tau must be in (0, 1], got 0"),
+        ([], "is there already: name another folder, or give force=true"),
+        (["to='{run}'", "force=true"], "is no export (no export.json in it)"),
+    ],
+)
+def test_a_fault_is_named_before_any_graph(overrides: list[str], said: str, run: Path, monkeypatch):
+    monkeypatch.setattr("eat_lightning.export.bundle.graphs", None)
+    overrides = [override.format(run=run) for override in overrides]
+    before = sorted(run.rglob("*"))
+    with pytest.raises(ConfigError) as error:
+        export(settings(f"run='{run}'", *overrides))
+    assert said in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+    assert sorted(run.rglob("*")) == before
+
+
+class Counting:
+    """A reduction whose number of rows is found outside of any graph."""
+
+    place, needs, layers = "after_layer", frozenset(), (1,)
+
+    def __call__(self, packed, evidence, layer):
+        rows = [i for i, norm in enumerate(packed.x_ND.norm(dim=-1).tolist()) if norm > 1]
+        return packed.take(torch.tensor(rows), packed.layout.lengths_B)
+
+
+class Merging:
+    """A reduction that says how many tokens a vector stands for."""
+
+    place, needs, layers = "after_attention", frozenset(), (1,)
+
+    def __call__(self, packed, evidence, layer):
+        packed.size_N = torch.ones(packed.x_ND.shape[0])
+        return packed
+
+
+class Moody:
+    """An exit rule that no graph can hold."""
+
+    layers, classes_only = (1, 2), True
+
+    def decides(self, logits_EBC):
+        return torch.from_numpy(logits_EBC.argmax(-1).numpy())
+
+
+@pytest.mark.parametrize(
+    ("slot", "own", "said"),
+    [
+        ("reduction", Counting, "reduction=test_export.Counting cannot be exported to ONNX: "),
+        ("exit", Moody, "exit=test_export.Moody cannot be exported to ONNX: "),
+        (
+            "reduction",
+            Merging,
+            "reduction=test_export.Merging cannot be exported to ONNX: it merges",
+        ),
+    ],
+)
+def test_what_would_be_lost_is_refused(slot: str, own: type, said: str):
+    encoder = small("dense", "none", "confidence")
+    setattr(encoder, slot, own())
+    with pytest.raises(ConfigError) as error:
+        graphs(encoder, alone=False)
+    assert str(error.value).startswith(said)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_another_answer_is_a_fault(run: Path, monkeypatch: pytest.MonkeyPatch):
+    """The same graphs, but example 3 is said to have run another depth: nothing is put in place."""
+    from eat_lightning.export.bundle import Bundle, beside
+
+    opened = Run.open(run)
+    encoder, labels = opened.model()
+    bundle = Bundle(opened, encoder, labels, settings(f"run='{run}'", "check=all"))
+    split = opened.data().split("validation")
+    wrong = list(split.text(3))
+    original = Runner.tokens
+
+    def tokens(self, texts):
+        return original(self, [["good good"] if text == wrong else text for text in texts])
+
+    monkeypatch.setattr(Runner, "tokens", tokens)
+
+    def put_in_place():
+        with beside(run / "other"):
+            bundle.checked(run / "onnx-fp32", split)
+
+    with pytest.raises(ConfigError) as error:
+        put_in_place()
+    assert "batch 32: " in str(error.value)
+    assert "examples differ from the run with no margin below 1e-05 (validation: 3" in str(
+        error.value
+    )
+    assert [p.name for p in run.iterdir() if p.name.startswith("other")] == []
+
+
+def test_a_folder_is_replaced_when_asked(tmp_path: Path):
+    from eat_lightning.export.bundle import beside
+
+    to = tmp_path / "deployed"
+    for text in ("old", "new"):
+        with beside(to) as folder:
+            (folder / text).write_text(text)
+    assert [p.name for p in to.iterdir()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["deployed"]
+
+
+def test_rows_of_those_who_leave_are_taken_out():
+    state = {
+        "x_ND": np.arange(6.0).reshape(6, 1),
+        "lengths_B": np.array([1, 3, 2]),
+        "guesses_EBC": np.arange(6.0).reshape(2, 3, 1),
+        "ids_N": np.arange(9),
+    }
+    kept = staying(state, np.array([True, False, True]))
+    assert kept["x_ND"].ravel().tolist() == [0, 4, 5]
+    assert kept["lengths_B"].tolist() == [1, 2]
+    assert kept["guesses_EBC"].ravel().tolist() == [0, 2, 3, 5]
+    assert "ids_N" not in kept
+
+
+def test_the_runner_knows_the_codes():
+    assert (STAYS, LAST_LAYER) == (Reason.STAYS, Reason.LAST_LAYER)
+    trace = Trace(np.zeros((1, 2)), np.array([2]), np.array([1]), np.array([[8], [6], [0]]))
+    assert trace.retention_B.tolist() == [0.75]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("attention", "reduction", "exit"), COMBINATIONS)
+def test_every_combination(attention: str, reduction: str, exit: str, tmp_path: Path):
+    assert {kind for _, kind, _ in COMBINATIONS} == {*kinds("reduction")}
+    about = exported(make_run(tmp_path / "run", attention, reduction, exit))
+    assert_equal(about)
+    assert len(about["stretches"]) == (1 if exit == "never" else 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["mnli", "stsb"])
+def test_pairs_and_regression(task: str, tmp_path: Path):
+    exit = "never" if task == "stsb" else "patience"
+    assert_equal(exported(make_run(tmp_path / "run", "dense", "cls_topk", exit, task=task)))
+
+
+@pytest.mark.slow
+def test_int8_agrees_mostly(run: Path):
+    import onnx
+
+    about = exported(run, "dtype=int8", "agree=0.8")
+    for batch in ("batch_1", "batch_32"):
+        assert about["agreement"][batch]["answers_equal"] >= 56
+        assert about["agreement"][batch]["largest_gap"] > 1e-4  # or nothing was quantised
+        twin = about["agreement"][f"{batch}_int8"]  # the same whole numbers, but for a rounding
+        assert min(twin[f"{what}_equal"] for what in ("answers", "depth", "retention")) >= 66
+    nodes = onnx.load(run / "onnx-int8" / "layers-1.onnx").graph.node
+    assert sum(node.op_type == "MatMulInteger" for node in nodes) == 4  # qkv, out, up, down
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_a_real_run(data_dir: Path, tmp_path: Path):
+    """The finished run that EAT_RUN names, on its whole dev set."""
+    if not os.environ.get("EAT_RUN"):
+        pytest.skip("no trained run: EAT_RUN is not set")
+    given = [f"data.dir='{data_dir}'", f"to='{tmp_path / 'to'}'"]
+    about = exported(Path(os.environ["EAT_RUN"]), *given)
+    assert_equal(about, about["agreement"]["batch_1"]["examples"])
+    assert about["agreement"]["batch_1"]["examples"] > 200

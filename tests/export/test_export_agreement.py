@@ -1,0 +1,57 @@
+"""What an export may differ in, and how thin a margin is, by hand."""
+
+import numpy as np
+import pytest
+import torch
+from exports import small
+from models import alone, packed, ragged
+
+from eat_lightning.export.agreement import Agreement, right, score_margin, watched
+
+
+def test_agreement_excuses_thin_margins_only():
+    differ, equal = np.array([True, True, False]), np.zeros(3, bool)
+    found = Agreement(
+        rows_B=np.array([10, 20, 30]),
+        labels_differ_B=differ,
+        depth_differs_B=equal,
+        retention_differs_B=equal,
+        gap_B=np.array([0.0, 0.0, 2e-4]),
+        margin_B=np.array([1e-6, 1e-3, 0.5]),
+        run_right_B=np.array([1.0, 1.0, 0.0]),
+        right_B=np.array([0.0, np.nan, 0.0]),
+    )
+    assert (found.excused, found.faults) == ([10], [20, 30])
+    assert found.answers == pytest.approx(1 / 3)
+    assert found.summary()["thin"] == [10]
+    assert found.summary()["run_accuracy"] == pytest.approx(2 / 3)
+    assert found.summary()["accuracy"] is None  # of one example no label is known
+
+
+def test_right_answers_by_hand():
+    """Class 1, class 0, and no label; a regression's number is neither right nor wrong."""
+    logits_BC = np.array([[0.0, 2.0], [3.0, 1.0], [0.0, 1.0]])
+    np.testing.assert_equal(right(logits_BC, np.array([1, 1, -1])), [1.0, 0.0, np.nan])
+    assert np.isnan(right(logits_BC[:, :1], np.array([0.5, 2.0, 1.0]))).all()
+
+
+def test_score_margins_by_hand():
+    """[CLS] 9 counts for nothing; of 5 3 4 the 3 is dropped, so that 4 leads by 1; of the second
+    example nothing is dropped; in the third an infinite score is kept before 2, and 7 dropped."""
+    scores = [9.0, 5.0, 3.0, 4.0, 1.0, 2.0, 8.0, float("inf"), 7.0]
+    whole = packed([[0.0]] * 9, [4, 2, 3])
+    rest = whole.take(torch.tensor([0, 1, 3, 4, 5, 6, 7]), torch.tensor([3, 2, 2]))
+    margins = score_margin(whole, rest, torch.tensor(scores))
+    assert margins.tolist() == [1.0, float("inf"), float("inf")]
+
+
+def test_margins_follow_those_still_here():
+    """Each example's margin in a batch is the one it has alone."""
+    encoder, batch = small("dense", "norm_topk", "confidence"), ragged((9, 3, 14, 5, 7, 11))
+    with torch.no_grad():
+        trace, margin_B = watched(encoder, batch)
+        singles = [watched(encoder, one) for one in alone(batch)]
+    assert len(set(trace.depth_B.tolist())) > 1
+    assert trace.depth_B.tolist() == [int(one.depth_B) for one, _ in singles]
+    expected = np.concatenate([margin for _, margin in singles])
+    np.testing.assert_allclose(margin_B, expected, atol=1e-5)

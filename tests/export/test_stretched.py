@@ -1,0 +1,104 @@
+"""An encoder run stretch by stretch is the encoder, plain, traced and compiled."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from exports import make_run, shapes_unchecked
+from models import alone, kinds, ragged, tiny
+from test_bench import config
+
+from eat_lightning.bench import __main__ as entry
+from eat_lightning.bench.speed.compiled import by_dynamo
+from eat_lightning.export.graph import quiet, traced
+from eat_lightning.export.stretched import Stretched
+from eat_lightning.model.encoder import AdaptiveEncoder
+
+LENGTHS = (9, 3, 14, 2, 7, 11, 5)
+
+
+def assert_same(
+    encoder: AdaptiveEncoder,
+    stretched: Stretched,
+    lengths: Sequence[int] = LENGTHS,
+    **close: float,
+) -> None:
+    """Of a batch, of singles, and of batches of which one example is left."""
+    with torch.inference_mode():
+        for batch in (ragged(lengths), ragged((12, 4)), *alone(ragged(lengths))):
+            wanted, found = encoder(batch), stretched(batch)
+            assert torch.equal(found.depth_B, wanted.depth_B)
+            assert torch.equal(found.reason_B, wanted.reason_B)
+            assert torch.equal(found.tokens_LB, wanted.tokens_LB)
+            torch.testing.assert_close(found.logits_BC, wanted.logits_BC, **close)
+
+
+@pytest.mark.parametrize("attention", kinds("attention"))
+@pytest.mark.parametrize("reduction", kinds("reduction"))
+@pytest.mark.parametrize("exit", kinds("exit"))
+def test_stretch_by_stretch(attention: str, reduction: str, exit: str):
+    encoder = tiny(attention, reduction, exit)
+    with shapes_unchecked():
+        stretched = Stretched(encoder, lambda stretch, state: stretch)
+        assert_same(encoder, stretched, atol=1e-5, rtol=1e-5)
+
+
+def program(stretch: Any, state: Any) -> Any:
+    with quiet(), torch.no_grad():
+        return traced(stretch, state).module()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reduction", ["norm_topk", "cls_topk"])
+def test_traced(reduction: str):
+    encoder = tiny("dense", reduction, "confidence")
+    with shapes_unchecked():
+        assert_same(encoder, Stretched(encoder, program), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_lengths_and_sizes_compile_nothing_anew():
+    """Once batches of two sizes were seen: dynamo takes the first size for a constant."""
+
+    def make(stretch: Any, state: Any) -> Any:
+        call = by_dynamo(program(stretch, state), "compiled")
+        with quiet(), torch.inference_mode():
+            call({name: value.clone() for name, value in state.items()})
+        return call
+
+    encoder = tiny("dense", "norm_topk", "confidence")
+    with shapes_unchecked():
+        stretched = Stretched(encoder, make)
+        close = {"atol": 1e-4, "rtol": 1e-4}
+        assert_same(encoder, stretched, LENGTHS, **close)
+        with torch._dynamo.config.patch(error_on_recompile=True):
+            assert_same(encoder, stretched, (8, 15, 2, 6, 13, 4, 10, 3, 5), **close)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_all_are_compiled_the_same_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = make_run(tmp_path / "eat", "dense", "norm_topk", "confidence")
+    with shapes_unchecked():
+        given = {"what": "compiled", "compilers": ["AOTI"], "batches": [1, 4]}
+        rows = entry.bench(config(tmp_path, run=str(run), **given))
+    names = {row.contestant for row in rows}
+    hows = ("", "AOTI ")
+    assert {f"{who} {how}fp32" for who in ("HF", "static", "EAT") for how in hows} <= names
+    assert {row.race for row in rows} == {"compiled-fp32"}
+    at = {row.contestant: row for row in rows if row.batch == 4}
+    assert at["EAT AOTI fp32"].depth == at["EAT fp32"].depth
+    assert "EAT AOTI fp32: made in" in capsys.readouterr().out
+
+
+def test_only_a_run_is_compiled(tmp_path: Path):
+    with pytest.raises(entry.ConfigError, match="what=compiled traces a run with its own exits"):
+        entry.bench(config(tmp_path, what="compiled"))
+    with pytest.raises(
+        entry.ConfigError, match=r"compilers must be a list out of compiled, .*'gcc'"
+    ):
+        entry.bench(config(tmp_path, what="compiled", compilers=["gcc"]))

@@ -1,0 +1,359 @@
+"""`prepack` in every command that answers: the same answers, told in rows and certificates."""
+
+import gc
+import json
+import shutil
+import weakref
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gateways import settings
+from studies import make_row
+from test_certify import FREE, UNTIMED, call, config_of, make_run, measured, refused
+
+from eat_lightning.attack.__main__ import attack
+from eat_lightning.attack.__main__ import setting_faults as attack_faults
+from eat_lightning.drift.__main__ import drift
+from eat_lightning.infer import prepacked
+from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of, prepack_faults
+from eat_lightning.infer.prepacked import PrepackedLinear
+from eat_lightning.measure.__main__ import measure
+from eat_lightning.measure.baselines import in_dtype
+from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.predict import __main__ as predict
+from eat_lightning.predict.scoring import Scorer
+from eat_lightning.report.study import open_study
+from eat_lightning.runs.certificate import Certificate
+from eat_lightning.runs.row import Row, read, write
+from eat_lightning.runs.run import Run
+from eat_lightning.serve import __main__ as serve
+from eat_lightning.serve.loadtest import __main__ as load
+from eat_lightning.serve.model import TorchModel
+from eat_lightning.serve.question import Example
+
+pytestmark = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="a PyTorch without oneDNN"
+)
+TEXTS = ["good", "not bad film", "a fine film and not a bad one", "bad", "film", "not good"]
+LINES = [text.encode() for text in TEXTS]
+FAST = ["timing.examples=6", "timing.warmup=1", "timing.repeats=2", "timing.batch=4"]
+WITHOUT = "prepack=true: prepacked weights need a PyTorch that has oneDNN"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+@pytest.fixture
+def no_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepacked.torch.backends.mkldnn, "is_available", lambda: False)
+
+
+def answerer(
+    run: Path, prepack: bool | None = None, dtype: str = "fp32", **how: Any
+) -> predict.Answerer:
+    given = how.get("certificate"), how.get("policies")
+    exit = FREE if given[0] else FREE | {"tau": 0.9}
+    return predict.Answerer.of(Run.open(run), exit, dtype, *given, prepack=prepack)
+
+
+def is_prepacked(encoder: Any) -> bool:
+    return isinstance(encoder.layers[0].qkv, PrepackedLinear)
+
+
+def assert_alike(ours: list[dict], theirs: list[dict]) -> None:
+    assert len(ours) == len(theirs) > 0
+    for one, other in zip(ours, theirs, strict=True):
+        assert one | {"confidence": 0} == other | {"confidence": 0}
+        assert one["confidence"] == pytest.approx(other["confidence"], abs=1e-5)
+
+
+def test_what_is_asked_and_what_can_be():
+    forms = [form_of(asked, "fp32") for asked in (None, True, False)]
+    assert forms == [PREPACKED, PREPACKED, PLAIN]
+    assert form_of(None, "int8") == form_of(None, "fp32", "cuda") == PLAIN
+    assert [form_of(None, "fp32", held=held) for held in (PLAIN, PREPACKED)] == [PLAIN, PREPACKED]
+    assert form_of(True, "fp32", held=PLAIN) == PREPACKED
+    assert prepack_faults(None, "int8") == prepack_faults(False, "int8") == []
+    assert prepack_faults(True, "fp32") == []
+    said = "prepack=true: int8 products arrange their weights by themselves"
+    assert prepack_faults(True, "int8") == [said]
+    said = "prepack=true: prepacked weights are for a processor, got cuda"
+    assert prepack_faults(True, "fp32", "cuda") == [said]
+    assert prepack_faults("yes", "fp32") == ["prepack must be true, false or null, got 'yes'"]
+
+
+def test_where_pytorch_has_no_onednn(run: Path, no_onednn: None):
+    assert form_of(None, "fp32") == PLAIN
+    assert not is_prepacked(answerer(run).encoders[None])
+    actions = {"measure": measure, "predict": predict.predict, "drift": drift}
+    for entry, action in actions.items():
+        assert refused(action, config_of(entry, run, "prepack=true")) == WITHOUT
+    assert refused(call, run, "risk=harm", "level=0.3", "prepack=true") == WITHOUT
+    assert attack_faults(config_of("attack", run, "prepack=true")) == [WITHOUT]
+    assert serve.setting_faults(settings(prepack=True)) == [WITHOUT]
+
+
+def test_an_export_cannot_be_prepacked():
+    faults = serve.setting_faults(settings(prepack=True, backend="onnx"))
+    assert [fault.split(" is ")[0] for fault in faults] == ["prepack"]
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_predict_answers_alike(run: Path, pool: bool):
+    def said(ready: predict.Answerer) -> list[dict]:
+        if not pool:
+            return ready(LINES)
+        scorer = Scorer(ready, 4)
+        return [*scorer.add(LINES), *scorer.end()]
+
+    plain, packed = answerer(run, False), answerer(run)
+    assert (is_prepacked(plain.encoders[None]), is_prepacked(packed.encoders[None])) == (0, 1)
+    assert len({answer["depth"] for answer in said(plain)}) > 1
+    assert_alike(said(packed), said(plain))
+
+
+def test_bf16_is_prepacked_where_the_processor_multiplies_it(run: Path):
+    ready = answerer(run, dtype="bf16")
+    able = form_of(None, "bf16") == PREPACKED
+    assert is_prepacked(ready.encoders[None]) == able
+    if not able:
+        assert "bf16" in prepack_faults(True, "bf16")[0]
+        return
+    exact = answerer(run, False)
+    gaps = {
+        form: max(
+            abs(a["confidence"] - b["confidence"])
+            for a, b in zip(each.answer([[t] for t in TEXTS]), exact(LINES), strict=True)
+            if a["depth"] == b["depth"]
+        )
+        for form, each in ((PREPACKED, ready), (PLAIN, answerer(run, False, "bf16")))
+    }
+    assert gaps[PREPACKED] < 2 * gaps[PLAIN] + 0.01
+
+
+def test_no_plain_matrix_is_kept(run: Path, monkeypatch: pytest.MonkeyPatch):
+    """Their biases are, and what lies beside the layers."""
+    plain, loaded = [], Run.model
+
+    def watched(self: Run) -> Any:
+        encoder, labels = loaded(self)
+        for layer in encoder.layers:
+            plain.extend(weakref.ref(getattr(layer, name).weight) for name in prepacked.LINEARS)
+        return encoder, labels
+
+    monkeypatch.setattr(Run, "model", watched)
+    ready, gateway = answerer(run), TorchModel(settings(run=str(run), threads=1))
+    gc.collect()
+    assert len(plain) == 2 * 4 * 6
+    assert [ref() for ref in plain if ref() is not None] == []
+    assert ready.encoders[None].embedding.word.weight.shape[0] > 0
+    assert is_prepacked(gateway.answerer.encoders[None])
+
+
+def test_serve_answers_alike(run: Path):
+    examples = [Example([text]) for text in TEXTS]
+    found = {}
+    for prepack in (None, False):
+        model = TorchModel(settings(run=str(run), threads=1, prepack=prepack))
+        assert is_prepacked(model.answerer.encoders[None]) == (prepack is None)
+        placed = [pair for chunk in model.stream(examples) for pair in zip(*chunk, strict=True)]
+        found[prepack] = [answer for _, answer in sorted(placed, key=lambda pair: pair[0])]
+    assert_alike(found[None], found[False])
+
+
+def test_a_veto_asks_its_second_run(run: Path, made: Path):
+    veto = [Veto(margin=1, run=str(made)) for _ in range(2)]
+    packed, plain = (
+        answerer(run, prepack, policies=(policy,))
+        for prepack, policy in zip((None, False), veto, strict=True)
+    )
+    assert_alike(packed(LINES), plain(LINES))
+    assert not is_prepacked(veto[0].second)
+
+
+# Rows
+
+
+def test_rows_say_their_form(run: Path, capsys: pytest.CaptureFixture):
+    given = ["exit.tau=0.9", "baselines=all"]
+    rows = measure(config_of("measure", run, *given, *FAST))
+    assert [(row.baseline, row.form) for row in rows] == [
+        *(("", PREPACKED), ("own static", PREPACKED), ("hugging face", PLAIN)),
+    ]
+    assert rows[0].weights == "fp32 prepacked"
+    assert [row.speed_up is not None for row in rows] == [True] * 3
+    out = capsys.readouterr().out
+    assert "fp32 prepacked, 1 thread" in out
+    assert "hugging face: as people call it, its weights are not prepacked" in out
+    plain = measure(config_of("measure", run, *given, *FAST, "prepack=false"))
+    assert {row.form for row in plain} == {PLAIN}
+    for ours, theirs in zip(rows, plain, strict=True):
+        same = ("depth", "retention", "token_layers", "flops", "accuracy", "exit_shares")
+        assert [getattr(ours, n) for n in same] == [getattr(theirs, n) for n in same]
+    assert {row.examples for row in rows[:1]}.isdisjoint(row.examples for row in plain)
+    assert "prepacked" not in capsys.readouterr().out
+    kept = read(run / "rows.jsonl")
+    assert [(r.baseline, r.form) for r in kept if r.baseline != "hugging face"] == [
+        *(("", PREPACKED), ("own static", PREPACKED), ("", PLAIN), ("own static", PLAIN)),
+    ]
+
+
+def test_int8_and_another_device_stay_as_they_are(run: Path):
+    (row,) = measure(config_of("measure", run, "exit.tau=0.9", "dtype=int8", *UNTIMED))
+    assert (row.form, row.weights) == (PLAIN, "int8")
+    said = refused(measure, config_of("measure", run, "dtype=int8", "prepack=true", *UNTIMED))
+    assert said == "prepack=true: int8 products arrange their weights by themselves"
+
+
+def test_a_prepacked_row_takes_the_place_of_the_one_that_training_left(tmp_path: Path):
+    path = tmp_path / "rows.jsonl"
+    write(path, [make_row()])
+    write(path, [make_row(form=PREPACKED, latency_ms=2.0, threads=1)])
+    write(path, [make_row(form=PLAIN, latency_ms=3.0, threads=1)])
+    assert [(row.form, row.latency_ms) for row in read(path)] == [(PREPACKED, 2), (PLAIN, 3)]
+    with pytest.raises(ValueError, match="form must be one of plain, prepacked, got 'loose'"):
+        make_row(form="loose")
+
+
+def test_an_old_row_is_plain_and_no_seed_of_a_prepacked_setting(tmp_path: Path):
+    timed = {"latency_ms": 3.0, "threads": 1}
+    old = asdict(make_row(**timed, seed=1))
+    del old["form"]
+    fresh = asdict(make_row(**timed, seed=2, run="r2", form=PREPACKED))
+    (tmp_path / "rows.jsonl").write_text(json.dumps(old) + "\n" + json.dumps(fresh) + "\n")
+    assert Row(**old).form == PLAIN
+    study = open_study([str(tmp_path)])
+    points = [(point.row.form, point.seeds) for point in study.points()]
+    assert points == [(PLAIN, [1]), (PREPACKED, [2])]
+
+
+def test_a_study_keeps_the_newest_of_each_form_and_no_untimed_one_beside(tmp_path: Path):
+    timed = {"latency_ms": 3.0, "threads": 1}
+    rows = [
+        make_row(commit="a", created="2026-01-01"),
+        make_row(commit="b", created="2026-01-02", **timed),
+        make_row(commit="c", created="2026-01-03", form=PREPACKED, **timed),
+        make_row(commit="d", created="2026-01-04", form=PREPACKED, **timed),
+        make_row(commit="e", created="2026-01-05", form=PREPACKED),
+    ]
+    write(tmp_path / "rows.jsonl", rows)
+    kept = open_study([str(tmp_path)]).measured
+    assert [m.row.commit for m in kept] == ["b", "d"]
+
+
+# Certificates
+
+
+def test_a_certificate_is_followed(run: Path):
+    for prepack, form in (("null", PREPACKED), ("false", PLAIN)):
+        held = call(run, "risk=harm", "level=0.4", f"name={form}", f"prepack={prepack}")
+        assert (held.form, held.holds_for["form"]) == (form, form)
+        assert not held.fallback
+        for ready in (
+            answerer(run, certificate=form),
+            TorchModel(settings(run=str(run), threads=1, certificate=form)).answerer,
+        ):
+            assert is_prepacked(ready.encoders[None]) == (form == PREPACKED)
+        (row,) = measured(run, form)
+        assert row.form == form
+    packed, plain = (answerer(run, certificate=form)(LINES) for form in (PREPACKED, PLAIN))
+    assert_alike(packed, plain)
+
+
+def test_another_form_is_refused(run: Path):
+    call(run, "risk=harm", "level=0.3", "name=packed")
+    call(run, "risk=harm", "level=0.3", "name=loose", "prepack=false")
+    other = {"packed": "prepacked there, plain here", "loose": "plain there, prepacked here"}
+    for name, prepack in (("packed", False), ("loose", True)):
+        said = f"certificate={name} holds for another form ({other[name]})"
+        assert refused(lambda n=name, p=prepack: answerer(run, p, certificate=n)) == said
+        assert refused(measured, run, name, f"prepack={str(prepack).lower()}") == said
+        given = settings(run=str(run), threads=1, certificate=name, prepack=prepack)
+        assert refused(TorchModel, given) == said
+        answerer(run, not prepack, certificate=name)
+
+
+def test_a_prepacked_certificate_where_there_is_no_onednn(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+):
+    call(run, "risk=harm", "level=0.3", "name=packed")
+    monkeypatch.setattr(prepacked.torch.backends.mkldnn, "is_available", lambda: False)
+    said = "certificate=packed holds for another form (prepacked there, plain here)"
+    assert refused(lambda: answerer(run, certificate="packed")) == said
+
+
+def test_a_certificate_of_before_there_were_forms(run: Path):
+    call(run, "risk=harm", "level=0.3", "name=old", "prepack=false")
+    path = run / "certificates/old.json"
+    content = json.loads(path.read_text())
+    del content["holds_for"]["form"]
+    path.write_text(json.dumps(content))
+    assert Certificate.read(Run.open(run), "old").form == PLAIN
+    assert not is_prepacked(answerer(run, certificate="old").encoders[None])
+    (row,) = measured(run, "old")
+    assert row.form == PLAIN
+    assert "form (plain there, prepacked here)" in refused(
+        lambda: answerer(run, True, certificate="old")
+    )
+    given = {"run": str(run), "certificate": "old", "serve": []}
+    assert load.form_held(given) == PLAIN
+    path.write_text(json.dumps(content | {"holds_for": content["holds_for"] | {"form": 3}}))
+    assert "form must be one of plain, prepacked, got 3" in refused(
+        lambda: answerer(run, certificate="old")
+    )
+
+
+def test_the_load_on_static_exits_has_the_certificates_form():
+    given = {"run": "r", "certificate": "c", "onnx": None, "onnx_static": None, "serve": []}
+    for form, wanted in (
+        (PLAIN, [["exit=never", "prepack=false"], ["certificate=c"]]),
+        (PREPACKED, [["exit=never"], ["certificate=c"]]),
+    ):
+        found = load.contestants(given, form)
+        assert [contestant.overrides[1:] for contestant in found] == wanted
+
+
+# Others that answer
+
+
+def test_a_drift_reference_holds_for_both(run: Path, capsys: pytest.CaptureFixture):
+    drift(config_of("drift", run))
+    for prepack in ("false", "true"):
+        config = config_of(
+            "drift", run, f"prepack={prepack}", f"stream='{parquet(run)}'", "columns=[text]"
+        )
+        assert drift(config) == 0
+    assert "end" in capsys.readouterr().out
+
+
+def parquet(run: Path) -> Path:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": TEXTS}), run / "stream.parquet")
+    return run / "stream.parquet"
+
+
+def test_an_attack_gets_as_far(run: Path, tmp_path: Path):
+    small = ["examples=4", "words=2", "candidates=3", "edits=1", "goals=[evasion]"]
+    small += ["rules=[{kind: confidence, tau: 0.8}]"]
+    found = {}
+    for prepack in ("null", "false"):
+        config = config_of("attack", run, *small, f"prepack={prepack}", f"to={tmp_path / prepack}")
+        found[prepack] = [asdict(row) for row in attack(config)]
+    assert found["null"] == found["false"] != []
+
+
+def test_int8_is_never_taken_for_plain(run: Path):
+    encoder = in_dtype(Run.open(run).model()[0], "int8")
+    assert "something else already" in str(prepacked.cannot(encoder))

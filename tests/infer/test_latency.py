@@ -1,0 +1,97 @@
+"""Settings take turns, nothing disturbs them, and the numbers are those a person would compute."""
+
+import gc
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from eat_lightning.infer.latency import Candidate, latency, time_all, time_interleaved, undisturbed
+from eat_lightning.model.packed import Batch
+
+
+class Split:
+    """Examples of given lengths."""
+
+    def __init__(self, lengths: list[int]):
+        self.lengths = np.array(lengths)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        return Batch.from_lists([[1] * n for n in self.lengths[rows]], index=torch.tensor(rows))
+
+
+def test_settings_take_turns_in_rotating_order():
+    seen: list[str] = []
+    settings = {
+        name: ((lambda x, name=name: seen.append(f"{name}{x}")), [0, 1, 2]) for name in "ab"
+    }
+    took = time_interleaved(settings, repeats=2, block=2)
+    # A turn begins with an untimed run of its first input; b comes first every other turn.
+    turns = ["a0 a0 a1", "b0 b0 b1", "b2 b2", "a2 a2", "a0 a0 a1", "b0 b0 b1", "b2 b2", "a2 a2"]
+    assert seen == " ".join(turns).split()
+    assert {name: times.shape for name, times in took.items()} == {"a": (2, 3), "b": (2, 3)}
+
+
+def test_a_setting_with_fewer_inputs_waits():
+    settings = {"long": (lambda x: x, range(5)), "short": (lambda x: x, range(1))}
+    took = time_interleaved(settings, repeats=1, block=2)
+    assert took["long"].shape == (1, 5)
+    assert (took["short"] > 0).all()
+
+
+def test_milliseconds():
+    took = time_interleaved({"sleep": (time.sleep, [0.005, 0.02])}, repeats=1)["sleep"]
+    assert 5 <= took[0, 0] < 20 <= took[0, 1]
+
+
+def test_percentiles_by_hand():
+    fields = latency(np.array([[1.0, 3.0], [2.0, 6.0]]))
+    assert fields["latency_ms"] == 3.0
+    assert fields["latency_p50_ms"] == 2.5
+    assert (fields["latency_low_ms"], fields["latency_high_ms"]) == (2.0, 4.0)
+
+
+def test_threads_and_garbage_collection_are_put_back():
+    before = torch.get_num_threads(), gc.isenabled()
+
+    def fail_within() -> None:
+        with undisturbed(threads=before[0] + 1):
+            assert (torch.get_num_threads(), gc.isenabled()) == (before[0] + 1, False)
+            assert torch.is_inference_mode_enabled()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_within()
+    assert (torch.get_num_threads(), gc.isenabled()) == before
+
+
+def test_all_numbers_of_a_setting():
+    sizes: list[int] = []
+    candidate = Candidate(lambda batch: sizes.append(batch.size), Split([4, 1, 3, 2, 4]))
+    how = {"warmup": 2, "repeats": 2, "batch": 2}
+    fields = time_all({"a": candidate}, **how)["a"]
+    # Sorted: (4, 4), (3, 2), (1); padded 8 + 6 + 1 of 14 real tokens.
+    assert fields["padding_factor_sorted"] == pytest.approx(15 / 14)
+    assert fields["padding_factor"] >= fields["padding_factor_sorted"]
+    assert (fields["latency_batch"], fields["throughput_batch"]) == (1, 2)
+    assert fields["timed_examples"] == 5
+    assert sizes.count(1) == 2 + (5 + 1) * 2 + 2 * 2  # warm-up, latency, the batch of one left over
+    assert min(fields["throughput"], fields["throughput_sorted"], fields["latency_ms"]) > 0
+
+
+def test_examples_are_random_and_the_same_for_all_settings():
+    rows: dict[str, list[int]] = {"a": [], "b": []}
+
+    def noting(name: str):
+        return lambda batch: rows[name].extend(batch.index_B.tolist())
+
+    split = Split(list(range(1, 41)))
+    candidates = {name: Candidate(noting(name), split) for name in rows}
+    time_all(candidates, examples=10, warmup=0, repeats=1, batch=4)
+    assert rows["a"] == rows["b"]
+    assert len(set(rows["a"])) == 10
+    assert set(rows["a"]) != set(range(10))

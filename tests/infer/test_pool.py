@@ -1,0 +1,136 @@
+"""A pool answers as batches do, runs deep layers on full ones, and forgets who has left."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from models import alone, kinds, method, ragged, tiny
+from test_predict import make_run
+
+from eat_lightning.infer.depth_batching import Pool
+from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+from eat_lightning.model.packed import Batch
+from eat_lightning.predict.__main__ import Answerer
+from eat_lightning.predict.scoring import Scorer
+from eat_lightning.runs.run import Run
+
+SIZE, LENGTHS = 4, tuple(range(1, 38))
+
+
+def batches() -> list[tuple[list[int], Batch]]:
+    """37 examples in batches of four."""
+    examples = alone(ragged(LENGTHS))
+    names = [list(range(i, min(i + SIZE, 37))) for i in range(0, 37, SIZE)]
+    return [(rows, joined([examples[i] for i in rows])) for rows in names]
+
+
+def joined(examples: list[Batch]) -> Batch:
+    ids, types = ([getattr(e, key).tolist() for e in examples] for key in ("ids_N", "types_N"))
+    return Batch.from_lists(ids, types)
+
+
+def pooled(pool: Pool) -> dict[int, Trace]:
+    """Each example's trace, by name."""
+    found = {}
+    with torch.inference_mode():
+        parts = [part for names, batch in batches() for part in pool.add(names, batch)]
+        parts += pool.flush()
+    for names, trace in parts:
+        for row, name in enumerate(names):
+            assert name not in found
+            found[name] = trace.take(torch.tensor([row]))
+    return found
+
+
+@pytest.mark.parametrize("reduction", kinds("reduction"))
+@pytest.mark.parametrize("exit", kinds("exit"))
+def test_answers_are_those_of_batches(reduction: str, exit: str):
+    encoder = tiny("longformer", reduction, exit)
+    pool = Pool(encoder, SIZE)
+    found = pooled(pool)
+    assert sorted(found) == list(range(37))
+    assert len(pool) == 0
+    with torch.inference_mode():
+        whole = encoder(ragged(LENGTHS))
+    for name, trace in found.items():
+        plain = whole.take(torch.tensor([name]))
+        torch.testing.assert_close(trace.logits_BC, plain.logits_BC, atol=1e-4, rtol=1e-4)
+        assert trace.depth_B.tolist() == plain.depth_B.tolist()
+        assert trace.reason_B.tolist() == plain.reason_B.tolist()
+        assert trace.tokens_LB.tolist() == plain.tokens_LB.tolist()
+
+
+def test_policies_are_asked_of_the_right_examples():
+    encoder = tiny("dense", "norm_topk", "confidence")
+    with torch.inference_mode():
+        free = encoder(ragged(LENGTHS))
+        encoder.policies = [Veto(margin=0.6)]
+        whole = encoder(ragged(LENGTHS))
+    found = pooled(Pool(encoder, SIZE))
+    assert whole.depth_B.tolist() != free.depth_B.tolist()
+    assert [int(found[i].depth_B) for i in range(37)] == whole.depth_B.tolist()
+    assert [int(found[i].reason_B) for i in range(37)] == whole.reason_B.tolist()
+
+
+def test_deep_layers_run_full_and_few_wait(monkeypatch: pytest.MonkeyPatch):
+    encoder = tiny("dense", "norm_topk", "confidence")
+    sizes: dict[int, list[int]] = {number: [] for number in range(1, 7)}
+    run_layer = AdaptiveEncoder.run_layer
+
+    def counted(self, packed, number):
+        sizes[number].append(packed.layout.size)
+        return run_layer(self, packed, number)
+
+    monkeypatch.setattr(AdaptiveEncoder, "run_layer", counted)
+    pool, waited = Pool(encoder, SIZE), []
+    with torch.inference_mode():
+        for names, batch in batches():
+            list(pool.add(names, batch))
+            waited.append(len(pool))
+        assert all(size >= SIZE for size in [*sizes[1][:-1], *sizes[4], *sizes[6]])
+        list(pool.flush())
+        pools = {number: len(sizes[number]) for number in sizes}
+        for found in sizes.values():
+            found.clear()
+        for _, batch in batches():
+            encoder(batch)
+    exits = len(encoder.exit.layers) + 1
+    assert max(waited) < exits * SIZE
+    assert pools[1] == len(sizes[1])
+    assert pools[6] < len(sizes[6])  # fewer, and fuller
+    assert min(sizes[6]) < SIZE
+
+
+LINES = [b"a fine film", b"{", b"not good", b"never not a bad film at all", b"good"] * 7
+
+
+@pytest.mark.parametrize("held", [1, 64])
+def test_lines_are_answered_in_order(tmp_path: Path, held: int):
+    run = Run.open(make_run(tmp_path / "task=sst2,model=eat,seed=1", "sst2"))
+    answerer = Answerer.of(run, {"tau": 0.9, "layers": None, "patience": None}, "fp32")
+    plain = answerer(LINES)
+    scorer, found = Scorer(answerer, SIZE, held), []
+    for start in range(0, len(LINES), SIZE):
+        found += scorer.add(LINES[start : start + SIZE])
+        assert scorer.taken - len(found) <= held * SIZE
+    found += scorer.end()
+    assert len(found) == len(LINES)
+    assert found[1]["line"] == 2
+    for ours, theirs in zip(found, plain, strict=True):
+        if "confidence" in theirs:
+            assert ours.pop("confidence") == pytest.approx(theirs.pop("confidence"), abs=1e-5)
+        assert json.dumps(ours) == json.dumps(theirs)
+    assert not scorer.done
+
+
+def test_a_rule_sees_the_guesses_before():
+    """Patience compares with earlier exits, whose guesses come along from other batches."""
+    encoder = tiny("dense", "none", "patience")
+    encoder.exit = method("exit", "patience", patience=2)
+    found = pooled(Pool(encoder, SIZE))
+    with torch.inference_mode():
+        whole = encoder(ragged(LENGTHS))
+    assert [int(found[i].depth_B) for i in range(37)] == whole.depth_B.tolist()
+    assert len(set(whole.depth_B.tolist())) > 1

@@ -1,0 +1,65 @@
+"""Prepacked weights: the same answers but for the last bits, and refused where there are none."""
+
+import pytest
+import torch
+from models import kinds, ragged, tiny
+from torch import nn
+
+from eat_lightning.infer.prepacked import PrepackedLinear, cannot, prepacked
+from eat_lightning.measure.baselines import in_dtype
+
+pytestmark = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="a PyTorch without oneDNN"
+)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_a_product_with_prepacked_weights(rows: int):
+    torch.manual_seed(0)
+    linear, x_ND = nn.Linear(24, 40), torch.randn(rows, 24)
+    with torch.inference_mode():
+        assert torch.allclose(PrepackedLinear(linear)(x_ND), linear(x_ND), atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", kinds("attention"))
+@pytest.mark.parametrize("reduction", kinds("reduction"))
+def test_same_way_and_answers(attention: str, reduction: str):
+    encoder = tiny(attention, reduction, "confidence")
+    with torch.inference_mode():
+        before, after = encoder(ragged()), prepacked(encoder)(ragged())
+    assert torch.equal(before.depth_B, after.depth_B)
+    assert torch.equal(before.tokens_LB, after.tokens_LB)
+    assert torch.allclose(before.logits_BC, after.logits_BC, atol=1e-4)
+
+
+def test_the_encoder_itself_stays_as_it_was():
+    encoder = tiny()
+    names = list(encoder.state_dict())
+    twin = prepacked(encoder)
+    assert list(encoder.state_dict()) == names
+    assert twin.embedding is encoder.embedding
+    assert twin.heads is encoder.heads
+
+
+def test_bf16_strays_from_fp32_no_further_than_it_does_unpacked():
+    exact = tiny()
+    encoder = in_dtype(exact, "bf16")
+    if (reason := cannot(encoder)) is not None:
+        pytest.skip(reason)
+    with torch.inference_mode():
+        wanted = exact(ragged()).logits_BC
+        plain, packed = (
+            (body(ragged()).logits_BC.float() - wanted).abs().max()
+            for body in (encoder, prepacked(encoder))
+        )
+    assert 0 < packed < 1.5 * plain < 0.5
+
+
+def test_not_on_another_device():
+    with pytest.raises(ValueError, match="for a processor, got meta"):
+        prepacked(tiny().to("meta"))
+
+
+def test_not_twice():
+    with pytest.raises(ValueError, match="something else already"):
+        prepacked(prepacked(tiny()))

@@ -1,0 +1,121 @@
+"""One pass that records every exit says what running with any rule would."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from models import alone, kinds, method, ragged, tiny
+
+from eat_lightning.infer.record import Recorded, record, score
+from eat_lightning.model.packed import Batch
+from eat_lightning.model.reason import Reason
+
+LAYERS = [2, 3, 4]
+
+
+class Split:
+    """A batch as a split; `difficulty` as the toy data has it."""
+
+    def __init__(self, whole: Batch):
+        self.examples, self.lengths = alone(whole), whole.lengths_B.numpy()
+        self.labels = np.arange(len(self.lengths)) % 3
+        self.difficulty = None
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        chosen = [self.examples[i] for i in rows]
+        ids, types = ([getattr(e, k).tolist() for e in chosen] for k in ("ids_N", "types_N"))
+        return Batch.from_lists(ids, types)
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return Split(ragged(tuple(range(1, 38))))
+
+
+@pytest.mark.parametrize("reduction", kinds("reduction"))
+@pytest.mark.parametrize("exit", kinds("exit"))
+def test_equals_running_with_the_rule(reduction: str, exit: str, split: Split):
+    encoder = tiny("dense", reduction, head={"layers": LAYERS})
+    recorded = record(encoder, split, batch_size=8)
+    encoder.exit = method("exit", exit)
+    outcome = recorded.under(encoder.exit)
+    with torch.inference_mode():
+        trace = encoder(split.batch(np.arange(len(split))))
+    assert outcome.depth_B.tolist() == trace.depth_B.tolist()
+    assert outcome.reason_B.tolist() == trace.reason_B.tolist()
+    assert outcome.tokens_LB.tolist() == trace.tokens_LB.tolist()
+    assert outcome.retention_B == pytest.approx(trace.retention_B.numpy())
+    np.testing.assert_allclose(outcome.logits_BC, trace.logits_BC.numpy(), atol=1e-4)
+    assert exit == "never" or len(outcome.exit_shares) > 1
+    named = [Reason(code).label for code in trace.reason_B.tolist()]
+    assert outcome.exit_reasons == {name: named.count(name) / len(named) for name in {*named}}
+
+
+def test_one_tau_for_each_exit(split: Split):
+    encoder = tiny(head={"layers": LAYERS})
+    recorded = record(encoder, split)
+    confidence_EB = [torch.tensor(recorded.guesses[k]).softmax(-1).amax(-1) for k in LAYERS]
+    rule = method("exit", "confidence", layers=LAYERS, tau=[1.0, 0.5, 0.9])
+    second_B, third_B = (confidence_EB[1] >= 0.5).numpy(), (confidence_EB[2] >= 0.9).numpy()
+    expected = np.where(confidence_EB[0] >= 1, 2, np.where(second_B, 3, np.where(third_B, 4, 6)))
+    assert recorded.under(rule).depth_B.tolist() == expected.tolist()
+
+
+def test_token_layers_by_hand(split: Split):
+    encoder = tiny("dense", "norm_topk", head={"layers": LAYERS})
+    outcome = record(encoder, Split(ragged((11,)))).under(method("exit", "never"))
+    # 0.4 of 10 others leave after layer 2, 0.4 of 6 after layer 4: floor(2.4) = 2.
+    assert outcome.tokens_LB[:, 0].tolist() == [11, 11, 7, 7, 5, 5]
+    assert outcome.retention_B.tolist() == [5 / 11]
+    assert outcome.token_layers_B.tolist() == [46 / 66]
+
+
+def test_the_mode_is_put_back(split: Split):
+    encoder = tiny().train()
+    record(encoder, split)
+    assert encoder.training
+    assert encoder.layers[0].training
+
+
+def test_a_line_per_example(split: Split, tmp_path: Path):
+    encoder = tiny("dense", "norm_topk", "confidence")
+    recorded = record(encoder, split)
+    recorded.under().to_parquet(tmp_path / "examples.parquet")
+    lines = pq.read_table(tmp_path / "examples.parquet").to_pylist()
+    assert [line["length"] for line in lines] == split.lengths.tolist()
+    assert [line["label"] for line in lines] == split.labels.tolist()
+    for line in lines:
+        assert {"logits_3", "logits_4", "logits_6", "exit_reason"} <= line.keys()
+        assert len(line["tokens"]) == 6
+        assert [n > 0 for n in line["tokens"]] == [k <= line["depth"] for k in range(1, 7)]
+
+
+def test_where_examples_come_from_is_kept(split: Split, tmp_path: Path):
+    known = Split(ragged((3, 5, 4)))
+    known.origins = ["b", "a", "b"]  # type: ignore[attr-defined]
+    for each, said in ((known, ["b", "a", "b"]), (split, None)):
+        record(tiny(), each).under().to_parquet(tmp_path / "examples.parquet")
+        assert Recorded.read(tmp_path / "examples.parquet").origins == said
+
+
+class Task:
+    def __init__(self, num_labels: int, *metrics: str):
+        self.num_labels, self.metrics = num_labels, metrics
+
+
+def test_scores_by_hand():
+    logits_BC, labels_B = np.array([[1, 0], [0, 1], [0, 1], [1, 0.0]]), np.array([0, 1, 0, 1])
+    scores = score(Task(2, "accuracy", "f1", "matthews"), logits_BC, labels_B)
+    assert scores == {"accuracy": 0.5, "f1": 0.5, "matthews": 0.0}
+    scores = score(
+        Task(1, "pearson", "spearman"), np.array([[1], [2], [4.0]]), np.array([0.0, 1, 9])
+    )
+    assert scores["spearman"] == pytest.approx(1, abs=1e-5)
+    assert scores["pearson"] == pytest.approx(np.corrcoef([1, 2, 4], [0, 1, 9])[0, 1])
+    constant = score(Task(1, "pearson"), np.ones((3, 1)), np.array([0.0, 1, 2]))
+    assert constant == {"pearson": 0.0}

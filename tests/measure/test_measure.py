@@ -1,0 +1,394 @@
+"""Runs in, rows and a table out; taus, rules and overrides without training; faults in one line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+from models import method, ragged, tiny
+
+from eat_lightning.config import CONFIG_DIR, plain, with_paths_listed
+from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.errors import ConfigError
+from eat_lightning.measure.__main__ import main, measure
+from eat_lightning.measure.baselines import HuggingFaceTwin, in_dtype, with_slots
+from eat_lightning.model.contracts import build
+from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+from eat_lightning.model.packed import Batch
+from eat_lightning.runs.row import read
+from eat_lightning.runs.run import Run, marks, training_mark
+from eat_lightning.weights.checkpoint import load_model, save_model
+
+FAST = ["timing.examples=6", "timing.warmup=1", "timing.repeats=2", "timing.batch=4"]
+UNTIMED = ["timing.enabled=false"]
+
+
+def make_run(folder: Path, task: str = "sst2", exit: str = "confidence", **config) -> Path:
+    """A finished run without training."""
+    node = yaml.safe_load((Path(CONFIG_DIR) / "task" / f"{task}.yaml").read_text())
+    labels, tokenizer = node["labels"], toy_tokenizer()
+    sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
+    head = {"layers": [2, 3, 4], "pool": "mean"}
+    encoder = tiny("dense", "norm_topk", exit, len(labels) or 1, head, max_positions=300, **sizes)
+    if exit == "confidence":
+        encoder.exit = method("exit", exit, tau=0.5, layers=[3, 4])
+    save_model(encoder, labels or ["score"], folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    target = "eat_lightning.data.toy.ToyData"
+    data = {"_target_": target, "num_validation": 40, "cache_dir": str(folder / "cache")}
+    whole = {"task": node, "data": data, "encoder": {"pretrained": None}, "seed": 1, "model": "eat"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(whole | {"study": "s"} | config))
+    found = {"ece_before": 0.05, "ece_after": 0.01, "temperature": 1.5}
+    done = {"calibration": {"4": found, "6": found} if labels else {}}
+    (folder / "done.json").write_text(json.dumps(done))
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "task=sst2,model=eat,seed=1,reduction.layers=[2,4]")
+
+
+def call(*arguments: str) -> list:
+    """What the command does, in this process."""
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return measure(
+            plain(compose("measure", overrides=with_paths_listed(list(arguments), "run")))
+        )
+
+
+def test_a_table_at_once(run: Path, capsys: pytest.CaptureFixture):
+    rows = call(f"run={run}", *FAST)
+    assert read(run / "rows.jsonl") == rows
+    # The run's own tau is 0.5.
+    assert [(row.tau, row.exit["kind"]) for row in rows[:5]] == [
+        (tau, "confidence") for tau in (0.5, 0.8, 0.85, 0.9, 0.95)
+    ]
+    assert [(row.exit["kind"], row.baseline) for row in rows[5:]] == [
+        ("never", ""),
+        ("never", "own static"),
+    ]
+    static = rows[-1]
+    assert (static.depth, static.retention, static.token_layers) == (6, 1, 1)
+    assert (static.flops_ratio, static.speed_up, static.conversion) == (1, 1, 1)
+    for row in rows:
+        assert (row.num_examples, row.timed_examples, row.repeats, row.threads) == (40, 6, 2, 1)
+        assert (row.latency_batch, row.throughput_batch, row.majority) == (1, 4, 0.5)
+        assert row.latency_low_ms <= row.latency_ms <= row.latency_high_ms
+        assert row.latency_p50_ms <= row.latency_p90_ms <= row.latency_p99_ms
+        assert row.speed_up == pytest.approx(static.latency_ms / row.latency_ms)
+        assert row.conversion == pytest.approx(row.speed_up * row.flops_ratio)
+        assert row.ece_before == {"4": 0.05, "6": 0.05}
+        assert sum(k * n for k, n in shares(row)) == pytest.approx(row.depth)
+    depths = [row.depth for row in rows]
+    assert depths == sorted(depths)  # as tau rises
+    table = capsys.readouterr().out
+    assert max(map(len, table.split("score:")[0].splitlines())) <= 100
+    assert "own static" in table
+    assert str(run / "rows.jsonl") in table
+
+
+def shares(row) -> list[tuple[int, float]]:
+    return [(int(k), share) for k, share in row.exit_shares.items()]
+
+
+def test_accuracy_is_that_of_running_the_setting(run: Path):
+    (row,) = call(f"run={run}", "exit.tau=0.6", "baselines=none", *UNTIMED)
+    encoder, _ = load_model(run / "model")
+    encoder.exit = method("exit", "confidence", tau=0.6, layers=[3, 4])
+    batch = Run.open(run).data().split("validation").batch(range(40))
+    with torch.inference_mode():
+        trace = encoder(batch)
+    right = (trace.logits_BC.argmax(-1) == batch.labels_B).double().mean()
+    assert row.accuracy == pytest.approx(float(right))
+    assert row.depth == trace.depth_B.double().mean()
+    assert row.retention == pytest.approx(float(trace.retention_B.mean()))
+    tokens = trace.tokens_LB.sum(0) / (trace.tokens_LB[0] * 6)
+    assert row.token_layers == pytest.approx(float(tokens.mean()), abs=1e-6)
+
+
+def test_twenty_settings_are_one_pass(run: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each example goes through the encoder once, and every row is that of running its setting."""
+    encoder, labels = load_model(run / "model")
+    for head in encoder.heads.values():
+        head.temperature.fill_(20.0)  # else all are sure
+    save_model(encoder, labels, run / "model")
+    batch = Run.open(run).data().split("validation").batch(range(40))
+    with torch.inference_mode():
+        sure_B = encoder(batch, leave=False).guesses[3].softmax(-1).amax(-1)
+    taus = [round(float(sure_B.quantile(i / 17)), 6) for i in range(1, 17)]
+    looks = [([2, 3], 1), ([3, 4], 1), ([2, 3, 4], 1), ([2, 3, 4], 2)]
+    rules = [f"{{kind:patience,layers:{layers},patience:{n}}}" for layers, n in looks]
+    sizes, forward = [], AdaptiveEncoder.forward
+
+    def counted(self: AdaptiveEncoder, batch: Batch, leave: bool | None = None) -> Trace:
+        sizes.append(batch.size)
+        return forward(self, batch, leave)
+
+    monkeypatch.setattr(AdaptiveEncoder, "forward", counted)
+    given = [f"run={run}", f"exit.tau={taus[0]}", f"taus={taus}", f"rules=[{','.join(rules)}]"]
+    rows = call(*given, *UNTIMED, "batch=16")
+    settings, baseline = rows[:-1], rows[-1]
+    assert (len(settings), baseline.baseline) == (20, "own static")
+    assert sizes == [16, 16, 8] * 2  # the setting's body, and the static one
+    sizes.clear()
+    call(*given, *UNTIMED, "baselines=none")
+    assert sizes == [32, 8]
+    sizes.clear()
+    for row in settings:
+        encoder.exit = build("exit", row.exit)
+        with torch.inference_mode():
+            trace = encoder(batch)
+        right = (trace.logits_BC.argmax(-1) == batch.labels_B).double().mean()
+        assert row.accuracy == pytest.approx(float(right))
+        assert row.depth == pytest.approx(float(trace.depth_B.double().mean()))
+        assert row.retention == pytest.approx(float(trace.retention_B.mean()))
+    assert sizes == [40] * 20
+    assert len({(row.depth, row.retention) for row in settings}) > 10  # not all one
+
+
+def test_a_second_measurement_supersedes(run: Path):
+    call(f"run={run}", "exit.tau=0.9", *UNTIMED)
+    call(f"run={run}", "exit.tau=0.9", *FAST)
+    again = call(f"run={run}", "exit.tau=0.9", *FAST, "timing.examples=7")
+    assert [row.timed_examples for row in again] == [7, 7]
+    assert read(run / "rows.jsonl") == again
+
+
+@pytest.mark.parametrize(
+    ("given", "exits"),
+    [
+        (["exit.tau=0.7"], [("confidence", 0.7)]),
+        (["taus=[0.7,0.9]"], [("confidence", 0.5), ("confidence", 0.7), ("confidence", 0.9)]),
+        (["taus=[0.5]"], [("confidence", 0.5)]),
+        (["exit=patience", "head.layers=[3,4]"], [("patience", None)]),
+        (["exit=never"], [("never", None)]),
+        (
+            ["taus=[]", "rules=[{kind:patience,layers:[2,4]}]"],
+            [("confidence", 0.5), ("patience", None)],
+        ),
+        (["exit=confidence", "taus=[0.6,0.9]"], [("confidence", 0.6), ("confidence", 0.9)]),
+    ],
+)
+def test_exit_rules(run: Path, given: list[str], exits: list[tuple]):
+    rows = call(f"run={run}", *given, "baselines=false", *UNTIMED)
+    assert [(row.exit["kind"], row.tau) for row in rows] == exits
+
+
+def test_a_named_rule_looks_at_each_early_head(run: Path):
+    (row,) = call(f"run={run}", "exit=confidence", "baselines=none", *UNTIMED)
+    assert row.exit == {"kind": "confidence", "tau": 0.9, "layers": [2, 3, 4]}
+
+
+def test_attention_and_reduction_of_ones_choice(run: Path):
+    changes = ["reduction.ratio=0.5", "exit=never", "baselines=none", *UNTIMED]
+    (halved,) = call(f"run={run}", *changes)
+    assert halved.reduction == {"kind": "norm_topk", "ratio": 0.5, "layers": [2, 4]}
+    changes[0:1] = ["reduction=cls_topk", "reduction.ratio=0.2", "attention=longformer"]
+    (other,) = call(f"run={run}", *changes)
+    assert other.reduction["kind"] == "cls_topk"
+    assert other.attention == {"kind": "longformer", "window": 32, "layers": None}
+    assert other.retention > halved.retention
+    assert len(read(run / "rows.jsonl")) == 2
+
+
+def test_baselines_of_both_kernels(run: Path):
+    rows = call(f"run={run}", "exit=never", "baselines=true", *FAST)
+    ours, theirs = rows[1:]
+    assert (ours.baseline, ours.kernels) == ("own static", "ours")
+    assert (theirs.baseline, theirs.kernels) == ("hugging face", "hf_eager")
+    assert theirs.accuracy == ours.accuracy
+    assert theirs.speed_up == pytest.approx(ours.latency_ms / theirs.latency_ms)
+
+
+def test_several_runs(tmp_path: Path):
+    for seed in (1, 2):
+        make_run(tmp_path / "study" / f"task=sst2,seed={seed}", "sst2", "never", seed=seed)
+    folders = sorted((tmp_path / "study").iterdir())
+    as_study = call(f"run={tmp_path / 'study'}", *FAST)
+    assert [row.seed for row in as_study] == [1, 1, 2, 2]
+    for given in ([f"run=[{folders[0]},{folders[1]}]"], [f"run={f}" for f in folders]):
+        assert [row.seed for row in call(*given, "baselines=none", *UNTIMED)] == [1, 2]
+    pattern = call(f"run={tmp_path}/study/*seed=2", "baselines=none", *UNTIMED)
+    assert [row.seed for row in pattern] == [2]
+    assert {row.seed for row in read(folders[0] / "rows.jsonl")} == {1}
+
+
+def test_a_regression(tmp_path: Path):
+    run = make_run(tmp_path / "stsb", "stsb", "never")
+    row, static = call(f"run={run}", *UNTIMED)
+    assert row.accuracy is None
+    assert row.majority is None
+    assert -1 <= row.pearson <= 1
+    assert row.metric in ("pearson", "spearman")
+    assert static.retention == 1
+    with pytest.raises(ConfigError, match="this task is a regression: use exit=never"):
+        call(f"run={run}", "exit=confidence", *UNTIMED)
+
+
+def test_a_dtype_is_another_row(run: Path):
+    for dtype in ("fp32", "bf16", "int8"):
+        call(f"run={run}", "exit.tau=0.9", "baselines=hf", f"dtype={dtype}", *FAST)
+    rows = read(run / "rows.jsonl")
+    assert [row.dtype for row in rows] == ["fp32", "fp32", "bf16", "bf16", "int8", "int8"]
+    assert all(row.latency_ms for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["exit.layers=[2,5]"], r"exit.layers must have exit heads \(at \[2, 3, 4, 6\]\), got 5"),
+        (["exit.tau=1.5"], r"exit.tau must be in \(0, 1\], got 1.5"),
+        (["taus=[0.5,0]"], r"taus must be in \(0, 1\], got 0"),
+        (["taus=0.5"], r"taus must be a list, got 0.5"),
+        (["exit=never", "taus=[0.5]"], r"taus needs an exit rule with a tau, got never"),
+        (["rules=[{kind:oracle}]"], r"there is no exit called 'oracle'"),
+        (["reduction.ratio=1.0"], r"reduction.ratio must be in \[0, 1\), got 1.0"),
+        (["reduction.layers=[2,7]"], r"reduction.layers must be in 1..6, got 7"),
+        (["reduction=none", "reduction.ratio=0.5"], r"reduction.ratio is not an option of Keep"),
+        (["attention.window=3"], r"attention.window is not an option of dense"),
+        (["split=test"], r"split must be one of validation, .*, got 'test'"),
+        (["data.dir=x"], r"data.dir is not an option of ToyData"),
+        (["dtype=fp8"], r"dtype must be one of fp32, bf16, int8, got 'fp8'"),
+        (["baselines=some"], r"baselines must be one of own, hf, all, none.*, got 'some'"),
+        (["timing.examples=0"], r"timing.examples must be 1 or more, got 0"),
+        (["threads=two"], r"threads must be 1 or more, got 'two'"),
+    ],
+)
+def test_bad_input_is_one_line(run: Path, given: list[str], message: str):
+    with pytest.raises(ConfigError, match=message) as error:
+        call(f"run={run}", *given)
+    assert "\n" not in str(error.value)
+    assert not (run / "rows.jsonl").exists()
+
+
+def test_all_faults_at_once(run: Path, tmp_path: Path):
+    with pytest.raises(ConfigError) as error:
+        call(f"run={run}", "exit.tau=2", "reduction.ratio=-1", "attention.layers=[0]", "split=x")
+    lines = str(error.value).splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "attention.layers",
+        "reduction.ratio",
+        "exit.tau",
+        "split",
+    ]
+    with pytest.raises(ConfigError) as error:
+        call("run=no", "run=nowhere", "dtype=int3", "threads=0")
+    assert len(str(error.value).splitlines()) == 4
+
+
+def test_partial_and_damaged_runs(run: Path):
+    done = (run / "done.json").read_text()
+    (run / "done.json").unlink()
+    with pytest.raises(ConfigError, match="is not finished"):
+        call(f"run={run}")
+    (run / "done.json").write_text(done)
+    (run / "rows.jsonl").write_text("{}\n")
+    with pytest.raises(ConfigError, match=r"rows.jsonl, line 1: not a row"):
+        call(f"run={run}", *UNTIMED)
+
+
+def test_nothing_is_timed_while_something_trains(run: Path, outputs: Path):
+    with training_mark():
+        with pytest.raises(ConfigError, match=rf"a run trains here \(process {os.getpid()}\)"):
+            call(f"run={run}", *FAST)
+        assert call(f"run={run}", "exit.tau=0.9", *UNTIMED)
+        assert call(f"run={run}", "exit.tau=0.9", *FAST, "timing.force=true")[0].latency_ms
+    (marks() / "1").touch()  # left by a killed run, and the number is another process's now
+    assert call(f"run={run}", "exit.tau=0.9", *FAST)[0].latency_ms
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {},
+        {"type_vocab_size": 0},
+        {"type_vocab_size": 1, "position_offset": 2, "pad_token_id": 1},
+        {"type_vocab_size": 0, "position_offset": 2, "relative_buckets": 32, "pad_token_id": 1},
+    ],
+    ids=["bert", "distilbert", "roberta", "mpnet"],
+)
+def test_hugging_face_twin_answers_alike(shape: dict, pool: str):
+    encoder = tiny(head={"pool": pool}, **shape)
+    encoder.heads["6"].temperature.fill_(1.7)
+    batch = ragged()
+    if shape.get("type_vocab_size") != 2:
+        batch.types_N.zero_()
+    twin = HuggingFaceTwin(encoder)
+    with torch.inference_mode():
+        ours, theirs = encoder(batch).logits_BC, twin(twin.ready(batch))
+    assert ours.std() > 0.1
+    torch.testing.assert_close(theirs, ours, atol=1e-3, rtol=0)
+
+
+def test_twins_share_weights_and_bf16_copies_them():
+    encoder = tiny("dense", "norm_topk", "confidence")
+    encoder.strength.fill_(0.7)
+    twin = with_slots(encoder, reduction=method("reduction", "none"))
+    assert twin.layers is encoder.layers
+    assert type(encoder.reduction).__name__ == "NormTopK"
+    half = in_dtype(encoder, "bf16")
+    assert half.embedding.word.weight.dtype == torch.bfloat16
+    assert encoder.embedding.word.weight.dtype == torch.float32
+    assert (float(half.strength), half.strength.dtype) == (0.7, torch.float64)
+
+
+def test_names_with_commas_reach_hydra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("task=a,seed=1", "task=a,seed=2"):
+        Path(name).mkdir()
+    quoted = "run=['task=a,seed=1','task=a,seed=2']"
+    assert with_paths_listed(["run=[task=a,seed=1,task=a,seed=2]"], "run") == [quoted]
+    assert with_paths_listed(["x=1", "run=task=a,seed=1"], "run") == [
+        "x=1",
+        "run=['task=a,seed=1']",
+    ]
+    assert with_paths_listed(["--help"], "run") == ["--help"]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    """The whole command: (status, standard output, standard error)."""
+
+    def call_main(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["measure", *arguments])
+        monkeypatch.chdir(tmp_path)
+        try:
+            main()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return status, *capsys.readouterr()
+
+    return call_main
+
+
+def test_the_command(run: Path, tmp_path: Path, command):
+    before = sorted(tmp_path.iterdir())
+    status, out, err = command(f"run={run}", "exit.tau=1.5", "exit.layers=[9]")
+    assert (status, out) == (1, "")
+    assert err.splitlines() == [
+        "error: exit.tau must be in (0, 1], got 1.5",
+        "error: exit.layers must be in 1..6, got 9",
+    ]
+    status, out, err = command(f"run={run}", "exit.tau=0.9", *UNTIMED)
+    assert (status, err) == (0, "")
+    assert "tau 0.9" in out
+    assert sorted(tmp_path.iterdir()) == before  # no folders of Hydra's
+
+
+def test_an_unknown_key_is_one_line(run: Path, command):
+    status, out, err = command(f"run={run}", "colour=red")
+    assert (status, out, len(err.splitlines())) == (1, "", 1)
+    assert "colour" in err
+
+
+def test_help_needs_no_torch():
+    code = "import sys, eat_lightning.measure; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

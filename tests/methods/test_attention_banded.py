@@ -1,0 +1,137 @@
+"""The banded product is the masked one, computed on the band alone."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from models import method, ragged, tiny
+from torch import Tensor
+
+from eat_lightning.methods.attention import longformer
+from eat_lightning.methods.attention._banded import band_of, banded_attention, pairs
+from eat_lightning.methods.attention.longformer import Longformer
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.flops import flops, pairs_computed
+from eat_lightning.model.packed import Layout
+
+CPU = torch.device("cpu")
+CLOSE: dict[str, Any] = {"atol": 1e-5, "rtol": 1e-4}
+
+
+def masked(qkv_N: Tensor, layout: Layout, *, reach: int) -> Tensor:
+    place = torch.arange(layout.longest)
+    seen = (place[:, None] - place).abs() <= reach
+    seen = seen | (place == 0) | (place[:, None] == 0)
+    q, k, v = layout.pad(qkv_N).permute(2, 0, 3, 1, 4)
+    mixed = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=seen & layout.real_BL[:, None, None, :]
+    )
+    return layout.unpad(mixed.transpose(1, 2))
+
+
+def qkv(layout: Layout) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(layout.num_tokens, 3, 2, 4, generator=generator).requires_grad_()
+
+
+LENGTHS = [[1], [2], [31], [32], [33], [65, 65], [64, 3, 1, 40], [130, 97, 129]]
+
+
+@pytest.mark.parametrize("reach", [1, 3, 16, 70])
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+def test_equals_the_masked_product(lengths: list[int], reach: int):
+    layout = Layout(torch.tensor(lengths), CPU)
+    ours = banded_attention(qkv(layout), layout, reach=reach)
+    torch.testing.assert_close(ours, masked(qkv(layout), layout, reach=reach), **CLOSE)
+
+
+def test_gradients_are_those_of_the_masked_product():
+    layout = Layout(torch.tensor([40, 7]), CPU)
+    grads = []
+    for product in (banded_attention, masked):
+        inputs = qkv(layout)
+        product(inputs, layout, reach=3).pow(2).sum().backward()
+        grads.append(inputs.grad)
+    torch.testing.assert_close(*grads, **CLOSE)
+
+
+def test_bf16_is_near_fp32():
+    layout = Layout(torch.tensor([70, 33]), CPU)
+    exact = banded_attention(qkv(layout), layout, reach=16)
+    rough = banded_attention(qkv(layout).bfloat16(), layout, reach=16)
+    assert rough.dtype == torch.bfloat16
+    torch.testing.assert_close(rough.float(), exact, atol=0.03, rtol=0.03)
+
+
+def test_dropout_drops_for_cls_and_for_the_others():
+    layout = Layout(torch.tensor([40]), CPU)
+    kept = banded_attention(qkv(layout), layout, reach=3)
+    torch.manual_seed(0)
+    dropped = banded_attention(qkv(layout), layout, 0.5, reach=3)
+    differs_N = (kept - dropped).abs().amax((1, 2)) > 1e-3
+    assert differs_N[0]
+    assert differs_N[1:].float().mean() > 0.9
+
+
+def test_cls_is_met_once():
+    band = band_of(Layout(torch.tensor([40]), CPU), reach=2)
+    assert band.keys_GS.shape == (2, 1 + 32 + 4)
+    for query, seen in enumerate(band.seen_GQS.flatten(0, 1)[:40]):
+        places = band.keys_GS[query // 32][seen].tolist()
+        near = set(range(max(0, query - 2), min(40, query + 3)))
+        assert sorted(places) == sorted(near | {0})
+
+
+def test_pairs_by_hand():
+    assert pairs(40, reach=2) == 2 * 32 * (1 + 32 + 4) + 40
+    assert pairs(np.array([32, 33]), reach=16).tolist() == [32 * 65 + 32, 64 * 65 + 33]
+
+
+def test_short_texts_keep_the_masked_product():
+    pattern = Longformer(window=32)
+    first = next(n for n in range(1, 400) if pattern.kernel(Layout(torch.tensor([n]), CPU), 1))
+    assert 5 * 32 * 65 + first <= longformer.PAYS * first**2
+    assert first == pattern_says(pattern)
+    assert Longformer(window=32, layers=[2]).kernel(Layout(torch.tensor([400]), CPU), 1) is None
+
+
+def pattern_says(pattern: Longformer) -> int:
+    lengths = np.arange(1, 400)
+    return int(lengths[pattern.pairs(lengths, 1) < lengths**2][0])
+
+
+def encoder(reduction: str = "norm_topk", **changes: Any) -> AdaptiveEncoder:
+    made = tiny("dense", reduction, max_positions=400, **changes)
+    made.attention = Longformer(window=8)
+    return made
+
+
+@pytest.mark.parametrize("reduction", ["none", "norm_topk", "cls_topk", "received_topk"])
+def test_the_encoder_answers_alike_with_and_without(reduction: str, monkeypatch):
+    model, batch = encoder(reduction), ragged((390, 5, 200))
+    with torch.inference_mode():
+        banded = model(batch)
+        monkeypatch.setattr(longformer, "PAYS", 0.0)
+        whole = model(batch)
+    torch.testing.assert_close(banded.logits_BC, whole.logits_BC, atol=1e-4, rtol=1e-4)
+    assert torch.equal(banded.tokens_LB, whole.tokens_LB)
+
+
+def test_a_bias_or_the_whole_matrix_keeps_the_masked_product():
+    layout = Layout(torch.tensor([300]), CPU)
+    assert encoder().kernel(layout, 1, frozenset()) is not None
+    assert encoder().kernel(layout, 1, frozenset({"received"})) is None
+    assert encoder(relative_buckets=8).kernel(layout, 1, frozenset()) is None
+    assert tiny().kernel(layout, 1, frozenset()) is None
+
+
+def test_flops_count_the_band():
+    model, lengths = encoder("none"), np.full((6, 1), 390)
+    band = pairs(390, 4)
+    assert pairs_computed(model, lengths).tolist() == [[band]] * 6
+    never, depth = method("exit", "never"), np.array([6])
+    saved = 6 * 2 * 2 * 16 * (390**2 - band)
+    dense = tiny("dense", max_positions=400)
+    assert flops(dense, never, lengths, depth) - flops(model, never, lengths, depth) == saved

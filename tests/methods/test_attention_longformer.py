@@ -1,0 +1,65 @@
+"""Longformer's window, by hand."""
+
+import pytest
+import torch
+
+from eat_lightning.methods.attention.longformer import Longformer
+from eat_lightning.model.contracts import Where
+
+
+def sees(pattern: Longformer, length: int, layer: int = 1, step: int = 1) -> torch.Tensor:
+    """Who sees whom among `length` tokens that are left, `step` apart in the text."""
+    place = torch.arange(length)
+    q = Where(place[:, None], step * place[:, None], torch.tensor(length), layer)
+    k = Where(place[None], step * place[None], torch.tensor(length), layer)
+    return pattern.sees(q, k)
+
+
+def test_window_and_global_cls():
+    expected = [
+        [1, 1, 1, 1, 1, 1],  # [CLS] sees all
+        [1, 1, 1, 0, 0, 0],  # and is seen by all
+        [1, 1, 1, 1, 0, 0],
+        [1, 0, 1, 1, 1, 0],
+        [1, 0, 0, 1, 1, 1],
+        [1, 0, 0, 0, 1, 1],
+    ]
+    assert sees(Longformer(window=2), 6).int().tolist() == expected
+
+
+def test_window_of_32_reaches_16_to_each_side():
+    row = sees(Longformer(), 80)[40].nonzero().flatten().tolist()
+    assert row == [0, *range(24, 57)]
+
+
+def test_window_counts_the_tokens_that_are_left():
+    near, far = sees(Longformer(window=4), 12), sees(Longformer(window=4), 12, step=7)
+    assert torch.equal(near, far)
+
+
+def test_chosen_layers():
+    pattern = Longformer(window=2, layers=[2])
+    assert sees(pattern, 6, layer=1).all()
+    assert not sees(pattern, 6, layer=2).all()
+    assert pattern.sees_all(100, layer=1)
+    assert not pattern.sees_all(100, layer=2)
+
+
+@pytest.mark.parametrize("window", [2, 4, 8])
+def test_sees_all_says_what_sees_does(window: int):
+    pattern = Longformer(window)
+    for length in range(1, 12):
+        assert pattern.sees_all(length, 1) == bool(sees(pattern, length).all())
+
+
+@pytest.mark.parametrize("window", [0, 1, 7, -2, 4.0, True, "8", None])
+def test_window_must_be_even(window):
+    with pytest.raises(ValueError, match=r"attention.window must be even and at least 2, got"):
+        Longformer(window)
+
+
+def test_layers_must_exist():
+    assert Longformer.faults(6, layers=[7]) == ["attention.layers must be in 1..6, got 7"]
+    assert Longformer.faults(6, layers=[2, 2]) == [
+        "attention.layers must name a layer once, got 2 twice"
+    ]

@@ -1,0 +1,66 @@
+"""Leaving by confidence, by hand."""
+
+import math
+
+import pytest
+import torch
+
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.model.reason import Reason
+
+SURE, UNSURE = Reason.CONFIDENT, Reason.STAYS
+
+
+def guesses(*exits: list[float]) -> torch.Tensor:
+    """Logits of two classes, by the probability of the first, for each exit and example."""
+    odds = [[[math.log(p / (1 - p)), 0.0] for p in exit] for exit in exits]
+    return torch.tensor(odds)
+
+
+def test_the_largest_probability_counts():
+    decided = Confidence(tau=0.9).decides(guesses([0.91, 0.89, 0.05, 0.5]))
+    assert decided.tolist() == [SURE, UNSURE, SURE, UNSURE]
+
+
+def test_tau_itself_is_enough():
+    assert Confidence(tau=0.5).decides(torch.zeros(1, 1, 2)).tolist() == [SURE]
+    assert Confidence(tau=1.0).decides(torch.tensor([[[200.0, 0.0]]])).tolist() == [SURE]
+
+
+def test_only_the_newest_guess_counts():
+    decided = Confidence(0.9, [3, 4]).decides(guesses([0.99, 0.6], [0.6, 0.99]))
+    assert decided.tolist() == [UNSURE, SURE]
+
+
+def test_a_tau_for_each_exit():
+    rule = Confidence([0.95, 0.7], [3, 4])
+    assert rule.decides(guesses([0.8])).tolist() == [UNSURE]
+    assert rule.decides(guesses([0.8], [0.8])).tolist() == [SURE]
+
+
+def test_probabilities_in_fp32():
+    """The probability of these bf16 logits is 0.7994; bf16 would round it to 0.8008."""
+    logits = torch.tensor([[[1.3828125, 0.0]]]).bfloat16()
+    assert logits.softmax(-1).max() >= 0.8
+    assert Confidence(tau=0.8).decides(logits).tolist() == [UNSURE]
+
+
+@pytest.mark.parametrize("tau", [0, -0.1, 1.01, 90, "0.9", None, True, float("nan")])
+def test_tau_must_be_a_probability(tau):
+    with pytest.raises(ValueError, match=r"exit.tau must be in \(0, 1\], got"):
+        Confidence(tau)
+
+
+def test_faults():
+    assert Confidence.faults(6, 0.9, [4, 7]) == ["exit.layers must be in 1..6, got 7"]
+    assert Confidence.faults(6, 0.9, [0]) == ["exit.layers must be in 1..6, got 0"]
+    assert Confidence.faults(6, [0.9], [3, 4]) == [
+        "exit.tau must have one value for each of 2 layers, got 1"
+    ]
+    assert Confidence.faults(6, 0.9, [4, 4]) == ["exit.layers must name a layer once, got 4 twice"]
+
+
+def test_margin_is_the_distance_from_tau():
+    """Odds 4 : 1 and 1 : 1 are confidences of 0.8 and 0.5, tau is 0.7."""
+    logits = torch.tensor([[[4.0, 1.0], [1.0, 1.0]]]).log()
+    assert Confidence(tau=0.7).margin(logits).tolist() == pytest.approx([0.1, 0.2])

@@ -1,0 +1,192 @@
+"""Policies together: with every exit rule and reduction, in batches, streams and records."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from models import alone, kinds, method, ragged, tiny
+from test_record import Split
+
+from eat_lightning.infer.record import record
+from eat_lightning.model.contracts import Wish
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.packed import Batch
+from eat_lightning.model.policies import built, from_folder, policies_of, specs_of
+from eat_lightning.model.reason import HELD, Reason, leaves
+
+LENGTHS = (9, 1, 14, 2, 7, 21, 12, 5)
+SOURCES = ("mail", "web", "phone", "mail-2", "web", "mail", "web", "mail")
+LISTS = [*([kind] for kind in kinds("policy")), kinds("policy"), kinds("policy")[::-1]]
+EVERY = list(product(map(tuple, LISTS), kinds("exit"), kinds("reduction")))
+
+
+def known(lengths: tuple[int, ...] = LENGTHS) -> Batch:
+    batch = ragged(lengths)
+    batch.about = [{"source": SOURCES[i % 8], "mime": "text/plain"} for i in range(len(lengths))]
+    return batch
+
+
+def asking(names: tuple[str, ...], exit: str, reduction: str) -> AdaptiveEncoder:
+    encoder = tiny("dense", reduction, exit, head={"layers": [2, 3, 4]})
+    encoder.policies = tuple(method("policy", name) for name in names)
+    return encoder
+
+
+@pytest.mark.parametrize(("names", "exit", "reduction"), EVERY)
+def test_a_batch_is_its_examples_and_its_stream(names: tuple[str, ...], exit: str, reduction: str):
+    encoder, batch = asking(names, exit, reduction), known()
+    with torch.inference_mode():
+        together, parts = encoder(batch), [*encoder.stream(batch)]
+        for i, one in enumerate(alone(batch)):
+            one.about = [batch.about[i]]
+            trace = encoder(one)
+            torch.testing.assert_close(trace.logits_BC[0], together.logits_BC[i], atol=1e-4, rtol=0)
+            assert trace.depth_B[0] == together.depth_B[i]
+            assert trace.reason_B[0] == together.reason_B[i]
+            assert trace.tokens_LB[:, 0].tolist() == together.tokens_LB[:, i].tolist()
+    rows = torch.cat([rows_G for rows_G, _ in parts])
+    assert sorted(rows.tolist()) == [*range(batch.size)]
+    for name in ("logits_BC", "depth_B", "reason_B", "retention_B"):
+        streamed = torch.cat([getattr(part, name) for _, part in parts])
+        assert torch.equal(streamed, getattr(together, name)[rows]), name
+
+
+@pytest.mark.parametrize(("names", "exit", "reduction"), EVERY)
+def test_an_exit_only_comes_later(names: tuple[str, ...], exit: str, reduction: str):
+    """Against the same rule under the same pruning."""
+    encoder, batch = asking(names, exit, reduction), known()
+    with torch.inference_mode():
+        trace = encoder(batch)
+        strengths = [policy for policy in encoder.policies if "share" in vars(policy)]
+        encoder.policies = strengths
+        before = encoder(batch)
+    assert (trace.depth_B >= before.depth_B).all()
+    assert (trace.retention_B <= before.retention_B).all()  # deeper, so shorter
+    held_B = torch.isin(trace.reason_B, torch.tensor(HELD))
+    assert (trace.depth_B[held_B] == 6).all()
+    early_B = trace.depth_B < 6
+    assert torch.equal(trace.reason_B[early_B], before.reason_B[early_B]) or exit == "patience"
+    assert leaves(trace.reason_B[early_B]).all()
+
+
+@pytest.mark.parametrize(("names", "exit", "reduction"), EVERY)
+def test_records_say_what_running_would(names: tuple[str, ...], exit: str, reduction: str):
+    encoder, lengths = asking(names, exit, reduction), tuple(range(1, 30))
+    split = Known(ragged(lengths))
+    outcome = record(encoder, split, batch_size=8).under()
+    with torch.inference_mode():
+        trace = encoder(split.batch(np.arange(len(split))))
+    assert outcome.depth_B.tolist() == trace.depth_B.tolist()
+    assert outcome.reason_B.tolist() == trace.reason_B.tolist()
+    assert outcome.tokens_LB.tolist() == trace.tokens_LB.tolist()
+
+
+class Known(Split):
+    """With where each example comes from."""
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        batch = super().batch(rows)
+        batch.about = [{"source": SOURCES[i % 8]} for i in rows]
+        return batch
+
+
+STAYS, LAST, SURE, PATIENT, VETOED, FALLBACK = range(6)
+
+
+class Scripted:
+    """An exit rule at layers 2, 3 and 4 and a policy, who say what is written down."""
+
+    layers = (2, 3, 4)
+
+    def __init__(self, *codes: int, full: bool = False):
+        self.codes, self.full = codes, full
+
+    def decides(self, logits_EBC):
+        return torch.full((logits_EBC.shape[1],), self.codes[len(logits_EBC) - 1])
+
+    def wishes(self, batch, reduction):
+        return Wish(full_B=np.full(batch.size, self.full))
+
+    def reviews(self, reason_B, logits_EBC, batch, rows_B):
+        code = self.codes[len(logits_EBC) - 1]
+        return reason_B if code == STAYS else np.full_like(reason_B, code)
+
+
+@pytest.mark.parametrize(
+    ("rule", "policy", "full", "depth", "reason"),
+    [
+        ((STAYS, STAYS, STAYS), (STAYS,) * 3, False, 6, Reason.LAST_LAYER),
+        ((STAYS, SURE, SURE), (STAYS,) * 3, False, 3, Reason.CONFIDENT),
+        ((SURE, STAYS, STAYS), (VETOED,) * 3, False, 6, Reason.VETOED),
+        ((SURE, SURE, STAYS), (VETOED, STAYS, STAYS), False, 3, Reason.CONFIDENT),
+        ((SURE, PATIENT, STAYS), (VETOED, STAYS, STAYS), False, 3, Reason.PATIENT),
+        ((SURE, SURE, SURE), (STAYS,) * 3, True, 6, Reason.FALLBACK),
+        ((SURE, SURE, SURE), (VETOED,) * 3, True, 6, Reason.FALLBACK),
+        ((SURE, SURE, SURE), (FALLBACK, STAYS, STAYS), False, 6, Reason.FALLBACK),
+        ((STAYS, STAYS, STAYS), (SURE,) * 3, False, 6, Reason.LAST_LAYER),  # it cannot let go
+        ((STAYS, STAYS, STAYS), (VETOED,) * 3, False, 6, Reason.LAST_LAYER),  # nothing to veto
+        ((SURE, STAYS, STAYS), (PATIENT,) * 3, False, 2, Reason.PATIENT),  # another reason to go
+    ],
+)
+def test_reasons(rule, policy, full: bool, depth: int, reason: Reason):
+    encoder = tiny(head={"layers": [2, 3, 4]})
+    encoder.exit, encoder.policies = Scripted(*rule), (Scripted(*policy, full=full),)
+    trace = encoder(ragged((5, 3)))
+    assert trace.depth_B.tolist() == [depth] * 2
+    assert trace.reason_B.tolist() == [reason] * 2
+
+
+def test_the_first_to_hold_an_example_back_says_why():
+    encoder = tiny(head={"layers": [2, 3, 4]})
+    encoder.exit = Scripted(SURE, STAYS, STAYS)
+    first, second = Scripted(VETOED, STAYS, STAYS), Scripted(FALLBACK, STAYS, STAYS)
+    for policies, reason in (((first, second), VETOED), ((second, first), FALLBACK)):
+        encoder.policies = policies
+        assert encoder(ragged((5,))).reason_B.tolist() == [reason]
+
+
+def test_nobody_is_held_back_where_nobody_leaves():
+    """Training and recording: every head guesses for everyone, and reasons say nothing."""
+    encoder = tiny(head={"layers": [2, 3, 4]})
+    encoder.exit, encoder.policies = Scripted(SURE, SURE, SURE), (Scripted(VETOED, full=True),)
+    trace = encoder(ragged((5, 3)), leave=False)
+    assert trace.reason_B.tolist() == [Reason.LAST_LAYER] * 2
+
+
+def test_a_part_of_a_batch():
+    batch = known()
+    part = batch.take(torch.tensor([6, 1]))
+    one, other = alone(batch)[6], alone(batch)[1]
+    assert part.ids_N.tolist() == one.ids_N.tolist() + other.ids_N.tolist()
+    assert part.types_N.tolist() == one.types_N.tolist() + other.types_N.tolist()
+    assert (part.lengths_B.tolist(), part.index_B.tolist()) == ([12, 1], [6, 1])
+    assert part.known("source") == ["web", "web"]
+    assert ragged((2, 3)).known("source") == [None, None]
+
+
+def test_specs_undo_built():
+    policies = tuple(method("policy", kind) for kind in kinds("policy"))
+    assert specs_of(built(specs_of(policies))) == specs_of(policies)
+    for broken in ({"kind": "veto"}, "veto", 3):
+        with pytest.raises(ValueError, match=r"^policy must be a list such as"):
+            built(broken)
+    with pytest.raises(ValueError, match=r"no policy called 'nope'; policy.veto.margin must be in"):
+        built([{"kind": "nope"}, {"kind": "veto", "margin": 3}])
+
+
+def test_a_model_folder_names_no_other_run():
+    said = r"^policy.veto.run names a file of this machine, so no model folder may hold it$"
+    with pytest.raises(ValueError, match=said):
+        from_folder([{"kind": "veto", "run": "/etc"}])
+    assert specs_of(from_folder([{"kind": "veto"}])) == [
+        {"kind": "veto", "margin": 0.2, "run": None}
+    ]
+
+
+def test_a_setting_of_what_is_not_chosen_is_named():
+    from eat_lightning.errors import ConfigError
+
+    assert policies_of({}) is None
+    with pytest.raises(ConfigError, match=r"policy.veto sets a policy that is not chosen: give"):
+        policies_of({"veto": {"margin": 0.1}})

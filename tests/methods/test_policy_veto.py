@@ -1,0 +1,91 @@
+"""A second voice where the margin is low, by hand."""
+
+import numpy as np
+import pytest
+import torch
+from models import ragged, tiny
+
+from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.model.packed import Batch
+from eat_lightning.model.reason import Reason
+
+STAYS, GO, VETOED = int(Reason.STAYS), int(Reason.CONFIDENT), int(Reason.VETOED)
+BATCH = ragged((3, 4, 5, 6))
+HERE = np.arange(4)
+
+
+def logits(*firsts: list[float]) -> np.ndarray:
+    """Of two classes, by the first one's probability at each exit."""
+    p_EB = np.array(firsts)
+    return np.log(np.stack([p_EB, 1 - p_EB], axis=-1))
+
+
+def reviewed(policy: Veto, reasons: list[int], logits_EBC: np.ndarray) -> list[int]:
+    return policy.reviews(np.array(reasons), logits_EBC, BATCH, HERE).tolist()
+
+
+def test_two_exits_agree_or_it_stays():
+    """Leads 0.1, 0.1, 0.6 and 0.1; the first agrees with the exit before, the others do not."""
+    found = logits([0.9, 0.4, 0.4, 0.4], [0.55, 0.55, 0.8, 0.55])
+    assert reviewed(Veto(0.2), [GO, GO, GO, STAYS], found) == [GO, VETOED, GO, STAYS]
+    assert reviewed(Veto(0.7), [GO, GO, GO, STAYS], found) == [GO, VETOED, VETOED, STAYS]
+    assert reviewed(Veto(0.05), [GO] * 4, found) == [GO] * 4
+
+
+def test_only_the_exit_before_counts():
+    found = logits([0.9] * 4, [0.4] * 4, [0.55] * 4)
+    assert reviewed(Veto(0.2), [GO] * 4, found) == [VETOED] * 4
+
+
+def test_the_first_exit_has_no_second_voice():
+    found = logits([0.55, 0.45, 0.8, 0.95])
+    assert reviewed(Veto(0.2), [GO] * 4, found) == [VETOED, VETOED, GO, GO]
+
+
+class Second:
+    """Says class 0 of examples of even length, and keeps what it was asked."""
+
+    def __init__(self):
+        self.asked: list[int] = []
+
+    def to(self, device):
+        return self
+
+    def __call__(self, batch: Batch):
+        self.asked += batch.lengths_B.tolist()
+        odd_B = batch.lengths_B % 2
+        return type("Trace", (), {"logits_BC": torch.nn.functional.one_hot(odd_B, 2).float()})
+
+
+def test_the_second_run_is_asked_of_doubtful_ones_alone(monkeypatch: pytest.MonkeyPatch):
+    """Lengths 3, 4, 5, 6; class 0 for those of even length."""
+    policy = Veto(0.2)
+    policy.run, policy.second = "second", Second()
+    found = logits([0.55, 0.55, 0.45, 0.95])
+    assert reviewed(policy, [GO] * 4, found) == [VETOED, GO, GO, GO]
+    assert policy.second.asked == [3, 4, 5]
+    assert reviewed(policy, [GO] * 4, logits([0.95] * 4)) == [GO] * 4
+    assert policy.second.asked == [3, 4, 5]
+
+
+def test_a_vetoed_answer_says_so_at_the_last_layer_alone():
+    encoder, batch = tiny("dense", "norm_topk", "confidence"), ragged()
+    before = encoder(batch)
+    assert before.depth_B.tolist() == [6, 4, 4, 3, 6]
+    encoder.policies = (Veto(0.99),)
+    trace = encoder(batch)
+    going_B = before.depth_B < 6
+    classes = [trace.guesses[k].argmax(-1) for k in (3, 4)]
+    agree_B = classes[0] == classes[1]
+    for i in range(5):
+        if going_B[i] and not agree_B[i]:
+            assert (trace.depth_B[i], trace.reason_B[i]) == (6, VETOED)
+    assert trace.depth_B[3] != 3  # the first exit
+    assert trace.reason_B[[0, 4]].tolist() == [Reason.LAST_LAYER] * 2  # nobody would have let go
+
+
+def test_faults(tmp_path):
+    with pytest.raises(ValueError, match=r"^policy.veto.margin must be in \(0, 1\], got 2$"):
+        Veto(2)
+    with pytest.raises(ValueError, match="is no finished run"):
+        Veto(run=str(tmp_path))

@@ -1,0 +1,284 @@
+"""The encoder: equal to Hugging Face when static, to a masked reference when adaptive."""
+
+import os
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from models import alone, kinds, method, padded, ragged, spread, tiny
+from reference import reference
+
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.reason import Reason
+from eat_lightning.weights.checkpoint import load_pretrained
+
+EVERY = list(product(kinds("attention"), kinds("reduction"), kinds("exit")))
+KNOWN = {"dense", "longformer", "none", "norm_topk", "received_topk", "cls_topk"}
+KNOWN |= {"never", "confidence", "patience"}
+STATIC = {"attention": "dense", "reduction": "none", "exit": "never"}
+SMALL = {"vocab_size": 50, "num_labels": 3}
+WIDE = {"num_attention_heads": 4, "num_hidden_layers": 3, "max_position_embeddings": 42}
+
+
+def hugging_face(family: str):
+    """A small random classifier of Hugging Face, with spread LayerNorm gammas."""
+    import transformers as hf
+
+    sizes = {"hidden_size": 32, "intermediate_size": 40} | WIDE
+    made = {
+        "bert": lambda: hf.BertForSequenceClassification(hf.BertConfig(**SMALL, **sizes)),
+        "roberta": lambda: hf.RobertaForSequenceClassification(
+            hf.RobertaConfig(**SMALL, **sizes, pad_token_id=1, type_vocab_size=1)
+        ),
+        "mpnet": lambda: hf.MPNetForSequenceClassification(
+            hf.MPNetConfig(**SMALL, **sizes, pad_token_id=1)
+        ),
+        "distilbert": lambda: hf.DistilBertForSequenceClassification(
+            hf.DistilBertConfig(**SMALL, dim=32, hidden_dim=40, n_heads=4, n_layers=3)
+        ),
+    }[family]()
+    return spread(made).eval()
+
+
+def static(folder: Path, num_labels: int = 3, **options) -> AdaptiveEncoder:
+    slots = {slot: method(slot, kind) for slot, kind in STATIC.items()}
+    head = options.pop("head", {"layers": []})
+    return load_pretrained(str(folder), num_labels, **slots, head=head, **options).eval()
+
+
+def answers(model: torch.nn.Module, batch, family: str = "bert") -> torch.Tensor:
+    inputs = padded(batch, pad=model.config.pad_token_id)
+    if family != "bert":
+        inputs.pop("token_type_ids")
+    return model(**inputs).logits
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "mpnet", "roberta"])
+def test_equals_hugging_face(family: str, tmp_path: Path):
+    model, batch = hugging_face(family), ragged((9, 1, 30, 2, 17))
+    if family == "roberta":
+        batch.types_N.zero_()
+    model.save_pretrained(tmp_path)
+    with torch.no_grad():
+        trace = static(tmp_path)(batch)
+        torch.testing.assert_close(
+            trace.logits_BC, answers(model, batch, family), atol=1e-4, rtol=0
+        )
+    assert trace.depth_B.tolist() == [3] * 5
+    assert (trace.tokens_LB == batch.lengths_B).all()
+    assert trace.retention_B.tolist() == [1.0] * 5
+
+
+@pytest.fixture
+def real_minilm(request: pytest.FixtureRequest) -> Path:
+    """In the folder that EAT_BACKBONES names, else in the optional package."""
+    given = Path(os.environ.get("EAT_BACKBONES", "")) / "minilm-l6"
+    return given if given.is_dir() else request.getfixturevalue("minilm_dir")
+
+
+def test_equals_hugging_face_on_real_weights(real_minilm: Path):
+    from transformers import BertForSequenceClassification
+
+    encoder = static(real_minilm, num_labels=2)
+    model = BertForSequenceClassification.from_pretrained(real_minilm, num_labels=2).eval()
+    classes = encoder.heads["6"].classes
+    model.classifier.load_state_dict({k: 20 * v for k, v in classes.state_dict().items()})
+    classes.load_state_dict(model.classifier.state_dict())
+    batch = ragged((9, 3, 60, 2, 24))
+    batch.ids_N = batch.ids_N * 500 + 1000
+    with torch.no_grad():
+        expected_BC = answers(model, batch)
+        assert expected_BC.std() > 0.05  # else equality would say little
+        torch.testing.assert_close(encoder(batch).logits_BC, expected_BC, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("take", "chosen"), [("first", [0, 1, 2, 3, 4, 5]), ("alternate", [0, 2, 4, 7, 9, 11])]
+)
+def test_six_layers_of_twelve(take: str, chosen: list[int], tmp_path: Path):
+    from transformers import BertConfig, BertForSequenceClassification
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24} | WIDE | {"num_hidden_layers": 12}
+    model = spread(BertForSequenceClassification(BertConfig(**SMALL, **sizes))).eval()
+    model.save_pretrained(tmp_path)
+    layers = model.bert.encoder.layer
+    model.bert.encoder.layer = torch.nn.ModuleList(layers[i] for i in chosen)
+    model.config.num_hidden_layers = 6
+    batch = ragged()
+    with torch.no_grad():
+        ours_BC = static(tmp_path, num_layers=6, take=take)(batch).logits_BC
+        torch.testing.assert_close(ours_BC, answers(model, batch), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("attention", "reduction", "exit"), EVERY)
+def test_a_batch_is_its_examples(attention: str, reduction: str, exit: str):
+    encoder, batch = tiny(attention, reduction, exit), ragged()
+    with torch.no_grad():
+        together = encoder(batch)
+        for i, one in enumerate(alone(batch)):
+            trace = encoder(one)
+            torch.testing.assert_close(trace.logits_BC[0], together.logits_BC[i], atol=1e-4, rtol=0)
+            assert trace.depth_B[0] == together.depth_B[i]
+            assert trace.reason_B[0] == together.reason_B[i]
+            assert trace.tokens_LB[:, 0].tolist() == together.tokens_LB[:, i].tolist()
+
+
+@pytest.mark.parametrize(("attention", "reduction", "exit"), EVERY)
+def test_a_stream_is_the_batch_bit_for_bit(attention: str, reduction: str, exit: str):
+    encoder, batch = tiny(attention, reduction, exit), ragged()
+    with torch.inference_mode():
+        whole, parts = encoder(batch), [*encoder.stream(batch)]
+    rows = torch.cat([rows_G for rows_G, _ in parts])
+    assert sorted(rows.tolist()) == [*range(batch.size)]
+    for name in ("logits_BC", "depth_B", "reason_B", "retention_B"):
+        streamed = torch.cat([getattr(part, name) for _, part in parts])
+        assert torch.equal(streamed, getattr(whole, name)[rows]), name
+    tokens_LB = torch.cat([part.tokens_LB for _, part in parts], dim=1)
+    assert torch.equal(tokens_LB, whole.tokens_LB[:, rows])
+    for rows_G, part in parts:
+        assert len({*part.depth_B.tolist()}) == 1
+        for layer, guess_BC in part.guesses.items():
+            assert torch.equal(guess_BC, whole.guesses[layer][rows_G])
+
+
+def test_the_easy_ones_are_answered_before_the_hard_ones_are_done():
+    encoder, run = tiny("dense", "cls_topk", "confidence"), []
+    for number, layer in enumerate(encoder.layers, start=1):
+        layer.feed_forward = with_note(layer.feed_forward, run, number)
+    with torch.inference_mode():
+        seen = [(part.depth_B[0].item(), max(run)) for _, part in encoder.stream(ragged())]
+    assert seen == [(3, 3), (4, 4), (6, 6)]
+
+
+def with_note(called, notes: list, note):
+    def noted(*given):
+        notes.append(note)
+        return called(*given)
+
+    return noted
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+@pytest.mark.parametrize(("attention", "reduction", "exit"), EVERY)
+def test_dropping_equals_masking(attention: str, reduction: str, exit: str, pool: str):
+    if not {attention, reduction, exit} <= KNOWN:
+        pytest.skip("the reference does not know this method")
+    encoder, batch = tiny(attention, reduction, exit, head={"pool": pool}), ragged()
+    with torch.no_grad():
+        trace = encoder(batch)
+        for i, one in enumerate(alone(batch)):
+            expected = reference(encoder, one.ids_N, one.types_N)
+            torch.testing.assert_close(trace.logits_BC[i], expected["logits"], atol=1e-4, rtol=0)
+            assert trace.depth_B[i] == expected["depth"]
+            assert trace.tokens_LB[:, i].tolist() == expected["tokens"]
+
+
+@pytest.mark.parametrize(("exit", "depths"), [("confidence", {3, 4, 6}), ("patience", {3, 4})])
+def test_examples_leave_on_their_own(exit: str, depths: set[int]):
+    """The two tests above would say little if all left together."""
+    trace = tiny("dense", "cls_topk", exit)(ragged())
+    assert {*trace.depth_B.tolist()} == depths
+    early_B = trace.depth_B < 6
+    assert early_B.tolist() == (trace.reason_B > Reason.LAST_LAYER).tolist()
+    for layer, guess_BC in trace.guesses.items():
+        assert guess_BC.isnan().any(1).tolist() == (trace.depth_B < layer).tolist()
+        here_B = trace.depth_B == layer
+        assert torch.equal(trace.logits_BC[here_B], guess_BC[here_B])
+
+
+def test_guesses_of_all_heads_when_nobody_leaves():
+    encoder, batch = tiny("dense", "norm_topk", "confidence"), ragged()
+    leaving, staying = encoder(batch), encoder(batch, leave=False)
+    assert [*staying.guesses] == [3, 4, 6]
+    assert staying.depth_B.tolist() == [6] * 5
+    for i, depth in enumerate(leaving.depth_B.tolist()):
+        torch.testing.assert_close(staying.guesses[depth][i], leaving.logits_BC[i])
+
+
+def test_guesses_are_divided_by_temperature():
+    encoder, batch = tiny(), ragged()
+    cold_BC = encoder(batch).logits_BC
+    encoder.heads["6"].temperature.fill_(2.5)
+    torch.testing.assert_close(encoder(batch).logits_BC, cold_BC / 2.5)
+
+
+@pytest.mark.parametrize(("strength", "kept"), [(0.0, 14), (0.5, 1 + 11), (1.0, 1 + 8)])
+def test_strength_scales_the_ratio(strength: float, kept: int):
+    encoder = tiny("dense", "norm_topk")
+    encoder.strength.fill_(strength)
+    assert encoder(ragged((14,))).tokens_LB[2].tolist() == [kept]  # 0.4 of 13 is 5.2; half is 2.6
+
+
+def test_layers_are_distinct():
+    encoder, batch = tiny(exit="confidence"), ragged()
+    with torch.no_grad():
+        before = encoder(batch, leave=False).guesses
+        for number, layer in enumerate(encoder.layers, start=1):
+            weight, kept = layer.up.weight, layer.up.weight.clone()
+            weight.add_(1.0)
+            after = encoder(batch, leave=False).guesses
+            changed = [k for k in before if not torch.equal(before[k], after[k])]
+            assert changed == [k for k in before if k >= number]
+            weight.copy_(kept)
+
+
+def test_evaluation_is_deterministic_and_training_is_not():
+    encoder, batch = tiny("longformer", "norm_topk", "confidence"), ragged()
+    assert torch.equal(encoder(batch).logits_BC, encoder(batch).logits_BC)
+    encoder.train()
+    first, second = encoder(batch), encoder(batch)
+    assert not torch.equal(first.logits_BC, second.logits_BC)
+    assert first.depth_B.tolist() == [6] * 5
+
+
+@pytest.mark.parametrize(("attention", "reduction", "exit"), EVERY)
+def test_an_example_does_not_touch_another(attention: str, reduction: str, exit: str):
+    encoder, batch = tiny(attention, reduction, exit), ragged()
+    with torch.no_grad():
+        before = encoder(batch)
+        batch.ids_N[10 : 10 + 14] = batch.ids_N[10 : 10 + 14].flip(0)  # the third example
+        after = encoder(batch)
+    others = [0, 1, 3, 4]
+    torch.testing.assert_close(before.logits_BC[others], after.logits_BC[others])
+    assert before.depth_B[others].tolist() == after.depth_B[others].tolist()
+    assert not torch.allclose(before.logits_BC[2], after.logits_BC[2])
+
+
+@pytest.mark.parametrize("reduction", kinds("reduction"))
+def test_gradients_reach_every_weight(reduction: str):
+    encoder, batch = tiny("longformer", reduction, "confidence").train(), ragged()
+    sum(guess_BC.square().sum() for guess_BC in encoder(batch).guesses.values()).backward()
+    untouched = [
+        name for name, weight in encoder.named_parameters() if not weight.grad.abs().sum() > 0
+    ]
+    assert untouched == []
+    touched = set(encoder.embedding.word.weight.grad.abs().sum(1).nonzero().flatten().tolist())
+    assert touched == set(batch.ids_N.tolist())
+
+
+@pytest.mark.parametrize("needs", ["received_topk", "cls_topk"])
+def test_evidence_is_fp32_under_autocast(needs: str):
+    encoder, seen = tiny("dense", needs), []
+    call = type(encoder.reduction).__call__
+
+    class Spy(type(encoder.reduction)):
+        def __call__(self, packed, evidence, layer):
+            seen.extend([evidence.received_N, evidence.cls_N])
+            return call(self, packed, evidence, layer)
+
+    encoder.reduction = Spy()
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        encoder(ragged())
+    found = [score_N for score_N in seen if score_N is not None]
+    assert len(found) == 2
+    for score_N in found:
+        assert score_N.dtype == torch.float32
+        assert not torch.equal(score_N, score_N.bfloat16().float())  # not rounded on the way
+
+
+def test_head_settings_are_checked():
+    with pytest.raises(ValueError, match=r"head.layers must be in 1..6, got 9"):
+        tiny(head={"layers": [9]})
+    with pytest.raises(ValueError, match=r"head.pool must be one of cls, mean, got 'max'"):
+        tiny(head={"pool": "max"})

@@ -1,0 +1,79 @@
+"""FLOPs are those of the executed shapes: torch's own counter agrees, and a person's sum does."""
+
+import numpy as np
+import pytest
+import torch
+from models import kinds, method, ragged, tiny
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from eat_lightning.methods.reduction.norm_topk import NormTopK
+from eat_lightning.model.contracts import build
+from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.model.flops import flops, head_flops, static_flops
+from eat_lightning.model.packed import Batch
+
+LAYERS = [2, 3, 4]
+
+
+def cpu_attention(q, k, v, *args, out_shape=None, **kwargs):
+    return sdpa_flop_count(q, k, v)
+
+
+# The stock counter drops attention on a CPU (pytorch#195460).
+MAPPING = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention}
+
+
+def counted(encoder: AdaptiveEncoder, batch: Batch) -> int:
+    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=MAPPING) as counter:
+        encoder(batch)
+    return counter.get_total_flops()
+
+
+class WithinLayer(NormTopK):
+    """As PoWER-BERT: between attention and feed-forward."""
+
+    place = "after_attention"
+
+
+REDUCTIONS = {kind: method("reduction", kind) for kind in kinds("reduction")}
+REDUCTIONS["within"] = WithinLayer(0.3, [1, 4])
+EXITS = {kind: method("exit", kind) for kind in kinds("exit")}
+EXITS["at_once"] = method("exit", "confidence", tau=1e-9, layers=[2, 4])
+
+
+@pytest.mark.parametrize("attention", kinds("attention"))
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("exit", EXITS)
+def test_torch_counts_the_same(attention: str, reduction: str, exit: str):
+    encoder, batch = tiny(attention, head={"layers": LAYERS, "pool": "mean"}), ragged((23,))
+    encoder.reduction, encoder.exit = REDUCTIONS[reduction], EXITS[exit]
+    with torch.inference_mode():
+        tokens_LB = encoder(batch, leave=False).tokens_LB.numpy()
+        depth_B = encoder(batch).depth_B.numpy()
+    ours = flops(encoder, encoder.exit, tokens_LB, depth_B)
+    assert ours == pytest.approx([counted(encoder, batch)], rel=1e-3)
+    assert exit != "at_once" or depth_B[0] == 2
+
+
+def test_static_body_is_the_same_encoder_with_everything_off():
+    encoder, lengths_B = tiny(head={"activation": None}), np.array([5, 9])
+    expected = flops(encoder, encoder.exit, np.tile(lengths_B, (6, 1)), np.array([6, 6]))
+    assert static_flops(encoder, lengths_B) == pytest.approx(expected)
+
+
+def test_bert_base_at_128_tokens_is_22_3_gflops():
+    off = {"attention": "dense", "reduction": "none", "exit": "never"}
+    slots = {slot: build(slot, {"kind": kind}) for slot, kind in off.items()}
+    with torch.device("meta"):
+        encoder = AdaptiveEncoder(Shape(30522, 768, 12, 12, 3072), 2, **slots, head={})
+    body = static_flops(encoder, np.array([128]))[0] - head_flops(encoder)
+    assert body == 12 * 2 * (128 * 768 * (4 * 768 + 2 * 3072) + 2 * 128 * 128 * 768)
+    assert body / 1e9 == pytest.approx(22.3, abs=0.06)
+
+
+def test_each_example_has_its_own():
+    encoder = tiny("dense", "norm_topk", "confidence")
+    tokens_LB = np.array([[9, 21]] * 2 + [[5, 11]] * 4)
+    one, other = flops(encoder, encoder.exit, tokens_LB, np.array([3, 6]))
+    alone = flops(encoder, encoder.exit, tokens_LB[:, 1:], np.array([6]))
+    assert one < other == alone[0]

@@ -1,0 +1,72 @@
+"""Batches end to end: nothing is lost between packed rows and padded blocks."""
+
+import pytest
+import torch
+from models import packed, ragged
+
+from eat_lightning.model.packed import Batch, Layout
+
+CPU = torch.device("cpu")
+
+
+def test_from_lists():
+    batch = Batch.from_lists([[1, 2, 3], [4]], [[0, 0, 1], [0]])
+    assert batch.ids_N.tolist() == [1, 2, 3, 4]
+    assert batch.types_N.tolist() == [0, 0, 1, 0]
+    assert batch.lengths_B.tolist() == [3, 1]
+    assert (batch.size, batch.num_global) == (2, 2)
+    assert Batch.from_lists([[1, 2], [3]]).types_N.tolist() == [0, 0, 0]
+
+
+def test_to_leaves_lengths_on_the_host():
+    batch = ragged()
+    batch.labels_B = torch.arange(5)
+    moved = batch.to("meta")
+    assert moved.ids_N.device.type == moved.labels_B.device.type == "meta"
+    assert moved.lengths_B.device == CPU
+    assert moved.size == batch.size
+
+
+def test_layout_by_hand():
+    layout = Layout(torch.tensor([2, 1, 3]), CPU)
+    assert layout.offsets_B.tolist() == [0, 2, 3]
+    assert layout.segment_N.tolist() == [0, 0, 1, 2, 2, 2]
+    assert layout.index_N.tolist() == [0, 1, 0, 0, 1, 2]
+    assert layout.real_BL.int().tolist() == [[1, 1, 0], [1, 0, 0], [1, 1, 1]]
+    padded = layout.pad(torch.arange(6))
+    assert padded.tolist() == [[0, 1, 1], [2, 2, 2], [3, 4, 5]]  # padding repeats the last token
+    assert layout.unpad(padded).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("lengths", [[1], [4], [3, 3], [1, 1, 1], [5, 2, 9, 1]])
+@pytest.mark.parametrize("tail", [(), (3,), (2, 4)])
+def test_unpad_undoes_pad(lengths: list[int], tail: tuple[int, ...]):
+    layout = Layout(torch.tensor(lengths), CPU)
+    x_N = torch.randn(sum(lengths), *tail)
+    padded = layout.pad(x_N)
+    assert padded.shape == (len(lengths), max(lengths), *tail)
+    assert torch.equal(layout.unpad(padded), x_N)
+    assert torch.equal(padded[layout.real_BL], x_N)
+
+
+def test_equal_lengths_are_not_copied():
+    x_ND = torch.randn(6, 2)
+    assert Layout(torch.tensor([3, 3]), CPU).pad(x_ND).data_ptr() == x_ND.data_ptr()
+
+
+def test_take_and_only():
+    vectors = packed([[float(i)] for i in range(6)], [2, 1, 3])
+    vectors.size_N = torch.tensor([1, 2, 1, 1, 3, 1])
+    vectors.strength_B = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
+    shorter = vectors.take(torch.tensor([0, 2, 3, 5]), torch.tensor([1, 1, 2]))
+    assert shorter.x_ND.flatten().tolist() == [0, 2, 3, 5]
+    assert shorter.position_N.tolist() == [0, 0, 0, 2]
+    assert shorter.size_N.tolist() == [1, 1, 1, 1]
+    assert shorter.special_N.tolist() == [True, True, True, True]
+    stay_B = torch.tensor([True, False, True])
+    fewer = vectors.only(stay_B)
+    assert vectors.rows_of(stay_B).tolist() == [0, 1, 3, 4, 5]
+    assert fewer.x_ND.flatten().tolist() == [0, 1, 3, 4, 5]
+    assert fewer.layout.lengths_B.tolist() == [2, 3]
+    assert fewer.strength_B.tolist() == [0.1, 0.3]
+    assert fewer.size_N.tolist() == [1, 2, 1, 3, 1]

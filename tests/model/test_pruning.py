@@ -1,0 +1,56 @@
+"""Retention by arithmetic, against numbers worked out by hand and against the reduction itself."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from models import kinds, method, ragged, tiny
+
+from eat_lightning.model.contracts import spec
+from eat_lightning.report.pruning import left, ratios_of, scheduled, staircase, with_cls
+
+TWICE = [Fraction(3, 10)] * 2  # as the paper
+
+
+def test_by_hand():
+    assert scheduled(TWICE) == 0.49
+    # 1 + ceil(0.7 x 4) = 4, 1 + ceil(0.7 x 3) = 4; 1 + 7 = 8, 1 + ceil(4.9) = 6; 1 + 70, 1 + 49.
+    assert [left(t, TWICE) for t in (1, 5, 11, 101)] == [1, 4, 6, 50]
+    assert staircase(np.array([5, 101, 5]), TWICE).tolist() == [0.8, 50 / 101, 0.8]
+    assert with_cls(np.array([1, 10]), TWICE) == pytest.approx([1, 0.541])
+
+
+def test_exact_where_floats_are_not():
+    # 0.29 x 100 is 28.999999999999996 in floats: 71 others are left, not 72.
+    assert left(101, [Fraction("0.29")]) == 72
+
+
+@pytest.mark.parametrize(
+    ("reduction", "expected"),
+    [
+        ({"kind": "norm_topk", "ratio": 0.3, "layers": [2, 4]}, [0.3, 0.3]),
+        ({"kind": "norm_topk", "ratio": [0.5, 0.1], "layers": [2, 6]}, [0.5]),
+        ({"kind": "norm_topk", "ratio": 0.3, "layers": []}, []),
+        ({"kind": "none"}, None),
+    ],
+)
+def test_the_ratios_that_act(reduction: dict, expected: list | None):
+    found = ratios_of(reduction, 6)
+    assert expected == (None if found is None else [float(p) for p in found])
+
+
+def test_strength_shrinks_the_ratio():
+    reduction = {"kind": "norm_topk", "ratio": 0.4, "layers": [2]}
+    assert ratios_of(reduction, 6, 0.5) == [Fraction(1, 5)]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds("reduction") if kind != "none"])
+def test_the_reductions_keep_as_many(kind: str):
+    encoder = tiny("dense", kind)
+    lengths = list(range(1, 38))
+    with torch.inference_mode():
+        trace = encoder(ragged(lengths), leave=False)
+    ratios = ratios_of(spec("reduction", method("reduction", kind)), 6)
+    assert ratios is not None
+    assert trace.tokens_LB[-1].tolist() == [left(t, ratios) for t in lengths]

@@ -1,0 +1,149 @@
+"""How a method is named, checked, built and saved; and what is refused."""
+
+import sys
+
+import pytest
+import torch
+from models import kinds, method, ragged, tiny, tiny_shape
+
+from eat_lightning.model.contracts import SLOTS, build, build_all, layer_faults, number_faults, spec
+from eat_lightning.model.encoder import AdaptiveEncoder
+
+METHODS = [(slot, kind) for slot in SLOTS for kind in kinds(slot)]
+HERE = __name__
+
+
+class Nearest:
+    """A pattern of a user's own: everybody sees [CLS] and `reach` neighbours to the left."""
+
+    def __init__(self, reach: int = 1):
+        self.reach = reach
+
+    @classmethod
+    def faults(cls, num_layers: int | None, reach: int = 1) -> list[str]:
+        return [] if reach > 0 else [f"attention.reach must be above 0, got {reach}"]
+
+    def sees(self, q, k):
+        return ((q.index >= k.index) & (q.index - k.index <= self.reach)) | (k.index == 0)
+
+    def sees_all(self, longest: int, layer: int) -> bool:
+        return longest == 1
+
+
+class NotAMethod:
+    def __init__(self, **_):
+        raise AssertionError("must not be made")
+
+
+@pytest.mark.parametrize(("slot", "kind"), METHODS)
+def test_spec_undoes_build(slot: str, kind: str):
+    made = method(slot, kind)
+    saved = spec(slot, made)
+    assert saved["kind"] == kind
+    assert spec(slot, build(slot, saved)) == saved
+    arguments = {key: value for key, value in saved.items() if key != "kind"}
+    assert type(made).faults(6, **arguments) == []
+
+
+@pytest.mark.parametrize(("slot", "kind"), METHODS)
+def test_works_with_no_arguments_and_names_options_it_has_not(slot: str, kind: str):
+    build(slot, {"kind": kind})
+    with pytest.raises(ValueError, match=rf"^{slot}.colour is not an option of {kind}$"):
+        build(slot, {"kind": kind, "colour": "red"})
+
+
+def test_a_class_from_outside_the_package():
+    kind = f"{HERE}.Nearest"
+    pattern = build("attention", {"kind": kind, "reach": 2})
+    assert isinstance(pattern, Nearest)
+    assert spec("attention", pattern) == {"kind": kind, "reach": 2}
+    encoder, batch = tiny(), ragged()
+    before_BC = encoder(batch).logits_BC
+    encoder.attention = pattern
+    assert not torch.allclose(encoder(batch).logits_BC, before_BC)
+
+
+def test_a_class_from_outside_must_have_been_imported(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(sys.modules, "antigravity", raising=False)
+    with pytest.raises(ValueError, match="import antigravity before loading this model"):
+        build("exit", {"kind": "antigravity.Rule"})
+    assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "os.system",
+        "subprocess.Popen",
+        "builtins.eval",
+        "torch.load",
+        f"{HERE}.NotAMethod",
+        f"{HERE}.Missing",
+        "eat_lightning.methods.exit.never.Never",  # of another slot
+        "../x",
+        "/etc/passwd",
+        "a..b",
+        ".never",
+        "_topk",
+        "__init__",
+        "dense ",
+        "Dense",
+        "",
+        "dense\0",
+    ],
+)
+def test_what_is_no_method_is_refused(kind: str):
+    before = set(sys.modules)
+    with pytest.raises(ValueError, match=r"^attention.kind"):
+        build("attention", {"kind": kind, "command": "echo no"})
+    assert set(sys.modules) == before
+
+
+@pytest.mark.parametrize("broken", [None, "dense", {}, {"kind": None}, {"kind": 3}, ["dense"]])
+def test_a_spec_must_name_a_method(broken):
+    with pytest.raises(ValueError, match=r'^attention must be a dict such as {"kind": "<method>"}'):
+        build("attention", broken)
+
+
+def test_build_all_lists_every_fault():
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        build_all(
+            {
+                "attention": {"kind": "longformer", "window": 3},
+                "reduction": {"kind": "norm_topk", "layers": [9]},
+                "exit": {"kind": "nope"},
+            },
+            num_layers=6,
+        )
+    assert str(caught.value).split("; ") == [
+        "attention.window must be even and at least 2, got 3",
+        "reduction.layers must be in 1..6, got 9",
+        "exit.kind: there is no exit called 'nope'",
+    ]
+
+
+def test_layers():
+    assert layer_faults("k", [1, 6], 6) == []
+    assert layer_faults("k", (2,), None) == []
+    assert layer_faults("k", [0], None) == ["k must be 1 or more, got 0"]
+    assert layer_faults("k", "34", 6) == ["k must be a list of layers, got '34'"]
+    assert layer_faults("k", None, 6) == ["k must be a list of layers, got None"]
+    assert layer_faults("k", [2.0], 6) == ["k must hold whole numbers, got 2.0"]
+    assert layer_faults("k", [True], 6) == ["k must hold whole numbers, got True"]
+
+
+def test_numbers():
+    assert number_faults("k", [0, 0.5], "[0, 1)") == []
+    assert number_faults("k", 1, "[0, 1)") == ["k must be in [0, 1), got 1"]
+    assert number_faults("k", 0, "(0, 1]") == ["k must be in (0, 1], got 0"]
+    assert number_faults("k", float("inf"), "[0, inf)") == ["k must be in [0, inf), got inf"]
+    assert number_faults("k", "x", "[0, 1)") == ["k must be in [0, 1), got 'x'"]
+    assert number_faults("k", float("nan"), "[0, 1)") == ["k must be in [0, 1), got nan"]
+
+
+def test_slots_can_be_replaced_at_any_time():
+    encoder = tiny("dense", "none", "confidence")
+    assert isinstance(encoder, AdaptiveEncoder)
+    encoder.reduction, encoder.exit = method("reduction", "norm_topk"), method("exit", "never")
+    assert encoder(ragged((12,))).tokens_LB[2].tolist() == [8]
+    assert tiny_shape().max_length == 40

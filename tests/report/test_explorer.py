@@ -1,0 +1,193 @@
+"""The way of examples: nested, as counted, as the encoder itself goes, and readable."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from models import method, tiny
+
+from eat_lightning.config import CONFIG_DIR
+from eat_lightning.data.split import Split
+from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.errors import ConfigError
+from eat_lightning.model.contracts import build, spec
+from eat_lightning.model.packed import Batch
+from eat_lightning.report.explorer import Noting, Part, Ways, compared, explore, rules_of, spread
+from eat_lightning.runs.run import Run
+from eat_lightning.weights.checkpoint import save_model
+
+
+def make_run(folder: Path, task: str, reduction: str = "norm_topk") -> Run:
+    """A finished toy run without training."""
+    node = yaml.safe_load((Path(CONFIG_DIR) / "task" / f"{task}.yaml").read_text())
+    labels, tokenizer = node["labels"], toy_tokenizer()
+    sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
+    rule, head = ("confidence" if labels else "never"), {"layers": [3, 4]}
+    encoder = tiny("dense", reduction, rule, len(labels) or 1, head, max_positions=300, **sizes)
+    if labels:
+        encoder.exit = method("exit", "confidence", tau=0.6, layers=[3, 4])
+    save_model(encoder, labels or ["score"], folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    target = "eat_lightning.data.toy.ToyData"
+    data = {"_target_": target, "num_validation": 60, "cache_dir": str(folder / "cache")}
+    whole = {"task": node, "data": data, "seed": 1, "model": "eat", "study": "s"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(whole))
+    (folder / "done.json").write_text("{}")
+    return Run.open(folder)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("runs") / "task=sst2,model=eat,seed=1", "sst2")
+
+
+@pytest.fixture(scope="module")
+def explored(run: Run) -> dict:
+    return explore(run, examples=12)
+
+
+@pytest.fixture(scope="module")
+def split(run: Run) -> Split:
+    return run.data().split("validation")
+
+
+def test_what_a_page_needs(run: Run, explored: dict, split: Split):
+    assert json.loads(json.dumps(explored)) == explored
+    assert (explored["task"], explored["labels"]) == ("sst2", ["negative", "positive"])
+    assert explored["run"] == "s/task=sst2,model=eat,seed=1"
+    assert len(explored["examples"]) == 12
+    for example in explored["examples"]:
+        row = example["id"]
+        assert tuple(example["text"]) == split.text(row)
+        assert example["label"] == ["negative", "positive"][split.labels[row]]
+        assert example["tokens"][0], example["tokens"][-1] == ("[CLS]", "[SEP]")
+        assert len(example["tokens"]) == len(example["segments"]) == split.lengths[row]
+        names = [way["name"].split()[0] for way in example["ways"]]
+        assert names == ["norm_topk", "cls_topk", "received_topk", "none"]
+        assert [way["own"] for way in example["ways"]] == [True, False, False, False]
+        assert example["ways"][0]["name"] == "norm_topk ratio 0.4 layers 2/4"
+
+
+def test_kept_tokens_are_nested_and_cls_stays(explored: dict):
+    dropped = {}
+    for example in explored["examples"]:
+        for way in example["ways"]:
+            assert way["kept"][0] == list(range(len(example["tokens"])))
+            for before, after in zip(way["kept"], way["kept"][1:], strict=False):
+                assert set(after) <= set(before)
+                assert after[0] == 0
+                assert after == sorted(after)
+            dropped.setdefault(way["name"], []).append(way["kept"][-1])
+    assert len({str(kept) for kept in dropped.values()}) == 4, "reductions keep other tokens"
+
+
+def test_as_the_encoder_goes(run: Run, explored: dict, split: Split):
+    """Sizes, exits and leaving are those of a plain forward pass with each rule."""
+    encoder, labels = run.model()
+    methods = compared(encoder)
+    for example in explored["examples"][:4]:
+        for way, reduction in zip(example["ways"], methods, strict=True):
+            encoder.reduction = reduction
+            encoder.exit = build("exit", {"kind": "never"})
+            with torch.inference_mode():
+                trace = encoder.eval()(split.batch(np.array([example["id"]])), leave=False)
+            assert [len(places) for places in way["kept"]] == trace.tokens_LB[:, 0].tolist()
+            for found in way["exits"]:
+                expected = trace.guesses[found["layer"]].softmax(-1)[0].tolist()
+                assert found["probabilities"] == pytest.approx(expected, abs=1e-4)
+                assert found["confidence"] == max(found["probabilities"])
+                assert found["answer"] == labels[int(np.argmax(expected))]
+            for found in way["taus"]:
+                tau = float(found["rule"].removeprefix("tau "))
+                encoder.exit = method("exit", "confidence", tau=tau, layers=[3, 4])
+                with torch.inference_mode():
+                    trace = encoder(split.batch(np.array([example["id"]])))
+                assert found["left_at"] == int(trace.depth_B[0])
+                assert (found["reason"] == "last_layer") == (found["left_at"] == 6)
+                assert found["answer"] == labels[int(trace.logits_BC[0].argmax())]
+
+
+def test_the_rules_of_a_run():
+    def names(**rule) -> list:
+        return [spec("exit", found).get("tau") for found in rules_of(build("exit", rule))]
+
+    assert names(kind="confidence", tau=0.9, layers=[4]) == [0.8, 0.85, 0.9, 0.95]
+    assert names(kind="confidence", tau=0.6, layers=[4]) == [0.6, 0.8, 0.85, 0.9, 0.95]
+    assert names(kind="confidence", tau=[0.6, 0.7], layers=[3, 4]) == [[0.6, 0.7]]
+    assert names(kind="never") == [None]
+
+
+def test_noting_by_hand():
+    """5 tokens: of the 4 others, norms 3 1 2 4, half go: places 1 and 4 stay with [CLS]."""
+    from models import packed
+
+    noting = Noting(build("reduction", {"kind": "norm_topk", "ratio": 0.5, "layers": [2]}))
+    rows = [[0.0], [3.0], [1.0], [2.0], [4.0]]
+    noting(packed(rows, [5]), None, 2)  # type: ignore[arg-type]
+    every = [0, 1, 2, 3, 4]
+    assert noting.entering(5, 4) == [every, every, [0, 1, 4], [0, 1, 4]]
+    assert noting.entering(5, 2) == [every, every], "it forgets"
+
+
+def test_a_spread_has_every_kind(run: Run, split: Split):
+    encoder, _ = run.model()
+    rows = spread(encoder, split, 24, seed=0)
+    assert rows == sorted(set(rows)) == spread(encoder, split, 24, seed=0)
+    assert rows != spread(encoder, split, 24, seed=1)
+    outcome = Ways.walk(encoder, Part(split, rows)).recorded.under()
+    assert len(set(outcome.depth_B.tolist())) > 1
+    right_B = outcome.logits_BC.argmax(1) == outcome.recorded.labels
+    assert 0.25 < right_B.mean() < 0.75
+    assert split.lengths[rows].max() > 2 * split.lengths[rows].min()
+
+
+def test_sentences_of_ones_own(run: Run):
+    found = explore(run, examples=0, texts=[["the plot was great"], ["a dull film"]])
+    first, second = found["examples"]
+    assert first["tokens"] == ["[CLS]", "the", "plot", "was", "great", "[SEP]"]
+    assert (first["id"], first["label"], first["text"]) == (None, None, ["the plot was great"])
+    # 0.4 of 5 others leave after layer 2, 0.4 of 3 after layer 4.
+    assert [len(kept) for kept in first["ways"][0]["kept"]] == [6, 6, 4, 4, 3, 3]
+    assert len(second["tokens"]) == 5
+
+
+@pytest.mark.parametrize("texts", [["one text"], [["one", "two"]]])
+def test_texts_of_another_shape(run: Run, texts: list):
+    with pytest.raises(ConfigError, match="a list of sentence, got"):
+        explore(run, examples=0, texts=texts)
+
+
+def test_pairs_and_scores(tmp_path: Path):
+    run = make_run(tmp_path / "stsb", "stsb", "none")
+    found = explore(run, examples=5, texts=[["a dog", "the cat"]])
+    typed, example = found["examples"][0], found["examples"][-1]
+    assert typed["segments"] == [0, 0, 0, 0, 1, 1, 1]
+    assert found["labels"] == []
+    assert 0 <= example["label"] <= 5
+    own = example["ways"][0]
+    assert (own["name"], own["own"], len(example["ways"])) == ("none", True, 4)
+    assert own["exits"][-1]["probabilities"] == []
+    assert own["exits"][-1]["answer"] == own["taus"][0]["answer"]
+    assert own["taus"][0] == {
+        "rule": "never",
+        "left_at": 6,
+        "reason": "last_layer",
+        "answer": own["exits"][-1]["answer"],
+    }
+
+
+def test_segments_where_a_tokenizer_has_no_types():
+    from eat_lightning.data.source import Source
+    from eat_lightning.data.split import Tokens
+    from eat_lightning.report.explorer import tokens_of
+
+    tokenizer = toy_tokenizer()
+    sep, word = tokenizer.sep_token_id, tokenizer.convert_tokens_to_ids("dog")
+    ids = np.array([tokenizer.cls_token_id, word, sep, sep, word, word, sep])
+    tokens = Tokens(ids, np.zeros(7, np.uint8), np.array([0, 7]))
+    pair = Split("pair", Source([["dog"], ["dog dog"]], np.zeros(1)), tokens, "")
+    assert tokens_of(tokenizer, pair, 0)["segments"] == [0, 0, 0, 1, 1, 1, 1]
+    assert isinstance(pair.batch(np.array([0])), Batch)

@@ -1,0 +1,145 @@
+from itertools import combinations
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from eat_lightning.report import figures
+from eat_lightning.report.claim import Figure, Mark, Source
+
+# Machado, Oliveira and Fernandes 2009, severity 1: on linear RGB.
+AS_SEEN = {
+    "all cones": np.eye(3),
+    "protanopia": np.array(
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]
+    ),
+    "tritanopia": np.array(
+        [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]]
+    ),
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def linear(color: str) -> np.ndarray:
+    value = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((TO_XYZ[1] @ linear(color)) + 0.05 for color in (one, other))
+    return light / dark
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    ratio = TO_XYZ @ rgb / TO_XYZ.sum(1)
+    f = np.where(ratio > 0.008856, np.cbrt(ratio), 7.787 * ratio + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("color", figures.SERIES)
+@pytest.mark.parametrize("page", ["#ffffff", figures.PAGE_DARK])
+def test_colours_stand_out_on_both_pages(color: str, page: str) -> None:
+    assert contrast(color, page) >= 3  # WCAG 2, 1.4.11: graphical objects
+
+
+@pytest.mark.parametrize("eyes", AS_SEEN)
+def test_colours_are_told_apart(eyes: str) -> None:
+    seen = [lab(np.clip(AS_SEEN[eyes] @ linear(color), 0, 1)) for color in figures.SERIES[:7]]
+    assert min(np.linalg.norm(one - other) for one, other in combinations(seen, 2)) > 15
+
+
+def test_a_look_depends_on_the_names_only() -> None:
+    assert figures.looks(["b", "a", "b"]) == figures.looks(["a", "b"])
+    many = figures.looks(f"{i:02}" for i in range(20)).values()
+    assert len({(look.color, look.marker) for look in many}) == 20
+
+
+def test_a_model_on_two_bodies_has_two_names() -> None:
+    def names(*triples: tuple[str, str, int]) -> list[str]:
+        rows = [SimpleNamespace(model=m, encoder=e, num_layers=n) for m, e, n in triples]
+        return [figures.model_name(row, rows) for row in rows]
+
+    pairs = names(("eat", "narrow", 6), ("eat", "wide", 6), ("static", "narrow", 6))
+    assert pairs == ["eat, narrow", "eat, wide", "static"]
+    assert names(("eat", "a", 6), ("eat", "a", 12)) == ["eat, 6 layers", "eat, 12 layers"]
+    both = names(("eat", "a", 6), ("eat", "b", 12), ("eat", "b", 12))
+    assert both == ["eat, 6 layers", "eat, 12 layers", "eat, 12 layers"]
+
+
+def simple(drawing) -> None:
+    ax = drawing.add_subplot()
+    ax.plot([0, 1], [0, 1], color=figures.SERIES[0], marker="o")[0].set_gid("mark-1")
+    ax.set_title("3 < 4")
+
+
+@pytest.fixture
+def figure() -> Figure:
+    mark = Mark("mark-1", "a", (("accuracy", "88.8"),), Source(("r",)))
+    return Figure("simple", 'A "title"', "", simple, (2, 2), [mark])
+
+
+def test_saved_again_it_is_the_same_file(figure: Figure, tmp_path: Path) -> None:
+    first = figures.save(figure, tmp_path / "a")
+    second = figures.save(figure, tmp_path / "b")
+    assert {path.name for path in first.values()} == {"simple.pdf", "simple.png", "simple.svg"}
+    assert len([*(tmp_path / "a").iterdir()]) == 3
+    for kind, path in first.items():
+        assert path.read_bytes() == second[kind].read_bytes(), kind
+
+
+def test_svg_for_a_page(figure: Figure) -> None:
+    text = figures.svg(figure)
+    root = ElementTree.fromstring(text)
+    ids = [element.get("id") for element in root.iter() if element.get("id")]
+    assert len(ids) == len({*ids})
+    assert all(i == "mark-1" or i.startswith("simple-") for i in ids if i)
+    assert root.get("aria-label") == 'A "title"'
+    assert "currentColor" in text
+    assert "var(--series-1, #d55e00)" in text
+    assert ">3 &lt; 4</text>" in text
+    assert "<style" not in text
+    assert figures.INK not in text
+
+
+def test_links_within_an_svg_still_lead_somewhere(figure: Figure) -> None:
+    text = figures.svg(figure)
+    for piece in text.split('xlink:href="#')[1:]:
+        assert f'id="{piece.partition(chr(34))[0]}"' in text
+    for piece in text.split("url(#")[1:]:
+        assert f'id="{piece.partition(")")[0]}"' in text
+
+
+def test_a_mark_that_was_not_drawn_is_named(figure: Figure) -> None:
+    figure.marks.append(Mark("mark-2", "b", (), Source(("r",))))
+    with pytest.raises(ValueError, match="simple: no artist has the gid mark-2"):
+        figures.svg(figure)
+
+
+def test_labels_do_not_overlap() -> None:
+    """Sixteen labels on points that nearly coincide, four of them exactly."""
+    at = np.random.default_rng(0).normal(size=(16, 2)) * 0.05
+    at[:4] = at[0]
+    with figures.style("crowd"):
+        drawing = figures.drawn(Figure("crowd", "", "", lambda drawing: None, (4, 3)))
+        ax = drawing.add_subplot()
+        ax.plot(*at.T, "o")
+        texts = [ax.text(x, y, f"eat tau 0.{i}") for i, (x, y) in enumerate(at)]
+        drawing.draw_without_rendering()
+        assert figures.overlaps(figures.boxes(texts))
+        figures.place_labels(ax, texts)
+        drawing.canvas.draw()
+        found, inside = figures.boxes(texts), ax.get_window_extent()
+    assert figures.overlaps(found) == []
+    assert all(inside.x0 <= (box.x0 + box.x1) / 2 <= inside.x1 for box in found)
+
+
+def test_overlaps() -> None:
+    from matplotlib.transforms import Bbox
+
+    found = [Bbox([[0, 0], [2, 2]]), Bbox([[1, 1], [3, 3]]), Bbox([[2, 0], [4, 1]])]
+    assert figures.overlaps(found) == [(1, 0)]

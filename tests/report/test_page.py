@@ -1,0 +1,220 @@
+"""The page's HTML without a browser: escaping, structure, and what its policy allows."""
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+from pages import HOSTILE, SMALL, SOURCE, ZERO, make_claims, make_explorer, make_figure, make_table
+
+from eat_lightning.report import figures
+from eat_lightning.report.claim import Cell, Claim, Column, Line, Table
+from eat_lightning.report.page import SCRIPTS, STYLES, asset, in_script, render
+from eat_lightning.report.page.sections import answer_line, measured_line, warning_box
+from eat_lightning.report.page.sources import Sources
+from eat_lightning.report.page.table import (
+    group_row,
+    interval,
+    leading,
+    letters_by_flag,
+    parted,
+    scale_of,
+)
+from eat_lightning.report.page.text import inline_svg
+
+
+class Outline(HTMLParser):
+    """Tags with their attributes, and the text inside each kind of element."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render(f"Report {HOSTILE}", make_claims(), make_explorer(), [f"a.jsonl: {HOSTILE}"], {})
+
+
+def test_texts_are_escaped(html: str):
+    outline = Outline(html)
+    kinds = [attributes.get("type") for attributes in outline.all("script")]
+    assert kinds == ["application/json", "application/json", "module"]
+    assert not outline.all("b")
+    assert not [a for _, attributes in outline.tags for a in attributes if a.startswith("on")]
+    shown = "".join(outline.text)
+    assert shown.count(HOSTILE) >= 7  # title twice, warning, answer, caption, cell, note
+
+
+def test_data_survives_its_script_element():
+    value = {"text": HOSTILE, "more": "<!-- \u2028 é"}
+    assert "<" not in in_script(value)
+    assert json.loads(in_script(value)) == value
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        in_script(float("nan"))
+
+
+def test_nothing_is_fetched(html: str):
+    outline = Outline(html)
+    addresses = [a[name] for _, a in outline.tags for name in ("src", "href") if a.get(name)]
+    assert all(str(address).startswith(("#", "data:")) for address in addresses)
+    own = "".join(map(asset, STYLES + SCRIPTS))
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|https?://", own)
+
+
+def test_policy_allows_this_script_and_no_other(html: str):
+    policy = next(a["content"] for a in Outline(html).all("meta") if "http-equiv" in a)
+    rules = dict(rule.split(" ", 1) for rule in str(policy).split("; "))
+    script = html.rpartition('<script type="module">')[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == f"'sha256-{digest}'"
+
+
+def test_frontier_comes_first_and_the_explorer_last(html: str):
+    sections = [a["id"] for a in Outline(html).all("section")]
+    assert sections == ["claim-frontier", "claim-cost", "explorer"]
+    links = [a["href"] for a in Outline(html).all("a") if a["href"] in {f"#{s}" for s in sections}]
+    assert links == [f"#{s}" for s in sections]
+
+
+def test_without_explorer_and_warnings():
+    page = render("Report", make_claims())
+    assert 'id="explorer"' not in page
+    assert '<details class="warnings"' not in page
+
+
+def test_every_id_is_used_once(html: str):
+    ids = [str(a["id"]) for _, a in Outline(html).tags if "id" in a]
+    assert sorted(ids) == sorted(set(ids))
+
+
+def test_headings_skip_no_level(html: str):
+    levels = [int(tag[1]) for tag, _ in Outline(html).tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_interval_has_the_units_and_digits_of_the_text():
+    table = make_table()
+    scale = scale_of(table, "accuracy")
+    assert scale == 100  # 0.75 is shown as 75.0
+    assert interval(table.lines[0].cells["accuracy"], scale) == "70.0 to 80.0"
+    assert scale_of(table, "ms") == 1
+    assert interval(Cell(-1.25, "\u22121.2", -2.04, 0.5), 1) == "\u22122.0 to 0.5"
+    assert interval(Cell(0.0, "0.00", -0.01, 0.01), 100) == "\u22121.00 to 1.00"
+    assert interval(Cell(None, ""), 1) == ""
+
+
+def test_interval_in_a_text_is_set_apart():
+    assert parted("1.94 (1.88 to 1.99)") == ("1.94", "1.88 to 1.99")
+    assert parted("bert (padded)") == ("bert (padded)", "")
+
+
+def test_columns_that_name_a_line():
+    columns = make_table().columns
+    assert leading(columns) == 2
+    assert leading(columns[:2]) == 1  # no groups: nothing tells that the second is a name too
+    assert leading([columns[0], *columns[2:]]) == 1
+
+
+def test_flags_are_lettered_in_their_order():
+    assert letters_by_flag(make_table()) == {ZERO: "a", SMALL: "b"}
+
+
+def test_groups_stand_over_their_columns():
+    row = group_row(make_table().columns)
+    assert re.findall(r'colspan="(\d)"', row) == ["2", "2", "2", "2"]
+    assert re.findall("<span>(.*?)</span>", row) == ["accuracy", "time", "conditions"]
+    assert group_row([Column("a", "A")]) == ""
+
+
+def test_empty_column_is_left_to_the_csv(html: str):
+    assert ">F1<" not in html
+    assert ">Speed-up<" in html
+
+
+def test_bold_only_where_a_cell_is_bold(html: str):
+    body = html[html.index("<tbody>") : html.index("</tbody>")]
+    assert re.findall("<strong>(.*?)</strong>", body) == ["1.94"]
+
+
+def test_equal_sources_are_kept_once():
+    sources = Sources()
+    figure = make_figure()
+    sources.add_marks(figure)
+    assert sources.add(SOURCE) == 0
+    assert len(sources.found["sources"]) == 1
+    assert [m["gid"] for m in sources.found["marks"][figure.name]] == ["point-eat", "point-bert"]
+
+
+def test_what_was_measured_is_read_off_the_tables():
+    columns = [Column("threads", "Threads"), Column("dtype", "dtype")]
+    cells = {"threads": Cell(1, "1"), "dtype": Cell("fp32", "fp32"), "num_examples": Cell(8, "8")}
+    other = cells | {"dtype": Cell("bf16", "bf16")}
+    table = Table("t", "T", "", columns, [Line(cells, SOURCE), Line(other, SOURCE)])
+    line = measured_line([Claim("frontier", "F", [], [table])])
+    assert line == "8 examples · 1 thread · fp32 / bf16"
+
+
+def test_answer_is_headed_by_its_task():
+    assert '<span class="head">sst2</span> twice' in answer_line("sst2: twice as fast")
+    assert "head" not in answer_line(
+        "on all of the tasks no setting was found that is faster: none"
+    )
+
+
+def test_several_warnings_are_folded():
+    assert " open>" in warning_box(["one"])
+    assert " open>" not in warning_box(["one", "two"])
+    assert "2 warnings" in warning_box(["one", "two"])
+
+
+def test_drawing_brings_no_style_sheet():
+    svg = "<?xml?><!DOCTYPE svg><svg><metadata>m</metadata><defs><style>*{}</style></defs></svg>\n"
+    assert inline_svg(svg) == "<svg><defs></defs></svg>"
+
+
+def luminance(color: str) -> float:
+    shares = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2: at least 4.5 for letters."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_letters_have_contrast(theme: int):
+    found = re.findall(r"--([\w-]+): light-dark\((#\w+), (#\w+)\)", asset("page.css"))
+    colors = {name: pair[theme] for name, *pair in found}
+    assert colors["ground"] == (figures.PAPER, figures.PAGE_DARK)[theme]
+    letters = ["ink", "muted", "accent", "bad", "good", *(f"series-{i}" for i in range(1, 9))]
+    weak = {n: colors[n] for n in letters if contrast(colors[n], colors["ground"]) < 4.5}
+    assert not weak
+    pairs = [
+        ("muted", "paper"),
+        ("muted", "tint"),
+        ("ink", "accent-tint"),
+        ("accent", "accent-tint"),
+    ]
+    for letter, behind in [*pairs, ("warn", "warn-tint"), ("ink", "warn-tint")]:
+        assert contrast(colors[letter], colors[behind]) >= 4.5, (letter, behind)

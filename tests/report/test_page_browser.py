@@ -1,0 +1,317 @@
+"""The page in headless Chromium: no errors, no network, and all of it by pointer, key and tap."""
+
+import base64
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pages import COMMAND, HOSTILE, RUN, SMALL, chromium, make_claims, make_explorer
+
+from eat_lightning.report import figures
+from eat_lightning.report.page import render
+
+pytestmark = pytest.mark.browser
+POINT = "#point-eat"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("page")
+    claims = make_claims()
+    files = {f.name: figures.save(f, folder) for claim in claims for f in claim.figures}
+    warnings = ["outputs/a/rows.jsonl: cut short", "outputs/b: rows of another version"]
+    path = folder / "index.html"
+    html = render(f"Report {HOSTILE}", claims, make_explorer(), warnings, files)
+    path.write_text(html, encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def opened(browser: Any, address: str) -> Iterator[Any]:
+    """Opens the page with these settings; at the end nothing may have failed or been asked for."""
+    contexts, troubles = [], []
+
+    def open_page(width: int = 1280, **settings: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 844}, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: troubles.append(m.text) if m.type != "log" else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda r: troubles.append(r.url) if r.url.startswith("http") else None)
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not troubles
+
+
+@pytest.fixture
+def page(opened: Any) -> Any:
+    return opened()
+
+
+def column(page: Any, index: int) -> list[str]:
+    """What the lines of the table show in a column, without intervals and flags."""
+    code = "(rows, i) => rows.map(row => row.cells[i].firstChild?.textContent ?? '')"
+    return page.locator("#table-frontier-sst2 tbody tr").evaluate_all(code, index)
+
+
+def test_hostile_text_does_nothing(page: Any):
+    assert page.evaluate("window.hacked") is None
+    assert page.title().startswith("Report </script>")
+
+
+@pytest.mark.parametrize("width", [360, 390, 768, 1920])
+def test_page_is_no_wider_than_the_screen(opened: Any, width: int):
+    page = opened(width)
+    page.select_option("#x-other", "none")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for locator in page.locator("h1, .answer p, .caption, .layer, .controls label").all():
+        box = locator.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width + 1
+
+
+def test_first_screen_has_the_answer_and_a_figure(opened: Any):
+    page = opened(1600)
+    for part in ("h1", ".answer p", "#figure-frontier-points svg"):
+        assert page.locator(part).first.bounding_box()["y"] < 700
+
+
+def test_sorts_by_value_with_empty_cells_last(page: Any):
+    heading = page.locator("#table-frontier-sst2 th[scope=col]").nth(3)
+    came = column(page, 3)
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert column(page, 3) == ["9.5", "38.0", "100.0", ""]
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert column(page, 3) == ["100.0", "38.0", "9.5", ""]
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") is None
+    assert column(page, 3) == came
+
+
+def test_sorts_by_keyboard_one_column_at_a_time(page: Any):
+    buttons = page.locator("#table-frontier-sst2 .sort")
+    buttons.nth(1).press("Enter")
+    buttons.nth(0).press("Space")
+    assert page.locator("[aria-sort]").count() == 1
+    assert column(page, 0)[0] == "bert"
+    assert page.locator("#said").text_content() == "Sorted by Model, ascending"
+
+
+def test_mark_tells_its_source_to_a_pointer(page: Any):
+    tip = page.locator("#tip")
+    assert tip.is_hidden()
+    page.hover(POINT)
+    for text in ("eat tau 0.9", "75.0 (70.0 to 80.0)", RUN, COMMAND, "9a2574e"):
+        assert text in tip.text_content()
+    page.hover("h1")
+    tip.wait_for(state="hidden")
+
+
+def test_mark_tells_its_source_to_a_keyboard(page: Any):
+    tip = page.locator("#tip")
+    page.focus(POINT)
+    page.keyboard.press("ArrowRight")  # the other mark; and that a key was pressed shows the focus
+    assert HOSTILE in tip.text_content()
+    page.keyboard.press("ArrowRight")
+    assert tip.is_visible()
+    assert RUN in tip.text_content()
+    assert page.locator(POINT).get_attribute("aria-describedby") == "tip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.textContent") == "Copy"
+    page.keyboard.press("Escape")
+    assert tip.is_hidden()
+    assert page.evaluate("document.activeElement.id") == POINT[1:]
+
+
+def test_a_figure_is_one_stop_of_the_tab_key(page: Any):
+    assert page.locator(".mark").evaluate_all("nodes => nodes.map(n => n.tabIndex)") == [0, -1]
+
+
+def test_command_is_copied(opened: Any):
+    page = opened(permissions=["clipboard-read", "clipboard-write"])
+    page.click(POINT)
+    page.click("#tip .copy")
+    page.locator("#tip .copy", has_text="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == COMMAND
+
+
+def test_mark_is_tapped_near_by_on_a_phone(opened: Any):
+    page = opened(390, has_touch=True, is_mobile=True)
+    page.locator(POINT).scroll_into_view_if_needed()
+    box = page.locator(POINT).bounding_box()
+    page.touchscreen.tap(box["x"] - 12, box["y"] - 8)
+    assert RUN in page.locator("#tip").text_content()
+    assert page.locator("#tip").bounding_box()["width"] == 390
+    page.touchscreen.tap(195, 60)
+    assert page.locator("#tip").is_hidden()
+
+
+def test_flag_help_and_source_of_a_line(page: Any):
+    tip = page.locator("#tip")
+    page.locator("td .flag").first.hover()
+    assert tip.text_content() == SMALL
+    page.locator(".sort[data-tip]").first.hover()
+    assert tip.text_content() == f"of right answers {HOSTILE}"
+    page.locator("tbody .source").first.click()
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(250)
+    assert COMMAND in tip.text_content()
+    assert tip.is_visible()  # a click keeps it
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_columns_that_name_a_line_stay_while_a_table_scrolls(opened: Any, width: int):
+    page = opened(width, reduced_motion="reduce")
+    frame = page.locator("#table-frontier-sst2 .frame")
+    named = page.locator("#table-frontier-sst2 tbody tr").first.locator("th")
+    before = [named.nth(i).bounding_box()["x"] for i in (0, 1)]
+    page.locator("[data-jump]", has_text="conditions").click()
+    assert frame.evaluate("node => node.scrollLeft") > 0
+    assert [named.nth(i).bounding_box()["x"] for i in (0, 1)] == pytest.approx(before, abs=1)
+    end = named.nth(1).bounding_box()
+    heading = page.locator("th[scope=col]", has_text="Machine").bounding_box()
+    assert end["x"] + end["width"] <= heading["x"] + 1
+
+
+def saved(page: Any, selector: str) -> bytes:
+    with page.expect_download() as download:
+        page.click(selector)
+    return Path(download.value.path()).read_bytes()
+
+
+def test_figure_is_saved_as_png_and_pdf(page: Any):
+    assert saved(page, ".save a[download$='.png']").startswith(b"\x89PNG\r\n")
+    assert saved(page, ".save a[download$='.pdf']").startswith(b"%PDF-")
+
+
+def test_figure_is_saved_as_svg_with_its_colours(opened: Any):
+    page = opened(color_scheme="dark")
+    text = saved(page, "[data-save=svg]").decode()
+    assert ET.fromstring(text.encode()).tag == "{http://www.w3.org/2000/svg}svg"
+    assert "var(" not in text
+    assert "currentcolor" not in text.lower()
+    assert "rgb(28, 30, 34)" in text  # ink of the light page, for paper
+
+
+def test_table_is_saved_as_csv(page: Any):
+    text = saved(page, "#table-frontier-sst2 .save a").decode()
+    assert text.splitlines()[0].startswith("model,setting,accuracy,accuracy_low,accuracy_high,f1")
+    assert len(text.splitlines()) == 5
+
+
+def test_explorer_finds_and_picks(page: Any):
+    entries = page.locator("#x-list button")
+    assert entries.count() == 3
+    page.fill("#x-search", "WISE")
+    assert entries.all_text_contents() == ["warm and wiselayer 2 ✗"]
+    assert page.locator("#x-view blockquote p").first.text_content() == "warm and wise"
+    page.fill("#x-search", "")
+    entries.nth(1).press("Enter")
+    assert page.locator("#x-view blockquote p").first.text_content() == "flat from the first frame"
+    pressed = entries.evaluate_all("nodes => nodes.map(node => node.ariaPressed)")
+    assert pressed == ["false", "true", "false"]  # a typed sentence has no id: two are None
+    page.click("[data-pick=wrong]")
+    assert page.locator("#x-view blockquote p").first.text_content() == "warm and wise"
+    page.click("[data-pick=random]")
+    assert page.locator("#x-view .way").count() == 1
+
+
+def test_explorer_shows_what_was_dropped_and_where_it_left(page: Any):
+    layers = page.locator(".way .layer")
+    assert layers.nth(0).locator(".gone").count() == 0
+    assert layers.nth(1).locator(".went").all_text_contents() == ["ing", HOSTILE]
+    assert "2 of 4 tokens" in layers.nth(1).text_content()
+    assert layers.nth(1).locator(".top").text_content() == "positive70%"
+    assert layers.nth(1).locator(".tau").get_attribute("style") == "left: 90%;"
+    assert page.locator(".left").text_content() == "left here: positive ✓"
+    assert page.locator(".unrun").count() == 0
+    page.select_option("#x-rule", "tau 0.6")
+    assert page.locator(".unrun").count() == 1
+    assert "Left after layer 1 (confident)" in page.locator(".verdict").text_content()
+
+
+def test_explorer_compares_two_reductions(opened: Any):
+    page = opened(1600)
+    page.select_option("#x-other", "none")
+    ways = page.locator(".way")
+    assert ways.locator("h3").all_text_contents() == ["norm_topk ratio 0.3as trained", "none"]
+    assert ways.nth(1).locator(".gone").count() == 0
+    left, right = (ways.nth(i).bounding_box() for i in (0, 1))
+    assert left["y"] == right["y"]
+    assert left["x"] + left["width"] < right["x"]
+
+
+def test_theme_is_switched(opened: Any):
+    page = opened(color_scheme="dark")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(ground) == "rgb(22, 24, 29)"
+    page.click("#theme")
+    assert page.evaluate(ground) == "rgb(254, 254, 254)"
+    assert page.locator("#theme").text_content() == "Dark"
+
+
+# WCAG 2.2's contrast of an element's letters with the first ground behind it that is not clear.
+CONTRAST = """node => {
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (c) => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => {
+    const s = c[i] / 255;
+    return sum + weight * (s <= 0.04045 ? s / 12.92 : ((s + 0.055) / 1.055) ** 2.4);
+  }, 0);
+  let behind = node;
+  while (rgb(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+  const pair = [getComputedStyle(node).color, getComputedStyle(behind).backgroundColor];
+  const [low, high] = pair.map((text) => light(rgb(text))).sort((a, b) => a - b);
+  return (high + 0.05) / (low + 0.05);
+}"""
+LETTERS = (
+    "h1, h2, h3, p, li, th, td, small, a, label, summary, button, select, .token, .share, .label"
+)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_letters_can_be_read(opened: Any, scheme: str):
+    page = opened(color_scheme=scheme, reduced_motion="reduce")
+    weak = page.locator(LETTERS).evaluate_all(
+        f"nodes => nodes.filter(node => node.checkVisibility() && ({CONTRAST})(node) < 4.5)"
+        ".map(node => `${node.className}: ${node.textContent}`)"
+    )
+    assert not weak
+
+
+def test_prints_everything_but_the_controls(page: Any):
+    page.emulate_media(media="print")
+    for part in (".contents", "#theme", ".save", ".finder", "tbody .source"):
+        assert page.locator(part).first.is_hidden()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator(".warnings li").first.is_visible()
+    captions = page.locator(".table caption")
+    assert captions.all_text_contents() == ["accuracy", "time", "conditions"]
+    heads = page.locator(".printed").nth(1).locator("thead th").all_text_contents()
+    assert heads == ["Model", "Setting", "Latency (ms)", "Speed-up"]
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator(".warnings li").first.is_hidden()
+    assert captions.count() == 0
+    assert page.locator(".table table").count() == 1
+
+
+def test_reads_without_a_script(opened: Any):
+    page = opened(java_script_enabled=False)
+    assert page.locator("#figure-frontier-points svg").is_visible()
+    assert page.locator("#table-frontier-sst2 tbody tr").count() == 4
+    csv = page.locator("#table-frontier-sst2 .save a").get_attribute("href")
+    assert base64.b64decode(csv.partition(",")[2]).startswith(b"model,")
+    assert page.locator("[data-save=svg]").is_hidden()

@@ -1,0 +1,131 @@
+"""The report: every file from rows, what one claim lacks is a warning, bad input is one line."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from studies import EAT, keep, make_recorded, make_row
+
+from eat_lightning.config import CONFIG_DIR, plain, with_paths_listed
+from eat_lightning.errors import ConfigError
+from eat_lightning.report import __main__ as report_module
+from eat_lightning.report.__main__ import CLAIMS, CLAIMS_DIR, RECIPES, claim_of, main, report
+from eat_lightning.runs.row import read
+
+
+def config(*overrides: str) -> dict:
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return plain(compose("report", overrides=with_paths_listed(list(overrides), "study")))
+
+
+def study_of(folder: Path) -> Path:
+    """One adaptive run and its static twin, timed in one session."""
+    times = {
+        **{"latency_p50_ms": 1.0, "latency_p90_ms": 1.0, "latency_p99_ms": 1.0},
+        **{"latency_batch": 1, "throughput_batch": 32, "timed_examples": 8, "repeats": 3},
+        **{"padding_factor": 1.5, "padding_factor_sorted": 1.1, "threads": 1, "session": "x"},
+    }
+    fields = {"model": "eat", "run": "eat", "examples": "e.parquet", **times}
+    fast = {"latency_ms": 1.0, "latency_low_ms": 0.9, "latency_high_ms": 1.1, "throughput": 2000.0}
+    slow = {"latency_ms": 2.0, "latency_low_ms": 1.9, "latency_high_ms": 2.1, "throughput": 1000.0}
+    rows = [
+        make_row(**fields | EAT | fast, depth=5.0, flops_ratio=0.5, accuracy=0.75, speed_up=2.0,
+                 exit_shares={"4": 0.5, "6": 0.5}),
+        make_row(**fields | slow, accuracy=0.875, baseline="own static", speed_up=1.0),
+    ]  # fmt: skip
+    right = [[1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1, 0, 0]]
+    keep(folder / "eat", rows, make_recorded(right, [4, 6]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of every claim, made once."""
+    runs = study_of(tmp_path_factory.mktemp("study"))
+    return report(config(f"study={runs}", "title=small", "examples=0"))
+
+
+def test_a_report_of_a_small_study(made: Path):
+    assert made.name == "report"
+    assert (made / "index.html").read_text().lower().startswith("<!doctype html>")
+    text = (made / "report.md").read_text()
+    assert text.startswith("# small")
+    assert "Accuracy against time" in text
+    assert "* ablation: " in text  # there is none here: a warning, and the rest was made
+    with (made / "tables" / "frontier-sst2.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["setting"] for line in lines] == ["own static", "tau 0.9"]
+    assert {p.suffix for p in (made / "figures").iterdir()} == {".pdf", ".png", ".svg"}
+
+
+def test_every_line_names_runs_that_are_in_the_rows(made: Path):
+    known = {f"{row.study}/{row.run}" for row in read(made / "rows.jsonl")}
+    tables = list((made / "tables").glob("*.csv"))
+    assert tables
+    for path in tables:
+        with path.open() as file:
+            for line in csv.DictReader(file):
+                assert set(line["runs"].split("; ")) <= known, path.name
+
+
+def test_a_report_of_a_report_is_the_same(made: Path, tmp_path: Path, capsys):
+    again = report(config(f"study={made}", "claims=[frontier,exits]", f"to={tmp_path}"))
+    assert f"report: {tmp_path / 'index.html'}" in capsys.readouterr().out
+    for name in ("tables/frontier-sst2.csv", "tables/exits-sst2.csv", "figures/frontier-sst2.svg"):
+        assert (made / name).read_bytes() == (again / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["claims=[nonsense]", "study=x"], "claims must be among frontier"),
+        ([], "study must name a folder of runs"),
+        (["study=x", "examples=-1"], "examples must be a whole number, 0 or more, got -1"),
+        (["study=absent"], "absent: there is no such folder or file"),
+    ],
+)
+def test_bad_input_is_told_before_any_work(overrides: list[str], said: str):
+    with pytest.raises(ConfigError, match=said):
+        report(config(*overrides))
+
+
+def test_a_claim_that_fails_for_want_of_rows_leaves_the_others(tmp_path: Path, monkeypatch):
+    study_of(tmp_path)
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from eat_lightning.report.claim import Claim\n"
+        "def claim(study):\n"
+        "    return Claim('mine', 'My own', [f'{len(study.measured)} rows'])\n"
+    )
+    folder = report(config(f"study={tmp_path}", "examples=0", f"claims=[{mine},ablation]"))
+    text = (folder / "report.md").read_text()
+    assert "2 rows" in text
+    assert "ablation: " in text
+
+
+def test_exit_status_and_one_line(monkeypatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    monkeypatch.setattr("sys.argv", ["eat-report", f"study={tmp_path}"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "has no rows: measure its runs" in capsys.readouterr().err
+
+
+def test_every_script_is_a_claim():
+    """Of a study; the others draw rows of another kind, and say so by having a `main` alone."""
+    scripts = {path.stem: path.read_text() for path in CLAIMS_DIR.glob("*.py")}
+    assert {name for name, text in scripts.items() if "\ndef claim(" in text} == {*CLAIMS, *RECIPES}
+    for name in (*CLAIMS, *RECIPES):
+        assert callable(claim_of(CLAIMS_DIR / f"{name}.py"))
+    assert all("\ndef main(" in scripts[name] for name in scripts.keys() - {*CLAIMS, *RECIPES})
+
+
+def test_a_script_without_a_claim_is_named(tmp_path: Path):
+    path = tmp_path / "empty.py"
+    path.write_text("x = 1\n")
+    with pytest.raises(ConfigError, match=r"has no function claim\(study\)"):
+        claim_of(path)
+    assert report_module.script(str(path)) == path

@@ -1,0 +1,158 @@
+"""What a report knows of its runs: rows over seeds, examples, curves, and what is wrong."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from studies import EAT, keep, make_recorded, make_row
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.report.study import curves, open_study
+from eat_lightning.runs.row import write
+from eat_lightning.runs.run import Run
+
+
+def two_seeds(folder: Path) -> Path:
+    for seed, accuracy in ((1, 0.5), (2, 1.0)):
+        name = f"model=eat,seed={seed}"
+        fields = {"model": "eat", "seed": seed, "run": name, "examples": "e.parquet"}
+        right = [1, 1, 0, 0] if seed == 1 else [1, 1, 1, 1]
+        rows = [
+            make_row(**fields | EAT, accuracy=accuracy, num_examples=4, depth=4.0),
+            make_row(**fields, accuracy=accuracy, num_examples=4, baseline="own static"),
+        ]
+        keep(folder / name, rows, make_recorded([right, right], [4, 6]))
+    return folder
+
+
+def test_seeds_of_one_setting_are_one_point(tmp_path: Path):
+    study = open_study([str(two_seeds(tmp_path))])
+    static, eat = study.points(task="sst2")
+    assert (eat.seeds, eat.mean("score"), eat.mean("depth")) == ([1, 2], 0.75, 4.0)
+    assert eat.sd("score") == pytest.approx(0.3535533906)  # of 0.5 and 1.0
+    assert (eat.setting, static.setting, eat.is_static) == ("tau 0.9", "own static", False)
+    assert eat.slots == "dense, norm_topk ratio 0.3 layers 2/4"
+    assert study.warnings == []
+
+
+def test_all_studies_of_a_folder_at_once(tmp_path: Path):
+    two_seeds(tmp_path / "one")
+    two_seeds(tmp_path / "two")
+    assert len(open_study([str(tmp_path)]).runs) == 4
+
+
+def test_examples_follow_the_rule_of_their_row(tmp_path: Path):
+    eat = open_study([str(two_seeds(tmp_path))]).points(baseline="")[0]
+    first = eat.members[0].outcome
+    assert first is not None
+    # Right and sure (0.95) leaves at 4 under tau 0.9; wrong and unsure goes on to 6.
+    assert first.depth_B.tolist() == [4, 4, 6, 6]
+    correct_SB = eat.correct_SB()
+    assert correct_SB is not None
+    assert correct_SB.tolist() == [[True, True, False, False], [True] * 4]
+
+
+def test_own_static_is_found_seed_by_seed(tmp_path: Path):
+    study = open_study([str(two_seeds(tmp_path))])
+    static, eat = study.points()
+    found = study.static_of(eat)
+    assert found is not None
+    assert [m.row for m in found.members] == [m.row for m in static.members]
+    assert study.static_of(static) is static
+
+
+def test_a_setting_without_its_baseline_has_none(tmp_path: Path):
+    keep(tmp_path / "r", [make_row(**EAT)])
+    study = open_study([str(tmp_path)])
+    assert study.static_of(study.points()[0]) is None
+
+
+def test_the_newest_row_counts_and_a_timed_one_before_it(tmp_path: Path):
+    old = make_row(commit="a", latency_ms=9.0, created="2026-01-01T00:00:00+00:00")
+    new = make_row(commit="b", latency_ms=8.0, created="2026-01-02T00:00:00+00:00")
+    untimed = make_row(commit="c", created="2026-01-03T00:00:00+00:00")
+    keep(tmp_path / "r", [old, new, untimed])
+    study = open_study([str(tmp_path)])
+    assert [m.row for m in study.measured] == [new]
+    assert study.warnings[0].startswith(f"{tmp_path / 'r' / 'rows.jsonl'}: 1 older timed rows")
+
+
+def test_a_damaged_line_is_named_and_the_rest_kept(tmp_path: Path):
+    folder = keep(tmp_path / "r", [make_row()])
+    path = folder / "rows.jsonl"
+    whole = json.loads(path.read_text())
+    bad = [json.dumps(whole | {"accuracy": float("nan")}), '{"cut": ', json.dumps({"x": 1})]
+    path.write_text("\n".join([path.read_text().strip(), *bad]))
+    study = open_study([str(tmp_path)])
+    assert len(study.measured) == 1
+    for line, part in ((2, "accuracy must be in [0, 1], got nan"), (3, ""), (4, "'x'")):
+        told = [w for w in study.warnings if f"{path}, line {line}: not a row" in w]
+        assert len(told) == 1
+        assert part in told[0]
+
+
+def test_a_run_cut_short_is_named(tmp_path: Path):
+    keep(tmp_path / "whole", [make_row()])
+    keep(tmp_path / "cut", [], finished=False)
+    keep(tmp_path / "unmeasured", [])
+    warnings = open_study([str(tmp_path)]).warnings
+    assert (
+        f"{tmp_path / 'cut'}: no rows (not finished: the command that trained it resumes it)"
+        in (warnings)
+    )
+    assert f"{tmp_path / 'unmeasured'}: no rows (measure it)" in warnings
+
+
+def test_rows_of_another_version_are_flagged(tmp_path: Path):
+    keep(tmp_path / "r", [make_row(version="0.0.1")])
+    assert "1 rows are of version 0.0.1" in open_study([str(tmp_path)]).warnings[0]
+
+
+def test_examples_that_are_gone_or_damaged_are_a_warning(tmp_path: Path):
+    fields = {"num_examples": 2, "examples": "e.parquet"}
+    keep(tmp_path / "a", [make_row(run="a", **fields)], make_recorded([[1, 0]], [6]))
+    keep(tmp_path / "b", [make_row(run="b", **fields)], make_recorded([[1, 0]], [6]))
+    (tmp_path / "a" / "e.parquet").unlink()
+    (tmp_path / "b" / "e.parquet").write_bytes(b"PAR1 no")
+    study = open_study([str(tmp_path)])
+    assert [m.correct_B for m in study.measured] == [None, None]
+    assert any(f"{tmp_path / 'a' / 'e.parquet'}: is not there" in w for w in study.warnings)
+    assert any(f"{tmp_path / 'b' / 'e.parquet'}: no examples" in w for w in study.warnings)
+
+
+def test_no_row_at_all_is_an_error(tmp_path: Path):
+    with pytest.raises(ConfigError, match="has no rows: measure its runs"):
+        open_study([str(tmp_path)])
+    with pytest.raises(ConfigError, match="there is no such folder or file"):
+        open_study([str(tmp_path / "absent")])
+
+
+def test_kept_rows_a_pattern_and_the_same_folder_twice(tmp_path: Path):
+    write(tmp_path / "kept.jsonl", [make_row()])
+    keep(tmp_path / "study" / "r", [make_row(run="other")])
+    paths = [str(tmp_path / "kept.jsonl"), str(tmp_path / "stud*"), str(tmp_path / "study")]
+    study = open_study(paths, title="mine")
+    assert ([m.row.run for m in study.measured], study.title) == (["r", "other"], "mine")
+    assert [run.name for run in study.runs] == ["r"]
+
+
+def test_curves_join_the_attempts_of_a_resumed_run(tmp_path: Path):
+    folder = keep(tmp_path / "r", [make_row()])
+    for name, lines in {
+        "csv": "epoch,step,train/loss\n0,1,3.0\n0,2,2.0\n0,",
+        "csv-2": "epoch,step,train/loss,x\n0,2,1.5,\n0,3,1.0,7\n",
+    }.items():
+        (folder / name).mkdir()
+        (folder / name / "metrics.csv").write_text(lines)
+    steps, values = curves(Run.open(folder))["train/loss"]
+    np.testing.assert_array_equal(steps, [1, 2, 3])
+    np.testing.assert_array_equal(values, [3.0, 1.5, 1.0])
+
+
+def test_runs_with_other_heads_are_not_seeds_of_one_setting(tmp_path: Path):
+    keep(tmp_path / "a", [make_row(run="a", temperature={"6": 1.0})])
+    keep(tmp_path / "b", [make_row(run="b", seed=2, temperature={"6": 1.1})])
+    keep(tmp_path / "c", [make_row(run="c", temperature={"4": 1.0, "6": 1.0})])
+    points = open_study([str(tmp_path)]).points()
+    assert sorted(point.runs for point in points) == [["s/a", "s/b"], ["s/c"]]

@@ -1,0 +1,127 @@
+import csv
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from eat_lightning.report import tables
+from eat_lightning.report.claim import Cell, Column, Line, Source, Table
+
+SOURCE = Source(("s/r1", "s/r2"), "eat-measure run=outputs/s/r1", ("abc123",))
+SMALL = "fewer than 100 examples"
+
+
+@pytest.fixture
+def table() -> Table:
+    columns = [
+        Column("model", "model", numeric=False),
+        Column("dtype", "dtype", "as timed", numeric=False),
+        Column("accuracy", "accuracy", "in percent", group="accuracy"),
+        Column("ms", "ms", group="time"),
+        Column("nothing", "nothing"),
+    ]
+    first = {
+        "model": Cell("a_b", "a_b"),
+        "dtype": Cell("fp32", "fp32"),
+        "accuracy": Cell(0.5, "50.0 ± 1.0", 0.4, 0.6, flags=(SMALL,)),
+        "ms": Cell(2.0, "2.0", bold=True),
+    }
+    second = first | {
+        "model": Cell("b|c", "b|c"),
+        "accuracy": Cell(0.25, "25.0", 0.1, 0.4, flags=(SMALL, "below the majority class")),
+    }
+    lines = [Line(first, SOURCE, flags=("one seed",)), Line(second, SOURCE)]
+    return Table("t", "A title", "50% & more.", columns, lines)
+
+
+def test_csv_has_raw_values_intervals_flags_and_runs(table: Table) -> None:
+    first, second = csv.DictReader(StringIO(tables.csv_text(table)))
+    assert (first["accuracy"], first["accuracy_low"], first["accuracy_high"]) == (
+        *("0.5", "0.4", "0.6"),
+    )
+    assert "ms_low" not in first
+    assert first["ms"] == "2.0"
+    assert first["nothing"] == ""
+    assert first["flags"] == f"one seed; accuracy: {SMALL}"
+    assert second["flags"] == f"accuracy: {SMALL}; accuracy: below the majority class"
+    assert (first["runs"], first["commits"], first["command"]) == (
+        *("s/r1; s/r2", "abc123", "eat-measure run=outputs/s/r1"),
+    )
+
+
+def test_csv_has_the_columns_that_print_leaves_out(table: Table) -> None:
+    head = tables.csv_text(table).splitlines()[0].split(",")
+    assert {"dtype", "nothing"} <= {*head}
+    assert "| dtype |" not in tables.markdown_file(table)
+
+
+def test_each_sentence_once_and_each_flag_marked(table: Table) -> None:
+    text = tables.to_markdown(table, "accuracy")
+    assert text.count(SMALL) == 1
+    assert "| a_b <sup>a</sup> | 50.0 ± 1.0 <sup>b</sup> |" in text
+    assert "| b\\|c | 25.0 <sup>b,c</sup> |" in text
+    assert "<sup>c</sup> below the majority class" in text
+
+
+def test_words_that_are_the_same_are_said_once(table: Table) -> None:
+    assert "In every line: dtype fp32." in tables.to_markdown(table, "time")
+    assert "| model | ms |" in tables.to_markdown(table, "time")  # a number stays, if the same
+    other = table.lines[1].cells | {"dtype": Cell("bf16", "bf16")}
+    differing = replace(table, lines=[table.lines[0], replace(table.lines[1], cells=other)])
+    assert "| model | dtype | ms |" in tables.to_markdown(differing, "time")
+
+
+def test_groups_follow_each_other(table: Table) -> None:
+    text = tables.markdown_file(table)
+    assert text.index("| model | accuracy |") < text.index("| model | ms |")
+    assert "**2.0**" in text
+    assert "* accuracy: in percent" in text
+
+
+def test_latex_is_escaped_and_has_footnotes(table: Table) -> None:
+    text = tables.latex(table)
+    assert r"a\_b\textsuperscript{a} & 50.0 $\pm$ 1.0\textsuperscript{b} \\" in text
+    assert r"b$|$c & 25.0\textsuperscript{b,c} \\" in text
+    assert r"50\% \& more." in text
+    assert r"\par\textsuperscript{b} fewer than 100 examples" in text
+    assert text.count(r"\toprule") == text.count(r"\end{table}") == 2
+    assert r"\textbf{2.0}" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("-1.5 to -0.5", "$-$1.5 to $-$0.5"),
+        ("all-minilm-l6", "all-minilm-l6"),
+        ("a\\b^c", r"a\textbackslash{}b\textasciicircum{}c"),
+        ("x < 1 #{2}", r"x $<$ 1 \#\{2\}"),
+    ],
+)
+def test_escaped(given: str, wanted: str) -> None:
+    assert tables.escaped(given) == wanted
+
+
+def test_terminal(table: Table) -> None:
+    console = Console(width=80, file=StringIO(), color_system=None)
+    tables.show(table, console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "50.0 ± 1.0 b" in text
+    assert f"b {SMALL}" in text
+
+
+def test_saved_files(table: Table, tmp_path) -> None:
+    paths = tables.write(table, tmp_path / "new")
+    assert {path.name for path in paths.values()} == {"t.csv", "t.md", "t.tex"}
+    assert sorted((tmp_path / "new").iterdir()) == sorted(paths.values())
+
+
+def test_no_lines(table: Table) -> None:
+    empty = replace(table, lines=[])
+    assert tables.to_markdown(empty) == "No lines."
+    assert len(tables.csv_text(empty).splitlines()) == 1
+
+
+def test_letters() -> None:
+    letters = tables.letters_of()
+    assert [next(letters) for _ in range(28)][-3:] == ["z", "aa", "ab"]

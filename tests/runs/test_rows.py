@@ -1,0 +1,104 @@
+"""Rows refuse what cannot be, supersede by key, and say where a file is damaged."""
+
+from dataclasses import replace
+
+import pytest
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs.row import Row, read, write
+
+
+def row(**changes) -> Row:
+    settings = {
+        **{
+            "task": "sst2",
+            "model": "eat",
+            "encoder": "minilm",
+            "study": "a",
+            "run": "b",
+            "seed": 1,
+        },
+        **{"split": "validation", "num_examples": 872, "metric": "accuracy", "accuracy": 0.91},
+        "attention": {"kind": "dense"},
+        "reduction": {"kind": "norm_topk", "ratio": 0.3, "layers": [2, 4]},
+        "exit": {"kind": "confidence", "tau": 0.9, "layers": [4]},
+        **{"tau": 0.9, "num_layers": 6, "depth": 4.5, "retention": 0.6, "token_layers": 0.5},
+        **{"exit_shares": {"4": 0.75, "6": 0.25}, "flops": 1e9, "flops_ratio": 0.6},
+        **{"strength": 1.0, "commit": "c", "machine": "m"},
+    }
+    return Row(**(settings | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depth": 6.5}, r"depth must be in \[1, 6\], got 6.5"),
+        ({"depth": 0.5}, r"depth must be in \[1, 6\], got 0.5"),
+        ({"retention": 1.01}, r"retention must be in \(0, 1\], got 1.01"),
+        ({"retention": 0.0}, r"retention must be in \(0, 1\], got 0.0"),
+        ({"token_layers": 1.2}, r"token_layers must be in \(0, 1\], got 1.2"),
+        ({"accuracy": float("nan")}, r"accuracy must be in \[0, 1\], got nan"),
+        ({"accuracy": 91.0}, r"accuracy must be in \[0, 1\], got 91.0"),
+        ({"matthews": -1.5}, r"matthews must be in \[-1, 1\], got -1.5"),
+        ({"latency_ms": -1.0}, r"latency_ms must be in \[0, inf\), got -1.0"),
+        ({"throughput": float("inf")}, r"throughput must be in \[0, inf\), got inf"),
+        ({"padding_factor": 0.9}, r"padding_factor must be in \[1, inf\), got 0.9"),
+        ({"tau": [0.9, 1.5]}, r"tau must be in \(0, 1\], got 1.5"),
+        ({"exit_shares": {"7": 1.0}}, r"exit_shares must name layers in 1..6, got 7"),
+        ({"exit_shares": {"4": 0.5}}, r"exit_shares must add up to 1, got 0.5"),
+        ({"ece_after": {"4": 2.0}}, r"ece_after must be in \[0, 1\], got 2.0"),
+        ({"metric": "loss"}, r"metric must be one of accuracy, f1, .*, got 'loss'"),
+    ],
+)
+def test_impossible_values_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        row(**changes)
+
+
+def test_all_faults_are_named_at_once():
+    with pytest.raises(ValueError, match=r"retention .*; depth "):
+        row(depth=9, retention=2.0)
+
+
+def test_written_rows_are_read_back(tmp_path):
+    rows = [row(), row(seed=2, tau=[0.8, 0.9])]
+    write(tmp_path / "rows.jsonl", rows)
+    assert read(tmp_path / "rows.jsonl") == rows
+    assert read(tmp_path / "absent.jsonl") == []
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_row_supersedes_its_key(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write(path, [row(), row(commit="older"), row(machine="other"), row(dtype="bf16")])
+    write(path, [row(accuracy=0.5)])
+    assert [r.accuracy for r in read(path)] == [0.91, 0.91, 0.91, 0.5]
+
+
+def test_a_timed_row_supersedes_the_untimed_but_not_the_reverse(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    timed = row(latency_ms=5.0, threads=1, latency_batch=1)
+    write(path, [row(), row(seed=2)])
+    write(path, [timed, replace(timed, threads=2)])
+    assert read(path) == [row(seed=2), timed, replace(timed, threads=2)]
+    write(path, [row()])
+    assert timed in read(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"task": "sst2"', "Expecting"),
+        ("[]", "argument after"),
+        ('{"task": "sst2"}', "missing 19 required"),
+        ('{"colour": 1}', "unexpected keyword"),
+        ("\xff", "Expecting value"),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path, line, reason):
+    path = tmp_path / "rows.jsonl"
+    write(path, [row()])
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(ConfigError, match=rf"rows.jsonl, line 2: not a row \(.*{reason}") as error:
+        read(path)
+    assert "\n" not in str(error.value)

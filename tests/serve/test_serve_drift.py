@@ -1,0 +1,261 @@
+"""Drift in the gateway: an alarm turns it to full depth, calm brings it back, and both are told."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from exports import make_run
+from gateways import FakeModel, Running, running, settings
+
+from eat_lightning.drift.decisions import DecisionLog
+from eat_lightning.drift.observation import Observation
+from eat_lightning.drift.reference import Reference, watched
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs.run import Run
+from eat_lightning.serve import __main__ as serve
+from eat_lightning.serve.decisions import Decisions
+from eat_lightning.serve.model import NOBODY, Deep, open_model
+from eat_lightning.serve.question import Example
+
+DRIFT = {"monitor": True, "fallback": True, "run_length": 100}
+DRIFT |= {"window": 50, "calm": 10, "psi": 0.5, "state": None}
+TEXTS = [" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5]) for i in range(60)]
+
+
+def normal(i: int) -> Observation:
+    return Observation(0.9 + 0.001 * (i * 7 % 90), 3, 0.8, 5 + i % 20, i % 2)
+
+
+def strange(i: int) -> Observation:
+    return Observation(0.55, 6, 0.5, 200 + i % 20, 1)
+
+
+NORMAL = Reference([normal(i) for i in range(300)], {"weights": "a"})
+
+
+class Watched(FakeModel):
+    """Texts that begin with "strange" look it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.about = replace(self.about, normal={None: NORMAL})
+        self.count = 0
+
+    def stream(self, examples: list[Example], deep: Deep = NOBODY) -> Iterator[Any]:
+        for places, answers in super().stream(examples, deep):
+            for place, answer in zip(places, answers, strict=True):
+                self.count += 1
+                looks = strange if examples[place].texts[0].startswith("strange") else normal
+                answer["seen"] = looks(self.count)
+            yield places, answers
+
+
+def test_full_depth_from_the_alarm_to_the_return(tmp_path: Path):
+    model, decisions = Watched(), Decisions(DecisionLog(tmp_path / "log"))
+    with running(model, drift=DRIFT, decisions=decisions, max_texts=50) as served:
+
+        def say(text: str, times: int) -> list[dict[str, Any]]:
+            answers = []
+            for _ in range(times):
+                answers += served.say({"examples": [text] * 10}).json()["answers"]
+            return answers
+
+        assert {a["depth"] for a in say("usual", 10)} == {3}
+        assert served.client.get("/live").json()["drift"] == "steady"
+        shifted = say("strange", 20)
+        assert "seen" not in shifted[0]
+        depths = [a["depth"] for a in shifted]
+        assert depths == sorted(depths)  # 3 up to the alarm, 6 from there
+        assert (depths[0], depths[-1]) == (3, 6)
+        live = served.client.get("/live").json()
+        assert (live["drift"], live["events"][0]["event"]) == ("drifted", "alarm")
+        text = served.client.get("/metrics").text
+        assert 'eat_drift_state{state="drifted"} 1.0' in text
+        feature = live["events"][0]["feature"]
+        assert f'eat_drift_alarms_total{{feature="{feature}"}} 1.0' in text
+        assert say("usual", 20)[-1]["depth"] == 3  # calm again
+        assert [e["event"] for e in served.client.get("/live").json()["events"]] == [
+            "alarm",
+            "return",
+        ]
+        served.client.post("/reload", json={})  # a model without a reference
+        assert served.client.get("/live").json()["drift"] == "off"
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["event"] for line in lines if "event" in line] == ["alarm", "return"]
+    assert {line["drift"] for line in lines} == {"steady", "drifted"}
+    assert "strange" not in (tmp_path / "log").read_text()
+
+
+def alarmed(served: Running) -> bool:
+    for _ in range(20):
+        served.say({"examples": ["strange"] * 10})
+    return served.client.get("/live").json()["drift"] == "drifted"
+
+
+def test_an_alarm_outlives_the_gateway(tmp_path: Path, capfd: pytest.CaptureFixture):
+    """Stopped, started anew: still at full depth, since when it was, and calm brings it back."""
+    kept = DRIFT | {"state": str(tmp_path)}
+    with running(Watched(), drift=kept, max_texts=50) as served:
+        assert alarmed(served)
+        before = served.client.get("/live").json()
+    assert (tmp_path / "drift.json").stat().st_mode & 0o77 == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["drift.json"]
+    with running(Watched(), drift=kept, max_texts=50) as served:
+        live = served.client.get("/live").json()
+        assert (live["drift"], live["drift_since"]) == ("drifted", before["drift_since"])
+        assert live["drifting"] == before["drifting"]
+        text = served.client.get("/metrics").text
+        lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[:1] != "#")
+        assert float(lines["eat_drift_since_seconds"]) == before["drift_since"]
+        assert served.say({"text": "usual"}).json()["depth"] == 6
+        for _ in range(20):
+            served.say({"examples": ["usual"] * 10})
+        assert served.client.get("/live").json()["drift"] == "steady"
+    with running(Watched(), drift=kept) as served:
+        assert served.client.get("/live").json()["drift"] == "steady"
+    assert capfd.readouterr().err == ""
+
+
+def test_an_alarm_is_kept_at_once(tmp_path: Path):
+    """Before the gateway ends: it may be killed."""
+    with running(Watched(), drift=DRIFT | {"state": str(tmp_path)}, max_texts=50) as served:
+        assert alarmed(served)
+        kept = json.loads((tmp_path / "drift.json").read_text())
+        assert kept[""]["monitor"]["moved"] is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda kept: kept.update(identity="0"), "(of another reference or run): begun anew"),
+        (lambda kept: kept["monitor"].update(sums=[[1]]), "(sums or pool have another shape)"),
+        (lambda kept: kept["monitor"].update(at=-1), "(counts must be 0 or more): begun anew"),
+        (lambda kept: kept["monitor"].update(window=[[99] * 5]), "(window holds what cannot be)"),
+        (lambda kept: kept["monitor"].update(pool=kept["monitor"]["pool"][:2]), "another shape"),
+        (lambda kept: kept["monitor"].pop("chance"), "(not what a monitor keeps (KeyError"),
+        (lambda kept: kept.update(began="now"), "(began is no time): begun anew"),
+        (lambda kept: kept["monitor"]["settings"].update(calm=9), "(of other settings ({"),
+    ],
+)
+def test_what_is_not_its_own_is_left_out(tmp_path: Path, capfd, change: Any, said: str):
+    kept = DRIFT | {"state": str(tmp_path)}
+    with running(Watched(), drift=kept, max_texts=50) as served:
+        assert alarmed(served)
+    path = tmp_path / "drift.json"
+    content = json.loads(path.read_text())
+    change(content[""])
+    path.write_text(json.dumps(content))
+    with running(Watched(), drift=kept) as served:
+        assert served.client.get("/live").json()["drift"] == "steady"
+        assert served.say({"text": "usual"}).json()["depth"] == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"drift: what {path} keeps is left out (")
+    assert said in line
+
+
+def test_a_state_that_cannot_be_read_or_written_is_told(tmp_path: Path, capfd):
+    kept = DRIFT | {"state": str(tmp_path)}
+    (tmp_path / "drift.json").write_text("{")
+    with running(Watched(), drift=kept, max_texts=50) as served:
+        (tmp_path / "drift.json.part").mkdir()
+        assert alarmed(served)
+    first, second = capfd.readouterr().err.splitlines()
+    assert first.startswith(f"drift: {tmp_path / 'drift.json'} cannot be read (")
+    assert second.startswith(f"drift: {tmp_path / 'drift.json'} cannot be written (")
+
+
+def test_a_reload_of_the_same_reference_keeps_what_was_learnt():
+    """Else a reload would open exits that an alarm has shut."""
+    with running(Watched(), revive=lambda config: Watched(), drift=DRIFT, max_texts=50) as served:
+        assert alarmed(served)
+        served.client.post("/reload", json={})
+        assert served.client.get("/live").json()["drift"] == "drifted"
+
+
+class BySource(Watched):
+    """Two sources with exits of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        references = {name: replace(NORMAL, source=name) for name in ("mail", "chat")}
+        self.about = replace(self.about, normal=references)
+
+
+def test_one_source_drifts_and_the_other_goes_on(tmp_path: Path):
+    kept = DRIFT | {"state": str(tmp_path), "run_length": 100_000}
+    for _ in range(2):  # the second time from what was kept
+        with running(BySource(), drift=kept, max_texts=50) as served:
+            for _ in range(20):
+                served.say({"examples": ["strange"] * 20, "source": "mail"})
+                served.say({"examples": ["usual"] * 20, "source": "chat"})
+            said = {s: served.say({"text": "usual", "source": s}).json() for s in ("mail", "chat")}
+            assert (said["mail"]["depth"], said["chat"]["depth"]) == (6, 3)
+            live = served.client.get("/live").json()
+            states = {each["source"]: each["state"] for each in live["drifting"]}
+            assert states == {"mail": "drifted", "chat": "steady"}
+            assert live["drift"] == "drifted"
+    assert {event["source"] for event in live["events"]} <= {"mail"}
+
+
+def test_without_fallback_there_is_only_the_alarm():
+    with running(Watched(), drift=DRIFT | {"fallback": False}, max_texts=50) as served:
+        for _ in range(10):
+            answers = served.say({"examples": ["strange"] * 10}).json()["answers"]
+            assert {a["depth"] for a in answers} == {3}
+        assert served.client.get("/live").json()["drift"] == "drifted"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "run", "dense", "norm_topk", "confidence")
+
+
+def seen_by(run: Path, full_depth: bool) -> list[Observation]:
+    config = settings(run=str(run), drift=DRIFT)
+    model = open_model(config)
+    found: dict[int, dict] = {}
+    deep = frozenset({None}) if full_depth else NOBODY
+    for places, answers in model.stream([Example([t]) for t in TEXTS], deep):
+        found |= dict(zip(places, answers, strict=True))
+    assert {found[i]["exit_reason"] for i in found} <= (
+        {"fallback"} if full_depth else {"confident", "last_layer"}
+    )
+    assert not full_depth or {found[i]["depth"] for i in found} == {3}
+    return [found[i]["seen"] for i in range(len(TEXTS))]
+
+
+def test_a_model_tells_what_its_exits_do_or_would_have_done(run: Path):
+    with pytest.raises(ConfigError, match=r"has no drift\.json"):
+        open_model(settings(run=str(run), drift=DRIFT))
+    opened = Run.open(run)
+    encoder, _ = opened.model()
+    known = [normal(i) for i in range(60)]
+    Reference(known, watched(opened, encoder)).write(opened)
+    early, deep = seen_by(run, False), seen_by(run, True)
+    assert len({each.depth for each in early}) > 1
+    for a, b in zip(early, deep, strict=True):
+        assert a.confidence == pytest.approx(b.confidence, abs=1e-5)
+        assert (a.depth, a.tokens, a.label) == (b.depth, b.tokens, b.label)
+        assert a.retention == pytest.approx(b.retention)
+    assert open_model(settings(run=str(run), drift=DRIFT)).about.normal[None].seen == known
+    exit = {"tau": 0.99, "layers": None, "patience": None}
+    with pytest.raises(ConfigError, match=r"drift\.json holds for another"):
+        open_model(settings(run=str(run), drift=DRIFT, exit=exit))
+    assert not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize(
+    ("drift", "said"),
+    [
+        ({"monitor": "yes"}, "drift.monitor must be true or false, got 'yes'"),
+        ({"window": 3}, "drift.window must be 50 or more, got 3"),
+        ({"run_length": 1}, "drift.run_length must be 10 or more, got 1"),
+        ({"state": "nowhere"}, "drift.state=nowhere must be a folder that is there"),
+    ],
+)
+def test_wrong_settings(drift: dict, said: str):
+    assert serve.setting_faults(settings(drift=DRIFT | drift)) == [said]

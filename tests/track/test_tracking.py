@@ -1,0 +1,348 @@
+"""What loggers are given, at values a person can compute; slow: what W&B and TensorBoard keep."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from models import method
+
+from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.record import Recorded
+from eat_lightning.model.encoder import Trace
+from eat_lightning.runs.row import Row, read
+from eat_lightning.runs.run import open_runs
+from eat_lightning.track.log import (
+    begun_id,
+    chart,
+    has_account,
+    lines_of,
+    log_result,
+    log_rows,
+    measure_faults,
+    numbers_of,
+    reliability_of,
+    rules_of,
+    stays_offline,
+    wandb_faults,
+    wandb_logger,
+)
+from eat_lightning.train.module import exits_of, way
+from eat_lightning.train.plan import train_faults
+
+CONFIG = {"study": "s", "model": "eat", "task": {"name": "sst2"}, "seed": 1}
+NODE = {"_target_": f"{__name__}.FakeWandbLogger", "offline": False, "project": "p"}
+
+
+class Experiment:
+    dir = None
+
+    def __init__(self) -> None:
+        self.summary: dict[str, Any] = {}
+        self.logged: dict[str, Any] = {}
+        self.log = self.logged.update
+
+
+class FakeWandbLogger:
+    made: list["FakeWandbLogger"] = []  # noqa: RUF012
+
+    def __init__(self, **given: Any):
+        self.given, self.experiment = given, Experiment()
+        self.metrics: dict[str, float] = {}
+        FakeWandbLogger.made.append(self)
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        self.metrics |= metrics
+
+
+class TensorBoardLogger:
+    def log_hyperparams(self, params: Any, metrics: dict[str, float], step: int) -> None:
+        self.params, self.metrics, self.step = params, metrics, step
+
+
+def row(**changes: Any) -> Row:
+    given: dict[str, Any] = {
+        **{"task": "sst2", "model": "eat", "encoder": "random", "study": "s", "run": "r"},
+        **{"attention": {"kind": "dense"}, "reduction": {"kind": "none"}},
+        "exit": {"kind": "confidence", "tau": 0.9, "layers": [4]},
+        **{"seed": 1, "split": "validation", "num_examples": 4, "metric": "accuracy"},
+        **{"num_layers": 6, "depth": 5.5, "retention": 0.5, "token_layers": 0.7},
+        **{"exit_shares": {"4": 0.25, "6": 0.75}, "flops": 9.0, "flops_ratio": 0.6},
+        **{"strength": 1.0, "accuracy": 0.75, "tau": 0.9, "ece_before": {"4": 0.1, "6": 0.2}},
+    }
+    return Row(**(given | changes))
+
+
+def test_a_rows_numbers_have_a_name_each():
+    found = numbers_of(row())
+    assert found["dev/accuracy"] == found["dev/score"] == 0.75
+    assert (found["dev/exit_share_4"], found["dev/exit_share_6"]) == (0.25, 0.75)
+    assert (found["calibration/ece_before_exit_4"], found["dev/depth"]) == (0.1, 5.5)
+    assert "dev/latency_ms" not in found
+    assert all(isinstance(value, float) for value in found.values())
+    assert "train/accuracy" in numbers_of(row(split="train"))
+    assert "dev/accuracy" in numbers_of(row(split="validation_mismatched"))
+
+
+def test_each_logger_gets_the_row_its_own_way():
+    board, weights = TensorBoardLogger(), FakeWandbLogger()
+    log_result(board, row(), CONFIG, 30)
+    assert (board.params, board.step, board.metrics["dev/depth"]) == (CONFIG, 30, 5.5)
+    log_result(weights, row(commit="abc"), CONFIG, 30)
+    assert weights.metrics == numbers_of(row())
+    assert weights.experiment.summary["dev/commit"] == "abc"
+    assert weights.experiment.summary["dev/exit"]["tau"] == 0.9
+    other: dict[str, float] = {}
+    log_result(SimpleNamespace(log_metrics=lambda found, step: other.update(found)), row(), {}, 3)
+    assert other == numbers_of(row())
+
+
+def test_a_wandb_run_is_named_grouped_and_tagged(tmp_path: Path):
+    folder = tmp_path / "task=sst2,model=eat,seed=1"
+    given = wandb_logger(NODE, CONFIG, folder).given
+    assert given["group"] == "s"
+    assert given["job_type"] == "train"
+    assert given["tags"] == ["sst2", "eat"]
+    assert (given["name"], given["save_dir"]) == (folder.name, folder)
+    assert given["config"] == CONFIG
+    assert given["id"] is None
+    assert wandb_logger(NODE | {"name": "mine"}, CONFIG, folder).given["name"] == "mine"
+
+
+def test_a_run_that_goes_on_keeps_its_id(tmp_path: Path):
+    for name in ("run-20260101_000000-first", "run-20260102_000000-second", "offline-run-3-third"):
+        (tmp_path / "wandb" / name).mkdir(parents=True)
+    assert begun_id(tmp_path) == "second"
+    assert wandb_logger(NODE, CONFIG, tmp_path).given["id"] == "second"
+    assert "id" not in wandb_logger(NODE, CONFIG, tmp_path, job_type="measure").given
+
+
+def test_what_wandb_refuses_is_one_line(tmp_path: Path):
+    def refuse(**given: Any) -> None:
+        raise ValueError("no key\nmore")
+
+    node = NODE | {"_target_": f"{__name__}.RefusingWandbLogger"}
+    sys.modules[__name__].RefusingWandbLogger = refuse  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"^logger=wandb: no key; more \(WANDB_MODE=offline does"):
+        wandb_logger(node, CONFIG, tmp_path)
+
+
+def test_a_broken_mode_is_named_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WANDB_MODE", "foo")
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        config = plain(compose("train", overrides=["logger=wandb", "data=toy", "encoder=tiny"]))
+    (fault,) = train_faults(config)
+    assert fault.startswith("WANDB_MODE must be one of online, offline, disabled")
+    assert fault.endswith("got 'foo'")
+    assert measure_faults(config["logger"]) == [fault]
+    config["logger"] = {}
+    assert train_faults(config) == measure_faults({}) == measure_faults(None) == []
+    (fault,) = measure_faults({"_target_": "lightning.pytorch.loggers.TensorBoardLogger"})
+    assert fault.startswith("logger must be wandb or null here")
+
+
+def test_an_account_is_a_key_in_the_environment_or_in_netrc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert not has_account()
+    assert stays_offline()
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password key\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    assert has_account()
+    assert not stays_offline()
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    assert not has_account()
+    monkeypatch.setenv("WANDB_API_KEY", "key")
+    assert has_account()
+    monkeypatch.setenv("WANDB_MODE", "")
+    assert wandb_faults(NODE)[0].endswith("got ''")
+    for mode, offline in {"offline": True, "dryrun": True, "disabled": False}.items():
+        monkeypatch.setenv("WANDB_MODE", mode)
+        assert stays_offline() is offline
+
+
+@pytest.mark.parametrize(
+    ("rule", "taus"),
+    [
+        (method("exit", "confidence", tau=0.9, layers=[4]), [0.9, 0.8, 0.85, 0.95, None]),
+        (method("exit", "confidence", tau=[0.6, 0.7], layers=[3, 4]), None),
+        (method("exit", "patience"), [None, None]),
+        (method("exit", "never"), [None]),
+    ],
+)
+def test_a_frontier_has_each_rule_once(rule: Any, taus: list[Any] | None):
+    found = [getattr(rule, "tau", None) for rule in rules_of(rule)]
+    assert found == (taus or [[0.6, 0.7], 0.8, 0.85, 0.9, 0.95, None])
+
+
+def test_a_table_leaves_out_what_no_row_has():
+    experiment = Experiment()
+    lines = lines_of([row(), row(exit={"kind": "never"}, tau=None, accuracy=0.5)])
+    chart(experiment, "frontier/flops", lines, "flops_ratio", "score")
+    table = experiment.logged["frontier/flops"].table
+    assert table.columns[:2] == ["setting", "score"]
+    assert not {"latency_ms", "exit_shares", "baseline"} & {*table.columns}
+    assert [line[:2] for line in table.data] == [["tau 0.9", 0.75], ["never", 0.5]]
+    assert [line[table.columns.index("tau")] for line in table.data] == [0.9, None]
+
+
+def recorded(probabilities_B: list[float]) -> Recorded:
+    """Two classes, the right one of this probability; the exit at 4 and the last guess alike."""
+    right_B = np.array(probabilities_B)
+    logits_BC = np.log(np.stack([right_B, 1 - right_B], 1))
+    rule = method("exit", "confidence", tau=0.9, layers=[4])
+    size = len(probabilities_B)
+    tokens_LB = np.array([[10] * size] * 2 + [[5] * size] * 4)
+    return Recorded(
+        np.zeros(size, int), tokens_LB[0], {4: logits_BC, 6: logits_BC}, tokens_LB, rule
+    )
+
+
+def test_reliability_by_hand():
+    lines = reliability_of(recorded([0.95, 0.95, 0.55, 0.45]))
+    assert [line["exit"] for line in lines] == [4, 4, 6, 6]
+    sure, unsure = lines[1], lines[0]
+    assert (sure["n"], sure["accuracy"], sure["confidence"]) == (2, 1.0, pytest.approx(0.95))
+    assert (unsure["n"], unsure["accuracy"]) == (2, 0.5)
+    assert unsure["low"] < 0.5 < unsure["high"]
+
+
+def test_the_way_under_the_rule_needs_no_second_pass():
+    given = recorded([0.95, 0.6, 0.55, 0.99])
+    encoder: Any = SimpleNamespace(exit=given.exit, shape=SimpleNamespace(num_layers=6))
+    guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in given.guesses.items()}
+    in_full_B = torch.full((4,), 6)
+    tokens_LB = torch.from_numpy(given.tokens_LB)
+    found = way(encoder, Trace(guesses[6], guesses, in_full_B, tokens_LB, in_full_B))
+    assert exits_of(encoder) == [4, 6]
+    assert found["depth"].tolist() == [4, 6, 6, 4]
+    assert found["exit_share_4"].tolist() == [1, 0, 0, 1]
+    assert found["exit_share_6"].tolist() == [0, 1, 1, 0]
+    assert found["token_layers"].tolist() == pytest.approx([30 / 60, 40 / 60, 40 / 60, 30 / 60])
+
+
+@pytest.mark.parametrize("latency_ms", [None, 2.0])
+def test_measured_rows_are_a_run_beside_the_trained_one(tmp_path: Path, latency_ms: float | None):
+    FakeWandbLogger.made.clear()
+    run: Any = SimpleNamespace(folder=tmp_path / "r", name="r", config=CONFIG, done={"steps": 9})
+    rows = [
+        row(latency_ms=latency_ms),
+        row(exit={"kind": "never"}, tau=None, latency_ms=latency_ms),
+        row(run="other"),
+    ]
+    log_rows(NODE, rows, [run])
+    log_rows(None, rows, [run])
+    (made,) = FakeWandbLogger.made
+    assert (made.given["job_type"], made.given["group"]) == ("measure", "s")
+    assert made.metrics.get("dev/latency_ms") == latency_ms
+    charts = {key: len(chart.table.data) for key, chart in made.experiment.logged.items()}
+    assert charts == {"frontier/flops": 2} | ({"frontier/latency": 2} if latency_ms else {})
+
+
+TINY = [
+    *("data=toy", "encoder=tiny", "encoder.hidden_size=32", "encoder.intermediate_size=64"),
+    *("data.num_train=160", "data.num_validation=60", "data.calibration=80", "threads=1"),
+    *("trainer=smoke", "trainer.max_steps=10", "trainer.log_every_n_steps=1"),
+]
+
+
+def command(module: str, *overrides: str) -> str:
+    """As on a machine without an account, whatever this one has."""
+    secrets = ("WANDB_MODE", "WANDB_API_KEY")
+    kept = {name: value for name, value in os.environ.items() if name not in secrets}
+    found = subprocess.run(
+        [sys.executable, "-m", f"eat_lightning.{module}", *overrides],
+        env=kept | {"HOME": os.environ["EAT_OUTPUTS"]},
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def inspect(folder: Path, *flags: str) -> str:
+    wandb = Path(sys.executable).parent / "wandb"
+    ask = [wandb, "leet", "inspect", "--json", *flags, folder]
+    return subprocess.run(ask, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def offline(outputs: Path) -> list[Path]:
+    """Two jobs of one sweep, recorded without an account."""
+    command("train", "-m", *TINY, "logger=wandb", "study=tracked", "seed=1,2")
+    return sorted((outputs / "tracked").glob("*/wandb/offline-run-*"))
+
+
+@pytest.mark.slow
+def test_each_job_of_a_sweep_is_a_run_of_its_own_in_one_group(offline: list[Path]):
+    told = [json.loads(inspect(folder, "--summary")) for folder in offline]
+    assert [run["config"]["seed"] for run in told] == [1, 2]
+    assert [run["state"] for run in told] == ["finished", "finished"]
+    begun = [json.loads(inspect(folder).splitlines()[1])["run"] for folder in offline]
+    assert {run["run_group"] for run in begun} == {"tracked"}
+    assert {run["job_type"] for run in begun} == {"train"}
+    assert begun[0]["run_id"] != begun[1]["run_id"]
+    assert begun[0]["config"]["update"]["reduction"]["ratio"] == 0.3
+
+
+@pytest.mark.slow
+def test_curves_run_over_global_steps_and_the_row_is_the_summary(offline: list[Path]):
+    records = [json.loads(line) for line in inspect(offline[0]).splitlines()]
+    history = [r["history"]["item"] for r in records if r["type"] == "history"]
+    steps = {h["trainer/global_step"]: h["train/strength"] for h in history if "train/loss" in h}
+    assert [*steps] == [*range(10)]
+    assert (steps[0], steps[9]) == (0, 1)
+    validated = [h for h in history if "select/score" in h]
+    assert [h["trainer/global_step"] for h in validated] == [4, 9]
+    for h in validated:
+        assert sum(h[f"select/exit_share_{k}"] for k in (3, 4, 6)) == pytest.approx(1)
+        assert 3 <= h["select/depth"] <= 6
+        assert "select/accuracy_exit_3" in h
+    summary = json.loads(inspect(offline[0], "--summary"))["summary"]
+    kept = read(offline[0].parents[1] / "rows.jsonl")[0]
+    wanted = numbers_of(kept)
+    assert {name: summary[name] for name in wanted} == pytest.approx(wanted)
+    assert summary["dev/reduction"]["kind"] == "norm_topk"
+    assert summary["frontier/flops_table"]["nrows"] == 5
+    assert summary["calibration/reliability_table"]["ncols"] == 6
+
+
+@pytest.mark.slow
+def test_measured_rows_can_be_read_back(offline: list[Path]):
+    (run,) = open_runs(str(offline[0].parents[1]))
+    node = {"_target_": "lightning.pytorch.loggers.WandbLogger", "offline": "auto", "project": "p"}
+    before = {*offline[0].parent.glob("offline-run-*")}
+    log_rows(node, [row(study="tracked", run=run.name, latency_ms=2.0)], [run])
+    (folder,) = {*offline[0].parent.glob("offline-run-*")} - before
+    begun = json.loads(inspect(folder).splitlines()[1])["run"]
+    assert (begun["job_type"], begun["run_group"]) == ("measure", "tracked")
+    summary = json.loads(inspect(folder, "--summary"))["summary"]
+    assert summary["dev/latency_ms"] == 2.0
+    assert summary["frontier/latency_table"]["nrows"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_keeps_curves_and_hyperparameters(outputs: Path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    command("train", *TINY, "logger=tensorboard", "study=board")
+    (folder,) = (outputs / "board").glob("*/tensorboard")
+    kept = events.EventAccumulator(str(folder))
+    kept.Reload()
+    assert [e.step for e in kept.Scalars("train/loss")] == [*range(10)]
+    row = read(folder.parent / "rows.jsonl")[0]
+    assert kept.Scalars("dev/depth")[0].value == pytest.approx(row.depth)
+    begun = kept.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert b"reduction/ratio" in begun
+    assert "select/exit_share_4" in kept.Tags()["scalars"]

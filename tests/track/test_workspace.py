@@ -1,0 +1,114 @@
+"""The workspace's spec, without a server: its panels name what runs log."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.errors import ConfigError
+from eat_lightning.track import __main__ as module
+from eat_lightning.track.__main__ import workspace
+
+pytest.importorskip("wandb_workspaces", reason="pip install wandb-workspaces")
+# pydantic's, of wandb-workspaces 0.4.13
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def config_of(*overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return plain(compose("workspace", overrides=list(overrides)))
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    file = tmp_path_factory.mktemp("spec") / "workspace.json"
+    workspace(config_of(f"file={file}", "exits=[3,6]"))
+    return json.loads(file.read_text())["section"]
+
+
+def test_a_section_for_each_question(spec: dict[str, Any]):
+    sections = spec["panelBankConfig"]["sections"]
+    names = [section["name"] for section in sections]
+    assert names == ["Frontier", "Exits", "Reduction", "Calibration", "Training"]
+    assert all(section["panels"] for section in sections)
+    assert spec["settings"]["xAxis"] == "trainer/global_step"
+
+
+def test_runs_are_grouped_by_study_task_and_model(spec: dict[str, Any]):
+    grouping = [(key["section"], key["name"]) for key in spec["runSets"][0]["grouping"]]
+    assert grouping == [("run", "group"), ("config", "task.value.name"), ("config", "model.value")]
+
+
+def panels(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    return [p["config"] for s in spec["panelBankConfig"]["sections"] for p in s["panels"]]
+
+
+def test_panels_name_what_runs_log(spec: dict[str, Any]):
+    found = panels(spec)
+    axes = [(p["xAxis"], p["yAxis"]) for p in found if p.get("xAxis", "").startswith("summary:")]
+    assert ("summary:dev/latency_ms", "summary:dev/score") in axes
+    tables = [p["userQuery"]["queryFields"][0]["fields"][0] for p in found if "userQuery" in p]
+    keys = [table["args"][0]["value"] for table in tables]
+    assert keys == [
+        "frontier/latency_table",
+        "frontier/flops_table",
+        "calibration/reliability_table",
+    ]
+    bars = [p["metrics"] for p in found if "metrics" in p and "ece_before_exit_3" in str(p)]
+    assert [len(metrics) for metrics in bars] == [4]
+    lines = {p["chartTitle"]: p for p in found if p.get("xAxis", "").startswith("train")}
+    assert lines["Retention against strength"]["xAxis"] == "train/strength"
+    assert lines["Share that leaves at each exit"]["metricRegex"] == "select/exit_share_.*"
+    assert lines["Depth under the exit rule"]["metrics"] == ["select/depth"]
+
+
+def test_without_an_account_the_spec_is_a_file(outputs: Path, capsys: pytest.CaptureFixture[str]):
+    workspace(config_of())
+    said = capsys.readouterr().out
+    assert said == f"{outputs / 'workspace.json'}: the workspace's spec (no W&B account: wandb " + (
+        "login, then this command saves it)\n"
+    )
+    assert (outputs / "workspace.json").is_file()
+
+
+def test_with_an_account_it_is_saved(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("WANDB_MODE", "online")
+    built: list[dict[str, Any]] = []
+
+    def fake(config: dict[str, Any]) -> Any:
+        built.append(config)
+        return SimpleNamespace(save=lambda: SimpleNamespace(url="https://where"))
+
+    monkeypatch.setattr(module, "view", fake)
+    workspace(config_of("entity=me"))
+    assert built[0]["entity"] == "me"
+    assert capsys.readouterr().out == "https://where\n"
+
+
+def test_what_the_server_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    def refuse(config: dict[str, Any]) -> Any:
+        raise RuntimeError("no such project\nmore")
+
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setattr(module, "view", refuse)
+    with pytest.raises(
+        ConfigError, match=r"^W&B did not save the workspace: no such project; more \("
+    ):
+        workspace(config_of("entity=me"))
+
+
+def test_faults_are_named_together(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError) as raised:
+        workspace(config_of("project=''", "exits=[4,3]"))
+    assert str(raised.value).splitlines() == [
+        "exits must ascend, got [4, 3]",
+        "project must be a name, got ''",
+        "a workspace needs the package: pip install wandb-workspaces",
+    ]

@@ -1,0 +1,89 @@
+"""The schedule, the temperature and the learning rate, at values a person can compute."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from eat_lightning.config import CONFIG_DIR, make, plain
+from eat_lightning.methods.reduction.norm_topk import NormTopK
+from eat_lightning.methods.schedule.anneal import Anneal, scheduled_retention, strength_at
+from eat_lightning.train.callbacks.temperature import calibrate, ece, fit_temperature
+from eat_lightning.train.module import step_seed, warm_then_linear
+
+
+@pytest.mark.parametrize(
+    ("epoch", "strength"),
+    [(0.0, 0.0), (1.0, 0.0), (1.5, 0.25), (2.0, 0.5), (2.5, 0.75), (3.0, 1.0), (9.0, 1.0)],
+)
+def test_the_papers_schedule_is_linear_over_epochs_two_and_three(epoch, strength):
+    assert strength_at(epoch, 1.0, 3.0) == strength
+
+
+def test_hold_reaches_its_target_after_epoch_two():
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        hold = make(plain(compose("train", overrides=["schedule=hold"]))["schedule"])
+    assert [strength_at(e, hold.start, hold.end) for e in (1.0, 1.5, 2.0, 2.7)] == [0, 0.5, 1, 1]
+
+
+def test_constant_is_at_full_strength_from_the_first_step():
+    assert strength_at(0.001, 0.0, 0.0) == 1.0
+
+
+def test_a_run_cut_to_fewer_steps_sees_its_whole_schedule():
+    trainer = SimpleNamespace(estimated_stepping_batches=30, global_step=29, max_epochs=3)
+    module = SimpleNamespace(encoder=SimpleNamespace(strength=torch.zeros(())), log=lambda *_: None)
+    Anneal(1.0, 3.0).on_train_batch_start(trainer, module, None, 0)
+    assert module.encoder.strength == 1.0
+    trainer.global_step = 9
+    Anneal(1.0, 3.0).on_train_batch_start(trainer, module, None, 0)
+    assert module.encoder.strength == 0.0
+
+
+def test_scheduled_retention_is_the_papers_product():
+    encoder = SimpleNamespace(reduction=NormTopK(0.3, [2, 4]), strength=torch.tensor(1.0))
+    assert scheduled_retention(encoder) == pytest.approx(0.49)
+    encoder.strength = torch.tensor(0.5)
+    assert scheduled_retention(encoder) == pytest.approx(0.85**2)
+
+
+def test_ece_by_hand():
+    # Two bins: confidence 0.9, three of four right; confidence 0.6, one of two right.
+    confidence = torch.tensor([0.9] * 4 + [0.6] * 2)
+    logits = torch.stack([confidence, 1 - confidence], 1).log()
+    labels = torch.tensor([0, 0, 0, 1, 0, 1])
+    by_hand = (4 * abs(0.75 - 0.9) + 2 * abs(0.5 - 0.6)) / 6
+    assert ece(logits, labels) == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_a_temperature_undoes_a_scaling():
+    torch.manual_seed(0)
+    logits = torch.randn(20_000, 3)
+    labels = torch.distributions.Categorical(logits=logits).sample()
+    assert fit_temperature(logits * 2, labels) == pytest.approx(2.0, rel=0.05)
+
+
+def test_only_a_head_above_the_bound_gets_a_temperature():
+    torch.manual_seed(0)
+    logits = torch.randn(20_000, 2)
+    labels = torch.distributions.Categorical(logits=logits).sample()
+    heads = {k: SimpleNamespace(temperature=torch.ones(())) for k in ("2", "4")}
+    found = calibrate(SimpleNamespace(heads=heads), {2: logits, 4: 3 * logits}, labels)
+    assert heads["2"].temperature == 1.0
+    assert float(heads["4"].temperature) == pytest.approx(3.0, rel=0.05)
+    assert found[4]["ece_before"] > 0.02 > found[4]["ece_after"]
+    assert found[2]["ece_before"] == found[2]["ece_after"]
+
+
+def test_learning_rate_rises_and_falls_linearly():
+    rates = [warm_then_linear(step, total=100, warmup=0.1) for step in range(101)]
+    assert rates[0] == 0.1
+    assert rates[9] == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == 0.0
+
+
+def test_a_steps_randomness_depends_on_seed_step_and_process_alone():
+    assert step_seed(1, 5, 0) == step_seed(1, 5, 0)
+    assert len({step_seed(*x) for x in [(1, 5, 0), (2, 5, 0), (1, 6, 0), (1, 5, 1)]}) == 4

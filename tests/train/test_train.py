@@ -1,0 +1,371 @@
+"""The training line on toy data with a tiny encoder: what a run is made of, and that it is resumed,
+skipped or refused as it should be."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from safetensors.torch import load_file
+
+from eat_lightning.config import CONFIG_DIR, plain, with_path_quoted
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs.row import read
+from eat_lightning.runs.run import Run, folder_for, open_runs
+from eat_lightning.train.__main__ import build_module, prepare_data, train
+from eat_lightning.weights.checkpoint import load_model
+
+TINY = [
+    *("data=toy", "encoder=tiny", "encoder.hidden_size=32", "encoder.intermediate_size=64"),
+    *("data.num_train=160", "data.num_validation=60", "data.calibration=80"),
+    *("trainer=smoke", "trainer.max_steps=9", "threads=1"),
+]
+
+
+def config_of(*overrides: str) -> dict:
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return plain(compose("train", overrides=list(overrides)))
+
+
+def trained(*overrides: str) -> Run:
+    given = [*TINY, *overrides]
+    config = config_of(*given)
+    train(config, given)
+    return Run.open(folder_for(config, given))
+
+
+@pytest.fixture(scope="module")
+def run(outputs: Path) -> Run:
+    return trained("study=line", "model=eat")
+
+
+def test_a_run_folder_holds_what_it_promises(run: Run):
+    names = {p.name for p in run.folder.iterdir()}
+    wanted = {
+        "config.yaml",
+        "versions.json",
+        "rows.jsonl",
+        "examples.parquet",
+        "model",
+        "done.json",
+    }
+    assert wanted <= names
+    inside = {p.name for p in (run.folder / "model").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= inside
+    assert not list(run.folder.rglob("*.part"))
+    versions = json.loads((run.folder / "versions.json").read_text())
+    assert versions["packages"]["torch"] == torch.__version__
+
+
+def test_examples_tell_each_exits_logits_and_the_way_taken(run: Run):
+    table = pq.read_table(run.folder / "examples.parquet").to_pydict()
+    assert len(table["label"]) == 60
+    assert {"logits_3", "logits_4", "logits_6", "depth", "tokens", "length", "difficulty"} <= {
+        *table
+    }
+    row = read(run.folder / "rows.jsonl")[0]
+    assert row.depth == pytest.approx(np.mean(table["depth"]))
+    assert row.retention < 1
+    tokens = np.array(table["tokens"])
+    assert (tokens[:, 0] == table["length"]).all()
+
+
+def test_strength_and_temperatures_are_saved_with_the_weights(run: Run):
+    encoder, labels = run.model()
+    assert labels == ["negative", "positive"]
+    assert encoder.strength == 1.0
+    for layer, found in run.done["calibration"].items():
+        assert float(encoder.heads[layer].temperature) == pytest.approx(found["temperature"])
+
+
+def test_a_finished_run_is_skipped_and_says_so(run: Run, capsys: pytest.CaptureFixture[str]):
+    before = (run.folder / "model" / "model.safetensors").stat().st_mtime_ns
+    again = trained("study=line", "model=eat")
+    assert "is finished: skipped" in capsys.readouterr().out
+    assert (again.folder / "model" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_folder_with_other_settings_is_refused_by_name(run: Run):
+    config = config_of(*TINY, "study=line", "model=eat")
+    config["optimizer"]["weight_decay"] = 0.5
+    with pytest.raises(ConfigError, match=r"other settings \(optimizer\.weight_decay\)"):
+        train(config, [*TINY, "study=line", "model=eat"])
+
+
+def test_where_and_how_fast_a_run_goes_is_not_its_identity(run: Run):
+    config = config_of(*TINY, "study=line", "model=eat", "threads=2", "checkpoint_every=7")
+    assert train(config, [*TINY, "study=line", "model=eat", "threads=2"]) == run.done["score"]
+
+
+def test_a_partial_run_is_not_a_run(run: Run, tmp_path: Path):
+    (tmp_path / "config.yaml").write_text((run.folder / "config.yaml").read_text())
+    with pytest.raises(ConfigError, match="is not finished"):
+        Run.open(tmp_path)
+    with pytest.raises(ConfigError, match="is not a run folder"):
+        Run.open(tmp_path / "nowhere")
+
+
+def test_a_study_stands_for_its_runs(run: Run):
+    assert [r.folder for r in open_runs(str(run.folder.parent))] == [run.folder]
+
+
+@pytest.mark.parametrize("model", ["eat_paper", "minilm"])
+def test_other_models_train(model: str):
+    found = trained("study=models", f"model={model}")
+    row = read(found.folder / "rows.jsonl")[0]
+    assert row.model == model
+    assert (row.retention < 1) == (model == "eat_paper")
+
+
+@pytest.mark.parametrize("task", ["mnli", "qqp", "stsb", "cola"])
+def test_other_tasks_train(task: str):
+    found = trained("study=tasks", f"task={task}", *(["exit=never"] if task == "stsb" else []))
+    row = read(found.folder / "rows.jsonl")[0]
+    assert getattr(row, row.metric) == found.done["score"]
+
+
+def test_a_run_cut_within_an_epoch_is_validated_where_it_ends():
+    found = trained("study=cut", "schedule=constant", "trainer.max_steps=7")
+    assert found.done["steps"] == 7
+    assert found.done["selection_score"] is not None
+    (validated,) = (found.folder / "csv").glob("metrics.csv")
+    with validated.open() as file:
+        steps = [int(r["step"]) for r in csv.DictReader(file) if r["select/score"]]
+    assert steps[-1] == 6
+
+
+def test_a_partial_run_with_other_data_is_not_gone_on_with(run: Run, tmp_path: Path):
+    from eat_lightning.train.__main__ import begin
+
+    (tmp_path / "last.ckpt").touch()
+    begin(tmp_path, run.config, {"train": "a", "precision": "32-true"})
+    begin(tmp_path, run.config, {"train": "a", "precision": "32-true"})
+    with pytest.raises(ConfigError, match=r"begun with other inputs \(train\)"):
+        begin(tmp_path, run.config, {"train": "b", "precision": "32-true"})
+
+
+def test_texts_are_cut_to_what_the_encoder_can_hold():
+    found = trained("study=short", "encoder.max_positions=8")
+    assert found.data().split("validation").lengths.max() == 8
+
+
+def test_dropout_is_on_in_training():
+    config = config_of(*TINY)
+    module, _ = build_module(config, prepare_data(config))
+    assert all(m.training for m in module.encoder.modules())
+    assert module.encoder.layers[0].dropout.p == 0.1
+
+
+MINE = """
+class EveryOther:
+    place, needs = "after_layer", frozenset()
+
+    def __init__(self, layers=(2,)):
+        self.layers = list(layers)
+
+    def __call__(self, packed, evidence, layer):
+        import torch
+        keep_N = packed.layout.index_N % 2 == 0
+        lengths_B = (packed.layout.lengths_B + 1) // 2
+        return packed.take(torch.nonzero(keep_N).flatten(), lengths_B)
+"""
+
+
+def test_a_class_of_ones_own_trains_and_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = config_of(*TINY, "study=mine")
+    config["reduction"] = {"_target_": "mine.EveryOther", "layers": [2]}
+    train(config, [*TINY, "study=mine"])
+    del sys.modules["mine"]
+    folder = folder_for(config, [*TINY, "study=mine"])
+    with pytest.raises(ConfigError, match="import mine before loading"):
+        load_model(folder / "model")
+    with pytest.raises(ConfigError, match="a run's config does not make us import that"):
+        Run.open(folder)
+    monkeypatch.setenv("EAT_IMPORT", "mine")
+    run = Run.open(folder)
+    assert run.model()[0].reduction.layers == [2]
+    assert 0.5 <= read(run.folder / "rows.jsonl")[0].retention < 0.6
+
+
+def test_the_learning_rate_is_the_tasks_but_for_random_weights():
+    config = config_of(*TINY)
+    assert build_module(config, prepare_data(config))[0].lr == 1e-3
+    config["optimizer"]["lr"] = 3e-4
+    assert build_module(config, prepare_data(config))[0].lr == 3e-4
+
+
+def test_long_or_odd_names_stay_file_names():
+    config = config_of(*TINY)
+    folder = folder_for(config, ["encoder.pretrained=/a/b c", *TINY])
+    assert "/" not in folder.name
+    assert len(folder.name) < 130
+    assert folder != folder_for(config, ["encoder.pretrained=/a/b d", *TINY])
+
+
+def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path):
+    from eat_lightning.train.teacher import attach_teacher, label_order
+
+    data = prepare_data(config_of(*TINY, f"data.cache_dir={tmp_path}"))
+    data.max_length = 64
+    attach_teacher(data, str(run.folder))
+    first = data.split("train").teacher
+    assert first.shape == (160, 2)
+    assert len(list(tmp_path.glob("teacher-*.npy"))) == 1
+    attach_teacher(data, str(run.folder))
+    assert np.array_equal(first, data.split("train").teacher)
+    encoder, _ = run.model()
+    alone = encoder(data.split("train").batch(np.array([7])), leave=False).logits_BC
+    assert np.allclose(first[7], alone.detach().numpy(), atol=1e-5)
+    order = label_order(
+        ["Neutral", "entailment", "CONTRADICTION"], ["entailment", "neutral", "contradiction"]
+    )
+    assert order == [1, 0, 2]
+    with pytest.raises(ConfigError, match="teacher's labels LABEL_0, LABEL_1"):
+        label_order(["LABEL_0", "LABEL_1"], ["negative", "positive"])
+
+
+def test_distillation_trains_from_a_run(run: Run):
+    found = trained(
+        "study=distil",
+        with_path_quoted(f"teacher={run.folder}"),
+        "objective.distill=0.5",
+        "objective.distill_into=all",
+    )
+    with (found.folder / "csv" / "metrics.csv").open() as file:
+        columns = next(csv.reader(file))
+    assert {"train/distill_3", "train/distill_6"} <= {*columns}
+
+
+def write_glue(folder: Path, flip_dev: bool) -> None:
+    """Toy examples as the parquet files of sst2."""
+    data = prepare_data(config_of(*TINY, "data.num_train=400"))
+    (folder / "sst2").mkdir(parents=True)
+    for name in ("train", "validation"):
+        source = data.split(name).source
+        labels = 1 - source.labels if flip_dev and name == "validation" else source.labels
+        table = pa.table({"sentence": source.texts[0], "label": labels, "idx": range(len(labels))})
+        pq.write_table(table, folder / "sst2" / f"{name}.parquet")
+
+
+def test_dev_labels_decide_nothing(tmp_path: Path):
+    """Poisoned dev labels leave weights, temperatures and selection bit-equal."""
+    glue = [x for x in TINY if not x.startswith("data")]
+    found = []
+    for name, flip in (("clean", False), ("poisoned", True)):
+        write_glue(tmp_path / name, flip)
+        given = [*glue, "encoder=tiny", f"data.dir={tmp_path / name}", f"study={name}"]
+        config = config_of(*given)
+        train(config, given)
+        found.append(Run.open(folder_for(config, given)))
+    clean, poisoned = (load_file(r.folder / "model" / "model.safetensors") for r in found)
+    assert all(torch.equal(clean[k], poisoned[k]) for k in clean)
+    assert found[0].done["calibration"] == found[1].done["calibration"]
+    assert found[0].done["score"] == pytest.approx(1 - found[1].done["score"])
+
+
+def command(*overrides: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "eat_lightning.train", *overrides],
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_equal_weights(outputs: Path):
+    long = [x for x in TINY if "max_steps" not in x and "num_train" not in x]
+    long += ["data.num_train=320", "trainer.max_steps=-1", "checkpoint_every=3"]
+    config = config_of(*long, "study=whole")
+    train(config, [*long, "study=whole"])
+    whole = Run.open(folder_for(config, [*long, "study=whole"]))
+    folder = folder_for(config_of(*long, "study=killed"), [*long, "study=killed"])
+    for kill in range(3):
+        process, seen, deadline = command(*long, "study=killed"), 0, time.monotonic() + 120
+        stamp = last_stamp(folder)
+        while process.poll() is None and seen < 2 + kill and time.monotonic() < deadline:
+            seen += last_stamp(folder) != stamp
+            stamp = last_stamp(folder)
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (folder / "done.json").exists()
+    assert command(*long, "study=killed").wait() == 0
+    for name in ("done.json", "rows.jsonl", "examples.parquet"):  # killed after its last step
+        (folder / name).unlink()
+    assert command(*long, "study=killed").wait() == 0
+    whole_weights, resumed = (
+        load_file(f / "model" / "model.safetensors") for f in (whole.folder, folder)
+    )
+    assert all(torch.equal(whole_weights[k], resumed[k]) for k in whole_weights)
+    load_model(folder / "model")
+
+
+def last_stamp(folder: Path) -> int:
+    last = folder / "last.ckpt"
+    return last.stat().st_mtime_ns if last.exists() else 0
+
+
+def losses(run: Run) -> list[float]:
+    with (run.folder / "csv" / "metrics.csv").open() as file:
+        return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+
+
+@pytest.mark.slow
+def test_two_processes_train_to_the_same_losses_as_one(outputs: Path):
+    same = [
+        *TINY,
+        "encoder.dropout=0",
+        "encoder.attention_dropout=0",
+        "trainer.precision=32-true",
+        "trainer.log_every_n_steps=1",
+        "reduction=none",
+    ]
+    found = []
+    for study, more in (("one", []), ("two", ["trainer.devices=2", "trainer.strategy=ddp_spawn"])):
+        given = [*same, *more, f"study={study}"]
+        assert command(*given).wait() == 0
+        found.append(Run.open(folder_for(config_of(*given), given)))
+    one, two = (losses(r) for r in found)
+    assert len(one) == 9
+    assert two == pytest.approx(one, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_multirun_makes_a_folder_per_job_with_its_own_seed(outputs: Path):
+    assert command("-m", *TINY, "seed=1,2", "study=sweep").wait() == 0
+    runs = open_runs(str(outputs / "sweep"))
+    assert [r.config["seed"] for r in runs] == [1, 2]
+    one, two = (load_file(r.folder / "model" / "model.safetensors") for r in runs)
+    assert any(not torch.equal(one[k], two[k]) for k in one)
+
+
+@pytest.mark.slow
+def test_wandb_records_offline(outputs: Path):
+    given = [*TINY, "logger=wandb", "study=wandb"]
+    assert command(*given, WANDB_MODE="offline").wait() == 0
+    folder = folder_for(config_of(*given), given)
+    (offline,) = (folder / "wandb").glob("offline-run-*")
+    told = subprocess.run(
+        [Path(sys.executable).parent / "wandb", "leet", "inspect", "--summary", "--json", offline],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "norm_topk" in told
+    assert "dev/accuracy" in told

@@ -1,0 +1,272 @@
+"""Artefacts made by someone else: refused in one line, before heavy work, and nothing of theirs
+is imported or run."""
+
+import json
+import os
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from hostile import ODD, edit, opened, refusals, refused
+from test_predict import make_run
+
+from eat_lightning.data.tokens import tokenizer_for
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs.run import Run
+from eat_lightning.weights.checkpoint import load_model
+from eat_lightning.weights.untrusted import TOKENIZER, step_faults, tokenizer_faults
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "run", "sst2")
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+def test_any_value_in_a_models_config_is_taken_or_refused_in_one_line(run: Path):
+    path = run / "model" / "config.json"
+    sound = json.loads(path.read_text())
+    assert refusals(lambda: load_model(path.parent), path, json.dumps, sound) > 300
+
+
+def test_any_value_in_a_runs_config_is_taken_or_refused_in_one_line(run: Path):
+    path = run / "config.yaml"
+    sound = yaml.safe_load(path.read_text())
+    assert refusals(lambda: Run.open(run), path, yaml.safe_dump, sound) > 100
+
+
+def test_deep_and_large_files_are_refused(run: Path):
+    for name in ("model/config.json", "done.json", "config.yaml"):
+        whole = (run / name).read_bytes()
+        for content in (b"[" * 100_000, b'{"a": "' + b"x" * (2 << 20) + b'"}'):
+            (run / name).write_bytes(content)
+            assert "cannot be read" in refused(opened, run)
+        (run / name).write_bytes(whole)
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(run: Path):
+    (run / "model" / "config.json").unlink()
+    os.mkfifo(run / "model" / "config.json")
+    assert "there is no such file" in refused(load_model, run / "model")
+
+
+def test_aliases_that_stand_for_gigabytes_are_not_read(run: Path):
+    lines = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 40))]
+    (run / "config.yaml").write_text("\n".join(lines))
+    assert "aliases (*) are not read" in refused(Run.open, run)
+    (run / "config.yaml").write_text("task: !!python/object/apply:os.mkdir [pwned]")
+    assert "could not determine a constructor" in refused(Run.open, run)
+
+
+@pytest.mark.parametrize("slot", ["task", "data", "attention", "reduction", "exit"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("os.mkdir", "subprocess.Popen", "owned.Evil", "eat_lightning.runs.run.write_text"),
+        *(
+            "eat_lightning.data.task.field",
+            "eat_lightning.methods.attention.dense.nope",
+            "x",
+            ".",
+            7,
+        ),
+    ],
+)
+def test_a_runs_config_imports_and_calls_nothing_else(
+    target, slot: str, run: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (run / "owned.py").write_text("import os\nos.mkdir('pwned')\n\n\nclass Evil: ...\n")
+    monkeypatch.chdir(run)
+    monkeypatch.syspath_prepend(run)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config[slot] = {"_target_": target, "path": "pwned", "args": ["mkdir", "pwned"]}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert f"{slot}._target_" in refused(lambda: Run.open(run).data())
+    assert not (run / "pwned").exists()
+    assert "owned" not in sys.modules
+
+
+OWNED = """
+from eat_lightning.methods.attention.dense import Dense
+
+class Mine(Dense): ...
+"""
+
+
+def test_a_class_of_ones_own_is_imported_where_its_owner_says_so(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (run / "of_mine.py").write_text(OWNED)
+    monkeypatch.syspath_prepend(run)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["attention"] = {"_target_": "of_mine.Mine"}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    edit(run / "model" / "config.json", attention={"kind": "of_mine.Mine"})
+    assert "EAT_IMPORT=<its module> does" in refused(opened, run)
+    monkeypatch.setenv("EAT_IMPORT", "other,of_mine")
+    assert type(opened(run).encoders[None].attention).__name__ == "Mine"
+    monkeypatch.delitem(sys.modules, "of_mine")
+
+
+def test_a_kind_does_not_make_a_lazy_module_import(run: Path):
+    import transformers
+
+    lazy = "BertModel"
+    before = lazy in vars(transformers)
+    edit(run / "model" / "config.json", attention={"kind": f"transformers.{lazy}"})
+    assert "is no class with" in refused(load_model, run / "model")
+    assert (lazy in vars(transformers)) == before
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "model/model.safetensors", "model", "rows.jsonl"])
+def test_a_link_out_of_the_run_is_refused(name: str, run: Path, tmp_path: Path):
+    path, outside = run / name, tmp_path / "outside"
+    if path.exists():
+        path.rename(outside)
+    path.symlink_to(outside)
+    if outside.exists():
+        assert "a link that leads out of the run" in refused(Run.open, run)
+    else:
+        outside.write_text("")
+        assert "a link that leads out of the run" in refused(Run.open, run)
+
+
+def test_a_certificate_of_another_name_or_place_is_refused(run: Path):
+    from eat_lightning.runs.certificate import Certificate
+
+    opened_run = Run.open(run)
+    for name in ("../x", "/etc/passwd", "a/b", "", None, "*"):
+        assert "certificate must be a plain name" in refused(
+            Certificate.by_source, opened_run, name
+        )
+    (run / "certificates").mkdir()
+    path = run / "certificates" / "x.json"
+    for content in ([], {}, "[" * 100_000, {"name": "x", "holds_for": 3}):
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        assert "not a certificate" in refused(Certificate.by_source, opened_run, "x")
+
+
+def tokenizer_with(folder: Path, **changes) -> Path:
+    edit(folder / "model" / "tokenizer.json", **changes)
+    return folder / "model"
+
+
+def test_a_tokenizer_that_would_grow_a_text_is_refused(run: Path):
+    double = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+    bomb = {"type": "Sequence", "normalizers": [double] * 40}
+    folder = tokenizer_with(run, normalizer=bomb)
+    assert "normalizer must be made of BertNormalizer" in refused(tokenizer_for, str(folder))
+    assert "normalizer must be made of" in refused(opened, run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}] * 17}}, "at most 16"),
+        ({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+$"}}}, "got 'Split'"),
+        ({"post_processor": {"type": "TemplateProcessing", "single": [{}] * 99}}, "at most 16"),
+        ({"post_processor": "Template"}, "got 'Template'"),
+        ({"model": {"type": "Evil"}}, "model.type must be WordPiece, BPE or Unigram"),
+        ({"model": 7}, "not a tokenizer"),
+        ({"added_tokens": 7}, "added_tokens must be a list"),
+        ({"added_tokens": [7]}, "added_tokens must be a list"),
+        ({"added_tokens": [{"id": "x"}]}, ""),
+        ({"model": {"type": "WordPiece", "vocab": {"a": -1}}}, ""),
+    ],
+)
+def test_a_tokenizer_that_is_none_is_refused_in_one_line(changes: dict, said: str, run: Path):
+    assert said in refused(tokenizer_for, str(tokenizer_with(run, **changes)))
+
+
+def test_a_tokenizers_files_are_bounded(run: Path):
+    path = run / "model" / "tokenizer.json"
+    with path.open("r+b") as file:
+        file.truncate(TOKENIZER + 1)  # takes no room on the disk
+    assert f"{TOKENIZER + 1} bytes, and at most {TOKENIZER} are read" in refused(opened, run)
+    path.write_text("[" * 100_000)
+    assert "nested too deeply" in refused(opened, run)
+
+
+def test_a_tokenizers_code_is_not_run_and_not_asked_about(run: Path):
+    folder = run / "model"
+    (folder / "evil.py").write_text("import os\nos.mkdir('pwned')\n")
+    edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.Evil", "evil.Evil"]})
+    with suppress(ConfigError):
+        tokenizer_for(str(folder))
+    assert not Path("pwned").exists()
+    assert "evil" not in sys.modules
+
+
+def test_an_id_that_the_encoder_has_not(run: Path):
+    from safetensors.torch import load_file, save_file
+
+    path = run / "model" / "model.safetensors"
+    weights = load_file(path)
+    name = "encoder.embedding.word.weight"
+    weights[name] = weights[name][:20].clone()
+    save_file(weights, path)
+    edit(run / "model" / "config.json", vocab_size=20)
+    assert "its tokenizer has id" in refused(opened, run)
+
+
+def test_real_bodies_tokenizers_are_taken(minilm_dir: Path):
+    assert tokenizer_faults(minilm_dir) == []
+    bytes_ = {"type": "ByteLevel"}
+    roberta = {"model": {"type": "BPE"}, "pre_tokenizer": bytes_, "normalizer": None}
+    assert step_faults(roberta | {"post_processor": {"type": "RobertaProcessing"}}) == []
+
+
+def test_rows_are_checked_field_by_field(tmp_path: Path):
+    from test_rows import row
+
+    from eat_lightning.runs.row import asdict, read_what_is_whole
+
+    sound, path = asdict(row()), tmp_path / "rows.jsonl"
+    lines, hostile = [], 0
+    for key in sound:
+        for value in ODD:
+            lines.append(json.dumps(sound | {key: value}))
+            hostile += 1
+    bad = ["[" * 100_000, "[]", "3", '{"exit_shares": 3}']
+    bad.append(json.dumps(sound | {"examples": "../../x.parquet"}))
+    bad.append(json.dumps(sound | {"examples": "/etc/passwd"}))
+    path.write_text("\n".join([*lines, *bad]))
+    rows, faults = read_what_is_whole(path)
+    assert len(rows) + len(faults) == hostile + len(bad)
+    assert all(fault.isprintable() for fault in faults)
+    assert all(any(f"line {hostile + k + 1}:" in f for f in faults) for k in range(len(bad)))
+
+
+def test_examples_that_do_not_fit_each_other(tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from eat_lightning.infer.record import Recorded
+
+    sound = {"label": [0, 1], "length": [3, 4], "tokens_in_full": [[3, 2], [4, 4]]}
+    sound |= {"logits_1": [[0.1, 0.2]] * 2, "logits_2": [[0.1, 0.2]] * 2}
+    path = tmp_path / "x.parquet"
+
+    def read(**changes) -> Recorded:
+        pq.write_table(pa.table(sound | changes), path)
+        return Recorded.read(path)
+
+    assert len(read()) == 2
+    for changes in (
+        {"logits_2": [[0.1], [0.2]]},
+        {"logits_2": [1.0, 2.0]},
+        {"logits_x": [[0.1, 0.2]] * 2},
+        {"tokens_in_full": [[3, 2, 1], [4, 4, 4]]},
+        {"tokens_in_full": [[3, 9], [4, 4]]},
+        {"tokens_in_full": [[3, -2], [4, 4]]},
+        {"label": ["a", "b"]},
+        {"length": ["a", "b"]},
+    ):
+        assert "no examples of this version" in refused(lambda c=changes: read(**c))

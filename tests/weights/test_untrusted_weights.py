@@ -1,0 +1,177 @@
+"""Weights, checkpoints and caches made by someone else: no pickle is read, and no size believed
+that the weights have not."""
+
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hostile import Bomb, edit, refused
+from models import tiny
+from test_predict import make_run
+
+from eat_lightning.weights.checkpoint import load_model, load_pretrained
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "run", "sst2")
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+@pytest.mark.parametrize("as_pickle", [False, True])
+def test_a_pickle_in_place_of_weights(as_pickle: bool, run: Path, tmp_path: Path):
+    path = run / "model" / "model.safetensors"
+    bomb = pickle.dumps(Bomb(tmp_path / "pwned"))
+    if as_pickle:
+        path.write_bytes(bomb)
+    else:
+        torch.save({"x": Bomb(tmp_path / "pwned")}, path)
+    assert "not a whole safetensors file" in refused(load_model, run / "model")
+    path.rename(run / "model" / "pytorch_model.bin")
+    assert "no model.safetensors (other weight files are not read)" in refused(
+        load_model, run / "model"
+    )
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_pickle_in_place_of_last_ckpt(tmp_path: Path):
+    from eat_lightning.train.__main__ import resume_faults
+
+    assert resume_faults(tmp_path) == []
+    for content in ({"state_dict": Bomb(tmp_path / "pwned")}, {"state_dict": {}}, 3):
+        torch.save(content, tmp_path / "last.ckpt")
+        (fault,) = resume_faults(tmp_path)
+        assert "delete it to train from the start" in fault
+    (tmp_path / "last.ckpt").write_bytes(pickle.dumps(Bomb(tmp_path / "pwned")))
+    assert "not a checkpoint to resume from" in resume_faults(tmp_path)[0]
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_teachers_cache_is_read_without_pickles_and_bounded(tmp_path: Path):
+    from eat_lightning.train.teacher import read_cache
+
+    path = tmp_path / "teacher.npy"
+    np.save(path, np.zeros((3, 2), np.float32))
+    assert read_cache(path, 3, 2) is not None
+    assert read_cache(path, 4, 2) is read_cache(path, 3, 3) is None
+    np.save(path, np.array([[Bomb(tmp_path / "pwned")] * 2] * 3))
+    assert read_cache(path, 3, 2) is None
+    np.save(path, np.full((3, 2), np.nan, np.float32))
+    assert read_cache(path, 3, 2) is None
+    header = np.lib.format.header_data_from_array_1_0(np.zeros((1, 2), np.float32))
+    with path.open("wb") as file:  # says it holds a terabyte
+        np.lib.format.write_array_header_1_0(file, header | {"shape": (10**11, 2)})
+    assert read_cache(path, 10**11, 2) is None
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_cached_tokens_that_are_packed_or_pickled_are_made_anew(tmp_path: Path):
+    from eat_lightning.data.split import load
+
+    arrays = {"ids": np.zeros(4, np.int32), "types": np.zeros(4, np.uint8)}
+    arrays["offsets"] = np.array([0, 4])
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert load(tmp_path / "a.npz", 1) is not None
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+    assert load(tmp_path / "a.npz", 1) is None
+    np.savez(tmp_path / "a.npz", **arrays | {"ids": np.array([Bomb(tmp_path / "pwned")] * 4)})
+    assert load(tmp_path / "a.npz", 1) is None
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers(value: float, run: Path):
+    from safetensors.torch import load_file, save_file
+
+    path = run / "model" / "model.safetensors"
+    weights = load_file(path)
+    name = "encoder.layers.2.up.weight"
+    weights[name][1, 2] = value
+    save_file(weights, path)
+    assert "layers.2.up.weight holds values that are no numbers" in refused(load_model, path.parent)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_layers": 10**9}, "num_layers must be at most 1000, got 1000000000"),
+        ({"num_layers": 1000}, "its weights lack layers.6.out.weight"),
+        ({"num_layers": -1}, "num_layers must be 1 or more, got -1"),
+        ({"num_layers": "6"}, "num_layers must be 1 or more, got '6'"),
+        ({"vocab_size": 10**9}, "size mismatch: embedding.word.weight"),
+        ({"max_positions": 10**9}, "size mismatch: embedding.position.weight"),
+        ({"type_vocab_size": 10**9}, "size mismatch: embedding.token_type.weight"),
+        ({"hidden_size": 4 * 10**8}, "size mismatch: embedding.word.weight"),
+        ({"intermediate_size": 10**9}, "size mismatch: layers.0.up.weight"),
+        ({"relative_buckets": 10**9}, "size mismatch: relative.weight"),
+        ({"vocab_size": 10**40}, "vocab_size must be at most 2147483647"),
+    ],
+)
+def test_sizes_that_the_weights_have_not_are_refused_before_anything_is_made(
+    changes: dict, said: str, run: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from eat_lightning.weights import checkpoint
+
+    monkeypatch.setattr(checkpoint, "encoder_from", lambda *_: pytest.fail("an encoder was made"))
+    edit(run / "model" / "config.json", **changes)
+    assert said in refused(load_model, run / "model")
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import BertConfig, BertModel
+
+    path = tmp_path_factory.mktemp("bert")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}
+    BertModel(BertConfig(vocab_size=50, intermediate_size=24, **sizes)).save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_hidden_layers": 10**9}, "num_layers must be at most 1000"),
+        ({"num_hidden_layers": 900}, "its weights lack layers.2.out.weight"),
+        ({"vocab_size": 10**9}, "size mismatch: embedding.word.weight"),
+        ({"hidden_size": "wide"}, "hidden_size must be 1 or more, got 'wide'"),
+        ({"hidden_size": None}, "hidden_size must be 1 or more, got None"),
+        ({"hidden_act": ["gelu"]}, "hidden_act must be among"),
+        ({"num_attention_heads": 0}, "num_heads must be 1 or more, got 0"),
+    ],
+)
+def test_a_body_of_impossible_sizes(changes: dict, said: str, bert: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(bert, tmp_path / "bert"))
+    edit(folder / "config.json", **changes)
+    static = tiny()
+    slots = {name: getattr(static, name) for name in ("attention", "reduction", "exit")}
+    said_here = refused(lambda: load_pretrained(str(folder), 2, **slots, head={"layers": []}))
+    assert said in said_here
+
+
+def test_the_hugging_face_side_refuses_them_too(run: Path, tmp_path: Path):
+    from transformers import AutoModelForSequenceClassification
+
+    import eat_lightning.weights.hf  # noqa: F401
+
+    folder = run / "model"
+    read = AutoModelForSequenceClassification.from_pretrained
+    sound = (folder / "config.json").read_text()
+    for changes in ({"num_layers": 10**9}, {"vocab_size": 10**9}, {"max_positions": 10**9}):
+        edit(folder / "config.json", **changes)
+        said = refused(read, str(folder), error=ValueError)
+        assert f"must be at most 1000, got {10**9}" in said or "size mismatch" in said
+        (folder / "config.json").write_text(sound)
+    (folder / "evil.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'pwned')!r})\n")
+    edit(folder / "config.json", auto_map={"AutoModelForSequenceClassification": "evil.Evil"})
+    assert type(read(str(folder))).__name__ == "EatForSequenceClassification"
+    torch.save({"x": Bomb(tmp_path / "pwned")}, folder / "pytorch_model.bin")
+    torch.save({"x": Bomb(tmp_path / "pwned")}, folder / "model.safetensors")
+    refused(read, str(folder), error=ValueError)
+    assert not (tmp_path / "pwned").exists()
