@@ -46,7 +46,7 @@ bench: setup ## Time the encoders against Hugging Face's and the machine's ceili
 	$(PY) -m eat_lightning.bench $(ARGS)
 
 test: setup ## Run the quick tests: CPU, offline. ARGS= goes to pytest.
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto $(ARGS)
 
 test-slow: setup ## Run the slow tests: processes killed and resumed, two at once.
 	@$(PY) -m pytest -m slow $(ARGS) || test $$? -eq 5  # 5: there are none

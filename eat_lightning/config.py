@@ -1,23 +1,23 @@
-"""From a composed config to objects, with every fault named before anything is loaded."""
+"""From a composed config to typed objects, with every fault named before anything is loaded.
+
+A command's settings are one `Plan`: `parsed(MeasurePlan, config)` at its door, objects from there.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from eat_lightning.bounds import number_faults, whole_faults
 from eat_lightning.errors import ConfigError
+
+P = TypeVar("P", bound="Plan")
 
 _packaged = Path(__file__).parent / "configs"
 CONFIG_DIR = str(_packaged if _packaged.is_dir() else Path(__file__).parents[1] / "configs")
@@ -77,160 +77,79 @@ def binding_faults(slot: str, node: Any) -> list[str]:
     ]
 
 
-def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:
-    """Faults of a slot's method: its names first, then its values."""
-    from eat_lightning.model.contracts import SLOTS
+class Plan(BaseModel):
+    """The settings of a command: a field for each key of its yaml, typed and bounded.
 
-    faults = binding_faults(slot, node)
-    if faults:
-        return faults
-    cls = target(node)
-    lacking = [part for part in SLOTS.get(slot, ()) if not hasattr(cls, part)]
-    if lacking:
-        return [f"{slot}._target_: {cls.__name__} has no {' and no '.join(lacking)}"]
-    check = getattr(cls, "faults", None)
-    return [] if check is None else check(num_layers, **arguments(node))
-
-
-PATHS = (
-    *("teacher", "encoder.pretrained", "data.dir"),
-    *("journal", "log", "token_file", "onnx", "onnx_static"),
-)
-
-
-def quoted(path: str) -> str:
-    """As a value that Hydra takes whole: a run's name holds "=", "," and brackets, which are also
-    Hydra's grammar."""
-    return "'" + path.replace("'", "\\'") + "'"
-
-
-def with_path_quoted(argument: str) -> str:
-    """run=... and to=..., and other keys of paths where the value names something that is there."""
-    key, _, value = argument.partition("=")
-    if not value or value[0] in "'\"[":
-        return argument
-    is_path = key in ("run", "to") or (key in PATHS and Path(value).exists())
-    return f"{key}={quoted(value)}" if is_path else argument
-
-
-def with_paths_listed(given: list[str], key: str) -> list[str]:
-    """All run=... (or another key of paths) as one that Hydra can read."""
-    values = [a.partition("=")[2] for a in given if a.startswith(f"{key}=")]
-    paths = [path for value in values for path in listed(value)]
-    others = [a for a in given if not a.startswith(f"{key}=")]
-    return [*others, f"{key}=[{','.join(map(quoted, paths))}]"] if paths else given
-
-
-def listed(value: str) -> list[str]:
-    """The paths in "[a,b]": a comma ends a path only where a file has that name."""
-    if not (value.startswith("[") and value.endswith("]")) or Path(value).exists():
-        return [value.strip("'\"")]
-    paths, begun = [], ""
-    for piece in value[1:-1].split(","):
-        begun = f"{begun},{piece}" if begun else piece.strip()
-        if Path(begun.strip("'\" ")).exists():
-            paths.append(begun.strip("'\" "))
-            begun = ""
-    return [*paths, begun] if begun else paths
-
-
-def compose_or_explain(config_name: str, overrides: list[str]) -> None:
-    """Compose once before Hydra's main does, to say what is wrong in one line.
-
-    Hydra prints five for an unknown key. Of a sweep the first job is composed; what has flags of
-    Hydra's own is left to Hydra.
+    No field has a default: that stands in the yaml, where a person reads it. Parts of a config that
+    have a group of keys (`timing`) are plans too.
     """
-    sweeps = any(o in ("-m", "--multirun") for o in overrides)
-    overrides = [o for o in overrides if o not in ("-m", "--multirun")]
-    if any(o.startswith("-") for o in overrides):
-        return
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", arbitrary_types_allowed=True
+    )
+
+    def rules(self) -> Iterable[str]:
+        """What is wrong between fields that are sound by themselves, one line each."""
+        return ()
+
+
+def parsed(plan: type[P], config: dict[str, Any]) -> P:
+    """Make the plan of a config; ConfigError with a line (key, bound, value) for every fault."""
     try:
-        with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-            compose(config_name, overrides=firsts(overrides) if sweeps else overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        said = in_one_line(f"{error}\n{error.__cause__ or ''}")
-        if "Ambiguous value" in said:  # Hydra's advice on sweeps is good as it is
-            return
-        print(f"error: {said}", file=sys.stderr)
-        raise SystemExit(1) from None
+        made = plan.model_validate(config)
+    except ValidationError as error:
+        raise ConfigError.of(dict.fromkeys(map(fault_line, error.errors()))) from None
+    if faults := list(made.rules()):
+        raise ConfigError.of(faults)
+    return made
 
 
-def firsts(overrides: list[str]) -> list[str]:
-    """A sweep's overrides with the first of their values."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    return [
-        f"{o.get_key_element()}={next(o.sweep_string_iterator())}"
-        if o.is_sweep_override()
-        else str(o.input_line)
-        for o in parsed
-    ]
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """End a single job with what a ConfigError says, without Hydra's frame around it. In a sweep it
-    goes up to Hydra, so that the other jobs still run."""
-    multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    try:
-        yield
-    except ConfigError as error:
-        if multirun:  # where the command ends, Hydra prints the first of them
-            raise
-        print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
-        raise SystemExit(1) from None
+def fault_line(fault: Any) -> str:
+    """Say one of pydantic's errors as key, bound and value."""
+    key, value = ".".join(map(str, fault["loc"])), fault["input"]
+    bounds = {
+        "bool_type": "must be true or false",
+        "list_type": "must be a list",
+        "string_type": "must be text",
+        "int_type": "must be a whole number",
+        "float_type": "must be a number",
+        "literal_error": f"must be one of {choices(fault)}",
+    }
+    if fault["type"] == "extra_forbidden":
+        return f"{key} is not an option"
+    if fault["type"] == "missing":
+        return f"{key} is missing"
+    if fault["type"] == "value_error":
+        return str(fault["ctx"]["error"]) if not key else f"{key} {fault['ctx']['error']}"
+    return f"{key} {bounds.get(fault['type'], fault['msg'])}, got {value!r}"
 
 
-def in_one_line(text: str) -> str:
-    """Hydra's message without what only its authors can use."""
-    lines = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
-    noise = ("full_key:", "object_type=", "Set the env", "Config search path", "provider=")
-    said = [line.rstrip(".") for line in lines if not line.startswith(noise)]
-    said = [re.sub(r"^In '.+?': ", "", line) for line in said]
-    return "; ".join(said).replace(":; ", ": ")
+def choices(fault: Any) -> str:
+    expected = str(fault.get("ctx", {}).get("expected", ""))
+    return expected.replace("'", "").replace(" or ", ", ")
 
 
-@dataclass
-class HeadSchema:
-    layers: list[int] = field(default_factory=list)
-    pool: str = "cls"
-    activation: str | None = "auto"
+def whole(least: int) -> BeforeValidator:
+    """Bound a field to whole numbers from `least` on: `Annotated[int, whole(1)]`; None passes where
+    the type lets it."""
+
+    def check(value: Any) -> Any:
+        return value if value is None else bounded(value, whole_faults("", value, least))
+
+    return BeforeValidator(check)
 
 
-@dataclass
-class OptimizerSchema:
-    lr: float | None = None
-    weight_decay: float = 0.01
-    warmup: float = 0.1
+def within(interval: str) -> BeforeValidator:
+    """Bound a field to numbers in an interval such as "[0, 1)"; None passes where the type lets
+    it."""
+
+    def check(value: Any) -> Any:
+        return value if value is None else bounded(value, number_faults("", value, interval))
+
+    return BeforeValidator(check)
 
 
-@dataclass
-class TrainSchema:
-    """The types of the root keys, so that `seed=abc` is refused while composing."""
-
-    study: str = "default"
-    seed: int = 1
-    model: str = ""
-    teacher: str | None = None
-    threads: int | None = None
-    checkpoint_every: int = 200
-    head: HeadSchema = field(default_factory=HeadSchema)
-    optimizer: OptimizerSchema = field(default_factory=OptimizerSchema)
-    task: Any = None
-    data: Any = None
-    encoder: Any = None
-    attention: Any = None
-    reduction: Any = None
-    exit: Any = None
-    objective: Any = None
-    schedule: Any = None
-    trainer: Any = None
-    logger: Any = None
-
-
-ConfigStore.instance().store(name="train_schema", node=TrainSchema)
+def bounded(value: Any, faults: list[str]) -> Any:
+    if faults:
+        raise ValueError(faults[0].strip())
+    return value

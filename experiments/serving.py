@@ -3,7 +3,8 @@
     python experiments/serving.py outputs/load/rows.jsonl [experiments/results/serving]
 
 Rows come from python -m eat_lightning.serve.loadtest; without an argument those in the results
-folder are drawn anew. The page is experiments/serving.md, whose part between two marks is made here.
+folder are drawn anew. The page is experiments/serving.md, whose part between two marks is made
+here.
 """
 
 from __future__ import annotations

@@ -5,22 +5,12 @@ For each goal and rule a greedy search edits words; its texts are then judged un
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
-from omegaconf import DictConfig
-
-from eat_lightning.config import (
-    CONFIG_DIR,
-    compose_or_explain,
-    plain,
-    plain_errors,
-    with_path_quoted,
-)
+from eat_lightning.cli import entry
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,21 +25,6 @@ if TYPE_CHECKING:
 GOALS = ("slowdown", "evasion")
 KINDS = ("characters", "words")
 DTYPE = "fp32"
-
-
-@hydra.main(config_path=CONFIG_DIR, config_name="attack", version_base="1.3")
-def job(cfg: DictConfig) -> None:
-    try:
-        with plain_errors():
-            attack(plain(cfg))
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-
-
-def main() -> None:
-    sys.argv[1:] = [with_path_quoted(argument) for argument in sys.argv[1:]]
-    compose_or_explain("attack", sys.argv[1:])
-    job()
 
 
 def attack(config: dict[str, Any]) -> list[AttackRow]:
@@ -171,6 +146,8 @@ def attacked(run: Run, rules: dict[str, Rule], config: dict[str, Any]) -> Iterat
                 **{"budget": vars(budget), "seed": config["seed"], "split": config["split"]},
             )
 
+
+main = entry("attack", attack)
 
 if __name__ == "__main__":
     main()

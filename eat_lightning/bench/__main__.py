@@ -4,22 +4,12 @@ the machine can do."""
 from __future__ import annotations
 
 import secrets
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import hydra
-from omegaconf import DictConfig
-
-from eat_lightning.config import (
-    CONFIG_DIR,
-    compose_or_explain,
-    plain,
-    plain_errors,
-    with_path_quoted,
-)
+from eat_lightning.cli import entry
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,21 +18,6 @@ if TYPE_CHECKING:
 
 KINDS = ("speed", "cost", "training", "compiled")
 FEWEST = 2  # repeats that are worth a row
-
-
-@hydra.main(config_path=CONFIG_DIR, config_name="bench", version_base="1.3")
-def job(cfg: DictConfig) -> None:
-    try:
-        with plain_errors():
-            bench(plain(cfg))
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-
-
-def main() -> None:
-    sys.argv[1:] = [with_path_quoted(argument) for argument in sys.argv[1:]]
-    compose_or_explain("bench", sys.argv[1:])
-    job()
 
 
 def bench(config: dict[str, Any]) -> list[BenchRow]:
@@ -137,8 +112,8 @@ def show(folder: Path, race: str) -> None:
 
 
 def faults_of(config: dict[str, Any]) -> list[str]:
+    from eat_lightning.bounds import number_faults
     from eat_lightning.measure.plan import busy_faults, whole_faults
-    from eat_lightning.model.contracts import number_faults
 
     sizes = {f"encoder.{key}": value for key, value in config["encoder"].items()}
     counts = {key: config[key] for key in ("examples", "repeats") if config[key] is not None}
@@ -189,6 +164,8 @@ def list_faults(key: str, values: Any) -> list[str]:
 def usable(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
+
+main = entry("bench", bench)
 
 if __name__ == "__main__":
     main()

@@ -5,21 +5,11 @@ Only the part of the calibration cut that nothing else uses is looked at.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import hydra
-from omegaconf import DictConfig
-
-from eat_lightning.config import (
-    CONFIG_DIR,
-    compose_or_explain,
-    plain,
-    plain_errors,
-    with_path_quoted,
-)
+from eat_lightning.cli import entry
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,21 +20,6 @@ if TYPE_CHECKING:
     from eat_lightning.measure.settings import Setting
     from eat_lightning.runs.certificate import Certificate
     from eat_lightning.runs.run import Run
-
-
-@hydra.main(config_path=CONFIG_DIR, config_name="certify", version_base="1.3")
-def job(cfg: DictConfig) -> None:
-    try:
-        with plain_errors():
-            certify(plain(cfg))
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-
-
-def main() -> None:
-    sys.argv[1:] = [with_path_quoted(argument) for argument in sys.argv[1:]]
-    compose_or_explain("certify", sys.argv[1:])
-    job()
 
 
 def certify(config: dict[str, Any]) -> list[Certificate]:
@@ -253,6 +228,8 @@ def tell(certificate: Certificate, path: Any) -> None:
         )
     print(f"saved: {path}; use it with certificate={certificate.name}")
 
+
+main = entry("certify", certify)
 
 if __name__ == "__main__":
     main()

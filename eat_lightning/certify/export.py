@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from eat_lightning.bounds import layer_faults
 from eat_lightning.certify.candidates import TAUS, chains_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.exported import Export
 from eat_lightning.measure.settings import STATIC, Setting
-from eat_lightning.model.contracts import build, layer_faults, spec
+from eat_lightning.model.contracts import build, spec
 from eat_lightning.runs.certificate import Certificate, sha256_of
 
 if TYPE_CHECKING:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from eat_lightning.bounds import number_faults
 from eat_lightning.certify.candidates import CAUTION, TAUS, chains_of
 from eat_lightning.certify.export import chains_for_export, export_faults
 from eat_lightning.certify.select import Target
-from eat_lightning.config import arguments, binding_faults, make, method_faults, target
+from eat_lightning.config import arguments, binding_faults, make, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.exported import Export
 from eat_lightning.infer.precision import prepack_faults
 from eat_lightning.measure.plan import device_faults, whole_faults
 from eat_lightning.measure.settings import STATIC, Setting, checked, policies_for
-from eat_lightning.model.contracts import build, number_faults
+from eat_lightning.model.contracts import build, method_faults
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import policies_of
 from eat_lightning.runs.certificate import DTYPES, name_faults

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from eat_lightning.bounds import raise_faults
 from eat_lightning.data.calibration import PARTS, cut
 from eat_lightning.data.module import TextData
 from eat_lightning.data.source import Source, check, kept_by_source, read, read_extra
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import Tokenizer
-from eat_lightning.model.contracts import raise_faults
 
 
 class GlueData(TextData):

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from lightning import LightningDataModule
 
+from eat_lightning.bounds import raise_faults
 from eat_lightning.data.batching import Loader, Order, Ready, shares, sorted_batches
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, default_cache, make_split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import Tokenizer
-from eat_lightning.model.contracts import raise_faults
 
 
 class TextData(LightningDataModule):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from eat_lightning.model.contracts import raise_faults
+from eat_lightning.bounds import raise_faults
 
 METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from eat_lightning.bounds import raise_faults
 from eat_lightning.data import grammar
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.data.module import TextData
@@ -13,7 +14,6 @@ from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import Tokenizer
-from eat_lightning.model.contracts import raise_faults
 
 
 class ToyData(TextData):

@@ -6,22 +6,12 @@ Without a stream it makes the reference; with one it says, as JSON lines, what t
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
-from omegaconf import DictConfig
-
-from eat_lightning.config import (
-    CONFIG_DIR,
-    compose_or_explain,
-    plain,
-    plain_errors,
-    with_path_quoted,
-)
+from eat_lightning.cli import entry
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,26 +20,6 @@ if TYPE_CHECKING:
     from eat_lightning.runs.run import Run
 
 STDIN = "-"
-
-
-@hydra.main(config_path=CONFIG_DIR, config_name="drift", version_base="1.3")
-def job(cfg: DictConfig) -> None:
-    try:
-        with plain_errors():
-            num_bad = drift(plain(cfg))
-    except BrokenPipeError:  # nobody reads on, as with `| head`: the rest goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    if num_bad:
-        raise SystemExit(1)
-
-
-def main() -> None:
-    sys.argv[1:] = [with_path_quoted(argument) for argument in sys.argv[1:]]
-    compose_or_explain("drift", sys.argv[1:])
-    job()
 
 
 def drift(config: dict[str, Any]) -> int:
@@ -186,6 +156,8 @@ def lines(columns: Sequence[str], batch: int) -> Given:
 def tell(content: dict[str, Any]) -> None:
     print(json.dumps(content), flush=True)
 
+
+main = entry("drift", drift)
 
 if __name__ == "__main__":
     main()

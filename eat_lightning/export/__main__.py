@@ -6,42 +6,17 @@ in its place.
 
 from __future__ import annotations
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import hydra
-from omegaconf import DictConfig
-
-from eat_lightning.config import (
-    CONFIG_DIR,
-    compose_or_explain,
-    plain,
-    plain_errors,
-    with_path_quoted,
-)
+from eat_lightning.cli import entry
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.onnx_runner import ABOUT
 
 TARGETS = ("onnx",)
 DTYPES = ("fp32", "int8")
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-
-
-@hydra.main(config_path=CONFIG_DIR, config_name="export", version_base="1.3")
-def job(cfg: DictConfig) -> None:
-    try:
-        with plain_errors():
-            export(plain(cfg))
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-
-
-def main() -> None:
-    sys.argv[1:] = [with_path_quoted(argument) for argument in sys.argv[1:]]
-    compose_or_explain("export", sys.argv[1:])
-    job()
 
 
 def export(config: dict[str, Any]) -> Path:
@@ -97,7 +72,7 @@ def folder_faults(to: Path, force: bool) -> list[str]:
 
 def setting_faults(config: dict[str, Any]) -> list[str]:
     """Of what does not depend on a run."""
-    from eat_lightning.model.contracts import number_faults, whole_faults
+    from eat_lightning.bounds import number_faults, whole_faults
 
     faults = []
     if not config["run"]:
@@ -117,6 +92,8 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
         faults.append(f"export needs {', '.join(absent)}: pip install 'eat-lightning[onnx]'")
     return faults
 
+
+main = entry("export", export)
 
 if __name__ == "__main__":
     main()

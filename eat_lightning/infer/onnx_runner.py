@@ -1,11 +1,8 @@
 """Answer lines with an exported model: by numpy, onnxruntime and tokenizers, without torch.
 
 `python -m eat_lightning.infer.onnx_runner FOLDER < lines`. An export puts a copy of this file
-beside its graphs, where `python FOLDER/runner.py < lines` needs nothing else of this package; what `predict`
-does likewise therefore stands here.
-
-Shapes: B examples, L layers, N packed tokens, C classes. Values that pass between graphs are named
-by their shapes, so that it is known along which axis examples or tokens lie.
+beside its graphs, where `python FOLDER/runner.py < lines` needs nothing else of this package; what
+`predict` does likewise therefore stands here.
 """
 
 from __future__ import annotations

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from eat_lightning.bounds import raise_faults
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.data.metrics import metrics_for
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import Exit, Policy, raise_faults
+from eat_lightning.model.contracts import Exit, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.reason import Reason

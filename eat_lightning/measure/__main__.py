@@ -7,21 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import hydra
-from omegaconf import DictConfig
-
-from eat_lightning.config import (
-    CONFIG_DIR,
-    compose_or_explain,
-    plain,
-    plain_errors,
-    with_paths_listed,
-)
+from eat_lightning.cli import entry
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,21 +22,6 @@ if TYPE_CHECKING:
 
 
 GRAPHS = "ours_graphs"  # kernels of a row: ours, single examples from CUDA graphs
-
-
-@hydra.main(config_path=CONFIG_DIR, config_name="measure", version_base="1.3")
-def job(cfg: DictConfig) -> None:
-    try:
-        with plain_errors():
-            measure(plain(cfg))
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-
-
-def main() -> None:
-    sys.argv[1:] = with_paths_listed(sys.argv[1:], "run")
-    compose_or_explain("measure", sys.argv[1:])
-    job()
 
 
 def measure(config: dict[str, Any]) -> list[Row]:
@@ -224,6 +199,8 @@ def speed_ups(
         "batch_conversion": batch_factor * flops_ratio,
     }
 
+
+main = entry("measure", measure, many="run")
 
 if __name__ == "__main__":
     main()

@@ -7,18 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eat_lightning.config import make, method_faults, target
+from eat_lightning.bounds import number_faults, raise_faults
+from eat_lightning.config import make, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import form_of
-from eat_lightning.model.contracts import (
-    Policy,
-    build,
-    class_of,
-    number_faults,
-    raise_faults,
-    spec,
-    without_kind,
-)
+from eat_lightning.model.contracts import Policy, build, class_of, method_faults, spec, without_kind
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
 from eat_lightning.runs.certificate import DTYPES, Certificate, combination

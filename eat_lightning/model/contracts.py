@@ -1,12 +1,14 @@
 """The contracts of the slots, and how a method is named, checked, built and saved.
 
 A method is one class in one module, `eat_lightning/methods/<slot>/<kind>.py`, made from plain
-arguments that it keeps as attributes of the same names. Its classmethod `faults(num_layers, **arguments)`
-lists what is wrong with them, one line each; the constructor raises the same.
+arguments that it keeps as attributes of the same names. Its classmethod
+`faults(num_layers, **arguments)` lists what is wrong with them, one line each; the constructor
+raises the same.
 """
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import sys
@@ -18,11 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.model.bounds import layer_faults as layer_faults
-from eat_lightning.model.bounds import number_faults as number_faults
-from eat_lightning.model.bounds import one_each as one_each
-from eat_lightning.model.bounds import raise_faults as raise_faults
-from eat_lightning.model.bounds import whole_faults as whole_faults
+from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.model.packed import Layout, Packed
 from eat_lightning.model.wish import Asked, Wish
 
@@ -35,6 +33,45 @@ SLOTS = {  # what a class must have to fill the slot
     "risk": ("losses", "low", "none_at_full_depth"),
     "procedure": ("certified", "needed", "promise", "refuses", "uses_confidence"),
 }
+
+
+@dataclass(frozen=True)
+class Knob:
+    """The one continuous operating point of a method: what sweeps, certificates, rows and plots
+    turn, so that none of them knows the words tau or ratio.
+
+    name: the argument that it sets. strict: the end at which the method saves nothing. grid: points
+    worth measuring and timing, from strict to lax. fine: points to choose from, from strict to lax.
+    bounds: the interval of its values, as in "(0, 1]".
+    """
+
+    name: str
+    strict: float
+    grid: tuple[float, ...]
+    fine: tuple[float, ...]
+    bounds: str
+
+
+def knob_of(method: Any) -> Knob | None:
+    """The knob of a method, None where it has none (`never`, `none`, `patience`)."""
+    return getattr(method, "knob", None)
+
+
+def point_of(method: Any) -> float | list[float] | None:
+    """Where the knob of a method stands: one value, or one for each of its layers."""
+    knob = knob_of(method)
+    return None if knob is None else getattr(method, knob.name)
+
+
+def turned(method: Any, point: float | Sequence[float]) -> Any:
+    """The same method (its parameters shared) with its knob at another point."""
+    knob = knob_of(method)
+    if knob is None:
+        raise ValueError(f"{type(method).__name__} has no knob to turn")
+    raise_faults(number_faults(knob.name, point, knob.bounds))
+    twin = copy.copy(method)
+    setattr(twin, knob.name, list(point) if isinstance(point, Sequence) else point)
+    return twin
 
 
 @dataclass
@@ -284,3 +321,18 @@ def spec(slot: str, method: Any) -> dict[str, Any]:
     kind = cls.__module__.removeprefix(prefix) if inside else f"{cls.__module__}.{cls.__qualname__}"
     names = inspect.signature(cls).parameters
     return {"kind": kind} | {name: getattr(method, name) for name in names}
+
+
+def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:
+    """Faults of a slot's method: its names first, then its values."""
+    from eat_lightning.config import arguments, binding_faults, target
+
+    faults = binding_faults(slot, node)
+    if faults:
+        return faults
+    cls = target(node)
+    lacking = [part for part in SLOTS.get(slot, ()) if not hasattr(cls, part)]
+    if lacking:
+        return [f"{slot}._target_: {cls.__name__} has no {' and no '.join(lacking)}"]
+    check = getattr(cls, "faults", None)
+    return [] if check is None else check(num_layers, **arguments(node))

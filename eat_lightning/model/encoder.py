@@ -19,16 +19,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from eat_lightning.model.contracts import (
-    Evidence,
-    Exit,
-    Kernel,
-    Pattern,
-    Policy,
-    Reduction,
-    Where,
-    raise_faults,
-)
+from eat_lightning.bounds import raise_faults
+from eat_lightning.model.contracts import Evidence, Exit, Kernel, Pattern, Policy, Reduction, Where
 from eat_lightning.model.heads import ACTIVATIONS, Head, head_faults
 from eat_lightning.model.packed import Batch, Layout, Packed, on_host
 from eat_lightning.model.together import wished

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.model.contracts import Exit, layer_faults
+from eat_lightning.bounds import layer_faults
+from eat_lightning.model.contracts import Exit
 from eat_lightning.model.packed import Packed
 
 ACTIVATIONS = {

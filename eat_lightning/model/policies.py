@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from eat_lightning.bounds import raise_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import Policy, build, class_of, raise_faults, spec
+from eat_lightning.model.contracts import Policy, build, class_of, spec
 
 
 def policies_of(nodes: dict[str, Any] | None) -> tuple[Policy, ...] | None:
     """From a config's key `policy`: a node for each, in the order they are asked; None where there
     is none, which leaves a run's own. ConfigError with every fault."""
-    from eat_lightning.config import binding_faults, make, method_faults
+    from eat_lightning.config import binding_faults, make
+    from eat_lightning.model.contracts import method_faults
 
     if not nodes:
         return None

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import hydra
-from omegaconf import DictConfig
-
-from eat_lightning.config import (
-    CONFIG_DIR,
-    compose_or_explain,
-    plain,
-    plain_errors,
-    with_path_quoted,
-)
+from eat_lightning.cli import entry
+from eat_lightning.config import target
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.onnx_runner import answer_all, parse, said
 
@@ -29,26 +20,6 @@ if TYPE_CHECKING:
 
 
 BACKENDS = ("torch", "onnx")
-
-
-@hydra.main(config_path=CONFIG_DIR, config_name="predict", version_base="1.3")
-def job(cfg: DictConfig) -> None:
-    try:
-        with plain_errors():
-            num_bad = predict(plain(cfg))
-    except BrokenPipeError:  # nobody reads on, as with `| head`: the rest goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    if num_bad:
-        raise SystemExit(1)
-
-
-def main() -> None:
-    sys.argv[1:] = [with_path_quoted(argument) for argument in sys.argv[1:]]
-    compose_or_explain("predict", sys.argv[1:])
-    job()
 
 
 def predict(config: dict[str, Any]) -> int:
@@ -118,7 +89,6 @@ def exit_rule(node: dict[str, Any], encoder: AdaptiveEncoder) -> Exit:
     rule named without layers looks at each of the encoder's early heads."""
     from inspect import signature
 
-    from eat_lightning.config import target
     from eat_lightning.measure.settings import changed
     from eat_lightning.model.contracts import spec
     from eat_lightning.model.heads import slot_faults
@@ -374,6 +344,8 @@ def about_of(line: bytes, columns: Sequence[str]) -> dict[str, str]:
     names = {"text", "text_pair", *columns}
     return {k: v for k, v in content.items() if k not in names and isinstance(v, str)}
 
+
+main = entry("predict", predict)
 
 if __name__ == "__main__":
     main()

@@ -12,16 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
-from omegaconf import DictConfig
-
-from eat_lightning.config import (
-    CONFIG_DIR,
-    compose_or_explain,
-    plain,
-    plain_errors,
-    with_paths_listed,
-)
+from eat_lightning.cli import entry
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,21 +24,6 @@ CLAIMS = ("frontier", "ablation", "retention", "exits", "calibration", "cost")
 RECIPES = ("phishing", "file_gating", "dtypes")  # made where asked for: they need runs of their own
 _packaged = Path(__file__).parents[1] / "experiments"
 CLAIMS_DIR = _packaged if _packaged.is_dir() else Path(__file__).parents[2] / "experiments"
-
-
-@hydra.main(config_path=CONFIG_DIR, config_name="report", version_base="1.3")
-def job(cfg: DictConfig) -> None:
-    try:
-        with plain_errors():
-            report(plain(cfg))
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-
-
-def main() -> None:
-    sys.argv[1:] = with_paths_listed(sys.argv[1:], "study")
-    compose_or_explain("report", sys.argv[1:])
-    job()
 
 
 def report(config: dict[str, Any]) -> Path:
@@ -231,6 +207,8 @@ def kept_rows(path: Path) -> list[Path]:
     """The rows of our own runs."""
     return sorted((path.parent / "results").glob("**/rows.jsonl"))
 
+
+main = entry("report", report, many="study")
 
 if __name__ == "__main__":
     main()

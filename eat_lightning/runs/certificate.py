@@ -20,9 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import FORMS, PLAIN
-from eat_lightning.model.contracts import Policy, build, number_faults, raise_faults
+from eat_lightning.model.contracts import Policy, build
 from eat_lightning.model.policies import built
 from eat_lightning.runs.run import OUTSIDE_DATA, Run, version_of, write_json
 from eat_lightning.weights.untrusted import json_of, one_line

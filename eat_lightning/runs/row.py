@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from eat_lightning.bounds import number_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import FORMS, PLAIN
-from eat_lightning.model.contracts import number_faults, spec
+from eat_lightning.model.contracts import spec
 from eat_lightning.weights.untrusted import ROWS, one_line, parsed, text_of
 
 BOUNDS = {

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from eat_lightning.bounds import number_faults, whole_faults
 from eat_lightning.config import binding_faults, make
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import SLOTS, home, number_faults, whole_faults
+from eat_lightning.model.contracts import SLOTS, home
 from eat_lightning.weights.untrusted import one_line
 
 ALLOW = "EAT_IMPORT"  # modules of one's own that a run's config may name

@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import hydra
-from omegaconf import DictConfig
-
-from eat_lightning.config import (
-    CONFIG_DIR,
-    compose_or_explain,
-    plain,
-    plain_errors,
-    with_path_quoted,
-)
+from eat_lightning.cli import entry
 from eat_lightning.errors import ConfigError
 
 MODES = {"inline": 1, "triage": 32}  # and the examples at once, at most
 BACKENDS = ("torch", "onnx")
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
-
-
-@hydra.main(config_path=CONFIG_DIR, config_name="serve", version_base="1.3")
-def job(cfg: DictConfig) -> None:
-    with plain_errors():
-        serve(plain(cfg))
-
-
-def main() -> None:
-    sys.argv[1:] = [with_path_quoted(argument) for argument in sys.argv[1:]]
-    compose_or_explain("serve", sys.argv[1:])
-    job()
 
 
 def serve(config: dict[str, Any]) -> None:
@@ -54,8 +32,8 @@ def serve(config: dict[str, Any]) -> None:
 
 def setting_faults(config: dict[str, Any]) -> list[str]:
     """Of what does not depend on a run."""
+    from eat_lightning.bounds import number_faults, whole_faults
     from eat_lightning.infer.precision import prepack_faults
-    from eat_lightning.model.contracts import number_faults, whole_faults
     from eat_lightning.runs.certificate import DTYPES
 
     faults = []
@@ -134,6 +112,8 @@ def token_of(config: dict[str, Any]) -> str | None:
         raise ConfigError("the token must be printable ASCII without spaces")
     return token
 
+
+main = entry("serve", serve)
 
 if __name__ == "__main__":
     main()

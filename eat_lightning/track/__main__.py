@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import hydra
-from omegaconf import DictConfig
-
-from eat_lightning.config import CONFIG_DIR, compose_or_explain, in_one_line, plain, plain_errors
+from eat_lightning.bounds import layer_faults
+from eat_lightning.cli import entry, in_one_line
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import layer_faults
 
 STEP = "trainer/global_step"
 METRICS = "accuracy|f1|matthews|pearson|spearman"
-
-
-@hydra.main(config_path=CONFIG_DIR, config_name="workspace", version_base="1.3")
-def job(cfg: DictConfig) -> None:
-    with plain_errors():
-        workspace(plain(cfg))
-
-
-def main() -> None:
-    compose_or_explain("workspace", sys.argv[1:])
-    job()
 
 
 def workspace(config: dict[str, Any]) -> None:
@@ -157,6 +142,8 @@ def table_scatter(table: str, x: str, y: str = "score") -> Any:
     chart.chart_name = "wandb/scatter/v0"
     return chart
 
+
+main = entry("workspace", workspace)
 
 if __name__ == "__main__":
     main()

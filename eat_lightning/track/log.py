@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from eat_lightning.config import arguments, in_one_line, target
+from eat_lightning.cli import in_one_line
+from eat_lightning.config import arguments, target
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:

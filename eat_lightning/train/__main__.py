@@ -5,41 +5,12 @@ A run's folder is its identity: a finished one is skipped, a killed one resumed 
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
-from eat_lightning.config import (
-    CONFIG_DIR,
-    compose_or_explain,
-    plain,
-    plain_errors,
-    with_path_quoted,
-)
+from eat_lightning.cli import entry
+from eat_lightning.config import make
 from eat_lightning.errors import ConfigError
-
-
-@hydra.main(config_path=CONFIG_DIR, config_name="train", version_base="1.3")
-def job(cfg: DictConfig) -> float | None:
-    hydra_config = HydraConfig.get()
-    with plain_errors():
-        return train(
-            plain(cfg),
-            overrides=list(hydra_config.overrides.task),
-            multirun=hydra_config.mode == RunMode.MULTIRUN,
-        )
-
-
-def main() -> None:
-    sys.path.insert(0, "")  # as `python -m` does, for classes of one's own in the current folder
-    sys.argv[1:] = [with_path_quoted(argument) for argument in sys.argv[1:]]
-    compose_or_explain("train", sys.argv[1:])
-    job()
 
 
 def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) -> float | None:
@@ -183,7 +154,6 @@ def begin(folder: Path, config: dict[str, Any], inputs: dict[str, Any]) -> None:
 
 def prepare_data(config: dict[str, Any]) -> Any:
     """The DataModule with its tokenizer; a split is read and tokenized when it is asked for."""
-    from eat_lightning.config import make
     from eat_lightning.data.tokens import tokenizer_for
 
     task = make(config["task"])
@@ -192,7 +162,6 @@ def prepare_data(config: dict[str, Any]) -> Any:
 
 
 def build_module(config: dict[str, Any], data: Any) -> tuple[Any, Any]:
-    from eat_lightning.config import make
     from eat_lightning.train.module import Classifier
 
     task = data.task
@@ -259,6 +228,8 @@ def finish_loggers(loggers: list[Any], folder: Path) -> None:
 
         wandb.finish(exit_code=0 if (folder / "done.json").is_file() else 1)
 
+
+main = entry("train", train, sweeps=True)
 
 if __name__ == "__main__":
     main()

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.config import arguments, binding_faults, make, method_faults, target
+from eat_lightning.bounds import number_faults, whole_faults
+from eat_lightning.config import arguments, binding_faults, make, target
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import number_faults, whole_faults
+from eat_lightning.model.contracts import method_faults
 from eat_lightning.track.log import wandb_faults
 from eat_lightning.train.trainer import trainer_faults
 

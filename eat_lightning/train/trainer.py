@@ -7,7 +7,7 @@ import sys
 import warnings
 from typing import Any
 
-from eat_lightning.model.contracts import whole_faults
+from eat_lightning.bounds import whole_faults
 
 # What `train` gives Trainer itself.
 OURS = {

@@ -16,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from eat_lightning.bounds import number_faults, raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import build_all, number_faults, raise_faults, spec, whole_faults
+from eat_lightning.model.contracts import build_all, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, Shape
 from eat_lightning.model.heads import ACTIVATIONS, slot_faults
 from eat_lightning.model.policies import from_folder, portable

@@ -27,10 +27,11 @@ from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 from transformers.utils.hub import cached_file
 
+from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.int8 import in_int8, is_int8
 from eat_lightning.methods.objective.joint import Joint, task_loss
-from eat_lightning.model.contracts import build_all, raise_faults, spec, whole_faults
+from eat_lightning.model.contracts import build_all, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, RelativeBias, Shape, Trace, relative_bucket
 from eat_lightning.model.heads import Head, slot_faults
 from eat_lightning.model.packed import Batch

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from eat_lightning.bounds import number_faults, whole_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import number_faults, whole_faults
 from eat_lightning.model.heads import ACTIVATIONS, head_faults
 from eat_lightning.weights.hf_names import FAMILIES
 

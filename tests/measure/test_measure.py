@@ -12,7 +12,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from models import method, ragged, tiny
 
-from eat_lightning.config import CONFIG_DIR, plain, with_paths_listed
+from eat_lightning.cli import with_paths_listed
+from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.__main__ import main, measure

@@ -6,7 +6,8 @@ import pytest
 import torch
 from models import kinds, method, ragged, tiny, tiny_shape
 
-from eat_lightning.model.contracts import SLOTS, build, build_all, layer_faults, number_faults, spec
+from eat_lightning.bounds import layer_faults, number_faults
+from eat_lightning.model.contracts import SLOTS, build, build_all, spec
 from eat_lightning.model.encoder import AdaptiveEncoder
 
 METHODS = [(slot, kind) for slot in SLOTS for kind in kinds(slot)]

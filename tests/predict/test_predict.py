@@ -11,7 +11,7 @@ import torch
 import yaml
 from models import tiny
 
-from eat_lightning.config import with_path_quoted
+from eat_lightning.cli import with_path_quoted
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer import onnx_runner

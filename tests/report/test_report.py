@@ -9,7 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from studies import EAT, keep, make_recorded, make_row
 
-from eat_lightning.config import CONFIG_DIR, plain, with_paths_listed
+from eat_lightning.cli import with_paths_listed
+from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import __main__ as report_module
 from eat_lightning.report.__main__ import CLAIMS, CLAIMS_DIR, RECIPES, claim_of, main, report

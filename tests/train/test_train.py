@@ -18,7 +18,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
-from eat_lightning.config import CONFIG_DIR, plain, with_path_quoted
+from eat_lightning.cli import with_path_quoted
+from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run, folder_for, open_runs

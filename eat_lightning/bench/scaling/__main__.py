@@ -1,37 +1,22 @@
-"""`python -m eat_lightning.bench.scaling`: how time and memory grow with a text's length, the batch,
-the layers run, the heads asked and retention. Random weights: times and memory alone."""
+"""`python -m eat_lightning.bench.scaling`: how time and memory grow with a text's length.
+
+Besides it the batch, the layers run, the heads asked and retention vary. Random weights: times and
+memory alone.
+"""
 
 from __future__ import annotations
 
 import secrets
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
-from omegaconf import DictConfig
-
-from eat_lightning.config import CONFIG_DIR, compose_or_explain, plain, plain_errors
+from eat_lightning.cli import entry
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
     from eat_lightning.bench.scaling.compaction import CompactionRow
     from eat_lightning.bench.scaling.rows import GrowthRow, OperatorRow
-
-
-@hydra.main(config_path=CONFIG_DIR, config_name="growth", version_base="1.3")
-def job(cfg: DictConfig) -> None:
-    try:
-        with plain_errors():
-            growth(plain(cfg))
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-
-
-def main() -> None:
-    compose_or_explain("growth", sys.argv[1:])
-    job()
 
 
 def growth(config: dict[str, Any]) -> list[GrowthRow]:
@@ -104,9 +89,9 @@ def keep(found: Grown, folder: Path, at: int) -> None:
 
 
 def faults_of(config: dict[str, Any]) -> list[str]:
+    from eat_lightning.bounds import number_faults
     from eat_lightning.measure.plan import whole_faults
     from eat_lightning.methods.attention.longformer import Longformer
-    from eat_lightning.model.contracts import number_faults
 
     encoder = config["encoder"]
     sizes = {f"encoder.{key}": value for key, value in encoder.items()}
@@ -141,12 +126,14 @@ def list_faults(key: str, values: Any, least: int) -> list[str]:
 
 
 def ratio_faults(values: Any) -> list[str]:
-    from eat_lightning.model.contracts import number_faults
+    from eat_lightning.bounds import number_faults
 
     if not isinstance(values, list) or len(set(map(str, values))) < 2:
         return [f"ratios must be a list of two numbers or more, got {values!r}"]
     return [*number_faults("ratios", values, "[0, 1)")]
 
+
+main = entry("growth", growth)
 
 if __name__ == "__main__":
     main()

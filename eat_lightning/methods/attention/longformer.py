@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Bool
 from torch import Tensor
 
+from eat_lightning.bounds import layer_faults, raise_faults
 from eat_lightning.methods.attention._banded import banded_attention, pairs
-from eat_lightning.model.contracts import Kernel, Where, layer_faults, raise_faults
+from eat_lightning.model.contracts import Kernel, Where
 from eat_lightning.model.packed import Layout
 
 # The band is cut out where it holds at most this share of all pairs: with a window of 32, from 178

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.model.contracts import layer_faults, number_faults, one_each, raise_faults
+from eat_lightning.bounds import layer_faults, number_faults, one_each, raise_faults
+from eat_lightning.model.contracts import Knob
 from eat_lightning.model.reason import Reason
 
 
@@ -14,6 +15,14 @@ class Confidence:
     since the guesses come divided by their head's temperature."""
 
     classes_only = True
+    # Confidence begins at 0.5 on two classes, at 0.33 on three: low taus are where most is saved.
+    knob = Knob(
+        "tau",
+        strict=1.0,
+        grid=(0.95, 0.9, 0.8, 0.7, 0.6, 0.5),
+        fine=(0.999, 0.998, 0.995, *(round(0.99 - 0.01 * k, 2) for k in range(66))),
+        bounds="(0, 1]",
+    )
 
     def __init__(self, tau: float | Sequence[float] = 0.9, layers: Sequence[int] = (4,)):
         raise_faults(self.faults(None, tau=tau, layers=layers))

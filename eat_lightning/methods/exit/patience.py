@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.model.contracts import layer_faults, raise_faults
+from eat_lightning.bounds import layer_faults, raise_faults
 from eat_lightning.model.reason import Reason
 
 

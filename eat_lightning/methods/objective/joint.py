@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from eat_lightning.model.contracts import Loss, number_faults, raise_faults
+from eat_lightning.bounds import number_faults, raise_faults
+from eat_lightning.model.contracts import Loss
 
 
 class Joint:

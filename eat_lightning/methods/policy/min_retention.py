@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.methods.policy._chosen import chosen, pattern_faults
-from eat_lightning.model.bounds import number_faults, raise_faults
 from eat_lightning.model.wish import Asked, Wish
 
 if TYPE_CHECKING:

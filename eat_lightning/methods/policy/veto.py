@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.infer.onnx_runner import softmax
-from eat_lightning.model.bounds import number_faults, raise_faults
 from eat_lightning.model.reason import Reason, leaves
 from eat_lightning.model.wish import Asked, Wish
 

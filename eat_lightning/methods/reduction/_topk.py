@@ -10,8 +10,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.model.contracts import layer_faults, number_faults, one_each
+from eat_lightning.bounds import layer_faults, number_faults, one_each
+from eat_lightning.model.contracts import Knob
 from eat_lightning.model.packed import Packed
+
+RATIO = Knob(
+    "ratio",
+    strict=0.0,
+    grid=(0.1, 0.2, 0.3, 0.4, 0.5),
+    fine=tuple(round(0.05 * k, 2) for k in range(17)),
+    bounds="[0, 1)",
+)
 
 
 def topk_faults(num_layers: int | None, ratio: Any, layers: Any) -> list[str]:

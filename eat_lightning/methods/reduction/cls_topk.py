@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from eat_lightning.methods.reduction._topk import keep_highest, ratio_at, topk_faults
-from eat_lightning.model.contracts import Evidence, raise_faults
+from eat_lightning.bounds import raise_faults
+from eat_lightning.methods.reduction._topk import RATIO, keep_highest, ratio_at, topk_faults
+from eat_lightning.model.contracts import Evidence
 from eat_lightning.model.packed import Packed
 
 
@@ -20,6 +21,7 @@ class ClsTopK:
     """
 
     place = "after_layer"
+    knob = RATIO
     needs = frozenset({"cls"})
 
     def __init__(

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from eat_lightning.methods.reduction._topk import keep_highest, ratio_at, topk_faults
-from eat_lightning.model.contracts import Evidence, raise_faults
+from eat_lightning.bounds import raise_faults
+from eat_lightning.methods.reduction._topk import RATIO, keep_highest, ratio_at, topk_faults
+from eat_lightning.model.contracts import Evidence
 from eat_lightning.model.packed import Packed
 
 
@@ -14,6 +15,7 @@ class NormTopK:
     """Drops `ratio` of the non-[CLS] tokens after each of `layers` (a list: one for each)."""
 
     place = "after_layer"
+    knob = RATIO
     needs: frozenset[str] = frozenset()
 
     def __init__(self, ratio: float | Sequence[float] = 0.3, layers: Sequence[int] = (2, 4)):

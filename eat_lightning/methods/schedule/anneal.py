@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from eat_lightning.model.contracts import number_faults, raise_faults
+from eat_lightning.bounds import number_faults, raise_faults
 
 
 def strength_at(epoch: float, start: float, end: float) -> float:

@@ -5,23 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import hydra
 import numpy as np
-from omegaconf import DictConfig
 
-from eat_lightning.config import (
-    CONFIG_DIR,
-    compose_or_explain,
-    plain,
-    plain_errors,
-    quoted,
-    with_path_quoted,
-)
+from eat_lightning.cli import entry, quoted
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
 
@@ -37,21 +27,6 @@ class Contestant(NamedTuple):
     backend: str
     exits: str
     overrides: list[str]
-
-
-@hydra.main(config_path=CONFIG_DIR, config_name="load", version_base="1.3")
-def job(cfg: DictConfig) -> None:
-    try:
-        with plain_errors():
-            load(plain(cfg))
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-
-
-def main() -> None:
-    sys.argv[1:] = [with_path_quoted(argument) for argument in sys.argv[1:]]
-    compose_or_explain("load", sys.argv[1:])
-    job()
 
 
 def load(config: dict[str, Any]) -> list[LoadRow]:
@@ -200,7 +175,7 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
     """Of what does not depend on a run."""
     from importlib.util import find_spec
 
-    from eat_lightning.model.contracts import number_faults, whole_faults
+    from eat_lightning.bounds import number_faults, whole_faults
     from eat_lightning.serve.__main__ import PACKAGES
 
     faults = []
@@ -225,6 +200,8 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
         faults.append(f"load needs {', '.join(absent)}: pip install 'eat-lightning[serve]'")
     return faults
 
+
+main = entry("load", load)
 
 if __name__ == "__main__":
     main()

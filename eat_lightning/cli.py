@@ -1,0 +1,211 @@
+"""The one entry of all commands: overrides in, a resolved config to a function, a status out."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.errors import ConfigError
+
+
+def entry(
+    name: str, command: Callable[..., Any], many: str | None = None, sweeps: bool = False
+) -> Callable[[], None]:
+    """Make `main` of a command, for `python -m` and for its console script.
+
+    name: its yaml in `configs/`. command: takes the resolved config; where it returns a number of
+    bad inputs (an `int`), one or more end in status 1. many: the key that may be given several
+    times (run=a run=b). sweeps: it runs as a job of Hydra's multirun, and takes `overrides` and
+    `multirun` too; what it returns then goes to the sweeper.
+    """
+
+    def job(cfg: DictConfig) -> Any:
+        context = sweep_context() if sweeps else {}
+        try:  # inside Hydra's frame, which would print both at length
+            with plain_errors():
+                returned = command(plain(cfg), **context)
+        except BrokenPipeError:  # nobody reads on, as with `| head`: the rest goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+        if not sweeps and isinstance(returned, int) and returned:
+            raise SystemExit(1)
+        return returned
+
+    job.__module__ = f"eat_lightning.{name}"  # hydra.job.name, which launchers put on their jobs
+
+    def main() -> None:
+        sys.path.insert(0, "")  # as `python -m` does: classes of one's own in the current folder
+        quoted = [with_path_quoted(argument) for argument in sys.argv[1:]]
+        sys.argv[1:] = with_paths_listed(sys.argv[1:], many) if many else quoted
+        compose_or_explain(name, sys.argv[1:])
+        hydra.main(config_path=CONFIG_DIR, config_name=name, version_base="1.3")(job)()
+
+    return main
+
+
+def sweep_context() -> dict[str, Any]:
+    """Describe the job that Hydra runs: its overrides, and whether it is one of a sweep."""
+    hydra_config = HydraConfig.get()
+    return {
+        "overrides": list(hydra_config.overrides.task),
+        "multirun": hydra_config.mode == RunMode.MULTIRUN,
+    }
+
+
+PATHS = (
+    *("teacher", "encoder.pretrained", "data.dir"),
+    *("journal", "log", "token_file", "onnx", "onnx_static"),
+)
+
+
+def quoted(path: str) -> str:
+    """As a value that Hydra takes whole: a run's name holds "=", "," and brackets, which are also
+    Hydra's grammar."""
+    return "'" + path.replace("'", "\\'") + "'"
+
+
+def with_path_quoted(argument: str) -> str:
+    """run=... and to=..., and other keys of paths where the value names something that is there."""
+    key, _, value = argument.partition("=")
+    if not value or value[0] in "'\"[":
+        return argument
+    is_path = key in ("run", "to") or (key in PATHS and Path(value).exists())
+    return f"{key}={quoted(value)}" if is_path else argument
+
+
+def with_paths_listed(given: list[str], key: str) -> list[str]:
+    """All run=... (or another key of paths) as one that Hydra can read."""
+    values = [a.partition("=")[2] for a in given if a.startswith(f"{key}=")]
+    paths = [path for value in values for path in listed(value)]
+    others = [a for a in given if not a.startswith(f"{key}=")]
+    return [*others, f"{key}=[{','.join(map(quoted, paths))}]"] if paths else given
+
+
+def listed(value: str) -> list[str]:
+    """The paths in "[a,b]": a comma ends a path only where a file has that name."""
+    if not (value.startswith("[") and value.endswith("]")) or Path(value).exists():
+        return [value.strip("'\"")]
+    paths, begun = [], ""
+    for piece in value[1:-1].split(","):
+        begun = f"{begun},{piece}" if begun else piece.strip()
+        if Path(begun.strip("'\" ")).exists():
+            paths.append(begun.strip("'\" "))
+            begun = ""
+    return [*paths, begun] if begun else paths
+
+
+def compose_or_explain(config_name: str, overrides: list[str]) -> None:
+    """Compose once before Hydra's main does, to say what is wrong in one line.
+
+    Hydra prints five for an unknown key. Of a sweep the first job is composed; what has flags of
+    Hydra's own is left to Hydra.
+    """
+    sweeps = any(o in ("-m", "--multirun") for o in overrides)
+    overrides = [o for o in overrides if o not in ("-m", "--multirun")]
+    if any(o.startswith("-") for o in overrides):
+        return
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+            compose(config_name, overrides=firsts(overrides) if sweeps else overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        said = in_one_line(f"{error}\n{error.__cause__ or ''}")
+        if "Ambiguous value" in said:  # Hydra's advice on sweeps is good as it is
+            return
+        print(f"error: {said}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def firsts(overrides: list[str]) -> list[str]:
+    """A sweep's overrides with the first of their values."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    return [
+        f"{o.get_key_element()}={next(o.sweep_string_iterator())}"
+        if o.is_sweep_override()
+        else str(o.input_line)
+        for o in parsed
+    ]
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """End a single job with what a ConfigError says, without Hydra's frame around it. In a sweep it
+    goes up to Hydra, so that the other jobs still run."""
+    multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    try:
+        yield
+    except ConfigError as error:
+        if multirun:  # where the command ends, Hydra prints the first of them
+            raise
+        print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def in_one_line(text: str) -> str:
+    """Hydra's message without what only its authors can use."""
+    lines = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
+    noise = ("full_key:", "object_type=", "Set the env", "Config search path", "provider=")
+    said = [line.rstrip(".") for line in lines if not line.startswith(noise)]
+    said = [re.sub(r"^In '.+?': ", "", line) for line in said]
+    return "; ".join(said).replace(":; ", ": ")
+
+
+@dataclass
+class HeadSchema:
+    layers: list[int] = field(default_factory=list)
+    pool: str = "cls"
+    activation: str | None = "auto"
+
+
+@dataclass
+class OptimizerSchema:
+    lr: float | None = None
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+
+
+@dataclass
+class TrainSchema:
+    """The types of the root keys, so that `seed=abc` is refused while composing."""
+
+    study: str = "default"
+    seed: int = 1
+    model: str = ""
+    teacher: str | None = None
+    threads: int | None = None
+    checkpoint_every: int = 200
+    head: HeadSchema = field(default_factory=HeadSchema)
+    optimizer: OptimizerSchema = field(default_factory=OptimizerSchema)
+    task: Any = None
+    data: Any = None
+    encoder: Any = None
+    attention: Any = None
+    reduction: Any = None
+    exit: Any = None
+    objective: Any = None
+    schedule: Any = None
+    trainer: Any = None
+    logger: Any = None
+
+
+ConfigStore.instance().store(name="train_schema", node=TrainSchema)
