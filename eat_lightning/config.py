@@ -149,6 +149,16 @@ def within(interval: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def at_least(least: float) -> BeforeValidator:
+    """Bound a field to numbers from `least` on."""
+
+    def check(value: Any) -> Any:
+        sound = isinstance(value, int | float) and not isinstance(value, bool) and value >= least
+        return bounded(value, [] if sound else [f"must be {least} or more, got {value!r}"])
+
+    return BeforeValidator(check)
+
+
 def bounded(value: Any, faults: list[str]) -> Any:
     if faults:
         raise ValueError(faults[0].strip())

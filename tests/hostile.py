@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.predict import __main__ as predict
+from eat_lightning.predict.open import open_run
 from eat_lightning.runs.run import Run
 
 ODD = [
@@ -55,9 +55,7 @@ def refused(call, *arguments, error: type[Exception] = ConfigError) -> str:
 
 def opened(run: Path):
     """All that `predict` reads of a run."""
-    return predict.Answerer.of(
-        Run.open(run), {"tau": None, "layers": None, "patience": None}, "fp32"
-    )
+    return open_run(Run.open(run), {"tau": None, "layers": None, "patience": None}, "fp32")
 
 
 def keys_of(node, path=()):

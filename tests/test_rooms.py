@@ -5,9 +5,9 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "eat_lightning"
 ROOMS = [  # from the ground up; a room knows only those before it
-    *("errors", "bounds", "config", "cli", "model", "methods", "weights", "data", "infer", "runs"),
-    *("track", "measure", "predict", "certify", "report", "export", "attack", "drift", "train"),
-    *("serve", "bench", "gating"),
+    *("errors", "bounds", "answers", "config", "cli", "model", "methods", "weights", "data"),
+    *("infer", "runs", "track", "measure", "predict", "certify", "report", "export", "attack"),
+    *("drift", "train", "serve", "bench", "gating"),
 ]
 
 
@@ -44,11 +44,6 @@ def test_every_room_is_in_the_list():
 # Known, to be turned round: file -> room. Nothing may be added.
 TO_TURN = {
     ("infer/cuda_graphs.py", "measure"),
-    ("infer/exported.py", "predict"),
-    ("infer/exported.py", "runs"),
-    ("methods/policy/_sure.py", "infer"),
-    ("methods/policy/veto.py", "infer"),
-    ("methods/policy/veto.py", "weights"),
     ("track/log.py", "measure"),
     ("track/log.py", "report"),
     ("weights/hf.py", "infer"),

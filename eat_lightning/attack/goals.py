@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eat_lightning.infer.onnx_runner import softmax
+from eat_lightning.answers import softmax
 from eat_lightning.infer.record import Outcome
 
 Layers = tuple[int, ...]

@@ -4,61 +4,114 @@ A chain is one sequence of hypotheses, tested from its strict end until the firs
 (`procedure/learn_then_test.py`): its points need no correction, be they as many as one likes. What
 is not ordered by one sequence is another chain, and chains share the error:
 
-* A tau that all exits share makes one chain.
-* A tau for each exit would make a grid. Three chains of vectors stand for it, by `CAUTION`: from
-  each exit to the one before, 1 - tau shrinks by a factor. 1 is the shared tau; 0 closes all exits
-  but the last.
-* Each pruning ratio has chains of its own. The full-depth answer that every risk compares with
-  stays that of the run's own reduction, so what another ratio costs counts as well.
+* A point of the exit rule's knob that all exits share makes one chain.
+* A point for each exit would make a grid. Three chains of vectors stand for it, by `CAUTION`: from
+  each exit to the one before, the distance to the strict end shrinks by a factor. 1 is the shared
+  point; 0 closes all exits but the last.
+* Each point of the reduction's knob has chains of its own. The full-depth answer that every risk
+  compares with stays that of the run's own reduction, so what another one costs counts as well.
 
-Every chain starts with the run at full depth, and nobody leaving at the chain's ratio.
+Every chain starts with the run at full depth, and nobody leaving under the chain's reduction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
-from eat_lightning.measure.settings import STATIC, Setting
-from eat_lightning.model.contracts import build, spec
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.contracts import Policy, build, knob_of, point_of, spec, turned
+from eat_lightning.model.policies import specs_of
 
-# Finer where a calibrated guess is nearly sure, then every hundredth.
-TAUS = (0.999, 0.998, 0.995, *(round(0.99 - 0.01 * k, 2) for k in range(50)))
 CAUTION = {"shared": (1.0,), "each": (1.0, 0.5, 0.0)}
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """Methods for the three slots of an encoder, and its policies."""
+
+    attention: Any
+    reduction: Any
+    exit: Any
+    policies: tuple[Policy, ...] = ()
+
+    @property
+    def methods(self) -> dict[str, Any]:
+        return {"attention": self.attention, "reduction": self.reduction, "exit": self.exit}
+
+    @cached_property
+    def specs(self) -> dict[str, Any]:
+        """Specs by slot; of `policy` a list."""
+        specs: dict[str, Any] = {slot: spec(slot, method) for slot, method in self.methods.items()}
+        return specs | {"policy": specs_of(self.policies)}
+
+    @property
+    def exit_label(self) -> str:
+        """The exit rule in a word or two, for a line that a person reads."""
+        knob, point = knob_of(self.exit), point_of(self.exit)
+        if knob is None:
+            return self.specs["exit"]["kind"]
+        values = point if isinstance(point, Sequence) else [point]
+        return f"{knob.name} {'/'.join(map(str, values))}"
+
+
 def chains_of(
-    own: Setting,
-    rule: dict[str, Any],
-    taus: Sequence[float] = TAUS,
+    own: Candidate,
+    rule: Any,
+    points: Sequence[float] | None = None,
     exits: str = "shared",
     ratios: Sequence[float] | None = None,
-) -> list[list[Setting]]:
-    """Distinct chains. own: the run at full depth. rule: an exit rule with a tau and layers."""
-    ordered = sorted(set(taus), reverse=True)
-    chains: list[list[Setting]] = []
-    for reduction in reductions(own.reduction, ratios):
+) -> list[list[Candidate]]:
+    """Distinct chains. own: the run at full depth. rule: an exit rule with a knob. points: of its
+    knob, None for the knob's own. ratios: points of the reduction's knob, None for where it is."""
+    knob = knob_of(rule)
+    assert knob is not None
+    ordered = sorted({*(points or knob.fine)}, key=lambda point: abs(point - knob.strict))
+    chains: list[list[Candidate]] = []
+    reductions = [own.reduction] if ratios is None else [turned(own.reduction, r) for r in ratios]
+    for reduction in reductions:
         for caution in CAUTION[exits]:
-            rules = [STATIC["exit"], *(cautious(rule, tau, caution) for tau in ordered)]
-            points = [replace(own, reduction=reduction, exit=build("exit", r)) for r in rules]
-            chains.append([own, *points] if points[0].specs != own.specs else points)
+            rules = [Never(), *(cautious(rule, point, caution) for point in ordered)]
+            chain = [replace(own, reduction=reduction, exit=each) for each in rules]
+            chains.append(chain if chain[0].specs == own.specs else [own, *chain])
     named = {str([point.specs for point in chain]): chain for chain in chains}
     return list(named.values())
 
 
-def reductions(own: Any, ratios: Sequence[float] | None) -> list[Any]:
-    if ratios is None:
-        return [own]
-    return [build("reduction", spec("reduction", own) | {"ratio": ratio}) for ratio in ratios]
+def cautious(rule: Any, point: float, caution: float) -> Any:
+    """The rule with its knob at `point`, whose distance to the strict end is multiplied by
+    `caution` for each exit earlier than the last; an exit for which nothing is left is closed."""
+    knob, layers = knob_of(rule), rule.layers
+    assert knob is not None
+    points = {}
+    for layer, num_after in zip(layers, range(len(layers) - 1, -1, -1), strict=True):
+        own = round(knob.strict + (point - knob.strict) * caution**num_after, 9)
+        if own != knob.strict:
+            points[layer] = own
+    if not points:
+        return Never()
+    shared = len({*points.values()}) == 1
+    given = {knob.name: point if shared else [*points.values()], "layers": [*points]}
+    return build("exit", spec("exit", rule) | given)
 
 
-def cautious(rule: dict[str, Any], tau: float, caution: float) -> dict[str, Any]:
-    """The rule at `tau`, with 1 - tau times `caution` for each exit earlier than the last; an exit
-    for which nothing is left is closed."""
-    layers = rule["layers"]
-    before = range(len(layers) - 1, -1, -1)
-    taus = {k: round(1 - (1 - tau) * caution**n, 9) for k, n in zip(layers, before, strict=True)}
-    kept = {k: t for k, t in taus.items() if t < 1}
-    shared = len({*kept.values()}) == 1
-    return rule | {"tau": tau if shared else [*kept.values()], "layers": [*kept]}
+def points_by_layer(rule: Any) -> dict[int, float]:
+    """Where the knob of an exit rule stands at each of its layers."""
+    point: Any = point_of(rule)
+    points = point if isinstance(point, Sequence) else [point] * len(rule.layers)
+    return dict(zip(rule.layers, points, strict=True))
+
+
+def is_reachable(rule: Any, own: Any) -> bool:
+    """Whether a rule is nowhere laxer than `own`, so that graphs which hold that one can be held to
+    it: they can only leave later."""
+    if isinstance(rule, Never):
+        return True
+    knob, least = knob_of(own), points_by_layer(own)
+    assert knob is not None
+    return all(
+        abs(point - knob.strict) <= abs(least[layer] - knob.strict)
+        for layer, point in points_by_layer(rule).items()
+    )

@@ -2,169 +2,217 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
-from eat_lightning.bounds import number_faults
-from eat_lightning.certify.candidates import CAUTION, TAUS, chains_of
-from eat_lightning.certify.export import chains_for_export, export_faults
+from pydantic import BeforeValidator, Field
+
+from eat_lightning.bounds import layer_faults, number_faults
+from eat_lightning.certify.candidates import Candidate, chains_of, is_reachable, points_by_layer
 from eat_lightning.certify.select import Target
-from eat_lightning.config import arguments, binding_faults, make, target
+from eat_lightning.config import make, whole, within
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.exported import Export
+from eat_lightning.infer.backend import sha256_of
+from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import prepack_faults
-from eat_lightning.measure.plan import device_faults, whole_faults
-from eat_lightning.measure.settings import STATIC, Setting, checked, policies_for
-from eat_lightning.model.contracts import build, method_faults
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.contracts import build, build_all, knob_of, method_faults, spec
 from eat_lightning.model.heads import slot_faults
-from eat_lightning.model.policies import policies_of
-from eat_lightning.runs.certificate import DTYPES, name_faults
+from eat_lightning.model.policies import from_folder, policies_of
+from eat_lightning.predict.plan import DataPlan, RunPlan, data_faults
+from eat_lightning.runs.certificate import name_faults
 from eat_lightning.runs.run import Run
-from eat_lightning.runs.validate import target_faults
+
+
+def a_list(value: Any) -> Any:
+    if value is not None and not (isinstance(value, list) and value):
+        raise ValueError(f"must be a list, got {value!r}")
+    return value
+
+
+Listed = Annotated[Any, BeforeValidator(a_list)]  # one or more, which a knob bounds
+
+
+class CertifyPlan(RunPlan):
+    """onnx: an export of the run, whose certificate it is then. label: the class that a risk is
+    about, by name or number. taus, ratios: points of the knobs of exit rule and reduction."""
+
+    onnx: str | None
+    level: Annotated[float, within("(0, 1)")]
+    confidence: Annotated[float, within("(0, 1)")]
+    label: Any = Field(alias="class")
+    exits: Literal["shared", "each"]
+    ratios: Listed
+    taus: Listed
+    layers: Listed
+    sources: bool
+    name: Any
+    risk: dict[str, Any]
+    procedure: dict[str, Any]
+    data: DataPlan
+    device: Literal["cpu", "cuda"]
+    threads: Annotated[int, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def rules(self) -> Iterator[str]:
+        from eat_lightning.measure.plan import device_faults
+
+        yield from prepack_faults(self.prepack, self.dtype, self.device)
+        yield from device_faults(self.device, self.dtype)
+        if self.name is not None and (faults := name_faults("name", self.name)):
+            yield from faults
+        elif self.name is not None and "@" in self.name:
+            yield f"name must not hold an @, got {self.name!r}"
+        graphs = {"dtype": self.dtype == "fp32", "device": self.device == "cpu"}
+        for key, unchanged in (graphs | {"ratios": self.ratios is None}).items():
+            if self.onnx and not unchanged:
+                where = "it is in the export's graphs"
+                yield f"{key} is not an option of onnx=...: {where}, got {getattr(self, key)!r}"
 
 
 @dataclass
-class Plan:
+class Prepared:
+    """A run, or an export of it, chains of candidates, and what is to hold of the chosen one."""
+
+    plan: CertifyPlan
     run: Run
-    chains: list[list[Setting]]
+    chains: list[list[Candidate]]
     target: Target
     export: Export | None = None
 
 
-def planned(config: dict[str, Any]) -> Plan:
-    """ConfigError with all faults at once."""
-    faults = value_faults(config)
-    if not config["run"]:
-        raise ConfigError.of(
-            ["run must name the folder of a finished run: run=outputs/...", *faults]
-        )
-    try:
-        run = Run.open(config["run"])
-        faults += task_faults(run, config)
-        faults += data_faults(run, config)
-    except ConfigError as error:
-        raise ConfigError.of([*str(error).splitlines(), *faults]) from None
-    risk = config["risk"] | with_class(config, run.task)
-    if not faults:
-        nodes = {"risk": risk, "procedure": config["procedure"]}
-        faults = [fault for slot in nodes for fault in method_faults(slot, nodes[slot], None)]
+def prepare(plan: CertifyPlan) -> Prepared:
+    """ConfigError with all faults that show before data is loaded."""
+    run = Run.open(plan.run)
+    labels, number = run.task.labels, class_number(plan, run)
+    risk = plan.risk | ({} if number is None else {"label": number})
+    faults = data_faults(run, plan.data.dir)
+    for slot, node in (("risk", risk), ("procedure", plan.procedure)):
+        faults += method_faults(slot, node, None)
     if faults:
-        raise ConfigError.of(dict.fromkeys(faults))
-    export = None
-    if config["onnx"]:
-        export = Export.open(config["onnx"], config["threads"])
-        policies = policies_of(config["policy"]) or ()
-        if faults := export_faults(run, export, config):
-            raise ConfigError.of(faults)
-        export.check_policies(policies)
-        chains = chains_for_export(export, policies, config)
-    else:
-        chains = chains_for(run, config)
-    procedure, made = make(config["procedure"]), make(risk)
+        raise ConfigError.of(faults)
+    export = Export.open(plan.onnx, plan.threads) if plan.onnx else None
+    chains = run_chains(plan, run) if export is None else export_chains(plan, run, export)
+    made, procedure = make(risk), make(plan.procedure)
     if faults := procedure.refuses(len(chains), made.none_at_full_depth):
         raise ConfigError.of(faults)
-    title = title_of(config, run.task)
-    aim = Target(made, procedure, config["level"], config["confidence"], title)
-    return Plan(run, chains, aim, export)
+    title = str(plan.risk["_target_"]).split(".")[-2].replace("_", " ")
+    title += "" if number is None else f" of {labels[number]}"
+    return Prepared(
+        plan, run, chains, Target(made, procedure, plan.level, plan.confidence, title), export
+    )
 
 
-def value_faults(config: dict[str, Any]) -> list[str]:
-    """Of what does not depend on the run."""
-    faults = [
-        f for key in ("level", "confidence") for f in number_faults(key, [config[key]], "(0, 1)")
-    ]
-    faults += whole_faults({key: config[key] for key in ("batch", "threads")}, 1)
-    for key, bounds in (("taus", "(0, 1]"), ("ratios", "[0, 1)")):
-        value = config[key]
-        if value is not None and not (isinstance(value, list) and value):
-            faults.append(f"{key} must be a list, got {value!r}")
-        elif value is not None:
-            faults += number_faults(key, value, bounds)
-    if config["exits"] not in CAUTION:
-        faults.append(f"exits must be one of {', '.join(CAUTION)}, got {config['exits']!r}")
-    if config["dtype"] not in DTYPES:
-        faults.append(f"dtype must be one of {', '.join(DTYPES)}, got {config['dtype']!r}")
-    if config["device"] not in ("cpu", "cuda"):
-        faults.append(f"device must be one of cpu, cuda, got {config['device']!r}")
-    if not isinstance(config["sources"], bool):
-        faults.append(f"sources must be true or false, got {config['sources']!r}")
-    if config["name"] is not None:
-        faults += name_faults("name", config["name"]) or with_at(config["name"])
-    how = config["dtype"], config["device"]
-    faults += prepack_faults(config["prepack"], *how)
-    return [*faults, *device_faults(config["device"], config["dtype"])]
-
-
-def with_at(name: str) -> list[str]:
-    return [f"name must not hold an @, got {name!r}"] if "@" in name else []
-
-
-def task_faults(run: Run, config: dict[str, Any]) -> list[str]:
-    """Of the class named, or not named."""
-    labels = run.task.labels
+def class_number(plan: CertifyPlan, run: Run) -> int | None:
+    """The class that the risk is about; None where it is about none. ConfigError where one is
+    named that is not there, or none is."""
+    labels, named = run.task.labels, plan.label
     if run.task.regression:
-        return [f"run={run.name}: {run.task.name} is a regression, and risks compare classes"]
-    wanted = "label" in config["risk"]
-    if not wanted and config["class"] is not None:
-        return [f"class is for risk=false_negatives, got {config['class']!r}"]
-    if wanted and number_of(config["class"], labels) is None:
-        return [f"class must name one of {', '.join(labels)}, got {config['class']!r}"]
-    return []
+        name = run.task.name
+        raise ConfigError(f"run={run.name}: {name} is a regression, and risks compare classes")
+    if "label" not in plan.risk:
+        if named is not None:
+            raise ConfigError(f"class is for risk=false_negatives, got {named!r}")
+        return None
+    if str(named) in labels:
+        return labels.index(str(named))
+    if not isinstance(named, int) or isinstance(named, bool) or not 0 <= named < len(labels):
+        raise ConfigError(f"class must name one of {', '.join(labels)}, got {named!r}")
+    return named
 
 
-def number_of(name: Any, labels: list[str]) -> int | None:
-    """Of a class by its name or number."""
-    if str(name) in labels:
-        return labels.index(str(name))
-    whole = isinstance(name, int) and not isinstance(name, bool)
-    return name if whole and 0 <= name < len(labels) else None
-
-
-def with_class(config: dict[str, Any], task: Any) -> dict[str, Any]:
-    if "label" not in config["risk"]:
-        return {}
-    return {"label": number_of(config["class"], task.labels)}
-
-
-def title_of(config: dict[str, Any], task: Any) -> str:
-    """The risk in words: its file's name, and the class it is about."""
-    words = str(config["risk"]["_target_"]).split(".")[-2].replace("_", " ")
-    number = with_class(config, task).get("label")
-    return words if number is None else f"{words} of {task.labels[number]}"
-
-
-def data_faults(run: Run, config: dict[str, Any]) -> list[str]:
-    given = {key: value for key, value in config["data"].items() if value is not None}
-    node = run.config.get("data", {}) | given
-    wrong = target_faults("data", node) or binding_faults("data", node)
-    check: Any = None if wrong else getattr(target(node), "faults", None)
-    return wrong if check is None else check(run.task, **arguments(node))
-
-
-def chains_for(run: Run, config: dict[str, Any]) -> list[list[Setting]]:
-    """From the run's own methods; the rule is its own where that has a tau, else by confidence."""
+def run_chains(plan: CertifyPlan, run: Run) -> list[list[Candidate]]:
+    """From the run's own methods; the rule is its own where that has a knob, else by confidence."""
     from eat_lightning.weights.checkpoint import read_config
 
     model = read_config(run.folder / "model")
-    num_layers, heads = model["num_layers"], model["head"]["layers"]
-    early = [layer for layer in heads if layer < num_layers]
+    last, heads = model["num_layers"], model["head"]["layers"]
+    early = [layer for layer in heads if layer < last]
     if not early:
         raise ConfigError(
             f"run={run.name} has no exit head before its last layer, so nothing can leave early"
         )
-    own = model["exit"] if "tau" in model["exit"] else {"kind": "confidence", "layers": early}
-    rule = own | ({"layers": config["layers"]} if config["layers"] is not None else {})
-    ratios, reduction = config["ratios"], model["reduction"]
-    if ratios is not None and "ratio" not in reduction:
-        raise ConfigError(f"ratios needs a reduction with a ratio, got {reduction['kind']}")
     try:
-        first = checked("exit", rule | {"tau": TAUS[0]}, num_layers)
-        methods = {slot: build(slot, model[slot]) for slot in ("attention", "reduction")}
+        own = {slot: build(slot, model[slot]) for slot in ("attention", "reduction", "exit")}
+        if knob_of(own["exit"]) is None:
+            own["exit"] = Confidence(layers=early)
+        rule = strictest(own["exit"], plan.layers, last)
+        policies = policies_of(plan.policy)
+        policies = from_folder(model.get("policy", [])) if policies is None else policies
     except ValueError as error:
         raise ConfigError.of(str(error).split("; ")) from None
-    faults = slot_faults(first, heads, num_layers, len(model["id2label"]))
+    faults = slot_faults(rule, heads, last, len(model["id2label"]))
+    faults += knob_faults("taus", plan.taus, rule)
+    if plan.ratios is not None and knob_of(own["reduction"]) is None:
+        kind = model["reduction"]["kind"]
+        faults.append(f"ratios needs a reduction with a ratio, got {kind}")
+    faults += knob_faults("ratios", plan.ratios, own["reduction"])
     if faults:
         raise ConfigError.of(faults)
-    policies = policies_for(model, None, config)
-    full = Setting(**methods, exit=build("exit", STATIC["exit"]), policies=policies)
-    return chains_of(full, rule, config["taus"] or TAUS, config["exits"], ratios)
+    full = Candidate(own["attention"], own["reduction"], Never(), policies)
+    return chains_of(full, rule, plan.taus, plan.exits, plan.ratios)
+
+
+def strictest(rule: Any, layers: list[int] | None, num_layers: int | None = None) -> Any:
+    """The rule at these layers (None: its own), its knob at the strict end."""
+    knob = knob_of(rule)
+    assert knob is not None
+    given = spec("exit", rule) | {knob.name: knob.strict} | ({"layers": layers} if layers else {})
+    if num_layers is None:
+        return build("exit", given)
+    return build_all({"exit": given}, num_layers)["exit"]
+
+
+def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
+    knob = knob_of(method)
+    return [] if knob is None or points is None else number_faults(key, points, knob.bounds)
+
+
+def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Candidate]]:
+    """From full depth to the graphs' own rule: an exit of an export can come later than its graphs
+    say and never earlier. ConfigError with what cannot be asked of this export, or beside this
+    run."""
+    where, about = f"onnx={plan.onnx}", export.about
+    faults = []
+    try:
+        methods = {s: build(s, about[s]) for s in ("attention", "reduction", "exit")}
+        own = methods["exit"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{where}: not what `export` writes ({error})") from None
+    if knob_of(own) is None or not export.layers:
+        kind = about["exit"]["kind"]
+        faults.append(f"{where}: certify holds an export to a tau, and its exit rule is {kind}")
+    elif plan.layers is not None:
+        faults += layer_faults("layers", plan.layers, about["num_layers"], at_least=1)
+        if not {*plan.layers} <= {*export.layers}:
+            faults.append(
+                f"layers must be among {where}'s exits, {export.layers}, got {plan.layers}"
+            )
+    faults += knob_faults("taus", plan.taus, own)
+    if about.get("weights") != sha256_of([run.folder / "model" / "model.safetensors"]):
+        faults.append(f"{where} is not an export of run={run.name}'s weights: export it again")
+    if faults:
+        raise ConfigError.of(faults)
+    policies = policies_of(plan.policy) or ()
+    export.check_policies(policies)
+    last = Candidate(methods["attention"], methods["reduction"], own, policies)
+    return reachable_chains(plan, last)
+
+
+def reachable_chains(plan: CertifyPlan, last: Candidate) -> list[list[Candidate]]:
+    """last: what the graphs do. It ends every chain where no points and no layers are asked for."""
+    knob = knob_of(last.exit)
+    assert knob is not None
+    points = plan.taus
+    if points is None:
+        own = points_by_layer(last.exit).values()
+        points = [*knob.fine, min(own, key=lambda point: abs(point - knob.strict))]
+    full, rule = replace(last, exit=Never()), strictest(last.exit, plan.layers)
+    chains = [
+        [point for point in chain if is_reachable(point.exit, last.exit)]
+        for chain in chains_of(full, rule, points, plan.exits)
+    ]
+    if plan.layers is None and plan.taus is None:
+        chains = [[*(p for p in chain if p.specs != last.specs), last] for chain in chains]
+    return chains

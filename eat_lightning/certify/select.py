@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from eat_lightning.certify.candidates import Candidate
 from eat_lightning.certify.procedure._bounds import allowed
-from eat_lightning.measure.settings import Setting, label
 from eat_lightning.model.contracts import Procedure, Risk
 
-Chains = Sequence[Sequence[Setting]]
+Chains = Sequence[Sequence[Candidate]]
 
 
 @dataclass
@@ -37,18 +37,11 @@ class Choice:
     """A point, or full depth with the reason for it. certified: the promise holds of it.
     seen: what the calibration part showed of the point."""
 
-    setting: Setting
+    candidate: Candidate
     fallback: bool
     certified: bool
     reason: str = ""
     seen: dict[str, Any] = field(default_factory=dict)
-
-
-def losses_of(chain: Sequence[Setting], passes: Any, full_B: np.ndarray, risk: Risk) -> np.ndarray:
-    """Losses T x B. passes: the recorded pass of a setting's reduction."""
-    labels_B = passes(chain[0]).labels
-    early_TB = [passes(p).under(p.exit).logits_BC.argmax(-1) for p in chain]
-    return np.stack([risk.losses(full_B, early_B, labels_B) for early_B in early_TB])
 
 
 def in_units(losses_TB: np.ndarray, group_B: np.ndarray) -> np.ndarray:
@@ -66,7 +59,7 @@ def in_units(losses_TB: np.ndarray, group_B: np.ndarray) -> np.ndarray:
 def choose(
     chains: Chains, losses: Sequence[np.ndarray], cost: Any, target: Target, group_B: np.ndarray
 ) -> Choice:
-    """losses: T x B of each chain, whose first point is full depth. cost: of a setting."""
+    """losses: T x B of each chain, whose first point is full depth. cost: FLOPs of a candidate."""
     units = [in_units(losses_TB, group_B) for losses_TB in losses]
     num_units, num_examples = units[0].shape[1], int((~np.isnan(losses[0][0])).sum())
     risk, args = target.risk, (target.level, target.confidence)
@@ -109,7 +102,7 @@ def why(
         return "every point holds, and none costs less than full depth"
     i, t = stopped[0]
     point, losses_U = chains[i][t], units[i][t]
-    where = "full depth itself" if t == 0 else label(point.specs["exit"])
+    where = "full depth itself" if t == 0 else point.exit_label
     if what == "examples" and target.risk.low == 0 and target.procedure.uses_confidence:
         delta = round(1 - target.confidence, 12) / len(chains)
         most = allowed(num, target.level, delta)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import stat
@@ -10,6 +9,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from eat_lightning.errors import ConfigError
 
@@ -31,23 +32,21 @@ class DecisionLog:
         if not stat.S_ISREG(os.fstat(self.file).st_mode):
             self.close()
             raise ConfigError(f"log={path} must be a plain file")
+        self.lock = FileLock(f"{self.path}.lock", mode=0o600)
 
     def add(self, decisions: Iterable[dict[str, Any]]) -> None:
         """Each gets the time, UTC. OSError where they cannot be written; then none of them is."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         lines = [json.dumps({"time": now} | self.kept(each)) + "\n" for each in decisions]
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-        try:
+        with self.lock:
             end = os.fstat(self.file).st_size
             whole = end == 0 or os.pread(self.file, 1, end - 1) == b"\n"
-            left = ("" if whole else "\n") + "".join(lines)
+            content = ("" if whole else "\n") + "".join(lines)
             try:
-                write_all(self.file, left.encode())
+                write_all(self.file, content.encode())
             except OSError:
                 os.ftruncate(self.file, end)
                 raise
-        finally:
-            fcntl.flock(self.file, fcntl.LOCK_UN)
 
     def kept(self, decision: dict[str, Any]) -> dict[str, Any]:
         return {k: v for k, v in decision.items() if self.with_text or k != TEXTS}

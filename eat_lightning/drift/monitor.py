@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
+from eat_lightning.config import parsed
 from eat_lightning.drift.detector import Detector
 from eat_lightning.drift.observation import FEATURES, Observation, places
+from eat_lightning.drift.plan import MonitorPlan
 from eat_lightning.drift.pool import Pool
-from eat_lightning.drift.reference import Reference
 from eat_lightning.drift.stability import Window
-from eat_lightning.errors import ConfigError
 
 EARLY, FULL = "early_exits", "full_depth"
 ALARM, RETURN = "alarm", "return"
@@ -67,10 +67,8 @@ class Monitor:
         psi: float = 0.1,
         seed: int = 0,
     ):
-        faults = self.faults(run_length, window, calm, psi)
-        if faults:
-            raise ConfigError.of(faults)
         self.settings = {"run_length": run_length, "window": window, "calm": calm, "psi": psi}
+        parsed(MonitorPlan, self.settings)
         place_BF = places(list(seen))
         self.pool, self.window = Pool(place_BF), Window(place_BF, window)
         self.detector = Detector(len(FEATURES), run_length)
@@ -79,29 +77,6 @@ class Monitor:
         self.rng, self.lock = np.random.default_rng(seed), threading.Lock()
         self.at, self.since, self.num_alarms = 0, 0, 0
         self.moved: str | None = None  # None while examples leave early
-
-    @classmethod
-    def of(cls, reference: Reference, **settings: Any) -> Monitor:
-        return cls(reference.seen, **settings)
-
-    @staticmethod
-    def faults(run_length: Any, window: Any, calm: Any, psi: Any) -> list[str]:
-        found = [
-            f"{key} must be {least} or more, got {value!r}"
-            for key, value, least in (
-                ("run_length", run_length, 10),
-                ("window", window, 50),
-                ("calm", calm, 0),
-                ("psi", psi, 0),
-            )
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least
-        ]
-        whole = {"window": window, "calm": calm}
-        return found or [
-            f"{key} must be a whole number, got {value!r}"
-            for key, value in whole.items()
-            if not isinstance(value, int)
-        ]
 
     @property
     def full_depth(self) -> bool:

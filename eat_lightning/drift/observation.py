@@ -13,14 +13,11 @@ from __future__ import annotations
 import math
 from dataclasses import astuple, dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from eat_lightning.infer.record import Outcome
-    from eat_lightning.model.encoder import AdaptiveEncoder, Trace
-    from eat_lightning.model.packed import Batch
+from eat_lightning.answers import softmax
 
 PLACES = 520  # of every feature's grid; what lies beyond shares the last one
 
@@ -55,42 +52,33 @@ class Observation:
 FEATURES = tuple(field.name for field in fields(Observation))
 
 
-def of_values(
-    logits_BC: np.ndarray, depth_B: np.ndarray, tokens_LB: np.ndarray
-) -> list[Observation]:
-    """Of what each example leaves with, and the tokens entering each layer until then."""
-    confidence_B, label_B = confident(logits_BC)
-    retention_B = np.take_along_axis(tokens_LB, depth_B[None] - 1, axis=0)[0] / tokens_LB[0]
-    given = (confidence_B, depth_B, retention_B, tokens_LB[0], label_B)
-    return [Observation(*each) for each in zip(*(x.tolist() for x in given), strict=True)]
+class Exits(Protocol):
+    """Logits that examples left with, layers run, and tokens entering each."""
+
+    @property
+    def logits_BC(self) -> np.ndarray: ...
+
+    @property
+    def depth_B(self) -> np.ndarray: ...
+
+    @property
+    def retention_B(self) -> np.ndarray: ...
+
+    @property
+    def tokens_LB(self) -> np.ndarray: ...
 
 
-def of_outcome(outcome: Outcome) -> list[Observation]:
-    """Of recorded examples, by what a rule makes of them."""
-    return of_values(outcome.logits_BC, outcome.depth_B, outcome.recorded.tokens_LB)
-
-
-def of_trace(encoder: AdaptiveEncoder, trace: Trace, full: Batch | None) -> list[Observation]:
-    """Of a batch just run. full: that batch, where it ran with `leave=False`, so that every head
-    has guessed, and the encoder's exit rule and policies can be asked what they would have done."""
-    tokens_LB = trace.tokens_LB.numpy()
-    if full is None:
-        logits_BC = trace.logits_BC.float().cpu().numpy()
-        return of_values(logits_BC, trace.depth_B.numpy(), tokens_LB)
-    from eat_lightning.infer.record import Recorded
-
-    guesses = {k: guess_BC.float().cpu().numpy() for k, guess_BC in trace.guesses.items()}
-    unknown_B = np.zeros(tokens_LB.shape[1])
-    how: dict[str, Any] = {"policies": encoder.policies, "batch": lambda rows: full}
-    return of_outcome(
-        Recorded(unknown_B, tokens_LB[0], guesses, tokens_LB, encoder.exit, **how).under()
+def observations(exits: Exits) -> list[Observation]:
+    """What exits made of examples: a trace, or the outcome of a recorded pass."""
+    probability_BC = softmax(exits.logits_BC)
+    values = (
+        probability_BC.max(-1).tolist(),
+        exits.depth_B.tolist(),
+        exits.retention_B.tolist(),
+        exits.tokens_LB[0].tolist(),
+        exits.logits_BC.argmax(-1).tolist(),
     )
-
-
-def confident(logits_BC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The largest class probability, and its class."""
-    odds_BC = np.exp(logits_BC - logits_BC.max(-1, keepdims=True))
-    return odds_BC.max(-1) / odds_BC.sum(-1), logits_BC.argmax(-1)
+    return [Observation(*each) for each in zip(*values, strict=True)]
 
 
 def places(seen: list[Observation]) -> np.ndarray:

@@ -1,5 +1,9 @@
 """What is normal: the calibration part's observations, kept with the run (or the export) as
-drift.json, or as drift@<source>.json where a source has exits of its own."""
+drift.json, or as drift@<source>.json where a source has exits of its own.
+
+One source's mails are not another's normal. Alarms of all sources together keep the rate, since
+each keeps it among its own examples.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.drift.observation import FEATURES, Observation, columns
+import numpy as np
+
+from eat_lightning.data.batching import sorted_batches
+from eat_lightning.data.source import ORIGIN
+from eat_lightning.drift.observation import FEATURES, Observation, columns, observations
 from eat_lightning.errors import ConfigError
-from eat_lightning.runs.certificate import (
-    DTYPES,
-    POLICIES,
-    WITHOUT,
-    Home,
-    combination,
-    of_source,
-    short,
-)
-from eat_lightning.runs.run import Run, write_json
+from eat_lightning.infer.backend import Backend, Source
+from eat_lightning.model.contracts import spec
+from eat_lightning.runs.certificate import WITHOUT, Home, of_source, short
+from eat_lightning.runs.run import write_json
 
 FILE = "drift"
 LEAST = 50  # examples: with fewer, no stream could be told from them
+# Of a backend's identity, what decides no observation: last bits move no rank.
+UNSEEN = ("form", "device", "torch", "onnxruntime")
 
 
 @dataclass(frozen=True)
 class Reference:
-    """holds_for: what the observations were made with, see `watched`. source: whose they are;
+    """holds_for: what the observations were made with, see `made_with`. source: whose they are;
     None: whoever has no exits of its own."""
 
     seen: list[Observation]
     holds_for: dict[str, Any]
-    source: str | None = None
+    source: Source = None
 
     def __post_init__(self) -> None:
         if len(self.seen) < LEAST:
@@ -41,7 +45,7 @@ class Reference:
 
     @property
     def identity(self) -> str:
-        """Two are one where both say the same."""
+        """Equal for references of equal content and source."""
         content = json.dumps([self.content, self.source], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -50,7 +54,7 @@ class Reference:
         return {"holds_for": self.holds_for, "seen": columns(self.seen)}
 
     @staticmethod
-    def path_in(folder: Path, source: str | None) -> Path:
+    def path_in(folder: Path, source: Source) -> Path:
         return folder / f"{of_source(FILE, source)}.json"
 
     @staticmethod
@@ -64,7 +68,7 @@ class Reference:
         return path
 
     @classmethod
-    def read(cls, home: Home, source: str | None = None) -> Reference:
+    def read(cls, home: Home, source: Source = None) -> Reference:
         """ConfigError, in one line, where there is none or it is damaged."""
         path = cls.path_in(home.folder, source)
         if not path.is_file():
@@ -82,25 +86,77 @@ class Reference:
 
     def check(self, here: dict[str, Any]) -> None:
         """ConfigError, in one line, names what it was made with and what is here."""
-        held = WITHOUT | self.holds_for
+        there = WITHOUT | self.holds_for
         differs = [
-            f"{key} ({short(held.get(key))} there, {short(here[key])} here)"
+            f"{key} ({short(there.get(key))} there, {short(here[key])} here)"
             for key in here
-            if here[key] != held.get(key)
+            if here[key] != there.get(key)
         ]
         if differs:
             name = self.path_in(Path(), self.source)
             raise ConfigError(f"{name} holds for another {', '.join(differs)}; make it again")
 
 
-def watched(run: Run, encoder: Any, dtype: str = "fp32") -> dict[str, Any]:
-    """What decides the observations: by hash the weights, the model's settings and the calibration
-    cut; attention, reduction, exit rule, policies and dtype. Not the device, nor whether weights
-    are prepacked: last bits move no rank."""
-    from eat_lightning.model.contracts import spec
-    from eat_lightning.model.policies import specs_of
+def made_with(backend: Backend, source: Source) -> dict[str, Any]:
+    """What decides the observations of a source's examples: weights, cut, methods, dtype."""
+    return {key: value for key, value in backend.identity(source).items() if key not in UNSEEN}
 
-    specs: dict[str, Any] = {slot: spec(slot, getattr(encoder, slot)) for slot in POLICIES}
-    specs["policy"] = specs_of(encoder.policies)
-    made = combination(run, specs, DTYPES[dtype], "cpu")
-    return {key: value for key, value in made.items() if key not in ("form", "device", "torch")}
+
+def make_references(backend: Backend, split: Any, batch: int) -> list[Reference]:
+    """What is normal, from the part of the calibration cut that nothing else was fitted on; a
+    source with too few examples has none. ConfigError where that part cannot tell."""
+    check_policies(backend, split.origins)
+    made = []
+    for source in backend.watched:
+        rows = np.arange(len(split))
+        if source is not None:
+            if split.origins is None:
+                raise ConfigError("the calibration part's data has no column source any more")
+            rows = np.flatnonzero(np.array(split.origins) == source)
+        if source is None or len(rows) >= LEAST:
+            seen = normal(backend, source, split, rows, batch)
+            made.append(Reference(seen, made_with(backend, source), source))
+    if not made:
+        raise ConfigError(f"drift needs {LEAST} calibration examples of a source, and none has")
+    return made
+
+
+def check_policies(backend: Backend, origins: list[str] | None) -> None:
+    """ConfigError where a policy asks what the calibration part does not tell."""
+    for policy in (policy for source in backend.by_source for policy in backend.policies(source)):
+        asks = getattr(policy, "asks", set)()
+        if unknown := sorted(set(asks) - (set() if origins is None else {ORIGIN})):
+            kind = spec("policy", policy)["kind"]
+            fault = f"policy={kind} asks for {unknown[0]}, which the calibration part does not tell"
+            raise ConfigError(f"{fault}: what is normal under it cannot be known")
+
+
+def normal(
+    backend: Backend, source: Source, split: Any, rows: np.ndarray, batch: int
+) -> list[Observation]:
+    """What exits make of these rows of a split, in their order. All run every layer, so that
+    batches stay as large as they are."""
+    from eat_lightning.infer.record import shown  # brings torchmetrics, slowly
+
+    found: dict[int, Observation] = {}
+    title = f"{backend.name}: what is normal"
+    for part in shown(sorted_batches(split.lengths[rows], batch), title):
+        chosen = rows[part]
+        texts = [list(split.text(i)) for i in chosen]
+        about = [{} if split.origins is None else {ORIGIN: split.origins[i]} for i in chosen]
+        for left in backend.stream(texts, about, frozenset({source})):
+            places = [part[place] for place in left.places]
+            found |= dict(zip(places, observations(left.exits), strict=True))
+    return [found[i] for i in range(len(rows))]
+
+
+def read_references(backend: Backend) -> dict[Source, Reference]:
+    """Those kept with it, by source. ConfigError where one is of other exits, or there is none."""
+    found = {}
+    for source in backend.watched:
+        if Reference.path_in(backend.folder, source).is_file() or source is None:
+            found[source] = Reference.read(backend, source)
+            found[source].check(made_with(backend, source))
+    if not found:
+        raise ConfigError(Reference.missing(backend))
+    return found

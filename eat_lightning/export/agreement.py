@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eat_lightning.answers import Trace, softmax
 from eat_lightning.data.batching import sorted_batches
-from eat_lightning.infer.onnx_runner import Runner, Trace, softmax
+from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.record import inference
+from eat_lightning.infer.torch_backend import in_numpy
 from eat_lightning.measure.baselines import with_slots
 from eat_lightning.model.contracts import Evidence
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -73,43 +75,60 @@ class Agreement:
             "thin_and_different": self.excused,
         }
 
+    @property
+    def line(self) -> str:
+        """For a person, the excused examples named."""
+        found = self.summary()
+        excused = ", ".join(map(str, self.excused))
+        return (
+            f"of {found['examples']} examples {found['answers_equal']} answers, "
+            f"{found['depth_equal']} depths and {found['retention_equal']} retentions are the "
+            f"run's; probabilities within {found['largest_gap']:.1g}; {len(found['thin'])} have a "
+            f"margin below {THIN:g}{f' and differ: {excused}' if excused else ''}"
+        )
+
 
 def compare(
-    encoder: AdaptiveEncoder, runner: Runner, split: Any, rows_B: np.ndarray, batch: int
+    encoder: AdaptiveEncoder, backend: Backend, split: Any, rows_B: np.ndarray, batch: int
 ) -> Agreement:
-    """Both get the same examples, longest first: the encoder as token ids, the runner as text."""
+    """Both get the same examples, longest first: the encoder as token ids, the export as text."""
     parts = []
-    with inference(encoder):
-        for chosen in sorted_batches(split.lengths[rows_B], batch):
-            given_B = rows_B[chosen]
+    for chosen in sorted_batches(split.lengths[rows_B], batch):
+        given_B = rows_B[chosen]
+        with inference(encoder):
             ours, margin_B = watched(encoder, split.batch(given_B))
-            texts = [list(split.text(i)) for i in given_B]
-            theirs = runner.run(*runner.tokens(texts))
-            label_B = split.labels[given_B]
-            parts.append(differences(given_B, ours, theirs, margin_B, label_B))
-    columns = zip(*(vars(part).values() for part in parts), strict=True)
-    return Agreement(*(np.concatenate(column) for column in columns))
+        texts = [list(split.text(i)) for i in given_B]
+        for left in backend.stream(texts):
+            there = np.array(left.places)
+            own = in_numpy(ours).take(there)
+            rows = given_B[there]
+            parts.append(differences(rows, own, left.exits, margin_B[there], split.labels[rows]))
+    fields = zip(*(vars(part).values() for part in parts), strict=True)
+    columns = [np.concatenate(field) for field in fields]
+    order_B = columns[0].argsort()
+    return Agreement(*(column[order_B] for column in columns))
 
 
 def differences(
-    rows_B: np.ndarray, ours: Any, theirs: Trace, margin_B: np.ndarray, label_B: np.ndarray
+    rows_B: np.ndarray, ours: Trace, theirs: Trace, margin_B: np.ndarray, label_B: np.ndarray
 ) -> Agreement:
-    logits_BC, depth_B = ours.logits_BC.float().numpy(), ours.depth_B.numpy()
-    if logits_BC.shape[1] == 1:  # a regression: its answer is a number, equal where it is close
-        gap_B = np.abs(logits_BC - theirs.logits_BC)[:, 0]
+    """theirs: of an export."""
+    if (
+        ours.logits_BC.shape[1] == 1
+    ):  # a regression: its answer is a number, equal where it is close
+        gap_B = np.abs(ours.logits_BC - theirs.logits_BC)[:, 0]
         labels_differ_B = gap_B > CLOSE
     else:
-        gap_B = np.abs(softmax(logits_BC) - softmax(theirs.logits_BC)).max(-1)
-        labels_differ_B = logits_BC.argmax(-1) != theirs.logits_BC.argmax(-1)
-    retention_B = np.abs(ours.retention_B.numpy() - theirs.retention_B)
+        gap_B = np.abs(softmax(ours.logits_BC) - softmax(theirs.logits_BC)).max(-1)
+        labels_differ_B = ours.logits_BC.argmax(-1) != theirs.logits_BC.argmax(-1)
     return Agreement(
         rows_B,
         labels_differ_B,
-        depth_B != theirs.depth_B,
-        retention_B > 1e-12,
+        ours.depth_B != theirs.depth_B,
+        np.abs(ours.retention_B - theirs.retention_B) > 1e-12,
         gap_B,
         margin_B,
-        right(logits_BC, label_B),
+        right(ours.logits_BC, label_B),
         right(theirs.logits_BC, label_B),
     )
 

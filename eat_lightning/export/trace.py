@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from eat_lightning.measure.baselines import with_slots
-from eat_lightning.model.contracts import Evidence, Pattern, Where
+from eat_lightning.model.contracts import Evidence, Kernel, Pattern, Where
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch, Layout, Packed
 
@@ -83,6 +84,13 @@ class AtAnyLength:
     def sees_all(self, longest: int, layer: int) -> bool:
         return self.pattern.sees_all(self.max_length, layer)
 
+    def kernel(self, layout: Layout, layer: int) -> Kernel | None:
+        """The pattern's own product, where it has one at the greatest length: a band in place of
+        a mask of length x length. It holds at every length."""
+        make = getattr(self.pattern, "kernel", None)
+        longest: Any = SimpleNamespace(longest=self.max_length, device=layout.device, even=True)
+        return None if make is None else make(longest, layer)
+
 
 class Stretch(nn.Module):
     """Layers `first` to `last`, from the reduction that awaits them to the guess behind them.
@@ -135,6 +143,19 @@ class Stretch(nn.Module):
         kept |= {"position_N": packed.position_N, "special_N": packed.special_N}
         found = {name: getattr(evidence, name) for name in EVIDENCE}
         return kept | {name: value for name, value in found.items() if value is not None}
+
+
+def banded_layers(encoder: AdaptiveEncoder) -> list[int]:
+    """Layers whose graph multiplies a band. In the others the product is of length x length, as it
+    is in the encoder itself: without a window, at lengths where a band does not pay, beside a
+    relative bias, and where a reduction asks what every token received."""
+    traced, found = Stretch(encoder, 1, 1, alone=False).encoder, []
+    layout: Any = SimpleNamespace(device=encoder.strength.device)
+    for layer in range(1, encoder.shape.num_layers + 1):
+        needs = encoder.reduction.needs if layer in encoder.reduction.layers else frozenset()
+        if traced.kernel(layout, layer, needs) is not None:
+            found.append(layer)
+    return found
 
 
 def stretches(encoder: AdaptiveEncoder, alone: bool) -> list[Stretch]:

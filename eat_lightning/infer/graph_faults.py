@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,15 +19,14 @@ from typing import Any
 TRUST = "EAT_TRUST"  # folders, separated as in PATH
 WEIGHTS = "weights.bin"
 OPSET = 20  # the newest that `export` writes
-OPERATORS = {
-    *("Abs", "Add", "And", "ArgMax", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape"),
-    *("CumSum", "Div", "Equal", "Expand", "Floor", "Gather", "GatherND", "Gelu", "Gemm"),
-    *("GreaterOrEqual", "Identity", "If", "IsNaN", "LayerNormalization", "Less", "LessOrEqual"),
-    *("MatMul", "MatMulInteger", "Min", "Mul", "NonZero", "Not", "Or", "QuantizeLinear"),
-    *("Range", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu"),
-    *("Reshape", "ScatterElements", "ScatterND", "Shape", "Sigmoid", "Slice", "Softmax"),
-    *("Squeeze", "Sub", "Tanh", "TopK", "Transpose", "Unsqueeze", "Where"),
-}
+NAMES = """
+    Abs Add And ArgMax Cast Clip Concat Constant ConstantOfShape CumSum Div Equal Expand Floor
+    Gather GatherND Gelu Gemm Greater GreaterOrEqual Identity If IsNaN LayerNormalization Less
+    LessOrEqual MatMul MatMulInteger Min Mod Mul Neg NonZero Not Or Pad QuantizeLinear Range
+    ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape ScatterElements ScatterND Shape
+    Sigmoid Slice Softmax Squeeze Sub Tanh TopK Transpose Unsqueeze Where
+"""
+OPERATORS = frozenset(re.findall(r"\w+", NAMES))
 TYPES = (1, 2, 3, 6, 7, 9, 11)  # float, uint8, int8, int32, int64, bool, double in ONNX's numbers
 MOST_GRAPH = 2 << 30  # bytes of a graph, as of any protobuf; ours have some 100,000
 MOST_WEIGHTS = 16 << 30  # bytes of these; BERT-base has 440 million

@@ -1,8 +1,8 @@
 """Answer lines with an exported model: by numpy, onnxruntime and tokenizers, without torch.
 
 `python -m eat_lightning.infer.onnx_runner FOLDER < lines`. An export puts a copy of this file
-beside its graphs, where `python FOLDER/runner.py < lines` needs nothing else of this package; what
-`predict` does likewise therefore stands here.
+beside its graphs, with answers.py, where `python FOLDER/runner.py < lines` needs nothing else of
+this package.
 """
 
 from __future__ import annotations
@@ -12,47 +12,25 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-CHUNK = 1 << 16  # bytes read at once; a pipe holds as many
+if TYPE_CHECKING or __package__:
+    from eat_lightning.answers import Texts, Trace, answer_input, answer_lines
+else:  # a copy, with its own answers.py beside it; python -I does not look there by itself
+    sys.path.insert(0, str(Path(__file__).parent))
+    from answers import Texts, Trace, answer_input, answer_lines
+
 ABOUT = "export.json"
 NEXT = "next_"  # in front of what a graph hands on
 STAYS, LAST_LAYER = 0, 1
 MOST = {ABOUT: 1 << 20, "tokenizer.json": 32 << 20}  # bytes that are read
 
-
-@dataclass
-class Trace:
-    """What happened to each example of a batch: the logits that count, layers run, why it left, and
-    tokens entering each layer, 0 where it was not run. exits: until the first left, the guess and
-    the graphs' own reason at each layer where one may leave."""
-
-    logits_BC: np.ndarray
-    depth_B: np.ndarray
-    reason_B: np.ndarray
-    tokens_LB: np.ndarray
-    exits: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-
-    @property
-    def retention_B(self) -> np.ndarray:
-        """Tokens entering the last executed layer / tokens entering layer 1."""
-        last_B = np.take_along_axis(self.tokens_LB, self.depth_B[None] - 1, axis=0)[0]
-        return last_B / self.tokens_LB[0]
-
-    def only(self, rows_B: np.ndarray) -> Trace:
-        parts = self.logits_BC[rows_B], self.depth_B[rows_B], self.reason_B[rows_B]
-        exits = {
-            layer: (guess[rows_B], said[rows_B]) for layer, (guess, said) in self.exits.items()
-        }
-        return Trace(*parts, self.tokens_LB[:, rows_B], exits)
-
-
 Ids = list[list[int]]
+State = dict[str, np.ndarray]
 Left = Iterator[tuple[np.ndarray, Trace]]
 # Asked at each exit beside the graphs, and can only make exits later: their reasons, the guesses so
 # far (None: at the last layer), places of those still here -> reasons, 0 for who stays.
@@ -105,38 +83,41 @@ class Runner:
 
     def __call__(self, lines: list[bytes], first: int = 1) -> list[dict[str, Any]]:
         """An answer or an error for each line; `first` is the number of the first one."""
-        return answer_lines(
-            lines, first, self.columns, lambda texts: self.say(self.run(*self.tokens(texts)))
-        )
+        return answer_lines(lines, first, self.columns, lambda texts, _: self.answer(texts))
 
-    def stream(self, texts: list[list[str]], later: Later | None = None) -> Left:
-        """For each exit the places of those who leave there, and their trace."""
-        ids, types = self.tokens(texts)
+    def answer(self, texts: Texts) -> list[dict[str, Any]]:
+        return self.run(texts).answers(self.labels, self.reason_name)
+
+    def reason_name(self, code: int) -> str:
+        return self.about["reasons"][str(code)]
+
+    def run(self, texts: Texts, later: Later | None = None) -> Trace:
+        """All examples at their ends."""
+        state = self.state_of(texts)
         if len(texts) == 1 and later is None:
-            yield np.arange(1), self.run(ids, types)
-            return
-        for gone_B, trace in self.leaving(state_of(ids, types), later):
-            yield gone_B, trace.only(gone_B)
-
-    def say(self, trace: Trace) -> list[dict[str, Any]]:
-        reasons = [self.about["reasons"][str(code)] for code in trace.reason_B.tolist()]
-        depths, retentions = trace.depth_B.tolist(), trace.retention_B.tolist()
-        return said(trace.logits_BC, depths, reasons, retentions, self.labels)
-
-    def tokens(self, texts: list[list[str]]) -> tuple[Ids, Ids]:
-        """Ids and types of each example."""
-        given = [text[0] if len(text) == 1 else tuple(text) for text in texts]
-        encoded, typed = self.tokenizer.encode_batch(given), self.about["types"]
-        ids = [example.ids for example in encoded]
-        return ids, [example.type_ids if typed else [0] * len(example.ids) for example in encoded]
-
-    def run(self, ids: Ids, types: Ids, later: Later | None = None) -> Trace:
-        state = state_of(ids, types)
-        if len(ids) == 1 and later is None:
             return Trace(*self.session(self.about["single"]).run(None, state))
         return [trace for _, trace in self.leaving(state, later)][-1]
 
-    def leaving(self, state: dict[str, np.ndarray], later: Later | None = None) -> Left:
+    def stream(self, texts: Texts, later: Later | None = None) -> Left:
+        """For each exit the places of those who leave there, and their trace."""
+        if len(texts) == 1 and later is None:
+            yield np.arange(1), self.run(texts)
+            return
+        for gone_B, trace in self.leaving(self.state_of(texts), later):
+            yield gone_B, trace.take(gone_B)
+
+    def state_of(self, texts: Texts) -> State:
+        """What the first graph takes: token ids and types end to end, and lengths."""
+        given = [text[0] if len(text) == 1 else tuple(text) for text in texts]
+        encoded = self.tokenizer.encode_batch(given)
+        types = [x.type_ids if self.about["types"] else [0] * len(x.ids) for x in encoded]
+        return {
+            "ids_N": np.concatenate([np.array(x.ids, np.int64) for x in encoded]),
+            "types_N": np.concatenate([np.array(x, np.int64) for x in types]),
+            "lengths_B": np.array([len(x.ids) for x in encoded], np.int64),
+        }
+
+    def leaving(self, state: State, later: Later | None = None) -> Left:
         """Who leaves, at each exit where someone does, and one trace that is whole for those who
         have left."""
         size, num_layers = len(state["lengths_B"]), self.about["num_layers"]
@@ -154,7 +135,7 @@ class Runner:
             ends = last == num_layers
             reason_B = np.full(len(here_B), LAST_LAYER) if ends else state["reason_B"]
             if len(here_B) == size:
-                trace.exits[last] = state["logits_BC"], reason_B
+                trace.guesses[last] = state["logits_BC"], reason_B
             if later is not None:
                 reason_B = later(reason_B, None if ends else state["guesses_EBC"], here_B)
             leaves_B = reason_B != STAYS
@@ -170,23 +151,14 @@ class Runner:
                 state = staying(state, ~leaves_B)
 
 
-def state_of(ids: Ids, types: Ids) -> dict[str, np.ndarray]:
-    """What the first graph takes."""
-    return {
-        "ids_N": np.concatenate([np.array(x, np.int64) for x in ids]),
-        "types_N": np.concatenate([np.array(x, np.int64) for x in types]),
-        "lengths_B": np.array([len(x) for x in ids], np.int64),
-    }
-
-
-def call(session: Any, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def call(session: Any, state: State) -> State:
     """What a graph hands on, by the names under which the next one takes it."""
     feeds = {value.name: state[value.name] for value in session.get_inputs()}
     names = [value.name.removeprefix(NEXT) for value in session.get_outputs()]
     return dict(zip(names, session.run(None, feeds), strict=True))
 
 
-def staying(state: dict[str, np.ndarray], stays_B: np.ndarray) -> dict[str, np.ndarray]:
+def staying(state: State, stays_B: np.ndarray) -> State:
     """A state without the rows of the examples that leave, whether of tokens or of examples. Token
     ids are not carried on: only the first graph takes them."""
     rows_N = np.repeat(stays_B, state["lengths_B"])
@@ -261,99 +233,6 @@ SOUND: dict[str, Any] = {  # what an export may say of itself; it may come from 
 }
 
 
-def said(
-    logits_BC: np.ndarray,
-    depths: Sequence[int],
-    reasons: Sequence[str],
-    retentions: Sequence[float],
-    labels: Sequence[str],
-) -> list[dict[str, Any]]:
-    """What is told of each example; confidence is the largest calibrated probability. Without
-    labels it is a regression."""
-    best_B, confidence_B = logits_BC.argmax(-1), softmax(logits_BC).max(-1)
-    answers = []
-    for i, (depth, reason, retention) in enumerate(zip(depths, reasons, retentions, strict=True)):
-        answer: dict[str, Any] = (
-            {"label": labels[int(best_B[i])], "confidence": round(float(confidence_B[i]), 6)}
-            if labels
-            else {"score": round(float(logits_BC[i, 0]), 6)}
-        )
-        taken = {"depth": depth, "exit_reason": reason, "retention": round(retention, 6)}
-        answers.append(answer | taken)
-    return answers
-
-
-def softmax(logits_BC: np.ndarray) -> np.ndarray:
-    odds_BC = np.exp(logits_BC - logits_BC.max(-1, keepdims=True))
-    return odds_BC / odds_BC.sum(-1, keepdims=True)
-
-
-def answer_lines(
-    lines: list[bytes], first: int, columns: Sequence[str], answer: Any
-) -> list[dict[str, Any]]:
-    """`answer` gets the texts of all lines that can be read; an error stands in the place of the
-    others, with the line's number."""
-    answers: list[dict[str, Any]] = []
-    texts = []
-    for number, line in enumerate(lines, start=first):
-        try:
-            texts.append(parse(line, columns))
-            answers.append({})
-        except ValueError as error:
-            answers.append({"line": number, "error": str(error)})
-    found = iter(answer(texts) if texts else [])
-    return [given or next(found) for given in answers]
-
-
-def batches(descriptor: int, size: int) -> Iterator[list[bytes]]:
-    """Lines as they come, `size` at most; waits for more only when there is not one whole line: a
-    read gives what is there, so a file makes full batches and a keyboard batches of one."""
-    unfinished: list[bytes] = []
-    while chunk := os.read(descriptor, CHUNK):
-        first, *others = chunk.split(b"\n")
-        unfinished.append(first)
-        if others:
-            lines = [b"".join(unfinished), *others[:-1]]
-            unfinished = [others[-1]]
-            for start in range(0, len(lines), size):
-                yield lines[start : start + size]
-    if last := b"".join(unfinished):
-        yield [last]
-
-
-def parse(line: bytes, columns: Sequence[str]) -> list[str]:
-    """The texts of a line, one for each column; ValueError says what is wrong with it."""
-    text = line.decode("utf-8-sig", errors="replace").removesuffix("\r")
-    if text.lstrip().startswith("{"):
-        try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"not JSON, as a line that starts with {{ must be: {error}") from None
-        return texts_of(content, columns)
-    if len(columns) == 1:
-        return [text]
-    parts = text.split("\t")
-    if len(parts) != 2:
-        raise ValueError(f"expected 2 texts with a tab between them, got {len(parts)}")
-    return parts
-
-
-def texts_of(content: dict[str, Any], columns: Sequence[str]) -> list[str]:
-    """By the task's column names, or as text and text_pair. ValueError says what is wrong."""
-    general = ["text", "text_pair"]
-    names = columns if all(name in content for name in columns) else general[: len(columns)]
-    for name in names:
-        if name not in content:
-            wanted = " and ".join(general[: len(columns)])
-            raise ValueError(f"no key {name}: give {wanted}, or {' and '.join(columns)}")
-        if not isinstance(content[name], str):
-            raise ValueError(f"{name} must be a text, got {content[name]!r:.40}")
-    if len(columns) == 1 and "text_pair" in content:
-        raise ValueError("text_pair: this task takes one text")
-    # JSON can spell half of a surrogate pair, which no tokenizer takes.
-    return [content[name].encode("utf-8", "replace").decode() for name in names]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Answer lines of text, one JSON line for each.")
     here = Path(__file__).parent
@@ -369,7 +248,8 @@ def main() -> None:
             from eat_lightning.infer.graph_faults import check_graphs
 
             check_graphs(given.folder, files_of(read_about(given.folder)))
-        status = int(answer_all(Runner(given.folder, given.threads), given.batch) > 0)
+        runner = Runner(given.folder, given.threads)
+        status = int(answer_input(runner, given.batch) > 0)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         status = 1
@@ -379,18 +259,6 @@ def main() -> None:
     except KeyboardInterrupt:
         status = 130
     raise SystemExit(status)
-
-
-def answer_all(runner: Any, batch: int) -> int:
-    """Answer standard input; returns how many lines could not be read."""
-    num_bad, first = 0, 1
-    for lines in batches(sys.stdin.fileno(), batch):
-        answers = runner(lines, first)
-        first += len(lines)
-        num_bad += sum("error" in answer for answer in answers)
-        sys.stdout.write("".join(json.dumps(answer) + "\n" for answer in answers))
-        sys.stdout.flush()
-    return num_bad
 
 
 if __name__ == "__main__":

@@ -165,8 +165,8 @@ class Policy(Protocol):
     of the examples still here. A policy may also have `fits(encoder, labels, folder)`, which lists
     what of a model (`folder`: its files, or None) does not go with it; `lost_in_export()`, which
     lists what of it an export cannot do; `asks()`, under which names it asks what is known of an
-    example; and `of_this_machine`, the arguments that name files and
-    so are not taken from a model folder.
+    example; `idle_beside(exit)`, which says why it would never be heard beside an exit rule; and
+    `of_this_machine`, the arguments that name files and so are not taken from a model folder.
     """
 
     def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:

@@ -74,6 +74,12 @@ def machine_faults(specs: list[Any]) -> list[str]:
     ]
 
 
+def idle_faults(policies: Sequence[Policy], exit: Any) -> list[str]:
+    """What of the policies would never be heard beside this exit rule."""
+    asked = [getattr(policy, "idle_beside", None) for policy in policies]
+    return [fault for ask in asked if ask is not None and (fault := ask(exit))]
+
+
 def policy_faults(
     policies: Sequence[Policy], encoder: Any, labels: Sequence[str], folder: Path | None = None
 ) -> list[str]:

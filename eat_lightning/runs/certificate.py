@@ -22,21 +22,19 @@ from typing import Any, Protocol
 
 from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.errors import ConfigError
+from eat_lightning.infer.backend import sha256_of
 from eat_lightning.infer.precision import FORMS, PLAIN
 from eat_lightning.model.contracts import Policy, build
 from eat_lightning.model.policies import built
-from eat_lightning.runs.run import OUTSIDE_DATA, Run, version_of, write_json
+from eat_lightning.runs.run import OUTSIDE_DATA, Run, write_json
 from eat_lightning.weights.untrusted import json_of, one_line
 
 FOLDER = "certificates"
 POLICIES = ("attention", "reduction", "exit")
-TORCH, ONNX = "torch", "onnxruntime"
+TORCH = "torch"
 # Of a certificate that does not name them.
 WITHOUT: dict[str, Any] = {"policy": [], "second": [], "form": PLAIN, "runtime": TORCH}
 DTYPES = {"fp32": "fp32", "bf16": "bf16 weights", "int8": "int8 products"}
-
-
-Combined = dict[str, Any]
 
 
 class Home(Protocol):
@@ -198,37 +196,10 @@ def combination(
     return here if data is None else here | {"calibration": calibration_of(data)}
 
 
-def combination_of_export(files: str, about: dict[str, Any], specs: dict[str, Any]) -> Combined:
-    """What a certificate of an export holds for. files: their hash; about: what it says of itself;
-    specs: by slot, as its examples leave. Where the calibration part is known, that is added."""
-    return {
-        "export": files,
-        "weights": about.get("weights"),
-        **{slot: specs[slot] for slot in (*POLICIES, "policy")},
-        "second": [],
-        "dtype": f"{about.get('dtype')} graphs",
-        "device": "cpu",
-        "runtime": ONNX,
-        ONNX: version_of("onnxruntime"),
-    }
-
-
 def second_runs(specs: list[dict[str, Any]]) -> list[str]:
     """Hashes of the weights of the runs that policies name."""
     runs = [Path(given["run"]) for given in specs if given.get("run")]
     return [sha256_of([run / "model" / "model.safetensors"]) for run in runs]
-
-
-def sha256_of(paths: list[Path]) -> str:
-    """Of files' contents; of several, of their names too."""
-    whole = hashlib.sha256()
-    for path in paths:
-        if len(paths) > 1:
-            whole.update(path.name.encode() + b"\0")
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                whole.update(piece)
-    return whole.hexdigest()
 
 
 def cut_of(run: Run) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.cli import entry
+from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
 
 MODES = {"inline": 1, "triage": 32}  # and the examples at once, at most
@@ -66,9 +67,11 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
     faults += prepack_faults(config["prepack"], config["dtype"])
     faults += drift_faults(config["drift"])
     if config["backend"] == "onnx":
-        from eat_lightning.infer.exported import option_faults
+        from types import SimpleNamespace
 
-        faults += option_faults(config)
+        from eat_lightning.predict.plan import export_faults
+
+        faults += export_faults(SimpleNamespace(**config), "backend=onnx")
     absent = [name for name in PACKAGES if find_spec(name) is None]
     if absent:
         faults.append(f"serve needs {', '.join(absent)}: pip install 'eat-lightning[serve]'")
@@ -76,7 +79,7 @@ def setting_faults(config: dict[str, Any]) -> list[str]:
 
 
 def drift_faults(drift: dict[str, Any]) -> list[str]:
-    from eat_lightning.drift.monitor import Monitor
+    from eat_lightning.drift.plan import MonitorPlan
 
     faults = [
         f"drift.{key} must be true or false, got {drift[key]!r}"
@@ -87,7 +90,11 @@ def drift_faults(drift: dict[str, Any]) -> list[str]:
     if folder is not None and not Path(str(folder)).is_dir():
         faults.append(f"drift.state={folder} must be a folder that is there")
     settings = {key: drift[key] for key in ("run_length", "window", "calm", "psi")}
-    return faults + [f"drift.{fault}" for fault in Monitor.faults(**settings)]
+    try:
+        parsed(MonitorPlan, settings)
+    except ConfigError as error:
+        faults += [f"drift.{fault}" for fault in str(error).splitlines()]
+    return faults
 
 
 def token_of(config: dict[str, Any]) -> str | None:

@@ -54,7 +54,8 @@ class Drifting:
         self.watches = {}
         for source, reference in normal.items():
             identity = reference.identity
-            watch = before.get(identity) or Watch(Monitor.of(reference, **self.settings), identity)
+            monitor = Monitor(reference.seen, **self.settings)
+            watch = before.get(identity) or Watch(monitor, identity)
             self.watches[source] = watch
             if identity not in before and (found := kept.get(key_of(source))) is not None:
                 self.restore(watch, found, source)

@@ -1,20 +1,21 @@
-"""What answers: a run in torch, or an export in onnxruntime, each giving early answers early."""
+"""What answers requests: a backend, in this process or in one of its own (`remote.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, Protocol
 
-from eat_lightning.drift.reference import Reference
+from eat_lightning.drift.observation import observations
+from eat_lightning.drift.reference import Reference, read_references
 from eat_lightning.errors import ConfigError
-from eat_lightning.serve.question import Example
+from eat_lightning.infer.backend import NOBODY, Backend, Source
 
 # Places in the batch, and their answers. An answer may hold, under "seen", an observation for the
 # monitor, which is taken out before it is given.
 Chunk = tuple[list[int], list[dict[str, Any]]]
-Deep = frozenset[str | None]  # sources of which nobody leaves early; None: whoever has no own exits
-NOBODY: Deep = frozenset()
+Deep = frozenset[Source]  # sources of which nobody leaves early; None: whoever has no own exits
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class About:
     num_layers: int
     exits: Sequence[int]
     sources: frozenset[str]
-    normal: Mapping[str | None, Reference] = field(default_factory=dict)
+    normal: Mapping[Source, Reference] = field(default_factory=dict)
 
     @property
     def task(self) -> tuple[Sequence[str], Sequence[str]]:
@@ -39,8 +40,9 @@ class About:
 class Model(Protocol):
     about: About
 
-    def stream(self, examples: list[Example], deep: Deep = NOBODY) -> Iterator[Chunk]:
-        """Each example's answer, those who leave first in the first chunk."""
+    def stream(self, examples: Sequence[Any], deep: Deep = NOBODY) -> Iterator[Chunk]:
+        """Each example's answer, those who leave first in the first chunk. An example has `texts`,
+        one for each column, and `about`, what is known of where they come from."""
         ...
 
     def is_alive(self) -> bool: ...
@@ -52,20 +54,63 @@ class Model(Protocol):
     def close(self) -> None: ...
 
 
-def open_model(config: dict[str, Any]) -> Model:
-    """Loaded, and tried on one example. ConfigError says why a run cannot be served."""
-    model = OnnxModel(config) if config["backend"] == "onnx" else TorchModel(config)
-    columns = len(model.about.columns)
-    for example in (Example(["a"] * columns), Example(["another try"] * columns)):
+def open_model(plan: Any) -> LocalModel:
+    """A model, tried on two examples. plan: see `serve/plan.py`. ConfigError says why a run cannot
+    be served."""
+    if isinstance(plan, dict):
+        drift = SimpleNamespace(**plan["drift"])
+        plan = SimpleNamespace(**(plan | {"drift": drift}))
+    backend = open_backend(plan)
+    model = LocalModel(backend, read_references(backend) if plan.drift.monitor else {})
+    for text in ("a", "another try"):
+        example = SimpleNamespace(texts=[text] * len(backend.columns), about={})
         [(_, [answer])] = model.stream([example])
         value = answer.get("confidence", answer.get("score"))
         if value is None or value != value or abs(value) == float("inf"):
-            raise ConfigError(f"run={config['run']} gives no finite answer: {answer}")
+            raise ConfigError(f"run={plan.run} gives no finite answer: {answer}")
     return model
 
 
-class InProcess:
-    """It lives as long as its process does, and that is what a gateway kills (`Remote`)."""
+def open_backend(plan: Any) -> Backend:
+    from eat_lightning.infer.onnx_backend import Export
+    from eat_lightning.model.policies import policies_of
+    from eat_lightning.predict.open import open_export, open_run
+    from eat_lightning.runs.run import Run
+
+    policies = policies_of(plan.policy)
+    if plan.backend == "onnx":
+        return open_export(Export.open(plan.run, plan.threads), plan.certificate, policies)
+    import torch
+
+    torch.set_num_threads(plan.threads)
+    how = {"certificate": plan.certificate, "policies": policies, "prepack": plan.prepack}
+    return open_run(Run.open(plan.run), plan.exit, plan.dtype, **how)
+
+
+class LocalModel:
+    """A backend in this process. It lives as long as the process does, and that is what a gateway
+    kills (`Remote`)."""
+
+    def __init__(self, backend: Backend, normal: Mapping[Source, Reference]):
+        self.backend = backend
+        self.about = About(
+            backend.name,
+            backend.columns,
+            backend.labels,
+            backend.num_layers,
+            backend.exits,
+            own_exits(backend),
+            normal,
+        )
+
+    def stream(self, examples: Sequence[Any], deep: Deep = NOBODY) -> Iterator[Chunk]:
+        texts, about = [e.texts for e in examples], [e.about for e in examples]
+        for left in self.backend.stream(texts, about, deep):
+            answers = left.answers
+            if left.source in self.about.normal:
+                pairs = zip(answers, observations(left.exits), strict=True)
+                answers = [answer | {"seen": seen} for answer, seen in pairs]
+            yield left.places, answers
 
     def is_alive(self) -> bool:
         return True
@@ -77,88 +122,12 @@ class InProcess:
         pass
 
 
-class TorchModel(InProcess):
-    def __init__(self, config: dict[str, Any]):
-        import torch
-
-        from eat_lightning.drift.watching import RunWatching, references_for
-        from eat_lightning.model.policies import policies_of
-        from eat_lightning.predict.__main__ import Answerer
-        from eat_lightning.runs.run import Run
-
-        torch.set_num_threads(config["threads"])
-        run = Run.open(config["run"])
-        how = config["exit"], config["dtype"], config["certificate"], policies_of(config["policy"])
-        self.answerer = Answerer.of(run, *how, config["prepack"])
-        encoders = self.answerer.encoders
-        self.watching = RunWatching(run, self.answerer, config["dtype"])
-        last = encoders[None].shape.num_layers
-        exits = {layer for encoder in encoders.values() for layer in encoder.exit.layers}
-        self.about = About(
-            run.folder.resolve().name,
-            self.answerer.columns,
-            self.answerer.labels,
-            last,
-            sorted({*exits, last}),
-            sources_of(encoders, [p for e in encoders.values() for p in e.policies]),
-            references_for(self.watching) if config["drift"]["monitor"] else {},
-        )
-
-    def stream(self, examples: list[Example], deep: Deep = NOBODY) -> Iterator[Chunk]:
-        if self.about.normal:
-            yield from watched(self.watching, examples, deep)
-            return
-        self.answerer.full_depth = bool(deep)
-        for left in self.answerer.stream([e.texts for e in examples], [e.about for e in examples]):
-            yield [place for place, _ in left], [answer for _, answer in left]
-
-
-def watched(watching: Any, examples: list[Example], deep: Deep) -> Iterator[Chunk]:
-    """Answers with what the monitors must know of each."""
-    for told in watching.stream([e.texts for e in examples], [e.about for e in examples], deep):
-        if told.seen:
-            pairs = zip(told.answers, told.seen, strict=True)
-            told.answers = [answer | {"seen": seen} for answer, seen in pairs]
-        yield told.places, told.answers
-
-
-def sources_of(certified: Iterable[str | None], policies: Iterable[Any]) -> frozenset[str]:
+def own_exits(backend: Backend) -> frozenset[str]:
     """The sources that have exits of their own: by a certificate each, or by a policy."""
     from eat_lightning.methods.policy.per_source import PerSource
 
-    named = [policy.taus for policy in policies if isinstance(policy, PerSource)]
-    return frozenset().union(filter(None, certified), *named)
-
-
-class OnnxModel(InProcess):
-    """A folder that `export` wrote, with what is asked on top of its graphs' exits."""
-
-    def __init__(self, config: dict[str, Any]):
-        from eat_lightning.drift.watching import references_for
-        from eat_lightning.drift.watching_export import ExportWatching
-        from eat_lightning.infer.exported import Export, ExportAnswerer
-        from eat_lightning.model.policies import policies_of
-
-        export = Export.open(config["run"], config["threads"])
-        asked = policies_of(config["policy"])
-        self.answerer = ExportAnswerer.of(export, config["certificate"], asked)
-        self.watching = ExportWatching(self.answerer)
-        last, ways = export.about["num_layers"], self.answerer.ways
-        policies = [policy for way in ways.values() for policy in way.policies]
-        self.about = About(
-            export.name,
-            self.answerer.columns,
-            self.answerer.labels,
-            last,
-            [*export.layers, last],
-            sources_of(ways, policies),
-            references_for(self.watching) if config["drift"]["monitor"] else {},
-        )
-
-    def stream(self, examples: list[Example], deep: Deep = NOBODY) -> Iterator[Chunk]:
-        if self.about.normal:
-            yield from watched(self.watching, examples, deep)
-            return
-        texts, about = [e.texts for e in examples], [e.about for e in examples]
-        for places, trace, _ in self.answerer.traced(texts, about, deep):
-            yield places, self.answerer.export.runner.say(trace)
+    named: set[str] = {source for source in backend.by_source if source is not None}
+    for source in backend.by_source:
+        for policy in backend.policies(source):
+            named |= {*policy.taus} if isinstance(policy, PerSource) else set()
+    return frozenset(named)

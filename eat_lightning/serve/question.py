@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from eat_lightning.infer.onnx_runner import texts_of
+from eat_lightning.answers import texts_of
 from eat_lightning.serve.refused import Refused
 
 MAX_NAME = 200  # characters of a source or a MIME type

@@ -7,14 +7,13 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.model import NOBODY, About, Chunk, Deep, Model, open_model
-from eat_lightning.serve.question import Example
 
 STOP_S = 5  # for a process to end when its pipe is closed
 
@@ -26,28 +25,28 @@ class WorkerDied(Exception):
 class Remote:
     """Starts the process and waits until it has a model. ConfigError says why it has none."""
 
-    def __init__(self, config: dict[str, Any]):
+    def __init__(self, plan: Any):
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "eat_lightning.serve.remote", str(theirs.fileno())]
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         theirs.close()
         self.pipe = Connection(ours.detach())
-        self.pipe.send(config)
+        self.pipe.send(plan)
         about = self.receive()
         if not isinstance(about, About):
             self.close()
             raise ConfigError(about)
         self.about = about
 
-    def stream(self, examples: list[Example], deep: Deep = NOBODY) -> Iterator[Chunk]:
+    def stream(self, examples: Sequence[Any], deep: Deep = NOBODY) -> Iterator[Chunk]:
         try:
             self.pipe.send((examples, deep))
         except OSError:
             raise self.died() from None
-        while (told := self.receive()) is not None:
-            if isinstance(told, str):
-                raise RuntimeError(told)
-            yield told
+        while (chunk := self.receive()) is not None:
+            if isinstance(chunk, str):
+                raise RuntimeError(chunk)
+            yield chunk
 
     def receive(self) -> Any:
         try:

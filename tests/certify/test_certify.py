@@ -13,12 +13,12 @@ from hydra import compose, initialize_config_dir
 from models import method, tiny
 
 from eat_lightning.certify.__main__ import certify, default_name, main
-from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.config import CONFIG_DIR, parsed, plain
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.toy import ToyData
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.__main__ import measure
-from eat_lightning.predict import __main__ as predict
+from eat_lightning.predict.open import open_run
 from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model, save_model
@@ -195,7 +195,7 @@ def test_ratios_and_a_tau_for_each_exit(run: Path):
 
 def answers(run: Path, certificate: str, *lines: str, **how) -> list[dict]:
     how = {"exit": FREE, "dtype": "fp32"} | how
-    answerer = predict.Answerer.of(Run.open(run), how["exit"], how["dtype"], certificate)
+    answerer = open_run(Run.open(run), how["exit"], how["dtype"], certificate)
     return answerer([line.encode() for line in lines])
 
 
@@ -367,7 +367,7 @@ def test_runs_of_which_nothing_can_be_certified(tmp_path: Path):
 
 
 def test_names_tell_what_was_asked(made: Path):
-    from eat_lightning.certify.plan import planned
+    from eat_lightning.certify.plan import CertifyPlan, prepare
 
-    plan = planned(config_of("certify", made, "risk=harm", "level=0.025", "confidence=0.95"))
-    assert default_name(plan.target) == "harm-0.025-0.95"
+    given = config_of("certify", made, "risk=harm", "level=0.025", "confidence=0.95")
+    assert default_name(prepare(parsed(CertifyPlan, given)).target) == "harm-0.025-0.95"

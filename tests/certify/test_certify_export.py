@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,9 @@ from exports import exported, make_run
 from test_certify import config_of, refused
 
 from eat_lightning.certify.__main__ import certify
-from eat_lightning.infer.exported import Export, ExportAnswerer
-from eat_lightning.infer.later import would_leave
-from eat_lightning.infer.record_export import everyone
+from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.predict.__main__ import Answerer
+from eat_lightning.predict.open import open_export, open_run
 from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.run import Run
 
@@ -59,9 +56,9 @@ def test_what_is_chosen_is_what_the_graphs_do(runs: Path, capsys: pytest.Capture
     # The same from running the export with that rule, and at full depth.
     export = Export.open(runs / "onnx", 1)
     split = Run.open(runs / "run").data().split("certificate")
-    answerer = ExportAnswerer.of(export, certificate.name, None)
+    answerer = open_export(export, certificate.name, None)
     answers = answerer.answer([list(split.text(i)) for i in range(len(split))])
-    full_B = everyone(export, split).logits_BC.argmax(-1)
+    full_B = answerer.record(split).guesses[3].argmax(-1)
     labels = list(answerer.labels)
     early_B = np.array([labels.index(answer["label"]) for answer in answers])
     harm_B = (full_B == split.labels) & (early_B != split.labels)
@@ -78,12 +75,12 @@ def test_a_stricter_tau_than_the_graphs_own(runs: Path):
     assert certificate.holds_for["exit"] == {"kind": "confidence", "tau": 0.8, "layers": [1, 2]}
     texts = [[" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5])] for i in range(30)]
     export = Export.open(runs / "onnx", 1)
-    ours = ExportAnswerer.of(export, certificate.name, None).answer(texts)
-    theirs = Answerer.of(Run.open(runs / "run"), FREE | {"tau": 0.8}, "fp32").answer(texts)
+    ours = open_export(export, certificate.name, None).answer(texts)
+    theirs = open_run(Run.open(runs / "run"), FREE | {"tau": 0.8}, "fp32").answer(texts)
     assert [a["depth"] for a in ours] == [a["depth"] for a in theirs]
-    lax = ExportAnswerer.of(export, None, None).answer(texts)
+    lax = open_export(export, None, None).answer(texts)
     assert sum(a["depth"] for a in lax) < sum(a["depth"] for a in ours)
-    (single,) = ExportAnswerer.of(export, certificate.name, None).answer(texts[:1])
+    (single,) = open_export(export, certificate.name, None).answer(texts[:1])
     assert single["depth"] == ours[0]["depth"]
 
 
@@ -95,14 +92,14 @@ def test_no_point_is_laxer_than_the_graphs(runs: Path):
     assert len(call(runs, *LEVEL, "exits=each").holds_for["exit"]["layers"]) in (1, 2)
     one = call(runs, *LEVEL, "layers=[2]", "level=0.9", "name=one")
     assert one.holds_for["exit"]["layers"] == [2]
-    found = ExportAnswerer.of(Export.open(runs / "onnx", 1), "one", None).answer([["good"]] * 3)
+    found = open_export(Export.open(runs / "onnx", 1), "one", None).answer([["good"]] * 3)
     assert {answer["depth"] for answer in found} <= {2, 3}
 
 
 def test_too_little_data_is_full_depth(runs: Path):
     certificate = call(runs, "level=0.001")
     assert certificate.fallback
-    found = ExportAnswerer.of(Export.open(runs / "onnx", 1), certificate.name, None)
+    found = open_export(Export.open(runs / "onnx", 1), certificate.name, None)
     (answer,) = found.answer([["good"]])
     assert (answer["depth"], answer["exit_reason"]) == (3, "fallback")
 
@@ -111,14 +108,13 @@ def test_policies_are_part_of_it(runs: Path):
     certificate = call(runs, *LEVEL, "policy=veto", "policy.veto.margin=0.6")
     export = Export.open(runs / "onnx", 1)
     assert certificate.asked()[0].margin == 0.6
-    answerer = ExportAnswerer.of(export, certificate.name, None)
-    assert answerer.ways[None].policies[0].margin == 0.6
-    said = refused(ExportAnswerer.of, export, certificate.name, [Veto(0.3)])
+    answerer = open_export(export, certificate.name, None)
+    assert answerer.policies()[0].margin == 0.6
+    said = refused(open_export, export, certificate.name, [Veto(0.3)])
     assert said.startswith("certificate=harm-0.3-0.9 holds for another policy")
     split = Run.open(runs / "run").data().split("certificate")
-    later = answerer.ways[None].later([{}] * len(split))
-    _, depth_B = would_leave(everyone(export, split).exits, later)
-    assert certificate.seen["depth"] == pytest.approx(depth_B.mean())
+    answers = answerer.answer([list(split.text(i)) for i in range(len(split))])
+    assert certificate.seen["depth"] == pytest.approx(np.mean([a["depth"] for a in answers]))
     said = refused(call, runs, *LEVEL, "policy=min_retention")
     assert said.startswith("policy=min_retention asks for more tokens")
 
@@ -128,17 +124,17 @@ def test_another_combination_is_refused(runs: Path):
     torch_made = certify(config_of("certify", runs / "run", *LEVEL, "name=torch"))
     export = Export.open(runs / "onnx", 1)
     shutil.copytree(runs / "run/certificates", runs / "onnx/certificates", dirs_exist_ok=True)
-    said = refused(ExportAnswerer.of, export, "torch", None)
+    said = refused(open_export, export, "torch", None)
     assert "runtime (torch there, onnxruntime here)" in said
     shutil.copy(runs / f"onnx/certificates/{name}.json", runs / "run/certificates")
-    said = refused(Answerer.of, Run.open(runs / "run"), FREE, "fp32", name)
+    said = refused(open_run, Run.open(runs / "run"), FREE, "fp32", name)
     assert "runtime (onnxruntime there, torch here)" in said
-    said = refused(ExportAnswerer.of, export, "none-such", None)
+    said = refused(open_export, export, "none-such", None)
     assert said == f"certificate=none-such: onnx has only {name}, torch"
     assert torch_made[0].holds_for["runtime"] == "torch"
     other = exported(runs / "run", "exit.tau=0.6", to="other")
     shutil.copytree(runs / "onnx/certificates", other / "certificates")
-    said = refused(ExportAnswerer.of, Export.open(other, 1), name, None)
+    said = refused(open_export, Export.open(other, 1), name, None)
     assert said.startswith(f"certificate={name} holds for another export (")
 
 
@@ -176,6 +172,5 @@ def test_the_gateway_and_the_command_use_it(runs: Path, capsys: pytest.CaptureFi
     given: dict[str, Any] = {"run": str(runs / "onnx"), "backend": "onnx", "certificate": name}
     model = open_model(settings(**given))
     ((places, answers),) = model.stream([Example(["good film"])])
-    answerer = ExportAnswerer.of(Export.open(runs / "onnx", 1), name, None)
+    answerer = open_export(Export.open(runs / "onnx", 1), name, None)
     assert (places, answers) == ([0], answerer.answer([["good film"]]))
-    assert sys.modules["eat_lightning.infer.exported"].option_faults(settings(**given)) == []

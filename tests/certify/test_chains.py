@@ -1,41 +1,47 @@
 """The points to choose from: their order, a tau for each exit, ratios, and what starts a chain."""
 
-from eat_lightning.certify.candidates import TAUS, cautious, chains_of
-from eat_lightning.measure.settings import STATIC, Setting
-from eat_lightning.model.contracts import build
+import pytest
 
-RULE = {"kind": "confidence", "tau": 0.9, "layers": [2, 3, 4]}
+from eat_lightning.certify.candidates import Candidate, cautious, chains_of, is_reachable
+from eat_lightning.methods.attention.dense import Dense
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.reduction.norm_topk import NormTopK
+from eat_lightning.model.contracts import spec
+
+RULE = Confidence(0.9, [2, 3, 4])
+SPEC = spec("exit", RULE)
 NEVER = {"kind": "never"}
 
 
-def own(reduction: dict | None = None) -> Setting:
-    specs = STATIC | {"reduction": reduction or {"kind": "norm_topk", "ratio": 0.3, "layers": [2]}}
-    return Setting(**{slot: build(slot, spec) for slot, spec in specs.items()})
+def own() -> Candidate:
+    return Candidate(Dense(), NormTopK(0.3, [2]), Never())
 
 
-def exits(chain: list[Setting]) -> list[dict]:
+def exits(chain: list[Candidate]) -> list[dict]:
     return [point.specs["exit"] for point in chain]
 
 
-def ratios(chain: list[Setting]) -> list[float]:
+def ratios(chain: list[Candidate]) -> list[float]:
     return [point.specs["reduction"]["ratio"] for point in chain]
 
 
 def test_a_shared_tau_is_one_chain_from_strict_to_lax():
     (chain,) = chains_of(own(), RULE, [0.8, 0.95, 0.9, 0.8])
-    assert exits(chain) == [NEVER, *(RULE | {"tau": tau} for tau in (0.95, 0.9, 0.8))]
+    assert exits(chain) == [NEVER, *(SPEC | {"tau": tau} for tau in (0.95, 0.9, 0.8))]
 
 
-def test_the_default_taus_descend():
-    assert list(TAUS) == sorted({*TAUS}, reverse=True)
-    assert (TAUS[0], TAUS[-1]) == (0.999, 0.5)
+def test_the_points_are_the_knobs_own():
+    (chain,) = chains_of(own(), RULE)
+    assert [rule["tau"] for rule in exits(chain)[1:]] == list(Confidence.knob.fine)
 
 
 def test_a_tau_for_each_exit():
     """1 - tau is 0.2 at the last exit, and half of it at each one before."""
-    assert cautious(RULE, 0.8, 0.5) == RULE | {"tau": [0.95, 0.9, 0.8]}
-    assert cautious(RULE, 0.8, 1.0) == RULE | {"tau": 0.8}
-    assert cautious(RULE, 0.8, 0.0) == {"kind": "confidence", "tau": 0.8, "layers": [4]}
+    assert spec("exit", cautious(RULE, 0.8, 0.5)) == SPEC | {"tau": [0.95, 0.9, 0.8]}
+    assert spec("exit", cautious(RULE, 0.8, 1.0)) == SPEC | {"tau": 0.8}
+    assert spec("exit", cautious(RULE, 0.8, 0.0)) == SPEC | {"tau": 0.8, "layers": [4]}
+    assert spec("exit", cautious(RULE, 1.0, 1.0)) == NEVER
     chains = chains_of(own(), RULE, [0.8, 0.6], "each")
     assert [exits(chain)[2]["tau"] for chain in chains] == [0.6, [0.9, 0.8, 0.6], 0.6]
     assert [exits(chain)[2]["layers"] for chain in chains] == [[2, 3, 4], [2, 3, 4], [4]]
@@ -55,7 +61,7 @@ def taus(rule: dict) -> list[float]:
 
 def test_equal_chains_are_one():
     """With one exit, a tau for each is a tau for all; it must not cost a share of the error."""
-    assert len(chains_of(own(), RULE | {"layers": [4]}, exits="each")) == 1
+    assert len(chains_of(own(), Confidence(0.9, [4]), exits="each")) == 1
     assert len(chains_of(own(), RULE, ratios=[0.2, 0.2])) == 1
 
 
@@ -64,3 +70,13 @@ def test_every_ratio_has_its_chain_from_the_runs_own_full_depth():
     assert [ratios(chain) for chain in chains] == [[0.3, 0.3], [0.3, 0.5, 0.5]]
     assert [exits(chain)[:-1] for chain in chains] == [[NEVER], [NEVER, NEVER]]
     assert len(chains_of(own(), RULE, [0.9], "each", [0.3, 0.5])) == 6
+
+
+@pytest.mark.parametrize(
+    ("tau", "layers", "reachable"),
+    [(0.9, [2, 3], True), (0.8, [2, 3], False), ([0.9, 0.8], [3, 4], True), (0.8, [4], True)],
+)
+def test_graphs_are_held_to_nothing_laxer(tau: float | list[float], layers: list[int], reachable):
+    own = Confidence([0.9, 0.9, 0.8], [2, 3, 4])
+    assert is_reachable(Confidence(tau, layers), own) == reachable
+    assert is_reachable(Never(), own)

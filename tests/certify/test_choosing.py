@@ -34,7 +34,7 @@ def chosen(*failures: int, num: int, **how):
 
 def test_the_laxest_point_that_holds():
     choice = chosen(0, 2, 4, 5, num=872)
-    assert choice.setting.exit.tau == 0.8
+    assert choice.candidate.exit.tau == 0.8
     assert (choice.fallback, choice.certified, choice.reason) == (False, True, "")
     assert choice.seen["risk"] == pytest.approx(4 / 872)
     sizes = [choice.seen[key] for key in ("num_examples", "num_units", "num_chains", "needed")]
@@ -49,7 +49,7 @@ def test_the_cheapest_of_all_chains():
         return 1 - setting.reduction.ratio
 
     choice = choose(chains, held, cost, target(), np.arange(1000))
-    assert choice.setting.reduction.ratio == 0.5
+    assert choice.candidate.reduction.ratio == 0.5
     assert choice.seen["num_chains"] == 2
 
 
@@ -83,7 +83,7 @@ def test_the_cheapest_of_all_chains():
 def test_full_depth_with_a_reason(failures: tuple, num: int, how: dict, reason: str):
     choice = chosen(*failures, num=num, **how)
     assert choice.fallback
-    assert choice.setting is CHAIN[0][0]
+    assert choice.candidate is CHAIN[0][0]
     assert choice.reason.startswith(reason)
 
 

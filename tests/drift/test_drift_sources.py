@@ -14,12 +14,12 @@ from test_certify_sources import write
 from eat_lightning.certify.__main__ import certify
 from eat_lightning.drift.__main__ import drift
 from eat_lightning.drift.monitor import Monitor
-from eat_lightning.drift.reference import Reference
-from eat_lightning.drift.watching import references_for
-from eat_lightning.drift.watching_export import ExportWatching
+from eat_lightning.drift.observation import observations
+from eat_lightning.drift.reference import Reference, read_references
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.exported import Export, ExportAnswerer
+from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.predict.open import open_export
 from eat_lightning.runs.run import Run
 
 
@@ -83,10 +83,10 @@ VETO = ("policy=veto", "policy.veto.margin=0.6")
 TEXTS = [[" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5])] for i in range(40)]
 
 
-def seen_by(watching: Any, deep: frozenset[str | None]) -> list[tuple]:
+def seen_by(backend: Any, deep: frozenset[str | None]) -> list[tuple]:
     found = {}
-    for told in watching.stream(TEXTS, [{}] * len(TEXTS), deep):
-        rows = zip(told.places, told.seen, told.answers, strict=True)
+    for left in backend.stream(TEXTS, deep=deep):
+        rows = zip(left.places, observations(left.exits), left.answers, strict=True)
         found |= {place: (seen, answer) for place, seen, answer in rows}
     if deep:
         assert {answer["exit_reason"] for _, answer in found.values()} == {"fallback"}
@@ -99,8 +99,8 @@ def seen_by(watching: Any, deep: frozenset[str | None]) -> list[tuple]:
 
 @pytest.mark.parametrize("policies", [(), (Veto(0.6),)])
 def test_an_export_observes_the_same_in_both_states(pair: tuple[Path, Path], policies: Any):
-    watching = ExportWatching(ExportAnswerer.of(Export.open(pair[1], 1), None, policies))
-    early, deep = seen_by(watching, frozenset()), seen_by(watching, frozenset({None}))
+    backend = open_export(Export.open(pair[1], 1), None, policies)
+    early, deep = seen_by(backend, frozenset()), seen_by(backend, frozenset({None}))
     assert early == deep
     assert len({each[0] for each in early}) > 1
 
@@ -115,21 +115,21 @@ def test_the_reference_of_an_export(pair: tuple[Path, Path], capsys: pytest.Capt
     drift(config_of("drift", run, f"onnx='{onnx}'", *VETO))
     told = said(capsys)[-1]
     assert told["saved"] == str(onnx / "drift.json")
-    watching = ExportWatching(ExportAnswerer.of(export, None, (Veto(0.6),)))
-    kept = references_for(watching)[None]
+    backend = open_export(export, None, (Veto(0.6),))
+    kept = read_references(backend)[None]
     split = Run.open(run).data().split("certificate")
-    answers = watching.answerer.answer([list(split.text(i)) for i in range(len(split))])
+    answers = backend.answer([list(split.text(i)) for i in range(len(split))])
     assert [s.depth for s in kept.seen] == [a["depth"] for a in answers]
     assert [round(s.retention, 6) for s in kept.seen] == [a["retention"] for a in answers]
-    plain = ExportWatching(ExportAnswerer.of(export, None, None))
+    plain = open_export(export, None, None)
     with pytest.raises(
         ConfigError, match=r"^drift.json holds for another policy \(veto margin 0.6"
     ):
-        references_for(plain)
+        read_references(plain)
     run_kept = (run / "drift.json").read_bytes()
     (onnx / "drift.json").write_bytes(run_kept)
     with pytest.raises(ConfigError, match=r"runtime \(torch there, onnxruntime here\)"):
-        references_for(watching)
+        read_references(backend)
 
 
 def test_the_gateway_watches_an_export(pair: tuple[Path, Path]):
@@ -146,7 +146,7 @@ def test_the_gateway_watches_an_export(pair: tuple[Path, Path]):
     given |= {"drift": watched | {"psi": 0.5, "state": None}, "max_texts": 50}
     model = open_model(settings(**given))
     assert isinstance(model.about.normal[None], Reference)
-    assert Monitor.of(model.about.normal[None]).full_depth is False
+    assert Monitor(model.about.normal[None].seen).full_depth is False
     with running(model, **given) as served:
         early = served.say({"text": "good film"}).json()
         for _ in range(10):

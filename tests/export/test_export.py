@@ -15,13 +15,14 @@ from exports import make_run, shapes_unchecked, small
 from hydra import compose, initialize_config_dir
 from models import kinds
 
+from eat_lightning.answers import Trace
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.__main__ import export
 from eat_lightning.export.graph import graphs
-from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Runner, Trace, staying
+from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Runner, staying
 from eat_lightning.model.reason import Reason
-from eat_lightning.predict.__main__ import Answerer
+from eat_lightning.predict.open import open_run
 from eat_lightning.runs.run import Run
 
 ABSENT = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
@@ -81,7 +82,7 @@ def test_the_toy_run_is_exported_whole(run: Path):
     assert_equal(about)
     files = ["layers-1.onnx", "layers-2.onnx", "layers-3.onnx", "single.onnx", "weights.bin"]
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        [*files, "export.json", "runner.py", "tokenizer.json"]
+        [*files, "answers.py", "export.json", "runner.py", "tokenizer.json"]
     )
     assert about["exit"] == {"kind": "confidence", "tau": [0.75, 0.7], "layers": [1, 2]}
     assert about["temperatures"] == {"1": 1.0, "2": 1.0, "3": 1.25}
@@ -90,7 +91,7 @@ def test_the_toy_run_is_exported_whole(run: Path):
 
 
 def test_answers_are_those_of_predict(run: Path):
-    answerer = Answerer.of(Run.open(run), UNCHANGED, "fp32")
+    answerer = open_run(Run.open(run), UNCHANGED, "fp32")
     runner = Runner(run / "onnx-fp32", threads=1)
     lines = [*LINES.encode().splitlines(), b"", b"good " * 200, b"{", b'{"text": "bad"}']
     batch = answerer(lines), runner(lines)
@@ -233,23 +234,23 @@ def test_what_would_be_lost_is_refused(slot: str, own: type, said: str):
 
 def test_another_answer_is_a_fault(run: Path, monkeypatch: pytest.MonkeyPatch):
     """The same graphs, but example 3 is said to have run another depth: nothing is put in place."""
-    from eat_lightning.export.bundle import Bundle, beside
+    from eat_lightning.export.bundle import Bundle, Check, beside
 
     opened = Run.open(run)
     encoder, labels = opened.model()
-    bundle = Bundle(opened, encoder, labels, settings(f"run='{run}'", "check=all"))
+    bundle = Bundle(opened, encoder, labels, "fp32")
     split = opened.data().split("validation")
     wrong = list(split.text(3))
-    original = Runner.tokens
+    original = Runner.state_of
 
-    def tokens(self, texts):
+    def state_of(self, texts):
         return original(self, [["good good"] if text == wrong else text for text in texts])
 
-    monkeypatch.setattr(Runner, "tokens", tokens)
+    monkeypatch.setattr(Runner, "state_of", state_of)
 
     def put_in_place():
         with beside(run / "other"):
-            bundle.checked(run / "onnx-fp32", split)
+            bundle.agreement(run / "onnx-fp32", Check(split, "validation", "all"))
 
     with pytest.raises(ConfigError) as error:
         put_in_place()

@@ -13,15 +13,16 @@ from exports import exported, make_run
 from gateways import settings
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.exported import Export, ExportAnswerer
-from eat_lightning.infer.later import Way, nobody_leaves, would_leave
+from eat_lightning.infer.later import LaterExits, nobody_leaves, would_leave
+from eat_lightning.infer.onnx_backend import Export
+from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.min_retention import MinRetention
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.reason import Reason
 from eat_lightning.model.wish import Wish
-from eat_lightning.predict.__main__ import Answerer
+from eat_lightning.predict.open import open_export, open_run
 from eat_lightning.runs.run import Run
 
 pytest.importorskip("onnxscript")
@@ -65,23 +66,23 @@ def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> Non
 @pytest.mark.parametrize("policies", LISTS)
 def test_policies_do_the_same_on_an_export(run: Path, export: Export, policies: list[Any]):
     """In a batch and one by one, with a reason for each that is held back."""
-    ours = Answerer.of(Run.open(run), FREE, "fp32", None, policies).answer(TEXTS, ABOUT)
-    answerer = ExportAnswerer.of(export, None, policies)
+    ours = open_run(Run.open(run), FREE, "fp32", None, policies).answer(TEXTS, ABOUT)
+    answerer = open_export(export, None, policies)
     assert_same(answerer.answer(TEXTS, ABOUT), ours)
     alone = [answerer.answer([t], [a])[0] for t, a in zip(TEXTS[:8], ABOUT, strict=False)]
     assert_same(alone, ours[:8])
 
 
 def test_policies_hold_some_back(export: Export):
-    plain = ExportAnswerer.of(export, None, None).answer(TEXTS, ABOUT)
-    held = ExportAnswerer.of(export, None, [Veto(0.99)]).answer(TEXTS, ABOUT)
+    plain = open_export(export, None, None).answer(TEXTS, ABOUT)
+    held = open_export(export, None, [Veto(0.99)]).answer(TEXTS, ABOUT)
     assert sum(a["depth"] for a in held) > sum(a["depth"] for a in plain)
     assert "vetoed" in {a["exit_reason"] for a in held}
     assert all(a["depth"] <= b["depth"] for a, b in zip(plain, held, strict=True))
 
 
 def test_lines_say_where_they_come_from(export: Export):
-    answerer = ExportAnswerer.of(export, None, [FullDepth(sources=["web"])])
+    answerer = open_export(export, None, [FullDepth(sources=["web"])])
     lines = [b'{"text": "good", "source": "web"}', b"{", b"good"]
     found = answerer(lines, 7)
     assert (found[0]["depth"], found[0]["exit_reason"]) == (3, "fallback")
@@ -100,35 +101,35 @@ def test_lines_say_where_they_come_from(export: Export):
 def test_what_an_export_cannot_do_is_refused(run: Path, export: Export, policy: Any, said: str):
     policy = Veto(run=str(run)) if policy == "run" else policy
     with pytest.raises(ConfigError) as error:
-        ExportAnswerer.of(export, None, [Veto(), policy])
+        open_export(export, None, [Veto(), policy])
     assert str(error.value).startswith(said)
     assert "\n" not in str(error.value)
 
 
-def test_a_way_by_hand():
+def test_later_exits_by_hand():
     """Taus at layer 4 alone; layer 2 is shut. Confidences 0.9, 0.9, 0.6."""
     guesses_EBC = np.log(np.array([[[0.9, 0.1]] * 3, [[0.9, 0.1], [0.1, 0.9], [0.6, 0.4]]]))
-    later = Way((2, 4), taus={4: 0.8}).later([{}] * 3)
+    later = LaterExits((2, 4), Confidence(0.8, [4])).asked([{}] * 3)
     rows_B, going_B = np.arange(3), np.full(3, int(Reason.CONFIDENT))
     assert later(going_B, guesses_EBC[:1], rows_B).tolist() == [0, 0, 0]
     assert later(going_B, guesses_EBC, rows_B).tolist() == [2, 2, 0]
     assert later(np.zeros(3, int), guesses_EBC, rows_B).tolist() == [0, 0, 0]  # only later
     assert later(going_B, None, rows_B).tolist() == [Reason.LAST_LAYER] * 3
-    deep = Way((2, 4)).deep().later([{}] * 3)
+    deep = LaterExits((2, 4)).deep().asked([{}] * 3)
     assert deep(going_B, guesses_EBC, rows_B).tolist() == [0, 0, 0]
     assert deep(going_B, None, rows_B).tolist() == [Reason.FALLBACK] * 3
-    assert Way((2, 4)).later([{}]) is None
+    assert LaterExits((2, 4)).asked([{}]) is None
 
 
 def test_what_the_exits_would_have_done(export: Export):
     """Everyone runs every layer, and from what the exits said comes what they do."""
     runner = export.runner
     for policies in ((), (Veto(0.6),), (PerSource({"mail": 0.9}),)):
-        way = Way(export.layers, policies=policies)
-        trace = runner.run(*runner.tokens(TEXTS), nobody_leaves)
+        exits = LaterExits(export.layers, policies=policies)
+        trace = runner.run(TEXTS, nobody_leaves)
         assert set(trace.depth_B.tolist()) == {3}
-        logits_BC, depth_B = would_leave(trace.exits, way.later(ABOUT))
-        done = runner.run(*runner.tokens(TEXTS), way.later(ABOUT))
+        logits_BC, depth_B = would_leave(trace.guesses, exits.asked(ABOUT))
+        done = runner.run(TEXTS, exits.asked(ABOUT))
         assert depth_B.tolist() == done.depth_B.tolist()
         np.testing.assert_allclose(logits_BC, done.logits_BC, atol=1e-5)
 
@@ -145,8 +146,8 @@ class Own:
 
 
 def test_a_policy_of_ones_own(export: Export):
-    found = Way(export.layers, policies=(Own(),)).later(ABOUT)
-    trace = export.runner.run(*export.runner.tokens(TEXTS), found)
+    later = LaterExits(export.layers, policies=(Own(),)).asked(ABOUT)
+    trace = export.runner.run(TEXTS, later)
     mail_B = np.array([about.get("source") == "mail" for about in ABOUT])
     assert (trace.depth_B[mail_B] == 3).all()
     assert (trace.depth_B[~mail_B] < 3).any()
@@ -156,14 +157,14 @@ def test_policies_need_no_torch(export: Export):
     code = f"""
 import sys
 sys.modules.update(dict.fromkeys(("torch", "transformers", "hydra", "onnx")))
-from eat_lightning.infer.later import Way
+from eat_lightning.infer.later import LaterExits
 from eat_lightning.infer.onnx_runner import Runner
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 runner = Runner({str(export.folder)!r}, 1)
-way = Way((1, 2), policies=(Veto(0.9), PerSource({{"mail": 0.9}})))
+exits = LaterExits((1, 2), policies=(Veto(0.9), PerSource({{"mail": 0.9}})))
 texts = [["good film"], ["bad"]]
-trace = runner.run(*runner.tokens(texts), way.later([{{"source": "mail"}}, {{}}]))
+trace = runner.run(texts, exits.asked([{{"source": "mail"}}, {{}}]))
 print([runner.about["reasons"][str(code)] for code in trace.reason_B.tolist()][1])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -177,7 +178,7 @@ def test_the_command_takes_an_export(export: Export):
     done = subprocess.run([*command, *given], cwd=ROOT, input=lines, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert_same(found, ExportAnswerer.of(export, None, [Veto(0.99)]).answer(TEXTS))
+    assert_same(found, open_export(export, None, [Veto(0.99)]).answer(TEXTS))
     for wrong in ("exit.tau=0.9", "pool=true", "dtype=int8"):
         done = subprocess.run([*command, *given, wrong], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 1
@@ -197,7 +198,7 @@ def test_the_gateway_takes_policies_on_an_export(export: Export):
     found: dict[int, dict] = {}
     for places, answers in model.stream(examples):
         found |= dict(zip(places, answers, strict=True))
-    answerer = ExportAnswerer.of(export, None, [PerSource({"mail": 0.9})])
+    answerer = open_export(export, None, [PerSource({"mail": 0.9})])
     assert_same([found[i] for i in range(30)], answerer.answer(TEXTS, ABOUT))
     (chunk,) = model.stream(examples, frozenset({None}))
     assert {answer["exit_reason"] for answer in chunk[1]} == {"fallback"}

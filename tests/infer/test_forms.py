@@ -20,18 +20,20 @@ from eat_lightning.drift.__main__ import drift
 from eat_lightning.infer import prepacked
 from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of, prepack_faults
 from eat_lightning.infer.prepacked import PrepackedLinear
+from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.measure.baselines import in_dtype
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.predict import __main__ as predict
-from eat_lightning.predict.scoring import Scorer
+from eat_lightning.predict.open import open_run
+from eat_lightning.predict.pooled import PooledLines
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.row import Row, read, write
 from eat_lightning.runs.run import Run
 from eat_lightning.serve import __main__ as serve
 from eat_lightning.serve.loadtest import __main__ as load
-from eat_lightning.serve.model import TorchModel
+from eat_lightning.serve.model import open_model
 from eat_lightning.serve.question import Example
 
 pytestmark = pytest.mark.skipif(
@@ -60,10 +62,10 @@ def no_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def answerer(
     run: Path, prepack: bool | None = None, dtype: str = "fp32", **how: Any
-) -> predict.Answerer:
+) -> TorchBackend:
     given = how.get("certificate"), how.get("policies")
     exit = FREE if given[0] else FREE | {"tau": 0.9}
-    return predict.Answerer.of(Run.open(run), exit, dtype, *given, prepack=prepack)
+    return open_run(Run.open(run), exit, dtype, *given, prepack=prepack)
 
 
 def is_prepacked(encoder: Any) -> bool:
@@ -94,7 +96,7 @@ def test_what_is_asked_and_what_can_be():
 
 def test_where_pytorch_has_no_onednn(run: Path, no_onednn: None):
     assert form_of(None, "fp32") == PLAIN
-    assert not is_prepacked(answerer(run).encoders[None])
+    assert not is_prepacked(answerer(run).encoder)
     actions = {"measure": measure, "predict": predict.predict, "drift": drift}
     for entry, action in actions.items():
         assert refused(action, config_of(entry, run, "prepack=true")) == WITHOUT
@@ -110,14 +112,14 @@ def test_an_export_cannot_be_prepacked():
 
 @pytest.mark.parametrize("pool", [False, True])
 def test_predict_answers_alike(run: Path, pool: bool):
-    def said(ready: predict.Answerer) -> list[dict]:
+    def said(ready: TorchBackend) -> list[dict]:
         if not pool:
             return ready(LINES)
-        scorer = Scorer(ready, 4)
+        scorer = PooledLines(ready, 4)
         return [*scorer.add(LINES), *scorer.end()]
 
     plain, packed = answerer(run, False), answerer(run)
-    assert (is_prepacked(plain.encoders[None]), is_prepacked(packed.encoders[None])) == (0, 1)
+    assert (is_prepacked(plain.encoder), is_prepacked(packed.encoder)) == (0, 1)
     assert len({answer["depth"] for answer in said(plain)}) > 1
     assert_alike(said(packed), said(plain))
 
@@ -125,7 +127,7 @@ def test_predict_answers_alike(run: Path, pool: bool):
 def test_bf16_is_prepacked_where_the_processor_multiplies_it(run: Path):
     ready = answerer(run, dtype="bf16")
     able = form_of(None, "bf16") == PREPACKED
-    assert is_prepacked(ready.encoders[None]) == able
+    assert is_prepacked(ready.encoder) == able
     if not able:
         assert "bf16" in prepack_faults(True, "bf16")[0]
         return
@@ -152,20 +154,20 @@ def test_no_plain_matrix_is_kept(run: Path, monkeypatch: pytest.MonkeyPatch):
         return encoder, labels
 
     monkeypatch.setattr(Run, "model", watched)
-    ready, gateway = answerer(run), TorchModel(settings(run=str(run), threads=1))
+    ready, gateway = answerer(run), open_model(settings(run=str(run), threads=1))
     gc.collect()
     assert len(plain) == 2 * 4 * 6
     assert [ref() for ref in plain if ref() is not None] == []
-    assert ready.encoders[None].embedding.word.weight.shape[0] > 0
-    assert is_prepacked(gateway.answerer.encoders[None])
+    assert ready.encoder.embedding.word.weight.shape[0] > 0
+    assert is_prepacked(gateway.backend.encoder)
 
 
 def test_serve_answers_alike(run: Path):
     examples = [Example([text]) for text in TEXTS]
     found = {}
     for prepack in (None, False):
-        model = TorchModel(settings(run=str(run), threads=1, prepack=prepack))
-        assert is_prepacked(model.answerer.encoders[None]) == (prepack is None)
+        model = open_model(settings(run=str(run), threads=1, prepack=prepack))
+        assert is_prepacked(model.backend.encoder) == (prepack is None)
         placed = [pair for chunk in model.stream(examples) for pair in zip(*chunk, strict=True)]
         found[prepack] = [answer for _, answer in sorted(placed, key=lambda pair: pair[0])]
     assert_alike(found[None], found[False])
@@ -261,9 +263,9 @@ def test_a_certificate_is_followed(run: Path):
         assert not held.fallback
         for ready in (
             answerer(run, certificate=form),
-            TorchModel(settings(run=str(run), threads=1, certificate=form)).answerer,
+            open_model(settings(run=str(run), threads=1, certificate=form)).backend,
         ):
-            assert is_prepacked(ready.encoders[None]) == (form == PREPACKED)
+            assert is_prepacked(ready.encoder) == (form == PREPACKED)
         (row,) = measured(run, form)
         assert row.form == form
     packed, plain = (answerer(run, certificate=form)(LINES) for form in (PREPACKED, PLAIN))
@@ -279,7 +281,7 @@ def test_another_form_is_refused(run: Path):
         assert refused(lambda n=name, p=prepack: answerer(run, p, certificate=n)) == said
         assert refused(measured, run, name, f"prepack={str(prepack).lower()}") == said
         given = settings(run=str(run), threads=1, certificate=name, prepack=prepack)
-        assert refused(TorchModel, given) == said
+        assert refused(open_model, given) == said
         answerer(run, not prepack, certificate=name)
 
 
@@ -299,7 +301,7 @@ def test_a_certificate_of_before_there_were_forms(run: Path):
     del content["holds_for"]["form"]
     path.write_text(json.dumps(content))
     assert Certificate.read(Run.open(run), "old").form == PLAIN
-    assert not is_prepacked(answerer(run, certificate="old").encoders[None])
+    assert not is_prepacked(answerer(run, certificate="old").encoder)
     (row,) = measured(run, "old")
     assert row.form == PLAIN
     assert "form (plain there, prepacked here)" in refused(

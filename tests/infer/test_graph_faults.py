@@ -15,8 +15,8 @@ from hostile import refused
 from models import kinds
 
 from eat_lightning.infer import graph_faults
-from eat_lightning.infer.exported import Export
 from eat_lightning.infer.graph_faults import OPERATORS, check_graphs
+from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.model.heads import ACTIVATIONS
 
 if find_spec("onnxscript") is None:

@@ -12,8 +12,8 @@ from eat_lightning.infer.depth_batching import Pool
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
 from eat_lightning.model.packed import Batch
-from eat_lightning.predict.__main__ import Answerer
-from eat_lightning.predict.scoring import Scorer
+from eat_lightning.predict.open import open_run
+from eat_lightning.predict.pooled import PooledLines
 from eat_lightning.runs.run import Run
 
 SIZE, LENGTHS = 4, tuple(range(1, 38))
@@ -109,9 +109,9 @@ LINES = [b"a fine film", b"{", b"not good", b"never not a bad film at all", b"go
 @pytest.mark.parametrize("held", [1, 64])
 def test_lines_are_answered_in_order(tmp_path: Path, held: int):
     run = Run.open(make_run(tmp_path / "task=sst2,model=eat,seed=1", "sst2"))
-    answerer = Answerer.of(run, {"tau": 0.9, "layers": None, "patience": None}, "fp32")
+    answerer = open_run(run, {"tau": 0.9, "layers": None, "patience": None}, "fp32")
     plain = answerer(LINES)
-    scorer, found = Scorer(answerer, SIZE, held), []
+    scorer, found = PooledLines(answerer, SIZE, held), []
     for start in range(0, len(LINES), SIZE):
         found += scorer.add(LINES[start : start + SIZE])
         assert scorer.taken - len(found) <= held * SIZE

@@ -9,8 +9,10 @@ import torch
 from models import padded, ragged, tiny
 from test_certify import FREE, UNTIMED, call, config_of, make_run, refused
 
+from eat_lightning.answers import parse
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
+from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.min_retention import MinRetention
@@ -18,7 +20,7 @@ from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import policies_of
-from eat_lightning.predict.__main__ import Answerer, about_of
+from eat_lightning.predict.open import open_run
 from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
@@ -37,9 +39,11 @@ def run(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "run"))
 
 
-def answerer(run: Path, *policies, certificate: str | None = None, tau: float = 0.4) -> Answerer:
+def answerer(
+    run: Path, *policies, certificate: str | None = None, tau: float = 0.4
+) -> TorchBackend:
     exit = FREE | ({} if certificate else {"tau": tau})
-    return Answerer.of(Run.open(run), exit, "fp32", certificate, policies or None)
+    return open_run(Run.open(run), exit, "fp32", certificate, policies or None)
 
 
 def told(run: Path, *policies, about=None, **how) -> list[tuple[int, str]]:
@@ -49,9 +53,9 @@ def told(run: Path, *policies, about=None, **how) -> list[tuple[int, str]]:
 
 def test_a_line_says_what_is_known_of_its_example(run: Path):
     line = b'{"text": "good", "source": "mail", "mime": "text/html", "size": 3, "sentence": "x"}'
-    assert about_of(line, ["sentence"]) == {"source": "mail", "mime": "text/html"}
-    assert about_of(b"good", ["sentence"]) == {}
-    assert about_of(b"[1]", ["sentence"]) == {}
+    assert parse(line, ["sentence"]).about == {"source": "mail", "mime": "text/html"}
+    assert parse(b"good", ["sentence"]).about == {}
+    assert parse(b"[1]", ["sentence"]).about == {}
     policy = FullDepth(sources=["mail"], mimes=["text/*"])
     lines = ["good", {"text": "good", "source": "mail"}, {"text": "good", "mime": "Text/HTML"}]
     lines = [x if isinstance(x, str) else json.dumps(x) for x in lines]
@@ -60,22 +64,19 @@ def test_a_line_says_what_is_known_of_its_example(run: Path):
     assert [a["depth"] for a in answers] == [3, 6, 6]
 
 
-def test_the_answerer_streams_and_switches(run: Path):
+def test_a_backend_streams_and_runs_deep(run: Path):
     texts, ready = [[text] for text in TEXTS], answerer(run, tau=0.7)
     whole = ready.answer(texts)
     parts = [*ready.stream(texts)]
     assert len(parts) > 1
-    depths = [answer["depth"] for left in parts for _, answer in left]
+    depths = [answer["depth"] for left in parts for answer in left.answers]
     assert depths == sorted(depths)
-    assert dict(pair for left in parts for pair in left) == dict(enumerate(whole))
+    pairs = [zip(left.places, left.answers, strict=True) for left in parts]
+    assert dict(pair for each in pairs for pair in each) == dict(enumerate(whole))
+    next(ready.stream(texts))
     assert not torch.is_inference_mode_enabled()
-    stream = ready.stream(texts)
-    begun = next(stream)
-    assert not torch.is_inference_mode_enabled()
-    ready.full_depth = True
-    assert [begun, *stream] == parts  # what has started goes on
-    assert {(a["depth"], a["exit_reason"]) for a in ready.answer(texts)} == {(6, "fallback")}
-    ready.full_depth = False
+    (deep,) = ready.stream(texts, deep=frozenset({None}))
+    assert {(a["depth"], a["exit_reason"]) for a in deep.answers} == {(6, "fallback")}
     assert ready.answer(texts) == whole
 
 
@@ -180,18 +181,18 @@ def test_measured_with_policies(run: Path, capsys: pytest.CaptureFixture[str]):
 def test_a_certificate_holds_for_its_policies(run: Path):
     bare = call(run, "risk=harm", "level=0.3", "name=bare")
     veto = call(run, "risk=harm", "level=0.3", "name=careful", "policy=veto")
-    assert veto.holds_for["policy"] == [{"kind": "veto", "margin": 0.2, "run": None}]
+    assert veto.holds_for["policy"] == [{"kind": "veto", "margin": 0.9, "run": None}]
     assert not bare.fallback
     said = refused(lambda: answerer(run, Veto(), certificate="bare"))
     assert said == (
-        "certificate=bare holds for another policy (none there, veto margin 0.2 run None here)"
+        "certificate=bare holds for another policy (none there, veto margin 0.9 run None here)"
     )
     said = refused(lambda: answerer(run, Veto(0.3), certificate="careful"))
     assert said.startswith(
-        "certificate=careful holds for another policy (veto margin 0.2 run None "
+        "certificate=careful holds for another policy (veto margin 0.9 run None "
     )
     ready = answerer(run, certificate="careful")  # by name alone
-    assert [type(policy) for policy in ready.encoders[None].policies][-1] is Veto
+    assert [type(policy) for policy in ready.encoder.policies][-1] is Veto
     over = ["certificate=bare", "policy=full_depth"]
     said = refused(measure, config_of("measure", run, *UNTIMED, *over))
     assert said.startswith("certificate=bare holds for another policy (none there, full_depth ")
@@ -279,7 +280,7 @@ def test_an_export_refuses_policies(run: Path):
 
 def test_regressions_have_no_classes_to_compare(tmp_path: Path):
     folder = make_run(tmp_path / "run", "stsb", "never")
-    said = refused(lambda: Answerer.of(Run.open(folder), FREE, "fp32", None, (Veto(),)))
+    said = refused(lambda: open_run(Run.open(folder), FREE, "fp32", None, (Veto(),)))
     assert said == "policy=veto compares classes, and this task is a regression"
 
 

@@ -6,16 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 import yaml
 from models import tiny
 
+from eat_lightning import answers
 from eat_lightning.cli import with_path_quoted
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer import onnx_runner
+from eat_lightning.model.reason import Reason
 from eat_lightning.predict import __main__ as predict
+from eat_lightning.predict.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import save_model
 
@@ -249,12 +251,12 @@ def test_a_partial_run_is_refused(sst2: Path, call):
 
 def test_the_limit_is_the_smaller_of_task_and_encoder(sst2: Path):
     run = Run.open(sst2)
-    answerer = predict.Answerer.of(run, UNCHANGED, "fp32")
+    answerer = open_run(run, UNCHANGED, "fp32")
     assert answerer.max_length == 40  # the task allows 256
     run.config["data"]["max_length"] = 16
-    assert predict.Answerer.of(run, UNCHANGED, "fp32").max_length == 16
+    assert open_run(run, UNCHANGED, "fp32").max_length == 16
     with pytest.raises(ConfigError, match=r"exit.tau must be in"):
-        predict.Answerer.of(run, UNCHANGED | {"tau": 7}, "fp32")
+        open_run(run, UNCHANGED | {"tau": 7}, "fp32")
 
 
 def batches(*chunks: bytes, size: int = 3) -> list[list[bytes]]:
@@ -264,7 +266,7 @@ def batches(*chunks: bytes, size: int = 3) -> list[list[bytes]]:
     os.write(writing, waiting.pop(0))
     if not waiting:
         os.close(writing)
-    lines = onnx_runner.batches(reading, size)
+    lines = answers.batches(reading, size)
     original = os.read
 
     def read(descriptor: int, count: int) -> bytes:
@@ -276,7 +278,7 @@ def batches(*chunks: bytes, size: int = 3) -> list[list[bytes]]:
         return data
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(onnx_runner.os, "read", read)
+        patch.setattr(answers.os, "read", read)
         found += lines
     os.close(reading)
     return found
@@ -312,17 +314,10 @@ def test_answers_while_the_input_is_open_and_ends_quietly(sst2: Path):
         assert child.wait(timeout=60) == 0
 
 
-def test_described_rounds_and_names():
-    from eat_lightning.model.encoder import Trace
-
-    trace = Trace(
-        logits_BC=torch.tensor([[0.0, 0.0, 5.0]]),
-        guesses={},
-        depth_B=torch.tensor([2]),
-        tokens_LB=torch.tensor([[9], [6], [0]]),
-        reason_B=torch.tensor([3]),
-    )
-    assert predict.described(trace, ["a", "b", "c"]) == [
+def test_an_answer_rounds_and_names():
+    logits_BC, tokens_LB = np.array([[0.0, 0.0, 5.0]]), np.array([[9], [6], [0]])
+    trace = answers.Trace(logits_BC, np.array([2]), np.array([3]), tokens_LB)
+    assert trace.answers(["a", "b", "c"], lambda code: Reason(code).label) == [
         {
             "label": "c",
             "confidence": 0.986703,

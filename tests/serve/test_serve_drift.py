@@ -13,8 +13,9 @@ from gateways import FakeModel, Running, running, settings
 
 from eat_lightning.drift.decisions import DecisionLog
 from eat_lightning.drift.observation import Observation
-from eat_lightning.drift.reference import Reference, watched
+from eat_lightning.drift.reference import Reference, made_with
 from eat_lightning.errors import ConfigError
+from eat_lightning.predict.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.serve import __main__ as serve
 from eat_lightning.serve.decisions import Decisions
@@ -232,9 +233,8 @@ def test_a_model_tells_what_its_exits_do_or_would_have_done(run: Path):
     with pytest.raises(ConfigError, match=r"has no drift\.json"):
         open_model(settings(run=str(run), drift=DRIFT))
     opened = Run.open(run)
-    encoder, _ = opened.model()
     known = [normal(i) for i in range(60)]
-    Reference(known, watched(opened, encoder)).write(opened)
+    Reference(known, made_with(open_run(opened), None)).write(opened)
     early, deep = seen_by(run, False), seen_by(run, True)
     assert len({each.depth for each in early}) > 1
     for a, b in zip(early, deep, strict=True):

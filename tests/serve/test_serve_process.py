@@ -18,7 +18,7 @@ from exports import make_run
 from gateways import eventually, running, settings
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.predict.__main__ import Answerer
+from eat_lightning.predict.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.serve.model import open_model
 from eat_lightning.serve.question import Example
@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def expected(run: Path) -> list[dict[str, Any]]:
     config = settings()
-    return Answerer.of(Run.open(run), config["exit"], "fp32").answer([[t] for t in TEXTS])
+    return open_run(Run.open(run), config["exit"], "fp32").answer([[t] for t in TEXTS])
 
 
 def model_settings(run: Path, **changes: Any) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def test_a_class_of_ones_own_is_imported_where_its_owner_says_so(
     edit(run / "model" / "config.json", attention={"kind": "of_mine.Mine"})
     assert "EAT_IMPORT=<its module> does" in refused(opened, run)
     monkeypatch.setenv("EAT_IMPORT", "other,of_mine")
-    assert type(opened(run).encoders[None].attention).__name__ == "Mine"
+    assert type(opened(run).encoder.attention).__name__ == "Mine"
     monkeypatch.delitem(sys.modules, "of_mine")
 
 

@@ -86,7 +86,7 @@ def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -
     from eat_lightning.export.bundle import SINGLE, Bundle
     from eat_lightning.runs.run import Run
 
-    bundle = Bundle(cast(Run, None), encoder, [], {"dtype": dtype})  # its graphs need no run
+    bundle = Bundle(cast(Run, None), encoder, [], dtype)  # its graphs need no run
     folder.mkdir(parents=True, exist_ok=True)
     bundle.write_graphs(folder)
     parts = zip(bundle.files, bundle.layers, strict=True)

@@ -43,13 +43,12 @@ def banded_attention(
     """What the masked product gives where two tokens see each other if they are at most `reach`
     apart or one of them is the first of their example."""
     band = layout.cached(("band", reach), lambda: band_of(layout, reach))
-    split = [x.split(CHUNK) for x in (band.queries_GQ, band.keys_GS, band.seen_GQS)]
-    mixed = torch.cat(
-        [
-            attention_of_blocks(qkv_N3HK, queries, keys, seen, dropout)
-            for queries, keys, seen in zip(*split, strict=True)
-        ]
-    )
+    parts = band.queries_GQ, band.keys_GS, band.seen_GQS
+    if isinstance(band.queries_GQ.shape[0], int):
+        split = zip(*(x.split(CHUNK) for x in parts), strict=True)
+        mixed = torch.cat([attention_of_blocks(qkv_N3HK, q, k, s, dropout) for q, k, s in split])
+    else:  # a trace for export, to which the number of blocks is not known
+        mixed = attention_of_blocks(qkv_N3HK, *parts, dropout)
     mixed_NHK = mixed.flatten(0, 1).index_select(0, band.place_N)
     cls_BHK = attention_of_cls(qkv_N3HK, layout, dropout)
     return mixed_NHK.index_copy_(0, layout.offsets_B, cls_BHK)
@@ -95,10 +94,12 @@ def block_length(reach: int) -> int:
 def band_of(layout: Layout, reach: int) -> Band:
     block, device = block_length(reach), layout.device
     blocks_B = -(-layout.lengths_B // block)
-    example_B, num_blocks = torch.arange(layout.size, device=device), int(blocks_B.sum())
-    example_G = torch.repeat_interleave(example_B, layout.there(blocks_B), output_size=num_blocks)
-    first_B = layout.there(blocks_B.cumsum(0) - blocks_B)  # each example's first block
-    start_G = (torch.arange(num_blocks, device=device) - first_B[example_G]) * block
+    num_blocks: Any = blocks_B.sum().item()
+    number_G = torch.arange(num_blocks, device=device)
+    end_B = layout.there(blocks_B.cumsum(0))
+    example_G = (number_G[:, None] >= end_B).sum(1)  # ONNX has no repeat_interleave
+    first_B = end_B - layout.there(blocks_B)  # each example's first block
+    start_G = (number_G - first_B[example_G]) * block
     length_G1 = layout.there(layout.lengths_B)[example_G, None]
     row_G1 = layout.offsets_B[example_G, None]
 

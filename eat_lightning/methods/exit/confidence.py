@@ -41,6 +41,11 @@ class Confidence:
             *one_each("exit.tau", tau, layers),
         ]
 
+    @property
+    def least_lead(self) -> float:
+        """The least lead of the likeliest class of whoever leaves: the others share 1 - tau."""
+        return 2 * min(self.tau if isinstance(self.tau, Sequence) else [self.tau]) - 1
+
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
         return (confidence(logits_EBC) >= self.tau_at(logits_EBC)).long() * Reason.CONFIDENT
 

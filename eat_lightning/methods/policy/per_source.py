@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from eat_lightning.answers import confidence
 from eat_lightning.bounds import number_faults, one_each, raise_faults
-from eat_lightning.methods.policy._sure import confidence
 from eat_lightning.model.reason import Reason
 from eat_lightning.model.wish import Asked, Wish
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from eat_lightning.answers import softmax
 from eat_lightning.bounds import number_faults, raise_faults
-from eat_lightning.infer.onnx_runner import softmax
 from eat_lightning.model.reason import Reason, leaves
 from eat_lightning.model.wish import Asked, Wish
 
@@ -27,19 +27,23 @@ AT_ONCE = 32  # examples that the second run answers together
 class Veto:
     """`margin`: lead of the likeliest class over the next, below which the second voice is heard.
     It is the exit before, which the first exit has not, so that there a low margin stays; or the
-    answer of the second run whose folder `run` names, of the same labels and tokenizer."""
+    answer of the second run whose folder `run` names, of the same labels and tokenizer.
+
+    At a tau of 0.9 who leaves leads by 0.8 or more, and at 0.95 by 0.9, so that a lower margin is
+    never met there (`idle_beside`). `second`, the encoder of `run`, and its `labels` are handed in
+    by whoever builds the policy."""
 
     classes_only = True
     of_this_machine = ("run",)  # no model folder may name it
 
-    def __init__(self, margin: float = 0.2, run: str | None = None):
+    def __init__(self, margin: float = 0.9, run: str | None = None):
         raise_faults(self.faults(None, margin, run))
         self.margin, self.run = margin, run
-        self.second: Any = None  # the encoder of `run`, once it was asked
+        self.second: Any = None
         self.labels: list[str] = []
 
     @classmethod
-    def faults(cls, num_layers: int | None, margin: float = 0.2, run: Any = None) -> list[str]:
+    def faults(cls, num_layers: int | None, margin: float = 0.9, run: Any = None) -> list[str]:
         faults = number_faults("policy.veto.margin", [margin], "(0, 1]")
         if run is not None and not (isinstance(run, str) and (Path(run) / "done.json").is_file()):
             faults.append(f"policy.veto.run={run} is no finished run (no done.json in it)")
@@ -49,8 +53,7 @@ class Veto:
         """What is wrong with the second run beside this one (`folder`: its model's)."""
         if self.run is None:
             return []
-        theirs = self.load()
-        where = f"policy.veto.run={self.run}"
+        where, theirs = f"policy.veto.run={self.run}", self.labels
         faults = []
         if list(labels) != theirs:
             faults.append(f"{where} has the labels {', '.join(theirs)}, not {', '.join(labels)}")
@@ -61,6 +64,16 @@ class Veto:
         if own is not None and (not own or own != rules(Path(self.run) / "model")):
             faults.append(f"{where} has another tokenizer, or none that can be compared")
         return faults
+
+    def idle_beside(self, exit: Any) -> str | None:
+        """Why it never holds anyone back beside this exit rule, if that is so."""
+        least = getattr(exit, "least_lead", None)
+        if least is None or least < self.margin:
+            return None
+        return (
+            f"policy.veto.margin must be above {least:.3g}, got {self.margin}: whoever this exit "
+            "rule lets go leads by that much, so the veto would never be heard"
+        )
 
     def lost_in_export(self) -> list[str]:
         said = f"policy.veto.run={self.run} is a run in torch, which answers token ids of its own"
@@ -85,19 +98,10 @@ class Veto:
             vetoed_B[doubtful_B] = ours_D != self.answers(asked, rows_B[doubtful_B])
         return np.where(vetoed_B, int(Reason.VETOED), reason_B)
 
-    def load(self) -> list[str]:
-        """The second run's encoder, once; returns its labels."""
-        if self.second is None:
-            from eat_lightning.weights.checkpoint import load_model
-
-            self.second, self.labels = load_model(Path(str(self.run)) / "model")
-        return self.labels
-
     def answers(self, batch: Any, rows_D: Int[np.ndarray, " d"]) -> Int[np.ndarray, " d"]:
         """The classes that the second run gives to examples of a `Batch`."""
         import torch
 
-        self.load()
         self.second.to(batch.ids_N.device)
         with torch.no_grad():
             parts = [

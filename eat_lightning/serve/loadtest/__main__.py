@@ -96,7 +96,7 @@ def contestants(config: dict[str, Any], form: str | None = None) -> list[Contest
 
 
 def form_held(config: dict[str, Any]) -> str | None:
-    from eat_lightning.predict.__main__ import form_held
+    from eat_lightning.predict.open import form_held
     from eat_lightning.runs.run import Run
 
     name = config["certificate"]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import mean
 from typing import Any
 
-from eat_lightning.drift.trials import Trial
 from eat_lightning.report.figures import INK, MARKERS, SERIES
+
+from .trials import Trial
 
 MOST = 2000  # shifted examples of a trial
 

@@ -1,8 +1,8 @@
 """Does the drift monitor find real shifts, how late, how often for nothing, and what is it worth?
 
-    python experiments/drift.py record sst2=<run> mnli=<run> data=<folder> to=outputs/drift
-    python experiments/drift.py replay from=outputs/drift
-    python experiments/drift.py
+    python -m experiments.drift.draw record sst2=<run> mnli=<run> data=<folder> to=outputs/drift
+    python -m experiments.drift.draw replay from=outputs/drift
+    python -m experiments.drift.draw
 
 The first runs the models over every stream once; the second replays monitors on those records and
 writes the trials; the third draws tables and figure from the trials that are kept.
@@ -17,12 +17,13 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from eat_lightning.drift.trials import CONTROL, RECOVERY, SHIFT, Trial, read, write
 from eat_lightning.errors import ConfigError
 from eat_lightning.report.cells import number, words
 from eat_lightning.report.claim import Cell, Column, Figure, Line, Source, Table
 
-KEPT = Path(__file__).parent / "results" / "drift"
+from .trials import CONTROL, RECOVERY, SHIFT, Trial, read, write
+
+KEPT = Path(__file__).parent / "results"
 SEEDS = 6
 PLAN = {("sst2", 0.9): 2, ("mnli", 0.9): 2, ("sst2", 0.6): 0, ("mnli", 0.6): 0}  # ways back tried
 USUAL_LENGTH = 100_000
@@ -30,12 +31,13 @@ CONTROLS = {  # calibration part redrawn or not; run length: (streams, examples 
     True: {1000: (10, 2000), 10_000: (30, 5000), 100_000: (10, 10_000)},
     False: {100_000: (10, 10_000)},
 }
-COMMAND = "python experiments/drift.py replay from=outputs/drift"
+COMMAND = "python -m experiments.drift.draw replay from=outputs/drift"
 
 
 def record(sst2: str = "", mnli: str = "", data: str = "", to: str = "outputs/drift") -> None:
-    from eat_lightning.drift.shifts import record_all
     from eat_lightning.runs.run import Run
+
+    from .shifts import record_all
 
     for path in filter(None, (sst2, mnli)):
         for made in record_all(Run.open(path), Path(data), Path(to)):
@@ -59,16 +61,10 @@ def key_of(trial: Trial) -> tuple[Any, ...]:
 
 def trials(folder: Path, done: set[tuple[Any, ...]]) -> Iterator[list[Trial]]:
     """A stream's at a time, but those with these keys."""
-    from eat_lightning.drift.shifts import UNSHIFTED, recorded
-    from eat_lightning.drift.trials import (
-        DEV,
-        REDRAWN,
-        Stream,
-        control_trial,
-        recovery_trial,
-        shift_trial,
-    )
     from eat_lightning.methods.exit.confidence import Confidence
+
+    from .shifts import UNSHIFTED, recorded
+    from .trials import DEV, REDRAWN, Stream, control_trial, recovery_trial, shift_trial
 
     for (task, tau), again in PLAN.items():
         rule = Confidence(tau, [3, 4])
@@ -277,7 +273,7 @@ def recovery_line(key: tuple[Any, ...], own: Sequence[Trial]) -> Line:
 
 def figure(found: Sequence[Trial]) -> Figure:
     """Delays by stream, accuracy where labels are known, and false alarms against the promise."""
-    from eat_lightning.drift.plot import draw_control, draw_delays, draw_gain
+    from .figure import draw_control, draw_delays, draw_gain
 
     def draw(drawing: Any) -> None:
         left, middle, right = drawing.subplots(1, 3, width_ratios=(1.5, 1.3, 1))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from eat_lightning.drift.monitor import ALARM, RETURN, Event, Monitor
-from eat_lightning.drift.observation import Observation, of_outcome
+from eat_lightning.drift.observation import Observation, observations
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.contracts import Exit
@@ -77,8 +77,13 @@ class Stream:
         early = recorded.under(exit)
         last = len(recorded.tokens_LB)
         return cls(
-            *(name, tau, of_outcome(early), recorded.labels),
-            *(early.logits_BC.argmax(-1), recorded.guesses[last].argmax(-1), early.depth_B),
+            name,
+            tau,
+            observations(early),
+            recorded.labels,
+            early.logits_BC.argmax(-1),
+            recorded.guesses[last].argmax(-1),
+            early.depth_B,
             early.token_layers_B,
             recorded.tokens_LB.mean(0) / recorded.tokens_LB[0],
         )

@@ -13,11 +13,12 @@ import numpy as np
 
 from eat_lightning.data.source import Source, read_file
 from eat_lightning.data.split import Split, make_split
-from eat_lightning.drift.typos import with_typos
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import form_of, in_form
 from eat_lightning.infer.record import Recorded, record
 from eat_lightning.runs.run import Run
+
+from .typos import with_typos
 
 RATES = 0.01, 0.02, 0.05, 0.1, 0.2  # of letters
 TYPO_SEEDS = 0, 1, 2
@@ -53,9 +54,9 @@ def shifted(run: Run, data: Any, dir: Path) -> Iterator[tuple[str, Source]]:
 
 
 def texts_in(path: Path, column: str) -> list[str]:
-    from eat_lightning.drift.replay import texts_of
+    from eat_lightning.drift.stream import rows_of
 
-    return [text for texts, _ in texts_of(path, [column], 1000) for (text,) in texts]
+    return [text for given in rows_of(path, [column], 1000) for (text,) in given.texts]
 
 
 def record_all(run: Run, dir: Path, folder: Path, batch: int = 32) -> Iterator[Path]:

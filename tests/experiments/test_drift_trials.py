@@ -1,6 +1,5 @@
 """Trials of the monitor on recorded streams, by hand; the study's script draws from their rows."""
 
-import importlib.util
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eat_lightning.drift.shifts import recorded
-from eat_lightning.drift.trials import (
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.record import Recorded
+from eat_lightning.methods.exit.confidence import Confidence
+from experiments.drift import draw
+from experiments.drift.shifts import recorded
+from experiments.drift.trials import (
     CONTROL,
     RECOVERY,
     SHIFT,
@@ -21,11 +24,7 @@ from eat_lightning.drift.trials import (
     shift_trial,
     write,
 )
-from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import Recorded
-from eat_lightning.methods.exit.confidence import Confidence
-
-ROOT = Path(__file__).parents[2]
+from experiments.drift.typos import with_typos
 
 
 def made_of(num: int, seed: int, longer: int = 0) -> Recorded:
@@ -118,25 +117,14 @@ def test_trials_are_kept(tmp_path: Path):
         recorded(tmp_path, "sst2")
 
 
-def script():
-    spec = importlib.util.spec_from_file_location("experiment_drift", ROOT / "experiments/drift.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_script_draws_from_the_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    drift = script()
-    monkeypatch.setattr(drift, "KEPT", tmp_path)
+    monkeypatch.setattr(draw, "KEPT", tmp_path)
     shifted = stream("long", 600, 3, longer=12)
     trials = [shift_trial("sst2", *USUAL, shifted, seed) for seed in range(2)]
     trials += [recovery_trial("sst2", *USUAL, shifted, 0)]
     one = control_trial("sst2", *USUAL, 0, 200)
     write(tmp_path / "trials.jsonl", [*trials, one, replace(one, seed=1, alarms=3)])
-    drift.show()
+    draw.show()
     names = {path.name for path in tmp_path.iterdir()}
     assert {"drift.png", "drift-shifts.md", "drift-control.md", "drift-return.md"} <= names
     shifts = (tmp_path / "drift-shifts.md").read_text()
@@ -147,16 +135,27 @@ def test_the_script_draws_from_the_trials(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_an_exact_interval():
     """Garwood: 0 alarms are compatible with a mean of up to -ln 0.025."""
-    drift = script()
-    assert drift.poisson_interval(0) == (0.0, pytest.approx(3.689, abs=1e-3))
-    assert drift.poisson_interval(3) == pytest.approx((0.6187, 8.7673), abs=1e-3)
+    assert draw.poisson_interval(0) == (0.0, pytest.approx(3.689, abs=1e-3))
+    assert draw.poisson_interval(3) == pytest.approx((0.6187, 8.7673), abs=1e-3)
 
 
 def test_the_script_names_a_fault(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path):
-    drift = script()
     for given in (["replay", f"from={tmp_path}"], ["record", "colour=red"]):
-        monkeypatch.setattr(sys, "argv", ["drift.py", *given])
+        monkeypatch.setattr(sys, "argv", ["draw.py", *given])
         with pytest.raises(SystemExit) as done:
-            drift.main()
+            draw.main()
         assert done.value.code == 1
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_typos():
+    texts = ["It was, in 2002, a fine film."] * 400
+    assert with_typos(texts, 0, 1) == texts
+    once = with_typos(texts, 0.1, 1)
+    assert once == with_typos(texts, 0.1, 1) != with_typos(texts, 0.1, 2)
+    assert all("2002" in text for text in once)  # letters alone
+    letters = sum(map(str.isalpha, texts[0]))
+    untouched = sum(text == texts[0] for text in once) / len(texts)
+    assert untouched == pytest.approx(0.9**letters, abs=0.08)
+    with pytest.raises(ValueError, match="rate must be in"):
+        with_typos(texts, 1.5, 0)

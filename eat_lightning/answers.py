@@ -1,0 +1,186 @@
+"""Lines of text in, answers out: what a runner without torch and `predict` have in common.
+
+By numpy alone. An export puts a copy of this file beside its graphs, so nothing of the package is
+imported here.
+
+Shapes: B examples, L layers, C classes, E exits so far.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+CHUNK = 1 << 16  # bytes read at once; a pipe holds as many
+Texts = Sequence[Sequence[str]]
+About = Sequence[Mapping[str, str]]
+
+
+@dataclass
+class Trace:
+    """What happened to each example of a batch: the logits that count, layers run, the code of why
+    it left, and tokens entering each layer, 0 where it was not run.
+
+    guesses: until the first left, the logits and the rule's own reason at each exit and at the end.
+    """
+
+    logits_BC: np.ndarray
+    depth_B: np.ndarray
+    reason_B: np.ndarray
+    tokens_LB: np.ndarray
+    guesses: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    @property
+    def retention_B(self) -> np.ndarray:
+        """Tokens entering the last executed layer / tokens entering layer 1."""
+        last_B = np.take_along_axis(self.tokens_LB, self.depth_B[None] - 1, axis=0)[0]
+        return last_B / self.tokens_LB[0]
+
+    def take(self, rows_B: np.ndarray) -> Trace:
+        return Trace(
+            self.logits_BC[rows_B],
+            self.depth_B[rows_B],
+            self.reason_B[rows_B],
+            self.tokens_LB[:, rows_B],
+            {k: (guess[rows_B], why[rows_B]) for k, (guess, why) in self.guesses.items()},
+        )
+
+    def answers(
+        self, labels: Sequence[str], reason_name: Callable[[int], str]
+    ) -> list[dict[str, Any]]:
+        """The answer of each example; confidence is the largest calibrated probability. Without
+        labels it is a regression."""
+        best_B, confidence_B = self.logits_BC.argmax(-1), softmax(self.logits_BC).max(-1)
+        retention_B = self.retention_B
+        found = []
+        for i in range(len(self.depth_B)):
+            answer: dict[str, Any] = {"score": round(float(self.logits_BC[i, 0]), 6)}
+            if labels:
+                sure = round(float(confidence_B[i]), 6)
+                answer = {"label": labels[int(best_B[i])], "confidence": sure}
+            answer["depth"] = int(self.depth_B[i])
+            answer["exit_reason"] = reason_name(int(self.reason_B[i]))
+            answer["retention"] = round(float(retention_B[i]), 6)
+            found.append(answer)
+        return found
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis."""
+    odds = np.exp(logits - logits.max(-1, keepdims=True))
+    return odds / odds.sum(-1, keepdims=True)
+
+
+def confidence(logits_EBC: np.ndarray) -> np.ndarray:
+    """The largest class probability of each example at the last exit so far."""
+    return softmax(logits_EBC[-1]).max(-1)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that could be read: a text for each column, and what else it says of its example, such
+    as source and mime; or the error that stands in the place of its answer."""
+
+    texts: list[str] = field(default_factory=list)
+    about: dict[str, str] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+
+
+def read_lines(lines: Sequence[bytes], first: int, columns: Sequence[str]) -> list[Line]:
+    """`first` is the number of the first line, which an error names."""
+    found = []
+    for number, line in enumerate(lines, start=first):
+        try:
+            found.append(parse(line, columns))
+        except ValueError as error:
+            found.append(Line(error={"line": number, "error": str(error)}))
+    return found
+
+
+def answer_lines(
+    lines: Sequence[bytes],
+    first: int,
+    columns: Sequence[str],
+    answer: Callable[[list[list[str]], list[dict[str, str]]], list[dict[str, Any]]],
+) -> list[dict[str, Any]]:
+    """An answer or an error for each line, in order."""
+    read = read_lines(lines, first, columns)
+    sound = [line for line in read if line.error is None]
+    made = answer([x.texts for x in sound], [x.about for x in sound]) if sound else []
+    answers = iter(made)
+    return [next(answers) if line.error is None else line.error for line in read]
+
+
+def parse(line: bytes, columns: Sequence[str]) -> Line:
+    """ValueError says what is wrong with a line."""
+    text = line.decode("utf-8-sig", errors="replace").removesuffix("\r")
+    if text.lstrip().startswith("{"):
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"not JSON, as a line that starts with {{ must be: {error}") from None
+        texts = texts_of(content, columns)
+        names = {"text", "text_pair", *columns}
+        about = {k: v for k, v in content.items() if k not in names and isinstance(v, str)}
+        return Line(texts, about)
+    if len(columns) == 1:
+        return Line([text])
+    parts = text.split("\t")
+    if len(parts) != 2:
+        raise ValueError(f"expected 2 texts with a tab between them, got {len(parts)}")
+    return Line(parts)
+
+
+def texts_of(content: dict[str, Any], columns: Sequence[str]) -> list[str]:
+    """By the task's column names, or as text and text_pair. ValueError says what is wrong."""
+    general = ["text", "text_pair"]
+    names = columns if all(name in content for name in columns) else general[: len(columns)]
+    for name in names:
+        if name not in content:
+            wanted = " and ".join(general[: len(columns)])
+            raise ValueError(f"no key {name}: give {wanted}, or {' and '.join(columns)}")
+        if not isinstance(content[name], str):
+            raise ValueError(f"{name} must be a text, got {content[name]!r:.40}")
+    if len(columns) == 1 and "text_pair" in content:
+        raise ValueError("text_pair: this task takes one text")
+    # JSON can spell half of a surrogate pair, which no tokenizer takes.
+    return [content[name].encode("utf-8", "replace").decode() for name in names]
+
+
+def batches(descriptor: int, size: int) -> Iterator[list[bytes]]:
+    """Lines as they come, `size` at most; waits for more only when there is not one whole line: a
+    read gives what is there, so a file makes full batches and a keyboard batches of one."""
+    unfinished: list[bytes] = []
+    while chunk := os.read(descriptor, CHUNK):
+        first, *others = chunk.split(b"\n")
+        unfinished.append(first)
+        if others:
+            lines = [b"".join(unfinished), *others[:-1]]
+            unfinished = [others[-1]]
+            for start in range(0, len(lines), size):
+                yield lines[start : start + size]
+    if last := b"".join(unfinished):
+        yield [last]
+
+
+def answer_input(answer: Callable[[list[bytes], int], list[dict[str, Any]]], batch: int) -> int:
+    """Answer standard input; returns how many lines could not be read. answer: lines and the number
+    of the first of them -> an answer for each."""
+    num_bad, first = 0, 1
+    for lines in batches(sys.stdin.fileno(), batch):
+        num_bad += write(answer(lines, first))
+        first += len(lines)
+    return num_bad
+
+
+def write(answers: Sequence[dict[str, Any]]) -> int:
+    """JSON lines to standard output, at once; returns how many are errors."""
+    sys.stdout.write("".join(json.dumps(answer) + "\n" for answer in answers))
+    sys.stdout.flush()
+    return sum("error" in answer for answer in answers)

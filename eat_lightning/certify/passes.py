@@ -1,0 +1,81 @@
+"""Recorded passes over the calibration part: one for each reduction, when first asked for.
+
+Shapes: B examples of the part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.certify.candidates import Candidate
+from eat_lightning.certify.plan import Prepared
+from eat_lightning.infer.backend import Backend
+from eat_lightning.infer.later import LaterExits
+from eat_lightning.infer.onnx_backend import Export, OnnxBackend
+from eat_lightning.infer.record import Outcome, Recorded
+from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.measure.baselines import with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.flops import flops
+from eat_lightning.predict.open import open_run
+
+NEVER = {"_target_": "eat_lightning.methods.exit.never.Never"}
+
+
+@dataclass
+class Passes:
+    """own: the run in torch, at full depth. export: what is run in its place; the run's encoder
+    then tells what a layer costs, and answers nothing."""
+
+    own: TorchBackend
+    export: Export | None
+    split: Any
+    batch: int
+    made: dict[str, Recorded] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, prepared: Prepared, split: Any) -> Passes:
+        plan, policies = prepared.plan, prepared.chains[0][0].policies
+        in_torch = () if prepared.export else policies
+        own = open_run(
+            prepared.run,
+            NEVER,
+            plan.dtype,
+            policies=in_torch,
+            prepack=plan.prepack,
+            device=plan.device,
+        )
+        return cls(own, prepared.export, split, plan.batch)
+
+    def backend(self, candidate: Candidate) -> Backend:
+        """What answers as this candidate does."""
+        if self.export is None:
+            return replace(self.own, by_source={None: self.body(candidate)})
+        rule = self.export.stricter(candidate.specs["exit"])
+        exits = LaterExits(self.export.layers, rule, candidate.policies)
+        return OnnxBackend(self.export, {None: exits})
+
+    def body(self, candidate: Candidate) -> AdaptiveEncoder:
+        return with_slots(self.own.encoder, **candidate.methods, policies=candidate.policies)
+
+    def recorded(self, candidate: Candidate) -> Recorded:
+        key = str(candidate.specs["reduction"])
+        if key not in self.made:
+            backend = self.backend(candidate)
+            title = f"{backend.name}: certificate"
+            self.made[key] = backend.record(self.split, self.batch, title)
+        return self.made[key]
+
+    def outcome(self, candidate: Candidate) -> Outcome:
+        return self.recorded(candidate).under(candidate.exit)
+
+    def flops_B(self, candidate: Candidate) -> np.ndarray:
+        outcome = self.outcome(candidate)
+        tokens_LB = self.recorded(candidate).tokens_LB
+        return flops(self.body(candidate), candidate.exit, tokens_LB, outcome.depth_B)
+
+    def identity(self, candidate: Candidate) -> dict[str, Any]:
+        return self.backend(candidate).identity() | {"exit": candidate.specs["exit"]}

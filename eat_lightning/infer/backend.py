@@ -1,0 +1,124 @@
+"""The contract of whatever answers: a run in torch or an export in onnxruntime, one class each.
+
+`predict`, `serve`, `drift`, `certify` and `attack` stand on it, and know of no other difference.
+
+Shapes: B examples of a batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eat_lightning.answers import About, Texts, Trace, answer_lines
+
+if TYPE_CHECKING:
+    from eat_lightning.infer.record import Recorded
+    from eat_lightning.model.contracts import Policy
+
+Source = str | None  # None: whoever has no exits of its own
+NOBODY: frozenset[Source] = frozenset()
+
+
+@dataclass(frozen=True)
+class Left:
+    """Examples of one source that left together: their places in the batch, and their answers.
+    exits: what the exits made of them or, where all ran every layer, would have made of them."""
+
+    source: Source
+    places: list[int]
+    answers: list[dict[str, Any]]
+    exits: Trace
+
+
+class Backend(ABC):
+    """A model ready to answer, and the folder it lies in. labels: empty for a regression. exits:
+    layers where an example may leave, the last one included."""
+
+    folder: Path
+    columns: Sequence[str]
+    labels: Sequence[str]
+    num_layers: int
+    exits: list[int]
+    by_source: Mapping[Source, Any]  # whose exits differ; None stands for any other source
+
+    @abstractmethod
+    def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
+        """Every head's guess for every example of a split, with nobody leaving."""
+
+    @abstractmethod
+    def run(
+        self, source: Source, texts: Texts, about: About, deep: bool
+    ) -> Iterator[tuple[np.ndarray, Trace, Trace]]:
+        """At each exit who left there (rows B), their trace, and `Left.exits`. deep: nobody leaves
+        early, and the answers say `fallback`."""
+
+    @abstractmethod
+    def identity(self, source: Source = None) -> dict[str, Any]:
+        """What decides the answers to a source: what certificates and references hold for."""
+
+    @abstractmethod
+    def reason_name(self, code: int) -> str: ...
+
+    @abstractmethod
+    def policies(self, source: Source = None) -> Sequence[Policy]: ...
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    @property
+    def watched(self) -> list[Source]:
+        """Sources with calibrated exits. Where some have exits of their own, whoever else comes
+        runs every layer: nothing of that was calibrated."""
+        return [source for source in self.by_source if source is not None] or [None]
+
+    def places(self, about: About) -> dict[Source, list[int]]:
+        """Places of the examples by their source, where it is a known one; None for the others."""
+        found: dict[Source, list[int]] = {}
+        for place, known in enumerate(about):
+            source = known.get("source")
+            found.setdefault(source if source in self.by_source else None, []).append(place)
+        return found
+
+    def stream(
+        self, texts: Texts, about: About | None = None, deep: frozenset[Source] = NOBODY
+    ) -> Iterator[Left]:
+        """Answers as soon as their examples leave. about: what is known of each, such as its source
+        or mime. deep: of these sources nobody leaves early."""
+        about = [{} for _ in texts] if about is None else about
+        for source, places in self.places(about).items():
+            given = [texts[i] for i in places], [about[i] for i in places]
+            for rows_B, trace, exits in self.run(source, *given, source in deep):
+                answers = trace.answers(self.labels, self.reason_name)
+                yield Left(source, [places[row] for row in rows_B.tolist()], answers, exits)
+
+    def answer(self, texts: Texts, about: About | None = None) -> list[dict[str, Any]]:
+        """In the order of the texts."""
+        answers: list[dict[str, Any]] = [{} for _ in texts]
+        for left in self.stream(texts, about):
+            for place, answer in zip(left.places, left.answers, strict=True):
+                answers[place] = answer
+        return answers
+
+    def __call__(self, lines: Sequence[bytes], first: int = 1) -> list[dict[str, Any]]:
+        """An answer or an error for each line; `first` is the number of the first one."""
+        return answer_lines(lines, first, self.columns, self.answer)
+
+
+def sha256_of(paths: list[Path]) -> str:
+    """The hash of files' contents; of several, with their names."""
+    whole = hashlib.sha256()
+    for path in paths:
+        if len(paths) > 1:
+            whole.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                whole.update(piece)
+    return whole.hexdigest()

@@ -1,0 +1,185 @@
+"""A folder that `export` wrote as a `Backend`, with policies and certificates on top of its
+graphs' exits.
+
+Shapes: B examples of a batch, or of a split in its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eat_lightning.answers import About, Texts, Trace
+from eat_lightning.data.batching import sorted_batches
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.backend import Backend, Source, sha256_of
+from eat_lightning.infer.graph_faults import WEIGHTS, check_graphs, is_trusted
+from eat_lightning.infer.later import LaterExits, nobody_leaves, would_leave
+from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of, read_about
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.contracts import Policy, build, knob_of, spec
+from eat_lightning.model.policies import policy_faults, specs_of
+from eat_lightning.weights.untrusted import TOKENIZER, json_of, one_line, step_faults
+
+if TYPE_CHECKING:
+    from eat_lightning.infer.record import Recorded
+
+
+@dataclass(frozen=True)
+class Export:
+    """A folder that `export` wrote, and what it says of itself."""
+
+    folder: Path
+    runner: Runner
+
+    @classmethod
+    def open(cls, folder: str | Path, threads: int | None = None) -> Export:
+        """ConfigError, in one line, where it is none, or its files ask for what ours do not. It may
+        be a stranger's, so all of them are looked at before one is loaded."""
+        path = Path(folder)
+        try:
+            about = read_about(path)
+            check_graphs(path, files_of(about))
+            if not is_trusted(path):
+                check_tokenizer(path / "tokenizer.json")
+            return cls(path, Runner(path, threads))
+        except (ValueError, OSError) as error:
+            raise ConfigError(one_line(error)) from None
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    @property
+    def about(self) -> dict[str, Any]:
+        return self.runner.about
+
+    @property
+    def layers(self) -> list[int]:
+        """Where its graphs let examples go before the last layer."""
+        return [stretch["layers"][1] for stretch in self.about["stretches"]][:-1]
+
+    @cached_property
+    def digest(self) -> str:
+        """The hash of the files that decide what it answers."""
+        names = [*files_of(self.about), WEIGHTS, "tokenizer.json", ABOUT]
+        there = [self.folder / name for name in sorted(names)]
+        return sha256_of([path for path in there if path.is_file()])
+
+    def check_policies(self, policies: Sequence[Policy]) -> None:
+        """ConfigError with what of them cannot be asked of an export."""
+        lost = [getattr(policy, "lost_in_export", list) for policy in policies]
+        faults = [fault for ask in lost for fault in ask()]
+        labels = self.about["labels"]
+        stand_in = SimpleNamespace(
+            exit=SimpleNamespace(layers=self.layers), num_labels=max(len(labels), 1)
+        )
+        faults += [] if faults else policy_faults(policies, stand_in, labels)
+        if faults:
+            raise ConfigError.of(faults)
+
+    def stricter(self, rule: dict[str, Any]) -> Any:
+        """An exit rule that its graphs are to be held to; None where it is theirs. ConfigError
+        where they cannot be."""
+        if rule in ({"kind": "never"}, self.about["exit"]):
+            return None
+        made = build("exit", rule)
+        if rule["kind"] != self.about["exit"].get("kind") or not {*made.layers} <= {*self.layers}:
+            knob = knob_of(made)
+            what = "its own rule" if knob is None else f"a {knob.name} at its own exits"
+            raise ConfigError(f"an export is held to {what}, not to {rule['kind']}")
+        return made
+
+
+def check_tokenizer(path: Path) -> None:
+    """ValueError where its steps are none of the bodies that we read."""
+    faults = step_faults(json_of(path, TOKENIZER))
+    if faults:
+        raise ValueError(f"{path}: {faults[0]}")
+
+
+@dataclass
+class OnnxBackend(Backend):
+    """by_source: how late examples leave, by source of data; None is for any other."""
+
+    export: Export
+    by_source: Mapping[Source, LaterExits]
+
+    def __post_init__(self) -> None:
+        about = self.export.about
+        self.folder, self.runner = self.export.folder, self.export.runner
+        self.columns, self.labels = about["columns"], about["labels"]
+        self.num_layers = about["num_layers"]
+        self.exits = [*self.export.layers, self.num_layers]
+
+    def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
+        """`Recorded.exit` is a rule under which nobody leaves: the graphs' own is in them.
+        ConfigError where the split was cut by another tokenizer."""
+        from eat_lightning.infer.record import Recorded, shown
+
+        labels_B, order_B = split.labels, np.zeros(len(split), np.int64)
+        parts: list[Trace] = []
+        done = 0
+        for rows_B in shown(sorted_batches(split.lengths, batch), title):
+            texts = [list(split.text(i)) for i in rows_B]
+            parts.append(self.runner.run(texts, nobody_leaves))
+            order_B[rows_B] = np.arange(done, done + len(rows_B))
+            done += len(rows_B)
+        layers = parts[0].guesses if parts else {}
+        guesses = {k: np.concatenate([part.guesses[k][0] for part in parts]) for k in layers}
+        tokens_LB = np.concatenate([part.tokens_LB for part in parts], axis=1)[:, order_B]
+        if tokens_LB[0].tolist() != split.lengths.tolist():
+            raise ConfigError(f"{self.name} has another tokenizer than the run")
+        return Recorded(
+            labels_B,
+            tokens_LB[0],
+            {k: guess_BC[order_B].astype(np.float32) for k, guess_BC in guesses.items()},
+            tokens_LB,
+            Never(),
+            origins=getattr(split, "origins", None),
+            policies=self.policies(),
+            batch=split.batch,
+        )
+
+    def run(
+        self, source: Source, texts: Texts, about: About, deep: bool
+    ) -> Iterator[tuple[np.ndarray, Trace, Trace]]:
+        exits = self.by_source[source]
+        if not deep:
+            for rows_B, trace in self.runner.stream(texts, exits.asked(about)):
+                yield rows_B, trace, trace
+            return
+        for rows_B, trace in self.runner.stream(texts, exits.deep().asked(about)):
+            logits_BC, depth_B = would_leave(trace.guesses, exits.asked(about))
+            yield rows_B, trace, Trace(logits_BC, depth_B, trace.reason_B, trace.tokens_LB)
+
+    def identity(self, source: Source = None) -> dict[str, Any]:
+        """The graphs by hash, and what makes their exits later."""
+        about, exits = self.export.about, self.by_source[source]
+        rule = about.get("exit") if exits.rule is None else spec("exit", exits.rule)
+        return {
+            "export": self.export.digest,
+            "weights": about.get("weights"),
+            "attention": about.get("attention"),
+            "reduction": about.get("reduction"),
+            "exit": rule,
+            "policy": specs_of(exits.policies),
+            "second": [],
+            "dtype": f"{about.get('dtype')} graphs",
+            "device": "cpu",
+            "runtime": "onnxruntime",
+            "onnxruntime": version("onnxruntime"),
+        }
+
+    def reason_name(self, code: int) -> str:
+        return self.runner.reason_name(code)
+
+    def policies(self, source: Source = None) -> Sequence[Policy]:
+        return self.by_source[source].policies

@@ -1,0 +1,127 @@
+"""A run's encoder as a `Backend`.
+
+Shapes: B examples of a batch, G of them that left together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from eat_lightning.answers import About, Texts, Trace
+from eat_lightning.infer.backend import Backend, Source
+from eat_lightning.model.contracts import Policy, spec
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.encoder import Trace as TensorTrace
+from eat_lightning.model.packed import Batch
+from eat_lightning.model.policies import specs_of
+from eat_lightning.model.reason import Reason
+
+if TYPE_CHECKING:
+    from eat_lightning.infer.record import Recorded
+
+
+@dataclass
+class TorchBackend(Backend):
+    """by_source: an encoder for each source of data that has exits of its own; None is for any
+    other. combine: what a certificate holds for, given the specs of the slots."""
+
+    folder: Path
+    by_source: Mapping[Source, AdaptiveEncoder]
+    tokenizer: Any
+    columns: Sequence[str]
+    labels: Sequence[str]
+    max_length: int
+    combine: Callable[[dict[str, Any]], dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        self.encoder = self.by_source[None]  # answers a source without exits of its own
+        self.num_layers = self.encoder.shape.num_layers
+        early = {layer for encoder in self.by_source.values() for layer in encoder.exit.layers}
+        self.exits = sorted({*early, self.num_layers})
+
+    def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
+        from eat_lightning.infer.record import record  # brings torchmetrics, slowly
+
+        return record(self.encoder, split, batch, title)
+
+    def run(
+        self, source: Source, texts: Texts, about: About, deep: bool
+    ) -> Iterator[tuple[np.ndarray, Trace, Trace]]:
+        encoder, batch = self.by_source[source], self.batch(texts, about)
+        if not deep:
+            for rows_G, trace in streamed(encoder, batch):
+                found = in_numpy(trace)
+                yield rows_G.numpy(), found, found
+            return
+        with torch.inference_mode():
+            whole = encoder(batch, leave=False)
+        found = in_numpy(whole)
+        fallback_B = np.full(batch.size, int(Reason.FALLBACK))
+        answered = replace(found, reason_B=fallback_B)
+        yield np.arange(batch.size), answered, exits_of(encoder, whole, batch)
+
+    def batch(self, texts: Texts, about: About) -> Batch:
+        encoded = self.tokenizer(
+            *map(list, zip(*texts, strict=True)),
+            truncation="longest_first" if len(self.columns) == 2 else True,
+            max_length=self.max_length,
+            return_attention_mask=False,
+        )
+        batch = Batch.from_lists(encoded["input_ids"], encoded.get("token_type_ids"))
+        batch.about = about
+        return batch.to(self.encoder.strength.device)
+
+    def identity(self, source: Source = None) -> dict[str, Any]:
+        encoder = self.by_source[source]
+        slots = ("attention", "reduction", "exit")
+        specs: dict[str, Any] = {slot: spec(slot, getattr(encoder, slot)) for slot in slots}
+        return self.combine(specs | {"policy": specs_of(encoder.policies)})
+
+    def reason_name(self, code: int) -> str:
+        return Reason(code).label
+
+    def policies(self, source: Source = None) -> Sequence[Policy]:
+        return self.by_source[source].policies
+
+
+def streamed(encoder: AdaptiveEncoder, batch: Batch) -> Iterator[tuple[Any, TensorTrace]]:
+    """`encoder.stream`, without gradients only while it runs: whoever takes an answer is not to be
+    in that mode."""
+    parts = encoder.stream(batch)
+    while True:
+        with torch.inference_mode():
+            part = next(parts, None)
+        if part is None:
+            return
+        yield part
+
+
+def in_numpy(trace: TensorTrace) -> Trace:
+    logits_BC = trace.logits_BC.float().cpu().numpy()
+    return Trace(logits_BC, trace.depth_B.numpy(), trace.reason_B.numpy(), trace.tokens_LB.numpy())
+
+
+def exits_of(encoder: AdaptiveEncoder, whole: TensorTrace, batch: Batch) -> Trace:
+    """What exits and policies would have made of a batch that ran with `leave=False`, so that every
+    head has guessed."""
+    from eat_lightning.infer.record import Recorded
+
+    tokens_LB = whole.tokens_LB.numpy()
+    guesses = {k: guess_BC.float().cpu().numpy() for k, guess_BC in whole.guesses.items()}
+    unknown_B = np.zeros(batch.size)
+    outcome = Recorded(
+        unknown_B,
+        tokens_LB[0],
+        guesses,
+        tokens_LB,
+        encoder.exit,
+        policies=encoder.policies,
+        batch=lambda rows_B: batch,
+    ).under()
+    return Trace(outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB)

@@ -1,0 +1,94 @@
+"""Settings of `predict`, and those that every command with a model that answers can be given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from eat_lightning.config import Plan, whole
+
+if TYPE_CHECKING:
+    from eat_lightning.runs.run import Run
+
+
+def a_run(value: Any) -> Any:
+    if not value:
+        raise ValueError("must name the folder of a finished run: run=outputs/...")
+    return str(value)
+
+
+RunFolder = Annotated[str, BeforeValidator(a_run)]
+
+
+def true_false_or_null(value: Any) -> Any:
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"must be true, false or null, got {value!r}")
+    return value
+
+
+class RunPlan(Plan):
+    """policy: a node for each policy."""
+
+    run: RunFolder
+    batch: Annotated[int, whole(1)]
+    threads: Annotated[int | None, whole(1)]
+    dtype: Literal["fp32", "bf16", "int8"]
+    prepack: Annotated[bool | None, BeforeValidator(true_false_or_null)]
+    policy: dict[str, Any]
+
+    def rules(self) -> Iterator[str]:
+        from eat_lightning.infer.precision import prepack_faults
+
+        yield from prepack_faults(self.prepack, self.dtype)
+
+
+class DataPlan(Plan):
+    """dir: None is where the run had it."""
+
+    dir: str | None
+
+
+def data_faults(run: Run, dir: str | None) -> list[str]:
+    """Faults of a run's data, in this folder, as far as they show without loading them."""
+    from eat_lightning.config import arguments, binding_faults, target
+    from eat_lightning.runs.validate import target_faults
+
+    node = run.config.get("data", {}) | ({} if dir is None else {"dir": dir})
+    if faults := target_faults("data", node) or binding_faults("data", node):
+        return faults
+    check = getattr(target(node), "faults", None)
+    return [] if check is None else check(run.task, **arguments(node))
+
+
+class ModelPlan(RunPlan):
+    """exit: settings of the run's own rule, or of the one that it names. head: where the yaml of a
+    named rule looks."""
+
+    certificate: Any
+    exit: dict[str, Any]
+    head: dict[str, Any]
+
+
+def export_faults(plan: Any, asked_by: str) -> list[str]:
+    """What an export cannot be given, since it is in its graphs. plan: with `exit`, `dtype`,
+    `prepack` and, if there is such an option, `pool`."""
+    asked = {
+        "exit": any(value is not None for value in plan.exit.values()),
+        "dtype": plan.dtype != "fp32",
+        "prepack": plan.prepack is not None,
+        "pool": getattr(plan, "pool", False),
+    }
+    where = "the export has its exits in its graphs"
+    return [f"{key} is not an option of {asked_by}: {where}" for key in asked if asked[key]]
+
+
+class PredictPlan(ModelPlan):
+    backend: Literal["torch", "onnx"]
+    pool: bool
+
+    def rules(self) -> Iterator[str]:
+        yield from super().rules()
+        if self.backend == "onnx":
+            yield from export_faults(self, "backend=onnx")

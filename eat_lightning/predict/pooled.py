@@ -1,0 +1,68 @@
+"""Answer a file of lines through a depth-wise pool: `predict pool=true`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+
+from eat_lightning.answers import batches, read_lines, write
+from eat_lightning.infer.depth_batching import Pool
+from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
+
+HELD = 64  # batches of lines that one unanswered line may hold back
+
+
+class PooledLines:
+    """Takes lines and gives their answers in order. `done`: answers by line from the first that has
+    none; when it holds `HELD` batches, all who wait go to their end."""
+
+    def __init__(self, backend: TorchBackend, size: int, held: int = HELD):
+        self.backend, self.most = backend, held * size
+        self.pools = {source: Pool(body, size) for source, body in backend.by_source.items()}
+        self.taken, self.given = 0, 0  # lines read, lines answered
+        self.done: dict[int, dict[str, Any]] = {}
+
+    @torch.inference_mode()
+    def add(self, lines: list[bytes]) -> list[dict[str, Any]]:
+        """The answers that no earlier line holds back."""
+        read = read_lines(lines, self.taken + 1, self.backend.columns)
+        for number, line in enumerate(read, start=self.taken):
+            if line.error is not None:
+                self.done[number] = line.error
+        numbers = [self.taken + i for i, line in enumerate(read) if line.error is None]
+        sound = [line for line in read if line.error is None]
+        self.taken += len(lines)
+        for source, places in self.backend.places([line.about for line in sound]).items():
+            own = [sound[i] for i in places]
+            batch = self.backend.batch([x.texts for x in own], [x.about for x in own])
+            self.note(self.pools[source].add([numbers[i] for i in places], batch))
+        return self.end() if self.taken - self.given > self.most else [*self.ready()]
+
+    @torch.inference_mode()
+    def end(self) -> list[dict[str, Any]]:
+        """All that is left."""
+        for pool in self.pools.values():
+            self.note(pool.flush())
+        return [*self.ready()]
+
+    def note(self, parts: Iterable[tuple[list[int], Any]]) -> None:
+        backend = self.backend
+        for numbers, trace in parts:
+            answers = in_numpy(trace).answers(backend.labels, backend.reason_name)
+            self.done.update(zip(numbers, answers, strict=True))
+
+    def ready(self) -> Iterator[dict[str, Any]]:
+        while self.given in self.done:
+            yield self.done.pop(self.given)
+            self.given += 1
+
+
+def answer_pooled(backend: TorchBackend, size: int) -> int:
+    """Answer standard input; returns how many lines could not be read."""
+    lines, num_bad = PooledLines(backend, size), 0
+    for batch in batches(sys.stdin.fileno(), size):
+        num_bad += write(lines.add(batch))
+    return num_bad + write(lines.end())
