@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import cached_property
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -77,6 +76,7 @@ class AtAnyLength:
 
     def __init__(self, pattern: Pattern, max_length: int):
         self.pattern, self.max_length = pattern, max_length
+        self.longest = Layout(torch.tensor([max_length]), torch.device("cpu"))
 
     def sees(self, q: Where, k: Where) -> Tensor:
         return self.pattern.sees(q, k)
@@ -88,8 +88,7 @@ class AtAnyLength:
         """The pattern's own product, where it has one at the greatest length: a band in place of
         a mask of length x length. It holds at every length."""
         make = getattr(self.pattern, "kernel", None)
-        longest: Any = SimpleNamespace(longest=self.max_length, device=layout.device, even=True)
-        return None if make is None else make(longest, layer)
+        return None if make is None else make(self.longest, layer)
 
 
 class Stretch(nn.Module):
@@ -149,11 +148,11 @@ def banded_layers(encoder: AdaptiveEncoder) -> list[int]:
     """Layers whose graph multiplies a band. In the others the product is of length x length, as it
     is in the encoder itself: without a window, at lengths where a band does not pay, beside a
     relative bias, and where a reduction asks what every token received."""
-    traced, found = Stretch(encoder, 1, 1, alone=False).encoder, []
-    layout: Any = SimpleNamespace(device=encoder.strength.device)
+    traced: Any = Stretch(encoder, 1, 1, alone=False).encoder
+    found = []
     for layer in range(1, encoder.shape.num_layers + 1):
         needs = encoder.reduction.needs if layer in encoder.reduction.layers else frozenset()
-        if traced.kernel(layout, layer, needs) is not None:
+        if traced.kernel(traced.attention.longest, layer, needs) is not None:
             found.append(layer)
     return found
 

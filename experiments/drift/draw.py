@@ -20,8 +20,9 @@ from typing import Any
 from eat_lightning.errors import ConfigError
 from eat_lightning.report.cells import number, words
 from eat_lightning.report.claim import Cell, Column, Figure, Line, Source, Table
+from eat_lightning.runs import jsonl
 
-from .trials import CONTROL, RECOVERY, SHIFT, Trial, read, write
+from .trials import CONTROL, RECOVERY, SHIFT, Trial
 
 KEPT = Path(__file__).parent / "results"
 SEEDS = 6
@@ -47,10 +48,10 @@ def record(sst2: str = "", mnli: str = "", data: str = "", to: str = "outputs/dr
 def replay(**given: str) -> None:
     """What is done is written after every stream, and not done again."""
     path = KEPT / "trials.jsonl"
-    found = read(path) if path.is_file() else []
+    found = jsonl.read(path, Trial, "trial")
     for made in trials(Path(given.get("from", "outputs/drift")), {key_of(t) for t in found}):
         found += made
-        write(path, found)
+        jsonl.write(path, found)
         print(f"{made[0].task}, {made[0].kind}, {made[0].stream}: {len(made)}", flush=True)
     show()
 
@@ -87,7 +88,10 @@ def trials(folder: Path, done: set[tuple[Any, ...]]) -> Iterator[list[Trial]]:
 def show() -> None:
     from eat_lightning.report import figures, tables
 
-    found = read(KEPT / "trials.jsonl")
+    path = KEPT / "trials.jsonl"
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no such file")
+    found = jsonl.read(path, Trial, "trial")
     for table in (shift_table(found), control_table(found), recovery_table(found)):
         tables.write(table, KEPT)
         tables.show(table)
@@ -150,7 +154,8 @@ SHIFT_COLUMNS = [
     Column("watched", "watched", "full depth from the alarm on", group="accuracy"),
     Column("full", "full depth", "all of them", group="accuracy"),
     Column(
-        *("gain", "watched - open"),
+        "gain",
+        "watched - open",
         "points, with 95 % interval over seeds (orders of one recorded set)",
         group="accuracy",
     ),
@@ -176,7 +181,9 @@ def shift_line(key: tuple[Any, ...], own: Sequence[Trial]) -> Line:
     features = [trial.feature for trial in own if trial.feature]
     named = sorted(set(features), key=lambda name: (-features.count(name), name))
     made = {
-        **{"task": words(key[0]), "stream": words(key[1]), "seeds": number(len(own), 0)},
+        "task": words(key[0]),
+        "stream": words(key[1]),
+        "seeds": number(len(own), 0),
         "tau": number(key[2], 1),
         "alarms": number(len(delays), 0),
         "delay": ranged(delays) if delays else words("none"),
@@ -188,11 +195,9 @@ def shift_line(key: tuple[Any, ...], own: Sequence[Trial]) -> Line:
         "gain": gained(own, "accuracy_watched", "accuracy_early"),
         "changed": percent([trial.changed_early for trial in own]),
         "changed_watched": percent([trial.changed_watched for trial in own]),
-        **{
-            name: number(mean(known(own, name)), 3)
-            for name in ("cost_early", "cost_watched", "cost_full")
-        },
     }
+    for name in ("cost_early", "cost_watched", "cost_full"):
+        made[name] = number(mean(known(own, name)), 3)
     return Line(made, Source((), COMMAND))
 
 
@@ -223,8 +228,10 @@ def control_line(key: tuple[Any, ...], own: Sequence[Trial]) -> Line:
     low, high = (100_000 * end / num for end in poisson_interval(alarms))
     rate = 100_000 * alarms / num
     made = {
-        **{"task": words(key[0]), "stream": words(key[1])},
-        **{"run_length": number(key[3], 0), "examples": number(num, 0)},
+        "task": words(key[0]),
+        "stream": words(key[1]),
+        "run_length": number(key[3], 0),
+        "examples": number(num, 0),
         "bound": number(num / key[3], 1),
         "alarms": number(alarms, 0),
         "rate": Cell(rate, f"{rate:.2f} ({low:.2f} to {high:.2f})", low, high),
@@ -262,7 +269,9 @@ def recovery_table(found: Sequence[Trial]) -> Table:
 def recovery_line(key: tuple[Any, ...], own: Sequence[Trial]) -> Line:
     backs = [trial.back for trial in own if trial.back is not None]
     made = {
-        **{"task": words(key[0]), "stream": words(key[1]), "seeds": number(len(own), 0)},
+        "task": words(key[0]),
+        "stream": words(key[1]),
+        "seeds": number(len(own), 0),
         "fell": number(sum(trial.feature is not None for trial in own), 0),
         "returned": number(len(backs), 0),
         "back": ranged(backs) if backs else words("none"),

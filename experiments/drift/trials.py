@@ -5,19 +5,15 @@ Each example's answer, early and at full depth, was recorded once; a trial repla
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
 from eat_lightning.drift.monitor import ALARM, RETURN, Event, Monitor
 from eat_lightning.drift.observation import Observation, observations
-from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.contracts import Exit
-from eat_lightning.runs.run import write_text
 
 CONTROL, SHIFT, RECOVERY = "control", "shift", "recovery"
 REDRAWN, DEV = "calibration part redrawn", "dev against the calibration part"
@@ -122,7 +118,12 @@ def shift_trial(
     known = bool((label_B >= 0).all())
     cost_B = shifted.cost_early_B[rows], shifted.cost_full_B[rows]
     return Trial(
-        *(SHIFT, task, shifted.name, seed, monitor.detector.run_length, len(before)),
+        kind=SHIFT,
+        task=task,
+        stream=shifted.name,
+        seed=seed,
+        run_length=monitor.detector.run_length,
+        num_before=len(before),
         alarms=len(alarms),
         tau=shifted.tau,
         num_shifted=len(rows),
@@ -156,7 +157,12 @@ def recovery_trial(
     events, full_B = replay(monitor, usual.some(after))
     returns = of_kind(RETURN, events)
     return Trial(
-        *(RECOVERY, task, shifted.name, seed, monitor.detector.run_length, len(before)),
+        kind=RECOVERY,
+        task=task,
+        stream=shifted.name,
+        seed=seed,
+        run_length=monitor.detector.run_length,
+        num_before=len(before),
         alarms=len(alarms),
         num_shifted=len(rows),
         num_after=len(after),
@@ -194,20 +200,3 @@ def control_trial(
 
 def of_kind(kind: str, events: Iterable[Event]) -> list[Event]:
     return [event for event in events if event.event == kind]
-
-
-def write(path: Path, trials: Iterable[Trial]) -> None:
-    write_text(path, "".join(json.dumps(asdict(trial)) + "\n" for trial in trials))
-
-
-def read(path: Path) -> list[Trial]:
-    """ConfigError names a file that is not there or a damaged line."""
-    if not path.is_file():
-        raise ConfigError(f"{path}: there is no such file")
-    trials = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        try:
-            trials.append(Trial(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"{path}, line {number}: not a trial ({error})") from None
-    return trials

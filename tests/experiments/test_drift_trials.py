@@ -10,6 +10,7 @@ import pytest
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.runs import jsonl
 from experiments.drift import draw
 from experiments.drift.shifts import recorded
 from experiments.drift.trials import (
@@ -17,12 +18,9 @@ from experiments.drift.trials import (
     RECOVERY,
     SHIFT,
     Stream,
-    Trial,
     control_trial,
-    read,
     recovery_trial,
     shift_trial,
-    write,
 )
 from experiments.drift.typos import with_typos
 
@@ -104,15 +102,7 @@ def test_an_unshifted_stream_raises_no_alarm_and_a_shift_that_goes_is_forgotten(
     assert 500 < gone.back < 3000
 
 
-def test_trials_are_kept(tmp_path: Path):
-    trials = [Trial(CONTROL, "sst2", "dev", 0, 100.0, 50, 1), shift_trial("t", *USUAL, USUAL[1], 0)]
-    write(tmp_path / "trials.jsonl", trials)
-    assert read(tmp_path / "trials.jsonl") == trials
-    (tmp_path / "trials.jsonl").write_text('{"kind": 1}\n')
-    with pytest.raises(ConfigError, match="line 1: not a trial"):
-        read(tmp_path / "trials.jsonl")
-    with pytest.raises(ConfigError, match="there is no such file"):
-        read(tmp_path / "absent.jsonl")
+def test_streams_must_be_recorded_first(tmp_path: Path):
     with pytest.raises(ConfigError, match="record the streams first"):
         recorded(tmp_path, "sst2")
 
@@ -123,7 +113,7 @@ def test_the_script_draws_from_the_trials(tmp_path: Path, monkeypatch: pytest.Mo
     trials = [shift_trial("sst2", *USUAL, shifted, seed) for seed in range(2)]
     trials += [recovery_trial("sst2", *USUAL, shifted, 0)]
     one = control_trial("sst2", *USUAL, 0, 200)
-    write(tmp_path / "trials.jsonl", [*trials, one, replace(one, seed=1, alarms=3)])
+    jsonl.write(tmp_path / "trials.jsonl", [*trials, one, replace(one, seed=1, alarms=3)])
     draw.show()
     names = {path.name for path in tmp_path.iterdir()}
     assert {"drift.png", "drift-shifts.md", "drift-control.md", "drift-return.md"} <= names

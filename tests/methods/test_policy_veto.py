@@ -5,8 +5,12 @@ import pytest
 import torch
 from models import ragged, tiny
 
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.exit.patience import Patience
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.policies import idle_faults
 from eat_lightning.model.reason import Reason
 
 STAYS, GO, VETOED = int(Reason.STAYS), int(Reason.CONFIDENT), int(Reason.VETOED)
@@ -82,6 +86,28 @@ def test_a_vetoed_answer_says_so_at_the_last_layer_alone():
             assert (trace.depth_B[i], trace.reason_B[i]) == (6, VETOED)
     assert trace.depth_B[3] != 3  # the first exit
     assert trace.reason_B[[0, 4]].tolist() == [Reason.LAST_LAYER] * 2  # nobody would have let go
+
+
+@pytest.mark.parametrize(
+    ("margin", "rule", "idle"),
+    [
+        (0.8, Confidence(0.9), True),
+        (0.81, Confidence(0.9), False),
+        (0.5, Confidence([0.8, 0.7], [2, 4]), False),  # by 0.4 at the second
+        (0.5, Patience(), False),
+        (0.5, Never(), False),
+    ],
+)
+def test_a_margin_that_nobody_falls_below(margin: float, rule, idle: bool):
+    """At a tau of 0.9 whoever leaves leads by 0.9 - 0.1 or more."""
+    faults = idle_faults((Veto(margin),), rule)
+    assert bool(faults) == idle
+    if idle:
+        assert faults[0].startswith("policy.veto.margin must be above 0.8, got 0.8: ")
+
+
+def test_the_default_acts_beside_the_default_rule():
+    assert idle_faults((Veto(),), Confidence()) == []
 
 
 def test_faults(tmp_path):
