@@ -27,13 +27,15 @@ class Trace:
     """What happened to each example of a batch: the logits that count, layers run, the code of why
     it left, and tokens entering each layer, 0 where it was not run.
 
-    guesses: until the first left, the logits and the rule's own reason at each exit and at the end.
+    names: what the codes mean. guesses: until the first left, the logits and the rule's own code at
+    each exit and at the end.
     """
 
     logits_BC: np.ndarray
     depth_B: np.ndarray
     reason_B: np.ndarray
     tokens_LB: np.ndarray
+    names: Mapping[int, str]
     guesses: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     @property
@@ -48,12 +50,11 @@ class Trace:
             self.depth_B[rows_B],
             self.reason_B[rows_B],
             self.tokens_LB[:, rows_B],
+            self.names,
             {k: (guess[rows_B], why[rows_B]) for k, (guess, why) in self.guesses.items()},
         )
 
-    def answers(
-        self, labels: Sequence[str], reason_name: Callable[[int], str]
-    ) -> list[dict[str, Any]]:
+    def answers(self, labels: Sequence[str]) -> list[dict[str, Any]]:
         """The answer of each example; confidence is the largest calibrated probability. Without
         labels it is a regression."""
         best_B, confidence_B = self.logits_BC.argmax(-1), softmax(self.logits_BC).max(-1)
@@ -65,7 +66,7 @@ class Trace:
                 sure = round(float(confidence_B[i]), 6)
                 answer = {"label": labels[int(best_B[i])], "confidence": sure}
             answer["depth"] = int(self.depth_B[i])
-            answer["exit_reason"] = reason_name(int(self.reason_B[i]))
+            answer["exit_reason"] = self.names[int(self.reason_B[i])]
             answer["retention"] = round(float(retention_B[i]), 6)
             found.append(answer)
         return found

@@ -20,9 +20,8 @@ from eat_lightning.data.batching import sorted_batches
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.record import inference
 from eat_lightning.infer.torch_backend import in_numpy
-from eat_lightning.measure.baselines import with_slots
-from eat_lightning.model.contracts import Evidence
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
 
 THIN = 1e-5

@@ -26,7 +26,7 @@ from eat_lightning.infer.int8 import in_int8
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.model.contracts import spec
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.reason import Reason
+from eat_lightning.model.reason import reason_names
 from eat_lightning.predict.open import open_export
 from eat_lightning.runs.run import Run, git_commit, version_of, write_json
 
@@ -87,7 +87,7 @@ class Bundle:
         heads: Any = encoder.heads
         slots = ("attention", "reduction", "exit")
         return {
-            "format": 1,
+            "format": onnx_runner.FORMAT,
             "run": self.run.name,
             "task": task.name,
             "columns": list(task.columns),
@@ -102,7 +102,7 @@ class Bundle:
             "banded_layers": banded_layers(encoder),
             "strength": encoder.strength.item(),
             "temperatures": {str(k): heads[str(k)].temperature.item() for _, k in self.layers},
-            "reasons": {str(int(reason)): reason.label for reason in Reason},
+            "reasons": {str(code): name for code, name in reason_names(encoder.exit).items()},
             "stretches": [{"file": name, "layers": layers} for name, layers in parts],
             "single": SINGLE,
             "commit": git_commit(),

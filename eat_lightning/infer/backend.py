@@ -64,9 +64,6 @@ class Backend(ABC):
         """What decides the answers to a source: what certificates and references hold for."""
 
     @abstractmethod
-    def reason_name(self, code: int) -> str: ...
-
-    @abstractmethod
     def policies(self, source: Source = None) -> Sequence[Policy]: ...
 
     @property
@@ -96,7 +93,7 @@ class Backend(ABC):
         for source, places in self.places(about).items():
             given = [texts[i] for i in places], [about[i] for i in places]
             for rows_B, trace, exits in self.run(source, *given, source in deep):
-                answers = trace.answers(self.labels, self.reason_name)
+                answers = trace.answers(self.labels)
                 yield Left(source, [places[row] for row in rows_B.tolist()], answers, exits)
 
     def answer(self, texts: Texts, about: About | None = None) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ Shapes: B examples of a batch, or of a split in its order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -158,7 +158,7 @@ class OnnxBackend(Backend):
             return
         for rows_B, trace in self.runner.stream(texts, exits.deep().asked(about)):
             logits_BC, depth_B = would_leave(trace.guesses, exits.asked(about))
-            yield rows_B, trace, Trace(logits_BC, depth_B, trace.reason_B, trace.tokens_LB)
+            yield rows_B, trace, replace(trace, logits_BC=logits_BC, depth_B=depth_B)
 
     def identity(self, source: Source = None) -> dict[str, Any]:
         """The graphs by hash, and what makes their exits later."""
@@ -177,9 +177,6 @@ class OnnxBackend(Backend):
             "runtime": "onnxruntime",
             "onnxruntime": version("onnxruntime"),
         }
-
-    def reason_name(self, code: int) -> str:
-        return self.runner.reason_name(code)
 
     def policies(self, source: Source = None) -> Sequence[Policy]:
         return self.by_source[source].policies

@@ -25,6 +25,7 @@ else:  # a copy, with its own answers.py beside it; python -I does not look ther
     from answers import Texts, Trace, answer_input, answer_lines
 
 ABOUT = "export.json"
+FORMAT = 2  # 1 had other codes for reasons
 NEXT = "next_"  # in front of what a graph hands on
 STAYS, LAST_LAYER = 0, 1
 MOST = {ABOUT: 1 << 20, "tokenizer.json": 32 << 20}  # bytes that are read
@@ -48,6 +49,7 @@ class Runner:
         self.folder, self.threads = Path(folder), threads
         self.about = read_about(self.folder)
         self.labels, self.columns = self.about["labels"], self.about["columns"]
+        self.names = {int(code): name for code, name in self.about["reasons"].items()}
         self.tokenizer = self.open_tokenizer()
         self.sessions: dict[str, Any] = {}
 
@@ -86,16 +88,15 @@ class Runner:
         return answer_lines(lines, first, self.columns, lambda texts, _: self.answer(texts))
 
     def answer(self, texts: Texts) -> list[dict[str, Any]]:
-        return self.run(texts).answers(self.labels, self.reason_name)
-
-    def reason_name(self, code: int) -> str:
-        return self.about["reasons"][str(code)]
+        return self.run(texts).answers(self.labels)
 
     def run(self, texts: Texts, later: Later | None = None) -> Trace:
         """All examples at their ends."""
         state = self.state_of(texts)
         if len(texts) == 1 and later is None:
-            return Trace(*self.session(self.about["single"]).run(None, state))
+            single = self.session(self.about["single"])
+            logits_BC, depth_B, reason_B, tokens_LB = single.run(None, state)
+            return Trace(logits_BC, depth_B, reason_B, tokens_LB, self.names)
         return [trace for _, trace in self.leaving(state, later)][-1]
 
     def stream(self, texts: Texts, later: Later | None = None) -> Left:
@@ -126,6 +127,7 @@ class Runner:
             np.zeros(size, np.int64),
             np.zeros(size, np.int64),
             np.zeros((num_layers, size), np.int64),
+            self.names,
         )
         here_B = np.arange(size)
         for stretch in self.about["stretches"]:
@@ -181,9 +183,9 @@ def read_about(folder: Path) -> dict[str, Any]:
         about = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{folder} is no exported model ({ABOUT}: {error})") from None
-    if not isinstance(about, dict) or about.get("format") != 1:
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
         got = about.get("format") if isinstance(about, dict) else about
-        raise ValueError(f"{path}: format must be 1, got {got!r:.60}")
+        raise ValueError(f"{path}: format must be {FORMAT}, got {got!r:.60}: export the run again")
     for key, sound in SOUND.items():
         if not sound(about.get(key)):
             raise ValueError(f"{path}: {key} cannot be {about.get(key)!r:.60}")
@@ -227,7 +229,9 @@ SOUND: dict[str, Any] = {  # what an export may say of itself; it may come from 
     "num_layers": lambda value: within(value, 1, 1000),
     "truncation_side": lambda value: value in ("left", "right"),
     "types": lambda value: isinstance(value, bool),
-    "reasons": lambda value: isinstance(value, dict) and names([*value.values()]),
+    "reasons": lambda value: (
+        isinstance(value, dict) and all(map(str.isdecimal, value)) and names([*value.values()])
+    ),
     "single": is_graph,
     "stretches": lambda value: isinstance(value, list) and value and all(map(is_stretch, value)),
 }

@@ -83,9 +83,6 @@ class TorchBackend(Backend):
         specs: dict[str, Any] = {slot: spec(slot, getattr(encoder, slot)) for slot in slots}
         return self.combine(specs | {"policy": specs_of(encoder.policies)})
 
-    def reason_name(self, code: int) -> str:
-        return Reason(code).label
-
     def policies(self, source: Source = None) -> Sequence[Policy]:
         return self.by_source[source].policies
 
@@ -104,7 +101,13 @@ def streamed(encoder: AdaptiveEncoder, batch: Batch) -> Iterator[tuple[Any, Tens
 
 def in_numpy(trace: TensorTrace) -> Trace:
     logits_BC = trace.logits_BC.float().cpu().numpy()
-    return Trace(logits_BC, trace.depth_B.numpy(), trace.reason_B.numpy(), trace.tokens_LB.numpy())
+    return Trace(
+        logits_BC,
+        trace.depth_B.numpy(),
+        trace.reason_B.numpy(),
+        trace.tokens_LB.numpy(),
+        trace.names,
+    )
 
 
 def exits_of(encoder: AdaptiveEncoder, whole: TensorTrace, batch: Batch) -> Trace:
@@ -122,6 +125,7 @@ def exits_of(encoder: AdaptiveEncoder, whole: TensorTrace, batch: Batch) -> Trac
         tokens_LB,
         encoder.exit,
         policies=encoder.policies,
+        signals={k: signal_BS.float().cpu().numpy() for k, signal_BS in whole.signals.items()},
         batch=lambda rows_B: batch,
     ).under()
-    return Trace(outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB)
+    return Trace(outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB, outcome.names)

@@ -49,9 +49,8 @@ class PooledLines:
         return [*self.ready()]
 
     def note(self, parts: Iterable[tuple[list[int], Any]]) -> None:
-        backend = self.backend
         for numbers, trace in parts:
-            answers = in_numpy(trace).answers(backend.labels, backend.reason_name)
+            answers = in_numpy(trace).answers(self.backend.labels)
             self.done.update(zip(numbers, answers, strict=True))
 
     def ready(self) -> Iterator[dict[str, Any]]:

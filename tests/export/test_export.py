@@ -288,7 +288,7 @@ def test_rows_of_those_who_leave_are_taken_out():
 
 def test_the_runner_knows_the_codes():
     assert (STAYS, LAST_LAYER) == (Reason.STAYS, Reason.LAST_LAYER)
-    trace = Trace(np.zeros((1, 2)), np.array([2]), np.array([1]), np.array([[8], [6], [0]]))
+    trace = Trace(np.zeros((1, 2)), np.array([2]), np.array([1]), np.array([[8], [6], [0]]), {})
     assert trace.retention_B.tolist() == [0.75]
 
 

@@ -20,7 +20,7 @@ from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.min_retention import MinRetention
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.model.reason import Reason
+from eat_lightning.model.reason import OWN, Reason
 from eat_lightning.model.wish import Wish
 from eat_lightning.predict.open import open_export, open_run
 from eat_lightning.runs.run import Run
@@ -110,9 +110,9 @@ def test_later_exits_by_hand():
     """Taus at layer 4 alone; layer 2 is shut. Confidences 0.9, 0.9, 0.6."""
     guesses_EBC = np.log(np.array([[[0.9, 0.1]] * 3, [[0.9, 0.1], [0.1, 0.9], [0.6, 0.4]]]))
     later = LaterExits((2, 4), Confidence(0.8, [4])).asked([{}] * 3)
-    rows_B, going_B = np.arange(3), np.full(3, int(Reason.CONFIDENT))
+    rows_B, going_B = np.arange(3), np.full(3, OWN)
     assert later(going_B, guesses_EBC[:1], rows_B).tolist() == [0, 0, 0]
-    assert later(going_B, guesses_EBC, rows_B).tolist() == [2, 2, 0]
+    assert later(going_B, guesses_EBC, rows_B).tolist() == [OWN, OWN, 0]
     assert later(np.zeros(3, int), guesses_EBC, rows_B).tolist() == [0, 0, 0]  # only later
     assert later(going_B, None, rows_B).tolist() == [Reason.LAST_LAYER] * 3
     deep = LaterExits((2, 4)).deep().asked([{}] * 3)
@@ -165,7 +165,7 @@ runner = Runner({str(export.folder)!r}, 1)
 exits = LaterExits((1, 2), policies=(Veto(0.9), PerSource({{"mail": 0.9}})))
 texts = [["good film"], ["bad"]]
 trace = runner.run(texts, exits.asked([{{"source": "mail"}}, {{}}]))
-print([runner.about["reasons"][str(code)] for code in trace.reason_B.tolist()][1])
+print(trace.answers(runner.labels)[1]["exit_reason"])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "fallback\n"), done.stderr

@@ -15,7 +15,6 @@ from eat_lightning import answers
 from eat_lightning.cli import with_path_quoted
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.reason import Reason
 from eat_lightning.predict import __main__ as predict
 from eat_lightning.predict.open import open_run
 from eat_lightning.runs.run import Run
@@ -316,8 +315,8 @@ def test_answers_while_the_input_is_open_and_ends_quietly(sst2: Path):
 
 def test_an_answer_rounds_and_names():
     logits_BC, tokens_LB = np.array([[0.0, 0.0, 5.0]]), np.array([[9], [6], [0]])
-    trace = answers.Trace(logits_BC, np.array([2]), np.array([3]), tokens_LB)
-    assert trace.answers(["a", "b", "c"], lambda code: Reason(code).label) == [
+    trace = answers.Trace(logits_BC, np.array([2]), np.array([4]), tokens_LB, {4: "patient"})
+    assert trace.answers(["a", "b", "c"]) == [
         {
             "label": "c",
             "confidence": 0.986703,

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from eat_lightning.bench.speed.contestants import Contestant, Work
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.onnx_runner import ABOUT, Runner
+from eat_lightning.infer.onnx_runner import ABOUT, FORMAT, Runner
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.runs.run import write_json
@@ -91,7 +91,7 @@ def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -
     bundle.write_graphs(folder)
     parts = zip(bundle.files, bundle.layers, strict=True)
     about = {
-        "format": 1,
+        "format": FORMAT,
         "labels": [str(i) for i in range(encoder.num_labels)],
         "columns": ["text"],
         **{"max_length": encoder.shape.max_length, "truncation_side": "right"},
