@@ -36,9 +36,13 @@ def export(config: dict[str, Any]) -> Path:
         raise ConfigError.of(faults)
     encoder, labels = run.model()
     encoder.exit = exit_rule(plan.exit, encoder)
+    slots = [encoder.attention, encoder.reduction, encoder.exit]
+    faults = [fault for m in slots for fault in getattr(m, "lost_in_export", list)()]
     if encoder.policies:
         named = ", ".join(given["kind"] for given in specs_of(encoder.policies))
-        raise ConfigError(f"policy: an export carries none, and this run's model has {named}")
+        faults.append(f"policy: an export carries none, and this run's model has {named}")
+    if faults:
+        raise ConfigError.of(faults)
     bundle = Bundle(run, encoder, labels if encoder.num_labels > 1 else [], plan.dtype)
     check = None
     if plan.check:

@@ -150,11 +150,13 @@ def banded_layers(encoder: AdaptiveEncoder) -> list[int]:
     """Layers whose graph multiplies a band. In the others the product is of length x length, as it
     is in the encoder itself: without a window, at lengths where a band does not pay, beside a
     relative bias, and where a reduction asks what every token received."""
-    traced: Any = Stretch(encoder, 1, 1, alone=False).encoder
+    traced = Stretch(encoder, 1, 1, alone=False).encoder
+    with torch.no_grad():
+        packed = encoder.embed(Batch.from_lists([[0, 0]]))
     found = []
     for layer in range(1, encoder.shape.num_layers + 1):
         needs = encoder.reduction.needs if layer in encoder.reduction.layers else frozenset()
-        if traced.kernel(traced.attention.longest, layer, needs) is not None:
+        if traced.kernel(packed, layer, needs) is not None:
             found.append(layer)
     return found
 

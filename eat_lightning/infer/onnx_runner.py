@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ NEXT = "next_"  # in front of what a graph hands on
 STAYS, LAST_LAYER = 0, 1
 MOST = {ABOUT: 1 << 20, "tokenizer.json": 32 << 20}  # bytes that are read
 
-Ids = list[list[int]]
+Ids = Sequence[Sequence[int] | np.ndarray]  # of each example
 State = dict[str, np.ndarray]
 Left = Iterator[tuple[np.ndarray, Trace]]
 # Asked at each exit beside the graphs, and can only make exits later: their reasons, the guesses so
@@ -92,8 +92,10 @@ class Runner:
 
     def run(self, texts: Texts, later: Later | None = None) -> Trace:
         """All examples at their ends."""
-        state = self.state_of(texts)
-        if len(texts) == 1 and later is None:
+        return self.run_state(self.state_of(texts), later)
+
+    def run_state(self, state: State, later: Later | None = None) -> Trace:
+        if len(state["lengths_B"]) == 1 and later is None:
             single = self.session(self.about["single"])
             logits_BC, depth_B, reason_B, tokens_LB = single.run(None, state)
             return Trace(logits_BC, depth_B, reason_B, tokens_LB, self.names)
@@ -112,11 +114,7 @@ class Runner:
         given = [text[0] if len(text) == 1 else tuple(text) for text in texts]
         encoded = self.tokenizer.encode_batch(given)
         types = [x.type_ids if self.about["types"] else [0] * len(x.ids) for x in encoded]
-        return {
-            "ids_N": np.concatenate([np.array(x.ids, np.int64) for x in encoded]),
-            "types_N": np.concatenate([np.array(x, np.int64) for x in types]),
-            "lengths_B": np.array([len(x.ids) for x in encoded], np.int64),
-        }
+        return first_state([x.ids for x in encoded], types)
 
     def leaving(self, state: State, later: Later | None = None) -> Left:
         """Who leaves, at each exit where someone does, and one trace that is whole for those who
@@ -151,6 +149,14 @@ class Runner:
                 break
             if len(gone_B):
                 state = staying(state, ~leaves_B)
+
+
+def first_state(ids: Ids, types: Ids) -> State:
+    return {
+        "ids_N": np.concatenate([np.array(x, np.int64) for x in ids]),
+        "types_N": np.concatenate([np.array(x, np.int64) for x in types]),
+        "lengths_B": np.array([len(x) for x in ids], np.int64),
+    }
 
 
 def call(session: Any, state: State) -> State:

@@ -13,7 +13,8 @@ import pytest
 import torch
 from exports import make_run, shapes_unchecked, small
 from hydra import compose, initialize_config_dir
-from models import kinds
+from models import kinds, method
+from test_stretched import portable
 
 from eat_lightning.answers import Trace
 from eat_lightning.config import CONFIG_DIR, plain
@@ -24,6 +25,7 @@ from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Runner, staying
 from eat_lightning.model.reason import Reason
 from eat_lightning.predict.open import open_run
 from eat_lightning.runs.run import Run
+from eat_lightning.weights.checkpoint import save_model
 
 ABSENT = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
 pytestmark = pytest.mark.skipif(
@@ -35,7 +37,7 @@ LINES = "good film\nbad\nnot very good at all\nthe film is not bad but the plot 
 COMBINATIONS = [
     (attention, *rest)
     for attention, rest in zip(
-        cycle(kinds("attention")), product(kinds("reduction"), kinds("exit")), strict=False
+        cycle(kinds("attention")), product(portable("reduction"), portable("exit")), strict=False
     )
 ]
 
@@ -232,6 +234,15 @@ def test_what_would_be_lost_is_refused(slot: str, own: type, said: str):
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_a_method_that_no_graph_holds_is_refused(tmp_path: Path):
+    folder = make_run(tmp_path / "run", "dense", "none", "never")
+    encoder, labels = Run.open(folder).model()
+    encoder.reduction = method("reduction", "tome", layers=[1, 2])
+    save_model(encoder, labels, folder / "model")
+    with pytest.raises(ConfigError, match=r"^reduction=tome merges tokens, whose sizes the graphs"):
+        export(settings(f"run='{folder}'", "check=0"))
+
+
 def test_another_answer_is_a_fault(run: Path, monkeypatch: pytest.MonkeyPatch):
     """The same graphs, but example 3 is said to have run another depth: nothing is put in place."""
     from eat_lightning.export.bundle import Bundle, Check, beside
@@ -295,7 +306,7 @@ def test_the_runner_knows_the_codes():
 @pytest.mark.slow
 @pytest.mark.parametrize(("attention", "reduction", "exit"), COMBINATIONS)
 def test_every_combination(attention: str, reduction: str, exit: str, tmp_path: Path):
-    assert {kind for _, kind, _ in COMBINATIONS} == {*kinds("reduction")}
+    assert {kind for _, kind, _ in COMBINATIONS} == {*portable("reduction")}
     about = exported(make_run(tmp_path / "run", attention, reduction, exit))
     assert_equal(about)
     assert len(about["stretches"]) == (1 if exit == "never" else 3)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from eat_lightning.bench.speed.contestants import Contestant, Work
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.onnx_runner import ABOUT, FORMAT, Runner
+from eat_lightning.infer.onnx_runner import ABOUT, FORMAT, Runner, first_state
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.runs.run import write_json
@@ -67,7 +67,7 @@ def onnxruntime_peers(
         like = of.name if dtype == "fp32" else None
 
         def run(lists: Any, graphs: Graphs = given) -> Any:
-            return graphs.run(*lists)
+            return graphs.run_state(first_state(*lists))
 
         entry = Contestant(name, dtype, of.shape, run, as_lists, against, encoder)
         entry.answers_like = like
