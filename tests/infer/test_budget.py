@@ -54,11 +54,10 @@ def test_near_the_best_of_all_within_the_budget(seed: int):
     points_E = best_points(found, budget, smooth=0.0, drawn=1.0)
     assert found.mean(found.cost_EB, points_E) <= budget
     every = [np.array(p) for p in product(range(6), repeat=2)]
-    within = [
-        found.mean(found.right_EB, p) for p in every if found.mean(found.cost_EB, p) <= budget
-    ]
-    # Prices reach the upper hull of the points alone, so a little may be missed between two of them.
-    assert found.mean(found.right_EB, points_E) >= max(within) - 0.06
+    within = [p for p in every if found.mean(found.cost_EB, p) <= budget]
+    best = max(found.mean(found.right_EB, p) for p in within)
+    # Prices reach the upper hull of the points alone: a little may be missed between two of them.
+    assert found.mean(found.right_EB, points_E) >= best - 0.06
 
 
 def test_logistic_is_calibrated_where_confidence_is_not():
@@ -71,7 +70,7 @@ def test_logistic_is_calibrated_where_confidence_is_not():
 
 
 def fitted(budget: float, layers: tuple[int, ...] = (1, 2)):
-    """Exit 1 is sure and often wrong, exit 2 is what it says: a shared tau cannot tell them apart."""
+    """Exit 1 is sure and often wrong, exit 2 is what it says: one tau cannot tell them apart."""
     generator = np.random.default_rng(1)
     labels = generator.integers(0, 2, 900)
     guesses = {}
