@@ -1,6 +1,6 @@
 """Rivals that run the same weights: onnxruntime our own exports, OpenVINO Hugging Face's model.
 
-One that cannot run here, or not in this dtype, is told of in a line and has no row.
+One that cannot run here, or not in this dtype, is named in a line and has no row.
 """
 
 from __future__ import annotations
@@ -19,22 +19,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eat_lightning.bench.speed.contestants import Contestant, Work
+from eat_lightning.bench.speed.candidates import Candidate, Field
+from eat_lightning.bench.speed.workload import Examples
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.onnx_runner import ABOUT, Runner
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.packed import Batch
 from eat_lightning.runs.run import write_json
 
-Found = tuple[list[Contestant], list[str]]
 NEEDED = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "OpenVINO": ("openvino",)}
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
-def absent(peer: str) -> list[str]:
-    """A line where a package is not installed."""
-    lacks = [name for name in NEEDED[peer] if find_spec(name) is None]
-    return [f"{peer}: no rows, {', '.join(lacks)} is not installed"] if lacks else []
+def is_installed(rival: str, field: Field) -> bool:
+    lacks = [name for name in NEEDED[rival] if find_spec(name) is None]
+    line = f"{rival}: no rows, {', '.join(lacks)} is not installed"
+    if lacks and line not in field.missing:
+        field.missing.append(line)
+    return not lacks
 
 
 class Graphs(Runner):
@@ -44,38 +47,37 @@ class Graphs(Runner):
         return None
 
 
-def onnxruntime_peers(
-    of: Contestant, dtypes: Iterable[str], folder: Path, threads: int, static: str | None = None
-) -> Found:
-    """The exports of a contestant's encoder; `static` as in Contestant, with a place for dtype."""
-    if missing := absent("onnxruntime"):
-        return [], missing
-    encoder, found, missing = of.encoder, [], []
-    assert encoder is not None
-    what = of.name.removesuffix(f" {of.dtype}")
+def add_onnxruntime(
+    field: Field, of: str, dtypes: Iterable[str], folder: Path, threads: int, static: str = ""
+) -> None:
+    """Add the exports of a candidate's encoder. static: as in Candidate, with a place for dtype
+    (empty: that of the candidate)."""
+    if not is_installed("onnxruntime", field):
+        return
+    origin = field[of]
+    assert origin.encoder is not None
     for dtype in dtypes:
         if dtype not in ("fp32", "int8"):
-            missing.append(f"onnxruntime: no {dtype} rows, it has no such products on a processor")
+            line = f"onnxruntime: no {dtype} rows, it has no such products on a processor"
+            field.missing.append(line)
             continue
-        name = f"ORT {what} {dtype}"
+        name = f"ORT {of.removesuffix(f' {origin.dtype}')} {dtype}"
         try:
-            given = exported(encoder, dtype, folder / name.replace(" ", "-"), threads)
+            graphs = exported(origin.encoder, dtype, folder / name.replace(" ", "-"), threads)
         except ConfigError as error:
-            missing.append(f"{name}: no rows, {error}")
+            field.missing.append(f"{name}: no rows, {error}")
             continue
-        against = of.static if static is None else static.format(dtype=dtype)
-        like = of.name if dtype == "fp32" else None
 
-        def run(lists: Any, graphs: Graphs = given) -> Any:
+        def run(lists: Any, graphs: Graphs = graphs) -> Any:
             return graphs.run(*lists)
 
-        entry = Contestant(name, dtype, of.shape, run, as_lists, against, encoder)
-        entry.answers_like = like
-        found.append(entry)
-    return found, missing
+        against = static.format(dtype=dtype) or origin.static
+        entry = Candidate(name, dtype, origin.shape, run, as_lists, against, origin.encoder)
+        entry.answers_like = of if dtype == "fp32" else None
+        field.candidates.append(entry)
 
 
-def as_lists(given: Work) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def as_lists(given: Examples) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Ids and types of each example."""
     batch, ends = given.batch, given.batch.lengths_B.cumsum(0)[:-1].tolist()
     return np.split(batch.ids_N.numpy(), ends), np.split(batch.types_N.numpy(), ends)
@@ -94,8 +96,10 @@ def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -
         "format": 1,
         "labels": [str(i) for i in range(encoder.num_labels)],
         "columns": ["text"],
-        **{"max_length": encoder.shape.max_length, "truncation_side": "right"},
-        **{"types": True, "reasons": {}},  # never said: nobody asks for more than logits
+        "max_length": encoder.shape.max_length,
+        "truncation_side": "right",
+        "types": True,
+        "reasons": {},  # nobody asks for more than logits
         "num_layers": encoder.shape.num_layers,
         "stretches": [{"file": name, "layers": layers} for name, layers in parts],
         "single": SINGLE,
@@ -104,36 +108,38 @@ def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -
     return Graphs(folder, threads)
 
 
-def openvino_peer(of: Contestant, dtype: str, threads: int, bare: AdaptiveEncoder) -> Found:
-    """Hugging Face's model of the weights `bare`, padded, as OpenVINO converts it: in fp32, and
+def add_openvino(field: Field, of: str, bare: AdaptiveEncoder, dtype: str, threads: int) -> None:
+    """Add Hugging Face's model of the weights `bare`, padded, as OpenVINO converts it: in fp32, and
     `dtype` is what it then computes in."""
-    if missing := absent("OpenVINO"):
-        return [], missing
+    if not is_installed("OpenVINO", field):
+        return
     if dtype not in HINTS:
-        return [], [f"OpenVINO: no {dtype} rows, its quantiser is another package (nncf)"]
-    twin, example = HuggingFaceTwin(in_fp32(bare)), of_two(bare.shape.vocab_size)
+        line = f"OpenVINO: no {dtype} rows, its quantiser is another package (nncf)"
+        field.missing.append(line)
+        return
+    origin, twin = field[of], HuggingFaceTwin(in_fp32(bare))
     try:
-        compiled = compiled_by_openvino(twin, twin.ready(example), threads, HINTS[dtype])
+        compiled = compiled_by_openvino(twin, threads, HINTS[dtype])
     except Exception as error:  # its converter raises many kinds
-        said = " ".join(str(error).split())[:120] or type(error).__name__
-        return [], [f"OpenVINO: no {dtype} rows, it refuses this model: {said}"]
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        field.missing.append(f"OpenVINO: no {dtype} rows, it refuses this model: {reason}")
+        return
 
     def run(given: list[np.ndarray]) -> Tensor:
         return torch.from_numpy(compiled(given)[0])
 
-    def ready(given: Work) -> list[np.ndarray]:
+    def ready(given: Examples) -> list[np.ndarray]:
         return [column.numpy() for column in twin.ready(given.batch).values()]
 
-    entry = Contestant(f"OpenVINO {dtype}", dtype, of.shape, run, ready, of.static)
-    entry.answers_like = of.name if dtype == "fp32" else None
-    return [entry], []
+    entry = Candidate(f"OpenVINO {dtype}", dtype, origin.shape, run, ready, origin.static)
+    entry.answers_like = of if dtype == "fp32" else None
+    field.candidates.append(entry)
 
 
-def compiled_by_openvino(
-    twin: HuggingFaceTwin, columns: dict[str, Tensor], threads: int, hint: str
-) -> Any:
+def compiled_by_openvino(twin: HuggingFaceTwin, threads: int, hint: str) -> Any:
     openvino = import_module("openvino")  # an extra of its own, not installed everywhere
-    with warnings.catch_warnings(), logging_kept(), torch.inference_mode():
+    columns = twin.ready(Batch.from_lists([[1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5]]))
+    with warnings.catch_warnings(), root_logger_kept(), torch.inference_mode():
         warnings.simplefilter("ignore")  # tracing warns of every shape that it looks at
         given = tuple(columns.values())
         model = openvino.convert_model(Spread(twin, [*columns]), example_input=given)
@@ -142,7 +148,7 @@ def compiled_by_openvino(
 
 
 @contextmanager
-def logging_kept() -> Iterator[None]:
+def root_logger_kept() -> Iterator[None]:
     """OpenVINO's converter sets the root logger to errors and puts a filter on it."""
     root = logging.getLogger()
     level, filters, handlers = root.level, [*root.filters], [*root.handlers]
@@ -160,13 +166,6 @@ def in_fp32(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     for weight in copied.parameters():
         weight.data = weight.data.float()
     return copied
-
-
-def of_two(vocab_size: int) -> Any:
-    from eat_lightning.model.packed import Batch
-
-    ids = [[i % vocab_size for i in range(1, n)] for n in (8, 6)]
-    return Batch.from_lists(ids)
 
 
 class Spread(nn.Module):
