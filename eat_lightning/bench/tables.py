@@ -30,6 +30,14 @@ def markdown(table: DataFrame) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def constants_above(table: DataFrame) -> str:
+    """Markdown in which words that are the same in every line stand in a sentence above."""
+    same = [name for name, count in table.nunique().items() if count == 1 < len(table)]
+    words = [f"{name} {table[name].iloc[0]}" for name in same]
+    above = f"In every line: {', '.join(words)}.\n\n" if words else ""
+    return above + markdown(table.drop(columns=same))
+
+
 def write_report(path: Path, title: str, parts: Iterable[str]) -> None:
     write_text(path, "\n\n".join([f"# {title}", *parts]) + "\n")
 

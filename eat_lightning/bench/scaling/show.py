@@ -54,7 +54,7 @@ def report(rows: Sequence[ScalingRow], folder: Path) -> dict[str, DataFrame]:
         "Exponents": exponents_table(rows),
         f"Time by operator, ms: {PRUNED}": operators_table(rows),
     }
-    image = draw(folder / "scaling.svg", (9.0, 5.6), partial(fill, rows=rows))
+    image = draw(folder / "scaling.svg", (9.0, 6.8), partial(fill, rows=rows))
     parts = [where(rows), image, FIGURE]
     for title, table in tables.items():
         parts += [f"## {title}", *([EXPONENTS] if title == "Exponents" else []), markdown(table)]
@@ -130,7 +130,7 @@ def fill(figure: Figure, rows: Sequence[ScalingRow]) -> None:
         for curve in own:
             line(ax, curve, of_name[curve.candidate], MIB if what == "peak_bytes" else 1)
         ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
-        ax.legend(handlelength=1.5)
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), handlelength=1.0)
         scale(ax, sorted({x for curve in own for x in curve.x}))
 
 

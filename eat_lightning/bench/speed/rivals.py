@@ -5,7 +5,6 @@ One that cannot run here, or not in this dtype, is named in a line and has no ro
 
 from __future__ import annotations
 
-import copy
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
@@ -109,15 +108,15 @@ def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -
 
 
 def add_openvino(field: Field, of: str, bare: AdaptiveEncoder, dtype: str, threads: int) -> None:
-    """Add Hugging Face's model of the weights `bare`, padded, as OpenVINO converts it: in fp32, and
-    `dtype` is what it then computes in."""
+    """Add Hugging Face's model of the fp32 weights `bare`, padded, as OpenVINO converts it; `dtype`
+    is what it then computes in."""
     if not is_installed("OpenVINO", field):
         return
     if dtype not in HINTS:
         line = f"OpenVINO: no {dtype} rows, its quantiser is another package (nncf)"
         field.missing.append(line)
         return
-    origin, twin = field[of], HuggingFaceTwin(in_fp32(bare))
+    origin, twin = field[of], HuggingFaceTwin(bare)
     try:
         compiled = compiled_by_openvino(twin, threads, HINTS[dtype])
     except Exception as error:  # its converter raises many kinds
@@ -157,15 +156,6 @@ def root_logger_kept() -> Iterator[None]:
     finally:
         root.setLevel(level)
         root.filters[:], root.handlers[:] = filters, handlers
-
-
-def in_fp32(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
-    if encoder.embedding.word.weight.dtype == torch.float32:
-        return encoder
-    copied = copy.deepcopy(encoder)
-    for weight in copied.parameters():
-        weight.data = weight.data.float()
-    return copied
 
 
 class Spread(nn.Module):

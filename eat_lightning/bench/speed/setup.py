@@ -70,9 +70,8 @@ def race_of_random(plan: BenchPlan, exports: Path) -> Race:
         name, field = plan.dtype, random_weights(shape, plan.ratio, plan.dtype, plan.seed)
         dtypes = ("fp32", "int8") if plan.dtype == "fp32" else (plan.dtype,)
         add_onnxruntime(field, "static", dtypes, exports, plan.threads)
-        static = field["static"].encoder
-        assert static is not None
-        add_openvino(field, "static", static, plan.dtype, plan.threads)
+        same = random_encoder(shape, plan.ratio, plan.seed)
+        add_openvino(field, "static", same, plan.dtype, plan.threads)
     else:
         half = replace(shape, num_layers=shape.num_layers // 2)
         encoder = random_encoder(half, seed=plan.seed)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from eat_lightning.bench.speed.ceilings import Ceilings
 from eat_lightning.bench.speed.rows import ELEMENT, BenchRow
-from eat_lightning.bench.tables import draw, markdown, ranged, write_report
+from eat_lightning.bench.tables import constants_above, draw, ranged, write_report
 from eat_lightning.report.figures import INK, SERIES
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def report(rows: Sequence[BenchRow], folder: Path) -> None:
     parts = [COLUMNS]
     for race in dict.fromkeys(row.race for row in rows):
         chosen = [row for row in rows if row.race == race]
-        parts += [f"## {race}", caption(chosen), markdown(table_of(chosen))]
+        parts += [f"## {race}", caption(chosen), constants_above(table_of(chosen))]
         if not race.startswith(WITHOUT_ROOFLINE):
             image = draw(
                 folder / f"roofline-{race}.svg",
