@@ -3,13 +3,13 @@ the machine can do."""
 
 from __future__ import annotations
 
-import secrets
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.bench.plan import BenchPlan, refuse_if_busy
+from eat_lightning.bench.plan import BenchPlan, provenance, refuse_if_busy
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
@@ -51,42 +51,31 @@ def bench(config: dict[str, Any]) -> list[BenchRow]:
 
 
 def timed(race: Race, plan: BenchPlan) -> list[BenchRow]:
+    """Race on one workload after the other while there is time."""
     from eat_lightning.bench.speed.ceilings import ceilings
-    from eat_lightning.bench.speed.race import race as take_turns
-    from eat_lightning.bench.speed.race import ready, rows_of
+    from eat_lightning.bench.speed.race import ready, rows_of, take_turns
     from eat_lightning.bench.speed.rows import BenchRow
     from eat_lightning.infer.latency import undisturbed
     from eat_lightning.runs import jsonl
-    from eat_lightning.runs.run import environment
 
-    where = environment()
-    same = {
-        "race": race.name,
-        "weights": race.weights,
-        "lengths": race.lengths,
-        "threads": plan.threads,
-        "machine": where["machine"],
-        "commit": where["commit"] or "",
-        "version": where["eat_lightning"],
-        "session": secrets.token_hex(6),
-    }
-    candidates, rows, begun = race.field.candidates, [], monotonic()
+    same: dict[str, Any] = {"race": race.name, "weights": race.weights, "lengths": race.lengths}
+    same |= provenance() | {"threads": plan.threads}
+    candidates, rows = race.field.candidates, []
+    end = inf if plan.minutes is None else monotonic() + 60 * plan.minutes
     with undisturbed(plan.threads):
         dtypes = dict.fromkeys(c.dtype for c in candidates)
         bounds = {dtype: ceilings(candidates[0].shape, dtype) for dtype in dtypes}
         for dtype, bound in bounds.items():
             print(f"ceilings, {dtype}: {bound}", flush=True)
         for workload in race.workloads:
-            if plan.minutes is not None and monotonic() - begun > 60 * plan.minutes:
+            if monotonic() > end:
                 print(f"{workload.name}: left out, minutes={plan.minutes} are over", flush=True)
                 continue
             given = ready(candidates, workload)
-            left = None if plan.minutes is None else 60 * plan.minutes - (monotonic() - begun)
-            repeats = repeats_that_fit(race.repeats, given.seconds, left)
+            repeats = repeats_that_fit(race.repeats, given.seconds, end - monotonic())
             if not repeats:
-                takes = f"{FEWEST * given.seconds / 60:.1f} minutes"
-                line = f"left out, it takes {takes} (minutes={plan.minutes})"
-                print(f"{workload.name}: {line}", flush=True)
+                takes = f"it takes {FEWEST * given.seconds / 60:.1f} minutes"
+                print(f"{workload.name}: left out, {takes} (minutes={plan.minutes})", flush=True)
                 continue
             took = take_turns(given, workload, repeats)
             refuse_if_busy(plan.force, "begun meanwhile: the last times are not kept")
@@ -98,11 +87,9 @@ def timed(race: Race, plan: BenchPlan) -> list[BenchRow]:
     return rows
 
 
-def repeats_that_fit(repeats: int, seconds: float, left: float | None) -> int:
+def repeats_that_fit(repeats: int, seconds: float, left: float) -> int:
     """0 where what is left of the time allows too few."""
-    if left is None:
-        return repeats
-    fitting = min(repeats, int(left / seconds))
+    fitting = int(min(repeats, left // seconds))
     return fitting if fitting >= min(FEWEST, repeats) else 0
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from eat_lightning.config import Plan, whole, within
 from eat_lightning.errors import ConfigError
@@ -101,3 +102,16 @@ def refuse_if_busy(force: bool, when: str = "so nothing is timed: wait for it, o
 
     if not force and (pids := who_trains()):
         raise ConfigError.of(f"a run trains here (process {pid}), {when}" for pid in pids)
+
+
+def provenance() -> dict[str, Any]:
+    """Where and of what version rows of one call are."""
+    from eat_lightning.runs.run import environment
+
+    where = environment()
+    return {
+        "machine": where["machine"],
+        "commit": where["commit"] or "",
+        "version": where["eat_lightning"],
+        "session": secrets.token_hex(6),
+    }

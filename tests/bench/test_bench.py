@@ -1,6 +1,7 @@
 """The bench: who leaves is as set, shares are of what the machine can do, rows add up."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from eat_lightning.bench.speed.candidates import (
     random_weights,
 )
 from eat_lightning.bench.speed.ceilings import Ceilings, ceilings
-from eat_lightning.bench.speed.race import median, race, ready, rows_of, spending
+from eat_lightning.bench.speed.race import median, ready, rows_of, spending, take_turns
 from eat_lightning.bench.speed.rows import BenchRow
 from eat_lightning.bench.speed.workload import (
     Pool,
@@ -174,7 +175,7 @@ def test_interval_of_a_median():
 def test_rows_say_what_was_run(tmp_path: Path, field: Field):
     workload = the_workloads()[0]
     with undisturbed(1):
-        took = race(ready(field.candidates, workload), workload, repeats=2)
+        took = take_turns(ready(field.candidates, workload), workload, repeats=2)
     found = rows_of(field, workload, took, {"fp32": FAST}, race="fp32", threads=1)
     rows = {row.candidate: row for row in found}
     assert rows["static"].num_layers == 12
@@ -207,7 +208,7 @@ def test_a_model_that_answers_otherwise_does_not_race(field: Field):
 
 
 def test_repeats_that_fit():
-    assert entry.repeats_that_fit(5, 2.0, None) == 5
+    assert entry.repeats_that_fit(5, 2.0, math.inf) == 5
     assert entry.repeats_that_fit(5, 2.0, 7.0) == 3
     assert entry.repeats_that_fit(5, 2.0, 3.0) == 0  # one would say nothing of noise
     assert entry.repeats_that_fit(1, 2.0, 3.0) == 1

@@ -6,11 +6,10 @@ memory alone.
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.bench.plan import ScalingPlan, refuse_if_busy
+from eat_lightning.bench.plan import ScalingPlan, provenance, refuse_if_busy
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed
 
@@ -42,19 +41,14 @@ def measured_rows(plan: ScalingPlan) -> list[ScalingRow]:
     from eat_lightning.bench.scaling.points import body, rounds
     from eat_lightning.infer.latency import undisturbed
     from eat_lightning.model.encoder import Shape
-    from eat_lightning.runs.run import environment
 
-    where = environment()
     same = {
+        **provenance(),
         "threads": plan.threads,
         "window": plan.window,
         "ratio": plan.ratio,
         "width": plan.encoder.hidden_size,
         "num_layers": plan.encoder.num_layers,
-        "machine": where["machine"],
-        "commit": where["commit"] or "",
-        "version": where["eat_lightning"],
-        "session": secrets.token_hex(6),
     }
     shape = Shape(**plan.encoder.model_dump(), max_positions=max(plan.lengths))
     encoder, rows = body(shape, plan.seed), []

@@ -196,9 +196,11 @@ def of_run(encoder: AdaptiveEncoder, dtypes: Sequence[str]) -> Field:
     found = Field()
     for dtype in dtypes:
         body, static = in_dtype(encoder.eval(), dtype), f"static {dtype}"
-        twin = twin_of(body, f"HF {dtype}", dtype, static)
-        found.candidates += [twin, packed(static, bare(body), dtype, static)]
-        found.candidates.append(packed(f"EAT {dtype}", body, dtype, static))
+        found.candidates += [
+            hugging_face_twin(body, dtype, static),
+            packed(static, bare(body), dtype, static),
+            packed(f"EAT {dtype}", body, dtype, static),
+        ]
         if reason := cannot(body):
             found.missing.append(f"EAT prepacked {dtype}: no rows, {reason}")
             continue
@@ -208,10 +210,11 @@ def of_run(encoder: AdaptiveEncoder, dtypes: Sequence[str]) -> Field:
     return found
 
 
-def twin_of(encoder: AdaptiveEncoder, name: str, dtype: str, static: str) -> Candidate:
+def hugging_face_twin(encoder: AdaptiveEncoder, dtype: str, static: str) -> Candidate:
     """Hugging Face's model of the same weights, which in fp32 must answer as static does."""
-    twin = HuggingFaceTwin(encoder)
-    made = Candidate(
-        name, dtype, encoder.shape, twin, lambda given: twin.ready(given.batch), static
-    )
-    return replace(made, answers_like=static if dtype == "fp32" else None)
+    twin, equal = HuggingFaceTwin(encoder), static if dtype == "fp32" else None
+
+    def ready(given: Examples) -> dict[str, Tensor]:
+        return twin.ready(given.batch)
+
+    return Candidate(f"HF {dtype}", dtype, encoder.shape, twin, ready, static, answers_like=equal)

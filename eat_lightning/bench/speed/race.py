@@ -63,7 +63,7 @@ def logits(answer: Any) -> np.ndarray:
     return found.float().numpy() if isinstance(found, torch.Tensor) else found
 
 
-def race(given: Ready, workload: Workload, repeats: int) -> dict[str, np.ndarray]:
+def take_turns(given: Ready, workload: Workload, repeats: int) -> dict[str, np.ndarray]:
     """Milliseconds of an example (R) of each candidate."""
     took = time_interleaved(given.settings, repeats, BLOCK if workload.batch == 1 else 1)
     return {name: took_RI.sum(1) / workload.num_examples for name, took_RI in took.items()}
