@@ -19,7 +19,6 @@ from torch import Tensor
 
 from eat_lightning.bench.plan import ScalingPlan
 from eat_lightning.bench.speed.candidates import NUM_LABELS, Preset
-from eat_lightning.measure.baselines import with_slots
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.attention.longformer import Longformer
 from eat_lightning.methods.exit.confidence import Confidence
@@ -27,7 +26,7 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import Kernel, Pattern, Where
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape, Trace
+from eat_lightning.model.encoder import AdaptiveEncoder, Shape, Trace, with_slots
 from eat_lightning.model.packed import Batch, Layout
 
 DENSE, WINDOW, PRUNED = "dense", "window", "window, pruned"

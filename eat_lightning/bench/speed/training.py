@@ -21,6 +21,7 @@ from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.methods.objective.joint import Joint
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.training import Context
 
 PASSES = 3  # a backward pass multiplies each matrix twice
 LEARNING_RATE = 1e-5
@@ -87,7 +88,7 @@ def ours(name: str, encoder: AdaptiveEncoder, dtype: str) -> Candidate:
     def loss(given: Batch) -> Tensor:
         trace = encoder(given)
         assert given.labels_B is not None
-        total = objective(trace.guesses, given.labels_B, None, trace.penalties).total
+        total = objective(Context(trace.guesses, given.labels_B, max(trace.guesses))).total
         return total / given.num_global
 
     return Candidate(
