@@ -9,50 +9,94 @@ run=outputs/frontier. Difficulty is known of toy data: python -m eat_lightning.t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import mean
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import cells
-from eat_lightning.report.claim import Cell, Claim, Column, Figure, Line, Table
-from eat_lightning.report.compare import source_of
+from eat_lightning.report.claim import Cell, Claim, Figure, Table
+from eat_lightning.report.columns import Made, conditions, number, percent_cell, table, word
 from eat_lightning.report.passes import Pass, passes
-from eat_lightning.report.setting_table import MCNEMAR, ONE_SEED
-from eat_lightning.report.statistics import Interval
+from eat_lightning.report.setting_table import MCNEMAR
 from eat_lightning.report.study import Point, Study
 
-from .depth import depth_figure
-from .figure import left_figure, shares, shares_figure
-from .leaving import Depth, Group, Leaving, by_difficulty, by_length, leaving
+from .figure import depth_figure, left_figure, shares, shares_figure
+from .leaving import Depth, Group, by_difficulty, by_length, leaving
 
 SAME = "95 % Wilson interval, over seeds as of one seed's number"
 NO_EXAMPLES = "examples not at hand: the share alone"
-COLUMNS = [
-    Column("model", "model", numeric=False),
-    Column("rule", "rule", numeric=False),
-    Column("where", "left at", numeric=False),
-    Column("seeds", "seeds", numeric=False),
-    Column("n", "n", "examples that left there, mean over seeds"),
-    Column("share", "share", "of all examples, percent, mean ± sd over seeds"),
-    Column("accuracy", "right", f"of those that left there, percent; {SAME}"),
-    Column("last", "last layer", "right of the last layer on the same examples, percent"),
-    Column("harm", "harm", f"wrong where the last layer is right, percent of them; {SAME}"),
-    Column("help", "help", f"right where the last layer is wrong, percent of them; {SAME}"),
-    Column(
-        *("to_last", "Δ last layer"),
+
+
+@dataclass
+class Left:
+    """Who left at one place under a rule; `group` where their examples are at hand."""
+
+    found: Pass
+    point: Point
+    where: str
+    n: float
+    shares: list[float]
+    group: Group | None = None
+
+    @property
+    def early(self) -> Group | None:
+        return None if self.group is None or self.group.stayed else self.group
+
+
+@dataclass
+class Bin:
+    """Examples of like length or difficulty under a rule."""
+
+    found: Pass
+    point: Point
+    depth: Depth
+
+
+COLUMNS: list[Made[Left]] = [
+    word("model", "model", lambda e: e.found.name),
+    word("rule", "rule", lambda e: e.point.setting),
+    word("where", "left at", lambda e: e.where),
+    Made("seeds", "seeds", lambda e: cells.several(e.point, "seed"), "", False),
+    number("n", "n", lambda e: e.n, 0, "examples that left there, mean over seeds"),
+    Made(
+        *("share", "share", lambda e: cells.over_seeds([100 * each for each in e.shares])),
+        "of all examples, percent, mean ± sd over seeds",
+    ),
+    Made(
+        *("accuracy", "right", lambda e: percent_cell(e.group and e.group.accuracy)),
+        f"of those that left there, percent; {SAME}",
+    ),
+    Made(
+        *("last", "last layer", lambda e: percent_cell(e.early and e.early.last_accuracy)),
+        "right of the last layer on the same examples, percent",
+    ),
+    Made(
+        *("harm", "harm", lambda e: percent_cell(e.early and e.early.harm)),
+        f"wrong where the last layer is right, percent of them; {SAME}",
+    ),
+    Made(
+        *("help", "help", lambda e: percent_cell(e.early and e.early.help)),
+        f"right where the last layer is wrong, percent of them; {SAME}",
+    ),
+    Made(
+        *("to_last", "Δ last layer", lambda e: cells.points(e.early and e.early.gain)),
         "points of the whole split's accuracy against the last layer; 95 % paired bootstrap over "
         "examples, seeds averaged",
     ),
-    Column("p", "p", MCNEMAR),
-    *(Column(k, k, numeric=False) for k in ("split", "dtype", "device", "commit")),
+    Made("p", "p", lambda e: cells.p_value(e.early and e.early.gain), MCNEMAR),
+    *conditions(lambda e: e.point, "split", "dtype", "device", "commit"),
 ]
-DEPTH_COLUMNS = [
-    Column("model", "model", numeric=False),
-    Column("rule", "rule", numeric=False),
-    Column("bin", "examples of", numeric=False),
-    Column("seeds", "seeds", numeric=False),
-    Column("n", "n", "examples"),
-    Column("depth", "depth", "layers run, mean; 95 % bootstrap over examples, seeds averaged"),
-    Column("accuracy", "right", f"percent; {SAME}"),
+DEPTH_COLUMNS: list[Made[Bin]] = [
+    word("model", "model", lambda e: e.found.name),
+    word("rule", "rule", lambda e: e.point.setting),
+    word("bin", "examples of", lambda e: e.depth.name),
+    Made("seeds", "seeds", lambda e: cells.several(e.point, "seed"), "", False),
+    Made("n", "n", lambda e: cells.words(e.depth.n), "examples"),
+    Made(
+        *("depth", "depth", lambda e: depth_cell(e.depth)),
+        "layers run, mean; 95 % bootstrap over examples, seeds averaged",
+    ),
+    Made("accuracy", "right", lambda e: percent_cell(e.depth.accuracy), f"percent; {SAME}"),
 ]
 
 
@@ -86,121 +130,75 @@ def figures_of(task: str, found: Sequence[Pass]) -> list[Figure]:
 
 
 def tables_of(task: str, found: Sequence[Pass]) -> list[Table]:
-    lines = [line for each in found for point in each.early for line in lines_of(each, point)]
-    made = Table(
+    who = table(
         f"exits-{task}",
         f"Who leaves where on {task}, and whether the layers skipped would have helped",
         "The last layer's guess on the same examples is what they would have got by staying.",
         COLUMNS,
-        lines,
+        [left for each in found for point in each.early for left in left_of(each, point)],
+        lambda e: e.point,
+        lambda e: () if e.group else (NO_EXAMPLES,),
     )
-    depth_lines = [line for each in found for line in depth_lines_of(each)]
-    depth = Table(
+    depth = table(
         f"depth-{task}",
         f"Depth by the text, on {task}",
         "Of each model the rule nearest to tau 0.9; bins of length hold about equal numbers.",
         DEPTH_COLUMNS,
-        depth_lines,
+        [each for one in found for each in bins_of(one)],
+        lambda e: e.point,
     )
-    return [made, depth] if depth_lines else [made]
+    return [who, depth] if depth.lines else [who]
 
 
-def lines_of(found: Pass, point: Point) -> list[Line]:
+def left_of(found: Pass, point: Point) -> list[Left]:
+    """Of each place, and of all early ones together; from the rows alone without examples."""
     rule = leaving(point)
     if rule is None:
-        layers = sorted({int(k) for m in point.members for k in m.row.exit_shares})
-        return [share_line(found, point, layer) for layer in layers]
+        counts = {k: shares(point, k) for k in layers_left(point)}
+        n = point.row.num_examples
+        return [Left(found, point, f"layer {k}", mean(s) * n, s) for k, s in counts.items()]
     groups = [group for group in rule.groups if not group.stayed]
     groups += [rule.any_early] if len(groups) > 1 else []
     groups += [group for group in rule.groups if group.stayed]
-    return [group_line(found, rule, group) for group in groups]
+    return [
+        Left(found, rule.point, g.name, g.n, [float(h.mean()) for h in g.here_SB], g)
+        for g in groups
+    ]
 
 
-def share_line(found: Pass, point: Point, layer: int) -> Line:
-    share = shares(point, layer)
-    made = described(found, point) | {
-        "where": cells.words(f"layer {layer}"),
-        "share": cells.over_seeds([100 * each for each in share]),
-        "n": cells.number(mean(share) * point.row.num_examples, 0),
-    }
-    return Line(made, source_of(point), (*flags(point), NO_EXAMPLES))
+def layers_left(point: Point) -> list[int]:
+    return sorted({int(k) for m in point.members for k in m.row.exit_shares})
 
 
-def group_line(found: Pass, rule: Leaving, group: Group) -> Line:
-    made = described(found, rule.point) | {
-        "where": cells.words(group.name),
-        "n": cells.number(group.n, 0),
-        "share": cells.over_seeds([100 * float(here_B.mean()) for here_B in group.here_SB]),
-        "accuracy": percent(group.accuracy),
-    }
-    if not group.stayed:
-        made |= {
-            "last": percent(group.last_accuracy),
-            "harm": percent(group.harm),
-            "help": percent(group.help),
-            "to_last": cells.points(group.gain),
-            "p": cells.p_value(group.gain),
-        }
-    return Line(made, source_of(rule.point), flags(rule.point))
-
-
-def described(found: Pass, point: Point) -> dict[str, Cell]:
-    keys = ("split", "dtype", "device", "commit")
-    return {
-        "model": cells.words(found.name),
-        "rule": cells.words(point.setting),
-        "seeds": cells.several(point, "seed"),
-        **{key: cells.several(point, key) for key in keys},
-    }
-
-
-def flags(point: Point) -> tuple[str, ...]:
-    return (ONE_SEED,) if len(point.members) == 1 else ()
-
-
-def percent(found: Interval) -> Cell:
-    each = found.times(100)
-    text = f"{each.value:.1f} ({each.low:.1f} to {each.high:.1f})"
-    return Cell(each.value, text, each.low, each.high)
-
-
-def depth_lines_of(found: Pass) -> list[Line]:
+def bins_of(found: Pass) -> list[Bin]:
     rule = leaving(found.usual)
     if rule is None:
         return []
-    return [depth_line(found, rule, each) for each in [*by_length(rule), *by_difficulty(rule)]]
+    return [Bin(found, rule.point, each) for each in [*by_length(rule), *by_difficulty(rule)]]
 
 
-def depth_line(found: Pass, rule: Leaving, each: Depth) -> Line:
-    depth = each.depth
+def depth_cell(found: Depth) -> Cell:
+    depth = found.depth
     text = f"{depth.value:.2f} ({depth.low:.2f} to {depth.high:.2f})"
-    made = described(found, rule.point) | {
-        "bin": cells.words(each.name),
-        "n": cells.words(each.n),
-        "depth": Cell(depth.value, text, depth.low, depth.high),
-        "accuracy": percent(each.accuracy),
-    }
-    return Line(made, source_of(rule.point), flags(rule.point))
+    return Cell(depth.value, text, depth.low, depth.high)
 
 
 def answers(task: str, found: Pass) -> list[str]:
     """Who leaves, whether it costs anything, and how depth goes with the text."""
     point, last = found.usual, found.row.num_layers
     head = f"{task}, {found.name} at {point.setting}:"
-    layers = sorted({int(k) for m in point.members for k in m.row.exit_shares} - {last})
-    left = [f"{100 * mean(shares(point, k)):.0f} % at layer {k}" for k in layers]
-    told = f"{head} of {last} layers, {', '.join(left)} leave"
+    early = [k for k in layers_left(point) if k != last]
+    left = [f"{100 * mean(shares(point, k)):.0f} % at layer {k}" for k in early]
+    line = f"{head} of {last} layers, {', '.join(left)} leave"
     rule = leaving(point)
     if rule is None:
-        return [f"{told}."]
-    early = rule.any_early
-    right, harm = percent(early.accuracy).text, percent(early.harm).text
-    lines = [
-        f"{told}; of these {right} % are right, and {harm} % wrong where the last layer is right. "
-        f"{cost(early)}"
-    ]
+        return [f"{line}."]
+    group = rule.any_early
+    right, harm = percent_cell(group.accuracy).text, percent_cell(group.harm).text
+    line += f"; of these {right} % are right, and {harm} % wrong where the last layer is right. "
     kinds = [made for made in (by_length(rule), by_difficulty(rule)) if len(made) > 1]
-    return [*lines, *(f"{head} {ends(made[0])}, {ends(made[-1])}." for made in kinds)]
+    ends = [[f"depth {d.depth.value:.2f} at {d.name}" for d in (m[0], m[-1])] for m in kinds]
+    return [line + cost(group), *(f"{head} {low}, {high}." for low, high in ends)]
 
 
 def cost(early: Group) -> str:
@@ -210,15 +208,9 @@ def cost(early: Group) -> str:
     return f"Leaving early changes accuracy by {cells.points_text(gain)} points."
 
 
-def ends(depth: Depth) -> str:
-    return f"depth {depth.depth.value:.2f} at {depth.name}"
-
-
 def notes(tasks: dict[str, list[Pass]]) -> list[str]:
     """What a reader must know, and what could not be said."""
-    found = [
-        "Who leaves does not depend on the batch: each example decides for itself.",
-    ]
+    found = ["Who leaves does not depend on the batch: each example decides for itself."]
     none = [task for task, passed in tasks.items() if not passed]
     if none:
         found.append(f"No example of these leaves early: {', '.join(none)}.")

@@ -28,9 +28,8 @@ NUM_BINS = 8  # of lengths, of equal numbers of examples
 @dataclass(frozen=True)
 class Leaving:
     """A rule's examples over its seeds: where each left, whether its answer and whether the last
-    layer's guess is right. `point` has the seeds of `whole` whose examples are at hand."""
+    layer's guess is right. `point` has the seeds whose examples are at hand."""
 
-    whole: Point
     point: Point
     depth_SB: np.ndarray
     right_SB: np.ndarray
@@ -38,33 +37,21 @@ class Leaving:
     length_B: np.ndarray
     difficulty_B: np.ndarray | None
 
-    @property
-    def last_layer(self) -> int:
-        return self.point.row.num_layers
-
     @cached_property
-    def layers(self) -> list[int]:
-        """Where some example left, before the last layer."""
-        return [int(k) for k in np.unique(self.depth_SB) if k < self.last_layer]
-
-    def at(self, layer: int) -> Group:
-        return Group(self, layer, self.depth_SB == layer)
+    def groups(self) -> list[Group]:
+        """Those of each layer where some example left, the last one included."""
+        return [Group(self, int(k), self.depth_SB == k) for k in np.unique(self.depth_SB)]
 
     @property
     def any_early(self) -> Group:
-        return Group(self, None, self.depth_SB < self.last_layer)
-
-    @property
-    def groups(self) -> list[Group]:
-        """Those of each exit, and of the last layer where some example stayed."""
-        stayed = [self.last_layer] if (self.depth_SB == self.last_layer).any() else []
-        return [self.at(layer) for layer in [*self.layers, *stayed]]
+        return Group(self, None, self.depth_SB < self.point.row.num_layers)
 
 
 @dataclass(frozen=True)
 class Group:
     """Examples that left at one layer, or at any but the last (None); over seeds not always the
-    same ones."""
+    same ones. Shares are of all seeds together, with Wilson's interval as of one seed's number,
+    since seeds answer the same examples."""
 
     leaving: Leaving
     layer: int | None
@@ -72,7 +59,7 @@ class Group:
 
     @property
     def stayed(self) -> bool:
-        return self.layer == self.leaving.last_layer
+        return self.layer == self.leaving.point.row.num_layers
 
     @property
     def name(self) -> str:
@@ -84,6 +71,9 @@ class Group:
     def n(self) -> float:
         """Mean over seeds."""
         return float(self.here_SB.sum(1).mean())
+
+    def share(self, of_SB: np.ndarray) -> Interval:
+        return wilson(float((of_SB & self.here_SB).sum(1).mean()), self.n)
 
     @property
     def accuracy(self) -> Interval:
@@ -104,11 +94,6 @@ class Group:
         """Right, where the last layer is wrong."""
         return self.share(self.leaving.right_SB & ~self.leaving.last_SB)
 
-    def share(self, of_SB: np.ndarray) -> Interval:
-        """Among those here, all seeds together; Wilson's interval as of one seed's number, since
-        seeds answer the same examples."""
-        return wilson(float((of_SB & self.here_SB).sum(1).mean()), self.n)
-
     @property
     def gain(self) -> Difference:
         """Points of the whole split's accuracy by leaving here and not at the last layer."""
@@ -125,16 +110,14 @@ def leaving(point: Point) -> Leaving | None:
     if not runs:
         return None
     outcomes = [outcome_of(m) for m in runs]
-    first = outcomes[0].recorded
-    guesses = [(o.recorded.guesses[point.row.num_layers], o.recorded.labels) for o in outcomes]
+    records = [outcome.recorded for outcome in outcomes]
     return Leaving(
-        point,
         Point(runs),
         np.stack([o.depth_B for o in outcomes]),
         np.stack([o.logits_BC.argmax(1) == o.recorded.labels for o in outcomes]),
-        np.stack([last_BC.argmax(1) == labels_B for last_BC, labels_B in guesses]),
-        np.asarray(first.lengths),
-        first.difficulty,
+        np.stack([r.guesses[point.row.num_layers].argmax(1) == r.labels for r in records]),
+        np.asarray(records[0].lengths),
+        records[0].difficulty,
     )
 
 
@@ -153,16 +136,16 @@ def by_length(found: Leaving) -> list[Depth]:
     """Mean depth over bins of length, about an eighth of the examples in each."""
     edges = np.unique(np.quantile(found.length_B, np.linspace(0, 1, NUM_BINS + 1)))
     bin_B = np.searchsorted(edges[1:-1], found.length_B, side="left")
-    return depths(found, bin_B, found.length_B, tokens_text)
 
+    def name(length_B: np.ndarray) -> str:
+        low, high = length_B.min(), length_B.max()
+        return f"{low} tokens" if low == high else f"{low} to {high} tokens"
 
-def tokens_text(length_B: np.ndarray) -> str:
-    low, high = length_B.min(), length_B.max()
-    return f"{low} tokens" if low == high else f"{low} to {high} tokens"
+    return depths(found, bin_B, found.length_B, name)
 
 
 def by_difficulty(found: Leaving) -> list[Depth]:
-    """None where the data do not say it: toy data do."""
+    """Empty where the data do not say it: toy data do."""
     x_B = found.difficulty_B
     return [] if x_B is None else depths(found, x_B, x_B, lambda x_B: f"difficulty {x_B[0]}")
 
@@ -175,6 +158,5 @@ def depths(
         here_B = bin_B == each
         depth = mean_interval(found.depth_SB[:, here_B].mean(0))
         right, n = float(found.right_SB[:, here_B].sum(1).mean()), int(here_B.sum())
-        x = float(x_B[here_B].mean())
-        made.append(Depth(name(x_B[here_B]), x, n, depth, wilson(right, n)))
+        made.append(Depth(name(x_B[here_B]), float(x_B[here_B].mean()), n, depth, wilson(right, n)))
     return made
