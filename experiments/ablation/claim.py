@@ -17,16 +17,7 @@ from eat_lightning.report import cells
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import Study
 
-from .factorial import (
-    PARTS,
-    Cell,
-    Factorial,
-    costs,
-    factorials,
-    multiplied,
-    name_of,
-    single,
-)
+from .factorial import PARTS, Cell, Factorial, factorials, name_of, single
 from .figure import figure_of
 from .table import NOTHING_SAVED, tables_of
 
@@ -62,24 +53,26 @@ def titled(factorial: Factorial, several: bool) -> str:
     return f"{row.task} ({which}{how})"
 
 
-# In words
-
-
 def answers_of(title: str, factorial: Factorial) -> list[str]:
     """All parts together, each alone, and whether savings multiply."""
     whole = max(factorial.cells, key=sum)
     shown = [whole, *(c for c in map(single, PARTS) if c in factorial.cells and c != whole)]
-    lines = [f"{title}, {name_of(cell)}: {told(factorial, cell)}." for cell in shown]
-    several = [c for c in factorial.cells if sum(c) > 1 and not c[1]]
-    several = [c for c in several if multiplied(factorial, c, factorial.flops)]
-    return lines + [f"{title}, {name_of(c)}: {multiplying(factorial, c)}." for c in several]
+    lines = [f"{title}, {name_of(cell)}: {summary(factorial, cell)}." for cell in shown]
+    several = [c for c in factorial.cells if not c[1]]  # a window saves nothing
+    return lines + [
+        f"{title}, {name_of(c)}: single savings would multiply to (measured is): {products}."
+        for c in several
+        if (products := multiplying(factorial, c))
+    ]
 
 
-def told(factorial: Factorial, cell: Cell) -> str:
+def summary(factorial: Factorial, cell: Cell) -> str:
     parts = [f"FLOPs {1 / factorial.flops(cell).value:.3f}"]
     batch = factorial.off.row.throughput_batch
-    for where, of in {"batch 1": factorial.single, f"batch {batch}": factorial.batch}.items():
-        found = of(cell) if factorial.cells[cell].timed else None
+    for where, found in (
+        ("batch 1", factorial.single(cell)),
+        (f"batch {batch}", factorial.batch(cell)),
+    ):
         if found is not None:
             parts.append(f"{cells.times_text(found)} times as fast at {where}")
     gained = factorial.difference(cell)
@@ -90,12 +83,12 @@ def told(factorial: Factorial, cell: Cell) -> str:
 
 def multiplying(factorial: Factorial, cell: Cell) -> str:
     parts = []
-    for what, of in costs(factorial).values():
-        expected, found = multiplied(factorial, cell, of), of(cell)
+    for saving in factorial.savings:
+        expected, found = factorial.multiplied(cell, saving), saving.of(cell)
         if expected is not None and found is not None:
-            kept = found.value / expected.value
-            parts.append(f"{expected.value:.2f} ({what}; {found.value:.2f}, {kept:.2f} of it)")
-    return f"single savings would multiply to (measured is): {', '.join(parts)}"
+            ratio = f"{found.value:.2f}, {found.value / expected.value:.2f} of it"
+            parts.append(f"{expected.value:.2f} ({saving.title}; {ratio})")
+    return ", ".join(parts)
 
 
 def notes_of(factorial: Factorial) -> Sequence[str]:

@@ -6,10 +6,11 @@ Shapes: S seeds, B examples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from math import exp, log, prod
+from typing import TypeVar
 
 import numpy as np
 
@@ -34,13 +35,14 @@ PARTS = {  # each with its slot and the method that is none
     "window": ("attention", "dense"),
     "exits": ("exit", "never"),
 }
-TAU = 0.9  # of several rows of a cell the one whose tau is nearest to this
+USUAL = 0.9  # of several rows of a cell the one whose operating point is nearest to this
 OFF = (False, False, False)
 SAME = (
     *("study", "task", "model", "encoder", "num_layers", "split", "weights", "device", "threads"),
 )
 
 Cell = tuple[bool, ...]  # whether each of PARTS is on
+T = TypeVar("T")
 
 
 def cell_of(m: Measured) -> Cell:
@@ -53,6 +55,34 @@ def parts_of(cell: Cell) -> list[str]:
 
 def name_of(cell: Cell) -> str:
     return " + ".join(parts_of(cell)) or "none of them"
+
+
+def single(part: str) -> Cell:
+    return tuple(other == part for other in PARTS)
+
+
+def below(cell: Cell) -> list[Cell]:
+    """All cells whose parts are among this one's, those with fewer parts first."""
+    found = product(*([False, True] if on else [False] for on in cell))
+    return sorted(found, key=lambda one: (sum(one), [not on for on in one]))
+
+
+@dataclass(frozen=True)
+class Saving:
+    """A kind of cost, and the factor by which a cell has less of it than with nothing on; None
+    where it was not measured."""
+
+    key: str
+    title: str
+    of: Callable[[Cell], Interval | None]
+
+    def share(self, cell: Cell) -> Interval | None:
+        """The cost as a share of that with nothing on."""
+        return inverse(self.of(cell))
+
+
+def inverse(found: Interval | None) -> Interval | None:
+    return None if found is None else Interval(1 / found.value, 1 / found.high, 1 / found.low)
 
 
 @dataclass
@@ -75,6 +105,15 @@ class Factorial:
     @property
     def missing(self) -> list[Cell]:
         return [cell for cell in below(self.all) if cell not in self.cells]
+
+    @property
+    def savings(self) -> list[Saving]:
+        found = [Saving("flops", "FLOPs", self.flops)]
+        if self.off.timed:
+            batch = f"time, batch {self.off.row.throughput_batch}"
+            found += [Saving("single", "time, batch 1", self.single)]
+            found += [Saving("batch", batch, self.batch)]
+        return found
 
     def source(self, *cells: Cell) -> Source:
         """Of a number that these cells are behind. Of parts that were switched off for measuring,
@@ -106,136 +145,87 @@ class Factorial:
     def faster(self, cell: Cell, time: Time, prefix: str) -> Interval | None:
         """Within one session; of a model whose parts were switched off the rows' own speed-up will
         do, since own static is the cell with nothing on."""
-        if cell == OFF:
-            return Interval(1.0, 1.0, 1.0)
+        if cell == OFF or not self.cells[cell].timed:
+            return Interval(1.0, 1.0, 1.0) if self.cells[cell].timed else None
         found = faster(self.cells[cell], self.off, time)
         return found if found or self.trained else speed_up(self.cells[cell], prefix)
 
-
-Factor = Callable[[Cell], Interval | None]
-
-
-def multiplied(factorial: Factorial, cell: Cell, of: Factor) -> Interval | None:
-    """What a cell's factor would be if those of its parts alone multiplied; None where one of them
-    is not known."""
-    alone = [of(one) for one in map(single, parts_of(cell)) if one in factorial.cells]
-    if len(alone) < sum(cell) or any(found is None for found in alone):
-        return None
-    ends = ("value", "low", "high")
-    return Interval(*(prod(getattr(found, end) for found in alone) for end in ends))
-
-
-def costs(factorial: Factorial) -> dict[str, tuple[str, Factor]]:
-    """What may be saved: a name, and the factor by which a cell has less of it."""
-    batch = factorial.off.row.throughput_batch
-    found: dict[str, tuple[str, Factor]] = {"flops": ("FLOPs", factorial.flops)}
-    if factorial.off.timed:
-        found["single"] = "time, batch 1", factorial.single
-        found["batch"] = f"time, batch {batch}", factorial.batch
-    return found
-
-
-def single(part: str) -> Cell:
-    return tuple(other == part for other in PARTS)
-
-
-def below(cell: Cell) -> list[Cell]:
-    """All cells whose parts are among this one's, those with fewer parts first."""
-    found = product(*([False, True] if on else [False] for on in cell))
-    return sorted(found, key=lambda one: (sum(one), [not on for on in one]))
-
-
-def terms(factorial: Factorial) -> list[Cell]:
-    """Main effects and interactions of the parts that vary."""
-    return below(factorial.all)[1:]
-
-
-def contrast(factorial: Factorial, term: Cell) -> Iterator[tuple[float, Cell]]:
-    """The weight of each cell in a term: of a main effect the mean of on - off; of an interaction
-    by how much one part changes the effect of the other; each over all settings of the rest."""
-    rest = sum(factorial.all) - sum(term)
-    for cell in below(factorial.all):
-        unlike = sum(on and not mine for on, mine in zip(term, cell, strict=True))
-        yield (-1) ** unlike / 2**rest, cell
-
-
-def effect(factorial: Factorial, term: Cell, of: Factor) -> float | None:
-    """A term of the logarithm of a factor, as a factor: an interaction of 1 says that savings
-    multiply. None where a cell is missing or was not timed."""
-    if factorial.missing:
-        return None
-    found = [(weight, of(cell)) for weight, cell in contrast(factorial, term)]
-    if any(value is None for _, value in found):
-        return None
-    return exp(sum(weight * log(value.value) for weight, value in found if value is not None))
-
-
-def accuracy_effect(factorial: Factorial, term: Cell) -> Interval | None:
-    """A term of accuracy in points, with its paired interval over examples, seeds averaged."""
-    if factorial.missing:
-        return None
-    weighted = []
-    for weight, cell in contrast(factorial, term):
-        correct_SB = factorial.cells[cell].correct_SB()
-        if correct_SB is None or not same_examples(factorial.cells[cell], factorial.off):
+    def multiplied(self, cell: Cell, saving: Saving) -> Interval | None:
+        """What a cell's factor would be if those of its parts alone multiplied; None where one of
+        them is not known, and of a cell with fewer than two parts."""
+        parts = [one for one in map(single, parts_of(cell)) if one in self.cells]
+        alone = [found for one in parts if (found := saving.of(one)) is not None]
+        if sum(cell) < 2 or len(alone) < sum(cell):
             return None
-        weighted.append(weight * correct_SB.mean(0))
-    return mean_interval(np.sum(weighted, axis=0)).times(100)
+        ends = ("value", "low", "high")
+        return Interval(*(prod(getattr(found, end) for found in alone) for end in ends))
 
+    def contrast(self, term: Cell) -> Iterator[tuple[float, Cell]]:
+        """The weight of each cell in a term: of a main effect the mean of on - off; of an
+        interaction by how much one part changes the effect of the other; each over all settings of
+        the rest."""
+        rest = sum(self.all) - sum(term)
+        for cell in below(self.all):
+            unlike = sum(on and not mine for on, mine in zip(term, cell, strict=True))
+            yield (-1) ** unlike / 2**rest, cell
 
-# From rows to cells
+    def effect(self, term: Cell, saving: Saving) -> float | None:
+        """A term of the logarithm of a factor, as a factor: an interaction of 1 says that savings
+        multiply. None where a cell is missing or was not timed."""
+        if self.missing:
+            return None
+        found = [(weight, saving.of(cell)) for weight, cell in self.contrast(term)]
+        known = [weight * log(value.value) for weight, value in found if value is not None]
+        return exp(sum(known)) if len(known) == len(found) else None
+
+    def accuracy_effect(self, term: Cell) -> Interval | None:
+        """A term of accuracy in points, with its paired interval over examples, seeds averaged."""
+        if self.missing:
+            return None
+        weighted = []
+        for weight, cell in self.contrast(term):
+            correct_SB = self.cells[cell].correct_SB()
+            if correct_SB is None or not same_examples(self.cells[cell], self.off):
+                return None
+            weighted.append(weight * correct_SB.mean(0))
+        return mean_interval(np.sum(weighted, axis=0)).times(100)
 
 
 def factorials(study: Study, task: str) -> list[Factorial]:
     """Of each body: the cells that were trained, if that is more than nothing and one other; and
     each model that was measured with every combination of its parts switched off."""
+    ours = [m for m in study.measured if m.row.task == task and m.row.baseline != THEIRS]
     found = []
-    for rows in alike(study, task).values():
-        runs = by_run(rows)
-        own = {
-            run: tuple(map(any, zip(*map(cell_of, ms), strict=True))) for run, ms in runs.items()
-        }
-        trained = [m for run, ms in runs.items() for m in ms if cell_of(m) == own[run]]
+    for rows in grouped(ours, lambda m: tuple(str(getattr(m.row, name)) for name in SAME)):
+        runs = grouped(rows, lambda m: (str(m.folder), m.row.run))
+        own = [tuple(map(any, zip(*map(cell_of, run), strict=True))) for run in runs]
+        each = list(zip(own, runs, strict=True))
+        trained = [m for cell, run in each for m in run if cell_of(m) == cell]
         whole = Factorial(cells_of(trained), True)
         found += [whole] if OFF in whole.cells and len(whole.cells) > 2 else []
-        for cell in sorted({c for c in own.values() if sum(c) > 1}):
-            same = [m for run, ms in runs.items() if own[run] == cell for m in ms]
+        for cell in sorted({c for c in own if sum(c) > 1}):
+            same = [m for mine, run in each if mine == cell for m in run]
             switched = Factorial(cells_of(same), False)
-            found += [switched] if not switched.missing else []
+            found += [] if switched.missing else [switched]
     return found
 
 
-def alike(study: Study, task: str) -> dict[tuple[str, ...], list[Measured]]:
-    """Rows on our kernels by what they must share to be compared."""
-    found: dict[tuple[str, ...], list[Measured]] = {}
-    for m in study.measured:
-        if m.row.task == task and m.row.baseline != THEIRS:
-            found.setdefault(tuple(str(getattr(m.row, name)) for name in SAME), []).append(m)
-    return found
+def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    found: dict[Hashable, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return list(found.values())
 
 
-def by_run(rows: Sequence[Measured]) -> dict[tuple[str, str], list[Measured]]:
-    found: dict[tuple[str, str], list[Measured]] = {}
-    for m in rows:
-        found.setdefault((str(m.folder), m.row.run), []).append(m)
-    return found
-
-
-def cells_of(rows: Sequence[Measured]) -> dict[Cell, Point]:
-    """A row of each run and cell, as points over seeds."""
-    best: dict[tuple[Cell, str, str], Measured] = {}
-    for m in sorted(rows, key=far):
-        best.setdefault((cell_of(m), str(m.folder), m.row.run), m)
-    found: dict[Cell, list[Measured]] = {}
-    for (cell, *_), m in best.items():
-        found.setdefault(cell, []).append(m)
-    return {
-        c: Point(sorted(found[c], key=lambda m: m.row.seed))
-        for c in below((True,) * 3)
-        if c in found
-    }
+def cells_of(rows: Iterable[Measured]) -> dict[Cell, Point]:
+    """Of each cell a row of each run, as a point over seeds."""
+    runs = grouped(rows, lambda m: (cell_of(m), str(m.folder), m.row.run))
+    usual = [min(run, key=far) for run in runs]
+    cells = {cell_of(ms[0]): ms for ms in grouped(usual, cell_of)}
+    by_seed = {cell: sorted(ms, key=lambda m: m.row.seed) for cell, ms in cells.items()}
+    return {cell: Point(by_seed[cell]) for cell in below((True, True, True)) if cell in by_seed}
 
 
 def far(m: Measured) -> float:
-    """How far a row's tau is from the usual one."""
-    return abs(m.row.point - TAU) if isinstance(m.row.point, float) else 0.0
+    """How far a row's operating point is from the usual one."""
+    return abs(m.row.point - USUAL) if isinstance(m.row.point, float) else 0.0

@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Any
 from eat_lightning.report import cells
 from eat_lightning.report.claim import Figure, Mark
 from eat_lightning.report.figures import INK, SERIES
-from eat_lightning.report.statistics import Interval
 
-from .factorial import (
-    OFF,
-    Cell,
-    Factor,
-    Factorial,
-    costs,
-    multiplied,
-    name_of,
-)
+from .factorial import Cell, Factorial, inverse, name_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,15 +22,6 @@ CAPTION = (
 )
 
 
-def cost(of: Factor, cell: Cell) -> Interval | None:
-    """As a share of the cost with nothing on."""
-    return inverse(of(cell))
-
-
-def inverse(found: Interval | None) -> Interval | None:
-    return None if found is None else Interval(1 / found.value, 1 / found.high, 1 / found.low)
-
-
 def figure_of(name: str, title: str, factorial: Factorial) -> Figure:
     shown = list(factorial.cells)
 
@@ -48,10 +30,13 @@ def figure_of(name: str, title: str, factorial: Factorial) -> Figure:
         for place, cell in enumerate(shown):
             draw_costs(left, place, factorial, cell, name)
             draw_accuracy(right, place, factorial, cell, name)
-        dress(left, shown)
-        left.axvline(1, color=INK, linewidth=0.8)
+        left.set_yticks(range(len(shown)), [name_of(cell) for cell in shown])
+        left.set_ylim(len(shown) - 0.5, -0.5)
+        for ax, at in ((left, 1), (right, 0)):
+            ax.grid(visible=False, axis="y")
+            ax.tick_params(axis="y", length=0)
+            ax.axvline(at, color=INK, linewidth=0.8)
         left.set_xlabel("cost, as a share of that with none of them")
-        right.axvline(0, color=INK, linewidth=0.8)
         right.set_xlabel("accuracy against none of them (points)")
         drawing.legend(*handles(factorial), loc="outside upper left", ncols=4, handlelength=1.2)
 
@@ -61,16 +46,15 @@ def figure_of(name: str, title: str, factorial: Factorial) -> Figure:
 
 
 def draw_costs(ax: Axes, place: int, factorial: Factorial, cell: Cell, name: str) -> None:
-    saved = costs(factorial)
-    for k, ((_, of), color) in enumerate(zip(saved.values(), COLORS, strict=False)):
-        found, expected = cost(of, cell), inverse(multiplied(factorial, cell, of))
+    for k, saving in enumerate(factorial.savings):
+        found, expected = saving.share(cell), inverse(factorial.multiplied(cell, saving))
         if found is None:
             continue
-        y = place + (k - (len(saved) - 1) / 2) * HEIGHT
-        bars = ax.barh([y], [found.value], height=HEIGHT * 0.9, color=color, linewidth=0)
-        bars.patches[0].set_gid(f"{name}-{place}-{k}")
+        y = place + (k - (len(factorial.savings) - 1) / 2) * HEIGHT
+        (bar,) = ax.barh(y, found.value, height=HEIGHT * 0.9, color=COLORS[k], linewidth=0)
+        bar.set_gid(f"{name}-{place}-{k}")
         ax.plot([found.low, found.high], [y, y], color=INK, linewidth=0.9)
-        if expected is not None and sum(cell) > 1:
+        if expected is not None:
             ends = [y - HEIGHT * 0.45, y + HEIGHT * 0.45]
             ax.plot([expected.value, expected.value], ends, color=INK, linewidth=1.6)
 
@@ -80,51 +64,34 @@ def draw_accuracy(ax: Axes, place: int, factorial: Factorial, cell: Cell, name: 
     if found is None:
         return
     if found.interval is not None:
-        ends = [found.interval.low, found.interval.high]
-        ax.plot(ends, [place, place], color=INK, linewidth=1)
-    (mark,) = ax.plot(found.points, place, "o", color=INK)
-    mark.set_gid(f"{name}-{place}-accuracy")
-
-
-def dress(ax: Axes, shown: list[Cell]) -> None:
-    ax.set_yticks(range(len(shown)), [name_of(cell) for cell in shown])
-    ax.set_ylim(len(shown) - 0.5, -0.5)
-    for one in ax.figure.axes:
-        one.grid(visible=False, axis="y")
-        one.tick_params(axis="y", length=0)
+        ax.plot([found.interval.low, found.interval.high], [place, place], color=INK, linewidth=1)
+    ax.plot(found.points, place, "o", color=INK)[0].set_gid(f"{name}-{place}-accuracy")
 
 
 def handles(factorial: Factorial) -> tuple[list[Any], list[str]]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    saved = [what for what, _ in costs(factorial).values()]
-    bars: list[Any] = [Patch(color=color) for _, color in zip(saved, COLORS, strict=False)]
+    titles = [saving.title for saving in factorial.savings]
+    bars: list[Any] = [Patch(color=color) for color in COLORS[: len(titles)]]
     tick = Line2D([], [], color=INK, marker="|", linestyle="", markersize=8, markeredgewidth=1.6)
-    return [*bars, tick], [*saved, "single savings multiplied"]
+    return [*bars, tick], [*titles, "single savings multiplied"]
 
 
 def marks_of(factorial: Factorial, place: int, cell: Cell, name: str) -> list[Mark]:
-    point, made = factorial.cells[cell], []
-    for k, (what, of) in enumerate(costs(factorial).values()):
-        found, expected = cost(of, cell), inverse(multiplied(factorial, cell, of))
+    point, source, made = factorial.cells[cell], factorial.source(cell), []
+    for k, saving in enumerate(factorial.savings):
+        found, expected = saving.share(cell), inverse(factorial.multiplied(cell, saving))
         if found is None:
             continue
-        details = [(what, told(found)), ("seeds", ", ".join(map(str, point.seeds)))]
-        if expected is not None and sum(cell) > 1:
-            details.insert(1, ("single savings multiplied", f"{expected.value:.3f}"))
-        made.append(
-            Mark(f"{name}-{place}-{k}", name_of(cell), tuple(details), factorial.source(cell))
-        )
-    gained = None if cell == OFF else factorial.difference(cell)
+        ends = f" ({found.low:.3f} to {found.high:.3f})" if found.low < found.high else ""
+        details = [(saving.title, f"{found.value:.3f}{ends}")]
+        if expected is not None:
+            details.append(("single savings multiplied", f"{expected.value:.3f}"))
+        details.append(("seeds", ", ".join(map(str, point.seeds))))
+        made.append(Mark(f"{name}-{place}-{k}", name_of(cell), tuple(details), source))
+    gained = factorial.difference(cell)
     if gained is not None:
-        details = [("accuracy", cells.accuracy(point).text), ("points", cells.points_text(gained))]
-        gid = f"{name}-{place}-accuracy"
-        made.append(Mark(gid, name_of(cell), tuple(details), factorial.source(cell)))
+        told = ("accuracy", cells.accuracy(point).text), ("points", cells.points_text(gained))
+        made.append(Mark(f"{name}-{place}-accuracy", name_of(cell), told, source))
     return made
-
-
-def told(found: Interval) -> str:
-    if found.low == found.high:
-        return f"{found.value:.3f}"
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"

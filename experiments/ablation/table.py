@@ -4,198 +4,163 @@ from __future__ import annotations
 
 from eat_lightning.report import cells
 from eat_lightning.report.claim import Cell as TableCell
-from eat_lightning.report.claim import Column, Line, Table
+from eat_lightning.report.claim import Table
+from eat_lightning.report.columns import Made, number, table, word
 from eat_lightning.report.setting_table import EXTREMES, MCNEMAR, ONE_SEED, OTHER_COMMIT, PAIRED
 from eat_lightning.report.statistics import Interval
 
-from .factorial import (
-    OFF,
-    PARTS,
-    Cell,
-    Factorial,
-    accuracy_effect,
-    costs,
-    effect,
-    multiplied,
-    name_of,
-    parts_of,
-    single,
-    terms,
-)
+from .factorial import OFF, Cell, Factorial, Saving, below, name_of, parts_of, single
 
 NO_SESSION = "not divided: not timed in one session with the cell that has nothing on"
 NOTHING_SAVED = "a window is a mask here: it computes every pair, so that it saves nothing"
 AGAINST = "against the cell with nothing on"
 CONDITIONS = (
-    *("num_examples", "padding_factor", "dtype", "threads", "device", "machine"),
+    *("num_examples", "padding_factor", "weights", "threads", "device", "machine"),
     *("session", "commit", "version"),
 )
 
 
 def tables_of(name: str, title: str, factorial: Factorial) -> list[Table]:
-    return [
-        cells_table(name, title, factorial),
-        *product_tables(name, title, factorial),
-        *effect_tables(name, title, factorial),
-    ]
+    found = [cells_table(name, title, factorial)]
+    found += [product_table(f"{name}-products", title, factorial)]
+    found += [effect_table(f"{name}-effects", title, factorial)]
+    return [made for made in found if made.lines]
 
 
-# Cells
-
-
-def cells_table(name: str, title: str, factorial: Factorial) -> Table:
-    n, batch = (factorial.off.row.num_examples, factorial.off.row.throughput_batch)
-    columns = [
-        Column("cell", "on", numeric=False),
-        *(Column(part, part, "the method", numeric=False) for part in PARTS),
-        Column("seed", "seeds", numeric=False),
-        Column("accuracy", "accuracy", "percent, mean ± sd over seeds; interval over examples"),
-        Column("points", "Δ points", f"{AGAINST}; {PAIRED}"),
-        Column("p", "p", f"{AGAINST}: {MCNEMAR}"),
-        Column("depth", "depth", "layers run, mean over examples"),
-        Column("retention", "retention", "tokens entering the last executed layer / at first"),
-        Column("flops", "FLOPs", f"counted, {AGAINST}"),
-        Column("single", "times as fast, batch 1", f"{AGAINST}; {EXTREMES}"),
-        Column("batch", "in batches", f"of {batch}, as they come, {AGAINST}; {EXTREMES}"),
-        Column("conversion", "conversion", "times as fast / FLOPs saved, batch 1"),
-        Column("latency_ms", "ms", "batch 1, mean over examples", group="conditions"),
-        Column("throughput", "examples/s", "in batches, as they come", group="conditions"),
+def cells_table(name: str, title: str, f: Factorial) -> Table:
+    batch, at = f.off.row.throughput_batch, f.cells
+    saved = {c: t.value / f.flops(c).value for c in at if (t := f.single(c)) is not None}
+    columns: list[Made[Cell]] = [
+        word("cell", "on", name_of),
+        word("pruning", "pruning", lambda c: at[c].row.reduction["kind"] if c[0] else None),
+        word("window", "window", lambda c: at[c].row.attention["kind"] if c[1] else None),
+        word("exits", "exits", lambda c: at[c].setting if c[2] else None, "the rule"),
+        Made("seed", "seeds", lambda c: cells.several(at[c], "seed"), "", False),
+        Made(
+            *("accuracy", "accuracy", lambda c: cells.accuracy(at[c])),
+            "percent, mean ± sd over seeds; interval over examples",
+        ),
+        Made(
+            *("points", "Δ points", lambda c: cells.points(f.difference(c))), f"{AGAINST}; {PAIRED}"
+        ),
+        Made("p", "p", lambda c: cells.p_value(f.difference(c)), f"{AGAINST}: {MCNEMAR}"),
+        number("depth", "depth", lambda c: at[c].mean("depth"), 2, "layers run, mean"),
+        number(
+            *("retention", "retention", lambda c: at[c].mean("retention"), 3),
+            "tokens entering the last executed layer / at first",
+        ),
+        number("flops", "FLOPs", lambda c: 1 / f.flops(c).value, 3, f"counted, {AGAINST}"),
+        Made(
+            *("single", "times as fast, batch 1", lambda c: times(f, c, f.single(c))),
+            f"{AGAINST}; {EXTREMES}",
+        ),
+        Made(
+            *("batch", "in batches", lambda c: times(f, c, f.batch(c))),
+            f"of {batch}, as they come, {AGAINST}; {EXTREMES}",
+        ),
+        number("conversion", "conversion", saved.get, 2, "times as fast / FLOPs saved, batch 1"),
+        number("latency_ms", "ms", lambda c: at[c].mean("latency_ms"), 2, "batch 1, mean"),
+        number("throughput", "examples/s", lambda c: at[c].mean("throughput"), 0, "in batches"),
         *(
-            Column(key, key.replace("_", " "), numeric=False, group="conditions")
+            Made(
+                *(key, key.replace("_", " "), lambda c, key=key: cells.several(at[c], key)),
+                *("", False, "conditions"),
+            )
             for key in CONDITIONS
         ),
     ]
-    lines = [cell_line(factorial, cell) for cell in factorial.cells]
-    caption = f"{n} examples. Bold: better than with nothing on by its 95 % interval."
-    return Table(name, f"Cells on {title}", caption, columns, lines)
+    caption = f"{f.off.row.num_examples} examples. Bold: better than with nothing on by its 95 % interval."
+    title = f"Cells on {title}"
+    return table(name, title, caption, columns, at, f.source, lambda c: flags_of(f, c))
 
 
-def cell_line(factorial: Factorial, cell: Cell) -> Line:
-    point, found = factorial.cells[cell], factorial.difference(cell)
-    made = {
-        "cell": cells.words(name_of(cell)),
-        "pruning": cells.words(point.row.reduction["kind"] if cell[0] else None),
-        "window": cells.words(point.row.attention["kind"] if cell[1] else None),
-        "exits": cells.words(point.setting if cell[2] else None),
-        "accuracy": cells.accuracy(point),
-        "points": cells.points(found),
-        "p": cells.p_value(found),
-        "depth": cells.number(point.mean("depth"), 2),
-        "retention": cells.number(point.mean("retention"), 3),
-        "flops": cells.number(1 / factorial.flops(cell).value, 3),
-        "conversion": conversion(factorial, cell),
-        "latency_ms": cells.number(point.mean("latency_ms"), 2),
-        "throughput": cells.number(point.mean("throughput"), 0),
-        **{key: cells.several(point, key) for key in ("seed", *CONDITIONS)},
-        "dtype": cells.several(point, "weights"),
-    }
-    for key in ("single", "batch"):
-        made[key] = times(getattr(factorial, key)(cell), cell, point.timed)
-    return Line(made, factorial.source(cell), flags_of(factorial, cell))
+def times(factorial: Factorial, cell: Cell, found: Interval | None) -> TableCell:
+    if not factorial.cells[cell].timed:
+        return cells.EMPTY
+    return TableCell(1.0, "1") if cell == OFF else cells.times(found, NO_SESSION)
 
 
-def times(found: Interval | None, cell: Cell, timed: bool) -> TableCell:
-    if not timed or cell == OFF:
-        return TableCell(1.0, "1") if timed else cells.EMPTY
-    return cells.times(found, NO_SESSION)
-
-
-def conversion(factorial: Factorial, cell: Cell) -> TableCell:
-    found = factorial.single(cell) if factorial.cells[cell].timed else None
-    return cells.number(found and found.value / factorial.flops(cell).value, 2)
-
-
-def flags_of(factorial: Factorial, cell: Cell) -> tuple[str, ...]:
+def flags_of(factorial: Factorial, cell: Cell) -> list[str]:
     point = factorial.cells[cell]
+    commits = [c for each in factorial.cells.values() for c in each.commits]
     flags = [ONE_SEED] if len(point.members) == 1 else []
-    flags += [OTHER_COMMIT] if point.commits != [most_common(factorial)] else []
-    return (*flags, NOTHING_SAVED) if cell == single("window") else tuple(flags)
+    flags += [OTHER_COMMIT] if point.commits != [max(commits, key=commits.count)] else []
+    return [*flags, NOTHING_SAVED] if cell == single("window") else flags
 
 
-def most_common(factorial: Factorial) -> str:
-    commits = [c for point in factorial.cells.values() for c in point.commits]
-    return max(commits, key=commits.count)
-
-
-# Do savings multiply?
-
-
-def product_tables(name: str, title: str, factorial: Factorial) -> list[Table]:
-    """A line for each cell with two parts or more, whose single cells are there."""
-    columns = [Column("cell", "on", numeric=False)]
-    for key, (what, _) in costs(factorial).items():
-        columns += [
-            Column(f"{key}_product", f"{what}: product", "of the parts' factors alone"),
-            Column(f"{key}_measured", "measured"),
-            Column(
-                f"{key}_ratio", "measured / product", "1: savings multiply; below: they overlap"
-            ),
-        ]
-    some = [c for c in factorial.cells if sum(c) > 1 and multiplied(factorial, c, factorial.flops)]
-    lines = [product_line(factorial, cell) for cell in some]
+def product_table(name: str, title: str, f: Factorial) -> Table:
+    """Do savings multiply? A line for each cell with two parts or more, whose single cells are
+    there."""
+    columns: list[Made[Cell]] = [word("cell", "on", name_of)]
+    columns += [column for saving in f.savings for column in product_columns(f, saving)]
     caption = (
         f"Factors by which cost falls, {AGAINST}. Intervals of time are of the extremes of the "
         "repeats multiplied and divided: rather too wide."
     )
-    made = Table(f"{name}-products", f"Do savings multiply on {title}?", caption, columns, lines)
-    return [made] if lines else []
-
-
-def product_line(factorial: Factorial, cell: Cell) -> Line:
-    made = {"cell": cells.words(name_of(cell))}
-    for key, (_, of) in costs(factorial).items():
-        expected, found = multiplied(factorial, cell, of), of(cell)
-        if expected is not None and found is not None:
-            made[f"{key}_product"] = factor(expected)
-            made[f"{key}_measured"] = factor(found)
-            made[f"{key}_ratio"] = factor(over(found, expected))
-    used = dict.fromkeys([cell, *map(single, parts_of(cell)), OFF])
-    return Line(made, factorial.source(*used), flags_of(factorial, cell))
-
-
-def over(found: Interval, expected: Interval) -> Interval:
-    return Interval(
-        found.value / expected.value, found.low / expected.high, found.high / expected.low
+    return table(
+        *(name, f"Do savings multiply on {title}?", caption, columns),
+        [c for c in f.cells if f.multiplied(c, f.savings[0])],
+        lambda c: f.source(*dict.fromkeys([c, *map(single, parts_of(c)), OFF])),
+        lambda c: flags_of(f, c),
     )
 
 
-def factor(found: Interval) -> TableCell:
-    if found.low == found.high:
-        return TableCell(found.value, f"{found.value:.3f}")
+def product_columns(f: Factorial, saving: Saving) -> list[Made[Cell]]:
+    def ratio(cell: Cell) -> TableCell:
+        return factor(over(saving.of(cell), f.multiplied(cell, saving)))
+
+    return [
+        Made(
+            *(f"{saving.key}_product", f"{saving.title}: product"),
+            lambda cell: factor(f.multiplied(cell, saving)),
+            "of the parts' factors alone",
+        ),
+        Made(f"{saving.key}_measured", "measured", lambda cell: factor(saving.of(cell))),
+        Made(
+            *(f"{saving.key}_ratio", "measured / product", ratio),
+            "1: savings multiply; below: they overlap",
+        ),
+    ]
+
+
+def over(found: Interval | None, expected: Interval | None) -> Interval | None:
+    if found is None or expected is None:
+        return None
+    ends = found.value / expected.value, found.low / expected.high, found.high / expected.low
+    return Interval(*ends)
+
+
+def factor(found: Interval | None) -> TableCell:
+    if found is None or found.low == found.high:
+        return cells.number(found and found.value, 3)
     return TableCell(found.value, cells.times_text(found), found.low, found.high)
 
 
-# Main effects and interactions
+def effect_table(name: str, title: str, f: Factorial) -> Table:
+    """Main effects and interactions of the parts that vary, of a whole factorial only."""
 
+    def effect(s: Saving) -> Made[Cell]:
+        return number(s.key, s.title, lambda c: f.effect(c, s), 3, "factor by which cost falls")
 
-def effect_tables(name: str, title: str, factorial: Factorial) -> list[Table]:
-    """Of a whole factorial only."""
-    if factorial.missing:
-        return []
-    told = costs(factorial)
-    columns = [
-        Column("term", "effect", numeric=False),
-        *(Column(key, what, "factor by which cost falls") for key, (what, _) in told.items()),
-        Column("points", "accuracy", f"points; {PAIRED}"),
+    columns: list[Made[Cell]] = [
+        word("term", "effect", lambda c: " x ".join(parts_of(c))),
+        *map(effect, f.savings),
+        Made(*("points", "accuracy", lambda c: points(f.accuracy_effect(c))), f"points; {PAIRED}"),
     ]
-    lines = [effect_line(factorial, term) for term in terms(factorial)]
     caption = (
         "Main effects: on against off, over all settings of the other parts (means of logarithms). "
         "x: by how much one part changes the effect of another; 1, or 0 points: not at all, "
         "savings multiply. Single repeats are not kept, so that effects on time have no interval."
     )
+    terms = [] if f.missing else below(f.all)[1:]
     title = f"Effects and interactions on {title}"
-    return [Table(f"{name}-effects", title, caption, columns, lines)]
+    return table(name, title, caption, columns, terms, lambda c: f.source(*f.cells))
 
 
-def effect_line(factorial: Factorial, term: Cell) -> Line:
-    gained = accuracy_effect(factorial, term)
-    made = {"term": cells.words(" x ".join(parts_of(term)))}
-    for key, (_, of) in costs(factorial).items():
-        made[key] = cells.number(effect(factorial, term, of), 3)
-    if gained is not None:
-        flags = () if gained.excludes_zero else (cells.SPANS_ZERO,)
-        text = f"{gained.value:+.2f} ({gained.low:+.2f} to {gained.high:+.2f})"
-        text = "0" if gained.low == gained.high == 0 else text
-        made["points"] = TableCell(gained.value, text, gained.low, gained.high, flags)
-    return Line(made, factorial.source(*factorial.cells))
+def points(gained: Interval | None) -> TableCell:
+    if gained is None:
+        return cells.EMPTY
+    flags = () if gained.excludes_zero else (cells.SPANS_ZERO,)
+    text = f"{gained.value:+.2f} ({gained.low:+.2f} to {gained.high:+.2f})"
+    text = "0" if gained.low == gained.high == 0 else text
+    return TableCell(gained.value, text, gained.low, gained.high, flags)
