@@ -69,7 +69,8 @@ def cells_table(name: str, title: str, f: Factorial) -> Table:
             for key in CONDITIONS
         ),
     ]
-    caption = f"{f.off.row.num_examples} examples. Bold: better than with nothing on by its 95 % interval."
+    n = f.off.row.num_examples
+    caption = f"{n} examples. Bold: better than with nothing on by its 95 % interval."
     title = f"Cells on {title}"
     return table(name, title, caption, columns, at, f.source, lambda c: flags_of(f, c))
 

@@ -7,26 +7,27 @@ Needs rows with their examples: python -m eat_lightning.measure run=outputs/fron
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import mean
 
 import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import cells
-from eat_lightning.report.claim import Cell, Claim, Column, Line, Table
+from eat_lightning.report.claim import Cell, Claim, Table
+from eat_lightning.report.columns import Made, conditions, table, word
 from eat_lightning.report.oracle import ORACLE, oracle_figure, oracle_table, ways
 from eat_lightning.report.passes import Pass, passes
 from eat_lightning.report.setting_table import ONE_SEED
 from eat_lightning.report.statistics import paired_difference
-from eat_lightning.report.study import Point, Study
+from eat_lightning.report.study import Study
 
 from .figure import reliability_figure
-from .head import NUM_BINS, Head, heads_of
+from .head import NUM_BINS, Exit
 
 BY_CHANCE = "perfect calibration shows as much by chance at this n"
 NO_TEMPERATURE = "no temperature in the row: taken as 1"
-WHEN = "before its temperature", "after its temperature"
 
 
 def claim(study: Study) -> Claim:
@@ -41,7 +42,7 @@ def claim(study: Study) -> Claim:
         )
     early = {task: [p for p in found if p.early] for task, found in judged.items()}
     early = {task: found for task, found in early.items() if found}
-    tables = [table for task, found in judged.items() for table in calibration_tables(task, found)]
+    tables = [made for task, found in judged.items() for made in calibration_tables(task, found)]
     figures = [reliability_figure(p) for found in early.values() for p in found]
     return Claim(
         "calibration",
@@ -53,121 +54,130 @@ def claim(study: Study) -> Claim:
     )
 
 
-HELP = f"{NUM_BINS} bins of equal width, percent"
-COLUMNS = [
-    Column("model", "model", numeric=False),
-    Column("layer", "exit", "after which layer"),
-    Column("seeds", "seeds", numeric=False),
-    Column("n", "n", "examples judged"),
-    Column("accuracy", "accuracy", "of this exit for all examples, percent"),
-    Column("temperature", "temperature", "fitted on a part of train; 1 where none was needed"),
-    Column("ece_before", "ECE before", f"{HELP}, {WHEN[0]}", group="calibration"),
-    Column("ece_after", "ECE after", f"{HELP}, {WHEN[1]}", group="calibration"),
-    Column(
-        *("chance", "ECE of perfect calibration"),
+def mean_of(key: str, title: str, help: str, group: str = "", digits: int = 2) -> Made[Exit]:
+    """A column of one of `Head.values`, mean ± sd over seeds."""
+
+    def cell(exit: Exit) -> Cell:
+        return cells.over_seeds([head.values[key] for head in exit.heads], digits)
+
+    return Made(key, title, cell, help, True, group)
+
+
+BINS = f"{NUM_BINS} bins of equal width, percent"
+WHO: list[Made[Exit]] = [
+    word("model", "model", lambda e: e.found.name),
+    Made("layer", "exit", lambda e: cells.words(e.layer), "after which layer"),
+    word("seeds", "seeds", lambda e: e.found.seeds),
+]
+COLUMNS: list[Made[Exit]] = [
+    *WHO,
+    Made("n", "n", lambda e: cells.words(e.found.row.num_examples), "examples judged"),
+    mean_of("accuracy", "accuracy", "of this exit for all examples, percent"),
+    mean_of(
+        *("temperature", "temperature", "fitted on a part of train; 1 where none was needed"),
+    ),
+    mean_of("ece_before", "ECE before", f"{BINS}, before its temperature", "calibration"),
+    Made(
+        *("ece_after", "ECE after", lambda e: ece_cell(e), f"{BINS}, after its temperature"),
+        group="calibration",
+    ),
+    Made(
+        *("chance", "ECE of perfect calibration", lambda e: chance_cell(e)),
         "mean and 95 % range for these confidences (after) at this n, by simulation",
         group="calibration",
     ),
-    Column(
+    mean_of(
         *("adaptive_ece_before", "adaptive ECE before"),
-        f"{NUM_BINS} bins of equal numbers, percent",
-        group="calibration",
+        *(f"{NUM_BINS} bins of equal numbers, percent", "calibration"),
     ),
-    Column("adaptive_ece_after", "adaptive ECE after", "the same", group="calibration"),
-    Column("confidence_before", "confidence before", "mean, percent", group="proper scores"),
-    Column("confidence_after", "confidence after", "mean, percent", group="proper scores"),
-    Column("brier_before", "Brier before", "0 to 2, lower is better", group="proper scores"),
-    Column("brier_after", "Brier after", "0 to 2, lower is better", group="proper scores"),
-    Column(
-        *("brier_change", "Brier change"),
+    mean_of("adaptive_ece_after", "adaptive ECE after", "the same", "calibration"),
+    mean_of("confidence_before", "confidence before", "mean, percent", "proper scores"),
+    mean_of("confidence_after", "confidence after", "mean, percent", "proper scores"),
+    mean_of("brier_before", "Brier before", "0 to 2, lower is better", "proper scores", 4),
+    mean_of("brier_after", "Brier after", "0 to 2, lower is better", "proper scores", 4),
+    Made(
+        *("brier_change", "Brier change", lambda e: brier_change(e)),
         "after - before with 95 % paired bootstrap interval over examples, seeds averaged",
         group="proper scores",
     ),
-    Column(
+    mean_of(
         *("aurc_before", "AURC before"),
-        "area under risk-coverage, percent; of two classes no temperature moves it",
-        group="ranking",
+        *("area under risk-coverage, percent; of two classes no temperature moves it", "ranking"),
     ),
-    Column("aurc_after", "AURC after", "the same", group="ranking"),
-    Column(
+    mean_of("aurc_after", "AURC after", "the same", "ranking"),
+    mean_of(
         *("excess_aurc_after", "excess AURC"),
-        "above that of a ranking that has every right answer first, after",
-        group="ranking",
+        *("above that of a ranking that has every right answer first, after", "ranking"),
     ),
-    *(Column(key, key, numeric=False, group="conditions") for key in ("encoder", "split")),
-    Column("slots", "methods", numeric=False, group="conditions"),
-    *(
-        Column(key, key, numeric=False, group="conditions")
-        for key in ("dtype", "device", "commit", "version")
-    ),
+    *conditions(lambda e: e.point, "encoder", "split", group="conditions"),
+    word("slots", "methods", lambda e: e.point.slots, group="conditions"),
+    *conditions(lambda e: e.point, "dtype", "device", "commit", "version", group="conditions"),
 ]
-DIGITS = {"temperature": 2, "brier_before": 4, "brier_after": 4}
 
 
 def calibration_tables(task: str, found: Sequence[Pass]) -> list[Table]:
     """On the split that the rows name, and on the part of train that was fitted on."""
-    split = ", ".join(dict.fromkeys(p.row.split for p in found))
-    lines = [line_of(p, layer) for p in found for layer in p.layers]
-    fitted = [line for p in found for layer in p.layers for line in fit_line(p, layer)]
-    dev = Table(
+    exits = [Exit(p, layer) for p in found for layer in p.layers]
+    dev = table(
         f"calibration-{task}",
-        f"Calibration of each exit on {task}, {split} split",
+        f"Calibration of each exit on {task}, {exits[0].found.row.split} split",
         "Mean ± sd over seeds. Temperatures were fitted on a part of train that nothing else uses, "
         "where the ECE there exceeded 2 %.",
         COLUMNS,
-        lines,
+        exits,
+        lambda e: e.found.source,
+        flags_of,
     )
-    fit = Table(
+    keys = ("temperature", "ece_before", "ece_after")
+    columns = [column for column in COLUMNS if column.key in keys]
+    fit = table(
         f"calibration-fit-{task}",
         f"The same exits on the part of {task}'s train that temperatures were fitted on",
         f"ECE in percent, {NUM_BINS} bins, mean ± sd over seeds: seen while fitting, so it says "
         "nothing of other text.",
-        [*COLUMNS[:3], COLUMNS[5], *COLUMNS[6:8]],
-        fitted,
+        [*WHO, *(replace(c, cell=fitted(c.key), group="") for c in columns)],
+        [exit for exit in exits if exit.fitted],
+        lambda e: e.found.source,
+        lambda e: [ONE_SEED] * (len(e.fitted) == 1),
     )
-    return [dev, fit] if fitted else [dev]
+    return [dev, fit] if fit.lines else [dev]
 
 
-def line_of(found: Pass, layer: int) -> Line:
-    heads, point = heads_of(found, layer), Point(found.runs)
-    values = {key: [head.values[key] for head in heads] for key in heads[0].values}
-    made = {key: cells.over_seeds(each, DIGITS.get(key, 2)) for key, each in values.items()}
-    made |= described(found, layer) | {"n": cells.words(found.row.num_examples)}
-    made |= {key: cells.several(point, key) for key in ("encoder", "split", "dtype", "device")}
-    made |= {key: cells.several(point, key) for key in ("commit", "version")}
-    made |= {"slots": cells.words(point.slots), "brier_change": brier_change(heads)}
-    made |= {"chance": chance_cell(heads), "ece_after": ece_cell(heads)}
-    unknown = any(head.temperature is None for head in heads)
-    flags = [ONE_SEED] * (len(heads) == 1) + [NO_TEMPERATURE] * unknown
-    return Line(made, found.source, tuple(flags))
+def fitted(key: str) -> Callable[[Exit], Cell]:
+    """A field of the rows, which is of the part that was fitted on."""
+    factor = 1 if key == "temperature" else 100
+
+    def cell(exit: Exit) -> Cell:
+        rows = [head.measured.row for head in exit.fitted]
+        return cells.over_seeds([factor * getattr(row, key)[str(exit.layer)] for row in rows])
+
+    return cell
 
 
-def described(found: Pass, layer: int) -> dict[str, Cell]:
-    return {
-        "model": cells.words(found.name),
-        "layer": cells.words(layer),
-        "seeds": cells.words(found.seeds),
-    }
+def flags_of(exit: Exit) -> list[str]:
+    unknown = any(head.temperature is None for head in exit.heads)
+    return [ONE_SEED] * (len(exit.heads) == 1) + [NO_TEMPERATURE] * unknown
 
 
-def ece_cell(heads: Sequence[Head]) -> Cell:
-    made = cells.over_seeds([head.values["ece_after"] for head in heads])
-    by_chance = all((head.values["ece_after"] or 0) <= head.chance.high for head in heads)
-    return Cell(made.value, made.text, flags=(BY_CHANCE,) if by_chance else ())
+def ece_cell(exit: Exit) -> Cell:
+    values = [head.values["ece_after"] or 0.0 for head in exit.heads]
+    chances = [head.chance.high for head in exit.heads]
+    by_chance = all(value <= high for value, high in zip(values, chances, strict=True))
+    return replace(cells.over_seeds(values), flags=(BY_CHANCE,) if by_chance else ())
 
 
-def chance_cell(heads: Sequence[Head]) -> Cell:
+def chance_cell(exit: Exit) -> Cell:
     """The mean over seeds; its range is the widest."""
-    value = mean(head.chance.value for head in heads)
-    low = min(head.chance.low for head in heads)
-    high = max(head.chance.high for head in heads)
+    value = mean(head.chance.value for head in exit.heads)
+    low = min(head.chance.low for head in exit.heads)
+    high = max(head.chance.high for head in exit.heads)
     return Cell(value, f"{value:.2f} ({low:.2f} to {high:.2f})", low, high)
 
 
-def brier_change(heads: Sequence[Head]) -> Cell:
+def brier_change(exit: Exit) -> Cell:
     """Bold where its interval says that it is lower."""
-    after_SB = np.stack([head.brier_B(head.after_BC) for head in heads])
-    before_SB = np.stack([head.brier_B(head.before_BC) for head in heads])
+    after_SB = np.stack([head.brier_B(head.after_BC) for head in exit.heads])
+    before_SB = np.stack([head.brier_B(head.before_BC) for head in exit.heads])
     found = paired_difference(after_SB, before_SB)
     if found.low == found.high == 0:
         return Cell(0.0, "0")
@@ -176,34 +186,19 @@ def brier_change(heads: Sequence[Head]) -> Cell:
     return Cell(found.value, text, found.low, found.high, flags, bold=found.high < 0)
 
 
-def fit_line(found: Pass, layer: int) -> list[Line]:
-    """None where the rows do not say it, as where nothing was fitted."""
-    rows = [m.row for m in found.runs]
-    known = [row for row in rows if str(layer) in row.ece_before]
-    if not known:
-        return []
-    key = str(layer)
-    made = described(found, layer)
-    made["temperature"] = cells.over_seeds([row.temperature[key] for row in known])
-    made["ece_before"] = cells.over_seeds([100 * row.ece_before[key] for row in known])
-    made["ece_after"] = cells.over_seeds([100 * row.ece_after[key] for row in known])
-    return [Line(made, found.source, (ONE_SEED,) if len(rows) == 1 else ())]
-
-
 def answers(task: str, found: Pass) -> list[str]:
-    """Two lines: what temperature did, and how far from the bound a rule is."""
-    told = []
-    for layer in found.layers:
-        heads = heads_of(found, layer)
-        before, after = (mean_of(heads, f"ece_{when}") for when in ("before", "after"))
-        told.append(f"{before:.1f} to {after:.1f} % at layer {layer}")
-    chance = chance_cell(heads_of(found, found.layers[-1])).text
-    made = {way.name: way for way in ways(found)}
-    bound, rule = made[ORACLE], made.get(found.usual.setting)
-    lines = [
-        f"{task}, {found.name}: temperature takes ECE from {', '.join(told)}; perfect calibration "
-        f"would show {chance} % at the last by chance."
+    """What temperatures did, and how far the usual rule is from the oracle."""
+    exits = [Exit(found, layer) for layer in found.layers]
+    changes = [
+        f"{exit.mean('ece_before'):.1f} to {exit.mean('ece_after'):.1f} % at layer {exit.layer}"
+        for exit in exits
     ]
+    lines = [
+        f"{task}, {found.name}: temperature takes ECE from {', '.join(changes)}; perfect "
+        f"calibration would show {chance_cell(exits[-1]).text} % at the last by chance."
+    ]
+    reached = {way.name: way for way in ways(found)}
+    bound, rule = reached[ORACLE], reached.get(found.usual.setting)
     if rule is not None:
         lines.append(
             f"{task}, {found.name}: {rule.name} is right on {rule.accuracy.value:.2f} % at depth "
@@ -211,10 +206,6 @@ def answers(task: str, found: Pass) -> list[str]:
             f"{bound.depth:.2f}."
         )
     return lines
-
-
-def mean_of(heads: Sequence[Head], name: str) -> float:
-    return mean(head.values[name] or 0.0 for head in heads)
 
 
 def notes(tasks: dict[str, list[Pass]]) -> list[str]:

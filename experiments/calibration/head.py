@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import mean
 
 import numpy as np
 
 from eat_lightning.report import statistics
 from eat_lightning.report.passes import Pass, outcome_of
 from eat_lightning.report.statistics import Bin, Interval
-from eat_lightning.report.study import Measured
+from eat_lightning.report.study import Measured, Point
 
 NUM_BINS = 15  # EAT, section 7.2
 
@@ -39,13 +40,9 @@ class Head:
     def before_BC(self) -> np.ndarray:
         return self.after_BC * (self.temperature or 1.0)
 
-    @property
-    def labels_B(self) -> np.ndarray:
-        return outcome_of(self.measured).recorded.labels
-
     @cached_property
     def correct_B(self) -> np.ndarray:
-        return self.after_BC.argmax(1) == self.labels_B
+        return self.after_BC.argmax(1) == outcome_of(self.measured).recorded.labels
 
     @cached_property
     def chance(self) -> Interval:
@@ -54,18 +51,21 @@ class Head:
         return statistics.ece_when_calibrated(sure_B, NUM_BINS).times(100)
 
     def brier_B(self, logits_BC: np.ndarray) -> np.ndarray:
-        return statistics.brier_scores(statistics.softmax(logits_BC), self.labels_B)
+        labels_B = outcome_of(self.measured).recorded.labels
+        return statistics.brier_scores(statistics.softmax(logits_BC), labels_B)
 
-    def bins(self, logits_BC: np.ndarray) -> list[Bin]:
-        return statistics.reliability(statistics.confidence(logits_BC), self.correct_B, NUM_BINS)
+    @cached_property
+    def bins(self) -> dict[str, list[Bin]]:
+        return {
+            when: statistics.reliability(statistics.confidence(logits_BC), self.correct_B, NUM_BINS)
+            for when, logits_BC in (("before", self.before_BC), ("after", self.after_BC))
+        }
 
     @cached_property
     def values(self) -> dict[str, float | None]:
         """Percent, but for temperature and Brier scores."""
-        found: dict[str, float | None] = {
-            "accuracy": 100 * float(self.correct_B.mean()),
-            "temperature": self.temperature,
-        }
+        accuracy = 100 * float(self.correct_B.mean())
+        found: dict[str, float | None] = {"accuracy": accuracy, "temperature": self.temperature}
         for when, logits_BC in (("before", self.before_BC), ("after", self.after_BC)):
             sure_B = statistics.confidence(logits_BC)
             judged = sure_B, self.correct_B
@@ -80,6 +80,25 @@ class Head:
         return found
 
 
-def heads_of(found: Pass, layer: int) -> list[Head]:
-    """Of each run."""
-    return [Head(m, layer) for m in found.runs]
+@dataclass(frozen=True)
+class Exit:
+    """The heads at one layer, one of each run."""
+
+    found: Pass
+    layer: int
+
+    @cached_property
+    def heads(self) -> list[Head]:
+        return [Head(m, self.layer) for m in self.found.runs]
+
+    @property
+    def point(self) -> Point:
+        return Point(self.found.runs)
+
+    @property
+    def fitted(self) -> list[Head]:
+        """Those whose rows say what their temperature did on the part of train it was fitted on."""
+        return [head for head in self.heads if str(self.layer) in head.measured.row.ece_before]
+
+    def mean(self, key: str) -> float:
+        return mean(head.values[key] or 0.0 for head in self.heads)

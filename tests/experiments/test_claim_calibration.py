@@ -234,4 +234,4 @@ def test_before_and_after_are_a_temperature_apart(tmp_path: Path):
     (measured,) = open_study([str(tmp_path)]).measured
     head = Head(measured, 4)
     np.testing.assert_allclose(head.before_BC, 2 * head.after_BC)
-    assert head.bins(head.after_BC)[-1].n == 6
+    assert head.bins["after"][-1].n == 6
