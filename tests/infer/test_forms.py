@@ -18,10 +18,9 @@ from eat_lightning.attack.__main__ import attack
 from eat_lightning.attack.__main__ import setting_faults as attack_faults
 from eat_lightning.drift.__main__ import drift
 from eat_lightning.infer import prepacked
-from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of, prepack_faults
+from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of, in_dtype, prepack_faults
 from eat_lightning.infer.prepacked import PrepackedLinear
 from eat_lightning.measure.__main__ import measure
-from eat_lightning.measure.baselines import in_dtype
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.predict import __main__ as predict
 from eat_lightning.predict.scoring import Scorer
