@@ -30,9 +30,9 @@ from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.row import Row, read, write
 from eat_lightning.runs.run import Run
 from eat_lightning.serve import __main__ as serve
+from eat_lightning.serve.body import Example
 from eat_lightning.serve.loadtest import __main__ as load
 from eat_lightning.serve.model import TorchModel
-from eat_lightning.serve.question import Example
 
 pytestmark = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="a PyTorch without oneDNN"

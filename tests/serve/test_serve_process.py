@@ -1,6 +1,5 @@
 """The gateway as a process, before real encoders: signals, killed workers, killed gateways."""
 
-import math
 import os
 import signal
 import subprocess
@@ -20,8 +19,8 @@ from gateways import eventually, running, settings
 from eat_lightning.errors import ConfigError
 from eat_lightning.predict.__main__ import Answerer
 from eat_lightning.runs.run import Run
+from eat_lightning.serve.body import Example
 from eat_lightning.serve.model import open_model
-from eat_lightning.serve.question import Example
 from eat_lightning.serve.remote import Remote, WorkerDied
 
 ROOT = Path(__file__).parents[2]
@@ -197,7 +196,7 @@ def test_a_killed_worker_is_said_and_replaced(run: Path, capfd: pytest.CaptureFi
     with running(Remote(config), revive=lambda _: Remote(config)) as served:
         for _ in range(2):
             # An answer is given before its batch is over: stopped then, it would take no other.
-            eventually(lambda: served.gateway.worker.since == math.inf, 60)
+            eventually(lambda: not served.gateway.worker.lock.locked(), 60)
             worker = served.gateway.worker.model
             sent = told_when_sent(worker)
             os.kill(worker.process.pid, signal.SIGSTOP)
