@@ -9,7 +9,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -147,6 +147,15 @@ def within(interval: str) -> BeforeValidator:
         return value if value is None else bounded(value, number_faults("", value, interval))
 
     return BeforeValidator(check)
+
+
+def run_folder(value: Any) -> Any:
+    if not value:
+        raise ValueError("must name the folder of a finished run: run=outputs/...")
+    return str(value)
+
+
+RunFolder = Annotated[str, BeforeValidator(run_folder)]
 
 
 def bounded(value: Any, faults: list[str]) -> Any:

@@ -72,8 +72,6 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         gateway.start()
-        if gateway.jobs is not None:
-            add_jobs(app, gateway, gateway.jobs)
         yield
         await gateway.stop()
 
@@ -133,6 +131,9 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     async def reload(body: Reload | None = None) -> JSONResponse:
         """Reads the run's folder again, or that of another run beside it."""
         return JSONResponse({"run": await gateway.reload(body and body.run)})
+
+    if gateway.jobs is not None:
+        add_jobs(app, gateway, gateway.jobs)
 
     @app.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:

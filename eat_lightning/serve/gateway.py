@@ -52,21 +52,15 @@ class Gateway:
         self, plan: ServePlan, model: Model, open_model: Callable[[ServePlan], Model], files: Files
     ):
         self.plan, self.about, self.open_model, self.files = plan, model.about, open_model, files
-        self.first_model = model
-        self.queue = Queue(plan.queue)
-        self.metrics = Metrics(self.about.num_layers)
-        self.jobs: Jobs | None = None
         self.events: deque[dict[str, Any]] = deque(maxlen=20)  # of drift
-        self.monitors = Monitors(self.about.normal, plan.drift.monitors, files.state)
-        self.metrics.set_drift(self.monitors.state, self.monitors.began)
         self.reloading = asyncio.Lock()
         self.stopping = self.log_failed = False
-
-    def start(self) -> None:
-        """In the event loop."""
-        plan = self.plan
+        self.metrics = Metrics(self.about.num_layers)
+        self.monitors = Monitors(self.about.normal, plan.drift.monitors, files.state)
+        self.metrics.set_drift(self.monitors.state, self.monitors.began)
+        self.queue = Queue(plan.queue)
         self.worker = Worker(
-            self.first_model,
+            model,
             self.queue,
             plan.examples_at_once,
             plan.wait_ms / 1000,
@@ -75,9 +69,16 @@ class Gateway:
             revive=lambda: self.open_model(self.plan),
             deep=lambda: self.monitors.deep if self.plan.drift.fallback else frozenset(),
         )
-        if self.files.journal is not None:
+        self.jobs: Jobs | None = None
+        if files.journal is not None:
             ahead, keep_s = 2 * plan.examples_at_once, plan.keep_hours * 3600
-            self.jobs = Jobs(self.files.journal, self.queue, ahead, plan.max_jobs, keep_s)
+            self.jobs = Jobs(files.journal, self.queue, ahead, plan.max_jobs, keep_s)
+
+    def start(self) -> None:
+        """In the event loop."""
+        self.worker.start()
+        if self.jobs is not None:
+            self.jobs.feed()
         self.watching = asyncio.ensure_future(self.watch())
 
     async def watch(self) -> None:
@@ -177,7 +178,7 @@ class Gateway:
         async with self.reloading:
             plan = self.plan
             if name is not None:
-                plan = plan.model_copy(update={"run": str(Path(str(plan.run)).parent / name)})
+                plan = plan.model_copy(update={"run": str(Path(plan.run).parent / name)})
             try:
                 model = await asyncio.to_thread(self.opened, plan)
             except Exception as error:

@@ -128,9 +128,9 @@ class Jobs:
         self.running: set[asyncio.Task[None]] = set()
         self.alone = False  # one that was begun before runs, and must not take others with it
         self.num_ahead = 0  # examples in the queue or at work
+        self.num_posted = 0  # jobs on their way to the disk
         self.disk = ThreadPoolExecutor(1, "journal")
         self.unwritten: deque[tuple[Entry, Future[None]]] = deque()
-        self.feed()
 
     @property
     def num_waiting(self) -> int:
@@ -138,10 +138,14 @@ class Jobs:
 
     async def post(self, examples: list[Example]) -> str:
         """The id of a job that is on the disk. Refused: 503 where too many wait."""
-        if self.num_waiting + len(self.unwritten) >= self.bound:
+        if self.num_waiting + self.num_posted >= self.bound:
             raise Refused(503, f"too many jobs wait ({self.bound})", max(1, self.bound // 100))
         job = Job(uuid.uuid4().hex, examples)
-        await self.write(Entry.accepted(job))
+        self.num_posted += 1
+        try:
+            await self.write(Entry.accepted(job))
+        finally:
+            self.num_posted -= 1
         self.todo.append(job)
         self.feed()
         return job.id
@@ -180,6 +184,7 @@ class Jobs:
                 self.journal.forget(self.keep_s)
 
     def feed(self) -> None:
+        """In the event loop."""
         while self.todo and self.has_room(self.todo[0]):
             job = self.todo.popleft()
             self.num_ahead += len(job.examples)

@@ -104,7 +104,9 @@ class Monitors:
         self.watches = {}
         for source, reference in normal.items():
             identity = reference.identity
-            watch = before.get(identity) or Watch(Monitor.of(reference, **self.settings), identity)
+            watch = before.get(identity) or Watch(
+                Monitor(reference.seen, **self.settings), identity
+            )
             self.watches[source] = watch
             if identity in before or (found := kept.get(source or "")) is None:
                 continue

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from eat_lightning.config import Plan, whole, within
+from eat_lightning.config import Plan, RunFolder, whole, within
 from eat_lightning.errors import ConfigError
 
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
@@ -21,10 +21,10 @@ class DriftPlan(Plan):
 
     monitor: bool
     fallback: bool
-    run_length: float
-    window: int
-    calm: int
-    psi: float
+    run_length: Annotated[float, within("[10, inf)")]
+    window: Annotated[int, whole(50)]
+    calm: Annotated[int, whole(0)]
+    psi: Annotated[float, within("[0, inf)")]
     state: str | None
 
     @property
@@ -36,7 +36,7 @@ class DriftPlan(Plan):
 class ServePlan(Plan):
     """exit, policy, head: settings of a rule and of policies, which the run's model judges."""
 
-    run: str | None
+    run: RunFolder
     backend: Literal["torch", "onnx"]
     certificate: str | None
     mode: Mode
@@ -68,12 +68,9 @@ class ServePlan(Plan):
     log_text: bool
 
     def rules(self) -> Iterator[str]:
-        from eat_lightning.drift.monitor import Monitor
         from eat_lightning.infer.exported import option_faults
         from eat_lightning.infer.precision import prepack_faults
 
-        if not self.run:
-            yield "run must name the folder of a finished run: run=outputs/..."
         if self.mode == "triage" and self.examples_at_once < 16:
             yield f"batch must be 16 or more, got {self.batch}"
         if self.mode == "inline" and self.examples_at_once != 1:
@@ -85,7 +82,6 @@ class ServePlan(Plan):
             yield f"port must be in 0..65535 (0: any that is free), got {self.port}"
         if self.drift.state is not None and not Path(self.drift.state).is_dir():
             yield f"drift.state={self.drift.state} must be a folder that is there"
-        yield from (f"drift.{fault}" for fault in Monitor.faults(**self.drift.monitors))
         yield from prepack_faults(self.prepack, self.dtype)
         if self.backend == "onnx":
             yield from option_faults(self.model_dump())

@@ -136,6 +136,9 @@ class Worker:
         self.seconds_each = 0.005  # of an example; a moving mean
         self.deaths, self.is_up = 0, True
         self.thread = ThreadPoolExecutor(1, "model")
+
+    def start(self) -> None:
+        """In the event loop."""
         self.task = asyncio.ensure_future(self.run())
 
     async def run(self) -> None:

@@ -251,7 +251,7 @@ def test_a_model_tells_what_its_exits_do_or_would_have_done(run: Path):
     [
         ({"monitor": "yes"}, "drift.monitor must be true or false, got 'yes'"),
         ({"window": 3}, "drift.window must be 50 or more, got 3"),
-        ({"run_length": 1}, "drift.run_length must be 10 or more, got 1.0"),
+        ({"run_length": 1}, "drift.run_length must be in [10, inf), got 1"),
         ({"state": "nowhere"}, "drift.state=nowhere must be a folder that is there"),
     ],
 )
