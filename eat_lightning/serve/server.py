@@ -39,21 +39,21 @@ def remote(plan: ServePlan) -> Model:
 def run_server(plan: ServePlan, token: str | None) -> None:
     """Opens the port, its files and the model before it says that it serves. ConfigError for any
     of them."""
-    listening = bound_socket(plan.host, plan.port)
-    files = Files.open(plan)
-    gateway = Gateway(plan, open_strictly(plan, remote), remote, files)
-    settings = uvicorn.Config(
-        make_app(gateway, token),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(plan.stop_s),
-        timeout_keep_alive=30,
-        limit_concurrency=CONNECTIONS,
-        backlog=BACKLOG,
-    )
-    with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
-        runner.run(serving(gateway, Server(settings), listening, token))
+    with bound_socket(plan.host, plan.port) as listening:
+        files = Files.open(plan)
+        gateway = Gateway(plan, open_strictly(plan, remote), remote, files)
+        settings = uvicorn.Config(
+            make_app(gateway, token),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(plan.stop_s),
+            timeout_keep_alive=30,
+            limit_concurrency=CONNECTIONS,
+            backlog=BACKLOG,
+        )
+        with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
+            runner.run(serving(gateway, Server(settings), listening, token))
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
