@@ -11,11 +11,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from eat_lightning.attack.figure import figure_of, table_of
 from eat_lightning.attack.rows import AttackRow
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures, tables
 from eat_lightning.runs import jsonl
+from experiments.attack.figure import figure_of, table_of
 
 KEPT = Path(__file__).parent / "results"
 
