@@ -14,8 +14,8 @@ MEANING = {
     "evasion": "reached: of the texts answered rightly, those answered wrongly and early "
     "(under never: wrongly)",
 }
-COLUMNS = ("reached %", "accuracy %", "early and wrong %", "leave early %", "depth", "p99")
-COSTS = ("FLOPs", "p99", "worst", "bound")
+ANSWERS = ("reached %", "accuracy %", "early and\nwrong %", "leave\nearly %")
+COSTS = ("depth", "depth p99", "FLOPs", "FLOPs p99", "worst", "bound")
 
 
 def table_of(rows: Sequence[AttackRow], goal: str) -> Table:
@@ -28,9 +28,9 @@ def table_of(rows: Sequence[AttackRow], goal: str) -> Table:
     )
     table = Table(title=f"Attack on {first.task}: {goal}", caption=caption, box=SIMPLE_HEAD)
     for name in ("attack on", "judged under"):
-        table.add_column(name)
-    for name in (*COLUMNS, *COSTS):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    for name in ANSWERS + COSTS:
+        table.add_column(name, justify="right", no_wrap=True)
     for row in chosen:
         table.add_row(row.against, row.under, *cells(row))
     return table
@@ -39,7 +39,7 @@ def table_of(rows: Sequence[AttackRow], goal: str) -> Table:
 def cells(row: AttackRow) -> list[str]:
     def moved(name: str, digits: int = 2, scale: int = 1) -> str:
         before, after = (scale * getattr(row, f"{name}_{when}") for when in ("before", "after"))
-        return f"{before:.{digits}f} to {after:.{digits}f}"
+        return f"{before:.{digits}f}→{after:.{digits}f}"
 
     return [
         "" if row.reached is None else f"{100 * row.reached:.0f}",

@@ -134,18 +134,16 @@ class Gateway:
 
     def settled(self, pairs: Sequence[tuple[Ask, Answer | Refused]]) -> None:
         """Count, log and watch what the worker answered."""
-        lines, observed = [], []
+        answered = []
         for ask, answer in pairs:
             self.metrics.settled(ask, answer)
-            if isinstance(answer, Refused):
-                continue
-            seen, source = answer.pop("seen", None), ask.example.source
-            lines.append(decision_line(ask.example, answer, seen))
-            if seen is not None:
-                observed.append((source if source in self.monitors.watches else None, seen))
-        self.write_log(lines)
-        for source, seen in observed:
-            if event := self.monitors.observe(source, seen):
+            if not isinstance(answer, Refused):
+                answered.append((ask.example, answer, answer.pop("seen", None)))
+        if self.files.log is not None:
+            self.write_log([decision_line(*each) for each in answered])
+        for example, _, seen in answered:
+            source = example.source if example.source in self.monitors.watches else None
+            if seen is not None and (event := self.monitors.observe(source, seen)):
                 self.drifted(event, source)
 
     def write_log(self, lines: list[dict[str, Any]]) -> None:
