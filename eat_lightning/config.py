@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
@@ -159,6 +159,15 @@ def at_least(least: float) -> BeforeValidator:
         return bounded(value, [] if sound else [f"must be {least} or more, got {value!r}"])
 
     return BeforeValidator(check)
+
+
+def run_folder(value: Any) -> Any:
+    if not value:
+        raise ValueError("must name the folder of a finished run: run=outputs/...")
+    return str(value)
+
+
+RunFolder = Annotated[str, BeforeValidator(run_folder)]
 
 
 def bounded(value: Any, faults: list[str]) -> Any:

@@ -21,6 +21,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "cls_topk": {"ratio": 0.4, "layers": [2, 4]},
     "confidence": {"tau": [0.6, 0.53], "layers": [3, 4]},
     "patience": {"patience": 1, "layers": [2, 3, 4]},
+    "fixed": {"layer": 4},
     "berxit": {"threshold": [0.175, 0.825], "layers": [3, 4]},
     "ltp": {"layers": [2, 4], "final": 0.6},
     "power_bert": {"layers": [2, 4]},

@@ -15,7 +15,7 @@ from eat_lightning.certify.plan import Prepared
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.later import LaterExits
 from eat_lightning.infer.onnx_backend import Export, OnnxBackend
-from eat_lightning.infer.record import Outcome, Recorded
+from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.flops import flops

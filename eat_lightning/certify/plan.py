@@ -15,7 +15,7 @@ from eat_lightning.config import make, whole, within
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import sha256_of
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.precision import prepack_faults
+from eat_lightning.infer.precision import device_faults, prepack_faults
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import build, build_all, knob_of, method_faults, spec
@@ -56,8 +56,6 @@ class CertifyPlan(RunPlan):
     threads: Annotated[int, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def rules(self) -> Iterator[str]:
-        from eat_lightning.measure.plan import device_faults
-
         yield from prepack_faults(self.prepack, self.dtype, self.device)
         yield from device_faults(self.device, self.dtype)
         if self.name is not None and (faults := name_faults("name", self.name)):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 from eat_lightning.bounds import whole_faults
-from eat_lightning.config import Plan, whole, within
+from eat_lightning.config import Plan, RunFolder, whole, within
 from eat_lightning.infer.onnx_runner import ABOUT
-from eat_lightning.predict.plan import DataPlan, RunFolder, data_faults
+from eat_lightning.predict.plan import DataPlan, data_faults
 
 if TYPE_CHECKING:
     from eat_lightning.runs.run import Run

@@ -19,7 +19,7 @@ import numpy as np
 from eat_lightning.answers import About, Texts, Trace, answer_lines
 
 if TYPE_CHECKING:
-    from eat_lightning.infer.record import Recorded
+    from eat_lightning.infer.recorded import Recorded
     from eat_lightning.model.contracts import Policy
 
 Source = str | None  # None: whoever has no exits of its own

@@ -12,7 +12,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,13 +23,11 @@ from eat_lightning.infer.backend import Backend, Source, sha256_of
 from eat_lightning.infer.graph_faults import WEIGHTS, check_graphs, is_trusted
 from eat_lightning.infer.later import LaterExits, nobody_leaves, would_leave
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of, read_about
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import Policy, build, knob_of, spec
 from eat_lightning.model.policies import policy_faults, specs_of
 from eat_lightning.weights.untrusted import TOKENIZER, json_of, one_line, step_faults
-
-if TYPE_CHECKING:
-    from eat_lightning.infer.record import Recorded
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class OnnxBackend(Backend):
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
         """`Recorded.exit` is a rule under which nobody leaves: the graphs' own is in them.
         ConfigError where the split was cut by another tokenizer."""
-        from eat_lightning.infer.record import Recorded, shown
+        from eat_lightning.infer.record import shown
 
         labels_B, order_B = split.labels, np.zeros(len(split), np.int64)
         parts: list[Trace] = []

@@ -8,22 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from eat_lightning.answers import About, Texts, Trace
 from eat_lightning.infer.backend import Backend, Source
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import Policy, spec
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.encoder import Trace as TensorTrace
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.reason import Reason
-
-if TYPE_CHECKING:
-    from eat_lightning.infer.record import Recorded
 
 
 @dataclass
@@ -113,8 +111,6 @@ def in_numpy(trace: TensorTrace) -> Trace:
 def exits_of(encoder: AdaptiveEncoder, whole: TensorTrace, batch: Batch) -> Trace:
     """What exits and policies would have made of a batch that ran with `leave=False`, so that every
     head has guessed."""
-    from eat_lightning.infer.record import Recorded
-
     tokens_LB = whole.tokens_LB.numpy()
     guesses = {k: guess_BC.float().cpu().numpy() for k, guess_BC in whole.guesses.items()}
     unknown_B = np.zeros(batch.size)

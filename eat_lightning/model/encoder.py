@@ -385,8 +385,9 @@ def adopted(method: Any, own: Any) -> Any:
     return twin
 
 
-def with_slots(encoder: AdaptiveEncoder, **methods: Any) -> AdaptiveEncoder:
-    """The same weights with other methods in some slots."""
+def with_slots(encoder: Any, **methods: Any) -> Any:
+    """A twin of an encoder that shares its weights, with other methods in some slots (or, of any
+    module, a twin that shares its parts but for those given)."""
     twin = copy.copy(encoder)
     twin._modules = dict(encoder._modules)  # a method may be a module itself
     for slot, method in methods.items():

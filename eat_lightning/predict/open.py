@@ -12,9 +12,8 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Source
 from eat_lightning.infer.later import LaterExits
 from eat_lightning.infer.onnx_backend import Export, OnnxBackend
-from eat_lightning.infer.precision import form_of, in_form
+from eat_lightning.infer.precision import form_of, in_dtype, in_form
 from eat_lightning.infer.torch_backend import TorchBackend
-from eat_lightning.measure.baselines import in_dtype
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.model.contracts import Exit, Policy, build, build_all, method_faults, spec

@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from eat_lightning.config import Plan, whole
+from eat_lightning.config import Plan, RunFolder, whole
 
 if TYPE_CHECKING:
     from eat_lightning.runs.run import Run
-
-
-def a_run(value: Any) -> Any:
-    if not value:
-        raise ValueError("must name the folder of a finished run: run=outputs/...")
-    return str(value)
-
-
-RunFolder = Annotated[str, BeforeValidator(a_run)]
 
 
 def true_false_or_null(value: Any) -> Any:

@@ -79,12 +79,17 @@ def wanted(config: dict[str, Any]) -> dict[str, Path]:
 
 
 def script(name: str) -> Path:
-    return CLAIMS_DIR / f"{name}.py" if name in (*CLAIMS, *RECIPES) else Path(name)
+    """A claim's script, by the claim's name; any other name is a script's path."""
+    own = CLAIMS_DIR / name / "claim.py"
+    return own if own.is_file() else Path(name)
 
 
 def claim_of(path: Path) -> Callable[[Study], Claim]:
-    """The function `claim` of a script."""
-    spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
+    """The function `claim` of a script, which imports files beside it as `from .table import ...`:
+    it is loaded as a package of its folder, so that two claims may each have a table.py."""
+    name = f"experiment_{path.parent.name}_{path.stem}"
+    folder = [str(path.parent)]
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=folder)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path}: not a Python script")
     module = importlib.util.module_from_spec(spec)
@@ -205,7 +210,8 @@ def show_claim(path: str) -> None:
 
 def kept_rows(path: Path) -> list[Path]:
     """The rows of our own runs."""
-    return sorted((path.parent / "results").glob("**/rows.jsonl"))
+    own = sorted((path.parent / "results").glob("**/rows.jsonl"))
+    return own or sorted(path.parents[1].glob("frontier/results/**/rows.jsonl"))
 
 
 main = entry("report", report, many="study")

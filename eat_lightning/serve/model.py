@@ -57,9 +57,6 @@ class Model(Protocol):
 def open_model(plan: Any) -> LocalModel:
     """A model, tried on two examples. plan: see `serve/plan.py`. ConfigError says why a run cannot
     be served."""
-    if isinstance(plan, dict):
-        drift = SimpleNamespace(**plan["drift"])
-        plan = SimpleNamespace(**(plan | {"drift": drift}))
     backend = open_backend(plan)
     model = LocalModel(backend, read_references(backend) if plan.drift.monitor else {})
     for text in ("a", "another try"):

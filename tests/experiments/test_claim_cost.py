@@ -19,7 +19,7 @@ from eat_lightning.report.study import open_study
 
 
 def claim(folder: Path) -> Claim:
-    return claim_of(CLAIMS_DIR / "cost.py")(open_study([str(folder)]))
+    return claim_of(CLAIMS_DIR / "cost" / "claim.py")(open_study([str(folder)]))
 
 
 def filled(window: int | None = None) -> Expected:

@@ -1,0 +1,272 @@
+"""File-type gating (EAT, section 10): what is sent to light scanning, what to deep, at what cost.
+
+    python -m experiments.file_gating.claim study=outputs/file_gating
+
+Needs the runs themselves, since kept rows hold no labels: page.md has the lines that make
+the data, train and measure. libmagic's and magika's lines come from the peers.json of the data,
+those of real attachments from the stream.json of the run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.report import cells
+from eat_lightning.report.certified import held_by
+from eat_lightning.report.claim import Claim, Figure, Mark, Source, Table
+from eat_lightning.report.columns import Made, number, percent_cell, table, word
+from eat_lightning.report.compare import source_of
+from eat_lightning.report.figures import MARKERS, SERIES
+from eat_lightning.report.panels import percent
+from eat_lightning.report.passes import outcome_of
+from eat_lightning.report.statistics import Interval, wilson
+from eat_lightning.report.study import Measured, Point, Study
+
+from .formats import LABELS
+from .variants import KINDS
+
+TASK = "file_gating"
+BAND = (0.85, 0.90, 0.92)
+LOST = "end lost"
+NOT_IN_HEAD = "what lost its end cannot be seen in the first bytes"
+CONTENT = "of complete content"
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a gate or a peer (`who`) does with files of one kind, or with `all` of a class: how many
+    it gave their class, and how many it sends to deep scanning, which is all but `matching`."""
+
+    who: str
+    kind: str
+    label: str
+    n: int
+    num_right: int
+    num_deep: int
+    source: Source
+    depth: float | None = None
+    flops: float | None = None
+
+    @property
+    def right(self) -> Interval:
+        return wilson(self.num_right, self.n)
+
+    @property
+    def deep(self) -> Interval:
+        return wilson(self.num_deep, self.n)
+
+
+COLUMNS: list[Made[Files]] = [
+    word("who", "gate", lambda f: f.who),
+    word("kind", "files", lambda f: f.kind),
+    word("label", "class", lambda f: f.label),
+    Made("n", "n", lambda f: cells.words(f.n), "files"),
+    Made(
+        *("right", "right", lambda f: percent_cell(f.right)),
+        "percent that got their class; 95 % Wilson",
+    ),
+    Made(
+        *("deep", "to deep", lambda f: percent_cell(f.deep)),
+        "percent sent to deep scanning: all but `matching`; 95 % Wilson",
+    ),
+    number("depth", "depth", lambda f: f.depth, 2, "layers run, mean"),
+    number("flops", "FLOPs", lambda f: f.flops, 3, "of the same body static, all files"),
+]
+STREAM: list[Made[tuple[str, dict[str, Any]]]] = [
+    word("ext", "extension", lambda e: e[0]),
+    Made("n", "n", lambda e: cells.words(e[1]["n"]), "attachments"),
+    number("light", "to light", lambda e: 100 * e[1][LABELS[0]] / e[1]["n"], 1, "percent"),
+    *(
+        Made(label, label, lambda e, label=label: cells.words(e[1][label]), "attachments")
+        for label in LABELS
+    ),
+    number("depth", "depth", lambda e: e[1]["depth"], 2, "layers run, mean"),
+]
+
+
+def claim(study: Study) -> Claim:
+    rows = [m for m in study.measured if m.row.task == TASK and with_kinds(m)]
+    chosen = held_by(study, rows)
+    certified = [str(held.measured.row.exit) for held in chosen]
+    gates = [m for m in rows if m.row.split == "validation" and shown(m, certified)]
+    if not gates:
+        raise ConfigError(
+            "no row of file_gating whose examples say what was done to each file is here: measure "
+            "its runs (python -m eat_lightning.measure run=outputs/file_gating)"
+        )
+    gates.sort(key=lambda m: m.row.point if isinstance(m.row.point, float) else 2.0)
+    own = {setting(m): files_of(m, rows) for m in gates}
+    peers = peers_of(study, gates[0])
+    caption = (
+        "Files of packages that training did not see, and of tools that it did. Peers look at the "
+        f"complete file, and their answer is put through the same rule; {NOT_IN_HEAD}."
+    )
+    every = [*(f for found in own.values() for f in found), *peers]
+    title = "Where files are sent"
+    tables = [table("file-gating", title, caption, COLUMNS, every, lambda f: f.source)]
+    tables += [t for t in [stream_table(study, gates)] if t is not None]
+    ends = dict.fromkeys([setting(gates[0]), setting(gates[-1])])  # the laxest and the strictest
+    figure = figure_of([f for who in ends for f in own[who]] + peers)
+    answer = [gate_text(m, own[setting(m)]) for m in gates] + peer_texts(peers)
+    held = [h for h in chosen if h.measured in gates]
+    answer += [
+        f"{h.certificate.name}: "
+        f"{'full depth' if h.certificate.fallback else Point([h.measured]).setting}, on validation "
+        f"{percent(h.risk)}."
+        for h in held
+    ]
+    return Claim("file_gating", "File-type gating", answer, tables, [figure], NOTES)
+
+
+def with_kinds(m: Measured) -> bool:
+    """Kept examples do not say it."""
+    return not m.row.baseline and m.outcome is not None and m.outcome.recorded.origins is not None
+
+
+def shown(m: Measured, certified: Sequence[str]) -> bool:
+    """Full depth, the paper's band, and what certificates chose."""
+    return m.row.point in BAND or m.row.exit["kind"] == "never" or str(m.row.exit) in certified
+
+
+def setting(m: Measured) -> str:
+    name = Point([m]).setting.replace("never", "full depth").replace("static", "full depth")
+    return f"{m.row.model}, {name}"
+
+
+def files_of(m: Measured, rows: Sequence[Measured]) -> list[Files]:
+    """All, by class, then by kind; those whose end was lost from the rows of their own split."""
+    same = [o for o in rows if o.row.split == "end_lost" and o.row.run == m.row.run]
+    same = [o for o in same if str(o.row.exit) == str(m.row.exit)]
+    label_B = np.array([KINDS[kind] for kind in outcome_of(m).recorded.origins or []])
+    made = [files(m, "all", "", np.ones(m.row.num_examples, bool))]
+    made += [files(m, f"all {label}", label, label_B == label) for label in LABELS]
+    for each in [m, *same]:
+        kinds_B = np.array(outcome_of(each).recorded.origins)
+        present = [kind for kind in KINDS if (kinds_B == kind).any()]
+        made += [files(each, kind, KINDS[kind], kinds_B == kind) for kind in present]
+    return made
+
+
+def files(m: Measured, kind: str, label: str, here_B: np.ndarray) -> Files:
+    outcome = outcome_of(m)
+    answers_B, labels_B = outcome.logits_BC.argmax(1), outcome.recorded.labels
+    return Files(
+        *(setting(m), kind, label, int(here_B.sum())),
+        num_right=int((answers_B == labels_B)[here_B].sum()),
+        num_deep=int((answers_B != 0)[here_B].sum()),
+        source=source_of(Point([m])),
+        depth=float(outcome.depth_B[here_B].mean()),
+        flops=m.row.flops_ratio if kind == "all" else None,
+    )
+
+
+def peers_of(study: Study, m: Measured) -> list[Files]:
+    run = study.run_of(m)
+    path = Path(str(run.config["data"]["dir"])) / TASK / "peers.json" if run else None
+    if path is None or not path.is_file():
+        return []
+    source = Source((), "python -m experiments.file_gating.recipe to=<folder>")
+    return [
+        Files(
+            *(f"{found['peer']} {CONTENT}", found["kind"], KINDS[found["kind"]], found["n"]),
+            *(found["right"], found["deep"], source),
+        )
+        for found in json.loads(path.read_text())
+    ]
+
+
+def stream_table(study: Study, gates: Sequence[Measured]) -> Table | None:
+    run = study.run_of(gates[0])
+    path = run.folder / "stream.json" if run else None
+    if run is None or path is None or not path.is_file():
+        return None
+    found = json.loads(path.read_text())
+    common = sorted(found["by_ext"].items(), key=lambda each: -each[1]["n"])
+    lines = [("all", found["all"]), *((f".{ext}" if ext else "none", n) for ext, n in common)]
+    caption = "Real traffic without labels: what share would go where, not whether that is right."
+    if theirs := found.get("libmagic"):
+        caption += (
+            f" libmagic, on the same first 64 bytes and by the same rule, sends "
+            f"{theirs['same_side']} of {found['all']['n']} to the same side and calls "
+            f"{theirs[LABELS[0]]} matching."
+        )
+    source = Source((run.name,))
+    name = "file-gating-stream"
+    return table(name, "Real attachments", caption, STREAM, lines, lambda _: source)
+
+
+def gate_text(m: Measured, found: Sequence[Files]) -> str:
+    deep = ", ".join(f"{f.label} {percent(f.deep)}" for f in found if f.kind.startswith("all "))
+    row = m.row
+    return (
+        f"{setting(m)}: accuracy {100 * (row.accuracy or 0):.1f} %, depth {row.depth:.2f}, FLOPs "
+        f"{row.flops_ratio:.3f}; sent to deep scanning: {deep}."
+    )
+
+
+def peer_texts(peers: Sequence[Files]) -> list[str]:
+    lines = []
+    for who in dict.fromkeys(f.who for f in peers):
+        parts = []
+        for label in LABELS:
+            same = [f for f in peers if (f.who, f.label) == (who, label) and f.kind != LOST]
+            deep = wilson(sum(f.num_deep for f in same), sum(f.n for f in same))
+            parts.append(f"{label} {percent(deep)}")
+        lines.append(f"{who}, same rule: sent to deep scanning: {', '.join(parts)}.")
+    return lines
+
+
+def figure_of(found: Sequence[Files]) -> Figure:
+    """For each kind the share that is sent to deep scanning, a mark for each gate and peer."""
+    shown = [f for f in found if f.kind in KINDS and f.kind != LOST]
+    names = list(dict.fromkeys(f.who for f in shown))
+    kinds = [kind for kind in KINDS if any(f.kind == kind for f in shown)]
+    height = 0.8 / len(names)
+
+    def gid(f: Files) -> str:
+        return f"file-gating-{names.index(f.who)}-{kinds.index(f.kind)}"
+
+    def draw(drawing: Any) -> None:
+        ax = drawing.add_subplot()
+        for f in shown:
+            i, k = names.index(f.who), kinds.index(f.kind)
+            y = k + (i - (len(names) - 1) / 2) * height
+            color, share = SERIES[i % len(SERIES)], f.deep.times(100)
+            ax.plot([share.low, share.high], [y, y], color=color, linewidth=0.9)
+            label = f.who.removesuffix(f" {CONTENT}") if k == 0 else None
+            style: dict[str, Any] = {"color": color, "mew": 0, "label": label}
+            (mark,) = ax.plot(share.value, y, MARKERS[i % len(MARKERS)], **style)
+            mark.set_gid(gid(f))
+        ax.set_yticks(range(len(kinds)), [f"{kind} ({KINDS[kind]})" for kind in kinds])
+        ax.set_ylim(len(kinds) - 0.5, -0.5)
+        ax.set_xlabel("sent to deep scanning, %")
+        drawing.legend(loc="outside lower center", ncols=3)
+
+    marks = [
+        Mark(gid(f), f"{f.who}: {f.kind}", (("to deep", percent(f.deep)),), f.source) for f in shown
+    ]
+    caption = (
+        "By what was done to a complete file; lines: 95 % intervals. To be sent to deep scanning "
+        f"is right for mismatches and unknowns, and a cost for what matches. Peers: {CONTENT}."
+    )
+    return Figure("file-gating", "Who goes to deep scanning", caption, draw, (6.4, 4.2), marks)
+
+
+NOTES = [
+    f"{NOT_IN_HEAD}: such files have their own lines.",
+    "`matching` says that name, declared type and content agree, not that a file is harmless: "
+    "types that may act (programs, scripts) need a rule of their own behind the gate.",
+]
+
+
+if __name__ == "__main__":
+    from eat_lightning.report.__main__ import show_claim
+
+    show_claim(__file__)
