@@ -53,7 +53,7 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
         for subject in subjects(plan, form_held(run, plan.certificate)):
             fresh = load_rows(plan, mode, subject, examples, about, static)
             print(*fresh, sep="\n", flush=True)
-            if busy_faults(timing):
+            if not plan.force and training_faults("force=true"):
                 raise ConfigError("training began meanwhile: the last times are not kept")
             jsonl.update(path, LoadRow, fresh)
             rows += fresh
