@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean, median, stdev
 
-from eat_lightning.report.claim import Cell, Value
+from eat_lightning.report.claim import EMPTY, Cell, Value
 from eat_lightning.report.compare import Difference, accuracy_interval
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point
 
-EMPTY = Cell(None, "")
 NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
 SPANS_ZERO = "the interval spans zero"
 SPANS_ONE = "the interval spans 1"

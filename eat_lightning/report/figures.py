@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Each at least 3:1 against white and against PAGE_DARK, and apart from each other as people with
 # protanopia, deuteranopia or tritanopia see them (tests/test_figures.py): one set for both.
+KINDS = ("pdf", "png", "svg")
 SERIES = ("#d55e00", "#0072b2", "#009e73", "#9700f2", "#a65b8a", "#9385f2", "#d90036", "#7f7f7f")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 INK, MUTED, GRID, PAPER = "#1c1d21", "#74777f", "#d9dade", "#fefefe"
@@ -134,11 +135,11 @@ def drawn(figure: Figure) -> Drawing:
     return drawing
 
 
-def save(figure: Figure, folder: Path) -> dict[str, Path]:
-    """name.pdf, name.png (200 dpi) and name.svg, beside and then renamed; by extension."""
+def save(figure: Figure, folder: Path, kinds: Sequence[str] = KINDS) -> dict[str, Path]:
+    """Write name.pdf, name.png (200 dpi) and name.svg, beside and then renamed; by extension."""
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every glyph of a PDF
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {kind: folder / f"{figure.name}.{kind}" for kind in ("pdf", "png", "svg")}
+    paths = {kind: folder / f"{figure.name}.{kind}" for kind in kinds}
     with style(figure.name):
         drawing = drawn(figure)
         for kind, path in paths.items():
