@@ -28,8 +28,8 @@ def number(value: float | None, digits: int) -> Cell:
 def several(point: Point, name: str) -> Cell:
     """A field's different values over seeds, as words."""
     found = dict.fromkeys(getattr(m.row, name) for m in point.members)
-    told = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in found if v not in ("", None)]
-    return words(", ".join(told) or None)
+    texts = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in found if v not in ("", None)]
+    return words(", ".join(texts) or None)
 
 
 def score(point: Point, name: str) -> Cell:

@@ -7,7 +7,7 @@ examples, L layers, C classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from glob import glob
@@ -19,10 +19,10 @@ import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Outcome, Recorded
-from eat_lightning.measure.settings import OWN, THEIRS, label, text
+from eat_lightning.measure.settings import label, text
 from eat_lightning.model.contracts import build
 from eat_lightning.runs.jsonl import read_whole
-from eat_lightning.runs.row import Row
+from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row
 from eat_lightning.runs.run import Run, version_of
 
 SAME_POINT = (  # what rows that are averaged over seeds have in common
@@ -87,10 +87,7 @@ class Point:
 
     @property
     def is_static(self) -> bool:
-        """Dense attention, every token, every layer, on our kernels."""
-        methods = self.row.attention, self.row.reduction, self.row.exit
-        kinds = [m["kind"] for m in methods]
-        return kinds == ["dense", "none", "never"] and self.row.baseline != THEIRS
+        return is_static(self.row)
 
     @property
     def timed(self) -> bool:
@@ -114,7 +111,9 @@ class Point:
 
     @property
     def setting(self) -> str:
-        """How it is told from the other settings of its model: "tau 0.9", "own static"."""
+        """What tells it from the other settings of its model: "tau 0.9", "own static"."""
+        if self.row.baseline == FIXED:
+            return f"fixed depth {self.row.depth:g}"
         return self.row.baseline or ("static" if self.is_static else label(self.row.exit))
 
     @property
@@ -173,39 +172,71 @@ class Study:
     def run_of(self, measured: Measured) -> Run | None:
         return next((run for run in self.runs if run.folder == measured.folder), None)
 
+    def twins(self, point: Point, matches: Callable[[Row, Row], bool]) -> list[list[Measured]]:
+        """For each seed of a point the rows of the same run that match its own."""
+        runs = [(mine, (mine.folder, mine.row.run, mine.row.split)) for mine in point.members]
+        return [
+            [
+                m
+                for m in self.measured
+                if (m.folder, m.row.run, m.row.split) == run and matches(m.row, mine.row)
+            ]
+            for mine, run in runs
+        ]
+
     def static_of(self, point: Point) -> Point | None:
         """The same weights with everything off, seed by seed: "own static", or the point itself. Of
         several the one of the same session, or else of the same form."""
         if point.is_static:
             return point
-        same = {"dtype": point.row.dtype, "split": point.row.split, "threads": point.row.threads}
-        found = []
-        for mine in point.members:
-            twins = [
-                m
-                for m in self.measured
-                if m.folder == mine.folder
-                and m.row.run == mine.row.run
-                and Point([m]).is_static
-                and all(getattr(m.row, k) == v for k, v in same.items())
-            ]
-            if not twins:
-                return None
-            found.append(max(twins, key=lambda m: alike(m.row, mine.row)))
-        return Point(found)
+
+        def matches(other: Row, mine: Row) -> bool:
+            same = (other.dtype, other.threads) == (mine.dtype, mine.threads)
+            return same and is_static(other)
+
+        found = self.twins(point, matches)
+        if not all(found):
+            return None
+        rows = point.members
+        return Point([nearest(twins, m.row) for twins, m in zip(found, rows, strict=True)])
+
+    def fixed_depths(self, point: Point) -> list[Point]:
+        """The same weights and slots with everybody leaving at one layer, by that layer; those that
+        every seed of the point has."""
+
+        def matches(other: Row, mine: Row) -> bool:
+            names = ("attention", "reduction", "dtype", "device")
+            same = all(getattr(other, name) == getattr(mine, name) for name in names)
+            return same and other.baseline == FIXED
+
+        by_layer = [
+            {
+                depth: nearest([m for m in twins if m.row.depth == depth], mine.row)
+                for depth in {m.row.depth for m in twins}
+            }
+            for twins, mine in zip(self.twins(point, matches), point.members, strict=True)
+        ]
+        shared = set.intersection(*(set(found) for found in by_layer))
+        return [Point([found[depth] for found in by_layer]) for depth in sorted(shared)]
 
 
-def alike(one: Row, other: Row) -> tuple[bool, bool]:
-    """In how they were timed; the larger the more."""
-    return one.session == other.session, one.form == other.form
+def is_static(row: Row) -> bool:
+    """Dense attention, every token, every layer, on our kernels."""
+    kinds = [method["kind"] for method in (row.attention, row.reduction, row.exit)]
+    return kinds == ["dense", "none", "never"] and row.baseline != THEIRS
+
+
+def nearest(found: Sequence[Measured], row: Row) -> Measured:
+    """The one that was timed most like a row: in its session, then in its form."""
+    return max(found, key=lambda m: (m.row.session == row.session, m.row.form == row.form))
 
 
 def order(point: Point) -> tuple[Any, ...]:
     row = point.row
-    kind = {"": 2, OWN: 1, THEIRS: 0}.get(row.baseline, 3)
-    tau = row.point if isinstance(row.point, float) else 2.0
+    kind = {"": 3, FIXED: 2, OWN: 1, THEIRS: 0}.get(row.baseline, 4)
+    knob = row.point if isinstance(row.point, float) else 2.0
     size = (row.num_layers, row.encoder)
-    return row.task, not point.is_static, row.model, size, row.weights, kind, tau
+    return row.task, not point.is_static, row.model, size, row.weights, kind, knob, row.depth
 
 
 def open_study(paths: Sequence[str], title: str | None = None) -> Study:
