@@ -27,6 +27,7 @@ from eat_lightning.report.study import Point, Study
 from eat_lightning.runs.row import FIXED, THEIRS, Row
 
 Cost = Callable[[Row], Interval | None]  # one of those below: single_ms, batch_ms, gflops, ...
+Time = Cost
 SAME_TIMING = ("dtype", "device", "threads", "machine")
 
 
