@@ -84,11 +84,13 @@ def make_way(name: str, kept: list[list[int]], answers: list[str], own=False) ->
         }
         for layer, answer in enumerate(answers, start=1)
     ]
-    taus = [
-        {"rule": "tau 0.9", "left_at": 2, "reason": "last layer", "answer": answers[1]},
-        {"rule": "tau 0.6", "left_at": 1, "reason": "confident", "answer": answers[0]},
+    late = {"rule": "tau 0.9", "point": 0.9, "own": True}
+    early = {"rule": "tau 0.6", "point": 0.6, "own": False}
+    rules = [
+        {**early, "left_at": 1, "reason": "confident", "answer": answers[0]},
+        {**late, "left_at": 2, "reason": "last layer", "answer": answers[1]},
     ]
-    return {"name": name, "own": own, "kept": kept, "exits": exits, "taus": taus}
+    return {"name": name, "own": own, "kept": kept, "exits": exits, "rules": rules}
 
 
 def make_explorer() -> dict[str, Any]:

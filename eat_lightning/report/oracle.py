@@ -38,7 +38,7 @@ BOUND = (
     "none is: no rule on these heads is more accurate."
 )
 CAPTION = (
-    "A line joins the thresholds (tau) of a rule; hollow squares are one exit for all examples. "
+    "A line joins the points of a rule; hollow squares are one exit for all examples. "
     f"Star: {BOUND[0].lower()}{BOUND[1:]} Vertical: 95 % interval over {{n}}, seeds "
     "averaged (all answer the same examples: their differences are surer, see the table)."
 )
@@ -70,7 +70,7 @@ class Way:
     depth: float
     source: Source
     marker: str
-    tau: float | None = None
+    point: float | None = None
     least_depth: float | None = None
 
     @cached_property
@@ -80,7 +80,7 @@ class Way:
 
     @property
     def label(self) -> str:
-        return f"τ {self.tau:g}" if self.tau else self.name.replace("all at layer", "all at")
+        return self.name.replace("all at layer", "all at")
 
 
 def ways(found: Pass) -> list[Way]:
@@ -99,8 +99,9 @@ def rule(point: Point) -> list[Way]:
         return []
     right_SB = np.stack([m.correct_B for m in runs if m.correct_B is not None])
     depth = float(np.mean([outcome_of(m).depth_B.mean() for m in runs]))
-    tau = point.row.point if isinstance(point.row.point, float) else None
-    return [Way(point.setting, right_SB, depth, source_of(Point(runs)), "o" if tau else "D", tau)]
+    knob = point.row.point if isinstance(point.row.point, float) else None
+    marker = "D" if knob is None else "o"
+    return [Way(point.setting, right_SB, depth, source_of(Point(runs)), marker, knob)]
 
 
 def oracle(found: Pass) -> Way:
@@ -168,7 +169,7 @@ def gid(found: Pass, index: int) -> str:
 def draw_ways(ax: Axes, found: Pass, made: Sequence[Way]) -> list[Any]:
     """Returns the labels, which are not yet placed."""
     color, texts = found.look.color, []
-    line = [way for way in made if way.tau]
+    line = [way for way in made if way.point]
     ax.plot([way.depth for way in line], [way.accuracy.value for way in line], color=color)
     for i, way in enumerate(made):
         faint: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.3}

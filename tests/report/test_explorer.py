@@ -100,7 +100,7 @@ def test_as_the_encoder_goes(run: Run, explored: dict, split: Split):
                 assert found["probabilities"] == pytest.approx(expected, abs=1e-4)
                 assert found["confidence"] == max(found["probabilities"])
                 assert found["answer"] == labels[int(np.argmax(expected))]
-            for found in way["taus"]:
+            for found in way["rules"]:
                 tau = float(found["rule"].removeprefix("tau "))
                 encoder.exit = method("exit", "confidence", tau=tau, layers=[3, 4])
                 with torch.inference_mode():
@@ -114,8 +114,9 @@ def test_the_rules_of_a_run():
     def names(**rule) -> list:
         return [spec("exit", found).get("tau") for found in rules_of(build("exit", rule))]
 
-    assert names(kind="confidence", tau=0.9, layers=[4]) == [0.8, 0.85, 0.9, 0.95]
-    assert names(kind="confidence", tau=0.6, layers=[4]) == [0.6, 0.8, 0.85, 0.9, 0.95]
+    grid = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
+    assert names(kind="confidence", tau=0.9, layers=[4]) == grid
+    assert names(kind="confidence", tau=0.55, layers=[4]) == sorted([*grid, 0.55])
     assert names(kind="confidence", tau=[0.6, 0.7], layers=[3, 4]) == [[0.6, 0.7]]
     assert names(kind="never") == [None]
 
@@ -170,9 +171,11 @@ def test_pairs_and_scores(tmp_path: Path):
     own = example["ways"][0]
     assert (own["name"], own["own"], len(example["ways"])) == ("none", True, 4)
     assert own["exits"][-1]["probabilities"] == []
-    assert own["exits"][-1]["answer"] == own["taus"][0]["answer"]
-    assert own["taus"][0] == {
+    assert own["exits"][-1]["answer"] == own["rules"][0]["answer"]
+    assert own["rules"][0] == {
         "rule": "never",
+        "point": None,
+        "own": True,
         "left_at": 6,
         "reason": "last_layer",
         "answer": own["exits"][-1]["answer"],
