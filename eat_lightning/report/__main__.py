@@ -31,8 +31,7 @@ FIRST = "frontier"  # the claim that a reader sees without scrolling
 
 def found_claims() -> dict[str, Path]:
     """Our own claims by name; a claim.py without a function `claim` draws rows of another kind."""
-    scripts = {path.stem: path for path in CLAIMS_DIR.glob("*.py")}  # TRANSITION
-    scripts |= {path.parent.name: path for path in CLAIMS_DIR.glob("*/claim.py")}
+    scripts = {path.parent.name: path for path in CLAIMS_DIR.glob("*/claim.py")}
     names = sorted(scripts, key=lambda name: (name != FIRST, name))
     return {n: scripts[n] for n in names if "\ndef claim(" in scripts[n].read_text()}
 

@@ -10,6 +10,7 @@ from eat_lightning.report.compare import Difference, accuracy_interval
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point
 
+ONE_SEED = "one seed"
 NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
 SPANS_ZERO = "the interval spans zero"
 SPANS_ONE = "the interval spans 1"

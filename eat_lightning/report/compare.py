@@ -60,11 +60,14 @@ class Entry:
         return self._other(trained_static(self.study, self.point))
 
     @cached_property
+    def smaller(self) -> list[Point]:
+        """Static models of smaller bodies, trained for themselves: what has to be beaten."""
+        return smaller_statics(self.study, self.point)
+
+    @property
     def student(self) -> Point | None:
-        """The most accurate static model that was trained for itself and costs less than own
-        static: a smaller body, or fewer layers."""
-        found = smaller_statics(self.study, self.point)
-        return self._other(max(found, key=lambda p: p.mean("score") or 0.0, default=None))
+        """The most accurate of `smaller`."""
+        return max(self.smaller, key=lambda p: p.mean("score") or 0.0, default=None)
 
     @cached_property
     def padded(self) -> Point | None:

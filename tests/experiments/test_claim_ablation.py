@@ -13,7 +13,7 @@ from eat_lightning.report.__main__ import claim_of
 from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.study import open_study
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "ablation.py"
+SCRIPT = Path(__file__).parents[2] / "experiments" / "ablation" / "claim.py"
 # FLOPs, milliseconds and examples/s by (pruning, window, exits): the window is a mask.
 COST: dict[tuple[int, ...], tuple[float, float, float]] = {
     (0, 0, 0): (100.0, 10.0, 200.0),

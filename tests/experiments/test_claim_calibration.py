@@ -12,10 +12,10 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.report import figures
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
-from eat_lightning.report.calibrated import Head
 from eat_lightning.report.claim import Claim, Line
 from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
+from experiments.calibration.head import Head
 
 AT_4, AT_6 = [1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0, 1, 0]  # six leave at 4
 FITTED: dict[str, Any] = {
@@ -26,7 +26,7 @@ FITTED: dict[str, Any] = {
 
 
 def claim(folder: Path) -> Claim:
-    return claim_of(CLAIMS_DIR / "calibration.py")(open_study([str(folder)]))
+    return claim_of(CLAIMS_DIR / "calibration" / "claim.py")(open_study([str(folder)]))
 
 
 def run(folder: Path, seed: int = 1, at_4: list[int] = AT_4, **more: Any) -> Path:
@@ -234,4 +234,4 @@ def test_before_and_after_are_a_temperature_apart(tmp_path: Path):
     (measured,) = open_study([str(tmp_path)]).measured
     head = Head(measured, 4)
     np.testing.assert_allclose(head.before_BC, 2 * head.after_BC)
-    assert head.bins(head.after_BC)[-1].n == 6
+    assert head.bins["after"][-1].n == 6

@@ -10,7 +10,7 @@ from eat_lightning.report.__main__ import claim_of
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import open_study
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "dtypes.py"
+SCRIPT = Path(__file__).parents[2] / "experiments" / "dtypes" / "claim.py"
 
 
 def claim(folder: Path) -> Claim:

@@ -10,12 +10,12 @@ import pytest
 from studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.gating import original
 from eat_lightning.report import figures
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
+from experiments.file_gating import original, recipe
 
 KINDS = ["as is", "as is", "renamed", "renamed", "scrambled", "unknown type"]
 LABELS = [0, 0, 1, 1, 1, 2]
@@ -51,7 +51,7 @@ def study_in(folder: Path) -> Path:
 
 
 def claim(folder: Path) -> Claim:
-    return claim_of(CLAIMS_DIR / "file_gating.py")(open_study([str(folder / "r")]))
+    return claim_of(CLAIMS_DIR / "file_gating" / "claim.py")(open_study([str(folder / "r")]))
 
 
 def test_shares_by_class_and_kind(tmp_path: Path):
@@ -93,7 +93,7 @@ def test_marks_are_drawn(tmp_path: Path):
 def test_kept_rows_do_not_say_what_was_done(tmp_path: Path):
     keep_study(open_study([str(study_in(tmp_path) / "r")]), tmp_path / "kept" / "r")
     with pytest.raises(ConfigError, match="no row of file_gating whose examples say"):
-        claim_of(CLAIMS_DIR / "file_gating.py")(open_study([str(tmp_path / "kept")]))
+        claim_of(CLAIMS_DIR / "file_gating" / "claim.py")(open_study([str(tmp_path / "kept")]))
 
 
 @pytest.fixture
@@ -111,20 +111,8 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def builder():
-    import importlib.util
-
-    path = CLAIMS_DIR / "recipes" / "file_gating_data.py"
-    spec = importlib.util.spec_from_file_location("builder", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_data_set_is_the_same_again_and_shares_no_file(packages: Path, monkeypatch):
-    module = builder()
+    module = recipe
     monkeypatch.setattr(module, "PEERS", {"none": lambda: lambda content: "text/plain"})
     parts = []
     for name in ("one", "two"):
@@ -156,4 +144,4 @@ def test_the_data_set_is_the_same_again_and_shares_no_file(packages: Path, monke
 )
 def test_a_fault_is_one_line(arguments: list[str], line: str):
     with pytest.raises(ConfigError, match=line):
-        builder().asked(arguments)
+        recipe.asked(arguments)

@@ -17,7 +17,7 @@ from eat_lightning.report.study import open_study
 
 
 def claim(folder: Path) -> Claim:
-    return claim_of(CLAIMS_DIR / "frontier.py")(open_study([str(folder)]))
+    return claim_of(CLAIMS_DIR / "frontier" / "claim.py")(open_study([str(folder)]))
 
 
 def line(found: Claim, model: str, setting: str, table: int = 0) -> Line:
@@ -190,7 +190,7 @@ def test_prepacked_rows_are_shown_beside_hugging_faces_which_are_not(tmp_path: P
         m if m.row.baseline == THEIRS else replace(m, row=replace(m.row, form="prepacked"))
         for m in study.measured
     ]
-    found = claim_of(CLAIMS_DIR / "frontier.py")(study)
+    found = claim_of(CLAIMS_DIR / "frontier" / "claim.py")(study)
     dtypes = {x.cells["setting"].text: x.cells["dtype"].text for x in found.tables[0].lines}
     assert dtypes.pop("hugging face") == "fp32"
     assert {*dtypes.values()} == {"fp32 prepacked"}
@@ -218,7 +218,7 @@ def test_rows_without_sessions_and_examples_are_shown_and_flagged(tmp_path: Path
     study = open_study([str(tmp_path)])
     older = [replace(m.row, session="", examples="") for m in study.measured]
     study.measured = [replace(m, row=row) for m, row in zip(study.measured, older, strict=True)]
-    found = claim_of(CLAIMS_DIR / "frontier.py")(study)
+    found = claim_of(CLAIMS_DIR / "frontier" / "claim.py")(study)
     made = line(found, "eat", "tau 0.9").cells
     assert made["speed_up"].text == "2.00 (1.90 to 2.10)"
     assert made["to_padded_speed_up"].flags == (setting_table.NO_SESSION,)

@@ -75,7 +75,7 @@ def certify(folder: Path, **fields: object) -> None:
 
 
 def claim(folder: Path) -> Claim:
-    return claim_of(CLAIMS_DIR / "phishing.py")(open_study([str(folder)]))
+    return claim_of(CLAIMS_DIR / "phishing" / "claim.py")(open_study([str(folder)]))
 
 
 def table(found: Claim, name: str) -> Table:

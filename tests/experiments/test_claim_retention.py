@@ -14,10 +14,10 @@ from eat_lightning.model.contracts import build
 from eat_lightning.report import figures
 from eat_lightning.report.__main__ import claim_of
 from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.retention import Curve, quarters
 from eat_lightning.report.study import open_study
+from experiments.retention.kept import Curve, quarters
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "retention.py"
+SCRIPT = Path(__file__).parents[2] / "experiments" / "retention" / "claim.py"
 # Tokens at first, after layer 2 and after layer 4 by algorithm 1: 1 + ceil(0.7 (t - 1)), twice.
 TOKENS = [(5, 4, 4), (5, 4, 4), (11, 8, 6), (11, 8, 6), (21, 15, 11), (21, 15, 11), (41, 29, 21)]
 TOKENS += [(101, 71, 50)]

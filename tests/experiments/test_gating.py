@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eat_lightning.gating import original
-from eat_lightning.gating.formats import FORMATS, GROUP_OF, group_of_mime, verdict
-from eat_lightning.gating.made import MAKERS, made
-from eat_lightning.gating.original import Original, sampled
-from eat_lightning.gating.peers import judged, libmagic, tallies
-from eat_lightning.gating.stream import answered, attachments, summed
-from eat_lightning.gating.variants import KINDS, Variant, checked, known, varied
+from experiments.file_gating import original
+from experiments.file_gating.formats import FORMATS, GROUP_OF, group_of_mime, verdict
+from experiments.file_gating.makers import MAKERS, made
+from experiments.file_gating.original import Original, sampled
+from experiments.file_gating.peers import judged, libmagic, tallies
+from experiments.file_gating.stream import answered, attachments, summed
+from experiments.file_gating.variants import KINDS, Variant, checked, known, varied
 
 PDF = Original("tool", "pdf", b"%PDF-1.4\n" + bytes(range(256)) * 4)
 TEXT = Original("tool", "txt", b"a line\n" * 100)
@@ -124,7 +124,7 @@ def test_makers_write_what_they_say(maker: str, monkeypatch: pytest.MonkeyPatch)
     modules = {"openpyxl": "openpyxl", "python-docx": "docx", "python-pptx": "pptx"}
     if maker in modules:
         pytest.importorskip(modules[maker])
-    monkeypatch.setattr("eat_lightning.gating.made.MAKERS", {maker: MAKERS[maker]})
+    monkeypatch.setattr("experiments.file_gating.makers.MAKERS", {maker: MAKERS[maker]})
     found = made([b"some text\nof two lines"], 1, np.random.default_rng(0))
     assert found
     for file in found:

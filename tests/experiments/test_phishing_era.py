@@ -1,6 +1,5 @@
 """Marks of the times, on mails that were made up."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -8,19 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eat_lightning.report.__main__ import CLAIMS_DIR
+from experiments.phishing import era
 
-SCRIPT = CLAIMS_DIR / "recipes" / "phishing_era.py"
-
-
-@pytest.fixture(scope="module")
-def era():
-    spec = importlib.util.spec_from_file_location("era", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+ROOT = Path(__file__).parents[2]
 
 
 def mails(num: int) -> dict[str, np.ndarray]:
@@ -35,7 +24,7 @@ def mails(num: int) -> dict[str, np.ndarray]:
     }
 
 
-def test_marks_tell_eras_apart_and_nothing_else(era):
+def test_marks_tell_eras_apart_and_nothing_else():
     lines = era.table(mails(60), mails(30))
     cells = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in lines}
     assert cells["a year from 2010 on"][1:] == ["1.000", "0.500 |"]
@@ -43,7 +32,7 @@ def test_marks_tell_eras_apart_and_nothing_else(era):
     assert cells["all of them"][0] == "0.750"
 
 
-def test_subject_lines_that_stand_in_train(era):
+def test_subject_lines_that_stand_in_train():
     train, held = mails(6), mails(6)
     held["subject"] = np.array(["mail 0", "RE: Mail 1", "other", "other", "", ""])
     told = era.threads(train, held)
@@ -51,14 +40,14 @@ def test_subject_lines_that_stand_in_train(era):
 
 
 def test_where_there_are_no_mails(tmp_path: Path):
-    command = [sys.executable, str(SCRIPT), f"dir={tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "experiments.phishing.era", f"dir={tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert done.stderr.startswith(f"error: dir={tmp_path} holds no email_phish_spam/train.parquet")
 
 
 @pytest.mark.data
-def test_the_real_mails_show_their_era(era, data_dir: Path):
+def test_the_real_mails_show_their_era(data_dir: Path):
     files = [data_dir / era.FILE.format(split=split) for split in ("train", "validation")]
     whole = era.table(*map(era.read, files))[-1].split(" | ")
     assert float(whole[2]) > 0.9 > float(whole[3].strip(" |"))

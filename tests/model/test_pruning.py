@@ -5,10 +5,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from eat_lightning.report.pruning import left, ratios_of, scheduled, staircase, with_cls
 from models import kinds, method, ragged, tiny
 
 from eat_lightning.model.contracts import spec
-from eat_lightning.report.pruning import left, ratios_of, scheduled, staircase, with_cls
 
 TWICE = [Fraction(3, 10)] * 2  # as the paper
 

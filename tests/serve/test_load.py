@@ -27,7 +27,7 @@ from eat_lightning.serve.loadtest.traffic import (
     poisson,
 )
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "serving.py"
+SCRIPT = Path(__file__).parents[2] / "experiments" / "serving" / "draw.py"
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -170,9 +170,9 @@ def test_from_a_run_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def draw(folder: Path, rows: Path) -> str:
     """The page made of these rows."""
     script = runpy.run_path(str(SCRIPT))
-    page = folder / "serving.md"
-    page.write_text((SCRIPT.parent / "serving.md").read_text())
-    script["main"]([str(rows), str(folder / "results" / "serving")], page)
+    page = folder / "page.md"
+    page.write_text((SCRIPT.parent / "page.md").read_text())
+    script["main"]([str(rows), str(folder / "results")], page)
     return page.read_text()
 
 
@@ -188,8 +188,8 @@ def test_the_page_is_made_from_rows(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "inline, torch: 200 requests a second adaptive, 100 static, 2.00 times as many." in text
     assert "p99 8 ms adaptive, 300 ms static" in text
     assert "Not measured yet" not in text
-    assert "![Latency against load](results/serving/serving-sst2.png)" in text
-    assert (tmp_path / "results" / "serving" / "serving-sst2.png").is_file()
+    assert "![Latency against load](results/serving-sst2.png)" in text
+    assert (tmp_path / "results" / "serving-sst2.png").is_file()
     assert draw(tmp_path, rows) == text
     assert "adaptive, torch" in capsys.readouterr().out
 

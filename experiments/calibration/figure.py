@@ -1,0 +1,112 @@
+"""Reliability diagrams: how often each exit is right, by how sure it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from eat_lightning.report.claim import Figure, Mark
+from eat_lightning.report.columns import Dot
+from eat_lightning.report.compare import source_of
+from eat_lightning.report.figures import MUTED, PAPER
+from eat_lightning.report.panels import percent
+from eat_lightning.report.passes import Pass
+from eat_lightning.report.study import Point
+
+from .head import NUM_BINS, Exit, Head
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+RELIABILITY = (
+    "Share of right answers against confidence at each exit, {bins} bins of equal width, before "
+    "(hollow, grey) and after (filled) the head's temperature, with 95 % Wilson intervals; the "
+    "diagonal is perfect calibration. Below, how many of the {n} examples are in each bin "
+    "(outlined: before; in numbers: after). Seed {seed}; {split} split, while temperatures were "
+    "fitted on a part of train. ECE in percent; calibrated: what a perfectly calibrated model of "
+    "these confidences shows at this n by chance."
+)
+
+
+def reliability_figure(found: Pass) -> Figure:
+    """A column for each exit, of the first seed."""
+    heads = [Exit(found, layer).heads[0] for layer in found.layers]
+    row = heads[0].measured.row
+    caption = RELIABILITY.format(bins=NUM_BINS, n=row.num_examples, seed=row.seed, split=row.split)
+
+    def draw(drawing: Any) -> None:
+        shared: dict[str, Any] = {"sharex": True, "sharey": "row", "squeeze": False}
+        axes = drawing.subplots(2, len(heads), height_ratios=[3, 1], **shared)
+        for head, above, below in zip(heads, *axes, strict=True):
+            draw_reliability(found, head, above)
+            draw_counts(found, head, below)
+        axes[0, 0].set_ylabel(f"right on {row.task} (%)")
+        axes[0, 0].legend(loc="upper left", handletextpad=0.2, borderpad=0)
+        axes[1, 0].set_ylabel("examples")
+        axes[1, 0].set_yscale("log")
+        axes[1, 0].set_ylim(0.7, 5 * row.num_examples)
+        axes[1, 0].yaxis.set_major_formatter("{x:g}")
+        axes[1, 0].minorticks_off()
+
+    marks = [dot.mark for head in heads for when in head.bins for dot in dots(found, head, when)]
+    name, title = f"reliability-{found.slug}", f"Reliability on {row.task}: {found.name}"
+    return Figure(name, title, caption, draw, (1.0 + 2.1 * len(heads), 3.7), marks)
+
+
+def dots(found: Pass, head: Head, when: str) -> list[Dot]:
+    """A mark for each bin, before or after the temperature."""
+    color = found.look.color if when == "after" else MUTED
+    look = {"color": color, "marker": "o" if when == "after" else "s", "mew": 1}
+    look["markerfacecolor"] = color if when == "after" else PAPER
+    source, made = source_of(Point([head.measured])), []
+    for index, each in enumerate(head.bins[when]):
+        details = (
+            ("confidence", f"{100 * each.confidence:.1f} %"),
+            ("right", percent(each.accuracy)),
+            ("examples", str(each.n)),
+            ("bin", f"{100 * each.low:.1f} to {100 * each.high:.1f} %"),
+            ("seed", str(head.measured.row.seed)),
+        )
+        gid = f"reliability-{found.slug}-{head.layer}-{when}-{index}"
+        title = f"{found.name}, layer {head.layer}, {when} its temperature"
+        mark = Mark(gid, title, details, source)
+        made.append(Dot(mark, 100 * each.confidence, each.accuracy.times(100), look))
+    return made
+
+
+def draw_reliability(found: Pass, head: Head, ax: Axes) -> None:
+    ax.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, linestyle=":", zorder=1)
+    ax.set_xlim(100 * min(bins[0].low for bins in head.bins.values()) - 1, 101)
+    ax.set_ylim(0, 102)
+    last = " (last)" if head.layer == found.row.num_layers else ""
+    fitted = f", T {head.temperature:.2f}" if head.temperature else ""
+    ax.set_title(f"layer {head.layer}{last}{fitted}")
+    values, chance = head.values, head.chance
+    text = (
+        f"ECE {values['ece_before']:.1f} before, {values['ece_after']:.1f} after\n"
+        f"calibrated {chance.value:.1f} ({chance.low:.1f} to {chance.high:.1f})"
+    )
+    ax.text(0.98, 0.02, text, transform=ax.transAxes, ha="right", va="bottom", fontsize=6.5)
+    for when in head.bins:
+        made = dots(found, head, when)
+        ax.plot([], [], linestyle="", markersize=4.5, label=when, **made[0].look)
+        for dot in made:
+            dot.draw(ax)
+
+
+def draw_counts(found: Pass, head: Head, ax: Axes) -> None:
+    """How many examples are in each bin; those after in numbers, above the higher bar."""
+    outlined = {"facecolor": "none", "edgecolor": MUTED, "linewidth": 0.8}
+    looks: dict[str, Any] = {
+        "before": outlined,
+        "after": {"color": found.look.color, "alpha": 0.45},
+    }
+    for when, bins in head.bins.items():
+        for each in bins:
+            low, width = 100 * each.low, 100 * (each.high - each.low)
+            ax.bar(low, each.n, width=width, align="edge", **looks[when])
+    before = {each.low: each.n for each in head.bins["before"]}
+    for each in head.bins["after"]:
+        at = 50 * (each.low + each.high), 1.15 * max(each.n, before.get(each.low, 0))
+        ax.text(*at, str(each.n), ha="center", va="bottom", fontsize=5.5)
+    ax.set_xlabel("confidence (%)")
+    ax.grid(False)

@@ -1,0 +1,179 @@
+"""What bf16 weights and int8 products change: accuracy, answers and depth against fp32.
+
+    python -m experiments.dtypes.claim study=outputs/frontier
+
+Same weights, same examples, setting by setting: python -m eat_lightning.measure
+run=outputs/frontier dtype=int8 timing.enabled=false (and bf16, and fp32).
+"""
+
+from __future__ import annotations
+
+import json
+from statistics import mean
+
+import numpy as np
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.report import cells
+from eat_lightning.report.claim import Cell, Claim, Column, Line, Table
+from eat_lightning.report.compare import Difference, difference, source_of
+from eat_lightning.report.setting_table import MCNEMAR, ONE_SEED
+from eat_lightning.report.statistics import Interval, wilson
+from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.runs.row import SETTING
+
+POINTS, AGREE = 0.3, 0.99  # what is asked of a dtype: accuracy within, and equal answers at least
+WORDS = ("model", "setting", "dtype", "seeds")
+COLUMNS = [
+    *(Column(key, key, numeric=False) for key in WORDS),
+    Column("n", "n", "examples"),
+    Column("accuracy", "accuracy", "percent, mean ± sd over seeds"),
+    Column("against", "Δ fp32", "points against fp32; 95 % paired bootstrap over examples"),
+    Column("p", "p", MCNEMAR),
+    Column("agree", "same answer", "percent of the examples; 95 % Wilson interval"),
+    Column("same_depth", "same depth", "percent of the examples"),
+    Column("same_tokens", "same tokens", "percent of the examples that have as many in each layer"),
+    Column("depth", "depth", "layers run, mean"),
+    Column("depth_fp32", "in fp32", "layers run, mean"),
+    *(Column(key, key, numeric=False) for key in ("split", "device", "commit")),
+]
+
+
+class Pair:
+    """A setting in some dtype, and in fp32."""
+
+    def __init__(self, point: Point, exact: Point):
+        self.point, self.exact = point, exact
+        both = zip(point.members, exact.members, strict=True)
+        found = [(a.outcome, b.outcome) for a, b in both]
+        self.outcomes = [(a, b) for a, b in found if a is not None and b is not None]
+        self.change: Difference | None = difference(point, exact)
+
+    def same(self, name: str) -> float | None:
+        """Share of the examples whose `name` is the same, mean over seeds."""
+        parts = [equal(getattr(a, name), getattr(b, name)) for a, b in self.outcomes]
+        return float(mean(part.mean() for part in parts)) if parts else None
+
+    @property
+    def agree(self) -> Interval | None:
+        shares = [(a.logits_BC.argmax(1) == b.logits_BC.argmax(1)).mean() for a, b in self.outcomes]
+        if not shares or self.point.row.metric in ("pearson", "spearman"):
+            return None
+        n = self.point.row.num_examples
+        return wilson(float(mean(shares)) * n, n)
+
+
+def equal(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """For each example, the last axis."""
+    return (a == b).reshape(-1, a.shape[-1]).all(0)
+
+
+def claim(study: Study) -> Claim:
+    """A table for each task that was measured in fp32 and in another dtype."""
+    pairs = pairs_of(study)
+    if not pairs:
+        raise ConfigError(
+            "no setting here is measured both in fp32 and in another dtype: python -m "
+            "eat_lightning.measure run=outputs/<study> dtype=int8 timing.enabled=false"
+        )
+    tasks = {task: [p for p in pairs if p.point.row.task == task] for task in study.tasks}
+    tasks = {task: found for task, found in tasks.items() if found}
+    notes = [
+        "bf16: all weights, vectors and products; norms sum in fp32, and so do scores. int8: "
+        "products with weights, a scale for each output channel and for each row of vectors; "
+        "embeddings, norms, heads, scores and the attention product in fp32.",
+        "An answer is the label given at the exit where an example leaves; who leaves where may "
+        "differ between dtypes too.",
+    ]
+    if any(not pair.outcomes for pair in pairs):
+        notes.append("Where examples were not kept there is no agreement: measure them again.")
+    lines = [line for task, found in tasks.items() for line in answers(task, found)]
+    tables = [table(task, found) for task, found in tasks.items()]
+    return Claim("dtypes", "bf16 and int8 against fp32", lines, tables, notes=notes)
+
+
+def pairs_of(study: Study) -> list[Pair]:
+    exact = {key_of(m): m for m in study.measured if m.row.dtype == "fp32"}
+    found = []
+    for point in study.points():
+        twins = [exact.get(key_of(m)) for m in point.members]
+        whole = [twin for twin in twins if twin is not None]
+        if point.row.dtype != "fp32" and len(whole) == len(twins):
+            found.append(Pair(point, Point(whole)))
+    return found
+
+
+def key_of(measured: Measured) -> str:
+    """All that was measured, but for the dtype."""
+    same = [getattr(measured.row, name) for name in SETTING if name != "dtype"]
+    return json.dumps(same, sort_keys=True)
+
+
+def table(task: str, pairs: list[Pair]) -> Table:
+    return Table(
+        f"dtypes-{task}",
+        f"Against fp32 on {task}",
+        "The same weights on the same examples; bold where the interval says that it is better.",
+        COLUMNS,
+        [line_of(pair) for pair in pairs],
+    )
+
+
+def line_of(pair: Pair) -> Line:
+    row = pair.point.row
+    made = {
+        "model": cells.words(row.model),
+        "setting": cells.words(pair.point.setting),
+        "dtype": cells.words(row.dtype),
+        "seeds": cells.several(pair.point, "seed"),
+        "n": cells.words(row.num_examples),
+        "accuracy": cells.accuracy(pair.point),
+        "against": cells.points(pair.change),
+        "p": cells.p_value(pair.change),
+        "agree": percent(pair.agree),
+        "same_depth": share(pair.same("depth_B")),
+        "same_tokens": share(pair.same("tokens_LB")),
+        "depth": cells.number(pair.point.mean("depth"), 2),
+        "depth_fp32": cells.number(pair.exact.mean("depth"), 2),
+        **{key: cells.several(pair.point, key) for key in ("split", "device", "commit")},
+    }
+    flags = (ONE_SEED,) if len(pair.point.members) == 1 else ()
+    return Line(made, source_of(pair.point), flags)
+
+
+def percent(found: Interval | None) -> Cell:
+    if found is None:
+        return cells.EMPTY
+    each = found.times(100)
+    text = f"{each.value:.2f} ({each.low:.2f} to {each.high:.2f})"
+    return Cell(each.value, text, each.low, each.high)
+
+
+def share(value: float | None) -> Cell:
+    return cells.number(None if value is None else 100 * value, 2)
+
+
+def answers(task: str, pairs: list[Pair]) -> list[str]:
+    """For each model and dtype the worst of its settings, and whether it is what is asked."""
+    said = []
+    for model, dtype in dict.fromkeys((p.point.row.model, p.point.row.dtype) for p in pairs):
+        own = [p for p in pairs if (p.point.row.model, p.point.row.dtype) == (model, dtype)]
+        changes = [p.change.points for p in own if p.change is not None]
+        agree = [p.agree.value for p in own if p.agree is not None]
+        if not changes or not agree:
+            continue
+        near = max(map(abs, changes)) <= POINTS
+        asked = f"within {POINTS} points and {100 * AGREE:.0f} %: "
+        asked += "yes" if near and min(agree) >= AGREE else "no"
+        said.append(
+            f"{task}, {model}, {dtype}: {min(changes):+.2f} to {max(changes):+.2f} points against "
+            f"fp32, {100 * min(agree):.2f} % of the answers or more are the same, "
+            f"{len(own)} setting{'s' * (len(own) > 1)}; {asked}."
+        )
+    return said
+
+
+if __name__ == "__main__":
+    from eat_lightning.report.__main__ import show_claim
+
+    show_claim(__file__)

@@ -1,0 +1,193 @@
+"""Files made with the tools that own their formats, each different, the same for a seed."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import sqlite3
+import subprocess
+import tarfile
+import tempfile
+import wave
+import zipfile
+from collections.abc import Callable, Sequence
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .original import Original
+
+BLOCKS = 8  # origins of a tool: what one wrote differs in its content only
+Maker = Callable[[np.random.Generator, bytes], dict[str, bytes]]
+
+
+def made(texts: Sequence[bytes], per_maker: int, rng: np.random.Generator) -> list[Original]:
+    """`per_maker` rounds of every maker; texts are what archives and documents hold."""
+    found = []
+    for name, make in MAKERS.items():
+        for number in range(per_maker):
+            text = texts[int(rng.integers(len(texts)))]
+            made_here = make(rng, text)
+            origin = f"{name} {number % BLOCKS}"
+            found += [Original(origin, ext, content) for ext, content in made_here.items()]
+    return found
+
+
+def picture(rng: np.random.Generator) -> Any:
+    """Of one to four hundred pixels a side: stripes, noise or one colour."""
+    from PIL import Image
+
+    width, height = (int(n) for n in rng.integers(16, 400, 2))
+    kind = rng.integers(3)
+    if kind == 0:
+        pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    else:
+        row = rng.integers(0, 256, (1, width if kind == 1 else 1, 3), dtype=np.uint8)
+        pixels = np.broadcast_to(row, (height, width, 3))
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def images(rng: np.random.Generator, _: bytes) -> dict[str, bytes]:
+    image = picture(rng)
+    formats = {"png": "PNG", "gif": "GIF", "bmp": "BMP", "webp": "WEBP", "tiff": "TIFF"}
+    formats |= {"jpg": "JPEG", "pdf": "PDF"}
+    found = {}
+    for ext, name in formats.items():
+        whole = io.BytesIO()
+        more = {"quality": int(rng.integers(40, 96))} if name in ("JPEG", "WEBP") else {}
+        image.save(whole, name, **more)
+        found[ext] = whole.getvalue()
+    return found
+
+
+def figures(rng: np.random.Generator, _: bytes) -> dict[str, bytes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=tuple(rng.uniform(1, 4, 2)))
+    figure.subplots().plot(rng.normal(size=20))
+    found = {}
+    for ext in ("pdf", "svg", "ps", "png"):
+        whole = io.BytesIO()
+        figure.savefig(whole, format=ext, dpi=50)
+        found[ext] = whole.getvalue()
+    return found
+
+
+def archives(rng: np.random.Generator, text: bytes) -> dict[str, bytes]:
+    packed, tarred = io.BytesIO(), io.BytesIO()
+    name = f"file{rng.integers(1000)}.txt"
+    method = zipfile.ZIP_DEFLATED if rng.random() < 0.8 else zipfile.ZIP_STORED
+    with zipfile.ZipFile(packed, "w", method) as file:
+        file.writestr(name, text)
+    with tarfile.open(fileobj=tarred, mode="w:gz") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text))
+    level = int(rng.integers(1, 10))
+    return {
+        "zip": packed.getvalue(),
+        "tgz": tarred.getvalue(),
+        "gz": gzip.compress(text, level, mtime=int(rng.integers(1 << 30))),
+        "bz2": bz2.compress(text, level),
+        "xz": lzma.compress(text, preset=level),
+    }
+
+
+def databases(rng: np.random.Generator, text: bytes) -> dict[str, bytes]:
+    with sqlite3.connect(":memory:") as base:
+        base.execute(f"pragma page_size = {1 << int(rng.integers(9, 14))}")
+        base.execute("create table t (a, b)")
+        base.executemany("insert into t values (?, ?)", [(i, text[:50]) for i in range(20)])
+        base.commit()
+        content = base.serialize()
+    base.close()
+    return {str(rng.choice(["sqlite", "sqlite3"])): content}
+
+
+def sounds(rng: np.random.Generator, _: bytes) -> dict[str, bytes]:
+    whole = io.BytesIO()
+    with wave.open(whole, "wb") as file:
+        file.setparams((int(rng.integers(1, 3)), 2, int(rng.choice([8000, 44100])), 0, "NONE", ""))
+        file.writeframes(rng.integers(0, 256, 4000, dtype=np.uint8).tobytes())
+    return {"wav": whole.getvalue()}
+
+
+def workbook(rng: np.random.Generator, text: bytes) -> dict[str, bytes]:
+    import openpyxl
+
+    book, whole = openpyxl.Workbook(), io.BytesIO()
+    assert book.active is not None
+    for line in printable(text).splitlines()[:30]:
+        book.active.append([line, float(rng.normal())])
+    book.save(whole)
+    return {"xlsx": whole.getvalue()}
+
+
+def document(_: np.random.Generator, text: bytes) -> dict[str, bytes]:
+    import docx
+
+    made, whole = docx.Document(), io.BytesIO()
+    for line in printable(text).splitlines()[:30]:
+        made.add_paragraph(line)
+    made.save(whole)
+    return {"docx": whole.getvalue()}
+
+
+def slides(_: np.random.Generator, text: bytes) -> dict[str, bytes]:
+    import pptx
+
+    made, whole = pptx.Presentation(), io.BytesIO()
+    title = made.slides.add_slide(made.slide_layouts[0]).shapes.title
+    assert title is not None
+    title.text = printable(text)[:40]
+    made.save(whole)
+    return {"pptx": whole.getvalue()}
+
+
+def mail(rng: np.random.Generator, text: bytes) -> dict[str, bytes]:
+    message = EmailMessage()
+    fields = ["From", "To", "Subject", "Message-ID"]
+    for name in rng.permutation(fields):
+        message[str(name)] = f"<a{rng.integers(1000)}@example.org>"
+    message.set_content(printable(text))
+    return {"eml": bytes(message)}
+
+
+def signature(_: np.random.Generator, text: bytes) -> dict[str, bytes]:
+    """By gpg and a key of the moment; nothing where there is no gpg. Not the same for a seed."""
+    with tempfile.TemporaryDirectory() as home:
+        Path(home).chmod(0o700)
+        base = ["gpg", "--homedir", home, "--batch", "--quiet", "--passphrase", ""]
+        try:
+            new = [*base, "--quick-gen-key", "a@example.org", "ed25519", "sign"]
+            subprocess.run(new, check=True, capture_output=True)
+            sign = [*base, "--armor", "--detach-sign"]
+            done = subprocess.run(sign, input=text, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            return {}
+        finally:
+            subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], capture_output=True)
+    return {"asc": done.stdout}
+
+
+def printable(text: bytes) -> str:
+    plain = text.decode("ascii", "ignore").replace("\r", "")
+    return "".join(c for c in plain if c.isprintable() or c == "\n")[:4000]
+
+
+MAKERS: dict[str, Maker] = {
+    "pillow": images,
+    "matplotlib": figures,
+    "archives": archives,
+    "sqlite3": databases,
+    "wave": sounds,
+    "openpyxl": workbook,
+    "python-docx": document,
+    "python-pptx": slides,
+    "email": mail,
+    "gpg": signature,
+}

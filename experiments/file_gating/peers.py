@@ -1,0 +1,50 @@
+"""What libmagic and magika say of a complete file: peers in a table, never the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .formats import LABELS, group_of_mime, verdict
+from .variants import Variant
+
+
+def libmagic() -> Callable[[bytes], str]:
+    """Bytes -> a MIME type. ImportError without libmagic."""
+    import magic
+
+    look = magic.Magic(mime=True)
+    return look.from_buffer
+
+
+def magika() -> Callable[[bytes], str]:
+    from magika import Magika
+
+    look = Magika()
+    return lambda content: str(look.identify_bytes(content).output.mime_type)
+
+
+PEERS: dict[str, Callable[[], Callable[[bytes], str]]] = {"libmagic": libmagic, "magika": magika}
+
+
+def judged(variants: Sequence[Variant], look: Callable[[bytes], str]) -> list[int]:
+    """Labels by the same rule as the truth's, with the group that `look` sees."""
+    groups = [group_of_mime(look(v.content)) for v in variants]
+    return [
+        LABELS.index(verdict(v.filename, v.mime, group))
+        for v, group in zip(variants, groups, strict=True)
+    ]
+
+
+def tallies(variants: Sequence[Variant], answers: Sequence[int], peer: str) -> list[dict[str, Any]]:
+    """For each kind how many there are, how many got their label, and how many went to `deep`: all
+    but what is called matching."""
+    found = []
+    for kind in dict.fromkeys(v.kind for v in variants):
+        here = [
+            (v.label, answer) for v, answer in zip(variants, answers, strict=True) if v.kind == kind
+        ]
+        right = sum(label == answer for label, answer in here)
+        deep = sum(answer != LABELS.index("matching") for _, answer in here)
+        found.append({"peer": peer, "kind": kind, "n": len(here), "right": right, "deep": deep})
+    return found

@@ -1,0 +1,175 @@
+"""What the gateway sustains, adaptive against static full depth: rows -> table, figure, page.
+
+    python -m experiments.serving.draw outputs/load/rows.jsonl [experiments/serving/results]
+
+Rows come from python -m eat_lightning.serve.loadtest; without an argument those in the results
+folder are drawn anew. The page is page.md, whose part between two marks is made
+here.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.report import figures, tables
+from eat_lightning.report.claim import Cell, Column, Figure, Line, Source, Table
+from eat_lightning.report.figures import SERIES
+from eat_lightning.runs.run import write_text
+from eat_lightning.serve.loadtest.rows import LoadRow, read, write
+
+HERE = Path(__file__).parent
+PAGE = HERE / "page.md"
+MARKS = "<!-- made from rows by serving.py -->", "<!-- up to here -->"
+COMMAND = "python -m eat_lightning.serve.loadtest"
+COLUMNS = [
+    Column("mode", "mode", numeric=False),
+    Column("contestant", "contestant", numeric=False),
+    Column("capacity", "capacity", "answers a second to askers that wait for their answers"),
+    Column("load", "load", "share of its own capacity, or of the static one's", numeric=False),
+    Column("offered", "offered", "requests a second, by a Poisson process"),
+    Column("rps", "answered", "a second"),
+    Column("p50", "p50 ms", "of what was answered, from the time it was due"),
+    Column("p99", "p99 ms", "the same"),
+    Column("refused", "503 %", "of what was sent: the queue was full"),
+    Column("late", "504 %", "of what was sent: the deadline passed"),
+    Column("depth", "depth", "layers run, mean"),
+]
+
+
+def table_of(rows: Sequence[LoadRow]) -> Table:
+    first = rows[0]
+    commits = tuple(sorted({row.commit for row in rows}))
+    caption = (
+        f"{first.task}, one thread for the gateway and its model on one core of {first.machine}, "
+        f"the generator on another; {first.seconds:g} s for each level; deadline "
+        f"{first.deadline_ms:g} ms."
+    )
+    lines = [Line(cells(row), Source((row.run,), COMMAND, commits)) for row in ordered(rows)]
+    return Table(f"serving-{first.task}", f"The gateway on {first.task}", caption, COLUMNS, lines)
+
+
+def ordered(rows: Sequence[LoadRow]) -> list[LoadRow]:
+    return sorted(rows, key=lambda r: (r.mode, r.backend, r.exits, r.basis, r.level))
+
+
+def cells(row: LoadRow) -> dict[str, Cell]:
+    def number(value: float, digits: int = 1) -> Cell:
+        return Cell(value, f"{value:.{digits}f}")
+
+    load = f"{100 * row.level:.0f} %" + (" of static" if row.basis == "static" else "")
+    flags = ("the generator was late",) if row.late_p99_ms > 1 else ()
+    return {
+        "mode": Cell(row.mode, row.mode),
+        "contestant": Cell(row.name, row.name),
+        "capacity": number(row.capacity, 0),
+        "load": Cell(row.level, load),
+        "offered": number(row.offered, 0),
+        "rps": number(row.rps, 0),
+        "p50": number(row.p50_ms),
+        "p99": Cell(row.p99_ms, f"{row.p99_ms:.1f}", flags=flags),
+        "refused": number(100 * row.share_503),
+        "late": number(100 * row.share_504),
+        "depth": number(row.mean_depth, 2),
+    }
+
+
+def figure_of(rows: Sequence[LoadRow]) -> Figure:
+    """p50 and p99 against the requests offered, a panel for each mode."""
+    own = [row for row in rows if row.basis == "own"]
+    modes, names = (sorted({getattr(row, key) for row in own}) for key in ("mode", "name"))
+
+    def draw(drawing: Any) -> None:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
+        axes = drawing.subplots(1, len(modes), squeeze=False)[0]
+        for ax, mode in zip(axes, modes, strict=True):
+            for i, name in enumerate(names):
+                line = sorted(
+                    (r for r in own if (r.mode, r.name) == (mode, name)), key=lambda r: r.offered
+                )
+                x, color = [row.offered for row in line], SERIES[i % len(SERIES)]
+                label = name if mode == modes[0] else None
+                ax.plot(x, [r.p50_ms for r in line], "o-", color=color, label=label, markersize=4)
+                ax.plot(x, [r.p99_ms for r in line], "o--", color=color, markersize=4)
+            ax.set(yscale="log", title=mode, xlabel="requests offered a second")
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.yaxis.set_minor_formatter(NullFormatter())
+        axes[0].set_ylabel("latency (ms), from the time due")
+        drawing.legend(loc="outside upper left", ncols=2, handlelength=1.5)
+
+    caption = "Full lines: median; dashed: p99. Of what was answered, at 50 to 120 % of capacity."
+    task = rows[0].task
+    return Figure(f"serving-{task}", "Latency against load", caption, draw, (6.5, 3.6))
+
+
+def answers(rows: Sequence[LoadRow]) -> list[str]:
+    """What a person takes away, in numbers."""
+    said = []
+    for mode in sorted({row.mode for row in rows}):
+        for backend in sorted({row.backend for row in rows}):
+            of = {
+                exits: {(r.basis, r.level): r for r in rows if matches(r, mode, backend, exits)}
+                for exits in ("own", "never")
+            }
+            if not (of["own"] and of["never"]):
+                continue
+            adaptive, static = (next(iter(of[exits].values())) for exits in ("own", "never"))
+            ratio = adaptive.capacity / static.capacity
+            text = (
+                f"{mode}, {backend}: {adaptive.capacity:.0f} requests a second adaptive, "
+                f"{static.capacity:.0f} static, {ratio:.2f} times as many."
+            )
+            same, full = of["own"].get(("static", 1.0)), of["never"].get(("own", 1.0))
+            if same and full:
+                text += (
+                    f" Under all that static can take, {same.offered:.0f}/s: p99 "
+                    f"{same.p99_ms:.0f} ms adaptive, {full.p99_ms:.0f} ms static (503: "
+                    f"{100 * same.share_503:.1f} and {100 * full.share_503:.1f} %)."
+                )
+            said.append(text)
+    return said
+
+
+def matches(row: LoadRow, mode: str, backend: str, exits: str) -> bool:
+    return (row.mode, row.backend, row.exits) == (mode, backend, exits)
+
+
+def into_page(page: str, made: str) -> str:
+    """`made` between the marks."""
+    begin, end = MARKS
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise ConfigError(f"{PAGE.name}: needs each of its two marks once")
+    pattern = re.escape(begin) + ".*" + re.escape(end)
+    return re.sub(pattern, lambda _: f"{begin}\n\n{made}\n{end}", page, flags=re.DOTALL)
+
+
+def main(arguments: Sequence[str], page: Path = PAGE) -> None:
+    to = Path(arguments[1]) if len(arguments) > 1 else HERE / "results"
+    given = Path(arguments[0]) if arguments else to / "rows.jsonl"
+    rows = read(given)
+    if not rows:
+        raise ConfigError(f"{given} has no rows: {COMMAND} run=...")
+    rows = write(to / "rows.jsonl", rows)
+    table, figure = table_of(rows), figure_of(rows)
+    tables.write(table, to)
+    figures.save(figure, to)
+    made = [f"* {text}" for text in answers(rows)]
+    made += ["", tables.to_markdown(table).strip(), ""]
+    if to.parent == page.parent:
+        made += [f"![{figure.title}]({to.name}/{figure.name}.png)", "", figure.caption, ""]
+    write_text(page, into_page(page.read_text(encoding="utf-8"), "\n".join(made)))
+    tables.show(table)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
