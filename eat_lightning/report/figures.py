@@ -38,45 +38,6 @@ VARIABLES = {  # what the page's style sheet may define; each falls back on the 
     GRID: f"var(--grid, {GRID})",
     PAPER: f"var(--paper, {PAPER})",
 }
-STYLE: dict[str, Any] = {
-    "figure.facecolor": PAPER,
-    "figure.constrained_layout.use": True,
-    "savefig.facecolor": PAPER,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same layout on every machine
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "legend.fontsize": 7.5,
-    "legend.frameon": False,
-    "axes.facecolor": "none",
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.linewidth": 0.7,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "xtick.major.size": 3,
-    "ytick.major.size": 3,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.5,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 5,
-    "errorbar.capsize": 0,
-    "pdf.fonttype": 42,  # letters stay letters
-    "svg.fonttype": "none",
-}
 NO_DATES = {  # so that a figure which is drawn again is the same file
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "png": {"Software": None},
@@ -121,8 +82,9 @@ def style(name: str) -> Iterator[None]:
     """The house style; `name` makes the SVG's ids the same each time."""
     import matplotlib
 
-    settings: Any = {**STYLE, "svg.hashsalt": name}
-    with matplotlib.rc_context(settings):
+    house = Path(__file__).with_name("house.mplstyle")
+    with matplotlib.rc_context(fname=house):
+        matplotlib.rcParams["svg.hashsalt"] = name
         yield
 
 
