@@ -171,14 +171,15 @@ class Ways:
         """Each example alone, so that every note is of one example."""
         noting = Noting(encoder.reduction)
         body, last = with_slots(encoder, reduction=noting), encoder.shape.num_layers
-        kept, guesses = [], {int(k): [] for k in encoder.heads}
+        kept, guesses = [], []
         with inference(body):
             for i, length in enumerate(part.lengths):
-                trace = body(part.batch(np.array([i])), leave=False)
+                guesses.append(body(part.batch(np.array([i])), leave=False).guesses)
                 kept.append(noting.entering(int(length), last))
-                for k, found in guesses.items():
-                    found.append(trace.guesses[k][0].float().numpy())
-        stacked = {k: np.stack(found) for k, found in sorted(guesses.items())}
+        stacked = {
+            k: np.concatenate([each[k].float().numpy() for each in guesses])
+            for k in sorted(map(int, encoder.heads))
+        }
         tokens_LB = np.array([[len(places) for places in example] for example in kept]).T
         return cls(Recorded(part.labels, part.lengths, stacked, tokens_LB, encoder.exit), kept)
 

@@ -58,11 +58,6 @@ class Measured:
             return None
         return self.outcome.logits_BC.argmax(1) == self.outcome.recorded.labels
 
-    @property
-    def score(self) -> float:
-        """The task's main metric, as a share."""
-        return getattr(self.row, self.row.metric)
-
 
 @dataclass
 class Point:
@@ -160,7 +155,7 @@ class Study:
 
     def points(self, **wanted: Any) -> list[Point]:
         """Settings over seeds whose rows have these fields (task="sst2", baseline=""), those of a
-        model together, by tau."""
+        model together, by knob."""
         groups: dict[str, list[Measured]] = {}
         for m in self.measured:
             if all(getattr(m.row, name) == value for name, value in wanted.items()):
@@ -200,25 +195,6 @@ class Study:
             return None
         rows = point.members
         return Point([nearest(twins, m.row) for twins, m in zip(found, rows, strict=True)])
-
-    def fixed_depths(self, point: Point) -> list[Point]:
-        """The same weights and slots with everybody leaving at one layer, by that layer; those that
-        every seed of the point has."""
-
-        def matches(other: Row, mine: Row) -> bool:
-            names = ("attention", "reduction", "dtype", "device")
-            same = all(getattr(other, name) == getattr(mine, name) for name in names)
-            return same and other.baseline == FIXED
-
-        by_layer = [
-            {
-                depth: nearest([m for m in twins if m.row.depth == depth], mine.row)
-                for depth in {m.row.depth for m in twins}
-            }
-            for twins, mine in zip(self.twins(point, matches), point.members, strict=True)
-        ]
-        shared = set.intersection(*(set(found) for found in by_layer))
-        return [Point([found[depth] for found in by_layer]) for depth in sorted(shared)]
 
 
 def is_static(row: Row) -> bool:

@@ -169,13 +169,13 @@ def test_a_gain_over_seeds_has_the_extremes_of_their_intervals(tmp_path: Path):
     assert (gain.interval.low, gain.interval.high) == pytest.approx((1.0, 5.0))
 
 
-def test_fixed_depths_are_those_of_the_same_weights(tmp_path: Path):
+def test_fixed_depths_are_settings_over_seeds(tmp_path: Path):
     for seed in (1, 2):
         eat_run(tmp_path, seed)
         fixed_rows(tmp_path, seed)
     static_run(tmp_path)
     study = open_study([str(tmp_path)])
-    found = study.fixed_depths(eat(study).point)
+    found = study.points(baseline="fixed depth")
     assert [(p.setting, p.seeds, p.mean("accuracy")) for p in found] == [
         ("fixed depth 2", [1, 2], 0.5),
         ("fixed depth 4", [1, 2], 0.75),
