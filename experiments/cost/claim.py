@@ -14,10 +14,10 @@ from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import cells
-from eat_lightning.report.claim import Cell, Claim, Column, Figure, Line, Mark, Table
+from eat_lightning.report.claim import Cell, Claim, Figure, Mark, Table
+from eat_lightning.report.columns import Made, number, table, word
 from eat_lightning.report.compare import source_of, speed_up
 from eat_lightning.report.figures import INK, SERIES, model_name
-from eat_lightning.report.setting_table import ONE_SEED
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point, Study
 
@@ -132,36 +132,31 @@ def formula_cell(costs: Costs) -> Cell:
     return Cell(value, f"{value:.3f}", flags=flags)
 
 
-def attention_cell(costs: Costs) -> Cell:
-    return (
-        cells.number(100 * costs.mean(lambda e: e.attention), 1)
-        if costs.widths_known
-        else cells.EMPTY
-    )
+def of_row(name: str, title: str, digits: int, help: str) -> Made[Costs]:
+    return number(name, title, lambda c: c.point.mean(name), digits, help)
 
 
-Making = tuple[str, str, str, Callable[[Costs], Cell]]
+def of_formula(key: str, title: str, help: str, of: Callable[[Expected], float]) -> Made[Costs]:
+    return number(key, title, lambda c: c.mean(of), 3, help)
 
 
-def of_row(name: str, title: str, digits: int, help: str) -> Making:
-    return name, title, help, lambda c: cells.number(c.point.mean(name), digits)
-
-
-def of_formula(key: str, title: str, help: str, of: Callable[[Expected], float]) -> Making:
-    return key, title, help, lambda c: cells.number(c.mean(of), 3)
-
-
-WORDS: list[Making] = [
-    ("model", "model", "", lambda c: cells.words(c.model)),
-    ("setting", "setting", "", lambda c: cells.words(c.point.setting)),
-    ("num_examples", "n", "examples", lambda c: cells.several(c.point, "num_examples")),
-    ("seeds", "seeds", "", lambda c: cells.several(c.point, "seed")),
-]
-NUMBERS: list[Making] = [
-    ("formula", "(5) / (4)", "expected cost by the formulas", formula_cell),
+COLUMNS: list[Made[Costs]] = [
+    word("model", "model", lambda c: c.model),
+    word("setting", "setting", lambda c: c.point.setting),
+    Made(
+        *("num_examples", "n", lambda c: cells.several(c.point, "num_examples"), "examples", False)
+    ),
+    Made("seeds", "seeds", lambda c: cells.several(c.point, "seed"), "", False),
+    Made("formula", "(5) / (4)", formula_cell, "expected cost by the formulas"),
     of_row("flops_ratio", "counted", 3, "FLOPs of what each example ran, / own static's"),
-    ("time", "time, batch 1", "of own static's (extremes of repeats)", lambda c: share(c.bars[2])),
-    ("batch_time", "time, batches", "of own static's, as they come", lambda c: share(c.bars[3])),
+    Made(
+        *("time", "time, batch 1", lambda c: share(c.bars[2])),
+        "of own static's (extremes of repeats)",
+    ),
+    Made(
+        *("batch_time", "time, batches", lambda c: share(c.bars[3])),
+        "of own static's, as they come",
+    ),
     of_row("conversion", "conversion, batch 1", 2, "speed-up / FLOPs speed-up, batch 1"),
     of_row("batch_conversion", "conversion, batches", 2, "speed-up / FLOPs speed-up, in batches"),
     of_formula("active", "p-bar", "mean over layers of Pr(L' >= l)", lambda e: e.active),
@@ -170,26 +165,18 @@ NUMBERS: list[Making] = [
     ),
     of_formula("product", "of both", "mean over layers of their product", lambda e: e.product),
     of_formula("ran", "run", "token-layers that the examples ran / all", lambda e: e.ran),
-    (
-        "tokens",
-        "T",
-        "tokens at first, mean",
-        lambda c: cells.number(c.mean(lambda e: e.tokens_L[0]), 1),
+    number("tokens", "T", lambda c: c.mean(lambda e: e.tokens_L[0]), 1, "tokens at first, mean"),
+    number(
+        *("attention", "attention %"),
+        lambda c: 100 * c.mean(lambda e: e.attention) if c.widths_known else None,
+        *(1, "of a dense layer's cost, by formula (4)"),
     ),
-    ("attention", "attention %", "of a dense layer's cost, by formula (4)", attention_cell),
 ]
 
 
 def table_of(task: str, made: list[Costs]) -> Table:
-    columns = [Column(key, title, help, False) for key, title, help, _ in WORDS]
-    columns += [Column(key, title, help) for key, title, help, _ in NUMBERS]
-    lines = []
-    for costs in made:
-        found = {key: cell(costs) for key, _, _, cell in [*WORDS, *NUMBERS]}
-        flags = (ONE_SEED,) if len(costs.point.members) == 1 else ()
-        lines.append(Line(found, source_of(costs.point), flags))
     caption = "Each cost as a share of own static's, which is 1. Bold: below 1 by its interval."
-    return Table(f"cost-{task}", f"Cost on {task}", caption, columns, lines)
+    return table(f"cost-{task}", f"Cost on {task}", caption, COLUMNS, made, lambda c: c.point)
 
 
 def figure_of(task: str, made: list[Costs]) -> Figure:
@@ -239,21 +226,17 @@ def draw_bars(ax: Any, place: int, costs: Costs, name: str) -> None:
 
 def marks_of(name: str, place: int, costs: Costs, titles: list[str]) -> list[Mark]:
     made = []
+    kept = [
+        (what, f"{value:.2f}")
+        for what, key in zip(("conversion", "conversion in batches"), CONVERSIONS, strict=True)
+        if (value := costs.point.mean(key)) is not None
+    ]
+    seeds = ("seeds", ", ".join(map(str, costs.point.seeds)))
     for k, (title, found) in enumerate(zip(titles, costs.bars, strict=True)):
         if found is not None:
-            details = [
-                (title, share(found).text if found.high > found.low else f"{found.value:.3f}")
-            ]
-            details += [
-                (what, f"{value:.2f}")
-                for what, key in zip(
-                    ("conversion", "conversion in batches"), CONVERSIONS, strict=True
-                )
-                if (value := costs.point.mean(key)) is not None
-            ]
-            details.append(("seeds", ", ".join(map(str, costs.point.seeds))))
-            head = f"{costs.model}, {costs.point.setting}"
-            made.append(Mark(f"{name}-{place}-{k}", head, tuple(details), source_of(costs.point)))
+            text = share(found).text if found.high > found.low else f"{found.value:.3f}"
+            head, details = f"{costs.model}, {costs.point.setting}", ((title, text), *kept, seeds)
+            made.append(Mark(f"{name}-{place}-{k}", head, details, source_of(costs.point)))
     return made
 
 

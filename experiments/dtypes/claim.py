@@ -15,28 +15,22 @@ import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import cells
-from eat_lightning.report.claim import Cell, Claim, Column, Line, Table
-from eat_lightning.report.compare import Difference, difference, source_of
-from eat_lightning.report.setting_table import MCNEMAR, ONE_SEED
+from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.columns import (
+    Made,
+    conditions,
+    number,
+    percent_cell,
+    table,
+    word,
+)
+from eat_lightning.report.compare import Difference, difference
+from eat_lightning.report.setting_table import MCNEMAR
 from eat_lightning.report.statistics import Interval, wilson
 from eat_lightning.report.study import Measured, Point, Study
 from eat_lightning.runs.row import SETTING
 
 POINTS, AGREE = 0.3, 0.99  # what is asked of a dtype: accuracy within, and equal answers at least
-WORDS = ("model", "setting", "dtype", "seeds")
-COLUMNS = [
-    *(Column(key, key, numeric=False) for key in WORDS),
-    Column("n", "n", "examples"),
-    Column("accuracy", "accuracy", "percent, mean ± sd over seeds"),
-    Column("against", "Δ fp32", "points against fp32; 95 % paired bootstrap over examples"),
-    Column("p", "p", MCNEMAR),
-    Column("agree", "same answer", "percent of the examples; 95 % Wilson interval"),
-    Column("same_depth", "same depth", "percent of the examples"),
-    Column("same_tokens", "same tokens", "percent of the examples that have as many in each layer"),
-    Column("depth", "depth", "layers run, mean"),
-    Column("depth_fp32", "in fp32", "layers run, mean"),
-    *(Column(key, key, numeric=False) for key in ("split", "device", "commit")),
-]
 
 
 class Pair:
@@ -50,9 +44,10 @@ class Pair:
         self.change: Difference | None = difference(point, exact)
 
     def same(self, name: str) -> float | None:
-        """Share of the examples whose `name` is the same, mean over seeds."""
-        parts = [equal(getattr(a, name), getattr(b, name)) for a, b in self.outcomes]
-        return float(mean(part.mean() for part in parts)) if parts else None
+        """Percent of the examples whose `name` (... x B) is the same, mean over seeds."""
+        pairs = [(getattr(a, name), getattr(b, name)) for a, b in self.outcomes]
+        parts = [np.atleast_2d(a == b).all(0).mean() for a, b in pairs]
+        return 100 * float(mean(parts)) if parts else None
 
     @property
     def agree(self) -> Interval | None:
@@ -61,11 +56,6 @@ class Pair:
             return None
         n = self.point.row.num_examples
         return wilson(float(mean(shares)) * n, n)
-
-
-def equal(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """For each example, the last axis."""
-    return (a == b).reshape(-1, a.shape[-1]).all(0)
 
 
 def claim(study: Study) -> Claim:
@@ -88,7 +78,7 @@ def claim(study: Study) -> Claim:
     if any(not pair.outcomes for pair in pairs):
         notes.append("Where examples were not kept there is no agreement: measure them again.")
     lines = [line for task, found in tasks.items() for line in answers(task, found)]
-    tables = [table(task, found) for task, found in tasks.items()]
+    tables = [table_of(task, found) for task, found in tasks.items()]
     return Claim("dtypes", "bf16 and int8 against fp32", lines, tables, notes=notes)
 
 
@@ -109,48 +99,42 @@ def key_of(measured: Measured) -> str:
     return json.dumps(same, sort_keys=True)
 
 
-def table(task: str, pairs: list[Pair]) -> Table:
-    return Table(
-        f"dtypes-{task}",
-        f"Against fp32 on {task}",
-        "The same weights on the same examples; bold where the interval says that it is better.",
-        COLUMNS,
-        [line_of(pair) for pair in pairs],
+COLUMNS: list[Made[Pair]] = [
+    word("model", "model", lambda p: p.point.row.model),
+    word("setting", "setting", lambda p: p.point.setting),
+    word("dtype", "dtype", lambda p: p.point.row.dtype),
+    Made("seeds", "seeds", lambda p: cells.several(p.point, "seed"), "", False),
+    Made("n", "n", lambda p: cells.words(p.point.row.num_examples), "examples"),
+    Made(
+        *("accuracy", "accuracy", lambda p: cells.accuracy(p.point)),
+        "percent, mean ± sd over seeds",
+    ),
+    Made(
+        *("against", "Δ fp32", lambda p: cells.points(p.change)),
+        "points against fp32; 95 % paired bootstrap over examples",
+    ),
+    Made("p", "p", lambda p: cells.p_value(p.change), MCNEMAR),
+    Made(
+        *("agree", "same answer", lambda p: percent_cell(p.agree, 2)),
+        "percent of the examples; 95 % Wilson interval",
+    ),
+    number("same_depth", "same depth", lambda p: p.same("depth_B"), 2, "percent of the examples"),
+    number(
+        *("same_tokens", "same tokens", lambda p: p.same("tokens_LB"), 2),
+        "percent of the examples that have as many in each layer",
+    ),
+    number("depth", "depth", lambda p: p.point.mean("depth"), 2, "layers run, mean"),
+    number("depth_fp32", "in fp32", lambda p: p.exact.mean("depth"), 2, "layers run, mean"),
+    *conditions(lambda p: p.point, "split", "device", "commit"),
+]
+
+
+def table_of(task: str, pairs: list[Pair]) -> Table:
+    title = f"Against fp32 on {task}"
+    caption = (
+        "The same weights on the same examples; bold where the interval says that it is better."
     )
-
-
-def line_of(pair: Pair) -> Line:
-    row = pair.point.row
-    made = {
-        "model": cells.words(row.model),
-        "setting": cells.words(pair.point.setting),
-        "dtype": cells.words(row.dtype),
-        "seeds": cells.several(pair.point, "seed"),
-        "n": cells.words(row.num_examples),
-        "accuracy": cells.accuracy(pair.point),
-        "against": cells.points(pair.change),
-        "p": cells.p_value(pair.change),
-        "agree": percent(pair.agree),
-        "same_depth": share(pair.same("depth_B")),
-        "same_tokens": share(pair.same("tokens_LB")),
-        "depth": cells.number(pair.point.mean("depth"), 2),
-        "depth_fp32": cells.number(pair.exact.mean("depth"), 2),
-        **{key: cells.several(pair.point, key) for key in ("split", "device", "commit")},
-    }
-    flags = (ONE_SEED,) if len(pair.point.members) == 1 else ()
-    return Line(made, source_of(pair.point), flags)
-
-
-def percent(found: Interval | None) -> Cell:
-    if found is None:
-        return cells.EMPTY
-    each = found.times(100)
-    text = f"{each.value:.2f} ({each.low:.2f} to {each.high:.2f})"
-    return Cell(each.value, text, each.low, each.high)
-
-
-def share(value: float | None) -> Cell:
-    return cells.number(None if value is None else 100 * value, 2)
+    return table(f"dtypes-{task}", title, caption, COLUMNS, pairs, lambda p: p.point)
 
 
 def answers(task: str, pairs: list[Pair]) -> list[str]:
