@@ -1,6 +1,7 @@
 """The one error a person sees: lines that name key, bound and value, without a traceback."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from hydra.errors import CompactHydraException
 
@@ -12,3 +13,22 @@ class ConfigError(CompactHydraException):
     @classmethod
     def of(cls, faults: Iterable[str]) -> "ConfigError":
         return cls("\n".join(faults))
+
+
+class Faults(list[str]):
+    """What several checks found, so that everything is named at once."""
+
+    @contextmanager
+    def gathered(self, prefix: str = "") -> Iterator[None]:
+        """Go on after a ConfigError, or a method's ValueError, and keep its lines."""
+        try:
+            yield
+        except ConfigError as error:
+            self.extend(prefix + line for line in str(error).splitlines())
+        except ValueError as error:
+            self.extend(prefix + line for line in str(error).split("; "))
+
+    def check(self) -> None:
+        """Raise ConfigError with all of them, if there are any."""
+        if self:
+            raise ConfigError.of(dict.fromkeys(self))

@@ -21,6 +21,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "cls_topk": {"ratio": 0.4, "layers": [2, 4]},
     "confidence": {"tau": [0.6, 0.53], "layers": [3, 4]},
     "patience": {"patience": 1, "layers": [2, 3, 4]},
+    "fixed": {"layer": 4},
     "min_retention": {"share": 0.7, "sources": ["mail*"], "mimes": ["image/*"]},
     "veto": {"margin": 0.5},
     "per_source": {"taus": {"mail": 0.7, "web": 0.55}},

@@ -44,7 +44,7 @@ def attack(config: dict[str, Any]) -> list[AttackRow]:
     from eat_lightning.runs.run import Run
 
     run = Run.open(config["run"])
-    if faults := data_faults(run, config):
+    if faults := data_faults(run, config["split"], config["data"]):
         raise ConfigError.of(faults)
     rules = rules_of(run, config["rules"])
     torch.set_num_threads(config["threads"])

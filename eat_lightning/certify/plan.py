@@ -165,6 +165,6 @@ def chains_for(run: Run, config: dict[str, Any]) -> list[list[Setting]]:
     faults = slot_faults(first, heads, num_layers, len(model["id2label"]))
     if faults:
         raise ConfigError.of(faults)
-    policies = policies_for(model, None, config)
+    policies = policies_for(model, None, config["policy"])
     full = Setting(**methods, exit=build("exit", STATIC["exit"]), policies=policies)
     return chains_of(full, rule, config["taus"] or TAUS, config["exits"], ratios)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,12 @@ class Source:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def digest(self) -> str:
+        """The hash of all examples in their order: texts, labels and where they come from."""
+        content = [*self.texts, self.labels.tolist(), self.origins]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def take(self, rows: np.ndarray) -> Source:
         origins = None if self.origins is None else [self.origins[i] for i in rows]

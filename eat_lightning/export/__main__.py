@@ -42,7 +42,10 @@ def export(config: dict[str, Any]) -> Path:
     to = folder_for(config)
     faults = folder_faults(to, config["force"])
     if config["check"]:
-        faults += [f"{fault} (or give check=0)" for fault in data_faults(run, config)]
+        faults += [
+            f"{fault} (or give check=0)"
+            for fault in data_faults(run, config["split"], config["data"])
+        ]
     if faults:
         raise ConfigError.of(faults)
     encoder, labels = run.model()

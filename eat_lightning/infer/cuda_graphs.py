@@ -31,9 +31,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.bounds import raise_faults, whole_faults
-from eat_lightning.measure.baselines import with_slots
 from eat_lightning.model.contracts import Evidence
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.trace import Journey, Trace
 

@@ -1,11 +1,12 @@
-"""How a run's weights lie while it answers: as they were trained, or prepacked (prepacked.py).
+"""How a run's weights lie while it answers: their dtype, and as they were trained or prepacked.
 
-A command's `prepack` says which. null: as the certificate in use has them; without one prepacked
-wherever that can be. true: prepacked, or refused in a line. false: plain.
+A command's `prepack` says which form. null: as the certificate in use has them; without one
+prepacked wherever that can be. true: prepacked, or refused in a line. false: plain.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,15 +14,18 @@ if TYPE_CHECKING:
 
 PLAIN, PREPACKED = "plain", "prepacked"
 FORMS = (PLAIN, PREPACKED)
+DTYPES = {"fp32": "fp32", "bf16": "bf16 weights", "int8": "int8 products"}
 
 
 def form_of(prepack: bool | None, dtype: str, device: str = "cpu", held: str | None = None) -> str:
     """The form that a command's weights take. held: that of its certificate, if any."""
     from eat_lightning.infer.prepacked import cannot_in
 
-    asked = PREPACKED if prepack else PLAIN
-    wanted = (held or PREPACKED) if prepack is None else asked
-    return PLAIN if cannot_in(dtype, device) else wanted
+    if cannot_in(dtype, device):
+        return PLAIN
+    if prepack is None:
+        return held or PREPACKED
+    return PREPACKED if prepack else PLAIN
 
 
 def prepack_faults(prepack: Any, dtype: str, device: str = "cpu") -> list[str]:
@@ -32,6 +36,34 @@ def prepack_faults(prepack: Any, dtype: str, device: str = "cpu") -> list[str]:
         return [f"prepack must be true, false or null, got {prepack!r}"]
     reason = cannot_in(dtype, device) if prepack else None
     return [f"prepack=true: {reason}"] if reason else []
+
+
+def device_faults(device: str, dtype: str) -> list[str]:
+    import torch
+
+    if device != "cuda":
+        return []
+    absent = [] if torch.cuda.is_available() else ["there is none that torch can use here"]
+    # There torch._int_mm takes more than 16 rows, and one example may have fewer.
+    unfit = ["dtype=int8 is for a processor, use bf16"] if dtype == "int8" else []
+    return [f"device=cuda: {why}" for why in absent + unfit]
+
+
+def in_dtype(encoder: AdaptiveEncoder, dtype: str) -> AdaptiveEncoder:
+    """A copy with bf16 weights, or with int8 products, or the encoder itself. Not autocast, which
+    would convert every weight for every example; strength and temperatures stay as they are."""
+    import torch
+
+    from eat_lightning.infer.int8 import in_int8
+
+    if dtype == "fp32":
+        return encoder
+    if dtype == "int8":
+        return in_int8(encoder)
+    converted = copy.deepcopy(encoder)
+    for weight in converted.parameters():
+        weight.data = weight.data.to(torch.bfloat16)
+    return converted
 
 
 def in_form(encoder: AdaptiveEncoder, form: str) -> AdaptiveEncoder:

@@ -8,14 +8,13 @@ that follows is applied to what is still in the cache.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.heads import ACTIVATIONS
 
 LINEARS = ("qkv", "out", "up", "down")
@@ -45,9 +44,8 @@ def prepacked(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     be."""
     if reason := cannot(encoder):
         raise ValueError(reason)
-    twin = shallow(encoder)
-    twin.layers = nn.ModuleList(layer_of(layer) for layer in encoder.layers)
-    return twin.eval()
+    layers = nn.ModuleList(layer_of(layer) for layer in encoder.layers)
+    return with_slots(encoder, layers=layers).eval()
 
 
 def cannot(encoder: AdaptiveEncoder) -> str | None:
@@ -75,22 +73,9 @@ def cannot_in(dtype: str, device: str = "cpu") -> str | None:
 
 
 def layer_of(layer: Any) -> nn.Module:
-    twin = shallow(layer)
     fused = layer.act is ACTIVATIONS["gelu"]
-    for name in LINEARS:
-        then = "gelu" if fused and name == "up" else "none"
-        setattr(twin, name, PrepackedLinear(getattr(layer, name), then))
-    if fused:
-        twin.act = unchanged
-    return twin
-
-
-def unchanged(x_ND: Tensor) -> Tensor:
-    return x_ND
-
-
-def shallow(module: Any) -> Any:
-    """A module with the same parts, each of which may be replaced."""
-    twin = copy.copy(module)
-    twin._modules = dict(module._modules)
-    return twin
+    linears = {
+        name: PrepackedLinear(getattr(layer, name), "gelu" if fused and name == "up" else "none")
+        for name in LINEARS
+    }
+    return with_slots(layer, **linears, act=nn.Identity() if fused else layer.act)

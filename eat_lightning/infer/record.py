@@ -1,210 +1,23 @@
-"""One pass that records every exit's guess, so that any rule and tau can be judged from it.
-
-Shapes: B examples of the split (in its order), L layers, C classes, E exits so far.
-"""
+"""One pass of an encoder that records every exit, so that any rule and operating point can be
+judged from it."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from eat_lightning.bounds import raise_faults
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.data.metrics import metrics_for
-from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import Exit, Policy
+from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
-from eat_lightning.model.packed import Batch
-from eat_lightning.model.reason import Reason
-from eat_lightning.model.together import wished
-from eat_lightning.model.trace import Journey
-from eat_lightning.weights.untrusted import one_line
 
-MOST_EXAMPLES = 10_000_000  # of a file that is read
-
-
-@dataclass
-class Recorded:
-    """Every head's guess for every example (divided by its temperature), and the tokens entering
-    each layer when nobody leaves. `exit` is the rule and `policies` are those the encoder had;
-    `origins` says where each example comes from, where the data do; `batch` gives the examples of
-    some rows, for which policies ask."""
-
-    labels: np.ndarray
-    lengths: np.ndarray
-    guesses: dict[int, np.ndarray]
-    tokens_LB: np.ndarray
-    exit: Exit
-    difficulty: np.ndarray | None = None
-    origins: list[str] | None = None
-    policies: Sequence[Policy] = ()
-    batch: Callable[[np.ndarray], Batch] | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def under(self, exit: Exit | None = None) -> Outcome:
-        """What the encoder would do with this rule (None: its own) and its policies: an example's
-        way depends on no other example, so who leaves where is found from the records."""
-        exit = self.exit if exit is None else exit
-        last = len(self.tokens_LB)
-        journey = Journey(last, len(self))
-        journey.guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in self.guesses.items()}
-        whole = self.asked()
-        if whole is not None:
-            journey.wish(wished(self.policies, whole, None))
-        for layer in sorted({*exit.layers} - {last}):
-            if not len(journey.rows_B):
-                break
-            stack_EBC = journey.stack([k for k in exit.layers if k <= layer])
-            reason_B = exit.decides(stack_EBC)
-            if whole is not None:
-                reason_B = journey.review(self.policies, reason_B, stack_EBC, whole)
-            journey.leave(layer, reason_B)
-        journey.leave(last, journey.at_end())
-        depth_B, reason_B = journey.depth_B.numpy(), journey.reason_B.numpy()
-        return Outcome(self, self.answers(depth_B), depth_B, reason_B)
-
-    def asked(self) -> Batch | None:
-        """All examples, for policies to ask about; None without policies."""
-        if not self.policies:
-            return None
-        assert self.batch is not None
-        return self.batch(np.arange(len(self)))
-
-    @classmethod
-    def read(cls, path: Path) -> Recorded:
-        """What `Outcome.to_parquet` wrote, with a rule under which nobody leaves. ConfigError where
-        the file is damaged or of an older version."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        from eat_lightning.methods.exit.never import Never
-
-        try:
-            file = pq.ParquetFile(path)
-            if (rows := file.metadata.num_rows) > MOST_EXAMPLES:
-                raise ValueError(f"{rows} examples, and at most {MOST_EXAMPLES} are read")
-            table = file.read()
-            heads = [name for name in table.column_names if name.startswith("logits_")]
-            guesses = {int(name.removeprefix("logits_")): stacked(table[name]) for name in heads}
-            made = cls(
-                table["label"].to_numpy(),
-                table["length"].to_numpy(),
-                {layer: guesses[layer].astype(np.float32) for layer in sorted(guesses)},
-                stacked(table["tokens_in_full"]).T,
-                Never(),
-                table["difficulty"].to_numpy() if "difficulty" in table.column_names else None,
-                table["source"].to_pylist() if "source" in table.column_names else None,
-            )
-            raise_faults(made.faults())
-            return made
-        except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-            reason = one_line(str(error).strip("'\"")) or type(error).__name__
-            raise ConfigError(
-                f"{path}: no examples of this version ({reason}); measure the run again"
-            ) from None
-
-    def faults(self) -> list[str]:
-        """Of columns that do not fit each other, as a file may hold them."""
-        last, tokens_LB = len(self.tokens_LB), self.tokens_LB
-        faults = [] if last in self.guesses else [f"no logits of the last layer, {last}"]
-        sizes = {g.shape for g in self.guesses.values()}
-        kinds = {tokens_LB.dtype.kind, self.lengths.dtype.kind}
-        if len(sizes) > 1 or any(len(size) != 2 for size in sizes):
-            faults.append(f"logits of sizes {sorted(sizes)}")
-        if not kinds <= {"i", "u"} or self.labels.dtype.kind not in "iuf":
-            faults.append("labels, lengths and tokens must be numbers")
-        elif (tokens_LB < 1).any() or (tokens_LB > tokens_LB[:1]).any():
-            faults.append("tokens must lie between 1 and the length")
-        return faults
-
-    def answers(self, depth_B: np.ndarray) -> np.ndarray:
-        """The guess that each example leaves with."""
-        logits_BC = np.empty_like(self.guesses[len(self.tokens_LB)])
-        for layer in np.unique(depth_B):
-            logits_BC[depth_B == layer] = self.guesses[layer][depth_B == layer]
-        return logits_BC
-
-
-@dataclass
-class Outcome:
-    """What an exit rule makes of the recorded examples: each one's answer, depth and reason."""
-
-    recorded: Recorded
-    logits_BC: np.ndarray
-    depth_B: np.ndarray
-    reason_B: np.ndarray
-
-    @property
-    def tokens_LB(self) -> np.ndarray:
-        """Tokens entering each layer that an example ran, 0 for the others."""
-        tokens_LB = self.recorded.tokens_LB
-        return tokens_LB * (np.arange(1, len(tokens_LB) + 1)[:, None] <= self.depth_B)
-
-    @property
-    def retention_B(self) -> np.ndarray:
-        """Tokens entering the last executed layer / tokens entering layer 1."""
-        tokens_LB = self.recorded.tokens_LB
-        return np.take_along_axis(tokens_LB, self.depth_B[None] - 1, axis=0)[0] / tokens_LB[0]
-
-    @property
-    def token_layers_B(self) -> np.ndarray:
-        """Tokens summed over the executed layers / (first tokens x num_layers)."""
-        tokens_LB = self.tokens_LB
-        return tokens_LB.sum(0) / (tokens_LB[0] * len(tokens_LB))
-
-    @property
-    def exit_shares(self) -> dict[int, float]:
-        """Share of the examples that left after each layer."""
-        layers, counts = np.unique(self.depth_B, return_counts=True)
-        return {int(k): float(n / len(self.depth_B)) for k, n in zip(layers, counts, strict=True)}
-
-    @property
-    def exit_reasons(self) -> dict[str, float]:
-        """Share of the examples that were answered for each reason."""
-        codes, counts = np.unique(self.reason_B, return_counts=True)
-        shares = (counts / len(self.reason_B)).tolist()
-        return {Reason(code).label: share for code, share in zip(codes, shares, strict=True)}
-
-    def to_parquet(self, path: Path) -> None:
-        """A line per example: label, length, every exit's logits, tokens entering each layer if all
-        were run (`tokens_in_full`), and what this rule made of it."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        recorded = self.recorded
-        columns: dict[str, Any] = {
-            "index": np.arange(len(recorded)),
-            "label": recorded.labels,
-            "length": recorded.lengths,
-            "depth": self.depth_B,
-            "exit_reason": [Reason(code).label for code in self.reason_B],
-            "tokens": self.tokens_LB.T.tolist(),
-            "tokens_in_full": recorded.tokens_LB.T.tolist(),
-        }
-        columns |= {f"logits_{k}": guess_BC.tolist() for k, guess_BC in recorded.guesses.items()}
-        if recorded.difficulty is not None:
-            columns["difficulty"] = recorded.difficulty
-        if recorded.origins is not None:
-            columns["source"] = recorded.origins
-        beside = path.with_name(path.name + ".part")
-        pq.write_table(pa.table(columns), beside, compression="zstd")
-        beside.replace(path)
-
-
-def stacked(column: Any) -> np.ndarray:
-    """Lists of one length as the rows of an array."""
-    values = column.combine_chunks()
-    return np.stack(values.to_numpy(zero_copy_only=False)) if len(values) else np.empty((0, 0))
+__all__ = ["Outcome", "Recorded", "inference", "record", "score", "shown"]
 
 
 def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: str = "") -> Recorded:
@@ -219,6 +32,7 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
             for k in layers:
                 guesses[k][rows_B] = trace.guesses[k].float().cpu().numpy()
             tokens_LB[:, rows_B] = trace.tokens_LB.numpy()
+    source = getattr(split, "source", None)
     return Recorded(
         split.labels,
         split.lengths,
@@ -229,6 +43,7 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
         origins=getattr(split, "origins", None),
         policies=encoder.policies,
         batch=split.batch,
+        data="" if source is None else source.digest[:16],
     )
 
 

@@ -1,11 +1,10 @@
-"""What settings are measured against: the same weights with everything off, ours and theirs.
+"""The same weights as transformers' own model, which a setting's time is compared with.
 
 Shapes: B examples, L longest length, D width, C classes.
 """
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -14,30 +13,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from eat_lightning.infer.int8 import in_int8, is_int8, out_of_int8
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.infer.precision import in_dtype  # noqa: F401  (its old place)
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots  # noqa: F401  (its old place)
 from eat_lightning.model.packed import Batch
-
-
-def with_slots(encoder: AdaptiveEncoder, **methods: Any) -> AdaptiveEncoder:
-    """The same weights with other methods in some slots."""
-    twin = copy.copy(encoder)
-    twin._modules = dict(encoder._modules)  # a method may be a module itself
-    for slot, method in methods.items():
-        setattr(twin, slot, method)
-    return twin
-
-
-def in_dtype(encoder: AdaptiveEncoder, dtype: str) -> AdaptiveEncoder:
-    """A copy with bf16 weights, or with int8 products, or the encoder itself. Not autocast, which
-    would convert every weight for every example; strength and temperatures stay as they are."""
-    if dtype == "fp32":
-        return encoder
-    if dtype == "int8":
-        return in_int8(encoder)
-    converted = copy.deepcopy(encoder)
-    for weight in converted.parameters():
-        weight.data = weight.data.to(torch.bfloat16)
-    return converted
+from eat_lightning.weights.hf_names import FAMILIES, rename
 
 
 class HuggingFaceTwin(nn.Module):
@@ -49,8 +28,8 @@ class HuggingFaceTwin(nn.Module):
         encoder = out_of_int8(encoder) if whole else encoder
         self.body = empty_body(encoder)
         # Not strict, since transformers' position_ids are in no state dict of ours.
-        missing = self.body.load_state_dict(body_weights(encoder), strict=False).missing_keys
-        assert not missing, missing
+        missing = self.body.load_state_dict(body_weights(encoder, self.body), strict=False)
+        assert not missing.missing_keys, missing.missing_keys
         weight = encoder.embedding.word.weight
         self.body.to(weight.device, weight.dtype).eval()
         self.body = in_int8(self.body) if whole else self.body
@@ -114,46 +93,21 @@ def empty_body(encoder: AdaptiveEncoder) -> nn.Module:
     return BertModel(BertConfig(**sizes), add_pooling_layer=False)
 
 
-def body_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
-    """Our weights under transformers' names (the way back of `checkpoint`)."""
+def body_weights(encoder: AdaptiveEncoder, body: nn.Module) -> dict[str, Tensor]:
+    """Our weights under the names of transformers' body: the way back of `weights.hf_names`."""
     mpnet = encoder.relative is not None
-    own = encoder.state_dict()
-    offset = 0 if mpnet else encoder.shape.position_offset
-    weights = {
-        "embeddings.word_embeddings.weight": own["embedding.word.weight"],
-        "embeddings.position_embeddings.weight": own["embedding.position.weight"][offset:],
-        **named(own, "embedding.norm", "embeddings.LayerNorm"),
-    }
-    if mpnet:
-        weights["encoder.relative_attention_bias.weight"] = own["relative.weight"]
-    elif "embedding.token_type.weight" in own:
-        weights["embeddings.token_type_embeddings.weight"] = own["embedding.token_type.weight"]
-    else:
-        nothing = torch.zeros(1, encoder.shape.hidden_size)
-        weights["embeddings.token_type_embeddings.weight"] = nothing
+    own = dict(encoder.state_dict())
     for i in range(encoder.shape.num_layers):
-        weights |= layer_weights(own, f"layers.{i}.", f"encoder.layer.{i}.", mpnet)
-    return weights
-
-
-def layer_weights(own: dict[str, Tensor], ours: str, theirs: str, mpnet: bool) -> dict[str, Tensor]:
-    attention = theirs + ("attention.attn." if mpnet else "attention.self.")
-    norm = "attention.LayerNorm" if mpnet else "attention.output.LayerNorm"
-    weights = {
-        **named(
-            own, ours + "out", theirs + ("attention.attn.o" if mpnet else "attention.output.dense")
-        ),
-        **named(own, ours + "attention_norm", theirs + norm),
-        **named(own, ours + "up", theirs + "intermediate.dense"),
-        **named(own, ours + "down", theirs + "output.dense"),
-        **named(own, ours + "output_norm", theirs + "output.LayerNorm"),
-    }
-    parts = ("q", "k", "v") if mpnet else ("query", "key", "value")
-    for end in ("weight", "bias"):
-        thirds = own[f"{ours}qkv.{end}"].chunk(3)
-        weights |= {f"{attention}{part}.{end}": w for part, w in zip(parts, thirds, strict=True)}
-    return weights
-
-
-def named(own: dict[str, Tensor], ours: str, theirs: str) -> dict[str, Tensor]:
-    return {f"{theirs}.{end}": own[f"{ours}.{end}"] for end in ("weight", "bias")}
+        for end in ("weight", "bias"):
+            thirds = own[f"layers.{i}.qkv.{end}"].chunk(3)
+            for part, third in zip(
+                ("q", "k", "v") if mpnet else ("query", "key", "value"), thirds, strict=True
+            ):
+                own[f"layers.{i}.{part}.{end}"] = third
+    if not mpnet:  # theirs begin at position 0, and always have token types
+        first = encoder.shape.position_offset
+        own["embedding.position.weight"] = own["embedding.position.weight"][first:]
+        own.setdefault("embedding.token_type.weight", torch.zeros(1, encoder.shape.hidden_size))
+    theirs: Any = {name: name for name in body.state_dict()}
+    named = rename(theirs, FAMILIES["mpnet" if mpnet else "bert"])
+    return {str(theirs): own[ours] for ours, theirs in named.items()}

@@ -1,29 +1,45 @@
-"""Which settings of a run are to be measured, from its own and those a config changes."""
+"""Which settings of a run are to be measured, from its own and those that a person changes."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.config import make, target
-from eat_lightning.errors import ConfigError
-from eat_lightning.infer.precision import form_of
-from eat_lightning.model.contracts import Policy, build, class_of, method_faults, spec, without_kind
+from eat_lightning.errors import ConfigError, Faults
+from eat_lightning.methods.exit.fixed import Fixed
+from eat_lightning.model.contracts import (
+    Policy,
+    build,
+    class_of,
+    knob_of,
+    method_faults,
+    point_of,
+    spec,
+    turned,
+    without_kind,
+)
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
 from eat_lightning.runs.certificate import DTYPES, Certificate, combination
+from eat_lightning.runs.row import FIXED, OWN, THEIRS, label, text  # noqa: F401  (used above)
 from eat_lightning.runs.run import Run
 
-TAUS = (0.80, 0.85, 0.90, 0.95)  # EAT, section 6
+if TYPE_CHECKING:
+    from eat_lightning.measure.plan import MeasurePlan
+
 STATIC = {"attention": {"kind": "dense"}, "reduction": {"kind": "none"}, "exit": {"kind": "never"}}
-OWN, THEIRS = "own static", "hugging face"
 BASELINES = {
-    **{"own": [OWN], "hf": [THEIRS], "all": [OWN, THEIRS], "none": []},
-    **{"true": [OWN, THEIRS], "false": []},
+    "own": (FIXED, OWN),
+    "fixed": (FIXED,),
+    "hf": (THEIRS,),
+    "all": (FIXED, OWN, THEIRS),
+    "none": (),
 }
+TAUS = (0.80, 0.85, 0.90, 0.95)  # EAT, section 6
 
 
 @dataclass(frozen=True)
@@ -50,53 +66,58 @@ class Setting:
         return specs | ({"policy": specs_of(self.policies)} if self.policies else {})
 
     @property
+    def body(self) -> str:
+        """All but the exit rule: settings of one body share a pass."""
+        return str([self.specs[s] for s in ("attention", "reduction", "policy") if s in self.specs])
+
+    @property
     def is_static(self) -> bool:
         return self.specs == STATIC
 
 
-def settings_of(run: Run, config: dict[str, Any]) -> list[Setting]:
-    """Each setting once: the run's own, with taus, with other rules, and the baselines. Raises
-    ConfigError with every fault; nothing but the model's config.json is read."""
-    from eat_lightning.weights.checkpoint import read_config
-
-    model = read_config(run.folder / "model")
-    num_layers = model["num_layers"]
-    methods, faults = {}, []
-    held = certificate_of(run, config)
-    model = model if held is None else model | held.policies
-    early = [layer for layer in model["head"]["layers"] if layer < num_layers]
-    nodes = {slot: config[slot] for slot in STATIC}
-    nodes["exit"] = looking_at(early, nodes["exit"])
+def settings_of(run: Run, plan: MeasurePlan, held: Certificate | None, form: str) -> list[Setting]:
+    """Each setting once: the run's own, with its knob turned, with other rules, and the baselines.
+    A certificate's exit rule (`held`) is the only one. Raises ConfigError with every fault; nothing
+    but the model's config.json is read."""
+    model = run.model_config() | ({} if held is None else held.policies)
+    num_layers, heads = model["num_layers"], model["head"]["layers"]
+    nodes = {slot: getattr(plan, slot) for slot in STATIC}
+    nodes["exit"] = looking_at([k for k in heads if k < num_layers], nodes["exit"])
     if model["reduction"] == STATIC["reduction"] and not nodes["reduction"].get("_target_"):
         nodes["reduction"] = {}  # a ratio is for the runs beside it that do reduce
+    methods, faults = {}, Faults()
     for slot, node in nodes.items():
-        try:
+        with faults.gathered():
             methods[slot] = changed(slot, model[slot], node, num_layers)
-        except ValueError as error:
-            faults += str(error).split("; ")
-    if faults:
-        raise ConfigError.of(faults)
-    own = Setting(**methods, policies=policies_for(model, held, config))
-    exits = exit_rules(own.exit, config, num_layers) if held is None else [own.exit]
-    if held is not None:
-        here = own.specs, DTYPES[config["dtype"]], config["device"]
-        held.check(combination(run, *here, form=form_for(held, config)))
+    faults.check()
+    own = Setting(**methods, policies=policies_for(model, held, plan.policy))
+    if held is None:
+        exits = exit_rules(own.exit, plan, num_layers)
+    else:
+        held.check(combination(run, own.specs, DTYPES[plan.dtype], plan.device, form=form))
+        exits = [own.exit]
     num_labels = 1 if run.task.regression else len(model["id2label"])
     for rule in exits:
-        faults += slot_faults(rule, model["head"]["layers"], num_layers, num_labels)
-    if faults:
-        raise ConfigError.of(dict.fromkeys(faults))
-    wanted = BASELINES[str(config["baselines"]).lower()]
-    settings = [replace(own, exit=rule) for rule in exits]
-    settings += [Setting.static(baseline) for baseline in wanted]
-    return distinct(settings)
+        faults += slot_faults(rule, heads, num_layers, num_labels)
+    faults.check()
+    return distinct([*(replace(own, exit=rule) for rule in exits), *baselines(own, plan, model)])
+
+
+def baselines(own: Setting, plan: MeasurePlan, model: dict[str, Any]) -> list[Setting]:
+    """Everybody at one layer, for each exit head where there is an early one; and everything off,
+    on our kernels and on transformers'. Settings of one body stand together."""
+    wanted, heads = BASELINES[plan.baselines], {*model["head"]["layers"], model["num_layers"]}
+    everybody, found = replace(own, baseline=FIXED, policies=()), []
+    if FIXED in wanted and len(heads) > 1:
+        found = [replace(everybody, exit=Fixed(layer)) for layer in sorted(heads)]
+    return [*found, *(Setting.static(name) for name in (OWN, THEIRS) if name in wanted)]
 
 
 def policies_for(
-    model: dict[str, Any], held: Certificate | None, config: dict[str, Any]
+    model: dict[str, Any], held: Certificate | None, nodes: dict[str, Any]
 ) -> tuple[Policy, ...]:
-    """Those a config names, else the certificate's, else those of the model's config.json."""
-    given = policies_of(config["policy"])
+    """Those a person names, else the certificate's, else those of the model's config.json."""
+    given = policies_of(nodes)
     if given is not None:
         return given
     try:
@@ -105,24 +126,8 @@ def policies_for(
         raise ConfigError.of(str(error).split("; ")) from None
 
 
-def certificate_of(run: Run, config: dict[str, Any]) -> Certificate | None:
-    """The one that a config names; its exit rule is then the only one."""
-    if config["certificate"] is None:
-        return None
-    given = [key for key in ("taus", "rules") if config[key]]
-    if given:
-        raise ConfigError(f"{given[0]}: a certificate holds for one exit rule, so leave them out")
-    return Certificate.read(run, config["certificate"])
-
-
-def form_for(held: Certificate | None, config: dict[str, Any]) -> str:
-    """Of the weights: see `forms`."""
-    given = config["prepack"], config["dtype"], config["device"]
-    return form_of(*given, held=None if held is None else held.form)
-
-
 def looking_at(early: list[int], node: dict[str, Any]) -> dict[str, Any]:
-    """An exit rule that a config names without layers looks at each of the run's early heads."""
+    """An exit rule that is named without layers looks at each of the run's early heads."""
     if not node.get("_target_") or node.get("layers") is not None:
         return node
     takes_layers = "layers" in inspect.signature(target(node)).parameters
@@ -130,8 +135,8 @@ def looking_at(early: list[int], node: dict[str, Any]) -> dict[str, Any]:
 
 
 def changed(slot: str, own: dict[str, Any], node: dict[str, Any], num_layers: int) -> Any:
-    """The method a config's node names, or the run's own with the settings that are not null;
-    ValueError with every fault."""
+    """The method a node names, or the run's own with the settings that are not null; ValueError
+    with every fault."""
     given = {key: value for key, value in node.items() if value is not None}
     if "_target_" not in given:
         return checked(slot, own | given, num_layers)
@@ -149,53 +154,40 @@ def checked(slot: str, spec: dict[str, Any], num_layers: int) -> Any:
     return build(slot, spec)
 
 
-def exit_rules(own: Any, config: dict[str, Any], num_layers: int) -> list[Any]:
-    """The rule as it is or as changed, with each of `taus`, and `rules`. Where neither taus nor
-    another rule are asked for: four taus and none. A run without exits has no tau to sweep, which
-    stops nobody who measures it beside others."""
-    taus, rules, own_spec = config["taus"], list(config["rules"]), spec("exit", own)
-    asked = any(value is not None for value in config["exit"].values())
-    if taus is None and not asked and "tau" in own_spec:
-        taus, rules = TAUS, [*rules, STATIC["exit"]]
-    faults = number_faults("taus", list(taus or ()), "(0, 1]")
-    if own_spec == STATIC["exit"] and not asked:
-        taus = None
-    if taus and "tau" not in own_spec:
-        kind = own_spec["kind"]
-        faults.append(f"taus needs an exit rule with a tau, got {kind}: add exit=confidence")
-    if faults:
-        raise ConfigError.of(faults)
-    swept = [own_spec | {"tau": tau} for tau in taus or ()]
-    specs = swept if own_spec in swept else [own_spec, *swept]
-    built = []
-    for rule in [*specs, *rules]:
-        try:
-            built.append(checked("exit", rule, num_layers))
-        except ValueError as error:
-            faults += str(error).split("; ")
-    if faults:
-        raise ConfigError.of(faults)
-    return built
+def exit_rules(own: Any, plan: MeasurePlan, num_layers: int) -> list[Any]:
+    """The rule as it is or as changed, with its knob at each of the points, and other rules. Where
+    neither points nor another rule are asked for: the knob's grid, and nobody leaving. A run
+    without exits has no knob to turn, which stops nobody who measures it beside others."""
+    knob, (key, points), faults = knob_of(own), plan.swept, Faults()
+    asked = any(value is not None for value in plan.exit.values())
+    more = plan.other_rules
+    if points is None and not asked and knob is not None:
+        points, more = sorted(knob.grid), [*more, STATIC["exit"]]
+    if spec("exit", own) == STATIC["exit"] and not asked:
+        points = None
+    if points and knob is None:
+        kind = spec("exit", own)["kind"]
+        faults.append(f"{key} needs an exit rule with a knob, got {kind}: add exit=confidence")
+    elif knob is not None:
+        for point in points or ():
+            faults += number_faults(key, point, knob.bounds)
+    faults.check()
+    rules = [] if point_of(own) in (points or ()) else [own]
+    for point in points or ():
+        rules.append(rule := turned(own, point))
+        with faults.gathered():  # a list of points needs one for each layer
+            raise_faults(type(rule).faults(num_layers, **without_kind(spec("exit", rule))))
+    for given in more:
+        with faults.gathered():
+            rules.append(checked("exit", given, num_layers))
+    faults.check()
+    return rules
 
 
 def distinct(settings: Sequence[Setting]) -> list[Setting]:
     """The first of equal ones. A body that is static already is its own baseline."""
     found: list[Setting] = []
     for setting in settings:
-        twins = [other for other in found if other.specs == setting.specs]
-        if not twins or setting.baseline == THEIRS:
+        if setting.baseline == THEIRS or all(other.specs != setting.specs for other in found):
             found.append(setting)
     return found
-
-
-def label(rule: dict[str, Any]) -> str:
-    """A short name of an exit rule, for a table."""
-    if "tau" in rule:
-        return "tau " + text(rule["tau"])
-    if "patience" in rule:
-        return f"patience {rule['patience']} at {text(rule['layers'])}"
-    return rule["kind"]
-
-
-def text(value: Any) -> str:
-    return "/".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -7,39 +7,67 @@ from collections.abc import Sequence
 from typing import Any
 
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.measure.settings import THEIRS, label, text
-from eat_lightning.runs.row import Row
+from eat_lightning.runs.row import THEIRS, Row, text
 from eat_lightning.runs.run import Run
 
-WIDTH = 100  # where there is no terminal to ask
+WIDTH = 120  # where there is no terminal to ask
+
+
+def decimals(value: float | None, digits: int = 2) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def gain(row: Row) -> str:
+    """Points over fixed depth, with the interval."""
+    if row.adaptivity_gain is None:
+        return ""
+    ends = row.adaptivity_gain, row.adaptivity_gain_low, row.adaptivity_gain_high
+    middle, low, high = (f"{100 * value:+.1f}" for value in ends if value is not None)
+    return f"{middle} ({low}, {high})"
+
+
+NUMBERS = {
+    "score": lambda row: f"{100 * getattr(row, row.metric):.2f}",
+    "gain": gain,
+    "depth": lambda row: f"{row.depth:.2f}",
+    "reten-\ntion": lambda row: f"{row.retention:.3f}",
+    "token\nlayers": lambda row: f"{row.token_layers:.3f}",
+    "FLOPs\nratio": lambda row: f"{row.flops_ratio:.3f}",
+}
+TIMES = {
+    "mean\nms": lambda row: decimals(row.latency_ms),
+    "p50\nms": lambda row: decimals(row.latency_p50_ms),
+    "p99\nms": lambda row: decimals(row.latency_p99_ms),
+    "speed\n-up": lambda row: decimals(row.speed_up),
+    "ex/s": lambda row: decimals(row.throughput, 0),
+    "ex/s\nsorted": lambda row: decimals(row.throughput_sorted, 0),
+}
 
 
 def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
-    """Rows in the order of `runs`, a line for each run, and what the numbers mean."""
+    """Print rows in the order of `runs`, a line for each run, and what the numbers mean."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     timed = any(row.latency_ms is not None for row in rows)
+    columns = NUMBERS | TIMES if timed else NUMBERS
+    several = len({row.seed for row in rows}) > 1
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("model", overflow="fold")
     table.add_column("setting", overflow="fold")
-    for name in [*NUMBERS, *(TIMES if timed else ())]:
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    several = len({row.seed for row in rows}) > 1
     for i, row in enumerate(rows):
         name = f"{row.model} s{row.seed}" if several else row.model
         last = i + 1 == len(rows) or rows[i + 1].run != row.run
-        table.add_row(name, *cells(row, timed), end_section=last)
+        cells = [cell(row) for cell in columns.values()]
+        table.add_row(name, row.title, *cells, end_section=last)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
-    print("\n".join([*map(described, rows_of_runs(rows)), *notes(rows, timed)]))
+    firsts = list({(row.study, row.run): row for row in reversed(rows)}.values())[::-1]
+    print("\n".join([*map(described, firsts), *notes(rows)]))
     names = sorted({"rows-policy.jsonl" if row.policy else "rows.jsonl" for row in rows})
     print("rows: " + ", ".join(str(run.folder / name) for run in runs for name in names))
-
-
-def rows_of_runs(rows: Sequence[Row]) -> list[Row]:
-    """The first row of each run."""
-    return list({(row.study, row.run): row for row in reversed(rows)}.values())[::-1]
 
 
 def described(row: Row) -> str:
@@ -52,48 +80,32 @@ def described(row: Row) -> str:
     return f"{row.model} seed {row.seed}: {row.encoder}, {', '.join(slots)}{strength}"
 
 
-NUMBERS = ("score", "depth", "reten-\ntion", "token\nlayers", "FLOPs\nratio")
-TIMES = ("mean\nms", "p50\nms", "p99\nms", "speed\n-up", "ex/s", "ex/s\nsorted")
-
-
-def cells(row: Row, timed: bool) -> list[str]:
-    asked = [str(policy["kind"]) for policy in row.policy]
-    name = row.baseline or " + ".join([label(row.exit), *asked])
-    found = [name, f"{100 * getattr(row, row.metric):.2f}", f"{row.depth:.2f}"]
-    found += [f"{x:.3f}" for x in (row.retention, row.token_layers, row.flops_ratio)]
-    if timed:
-        times = row.latency_ms, row.latency_p50_ms, row.latency_p99_ms, row.speed_up
-        found += ["" if x is None else f"{x:.2f}" for x in times]
-        rates = row.throughput, row.throughput_sorted
-        found += ["" if x is None else f"{x:.0f}" for x in rates]
-    return found
-
-
-def notes(rows: Sequence[Row], timed: bool) -> list[str]:
+def notes(rows: Sequence[Row]) -> list[str]:
     """What the numbers are, and how they were taken."""
-    row = rows[0]
     scores = {f"{r.task} {r.metric}": f"{r.num_examples} examples of {r.split}" for r in rows}
     lines = ["score: " + "; ".join(f"{name} x 100 on {what}" for name, what in scores.items())]
     majorities = {r.task: r.majority for r in rows if r.majority is not None}
     if majorities:
         shares = ", ".join(f"{name} {100 * share:.2f}" for name, share in majorities.items())
         lines[0] += f" (largest class: {shares})"
-    for asked in (row for row in rows if row.policy and row.exit_reasons):
-        shares = ", ".join(f"{name} {100 * x:.1f} %" for name, x in asked.exit_reasons.items())
-        lines.append(f"why, under {cells(asked, timed=False)[0]}: {shares}")
-    if timed:
-        lines.append(
-            f"time: ids to answer, batch {row.latency_batch} (ex/s: batch {row.throughput_batch}), "
-            f"{row.timed_examples} examples x {row.repeats}, {row.weights}, {plural(row.threads)}, "
-            f"{row.device}, {row.machine}"
-        )
-        lines.append(
-            f"padding factor: {row.padding_factor:.2f}, sorted {row.padding_factor_sorted:.2f}"
-        )
-        if row.form != PLAIN and any(r.baseline == THEIRS for r in rows):
-            lines.append("hugging face: as people call it, its weights are not prepacked")
+    if any(row.adaptivity_gain is not None for row in rows):
+        lines.append("gain: score minus that of fixed depth at equal FLOPs (95 % interval, paired)")
+    for row in rows:
+        if row.policy and row.exit_reasons:
+            shares = ", ".join(f"{name} {100 * x:.1f} %" for name, x in row.exit_reasons.items())
+            lines.append(f"why, under {row.title}: {shares}")
+    timed: Any = next((row for row in rows if row.latency_ms is not None), None)
+    return lines if timed is None else [*lines, *timing_notes(timed, rows)]
+
+
+def timing_notes(row: Row, rows: Sequence[Row]) -> list[str]:
+    threads = f"{row.threads} thread" + ("" if row.threads == 1 else "s")
+    lines = [
+        f"time: ids to answer, batch {row.latency_batch} (ex/s: batch {row.throughput_batch}), "
+        f"{row.timed_examples} examples x {row.repeats}, {row.weights}, {threads}, "
+        f"{row.device}, {row.machine}",
+        f"padding factor: {row.padding_factor:.2f}, sorted {row.padding_factor_sorted:.2f}",
+    ]
+    if row.form != PLAIN and any(r.baseline == THEIRS for r in rows):
+        lines.append("hugging face: as people call it, its weights are not prepacked")
     return lines
-
-
-def plural(threads: Any) -> str:
-    return f"{threads} thread" + ("" if threads == 1 else "s")

@@ -9,6 +9,7 @@ H heads, K head width, C classes, E exits so far.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -373,3 +374,13 @@ def initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
     if isinstance(module, RelativeBias):
         nn.init.normal_(module.weight, std=0.02)
+
+
+def with_slots(encoder: Any, **methods: Any) -> Any:
+    """A twin of an encoder that shares its weights, with other methods in some slots (or, of any
+    module, a twin that shares its parts but for those given)."""
+    twin = copy.copy(encoder)
+    twin._modules = dict(encoder._modules)  # a method may be a module itself
+    for slot, method in methods.items():
+        setattr(twin, slot, method)
+    return twin

@@ -16,24 +16,28 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
-from eat_lightning.bounds import number_faults, raise_faults
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from eat_lightning.config import within
 from eat_lightning.errors import ConfigError
+from eat_lightning.infer.precision import DTYPES as DTYPES
 from eat_lightning.infer.precision import FORMS, PLAIN
 from eat_lightning.model.contracts import Policy, build
 from eat_lightning.model.policies import built
+from eat_lightning.runs.jsonl import reason
 from eat_lightning.runs.run import OUTSIDE_DATA, Run, version_of, write_json
-from eat_lightning.weights.untrusted import json_of, one_line
+from eat_lightning.weights.untrusted import json_of
 
 FOLDER = "certificates"
 POLICIES = ("attention", "reduction", "exit")
 TORCH, ONNX = "torch", "onnxruntime"
 # Of a certificate that does not name them.
 WITHOUT: dict[str, Any] = {"policy": [], "second": [], "form": PLAIN, "runtime": TORCH}
-DTYPES = {"fp32": "fp32", "bf16": "bf16 weights", "int8": "int8 products"}
 
 
 Combined = dict[str, Any]
@@ -49,7 +53,7 @@ class Home(Protocol):
     def name(self) -> str: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Certificate:
     """risk, procedure: {"kind": the method's file name, **its arguments}. confidence: None where
     only an expectation is bounded. source: the only source of data it is for; None is all.
@@ -60,13 +64,23 @@ class Certificate:
     source: str | None
     risk: dict[str, Any]
     procedure: dict[str, Any]
-    level: float
+    level: Annotated[float, within("(0, 1)")]
     confidence: float | None
     promise: str
     fallback: bool
     reason: str
     seen: dict[str, Any]
     holds_for: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """ValueError where its methods cannot be built."""
+        if lacking := [slot for slot in POLICIES if slot not in self.holds_for]:
+            raise ValueError(f"holds_for lacks {', '.join(lacking)}")
+        for slot in POLICIES:
+            build(slot, self.holds_for[slot])
+        self.asked()
+        if self.form not in FORMS:
+            raise ValueError(f"form must be one of {', '.join(FORMS)}, got {self.form!r}")
 
     @property
     def policies(self) -> dict[str, Any]:
@@ -96,38 +110,22 @@ class Certificate:
     @classmethod
     def read(cls, run: Home, name: Any) -> Certificate:
         """ConfigError, in one line, where there is none or it is damaged."""
-        faults = name_faults("certificate", name)
-        path = path_of(run, str(name))
-        if not faults and not path.is_file():
-            known = sorted(p.stem for p in path.parent.glob("*.json"))
-            faults = [
-                f"certificate={name}: {run.name} has "
-                + (f"only {', '.join(known)}" if known else "none: make one with certify")
-            ]
-        if faults:
+        if faults := name_faults("certificate", name):
             raise ConfigError.of(faults)
+        path = path_of(run, name)
+        if not path.is_file():
+            known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
+            there = f"only {known}" if known else "none: make one with certify"
+            raise ConfigError(f"certificate={name}: {run.name} has {there}")
         try:
             made = cls(**json_of(path))
-            for slot, spec in made.policies.items():
-                build(slot, spec)
-            made.asked()
-            raise_faults(made.faults(name))
-        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-            reason = one_line(error)
-            raise ConfigError(f"{path}: not a certificate ({reason}); make it again") from None
+            if made.name != name:
+                raise ValueError(f"it is called {made.name!r}, and its file {name}")
+        except (ValueError, TypeError, AttributeError, OSError) as error:
+            raise ConfigError(
+                f"{path}: not a certificate ({reason(error)}); make it again"
+            ) from None
         return made
-
-    def faults(self, name: str) -> list[str]:
-        """Of what a file says, whose methods are sound."""
-        texts = {"promise": self.promise, "reason": self.reason, "source": self.source or ""}
-        faults = [f"{key} must be a text" for key, v in texts.items() if not isinstance(v, str)]
-        if self.name != name:
-            faults.append(f"it is called {self.name!r}, and its file {name}")
-        if not isinstance(self.fallback, bool) or not isinstance(self.seen, dict):
-            faults.append("fallback must be true or false, and seen a dict")
-        if self.form not in FORMS:
-            faults.append(f"form must be one of {', '.join(FORMS)}, got {self.form!r}")
-        return faults + number_faults("level", [self.level], "(0, 1)")
 
     @classmethod
     def by_source(cls, run: Home, name: Any) -> dict[str | None, Certificate]:
@@ -240,9 +238,7 @@ def cut_of(run: Run) -> str:
 
 def calibration_of(data: Any) -> str:
     """Of the calibration part's examples in order: texts, labels and where they come from."""
-    source = data.source("certificate")
-    content = [*source.texts, source.labels.tolist(), source.origins]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return data.source("certificate").digest
 
 
 def short(value: Any) -> str:

@@ -6,17 +6,17 @@ sound. Files are written beside and renamed: a reader sees the old file or the n
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
 import json
-import os
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+import tempfile
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock
 from pydantic import ValidationError
 
 from eat_lightning.config import fault_line
@@ -72,27 +72,20 @@ def update(
     key: Callable[[R], Hashable] = attrgetter("key"),
     replaces: Callable[[R], Iterable[Hashable]] | None = None,
 ) -> list[R]:
-    """Add records in place of those with the same key; return all. Nobody else updates a file of
-    that folder meanwhile.
+    """Add records in place of those with the same key; return all. Nobody else updates the file
+    meanwhile.
 
     replaces: the keys that a new record stands in place of, where these are more than its own.
     """
     new = list(new)
     gone = {k for record in new for k in (replaces(record) if replaces else [key(record)])}
-    with locked(Path(path).parent):
+    with lock_of(Path(path)):
         records = [*(old for old in read(path, kind) if key(old) not in gone), *new]
         write(path, records)
     return records
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock, which leaves no file behind and ends with its process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network disks have no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+def lock_of(path: Path) -> FileLock:
+    """The lock of a file: in the machine's temporary folder, so that none lies among results."""
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir()) / f"eat_lightning-{name}.lock")

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from eat_lightning.bounds import number_faults
 from eat_lightning.config import whole, within
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.model.contracts import knob_of, point_of, spec
+from eat_lightning.model.contracts import class_of, knob_of, point_of, spec
 from eat_lightning.runs import jsonl
 
 Share = Annotated[float, within("[0, 1]")]
@@ -190,6 +190,13 @@ class Row:
             raise ValueError("; ".join(faults))
 
     @property
+    def title(self) -> str:
+        """How the setting is called beside others of its run: "tau 0.9", "fixed depth 4"."""
+        if self.baseline == FIXED:
+            return f"{FIXED} {self.exit['layer']}"
+        return self.baseline or " + ".join([label(self.exit), *(p["kind"] for p in self.policy)])
+
+    @property
     def setting(self) -> str:
         """What was measured, without how it was timed."""
         return json.dumps([getattr(self, name) for name in SETTING], sort_keys=True)
@@ -210,6 +217,23 @@ class Row:
     @property
     def untimed_key(self) -> tuple[str, ...]:
         return self.setting, "", self.commit, self.machine
+
+
+def label(rule: dict[str, Any]) -> str:
+    """A short name of an exit rule: where its knob stands, else its arguments, else its kind."""
+    try:
+        knob = knob_of(class_of("exit", rule["kind"]))
+    except ValueError:  # a class from outside the package, which is not here
+        knob = None
+    if knob is not None and knob.name in rule:
+        return f"{knob.name} {text(rule[knob.name])}"
+    named = [f"{name} {text(rule[name])}" for name in rule if name not in ("kind", "layers")]
+    at = f" at {text(rule['layers'])}" if "layers" in rule else ""
+    return (" ".join(named) or rule["kind"]) + at
+
+
+def text(value: Any) -> str:
+    return "/".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def read(path: Path | str) -> list[Row]:
@@ -240,6 +264,7 @@ def row_of(
         **{slot: spec(slot, getattr(encoder, slot)) for slot in ("attention", "reduction")},
         "exit": spec("exit", exit),
         "policy": specs_of(encoder.policies),
+        "data": recorded.data,
         "knob": None if knob is None else knob.name,
         "point": point_of(exit),
         "num_layers": encoder.shape.num_layers,

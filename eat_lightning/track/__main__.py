@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator
 
 from eat_lightning.bounds import layer_faults
 from eat_lightning.cli import entry, in_one_line
+from eat_lightning.config import Plan, bounded, parsed
 from eat_lightning.errors import ConfigError
 
 STEP = "trainer/global_step"
 METRICS = "accuracy|f1|matthews|pearson|spearman"
+RETENTIONS = ("train/retention", "train/scheduled_retention", "select/retention")
+
+
+def ascending(layers: Any) -> Any:
+    return bounded(layers, layer_faults("", layers, None, at_least=1))
+
+
+def named(name: str) -> str:
+    return bounded(name, [] if name else [f"must be a name, got {name!r}"])
+
+
+class WorkspacePlan(Plan):
+    entity: str | None
+    project: Annotated[str, AfterValidator(named)]
+    name: Annotated[str, AfterValidator(named)]
+    exits: Annotated[list[int], BeforeValidator(ascending)]
+    file: str | None
+
+    def rules(self) -> Iterator[str]:
+        if find_spec("wandb_workspaces") is None:
+            yield "a workspace needs the package: pip install wandb-workspaces"
 
 
 def workspace(config: dict[str, Any]) -> None:
@@ -20,34 +45,24 @@ def workspace(config: dict[str, Any]) -> None:
     from eat_lightning.runs.run import outputs, write_json
     from eat_lightning.track.log import stays_offline
 
-    if faults := workspace_faults(config):
-        raise ConfigError.of(faults)
-    if not config["file"] and not stays_offline():
-        print(saved(config))
+    plan = parsed(WorkspacePlan, config)
+    if not plan.file and not stays_offline():
+        print(saved(plan))
         return
-    path = Path(config["file"] or outputs() / "workspace.json")
-    write_json(path, spec_of(view(config)))
-    why = "" if config["file"] else " (no W&B account: wandb login, then this command saves it)"
+    path = Path(plan.file or outputs() / "workspace.json")
+    # What W&B would be sent (wandb-workspaces 0.4 has no public name for it).
+    spec = view(plan, plan.entity)._to_model().spec
+    write_json(path, spec.model_dump(mode="json", by_alias=True, exclude_none=True))
+    why = "" if plan.file else " (no W&B account: wandb login, then this command saves it)"
     print(f"{path}: the workspace's spec{why}")
 
 
-def workspace_faults(config: dict[str, Any]) -> list[str]:
-    faults = layer_faults("exits", config["exits"], None, at_least=1)
-    for key in ("project", "name"):
-        if not isinstance(config[key], str) or not config[key]:
-            faults.append(f"{key} must be a name, got {config[key]!r}")
-    if find_spec("wandb_workspaces") is None:
-        faults.append("a workspace needs the package: pip install wandb-workspaces")
-    return faults
-
-
-def saved(config: dict[str, Any]) -> str:
+def saved(plan: WorkspacePlan) -> str:
     """Saves the workspace; returns its address."""
     import wandb
 
     try:
-        entity = config["entity"] or wandb.Api().default_entity
-        return view(config | {"entity": entity}).save().url
+        return view(plan, plan.entity or wandb.Api().default_entity).save().url
     except Exception as error:  # of the network, of the server, or of a key that is not known there
         raise ConfigError(
             f"W&B did not save the workspace: {in_one_line(str(error))} "
@@ -55,22 +70,17 @@ def saved(config: dict[str, Any]) -> str:
         ) from None
 
 
-def spec_of(view: Any) -> dict[str, Any]:
-    """What W&B would be sent (wandb-workspaces 0.4 has no public name for it)."""
-    return view._to_model().spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def view(config: dict[str, Any]) -> Any:
+def view(plan: WorkspacePlan, entity: str | None) -> Any:
     """Runs by study, task and model: a line is then a mean over seeds."""
     from wandb_workspaces import workspaces as ws
 
     found = ws.Workspace(
-        entity=config["entity"] or "",
-        project=config["project"],
-        name=config["name"],
+        entity=entity or "",
+        project=plan.project,
+        name=plan.name,
         sections=[
             ws.Section(name=name, panels=panels, is_open=True)
-            for name, panels in sections(config["exits"]).items()
+            for name, panels in sections(plan.exits).items()
         ],
         settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=20),
     )
@@ -92,6 +102,7 @@ def sections(exits: list[int]) -> dict[str, list[Any]]:
             scatter("Score against latency (ms)", "dev/latency_ms"),
             scatter("Score against depth", "dev/depth"),
             scatter("Score against FLOPs", "dev/flops_ratio"),
+            scatter("Gain over fixed depth", "dev/flops_ratio", "dev/adaptivity_gain"),
             table_scatter("frontier/latency_table", "latency_ms"),
             table_scatter("frontier/flops_table", "flops_ratio"),
         ],
@@ -118,20 +129,16 @@ def sections(exits: list[int]) -> dict[str, list[Any]]:
     }
 
 
-RETENTIONS = ("train/retention", "train/scheduled_retention", "select/retention")
-
-
 def lines(title: str, *names: str, x: str = STEP, regex: str | None = None) -> Any:
     from wandb_workspaces.reports import v2 as wr
 
     return wr.LinePlot(title=title, x=x, y=list(names), metric_regex=regex)
 
 
-def scatter(title: str, x: str) -> Any:
+def scatter(title: str, x: str, y: str = "dev/score") -> Any:
     from wandb_workspaces.reports import v2 as wr
 
-    summary = wr.SummaryMetric
-    return wr.ScatterPlot(title=title, x=summary(x), y=summary("dev/score"))
+    return wr.ScatterPlot(title=title, x=wr.SummaryMetric(x), y=wr.SummaryMetric(y))
 
 
 def table_scatter(table: str, x: str, y: str = "score") -> Any:

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from eat_lightning.runs.run import Run
 
 MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")  # of $WANDB_MODE
-TEXTS = ("attention", "reduction", "exit", "encoder", "commit", "version", "machine", "run")
+TEXTS = (
+    *("attention", "reduction", "exit", "knob", "encoder", "commit", "version", "machine", "run"),
+    *("data", "objective", "schedule", "teacher"),
+)
+BINS = 15  # of a reliability diagram, of equal width
 
 
 def extra_logger(node: dict[str, Any], config: dict[str, Any], folder: Path) -> Any:
@@ -133,38 +137,40 @@ def log_frontier(logger: Any, run: Run, encoder: Any, recorded: Recorded) -> Non
 
 
 def rules_of(own: Any) -> list[Any]:
-    """A run's own exit rule, the paper's taus where it has a tau, and never."""
-    from eat_lightning.measure.settings import STATIC, TAUS
-    from eat_lightning.model.contracts import build, spec
+    """A run's own exit rule, its knob turned along the grid where it has one, and never."""
+    from eat_lightning.methods.exit.never import Never
+    from eat_lightning.model.contracts import knob_of, spec, turned
 
-    own_spec = spec("exit", own)
-    taus = TAUS if "tau" in own_spec else ()
-    specs = [own_spec, *(own_spec | {"tau": tau} for tau in taus), STATIC["exit"]]
-    return [build("exit", one) for one in {str(one): one for one in specs}.values()]
+    knob = knob_of(own)
+    rules = [own, *(turned(own, point) for point in (knob.grid if knob else ())), Never()]
+    return [*{str(spec("exit", rule)): rule for rule in rules}.values()]
 
 
 def lines_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Rows as lines of a flat table: setting and score first, then every field of one value."""
-    from eat_lightning.measure.settings import label
-
     return [
-        {"setting": row.baseline or label(row.exit), "score": getattr(row, row.metric)}
+        {"setting": row.title, "score": getattr(row, row.metric)}
         | {k: v for k, v in vars(row).items() if not isinstance(v, dict | list)}
         for row in rows
     ]
 
 
 def reliability_of(recorded: Recorded) -> list[dict[str, Any]]:
-    """Each exit's bins of confidence, after its temperature."""
-    from eat_lightning.report.statistics import confidence, reliability
+    """Each exit's bins of confidence, after its temperature, with Wilson's interval."""
+    from scipy.special import softmax
+    from scipy.stats import binomtest
 
     lines = []
     for layer, logits_BC in recorded.guesses.items():
-        correct_B = logits_BC.argmax(1) == recorded.labels
-        for b in reliability(confidence(logits_BC), correct_B):
-            right = b.accuracy
-            ends = {"accuracy": right.value, "low": right.low, "high": right.high}
-            lines.append({"exit": layer, "confidence": b.confidence, **ends, "n": b.n})
+        confidence_B = softmax(logits_BC, axis=1).max(1)
+        right_B = logits_BC.argmax(1) == recorded.labels
+        bin_B = (confidence_B * BINS).astype(int).clip(max=BINS - 1)
+        for number in sorted({*bin_B.tolist()}):
+            here_B = bin_B == number
+            right, n = int(right_B[here_B].sum()), int(here_B.sum())
+            low, high = binomtest(right, n).proportion_ci(method="wilson")
+            found = {"accuracy": right / n, "low": low, "high": high, "n": n}
+            lines.append({"exit": layer, "confidence": float(confidence_B[here_B].mean())} | found)
     return lines
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -16,10 +17,12 @@ from eat_lightning.cli import with_paths_listed
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
+from eat_lightning.infer.precision import in_dtype
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.__main__ import main, measure
-from eat_lightning.measure.baselines import HuggingFaceTwin, in_dtype, with_slots
+from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.model.contracts import build
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run, marks, training_mark
@@ -66,12 +69,12 @@ def call(*arguments: str) -> list:
 def test_a_table_at_once(run: Path, capsys: pytest.CaptureFixture):
     rows = call(f"run={run}", *FAST)
     assert read(run / "rows.jsonl") == rows
-    # The run's own tau is 0.5.
-    assert [(row.point, row.exit["kind"]) for row in rows[:5]] == [
-        (tau, "confidence") for tau in (0.5, 0.8, 0.85, 0.9, 0.95)
+    assert [(row.knob, row.point, row.exit["kind"]) for row in rows[:6]] == [
+        ("tau", tau, "confidence") for tau in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
     ]
-    assert [(row.exit["kind"], row.baseline) for row in rows[5:]] == [
+    assert [(row.exit["kind"], row.baseline) for row in rows[6:]] == [
         ("never", ""),
+        *[("fixed", "fixed depth")] * 4,
         ("never", "own static"),
     ]
     static = rows[-1]
@@ -86,16 +89,80 @@ def test_a_table_at_once(run: Path, capsys: pytest.CaptureFixture):
         assert row.conversion == pytest.approx(row.speed_up * row.flops_ratio)
         assert row.ece_before == {"4": 0.05, "6": 0.05}
         assert sum(k * n for k, n in shares(row)) == pytest.approx(row.depth)
-    depths = [row.depth for row in rows]
+    depths = [row.depth for row in rows[:7]]
     assert depths == sorted(depths)  # as tau rises
+    assert {(row.data, len(row.data)) for row in rows} == {(static.data, 16)}
     table = capsys.readouterr().out
-    assert max(map(len, table.split("score:")[0].splitlines())) <= 100
-    assert "own static" in table
+    assert max(map(len, table.split("score:")[0].splitlines())) <= 120
+    for title in ("tau 0.6", "fixed depth 3", "own static"):
+        assert title in table
     assert str(run / "rows.jsonl") in table
 
 
 def shares(row) -> list[tuple[int, float]]:
     return [(int(k), share) for k, share in row.exit_shares.items()]
+
+
+def test_fixed_depths_are_what_everybody_at_a_layer_gives(run: Path):
+    rows = call(f"run={run}", "exit=never", "baselines=fixed", *FAST)
+    batch = Run.open(run).data().split("validation").batch(range(40))
+    encoder, _ = load_model(run / "model")
+    with torch.inference_mode():
+        guesses = encoder(batch, leave=False).guesses
+    assert [row.exit for row in rows[1:]] == [{"kind": "fixed", "layer": k} for k in (2, 3, 4, 6)]
+    for row, layer in zip(rows[1:], (2, 3, 4, 6), strict=True):
+        right = (guesses[layer].argmax(-1) == batch.labels_B).double().mean()
+        assert row.accuracy == pytest.approx(float(right))
+        assert (row.depth, row.exit_shares, row.knob) == (layer, {str(layer): 1.0}, None)
+        assert row.latency_ms > 0
+        assert row.adaptivity_gain is None
+    costs = [row.flops for row in rows[1:]]
+    assert costs == sorted(costs)
+    assert rows[0].flops == pytest.approx(costs[-1])  # nobody leaves, and no head on the way
+
+
+def test_every_exit_row_says_what_choosing_gains(run: Path):
+    """By hand from the rows: the score above the line between the two depths that cost as much."""
+    encoder, labels = load_model(run / "model")
+    for head in encoder.heads.values():
+        head.temperature.fill_(20.0)  # else all are sure
+    save_model(encoder, labels, run / "model")
+    rows = call(f"run={run}", "points=[0.52,0.56,0.6]", *UNTIMED)
+    fixed = [row for row in rows if row.baseline == "fixed depth"]
+    chosen = [row for row in rows if not row.baseline]
+    assert len({row.flops for row in chosen}) > 1
+    for row in chosen:
+        line = np.interp(row.flops, [r.flops for r in fixed], [r.accuracy for r in fixed])
+        assert row.adaptivity_gain == pytest.approx(row.accuracy - line)
+        assert row.adaptivity_gain_low <= row.adaptivity_gain <= row.adaptivity_gain_high
+
+
+def test_other_data_replace_nothing(run: Path):
+    """Rows and records of one set of examples stay when the run is measured on another."""
+    first = call(f"run={run}", "exit.tau=0.9", "baselines=none", *UNTIMED)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["grammar_seed"] = 1
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    second = call(f"run={run}", "exit.tau=0.9", "baselines=none", *UNTIMED)
+    assert read(run / "rows.jsonl") == first + second
+    one, other = first[0], second[0]
+    assert (one.data != other.data, one.examples != other.examples) == (True, True)
+    assert one.data[:8] in one.examples
+    for row in (one, other):
+        kept = Recorded.read(run / row.examples).under(method("exit", "confidence", **rule(row)))
+        right_B = kept.logits_BC.argmax(1) == kept.recorded.labels
+        assert right_B.mean() == pytest.approx(row.accuracy)
+
+
+def rule(row) -> dict:
+    return {name: value for name, value in row.exit.items() if name != "kind"}
+
+
+def test_rows_say_how_the_run_was_trained(tmp_path: Path):
+    run = make_run(tmp_path / "run", optimizer={"lr": 3e-5}, teacher="outputs/big")
+    (row,) = call(f"run={run}", "exit.tau=0.9", "baselines=none", *UNTIMED)
+    assert (row.lr, row.teacher) == (3e-5, "outputs/big")
+    assert row.clean == (bool(row.commit) and not row.commit.endswith("+"))
 
 
 def test_accuracy_is_that_of_running_the_setting(run: Path):
@@ -134,8 +201,10 @@ def test_twenty_settings_are_one_pass(run: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(AdaptiveEncoder, "forward", counted)
     given = [f"run={run}", f"exit.tau={taus[0]}", f"taus={taus}", f"rules=[{','.join(rules)}]"]
     rows = call(*given, *UNTIMED, "batch=16")
-    settings, baseline = rows[:-1], rows[-1]
-    assert (len(settings), baseline.baseline) == (20, "own static")
+    settings, fixed, baseline = rows[:20], rows[20:24], rows[24]
+    assert [row.baseline for row in settings] == [""] * 20
+    assert [row.baseline for row in fixed] == ["fixed depth"] * 4
+    assert baseline.baseline == "own static"
     assert sizes == [16, 16, 8] * 2  # the setting's body, and the static one
     sizes.clear()
     call(*given, *UNTIMED, "baselines=none")
@@ -157,7 +226,7 @@ def test_a_second_measurement_supersedes(run: Path):
     call(f"run={run}", "exit.tau=0.9", *UNTIMED)
     call(f"run={run}", "exit.tau=0.9", *FAST)
     again = call(f"run={run}", "exit.tau=0.9", *FAST, "timing.examples=7")
-    assert [row.timed_examples for row in again] == [7, 7]
+    assert [row.timed_examples for row in again] == [7] * 6
     assert read(run / "rows.jsonl") == again
 
 
@@ -200,7 +269,7 @@ def test_attention_and_reduction_of_ones_choice(run: Path):
 
 def test_baselines_of_both_kernels(run: Path):
     rows = call(f"run={run}", "exit=never", "baselines=true", *FAST)
-    ours, theirs = rows[1:]
+    ours, theirs = rows[-2:]
     assert (ours.baseline, ours.kernels) == ("own static", "ours")
     assert (theirs.baseline, theirs.kernels) == ("hugging face", "hf_eager")
     assert theirs.accuracy == ours.accuracy
@@ -211,8 +280,8 @@ def test_several_runs(tmp_path: Path):
     for seed in (1, 2):
         make_run(tmp_path / "study" / f"task=sst2,seed={seed}", "sst2", "never", seed=seed)
     folders = sorted((tmp_path / "study").iterdir())
-    as_study = call(f"run={tmp_path / 'study'}", *FAST)
-    assert [row.seed for row in as_study] == [1, 1, 2, 2]
+    as_study = call(f"run={tmp_path / 'study'}", *FAST, "baselines=fixed")
+    assert [row.seed for row in as_study] == [1] * 5 + [2] * 5
     for given in ([f"run=[{folders[0]},{folders[1]}]"], [f"run={f}" for f in folders]):
         assert [row.seed for row in call(*given, "baselines=none", *UNTIMED)] == [1, 2]
     pattern = call(f"run={tmp_path}/study/*seed=2", "baselines=none", *UNTIMED)
@@ -222,7 +291,8 @@ def test_several_runs(tmp_path: Path):
 
 def test_a_regression(tmp_path: Path):
     run = make_run(tmp_path / "stsb", "stsb", "never")
-    row, static = call(f"run={run}", *UNTIMED)
+    row, *fixed, static = call(f"run={run}", *UNTIMED)
+    assert [each.adaptivity_gain for each in (row, *fixed)] == [None] * 5
     assert row.accuracy is None
     assert row.majority is None
     assert -1 <= row.pearson <= 1
@@ -247,7 +317,10 @@ def test_a_dtype_is_another_row(run: Path):
         (["exit.tau=1.5"], r"exit.tau must be in \(0, 1\], got 1.5"),
         (["taus=[0.5,0]"], r"taus must be in \(0, 1\], got 0"),
         (["taus=0.5"], r"taus must be a list, got 0.5"),
-        (["exit=never", "taus=[0.5]"], r"taus needs an exit rule with a tau, got never"),
+        (
+            ["exit=never", "taus=[0.5]"],
+            r"taus needs an exit rule with a knob, got never: add exit=confidence",
+        ),
         (["rules=[{kind:oracle}]"], r"there is no exit called 'oracle'"),
         (["reduction.ratio=1.0"], r"reduction.ratio must be in \[0, 1\), got 1.0"),
         (["reduction.layers=[2,7]"], r"reduction.layers must be in 1..6, got 7"),

@@ -23,6 +23,6 @@ def test_a_static_run_beside_others_has_no_tau_and_no_ratio(tmp_path: Path):
     with pytest.raises(ConfigError) as caught:
         call(f"run={static}", *given)
     assert str(caught.value).splitlines() == [
-        "taus needs a run whose exit rule has a tau: none of these has",
+        "taus needs a run whose exit rule has a knob, such as tau: none of these has",
         "reduction.ratio needs a run that reduces: none of these does",
     ]

@@ -181,7 +181,7 @@ def test_an_account_is_a_key_in_the_environment_or_in_netrc(
 @pytest.mark.parametrize(
     ("rule", "taus"),
     [
-        (method("exit", "confidence", tau=0.9, layers=[4]), [0.9, 0.8, 0.85, 0.95, None]),
+        (method("exit", "confidence", tau=0.9, layers=[4]), [0.9, 0.95, 0.8, 0.7, 0.6, 0.5, None]),
         (method("exit", "confidence", tau=[0.6, 0.7], layers=[3, 4]), None),
         (method("exit", "patience"), [None, None]),
         (method("exit", "never"), [None]),
@@ -189,7 +189,7 @@ def test_an_account_is_a_key_in_the_environment_or_in_netrc(
 )
 def test_a_frontier_has_each_rule_once(rule: Any, taus: list[Any] | None):
     found = [getattr(rule, "tau", None) for rule in rules_of(rule)]
-    assert found == (taus or [[0.6, 0.7], 0.8, 0.85, 0.9, 0.95, None])
+    assert found == (taus or [[0.6, 0.7], 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, None])
 
 
 def test_a_table_leaves_out_what_no_row_has():
@@ -320,7 +320,7 @@ def test_curves_run_over_global_steps_and_the_row_is_the_summary(offline: list[P
     wanted = numbers_of(kept)
     assert {name: summary[name] for name in wanted} == pytest.approx(wanted)
     assert summary["dev/reduction"]["kind"] == "norm_topk"
-    assert summary["frontier/flops_table"]["nrows"] == 5
+    assert summary["frontier/flops_table"]["nrows"] == 7
     assert summary["calibration/reliability_table"]["ncols"] == 6
 
 

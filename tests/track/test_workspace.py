@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.track import __main__ as module
-from eat_lightning.track.__main__ import workspace
+from eat_lightning.track.__main__ import WorkspacePlan, workspace
 
 pytest.importorskip("wandb_workspaces", reason="pip install wandb-workspaces")
 # pydantic's, of wandb-workspaces 0.4.13
@@ -51,6 +51,7 @@ def test_panels_name_what_runs_log(spec: dict[str, Any]):
     found = panels(spec)
     axes = [(p["xAxis"], p["yAxis"]) for p in found if p.get("xAxis", "").startswith("summary:")]
     assert ("summary:dev/latency_ms", "summary:dev/score") in axes
+    assert ("summary:dev/flops_ratio", "summary:dev/adaptivity_gain") in axes
     tables = [p["userQuery"]["queryFields"][0]["fields"][0] for p in found if "userQuery" in p]
     keys = [table["args"][0]["value"] for table in tables]
     assert keys == [
@@ -79,20 +80,20 @@ def test_with_an_account_it_is_saved(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("WANDB_MODE", "online")
-    built: list[dict[str, Any]] = []
+    built: list[str | None] = []
 
-    def fake(config: dict[str, Any]) -> Any:
-        built.append(config)
+    def fake(plan: WorkspacePlan, entity: str | None) -> Any:
+        built.append(entity)
         return SimpleNamespace(save=lambda: SimpleNamespace(url="https://where"))
 
     monkeypatch.setattr(module, "view", fake)
     workspace(config_of("entity=me"))
-    assert built[0]["entity"] == "me"
+    assert built == ["me"]
     assert capsys.readouterr().out == "https://where\n"
 
 
 def test_what_the_server_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch):
-    def refuse(config: dict[str, Any]) -> Any:
+    def refuse(plan: WorkspacePlan, entity: str | None) -> Any:
         raise RuntimeError("no such project\nmore")
 
     monkeypatch.setenv("WANDB_MODE", "online")
@@ -103,12 +104,16 @@ def test_what_the_server_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch):
         workspace(config_of("entity=me"))
 
 
-def test_faults_are_named_together(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+def test_faults_are_named_together():
     with pytest.raises(ConfigError) as raised:
         workspace(config_of("project=''", "exits=[4,3]"))
     assert str(raised.value).splitlines() == [
-        "exits must ascend, got [4, 3]",
         "project must be a name, got ''",
-        "a workspace needs the package: pip install wandb-workspaces",
+        "exits must ascend, got [4, 3]",
     ]
+
+
+def test_the_package_is_asked_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"^a workspace needs the package: pip install wandb-"):
+        workspace(config_of())

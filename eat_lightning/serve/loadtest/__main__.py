@@ -43,7 +43,9 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
 
     run = Run.open(config["run"])
     timing = {"enabled": True, "force": config["force"]}
-    if faults := busy_faults(timing, "force=true") + data_faults(run, config):
+    if faults := busy_faults(timing, "force=true") + data_faults(
+        run, config["split"], config["data"]
+    ):
         raise ConfigError.of(faults)
     texts = run.data(dir=config["data"]["dir"]).source(config["split"]).texts
     examples = [dict(zip(run.task.columns, each, strict=True)) for each in zip(*texts, strict=True)]

@@ -1,0 +1,244 @@
+"""What every exit gave for every example of a split, whichever backend ran it, and what an exit
+rule makes of that.
+
+Arrays alone, and a parquet file of them: neither backend is imported here.
+Shapes: B examples of the split (in its order), L layers, C classes, E exits so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eat_lightning.bounds import raise_faults
+from eat_lightning.errors import ConfigError
+from eat_lightning.model.reason import Reason
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import Exit, Policy
+    from eat_lightning.model.packed import Batch
+
+MOST_EXAMPLES = 10_000_000  # of a file that is read
+
+
+@dataclass
+class Recorded:
+    """Every head's logits for every example (divided by its temperature), and the tokens entering
+    each layer when nobody leaves.
+
+    exit, policies: those the encoder had. origins: where each example comes from. group_B: equal
+    numbers for examples that belong together, such as pairs of one premise. batch: the examples of
+    some rows, for which policies ask. data: the hash of the examples. All of these are None or
+    empty where they are not known.
+    """
+
+    labels: np.ndarray
+    lengths: np.ndarray
+    guesses: dict[int, np.ndarray]
+    tokens_LB: np.ndarray
+    exit: Exit
+    difficulty: np.ndarray | None = None
+    origins: list[str] | None = None
+    policies: Sequence[Policy] = ()
+    batch: Callable[[np.ndarray], Batch] | None = None
+    group_B: np.ndarray | None = None
+    data: str = ""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def under(self, exit: Exit | None = None) -> Outcome:
+        """Replay an exit rule (None: the encoder's own) with the policies: an example's way depends
+        on no other example, so who leaves where follows from the records."""
+        import torch
+
+        from eat_lightning.model.together import wished
+        from eat_lightning.model.trace import Journey
+
+        exit = self.exit if exit is None else exit
+        last = len(self.tokens_LB)
+        journey = Journey(last, len(self))
+        journey.guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in self.guesses.items()}
+        whole = self.asked()
+        if whole is not None:
+            journey.wish(wished(self.policies, whole, None))
+        for layer in sorted({*exit.layers} - {last}):
+            if not len(journey.rows_B):
+                break
+            stack_EBC = journey.stack([k for k in exit.layers if k <= layer])
+            reason_B = exit.decides(stack_EBC)
+            if whole is not None:
+                reason_B = journey.review(self.policies, reason_B, stack_EBC, whole)
+            journey.leave(layer, reason_B)
+        journey.leave(last, journey.at_end())
+        depth_B, reason_B = journey.depth_B.numpy(), journey.reason_B.numpy()
+        return Outcome(self, self.answers(depth_B), depth_B, reason_B)
+
+    def asked(self) -> Batch | None:
+        """All examples, for policies to ask about; None without policies."""
+        if not self.policies:
+            return None
+        assert self.batch is not None
+        return self.batch(np.arange(len(self)))
+
+    def answers(self, depth_B: np.ndarray) -> np.ndarray:
+        """The logits (B x C) that each example leaves with."""
+        logits_BC = np.empty_like(self.guesses[len(self.tokens_LB)])
+        for layer in np.unique(depth_B):
+            logits_BC[depth_B == layer] = self.guesses[layer][depth_B == layer]
+        return logits_BC
+
+    def to_parquet(self, path: Path) -> None:
+        """A line for each example: label, length, every exit's logits (fp32) and the tokens
+        entering each layer if all were run; difficulty, source and group where they are known.
+
+        What a rule makes of them is not kept: `under` finds it. Floats are split into planes of
+        bytes before zstd, since their exponents resemble each other and their last bits nothing.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns: dict[str, Any] = {
+            "label": small(self.labels),
+            "length": small(self.lengths),
+            "tokens_in_full": lists_of(small(self.tokens_LB.T)),
+        }
+        for layer, guess_BC in self.guesses.items():
+            columns[f"logits_{layer}"] = lists_of(guess_BC.astype(np.float32))
+        known = {"difficulty": self.difficulty, "source": self.origins, "group": self.group_B}
+        columns |= {name: values for name, values in known.items() if values is not None}
+        whole = [name for name in columns if not name.startswith(("logits_", "tokens_"))]
+        how: dict[str, Any] = {
+            "compression": "zstd",
+            "compression_level": 9,
+            "use_dictionary": [*whole, "tokens_in_full.list.element"],
+            "use_byte_stream_split": [f"logits_{layer}.list.element" for layer in self.guesses],
+        }
+        beside = path.with_name(path.name + ".part")
+        pq.write_table(pa.table(columns), beside, **how)
+        beside.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Recorded:
+        """What `to_parquet` wrote, with a rule under which nobody leaves. ConfigError where the
+        file is damaged or of an older version."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from eat_lightning.methods.exit.never import Never
+        from eat_lightning.weights.untrusted import one_line
+
+        try:
+            file = pq.ParquetFile(path)
+            if (rows := file.metadata.num_rows) > MOST_EXAMPLES:
+                raise ValueError(f"{rows} examples, and at most {MOST_EXAMPLES} are read")
+            table = file.read()
+            names = table.column_names
+            layers = sorted(int(n.removeprefix("logits_")) for n in names if n.startswith("logits"))
+            made = cls(
+                wide(table["label"].to_numpy()),
+                wide(table["length"].to_numpy()),
+                {k: stacked(table[f"logits_{k}"]).astype(np.float32) for k in layers},
+                wide(stacked(table["tokens_in_full"]).T),
+                Never(),
+                difficulty=table["difficulty"].to_numpy() if "difficulty" in names else None,
+                origins=table["source"].to_pylist() if "source" in names else None,
+                group_B=table["group"].to_numpy() if "group" in names else None,
+            )
+            raise_faults(made.faults())
+            return made
+        except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+            reason = one_line(str(error).strip("'\"")) or type(error).__name__
+            raise ConfigError(
+                f"{path}: no examples of this version ({reason}); measure the run again"
+            ) from None
+
+    def faults(self) -> list[str]:
+        """Columns that do not fit each other, as a file may hold them."""
+        last, tokens_LB = len(self.tokens_LB), self.tokens_LB
+        faults = [] if last in self.guesses else [f"no logits of the last layer, {last}"]
+        sizes = {g.shape for g in self.guesses.values()}
+        kinds = {tokens_LB.dtype.kind, self.lengths.dtype.kind}
+        if len(sizes) > 1 or any(len(size) != 2 for size in sizes):
+            faults.append(f"logits of sizes {sorted(sizes)}")
+        if not kinds <= {"i", "u"} or self.labels.dtype.kind not in "iuf":
+            faults.append("labels, lengths and tokens must be numbers")
+        elif (tokens_LB < 1).any() or (tokens_LB > tokens_LB[:1]).any():
+            faults.append("tokens must lie between 1 and the length")
+        return faults
+
+
+@dataclass
+class Outcome:
+    """What an exit rule makes of the recorded examples: each one's answer, depth and reason."""
+
+    recorded: Recorded
+    logits_BC: np.ndarray
+    depth_B: np.ndarray
+    reason_B: np.ndarray
+
+    @property
+    def tokens_LB(self) -> np.ndarray:
+        """Tokens entering each layer that an example ran, 0 for the others."""
+        tokens_LB = self.recorded.tokens_LB
+        return tokens_LB * (np.arange(1, len(tokens_LB) + 1)[:, None] <= self.depth_B)
+
+    @property
+    def retention_B(self) -> np.ndarray:
+        """Tokens entering the last executed layer / tokens entering layer 1."""
+        tokens_LB = self.recorded.tokens_LB
+        return np.take_along_axis(tokens_LB, self.depth_B[None] - 1, axis=0)[0] / tokens_LB[0]
+
+    @property
+    def token_layers_B(self) -> np.ndarray:
+        """Tokens summed over the executed layers / (first tokens x num_layers)."""
+        tokens_LB = self.tokens_LB
+        return tokens_LB.sum(0) / (tokens_LB[0] * len(tokens_LB))
+
+    @property
+    def exit_shares(self) -> dict[int, float]:
+        """Share of the examples that left after each layer."""
+        layers, counts = np.unique(self.depth_B, return_counts=True)
+        return {int(k): float(n / len(self.depth_B)) for k, n in zip(layers, counts, strict=True)}
+
+    @property
+    def exit_reasons(self) -> dict[str, float]:
+        """Share of the examples that were answered for each reason."""
+        codes, counts = np.unique(self.reason_B, return_counts=True)
+        shares = (counts / len(self.reason_B)).tolist()
+        return {Reason(code).label: share for code, share in zip(codes, shares, strict=True)}
+
+    def to_parquet(self, path: Path) -> None:
+        """As `Recorded.to_parquet`."""
+        self.recorded.to_parquet(path)
+
+
+def small(numbers: np.ndarray) -> np.ndarray:
+    """The same whole numbers in as few bytes as hold the largest; anything else as it is."""
+    if numbers.dtype.kind not in "iu" or not numbers.size:
+        return numbers
+    least = np.promote_types(np.min_scalar_type(numbers.min()), np.min_scalar_type(numbers.max()))
+    return numbers.astype(least)
+
+
+def wide(numbers: np.ndarray) -> np.ndarray:
+    """Whole numbers as int64, so that no sum or product of them overflows."""
+    return numbers.astype(np.int64) if numbers.dtype.kind in "iu" else numbers
+
+
+def lists_of(rows: np.ndarray) -> Any:
+    """An array's rows as a column of lists."""
+    import pyarrow as pa
+
+    flat = pa.array(np.ascontiguousarray(rows).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])
+
+
+def stacked(column: Any) -> np.ndarray:
+    """Lists of one length as the rows of an array."""
+    values = column.combine_chunks()
+    return np.stack(values.to_numpy(zero_copy_only=False)) if len(values) else np.empty((0, 0))

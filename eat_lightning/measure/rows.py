@@ -1,0 +1,216 @@
+"""Rows of settings: one pass for each body records every exit, all rules follow from its records,
+and then all settings of all runs take turns on the clock."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+
+from eat_lightning.data.calibration import group_ids
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.latency import Candidate, time_all, undisturbed
+from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
+from eat_lightning.infer.record import Recorded, record
+from eat_lightning.measure.baselines import HuggingFaceTwin
+from eat_lightning.measure.gain import METRICS, Answers, adaptivity_gains
+from eat_lightning.measure.plan import MeasurePlan, Subject, split_faults
+from eat_lightning.measure.settings import Setting
+from eat_lightning.methods.exit.fixed import Fixed
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.flops import flops
+from eat_lightning.model.policies import policy_faults
+from eat_lightning.runs.row import THEIRS, Row, row_of, write
+from eat_lightning.runs.run import Run
+
+GRAPHS = "ours_graphs"  # kernels of a row: ours, single examples from CUDA graphs
+
+
+@dataclass
+class Result:
+    """A setting's row, not yet timed, and how to time it."""
+
+    run: Run
+    row: Row
+    candidate: Candidate
+    static: bool  # dense / none / never on our kernels: what a speed-up is against
+
+
+def measured(plan: MeasurePlan, subjects: Sequence[Subject]) -> list[Row]:
+    """Measure all settings, and write each run's rows into its folder."""
+    results = [result for subject in subjects for result in recorded(subject, plan)]
+    rows = timed(results, plan) if plan.timing.enabled else [result.row for result in results]
+    for subject in subjects:
+        pairs = zip(rows, results, strict=True)
+        own = [row for row, result in pairs if result.run is subject.run]
+        write(subject.run.folder / "rows.jsonl", [row for row in own if not row.policy])
+        if asked := [row for row in own if row.policy]:
+            # Apart: a report finds who leaves from the records alone, and policies ask for more.
+            write(subject.run.folder / "rows-policy.jsonl", asked)
+    return rows
+
+
+def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
+    """A result for each setting of a run, from one pass for each body."""
+    run, split = subject.run, dev_split(subject.run, plan)
+    model, labels = run.model()
+    plain_encoder = in_dtype(model, plan.dtype).to(plan.device)
+    with undisturbed(plan.threads):  # prepacked for as many threads as are timed
+        encoder = in_form(plain_encoder, subject.form)
+    for name, group in groupby(subject.settings, key=lambda setting: setting.body):
+        settings = list(group)
+        body = with_slots(encoder, **settings[0].methods, policies=settings[0].policies)
+        if faults := policy_faults(body.policies, body, labels, run.folder / "model"):
+            raise ConfigError.of(faults)
+        passed = record(body, split, plan.batch, f"{run.name}: all exits")
+        passed.group_B = groups_of(run, split)
+        file = file_name(name, subject.form, passed.data, plan)
+        passed.to_parquet(run.folder / file)
+        gains = gains_of(run, body, passed, settings)
+        for setting, gain in zip(settings, gains, strict=True):
+            row = row_of(
+                run,
+                body,
+                passed,
+                setting.exit,
+                split=plan.split,
+                dtype=plan.dtype,
+                device=device_name(plan),
+                form=subject.form,
+                examples=file,
+                baseline=setting.baseline,
+                **gain,
+            )
+            static = setting.is_static and setting.baseline != THEIRS
+            if setting.baseline == THEIRS:
+                # Theirs runs as people call it; what it says is what these weights say in our hands
+                row = replace(row, kernels="hf_eager", form=PLAIN)
+            elif plan.timing.enabled and plan.timing.graphs:
+                row = replace(row, kernels=GRAPHS)
+            timed_body = plain_encoder if setting.baseline == THEIRS else body
+            timed_body = with_slots(timed_body, exit=setting.exit)
+            candidate = candidate_for(timed_body, split, row.kernels, plan.device)
+            yield Result(run, row, candidate, static)
+
+
+def file_name(body: str, form: str, data: str, plan: MeasurePlan) -> str:
+    """One file for each body, form of the weights (in which logits differ by their last bits) and
+    set of examples; exit rules share it."""
+    digest = hashlib.sha256(body.encode()).hexdigest()[:8]
+    dtype = plan.dtype + (f"-{form}" if form != PLAIN else "")
+    return f"examples-{plan.split}-{dtype}-{digest}-{data[:8]}.parquet"
+
+
+def dev_split(run: Run, plan: MeasurePlan) -> Any:
+    data = run.data(**plan.data)
+    if faults := split_faults(plan.split, data.names, run.name):
+        raise ConfigError.of(faults)
+    return data.split(plan.split)
+
+
+def groups_of(run: Run, split: Any) -> np.ndarray | None:
+    """Which examples belong together by the task's own grouping, such as pairs of one premise; None
+    where all are alone."""
+    group_B = group_ids(run.task, split.source.texts)
+    return None if len(np.unique(group_B)) == len(group_B) else group_B
+
+
+def gains_of(
+    run: Run, encoder: AdaptiveEncoder, passed: Recorded, settings: Sequence[Setting]
+) -> list[dict[str, float]]:
+    """The fields of a `Row` that tell what each setting gains over fixed depth; none for baselines,
+    without an early head, or for a metric that is not of classes."""
+    metric, own = run.task.metrics[0], [s for s in settings if not s.baseline]
+    if metric not in METRICS or len(passed.guesses) < 2 or not own:
+        return [{} for _ in settings]
+
+    def answers(exit: Any, policies: Sequence[Any] = ()) -> Answers:
+        outcome = replace(passed, policies=policies).under(exit)
+        flops_B = flops(encoder, exit, passed.tokens_LB, outcome.depth_B)
+        return Answers(outcome.logits_BC.argmax(1), flops_B)
+
+    rules = [answers(setting.exit, setting.policies) for setting in own]
+    fixed = [answers(Fixed(layer)) for layer in passed.guesses]
+    gains = iter(adaptivity_gains(rules, fixed, passed.labels, metric, passed.group_B))
+    return [{} if setting.baseline else fields_of(next(gains)) for setting in settings]
+
+
+def fields_of(gain: Any) -> dict[str, float]:
+    return {
+        "adaptivity_gain": gain.value,
+        "adaptivity_gain_low": gain.low,
+        "adaptivity_gain_high": gain.high,
+    }
+
+
+def device_name(plan: MeasurePlan) -> str:
+    return torch.cuda.get_device_name() if plan.device == "cuda" else "cpu"
+
+
+def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: str) -> Candidate:
+    candidate = Candidate(encoder.eval(), split)
+    if kernels == "hf_eager":
+        twin = HuggingFaceTwin(encoder)
+        candidate = Candidate(twin, split, twin.ready)
+    elif kernels == GRAPHS:
+        from eat_lightning.infer.cuda_graphs import Graphed
+
+        graphed = Graphed(encoder, most=encoder.shape.max_length)
+        graphed.prepare(sorted({*split.lengths.tolist()}))  # so that no recording is timed
+        candidate = Candidate(graphed, split)
+    if device == "cpu":
+        return candidate
+
+    def on_device(given: Any) -> None:
+        candidate.run(given if kernels == "hf_eager" else given.to(device))
+        torch.cuda.synchronize()
+
+    return replace(candidate, run=on_device)
+
+
+def timed(results: Sequence[Result], plan: MeasurePlan) -> list[Row]:
+    """All settings of all runs by turns; speed-ups against the run's own static body."""
+    timing = plan.timing
+    times = time_all(
+        {i: result.candidate for i, result in enumerate(results)},
+        examples=timing.examples,
+        warmup=timing.warmup,
+        repeats=timing.repeats,
+        batch=timing.batch,
+        threads=plan.threads,
+    )
+    if timing.faults():
+        print("training began meanwhile: the times are not kept")
+        return [result.row for result in results]
+    rows, session = [], secrets.token_hex(6)
+    static = {results[i].run.folder: times[i] for i in reversed(times) if results[i].static}
+    for i, result in enumerate(results):
+        fields = {key: value for key, value in times[i].items() if not key.endswith("_R")}
+        if result.run.folder in static:
+            fields |= speed_ups(times[i], static[result.run.folder], result.row.flops_ratio)
+        rows.append(replace(result.row, **fields, session=session))
+    return rows
+
+
+def speed_ups(
+    times: dict[str, Any], static: dict[str, Any], flops_ratio: float
+) -> dict[str, float]:
+    """Of mean latencies and of throughputs; low and high are over repeats, whose turns were taken
+    together."""
+    factors = {
+        "": (static["latency_ms"] / times["latency_ms"], static["latency_R"] / times["latency_R"]),
+        "batch_": (times["throughput"] / static["throughput"], times["rate_R"] / static["rate_R"]),
+    }
+    fields = {}
+    for prefix, (factor, factor_R) in factors.items():
+        fields[f"{prefix}speed_up"] = factor
+        fields[f"{prefix}speed_up_low"] = float(factor_R.min())
+        fields[f"{prefix}speed_up_high"] = float(factor_R.max())
+        fields[f"{prefix}conversion"] = factor * flops_ratio
+    return fields

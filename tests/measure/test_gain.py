@@ -1,0 +1,82 @@
+"""Adaptivity gains of a few examples, by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from eat_lightning.data.metrics import metric_for
+from eat_lightning.measure.gain import METRICS, Answers, Gain, adaptivity_gains
+
+LABELS = np.array([1, 1, 0, 0])
+SHALLOW = Answers(np.array([1, 0, 0, 1]), np.array([1.0, 1.0, 1.0, 1.0]))  # half of them right
+DEEP = Answers(np.array([1, 1, 0, 1]), np.array([3.0, 3.0, 3.0, 3.0]))  # three of four
+CHOSEN = Answers(np.array([1, 1, 0, 1]), np.array([1.0, 3.0, 1.0, 1.0]))  # the second goes deep
+
+
+def gain(rule: Answers, fixed=(SHALLOW, DEEP), **more) -> Gain:
+    (found,) = adaptivity_gains([rule], fixed, LABELS, **more)
+    return found
+
+
+def test_a_rule_against_the_mix_that_costs_as_much():
+    # FLOPs 1.5 lie a quarter of the way from 1 to 3: 0.5 + 0.25 * (0.75 - 0.5).
+    assert gain(CHOSEN).value == pytest.approx(0.75 - 0.5625)
+    assert gain(CHOSEN, fixed=(DEEP, SHALLOW)).value == pytest.approx(0.75 - 0.5625)
+
+
+def test_fixed_depths_gain_nothing():
+    found = adaptivity_gains([SHALLOW, DEEP], [SHALLOW, DEEP], LABELS)
+    assert [(g.value, g.low, g.high) for g in found] == [(0, 0, 0), (0, 0, 0)]
+
+
+def test_beyond_the_ends_the_nearest_depth_stands():
+    dear = Answers(DEEP.class_B, np.full(4, 3.5))  # by the heads on the way
+    cheap = Answers(SHALLOW.class_B, np.full(4, 0.5))
+    assert (gain(dear).value, gain(cheap).value) == (0, 0)
+
+
+def test_intervals_are_paired():
+    """An example that both get wrong moves neither bound: the rule is right wherever the fixed
+    depth is, at the same cost, and on half of the others."""
+    labels = np.zeros(100, np.int64)
+    wrong = Answers((np.arange(100) < 50).astype(np.int64), np.ones(100))
+    better = Answers((np.arange(100) < 25).astype(np.int64), np.ones(100))
+    (found,) = adaptivity_gains([better], [wrong], labels)
+    spread = 1.96 * np.sqrt(0.25 * 0.75 / 100)
+    assert found.value == pytest.approx(0.25)
+    assert (found.low, found.high) == pytest.approx((0.25 - spread, 0.25 + spread), abs=0.015)
+
+
+def test_groups_are_drawn_whole():
+    """Ten times the same answers under one premise are one observation."""
+    labels = np.zeros(40, np.int64)
+    alone = Answers(np.arange(40) % 4 // 3, np.ones(40))
+    right = Answers(np.zeros(40, np.int64), np.ones(40))
+    group = np.arange(40) % 4
+    (loose,) = adaptivity_gains([right], [alone], labels)
+    (whole,) = adaptivity_gains([right], [alone], labels, group_B=group)
+    assert loose.value == whole.value == pytest.approx(0.25)
+    assert whole.high - whole.low > 2 * (loose.high - loose.low)
+    assert whole.low == 0
+    assert adaptivity_gains([right], [alone], labels, group_B=group)[0] == whole  # seeded
+
+
+def test_equal_draws_for_metric_and_cost():
+    """Where dear examples are drawn more often, the curve is met at that cost."""
+    flops = np.array([1.0, 1.0, 1.0, 9.0])
+    rule = Answers(LABELS, flops)
+    fixed = Answers(LABELS, np.ones(4)), Answers(LABELS, np.full(4, 9.0))
+    assert gain(rule, fixed) == Gain(0, 0, 0)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_metrics_of_a_confusion_matrix(num_classes: int):
+    rng = np.random.default_rng(0)
+    labels, answers = rng.integers(0, num_classes, (2, 60))
+    matrix = np.zeros((1, num_classes, num_classes))
+    np.add.at(matrix[0], (labels, answers), 1)
+    for name, of_matrix in METRICS.items():
+        wanted = metric_for(name, num_classes)(torch.tensor(answers), torch.tensor(labels))
+        assert of_matrix(matrix)[0] == pytest.approx(float(wanted), abs=1e-6)
+    nothing = np.array([[4.0, 0], [0, 0]])
+    assert (METRICS["f1"](nothing), METRICS["matthews"](nothing)) == (0, 0)

@@ -1,0 +1,40 @@
+"""Everybody leaves at one layer."""
+
+import pytest
+import torch
+from models import method, ragged, tiny
+
+from eat_lightning.methods.exit.fixed import Fixed
+from eat_lightning.model.contracts import knob_of, spec
+
+
+def test_everybody_leaves_there_whatever_they_say():
+    encoder, batch = tiny(exit="fixed"), ragged()
+    trace = encoder(batch)
+    assert trace.depth_B.tolist() == [4] * 5
+    assert (trace.tokens_LB[4:] == 0).all()
+    whole = encoder(batch, leave=False)
+    torch.testing.assert_close(trace.logits_BC, whole.guesses[4])
+
+
+def test_at_the_last_layer_it_is_as_never():
+    encoder, batch = tiny(), ragged()
+    whole = encoder(batch)
+    encoder.exit = method("exit", "fixed", layer=6)
+    trace = encoder(batch)
+    assert trace.depth_B.tolist() == [6] * 5
+    torch.testing.assert_close(trace.logits_BC, whole.logits_BC)
+
+
+def test_it_has_no_knob_and_is_named_by_its_layer():
+    assert knob_of(Fixed(3)) is None
+    assert (spec("exit", Fixed(3)), Fixed(3).layers) == ({"kind": "fixed", "layer": 3}, [3])
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [(0, r"in 1..6, got 0"), (7, r"in 1..6, got 7"), ("x", r"hold whole numbers, got 'x'")],
+)
+def test_the_layer_is_one_of_the_encoders(layer, message):
+    (fault,) = Fixed.faults(6, layer=layer)
+    assert fault == f"exit.layer must {'be ' if layer != 'x' else ''}{message}"
