@@ -17,9 +17,8 @@ import numpy as np
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import Outcome, Recorded, inference, record
-from eat_lightning.measure.baselines import with_slots
-from eat_lightning.measure.settings import label
+from eat_lightning.infer.record import inference, record
+from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.methods import reduction as reductions
 from eat_lightning.model.contracts import (
     Evidence,
@@ -32,11 +31,12 @@ from eat_lightning.model.contracts import (
     spec,
     turned,
 )
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.packed import Batch, Packed
 from eat_lightning.model.reason import Reason
 from eat_lightning.report.statistics import softmax
 from eat_lightning.report.study import method_text
+from eat_lightning.runs.row import label
 from eat_lightning.runs.run import Run
 
 CANDIDATES = 1000  # examples of a split that `spread` chooses from

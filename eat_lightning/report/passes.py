@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from eat_lightning.infer.record import Outcome, Recorded
+from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.model.contracts import build, point_of
 from eat_lightning.report.claim import Source
 from eat_lightning.report.compare import source_of

@@ -1,4 +1,4 @@
-"""What so many examples can show: intervals, paired comparisons, reliability.
+"""What so many examples can show: intervals and paired comparisons.
 
 Shapes: B examples, S seeds, C classes, U different values, D draws.
 """
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.special
 from scipy.stats import binomtest, norm
 
 CHUNK = 2_000_000  # random indices held at once: 16 MB
@@ -29,17 +30,6 @@ class Interval:
     def times(self, factor: float) -> Interval:
         """In another unit, such as points for shares: factor above 0."""
         return Interval(self.value * factor, self.low * factor, self.high * factor)
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Examples whose confidence is in (low, high]: how sure they were, and how often right."""
-
-    low: float
-    high: float
-    n: int
-    confidence: float
-    accuracy: Interval
 
 
 def mean_interval(
@@ -111,27 +101,4 @@ def ratio_interval(
 
 def softmax(logits_BC: np.ndarray) -> np.ndarray:
     """Class probabilities, in float64: in float32 many a confidence is exactly 1."""
-    logits_BC = np.asarray(logits_BC, dtype=np.float64)
-    exp_BC = np.exp(logits_BC - logits_BC.max(1, keepdims=True))
-    return exp_BC / exp_BC.sum(1, keepdims=True)
-
-
-def confidence(logits_BC: np.ndarray) -> np.ndarray:
-    """The largest class probability of each example."""
-    return softmax(logits_BC).max(1)
-
-
-def equal_width(confidence_B: np.ndarray, num_bins: int) -> np.ndarray:
-    """Each example's bin, 0 ... num_bins - 1; an upper edge belongs to its bin, as in Guo et al."""
-    return np.digitize(confidence_B, np.linspace(0, 1, num_bins + 1)[1:-1], right=True)
-
-
-def reliability(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = 15) -> list[Bin]:
-    """The bins of a reliability diagram, of equal width; empty ones are left out."""
-    edges, bin_B, bins = np.linspace(0, 1, num_bins + 1), equal_width(confidence_B, num_bins), []
-    for number in np.unique(bin_B):
-        here_B = bin_B == number
-        n, right = int(here_B.sum()), int(np.asarray(correct_B)[here_B].sum())
-        ends = float(edges[number]), float(edges[number + 1])
-        bins.append(Bin(*ends, n, float(confidence_B[here_B].mean()), wilson(right, n)))
-    return bins
+    return scipy.special.softmax(np.asarray(logits_BC, dtype=np.float64), axis=1)

@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import Outcome, Recorded
-from eat_lightning.measure.settings import label, text
+from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.model.contracts import build
 from eat_lightning.runs.jsonl import read_whole
-from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row
+from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, text
 from eat_lightning.runs.run import Run, version_of
 
 SAME_POINT = (  # what rows that are averaged over seeds have in common
@@ -108,9 +107,8 @@ class Point:
     @property
     def setting(self) -> str:
         """What tells it from the other settings of its model: "tau 0.9", "own static"."""
-        if self.row.baseline == FIXED:
-            return f"fixed depth {self.row.depth:g}"
-        return self.row.baseline or ("static" if self.is_static else label(self.row.exit))
+        plain = self.is_static and not self.row.baseline
+        return "static" if plain else self.row.title
 
     @property
     def name(self) -> str:

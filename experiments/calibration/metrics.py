@@ -5,9 +5,27 @@ Shapes: B examples, C classes, D draws.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from eat_lightning.report.statistics import Interval, equal_width
+from eat_lightning.report.statistics import Interval, softmax, wilson
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Examples whose confidence is in (low, high]: how sure they were, and how often right."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: Interval
+
+
+def confidence(logits_BC: np.ndarray) -> np.ndarray:
+    """The largest class probability of each example."""
+    return softmax(logits_BC).max(1)
 
 
 def ece(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = 15) -> float:
@@ -26,6 +44,11 @@ def adaptive_ece(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int 
 def gap(confidence_B: np.ndarray, correct_B: np.ndarray, bin_B: np.ndarray) -> float:
     signed_B = np.asarray(correct_B, dtype=np.float64) - confidence_B
     return float(np.abs(np.bincount(bin_B, signed_B)).sum() / len(signed_B))
+
+
+def equal_width(confidence_B: np.ndarray, num_bins: int) -> np.ndarray:
+    """Each example's bin, 0 ... num_bins - 1; an upper edge belongs to its bin, as in Guo et al."""
+    return np.digitize(confidence_B, np.linspace(0, 1, num_bins + 1)[1:-1], right=True)
 
 
 def equal_mass(confidence_B: np.ndarray, num_bins: int) -> np.ndarray:
@@ -58,6 +81,17 @@ def ece_when_calibrated(
     errors_D = np.array([gap(confidence_B, correct_B, bin_B) for correct_B in correct])
     low, high = np.quantile(errors_D, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(errors_D.mean()), float(low), float(high))
+
+
+def reliability(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = 15) -> list[Bin]:
+    """The bins of a reliability diagram, of equal width; empty ones are left out."""
+    edges, bin_B, bins = np.linspace(0, 1, num_bins + 1), equal_width(confidence_B, num_bins), []
+    for number in np.unique(bin_B):
+        here_B = bin_B == number
+        n, right = int(here_B.sum()), int(np.asarray(correct_B)[here_B].sum())
+        ends = float(edges[number]), float(edges[number + 1])
+        bins.append(Bin(*ends, n, float(confidence_B[here_B].mean()), wilson(right, n)))
+    return bins
 
 
 def brier_scores(probabilities_BC: np.ndarray, labels_B: np.ndarray) -> np.ndarray:

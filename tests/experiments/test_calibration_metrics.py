@@ -9,15 +9,17 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.contracts import build
-from eat_lightning.report.statistics import confidence, reliability, softmax
+from eat_lightning.report.statistics import softmax
 from eat_lightning.train.callbacks.temperature import ece as ece_of_logits
 from experiments.calibration.metrics import (
     adaptive_ece,
     aurc,
     brier_scores,
+    confidence,
     ece,
     ece_when_calibrated,
     excess_aurc,
+    reliability,
     risk_coverage,
 )
 from experiments.calibration.oracle import oracle_exit
@@ -167,3 +169,11 @@ def test_no_exit_rule_is_above_the_oracle():
     for rule in rules:
         answers_BC = recorded.under(build("exit", rule)).logits_BC
         assert (answers_BC.argmax(1) == labels_B).mean() < oracle.accuracy
+
+
+def test_bins_hold_everything():
+    confidence_B, correct_B = drawn(1)
+    bins = reliability(confidence_B, correct_B)
+    assert sum(b.n for b in bins) == 400
+    assert all(b.low < b.confidence <= b.high for b in bins)
+    assert all(b.accuracy.low <= b.accuracy.value <= b.accuracy.high for b in bins)

@@ -6,22 +6,13 @@ from scipy.stats import binomtest
 
 from eat_lightning.report.statistics import (
     Interval,
-    confidence,
     mcnemar,
     mean_interval,
     paired_difference,
     ratio_interval,
-    reliability,
     softmax,
     wilson,
 )
-
-
-def drawn(seed: int, size: int = 400) -> tuple[np.ndarray, np.ndarray]:
-    """Confidences above a half, and answers that are right as often as claimed."""
-    rng = np.random.default_rng(seed)
-    confidence_B = rng.uniform(0.5, 1, size)
-    return confidence_B, rng.random(size) < confidence_B
 
 
 def test_interval_of_a_mean_by_hand():
@@ -139,12 +130,3 @@ def test_speed_ups_over_seeds():
 def test_softmax_by_hand():
     logits_BC = np.array([[0.0, np.log(3)], [1000.0, 1000.0]])
     np.testing.assert_allclose(softmax(logits_BC), [[0.25, 0.75], [0.5, 0.5]])
-    assert confidence(logits_BC).tolist() == pytest.approx([0.75, 0.5])
-
-
-def test_bins_hold_everything():
-    confidence_B, correct_B = drawn(1)
-    bins = reliability(confidence_B, correct_B)
-    assert sum(b.n for b in bins) == 400
-    assert all(b.low < b.confidence <= b.high for b in bins)
-    assert all(b.accuracy.low <= b.accuracy.value <= b.accuracy.high for b in bins)
