@@ -166,7 +166,7 @@ def value_and_interval(cell: Cell) -> tuple[str, str]:
     found = re.fullmatch(r"(.+?) \(([^()]+ to [^()]+)\)", cell.text)
     if found:
         return found[1], found[2]
-    if cell.low is None or cell.high is None or not cell.text:
+    if cell.low is None or cell.high is None or cell.low == cell.high or not cell.text:
         return cell.text, ""
     decimals = re.search(r"\.(\d+)", cell.text)
     digits = len(decimals[1]) if decimals else 0
