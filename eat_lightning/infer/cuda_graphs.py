@@ -3,7 +3,7 @@ such a stretch are recorded once and started again as one.
 
 At batch 1 every size of a stretch follows, on the host, from the example's length and from how
 strong its reduction is: what a top-k keeps is ceil((1 - p)(t - 1)), whichever tokens those are. So
-a way through the encoder is recorded per length, and asks the host once at each exit, as the
+the stretches are recorded per length, and asks the host once at each exit, as the
 encoder does: does it leave?
 
 Lengths are exact, not rounded up to a bucket. A padded token would have to be hidden from attention
@@ -83,7 +83,7 @@ class Graphed:
         self.encoder, self.most = encoder.eval(), most
         self.record = CudaRecorder(device) if record is None else record
         self.still = with_host_strength(encoder)
-        self.ways: OrderedDict[Any, Way] = OrderedDict()
+        self.kept: OrderedDict[Any, Stretches] = OrderedDict()
         self.lock = Lock()
 
     def __call__(self, batch: Batch) -> Trace:
@@ -96,16 +96,16 @@ class Graphed:
         """Record every stretch of these lengths, so that no request waits for it."""
         with self.lock, torch.inference_mode():
             for length in lengths:
-                way = self.way(length, float(self.still.strength))
-                for _ in way.parts():
+                recorded = self.stretches(length, float(self.still.strength))
+                for _ in recorded.parts():
                     pass
 
     def run(self, batch: Batch) -> Trace:
         """As `AdaptiveEncoder.travel`, of one example."""
         encoder, journey = self.encoder, Journey(len(self.encoder.layers), 1)
-        way = self.way(int(batch.lengths_B), self.strength(batch, journey))
-        way.take(batch)
-        for part in way.parts():
+        recorded = self.stretches(int(batch.lengths_B), self.strength(batch, journey))
+        recorded.take(batch)
+        for part in recorded.parts():
             journey.tokens_LB[part.first - 1 : part.last, 0] = torch.tensor(part.tokens)
             journey.guess(part.last, part.logits_BC.clone())  # the next example fills it anew
             reason_B = encoder.decide(batch, journey, part.last, leave=True)
@@ -123,19 +123,19 @@ class Graphed:
         bare = Packed(none_N, batch.layout(), batch.ids_N, batch.ids_N > 0, own_B)
         return float(self.encoder.ask(bare, batch, journey, leave=True).strength_B)
 
-    def way(self, length: int, strength: float) -> Way:
-        layers = stretches(self.encoder)
+    def stretches(self, length: int, strength: float) -> Stretches:
+        layers = layer_ranges(self.encoder)
         key = (length, strength, *layers)
-        if key not in self.ways:
-            if len(self.ways) == self.most:
-                self.ways.popitem(last=False)
-            self.ways[key] = Way(self.still, layers, length, strength, self.record)
-        self.ways.move_to_end(key)
-        return self.ways[key]
+        if key not in self.kept:
+            if len(self.kept) == self.most:
+                self.kept.popitem(last=False)
+            self.kept[key] = Stretches(self.still, layers, length, strength, self.record)
+        self.kept.move_to_end(key)
+        return self.kept[key]
 
 
-def stretches(encoder: AdaptiveEncoder) -> list[tuple[int, int]]:
-    """First and last layer of each, up to an exit or to the end."""
+def layer_ranges(encoder: AdaptiveEncoder) -> list[tuple[int, int]]:
+    """First and last layer of each stretch, up to an exit or to the end."""
     last = len(encoder.layers)
     lasts = sorted({*encoder.exit.layers, last})
     return list(zip([1, *(layer + 1 for layer in lasts)], lasts, strict=False))
@@ -175,7 +175,7 @@ class Part:
     start: Callable[[], None]
 
 
-class Way:
+class Stretches:
     """The stretches for one length and strength, each recorded when an example first gets there.
     It reads what the stretch before gave where that lies, so nothing is copied between them."""
 

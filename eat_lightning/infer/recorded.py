@@ -52,8 +52,8 @@ class Recorded:
         return len(self.labels)
 
     def under(self, exit: Exit | None = None) -> Outcome:
-        """Replay an exit rule (None: the encoder's own) with the policies: an example's way depends
-        on no other example, so who leaves where follows from the records."""
+        """Replay an exit rule (None: the encoder's own) with the policies: what happens to an
+        example depends on no other, so who leaves where follows from the records."""
         import torch
 
         from eat_lightning.model.together import wished
@@ -63,7 +63,7 @@ class Recorded:
         last = len(self.tokens_LB)
         journey = Journey(last, len(self))
         journey.guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in self.guesses.items()}
-        whole = self.asked()
+        whole = self.everyone()
         if whole is not None:
             journey.wish(wished(self.policies, whole, None))
         for layer in sorted({*exit.layers} - {last}):
@@ -78,7 +78,7 @@ class Recorded:
         depth_B, reason_B = journey.depth_B.numpy(), journey.reason_B.numpy()
         return Outcome(self, self.answers(depth_B), depth_B, reason_B)
 
-    def asked(self) -> Batch | None:
+    def everyone(self) -> Batch | None:
         """All examples, for policies to ask about; None without policies."""
         if not self.policies:
             return None

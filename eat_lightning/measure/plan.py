@@ -139,17 +139,17 @@ def subject_of(run: Run, plan: MeasurePlan) -> Subject:
     lacking = [key for key in ("model", "encoder", "study", "seed") if key not in run.config]
     if lacking:
         raise ConfigError(f"{run.folder / 'config.yaml'}: lacks {', '.join(lacking)}")
-    faults, settings, held = Faults(), [], None
+    faults, settings, certificate = Faults(), [], None
     if plan.certificate is not None:
-        held = Certificate.read(run, plan.certificate)
-    form = form_of(plan.prepack, plan.dtype, plan.device, held=held and held.form)
+        certificate = Certificate.read(run, plan.certificate)
+    form = form_of(plan.prepack, plan.dtype, plan.device, held=certificate and certificate.form)
     with faults.gathered():
-        settings = settings_of(run, plan, held, form)
+        settings = settings_of(run, plan, certificate, form)
     faults += data_faults(run, plan.split, plan.data)
     faults.check()
-    if held is not None:
-        held.check({"calibration": calibration_of(run.data(**plan.data))})
-    return Subject(run, settings, form, held)
+    if certificate is not None:
+        certificate.check({"calibration": calibration_of(run.data(**plan.data))})
+    return Subject(run, settings, form, certificate)
 
 
 def unused(subjects: list[Subject], plan: MeasurePlan) -> Iterator[str]:

@@ -50,9 +50,9 @@ def measured(plan: MeasurePlan, subjects: Sequence[Subject]) -> list[Row]:
         pairs = zip(rows, results, strict=True)
         own = [row for row, result in pairs if result.run is subject.run]
         write(subject.run.folder / "rows.jsonl", [row for row in own if not row.policy])
-        if asked := [row for row in own if row.policy]:
+        if with_policies := [row for row in own if row.policy]:
             # Apart: a report finds who leaves from the records alone, and policies ask for more.
-            write(subject.run.folder / "rows-policy.jsonl", asked)
+            write(subject.run.folder / "rows-policy.jsonl", with_policies)
     return rows
 
 

@@ -75,11 +75,13 @@ class Setting:
         return self.specs == STATIC
 
 
-def settings_of(run: Run, plan: MeasurePlan, held: Certificate | None, form: str) -> list[Setting]:
+def settings_of(
+    run: Run, plan: MeasurePlan, certificate: Certificate | None, form: str
+) -> list[Setting]:
     """Each setting once: the run's own, with its knob turned, with other rules, and the baselines.
-    A certificate's exit rule (`held`) is the only one. Raises ConfigError with every fault; nothing
+    A certificate's exit rule is the only one. Raises ConfigError with every fault; nothing
     but the model's config.json is read."""
-    model = run.model_config() | ({} if held is None else held.policies)
+    model = run.model_config() | ({} if certificate is None else certificate.policies)
     num_layers, heads = model["num_layers"], model["head"]["layers"]
     nodes = {slot: getattr(plan, slot) for slot in STATIC}
     nodes["exit"] = looking_at([k for k in heads if k < num_layers], nodes["exit"])
@@ -90,11 +92,11 @@ def settings_of(run: Run, plan: MeasurePlan, held: Certificate | None, form: str
         with faults.gathered():
             methods[slot] = changed(slot, model[slot], node, num_layers)
     faults.check()
-    own = Setting(**methods, policies=policies_for(model, held, plan.policy))
-    if held is None:
+    own = Setting(**methods, policies=policies_for(model, certificate, plan.policy))
+    if certificate is None:
         exits = exit_rules(own.exit, plan, num_layers)
     else:
-        held.check(combination(run, own.specs, DTYPES[plan.dtype], plan.device, form=form))
+        certificate.check(combination(run, own.specs, DTYPES[plan.dtype], plan.device, form=form))
         exits = [own.exit]
     num_labels = 1 if run.task.regression else len(model["id2label"])
     for rule in exits:
@@ -114,14 +116,14 @@ def baselines(own: Setting, plan: MeasurePlan, model: dict[str, Any]) -> list[Se
 
 
 def policies_for(
-    model: dict[str, Any], held: Certificate | None, nodes: dict[str, Any]
+    model: dict[str, Any], certificate: Certificate | None, nodes: dict[str, Any]
 ) -> tuple[Policy, ...]:
     """Those a person names, else the certificate's, else those of the model's config.json."""
     given = policies_of(nodes)
     if given is not None:
         return given
     try:
-        return from_folder(model.get("policy", [])) if held is None else held.asked()
+        return from_folder(model.get("policy", [])) if certificate is None else certificate.asked()
     except ValueError as error:
         raise ConfigError.of(str(error).split("; ")) from None
 
@@ -159,11 +161,11 @@ def exit_rules(own: Any, plan: MeasurePlan, num_layers: int) -> list[Any]:
     neither points nor another rule are asked for: the knob's grid, and nobody leaving. A run
     without exits has no knob to turn, which stops nobody who measures it beside others."""
     knob, (key, points), faults = knob_of(own), plan.swept, Faults()
-    asked = any(value is not None for value in plan.exit.values())
+    is_changed = any(value is not None for value in plan.exit.values())
     more = plan.other_rules
-    if points is None and not asked and knob is not None:
+    if points is None and not is_changed and knob is not None:
         points, more = sorted(knob.grid), [*more, STATIC["exit"]]
-    if spec("exit", own) == STATIC["exit"] and not asked:
+    if spec("exit", own) == STATIC["exit"] and not is_changed:
         points = None
     if points and knob is None:
         kind = spec("exit", own)["kind"]

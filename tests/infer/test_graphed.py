@@ -14,7 +14,7 @@ from models import VOCAB, alone, kinds, method, ragged, tiny
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from eat_lightning.infer.cuda_graphs import Graphed, stretches
+from eat_lightning.infer.cuda_graphs import Graphed, layer_ranges
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch, Layout
 
@@ -99,7 +99,7 @@ def test_each_stretch_is_recorded_once_and_the_host_asked_once_an_exit(
     monkeypatch: pytest.MonkeyPatch,
 ):
     encoder = tiny("dense", "norm_topk", "confidence")
-    assert stretches(encoder) == [(1, 3), (4, 4), (5, 6)]
+    assert layer_ranges(encoder) == [(1, 3), (4, 4), (5, 6)]
     record, asked, decide = Anew(), [], AdaptiveEncoder.decide
 
     def counted(self, batch, journey, layer, leave):
@@ -135,9 +135,9 @@ def test_the_length_not_used_for_longest_goes():
     for one in singles(9, 14, 9):
         graphed(one)
     record.given.clear()
-    gone = weakref.ref(graphed.ways[14, 1.0, (1, 6)].recorded[0].packed.x_ND)
+    gone = weakref.ref(graphed.kept[14, 1.0, (1, 6)].recorded[0].packed.x_ND)
     graphed(singles(7)[0])
-    assert [key[0] for key in graphed.ways] == [9, 7]
+    assert [key[0] for key in graphed.kept] == [9, 7]
     gc.collect()
     assert gone() is None
 
@@ -156,7 +156,7 @@ def test_policies_are_asked():
     found = graphed(given)
     assert_equal(found, wanted)
     assert not torch.equal(found.tokens_LB, plain.tokens_LB)
-    assert len({key[1] for key in graphed.ways}) == 2
+    assert len({key[1] for key in graphed.kept}) == 2
     encoder.policies = [method("policy", "full_depth")]
     assert int(graphed(given).depth_B) == 6
 
