@@ -7,12 +7,10 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -168,44 +166,3 @@ def in_one_line(text: str) -> str:
     said = [line.rstrip(".") for line in lines if not line.startswith(noise)]
     said = [re.sub(r"^In '.+?': ", "", line) for line in said]
     return "; ".join(said).replace(":; ", ": ")
-
-
-@dataclass
-class HeadSchema:
-    layers: list[int] = field(default_factory=list)
-    pool: str = "cls"
-    activation: str | None = "auto"
-
-
-@dataclass
-class OptimizerSchema:
-    lr: float | None = None
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-
-
-@dataclass
-class TrainSchema:
-    """The types of the root keys, so that `seed=abc` is refused while composing."""
-
-    study: str = "default"
-    seed: int = 1
-    model: str = ""
-    teacher: str | None = None
-    threads: int | None = None
-    checkpoint_every: int = 200
-    head: HeadSchema = field(default_factory=HeadSchema)
-    optimizer: OptimizerSchema = field(default_factory=OptimizerSchema)
-    task: Any = None
-    data: Any = None
-    encoder: Any = None
-    attention: Any = None
-    reduction: Any = None
-    exit: Any = None
-    objective: Any = None
-    schedule: Any = None
-    trainer: Any = None
-    logger: Any = None
-
-
-ConfigStore.instance().store(name="train_schema", node=TrainSchema)

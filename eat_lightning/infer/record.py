@@ -25,12 +25,17 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
     last, device = encoder.shape.num_layers, encoder.strength.device
     layers = sorted(int(k) for k in encoder.heads)
     guesses = {k: np.empty((len(split), encoder.num_labels), np.float32) for k in layers}
+    signals: dict[int, np.ndarray] = {}
     tokens_LB = np.zeros((last, len(split)), np.int64)
     with inference(encoder):
         for rows_B in shown(sorted_batches(split.lengths, batch_size), title):
             trace: Trace = encoder(split.batch(rows_B).to(device), leave=False)
             for k in layers:
                 guesses[k][rows_B] = trace.guesses[k].float().cpu().numpy()
+            for k, signal_BS in trace.signals.items():
+                size = len(split), signal_BS.shape[1]
+                whole_BS = signals.setdefault(k, np.empty(size, np.float32))
+                whole_BS[rows_B] = signal_BS.float().cpu().numpy()
             tokens_LB[:, rows_B] = trace.tokens_LB.numpy()
     source = getattr(split, "source", None)
     return Recorded(
@@ -42,6 +47,7 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
         difficulty=getattr(split, "difficulty", None),
         origins=getattr(split, "origins", None),
         policies=encoder.policies,
+        signals=signals,
         batch=split.batch,
         data="" if source is None else source.digest[:16],
     )

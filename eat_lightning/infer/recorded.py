@@ -8,7 +8,7 @@ Shapes: B examples of the split (in its order), L layers, C classes, E exits so 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ import numpy as np
 
 from eat_lightning.bounds import raise_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.reason import Reason
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import Exit, Policy
@@ -30,10 +29,10 @@ class Recorded:
     """Every head's logits for every example (divided by its temperature), and the tokens entering
     each layer when nobody leaves.
 
-    exit, policies: those the encoder had. origins: where each example comes from. group_B: equal
-    numbers for examples that belong together, such as pairs of one premise. batch: the examples of
-    some rows, for which policies ask. data: the hash of the examples. All of these are None or
-    empty where they are not known.
+    exit, policies: those the encoder had. signals: what its exit rule observed at each exit, B x S.
+    origins: where each example comes from. group_B: equal numbers for examples that belong
+    together, such as pairs of one premise. batch: the examples of some rows, for which policies
+    ask. data: the hash of the examples. All of these are None or empty where they are not known.
     """
 
     labels: np.ndarray
@@ -44,6 +43,7 @@ class Recorded:
     difficulty: np.ndarray | None = None
     origins: list[str] | None = None
     policies: Sequence[Policy] = ()
+    signals: dict[int, np.ndarray] = field(default_factory=dict)
     batch: Callable[[np.ndarray], Batch] | None = None
     group_B: np.ndarray | None = None
     data: str = ""
@@ -61,22 +61,25 @@ class Recorded:
 
         exit = self.exit if exit is None else exit
         last = len(self.tokens_LB)
-        journey = Journey(last, len(self))
+        journey = Journey(last, len(self), exit)
         journey.guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in self.guesses.items()}
+        journey.signals = {k: torch.from_numpy(s_BS) for k, s_BS in self.signals.items()}
         whole = self.everyone()
         if whole is not None:
             journey.wish(wished(self.policies, whole, None))
         for layer in sorted({*exit.layers} - {last}):
             if not len(journey.rows_B):
                 break
-            stack_EBC = journey.stack([k for k in exit.layers if k <= layer])
-            reason_B = exit.decides(stack_EBC)
+            looked = [k for k in exit.layers if k <= layer]
+            stack_EBC = journey.stack(looked)
+            reason_B = journey.decided(looked, stack_EBC)
             if whole is not None:
                 reason_B = journey.review(self.policies, reason_B, stack_EBC, whole)
             journey.leave(layer, reason_B)
         journey.leave(last, journey.at_end())
-        depth_B, reason_B = journey.depth_B.numpy(), journey.reason_B.numpy()
-        return Outcome(self, self.answers(depth_B), depth_B, reason_B)
+        trace = journey.end()
+        logits_BC = trace.logits_BC.numpy()
+        return Outcome(self, logits_BC, trace.depth_B.numpy(), trace.reason_B.numpy(), trace.names)
 
     def everyone(self) -> Batch | None:
         """All examples, for policies to ask about; None without policies."""
@@ -84,13 +87,6 @@ class Recorded:
             return None
         assert self.batch is not None
         return self.batch(np.arange(len(self)))
-
-    def answers(self, depth_B: np.ndarray) -> np.ndarray:
-        """The logits (B x C) that each example leaves with."""
-        logits_BC = np.empty_like(self.guesses[len(self.tokens_LB)])
-        for layer in np.unique(depth_B):
-            logits_BC[depth_B == layer] = self.guesses[layer][depth_B == layer]
-        return logits_BC
 
     def to_parquet(self, path: Path) -> None:
         """A line for each example: label, length, every exit's logits (fp32) and the tokens
@@ -107,16 +103,17 @@ class Recorded:
             "length": small(self.lengths),
             "tokens_in_full": lists_of(small(self.tokens_LB.T)),
         }
-        for layer, guess_BC in self.guesses.items():
-            columns[f"logits_{layer}"] = lists_of(guess_BC.astype(np.float32))
+        floats = {f"logits_{k}": guess_BC for k, guess_BC in self.guesses.items()}
+        floats |= {f"signals_{k}": signal_BS for k, signal_BS in self.signals.items()}
+        columns |= {name: lists_of(x.astype(np.float32)) for name, x in floats.items()}
         known = {"difficulty": self.difficulty, "source": self.origins, "group": self.group_B}
         columns |= {name: values for name, values in known.items() if values is not None}
-        whole = [name for name in columns if not name.startswith(("logits_", "tokens_"))]
+        whole = columns.keys() - floats.keys() - {"tokens_in_full"}
         how: dict[str, Any] = {
             "compression": "zstd",
             "compression_level": 9,
             "use_dictionary": [*whole, "tokens_in_full.list.element"],
-            "use_byte_stream_split": [f"logits_{layer}.list.element" for layer in self.guesses],
+            "use_byte_stream_split": [f"{name}.list.element" for name in floats],
         }
         beside = path.with_name(path.name + ".part")
         pq.write_table(pa.table(columns), beside, **how)
@@ -138,15 +135,15 @@ class Recorded:
                 raise ValueError(f"{rows} examples, and at most {MOST_EXAMPLES} are read")
             table = file.read()
             names = table.column_names
-            layers = sorted(int(n.removeprefix("logits_")) for n in names if n.startswith("logits"))
             made = cls(
                 wide(table["label"].to_numpy()),
                 wide(table["length"].to_numpy()),
-                {k: stacked(table[f"logits_{k}"]).astype(np.float32) for k in layers},
+                by_layer(table, "logits_"),
                 wide(stacked(table["tokens_in_full"]).T),
                 Never(),
                 difficulty=table["difficulty"].to_numpy() if "difficulty" in names else None,
                 origins=table["source"].to_pylist() if "source" in names else None,
+                signals=by_layer(table, "signals_"),
                 group_B=table["group"].to_numpy() if "group" in names else None,
             )
             raise_faults(made.faults())
@@ -174,12 +171,14 @@ class Recorded:
 
 @dataclass
 class Outcome:
-    """What an exit rule makes of the recorded examples: each one's answer, depth and reason."""
+    """What an exit rule makes of the recorded examples: each one's answer, depth and reason (a
+    code, which `names` explains)."""
 
     recorded: Recorded
     logits_BC: np.ndarray
     depth_B: np.ndarray
     reason_B: np.ndarray
+    names: dict[int, str]
 
     @property
     def tokens_LB(self) -> np.ndarray:
@@ -210,7 +209,7 @@ class Outcome:
         """Share of the examples that were answered for each reason."""
         codes, counts = np.unique(self.reason_B, return_counts=True)
         shares = (counts / len(self.reason_B)).tolist()
-        return {Reason(code).label: share for code, share in zip(codes, shares, strict=True)}
+        return {self.names[code]: share for code, share in zip(codes, shares, strict=True)}
 
     def to_parquet(self, path: Path) -> None:
         """As `Recorded.to_parquet`."""
@@ -236,6 +235,13 @@ def lists_of(rows: np.ndarray) -> Any:
 
     flat = pa.array(np.ascontiguousarray(rows).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])
+
+
+def by_layer(table: Any, prefix: str) -> dict[int, np.ndarray]:
+    """The columns of a table that hold lists for each exit, in fp32, by their layer."""
+    names = [name for name in table.column_names if name.startswith(prefix)]
+    found = {int(name.removeprefix(prefix)): stacked(table[name]) for name in names}
+    return {layer: found[layer].astype(np.float32) for layer in sorted(found)}
 
 
 def stacked(column: Any) -> np.ndarray:

@@ -101,8 +101,18 @@ def settings_of(
     num_labels = 1 if run.task.regression else len(model["id2label"])
     for rule in exits:
         faults += slot_faults(rule, heads, num_layers, num_labels)
+        faults += untrained("exit", rule, model)
+    faults += untrained("reduction", own.reduction, model)
     faults.check()
     return distinct([*(replace(own, exit=rule) for rule in exits), *baselines(own, plan, model)])
+
+
+def untrained(slot: str, method: Any, model: dict[str, Any]) -> list[str]:
+    """A method that learns can only be the run's own."""
+    kind, trained = spec(slot, method)["kind"], model[slot]["kind"]
+    if not hasattr(method, "bind") or kind == trained:
+        return []
+    return [f"{slot}={kind} learns, and this run was trained with {trained}: train one with it"]
 
 
 def baselines(own: Setting, plan: MeasurePlan, model: dict[str, Any]) -> list[Setting]:
@@ -164,7 +174,7 @@ def exit_rules(own: Any, plan: MeasurePlan, num_layers: int) -> list[Any]:
     is_changed = any(value is not None for value in plan.exit.values())
     more = plan.other_rules
     if points is None and not is_changed and knob is not None:
-        points, more = sorted(knob.grid), [*more, STATIC["exit"]]
+        points, more = list(reversed(knob.grid)), [*more, STATIC["exit"]]
     if spec("exit", own) == STATIC["exit"] and not is_changed:
         points = None
     if points and knob is None:

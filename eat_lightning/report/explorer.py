@@ -21,7 +21,6 @@ from eat_lightning.infer.record import inference, record
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.methods import reduction as reductions
 from eat_lightning.model.contracts import (
-    Evidence,
     Exit,
     Reduction,
     build,
@@ -32,8 +31,8 @@ from eat_lightning.model.contracts import (
     turned,
 )
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch, Packed
-from eat_lightning.model.reason import Reason
 from eat_lightning.report.statistics import softmax
 from eat_lightning.report.study import method_text
 from eat_lightning.runs.row import label
@@ -243,7 +242,7 @@ def described(walked: Ways, names: Sequence[str]) -> list[dict[str, Any]]:
                     "point": point_of(rule),
                     "own": point_of(rule) == point_of(recorded.exit),
                     "left_at": int(outcome.depth_B[i]),
-                    "reason": Reason(int(outcome.reason_B[i])).label,
+                    "reason": outcome.names[int(outcome.reason_B[i])],
                     "answer": guess(outcome.logits_BC[i], names)["answer"],
                 }
                 for rule, outcome in rules

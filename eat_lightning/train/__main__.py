@@ -94,7 +94,7 @@ def run_trainer(config: dict[str, Any], folder: Path) -> Any:
         torch.set_num_threads(config["threads"])
     data = prepare_data(config)
     seed_everything(config["seed"], verbose=False)
-    module, schedule = build_module(config, data)
+    module = build_module(config, data)
     data.max_length = min(data.max_length, module.encoder.shape.max_length)
     if module.objective.wants_teacher:
         from eat_lightning.train.teacher import attach_teacher
@@ -107,7 +107,7 @@ def run_trainer(config: dict[str, Any], folder: Path) -> Any:
         trainer = Trainer(
             **settings,
             logger=loggers,
-            callbacks=make_callbacks(config, folder, schedule, data),
+            callbacks=make_callbacks(config, folder, data),
             default_root_dir=folder,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -161,7 +161,7 @@ def prepare_data(config: dict[str, Any]) -> Any:
     return make(config["data"], task=task, tokenizer=tokenizer)
 
 
-def build_module(config: dict[str, Any], data: Any) -> tuple[Any, Any]:
+def build_module(config: dict[str, Any], data: Any) -> Any:
     from eat_lightning.train.module import Classifier
 
     task = data.task
@@ -179,25 +179,27 @@ def build_module(config: dict[str, Any], data: Any) -> tuple[Any, Any]:
         encoder,
         task,
         make(config["objective"]),
+        make(config["schedule"]),
         lr=optimizer["lr"] or (1e-3 if random else task.learning_rate),
         weight_decay=optimizer["weight_decay"],
         warmup=optimizer["warmup"],
         seed=config["seed"],
     )
-    return module, make(config["schedule"])
+    return module
 
 
-def make_callbacks(config: dict[str, Any], folder: Path, schedule: Any, data: Any) -> list[Any]:
+def make_callbacks(config: dict[str, Any], folder: Path, data: Any) -> list[Any]:
     """In the order in which they act when training ends: best weights, temperatures, the record."""
     from eat_lightning.train.callbacks.progress import Lines
     from eat_lightning.train.callbacks.record import Record
     from eat_lightning.train.callbacks.resume import SaveLast
     from eat_lightning.train.callbacks.select import SelectBest
+    from eat_lightning.train.callbacks.stages import FollowStages
     from eat_lightning.train.callbacks.temperature import FitTemperature
 
     return [
-        schedule,
-        SelectBest(schedule),
+        FollowStages(),
+        SelectBest(),
         FitTemperature(),
         Record(config, folder),
         SaveLast(folder, config["checkpoint_every"], data),

@@ -16,16 +16,14 @@ from eat_lightning.train.trainer import trainer_faults
 
 def train_faults(config: dict[str, Any]) -> list[str]:
     """All of them, one line each."""
-    from eat_lightning.model.heads import head_faults
+    from eat_lightning.model.heads import head_faults, with_activation
 
     num_layers = config["encoder"].get("num_layers")
     known = num_layers if isinstance(num_layers, int) and num_layers is not True else None
     faults = encoder_node_faults(config["encoder"])
     for slot in ("attention", "reduction", "exit", "objective", "schedule"):
         faults += method_faults(slot, config[slot], known)
-    head = config["head"]
-    activation = None if head["activation"] == "auto" else head["activation"]
-    faults += head_faults(known, head["layers"], head["pool"], activation)
+    faults += head_faults(known, with_activation(config["head"], None))
     if not re.fullmatch(r"[\w.,=+-]*[\w=]", str(config["study"])):
         faults.append(f"study must be a plain name, got {config['study']!r}")
     faults += number_key_faults(config) + trainer_faults(config["trainer"])

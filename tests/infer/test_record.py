@@ -11,7 +11,6 @@ from models import alone, kinds, method, ragged, tiny
 
 from eat_lightning.infer.record import Recorded, record, score
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.reason import Reason
 
 LAYERS = [2, 3, 4]
 
@@ -41,10 +40,8 @@ def split() -> Split:
 @pytest.mark.parametrize("reduction", kinds("reduction"))
 @pytest.mark.parametrize("exit", kinds("exit"))
 def test_equals_running_with_the_rule(reduction: str, exit: str, split: Split):
-    encoder = tiny("dense", reduction, head={"layers": LAYERS})
-    recorded = record(encoder, split, batch_size=8)
-    encoder.exit = method("exit", exit)
-    outcome = recorded.under(encoder.exit)
+    encoder = tiny("dense", reduction, exit, head={"layers": LAYERS})
+    outcome = record(encoder, split, batch_size=8).under()
     with torch.inference_mode():
         trace = encoder(split.batch(np.arange(len(split))))
     assert outcome.depth_B.tolist() == trace.depth_B.tolist()
@@ -53,7 +50,7 @@ def test_equals_running_with_the_rule(reduction: str, exit: str, split: Split):
     assert outcome.retention_B == pytest.approx(trace.retention_B.numpy())
     np.testing.assert_allclose(outcome.logits_BC, trace.logits_BC.numpy(), atol=1e-4)
     assert exit in ("never", "fixed") or len(outcome.exit_shares) > 1
-    named = [Reason(code).label for code in trace.reason_B.tolist()]
+    named = trace.reasons
     assert outcome.exit_reasons == {name: named.count(name) / len(named) for name in {*named}}
 
 

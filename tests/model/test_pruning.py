@@ -5,10 +5,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from eat_lightning.report.pruning import left, ratios_of, scheduled, staircase, with_cls
-from models import kinds, method, ragged, tiny
+from models import method, ragged, tiny
 
 from eat_lightning.model.contracts import spec
+from experiments.retention.pruning import left, ratios_of, scheduled, staircase, with_cls
 
 TWICE = [Fraction(3, 10)] * 2  # as the paper
 
@@ -45,7 +45,7 @@ def test_strength_shrinks_the_ratio():
     assert ratios_of(reduction, 6, 0.5) == [Fraction(1, 5)]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in kinds("reduction") if kind != "none"])
+@pytest.mark.parametrize("kind", ["norm_topk", "received_topk", "cls_topk"])
 def test_the_reductions_keep_as_many(kind: str):
     encoder = tiny("dense", kind)
     lengths = list(range(1, 38))

@@ -7,10 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.bounds import layer_faults, raise_faults
-from eat_lightning.model.reason import Reason
 
 
 class Fixed:
+    reasons = ("fixed",)
+
     def __init__(self, layer: int = 4):
         raise_faults(self.faults(None, layer=layer))
         self.layer = layer
@@ -21,5 +22,4 @@ class Fixed:
         return layer_faults("exit.layer", [layer], num_layers)
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
-        num_examples = logits_EBC.shape[1]
-        return torch.full((num_examples,), int(Reason.CONFIDENT), device=logits_EBC.device)
+        return torch.ones(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)
