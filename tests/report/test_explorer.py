@@ -66,8 +66,9 @@ def test_what_a_page_needs(run: Run, explored: dict, split: Split):
         assert example["tokens"][0], example["tokens"][-1] == ("[CLS]", "[SEP]")
         assert len(example["tokens"]) == len(example["segments"]) == split.lengths[row]
         names = [way["name"].split()[0] for way in example["ways"]]
-        assert names == ["norm_topk", "cls_topk", "received_topk", "none"]
-        assert [way["own"] for way in example["ways"]] == [True, False, False, False]
+        assert (names[0], names[-1]) == ("norm_topk", "none")
+        assert {"cls_topk", "received_topk", "tome"} <= set(names)  # those with ratio and layers
+        assert [way["own"] for way in example["ways"]] == [True] + [False] * (len(names) - 1)
         assert example["ways"][0]["name"] == "norm_topk ratio 0.4 layers 2/4"
 
 
@@ -81,7 +82,8 @@ def test_kept_tokens_are_nested_and_cls_stays(explored: dict):
                 assert after[0] == 0
                 assert after == sorted(after)
             dropped.setdefault(way["name"], []).append(way["kept"][-1])
-    assert len({str(kept) for kept in dropped.values()}) == 4, "reductions keep other tokens"
+    kinds = {str(kept) for kept in dropped.values()}
+    assert len(kinds) == len(dropped), "reductions keep other tokens"
 
 
 def test_as_the_encoder_goes(run: Run, explored: dict, split: Split):
@@ -169,7 +171,8 @@ def test_pairs_and_scores(tmp_path: Path):
     assert found["labels"] == []
     assert 0 <= example["label"] <= 5
     own = example["ways"][0]
-    assert (own["name"], own["own"], len(example["ways"])) == ("none", True, 4)
+    assert (own["name"], own["own"]) == ("none", True)
+    assert len(example["ways"]) > 1
     assert own["exits"][-1]["probabilities"] == []
     assert own["exits"][-1]["answer"] == own["rules"][0]["answer"]
     assert own["rules"][0] == {
