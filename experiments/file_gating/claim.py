@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ import numpy as np
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import cells
 from eat_lightning.report.certified import held_by
-from eat_lightning.report.claim import Cell, Claim, Column, Figure, Line, Mark, Source, Table
+from eat_lightning.report.claim import Claim, Figure, Mark, Source, Table
+from eat_lightning.report.columns import Made, number, percent_cell, table, word
 from eat_lightning.report.compare import source_of
 from eat_lightning.report.figures import MARKERS, SERIES
 from eat_lightning.report.panels import percent
+from eat_lightning.report.passes import outcome_of
 from eat_lightning.report.statistics import Interval, wilson
 from eat_lightning.report.study import Measured, Point, Study
 
@@ -31,55 +34,95 @@ from .variants import KINDS
 
 TASK = "file_gating"
 BAND = (0.85, 0.90, 0.92)
+LOST = "end lost"
 NOT_IN_HEAD = "what lost its end cannot be seen in the first bytes"
 CONTENT = "of complete content"
-COLUMNS = [
-    Column("who", "gate", numeric=False),
-    Column("kind", "files", numeric=False),
-    Column("label", "class", numeric=False),
-    Column("n", "n", "files"),
-    Column("right", "right", "percent that got their class; 95 % Wilson"),
-    Column("deep", "to deep", "percent sent to deep scanning: all but `matching`; 95 % Wilson"),
-    Column("depth", "depth", "layers run, mean"),
-    Column("flops", "FLOPs", "of the same body static, all files"),
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a gate or a peer (`who`) does with files of one kind, or with `all` of a class: how many
+    it gave their class, and how many it sends to deep scanning, which is all but `matching`."""
+
+    who: str
+    kind: str
+    label: str
+    n: int
+    num_right: int
+    num_deep: int
+    source: Source
+    depth: float | None = None
+    flops: float | None = None
+
+    @property
+    def right(self) -> Interval:
+        return wilson(self.num_right, self.n)
+
+    @property
+    def deep(self) -> Interval:
+        return wilson(self.num_deep, self.n)
+
+
+COLUMNS: list[Made[Files]] = [
+    word("who", "gate", lambda f: f.who),
+    word("kind", "files", lambda f: f.kind),
+    word("label", "class", lambda f: f.label),
+    Made("n", "n", lambda f: cells.words(f.n), "files"),
+    Made(
+        *("right", "right", lambda f: percent_cell(f.right)),
+        "percent that got their class; 95 % Wilson",
+    ),
+    Made(
+        *("deep", "to deep", lambda f: percent_cell(f.deep)),
+        "percent sent to deep scanning: all but `matching`; 95 % Wilson",
+    ),
+    number("depth", "depth", lambda f: f.depth, 2, "layers run, mean"),
+    number("flops", "FLOPs", lambda f: f.flops, 3, "of the same body static, all files"),
 ]
-STREAM_COLUMNS = [
-    Column("ext", "extension", numeric=False),
-    Column("n", "n", "attachments"),
-    Column("light", "to light", "percent"),
-    *(Column(label, label, "attachments") for label in LABELS),
-    Column("depth", "depth", "layers run, mean"),
+STREAM: list[Made[tuple[str, dict[str, Any]]]] = [
+    word("ext", "extension", lambda e: e[0]),
+    Made("n", "n", lambda e: cells.words(e[1]["n"]), "attachments"),
+    number("light", "to light", lambda e: 100 * e[1][LABELS[0]] / e[1]["n"], 1, "percent"),
+    *(
+        Made(label, label, lambda e, label=label: cells.words(e[1][label]), "attachments")
+        for label in LABELS
+    ),
+    number("depth", "depth", lambda e: e[1]["depth"], 2, "layers run, mean"),
 ]
 
 
 def claim(study: Study) -> Claim:
     rows = [m for m in study.measured if m.row.task == TASK and with_kinds(m)]
-    gates = [m for m in rows if m.row.split == "validation" and shown(study, rows, m)]
+    chosen = held_by(study, rows)
+    certified = [str(held.measured.row.exit) for held in chosen]
+    gates = [m for m in rows if m.row.split == "validation" and shown(m, certified)]
     if not gates:
         raise ConfigError(
             "no row of file_gating whose examples say what was done to each file is here: measure "
             "its runs (python -m eat_lightning.measure run=outputs/file_gating)"
         )
     gates.sort(key=lambda m: m.row.point if isinstance(m.row.point, float) else 2.0)
+    own = {setting(m): files_of(m, rows) for m in gates}
     peers = peers_of(study, gates[0])
-    lines = [line for m in gates for line in lines_of(m, rows)]
-    lines += [peer_line(found) for found in peers]
     caption = (
         "Files of packages that training did not see, and of tools that it did. Peers look at the "
         f"complete file, and their answer is put through the same rule; {NOT_IN_HEAD}."
     )
-    tables = [Table("file-gating", "Where files are sent", caption, COLUMNS, lines)]
+    every = [*(f for found in own.values() for f in found), *peers]
+    title = "Where files are sent"
+    tables = [table("file-gating", title, caption, COLUMNS, every, lambda f: f.source)]
     tables += [t for t in [stream_table(study, gates)] if t is not None]
-    figures = [figure_of([*gates[:1], *gates[1:][-1:]], peers)]  # the laxest and the strictest
-    answer = [told(m) for m in gates] + [peer_told(peers, who) for who in names(peers)]
-    held = held_by(study, gates)
+    ends = dict.fromkeys([setting(gates[0]), setting(gates[-1])])  # the laxest and the strictest
+    figure = figure_of([f for who in ends for f in own[who]] + peers)
+    answer = [gate_text(m, own[setting(m)]) for m in gates] + peer_texts(peers)
+    held = [h for h in chosen if h.measured in gates]
     answer += [
         f"{h.certificate.name}: "
         f"{'full depth' if h.certificate.fallback else Point([h.measured]).setting}, on validation "
         f"{percent(h.risk)}."
         for h in held
     ]
-    return Claim("file_gating", "File-type gating", answer, tables, figures, notes())
+    return Claim("file_gating", "File-type gating", answer, tables, [figure], NOTES)
 
 
 def with_kinds(m: Measured) -> bool:
@@ -87,10 +130,9 @@ def with_kinds(m: Measured) -> bool:
     return not m.row.baseline and m.outcome is not None and m.outcome.recorded.origins is not None
 
 
-def shown(study: Study, rows: Sequence[Measured], m: Measured) -> bool:
+def shown(m: Measured, certified: Sequence[str]) -> bool:
     """Full depth, the paper's band, and what certificates chose."""
-    exits = [str(h.measured.row.exit) for h in held_by(study, rows)]
-    return m.row.point in BAND or m.row.exit["kind"] == "never" or str(m.row.exit) in exits
+    return m.row.point in BAND or m.row.exit["kind"] == "never" or str(m.row.exit) in certified
 
 
 def setting(m: Measured) -> str:
@@ -98,82 +140,56 @@ def setting(m: Measured) -> str:
     return f"{m.row.model}, {name}"
 
 
-def in_percent(n: int, of: int) -> Cell:
-    found: Interval = wilson(n, of).times(100)
-    text = f"{found.value:.1f} ({found.low:.1f} to {found.high:.1f})"
-    return Cell(found.value, text, found.low, found.high)
-
-
-def lines_of(m: Measured, rows: Sequence[Measured]) -> list[Line]:
-    """By class, then by kind; those whose end was lost from the rows of their own split."""
+def files_of(m: Measured, rows: Sequence[Measured]) -> list[Files]:
+    """All, by class, then by kind; those whose end was lost from the rows of their own split."""
     same = [o for o in rows if o.row.split == "end_lost" and o.row.run == m.row.run]
     same = [o for o in same if str(o.row.exit) == str(m.row.exit)]
-    made = [line_of(m, "all", "", np.ones(m.row.num_examples, bool))]
-    made[0].cells["flops"] = cells.number(m.row.flops_ratio, 3)
+    label_B = np.array([KINDS[kind] for kind in outcome_of(m).recorded.origins or []])
+    made = [files(m, "all", "", np.ones(m.row.num_examples, bool))]
+    made += [files(m, f"all {label}", label, label_B == label) for label in LABELS]
     for each in [m, *same]:
-        kinds = np.array(each.outcome.recorded.origins)  # type: ignore[union-attr]
-        if each is m:
-            for label in LABELS:
-                here = np.array([KINDS[kind] == label for kind in kinds])
-                made.append(line_of(m, f"all {label}", label, here))
-        present = [kind for kind in KINDS if (kinds == kind).any()]
-        made += [line_of(each, kind, KINDS[kind], kinds == kind) for kind in present]
+        kinds_B = np.array(outcome_of(each).recorded.origins)
+        present = [kind for kind in KINDS if (kinds_B == kind).any()]
+        made += [files(each, kind, KINDS[kind], kinds_B == kind) for kind in present]
     return made
 
 
-def line_of(m: Measured, kind: str, label: str, here_B: np.ndarray) -> Line:
-    assert m.outcome is not None
-    answers_B, labels_B = m.outcome.logits_BC.argmax(1), m.outcome.recorded.labels
-    n = int(here_B.sum())
-    made = {
-        "who": cells.words(setting(m)),
-        "kind": cells.words(kind),
-        "label": cells.words(label),
-        "n": cells.words(n),
-        "right": in_percent(int((answers_B == labels_B)[here_B].sum()), n),
-        "deep": in_percent(int((answers_B != 0)[here_B].sum()), n),
-        "depth": cells.number(float(m.outcome.depth_B[here_B].mean()), 2),
-    }
-    return Line(made, source_of(Point([m])))
+def files(m: Measured, kind: str, label: str, here_B: np.ndarray) -> Files:
+    outcome = outcome_of(m)
+    answers_B, labels_B = outcome.logits_BC.argmax(1), outcome.recorded.labels
+    return Files(
+        *(setting(m), kind, label, int(here_B.sum())),
+        num_right=int((answers_B == labels_B)[here_B].sum()),
+        num_deep=int((answers_B != 0)[here_B].sum()),
+        source=source_of(Point([m])),
+        depth=float(outcome.depth_B[here_B].mean()),
+        flops=m.row.flops_ratio if kind == "all" else None,
+    )
 
 
-def peers_of(study: Study, m: Measured) -> list[dict[str, Any]]:
+def peers_of(study: Study, m: Measured) -> list[Files]:
     run = study.run_of(m)
     path = Path(str(run.config["data"]["dir"])) / TASK / "peers.json" if run else None
-    return json.loads(path.read_text()) if path is not None and path.is_file() else []
-
-
-def names(peers: Sequence[dict[str, Any]]) -> list[str]:
-    return [*dict.fromkeys(found["peer"] for found in peers)]
-
-
-def peer_line(found: dict[str, Any]) -> Line:
-    made = {
-        "who": cells.words(f"{found['peer']} {CONTENT}"),
-        "kind": cells.words(found["kind"]),
-        "label": cells.words(KINDS[found["kind"]]),
-        "n": cells.words(found["n"]),
-        "right": in_percent(found["right"], found["n"]),
-        "deep": in_percent(found["deep"], found["n"]),
-    }
-    return Line(made, Source((), "python -m experiments.file_gating.recipe to=<folder>"))
+    if path is None or not path.is_file():
+        return []
+    source = Source((), "python -m experiments.file_gating.recipe to=<folder>")
+    return [
+        Files(
+            *(f"{found['peer']} {CONTENT}", found["kind"], KINDS[found["kind"]], found["n"]),
+            *(found["right"], found["deep"], source),
+        )
+        for found in json.loads(path.read_text())
+    ]
 
 
 def stream_table(study: Study, gates: Sequence[Measured]) -> Table | None:
     run = study.run_of(gates[0])
     path = run.folder / "stream.json" if run else None
-    if path is None or not path.is_file():
+    if run is None or path is None or not path.is_file():
         return None
     found = json.loads(path.read_text())
     common = sorted(found["by_ext"].items(), key=lambda each: -each[1]["n"])
-    by_ext = {"all": found["all"], **{f".{ext}" if ext else "none": n for ext, n in common}}
-    lines = []
-    for ext, counts in by_ext.items():
-        made = {label: cells.words(counts[label]) for label in LABELS}
-        made |= {"ext": cells.words(ext), "n": cells.words(counts["n"])}
-        made["light"] = cells.number(100 * counts[LABELS[0]] / counts["n"], 1)
-        made["depth"] = cells.number(counts["depth"], 2)
-        lines.append(Line(made, Source((run.name if run else "",))))
+    lines = [("all", found["all"]), *((f".{ext}" if ext else "none", n) for ext, n in common)]
     caption = "Real traffic without labels: what share would go where, not whether that is right."
     if theirs := found.get("libmagic"):
         caption += (
@@ -181,73 +197,60 @@ def stream_table(study: Study, gates: Sequence[Measured]) -> Table | None:
             f"{theirs['same_side']} of {found['all']['n']} to the same side and calls "
             f"{theirs[LABELS[0]]} matching."
         )
-    return Table("file-gating-stream", "Real attachments", caption, STREAM_COLUMNS, lines)
+    source = Source((run.name,))
+    name = "file-gating-stream"
+    return table(name, "Real attachments", caption, STREAM, lines, lambda _: source)
 
 
-def told(m: Measured) -> str:
-    assert m.outcome is not None
-    answers_B, labels_B = m.outcome.logits_BC.argmax(1), m.outcome.recorded.labels
-    parts = []
-    for number, label in enumerate(LABELS):
-        here_B = labels_B == number
-        deep = wilson(int((answers_B != 0)[here_B].sum()), int(here_B.sum()))
-        parts.append(f"{label} {percent(deep)}")
+def gate_text(m: Measured, found: Sequence[Files]) -> str:
+    deep = ", ".join(f"{f.label} {percent(f.deep)}" for f in found if f.kind.startswith("all "))
     row = m.row
     return (
         f"{setting(m)}: accuracy {100 * (row.accuracy or 0):.1f} %, depth {row.depth:.2f}, FLOPs "
-        f"{row.flops_ratio:.3f}; sent to deep scanning: {', '.join(parts)}."
+        f"{row.flops_ratio:.3f}; sent to deep scanning: {deep}."
     )
 
 
-def peer_told(peers: Sequence[dict[str, Any]], who: str) -> str:
-    parts = []
-    for label in LABELS:
-        here = [f for f in peers if f["peer"] == who and KINDS[f["kind"]] == label]
-        here = [f for f in here if f["kind"] != "end lost"]
-        n, deep = (sum(f[key] for f in here) for key in ("n", "deep"))
-        parts.append(f"{label} {percent(wilson(deep, n))}")
-    return f"{who} {CONTENT}, same rule: sent to deep scanning: {', '.join(parts)}."
+def peer_texts(peers: Sequence[Files]) -> list[str]:
+    lines = []
+    for who in dict.fromkeys(f.who for f in peers):
+        parts = []
+        for label in LABELS:
+            same = [f for f in peers if (f.who, f.label) == (who, label) and f.kind != LOST]
+            deep = wilson(sum(f.num_deep for f in same), sum(f.n for f in same))
+            parts.append(f"{label} {percent(deep)}")
+        lines.append(f"{who}, same rule: sent to deep scanning: {', '.join(parts)}.")
+    return lines
 
 
-def figure_of(gates: Sequence[Measured], peers: Sequence[dict[str, Any]]) -> Figure:
-    """For each kind the share that is sent to deep scanning, a mark for each gate."""
-    series: dict[str, dict[str, Interval]] = {}
-    for m in gates:
-        kinds, outcome = np.array(m.outcome.recorded.origins), m.outcome  # type: ignore[union-attr]
-        deep_B = outcome.logits_BC.argmax(1) != 0  # type: ignore[union-attr]
-        counts = {k: (int(deep_B[kinds == k].sum()), int((kinds == k).sum())) for k in KINDS}
-        series[setting(m)] = {k: wilson(*each) for k, each in counts.items() if each[1]}
-    for who in names(peers):
-        mine = [f for f in peers if f["peer"] == who and f["kind"] != "end lost"]
-        series[who] = {f["kind"]: wilson(f["deep"], f["n"]) for f in mine}
-    order = [k for k in KINDS if any(k in found for found in series.values())]
-    height = 0.8 / len(series)
+def figure_of(found: Sequence[Files]) -> Figure:
+    """For each kind the share that is sent to deep scanning, a mark for each gate and peer."""
+    shown = [f for f in found if f.kind in KINDS and f.kind != LOST]
+    names = list(dict.fromkeys(f.who for f in shown))
+    kinds = [kind for kind in KINDS if any(f.kind == kind for f in shown)]
+    height = 0.8 / len(names)
+
+    def gid(f: Files) -> str:
+        return f"file-gating-{names.index(f.who)}-{kinds.index(f.kind)}"
 
     def draw(drawing: Any) -> None:
         ax = drawing.add_subplot()
-        for i, (who, found) in enumerate(series.items()):
-            for k, each in found.items():
-                y = order.index(k) + (i - (len(series) - 1) / 2) * height
-                color = SERIES[i % len(SERIES)]
-                ax.plot([100 * each.low, 100 * each.high], [y, y], color=color, linewidth=0.9)
-                label = who if k == order[0] else None
-                style: dict[str, Any] = {"color": color, "mew": 0, "label": label}
-                (mark,) = ax.plot(100 * each.value, y, MARKERS[i % len(MARKERS)], **style)
-                mark.set_gid(f"file-gating-{i}-{order.index(k)}")
-        ax.set_yticks(range(len(order)), [f"{k} ({KINDS[k]})" for k in order])
-        ax.set_ylim(len(order) - 0.5, -0.5)
+        for f in shown:
+            i, k = names.index(f.who), kinds.index(f.kind)
+            y = k + (i - (len(names) - 1) / 2) * height
+            color, share = SERIES[i % len(SERIES)], f.deep.times(100)
+            ax.plot([share.low, share.high], [y, y], color=color, linewidth=0.9)
+            label = f.who.removesuffix(f" {CONTENT}") if k == 0 else None
+            style: dict[str, Any] = {"color": color, "mew": 0, "label": label}
+            (mark,) = ax.plot(share.value, y, MARKERS[i % len(MARKERS)], **style)
+            mark.set_gid(gid(f))
+        ax.set_yticks(range(len(kinds)), [f"{kind} ({KINDS[kind]})" for kind in kinds])
+        ax.set_ylim(len(kinds) - 0.5, -0.5)
         ax.set_xlabel("sent to deep scanning, %")
         drawing.legend(loc="outside lower center", ncols=3)
 
     marks = [
-        Mark(
-            f"file-gating-{i}-{order.index(k)}",
-            f"{who}: {k}",
-            (("to deep", percent(each)),),
-            source_of(Point([gates[0]])),
-        )
-        for i, (who, found) in enumerate(series.items())
-        for k, each in found.items()
+        Mark(gid(f), f"{f.who}: {f.kind}", (("to deep", percent(f.deep)),), f.source) for f in shown
     ]
     caption = (
         "By what was done to a complete file; lines: 95 % intervals. To be sent to deep scanning "
@@ -256,12 +259,11 @@ def figure_of(gates: Sequence[Measured], peers: Sequence[dict[str, Any]]) -> Fig
     return Figure("file-gating", "Who goes to deep scanning", caption, draw, (6.4, 4.2), marks)
 
 
-def notes() -> list[str]:
-    return [
-        f"{NOT_IN_HEAD}: such files have their own lines.",
-        "`matching` says that name, declared type and content agree, not that a file is harmless: "
-        "types that may act (programs, scripts) need a rule of their own behind the gate.",
-    ]
+NOTES = [
+    f"{NOT_IN_HEAD}: such files have their own lines.",
+    "`matching` says that name, declared type and content agree, not that a file is harmless: "
+    "types that may act (programs, scripts) need a rule of their own behind the gate.",
+]
 
 
 if __name__ == "__main__":

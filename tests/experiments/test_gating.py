@@ -10,7 +10,7 @@ from experiments.file_gating.formats import FORMATS, GROUP_OF, group_of_mime, ve
 from experiments.file_gating.makers import MAKERS, made
 from experiments.file_gating.original import Original, sampled
 from experiments.file_gating.peers import judged, libmagic, tallies
-from experiments.file_gating.stream import answered, attachments, summed
+from experiments.file_gating.real import answered, attachments, summed
 from experiments.file_gating.variants import KINDS, Variant, checked, known, varied
 
 PDF = Original("tool", "pdf", b"%PDF-1.4\n" + bytes(range(256)) * 4)
