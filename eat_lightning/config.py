@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
@@ -149,6 +149,15 @@ def within(interval: str) -> BeforeValidator:
         return value if value is None else bounded(value, number_faults("", value, interval))
 
     return BeforeValidator(check)
+
+
+def run_folder(value: Any) -> Any:
+    if not value:
+        raise ValueError("must name the folder of a finished run: run=outputs/...")
+    return str(value)
+
+
+RunFolder = Annotated[str, BeforeValidator(run_folder)]
 
 
 def bounded(value: Any, faults: list[str]) -> Any:

@@ -8,18 +8,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import httpx
 import uvicorn
 from hydra import compose, initialize_config_dir
 
-from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.config import CONFIG_DIR, parsed, plain
 from eat_lightning.serve.app import make_app
-from eat_lightning.serve.gateway import Gateway
-from eat_lightning.serve.journal import Journal
+from eat_lightning.serve.body import Example
+from eat_lightning.serve.gateway import Files, Gateway
 from eat_lightning.serve.model import NOBODY, About, Deep
-from eat_lightning.serve.question import Example
+from eat_lightning.serve.plan import ServePlan
 from eat_lightning.serve.remote import WorkerDied
 from eat_lightning.serve.server import Server, bound_socket
 
@@ -79,9 +81,18 @@ def said(example: Example, depth: int, reason: str) -> dict[str, Any]:
 
 
 def settings(**changes: Any) -> dict[str, Any]:
+    """The resolved config of `serve`."""
+    return deepcopy(composed()) | {"run": "runs/fake", "stop_s": 5} | changes
+
+
+@cache
+def composed() -> dict[str, Any]:
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        config = plain(compose("serve"))
-    return config | {"run": "runs/fake", "batch": 1, "stop_s": 5} | changes
+        return plain(compose("serve"))
+
+
+def plan(**changes: Any) -> ServePlan:
+    return parsed(ServePlan, settings(**changes))
 
 
 class Running:
@@ -116,19 +127,17 @@ def running(
     model: Any,
     token: str | None = None,
     revive: Any = None,
-    decisions: Any = None,
     **changes: Any,
 ) -> Iterator[Running]:
     """`revive`: makes the models that come after `model`."""
+    made_plan = plan(**changes)
     listening = bound_socket("127.0.0.1", 0)
     listening.listen(64)
     started, made = threading.Event(), {}
 
     async def serving() -> None:
-        revived = revive or (lambda config: FakeModel("revived"))
-        config = settings(**changes)
-        journal = Journal(config["journal"]) if config["journal"] else None
-        gateway = Gateway(config, model, revived, journal, decisions)
+        revived = revive or (lambda plan: FakeModel("revived"))
+        gateway = Gateway(made_plan, model, revived, Files.open(made_plan))
         given = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 5}
         server = Server(uvicorn.Config(make_app(gateway, token), **given))
         made.update(gateway=gateway, server=server)

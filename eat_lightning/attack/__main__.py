@@ -6,145 +6,108 @@ For each goal and rule a greedy search edits words; its texts are then judged un
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.cli import entry
+from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from eat_lightning.attack.edits import Text
+    from eat_lightning.attack.plan import AttackPlan
     from eat_lightning.attack.rows import AttackRow
     from eat_lightning.attack.rules import Rule
     from eat_lightning.attack.victim import Victim
     from eat_lightning.runs.run import Run
 
-GOALS = ("slowdown", "evasion")
-KINDS = ("characters", "words")
-DTYPE = "fp32"
-
 
 def attack(config: dict[str, Any]) -> list[AttackRow]:
-    """Attack, write rows, print a table; returns the rows.
+    """Attack, write rows, print a table for each goal; returns the rows.
 
     Raises ConfigError, one line per fault, before anything is loaded.
     """
-    if faults := setting_faults(config):
-        raise ConfigError.of(faults)
     import torch
+    from rich.console import Console
 
-    from eat_lightning.attack.rows import write
+    from eat_lightning.attack.plan import AttackPlan
+    from eat_lightning.attack.rows import AttackRow
     from eat_lightning.attack.rules import rules_of
     from eat_lightning.attack.show import table_of
     from eat_lightning.measure.plan import data_faults
-    from eat_lightning.report import tables
+    from eat_lightning.runs import jsonl
     from eat_lightning.runs.run import Run
 
-    run = Run.open(config["run"])
-    if faults := data_faults(run, config["split"], config["data"]):
+    plan = parsed(AttackPlan, config)
+    run = Run.open(plan.run)
+    if faults := data_faults(run, plan.split, plan.data.model_dump()):
         raise ConfigError.of(faults)
-    rules = rules_of(run, config["rules"])
-    torch.set_num_threads(config["threads"])
-    rows = list(attacked(run, rules, config))
-    folder = Path(config["to"] or run.folder / "attack")
-    write(folder / "rows.jsonl", rows)
-    for goal in dict.fromkeys(row.goal for row in rows):
-        tables.show(table_of(rows, goal))
-    print(f"written: {folder / 'rows.jsonl'}")
+    rules = rules_of(run, plan.exit_rules)
+    torch.set_num_threads(plan.threads)
+    rows = list(attacked(run, rules, plan))
+    path = Path(plan.to or run.folder / "attack") / "rows.jsonl"
+    jsonl.update(path, AttackRow, rows)
+    console = Console()
+    console.width = max(console.width, 150)  # where nobody looks on, the table is still whole
+    for goal in plan.goals:
+        console.print(table_of(rows, goal))
+    print(f"written: {path}")
     return rows
 
 
-def setting_faults(config: dict[str, Any]) -> list[str]:
-    """Of what does not depend on a run."""
-    from eat_lightning.infer.precision import prepack_faults
-    from eat_lightning.measure.plan import whole_faults
-
-    faults = []
-    if not config["run"]:
-        faults.append("run must name the folder of a finished run: run=outputs/...")
-    for key, known in (("goals", GOALS), ("kinds", KINDS)):
-        value = config[key]
-        if value is None and key == "kinds":
-            continue
-        if not isinstance(value, list) or not value or not all(v in known for v in value):
-            faults.append(f"{key} must be a list of {', '.join(known)}, got {value!r}")
-    counts = ("edits", "words", "candidates", "examples", "batch", "threads", "most_tokens")
-    given = {key: config[key] for key in counts if (key, config[key]) != ("most_tokens", None)}
-    faults += whole_faults(given, 1)
-    faults += whole_faults({"seed": config["seed"]}, 0)
-    faults += prepack_faults(config["prepack"], DTYPE)
-    if not isinstance(config["rules"], list) or not config["rules"]:
-        faults.append(f"rules must be a list of exit rules, got {config['rules']!r}")
-    return faults
-
-
-@dataclass
-class Chosen:
-    """The examples that are attacked."""
-
-    texts: list[Text]
-    labels_B: np.ndarray
-
-
-def chosen_of(run: Run, config: dict[str, Any]) -> tuple[Chosen, int]:
-    """Evenly over the split, and the length cap in tokens."""
-    import numpy as np
-
-    data = run.data(**config["data"])
-    split = data.split(config["split"])
-    wanted = min(config["examples"], len(split))
-    rows_B = np.unique(np.linspace(0, len(split) - 1, wanted).round().astype(np.int64))
-    chosen = Chosen([split.text(int(i)) for i in rows_B], split.labels[rows_B].astype(np.int64))
-    most = config["most_tokens"] or data.max_length
-    return chosen, min(most, data.max_length)
-
-
-def victim_of(run: Run, max_length: int, config: dict[str, Any]) -> Victim:
-    from eat_lightning.attack.victim import Victim
-    from eat_lightning.infer.precision import form_of, in_form
-
-    encoder = in_form(run.model()[0], form_of(config["prepack"], DTYPE))
-    return Victim(encoder, run.tokenizer(), max_length, config["batch"])
-
-
-def attacked(run: Run, rules: dict[str, Rule], config: dict[str, Any]) -> Iterator[AttackRow]:
-    """A row for each goal, rule attacked, and rule judged under."""
+def attacked(run: Run, rules: dict[str, Rule], plan: AttackPlan) -> Iterator[AttackRow]:
+    """Make a row for each goal, rule attacked, and rule judged under."""
     from eat_lightning.attack.edits import Neighbours
-    from eat_lightning.attack.goals import GOALS as KNOWN
-    from eat_lightning.attack.greedy import Budget, search
+    from eat_lightning.attack.goals import GOALS
+    from eat_lightning.attack.greedy import Budget, Search
     from eat_lightning.attack.rows import row_of
     from eat_lightning.runs.run import git_commit
 
-    examples, max_length = chosen_of(run, config)
-    victim = victim_of(run, max_length, config)
-    weight_VD = victim.encoder.embedding.word.weight
-    near = Neighbours(victim.tokenizer.get_vocab(), weight_VD)
-    budget = Budget(config["edits"], config["words"], config["candidates"])
-    made = []
-    for name in config["goals"]:
-        goal, kinds = KNOWN[name], tuple(config["kinds"] or KNOWN[name].kinds)
+    texts, labels_B, victim = chosen(run, plan)
+    near = Neighbours(victim.tokenizer.get_vocab(), victim.encoder.embedding.word.weight)
+    budget = Budget(plan.edits, plan.words, plan.candidates)
+    searches = []
+    for name in plan.goals:
         for against, rule in rules.items():
             if name == "slowdown" and not rule.layers:
                 continue  # nobody leaves, so nobody can be kept
             print(f"{name} against {against} ...", flush=True)
-            how = (examples.texts, examples.labels_B, budget, kinds, near, config["seed"])
-            made.append((name, against, kinds, search(victim, rule, goal, *how)))
-    commit = git_commit() or ""
-    for name, against, kinds, attempts in made:
-        after = [attempt.text for attempt in attempts]
-        for under, rule in rules.items():
-            clean, changed = (
-                rule.judge(victim(texts, examples.labels_B)) for texts in (examples.texts, after)
-            )
-            yield row_of(
-                *(victim, rule, clean, changed, attempts, name),
-                **{"task": run.task.name, "run": run.name, "model": str(run.config.get("model"))},
-                **{"against": against, "under": under, "kinds": [*kinds], "commit": commit},
-                **{"budget": vars(budget), "seed": config["seed"], "split": config["split"]},
-            )
+            kinds = plan.kinds or GOALS[name].kinds
+            search = Search(victim, rule, GOALS[name], budget, kinds, near, plan.seed)
+            searches.append((name, search, search(texts, labels_B)))
+    about = {
+        "task": run.task.name,
+        "run": run.name,
+        "model": str(run.config.get("model")),
+        "split": plan.split,
+        "seed": plan.seed,
+        "budget": vars(budget),
+        "commit": git_commit() or "",
+    }
+    for name, search, attempts in searches:
+        by_search = {"against": search.rule.name, "kinds": [*search.kinds]}
+        for under in rules.values():  # when all have been asked: rows name the worst of all texts
+            yield row_of(victim, under, name, attempts, **about, **by_search)
+
+
+def chosen(run: Run, plan: AttackPlan) -> tuple[list[Text], np.ndarray, Victim]:
+    """The texts that are attacked, evenly over the split, their labels, and the model."""
+    import numpy as np
+
+    from eat_lightning.attack.plan import DTYPE
+    from eat_lightning.attack.victim import Victim
+    from eat_lightning.infer.precision import form_of, in_form
+
+    data = run.data(dir=plan.data.dir)
+    split = data.split(plan.split)
+    wanted = min(plan.examples, len(split))
+    rows_B = np.unique(np.linspace(0, len(split) - 1, wanted).round().astype(np.int64))
+    encoder = in_form(run.model()[0], form_of(plan.prepack, DTYPE))
+    max_length = min(plan.most_tokens or data.max_length, data.max_length)
+    victim = Victim(encoder, run.tokenizer(), max_length, plan.batch)
+    return [split.text(int(i)) for i in rows_B], split.labels[rows_B].astype(np.int64), victim
 
 
 main = entry("attack", attack)

@@ -1,7 +1,8 @@
 """A greedy search by the run's own exit logits, in the manner of WAFFLE (Coalson et al. 2023) and
 TextFooler (Jin et al. 2020): the words that matter first, the best edit each time.
 
-All examples go on together, so that a round's candidates fill the batches. Shapes: B examples.
+All examples go on together, so that a round's candidates fill the batches. Shapes: B examples, M
+texts tried.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ class Attempt:
     each place changed; places are those of the text `as_it_was`."""
 
     as_it_was: Text
-    score: float
+    label: int
+    score: float = 0.0
     order: list[Place] = field(default_factory=list)
     edited: dict[Place, str] = field(default_factory=dict)
-    queries: int = 1
+    queries: int = 0
     reached: bool = False
 
     @property
@@ -46,80 +48,76 @@ class Attempt:
         return with_words(self.as_it_was, self.edited)
 
 
-def search(
-    victim: Victim,
-    rule: Rule,
-    goal: Goal,
-    texts: Sequence[Text],
-    labels_B: np.ndarray,
-    budget: Budget,
-    kinds: Sequence[str],
-    near: Neighbours,
-    seed: int = 0,
-) -> list[Attempt]:
-    """Each example's best text, which is its own where the goal does not apply to it."""
-    judge = Judge(victim, rule, goal, labels_B)
-    clean, score_B = judge(texts, np.arange(len(texts)))
-    attempts = [Attempt(text, score) for text, score in zip(texts, score_B, strict=True)]
-    live = [int(b) for b in np.flatnonzero(goal.applies(clean) & ~judge.reached(clean))]
-    rank(judge, attempts, live)
-    for number in range(budget.edits):
-        tried = []
-        for b in live:
-            attempt, rng = attempts[b], np.random.default_rng([seed, number, b])
-            left = [place for place in attempt.order if place not in attempt.edited]
-            chosen, most = left[: budget.words], budget.candidates
-            found = variants(attempt.as_it_was, chosen, kinds, near, most, rng)
-            tried += [(b, attempt.edited | {place: word}) for place, word in found]
-        if not tried:
-            break
-        take_best(judge, attempts, tried)
-        live = [b for b in live if not attempts[b].reached]
-    return attempts
+@dataclass
+class Trial:
+    """A text that is tried for an attempt."""
+
+    attempt: Attempt
+    edited: dict[Place, str]
 
 
 @dataclass
-class Judge:
-    """What a goal makes of texts under one rule."""
+class Search:
+    """What texts are chosen by: a goal, under one rule, within a budget. kinds: of edits."""
 
     victim: Victim
     rule: Rule
     goal: Goal
-    labels_B: np.ndarray
+    budget: Budget
+    kinds: Sequence[str]
+    near: Neighbours
+    seed: int = 0
 
-    def __call__(self, texts: Sequence[Text], rows: np.ndarray) -> tuple[Outcome, np.ndarray]:
-        """rows: which example each text is of."""
-        outcome = self.rule.judge(self.victim(texts, self.labels_B[rows]))
+    def __call__(self, texts: Sequence[Text], labels_B: np.ndarray) -> list[Attempt]:
+        """Each example's best text, which is its own where the goal does not apply to it."""
+        attempts = [Attempt(*each) for each in zip(texts, labels_B.tolist(), strict=True)]
+        clean, score_B = self.ask([Trial(attempt, {}) for attempt in attempts])
+        for attempt, score in zip(attempts, score_B, strict=True):
+            attempt.score = float(score)
+        reached_B = self.goal.reached(clean, self.rule.layers)
+        live = np.flatnonzero(self.goal.applies(clean) & ~reached_B).tolist()
+        self.rank([attempts[b] for b in live])
+        for number in range(self.budget.edits):
+            trials = []
+            for b in live:
+                rng = np.random.default_rng([self.seed, number, b])
+                trials += self.trials_of(attempts[b], rng)
+            if not trials:
+                break
+            self.take_best(trials)
+            live = [b for b in live if not attempts[b].reached]
+        return attempts
+
+    def ask(self, trials: Sequence[Trial]) -> tuple[Outcome, np.ndarray]:
+        """What the rule makes of texts, and how near the goal each is."""
+        for trial in trials:
+            trial.attempt.queries += 1
+        texts = [with_words(trial.attempt.as_it_was, trial.edited) for trial in trials]
+        labels_M = np.array([trial.attempt.label for trial in trials])
+        outcome = self.rule.judge(self.victim(texts, labels_M))
         return outcome, self.goal.score(outcome, self.rule.layers)
 
-    def reached(self, outcome: Outcome) -> np.ndarray:
-        return self.goal.reached(outcome, self.rule.layers)
+    def rank(self, attempts: Sequence[Attempt]) -> None:
+        """Order each one's words by how near the goal the text is without them."""
+        without = [Trial(a, {place: ""}) for a in attempts for place in places(a.as_it_was)]
+        if without:
+            _, score_M = self.ask(without)
+            for m in np.argsort(-score_M, kind="stable"):
+                without[m].attempt.order += without[m].edited
 
+    def trials_of(self, attempt: Attempt, rng: np.random.Generator) -> list[Trial]:
+        """One more edit each, of the most telling words that are left."""
+        left = [place for place in attempt.order if place not in attempt.edited]
+        chosen, most = left[: self.budget.words], self.budget.candidates
+        found = variants(attempt.as_it_was, chosen, self.kinds, self.near, most, rng)
+        return [Trial(attempt, attempt.edited | {place: word}) for place, word in found]
 
-def rank(judge: Judge, attempts: list[Attempt], live: list[int]) -> None:
-    """Order each one's words by how near the goal the text is without them."""
-    without = [(b, place) for b in live for place in places(attempts[b].text)]
-    if not without:
-        return
-    texts = [with_words(attempts[b].text, {place: ""}) for b, place in without]
-    _, score_M = judge(texts, np.array([b for b, _ in without]))
-    for m in np.argsort(-score_M, kind="stable"):
-        b, place = without[m]
-        attempts[b].order.append(place)
-        attempts[b].queries += 1
-
-
-def take_best(
-    judge: Judge, attempts: list[Attempt], tried: list[tuple[int, dict[Place, str]]]
-) -> None:
-    """Of each example's candidates the best, where it is better than what there is."""
-    texts = [with_words(attempts[b].as_it_was, edited) for b, edited in tried]
-    outcome, score_M = judge(texts, np.array([b for b, _ in tried]))
-    reached_M = judge.reached(outcome)
-    for m in np.argsort(-score_M, kind="stable"):
-        b, edited = tried[m]
-        attempt = attempts[b]
-        attempt.queries += 1
-        if score_M[m] > attempt.score:  # the best comes first, so later ones are no better
-            attempt.score, attempt.reached = float(score_M[m]), bool(reached_M[m])
-            attempt.edited = edited
+    def take_best(self, trials: Sequence[Trial]) -> None:
+        """Of each example's texts the best, where it is better than what there is."""
+        outcome, score_M = self.ask(trials)
+        reached_M = self.goal.reached(outcome, self.rule.layers)
+        for m in np.argsort(-score_M, kind="stable"):
+            attempt = trials[m].attempt
+            if score_M[m] > attempt.score:  # the best comes first, so later ones are no better
+                attempt.score, attempt.reached = float(score_M[m]), bool(reached_M[m])
+                attempt.edited = trials[m].edited

@@ -1,14 +1,13 @@
-"""One attack judged under one rule is one row: its schema, and how it is counted. No texts."""
+"""One attack judged under one rule is one row. Rows hold numbers and no text."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
 from eat_lightning.attack.goals import evaded, late, left_early, right
 from eat_lightning.attack.greedy import Attempt
@@ -17,11 +16,9 @@ from eat_lightning.attack.victim import Victim
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Outcome
 from eat_lightning.model.flops import static_flops
-from eat_lightning.runs.run import write_text
-from eat_lightning.weights.untrusted import one_line, parsed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class AttackRow:
     """against: the rule whose logits the search climbed; under: the rule that then judged its texts
     (another one: transfer). Shares are of all `num_examples` texts, attacked or not; but reached:
@@ -70,57 +67,64 @@ class AttackRow:
     commit: str = ""
 
     @property
+    def key(self) -> tuple[str, int]:
+        """All rows of a run and a seed are made together, and replaced together."""
+        return self.run, self.seed
+
+    @property
     def transfer(self) -> bool:
         return self.against != self.under
 
 
 def row_of(
-    victim: Victim,
-    rule: Rule,
-    clean: Outcome,
-    attacked: Outcome,
-    attempts: Sequence[Attempt],
-    goal: str,
-    **more: Any,
+    victim: Victim, under: Rule, goal: str, attempts: Sequence[Attempt], **about: Any
 ) -> AttackRow:
-    """clean, attacked: the texts before and after, under `rule`. ConfigError where a text cost more
-    than the bound says, which would be a fault of ours."""
+    """Judge the texts before and after under a rule. ConfigError where a text cost more than the
+    bound says, which would be a fault of ours."""
+    labels_B = np.array([attempt.label for attempt in attempts])
+    clean = under.judge(victim([attempt.as_it_was for attempt in attempts], labels_B))
+    attacked = under.judge(victim([attempt.text for attempt in attempts], labels_B))
     whole_B = static_flops(victim.encoder, clean.recorded.lengths)
-    costs = {
-        "before": victim.cost(rule, clean.recorded, clean.depth_B),
-        "after": victim.cost(rule, attacked.recorded, attacked.depth_B),
-    }
-    worst, bound = worst_of(victim, rule), victim.bound(rule)
+    worst, bound = worst_of(victim, under), victim.bound(under)
     if worst > bound:
         raise ConfigError(f"a text cost {worst:.4g} FLOPs, and the bound is {bound:.4g}")
-    measured: dict[str, Any] = {}
-    for when, outcome in (("before", clean), ("after", attacked)):
-        ratio_B = costs[when] / whole_B
-        measured |= {
-            f"exits_{when}": share(left_early(outcome)),
-            f"depth_{when}": float(outcome.depth_B.mean()),
-            f"depth_p99_{when}": float(np.quantile(outcome.depth_B, 0.99)),
-            f"flops_{when}": float(costs[when].mean() / whole_B.mean()),
-            f"flops_p99_{when}": float(np.quantile(ratio_B, 0.99)),
-            f"accuracy_{when}": share(right(outcome)),
-        }
+    before, after = (costs(victim, under, outcome, whole_B) for outcome in (clean, attacked))
+    kept = ("exits", "depth", "depth_p99", "flops", "flops_p99", "accuracy")
     return AttackRow(
         goal=goal,
+        under=under.name,
         num_examples=len(attempts),
         num_layers=victim.encoder.shape.num_layers,
         max_length=victim.max_length,
         edits=float(np.mean([len(attempt.edited) for attempt in attempts])),
         queries=float(np.mean([attempt.queries for attempt in attempts])),
         queries_max=max(attempt.queries for attempt in attempts),
-        depth_max_after=int(attacked.depth_B.max()),
-        flops_max_after=float((costs["after"] / whole_B).max()),
+        depth_max_after=int(after["depth_max"]),
+        flops_max_after=after["flops_max"],
         flops_worst=worst / float(whole_B.mean()),
         flops_bound=bound / float(whole_B.mean()),
-        reached=reached(goal, rule, clean, attacked),
-        sure_and_wrong=share(evaded(attacked, rule.layers)),
-        **measured,
-        **more,
+        reached=reached(goal, under, clean, attacked),
+        sure_and_wrong=share(evaded(attacked, under.layers)),
+        **{f"{name}_before": before[name] for name in kept},
+        **{f"{name}_after": after[name] for name in kept},
+        **about,
     )
+
+
+def costs(victim: Victim, rule: Rule, outcome: Outcome, whole_B: np.ndarray) -> dict[str, float]:
+    """Numbers of what a rule made of texts. whole_B: FLOPs of the whole encoder on them."""
+    flops_B = victim.cost(rule, outcome.recorded, outcome.depth_B)
+    found = {
+        "exits": left_early(outcome).mean(),
+        "depth": outcome.depth_B.mean(),
+        "depth_p99": np.quantile(outcome.depth_B, 0.99),
+        "depth_max": outcome.depth_B.max(),
+        "flops": flops_B.mean() / whole_B.mean(),
+        "flops_p99": np.quantile(flops_B / whole_B, 0.99),
+        "flops_max": (flops_B / whole_B).max(),
+        "accuracy": right(outcome).mean(),
+    }
+    return {name: float(value) for name, value in found.items()}
 
 
 def worst_of(victim: Victim, rule: Rule) -> float:
@@ -140,23 +144,3 @@ def reached(goal: str, rule: Rule, clean: Outcome, attacked: Outcome) -> float |
 
 def share(is_so_B: np.ndarray) -> float:
     return float(np.mean(is_so_B))
-
-
-def write(path: Path, rows: Sequence[AttackRow]) -> None:
-    """In place of rows of the same run and seed."""
-    fresh = {(row.run, row.seed) for row in rows}
-    kept = [row for row in read(path) if (row.run, row.seed) not in fresh]
-    write_text(path, "".join(json.dumps(asdict(row)) + "\n" for row in [*kept, *rows]))
-
-
-def read(path: Path) -> list[AttackRow]:
-    """None where there is no file; ConfigError names a damaged line."""
-    if not path.is_file():
-        return []
-    rows = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        try:
-            rows.append(AttackRow(**parsed(line)))
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"{path}, line {number}: not a row ({one_line(error)})") from None
-    return rows

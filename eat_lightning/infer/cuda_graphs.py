@@ -72,7 +72,8 @@ class Graphed:
     but its attention, its reduction and its strength are those it has now. Exit rule and policies
     are asked outside of the graphs, and may be others at any time. Calls come from one stream.
     `most`: lengths whose graphs are kept; the one not used for longest goes. ValueError where the
-    encoder is not on a CUDA device; `record` stands in for one.
+    encoder is not on a CUDA device (`record` stands in for one), or its reduction keeps as many
+    tokens as their values say.
     """
 
     def __init__(self, encoder: AdaptiveEncoder, most: int = 64, record: Recorder | None = None):
@@ -80,6 +81,7 @@ class Graphed:
         device = encoder.embedding.word.weight.device
         if record is None and device.type != "cuda":
             raise ValueError(f"graphs are for a CUDA device, got {device.type}")
+        raise_faults(getattr(encoder.reduction, "lost_in_export", list)())
         self.encoder, self.most = encoder.eval(), most
         self.record = CudaRecorder(device) if record is None else record
         self.still = with_host_strength(encoder)
@@ -108,7 +110,8 @@ class Graphed:
         recorded.take(batch)
         for part in recorded.parts():
             journey.tokens_LB[part.first - 1 : part.last, 0] = torch.tensor(part.tokens)
-            journey.guess(part.last, part.logits_BC.clone())  # the next example fills it anew
+            signal_BS = None if part.signal_BS is None else part.signal_BS.clone()
+            journey.guess(part.last, part.logits_BC.clone(), signal_BS)  # the next fills them anew
             reason_B = encoder.decide(batch, journey, part.last, leave=True)
             if reason_B.any():
                 journey.leave(part.last, reason_B)
@@ -125,12 +128,13 @@ class Graphed:
         return float(self.encoder.ask(bare, batch, journey, leave=True).strength_B)
 
     def stretches(self, length: int, strength: float) -> Stretches:
-        layers = layer_ranges(self.encoder)
-        key = (length, strength, *layers)
+        layers, exit = layer_ranges(self.encoder), self.encoder.exit
+        key = (length, strength, *layers, id(exit) if hasattr(exit, "observe") else None)
         if key not in self.kept:
             if len(self.kept) == self.most:
                 self.kept.popitem(last=False)
-            self.kept[key] = Stretches(self.still, layers, length, strength, self.record)
+            still = with_slots(self.still, exit=exit)
+            self.kept[key] = Stretches(still, layers, length, strength, self.record)
         self.kept.move_to_end(key)
         return self.kept[key]
 
@@ -165,15 +169,17 @@ class OneBatch(Batch):
 @dataclass
 class Part:
     """A recorded stretch: layers `first` to `last`, tokens entering each, what it gives, and what
-    starts it."""
+    starts it. pools: for heads that see earlier exits."""
 
     first: int
     last: int
     tokens: list[int]
     logits_BC: Float[Tensor, "1 c"]
+    signal_BS: Float[Tensor, "1 s"] | None
+    pools: dict[int, Tensor]
     packed: Packed
     evidence: Evidence
-    start: Callable[[], None]
+    start: Callable[[], None] = lambda: None
 
 
 class Stretches:
@@ -207,28 +213,34 @@ class Stretches:
             yield self.recorded[number]
 
     def made(self, number: int) -> Part:
-        first, last = self.layers[number]
-        start, given = self.record(lambda: self.work(number))
-        return Part(first, last, *given, start)
+        start, part = self.record(lambda: self.work(number))
+        return replace(part, start=start)
 
-    def work(self, number: int) -> tuple[list[int], Tensor, Packed, Evidence]:
+    def work(self, number: int) -> Part:
         """From the reduction that awaits these layers to the guess behind them."""
         encoder, (first, last) = self.encoder, self.layers[number]
-        packed, evidence = self.entering(number)
-        tokens = []
+        noted = Journey(len(encoder.layers), 1, encoder.exit)
+        noted.pools = dict(self.recorded[number - 1].pools) if number else {}
+        packed, evidence, tokens = self.entering(number), Evidence(), []
         for layer in range(first, last + 1):
-            packed = encoder.shorten(packed, evidence, layer - 1)
             tokens.append(packed.layout.num_tokens)
             packed, evidence = encoder.run_layer(packed, layer)
-        head: Any = encoder.heads[str(last)]
-        return tokens, head(packed), packed, evidence
+            if layer < last:
+                packed = encoder.shorten(packed, evidence, layer)
+        packed = encoder.guess(packed, noted, last)
+        signal_BS = noted.signals.get(last)
+        logits_BC, pools = noted.guesses[last], noted.pools
+        return Part(first, last, tokens, logits_BC, signal_BS, pools, packed, evidence)
 
-    def entering(self, number: int) -> tuple[Packed, Evidence]:
+    def entering(self, number: int) -> Packed:
+        """What the first layer of a stretch reads."""
+        encoder = self.encoder
         if number:
             before = self.recorded[number - 1]
-            return with_new_layout(before.packed), before.evidence
+            return encoder.shorten(with_new_layout(before.packed), before.evidence, before.last)
         # `embed` makes a layout, and knows nothing of what a policy wishes.
-        return replace(self.encoder.embed(self.batch), strength_B=self.strength_B), Evidence()
+        packed = replace(encoder.embed(self.batch), strength_B=self.strength_B)
+        return encoder.reduce(packed, Evidence(), 0) if 0 in encoder.reduction.layers else packed
 
 
 def with_new_layout(packed: Packed) -> Packed:

@@ -1,14 +1,16 @@
 """The gateway over HTTP: a route for each thing one may ask of it."""
 
-from __future__ import annotations
+# No postponed annotations: FastAPI reads the types of bodies, which are made for the task.
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from importlib.resources import files
+from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Body, FastAPI, Header, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import (
     HTMLResponse,
     JSONResponse,
@@ -16,17 +18,54 @@ from fastapi.responses import (
     Response,
     StreamingResponse,
 )
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
+from eat_lightning.serve.body import (
+    Deadline,
+    Question,
+    Reload,
+    TimedQuestion,
+    fault_line,
+    question_type,
+)
+from eat_lightning.serve.door import Door, answer_of
 from eat_lightning.serve.gateway import Gateway
-from eat_lightning.serve.guard import Counted, Guard, body_of, must_be_json
-from eat_lightning.serve.page import PAGE, PAGE_HEADERS
-from eat_lightning.serve.question import deadline_of
-from eat_lightning.serve.refused import Refused
-from eat_lightning.serve.schema import CLASSIFY, JOB, JOBS, RELOAD, body_schema, reload_schema
-from eat_lightning.serve.waiting import Ask
+from eat_lightning.serve.jobs import Jobs
+from eat_lightning.serve.worker import Answer, Ask, Refused
 
 NDJSON = "application/x-ndjson"
-PATHS = frozenset({"/", "/classify", "/healthz", "/metrics", "/live", "/reload", "/jobs", "/jobs/"})
+PAGE = (files("eat_lightning.serve") / "page.html").read_text(encoding="utf-8")
+PAGE_HEADERS = {  # the page asks nobody but the gateway itself
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+MEANING = {
+    400: "the body is no JSON",
+    401: "no bearer token, or another one",
+    404: "no such job",
+    408: "the body did not arrive in time",
+    409: "refused; the old run goes on",
+    413: "more bytes than the limit",
+    415: "another content type than application/json",
+    422: "what cannot be taken, and why",
+    503: "the queue is full, or the worker died: see Retry-After",
+    504: "the deadline passed",
+}
+
+
+class Error(BaseModel):
+    error: str
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": Error, "description": MEANING[status]} for status in statuses}
+
+
+POSTED = (400, 401, 408, 413, 415, 422)
 
 
 def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
@@ -36,71 +75,65 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
         yield
         await gateway.stop()
 
+    columns, plan = gateway.about.columns, gateway.plan
     app = FastAPI(
         title="eat_lightning", lifespan=lifespan, docs_url=None, redoc_url=None, version="1"
     )
-    app.add_middleware(Counted, gateway=gateway, paths=PATHS)
-    app.add_exception_handler(Refused, refused)
-    for status in (404, 405):
-        app.add_exception_handler(status, not_found)
-    guarded = [Depends(Guard(token))]
+    app.add_middleware(Door, metrics=gateway.metrics, token=token, max_bytes=plan.max_bytes)
+    Timed = question_type(TimedQuestion, columns, plan.max_texts, plan.max_chars)
 
-    @app.post(
-        "/classify",
-        dependencies=guarded,
-        responses=CLASSIFY,
-        openapi_extra=body_schema(gateway.about.columns, gateway.limits),
-    )
-    async def classify(request: Request) -> Response:
-        """Answers one example, or several: as a list, or line by line as each of them leaves."""
-        must_be_json(request)
-        question = gateway.read(await body_of(request, gateway.config["max_bytes"]))
-        asks = gateway.accept(question.examples, deadline_ms(request, question.deadline_ms))
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        return answer_of(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        fault = error.errors()[0]
+        if fault["type"] == "json_invalid":
+            return answer_of(Refused(400, f"the body is not JSON: {fault['ctx']['error']}"))
+        return answer_of(Refused(422, fault_line(fault, columns)))
+
+    @app.post("/classify", responses=errors(*POSTED, 503, 504))
+    async def classify(
+        request: Request,
+        question: Annotated[Timed, Body()],  # pyright: ignore[reportInvalidTypeForm]
+        header_ms: Annotated[Deadline | None, Header(alias="X-Deadline-Ms")] = None,
+    ) -> Response:
+        """Answers one example, or several: as a list, or line by line as each of them leaves. The
+        sooner of two deadlines counts, the header's and the body's."""
+        examples = question.found()
+        gateway.check_sources(examples)
+        given_ms = [ms for ms in (question.deadline_ms, header_ms) if ms is not None]
+        asks = gateway.accept(examples, min(given_ms, default=plan.deadline_ms))
         if NDJSON in request.headers.get("accept", ""):
             return await streamed(gateway, asks)
         answers = await whole(gateway, request, asks)
-        return JSONResponse({"answers": answers} if question.many else answers[0])
+        return JSONResponse({"answers": answers} if question.is_list else answers[0])
 
-    def deadline_ms(request: Request, asked_ms: float | None) -> float:
-        """The sooner of the header's and the body's, else the gateway's own."""
-        header = request.headers.get("x-deadline-ms")
-        told = None if header is None else number_or_text(header)
-        told_ms = deadline_of(told, "X-Deadline-Ms")
-        given = [ms for ms in (asked_ms, told_ms) if ms is not None]
-        return min(given, default=gateway.config["deadline_ms"])
-
-    if gateway.journal is not None:
-        add_jobs(app, gateway, guarded)
-
-    @app.get("/healthz", responses={503: CLASSIFY[503]})
+    @app.get("/healthz", responses=errors(503))
     async def healthz() -> JSONResponse:
         """200 while requests are taken and answered."""
-        state = gateway.state
-        about = {"state": state, "run": gateway.about.name, "queue": len(gateway.waiting)}
-        return JSONResponse(about, 200 if state == "up" else 503)
+        about = {"state": gateway.state, "run": gateway.about.name, "queue": len(gateway.queue)}
+        return JSONResponse(about, 200 if gateway.state == "up" else 503)
 
-    @app.get(
-        "/metrics",
-        dependencies=guarded,
-        response_class=PlainTextResponse,
-        responses={401: CLASSIFY[401]},
-    )
+    @app.get("/metrics", response_class=PlainTextResponse, responses=errors(401))
     async def metrics() -> Response:
         """Counts and distributions in Prometheus' text format."""
-        text = gateway.meters.text(len(gateway.waiting), gateway.worker.deaths)
+        text = gateway.metrics.text(len(gateway.queue), gateway.worker.deaths)
         return Response(text, media_type="text/plain; version=0.0.4")
 
-    @app.get("/live", dependencies=guarded, responses={401: CLASSIFY[401]})
+    @app.get("/live", responses=errors(401))
     async def live() -> JSONResponse:
         """What the page shows: the last answers' depth, retention, exit reasons and latency."""
         return JSONResponse(gateway.live())
 
-    @app.post("/reload", dependencies=guarded, responses=RELOAD, openapi_extra=reload_schema())
-    async def reload(request: Request) -> JSONResponse:
+    @app.post("/reload", responses=errors(*POSTED, 409))
+    async def reload(body: Reload | None = None) -> JSONResponse:
         """Reads the run's folder again, or that of another run beside it."""
-        must_be_json(request)
-        name = run_name(await body_of(request, gateway.config["max_bytes"]))
-        return JSONResponse({"run": await gateway.reload(name)})
+        return JSONResponse({"run": await gateway.reload(body and body.run)})
+
+    if gateway.jobs is not None:
+        add_jobs(app, gateway, gateway.jobs)
 
     @app.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
@@ -109,55 +142,33 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     return app
 
 
-def add_jobs(app: FastAPI, gateway: Gateway, guarded: list[Any]) -> None:
+def add_jobs(app: FastAPI, gateway: Gateway, jobs: Jobs) -> None:
     """Routes of the journal."""
+    plan = gateway.plan
+    Untimed = question_type(Question, gateway.about.columns, plan.max_texts, plan.max_chars)
 
-    @app.post(
-        "/jobs",
-        status_code=202,
-        dependencies=guarded,
-        responses=JOBS,
-        openapi_extra=body_schema(gateway.about.columns, gateway.limits, deadline=False),
-    )
-    async def post(request: Request) -> JSONResponse:
+    @app.post("/jobs", status_code=202, responses=errors(*POSTED, 503))
+    async def post(
+        question: Annotated[Untimed, Body()],  # pyright: ignore[reportInvalidTypeForm]
+    ) -> JSONResponse:
         """Accepts examples: once it says so they are on the disk, and will be answered."""
-        must_be_json(request)
-        question = gateway.read(await body_of(request, gateway.config["max_bytes"]))
-        if question.deadline_ms is not None:
-            raise Refused(422, "deadline_ms: a job has none")
-        assert gateway.jobs is not None
-        id = await gateway.jobs.post(question.examples)
+        examples = question.found()
+        gateway.check_sources(examples)
+        id = await jobs.post(examples)
         return JSONResponse({"id": id}, 202, {"Location": f"/jobs/{id}"})
 
-    @app.get("/jobs/{id}", dependencies=guarded, responses=JOB)
+    @app.get("/jobs/{id}", responses=errors(401, 404, 422))
     async def get(id: str) -> JSONResponse:
         """A job's answers, in the order of its examples, or that it waits."""
-        assert gateway.jobs is not None
-        answers = await gateway.jobs.find(id)
+        answers = await jobs.find(id)
         state = "waiting" if answers is None else "done"
         return JSONResponse({"id": id, "state": state, "answers": answers})
 
 
-def number_or_text(header: str) -> float | str:
-    try:
-        return float(header)
-    except ValueError:
-        return header
-
-
-async def refused(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Refused)
-    return JSONResponse({"error": error.reason}, error.status, error.headers)
-
-
-async def not_found(request: Request, error: Any) -> JSONResponse:
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-
-async def whole(gateway: Gateway, request: Request, asks: list[Ask]) -> list[dict[str, Any]]:
+async def whole(gateway: Gateway, request: Request, asks: list[Ask]) -> list[Answer]:
     """All answers in order; Refused where one is missing. A client that hangs up is heard at once,
     and what it asked leaves the queue."""
-    found: list[dict[str, Any]] = [{}] * len(asks)
+    found: dict[int, Answer] = {}
 
     async def gathered() -> None:
         async with aclosing(gateway.answers(asks)) as answers:
@@ -176,45 +187,27 @@ async def whole(gateway: Gateway, request: Request, asks: list[Ask]) -> list[dic
     finally:
         gone.cancel()
         reading.cancel()
-        gateway.give_up([ask for ask in asks if not ask.future.done()])
-    return found
+    return [found[place] for place in range(len(asks))]
 
 
 async def streamed(gateway: Gateway, asks: list[Ask]) -> Response:
     """A line for each answer, as it comes. What fails before the first line fails as a whole."""
     answers = gateway.answers(asks)
-    place, answer = await anext(answers)
-    if isinstance(answer, Refused):
+    first = await anext(answers)
+    if isinstance(first[1], Refused):
         await answers.aclose()
-        raise answer
+        raise first[1]
 
     async def lines() -> AsyncIterator[str]:
         async with aclosing(answers):
-            yield line_of(place, answer)
-            async for other, following in answers:
-                yield line_of(other, following)
+            yield line_of(*first)
+            async for place, answer in answers:
+                yield line_of(place, answer)
 
     return StreamingResponse(lines(), media_type=NDJSON)
 
 
-def line_of(place: int, answer: dict[str, Any] | Refused) -> str:
+def line_of(place: int, answer: Answer | Refused) -> str:
     if isinstance(answer, Refused):
-        answer = {"error": answer.reason, "status": answer.status}
+        answer = {"error": answer.detail, "status": answer.status_code}
     return json.dumps({"index": place} | answer) + "\n"
-
-
-def run_name(body: bytes) -> str | None:
-    """A plain name: a path would let a client have any folder's code run."""
-    if not body.strip():
-        return None
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Refused(400, "the body is not JSON") from None
-    if not isinstance(content, dict) or content.keys() - {"run"}:
-        raise Refused(422, 'the body must be {} or {"run": name}')
-    name = content.get("run")
-    plain = isinstance(name, str) and name not in ("", ".", "..") and len(name) <= 255
-    if name is not None and not (plain and not {"/", "\\", "\0"} & set(name)):
-        raise Refused(422, f"run must be the name of a run beside this one, got {name!r:.60}")
-    return name

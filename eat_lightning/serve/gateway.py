@@ -4,79 +4,89 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from eat_lightning.drift.decisions import TEXTS, DecisionLog
 from eat_lightning.drift.monitor import ALARM, Event
 from eat_lightning.errors import ConfigError
-from eat_lightning.serve.decisions import Decided, Decisions
-from eat_lightning.serve.drifting import FILE, Drifting
-from eat_lightning.serve.jobs import Jobs
-from eat_lightning.serve.journal import Journal
-from eat_lightning.serve.meters import Meters
+from eat_lightning.serve.body import Example
+from eat_lightning.serve.jobs import Jobs, Journal
+from eat_lightning.serve.metrics import Metrics
 from eat_lightning.serve.model import Model
-from eat_lightning.serve.question import Example, Limits, Question
-from eat_lightning.serve.refused import Refused
-from eat_lightning.serve.waiting import Ask, Waiting
-from eat_lightning.serve.worker import Settled, Worker
+from eat_lightning.serve.monitors import Monitors, StateFile
+from eat_lightning.serve.plan import ServePlan
+from eat_lightning.serve.worker import Answer, Ask, Queue, Refused, Worker
 
-Outcome = dict[str, Any] | Refused
 WATCH_S = 0.5  # between two looks
-DRIFT = ("run_length", "window", "calm", "psi")  # of a monitor
+
+
+@dataclass
+class Files:
+    """What the gateway writes; another gateway that writes the same is a ConfigError."""
+
+    journal: Journal | None
+    state: StateFile | None
+    log: DecisionLog | None
+
+    @classmethod
+    def open(cls, plan: ServePlan) -> Files:
+        folder = plan.drift.state or plan.journal
+        return cls(
+            Journal(plan.journal) if plan.journal else None,
+            StateFile(folder, plan.state_key) if folder and plan.state_key else None,
+            DecisionLog(plan.log, plan.log_text) if plan.log else None,
+        )
 
 
 class Gateway:
-    """`open` makes a model of a config; it is called anew for each reload."""
+    """`open_model` makes a model by a plan; it is called anew for each reload."""
 
     def __init__(
-        self,
-        config: dict[str, Any],
-        model: Model,
-        open: Callable[[dict[str, Any]], Model],
-        journal: Journal | None = None,
-        decisions: Decisions | None = None,
+        self, plan: ServePlan, model: Model, open_model: Callable[[ServePlan], Model], files: Files
     ):
-        self.config: dict[str, Any] = config
-        self.open, self.about = open, model.about
-        self.first_model, self.journal = model, journal
-        self.waiting = Waiting(config["queue"])
-        self.meters = Meters(self.about.num_layers)
-        self.jobs: Jobs | None = None
-        self.decisions = decisions
+        self.plan, self.about, self.open_model, self.files = plan, model.about, open_model, files
         self.events: deque[dict[str, Any]] = deque(maxlen=20)  # of drift
-        chosen = {k: v for k, v in config["drift"].items() if k in DRIFT}
-        self.drifting = Drifting(self.about.normal, chosen, state_of(config))
-        self.say_drift()
         self.reloading = asyncio.Lock()
-        self.stopping = False
+        self.stopping = self.log_failed = False
+        self.metrics = Metrics(self.about.num_layers)
+        self.monitors = Monitors(self.about.normal, plan.drift.monitors, files.state)
+        self.metrics.set_drift(self.monitors.state, self.monitors.began)
+        self.queue = Queue(plan.queue)
+        self.worker = Worker(
+            model,
+            self.queue,
+            plan.examples_at_once,
+            plan.wait_ms / 1000,
+            plan.stuck_s,
+            settled=self.settled,
+            revive=lambda: self.open_model(self.plan),
+            deep=lambda: self.monitors.deep if self.plan.drift.fallback else frozenset(),
+        )
+        self.jobs: Jobs | None = None
+        if files.journal is not None:
+            ahead, keep_s = 2 * plan.examples_at_once, plan.keep_hours * 3600
+            self.jobs = Jobs(files.journal, self.queue, ahead, plan.max_jobs, keep_s)
 
     def start(self) -> None:
         """In the event loop."""
-        assert self.first_model is not None
-        wait_s = self.config["wait_ms"] / 1000
-        self.worker = Worker(
-            *(self.first_model, self.waiting, self.config["batch"], wait_s),
-            tell=self.settled,
-            revive=lambda: self.open(self.config),
-            deep=self.deep,
-            stuck_s=self.config["stuck_s"],
-        )
-        self.first_model = None
-        if self.journal is not None:
-            keep_s = self.config["keep_hours"] * 3600
-            ahead, bound = 2 * self.config["batch"], self.config["max_jobs"]
-            self.jobs = Jobs(self.journal, self.waiting, ahead, bound, keep_s)
+        self.worker.start()
+        if self.jobs is not None:
+            self.jobs.feed()
         self.watching = asyncio.ensure_future(self.watch())
 
     async def watch(self) -> None:
         """A worker that died is replaced before the next request meets it."""
         while True:
             await asyncio.sleep(WATCH_S)
-            await asyncio.to_thread(self.worker.check)
-            self.drifting.keep()
+            await self.worker.check()
+            self.monitors.keep()
 
     @property
     def state(self) -> str:
@@ -84,85 +94,76 @@ class Gateway:
             return "stopping"
         return "up" if self.worker.is_up else "starting a worker"
 
-    @property
-    def limits(self) -> Limits:
-        config = self.config
-        sources = self.about.sources if config["strict_sources"] else None
-        return Limits(config["max_bytes"], config["max_texts"], config["max_chars"], sources)
-
-    def read(self, body: bytes) -> Question:
-        return Question.of(body, self.about.columns, self.limits)
+    def check_sources(self, examples: list[Example]) -> None:
+        """Refuse what comes from no source that has exits of its own, where that is asked for."""
+        for example in examples if self.plan.strict_sources else []:
+            if example.source not in self.about.sources:
+                known = ", ".join(sorted(self.about.sources))
+                raise Refused(422, f"source must be one of {known}, got {example.source!r:.60}")
 
     def accept(self, examples: list[Example], deadline_ms: float) -> list[Ask]:
         """Room for all of them, or Refused: 503 and when to come again."""
-        now, loop = time.monotonic(), asyncio.get_running_loop()
-        deadline = now + deadline_ms / 1000
-        asks = [Ask(example, loop.create_future(), deadline, now) for example in examples]
-        if not self.waiting.put(asks):
-            seconds = len(self.waiting) * self.worker.seconds_each
-            said = f"the queue is full ({self.waiting.bound} examples)"
-            raise Refused(503, said, max(1, math.ceil(seconds)))
+        deadline = time.monotonic() + deadline_ms / 1000
+        asks = [Ask(example, deadline) for example in examples]
+        if not self.queue.put(asks):
+            seconds = math.ceil(len(self.queue) * self.worker.seconds_each)
+            raise Refused(503, f"the queue is full ({self.queue.bound} examples)", max(1, seconds))
         return asks
 
-    async def answers(self, asks: list[Ask]) -> AsyncGenerator[tuple[int, Outcome], None]:
+    async def answers(self, asks: list[Ask]) -> AsyncGenerator[tuple[int, Answer | Refused], None]:
         """Places and answers as they come; after the deadline, 504 for all that are left. Who stops
         listening takes what is left out of the queue."""
-        ready: asyncio.Queue[int] = asyncio.Queue()
-        for place, ask in enumerate(asks):
-            ask.future.add_done_callback(lambda _, place=place: ready.put_nowait(place))
-        left = set(range(len(asks)))
+
+        async def one(place: int, ask: Ask) -> tuple[int, Answer | Refused]:
+            try:
+                async with asyncio.timeout(ask.deadline - time.monotonic()):
+                    return place, await ask.future
+            except TimeoutError:
+                return place, Refused(504, "the deadline passed")
+
+        tasks = [asyncio.ensure_future(one(place, ask)) for place, ask in enumerate(asks)]
         try:
-            while left:
-                left_s = asks[0].deadline - time.monotonic()
-                try:
-                    place = await asyncio.wait_for(ready.get(), left_s)
-                except TimeoutError:
-                    break
-                left.discard(place)
-                yield place, outcome(asks[place])
-            late = Refused(504, "the deadline passed")
-            for place in sorted(left):
-                yield place, outcome(asks[place]) if asks[place].future.done() else late
+            for coming in asyncio.as_completed(tasks):
+                yield await coming
         finally:
-            self.give_up([ask for ask in asks if not ask.future.done()])
-
-    def give_up(self, asks: list[Ask]) -> None:
-        if asks:
-            for ask in asks:
+            for task, ask in zip(tasks, asks, strict=True):
+                task.cancel()
                 ask.future.cancel()
-            self.waiting.drop(asks)
+            if any(ask.begun is None for ask in asks):
+                self.queue.drop_done()
 
-    def settled(self, settled: Settled) -> None:
-        """By the worker, in the event loop."""
-        decided: list[Decided] = []
-        for ask, answer in settled:
-            self.meters.answered(ask, answer)
+    def settled(self, pairs: Sequence[tuple[Ask, Answer | Refused]]) -> None:
+        """Count, log and watch what the worker answered."""
+        answered = []
+        for ask, answer in pairs:
+            self.metrics.settled(ask, answer)
             if not isinstance(answer, Refused):
-                decided.append((ask.example, answer, answer.pop("seen", None)))
-        if self.decisions is not None:
-            self.decisions.write(decided, self.meters.drift_state)
-        for example, _, seen in decided:
-            if seen is not None:
-                source = example.source if example.source in self.drifting.watches else None
-                self.drifted(self.drifting.observe(source, seen), source)
+                answered.append((ask.example, answer, answer.pop("seen", None)))
+        if self.files.log is not None:
+            self.write_log([decision_line(*each) for each in answered])
+        for example, _, seen in answered:
+            source = example.source if example.source in self.monitors.watches else None
+            if seen is not None and (event := self.monitors.observe(source, seen)):
+                self.drifted(event, source)
 
-    def say_drift(self) -> None:
-        self.meters.say_drift(self.drifting.state, self.drifting.began)
-
-    def deep(self) -> frozenset[str | None]:
-        """Sources whose examples run every layer, since their stream has left what is normal."""
-        return self.drifting.deep if self.config["drift"]["fallback"] else frozenset()
-
-    def drifted(self, event: Event | None, source: str | None) -> None:
-        if event is None:
+    def write_log(self, lines: list[dict[str, Any]]) -> None:
+        """A disk that is full is told once, and takes no answer with it."""
+        if self.files.log is None:
             return
-        self.say_drift()
+        try:
+            self.files.log.add([line | {"drift": self.monitors.state} for line in lines])
+        except OSError as error:
+            if not self.log_failed:
+                print(f"log={self.plan.log}: cannot be written ({error})", file=sys.stderr)
+            self.log_failed = True
+
+    def drifted(self, event: Event, source: str | None) -> None:
+        self.metrics.set_drift(self.monitors.state, self.monitors.began)
         if event.event == ALARM:
-            self.meters.alarms.labels(event.feature).inc()
-        told = event.as_dict() | ({} if source is None else {"source": source})
-        self.events.append(told | {"time": time.time()})
-        if self.decisions is not None:
-            self.decisions.event(told, self.meters.drift_state)
+            self.metrics.alarms.labels(event.feature).inc()
+        line = event.as_dict() | ({} if source is None else {"source": source})
+        self.events.append(line | {"time": time.time()})
+        self.write_log([line])
 
     async def reload(self, name: str | None = None) -> str:
         """Another run in the place of this one, which answers until the new one has been tried.
@@ -173,80 +174,81 @@ class Gateway:
         if self.reloading.locked():
             raise Refused(409, "another reload is under way", 5)
         async with self.reloading:
-            config = self.config
+            plan = self.plan
             if name is not None:
-                config = config | {"run": str(Path(config["run"]).parent / name)}
+                plan = plan.model_copy(update={"run": str(Path(plan.run).parent / name)})
             try:
-                model = await asyncio.to_thread(self.open, config)
-                check_sources(config, model)
+                model = await asyncio.to_thread(self.opened, plan)
             except Exception as error:
-                self.meters.reloads.labels("refused").inc()
+                self.metrics.reloads.labels("refused").inc()
                 reason = str(error).replace("\n", "; ") or type(error).__name__
                 raise Refused(409, f"the old run goes on: {reason}") from None
-            if model.about.task != self.about.task:
-                await asyncio.to_thread(model.close)
-                self.meters.reloads.labels("refused").inc()
-                told = f"{model.about.name} is of another task"
-                raise Refused(409, f"the old run goes on: {told} ({model.about.task})")
-            await asyncio.to_thread(self.worker.swap, model)
-            self.config, self.about = config, model.about
-            self.drifting.take(model.about.normal, {})
-            self.say_drift()
-            self.meters.reloads.labels("done").inc()
+            await self.worker.swap(model)
+            self.plan, self.about = plan, model.about
+            self.monitors.take(model.about.normal, {})
+            self.metrics.set_drift(self.monitors.state, self.monitors.began)
+            self.metrics.reloads.labels("done").inc()
             return model.about.name
+
+    def opened(self, plan: ServePlan) -> Model:
+        """A model that can take the requests of the one that runs."""
+        model = open_strictly(plan, self.open_model)
+        if model.about.task != self.about.task:
+            model.close()
+            raise ConfigError(f"{model.about.name} is of another task ({model.about.task})")
+        return model
 
     def begin_stop(self) -> None:
         self.stopping = True
-        self.waiting.hurry()
+        self.queue.hurry()
 
     async def stop(self) -> None:
         """When all that was accepted is answered."""
         self.begin_stop()
-        longest_s = self.config["stop_s"]
+        longest_s = self.plan.stop_s
         if self.jobs is not None and (left := await self.jobs.stop(longest_s)):
             print(f"{left} jobs stay in the journal for the next start", flush=True)
         self.watching.cancel()
-        await asyncio.to_thread(self.worker.stop, longest_s)
-        self.drifting.keep(soon=True)
-        if self.decisions is not None:
-            self.decisions.close()
+        with suppress(asyncio.CancelledError):
+            await self.watching
+        await self.worker.stop(longest_s)
+        self.monitors.keep(soon=True)
+        if self.files.state is not None:
+            self.files.state.lock.release()
+        if self.files.log is not None:
+            self.files.log.close()
 
     def live(self) -> dict[str, Any]:
-        return self.meters.snapshot() | {
+        return self.metrics.snapshot() | {
             "run": self.about.name,
-            "mode": self.config["mode"],
+            "mode": self.plan.mode,
             "state": self.state,
             "num_layers": self.about.num_layers,
             "exits": list(self.about.exits),
             "columns": list(self.about.columns),
             "sources": sorted(self.about.sources),
-            "drifting": self.drifting.sources(),
-            "drift_since": self.drifting.began,
+            "drift": self.monitors.state,
+            "drifting": self.monitors.by_source(),
+            "drift_since": self.monitors.began,
             "events": list(self.events),
-            "queue": len(self.waiting),
-            "bound": self.waiting.bound,
+            "queue": len(self.queue),
+            "bound": self.queue.bound,
             "jobs": None if self.jobs is None else self.jobs.num_waiting,
         }
 
 
-def state_of(config: dict[str, Any]) -> Path | None:
-    """Where the monitors' state is kept over a restart."""
-    folder = config["drift"]["state"] or config["journal"]
-    return Path(folder) / FILE if folder else None
-
-
-def check_sources(config: dict[str, Any], model: Model) -> None:
-    """ConfigError where every request would be refused; then the model is closed."""
-    if config["strict_sources"] and not model.about.sources:
+def open_strictly(plan: ServePlan, open_model: Callable[[ServePlan], Model]) -> Model:
+    """ConfigError where every request would be refused."""
+    model = open_model(plan)
+    if plan.strict_sources and not model.about.sources:
         model.close()
         raise ConfigError("strict_sources=true needs exits for each source: certificate=...")
+    return model
 
 
-def outcome(ask: Ask) -> Outcome:
-    if ask.future.cancelled():
-        return Refused(504, "the deadline passed")
-    error = ask.future.exception()
-    if error is None:
-        return ask.future.result()
-    assert isinstance(error, Refused)
-    return error
+def decision_line(example: Example, answer: Answer, seen: Any) -> dict[str, Any]:
+    """A line of drift's decision log; seen: what the exits did, where drift is watched."""
+    about = {"source": example.source, "mime": example.mime}
+    exits = {} if seen is None else {"exits": asdict(seen)}
+    size = {"num_characters": example.num_characters}
+    return about | size | answer | exits | {TEXTS: example.texts}

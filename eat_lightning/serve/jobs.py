@@ -1,43 +1,136 @@
-"""Jobs: accepted once they are on the disk, answered whatever dies, fetched by their id."""
+"""Jobs: accepted once they are on the disk, answered whatever dies, fetched by their id.
+
+The journal is SQLite's write-ahead log, with an fsync for each transaction. A job's texts are
+deleted from it when it is answered.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import os
 import sqlite3
 import time
 import uuid
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from eat_lightning.serve.journal import Job, Journal
-from eat_lightning.serve.question import Example
-from eat_lightning.serve.refused import Refused
-from eat_lightning.serve.waiting import Ask, Waiting
+from eat_lightning.errors import ConfigError
+from eat_lightning.serve.body import Example
+from eat_lightning.serve.lock import only_gateway
+from eat_lightning.serve.worker import Answer, Ask, Queue, Refused
 
 MAX_TRIES = 3  # then it is the job that kills
 FORGET_S = 3600  # between two deletions of old answers
 GAVE_UP = {"error": f"given up: begun {MAX_TRIES} times and never finished"}
+TABLE = """
+create table if not exists jobs (
+    number integer primary key, id text unique not null, at real not null,
+    examples text, answers text, tries integer not null default 0
+)
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """tries: how often it was begun; more than 1 only where the gateway or its worker died."""
+
+    id: str
+    examples: list[Example]
+    tries: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A change of the journal."""
+
+    sql: str
+    values: tuple[Any, ...]
+
+    @classmethod
+    def accepted(cls, job: Job) -> Entry:
+        values = (job.id, time.time(), json.dumps(job.examples))
+        return cls("insert into jobs (id, at, examples) values (?, ?, ?)", values)
+
+    @classmethod
+    def begun(cls, id: str) -> Entry:
+        return cls("update jobs set tries = tries + 1 where id = ?", (id,))
+
+    @classmethod
+    def answered(cls, id: str, answers: Sequence[Answer]) -> Entry:
+        sql = "update jobs set answers = ?, examples = null where id = ?"
+        return cls(sql, (json.dumps(answers), id))
+
+
+class Journal:
+    """ConfigError where the folder cannot be used, or another gateway uses it."""
+
+    def __init__(self, folder: str):
+        path = Path(folder)
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.lock = only_gateway(path / "lock", f"journal={folder}")
+            os.close(os.open(path / "jobs.sqlite", os.O_CREAT, 0o600))
+            # One thread at a time uses it, not always the same one.
+            self.base = sqlite3.connect(path / "jobs.sqlite", check_same_thread=False)
+            for setting in ("journal_mode=wal", "synchronous=full", "secure_delete=on"):
+                self.base.execute(f"pragma {setting}")
+            self.base.execute(TABLE)
+        except (sqlite3.Error, OSError) as error:
+            raise ConfigError(f"journal={folder}: cannot be used ({error})") from None
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """All of them or none, and on the disk when this returns."""
+        with self.base:
+            for entry in entries:
+                self.base.execute(entry.sql, entry.values)
+
+    def waiting(self) -> list[Job]:
+        """Accepted and not answered, in the order they came."""
+        query = "select id, examples, tries from jobs where answers is null order by number"
+        return [
+            Job(id, [Example(*example) for example in json.loads(examples)], tries)
+            for id, examples, tries in self.base.execute(query)
+        ]
+
+    def answers(self, id: str) -> list[Answer] | None:
+        """None while it waits; KeyError where there is no such job."""
+        found = self.base.execute("select answers from jobs where id = ?", (id,)).fetchone()
+        if found is None:
+            raise KeyError(id)
+        return None if found[0] is None else json.loads(found[0])
+
+    def forget(self, older_than_s: float) -> None:
+        """Delete answered jobs that were accepted so long ago."""
+        bound = time.time() - older_than_s
+        with self.base:
+            self.base.execute("delete from jobs where answers is not null and at < ?", (bound,))
+
+    def close(self) -> None:
+        self.base.close()
+        self.lock.release()
 
 
 class Jobs:
-    """Writes to the journal in groups, one fsync for all that came meanwhile, and feeds the queue
-    beside the requests with at most `ahead` examples. `bound`: jobs that may wait."""
+    """Feeds the queue beside the requests, with at most `ahead` examples, from the oldest job on.
+    bound: jobs that may wait. keep_s: how long answers are kept."""
 
-    def __init__(self, journal: Journal, waiting: Waiting, ahead: int, bound: int, keep_s: float):
-        self.journal, self.waiting = journal, waiting
-        self.ahead, self.bound, self.keep_s = ahead, bound, keep_s
-        self.todo: deque[Job] = deque(journal.waiting())
+    def __init__(self, journal: Journal, queue: Queue, ahead: int, bound: int, keep_s: float):
+        self.journal, self.queue, self.ahead = journal, queue, ahead
+        self.bound, self.keep_s, self.forgot = bound, keep_s, -math.inf
+        self.todo = deque(journal.waiting())
         self.running: set[asyncio.Task[None]] = set()
         self.alone = False  # one that was begun before runs, and must not take others with it
         self.num_ahead = 0  # examples in the queue or at work
+        self.num_posted = 0  # jobs on their way to the disk
         self.disk = ThreadPoolExecutor(1, "journal")
-        self.unwritten: list[tuple[str, Any, asyncio.Future[None]]] = []
-        self.to_write, self.to_feed = asyncio.Event(), asyncio.Event()
-        self.to_feed.set()
-        self.tasks = [asyncio.ensure_future(part) for part in (self.write(), self.feed())]
+        self.unwritten: deque[tuple[Entry, Future[None]]] = deque()
 
     @property
     def num_waiting(self) -> int:
@@ -45,15 +138,19 @@ class Jobs:
 
     async def post(self, examples: list[Example]) -> str:
         """The id of a job that is on the disk. Refused: 503 where too many wait."""
-        if self.num_waiting + len(self.unwritten) >= self.bound:
+        if self.num_waiting + self.num_posted >= self.bound:
             raise Refused(503, f"too many jobs wait ({self.bound})", max(1, self.bound // 100))
         job = Job(uuid.uuid4().hex, examples)
-        await self.written("accepted", job)
+        self.num_posted += 1
+        try:
+            await self.write(Entry.accepted(job))
+        finally:
+            self.num_posted -= 1
         self.todo.append(job)
-        self.to_feed.set()
+        self.feed()
         return job.id
 
-    async def find(self, id: str) -> list[Any] | None:
+    async def find(self, id: str) -> list[Answer] | None:
         """Its answers, None while it waits; Refused where there is no such job."""
         loop = asyncio.get_running_loop()
         try:
@@ -61,49 +158,40 @@ class Jobs:
         except KeyError:
             raise Refused(404, "there is no such job") from None
 
-    async def written(self, what: str, value: Any) -> None:
-        future = asyncio.get_running_loop().create_future()
-        self.unwritten.append((what, value, future))
-        self.to_write.set()
-        await future
+    async def write(self, entry: Entry) -> None:
+        """Wait until it is on the disk. Refused: 503 where it cannot be written."""
+        future: Future[None] = Future()
+        self.unwritten.append((entry, future))
+        self.disk.submit(self.flush)
+        await asyncio.wrap_future(future)
 
-    async def write(self) -> None:
-        loop, forgot = asyncio.get_running_loop(), -math.inf
-        while True:
-            await self.to_write.wait()
-            self.to_write.clear()
-            group, self.unwritten = self.unwritten, []
-            accepted, begun, answered = (
-                [value for what, value, _ in group if what == part] for part in PARTS
-            )
-            try:
-                write = self.journal.write
-                await loop.run_in_executor(self.disk, write, accepted, begun, answered)
-                refused = None
-            except Exception as error:  # a full disk
-                refused = Refused(503, f"the journal cannot be written: {error}", 60)
-            for future in [future for _, _, future in group if not future.done()]:
-                if refused is None:
-                    future.set_result(None)
-                else:
-                    future.set_exception(refused)
-            if time.monotonic() > forgot + FORGET_S:
-                forgot = time.monotonic()
-                with suppress(sqlite3.Error):  # the next time, then
-                    await loop.run_in_executor(self.disk, self.journal.forget, self.keep_s)
+    def flush(self) -> None:
+        """Write all that came meanwhile in one transaction, and so with one fsync."""
+        group = [self.unwritten.popleft() for _ in range(len(self.unwritten))]
+        if not group:
+            return
+        refused = None
+        try:
+            self.journal.write([entry for entry, _ in group])
+        except Exception as error:  # a full disk
+            refused = Refused(503, f"the journal cannot be written: {error}", 60)
+        for _, future in group:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(refused) if refused else future.set_result(None)
+        if time.monotonic() > self.forgot + FORGET_S:
+            self.forgot = time.monotonic()
+            with suppress(sqlite3.Error):  # the next time, then
+                self.journal.forget(self.keep_s)
 
-    async def feed(self) -> None:
-        """From the oldest job on, as there is room."""
-        while True:
-            await self.to_feed.wait()
-            while self.todo and self.has_room(self.todo[0]):
-                job = self.todo.popleft()
-                self.num_ahead += len(job.examples)
-                self.alone = job.tries > 0
-                task = asyncio.ensure_future(self.run(job))
-                self.running.add(task)
-                task.add_done_callback(self.ended)
-            self.to_feed.clear()
+    def feed(self) -> None:
+        """In the event loop."""
+        while self.todo and self.has_room(self.todo[0]):
+            job = self.todo.popleft()
+            self.num_ahead += len(job.examples)
+            self.alone = job.tries > 0
+            task = asyncio.ensure_future(self.run(job))
+            self.running.add(task)
+            task.add_done_callback(self.ended)
 
     def has_room(self, job: Job) -> bool:
         """A job that was begun before may be what kills the worker: it runs without others."""
@@ -112,55 +200,50 @@ class Jobs:
 
     def ended(self, task: asyncio.Task[None]) -> None:
         self.running.discard(task)
-        self.to_feed.set()
+        if not task.cancelled():
+            self.feed()
 
     async def run(self, job: Job) -> None:
         try:
             if job.tries >= MAX_TRIES:
-                await self.written("answered", (job.id, [GAVE_UP] * len(job.examples)))
+                await self.write(Entry.answered(job.id, [GAVE_UP] * len(job.examples)))
                 return
-            await self.written("begun", job.id)
-            answers = await self.answered(job)
+            await self.write(Entry.begun(job.id))
+            answers = await self.answers(job)
             if answers is None:
-                self.todo.appendleft(Job(job.id, job.examples, job.tries + 1))
+                self.todo.appendleft(replace(job, tries=job.tries + 1))
             else:
-                await self.written("answered", (job.id, answers))
+                await self.write(Entry.answered(job.id, answers))
         except Refused:  # of the journal: it is tried again
             await asyncio.sleep(1)
             self.todo.append(job)
         finally:
             self.num_ahead -= len(job.examples)
 
-    async def answered(self, job: Job) -> list[dict[str, Any]] | None:
+    async def answers(self, job: Job) -> list[Answer] | None:
         """None where the worker died with it."""
-        loop = asyncio.get_running_loop()
-        asks = [Ask(example, loop.create_future(), math.inf) for example in job.examples]
-        while not self.waiting.put(asks):
+        asks = [Ask(example) for example in job.examples]
+        while not self.queue.put(asks):
             await asyncio.sleep(0.02)
-        found = await asyncio.gather(*[ask.future for ask in asks], return_exceptions=True)
         answers = []
-        for answer in found:
-            if isinstance(answer, Refused) and answer.status == 503:
+        for ask in asks:
+            answer = await ask.future
+            if isinstance(answer, Refused) and answer.status_code == 503:
                 return None
-            if isinstance(answer, Refused):
-                answer = {"error": answer.reason}
-            assert not isinstance(answer, BaseException)
-            answers.append(answer)
+            answers.append({"error": answer.detail} if isinstance(answer, Refused) else answer)
         return answers
 
     async def stop(self, longest_s: float) -> int:
-        """Answers what waits, for so long; the rest stays on the disk for the next start. Returns
+        """Answer what waits, for so long; the rest stays on the disk for the next start. Returns
         how many those are."""
         end = time.monotonic() + longest_s
         while self.num_waiting and time.monotonic() < end:
             await asyncio.sleep(0.02)
         left = self.num_waiting
-        for task in (*self.tasks, *self.running):
+        self.todo.clear()
+        for task in self.running:
             task.cancel()
-        await asyncio.gather(*self.tasks, *self.running, return_exceptions=True)
+        await asyncio.gather(*self.running, return_exceptions=True)
         self.disk.shutdown()
         self.journal.close()
         return left
-
-
-PARTS = ("accepted", "begun", "answered")

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from eat_lightning.drift.reference import Reference
 from eat_lightning.errors import ConfigError
-from eat_lightning.serve.question import Example
+from eat_lightning.serve.body import Example
 
 # Places in the batch, and their answers. An answer may hold, under "seen", an observation for the
 # monitor, which is taken out before it is given.

@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.serve.body import Example
 from eat_lightning.serve.model import NOBODY, About, Chunk, Deep, Model, open_model
-from eat_lightning.serve.question import Example
 
 STOP_S = 5  # for a process to end when its pipe is closed
 

@@ -9,18 +9,16 @@ import socket
 import sys
 from collections.abc import Iterator
 from ipaddress import ip_address
-from typing import Any
 
 import uvicorn
 
-from eat_lightning.drift.decisions import DecisionLog
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.app import make_app
-from eat_lightning.serve.decisions import Decisions
-from eat_lightning.serve.gateway import Gateway, check_sources
-from eat_lightning.serve.journal import Journal
-from eat_lightning.serve.refused import Refused
+from eat_lightning.serve.gateway import Files, Gateway, open_strictly
+from eat_lightning.serve.model import Model
+from eat_lightning.serve.plan import ServePlan
 from eat_lightning.serve.remote import Remote
+from eat_lightning.serve.worker import Refused
 
 BACKLOG = 1024  # connections that the system holds before they are taken
 CONNECTIONS = 4096  # over it 503: each may hold a body
@@ -34,36 +32,37 @@ class Server(uvicorn.Server):
         yield
 
 
-def run_server(config: dict[str, Any], token: str | None) -> None:
-    """Opens the port, and the model, before it says that it serves. ConfigError for either."""
-    listening = bound_socket(config["host"], config["port"])
-    journal = Journal(config["journal"]) if config["journal"] else None
-    decisions = decisions_of(config)
-    model = Remote(config)
-    check_sources(config, model)
-    gateway = Gateway(config, model, Remote, journal, decisions)
-    settings = uvicorn.Config(
-        make_app(gateway, token),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=config["stop_s"],
-        timeout_keep_alive=30,
-        limit_concurrency=CONNECTIONS,
-        backlog=BACKLOG,
-    )
-    with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
-        runner.run(serving(gateway, Server(settings), listening))
+def remote(plan: ServePlan) -> Model:
+    return Remote(plan.model_dump())
 
 
-def decisions_of(config: dict[str, Any]) -> Decisions | None:
-    return Decisions(DecisionLog(config["log"], config["log_text"])) if config["log"] else None
+def run_server(plan: ServePlan, token: str | None) -> None:
+    """Opens the port, its files and the model before it says that it serves. ConfigError for any
+    of them."""
+    with bound_socket(plan.host, plan.port) as listening:
+        files = Files.open(plan)
+        gateway = Gateway(plan, open_strictly(plan, remote), remote, files)
+        settings = uvicorn.Config(
+            make_app(gateway, token),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(plan.stop_s),
+            timeout_keep_alive=30,
+            limit_concurrency=CONNECTIONS,
+            backlog=BACKLOG,
+        )
+        with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
+            runner.run(serving(gateway, Server(settings), listening, token))
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
     try:
-        kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        opened = socket.socket(kind, socket.SOCK_STREAM)
+        # With the protocol named, asyncio sets TCP_NODELAY; without, answers wait 40 ms for an ACK.
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        opened = socket.socket(family, kind, protocol)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
     except OSError as error:
@@ -71,40 +70,36 @@ def bound_socket(host: str, port: int) -> socket.socket:
     return opened
 
 
-async def serving(gateway: Gateway, server: Server, listening: socket.socket) -> None:
+async def serving(
+    gateway: Gateway, server: Server, listening: socket.socket, token: str | None
+) -> None:
     loop = asyncio.get_running_loop()
+    reloads: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
 
     def stop() -> None:
         gateway.begin_stop()
         server.should_exit = True
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    tasks: set[asyncio.Task[None]] = set()
-
     def reload() -> None:
         task = asyncio.ensure_future(reloaded(gateway))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
 
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    loop.add_signal_handler(signal.SIGINT, stop)
     loop.add_signal_handler(signal.SIGHUP, reload)
     host, port = listening.getsockname()[:2]
-    told = f"{gateway.about.name} on http://{host}:{port} (mode={gateway.config['mode']})"
     listening.listen(BACKLOG)
-    if guarded_by_nothing(gateway, host):
-        said = f"host={host} without a token: whoever reaches this port may ask"
-        print(f"warning: {said}", file=sys.stderr, flush=True)
-    print(f"serving {told}", flush=True)
+    if token is None and not ip_address(host).is_loopback:
+        warning = f"host={host} without a token: whoever reaches this port may ask"
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
+    about = f"{gateway.about.name} on http://{host}:{port} (mode={gateway.plan.mode})"
+    print(f"serving {about}", flush=True)
     await server.serve([listening])
-
-
-def guarded_by_nothing(gateway: Gateway, host: str) -> bool:
-    named = gateway.config["token_env"] or gateway.config["token_file"]
-    return not named and not ip_address(host).is_loopback
 
 
 async def reloaded(gateway: Gateway) -> None:
     try:
         print(f"serving {await gateway.reload()}", flush=True)
     except Refused as error:
-        print(f"error: {error.reason}", file=sys.stderr, flush=True)
+        print(f"error: {error.detail}", file=sys.stderr, flush=True)

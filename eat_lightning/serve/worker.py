@@ -1,163 +1,249 @@
-"""The one thread that has the model run: batches in, each answer out when its example leaves."""
+"""From the queue to the model and back: batches in, each answer out when its example leaves.
+
+All of it runs in the event loop, but for the model's own stream, which has one thread.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
-from eat_lightning.serve.model import Model
-from eat_lightning.serve.refused import Refused
-from eat_lightning.serve.remote import WorkerDied
-from eat_lightning.serve.waiting import Ask, Waiting
+from fastapi import HTTPException
 
-Settled = list[tuple[Ask, "dict[str, Any] | Refused"]]
+from eat_lightning.serve.body import Example
+from eat_lightning.serve.model import Model
+from eat_lightning.serve.remote import WorkerDied
+
+KILL_S = 5  # for a killed model's last batch to end
+Answer = dict[str, Any]
+
+
+class Refused(HTTPException):
+    """Why there is no answer: the HTTP status and one line, and the seconds after which it may be
+    tried again."""
+
+    def __init__(self, status: int, reason: str, retry_after: int | None = None):
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+        if retry_after is not None:
+            headers["Retry-After"] = str(retry_after)
+        super().__init__(status, reason, headers)
+
+
+@dataclass(eq=False)
+class Ask:
+    """An example that waits for its answer. deadline: by time.monotonic(). future: cancelled where
+    nobody waits for it any more."""
+
+    example: Example
+    deadline: float = math.inf
+    future: asyncio.Future[Answer | Refused] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    arrived: float = field(default_factory=time.monotonic)
+    begun: float | None = None
+
+
+class Queue:
+    """At most `bound` asks, in their order, without those whom nobody waits for."""
+
+    def __init__(self, bound: int):
+        self.bound, self.asks = bound, deque[Ask]()
+        self.changed = asyncio.Event()
+        self.closed = self.hurried = False
+
+    def __len__(self) -> int:
+        return len(self.asks)
+
+    def put(self, asks: list[Ask]) -> bool:
+        """Take all of them or none; whether there was room."""
+        if self.closed or len(self.asks) + len(asks) > self.bound:
+            return False
+        self.asks.extend(asks)
+        self.changed.set()
+        return True
+
+    def drop_done(self) -> None:
+        """Make room at once where somebody gave up."""
+        self.asks = deque(ask for ask in self.asks if not ask.future.done())
+
+    async def take(self, size: int, wait_s: float) -> list[Ask]:
+        """Wait for the next asks: `size` of them, or as many as there are when the oldest has
+        waited `wait_s`. [] once the queue is closed and empty."""
+        while self.asks or not self.closed:
+            left_s = self.seconds_left(size, wait_s)
+            if left_s > 0:
+                self.changed.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left_s if left_s < math.inf else None):
+                        await self.changed.wait()
+                continue
+            taken = [self.asks.popleft() for _ in range(min(size, len(self.asks)))]
+            now = time.monotonic()
+            if wanted := [a for a in taken if not a.future.done() and now < a.deadline]:
+                return wanted
+        return []
+
+    def seconds_left(self, size: int, wait_s: float) -> float:
+        if not self.asks:
+            return math.inf
+        if self.closed or self.hurried or len(self.asks) >= size:
+            return 0
+        return self.asks[0].arrived + wait_s - time.monotonic()
+
+    def hurry(self) -> None:
+        """Let nobody wait for company any more."""
+        self.hurried = True
+        self.changed.set()
+
+    def close(self) -> None:
+        """Take nothing more in; what is there is still handed out."""
+        self.closed = True
+        self.changed.set()
 
 
 class Worker:
-    """Takes batches from `waiting`. `tell` is called in the event loop with what was settled.
+    """Has the model answer batches of `size`. settled: is told of answers and refusals.
 
     A model that fails on a batch is tried on each of its examples alone, so that one cannot take
-    the others' answers. Where the model's process dies, its batch is told so and `revive` makes
-    another. `swap` puts another model in its place between two batches.
+    the others' answers. Where the model's process dies, or takes longer than `stuck_s` and is
+    killed, its batch is refused and `revive` makes another; a refused example is never tried again,
+    since it may be what kills.
     """
 
     def __init__(
         self,
         model: Model,
-        waiting: Waiting,
+        queue: Queue,
         size: int,
         wait_s: float,
-        tell: Callable[[Settled], None],
-        revive: Callable[[], Model],
         stuck_s: float,
+        settled: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None],
+        revive: Callable[[], Model],
         deep: Callable[[], frozenset[str | None]] = frozenset,
     ):
-        self.model, self.waiting, self.size, self.wait_s = model, waiting, size, wait_s
-        self.tell, self.revive, self.deep = tell, revive, deep
-        self.stuck_s, self.since = stuck_s, math.inf  # when the batch that runs was begun
-        self.loop = asyncio.get_running_loop()
-        self.lock = threading.Lock()  # held while a batch runs, so that a model is not closed in it
+        self.model, self.queue, self.size, self.wait_s = model, queue, size, wait_s
+        self.stuck_s, self.settled, self.revive, self.deep = stuck_s, settled, revive, deep
+        self.lock = asyncio.Lock()  # held while a batch runs: no model is closed or swapped in it
         self.seconds_each = 0.005  # of an example; a moving mean
         self.deaths, self.is_up = 0, True
-        self.at_work: list[Ask] = []
-        self.thread = threading.Thread(target=self.run, name="worker", daemon=True)
-        self.thread.start()
+        self.thread = ThreadPoolExecutor(1, "model")
 
-    def run(self) -> None:
-        while asks := self.waiting.take(self.size, self.wait_s):
-            self.at_work = asks
-            try:
-                with self.lock:
+    def start(self) -> None:
+        """In the event loop."""
+        self.task = asyncio.ensure_future(self.run())
+
+    async def run(self) -> None:
+        while asks := await self.queue.take(self.size, self.wait_s):
+            async with self.lock:
+                try:
                     if not self.model.is_alive():
-                        self.replace("the worker died")
-                    self.answer(asks)
-            except Exception:  # a fault of ours: its batch is told, the next one goes on
-                traceback.print_exc()
-                self.settle_rest(asks, Refused(500, "the gateway failed on this; see its log"))
-            self.at_work, self.since = [], math.inf
+                        await self.replace("the worker died")
+                    await self.answer_all(asks)
+                except Exception:  # a fault of ours: its batch is told, the next one goes on
+                    traceback.print_exc()
+                    self.refuse(asks, Refused(500, "the gateway failed on this; see its log"))
 
-    def answer(self, asks: list[Ask]) -> None:
-        self.since = start = time.monotonic()
+    async def answer_all(self, asks: list[Ask]) -> None:
+        start = time.monotonic()
         for ask in asks:
             ask.begun = start
         try:
-            self.try_all(asks)
+            await self.answer(asks)
         except WorkerDied as error:
-            self.settle_rest(asks, Refused(503, "the worker died with this request", 1))
-            self.replace(error)
-            return
-        taken_s = (time.monotonic() - start) / len(asks)
-        self.seconds_each += 0.1 * (taken_s - self.seconds_each)
+            self.refuse(asks, Refused(503, "the worker died with this request", 1))
+            await self.replace(error)
+        else:
+            taken_s = (time.monotonic() - start) / len(asks)
+            self.seconds_each += 0.1 * (taken_s - self.seconds_each)
 
-    def try_all(self, asks: list[Ask]) -> None:
+    async def answer(self, asks: list[Ask]) -> None:
         try:
-            self.through(asks)
+            await self.stream(asks)
         except WorkerDied:
             raise
         except Exception:
             traceback.print_exc()
-            self.one_by_one([ask for ask in asks if ask in self.at_work])
+            if len(asks) == 1:
+                self.refuse(asks, Refused(500, "the model failed on this example"))
+                return
+            for ask in asks:
+                if not ask.future.done():
+                    await self.answer([ask])
 
-    def through(self, asks: list[Ask]) -> None:
-        for places, answers in self.model.stream([a.example for a in asks], self.deep()):
-            self.settle([(asks[i], answer) for i, answer in zip(places, answers, strict=True)])
+    async def stream(self, asks: list[Ask]) -> None:
+        """Settle each chunk of answers as it comes. Kills a model that is stuck."""
+        loop = asyncio.get_running_loop()
+        examples, deep = [ask.example for ask in asks], self.deep()
 
-    def one_by_one(self, asks: list[Ask]) -> None:
-        for ask in asks:
-            try:
-                self.through([ask])
-            except WorkerDied:
-                raise
-            except Exception:
-                self.settle([(ask, Refused(500, "the model failed on this example"))])
+        def chunks() -> None:
+            for places, answers in self.model.stream(examples, deep):
+                pairs = zip([asks[i] for i in places], answers, strict=True)
+                loop.call_soon_threadsafe(self.settle, [*pairs])
 
-    def check(self) -> None:
-        """Replaces a model that died while it had nothing to do, and kills one that is stuck with a
-        batch. Call it outside the event loop."""
-        if time.monotonic() - self.since > self.stuck_s:
+        streaming = loop.run_in_executor(self.thread, chunks)
+        _, stuck = await asyncio.wait({streaming}, timeout=self.stuck_s)
+        if stuck:
             self.model.kill()
-        if self.lock.acquire(blocking=False):
-            try:
-                if not self.model.is_alive() and not self.waiting.closed:
-                    self.replace("the worker died")
-            finally:
-                self.lock.release()
+        await streaming
 
-    def replace(self, why: object) -> None:
-        """Tried until it works: there is nothing better to do, and the queue has a bound."""
+    def refuse(self, asks: list[Ask], why: Refused) -> None:
+        self.settle([(ask, why) for ask in asks if not ask.future.done()])
+
+    def settle(self, pairs: Sequence[tuple[Ask, Answer | Refused]]) -> None:
+        try:
+            self.settled(pairs)  # first: it takes out what is not for clients
+        finally:
+            for ask, answer in pairs:
+                if ask.future.done():  # who asked gave up
+                    continue
+                if not isinstance(answer, Refused):
+                    answer["latency_ms"] = round((time.monotonic() - ask.arrived) * 1e3, 3)
+                ask.future.set_result(answer)
+
+    async def check(self) -> None:
+        """Replace a model that died while it had nothing to do."""
+        if not self.lock.locked() and not self.queue.closed:
+            async with self.lock:
+                if not self.model.is_alive():
+                    await self.replace("the worker died")
+
+    async def replace(self, why: object) -> None:
+        """Try until it works: there is nothing better to do, and the queue has a bound."""
         print(f"{why}: starting another", file=sys.stderr, flush=True)
         self.deaths += 1
         self.is_up = False
-        self.model.close()
-        while not (self.waiting.closed and not self.waiting):
+        await asyncio.to_thread(self.model.close)
+        while self.queue.asks or not self.queue.closed:
             try:
-                self.model = self.revive()
+                self.model = await asyncio.to_thread(self.revive)
                 self.is_up = True
                 return
             except Exception as error:
                 print(f"the worker does not start: {error}", file=sys.stderr, flush=True)
-                time.sleep(1)
+                await asyncio.sleep(1)
 
-    def settle(self, settled: Settled) -> None:
-        gone = {id(ask) for ask, _ in settled}
-        self.at_work = [ask for ask in self.at_work if id(ask) not in gone]
-        self.loop.call_soon_threadsafe(self.deliver, settled)
-
-    def settle_rest(self, asks: list[Ask], why: Refused) -> None:
-        self.settle([(ask, why) for ask in asks if ask in self.at_work])
-
-    def deliver(self, settled: Settled) -> None:
-        """In the event loop. What is told comes first: it takes out what is not for clients."""
-        try:
-            self.tell(settled)
-        finally:
-            for ask, answer in settled:
-                give(ask, answer)
-
-    def swap(self, model: Model) -> None:
-        """Waits for the batch that runs; call it outside the event loop."""
-        with self.lock:
+    async def swap(self, model: Model) -> None:
+        """Put another model in the place of this one, when the batch that runs is over."""
+        async with self.lock:
             old, self.model = self.model, model
-        old.close()
+        await asyncio.to_thread(old.close)
 
-    def stop(self, longest_s: float) -> None:
-        """When all that waits is answered, or after so long. Call it outside the event loop."""
-        self.waiting.close()
-        self.thread.join(longest_s)
-        self.model.close()
-
-
-def give(ask: Ask, answer: dict[str, Any] | Refused) -> None:
-    if ask.future.done():  # who asked gave up
-        return
-    if isinstance(answer, Refused):
-        ask.future.set_exception(answer)
-        return
-    answer["latency_ms"] = round((time.monotonic() - ask.arrived) * 1e3, 3)
-    ask.future.set_result(answer)
+    async def stop(self, longest_s: float) -> None:
+        """End when all that waits is answered, or after so long without the rest."""
+        self.queue.close()
+        _, late = await asyncio.wait({self.task}, timeout=longest_s)
+        if late:
+            self.queue.asks.clear()
+            self.model.kill()
+            await asyncio.wait({self.task}, timeout=KILL_S)
+        await asyncio.to_thread(self.model.close)
+        self.thread.shutdown(wait=False)

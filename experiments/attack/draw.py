@@ -11,10 +11,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from eat_lightning.attack.rows import read
-from eat_lightning.attack.show import figure_of, table_of
+from eat_lightning.attack.rows import AttackRow
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures, tables
+from eat_lightning.runs import jsonl
+from experiments.attack.figure import figure_of, table_of
 
 KEPT = Path(__file__).parent / "results"
 
@@ -29,7 +30,7 @@ def main() -> None:
 
 
 def draw(folder: Path) -> None:
-    rows = read(folder / "rows.jsonl")
+    rows = jsonl.read(folder / "rows.jsonl", AttackRow)
     if not rows:
         raise ConfigError(f"{folder} has no rows.jsonl: python -m eat_lightning.attack run=...")
     for goal in dict.fromkeys(row.goal for row in rows):

@@ -19,7 +19,6 @@ from typing import Any
 
 from eat_lightning.data.attachment import texts
 from eat_lightning.errors import ConfigError
-from eat_lightning.predict.__main__ import Answerer
 from eat_lightning.runs.run import Run, write_json
 
 from .formats import LABELS, extension, group_of_mime, verdict
@@ -110,6 +109,8 @@ def asked(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def stream(run: str, dir: str) -> None:
+    from eat_lightning.predict.__main__ import Answerer
+
     opened = Run.open(run)
     rows = attachments(Path(dir) / "email_attachments" / "metadata.parquet")
     answerer = Answerer.of(opened, {}, "fp32")

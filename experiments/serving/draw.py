@@ -19,8 +19,9 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures, tables
 from eat_lightning.report.claim import Cell, Column, Figure, Line, Source, Table
 from eat_lightning.report.figures import SERIES
+from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import write_text
-from eat_lightning.serve.loadtest.rows import LoadRow, read, write
+from eat_lightning.serve.loadtest.rows import LoadRow
 
 HERE = Path(__file__).parent
 PAGE = HERE / "page.md"
@@ -152,10 +153,10 @@ def into_page(page: str, made: str) -> str:
 def main(arguments: Sequence[str], page: Path = PAGE) -> None:
     to = Path(arguments[1]) if len(arguments) > 1 else HERE / "results"
     given = Path(arguments[0]) if arguments else to / "rows.jsonl"
-    rows = read(given)
+    rows = jsonl.read(given, LoadRow)
     if not rows:
         raise ConfigError(f"{given} has no rows: {COMMAND} run=...")
-    rows = write(to / "rows.jsonl", rows)
+    rows = jsonl.update(to / "rows.jsonl", LoadRow, rows)
     table, figure = table_of(rows), figure_of(rows)
     tables.write(table, to)
     figures.save(figure, to)

@@ -22,10 +22,10 @@ from eat_lightning.attack.edits import (
     word_at,
 )
 from eat_lightning.attack.goals import GOALS, evaded, uniformity
-from eat_lightning.attack.greedy import Attempt, Budget, search
-from eat_lightning.attack.rows import read, row_of, write
+from eat_lightning.attack.greedy import Attempt, Budget, Search
+from eat_lightning.attack.rows import AttackRow, row_of
 from eat_lightning.attack.rules import Rule
-from eat_lightning.attack.show import figure_of, table_of
+from eat_lightning.attack.show import table_of
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
@@ -34,7 +34,7 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.exit.patience import Patience
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.packed import Batch
-from eat_lightning.report import figures
+from eat_lightning.runs import jsonl
 
 TEXTS = [("the film has one key and more",), ("nothing of it here",), ("a key at the end: key",)]
 
@@ -74,8 +74,8 @@ def of(exit, *policies) -> Rule:
 
 def attacked(victim, rule, goal: str, kinds=("characters",), **budget) -> list[Attempt]:
     labels_B = np.zeros(len(TEXTS), np.int64)
-    size = Budget(**budget)
-    return search(victim, rule, GOALS[goal], TEXTS, labels_B, size, kinds, nearby(), seed=1)
+    search = Search(victim, rule, GOALS[goal], Budget(**budget), kinds, nearby(), seed=1)
+    return search(TEXTS, labels_B)
 
 
 def test_places_and_words():
@@ -194,8 +194,8 @@ def test_edits_add_up_after_one_that_leaves_no_word():
     victim: Any = Wary([0.0, 0.0])
     rule = of(Confidence(0.8, layers=[3, 4]))
     texts, size = [("film scene actor",)], Budget(edits=3, words=3, candidates=60)
-    how = (texts, np.zeros(1, np.int64), size, ("characters",), nearby())
-    (attempt,) = search(victim, rule, GOALS["slowdown"], *how)
+    search = Search(victim, rule, GOALS["slowdown"], size, ("characters",), nearby())
+    (attempt,) = search(texts, np.zeros(1, np.int64))
     assert attempt.reached
     assert {*attempt.edited} == {(0, 0), (0, 1), (0, 2)}
     assert attempt.text[0].split() == [attempt.edited[0, n] for n in range(3)]
@@ -237,13 +237,14 @@ def test_from_a_run_to_rows(run: Path, tmp_path: Path, capsys: pytest.CaptureFix
             assert row.accuracy_after <= row.accuracy_before
     own = [r for r in rows if not r.transfer and r.goal == "slowdown"]
     assert any(r.depth_after > r.depth_before for r in own)
-    assert read(tmp_path / "rows.jsonl") == rows
+    path = tmp_path / "rows.jsonl"
+    assert jsonl.read(path, AttackRow) == rows
     assert attack(config_of(run, f"to={tmp_path}")) == rows  # the same seed, the same result
-    assert len(read(tmp_path / "rows.jsonl")) == len(rows)
-    assert "written: " in capsys.readouterr().out
-    for goal in ("slowdown", "evasion"):
-        assert table_of(rows, goal).lines
-    assert figures.save(figure_of(rows), tmp_path)["png"].is_file()
+    assert len(jsonl.read(path, AttackRow)) == len(rows)
+    printed = capsys.readouterr().out
+    assert f"written: {path}" in printed
+    assert all(rule in printed for rule in rules)
+    assert [table_of(rows, goal).row_count for goal in ("slowdown", "evasion")] == [12, 16]
 
 
 def test_rows_hold_no_text(run: Path, tmp_path: Path):
@@ -278,17 +279,17 @@ def test_a_text_above_the_bound_is_a_fault():
 
     victim: Any = Costly([0.0, 0.0])
     rule = of(Never())
-    outcome = rule.judge(victim(TEXTS, np.zeros(3, np.int64)))
     with pytest.raises(ConfigError, match="a text cost 2 FLOPs, and the bound is 1"):
-        row_of(victim, rule, outcome, outcome, [Attempt(t, 0.0) for t in TEXTS], "evasion")
+        row_of(victim, rule, "evasion", [Attempt(text, 0) for text in TEXTS])
 
 
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("goals=[x]", "goals must be a list of slowdown, evasion, got ['x']"),
+        ("goals=[x]", "goals.0 must be one of slowdown, evasion, got 'x'"),
         ("goals=[]", "goals must be a list of slowdown, evasion, got []"),
-        ("kinds=words", "kinds must be a list of characters, words, got 'words'"),
+        ("kinds=words", "kinds must be a list, got 'words'"),
+        ("kinds=[]", "kinds must be a list of characters, words, got []"),
         ("edits=0", "edits must be 1 or more, got 0"),
         ("seed=-1", "seed must be 0 or more, got -1"),
         ("rules=[{kind: confidence, tau: 2}]", "exit.tau must be in (0, 1], got 2"),
@@ -315,9 +316,3 @@ def test_a_run_that_nobody_leaves_and_a_regression(tmp_path: Path):
     scores = make_run(tmp_path / "scores", "dense", "none", "never", task="stsb")
     with pytest.raises(ConfigError, match="is a regression, and exits ask classes"):
         attack(config_of(scores))
-
-
-def test_damaged_rows_are_named(tmp_path: Path):
-    (tmp_path / "rows.jsonl").write_text('{"task": 1}\n')
-    with pytest.raises(ConfigError, match="line 1: not a row"):
-        write(tmp_path / "rows.jsonl", [])

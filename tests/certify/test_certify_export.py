@@ -169,8 +169,8 @@ def test_other_weights_and_rules_are_refused(runs: Path, tmp_path: Path):
 def test_the_gateway_and_the_command_use_it(runs: Path, capsys: pytest.CaptureFixture):
     from gateways import settings
 
+    from eat_lightning.serve.body import Example
     from eat_lightning.serve.model import open_model
-    from eat_lightning.serve.question import Example
 
     name = call(runs, *LEVEL).name
     given: dict[str, Any] = {"run": str(runs / "onnx"), "backend": "onnx", "certificate": name}

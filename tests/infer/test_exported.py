@@ -186,8 +186,8 @@ def test_the_command_takes_an_export(export: Export):
 
 
 def test_the_gateway_takes_policies_on_an_export(export: Export):
+    from eat_lightning.serve.body import Example
     from eat_lightning.serve.model import open_model
-    from eat_lightning.serve.question import Example
 
     node = {"_target_": "eat_lightning.methods.policy.per_source.PerSource", "taus": {"mail": 0.9}}
     asked = {"policy": {"per_source": node}, "strict_sources": True}

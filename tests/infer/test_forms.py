@@ -10,18 +10,17 @@ from typing import Any
 
 import pytest
 import torch
-from gateways import settings
+from gateways import plan, settings
 from studies import make_row
 from test_certify import FREE, UNTIMED, call, config_of, make_run, measured, refused
 
 from eat_lightning.attack.__main__ import attack
-from eat_lightning.attack.__main__ import setting_faults as attack_faults
+from eat_lightning.config import parsed
 from eat_lightning.drift.__main__ import drift
 from eat_lightning.infer import prepacked
-from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of, prepack_faults
+from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of, in_dtype, prepack_faults
 from eat_lightning.infer.prepacked import PrepackedLinear
 from eat_lightning.measure.__main__ import measure
-from eat_lightning.measure.baselines import in_dtype
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.predict import __main__ as predict
 from eat_lightning.predict.scoring import Scorer
@@ -29,10 +28,10 @@ from eat_lightning.report.study import open_study
 from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.row import Row, read, write
 from eat_lightning.runs.run import Run
-from eat_lightning.serve import __main__ as serve
-from eat_lightning.serve.loadtest import __main__ as load
+from eat_lightning.serve.body import Example
+from eat_lightning.serve.loadtest.plan import LoadPlan
+from eat_lightning.serve.loadtest.subject import subjects
 from eat_lightning.serve.model import TorchModel
-from eat_lightning.serve.question import Example
 
 pytestmark = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="a PyTorch without oneDNN"
@@ -99,13 +98,13 @@ def test_where_pytorch_has_no_onednn(run: Path, no_onednn: None):
     for entry, action in actions.items():
         assert refused(action, config_of(entry, run, "prepack=true")) == WITHOUT
     assert refused(call, run, "risk=harm", "level=0.3", "prepack=true") == WITHOUT
-    assert attack_faults(config_of("attack", run, "prepack=true")) == [WITHOUT]
-    assert serve.setting_faults(settings(prepack=True)) == [WITHOUT]
+    assert refused(attack, config_of("attack", run, "prepack=true")) == WITHOUT
+    assert refused(lambda: plan(prepack=True)) == WITHOUT
 
 
 def test_an_export_cannot_be_prepacked():
-    faults = serve.setting_faults(settings(prepack=True, backend="onnx"))
-    assert [fault.split(" is ")[0] for fault in faults] == ["prepack"]
+    said = refused(lambda: plan(prepack=True, backend="onnx"))
+    assert said.startswith("prepack is not an option of backend=onnx")
 
 
 @pytest.mark.parametrize("pool", [False, True])
@@ -307,8 +306,7 @@ def test_a_certificate_of_before_there_were_forms(run: Path):
     assert "form (plain there, prepacked here)" in refused(
         lambda: answerer(run, True, certificate="old")
     )
-    given = {"run": str(run), "certificate": "old", "serve": []}
-    assert load.form_held(given) == PLAIN
+    assert predict.form_held(Run.open(run), "old") == PLAIN
     path.write_text(json.dumps(content | {"holds_for": content["holds_for"] | {"form": 3}}))
     assert "form must be one of plain, prepacked, got 3" in refused(
         lambda: answerer(run, certificate="old")
@@ -316,13 +314,13 @@ def test_a_certificate_of_before_there_were_forms(run: Path):
 
 
 def test_the_load_on_static_exits_has_the_certificates_form():
-    given = {"run": "r", "certificate": "c", "onnx": None, "onnx_static": None, "serve": []}
+    cores = ("server_core=null", "load_core=null")
+    load_plan = parsed(LoadPlan, config_of("load", Path("r"), "certificate=c", *cores))
     for form, wanted in (
         (PLAIN, [["exit=never", "prepack=false"], ["certificate=c"]]),
         (PREPACKED, [["exit=never"], ["certificate=c"]]),
     ):
-        found = load.contestants(given, form)
-        assert [contestant.overrides[1:] for contestant in found] == wanted
+        assert [subject.overrides[1:] for subject in subjects(load_plan, form)] == wanted
 
 
 # Others that answer

@@ -6,7 +6,7 @@ import pytest
 import torch
 from models import kinds, ragged, tiny
 
-from eat_lightning.measure.baselines import in_dtype
+from eat_lightning.infer.precision import in_dtype
 from eat_lightning.methods.attention._varlen import padded_attention, varlen_attention
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Layout, on_host

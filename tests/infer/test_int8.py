@@ -8,7 +8,8 @@ from models import alone, kinds, ragged, tiny
 from torch import nn
 
 from eat_lightning.infer.int8 import Int8Linear, in_int8, is_int8, out_of_int8, quantise
-from eat_lightning.measure.baselines import HuggingFaceTwin, in_dtype
+from eat_lightning.infer.precision import in_dtype
+from eat_lightning.measure.baselines import HuggingFaceTwin
 
 
 def test_by_hand():

@@ -5,8 +5,8 @@ import torch
 from models import kinds, ragged, tiny
 from torch import nn
 
+from eat_lightning.infer.precision import in_dtype
 from eat_lightning.infer.prepacked import PrepackedLinear, cannot, prepacked
-from eat_lightning.measure.baselines import in_dtype
 
 pytestmark = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="a PyTorch without oneDNN"

@@ -13,13 +13,16 @@ import pytest
 from gateways import FakeModel, running
 from hydra import compose, initialize_config_dir
 
-from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.config import CONFIG_DIR, parsed, plain
 from eat_lightning.errors import ConfigError
-from eat_lightning.serve.loadtest import __main__ as load
-from eat_lightning.serve.loadtest.client import Client, request_of
-from eat_lightning.serve.loadtest.rows import LoadRow, measured, read, write
+from eat_lightning.runs import jsonl
+from eat_lightning.serve.loadtest.__main__ import load
+from eat_lightning.serve.loadtest.plan import LoadPlan
+from eat_lightning.serve.loadtest.rows import LoadRow, measured
+from eat_lightning.serve.loadtest.subject import subjects
 from eat_lightning.serve.loadtest.traffic import (
     BROKEN,
+    Client,
     Shot,
     answered_rate,
     closed_loop,
@@ -82,8 +85,8 @@ def test_a_slow_gateway_does_not_slow_down_its_load():
     model.gate.clear()
 
     async def go(port: int) -> tuple[list[Shot], list[Shot]]:
-        client = Client("127.0.0.1", port)
-        requests = [request_of("x", {"text": "hard"}, 9000)] * 5
+        client = Client("127.0.0.1", port, deadline_ms=9000)
+        requests = [client.request({"text": "hard"})] * 5
         loading = asyncio.ensure_future(open_loop(client, requests, np.arange(5) / 50))
         await asyncio.sleep(0.5)
         model.gate.set()
@@ -103,19 +106,18 @@ def test_a_slow_gateway_does_not_slow_down_its_load():
 
 def test_rows_are_kept_by_what_was_measured(tmp_path: Path):
     path = tmp_path / "rows.jsonl"
-    write(path, [row(), row(level=0.8)])
-    assert write(path, [row(p50_ms=5.0)]) == read(path) == [row(level=0.8), row(p50_ms=5.0)]
-    with pytest.raises(ValueError, match="p99_ms must be in"):
+    jsonl.update(path, LoadRow, [row(), row(level=0.8)])
+    kept = jsonl.update(path, LoadRow, [row(p50_ms=5.0)])
+    assert kept == jsonl.read(path, LoadRow) == [row(level=0.8), row(p50_ms=5.0)]
+    with pytest.raises(ValueError, match="p99_ms"):
         row(p99_ms=float("nan"))
-    path.write_text('{"run": 1}\n')
-    with pytest.raises(ConfigError, match="line 1: not a row"):
-        read(path)
 
 
 FAULTS = [
     ({"run": None}, "run must name the folder"),
-    ({"modes": ["fast"]}, "modes must be among inline, triage, got ['fast']"),
-    ({"levels": [0]}, "levels must be in (0, 10], got 0"),
+    ({"modes": []}, "modes must be among inline, triage, got []"),
+    ({"modes": ["fast"]}, "modes.0 must be one of inline, triage, got 'fast'"),
+    ({"levels": [0]}, "levels.0 must be in (0, 10], got 0"),
     ({"seconds": 0}, "seconds must be in (0, 3600000], got 0"),
     ({"batch": 8}, "batch must be 16 or more, got 8"),
     ({"server_core": 99_999, "load_core": None}, "server_core must be one of ["),
@@ -125,13 +127,16 @@ FAULTS = [
 @pytest.mark.parametrize(("changes", "said"), FAULTS, ids=range(len(FAULTS)))
 def test_wrong_settings(changes: dict, said: str):
     cores = {"server_core": None, "load_core": None}
-    faults = load.setting_faults(config(**(cores | changes)))
-    assert len(faults) == 1
-    assert faults[0].startswith(said)
+    with pytest.raises(ConfigError) as refused:
+        parsed(LoadPlan, config(**(cores | changes)))
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith(said)
 
 
 def test_the_static_ones_come_first():
-    found = load.contestants(config(onnx="a", onnx_static="b", certificate="c"))
+    cores = {"server_core": None, "load_core": None}
+    given = config(onnx="a", onnx_static="b", certificate="c", **cores)
+    found = subjects(parsed(LoadPlan, given))
     assert [(c.backend, c.exits) for c in found] == [
         ("torch", "never"),
         ("onnx", "never"),
@@ -149,7 +154,7 @@ def test_from_a_run_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     run = make_run(tmp_path / "run", "dense", "norm_topk", "confidence")
     times = {"seconds": 1.0, "capacity_s": 1.0, "warm_s": 0.5, "rest_s": 0, "levels": [0.5, 3.0]}
-    rows = load.load(
+    rows = load(
         config(
             **{"run": str(run), "to": str(tmp_path / "out"), "modes": ["inline"], **times},
             **{"server_core": None, "load_core": None, "queue": {"inline": 2, "triage": 64}},

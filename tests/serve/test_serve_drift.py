@@ -9,17 +9,15 @@ from typing import Any
 import pytest
 import torch
 from exports import make_run
-from gateways import FakeModel, Running, running, settings
+from gateways import FakeModel, Running, plan, running, settings
 
-from eat_lightning.drift.decisions import DecisionLog
 from eat_lightning.drift.observation import Observation
 from eat_lightning.drift.reference import Reference, watched
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs.run import Run
-from eat_lightning.serve import __main__ as serve
-from eat_lightning.serve.decisions import Decisions
+from eat_lightning.serve.body import Example
+from eat_lightning.serve.gateway import Files
 from eat_lightning.serve.model import NOBODY, Deep, open_model
-from eat_lightning.serve.question import Example
 
 DRIFT = {"monitor": True, "fallback": True, "run_length": 100}
 DRIFT |= {"window": 50, "calm": 10, "psi": 0.5, "state": None}
@@ -55,8 +53,8 @@ class Watched(FakeModel):
 
 
 def test_full_depth_from_the_alarm_to_the_return(tmp_path: Path):
-    model, decisions = Watched(), Decisions(DecisionLog(tmp_path / "log"))
-    with running(model, drift=DRIFT, decisions=decisions, max_texts=50) as served:
+    log = str(tmp_path / "log")
+    with running(Watched(), drift=DRIFT, log=log, max_texts=50) as served:
 
         def say(text: str, times: int) -> list[dict[str, Any]]:
             answers = []
@@ -103,7 +101,7 @@ def test_an_alarm_outlives_the_gateway(tmp_path: Path, capfd: pytest.CaptureFixt
         assert alarmed(served)
         before = served.client.get("/live").json()
     assert (tmp_path / "drift.json").stat().st_mode & 0o77 == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["drift.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"drift.json", "drift.lock"}
     with running(Watched(), drift=kept, max_texts=50) as served:
         live = served.client.get("/live").json()
         assert (live["drift"], live["drift_since"]) == ("drifted", before["drift_since"])
@@ -170,7 +168,7 @@ def test_a_state_that_cannot_be_read_or_written_is_told(tmp_path: Path, capfd):
 
 def test_a_reload_of_the_same_reference_keeps_what_was_learnt():
     """Else a reload would open exits that an alarm has shut."""
-    with running(Watched(), revive=lambda config: Watched(), drift=DRIFT, max_texts=50) as served:
+    with running(Watched(), revive=lambda plan: Watched(), drift=DRIFT, max_texts=50) as served:
         assert alarmed(served)
         served.client.post("/reload", json={})
         assert served.client.get("/live").json()["drift"] == "drifted"
@@ -253,9 +251,24 @@ def test_a_model_tells_what_its_exits_do_or_would_have_done(run: Path):
     [
         ({"monitor": "yes"}, "drift.monitor must be true or false, got 'yes'"),
         ({"window": 3}, "drift.window must be 50 or more, got 3"),
-        ({"run_length": 1}, "drift.run_length must be 10 or more, got 1"),
+        ({"run_length": 1}, "drift.run_length must be in [10, inf), got 1"),
         ({"state": "nowhere"}, "drift.state=nowhere must be a folder that is there"),
     ],
 )
 def test_wrong_settings(drift: dict, said: str):
-    assert serve.setting_faults(settings(drift=DRIFT | drift)) == [said]
+    with pytest.raises(ConfigError) as refused:
+        plan(drift=DRIFT | drift)
+    assert str(refused.value) == said
+
+
+@pytest.mark.parametrize("key", ["drift.state", "journal"])
+def test_two_gateways_do_not_write_one_state(tmp_path: Path, key: str):
+    folder, state = str(tmp_path), DRIFT | {"state": str(tmp_path)}
+    given = {"drift": state} if key == "drift.state" else {"drift": DRIFT, "journal": folder}
+    with running(Watched(), **given):
+        with pytest.raises(ConfigError, match=f"^{key}={folder} is another gateway's, which runs$"):
+            Files.open(plan(**given))
+        with pytest.raises(ConfigError, match=f"^drift.state={folder} is another gateway's"):
+            Files.open(plan(drift=state))
+        Files.open(plan(drift=state | {"monitor": False}))  # it keeps none
+    assert Files.open(plan(drift=state)).state is not None  # free again

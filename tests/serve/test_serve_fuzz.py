@@ -27,7 +27,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     changes |= {"max_jobs": 10**6}
     model = Remote(settings(**changes))
 
-    def refuse(config: dict) -> None:
+    def refuse(plan: object) -> None:
         raise ConfigError("no such run")
 
     with running(model, revive=refuse, **changes) as found:

@@ -8,8 +8,8 @@ import pytest
 from gateways import FakeModel, Running, eventually, running
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.serve.journal import Job, Journal
-from eat_lightning.serve.question import Example
+from eat_lightning.serve.body import Example
+from eat_lightning.serve.jobs import Entry, Job, Journal
 
 
 def post(served: Running, content: Any) -> str:
@@ -57,8 +57,8 @@ def test_without_a_journal_there_are_no_jobs():
 
 def test_what_was_left_is_answered_at_the_next_start_in_order(tmp_path: Path):
     journal = Journal(str(tmp_path))
-    journal.write([Job(str(i), [Example([f"job {i}"])]) for i in range(5)], [], [])
-    journal.write([], ["0"], [("1", [{"depth": 4}])])
+    journal.write([Entry.accepted(Job(str(i), [Example([f"job {i}"])])) for i in range(5)])
+    journal.write([Entry.begun("0"), Entry.answered("1", [{"depth": 4}])])
     assert [(job.id, job.tries) for job in journal.waiting()] == [("0", 1), *left("2", "3", "4")]
     journal.close()
     model = FakeModel()
@@ -75,7 +75,7 @@ def left(*ids: str) -> list[tuple[str, int]]:
 def test_a_dead_worker_loses_no_job_and_one_that_kills_is_given_up(tmp_path: Path):
     models = [FakeModel()]
 
-    def revive(config: dict) -> FakeModel:
+    def revive(plan: Any) -> FakeModel:
         models.append(FakeModel())
         return models[-1]
 
@@ -126,7 +126,7 @@ def test_stop_answers_jobs_or_leaves_them_on_the_disk(tmp_path: Path):
         post(served, {"text": "good"})
         eventually(lambda: model.seen)
         served.server.should_exit = True
-        eventually(lambda: served.gateway.waiting.closed)
+        eventually(lambda: served.gateway.queue.closed)
     journal = Journal(str(tmp_path))
     assert len(journal.waiting()) == 2
     journal.close()
@@ -134,7 +134,7 @@ def test_stop_answers_jobs_or_leaves_them_on_the_disk(tmp_path: Path):
 
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with running(FakeModel(), journal=str(tmp_path)) as served:
-        journal = served.gateway.journal
+        journal = served.gateway.files.journal
 
         def full(*parts: Any) -> None:
             raise sqlite3.OperationalError("database or disk is full")
@@ -150,10 +150,11 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_what_fails_leaves_nothing_behind(tmp_path: Path):
     """The first job of a group is taken back with the second, whose id is known already."""
     journal = Journal(str(tmp_path))
-    journal.write([Job("known", [])], [], [])
+    known, new, later = (Entry.accepted(Job(id, [])) for id in ("known", "new", "later"))
+    journal.write([known])
     with pytest.raises(sqlite3.IntegrityError):
-        journal.write([Job("new", []), Job("known", [])], [], [])
-    journal.write([Job("later", [])], [], [])
+        journal.write([new, known])
+    journal.write([later])
     assert [job.id for job in journal.waiting()] == ["known", "later"]
     journal.close()
 
@@ -171,7 +172,8 @@ def test_one_gateway_for_a_journal(tmp_path: Path):
 
 def test_old_answers_are_forgotten_and_waiting_jobs_are_not(tmp_path: Path):
     journal = Journal(str(tmp_path))
-    journal.write([Job("old", []), Job("waits", [])], [], [("old", [])])
+    journal.write([Entry.accepted(Job(id, [])) for id in ("old", "waits")])
+    journal.write([Entry.answered("old", [])])
     journal.forget(3600)
     assert journal.answers("old") == []
     journal.forget(-1)

@@ -1,6 +1,5 @@
 """The gateway as a process, before real encoders: signals, killed workers, killed gateways."""
 
-import math
 import os
 import signal
 import subprocess
@@ -14,14 +13,15 @@ from typing import Any
 
 import httpx
 import pytest
-from exports import make_run
+from exports import exported, make_run
 from gateways import eventually, running, settings
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.predict.__main__ import Answerer
 from eat_lightning.runs.run import Run
+from eat_lightning.serve.__main__ import serve
+from eat_lightning.serve.body import Example
 from eat_lightning.serve.model import open_model
-from eat_lightning.serve.question import Example
 from eat_lightning.serve.remote import Remote, WorkerDied
 
 ROOT = Path(__file__).parents[2]
@@ -64,10 +64,8 @@ def test_a_model_streams_what_predict_says(run: Path):
 
 def test_an_export_streams_the_same(run: Path, tmp_path: Path):
     pytest.importorskip("onnxscript")
-    command = [sys.executable, "-m", "eat_lightning.export", f"run={run}", "check=0"]
-    done = subprocess.run([*command, f"to={tmp_path / 'deployed'}"], cwd=ROOT, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    model = open_model(model_settings(tmp_path / "deployed", backend="onnx"))
+    deployed = exported(run, "check=0", to=str(tmp_path / "deployed"))
+    model = open_model(model_settings(deployed, backend="onnx"))
     chunks = list(model.stream([Example([text]) for text in TEXTS]))
     found = merged(chunks)
     assert len(chunks) == 3
@@ -197,7 +195,7 @@ def test_a_killed_worker_is_said_and_replaced(run: Path, capfd: pytest.CaptureFi
     with running(Remote(config), revive=lambda _: Remote(config)) as served:
         for _ in range(2):
             # An answer is given before its batch is over: stopped then, it would take no other.
-            eventually(lambda: served.gateway.worker.since == math.inf, 60)
+            eventually(lambda: not served.gateway.worker.lock.locked(), 60)
             worker = served.gateway.worker.model
             sent = told_when_sent(worker)
             os.kill(worker.process.pid, signal.SIGSTOP)
@@ -262,18 +260,24 @@ def test_nothing_accepted_is_lost_with_killed_gateways(run: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("changes", "said"),
     [
-        ([], "error: run must name the folder of a finished run: run=outputs/..."),
-        (["run=nowhere"], "error: run=nowhere is not a run folder (no config.yaml in it)"),
-        (["run=RUN", "strict_sources=true"], "error: strict_sources=true needs exits for each"),
-        (["run=RUN", "exit.tau=1.5"], "error: exit.tau must be in (0, 1], got 1.5"),
-        (["run=RUN", "host=no.such.host.invalid"], "error: host=no.such.host.invalid port=0: "),
+        ({"run": None}, "run must name the folder of a finished run: run=outputs/..."),
+        ({"strict_sources": True}, "strict_sources=true needs exits for each source"),
+        ({"exit": {"tau": 1.5}}, "exit.tau must be in (0, 1], got 1.5"),
+        ({"host": "no.such.host.invalid"}, "host=no.such.host.invalid port=0: cannot be opened"),
     ],
 )
-def test_the_command_says_it_in_one_line(run: Path, arguments: list[str], said: str):
-    given = [argument.replace("RUN", str(run)) for argument in arguments]
-    command = [sys.executable, "-m", "eat_lightning.serve", "port=0", *given]
+def test_what_cannot_be_served_is_said_in_one_line(run: Path, changes: dict, said: str):
+    with pytest.raises(ConfigError) as refused:
+        serve(settings(**({"run": str(run), "port": 0} | changes)))
+    assert str(refused.value).startswith(said)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_command_says_it_in_one_line():
+    said = "error: run=nowhere is not a run folder (no config.yaml in it)"
+    command = [sys.executable, "-m", "eat_lightning.serve", "port=0", "run=nowhere"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(said)

@@ -1,10 +1,10 @@
 """What `serve` refuses before it opens a port, and where a token comes from."""
 
 import pytest
-from gateways import settings
+from gateways import plan
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.serve import __main__ as serve
+from eat_lightning.serve.plan import token_of
 
 FAULTS = [
     ({"run": None}, "run must name the folder of a finished run"),
@@ -15,6 +15,8 @@ FAULTS = [
     ({"queue": 10}, "max_texts must be at most queue=10, got 64"),
     ({"wait_ms": -1}, "wait_ms must be in [0, 10000], got -1"),
     ({"port": 70000}, "port must be in 0..65535"),
+    ({"dtype": "fp8"}, "dtype must be one of fp32, bf16, int8, got 'fp8'"),
+    ({"prepack": "x"}, "prepack must be true or false, got 'x'"),
     ({"strict_sources": "yes"}, "strict_sources must be true or false, got 'yes'"),
     ({"backend": "onnx", "dtype": "bf16"}, "dtype is not an option of backend=onnx"),
     ({"backend": "onnx", "exit": {"tau": 0.9}}, "exit is not an option of backend=onnx"),
@@ -23,20 +25,27 @@ FAULTS = [
 
 @pytest.mark.parametrize(("changes", "said"), FAULTS, ids=range(len(FAULTS)))
 def test_wrong_settings(changes: dict, said: str):
-    faults = serve.setting_faults(settings(**changes))
-    assert len(faults) == 1
-    assert faults[0].startswith(said)
+    with pytest.raises(ConfigError) as refused:
+        plan(**changes)
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith(said)
+
+
+def test_every_fault_is_told_at_once():
+    with pytest.raises(ConfigError) as refused:
+        plan(queue=0, mode="fast", stop_s=-1, colour=3)
+    assert len(str(refused.value).splitlines()) == 4
 
 
 def test_a_token_comes_from_a_variable_or_a_file(tmp_path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "token").write_text(" abc\n")
-    assert serve.token_of(settings(token_file=str(tmp_path / "token"))) == "abc"
+    assert token_of(plan(token_file=str(tmp_path / "token"))) == "abc"
     monkeypatch.setenv("EAT_TEST_TOKEN", "xyz")
-    assert serve.token_of(settings(token_env="EAT_TEST_TOKEN")) == "xyz"
-    assert serve.token_of(settings()) is None
+    assert token_of(plan(token_env="EAT_TEST_TOKEN")) == "xyz"
+    assert token_of(plan()) is None
     (tmp_path / "empty").write_text("\n")
     wrong = [{"token_env": "EAT_NO_SUCH"}, {"token_file": str(tmp_path / "empty")}]
     wrong += [{"token_file": str(tmp_path / "no")}, {"token_env": "A", "token_file": "b"}]
     for changes in wrong:
         with pytest.raises(ConfigError, match="token_"):
-            serve.token_of(settings(**changes))
+            token_of(plan(**changes))

@@ -1,23 +1,21 @@
-"""What one load on one gateway gave: the schema, its writer and its reader."""
+"""What one load on one gateway gave."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
-from eat_lightning.errors import ConfigError
-from eat_lightning.runs.run import write_text
 from eat_lightning.serve.loadtest.traffic import Shot
 
 KEY = ("run", "backend", "exits", "mode", "basis", "level", "machine", "commit")
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class LoadRow:
     """exits: "own", or "never" (the same weights at full depth). basis: whose capacity `level` is a
     share of, "own" or "static". capacity: answers a second to askers that wait for their answers.
@@ -31,36 +29,30 @@ class LoadRow:
     exits: str
     mode: str
     batch: int
-    wait_ms: float
+    wait_ms: Amount
     queue: int
-    deadline_ms: float
+    deadline_ms: Amount
     basis: str
-    level: float
-    capacity: float
-    offered: float
-    seconds: float
+    level: Amount
+    capacity: Amount
+    offered: Amount
+    seconds: Amount
     num_sent: int
     num_answered: int
-    rps: float
-    share_503: float
-    share_504: float
+    rps: Amount
+    share_503: Amount
+    share_504: Amount
     num_other: int
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    max_ms: float
-    mean_depth: float
-    late_p99_ms: float
+    p50_ms: Amount
+    p90_ms: Amount
+    p99_ms: Amount
+    max_ms: Amount
+    mean_depth: Amount
+    late_p99_ms: Amount
     machine: str = ""
     commit: str = ""
     version: str = ""
     session: str = ""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float) and not 0 <= value < float("inf"):
-                raise ValueError(f"{field.name} must be in [0, inf), got {value!r}")
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -68,9 +60,17 @@ class LoadRow:
 
     @property
     def name(self) -> str:
-        """The contestant."""
+        """What was measured."""
         depth = "adaptive" if self.exits == "own" else "static, full depth"
         return f"{depth}, {self.backend}"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.mode}, {self.name}: capacity {self.capacity:.0f}/s; at {self.offered:.0f}/s "
+            f"({100 * self.level:.0f} % of {self.basis}) {self.rps:.0f}/s answered, "
+            f"p50 {self.p50_ms:.1f} ms, p99 {self.p99_ms:.1f} ms, "
+            f"503 {100 * self.share_503:.1f} %, depth {self.mean_depth:.2f}"
+        )
 
 
 def measured(shots: Sequence[Shot], seconds: float) -> dict[str, Any]:
@@ -79,38 +79,19 @@ def measured(shots: Sequence[Shot], seconds: float) -> dict[str, Any]:
     if not good:
         raise ValueError(f"none of {len(shots)} requests was answered")
     taken_ms = np.array([shot.ended - shot.due for shot in good]) * 1e3
-    p50, p90, p99 = np.percentile(taken_ms, (50, 90, 99)).tolist()
     late_ms = np.array([shot.sent - shot.due for shot in shots]) * 1e3
-    counted = {status: sum(shot.status == status for shot in shots) for status in (503, 504)}
+    num_503, num_504 = (sum(shot.status == status for shot in shots) for status in (503, 504))
     return {
         "num_sent": len(shots),
         "num_answered": len(good),
         "rps": len(good) / max(seconds, *(shot.ended for shot in shots)),
-        "share_503": counted[503] / len(shots),
-        "share_504": counted[504] / len(shots),
-        "num_other": len(shots) - len(good) - sum(counted.values()),
-        **{"p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "max_ms": float(taken_ms.max())},
+        "share_503": num_503 / len(shots),
+        "share_504": num_504 / len(shots),
+        "num_other": len(shots) - len(good) - num_503 - num_504,
+        "p50_ms": float(np.percentile(taken_ms, 50)),
+        "p90_ms": float(np.percentile(taken_ms, 90)),
+        "p99_ms": float(np.percentile(taken_ms, 99)),
+        "max_ms": float(taken_ms.max()),
         "mean_depth": float(np.mean([shot.depth for shot in good if shot.depth is not None])),
         "late_p99_ms": max(0.0, float(np.percentile(late_ms, 99))),
     }
-
-
-def read(path: Path) -> list[LoadRow]:
-    """Empty where there is no file; ConfigError names a damaged line."""
-    if not path.is_file():
-        return []
-    rows = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        try:
-            rows.append(LoadRow(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"{path}, line {number}: not a row ({error}); move it away") from None
-    return rows
-
-
-def write(path: Path, new: Sequence[LoadRow]) -> list[LoadRow]:
-    """Add rows in place of those with the same key; returns all."""
-    fresh = {row.key: row for row in new}
-    rows = [*(row for row in read(path) if row.key not in fresh), *fresh.values()]
-    write_text(path, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
-    return rows

@@ -4,16 +4,54 @@ comes back (open loop), so that a slow gateway does not slow down its own load."
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from eat_lightning.serve.loadtest.client import Client
-
 SPIN_S = 0.002  # a timer is no finer than a millisecond; the last stretch is waited for awake
 BROKEN = 0  # the status of a request whose connection broke
+
+
+class Client:
+    """HTTP on kept connections, one request at a time on each. It is cheap enough that the gateway
+    is what is measured, which a general client is not."""
+
+    def __init__(self, host: str, port: int, deadline_ms: float):
+        self.host, self.port, self.deadline_ms = host, port, deadline_ms
+        self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    def request(self, content: Any) -> bytes:
+        body = json.dumps(content).encode()
+        head = (
+            f"POST /classify HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n"
+            f"X-Deadline-Ms: {self.deadline_ms}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+    async def post(self, request: bytes) -> tuple[int, dict[str, Any]]:
+        """Status and answer. OSError or EOFError where the connection broke."""
+        if self.idle:
+            reader, writer = self.idle.pop()
+        else:
+            reader, writer = await asyncio.open_connection(self.host, self.port)
+        try:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            body = await reader.readexactly(length)
+        except BaseException:
+            writer.close()
+            raise
+        self.idle.append((reader, writer))
+        return int(head[9:12]), json.loads(body)
+
+    def close(self) -> None:
+        for _, writer in self.idle:
+            writer.close()
 
 
 @dataclass(frozen=True)
@@ -28,25 +66,24 @@ class Shot:
     depth: int | None = None
 
 
-def poisson(rate: float, seconds: float, seed: int) -> np.ndarray:
-    """Times in [0, seconds) of arrivals that know nothing of one another."""
-    rng = np.random.default_rng(seed)
-    gaps = rng.exponential(1 / rate, size=int(2 * rate * seconds) + 100)
-    times = gaps.cumsum()
-    return times[times < seconds]
-
-
 async def shoot(client: Client, request: bytes, due: float, start: float) -> Shot:
     sent = time.perf_counter() - start
     try:
         status, answer = await client.post(request)
     except (OSError, EOFError):
-        return Shot(due, sent, time.perf_counter() - start, BROKEN)
+        status, answer = BROKEN, {}
     return Shot(due, sent, time.perf_counter() - start, status, answer.get("depth"))
 
 
+def poisson(rate: float, seconds: float, seed: int) -> np.ndarray:
+    """Times in [0, seconds) of arrivals that know nothing of one another."""
+    rng = np.random.default_rng(seed)
+    times = rng.exponential(1 / rate, size=int(2 * rate * seconds) + 100).cumsum()
+    return times[times < seconds]
+
+
 async def open_loop(client: Client, requests: Sequence[bytes], times: np.ndarray) -> list[Shot]:
-    """Each request at its time; returns when all have ended."""
+    """Send each request at its time; return when all have ended."""
     start = time.perf_counter()
     under_way = []
     for request, due in zip(requests, times.tolist(), strict=True):
@@ -62,7 +99,7 @@ async def open_loop(client: Client, requests: Sequence[bytes], times: np.ndarray
 async def closed_loop(
     client: Client, requests: Sequence[bytes], num_askers: int, seconds: float
 ) -> list[Shot]:
-    """`num_askers` that each ask again when they are answered."""
+    """Have `num_askers` each ask again when they are answered."""
     start, shots = time.perf_counter(), []
 
     async def ask(first: int) -> None:

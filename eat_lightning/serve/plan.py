@@ -1,0 +1,127 @@
+"""The settings of `serve`, typed and bounded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from eat_lightning.config import Plan, RunFolder, whole, within
+from eat_lightning.errors import ConfigError
+
+PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
+BATCHES = {"inline": 1, "triage": 32}  # examples at once, where batch=null
+Mode = Literal["inline", "triage"]
+
+
+class DriftPlan(Plan):
+    """state: the folder that keeps the monitors' state; None: that of the journal."""
+
+    monitor: bool
+    fallback: bool
+    run_length: Annotated[float, within("[10, inf)")]
+    window: Annotated[int, whole(50)]
+    calm: Annotated[int, whole(0)]
+    psi: Annotated[float, within("[0, inf)")]
+    state: str | None
+
+    @property
+    def monitors(self) -> dict[str, Any]:
+        """The arguments of each monitor."""
+        return self.model_dump(include={"run_length", "window", "calm", "psi"})
+
+
+class ServePlan(Plan):
+    """exit, policy, head: settings of a rule and of policies, which the run's model judges."""
+
+    run: RunFolder
+    backend: Literal["torch", "onnx"]
+    certificate: str | None
+    mode: Mode
+    batch: Annotated[int | None, whole(1)]
+    wait_ms: Annotated[float, within("[0, 10000]")]
+    threads: Annotated[int, whole(1)]
+    dtype: Literal["fp32", "bf16", "int8"]
+    prepack: bool | None
+    exit: dict[str, Any]
+    policy: Any
+    head: dict[str, Any]
+    host: str
+    port: int
+    token_env: str | None
+    token_file: str | None
+    queue: Annotated[int, whole(1)]
+    deadline_ms: Annotated[float, within("(0, 3600000]")]
+    max_bytes: Annotated[int, whole(1)]
+    max_texts: Annotated[int, whole(1)]
+    max_chars: Annotated[int, whole(1)]
+    strict_sources: bool
+    stuck_s: Annotated[float, within("(0, 3600]")]
+    drift: DriftPlan
+    stop_s: Annotated[float, within("[0, 3600]")]
+    journal: str | None
+    max_jobs: Annotated[int, whole(1)]
+    keep_hours: Annotated[float, within("[0, 87600]")]
+    log: str | None
+    log_text: bool
+
+    def rules(self) -> Iterator[str]:
+        from eat_lightning.infer.exported import option_faults
+        from eat_lightning.infer.precision import prepack_faults
+
+        if self.mode == "triage" and self.examples_at_once < 16:
+            yield f"batch must be 16 or more, got {self.batch}"
+        if self.mode == "inline" and self.examples_at_once != 1:
+            yield f"batch must be 1 with mode=inline, got {self.batch}"
+        if self.max_texts > self.queue:
+            bound = f"at most queue={self.queue}, got {self.max_texts}"
+            yield f"max_texts must be {bound}: such a request would never find room"
+        if not 0 <= self.port <= 65535:
+            yield f"port must be in 0..65535 (0: any that is free), got {self.port}"
+        if self.drift.state is not None and not Path(self.drift.state).is_dir():
+            yield f"drift.state={self.drift.state} must be a folder that is there"
+        yield from prepack_faults(self.prepack, self.dtype)
+        if self.backend == "onnx":
+            yield from option_faults(self.model_dump())
+        yield from absent_packages("serve")
+
+    @property
+    def examples_at_once(self) -> int:
+        return self.batch or BATCHES[self.mode]
+
+    @property
+    def state_key(self) -> str | None:
+        """The key that names where the monitors' state is kept over a restart."""
+        if not self.drift.monitor:
+            return None
+        return "drift.state" if self.drift.state else "journal" if self.journal else None
+
+
+def absent_packages(command: str) -> list[str]:
+    absent = [name for name in PACKAGES if find_spec(name) is None]
+    how = "pip install 'eat-lightning[serve]'"
+    return [f"{command} needs {', '.join(absent)}: {how}"] if absent else []
+
+
+def token_of(plan: ServePlan) -> str | None:
+    """Read the token from the environment or a file: others can see the command line."""
+    if plan.token_env and plan.token_file:
+        raise ConfigError("token_env and token_file: give one of them")
+    if plan.token_env:
+        source = f"token_env={plan.token_env}"
+        token = os.environ.get(plan.token_env, "").strip()
+    elif plan.token_file:
+        source = f"token_file={plan.token_file}"
+        try:
+            token = Path(plan.token_file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{source}: cannot be read ({error})") from None
+    else:
+        return None
+    if not token:
+        raise ConfigError(f"{source}: there is no token in it")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError("the token must be printable ASCII without spaces")
+    return token
