@@ -19,8 +19,9 @@ from typing import Any
 
 import yaml
 
-from eat_lightning.config import make, target
+from eat_lightning.config import arguments, make, target
 from eat_lightning.errors import ConfigError
+from eat_lightning.model.contracts import home
 
 # Settings that change where or how fast a run goes, not what it computes.
 OUTSIDE_IDENTITY = {"logger", "threads", "checkpoint_every", "study"}
@@ -228,6 +229,38 @@ def is_held(mark: Path) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class Training:
+    """How a run's weights were trained: what a row says of them beside body, data and methods.
+
+    objective, schedule: {"kind": the class's file name, **its arguments}. teacher: its folder's
+    name. lr and num_train_examples are None of runs that did not note them.
+    """
+
+    lr: float | None
+    steps: int | None
+    num_train_examples: int | None
+    objective: dict[str, Any]
+    schedule: dict[str, Any]
+    teacher: str | None
+
+
+def spec_of_node(slot: str, node: dict[str, Any] | None) -> dict[str, Any]:
+    """A config's node as a spec, without importing what it names; {} where there is none."""
+    if not node or not isinstance(node.get("_target_"), str):
+        return {}
+    module = node["_target_"].rpartition(".")[0]
+    inside = module.startswith(f"{home(slot)}.")
+    kind = module.removeprefix(f"{home(slot)}.") if inside else node["_target_"]
+    return {"kind": kind} | arguments(node)
+
+
+def folder_name(path: str | Path) -> str:
+    """The name of a run or body: the folder's, or its parent's where it is only called "model"."""
+    path = Path(path)
+    return path.parent.name if path.name == "model" else path.name
+
+
 @dataclass
 class Run:
     """A finished run: its folder, resolved config and what was noted when it ended."""
@@ -273,6 +306,18 @@ class Run:
         if faults := target_faults("task", node):
             raise ConfigError.of(faults)
         return make(node)
+
+    @property
+    def training(self) -> Training:
+        teacher = self.config.get("teacher")
+        return Training(
+            lr=self.done.get("lr"),
+            steps=self.done.get("steps"),
+            num_train_examples=self.done.get("num_train_examples"),
+            objective=spec_of_node("objective", self.config.get("objective")),
+            schedule=spec_of_node("schedule", self.config.get("schedule")),
+            teacher=None if teacher is None else folder_name(teacher),
+        )
 
     def model(self) -> tuple[Any, list[str]]:
         from eat_lightning.runs.validate import names_a_class

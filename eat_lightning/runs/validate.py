@@ -79,6 +79,7 @@ NOTED = ("temperature", "ece_before", "ece_after")  # of each exit, when trainin
 KINDS: dict[str, type | tuple[type, ...]] = {
     **{"encoder": dict, "model": str, "seed": int, "study": (str, int, float)},
     **{"head": dict, "trainer": dict, "task": dict, "data": dict},
+    **{"objective": dict, "schedule": dict, "teacher": (str, type(None))},
 }
 
 

@@ -39,6 +39,8 @@ class Record(Callback):
         best = select.best or {}
         done = {
             "steps": trainer.global_step,
+            "lr": module.lr,
+            "num_train_examples": len(trainer.datamodule.split("train")),  # type: ignore[attr-defined]
             "selected_step": best.get("step", trainer.global_step),
             "selection_score": best.get("score"),
             "calibration": {str(k): v for k, v in module.calibration.items()},
