@@ -51,7 +51,6 @@ TO_TURN = {
     ("methods/policy/veto.py", "weights"),
     ("track/log.py", "measure"),
     ("track/log.py", "report"),
-    ("weights/hf.py", "infer"),
 }
 
 

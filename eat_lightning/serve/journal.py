@@ -6,7 +6,6 @@ it is answered.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
@@ -14,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.question import Example
@@ -42,16 +43,16 @@ class Journal:
         path = Path(folder)
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.mark = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self.mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            # One thread at a time uses the journal, not always the same one.
+            self.mark = FileLock(path / "lock", timeout=0, mode=0o600, thread_local=False)
+            self.mark.acquire()
+        except Timeout:
             raise ConfigError(f"journal={folder} is another gateway's, which runs") from None
         except OSError as error:
             raise ConfigError(f"journal={folder}: cannot be used ({error})") from None
         file = path / "jobs.sqlite"
         try:
-            os.close(os.open(file, os.O_CREAT | os.O_CLOEXEC, 0o600))
-            # One thread at a time uses it, not always the same one.
+            os.close(os.open(file, os.O_CREAT, 0o600))
             self.base = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
             self.base.execute("pragma journal_mode=wal")
             self.base.execute("pragma synchronous=full")
@@ -101,4 +102,4 @@ class Journal:
 
     def close(self) -> None:
         self.base.close()
-        os.close(self.mark)
+        self.mark.release()

@@ -18,6 +18,7 @@ class Record(Callback):
         if trainer.interrupted or not trainer.is_global_zero:
             return
         from eat_lightning.infer.record import record
+        from eat_lightning.model.contracts import spec
         from eat_lightning.weights.checkpoint import save_model
 
         module: Any = pl_module
@@ -25,7 +26,8 @@ class Record(Callback):
         encoder = module.encoder
         data.tokenizer.save_pretrained(self.folder / "model")
         labels = list(data.task.labels) or ["score"]
-        save_model(encoder, labels, self.folder / "model")
+        objective = spec("objective", module.objective)
+        save_model(encoder, labels, self.folder / "model", objective)
         recorded = record(encoder, data.split("validation"))
         recorded.under().to_parquet(self.folder / "examples.parquet")
         self.finish(trainer, module, recorded)
