@@ -7,12 +7,10 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -52,6 +50,8 @@ def entry(
         sys.path.insert(0, "")  # as `python -m` does: classes of one's own in the current folder
         quoted = [with_path_quoted(argument) for argument in sys.argv[1:]]
         sys.argv[1:] = with_paths_listed(sys.argv[1:], many) if many else quoted
+        if sweeps:
+            sys.argv[1:] = [with_key_added(argument) for argument in sys.argv[1:]]
         compose_or_explain(name, sys.argv[1:])
         hydra.main(config_path=CONFIG_DIR, config_name=name, version_base="1.3")(job)()
 
@@ -67,6 +67,7 @@ def sweep_context() -> dict[str, Any]:
     }
 
 
+METHODS = ("attention", "reduction", "exit", "objective", "schedule")
 PATHS = (
     *("teacher", "encoder.pretrained", "data.dir"),
     *("journal", "log", "token_file", "onnx", "onnx_static"),
@@ -107,6 +108,15 @@ def listed(value: str) -> list[str]:
             paths.append(begun.strip("'\" "))
             begun = ""
     return [*paths, begun] if begun else paths
+
+
+def with_key_added(argument: str) -> str:
+    """Give a method's setting (exit.tau=...) Hydra's "++": of a sweep over models, some may lack
+    it, which the command says, where Hydra would refuse them all."""
+    slot, _, name = argument.partition("=")[0].partition(".")
+    shelf = Path(CONFIG_DIR, slot).glob("*.yaml") if slot in METHODS and name else ()
+    known = any(re.search(rf"^{re.escape(name)}:", f.read_text("utf-8"), re.M) for f in shelf)
+    return f"++{argument}" if known else argument
 
 
 def compose_or_explain(config_name: str, overrides: list[str]) -> None:
@@ -168,44 +178,3 @@ def in_one_line(text: str) -> str:
     said = [line.rstrip(".") for line in lines if not line.startswith(noise)]
     said = [re.sub(r"^In '.+?': ", "", line) for line in said]
     return "; ".join(said).replace(":; ", ": ")
-
-
-@dataclass
-class HeadSchema:
-    layers: list[int] = field(default_factory=list)
-    pool: str = "cls"
-    activation: str | None = "auto"
-
-
-@dataclass
-class OptimizerSchema:
-    lr: float | None = None
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-
-
-@dataclass
-class TrainSchema:
-    """The types of the root keys, so that `seed=abc` is refused while composing."""
-
-    study: str = "default"
-    seed: int = 1
-    model: str = ""
-    teacher: str | None = None
-    threads: int | None = None
-    checkpoint_every: int = 200
-    head: HeadSchema = field(default_factory=HeadSchema)
-    optimizer: OptimizerSchema = field(default_factory=OptimizerSchema)
-    task: Any = None
-    data: Any = None
-    encoder: Any = None
-    attention: Any = None
-    reduction: Any = None
-    exit: Any = None
-    objective: Any = None
-    schedule: Any = None
-    trainer: Any = None
-    logger: Any = None
-
-
-ConfigStore.instance().store(name="train_schema", node=TrainSchema)

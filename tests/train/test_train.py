@@ -4,6 +4,7 @@ skipped or refused as it should be."""
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,15 +16,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
-from eat_lightning.cli import with_path_quoted
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
-from eat_lightning.runs.row import read
+from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import Run, folder_for, open_runs
-from eat_lightning.train.__main__ import build_module, prepare_data, train
+from eat_lightning.train import measured
+from eat_lightning.train.__main__ import train
+from eat_lightning.train.fit import begin, data_of, module_of
+from eat_lightning.train.plan import planned, without_foreign_keys
 from eat_lightning.weights.checkpoint import load_model
 
 TINY = [
@@ -113,7 +117,10 @@ def test_a_folder_with_other_settings_is_refused_by_name(run: Run):
 
 def test_where_and_how_fast_a_run_goes_is_not_its_identity(run: Run):
     config = config_of(*TINY, "study=line", "model=eat", "threads=2", "checkpoint_every=7")
-    assert train(config, [*TINY, "study=line", "model=eat", "threads=2"]) == run.done["score"]
+    assert (
+        train(config, [*TINY, "study=line", "model=eat", "threads=2"])
+        == (run.done["selection_score"])
+    )
 
 
 def test_a_partial_run_is_not_a_run(run: Run, tmp_path: Path):
@@ -154,13 +161,12 @@ def test_a_run_cut_within_an_epoch_is_validated_where_it_ends():
 
 
 def test_a_partial_run_with_other_data_is_not_gone_on_with(run: Run, tmp_path: Path):
-    from eat_lightning.train.__main__ import begin
-
     (tmp_path / "last.ckpt").touch()
-    begin(tmp_path, run.config, {"train": "a", "precision": "32-true"})
-    begin(tmp_path, run.config, {"train": "a", "precision": "32-true"})
+    partial = Run(tmp_path, run.config, done={})
+    begin(partial, {"train": "a", "precision": "32-true"})
+    begin(partial, {"train": "a", "precision": "32-true"})
     with pytest.raises(ConfigError, match=r"begun with other inputs \(train\)"):
-        begin(tmp_path, run.config, {"train": "b", "precision": "32-true"})
+        begin(partial, {"train": "b", "precision": "32-true"})
 
 
 def test_texts_are_cut_to_what_the_encoder_can_hold():
@@ -169,8 +175,8 @@ def test_texts_are_cut_to_what_the_encoder_can_hold():
 
 
 def test_dropout_is_on_in_training():
-    config = config_of(*TINY)
-    module, _ = build_module(config, prepare_data(config))
+    plan = planned(config_of(*TINY))
+    module, _ = module_of(plan, data_of(plan))
     assert all(m.training for m in module.encoder.modules())
     assert module.encoder.layers[0].dropout.p == 0.1
 
@@ -211,24 +217,48 @@ def test_a_class_of_ones_own_trains_and_is_opened_again(
 
 
 def test_the_learning_rate_is_the_tasks_but_for_random_weights():
-    config = config_of(*TINY)
-    assert build_module(config, prepare_data(config))[0].lr == 1e-3
-    config["optimizer"]["lr"] = 3e-4
-    assert build_module(config, prepare_data(config))[0].lr == 3e-4
+    for given, lr in (([], 1e-3), (["optimizer.lr=3e-4"], 3e-4)):
+        plan = planned(config_of(*TINY, *given))
+        assert module_of(plan, data_of(plan))[0].lr == lr
 
 
-def test_long_or_odd_names_stay_file_names():
-    config = config_of(*TINY)
-    folder = folder_for(config, ["encoder.pretrained=/a/b c", *TINY])
-    assert "/" not in folder.name
-    assert len(folder.name) < 130
-    assert folder != folder_for(config, ["encoder.pretrained=/a/b d", *TINY])
+def name_of(*overrides: str) -> str:
+    """The name of a run's folder, for a config that is composed of what Hydra can."""
+    return folder_for(config_of(*overrides), list(overrides)).name
+
+
+def test_a_name_is_short_and_needs_no_quotes():
+    assert name_of("model=eat", "task=mnli", "seed=3") == "mnli-eat-s3"
+    assert name_of("model=eat", "reduction.ratio=0.2") == "sst2-eat-s1-reduction.ratio-0.2"
+    assert name_of("model=eat", "head.layers=[2,4]") == "sst2-eat-s1-head.layers-2-4"
+    long = name_of(*TINY, "model=eat", "reduction.layers=[2,4]", "optimizer.lr=1e-4")
+    assert re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", long)
+    assert long != name_of(*TINY, "model=eat", "reduction.layers=[2,4]", "optimizer.lr=2e-4")
+
+
+def test_a_name_is_the_same_on_every_machine():
+    here, there = (name_of(f"encoder.pretrained={at}/mini/model") for at in ("/a/b", "/c/d.e"))
+    assert here == there == "sst2-eat-s1-encoder.pretrained-mini"
+    assert name_of("teacher=/x/sst2-bert-s1") == "sst2-eat-s1-teacher-sst2-bert-s1"
+    assert name_of("data.dir=/data", "threads=1", "study=x", "measure.enabled=false") == (
+        "sst2-eat-s1"
+    )
+
+
+def test_an_exit_rule_is_in_the_name_only_where_it_moves_heads():
+    assert name_of("model=eat", "exit.tau=0.8") == "sst2-eat-s1"
+    assert name_of("model=eat", "exit=patience", "exit.patience=2") == "sst2-eat-s1"
+    with_heads, without = (
+        name_of("experiment=ablation", f"exit={rule}", "model=eat_paper")
+        for rule in ("confidence_4", "never")
+    )
+    assert (with_heads, without) == ("sst2-eat_paper-s1", "sst2-eat_paper-s1-head.layers")
 
 
 def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path):
     from eat_lightning.train.teacher import attach_teacher, label_order
 
-    data = prepare_data(config_of(*TINY, f"data.cache_dir={tmp_path}"))
+    data = data_of(planned(config_of(*TINY, f"data.cache_dir={tmp_path}")))
     data.max_length = 64
     attach_teacher(data, str(run.folder))
     first = data.split("train").teacher
@@ -250,7 +280,7 @@ def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path)
 def test_distillation_trains_from_a_run(run: Run):
     found = trained(
         "study=distil",
-        with_path_quoted(f"teacher={run.folder}"),
+        f"teacher={run.folder}",
         "objective.distill=0.5",
         "objective.distill_into=all",
     )
@@ -261,7 +291,7 @@ def test_distillation_trains_from_a_run(run: Run):
 
 def write_glue(folder: Path, flip_dev: bool) -> None:
     """Toy examples as the parquet files of sst2."""
-    data = prepare_data(config_of(*TINY, "data.num_train=400"))
+    data = data_of(planned(config_of(*TINY, "data.num_train=400")))
     (folder / "sst2").mkdir(parents=True)
     for name in ("train", "validation"):
         source = data.split(name).source
@@ -362,6 +392,89 @@ def test_a_multirun_makes_a_folder_per_job_with_its_own_seed(outputs: Path):
     assert [r.config["seed"] for r in runs] == [1, 2]
     one, two = (load_file(r.folder / "model" / "model.safetensors") for r in runs)
     assert any(not torch.equal(one[k], two[k]) for k in one)
+
+
+def rows_of(run: Run) -> list[Row]:
+    return read(run.folder / "rows.jsonl")
+
+
+def test_a_tau_is_one_more_row_and_trains_nothing(run: Run, capsys: pytest.CaptureFixture[str]):
+    weights = run.folder / "model" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    again = trained("study=line", "model=eat", "exit.tau=0.55")
+    assert (again.folder, weights.stat().st_mtime_ns) == (run.folder, before)
+    found = {row.exit["tau"]: row for row in rows_of(run) if row.exit["kind"] == "confidence"}
+    assert {0.9, 0.55} <= found.keys()
+    assert found[0.55].depth <= found[0.9].depth
+    assert "tau 0.55" in capsys.readouterr().out
+    count = len(rows_of(run))
+    trained("study=line", "model=eat", "exit=patience", "exit.patience=1")
+    assert [row.exit["kind"] for row in rows_of(run)][count:] == ["patience"]
+
+
+def test_a_run_is_timed_beside_its_own_static(outputs: Path):
+    timed = ["study=timed", "model=eat", "measure.enabled=true", "measure.examples=4"]
+    own, static = rows_of(trained(*timed))
+    assert (own.exit["kind"], static.baseline) == ("confidence", "own static")
+    assert own.timed_examples == static.timed_examples == 4
+    assert own.latency_ms is not None
+    assert static.latency_ms is not None
+    assert own.speed_up == pytest.approx(static.latency_ms / own.latency_ms)
+
+
+def test_nothing_is_timed_while_another_run_trains(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(measured, "who_trains", lambda: [77])
+    given = ["study=line", "model=eat", "measure.enabled=true", "measure.examples=4"]
+    trained(*given)
+    assert "not timed, since another run trains here (process 77)" in capsys.readouterr().out
+    assert all(row.latency_ms is None for row in rows_of(run))
+
+
+def test_what_a_model_lacks_is_left_out_of_a_sweep(capsys: pytest.CaptureFixture[str]):
+    given = [*TINY, "model=minilm", "encoder=tiny", "++exit.tau=0.8", "++head.pool=cls"]
+    config, kept = without_foreign_keys(config_of(*given), given)
+    assert config["exit"] == {"_target_": "eat_lightning.methods.exit.never.Never"}
+    assert kept == [o for o in given if o != "++exit.tau=0.8"]
+    assert (
+        capsys.readouterr().out == "exit.tau=0.8 is left out for model=minilm: its exit is Never\n"
+    )
+
+
+@pytest.mark.slow
+def test_a_sweep_over_taus_trains_each_model_once(outputs: Path):
+    """The command of the README: a model without exits takes part and leaves tau out."""
+    sweep = ["task=sst2,mnli", "model=minilm,eat", "exit.tau=0.8,0.9", "seed=1,2"]
+    small = [o for o in TINY if not o.startswith("trainer")]
+    small += ["trainer=smoke", "trainer.max_steps=3", "study=promise"]
+    small += ["measure.enabled=true", "measure.examples=2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "eat_lightning.train", "-m", *small, *sweep],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    runs = open_runs(str(outputs / "promise"))
+    assert len(runs) == 8
+    for found in runs:
+        rows = [row for row in rows_of(found) if not row.baseline]
+        taus = [row.exit.get("tau") for row in rows]
+        assert taus == ([0.8, 0.9] if found.config["model"] == "eat" else [None])
+        assert all(row.latency_ms and row.accuracy is not None and row.depth for row in rows)
+    assert done.stdout.count("exit.tau=0.8 is left out for model=minilm") == 4
+
+
+@pytest.mark.slow
+def test_a_search_is_told_the_score_on_the_selection_split(outputs: Path):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="no hydra-optuna-sweeper")
+    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"]
+    search += ["hydra.sweeper.direction=maximize", "optimizer.lr=interval(1e-4,1e-2)"]
+    assert command("-m", *TINY, *search, "study=search").wait() == 0
+    runs = open_runs(str(outputs / "search"))
+    assert len(runs) == 3
+    best = yaml.safe_load((outputs / "search" / "optimization_results.yaml").read_text())
+    assert best["best_value"] == max(found.done["selection_score"] for found in runs)
 
 
 @pytest.mark.slow
