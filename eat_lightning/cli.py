@@ -147,14 +147,19 @@ def compose_or_explain(config_name: str, overrides: list[str]) -> None:
 def firsts(overrides: list[str]) -> list[str]:
     """A sweep's overrides with the first of their values."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import IntervalSweep
 
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    return [
-        f"{o.get_key_element()}={next(o.sweep_string_iterator())}"
-        if o.is_sweep_override()
-        else str(o.input_line)
-        for o in parsed
-    ]
+    found = []
+    for override in OverridesParser.create().parse_overrides(overrides):
+        value = override.value()
+        if isinstance(value, IntervalSweep):  # a search between two ends
+            found.append(f"{override.get_key_element()}={value.start}")
+        elif override.is_sweep_override():
+            first = next(override.sweep_string_iterator())
+            found.append(f"{override.get_key_element()}={first}")
+        else:
+            found.append(str(override.input_line))
+    return found
 
 
 @contextmanager
