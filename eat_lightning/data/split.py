@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 from eat_lightning.data.source import ORIGIN, Source
 from eat_lightning.data.tokens import Tokenizer
@@ -38,8 +39,8 @@ class Tokens:
         return np.diff(self.offsets)
 
 
-@dataclass
-class Split:
+@dataclass(eq=False)
+class Split(Dataset[Batch]):
     """`teacher` (logits, one row per example) may be set at any time. `key` changes with the
     tokenizer, the length limit or any text, so what is computed per example can be cached by it."""
 
@@ -64,6 +65,10 @@ class Split:
     @property
     def lengths(self) -> np.ndarray:
         return self.tokens.lengths
+
+    def __getitem__(self, share: tuple[np.ndarray, int]) -> Batch:
+        """The batch of a share of examples, as a DataLoader asks for it."""
+        return self.batch(*share)
 
     def text(self, i: int) -> tuple[str, ...]:
         return tuple(column[i] for column in self.source.texts)
