@@ -4,41 +4,48 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from eat_lightning.config import CONFIG_DIR, make, plain
+from eat_lightning.errors import ConfigError
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.measure.summary import show
 from eat_lightning.model.contracts import spec
-from eat_lightning.runs.row import Row, read
-from eat_lightning.runs.run import Run, who_trains
+from eat_lightning.runs.row import read
+from eat_lightning.runs.run import Run, marks, who_trains
 from eat_lightning.train.plan import TrainPlan
 
 
 def measure_setting(run: Run, plan: TrainPlan) -> None:
-    """See that rows.jsonl has the exit rule of `plan`, timed beside its own static, and show it.
-
-    Nothing is timed while another run trains here: then a line says how to do it later.
-    """
-    trains = who_trains() if plan.measure.enabled else []
-    timed = plan.measure.enabled and not trains
-    rows = rows_of(run, plan)
-    if rows and (not timed or any(row.latency_ms is not None for row in rows)):
+    """See that rows.jsonl has the exit rule of `plan`, timed beside its own static, and show it."""
+    rule = spec("exit", make(plan.exit))
+    rows = [r for r in read(run.folder / "rows.jsonl") if r.exit == rule and not r.baseline]
+    lacks_time = plan.measure.enabled and all(row.latency_ms is None for row in rows)
+    if lacks_time and add_timed_rows(run, plan):
+        return
+    if rows:
         show(rows, [run])
     else:
-        add_rows(run, plan, timed)
-    if trains and not any(row.latency_ms is not None for row in rows_of(run, plan)):
-        print(
-            f"not timed, since another run trains here (process {trains[0]}): give the same "
-            f"command again later, or python -m eat_lightning.measure run={run.folder}"
-        )
+        add_rows(run, plan, timed=False)
 
 
-def rows_of(run: Run, plan: TrainPlan) -> list[Row]:
-    """The rows of this exit rule that a run has already."""
-    rule = spec("exit", make(plan.exit))
-    return [r for r in read(run.folder / "rows.jsonl") if r.exit == rule and not r.baseline]
+def add_timed_rows(run: Run, plan: TrainPlan) -> bool:
+    """Time a setting; False, saying how to do it later, while another run trains here."""
+    with FileLock(marks().with_suffix(".timing")):  # two that time would disturb each other
+        if not (trains := who_trains()):
+            try:
+                add_rows(run, plan, timed=True)
+                return True
+            except ConfigError:
+                if not (trains := who_trains()):  # one may have begun meanwhile
+                    raise
+    print(
+        f"not timed, since another run trains here (process {trains[0]}): give the same command "
+        f"again later, or python -m eat_lightning.measure run={run.folder}"
+    )
+    return False
 
 
 def add_rows(run: Run, plan: TrainPlan, timed: bool) -> None:

@@ -48,15 +48,10 @@ from eat_lightning.weights.untrusted import (
 
 SHAPE = [f.name for f in fields(Shape)]
 METHODS = ("attention", "reduction", "exit")
-HUB = (
-    "cache_dir",
-    "force_download",
-    "local_files_only",
-    "proxies",
-    "revision",
-    "subfolder",
-    "token",
-)
+HUB = {"cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder"}
+HUB |= {"token"}
+STATIC = {"attention": "dense", "reduction": "none", "exit": "never"}
+OPTIONS = {*SHAPE, *METHODS, "objective", "head", "take", "num_labels", "id2label", "label2id"}
 
 
 class EatConfig(PretrainedConfig):
@@ -99,12 +94,9 @@ class EatConfig(PretrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
-        self.head = self.head or {}
-        self.attention = self.attention or {"kind": "dense"}
-        self.reduction = self.reduction or {"kind": "none"}
-        self.exit = self.exit or {"kind": "never"}
-        self.objective = self.objective or {"kind": "joint"}
-        self.policy = self.policy or []
+        self.head, self.policy = self.head or {}, self.policy or []
+        for slot, kind in (STATIC | {"objective": "joint"}).items():
+            setattr(self, slot, getattr(self, slot) or {"kind": kind})
         if self.problem_type == "multi_label_classification":
             raise ValueError("problem_type must be regression or single_label_classification")
         if self.num_labels == 1:
@@ -223,7 +215,8 @@ class EatForSequenceClassification(PreTrainedModel):
             options = {key: getattr(config, key) for key in given} | options
         options = {EatConfig.attribute_map.get(k, k): v for k, v in options.items()}
         dtype, wants_info = options.pop("dtype", None), options.pop("output_loading_info", False)
-        options = {k: v for k, v in options.items() if k in OPTIONS or refuse(k)}
+        if unknown := options.keys() - OPTIONS:
+            raise ValueError(f"from_pretrained: {min(unknown)} is not an option for a plain folder")
         labels = label_names(saved, options)
         num_layers: Any = options.pop("num_layers", None) or next(
             (saved[alias] for alias in ALIASES["num_layers"] if alias in saved), None
@@ -324,14 +317,6 @@ class EatForSequenceClassification(PreTrainedModel):
     def exit_logits(self, trace: Trace) -> Float[Tensor, "e b c"]:
         nothing_BC = torch.full_like(trace.logits_BC, float("nan"))
         return torch.stack([trace.guesses.get(k, nothing_BC) for k in self.encoder.head["layers"]])
-
-
-STATIC = {"attention": "dense", "reduction": "none", "exit": "never"}
-OPTIONS = {*SHAPE, *METHODS, "objective", "head", "take", "num_labels", "id2label", "label2id"}
-
-
-def refuse(key: str) -> bool:
-    raise ValueError(f"from_pretrained: {key} is not an option for a plain folder")
 
 
 def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:

@@ -466,6 +466,14 @@ def test_a_sweep_over_taus_trains_each_model_once(outputs: Path):
 
 
 @pytest.mark.slow
+def test_jobs_that_share_a_run_take_turns(outputs: Path):
+    jobs = [command(*TINY, "study=twins", f"exit.tau={tau}") for tau in (0.6, 0.9)]
+    assert [job.wait() for job in jobs] == [0, 0]
+    (found,) = open_runs(str(outputs / "twins"))
+    assert sorted(row.exit["tau"] for row in rows_of(found)) == [0.6, 0.9]
+
+
+@pytest.mark.slow
 def test_a_search_is_told_the_score_on_the_selection_split(outputs: Path):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="no hydra-optuna-sweeper")
     search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"]
