@@ -15,8 +15,11 @@ def raise_faults(faults: Iterable[str]) -> None:
         raise ValueError("; ".join(faults))
 
 
-def layer_faults(key: str, layers: Any, num_layers: int | None, at_least: int = 0) -> list[str]:
-    """Layers must be distinct whole numbers from 1 to num_layers (None: not known yet)."""
+def layer_faults(
+    key: str, layers: Any, num_layers: int | None, at_least: int = 0, lowest: int = 1
+) -> list[str]:
+    """Layers must be distinct whole numbers from `lowest` (0: the embedding) to num_layers (None:
+    not known yet)."""
     if not isinstance(layers, Sequence) or isinstance(layers, str):
         return [f"{key} must be a list of layers, got {layers!r}"]
     if len(layers) < at_least:
@@ -24,8 +27,8 @@ def layer_faults(key: str, layers: Any, num_layers: int | None, at_least: int = 
     wrong = [x for x in layers if not isinstance(x, int) or isinstance(x, bool)]
     if wrong:
         return [f"{key} must hold whole numbers, got {wrong[0]!r}"]
-    bound = "1 or more" if num_layers is None else f"in 1..{num_layers}"
-    outside = [x for x in layers if x < 1 or (num_layers is not None and x > num_layers)]
+    bound = f"{lowest} or more" if num_layers is None else f"in {lowest}..{num_layers}"
+    outside = [x for x in layers if x < lowest or (num_layers is not None and x > num_layers)]
     faults = [f"{key} must be {bound}, got {x}" for x in outside]
     if not outside and list(layers) != sorted(layers):
         faults.append(f"{key} must ascend, got {list(layers)}")
@@ -46,6 +49,10 @@ def number_faults(key: str, values: Any, inside: str) -> list[str]:
 
     wrong = [value for value in (values if listed else [values]) if not sound(value)]
     return [f"{key} must be in {inside}, got {value!r}" for value in wrong]
+
+
+def switch_faults(key: str, value: Any) -> list[str]:
+    return [] if isinstance(value, bool) else [f"{key} must be true or false, got {value!r}"]
 
 
 def whole_faults(key: str, value: Any, least: int) -> list[str]:

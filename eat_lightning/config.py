@@ -8,9 +8,11 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -153,3 +155,37 @@ def bounded(value: Any, faults: list[str]) -> Any:
     if faults:
         raise ValueError(faults[0].strip())
     return value
+
+
+@dataclass
+class OptimizerSchema:
+    lr: float | None = None
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+
+
+@dataclass
+class TrainSchema:
+    """The types of the root keys, so that `seed=abc` is refused while composing."""
+
+    study: str = "default"
+    seed: int = 1
+    model: str = ""
+    teacher: str | None = None
+    threads: int | None = None
+    checkpoint_every: int = 200
+    head: Any = None
+    optimizer: OptimizerSchema = field(default_factory=OptimizerSchema)
+    task: Any = None
+    data: Any = None
+    encoder: Any = None
+    attention: Any = None
+    reduction: Any = None
+    exit: Any = None
+    objective: Any = None
+    schedule: Any = None
+    trainer: Any = None
+    logger: Any = None
+
+
+ConfigStore.instance().store(name="train_schema", node=TrainSchema)

@@ -21,6 +21,10 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "cls_topk": {"ratio": 0.4, "layers": [2, 4]},
     "confidence": {"tau": [0.6, 0.53], "layers": [3, 4]},
     "patience": {"patience": 1, "layers": [2, 3, 4]},
+    "berxit": {"threshold": [0.175, 0.825], "layers": [3, 4]},
+    "ltp": {"layers": [2, 4], "final": 0.6},
+    "power_bert": {"layers": [2, 4]},
+    "tome": {"ratio": 0.3, "layers": [1, 2, 4]},
     "min_retention": {"share": 0.7, "sources": ["mail*"], "mimes": ["image/*"]},
     "veto": {"margin": 0.5},
     "per_source": {"taus": {"mail": 0.7, "web": 0.55}},
@@ -85,6 +89,8 @@ def tiny(
         {"layers": list(rule.layers)} | (head or {}),
     )
     spread(encoder)
+    if hasattr(encoder.reduction, "after_step"):  # learned values back within their bounds
+        encoder.reduction.after_step()
     return encoder.eval()
 
 

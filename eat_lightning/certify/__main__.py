@@ -74,7 +74,7 @@ class Passes:
     def of(self, setting: Setting) -> tuple[Any, Recorded]:
         """An encoder that reduces like this, and what all its exits said."""
         from eat_lightning.infer.record import record
-        from eat_lightning.measure.baselines import with_slots
+        from eat_lightning.model.encoder import with_slots
         from eat_lightning.model.policies import policy_faults
 
         key = str(setting.specs["reduction"])

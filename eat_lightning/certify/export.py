@@ -93,7 +93,7 @@ class ExportPasses:
         self.made: Recorded | None = None
 
     def of(self, setting: Setting) -> tuple[Any, Recorded]:
-        from eat_lightning.measure.baselines import with_slots
+        from eat_lightning.model.encoder import with_slots
 
         return with_slots(self.encoder, **setting.methods), self.recorded(setting)
 

@@ -18,9 +18,8 @@ from torch import Tensor
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.infer.onnx_runner import Runner, Trace, softmax
 from eat_lightning.infer.record import inference
-from eat_lightning.measure.baselines import with_slots
-from eat_lightning.model.contracts import Evidence
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
 
 THIN = 1e-5

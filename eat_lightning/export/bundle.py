@@ -23,7 +23,7 @@ from eat_lightning.infer import onnx_runner
 from eat_lightning.model.contracts import spec
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import in_int8
-from eat_lightning.model.reason import Reason
+from eat_lightning.model.reason import reason_names
 from eat_lightning.runs.certificate import sha256_of
 from eat_lightning.runs.run import Run, git_commit, version_of, write_json
 
@@ -98,7 +98,7 @@ class Bundle:
             **{slot: spec(slot, getattr(encoder, slot)) for slot in slots},
             "strength": encoder.strength.item(),
             "temperatures": {k: heads[k].temperature.item() for k in map(str, lasts)},
-            "reasons": {str(int(reason)): reason.label for reason in Reason},
+            "reasons": {str(code): name for code, name in reason_names(encoder.exit).items()},
             "stretches": [{"file": name, "layers": layers} for name, layers in parts],
             "single": SINGLE,
             "commit": git_commit(),

@@ -39,11 +39,11 @@ class Stretched:
     tokens or more; policies are not asked."""
 
     def __init__(self, encoder: AdaptiveEncoder, make: Callable[[Stretch, State], Call]):
-        self.num_layers = len(encoder.layers)
+        self.num_layers, self.exit = len(encoder.layers), encoder.exit
         self.parts = {alone: parts(encoder, alone, make) for alone in (False, True)}
 
     def __call__(self, batch: Batch) -> Trace:
-        journey = Journey(self.num_layers, batch.size)
+        journey = Journey(self.num_layers, batch.size, self.exit)
         state = {"ids_N": batch.ids_N, "types_N": batch.types_N, "lengths_B": batch.lengths_B}
         for one, several in zip(self.parts[True], self.parts[False], strict=True):
             part = one if len(state["lengths_B"]) == 1 else several

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eat_lightning.measure.baselines import with_slots
-from eat_lightning.model.contracts import Evidence, Pattern, Where
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.contracts import Pattern, Where
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch, Layout, Packed
+from eat_lightning.model.reason import coded
 
 EVIDENCE = [field.name for field in fields(Evidence)]
 
@@ -107,12 +108,13 @@ class Stretch(nn.Module):
             packed = encoder.shorten(packed, evidence, number - 1)
             tokens.append(packed.layout.lengths_B)
             packed, evidence = encoder.run_layer(packed, number)
-        logits_BC = encoder.heads[str(self.last)](packed)
+        head: Any = encoder.heads[str(self.last)]
+        logits_BC = head.guess(head.pooled(packed))
         out = {"logits_BC": logits_BC, "tokens_LB": torch.stack(tokens)}
         if self.last < len(encoder.layers):
             before = [state["guesses_EBC"]] if "guesses_EBC" in state else []
             out["guesses_EBC"] = torch.cat([*before, logits_BC[None]])
-            out["reason_B"] = encoder.exit.decides(out["guesses_EBC"])
+            out["reason_B"] = coded(encoder.exit.decides(out["guesses_EBC"]))
             out |= self.leave(packed, evidence)
         return {name: value for name, value in out.items() if value is not state.get(name)}
 
@@ -129,7 +131,7 @@ class Stretch(nn.Module):
 
     def leave(self, packed: Packed, evidence: Evidence) -> dict[str, Tensor]:
         """What the next stretch needs of each token."""
-        if packed.size_N is not None or packed.gate_N is not None:
+        if packed.size_N is not None or packed.weight_N is not None:
             raise Lost("reduction", "it merges or gates tokens, which a stretch does not hand on")
         kept = {"x_ND": packed.x_ND, "lengths_B": packed.layout.lengths_B}
         kept |= {"position_N": packed.position_N, "special_N": packed.special_N}

@@ -31,9 +31,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.bounds import raise_faults, whole_faults
-from eat_lightning.measure.baselines import with_slots
-from eat_lightning.model.contracts import Evidence
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.trace import Journey, Trace
 
@@ -103,7 +102,8 @@ class Graphed:
 
     def run(self, batch: Batch) -> Trace:
         """As `AdaptiveEncoder.travel`, of one example."""
-        encoder, journey = self.encoder, Journey(len(self.encoder.layers), 1)
+        encoder = self.encoder
+        journey = Journey(len(encoder.layers), 1, encoder.exit)
         way = self.way(int(batch.lengths_B), self.strength(batch, journey))
         way.take(batch)
         for part in way.parts():

@@ -49,7 +49,7 @@ class Pool(Generic[Name]):
 
     def add(self, names: Sequence[Name], batch: Batch) -> Iterator[tuple[list[Name], Trace]]:
         """A batch comes; names and traces of all that are done by now, a few at a time."""
-        journey = Journey(len(self.encoder.layers), batch.size)
+        journey = Journey(len(self.encoder.layers), batch.size, self.encoder.exit)
         packed = self.encoder.start(batch, journey, leave=True)
         self.wait(1, Group(list(names), batch, journey, packed))
         yield from self.run(self.size)
@@ -119,15 +119,17 @@ def journeys_together(journeys: Sequence[Journey]) -> Journey:
     """Of those that are still here in each."""
     rows = [journey.rows_B for journey in journeys]
     first = journeys[0]
-    joined = Journey(len(first.tokens_LB), sum(map(len, rows)))
+    joined = Journey(len(first.tokens_LB), sum(map(len, rows)), first.exit)
     pairs = list(zip(journeys, rows, strict=True))
     joined.tokens_LB = torch.cat([journey.tokens_LB[:, rows_B] for journey, rows_B in pairs], 1)
     why_B = [journey.held.why_B[rows_B.numpy()] for journey, rows_B in pairs]
     joined.held = Held(np.concatenate(why_B))
-    joined.guesses = {
-        layer: torch.cat([j.guesses[layer][rows_B.to(guess.device)] for j, rows_B in pairs])
-        for layer, guess in first.guesses.items()
-    }
+    for kind in ("guesses", "signals", "pools"):
+        noted = {
+            layer: torch.cat([getattr(j, kind)[layer][rows_B.to(x.device)] for j, rows_B in pairs])
+            for layer, x in getattr(first, kind).items()
+        }
+        setattr(joined, kind, noted)
     return joined
 
 
@@ -140,7 +142,11 @@ def packed_together(found: Sequence[Packed]) -> Packed:
         special_N=torch.cat([packed.special_N for packed in found]),
         strength_B=torch.cat([packed.strength_B for packed in found]),
         size_N=cat_or_none([packed.size_N for packed in found]),
-        gate_N=cat_or_none([packed.gate_N for packed in found]),
+        weight_N=cat_or_none([packed.weight_N for packed in found]),
+        notes={
+            name: torch.cat([packed.notes[name] for packed in found]) for name in found[0].notes
+        },
+        original_B=cat_or_none([packed.original_B for packed in found]),
     )
 
 

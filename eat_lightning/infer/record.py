@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import Exit, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.reason import Reason
 from eat_lightning.model.together import wished
 from eat_lightning.model.trace import Journey
 from eat_lightning.weights.untrusted import one_line
@@ -46,6 +45,7 @@ class Recorded:
     difficulty: np.ndarray | None = None
     origins: list[str] | None = None
     policies: Sequence[Policy] = ()
+    signals: dict[int, np.ndarray] = field(default_factory=dict)
     batch: Callable[[np.ndarray], Batch] | None = None
 
     def __len__(self) -> int:
@@ -56,22 +56,25 @@ class Recorded:
         way depends on no other example, so who leaves where is found from the records."""
         exit = self.exit if exit is None else exit
         last = len(self.tokens_LB)
-        journey = Journey(last, len(self))
+        journey = Journey(last, len(self), exit)
         journey.guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in self.guesses.items()}
+        journey.signals = {k: torch.from_numpy(s_BS) for k, s_BS in self.signals.items()}
         whole = self.asked()
         if whole is not None:
             journey.wish(wished(self.policies, whole, None))
         for layer in sorted({*exit.layers} - {last}):
             if not len(journey.rows_B):
                 break
-            stack_EBC = journey.stack([k for k in exit.layers if k <= layer])
-            reason_B = exit.decides(stack_EBC)
+            looked = [k for k in exit.layers if k <= layer]
+            stack_EBC = journey.stack(looked)
+            reason_B = journey.decided(looked, stack_EBC)
             if whole is not None:
                 reason_B = journey.review(self.policies, reason_B, stack_EBC, whole)
             journey.leave(layer, reason_B)
         journey.leave(last, journey.at_end())
-        depth_B, reason_B = journey.depth_B.numpy(), journey.reason_B.numpy()
-        return Outcome(self, self.answers(depth_B), depth_B, reason_B)
+        trace = journey.end()
+        logits_BC = trace.logits_BC.numpy()
+        return Outcome(self, logits_BC, trace.depth_B.numpy(), trace.reason_B.numpy(), trace.names)
 
     def asked(self) -> Batch | None:
         """All examples, for policies to ask about; None without policies."""
@@ -94,16 +97,16 @@ class Recorded:
             if (rows := file.metadata.num_rows) > MOST_EXAMPLES:
                 raise ValueError(f"{rows} examples, and at most {MOST_EXAMPLES} are read")
             table = file.read()
-            heads = [name for name in table.column_names if name.startswith("logits_")]
-            guesses = {int(name.removeprefix("logits_")): stacked(table[name]) for name in heads}
+            guesses = by_layer(table, "logits_")
             made = cls(
                 table["label"].to_numpy(),
                 table["length"].to_numpy(),
-                {layer: guesses[layer].astype(np.float32) for layer in sorted(guesses)},
+                guesses,
                 stacked(table["tokens_in_full"]).T,
                 Never(),
                 table["difficulty"].to_numpy() if "difficulty" in table.column_names else None,
                 table["source"].to_pylist() if "source" in table.column_names else None,
+                signals=by_layer(table, "signals_"),
             )
             raise_faults(made.faults())
             return made
@@ -127,13 +130,6 @@ class Recorded:
             faults.append("tokens must lie between 1 and the length")
         return faults
 
-    def answers(self, depth_B: np.ndarray) -> np.ndarray:
-        """The guess that each example leaves with."""
-        logits_BC = np.empty_like(self.guesses[len(self.tokens_LB)])
-        for layer in np.unique(depth_B):
-            logits_BC[depth_B == layer] = self.guesses[layer][depth_B == layer]
-        return logits_BC
-
 
 @dataclass
 class Outcome:
@@ -143,6 +139,7 @@ class Outcome:
     logits_BC: np.ndarray
     depth_B: np.ndarray
     reason_B: np.ndarray
+    names: dict[int, str]
 
     @property
     def tokens_LB(self) -> np.ndarray:
@@ -173,7 +170,7 @@ class Outcome:
         """Share of the examples that were answered for each reason."""
         codes, counts = np.unique(self.reason_B, return_counts=True)
         shares = (counts / len(self.reason_B)).tolist()
-        return {Reason(code).label: share for code, share in zip(codes, shares, strict=True)}
+        return {self.names[code]: share for code, share in zip(codes, shares, strict=True)}
 
     def to_parquet(self, path: Path) -> None:
         """A line per example: label, length, every exit's logits, tokens entering each layer if all
@@ -187,11 +184,12 @@ class Outcome:
             "label": recorded.labels,
             "length": recorded.lengths,
             "depth": self.depth_B,
-            "exit_reason": [Reason(code).label for code in self.reason_B],
+            "exit_reason": [self.names[code] for code in self.reason_B.tolist()],
             "tokens": self.tokens_LB.T.tolist(),
             "tokens_in_full": recorded.tokens_LB.T.tolist(),
         }
         columns |= {f"logits_{k}": guess_BC.tolist() for k, guess_BC in recorded.guesses.items()}
+        columns |= {f"signals_{k}": s_BS.tolist() for k, s_BS in recorded.signals.items()}
         if recorded.difficulty is not None:
             columns["difficulty"] = recorded.difficulty
         if recorded.origins is not None:
@@ -199,6 +197,13 @@ class Outcome:
         beside = path.with_name(path.name + ".part")
         pq.write_table(pa.table(columns), beside, compression="zstd")
         beside.replace(path)
+
+
+def by_layer(table: Any, prefix: str) -> dict[int, np.ndarray]:
+    """The columns of a table that hold lists for each exit, in fp32, by their layer."""
+    names = [name for name in table.column_names if name.startswith(prefix)]
+    found = {int(name.removeprefix(prefix)): stacked(table[name]) for name in names}
+    return {layer: found[layer].astype(np.float32) for layer in sorted(found)}
 
 
 def stacked(column: Any) -> np.ndarray:
@@ -212,12 +217,18 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
     last, device = encoder.shape.num_layers, encoder.strength.device
     layers = sorted(int(k) for k in encoder.heads)
     guesses = {k: np.empty((len(split), encoder.num_labels), np.float32) for k in layers}
+    signals: dict[int, np.ndarray] = {}
     tokens_LB = np.zeros((last, len(split)), np.int64)
     with inference(encoder):
         for rows_B in shown(sorted_batches(split.lengths, batch_size), title):
             trace: Trace = encoder(split.batch(rows_B).to(device), leave=False)
             for k in layers:
                 guesses[k][rows_B] = trace.guesses[k].float().cpu().numpy()
+            for k, signal_BS in trace.signals.items():
+                whole_BS = signals.setdefault(
+                    k, np.empty((len(split), signal_BS.shape[1]), np.float32)
+                )
+                whole_BS[rows_B] = signal_BS.float().cpu().numpy()
             tokens_LB[:, rows_B] = trace.tokens_LB.numpy()
     return Recorded(
         split.labels,
@@ -228,6 +239,7 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
         difficulty=getattr(split, "difficulty", None),
         origins=getattr(split, "origins", None),
         policies=encoder.policies,
+        signals=signals,
         batch=split.batch,
     )
 

@@ -67,8 +67,9 @@ def recorded(run: Run, settings: list[Setting], config: dict[str, Any]) -> Itera
     from eat_lightning.infer.latency import undisturbed
     from eat_lightning.infer.precision import PLAIN, in_form
     from eat_lightning.infer.record import record
-    from eat_lightning.measure.baselines import in_dtype, with_slots
+    from eat_lightning.measure.baselines import in_dtype
     from eat_lightning.measure.settings import THEIRS, certificate_of, form_for
+    from eat_lightning.model.encoder import with_slots
     from eat_lightning.model.policies import policy_faults
     from eat_lightning.runs.row import row_of
 

@@ -18,15 +18,6 @@ from eat_lightning.model.int8 import in_int8, is_int8, out_of_int8
 from eat_lightning.model.packed import Batch
 
 
-def with_slots(encoder: AdaptiveEncoder, **methods: Any) -> AdaptiveEncoder:
-    """The same weights with other methods in some slots."""
-    twin = copy.copy(encoder)
-    twin._modules = dict(encoder._modules)  # a method may be a module itself
-    for slot, method in methods.items():
-        setattr(twin, slot, method)
-    return twin
-
-
 def in_dtype(encoder: AdaptiveEncoder, dtype: str) -> AdaptiveEncoder:
     """A copy with bf16 weights, or with int8 products, or the encoder itself. Not autocast, which
     would convert every weight for every example; strength and temperatures stay as they are."""

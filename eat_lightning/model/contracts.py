@@ -13,7 +13,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eat_lightning.bounds import number_faults, raise_faults
+from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Layout, Packed
 from eat_lightning.model.wish import Asked, Wish
 
@@ -28,8 +29,10 @@ SLOTS = {  # what a class must have to fill the slot
     "attention": ("sees", "sees_all"),
     "reduction": ("place", "needs"),
     "exit": ("decides",),
+    "head": ("pooled", "guess"),
     "policy": ("wishes", "reviews"),
     "objective": ("wants_teacher",),
+    "schedule": ("stages",),
     "risk": ("losses", "low", "none_at_full_depth"),
     "procedure": ("certified", "needed", "promise", "refuses", "uses_confidence"),
 }
@@ -84,33 +87,6 @@ class Where:
     layer: int
 
 
-@dataclass
-class Evidence:
-    """What attention leaves for a reduction; a field is None unless the reduction `needs` it.
-
-    received: attention a token receives, summed over queries, averaged over heads.
-    cls: the [CLS] query's attention to each token, averaged over heads.
-    """
-
-    received_N: Float[Tensor, " n"] | None = None
-    cls_N: Float[Tensor, " n"] | None = None
-
-    def take(self, rows_M: Int[Tensor, " m"]) -> Evidence:
-        received_N, cls_N = self.received_N, self.cls_N
-        return Evidence(
-            received_N=None if received_N is None else received_N.index_select(0, rows_M),
-            cls_N=None if cls_N is None else cls_N.index_select(0, rows_M),
-        )
-
-
-@dataclass
-class Loss:
-    """Sums over the examples of a batch: `total` is what training descends, `parts` is for logs."""
-
-    total: Tensor
-    parts: dict[str, Tensor] = field(default_factory=dict)
-
-
 @runtime_checkable
 class Kernel(Protocol):
     """An attention product of its own, on packed rows."""
@@ -135,7 +111,13 @@ class Pattern(Protocol):
 
 @runtime_checkable
 class Reduction(Protocol):
-    """A packed batch in, a shorter one out; called after (or within) each layer in `layers`."""
+    """A packed batch in, a shorter one out; called after (or within) each layer in `layers`, where
+    0 is the embedding.
+
+    It may also have `grad` (evidence with gradient), `wants` (notes: {"ids"}), `soften(packed,
+    evidence, layer)`, which acts in its place in a soft stage of training, at `soft_place`, and
+    `flops(shape, layer, tokens_B)`, what choosing costs each example.
+    """
 
     place: Literal["after_layer", "after_attention"]
     needs: frozenset[str]
@@ -146,11 +128,33 @@ class Reduction(Protocol):
 
 @runtime_checkable
 class Exit(Protocol):
-    """All calibrated guesses so far (those at `layers`) -> a reason per example, 0 = stays."""
+    """All calibrated guesses so far (those at `layers`) -> 0 for who stays, else the 1-based number
+    of one of its `reasons`.
+
+    It may also have `observe(packed, pooled_BD, logits_BC)` -> B x S, signals that are recorded
+    beside the logits and come as `decides(logits_EBC, signals_EBS)`; `answers(logits_EBC)` -> B x
+    C, what an example leaves with (else its last guess); `penalties(context)`, its own terms of the
+    loss, summed over examples; `flops(shape)`, what deciding at one head costs.
+    """
 
     layers: Sequence[int]
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]: ...
+
+
+def decide(
+    exit: Any, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b s"] | None
+) -> Int[Tensor, " b"]:
+    """Ask an exit rule, with the signals that it observed if it does."""
+    if hasattr(exit, "observe"):
+        return exit.decides(logits_EBC, signals_EBS)
+    return exit.decides(logits_EBC)
+
+
+def answer(exit: Any, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "b c"]:
+    """What the exit rule answers who leaves now: the last guess, unless it says otherwise."""
+    answers = getattr(exit, "answers", None)
+    return logits_EBC[-1] if answers is None else answers(logits_EBC)
 
 
 @runtime_checkable
@@ -180,21 +184,6 @@ class Policy(Protocol):
         asked: Asked,
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]: ...
-
-
-@runtime_checkable
-class Objective(Protocol):
-    """The loss over all exits; `wants_teacher` says whether `teacher_BC` must be given."""
-
-    wants_teacher: bool
-
-    def __call__(
-        self,
-        guesses: dict[int, Float[Tensor, "b c"]],
-        labels_B: Tensor,
-        teacher_BC: Float[Tensor, "b c"] | None,
-        penalties: dict[str, Tensor],
-    ) -> Loss: ...
 
 
 @runtime_checkable

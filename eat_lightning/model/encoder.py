@@ -9,20 +9,32 @@ H heads, K head width, C classes, E exits so far.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eat_lightning.bounds import raise_faults
-from eat_lightning.model.contracts import Evidence, Exit, Kernel, Pattern, Policy, Reduction, Where
-from eat_lightning.model.heads import ACTIVATIONS, Head, head_faults
-from eat_lightning.model.packed import Batch, Layout, Packed, on_host
+from eat_lightning.model.contracts import (
+    Exit,
+    Kernel,
+    Pattern,
+    Policy,
+    Reduction,
+    spec,
+    without_kind,
+)
+from eat_lightning.model.evidence import MATRIX, Evidence, evidence_faults, gather_evidence
+from eat_lightning.model.gradient import scaled_gradient
+from eat_lightning.model.heads import ACTIVATIONS, head_faults, make_heads
+from eat_lightning.model.masks import RelativeBias, attention_mask, with_key_weights
+from eat_lightning.model.packed import Batch, Packed, on_host
 from eat_lightning.model.together import wished
 from eat_lightning.model.trace import Journey, Trace
 
@@ -72,38 +84,6 @@ class Embedding(nn.Module):
         return self.dropout(self.norm(x_ND))
 
 
-class RelativeBias(nn.Module):
-    """T5's bucketed relative-position bias, one per head, as MPNet uses it."""
-
-    bucket: Tensor
-
-    def __init__(self, num_buckets: int, num_heads: int, max_positions: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(num_buckets, num_heads))
-        self.zero = max_positions - 1
-        distance = torch.arange(-self.zero, self.zero + 1)
-        self.register_buffer("bucket", relative_bucket(distance, num_buckets), persistent=False)
-
-    def forward(self, packed: Packed) -> Float[Tensor, "b h l l"]:
-        """Bias by original positions, so that pruning does not move a token."""
-        position_BL = packed.layout.pad(packed.position_N)
-        distance_BLL = position_BL[:, None, :] - position_BL[:, :, None]
-        bucket_BLL = self.bucket[distance_BLL + self.zero]
-        return F.embedding(bucket_BLL, self.weight).permute(0, 3, 1, 2)
-
-
-def relative_bucket(
-    distance: Int[Tensor, ...], num_buckets: int, max_distance: int = 128
-) -> Int[Tensor, ...]:
-    """Key position - query position -> bucket: half for each sign; exact near, logarithmic far."""
-    half = num_buckets // 2
-    exact = half // 2
-    far = distance.abs().clamp(min=1).float()
-    growth = torch.log(far / exact) / math.log(max_distance / exact) * (half - exact)
-    bucket = torch.where(distance.abs() < exact, distance.abs(), exact + growth.long())
-    return bucket.clamp(max=half - 1) + (distance > 0).long() * half
-
-
 class Layer(nn.Module):
     """One post-norm Transformer layer; only the attention product leaves the packed rows."""
 
@@ -126,18 +106,22 @@ class Layer(nn.Module):
         mask: Tensor | None,
         needs: frozenset[str],
         kernel: Kernel | None = None,
+        grad: bool = False,
     ) -> tuple[Packed, Evidence]:
-        """`kernel`: the pattern's own product, which knows who sees whom without the mask."""
+        """`kernel`: the pattern's own product, which knows who sees whom without the mask. `grad`:
+        evidence is given with its gradient."""
         layout, x_ND = packed.layout, packed.x_ND
         qkv_N = self.qkv(x_ND).unflatten(-1, (3, self.num_heads, -1))
         dropout = self.attention_dropout if self.training else 0.0
         evidence = Evidence()
         if kernel is None or needs:
             q, k, v = layout.pad(qkv_N).permute(2, 0, 3, 1, 4)
+            mask = with_key_weights(packed, mask)
             if mask is not None and mask.dtype != torch.bool:
                 mask = mask.to(q.dtype)
             if needs:
-                evidence = gather_evidence(layout, q.detach(), k.detach(), mask, needs)
+                shown = (q, k, v) if grad else (q.detach(), k.detach(), v.detach())
+                evidence = gather_evidence(layout, *shown, mask, needs)
         if kernel is None:
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
             mixed_ND = layout.unpad(mixed.transpose(1, 2).flatten(2))
@@ -151,73 +135,23 @@ class Layer(nn.Module):
         return packed.with_x(self.output_norm(x_ND + self.dropout(change_ND)))
 
 
-def gather_evidence(
-    layout: Layout, q: Tensor, k: Tensor, mask: Tensor | None, needs: frozenset[str]
-) -> Evidence:
-    """The attention that a reduction asks for, in fp32; the whole matrix only for `received`."""
-    evidence = Evidence()
-    if "received" in needs:
-        weights_BHLL = attention_weights(q, k, mask)
-        if not layout.even:
-            weights_BHLL = weights_BHLL * layout.real_BL[:, None, :, None]
-        evidence.received_N = layout.unpad(weights_BHLL.mean(1).sum(1))
-    if "cls" in needs:
-        row_mask = mask if mask is None or mask.shape[-2] == 1 else mask[..., :1, :]
-        weights_BH1L = attention_weights(q[:, :, :1], k, row_mask)
-        evidence.cls_N = layout.unpad(weights_BH1L.mean(1)[:, 0])
-    return evidence
-
-
-def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Float[Tensor, "b h q k"]:
-    with torch.autocast(q.device.type, enabled=False):  # it would multiply in bf16
-        scores = (q.float() @ k.float().transpose(-1, -2)) / math.sqrt(q.shape[-1])
-        if mask is not None and mask.dtype == torch.bool:
-            scores = scores.masked_fill(~mask, float("-inf"))
-        elif mask is not None:
-            scores = scores + mask.float()
-        return scores.softmax(-1)
-
-
-def attention_mask(
-    packed: Packed, pattern: Pattern, layer: int, bias: RelativeBias | None, see_all: bool = False
-) -> Tensor | None:
-    """Who sees whom as a mask for the padded block: bool, or float where a bias is added, or None
-    where nothing is hidden. Built once for each length change and way of seeing. `see_all`: hide
-    the padding alone."""
-    layout = packed.layout
-    see_all = see_all or pattern.sees_all(layout.longest, layer)
-    key = "all" if see_all else ("pattern", layer)
-    if key not in layout.cache:
-        seen = None if layout.even else layout.real_BL[:, None, None, :]
-        if not see_all:
-            hidden_from = pattern_mask(packed, pattern, layer)
-            seen = hidden_from if seen is None else seen & hidden_from
-        if bias is not None:
-            bias_BHLL = bias(packed)
-            seen = bias_BHLL if seen is None else bias_BHLL.masked_fill(~seen, float("-inf"))
-        layout.cache[key] = seen
-    return layout.cache[key]
-
-
-def pattern_mask(packed: Packed, pattern: Pattern, layer: int) -> Bool[Tensor, "b 1 l l"]:
-    layout = packed.layout
-    index = torch.arange(layout.longest, device=layout.device)[None]
-    position = layout.pad(packed.position_N)
-    length = layout.there(layout.lengths_B)[:, None]
-    q = Where(index[..., None], position[..., None], length[..., None], layer)
-    k = Where(index[:, None], position[:, None], length[:, None], layer)
-    return pattern.sees(q, k)[:, None]
+SLOT_NAMES = ("attention", "reduction", "exit")
 
 
 class AdaptiveEncoder(nn.Module):
     """The encoder with its slots filled.
 
-    head: {"layers": exit layers (the last is always added), "pool": "cls" | "mean",
-    "activation": "tanh" | "relu" | None}. The slots may be replaced at any time; an exit needs a
-    head at each of its layers. `policies` are asked in their order, and cost nothing where there is
-    none. `strength` (0 ... 1) is saved with the weights.
+    head: {"kind": a head's file name ("pooled" if left out), "layers": exit layers (the last is
+    always added), and that kind's arguments}. The slots may be filled anew at any time; an exit
+    needs a head at each of its layers. `policies` are asked in their order, and cost nothing where
+    there is none. `strength` (0 ... 1) is saved with the weights. In training: `soft` (reductions
+    gate rows and drop none), `flow` (an objective's factors on the gradient at the exits), `skips`
+    (layers that are not run), `keep_hidden` (the trace holds the vectors after each layer).
     """
 
+    attention: Pattern
+    reduction: Reduction
+    exit: Exit
     strength: Tensor
 
     def __init__(
@@ -231,33 +165,46 @@ class AdaptiveEncoder(nn.Module):
         policies: Sequence[Policy] = (),
     ):
         super().__init__()
-        raise_faults(head_faults(shape.num_layers, **head))
+        raise_faults([*head_faults(shape.num_layers, head), *evidence_faults(reduction)])
         self.shape, self.num_labels = shape, num_labels
-        self.attention, self.reduction, self.exit = attention, reduction, exit
         self.policies: Sequence[Policy] = policies
-        self.head: dict[str, Any] = {"pool": "cls", "activation": "tanh"} | head
-        self.head["layers"] = sorted({*self.head.get("layers", ()), shape.num_layers})
+        layers = sorted({*head.get("layers", ()), shape.num_layers})
+        self.head: dict[str, Any] = {"kind": "pooled", **head, "layers": layers}
         self.embedding = Embedding(shape)
         buckets = shape.relative_buckets
         self.relative = (
             RelativeBias(buckets, shape.num_heads, shape.max_positions) if buckets else None
         )
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.num_layers))
-        pool, activation = self.head["pool"], self.head["activation"]
-        self.heads = nn.ModuleDict(
-            {
-                str(k): Head(shape.hidden_size, num_labels, pool, activation, shape.dropout)
-                for k in self.head["layers"]
-            }
-        )
+        self.heads = make_heads(shape, num_labels, self.head)
+        self.head |= without_kind(spec("head", self.heads[str(shape.num_layers)]))
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
         self.apply(initialise)
+        self.attention, self.reduction, self.exit = attention, reduction, exit
+        self.soft = False
+        self.flow: Callable[[int, int], tuple[float, float]] | None = None
+        self.skips: frozenset[int] = frozenset()
+        self.keep_hidden = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A slot may be filled anew at any time. A method that has parameters takes over those of
+        one of its class that it replaces; else they are made (`bind`)."""
+        if name not in SLOT_NAMES:
+            return super().__setattr__(name, value)
+        own = getattr(self, name, None)
+        if hasattr(value, "bind") and value is not own:
+            if type(own) is type(value):
+                value = adopted(value, own)
+            else:
+                value.bind(self.shape, self.head["layers"], self.num_labels)
+        self._modules.pop(name, None)  # else torch refuses to replace a module by what is none
+        super().__setattr__(name, value)
 
     def forward(self, batch: Batch, leave: bool | None = None) -> Trace:
         """`leave`: examples leave where the exit rule says so (the default outside training); else
         every head guesses for every example, and all run to the last layer."""
         leave = not self.training if leave is None else leave
-        journey = Journey(len(self.layers), batch.size)
+        journey = Journey(len(self.layers), batch.size, self.exit)
         for _ in self.travel(batch, journey, leave):
             pass
         return journey.end()
@@ -265,7 +212,7 @@ class AdaptiveEncoder(nn.Module):
     def stream(self, batch: Batch) -> Iterator[tuple[Int[Tensor, " g"], Trace]]:
         """At each exit the rows of the batch that left there, and their trace: the easy ones are
         answered before the hard ones are done. Together they are what `forward` gives."""
-        journey = Journey(len(self.layers), batch.size)
+        journey = Journey(len(self.layers), batch.size, self.exit)
         for rows_G in self.travel(batch, journey, leave=True):
             yield rows_G, journey.part(rows_G)
 
@@ -281,7 +228,10 @@ class AdaptiveEncoder(nn.Module):
 
     def start(self, batch: Batch, journey: Journey, leave: bool) -> Packed:
         packed = self.embed(batch)
-        return self.ask(packed, batch, journey, leave) if self.policies else packed
+        if self.keep_hidden:
+            journey.hidden[0] = packed
+        packed = self.ask(packed, batch, journey, leave) if self.policies else packed
+        return self.reduce(packed, Evidence(), 0) if 0 in self.reduction.layers else packed
 
     def advance(
         self, packed: Packed, batch: Batch, journey: Journey, first: int, leave: bool
@@ -292,46 +242,88 @@ class AdaptiveEncoder(nn.Module):
         guessing = {*self.exit.layers, last} if leave else {int(k) for k in self.heads}
         exit_layer = min(number for number in guessing if number >= first)
         for number in range(first, exit_layer):
-            journey.enter(number, packed)
-            packed = self.shorten(*self.run_layer(packed, number), number)
-        journey.enter(exit_layer, packed)
-        packed, evidence = self.run_layer(packed, exit_layer)
-        journey.guess(exit_layer, self.heads[str(exit_layer)](packed))
+            packed = self.shorten(*self.step(packed, journey, number), number)
+        packed, evidence = self.step(packed, journey, exit_layer)
+        packed = self.guess(packed, journey, exit_layer)
         reason_B = self.decide(batch, journey, exit_layer, leave)
         gone_G = reason_B[:0]
         if reason_B.any():
             gone_G, stays_B = journey.leave(exit_layer, reason_B)
             if not stays_B.any():
+                journey.penalties = dict(packed.penalties)
                 return exit_layer, gone_G, None
             evidence = evidence.take(packed.rows_of(stays_B))
             packed = packed.only(stays_B)
         return exit_layer, gone_G, self.shorten(packed, evidence, exit_layer)
 
-    def kernel(self, layout: Layout, layer: int, needs: frozenset[str]) -> Kernel | None:
+    def step(self, packed: Packed, journey: Journey, number: int) -> tuple[Packed, Evidence]:
+        """A layer, with its notes in the journey."""
+        journey.enter(number, packed)
+        packed, evidence = self.run_layer(packed, number)
+        if self.keep_hidden:
+            journey.hidden[number] = packed
+        return packed, evidence
+
+    def guess(self, packed: Packed, journey: Journey, number: int) -> Packed:
+        """Note what the head at a layer says, and what the exit rule observes there. Returned are
+        the same vectors; an objective's `flow` scales their gradient before and behind the head."""
+        head: Any = self.heads[str(number)]
+        into, through = self.flow_at(number)
+        packed = scaled_gradient(packed, into)
+        earlier = (journey.pooled(),) if getattr(head, "wants_earlier", False) else ()
+        pooled_BD = head.pooled(packed, *earlier)
+        logits_BC = head.guess(pooled_BD)
+        observe = getattr(self.exit, "observe", None)
+        signal_BS = None if observe is None else observe(packed, pooled_BD, logits_BC)
+        journey.guess(number, logits_BC, signal_BS)
+        if earlier:
+            journey.pools[number] = journey.of_all(pooled_BD)
+        return scaled_gradient(packed, through)
+
+    def flow_at(self, number: int) -> tuple[float, float]:
+        if self.flow is None or not self.training:
+            return 1.0, 1.0
+        layers = sorted(int(k) for k in self.heads)
+        return self.flow(layers.index(number) + 1, len(layers))
+
+    def kernel(self, packed: Packed, layer: int, needs: frozenset[str]) -> Kernel | None:
         """The pattern's own product, if it has one that can do without a bias and the matrix."""
         make = getattr(self.attention, "kernel", None)
-        blocked = self.relative is not None or "received" in needs
-        return None if make is None or blocked else make(layout, layer)
+        blocked = self.relative is not None or packed.weight_N is not None or needs & MATRIX
+        return None if make is None or blocked else make(packed.layout, layer)
 
     def run_layer(self, packed: Packed, number: int) -> tuple[Packed, Evidence]:
         """Layer `number`, with a reduction that acts within it."""
+        if number in self.skips:
+            return packed, Evidence()
         layer, reduction = self.layers[number - 1], self.reduction
         assert isinstance(layer, Layer)
         reducing = number in reduction.layers
         needs = reduction.needs if reducing else frozenset()
-        kernel = self.kernel(packed.layout, number, needs)
+        kernel = self.kernel(packed, number, needs)
         mask = attention_mask(packed, self.attention, number, self.relative, kernel is not None)
-        packed, evidence = layer.attend(packed, mask, needs, kernel)
-        if reducing and reduction.place == "after_attention":
-            packed = reduction(packed, evidence, number)
+        grad = packed.soft and getattr(reduction, "grad", False)
+        packed, evidence = layer.attend(packed, mask, needs, kernel, grad)
+        if reducing and self.place(packed) == "after_attention":
+            packed = self.reduce(packed, evidence, number)
         return layer.feed_forward(packed), evidence
 
     def shorten(self, packed: Packed, evidence: Evidence, number: int) -> Packed:
         """A reduction that acts after layer `number`; after the last there is nothing to save."""
-        after = self.reduction.place == "after_layer" and number < len(self.layers)
-        if after and number in self.reduction.layers:
-            packed = self.reduction(packed, evidence, number)
+        after = self.place(packed) == "after_layer" and 0 < number < len(self.layers)
+        if after and number in self.reduction.layers and number not in self.skips:
+            packed = self.reduce(packed, evidence, number)
         return packed
+
+    def place(self, packed: Packed) -> str:
+        """Where the reduction acts: a soft stage may gate elsewhere than rows are dropped."""
+        if packed.soft and hasattr(self.reduction, "soften"):
+            return getattr(self.reduction, "soft_place", self.reduction.place)
+        return self.reduction.place
+
+    def reduce(self, packed: Packed, evidence: Evidence, number: int) -> Packed:
+        soften = getattr(self.reduction, "soften", None) if packed.soft else None
+        return (soften or self.reduction)(packed, evidence, number)
 
     def embed(self, batch: Batch) -> Packed:
         layout = batch.layout()
@@ -339,7 +331,17 @@ class AdaptiveEncoder(nn.Module):
         x_ND = self.embedding(batch, index_N)
         special_N = (index_N == 0) | (batch.ids_N == self.shape.sep_token_id)
         strength_B = on_host(self.strength).double().expand(batch.size)
-        return Packed(x_ND, layout, index_N, special_N, strength_B)
+        wants = getattr(self.reduction, "wants", ())
+        return Packed(
+            x_ND,
+            layout,
+            index_N,
+            special_N,
+            strength_B,
+            notes={"ids": batch.ids_N} if "ids" in wants else {},
+            original_B=batch.lengths_B,
+            soft=self.soft and self.training,
+        )
 
     def ask(self, packed: Packed, batch: Batch, journey: Journey, leave: bool) -> Packed:
         """The examples with what policies wish for them before they start."""
@@ -359,7 +361,7 @@ class AdaptiveEncoder(nn.Module):
         if not leave:
             return torch.zeros_like(journey.rows_B)
         logits_EBC = journey.stack(self.exit.layers)
-        reason_B = self.exit.decides(logits_EBC).cpu()
+        reason_B = journey.decided(self.exit.layers, logits_EBC).cpu()
         if self.policies:
             reason_B = journey.review(self.policies, reason_B, logits_EBC, batch)
         return reason_B
@@ -373,3 +375,20 @@ def initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
     if isinstance(module, RelativeBias):
         nn.init.normal_(module.weight, std=0.02)
+
+
+def adopted(method: Any, own: Any) -> Any:
+    """The parameters of `own` with the plain arguments of `method`, which is of the same class."""
+    twin = copy.copy(own)
+    for name in inspect.signature(type(method)).parameters:
+        setattr(twin, name, getattr(method, name))
+    return twin
+
+
+def with_slots(encoder: AdaptiveEncoder, **methods: Any) -> AdaptiveEncoder:
+    """The same weights with other methods in some slots."""
+    twin = copy.copy(encoder)
+    twin._modules = dict(encoder._modules)  # a method may be a module itself
+    for slot, method in methods.items():
+        setattr(twin, slot, method)
+    return twin

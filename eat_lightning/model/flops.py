@@ -10,26 +10,40 @@ Shapes: B examples, L layers.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 
 from eat_lightning.model.contracts import Exit, Reduction
 from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.model.evidence import MATRIX
 
 
 def flops(
     encoder: AdaptiveEncoder, exit: Exit, tokens_LB: np.ndarray, depth_B: np.ndarray
 ) -> np.ndarray:
     """Per example. tokens_LB: tokens entering each layer when nobody leaves; depth_B: layers run
-    under `exit`, whose heads are the ones evaluated."""
-    shape = encoder.shape
+    under `exit`, whose heads are the ones evaluated. What a method itself costs (predictors,
+    matching) it says by its own `flops`."""
+    shape, reduction = encoder.shape, encoder.reduction
     ran_LB = np.arange(1, shape.num_layers + 1)[:, None] <= depth_B
-    after_LB = tokens_after_attention(encoder.reduction, tokens_LB)
+    after_LB = tokens_after_attention(reduction, tokens_LB)
     per_layer_LB = layer_flops(shape, tokens_LB, after_LB, pairs_computed(encoder, tokens_LB))
-    reducing = [layer - 1 for layer in encoder.reduction.layers]
-    per_layer_LB[reducing] += evidence_flops(shape, tokens_LB[reducing], encoder.reduction.needs)
-    heads_B = heads_run({*exit.layers, shape.num_layers}, depth_B)
-    return (per_layer_LB * ran_LB).sum(0) + heads_B * head_flops(encoder)
+    for layer in reduction.layers:
+        tokens_B = tokens_LB[max(layer, 1) - 1]
+        per_layer_LB[max(layer, 1) - 1] += choosing_flops(shape, reduction, layer, tokens_B)
+    layers = {*exit.layers, shape.num_layers}
+    deciding: Any = getattr(exit, "flops", lambda shape: 0.0)
+    per_head = head_flops(encoder) + deciding(shape)
+    return (per_layer_LB * ran_LB).sum(0) + heads_run(layers, depth_B) * per_head
+
+
+def choosing_flops(
+    shape: Shape, reduction: Reduction, layer: int, tokens_B: np.ndarray
+) -> np.ndarray:
+    """What a reduction pays to choose at a layer: its evidence, and its own products."""
+    own: Any = getattr(reduction, "flops", lambda shape, layer, tokens_B: 0.0)
+    return evidence_flops(shape, tokens_B, reduction.needs) + own(shape, layer, tokens_B)
 
 
 def static_flops(encoder: AdaptiveEncoder, lengths_B: np.ndarray) -> np.ndarray:
@@ -61,7 +75,7 @@ def pairs_computed(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarra
     count = getattr(encoder.attention, "pairs", None)
     if count is None or encoder.relative is not None:
         return whole_LB
-    evidence = encoder.reduction.layers if "received" in encoder.reduction.needs else ()
+    evidence = encoder.reduction.layers if MATRIX & encoder.reduction.needs else ()
     for row, tokens_B in enumerate(tokens_LB):
         if row + 1 not in evidence:
             whole_LB[row] = count(tokens_B.astype(np.float64), row + 1)
@@ -76,11 +90,11 @@ def tokens_after_attention(reduction: Reduction, tokens_LB: np.ndarray) -> np.nd
     return np.concatenate([tokens_LB[1:], tokens_LB[-1:]])
 
 
-def evidence_flops(shape: Shape, tokens_LB: np.ndarray, needs: Collection[str]) -> np.ndarray:
+def evidence_flops(shape: Shape, tokens_B: np.ndarray, needs: Collection[str]) -> np.ndarray:
     """Scores computed a second time for a reduction: all pairs, or the [CLS] row."""
-    all_pairs = pairs(tokens_LB) if "received" in needs else 0
-    cls_row = tokens_LB if "cls" in needs else 0
-    return np.zeros(tokens_LB.shape) + 2.0 * shape.hidden_size * (all_pairs + cls_row)
+    all_pairs = pairs(tokens_B) if MATRIX & {*needs} else 0
+    cls_row = tokens_B if "cls" in needs else 0
+    return np.zeros(tokens_B.shape) + 2.0 * shape.hidden_size * (all_pairs + cls_row)
 
 
 def heads_run(layers: Collection[int], depth_B: np.ndarray) -> np.ndarray:
@@ -89,6 +103,6 @@ def heads_run(layers: Collection[int], depth_B: np.ndarray) -> np.ndarray:
 
 
 def head_flops(encoder: AdaptiveEncoder) -> float:
-    width = encoder.shape.hidden_size
-    dense = width**2 if encoder.head["activation"] else 0
-    return 2.0 * (dense + width * encoder.num_labels)
+    """Of one guess by the last head; the others are of its kind."""
+    head: Any = encoder.heads[str(encoder.shape.num_layers)]
+    return head.flops(encoder.shape, encoder.num_labels)

@@ -1,11 +1,12 @@
-"""Exit heads: from the vectors of an example to a guess.
+"""What exit heads are made of, and what is to fit where they stand.
 
 Shapes: B examples, N packed tokens, D width, C classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from eat_lightning.bounds import layer_faults
-from eat_lightning.model.contracts import Exit
+from eat_lightning.model.contracts import Exit, build, class_of
 from eat_lightning.model.packed import Packed
 
 ACTIVATIONS = {
@@ -25,32 +26,6 @@ ACTIVATIONS = {
     "gelu_new": partial(F.gelu, approximate="tanh"),
     "silu": F.silu,
 }
-
-
-class Head(nn.Module):
-    """An exit head: pool ([CLS] or mean), dense with `activation` (or none), dropout, classes.
-
-    temperature: fitted after training (Guo et al. 2017) and saved; guesses are divided by it.
-    """
-
-    temperature: Tensor
-
-    def __init__(
-        self, width: int, num_labels: int, pool: str, activation: str | None, dropout: float
-    ):
-        super().__init__()
-        self.pool = pool
-        self.dense = nn.Linear(width, width) if activation else None
-        self.act = ACTIVATIONS[activation] if activation else None
-        self.dropout = nn.Dropout(dropout)
-        self.classes = nn.Linear(width, num_labels)
-        self.register_buffer("temperature", torch.ones(()))
-
-    def forward(self, packed: Packed) -> Float[Tensor, "b c"]:
-        pooled_BD = POOLS[self.pool](packed)
-        if self.dense is not None and self.act is not None:
-            pooled_BD = self.act(self.dense(pooled_BD))
-        return self.classes(self.dropout(pooled_BD)) / self.temperature
 
 
 def pool_cls(packed: Packed) -> Float[Tensor, "b d"]:
@@ -72,21 +47,47 @@ def pool_mean(packed: Packed) -> Float[Tensor, "b d"]:
 POOLS = {"cls": pool_cls, "mean": pool_mean}
 
 
-def head_faults(
-    num_layers: int | None,
-    layers: Any = (),
-    pool: Any = "cls",
-    activation: Any = "tanh",
-) -> list[str]:
-    """Of a head's settings, whatever a config or a file gives for them."""
-    faults = layer_faults("head.layers", layers, num_layers)
-    if not isinstance(pool, str) or pool not in POOLS:
-        faults.append(f"head.pool must be one of {', '.join(POOLS)}, got {pool!r}")
-    known_one = isinstance(activation, str) and activation in ACTIVATIONS
-    if activation is not None and not known_one:
-        known = ", ".join(ACTIVATIONS)
-        faults.append(f"head.activation must be one of {known} or null, got {activation!r}")
-    return faults
+def head_faults(num_layers: int | None, head: Any) -> list[str]:
+    """Check a head's settings, whatever a config or a file gives for them: its `kind` (a method's
+    file name), its `layers`, and the arguments of its kind."""
+    if not isinstance(head, Mapping):
+        return [f"head must be a dict of layers and the options of its kind, got {head!r}"]
+    try:
+        cls: Any = class_of("head", head.get("kind", "pooled"))
+    except ValueError as error:
+        return [str(error)]
+    faults = layer_faults("head.layers", head.get("layers", ()), num_layers)
+    given = arguments_of(head)
+    unknown = set(given) - set(inspect.signature(cls).parameters)
+    if unknown:
+        return [*faults, f"head.{min(unknown)} is not an option of {head.get('kind', 'pooled')}"]
+    return faults + cls.faults(num_layers, **given)
+
+
+def arguments_of(head: Mapping[str, Any]) -> dict[str, Any]:
+    """A head's settings without those that say which and where."""
+    return {key: value for key, value in head.items() if key not in ("kind", "layers")}
+
+
+def with_activation(head: Mapping[str, Any], default: str | None) -> dict[str, Any]:
+    """The settings with "auto", the activation of a pretrained head, replaced by what that is; a
+    kind without an activation goes without."""
+    if head.get("activation", "auto") != "auto":
+        return dict(head)
+    kind: Any = class_of("head", head.get("kind", "pooled"))
+    takes = "activation" in inspect.signature(kind).parameters
+    others = {key: value for key, value in head.items() if key != "activation"}
+    return others | ({"activation": default} if takes else {})
+
+
+def make_heads(shape: Any, num_labels: int, head: Mapping[str, Any]) -> nn.ModuleDict:
+    """A head for each of `head["layers"]`, by the layer's number."""
+    heads = nn.ModuleDict()
+    for layer in head["layers"]:
+        made = build("head", {"kind": head["kind"]} | arguments_of(head))
+        made.bind(shape, head["layers"], num_labels)
+        heads[str(layer)] = made
+    return heads
 
 
 def slot_faults(exit: Exit, heads: Sequence[int], num_layers: int, num_labels: int) -> list[str]:

@@ -6,12 +6,12 @@ Shapes: B examples, L longest length, N packed tokens, D width, C classes, M row
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -133,7 +133,7 @@ class Layout:
             self.cache[key] = make()
         return self.cache[key]
 
-    def there(self, x_B: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+    def there(self, x_B: Shaped[Tensor, " b"]) -> Shaped[Tensor, " b"]:
         """A number of the host for each example, on the device: the only way that one goes."""
         return x_B.to(self.device, non_blocking=True)
 
@@ -204,7 +204,13 @@ class Packed:
 
     position_N: place in the original text, never renumbered. special_N: [CLS] and [SEP].
     strength_B: 0 ... 1, how much of its ratio a reduction applies to each example (on the host).
-    size_N: how many original tokens a vector stands for (None: 1 each). gate_N: soft pruning.
+    size_N: how many original tokens a vector stands for (None: 1 each); mean pooling weighs by it.
+    weight_N: added to every query's score of a row as a key: the log size of merged tokens, the log
+    gate of soft pruning (None: 0 each, and attention keeps its fused product).
+    notes: more about each row by name, cut along with the vectors: a method's own, and `ids` (token
+    ids) for one that `wants` them. penalties: terms of each example by name, for the loss.
+    original_B: tokens of each example before any reduction (on the host). soft: in a soft stage of
+    training, where a reduction gates rows and drops none.
     """
 
     x_ND: Float[Tensor, "n d"]
@@ -213,26 +219,36 @@ class Packed:
     special_N: Bool[Tensor, " n"]
     strength_B: Float[Tensor, " b"]
     size_N: Tensor | None = None
-    gate_N: Tensor | None = None
+    weight_N: Tensor | None = None
+    notes: Mapping[str, Tensor] = field(default_factory=dict)
+    penalties: Mapping[str, Tensor] = field(default_factory=dict)
+    original_B: Tensor | None = None
+    soft: bool = False
 
     def with_x(self, x_ND: Float[Tensor, "n d"]) -> Packed:
         return replace(self, x_ND=x_ND)
 
-    def take(
-        self,
-        rows_M: Int[Tensor, " m"],
-        lengths_B: Int[Tensor, " b"],
-        strength_B: Tensor | None = None,
-    ) -> Packed:
+    def with_penalty(self, name: str, term_B: Float[Tensor, " b"]) -> Packed:
+        """Add a term of each example to what the loss will sum under this name."""
+        before = self.penalties.get(name)
+        total_B = term_B if before is None else before + term_B
+        return replace(self, penalties={**self.penalties, name: total_B})
+
+    def take(self, rows_M: Int[Tensor, " m"], lengths_B: Int[Tensor, " b"]) -> Packed:
         """Only the rows named, in their order; `lengths_B` says how many each example keeps."""
-        return Packed(
+
+        def cut(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.index_select(0, rows_M)
+
+        return replace(
+            self,
             x_ND=self.x_ND.index_select(0, rows_M),
             layout=self.layout.after(rows_M, lengths_B),
             position_N=self.position_N.index_select(0, rows_M),
             special_N=self.special_N.index_select(0, rows_M),
-            strength_B=self.strength_B if strength_B is None else strength_B,
-            size_N=None if self.size_N is None else self.size_N.index_select(0, rows_M),
-            gate_N=None if self.gate_N is None else self.gate_N.index_select(0, rows_M),
+            size_N=cut(self.size_N),
+            weight_N=cut(self.weight_N),
+            notes={name: x_N.index_select(0, rows_M) for name, x_N in self.notes.items()},
         )
 
     def rows_of(self, stay_B: Bool[Tensor, " b"]) -> Int[Tensor, " m"]:
@@ -248,5 +264,10 @@ class Packed:
 
     def only(self, stay_B: Bool[Tensor, " b"]) -> Packed:
         """Only the examples named (a mask on the host)."""
-        lengths_B = self.layout.lengths_B[stay_B]
-        return self.take(self.rows_of(stay_B), lengths_B, self.strength_B[stay_B])
+        taken = self.take(self.rows_of(stay_B), self.layout.lengths_B[stay_B])
+        return replace(
+            taken,
+            strength_B=self.strength_B[stay_B],
+            penalties={name: x_B[stay_B.to(x_B.device)] for name, x_B in self.penalties.items()},
+            original_B=None if self.original_B is None else self.original_B[stay_B],
+        )

@@ -1,10 +1,10 @@
-"""Why an example left where it did: the codes that exit rules and policies give and answers carry.
+"""Why an example left where it did: codes in traces and exports, names in answers and rows.
 
-With the depth beside it an answer's reason reads "confident at 4". What each one means:
+With the depth beside it an answer's reason reads "confident at 4". A method names its own reason:
+an exit rule has `reasons`, such as ("confident",), and decides with 0 (stays) or the 1-based number
+of one of them; behind these four common codes they are numbered from `OWN` on.
 
 * last_layer: it ran every layer, and neither exit rule nor policy would have had it otherwise.
-* confident: at that depth its largest class probability reached tau.
-* patient: at that depth enough exits in a row had said the same class.
 * vetoed: it ran every layer, because where it would have left a veto found no second voice for its
   answer. One that was held back and left at a later exit carries that exit's reason.
 * fallback: it ran every layer, because full depth was asked for: its source is unknown or chosen
@@ -19,21 +19,30 @@ from typing import Any
 
 
 class Reason(IntEnum):
+    """The codes that belong to no exit rule."""
+
     STAYS = 0
     LAST_LAYER = 1
-    CONFIDENT = 2
-    PATIENT = 3
-    VETOED = 4
-    FALLBACK = 5
-
-    @property
-    def label(self) -> str:
-        return self.name.lower()
+    VETOED = 2
+    FALLBACK = 3
 
 
+OWN = 4  # the first of an exit rule's own
 HELD = (Reason.VETOED, Reason.FALLBACK)  # at an early exit: stays, and this is why
 
 
+def coded(decided_B: Any) -> Any:
+    """An exit rule's decisions (0 = stays, n = its n-th reason) as codes, array or tensor."""
+    return decided_B + (decided_B > 0) * (OWN - 1)
+
+
+def reason_names(exit: Any) -> dict[int, str]:
+    """Name every code that a trace under this exit rule can hold. A rule that names no reason
+    leaves for "exit"."""
+    common = {int(reason): reason.name.lower() for reason in Reason}
+    return common | dict(enumerate(getattr(exit, "reasons", ("exit",)), start=OWN))
+
+
 def leaves(reason_B: Any) -> Any:
-    """Whether these reasons, given at an early exit, let an example go. An array or a tensor."""
+    """Whether these codes, given at an early exit, let an example go. An array or a tensor."""
     return reduce(lambda going_B, code: going_B & (reason_B != code), HELD, reason_B != 0)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.model.contracts import Policy, Wish
+from eat_lightning.model.contracts import Policy, answer, decide
 from eat_lightning.model.held import Held
 from eat_lightning.model.packed import Batch, Packed
-from eat_lightning.model.reason import Reason
+from eat_lightning.model.reason import Reason, coded, reason_names
+from eat_lightning.model.wish import Wish
 
 
 @dataclass
@@ -25,8 +27,10 @@ class Trace:
 
     logits_BC: the answer, divided by its head's temperature. guesses: logits by exit layer, NaN for
     an example that had left. depth_B: layers run. tokens_LB: tokens entering each layer, 0 where it
-    was not run. reason_B: a `Reason` each. penalties: terms that methods add to the loss.
-    depth, tokens and reasons lie on the host.
+    was not run. reason_B: codes, which `names` explains. signals: what the exit rule observed, B x
+    S by layer. penalties: terms of each example that methods add to the loss, where nobody left.
+    hidden: the vectors after each layer (0: the embedding), where the encoder keeps them. depth,
+    tokens and reasons lie on the host.
     """
 
     logits_BC: Tensor
@@ -34,7 +38,15 @@ class Trace:
     depth_B: Int[Tensor, " b"]
     tokens_LB: Int[Tensor, "l b"]
     reason_B: Int[Tensor, " b"]
+    names: dict[int, str] = field(default_factory=lambda: reason_names(None))
+    signals: dict[int, Tensor] = field(default_factory=dict)
     penalties: dict[str, Tensor] = field(default_factory=dict)
+    hidden: dict[int, Packed] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Each example's reason in words."""
+        return [self.names[code] for code in self.reason_B.tolist()]
 
     @property
     def retention_B(self) -> Float[Tensor, " b"]:
@@ -51,16 +63,22 @@ class Trace:
             self.depth_B[rows_G],
             self.tokens_LB[:, rows_G],
             self.reason_B[rows_G],
+            self.names,
+            {layer: signal_BS[on_device] for layer, signal_BS in self.signals.items()},
         )
 
 
 class Journey:
-    """Writes a trace while examples pass and leave."""
+    """Writes a trace while examples pass and leave, by the exit rule `exit`."""
 
-    def __init__(self, num_layers: int, size: int):
-        self.size = size
+    def __init__(self, num_layers: int, size: int, exit: Any = None):
+        self.size, self.exit = size, exit
         self.here_B: Tensor | None = None  # rows of the examples still here; None: all of them
         self.guesses: dict[int, Tensor] = {}
+        self.signals: dict[int, Tensor] = {}
+        self.penalties: dict[str, Tensor] = {}
+        self.hidden: dict[int, Packed] = {}
+        self.pools: dict[int, Tensor] = {}  # for heads that see earlier exits
         self.depth_B = torch.zeros(self.size, dtype=torch.int64)
         self.tokens_LB = torch.zeros(num_layers, self.size, dtype=torch.int64)
         self.reason_B = torch.zeros(self.size, dtype=torch.int64)
@@ -95,37 +113,64 @@ class Journey:
         here = slice(None) if self.here_B is None else self.here_B
         self.tokens_LB[layer - 1, here] = packed.layout.lengths_B
 
-    def guess(self, layer: int, logits_BC: Tensor) -> None:
-        if self.here_B is not None:
-            whole = logits_BC.new_full((self.size, logits_BC.shape[1]), float("nan"))
-            whole[self.here_B.to(whole.device, non_blocking=True)] = logits_BC
-            logits_BC = whole
-        self.guesses[layer] = logits_BC
+    def guess(self, layer: int, logits_BC: Tensor, signal_BS: Tensor | None = None) -> None:
+        """Note what the head at a layer says of those still here, and what the exit observed."""
+        self.guesses[layer] = self.of_all(logits_BC)
+        if signal_BS is not None:
+            self.signals[layer] = self.of_all(signal_BS)
 
-    def stack(self, layers: Sequence[int]) -> Float[Tensor, "e b c"]:
-        """The guesses at `layers` so far of those still here."""
-        guesses_EBC = torch.stack([self.guesses[k] for k in layers if k in self.guesses])
+    def of_all(self, here: Float[Tensor, "g c"]) -> Float[Tensor, "b c"]:
+        """Values of those still here among NaN for those who left."""
         if self.here_B is None:
-            return guesses_EBC
-        return guesses_EBC[:, self.here_B.to(guesses_EBC.device, non_blocking=True)]
+            return here
+        whole = here.new_full((self.size, here.shape[1]), float("nan"))
+        whole[self.here_B.to(whole.device, non_blocking=True)] = here
+        return whole
+
+    def stack(
+        self, layers: Sequence[int], noted: dict[int, Tensor] | None = None
+    ) -> Float[Tensor, "e b c"]:
+        """The guesses at `layers` so far (or other values `noted` by layer) of those still here."""
+        noted = self.guesses if noted is None else noted
+        stacked_EBC = torch.stack([noted[k] for k in layers if k in noted])
+        if self.here_B is None:
+            return stacked_EBC
+        return stacked_EBC[:, self.here_B.to(stacked_EBC.device, non_blocking=True)]
+
+    def pooled(self) -> list[Float[Tensor, "b d"]]:
+        """The pooled vectors at the exits so far of those still here, for heads that want them."""
+        return [*self.stack([*self.pools], self.pools)] if self.pools else []
+
+    def decided(self, layers: Sequence[int], logits_EBC: Float[Tensor, "e b c"]) -> Tensor:
+        """Codes of those still here, by the exit rule, from the guesses at `layers` so far."""
+        signals_EBS = self.stack(layers, self.signals) if self.signals else None
+        return coded(decide(self.exit, logits_EBC, signals_EBS))
 
     def leave(
         self, layer: int, reason_B: Int[Tensor, " b"]
     ) -> tuple[Int[Tensor, " g"], Bool[Tensor, " b"]]:
-        """Note who leaves here and why (reasons on the host); returns the rows that left, and who
-        of those that were here stays."""
+        """Note who leaves here and why (codes on the host); returns the rows that left, and who of
+        those that were here stays."""
         stays_B = reason_B == Reason.STAYS
         rows = self.rows_B
         gone_G = rows[~stays_B]
         self.depth_B[gone_G], self.reason_B[gone_G] = layer, reason_B[~stays_B]
-        guess = self.guesses[layer]
+        answer_BC = self.answer(layer)
         if self.logits_BC is None:
-            self.logits_BC = guess
+            self.logits_BC = answer_BC
         else:
-            on_device = gone_G.to(guess.device, non_blocking=True)
-            self.logits_BC = self.logits_BC.index_copy(0, on_device, guess[on_device])
+            on_device = gone_G.to(answer_BC.device, non_blocking=True)
+            self.logits_BC = self.logits_BC.index_copy(0, on_device, answer_BC[on_device])
         self.here_B = rows[stays_B]
         return gone_G, stays_B
+
+    def answer(self, layer: int) -> Float[Tensor, "b c"]:
+        """What who leaves at `layer` is answered, among NaN for those who left before: the guess
+        there, unless the exit rule answers from all of them."""
+        if not hasattr(self.exit, "answers"):
+            return self.guesses[layer]
+        looked = [k for k in {*self.exit.layers, layer} if k in self.guesses]
+        return self.of_all(answer(self.exit, self.stack(sorted(looked))))
 
     def part(self, rows_G: Int[Tensor, " g"]) -> Trace:
         """The trace of examples that have left."""
@@ -133,4 +178,14 @@ class Journey:
 
     def end(self) -> Trace:
         assert self.logits_BC is not None
-        return Trace(self.logits_BC, self.guesses, self.depth_B, self.tokens_LB, self.reason_B)
+        return Trace(
+            self.logits_BC,
+            self.guesses,
+            self.depth_B,
+            self.tokens_LB,
+            self.reason_B,
+            reason_names(self.exit),
+            self.signals,
+            self.penalties,
+            self.hidden,
+        )

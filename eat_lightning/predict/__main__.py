@@ -118,9 +118,9 @@ def check_policies(run: Any, encoder: AdaptiveEncoder, labels: Sequence[str]) ->
 
 def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     """Nobody leaves early, and the answers say `fallback`."""
-    from eat_lightning.measure.baselines import with_slots
     from eat_lightning.methods.exit.never import Never
     from eat_lightning.methods.policy.full_depth import FullDepth
+    from eat_lightning.model.encoder import with_slots
 
     return with_slots(encoder, exit=Never(), policies=(FullDepth(), *encoder.policies))
 
@@ -137,8 +137,8 @@ def certified(
     """The encoder with a certificate's methods, by source of data; None is what any other source
     gets. policies: None are those the certificate was made with. form: of the encoder's weights.
     ConfigError where it holds for another combination, policies included."""
-    from eat_lightning.measure.baselines import with_slots
     from eat_lightning.model.contracts import build, spec
+    from eat_lightning.model.encoder import with_slots
     from eat_lightning.model.policies import specs_of
     from eat_lightning.runs.certificate import DTYPES, POLICIES, Certificate, combination
 
@@ -295,11 +295,10 @@ class Answerer:
 
 def described(trace: Trace, labels: Sequence[str]) -> list[dict[str, Any]]:
     """What is said of each example; confidence is the largest calibrated probability."""
-    from eat_lightning.model.reason import Reason
-
     logits_BC = trace.logits_BC.float().numpy()
-    reasons = [Reason(code).label for code in trace.reason_B.tolist()]
-    return said(logits_BC, trace.depth_B.tolist(), reasons, trace.retention_B.tolist(), labels)
+    return said(
+        logits_BC, trace.depth_B.tolist(), trace.reasons, trace.retention_B.tolist(), labels
+    )
 
 
 def answered(

@@ -18,13 +18,12 @@ from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Outcome, Recorded, inference, record
-from eat_lightning.measure.baselines import with_slots
 from eat_lightning.measure.settings import TAUS, label
 from eat_lightning.methods import reduction as reductions
-from eat_lightning.model.contracts import Evidence, Exit, Reduction, build, class_of, spec
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.contracts import Exit, Reduction, build, class_of, spec
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch, Packed
-from eat_lightning.model.reason import Reason
 from eat_lightning.report.study import method_text
 from eat_lightning.runs.run import Run
 
@@ -232,7 +231,7 @@ def described(walked: Ways, names: Sequence[str]) -> list[dict[str, Any]]:
                 {
                     "rule": name,
                     "left_at": int(outcome.depth_B[i]),
-                    "reason": Reason(int(outcome.reason_B[i])).label,
+                    "reason": outcome.names[int(outcome.reason_B[i])],
                     "answer": said(outcome.logits_BC[i], names)["answer"],
                 }
                 for name, outcome in rules

@@ -82,13 +82,14 @@ def heads_of_model(model: str) -> list[int] | None:
 
 
 def has_weights(exit: dict[str, Any]) -> bool:
-    """Whether an exit rule brings parameters (`bind`), so that another rule is another training.
-
-    Without, training never asks it: nobody leaves there. What may not be imported may have some.
+    """Whether an exit rule takes part in training (parameters, penalties), so that another rule is
+    another training. Else nobody asks it: none leaves there. What may not be imported may do so.
     """
     from eat_lightning.runs.validate import place_faults
 
-    return bool(place_faults("exit", exit)) or hasattr(target(exit), "bind")
+    if place_faults("exit", exit):
+        return True
+    return any(hasattr(target(exit), part) for part in ("bind", "penalties"))
 
 
 def exit_identity(exit: dict[str, Any]) -> dict[str, Any]:

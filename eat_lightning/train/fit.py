@@ -23,10 +23,11 @@ from eat_lightning.train.callbacks.progress import Lines
 from eat_lightning.train.callbacks.record import Record
 from eat_lightning.train.callbacks.resume import SaveLast
 from eat_lightning.train.callbacks.select import SelectBest
+from eat_lightning.train.callbacks.stages import FollowStages
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.module import Classifier
 from eat_lightning.train.plan import TrainPlan
-from eat_lightning.train.teacher import attach_teacher
+from eat_lightning.train.teacher import attach_teacher, open_teacher
 from eat_lightning.train.trainer import is_first_process, trainer_arguments
 from eat_lightning.weights.untrusted import json_of
 
@@ -49,15 +50,15 @@ def fit(plan: TrainPlan, run: Run) -> None:
             torch.set_num_threads(plan.threads)
         data = data_of(plan)
         seed_everything(plan.seed, verbose=False)
-        module, schedule = module_of(plan, data)
+        module = module_of(plan, data)
         data.max_length = min(data.max_length, module.encoder.shape.max_length)
         if module.objective.wants_teacher and plan.teacher is not None:
             attach_teacher(data, plan.teacher)
         settings = trainer_arguments(plan.trainer)
         begin(run, {"train": data.split("train").key, "precision": settings["precision"]})
         callbacks = [  # as they act when training ends: best weights, temperatures, the record
-            schedule,
-            SelectBest(schedule),
+            FollowStages(),
+            SelectBest(),
             FitTemperature(),
             Record(run),
             SaveLast(run.folder, plan.checkpoint_every, data),
@@ -109,29 +110,31 @@ def data_of(plan: TrainPlan) -> TextData:
     return make(plan.data, task=make(plan.task), tokenizer=tokenizer)
 
 
-def module_of(plan: TrainPlan, data: TextData) -> tuple[Classifier, Any]:
-    """The LightningModule around a new encoder, and the schedule that goes with it."""
-    task, optimizer = data.task, plan.optimizer
+def module_of(plan: TrainPlan, data: TextData) -> Classifier:
+    """The LightningModule around a new encoder."""
+    task, optimizer, objective = data.task, plan.optimizer, make(plan.objective)
+    hidden = "teacher_hidden" in getattr(objective, "wants", ())
     encoder = make(
         plan.encoder,
         num_labels=task.num_labels,
         attention=make(plan.attention),
         reduction=make(plan.reduction),
         exit=make(plan.exit),
-        head=plan.head.model_dump(),
+        head=plan.head,
         tokenizer=data.tokenizer,
     )
     random = plan.encoder.get("pretrained") is None
-    module = Classifier(
+    return Classifier(
         encoder,
         task,
-        make(plan.objective),
+        objective,
+        make(plan.schedule),
         lr=optimizer.lr or (1e-3 if random else task.learning_rate),
         weight_decay=optimizer.weight_decay,
         warmup=optimizer.warmup,
         seed=plan.seed,
+        teacher=open_teacher(plan.teacher)[0] if hidden and plan.teacher else None,
     )
-    return module, make(plan.schedule)
 
 
 def begin(run: Run, inputs: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from torchmetrics import MeanMetric
 
 from eat_lightning.data.metrics import metrics_for
 from eat_lightning.infer.record import Recorded
-from eat_lightning.methods.schedule.anneal import scheduled_retention
-from eat_lightning.model.contracts import Objective
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+from eat_lightning.model.contracts import knob_of
+from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.training import Context, Objective, Pass, Schedule
+from eat_lightning.train.callbacks.stages import Timeline
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
@@ -27,21 +29,25 @@ def step_seed(seed: int, step: int, rank: int) -> int:
 
 
 class Classifier(LightningModule):
-    """Trains every exit at once; validates each on the split that selects checkpoints."""
+    """Trains the exits by the schedule's stages; validates each on the split that selects
+    checkpoints. teacher: an encoder for objectives that want its hidden states."""
 
     def __init__(
         self,
         encoder: AdaptiveEncoder,
         task: Any,
         objective: Objective,
+        schedule: Schedule,
         lr: float,
         weight_decay: float = 0.01,
         warmup: float = 0.1,
         seed: int = 1,
+        teacher: AdaptiveEncoder | None = None,
     ):
         super().__init__()
-        self.encoder, self.objective, self.seed = encoder, objective, seed
-        self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
+        self.encoder, self.objective, self.schedule = encoder, objective, schedule
+        self.lr, self.weight_decay, self.warmup, self.seed = lr, weight_decay, warmup, seed
+        self.teacher = [teacher]  # in a list: its weights are no part of this module
         self.metrics = nn.ModuleDict({layer: metrics_for(task) for layer in encoder.heads})
         self.main_metric = task.metrics[0]
         self.retention = MeanMetric()
@@ -49,21 +55,73 @@ class Classifier(LightningModule):
         self.way = nn.ModuleDict({name: MeanMetric() for name in names})
         self.calibration: dict[int, dict[str, float]] = {}
 
+    @cached_property
+    def timeline(self) -> Timeline:
+        """The schedule's stages laid out over the steps of this run."""
+        exits = [int(layer) for layer in self.encoder.heads]
+        stages = self.schedule.stages(self.trainer.max_epochs or 1, exits)
+        return Timeline.of(stages, int(self.trainer.estimated_stepping_batches))
+
+    @property
+    def methods(self) -> list[Any]:
+        """Those that may have parameters and penalties of their own."""
+        return [self.encoder.attention, self.encoder.reduction, self.encoder.exit]
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        number = self.timeline.number(self.global_step)
+        stage = self.timeline.stages[number]
+        objective: Any = stage.objective or self.objective
+        self.encoder.flow = getattr(objective, "flow", None)
+        self.encoder.keep_hidden = "hidden" in getattr(objective, "wants", ())
         trace = self.encoder(batch)
-        assert batch.labels_B is not None
-        loss = self.objective(trace.guesses, batch.labels_B, batch.teacher_BC, trace.penalties)
+        context = self.context(batch, trace, objective, number)
+        for method in self.methods:
+            terms = getattr(method, "penalties", None)
+            context.penalties |= terms(context) if terms else {}
+        loss = objective(context)
         # Sums over all processes' examples / their number; DDP averages, hence world_size.
         share = self.trainer.world_size / batch.num_global
-        self.log_training(batch, trace, {"loss": loss.total, **loss.parts}, share)
+        self.log_training(trace, {"loss": loss.total, **loss.parts}, share)
         return loss.total * share
 
-    def log_training(
-        self, batch: Batch, trace: Trace, losses: dict[str, Tensor], share: float
-    ) -> None:
+    def context(self, batch: Batch, trace: Trace, objective: Any, number: int) -> Context:
+        """All that an objective may ask of this step."""
+        last, stage = self.encoder.shape.num_layers, self.timeline.stages[number]
+        counts = {"all": lambda k: True, "last": lambda k: k == last, "early": lambda k: k < last}
+        assert batch.labels_B is not None
+        wants, further = getattr(objective, "wants", ()), getattr(objective, "passes", None)
+        teacher = self.teacher[0] if "teacher_hidden" in wants else None
+        return Context(
+            guesses={k: g for k, g in trace.guesses.items() if counts[stage.exits](k)},
+            labels_B=batch.labels_B,
+            last=last,
+            teacher_BC=batch.teacher_BC,
+            signals=trace.signals,
+            penalties=dict(trace.penalties),
+            step=self.global_step,
+            epoch=self.global_step / self.timeline.total * (self.trainer.max_epochs or 1),
+            stage=number,
+            hidden=trace.hidden,
+            teacher_hidden={} if teacher is None else hidden_of(teacher, batch),
+            passes=[self.further(batch, p) for p in (further or no_passes)(self.global_step)],
+        )
+
+    def further(self, batch: Batch, wanted: Pass) -> dict[int, Tensor]:
+        """The guesses of another pass over the same batch."""
+        twin = with_slots(self.encoder, **wanted.methods)
+        twin.skips = wanted.skips
+        return twin(batch).guesses
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Learned parameters are put back within their bounds."""
+        for method in self.methods:
+            if hasattr(method, "after_step"):
+                method.after_step()
+
+    def log_training(self, trace: Trace, losses: dict[str, Tensor], share: float) -> None:
         for name, value in losses.items():
             mean = value.detach() * share
             self.log(f"train/{name}", mean, prog_bar=name == "loss", sync_dist=True)
@@ -82,14 +140,17 @@ class Classifier(LightningModule):
             self.way[name].update(value_B)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
-        last = str(self.encoder.shape.num_layers)
+        """`select/score` is the mean of the main metric over the exits that the stage trains: the
+        last head alone would not see what early ones learn."""
+        scores = {}
         for layer, metrics in self.metrics.items():
             for name, metric in metrics.items():  # type: ignore[operator]
                 value = metric.compute()
                 self.log(f"select/{name}_exit_{layer}", value)
-                if layer == last and name == self.main_metric:
-                    self.log("select/score", value, prog_bar=True)
+                if name == self.main_metric:
+                    scores[int(layer)] = value
                 metric.reset()
+        self.log("select/score", torch.stack([*scores.values()]).mean(), prog_bar=True)
         for name, mean in {"retention": self.retention, **self.way}.items():
             self.log(f"select/{name}", mean.compute())  # type: ignore[operator]
             mean.reset()  # type: ignore[operator]
@@ -106,21 +167,38 @@ class Classifier(LightningModule):
             nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> Any:
-        decayed = [p for p in self.parameters() if p.ndim > 1]
-        free = [p for p in self.parameters() if p.ndim <= 1]  # biases and norms
-        groups = [
-            {"params": decayed, "weight_decay": self.weight_decay},
-            {"params": free, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.lr, fused=True)
-        total = int(self.trainer.estimated_stepping_batches)
+        optimizer = torch.optim.AdamW(self.parameter_groups(), lr=self.lr, fused=True)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warm_then_linear(step, total, self.warmup)
+            optimizer, lambda step: self.timeline.learning_rate(step, self.warmup)
         )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Methods' own groups first (a rate, decay or sign of their own); of the others matrices
+        decay, biases and norms do not."""
+        own = [g for m in self.methods if hasattr(m, "groups") for g in m.groups(self.lr)]
+        taken = {id(p) for group in own for p in group["params"]}
+        rest = [p for p in self.encoder.parameters() if id(p) not in taken]
+        rest += list(self.objective.parameters()) if isinstance(self.objective, nn.Module) else []
+        return [
+            {"params": [p for p in rest if p.ndim > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+            *own,
+        ]
+
+
+def no_passes(step: int) -> list[Pass]:
+    return []
+
+
+def hidden_of(teacher: AdaptiveEncoder, batch: Batch) -> dict[int, Any]:
+    """A teacher's vectors after each layer, without gradient."""
+    teacher.keep_hidden = True
+    with torch.no_grad():
+        return teacher.eval()(batch, leave=False).hidden
 
 
 def exits_of(encoder: AdaptiveEncoder) -> list[int]:
@@ -132,20 +210,26 @@ def way(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
     token_layers, and 1 where it leaves. Confidences are as they come: temperatures are fitted when
     training ends."""
     guesses = {k: guess_BC.float().cpu().numpy() for k, guess_BC in trace.guesses.items()}
+    signals = {k: s_BS.float().cpu().numpy() for k, s_BS in trace.signals.items()}
     tokens_LB = trace.tokens_LB.numpy()
     unknown_B = np.zeros(tokens_LB.shape[1])
-    outcome = Recorded(unknown_B, tokens_LB[0], guesses, tokens_LB, encoder.exit).under()
+    recorded = Recorded(unknown_B, tokens_LB[0], guesses, tokens_LB, encoder.exit, signals=signals)
+    outcome = recorded.under()
     left = {f"exit_share_{k}": outcome.depth_B == k for k in exits_of(encoder)}
     found = {"depth": outcome.depth_B, "token_layers": outcome.token_layers_B, **left}
     return {name: torch.from_numpy(value_B).double() for name, value_B in found.items()}
 
 
-def warm_then_linear(step: int, total: int, warmup: float) -> float:
-    """Share of the learning rate: up over the first `warmup` of all steps, then down to 0."""
-    rising = max(1, round(total * warmup))
-    if step < rising:
-        return (step + 1) / rising
-    return max(0.0, (total - step) / max(1, total - rising))
+def scheduled_retention(encoder: Any) -> float:
+    """The product of (1 - ratio x strength) over the layers that reduce: the paper's 0.49, which
+    ceil() and short texts keep from being reached. 1 where a reduction has no such ratio."""
+    knob = knob_of(encoder.reduction)
+    if knob is None or knob.bounds != "[0, 1)":
+        return 1.0
+    point, layers = getattr(encoder.reduction, knob.name), encoder.reduction.layers
+    ratios = point if isinstance(point, list | tuple) else [point] * len(layers)
+    strength = float(encoder.strength)
+    return float(torch.prod(1 - torch.tensor([r * strength for r in ratios], dtype=torch.float64)))
 
 
 def as_predictions(logits_BC: Tensor) -> Tensor:

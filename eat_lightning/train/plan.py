@@ -41,12 +41,6 @@ def plain_name(value: Any) -> str:
     return str(value)
 
 
-class HeadPlan(Plan):
-    layers: Any
-    pool: Any
-    activation: Any
-
-
 class OptimizerPlan(Plan):
     lr: Annotated[float | None, within("(0, inf)")]
     weight_decay: Annotated[float, within("[0, inf)")]
@@ -64,7 +58,7 @@ class TrainPlan(Plan):
     study: Annotated[str, BeforeValidator(plain_name)]
     seed: Annotated[int, within("[0, 4294967295]")]
     model: str
-    head: HeadPlan
+    head: dict[str, Any]
     optimizer: OptimizerPlan
     teacher: str | None
     threads: Annotated[int | None, whole(1)]
@@ -101,9 +95,8 @@ def node_faults(config: dict[str, Any]) -> list[str]:
     faults = encoder_node_faults(config["encoder"])
     for slot in METHODS:
         faults += method_faults(slot, config[slot], known)
-    head = config["head"]
-    activation = None if head["activation"] == "auto" else head["activation"]
-    faults += head_faults(known, head["layers"], head["pool"], activation)
+    head = {key: value for key, value in config["head"].items() if value != "auto"}
+    faults += head_faults(known, head)
     faults += trainer_faults(config["trainer"]) + logger_faults(config["logger"] or {})
     return faults + data_faults(config["task"], config["data"])
 
@@ -146,14 +139,19 @@ def cross_faults(plan: TrainPlan) -> list[str]:
     """What one part needs of another; all parts are sound by themselves."""
     task, teacher = make(plan.task), plan.teacher
     num_layers = plan.encoder["num_layers"]
-    faults = slot_faults(make(plan.exit), plan.head.layers, num_layers, task.num_labels)
-    if make(plan.objective).wants_teacher and teacher is None:
+    faults = slot_faults(make(plan.exit), plan.head["layers"], num_layers, task.num_labels)
+    if wants_teacher(make(plan.objective)) and teacher is None:
         faults.append("objective.distill needs a teacher: give teacher=<run or model folder>")
     if teacher is not None and not (teacher and Path(teacher).is_dir()):
         faults.append(f"teacher={teacher}: there is no such folder")
     elif teacher is not None:
         faults += teacher_faults(teacher, task)
     return faults + class_faults(plan.encoder.get("pretrained"), task.num_labels)
+
+
+def wants_teacher(objective: Any) -> bool:
+    """Whether an objective needs a teacher's logits or its hidden states."""
+    return objective.wants_teacher or "teacher_hidden" in getattr(objective, "wants", ())
 
 
 def without_foreign_keys(

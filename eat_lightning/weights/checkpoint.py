@@ -20,7 +20,7 @@ from eat_lightning.bounds import number_faults, raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import build_all, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, Shape
-from eat_lightning.model.heads import ACTIVATIONS, slot_faults
+from eat_lightning.model.heads import ACTIVATIONS, slot_faults, with_activation
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.weights.from_run import sizes_in_run, source_shape, tuned_weights
 from eat_lightning.weights.hf_names import FAMILIES, fuse, rename
@@ -109,9 +109,9 @@ def heads_from(
     heads = {}
     for layer, head in encoder.heads.items():
         last = int(layer) == encoder.shape.num_layers
-        if head.dense is not None and "dense.weight" in weights:
+        if getattr(head, "dense", None) is not None and "dense.weight" in weights:
             heads |= {f"heads.{layer}.dense.{e}": weights[f"dense.{e}"] for e in ("weight", "bias")}
-        if last and "classes.weight" in weights:
+        if last and hasattr(head, "classes") and "classes.weight" in weights:
             num_labels = len(weights["classes.weight"])
             if num_labels != encoder.num_labels:
                 raise ConfigError(
@@ -126,7 +126,7 @@ def heads_from(
 
 def default_activation(config: dict[str, Any], weights: dict[str, Tensor]) -> str | None:
     if config["model_type"] == "eat":
-        return config["head"]["activation"]
+        return config["head"].get("activation")
     return FAMILIES[config["model_type"]].activation if "dense.weight" in weights else "tanh"
 
 
@@ -171,8 +171,7 @@ def load_pretrained(
     except KeyError as error:
         raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
     weights = pick_layers(weights, chosen_layers(source.num_layers, num_layers, take))
-    if head.get("activation", "auto") == "auto":
-        head = head | {"activation": default_activation(config, weights)}
+    head = with_activation(head, default_activation(config, weights))
     sizes: dict[str, Any] = asdict(source) | overrides | {"num_layers": num_layers}
     shape = Shape(**sizes)
     encoder = AdaptiveEncoder(shape, num_labels, attention, reduction, exit, head)
@@ -180,10 +179,9 @@ def load_pretrained(
         weights["relative"] = weights["relative.weight"]
     body = {n: w for n, w in weights.items() if n in encoder.state_dict()}
     loaded = body | heads_from(weights, encoder, name)
-    missing = [
-        n for n in encoder.load_state_dict(loaded, strict=False).missing_keys if n[:5] != "heads"
-    ]
-    missing = [n for n in missing if n != "strength"]
+    # What fine-tuning makes is in no pretrained body: heads, the strength, parameters of methods.
+    absent = encoder.load_state_dict(loaded, strict=False).missing_keys
+    missing = [n for n in absent if n.startswith(("embedding", "layers", "relative"))]
     if missing:
         raise ConfigError(
             f"{name}: model.safetensors lacks {missing[0]} and {len(missing) - 1} more"
@@ -210,8 +208,7 @@ def fresh(
         pad_token_id=tokenizer.pad_token_id,
         **shape,
     )
-    if head.get("activation") == "auto":
-        head = head | {"activation": "tanh"}
+    head = with_activation(head, "tanh")
     return AdaptiveEncoder(whole, num_labels, attention, reduction, exit, head)
 
 

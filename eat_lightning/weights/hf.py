@@ -29,13 +29,16 @@ from transformers.utils.hub import cached_file
 
 from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.methods.objective.joint import task_loss
+from eat_lightning.methods.head.pooled import Pooled
+from eat_lightning.methods.objective._losses import task_loss
 from eat_lightning.model.contracts import build_all, spec
-from eat_lightning.model.encoder import AdaptiveEncoder, RelativeBias, Shape, Trace, relative_bucket
-from eat_lightning.model.heads import Head, slot_faults
+from eat_lightning.model.encoder import AdaptiveEncoder, Shape, Trace
+from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.int8 import in_int8, is_int8
+from eat_lightning.model.masks import RelativeBias, relative_bucket
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import from_folder, portable
+from eat_lightning.model.training import Context
 from eat_lightning.weights.checkpoint import load_pretrained, model_config
 from eat_lightning.weights.hf_names import ALIASES, FAMILIES
 from eat_lightning.weights.untrusted import (
@@ -260,7 +263,7 @@ class EatForSequenceClassification(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """What a checkpoint lacks; transformers' own functions leave loaded tensors alone."""
         super()._init_weights(module)
-        if isinstance(module, Head):
+        if isinstance(module, Pooled):
             init.ones_(module.temperature)
         elif isinstance(module, RelativeBias):
             init.normal_(module.weight, std=0.02)
@@ -311,8 +314,16 @@ class EatForSequenceClassification(PreTrainedModel):
                 "objective.distill needs teacher_logits: give them, or load the model with "
                 'objective={"kind": "joint"}'
             )
-        loss = self.objective(trace.guesses, labels_B, teacher_BC, trace.penalties)
-        return loss.total / len(labels_B)
+        last = self.encoder.shape.num_layers
+        context = Context(
+            trace.guesses,
+            labels_B,
+            last,
+            teacher_BC,
+            signals=trace.signals,
+            penalties=trace.penalties,
+        )
+        return self.objective(context).total / len(labels_B)
 
     def exit_logits(self, trace: Trace) -> Float[Tensor, "e b c"]:
         nothing_BC = torch.full_like(trace.logits_BC, float("nan"))

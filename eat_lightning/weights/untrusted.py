@@ -82,13 +82,6 @@ def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-def is_head(value: Any) -> bool:
-    kinds = {"layers": list, "pool": str, "activation": (str, type(None))}
-    return isinstance(value, dict) and all(
-        key in kinds and isinstance(given, kinds[key]) for key, given in value.items()
-    )
-
-
 REQUIRED = ("vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size")
 
 
@@ -97,10 +90,8 @@ def model_faults(config: Mapping[str, Any]) -> list[str]:
     faults = [f"{key} is missing" for key in REQUIRED if key not in config]
     faults = faults or shape_faults(config)
     head = config.get("head")
-    if not isinstance(head, dict) or not is_head(head):
-        faults.append(f"head must be a dict of layers, pool and activation, got {head!r}")
-    elif not faults:
-        faults += head_faults(config["num_layers"], **{"layers": (), **head})
+    if not faults:
+        faults += head_faults(config["num_layers"], head)
     for slot in ("attention", "reduction", "exit"):
         chosen = config.get(slot)
         if not isinstance(chosen, dict) or not isinstance(chosen.get("kind"), str):

@@ -17,9 +17,8 @@ from eat_lightning.bench.scaling.rows import GrowthRow, read, write
 from eat_lightning.bench.scaling.subjects import DENSE, PRUNED, WINDOW, WithoutKernel, body, text
 from eat_lightning.bench.scaling.targets import Target, lengths_of, targets
 from eat_lightning.errors import ConfigError
-from eat_lightning.measure.baselines import with_slots
 from eat_lightning.methods.attention.longformer import Longformer
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.packed import Packed
 
 SIZES: dict[str, Any] = {

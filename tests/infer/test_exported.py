@@ -19,7 +19,7 @@ from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.min_retention import MinRetention
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.model.reason import Reason
+from eat_lightning.model.reason import OWN
 from eat_lightning.model.wish import Wish
 from eat_lightning.predict.__main__ import Answerer
 from eat_lightning.runs.run import Run
@@ -109,7 +109,7 @@ def test_a_way_by_hand():
     """Taus at layer 4 alone; layer 2 is shut. Confidences 0.9, 0.9, 0.6."""
     guesses_EBC = np.log(np.array([[[0.9, 0.1]] * 3, [[0.9, 0.1], [0.1, 0.9], [0.6, 0.4]]]))
     later = Way((2, 4), taus={4: 0.8}).later([{}] * 3)
-    rows_B, going_B = np.arange(3), np.full(3, int(Reason.CONFIDENT))
+    rows_B, going_B = np.arange(3), np.full(3, OWN)
     assert later(going_B, guesses_EBC[:1], rows_B).tolist() == [0, 0, 0]
     assert later(going_B, guesses_EBC, rows_B).tolist() == [2, 2, 0]
     assert later(np.zeros(3, int), guesses_EBC, rows_B).tolist() == [0, 0, 0]  # only later

@@ -10,7 +10,6 @@ from models import alone, kinds, method, ragged, tiny
 
 from eat_lightning.infer.record import Recorded, record, score
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.reason import Reason
 
 LAYERS = [2, 3, 4]
 
@@ -52,7 +51,7 @@ def test_equals_running_with_the_rule(reduction: str, exit: str, split: Split):
     assert outcome.retention_B == pytest.approx(trace.retention_B.numpy())
     np.testing.assert_allclose(outcome.logits_BC, trace.logits_BC.numpy(), atol=1e-4)
     assert exit == "never" or len(outcome.exit_shares) > 1
-    named = [Reason(code).label for code in trace.reason_B.tolist()]
+    named = trace.reasons
     assert outcome.exit_reasons == {name: named.count(name) / len(named) for name in {*named}}
 
 

@@ -17,9 +17,9 @@ from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.__main__ import main, measure
-from eat_lightning.measure.baselines import HuggingFaceTwin, in_dtype, with_slots
+from eat_lightning.measure.baselines import HuggingFaceTwin, in_dtype
 from eat_lightning.model.contracts import build
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run, marks, training_mark

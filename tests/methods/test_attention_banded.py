@@ -1,12 +1,13 @@
 """The banded product is the masked one, computed on the band alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from models import method, ragged, tiny
+from models import method, packed, ragged, tiny
 from torch import Tensor
 
 from eat_lightning.methods.attention import longformer
@@ -14,7 +15,7 @@ from eat_lightning.methods.attention._banded import band_of, banded_attention, p
 from eat_lightning.methods.attention.longformer import Longformer
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, pairs_computed
-from eat_lightning.model.packed import Layout
+from eat_lightning.model.packed import Layout, Packed
 
 CPU = torch.device("cpu")
 CLOSE: dict[str, Any] = {"atol": 1e-5, "rtol": 1e-4}
@@ -120,11 +121,16 @@ def test_the_encoder_answers_alike_with_and_without(reduction: str, monkeypatch)
 
 
 def test_a_bias_or_the_whole_matrix_keeps_the_masked_product():
-    layout = Layout(torch.tensor([300]), CPU)
-    assert encoder().kernel(layout, 1, frozenset()) is not None
-    assert encoder().kernel(layout, 1, frozenset({"received"})) is None
-    assert encoder(relative_buckets=8).kernel(layout, 1, frozenset()) is None
-    assert tiny().kernel(layout, 1, frozenset()) is None
+    rows = one_example(300)
+    assert encoder().kernel(rows, 1, frozenset()) is not None
+    assert encoder().kernel(rows, 1, frozenset({"received"})) is None
+    assert encoder().kernel(replace(rows, weight_N=torch.zeros(300)), 1, frozenset()) is None
+    assert encoder(relative_buckets=8).kernel(rows, 1, frozenset()) is None
+    assert tiny().kernel(rows, 1, frozenset()) is None
+
+
+def one_example(length: int) -> Packed:
+    return packed([[0.0]] * length, [length])
 
 
 def test_flops_count_the_band():

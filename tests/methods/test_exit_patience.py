@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from eat_lightning.methods.exit.patience import Patience
-from eat_lightning.model.reason import Reason
 
-GO, STAY = Reason.PATIENT, Reason.STAYS
+GO, STAY = 1, 0
 
 
 def decides(rule: Patience, *answers: list[int]) -> list[int]:

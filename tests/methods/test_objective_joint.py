@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from eat_lightning.methods.objective.joint import Joint
+from eat_lightning.model.training import Context
 
 EVEN, TILTED = [0.0, 0.0], [math.log(3.0), 0.0]  # probabilities 1/2 1/2 and 3/4 1/4
 GUESSES = {4: torch.tensor([EVEN, TILTED]), 6: torch.tensor([TILTED, TILTED])}
@@ -17,7 +18,9 @@ KL = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
 
 
 def loss(objective: Joint, teacher=None, guesses=None, labels=LABELS, penalties=None):
-    return objective(guesses or GUESSES, labels, teacher, penalties or {})
+    guesses = guesses or GUESSES
+    context = Context(guesses, labels, max(guesses), teacher, penalties=penalties or {})
+    return objective(context)
 
 
 def test_cross_entropy_of_every_exit():

@@ -13,7 +13,7 @@ from eat_lightning.model.contracts import Wish
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import built, from_folder, policies_of, specs_of
-from eat_lightning.model.reason import HELD, Reason, leaves
+from eat_lightning.model.reason import HELD, OWN, Reason, leaves
 
 LENGTHS = (9, 1, 14, 2, 7, 21, 12, 5)
 SOURCES = ("mail", "web", "phone", "mail-2", "web", "mail", "web", "mail")
@@ -117,16 +117,16 @@ class Scripted:
     ("rule", "policy", "full", "depth", "reason"),
     [
         ((STAYS, STAYS, STAYS), (STAYS,) * 3, False, 6, Reason.LAST_LAYER),
-        ((STAYS, SURE, SURE), (STAYS,) * 3, False, 3, Reason.CONFIDENT),
+        ((STAYS, SURE, SURE), (STAYS,) * 3, False, 3, OWN),
         ((SURE, STAYS, STAYS), (VETOED,) * 3, False, 6, Reason.VETOED),
-        ((SURE, SURE, STAYS), (VETOED, STAYS, STAYS), False, 3, Reason.CONFIDENT),
-        ((SURE, PATIENT, STAYS), (VETOED, STAYS, STAYS), False, 3, Reason.PATIENT),
+        ((SURE, SURE, STAYS), (VETOED, STAYS, STAYS), False, 3, OWN),
+        ((SURE, PATIENT, STAYS), (VETOED, STAYS, STAYS), False, 3, OWN + 1),
         ((SURE, SURE, SURE), (STAYS,) * 3, True, 6, Reason.FALLBACK),
         ((SURE, SURE, SURE), (VETOED,) * 3, True, 6, Reason.FALLBACK),
         ((SURE, SURE, SURE), (FALLBACK, STAYS, STAYS), False, 6, Reason.FALLBACK),
         ((STAYS, STAYS, STAYS), (SURE,) * 3, False, 6, Reason.LAST_LAYER),  # it cannot let go
         ((STAYS, STAYS, STAYS), (VETOED,) * 3, False, 6, Reason.LAST_LAYER),  # nothing to veto
-        ((SURE, STAYS, STAYS), (PATIENT,) * 3, False, 2, Reason.PATIENT),  # another reason to go
+        ((SURE, STAYS, STAYS), (PATIENT,) * 3, False, 2, OWN + 1),  # another reason to go
     ],
 )
 def test_reasons(rule, policy, full: bool, depth: int, reason: Reason):

@@ -5,9 +5,9 @@ import pytest
 from models import ragged
 
 from eat_lightning.methods.policy.per_source import PerSource
-from eat_lightning.model.reason import Reason
+from eat_lightning.model.reason import OWN, Reason
 
-STAYS, GO = int(Reason.STAYS), int(Reason.CONFIDENT)
+STAYS, GO = int(Reason.STAYS), OWN
 TAUS = {"mail": 0.9, "web": [0.6, 0.8]}
 
 

@@ -7,9 +7,9 @@ from models import ragged, tiny
 
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.reason import Reason
+from eat_lightning.model.reason import OWN, Reason
 
-STAYS, GO, VETOED = int(Reason.STAYS), int(Reason.CONFIDENT), int(Reason.VETOED)
+STAYS, GO, VETOED = int(Reason.STAYS), OWN, int(Reason.VETOED)
 BATCH = ragged((3, 4, 5, 6))
 HERE = np.arange(4)
 

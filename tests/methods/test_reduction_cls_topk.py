@@ -5,8 +5,7 @@ import torch
 from models import packed
 
 from eat_lightning.methods.reduction.cls_topk import ClsTopK
-from eat_lightning.model.contracts import Evidence
-from eat_lightning.model.encoder import gather_evidence
+from eat_lightning.model.evidence import Evidence, gather_evidence
 from eat_lightning.model.packed import Layout
 
 
@@ -36,7 +35,7 @@ def test_row_of_cls_averaged_over_heads():
     q = torch.zeros(1, 2, 3, 3)
     q[0, :, 0] = rows.log() * 3**0.5
     k = torch.eye(3).expand(1, 2, 3, 3)
-    evidence = gather_evidence(layout, q, k, None, frozenset({"cls"}))
+    evidence = gather_evidence(layout, q, k, k, None, frozenset({"cls"}))
     torch.testing.assert_close(evidence.cls_N, rows.mean(0))
     assert evidence.received_N is None
 

@@ -3,7 +3,7 @@
 from models import packed, ragged, tiny
 
 from eat_lightning.methods.reduction.none import Keep
-from eat_lightning.model.contracts import Evidence
+from eat_lightning.model.evidence import Evidence
 
 
 def test_every_token_stays():

@@ -9,7 +9,7 @@ from models import packed
 
 from eat_lightning.methods.reduction._topk import kept_lengths
 from eat_lightning.methods.reduction.norm_topk import NormTopK
-from eat_lightning.model.contracts import Evidence
+from eat_lightning.model.evidence import Evidence
 
 
 def kept(norms: list[float], lengths: list[int], **options) -> list[int]:

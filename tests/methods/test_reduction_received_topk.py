@@ -4,8 +4,7 @@ import torch
 from models import packed
 
 from eat_lightning.methods.reduction.received_topk import ReceivedTopK
-from eat_lightning.model.contracts import Evidence
-from eat_lightning.model.encoder import gather_evidence
+from eat_lightning.model.evidence import Evidence, gather_evidence
 from eat_lightning.model.packed import Layout
 
 
@@ -15,7 +14,7 @@ def received(q: torch.Tensor, lengths: list[int]) -> list[float]:
     size = layout.longest
     k = torch.eye(size).expand(len(lengths), 1, size, size)
     mask = None if layout.even else layout.real_BL[:, None, None]
-    evidence = gather_evidence(layout, q * size**0.5, k, mask, frozenset({"received"}))
+    evidence = gather_evidence(layout, q * size**0.5, k, k, mask, frozenset({"received"}))
     return evidence.received_N.tolist()
 
 

@@ -8,37 +8,58 @@ from hydra import compose, initialize_config_dir
 
 from eat_lightning.config import CONFIG_DIR, make, plain
 from eat_lightning.methods.reduction.norm_topk import NormTopK
-from eat_lightning.methods.schedule.anneal import Anneal, scheduled_retention, strength_at
+from eat_lightning.methods.schedule.anneal import Anneal
+from eat_lightning.methods.schedule.two_stage import TwoStage
+from eat_lightning.model.training import Stage
+from eat_lightning.train.callbacks.stages import Timeline, warm_then_linear
 from eat_lightning.train.callbacks.temperature import calibrate, ece, fit_temperature
-from eat_lightning.train.module import step_seed, warm_then_linear
+from eat_lightning.train.module import scheduled_retention, step_seed
 
 
-@pytest.mark.parametrize(
-    ("epoch", "strength"),
-    [(0.0, 0.0), (1.0, 0.0), (1.5, 0.25), (2.0, 0.5), (2.5, 0.75), (3.0, 1.0), (9.0, 1.0)],
-)
-def test_the_papers_schedule_is_linear_over_epochs_two_and_three(epoch, strength):
-    assert strength_at(epoch, 1.0, 3.0) == strength
+def strengths(schedule, epochs: list[float], num_epochs: int = 3) -> list[float]:
+    """Of a stage of so many epochs, after so much of it."""
+    (stage,) = schedule.stages(num_epochs, [6])
+    return [stage.strength(epoch / num_epochs) for epoch in epochs]
+
+
+def test_the_papers_schedule_is_linear_over_epochs_two_and_three():
+    found = strengths(Anneal(1.0, 3.0), [0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 9.0])
+    assert found == pytest.approx([0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0])
 
 
 def test_hold_reaches_its_target_after_epoch_two():
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         hold = make(plain(compose("train", overrides=["schedule=hold"]))["schedule"])
-    assert [strength_at(e, hold.start, hold.end) for e in (1.0, 1.5, 2.0, 2.7)] == [0, 0.5, 1, 1]
+    assert strengths(hold, [1.0, 1.5, 2.0, 2.7]) == pytest.approx([0, 0.5, 1, 1])
 
 
 def test_constant_is_at_full_strength_from_the_first_step():
-    assert strength_at(0.001, 0.0, 0.0) == 1.0
+    assert strengths(Anneal(0.0, 0.0), [0.001]) == [1.0]
 
 
 def test_a_run_cut_to_fewer_steps_sees_its_whole_schedule():
-    trainer = SimpleNamespace(estimated_stepping_batches=30, global_step=29, max_epochs=3)
-    module = SimpleNamespace(encoder=SimpleNamespace(strength=torch.zeros(())), log=lambda *_: None)
-    Anneal(1.0, 3.0).on_train_batch_start(trainer, module, None, 0)
-    assert module.encoder.strength == 1.0
-    trainer.global_step = 9
-    Anneal(1.0, 3.0).on_train_batch_start(trainer, module, None, 0)
-    assert module.encoder.strength == 0.0
+    timeline = Timeline.of(Anneal(1.0, 3.0).stages(3, [6]), total=30)
+    assert timeline.strength(29) == 1.0
+    assert timeline.strength(9) == 0.0
+    assert timeline.reached(30)
+    assert not timeline.reached(29)
+
+
+def test_stages_follow_each_other():
+    timeline = Timeline.of(TwoStage(0.25, 2.0).stages(3, [3, 4, 6]), total=100)
+    assert [timeline.number(step) for step in (0, 24, 25, 99)] == [0, 0, 1, 1]
+    body, heads = timeline.stages
+    assert (body.frozen, body.exits) == (("heads.3.*", "heads.4.*"), "last")
+    assert (heads.trains, heads.exits) == (("heads.3.*", "heads.4.*"), "early")
+    # Each stage warms up and decays by itself; the second at twice the rate.
+    assert timeline.learning_rate(24, 0.0) == pytest.approx(1 / 24)
+    assert timeline.learning_rate(25, 0.0) == 2.0
+    assert not timeline.reached(20)
+    assert timeline.reached(100)
+
+
+def test_a_cubic_ramp():
+    assert Stage(ramp=(0.0, 1.0), shape="cubic").strength(0.5) == 1 - 0.5**3
 
 
 def test_scheduled_retention_is_the_papers_product():

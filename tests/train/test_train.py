@@ -176,7 +176,7 @@ def test_texts_are_cut_to_what_the_encoder_can_hold():
 
 def test_dropout_is_on_in_training():
     plan = planned(config_of(*TINY))
-    module, _ = module_of(plan, data_of(plan))
+    module = module_of(plan, data_of(plan))
     assert all(m.training for m in module.encoder.modules())
     assert module.encoder.layers[0].dropout.p == 0.1
 
@@ -219,7 +219,7 @@ def test_a_class_of_ones_own_trains_and_is_opened_again(
 def test_the_learning_rate_is_the_tasks_but_for_random_weights():
     for given, lr in (([], 1e-3), (["optimizer.lr=3e-4"], 3e-4)):
         plan = planned(config_of(*TINY, *given))
-        assert module_of(plan, data_of(plan))[0].lr == lr
+        assert module_of(plan, data_of(plan)).lr == lr
 
 
 def name_of(*overrides: str) -> str:

@@ -17,9 +17,8 @@ from eat_lightning.bench.scaling.profiled import Profiled, profiled, resident_pe
 from eat_lightning.bench.scaling.rows import GrowthRow, OperatorRow
 from eat_lightning.bench.scaling.subjects import PRUNED, WINDOW, WithoutKernel, text
 from eat_lightning.infer.latency import time_interleaved
-from eat_lightning.measure.baselines import with_slots
 from eat_lightning.methods.attention.longformer import Longformer
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
 from eat_lightning.model.flops import flops
 from eat_lightning.model.packed import Batch
 

@@ -22,9 +22,8 @@ from eat_lightning.bench.scaling.subjects import (
     text,
 )
 from eat_lightning.bench.speed.contestants import Told
-from eat_lightning.measure.baselines import with_slots
 from eat_lightning.methods.exit.confidence import Confidence
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
 from eat_lightning.model.packed import Batch, Layout
 
 

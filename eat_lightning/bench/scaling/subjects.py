@@ -16,14 +16,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from eat_lightning.measure.baselines import with_slots
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.attention.longformer import Longformer
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import Kernel, Pattern, Where
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.model.encoder import AdaptiveEncoder, Shape, with_slots
 from eat_lightning.model.packed import Batch, Layout
 
 DENSE, WINDOW, PRUNED = "dense", "window", "window, pruned"

@@ -26,11 +26,11 @@ from eat_lightning.bench.speed.deployed import in_torch
 from eat_lightning.export.graph import quiet, traced
 from eat_lightning.export.stretched import Call, State, Stretched
 from eat_lightning.export.trace import Stretch
-from eat_lightning.measure.baselines import HuggingFaceTwin, in_dtype, with_slots
+from eat_lightning.measure.baselines import HuggingFaceTwin, in_dtype
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.packed import Batch
 
 OPTIONS: dict[str, dict[str, Any]] = {"compiled": {}, "frozen": {"freezing": True}}

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from eat_lightning.bench.speed.ceilings import DTYPES
 from eat_lightning.infer.prepacked import cannot, prepacked
-from eat_lightning.measure.baselines import in_dtype, with_slots
+from eat_lightning.measure.baselines import in_dtype
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
@@ -26,7 +26,7 @@ from eat_lightning.methods.reduction.cls_topk import ClsTopK
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.methods.reduction.received_topk import ReceivedTopK
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.model.encoder import AdaptiveEncoder, Shape, with_slots
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.reason import Reason
 
@@ -44,7 +44,7 @@ class Told(Confidence):
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
         decided_B = super().decides(logits_EBC)
-        return torch.where(self.leaves_B, int(Reason.CONFIDENT), decided_B * 0)
+        return torch.where(self.leaves_B, 1, decided_B * 0)
 
 
 class Unmoved(Confidence):

@@ -16,11 +16,11 @@ import torch
 from eat_lightning.bench.speed.contestants import Contestant, Field, Work, itself
 from eat_lightning.bench.speed.peers import onnxruntime_peers, openvino_peer
 from eat_lightning.infer.prepacked import cannot, prepacked
-from eat_lightning.measure.baselines import HuggingFaceTwin, in_dtype, with_slots
+from eat_lightning.measure.baselines import HuggingFaceTwin, in_dtype
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.packed import Batch
 
 NEAR = 0.15  # share of the wanted length by which the mean of whole examples may miss it

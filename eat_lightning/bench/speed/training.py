@@ -16,13 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eat_lightning.bench.speed.contestants import Contestant, Field, Work
-from eat_lightning.measure.baselines import HuggingFaceTwin, with_slots
+from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.objective.joint import Joint
 from eat_lightning.methods.reduction.none import Keep
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.training import Context
 
 PASSES = 3  # a backward pass multiplies each matrix twice
 LEARNING_RATE = 1e-5
@@ -103,7 +104,7 @@ def ours(encoder: AdaptiveEncoder) -> tuple[nn.Module, Any, Any]:
     def loss(given: Batch) -> Tensor:
         trace = encoder(given)
         assert given.labels_B is not None
-        total = objective(trace.guesses, given.labels_B, None, trace.penalties).total
+        total = objective(Context(trace.guesses, given.labels_B, max(trace.guesses))).total
         return total / given.num_global
 
     return encoder, loss, owned

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from eat_lightning.bounds import layer_faults, number_faults, one_each, raise_faults
 from eat_lightning.model.contracts import Knob
-from eat_lightning.model.reason import Reason
 
 
 class Confidence:
@@ -15,6 +14,7 @@ class Confidence:
     since the guesses come divided by their head's temperature."""
 
     classes_only = True
+    reasons = ("confident",)
     # Confidence begins at 0.5 on two classes, at 0.33 on three: low taus are where most is saved.
     knob = Knob(
         "tau",
@@ -42,7 +42,7 @@ class Confidence:
         ]
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
-        return (confidence(logits_EBC) >= self.tau_at(logits_EBC)).long() * Reason.CONFIDENT
+        return (confidence(logits_EBC) >= self.tau_at(logits_EBC)).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
         """How far a confidence is from tau, where the decision would be another."""

@@ -10,11 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.bounds import layer_faults, raise_faults
-from eat_lightning.model.reason import Reason
 
 
 class Patience:
     classes_only = True
+    reasons = ("patient",)
 
     def __init__(self, patience: int = 1, layers: Sequence[int] = (3, 4)):
         raise_faults(self.faults(None, patience=patience, layers=layers))
@@ -39,7 +39,7 @@ class Patience:
         if len(logits_EBC) <= self.patience:
             return torch.zeros(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)
         classes_EB = logits_EBC[-self.patience - 1 :].argmax(-1)
-        return (classes_EB == classes_EB[-1]).all(0).long() * Reason.PATIENT
+        return (classes_EB == classes_EB[-1]).all(0).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
         """The smallest lead of a guess over its runner-up, where the decision could be another."""

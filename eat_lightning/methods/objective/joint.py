@@ -3,12 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal
 
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
-
 from eat_lightning.bounds import number_faults, raise_faults
-from eat_lightning.model.contracts import Loss
+from eat_lightning.methods.objective._losses import distillation, exit_losses, with_penalties
+from eat_lightning.model.training import Context, Loss
 
 
 class Joint:
@@ -78,44 +75,16 @@ class Joint:
         default = self.last_weight if layer == last else self.early_weight
         return (self.weights or {}).get(layer, default)
 
-    def __call__(
-        self,
-        guesses: dict[int, Float[Tensor, "b c"]],
-        labels_B: Tensor,
-        teacher_BC: Float[Tensor, "b c"] | None,
-        penalties: dict[str, Tensor],
-    ) -> Loss:
-        last = max(guesses)
-        parts = {f"exit_{k}": task_loss(guess, labels_B) for k, guess in guesses.items()}
+    def __call__(self, context: Context) -> Loss:
+        guesses, last = context.guesses, context.last
+        parts = exit_losses(context)
         total = sum(self.weight(k, last) * parts[f"exit_{k}"] for k in guesses)
         if self.wants_teacher:
-            assert teacher_BC is not None
+            assert context.teacher_BC is not None
             for k in guesses if self.distill_into == "all" else [last]:
                 parts[f"distill_{k}"] = distillation(
-                    guesses[k], teacher_BC, self.teacher_temperature
+                    guesses[k], context.teacher_BC, self.teacher_temperature
                 )
                 share = 1.0 if k == last else self.weight(k, last)
                 total = total + self.distill * share * parts[f"distill_{k}"]
-        for name, penalty in penalties.items():
-            parts[name], total = penalty, total + penalty
-        assert isinstance(total, Tensor)
-        return Loss(total, parts)
-
-
-def task_loss(logits_BC: Float[Tensor, "b c"], labels_B: Tensor) -> Tensor:
-    """Cross-entropy, or squared error for one label; summed over examples, in fp32."""
-    logits_BC = logits_BC.float()
-    if logits_BC.shape[1] == 1:
-        return F.mse_loss(logits_BC[:, 0], labels_B.float(), reduction="sum")
-    return F.cross_entropy(logits_BC, labels_B, reduction="sum")
-
-
-def distillation(
-    student_BC: Float[Tensor, "b c"], teacher_BC: Float[Tensor, "b c"], temperature: float
-) -> Tensor:
-    """T^2 x KL(P_teacher^(T) || P_student^(T)) (EAT eq. 2), summed over examples."""
-    if student_BC.shape[1] == 1:
-        return F.mse_loss(student_BC.float(), teacher_BC.float(), reduction="sum")
-    log_p = F.log_softmax(student_BC.float() / temperature, dim=-1)
-    log_q = F.log_softmax(teacher_BC.float() / temperature, dim=-1)
-    return temperature**2 * F.kl_div(log_p, log_q, reduction="sum", log_target=True)
+        return with_penalties(total, parts, context)

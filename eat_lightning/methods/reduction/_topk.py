@@ -23,9 +23,11 @@ RATIO = Knob(
 )
 
 
-def topk_faults(num_layers: int | None, ratio: Any, layers: Any) -> list[str]:
+def topk_faults(
+    num_layers: int | None, ratio: Any, layers: Any, bounds: str = RATIO.bounds
+) -> list[str]:
     return [
-        *number_faults("reduction.ratio", ratio, "[0, 1)"),
+        *number_faults("reduction.ratio", ratio, bounds),
         *layer_faults("reduction.layers", layers, num_layers),
         *one_each("reduction.ratio", ratio, layers),
     ]
@@ -48,22 +50,38 @@ def kept_lengths(
     return 1 + others_B - dropped_B.long()
 
 
-def keep_highest(packed: Packed, score_N: Float[Tensor, " n"], ratio: float) -> Packed:
-    """Drop the lowest-scored tokens; [CLS] always stays, ties go to the earlier token.
+def keep_ratio(packed: Packed, score_N: Float[Tensor, " n"], ratio: float) -> Packed:
+    """Drop a ratio of each example's lowest-scored tokens, as strongly as the schedule says."""
+    lengths_B = kept_lengths(packed.layout.lengths_B, ratio, packed.strength_B)
+    return keep_highest(packed, score_N, lengths_B)
+
+
+def keep_highest(
+    packed: Packed, score_N: Float[Tensor, " n"], lengths_B: Int[Tensor, " b"]
+) -> Packed:
+    """Keep `lengths_B` tokens of each example (on the host), those of highest score; [CLS] always
+    stays, ties go to the earlier token.
 
     A token of infinite score outranks all others but counts among those kept.
     """
     layout = packed.layout
-    lengths_B = kept_lengths(layout.lengths_B, ratio, packed.strength_B)
     if layout.holds(lengths_B):
         return packed
-    score_BL = layout.pad(score_N)
-    if not layout.even:
-        score_BL = score_BL.masked_fill(~layout.real_BL, float("-inf"))
-    first_L = torch.arange(layout.longest, device=layout.device) == 0
-    score_BL = score_BL.masked_fill(first_L, float("inf"))
-    order_BL = score_BL.sort(dim=1, descending=True, stable=True).indices
+    order_BL = order(packed, score_N)
     place_L = torch.arange(layout.longest, device=layout.device)
     wanted_BL = place_L < layout.there(lengths_B)[:, None]
     stays_BL = torch.zeros_like(order_BL, dtype=torch.bool).scatter_(1, order_BL, wanted_BL)
     return packed.take(layout.rows_at(stays_BL, lengths_B), lengths_B)
+
+
+def order(packed: Packed, score_N: Float[Tensor, " n"], first: bool = True) -> Int[Tensor, "b l"]:
+    """Places of each example's tokens from the highest score to the lowest, padding last; with
+    `first`, [CLS] before all."""
+    layout = packed.layout
+    score_BL = layout.pad(score_N)
+    if not layout.even:
+        score_BL = score_BL.masked_fill(~layout.real_BL, float("-inf"))
+    if first:
+        first_L = torch.arange(layout.longest, device=layout.device) == 0
+        score_BL = score_BL.masked_fill(first_L, float("inf"))
+    return score_BL.sort(dim=1, descending=True, stable=True).indices

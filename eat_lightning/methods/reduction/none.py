@@ -1,6 +1,6 @@
 """No reduction: every token stays."""
 
-from eat_lightning.model.contracts import Evidence
+from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
 
 

@@ -6,8 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.bounds import raise_faults
-from eat_lightning.methods.reduction._topk import RATIO, keep_highest, ratio_at, topk_faults
-from eat_lightning.model.contracts import Evidence
+from eat_lightning.methods.reduction._topk import RATIO, keep_ratio, ratio_at, topk_faults
+from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
 
 
@@ -37,4 +37,4 @@ class NormTopK:
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         score_N = self.score(packed, evidence)
-        return keep_highest(packed, score_N, ratio_at(layer, self.ratio, self.layers))
+        return keep_ratio(packed, score_N, ratio_at(layer, self.ratio, self.layers))

@@ -8,15 +8,12 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from eat_lightning.methods.schedule.anneal import Anneal
-
 
 class SelectBest(Callback):
-    """Keeps the weights of the best validation, among those at the schedule's final strength:
-    an earlier epoch knows less pruning than the model will be used with."""
+    """Keeps the weights of the best validation, among those in the schedule's last stage at its
+    final strength: an earlier one knows less pruning than the model will be used with."""
 
-    def __init__(self, schedule: Anneal):
-        self.schedule = schedule
+    def __init__(self) -> None:
         self.best: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -33,7 +30,8 @@ class SelectBest(Callback):
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking or not self.schedule.reached(trainer):
+        module: Any = pl_module
+        if trainer.sanity_checking or not module.timeline.reached(trainer.global_step):
             return
         score = float(trainer.callback_metrics["select/score"])
         score = -math.inf if math.isnan(score) else score  # a constant correlates with nothing

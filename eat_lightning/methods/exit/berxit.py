@@ -1,0 +1,96 @@
+"""Learning to exit (BERxiT, Xin et al. 2021, section 4.2): a small regressor says when to leave.
+
+One linear layer, shared by all exits, reads the pooled vector and learns how likely the exit is
+wrong: u_e = sigmoid(w pooled_e + b), trained by the squared error to 1 - [the exit's class is
+right], at every exit, with the gradient into the body. It decides where it looks, without a
+confidence, so it serves regressions too (target: tanh of the absolute error).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from eat_lightning.bounds import layer_faults, number_faults, one_each, raise_faults
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.packed import Packed
+from eat_lightning.model.training import Context
+
+
+class LearningToExit(nn.Module):
+    """threshold: an example leaves where its learned uncertainty is below (a list: one for each of
+    `layers`). weight: of the regressor's loss beside the exits' own."""
+
+    reasons = ("learned",)
+    knob = Knob(
+        "threshold",
+        strict=0.0,
+        grid=(0.02, 0.05, 0.1, 0.2, 0.3, 0.4),
+        fine=tuple(round(0.01 * k, 2) for k in range(1, 61)),
+        bounds="[0, 1]",
+    )
+
+    def __init__(
+        self,
+        threshold: float | Sequence[float] = 0.1,
+        layers: Sequence[int] = (4,),
+        weight: float = 1.0,
+    ):
+        super().__init__()
+        raise_faults(self.faults(None, threshold=threshold, layers=layers, weight=weight))
+        self.threshold, self.layers, self.weight = threshold, list(layers), weight
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        threshold: float | Sequence[float] = 0.1,
+        layers: Sequence[int] = (4,),
+        weight: float = 1.0,
+    ) -> list[str]:
+        return [
+            *number_faults("exit.threshold", threshold, "[0, 1]"),
+            *layer_faults("exit.layers", layers, num_layers, at_least=1),
+            *one_each("exit.threshold", threshold, layers),
+            *number_faults("exit.weight", [weight], "(0, inf)"),
+        ]
+
+    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+        self.regressor = nn.Linear(shape.hidden_size, 1)
+
+    def observe(
+        self, packed: Packed, pooled_BD: Float[Tensor, "b d"], logits_BC: Float[Tensor, "b c"]
+    ) -> Float[Tensor, "b 1"]:
+        """How likely this exit is wrong, 0 ... 1."""
+        return torch.sigmoid(self.regressor(pooled_BD))
+
+    def decides(
+        self, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b 1"]
+    ) -> Int[Tensor, " b"]:
+        return (signals_EBS[-1, :, 0] < self.threshold_at(len(signals_EBS))).long()
+
+    def threshold_at(self, num_exits: int) -> float:
+        given = self.threshold
+        return given[num_exits - 1] if isinstance(given, Sequence) else given
+
+    def penalties(self, context: Context) -> dict[str, Tensor]:
+        """The regressor's squared error (their equation 4), each example's sum over the exits."""
+        error_B = torch.zeros_like(context.labels_B, dtype=torch.float32)
+        for layer, logits_BC in context.guesses.items():
+            wrong_B = how_wrong(logits_BC.detach().float(), context.labels_B)
+            error_B = error_B + (context.signals[layer][:, 0].float() - wrong_B).square()
+        return {"exit_signal": self.weight * error_B}
+
+    def flops(self, shape: Any) -> float:
+        return 2.0 * shape.hidden_size
+
+
+def how_wrong(logits_BC: Float[Tensor, "b c"], labels_B: Tensor) -> Float[Tensor, " b"]:
+    """1 where the class is another, else 0; of a regression tanh of the absolute error."""
+    if logits_BC.shape[1] == 1:
+        return torch.tanh((logits_BC[:, 0] - labels_B.float()).abs())
+    return (logits_BC.argmax(-1) != labels_B).float()

@@ -1,0 +1,1 @@
+"""Exit heads: from the vectors of an example to a guess."""

@@ -1,0 +1,69 @@
+"""BERT's classifier (Devlin et al. 2019) at an exit: pool, dense, activation, dropout, classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from eat_lightning.bounds import raise_faults
+from eat_lightning.model.heads import ACTIVATIONS, POOLS
+from eat_lightning.model.packed import Packed
+
+
+class Pooled(nn.Module):
+    """pool: "cls" or "mean" (each vector weighed by the tokens it stands for). activation: of the
+    dense layer; None: there is no dense layer.
+
+    temperature: fitted after training (Guo et al. 2017) and saved; guesses are divided by it.
+    """
+
+    temperature: Tensor
+
+    def __init__(self, pool: str = "cls", activation: str | None = "tanh"):
+        super().__init__()
+        raise_faults(self.faults(None, pool, activation))
+        self.pool, self.activation = pool, activation
+        self.act = ACTIVATIONS[activation] if activation else None
+        self.register_buffer("temperature", torch.ones(()))
+
+    @classmethod
+    def faults(
+        cls, num_layers: int | None, pool: Any = "cls", activation: Any = "tanh"
+    ) -> list[str]:
+        faults = []
+        if not isinstance(pool, str) or pool not in POOLS:
+            faults.append(f"head.pool must be one of {', '.join(POOLS)}, got {pool!r}")
+        known_one = isinstance(activation, str) and activation in ACTIVATIONS
+        if activation is not None and not known_one:
+            known = ", ".join(ACTIVATIONS)
+            faults.append(f"head.activation must be one of {known} or null, got {activation!r}")
+        return faults
+
+    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+        width = shape.hidden_size
+        self.dense = nn.Linear(width, width) if self.activation else None
+        self.dropout = nn.Dropout(shape.dropout)
+        self.classes = nn.Linear(width, num_labels)
+
+    def pooled(self, packed: Packed) -> Float[Tensor, "b d"]:
+        """One vector an example, after the dense layer if there is one."""
+        pooled_BD = POOLS[self.pool](packed)
+        if self.dense is not None and self.act is not None:
+            pooled_BD = self.act(self.dense(pooled_BD))
+        return pooled_BD
+
+    def guess(self, pooled_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b c"]:
+        """Calibrated logits."""
+        return self.classes(self.dropout(pooled_BD)) / self.temperature
+
+    def forward(self, packed: Packed) -> Float[Tensor, "b c"]:
+        return self.guess(self.pooled(packed))
+
+    def flops(self, shape: Any, num_labels: int) -> float:
+        """Cost of one guess; pooling is left out."""
+        width = shape.hidden_size
+        return 2.0 * ((width**2 if self.activation else 0) + width * num_labels)

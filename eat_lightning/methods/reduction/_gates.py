@@ -1,0 +1,46 @@
+"""What learned reductions share: gate rows in a soft stage, keep a varying number in a hard one.
+
+Shapes: B examples, N packed tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from eat_lightning.model.packed import Packed
+
+
+def gated(packed: Packed, gate_N: Float[Tensor, " n"], penalty: float, key_weight: bool) -> Packed:
+    """Rows times their gates (0 ... 1), and `penalty` x the mean gate of each example for the loss.
+
+    key_weight: the gates weigh rows as keys and in mean pooling too; with gates of 0 and 1 the
+    result is then that of dropping rows. [CLS] is left as it is.
+    """
+    layout = packed.layout
+    gate_N = torch.where(layout.index_N == 0, torch.ones_like(gate_N), gate_N)
+    sums_B = gate_N.new_zeros(layout.size).index_add(0, layout.segment_N, gate_N)
+    lengths_B = layout.there(layout.lengths_B)
+    packed = packed.with_x(packed.x_ND * gate_N[:, None].to(packed.x_ND.dtype))
+    packed = packed.with_penalty("gates", penalty * sums_B / lengths_B)
+    if not key_weight:
+        return packed
+    log_N = gate_N.clamp(min=1e-30).log()  # finite, so that no gradient is a NaN
+    weight_N = log_N if packed.weight_N is None else packed.weight_N + log_N
+    size_N = gate_N if packed.size_N is None else packed.size_N * gate_N
+    return replace(packed, weight_N=weight_N, size_N=size_N)
+
+
+def keep_where(packed: Packed, stays_N: Bool[Tensor, " n"]) -> Packed:
+    """Only the rows named, and [CLS] in any case. How many stay is known only from the scores, so
+    lengths are fetched from the device: the one wait that a threshold costs."""
+    layout = packed.layout
+    stays_N = stays_N | (layout.index_N == 0)
+    counts_B = stays_N.new_zeros(layout.size, dtype=torch.int64)
+    lengths_B = counts_B.index_add(0, layout.segment_N, stays_N.long()).cpu()
+    if layout.holds(lengths_B):
+        return packed
+    return packed.take(stays_N.nonzero().flatten(), lengths_B)

@@ -1,0 +1,119 @@
+"""Learned token pruning (LTP, Kim et al. 2022): drop tokens that receive less than a threshold.
+
+A token's score is the attention it receives, averaged over heads and the example's own tokens (over
+t and not over the padded length, so that no neighbour changes a threshold). Layer l has the
+threshold final x (l - 1) / L + delta_l. delta is learned in a soft stage: each row is multiplied by
+sigmoid((score - threshold) / T) behind the feed-forward, and the loss grows by lambda times each
+layer's mean gate. Then rows are dropped and thresholds stand still.
+
+[CLS] is never dropped, and [SEP] only if `protect_sep` is off: the released code masks rows, which
+stay readable when unprotected, and here they would be gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from eat_lightning.bounds import layer_faults, number_faults, raise_faults, switch_faults
+from eat_lightning.methods.reduction._gates import gated, keep_where
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.packed import Packed
+
+
+class LearnedTokenPruning(nn.Module):
+    """final: the threshold that the last layer would have before learning. temperature: T of the
+    soft gate. penalty: lambda. lr: of the thresholds. scale: all learned thresholds times this; 0
+    drops nothing. key_weight: in the soft stage a gate counts as a weight of its key too, so that
+    gates of 0 and 1 are what dropping will be (not in the paper)."""
+
+    base: Tensor
+    place = "after_attention"
+    soft_place = "after_layer"
+    needs = frozenset({"received"})
+    grad = True
+    knob = Knob(
+        "scale",
+        strict=0.0,
+        grid=(0.25, 0.5, 1.0, 1.5, 2.0),
+        fine=tuple(round(0.1 * k, 1) for k in range(41)),
+        bounds="[0, inf)",
+    )
+
+    def __init__(
+        self,
+        layers: Sequence[int] = (1, 2, 3, 4, 5),
+        final: float = 0.01,
+        temperature: float = 0.001,
+        penalty: float = 0.1,
+        lr: float = 0.001,
+        scale: float = 1.0,
+        protect_sep: bool = True,
+        key_weight: bool = False,
+    ):
+        super().__init__()
+        given = (layers, final, temperature, penalty, lr, scale, protect_sep, key_weight)
+        raise_faults(self.faults(None, *given))
+        self.layers, self.final, self.temperature = list(layers), final, temperature
+        self.penalty, self.lr, self.scale = penalty, lr, scale
+        self.protect_sep, self.key_weight = protect_sep, key_weight
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        layers: Sequence[int] = (1, 2, 3, 4, 5),
+        final: float = 0.01,
+        temperature: float = 0.001,
+        penalty: float = 0.1,
+        lr: float = 0.001,
+        scale: float = 1.0,
+        protect_sep: bool = True,
+        key_weight: bool = False,
+    ) -> list[str]:
+        return [
+            *layer_faults("reduction.layers", layers, num_layers),
+            *number_faults("reduction.final", [final], "[0, 1)"),
+            *number_faults("reduction.temperature", [temperature], "(0, inf)"),
+            *number_faults("reduction.penalty", [penalty], "[0, inf)"),
+            *number_faults("reduction.lr", [lr], "(0, inf)"),
+            *number_faults("reduction.scale", [scale], "[0, inf)"),
+            *switch_faults("reduction.protect_sep", protect_sep),
+            *switch_faults("reduction.key_weight", key_weight),
+        ]
+
+    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+        base = [self.final * (layer - 1) / shape.num_layers for layer in self.layers]
+        self.register_buffer("base", torch.tensor(base), persistent=False)
+        self.delta = nn.Parameter(torch.zeros(len(self.layers)))
+
+    def groups(self, lr: float) -> list[dict[str, Any]]:
+        return [{"params": [self.delta], "lr": self.lr, "weight_decay": 0.0}]
+
+    def threshold(self, layer: int) -> Float[Tensor, ""]:
+        place = self.layers.index(layer)
+        return self.base[place] + self.delta[place]
+
+    def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
+        """Attention received, a mean over the example's queries: they add up to 1."""
+        assert evidence.received_N is not None
+        lengths_B = packed.layout.there(packed.layout.lengths_B)
+        return evidence.received_N / lengths_B[packed.layout.segment_N]
+
+    def soften(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        score_N = self.score(packed, evidence)
+        gate_N = torch.sigmoid((score_N - self.threshold(layer)) / self.temperature)
+        return gated(packed, gate_N, self.penalty, self.key_weight)
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        strength_N = packed.layout.there(packed.strength_B)[packed.layout.segment_N]
+        least_N = self.threshold(layer).detach() * self.scale * strength_N
+        # Below 1e-5 a token counts for nothing (their code's floor), if anything is to be dropped.
+        least_N = torch.where(strength_N * self.scale > 0, least_N.clamp(min=1e-5), -1.0)
+        stays_N = self.score(packed, evidence) >= least_N
+        return keep_where(packed, stays_N | (packed.special_N & self.protect_sep))

@@ -1,0 +1,107 @@
+"""PoWER-BERT (Goyal et al. 2020): learn how many tokens each layer needs, keep the most attended.
+
+A token's score is the attention that it receives from the others. In a search the rows of layer l,
+ranked by score, are multiplied by retention parameters W_l[rank] in [0, 1] (soft-extract), and the
+loss grows by lambda times the sum over layers of l x the mass of W_l. Then layer l keeps [CLS] and
+the best others, ceil(mass of W_l) in all, and never more than the layer before (extract).
+
+Ranks and mass are those of an example's own t tokens: the released code counts over the padded
+length, so that most of the mass lies on padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from eat_lightning.bounds import layer_faults, number_faults, raise_faults
+from eat_lightning.methods.reduction._topk import keep_highest, order
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.packed import Packed
+
+
+class PowerBert(nn.Module):
+    """penalty: lambda. lr: of the retention parameters. extent: how much of what was learned to
+    drop is dropped, 0 (nothing) ... 1."""
+
+    place = "after_attention"
+    needs = frozenset({"received", "own"})
+    knob = Knob(
+        "extent",
+        strict=0.0,
+        grid=(0.25, 0.5, 0.75, 1.0),
+        fine=tuple(round(0.05 * k, 2) for k in range(21)),
+        bounds="[0, 1]",
+    )
+
+    def __init__(
+        self,
+        layers: Sequence[int] = (1, 2, 3, 4, 5),
+        penalty: float = 0.0002,
+        lr: float = 0.0005,
+        extent: float = 1.0,
+    ):
+        super().__init__()
+        raise_faults(self.faults(None, layers, penalty, lr, extent))
+        self.layers, self.penalty, self.lr, self.extent = list(layers), penalty, lr, extent
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        layers: Sequence[int] = (1, 2, 3, 4, 5),
+        penalty: float = 0.0002,
+        lr: float = 0.0005,
+        extent: float = 1.0,
+    ) -> list[str]:
+        return [
+            *layer_faults("reduction.layers", layers, num_layers),
+            *number_faults("reduction.penalty", [penalty], "[0, inf)"),
+            *number_faults("reduction.lr", [lr], "(0, inf)"),
+            *number_faults("reduction.extent", [extent], "[0, 1]"),
+        ]
+
+    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+        self.retention = nn.Parameter(torch.ones(len(self.layers), shape.max_positions))
+
+    def groups(self, lr: float) -> list[dict[str, Any]]:
+        return [{"params": [self.retention], "lr": self.lr, "weight_decay": 0.0}]
+
+    def after_step(self) -> None:
+        with torch.no_grad():
+            self.retention.clamp_(0, 1)
+
+    def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
+        assert evidence.received_N is not None
+        assert evidence.own_N is not None
+        return evidence.received_N - evidence.own_N
+
+    def soften(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        """Rows times the retention parameter of their rank (soft-extract)."""
+        layout, place = packed.layout, self.layers.index(layer)
+        order_BL = order(packed, self.score(packed, evidence), first=False)
+        place_BL = torch.arange(layout.longest, device=layout.device).expand_as(order_BL)
+        rank_BL = torch.empty_like(order_BL).scatter_(1, order_BL, place_BL)
+        factor_N = self.retention[place][layout.unpad(rank_BL)]
+        mass_B = self.retention[place].cumsum(0)[layout.there(layout.lengths_B) - 1]
+        packed = packed.with_x(packed.x_ND * factor_N[:, None].to(packed.x_ND.dtype))
+        return packed.with_penalty("retention", self.penalty * layer * mass_B)
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        lengths_B = self.kept(packed, layer)
+        return keep_highest(packed, self.score(packed, evidence), lengths_B)
+
+    def kept(self, packed: Packed, layer: int) -> Int[Tensor, " b"]:
+        """Tokens that each example keeps, on the host: of t that there were, t - p (t - mass) with
+        p = extent x strength, and no more than there are."""
+        assert packed.original_B is not None
+        mass_L = self.retention[self.layers.index(layer)].detach().double().cpu().cumsum(0)
+        learned_B = mass_L[packed.original_B - 1]
+        dropped_B = self.extent * packed.strength_B * (packed.original_B - learned_B)
+        kept_B = torch.ceil(packed.original_B - dropped_B - 1e-9).long().clamp(min=1)
+        return torch.minimum(kept_B, packed.layout.lengths_B)

@@ -1,0 +1,115 @@
+"""Token merging (ToMe, Bolya et al. 2023): join the most similar tokens instead of dropping any.
+
+Tokens are dealt alternately to two sets; each of the first finds its most similar one of the second
+(cosine of the head means of the keys), and the best of these pairs are merged into a mean weighed
+by sizes ("bipartite soft matching"). Attention adds the log of a key's size to its scores
+(equation 1, "proportional attention"), and mean pooling weighs by size.
+
+For text: [CLS] and [SEP] merge with nothing, tokens merge within their segment only, the order is
+kept, and a merged row has the position of the token that it was merged into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.bounds import raise_faults, switch_faults
+from eat_lightning.methods.reduction._topk import RATIO, ratio_at, topk_faults
+from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.packed import Packed
+
+
+class ToMe:
+    """ratio: share of an example's tokens that merge into others at each of `layers` (a list: one
+    for each), at most half. proportional: attention weighs keys by size."""
+
+    place = "after_attention"
+    needs = frozenset({"keys"})
+    knob = replace(RATIO, bounds="[0, 0.5]", fine=RATIO.fine[:11])
+
+    def __init__(
+        self,
+        ratio: float | Sequence[float] = 0.2,
+        layers: Sequence[int] = (1, 2, 3, 4, 5),
+        proportional: bool = True,
+    ):
+        raise_faults(self.faults(None, ratio=ratio, layers=layers, proportional=proportional))
+        self.ratio, self.layers, self.proportional = ratio, list(layers), proportional
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        ratio: float | Sequence[float] = 0.2,
+        layers: Sequence[int] = (1, 2, 3, 4, 5),
+        proportional: bool = True,
+    ) -> list[str]:
+        return [
+            *topk_faults(num_layers, ratio, layers, "[0, 0.5]"),
+            *switch_faults("reduction.proportional", proportional),
+        ]
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        assert evidence.keys_NK is not None
+        ratio = ratio_at(layer, self.ratio, self.layers)
+        wanted_B = torch.floor(ratio * packed.strength_B * packed.layout.lengths_B + 1e-9).long()
+        from_M, into_M = best_pairs(packed, evidence.keys_NK, wanted_B)
+        if not len(from_M):
+            return packed
+        return merged(packed, from_M, into_M, self.proportional)
+
+    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+        """Every pair of the two halves is compared, over the width of one head."""
+        pairs_B = ((tokens_B + 1) // 2 * (tokens_B // 2)).astype(np.float64)
+        return 2.0 * pairs_B * (shape.hidden_size // shape.num_heads)
+
+
+def best_pairs(
+    packed: Packed, keys_NK: Float[Tensor, "n k"], wanted_B: Int[Tensor, " b"]
+) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
+    """Rows that merge, and the rows that they merge into: of each example the `wanted_B` pairs of
+    highest similarity."""
+    layout = packed.layout
+    keys_BLK = layout.pad(F.normalize(keys_NK, dim=-1))
+    special_BL = layout.pad(packed.special_N)
+    segment_BL = special_BL.cumsum(1)  # [CLS] and each [SEP] begin another
+    free_BL = layout.real_BL & ~special_BL
+    may_BIJ = free_BL[:, ::2, None] & free_BL[:, None, 1::2]
+    may_BIJ &= segment_BL[:, ::2, None] == segment_BL[:, None, 1::2]
+    if not may_BIJ.shape[2]:  # a single token has nobody to merge into
+        return layout.segment_N[:0], layout.segment_N[:0]
+    similar_BIJ = keys_BLK[:, ::2] @ keys_BLK[:, 1::2].transpose(1, 2)
+    best_BI, into_BI = similar_BIJ.masked_fill(~may_BIJ, -torch.inf).max(-1)
+    order_BI = best_BI.sort(dim=1, descending=True, stable=True).indices
+    place_I = torch.arange(best_BI.shape[1], device=layout.device)
+    wanted_BI = place_I < layout.there(wanted_B)[:, None]
+    merges_BI = torch.zeros_like(wanted_BI).scatter_(1, order_BI, wanted_BI)
+    merges_BI &= best_BI > -torch.inf
+    example_M, first_M = merges_BI.nonzero(as_tuple=True)
+    start_M = layout.offsets_B[example_M]
+    return start_M + 2 * first_M, start_M + 2 * into_BI[example_M, first_M] + 1
+
+
+def merged(
+    packed: Packed, from_M: Int[Tensor, " m"], into_M: Int[Tensor, " m"], proportional: bool
+) -> Packed:
+    """Rows `from_M` joined into `into_M` by their sizes, and left out."""
+    layout, x_ND = packed.layout, packed.x_ND
+    size_N = torch.ones_like(x_ND[:, 0]) if packed.size_N is None else packed.size_N
+    sums_ND = x_ND * size_N[:, None]
+    sums_ND = sums_ND.index_add(0, into_M, sums_ND[from_M])
+    size_N = size_N.index_add(0, into_M, size_N[from_M])
+    stays_N = torch.ones_like(layout.segment_N, dtype=torch.bool)
+    stays_N[from_M] = False
+    gone_B = torch.bincount(layout.segment_N[from_M], minlength=layout.size).cpu()
+    weight_N = size_N.float().log() if proportional else packed.weight_N
+    joined = replace(packed, x_ND=sums_ND / size_N[:, None], size_N=size_N, weight_N=weight_N)
+    return joined.take(stays_N.nonzero().flatten(), layout.lengths_B - gone_B)

@@ -1,0 +1,98 @@
+"""What attention leaves for a reduction: each kind of evidence by name, made only where asked for.
+
+A reduction lists what it `needs`; an unknown name is refused when the encoder is built. All are in
+fp32: in bf16 most scores of a sentence tie. Without gradient, unless the reduction trains on it
+(`grad = True`, as LTP does).
+
+Shapes: B examples, L longest length, N packed tokens, D width, H heads, K head width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.model.packed import Layout
+
+MATRIX = frozenset({"received", "own"})  # these need every query's attention, not a fused product
+
+
+@dataclass
+class Evidence:
+    """A field is None unless the reduction `needs` it.
+
+    received: attention that a token receives, summed over queries, averaged over heads (PoWER-BERT,
+    Goyal et al. 2020). own: the part of it that a token gives itself. cls: the [CLS] query's
+    attention to each token, averaged over heads (EViT, Liang et al. 2022). keys: mean over heads of
+    the keys (ToMe, Bolya et al. 2023). value_norm: L2 norm of the values of all heads (ATS, Fayyaz
+    et al. 2022).
+    """
+
+    received_N: Float[Tensor, " n"] | None = None
+    own_N: Float[Tensor, " n"] | None = None
+    cls_N: Float[Tensor, " n"] | None = None
+    keys_NK: Float[Tensor, "n k"] | None = None
+    value_norm_N: Float[Tensor, " n"] | None = None
+
+    def take(self, rows_M: Int[Tensor, " m"]) -> Evidence:
+        """Only the rows named, in their order."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Evidence(
+            **{name: None if x is None else x.index_select(0, rows_M) for name, x in found.items()}
+        )
+
+
+NAMES = {field.name.rpartition("_")[0]: field.name for field in fields(Evidence)}
+
+
+def evidence_faults(reduction: Any) -> list[str]:
+    """Name what a reduction needs and nobody can give it."""
+    unknown = sorted(frozenset(reduction.needs) - NAMES.keys())
+    known = ", ".join(NAMES)
+    return [f"reduction.needs must be among {known}, got {name!r}" for name in unknown]
+
+
+def gather_evidence(
+    layout: Layout,
+    q: Float[Tensor, "b h l k"],
+    k: Float[Tensor, "b h l k"],
+    v: Float[Tensor, "b h l k"],
+    mask: Tensor | None,
+    needs: frozenset[str],
+) -> Evidence:
+    """The evidence named in `needs`; the whole attention matrix only for `received` and `own`."""
+    evidence = Evidence()
+    if needs & MATRIX:
+        weights_BHLL = attention_weights(q, k, mask)
+        if not layout.even:
+            weights_BHLL = weights_BHLL * layout.real_BL[:, None, :, None]
+        mean_BLL = weights_BHLL.mean(1)
+        if "received" in needs:
+            evidence.received_N = layout.unpad(mean_BLL.sum(1))
+        if "own" in needs:
+            evidence.own_N = layout.unpad(mean_BLL.diagonal(dim1=1, dim2=2))
+    if "cls" in needs:
+        row_mask = mask if mask is None or mask.shape[-2] == 1 else mask[..., :1, :]
+        weights_BH1L = attention_weights(q[:, :, :1], k, row_mask)
+        evidence.cls_N = layout.unpad(weights_BH1L.mean(1)[:, 0])
+    if "keys" in needs:
+        evidence.keys_NK = layout.unpad(k.float().mean(1))
+    if "value_norm" in needs:
+        evidence.value_norm_N = layout.unpad(v.float().transpose(1, 2).flatten(2).norm(dim=-1))
+    return evidence
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Float[Tensor, "b h q k"]:
+    """Softmax of the scaled products, in fp32 also under autocast."""
+    with torch.autocast(q.device.type, enabled=False):  # it would multiply in bf16
+        scores = (q.float() @ k.float().transpose(-1, -2)) / math.sqrt(q.shape[-1])
+        if mask is not None and mask.dtype == torch.bool:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        elif mask is not None:
+            scores = scores + mask.float()
+        return scores.softmax(-1)

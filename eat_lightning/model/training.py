@@ -1,0 +1,108 @@
+"""The contracts of training: what a step hands to an objective, and what a schedule is made of.
+
+Shapes: B examples, C classes, S signals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from eat_lightning.model.packed import Packed
+
+
+@dataclass
+class Loss:
+    """Sums over the examples of a batch: `total` is what training descends, `parts` is for logs."""
+
+    total: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Context:
+    """What a training step hands to an objective, and to a method's own `penalties`.
+
+    guesses: logits by exit layer, those that count in this stage. last: the last layer. signals:
+    what the exit rule observed, B x S by layer. penalties: terms of each example by name. epoch:
+    with the fraction of the one under way. stage: its number, from 0. hidden, teacher_hidden: the
+    vectors after each layer (0: the embedding), for an objective that `wants` them. passes: guesses
+    of the further passes that it asked for.
+    """
+
+    guesses: dict[int, Float[Tensor, "b c"]]
+    labels_B: Tensor
+    last: int
+    teacher_BC: Float[Tensor, "b c"] | None = None
+    signals: dict[int, Float[Tensor, "b s"]] = field(default_factory=dict)
+    penalties: dict[str, Tensor] = field(default_factory=dict)
+    step: int = 0
+    epoch: float = 0.0
+    stage: int = 0
+    hidden: dict[int, Packed] = field(default_factory=dict)
+    teacher_hidden: dict[int, Packed] = field(default_factory=dict)
+    passes: list[dict[int, Tensor]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A further forward pass of a training step: with other methods in some slots, or without some
+    layers (Length-Adaptive Transformer's sandwich, LayerDrop)."""
+
+    methods: dict[str, Any] = field(default_factory=dict)
+    skips: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of training.
+
+    share: of all steps. ramp: shares of the stage between which a reduction's strength goes from 0
+    to 1, by `shape`; (0, 0) is full strength throughout, (2, 2) none. soft: reductions gate rows
+    and drop none. trains, frozen: patterns of parameter names, such as "heads.*"; what is frozen
+    stays bit-equal. exits: whose guesses the objective sees. lr: factor on the run's learning rate,
+    which warms up and decays within the stage. objective: in place of the run's own.
+    """
+
+    share: float = 1.0
+    ramp: tuple[float, float] = (0.0, 0.0)
+    shape: Literal["linear", "cubic"] = "linear"
+    soft: bool = False
+    trains: tuple[str, ...] = ("*",)
+    frozen: tuple[str, ...] = ()
+    exits: Literal["all", "last", "early"] = "all"
+    lr: float = 1.0
+    objective: Any = None
+
+    def strength(self, progress: float) -> float:
+        """How strongly a reduction acts when so much of the stage (0 ... 1) is done."""
+        begin, end = self.ramp
+        if progress >= end:
+            return 1.0
+        linear = max(0.0, (progress - begin) / (end - begin))
+        return linear if self.shape == "linear" else 1 - (1 - linear) ** 3
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """The loss over all exits; `wants_teacher` says whether teacher logits must be given.
+
+    It may also have `wants` ({"hidden", "teacher_hidden"}), `flow(k, num_exits)` -> two factors on
+    the gradient at the k-th exit (1-based): of all that comes from it and from beyond, and of what
+    comes from beyond; and `passes(step)` -> a list of `Pass`.
+    """
+
+    wants_teacher: bool
+
+    def __call__(self, context: Context) -> Loss: ...
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """What trains when: stages whose shares add up to 1."""
+
+    def stages(self, num_epochs: int, exits: Sequence[int]) -> list[Stage]: ...

@@ -1,0 +1,111 @@
+"""Which stage of the schedule is under way, and what follows from it for each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from eat_lightning.model.training import Stage
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The stages of a run with the steps at which they begin."""
+
+    stages: list[Stage]
+    begins: list[int]
+    total: int
+
+    @classmethod
+    def of(cls, stages: list[Stage], total: int) -> Timeline:
+        """Every stage has a step at least, so that none is left out of a short run."""
+        begins, done = [], 0.0
+        for number, stage in enumerate(stages):
+            begins.append(max(round(done * total), number))
+            done += stage.share
+        return cls(stages, begins, total)
+
+    def number(self, step: int) -> int:
+        """The stage that step (0-based) lies in."""
+        return max(i for i, begin in enumerate(self.begins) if begin <= max(step, 0))
+
+    def length(self, number: int) -> int:
+        ends = [*self.begins[1:], max(self.total, self.begins[-1] + 1)]
+        return max(1, ends[number] - self.begins[number])
+
+    def strength(self, step: int) -> float:
+        """The step under way counts, so that the last one trains at what its stage ends with."""
+        number = self.number(step)
+        done = step + 1 - self.begins[number]
+        return self.stages[number].strength(done / self.length(number))
+
+    def reached(self, step: int) -> bool:
+        """Whether, after so many steps, the strength that the run ends with is in force."""
+        number = self.number(step - 1)
+        if number < len(self.stages) - 1:
+            return False
+        done = (step - self.begins[number]) / self.length(number)
+        return self.stages[-1].strength(done) >= self.stages[-1].strength(1.0)
+
+    def learning_rate(self, step: int, warmup: float) -> float:
+        """Factor on the run's rate: up over the first `warmup` of a stage, then down to 0."""
+        number = self.number(min(step, self.total - 1))
+        stage, length = self.stages[number], self.length(number)
+        return stage.lr * warm_then_linear(step - self.begins[number], length, warmup)
+
+
+def warm_then_linear(step: int, total: int, warmup: float) -> float:
+    """Share of the learning rate: up over the first `warmup` of all steps, then down to 0."""
+    rising = max(1, round(total * warmup))
+    if step < rising:
+        return (step + 1) / rising
+    return max(0.0, (total - step) / max(1, total - rising))
+
+
+class FollowStages(Callback):
+    """Sets strength, softness and what trains before every step. The stage is saved: a run that is
+    resumed where a stage begins starts it as an uninterrupted one does, with fresh moments."""
+
+    def __init__(self) -> None:
+        self.stage: int | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"stage": self.stage}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.stage = state_dict["stage"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.stage is not None:  # resumed within a stage
+            freeze(pl_module, pl_module.timeline.stages[self.stage])  # type: ignore[union-attr]
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        module: Any = pl_module
+        number = module.timeline.number(trainer.global_step)
+        stage = module.timeline.stages[number]
+        if number != self.stage:
+            freeze(module, stage)
+            for optimizer in trainer.optimizers if self.stage is not None else ():
+                optimizer.state.clear()
+            self.stage = number
+        module.encoder.strength.fill_(module.timeline.strength(trainer.global_step))
+        module.encoder.soft = stage.soft
+        module.log("train/strength", module.encoder.strength.float())
+        module.log("train/stage", float(number))
+
+
+def freeze(module: Any, stage: Stage) -> None:
+    """Let train what the stage names. A frozen parameter has no gradient at all, so that AdamW
+    leaves it alone: with a gradient of 0 decay and stale moments would still move it."""
+    for name, parameter in module.encoder.named_parameters():
+        wanted = any(fnmatchcase(name, pattern) for pattern in stage.trains)
+        parameter.requires_grad_(
+            wanted and not any(fnmatchcase(name, pattern) for pattern in stage.frozen)
+        )
+        if not parameter.requires_grad:
+            parameter.grad = None

@@ -1,0 +1,159 @@
+"""The contract of a method, with methods of a user's own: every hook, and what is refused."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from models import alone, method, packed, ragged, tiny
+from torch import nn
+
+from eat_lightning.methods.reduction._gates import gated, keep_where
+from eat_lightning.model.contracts import spec
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.packed import Packed
+
+
+class ZeroOne(nn.Module):
+    """Drops the tokens of odd position; in a soft stage it gates them with 0, all others with 1."""
+
+    place, soft_place = "after_attention", "after_layer"
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, layers: tuple[int, ...] = (2,)):
+        super().__init__()
+        self.layers = layers
+
+    def stays(self, packed: Packed) -> torch.Tensor:
+        return (packed.position_N % 2 == 0) | (packed.layout.index_N == 0)
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        return keep_where(packed, self.stays(packed))
+
+    def soften(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        return gated(packed, self.stays(packed).float(), penalty=1.0, key_weight=True)
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_soft_gates_of_zero_and_one_equal_dropped_rows(pool: str):
+    encoder = tiny(head={"pool": pool}, dropout=0.0, attention_dropout=0.0)
+    encoder.reduction = ZeroOne()
+    dropped_BC = encoder(ragged()).logits_BC
+    encoder.train().soft = True
+    soft = encoder(ragged())
+    assert (soft.tokens_LB == ragged().lengths_B).all()  # gated, not dropped
+    torch.testing.assert_close(soft.logits_BC, dropped_BC, atol=1e-4, rtol=1e-4)
+
+
+class FromIds:
+    """Drops one token id before the first layer, which asks for notes and for layer 0."""
+
+    place = "after_layer"
+    needs: frozenset[str] = frozenset()
+    wants = frozenset({"ids"})
+
+    def __init__(self, drop: int, layers: tuple[int, ...] = (0,)):
+        self.drop, self.layers = drop, layers
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        return keep_where(packed, packed.notes["ids"] != self.drop)
+
+
+def test_a_reduction_may_act_on_the_embedding_and_read_token_ids():
+    encoder, batch = tiny(), ragged((9,))
+    whole = encoder(batch)
+    drop = int(batch.ids_N[4])
+    times = int((batch.ids_N == drop).sum())
+    encoder.reduction = FromIds(drop)
+    trace = encoder(batch)
+    assert trace.tokens_LB[:, 0].tolist() == [9 - times] * 6
+    assert not torch.allclose(trace.logits_BC, whole.logits_BC)
+
+
+def test_notes_sizes_and_weights_are_cut_with_the_rows():
+    rows = packed([[float(i)] for i in range(5)], [3, 2])
+    rows = replace(
+        rows,
+        size_N=torch.arange(5.0),
+        weight_N=-torch.arange(5.0),
+        notes={"bucket": torch.arange(5)},
+        penalties={"p": torch.tensor([1.0, 2.0])},
+        original_B=torch.tensor([3, 2]),
+    )
+    taken = rows.take(torch.tensor([0, 2, 3]), torch.tensor([2, 1]))
+    assert taken.notes["bucket"].tolist() == [0, 2, 3]
+    assert (taken.size_N.tolist(), taken.weight_N.tolist()) == ([0, 2, 3], [0, -2, -3])
+    only = taken.only(torch.tensor([False, True]))
+    assert (only.penalties["p"].tolist(), only.original_B.tolist()) == ([2.0], [2])
+    assert only.with_penalty("p", torch.tensor([5.0])).penalties["p"].tolist() == [7.0]
+
+
+class OwnReason:
+    """Leaves at the first exit whose guess is class 0, "zero", or class 1, "one"."""
+
+    reasons = ("zero", "one")
+
+    def __init__(self, layers: tuple[int, ...] = (3, 4)):
+        self.layers = layers
+
+    def decides(self, logits_EBC):
+        classes_B = logits_EBC[-1].argmax(-1)
+        return torch.where(classes_B < 2, classes_B + 1, 0)
+
+    def answers(self, logits_EBC):
+        return logits_EBC.mean(0)
+
+
+def test_an_exit_names_its_own_reasons_and_answers():
+    encoder, batch = tiny(exit="confidence"), ragged()
+    encoder.exit = OwnReason()
+    trace = encoder(batch)
+    assert {*trace.reasons} <= {"zero", "one", "last_layer"}
+    assert len({*trace.reasons}) > 1
+    for i, one in enumerate(alone(batch)):
+        guesses = encoder(one, leave=False).guesses
+        depth = int(trace.depth_B[i])
+        mean_C = torch.stack([guesses[k][0] for k in (3, 4, 6) if k <= depth]).mean(0)
+        torch.testing.assert_close(trace.logits_BC[i], mean_C, atol=1e-4, rtol=1e-4)
+        name = {0: "zero", 1: "one"}.get(int(guesses[min(depth, 4)][0].argmax()))
+        assert trace.reasons[i] == (name if depth < 6 else "last_layer")
+
+
+def test_evidence_that_nobody_gives_is_refused():
+    class Asks(FromIds):
+        needs = frozenset({"received", "gradient"})
+
+    made = tiny()
+    with pytest.raises(ValueError, match=r"reduction.needs must be among received, .*'gradient'"):
+        AdaptiveEncoder(made.shape, 3, made.attention, Asks(0), made.exit, {"layers": []})
+
+
+@pytest.mark.parametrize(("slot", "kind"), [("reduction", "ltp"), ("exit", "berxit")])
+def test_another_setting_of_a_method_keeps_what_was_learned(slot: str, kind: str):
+    encoder = tiny(**{slot: kind})
+    own = getattr(encoder, slot)
+    (name, learned), *_ = own.named_parameters()
+    changed = method(slot, kind, layers=list(own.layers))
+    twin = with_slots(encoder, **{slot: changed})
+    assert dict(getattr(twin, slot).named_parameters())[name] is learned
+    assert f"{slot}.{name}" in encoder.state_dict()
+    assert spec(slot, getattr(twin, slot)) == spec(slot, changed)
+
+
+def test_hidden_states_are_kept_where_asked_for():
+    encoder, batch = tiny(), ragged()
+    assert encoder(batch).hidden == {}
+    encoder.keep_hidden = True
+    hidden = encoder(batch).hidden
+    assert [*hidden] == [0, 1, 2, 3, 4, 5, 6]
+    assert hidden[0].x_ND.shape == (batch.ids_N.shape[0], 16)
+
+
+def test_layers_can_be_skipped():
+    encoder, batch = tiny(), ragged()
+    whole_BC = encoder(batch).logits_BC
+    encoder.skips = frozenset({3})
+    skipped_BC = encoder(batch).logits_BC
+    assert not torch.allclose(skipped_BC, whole_BC)
+    with torch.no_grad():  # a layer that adds nothing is the same as one that is not run
+        assert torch.equal(encoder(batch).logits_BC, skipped_BC)

@@ -1,0 +1,96 @@
+"""LTP: thresholds on the mean attention received, by hand; soft gates that learn; hard drops."""
+
+import pytest
+import torch
+from models import packed, ragged, tiny, tiny_shape
+
+from eat_lightning.methods.reduction.ltp import LearnedTokenPruning
+from eat_lightning.model.contracts import turned
+from eat_lightning.model.evidence import Evidence
+
+RECEIVED = Evidence(received_N=torch.tensor([1.0, 0.4, 1.6, 1.0, 0.9, 0.1]))
+LENGTHS = [4, 2]  # means over t: .25 .1 .4 .25 | .45 .05; the last of each is [SEP]
+
+
+def bound(**changes) -> LearnedTokenPruning:
+    made = LearnedTokenPruning(**{"layers": [1, 5], **changes})
+    made.bind(tiny_shape(), [6], 3)
+    return made
+
+
+def rows(strength: float = 1.0):
+    return packed([[float(i)] for i in range(6)], LENGTHS, strength)
+
+
+def test_thresholds_rise_with_the_layer_and_are_learned():
+    made = bound(final=0.3)
+    assert [made.threshold(layer).item() for layer in (1, 5)] == pytest.approx([0.0, 0.2])
+    with torch.no_grad():
+        made.delta[1] = 0.05
+    assert made.threshold(5).item() == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("changes", "strength", "kept"),
+    [
+        ({}, 1.0, [0, 2, 3, 4, 5]),  # 0.1 is below 0.2; [SEP] is protected
+        ({"protect_sep": False}, 1.0, [0, 2, 3, 4]),
+        ({"scale": 1.5}, 1.0, [0, 2, 3, 4, 5]),  # [CLS] of 0.25 stays below 0.3 too
+        ({"scale": 0.0}, 1.0, [0, 1, 2, 3, 4, 5]),
+        ({"scale": 0.4}, 1.0, [0, 1, 2, 3, 4, 5]),
+        ({}, 0.0, [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_who_stays(changes: dict, strength: float, kept: list[int]):
+    made = bound(final=0.3, **changes)  # at layer 5 of 6: 0.2
+    assert made(rows(strength), RECEIVED, 5).x_ND.flatten().tolist() == kept
+
+
+def test_a_soft_gate_by_hand():
+    made = bound(final=0.3, temperature=0.1, penalty=0.5)
+    soft = made.soften(rows(), RECEIVED, 5)
+    gates = torch.sigmoid((torch.tensor([0.25, 0.1, 0.4, 0.25, 0.45, 0.05]) - 0.2) / 0.1)
+    gates[0] = gates[4] = 1.0  # [CLS]
+    torch.testing.assert_close(soft.x_ND.flatten(), torch.arange(6.0) * gates)
+    torch.testing.assert_close(
+        soft.penalties["gates"], 0.5 * torch.stack([gates[:4].mean(), gates[4:].mean()])
+    )
+
+
+def test_thresholds_and_scores_get_a_gradient_while_soft():
+    encoder = tiny("dense", "ltp").train()
+    encoder.reduction.temperature = 0.05
+    encoder.soft = True
+    trace = encoder(ragged())
+    trace.penalties["gates"].sum().backward()
+    assert (encoder.reduction.delta.grad != 0).all()
+    assert encoder.layers[0].qkv.weight.grad.abs().sum() > 0
+
+
+def test_in_evaluation_rows_are_dropped_even_in_a_soft_stage():
+    encoder = tiny("dense", "ltp")
+    encoder.soft = True
+    assert (encoder(ragged()).tokens_LB[-1] < ragged().lengths_B).any()
+
+
+def test_a_threshold_ignores_longer_neighbours():
+    encoder = tiny("dense", "ltp")
+    alone = encoder(ragged((7,)))
+    beside = encoder(ragged((7, 30)))
+    assert alone.tokens_LB[:, 0].tolist() == beside.tokens_LB[:, 0].tolist()
+
+
+def test_its_own_rate_and_its_knob():
+    made = bound(lr=0.01)
+    (group,) = made.groups(1e-4)
+    assert (group["lr"], group["weight_decay"]) == (0.01, 0.0)
+    twin = turned(made, 0.5)
+    assert (twin.scale, made.scale) == (0.5, 1.0)
+    assert twin.delta is made.delta
+
+
+def test_bad_values():
+    with pytest.raises(ValueError, match=r"reduction.temperature must be in \(0, inf\), got 0"):
+        LearnedTokenPruning(temperature=0)
+    with pytest.raises(ValueError, match=r"reduction.protect_sep must be true or false, got 1"):
+        LearnedTokenPruning(protect_sep=1)

@@ -1,0 +1,81 @@
+"""ToMe: alternate matching, means weighed by size, order kept; log sizes in attention."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from models import packed, ragged, tiny
+
+from eat_lightning.methods.reduction.tome import ToMe
+from eat_lightning.model.evidence import Evidence
+
+# One example: [CLS] a b c d e [SEP]; first set: places 0 2 4 6, second: 1 3 5.
+KEYS = torch.tensor(
+    [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.1, 1.0], [1.0, 0.2], [0.0, -1.0], [1.0, 0.0]]
+)
+
+
+def merge(ratio: float, **changes):
+    rows = packed([[0.0], [1.0], [2.0], [3.0], [4.0], [5.0], [6.0]], [7])
+    return ToMe(ratio=ratio, layers=[1], **changes)(rows, Evidence(keys_NK=KEYS), 1)
+
+
+def test_the_most_similar_pair_merges_first():
+    once = merge(0.15)  # floor(1.05) = 1: place 2 into 3 (cosine .995); 4 into 1 has .98
+    assert once.x_ND.flatten().tolist() == [0, 1, 2.5, 4, 5, 6]
+    assert once.size_N.tolist() == [1, 1, 2, 1, 1, 1]
+    assert once.position_N.tolist() == [0, 1, 3, 4, 5, 6]
+    torch.testing.assert_close(once.weight_N, once.size_N.log())
+
+
+def test_special_tokens_merge_with_nothing():
+    most = merge(0.5)  # three wanted, two free tokens in the first set
+    assert most.x_ND.flatten().tolist() == [0, 2.5, 2.5, 5, 6]
+    assert most.size_N.tolist() == [1, 2, 2, 1, 1]
+
+
+def test_sizes_weigh_the_mean():
+    rows = packed([[0.0], [1.0], [4.0], [9.0]], [4])
+    rows.size_N = torch.tensor([1.0, 3.0, 1.0, 1.0])
+    joined = ToMe(ratio=0.25, layers=[1])(rows, Evidence(keys_NK=torch.ones(4, 2)), 1)
+    assert joined.x_ND.flatten().tolist() == [0, (3 * 1 + 4) / 4, 9]
+    assert joined.size_N.tolist() == [1, 4, 1]
+
+
+def test_tokens_merge_within_their_segment():
+    rows = packed([[0.0]] * 7, [7])
+    rows.special_N[3] = True  # [CLS] a b [SEP] c d [SEP]: b at 2 may join a at 1, c at 4 d at 5
+    keys = torch.tensor([[1.0, 0.0]] * 7)
+    joined = ToMe(ratio=0.5, layers=[1])(rows, Evidence(keys_NK=keys), 1)
+    assert joined.position_N.tolist() == [0, 1, 3, 5, 6]
+
+
+def test_strength_scales_the_ratio_and_a_single_token_stays():
+    rows = packed([[1.0]], [1])
+    assert ToMe(layers=[1])(rows, Evidence(keys_NK=torch.ones(1, 2)), 1) is rows
+    weak = packed([[float(i)] for i in range(7)], [7], strength=0.0)
+    assert ToMe(ratio=0.5, layers=[1])(weak, Evidence(keys_NK=KEYS), 1) is weak
+
+
+def test_a_key_of_size_two_counts_as_two_equal_tokens():
+    """Proportional attention: log size in the scores is the softmax over repeated keys."""
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 1, 1, 4, 8)
+    twice = torch.cat([k, k[:, :, 2:3]], 2), torch.cat([v, v[:, :, 2:3]], 2)
+    weight = torch.tensor([1.0, 1.0, 2.0, 1.0]).log()[None, None, None]
+    torch.testing.assert_close(
+        F.scaled_dot_product_attention(q, k, v, attn_mask=weight),
+        F.scaled_dot_product_attention(q, *twice),
+    )
+
+
+def test_merged_tokens_weigh_in_attention_and_in_pooling():
+    for pool in ("cls", "mean"):
+        encoder, batch = tiny("dense", "tome", head={"pool": pool}), ragged()
+        weighed_BC = encoder(batch).logits_BC
+        encoder.reduction = ToMe(0.3, [1, 2, 4], proportional=False)
+        assert not torch.allclose(encoder(batch).logits_BC, weighed_BC, atol=1e-4)
+
+
+def test_bad_values():
+    with pytest.raises(ValueError, match=r"reduction.ratio must be in \[0, 0.5\], got 0.6"):
+        ToMe(ratio=0.6)
