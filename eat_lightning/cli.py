@@ -68,15 +68,13 @@ def sweep_context() -> dict[str, Any]:
 
 
 METHODS = ("attention", "reduction", "exit", "objective", "schedule")
-PATHS = (
-    *("teacher", "encoder.pretrained", "data.dir"),
-    *("journal", "log", "token_file", "onnx", "onnx_static"),
-)
+PATHS = {"teacher", "encoder.pretrained", "data.dir", "journal", "log", "token_file", "onnx"}
+PATHS |= {"onnx_static"}
 
 
 def quoted(path: str) -> str:
-    """As a value that Hydra takes whole: a run's name holds "=", "," and brackets, which are also
-    Hydra's grammar."""
+    """Make a path a value that Hydra takes whole: runs of version 0.1 have "=", "," and brackets in
+    their names, which are also Hydra's grammar."""
     return "'" + path.replace("'", "\\'") + "'"
 
 

@@ -160,7 +160,7 @@ def identity(
 
 
 def load(path: Path, num_examples: int) -> Tokens | None:
-    """None where there is no cache or a damaged one, which is then made anew."""
+    """Read cached tokens; None where there are none or damaged ones, which are then made anew."""
     try:
         # np.load leaves open what it cannot read.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -175,7 +175,7 @@ def load(path: Path, num_examples: int) -> Tokens | None:
 
 
 def store(path: Path, tokens: Tokens) -> None:
-    """Beside, then renamed: who reads meanwhile sees the whole file or none."""
+    """Write beside, then rename: who reads meanwhile sees the whole file or none."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:

@@ -23,7 +23,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def tokenizer_for(pretrained: str | None) -> Tokenizer:
-    """That of a folder or a hub name; None: WordPiece over the toy grammar's words."""
+    """The tokenizer of a folder or a hub name; None: WordPiece over the toy grammar's words."""
     if pretrained is None:
         return toy_tokenizer()
     from transformers import AutoTokenizer

@@ -110,7 +110,7 @@ def teacher_key(folder: Path, split_key: str) -> str:
 
 
 def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray | None:
-    """None where there is no cache or a damaged one, which is then made anew."""
+    """Read cached logits; None where there are none or damaged ones, which are then made anew."""
     try:
         # Mapped, so that a header is not believed about a size that the file has not.
         found = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -10,13 +10,31 @@ from typing import Any
 from eat_lightning.bounds import whole_faults
 
 # What `train` gives Trainer itself.
-OURS = {
-    *("logger", "callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary"),
-    *("num_sanity_val_steps", "use_distributed_sampler", "reload_dataloaders_every_n_epochs"),
-    # What would end a run before its schedule does, or leave its weights unselected.
-    *("fast_dev_run", "overfit_batches", "max_time", "limit_train_batches", "limit_val_batches"),
-    *("check_val_every_n_epoch", "min_epochs", "min_steps"),
-}
+OURS = set(
+    [
+        "logger",
+        "callbacks",
+        "default_root_dir",
+        "enable_checkpointing",
+        "enable_model_summary",
+        "num_sanity_val_steps",
+        "use_distributed_sampler",
+        "reload_dataloaders_every_n_epochs",
+    ]
+)
+# What would end a run before its schedule does, or leave its weights unselected.
+OURS |= set(
+    [
+        "fast_dev_run",
+        "overfit_batches",
+        "max_time",
+        "limit_train_batches",
+        "limit_val_batches",
+        "check_val_every_n_epoch",
+        "min_epochs",
+        "min_steps",
+    ]
+)
 
 
 def trainer_arguments(trainer: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +66,7 @@ def is_first_process() -> bool:
 
 
 def trainer_faults(trainer: dict[str, Any]) -> list[str]:
-    """By name and value, and then by asking Lightning."""
+    """Check the settings by name and value, and then by asking Lightning."""
     from lightning import Trainer
 
     if not isinstance(trainer, dict):
