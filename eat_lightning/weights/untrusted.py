@@ -172,31 +172,27 @@ def number_fault(weights: Mapping[str, Any]) -> list[str]:
 
 
 STEPS = {  # of a tokenizer.json; what is not here could grow a text, or take for ever over it
-    "normalizer": set(
-        [
-            "BertNormalizer",
-            "Lowercase",
-            "NFC",
-            "NFD",
-            "NFKC",
-            "NFKD",
-            "StripAccents",
-            "Strip",
-            "ByteLevel",
-        ]
-    ),
-    "pre_tokenizer": set(
-        [
-            "BertPreTokenizer",
-            "ByteLevel",
-            "Metaspace",
-            "Whitespace",
-            "WhitespaceSplit",
-            "Punctuation",
-            "Digits",
-            "UnicodeScripts",
-        ]
-    ),
+    "normalizer": {
+        "BertNormalizer",
+        "Lowercase",
+        "NFC",
+        "NFD",
+        "NFKC",
+        "NFKD",
+        "StripAccents",
+        "Strip",
+        "ByteLevel",
+    },
+    "pre_tokenizer": {
+        "BertPreTokenizer",
+        "ByteLevel",
+        "Metaspace",
+        "Whitespace",
+        "WhitespaceSplit",
+        "Punctuation",
+        "Digits",
+        "UnicodeScripts",
+    },
     "post_processor": {
         "BertProcessing",
         "RobertaProcessing",
