@@ -117,7 +117,7 @@ def fault_line(fault: Any) -> str:
         "float_type": "must be a number",
         "literal_error": f"must be one of {choices(fault)}",
     }
-    if fault["type"] == "extra_forbidden":
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{key} is not an option"
     if fault["type"] == "missing":
         return f"{key} is missing"

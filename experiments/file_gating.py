@@ -59,7 +59,7 @@ def claim(study: Study) -> Claim:
             "no row of file_gating whose examples say what was done to each file is here: measure "
             "its runs (python -m eat_lightning.measure run=outputs/file_gating)"
         )
-    gates.sort(key=lambda m: m.row.tau if isinstance(m.row.tau, float) else 2.0)
+    gates.sort(key=lambda m: m.row.point if isinstance(m.row.point, float) else 2.0)
     peers = peers_of(study, gates[0])
     lines = [line for m in gates for line in lines_of(m, rows)]
     lines += [peer_line(found) for found in peers]
@@ -89,7 +89,7 @@ def with_kinds(m: Measured) -> bool:
 def shown(study: Study, rows: Sequence[Measured], m: Measured) -> bool:
     """Full depth, the paper's band, and what certificates chose."""
     exits = [str(h.measured.row.exit) for h in held_by(study, rows)]
-    return m.row.tau in BAND or m.row.exit["kind"] == "never" or str(m.row.exit) in exits
+    return m.row.point in BAND or m.row.exit["kind"] == "never" or str(m.row.exit) in exits
 
 
 def setting(m: Measured) -> str:

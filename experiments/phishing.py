@@ -131,7 +131,7 @@ def rules_of(study: Study, rows: Sequence[Measured]) -> list[Rule]:
     found = []
     for m in rows:
         key = m.row.run, str(m.row.exit)
-        wanted = m.row.tau in (*BAND, STRICT) or m.row.exit["kind"] == "never" or key in certified
+        wanted = m.row.point in (*BAND, STRICT) or m.row.exit["kind"] == "never" or key in certified
         if m.row.split == "validation" and wanted:
             twins = [
                 other
@@ -145,7 +145,7 @@ def rules_of(study: Study, rows: Sequence[Measured]) -> list[Rule]:
 
 
 def tau(rule: Rule) -> float:
-    found = rule.validation.row.tau
+    found = rule.validation.row.point
     return found if isinstance(found, float) else 2.0
 
 

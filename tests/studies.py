@@ -22,7 +22,8 @@ EAT = {
     "attention": {"kind": "dense"},
     "reduction": {"kind": "norm_topk", "ratio": 0.3, "layers": [2, 4]},
     "exit": {"kind": "confidence", "tau": 0.9, "layers": [4]},
-    "tau": 0.9,
+    "knob": "tau",
+    "point": 0.9,
 }
 
 

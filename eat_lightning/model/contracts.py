@@ -115,8 +115,9 @@ class Reduction(Protocol):
     0 is the embedding.
 
     It may also have `grad` (evidence with gradient), `wants` (notes: {"ids"}), `soften(packed,
-    evidence, layer)`, which acts in its place in a soft stage of training, at `soft_place`, and
-    `flops(shape, layer, tokens_B)`, what choosing costs each example.
+    evidence, layer)`, which acts in its place in a soft stage of training, at `soft_place`;
+    `varies` (how many rows stay is known only from their values); `flops(shape, layer, tokens_B)`,
+    what choosing costs each example; `lost_in_export()`, why no export can hold it.
     """
 
     place: Literal["after_layer", "after_attention"]
@@ -134,7 +135,8 @@ class Exit(Protocol):
     It may also have `observe(packed, pooled_BD, logits_BC)` -> B x S, signals that are recorded
     beside the logits and come as `decides(logits_EBC, signals_EBS)`; `answers(logits_EBC)` -> B x
     C, what an example leaves with (else its last guess); `penalties(context)`, its own terms of the
-    loss, summed over examples; `flops(shape)`, what deciding at one head costs.
+    loss, summed over examples; `flops(shape)`, what deciding at one head costs; and
+    `lost_in_export()`, why no export can hold it.
     """
 
     layers: Sequence[int]

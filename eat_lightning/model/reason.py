@@ -33,7 +33,7 @@ HELD = (Reason.VETOED, Reason.FALLBACK)  # at an early exit: stays, and this is 
 
 def coded(decided_B: Any) -> Any:
     """An exit rule's decisions (0 = stays, n = its n-th reason) as codes, array or tensor."""
-    return decided_B + (decided_B > 0) * (OWN - 1)
+    return decided_B + (decided_B >= 1) * (OWN - 1)
 
 
 def reason_names(exit: Any) -> dict[int, str]:

@@ -83,7 +83,9 @@ class Stage:
         begin, end = self.ramp
         if progress >= end:
             return 1.0
-        linear = max(0.0, (progress - begin) / (end - begin))
+        if progress <= begin:
+            return 0.0
+        linear = (progress - begin) / (end - begin)
         return linear if self.shape == "linear" else 1 - (1 - linear) ** 3
 
 

@@ -222,8 +222,8 @@ def source_of(point: Point) -> Source:
     """The rows' runs and commits, and the command that measures them again."""
     runs = [f"run=outputs/{m.row.study}/{m.row.run}" for m in point.members]
     more = []
-    if isinstance(point.row.tau, float) and point.row.tau not in TAUS:
-        more.append(f"taus=[{point.row.tau}]")
+    if isinstance(point.row.point, float) and point.row.point not in TAUS:
+        more.append(f"taus=[{point.row.point}]")
     if point.row.baseline == THEIRS:
         more.append("baselines=all")
     more += [f"dtype={point.row.dtype}"] if point.row.dtype != "fp32" else []

@@ -238,4 +238,4 @@ def cells_of(rows: Sequence[Measured]) -> dict[Cell, Point]:
 
 def far(m: Measured) -> float:
     """How far a row's tau is from the usual one."""
-    return abs(m.row.tau - TAU) if isinstance(m.row.tau, float) else 0.0
+    return abs(m.row.point - TAU) if isinstance(m.row.point, float) else 0.0

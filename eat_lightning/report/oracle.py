@@ -99,7 +99,7 @@ def rule(point: Point) -> list[Way]:
         return []
     right_SB = np.stack([m.correct_B for m in runs if m.correct_B is not None])
     depth = float(np.mean([outcome_of(m).depth_B.mean() for m in runs]))
-    tau = point.row.tau if isinstance(point.row.tau, float) else None
+    tau = point.row.point if isinstance(point.row.point, float) else None
     return [Way(point.setting, right_SB, depth, source_of(Point(runs)), "o" if tau else "D", tau)]
 
 

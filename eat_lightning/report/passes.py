@@ -109,7 +109,7 @@ def by_rule(points: Sequence[Point]) -> list[Point]:
 
 def tau_of(point: Point) -> float:
     """2 where the rule has no tau, or one for each exit."""
-    return point.row.tau if isinstance(point.row.tau, float) else 2.0
+    return point.row.point if isinstance(point.row.point, float) else 2.0
 
 
 TOLD_BY: tuple[Callable[[Point], str], ...] = (

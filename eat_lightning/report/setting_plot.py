@@ -180,7 +180,7 @@ def between_others(ax: Axes, found: list[Spot], room: float = 12.0) -> list[Spot
     unlabelled = []
     for series in dict.fromkeys(spot.series for spot in found):
         line = [s for s in found if s.series == series and s.entry.adaptive]
-        taus = sorted((s for s in line if s.entry.point.row.tau), key=lambda s: s.x.value)
+        taus = sorted((s for s in line if s.entry.point.row.point), key=lambda s: s.x.value)
         shown = [taus[0], taus[-1]] if taus else []
         for spot in taus[1:-1]:
             if min(points_apart(ax, spot, other) for other in shown) < room:

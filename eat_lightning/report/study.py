@@ -21,7 +21,8 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Outcome, Recorded
 from eat_lightning.measure.settings import OWN, THEIRS, label, text
 from eat_lightning.model.contracts import build
-from eat_lightning.runs.row import Row, read_what_is_whole
+from eat_lightning.runs.jsonl import read_whole
+from eat_lightning.runs.row import Row
 from eat_lightning.runs.run import Run, version_of
 
 SAME_POINT = (  # what rows that are averaged over seeds have in common
@@ -202,7 +203,7 @@ def alike(one: Row, other: Row) -> tuple[bool, bool]:
 def order(point: Point) -> tuple[Any, ...]:
     row = point.row
     kind = {"": 2, OWN: 1, THEIRS: 0}.get(row.baseline, 3)
-    tau = row.tau if isinstance(row.tau, float) else 2.0
+    tau = row.point if isinstance(row.point, float) else 2.0
     size = (row.num_layers, row.encoder)
     return row.task, not point.is_static, row.model, size, row.weights, kind, tau
 
@@ -276,7 +277,7 @@ def opened(folder: Path, warnings: list[str]) -> list[Run]:
 
 
 def read_file(path: Path, warnings: list[str]) -> list[Measured]:
-    rows, faults = read_what_is_whole(path)
+    rows, faults = read_whole(path, Row)
     warnings += [f"{fault}; left out: measure again" for fault in faults]
     return [Measured(row, path.parent) for row in rows]
 

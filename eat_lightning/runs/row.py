@@ -1,65 +1,78 @@
-"""One measured setting is one row: the only schema, its writer and its reader (JSON lines)."""
+"""One measured setting is one row: the only schema of what `measure` and `train` write."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict
+from pydantic.dataclasses import dataclass
 
 from eat_lightning.bounds import number_faults
-from eat_lightning.errors import ConfigError
-from eat_lightning.infer.precision import FORMS, PLAIN
-from eat_lightning.model.contracts import spec
-from eat_lightning.weights.untrusted import ROWS, one_line, parsed, text_of
+from eat_lightning.config import whole, within
+from eat_lightning.infer.precision import PLAIN
+from eat_lightning.model.contracts import knob_of, point_of, spec
+from eat_lightning.runs import jsonl
 
-BOUNDS = {
-    "[0, 1]": (
-        *("accuracy", "f1", "majority", "strength", "ece_before", "ece_after"),
-        *("exit_shares", "exit_reasons"),
-    ),
-    "[-1, 1]": ("matthews", "pearson", "spearman"),
-    "(0, 1]": ("retention", "token_layers", "tau"),
-    "(0, inf)": (
-        *("flops", "flops_ratio", "temperature", "conversion"),
-        *("speed_up", "speed_up_low", "speed_up_high"),
-        *("batch_speed_up", "batch_speed_up_low", "batch_speed_up_high", "batch_conversion"),
-    ),
-    "[0, inf)": (
-        *("latency_ms", "latency_p50_ms", "latency_p90_ms", "latency_p99_ms"),
-        *("latency_low_ms", "latency_high_ms"),
-        *("throughput", "throughput_low", "throughput_high"),
-        *("throughput_sorted", "throughput_sorted_low", "throughput_sorted_high"),
-    ),
-    "[1, inf)": (
-        *("num_examples", "num_layers", "padding_factor", "padding_factor_sorted"),
-        *("latency_batch", "throughput_batch", "timed_examples", "repeats", "threads"),
-    ),
-}
-METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman")
+Share = Annotated[float, within("[0, 1]")]
+Correlation = Annotated[float, within("[-1, 1]")]
+Positive = Annotated[float, within("(0, inf)")]
+Amount = Annotated[float, within("[0, inf)")]
+Count = Annotated[int, whole(1)]
+
+
+def named_kind(method: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(method.get("kind"), str):
+        raise ValueError(f"must name a kind, got {method!r:.60}")
+    return method
+
+
+def beside(name: str) -> str:
+    if not re.fullmatch(r"((examples/)?\w[\w.-]*)?", name):
+        raise ValueError(f"must name a file beside the rows, got {name!r:.60}")
+    return name
+
+
+def knob_points(point: Any) -> Any:
+    if faults := [] if point is None else number_faults("", point, "(-inf, inf)"):
+        raise ValueError(faults[0].strip())
+    return point
+
+
+Method = Annotated[dict[str, Any], AfterValidator(named_kind)]
+
+OWN, THEIRS, FIXED = "own static", "hugging face", "fixed depth"  # baselines
 SETTING = (  # what was measured, and how
     *("task", "model", "encoder", "attention", "reduction", "exit", "policy", "strength"),
-    *("study", "run"),
-    *("seed", "split", "num_examples", "baseline", "kernels", "dtype", "device"),
+    *("study", "run", "seed", "split", "data", "num_examples"),
+    *("baseline", "kernels", "dtype", "device"),
 )
 TIMING = ("threads", "latency_batch", "throughput_batch", "form")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Row:
-    """attention, reduction, exit: {"kind": the method's file name, **its arguments}.
+    """A setting of a run: what was measured, how accurate, how deep, how short and how fast it is.
+
+    attention, reduction, exit: {"kind": the method's file name, **its arguments}; policy: a list of
+    such, in the order they are asked (flops are then without those of a second run that a veto
+    asks). knob, point: the exit rule's operating point, such as "tau" and 0.9. budget: the share of
+    full FLOPs that the rule was fitted for. data: the hash of the measured examples.
 
     Scores are None where the task is not judged by them; `metric` names the main one, `majority` is
     the share of the largest class. depth, retention, token_layers and flops are means over the
     examples. flops_ratio is against the same body dense / none / never, and so are speed_up (means
-    of latencies timed together) and conversion (speed_up x flops_ratio). ece_before and ece_after
-    are each exit's on the calibration split, before and after its temperature.
+    of latencies timed together) and conversion (speed_up x flops_ratio). adaptivity_gain: the main
+    metric minus that of the same weights at fixed depth and equal FLOPs, as a fraction, with its
+    paired 95 % interval (see `measure.gain`). ece_before and ece_after are each exit's on the
+    calibration split, before and after its temperature.
 
     Latencies are milliseconds at batch latency_batch; low and high are over repeats. throughput is
     examples per second at throughput_batch, as they come and sorted by length; batch_speed_up and
@@ -67,94 +80,112 @@ class Row:
     `session` took turns: only their times may be compared.
 
     exit_shares: who left after each layer, a share of the examples; exit_reasons: why they were
-    answered there ({} in rows that are older than this field).
+    answered there. examples: the file beside the rows that holds what every example's exits gave.
 
-    policy: a list of such, in the order they are asked; flops are then without those of a second
-    run that a veto asks.
-
-    examples: the file beside the rows that holds what every example's exits said.
-
-    baseline: "", "own static" (the same weights dense / none / never) or "hugging face".
+    baseline: "", "own static" (the same weights dense / none / never), "fixed depth" (the same
+    weights with everybody leaving at one layer) or "hugging face".
     kernels: "ours", "ours_graphs" (single examples from CUDA graphs) or "hf_eager" (transformers in
-    PyTorch's eager mode, padded).
-    form: of the weights, "plain" or "prepacked" (see `forms`), in which answers differ by a logit's
-    last bits and times by much. It is plain for Hugging Face's model, which runs as people call it,
-    and of rows from before it was told.
+    PyTorch's eager mode, padded). form: of the weights, see `infer.precision`; logits differ in
+    their last bits between forms, and times by much. Hugging Face's model runs plain, as people
+    call it.
+
+    lr, steps, num_train_examples, objective, schedule, teacher: how the run was trained. clean:
+    measured at a commit without local changes.
     """
 
     task: str
     model: str
     encoder: str
-    attention: dict[str, Any]
-    reduction: dict[str, Any]
-    exit: dict[str, Any]
+    attention: Method
+    reduction: Method
+    exit: Method
     study: str
     run: str
     seed: int
     split: str
-    num_examples: int
-    metric: str
-    num_layers: int
-    depth: float
-    retention: float
-    token_layers: float
-    exit_shares: dict[str, float]
-    flops: float
-    flops_ratio: float
-    strength: float
-    accuracy: float | None = None
-    f1: float | None = None
-    matthews: float | None = None
-    pearson: float | None = None
-    spearman: float | None = None
-    majority: float | None = None
-    tau: float | list[float] | None = None
-    latency_ms: float | None = None
-    latency_p50_ms: float | None = None
-    latency_p90_ms: float | None = None
-    latency_p99_ms: float | None = None
-    latency_low_ms: float | None = None
-    latency_high_ms: float | None = None
-    throughput: float | None = None
-    throughput_low: float | None = None
-    throughput_high: float | None = None
-    throughput_sorted: float | None = None
-    throughput_sorted_low: float | None = None
-    throughput_sorted_high: float | None = None
-    padding_factor: float | None = None
-    padding_factor_sorted: float | None = None
-    speed_up: float | None = None
-    speed_up_low: float | None = None
-    speed_up_high: float | None = None
-    conversion: float | None = None
-    batch_speed_up: float | None = None
-    batch_speed_up_low: float | None = None
-    batch_speed_up_high: float | None = None
-    batch_conversion: float | None = None
-    latency_batch: int | None = None
-    throughput_batch: int | None = None
-    timed_examples: int | None = None
-    repeats: int | None = None
-    threads: int | None = None
+    num_examples: Count
+    metric: Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
+    num_layers: Count
+    depth: Annotated[float, within("[1, inf)")]
+    retention: Annotated[float, within("(0, 1]")]
+    token_layers: Annotated[float, within("(0, 1]")]
+    exit_shares: dict[str, Share]
+    flops: Positive
+    flops_ratio: Positive
+    strength: Share
+    accuracy: Share | None = None
+    f1: Share | None = None
+    matthews: Correlation | None = None
+    pearson: Correlation | None = None
+    spearman: Correlation | None = None
+    majority: Share | None = None
+    knob: str | None = None
+    point: Annotated[float | list[float] | None, AfterValidator(knob_points)] = None
+    budget: Annotated[float | None, within("(0, 1]")] = None
+    adaptivity_gain: Annotated[float | None, within("[-2, 2]")] = None
+    adaptivity_gain_low: Annotated[float | None, within("[-2, 2]")] = None
+    adaptivity_gain_high: Annotated[float | None, within("[-2, 2]")] = None
+    latency_ms: Amount | None = None
+    latency_p50_ms: Amount | None = None
+    latency_p90_ms: Amount | None = None
+    latency_p99_ms: Amount | None = None
+    latency_low_ms: Amount | None = None
+    latency_high_ms: Amount | None = None
+    throughput: Amount | None = None
+    throughput_low: Amount | None = None
+    throughput_high: Amount | None = None
+    throughput_sorted: Amount | None = None
+    throughput_sorted_low: Amount | None = None
+    throughput_sorted_high: Amount | None = None
+    padding_factor: Annotated[float | None, within("[1, inf)")] = None
+    padding_factor_sorted: Annotated[float | None, within("[1, inf)")] = None
+    speed_up: Positive | None = None
+    speed_up_low: Positive | None = None
+    speed_up_high: Positive | None = None
+    conversion: Positive | None = None
+    batch_speed_up: Positive | None = None
+    batch_speed_up_low: Positive | None = None
+    batch_speed_up_high: Positive | None = None
+    batch_conversion: Positive | None = None
+    latency_batch: Count | None = None
+    throughput_batch: Count | None = None
+    timed_examples: Count | None = None
+    repeats: Count | None = None
+    threads: Count | None = None
     dtype: str = "fp32"
     device: str = "cpu"
     machine: str = ""
     kernels: str = "ours"
-    form: str = PLAIN
+    form: Literal["plain", "prepacked"] = PLAIN
     baseline: str = ""
-    temperature: dict[str, float] = field(default_factory=dict)
-    ece_before: dict[str, float] = field(default_factory=dict)
-    ece_after: dict[str, float] = field(default_factory=dict)
+    temperature: dict[str, Positive] = field(default_factory=dict)
+    ece_before: dict[str, Share] = field(default_factory=dict)
+    ece_after: dict[str, Share] = field(default_factory=dict)
     policy: list[dict[str, Any]] = field(default_factory=list)
-    exit_reasons: dict[str, float] = field(default_factory=dict)
-    examples: str = ""
+    exit_reasons: dict[str, Share] = field(default_factory=dict)
+    lr: Positive | None = None
+    steps: Annotated[int | None, whole(0)] = None
+    num_train_examples: Count | None = None
+    objective: dict[str, Any] | None = None
+    schedule: dict[str, Any] | None = None
+    teacher: str | None = None
+    data: str = ""
+    examples: Annotated[str, AfterValidator(beside)] = ""
     session: str = ""
     commit: str = ""
+    clean: bool = False
     version: str = ""
     created: str = ""
 
     def __post_init__(self) -> None:
-        faults = row_faults(self)
+        last, faults = self.num_layers, []
+        faults += number_faults("depth", self.depth, f"[1, {last}]")
+        outside = [k for k in self.exit_shares if not (k.isdigit() and 1 <= int(k) <= last)]
+        faults += [f"exit_shares must name layers in 1..{last}, got {k}" for k in outside]
+        if abs(sum(self.exit_shares.values()) - 1) > 1e-6:
+            faults.append(f"exit_shares must add up to 1, got {sum(self.exit_shares.values())}")
+        if (self.knob is None) != (self.point is None):
+            faults.append(f"point must come with its knob, got {self.knob!r} at {self.point!r}")
         if faults:
             raise ValueError("; ".join(faults))
 
@@ -178,60 +209,19 @@ class Row:
 
     @property
     def untimed_key(self) -> tuple[str, ...]:
-        timing = json.dumps([None for _ in TIMING])
-        return self.setting, timing, self.commit, self.machine
+        return self.setting, "", self.commit, self.machine
 
 
-def row_faults(row: Row) -> list[str]:
-    """Values that cannot be, one line each: field, bound and value."""
-    faults = kind_faults(row)
-    if faults:
-        return faults
-    for bound, names in BOUNDS.items():
-        for name in names:
-            value = getattr(row, name)
-            values = list(value.values()) if isinstance(value, dict) else value
-            faults += [] if values is None else number_faults(name, values, bound)
-    faults += number_faults("depth", row.depth, f"[1, {row.num_layers}]")
-    outside = [k for k in row.exit_shares if not (k.isdigit() and 1 <= int(k) <= row.num_layers)]
-    faults += [f"exit_shares must name layers in 1..{row.num_layers}, got {k}" for k in outside]
-    if not faults and abs(sum(row.exit_shares.values()) - 1) > 1e-6:
-        faults.append(f"exit_shares must add up to 1, got {sum(row.exit_shares.values())}")
-    if row.form not in FORMS:
-        faults.append(f"form must be one of {', '.join(FORMS)}, got {row.form!r}")
-    if row.metric not in METRICS:
-        faults.append(f"metric must be one of {', '.join(METRICS)}, got {row.metric!r}")
-    return faults
+def read(path: Path | str) -> list[Row]:
+    """The rows of a file, none where there is no file; a damaged line is named."""
+    return jsonl.read(path, Row)
 
 
-KINDS: dict[str, tuple[type, ...]] = {
-    **{"str": (str,), "int": (int,), "float": (int, float), "dict": (dict,), "list": (list,)},
-    "None": (type(None),),
-}
-
-
-def kind_faults(row: Row) -> list[str]:
-    """Fields of another kind than the schema's; a file of examples lies beside its rows."""
-    faults = []
-    for field_ in fields(Row):
-        value, words = getattr(row, field_.name), str(field_.type).split(" | ")
-        kinds = tuple(kind for word in words for kind in KINDS[word.partition("[")[0]])
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            faults.append(f"{field_.name} must be {field_.type}, got {value!r:.60}")
-    if faults:
-        return faults
-    specs = {name: getattr(row, name) for name in ("attention", "reduction", "exit")}
-    faults += [
-        f"{name} must name a kind, got {spec!r:.60}"
-        for name, spec in specs.items()
-        if not isinstance(spec.get("kind"), str)
-    ]
-    if not EXAMPLES.fullmatch(row.examples):
-        faults.append(f"examples must name a file beside the rows, got {row.examples!r:.60}")
-    return faults
-
-
-EXAMPLES = re.compile(r"((examples/)?\w[\w.-]*)?")
+def write(path: Path | str, rows: Iterable[Row]) -> None:
+    """Add rows to a file, in place of those with the same key, and a timed row also in place of the
+    untimed one."""
+    new = {row.key: row for row in rows}.values()
+    jsonl.update(path, Row, new, replaces=lambda row: (row.key, row.untimed_key))
 
 
 def row_of(
@@ -244,13 +234,14 @@ def row_of(
     from eat_lightning.model.policies import specs_of
 
     exit = recorded.exit if exit is None else exit
-    outcome, task = recorded.under(exit), run.task
+    outcome, task, knob = recorded.under(exit), run.task, knob_of(exit)
     flops_B = flops(encoder, exit, recorded.tokens_LB, outcome.depth_B)
     found: dict[str, Any] = {
         **{slot: spec(slot, getattr(encoder, slot)) for slot in ("attention", "reduction")},
         "exit": spec("exit", exit),
         "policy": specs_of(encoder.policies),
-        "tau": getattr(exit, "tau", None),
+        "knob": None if knob is None else knob.name,
+        "point": point_of(exit),
         "num_layers": encoder.shape.num_layers,
         "num_examples": len(recorded),
         "strength": float(encoder.strength),
@@ -268,12 +259,16 @@ def row_of(
     return Row(**fields)
 
 
+TRAINING = ("lr", "steps", "num_train_examples", "objective", "schedule", "teacher")
+
+
 def described(run: Any) -> dict[str, Any]:
     """What a row says of the run and of where and by which code it is measured."""
     config, task = run.config, run.task
     pretrained = config["encoder"].get("pretrained")
     calibration = run.done.get("calibration") or {}
     environment = cached_environment()
+    commit = environment["commit"] or ""
     return {
         "task": task.name,
         "metric": task.metrics[0],
@@ -282,15 +277,26 @@ def described(run: Any) -> dict[str, Any]:
         "study": str(config["study"]),
         "run": run.name,
         "seed": config["seed"],
+        **trained(run),
         **{
             name: {layer: found[name] for layer, found in calibration.items()}
             for name in ("temperature", "ece_before", "ece_after")
         },
         "machine": environment["machine"],
-        "commit": environment["commit"] or "",
+        "commit": commit,
+        "clean": bool(commit) and not commit.endswith("+"),
         "version": environment["eat_lightning"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def trained(run: Any) -> dict[str, Any]:
+    """How the run was trained, as far as it is known."""
+    training = getattr(run, "training", None)
+    if training is not None:
+        return {name: getattr(training, name) for name in TRAINING}
+    lr = (run.config.get("optimizer") or {}).get("lr")
+    return {"lr": lr, "steps": run.done.get("steps"), "teacher": run.config.get("teacher")}
 
 
 def body_name(path: Path) -> str:
@@ -307,43 +313,4 @@ def cached_environment() -> dict[str, Any]:
 
 def majority(labels: Any) -> float:
     """The share of the largest class: what a constant answer would score."""
-    counts = Counter(labels.tolist())
-    return max(counts.values()) / len(labels)
-
-
-def read(path: Path | str) -> list[Row]:
-    """The rows of a file, none where there is no file; a damaged line is named."""
-    rows, faults = read_what_is_whole(path)
-    if faults:
-        raise ConfigError(faults[0])
-    return rows
-
-
-def read_what_is_whole(path: Path | str) -> tuple[list[Row], list[str]]:
-    """The rows of a file, and a sentence for each line that is none."""
-    path = Path(path)
-    if not path.is_file():
-        return [], []
-    rows, faults = [], []
-    try:
-        lines = text_of(path, ROWS).splitlines()
-    except (OSError, ValueError) as error:
-        return [], [f"{path}: cannot be read ({one_line(error)})"]
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(Row(**parsed(line)))
-        except (ValueError, TypeError) as error:
-            reason = one_line(error).replace("Row.__init__() ", "")
-            faults.append(f"{path}, line {number}: not a row ({reason})")
-    return rows, faults
-
-
-def write(path: Path | str, rows: Iterable[Row]) -> None:
-    """Add rows to a file, in place of those with the same key, and a timed row also in place of the
-    untimed one. Beside, then renamed: a reader sees the old file or the new one."""
-    path, new = Path(path), {row.key: row for row in rows}
-    gone = new.keys() | {row.untimed_key for row in new.values()}
-    kept = [row for row in read(path) if row.key not in gone]
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text("".join(json.dumps(asdict(row)) + "\n" for row in [*kept, *new.values()]))
-    os.replace(beside, path)
+    return max(Counter(labels.tolist()).values()) / len(labels)

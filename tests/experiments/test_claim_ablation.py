@@ -42,7 +42,7 @@ def fields(cell: tuple[int, ...], timed: bool = True, **more: Any) -> dict[str, 
         "model": "eat_paper",
         "reduction": EAT["reduction"] if pruning else STATIC["reduction"],
         "attention": {"kind": "longformer", "window": 32} if window else STATIC["attention"],
-        **({"exit": EAT["exit"], "tau": 0.9} if exits else {}),
+        **({"exit": EAT["exit"], "knob": "tau", "point": 0.9} if exits else {}),
         **{"flops": flops, "flops_ratio": flops / 100},
         "accuracy": sum(RIGHT[pruning, exits]) / 8,
     }

@@ -180,7 +180,9 @@ def test_three_classes(tmp_path: Path):
     guesses = {k: (rng.normal(size=(60, 3)) + 2 * np.eye(3)[labels]).astype("f") for k in (4, 6)}
     recorded = replace(make_recorded([[1] * 60] * 2, [4, 6]), labels=labels, guesses=guesses)
     fields = {"task": "mnli", "num_examples": 60, "examples": "e.parquet", "exit": EAT["exit"]}
-    row = make_row(**fields, **FITTED, tau=0.9, exit_shares={"4": 0.5, "6": 0.5}, depth=5.0)
+    row = make_row(
+        **fields, **FITTED, knob="tau", point=0.9, exit_shares={"4": 0.5, "6": 0.5}, depth=5.0
+    )
     keep(tmp_path / "m", [row], recorded)
     found = claim(tmp_path)
     made = found.tables[0].lines[0].cells

@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
         last = [1, 1, 1, 1, 1, 0, 0, 0] if dtype == "fp32" else [1, 1, 1, 1, 0, 0, 0, 0]
         name = f"examples-{dtype}.parquet"
         found[dtype] = make_recorded([early, last], [4, 6])
-        fields = {"dtype": dtype, "examples": name, "exit": rule, "tau": 0.9}
+        fields = {"dtype": dtype, "examples": name, "exit": rule, "knob": "tau", "point": 0.9}
         row = make_row(accuracy=sum(last) / 8, threads=None, **fields)
         keep(tmp_path / "run", [row], found[dtype])
     return tmp_path

@@ -30,7 +30,11 @@ def claim(folder: Path) -> Claim:
 
 def eat_row(seed: int = 1, tau: float = 0.9, **more: Any) -> Row:
     fields = {"model": "eat", "seed": seed, "run": f"eat{seed}", "examples": "e.parquet"}
-    rule = {"exit": {"kind": "confidence", "tau": tau, "layers": [3, 4]}, "tau": tau}
+    rule = {
+        "exit": {"kind": "confidence", "tau": tau, "layers": [3, 4]},
+        "knob": "tau",
+        "point": tau,
+    }
     shares = {"exit_shares": {"3": 0.625, "4": 0.125, "6": 0.25}, "depth": 3.875}
     return make_row(**{**fields, **EAT, **rule, **shares, "accuracy": 0.875, **more})
 
@@ -194,7 +198,15 @@ def test_passes_are_told_apart(tmp_path: Path):
         eat_row(threads=1),
         eat_row(threads=2),
         eat_row(tau=0.8),
-        eat_row(**{"exit": STATIC["exit"], "tau": None, "exit_shares": {"6": 1.0}, "depth": 6.0}),
+        eat_row(
+            **{
+                "exit": STATIC["exit"],
+                "knob": None,
+                "point": None,
+                "exit_shares": {"6": 1.0},
+                "depth": 6.0,
+            }
+        ),
         eat_row(dtype="bf16"),
         eat_row(run="d", model="distil"),
     ]

@@ -135,9 +135,11 @@ def test_a_smaller_model_that_is_faster_is_not_beaten(tmp_path: Path):
 
 def test_taus_that_lie_close_have_no_label_of_their_own(tmp_path: Path):
     def row(tau: float, ms: float) -> dict:
-        return {"exit": {"kind": "confidence", "tau": tau, "layers": [4]}, "tau": tau} | times(
-            ms, 1000 / ms, 1000 / ms
-        )
+        return {
+            "exit": {"kind": "confidence", "tau": tau, "layers": [4]},
+            "knob": "tau",
+            "point": tau,
+        } | times(ms, 1000 / ms, 1000 / ms)
 
     for tau, ms in ((0.8, 5.0), (0.85, 5.01), (0.9, 7.0), (0.95, 9.0)):
         eat_run(tmp_path, **row(tau, ms))

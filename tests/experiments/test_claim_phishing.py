@@ -18,7 +18,13 @@ from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.certificate import Certificate
 
-NEVER = {"exit": {"kind": "never"}, "tau": None, "depth": 6.0, "exit_shares": {"6": 1.0}}
+NEVER = {
+    "exit": {"kind": "never"},
+    "knob": None,
+    "point": None,
+    "depth": 6.0,
+    "exit_shares": {"6": 1.0},
+}
 EARLY = {"exit_shares": {"4": 1.0}, "depth": 4.0, "flops_ratio": 0.6}
 
 

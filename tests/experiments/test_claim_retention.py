@@ -37,7 +37,13 @@ def recorded() -> Recorded:
 
 
 def run_of(folder: Path, curves: bool = True, **more) -> Path:
-    rule = {"exit": EAT["exit"], "tau": 0.9, "exit_shares": {"4": 0.5, "6": 0.5}, "depth": 5.0}
+    rule = {
+        "exit": EAT["exit"],
+        "knob": "tau",
+        "point": 0.9,
+        "exit_shares": {"4": 0.5, "6": 0.5},
+        "depth": 5.0,
+    }
     shared = {"run": "r", "model": "eat", "reduction": EAT["reduction"], "examples": "e.parquet"}
     rows = [make_row(**shared | rule | more), make_row(**shared | more)]
     keep(folder / "r", rows, recorded())

@@ -24,7 +24,9 @@ def tensors(given: Any) -> list[Tensor]:
     if isinstance(given, Tensor):
         return [given]
     if is_dataclass(given):
-        names = [field.name for field in fields(given) if field.name != "strength_B"]  # the host's
+        names = [
+            field.name for field in fields(given) if not field.name.endswith("_B")
+        ]  # the host's
         return [t for name in names for t in tensors(getattr(given, name))]
     return [t for part in given for t in tensors(part)] if isinstance(given, (list, tuple)) else []
 

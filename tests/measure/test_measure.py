@@ -67,7 +67,7 @@ def test_a_table_at_once(run: Path, capsys: pytest.CaptureFixture):
     rows = call(f"run={run}", *FAST)
     assert read(run / "rows.jsonl") == rows
     # The run's own tau is 0.5.
-    assert [(row.tau, row.exit["kind"]) for row in rows[:5]] == [
+    assert [(row.point, row.exit["kind"]) for row in rows[:5]] == [
         (tau, "confidence") for tau in (0.5, 0.8, 0.85, 0.9, 0.95)
     ]
     assert [(row.exit["kind"], row.baseline) for row in rows[5:]] == [
@@ -178,7 +178,7 @@ def test_a_second_measurement_supersedes(run: Path):
 )
 def test_exit_rules(run: Path, given: list[str], exits: list[tuple]):
     rows = call(f"run={run}", *given, "baselines=false", *UNTIMED)
-    assert [(row.exit["kind"], row.tau) for row in rows] == exits
+    assert [(row.exit["kind"], row.point) for row in rows] == exits
 
 
 def test_a_named_rule_looks_at_each_early_head(run: Path):

@@ -86,7 +86,11 @@ def test_a_damaged_line_is_named_and_the_rest_kept(tmp_path: Path):
     path.write_text("\n".join([path.read_text().strip(), *bad]))
     study = open_study([str(tmp_path)])
     assert len(study.measured) == 1
-    for line, part in ((2, "accuracy must be in [0, 1], got nan"), (3, ""), (4, "'x'")):
+    for line, part in (
+        (2, "accuracy must be in [0, 1], got nan"),
+        (3, ""),
+        (4, "x is not an option"),
+    ):
         told = [w for w in study.warnings if f"{path}, line {line}: not a row" in w]
         assert len(told) == 1
         assert part in told[0]

@@ -1,10 +1,13 @@
-"""Rows refuse what cannot be, supersede by key, and say where a file is damaged."""
+"""Rows refuse what cannot be and supersede by key; the store names damaged lines."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from threading import Thread
 
 import pytest
+from pydantic import ValidationError
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import Row, read, write
 
 
@@ -22,7 +25,8 @@ def row(**changes) -> Row:
         "attention": {"kind": "dense"},
         "reduction": {"kind": "norm_topk", "ratio": 0.3, "layers": [2, 4]},
         "exit": {"kind": "confidence", "tau": 0.9, "layers": [4]},
-        **{"tau": 0.9, "num_layers": 6, "depth": 4.5, "retention": 0.6, "token_layers": 0.5},
+        **{"knob": "tau", "point": 0.9, "num_layers": 6, "depth": 4.5},
+        **{"retention": 0.6, "token_layers": 0.5},
         **{"exit_shares": {"4": 0.75, "6": 0.25}, "flops": 1e9, "flops_ratio": 0.6},
         **{"strength": 1.0, "commit": "c", "machine": "m"},
     }
@@ -32,36 +36,49 @@ def row(**changes) -> Row:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"depth": 6.5}, r"depth must be in \[1, 6\], got 6.5"),
-        ({"depth": 0.5}, r"depth must be in \[1, 6\], got 0.5"),
-        ({"retention": 1.01}, r"retention must be in \(0, 1\], got 1.01"),
-        ({"retention": 0.0}, r"retention must be in \(0, 1\], got 0.0"),
-        ({"token_layers": 1.2}, r"token_layers must be in \(0, 1\], got 1.2"),
-        ({"accuracy": float("nan")}, r"accuracy must be in \[0, 1\], got nan"),
-        ({"accuracy": 91.0}, r"accuracy must be in \[0, 1\], got 91.0"),
-        ({"matthews": -1.5}, r"matthews must be in \[-1, 1\], got -1.5"),
-        ({"latency_ms": -1.0}, r"latency_ms must be in \[0, inf\), got -1.0"),
-        ({"throughput": float("inf")}, r"throughput must be in \[0, inf\), got inf"),
-        ({"padding_factor": 0.9}, r"padding_factor must be in \[1, inf\), got 0.9"),
-        ({"tau": [0.9, 1.5]}, r"tau must be in \(0, 1\], got 1.5"),
+        ({"depth": 6.5}, r"depth must be in [1, 6], got 6.5"),
+        ({"depth": 0.5}, r"depth must be in [1, inf), got 0.5"),
+        ({"retention": 1.01}, r"retention must be in (0, 1], got 1.01"),
+        ({"retention": 0.0}, r"retention must be in (0, 1], got 0.0"),
+        ({"token_layers": 1.2}, r"token_layers must be in (0, 1], got 1.2"),
+        ({"accuracy": float("nan")}, r"accuracy must be in [0, 1], got nan"),
+        ({"accuracy": 91.0}, r"accuracy must be in [0, 1], got 91.0"),
+        ({"matthews": -1.5}, r"matthews must be in [-1, 1], got -1.5"),
+        ({"latency_ms": -1.0}, r"latency_ms must be in [0, inf), got -1.0"),
+        ({"throughput": float("inf")}, r"throughput must be in [0, inf), got inf"),
+        ({"padding_factor": 0.9}, r"padding_factor must be in [1, inf), got 0.9"),
+        ({"point": [0.9, float("nan")]}, r"point must be in (-inf, inf), got nan"),
+        ({"knob": None}, r"point must come with its knob, got None at 0.9"),
+        ({"adaptivity_gain": 2.1}, r"adaptivity_gain must be in [-2, 2], got 2.1"),
+        ({"budget": 0.0}, r"budget must be in (0, 1], got 0.0"),
+        ({"num_examples": 0}, r"num_examples must be 1 or more, got 0"),
+        ({"clean": "yes"}, r"clean must be true or false, got 'yes'"),
+        ({"seed": True}, r"seed must be a whole number, got True"),
+        ({"exit": {"tau": 0.9}}, r"exit must name a kind, got {'tau': 0.9}"),
+        ({"examples": "../other"}, r"examples must name a file beside the rows, got '../other'"),
         ({"exit_shares": {"7": 1.0}}, r"exit_shares must name layers in 1..6, got 7"),
         ({"exit_shares": {"4": 0.5}}, r"exit_shares must add up to 1, got 0.5"),
-        ({"ece_after": {"4": 2.0}}, r"ece_after must be in \[0, 1\], got 2.0"),
-        ({"metric": "loss"}, r"metric must be one of accuracy, f1, .*, got 'loss'"),
+        ({"ece_after": {"4": 2.0}}, r"ece_after.4 must be in [0, 1], got 2.0"),
+        ({"metric": "loss"}, r"metric must be one of accuracy, f1, matthews, pearson, spearman"),
+        ({"colour": "red"}, r"colour is not an option"),
     ],
 )
 def test_impossible_values_are_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValidationError) as error:
         row(**changes)
+    assert jsonl.reason(error.value).startswith(message)
 
 
 def test_all_faults_are_named_at_once():
-    with pytest.raises(ValueError, match=r"retention .*; depth "):
-        row(depth=9, retention=2.0)
+    with pytest.raises(ValidationError) as error:
+        row(strength=9, retention=2.0)
+    assert jsonl.reason(error.value) == (
+        "retention must be in (0, 1], got 2.0; strength must be in [0, 1], got 9"
+    )
 
 
 def test_written_rows_are_read_back(tmp_path):
-    rows = [row(), row(seed=2, tau=[0.8, 0.9])]
+    rows = [row(), row(seed=2, point=[0.8, 0.9], clean=True, objective={"kind": "joint"})]
     write(tmp_path / "rows.jsonl", rows)
     assert read(tmp_path / "rows.jsonl") == rows
     assert read(tmp_path / "absent.jsonl") == []
@@ -70,9 +87,10 @@ def test_written_rows_are_read_back(tmp_path):
 
 def test_a_row_supersedes_its_key(tmp_path):
     path = tmp_path / "rows.jsonl"
-    write(path, [row(), row(commit="older"), row(machine="other"), row(dtype="bf16")])
+    others = row(commit="older"), row(machine="other"), row(dtype="bf16"), row(data="another")
+    write(path, [row(), *others])
     write(path, [row(accuracy=0.5)])
-    assert [r.accuracy for r in read(path)] == [0.91, 0.91, 0.91, 0.5]
+    assert [r.accuracy for r in read(path)] == [0.91, 0.91, 0.91, 0.91, 0.5]
 
 
 def test_a_timed_row_supersedes_the_untimed_but_not_the_reverse(tmp_path):
@@ -90,8 +108,8 @@ def test_a_timed_row_supersedes_the_untimed_but_not_the_reverse(tmp_path):
     [
         ('{"task": "sst2"', "Expecting"),
         ("[]", "argument after"),
-        ('{"task": "sst2"}', "missing 19 required"),
-        ('{"colour": 1}', "unexpected keyword"),
+        ('{"task": "sst2"}', "model is missing; encoder is missing"),
+        ('{"colour": 1}', "colour is not an option"),
         ("\xff", "Expecting value"),
     ],
 )
@@ -102,3 +120,37 @@ def test_a_damaged_line_is_named(tmp_path, line, reason):
     with pytest.raises(ConfigError, match=rf"rows.jsonl, line 2: not a row \(.*{reason}") as error:
         read(path)
     assert "\n" not in str(error.value)
+    assert jsonl.read_whole(path, Row)[0] == [row()]
+
+
+@dataclass(frozen=True)
+class Trial:
+    seed: int
+    delay: int
+
+
+def test_any_record_is_stored_by_a_key_of_its_own(tmp_path):
+    path = tmp_path / "new" / "trials.jsonl"
+    jsonl.update(path, Trial, [Trial(1, 5), Trial(1, 6), Trial(2, 7)], key=lambda t: t.seed)
+    kept = jsonl.update(path, Trial, [Trial(1, 8), Trial(1, 9)], key=lambda t: t.seed)
+    assert kept == jsonl.read(path, Trial) == [Trial(2, 7), Trial(1, 8), Trial(1, 9)]
+    jsonl.write(path, [Trial(3, 1)])
+    assert jsonl.read(path, Trial) == [Trial(3, 1)]
+    path.write_text('{"seed": 1}\n')
+    message = r"trials.jsonl, line 1: not a trial \(missing 1 required positional argument: 'delay'"
+    with pytest.raises(ConfigError, match=message):
+        jsonl.read(path, Trial, "trial")
+
+
+def test_who_writes_at_the_same_time_loses_nothing(tmp_path):
+    path = tmp_path / "trials.jsonl"
+
+    def add(seed: int) -> None:
+        jsonl.update(path, Trial, [Trial(seed, 0)], key=lambda t: t.seed)
+
+    threads = [Thread(target=add, args=(seed,)) for seed in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {trial.seed for trial in jsonl.read(path, Trial)} == {*range(20)}

@@ -76,7 +76,13 @@ def row(**changes: Any) -> Row:
         **{"seed": 1, "split": "validation", "num_examples": 4, "metric": "accuracy"},
         **{"num_layers": 6, "depth": 5.5, "retention": 0.5, "token_layers": 0.7},
         **{"exit_shares": {"4": 0.25, "6": 0.75}, "flops": 9.0, "flops_ratio": 0.6},
-        **{"strength": 1.0, "accuracy": 0.75, "tau": 0.9, "ece_before": {"4": 0.1, "6": 0.2}},
+        **{
+            "strength": 1.0,
+            "accuracy": 0.75,
+            "knob": "tau",
+            "point": 0.9,
+            "ece_before": {"4": 0.1, "6": 0.2},
+        },
     }
     return Row(**(given | changes))
 
@@ -191,13 +197,13 @@ def test_a_frontier_has_each_rule_once(rule: Any, taus: list[Any] | None):
 
 def test_a_table_leaves_out_what_no_row_has():
     experiment = Experiment()
-    lines = lines_of([row(), row(exit={"kind": "never"}, tau=None, accuracy=0.5)])
+    lines = lines_of([row(), row(exit={"kind": "never"}, knob=None, point=None, accuracy=0.5)])
     chart(experiment, "frontier/flops", lines, "flops_ratio", "score")
     table = experiment.logged["frontier/flops"].table
     assert table.columns[:2] == ["setting", "score"]
     assert not {"latency_ms", "exit_shares", "baseline"} & {*table.columns}
     assert [line[:2] for line in table.data] == [["tau 0.9", 0.75], ["never", 0.5]]
-    assert [line[table.columns.index("tau")] for line in table.data] == [0.9, None]
+    assert [line[table.columns.index("point")] for line in table.data] == [0.9, None]
 
 
 def recorded(probabilities_B: list[float]) -> Recorded:
@@ -241,7 +247,7 @@ def test_measured_rows_are_a_run_beside_the_trained_one(tmp_path: Path, latency_
     run: Any = SimpleNamespace(folder=tmp_path / "r", name="r", config=CONFIG, done={"steps": 9})
     rows = [
         row(latency_ms=latency_ms),
-        row(exit={"kind": "never"}, tau=None, latency_ms=latency_ms),
+        row(exit={"kind": "never"}, knob=None, point=None, latency_ms=latency_ms),
         row(run="other"),
     ]
     log_rows(NODE, rows, [run])

@@ -224,9 +224,11 @@ def test_real_bodies_tokenizers_are_taken(minilm_dir: Path):
 
 
 def test_rows_are_checked_field_by_field(tmp_path: Path):
-    from test_rows import row
+    from dataclasses import asdict
 
-    from eat_lightning.runs.row import asdict, read_what_is_whole
+    from test_rows import Row, row
+
+    from eat_lightning.runs.jsonl import read_whole
 
     sound, path = asdict(row()), tmp_path / "rows.jsonl"
     lines, hostile = [], 0
@@ -238,7 +240,7 @@ def test_rows_are_checked_field_by_field(tmp_path: Path):
     bad.append(json.dumps(sound | {"examples": "../../x.parquet"}))
     bad.append(json.dumps(sound | {"examples": "/etc/passwd"}))
     path.write_text("\n".join([*lines, *bad]))
-    rows, faults = read_what_is_whole(path)
+    rows, faults = read_whole(path, Row)
     assert len(rows) + len(faults) == hostile + len(bad)
     assert all(fault.isprintable() for fault in faults)
     assert all(any(f"line {hostile + k + 1}:" in f for f in faults) for k in range(len(bad)))

@@ -1,39 +1,123 @@
-"""Which points are measured, and how each is run.
+"""What is measured: an encoder of random weights, seen densely, by the window, and pruned, and the
+attention product alone, at the points of each axis.
 
-Shapes: N packed tokens, R repeats.
+Shapes: N packed tokens, H heads, K head width, L length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from jaxtyping import Bool
+from torch import Tensor
 
-from eat_lightning.bench.scaling.subjects import (
-    DENSE,
-    DENSE_PRODUCT,
-    PRUNED,
-    WINDOW,
-    WINDOW_PRODUCT,
-    pruning,
-    subject,
-    text,
-)
-from eat_lightning.bench.speed.contestants import Told
+from eat_lightning.bench.plan import ScalingPlan
+from eat_lightning.bench.speed.candidates import NUM_LABELS, Preset
+from eat_lightning.methods.attention.dense import Dense
+from eat_lightning.methods.attention.longformer import Longformer
 from eat_lightning.methods.exit.confidence import Confidence
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.reduction.none import Keep
+from eat_lightning.methods.reduction.norm_topk import NormTopK
+from eat_lightning.model.contracts import Kernel, Pattern, Where
+from eat_lightning.model.encoder import AdaptiveEncoder, Shape, Trace, with_slots
 from eat_lightning.model.packed import Batch, Layout
+
+DENSE, WINDOW, PRUNED = "dense", "window", "window, pruned"
+DENSE_PRODUCT, WINDOW_PRODUCT = "dense product", "window product"
+
+
+class Clocked:
+    """A pattern whose product is timed within the encoder, which calls it as it would anyway.
+
+    milliseconds: since they were last set to 0."""
+
+    def __init__(self, pattern: Dense | Longformer):
+        self.pattern, self.milliseconds = pattern, 0.0
+        self.sees, self.sees_all, self.pairs = pattern.sees, pattern.sees_all, pattern.pairs
+
+    def kernel(self, layout: Layout, layer: int) -> Kernel:
+        product = self.pattern.kernel(layout, layer) or masked(self.pattern, layer)
+
+        def timed(qkv_N3HK: Tensor, layout: Layout, dropout: float) -> Tensor:
+            start = perf_counter()
+            mixed_NHK = product(qkv_N3HK, layout, dropout)
+            self.milliseconds += (perf_counter() - start) * 1e3
+            return mixed_NHK
+
+        return timed
+
+
+def masked(pattern: Pattern, layer: int) -> Kernel:
+    """The product of the whole matrix, for examples of one length; without a mask where the pattern
+    hides nothing."""
+
+    def product(qkv_N3HK: Tensor, layout: Layout, dropout: float) -> Tensor:
+        assert layout.even
+        mask = None
+        if not pattern.sees_all(layout.longest, layer):
+            mask = layout.cached(("masked", layer), lambda: seen(pattern, layout.longest, layer))
+        q, k, v = layout.pad(qkv_N3HK).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return layout.unpad(mixed.transpose(1, 2))
+
+    return product
+
+
+def seen(pattern: Pattern, length: int, layer: int) -> Bool[Tensor, "l l"]:
+    place, whole = torch.arange(length), torch.tensor(length)
+    q = Where(place[:, None], place[:, None], whole, layer)
+    return pattern.sees(q, Where(place[None], place[None], whole, layer))
+
+
+def body(shape: Shape, seed: int) -> AdaptiveEncoder:
+    """Make an encoder with a head at each layer. Matrices of 0.05 and unequal gammas: with BERT's
+    0.02 every attention is near the mean, and with equal gammas all norms tie."""
+    torch.manual_seed(seed)
+    nothing: Any = Keep()
+    head = {"layers": list(range(1, shape.num_layers + 1))}
+    encoder = AdaptiveEncoder(shape, NUM_LABELS, Dense(), nothing, Never(), head)
+    with torch.no_grad():
+        for name, weight in encoder.named_parameters():
+            if weight.ndim == 1:
+                weight.add_(0.2 * torch.randn_like(weight) * ("norm" in name))
+            else:
+                weight.normal_(std=0.05)
+    return encoder.eval()
+
+
+def seen_as(encoder: AdaptiveEncoder, name: str, plan: ScalingPlan) -> AdaptiveEncoder:
+    """The same weights by a candidate's name, with a clock at the attention product."""
+    dense = name in (DENSE, DENSE_PRODUCT)
+    pattern = Clocked(Dense() if dense else Longformer(plan.window))
+    reduction = pruning(encoder.shape, plan.ratio) if name == PRUNED else Keep()
+    return with_slots(encoder, attention=pattern, reduction=reduction, exit=Never())
+
+
+def pruning(shape: Shape, ratio: float) -> NormTopK:
+    """After a third and two thirds of the layers, as after 2 and 4 of the paper's 6."""
+    return NormTopK(ratio, [shape.num_layers // 3, 2 * shape.num_layers // 3])
+
+
+def text(lengths: Sequence[int], vocab_size: int) -> Batch:
+    """Examples of random words."""
+    random = np.random.default_rng(sum(lengths))
+    return Batch.from_lists([random.integers(1, vocab_size, n).tolist() for n in lengths])
 
 
 @dataclass
 class Point:
-    """`size` of an axis, and the encoder and the texts that make it; `encoder` None: the attention
-    product alone. `attention` gathers its milliseconds, a pass each."""
+    """`size` of an axis, and the encoder and the texts that make it. `attention` gathers its
+    milliseconds, a pass each."""
 
     axis: str
-    contestant: str
+    candidate: str
     size: float
     length: int
     batch: int
@@ -42,22 +126,23 @@ class Point:
 
     @property
     def name(self) -> tuple[str, str, float]:
-        return self.axis, self.contestant, self.size
+        return self.axis, self.candidate, self.size
 
     @property
     def is_product(self) -> bool:
-        return self.contestant in (DENSE_PRODUCT, WINDOW_PRODUCT)
+        """Whether it is the attention product alone."""
+        return self.candidate in (DENSE_PRODUCT, WINDOW_PRODUCT)
+
+    @property
+    def runner(self) -> Callable[[Any], Any]:
+        return self.product if self.is_product else self.run
 
     def given(self) -> Any:
-        """What `run` takes."""
+        """What `runner` takes."""
         shape = self.encoder.shape
         if not self.is_product:
             return text([self.length] * self.batch, shape.vocab_size)
-        heads = shape.num_heads
-        return torch.randn(self.length, 3, heads, shape.hidden_size // heads)
-
-    def runner(self) -> Callable[[Any], Any]:
-        return self.product if self.is_product else self.run
+        return torch.randn(self.length, 3, shape.num_heads, shape.hidden_size // shape.num_heads)
 
     def run(self, batch: Batch) -> Trace:
         clock: Any = self.encoder.attention
@@ -66,7 +151,7 @@ class Point:
         self.attention.append(clock.milliseconds)
         return trace
 
-    def product(self, qkv_N3HK: torch.Tensor) -> None:
+    def product(self, qkv_N3HK: Tensor) -> None:
         """Of each layer in turn: what depends on lengths alone is made once, as in the encoder."""
         layout = Layout(torch.tensor([self.length]), torch.device("cpu"))
         clock: Any = self.encoder.attention
@@ -74,74 +159,48 @@ class Point:
             clock.kernel(layout, layer)(qkv_N3HK, layout, 0.0)
 
 
-def rounds(encoder: AdaptiveEncoder, config: dict[str, Any]) -> Iterator[list[Point]]:
+def rounds(encoder: AdaptiveEncoder, plan: ScalingPlan) -> Iterator[list[Point]]:
     """The points of each axis; those of one take turns."""
-    yield lengths(encoder, config)
-    yield batches(encoder, config)
-    yield depths(encoder, config)
-    yield heads(encoder, config)
-    yield ratios(encoder, config)
+    short, last = min(plan.lengths), encoder.shape.num_layers
+    window = seen_as(encoder, WINDOW, plan)
 
+    def again(**slots: Any) -> AdaptiveEncoder:
+        """The windowed encoder with a clock of its own."""
+        return with_slots(window, attention=Clocked(Longformer(plan.window)), **slots)
 
-def lengths(encoder: AdaptiveEncoder, config: dict[str, Any]) -> list[Point]:
-    points = []
-    for length in config["lengths"]:
-        short = length <= config["dense_up_to"]
-        for name in (DENSE, WINDOW, PRUNED, DENSE_PRODUCT, WINDOW_PRODUCT):
-            if short or name not in (DENSE, DENSE_PRODUCT):
-                body = named(encoder, name, config)
-                points.append(Point("length", name, length, length, 1, body))
-    return points
-
-
-def batches(encoder: AdaptiveEncoder, config: dict[str, Any]) -> list[Point]:
-    length = min(config["lengths"])
-    return [
-        Point("batch", WINDOW, batch, length, batch, named(encoder, WINDOW, config))
-        for batch in config["batches"]
+    yield [
+        Point("length", name, length, length, 1, seen_as(encoder, name, plan))
+        for length in plan.lengths
+        for name in (DENSE, WINDOW, PRUNED, DENSE_PRODUCT, WINDOW_PRODUCT)
+        if length <= plan.dense_up_to or name not in (DENSE, DENSE_PRODUCT)
+    ]
+    yield [Point("batch", WINDOW, batch, short, batch, again()) for batch in plan.batches]
+    yield [
+        Point("layers run", WINDOW, layer, plan.at, 1, again(exit=all_leave_at(layer, last)))
+        for layer in range(1, last + 1)
+    ]
+    # So many heads are asked, the last one's among them, and nobody is sure: on short texts, where
+    # a head weighs most.
+    yield [
+        Point("heads", WINDOW, count, short, 1, again(exit=last_heads(count, last)))
+        for count in range(1, last + 1)
+    ]
+    # The size of these is what their passes will show; until then, their ratio.
+    yield [
+        Point(
+            "retention", WINDOW, ratio, plan.at, 1, again(reduction=pruning(encoder.shape, ratio))
+        )
+        for ratio in plan.ratios
     ]
 
 
-def depths(encoder: AdaptiveEncoder, config: dict[str, Any]) -> list[Point]:
-    """All leave at one layer, or none before the last."""
-    points, last = [], encoder.shape.num_layers
-    for layer in range(1, last + 1):
-        body = named(encoder, WINDOW, config)
-        if layer < last:
-            body = with_slots(body, exit=all_leave_at(layer))
-        points.append(Point("layers run", WINDOW, layer, config["at"], 1, body))
-    return points
-
-
-def all_leave_at(layer: int) -> Told:
-    rule = Told(layer)
+def all_leave_at(layer: int, last: int) -> Any:
+    if layer == last:
+        return Never()
+    rule = Preset(layer)
     rule.leaves_B = torch.ones(1, dtype=torch.bool)
     return rule
 
 
-def heads(encoder: AdaptiveEncoder, config: dict[str, Any]) -> list[Point]:
-    """So many are asked, the last one's among them, and nobody is sure: short texts, where a head
-    weighs most."""
-    length, last, points = min(config["lengths"]), encoder.shape.num_layers, []
-    for count in range(1, last + 1):
-        body = named(encoder, WINDOW, config)
-        if count > 1:
-            rule = Confidence(tau=1.0, layers=list(range(last - count + 1, last)))
-            body = with_slots(body, exit=rule)
-        points.append(Point("heads", WINDOW, count, length, 1, body))
-    return points
-
-
-def ratios(encoder: AdaptiveEncoder, config: dict[str, Any]) -> list[Point]:
-    """The size of a point is what its passes will show; until then, its ratio."""
-    points = []
-    for ratio in config["ratios"]:
-        shorter = pruning(encoder.shape, ratio)
-        body = with_slots(named(encoder, WINDOW, config), reduction=shorter)
-        points.append(Point("retention", WINDOW, ratio, config["at"], 1, body))
-    return points
-
-
-def named(encoder: AdaptiveEncoder, name: str, config: dict[str, Any]) -> AdaptiveEncoder:
-    alike = {DENSE_PRODUCT: DENSE, WINDOW_PRODUCT: WINDOW}
-    return subject(encoder, alike.get(name, name), config["window"], config["ratio"])
+def last_heads(count: int, last: int) -> Any:
+    return Never() if count == 1 else Confidence(1.0, list(range(last - count + 1, last)))

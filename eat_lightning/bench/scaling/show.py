@@ -1,187 +1,163 @@
-"""Growth as tables."""
+"""Scaling as tables, and as a figure of every axis with its fitted lines and the paper's slopes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from eat_lightning.bench.scaling.compaction import CompactionRow, compaction_table
-from eat_lightning.bench.scaling.fit import exponent
-from eat_lightning.bench.scaling.rows import GrowthRow, OperatorRow
-from eat_lightning.bench.scaling.subjects import (
-    DENSE,
-    DENSE_PRODUCT,
-    PRUNED,
-    WINDOW,
-    WINDOW_PRODUCT,
+import numpy as np
+
+from eat_lightning.bench.scaling.fit import (
+    Curve,
+    curves_of,
+    exponent,
+    lengths_of,
+    ratios,
+    spread,
 )
-from eat_lightning.bench.scaling.targets import Length, Ratio, curves_of, lengths_of, targets
-from eat_lightning.report.claim import Cell, Column, Line, Source, Table
+from eat_lightning.bench.scaling.points import PRUNED
+from eat_lightning.bench.scaling.rows import ScalingRow
+from eat_lightning.bench.tables import draw, markdown, write_report
+from eat_lightning.report.figures import MUTED, looks
 
-COMMAND = Source((), "python -m eat_lightning.bench.scaling")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
 MIB = 1 << 20
 UNITS = {"ms": "time", "peak_bytes": "memory"}
+PANELS = (  # axis, what of it, and how both are called
+    ("length", "ms", "tokens of a text", "ms"),
+    ("length", "peak_bytes", "tokens of a text", "MiB alive at once"),
+    ("batch", "ms", "texts of a batch", "ms"),
+    ("layers run", "ms", "layers run", "ms"),
+    ("heads", "ms", "exit heads asked", "ms"),
+    ("retention", "ms", "retention, mean over layers", "ms"),
+)
+EXPONENTS = """\
+Slopes of the logarithms, least squares, with the 95 % interval. The paper's cost (Proposition 1) of
+a window is linear in T, in the layers run and in retention, that of dense attention quadratic in
+large T; it leaves out heads and embeddings."""
+FIGURE = """\
+Solid: least squares through the logarithms, whose exponents stand in the legends. Dotted: those of
+the paper's Proposition 1, through the last point. Memory: tensors alive at once, weights apart."""
 
 
-def tables_of(
-    rows: Sequence[GrowthRow],
-    operators: Sequence[OperatorRow],
-    compaction: Sequence[CompactionRow],
-    at: int,
-) -> list[Table]:
-    return [
-        targets_table(rows, at),
-        lengths_table(rows),
-        exponents_table(rows),
-        *([operators_table(operators)] if operators else []),
-        compaction_table(compaction, f"One layer, dense. {where(rows)}"),
-    ]
+def report(rows: Sequence[ScalingRow], folder: Path) -> dict[str, DataFrame]:
+    """Write report.md and the figure; return the tables by title."""
+    tables = {
+        "Time, ms of a pass (products: of all layers, alone)": by_length(rows, times),
+        "Against the dense encoder": by_length(rows, against_dense),
+        "Memory, MiB alive at once": by_length(rows, memory),
+        "Exponents": exponents_table(rows),
+        f"Time by operator, ms: {PRUNED}": operators_table(rows),
+    }
+    image = draw(folder / "scaling.svg", (9.0, 6.8), partial(fill, rows=rows))
+    parts = [where(rows), image, FIGURE]
+    for title, table in tables.items():
+        parts += [f"## {title}", *([EXPONENTS] if title == "Exponents" else []), markdown(table)]
+    write_report(folder / "report.md", "How time and memory grow", parts)
+    return tables
 
 
-def where(rows: Sequence[GrowthRow]) -> str:
+def where(rows: Sequence[ScalingRow]) -> str:
     first = rows[0]
     return (
         f"{first.num_layers} layers of width {first.width}, window {first.window} and a global "
         f"[CLS], pruning {first.ratio:g} twice, random weights; {first.dtype}, {first.threads} "
         f"thread{'s' * (first.threads > 1)} of {first.machine or 'a processor'}; medians of "
-        f"{len(first.ms_R)} repeats by turns."
+        f"{len(first.ms_R)} repeats by turns, and the lowest and highest."
     )
 
 
-def text(value: str | float | int) -> Cell:
-    return Cell(value, value if isinstance(value, str) else f"{value:,}")
+def by_length(rows: Sequence[ScalingRow], cells: Any) -> DataFrame:
+    from pandas import DataFrame
+
+    return DataFrame([{"T": f"{T:,}", **cells(at)} for T, at in lengths_of(rows).items()])
 
 
-def ratio(found: Ratio | None) -> Cell:
-    return Cell(None, "") if found is None else Cell(found.value, str(found), found.low, found.high)
+def times(at: dict[str, ScalingRow]) -> dict[str, str]:
+    return {name: spread(np.array(row.ms_R)) for name, row in at.items()}
 
 
-def targets_table(rows: Sequence[GrowthRow], at: int) -> Table:
-    columns = [
-        Column("what", "what", numeric=False),
-        Column("bound", "target"),
-        Column("value", "measured", "exponents: 95 % interval; ratios: lowest and highest repeat"),
-        Column("met", "met"),
-    ]
-    lines = []
-    for target in targets(rows, at):
-        sign = "≤" if target.at_most else "≥"
-        cells = {
-            "what": text(target.what),
-            "bound": Cell(target.bound, f"{sign} {target.bound:g}"),
-            "value": Cell(target.value, target.text),
-            "met": text("met" if target.met else "missed"),
+def against_dense(at: dict[str, ScalingRow]) -> dict[str, str]:
+    return {what: spread(value_R) for what, value_R in ratios(at).items()}
+
+
+def memory(at: dict[str, ScalingRow]) -> dict[str, str]:
+    return {name: f"{row.peak_bytes / MIB:,.1f}" for name, row in at.items()}
+
+
+def exponents_table(rows: Sequence[ScalingRow]) -> DataFrame:
+    from pandas import DataFrame
+
+    return DataFrame(
+        {
+            "with": curve.axis,
+            "candidate": curve.candidate,
+            "from … to": f"{min(curve.x):.3g} … {max(curve.x):.5g}",
+            "of": UNITS[curve.what],
+            "exponent": str(curve.fitted),
+            "Proposition 1": "" if curve.paper is None else str(curve.paper),
         }
-        lines.append(Line(cells, COMMAND))
-    return Table("growth-targets", "Long texts: targets", where(rows), columns, lines)
-
-
-def lengths_table(rows: Sequence[GrowthRow]) -> Table:
-    times, against = "milliseconds", "against the dense encoder"
-    memory = "MiB, and equality"
-    columns = [
-        Column("length", "T", "tokens of the one text of a batch"),
-        *(Column(f"ms {name}", name, "a pass", group=times) for name in (DENSE, WINDOW, PRUNED)),
-        *(
-            Column(f"ms {name}", name, "of all layers, alone", group=times)
-            for name in (DENSE_PRODUCT, WINDOW_PRODUCT)
-        ),
-        Column("share", "attention's share", "of the dense encoder's time", group=against),
-        Column("product", "product alone", "dense / window", group=against),
-        Column("ceiling", "ceiling", "1 / (1 - attention's share), Amdahl's law", group=against),
-        Column("window", "window", "dense / window", group=against),
-        Column("of_ceiling", "of the ceiling", "window / ceiling", group=against),
-        Column("pruned", "window, pruned", "dense / window, pruned", group=against),
-        *(
-            Column(f"mib {name}", name, "tensors alive at once, weights apart", group=memory)
-            for name in (DENSE, WINDOW, PRUNED)
-        ),
-        *(
-            Column(f"rss {name}", f"{name}, resident", "as the system counts pages", group=memory)
-            for name in (DENSE, WINDOW, PRUNED)
-        ),
-        Column("difference", "difference", "of vectors from the masked product", group=memory),
-        Column("kept", "kept alike", "tokens that both keep to the end", group=memory),
-    ]
-    lines = [Line(length_cells(length), COMMAND) for length in lengths_of(rows)]
-    return Table("growth-lengths", "Growth with the length of a text", where(rows), columns, lines)
-
-
-def length_cells(length: Length) -> dict[str, Cell]:
-    cells = {"length": text(length.length)}
-    for name, row in length.rows.items():
-        low, high = min(row.ms_R), max(row.ms_R)
-        shown = f"{row.ms:,.1f} ({low:,.1f} to {high:,.1f})"
-        cells[f"ms {name}"] = Cell(row.ms, shown, low, high)
-        cells[f"mib {name}"] = Cell(row.peak_bytes / MIB, f"{row.peak_bytes / MIB:,.1f}")
-        if row.resident_bytes is not None:
-            cells[f"rss {name}"] = Cell(
-                row.resident_bytes / MIB, f"{row.resident_bytes / MIB:,.1f}"
-            )
-    share = None if length.share_R is None else Ratio.of(length.share_R)
-    checked = [row for row in length.rows.values() if row.difference is not None]
-    if checked:
-        worst = max(row.difference or 0.0 for row in checked)
-        alike = min(row.kept_alike or 0.0 for row in checked)
-        cells["difference"] = Cell(worst, f"{worst:.1e}")
-        cells["kept"] = Cell(alike, f"{alike:.4f}")
-    return cells | {
-        "share": ratio(share),
-        "product": ratio(length.faster(DENSE_PRODUCT, WINDOW_PRODUCT)),
-        "ceiling": ratio(length.ceiling),
-        "window": ratio(length.faster(DENSE, WINDOW)),
-        "of_ceiling": ratio(length.of_ceiling),
-        "pruned": ratio(length.faster(DENSE, PRUNED)),
-    }
-
-
-def exponents_table(rows: Sequence[GrowthRow]) -> Table:
-    columns = [
-        Column("axis", "with", numeric=False),
-        Column("contestant", "contestant", numeric=False),
-        Column("range", "from … to", numeric=False),
-        Column("what", "of", numeric=False),
-        Column("exponent", "exponent", "slope of the logarithms, least squares, 95 % interval"),
-        Column("paper", "Proposition 1", "dense: for large T, where attention is all"),
-    ]
-    lines = []
-    for curve in curves_of(rows):
-        fitted = curve.fitted
-        cells = {
-            "axis": text(curve.axis),
-            "contestant": text(curve.contestant),
-            "range": text(f"{min(curve.x):.3g} … {max(curve.x):.5g}"),
-            "what": text(UNITS[curve.what]),
-            "exponent": Cell(fitted.value, str(fitted), fitted.low, fitted.high),
-            "paper": text(curve.paper),
-        }
-        lines.append(Line(cells, COMMAND))
-    caption = (
-        f"{where(rows)} The paper's cost of a window is linear in T, in the layers run and in "
-        "retention, that of dense attention quadratic in T; it leaves out heads and embeddings."
+        for curve in curves_of(rows)
     )
-    return Table("growth-exponents", "Fitted exponents", caption, columns, lines)
 
 
-def operators_table(operators: Sequence[OperatorRow]) -> Table:
-    """Those of the longest text, and how each grows."""
-    lengths = sorted({row.length for row in operators})
-    columns = [
-        Column("operator", "operator", numeric=False),
-        *(Column(str(length), f"{length:,}", "milliseconds at this T") for length in lengths),
-        Column("exponent", "exponent", "of the lengths at which it took 1 % of the time or more"),
-    ]
-    lines = []
-    longest = [row for row in operators if row.length == lengths[-1]]
-    for last in sorted(longest, key=lambda row: -row.ms):
-        own = [row for row in operators if row.operator == last.operator]
-        cells = {str(row.length): Cell(row.ms, f"{row.ms:,.1f}") for row in own}
-        cells["operator"] = text(last.operator.removeprefix("aten::"))
-        if len(own) > 1:
-            found = exponent([row.length for row in own], [row.ms for row in own])
-            cells["exponent"] = Cell(found.value, str(found), found.low, found.high)
-        lines.append(Line(cells, COMMAND))
-    caption = (
-        f"{operators[0].contestant}: time of each of torch's operators itself, one profiled pass "
-        "at each length; those of 1 % or more."
-    )
-    return Table("growth-operators", "Time by operator", caption, columns, lines)
+def operators_table(rows: Sequence[ScalingRow]) -> DataFrame:
+    """Those of the longest text, and how each grows over the lengths at which it took 1 % or more
+    of the time."""
+    from pandas import DataFrame
+
+    own = sorted((row for row in rows if row.operators), key=lambda row: row.length)
+    longest, lines = own[-1].operators, []
+    for name in sorted(longest, key=lambda name: -longest[name]):
+        ms = {row.length: row.operators[name] for row in own if name in row.operators}
+        grows = str(exponent([*ms], [*ms.values()])) if len(ms) > 1 else ""
+        cells = {f"{length:,}": f"{value:,.1f}" for length, value in ms.items()}
+        lines.append({"operator": name.removeprefix("aten::"), "exponent": grows, **cells})
+    return DataFrame(lines)
+
+
+def fill(figure: Figure, rows: Sequence[ScalingRow]) -> None:
+    curves = curves_of(rows)
+    of_name = looks({curve.candidate for curve in curves})
+    axes: Any = figure.subplots(2, 3)
+    for ax, (axis, what, xlabel, ylabel) in zip(axes.flat, PANELS, strict=True):
+        own = [c for c in curves if (c.axis, c.what) == (axis, what)]
+        for curve in own:
+            line(ax, curve, of_name[curve.candidate], MIB if what == "peak_bytes" else 1)
+        ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), handlelength=1.0)
+        scale(ax, sorted({x for curve in own for x in curve.x}))
+
+
+def line(ax: Any, curve: Curve, look: Any, unit: int) -> None:
+    """Draw points, the fitted line, and the paper's slope through the last point."""
+    first, last = min(curve.x), max(curve.x)
+    label = f"{curve.candidate}: {curve.fitted.value:.2f}"
+    fitted = [curve.fitted.at(x) / unit for x in (first, last)]
+    y = [value / unit for value in curve.y]
+    ax.plot([first, last], fitted, "-", color=look.color, linewidth=1.0)
+    ax.plot(curve.x, y, look.marker, color=look.color, markersize=3.5, label=label)
+    if curve.paper is not None:
+        end = y[curve.x.index(last)]
+        back = end * (first / last) ** curve.paper
+        ax.plot([first, last], [back, end], ":", color=MUTED, linewidth=0.8)
+
+
+def scale(ax: Any, places: Sequence[float]) -> None:
+    """Set ticks at the measured places of x, numbers instead of powers, and at least a factor of
+    four up and down, so that noise looks as small as it is."""
+    from matplotlib.ticker import LogFormatter, NullLocator
+
+    ax.set_xticks(places, [f"{x / 1024:g}k" if x % 1024 == 0 else f"{x:.3g}" for x in places])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.0, 0.4)))
+    low, high = ax.get_ylim()
+    if high / low < 4:
+        middle = (low * high) ** 0.5
+        ax.set_ylim(middle / 2, middle * 2)

@@ -32,20 +32,25 @@ class Ceilings:
         """The least time for so much work."""
         return max(flops / self.gflops, num_bytes / self.gbytes) / 1e6
 
+    def __str__(self) -> str:
+        return f"{self.gflops:.0f} GFLOP/s, {self.gbytes:.1f} GB/s"
+
 
 def ceilings(shape: Shape, dtype: str, rows: int = 1024, repeats: int = 5) -> Ceilings:
-    """Of `rows` packed tokens; the best of the repeats, and of weights as they are and prepacked,
-    since nothing makes a machine too fast."""
+    """Rates on `rows` packed tokens; the best of the repeats, and of weights as they are and
+    prepacked, since nothing makes a machine too fast."""
     width, inner = shape.hidden_size, shape.intermediate_size
     sizes = [(width, 3 * width), (width, width), (width, inner), (inner, width)]
     x = {k: matrix(rows, k, dtype) for k in {width, inner}}
-    weights = [(k, matrix(n, k, dtype)) for k, n in sizes]
-    product: Any = torch.ops.aten._int_mm if dtype == "int8" else F.linear
-    given = [(x[k], weight.T if dtype == "int8" else weight) for k, weight in weights]
-    seconds = best(lambda: [product(a, b) for a, b in given], repeats)
-    if dtype != "int8" and torch.backends.mkldnn.is_available():
-        maps = [(x[k], prepacked_linear(weight)) for k, weight in weights]
-        seconds = min(seconds, best(lambda: [linear(a) for a, linear in maps], repeats))
+    weights = [(x[k], matrix(n, k, dtype)) for k, n in sizes]
+    if dtype == "int8":
+        product: Any = torch.ops.aten._int_mm
+        seconds = best(lambda: [product(a, weight.T) for a, weight in weights], repeats)
+    else:
+        seconds = best(lambda: [F.linear(a, weight) for a, weight in weights], repeats)
+        if torch.backends.mkldnn.is_available():
+            maps = [(a, prepacked_linear(weight)) for a, weight in weights]
+            seconds = min(seconds, best(lambda: [linear(a) for a, linear in maps], repeats))
     flops = sum(2 * rows * k * n for k, n in sizes)
     block = torch.ones(READ_BYTES // 4)
     return Ceilings(flops / seconds / 1e9, READ_BYTES / best(block.sum, repeats) / 1e9)

@@ -1,4 +1,4 @@
-"""All contestants on the same examples, by turns, and what their times come to.
+"""All candidates on the same examples, by turns, and what their times come to.
 
 Shapes: B examples of a batch, R repeats, I batches, L layers.
 """
@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from scipy.stats import binom
 
+from eat_lightning.bench.speed.candidates import Candidate, Field
 from eat_lightning.bench.speed.ceilings import Ceilings
-from eat_lightning.bench.speed.contestants import Contestant, Field
-from eat_lightning.bench.speed.heats import Heat
-from eat_lightning.bench.speed.rows import ELEMENT, BenchRow
+from eat_lightning.bench.speed.rows import ELEMENT, BenchRow, Interval
+from eat_lightning.bench.speed.workload import Workload
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import BLOCK, time_interleaved
 from eat_lightning.model.encoder import Shape
@@ -29,30 +29,30 @@ CLOSE = 1e-3  # logits of the same fp32 weights differ by less
 
 @dataclass
 class Ready:
-    """Contestants warmed up on a heat. seconds: what a repeat takes, of what the first batch
+    """Candidates warmed up on a workload. seconds: what a repeat takes, of what the first batch
     took."""
 
     settings: dict[str, tuple[Callable[[Any], Any], list[Any]]]
     seconds: float
 
 
-def ready(contestants: Sequence[Contestant], heat: Heat) -> Ready:
-    """Within `latency.undisturbed`. ConfigError where one answers otherwise than the contestant
+def ready(candidates: Sequence[Candidate], workload: Workload) -> Ready:
+    """Within `latency.undisturbed`. ConfigError where one answers otherwise than the candidate
     whose answers it must give: it would not be the same model."""
-    settings = {c.name: (c.run, [c.ready(given) for given in heat.works]) for c in contestants}
+    settings = {c.name: (c.run, [c.ready(given) for given in workload.batches]) for c in candidates}
     answers, seconds = {}, 0.0
     for name, (run, inputs) in settings.items():
-        if heat.batch == 1:
+        if workload.batch == 1:
             run(inputs[0])
         start = perf_counter()
         answers[name] = run(inputs[0])
         seconds += (perf_counter() - start) * len(inputs)
-    for c in contestants:
+    for c in candidates:
         if c.answers_like is not None:
             gap = np.abs(logits(answers[c.name]) - logits(answers[c.answers_like])).max()
             if not gap <= CLOSE:
                 raise ConfigError(
-                    f"{c.name} answers otherwise than {c.answers_like} ({heat.name}): logits "
+                    f"{c.name} answers otherwise than {c.answers_like} ({workload.name}): logits "
                     f"differ by {gap:.2g}, more than {CLOSE:g}"
                 )
     return Ready(settings, seconds)
@@ -63,68 +63,57 @@ def logits(answer: Any) -> np.ndarray:
     return found.float().numpy() if isinstance(found, torch.Tensor) else found
 
 
-def race(given: Ready, heat: Heat, repeats: int) -> dict[str, np.ndarray]:
-    """Milliseconds of an example (R) of each contestant."""
-    took = time_interleaved(given.settings, repeats, BLOCK if heat.batch == 1 else 1)
-    return {name: took_RI.sum(1) / heat.num_examples for name, took_RI in took.items()}
+def take_turns(given: Ready, workload: Workload, repeats: int) -> dict[str, np.ndarray]:
+    """Milliseconds of an example (R) of each candidate."""
+    took = time_interleaved(given.settings, repeats, BLOCK if workload.batch == 1 else 1)
+    return {name: took_RI.sum(1) / workload.num_examples for name, took_RI in took.items()}
 
 
 def rows_of(
     field: Field,
-    heat: Heat,
+    workload: Workload,
     took: Mapping[str, np.ndarray],
     ceilings: Mapping[str, Ceilings],
-    **how: Any,
+    **same: Any,
 ) -> list[BenchRow]:
-    """ceilings: by dtype. how: race, threads, weights, machine and the like."""
-    runners = field.contestants
-    spent = {c.name: spending(c, heat) for c in runners if c.encoder}
+    """ceilings: by dtype. same: race, threads, weights, machine and the like."""
+    spent = {c.name: spending(c, workload) for c in field.candidates if c.encoder}
     rows = []
-    for c in runners:
+    for c in field.candidates:
         ms_R, own, bound = took[c.name], spent[c.name if c.encoder else c.static], ceilings[c.dtype]
-        ratio, read = own.flops / spent[c.static].flops, own.layers_read * layer_weights(c.shape)
-        limit_ms = bound.limit_ms(own.flops, read * ELEMENT[c.dtype] / heat.num_examples)
-        ms, ms_low, ms_high = median(ms_R)
-        speed_up, low, high = faster(took[c.static], ms_R)
+        read = own.layers_read * layer_weights(c.shape) * ELEMENT[c.dtype]
         row = BenchRow(
-            contestant=c.name,
-            task=heat.task,
-            batch=heat.batch,
-            order=heat.order,
+            candidate=c.name,
+            task=workload.task,
+            batch=workload.batch,
+            order=workload.order,
             dtype=c.dtype,
             width=c.shape.hidden_size,
             num_layers=c.shape.num_layers,
-            num_examples=heat.num_examples,
+            num_examples=workload.num_examples,
             repeats=len(ms_R),
-            mean_length=float(np.concatenate(heat.lengths).mean()),
-            padding_factor=heat.padding_factor,
-            **{"ms": ms, "ms_low": ms_low, "ms_high": ms_high},
+            mean_length=float(np.concatenate(workload.lengths).mean()),
+            padding_factor=workload.padding_factor,
+            ms=median(ms_R),
             flops=own.flops,
             depth=own.depth,
-            flops_ratio=ratio,
-            **{"speed_up": speed_up, "speed_up_low": low, "speed_up_high": high},
-            conversion=speed_up * ratio,
-            over={label: faster(took[name], ms_R) for label, name in field.over.items()},
+            flops_ratio=own.flops / spent[c.static].flops,
+            speed_up=median(took[c.static] / ms_R),
+            over={label: median(took[name] / ms_R) for label, name in field.over.items()},
             gflops_ceiling=bound.gflops,
             gbytes_ceiling=bound.gbytes,
-            limit_ms=limit_ms,
-            distance=ms / limit_ms,
-            peak_share=own.flops / ms / 1e6 / bound.gflops,
-            **how,
+            limit_ms=bound.limit_ms(own.flops, read / workload.num_examples),
+            **same,
         )
         rows.append(row)
     return rows
 
 
-def faster(before_R: np.ndarray, after_R: np.ndarray) -> list[float]:
-    """The ratio of times: median over the repeats, whose turns were taken together, and its
-    interval."""
-    return median(before_R / after_R)
-
-
-def median(value_R: np.ndarray) -> list[float]:
+def median(value_R: np.ndarray) -> Interval:
     """Median, and an interval between order statistics that covers the true one in 95 % of cases
-    whatever the distribution; lowest and highest where repeats are too few for that (below 6)."""
+    whatever the distribution; lowest and highest where repeats are too few for that (below 6).
+
+    A ratio of times is a median of ratios: in each repeat, both took their turns together."""
     ordered, count = np.sort(value_R), len(value_R)
     cut = 0
     while 2 * (cut + 2) <= count and 1 - 2 * binom.cdf(cut + 1, count, 0.5) >= COVERED:
@@ -141,19 +130,19 @@ class Spent:
     layers_read: int
 
 
-def spending(contestant: Contestant, heat: Heat) -> Spent:
+def spending(candidate: Candidate, workload: Workload) -> Spent:
     """Counted on the shapes of a pass."""
-    encoder, run = contestant.encoder, contestant.traced or contestant.run
+    encoder, run = candidate.encoder, candidate.traced or candidate.run
     assert encoder is not None
     with torch.inference_mode():
-        traces = [run(contestant.ready(given)) for given in heat.works]
+        traces = [run(candidate.ready(given)) for given in workload.batches]
     depths = [np.asarray(trace.depth_B) for trace in traces]
     flops_B = [
         flops(encoder, encoder.exit, np.asarray(trace.tokens_LB), depth_B)
         for trace, depth_B in zip(traces, depths, strict=True)
     ]
-    read = sum(int(depth_B.max()) for depth_B in depths) * contestant.passes
-    whole = float(np.concatenate(flops_B).mean()) * contestant.passes
+    read = sum(int(depth_B.max()) for depth_B in depths) * candidate.passes
+    whole = float(np.concatenate(flops_B).mean()) * candidate.passes
     return Spent(whole, float(np.concatenate(depths).mean()), read)
 
 

@@ -15,13 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eat_lightning.bench.speed.contestants import Contestant, Field, Work
+from eat_lightning.bench.speed.candidates import Candidate, Field, bare
+from eat_lightning.bench.speed.workload import Examples
 from eat_lightning.measure.baselines import HuggingFaceTwin
-from eat_lightning.methods.attention.dense import Dense
-from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.objective.joint import Joint
-from eat_lightning.methods.reduction.none import Keep
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.training import Context
 
@@ -35,15 +33,11 @@ def steps(encoder: AdaptiveEncoder) -> Field:
     body with the last head."""
     found = []
     for dtype in DTYPES:
-        for name, make in {"HF": theirs, "static": static, "EAT": ours}.items():
-            model, loss, ready = make(copy.deepcopy(encoder))
-            step, against = Step(model, loss, dtype), f"static {dtype}"
-            entry = Contestant(f"{name} {dtype}", dtype, encoder.shape, step, ready, against)
-            if isinstance(model, AdaptiveEncoder):
-                entry.encoder, entry.traced = model, WithoutLeaving(model)
-            entry.passes = PASSES
-            found.append(entry)
-    return Field(found, {"HF fp32": "HF fp32", "HF bf16": "HF bf16"}, [])
+        theirs, static, eat = (copy.deepcopy(encoder) for _ in range(3))
+        found.append(hugging_face(theirs, dtype))
+        found.append(ours("static", last_head_alone(static), dtype))
+        found.append(ours("EAT", eat, dtype))
+    return Field(found, {"HF fp32": "HF fp32", "HF bf16": "HF bf16"})
 
 
 class Step:
@@ -65,40 +59,30 @@ class Step:
             self.optimizer.zero_grad(set_to_none=True)
 
 
-class WithoutLeaving:
-    """A trace of the tokens that a training step runs."""
-
-    def __init__(self, encoder: AdaptiveEncoder):
-        self.encoder = encoder
-
-    def __call__(self, given: Batch) -> Any:
-        return self.encoder(given, leave=False)
-
-
-def theirs(encoder: AdaptiveEncoder) -> tuple[nn.Module, Any, Any]:
+def hugging_face(encoder: AdaptiveEncoder, dtype: str) -> Candidate:
     """Weights that are not theirs to train (our other heads) have no part in it."""
     twin = HuggingFaceTwin(encoder)
 
     def loss(given: tuple[dict[str, Tensor], Tensor]) -> Tensor:
         return F.cross_entropy(twin(given[0]).float(), given[1])
 
-    def ready(given: Work) -> tuple[dict[str, Tensor], Tensor]:
+    def ready(given: Examples) -> tuple[dict[str, Tensor], Tensor]:
         batch = owned(given)
         assert batch.labels_B is not None
         with torch.inference_mode(False):
             return twin.ready(batch), batch.labels_B
 
-    return twin, loss, ready
+    step, static = Step(twin, loss, dtype), f"static {dtype}"
+    return Candidate(f"HF {dtype}", dtype, encoder.shape, step, ready, static, passes=PASSES)
 
 
-def static(encoder: AdaptiveEncoder) -> tuple[nn.Module, Any, Any]:
-    last = str(encoder.shape.num_layers)
-    body = with_slots(encoder, attention=Dense(), reduction=Keep(), exit=Never())
+def last_head_alone(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
+    last, body = str(encoder.shape.num_layers), bare(encoder)
     body.heads = nn.ModuleDict({last: encoder.heads[last]})
-    return ours(body)
+    return body
 
 
-def ours(encoder: AdaptiveEncoder) -> tuple[nn.Module, Any, Any]:
+def ours(name: str, encoder: AdaptiveEncoder, dtype: str) -> Candidate:
     objective = Joint()
 
     def loss(given: Batch) -> Tensor:
@@ -107,10 +91,20 @@ def ours(encoder: AdaptiveEncoder) -> tuple[nn.Module, Any, Any]:
         total = objective(Context(trace.guesses, given.labels_B, max(trace.guesses))).total
         return total / given.num_global
 
-    return encoder, loss, owned
+    return Candidate(
+        f"{name} {dtype}",
+        dtype,
+        encoder.shape,
+        run=Step(encoder, loss, dtype),
+        ready=owned,
+        static=f"static {dtype}",
+        encoder=encoder,
+        traced=lambda given: encoder(given, leave=False),  # the tokens that a training step runs
+        passes=PASSES,
+    )
 
 
-def owned(given: Work) -> Batch:
+def owned(given: Examples) -> Batch:
     """A copy that autograd may keep: what is made in inference mode it may not."""
     batch = given.batch
     with torch.inference_mode(False):

@@ -37,6 +37,7 @@ class LearnedTokenPruning(nn.Module):
     soft_place = "after_layer"
     needs = frozenset({"received"})
     grad = True
+    varies = True
     knob = Knob(
         "scale",
         strict=0.0,
@@ -94,6 +95,9 @@ class LearnedTokenPruning(nn.Module):
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
         return [{"params": [self.delta], "lr": self.lr, "weight_decay": 0.0}]
+
+    def lost_in_export(self) -> list[str]:
+        return ["reduction=ltp keeps as many tokens as their scores say: a graph wants a count"]
 
     def threshold(self, layer: int) -> Float[Tensor, ""]:
         place = self.layers.index(layer)

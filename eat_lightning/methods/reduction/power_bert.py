@@ -96,6 +96,9 @@ class PowerBert(nn.Module):
         lengths_B = self.kept(packed, layer)
         return keep_highest(packed, self.score(packed, evidence), lengths_B)
 
+    def lost_in_export(self) -> list[str]:
+        return ["reduction=power_bert counts an example's first tokens, which no graph hands on"]
+
     def kept(self, packed: Packed, layer: int) -> Int[Tensor, " b"]:
         """Tokens that each example keeps, on the host: of t that there were, t - p (t - mass) with
         p = extent x strength, and no more than there are."""

@@ -33,6 +33,7 @@ class ToMe:
 
     place = "after_attention"
     needs = frozenset({"keys"})
+    varies = True
     knob = replace(RATIO, bounds="[0, 0.5]", fine=RATIO.fine[:11])
 
     def __init__(
@@ -65,6 +66,9 @@ class ToMe:
         if not len(from_M):
             return packed
         return merged(packed, from_M, into_M, self.proportional)
+
+    def lost_in_export(self) -> list[str]:
+        return ["reduction=tome merges tokens, whose sizes the graphs do not hand on"]
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Every pair of the two halves is compared, over the width of one head."""

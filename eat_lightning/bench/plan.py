@@ -1,0 +1,117 @@
+"""The settings of both benches, checked at the door."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from eat_lightning.config import Plan, whole, within
+from eat_lightning.errors import ConfigError
+
+Count = Annotated[int, whole(1)]
+Share = Annotated[float, within("[0, 1)")]
+
+
+class Sizes(Plan):
+    """An encoder of random weights."""
+
+    hidden_size: Count
+    num_heads: Count
+    intermediate_size: Count
+    num_layers: Count
+    vocab_size: Count
+
+    def rules(self) -> Iterator[str]:
+        width, heads = self.hidden_size, self.num_heads
+        if width % heads:
+            yield f"encoder.hidden_size must be a multiple of num_heads={heads}, got {width}"
+
+
+class DataPlan(Plan):
+    dir: str | None
+
+
+class BenchPlan(Plan):
+    what: Literal["speed", "cost", "training", "compiled"]
+    run: str | None
+    data: DataPlan
+    encoder: Sizes
+    ratio: Share
+    leaving: Annotated[float, within("[0, 1]")]
+    lengths: str | None
+    tasks: list[str] | None
+    batches: list[Count] | None
+    near: list[Count] | None
+    examples: Count | None
+    repeats: Count | None
+    minutes: Annotated[float, within("(0, inf)")] | None
+    dtype: Literal["fp32", "bf16", "int8"]
+    compilers: list[Literal["compiled", "frozen"]]
+    threads: Count
+    seed: int
+    to: str
+    force: bool
+
+    def rules(self) -> Iterator[str]:
+        yield from self.encoder.rules()
+        if self.encoder.num_layers % 6:
+            layers = self.encoder.num_layers
+            yield f"encoder.num_layers must be a multiple of 6, got {layers}"
+        if self.dtype == "int8" and not (self.run and self.what == "speed"):
+            # Random weights have no int8 form, and int8 has no gradients.
+            yield "dtype must be one of fp32, bf16, got 'int8' (that is for what=speed with run=)"
+        if self.what == "compiled" and not self.run:
+            yield "what=compiled traces a run with its own exits: give run=outputs/..."
+
+
+class ScalingPlan(Plan):
+    encoder: Sizes
+    window: int
+    ratio: Share
+    lengths: list[Annotated[int, whole(2)]]
+    dense_up_to: Count
+    at: Count
+    batches: list[Count]
+    ratios: list[Share]
+    repeats: Count
+    threads: Count
+    seed: int
+    to: str
+    force: bool
+
+    def rules(self) -> Iterator[str]:
+        from eat_lightning.methods.attention.longformer import Longformer
+
+        yield from self.encoder.rules()
+        yield from Longformer.faults(None, window=self.window)
+        if self.encoder.num_layers < 3:
+            yield f"encoder.num_layers must be 3 or more, got {self.encoder.num_layers}"
+        for key in ("lengths", "batches", "ratios"):  # a slope needs two points
+            values = getattr(self, key)
+            if len(set(values)) < 2:
+                yield f"{key} must be a list of two numbers or more, got {values!r}"
+        dense = [length for length in self.lengths if length <= self.dense_up_to]
+        if self.at not in dense:
+            yield f"at must be one of lengths up to dense_up_to, {dense}, got {self.at}"
+
+
+def refuse_if_busy(force: bool, when: str = "so nothing is timed: wait for it, or give force=true"):
+    """Refuse to time beside a training run; ConfigError names its process."""
+    from eat_lightning.runs.run import who_trains
+
+    if not force and (pids := who_trains()):
+        raise ConfigError.of(f"a run trains here (process {pid}), {when}" for pid in pids)
+
+
+def provenance() -> dict[str, Any]:
+    """Where and of what version rows of one call are."""
+    from eat_lightning.runs.run import environment
+
+    where = environment()
+    return {
+        "machine": where["machine"],
+        "commit": where["commit"] or "",
+        "version": where["eat_lightning"],
+        "session": secrets.token_hex(6),
+    }

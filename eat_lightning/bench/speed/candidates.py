@@ -1,0 +1,219 @@
+"""Who races in PyTorch: Hugging Face's classifiers as people use them, the static encoder, EAT, and
+encoders that evaluate heads and scores for nothing.
+
+Shapes: B examples, E exits, C classes, N tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from eat_lightning.bench.speed.ceilings import DTYPES
+from eat_lightning.bench.speed.workload import Examples
+from eat_lightning.infer.prepacked import cannot, prepacked
+from eat_lightning.measure.baselines import HuggingFaceTwin, in_dtype
+from eat_lightning.methods.attention.dense import Dense
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.reduction.cls_topk import ClsTopK
+from eat_lightning.methods.reduction.none import Keep
+from eat_lightning.methods.reduction.norm_topk import NormTopK
+from eat_lightning.methods.reduction.received_topk import ReceivedTopK
+from eat_lightning.model.encoder import AdaptiveEncoder, Shape, with_slots
+
+NUM_LABELS = 2
+SCORES = {"norm": NormTopK, "[CLS]": ClsTopK, "received": ReceivedTopK}
+
+
+@dataclass
+class Candidate:
+    """`run` answers what `ready` makes of examples.
+
+    static: the candidate that a FLOPs ratio and a conversion are against (its own name: it is one).
+    encoder: whose work is counted on what `traced` answers (None: `run`); no encoder: that of
+    `static`. passes: forward passes that its FLOPs come to (a training step: 3). answers_like: the
+    candidate of the same weights whose answers it must give.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+    run: Callable[[Any], Any]
+    ready: Callable[[Examples], Any]
+    static: str
+    encoder: AdaptiveEncoder | None = None
+    traced: Callable[[Any], Any] | None = None
+    passes: int = 1
+    answers_like: str | None = None
+
+
+@dataclass
+class Field:
+    """Who races. over: those that times are set against, by what a person calls them; missing: a
+    line for each who is not there, and why."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    over: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> Candidate:
+        return next(c for c in self.candidates if c.name == name)
+
+
+class Preset(Confidence):
+    """Who leaves is set beforehand, since random weights have no confidence worth a threshold; the
+    rule is evaluated all the same."""
+
+    def __init__(self, layer: int):
+        super().__init__(tau=1.0, layers=[layer])
+        self.leaves_B = torch.zeros(0, dtype=torch.bool)
+
+    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+        decided_B = super().decides(logits_EBC)
+        return torch.where(self.leaves_B, 1, decided_B * 0)
+
+
+class Unheeded(Confidence):
+    """A confidence rule that is evaluated and never followed: whatever a head says, all stay."""
+
+    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+        return super().decides(logits_EBC) * 0
+
+
+def random_encoder(shape: Shape, ratio: float = 0.3, seed: int = 0) -> AdaptiveEncoder:
+    """Make one with a head after two thirds of its layers, and pruning after a third and two."""
+    torch.manual_seed(seed)
+    third = shape.num_layers // 3
+    prunes: Any = NormTopK(ratio, [third, 2 * third])
+    exit: Any = Confidence(1.0, [2 * third])
+    return AdaptiveEncoder(shape, NUM_LABELS, Dense(), prunes, exit, {"layers": [2 * third]}).eval()
+
+
+def bare(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
+    """The same weights with everything off."""
+    return with_slots(encoder, attention=Dense(), reduction=Keep(), exit=Never())
+
+
+def packed(name: str, encoder: AdaptiveEncoder, dtype: str, static: str) -> Candidate:
+    """An encoder of ours as it is called: on packed examples, whose leavers are set beforehand
+    where its rule is a `Preset`."""
+    exit = encoder.exit
+
+    def run(given: Examples) -> Any:
+        if isinstance(exit, Preset):
+            exit.leaves_B = given.easy_B
+        return encoder(given.batch)
+
+    return Candidate(name, dtype, encoder.shape, run, lambda given: given, static, encoder)
+
+
+def random_weights(shape: Shape, ratio: float, dtype: str, seed: int = 0) -> Field:
+    """Random weights of so many layers, and of half as many."""
+    half = replace(shape, num_layers=shape.num_layers // 2)
+    deep = bare(in_dtype(random_encoder(shape, ratio, seed), dtype))
+    prunes = in_dtype(random_encoder(half, ratio, seed), dtype)
+    static_half, exits = bare(prunes), next(iter(prunes.exit.layers))
+
+    def eat() -> AdaptiveEncoder:
+        return with_slots(prunes, exit=Preset(exits))
+
+    zero = NormTopK(0.0, list(prunes.reduction.layers))
+    idle = with_slots(prunes, reduction=zero, exit=Unheeded(1.0, [exits]))
+    found = [
+        hugging_face("HF BERT", "bert", shape, "static", dtype),
+        hugging_face("HF DistilBERT", "distilbert", half, "static half", dtype),
+        packed("static", deep, dtype, "static"),
+        packed("static half", static_half, dtype, "static half"),
+        packed("EAT off", idle, dtype, "static half"),
+        packed("EAT pruning", with_slots(prunes, exit=Never()), dtype, "static half"),
+        packed("EAT", eat(), dtype, "static half"),
+    ]
+    rivals = {"BERT": "HF BERT", "DistilBERT": "HF DistilBERT"}
+    if reason := cannot(prunes):
+        return Field(found, rivals, [f"EAT prepacked: no rows, {reason}"])
+    deep_twin, half_twin = "static prepacked", "static half prepacked"
+    found.append(packed(deep_twin, prepacked(deep), dtype, deep_twin))
+    found.append(packed(half_twin, prepacked(static_half), dtype, half_twin))
+    found.append(packed("EAT prepacked", prepacked(eat()), dtype, half_twin))
+    return Field(found, rivals)
+
+
+def hugging_face(name: str, kind: str, shape: Shape, static: str, dtype: str) -> Candidate:
+    """A classifier of transformers in PyTorch's eager mode, padded as a tokenizer pads."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    config = AutoConfig.for_model(
+        kind,
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.hidden_size,
+        num_hidden_layers=shape.num_layers,
+        num_attention_heads=shape.num_heads,
+        intermediate_size=shape.intermediate_size,
+        hidden_dim=shape.intermediate_size,  # DistilBERT's word for it
+        attn_implementation="sdpa",
+    )
+    model: nn.Module = AutoModelForSequenceClassification.from_config(config)
+    model.eval().to(DTYPES[dtype])
+
+    def ready(given: Examples) -> dict[str, Tensor]:
+        ids = list(given.batch.ids_N.split(given.batch.lengths_B.tolist()))
+        mask = [torch.ones_like(x) for x in ids]
+        return {
+            "input_ids": pad_sequence(ids, batch_first=True),
+            "attention_mask": pad_sequence(mask, batch_first=True),
+        }
+
+    return Candidate(name, dtype, shape, lambda given: model(**given).logits, ready, static)
+
+
+def idling(encoder: AdaptiveEncoder, dtype: str) -> Field:
+    """An encoder with everything off, the same once more (what noise comes to), and with heads and
+    scores evaluated for nothing: ratio 0, and all stay."""
+    encoder = in_dtype(encoder.eval(), dtype)
+    last = encoder.shape.num_layers
+    layers = [int(k) for k in encoder.heads if int(k) < last]
+    pruned = list(encoder.reduction.layers) or layers
+    static = bare(encoder)
+    unheeded = with_slots(static, exit=Unheeded(1.0, layers))
+    bodies = {"static": static, "static again": static, "off, no scores": unheeded}
+    for name, reduction in SCORES.items():
+        bodies[f"off, {name} scores"] = with_slots(unheeded, reduction=reduction(0.0, pruned))
+    found = [packed(name, body, dtype, "static") for name, body in bodies.items()]
+    return Field(found, {"static": "static"})
+
+
+def of_run(encoder: AdaptiveEncoder, dtypes: Sequence[str]) -> Field:
+    """A run's weights in each dtype: Hugging Face's model of them, static and EAT as they are, and
+    both prepacked. Its own exit rule says who leaves."""
+    found = Field()
+    for dtype in dtypes:
+        body, static = in_dtype(encoder.eval(), dtype), f"static {dtype}"
+        found.candidates += [
+            hugging_face_twin(body, dtype, static),
+            packed(static, bare(body), dtype, static),
+            packed(f"EAT {dtype}", body, dtype, static),
+        ]
+        if reason := cannot(body):
+            found.missing.append(f"EAT prepacked {dtype}: no rows, {reason}")
+            continue
+        static = f"static prepacked {dtype}"
+        found.candidates.append(packed(static, prepacked(bare(body)), dtype, static))
+        found.candidates.append(packed(f"EAT prepacked {dtype}", prepacked(body), dtype, static))
+    return found
+
+
+def hugging_face_twin(encoder: AdaptiveEncoder, dtype: str, static: str) -> Candidate:
+    """Hugging Face's model of the same weights, which in fp32 must answer as static does."""
+    twin, equal = HuggingFaceTwin(encoder), static if dtype == "fp32" else None
+
+    def ready(given: Examples) -> dict[str, Tensor]:
+        return twin.ready(given.batch)
+
+    return Candidate(f"HF {dtype}", dtype, encoder.shape, twin, ready, static, answers_like=equal)

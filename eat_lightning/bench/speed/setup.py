@@ -1,0 +1,137 @@
+"""What is raced, by whom, over which examples: a plan made real."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from eat_lightning.bench.plan import BenchPlan
+from eat_lightning.bench.speed.candidates import (
+    Field,
+    idling,
+    of_run,
+    random_encoder,
+    random_weights,
+)
+from eat_lightning.bench.speed.compiled import compiled
+from eat_lightning.bench.speed.rivals import add_onnxruntime, add_openvino
+from eat_lightning.bench.speed.training import steps
+from eat_lightning.bench.speed.workload import (
+    SINGLES,
+    Maker,
+    Workload,
+    near,
+    of_split,
+    pools,
+    random_words,
+    workloads,
+)
+from eat_lightning.errors import ConfigError
+from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.runs.run import Run
+
+BATCHES = {
+    "speed": [1, 32, 8, 128],
+    "deployed": [1, 32],
+    "compiled": [1, 32],
+    "cost": [1, 32],
+    "training": [32],
+}
+REPEATS = {"speed": 3, "deployed": 5, "compiled": 5, "cost": 15, "training": 5}
+RIVALS = {"HF": "HF fp32", "static int8": "ORT static int8", "static": "static fp32"}
+
+
+@dataclass
+class Race:
+    """name: of the table; weights: "random", or a run's; lengths: as in `BenchRow`."""
+
+    name: str
+    weights: str
+    lengths: str
+    field: Field
+    workloads: Iterator[Workload]
+    repeats: int
+
+
+def race_of(plan: BenchPlan, exports: Path) -> Race:
+    """ConfigError where the run, its data or the lengths are not there. `exports`: a folder for
+    graphs, until the race is over."""
+    return race_of_run(plan, plan.run, exports) if plan.run else race_of_random(plan, exports)
+
+
+def race_of_random(plan: BenchPlan, exports: Path) -> Race:
+    examples = pools(plan.lengths, plan.tasks)
+    shape = Shape(**plan.encoder.model_dump())
+    if plan.what == "speed":
+        name, field = plan.dtype, random_weights(shape, plan.ratio, plan.dtype, plan.seed)
+        dtypes = ("fp32", "int8") if plan.dtype == "fp32" else (plan.dtype,)
+        add_onnxruntime(field, "static", dtypes, exports, plan.threads)
+        same = random_encoder(shape, plan.ratio, plan.seed)
+        add_openvino(field, "static", same, plan.dtype, plan.threads)
+    else:
+        half = replace(shape, num_layers=shape.num_layers // 2)
+        encoder = random_encoder(half, seed=plan.seed)
+        name, field = field_of(plan, encoder)
+    make = random_words(examples, plan.leaving, shape.vocab_size, plan.seed)
+    lengths = {task: pool.lengths_B for task, pool in examples.items()}
+    source = "histogram" if plan.lengths is None else Path(plan.lengths).name
+    found = workloads_of(plan, plan.what, lengths, make)
+    return Race(name, "random", source, field, found, plan.repeats or REPEATS[plan.what])
+
+
+def field_of(plan: BenchPlan, encoder: AdaptiveEncoder) -> tuple[str, Field]:
+    """The race's name and who races, of a comparison other than speed."""
+    if plan.what == "training":
+        return "training", steps(encoder)
+    if plan.what == "cost":
+        return f"cost-{plan.dtype}", idling(encoder, plan.dtype)
+    return f"compiled-{plan.dtype}", compiled(encoder, plan.dtype, plan.compilers)
+
+
+def race_of_run(plan: BenchPlan, path: str, exports: Path) -> Race:
+    run = Run.open(path)
+    encoder, _ = run.model()
+    if plan.what == "training" and encoder.num_labels == 1:
+        raise ConfigError(f"run={run.name} is a regression, and what=training trains classifiers")
+    data = run.data(dir=plan.data.dir)
+    split = data.split("train" if plan.what == "training" else "validation")
+    kind = "deployed" if plan.what == "speed" else plan.what
+    found = workloads_of(plan, kind, {run.task.name: split.lengths}, of_split(split))
+    if plan.what == "speed":
+        name, field = kind, deployed(encoder, plan, exports)
+        nearest = (near(split, run.task.name, n, plan.examples or SINGLES) for n in plan.near or ())
+        found = chain(filter(None, nearest), found)
+    else:
+        name, field = field_of(plan, encoder)
+    weights = f"{run.folder.parent.name}/{run.name}"
+    return Race(name, weights, "dev examples", field, found, plan.repeats or REPEATS[kind])
+
+
+def deployed(encoder: AdaptiveEncoder, plan: BenchPlan, exports: Path) -> Field:
+    """A trained run against Hugging Face's model and the static exports of the same weights. Of
+    exports there are fp32 and int8; in PyTorch and OpenVINO also the plan's dtype."""
+    dtypes = [*dict.fromkeys(("fp32", plan.dtype))]
+    field = of_run(encoder, dtypes)
+    for who in ("static", "EAT"):
+        add_onnxruntime(
+            field, f"{who} fp32", ("fp32", "int8"), exports, plan.threads, "ORT static {dtype}"
+        )
+    for dtype in dtypes:
+        add_openvino(field, f"static {dtype}", encoder, dtype, plan.threads)
+    names = {c.name for c in field.candidates}
+    field.over = {label: name for label, name in RIVALS.items() if name in names}
+    return field
+
+
+def workloads_of(
+    plan: BenchPlan, kind: str, lengths: dict[str, np.ndarray], make: Maker
+) -> Iterator[Workload]:
+    batches = plan.batches or BATCHES[kind]
+    found = workloads(lengths, batches, plan.examples, plan.seed, make)
+    if kind == "training":  # batches by length are another treatment than a plain loop's
+        return (workload for workload in found if workload.order == "as they come")
+    return found

@@ -1,0 +1,222 @@
+"""Fit the points of an exit rule's knob, one for each exit, for a budget of compute.
+
+From the records of the calibration cut alone: which points let an example leave at each exit (the
+rule itself is asked), how likely each exit's answer is right, and what leaving there costs. For a
+price of compute, points are improved exit by exit, each to its exact best given the others; the
+price is set by bisection so that the mean cost stays within the budget.
+
+750 examples are few: a fit to hits alone is noisy. So the value of leaving is a mix of the hit and
+of a smooth estimate of it (logistic in the exit's confidence), and points are drawn towards the
+best shared one; how much of each is chosen by cross-validation within the cut. Where that does not
+beat the best shared point on the cut, the shared point is taken.
+
+Shapes: G points of the knob, E exits, B examples, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from eat_lightning.model.contracts import decide, knob_of, turned
+
+SMOOTH = (0.0, 0.5, 1.0)  # share of the smooth estimate in the value of leaving
+DRAWN = (0.0, 0.5, 1.0)  # how far each exit's point goes from the shared one to its own
+FOLDS = 5
+SWEEPS = 3  # over the exits, for one price
+PRICES = 14  # bisections
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """What a fit stands on. leaves: at point g an example leaves at exit e, if it gets there (the
+    last exit is not among them). right: its answer there is right, 0 or 1. smooth: an estimate of
+    that from the confidence. cost: of leaving there, as shares of full compute (E + 1 with the last
+    layer)."""
+
+    leaves_GEB: Bool[np.ndarray, "g e b"]
+    right_EB: Float[np.ndarray, "e b"]
+    smooth_EB: Float[np.ndarray, "e b"]
+    cost_EB: Float[np.ndarray, "e b"]
+
+    def take(self, rows: np.ndarray) -> Recordings:
+        return Recordings(
+            self.leaves_GEB[:, :, rows],
+            self.right_EB[:, rows],
+            self.smooth_EB[:, rows],
+            self.cost_EB[:, rows],
+        )
+
+    def value_EB(self, smooth: float) -> Float[np.ndarray, "e b"]:
+        return smooth * self.smooth_EB + (1 - smooth) * self.right_EB
+
+    def exits_at(self, points_E: Int[np.ndarray, " e"]) -> Int[np.ndarray, " b"]:
+        """Where each example leaves under these points; E is the last layer."""
+        num_exits = len(points_E)
+        gone_EB = self.leaves_GEB[points_E, np.arange(num_exits)]
+        return np.where(gone_EB.any(0), gone_EB.argmax(0), num_exits)
+
+    def mean(self, of_EB: np.ndarray, points_E: Int[np.ndarray, " e"]) -> float:
+        return float(of_EB[self.exits_at(points_E), np.arange(of_EB.shape[1])].mean())
+
+
+@dataclass(frozen=True)
+class Fit:
+    """points: of the knob, one for each exit, and `shared`, the best one for all. cost, accuracy:
+    on the examples of the fit."""
+
+    points: list[float]
+    shared: float
+    cost: float
+    accuracy: float
+
+
+def fit_budget(
+    exit: Any,
+    guesses: dict[int, np.ndarray],
+    signals: dict[int, np.ndarray],
+    labels_B: np.ndarray,
+    cost_EB: np.ndarray,
+    budget: float,
+    seed: int = 0,
+) -> Fit:
+    """Fit the knob of `exit` so that the mean of cost_EB is at most `budget`.
+
+    guesses, signals: B x C and B x S by layer, of the exits and the last layer. cost_EB: a row for
+    each of `exit.layers` and the last layer. ValueError where even leaving at once costs more.
+    """
+    knob = knob_of(exit)
+    if knob is None:
+        raise ValueError(f"{type(exit).__name__} has no knob to fit for a budget")
+    points = [knob.strict, *knob.fine]
+    found = recordings(exit, points, guesses, signals, labels_B, cost_EB)
+    if found.cost_EB[0].mean() > budget:
+        least = found.cost_EB[0].mean()
+        raise ValueError(f"budget must be at least {least:.3f}, what the first exit costs")
+    shared_E = best_shared(found, budget)
+    smooth, drawn = cross_validated(found, budget, seed)
+    own_E = best_points(found, budget, smooth, drawn)
+    value = found.right_EB
+    if found.mean(value, own_E) < found.mean(value, shared_E):
+        own_E = shared_E
+    return Fit(
+        [points[g] for g in own_E],
+        points[int(shared_E[0])],
+        found.mean(found.cost_EB, own_E),
+        found.mean(value, own_E),
+    )
+
+
+def recordings(
+    exit: Any,
+    points: Sequence[float],
+    guesses: dict[int, np.ndarray],
+    signals: dict[int, np.ndarray],
+    labels_B: np.ndarray,
+    cost_EB: np.ndarray,
+) -> Recordings:
+    """Ask the rule at every point, exit by exit, who would leave there."""
+    layers = [*exit.layers, max(guesses)]
+    logits_EBC = torch.stack([torch.from_numpy(guesses[k]) for k in layers])
+    signals_EBS = torch.stack([torch.from_numpy(signals[k]) for k in layers]) if signals else None
+    leaves = [
+        [
+            decide(rule, logits_EBC[:e], None if signals_EBS is None else signals_EBS[:e]) > 0
+            for e in range(1, len(layers))
+        ]
+        for rule in (turned(exit, point) for point in points)
+    ]
+    confidence_EB = logits_EBC.double().softmax(-1).amax(-1).numpy()
+    right_EB = (logits_EBC.argmax(-1).numpy() == labels_B).astype(np.float64)
+    smooth_EB = np.stack(
+        [logistic(c_B, right_B) for c_B, right_B in zip(confidence_EB, right_EB, strict=True)]
+    )
+    leaves_GEB = np.stack([torch.stack(row).numpy() for row in leaves])
+    return Recordings(leaves_GEB, right_EB, smooth_EB, cost_EB)
+
+
+def logistic(
+    confidence_B: Float[np.ndarray, " b"], right_B: Float[np.ndarray, " b"], steps: int = 25
+) -> Float[np.ndarray, " b"]:
+    """P(right | confidence) by logistic regression on its log-odds, by Newton's method with a weak
+    prior towards the confidence itself (slope 1, intercept 0)."""
+    inside_B = confidence_B.clip(1e-6, 1 - 1e-6)
+    x_B2 = np.stack([np.log(inside_B / (1 - inside_B)), np.ones_like(inside_B)], 1)
+    prior, weights = np.array([1.0, 0.0]), np.array([1.0, 0.0])
+    for _ in range(steps):
+        p_B = 1 / (1 + np.exp(-(x_B2 @ weights).clip(-30, 30)))
+        gradient = x_B2.T @ (p_B - right_B) + (weights - prior)
+        curvature = (x_B2 * (p_B * (1 - p_B))[:, None]).T @ x_B2 + np.eye(2)
+        weights = weights - np.linalg.solve(curvature, gradient)
+    return 1 / (1 + np.exp(-(x_B2 @ weights).clip(-30, 30)))
+
+
+def best_shared(found: Recordings, budget: float) -> Int[np.ndarray, " e"]:
+    """One point for all exits: of those within the budget the most accurate, then the cheapest."""
+    num_points, num_exits = found.leaves_GEB.shape[:2]
+    every = [np.full(num_exits, g) for g in range(num_points)]
+    within = [p for p in every if found.mean(found.cost_EB, p) <= budget]
+    if not within:  # the lax end of the grid keeps some: everybody leaves where the grid lets them
+        return every[-1]
+    return max(within, key=lambda p: (found.mean(found.right_EB, p), -found.mean(found.cost_EB, p)))
+
+
+def best_points(
+    found: Recordings, budget: float, smooth: float, drawn: float
+) -> Int[np.ndarray, " e"]:
+    """A point for each exit, at the lowest price of compute that keeps the budget."""
+    shared_E = best_shared(found, budget)
+    best_E, low, high = shared_E, 0.0, 4.0
+    for _ in range(PRICES):
+        price = (low + high) / 2
+        own_E = at_price(found, found.value_EB(smooth) - price * found.cost_EB, shared_E)
+        points_E = np.rint(shared_E + drawn * (own_E - shared_E)).astype(int)
+        if found.mean(found.cost_EB, points_E) <= budget:
+            best_E, high = points_E, price
+        else:
+            low = price
+    return best_E
+
+
+def at_price(
+    found: Recordings, worth_EB: Float[np.ndarray, "e b"], start_E: Int[np.ndarray, " e"]
+) -> Int[np.ndarray, " e"]:
+    """Improve one exit's point at a time, from the last exit to the first: among those who get
+    there, leaving is worth worth_EB[e], staying what the later exits make of it."""
+    points_E, num_exits = start_E.copy(), len(start_E)
+    columns = np.arange(worth_EB.shape[1])
+    for _ in range(SWEEPS):
+        before_E = points_E.copy()
+        for e in reversed(range(num_exits)):
+            later_E = points_E.copy()
+            later_E[: e + 1] = 0  # the strict end: nobody leaves up to here
+            stays_B = worth_EB[found.exits_at(later_E), columns]
+            here_B = found.exits_at(points_E) >= e
+            gain_B = np.where(here_B, worth_EB[e] - stays_B, 0.0)
+            points_E[e] = int((found.leaves_GEB[:, e] @ gain_B).argmax())
+        if (points_E == before_E).all():
+            break
+    return points_E
+
+
+def cross_validated(found: Recordings, budget: float, seed: int) -> tuple[float, float]:
+    """The mix and the distance from the shared point that do best on examples left out: hits, less
+    what exceeds the budget at the rate at which the shared point buys hits."""
+    num_examples = found.right_EB.shape[1]
+    fold_B = np.random.default_rng(seed).permutation(num_examples) % FOLDS
+    scores: dict[tuple[float, float], float] = {}
+    for smooth, drawn in product(SMOOTH, DRAWN):
+        kept = []
+        for fold in range(FOLDS):
+            points_E = best_points(found.take(fold_B != fold), budget, smooth, drawn)
+            held_out = found.take(fold_B == fold)
+            over = max(0.0, held_out.mean(held_out.cost_EB, points_E) - budget)
+            kept.append(held_out.mean(held_out.right_EB, points_E) - over)
+        scores[smooth, drawn] = float(np.mean(kept))
+    return max(scores, key=lambda key: scores[key])

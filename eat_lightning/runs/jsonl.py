@@ -1,0 +1,98 @@
+"""JSON lines, one record a line: the store of rows of every command, and of trials.
+
+A record is a dataclass that refuses impossible values when it is made, so a file that was read is
+sound. Files are written beside and renamed: a reader sees the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from eat_lightning.config import fault_line
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs.run import write_text
+from eat_lightning.weights.untrusted import ROWS, one_line, parsed, text_of
+
+R = TypeVar("R")
+
+
+def read(path: Path | str, kind: type[R], name: str = "row") -> list[R]:
+    """Read all records, none where there is no file; ConfigError names the first damaged line."""
+    records, faults = read_whole(path, kind, name)
+    if faults:
+        raise ConfigError(faults[0])
+    return records
+
+
+def read_whole(path: Path | str, kind: type[R], name: str = "row") -> tuple[list[R], list[str]]:
+    """Read what is sound: the records, and a sentence for each line that is none."""
+    if not Path(path).is_file():
+        return [], []
+    try:
+        lines = text_of(Path(path), ROWS).splitlines()
+    except (OSError, ValueError) as error:
+        return [], [f"{path}: cannot be read ({one_line(error)})"]
+    records, faults = [], []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(kind(**parsed(line)))
+        except (ValueError, TypeError) as error:
+            faults.append(f"{path}, line {number}: not a {name} ({reason(error)})")
+    return records, faults
+
+
+def reason(error: Exception) -> str:
+    """Say in one line why a record was refused."""
+    if isinstance(error, ValidationError):
+        unknown_first = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
+        return one_line("; ".join(map(fault_line, unknown_first)))
+    return re.sub(r"^\w+\.__init__\(\) ", "", one_line(error))
+
+
+def write(path: Path | str, records: Iterable[Any]) -> None:
+    """Write a file of these records alone."""
+    write_text(Path(path), "".join(json.dumps(asdict(record)) + "\n" for record in records))
+
+
+def update(
+    path: Path | str,
+    kind: type[R],
+    new: Iterable[R],
+    key: Callable[[R], Hashable] = attrgetter("key"),
+    replaces: Callable[[R], Iterable[Hashable]] | None = None,
+) -> list[R]:
+    """Add records in place of those with the same key; return all. Nobody else updates a file of
+    that folder meanwhile.
+
+    replaces: the keys that a new record stands in place of, where these are more than its own.
+    """
+    new = list(new)
+    gone = {k for record in new for k in (replaces(record) if replaces else [key(record)])}
+    with locked(Path(path).parent):
+        records = [*(old for old in read(path, kind) if key(old) not in gone), *new]
+        write(path, records)
+    return records
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, which leaves no file behind and ends with its process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network disks have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

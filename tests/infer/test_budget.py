@@ -1,0 +1,99 @@
+"""Budgets: points for each exit, against a search over all of them and against the shared one."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from eat_lightning.infer.budget import (
+    Recordings,
+    at_price,
+    best_points,
+    fit_budget,
+    logistic,
+)
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.exit.never import Never
+
+
+def made(seed: int = 0, num_examples: int = 60, num_exits: int = 2, num_points: int = 6):
+    generator = np.random.default_rng(seed)
+    score_EB = generator.random((num_exits, num_examples))
+    points = np.linspace(1.01, 0, num_points)  # the strict end lets nobody leave
+    leaves_GEB = score_EB[None] >= points[:, None, None]
+    right_EB = (generator.random((num_exits + 1, num_examples)) < 0.8).astype(float)
+    right_EB[:-1] = (generator.random(score_EB.shape) < score_EB).astype(float)
+    cost_EB = np.repeat([[0.3], [0.6], [1.0]], num_examples, axis=1)
+    return Recordings(leaves_GEB, right_EB, right_EB, cost_EB)
+
+
+def test_who_leaves_where():
+    leaves_GEB = np.array([[[0, 0], [0, 0]], [[1, 0], [1, 1]]], bool)
+    found = Recordings(leaves_GEB, np.eye(3, 2), np.eye(3, 2), np.ones((3, 2)))
+    assert found.exits_at(np.array([0, 0])).tolist() == [2, 2]
+    assert found.exits_at(np.array([1, 1])).tolist() == [0, 1]
+    assert found.mean(found.right_EB, np.array([1, 1])) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("price", [0.0, 0.3, 0.8])
+def test_no_single_exit_can_be_improved_any_more(seed: int, price: float):
+    found = made(seed)
+    worth_EB = found.right_EB - price * found.cost_EB
+    points_E = at_price(found, worth_EB, np.zeros(2, int))
+    best = found.mean(worth_EB, points_E)
+    for e, g in product(range(2), range(6)):
+        other_E = points_E.copy()
+        other_E[e] = g
+        assert found.mean(worth_EB, other_E) <= best + 1e-12
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_near_the_best_of_all_within_the_budget(seed: int):
+    found, budget = made(seed), 0.6
+    points_E = best_points(found, budget, smooth=0.0, drawn=1.0)
+    assert found.mean(found.cost_EB, points_E) <= budget
+    every = [np.array(p) for p in product(range(6), repeat=2)]
+    within = [p for p in every if found.mean(found.cost_EB, p) <= budget]
+    best = max(found.mean(found.right_EB, p) for p in within)
+    # Prices reach the upper hull of the points alone: a little may be missed between two of them.
+    assert found.mean(found.right_EB, points_E) >= best - 0.06
+
+
+def test_logistic_is_calibrated_where_confidence_is_not():
+    generator = np.random.default_rng(0)
+    true_B = generator.uniform(0.5, 0.95, 20_000)
+    odds_B = np.log(true_B / (1 - true_B))
+    right_B = (generator.random(20_000) < true_B).astype(float)
+    boasts_B = 1 / (1 + np.exp(-2 * odds_B))
+    assert np.abs(logistic(boasts_B, right_B) - true_B).max() < 0.02
+
+
+def fitted(budget: float, layers: tuple[int, ...] = (1, 2)):
+    """Exit 1 is sure and often wrong, exit 2 is what it says: one tau cannot tell them apart."""
+    generator = np.random.default_rng(1)
+    labels = generator.integers(0, 2, 900)
+    guesses = {}
+    for layer, accuracy in ((1, 0.6), (2, 0.85), (3, 0.95)):
+        right = generator.random(900) < accuracy
+        size = generator.uniform(1.0, 4.0, 900)
+        sign = np.where(right, 1, -1) * np.where(labels == 1, 1, -1) * size
+        guesses[layer] = np.stack([-sign / 2, sign / 2], 1).astype(np.float32)
+    cost = np.repeat([[1 / 3], [2 / 3], [1.0]], 900, axis=1)
+    return fit_budget(Confidence(0.9, layers), guesses, {}, labels, cost, budget)
+
+
+def test_each_exit_gets_its_own_point_and_never_does_worse():
+    fit = fitted(0.7)
+    assert fit.cost <= 0.7
+    assert fit.points[0] > fit.points[1]  # the boasting exit is asked for more
+    shared = fitted(0.7).shared
+    assert 0 < shared <= 1
+    assert fit.accuracy > 0.8
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(ValueError, match=r"budget must be at least 0.333, what the first exit"):
+        fitted(0.2)
+    with pytest.raises(ValueError, match="Never has no knob to fit"):
+        fit_budget(Never(), {}, {}, np.zeros(1), np.zeros((1, 1)), 0.5)

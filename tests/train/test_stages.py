@@ -1,0 +1,136 @@
+"""Stages in a real Trainer: what is frozen stays bit-equal, thresholds learn while soft."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback, Trainer
+from models import ragged, tiny
+from torch.utils.data import DataLoader
+
+from eat_lightning.methods.objective.gradient_equilibrium import GradientEquilibrium
+from eat_lightning.methods.objective.joint import Joint
+from eat_lightning.methods.schedule.anneal import Anneal
+from eat_lightning.methods.schedule.soft_hard import SoftHard
+from eat_lightning.methods.schedule.two_stage import TwoStage
+from eat_lightning.model.training import Loss, Pass
+from eat_lightning.train.callbacks.stages import FollowStages
+from eat_lightning.train.module import Classifier
+
+# Lightning on loaders without workers, validation and loggers
+pytestmark = pytest.mark.filterwarnings("ignore")
+TASK: Any = SimpleNamespace(metrics=["accuracy"], num_labels=3, regression=False)
+STEPS = 8
+
+
+class Watch(Callback):
+    """Copies of the weights before each step, and after the last."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, torch.Tensor]] = []
+        self.soft: list[bool] = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.copy(pl_module.encoder)
+
+    def on_train_end(self, trainer, pl_module) -> None:
+        self.copy(pl_module.encoder)
+
+    def copy(self, encoder) -> None:
+        self.soft.append(encoder.soft)
+        self.seen.append({n: p.detach().clone() for n, p in encoder.named_parameters()})
+
+    def moved(self, begin: int, end: int) -> set[str]:
+        """Parameters that changed between two steps."""
+        before, after = self.seen[begin], self.seen[end]
+        return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def batches() -> DataLoader:
+    found = []
+    for seed in range(STEPS):
+        batch = ragged(seed=seed)
+        batch.labels_B = torch.tensor([0, 1, 2, 0, 1])
+        found.append(batch)
+    return DataLoader(found, batch_size=None)  # type: ignore[arg-type]
+
+
+def fit(encoder, schedule, objective: Any = None) -> Watch:
+    watch = Watch()
+    module = Classifier(
+        encoder.train(), TASK, objective or Joint(), schedule, lr=0.01, weight_decay=0.1
+    )
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[FollowStages(), watch],
+    )
+    trainer.fit(module, batches())
+    return watch
+
+
+def test_two_stages_leave_what_is_frozen_bit_equal():
+    watch = fit(tiny(exit="confidence"), TwoStage(0.5))
+    early = {name for name in watch.seen[0] if name.startswith(("heads.3.", "heads.4."))}
+    others = watch.seen[0].keys() - early
+    assert watch.moved(0, 4) == others
+    assert watch.moved(4, STEPS) == early
+
+
+def test_thresholds_learn_while_soft_and_then_stand_still():
+    encoder = tiny("dense", "ltp")
+    encoder.reduction.temperature = 0.05
+    watch = fit(encoder, SoftHard(warm=0.25, soft=0.25))
+    assert watch.soft == [False] * 2 + [True] * 2 + [False] * 5
+    assert "reduction.delta" not in watch.moved(0, 2) | watch.moved(4, STEPS)
+    assert "reduction.delta" in watch.moved(2, 4)
+    assert "layers.0.up.weight" in watch.moved(4, STEPS)
+
+
+def test_retention_parameters_stay_within_bounds():
+    encoder = tiny("dense", "power_bert")
+    encoder.reduction.lr = 0.5
+    watch = fit(encoder, SoftHard(soft=0.5))
+    assert "reduction.retention" in watch.moved(0, 4)
+    for seen in watch.seen:
+        assert 0 <= seen["reduction.retention"].min() <= seen["reduction.retention"].max() <= 1
+
+
+class Sandwich:
+    """An objective with further passes, hidden states and a flow, all asked for at once."""
+
+    wants_teacher = False
+    wants = frozenset({"hidden"})
+
+    def __init__(self) -> None:
+        self.stages: list[int] = []
+
+    def passes(self, step: int) -> list[Pass]:
+        return [Pass(skips=frozenset({2})), Pass(methods={"reduction": tiny().reduction})]
+
+    def flow(self, k: int, num_exits: int) -> tuple[float, float]:
+        return GradientEquilibrium().flow(k, num_exits)
+
+    def __call__(self, context) -> Loss:
+        self.stages.append(context.stage)
+        assert [*context.hidden] == [0, 1, 2, 3, 4, 5, 6]
+        assert len(context.passes) == 2
+        skipped, whole = context.passes
+        assert not torch.equal(skipped[6], whole[6])
+        return Loss(sum(guess.square().sum() for guess in context.guesses.values()))  # type: ignore[arg-type]
+
+
+def test_an_objective_gets_what_it_asks_for():
+    objective = Sandwich()
+    fit(tiny("dense", "norm_topk", "confidence", dropout=0.0), Anneal(0, 0), objective)
+    assert objective.stages == [0] * STEPS
+
+
+def test_learning_to_exit_trains_its_regressor_with_the_exits():
+    watch = fit(tiny(exit="berxit"), Anneal(0, 0))
+    assert "exit.regressor.weight" in watch.moved(0, STEPS)
