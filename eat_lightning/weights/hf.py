@@ -315,14 +315,7 @@ class EatForSequenceClassification(PreTrainedModel):
                 'objective={"kind": "joint"}'
             )
         last = self.encoder.shape.num_layers
-        context = Context(
-            trace.guesses,
-            labels_B,
-            last,
-            teacher_BC,
-            signals=trace.signals,
-            penalties=trace.penalties,
-        )
+        context = Context(trace.guesses, labels_B, last, teacher_BC, trace.signals, trace.penalties)
         return self.objective(context).total / len(labels_B)
 
     def exit_logits(self, trace: Trace) -> Float[Tensor, "e b c"]:
