@@ -48,7 +48,6 @@ TO_TURN = {
     ("methods/policy/_sure.py", "infer"),
     ("methods/policy/veto.py", "infer"),
     ("methods/policy/veto.py", "weights"),
-    ("weights/hf.py", "infer"),
 }
 
 

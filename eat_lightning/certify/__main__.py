@@ -63,8 +63,7 @@ class Passes:
     config: dict[str, Any]
 
     def __post_init__(self) -> None:
-        from eat_lightning.infer.precision import in_form
-        from eat_lightning.measure.baselines import in_dtype
+        from eat_lightning.infer.precision import in_dtype, in_form
 
         model, self.labels = self.run.model()
         encoder = in_dtype(model, self.config["dtype"]).to(self.config["device"])

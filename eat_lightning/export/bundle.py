@@ -20,9 +20,9 @@ from eat_lightning.export.quantise import for_graphs
 from eat_lightning.export.trace import stretches
 from eat_lightning.export.weights import save
 from eat_lightning.infer import onnx_runner
-from eat_lightning.infer.int8 import in_int8
 from eat_lightning.model.contracts import spec
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.reason import reason_names
 from eat_lightning.runs.certificate import sha256_of
 from eat_lightning.runs.run import Run, git_commit, version_of, write_json

@@ -192,8 +192,7 @@ class Answerer:
     ) -> Answerer:
         """policies: in place of the certificate's, or of the run's own (None: as they are).
         prepack: the weights' form, see `forms`; plain ones are freed."""
-        from eat_lightning.infer.precision import form_of, in_form
-        from eat_lightning.measure.baselines import in_dtype
+        from eat_lightning.infer.precision import form_of, in_dtype, in_form
 
         task = run.task
         form = form_of(prepack, dtype, held=form_held(run, certificate))
