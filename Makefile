@@ -37,7 +37,7 @@ body: setup
 
 quickstart: setup ## Install, train on toy data, measure, report and predict: a few minutes on two cores.
 	-@$(MAKE) --no-print-directory minilm || echo "without MiniLM: a small random encoder learns instead"
-	$(PY) -m eat_lightning.train task=sst2 data=toy model=eat "$(BODY)" study=quickstart
+	$(PY) -m eat_lightning.train task=sst2 data=toy model=eat "$(BODY)" study=quickstart measure.enabled=false
 	$(PY) -m eat_lightning.measure run="$(LAST_RUN)" baselines=all
 	$(PY) -m eat_lightning.report study="$(OUTPUTS)/quickstart" title="quickstart on a toy grammar"
 	echo "the film is not very good" | $(PY) -m eat_lightning.predict run="$(LAST_RUN)"

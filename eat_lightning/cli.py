@@ -50,6 +50,8 @@ def entry(
         sys.path.insert(0, "")  # as `python -m` does: classes of one's own in the current folder
         quoted = [with_path_quoted(argument) for argument in sys.argv[1:]]
         sys.argv[1:] = with_paths_listed(sys.argv[1:], many) if many else quoted
+        if sweeps:
+            sys.argv[1:] = [with_key_added(argument) for argument in sys.argv[1:]]
         compose_or_explain(name, sys.argv[1:])
         hydra.main(config_path=CONFIG_DIR, config_name=name, version_base="1.3")(job)()
 
@@ -65,15 +67,14 @@ def sweep_context() -> dict[str, Any]:
     }
 
 
-PATHS = (
-    *("teacher", "encoder.pretrained", "data.dir"),
-    *("journal", "log", "token_file", "onnx", "onnx_static"),
-)
+METHODS = ("attention", "reduction", "exit", "objective", "schedule")
+PATHS = {"teacher", "encoder.pretrained", "data.dir", "journal", "log", "token_file", "onnx"}
+PATHS |= {"onnx_static"}
 
 
 def quoted(path: str) -> str:
-    """As a value that Hydra takes whole: a run's name holds "=", "," and brackets, which are also
-    Hydra's grammar."""
+    """Make a path a value that Hydra takes whole: runs of version 0.1 have "=", "," and brackets in
+    their names, which are also Hydra's grammar."""
     return "'" + path.replace("'", "\\'") + "'"
 
 
@@ -107,6 +108,15 @@ def listed(value: str) -> list[str]:
     return [*paths, begun] if begun else paths
 
 
+def with_key_added(argument: str) -> str:
+    """Give a method's setting (exit.tau=...) Hydra's "++": of a sweep over models, some may lack
+    it, which the command says, where Hydra would refuse them all."""
+    slot, _, name = argument.partition("=")[0].partition(".")
+    shelf = Path(CONFIG_DIR, slot).glob("*.yaml") if slot in METHODS and name else ()
+    known = any(re.search(rf"^{re.escape(name)}:", f.read_text("utf-8"), re.M) for f in shelf)
+    return f"++{argument}" if known else argument
+
+
 def compose_or_explain(config_name: str, overrides: list[str]) -> None:
     """Compose once before Hydra's main does, to say what is wrong in one line.
 
@@ -135,14 +145,19 @@ def compose_or_explain(config_name: str, overrides: list[str]) -> None:
 def firsts(overrides: list[str]) -> list[str]:
     """A sweep's overrides with the first of their values."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import IntervalSweep
 
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    return [
-        f"{o.get_key_element()}={next(o.sweep_string_iterator())}"
-        if o.is_sweep_override()
-        else str(o.input_line)
-        for o in parsed
-    ]
+    found = []
+    for override in OverridesParser.create().parse_overrides(overrides):
+        value = override.value()
+        if isinstance(value, IntervalSweep):  # a search between two ends
+            found.append(f"{override.get_key_element()}={value.start}")
+        elif override.is_sweep_override():
+            first = next(override.sweep_string_iterator())
+            found.append(f"{override.get_key_element()}={first}")
+        else:
+            found.append(str(override.input_line))
+    return found
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from typing import Any
 
 from studies import EAT, keep, make_recorded, make_row
 
+from eat_lightning.runs.row import write
+
 SPEED_UP = {"speed_up": 2.0, "speed_up_low": 1.9, "speed_up_high": 2.1, "conversion": 1.2}
 BATCH = {f"batch_{key}": value for key, value in SPEED_UP.items()}
 STATIC_RIGHT, OWN_RIGHT = [1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1, 0]
@@ -61,3 +63,17 @@ def eat_run(folder: Path, seed: int = 1, right: dict[int, list[int]] | None = No
     config = {"model_type": "eat", "num_layers": 6, "head": {"layers": [6]}, **shape, **off}
     config["id2label"] = {"0": "negative", "1": "positive"}
     (path / "model" / "config.json").write_text(json.dumps(config))
+
+
+def fixed_rows(folder: Path, seed: int = 1) -> None:
+    """What `eat_run` gets where everybody leaves at layer 2, 4 or 6; nobody times these."""
+    rows = [
+        make_row(
+            **{"run": f"eat{seed}", "seed": seed, "model": "eat", "baseline": "fixed depth"},
+            **{"reduction": EAT["reduction"], "exit": {"kind": "fixed", "layer": layer}},
+            **{"depth": float(layer), "exit_shares": {str(layer): 1.0}, "flops": flops},
+            accuracy=accuracy,
+        )
+        for layer, flops, accuracy in ((2, 30.0, 0.5), (4, 50.0, 0.75), (6, 80.0, 0.875))
+    ]
+    write(folder / f"eat{seed}" / "rows.jsonl", rows)

@@ -10,7 +10,8 @@ from hydra import compose, initialize_config_dir
 from eat_lightning.config import CONFIG_DIR, binding_faults, plain
 from eat_lightning.data import glue
 from eat_lightning.data.source import check
-from eat_lightning.train.plan import train_faults
+from eat_lightning.errors import ConfigError
+from eat_lightning.train.plan import planned
 from eat_lightning.train.trainer import launch_faults
 
 CONFIGS = Path(CONFIG_DIR)
@@ -36,6 +37,14 @@ def a_hub_with_data(monkeypatch: pytest.MonkeyPatch) -> None:
 def resolved(*overrides: str, name: str = "train") -> dict:
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         return plain(compose(name, overrides=list(overrides)))
+
+
+def train_faults(config: dict) -> list[str]:
+    try:
+        planned(config)
+    except ConfigError as error:
+        return str(error).splitlines()
+    return []
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
@@ -147,7 +156,11 @@ FAULTS = {
     "+trainer.accumulate_grad_batches=2": "trainer.accumulate_grad_batches must be 1",
     "seed=-1": "seed must be in [0, 4294967295], got -1",
     "threads=0": "threads must be 1 or more, got 0",
-    "optimizer.weight_decay=-1": "optimizer.weight_decay must be in [0, inf), got -1.0",
+    "seed=1.5": "seed must be a whole number, got 1.5",
+    "teacher=5": "teacher must be text, got 5",
+    "measure.enabled=5": "measure.enabled must be true or false, got 5",
+    "measure.examples=0": "measure.examples must be 1 or more, got 0",
+    "optimizer.weight_decay=-1": "optimizer.weight_decay must be in [0, inf), got -1",
     "schedule.start=[1]": "schedule.start must be in [0, inf), got [1]",
     "objective.weights={a:1}": "objective.weights must map layers to weights",
     "encoder.pretrained=null": "encoder.pretrained must name a folder",
@@ -241,7 +254,7 @@ def command(*overrides: str) -> subprocess.CompletedProcess[str]:
         (["exit.tau=1.5", "data=toy", "encoder=tiny"], "exit.tau must be in (0, 1], got 1.5"),
         (["colour=red"], "Could not override 'colour'"),
         (["task=sst3"], "Could not find 'task/sst3'"),
-        (["seed=abc"], "Error merging override seed=abc; Value 'abc' of type 'str' could not be"),
+        (["seed=abc", "data=toy", "encoder=tiny"], "seed must be in [0, 4294967295], got 'abc'"),
     ],
 )
 def test_the_command_says_it_in_one_line(overrides: list[str], said: str) -> None:

@@ -41,17 +41,11 @@ def test_every_room_is_in_the_list():
     assert rooms - {"__init__", "__pycache__", "configs", "experiments"} == set(ROOMS)
 
 
-# Known, to be turned round: file -> room. Nothing may be added.
-TO_TURN = {
-    ("weights/hf.py", "infer"),
-}
-
-
 def test_imports_point_down():
     up = []
     for place, target in sorted(arrows()):
         file = place.partition(":")[0]
         floor = ROOMS.index(Path(file).with_suffix("").parts[0])
-        if ROOMS.index(target) > floor and (file, target) not in TO_TURN:
+        if ROOMS.index(target) > floor:
             up.append(f"{place} -> {target}")
     assert not up, "\n".join(up)

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
-from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.packed import Batch
 
 CHUNK_BATCHES = 50  # sorted by length within so many batches: even lengths, yet random company
 
@@ -92,6 +91,7 @@ def merge_small(batches: list[np.ndarray], world_size: int) -> list[np.ndarray]:
     return merged
 
 
+@dataclass(eq=False)
 class Order(Sampler[tuple[np.ndarray, int]]):
     """Yields this process's part of each batch and the number of examples in all parts.
 
@@ -99,22 +99,15 @@ class Order(Sampler[tuple[np.ndarray, int]]):
     adds what was done before a resume to what it fetches, and compares the sum with the length.
     """
 
-    def __init__(
-        self,
-        lengths: np.ndarray,
-        seed: int,
-        batch_size: int,
-        tokens_per_batch: int | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-        epoch: int = 0,
-        resume: tuple[int, int] = (0, 0),
-    ):
-        self.lengths, self.seed = lengths, seed
-        self.batch_size, self.tokens_per_batch = batch_size, tokens_per_batch
-        self.rank, self.world_size = rank, world_size
-        self.epoch, self.resume = epoch, resume
-        self.known: tuple[int, list[np.ndarray]] = (-1, [])
+    lengths: np.ndarray
+    seed: int
+    batch_size: int
+    tokens_per_batch: int | None = None
+    rank: int = 0
+    world_size: int = 1
+    epoch: int = 0
+    resume: tuple[int, int] = (0, 0)
+    known: tuple[int, list[np.ndarray]] = (-1, [])
 
     def batches(self) -> list[np.ndarray]:
         if self.known[0] != self.epoch:
@@ -140,19 +133,6 @@ def shares(
 ) -> Iterator[tuple[np.ndarray, int]]:
     for batch in batches:
         yield batch[rank::world_size], len(batch)
-
-
-class Ready(Dataset[Batch]):
-    """Answers a share of examples with a ready batch."""
-
-    def __init__(self, split: Split):
-        self.split = split
-
-    def __getitem__(self, share: tuple[np.ndarray, int]) -> Batch:
-        return self.split.batch(*share)
-
-    def __len__(self) -> int:
-        return len(self.split)
 
 
 class Loader(DataLoader):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from eat_lightning.bounds import raise_faults
 from eat_lightning.data.calibration import PARTS, cut
 from eat_lightning.data.module import TextData
 from eat_lightning.data.source import Source, check, kept_by_source, read, read_extra
 from eat_lightning.data.task import Task
-from eat_lightning.data.tokens import Tokenizer
 
 
+@dataclass(eq=False, repr=False)
 class GlueData(TextData):
     """`dir` holds `<task>/train.parquet` and `<task>/validation.parquet`; None means the hub.
 
@@ -27,48 +27,24 @@ class GlueData(TextData):
     (MNLI: lingnli, snli); what belongs to a held-out group is dropped from them too.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        tokenizer: Tokenizer,
-        dir: str | None = None,
-        batch_size: int = 32,
-        tokens_per_batch: int | None = None,
-        eval_batch_size: int = 32,
-        max_length: int | None = None,
-        calibration: int | None = None,
-        cut_seed: int = 0,
-        limit_train: int | None = None,
-        drop_sources: Sequence[str] = (),
-        extra: Sequence[str] = (),
-        cache_dir: str | None = None,
-        seed: int = 0,
-    ):
-        args = batch_size, tokens_per_batch, eval_batch_size, max_length, cache_dir, seed
-        super().__init__(task, tokenizer, *args)
-        raise_faults(self.value_faults(calibration=calibration, limit_train=limit_train))
-        self.dir, self.drop_sources, self.extra = dir, list(drop_sources), list(extra)
-        self.calibration, self.cut_seed, self.limit_train = calibration, cut_seed, limit_train
+    dir: str | None = None
+    calibration: int | None = None
+    cut_seed: int = 0
+    limit_train: int | None = None
+    drop_sources: Sequence[str] = ()
+    extra: Sequence[str] = ()
 
     @classmethod
     def faults(
         cls,
         task: Task,
         dir: str | None = None,
-        batch_size: int = 32,
-        tokens_per_batch: int | None = None,
-        eval_batch_size: int = 32,
-        max_length: int | None = None,
-        calibration: int | None = None,
-        limit_train: int | None = None,
-        drop_sources: Sequence[str] = (),
         extra: Sequence[str] = (),
-        **_: Any,
+        drop_sources: Sequence[str] = (),
+        **arguments: Any,
     ) -> list[str]:
-        """Also of the data, from schemas and label columns: nothing is loaded or tokenized."""
-        args = batch_size, tokens_per_batch, eval_batch_size, max_length
-        sizes = {"calibration": calibration, "limit_train": limit_train}
-        return [*cls.value_faults(*args, **sizes), *check(task, dir, extra, drop_sources)]
+        found = check(task, dir, extra, drop_sources)  # schemas and label columns alone
+        return [*super().faults(task, **arguments), *found]
 
     def source(self, name: str) -> Source:
         if name == "train" or name in PARTS:

@@ -23,7 +23,7 @@ def reachable() -> bool:
 
 @contextmanager
 def as_reachable() -> Iterator[None]:
-    """Within, an unreachable hub means: from the cache or not at all, without retries."""
+    """Take, where the hub is unreachable, from the cache or nothing, without retries."""
     import datasets.config
     from huggingface_hub import constants
 

@@ -58,11 +58,12 @@ def check(
         return hub_faults(task, extra, drop_sources)
     if not isinstance(dir, str):
         return [f"data.dir must be a folder, got {dir!r}"]
-    if not folder(dir).is_dir():
-        return [f"data.dir: there is no folder {folder(dir)}"]
+    folder = Path(dir).expanduser()
+    if not folder.is_dir():
+        return [f"data.dir: there is no folder {folder}"]
     files = [file_of(task, dir, split) for split in ("train", "validation")]
-    files += [f for s in task.validation if (f := file_of(task, dir, s)).is_file()]
-    files += [folder(dir) / name / "train.parquet" for name in extra]
+    files += [f for split in task.validation if (f := file_of(task, dir, split)).is_file()]
+    files += [folder / name / "train.parquet" for name in extra]
     faults = [fault for path in dict.fromkeys(files) for fault in file_faults(task, path)]
     return faults + source_faults(task, dir, drop_sources)
 
@@ -75,8 +76,7 @@ def read(task: Task, dir: str | None, split: str) -> Source:
 
 
 def read_file(task: Task, path: Path) -> Source:
-    faults = file_faults(task, path)
-    if faults:
+    if faults := file_faults(task, path):
         raise ConfigError.of(faults)
     table = pq.ParquetFile(path).read(columns=[*task.columns, "label", ORIGIN])
     return as_source(task, table, str(path))
@@ -85,81 +85,66 @@ def read_file(task: Task, path: Path) -> Source:
 def read_extra(task: Task, dir: str | None, name: str) -> Source:
     if dir is None:
         raise ConfigError(f"data.extra={name} needs data.dir")
-    return read_file(task, folder(dir) / name / "train.parquet")
+    return read_file(task, Path(dir).expanduser() / name / "train.parquet")
 
 
 def kept_by_source(task: Task, dir: str | None, drop_sources: Sequence[str]) -> np.ndarray:
     """Which rows of train.parquet come from none of these sources (train_sources.parquet)."""
-    faults = source_faults(task, dir, drop_sources)
-    if dir is None or faults:
-        raise ConfigError.of(faults or ["data.drop_sources needs data.dir"])
-    table = pq.ParquetFile(sources_file(task, dir)).read()
+    if dir is None:
+        raise ConfigError("data.drop_sources needs data.dir")
+    if faults := source_faults(task, dir, drop_sources):
+        raise ConfigError.of(faults)
+    table = pq.ParquetFile(file_of(task, dir, "train_sources")).read()
     dropped = np.isin(table["source"].to_pylist(), list(drop_sources))
     idx = pq.ParquetFile(file_of(task, dir, "train")).read(columns=["idx"])["idx"]
     return ~np.isin(idx.to_numpy(), table["idx"].to_numpy()[dropped])
 
 
-def folder(dir: str) -> Path:
-    return Path(dir).expanduser()
-
-
 def file_of(task: Task, dir: str, split: str) -> Path:
-    return folder(dir) / task.name / f"{split}.parquet"
-
-
-def sources_file(task: Task, dir: str) -> Path:
-    return file_of(task, dir, "train_sources")
+    return Path(dir).expanduser() / task.name / f"{split}.parquet"
 
 
 def as_source(task: Task, table: pa.Table, where: str) -> Source:
     faults = label_faults(task, table["label"], where)
-    for column in task.columns:
-        if table[column].null_count:
-            row = table[column].to_pylist().index(None)
-            faults.append(f"{where}: column {column} has no text in row {row}")
+    faults += [
+        f"{where}: column {c} has no text in row {table[c].to_pylist().index(None)}"
+        for c in task.columns
+        if table[c].null_count
+    ]
     if faults:
         raise ConfigError.of(faults)
-    dtype = np.float32 if task.regression else np.int64
-    labels = table["label"].to_numpy().astype(dtype)
+    labels = table["label"].to_numpy().astype(np.float32 if task.regression else np.int64)
     known = ORIGIN in table.column_names
     origins = [str(name) for name in table[ORIGIN].to_pylist()] if known else None
     return Source([table[column].to_pylist() for column in task.columns], labels, origins)
 
 
 def read_hub(task: Task, split: str) -> pa.Table:
-    if task.hub_config is None:
-        raise ConfigError.of(hub_faults(task))
     import datasets
 
+    if task.hub_config is None:
+        raise ConfigError.of(hub_faults(task))
+    name = task.validation.get(split, split)
     try:
         with hub.as_reachable():
-            data = datasets.load_dataset(
-                task.hub, task.hub_config, split=task.validation.get(split, split)
-            )
+            data = datasets.load_dataset(task.hub, task.hub_config, split=name)
     except (OSError, ValueError) as error:
-        raise ConfigError(no_data(task, str(error))) from None
+        raise ConfigError(
+            f"task {task.name} has no data: give data.dir=<folder with {task.name}/train.parquet> "
+            f"(or set EAT_DATA), or let the hub be reached for {task.hub} "
+            f"({' '.join(str(error).split())[:160]})"
+        ) from None
     return data.with_format("arrow")[:]
-
-
-def no_data(task: Task, reason: str) -> str:
-    return (
-        f"task {task.name} has no data: give data.dir=<folder with {task.name}/train.parquet> "
-        f"(or set EAT_DATA), or let the hub be reached for {task.hub} "
-        f"({' '.join(reason.split())[:160]})"
-    )
 
 
 def hub_faults(
     task: Task, extra: Sequence[str] = (), drop_sources: Sequence[str] = ()
 ) -> list[str]:
-    faults = [
-        f"{key}={list(names)} needs data.dir"
-        for key, names in (("data.extra", extra), ("data.drop_sources", drop_sources))
-        if names
-    ]
+    given = {"data.extra": extra, "data.drop_sources": drop_sources}
+    faults = [f"{key}={list(names)} needs data.dir" for key, names in given.items() if names]
     if task.hub_config is None:
         return [*faults, f"task {task.name} is not on the hub: give data.dir (or set EAT_DATA)"]
-    if not hub.reachable():
+    if not hub.reachable():  # then only its cache can have the data
         try:
             read_hub(task, "validation")
         except ConfigError as error:
@@ -181,10 +166,9 @@ def file_faults(task: Task, path: Path) -> list[str]:
             for c in task.columns
             if not (pa.types.is_string(types[c]) or pa.types.is_large_string(types[c]))
         ]
-        labels = file.read(columns=["label"])["label"]
+        return faults + label_faults(task, file.read(columns=["label"])["label"], str(path))
     except (pa.ArrowException, OSError) as error:
         return [f"{path}: not a readable parquet file ({str(error).splitlines()[0]})"]
-    return faults + label_faults(task, labels, str(path))
 
 
 def label_faults(task: Task, labels: pa.ChunkedArray, where: str) -> list[str]:
@@ -198,17 +182,15 @@ def label_faults(task: Task, labels: pa.ChunkedArray, where: str) -> list[str]:
     outside = np.flatnonzero(~((values >= low) & (values <= high)))
     if not len(outside):
         return []
-    row = int(outside[0])
-    names = f" ({', '.join(task.labels)})" if task.labels else ""
-    return [
-        f"{where}: label must be in {low}..{high}{names}, got {labels[row].as_py()} in row {row}"
-    ]
+    row, names = int(outside[0]), f" ({', '.join(task.labels)})" if task.labels else ""
+    found = f"got {labels[row].as_py()} in row {row}"
+    return [f"{where}: label must be in {low}..{high}{names}, {found}"]
 
 
-def source_faults(task: Task, dir: str | None, drop_sources: Sequence[str]) -> list[str]:
-    if not drop_sources or dir is None:
+def source_faults(task: Task, dir: str, drop_sources: Sequence[str]) -> list[str]:
+    if not drop_sources:
         return []
-    path = sources_file(task, dir)
+    path = file_of(task, dir, "train_sources")
     if not path.is_file():
         return [f"data.drop_sources: there is no file {path}"]
     known = set(pq.ParquetFile(path).read(columns=["source"])["source"].to_pylist())

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 from eat_lightning.data.source import ORIGIN, Source
 from eat_lightning.data.tokens import Tokenizer
@@ -38,8 +39,8 @@ class Tokens:
         return np.diff(self.offsets)
 
 
-@dataclass
-class Split:
+@dataclass(eq=False)
+class Split(Dataset[Batch]):
     """`teacher` (logits, one row per example) may be set at any time. `key` changes with the
     tokenizer, the length limit or any text, so what is computed per example can be cached by it."""
 
@@ -64,6 +65,10 @@ class Split:
     @property
     def lengths(self) -> np.ndarray:
         return self.tokens.lengths
+
+    def __getitem__(self, share: tuple[np.ndarray, int]) -> Batch:
+        """The batch of a share of examples, as a DataLoader asks for it."""
+        return self.batch(*share)
 
     def text(self, i: int) -> tuple[str, ...]:
         return tuple(column[i] for column in self.source.texts)
@@ -155,7 +160,7 @@ def identity(
 
 
 def load(path: Path, num_examples: int) -> Tokens | None:
-    """None where there is no cache or a damaged one, which is then made anew."""
+    """Read cached tokens; None where there are none or damaged ones, which are then made anew."""
     try:
         # np.load leaves open what it cannot read.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -170,7 +175,7 @@ def load(path: Path, num_examples: int) -> Tokens | None:
 
 
 def store(path: Path, tokens: Tokens) -> None:
-    """Beside, then renamed: who reads meanwhile sees the whole file or none."""
+    """Write beside, then rename: who reads meanwhile sees the whole file or none."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:

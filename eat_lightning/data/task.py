@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from eat_lightning.bounds import raise_faults
 
@@ -36,32 +35,29 @@ class Task:
     label_range: list[float] = field(default_factory=lambda: [0.0, 5.0])
 
     def __post_init__(self) -> None:
-        raise_faults(self.faults(**vars(self)))
+        raise_faults(self.faults())
 
-    @classmethod
-    def faults(
-        cls,
-        name: str,
-        columns: list[str],
-        labels: list[str] | None = None,
-        metrics: list[str] | None = None,
-        groups: str = "random",
-        max_length: int = 256,
-        validation: dict[str, str] | None = None,
-        **_: Any,
-    ) -> list[str]:
-        faults = [f"task.metrics must be among {METRICS}, got {m!r}" for m in unknown(metrics)]
-        if metrics is not None and not metrics:
+    def faults(self) -> list[str]:
+        unknown = [metric for metric in self.metrics if metric not in METRICS]
+        faults = [f"task.metrics must be among {METRICS}, got {metric!r}" for metric in unknown]
+        if not self.metrics:
             faults.append("task.metrics must name at least one metric, got []")
-        if len(columns) not in (1, 2):
-            faults.append(f"task.columns must name 1 or 2 columns, got {columns}")
-        if labels and (len(labels) < 2 or len(set(labels)) < len(labels)):
-            faults.append(f"task.labels must be two or more different names, got {labels}")
-        if validation is not None and "validation" not in validation:
-            faults.append(f"task.validation must have the key validation, got {[*validation]}")
-        if max_length < 8:
-            faults.append(f"task.max_length must be at least 8, got {max_length}")
-        return faults + group_faults(groups, columns)
+        if len(self.columns) not in (1, 2):
+            faults.append(f"task.columns must name 1 or 2 columns, got {self.columns}")
+        if self.labels and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
+            faults.append(f"task.labels must be two or more different names, got {self.labels}")
+        if "validation" not in self.validation:
+            faults.append(f"task.validation must have the key validation, got {[*self.validation]}")
+        if self.max_length < 8:
+            faults.append(f"task.max_length must be at least 8, got {self.max_length}")
+        kinds = ["random", "root_phrases", "question_graph"]
+        kinds += [f"{kind}:{column}" for kind in ("column", "thread") for column in self.columns]
+        wanted = {"root_phrases": 1, "question_graph": 2}.get(self.groups, len(self.columns))
+        if self.groups not in kinds:
+            faults.append(f"task.groups must be one of {', '.join(kinds)}, got {self.groups!r}")
+        elif wanted != len(self.columns):
+            faults.append(f"task.groups={self.groups} needs {wanted} columns, got {self.columns}")
+        return faults
 
     @property
     def regression(self) -> bool:
@@ -70,18 +66,3 @@ class Task:
     @property
     def num_labels(self) -> int:
         return len(self.labels) or 1
-
-
-def unknown(metrics: list[str] | None) -> list[str]:
-    return [metric for metric in metrics or [] if metric not in METRICS]
-
-
-def group_faults(groups: str, columns: list[str]) -> list[str]:
-    by_column = [f"{kind}:{c}" for kind in ("column", "thread") for c in columns]
-    kinds = ["random", "root_phrases", "question_graph", *by_column]
-    wanted = {"root_phrases": 1, "question_graph": 2}.get(groups, len(columns))
-    if groups not in kinds:
-        return [f"task.groups must be one of {', '.join(kinds)}, got {groups!r}"]
-    if wanted != len(columns):
-        return [f"task.groups={groups} needs {wanted} columns, got {columns}"]
-    return []

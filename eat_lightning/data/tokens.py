@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 else:
     Tokenizer = object  # importing transformers takes 1.5 s, so only those who need it do
 
+NOWHERE = (
+    "is no folder here and no model that the hub gave: name a folder with config.json, "
+    "model.safetensors and tokenizer.json, or let the hub be reached"
+)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def tokenizer_for(pretrained: str | None) -> Tokenizer:
-    """That of a folder or a hub name; None: WordPiece over the toy grammar's words."""
+    """The tokenizer of a folder or a hub name; None: WordPiece over the toy grammar's words."""
     if pretrained is None:
         return toy_tokenizer()
     from transformers import AutoTokenizer
@@ -38,7 +42,8 @@ def tokenizer_for(pretrained: str | None) -> Tokenizer:
             trust_remote_code=False,  # else it asks at the terminal whether to run a folder's code
         )
     except Exception as error:  # `tokenizers` raises that very class for a file it cannot parse
-        raise ConfigError(no_tokenizer(pretrained, here, error)) from None
+        why = f"holds no tokenizer to read ({one_line(error, 120)})" if here else NOWHERE
+        raise ConfigError(f"encoder.pretrained={pretrained} {why}") from None
     finally:
         logging.set_verbosity(level)
     if not tokenizer.is_fast:
@@ -46,24 +51,12 @@ def tokenizer_for(pretrained: str | None) -> Tokenizer:
     return tokenizer
 
 
-def no_tokenizer(pretrained: str, here: bool, error: Exception) -> str:
-    if here:
-        reason = one_line(error, 120)
-        return f"encoder.pretrained={pretrained} holds no tokenizer to read ({reason})"
-    return (
-        f"encoder.pretrained={pretrained} is no folder here and no model that the hub gave: "
-        "name a folder with config.json, model.safetensors and tokenizer.json, "
-        "or let the hub be reached"
-    )
-
-
 def toy_tokenizer() -> Tokenizer:
     """The grammar's words, and the printable ASCII characters to spell any other; what is neither
     becomes [UNK]."""
     from transformers import BertTokenizer
 
-    characters = [c for c in string.printable if c.isprintable() and c not in string.whitespace]
-    characters = [c for c in characters if not c.isupper()]
+    characters = [*string.digits, *string.ascii_lowercase, *string.punctuation]
     pieces = [*SPECIAL, *characters, *("##" + c for c in characters), *sorted(grammar.WORDS)]
     vocab = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
     return BertTokenizer(vocab=vocab, do_lower_case=True, model_max_length=512)

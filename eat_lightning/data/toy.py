@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from eat_lightning.data.module import TextData
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split
 from eat_lightning.data.task import Task
-from eat_lightning.data.tokens import Tokenizer
 
 
+@dataclass(eq=False, repr=False)
 class ToyData(TextData):
     """`data=glue`'s interface over `grammar`; each split also has `difficulty`, 0 to 4.
 
@@ -23,54 +24,19 @@ class ToyData(TextData):
     examples, so that runs of several seeds are judged on the same ones.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        tokenizer: Tokenizer,
-        num_train: int = 4000,
-        num_validation: int = 500,
-        calibration: int = 600,
-        grammar_seed: int = 0,
-        batch_size: int = 32,
-        tokens_per_batch: int | None = None,
-        eval_batch_size: int = 32,
-        max_length: int | None = None,
-        cache_dir: str | None = None,
-        seed: int = 0,
-    ):
-        args = batch_size, tokens_per_batch, eval_batch_size, max_length, cache_dir, seed
-        super().__init__(task, tokenizer, *args)
-        raise_faults(grammar.faults(task))
-        raise_faults(self.size_faults(num_train, num_validation, calibration))
-        self.sizes = {name: int(calibration * share) for name, share in PARTS.items()}
-        self.sizes |= {"train": num_train, "validation": num_validation}
-        self.grammar_seed = grammar_seed
-        self.drawn: dict[str, list[grammar.Example]] = {}
+    num_train: int = 4000
+    num_validation: int = 500
+    calibration: int = 600
+    grammar_seed: int = 0
+    drawn: dict[str, list[grammar.Example]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        raise_faults(grammar.faults(self.task))
 
     @classmethod
-    def faults(
-        cls,
-        task: Task,
-        num_train: int = 4000,
-        num_validation: int = 500,
-        calibration: int = 600,
-        batch_size: int = 32,
-        tokens_per_batch: int | None = None,
-        eval_batch_size: int = 32,
-        max_length: int | None = None,
-        **_: Any,
-    ) -> list[str]:
-        args = batch_size, tokens_per_batch, eval_batch_size, max_length
-        sizes = num_train, num_validation, calibration
-        return [*cls.value_faults(*args), *cls.size_faults(*sizes), *grammar.faults(task)]
-
-    @classmethod
-    def size_faults(cls, num_train: int, num_validation: int, calibration: int) -> list[str]:
-        sizes = {"num_train": num_train, "num_validation": num_validation}
-        faults = cls.value_faults(**sizes, calibration=calibration)
-        if not faults and calibration < 4:
-            faults.append(f"data.calibration must be at least 4, got {calibration}")
-        return faults
+    def faults(cls, task: Task, **arguments: Any) -> list[str]:
+        return [*super().faults(task, **arguments), *grammar.faults(task)]
 
     @property
     def names(self) -> list[str]:
@@ -78,9 +44,11 @@ class ToyData(TextData):
 
     def examples(self, name: str) -> list[grammar.Example]:
         if name not in self.drawn:
-            numbers = range(self.sizes[name])
-            made = (grammar.make(self.task, self.grammar_seed, name, i) for i in numbers)
-            self.drawn[name] = list(made)
+            sizes = {part: int(self.calibration * share) for part, share in PARTS.items()}
+            sizes |= {"train": self.num_train, "validation": self.num_validation}
+            self.drawn[name] = [
+                grammar.make(self.task, self.grammar_seed, name, i) for i in range(sizes[name])
+            ]
         return self.drawn[name]
 
     def source(self, name: str) -> Source:

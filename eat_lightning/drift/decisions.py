@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,14 +23,13 @@ class DecisionLog:
 
     def __init__(self, path: str | Path, with_text: bool = False):
         self.path, self.with_text = Path(path), with_text
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        if self.path.exists() and not self.path.is_file():  # a pipe without a reader would block
+            raise ConfigError(f"log={path} must be a plain file")
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
         try:
             self.file = os.open(self.path, flags, 0o600)
         except OSError as error:
             raise ConfigError(f"log={path}: cannot be written ({error.strerror})") from None
-        if not stat.S_ISREG(os.fstat(self.file).st_mode):
-            self.close()
-            raise ConfigError(f"log={path} must be a plain file")
         self.lock = FileLock(f"{self.path}.lock", mode=0o600)
 
     def add(self, decisions: Iterable[dict[str, Any]]) -> None:
@@ -40,13 +38,17 @@ class DecisionLog:
         lines = [json.dumps({"time": now} | self.kept(each)) + "\n" for each in decisions]
         with self.lock:
             end = os.fstat(self.file).st_size
-            whole = end == 0 or os.pread(self.file, 1, end - 1) == b"\n"
-            content = ("" if whole else "\n") + "".join(lines)
+            whole = end == 0 or self.last_byte(end) == b"\n"
+            left = ("" if whole else "\n") + "".join(lines)
             try:
-                write_all(self.file, content.encode())
+                write_all(self.file, left.encode())
             except OSError:
                 os.ftruncate(self.file, end)
                 raise
+
+    def last_byte(self, end: int) -> bytes:
+        os.lseek(self.file, end - 1, os.SEEK_SET)  # writes go to the end all the same
+        return os.read(self.file, 1)
 
     def kept(self, decision: dict[str, Any]) -> dict[str, Any]:
         return {k: v for k, v in decision.items() if self.with_text or k != TEXTS}

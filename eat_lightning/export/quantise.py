@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.infer.int8 import STEPS, TINY, Int8Linear, in_int8, replaced
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.int8 import STEPS, TINY, Int8Linear, in_int8, replaced
 
 ZERO = 128
 

@@ -54,7 +54,7 @@ def in_dtype(encoder: AdaptiveEncoder, dtype: str) -> AdaptiveEncoder:
     would convert every weight for every example; strength and temperatures stay as they are."""
     import torch
 
-    from eat_lightning.infer.int8 import in_int8
+    from eat_lightning.model.int8 import in_int8
 
     if dtype == "fp32":
         return encoder

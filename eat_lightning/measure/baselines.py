@@ -12,9 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from eat_lightning.infer.int8 import in_int8, is_int8, out_of_int8
-from eat_lightning.infer.precision import in_dtype  # noqa: F401  (its old place)
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.int8 import in_int8, is_int8, out_of_int8
 from eat_lightning.model.packed import Batch
 from eat_lightning.weights.hf_names import FAMILIES, rename
 

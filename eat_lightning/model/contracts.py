@@ -243,7 +243,7 @@ def class_of(slot: str, kind: str) -> type:
     have been imported by its owner: a checkpoint never makes us import code."""
     if slot not in SLOTS:
         raise ValueError(f"slot must be one of {', '.join(SLOTS)}, got {slot!r}")
-    parts = kind.split(".")
+    parts = kind.split(".") if isinstance(kind, str) else [""]  # a file may say anything
     if not all(map(str.isidentifier, parts)) or (len(parts) == 1 and kind.startswith("_")):
         raise ValueError(f"{slot}.kind must be a method's file name, got {kind!r}")
     if len(parts) > 1:

@@ -1,18 +1,22 @@
 """`python -m eat_lightning.report study=<folder>`: tables, figures and one page, all from rows.
 
-A claim is a script with `claim(study) -> Claim`; those of our own lie in experiments/.
+A claim is a script with `claim(study) -> Claim`; those of our own are found by looking:
+experiments/<claim>/claim.py.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import logging
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from eat_lightning.cli import entry
+from eat_lightning.config import Plan, parsed, whole
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,75 +24,120 @@ if TYPE_CHECKING:
     from eat_lightning.report.study import Study
     from eat_lightning.runs.run import Run
 
-CLAIMS = ("frontier", "ablation", "retention", "exits", "calibration", "cost")
-RECIPES = ("phishing", "file_gating", "dtypes")  # made where asked for: they need runs of their own
 _packaged = Path(__file__).parents[1] / "experiments"
 CLAIMS_DIR = _packaged if _packaged.is_dir() else Path(__file__).parents[2] / "experiments"
+FIRST = "frontier"  # the claim that a reader sees without scrolling
 
 
-def report(config: dict[str, Any]) -> Path:
-    """Write the report; returns its folder. What a claim lacks is a warning, the rest is made.
-
-    Raises ConfigError, one line per fault, before any row is read; and where there is no row.
-    """
-    from eat_lightning.report.study import open_study
-
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every glyph of a PDF
-    scripts = wanted(config)
-    study = open_study(listed(config["study"]), config["title"])
-    claims = made(scripts, study)
-    if not claims:
-        raise ConfigError.of(["none of the claims can be made of these rows", *study.warnings])
-    folder = Path(config["to"] or default_folder(config))
-    write(folder, study, claims, explored(study, config))
-    say(study, claims, folder)
-    return folder
+def found_claims() -> dict[str, Path]:
+    """Our own claims by name; a claim.py without a function `claim` draws rows of another kind."""
+    scripts = {path.parent.name: path for path in CLAIMS_DIR.glob("*/claim.py")}
+    names = sorted(scripts, key=lambda name: (name != FIRST, name))
+    return {n: scripts[n] for n in names if "\ndef claim(" in scripts[n].read_text()}
 
 
-def listed(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else [str(path) for path in value or []]
+def existing_paths(value: Any) -> Any:
+    if not value:
+        raise ValueError("must name a folder of runs: study=outputs/...")
+    return [value] if isinstance(value, str) else value
 
 
-def default_folder(config: dict[str, Any]) -> Path:
-    first = Path(listed(config["study"])[0].partition("*")[0])
-    return (first if first.is_dir() else first.parent) / "report"
-
-
-def wanted(config: dict[str, Any]) -> dict[str, Path]:
-    """The claims' scripts by name; ConfigError with every fault of the config."""
-    names = CLAIMS if config["claims"] is None else config["claims"]
-    names = [names] if isinstance(names, str) else list(names)
-    scripts = {Path(name).stem: script(name) for name in names}
-    faults = [] if config["study"] else ["study must name a folder of runs: study=outputs/..."]
-    faults += [
-        f"claims must be among {', '.join((*CLAIMS, *RECIPES))} or scripts, got {name!r}"
-        for name in names
-        if not script(name).is_file()
-    ]
-    count = config["examples"]
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        faults.append(f"examples must be a whole number, 0 or more, got {count!r}")
-    if not isinstance(config["texts"], list):
-        faults.append(f"texts must be a list, got {config['texts']!r}")
-    to = config["to"]
-    if to is not None and Path(to).exists() and not Path(to).is_dir():
-        faults.append(f"to must be a folder, and {to} is a file")
-    if faults:
-        raise ConfigError.of(faults)
+def scripts_of(value: Any) -> dict[str, Path]:
+    """The scripts of `claims`, by name; None where all that are found are wanted."""
+    known, scripts = found_claims(), {}
+    for name in [value] if isinstance(value, str) else value:
+        path = known.get(str(name), Path(str(name)))
+        if not path.is_file():
+            raise ValueError(f"must be among {', '.join(known)} or scripts, got {name!r}")
+        scripts[path.parent.name if path.name == "claim.py" else path.stem] = path
     return scripts
 
 
-def script(name: str) -> Path:
-    """A claim's script, by the claim's name; any other name is a script's path."""
-    own = CLAIMS_DIR / name / "claim.py"
-    return own if own.is_file() else Path(name)
+def folder_to_write(value: Any) -> Any:
+    if isinstance(value, str) and Path(value).exists() and not Path(value).is_dir():
+        raise ValueError(f"must be a folder, and {value} is a file")
+    return value
+
+
+def texts_of(value: Any) -> Any:
+    """A sentence is a text of one column."""
+    return [[t] if isinstance(t, str) else t for t in value] if isinstance(value, list) else value
+
+
+class DataPlan(Plan):
+    dir: str | None
+
+
+class ReportPlan(Plan):
+    study: Annotated[list[str], BeforeValidator(existing_paths)]
+    claims: Annotated[
+        dict[str, Path] | None, BeforeValidator(lambda v: None if v is None else scripts_of(v))
+    ]
+    to: Annotated[str | None, BeforeValidator(folder_to_write)]
+    title: str | None
+    formats: list[Literal["png", "svg", "pdf", "csv", "md", "tex"]]
+    examples: Annotated[int, whole(0)]
+    texts: Annotated[list[list[str]], BeforeValidator(texts_of)]
+    data: DataPlan
+
+    @property
+    def folder(self) -> Path:
+        first = Path(self.study[0].partition("*")[0])
+        return Path(self.to or (first if first.is_dir() else first.parent) / "report")
+
+
+def report(config: dict[str, Any]) -> Path:
+    """Write the report; returns its folder. What a claim lacks is told, the rest is made.
+
+    Raises ConfigError, one line per fault, before any row is read; and where there is no row.
+    """
+    plan = parsed(ReportPlan, config)
+    from eat_lightning.report.study import open_study
+
+    study = open_study(plan.study, plan.title)
+    made = make_claims(plan.claims or found_claims(), study)
+    if plan.claims is not None:  # a reader of the page need not know what nobody asked for
+        study.warnings += made.lacking
+    if not made.claims:
+        raise ConfigError.of(["none of the claims can be made of these rows", *made.lacking])
+    write(plan, study, made.claims, explored(study, plan))
+    for claim in made.claims:
+        print(f"{claim.title}:")
+        print("\n".join(f"  {line}" for line in claim.answer))
+    if plan.claims is None:
+        print_all("not made: ", made.lacking)
+    print_all("warning: ", study.warnings)
+    print(f"report: {plan.folder / 'index.html'}")
+    return plan.folder
+
+
+def print_all(head: str, lines: list[str]) -> None:
+    for line in lines:
+        print(f"{head}{line}", file=sys.stderr)
+
+
+@dataclass
+class Made:
+    """`lacking`: a line for each claim that these rows cannot make, and what it needs."""
+
+    claims: list[Claim]
+    lacking: list[str]
+
+
+def make_claims(scripts: dict[str, Path], study: Study) -> Made:
+    made = Made([], [])
+    for name, path in scripts.items():
+        try:
+            made.claims.append(claim_of(path)(study))
+        except ConfigError as error:
+            made.lacking.append(f"{name}: {error}")
+    return made
 
 
 def claim_of(path: Path) -> Callable[[Study], Claim]:
     """The function `claim` of a script, which imports files beside it as `from .table import ...`:
     it is loaded as a package of its folder, so that two claims may each have a table.py."""
-    name = f"experiment_{path.parent.name}_{path.stem}"
-    folder = [str(path.parent)]
+    name, folder = f"experiment_{path.resolve().parent.name}_{path.stem}", [str(path.parent)]
     spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=folder)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path}: not a Python script")
@@ -100,29 +149,17 @@ def claim_of(path: Path) -> Callable[[Study], Claim]:
     return module.claim
 
 
-def made(scripts: dict[str, Path], study: Study) -> list[Claim]:
-    claims = []
-    for name, path in scripts.items():
-        try:
-            claims.append(claim_of(path)(study))
-        except ConfigError as error:
-            study.warnings.append(f"{name}: {error}")
-    return claims
-
-
-def explored(study: Study, config: dict[str, Any]) -> dict[str, Any] | None:
+def explored(study: Study, plan: ReportPlan) -> dict[str, Any] | None:
     """Example sentences on their way through one run of each task: of those with exits or a
     reduction the first. None where there is no such run at hand."""
-    if not config["examples"] and not config["texts"]:
+    if not plan.examples and not plan.texts:
         return None
     from eat_lightning.report.explorer import explore
 
     tasks = []
     for run in shown_runs(study):
         try:
-            given = [[t] if isinstance(t, str) else list(t) for t in config["texts"]]
-            dir = config["data"]["dir"]
-            tasks.append(explore(run, config["examples"], texts=given, dir=dir))
+            tasks.append(explore(run, plan.examples, texts=plan.texts, dir=plan.data.dir))
         except ConfigError as error:
             study.warnings.append(f"{run.folder}: no example sentences ({error})")
     return {"tasks": tasks} if tasks else None
@@ -132,71 +169,70 @@ def shown_runs(study: Study) -> list[Run]:
     """One adaptive run of each task: the one that leaves earliest."""
     best: dict[str, tuple[float, Run]] = {}
     for point in study.points(baseline=""):
-        run = study.run_of(point.members[0])
+        run, cost = study.run_of(point.members[0]), point.mean("token_layers") or 1.0
         if run is None or point.is_static:
             continue
-        key = (point.mean("token_layers") or 1.0, run)
-        if point.row.task not in best or key[0] < best[point.row.task][0]:
-            best[point.row.task] = key
+        if point.row.task not in best or cost < best[point.row.task][0]:
+            best[point.row.task] = cost, run
     return [run for _, run in best.values()]
 
 
-def write(folder: Path, study: Study, claims: list[Claim], explorer: dict[str, Any] | None) -> None:
+def write(
+    plan: ReportPlan, study: Study, claims: list[Claim], explorer: dict[str, Any] | None
+) -> None:
     """Every file beside its place, then renamed; the page last."""
     from eat_lightning.report import figures, page, tables
     from eat_lightning.report.kept import keep
     from eat_lightning.runs.run import write_text
 
-    drawn = {}
+    folder, drawn = plan.folder, {}
+    pictures = [kind for kind in figures.KINDS if kind in plan.formats]
+    texts = [kind for kind in tables.KINDS if kind in plan.formats]
     for claim in claims:
         for figure in claim.figures:
-            drawn[figure.name] = figures.save(figure, folder / "figures")
+            drawn[figure.name] = figures.save(figure, folder / "figures", pictures)
         for table in claim.tables:
-            tables.write(table, folder / "tables")
-    write_text(folder / "report.md", as_markdown(study, claims))
+            tables.write(table, folder / "tables", texts)
+    write_text(folder / "report.md", as_markdown(study, claims, pictures))
     text = page.render(study.title, claims, explorer, study.warnings, drawn)
     keep(study, folder)
     write_text(folder / "index.html", text)
 
 
-def as_markdown(study: Study, claims: list[Claim]) -> str:
+def as_markdown(study: Study, claims: list[Claim], pictures: list[str]) -> str:
     """Everything but the page's explorer, as a page that code hosts show."""
     from eat_lightning.report.tables import to_markdown
 
-    parts = [f"# {study.title}"]
-    if study.warnings:
-        parts.append("\n".join(f"* {warning}" for warning in study.warnings))
+    kind = next((kind for kind in ("png", "svg") if kind in pictures), None)
+    parts = [f"# {study.title}", listing(study.warnings)]
     for claim in claims:
         parts += [f"## {claim.title}", *claim.answer]
-        parts += [f"![{f.title}](figures/{f.name}.png)\n\n{f.caption}" for f in claim.figures]
+        for figure in claim.figures:
+            image = f"![{figure.title}](figures/{figure.name}.{kind})"
+            parts += [image if kind else f"*{figure.title}*", figure.caption]
         parts += [f"### {t.title}\n\n{t.caption}\n\n{to_markdown(t)}" for t in claim.tables]
-        if claim.notes:
-            parts.append("\n".join(f"* {note}" for note in claim.notes))
-    return "\n\n".join(parts) + "\n"
+        parts.append(listing(claim.notes))
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def say(study: Study, claims: list[Claim], folder: Path) -> None:
-    """The answers, what was wrong, and where to look."""
-    for claim in claims:
-        print(f"{claim.title}:")
-        print("\n".join(f"  {line}" for line in claim.answer))
-    for warning in study.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    print(f"report: {folder / 'index.html'}")
+def listing(lines: list[str]) -> str:
+    return "\n".join(f"* {line}" for line in lines)
 
 
 def show_claim(path: str) -> None:
     """A claim's script by itself: its tables and answers in the terminal. `study=` as for the
-    report; without it the rows that were kept beside the script."""
+    report; without it the rows that were kept in results/ beside it, or else the frontier's."""
     from eat_lightning.report.study import open_study
     from eat_lightning.report.tables import show
 
     given = [a.partition("=")[2] for a in sys.argv[1:] if a.startswith("study=")]
     unknown = [a for a in sys.argv[1:] if not a.startswith("study=")]
+    kept = sorted((Path(path).parent / "results").glob("**/rows.jsonl"))
+    kept = kept or sorted((CLAIMS_DIR / FIRST / "results").glob("**/rows.jsonl"))
     try:
         if unknown:
             raise ConfigError(f"only study=<folder> is known here, got {unknown[0]}")
-        study = open_study(given or [str(p) for p in kept_rows(Path(path))])
+        study = open_study(given or [str(rows) for rows in kept])
         claim = claim_of(Path(path))(study)
     except ConfigError as error:
         print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
@@ -204,14 +240,7 @@ def show_claim(path: str) -> None:
     for table in claim.tables:
         show(table)
     print("\n".join([*claim.answer, *(f"({note})" for note in claim.notes)]))
-    for warning in study.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-
-
-def kept_rows(path: Path) -> list[Path]:
-    """The rows of our own runs."""
-    own = sorted((path.parent / "results").glob("**/rows.jsonl"))
-    return own or sorted(path.parents[1].glob("frontier/results/**/rows.jsonl"))
+    print_all("warning: ", study.warnings)
 
 
 main = entry("report", report, many="study")

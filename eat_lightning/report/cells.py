@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean, median, stdev
 
-from eat_lightning.report.claim import Cell, Value
+from eat_lightning.report.claim import EMPTY, Cell, Value
 from eat_lightning.report.compare import Difference, accuracy_interval
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point
 
-EMPTY = Cell(None, "")
+ONE_SEED = "one seed"
 NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
 SPANS_ZERO = "the interval spans zero"
 SPANS_ONE = "the interval spans 1"
@@ -29,8 +29,8 @@ def number(value: float | None, digits: int) -> Cell:
 def several(point: Point, name: str) -> Cell:
     """A field's different values over seeds, as words."""
     found = dict.fromkeys(getattr(m.row, name) for m in point.members)
-    told = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in found if v not in ("", None)]
-    return words(", ".join(told) or None)
+    texts = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in found if v not in ("", None)]
+    return words(", ".join(texts) or None)
 
 
 def score(point: Point, name: str) -> Cell:

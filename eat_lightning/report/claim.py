@@ -26,6 +26,9 @@ class Cell:
     bold: bool = False
 
 
+EMPTY = Cell(None, "")
+
+
 @dataclass(frozen=True)
 class Column:
     """`help` says what is in it: unit, n, and what it is against. A table too wide for a page is
@@ -55,6 +58,9 @@ class Line:
     cells: dict[str, Cell]
     source: Source
     flags: tuple[str, ...] = ()
+
+    def cell(self, key: str) -> Cell:
+        return self.cells.get(key, EMPTY)
 
 
 @dataclass

@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeVar
 from eat_lightning.report import cells
 from eat_lightning.report.claim import Cell, Column, Line, Mark, Source, Table
 from eat_lightning.report.compare import source_of
-from eat_lightning.report.setting_table import ONE_SEED
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point
 
@@ -64,7 +63,7 @@ def table(
     def line(item: T) -> Line:
         of, found = source(item), tuple(flags(item))
         if isinstance(of, Point):
-            found = (ONE_SEED, *found) if len(of.members) == 1 else found
+            found = (cells.ONE_SEED, *found) if len(of.members) == 1 else found
             of = source_of(of)
         return Line({made.key: made.cell(item) for made in columns}, of, found)
 

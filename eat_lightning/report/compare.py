@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.measure.settings import TAUS, THEIRS
+from eat_lightning.model.contracts import class_of, knob_of
 from eat_lightning.report.claim import Source
 from eat_lightning.report.statistics import (
     Interval,
@@ -23,10 +23,11 @@ from eat_lightning.report.statistics import (
     ratio_interval,
     wilson,
 )
-from eat_lightning.report.study import Measured, Point, Study
-from eat_lightning.runs.row import Row
+from eat_lightning.report.study import Point, Study
+from eat_lightning.runs.row import FIXED, THEIRS, Row
 
-Time = Callable[[Row], Interval | None]  # one of those below: single_ms, batch_ms, sorted_ms
+Cost = Callable[[Row], Interval | None]  # one of those below: single_ms, batch_ms, gflops, ...
+Time = Cost
 SAME_TIMING = ("dtype", "device", "threads", "machine")
 
 
@@ -43,29 +44,35 @@ class Difference:
 
 @dataclass
 class Entry:
-    """A setting, and what it is held against; None where there is none, or it is the same."""
+    """A setting, and what it is compared with; None where there is none, or it is the same."""
 
     study: Study
     point: Point
 
-    def other(self, found: Point | None) -> Point | None:
-        same = found is not None and found.members == self.point.members
-        return None if same else found
-
     @cached_property
     def own(self) -> Point | None:
         """The same weights with everything off."""
-        return self.other(self.study.static_of(self.point))
+        return self._other(self.study.static_of(self.point))
 
     @cached_property
     def trained(self) -> Point | None:
         """The static model of that body that was trained for itself."""
-        return self.other(trained_static(self.study, self.point))
+        return self._other(trained_static(self.study, self.point))
+
+    @cached_property
+    def smaller(self) -> list[Point]:
+        """Static models of smaller bodies, trained for themselves: what has to be beaten."""
+        return smaller_statics(self.study, self.point)
+
+    @property
+    def student(self) -> Point | None:
+        """The most accurate of `smaller`."""
+        return max(self.smaller, key=lambda p: p.mean("score") or 0.0, default=None)
 
     @cached_property
     def padded(self) -> Point | None:
         """The same weights in Hugging Face's model."""
-        return self.other(hugging_face(self.study, self.point))
+        return self._other(hugging_face(self.study, self.point))
 
     @cached_property
     def to_own(self) -> Difference | None:
@@ -75,9 +82,34 @@ class Entry:
     def to_trained(self) -> Difference | None:
         return None if self.trained is None else difference(self.point, self.trained)
 
+    @cached_property
+    def to_student(self) -> Difference | None:
+        return None if self.student is None else difference(self.point, self.student)
+
+    @property
+    def gain(self) -> Difference | None:
+        """Over fixed depth at equal FLOPs, in points; over seeds the mean, and the extremes of
+        their intervals."""
+        ends = ("adaptivity_gain", "adaptivity_gain_low", "adaptivity_gain_high")
+        values, lows, highs = (self.point.values(name) for name in ends)
+        if len(values) != len(self.point.members):
+            return None
+        if not len(values) == len(lows) == len(highs):
+            return Difference(100 * float(np.mean(values)), None)
+        interval = ratio_interval(values, lows, highs).times(100)
+        return Difference(interval.value, interval)
+
     @property
     def adaptive(self) -> bool:
         return not self.point.row.baseline and not self.point.is_static
+
+    @property
+    def fixed(self) -> bool:
+        return self.point.row.baseline == FIXED
+
+    def _other(self, found: Point | None) -> Point | None:
+        same = found is not None and found.members == self.point.members
+        return None if same else found
 
 
 def accuracy_interval(point: Point) -> Interval:
@@ -131,33 +163,32 @@ def trained_statics(study: Study, point: Point) -> list[Point]:
     return [p for p in same if p.row.num_examples == row.num_examples]
 
 
+def smaller_statics(study: Study, point: Point) -> list[Point]:
+    """Those of other bodies with fewer FLOPs than the point's own static."""
+    whole = (point.mean("flops") or 0.0) / (point.mean("flops_ratio") or 1.0)
+    own, body = trained_static(study, point), point.row.encoder
+    others = [p for p in trained_statics(study, point) if p is not own and p.row.encoder != body]
+    return [p for p in others if (p.mean("flops") or 0.0) < whole]
+
+
 def same_timing(one: Row, other: Row) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in SAME_TIMING)
 
 
 def hugging_face(study: Study, point: Point) -> Point | None:
     """transformers' padded model of the same weights, seed by seed."""
-    twins = [
-        [
-            m
-            for m in study.measured
-            if (m.folder, m.row.run, m.row.baseline) == (mine.folder, mine.row.run, THEIRS)
-            and (m.row.task, m.row.split) == (mine.row.task, mine.row.split)
-            and same_timing(m.row, mine.row)
-        ]
-        for mine in point.members
-    ]
-    return Point([found[0] for found in twins]) if all(twins) else None
+    found = study.twins(point, lambda r, mine: r.baseline == THEIRS and same_timing(r, mine))
+    return Point([twins[0] for twins in found]) if all(found) else None
 
 
-def faster(point: Point, other: Point, time: Time) -> Interval | None:
+def faster(point: Point, other: Point, time: Cost) -> Interval | None:
     """How many times as fast `point` is as `other`, seed by seed, where both took turns in one
     session; None where they did not. The interval's ends divide the extremes of the repeats, so
     that it is rather too wide."""
     ratios = []
     for mine in point.members:
         twin = next((m for m in other.members if m.row.seed == mine.row.seed), None)
-        if twin is None or not one_session(mine, twin):
+        if twin is None or not mine.row.session == twin.row.session != "":
             return None
         a, b = time(mine.row), time(twin.row)
         if a is None or b is None:
@@ -166,12 +197,10 @@ def faster(point: Point, other: Point, time: Time) -> Interval | None:
     return over_seeds(ratios)
 
 
-def one_session(one: Measured, other: Measured) -> bool:
-    return one.row.session == other.row.session != ""
-
-
 def over_seeds(found: list[Interval]) -> Interval:
-    return ratio_interval(*([getattr(i, end) for i in found] for end in ("value", "low", "high")))
+    """The mean, and the extremes of their ends."""
+    values, lows, highs = zip(*((i.value, i.low, i.high) for i in found), strict=True)
+    return ratio_interval(values, lows, highs)
 
 
 def single_ms(row: Row) -> Interval | None:
@@ -198,35 +227,51 @@ def per_example(rate: float | None, low: float | None, high: float | None) -> In
     return Interval(1000 / rate, 1000 / (high or rate), 1000 / (low or rate))
 
 
-def time_of(point: Point, time: Time) -> Interval | None:
+def gflops(row: Row) -> Interval | None:
+    """Counted billions of operations of an example; Hugging Face's model has no count of its own.
+    They have no spread over repeats."""
+    value = row.flops / 1e9
+    return None if row.baseline == THEIRS else Interval(value, value, value)
+
+
+def cost_of(point: Point, cost: Cost) -> Interval | None:
     """Over seeds: the mean, and the extremes of the repeats."""
-    found = [interval for m in point.members if (interval := time(m.row)) is not None]
+    found = [interval for m in point.members if (interval := cost(m.row)) is not None]
     return over_seeds(found) if len(found) == len(point.members) else None
 
 
 def speed_up(point: Point, prefix: str = "") -> Interval | None:
-    """Against own static, as the rows say it; prefix "batch_": at the throughput's batch."""
+    """Against own static, as the rows have it; prefix "batch_": at the throughput's batch."""
     names = [f"{prefix}speed_up{end}" for end in ("", "_low", "_high")]
     values, lows, highs = (point.values(name) for name in names)
     complete = len(values) == len(lows) == len(highs) == len(point.members)
     return ratio_interval(values, lows, highs) if complete else None
 
 
+def source_of(point: Point) -> Source:
+    """The rows' runs and commits, and the command that measures them again."""
+    row = point.row
+    runs = [f"run=outputs/{m.row.study}/{m.row.run}" for m in point.members]
+    more = [f"{row.knob}s=[{row.point}]"] if off_grid(row) else []
+    more += ["baselines=all"] if row.baseline == THEIRS else []
+    more += [f"dtype={row.dtype}"] if row.dtype != "fp32" else []
+    more += ["prepack=false"] if point.timed and could_be_prepacked(row) else []
+    words = ["python", "-m", "eat_lightning.measure", *dict.fromkeys(runs), *more]
+    return Source(tuple(point.runs), shlex.join(words), tuple(point.commits))
+
+
+def off_grid(row: Row) -> bool:
+    """Whether a measurement has to be told the point of its knob."""
+    if row.knob is None or not isinstance(row.point, float):
+        return False
+    try:
+        knob = knob_of(class_of("exit", row.exit["kind"]))
+    except ValueError:  # a rule that is not here
+        return True
+    return knob is None or row.point not in knob.grid
+
+
 def could_be_prepacked(row: Row) -> bool:
     """Plain weights that a measurement of today would prepack if it can."""
     free = row.baseline != THEIRS and row.dtype != "int8" and row.device == "cpu"
     return free and row.form == PLAIN
-
-
-def source_of(point: Point) -> Source:
-    """The rows' runs and commits, and the command that measures them again."""
-    runs = [f"run=outputs/{m.row.study}/{m.row.run}" for m in point.members]
-    more = []
-    if isinstance(point.row.point, float) and point.row.point not in TAUS:
-        more.append(f"taus=[{point.row.point}]")
-    if point.row.baseline == THEIRS:
-        more.append("baselines=all")
-    more += [f"dtype={point.row.dtype}"] if point.row.dtype != "fp32" else []
-    more += ["prepack=false"] if point.timed and could_be_prepacked(point.row) else []
-    words = ["python", "-m", "eat_lightning.measure", *dict.fromkeys(runs), *more]
-    return Source(tuple(point.runs), shlex.join(words), tuple(point.commits))

@@ -17,14 +17,25 @@ import numpy as np
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import Outcome, Recorded, inference, record
-from eat_lightning.measure.settings import TAUS, label
+from eat_lightning.infer.record import inference, record
+from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.methods import reduction as reductions
-from eat_lightning.model.contracts import Exit, Reduction, build, class_of, spec
+from eat_lightning.model.contracts import (
+    Exit,
+    Reduction,
+    build,
+    class_of,
+    knob_of,
+    point_of,
+    spec,
+    turned,
+)
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch, Packed
+from eat_lightning.report.statistics import softmax
 from eat_lightning.report.study import method_text
+from eat_lightning.runs.row import label
 from eat_lightning.runs.run import Run
 
 CANDIDATES = 1000  # examples of a split that `spread` chooses from
@@ -159,14 +170,15 @@ class Ways:
         """Each example alone, so that every note is of one example."""
         noting = Noting(encoder.reduction)
         body, last = with_slots(encoder, reduction=noting), encoder.shape.num_layers
-        kept, guesses = [], {int(k): [] for k in encoder.heads}
+        kept, guesses = [], []
         with inference(body):
             for i, length in enumerate(part.lengths):
-                trace = body(part.batch(np.array([i])), leave=False)
+                guesses.append(body(part.batch(np.array([i])), leave=False).guesses)
                 kept.append(noting.entering(int(length), last))
-                for k, found in guesses.items():
-                    found.append(trace.guesses[k][0].float().numpy())
-        stacked = {k: np.stack(found) for k, found in sorted(guesses.items())}
+        stacked = {
+            k: np.concatenate([each[k].float().numpy() for each in guesses])
+            for k in sorted(map(int, encoder.heads))
+        }
         tokens_LB = np.array([[len(places) for places in example] for example in kept]).T
         return cls(Recorded(part.labels, part.lengths, stacked, tokens_LB, encoder.exit), kept)
 
@@ -176,25 +188,22 @@ def entries(
 ) -> list[dict[str, Any]]:
     """One for each row, with a way for each reduction, the run's own first."""
     tokenizer = run.tokenizer()
-    ways: list[list[dict[str, Any]]] = [[] for _ in rows]
-    for method in compared(encoder):
-        walked = Ways.walk(with_slots(encoder, reduction=method), Part(split, rows))
-        about = {
-            "name": method_text(spec("reduction", method)),
-            "own": method is encoder.reduction,
-        }
-        for i, way in enumerate(described(walked, names)):
-            ways[i].append(about | way)
-    return [
+    found = [
         {
             "id": int(row),
             "text": list(split.text(row)),
             "label": label_of(split.labels[row], names),
             **tokens_of(tokenizer, split, row),
-            "ways": ways[i],
+            "ways": [],
         }
-        for i, row in enumerate(rows)
+        for row in rows
     ]
+    for method in compared(encoder):
+        walked = Ways.walk(with_slots(encoder, reduction=method), Part(split, rows))
+        name, own = method_text(spec("reduction", method)), method is encoder.reduction
+        for entry, way in zip(found, described(walked, names), strict=True):
+            entry["ways"].append({"name": name, "own": own, **way})
+    return found
 
 
 def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
@@ -217,24 +226,26 @@ def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
 
 
 def described(walked: Ways, names: Sequence[str]) -> list[dict[str, Any]]:
-    """What entered, what the exits said and where each rule let go, for each example."""
+    """What entered, what the exits guessed and where each rule let go, for each example."""
     recorded = walked.recorded
-    rules = [(label(spec("exit", rule)), recorded.under(rule)) for rule in rules_of(recorded.exit)]
+    rules = [(rule, recorded.under(rule)) for rule in rules_of(recorded.exit)]
     return [
         {
             "kept": kept,
             "exits": [
-                {"layer": k, **said(logits_BC[i], names)}
+                {"layer": k, **guess(logits_BC[i], names)}
                 for k, logits_BC in recorded.guesses.items()
             ],
-            "taus": [
+            "rules": [
                 {
-                    "rule": name,
+                    "rule": label(spec("exit", rule)),
+                    "point": point_of(rule),
+                    "own": point_of(rule) == point_of(recorded.exit),
                     "left_at": int(outcome.depth_B[i]),
                     "reason": outcome.names[int(outcome.reason_B[i])],
-                    "answer": said(outcome.logits_BC[i], names)["answer"],
+                    "answer": guess(outcome.logits_BC[i], names)["answer"],
                 }
-                for name, outcome in rules
+                for rule, outcome in rules
             ],
         }
         for i, kept in enumerate(walked.kept)
@@ -242,21 +253,19 @@ def described(walked: Ways, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def rules_of(own: Exit) -> list[Exit]:
-    """The run's own rule; where it has one tau for all exits, the paper's taus and its own."""
-    described = spec("exit", own)
-    if not isinstance(described.get("tau"), float | int):
+    """The run's own rule; where its knob has one point for all exits, those of the grid too."""
+    knob, point = knob_of(own), point_of(own)
+    if knob is None or not isinstance(point, float | int):
         return [own]
-    taus = sorted({*TAUS, float(described["tau"])})
-    return [build("exit", described | {"tau": tau}) for tau in taus]
+    return [turned(own, other) for other in sorted({*knob.grid, float(point)})]
 
 
-def said(logits_C: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
-    """A guess: probabilities, the largest of them and its class; of a regression only the score."""
+def guess(logits_C: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    """Probabilities, the largest of them and its class; of a regression only the score."""
     if not names:
         score = round(float(logits_C[0]), DIGITS)
         return {"probabilities": [], "confidence": None, "answer": score}
-    power_C = np.exp(logits_C - logits_C.max())
-    probabilities = [round(float(p), DIGITS) for p in power_C / power_C.sum()]
+    probabilities = [round(float(p), DIGITS) for p in softmax(logits_C[None])[0]]
     best = int(logits_C.argmax())
     return {
         "probabilities": probabilities,

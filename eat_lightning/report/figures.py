@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import quoteattr
 
 from eat_lightning.report.claim import Figure
 
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
     from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
 
+KINDS = ("pdf", "png", "svg")
 # Each at least 3:1 against white and against PAGE_DARK, and apart from each other as people with
-# protanopia, deuteranopia or tritanopia see them (tests/test_figures.py): one set for both.
+# protanopia, deuteranopia or tritanopia see them (tests/report/test_figures.py): one set for both.
 SERIES = ("#d55e00", "#0072b2", "#009e73", "#9700f2", "#a65b8a", "#9385f2", "#d90036", "#7f7f7f")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 INK, MUTED, GRID, PAPER = "#1c1d21", "#74777f", "#d9dade", "#fefefe"
@@ -34,45 +37,6 @@ VARIABLES = {  # what the page's style sheet may define; each falls back on the 
     MUTED: f"var(--muted, {MUTED})",
     GRID: f"var(--grid, {GRID})",
     PAPER: f"var(--paper, {PAPER})",
-}
-STYLE: dict[str, Any] = {
-    "figure.facecolor": PAPER,
-    "figure.constrained_layout.use": True,
-    "savefig.facecolor": PAPER,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same layout on every machine
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "legend.fontsize": 7.5,
-    "legend.frameon": False,
-    "axes.facecolor": "none",
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.linewidth": 0.7,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "xtick.major.size": 3,
-    "ytick.major.size": 3,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.5,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 5,
-    "errorbar.capsize": 0,
-    "pdf.fonttype": 42,  # letters stay letters
-    "svg.fonttype": "none",
 }
 NO_DATES = {  # so that a figure which is drawn again is the same file
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -118,8 +82,9 @@ def style(name: str) -> Iterator[None]:
     """The house style; `name` makes the SVG's ids the same each time."""
     import matplotlib
 
-    settings: Any = {**STYLE, "svg.hashsalt": name}
-    with matplotlib.rc_context(settings):
+    house = Path(__file__).with_name("house.mplstyle")
+    with matplotlib.rc_context(fname=house):
+        matplotlib.rcParams["svg.hashsalt"] = name
         yield
 
 
@@ -134,11 +99,11 @@ def drawn(figure: Figure) -> Drawing:
     return drawing
 
 
-def save(figure: Figure, folder: Path) -> dict[str, Path]:
-    """name.pdf, name.png (200 dpi) and name.svg, beside and then renamed; by extension."""
+def save(figure: Figure, folder: Path, kinds: Sequence[str] = KINDS) -> dict[str, Path]:
+    """Write name.pdf, name.png (200 dpi) and name.svg, beside and then renamed; by extension."""
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every glyph of a PDF
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {kind: folder / f"{figure.name}.{kind}" for kind in ("pdf", "png", "svg")}
+    paths = {kind: folder / f"{figure.name}.{kind}" for kind in kinds}
     with style(figure.name):
         drawing = drawn(figure)
         for kind, path in paths.items():
@@ -149,45 +114,32 @@ def save(figure: Figure, folder: Path) -> dict[str, Path]:
 
 
 def svg(figure: Figure) -> str:
-    """An `<svg>` for a page: no background, text as text, ids that begin with the figure's name
-    (but those of its marks, which are their gids), ink as `currentColor` and each model's colour
-    as `var(--series-1)` and so on, which fall back on the colours of `SERIES`."""
-    text = StringIO()
+    """Make an `<svg>` for a page: no background, text as text, ids that begin with the figure's
+    name (but those of its marks, which are their gids), ink as `currentColor` and each model's
+    colour as `var(--series-1)` and so on, which fall back on the colours of `SERIES`."""
+    file = StringIO()
     with style(figure.name):
-        drawn(figure).savefig(text, format="svg", transparent=True, metadata=NO_DATES["svg"])
-    marks = {mark.gid for mark in figure.marks}
-    lost = [gid for gid in sorted(marks) if f'id="{gid}"' not in text.getvalue()]
+        drawn(figure).savefig(file, format="svg", transparent=True, metadata=NO_DATES["svg"])
+    text, marks = file.getvalue(), {mark.gid for mark in figure.marks}
+    lost = [gid for gid in sorted(marks) if f'id="{gid}"' not in text]
     if lost:
         raise ValueError(f"{figure.name}: no artist has the gid {', '.join(lost)}")
-    return with_variables(with_own_ids(bare(text.getvalue()), figure.name, marks), figure.title)
 
-
-def bare(text: str) -> str:
-    """From `<svg` on, without a file's head and metadata; its style sheet, which would be the whole
-    page's, becomes the SVG's own."""
-    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"\s*<style.*?</style>", "", text, flags=re.DOTALL)
-    text = text[text.index("<svg") :].rstrip()
-    return text.replace("<svg ", '<svg style="stroke-linejoin: round; stroke-linecap: butt" ', 1)
-
-
-def with_own_ids(text: str, name: str, marks: set[str]) -> str:
-    """Several SVGs lie in one page, where an id may be used once."""
-
-    def own(found: re.Match[str]) -> str:
+    def own_id(found: re.Match[str]) -> str:
+        """Several SVGs lie in one page, where an id may be used once."""
         before, gid, after = found.groups()
-        return found[0] if gid in marks else f"{before}{name}-{gid}{after}"
+        return found[0] if gid in marks else f"{before}{figure.name}-{gid}{after}"
 
-    return re.sub(r'(\bid="|xlink:href="#|url\(#)([^")]+)("|\))', own, text)
-
-
-def with_variables(text: str, title: str) -> str:
-    from xml.sax.saxutils import quoteattr
-
-    colors = "|".join(VARIABLES)
-    text = re.sub(colors, lambda found: VARIABLES[found[0]], text)
-    text = text.replace("'DejaVu Sans'", "sans-serif")
-    return text.replace("<svg ", f'<svg role="group" aria-label={quoteattr(title)} ', 1)
+    # From `<svg` on, without metadata; its style sheet would be the whole page's.
+    text = re.sub(
+        r"\s*<(metadata|style)\b.*?</\1>", "", text[text.index("<svg") :], flags=re.DOTALL
+    )
+    text = re.sub(r'(\bid="|xlink:href="#|url\(#)([^")]+)("|\))', own_id, text)
+    text = re.sub("|".join(VARIABLES), lambda found: VARIABLES[found[0]], text)
+    text = text.replace("'DejaVu Sans'", "sans-serif").rstrip()
+    label = quoteattr(figure.title)
+    lines = "stroke-linejoin: round; stroke-linecap: butt"
+    return text.replace("<svg ", f'<svg role="group" aria-label={label} style="{lines}" ', 1)
 
 
 def place_labels(ax: Axes, texts: Sequence[Text], others: Sequence[Any] = ()) -> None:
@@ -204,10 +156,13 @@ def place_labels(ax: Axes, texts: Sequence[Text], others: Sequence[Any] = ()) ->
     drawing.draw_without_rendering()
     drawing.set_layout_engine("none")  # what is placed stays where it is
     points = [text.get_position() for text in texts]
+    to_data = ax.transData.inverted()
+    covered = [around(ax, point).transformed(to_data) for point in points]
+    covered += [artist.get_window_extent().transformed(to_data) for artist in others]
     adjust_text(
         list(texts),
         ax=ax,
-        objects=[*(around(ax, point) for point in points), *(box_in_data(ax, o) for o in others)],
+        objects=covered,
         iter_lim=400,  # not by time, which would be another figure on another machine
         expand=(1.05, 1.25),
         force_text=(0.2, 0.35),
@@ -219,22 +174,15 @@ def place_labels(ax: Axes, texts: Sequence[Text], others: Sequence[Any] = ()) ->
         lead(ax, text, point)
 
 
-def around(ax: Axes, point: tuple[float, float], radius: float = 4.5) -> Any:
-    """A mark's box in data coordinates (adjustText wants those): so many points each way."""
+def around(ax: Axes, point: tuple[float, float], radius: float = 4.5) -> Bbox:
+    """A mark's box in display units: so many points each way."""
     from matplotlib.transforms import Bbox
 
-    x, y = ax.transData.transform(point)
-    reach = radius * ax.figure.dpi / 72
-    return Bbox([[x - reach, y - reach], [x + reach, y + reach]]).transformed(
-        ax.transData.inverted()
-    )
+    at = Bbox([ax.transData.transform(point)] * 2)
+    return at.padded(radius * ax.figure.dpi / 72)
 
 
-def box_in_data(ax: Axes, artist: Any) -> Any:
-    return artist.get_window_extent().transformed(ax.transData.inverted())
-
-
-def boxes(texts: Sequence[Text]) -> list[Any]:
+def boxes(texts: Sequence[Text]) -> list[Bbox]:
     """Where the texts are, in display units."""
     return [text.get_window_extent() for text in texts]
 
@@ -255,7 +203,7 @@ def part(ax: Axes, texts: Sequence[Text], tries: int = 200) -> None:
                 text.set_position(tuple(to_data((x, y + step))))
 
 
-def overlaps(found: Sequence[Any]) -> list[tuple[int, int]]:
+def overlaps(found: Sequence[Bbox]) -> list[tuple[int, int]]:
     """Which boxes share an area."""
     return [
         (i, j)
@@ -270,7 +218,13 @@ def lead(ax: Axes, text: Text, point: tuple[float, float], near: float = 8.0) ->
     box = text.get_window_extent()
     x, y = ax.transData.transform(point)
     edge = min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1)
-    distance = ((edge[0] - x) ** 2 + (edge[1] - y) ** 2) ** 0.5
-    if distance * 72 / ax.figure.dpi > near:
-        ends = ax.transData.inverted().transform([edge, (x, y)])
-        ax.plot(*ends.T, color=text.get_color(), linewidth=0.5, alpha=0.6, zorder=1.5)
+    end = tuple(ax.transData.inverted().transform(edge))
+    if distance(ax, end, point) > near:
+        xs, ys = zip(end, point, strict=True)
+        ax.plot(xs, ys, color=text.get_color(), linewidth=0.5, alpha=0.6, zorder=1.5)
+
+
+def distance(ax: Axes, one: tuple[float, float], other: tuple[float, float]) -> float:
+    """How far two places in the data are from each other on paper, in points."""
+    (x0, y0), (x1, y1) = ax.transData.transform([one, other])
+    return float(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5) * 72 / ax.figure.dpi

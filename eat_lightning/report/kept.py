@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eat_lightning.infer.record import Recorded
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.report.study import Measured, Study
 from eat_lightning.runs import row as rows
 

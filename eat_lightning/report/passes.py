@@ -13,7 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
-from eat_lightning.infer.record import Outcome, Recorded
+from eat_lightning.infer.recorded import Outcome, Recorded
+from eat_lightning.model.contracts import build, point_of
 from eat_lightning.report.claim import Source
 from eat_lightning.report.compare import source_of
 from eat_lightning.report.figures import Look, looks_of, model_name
@@ -26,7 +27,7 @@ SAME_PASS = tuple(name for name in SAME_POINT if name not in NO_PASS)
 
 @dataclass
 class Pass:
-    """Settings that differ in their exit rule alone, by tau; baselines are none of them. `name`
+    """Settings that differ in their exit rule alone, by knob; baselines are none of them. `name`
     tells it from the other passes of its task."""
 
     points: list[Point]
@@ -81,8 +82,8 @@ class Pass:
 
     @property
     def usual(self) -> Point:
-        """Of `early` the one whose tau is nearest to 0.9, the middle of the paper's."""
-        return min(self.early, key=lambda point: abs(tau_of(point) - 0.9))
+        """Of `early` the one whose knob stands nearest to its rule's default."""
+        return min(self.early, key=lambda point: abs(turned_to(point) - default_point(point.row)))
 
 
 def passes(study: Study, task: str) -> list[Pass]:
@@ -100,16 +101,24 @@ def passes(study: Study, task: str) -> list[Pass]:
 
 
 def by_rule(points: Sequence[Point]) -> list[Point]:
-    """By tau, then the rules without one; of a rule that was timed in several ways the first."""
+    """By knob, then the rules without one; of a rule that was timed in several ways the first."""
     distinct: dict[str, Point] = {}
     for point in points:
         distinct.setdefault(json.dumps(point.row.exit, sort_keys=True), point)
-    return sorted(distinct.values(), key=lambda p: (tau_of(p), p.row.exit["kind"] == "never"))
+    return sorted(distinct.values(), key=lambda p: (turned_to(p), p.row.exit["kind"] == "never"))
 
 
-def tau_of(point: Point) -> float:
-    """2 where the rule has no tau, or one for each exit."""
+def turned_to(point: Point) -> float:
+    """Where the rule's knob stands; 2 where it has none, or one for each exit."""
     return point.row.point if isinstance(point.row.point, float) else 2.0
+
+
+def default_point(row: Row) -> float:
+    try:
+        default = point_of(build("exit", {"kind": row.exit["kind"]}))
+    except (ValueError, TypeError):  # a rule that is not here, or has no defaults
+        return 1.0
+    return default if isinstance(default, float) else 1.0
 
 
 TOLD_BY: tuple[Callable[[Point], str], ...] = (

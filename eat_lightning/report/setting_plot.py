@@ -1,4 +1,5 @@
-"""Accuracy against time as a figure: a mark for each setting, a line through a model's taus."""
+"""Accuracy against cost as a figure: a mark for each setting, a line through a model's operating
+points, and a dotted one through the fixed depths of the same weights."""
 
 from __future__ import annotations
 
@@ -7,43 +8,52 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.measure.settings import THEIRS
 from eat_lightning.report import cells
 from eat_lightning.report.claim import Figure, Mark
 from eat_lightning.report.compare import (
     SAME_TIMING,
+    Cost,
     Entry,
-    Time,
     accuracy_interval,
     batch_ms,
+    cost_of,
+    gflops,
     same_timing,
     single_ms,
     source_of,
     speed_up,
-    time_of,
 )
-from eat_lightning.report.figures import MUTED, PAPER, Look, looks_of, model_name, place_labels
+from eat_lightning.report.figures import (
+    MUTED,
+    PAPER,
+    Look,
+    distance,
+    looks_of,
+    model_name,
+    place_labels,
+)
 from eat_lightning.report.statistics import Interval
+from eat_lightning.runs.row import OWN, THEIRS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
 
-SIZE = (7.2, 3.6)
+HEIGHT, WIDTH = 3.6, 3.5  # inches of a panel
 CAPTION = (
-    "Left: mean time of one example. Right: time per example in batches of {batch}, as they come. "
-    "A line joins the exit thresholds (tau) of one model, of which those that lie close have no "
-    "label; filled marks off the line are static, "
-    "hollow ones Hugging Face's padded model of the same weights. Vertical: 95 % interval of the "
-    "accuracy over {n} examples, seeds averaged (all settings answer the same examples, so their "
-    "differences are surer than that: see the table). Horizontal: extremes of the repeats and of "
-    "the seeds. {how}."
+    "Left: counted FLOPs of one example. Then: its mean time, and its time in batches of {batch}, "
+    "as they come. A line joins the exit thresholds of one model, of which those that lie close "
+    "have no label; dotted, with hollow squares: the same weights with everybody leaving at one "
+    "layer (fixed depth). Filled marks off the line are static, other hollow ones Hugging Face's "
+    "padded model of the same weights. Vertical: 95 % interval of the accuracy over {n} examples, "
+    "seeds averaged (all settings answer the same examples, so their differences are surer than "
+    "that: see the table). Horizontal: extremes of the repeats and of the seeds. {how}."
 )
 
 
 @dataclass(frozen=True)
 class Spot:
-    """A setting in one panel: where it is, in ms and percent."""
+    """A setting in one panel: where it is, in the panel's unit and percent."""
 
     entry: Entry
     name: str
@@ -53,53 +63,66 @@ class Spot:
     y: Interval
 
     @property
-    def series(self) -> tuple[str, str]:
-        return self.name, self.entry.point.slots
+    def series(self) -> tuple[str, str, bool]:
+        """Spots that a line joins: a model's operating points, or its fixed depths."""
+        return self.name, self.entry.point.slots, self.entry.fixed
 
     @property
-    def hollow(self) -> bool:
-        return self.entry.point.row.baseline == THEIRS
+    def joined(self) -> bool:
+        return self.entry.adaptive or self.entry.fixed
 
 
 @dataclass(frozen=True)
 class Panel:
     key: str
     title: str
-    time: Time
+    cost: Cost
 
 
 def figures_of(name: str, entries: Sequence[Entry]) -> list[Figure]:
     """Of one task: a figure for each way of timing (dtype and form, device, threads, machine)."""
-    ways: dict[tuple[str, ...], list[Entry]] = {}
-    for entry in entries:
-        if entry.point.timed and entry.point.mean("accuracy") is not None:
-            ways.setdefault(way_of(entry, entries), []).append(entry)
-    numbered = enumerate(ways.items(), start=1)
-    return [
-        figure_of(name if i == 1 else f"{name}-{i}", found, how) for i, (how, found) in numbered
-    ]
+    judged = [entry for entry in entries if entry.point.mean("accuracy") is not None]
+    groups: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in judged:
+        if entry.point.timed:
+            groups.setdefault(timing_of(entry, entries), []).append(entry)
+    made = []
+    for number, (how, timed) in enumerate(groups.items(), start=1):
+        free = [e for e in judged if e.fixed and not e.point.timed and beside(e, timed)]
+        title = name if number == 1 else f"{name}-{number}"
+        made.append(figure_of(title, [*timed, *free], how))
+    return made
 
 
-def way_of(entry: Entry, entries: Sequence[Entry]) -> tuple[str, ...]:
+def timing_of(entry: Entry, entries: Sequence[Entry]) -> tuple[str, ...]:
     """How it was timed; Hugging Face's model as ours that took turns with it, whatever its own
     form."""
     row = entry.point.row
     ours = [e.point.row for e in entries if e.point.row.baseline != THEIRS]
-    beside = [r.form for r in ours if r.session == row.session and same_timing(r, row)]
-    form = beside[0] if row.baseline == THEIRS and beside else row.form
+    forms = [r.form for r in ours if r.session == row.session and same_timing(r, row)]
+    form = forms[0] if row.baseline == THEIRS and forms else row.form
     return (*(str(getattr(row, key)) for key in SAME_TIMING), form)
+
+
+def beside(fixed: Entry, timed: Sequence[Entry]) -> bool:
+    """Whether fixed depths, which nobody has to time, are of weights that were timed."""
+    known = [(m.folder, m.row.run, m.row.dtype) for e in timed for m in e.point.members]
+    return all((m.folder, m.row.run, m.row.dtype) in known for m in fixed.point.members)
 
 
 def figure_of(name: str, entries: Sequence[Entry], how: tuple[str, ...]) -> Figure:
     row = entries[0].point.row
-    batch = f"ms per example at batch {row.throughput_batch}"
-    panels = [Panel("single", "ms at batch 1", single_ms), Panel("batch", batch, batch_ms)]
-    shown = {panel: spots(name, panel, entries) for panel in panels}
+    panels = [
+        Panel("flops", "GFLOPs, counted", gflops),
+        Panel("single", "ms at batch 1", single_ms),
+        Panel("batch", f"ms per example at batch {row.throughput_batch}", batch_ms),
+    ]
+    shown = [(panel, spots(name, panel, entries)) for panel in panels]
 
     def draw(drawing: Any) -> None:
         axes = drawing.subplots(1, len(panels), sharey=True)
         axes[0].set_ylabel(f"accuracy on {row.task} (%)")
-        texts = [fill(ax, panel, shown[panel]) for ax, panel in zip(axes, panels, strict=True)]
+        texts = [fill(ax, *each) for ax, each in zip(axes, shown, strict=True)]
         for ax, found in zip(axes, texts, strict=True):
             place_labels(ax, found)
 
@@ -107,17 +130,18 @@ def figure_of(name: str, entries: Sequence[Entry], how: tuple[str, ...]) -> Figu
     dtype += f" {form}" if form != PLAIN else ""
     where = f"{dtype}, {threads} thread{'s' if threads != '1' else ''}, {device}, {machine}"
     caption = CAPTION.format(batch=row.throughput_batch, n=row.num_examples, how=where)
-    marks = [mark_of(spot, panel) for panel, found in shown.items() for spot in found]
-    return Figure(name, f"Accuracy against time on {row.task}", caption, draw, SIZE, marks)
+    marks = [mark_of(spot, panel) for panel, found in shown for spot in found]
+    title = f"Accuracy against cost on {row.task}"
+    return Figure(name, title, caption, draw, (WIDTH * len(panels), HEIGHT), marks)
 
 
 def spots(name: str, panel: Panel, entries: Sequence[Entry]) -> list[Spot]:
-    """Those that have a time in this panel."""
+    """Those that have a cost in this panel."""
     study = entries[0].study
     looks, rows = looks_of(study), [m.row for m in study.measured]
     found = []
     for i, entry in enumerate(entries):
-        x, y = time_of(entry.point, panel.time), accuracy_interval(entry.point).times(100)
+        x, y = cost_of(entry.point, panel.cost), accuracy_interval(entry.point).times(100)
         model = model_name(entry.point.row, rows)
         if x is not None:
             found.append(Spot(entry, model, looks[model], f"{name}-{panel.key}-{i}", x, y))
@@ -125,39 +149,49 @@ def spots(name: str, panel: Panel, entries: Sequence[Entry]) -> list[Spot]:
 
 
 def fill(ax: Axes, panel: Panel, found: list[Spot]) -> list[Text]:
-    """Marks, intervals, lines; returns the labels, which are not yet placed."""
+    """Draw marks, intervals and lines; returns the labels, which are not yet placed."""
     ax.set_xlabel(panel.title)
-    for series in dict.fromkeys(spot.series for spot in found if spot.entry.adaptive):
-        line = [spot for spot in found if spot.series == series and spot.entry.adaptive]
-        line.sort(key=lambda spot: spot.x.value)
+    for line in lines_of(found):
         at = [s.x.value for s in line], [s.y.value for s in line]
-        ax.plot(*at, color=line[0].look.color, linewidth=1.2, zorder=2)
+        style = ":" if line[0].entry.fixed else "-"
+        ax.plot(*at, style, color=line[0].look.color, linewidth=1.2, zorder=2)
     for spot in found:
         draw_spot(ax, spot)
     spread(ax, found)
-    return [label_of(ax, spot, found) for spot in found if spot not in between_others(ax, found)]
+    unlabelled = [spot for line in lines_of(found) for spot in between_others(ax, line)]
+    return [label_of(ax, spot, found) for spot in found if spot not in unlabelled]
+
+
+def lines_of(found: Sequence[Spot]) -> list[list[Spot]]:
+    """What lines join, each from left to right."""
+    series = dict.fromkeys(spot.series for spot in found if spot.joined)
+    lines = [[spot for spot in found if spot.joined and spot.series == one] for one in series]
+    return [sorted(line, key=lambda spot: spot.x.value) for line in lines]
 
 
 def draw_spot(ax: Axes, spot: Spot) -> None:
     x, y, color = spot.x, spot.y, spot.look.color
+    hollow = spot.entry.fixed or spot.entry.point.row.baseline == THEIRS
     faint: dict[str, Any] = {"color": color, "linewidth": 0.9, "alpha": 0.25, "zorder": 1.5}
     ax.plot([x.value, x.value], [y.low, y.high], **faint)
     ax.plot([x.low, x.high], [y.value, y.value], **faint)
     (mark,) = ax.plot(
-        *(x.value, y.value, spot.look.marker),
+        x.value,
+        y.value,
+        "s" if spot.entry.fixed else spot.look.marker,
         color=color,
-        markerfacecolor=PAPER if spot.hollow else color,
-        markersize=5.5,
+        markerfacecolor=PAPER if hollow else color,
+        markersize=4 if spot.entry.fixed else 5.5,
         zorder=3,
     )
     mark.set_gid(spot.gid)
 
 
 def spread(ax: Axes, found: list[Spot]) -> None:
-    """Room at the sides for labels; a logarithmic axis where models differ much in size; and the
-    largest class where it is near."""
-    times = [spot.x.value for spot in found]
-    if times and max(times) > 6 * min(times):
+    """Room at the sides for labels; a logarithmic axis where costs differ much; and the largest
+    class where it is near."""
+    costs = [spot.x.value for spot in found]
+    if costs and max(costs) > 6 * min(costs):
         from matplotlib.ticker import FuncFormatter, LogLocator
 
         ax.set_xscale("log")
@@ -169,41 +203,34 @@ def spread(ax: Axes, found: list[Spot]) -> None:
     majority = 100 * (found[0].entry.point.row.majority or 0.0) if found else 0.0
     if majority > bottom - (top - bottom) / 4:
         ax.axhline(majority, color=MUTED, linewidth=0.8, linestyle=":")
-        ax.annotate(
-            "largest class", (0.01, majority), xycoords=("axes fraction", "data"), va="bottom"
-        )
+        at: Any = ("axes fraction", "data")
+        ax.annotate("largest class", (0.01, majority), xycoords=at, va="bottom")
 
 
-def between_others(ax: Axes, found: list[Spot], room: float = 12.0) -> list[Spot]:
-    """Taus within `room` points of a labelled one of their line, whose order tells what they are:
-    they go without a label. The first, the last and "no exit" have theirs."""
-    unlabelled = []
-    for series in dict.fromkeys(spot.series for spot in found):
-        line = [s for s in found if s.series == series and s.entry.adaptive]
-        taus = sorted((s for s in line if s.entry.point.row.point), key=lambda s: s.x.value)
-        shown = [taus[0], taus[-1]] if taus else []
-        for spot in taus[1:-1]:
-            if min(points_apart(ax, spot, other) for other in shown) < room:
-                unlabelled.append(spot)
-            else:
-                shown.append(spot)
+def between_others(ax: Axes, line: list[Spot], room: float = 12.0) -> list[Spot]:
+    """Points of a knob or depths within `room` points of a labelled one of their line, whose order
+    tells what they are: they go without a label. The first and the last have theirs."""
+    turned = [s for s in line if s.entry.fixed or s.entry.point.row.knob]
+    shown, unlabelled = [*turned[:1], *turned[-1:]], []
+    for spot in turned[1:-1]:
+        at = spot.x.value, spot.y.value
+        if min(distance(ax, at, (other.x.value, other.y.value)) for other in shown) < room:
+            unlabelled.append(spot)
+        else:
+            shown.append(spot)
     return unlabelled
-
-
-def points_apart(ax: Axes, one: Spot, other: Spot) -> float:
-    ends = ax.transData.transform([(s.x.value, s.y.value) for s in (one, other)])
-    dots = float(((ends[0] - ends[1]) ** 2).sum() ** 0.5)
-    return dots * 72 / ax.figure.dpi
 
 
 def label_of(ax: Axes, spot: Spot, found: list[Spot]) -> Text:
     """The model's name once, where its line begins or at a model that is static only."""
     point = spot.entry.point
-    short = {"own static": "static", "never": "no exit", THEIRS: "HF"}
-    text = short.get(point.setting, point.setting.removeprefix("tau "))
-    line = [s for s in found if s.series == spot.series and s.entry.adaptive]
-    if line and spot is min(line, key=lambda s: s.x.value):
-        text = f"{spot.name} {point.setting.replace('tau', 'τ')}"
+    number = point.setting.split()[-1] if point.row.knob or spot.entry.fixed else point.setting
+    text = {OWN: "static", "never": "no exit", THEIRS: "HF"}.get(point.setting, number)
+    first = next((line[0] for line in lines_of(found) if spot in line), None)
+    if spot.entry.fixed:
+        text = f"layer {number}" if spot is first else number
+    elif spot is first:
+        text = f"{spot.name} {point.setting}"
     elif point.is_static and not point.row.baseline:
         text = spot.name
     at: dict[str, Any] = {"ha": "left", "va": "bottom", "fontsize": 6.5}
@@ -212,13 +239,16 @@ def label_of(ax: Axes, spot: Spot, found: list[Spot]) -> Text:
 
 def mark_of(spot: Spot, panel: Panel) -> Mark:
     """What a person reads who points at it."""
-    point, entry = spot.entry.point, spot.entry
+    entry, point = spot.entry, spot.entry.point
+    prefix = "batch_" if panel.key == "batch" else ""
+    quick = "" if point.is_static else cells.times(speed_up(point, prefix)).text
     details = [
         ("accuracy", f"{spot.y.value:.2f} % ({spot.y.low:.2f} to {spot.y.high:.2f})"),
-        (panel.title, f"{spot.x.value:.2f} ({spot.x.low:.2f} to {spot.x.high:.2f})"),
+        (panel.title, cost_text(spot.x)),
         ("Δ own static", cells.points(entry.to_own).text),
         ("Δ trained static", cells.points(entry.to_trained).text),
-        ("times as fast as own static", speed_text(entry, panel)),
+        ("Δ fixed depth", cells.points(entry.gain).text),
+        ("times as fast as own static", "" if panel.key == "flops" else quick),
         ("depth", f"{point.mean('depth'):.2f} of {point.row.num_layers}"),
         ("retention", f"{point.mean('retention'):.3f}"),
         ("FLOPs / own static's", f"{point.mean('flops_ratio'):.3f}"),
@@ -229,7 +259,5 @@ def mark_of(spot: Spot, panel: Panel) -> Mark:
     return Mark(spot.gid, f"{spot.name}, {point.setting}", kept, source_of(point))
 
 
-def speed_text(entry: Entry, panel: Panel) -> str:
-    if entry.point.is_static:
-        return ""
-    return cells.times(speed_up(entry.point, "batch_" if panel.key == "batch" else "")).text
+def cost_text(x: Interval) -> str:
+    return f"{x.value:.3g}" if x.low == x.high else f"{x.value:.2f} ({x.low:.2f} to {x.high:.2f})"

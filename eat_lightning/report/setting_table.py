@@ -1,31 +1,32 @@
 """A table of settings with everything that a reader asks of each, the hidden columns too.
 
 Its columns are a method's as well as a baseline's: accuracy with differences on the same examples,
-time with ratios within one session, and the conditions of measuring.
+time with ratios within one session, and the conditions of measuring and of training.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from eat_lightning.report import cells
-from eat_lightning.report.claim import Cell, Column, Line, Table
+from eat_lightning.report.cells import ONE_SEED as ONE_SEED  # claims flag with it, too
+from eat_lightning.report.claim import EMPTY, Cell, Table
+from eat_lightning.report.columns import Made, number, table, word
 from eat_lightning.report.compare import (
+    Cost,
     Entry,
-    Time,
     batch_ms,
     faster,
     single_ms,
     sorted_ms,
-    source_of,
     speed_up,
 )
 from eat_lightning.report.figures import model_name
 from eat_lightning.report.study import Point
 
-ONE_SEED = "one seed"
 OTHER_COMMIT = "measured at another commit than most of the table"
 OTHER_VERSION = "measured by another version than most of the table"
 NOT_TIMED = "not timed"
@@ -35,125 +36,131 @@ PAIRED = "95 % interval: paired bootstrap over the examples, seeds averaged"
 MCNEMAR = "p of McNemar's exact test, two-sided; over seeds the median (lowest to highest)"
 REPEATS = "in brackets the lowest and the highest of the repeats, over seeds the extremes"
 EXTREMES = "in brackets the extremes of the repeats divided: rather too wide"
-
-
-class Making(NamedTuple):
-    """A column, and how its cells are made."""
-
-    key: str
-    title: str
-    cell: Callable[[Entry], Cell]
-    help: str = ""
-    numeric: bool = True
-
-
-def mean(name: str, title: str, digits: int, help: str = "") -> Making:
-    return Making(name, title, lambda e: cells.number(e.point.mean(name), digits), help)
-
-
-def metric(name: str, title: str) -> Making:
-    return Making(name, title, lambda e: cells.score(e.point, name), "x 100, mean ± sd over seeds")
-
-
-def told(name: str, title: str = "", help: str = "") -> Making:
-    return Making(name, title or name, lambda e: cells.several(e.point, name), help, False)
-
-
-def word(key: str, title: str, of: Callable[[Point], str]) -> Making:
-    return Making(key, title, lambda e: cells.words(of(e.point)), "", False)
-
-
 OWN = "against own static"
 TRAINED = "against the static model of that body that was trained for itself"
-SETTINGS = [
-    Making("model", "model", lambda e: cells.words(name_of(e)), "", False),
-    word("setting", "setting", lambda p: p.setting),
-]
-ACCURACY = [
-    told("seed", "seeds"),
-    told("num_examples", "n", "examples judged"),
-    Making(
-        *("accuracy", "accuracy", lambda e: cells.accuracy(e.point)),
-        "percent, mean ± sd over seeds; its interval: 95 % over examples",
-    ),
-    metric("f1", "F1"),
-    metric("matthews", "Matthews"),
-    metric("pearson", "Pearson"),
-    Making("to_own", "Δ own static", lambda e: cells.points(e.to_own), f"points {OWN}; {PAIRED}"),
-    Making("to_own_p", "p", lambda e: cells.p_value(e.to_own), f"{OWN}: {MCNEMAR}"),
-    Making(
-        *("to_trained", "Δ trained static", lambda e: cells.points(e.to_trained)),
-        f"points {TRAINED}; {PAIRED}",
-    ),
-    Making("to_trained_p", "p", lambda e: cells.p_value(e.to_trained), f"{TRAINED}: {MCNEMAR}"),
-    mean("depth", "depth", 2, "layers run, mean over examples"),
-    mean("retention", "retention", 3, "tokens entering the last executed layer / tokens at first"),
-    mean("token_layers", "token layers", 3, "tokens summed over executed layers / over all, whole"),
-    mean("flops_ratio", "FLOPs", 3, "counted, / those of own static"),
-]
-TIME = [
-    mean("latency_ms", "ms", 2, "batch 1, mean over examples, from token ids to the answer"),
-    mean("latency_p50_ms", "p50", 2),
-    mean("latency_p90_ms", "p90", 2),
-    mean("latency_p99_ms", "p99", 2),
-    mean("throughput", "examples/s", 0, "in batches, as they come"),
-    mean("throughput_sorted", "sorted", 0, "examples/s in batches of like length"),
-]
-SPEED_UP = [
-    Making("speed_up", "own static, batch 1", lambda e: own_speed_up(e, ""), f"{OWN}; {REPEATS}"),
-    Making(
-        *("batch_speed_up", "own static, batches", lambda e: own_speed_up(e, "batch_")),
-        f"{OWN}, without padding; {REPEATS}",
-    ),
-    mean("conversion", "conversion, batch 1", 2, "speed-up / FLOPs speed-up, batch 1"),
-    mean("batch_conversion", "conversion, batches", 2, "speed-up / FLOPs speed-up, in batches"),
-    Making(
-        *(
-            "to_trained_speed_up",
-            "trained static, batch 1",
-            lambda e: held(e, e.trained, single_ms),
+PADDED = "against Hugging Face's model of the same weights"
+FORMS = (
+    "prepacked: matrices arranged for the processor once; Hugging Face's model is as people call it"
+)
+STUDENT = "against the best static model with fewer FLOPs than own static"
+GAIN = (
+    "points over the same weights at fixed depth and equal FLOPs; 95 % interval: paired bootstrap "
+    "over the examples, over seeds the extremes"
+)
+
+
+def field(name: str, title: str, digits: int, help: str = "") -> Made[Entry]:
+    """A field of rows, its mean over seeds."""
+    return number(name, title, lambda e: e.point.mean(name), digits, help)
+
+
+def metric(name: str, title: str) -> Made[Entry]:
+    help = "x 100, mean ± sd over seeds"
+    return Made(name, title, lambda e: cells.score(e.point, name), help)
+
+
+def words(name: str, title: str = "", help: str = "") -> Made[Entry]:
+    """A field of rows, its different values over seeds."""
+    return Made(name, title or name, lambda e: cells.several(e.point, name), help, False)
+
+
+def points(name: str, title: str, help: str) -> Made[Entry]:
+    """One of an entry's differences."""
+    return Made(name, title, lambda e: cells.points(getattr(e, name)), help)
+
+
+def times(key: str, title: str, other: str, cost: Cost, help: str) -> Made[Entry]:
+    """How many times as fast as one of the settings that an entry is compared with."""
+    help = f"{help}; {EXTREMES}"
+    return Made(key, title, lambda e: held(e, getattr(e, other), cost), help)
+
+
+GROUPS: dict[str, list[Made[Entry]]] = {
+    "": [
+        word("model", "model", lambda e: name_of(e)),
+        word("setting", "setting", lambda e: e.point.setting),
+    ],
+    "accuracy": [
+        words("seed", "seeds"),
+        words("num_examples", "n", "examples judged"),
+        Made(
+            "accuracy",
+            "accuracy",
+            lambda e: cells.accuracy(e.point),
+            "percent, mean ± sd over seeds; its interval: 95 % over examples",
         ),
-        f"{TRAINED}; {EXTREMES}",
-    ),
-    Making(
-        *("to_padded_speed_up", "HF, batch 1", lambda e: held(e, e.padded, single_ms)),
-        f"against Hugging Face's model of the same weights; {EXTREMES}",
-    ),
-    Making(
-        *("to_padded_batch", "HF padded batches", lambda e: held(e, e.padded, batch_ms)),
-        f"the same, in padded batches as they come; {EXTREMES}",
-    ),
-    Making(
-        *("to_padded_sorted", "HF sorted batches", lambda e: held(e, e.padded, sorted_ms)),
-        f"the same, both in batches of like length; {EXTREMES}",
-    ),
-]
-CONDITIONS = [
-    told("encoder", "body"),
-    word("slots", "methods", lambda p: p.slots),
-    told("baseline", "baseline"),
-    told("kernels"),
-    told("split"),
-    told("padding_factor", "padding factor", "padded tokens / real tokens, as they come"),
-    told("padding_factor_sorted", "padding factor sorted"),
-    told("throughput_batch", "batch"),
-    told("timed_examples", "timed examples"),
-    told("repeats"),
-    Making(
-        *("dtype", "dtype", lambda e: cells.several(e.point, "weights")),
-        "prepacked: matrices arranged for the processor once; Hugging Face's model is as people "
-        "call it",
-        False,
-    ),
-    *map(told, ("threads", "device", "machine", "session")),
-    *map(told, ("commit", "version")),
-]
-GROUPS = {
-    "": SETTINGS,
-    "accuracy": ACCURACY,
-    "time": TIME,
-    "times as fast as": SPEED_UP,
-    "conditions": CONDITIONS,
+        metric("f1", "F1"),
+        metric("matthews", "Matthews"),
+        metric("pearson", "Pearson"),
+        points("to_own", "Δ own static", f"points {OWN}; {PAIRED}"),
+        Made("to_own_p", "p", lambda e: cells.p_value(e.to_own), f"{OWN}: {MCNEMAR}"),
+        points("to_trained", "Δ trained static", f"points {TRAINED}; {PAIRED}"),
+        Made("to_trained_p", "p", lambda e: cells.p_value(e.to_trained), f"{TRAINED}: {MCNEMAR}"),
+        points("to_student", "Δ best student", f"points {STUDENT}; {PAIRED}"),
+        points("gain", "Δ fixed depth", GAIN),
+        field("depth", "depth", 2, "layers run, mean over examples"),
+        field("retention", "retention", 3, "tokens entering the last executed layer / at first"),
+        field("token_layers", "token layers", 3, "tokens over executed layers / over all, whole"),
+        field("flops_ratio", "FLOPs", 3, "counted, / those of own static"),
+    ],
+    "time": [
+        field("latency_ms", "ms", 2, "batch 1, mean over examples, from token ids to the answer"),
+        field("latency_p50_ms", "p50", 2),
+        field("latency_p90_ms", "p90", 2),
+        field("latency_p99_ms", "p99", 2),
+        field("throughput", "examples/s", 0, "in batches, as they come"),
+        field("throughput_sorted", "sorted", 0, "examples/s in batches of like length"),
+    ],
+    "times as fast as": [
+        Made(
+            "speed_up",
+            "own static, batch 1",
+            lambda e: own_speed_up(e, ""),
+            f"{OWN}; {REPEATS}",
+        ),
+        Made(
+            "batch_speed_up",
+            "own static, batches",
+            lambda e: own_speed_up(e, "batch_"),
+            f"{OWN}, without padding; {REPEATS}",
+        ),
+        field("conversion", "conversion, batch 1", 2, "speed-up / FLOPs speed-up, batch 1"),
+        field("batch_conversion", "conversion, batches", 2, "speed-up / FLOPs speed-up"),
+        times("to_trained_speed_up", "trained static, batch 1", "trained", single_ms, TRAINED),
+        times("to_padded_speed_up", "HF, batch 1", "padded", single_ms, PADDED),
+        times(
+            "to_padded_batch",
+            "HF padded batches",
+            "padded",
+            batch_ms,
+            "the same, in padded batches as they come",
+        ),
+        times(
+            "to_padded_sorted",
+            "HF sorted batches",
+            "padded",
+            sorted_ms,
+            "the same, both in batches of like length",
+        ),
+    ],
+    "conditions": [
+        words("encoder", "body"),
+        word("slots", "methods", lambda e: e.point.slots),
+        words("baseline"),
+        words("budget", help="share of full FLOPs that the rule was fitted for"),
+        words("kernels"),
+        words("split"),
+        words("padding_factor", "padding factor", "padded tokens / real tokens, as they come"),
+        words("padding_factor_sorted", "padding factor sorted"),
+        words("throughput_batch", "batch"),
+        words("timed_examples", "timed examples"),
+        words("repeats"),
+        Made("dtype", "dtype", lambda e: cells.several(e.point, "weights"), FORMS, False),
+        words("lr", "learning rate"),
+        words("steps"),
+        words("num_train_examples", "training examples"),
+        *map(words, ("teacher", "threads", "device", "machine", "session", "commit", "version")),
+    ],
 }
 
 
@@ -163,41 +170,34 @@ def name_of(entry: Entry) -> str:
 
 def own_speed_up(entry: Entry, prefix: str) -> Cell:
     if not entry.point.timed:
-        return cells.EMPTY
+        return EMPTY
     if entry.point.is_static:
         return Cell(1.0, "1")
     return cells.times(speed_up(entry.point, prefix), NO_SESSION if entry.own else NO_OWN)
 
 
-def held(entry: Entry, other: Point | None, time: Time) -> Cell:
+def held(entry: Entry, other: Point | None, cost: Cost) -> Cell:
     """How many times as fast as another setting."""
     if other is None or not entry.point.timed or not other.timed:
-        return cells.EMPTY
-    return cells.times(faster(entry.point, other, time), NO_SESSION)
+        return EMPTY
+    return cells.times(faster(entry.point, other, cost), NO_SESSION)
 
 
 def table_of_settings(name: str, title: str, caption: str, entries: Sequence[Entry]) -> Table:
     """A line for each setting; flagged where it is of another commit or version than most."""
-    columns = [
-        Column(making.key, making.title, making.help, making.numeric, group)
-        for group, makings in GROUPS.items()
-        for making in makings
-    ]
-    return Table(name, title, caption, columns, [line_of(entry, entries) for entry in entries])
+    columns = [replace(made, group=group) for group, some in GROUPS.items() for made in some]
+
+    def flags(entry: Entry) -> list[str]:
+        return flags_of(entry.point, entries)
+
+    return table(name, title, caption, columns, entries, lambda e: e.point, flags)
 
 
-def line_of(entry: Entry, entries: Sequence[Entry]) -> Line:
-    makings = [making for group in GROUPS.values() for making in group]
-    made = {making.key: making.cell(entry) for making in makings}
-    return Line(made, source_of(entry.point), flags_of(entry.point, entries))
-
-
-def flags_of(point: Point, entries: Sequence[Entry]) -> tuple[str, ...]:
+def flags_of(point: Point, entries: Sequence[Entry]) -> list[str]:
     commits, versions = ({getattr(m.row, k) for m in point.members} for k in ("commit", "version"))
-    flags = [ONE_SEED] if len(point.members) == 1 else []
-    flags += [OTHER_COMMIT] if commits != {common(entries, "commit")} else []
+    flags = [OTHER_COMMIT] if commits != {common(entries, "commit")} else []
     flags += [OTHER_VERSION] if versions != {common(entries, "version")} else []
-    return tuple(flags if point.timed else [*flags, NOT_TIMED])
+    return flags if point.timed else [*flags, NOT_TIMED]
 
 
 def common(entries: Sequence[Entry], name: str) -> Any:

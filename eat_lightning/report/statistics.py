@@ -1,6 +1,6 @@
-"""What can be said from so many examples: intervals, paired comparisons, calibration, selection.
+"""What so many examples can show: intervals and paired comparisons.
 
-Shapes: B examples, S seeds, C classes, E exits, U different values, D draws.
+Shapes: B examples, S seeds, C classes, U different values, D draws.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.special
 from scipy.stats import binomtest, norm
 
 CHUNK = 2_000_000  # random indices held at once: 16 MB
@@ -29,27 +30,6 @@ class Interval:
     def times(self, factor: float) -> Interval:
         """In another unit, such as points for shares: factor above 0."""
         return Interval(self.value * factor, self.low * factor, self.high * factor)
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Examples whose confidence is in (low, high]: how sure they were, and how often right."""
-
-    low: float
-    high: float
-    n: int
-    confidence: float
-    accuracy: Interval
-
-
-@dataclass(frozen=True)
-class Oracle:
-    """accuracy: share of examples that some exit gets right. depth: layers until the first such
-    exit, all of them where there is none. least_depth: with those leaving at the first exit."""
-
-    accuracy: float
-    depth: float
-    least_depth: float
 
 
 def mean_interval(
@@ -121,125 +101,4 @@ def ratio_interval(
 
 def softmax(logits_BC: np.ndarray) -> np.ndarray:
     """Class probabilities, in float64: in float32 many a confidence is exactly 1."""
-    logits_BC = np.asarray(logits_BC, dtype=np.float64)
-    exp_BC = np.exp(logits_BC - logits_BC.max(1, keepdims=True))
-    return exp_BC / exp_BC.sum(1, keepdims=True)
-
-
-def confidence(logits_BC: np.ndarray) -> np.ndarray:
-    """The largest class probability of each example."""
-    return softmax(logits_BC).max(1)
-
-
-def ece(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = 15) -> float:
-    """Expected calibration error over bins of equal width (EAT, section 7.2; Guo et al. 2017):
-    |accuracy - mean confidence|, weighted by the bins' sizes, 0 ... 1. Above 0 by chance alone:
-    see `ece_when_calibrated`."""
-    return gap(confidence_B, correct_B, equal_width(confidence_B, num_bins))
-
-
-def adaptive_ece(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = 15) -> float:
-    """The same over bins of equal numbers of examples (Nguyen and O'Connor 2015). Examples of equal
-    confidence share their accuracy, so that their order does not matter."""
-    return gap(confidence_B, shared(confidence_B, correct_B), equal_mass(confidence_B, num_bins))
-
-
-def gap(confidence_B: np.ndarray, correct_B: np.ndarray, bin_B: np.ndarray) -> float:
-    signed_B = np.asarray(correct_B, dtype=np.float64) - confidence_B
-    return float(np.abs(np.bincount(bin_B, signed_B)).sum() / len(signed_B))
-
-
-def equal_width(confidence_B: np.ndarray, num_bins: int) -> np.ndarray:
-    """Each example's bin, 0 ... num_bins - 1; an upper edge belongs to its bin, as in Guo et al."""
-    return np.digitize(confidence_B, np.linspace(0, 1, num_bins + 1)[1:-1], right=True)
-
-
-def equal_mass(confidence_B: np.ndarray, num_bins: int) -> np.ndarray:
-    """Bins of sizes that differ by one at most."""
-    bin_B = np.empty(len(confidence_B), dtype=np.int64)
-    order_B = np.argsort(confidence_B, kind="stable")
-    for number, rows in enumerate(np.array_split(order_B, num_bins)):
-        bin_B[rows] = number
-    return bin_B
-
-
-def shared(confidence_B: np.ndarray, values_B: np.ndarray) -> np.ndarray:
-    """Each value replaced by the mean over the examples of the same confidence."""
-    _, group_B = np.unique(confidence_B, return_inverse=True)
-    sums = np.bincount(group_B, np.asarray(values_B, dtype=np.float64))
-    return (sums / np.bincount(group_B))[group_B]
-
-
-def ece_when_calibrated(
-    confidence_B: np.ndarray,
-    num_bins: int = 15,
-    level: float = 0.95,
-    draws: int = 500,
-    seed: int = 0,
-) -> Interval:
-    """Mean and range of the ECE that a perfectly calibrated model with these confidences shows:
-    each answer is drawn right with the probability that it claims."""
-    rng, bin_B = np.random.default_rng(seed), equal_width(confidence_B, num_bins)
-    correct = (rng.random(len(confidence_B)) < confidence_B for _ in range(draws))
-    errors_D = np.array([gap(confidence_B, correct_B, bin_B) for correct_B in correct])
-    low, high = np.quantile(errors_D, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(errors_D.mean()), float(low), float(high))
-
-
-def reliability(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = 15) -> list[Bin]:
-    """The bins of a reliability diagram, of equal width; empty ones are left out."""
-    edges, bin_B, bins = np.linspace(0, 1, num_bins + 1), equal_width(confidence_B, num_bins), []
-    for number in np.unique(bin_B):
-        here_B = bin_B == number
-        n, right = int(here_B.sum()), int(np.asarray(correct_B)[here_B].sum())
-        ends = float(edges[number]), float(edges[number + 1])
-        bins.append(Bin(*ends, n, float(confidence_B[here_B].mean()), wilson(right, n)))
-    return bins
-
-
-def brier(probabilities_BC: np.ndarray, labels_B: np.ndarray) -> float:
-    """Mean of `brier_scores`, 0 ... 2 (Brier 1950)."""
-    return float(brier_scores(probabilities_BC, labels_B).mean())
-
-
-def brier_scores(probabilities_BC: np.ndarray, labels_B: np.ndarray) -> np.ndarray:
-    """Each example's squared distance from the truth, summed over classes: 0 sure and right, 2 sure
-    and wrong, 0.5 undecided between two classes."""
-    truth_BC = np.eye(probabilities_BC.shape[1])[np.asarray(labels_B)]
-    return ((probabilities_BC - truth_BC) ** 2).sum(1)
-
-
-def risk_coverage(confidence_B: np.ndarray, correct_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coverage and risk of answering only the surest 1, 2 ... B examples (Geifman and El-Yaniv
-    2017): risk is the error rate among them. Of equal confidences the order is random: its mean."""
-    wrong_B = 1 - shared(confidence_B, correct_B)
-    answered_B = np.arange(1, len(wrong_B) + 1)
-    risk_B = np.cumsum(wrong_B[np.argsort(-np.asarray(confidence_B), kind="stable")]) / answered_B
-    return answered_B / len(wrong_B), risk_B
-
-
-def aurc(confidence_B: np.ndarray, correct_B: np.ndarray) -> float:
-    """Area under the risk-coverage curve, 0 ... 1: the mean risk over all coverages. Depends on the
-    order of confidences alone, so no temperature changes it for two classes."""
-    return float(risk_coverage(confidence_B, correct_B)[1].mean())
-
-
-def excess_aurc(confidence_B: np.ndarray, correct_B: np.ndarray) -> float:
-    """AURC above that of a ranking with every right answer before every wrong one (E-AURC, Geifman
-    et al. 2019): how well confidence ranks, whatever the accuracy."""
-    return aurc(confidence_B, correct_B) - aurc(np.asarray(correct_B, dtype=float), correct_B)
-
-
-def oracle_exit(correct_EB: np.ndarray, layers: Sequence[int]) -> Oracle:
-    """Each example leaves at the first of `layers` (the last is the body's) whose guess is right.
-
-    No rule is more accurate. One can be shallower only by giving up right answers, or on examples
-    that no exit gets right: `least_depth` lets those leave at once.
-    """
-    correct_EB, layers_E = np.asarray(correct_EB, dtype=bool), np.asarray(layers)
-    if correct_EB.shape[0] != len(layers_E) or np.any(np.diff(layers_E) <= 0):
-        raise ValueError(f"layers must ascend, one for each exit, got {list(layers)}")
-    ever_B = correct_EB.any(0)
-    first_B = layers_E[correct_EB.argmax(0)]  # the first exit where none is right
-    depth = float(np.where(ever_B, first_B, layers_E[-1]).mean())
-    return Oracle(float(ever_B.mean()), depth, float(first_B.mean()))
+    return scipy.special.softmax(np.asarray(logits_BC, dtype=np.float64), axis=1)

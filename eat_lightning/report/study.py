@@ -7,7 +7,8 @@ examples, L layers, C classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from glob import glob
@@ -18,11 +19,10 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import Outcome, Recorded
-from eat_lightning.measure.settings import OWN, THEIRS, label, text
+from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.model.contracts import build
 from eat_lightning.runs.jsonl import read_whole
-from eat_lightning.runs.row import Row
+from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, text
 from eat_lightning.runs.run import Run, version_of
 
 SAME_POINT = (  # what rows that are averaged over seeds have in common
@@ -57,11 +57,6 @@ class Measured:
             return None
         return self.outcome.logits_BC.argmax(1) == self.outcome.recorded.labels
 
-    @property
-    def score(self) -> float:
-        """The task's main metric, as a share."""
-        return getattr(self.row, self.row.metric)
-
 
 @dataclass
 class Point:
@@ -87,10 +82,7 @@ class Point:
 
     @property
     def is_static(self) -> bool:
-        """Dense attention, every token, every layer, on our kernels."""
-        methods = self.row.attention, self.row.reduction, self.row.exit
-        kinds = [m["kind"] for m in methods]
-        return kinds == ["dense", "none", "never"] and self.row.baseline != THEIRS
+        return is_static(self.row)
 
     @property
     def timed(self) -> bool:
@@ -114,8 +106,9 @@ class Point:
 
     @property
     def setting(self) -> str:
-        """How it is told from the other settings of its model: "tau 0.9", "own static"."""
-        return self.row.baseline or ("static" if self.is_static else label(self.row.exit))
+        """What tells it from the other settings of its model: "tau 0.9", "own static"."""
+        plain = self.is_static and not self.row.baseline
+        return "static" if plain else self.row.title
 
     @property
     def name(self) -> str:
@@ -160,7 +153,7 @@ class Study:
 
     def points(self, **wanted: Any) -> list[Point]:
         """Settings over seeds whose rows have these fields (task="sst2", baseline=""), those of a
-        model together, by tau."""
+        model together, by knob."""
         groups: dict[str, list[Measured]] = {}
         for m in self.measured:
             if all(getattr(m.row, name) == value for name, value in wanted.items()):
@@ -173,151 +166,142 @@ class Study:
     def run_of(self, measured: Measured) -> Run | None:
         return next((run for run in self.runs if run.folder == measured.folder), None)
 
+    def twins(self, point: Point, matches: Callable[[Row, Row], bool]) -> list[list[Measured]]:
+        """For each seed of a point the rows of the same run that match its own."""
+        runs = [(mine, (mine.folder, mine.row.run, mine.row.split)) for mine in point.members]
+        return [
+            [
+                m
+                for m in self.measured
+                if (m.folder, m.row.run, m.row.split) == run and matches(m.row, mine.row)
+            ]
+            for mine, run in runs
+        ]
+
     def static_of(self, point: Point) -> Point | None:
         """The same weights with everything off, seed by seed: "own static", or the point itself. Of
         several the one of the same session, or else of the same form."""
         if point.is_static:
             return point
-        same = {"dtype": point.row.dtype, "split": point.row.split, "threads": point.row.threads}
-        found = []
-        for mine in point.members:
-            twins = [
-                m
-                for m in self.measured
-                if m.folder == mine.folder
-                and m.row.run == mine.row.run
-                and Point([m]).is_static
-                and all(getattr(m.row, k) == v for k, v in same.items())
-            ]
-            if not twins:
-                return None
-            found.append(max(twins, key=lambda m: alike(m.row, mine.row)))
-        return Point(found)
+
+        def matches(other: Row, mine: Row) -> bool:
+            same = (other.dtype, other.threads) == (mine.dtype, mine.threads)
+            return same and is_static(other)
+
+        found = self.twins(point, matches)
+        if not all(found):
+            return None
+        rows = point.members
+        return Point([nearest(twins, m.row) for twins, m in zip(found, rows, strict=True)])
 
 
-def alike(one: Row, other: Row) -> tuple[bool, bool]:
-    """In how they were timed; the larger the more."""
-    return one.session == other.session, one.form == other.form
+def is_static(row: Row) -> bool:
+    """Dense attention, every token, every layer, on our kernels."""
+    kinds = [method["kind"] for method in (row.attention, row.reduction, row.exit)]
+    return kinds == ["dense", "none", "never"] and row.baseline != THEIRS
+
+
+def nearest(found: Sequence[Measured], row: Row) -> Measured:
+    """The one that was timed most like a row: in its session, then in its form."""
+    return max(found, key=lambda m: (m.row.session == row.session, m.row.form == row.form))
 
 
 def order(point: Point) -> tuple[Any, ...]:
     row = point.row
-    kind = {"": 2, OWN: 1, THEIRS: 0}.get(row.baseline, 3)
-    tau = row.point if isinstance(row.point, float) else 2.0
+    kind = {"": 3, FIXED: 2, OWN: 1, THEIRS: 0}.get(row.baseline, 4)
+    knob = row.point if isinstance(row.point, float) else 2.0
     size = (row.num_layers, row.encoder)
-    return row.task, not point.is_static, row.model, size, row.weights, kind, tau
+    return row.task, not point.is_static, row.model, size, row.weights, kind, knob, row.depth
 
 
 def open_study(paths: Sequence[str], title: str | None = None) -> Study:
-    """Of folders of runs, single run folders, kept rows (a .jsonl file or a folder with one), or
+    """Read folders of runs, single run folders, kept rows (a .jsonl file or a folder with one), or
     patterns. ConfigError where there is no row at all."""
-    warnings: list[str] = []
-    files, runs = [], []
-    for path in expanded(paths, warnings):
-        for found in rows_files(path, warnings):
-            files.append(found)
-            if (found.parent / "config.yaml").is_file():
-                runs += opened(found.parent, warnings)
-    measured = [m for file in dict.fromkeys(files) for m in read_file(file, warnings)]
-    if not measured:
-        places = ", ".join(map(str, paths))
-        raise ConfigError.of(
-            [f"study={places} has no rows: measure its runs (eat-measure run={places})", *warnings]
-        )
-    kept = newest(measured, warnings)
-    warnings += [*other_versions(kept), *without_examples(kept, runs)]
-    distinct = list({run.folder: run for run in runs}.values())
-    return Study(title or Path(paths[0]).resolve().name, kept, distinct, warnings)
+    study = Study(title or Path(paths[0]).resolve().name, [])
+    for file in dict.fromkeys(file for path in paths for file in rows_files(path, study.warnings)):
+        if not file.is_file():
+            finished = (file.parent / "done.json").is_file()
+            todo = "measure it" if finished else "not finished: its command resumes it"
+            study.warnings.append(f"{file.parent}: no rows ({todo})")
+        if (file.parent / "config.yaml").is_file():
+            try:
+                study.runs.append(Run.open(file.parent))
+            except ConfigError as error:
+                study.warnings.append(str(error))
+        rows, faults = read_whole(file, Row)
+        study.measured += [Measured(row, file.parent) for row in rows]
+        study.warnings += [f"{fault}; left out: measure again" for fault in faults]
+    if not study.measured:
+        places = ", ".join(paths)
+        none = f"study={places} has no rows: measure its runs (eat-measure run={places})"
+        raise ConfigError.of([none, *study.warnings])
+    study.measured = newest(study)
+    study.warnings += [*other_versions(study), *without_examples(study)]
+    return study
 
 
-def expanded(paths: Iterable[str], warnings: list[str]) -> list[Path]:
-    """Patterns as what they match; what is not there is a warning."""
-    found: list[Path] = []
-    for path in paths:
-        whole = Path(path).exists() or "*" not in path
-        matches = [Path(path)] if whole else sorted(map(Path, glob(path)))
-        absent = [p for p in matches if not p.exists()] or ([] if matches else [Path(path)])
-        warnings += [f"{p}: there is no such folder or file" for p in absent]
-        found += [p for p in matches if p.exists()]
-    return found
+def rows_files(pattern: str, warnings: list[str]) -> list[Path]:
+    """The rows.jsonl of all that a path or a pattern names, there or not; what is not there at all
+    is a warning."""
+    literal = Path(pattern).exists() or "*" not in pattern
+    paths = [Path(pattern)] if literal else sorted(map(Path, glob(pattern)))
+    absent = [path for path in paths or [Path(pattern)] if not path.exists()]
+    warnings += [f"{path}: there is no such folder or file" for path in absent]
+    return [file for path in paths if path not in absent for file in rows_files_in(path)]
 
 
-def rows_files(path: Path, warnings: list[str]) -> list[Path]:
+def rows_files_in(path: Path) -> list[Path]:
     """The rows.jsonl of a run, of a folder of runs, of kept results, or of a folder of studies."""
     if path.is_file():
         return [path]
-    if (path / "config.yaml").is_file():
-        folders = [path]
-    elif own := sorted(path.glob("*.jsonl")):
+    if not (path / "config.yaml").is_file() and (own := sorted(path.glob("*.jsonl"))):
         return own
-    else:
-        folders = sorted(p.parent for p in path.glob("*/config.yaml"))
-        kept = sorted(path.glob("*/rows.jsonl"))
-        folders += [p.parent for p in kept if p.parent not in folders]
-        if not folders:
-            folders = sorted(p.parent for p in path.glob("*/*/config.yaml"))
-    return [file for folder in folders for file in rows_of(folder, warnings)]
-
-
-def rows_of(folder: Path, warnings: list[str]) -> list[Path]:
-    if (folder / "rows.jsonl").is_file():
-        return [folder / "rows.jsonl"]
-    finished = (folder / "done.json").is_file()
-    todo = "measure it" if finished else "not finished: the command that trained it resumes it"
-    warnings.append(f"{folder}: no rows ({todo})")
+    for depth in ("", "*/", "*/*/"):
+        found = [p.parent for p in sorted(path.glob(f"{depth}config.yaml"))]
+        if depth:
+            found += [p.parent for p in sorted(path.glob(f"{depth}rows.jsonl"))]
+        if found:
+            return [folder / "rows.jsonl" for folder in dict.fromkeys(found)]
     return []
 
 
-def opened(folder: Path, warnings: list[str]) -> list[Run]:
-    try:
-        return [Run.open(folder)]
-    except ConfigError as error:
-        warnings.append(str(error))
-        return []
-
-
-def read_file(path: Path, warnings: list[str]) -> list[Measured]:
-    rows, faults = read_whole(path, Row)
-    warnings += [f"{fault}; left out: measure again" for fault in faults]
-    return [Measured(row, path.parent) for row in rows]
-
-
-def newest(measured: list[Measured], warnings: list[str]) -> list[Measured]:
+def newest(study: Study) -> list[Measured]:
     """Of rows of one setting of one run the last, and the timed one before one that was not. Of
     timed ones the last with plain weights and the last with prepacked ones."""
     best: dict[str, dict[str, Measured]] = {}
-    for m in sorted(measured, key=lambda m: (m.row.latency_ms is not None, m.row.created)):
+    for m in sorted(study.measured, key=lambda m: (m.row.latency_ms is not None, m.row.created)):
         known = best.setdefault(m.row.setting, {})
         if m.row.latency_ms is None or any(k.row.latency_ms is None for k in known.values()):
             known.clear()
         known[m.row.form] = m
-    kept = [m for m in measured if best[m.row.setting].get(m.row.form) is m]
-    gone = [m for m in measured if m not in kept and m.row.latency_ms is not None]
+    kept = [m for m in study.measured if best[m.row.setting].get(m.row.form) is m]
+    gone = [m for m in study.measured if m not in kept and m.row.latency_ms is not None]
     if gone:
         where = ", ".join(dict.fromkeys(str(m.folder / "rows.jsonl") for m in gone))
-        warnings.append(f"{where}: {len(gone)} older timed rows were left out for newer ones")
+        older = f"{where}: {len(gone)} older timed rows were left out for newer ones"
+        study.warnings.append(older)
     return kept
 
 
-def without_examples(measured: list[Measured], runs: list[Run]) -> list[str]:
+def without_examples(study: Study) -> list[str]:
     """Rows of runs that are at hand, whose examples are not: they get no paired intervals."""
-    folders = {run.folder for run in runs}
-    paths = [m.folder / m.row.examples for m in measured if m.folder in folders and m.row.examples]
-    older = {m.folder for m in measured if m.folder in folders and not m.row.examples}
-    faults = [recorded_at(path)[1] for path in dict.fromkeys(paths)]
-    faults += [f"{folder / 'rows.jsonl'}: rows without examples" for folder in sorted(older)]
-    return [
-        f"{fault} (no paired intervals for it: measure the run again)" for fault in faults if fault
-    ]
+    folders = {run.folder for run in study.runs}
+    here = [m for m in study.measured if m.folder in folders]
+    paths = dict.fromkeys(m.folder / m.row.examples for m in here if m.row.examples)
+    faults = [recorded_at(path)[1] for path in paths]
+    older = sorted({m.folder for m in here if not m.row.examples})
+    faults += [f"{folder / 'rows.jsonl'}: rows without examples" for folder in older]
+    again = "no paired intervals for it: measure the run again"
+    return [f"{fault} ({again})" for fault in faults if fault]
 
 
-def other_versions(measured: list[Measured]) -> list[str]:
+def other_versions(study: Study) -> list[str]:
     here = version_of("eat_lightning")
-    others = sorted({m.row.version for m in measured} - {here})
+    others = Counter(m.row.version for m in study.measured if m.row.version != here)
     return [
-        f"{sum(m.row.version == v for m in measured)} rows are of version {v or 'unknown'}, this "
-        f"is {here}: measure them again before comparing"
-        for v in others
+        f"{count} rows are of version {version or 'unknown'}, this is {here}: measure them again "
+        "before comparing"
+        for version, count in sorted(others.items())
     ]
 
 
@@ -328,28 +312,3 @@ def recorded_at(path: Path) -> tuple[Recorded | None, str]:
         return (Recorded.read(path), "") if path.is_file() else (None, f"{path}: is not there")
     except ConfigError as error:
         return None, str(error)
-
-
-def curves(run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What training logged: for each name the global steps and the values, over all attempts of a
-    run that was killed and resumed (a step that was done twice counts once, the later one)."""
-    import csv
-
-    found: dict[str, dict[int, float]] = {}
-    for path in sorted(run.folder.glob("csv*/metrics.csv"), key=attempt):
-        with path.open(newline="") as file:
-            for line in csv.DictReader(file):
-                if not (line.get("step") or "").isdigit():
-                    continue  # a line that a killed run left half-written
-                for name, value in line.items():
-                    if value and name not in ("step", "epoch"):
-                        found.setdefault(name, {})[int(line["step"])] = float(value)
-    return {
-        name: (np.array(sorted(at)), np.array([at[step] for step in sorted(at)]))
-        for name, at in found.items()
-    }
-
-
-def attempt(path: Path) -> int:
-    number = path.parent.name.partition("-")[2]
-    return int(number) if number.isdigit() else 1

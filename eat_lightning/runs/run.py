@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import getpass
 import hashlib
 import json
 import os
@@ -15,31 +15,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from filelock import FileLock, Timeout
 
-from eat_lightning.config import make, target
+from eat_lightning.config import CONFIG_DIR, arguments, make, target
 from eat_lightning.errors import ConfigError
+from eat_lightning.model.contracts import home, knob_of
 
-# Settings that change where or how fast a run goes, not what it computes.
-OUTSIDE_IDENTITY = {"logger", "threads", "checkpoint_every", "study"}
+# Settings that change where or how fast a run goes, or what is measured of it, not its weights.
+OUTSIDE_IDENTITY = {"logger", "threads", "checkpoint_every", "study", "measure"}
 OUTSIDE_DATA = {"dir", "cache_dir", "num_workers"}
 OUTSIDE_TRAINER = {"enable_progress_bar", "log_every_n_steps"}
-# Overrides that a folder's name leaves out.
-UNNAMED = {
-    "study",
-    "logger",
-    "threads",
-    "checkpoint_every",
-    "data.dir",
-    "data.cache_dir",
-    "experiment",
-    "task",
-    "model",
-    "seed",
-}
-UNNAMED_PREFIXES = ("logger.", "hydra.")
+# Groups that are in a folder's name by themselves, or whose keys are.
+NAMED_FIRST = {"task", "model", "seed", "experiment"}
+LONGEST_NAME = 100
 
 
 def outputs() -> Path:
@@ -47,61 +38,99 @@ def outputs() -> Path:
 
 
 def folder_for(config: dict[str, Any], overrides: list[str]) -> Path:
-    """outputs/<study>/task=…,model=…,seed=…[,other overrides]; a name that a file system would not
-    like is cut and ends in a hash."""
-    named = [named_by_folder(o.lstrip("+~")) for o in overrides]
-    named = [
-        o for o in named if o.split("=")[0] not in UNNAMED and not o.startswith(UNNAMED_PREFIXES)
-    ]
-    first = [f"task={config['task']['name']}", f"model={config['model']}", f"seed={config['seed']}"]
-    name = ",".join([*first, *sorted(named)])
-    clean = re.sub(r"[^\w=,.\-\[\]+]", "_", name)
-    if clean != name or len(clean) > 120:
-        clean = f"{clean[:110]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return outputs() / str(config["study"]) / clean
+    """outputs/<study>/<task>-<model>-s<seed>[-<other overrides>], the same on every machine.
+
+    Letters, digits, "_", "." and "-" alone, so that no shell and no pattern needs quotes. What is
+    outside the identity is not in the name; a long name is cut, and ends in a hash of the whole.
+    """
+    others = dict(split_override(o) for o in overrides)
+    heads = config["head"]["layers"]
+    if "head.layers" not in others and heads not in (None, heads_of_model(config["model"])):
+        others["head.layers"] = heads  # an exit rule or an experiment moved them
+    named = [f"{key}-{value}" for key, value in sorted(others.items()) if is_named(key, config)]
+    first = [config["task"]["name"], config["model"], f"s{config['seed']}"]
+    name = "-".join(slug for text in [*first, *named] if (slug := plain_text(str(text))))
+    if len(name) > LONGEST_NAME:
+        name = f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return outputs() / str(config["study"]) / name
 
 
-def named_by_folder(override: str) -> str:
-    """A folder of weights by its last name: where a machine keeps it is not what a run is."""
-    key, _, value = override.partition("=")
-    if key != "encoder.pretrained":
-        return override
-    return f"{key}={Path(value.strip(chr(39) + chr(34))).name}"
+def split_override(override: str) -> tuple[str, str]:
+    """Key and value; of a path its last name, since where a machine keeps it is not what it is."""
+    key, _, value = override.lstrip("+~").partition("=")
+    value = value.strip("'\"")
+    return key, folder_name(value) if "/" in value else value
+
+
+def plain_text(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-")
+
+
+def is_named(key: str, config: dict[str, Any]) -> bool:
+    """Whether an override's key is part of a folder's name."""
+    group, _, inner = key.partition(".")
+    if group == "exit":
+        return inner in exit_identity(config["exit"]) or (not inner and has_weights(config["exit"]))
+    outside = {"data": OUTSIDE_DATA, "trainer": OUTSIDE_TRAINER}.get(group, set())
+    return group not in OUTSIDE_IDENTITY | NAMED_FIRST | {"hydra"} and inner not in outside
+
+
+def heads_of_model(model: str) -> list[int] | None:
+    """Where a model of configs/model has its heads; None where it is not one of ours."""
+    path = Path(CONFIG_DIR) / "model" / f"{model}.yaml"
+    return read_yaml(path).get("head", {}).get("layers") if path.is_file() else None
+
+
+def has_weights(exit: dict[str, Any]) -> bool:
+    """Whether an exit rule takes part in training (parameters, penalties), so that another rule is
+    another training. Else nobody asks it: none leaves there. What may not be imported may do so.
+    """
+    from eat_lightning.runs.validate import place_faults
+
+    if place_faults("exit", exit):
+        return True
+    return any(hasattr(target(exit), part) for part in ("bind", "penalties"))
+
+
+def exit_identity(exit: dict[str, Any]) -> dict[str, Any]:
+    """The part of an exit rule that decides weights: nothing, or all but the point of its knob."""
+    from eat_lightning.runs.validate import place_faults
+
+    if not has_weights(exit):
+        return {}
+    inside = not place_faults("exit", exit)
+    knob = knob_of(target(exit)) if inside else None
+    return {k: v for k, v in exit.items() if knob is None or k != knob.name}
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
-    """The part of a config that decides what a run computes."""
+    """The part of a config that decides a run's weights."""
     kept = {k: v for k, v in config.items() if k not in OUTSIDE_IDENTITY}
     kept["data"] = {k: v for k, v in config["data"].items() if k not in OUTSIDE_DATA}
     kept["trainer"] = {k: v for k, v in config["trainer"].items() if k not in OUTSIDE_TRAINER}
+    kept["exit"] = exit_identity(config["exit"])
     return kept
-
-
-def digest(config: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested keys as dotted ones."""
     found: dict[str, Any] = {}
     for key, value in config.items():
-        found |= (
-            flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
+        inner = isinstance(value, dict)
+        found |= flat(value, f"{prefix}{key}.") if inner else {prefix + key: value}
     return found
 
 
-def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    one, other = flat(identity(a)), flat(identity(b))
-    return sorted(k for k in one.keys() | other.keys() if one.get(k) != other.get(k))
-
-
-def state_of(folder: Path, config: dict[str, Any]) -> str:
-    """ "new", "partial" (to be resumed) or "finished"; another config in the folder is refused."""
+def state_of(folder: Path, config: dict[str, Any]) -> Literal["new", "partial", "finished"]:
+    """What lies in a run's folder; ConfigError, naming keys, where it is another config's."""
     path = folder / "config.yaml"
     if not path.is_file():
         return "new"
-    keys = differing(read_yaml(path), config)
+    try:
+        there, wanted = flat(identity(read_yaml(path))), flat(identity(config))
+    except (KeyError, AttributeError):
+        raise ConfigError(f"{path}: not a run's config") from None
+    keys = sorted(k for k in there.keys() | wanted.keys() if there.get(k) != wanted.get(k))
     if keys:
         raise ConfigError(
             f"{folder} holds a run with other settings ({', '.join(keys[:6])}): choose another "
@@ -135,7 +164,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Beside its place, then renamed: a reader sees the old file or the new one."""
+    """Write beside, then rename: a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     beside.write_text(text)
@@ -195,17 +224,17 @@ def version_of(name: str) -> str:
 
 def marks() -> Path:
     """One place for the whole machine, wherever runs go."""
-    return Path(tempfile.gettempdir()) / f"eat_lightning-trains-{os.getuid()}"
+    user = getattr(os, "getuid", getpass.getuser)()
+    return Path(tempfile.gettempdir()) / f"eat_lightning-trains-{user}"
 
 
 @contextmanager
 def training_mark() -> Iterator[None]:
-    """A locked file that says "something trains here", so that nothing is timed meanwhile. The lock
-    ends with its process, however that ends."""
+    """Hold a locked file that says "something trains here", so that nothing is timed meanwhile. The
+    lock ends with its process, however that ends."""
     mark = marks() / str(os.getpid())
     mark.parent.mkdir(parents=True, exist_ok=True)
-    with mark.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(mark):
         try:
             yield
         finally:
@@ -214,18 +243,47 @@ def training_mark() -> Iterator[None]:
 
 def who_trains() -> list[int]:
     """Processes that train on this machine."""
-    return [int(mark.name) for mark in marks().glob("*") if is_held(mark)]
+    return [int(mark.name) for mark in marks().glob("*") if is_locked(mark)]
 
 
-def is_held(mark: Path) -> bool:
+def is_locked(mark: Path) -> bool:
     try:
-        with mark.open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with FileLock(mark, timeout=0):
+            return False
+    except Timeout:
         return True
-    except OSError:  # gone meanwhile
-        return False
-    return False
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a run's weights were trained: what a row says of them beside body, data and methods.
+
+    objective, schedule: {"kind": the class's file name, **its arguments}. teacher: its folder's
+    name. lr and num_train_examples are None of runs that did not note them.
+    """
+
+    lr: float | None
+    steps: int | None
+    num_train_examples: int | None
+    objective: dict[str, Any]
+    schedule: dict[str, Any]
+    teacher: str | None
+
+
+def spec_of_node(slot: str, node: dict[str, Any] | None) -> dict[str, Any]:
+    """A config's node as a spec, without importing what it names; {} where there is none."""
+    if not node or not isinstance(node.get("_target_"), str):
+        return {}
+    module = node["_target_"].rpartition(".")[0]
+    inside = module.startswith(f"{home(slot)}.")
+    kind = module.removeprefix(f"{home(slot)}.") if inside else node["_target_"]
+    return {"kind": kind} | arguments(node)
+
+
+def folder_name(path: str | Path) -> str:
+    """The name of a run or body: the folder's, or its parent's where it is only called "model"."""
+    path = Path(path)
+    return path.parent.name if path.name == "model" else path.name
 
 
 @dataclass
@@ -273,6 +331,18 @@ class Run:
         if faults := target_faults("task", node):
             raise ConfigError.of(faults)
         return make(node)
+
+    @property
+    def training(self) -> Training:
+        teacher = self.config.get("teacher")
+        return Training(
+            lr=self.done.get("lr"),
+            steps=self.done.get("steps"),
+            num_train_examples=self.done.get("num_train_examples"),
+            objective=spec_of_node("objective", self.config.get("objective")),
+            schedule=spec_of_node("schedule", self.config.get("schedule")),
+            teacher=None if teacher is None else folder_name(teacher),
+        )
 
     def model(self) -> tuple[Any, list[str]]:
         from eat_lightning.runs.validate import names_a_class

@@ -40,7 +40,7 @@ HOMES = {  # what a run's config may name, and what a class from elsewhere must 
 
 
 def place_faults(slot: str, node: Any) -> list[str]:
-    """Of where a `_target_` in a run's config lies, before it is imported: in the package's own
+    """Check where a `_target_` in a run's config lies, before it is imported: in the package's own
     folder, or its owner has imported it, or lets it be imported by naming its module in EAT_IMPORT.
     """
     name = node.get("_target_") if isinstance(node, dict) else None
@@ -57,7 +57,7 @@ def place_faults(slot: str, node: Any) -> list[str]:
 
 
 def target_faults(slot: str, node: Any) -> list[str]:
-    """Of a `_target_` in a run's config, before it is called."""
+    """Check a `_target_` in a run's config, before it is called."""
     if faults := place_faults(slot, node):
         return faults
     home, parts = HOMES[slot]
@@ -79,11 +79,12 @@ NOTED = ("temperature", "ece_before", "ece_after")  # of each exit, when trainin
 KINDS: dict[str, type | tuple[type, ...]] = {
     **{"encoder": dict, "model": str, "seed": int, "study": (str, int, float)},
     **{"head": dict, "trainer": dict, "task": dict, "data": dict},
+    **{"objective": dict, "schedule": dict, "teacher": (str, type(None))},
 }
 
 
 def run_faults(config: dict[str, Any], done: Any) -> list[str]:
-    """Of what a run's files say, before anything that they name is called."""
+    """Check what a run's files say, before anything that they name is called."""
     nodes = {slot: node for slot in HOMES if names_a_class(node := config.get(slot) or {})}
     light = [slot for slot in nodes if slot != "data"]  # its class brings Lightning: where used
     faults = [f for slot in light for f in target_faults(slot, nodes[slot])]

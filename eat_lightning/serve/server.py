@@ -33,7 +33,7 @@ class Server(uvicorn.Server):
 
 
 def remote(plan: ServePlan) -> Model:
-    return Remote(plan.model_dump())
+    return Remote(plan)
 
 
 def run_server(plan: ServePlan, token: str | None) -> None:

@@ -1,43 +1,108 @@
-"""Everything wrong with a training config that shows before data or weights are loaded."""
+"""The settings of a training run, typed, with everything wrong with them that shows before data or
+weights are loaded."""
 
 from __future__ import annotations
 
+import inspect
+import pickle
 import re
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from eat_lightning.bounds import number_faults, whole_faults
-from eat_lightning.config import arguments, binding_faults, make, target
+import torch
+from pydantic import BeforeValidator
+
+from eat_lightning.cli import METHODS
+from eat_lightning.config import (
+    Plan,
+    arguments,
+    binding_faults,
+    make,
+    parsed,
+    target,
+    whole,
+    within,
+)
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import method_faults
+from eat_lightning.model.heads import head_faults, slot_faults
 from eat_lightning.track.log import wandb_faults
-from eat_lightning.train.trainer import trainer_faults
+from eat_lightning.train.teacher import teacher_faults
+from eat_lightning.train.trainer import launch_faults, trainer_faults
+from eat_lightning.weights.checkpoint import class_faults, encoder_faults, fresh
+
+Node = dict[str, Any]  # a class (_target_) and its plain arguments, called where it is needed
 
 
-def train_faults(config: dict[str, Any]) -> list[str]:
-    """All of them, one line each."""
-    from eat_lightning.model.heads import head_faults, with_activation
+def plain_name(value: Any) -> str:
+    if not re.fullmatch(r"[\w.,=+-]*[\w=]", str(value)):
+        raise ValueError(f"must be a plain name, got {value!r}")
+    return str(value)
 
+
+class OptimizerPlan(Plan):
+    lr: Annotated[float | None, within("(0, inf)")]
+    weight_decay: Annotated[float, within("[0, inf)")]
+    warmup: Annotated[float, within("[0, 1)")]
+
+
+class TimingPlan(Plan):
+    """How the run's own setting is timed when it is trained."""
+
+    enabled: bool
+    examples: Annotated[int, whole(1)]
+
+
+class TrainPlan(Plan):
+    study: Annotated[str, BeforeValidator(plain_name)]
+    seed: Annotated[int, within("[0, 4294967295]")]
+    model: str
+    head: dict[str, Any]
+    optimizer: OptimizerPlan
+    teacher: str | None
+    threads: Annotated[int | None, whole(1)]
+    checkpoint_every: Annotated[int, whole(1)]
+    measure: TimingPlan
+    task: Node
+    data: Node
+    encoder: Node
+    attention: Node
+    reduction: Node
+    exit: Node
+    objective: Node
+    schedule: Node
+    trainer: dict[str, Any]
+    logger: Node | None
+
+
+def planned(config: dict[str, Any], multirun: bool = False) -> TrainPlan:
+    """Parse a composed config; ConfigError with every fault at once."""
+    faults = [*node_faults(config), *launch_faults(config["trainer"], multirun)]
+    try:
+        plan = parsed(TrainPlan, config)
+    except ConfigError as error:
+        raise ConfigError.of([*str(error).splitlines(), *faults]) from None
+    if faults := faults or cross_faults(plan):
+        raise ConfigError.of(faults)
+    return plan
+
+
+def node_faults(config: dict[str, Any]) -> list[str]:
+    """What is wrong with each part by itself."""
     num_layers = config["encoder"].get("num_layers")
     known = num_layers if isinstance(num_layers, int) and num_layers is not True else None
     faults = encoder_node_faults(config["encoder"])
-    for slot in ("attention", "reduction", "exit", "objective", "schedule"):
+    for slot in METHODS:
         faults += method_faults(slot, config[slot], known)
-    faults += head_faults(known, with_activation(config["head"], None))
-    if not re.fullmatch(r"[\w.,=+-]*[\w=]", str(config["study"])):
-        faults.append(f"study must be a plain name, got {config['study']!r}")
-    faults += number_key_faults(config) + trainer_faults(config["trainer"])
-    faults += logger_faults(config["logger"] or {})
-    unbound = binding_faults("task", config["task"]) + binding_faults("data", config["data"])
-    faults += unbound or data_faults(config)
-    return faults or cross_faults(config)
+    head = {key: value for key, value in config["head"].items() if value != "auto"}
+    faults += head_faults(known, head)
+    faults += trainer_faults(config["trainer"]) + logger_faults(config["logger"] or {})
+    return faults + data_faults(config["task"], config["data"])
 
 
-def encoder_node_faults(node: dict[str, Any]) -> list[str]:
-    from eat_lightning.weights.checkpoint import encoder_faults, fresh
-
-    faults = binding_faults("encoder", node)
-    if faults:
+def encoder_node_faults(node: Node) -> list[str]:
+    if faults := binding_faults("encoder", node):
         return faults
     pretrained, random = node.get("pretrained"), target(node) is fresh
     if random and pretrained is not None:
@@ -49,59 +114,77 @@ def encoder_node_faults(node: dict[str, Any]) -> list[str]:
     return encoder_faults(random=random, **arguments(node))
 
 
-def data_faults(config: dict[str, Any]) -> list[str]:
+def data_faults(task_node: Node, node: Node) -> list[str]:
+    if unbound := binding_faults("task", task_node) + binding_faults("data", node):
+        return unbound
     try:
-        task = make(config["task"])
+        task = make(task_node)
     except (ConfigError, TypeError) as error:
         return [f"task: {line}" for line in re.split("\n|; ", str(error))]
-    check: Any = target(config["data"])
-    return check.faults(task, **arguments(config["data"]))
+    check: Any = target(node)
+    return check.faults(task, **arguments(node))
 
 
-def number_key_faults(config: dict[str, Any]) -> list[str]:
-    optimizer = config["optimizer"]
-    faults = [
-        *number_faults("optimizer.warmup", [optimizer["warmup"]], "[0, 1)"),
-        *number_faults("optimizer.weight_decay", [optimizer["weight_decay"]], "[0, inf)"),
-        *whole_faults("checkpoint_every", config["checkpoint_every"], 1),
-        *number_faults("seed", [config["seed"]], "[0, 4294967295]"),
-    ]
-    if optimizer["lr"] is not None:
-        faults += number_faults("optimizer.lr", [optimizer["lr"]], "(0, inf)")
-    if config["threads"] is not None:
-        faults += whole_faults("threads", config["threads"], 1)
-    return faults
-
-
-def logger_faults(node: dict[str, Any]) -> list[str]:
+def logger_faults(node: Node) -> list[str]:
     if not node.get("_target_"):
         return []
     faults = binding_faults("logger", node) + wandb_faults(node)
-    if not faults and node["_target_"].endswith("TensorBoardLogger"):
-        from importlib.util import find_spec
-
-        if find_spec("tensorboard") is None:
-            return [
-                "logger=tensorboard needs the package: pip install 'eat-lightning[tensorboard]'"
-            ]
+    tensorboard = node["_target_"].endswith("TensorBoardLogger")
+    if not faults and tensorboard and find_spec("tensorboard") is None:
+        return ["logger=tensorboard needs the package: pip install 'eat-lightning[tensorboard]'"]
     return faults
 
 
-def cross_faults(config: dict[str, Any]) -> list[str]:
-    """What one part of a config needs of another; all parts are sound by themselves."""
-    from eat_lightning.model.heads import slot_faults
-    from eat_lightning.train.teacher import teacher_faults
-    from eat_lightning.weights.checkpoint import class_faults
-
-    task = make(config["task"])
-    num_layers = config["encoder"]["num_layers"]
-    heads = config["head"]["layers"]
-    faults = slot_faults(make(config["exit"]), heads, num_layers, task.num_labels)
-    teacher = config["teacher"]
-    if make(config["objective"]).wants_teacher and teacher is None:
+def cross_faults(plan: TrainPlan) -> list[str]:
+    """What one part needs of another; all parts are sound by themselves."""
+    task, teacher = make(plan.task), plan.teacher
+    num_layers = plan.encoder["num_layers"]
+    faults = slot_faults(make(plan.exit), plan.head["layers"], num_layers, task.num_labels)
+    if wants_teacher(make(plan.objective)) and teacher is None:
         faults.append("objective.distill needs a teacher: give teacher=<run or model folder>")
     if teacher is not None and not (teacher and Path(teacher).is_dir()):
         faults.append(f"teacher={teacher}: there is no such folder")
     elif teacher is not None:
         faults += teacher_faults(teacher, task)
-    return faults + class_faults(config["encoder"].get("pretrained"), task.num_labels)
+    return faults + class_faults(plan.encoder.get("pretrained"), task.num_labels)
+
+
+def wants_teacher(objective: Any) -> bool:
+    """Whether an objective needs a teacher's logits or its hidden states."""
+    return objective.wants_teacher or "teacher_hidden" in getattr(objective, "wants", ())
+
+
+def without_foreign_keys(
+    config: dict[str, Any], overrides: list[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Leave out of a sweep's job the settings that its methods do not take, saying so: a tau is for
+    the models beside it that have exits."""
+    config, kept = dict(config), []
+    for override in overrides:
+        slot, _, name = override.lstrip("+").partition("=")[0].partition(".")
+        method = target(config[slot]) if slot in METHODS and override.startswith("++") else None
+        if method is None or not name or name in inspect.signature(method).parameters:
+            kept.append(override)
+            continue
+        config[slot] = {key: v for key, v in config[slot].items() if key != name}
+        print(
+            f"{override.lstrip('+')} is left out for model={config['model']}: "
+            f"its {slot} is {method.__name__}"
+        )
+    return config, kept
+
+
+def check_resume(folder: Path) -> None:
+    """Refuse a last.ckpt that is no checkpoint of plain values, before data are read."""
+    path = folder / "last.ckpt"
+    if not path.is_file():
+        return
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, KeyError, EOFError):
+        raise ConfigError(
+            f"{path}: not a checkpoint to resume from: delete it to train from the start"
+        ) from None
+    for key in ("state_dict", "optimizer_states", "loops", "callbacks"):
+        if not isinstance(content, dict) or key not in content:
+            raise ConfigError(f"{path}: lacks {key}: delete it to train from the start")

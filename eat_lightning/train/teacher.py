@@ -10,17 +10,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.progress import track
 
+from eat_lightning.data.module import TextData
+from eat_lightning.data.split import Split, make_split
+from eat_lightning.data.task import Task
+from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
+from eat_lightning.methods.attention.dense import Dense
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.weights.untrusted import json_of
+from eat_lightning.runs.run import Run
+from eat_lightning.weights.checkpoint import has_classifier, load_model, load_pretrained
+from eat_lightning.weights.untrusted import json_of, read_config
 
 
 def teacher_folder(path: str) -> tuple[Path, dict[str, Any]]:
     """The folder of the weights, and its config."""
-    from eat_lightning.runs.run import Run
-    from eat_lightning.weights.checkpoint import read_config
-
     folder = Path(path)
     if (folder / "config.yaml").is_file():
         folder = Run.open(folder).folder / "model"
@@ -39,11 +46,6 @@ def labels_of(config: dict[str, Any]) -> list[str]:
 
 def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
     """A finished run, its model folder, or a Hugging Face classifier folder; with its labels."""
-    from eat_lightning.methods.attention.dense import Dense
-    from eat_lightning.methods.exit.never import Never
-    from eat_lightning.methods.reduction.none import Keep
-    from eat_lightning.weights.checkpoint import has_classifier, load_model, load_pretrained
-
     folder, config = teacher_folder(path)
     if config["model_type"] == "eat":
         return *load_model(folder), folder
@@ -68,7 +70,7 @@ def label_order(teacher: list[str], task: list[str]) -> list[int]:
     return [given.index(name) for name in wanted]
 
 
-def teacher_faults(path: str, task: Any) -> list[str]:
+def teacher_faults(path: str, task: Task) -> list[str]:
     """Whether a teacher is whole and has the task's labels, from its config.json."""
     try:
         labels = labels_of(teacher_folder(path)[1])
@@ -81,11 +83,8 @@ def teacher_faults(path: str, task: Any) -> list[str]:
     return []
 
 
-def attach_teacher(data: Any, path: str) -> None:
+def attach_teacher(data: TextData, path: str) -> None:
     """Set `teacher` on the training split of `data`."""
-    from eat_lightning.data.split import make_split
-    from eat_lightning.data.tokens import tokenizer_for
-
     encoder, labels, folder = open_teacher(path)
     task = data.task
     order = label_order(labels, task.labels) if task.labels else [0]
@@ -111,7 +110,7 @@ def teacher_key(folder: Path, split_key: str) -> str:
 
 
 def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray | None:
-    """None where there is no cache or a damaged one, which is then made anew."""
+    """Read cached logits; None where there are none or damaged ones, which are then made anew."""
     try:
         # Mapped, so that a header is not believed about a size that the file has not.
         found = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -122,10 +121,8 @@ def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray | N
 
 
 @torch.inference_mode()
-def teacher_logits(encoder: AdaptiveEncoder, split: Any, batch_size: int = 64) -> np.ndarray:
+def teacher_logits(encoder: AdaptiveEncoder, split: Split, batch_size: int = 64) -> np.ndarray:
     """(examples, classes) in fp32, every layer run, in the split's own order."""
-    from rich.progress import track
-
     order = np.argsort(split.lengths, kind="stable")
     logits = np.zeros((len(split), encoder.num_labels), dtype=np.float32)
     starts = range(0, len(order), batch_size)

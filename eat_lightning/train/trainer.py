@@ -11,31 +11,58 @@ from eat_lightning.bounds import whole_faults
 
 # What `train` gives Trainer itself.
 OURS = {
-    *("logger", "callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary"),
-    *("num_sanity_val_steps", "use_distributed_sampler", "reload_dataloaders_every_n_epochs"),
-    # What would end a run before its schedule does, or leave its weights unselected.
-    *("fast_dev_run", "overfit_batches", "max_time", "limit_train_batches", "limit_val_batches"),
-    *("check_val_every_n_epoch", "min_epochs", "min_steps"),
+    "logger",
+    "callbacks",
+    "default_root_dir",
+    "enable_checkpointing",
+    "enable_model_summary",
+    "num_sanity_val_steps",
+    "use_distributed_sampler",
+    "reload_dataloaders_every_n_epochs",
+}
+# What would end a run before its schedule does, or leave its weights unselected.
+OURS |= {
+    "fast_dev_run",
+    "overfit_batches",
+    "max_time",
+    "limit_train_batches",
+    "limit_val_batches",
+    "check_val_every_n_epoch",
+    "min_epochs",
+    "min_steps",
 }
 
 
 def trainer_arguments(trainer: dict[str, Any]) -> dict[str, Any]:
-    """Trainer's own arguments: `precision: auto` is bf16-mixed where the processor computes it."""
-    import torch
-
+    """Trainer's own arguments: `precision: auto` is bf16-mixed where the device computes it."""
     settings = dict(trainer)
     if settings.get("precision") == "auto":
         on_gpu = settings.get("accelerator") in ("gpu", "cuda")
-        cpu_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-        fast = torch.cuda.is_bf16_supported() if on_gpu else cpu_bf16()
-        settings["precision"] = "bf16-mixed" if fast else "32-true"
+        settings["precision"] = "bf16-mixed" if computes_bf16(on_gpu) else "32-true"
     if not sys.stderr.isatty():
         settings["enable_progress_bar"] = False
     return settings
 
 
+def computes_bf16(on_gpu: bool) -> bool:
+    """Whether the device multiplies bf16 itself: GPUs do from compute capability 8 on, and torch
+    calls older ones able since it emulates it there."""
+    import torch
+
+    if on_gpu:
+        return torch.cuda.is_available() and torch.cuda.get_device_capability()[0] >= 8
+    return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+
+
+def is_first_process() -> bool:
+    """False in the copies that a strategy such as ddp starts of the whole command."""
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 def trainer_faults(trainer: dict[str, Any]) -> list[str]:
-    """By name and value, and then by asking Lightning."""
+    """Check the settings by name and value, and then by asking Lightning."""
     from lightning import Trainer
 
     if not isinstance(trainer, dict):

@@ -326,9 +326,18 @@ def model_config(encoder: AdaptiveEncoder, labels: list[str]) -> dict[str, Any]:
     }
 
 
-def save_model(encoder: AdaptiveEncoder, labels: list[str], folder: Path) -> None:
-    """Write config.json and model.safetensors, each beside its place and then renamed."""
+def save_model(
+    encoder: AdaptiveEncoder,
+    labels: list[str],
+    folder: Path,
+    objective: dict[str, Any] | None = None,
+) -> None:
+    """Write config.json and model.safetensors, each beside its place and then renamed.
+
+    objective: the spec of what the weights were trained for, for whoever trains them further.
+    """
     config = model_config(encoder, labels)
+    config |= {} if objective is None else {"objective": objective}
     folder.mkdir(parents=True, exist_ok=True)
     weights = {
         f"encoder.{n}": w.detach().cpu().contiguous() for n, w in encoder.state_dict().items()

@@ -18,7 +18,7 @@ HOME = "encoder."  # in front of the names in a model folder
 
 
 def source_shape(config: dict[str, Any], folder: Path, sep_token_id: int) -> Shape:
-    """Of a body or of a run's model; ConfigError, in one line, where no encoder can have it."""
+    """The shape of a body or of a run's model; ConfigError where no encoder can have it."""
     tuned = config["model_type"] == "eat"
     try:
         sizes = sizes_in_run(config) if tuned else sizes_of(config, sep_token_id)

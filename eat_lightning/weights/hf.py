@@ -29,13 +29,12 @@ from transformers.utils.hub import cached_file
 
 from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.int8 import in_int8, is_int8
 from eat_lightning.methods.head.pooled import Pooled
 from eat_lightning.methods.objective._losses import task_loss
-from eat_lightning.methods.objective.joint import Joint
 from eat_lightning.model.contracts import build_all, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, Shape, Trace
 from eat_lightning.model.heads import slot_faults
+from eat_lightning.model.int8 import in_int8, is_int8
 from eat_lightning.model.masks import RelativeBias, relative_bucket
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import from_folder, portable
@@ -52,21 +51,16 @@ from eat_lightning.weights.untrusted import (
 
 SHAPE = [f.name for f in fields(Shape)]
 METHODS = ("attention", "reduction", "exit")
-HUB = (
-    "cache_dir",
-    "force_download",
-    "local_files_only",
-    "proxies",
-    "revision",
-    "subfolder",
-    "token",
-)
+HUB = {"cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder"}
+HUB |= {"token"}
+STATIC = {"attention": "dense", "reduction": "none", "exit": "never"}
+OPTIONS = {*SHAPE, *METHODS, "objective", "head", "take", "num_labels", "id2label", "label2id"}
 
 
 class EatConfig(PretrainedConfig):
     """The fields of `Shape`, the heads, and a method for each slot: its file's name as `kind`, and
     its arguments, such as `{"kind": "norm_topk", "ratio": 0.3, "layers": [2, 4]}`; of policies a
-    list of such."""
+    list of such. objective: what a run was trained for, and what training here goes on with."""
 
     model_type = "eat"
     attribute_map = {  # noqa: RUF012  (transformers' own form)
@@ -98,15 +92,14 @@ class EatConfig(PretrainedConfig):
     attention: dict[str, Any] | None = None
     reduction: dict[str, Any] | None = None
     exit: dict[str, Any] | None = None
+    objective: dict[str, Any] | None = None
     policy: list[dict[str, Any]] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
-        self.head = self.head or {}
-        self.attention = self.attention or {"kind": "dense"}
-        self.reduction = self.reduction or {"kind": "none"}
-        self.exit = self.exit or {"kind": "never"}
-        self.policy = self.policy or []
+        self.head, self.policy = self.head or {}, self.policy or []
+        for slot, kind in (STATIC | {"objective": "joint"}).items():
+            setattr(self, slot, getattr(self, slot) or {"kind": kind})
         if self.problem_type == "multi_label_classification":
             raise ValueError("problem_type must be regression or single_label_classification")
         if self.num_labels == 1:
@@ -116,8 +109,9 @@ class EatConfig(PretrainedConfig):
         self.methods()
 
     def methods(self) -> dict[str, Any]:
-        """The three methods built; ValueError lists what is wrong with them."""
-        return build_all({slot: getattr(self, slot) for slot in METHODS}, self.num_layers)
+        """The methods and the objective, built; ValueError lists what is wrong with them."""
+        built = {slot: getattr(self, slot) for slot in (*METHODS, "objective")}
+        return build_all(built, self.num_layers)
 
     def to_diff_dict(self) -> dict[str, Any]:
         """Everything, defaults too: `weights.checkpoint` reads the file and knows none."""
@@ -166,6 +160,7 @@ class EatForSequenceClassification(PreTrainedModel):
     def __init__(self, config: EatConfig):
         super().__init__(config)
         methods = config.methods()
+        self.objective = methods.pop("objective")
         asked = {*(config.head or {}).get("layers", ()), *methods["exit"].layers}
         head = {**(config.head or {}), "layers": sorted(asked)}
         last, num_labels = config.num_layers, config.num_labels or 2
@@ -219,16 +214,18 @@ class EatForSequenceClassification(PreTrainedModel):
     ) -> Any:
         """A plain Hugging Face folder, its pooler and classifier included."""
         if config is not None:
-            given = ("head", *METHODS, "num_layers", "id2label", "label2id")
+            given = ("head", *METHODS, "objective", "num_layers", "id2label", "label2id")
             options = {key: getattr(config, key) for key in given} | options
         options = {EatConfig.attribute_map.get(k, k): v for k, v in options.items()}
         dtype, wants_info = options.pop("dtype", None), options.pop("output_loading_info", False)
-        options = {k: v for k, v in options.items() if k in OPTIONS or refuse(k)}
+        if unknown := options.keys() - OPTIONS:
+            raise ValueError(f"from_pretrained: {min(unknown)} is not an option for a plain folder")
         labels = label_names(saved, options)
         num_layers: Any = options.pop("num_layers", None) or next(
             (saved[alias] for alias in ALIASES["num_layers"] if alias in saved), None
         )
         raise_faults(whole_faults(f"{name}: num_layers", num_layers, 1))
+        objective = options.pop("objective", None)
         chosen = {slot: options.pop(slot, None) or {"kind": kind} for slot, kind in STATIC.items()}
         methods = build_all(chosen, num_layers)
         head = {"activation": "auto", "layers": [], **(options.pop("head", None) or {})}
@@ -237,15 +234,17 @@ class EatForSequenceClassification(PreTrainedModel):
         encoder = load_pretrained(
             name, len(labels), **methods, head=head, num_layers=num_layers, **options
         )
-        model = cls.around(encoder.to(dtype_of(dtype, saved)), labels)
+        model = cls.around(encoder.to(dtype_of(dtype, saved)), labels, objective)
         info = {"missing_keys": set(), "unexpected_keys": set(), "mismatched_keys": set()}
         return (model, info) if wants_info else model
 
     @classmethod
-    def around(cls, encoder: AdaptiveEncoder, labels: list[str]) -> EatForSequenceClassification:
+    def around(
+        cls, encoder: AdaptiveEncoder, labels: list[str], objective: dict[str, Any] | None = None
+    ) -> EatForSequenceClassification:
         """A finished encoder as a Hugging Face model, in evaluation mode."""
         with torch.device("meta"):  # its own encoder is thrown away
-            model = cls(EatConfig(**model_config(encoder, labels)))
+            model = cls(EatConfig(**model_config(encoder, labels), objective=objective))
         model.encoder = encoder
         return model.eval()
 
@@ -286,16 +285,17 @@ class EatForSequenceClassification(PreTrainedModel):
         token_type_ids: Int[Tensor, "b l"] | None = None,
         labels: Tensor | None = None,
         return_dict: bool | None = None,
+        teacher_logits: Float[Tensor, "b c"] | None = None,
         about: Sequence[Mapping[str, str]] | None = None,
     ) -> EatOutput | tuple[Any, ...]:
         """Padding may stand left or right. `about`: what policies may know of each example, such as
-        its `source`. In training nobody leaves, and the loss is EAT's over
-        all exits (weights 0.3, and 1.0 at the last); in evaluation it is that of the answers."""
+        its `source`. In training nobody leaves, and the loss is that of `config.objective` over all
+        exits (`teacher_logits` where it distils); in evaluation it is that of the answers."""
         batch = pack(input_ids, attention_mask, token_type_ids, self.encoder.shape.max_length)
         batch.about = about
         trace = self.encoder(batch)
         output = EatOutput(
-            loss=None if labels is None else self.loss(trace, labels.flatten()),
+            loss=None if labels is None else self.loss(trace, labels.flatten(), teacher_logits),
             logits=trace.logits_BC,
             depth=trace.depth_B.to(input_ids.device),
             exit_reason=trace.reason_B.to(input_ids.device),
@@ -305,25 +305,22 @@ class EatForSequenceClassification(PreTrainedModel):
         wants_dict = self.config.return_dict if return_dict is None else return_dict
         return output if wants_dict else output.to_tuple()
 
-    def loss(self, trace: Trace, labels_B: Tensor) -> Tensor:
-        """Mean over the examples."""
+    def loss(self, trace: Trace, labels_B: Tensor, teacher_BC: Tensor | None) -> Tensor:
+        """Mean over the examples; ValueError where the objective distils and no teacher speaks."""
         if not self.training:
             return task_loss(trace.logits_BC, labels_B) / len(labels_B)
+        if self.objective.wants_teacher and teacher_BC is None:
+            raise ValueError(
+                "objective.distill needs teacher_logits: give them, or load the model with "
+                'objective={"kind": "joint"}'
+            )
         last = self.encoder.shape.num_layers
-        context = Context(trace.guesses, labels_B, last, penalties=trace.penalties)
-        return Joint()(context).total / len(labels_B)
+        context = Context(trace.guesses, labels_B, last, teacher_BC, trace.signals, trace.penalties)
+        return self.objective(context).total / len(labels_B)
 
     def exit_logits(self, trace: Trace) -> Float[Tensor, "e b c"]:
         nothing_BC = torch.full_like(trace.logits_BC, float("nan"))
         return torch.stack([trace.guesses.get(k, nothing_BC) for k in self.encoder.head["layers"]])
-
-
-STATIC = {"attention": "dense", "reduction": "none", "exit": "never"}
-OPTIONS = {*SHAPE, *METHODS, "head", "take", "num_labels", "id2label", "label2id"}
-
-
-def refuse(key: str) -> bool:
-    raise ValueError(f"from_pretrained: {key} is not an option for a plain folder")
 
 
 def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:

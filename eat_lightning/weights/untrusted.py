@@ -57,7 +57,7 @@ def one_line(error: object, most: int = 300) -> str:
 
 
 def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
-    """Of the sizes of an encoder (fields of `Shape`), as a config.json gives them."""
+    """Check the sizes of an encoder (fields of `Shape`), as a config.json gives them."""
     least = {"vocab_size": 1, "hidden_size": 1, "num_layers": 1, "num_heads": 1}
     least |= {"intermediate_size": 1, "max_positions": 1, "type_vocab_size": 0}
     least |= {"position_offset": 0, "relative_buckets": 0, "sep_token_id": 0, "pad_token_id": 0}
@@ -86,7 +86,7 @@ REQUIRED = ("vocab_size", "hidden_size", "num_layers", "num_heads", "intermediat
 
 
 def model_faults(config: Mapping[str, Any]) -> list[str]:
-    """Of a run's config.json; its methods are checked where they are built."""
+    """Check a run's config.json; its methods are checked where they are built."""
     faults = [f"{key} is missing" for key in REQUIRED if key not in config]
     faults = faults or shape_faults(config)
     head = config.get("head")
@@ -157,7 +157,7 @@ def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "
 
 
 def sizes_in(path: Path) -> dict[str, list[int]]:
-    """Of the tensors of a safetensors file, from its header; names without "encoder."."""
+    """The sizes of a safetensors file's tensors, from its header; names without "encoder."."""
     with safe_open(path, framework="pt") as file:
         names = list(file.keys())
         return {n.removeprefix("encoder."): file.get_slice(n).get_shape() for n in names}
@@ -173,15 +173,31 @@ def number_fault(weights: Mapping[str, Any]) -> list[str]:
 
 STEPS = {  # of a tokenizer.json; what is not here could grow a text, or take for ever over it
     "normalizer": {
-        *("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "StripAccents", "Strip"),
+        "BertNormalizer",
+        "Lowercase",
+        "NFC",
+        "NFD",
+        "NFKC",
+        "NFKD",
+        "StripAccents",
+        "Strip",
         "ByteLevel",
     },
     "pre_tokenizer": {
-        *("BertPreTokenizer", "ByteLevel", "Metaspace", "Whitespace", "WhitespaceSplit"),
-        *("Punctuation", "Digits", "UnicodeScripts"),
+        "BertPreTokenizer",
+        "ByteLevel",
+        "Metaspace",
+        "Whitespace",
+        "WhitespaceSplit",
+        "Punctuation",
+        "Digits",
+        "UnicodeScripts",
     },
     "post_processor": {
-        *("BertProcessing", "RobertaProcessing", "ByteLevel", "TemplateProcessing"),
+        "BertProcessing",
+        "RobertaProcessing",
+        "ByteLevel",
+        "TemplateProcessing",
     },
 }
 MOST_STEPS = 16
@@ -189,7 +205,7 @@ READ = (".json", ".txt", ".model", ".jinja")
 
 
 def tokenizer_faults(folder: Path) -> list[str]:
-    """Of a local tokenizer, before a library parses it."""
+    """Check a local tokenizer, before a library parses it."""
     faults = []
     for path in sorted(p for p in folder.glob("*") if p.suffix in READ):
         is_config = path.name.endswith("config.json") or path.name.startswith("special")

@@ -17,7 +17,6 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.report import cells
 from eat_lightning.report.claim import Cell, Claim, Table
 from eat_lightning.report.columns import Made, conditions, table, word
-from eat_lightning.report.oracle import ORACLE, oracle_figure, oracle_table, ways
 from eat_lightning.report.passes import Pass, passes
 from eat_lightning.report.setting_table import ONE_SEED
 from eat_lightning.report.statistics import paired_difference
@@ -25,6 +24,7 @@ from eat_lightning.report.study import Study
 
 from .figure import reliability_figure
 from .head import NUM_BINS, Exit
+from .oracle import ORACLE, oracle_figure, oracle_table, ways
 
 BY_CHANCE = "perfect calibration shows as much by chance at this n"
 NO_TEMPERATURE = "no temperature in the row: taken as 1"

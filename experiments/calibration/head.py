@@ -11,10 +11,12 @@ from statistics import mean
 
 import numpy as np
 
-from eat_lightning.report import statistics
 from eat_lightning.report.passes import Pass, outcome_of
-from eat_lightning.report.statistics import Bin, Interval
+from eat_lightning.report.statistics import Interval, softmax
 from eat_lightning.report.study import Measured, Point
+
+from . import metrics
+from .metrics import Bin
 
 NUM_BINS = 15  # EAT, section 7.2
 
@@ -47,17 +49,17 @@ class Head:
     @cached_property
     def chance(self) -> Interval:
         """The ECE that perfect calibration would show with these confidences, percent."""
-        sure_B = statistics.confidence(self.after_BC)
-        return statistics.ece_when_calibrated(sure_B, NUM_BINS).times(100)
+        sure_B = metrics.confidence(self.after_BC)
+        return metrics.ece_when_calibrated(sure_B, NUM_BINS).times(100)
 
     def brier_B(self, logits_BC: np.ndarray) -> np.ndarray:
         labels_B = outcome_of(self.measured).recorded.labels
-        return statistics.brier_scores(statistics.softmax(logits_BC), labels_B)
+        return metrics.brier_scores(softmax(logits_BC), labels_B)
 
     @cached_property
     def bins(self) -> dict[str, list[Bin]]:
         return {
-            when: statistics.reliability(statistics.confidence(logits_BC), self.correct_B, NUM_BINS)
+            when: metrics.reliability(metrics.confidence(logits_BC), self.correct_B, NUM_BINS)
             for when, logits_BC in (("before", self.before_BC), ("after", self.after_BC))
         }
 
@@ -67,15 +69,15 @@ class Head:
         accuracy = 100 * float(self.correct_B.mean())
         found: dict[str, float | None] = {"accuracy": accuracy, "temperature": self.temperature}
         for when, logits_BC in (("before", self.before_BC), ("after", self.after_BC)):
-            sure_B = statistics.confidence(logits_BC)
+            sure_B = metrics.confidence(logits_BC)
             judged = sure_B, self.correct_B
             found |= {
                 f"confidence_{when}": 100 * float(sure_B.mean()),
-                f"ece_{when}": 100 * statistics.ece(*judged, NUM_BINS),
-                f"adaptive_ece_{when}": 100 * statistics.adaptive_ece(*judged, NUM_BINS),
+                f"ece_{when}": 100 * metrics.ece(*judged, NUM_BINS),
+                f"adaptive_ece_{when}": 100 * metrics.adaptive_ece(*judged, NUM_BINS),
                 f"brier_{when}": float(self.brier_B(logits_BC).mean()),
-                f"aurc_{when}": 100 * statistics.aurc(*judged),
-                f"excess_aurc_{when}": 100 * statistics.excess_aurc(*judged),
+                f"aurc_{when}": 100 * metrics.aurc(*judged),
+                f"excess_aurc_{when}": 100 * metrics.excess_aurc(*judged),
             }
         return found
 

@@ -18,9 +18,10 @@ from eat_lightning.report.claim import Cell, Claim, Figure, Mark, Table
 from eat_lightning.report.columns import Made, number, table, word
 from eat_lightning.report.compare import source_of, speed_up
 from eat_lightning.report.figures import INK, SERIES, model_name
-from eat_lightning.report.formulas import Expected, coefficients, expected
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point, Study
+
+from .formulas import Expected, coefficients, expected
 
 BARS = ("by formulas (4) and (5)", "counted FLOPs", "time, batch 1", "time, batch {batch}")
 COLORS = (SERIES[7], SERIES[1], SERIES[0], SERIES[4])

@@ -22,8 +22,6 @@ from eat_lightning.report.compare import (
     single_ms,
     source_of,
     speed_up,
-    trained_static,
-    trained_statics,
 )
 from eat_lightning.report.setting_plot import figures_of
 from eat_lightning.report.setting_table import (
@@ -37,6 +35,8 @@ from eat_lightning.report.setting_table import (
 )
 from eat_lightning.report.study import Point, Study
 
+TRAINED = "the static model that was trained for itself"
+BASELINES = {"to_own": "its own static", "to_trained": TRAINED}
 MOST_LOST = 1.0  # points below a baseline that a setting may be, to be called as good
 
 
@@ -89,7 +89,7 @@ def tables_of(task: str, entries: list[Entry]) -> list[Table]:
 def pairs_table(task: str, entries: list[Entry]) -> list[Table]:
     """Each adaptive setting against the static models of smaller bodies, which it has to beat."""
     adaptive = [entry for entry in entries if entry.adaptive]
-    lines = [pair_line(entry, other) for entry in adaptive for other in smaller(entry)]
+    lines = [pair_line(entry, other) for entry in adaptive for other in entry.smaller]
     columns = [
         Column("adaptive", "adaptive", numeric=False),
         Column("static", "static", numeric=False),
@@ -101,15 +101,6 @@ def pairs_table(task: str, entries: list[Entry]) -> list[Table]:
     title = f"Adaptive against static models of smaller bodies on {task}"
     caption = "Accuracy and time of the adaptive setting against the static model's."
     return [Table(f"frontier-{task}-smaller", title, caption, columns, lines)] if lines else []
-
-
-def smaller(entry: Entry) -> list[Point]:
-    """Static models of other bodies with fewer FLOPs than the setting's own static."""
-    whole = (entry.point.mean("flops") or 0.0) / (entry.point.mean("flops_ratio") or 1.0)
-    statics = trained_statics(entry.study, entry.point)
-    own = trained_static(entry.study, entry.point)
-    others = [p for p in statics if p is not own and p.row.encoder != entry.point.row.encoder]
-    return [p for p in others if (p.mean("flops") or 0.0) < whole]
 
 
 def pair_line(entry: Entry, other: Point) -> Line:
@@ -144,20 +135,23 @@ def answers(task: str, entries: list[Entry]) -> list[str]:
 
 
 def answer(entries: list[Entry]) -> list[str]:
+    """What is fastest near each baseline; beside it what it loses to the other one, too."""
     own, trained = fastest(entries, "to_own"), fastest(entries, "to_trained")
-    lines = [sentence(entries, own, "to_own", "its own static")]
-    name = "the static model that was trained for itself"
     if not any(e.to_trained for e in entries):
-        return [*lines, f"{name} is missing: train and measure it beside."]
-    if own is not None and own is trained:
-        return [f"{lines[0]} Against {name}: {lost(own.to_trained)}."]
-    return [*lines, sentence(entries, trained, "to_trained", name)]
+        missing = f"{TRAINED} is missing: train and measure it beside."
+        return [sentence(entries, own, "to_own"), missing]
+    lines = [sentence(entries, own, "to_own")]
+    return (
+        lines
+        if own is not None and own is trained
+        else [*lines, sentence(entries, trained, "to_trained")]
+    )
 
 
 def against_smaller(entries: list[Entry]) -> list[str]:
     """For each static model of a smaller body: of the settings that are surely faster at batch 1
     the one that is best by the lower end of its difference."""
-    others = {p.row.encoder + p.row.model: p for entry in entries for p in smaller(entry)}
+    others = {p.row.encoder + p.row.model: p for entry in entries for p in entry.smaller}
     lines = []
     for other in others.values():
         name = f"the smaller static {other.row.model}, {other.row.encoder}"
@@ -184,12 +178,16 @@ def fastest(entries: list[Entry], to: str) -> Entry | None:
     return min(near, key=lambda e: e.point.mean("latency_ms") or 0.0, default=None)
 
 
-def sentence(entries: list[Entry], best: Entry | None, to: str, baseline: str) -> str:
-    """What was lost and what was won, and on how many examples and seeds."""
+def sentence(entries: list[Entry], best: Entry | None, to: str) -> str:
+    """What was lost, to both baselines, and what was won, on how many examples and seeds."""
+    other, baseline = ("to_trained" if to == "to_own" else "to_own"), BASELINES[to]
     if best is not None:
         head = f"{best.point.name} is the fastest within {MOST_LOST:g} point of {baseline}"
-        told = [lost(getattr(best, to)), *gains(best), *of_how_many(best.point)]
-        return f"{head}: {', '.join(told)}."
+        parts = [lost(getattr(best, to)), *gains(best), *of_how_many(best.point)]
+        beside = lost(getattr(best, other))
+        more = f" Against {BASELINES[other]}: {beside}." if beside else ""
+        more += f" Against fixed depth at equal FLOPs: {lost(best.gain)}." if best.gain else ""
+        return f"{head}: {', '.join(parts)}.{more}"
     measured = [entry for entry in entries if getattr(entry, to)]
     if not measured:
         return f"{baseline} was not measured."

@@ -15,9 +15,10 @@ import numpy as np
 
 from eat_lightning.report.passes import Pass, outcome_of, passes, with_examples
 from eat_lightning.report.statistics import Interval, mean_interval
-from eat_lightning.report.study import Measured, Point, Study, curves
+from eat_lightning.report.study import Measured, Point, Study
 from eat_lightning.runs.run import Run
 
+from .curves import curves
 from .pruning import ratios_of, staircase
 
 NAMES = ("train/strength", "train/scheduled_retention", "train/retention", "select/retention")

@@ -119,9 +119,9 @@ def test_bad_sizes():
     assert faults == [
         "data.batch_size must be at least 1, got 0",
         "data.num_train must be at least 1, got 0",
-        "data.calibration must be at least 1, got 0",
+        "data.calibration must be at least 4, got 0",
     ]
-    assert count_faults("data.x", 2.5, 1) == ["data.x must be a whole number, got 2.5"]
+    assert count_faults({"batch_size": 2.5}) == ["data.batch_size must be a whole number, got 2.5"]
 
 
 ODD = ["", "good", "word " * 5000, "\x00\x07\t", "\U0001f600 \u200d \ud7ff", "Zürich 漢字 ⅓"]

@@ -14,8 +14,8 @@ from eat_lightning.model.flops import layer_flops, pairs
 from eat_lightning.report import figures
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.formulas import Expected, coefficients
 from eat_lightning.report.study import open_study
+from experiments.cost.formulas import Expected, coefficients
 
 
 def claim(folder: Path) -> Claim:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from frontiers import eat_run, static_run, times
+from frontiers import eat_run, fixed_rows, static_run, times
 from studies import keep, make_row
 
 from eat_lightning.errors import ConfigError
@@ -145,19 +145,35 @@ def test_taus_that_lie_close_have_no_label_of_their_own(tmp_path: Path):
         eat_run(tmp_path, **row(tau, ms))
     (figure,) = claim(tmp_path).figures
     text = figures.svg(figure)
-    labels = [f">{label}</text>" in text for label in ("eat τ 0.8", "0.85", "0.9", "0.95")]
+    labels = [f">{label}</text>" in text for label in ("eat tau 0.8", "0.85", "0.9", "0.95")]
     assert labels == [True, False, True, True]
     assert "frontier-sst2-single-3" in text
 
 
 def test_figure_has_a_mark_for_each_setting_and_panel(found: Claim):
     (figure,) = found.figures
-    assert len(figure.marks) == 2 * 4
+    assert len(figure.marks) == 3 + 2 * 4  # FLOPs are not counted for Hugging Face's
     text = figures.svg(figure)  # raises where a mark was not drawn
     assert all(f'id="{mark.gid}"' in text for mark in figure.marks)
-    details = dict(next(m for m in figure.marks if m.title == "eat, tau 0.9").details)
+    (timed,) = (m for m in figure.marks if m.gid == "frontier-sst2-single-3")
+    details = dict(timed.details)
     assert details["ms at batch 1"] == "5.00 (4.90 to 5.10)"
     assert details["Δ own static"].startswith("+12.50")
+
+
+def test_fixed_depth_is_a_curve_over_counted_flops(tmp_path: Path):
+    static_run(tmp_path)
+    gain = {"adaptivity_gain": 0.05, "adaptivity_gain_low": 0.01, "adaptivity_gain_high": 0.09}
+    eat_run(tmp_path, **gain)
+    fixed_rows(tmp_path)
+    found = claim(tmp_path)
+    assert line(found, "eat", "fixed depth 4").cells["accuracy"].value == 75.0
+    made = line(found, "eat", "tau 0.9").cells["gain"]
+    assert (made.text, made.bold) == ("+5.00 (+1.00 to +9.00)", True)
+    (figure,) = found.figures
+    titles = [mark.title for mark in figure.marks if "fixed depth" in mark.title]
+    assert titles == [f"eat, fixed depth {layer}" for layer in (2, 4, 6)]
+    assert ">layer 2</text>" in figures.svg(figure)
 
 
 def test_another_way_of_timing_is_another_figure(tmp_path: Path):
@@ -185,7 +201,7 @@ def test_prepacked_rows_are_shown_beside_hugging_faces_which_are_not(tmp_path: P
     theirs = line(found, "eat", "hugging face").cells
     assert (theirs["to_own"].value, theirs["to_trained"].value) == (0, 37.5)
     (figure,) = found.figures
-    assert len(figure.marks) == 2 * 4
+    assert len(figure.marks) == 3 + 2 * 4  # FLOPs are not counted for Hugging Face's
     assert "fp32 prepacked, 1 thread, cpu" in figure.caption
     assert any("Hugging Face's model runs as people call it" in note for note in found.notes)
     assert all("fp32 prepacked: " in text for text in found.answer)

@@ -15,6 +15,8 @@ from eat_lightning.report import figures
 from eat_lightning.report.__main__ import claim_of
 from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.study import open_study
+from eat_lightning.runs.run import Run
+from experiments.retention.curves import curves
 from experiments.retention.kept import Curve, quarters
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "retention" / "claim.py"
@@ -166,3 +168,16 @@ def test_a_short_curve_keeps_its_length():
     curve = Curve(np.arange(4.0), np.array([1.0, 3.0, 5.0, 7.0]))
     assert curve.smooth_T.shape == curve.epoch_T.shape
     assert curve.smooth_T[0] == 2  # the mean of the first two
+
+
+def test_curves_join_the_attempts_of_a_resumed_run(tmp_path: Path):
+    folder = keep(tmp_path / "r", [make_row()])
+    for name, lines in {
+        "csv": "epoch,step,train/loss\n0,1,3.0\n0,2,2.0\n0,",
+        "csv-2": "epoch,step,train/loss,x\n0,2,1.5,\n0,3,1.0,7\n",
+    }.items():
+        (folder / name).mkdir()
+        (folder / name / "metrics.csv").write_text(lines)
+    steps, values = curves(Run.open(folder))["train/loss"]
+    np.testing.assert_array_equal(steps, [1, 2, 3])
+    np.testing.assert_array_equal(values, [3.0, 1.5, 1.0])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from gateways import plan, settings
+from gateways import plan
 from studies import make_row
 from test_certify import FREE, UNTIMED, call, config_of, make_run, measured, refused
 
@@ -24,7 +24,7 @@ from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.predict import __main__ as predict
-from eat_lightning.predict.open import open_run
+from eat_lightning.predict.open import form_held, open_run
 from eat_lightning.predict.pooled import PooledLines
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.certificate import Certificate
@@ -153,7 +153,7 @@ def test_no_plain_matrix_is_kept(run: Path, monkeypatch: pytest.MonkeyPatch):
         return encoder, labels
 
     monkeypatch.setattr(Run, "model", watched)
-    ready, gateway = answerer(run), open_model(settings(run=str(run), threads=1))
+    ready, gateway = answerer(run), open_model(plan(run=str(run), threads=1))
     gc.collect()
     assert len(plain) == 2 * 4 * 6
     assert [ref() for ref in plain if ref() is not None] == []
@@ -165,7 +165,7 @@ def test_serve_answers_alike(run: Path):
     examples = [Example([text]) for text in TEXTS]
     found = {}
     for prepack in (None, False):
-        model = open_model(settings(run=str(run), threads=1, prepack=prepack))
+        model = open_model(plan(run=str(run), threads=1, prepack=prepack))
         assert is_prepacked(model.backend.encoder) == (prepack is None)
         placed = [pair for chunk in model.stream(examples) for pair in zip(*chunk, strict=True)]
         found[prepack] = [answer for _, answer in sorted(placed, key=lambda pair: pair[0])]
@@ -264,7 +264,7 @@ def test_a_certificate_is_followed(run: Path):
         assert not held.fallback
         for ready in (
             answerer(run, certificate=form),
-            open_model(settings(run=str(run), threads=1, certificate=form)).backend,
+            open_model(plan(run=str(run), threads=1, certificate=form)).backend,
         ):
             assert is_prepacked(ready.encoder) == (form == PREPACKED)
         (row,) = measured(run, form)
@@ -281,7 +281,7 @@ def test_another_form_is_refused(run: Path):
         said = f"certificate={name} holds for another form ({other[name]})"
         assert refused(lambda n=name, p=prepack: answerer(run, p, certificate=n)) == said
         assert refused(measured, run, name, f"prepack={str(prepack).lower()}") == said
-        given = settings(run=str(run), threads=1, certificate=name, prepack=prepack)
+        given = plan(run=str(run), threads=1, certificate=name, prepack=prepack)
         assert refused(open_model, given) == said
         answerer(run, not prepack, certificate=name)
 
@@ -308,7 +308,7 @@ def test_a_certificate_of_before_there_were_forms(run: Path):
     assert "form (plain there, prepacked here)" in refused(
         lambda: answerer(run, True, certificate="old")
     )
-    assert predict.form_held(Run.open(run), "old") == PLAIN
+    assert form_held(Run.open(run), "old") == PLAIN
     path.write_text(json.dumps(content | {"holds_for": content["holds_for"] | {"form": 3}}))
     assert "form must be one of plain, prepacked, got 3" in refused(
         lambda: answerer(run, certificate="old")

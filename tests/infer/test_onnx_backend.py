@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from exports import exported, make_run
-from gateways import settings
+from gateways import plan
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.later import LaterExits, nobody_leaves, would_leave
@@ -192,7 +192,7 @@ def test_the_gateway_takes_policies_on_an_export(export: Export):
 
     node = {"_target_": "eat_lightning.methods.policy.per_source.PerSource", "taus": {"mail": 0.9}}
     asked = {"policy": {"per_source": node}, "strict_sources": True}
-    model = open_model(settings(run=str(export.folder), backend="onnx", **asked))
+    model = open_model(plan(run=str(export.folder), backend="onnx", **asked))
     assert model.about.sources == {"mail"}
     examples = [Example(t, a.get("source")) for t, a in zip(TEXTS, ABOUT, strict=True)]
     found: dict[int, dict] = {}

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from frontiers import eat_run, static_run
+from frontiers import eat_run, fixed_rows, static_run
 from studies import EAT, keep, make_row
 
 from eat_lightning.report import cells
@@ -21,7 +21,7 @@ from eat_lightning.report.compare import (
     speed_up,
     trained_static,
 )
-from eat_lightning.report.setting_plot import way_of
+from eat_lightning.report.setting_plot import timing_of
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Measured, Point, Study, open_study
 
@@ -150,10 +150,50 @@ def test_ours_are_held_against_their_own_form_and_hugging_face_against_what_ran_
             assert entry.padded is not None
             ratio = faster(entry.point, entry.padded, single_ms)
             assert (ratio is None) == (entry.point.row.form == "plain")  # of another session
-    ways = {entry.point.row.form: way_of(entry, entries)[-1] for entry in entries if entry.adaptive}
+    ways = {
+        entry.point.row.form: timing_of(entry, entries)[-1] for entry in entries if entry.adaptive
+    }
     assert ways == {"plain": "plain", "prepacked": "prepacked"}
     (hugging_face,) = (e for e in entries if e.point.row.baseline == "hugging face")
-    assert way_of(hugging_face, entries)[-1] == "prepacked"
+    assert timing_of(hugging_face, entries)[-1] == "prepacked"
+
+
+def test_a_gain_over_seeds_has_the_extremes_of_their_intervals(tmp_path: Path):
+    for seed, gain in ((1, 0.02), (2, 0.04)):
+        ends = {"adaptivity_gain_low": gain - 0.01, "adaptivity_gain_high": gain + 0.01}
+        eat_run(tmp_path, seed, adaptivity_gain=gain, **ends)
+    gain = eat(open_study([str(tmp_path)])).gain
+    assert gain is not None
+    assert gain.points == pytest.approx(3.0)
+    assert gain.interval is not None
+    assert (gain.interval.low, gain.interval.high) == pytest.approx((1.0, 5.0))
+
+
+def test_fixed_depths_are_settings_over_seeds(tmp_path: Path):
+    for seed in (1, 2):
+        eat_run(tmp_path, seed)
+        fixed_rows(tmp_path, seed)
+    static_run(tmp_path)
+    study = open_study([str(tmp_path)])
+    found = study.points(baseline="fixed depth")
+    assert [(p.setting, p.seeds, p.mean("accuracy")) for p in found] == [
+        ("fixed depth 2", [1, 2], 0.5),
+        ("fixed depth 4", [1, 2], 0.75),
+        ("fixed depth 6", [1, 2], 0.875),
+    ]
+    assert not any(Entry(study, p).adaptive or p.is_static for p in found)
+
+
+def test_the_best_student_is_smaller_and_trained_for_itself(tmp_path: Path):
+    eat_run(tmp_path)
+    static_run(tmp_path)
+    static_run(tmp_path, seed=2, encoder="small", flops=99.0)  # own static: 60 / 0.6
+    study = open_study([str(tmp_path)])
+    entry = eat(study)
+    assert entry.student is not None
+    assert entry.student.row.encoder == "small"
+    assert entry.to_student is not None
+    assert entry.to_student.points == 50.0
 
 
 @pytest.mark.parametrize(

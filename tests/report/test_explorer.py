@@ -66,8 +66,9 @@ def test_what_a_page_needs(run: Run, explored: dict, split: Split):
         assert example["tokens"][0], example["tokens"][-1] == ("[CLS]", "[SEP]")
         assert len(example["tokens"]) == len(example["segments"]) == split.lengths[row]
         names = [way["name"].split()[0] for way in example["ways"]]
-        assert names == ["norm_topk", "cls_topk", "received_topk", "none"]
-        assert [way["own"] for way in example["ways"]] == [True, False, False, False]
+        assert (names[0], names[-1]) == ("norm_topk", "none")
+        assert {"cls_topk", "received_topk", "tome"} <= set(names)  # those with ratio and layers
+        assert [way["own"] for way in example["ways"]] == [True] + [False] * (len(names) - 1)
         assert example["ways"][0]["name"] == "norm_topk ratio 0.4 layers 2/4"
 
 
@@ -81,7 +82,8 @@ def test_kept_tokens_are_nested_and_cls_stays(explored: dict):
                 assert after[0] == 0
                 assert after == sorted(after)
             dropped.setdefault(way["name"], []).append(way["kept"][-1])
-    assert len({str(kept) for kept in dropped.values()}) == 4, "reductions keep other tokens"
+    kinds = {str(kept) for kept in dropped.values()}
+    assert len(kinds) == len(dropped), "reductions keep other tokens"
 
 
 def test_as_the_encoder_goes(run: Run, explored: dict, split: Split):
@@ -100,7 +102,7 @@ def test_as_the_encoder_goes(run: Run, explored: dict, split: Split):
                 assert found["probabilities"] == pytest.approx(expected, abs=1e-4)
                 assert found["confidence"] == max(found["probabilities"])
                 assert found["answer"] == labels[int(np.argmax(expected))]
-            for found in way["taus"]:
+            for found in way["rules"]:
                 tau = float(found["rule"].removeprefix("tau "))
                 encoder.exit = method("exit", "confidence", tau=tau, layers=[3, 4])
                 with torch.inference_mode():
@@ -114,8 +116,9 @@ def test_the_rules_of_a_run():
     def names(**rule) -> list:
         return [spec("exit", found).get("tau") for found in rules_of(build("exit", rule))]
 
-    assert names(kind="confidence", tau=0.9, layers=[4]) == [0.8, 0.85, 0.9, 0.95]
-    assert names(kind="confidence", tau=0.6, layers=[4]) == [0.6, 0.8, 0.85, 0.9, 0.95]
+    grid = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
+    assert names(kind="confidence", tau=0.9, layers=[4]) == grid
+    assert names(kind="confidence", tau=0.55, layers=[4]) == sorted([*grid, 0.55])
     assert names(kind="confidence", tau=[0.6, 0.7], layers=[3, 4]) == [[0.6, 0.7]]
     assert names(kind="never") == [None]
 
@@ -168,11 +171,14 @@ def test_pairs_and_scores(tmp_path: Path):
     assert found["labels"] == []
     assert 0 <= example["label"] <= 5
     own = example["ways"][0]
-    assert (own["name"], own["own"], len(example["ways"])) == ("none", True, 4)
+    assert (own["name"], own["own"]) == ("none", True)
+    assert len(example["ways"]) > 1
     assert own["exits"][-1]["probabilities"] == []
-    assert own["exits"][-1]["answer"] == own["taus"][0]["answer"]
-    assert own["taus"][0] == {
+    assert own["exits"][-1]["answer"] == own["rules"][0]["answer"]
+    assert own["rules"][0] == {
         "rule": "never",
+        "point": None,
+        "own": True,
         "left_at": 6,
         "reason": "last_layer",
         "answer": own["exits"][-1]["answer"],

@@ -8,22 +8,22 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from pages import HOSTILE, SMALL, SOURCE, ZERO, make_claims, make_explorer, make_figure, make_table
+from pages import HOSTILE, SMALL, SOURCE, ZERO, make_claims, make_explorer, make_table
 
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Cell, Claim, Column, Line, Table
-from eat_lightning.report.page import SCRIPTS, STYLES, asset, in_script, render
-from eat_lightning.report.page.sections import answer_line, measured_line, warning_box
-from eat_lightning.report.page.sources import Sources
-from eat_lightning.report.page.table import (
-    group_row,
-    interval,
+from eat_lightning.report.page import (
+    SCRIPTS,
+    STYLES,
+    Sources,
+    asset,
+    head_of,
     leading,
-    letters_by_flag,
-    parted,
-    scale_of,
+    measured_line,
+    render,
+    spans,
+    value_and_interval,
 )
-from eat_lightning.report.page.text import inline_svg
 
 
 class Outline(HTMLParser):
@@ -60,12 +60,17 @@ def test_texts_are_escaped(html: str):
     assert shown.count(HOSTILE) >= 7  # title twice, warning, answer, caption, cell, note
 
 
-def test_data_survives_its_script_element():
-    value = {"text": HOSTILE, "more": "<!-- \u2028 é"}
-    assert "<" not in in_script(value)
-    assert json.loads(in_script(value)) == value
+def test_data_survives_its_script_element(html: str):
+    found = re.findall(
+        r'<script type="application/json" id="(\w+)">(.*?)</script>', html, re.DOTALL
+    )
+    data = {name: json.loads(text) for name, text in found}
+    assert data["examples"] == make_explorer()
+    assert data["sources"]["sources"][0]["command"] == SOURCE.command
+    titles = [mark["title"] for mark in data["sources"]["marks"]["frontier-points"]]
+    assert titles == ["eat tau 0.9", f"bert {HOSTILE}"]
     with pytest.raises(ValueError, match="not JSON compliant"):
-        in_script(float("nan"))
+        render("r", make_claims(), {"tasks": [float("nan")]})
 
 
 def test_nothing_is_fetched(html: str):
@@ -85,7 +90,7 @@ def test_policy_allows_this_script_and_no_other(html: str):
     assert rules["script-src"] == f"'sha256-{digest}'"
 
 
-def test_frontier_comes_first_and_the_explorer_last(html: str):
+def test_claims_in_their_order_and_the_explorer_last(html: str):
     sections = [a["id"] for a in Outline(html).all("section")]
     assert sections == ["claim-frontier", "claim-cost", "explorer"]
     links = [a["href"] for a in Outline(html).all("a") if a["href"] in {f"#{s}" for s in sections}]
@@ -110,20 +115,18 @@ def test_headings_skip_no_level(html: str):
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_interval_has_the_units_and_digits_of_the_text():
-    table = make_table()
-    scale = scale_of(table, "accuracy")
-    assert scale == 100  # 0.75 is shown as 75.0
-    assert interval(table.lines[0].cells["accuracy"], scale) == "70.0 to 80.0"
-    assert scale_of(table, "ms") == 1
-    assert interval(Cell(-1.25, "\u22121.2", -2.04, 0.5), 1) == "\u22122.0 to 0.5"
-    assert interval(Cell(0.0, "0.00", -0.01, 0.01), 100) == "\u22121.00 to 1.00"
-    assert interval(Cell(None, ""), 1) == ""
-
-
-def test_interval_in_a_text_is_set_apart():
-    assert parted("1.94 (1.88 to 1.99)") == ("1.94", "1.88 to 1.99")
-    assert parted("bert (padded)") == ("bert (padded)", "")
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        (Cell(75.0, "75.0 ± 1.0", 70.0, 80.0), ("75.0 ± 1.0", "70.0 to 80.0")),
+        (Cell(-1.25, "-1.2", -2.04, 0.5), ("-1.2", "\u22122.0 to 0.5")),
+        (Cell(1.94, "1.94 (1.88 to 1.99)", 1.88, 1.99), ("1.94", "1.88 to 1.99")),
+        (Cell("b", "bert (padded)"), ("bert (padded)", "")),
+        (Cell(None, ""), ("", "")),
+    ],
+)
+def test_interval_stands_apart_with_the_digits_of_the_text(cell: Cell, shown: tuple[str, str]):
+    assert value_and_interval(cell) == shown
 
 
 def test_columns_that_name_a_line():
@@ -133,15 +136,15 @@ def test_columns_that_name_a_line():
     assert leading([columns[0], *columns[2:]]) == 1
 
 
-def test_flags_are_lettered_in_their_order():
-    assert letters_by_flag(make_table()) == {ZERO: "a", SMALL: "b"}
+def test_flags_are_lettered_in_their_order(html: str):
+    found = re.findall(r'<li><span class="flag">(\w)</span> (.*?)</li>', html)
+    assert found == [("a", ZERO), ("b", SMALL)]
 
 
 def test_groups_stand_over_their_columns():
-    row = group_row(make_table().columns)
-    assert re.findall(r'colspan="(\d)"', row) == ["2", "2", "2", "2"]
-    assert re.findall("<span>(.*?)</span>", row) == ["accuracy", "time", "conditions"]
-    assert group_row([Column("a", "A")]) == ""
+    columns = make_table().columns
+    assert spans(columns) == [("", 2), ("accuracy", 2), ("time", 2), ("conditions", 2)]
+    assert spans([Column("a", "A")]) == []
 
 
 def test_empty_column_is_left_to_the_csv(html: str):
@@ -156,11 +159,10 @@ def test_bold_only_where_a_cell_is_bold(html: str):
 
 def test_equal_sources_are_kept_once():
     sources = Sources()
-    figure = make_figure()
-    sources.add_marks(figure)
+    marks = sources.marks(make_claims())["frontier-points"]
+    assert [(m["gid"], m["source"]) for m in marks] == [("point-eat", 0), ("point-bert", 0)]
     assert sources.add(SOURCE) == 0
-    assert len(sources.found["sources"]) == 1
-    assert [m["gid"] for m in sources.found["marks"][figure.name]] == ["point-eat", "point-bert"]
+    assert len(sources.found) == 1
 
 
 def test_what_was_measured_is_read_off_the_tables():
@@ -173,21 +175,14 @@ def test_what_was_measured_is_read_off_the_tables():
 
 
 def test_answer_is_headed_by_its_task():
-    assert '<span class="head">sst2</span> twice' in answer_line("sst2: twice as fast")
-    assert "head" not in answer_line(
-        "on all of the tasks no setting was found that is faster: none"
-    )
+    assert head_of("sst2: twice as fast") == ("sst2", "twice as fast")
+    long = "on all of the tasks no setting was found that is faster: none"
+    assert head_of(long) == ("", long)
 
 
 def test_several_warnings_are_folded():
-    assert " open>" in warning_box(["one"])
-    assert " open>" not in warning_box(["one", "two"])
-    assert "2 warnings" in warning_box(["one", "two"])
-
-
-def test_drawing_brings_no_style_sheet():
-    svg = "<?xml?><!DOCTYPE svg><svg><metadata>m</metadata><defs><style>*{}</style></defs></svg>\n"
-    assert inline_svg(svg) == "<svg><defs></defs></svg>"
+    assert '<details class="warnings" open><summary>A warning' in render("r", [], None, ["one"])
+    assert '<details class="warnings"><summary>2 warnings' in render("r", [], None, ["one", "two"])
 
 
 def luminance(color: str) -> float:

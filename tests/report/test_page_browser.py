@@ -236,7 +236,7 @@ def test_explorer_shows_what_was_dropped_and_where_it_left(page: Any):
     assert layers.nth(1).locator(".went").all_text_contents() == ["ing", HOSTILE]
     assert "2 of 4 tokens" in layers.nth(1).text_content()
     assert layers.nth(1).locator(".top").text_content() == "positive70%"
-    assert layers.nth(1).locator(".tau").get_attribute("style") == "left: 90%;"
+    assert layers.nth(1).locator(".point").get_attribute("style") == "left: 90%;"
     assert page.locator(".left").text_content() == "left here: positive ✓"
     assert page.locator(".unrun").count() == 0
     page.select_option("#x-rule", "tau 0.6")

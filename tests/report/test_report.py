@@ -12,8 +12,7 @@ from studies import EAT, keep, make_recorded, make_row
 from eat_lightning.cli import with_paths_listed
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
-from eat_lightning.report import __main__ as report_module
-from eat_lightning.report.__main__ import CLAIMS, CLAIMS_DIR, RECIPES, claim_of, main, report
+from eat_lightning.report.__main__ import claim_of, found_claims, main, report, scripts_of
 from eat_lightning.runs.row import read
 
 
@@ -46,7 +45,8 @@ def study_of(folder: Path) -> Path:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of every claim, made once."""
     runs = study_of(tmp_path_factory.mktemp("study"))
-    return report(config(f"study={runs}", "title=small", "examples=0"))
+    formats = "formats=[png,svg,pdf,csv,md,tex]"
+    return report(config(f"study={runs}", "title=small", "examples=0", formats))
 
 
 def test_a_report_of_a_small_study(made: Path):
@@ -55,11 +55,12 @@ def test_a_report_of_a_small_study(made: Path):
     text = (made / "report.md").read_text()
     assert text.startswith("# small")
     assert "Accuracy against time" in text
-    assert "* ablation: " in text  # there is none here: a warning, and the rest was made
+    assert "ablation: " not in text  # there is none here, which is told where it was asked for
     with (made / "tables" / "frontier-sst2.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [line["setting"] for line in lines] == ["own static", "tau 0.9"]
     assert {p.suffix for p in (made / "figures").iterdir()} == {".pdf", ".png", ".svg"}
+    assert {p.suffix for p in (made / "tables").iterdir()} == {".csv", ".md", ".tex"}
 
 
 def test_every_line_names_runs_that_are_in_the_rows(made: Path):
@@ -73,7 +74,8 @@ def test_every_line_names_runs_that_are_in_the_rows(made: Path):
 
 
 def test_a_report_of_a_report_is_the_same(made: Path, tmp_path: Path, capsys):
-    again = report(config(f"study={made}", "claims=[frontier,exits]", f"to={tmp_path}"))
+    formats = "formats=[svg,csv]"
+    again = report(config(f"study={made}", "claims=[frontier,exits]", f"to={tmp_path}", formats))
     assert f"report: {tmp_path / 'index.html'}" in capsys.readouterr().out
     for name in ("tables/frontier-sst2.csv", "tables/exits-sst2.csv", "figures/frontier-sst2.svg"):
         assert (made / name).read_bytes() == (again / name).read_bytes(), name
@@ -82,9 +84,12 @@ def test_a_report_of_a_report_is_the_same(made: Path, tmp_path: Path, capsys):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["claims=[nonsense]", "study=x"], "claims must be among frontier"),
+        (["claims=[nonsense]", "study=x"], "claims must be among frontier.*got 'nonsense'"),
         ([], "study must name a folder of runs"),
-        (["study=x", "examples=-1"], "examples must be a whole number, 0 or more, got -1"),
+        (["study=x", "examples=-1"], "examples must be 0 or more, got -1"),
+        (["study=x", "formats=[gif]"], "formats.0 must be one of png, svg.*got 'gif'"),
+        (["study=x", "texts=no"], "texts must be a list, got 'no'"),
+        (["study=x", f"to={__file__}"], "to must be a folder, and .* is a file"),
         (["study=absent"], "absent: there is no such folder or file"),
     ],
 )
@@ -115,12 +120,17 @@ def test_exit_status_and_one_line(monkeypatch, capsys: pytest.CaptureFixture[str
     assert "has no rows: measure its runs" in capsys.readouterr().err
 
 
-def test_every_claim_is_found():
-    """A folder with a claim.py; the other folders draw rows of another kind."""
-    found = {path.parent.name for path in CLAIMS_DIR.glob("*/claim.py")}
-    assert found >= {*CLAIMS, *RECIPES}
-    for name in (*CLAIMS, *RECIPES):
-        assert callable(claim_of(CLAIMS_DIR / name / "claim.py"))
+def test_every_fault_at_once():
+    with pytest.raises(ConfigError) as caught:
+        report(config("examples=-1", "claims=[nonsense]"))
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_claims_are_found_by_looking():
+    found = found_claims()
+    assert next(iter(found)) == "frontier"  # what a reader sees first
+    assert {"ablation", "calibration", "cost", "exits", "retention", "phishing"} <= found.keys()
+    assert all(callable(claim_of(path)) for path in found.values())
 
 
 def test_a_script_without_a_claim_is_named(tmp_path: Path):
@@ -128,4 +138,15 @@ def test_a_script_without_a_claim_is_named(tmp_path: Path):
     path.write_text("x = 1\n")
     with pytest.raises(ConfigError, match=r"has no function claim\(study\)"):
         claim_of(path)
-    assert report_module.script(str(path)) == path
+    assert scripts_of([str(path)]) == {"empty": path}
+
+
+def test_two_claims_may_each_have_a_file_of_one_name(tmp_path: Path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table.py").write_text(f"NAME = {name!r}\n")
+        (tmp_path / name / "claim.py").write_text(
+            "from .table import NAME\ndef claim(study): return NAME\n"
+        )
+    scripts = scripts_of([str(tmp_path / name / "claim.py") for name in ("a", "b")])
+    assert [claim_of(path)(None) for path in scripts.values()] == ["a", "b"]  # type: ignore

@@ -3,14 +3,12 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.report.study import curves, open_study
+from eat_lightning.report.study import open_study
 from eat_lightning.runs.row import write
-from eat_lightning.runs.run import Run
 
 
 def two_seeds(folder: Path) -> Path:
@@ -101,10 +99,7 @@ def test_a_run_cut_short_is_named(tmp_path: Path):
     keep(tmp_path / "cut", [], finished=False)
     keep(tmp_path / "unmeasured", [])
     warnings = open_study([str(tmp_path)]).warnings
-    assert (
-        f"{tmp_path / 'cut'}: no rows (not finished: the command that trained it resumes it)"
-        in (warnings)
-    )
+    assert f"{tmp_path / 'cut'}: no rows (not finished: its command resumes it)" in (warnings)
     assert f"{tmp_path / 'unmeasured'}: no rows (measure it)" in warnings
 
 
@@ -139,19 +134,6 @@ def test_kept_rows_a_pattern_and_the_same_folder_twice(tmp_path: Path):
     study = open_study(paths, title="mine")
     assert ([m.row.run for m in study.measured], study.title) == (["r", "other"], "mine")
     assert [run.name for run in study.runs] == ["r"]
-
-
-def test_curves_join_the_attempts_of_a_resumed_run(tmp_path: Path):
-    folder = keep(tmp_path / "r", [make_row()])
-    for name, lines in {
-        "csv": "epoch,step,train/loss\n0,1,3.0\n0,2,2.0\n0,",
-        "csv-2": "epoch,step,train/loss,x\n0,2,1.5,\n0,3,1.0,7\n",
-    }.items():
-        (folder / name).mkdir()
-        (folder / name / "metrics.csv").write_text(lines)
-    steps, values = curves(Run.open(folder))["train/loss"]
-    np.testing.assert_array_equal(steps, [1, 2, 3])
-    np.testing.assert_array_equal(values, [3.0, 1.5, 1.0])
 
 
 def test_runs_with_other_heads_are_not_seeds_of_one_setting(tmp_path: Path):

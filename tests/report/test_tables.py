@@ -57,7 +57,7 @@ def test_csv_has_the_columns_that_print_leaves_out(table: Table) -> None:
 
 
 def test_each_sentence_once_and_each_flag_marked(table: Table) -> None:
-    text = tables.to_markdown(table, "accuracy")
+    text = tables.to_markdown(table)
     assert text.count(SMALL) == 1
     assert "| a_b <sup>a</sup> | 50.0 ± 1.0 <sup>b</sup> |" in text
     assert "| b\\|c | 25.0 <sup>b,c</sup> |" in text
@@ -65,11 +65,11 @@ def test_each_sentence_once_and_each_flag_marked(table: Table) -> None:
 
 
 def test_words_that_are_the_same_are_said_once(table: Table) -> None:
-    assert "In every line: dtype fp32." in tables.to_markdown(table, "time")
-    assert "| model | ms |" in tables.to_markdown(table, "time")  # a number stays, if the same
+    assert "In every line: dtype fp32." in tables.to_markdown(table)
+    assert "| model | ms |" in tables.to_markdown(table)  # a number stays, if the same
     other = table.lines[1].cells | {"dtype": Cell("bf16", "bf16")}
     differing = replace(table, lines=[table.lines[0], replace(table.lines[1], cells=other)])
-    assert "| model | dtype | ms |" in tables.to_markdown(differing, "time")
+    assert "| model | dtype | ms |" in tables.to_markdown(differing)
 
 
 def test_groups_follow_each_other(table: Table) -> None:
@@ -111,6 +111,7 @@ def test_terminal(table: Table) -> None:
 
 
 def test_saved_files(table: Table, tmp_path) -> None:
+    assert [*tables.write(table, tmp_path / "some", ["md"])] == ["md"]
     paths = tables.write(table, tmp_path / "new")
     assert {path.name for path in paths.values()} == {"t.csv", "t.md", "t.tex"}
     assert sorted((tmp_path / "new").iterdir()) == sorted(paths.values())
@@ -120,6 +121,8 @@ def test_no_lines(table: Table) -> None:
     empty = replace(table, lines=[])
     assert tables.to_markdown(empty) == "No lines."
     assert len(tables.csv_text(empty).splitlines()) == 1
+    assert r"\caption{A title. 50\% \& more.}" in tables.latex(empty)
+    tables.show(empty, Console(file=StringIO()))
 
 
 def test_letters() -> None:

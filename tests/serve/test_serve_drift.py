@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from exports import make_run
-from gateways import FakeModel, Running, plan, running, settings
+from gateways import FakeModel, Running, plan, running
 
 from eat_lightning.drift.observation import Observation
 from eat_lightning.drift.reference import Reference, made_with
@@ -214,8 +214,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def seen_by(run: Path, full_depth: bool) -> list[Observation]:
-    config = settings(run=str(run), drift=DRIFT)
-    model = open_model(config)
+    model = open_model(plan(run=str(run), drift=DRIFT))
     found: dict[int, dict] = {}
     deep = frozenset({None}) if full_depth else NOBODY
     for places, answers in model.stream([Example([t]) for t in TEXTS], deep):
@@ -229,7 +228,7 @@ def seen_by(run: Path, full_depth: bool) -> list[Observation]:
 
 def test_a_model_tells_what_its_exits_do_or_would_have_done(run: Path):
     with pytest.raises(ConfigError, match=r"has no drift\.json"):
-        open_model(settings(run=str(run), drift=DRIFT))
+        open_model(plan(run=str(run), drift=DRIFT))
     opened = Run.open(run)
     known = [normal(i) for i in range(60)]
     Reference(known, made_with(open_run(opened), None)).write(opened)
@@ -239,10 +238,10 @@ def test_a_model_tells_what_its_exits_do_or_would_have_done(run: Path):
         assert a.confidence == pytest.approx(b.confidence, abs=1e-5)
         assert (a.depth, a.tokens, a.label) == (b.depth, b.tokens, b.label)
         assert a.retention == pytest.approx(b.retention)
-    assert open_model(settings(run=str(run), drift=DRIFT)).about.normal[None].seen == known
+    assert open_model(plan(run=str(run), drift=DRIFT)).about.normal[None].seen == known
     exit = {"tau": 0.99, "layers": None, "patience": None}
     with pytest.raises(ConfigError, match=r"drift\.json holds for another"):
-        open_model(settings(run=str(run), drift=DRIFT, exit=exit))
+        open_model(plan(run=str(run), drift=DRIFT, exit=exit))
     assert not torch.is_inference_mode_enabled()
 
 

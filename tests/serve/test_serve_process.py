@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from exports import exported, make_run
-from gateways import eventually, running, settings
+from gateways import eventually, plan, running, settings
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.predict.open import open_run
@@ -22,6 +22,7 @@ from eat_lightning.runs.run import Run
 from eat_lightning.serve.__main__ import serve
 from eat_lightning.serve.body import Example
 from eat_lightning.serve.model import open_model
+from eat_lightning.serve.plan import ServePlan
 from eat_lightning.serve.remote import Remote, WorkerDied
 
 ROOT = Path(__file__).parents[2]
@@ -40,8 +41,8 @@ def expected(run: Path) -> list[dict[str, Any]]:
     return open_run(Run.open(run), config["exit"], "fp32").answer([[t] for t in TEXTS])
 
 
-def model_settings(run: Path, **changes: Any) -> dict[str, Any]:
-    return settings(run=str(run), **changes)
+def model_settings(run: Path, **changes: Any) -> ServePlan:
+    return plan(run=str(run), **changes)
 
 
 def merged(chunks: list[Any]) -> dict[int, dict[str, Any]]:

@@ -36,7 +36,7 @@ from eat_lightning.track.log import (
     wandb_logger,
 )
 from eat_lightning.train.module import exits_of, way
-from eat_lightning.train.plan import train_faults
+from eat_lightning.train.plan import planned
 
 CONFIG = {"study": "s", "model": "eat", "task": {"name": "sst2"}, "seed": 1}
 NODE = {"_target_": f"{__name__}.FakeWandbLogger", "offline": False, "project": "p"}
@@ -145,12 +145,15 @@ def test_a_broken_mode_is_named_before_anything_is_loaded(monkeypatch: pytest.Mo
     monkeypatch.setenv("WANDB_MODE", "foo")
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         config = plain(compose("train", overrides=["logger=wandb", "data=toy", "encoder=tiny"]))
-    (fault,) = train_faults(config)
+    with pytest.raises(ConfigError) as caught:
+        planned(config)
+    (fault,) = str(caught.value).splitlines()
     assert fault.startswith("WANDB_MODE must be one of online, offline, disabled")
     assert fault.endswith("got 'foo'")
     assert measure_faults(config["logger"]) == [fault]
     config["logger"] = {}
-    assert train_faults(config) == measure_faults({}) == measure_faults(None) == []
+    planned(config)
+    assert measure_faults({}) == measure_faults(None) == []
     (fault,) = measure_faults({"_target_": "lightning.pytorch.loggers.TensorBoardLogger"})
     assert fault.startswith("logger must be wandb or null here")
 

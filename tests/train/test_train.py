@@ -3,7 +3,6 @@ skipped or refused as it should be."""
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,34 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
+from training import TINY, command, config_of, trained
 
-from eat_lightning.cli import with_path_quoted
-from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run, folder_for, open_runs
-from eat_lightning.train.__main__ import build_module, prepare_data, train
+from eat_lightning.train.__main__ import train
+from eat_lightning.train.fit import begin, data_of, module_of
+from eat_lightning.train.plan import planned
 from eat_lightning.weights.checkpoint import load_model
-
-TINY = [
-    *("data=toy", "encoder=tiny", "encoder.hidden_size=32", "encoder.intermediate_size=64"),
-    *("data.num_train=160", "data.num_validation=60", "data.calibration=80"),
-    *("trainer=smoke", "trainer.max_steps=9", "threads=1"),
-]
-
-
-def config_of(*overrides: str) -> dict:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose("train", overrides=list(overrides)))
-
-
-def trained(*overrides: str) -> Run:
-    given = [*TINY, *overrides]
-    config = config_of(*given)
-    train(config, given)
-    return Run.open(folder_for(config, given))
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +70,14 @@ def test_strength_and_temperatures_are_saved_with_the_weights(run: Run):
         assert float(encoder.heads[layer].temperature) == pytest.approx(found["temperature"])
 
 
+def test_a_run_says_how_it_was_trained(run: Run):
+    training = run.training
+    assert (training.lr, training.steps, training.num_train_examples) == (1e-3, 9, 160)
+    assert (training.objective["kind"], training.objective["early_weight"]) == ("joint", 0.3)
+    assert training.schedule["kind"] == "anneal"
+    assert training.teacher is None
+
+
 def test_a_finished_run_is_skipped_and_says_so(run: Run, capsys: pytest.CaptureFixture[str]):
     before = (run.folder / "model" / "model.safetensors").stat().st_mtime_ns
     again = trained("study=line", "model=eat")
@@ -105,7 +94,10 @@ def test_a_folder_with_other_settings_is_refused_by_name(run: Run):
 
 def test_where_and_how_fast_a_run_goes_is_not_its_identity(run: Run):
     config = config_of(*TINY, "study=line", "model=eat", "threads=2", "checkpoint_every=7")
-    assert train(config, [*TINY, "study=line", "model=eat", "threads=2"]) == run.done["score"]
+    assert (
+        train(config, [*TINY, "study=line", "model=eat", "threads=2"])
+        == (run.done["selection_score"])
+    )
 
 
 def test_a_partial_run_is_not_a_run(run: Run, tmp_path: Path):
@@ -146,13 +138,12 @@ def test_a_run_cut_within_an_epoch_is_validated_where_it_ends():
 
 
 def test_a_partial_run_with_other_data_is_not_gone_on_with(run: Run, tmp_path: Path):
-    from eat_lightning.train.__main__ import begin
-
     (tmp_path / "last.ckpt").touch()
-    begin(tmp_path, run.config, {"train": "a", "precision": "32-true"})
-    begin(tmp_path, run.config, {"train": "a", "precision": "32-true"})
+    partial = Run(tmp_path, run.config, done={})
+    begin(partial, {"train": "a", "precision": "32-true"})
+    begin(partial, {"train": "a", "precision": "32-true"})
     with pytest.raises(ConfigError, match=r"begun with other inputs \(train\)"):
-        begin(tmp_path, run.config, {"train": "b", "precision": "32-true"})
+        begin(partial, {"train": "b", "precision": "32-true"})
 
 
 def test_texts_are_cut_to_what_the_encoder_can_hold():
@@ -161,8 +152,8 @@ def test_texts_are_cut_to_what_the_encoder_can_hold():
 
 
 def test_dropout_is_on_in_training():
-    config = config_of(*TINY)
-    module, _ = build_module(config, prepare_data(config))
+    plan = planned(config_of(*TINY))
+    module = module_of(plan, data_of(plan))
     assert all(m.training for m in module.encoder.modules())
     assert module.encoder.layers[0].dropout.p == 0.1
 
@@ -203,24 +194,15 @@ def test_a_class_of_ones_own_trains_and_is_opened_again(
 
 
 def test_the_learning_rate_is_the_tasks_but_for_random_weights():
-    config = config_of(*TINY)
-    assert build_module(config, prepare_data(config))[0].lr == 1e-3
-    config["optimizer"]["lr"] = 3e-4
-    assert build_module(config, prepare_data(config))[0].lr == 3e-4
-
-
-def test_long_or_odd_names_stay_file_names():
-    config = config_of(*TINY)
-    folder = folder_for(config, ["encoder.pretrained=/a/b c", *TINY])
-    assert "/" not in folder.name
-    assert len(folder.name) < 130
-    assert folder != folder_for(config, ["encoder.pretrained=/a/b d", *TINY])
+    for given, lr in (([], 1e-3), (["optimizer.lr=3e-4"], 3e-4)):
+        plan = planned(config_of(*TINY, *given))
+        assert module_of(plan, data_of(plan)).lr == lr
 
 
 def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path):
     from eat_lightning.train.teacher import attach_teacher, label_order
 
-    data = prepare_data(config_of(*TINY, f"data.cache_dir={tmp_path}"))
+    data = data_of(planned(config_of(*TINY, f"data.cache_dir={tmp_path}")))
     data.max_length = 64
     attach_teacher(data, str(run.folder))
     first = data.split("train").teacher
@@ -242,7 +224,7 @@ def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path)
 def test_distillation_trains_from_a_run(run: Run):
     found = trained(
         "study=distil",
-        with_path_quoted(f"teacher={run.folder}"),
+        f"teacher={run.folder}",
         "objective.distill=0.5",
         "objective.distill_into=all",
     )
@@ -253,7 +235,7 @@ def test_distillation_trains_from_a_run(run: Run):
 
 def write_glue(folder: Path, flip_dev: bool) -> None:
     """Toy examples as the parquet files of sst2."""
-    data = prepare_data(config_of(*TINY, "data.num_train=400"))
+    data = data_of(planned(config_of(*TINY, "data.num_train=400")))
     (folder / "sst2").mkdir(parents=True)
     for name in ("train", "validation"):
         source = data.split(name).source
@@ -276,16 +258,6 @@ def test_dev_labels_decide_nothing(tmp_path: Path):
     assert all(torch.equal(clean[k], poisoned[k]) for k in clean)
     assert found[0].done["calibration"] == found[1].done["calibration"]
     assert found[0].done["score"] == pytest.approx(1 - found[1].done["score"])
-
-
-def command(*overrides: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "eat_lightning.train", *overrides],
-        env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
 
 
 @pytest.mark.slow
@@ -345,15 +317,6 @@ def test_two_processes_train_to_the_same_losses_as_one(outputs: Path):
     one, two = (losses(r) for r in found)
     assert len(one) == 9
     assert two == pytest.approx(one, abs=1e-5)
-
-
-@pytest.mark.slow
-def test_a_multirun_makes_a_folder_per_job_with_its_own_seed(outputs: Path):
-    assert command("-m", *TINY, "seed=1,2", "study=sweep").wait() == 0
-    runs = open_runs(str(outputs / "sweep"))
-    assert [r.config["seed"] for r in runs] == [1, 2]
-    one, two = (load_file(r.folder / "model" / "model.safetensors") for r in runs)
-    assert any(not torch.equal(one[k], two[k]) for k in one)
 
 
 @pytest.mark.slow

@@ -8,9 +8,10 @@ from models import padded as hugging
 from models import ragged, spread, tiny
 
 from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.infer.int8 import is_int8
 from eat_lightning.methods.objective.joint import Joint
+from eat_lightning.model.int8 import is_int8
 from eat_lightning.model.reason import OWN, Reason
+from eat_lightning.model.training import Context
 from eat_lightning.weights.checkpoint import load_model, save_model
 from eat_lightning.weights.hf import EatConfig, EatForSequenceClassification
 
@@ -188,7 +189,7 @@ def test_training_runs_all_and_sums_the_exits(run: Path):
     assert output.depth.tolist() == [6] * 5
     assert not output.exit_logits.isnan().any()
     guesses = dict(zip([3, 4, 6], output.exit_logits, strict=True))
-    torch.testing.assert_close(output.loss, Joint()(guesses, labels, None, {}).total / 5)
+    torch.testing.assert_close(output.loss, Joint()(Context(guesses, labels, last=6)).total / 5)
     output.loss.backward()
     assert all(weight.grad is not None for weight in model.parameters())
 
@@ -312,3 +313,21 @@ def test_config_speaks_hugging_face():
     assert config.to_diff_dict()["vocab_size"] == 30522  # defaults are written too
     with pytest.raises(ValueError, match="problem_type must be"):
         EatConfig(problem_type="multi_label_classification")
+
+
+def test_training_goes_on_with_the_objective_of_the_run(run: Path, tmp_path: Path):
+    encoder, labels = load_model(run)
+    ids, target = torch.full((2, 5), 5), torch.tensor([0, 1])
+
+    def loss(**objective: float) -> float:
+        save_model(encoder, labels, tmp_path, {"kind": "joint", **objective})
+        model = EatForSequenceClassification.from_pretrained(
+            tmp_path, dropout=0.0, attention_dropout=0.0
+        )
+        return float(model.train()(ids, labels=target).loss.detach())
+
+    last, once, twice = (loss(early_weight=weight) for weight in (0.0, 1.0, 2.0))
+    assert once > last
+    assert twice - once == pytest.approx(once - last, rel=1e-4)
+    with pytest.raises(ValueError, match=r"objective.distill needs teacher_logits"):
+        loss(distill=0.5)

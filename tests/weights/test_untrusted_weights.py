@@ -42,15 +42,14 @@ def test_a_pickle_in_place_of_weights(as_pickle: bool, run: Path, tmp_path: Path
 
 
 def test_a_pickle_in_place_of_last_ckpt(tmp_path: Path):
-    from eat_lightning.train.__main__ import resume_faults
+    from eat_lightning.train.plan import check_resume
 
-    assert resume_faults(tmp_path) == []
+    check_resume(tmp_path)
     for content in ({"state_dict": Bomb(tmp_path / "pwned")}, {"state_dict": {}}, 3):
         torch.save(content, tmp_path / "last.ckpt")
-        (fault,) = resume_faults(tmp_path)
-        assert "delete it to train from the start" in fault
+        assert "delete it to train from the start" in refused(check_resume, tmp_path)
     (tmp_path / "last.ckpt").write_bytes(pickle.dumps(Bomb(tmp_path / "pwned")))
-    assert "not a checkpoint to resume from" in resume_faults(tmp_path)[0]
+    assert "not a checkpoint to resume from" in refused(check_resume, tmp_path)
     assert not (tmp_path / "pwned").exists()
 
 

@@ -17,8 +17,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from eat_lightning.bench.speed.ceilings import DTYPES
 from eat_lightning.bench.speed.workload import Examples
+from eat_lightning.infer.precision import in_dtype
 from eat_lightning.infer.prepacked import cannot, prepacked
-from eat_lightning.measure.baselines import HuggingFaceTwin, in_dtype
+from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never

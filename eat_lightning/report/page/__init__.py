@@ -1,25 +1,25 @@
-"""The page one sends to a colleague: claims in one HTML file that asks nothing of a network."""
+"""The page one sends to a colleague: claims in one HTML file that asks nothing of a network.
+
+`page.html` (Jinja, everything escaped) is what it looks like; here is what it is filled with.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
+import re
 from collections.abc import Mapping, Sequence
-from importlib.resources import files as resources
+from itertools import groupby
 from pathlib import Path
-from string import Template
 from typing import Any
 
-from eat_lightning.report.claim import Claim
-from eat_lightning.report.page.sections import contents, measured_line, section, warning_box
-from eat_lightning.report.page.sources import Sources
-from eat_lightning.report.page.text import escape
+from eat_lightning.report import figures, tables
+from eat_lightning.report.claim import Cell, Claim, Column, Source
 
-FIRST = "frontier"  # the claim that a reader sees without scrolling
 SCRIPTS = ("page.js", "tips.js", "tables.js", "save.js", "explorer.js")
 STYLES = ("page.css", "table.css", "explorer.css")
-
+MEASURED = ("dtype", "device", "machine")  # keys of columns whose texts need no unit
+TYPES = {"png": "image/png", "pdf": "application/pdf", "csv": "text/csv;charset=utf-8"}
 Explorer = Mapping[str, Any]  # as eat_lightning.report.explorer makes it
 
 
@@ -30,56 +30,144 @@ def render(
     warnings: Sequence[str] = (),
     files: Mapping[str, Mapping[str, Path]] | None = None,
 ) -> str:
-    """The page's HTML: claim `frontier` first, the others in their order, then the explorer.
+    """Make the page's HTML: the claims in order, then the explorer.
 
     `files`: for each figure's name the files that are offered as downloads, by extension
     ("png", "pdf"); SVG and CSV are made of the page itself. Texts may hold anything: all of it is
     escaped, and the page's own policy forbids any script but its own and every request.
     """
-    ordered = sorted(claims, key=lambda claim: claim.name != FIRST)
-    sources = Sources()
-    body = [section(claim, sources, files or {}) for claim in ordered]
-    style = "".join(map(asset, STYLES))
-    script = "".join(map(asset, SCRIPTS))
-    return Template(asset("page.html")).substitute(
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    jinja = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    jinja.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    jinja.filters |= {"slug": slug, "value_and_interval": value_and_interval}
+    style, script = "".join(map(asset, STYLES)), "".join(map(asset, SCRIPTS))
+    return jinja.get_template("page.html").render(
+        title=title,
         policy=policy(style, script),
         style=style,
         script=script,
-        title=escape(title),
-        measured=escape(measured_line(ordered)),
-        contents=contents(ordered, explorer is not None),
-        warnings=warning_box(warnings),
-        claims="\n".join(body),
-        explorer=asset("explorer.html") if explorer is not None else "",
-        sources=in_script(sources.found),
-        examples=in_script(explorer),
+        measured=measured_line(claims),
+        warnings=warnings,
+        claims=claims,
+        explorer=explorer,
+        sources=Sources(),
+        files=files or {},
+        figures=figures,
+        tables=tables,
+        address=address,
+        leading=leading,
+        spans=spans,
+        head_of=head_of,
     )
 
 
+class Sources:
+    """Where marks and lines come from, collected while the page is made and read by its script;
+    equal ones are shared."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, Any]] = []
+        self._index: dict[Source, int] = {}
+
+    def add(self, source: Source) -> int:
+        """The index of this source in the page."""
+        if source not in self._index:
+            self._index[source] = len(self.found)
+            self.found.append(vars(source))
+        return self._index[source]
+
+    def marks(self, claims: Sequence[Claim]) -> dict[str, list[dict[str, Any]]]:
+        """Those of each figure, by its name."""
+        return {
+            figure.name: [vars(mark) | {"source": self.add(mark.source)} for mark in figure.marks]
+            for claim in claims
+            for figure in claim.figures
+        }
+
+
 def asset(name: str) -> str:
-    return (resources("eat_lightning.report.page") / name).read_text(encoding="utf-8")
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
 def policy(style: str, script: str) -> str:
     """Nothing is fetched, and nothing runs but this one script. Matplotlib's SVG styles its lines
     by attributes, which can be allowed apart from style sheets."""
-    rules = {
-        "default-src": "'none'",
-        "img-src": "data:",
-        "script-src": digest(script),
-        "style-src-elem": digest(style),
-        "style-src-attr": "'unsafe-inline'",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-    }
-    return "; ".join(f"{name} {value}" for name, value in rules.items())
+    return (
+        f"default-src 'none'; img-src data:; script-src {digest(script)}; "
+        f"style-src-elem {digest(style)}; style-src-attr 'unsafe-inline'; base-uri 'none'; "
+        "form-action 'none'"
+    )
 
 
 def digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def in_script(value: Any) -> str:
-    """JSON that cannot end the element it stands in: `</script>` and `<!--` need a `<`."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
+def address(content: bytes | Path, extension: str) -> str:
+    """A file as the address of a link."""
+    data = content.read_bytes() if isinstance(content, Path) else content
+    return f"data:{TYPES[extension]};base64,{base64.b64encode(data).decode()}"
+
+
+def slug(name: str) -> str:
+    """A name as an id in the page: letters, digits, `-`, `_` and `.` stay."""
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
+def measured_line(claims: Sequence[Claim]) -> str:
+    """ "872 examples · 3 seeds · 1 thread · fp32 · cpu": what the first claim's tables say."""
+    lines = [line for claim in claims[:1] for table in claim.tables for line in table.lines]
+
+    def texts(key: str) -> list[str]:
+        found = dict.fromkeys(line.cell(key).text for line in lines)
+        return [text for text in found if text]
+
+    seeds = sorted({len(text.split(", ")) for text in texts("seed")})
+    counted = {
+        "example": " / ".join(texts("num_examples")),
+        "seed": " to ".join(map(str, dict.fromkeys([*seeds[:1], *seeds[-1:]]))),
+        "thread": " / ".join(texts("threads")),
+    }
+    parts = [f"{n} {unit if n == '1' else unit + 's'}" for unit, n in counted.items() if n]
+    return " · ".join([*parts, *(" / ".join(texts(key)) for key in MEASURED if texts(key))])
+
+
+def head_of(line: str) -> tuple[str, str]:
+    """What an answer is about, and the rest: "sst2, minilm (6 layers): 1.9 times as fast ..." """
+    head, colon, rest = line.partition(": ")
+    return (head, rest) if colon and len(head) <= 48 else ("", line)
+
+
+def leading(columns: Sequence[Column]) -> int:
+    """How many columns name a line, and stay in sight: the first, and a second that is words too
+    and in no group where others are."""
+    grouped = any(column.group for column in columns)
+    second = columns[1] if len(columns) > 1 else None
+    return 2 if grouped and second and not second.numeric and not second.group else 1
+
+
+def spans(columns: Sequence[Column]) -> list[tuple[str, int]]:
+    """Neighbours of one group, and how many; none where no column has a group."""
+    if not any(column.group for column in columns):
+        return []
+    return [(name, len(list(some))) for name, some in groupby(columns, lambda c: c.group)]
+
+
+def value_and_interval(cell: Cell) -> tuple[str, str]:
+    """ "1.94 (1.88 to 1.99)" apart; where the text has no interval that of the cell, with as many
+    digits."""
+    found = re.fullmatch(r"(.+?) \(([^()]+ to [^()]+)\)", cell.text)
+    if found:
+        return found[1], found[2]
+    if cell.low is None or cell.high is None or cell.low == cell.high or not cell.text:
+        return cell.text, ""
+    decimals = re.search(r"\.(\d+)", cell.text)
+    digits = len(decimals[1]) if decimals else 0
+    return cell.text, f"{cell.low:.{digits}f} to {cell.high:.{digits}f}".replace("-", "\u2212")

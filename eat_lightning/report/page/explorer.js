@@ -1,7 +1,7 @@
 // The example explorer: which tokens a reduction dropped where, what the exits thought, where it left.
 const SHOWN = 200;  // sentences in the list at once; more are found by typing
 
-const leaving = (way, rule) => way?.taus.find((tau) => tau.rule === rule);
+const leaving = (way, rule) => way?.rules.find((found) => found.rule === rule);
 const named = (example, name) => example.ways.find((way) => way.name === name);
 // A score (of a regression) is neither right nor wrong.
 const judged = (example, left) => left && typeof example.label === "string";
@@ -36,18 +36,17 @@ function tokenRow(example, way, layer) {
   return row;
 }
 
-function bar(name, share, top, tau) {
+function bar(name, share, top, point) {
   const track = make("span", { className: "track" }, make("span", { className: "bar", style: `width:${100 * share}%` }));
-  if (top && tau) track.append(make("span", { className: "tau", style: `left:${100 * tau}%` }));
+  if (top && point > 0 && point <= 1) track.append(make("span", { className: "point", style: `left:${100 * point}%` }));
   return make("div", { className: top ? "guess top" : "guess" },
     make("span", { className: "label", textContent: name, title: name }), track,
     make("span", { className: "share", textContent: percent(share) }));
 }
 
-function exitBars(exit, labels, rule) {
-  const tau = Number(/tau (0?\.\d+|1(\.0+)?)$/.exec(rule)?.[1] ?? NaN);
+function exitBars(exit, labels, point) {
   if (!labels.length) return make("div", { className: "exit score", textContent: `score ${exit.answer}` });
-  const bars = exit.probabilities.map((share, i) => bar(labels[i], share, labels[i] === exit.answer, tau));
+  const bars = exit.probabilities.map((share, i) => bar(labels[i], share, labels[i] === exit.answer, point));
   return make("div", { className: "exit" }, ...bars);
 }
 
@@ -58,7 +57,7 @@ function layerRow(example, way, layer, labels, left) {
   const head = make("div", { className: "layer-name" }, make("b", { textContent: `Layer ${layer}` }),
     make("span", { textContent: run ? `${kept} of ${example.tokens.length} tokens` : "not run" }));
   return make("li", { className: run ? "layer" : "layer unrun" }, head,
-    tokenRow(example, way, layer), exit ? exitBars(exit, labels, left?.rule ?? "") : null);
+    tokenRow(example, way, layer), exit ? exitBars(exit, labels, left?.point) : null);
 }
 
 function verdict(example, left) {
@@ -155,8 +154,9 @@ function explore({ tasks }) {
     const own = ways.find((way) => way.own)?.name;
     fill(first, names, own);
     fill(second, [["", "nothing"], ...names], "");
-    const rules = [...new Set(ways.flatMap((way) => way.taus.map((t) => t.rule)))];
-    fill(rule, rules.map((r) => [r, r]), rules.includes("tau 0.9") ? "tau 0.9" : rules[0]);
+    const rules = ways.flatMap((way) => way.rules);
+    const labels = [...new Set(rules.map((found) => found.rule))];
+    fill(rule, labels.map((r) => [r, r]), rules.find((found) => found.own)?.rule ?? labels[0]);
     search.value = "";
     example = null;
     narrow();

@@ -2,54 +2,55 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+
+from eat_lightning.infer.record import record
+from eat_lightning.model.contracts import spec
+from eat_lightning.runs.row import row_of, write
+from eat_lightning.runs.run import Run, write_json
+from eat_lightning.track.log import log_frontier, log_result
+from eat_lightning.weights.checkpoint import save_model
 
 
 class Record(Callback):
     """Writes what a finished run is made of. done.json comes last: without it a run is partial."""
 
-    def __init__(self, config: dict[str, Any], folder: Path):
-        self.config, self.folder = config, folder
+    def __init__(self, run: Run):
+        self.run = run
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.interrupted or not trainer.is_global_zero:
             return
-        from eat_lightning.infer.record import record
-        from eat_lightning.weights.checkpoint import save_model
-
         module: Any = pl_module
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        encoder = module.encoder
-        data.tokenizer.save_pretrained(self.folder / "model")
+        run, encoder, data = self.run, module.encoder, trainer.datamodule  # type: ignore[attr-defined]
+        data.tokenizer.save_pretrained(run.folder / "model")
         labels = list(data.task.labels) or ["score"]
-        save_model(encoder, labels, self.folder / "model")
+        save_model(encoder, labels, run.folder / "model", spec("objective", module.objective))
         recorded = record(encoder, data.split("validation"))
-        recorded.under().to_parquet(self.folder / "examples.parquet")
-        self.finish(trainer, module, recorded)
+        recorded.under().to_parquet(run.folder / "examples.parquet")
+        run.done = self.notes(trainer, module, len(data.split("train")))
+        row = row_of(run, encoder, recorded, examples="examples.parquet")
+        run.done["score"] = getattr(row, row.metric)
+        write(run.folder / "rows.jsonl", [row])
+        for logger in trainer.loggers:
+            log_result(logger, row, run.config, trainer.global_step)
+            log_frontier(logger, run, encoder, recorded)
+        write_json(run.folder / "done.json", run.done)
 
-    def finish(self, trainer: Trainer, module: Any, recorded: Any) -> None:
-        from eat_lightning.runs.row import row_of, write
-        from eat_lightning.runs.run import Run, write_json
-        from eat_lightning.track.log import log_frontier, log_result
-
+    def notes(self, trainer: Trainer, module: Any, num_train_examples: int) -> dict[str, Any]:
+        """What done.json holds, but for the score on dev."""
         select = next(c for c in trainer.callbacks if hasattr(c, "best"))  # type: ignore[attr-defined]
         best = select.best or {}
-        done = {
+        last = trainer.callback_metrics.get("select/score")
+        return {
             "steps": trainer.global_step,
+            "lr": module.lr,
+            "num_train_examples": num_train_examples,
             "selected_step": best.get("step", trainer.global_step),
-            "selection_score": best.get("score"),
+            "selection_score": best.get("score", None if last is None else float(last)),
             "calibration": {str(k): v for k, v in module.calibration.items()},
             "strength": float(module.encoder.strength),
             "precision": str(trainer.precision),
         }
-        run = Run(self.folder, self.config, done)
-        row = row_of(run, module.encoder, recorded, examples="examples.parquet")
-        done["score"] = getattr(row, row.metric)
-        write(self.folder / "rows.jsonl", [row])
-        for logger in trainer.loggers:
-            log_result(logger, row, self.config, trainer.global_step)
-            log_frontier(logger, run, module.encoder, recorded)
-        write_json(self.folder / "done.json", done)

@@ -20,12 +20,7 @@ from eat_lightning.report.figures import INK, PAPER, place_labels
 from eat_lightning.report.panels import Panels, examples_text
 from eat_lightning.report.passes import Pass, outcome_of, with_examples
 from eat_lightning.report.setting_table import ONE_SEED
-from eat_lightning.report.statistics import (
-    Interval,
-    mean_interval,
-    oracle_exit,
-    paired_difference,
-)
+from eat_lightning.report.statistics import Interval, mean_interval, paired_difference
 from eat_lightning.report.study import Point
 
 if TYPE_CHECKING:
@@ -38,7 +33,7 @@ BOUND = (
     "none is: no rule on these heads is more accurate."
 )
 CAPTION = (
-    "A line joins the thresholds (tau) of a rule; hollow squares are one exit for all examples. "
+    "A line joins the points of a rule; hollow squares are one exit for all examples. "
     f"Star: {BOUND[0].lower()}{BOUND[1:]} Vertical: 95 % interval over {{n}}, seeds "
     "averaged (all answer the same examples: their differences are surer, see the table)."
 )
@@ -62,6 +57,16 @@ COLUMNS = [
 
 
 @dataclass(frozen=True)
+class Oracle:
+    """accuracy: share of examples that some exit gets right. depth: layers until the first such
+    exit, all of them where there is none. least_depth: with those leaving at the first exit."""
+
+    accuracy: float
+    depth: float
+    least_depth: float
+
+
+@dataclass(frozen=True)
 class Way:
     """A way of leaving, over the runs of a pass."""
 
@@ -70,7 +75,7 @@ class Way:
     depth: float
     source: Source
     marker: str
-    tau: float | None = None
+    point: float | None = None
     least_depth: float | None = None
 
     @cached_property
@@ -80,7 +85,7 @@ class Way:
 
     @property
     def label(self) -> str:
-        return f"τ {self.tau:g}" if self.tau else self.name.replace("all at layer", "all at")
+        return self.name.replace("all at layer", "all at")
 
 
 def ways(found: Pass) -> list[Way]:
@@ -99,8 +104,9 @@ def rule(point: Point) -> list[Way]:
         return []
     right_SB = np.stack([m.correct_B for m in runs if m.correct_B is not None])
     depth = float(np.mean([outcome_of(m).depth_B.mean() for m in runs]))
-    tau = point.row.point if isinstance(point.row.point, float) else None
-    return [Way(point.setting, right_SB, depth, source_of(Point(runs)), "o" if tau else "D", tau)]
+    knob = point.row.point if isinstance(point.row.point, float) else None
+    marker = "D" if knob is None else "o"
+    return [Way(point.setting, right_SB, depth, source_of(Point(runs)), marker, knob)]
 
 
 def oracle(found: Pass) -> Way:
@@ -108,6 +114,21 @@ def oracle(found: Pass) -> Way:
     bounds = [oracle_exit(right_EB, found.layers) for right_EB in right_SEB]
     depth, least = mean(b.depth for b in bounds), mean(b.least_depth for b in bounds)
     return Way(ORACLE, np.asarray(right_SEB.any(1)), depth, found.source, "*", least_depth=least)
+
+
+def oracle_exit(correct_EB: np.ndarray, layers: Sequence[int]) -> Oracle:
+    """Each example leaves at the first of `layers` (the last is the body's) whose guess is right.
+
+    No rule is more accurate. One can be shallower only by giving up right answers, or on examples
+    that no exit gets right: `least_depth` lets those leave at once.
+    """
+    correct_EB, layers_E = np.asarray(correct_EB, dtype=bool), np.asarray(layers)
+    if correct_EB.shape[0] != len(layers_E) or np.any(np.diff(layers_E) <= 0):
+        raise ValueError(f"layers must ascend, one for each exit, got {list(layers)}")
+    ever_B = correct_EB.any(0)
+    first_B = layers_E[correct_EB.argmax(0)]  # the first exit where none is right
+    depth = float(np.where(ever_B, first_B, layers_E[-1]).mean())
+    return Oracle(float(ever_B.mean()), depth, float(first_B.mean()))
 
 
 def oracle_table(task: str, found: Sequence[Pass]) -> Table:
@@ -168,7 +189,7 @@ def gid(found: Pass, index: int) -> str:
 def draw_ways(ax: Axes, found: Pass, made: Sequence[Way]) -> list[Any]:
     """Returns the labels, which are not yet placed."""
     color, texts = found.look.color, []
-    line = [way for way in made if way.tau]
+    line = [way for way in made if way.point]
     ax.plot([way.depth for way in line], [way.accuracy.value for way in line], color=color)
     for i, way in enumerate(made):
         faint: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.3}

@@ -1,0 +1,168 @@
+"""One run from a plan to a finished folder: data, encoder, Trainer, and what is noted of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from filelock import FileLock
+from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.loggers import CSVLogger
+
+from eat_lightning.config import make
+from eat_lightning.data.module import TextData
+from eat_lightning.data.tokens import tokenizer_for
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs.run import Run, environment, training_mark, write_json, write_text
+from eat_lightning.track.log import extra_logger
+from eat_lightning.train.callbacks.progress import Lines
+from eat_lightning.train.callbacks.record import Record
+from eat_lightning.train.callbacks.resume import SaveLast
+from eat_lightning.train.callbacks.select import SelectBest
+from eat_lightning.train.callbacks.stages import FollowStages
+from eat_lightning.train.callbacks.temperature import FitTemperature
+from eat_lightning.train.module import Classifier
+from eat_lightning.train.plan import TrainPlan
+from eat_lightning.train.teacher import attach_teacher, open_teacher
+from eat_lightning.train.trainer import is_first_process, trainer_arguments
+from eat_lightning.weights.untrusted import json_of
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let the jobs of a parallel sweep that share a run take turns: the first trains it."""
+    if not is_first_process():  # a copy that Lightning started is part of the first
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        yield
+
+
+def fit(plan: TrainPlan, run: Run) -> None:
+    """Train, or go on from last.ckpt; everything that ends a run is done by callbacks."""
+    with training_mark():
+        if plan.threads:
+            torch.set_num_threads(plan.threads)
+        data = data_of(plan)
+        seed_everything(plan.seed, verbose=False)
+        module = module_of(plan, data)
+        data.max_length = min(data.max_length, module.encoder.shape.max_length)
+        if module.objective.wants_teacher and plan.teacher is not None:
+            attach_teacher(data, plan.teacher)
+        settings = trainer_arguments(plan.trainer)
+        begin(run, {"train": data.split("train").key, "precision": settings["precision"]})
+        callbacks = [  # as they act when training ends: best weights, temperatures, the record
+            FollowStages(),
+            SelectBest(),
+            FitTemperature(),
+            Record(run),
+            SaveLast(run.folder, plan.checkpoint_every, data),
+            Lines(),
+        ]
+        trainer = run_trainer(plan, run, module, data, callbacks, settings)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def run_trainer(
+    plan: TrainPlan,
+    run: Run,
+    module: Classifier,
+    data: TextData,
+    callbacks: list[Callback],
+    settings: dict[str, Any],
+) -> Trainer:
+    """Fit with what a run logs to; its loggers end with it. settings: Trainer's own arguments."""
+    last, loggers = run.folder / "last.ckpt", make_loggers(plan, run)
+    try:
+        trainer = Trainer(
+            **settings,
+            logger=loggers,
+            callbacks=callbacks,
+            default_root_dir=run.folder,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            reload_dataloaders_every_n_epochs=1,
+        )
+        if last.is_file():
+            print(f"{run.folder} was not finished: resuming from last.ckpt")
+        # A checkpoint of Lightning's is a pickle, which else may call anything while it is read.
+        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    finally:
+        if any(type(logger).__name__.endswith("WandbLogger") for logger in loggers):
+            import wandb
+
+            # Else the next job of a sweep would log into this run. An interrupted one has failed.
+            wandb.finish(exit_code=0 if (run.folder / "done.json").is_file() else 1)
+    return trainer
+
+
+def data_of(plan: TrainPlan) -> TextData:
+    """The DataModule with its tokenizer; a split is read and tokenized when it is asked for."""
+    tokenizer = tokenizer_for(plan.encoder.get("pretrained"))
+    return make(plan.data, task=make(plan.task), tokenizer=tokenizer)
+
+
+def module_of(plan: TrainPlan, data: TextData) -> Classifier:
+    """The LightningModule around a new encoder."""
+    task, optimizer, objective = data.task, plan.optimizer, make(plan.objective)
+    hidden = "teacher_hidden" in getattr(objective, "wants", ())
+    encoder = make(
+        plan.encoder,
+        num_labels=task.num_labels,
+        attention=make(plan.attention),
+        reduction=make(plan.reduction),
+        exit=make(plan.exit),
+        head=plan.head,
+        tokenizer=data.tokenizer,
+    )
+    random = plan.encoder.get("pretrained") is None
+    return Classifier(
+        encoder,
+        task,
+        objective,
+        make(plan.schedule),
+        lr=optimizer.lr or (1e-3 if random else task.learning_rate),
+        weight_decay=optimizer.weight_decay,
+        warmup=optimizer.warmup,
+        seed=plan.seed,
+        teacher=open_teacher(plan.teacher)[0] if hidden and plan.teacher else None,
+    )
+
+
+def begin(run: Run, inputs: dict[str, str]) -> None:
+    """Write what a run is made from. One that goes on must find the same data and precision: its
+    config names them by path, and by what the processor can do."""
+    path = run.folder / "versions.json"
+    if (run.folder / "last.ckpt").is_file() and path.is_file():
+        try:
+            before = json_of(path).get("inputs", inputs)
+            changed = [key for key in inputs if before.get(key) != inputs[key]]
+        except (ValueError, OSError, AttributeError):
+            raise ConfigError(
+                f"{path}: cannot be read: delete the folder to train it again"
+            ) from None
+        if changed:
+            raise ConfigError(
+                f"{run.folder} was begun with other inputs ({', '.join(changed)}): choose another "
+                "study, or delete the folder"
+            )
+    write_text(run.folder / "config.yaml", yaml.safe_dump(run.config, sort_keys=False))
+    write_json(path, environment() | {"inputs": inputs})
+
+
+def make_loggers(plan: TrainPlan, run: Run) -> list[Any]:
+    """CSV always; another one where the config names it."""
+    attempts = len(list(run.folder.glob("csv*")))  # a resumed run keeps its first curves
+    version = f"csv-{attempts + 1}" if attempts else "csv"
+    loggers: list[Any] = [CSVLogger(run.folder, name="", version=version)]
+    if plan.logger and plan.logger.get("_target_"):
+        loggers.append(extra_logger(plan.logger, run.config, run.folder))
+    return loggers

@@ -1,0 +1,59 @@
+"""The row of a run's exit rule: from the pass that ends training, or from one more, and timed."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+from filelock import FileLock
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from eat_lightning.config import CONFIG_DIR, make, plain
+from eat_lightning.errors import ConfigError
+from eat_lightning.measure.__main__ import measure
+from eat_lightning.measure.summary import show
+from eat_lightning.model.contracts import spec
+from eat_lightning.runs.row import read
+from eat_lightning.runs.run import Run, marks, who_trains
+from eat_lightning.train.plan import TrainPlan
+
+
+def measure_setting(run: Run, plan: TrainPlan) -> None:
+    """See that rows.jsonl has the exit rule of `plan`, timed beside its own static, and show it."""
+    rule = spec("exit", make(plan.exit))
+    rows = [r for r in read(run.folder / "rows.jsonl") if r.exit == rule and not r.baseline]
+    lacks_time = plan.measure.enabled and all(row.latency_ms is None for row in rows)
+    if lacks_time and add_timed_rows(run, plan):
+        return
+    if rows:
+        show(rows, [run])
+    else:
+        add_rows(run, plan, timed=False)
+
+
+def add_timed_rows(run: Run, plan: TrainPlan) -> bool:
+    """Time a setting; False, saying how to do it later, while another run trains here."""
+    with FileLock(marks().with_suffix(".timing")):  # two that time would disturb each other
+        if not (trains := who_trains()):
+            try:
+                add_rows(run, plan, timed=True)
+                return True
+            except ConfigError:
+                if not (trains := who_trains()):  # one may have begun meanwhile
+                    raise
+    print(
+        f"not timed, since another run trains here (process {trains[0]}): give the same command "
+        f"again later, or python -m eat_lightning.measure run={run.folder}"
+    )
+    return False
+
+
+def add_rows(run: Run, plan: TrainPlan, timed: bool) -> None:
+    """Measure one exit rule of a finished run as `python -m eat_lightning.measure` would."""
+    inside = GlobalHydra.instance().is_initialized()  # as a job: then Hydra is asked as it runs
+    with nullcontext() if inside else initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        config = plain(compose("measure"))
+    on_gpu = plan.trainer.get("accelerator") in ("gpu", "cuda")
+    config |= {"run": str(run.folder), "exit": plan.exit, "device": "cuda" if on_gpu else "cpu"}
+    config["timing"] |= {"enabled": timed, "examples": plan.measure.examples}
+    measure(config | {"baselines": "own" if timed else "none"})

@@ -1,0 +1,179 @@
+"""Calibration metrics and the oracle against values one can compute, and against libraries."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from eat_lightning.infer.record import Recorded
+from eat_lightning.model.contracts import build
+from eat_lightning.report.statistics import softmax
+from eat_lightning.train.callbacks.temperature import ece as ece_of_logits
+from experiments.calibration.metrics import (
+    adaptive_ece,
+    aurc,
+    brier_scores,
+    confidence,
+    ece,
+    ece_when_calibrated,
+    excess_aurc,
+    reliability,
+    risk_coverage,
+)
+from experiments.calibration.oracle import oracle_exit
+
+
+def drawn(seed: int, size: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Confidences above a half, and answers that are right as often as claimed."""
+    rng = np.random.default_rng(seed)
+    confidence_B = rng.uniform(0.5, 1, size)
+    return confidence_B, rng.random(size) < confidence_B
+
+
+def test_ece_by_hand():
+    # Two bins: three examples at 0.9, 0.8, 1.0 of which two are right; one at 0.4, right.
+    confidence_B, correct_B = np.array([0.9, 0.4, 0.8, 1.0]), np.array([1, 1, 0, 1])
+    expected = 3 / 4 * abs(2 / 3 - 0.9) + 1 / 4 * abs(1 - 0.4)
+    assert ece(confidence_B, correct_B, num_bins=2) == pytest.approx(expected)
+
+
+def test_an_upper_edge_belongs_to_its_bin():
+    low, high = reliability(np.array([0.5, 0.51]), np.array([1, 1]), num_bins=2)
+    assert (low.low, low.high, low.n, high.n) == (0, 0.5, 1, 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ece_is_torchmetrics(seed: int):
+    rng = np.random.default_rng(seed)
+    logits_BC, labels_B = rng.normal(0, 2, (500, 3)), rng.integers(0, 3, 500)
+    ours = ece(confidence(logits_BC), logits_BC.argmax(1) == labels_B)
+    logits, labels = torch.tensor(logits_BC), torch.tensor(labels_B)
+    theirs = multiclass_calibration_error(logits.softmax(1), labels, 3, n_bins=15, norm="l1")
+    assert ours == pytest.approx(float(theirs), abs=1e-6)
+    assert ours == pytest.approx(ece_of_logits(logits, labels), abs=1e-6)  # what training fits by
+
+
+def test_adaptive_ece_by_hand():
+    # Two bins of two: (0.6, 0.7) with one right, (0.9, 1.0) with both right.
+    confidence_B, correct_B = np.array([0.9, 0.6, 1.0, 0.7]), np.array([1, 1, 1, 0])
+    expected = (2 * abs(0.5 - 0.65) + 2 * abs(1 - 0.95)) / 4
+    assert adaptive_ece(confidence_B, correct_B, num_bins=2) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("of", [ece, adaptive_ece, aurc])
+def test_the_order_of_examples_does_not_matter(of):
+    rng = np.random.default_rng(0)
+    confidence_B, correct_B = rng.choice([0.6, 0.7, 0.9], 100), rng.random(100) < 0.7
+    order = rng.permutation(100)
+    assert of(confidence_B, correct_B) == pytest.approx(of(confidence_B[order], correct_B[order]))
+
+
+def test_ece_is_what_the_bins_of_the_diagram_miss():
+    confidence_B, correct_B = drawn(1)
+    bins = reliability(confidence_B, correct_B)
+    weighted = sum(b.n * abs(b.accuracy.value - b.confidence) for b in bins) / 400
+    assert weighted == pytest.approx(ece(confidence_B, correct_B))
+
+
+def test_ece_is_not_zero_by_chance():
+    confidence_B, correct_B = drawn(0)
+    chance = ece_when_calibrated(confidence_B)
+    assert 0 < chance.low < chance.value < chance.high
+    assert chance.low <= ece(confidence_B, correct_B) <= chance.high
+    assert ece(confidence_B, np.zeros(400)) > chance.high
+    # Errors shrink with the square root of the number of examples.
+    ratio = ece_when_calibrated(np.tile(confidence_B, 16)).value / chance.value
+    assert ratio == pytest.approx(1 / 4, rel=0.1)
+
+
+def test_brier_by_hand():
+    probabilities_BC = np.array([[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]])
+    labels_B = np.array([0, 0, 0])
+    assert brier_scores(probabilities_BC, labels_B).tolist() == [0.5, 0, 2]
+    assert brier_scores(probabilities_BC, labels_B).mean() == pytest.approx(2.5 / 3)
+
+
+def test_brier_is_sklearns():
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    rng = np.random.default_rng(0)
+    probabilities_BC, labels_B = softmax(rng.normal(size=(50, 3))), rng.integers(0, 3, 50)
+    theirs = metrics.brier_score_loss(labels_B, probabilities_BC, scale_by_half=False)
+    assert brier_scores(probabilities_BC, labels_B).mean() == pytest.approx(theirs)
+
+
+def test_aurc_by_hand():
+    confidence_B, correct_B = np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 0, 1, 1])
+    coverage_B, risk_B = risk_coverage(confidence_B, correct_B)
+    assert coverage_B.tolist() == [0.25, 0.5, 0.75, 1]
+    assert risk_B.tolist() == pytest.approx([0, 1 / 2, 1 / 3, 1 / 4])
+    assert aurc(confidence_B, correct_B) == pytest.approx((1 / 2 + 1 / 3 + 1 / 4) / 4)
+
+
+def test_aurc_of_a_perfect_ranking():
+    confidence_B = np.linspace(1, 0.5, 10)
+    assert aurc(confidence_B, np.ones(10)) == 0
+    correct_B = np.array([1] * 8 + [0, 0])
+    assert aurc(confidence_B, correct_B) == pytest.approx((1 / 9 + 2 / 10) / 10)
+    assert excess_aurc(confidence_B, correct_B) == pytest.approx(0, abs=1e-12)
+    assert excess_aurc(confidence_B[::-1], correct_B) > 0.3
+
+
+def test_confidence_that_says_nothing_has_the_error_rate_as_aurc():
+    assert aurc(np.full(10, 0.8), np.array([1] * 7 + [0] * 3)) == pytest.approx(0.3)
+
+
+def test_temperature_does_not_change_the_aurc_of_two_classes():
+    rng = np.random.default_rng(0)
+    labels_B = rng.integers(0, 2, 200)
+    logits_BC = rng.normal(0, 2, (200, 2)) + np.eye(2)[labels_B]
+    correct_B = logits_BC.argmax(1) == labels_B
+    areas = [aurc(confidence(logits_BC / t), correct_B) for t in (0.5, 1, 3)]
+    assert areas == pytest.approx([areas[0]] * 3)
+
+
+def test_oracle_by_hand():
+    correct_EB = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0]])
+    oracle = oracle_exit(correct_EB, [3, 4, 6])
+    assert oracle.accuracy == 3 / 4
+    assert oracle.depth == (3 + 4 + 6 + 6) / 4
+    assert oracle.least_depth == (3 + 4 + 6 + 3) / 4
+    with pytest.raises(ValueError, match="layers must ascend"):
+        oracle_exit(correct_EB, [4, 3, 6])
+
+
+def test_no_way_is_above_the_oracle():
+    """Every way that four examples can take through three exits: none is more accurate than the
+    oracle's, none as accurate is shallower than its least depth."""
+    rng, layers = np.random.default_rng(0), np.array([2, 4, 6])
+    for _ in range(10):
+        correct_EB = rng.random((3, 4)) < 0.5
+        oracle = oracle_exit(correct_EB, layers.tolist())
+        for way_B in product(range(3), repeat=4):
+            accuracy = correct_EB[list(way_B), range(4)].mean()
+            assert accuracy <= oracle.accuracy
+            assert accuracy < oracle.accuracy or layers[list(way_B)].mean() >= oracle.least_depth
+        assert oracle.least_depth <= oracle.depth
+
+
+def test_no_exit_rule_is_above_the_oracle():
+    rng = np.random.default_rng(0)
+    labels_B, layers = rng.integers(0, 3, 300), [2, 4, 6]
+    guesses = {k: rng.normal(0, 1, (300, 3)) + np.eye(3)[labels_B] for k in layers}
+    tokens_LB, never = np.ones((6, 300), np.int64), build("exit", {"kind": "never"})
+    recorded = Recorded(labels_B, np.ones(300), guesses, tokens_LB, never)
+    oracle = oracle_exit(np.stack([guesses[k].argmax(1) == labels_B for k in layers]), layers)
+    rules = [{"kind": "confidence", "tau": t, "layers": [2, 4]} for t in (0.4, 0.6, 0.8, 1.0)]
+    rules += [{"kind": "patience", "patience": 1, "layers": [2, 4]}, {"kind": "never"}]
+    for rule in rules:
+        answers_BC = recorded.under(build("exit", rule)).logits_BC
+        assert (answers_BC.argmax(1) == labels_B).mean() < oracle.accuracy
+
+
+def test_bins_hold_everything():
+    confidence_B, correct_B = drawn(1)
+    bins = reliability(confidence_B, correct_B)
+    assert sum(b.n for b in bins) == 400
+    assert all(b.low < b.confidence <= b.high for b in bins)
+    assert all(b.accuracy.low <= b.accuracy.value <= b.accuracy.high for b in bins)

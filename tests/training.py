@@ -1,0 +1,39 @@
+"""Small training runs on toy data, in this process and in others, for tests."""
+
+import os
+import subprocess
+import sys
+
+from hydra import compose, initialize_config_dir
+
+from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.runs.run import Run, folder_for
+from eat_lightning.train.__main__ import train
+
+TINY = [
+    *("data=toy", "encoder=tiny", "encoder.hidden_size=32", "encoder.intermediate_size=64"),
+    *("data.num_train=160", "data.num_validation=60", "data.calibration=80"),
+    *("trainer=smoke", "trainer.max_steps=9", "threads=1"),
+]
+
+
+def config_of(*overrides: str) -> dict:
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return plain(compose("train", overrides=list(overrides)))
+
+
+def trained(*overrides: str) -> Run:
+    given = [*TINY, *overrides]
+    config = config_of(*given)
+    train(config, given)
+    return Run.open(folder_for(config, given))
+
+
+def command(*overrides: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "eat_lightning.train", *overrides],
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
