@@ -180,7 +180,7 @@ def test_a_model_folder_names_no_other_run():
     with pytest.raises(ValueError, match=said):
         from_folder([{"kind": "veto", "run": "/etc"}])
     assert specs_of(from_folder([{"kind": "veto"}])) == [
-        {"kind": "veto", "margin": 0.2, "run": None}
+        {"kind": "veto", "margin": 0.9, "run": None}
     ]
 
 
