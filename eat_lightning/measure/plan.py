@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from eat_lightning import bounds
 from eat_lightning.config import Plan, arguments, binding_faults, parsed, target, whole
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.errors import ConfigError, Faults
@@ -187,14 +186,3 @@ def training_faults(instead: str) -> list[str]:
         f"a run trains here (process {pid}), so nothing is timed: wait for it, or give {instead}"
         for pid in who_trains()
     ]
-
-
-def busy_faults(timing: dict[str, Any], instead: str = INSTEAD) -> list[str]:
-    """`training_faults`, unless a dict of settings says that it may be timed all the same."""
-    return training_faults(instead) if timing["enabled"] is True and not timing["force"] else []
-
-
-def whole_faults(values: dict[str, Any], least: int) -> Iterator[str]:
-    """Each must be a whole number, `least` or more."""
-    for key, value in values.items():
-        yield from bounds.whole_faults(key, value, least)

@@ -39,7 +39,6 @@ BASELINES = {
     "all": (FIXED, OWN, THEIRS),
     "none": (),
 }
-TAUS = (0.80, 0.85, 0.90, 0.95)  # EAT, section 6
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from eat_lightning.config import whole, within
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import class_of, knob_of, point_of, spec
 from eat_lightning.runs import jsonl
+from eat_lightning.runs.run import environment, folder_name
 
 Share = Annotated[float, within("[0, 1]")]
 Correlation = Annotated[float, within("[-1, 1]")]
@@ -298,11 +299,11 @@ def described(run: Any) -> dict[str, Any]:
         "task": task.name,
         "metric": task.metrics[0],
         "model": config["model"],
-        "encoder": "random" if pretrained is None else body_name(Path(pretrained)),
+        "encoder": "random" if pretrained is None else folder_name(pretrained),
         "study": str(config["study"]),
         "run": run.name,
         "seed": config["seed"],
-        **trained(run),
+        **{name: getattr(run.training, name) for name in TRAINING},
         **{
             name: {layer: found[name] for layer, found in calibration.items()}
             for name in ("temperature", "ece_before", "ece_after")
@@ -315,24 +316,8 @@ def described(run: Any) -> dict[str, Any]:
     }
 
 
-def trained(run: Any) -> dict[str, Any]:
-    """How the run was trained, as far as it is known."""
-    training = getattr(run, "training", None)
-    if training is not None:
-        return {name: getattr(training, name) for name in TRAINING}
-    lr = (run.config.get("optimizer") or {}).get("lr")
-    return {"lr": lr, "steps": run.done.get("steps"), "teacher": run.config.get("teacher")}
-
-
-def body_name(path: Path) -> str:
-    """The folder's name, or its parent's where it is only called "model"."""
-    return path.parent.name if path.name == "model" else path.name
-
-
 @cache
 def cached_environment() -> dict[str, Any]:
-    from eat_lightning.runs.run import environment
-
     return environment()
 
 

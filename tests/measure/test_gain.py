@@ -1,10 +1,12 @@
 """Adaptivity gains of a few examples, by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from eat_lightning.data.metrics import metric_for
+from eat_lightning.data.metrics import metrics_for
 from eat_lightning.measure.gain import METRICS, Answers, Gain, adaptivity_gains
 
 LABELS = np.array([1, 1, 0, 0])
@@ -76,7 +78,9 @@ def test_metrics_of_a_confusion_matrix(num_classes: int):
     matrix = np.zeros((1, num_classes, num_classes))
     np.add.at(matrix[0], (labels, answers), 1)
     for name, of_matrix in METRICS.items():
-        wanted = metric_for(name, num_classes)(torch.tensor(answers), torch.tensor(labels))
+        task = SimpleNamespace(metrics=[name], num_labels=num_classes)
+        metric = metrics_for(task)[name]
+        wanted = metric(torch.tensor(answers), torch.tensor(labels))  # type: ignore[operator]
         assert of_matrix(matrix)[0] == pytest.approx(float(wanted), abs=1e-6)
     nothing = np.array([[4.0, 0], [0, 0]])
     assert (METRICS["f1"](nothing), METRICS["matthews"](nothing)) == (0, 0)

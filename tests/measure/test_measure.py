@@ -159,9 +159,11 @@ def rule(row) -> dict:
 
 
 def test_rows_say_how_the_run_was_trained(tmp_path: Path):
-    run = make_run(tmp_path / "run", optimizer={"lr": 3e-5}, teacher="outputs/big")
+    run = make_run(tmp_path / "run", teacher="outputs/big")
+    done = json.loads((run / "done.json").read_text())
+    (run / "done.json").write_text(json.dumps(done | {"lr": 3e-5, "num_train_examples": 64}))
     (row,) = call(f"run={run}", "exit.tau=0.9", "baselines=none", *UNTIMED)
-    assert (row.lr, row.teacher) == (3e-5, "outputs/big")
+    assert (row.lr, row.num_train_examples, row.teacher) == (3e-5, 64, "big")
     assert row.clean == (bool(row.commit) and not row.commit.endswith("+"))
 
 

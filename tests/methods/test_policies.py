@@ -102,8 +102,11 @@ class Scripted:
     def __init__(self, *codes: int, full: bool = False):
         self.codes, self.full = codes, full
 
+    reasons = ("sure", "patient")
+
     def decides(self, logits_EBC):
-        return torch.full((logits_EBC.shape[1],), self.codes[len(logits_EBC) - 1])
+        code = self.codes[len(logits_EBC) - 1]
+        return torch.full((logits_EBC.shape[1],), max(0, code - OWN + 1))
 
     def wishes(self, batch, reduction):
         return Wish(full_B=np.full(batch.size, self.full))

@@ -84,8 +84,10 @@ def test_a_tau_is_one_more_row_and_trains_nothing(run: Run, capsys: pytest.Captu
 
 def test_a_run_is_timed_beside_its_own_static(outputs: Path):
     timed = ["study=timed", "model=eat", "measure.enabled=true", "measure.examples=4"]
-    own, static = rows_of(trained(*timed))
-    assert (own.exit["kind"], static.baseline) == ("confidence", "own static")
+    rows = {row.baseline: row for row in rows_of(trained(*timed))}
+    assert {*rows} == {"", "fixed depth", "own static"}
+    own, static = rows[""], rows["own static"]
+    assert own.exit["kind"] == "confidence"
     assert own.timed_examples == static.timed_examples == 4
     assert own.latency_ms is not None
     assert static.latency_ms is not None

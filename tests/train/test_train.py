@@ -18,6 +18,8 @@ from safetensors.torch import load_file
 from training import TINY, command, config_of, trained
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run, folder_for, open_runs
 from eat_lightning.train.__main__ import train
@@ -52,13 +54,14 @@ def test_a_run_folder_holds_what_it_promises(run: Run):
 def test_examples_tell_each_exits_logits_and_the_way_taken(run: Run):
     table = pq.read_table(run.folder / "examples.parquet").to_pydict()
     assert len(table["label"]) == 60
-    assert {"logits_3", "logits_4", "logits_6", "depth", "tokens", "length", "difficulty"} <= {
+    assert {"logits_3", "logits_4", "logits_6", "tokens_in_full", "length", "difficulty"} <= {
         *table
     }
     row = read(run.folder / "rows.jsonl")[0]
-    assert row.depth == pytest.approx(np.mean(table["depth"]))
+    outcome = Recorded.read(run.folder / "examples.parquet").under(Confidence(0.9, [3, 4]))
+    assert row.depth == pytest.approx(np.mean(outcome.depth_B))
     assert row.retention < 1
-    tokens = np.array(table["tokens"])
+    tokens = np.array(table["tokens_in_full"])
     assert (tokens[:, 0] == table["length"]).all()
 
 
