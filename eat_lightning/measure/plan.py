@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from eat_lightning.config import Plan, arguments, binding_faults, parsed, target, whole
+from eat_lightning.config import Plan, arguments, binding_faults, parsed, target, whole, within
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.precision import device_faults, form_of, prepack_faults
@@ -72,6 +72,7 @@ class MeasurePlan(Plan):
     certificate: str | None
     taus: Points | None
     points: Points | None
+    budgets: list[Annotated[float, within("(0, 1]")]] | None
     other_rules: list[dict[str, Any]] = Field(alias="rules")
     baselines: Annotated[
         Literal["own", "hf", "all", "none", "fixed"], BeforeValidator(baselines_named)
@@ -158,6 +159,8 @@ def unused(subjects: list[Subject], plan: MeasurePlan) -> Iterator[str]:
     key, points = plan.swept
     if points and all(knob_of(setting.exit) is None for setting in settings):
         yield f"{key} needs a run whose exit rule has a knob, such as tau: none of these has"
+    if plan.budgets and all(knob_of(setting.exit) is None for setting in settings):
+        yield "budgets needs a run whose exit rule has a knob, such as tau: none of these has"
     given = [name for name, value in plan.reduction.items() if value is not None]
     if given and all(each.specs["reduction"] == STATIC["reduction"] for each in settings):
         yield f"reduction.{given[0]} needs a run that reduces: none of these does"

@@ -19,6 +19,7 @@ from eat_lightning.infer.latency import Candidate, time_all, undisturbed
 from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
 from eat_lightning.infer.record import Recorded, record
 from eat_lightning.measure.baselines import HuggingFaceTwin
+from eat_lightning.measure.budgets import fitted_settings
 from eat_lightning.measure.gain import METRICS, Answers, adaptivity_gains
 from eat_lightning.measure.plan import MeasurePlan, Subject, split_faults
 from eat_lightning.measure.settings import Setting
@@ -74,6 +75,7 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
         passed.group_B = groups_of(run, split)
         file = file_name(name, subject.form, passed.data, plan)
         passed.to_parquet(run.folder / file)
+        settings += fitted_settings(run, body, settings, plan)
         gains = gains_of(run, body, passed, settings)
         for setting, gain in zip(settings, gains, strict=True):
             row = row_of(
@@ -87,6 +89,7 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
                 form=subject.form,
                 examples=file,
                 baseline=setting.baseline,
+                budget=setting.budget,
                 **gain,
             )
             static = setting.is_static and setting.baseline != THEIRS

@@ -50,6 +50,7 @@ class Setting:
     exit: Any
     baseline: str = ""
     policies: tuple[Policy, ...] = ()
+    budget: float | None = None  # that the exit rule was fitted for
 
     @classmethod
     def static(cls, baseline: str) -> Setting:

@@ -6,23 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
-from models import method, ragged, tiny
+from models import method, tiny
 
 from eat_lightning.cli import with_paths_listed
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.precision import in_dtype
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.__main__ import main, measure
-from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.model.contracts import build
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder, Trace
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run, marks, training_mark
@@ -101,57 +97,6 @@ def test_a_table_at_once(run: Path, capsys: pytest.CaptureFixture):
 
 def shares(row) -> list[tuple[int, float]]:
     return [(int(k), share) for k, share in row.exit_shares.items()]
-
-
-def test_fixed_depths_are_what_everybody_at_a_layer_gives(run: Path):
-    rows = call(f"run={run}", "exit=never", "baselines=fixed", *FAST)
-    batch = Run.open(run).data().split("validation").batch(range(40))
-    encoder, _ = load_model(run / "model")
-    with torch.inference_mode():
-        guesses = encoder(batch, leave=False).guesses
-    assert [row.exit for row in rows[1:]] == [{"kind": "fixed", "layer": k} for k in (2, 3, 4, 6)]
-    for row, layer in zip(rows[1:], (2, 3, 4, 6), strict=True):
-        right = (guesses[layer].argmax(-1) == batch.labels_B).double().mean()
-        assert row.accuracy == pytest.approx(float(right))
-        assert (row.depth, row.exit_shares, row.knob) == (layer, {str(layer): 1.0}, None)
-        assert row.latency_ms > 0
-        assert row.adaptivity_gain is None
-    costs = [row.flops for row in rows[1:]]
-    assert costs == sorted(costs)
-    assert rows[0].flops == pytest.approx(costs[-1])  # nobody leaves, and no head on the way
-
-
-def test_every_exit_row_says_what_choosing_gains(run: Path):
-    """By hand from the rows: the score above the line between the two depths that cost as much."""
-    encoder, labels = load_model(run / "model")
-    for head in encoder.heads.values():
-        head.temperature.fill_(20.0)  # else all are sure
-    save_model(encoder, labels, run / "model")
-    rows = call(f"run={run}", "points=[0.52,0.56,0.6]", *UNTIMED)
-    fixed = [row for row in rows if row.baseline == "fixed depth"]
-    chosen = [row for row in rows if not row.baseline]
-    assert len({row.flops for row in chosen}) > 1
-    for row in chosen:
-        line = np.interp(row.flops, [r.flops for r in fixed], [r.accuracy for r in fixed])
-        assert row.adaptivity_gain == pytest.approx(row.accuracy - line)
-        assert row.adaptivity_gain_low <= row.adaptivity_gain <= row.adaptivity_gain_high
-
-
-def test_other_data_replace_nothing(run: Path):
-    """Rows and records of one set of examples stay when the run is measured on another."""
-    first = call(f"run={run}", "exit.tau=0.9", "baselines=none", *UNTIMED)
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config["data"]["grammar_seed"] = 1
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
-    second = call(f"run={run}", "exit.tau=0.9", "baselines=none", *UNTIMED)
-    assert read(run / "rows.jsonl") == first + second
-    one, other = first[0], second[0]
-    assert (one.data != other.data, one.examples != other.examples) == (True, True)
-    assert one.data[:8] in one.examples
-    for row in (one, other):
-        kept = Recorded.read(run / row.examples).under(method("exit", "confidence", **rule(row)))
-        right_B = kept.logits_BC.argmax(1) == kept.recorded.labels
-        assert right_B.mean() == pytest.approx(row.accuracy)
 
 
 def rule(row) -> dict:
@@ -380,42 +325,6 @@ def test_nothing_is_timed_while_something_trains(run: Path, outputs: Path):
         assert call(f"run={run}", "exit.tau=0.9", *FAST, "timing.force=true")[0].latency_ms
     (marks() / "1").touch()  # left by a killed run, and the number is another process's now
     assert call(f"run={run}", "exit.tau=0.9", *FAST)[0].latency_ms
-
-
-@pytest.mark.parametrize("pool", ["cls", "mean"])
-@pytest.mark.parametrize(
-    "shape",
-    [
-        {},
-        {"type_vocab_size": 0},
-        {"type_vocab_size": 1, "position_offset": 2, "pad_token_id": 1},
-        {"type_vocab_size": 0, "position_offset": 2, "relative_buckets": 32, "pad_token_id": 1},
-    ],
-    ids=["bert", "distilbert", "roberta", "mpnet"],
-)
-def test_hugging_face_twin_answers_alike(shape: dict, pool: str):
-    encoder = tiny(head={"pool": pool}, **shape)
-    encoder.heads["6"].temperature.fill_(1.7)
-    batch = ragged()
-    if shape.get("type_vocab_size") != 2:
-        batch.types_N.zero_()
-    twin = HuggingFaceTwin(encoder)
-    with torch.inference_mode():
-        ours, theirs = encoder(batch).logits_BC, twin(twin.ready(batch))
-    assert ours.std() > 0.1
-    torch.testing.assert_close(theirs, ours, atol=1e-3, rtol=0)
-
-
-def test_twins_share_weights_and_bf16_copies_them():
-    encoder = tiny("dense", "norm_topk", "confidence")
-    encoder.strength.fill_(0.7)
-    twin = with_slots(encoder, reduction=method("reduction", "none"))
-    assert twin.layers is encoder.layers
-    assert type(encoder.reduction).__name__ == "NormTopK"
-    half = in_dtype(encoder, "bf16")
-    assert half.embedding.word.weight.dtype == torch.bfloat16
-    assert encoder.embedding.word.weight.dtype == torch.float32
-    assert (float(half.strength), half.strength.dtype) == (0.7, torch.float64)
 
 
 def test_names_with_commas_reach_hydra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -91,7 +91,7 @@ class Known(Split):
         return batch
 
 
-STAYS, LAST, SURE, PATIENT, VETOED, FALLBACK = range(6)
+STAYS, LAST, VETOED, FALLBACK, SURE, PATIENT = range(6)
 
 
 class Scripted:

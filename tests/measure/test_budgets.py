@@ -1,0 +1,51 @@
+"""Budgets: a point for each exit, fitted on the calibration cut whatever is reported on."""
+
+from pathlib import Path
+
+import pytest
+from test_measure import UNTIMED, call, make_run
+
+from eat_lightning.errors import ConfigError
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "sst2-eat-s1")
+
+
+def budgeted(*given: str) -> list:
+    rows = call(*given, "baselines=none", *UNTIMED)
+    return [row for row in rows if row.budget is not None]
+
+
+def test_a_row_for_each_budget_with_a_point_for_each_exit(run: Path):
+    tight, loose = budgeted(f"run={run}", "budgets=[0.6,0.9]")
+    assert (tight.budget, loose.budget) == (0.6, 0.9)
+    for row in (tight, loose):
+        assert row.knob == "tau"
+        assert len(row.point) == len(row.exit["layers"]) == 2
+        assert row.adaptivity_gain is not None
+
+
+def test_what_is_reported_on_does_not_change_the_fit(run: Path):
+    (on_dev,) = budgeted(f"run={run}", "budgets=[0.7]")
+    (elsewhere,) = budgeted(f"run={run}", "budgets=[0.7]", "split=certificate")
+    assert on_dev.point == elsewhere.point
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        (["budgets=[1.5]"], r"budgets.0 must be in \(0, 1\], got 1.5"),
+        (["budgets=[0.01]"], r"budgets: .*budget must be at least 0\.\d+.*, got 0.01"),
+    ],
+)
+def test_bad_budgets_are_one_line(run: Path, given: list[str], fault: str):
+    with pytest.raises(ConfigError, match=fault):
+        call(f"run={run}", *given, *UNTIMED)
+
+
+def test_a_run_without_exits_has_nothing_to_fit(tmp_path: Path):
+    run = make_run(tmp_path / "static", exit="never")
+    with pytest.raises(ConfigError, match="budgets needs a run whose exit rule has a knob"):
+        call(f"run={run}", "budgets=[0.5]", *UNTIMED)
