@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from models import method
 from test_measure import FAST, UNTIMED, call, make_run
 
 from eat_lightning.infer.recorded import Recorded
