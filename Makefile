@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup minilm body quickstart bench test test-slow check format hooks wheel clean
+.PHONY: help setup minilm body quickstart bench test test-core test-slow check format hooks wheel clean
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
@@ -47,6 +47,9 @@ bench: setup ## Time the encoders against Hugging Face's and the machine's ceili
 
 test: setup ## Run the quick tests: CPU, offline. ARGS= goes to pytest.
 	@$(PY) -m pytest -n auto $(ARGS)
+
+test-core: setup ## Run the tests of the model, the methods and their contracts alone.
+	@$(PY) -m pytest -n auto tests/model tests/methods tests/test_rooms.py $(ARGS)
 
 test-slow: setup ## Run the slow tests: processes killed and resumed, two at once.
 	@$(PY) -m pytest -m slow $(ARGS) || test $$? -eq 5  # 5: there are none
