@@ -15,7 +15,8 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.weights.checkpoint import save_model
 
-SMALL = {  # exits and pruning within three layers
+SMALL = {
+    "fixed": {"layer": 2},  # exits and pruning within three layers
     "norm_topk": {"layers": [1, 2]},
     "received_topk": {"layers": [1, 2]},
     "cls_topk": {"layers": [1, 2]},

@@ -77,8 +77,11 @@ def fixed_depths(rows: Iterable[Row]) -> str:
             runs[row.run].append(row)
     lines = []
     for own in runs.values():
-        points = [f"{r.exit['layer']}: {100 * (r.accuracy or 0):.2f}" for r in own]
-        lines.append(f"* {name_of(own[0]) or 'joint'}: {', '.join(points)}")
+        points = [
+            f"{r.exit['layer']} ({r.flops_ratio:.3f}) {100 * (r.accuracy or 0):.2f}" for r in own
+        ]
+        learned = " with berxit" if "berxit" in own[0].run else ""
+        lines.append(f"* {name_of(own[0]) or 'joint'}{learned}: {'; '.join(points)}")
     return "\n".join(lines)
 
 

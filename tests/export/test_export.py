@@ -309,7 +309,7 @@ def test_every_combination(attention: str, reduction: str, exit: str, tmp_path: 
     assert {kind for _, kind, _ in COMBINATIONS} == {*portable("reduction")}
     about = exported(make_run(tmp_path / "run", attention, reduction, exit))
     assert_equal(about)
-    assert len(about["stretches"]) == (1 if exit == "never" else 3)
+    assert len(about["stretches"]) == {"never": 1, "fixed": 2}.get(exit, 3)
 
 
 @pytest.mark.slow
