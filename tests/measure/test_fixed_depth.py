@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 from models import method
-from test_measure import FAST, UNTIMED, call, make_run
+from test_measure import FAST, UNTIMED, call, make_run, rule
 
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.runs.row import read
