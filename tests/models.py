@@ -45,6 +45,11 @@ def method(slot: str, kind: str, **changes: Any) -> Any:
     return build(slot, {"kind": kind} | SETTINGS.get(kind, {}) | changes)
 
 
+def portable(slot: str) -> list[str]:
+    """The methods of a slot that an export can hold."""
+    return [kind for kind in kinds(slot) if not hasattr(method(slot, kind), "lost_in_export")]
+
+
 def tiny_shape(**changes: Any) -> Shape:
     sizes: dict[str, Any] = {
         "vocab_size": VOCAB,

@@ -1,11 +1,14 @@
-"""Which settings of a run are to be measured, from its own and those that a person changes."""
+"""Which settings of a run are to be measured, from its own and those that a person changes.
+
+`plan` is a `MeasurePlan`, whose module knows this one.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.config import make, target
@@ -27,9 +30,6 @@ from eat_lightning.model.policies import from_folder, policies_of, specs_of
 from eat_lightning.runs.certificate import DTYPES, Certificate, combination
 from eat_lightning.runs.row import FIXED, OWN, THEIRS, label, text  # noqa: F401  (used above)
 from eat_lightning.runs.run import Run
-
-if TYPE_CHECKING:
-    from eat_lightning.measure.plan import MeasurePlan
 
 STATIC = {"attention": {"kind": "dense"}, "reduction": {"kind": "none"}, "exit": {"kind": "never"}}
 BASELINES = {
@@ -75,9 +75,7 @@ class Setting:
         return self.specs == STATIC
 
 
-def settings_of(
-    run: Run, plan: MeasurePlan, certificate: Certificate | None, form: str
-) -> list[Setting]:
+def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str) -> list[Setting]:
     """Each setting once: the run's own, with its knob turned, with other rules, and the baselines.
     A certificate's exit rule is the only one. Raises ConfigError with every fault; nothing
     but the model's config.json is read."""
@@ -115,7 +113,7 @@ def untrained(slot: str, method: Any, model: dict[str, Any]) -> list[str]:
     return [f"{slot}={kind} learns, and this run was trained with {trained}: train one with it"]
 
 
-def baselines(own: Setting, plan: MeasurePlan, model: dict[str, Any]) -> list[Setting]:
+def baselines(own: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:
     """Everybody at one layer, for each exit head where there is an early one; and everything off,
     on our kernels and on transformers'. Settings of one body stand together."""
     wanted, heads = BASELINES[plan.baselines], {*model["head"]["layers"], model["num_layers"]}
@@ -166,7 +164,7 @@ def checked(slot: str, spec: dict[str, Any], num_layers: int) -> Any:
     return build(slot, spec)
 
 
-def exit_rules(own: Any, plan: MeasurePlan, num_layers: int) -> list[Any]:
+def exit_rules(own: Any, plan: Any, num_layers: int) -> list[Any]:
     """The rule as it is or as changed, with its knob at each of the points, and other rules. Where
     neither points nor another rule are asked for: the knob's grid, and nobody leaving. A run
     without exits has no knob to turn, which stops nobody who measures it beside others."""

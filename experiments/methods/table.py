@@ -20,7 +20,11 @@ HEAD = (
 
 def name_of(row: Row) -> str:
     """What of a run differs from the joint, unpruned one."""
-    parts = [row.reduction["kind"], row.objective.get("kind", ""), row.schedule.get("kind", "")]
+    parts = [
+        row.reduction["kind"],
+        (row.objective or {}).get("kind", ""),
+        (row.schedule or {}).get("kind", ""),
+    ]
     return ", ".join(part for part in parts if part not in ("none", "joint", "anneal", ""))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from exports import make_run, shapes_unchecked
-from models import alone, kinds, method, ragged, tiny
+from models import alone, kinds, portable, ragged, tiny
 from test_bench import config
 
 from eat_lightning.bench import __main__ as entry
@@ -16,12 +16,6 @@ from eat_lightning.bench.speed.compiled import by_dynamo
 from eat_lightning.export.graph import quiet, traced
 from eat_lightning.export.stretched import Stretched
 from eat_lightning.model.encoder import AdaptiveEncoder
-
-
-def portable(slot: str) -> list[str]:
-    """The methods that an export can hold."""
-    return [k for k in kinds(slot) if not hasattr(method(slot, k), "lost_in_export")]
-
 
 LENGTHS = (9, 3, 14, 2, 7, 11, 5)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from exports import exported, make_run, shapes_unchecked, small
 from hostile import refused
-from models import kinds
+from models import portable
 
 from eat_lightning.infer import graph_faults
 from eat_lightning.infer.graph_faults import OPERATORS, check_graphs
@@ -248,7 +248,7 @@ def test_every_export_of_ours_stays_within(tmp_path: Path):
 
     used: set[str] = set()
     pick = {"attention": "dense", "reduction": "norm_topk", "exit": "confidence"}
-    chosen = {tuple((pick | {s: kind}).values()) for s in pick for kind in kinds(s)}
+    chosen = {tuple((pick | {s: kind}).values()) for s in pick for kind in portable(s)}
     encoders = [small(*each) for each in sorted(chosen)]
     encoders += [for_graphs(encoders[0]), small("dense", "none", "never", num_labels=1)]
     encoders += [small("dense", "none", "patience", relative_buckets=8)]

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A real tiny model in its own process, with a journal."""
     from exports import make_run
-    from gateways import settings
+    from gateways import plan
 
     from eat_lightning.errors import ConfigError
     from eat_lightning.serve.remote import Remote
@@ -25,7 +25,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     changes = {"run": str(run), "journal": str(folder / "jobs"), "max_bytes": 20_000}
     changes |= {"mode": "triage", "batch": 16, "wait_ms": 1, "max_texts": 8, "max_chars": 500}
     changes |= {"max_jobs": 10**6}
-    model = Remote(settings(**changes))
+    model = Remote(plan(**changes))
 
     def refuse(plan: object) -> None:
         raise ConfigError("no such run")

@@ -141,7 +141,10 @@ def test_the_command_answers_and_ends_with_status_0(run: Path):
     with process(f"run={run}", "mode=triage", "wait_ms=3000") as (child, client):
         one = client.post("/classify", json={"text": TEXTS[3]}).json()
         assert one.pop("latency_ms") > 3000
-        assert one == expected(run)[3]
+        wanted = expected(run)[3]
+        # Another number of rows takes other kernels on some processors: not bit for bit.
+        assert one.pop("confidence") == pytest.approx(wanted.pop("confidence"), abs=1e-5)
+        assert one == wanted
         found: list[int] = []
 
         def ask() -> None:
