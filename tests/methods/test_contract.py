@@ -155,5 +155,8 @@ def test_layers_can_be_skipped():
     encoder.skips = frozenset({3})
     skipped_BC = encoder(batch).logits_BC
     assert not torch.allclose(skipped_BC, whole_BC)
-    with torch.no_grad():  # a layer that adds nothing is the same as one that is not run
-        assert torch.equal(encoder(batch).logits_BC, skipped_BC)
+    with torch.no_grad():  # its weights are not read: others change nothing
+        encoder.layers[2].up.weight.fill_(7.0)
+    assert torch.equal(encoder(batch).logits_BC, skipped_BC)
+    encoder.skips = frozenset()
+    assert not torch.allclose(encoder(batch).logits_BC, whole_BC)

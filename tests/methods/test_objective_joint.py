@@ -101,3 +101,11 @@ def test_faults():
     ]:
         with pytest.raises(ValueError, match=fault):
             Joint(**arguments)
+
+
+def test_a_stage_of_early_exits_has_no_last_one_to_distil_into():
+    early = {4: GUESSES[4]}
+    context = Context(early, LABELS, 6, teacher_BC=torch.tensor([EVEN, EVEN]))
+    found = Joint(distill=0.5)(context)
+    assert [*found.parts] == ["exit_4"]
+    assert found.total.item() == pytest.approx(0.3 * CE_4)

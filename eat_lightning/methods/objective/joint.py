@@ -81,7 +81,8 @@ class Joint:
         total = sum(self.weight(k, last) * parts[f"exit_{k}"] for k in guesses)
         if self.wants_teacher:
             assert context.teacher_BC is not None
-            for k in guesses if self.distill_into == "all" else [last]:
+            # A stage may show early exits alone: then there is no last one to distil into.
+            for k in guesses if self.distill_into == "all" else guesses.keys() & {last}:
                 parts[f"distill_{k}"] = distillation(
                     guesses[k], context.teacher_BC, self.teacher_temperature
                 )
