@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import hydra
@@ -127,6 +129,7 @@ def compose_or_explain(config_name: str, overrides: list[str]) -> None:
     overrides = with_own_configs([o for o in overrides if o not in ("-m", "--multirun")])
     if any(o.startswith("-") for o in overrides):
         return
+    check_extras(overrides)
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -158,6 +161,29 @@ def with_own_configs(arguments: list[str]) -> list[str]:
             raise SystemExit(1)
     paths = ",".join(f"file://{Path(folder).resolve()}" for folder in folders)
     return [*left, f"hydra.searchpath=[{paths}]"] if folders else left
+
+
+EXTRAS = {  # what a choice needs: the module, and the extra that brings it
+    "hydra/launcher=slurm": ("hydra_submitit_launcher", "slurm"),
+    "hydra/launcher=ray": ("hydra_ray_launcher", "ray"),
+    "hydra/launcher=joblib": ("hydra_joblib_launcher", "joblib"),
+    "hydra/sweeper=search": ("hydra_optuna_sweeper", "search"),
+}
+
+
+def hydra_plugins() -> Iterable[str]:
+    """The folders in which Hydra looks for its plugins; none is imported."""
+    found = importlib.util.find_spec("hydra_plugins")
+    return found.submodule_search_locations or () if found else ()
+
+
+def check_extras(overrides: list[str]) -> None:
+    """End in one line where a launcher or sweeper is chosen that is not installed."""
+    for choice in overrides:
+        plugin, extra = EXTRAS.get(choice, ("", ""))
+        if plugin and plugin not in {module.name for module in iter_modules(hydra_plugins())}:
+            print(f"error: {choice}: pip install 'eat_lightning[{extra}]'", file=sys.stderr)
+            raise SystemExit(1)
 
 
 def firsts(overrides: list[str]) -> list[str]:

@@ -1,0 +1,100 @@
+"""Sweeps on a real Slurm: one job array, killed and requeued jobs, nothing trained twice.
+
+tests/beyond/slurm_node.sh start    (a node on this machine)
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from training import TINY
+
+pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="no hydra-submitit-launcher")
+pytestmark = pytest.mark.slow
+SMALL = ["hydra.launcher.mem_gb=2", "hydra.launcher.cpus_per_task=1", "hydra/launcher=slurm"]
+LONG = ["trainer.max_epochs=200", "trainer.max_steps=200", "checkpoint_every=20"]
+
+
+@pytest.fixture(autouse=True)
+def slurm() -> None:
+    if shutil.which("sinfo") is None or shutil.which("sbatch") is None:
+        pytest.skip("no Slurm: tests/beyond/slurm_node.sh start")
+    states = subprocess.run(["sinfo", "-h", "-o", "%t"], capture_output=True, text=True).stdout
+    if not {"idle", "mix", "comp", "alloc"} & {*states.split()}:
+        pytest.skip("no Slurm node: tests/beyond/slurm_node.sh start")
+
+
+def sweep(to: Path, *overrides: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "eat_lightning.train", "-m", *SMALL, *TINY]
+    env = os.environ | {"EAT_OUTPUTS": str(to)}
+    with open(to / "sweep.log", "a") as log:
+        return subprocess.Popen([*command, "study=swept", *overrides], env=env, stdout=log, stderr=log)
+
+
+def runs_of(to: Path) -> list[Path]:
+    return sorted(path.parent for path in (to / "swept").glob("*/config.yaml"))
+
+
+def waited_for(found, seconds: float = 90):
+    """What `found()` gives when it is first true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := found():
+            return value
+        time.sleep(0.2)
+    raise TimeoutError(found)
+
+
+def logs_of(to: Path) -> str:
+    return "\n".join(path.read_text() for path in (to / "swept" / ".slurm").rglob("*_log.out"))
+
+
+def test_a_sweep_is_one_job_array_and_finished_runs_are_skipped(tmp_path: Path):
+    first = sweep(tmp_path, "seed=1,2")
+    assert first.wait(180) == 0, (tmp_path / "sweep.log").read_text()
+    runs = runs_of(tmp_path)
+    assert [json.loads((run / "done.json").read_text())["steps"] for run in runs] == [9, 9]
+    jobs = {path.name for path in (tmp_path / "swept" / ".slurm").iterdir() if "_" in path.name}
+    arrays = {job.partition("_")[0] for job in jobs if re.fullmatch(r"\d+_\d+", job)}
+    assert len(arrays) == 1
+    weights = [(run / "model" / "model.safetensors").stat().st_mtime_ns for run in runs]
+    assert sweep(tmp_path, "seed=1,2").wait(180) == 0
+    assert [(r / "model" / "model.safetensors").stat().st_mtime_ns for r in runs] == weights
+    assert logs_of(tmp_path).count("is finished: skipped") == 2
+
+
+def half_done(to: Path) -> Path | None:
+    return next((run for run in runs_of(to) if (run / "last.ckpt").exists()), None)
+
+
+def test_a_killed_job_goes_on_from_its_last_checkpoint(tmp_path: Path):
+    first = sweep(tmp_path, *LONG)
+    run = waited_for(lambda: half_done(tmp_path))
+    subprocess.run(["scancel", "--signal=KILL", "--full", *jobs_now()], check=True)
+    waited_for(lambda: not jobs_now())
+    first.kill()  # without accounting, submitit waits ten minutes before it gives a job up
+    first.wait()
+    assert not (run / "done.json").exists()
+    assert sweep(tmp_path, *LONG).wait(240) == 0
+    assert json.loads((run / "done.json").read_text())["steps"] == 200
+    assert "was not finished: resuming from last.ckpt" in logs_of(tmp_path)
+
+
+def test_a_job_out_of_time_is_requeued_and_goes_on(tmp_path: Path):
+    first = sweep(tmp_path, *LONG)
+    run = waited_for(lambda: half_done(tmp_path))
+    (job,) = jobs_now()
+    subprocess.run(["scancel", "--signal=USR2", job], check=True)  # Slurm's warning before the end
+    assert first.wait(300) == 0, (tmp_path / "sweep.log").read_text()
+    assert json.loads((run / "done.json").read_text())["steps"] == 200
+
+
+def jobs_now() -> list[str]:
+    listed = subprocess.run(["squeue", "-h", "-o", "%i"], capture_output=True, text=True)
+    return listed.stdout.split()
