@@ -23,12 +23,12 @@ from eat_lightning.train.callbacks.progress import Lines
 from eat_lightning.train.callbacks.record import Record
 from eat_lightning.train.callbacks.resume import SaveLast
 from eat_lightning.train.callbacks.select import SelectBest
-from eat_lightning.train.callbacks.stages import FollowStages
+from eat_lightning.train.callbacks.stages import FollowStages, all_train
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.module import Classifier
 from eat_lightning.train.plan import TrainPlan
 from eat_lightning.train.teacher import attach_teacher, open_teacher
-from eat_lightning.train.trainer import is_first_process, trainer_arguments
+from eat_lightning.train.trainer import is_first_process, strategy_for, trainer_arguments
 from eat_lightning.weights.untrusted import json_of
 
 
@@ -55,6 +55,7 @@ def fit(plan: TrainPlan, run: Run) -> None:
         if module.objective.wants_teacher and plan.teacher is not None:
             attach_teacher(data, plan.teacher)
         settings = trainer_arguments(plan.trainer)
+        settings["strategy"] = strategy_of(plan, module)
         begin(run, {"train": data.split("train").key, "precision": settings["precision"]})
         callbacks = [  # as they act when training ends: best weights, temperatures, the record
             FollowStages(),
@@ -135,6 +136,13 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
         seed=plan.seed,
         teacher=open_teacher(plan.teacher)[0] if hidden and plan.teacher else None,
     )
+
+
+def strategy_of(plan: TrainPlan, module: Classifier) -> Any:
+    """Trainer's strategy, which must know whether parameters go without a gradient."""
+    exits = [int(layer) for layer in module.encoder.heads]
+    stages = module.schedule.stages(plan.trainer["max_epochs"], exits)
+    return strategy_for(plan.trainer, all_train(module.encoder, stages, module.objective))
 
 
 def begin(run: Run, inputs: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from eat_lightning.methods.schedule.anneal import Anneal
 from eat_lightning.methods.schedule.soft_hard import SoftHard
 from eat_lightning.methods.schedule.two_stage import TwoStage
 from eat_lightning.model.training import Loss, Pass
-from eat_lightning.train.callbacks.stages import FollowStages
+from eat_lightning.train.callbacks.stages import FollowStages, all_train
 from eat_lightning.train.module import Classifier
 
 # Lightning on loaders without workers, validation and loggers
@@ -134,3 +134,35 @@ def test_an_objective_gets_what_it_asks_for():
 def test_learning_to_exit_trains_its_regressor_with_the_exits():
     watch = fit(tiny(exit="berxit"), Anneal(0, 0))
     assert "exit.regressor.weight" in watch.moved(0, STEPS)
+
+
+class LastOnly:
+    wants_teacher = False
+
+    def __call__(self, context) -> Loss:
+        return Loss(context.guesses[context.last].sum())
+
+
+class Hidden(LastOnly):
+    def __call__(self, context) -> Loss:
+        return Loss(context.hidden[0].x_ND.sum())
+
+
+@pytest.mark.parametrize(
+    ("schedule", "objective", "expected"),
+    [
+        (Anneal(0, 0), Joint(distill=0.5), True),
+        (Anneal(0, 0), GradientEquilibrium(), True),
+        (Anneal(0, 0), LastOnly(), False),
+        (Anneal(0, 0), Hidden(), False),
+        (TwoStage(0.5), Joint(), False),
+        (SoftHard(), Joint(), False),
+    ],
+)
+def test_what_goes_without_a_gradient_is_known_before(schedule, objective, expected: bool):
+    stages = schedule.stages(1, [3, 4, 6])
+    assert all_train(tiny("dense", "norm_topk", "confidence"), stages, objective) == expected
+
+
+def test_thresholds_may_rest_where_nothing_is_soft():
+    assert not all_train(tiny("dense", "ltp"), Anneal(0, 0).stages(1, [6]), Joint())

@@ -323,6 +323,13 @@ def test_two_processes_train_to_the_same_losses_as_one(outputs: Path):
 
 
 @pytest.mark.slow
+def test_two_processes_train_what_a_schedule_freezes_in_turn(outputs: Path):
+    given = [*TINY, "schedule=two_stage", "trainer.devices=2", "trainer.strategy=ddp", "study=ddp"]
+    assert command(*given, PL_TORCH_DISTRIBUTED_BACKEND="gloo").wait() == 0
+    assert Run.open(folder_for(config_of(*given), given)).done["steps"] == 9
+
+
+@pytest.mark.slow
 def test_wandb_records_offline(outputs: Path):
     given = [*TINY, "logger=wandb", "study=wandb"]
     assert command(*given, WANDB_MODE="offline").wait() == 0

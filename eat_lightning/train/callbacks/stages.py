@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
+from torch import nn
 
-from eat_lightning.model.training import Stage
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.training import Context, Objective, Stage
 
 
 @dataclass(frozen=True)
@@ -109,3 +113,30 @@ def freeze(module: Any, stage: Stage) -> None:
         )
         if not parameter.requires_grad:
             parameter.grad = None
+
+
+def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Objective) -> bool:
+    """Whether every parameter gets a gradient in every step: no stage freezes any or hides a guess,
+    the losses come from all heads, and no method has parameters of its own, which may rest while it
+    does not act."""
+    methods = [encoder.attention, encoder.reduction, encoder.exit]
+    if any(isinstance(method, nn.Module) and [*method.parameters()] for method in methods):
+        return False
+    if any(stage.trains != ("*",) or stage.frozen or stage.exits != "all" for stage in stages):
+        return False
+    return all(sees_all_heads(encoder, stage.objective or objective) for stage in stages)
+
+
+def sees_all_heads(encoder: AdaptiveEncoder, objective: Objective) -> bool:
+    """Whether a loss has a gradient at every head, asked with guesses of zeros at two steps, since
+    some objectives alternate. One that needs more than guesses may leave heads out."""
+    size, labels_B = (2, encoder.num_labels), torch.zeros(2, dtype=torch.long)
+    guesses = {int(layer): torch.zeros(size, requires_grad=True) for layer in encoder.heads}
+    last, teacher_BC = encoder.shape.num_layers, torch.zeros(size)
+    try:
+        for step in (0, 1):
+            loss = objective(Context(guesses, labels_B, last, teacher_BC, step=step))
+            torch.autograd.grad(loss.total, [*guesses.values()])
+    except Exception:  # RuntimeError for a head that is left out, any other for what is not given
+        return False
+    return True
