@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -139,3 +140,37 @@ def packed(rows: list[list[float]], lengths: list[int], strength: float = 1.0) -
         special_N=last_N | (layout.index_N == 0),
         strength_B=torch.full((len(lengths),), strength, dtype=torch.float64),
     )
+
+
+class Split:
+    """A batch as a split; `difficulty` as the toy data has it."""
+
+    def __init__(self, whole: Batch):
+        self.examples, self.lengths = alone(whole), whole.lengths_B.numpy()
+        self.labels = np.arange(len(self.lengths)) % 3
+        self.difficulty = None
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        chosen = [self.examples[i] for i in rows]
+        ids, types = ([getattr(e, k).tolist() for e in chosen] for k in ("ids_N", "types_N"))
+        return Batch.from_lists(ids, types)
+
+
+class Nearest:
+    """A pattern of a user's own: everybody sees [CLS] and `reach` neighbours to the left."""
+
+    def __init__(self, reach: int = 1):
+        self.reach = reach
+
+    @classmethod
+    def faults(cls, num_layers: int | None, reach: int = 1) -> list[str]:
+        return [] if reach > 0 else [f"attention.reach must be above 0, got {reach}"]
+
+    def sees(self, q, k):
+        return ((q.index >= k.index) & (q.index - k.index <= self.reach)) | (k.index == 0)
+
+    def sees_all(self, longest: int, layer: int) -> bool:
+        return longest == 1

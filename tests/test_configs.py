@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from finished import config_of
 
-from eat_lightning.config import CONFIG_DIR, binding_faults, plain
+from eat_lightning.config import CONFIG_DIR, binding_faults
 from eat_lightning.data import glue
 from eat_lightning.data.source import check
 from eat_lightning.errors import ConfigError
@@ -35,8 +35,7 @@ def a_hub_with_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def resolved(*overrides: str, name: str = "train") -> dict:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose(name, overrides=list(overrides)))
+    return config_of(name, *overrides)
 
 
 def train_faults(config: dict) -> list[str]:
@@ -164,7 +163,7 @@ FAULTS = {
     "schedule.start=[1]": "schedule.start must be in [0, inf), got [1]",
     "objective.weights={a:1}": "objective.weights must map layers to weights",
     "encoder.pretrained=null": "encoder.pretrained must name a folder",
-    "data.batch_size=0": "data.batch_size must be at least 1, got 0",
+    "data.batch_size=0": "data.batch_size must be 1 or more, got 0",
 }
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from certificates import config_of
 from exports import exported, make_run
-from test_certify import config_of, refused
+from finished import refused
 
 from eat_lightning.certify.__main__ import certify
 from eat_lightning.infer.onnx_backend import Export

@@ -3,25 +3,12 @@
 import json
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
-from test_certify import answers, config_of, make_run, measured, refused
+from certificates import answers, config_of, make_run, measured, write
+from finished import refused
 
 from eat_lightning.certify.__main__ import certify
-
-
-def write(path: Path, num: int, seed: int) -> None:
-    """Texts with a label and where they come from."""
-    rng = np.random.default_rng(seed)
-    words = np.array(["good", "bad", "film", "not", "fine", "dull"])
-    texts = [" ".join([*rng.choice(words, 6), str(i)]) for i in range(num)]
-    names = [["mail", "chat", "rare"][0 if i % 2 else 1 if i % 50 else 2] for i in range(num)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    labels = rng.integers(0, 2, num).tolist()
-    pq.write_table(pa.table({"sentence": texts, "label": labels, "source": names}), path)
 
 
 def test_a_certificate_for_each_source(tmp_path: Path, capsys: pytest.CaptureFixture):

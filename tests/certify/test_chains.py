@@ -1,21 +1,15 @@
 """The points to choose from: their order, a tau for each exit, ratios, and what starts a chain."""
 
 import pytest
+from certificates import RULE, own
 
 from eat_lightning.certify.candidates import Candidate, cautious, chains_of, is_reachable
-from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import spec
 
-RULE = Confidence(0.9, [2, 3, 4])
 SPEC = spec("exit", RULE)
 NEVER = {"kind": "never"}
-
-
-def own() -> Candidate:
-    return Candidate(Dense(), NormTopK(0.3, [2]), Never())
 
 
 def exits(chain: list[Candidate]) -> list[dict]:

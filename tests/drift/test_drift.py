@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from certificates import make_run
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file, save_file
-from test_certify import make_run
 
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.drift.__main__ import drift

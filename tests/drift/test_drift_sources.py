@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
+from certificates import config_of, make_run, write
 from exports import exported
 from exports import make_run as small_run
-from test_certify import config_of, make_run
-from test_certify_sources import write
 
 from eat_lightning.certify.__main__ import certify
 from eat_lightning.drift.__main__ import drift

@@ -12,12 +12,10 @@ import numpy as np
 import pytest
 import torch
 from exports import make_run, shapes_unchecked, small
-from hydra import compose, initialize_config_dir
-from models import kinds, method
-from test_stretched import portable
+from finished import config_of
+from models import kinds, method, portable
 
 from eat_lightning.answers import Trace
-from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.__main__ import export
 from eat_lightning.export.graph import graphs
@@ -49,8 +47,7 @@ def traced():
 
 
 def settings(*overrides: str) -> dict:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose("export", overrides=list(overrides)))
+    return config_of("export", *overrides)
 
 
 def exported(run: Path, *overrides: str) -> dict:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from benches import config
 from exports import make_run, shapes_unchecked
 from models import alone, kinds, portable, ragged, tiny
-from test_bench import config
 
 from eat_lightning.bench import __main__ as entry
 from eat_lightning.bench.speed.compiled import by_dynamo

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from certificates import FREE, UNTIMED, call, config_of, make_run, measured
+from finished import refused
 from gateways import plan
 from studies import make_row
-from test_certify import FREE, UNTIMED, call, config_of, make_run, measured, refused
 
 from eat_lightning.attack.__main__ import attack
 from eat_lightning.config import parsed

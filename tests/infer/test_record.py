@@ -7,29 +7,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from models import alone, kinds, method, ragged, tiny
+from models import Split, kinds, method, ragged, tiny
 
 from eat_lightning.infer.record import Recorded, record, score
-from eat_lightning.model.packed import Batch
 
 LAYERS = [2, 3, 4]
-
-
-class Split:
-    """A batch as a split; `difficulty` as the toy data has it."""
-
-    def __init__(self, whole: Batch):
-        self.examples, self.lengths = alone(whole), whole.lengths_B.numpy()
-        self.labels = np.arange(len(self.lengths)) % 3
-        self.difficulty = None
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def batch(self, rows: np.ndarray) -> Batch:
-        chosen = [self.examples[i] for i in rows]
-        ids, types = ([getattr(e, k).tolist() for e in chosen] for k in ("ids_N", "types_N"))
-        return Batch.from_lists(ids, types)
 
 
 @pytest.fixture(scope="module")

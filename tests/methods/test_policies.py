@@ -5,8 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from models import alone, kinds, method, ragged, tiny
-from test_record import Split
+from models import Split, alone, kinds, method, ragged, tiny
 
 from eat_lightning.infer.record import record
 from eat_lightning.model.contracts import Wish

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import method, ragged, spread, tiny
-from test_slots import Nearest
+from models import Nearest, method, ragged, spread, tiny
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.weights.checkpoint import load_model, load_pretrained, save_model
@@ -89,8 +88,8 @@ def test_a_method_from_outside_the_package(tmp_path: Path, monkeypatch: pytest.M
     encoder.attention = Nearest(reach=3)
     save_model(encoder, LABELS, tmp_path)
     assert load_model(tmp_path)[0].attention.reach == 3
-    monkeypatch.delitem(sys.modules, "test_slots")
-    with pytest.raises(ConfigError, match="import test_slots before loading this model"):
+    monkeypatch.delitem(sys.modules, "models")
+    with pytest.raises(ConfigError, match="import models before loading this model"):
         load_model(tmp_path)
 
 

@@ -8,21 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hostile import Bomb, edit, refused
+from finished import refused
+from hostile import Bomb, edit
 from models import tiny
-from test_predict import make_run
 
 from eat_lightning.weights.checkpoint import load_model, load_pretrained
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "run", "sst2")
-
-
-@pytest.fixture
-def run(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "run"))
 
 
 @pytest.mark.parametrize("as_pickle", [False, True])
