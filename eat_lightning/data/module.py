@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning import LightningDataModule
 
-from eat_lightning.bounds import raise_faults
+from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.data.batching import Loader, Order, shares, sorted_batches
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.data.source import Source
@@ -31,14 +31,8 @@ LEAST = {  # of arguments that count something; None is always allowed
 
 def count_faults(arguments: Mapping[str, Any]) -> list[str]:
     """Which of a data module's arguments are no whole numbers, or too small."""
-    faults = []
-    for name, least in LEAST.items():
-        value = arguments.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            faults.append(f"data.{name} must be a whole number, got {value!r}")
-        elif value is not None and value < least:
-            faults.append(f"data.{name} must be at least {least}, got {value}")
-    return faults
+    given = {name: arguments[name] for name in LEAST if arguments.get(name) is not None}
+    return [f for k, value in given.items() for f in whole_faults(f"data.{k}", value, LEAST[k])]
 
 
 @dataclass(eq=False, repr=False)
@@ -83,9 +77,8 @@ class TextData(LightningDataModule):
     def split(self, name: str) -> Split:
         if name not in self.made:
             source = self.source(name)
-            self.made[name] = make_split(
-                name, source, self.tokenizer, self.max_length, self.cache_dir
-            )
+            made = make_split(name, source, self.tokenizer, self.max_length, self.cache_dir)
+            self.made[name] = made
         return self.made[name]
 
     def resume_at(self, epoch: int, batch: int) -> None:

@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any
 
 import torch
@@ -84,7 +85,8 @@ def refusal(stretch: Stretch, error: Exception) -> str:
     """In one line: whose code the trace stopped in, and why."""
     causes = list(chain(error))
     slots = [cause.slot for cause in causes if isinstance(cause, Lost)]
-    reached = {id(frame.f_locals.get("self")) for cause in causes for frame in frames(cause)}
+    traces = (walk_tb(cause.__traceback__) for cause in causes)
+    reached = {id(frame.f_locals.get("self")) for trace in traces for frame, _ in trace}
     slots += [slot for slot, method in stretch.methods.items() if id(method) in reached]
     what = f"layers {stretch.first} to {stretch.last}"
     if slots:
@@ -98,13 +100,6 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def frames(error: BaseException) -> Iterator[Any]:
-    trace = error.__traceback__
-    while trace is not None:
-        yield trace.tb_frame
-        trace = trace.tb_next
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from eat_lightning.model.flops import flops
 from eat_lightning.model.policies import policy_faults
 from eat_lightning.runs.row import THEIRS, Row, row_of, write
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.second import load_second_runs
+from eat_lightning.weights.checkpoint import load_second_runs
 
 GRAPHS = "ours_graphs"  # kernels of a row: ours, single examples from CUDA graphs
 

@@ -21,7 +21,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import idle_faults, policy_faults
 from eat_lightning.runs.certificate import DTYPES, Certificate, combination
-from eat_lightning.weights.second import load_second_runs
+from eat_lightning.weights.checkpoint import load_second_runs
 
 if TYPE_CHECKING:
     from eat_lightning.runs.run import Run

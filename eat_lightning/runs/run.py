@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-import json
 import os
 import platform
 import re
@@ -13,7 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,8 @@ from filelock import FileLock, Timeout
 
 from eat_lightning.config import CONFIG_DIR, arguments, make, target
 from eat_lightning.errors import ConfigError
+from eat_lightning.files import write_json as write_json
+from eat_lightning.files import write_text as write_text
 from eat_lightning.model.contracts import home, knob_of
 
 # Settings that change where or how fast a run goes, or what is measured of it, not its weights.
@@ -70,7 +72,8 @@ def is_named(key: str, config: dict[str, Any]) -> bool:
     """Whether an override's key is part of a folder's name."""
     group, _, inner = key.partition(".")
     if group == "exit":
-        return inner in exit_identity(config["exit"]) or (not inner and has_weights(config["exit"]))
+        decides = exit_identity(config["exit"])
+        return inner in decides if inner else bool(decides)
     outside = {"data": OUTSIDE_DATA, "trainer": OUTSIDE_TRAINER}.get(group, set())
     return group not in OUTSIDE_IDENTITY | NAMED_FIRST | {"hydra"} and inner not in outside
 
@@ -81,26 +84,19 @@ def heads_of_model(model: str) -> list[int] | None:
     return read_yaml(path).get("head", {}).get("layers") if path.is_file() else None
 
 
-def has_weights(exit: dict[str, Any]) -> bool:
-    """Whether an exit rule takes part in training (parameters, penalties), so that another rule is
-    another training. Else nobody asks it: none leaves there. What may not be imported may do so.
-    """
+def exit_identity(exit: dict[str, Any]) -> dict[str, Any]:
+    """The part of an exit rule that decides weights: all but the point of its knob, where it takes
+    part in training (parameters, penalties), and else nothing, since nobody asks it while training.
+    What may not be imported may take part."""
     from eat_lightning.runs.validate import place_faults
 
     if place_faults("exit", exit):
-        return True
-    return any(hasattr(target(exit), part) for part in ("bind", "penalties"))
-
-
-def exit_identity(exit: dict[str, Any]) -> dict[str, Any]:
-    """The part of an exit rule that decides weights: nothing, or all but the point of its knob."""
-    from eat_lightning.runs.validate import place_faults
-
-    if not has_weights(exit):
+        return exit
+    rule = target(exit)
+    if not any(hasattr(rule, part) for part in ("bind", "penalties")):
         return {}
-    inside = not place_faults("exit", exit)
-    knob = knob_of(target(exit)) if inside else None
-    return {k: v for k, v in exit.items() if knob is None or k != knob.name}
+    knob = knob_of(rule)
+    return {key: value for key, value in exit.items() if knob is None or key != knob.name}
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
@@ -163,33 +159,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(text)
-    os.replace(beside, path)
-
-
-def write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
-
-
 def git_commit() -> str | None:
     """The commit of the package's own checkout, with "+" where files differ from it."""
     home = Path(__file__).parents[2]
     if not (home / ".git").exists():
         return None
-    ask = ["git", "-C", str(home)]
-    head = subprocess.run([*ask, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
-    if head.returncode:
-        return None
-    changed = subprocess.run(
-        [*ask, "status", "--porcelain", "-uno", "--", "eat_lightning", "configs"],
-        capture_output=True,
-        text=True,
-    )
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(home), *words]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+    head = git("rev-parse", "--short=12", "--verify", "--quiet", "HEAD")
+    changed = git("status", "--porcelain", "-uno", "--", "eat_lightning", "configs")
+    return head + ("+" if changed else "") if head else None
 
 
 def processor() -> str:
@@ -199,6 +181,7 @@ def processor() -> str:
     return f"{names[0] if names else platform.processor() or platform.machine()} x{os.cpu_count()}"
 
 
+@cache
 def environment() -> dict[str, Any]:
     packages = ("torch", "lightning", "transformers", "datasets", "tokenizers", "hydra-core")
     return {
@@ -212,8 +195,6 @@ def environment() -> dict[str, Any]:
 
 
 def version_of(name: str) -> str:
-    from importlib.metadata import PackageNotFoundError
-
     import eat_lightning
 
     try:
@@ -252,22 +233,6 @@ def is_locked(mark: Path) -> bool:
             return False
     except Timeout:
         return True
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a run's weights were trained: what a row says of them beside body, data and methods.
-
-    objective, schedule: {"kind": the class's file name, **its arguments}. teacher: its folder's
-    name. lr and num_train_examples are None of runs that did not note them.
-    """
-
-    lr: float | None
-    steps: int | None
-    num_train_examples: int | None
-    objective: dict[str, Any]
-    schedule: dict[str, Any]
-    teacher: str | None
 
 
 def spec_of_node(slot: str, node: dict[str, Any] | None) -> dict[str, Any]:
@@ -333,16 +298,13 @@ class Run:
         return make(node)
 
     @property
-    def training(self) -> Training:
+    def training(self) -> dict[str, Any]:
+        """How the weights were trained, as a row's fields; lr and num_train_examples are None of
+        runs that did not note them."""
+        noted = {key: self.done.get(key) for key in ("lr", "steps", "num_train_examples")}
+        specs = {s: spec_of_node(s, self.config.get(s)) for s in ("objective", "schedule")}
         teacher = self.config.get("teacher")
-        return Training(
-            lr=self.done.get("lr"),
-            steps=self.done.get("steps"),
-            num_train_examples=self.done.get("num_train_examples"),
-            objective=spec_of_node("objective", self.config.get("objective")),
-            schedule=spec_of_node("schedule", self.config.get("schedule")),
-            teacher=None if teacher is None else folder_name(teacher),
-        )
+        return noted | specs | {"teacher": None if teacher is None else folder_name(teacher)}
 
     def model(self) -> tuple[Any, list[str]]:
         from eat_lightning.runs.validate import names_a_class

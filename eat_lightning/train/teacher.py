@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from eat_lightning.data.split import Split, make_split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
+from eat_lightning.files import replacing
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
@@ -95,11 +95,8 @@ def attach_teacher(data: TextData, path: str) -> None:
     logits = read_cache(cache, len(split), encoder.num_labels)
     if logits is None:
         logits = teacher_logits(encoder, split)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        beside = cache.with_suffix(f".{os.getpid()}.part")
-        with beside.open("wb") as file:
+        with replacing(cache) as beside, beside.open("wb") as file:
             np.save(file, logits)
-        os.replace(beside, cache)
     data.split("train").teacher = logits[:, order]
 
 

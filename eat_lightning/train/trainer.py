@@ -9,27 +9,13 @@ from typing import Any
 
 from eat_lightning.bounds import whole_faults
 
-# What `train` gives Trainer itself.
-OURS = {
-    "logger",
-    "callbacks",
-    "default_root_dir",
-    "enable_checkpointing",
-    "enable_model_summary",
-    "num_sanity_val_steps",
-    "use_distributed_sampler",
-    "reload_dataloaders_every_n_epochs",
+OURS = {  # what `train` gives Trainer itself
+    *("logger", "callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary"),
+    *("num_sanity_val_steps", "use_distributed_sampler", "reload_dataloaders_every_n_epochs"),
 }
-# What would end a run before its schedule does, or leave its weights unselected.
-OURS |= {
-    "fast_dev_run",
-    "overfit_batches",
-    "max_time",
-    "limit_train_batches",
-    "limit_val_batches",
-    "check_val_every_n_epoch",
-    "min_epochs",
-    "min_steps",
+OURS |= {  # what would end a run before its schedule does, or leave its weights unselected
+    *("fast_dev_run", "overfit_batches", "max_time", "limit_train_batches", "limit_val_batches"),
+    *("check_val_every_n_epoch", "min_epochs", "min_steps"),
 }
 
 

@@ -163,8 +163,10 @@ def sizes_in(path: Path) -> dict[str, list[int]]:
         return {n.removeprefix("encoder."): file.get_slice(n).get_shape() for n in names}
 
 
-def number_fault(weights: Mapping[str, Any]) -> list[str]:
-    """The first weight that holds a NaN or an infinity."""
+def weight_faults(shape: Any, weights: Mapping[str, Tensor]) -> list[str]:
+    """What weights, by our names, lack of a shape; or the first that holds no numbers."""
+    if faults := claim_faults(shape, {name: weight.shape for name, weight in weights.items()}):
+        return faults
     for name, weight in weights.items():
         if weight.is_floating_point() and not weight.float().isfinite().all():
             return [f"{name} holds values that are no numbers (NaN or infinity)"]
@@ -172,33 +174,10 @@ def number_fault(weights: Mapping[str, Any]) -> list[str]:
 
 
 STEPS = {  # of a tokenizer.json; what is not here could grow a text, or take for ever over it
-    "normalizer": {
-        "BertNormalizer",
-        "Lowercase",
-        "NFC",
-        "NFD",
-        "NFKC",
-        "NFKD",
-        "StripAccents",
-        "Strip",
-        "ByteLevel",
-    },
-    "pre_tokenizer": {
-        "BertPreTokenizer",
-        "ByteLevel",
-        "Metaspace",
-        "Whitespace",
-        "WhitespaceSplit",
-        "Punctuation",
-        "Digits",
-        "UnicodeScripts",
-    },
-    "post_processor": {
-        "BertProcessing",
-        "RobertaProcessing",
-        "ByteLevel",
-        "TemplateProcessing",
-    },
+    "normalizer": "BertNormalizer Lowercase NFC NFD NFKC NFKD StripAccents Strip ByteLevel",
+    "pre_tokenizer": "BertPreTokenizer ByteLevel Metaspace Whitespace WhitespaceSplit Punctuation "
+    "Digits UnicodeScripts",
+    "post_processor": "BertProcessing RobertaProcessing ByteLevel TemplateProcessing",
 }
 MOST_STEPS = 16
 READ = (".json", ".txt", ".model", ".jinja")
@@ -238,11 +217,10 @@ def step_faults(content: Any) -> list[str]:
         pieces = template.get(key) if isinstance(template, dict) else None
         if isinstance(pieces, list) and len(pieces) > MOST_STEPS:
             return [f"{key} must add at most {MOST_STEPS} pieces, got {len(pieces)}"]
-    for part, known in STEPS.items():
-        steps = list(steps_of(content.get(part)))
-        strange = [step for step in steps if step not in known]
-        if strange:
-            return [f"{part} must be made of {', '.join(sorted(known))}, got {strange[0]!r}"]
+    for part, names in STEPS.items():
+        known, steps = sorted(names.split()), list(steps_of(content.get(part)))
+        if strange := [step for step in steps if step not in known]:
+            return [f"{part} must be made of {', '.join(known)}, got {strange[0]!r}"]
         if len(steps) > MOST_STEPS:
             return [f"{part} must have at most {MOST_STEPS} steps, got {len(steps)}"]
     return []
@@ -255,13 +233,13 @@ def is_token(value: Any) -> bool:
 
 def steps_of(node: Any) -> Iterator[str]:
     """The types of a part's steps, sequences opened."""
-    if node is None:
-        return
     kind = node.get("type") if isinstance(node, dict) else node
-    lists = ("normalizers", "pretokenizers", "processors")
-    inner = next((node[n] for n in lists if n in node), None) if isinstance(node, dict) else None
-    if kind != "Sequence" or not isinstance(inner, list):
+    if kind == "Sequence" and isinstance(node, dict):
+        parts = (node.get(name) for name in ("normalizers", "pretokenizers", "processors"))
+        steps = next((part for part in parts if part is not None), None)
+        if isinstance(steps, list):
+            for step in steps:
+                yield from steps_of(step)
+            return
+    if node is not None:
         yield str(kind)[:40]
-        return
-    for step in inner:
-        yield from steps_of(step)
