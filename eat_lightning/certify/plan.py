@@ -21,9 +21,10 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import build, build_all, knob_of, method_faults, spec
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
-from eat_lightning.predict.plan import DataPlan, RunPlan, data_faults
+from eat_lightning.predict.plan import DataPlan, RunPlan
 from eat_lightning.runs.certificate import name_faults
 from eat_lightning.runs.run import Run
+from eat_lightning.runs.validate import data_faults
 
 
 def a_list(value: Any) -> Any:
@@ -85,7 +86,7 @@ def prepare(plan: CertifyPlan) -> Prepared:
     run = Run.open(plan.run)
     labels, number = run.task.labels, class_number(plan, run)
     risk = plan.risk | ({} if number is None else {"label": number})
-    faults = data_faults(run, plan.data.dir)
+    faults = data_faults(run, dir=plan.data.dir)
     for slot, node in (("risk", risk), ("procedure", plan.procedure)):
         faults += method_faults(slot, node, None)
     if faults:

@@ -7,12 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator
-
 from eat_lightning.bounds import whole_faults
-from eat_lightning.config import Plan, RunFolder, whole, within
+from eat_lightning.config import Plan, RunFolder, checked, whole, within
 from eat_lightning.infer.onnx_runner import ABOUT
-from eat_lightning.predict.plan import DataPlan, data_faults
+from eat_lightning.predict.plan import DataPlan
 
 if TYPE_CHECKING:
     from eat_lightning.runs.run import Run
@@ -20,10 +18,9 @@ if TYPE_CHECKING:
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
-def all_or_some(value: Any) -> Any:
-    if value != "all" and whole_faults("", value, 0):
-        raise ValueError(f"must be all, or 0 or more, got {value!r}")
-    return value
+def count_faults(value: Any) -> list[str]:
+    sound = value == "all" or not whole_faults("", value, 0)
+    return [] if sound else [f"must be all, or 0 or more, got {value!r}"]
 
 
 class ExportPlan(Plan):
@@ -37,7 +34,7 @@ class ExportPlan(Plan):
     force: bool
     exit: dict[str, Any]
     head: dict[str, Any]
-    check: Annotated[Any, BeforeValidator(all_or_some)]
+    check: Annotated[int | str, checked(count_faults)]
     split: str
     agree: Annotated[float, within("[0, 1]")]
     data: DataPlan
@@ -61,11 +58,7 @@ class ExportPlan(Plan):
             found.append(f"to={to} is {what}, so force=true does not replace it")
         if not self.check:
             return found
-        from eat_lightning.data.calibration import PARTS
+        from eat_lightning.measure.plan import data_faults
 
-        task, faults = run.task, data_faults(run, self.data.dir)
-        known = [*task.validation, *PARTS, "train"]
-        if self.split not in known:
-            choices = f"{', '.join(known)} for {task.name}"
-            faults.append(f"split must be one of {choices}, got {self.split!r}")
+        faults = data_faults(run, self.split, {"dir": self.data.dir})
         return found + [f"{fault} (or give check=0)" for fault in faults]

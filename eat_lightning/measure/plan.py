@@ -11,15 +11,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from eat_lightning.config import Plan, arguments, binding_faults, parsed, target, whole, within
+from eat_lightning.config import Plan, parsed, whole, within
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.precision import device_faults, form_of, prepack_faults
 from eat_lightning.measure.settings import STATIC, Setting, settings_of
 from eat_lightning.model.contracts import knob_of
+from eat_lightning.runs import validate
 from eat_lightning.runs.certificate import Certificate, calibration_of
 from eat_lightning.runs.run import Run, open_runs, who_trains
-from eat_lightning.runs.validate import target_faults
 from eat_lightning.track.log import measure_faults
 
 INSTEAD = "timing.enabled=false, or timing.force=true"
@@ -171,10 +171,7 @@ def data_faults(run: Run, split: str, data: dict[str, Any]) -> list[str]:
     as far as shows without loading it."""
     names = [*run.task.validation, *PARTS, "train"]
     faults = split_faults(split, names, run.task.name)
-    node = run.config.get("data", {}) | {k: v for k, v in data.items() if v is not None}
-    wrong = target_faults("data", node) or binding_faults("data", node)
-    check: Any = None if wrong else getattr(target(node), "faults", None)
-    return faults + (wrong if check is None else check(run.task, **arguments(node)))
+    return faults + validate.data_faults(run, **data)
 
 
 def split_faults(split: Any, known: list[str], where: str) -> list[str]:

@@ -28,8 +28,10 @@ from eat_lightning.model.contracts import home, knob_of
 
 # Settings that change where or how fast a run goes, or what is measured of it, not its weights.
 OUTSIDE_IDENTITY = {"logger", "threads", "checkpoint_every", "study", "measure"}
-OUTSIDE_DATA = {"dir", "cache_dir", "num_workers"}
-OUTSIDE_TRAINER = {"enable_progress_bar", "log_every_n_steps"}
+OUTSIDE = {
+    "data": {"dir", "cache_dir", "num_workers"},
+    "trainer": {"enable_progress_bar", "log_every_n_steps"},
+}
 # Groups that are in a folder's name by themselves, or whose keys are.
 NAMED_FIRST = {"task", "model", "seed", "experiment"}
 LONGEST_NAME = 100
@@ -51,7 +53,8 @@ def folder_for(config: dict[str, Any], overrides: list[str]) -> Path:
         others["head.layers"] = heads  # an exit rule or an experiment moved them
     named = [f"{key}-{value}" for key, value in sorted(others.items()) if is_named(key, config)]
     first = [config["task"]["name"], config["model"], f"s{config['seed']}"]
-    name = "-".join(slug for text in [*first, *named] if (slug := plain_text(str(text))))
+    slugs = (re.sub(r"[^A-Za-z0-9_.]+", "-", str(text)).strip("-") for text in [*first, *named])
+    name = "-".join(filter(None, slugs))
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return outputs() / str(config["study"]) / name
@@ -64,18 +67,14 @@ def split_override(override: str) -> tuple[str, str]:
     return key, folder_name(value) if "/" in value else value
 
 
-def plain_text(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-")
-
-
 def is_named(key: str, config: dict[str, Any]) -> bool:
     """Whether an override's key is part of a folder's name."""
     group, _, inner = key.partition(".")
     if group == "exit":
         decides = exit_identity(config["exit"])
         return inner in decides if inner else bool(decides)
-    outside = {"data": OUTSIDE_DATA, "trainer": OUTSIDE_TRAINER}.get(group, set())
-    return group not in OUTSIDE_IDENTITY | NAMED_FIRST | {"hydra"} and inner not in outside
+    inside = inner not in OUTSIDE.get(group, ())
+    return inside and group not in OUTSIDE_IDENTITY | NAMED_FIRST | {"hydra"}
 
 
 def heads_of_model(model: str) -> list[int] | None:
@@ -102,8 +101,8 @@ def exit_identity(exit: dict[str, Any]) -> dict[str, Any]:
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a config that decides a run's weights."""
     kept = {k: v for k, v in config.items() if k not in OUTSIDE_IDENTITY}
-    kept["data"] = {k: v for k, v in config["data"].items() if k not in OUTSIDE_DATA}
-    kept["trainer"] = {k: v for k, v in config["trainer"].items() if k not in OUTSIDE_TRAINER}
+    for group, outside in OUTSIDE.items():
+        kept[group] = {k: v for k, v in config[group].items() if k not in outside}
     kept["exit"] = exit_identity(config["exit"])
     return kept
 

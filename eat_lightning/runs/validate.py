@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.bounds import number_faults, whole_faults
-from eat_lightning.config import binding_faults, make
+from eat_lightning.config import arguments, binding_faults, make, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import SLOTS, home
 from eat_lightning.weights.untrusted import one_line
@@ -73,6 +73,17 @@ def target_faults(slot: str, node: Any) -> list[str]:
     if not inspect.isclass(cls) or not own or not all(hasattr(cls, part) for part in parts):
         return [f"{slot}._target_: {one_line(repr(name))} is no class for this"]
     return []
+
+
+def data_faults(run: Any, **changes: Any) -> list[str]:
+    """What is wrong with a run's data, with these of its settings changed where they are not None,
+    as far as shows without loading any."""
+    changed = {key: value for key, value in changes.items() if value is not None}
+    node = run.config.get("data", {}) | changed
+    if faults := target_faults("data", node) or binding_faults("data", node):
+        return faults
+    check = getattr(target(node), "faults", None)
+    return [] if check is None else check(run.task, **arguments(node))
 
 
 NOTED = ("temperature", "ece_before", "ece_after")  # of each exit, when training ended

@@ -45,13 +45,8 @@ def model_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    wanted = [
-        "config.json",
-        "model.safetensors",
-        "tokenizer*",
-        "vocab.txt",
-        "special_tokens_map.json",
-    ]
+    tokenizer = ["tokenizer*", "vocab.txt", "special_tokens_map.json"]
+    wanted = ["config.json", "model.safetensors", *tokenizer]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except (OSError, ValueError, HfHubHTTPError) as error:
@@ -77,12 +72,8 @@ def chosen_layers(num_source: int, num_layers: int, take: str) -> list[int]:
 def pick_layers(weights: dict[str, Tensor], chosen: list[int]) -> dict[str, Tensor]:
     kept = {name: w for name, w in weights.items() if not name.startswith("layers.")}
     for new, old in enumerate(chosen):
-        home = f"layers.{old}."
-        kept |= {
-            f"layers.{new}.{n.removeprefix(home)}": w
-            for n, w in weights.items()
-            if n.startswith(home)
-        }
+        home, names = f"layers.{old}.", [n for n in weights if n.startswith(f"layers.{old}.")]
+        kept |= {f"layers.{new}.{n.removeprefix(home)}": weights[n] for n in names}
     return kept
 
 
@@ -118,21 +109,17 @@ def heads_from(
     weights: dict[str, Tensor], encoder: AdaptiveEncoder, where: str
 ) -> dict[str, Tensor]:
     """A pretrained pooler starts every head's dense layer; a classifier becomes the last head."""
+    last, classes = encoder.heads[str(encoder.shape.num_layers)], weights.get("classes.weight")
+    if classes is not None and hasattr(last, "classes") and len(classes) != encoder.num_labels:
+        raise ConfigError(
+            f"{where}: its classifier has {len(classes)} classes, the task {encoder.num_labels}"
+        )
     heads = {}
     for layer, head in encoder.heads.items():
-        last = int(layer) == encoder.shape.num_layers
-        if getattr(head, "dense", None) is not None and "dense.weight" in weights:
-            heads |= {f"heads.{layer}.dense.{e}": weights[f"dense.{e}"] for e in ("weight", "bias")}
-        if last and hasattr(head, "classes") and "classes.weight" in weights:
-            num_labels = len(weights["classes.weight"])
-            if num_labels != encoder.num_labels:
-                raise ConfigError(
-                    f"{where}: its classifier has {num_labels} classes, the task "
-                    f"{encoder.num_labels}"
-                )
-            heads |= {
-                f"heads.{layer}.classes.{e}": weights[f"classes.{e}"] for e in ("weight", "bias")
-            }
+        parts = ("dense.", "classes.") if head is last else ("dense.",)
+        there = tuple(part for part in parts if getattr(head, part[:-1], None) is not None)
+        own = {name: weight for name, weight in weights.items() if name.startswith(there)}
+        heads |= {f"heads.{layer}.{name}": weight for name, weight in own.items()}
     return heads
 
 

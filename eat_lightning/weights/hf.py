@@ -40,7 +40,7 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.training import Context
 from eat_lightning.weights.checkpoint import load_pretrained, model_config
-from eat_lightning.weights.hf_names import ALIASES, FAMILIES
+from eat_lightning.weights.hf_names import ALIASES, FAMILIES, sizes_of
 from eat_lightning.weights.untrusted import (
     claim_faults,
     model_faults,
@@ -294,12 +294,14 @@ class EatForSequenceClassification(PreTrainedModel):
         batch = pack(input_ids, attention_mask, token_type_ids, self.encoder.shape.max_length)
         batch.about = about
         trace = self.encoder(batch)
+        nothing_BC = torch.full_like(trace.logits_BC, float("nan"))
+        guesses = [trace.guesses.get(k, nothing_BC) for k in self.encoder.head["layers"]]
         output = EatOutput(
             loss=None if labels is None else self.loss(trace, labels.flatten(), teacher_logits),
             logits=trace.logits_BC,
             depth=trace.depth_B.to(input_ids.device),
             exit_reason=trace.reason_B.to(input_ids.device),
-            exit_logits=self.exit_logits(trace),
+            exit_logits=torch.stack(guesses),
             tokens=trace.tokens_LB.to(input_ids.device),
         )
         wants_dict = self.config.return_dict if return_dict is None else return_dict
@@ -318,10 +320,6 @@ class EatForSequenceClassification(PreTrainedModel):
         context = Context(trace.guesses, labels_B, last, teacher_BC, trace.signals, trace.penalties)
         return self.objective(context).total / len(labels_B)
 
-    def exit_logits(self, trace: Trace) -> Float[Tensor, "e b c"]:
-        nothing_BC = torch.full_like(trace.logits_BC, float("nan"))
-        return torch.stack([trace.guesses.get(k, nothing_BC) for k in self.encoder.head["layers"]])
-
 
 def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
     """Its config.json must be sound, and of the sizes that its weights have."""
@@ -331,8 +329,7 @@ def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
     hub = hub | {"_raise_exceptions_for_missing_entries": False}
     path = None if faults else cached_file(name, "model.safetensors", **hub)
     if path is not None:  # weights in several files have none of that name
-        shape = Shape(**{key: saved[key] for key in SHAPE if key in saved})
-        faults = claim_faults(shape, sizes_in(Path(path)), prefix="encoder.")
+        faults = claim_faults(Shape(**sizes_of(saved, 0)), sizes_in(Path(path)), prefix="encoder.")
     if faults:
         raise ValueError(f"{name}: {one_line(faults[0])}")
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from torch import nn
 
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -82,25 +82,23 @@ class FollowStages(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.stage = state_dict["stage"]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         if self.stage is not None:  # resumed within a stage
-            freeze(pl_module, pl_module.timeline.stages[self.stage])  # type: ignore[union-attr]
+            freeze(pl_module, pl_module.timeline.stages[self.stage])
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        module: Any = pl_module
-        number = module.timeline.number(trainer.global_step)
-        stage = module.timeline.stages[number]
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, *step: Any) -> None:
+        timeline, encoder = pl_module.timeline, pl_module.encoder
+        number = timeline.number(trainer.global_step)
+        stage = timeline.stages[number]
         if number != self.stage:
-            freeze(module, stage)
+            freeze(pl_module, stage)
             for optimizer in trainer.optimizers if self.stage is not None else ():
                 optimizer.state.clear()
             self.stage = number
-        module.encoder.strength.fill_(module.timeline.strength(trainer.global_step))
-        module.encoder.soft = stage.soft
-        module.log("train/strength", module.encoder.strength.float())
-        module.log("train/stage", float(number))
+        encoder.strength.fill_(timeline.strength(trainer.global_step))
+        encoder.soft = stage.soft
+        pl_module.log("train/strength", encoder.strength.float())
+        pl_module.log("train/stage", float(number))
 
 
 def freeze(module: Any, stage: Stage) -> None:
@@ -108,9 +106,8 @@ def freeze(module: Any, stage: Stage) -> None:
     leaves it alone: with a gradient of 0 decay and stale moments would still move it."""
     for name, parameter in module.encoder.named_parameters():
         wanted = any(fnmatchcase(name, pattern) for pattern in stage.trains)
-        parameter.requires_grad_(
-            wanted and not any(fnmatchcase(name, pattern) for pattern in stage.frozen)
-        )
+        held = any(fnmatchcase(name, pattern) for pattern in stage.frozen)
+        parameter.requires_grad_(wanted and not held)
         if not parameter.requires_grad:
             parameter.grad = None
 
