@@ -20,6 +20,7 @@ from eat_lightning.export.graph import graphs
 from eat_lightning.export.quantise import for_graphs
 from eat_lightning.export.trace import banded_layers, stretches
 from eat_lightning.export.weights import save
+from eat_lightning.files import write_json
 from eat_lightning.infer import onnx_runner
 from eat_lightning.infer.backend import sha256_of
 from eat_lightning.infer.onnx_backend import Export
@@ -28,7 +29,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.reason import reason_names
 from eat_lightning.predict.open import open_export
-from eat_lightning.runs.run import Run, git_commit, version_of, write_json
+from eat_lightning.runs.run import Run, git_commit, version_of
 
 SINGLE, WEIGHTS = "single.onnx", "weights.bin"
 PACKAGES = ("eat_lightning", "torch", "onnx", "onnxruntime")

@@ -41,12 +41,13 @@ def graph(stretch: Stretch, state: dict[str, Tensor]) -> Any:
     with quiet(), torch.no_grad():
         try:
             program = traced(stretch, state)
+            told = program.call_spec.out_spec  # the keys of the dict that comes out, in their order
             made = torch.onnx.export(
                 program,
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=list(state),
-                output_names=[NEXT + name for name in names_out(program)],
+                output_names=[NEXT + key for key in tree_unflatten(range(told.num_leaves), told)],
                 custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
                 verbose=False,
             )
@@ -54,12 +55,6 @@ def graph(stretch: Stretch, state: dict[str, Tensor]) -> Any:
             raise ConfigError(refusal(stretch, error)) from error
     assert made is not None
     return made.model_proto
-
-
-def names_out(program: Any) -> list[str]:
-    """The keys of the dict that a traced stretch gives, in their order."""
-    spec = program.call_spec.out_spec
-    return list(tree_unflatten(range(spec.num_leaves), spec))
 
 
 def open_axes(name: str, alone: bool) -> dict[int, Any]:

@@ -223,15 +223,14 @@ def training_mark() -> Iterator[None]:
 
 def who_trains() -> list[int]:
     """Processes that train on this machine."""
-    return [int(mark.name) for mark in marks().glob("*") if is_locked(mark)]
-
-
-def is_locked(mark: Path) -> bool:
-    try:
-        with FileLock(mark, timeout=0):
-            return False
-    except Timeout:
-        return True
+    found = []
+    for mark in marks().glob("*"):
+        try:
+            with FileLock(mark, timeout=0):
+                pass
+        except Timeout:
+            found.append(int(mark.name))
+    return found
 
 
 def spec_of_node(slot: str, node: dict[str, Any] | None) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from eat_lightning.config import make
 from eat_lightning.data.module import TextData
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
-from eat_lightning.runs.run import Run, environment, training_mark, write_json, write_text
+from eat_lightning.files import write_json, write_text
+from eat_lightning.runs.run import Run, environment, training_mark
 from eat_lightning.track.log import extra_logger
 from eat_lightning.train.callbacks.progress import Lines
 from eat_lightning.train.callbacks.record import Record

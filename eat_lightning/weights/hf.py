@@ -40,7 +40,7 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.training import Context
 from eat_lightning.weights.checkpoint import load_pretrained, model_config
-from eat_lightning.weights.hf_names import ALIASES, FAMILIES, sizes_of
+from eat_lightning.weights.hf_names import FAMILIES, sizes_of
 from eat_lightning.weights.untrusted import (
     claim_faults,
     model_faults,
@@ -221,9 +221,7 @@ class EatForSequenceClassification(PreTrainedModel):
         if unknown := options.keys() - OPTIONS:
             raise ValueError(f"from_pretrained: {min(unknown)} is not an option for a plain folder")
         labels = label_names(saved, options)
-        num_layers: Any = options.pop("num_layers", None) or next(
-            (saved[alias] for alias in ALIASES["num_layers"] if alias in saved), None
-        )
+        num_layers: Any = options.pop("num_layers", None) or sizes_of(saved, 0).get("num_layers")
         raise_faults(whole_faults(f"{name}: num_layers", num_layers, 1))
         objective = options.pop("objective", None)
         chosen = {slot: options.pop(slot, None) or {"kind": kind} for slot, kind in STATIC.items()}

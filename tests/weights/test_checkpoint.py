@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import Nearest, method, ragged, spread, tiny
+from models import Nearest, method, ragged, tiny
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.weights.checkpoint import load_model, load_pretrained, save_model
@@ -22,25 +22,6 @@ def folder(tmp_path: Path) -> Path:
     encoder.heads["3"].temperature.fill_(1.3)
     save_model(encoder, LABELS, tmp_path / "model")
     return tmp_path / "model"
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plain Hugging Face classifier of 3 layers and 3 labels."""
-    from transformers import BertConfig, BertForSequenceClassification
-
-    config = BertConfig(
-        vocab_size=50,
-        hidden_size=16,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=24,
-        max_position_embeddings=40,
-        num_labels=3,
-    )
-    path = tmp_path_factory.mktemp("bert")
-    spread(BertForSequenceClassification(config)).save_pretrained(path)
-    return path
 
 
 def body(folder: Path, num_labels: int = 3, head: dict | None = None, **options):

@@ -6,10 +6,11 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
+from eat_lightning.files import write_json
 from eat_lightning.infer.record import record
 from eat_lightning.model.contracts import spec
 from eat_lightning.runs.row import row_of, write
-from eat_lightning.runs.run import Run, write_json
+from eat_lightning.runs.run import Run
 from eat_lightning.track.log import log_frontier, log_result
 from eat_lightning.weights.checkpoint import save_model
 
