@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.data.batching import Loader, Order, shares, sorted_batches
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.data.source import Source
-from eat_lightning.data.split import Split, default_cache, make_split
+from eat_lightning.data.split import Split, make_split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import Tokenizer
 
@@ -60,7 +61,8 @@ class TextData(LightningDataModule):
         raise_faults(count_faults(vars(self)))
         limit = self.task.max_length if self.max_length is None else self.max_length
         self.max_length = min(limit, self.tokenizer.model_max_length)  # type: ignore[attr-defined]
-        self.cache_dir = Path(self.cache_dir).expanduser() if self.cache_dir else default_cache()
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        self.cache_dir = Path(self.cache_dir or Path(home, "eat_lightning")).expanduser()
 
     @classmethod
     def faults(cls, task: Task, **arguments: Any) -> list[str]:

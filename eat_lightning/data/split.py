@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 import warnings
 import zipfile
@@ -180,8 +179,3 @@ def store(path: Path, tokens: Tokens) -> None:
             np.savez(file, **vars(tokens))
     except OSError as error:
         warnings.warn(f"tokens are not cached: {error}", stacklevel=2)
-
-
-def default_cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "eat_lightning"

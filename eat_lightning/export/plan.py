@@ -49,7 +49,7 @@ class ExportPlan(Plan):
         return Path(self.to) if self.to else Path(self.run) / f"{self.target}-{self.dtype}"
 
     def faults(self, run: Run) -> list[str]:
-        """Of the folder to write, and of the data to compare on."""
+        """What is wrong with the folder to write, and with the data to compare on."""
         to, found = self.folder, []
         if to.exists() and not self.force:
             found.append(f"to={to} is there already: name another folder, or give force=true")

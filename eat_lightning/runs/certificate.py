@@ -88,7 +88,7 @@ class Certificate:
 
     @property
     def form(self) -> str:
-        """Of the weights it was made with."""
+        """The form of the weights it was made with."""
         return self.holds_for.get("form", PLAIN)
 
     def asked(self) -> tuple[Policy, ...]:
@@ -205,7 +205,7 @@ def cut_of(run: Run) -> str:
 
 
 def calibration_of(data: Any) -> str:
-    """Of the calibration part's examples in order: texts, labels and where they come from."""
+    """The hash of the calibration part: texts, labels and where they come from, in order."""
     return data.source("certificate").digest
 
 

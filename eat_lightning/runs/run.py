@@ -20,11 +20,21 @@ from typing import Any, Literal
 import yaml
 from filelock import FileLock, Timeout
 
-from eat_lightning.config import CONFIG_DIR, arguments, make, target
+from eat_lightning.config import CONFIG_DIR, arguments, binding_faults, make, target
+from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json as write_json
 from eat_lightning.files import write_text as write_text
 from eat_lightning.model.contracts import home, knob_of
+from eat_lightning.runs.validate import (
+    links_out,
+    names_a_class,
+    place_faults,
+    run_faults,
+    target_faults,
+)
+from eat_lightning.weights.checkpoint import load_model
+from eat_lightning.weights.untrusted import UNFIT, json_of, one_line, read_config, text_of
 
 # Settings that change where or how fast a run goes, or what is measured of it, not its weights.
 OUTSIDE_IDENTITY = {"logger", "threads", "checkpoint_every", "study", "measure"}
@@ -87,8 +97,6 @@ def exit_identity(exit: dict[str, Any]) -> dict[str, Any]:
     """The part of an exit rule that decides weights: all but the point of its knob, where it takes
     part in training (parameters, penalties), and else nothing, since nobody asks it while training.
     What may not be imported may take part."""
-    from eat_lightning.runs.validate import place_faults
-
     if place_faults("exit", exit):
         return exit
     rule = target(exit)
@@ -147,8 +155,6 @@ class WithoutAliases(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    from eat_lightning.weights.untrusted import one_line, text_of
-
     try:
         content = yaml.load(text_of(path, MOST_YAML), WithoutAliases)
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
@@ -259,9 +265,6 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        from eat_lightning.runs.validate import links_out, run_faults
-        from eat_lightning.weights.untrusted import json_of, one_line
-
         folder = Path(path)
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"run={path} is not a run folder (no config.yaml in it)")
@@ -288,8 +291,6 @@ class Run:
 
     @property
     def task(self) -> Any:
-        from eat_lightning.runs.validate import target_faults
-
         node = self.config.get("task") or {}
         if faults := target_faults("task", node):
             raise ConfigError.of(faults)
@@ -305,9 +306,6 @@ class Run:
         return noted | specs | {"teacher": None if teacher is None else folder_name(teacher)}
 
     def model(self) -> tuple[Any, list[str]]:
-        from eat_lightning.runs.validate import names_a_class
-        from eat_lightning.weights.checkpoint import load_model
-
         # Where the owner lets a class of theirs be imported, it is by now: `run_faults`.
         for slot in ("attention", "reduction", "exit"):
             if names_a_class(node := self.config.get(slot) or {}):
@@ -315,8 +313,6 @@ class Run:
         return load_model(self.folder / "model")
 
     def tokenizer(self) -> Any:
-        from eat_lightning.data.tokens import tokenizer_for
-
         tokenizer = tokenizer_for(str(self.folder / "model"))
         largest = max(tokenizer.get_vocab().values(), default=-1)
         if largest >= (known := self.model_config()["vocab_size"]):
@@ -326,8 +322,6 @@ class Run:
         return tokenizer
 
     def model_config(self) -> dict[str, Any]:
-        from eat_lightning.weights.untrusted import UNFIT, read_config
-
         config = read_config(self.folder / "model")
         if config["model_type"] != "eat":
             raise ConfigError(f"{self.folder / 'model'}: {UNFIT} (model_type must be eat)")
@@ -335,9 +329,6 @@ class Run:
 
     def data(self, **changes: Any) -> Any:
         """The run's DataModule, not set up; `changes` such as dir=… replace its settings."""
-        from eat_lightning.config import binding_faults
-        from eat_lightning.runs.validate import target_faults
-
         node = self.config.get("data") or {}
         if faults := target_faults("data", node) or binding_faults("data", node):
             raise ConfigError.of(faults)

@@ -88,9 +88,11 @@ def data_faults(run: Any, **changes: Any) -> list[str]:
 
 NOTED = ("temperature", "ece_before", "ece_after")  # of each exit, when training ended
 KINDS: dict[str, type | tuple[type, ...]] = {
-    **{"encoder": dict, "model": str, "seed": int, "study": (str, int, float)},
-    **{"head": dict, "trainer": dict, "task": dict, "data": dict},
-    **{"objective": dict, "schedule": dict, "teacher": (str, type(None))},
+    **dict.fromkeys(("encoder", "head", "trainer", "task", "data", "objective", "schedule"), dict),
+    "model": str,
+    "seed": int,
+    "study": (str, int, float),
+    "teacher": (str, type(None)),
 }
 
 

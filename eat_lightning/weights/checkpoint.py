@@ -60,19 +60,18 @@ def model_folder(name: str) -> Path:
 TAKES = ("first", "alternate")
 
 
-def chosen_layers(num_source: int, num_layers: int, take: str) -> list[int]:
-    """0-based source layers: the first, or spread evenly (12 -> 6: 0 2 4 7 9 11, DistilBERT's)."""
-    if take == "first":
-        return list(range(num_layers))
-    if num_layers == 1:
-        return [0]
-    return [round(i * (num_source - 1) / (num_layers - 1)) for i in range(num_layers)]
-
-
-def pick_layers(weights: dict[str, Tensor], chosen: list[int]) -> dict[str, Tensor]:
+def pick_layers(
+    weights: dict[str, Tensor], num_source: int, num_layers: int, take: str
+) -> dict[str, Tensor]:
+    """A body of fewer layers: the first ones, or spread evenly (12 -> 6: 0 2 4 7 9 11, 0-based as
+    DistilBERT's)."""
+    chosen = list(range(num_layers))
+    if take == "alternate" and num_layers > 1:
+        chosen = [round(i * (num_source - 1) / (num_layers - 1)) for i in range(num_layers)]
     kept = {name: w for name, w in weights.items() if not name.startswith("layers.")}
     for new, old in enumerate(chosen):
-        home, names = f"layers.{old}.", [n for n in weights if n.startswith(f"layers.{old}.")]
+        home = f"layers.{old}."
+        names = [name for name in weights if name.startswith(home)]
         kept |= {f"layers.{new}.{n.removeprefix(home)}": weights[n] for n in names}
     return kept
 
@@ -166,7 +165,7 @@ def load_pretrained(
         weights = fuse(weights, source.num_layers) if family else weights
     except KeyError as error:
         raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
-    weights = pick_layers(weights, chosen_layers(source.num_layers, num_layers, take))
+    weights = pick_layers(weights, source.num_layers, num_layers, take)
     head = with_activation(head, default_activation(config, weights))
     sizes: dict[str, Any] = asdict(source) | overrides | {"num_layers": num_layers}
     shape = Shape(**sizes)

@@ -13,6 +13,8 @@ from lightning import Callback, Trainer
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from eat_lightning.infer.record import record
+
 
 def ece(logits_BC: Tensor, labels_B: Tensor, num_bins: int = 15) -> float:
     """Expected calibration error of the largest class probability (EAT, section 7.2), 0 ... 1."""
@@ -66,8 +68,6 @@ class FitTemperature(Callback):
         self.bound = bound
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        from eat_lightning.infer.record import record
-
         if pl_module.encoder.num_labels == 1:
             return
         recorded = record(pl_module.encoder, trainer.datamodule.split("temperature"))  # type: ignore[attr-defined]
