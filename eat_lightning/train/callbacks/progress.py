@@ -19,7 +19,7 @@ class Lines(Callback):
         self.began = self.last = time.monotonic()
         self.first_step = trainer.global_step
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *step: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         now = time.monotonic()
         if sys.stderr.isatty() or now - self.last < self.seconds or not trainer.is_global_zero:
             return

@@ -22,7 +22,7 @@ class SelectBest(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *step: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         # Lightning validates before it stops so, but not where max_steps ends it within an epoch.
         if trainer.global_step >= trainer.estimated_stepping_batches:
             trainer.should_stop = True

@@ -86,7 +86,7 @@ class FollowStages(Callback):
         if self.stage is not None:  # resumed within a stage
             freeze(pl_module, pl_module.timeline.stages[self.stage])
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, *step: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         timeline, encoder = pl_module.timeline, pl_module.encoder
         number = timeline.number(trainer.global_step)
         stage = timeline.stages[number]
