@@ -110,7 +110,7 @@ class Sandwich:
     def __init__(self) -> None:
         self.stages: list[int] = []
 
-    def passes(self, step: int) -> list[Pass]:
+    def passes(self, step: int, encoder: Any) -> list[Pass]:
         return [Pass(skips=frozenset({2})), Pass(methods={"reduction": tiny().reduction})]
 
     def flow(self, k: int, num_exits: int) -> tuple[float, float]:
