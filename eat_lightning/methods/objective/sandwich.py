@@ -16,7 +16,7 @@ import torch
 
 from eat_lightning.bounds import number_faults, raise_faults, whole_faults
 from eat_lightning.methods.objective._losses import distillation, task_loss, with_penalties
-from eat_lightning.model.contracts import knob_of, point_of, turned
+from eat_lightning.model.contracts import knob_of, point_of, spec, turned, without_kind
 from eat_lightning.model.training import Context, Loss, Pass
 
 
@@ -57,17 +57,13 @@ class Sandwich:
         knob = knob_of(reduction)
         assert knob is not None
         largest = Pass({"reduction": turned(reduction, knob.strict)})
-        return [largest, *(self.between(encoder, knob.strict) for _ in range(self.num_random))]
+        return [largest, *(self.between(encoder) for _ in range(self.num_random))]
 
-    def between(self, encoder: Any, strict: float) -> Pass:
+    def between(self, encoder: Any) -> Pass:
         """A random sub-model; the trainer seeds each step."""
-        reduction, num_layers = encoder.reduction, encoder.shape.num_layers
-        own: Any = point_of(reduction)
-        points = own if isinstance(own, list | tuple) else [own] * len(reduction.layers)
-        shares = torch.rand(len(points)).tolist()
-        drawn = [strict + u * (point - strict) for u, point in zip(shares, points, strict=True)]
-        skipped = (torch.rand(num_layers) < self.layer_drop).nonzero().flatten() + 1
-        return Pass({"reduction": turned(reduction, drawn)}, frozenset(skipped.tolist()))
+        drawn = turned(encoder.reduction, point_between(encoder.reduction))
+        skipped = (torch.rand(encoder.shape.num_layers) < self.layer_drop).nonzero().flatten() + 1
+        return Pass({"reduction": drawn}, frozenset(skipped.tolist()))
 
     def __call__(self, context: Context) -> Loss:
         largest, *between = context.passes
@@ -79,3 +75,15 @@ class Sandwich:
             parts[f"inplace_{k}"] = torch.stack(learned).sum()
         total = torch.stack([*parts.values()]).sum() / (1 + len(smaller))
         return with_penalties(total, parts, context)
+
+
+def point_between(reduction: Any) -> float | list[float]:
+    """A point of its knob between the strict end and where it stands, one for each of its layers
+    where it takes several."""
+    knob, own = knob_of(reduction), point_of(reduction)
+    assert knob is not None
+    ends: Any = own if isinstance(own, list | tuple) else [own] * len(reduction.layers)
+    shares = torch.rand(len(ends)).tolist()
+    points = [knob.strict + u * (end - knob.strict) for u, end in zip(shares, ends, strict=True)]
+    arguments = without_kind(spec("reduction", reduction)) | {knob.name: points}
+    return points[0] if type(reduction).faults(None, **arguments) else points
