@@ -150,10 +150,11 @@ class AdaptiveEncoder(nn.Module):
 
     head: {"kind": a head's file name ("pooled" if left out), "layers": exit layers (or "all"; the
     last is always added), and that kind's arguments}. The slots may be filled anew at any time; an
-    exit needs a head at each of its layers. `policies` are asked in their order, and cost nothing where
-    there is none. `strength` (0 ... 1) is saved with the weights. In training: `soft` (reductions
-    gate rows and drop none), `flow` (an objective's factors on the gradient at the exits), `skips`
-    (layers that are not run), `keep_hidden` (the trace holds the vectors after each layer).
+    exit needs a head at each of its layers. `policies` are asked in their order, and cost nothing
+    where there is none. `strength` (0 ... 1) is saved with the weights. In training: `soft`
+    (reductions gate rows and drop none), `flow` (an objective's factors on the gradient at the
+    exits), `skips` (layers that are not run), `keep_hidden` (the trace holds the vectors after each
+    layer).
     """
 
     attention: Pattern

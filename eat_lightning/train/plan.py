@@ -144,7 +144,7 @@ def cross_faults(plan: TrainPlan) -> list[str]:
     faults += pooled_faults(exit, plan.head)
     faults += objective.fits(make(plan.reduction)) if hasattr(objective, "fits") else []
     if wants_teacher(objective) and teacher is None:
-        faults.append("objective.distill needs a teacher: give teacher=<run or model folder>")
+        faults.append("objective needs a teacher: give teacher=<run or model folder>")
     if teacher is not None and not (teacher and Path(teacher).is_dir()):
         faults.append(f"teacher={teacher}: there is no such folder")
     elif teacher is not None:

@@ -55,5 +55,5 @@ def test_faults():
     ]
     with pytest.raises(ValueError, match=r"head.width must be 1 or more, got 0"):
         Attention(width=0)
-    with pytest.raises(ValueError, match="head.pool must be one of cls, mean, got 'max'"):
+    with pytest.raises(ValueError, match=r"head\.pool must be one of cls, mean, got 'max'"):
         Attention("max")

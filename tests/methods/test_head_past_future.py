@@ -44,7 +44,8 @@ def test_past_is_known_and_future_imitated():
 
 
 def test_the_gate_reads_the_mean_of_the_past():
-    _, second, last = heads = [*by_hand().values()]
+    heads = [*by_hand().values()]
+    last = heads[-1]
     with torch.no_grad():
         for head in heads:
             head.gate.weight.fill_(1.0)

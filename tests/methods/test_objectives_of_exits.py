@@ -88,7 +88,7 @@ def test_a_teacher_speaks_to_every_exit(objective, weights: dict[int, float]):
     assert found.parts["distill_6"].item() == pytest.approx(2 * KL)
     with pytest.raises(ValueError, match=r"objective.distill must be in \[0, inf\), got -1"):
         type(objective)(distill=-1)
-    with pytest.raises(ValueError, match="objective.teacher_temperature must be in"):
+    with pytest.raises(ValueError, match=r"objective\.teacher_temperature must be in"):
         type(objective)(teacher_temperature=0)
 
 
