@@ -249,7 +249,6 @@ def test_a_teacher_of_another_shape_teaches_its_hidden_states(run: Run):
     assert config["objective"]["kind"] == "hidden_distillation"
     assert config["head"]["layers"] == [1, 2, 3]
     assert found.config["head"]["layers"] == [1, 2]  # as resolved
-    assert "head.layers-all" in found.name
     names = load_file(found.folder / "model" / "model.safetensors")
     assert not [name for name in names if "projection" in name or "teacher" in name]
 
@@ -273,10 +272,13 @@ def test_other_heads_train_and_are_measured(head: str, outputs: Path):
     assert row.depth <= 6
 
 
-def test_heads_at_all_layers_name_a_run_of_their_own():
-    every = config_of(*TINY, "head.layers=all")
-    assert folder_for(every, [*TINY, "head.layers=all"]).name.endswith("-head.layers-all")
-    listed = config_of(*TINY, "head.layers=[1,2,3,4,5]")
+def test_heads_at_all_layers_are_in_a_runs_name():
+    given = ["data=toy", "encoder=tiny", "head.layers=all"]
+    every, listed = (
+        config_of(*given),
+        config_of("data=toy", "encoder=tiny", "head.layers=[1,2,3,4,5]"),
+    )
+    assert folder_for(every, given).name == "sst2-eat-s1-data-toy-encoder-tiny-head.layers-all"
     assert every["head"] == listed["head"]
 
 
