@@ -73,7 +73,7 @@ class PastFuture(Pooled):
         return torch.tanh(self.imitate(earlier_BD))
 
     def guess(
-        self, pooled_BD: Float[Tensor, "b d"], earlier: Sequence[Float[Tensor, "b d"]]
+        self, pooled_BD: Float[Tensor, "b d"], earlier: Sequence[Float[Tensor, "b d"]] = ()
     ) -> Float[Tensor, "b c"]:
         """Calibrated logits; earlier: what each exit before this one pooled."""
         known = [*(seen_BD.detach() for seen_BD in earlier), pooled_BD]
