@@ -20,6 +20,7 @@ from typing import Any, Literal
 import yaml
 from filelock import FileLock, Timeout
 
+from eat_lightning.bounds import listed_layers
 from eat_lightning.config import CONFIG_DIR, arguments, binding_faults, make, target
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
@@ -59,7 +60,8 @@ def folder_for(config: dict[str, Any], overrides: list[str]) -> Path:
     """
     others = dict(split_override(o) for o in overrides)
     heads = config["head"]["layers"]
-    if "head.layers" not in others and heads not in (None, heads_of_model(config["model"])):
+    of_model = listed_layers(heads_of_model(config["model"]), config["encoder"].get("num_layers"))
+    if "head.layers" not in others and heads not in (None, of_model):
         others["head.layers"] = heads  # an exit rule or an experiment moved them
     named = [f"{key}-{value}" for key, value in sorted(others.items()) if is_named(key, config)]
     first = [config["task"]["name"], config["model"], f"s{config['seed']}"]
@@ -87,8 +89,9 @@ def is_named(key: str, config: dict[str, Any]) -> bool:
     return inside and group not in OUTSIDE_IDENTITY | NAMED_FIRST | {"hydra"}
 
 
-def heads_of_model(model: str) -> list[int] | None:
-    """Where a model of configs/model has its heads; None where it is not one of ours."""
+def heads_of_model(model: str) -> Any:
+    """Where a model of configs/model has its heads (a list, or "all"); None where it is not one of
+    ours."""
     path = Path(CONFIG_DIR) / "model" / f"{model}.yaml"
     return read_yaml(path).get("head", {}).get("layers") if path.is_file() else None
 

@@ -107,18 +107,20 @@ def source_shape(config: dict[str, Any], folder: Path, sep_token_id: int = 0) ->
 def heads_from(
     weights: dict[str, Tensor], encoder: AdaptiveEncoder, where: str
 ) -> dict[str, Tensor]:
-    """A pretrained pooler starts every head's dense layer; a classifier becomes the last head."""
-    last, classes = encoder.heads[str(encoder.shape.num_layers)], weights.get("classes.weight")
-    if classes is not None and hasattr(last, "classes") and len(classes) != encoder.num_labels:
+    """A pretrained pooler starts every head's dense layer; a classifier becomes the last head, as
+    far as names and sizes fit."""
+    last = str(encoder.shape.num_layers)
+    num_labels = len(weights.get("classes.weight", range(encoder.num_labels)))
+    if num_labels != encoder.num_labels:
         raise ConfigError(
-            f"{where}: its classifier has {len(classes)} classes, the task {encoder.num_labels}"
+            f"{where}: its classifier has {num_labels} classes, the task {encoder.num_labels}"
         )
     heads = {}
     for layer, head in encoder.heads.items():
-        parts = ("dense.", "classes.") if head is last else ("dense.",)
-        there = tuple(part for part in parts if getattr(head, part[:-1], None) is not None)
-        own = {name: weight for name, weight in weights.items() if name.startswith(there)}
-        heads |= {f"heads.{layer}.{name}": weight for name, weight in own.items()}
+        for name, own in head.named_parameters():
+            fits = name in weights and weights[name].shape == own.shape
+            if fits and (layer == last or name.startswith("dense.")):
+                heads[f"heads.{layer}.{name}"] = weights[name]
     return heads
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -105,19 +104,18 @@ def freeze(module: Any, stage: Stage) -> None:
     """Let train what the stage names. A frozen parameter has no gradient at all, so that AdamW
     leaves it alone: with a gradient of 0 decay and stale moments would still move it."""
     for name, parameter in module.encoder.named_parameters():
-        wanted = any(fnmatchcase(name, pattern) for pattern in stage.trains)
-        held = any(fnmatchcase(name, pattern) for pattern in stage.frozen)
-        parameter.requires_grad_(wanted and not held)
+        parameter.requires_grad_(stage.moves(name))
         if not parameter.requires_grad:
             parameter.grad = None
 
 
 def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Objective) -> bool:
     """Whether every parameter gets a gradient in every step: no stage freezes any or hides a guess,
-    the losses come from all heads, and no method has parameters of its own, which may rest while it
-    does not act."""
-    methods = [encoder.attention, encoder.reduction, encoder.exit]
-    if any(isinstance(method, nn.Module) and [*method.parameters()] for method in methods):
+    the losses come from all heads, and neither a method nor a head with a loss of its own nor the
+    objective has parameters, which may rest while it does not act."""
+    parts = [encoder.attention, encoder.reduction, encoder.exit, objective]
+    parts += [head for head in encoder.heads.values() if hasattr(head, "penalties")]
+    if any(isinstance(part, nn.Module) and [*part.parameters()] for part in parts):
         return False
     if any(stage.trains != ("*",) or stage.frozen or stage.exits != "all" for stage in stages):
         return False
