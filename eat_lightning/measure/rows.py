@@ -137,7 +137,7 @@ def gains_of(
 
     def answers(exit: Any, policies: Sequence[Any] = ()) -> Answers:
         outcome = replace(passed, policies=policies).under(exit)
-        flops_B = flops(encoder, exit, passed.tokens_LB, outcome.depth_B)
+        flops_B = flops(encoder, exit, passed.tokens_LB, outcome.depth_B, passed.lengths)
         return Answers(outcome.logits_BC.argmax(1), flops_B)
 
     rules = [answers(setting.exit, setting.policies) for setting in own]

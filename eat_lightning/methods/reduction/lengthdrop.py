@@ -1,0 +1,114 @@
+"""Length-Adaptive Transformer (Kim and Cho 2021): trained under random lengths, used at any.
+
+LengthDrop (section 3.1): in training layer l keeps a random number of the n tokens that enter it,
+uniform in ceil((1 - p) n) ... n, those that receive most attention (PoWER-BERT's score with the
+token's own share). So one training serves every length configuration. `search` finds the best one
+for a budget by evolution (section 3.3), and `measure budgets=[...]` asks it, on the calibration
+cut. Its LayerDrop and its sandwich of passes with distillation are an objective's matter; tokens
+that leave are not restored, since a classifier reads none of them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from eat_lightning.bounds import raise_faults, switch_faults, whole_faults
+from eat_lightning.methods.reduction._evolution import Shares, evolve
+from eat_lightning.methods.reduction._topk import RATIO, keep_highest, ratio_at, topk_faults
+from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.packed import Packed
+
+
+class LengthDrop(nn.Module):
+    """ratio: share of the tokens that leave at each of `layers` (a list: one for each, as `search`
+    finds them); in training the most that may leave, p. draws: false applies `ratio` itself in
+    training too, for an objective that draws configurations. iterations, mutations, crossovers: of
+    the search, which evaluates 20 configurations first and so many new ones in each iteration."""
+
+    place = "after_attention"
+    needs = frozenset({"received"})
+    knob = RATIO
+
+    def __init__(
+        self,
+        ratio: float | Sequence[float] = 0.2,
+        layers: Sequence[int] = (1, 2, 3, 4, 5),
+        draws: bool = True,
+        iterations: int = 30,
+        mutations: int = 30,
+        crossovers: int = 30,
+    ):
+        super().__init__()
+        search = iterations, mutations, crossovers
+        raise_faults(self.faults(None, ratio, layers, draws, *search))
+        self.ratio, self.layers, self.draws = ratio, list(layers), draws
+        self.iterations, self.mutations, self.crossovers = search
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        ratio: float | Sequence[float] = 0.2,
+        layers: Sequence[int] = (1, 2, 3, 4, 5),
+        draws: bool = True,
+        iterations: int = 30,
+        mutations: int = 30,
+        crossovers: int = 30,
+    ) -> list[str]:
+        return [
+            *topk_faults(num_layers, ratio, layers),
+            *switch_faults("reduction.draws", draws),
+            *whole_faults("reduction.iterations", iterations, 0),
+            *whole_faults("reduction.mutations", mutations, 0),
+            *whole_faults("reduction.crossovers", crossovers, 0),
+        ]
+
+    def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
+        assert evidence.received_N is not None
+        return evidence.received_N
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        lengths_B = self.kept(packed, ratio_at(layer, self.ratio, self.layers))
+        return keep_highest(packed, self.score(packed, evidence), lengths_B)
+
+    def kept(self, packed: Packed, ratio: float) -> Int[Tensor, " b"]:
+        """Tokens that each example keeps, on the host: at least ceil((1 - p) n) and 2. In training
+        one draw places all examples of a batch between that and n."""
+        lengths_B = packed.layout.lengths_B
+        most_B = torch.floor(ratio * packed.strength_B * lengths_B + 1e-9)
+        if self.training and self.draws:
+            most_B = torch.floor(torch.rand(()).double() * (most_B + 1))
+        return torch.maximum(lengths_B - most_B.long(), lengths_B.clamp(max=2))
+
+    def search(
+        self, evaluate: Callable[[list[float]], tuple[float, float]], budget: float, seed: int = 0
+    ) -> list[float]:
+        """The ratios, one for each layer, of the best score at a cost of at most `budget`.
+
+        evaluate: ratios to (cost as a share of full compute, score). ValueError where even the
+        shortest configuration costs more.
+        """
+        least = 1 - max(self.ratio) if isinstance(self.ratio, Sequence) else 1 - self.ratio
+        found = evolve(
+            lambda shares: evaluate(ratios_of(shares)),
+            len(self.layers),
+            least,
+            iterations=self.iterations,
+            mutations=self.mutations,
+            crossovers=self.crossovers,
+            seed=seed,
+        )
+        within = [each for each in found if each.cost <= budget]
+        if not within:
+            raise ValueError(f"budget must be at least {found[0].cost:.3f}, the shortest lengths")
+        return ratios_of(within[-1].shares)
+
+
+def ratios_of(shares: Shares) -> list[float]:
+    """Of what is left behind each layer: what leaves there of what entered it."""
+    return [round(1 - after / before, 4) for before, after in pairwise((1.0, *shares))]
