@@ -32,7 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "ats": {"ratio": 0.4, "layers": [2, 4], "least": 3},
     "mean_pool": {"ratio": 0.5, "layers": [2, 4]},
     "lengthdrop": {"ratio": [0.2, 0.4], "layers": [2, 4]},
-    "transkimmer": {"layers": [0, 2, 4], "margin": 1.0},
+    "transkimmer": {"layers": [0, 2], "margin": 1.0},
     "min_retention": {"share": 0.7, "sources": ["mail*"], "mimes": ["image/*"]},
     "veto": {"margin": 0.5},
     "per_source": {"taus": {"mail": 0.7, "web": 0.55}},

@@ -9,7 +9,7 @@ of two parents.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Shares = tuple[float, ...]
@@ -17,9 +17,9 @@ Shares = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Found:
-    """A configuration with its cost (share of full compute) and its score, by `evaluate`."""
+    """A configuration, or the knob's point that it stands for, with its cost and its score."""
 
-    shares: Shares
+    point: Sequence[float]
     cost: float
     score: float
 
@@ -47,10 +47,11 @@ def evolve(
             if shares not in known:
                 known[shares] = Found(shares, *evaluate(shares))
         best = pareto([*known.values()])
-        parents = [found.shares for found in hull(best)]
+        parents = [found.point for found in hull(best)]
         if iteration < iterations:
-            wanted = [mutated(draw.choice(parents), least, draw) for _ in range(children)]
-            wanted += [crossed(draw.choice(parents), draw.choice(parents)) for _ in range(children)]
+            wanted = [mutated(draw.choice(parents), least, draw) for _ in range(mutations)]
+            pairs = [(draw.choice(parents), draw.choice(parents)) for _ in range(crossovers)]
+            wanted += [crossed(one, other) for one, other in pairs]
     return best
 
 

@@ -11,6 +11,7 @@ that leave are not restored, since a classifier reads none of them again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -18,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eat_lightning.bounds import raise_faults, switch_faults, whole_faults
-from eat_lightning.methods.reduction._evolution import Shares, evolve
+from eat_lightning.methods.reduction._evolution import Found, evolve
 from eat_lightning.methods.reduction._topk import RATIO, keep_highest, ratio_at, topk_faults
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
@@ -86,29 +87,25 @@ class LengthDrop(nn.Module):
         return torch.maximum(lengths_B - most_B.long(), lengths_B.clamp(max=2))
 
     def search(
-        self, evaluate: Callable[[list[float]], tuple[float, float]], budget: float, seed: int = 0
-    ) -> list[float]:
-        """The ratios, one for each layer, of the best score at a cost of at most `budget`.
+        self, evaluate: Callable[[list[float]], tuple[float, float]], seed: int = 0
+    ) -> list[Found]:
+        """The best ratios (one for each layer) by evolution, of growing cost and score.
 
-        evaluate: ratios to (cost as a share of full compute, score). ValueError where even the
-        shortest configuration costs more.
+        evaluate: ratios to their cost and their score.
         """
-        least = 1 - max(self.ratio) if isinstance(self.ratio, Sequence) else 1 - self.ratio
+        most = max(self.ratio) if isinstance(self.ratio, Sequence) else self.ratio
         found = evolve(
             lambda shares: evaluate(ratios_of(shares)),
             len(self.layers),
-            least,
+            least=1 - most,
             iterations=self.iterations,
             mutations=self.mutations,
             crossovers=self.crossovers,
             seed=seed,
         )
-        within = [each for each in found if each.cost <= budget]
-        if not within:
-            raise ValueError(f"budget must be at least {found[0].cost:.3f}, the shortest lengths")
-        return ratios_of(within[-1].shares)
+        return [replace(each, point=ratios_of(each.point)) for each in found]
 
 
-def ratios_of(shares: Shares) -> list[float]:
+def ratios_of(shares: Sequence[float]) -> list[float]:
     """Of what is left behind each layer: what leaves there of what entered it."""
     return [round(1 - after / before, 4) for before, after in pairwise((1.0, *shares))]

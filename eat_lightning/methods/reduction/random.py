@@ -59,6 +59,11 @@ class Random(TopK):
 
 def hashed(x_N: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
     """Whole numbers stirred by multiplications that overflow (Steele et al. 2014, SplitMix64)."""
-    x_N = (x_N ^ (x_N >> 30)) * -0x40A7B892E31B1A47
-    x_N = (x_N ^ (x_N >> 27)) * -0x6B2FB644ECCEEE15
-    return x_N ^ (x_N >> 31)
+    x_N = folded(x_N, 30) * -0x40A7B892E31B1A47
+    x_N = folded(x_N, 27) * -0x6B2FB644ECCEEE15
+    return folded(x_N, 31)
+
+
+def folded(x_N: Int[Tensor, " n"], bits: int) -> Int[Tensor, " n"]:
+    """x ^ (x >> bits), where zeros come in from above: int64 shifts its sign in."""
+    return x_N ^ ((x_N >> bits) & (2 ** (64 - bits) - 1))

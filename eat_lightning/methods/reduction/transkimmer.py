@@ -94,9 +94,11 @@ class Transkimmer(nn.Module):
     def soften(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         """Skimmed rows stay, as keys of no weight."""
         layout = packed.layout
-        sample_N2 = F.gumbel_softmax(self.predictors[str(layer)](packed.x_ND).float(), hard=True)
+        soft_N = F.gumbel_softmax(self.predictors[str(layer)](packed.x_ND).float())[:, 1]
+        # Not torch's hard=True, whose 0 and 1 are off by their last bits: a log is taken of them.
+        sample_N = (soft_N > 0.5).float() + (soft_N - soft_N.detach())
         strength_N = layout.there(packed.strength_B)[layout.segment_N].float()
-        gate_N = 1 - strength_N * sample_N2[:, 0]
+        gate_N = 1 - strength_N * (1 - sample_N)
         gate_N = torch.where(layout.index_N == 0, 1.0, gate_N)
         before_N = torch.ones_like(gate_N) if packed.size_N is None else packed.size_N
         kept_N = before_N * gate_N
