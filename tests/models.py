@@ -30,7 +30,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "first": {"ratio": 0.4, "layers": [2, 4]},
     "random": {"ratio": 0.4, "layers": [2, 4]},
     "spatten": {"ratio": 0.2, "layers": [1, 2, 4]},
-    "ats": {"ratio": 0.4, "layers": [2, 4], "least": 3},
+    "ats": {"samples": 0.6, "layers": [2, 4], "least": 3},
     "mean_pool": {"ratio": 0.5, "layers": [2, 4]},
     "lengthdrop": {"ratio": [0.2, 0.4], "layers": [2, 4]},
     "transkimmer": {"layers": [0, 2], "margin": 1.0},

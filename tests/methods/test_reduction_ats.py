@@ -44,7 +44,7 @@ def rows(strength: float = 1.0):
 
 
 def test_significance_is_attention_times_value_norm():
-    made = AdaptiveTokenSampling(ratio=0.25, layers=[1], least=2)
+    made = AdaptiveTokenSampling(samples=0.75, layers=[1], least=2)
     # .85 .05 .05 .05 of the first (3 points: .05 .525 1); the second is short enough to stay whole.
     assert made(rows(), EVIDENCE, 1).x_ND.flatten().tolist() == [0, 1, 2, 4, 5, 6]
     torch.testing.assert_close(
@@ -53,10 +53,10 @@ def test_significance_is_attention_times_value_norm():
 
 
 @pytest.mark.parametrize(
-    ("changes", "strength"), [({"ratio": 0.0}, 1.0), ({}, 0.0), ({"least": 5}, 1.0)]
+    ("changes", "strength"), [({"samples": 1.0}, 1.0), ({}, 0.0), ({"least": 5}, 1.0)]
 )
 def test_nothing_is_sampled_where_all_may_stay(changes: dict, strength: float):
-    made = AdaptiveTokenSampling(**{"ratio": 0.5, "layers": [1], "least": 2, **changes})
+    made = AdaptiveTokenSampling(**{"samples": 0.5, "layers": [1], "least": 2, **changes})
     given = rows(strength)
     assert made(given, EVIDENCE, 1) is given
 
@@ -64,3 +64,5 @@ def test_nothing_is_sampled_where_all_may_stay(changes: dict, strength: float):
 def test_bad_values():
     with pytest.raises(ValueError, match=r"reduction.least must be 2 or more, got 1"):
         AdaptiveTokenSampling(least=1)
+    with pytest.raises(ValueError, match=r"reduction.samples must be in \(0, 1\], got 0"):
+        AdaptiveTokenSampling(samples=0)

@@ -1,4 +1,4 @@
-"""Length-Adaptive Transformer's evolutionary search (Kim and Cho 2021, section 3.3, algorithm 2).
+"""Length-Adaptive Transformer's evolutionary search (Kim and Cho 2021).
 
 A configuration is the share of an example's tokens that is left behind each layer, which never
 rises. Those that no other beats in both cost and score are kept; parents are taken from their

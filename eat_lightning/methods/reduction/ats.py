@@ -1,9 +1,10 @@
-"""Adaptive token sampling (ATS, Fayyaz et al. 2022, section 3): sample tokens by significance, so
-that an example keeps the fewer, the more one of them matters.
+"""Adaptive token sampling (ATS, Fayyaz et al. 2022): sample tokens by significance, so that an
+example keeps the fewer, the more one of them matters.
 
-Significance is the attention of [CLS] to a token times the norm of its value (equation 4),
-normalised over the tokens but [CLS]. Its cumulative distribution is read at equally spaced points,
-and each point keeps the token nearest to it; points that meet in one token keep that one alone.
+s_j = A_cls,j |v_j| / sum over i of A_cls,i |v_i|, i and j not [CLS], A a mean over heads. The
+cumulative distribution of s, least first, is read at equally spaced points, and each point keeps
+the token nearest to it; points that meet in one token keep that one alone (inverse transform
+sampling).
 
 Shapes: B examples, L longest length, J points.
 """
@@ -16,41 +17,52 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults, whole_faults
+from eat_lightning.bounds import layer_faults, number_faults, one_each, raise_faults, whole_faults
 from eat_lightning.methods.reduction._gates import keep_where
-from eat_lightning.methods.reduction._topk import RATIO, kept_lengths, ratio_at, topk_faults
+from eat_lightning.methods.reduction._topk import kept_lengths, ratio_at
+from eat_lightning.model.contracts import Knob
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
 
 
 class AdaptiveTokenSampling:
-    """Samples as many tokens as dropping `ratio` of them at each of `layers` (a list: one for each)
-    would keep, which is the most that stay, and at least `least` (the released code's 8)."""
+    """samples: as a share of the tokens but [CLS] at each of `layers` (a list: one for each); so
+    many stay at most. least: samples of any text, [CLS] included (8 in the released code)."""
 
     place = "after_attention"
     needs = frozenset({"cls", "value_norm"})
     varies = True
-    knob = RATIO
+    knob = Knob(
+        "samples",
+        strict=1.0,
+        grid=(0.9, 0.8, 0.7, 0.6, 0.5),
+        fine=tuple(round(1 - 0.05 * k, 2) for k in range(20)),
+        bounds="(0, 1]",
+    )
 
     def __init__(
         self,
-        ratio: float | Sequence[float] = 0.3,
+        samples: float | Sequence[float] = 0.7,
         layers: Sequence[int] = (2, 4),
         least: int = 8,
     ):
-        raise_faults(self.faults(None, ratio=ratio, layers=layers, least=least))
-        self.ratio, self.layers, self.least = ratio, list(layers), least
+        raise_faults(self.faults(None, samples=samples, layers=layers, least=least))
+        self.samples, self.layers, self.least = samples, list(layers), least
 
     @classmethod
     def faults(
         cls,
         num_layers: int | None,
-        ratio: float | Sequence[float] = 0.3,
+        samples: float | Sequence[float] = 0.7,
         layers: Sequence[int] = (2, 4),
         least: int = 8,
     ) -> list[str]:
-        faults = topk_faults(num_layers, ratio, layers)
-        return [*faults, *whole_faults("reduction.least", least, 2)]
+        return [
+            *number_faults("reduction.samples", samples, cls.knob.bounds),
+            *layer_faults("reduction.layers", layers, num_layers),
+            *one_each("reduction.samples", samples, layers),
+            *whole_faults("reduction.least", least, 2),
+        ]
 
     def lost_in_export(self) -> list[str]:
         return ["reduction=ats keeps as many tokens as their scores say: a graph wants a count"]
@@ -60,12 +72,12 @@ class AdaptiveTokenSampling:
         assert evidence.cls_N is not None
         assert evidence.value_norm_N is not None
         score_N = evidence.cls_N.double() * evidence.value_norm_N.double()
-        return packed.layout.pad(score_N.masked_fill(packed.layout.index_N == 0, 0.0)).where(
-            packed.layout.real_BL, 0.0
-        )
+        layout = packed.layout
+        score_BL = layout.pad(score_N.masked_fill(layout.index_N == 0, 0.0))
+        return score_BL.masked_fill(~layout.real_BL, 0.0)
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
-        layout, ratio = packed.layout, ratio_at(layer, self.ratio, self.layers)
+        layout, ratio = packed.layout, 1 - ratio_at(layer, self.samples, self.layers)
         most_B = kept_lengths(layout.lengths_B, ratio, packed.strength_B).clamp(min=self.least)
         if (most_B >= layout.lengths_B).all():
             return packed

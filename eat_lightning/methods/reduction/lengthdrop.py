@@ -1,11 +1,11 @@
 """Length-Adaptive Transformer (Kim and Cho 2021): trained under random lengths, used at any.
 
-LengthDrop (section 3.1): in training layer l keeps a random number of the n tokens that enter it,
-uniform in ceil((1 - p) n) ... n, those that receive most attention (PoWER-BERT's score with the
-token's own share). So one training serves every length configuration. `search` finds the best one
-for a budget by evolution (section 3.3), and `measure budgets=[...]` asks it, on the calibration
-cut. Its LayerDrop and its sandwich of passes with distillation are an objective's matter; tokens
-that leave are not restored, since a classifier reads none of them again.
+LengthDrop: in training layer l keeps a random number of the n tokens that enter it, uniform in
+ceil((1 - p) n) ... n, those that receive most attention (PoWER-BERT's score with the token's own
+share). So one training serves every length configuration. `search` finds the best ones by
+evolution, and `measure budgets=[...]` asks it for each budget, on the calibration cut. The paper's
+LayerDrop and sandwich of passes with distillation are an objective's matter; tokens that leave are
+not restored, since a classifier reads none of them again.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Funnel's pooling step (Dai et al. 2020, section 2.2): neighbours become their mean, and the text
-is half as long.
+"""Funnel's pooling step (Dai et al. 2020): neighbours become their mean (stride 2), and the text is
+half as long.
 
 [CLS] stands apart, the others are paired from the left, and an odd last one stays as it is. Without
 Funnel's pre-training it is a baseline for merging; its first layer of a block, where pooled queries

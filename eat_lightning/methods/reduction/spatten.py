@@ -1,5 +1,6 @@
-"""SpAtten's cascade token pruning (Wang et al. 2021, section III-A): a token is as important as the
-attention it has received so far, over all queries, heads and layers; what is dropped never returns.
+"""SpAtten's cascade token pruning (Wang et al. 2021): a token is as important as the attention it
+has received so far, s_j = sum over layers, heads and queries i of A_ij. What is dropped never
+returns.
 
 Of its three ideas this is the one for tokens: heads are not pruned, nor values by the layer.
 """
