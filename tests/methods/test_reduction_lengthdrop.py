@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from models import packed
+from models import packed, tiny
 
 from eat_lightning.methods.reduction._evolution import Found, evolve, hull, mutated, pareto
 from eat_lightning.methods.reduction.lengthdrop import LengthDrop, ratios_of
@@ -16,30 +16,36 @@ def lengths(made: LengthDrop, given: list[int], strength: float = 1.0) -> list[i
 
 
 def test_outside_training_the_ratio_leaves():
-    made = LengthDrop(ratio=0.2, layers=[1]).eval()
+    made = LengthDrop(ratio=0.2, layers=[1])
     assert lengths(made, [10, 11, 4, 1]) == [8, 9, 4, 1]  # ceil(0.8 n)
-    assert lengths(LengthDrop(ratio=0.9, layers=[1]).eval(), [10, 2, 1]) == [2, 2, 1]  # 2 at least
+    assert lengths(LengthDrop(ratio=0.9, layers=[1]), [10, 2, 1]) == [2, 2, 1]  # 2 at least
     assert lengths(made, [10], strength=0.5) == [9]
 
 
 def test_those_that_receive_most_stay():
     rows = packed([[float(i)] for i in range(4)], [4])
     evidence = Evidence(received_N=torch.tensor([0.0, 0.3, 0.1, 0.2]))
-    short = LengthDrop(ratio=0.25, layers=[1]).eval()(rows, evidence, 1)
+    short = LengthDrop(ratio=0.25, layers=[1])(rows, evidence, 1)
     assert short.x_ND.flatten().tolist() == [0, 1, 3]
 
 
 def test_in_training_lengths_are_uniform_between_the_least_and_all():
     torch.manual_seed(0)
-    made = LengthDrop(ratio=0.2, layers=[1])
+    made = LengthDrop(ratio=0.2, layers=[1]).train()
     drawn = [lengths(made, [10])[0] for _ in range(600)]
     assert {n: 150 < drawn.count(n) < 250 for n in (8, 9, 10)} == {8: True, 9: True, 10: True}
     assert set(drawn) == {8, 9, 10}
 
 
-def test_an_objective_may_draw_instead():
-    made = LengthDrop(ratio=0.2, layers=[1], draws=False)
+def test_it_draws_where_its_encoder_is_in_training():
+    encoder = tiny().train()
+    encoder.reduction = made = LengthDrop()
     assert made.training
+    assert not encoder.eval().reduction.training
+
+
+def test_an_objective_may_draw_instead():
+    made = LengthDrop(ratio=0.2, layers=[1], draws=False).train()
     assert {lengths(made, [10])[0] for _ in range(20)} == {8}
 
 

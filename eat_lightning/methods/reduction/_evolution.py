@@ -78,7 +78,7 @@ def slope(left: Found, right: Found) -> float:
     return (right.score - left.score) / (right.cost - left.cost)
 
 
-def mutated(parent: Shares, least: float, draw: random.Random) -> Shares:
+def mutated(parent: Sequence[float], least: float, draw: random.Random) -> Shares:
     """Each layer with probability 1/2 anew, between what the layer behind it leaves and what the
     one before it left, and at least `least` of that."""
     shares = list(parent)
@@ -91,5 +91,5 @@ def mutated(parent: Shares, least: float, draw: random.Random) -> Shares:
     return tuple(shares)
 
 
-def crossed(one: Shares, other: Shares) -> Shares:
+def crossed(one: Sequence[float], other: Sequence[float]) -> Shares:
     return tuple((a + b) / 2 for a, b in zip(one, other, strict=True))

@@ -45,6 +45,7 @@ class LengthDrop(nn.Module):
         crossovers: int = 30,
     ):
         super().__init__()
+        self.training = False  # an encoder in training says so when it takes the method in
         search = iterations, mutations, crossovers
         raise_faults(self.faults(None, ratio, layers, draws, *search))
         self.ratio, self.layers, self.draws = ratio, list(layers), draws

@@ -51,7 +51,7 @@ class PowerBert(nn.Module):
         penalty: float = 0.0002,
         lr: float | None = None,
         extent: float = 1.0,
-        travel: float = 1.0,
+        travel: float = 0.8,
     ):
         super().__init__()
         raise_faults(self.faults(None, layers, penalty, lr, extent, travel))
@@ -66,7 +66,7 @@ class PowerBert(nn.Module):
         penalty: float = 0.0002,
         lr: float | None = None,
         extent: float = 1.0,
-        travel: float = 1.0,
+        travel: float = 0.8,
     ) -> list[str]:
         return [
             *layer_faults("reduction.layers", layers, num_layers),
