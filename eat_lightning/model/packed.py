@@ -207,8 +207,8 @@ class Packed:
     size_N: how many original tokens a vector stands for (None: 1 each); mean pooling weighs by it.
     weight_N: added to every query's score of a row as a key: the log size of merged tokens, the log
     gate of soft pruning (None: 0 each, and attention keeps its fused product).
-    notes: more about each row by name, cut along with the vectors: a method's own, and `ids` (token
-    ids) for one that `wants` them. penalties: terms of each example by name, for the loss.
+    notes: more about each row by name, cut along with the vectors: a method's own, and those of
+    `NOTES` for one that `wants` them. penalties: terms of each example by name, for the loss.
     original_B: tokens of each example before any reduction (on the host). soft: in a soft stage of
     training, where a reduction gates rows and drops none.
     """
@@ -271,3 +271,28 @@ class Packed:
             penalties={name: x_B[stay_B.to(x_B.device)] for name, x_B in self.penalties.items()},
             original_B=None if self.original_B is None else self.original_B[stay_B],
         )
+
+
+def mixed(x: Int[Tensor, ...]) -> Int[Tensor, ...]:
+    """Whole numbers, each scattered over all 64 bits (splitmix64, Steele et al. 2014, with shifts
+    that keep the sign): neighbours get nothing in common. Products wrap around."""
+    x = x * -7046029254386353131  # 0x9E3779B97F4A7C15
+    x = (x ^ (x >> 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
+    x = (x ^ (x >> 27)) * -7723592293110705685  # 0x94D049BB133111EB
+    return x ^ (x >> 31)
+
+
+def ids_noted(batch: Batch, layout: Layout) -> Int[Tensor, " n"]:
+    """Each row's token id."""
+    return batch.ids_N
+
+
+def example_noted(batch: Batch, layout: Layout) -> Int[Tensor, " n"]:
+    """On each row a number of its example, which follows from its token ids and their order. Sums
+    of whole numbers do not depend on the order in which they are added."""
+    each_N = mixed(mixed(batch.ids_N) + layout.index_N)
+    total_B = each_N.new_zeros(layout.size).index_add(0, layout.segment_N, each_N)
+    return total_B.index_select(0, layout.segment_N)
+
+
+NOTES: dict[str, Callable[[Batch, Layout], Tensor]] = {"ids": ids_noted, "example": example_noted}

@@ -27,11 +27,12 @@ class Loss:
 class Context:
     """What a training step hands to an objective, and to a method's own `penalties`.
 
-    guesses: logits by exit layer, those that count in this stage. last: the last layer. signals:
-    what the exit rule observed, B x S by layer. penalties: terms of each example by name. epoch:
-    with the fraction of the one under way. stage: its number, from 0. hidden, teacher_hidden: the
-    vectors after each layer (0: the embedding), for an objective that `wants` them. passes: guesses
-    of the further passes that it asked for.
+    guesses: logits by exit layer, those that count in this stage. last: the last layer. last_BC:
+    what its head says, whether or not it counts. signals: what the exit rule observed, B x S by
+    layer. penalties: terms of each example by name. epoch: with the fraction of the one under way.
+    stage: its number, from 0. hidden, teacher_hidden: the vectors after each layer (0: the
+    embedding), for an objective that `wants` them. passes: guesses of the further passes that it
+    asked for.
     """
 
     guesses: dict[int, Float[Tensor, "b c"]]
@@ -46,6 +47,7 @@ class Context:
     hidden: dict[int, Packed] = field(default_factory=dict)
     teacher_hidden: dict[int, Packed] = field(default_factory=dict)
     passes: list[dict[int, Tensor]] = field(default_factory=list)
+    last_BC: Float[Tensor, "b c"] | None = None
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ class Classifier(LightningModule):
             guesses={k: g for k, g in trace.guesses.items() if counts[stage.exits](k)},
             labels_B=batch.labels_B,
             last=last,
+            last_BC=trace.guesses[last],
             teacher_BC=batch.teacher_BC,
             signals=trace.signals,
             penalties=dict(trace.penalties),
