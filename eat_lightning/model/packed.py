@@ -17,6 +17,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 T = TypeVar("T")
 
+# splitmix64's 0x9E37...15, 0xBF58...B9 and 0x94D0...EB as signed numbers, and its shifts.
+GOLDEN = -7046029254386353131
+MIXING = ((30, -4658895280553007687), (27, -7723592293110705685), (31, 1))
+
 
 # By a tensor of the device: its version, and its value on the host.
 KNOWN: Any = WeakIdKeyDictionary()
@@ -274,12 +278,12 @@ class Packed:
 
 
 def mixed(x: Int[Tensor, ...]) -> Int[Tensor, ...]:
-    """Whole numbers, each scattered over all 64 bits (splitmix64, Steele et al. 2014, with shifts
-    that keep the sign): neighbours get nothing in common. Products wrap around."""
-    x = x * -7046029254386353131  # 0x9E3779B97F4A7C15
-    x = (x ^ (x >> 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
-    x = (x ^ (x >> 27)) * -7723592293110705685  # 0x94D049BB133111EB
-    return x ^ (x >> 31)
+    """Scatter each whole number over all 64 bits, so that neighbours get nothing in common: the
+    finaliser of splitmix64 (Steele et al. 2014). Sums and products wrap around."""
+    x = x + GOLDEN
+    for shift, factor in MIXING:
+        x = (x ^ ((x >> shift) & (2 ** (64 - shift) - 1))) * factor  # torch's shift keeps the sign
+    return x
 
 
 def ids_noted(batch: Batch, layout: Layout) -> Int[Tensor, " n"]:

@@ -9,8 +9,9 @@ from eat_lightning.model.training import Stage
 
 
 class TwoStage:
-    """body_share: of all steps, for body and last head; the others train the early heads on a body
-    that stays bit-equal. heads_lr: factor on the learning rate in the second stage.
+    """body_share: of all steps, for body and last head; the others train the early heads, and what
+    the exit rule learns, on a body that stays bit-equal. heads_lr: factor on the learning rate in
+    the second stage.
 
     The early heads see no loss of the last exit, nor does an early loss reach the body, so the last
     exit is as good as a static model's; early ones are weaker than under a joint loss.
@@ -30,8 +31,9 @@ class TwoStage:
         ]
 
     def stages(self, num_epochs: int, exits: Sequence[int]) -> list[Stage]:
-        early = tuple(f"heads.{layer}.*" for layer in sorted(exits)[:-1])
-        if not early:  # a static model has no second stage
+        heads = [f"heads.{layer}.*" for layer in sorted(exits)[:-1]]
+        early = (*heads, "exit.*")  # what an exit rule learns, it learns from early exits
+        if not heads:  # a static model has no second stage
             return [Stage()]
         return [
             Stage(share=self.body_share, frozen=early, exits="last"),
