@@ -3,7 +3,7 @@
 With z_k the guess of the exit at layer k (the last layer L among them) and y what is wanted, an
 example leaves at d = min {k: argmax z_k = y}, or at L where no exit says y. Where y is the label
 this bounds the accuracy: "any exit right" is the share of examples with such a k. Where y is the
-last layer's class (CALM, Schuster et al. 2022, section 3.4) nobody's answer changes, and the mean
+last layer's class (as in CALM, Schuster et al. 2022) nobody's answer changes, and the mean
 of d is the least depth at which that can be had.
 
 Shapes: B examples, E exits.

@@ -8,11 +8,13 @@ import torch
 from models import alone, kinds, method, packed, ragged, tiny
 from torch import nn
 
+from eat_lightning.errors import ConfigError
 from eat_lightning.methods.reduction._gates import gated, keep_where
 from eat_lightning.model.contracts import spec
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
+from eat_lightning.predict.open import exit_rule
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 
@@ -163,6 +165,13 @@ def test_what_was_learned_is_saved_and_loaded(slot: str, kind: str, tmp_path: Pa
         before, after = encoder(ragged()), loaded(ragged())
     assert after.depth_B.tolist() == before.depth_B.tolist()
     assert after.tokens_LB.tolist() == before.tokens_LB.tolist()
+
+
+def test_a_rule_that_learns_is_refused_where_it_was_not_trained():
+    node = {"_target_": "eat_lightning.methods.exit.cats.MetaConsistency", "consistency": 0.5}
+    with pytest.raises(ConfigError, match="exit=cats learns, and this run was trained with never"):
+        exit_rule(node, tiny(head={"layers": [3, 4]}))
+    assert exit_rule(node, tiny(exit="cats")).consistency == 0.5
 
 
 def test_hidden_states_are_kept_where_asked_for():

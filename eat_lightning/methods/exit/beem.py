@@ -1,4 +1,4 @@
-"""BEEM (Bajpai and Hanawal 2025, section 3): exits are experts, whose weighed confidences add up
+"""BEEM (Bajpai and Hanawal 2025): exits are experts, whose weighed confidences add up
 for as long as they agree; an example leaves when the sum is large enough.
 
 S_e = S_{e-1} + w_e max p_e where the class is that of the exit before, else w_e max p_e; it leaves
@@ -74,7 +74,7 @@ class Beem:
         return (self.score(logits_EBC) >= point_at(self.alpha, len(logits_EBC))).long()
 
     def score(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
-        """S at the last exit so far (their equation 1)."""
+        """S at the last exit so far."""
         weights = self.weights or [COST * layer for layer in self.layers]
         best_EB, class_EB = logits_EBC.float().softmax(-1).max(-1)
         score_B = weights[0] * best_EB[0]

@@ -1,9 +1,9 @@
-"""Confident Adaptive Transformers (Schuster et al. 2021, section 4.3): a small classifier at each
-exit learns how likely the exit says what the last layer will; who is likely to leaves.
+"""Confident Adaptive Transformers (Schuster et al. 2021): a small classifier at each exit learns how
+likely the exit says what the last layer will, P(argmax z_e = argmax z_L); who is likely to leaves.
 
 It reads the exit's pooled vector, its class, its largest probability and its lead over the next
-(their section 4.3, without the probabilities at earlier exits), and trains neither body nor heads.
-Its target is to be consistent and not to be right: no labels are used. Temperatures are fitted when
+(as theirs, but for the probabilities at earlier exits), and trains neither body nor heads. Its
+target is to be consistent and not to be right: no labels are used. Temperatures are fitted when
 training has ended, so that it then reads probabilities a little softer or sharper than those it
 learned from; thresholds are chosen on what it then says.
 """

@@ -1,6 +1,8 @@
-"""Leave when the entropy of the class probabilities is low: BranchyNet (Teerapittayanon et al.
-2016, algorithm 1) and DeeBERT (Xin et al. 2020, section 3.2) in nats; FastBERT (Liu et al. 2020,
-equation 5) as a share of ln C, which it calls uncertainty, and its threshold speed."""
+"""Leave when the entropy H = - sum_c p_c ln p_c of the class probabilities is low.
+
+BranchyNet (Teerapittayanon et al. 2016) and DeeBERT (Xin et al. 2020) leave where H < S, in nats;
+FastBERT (Liu et al. 2020) where the uncertainty H / ln C < speed, with C classes.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Leave when the likeliest class leads the next by enough (CALM, Schuster et al. 2022, section
-3.5, "softmax response": the difference of the top two probabilities)."""
+"""Leave when the likeliest class leads the next by enough: p_(1) - p_(2) >= lead, the softmax
+response of CALM (Schuster et al. 2022)."""
 
 from __future__ import annotations
 

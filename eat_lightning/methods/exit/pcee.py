@@ -1,5 +1,5 @@
-"""PCEE-BERT (Zhang et al. 2022, section 3): leave when several exits in a row are patient and
-confident: of one class, each with a low entropy."""
+"""PCEE-BERT (Zhang et al. 2022): leave when several exits in a row are patient and confident, that
+is of one class and each with H / ln C below a threshold (H: the entropy, C: classes)."""
 
 from __future__ import annotations
 
