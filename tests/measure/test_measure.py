@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -17,7 +16,6 @@ from eat_lightning.cli import with_paths_listed
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.__main__ import main, measure
 from eat_lightning.model.contracts import build
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
@@ -223,36 +221,6 @@ def test_baselines_of_both_kernels(run: Path):
     assert (theirs.baseline, theirs.kernels) == ("hugging face", "hf_eager")
     assert theirs.accuracy == ours.accuracy
     assert theirs.speed_up == pytest.approx(ours.latency_ms / theirs.latency_ms)
-
-
-def test_a_rule_that_observes_is_recorded_beside_the_runs_own(run: Path):
-    rules = "rules=[{kind:random,layers:[3,4],rate:0.5},{kind:entropy,layers:[3,4],entropy:0.9}]"
-    own, drawn, low, *_ = call(f"run={run}", "exit.tau=0.6", rules, "baselines=none", *UNTIMED)
-    assert [row.knob for row in (own, drawn, low)] == ["tau", "rate", "entropy"]
-    assert [row.title for row in (drawn, low)] == ["rate 0.5", "entropy 0.9"]
-    encoder, _ = load_model(run / "model")
-    encoder.exit = build("exit", drawn.exit)
-    with torch.inference_mode():
-        trace = encoder(Run.open(run).data().split("validation").batch(range(40)))
-    assert drawn.depth == trace.depth_B.double().mean()
-    assert 3 < drawn.depth < 6
-    assert drawn.exit_reasons.keys() == {"random", "last_layer"}
-
-
-def test_two_rules_that_observe_are_refused(tmp_path: Path):
-    run = make_run(tmp_path / "s", exit="berxit")
-    with pytest.raises(ConfigError, match="rules: berxit and random observe signals, and a pass"):
-        call(f"run={run}", "rules=[{kind:random}]", *UNTIMED)
-
-
-def test_what_no_rule_can_beat_is_printed(run: Path, capsys: pytest.CaptureFixture[str]):
-    (row,) = call(f"run={run}", "exit.tau=0.6", "baselines=none", *UNTIMED)
-    records = Recorded.read(run / row.examples)
-    guesses = [records.guesses[k].argmax(1) for k in (2, 3, 4, 6)]
-    right = np.stack([guess == records.labels for guess in guesses]).any(0).mean()
-    printed = capsys.readouterr().out
-    assert f"any exit right: {100 * right:.2f} % at depth " in printed
-    assert "the last layer's answers could be had at depth " in printed
 
 
 def test_several_runs(tmp_path: Path):

@@ -1,7 +1,10 @@
 """What no exit rule can beat, by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from test_measure import UNTIMED, call, make_run
 
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.oracle import cost, oracle_lines, oracle_of
@@ -48,3 +51,14 @@ def test_nothing_to_choose_and_no_classes_are_passed_over(recorded: Recorded):
     assert oracle_lines(recorded) == []
     recorded.guesses = {k: np.zeros((4, 1)) for k in (1, 2, 4)}
     assert oracle_lines(recorded) == []
+
+
+def test_what_no_rule_can_beat_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = make_run(tmp_path / "sst2-eat-s1")
+    (row,) = call(f"run={run}", "exit.tau=0.6", "baselines=none", *UNTIMED)
+    records = Recorded.read(run / row.examples)
+    guesses = [records.guesses[k].argmax(1) for k in (2, 3, 4, 6)]
+    right = np.stack([guess == records.labels for guess in guesses]).any(0).mean()
+    printed = capsys.readouterr().out
+    assert f"any exit right: {100 * right:.2f} % at depth " in printed
+    assert "the last layer's answers could be had at depth " in printed

@@ -1,5 +1,6 @@
-"""Confident Adaptive Transformers (Schuster et al. 2021): a small classifier at each exit learns how
-likely the exit says what the last layer will, P(argmax z_e = argmax z_L); who is likely to leaves.
+"""Confident Adaptive Transformers (Schuster et al. 2021): a small classifier at each exit learns
+how likely the exit says what the last layer will, P(argmax z_e = argmax z_L); an example leaves
+where that is likely.
 
 It reads the exit's pooled vector, its class, its largest probability and its lead over the next
 (as theirs, but for the probabilities at earlier exits), and trains neither body nor heads. Its
