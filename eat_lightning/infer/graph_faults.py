@@ -20,9 +20,9 @@ TRUST = "EAT_TRUST"  # folders, separated as in PATH
 WEIGHTS = "weights.bin"
 OPSET = 20  # the newest that `export` writes
 NAMES = """
-    Abs Add And ArgMax Cast Clip Concat Constant ConstantOfShape CumSum Div Equal Expand Floor
-    Gather GatherND Gelu Gemm Greater GreaterOrEqual Identity If IsNaN LayerNormalization Less
-    LessOrEqual MatMul MatMulInteger Min Mod Mul Neg NonZero Not Or Pad QuantizeLinear Range
+    Abs Add And ArgMax Cast Clip Concat Constant ConstantOfShape CumSum Div Equal Exp Expand
+    Floor Gather GatherND Gelu Gemm Greater GreaterOrEqual Identity If IsNaN LayerNormalization Less
+    LessOrEqual LogSoftmax MatMul MatMulInteger Min Mod Mul Neg NonZero Not Or Pad QuantizeLinear Range
     ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape ScatterElements ScatterND Shape
     Sigmoid Slice Softmax Squeeze Sub Tanh TopK Transpose Unsqueeze Where
 """
