@@ -42,7 +42,7 @@ def test_it_learns_to_agree_with_the_last_layer_whatever_the_label():
     last_BC = torch.tensor([one, one])
     guesses = {4: torch.tensor([one, other]), 6: last_BC}
     signals = {4: torch.tensor([[0.9], [0.25]]), 6: torch.tensor([[0.1], [0.1]])}
-    context = Context(guesses, torch.tensor([1, 1]), 6, signals=signals, last_BC=last_BC)
+    context = Context(guesses, torch.tensor([1, 1]), 6, signals=signals, full_BC=last_BC)
     expected = [-2 * math.log(0.9), -2 * math.log(0.75)]
     assert made.penalties(context)["exit_signal"].tolist() == pytest.approx(expected)
 
@@ -51,7 +51,7 @@ def test_only_the_classifiers_learn_by_it():
     encoder = tiny("dense", "none", "cats").train()
     trace = encoder(ragged())
     context = Context(
-        trace.guesses, torch.zeros(5).long(), 6, signals=trace.signals, last_BC=trace.guesses[6]
+        trace.guesses, torch.zeros(5).long(), 6, signals=trace.signals, full_BC=trace.guesses[6]
     )
     encoder.exit.penalties(context)["exit_signal"].sum().backward()
     moved = {name for name, p in encoder.named_parameters() if p.grad is not None}

@@ -104,8 +104,7 @@ class MetaConsistency(nn.Module):
     def penalties(self, context: Context) -> dict[str, Tensor]:
         """Binary cross-entropy to whether an exit says the last layer's class, each example's sum
         over the early exits."""
-        assert context.last_BC is not None
-        final_B = context.last_BC.argmax(-1)
+        final_B = context.full_depth().argmax(-1)
         loss_B = torch.zeros_like(final_B, dtype=torch.float32)
         for layer, logits_BC in context.guesses.items():
             if layer < context.last:
