@@ -24,6 +24,14 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "patience": {"patience": 1, "layers": [2, 3, 4]},
     "fixed": {"layer": 4},
     "berxit": {"threshold": [0.175, 0.825], "layers": [3, 4]},
+    "entropy": {"entropy": [0.75, 0.9], "layers": [3, 4]},
+    "margin": {"lead": [0.3, 0.15], "layers": [3, 4]},
+    "pcee": {"uncertainty": 0.6, "patience": 2, "layers": [2, 3, 4]},
+    "vote": {"votes": 3, "layers": [2, 3, 4]},
+    "beem": {"alpha": [0.17, 0.4, 0.5], "layers": [2, 3, 4]},
+    "cats": {"consistency": [0.9, 0.75], "layers": [3, 4]},
+    "prototype": {"edr": [0.55, 0.62], "layers": [3, 4]},
+    "random": {"rate": [0.4, 0.5], "layers": [3, 4]},
     "ltp": {"layers": [2, 4], "final": 0.6},
     "power_bert": {"layers": [2, 4]},
     "tome": {"ratio": 0.3, "layers": [1, 2, 4]},
@@ -54,7 +62,9 @@ def method(slot: str, kind: str, **changes: Any) -> Any:
 
 def portable(slot: str) -> list[str]:
     """The methods of a slot that an export can hold."""
-    return [kind for kind in kinds(slot) if not hasattr(method(slot, kind), "lost_in_export")]
+    return [
+        kind for kind in kinds(slot) if not getattr(method(slot, kind), "lost_in_export", list)()
+    ]
 
 
 def tiny(

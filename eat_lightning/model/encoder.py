@@ -41,7 +41,7 @@ from eat_lightning.model.heads import (
     pooled_faults,
 )
 from eat_lightning.model.masks import RelativeBias, attention_mask, with_key_weights
-from eat_lightning.model.packed import Batch, Packed, on_host
+from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.together import wished
 from eat_lightning.model.trace import Journey, Trace
 
@@ -284,7 +284,7 @@ class AdaptiveEncoder(nn.Module):
         pooled_BD = head.pooled(packed)
         logits_BC = head.guess(pooled_BD, *earlier)
         observe = getattr(self.exit, "observe", None)
-        signal_BS = None if observe is None else observe(packed, pooled_BD, logits_BC)
+        signal_BS = None if observe is None else observe(packed, pooled_BD, logits_BC, number)
         journey.guess(number, logits_BC, signal_BS)
         if earlier:
             journey.pools[number] = journey.of_all(pooled_BD)
@@ -345,14 +345,14 @@ class AdaptiveEncoder(nn.Module):
         x_ND = self.embedding(batch, index_N)
         special_N = (index_N == 0) | (batch.ids_N == self.shape.sep_token_id)
         strength_B = on_host(self.strength).double().expand(batch.size)
-        wants = getattr(self.reduction, "wants", ())
+        wants = {name for m in (self.reduction, self.exit) for name in getattr(m, "wants", ())}
         return Packed(
             x_ND,
             layout,
             index_N,
             special_N,
             strength_B,
-            notes={"ids": batch.ids_N} if "ids" in wants else {},
+            notes={name: note(batch, layout) for name, note in NOTES.items() if name in wants},
             original_B=batch.lengths_B,
             soft=self.soft and self.training,
         )

@@ -88,6 +88,15 @@ def test_two_stages_leave_what_is_frozen_bit_equal():
     assert watch.moved(4, STEPS) == early
 
 
+@pytest.mark.parametrize("kind", ["berxit", "cats", "prototype"])
+def test_an_exit_rule_learns_from_early_exits_in_the_second_stage(kind: str):
+    watch = fit(tiny(exit=kind), TwoStage(0.5))
+    assert not any(name.startswith("exit.") for name in watch.moved(0, 4))
+    learned = {name for name in watch.moved(4, STEPS) if name.startswith("exit.")}
+    assert learned
+    assert kind == "berxit" or all(name.split(".")[2] in "34" for name in learned)
+
+
 def test_thresholds_learn_while_soft_and_then_stand_still():
     encoder = tiny("dense", "ltp")
     encoder.reduction.temperature = 0.05
