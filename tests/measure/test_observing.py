@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_measure import UNTIMED, call, make_run
+from measured import UNTIMED, call, make_run
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import build

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_measure import UNTIMED, call, make_run
+from measured import UNTIMED, call, make_run
 
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.oracle import cost, oracle_lines, oracle_of

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_measure import UNTIMED, call, make_run
+from measured import UNTIMED, call, make_run
 
 from eat_lightning.errors import ConfigError
 
