@@ -20,6 +20,8 @@ SMALL = {
     "norm_topk": {"layers": [1, 2]},
     "received_topk": {"layers": [1, 2]},
     "cls_topk": {"layers": [1, 2]},
+    "first": {"layers": [0, 2]},
+    "lengthdrop": {"layers": [1, 2]},
     "confidence": {"tau": [0.75, 0.7], "layers": [1, 2]},
     "patience": {"layers": [1, 2]},
     "entropy": {"entropy": [0.55, 0.6], "layers": [1, 2]},

@@ -118,7 +118,9 @@ class Reduction(Protocol):
     `packed.NOTES`), `soften(packed,
     evidence, layer)`, which acts in its place in a soft stage of training, at `soft_place`;
     `varies` (how many rows stay is known only from their values); `flops(shape, layer, tokens_B)`,
-    what choosing costs each example; `lost_in_export()`, why no export can hold it.
+    what choosing costs each example; `search(evaluate, seed)`, the best points of its knob by
+    growing `cost` and `score`, which `evaluate(point)` gives; `lost_in_export()`, why no export can
+    hold it.
     """
 
     place: Literal["after_layer", "after_attention"]

@@ -206,6 +206,8 @@ class AdaptiveEncoder(nn.Module):
                 value = adopted(value, own)
             else:
                 value.bind(self.shape, self.head["layers"], self.num_labels)
+        if isinstance(value, nn.Module):  # a new module believes that it is in training
+            value.train(self.training)
         self._modules.pop(name, None)  # else torch refuses to replace a module by what is none
         super().__setattr__(name, value)
 
@@ -240,7 +242,7 @@ class AdaptiveEncoder(nn.Module):
         if self.keep_hidden:
             journey.hidden[0] = packed
         packed = self.ask(packed, batch, journey, leave) if self.policies else packed
-        return self.reduce(packed, Evidence(), 0) if 0 in self.reduction.layers else packed
+        return self.shorten_embedding(packed)
 
     def advance(
         self, packed: Packed, batch: Batch, journey: Journey, first: int, leave: bool
@@ -322,6 +324,10 @@ class AdaptiveEncoder(nn.Module):
         if after and number in self.reduction.layers and number not in self.skips:
             packed = self.reduce(packed, evidence, number)
         return packed
+
+    def shorten_embedding(self, packed: Packed) -> Packed:
+        """A reduction that acts before layer 1."""
+        return self.reduce(packed, Evidence(), 0) if 0 in self.reduction.layers else packed
 
     def place(self, packed: Packed) -> str:
         """Where the reduction acts: a soft stage may gate elsewhere than rows are dropped."""

@@ -213,8 +213,9 @@ class Packed:
     gate of soft pruning (None: 0 each, and attention keeps its fused product).
     notes: more about each row by name, cut along with the vectors: a method's own, and those of
     `NOTES` for one that `wants` them. penalties: terms of each example by name, for the loss.
-    original_B: tokens of each example before any reduction (on the host). soft: in a soft stage of
-    training, where a reduction gates rows and drops none.
+    forwarded_BD, forwarded_B: sum and number of each example's rows that went straight to the end,
+    for a head that pools the mean. original_B: tokens of each example before any reduction (on the
+    host). soft: in a soft stage of training, where a reduction gates rows and drops none.
     """
 
     x_ND: Float[Tensor, "n d"]
@@ -226,6 +227,8 @@ class Packed:
     weight_N: Tensor | None = None
     notes: Mapping[str, Tensor] = field(default_factory=dict)
     penalties: Mapping[str, Tensor] = field(default_factory=dict)
+    forwarded_BD: Tensor | None = None
+    forwarded_B: Tensor | None = None
     original_B: Tensor | None = None
     soft: bool = False
 
@@ -269,11 +272,17 @@ class Packed:
     def only(self, stay_B: Bool[Tensor, " b"]) -> Packed:
         """Only the examples named (a mask on the host)."""
         taken = self.take(self.rows_of(stay_B), self.layout.lengths_B[stay_B])
+
+        def cut(x_B: Tensor | None) -> Tensor | None:
+            return None if x_B is None else x_B[stay_B.to(x_B.device)]
+
         return replace(
             taken,
             strength_B=self.strength_B[stay_B],
             penalties={name: x_B[stay_B.to(x_B.device)] for name, x_B in self.penalties.items()},
-            original_B=None if self.original_B is None else self.original_B[stay_B],
+            forwarded_BD=cut(self.forwarded_BD),
+            forwarded_B=cut(self.forwarded_B),
+            original_B=cut(self.original_B),
         )
 
 
