@@ -37,17 +37,13 @@ class Passes:
 
     @classmethod
     def of(cls, prepared: Prepared, split: Any) -> Passes:
-        plan, policies = prepared.plan, prepared.chains[0][0].policies
-        in_torch = () if prepared.export else policies
-        own = open_run(
-            prepared.run,
-            NEVER,
-            plan.dtype,
-            policies=in_torch,
-            prepack=plan.prepack,
-            device=plan.device,
-        )
-        return cls(own, prepared.export, split, plan.batch)
+        plan, export = prepared.plan, prepared.export
+        policies = () if export else prepared.chains[0][0].policies
+        own = open_run(prepared.run, NEVER, plan.dtype, None, policies, plan.prepack, plan.device)
+        return cls(own, export, split, plan.batch)
+
+    def body(self, candidate: Candidate) -> AdaptiveEncoder:
+        return with_slots(self.own.encoder, **candidate.methods, policies=candidate.policies)
 
     def backend(self, candidate: Candidate) -> Backend:
         """What answers as this candidate does."""
@@ -57,23 +53,20 @@ class Passes:
         exits = LaterExits(self.export.layers, rule, candidate.policies)
         return OnnxBackend(self.export, {None: exits})
 
-    def body(self, candidate: Candidate) -> AdaptiveEncoder:
-        return with_slots(self.own.encoder, **candidate.methods, policies=candidate.policies)
-
-    def recorded(self, candidate: Candidate) -> Recorded:
+    def outcome(self, candidate: Candidate) -> Outcome:
         key = str(candidate.specs["reduction"])
         if key not in self.made:
             backend = self.backend(candidate)
             title = f"{backend.name}: certificate"
             self.made[key] = backend.record(self.split, self.batch, title)
-        return self.made[key]
+        return self.made[key].under(candidate.exit)
 
-    def outcome(self, candidate: Candidate) -> Outcome:
-        return self.recorded(candidate).under(candidate.exit)
+    def answers_B(self, candidate: Candidate) -> np.ndarray:
+        return self.outcome(candidate).logits_BC.argmax(-1)
 
     def flops_B(self, candidate: Candidate) -> np.ndarray:
         outcome = self.outcome(candidate)
-        tokens_LB = self.recorded(candidate).tokens_LB
+        tokens_LB = outcome.recorded.tokens_LB
         return flops(self.body(candidate), candidate.exit, tokens_LB, outcome.depth_B)
 
     def identity(self, candidate: Candidate) -> dict[str, Any]:

@@ -119,7 +119,8 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     @app.get("/metrics", response_class=PlainTextResponse, responses=errors(401))
     async def metrics() -> Response:
         """Counts and distributions in Prometheus' text format."""
-        text = gateway.metrics.text(len(gateway.queue), gateway.worker.deaths)
+        monitors, deaths = gateway.monitors, gateway.worker.deaths
+        text = gateway.metrics.text(len(gateway.queue), deaths, monitors.state, monitors.began)
         return Response(text, media_type="text/plain; version=0.0.4")
 
     @app.get("/live", responses=errors(401))

@@ -20,8 +20,9 @@ from typing import Any
 from fastapi import HTTPException
 
 from eat_lightning.serve.body import Example
-from eat_lightning.serve.model import Model
-from eat_lightning.serve.remote import WorkerDied
+from eat_lightning.serve.model import Deep
+from eat_lightning.serve.plan import ServePlan
+from eat_lightning.serve.remote import Remote, WorkerDied
 
 KILL_S = 5  # for a killed model's last batch to end
 Answer = dict[str, Any]
@@ -83,8 +84,9 @@ class Queue:
             if left_s > 0:
                 self.changed.clear()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(left_s if left_s < math.inf else None):
-                        await self.changed.wait()
+                    await asyncio.wait_for(
+                        self.changed.wait(), None if left_s == math.inf else left_s
+                    )
                 continue
             taken = [self.asks.popleft() for _ in range(min(size, len(self.asks)))]
             now = time.monotonic()
@@ -111,7 +113,7 @@ class Queue:
 
 
 class Worker:
-    """Has the model answer batches of `size`. settled: is told of answers and refusals.
+    """Has the model answer batches. settled: is told of answers and refusals.
 
     A model that fails on a batch is tried on each of its examples alone, so that one cannot take
     the others' answers. Where the model's process dies, or takes longer than `stuck_s` and is
@@ -121,17 +123,15 @@ class Worker:
 
     def __init__(
         self,
-        model: Model,
+        model: Remote,
         queue: Queue,
-        size: int,
-        wait_s: float,
-        stuck_s: float,
+        plan: ServePlan,
         settled: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None],
-        revive: Callable[[], Model],
-        deep: Callable[[], frozenset[str | None]] = frozenset,
+        revive: Callable[[], Remote],
+        deep: Callable[[], Deep],
     ):
-        self.model, self.queue, self.size, self.wait_s = model, queue, size, wait_s
-        self.stuck_s, self.settled, self.revive, self.deep = stuck_s, settled, revive, deep
+        self.model, self.queue, self.plan = model, queue, plan
+        self.settled, self.revive, self.deep = settled, revive, deep
         self.lock = asyncio.Lock()  # held while a batch runs: no model is closed or swapped in it
         self.seconds_each = 0.005  # of an example; a moving mean
         self.deaths, self.is_up = 0, True
@@ -142,11 +142,11 @@ class Worker:
         self.task = asyncio.ensure_future(self.run())
 
     async def run(self) -> None:
-        while asks := await self.queue.take(self.size, self.wait_s):
+        size, wait_s = self.plan.examples_at_once, self.plan.wait_ms / 1000
+        while asks := await self.queue.take(size, wait_s):
             async with self.lock:
                 try:
-                    if not self.model.is_alive():
-                        await self.replace("the worker died")
+                    await self.replace_dead()
                     await self.answer_all(asks)
                 except Exception:  # a fault of ours: its batch is told, the next one goes on
                     traceback.print_exc()
@@ -190,7 +190,7 @@ class Worker:
                 loop.call_soon_threadsafe(self.settle, [*pairs])
 
         streaming = loop.run_in_executor(self.thread, chunks)
-        _, stuck = await asyncio.wait({streaming}, timeout=self.stuck_s)
+        _, stuck = await asyncio.wait({streaming}, timeout=self.plan.stuck_s)
         if stuck:
             self.model.kill()
         await streaming
@@ -213,8 +213,11 @@ class Worker:
         """Replace a model that died while it had nothing to do."""
         if not self.lock.locked() and not self.queue.closed:
             async with self.lock:
-                if not self.model.is_alive():
-                    await self.replace("the worker died")
+                await self.replace_dead()
+
+    async def replace_dead(self) -> None:
+        if not self.model.is_alive():
+            await self.replace("the worker died")
 
     async def replace(self, why: object) -> None:
         """Try until it works: there is nothing better to do, and the queue has a bound."""
@@ -231,16 +234,16 @@ class Worker:
                 print(f"the worker does not start: {error}", file=sys.stderr, flush=True)
                 await asyncio.sleep(1)
 
-    async def swap(self, model: Model) -> None:
+    async def swap(self, model: Remote) -> None:
         """Put another model in the place of this one, when the batch that runs is over."""
         async with self.lock:
             old, self.model = self.model, model
         await asyncio.to_thread(old.close)
 
-    async def stop(self, longest_s: float) -> None:
-        """End when all that waits is answered, or after so long without the rest."""
+    async def stop(self) -> None:
+        """End when all that waits is answered, or after `stop_s` without the rest."""
         self.queue.close()
-        _, late = await asyncio.wait({self.task}, timeout=longest_s)
+        _, late = await asyncio.wait({self.task}, timeout=self.plan.stop_s)
         if late:
             self.queue.asks.clear()
             self.model.kill()

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exports import make_run
-from hydra import compose, initialize_config_dir
+from exports import composed, make_run
 
 from eat_lightning.attack.__main__ import attack
 from eat_lightning.attack.edits import (
@@ -25,7 +24,6 @@ from eat_lightning.attack.greedy import Attempt, Budget, Search
 from eat_lightning.attack.rows import AttackRow, row_of
 from eat_lightning.attack.rules import Rule
 from eat_lightning.attack.table import table_of
-from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
@@ -212,8 +210,7 @@ def config_of(run: Path, *overrides: str) -> dict:
         "rules=[{kind: confidence, tau: 0.7}, {kind: patience, patience: 1},"
         "{kind: confidence, tau: 0.7, policy: [{kind: veto, margin: 0.9}]}, {kind: never}]"
     )
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose("attack", overrides=[f"run='{run}'", *small, *overrides]))
+    return composed("attack", f"run='{run}'", *small, *overrides)
 
 
 def test_from_a_run_to_rows(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):

@@ -136,7 +136,7 @@ def test_the_gateway_watches_an_export(pair: tuple[Path, Path]):
     """With a policy; under an alarm everyone runs every layer, and the monitor sees on."""
     from gateways import plan, running
 
-    from eat_lightning.serve.model import open_model
+    from eat_lightning.serve.remote import Remote
 
     run, onnx = pair
     drift(config_of("drift", run, f"onnx='{onnx}'", *VETO))
@@ -144,7 +144,7 @@ def test_the_gateway_watches_an_export(pair: tuple[Path, Path]):
     watched = {"monitor": True, "fallback": True, "run_length": 100, "window": 50, "calm": 10}
     given: dict[str, Any] = {"run": str(onnx), "backend": "onnx", "policy": {"veto": node}}
     given |= {"drift": watched | {"psi": 0.5, "state": None}, "max_texts": 50}
-    model = open_model(plan(**given))
+    model = Remote(plan(**given))
     assert isinstance(model.about.normal[None], Reference)
     assert Monitor(model.about.normal[None].seen).full_depth is False
     with running(model, **given) as served:

@@ -132,10 +132,14 @@ def test_an_alarm_is_kept_at_once(tmp_path: Path):
     [
         (lambda kept: kept.update(identity="0"), "(of another reference or run): begun anew"),
         (lambda kept: kept["monitor"].update(sums=[[1]]), "(sums or pool have another shape)"),
-        (lambda kept: kept["monitor"].update(at=-1), "(counts must be 0 or more): begun anew"),
+        (lambda kept: kept["monitor"].update(at=-1), "(at must be 0 or more, got -1): begun anew"),
         (lambda kept: kept["monitor"].update(window=[[99] * 5]), "(window holds what cannot be)"),
         (lambda kept: kept["monitor"].update(pool=kept["monitor"]["pool"][:2]), "another shape"),
-        (lambda kept: kept["monitor"].pop("chance"), "(not what a monitor keeps (KeyError"),
+        (
+            lambda kept: kept["monitor"]["chance"].pop("state"),
+            "(not what a monitor keeps (KeyError",
+        ),
+        (lambda kept: kept["monitor"].pop("chance"), "(chance is missing): begun anew"),
         (lambda kept: kept.update(began="now"), "(began is no time): begun anew"),
         (lambda kept: kept["monitor"]["settings"].update(calm=9), "(of other settings ({"),
     ],
@@ -250,7 +254,7 @@ def test_a_model_tells_what_its_exits_do_or_would_have_done(run: Path):
     [
         ({"monitor": "yes"}, "drift.monitor must be true or false, got 'yes'"),
         ({"window": 3}, "drift.window must be 50 or more, got 3"),
-        ({"run_length": 1}, "drift.run_length must be in [10, inf), got 1"),
+        ({"run_length": 1}, "drift.run_length must be 10 or more, got 1"),
         ({"state": "nowhere"}, "drift.state=nowhere must be a folder that is there"),
     ],
 )

@@ -1,7 +1,7 @@
 """What `serve` refuses before it opens a port, and where a token comes from."""
 
 import pytest
-from gateways import plan
+from gateways import defaults, plan
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.plan import token_of
@@ -16,7 +16,11 @@ FAULTS = [
     ({"wait_ms": -1}, "wait_ms must be in [0, 10000], got -1"),
     ({"port": 70000}, "port must be in 0..65535"),
     ({"dtype": "fp8"}, "dtype must be one of fp32, bf16, int8, got 'fp8'"),
-    ({"prepack": "x"}, "prepack must be true or false, got 'x'"),
+    ({"prepack": "x"}, "prepack must be true, false or null, got 'x'"),
+    (
+        {"drift": defaults()["drift"] | {"monitor": True}, "journal": "runs/fake"},
+        "journal must be an",
+    ),
     ({"strict_sources": "yes"}, "strict_sources must be true or false, got 'yes'"),
     ({"backend": "onnx", "dtype": "bf16"}, "dtype is not an option of backend=onnx"),
     ({"backend": "onnx", "exit": {"tau": 0.9}}, "exit is not an option of backend=onnx"),
