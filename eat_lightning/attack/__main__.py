@@ -14,6 +14,7 @@ from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
+    from eat_lightning.attack.greedy import Search
     from eat_lightning.attack.plan import AttackPlan
     from eat_lightning.attack.rows import AttackRow
     from eat_lightning.attack.rules import Rule
@@ -57,32 +58,14 @@ def attacked(run: Run, rules: list[Rule], plan: AttackPlan) -> Iterator[AttackRo
     """Make a row for each goal, rule attacked, and rule judged under."""
     import numpy as np
 
-    from eat_lightning.attack.edits import Neighbours
-    from eat_lightning.attack.goals import GOALS
-    from eat_lightning.attack.greedy import Budget, Search
     from eat_lightning.attack.rows import row_of
-    from eat_lightning.attack.victim import Victim
-    from eat_lightning.predict.open import open_run
     from eat_lightning.runs.run import git_commit
 
     split = run.data(dir=plan.data.dir).split(plan.split)
     wanted = min(plan.examples, len(split))
     rows_B = np.unique(np.linspace(0, len(split) - 1, wanted).round().astype(np.int64))
     texts, labels_B = [split.text(int(i)) for i in rows_B], split.labels[rows_B].astype(np.int64)
-    backend = open_run(run, policies=(), prepack=plan.prepack)
-    backend.max_length = min(plan.most_tokens or backend.max_length, backend.max_length)
-    victim = Victim(backend, plan.batch)
-    near = Neighbours(backend.tokenizer.get_vocab(), backend.encoder.embedding.word.weight)
-    budget = Budget(plan.edits, plan.words, plan.candidates)
-    searches = []
-    for name in plan.goals:
-        for against in rules:
-            if name == "slowdown" and not against.layers:
-                continue  # nobody leaves, so nobody can be kept
-            print(f"{name} against {against.name} ...", flush=True)
-            kinds = plan.kinds or GOALS[name].kinds
-            search = Search(victim, against, GOALS[name], budget, kinds, near, plan.seed)
-            searches.append((search, search(texts, labels_B)))
+    attempts = [(search, search(texts, labels_B)) for search in searches_of(run, rules, plan)]
     about = {
         "task": run.task.name,
         "run": run.name,
@@ -90,9 +73,30 @@ def attacked(run: Run, rules: list[Rule], plan: AttackPlan) -> Iterator[AttackRo
         "split": plan.split,
         "commit": git_commit() or "",
     }
-    for search, attempts in searches:
+    for search, found in attempts:
         for under in rules:  # when all have been asked: rows name the worst of all texts
-            yield row_of(search, under, attempts, about)
+            yield row_of(search, under, found, about)
+
+
+def searches_of(run: Run, rules: list[Rule], plan: AttackPlan) -> Iterator[Search]:
+    """A search for each goal and rule, all of the same model; each is named before it begins."""
+    from eat_lightning.attack.edits import Neighbours
+    from eat_lightning.attack.goals import GOALS
+    from eat_lightning.attack.greedy import Budget, Search
+    from eat_lightning.attack.victim import Victim
+    from eat_lightning.predict.open import open_run
+
+    backend = open_run(run, policies=(), prepack=plan.prepack)
+    backend.max_length = min(plan.most_tokens or backend.max_length, backend.max_length)
+    victim = Victim(backend, plan.batch)
+    near = Neighbours(backend.tokenizer.get_vocab(), backend.encoder.embedding.word.weight)
+    budget = Budget(plan.edits, plan.words, plan.candidates)
+    for goal in (GOALS[name] for name in plan.goals):
+        for rule in rules:
+            if goal.name == "slowdown" and not rule.layers:
+                continue  # nobody leaves, so nobody can be kept
+            print(f"{goal.name} against {rule.name} ...", flush=True)
+            yield Search(victim, rule, goal, budget, plan.kinds or goal.kinds, near, plan.seed)
 
 
 main = entry("attack", attack)

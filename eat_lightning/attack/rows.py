@@ -76,7 +76,7 @@ class AttackRow:
 def row_of(
     search: Search, under: Rule, attempts: Sequence[Attempt], about: Mapping[str, str]
 ) -> AttackRow:
-    """Judge the texts before and after under a rule. about: the row's fields of the run. ConfigError
+    """Judge the texts before and after under a rule; about: the row's fields of the run. ConfigError
     where a text cost more than the bound says, which would be a fault of ours."""
     victim, goal = search.victim, search.goal
     worst, bound = victim.worst(under), victim.bound(under)

@@ -14,11 +14,11 @@ from eat_lightning.errors import ConfigError
 if TYPE_CHECKING:
     import numpy as np
 
-    from eat_lightning.certify.candidates import Candidate
     from eat_lightning.certify.passes import Passes
     from eat_lightning.certify.plan import Prepared
     from eat_lightning.certify.select import Choice
     from eat_lightning.infer.backend import Source
+    from eat_lightning.measure.settings import Setting
     from eat_lightning.runs.certificate import Certificate
 
 
@@ -88,7 +88,7 @@ def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray, rows: np.nda
         early = [passes.answers_B(point) for point in chain]
         losses.append(np.stack([risk.losses(full_B, early_B, label_B)[rows] for early_B in early]))
 
-    def cost(candidate: Candidate) -> float:
+    def cost(candidate: Setting) -> float:
         return float(passes.flops_B(candidate)[rows].mean())
 
     choice = choose(prepared.chains, losses, cost, prepared.target, group_B[rows])

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.certify.candidates import Candidate
 from eat_lightning.certify.plan import Prepared
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.later import LaterExits
 from eat_lightning.infer.onnx_backend import Export, OnnxBackend
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.measure.settings import Setting
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.flops import flops
 from eat_lightning.predict.open import open_run
@@ -42,10 +42,10 @@ class Passes:
         own = open_run(prepared.run, NEVER, plan.dtype, None, policies, plan.prepack, plan.device)
         return cls(own, export, split, plan.batch)
 
-    def body(self, candidate: Candidate) -> AdaptiveEncoder:
+    def body(self, candidate: Setting) -> AdaptiveEncoder:
         return with_slots(self.own.encoder, **candidate.methods, policies=candidate.policies)
 
-    def backend(self, candidate: Candidate) -> Backend:
+    def backend(self, candidate: Setting) -> Backend:
         """What answers as this candidate does."""
         if self.export is None:
             return replace(self.own, by_source={None: self.body(candidate)})
@@ -53,7 +53,7 @@ class Passes:
         exits = LaterExits(self.export.layers, rule, candidate.policies)
         return OnnxBackend(self.export, {None: exits})
 
-    def outcome(self, candidate: Candidate) -> Outcome:
+    def outcome(self, candidate: Setting) -> Outcome:
         key = str(candidate.specs["reduction"])
         if key not in self.made:
             backend = self.backend(candidate)
@@ -61,13 +61,13 @@ class Passes:
             self.made[key] = backend.record(self.split, self.batch, title)
         return self.made[key].under(candidate.exit)
 
-    def answers_B(self, candidate: Candidate) -> np.ndarray:
+    def answers_B(self, candidate: Setting) -> np.ndarray:
         return self.outcome(candidate).logits_BC.argmax(-1)
 
-    def flops_B(self, candidate: Candidate) -> np.ndarray:
+    def flops_B(self, candidate: Setting) -> np.ndarray:
         outcome = self.outcome(candidate)
         tokens_LB = outcome.recorded.tokens_LB
         return flops(self.body(candidate), candidate.exit, tokens_LB, outcome.depth_B)
 
-    def identity(self, candidate: Candidate) -> dict[str, Any]:
+    def identity(self, candidate: Setting) -> dict[str, Any]:
         return self.backend(candidate).identity() | {"exit": candidate.specs["exit"]}

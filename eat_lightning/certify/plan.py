@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from eat_lightning.bounds import number_faults
-from eat_lightning.certify.candidates import Candidate, chains_of, is_reachable, points_by_layer
+from eat_lightning.certify.candidates import chains_of, is_reachable, points_by_layer
 from eat_lightning.certify.select import Target
 from eat_lightning.config import make, whole, within
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.backend import sha256_of
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import device_faults, prepack_faults
+from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import build, build_all, knob_of, method_faults, spec
@@ -77,7 +78,7 @@ class Prepared:
 
     plan: CertifyPlan
     run: Run
-    chains: list[list[Candidate]]
+    chains: list[list[Setting]]
     target: Target
     export: Export | None = None
 
@@ -118,7 +119,7 @@ def class_number(plan: CertifyPlan, run: Run) -> int | None:
     return named
 
 
-def run_chains(plan: CertifyPlan, run: Run) -> list[list[Candidate]]:
+def run_chains(plan: CertifyPlan, run: Run) -> list[list[Setting]]:
     """From the run's own methods; the rule is its own where that has a knob, else by confidence."""
     model = run.model_config()
     last, heads = model["num_layers"], model["head"]["layers"]
@@ -143,7 +144,7 @@ def run_chains(plan: CertifyPlan, run: Run) -> list[list[Candidate]]:
         faults.append(f"ratios needs a reduction with a ratio, got {kind}")
     faults += knob_faults("ratios", plan.ratios, own["reduction"])
     faults.check()
-    full = Candidate(own["attention"], own["reduction"], Never(), policies)
+    full = Setting(own["attention"], own["reduction"], Never(), policies)
     return chains_of(full, rule, plan.taus, plan.exits, plan.ratios)
 
 
@@ -161,7 +162,7 @@ def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
     return [] if knob is None or points is None else number_faults(key, points, knob.bounds)
 
 
-def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Candidate]]:
+def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Setting]]:
     """From full depth to the graphs' own rule: an exit of an export can come later than its graphs
     say and never earlier. ConfigError with what cannot be asked of this export, or beside this
     run."""
@@ -186,10 +187,10 @@ def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Cand
     faults.check()
     policies = policies_of(plan.policy) or ()
     export.check_policies(policies)
-    return reachable_chains(plan, Candidate(**own, policies=policies), about["num_layers"])
+    return reachable_chains(plan, Setting(**own, policies=policies), about["num_layers"])
 
 
-def reachable_chains(plan: CertifyPlan, last: Candidate, num_layers: int) -> list[list[Candidate]]:
+def reachable_chains(plan: CertifyPlan, last: Setting, num_layers: int) -> list[list[Setting]]:
     """last: what the graphs do. It ends every chain where no points and no layers are asked for."""
     knob, points = knob_of(last.exit), plan.taus
     assert knob is not None

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.certify.candidates import Candidate
 from eat_lightning.certify.procedure._bounds import allowed
 from eat_lightning.certify.procedure.learn_then_test import share
+from eat_lightning.measure.settings import Setting
 from eat_lightning.model.contracts import Procedure, Risk, spec
+from eat_lightning.runs.row import label
 
-Chains = Sequence[Sequence[Candidate]]
+Chains = Sequence[Sequence[Setting]]
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Choice:
     """A point, or full depth with the reason for it. certified: the promise holds of it.
     seen: what the calibration part showed of the point."""
 
-    candidate: Candidate
+    candidate: Setting
     fallback: bool
     certified: bool
     reason: str = ""
@@ -119,7 +120,7 @@ def why(
         return "every point holds, and none costs less than full depth"
     i, t = stopped[0]
     losses_U = units[i][t]
-    where = "full depth itself" if t == 0 else chains[i][t].exit_label
+    where = "full depth itself" if t == 0 else label(chains[i][t].specs["exit"])
     if what == "examples" and target.risk.low == 0 and uses_confidence:
         most = allowed(num, target.level, share(target.confidence, len(chains)))
         return f"at {where} {int(losses_U.sum())} of {num} {what} fail, and {level} allows {most}"

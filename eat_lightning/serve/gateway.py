@@ -57,7 +57,7 @@ class Gateway:
         self.stopping = self.log_failed = False
         self.metrics = Metrics(self.about.num_layers)
         self.monitors = Monitors(self.about.normal, plan.drift.monitors, files.state)
-        self.queue = Queue(plan.queue)
+        self.queue = Queue(plan.queue, plan.examples_at_once, plan.wait_ms / 1000)
         self.worker = Worker(
             model,
             self.queue,

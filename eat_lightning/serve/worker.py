@@ -25,6 +25,7 @@ from eat_lightning.serve.plan import ServePlan
 from eat_lightning.serve.remote import Remote, WorkerDied
 
 KILL_S = 5  # for a killed model's last batch to end
+FOREVER_S = 3600.0  # an empty queue is looked at again
 Answer = dict[str, Any]
 
 
@@ -54,12 +55,13 @@ class Ask:
 
 
 class Queue:
-    """At most `bound` asks, in their order, without those whom nobody waits for."""
+    """At most `bound` asks, in their order, without those whom nobody waits for. They are taken
+    `size` at a time, or as many as there are when the oldest has waited `wait_s`."""
 
-    def __init__(self, bound: int):
-        self.bound, self.asks = bound, deque[Ask]()
-        self.changed = asyncio.Event()
-        self.closed = self.hurried = False
+    def __init__(self, bound: int, size: int, wait_s: float):
+        self.bound, self.size, self.wait_s = bound, size, wait_s
+        self.asks = deque[Ask]()
+        self.changed, self.closed = asyncio.Event(), False
 
     def __len__(self) -> int:
         return len(self.asks)
@@ -76,34 +78,32 @@ class Queue:
         """Make room at once where somebody gave up."""
         self.asks = deque(ask for ask in self.asks if not ask.future.done())
 
-    async def take(self, size: int, wait_s: float) -> list[Ask]:
-        """Wait for the next asks: `size` of them, or as many as there are when the oldest has
-        waited `wait_s`. [] once the queue is closed and empty."""
+    async def take(self) -> list[Ask]:
+        """Wait for the next asks. [] once the queue is closed and empty."""
         while self.asks or not self.closed:
-            left_s = self.seconds_left(size, wait_s)
-            if left_s > 0:
-                self.changed.clear()
+            self.changed.clear()
+            if self.seconds_left > 0:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(
-                        self.changed.wait(), None if left_s == math.inf else left_s
-                    )
+                    await asyncio.wait_for(self.changed.wait(), self.seconds_left)
                 continue
-            taken = [self.asks.popleft() for _ in range(min(size, len(self.asks)))]
+            taken = [self.asks.popleft() for _ in range(min(self.size, len(self.asks)))]
             now = time.monotonic()
             if wanted := [a for a in taken if not a.future.done() and now < a.deadline]:
                 return wanted
         return []
 
-    def seconds_left(self, size: int, wait_s: float) -> float:
+    @property
+    def seconds_left(self) -> float:
+        """Until asks are to be taken."""
         if not self.asks:
-            return math.inf
-        if self.closed or self.hurried or len(self.asks) >= size:
+            return FOREVER_S
+        if self.closed or len(self.asks) >= self.size:
             return 0
-        return self.asks[0].arrived + wait_s - time.monotonic()
+        return self.asks[0].arrived + self.wait_s - time.monotonic()
 
     def hurry(self) -> None:
         """Let nobody wait for company any more."""
-        self.hurried = True
+        self.wait_s = 0
         self.changed.set()
 
     def close(self) -> None:
@@ -142,8 +142,7 @@ class Worker:
         self.task = asyncio.ensure_future(self.run())
 
     async def run(self) -> None:
-        size, wait_s = self.plan.examples_at_once, self.plan.wait_ms / 1000
-        while asks := await self.queue.take(size, wait_s):
+        while asks := await self.queue.take():
             async with self.lock:
                 try:
                     await self.replace_dead()

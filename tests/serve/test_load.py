@@ -24,6 +24,7 @@ from eat_lightning.serve.loadtest.traffic import (
     BROKEN,
     Client,
     Shot,
+    answered_rate,
     closed_loop,
     open_loop,
     poisson,
@@ -73,6 +74,7 @@ def test_latency_counts_from_when_a_request_was_due():
     assert (found["num_sent"], found["num_answered"], found["num_other"]) == (5, 2, 1)
     assert (found["share_503"], found["share_504"], found["rps"]) == (0.2, 0.2, 2 / 5)
     assert found["mean_depth"] == 4.5
+    assert answered_rate(shots, 1.5) == 1 / 1.5
     with pytest.raises(ValueError, match="none of 2 requests was answered"):
         measured(shots[3:], seconds=4.0)
 

@@ -20,7 +20,13 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.serve.loadtest.plan import LoadPlan, pin
 from eat_lightning.serve.loadtest.rows import LoadRow, measured
-from eat_lightning.serve.loadtest.traffic import Client, closed_loop, open_loop, poisson
+from eat_lightning.serve.loadtest.traffic import (
+    Client,
+    answered_rate,
+    closed_loop,
+    open_loop,
+    poisson,
+)
 
 STOP_S = 60
 DRAWN = 2000  # requests that the capacity is found with, by turns
@@ -117,10 +123,9 @@ async def loads_of(
     num_askers = 4 if batch == 1 else 2 * batch
     await closed_loop(client, drawn(DRAWN), num_askers, plan.warm_s)
     shots = await closed_loop(client, drawn(DRAWN), num_askers, plan.capacity_s)
-    in_time = sum(shot.status == 200 and shot.ended <= plan.capacity_s for shot in shots)
-    if not in_time:
+    capacity = answered_rate(shots, plan.capacity_s)
+    if not capacity:
         raise ConfigError(f"no answer within capacity_s={plan.capacity_s:g}: give it more")
-    capacity = in_time / plan.capacity_s
     levels = [("own", level, level * capacity) for level in plan.levels]
     if subject.exits == "never":
         static[subject.backend] = capacity
@@ -131,7 +136,7 @@ async def loads_of(
         times = poisson(rate, plan.seconds, plan.seed)
         shots = await open_loop(client, drawn(len(times)), times)
         load = {"basis": basis, "level": level, "capacity": capacity}
-        load |= {"offered": len(times) / plan.seconds}
+        load["offered"] = len(times) / plan.seconds
         loads.append(load | measured(shots, plan.seconds))
         await asyncio.sleep(plan.rest_s)
     client.close()

@@ -110,3 +110,8 @@ async def closed_loop(
 
     await asyncio.gather(*[ask(first) for first in range(num_askers)])
     return shots
+
+
+def answered_rate(shots: Sequence[Shot], seconds: float) -> float:
+    """Answers a second, of those that ended in time."""
+    return sum(shot.status == 200 and shot.ended <= seconds for shot in shots) / seconds
