@@ -76,8 +76,8 @@ class AttackRow:
 def row_of(
     search: Search, under: Rule, attempts: Sequence[Attempt], about: Mapping[str, str]
 ) -> AttackRow:
-    """Judge the texts before and after under a rule; about: the row's fields of the run. ConfigError
-    where a text cost more than the bound says, which would be a fault of ours."""
+    """Judge the texts before and after under a rule. ConfigError where a text cost more than the
+    bound says, which would be a fault of ours. about: the row's fields of the run."""
     victim, goal = search.victim, search.goal
     worst, bound = victim.worst(under), victim.bound(under)
     if worst > bound:

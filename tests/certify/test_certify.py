@@ -13,7 +13,7 @@ from exports import composed
 from models import method, tiny
 
 from eat_lightning.certify.__main__ import certify, main
-from eat_lightning.config import CONFIG_DIR, parsed
+from eat_lightning.config import CONFIG_DIR
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.toy import ToyData
 from eat_lightning.errors import ConfigError
@@ -361,10 +361,3 @@ def test_runs_of_which_nothing_can_be_certified(tmp_path: Path):
     assert refused(call, bare) == (
         "run=bare has no exit head before its last layer, so nothing can leave early"
     )
-
-
-def test_names_tell_what_was_asked(made: Path):
-    from eat_lightning.certify.plan import CertifyPlan, prepare
-
-    given = config_of("certify", made, "risk=harm", "level=0.025", "confidence=0.95")
-    assert prepare(parsed(CertifyPlan, given)).target.name == "harm-0.025-0.95"

@@ -289,11 +289,3 @@ def test_the_command_reads_standard_input(made: Path):
     assert done.returncode == 1, done.stderr
     assert bad["line"] == 2
     assert (end["event"], end["seen"]) == ("end", 1)
-
-
-def test_the_command_says_it_in_one_line(tmp_path: Path):
-    command = [sys.executable, "-m", "eat_lightning.drift", f"run={tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: run=")
-    assert len(done.stderr.splitlines()) == 1
