@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from pydantic import ConfigDict
@@ -74,7 +75,7 @@ class AttackRow:
 
 
 def row_of(
-    search: Search, under: Rule, attempts: Sequence[Attempt], about: Mapping[str, str]
+    search: Search, under: Rule, attempts: Sequence[Attempt], about: Mapping[str, Any]
 ) -> AttackRow:
     """Judge the texts before and after under a rule. ConfigError where a text cost more than the
     bound says, which would be a fault of ours. about: the row's fields of the run."""

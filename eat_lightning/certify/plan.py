@@ -128,23 +128,23 @@ def run_chains(plan: CertifyPlan, run: Run) -> list[list[Setting]]:
         raise ConfigError(
             f"run={run.name} has no exit head before its last layer, so nothing can leave early"
         )
-    faults = Faults()
-    with faults.gathered():
+    try:
         own = {slot: build(slot, model[slot]) for slot in METHODS}
         if knob_of(own["exit"]) is None:
             own["exit"] = Confidence(layers=early)
         rule = strictest(own["exit"], plan.layers, last)
         policies = policies_of(plan.policy)
         policies = from_folder(model.get("policy", [])) if policies is None else policies
-    faults.check()
-    faults += slot_faults(rule, heads, last, len(model["id2label"]))
+    except ValueError as error:
+        raise ConfigError.of(str(error).split("; ")) from None
+    faults = Faults(slot_faults(rule, heads, last, len(model["id2label"])))
     faults += knob_faults("taus", plan.taus, rule)
     if plan.ratios is not None and knob_of(own["reduction"]) is None:
         kind = model["reduction"]["kind"]
         faults.append(f"ratios needs a reduction with a ratio, got {kind}")
     faults += knob_faults("ratios", plan.ratios, own["reduction"])
     faults.check()
-    full = Setting(own["attention"], own["reduction"], Never(), policies)
+    full = Setting(own["attention"], own["reduction"], Never(), policies=policies)
     return chains_of(full, rule, plan.taus, plan.exits, plan.ratios)
 
 

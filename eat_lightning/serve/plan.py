@@ -32,6 +32,8 @@ class DriftPlan(MonitorPlan):
 
 
 class ServePlan(ModelPlan):
+    """Settings of the gateway, beside those of the model that answers."""
+
     backend: Literal["torch", "onnx"]
     mode: Mode
     batch: Annotated[int | None, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -101,7 +101,7 @@ def load_rows(
     with gateway(overrides, plan.server_core) as (host, port):
         client = Client(host, port, plan.deadline_ms)
         loads = asyncio.run(loads_of(client, plan, subject, batch, examples, static))
-    fixed = given | {"backend": subject.backend, "exits": subject.exits}
+    fixed: dict[str, Any] = given | {"backend": subject.backend, "exits": subject.exits}
     fixed |= {"deadline_ms": plan.deadline_ms, "seconds": plan.seconds}
     return [LoadRow(**fixed, **about, **load) for load in loads]
 
