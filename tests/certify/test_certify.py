@@ -24,6 +24,7 @@ from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 UNTIMED = ["timing.enabled=false", "baselines=none"]
+FREE = {"tau": None, "layers": None, "patience": None}
 
 
 def make_run(folder: Path, task: str = "sst2", exit: str = "confidence", **data) -> Path:
