@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 import torch
 import yaml
+from hydra import compose, initialize_config_dir
 from models import method, spread, tiny_shape
 
-from eat_lightning.config import CONFIG_DIR
+from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
@@ -41,18 +43,19 @@ def shapes_unchecked() -> Iterator[None]:
         jaxtyping.config.update("jaxtyping_disable", False)
 
 
+def composed(name: str, *overrides: str) -> dict[str, Any]:
+    """The resolved config of a command."""
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return plain(compose(name, overrides=list(overrides)))
+
+
 def exported(run: Path, *overrides: str, to: str = "onnx") -> Path:
     """Beside the run, in a folder of that name."""
-    from hydra import compose, initialize_config_dir
-
-    from eat_lightning.config import plain
     from eat_lightning.export.__main__ import export
 
     given = [f"run='{run}'", f"to='{run.parent / to}'", "check=0", *overrides]
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        config = plain(compose("export", overrides=given))
     with shapes_unchecked():
-        return export(config)
+        return export(composed("export", *given))
 
 
 def small(

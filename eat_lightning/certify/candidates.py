@@ -17,59 +17,29 @@ Every chain starts with the run at full depth, and nobody leaving under the chai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
+from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import Policy, build, knob_of, point_of, spec, turned
-from eat_lightning.model.policies import specs_of
+from eat_lightning.model.contracts import build, knob_of, point_of, spec, turned
 
 CAUTION = {"shared": (1.0,), "each": (1.0, 0.5, 0.0)}
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """Methods for the three slots of an encoder, and its policies."""
-
-    attention: Any
-    reduction: Any
-    exit: Any
-    policies: tuple[Policy, ...] = ()
-
-    @property
-    def methods(self) -> dict[str, Any]:
-        return {"attention": self.attention, "reduction": self.reduction, "exit": self.exit}
-
-    @cached_property
-    def specs(self) -> dict[str, Any]:
-        """Specs by slot; of `policy` a list."""
-        specs: dict[str, Any] = {slot: spec(slot, method) for slot, method in self.methods.items()}
-        return specs | {"policy": specs_of(self.policies)}
-
-    @property
-    def exit_label(self) -> str:
-        """The exit rule in a word or two, for a line that a person reads."""
-        knob, point = knob_of(self.exit), point_of(self.exit)
-        if knob is None:
-            return self.specs["exit"]["kind"]
-        values = point if isinstance(point, Sequence) else [point]
-        return f"{knob.name} {'/'.join(map(str, values))}"
-
-
 def chains_of(
-    own: Candidate,
+    own: Setting,
     rule: Any,
     points: Sequence[float] | None = None,
     exits: str = "shared",
     ratios: Sequence[float] | None = None,
-) -> list[list[Candidate]]:
+) -> list[list[Setting]]:
     """Distinct chains. own: the run at full depth. rule: an exit rule with a knob. points: of its
     knob, None for the knob's own. ratios: points of the reduction's knob, None for where it is."""
     knob = knob_of(rule)
     assert knob is not None
     ordered = sorted({*(points or knob.fine)}, key=lambda point: abs(point - knob.strict))
-    chains: list[list[Candidate]] = []
+    chains: list[list[Setting]] = []
     reductions = [own.reduction] if ratios is None else [turned(own.reduction, r) for r in ratios]
     for reduction in reductions:
         for caution in CAUTION[exits]:

@@ -27,12 +27,28 @@ from eat_lightning.model.contracts import (
 )
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.heads import slot_faults
-from eat_lightning.model.policies import idle_faults, policy_faults
+from eat_lightning.model.policies import idle_faults, policies_of, policy_faults
 from eat_lightning.runs.certificate import DTYPES, Certificate, combination
+from eat_lightning.runs.run import Run
 from eat_lightning.weights.second import load_second_runs
 
 if TYPE_CHECKING:
-    from eat_lightning.runs.run import Run
+    from eat_lightning.infer.backend import Backend
+    from eat_lightning.predict.plan import ModelPlan
+
+
+def open_backend(plan: ModelPlan, export: str | None = None) -> Backend:
+    """Open the run of a plan, or the export in this folder in its place, with the plan's exits,
+    policies, certificate and threads. ConfigError with every fault."""
+    policies = policies_of(plan.policy)
+    if export is not None:
+        return open_export(Export.open(export, plan.threads), plan.certificate, policies)
+    import torch
+
+    if plan.threads:
+        torch.set_num_threads(plan.threads)
+    run = Run.open(plan.run)
+    return open_run(run, plan.exit, plan.dtype, plan.certificate, policies, plan.prepack)
 
 
 def open_run(

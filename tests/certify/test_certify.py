@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hydra import compose, initialize_config_dir
+from exports import composed
 from models import method, tiny
 
-from eat_lightning.certify.__main__ import certify, default_name, main
-from eat_lightning.config import CONFIG_DIR, parsed, plain
+from eat_lightning.certify.__main__ import certify, main
+from eat_lightning.config import CONFIG_DIR
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.toy import ToyData
 from eat_lightning.errors import ConfigError
@@ -55,8 +55,7 @@ def run(made: Path, tmp_path: Path) -> Path:
 
 
 def config_of(name: str, run: Path, *overrides: str) -> dict:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose(name, overrides=[f"run='{run}'", *overrides]))
+    return composed(name, f"run='{run}'", *overrides)
 
 
 def call(run: Path, *overrides: str) -> Certificate:
@@ -194,8 +193,7 @@ def test_ratios_and_a_tau_for_each_exit(run: Path):
 
 
 def answers(run: Path, certificate: str, *lines: str, **how) -> list[dict]:
-    how = {"exit": FREE, "dtype": "fp32"} | how
-    answerer = open_run(Run.open(run), how["exit"], how["dtype"], certificate)
+    answerer = open_run(Run.open(run), certificate=certificate, **how)
     return answerer([line.encode() for line in lines])
 
 
@@ -255,7 +253,7 @@ def test_another_combination_is_refused(run: Path):
     said = refused(measured, run, name, "dtype=bf16", "reduction.ratio=0.7")
     assert said.startswith(start + "reduction (norm_topk layers [2, 4] ratio 0.4 there, norm_topk ")
     assert said.endswith("dtype (fp32 there, bf16 weights here)")
-    said = refused(lambda: answers(run, name, "good", exit=FREE | {"tau": 0.99}))
+    said = refused(lambda: answers(run, name, "good", exit={"tau": 0.99}))
     assert said.startswith(start + "exit (confidence layers [3, 4] tau ")
     said = refused(measured, run, name, "attention=longformer")
     assert said.startswith(start + "attention (dense there, longformer layers None window 32 here)")
@@ -364,10 +362,3 @@ def test_runs_of_which_nothing_can_be_certified(tmp_path: Path):
     assert refused(call, bare) == (
         "run=bare has no exit head before its last layer, so nothing can leave early"
     )
-
-
-def test_names_tell_what_was_asked(made: Path):
-    from eat_lightning.certify.plan import CertifyPlan, prepare
-
-    given = config_of("certify", made, "risk=harm", "level=0.025", "confidence=0.95")
-    assert default_name(prepare(parsed(CertifyPlan, given)).target) == "harm-0.025-0.95"

@@ -24,15 +24,20 @@ def write(path: Path, num: int, seed: int) -> None:
     pq.write_table(pa.table({"sentence": texts, "label": labels, "source": names}), path)
 
 
-def test_a_certificate_for_each_source(tmp_path: Path, capsys: pytest.CaptureFixture):
-    write(tmp_path / "data/sst2/train.parquet", 1500, 0)
-    write(tmp_path / "data/sst2/validation.parquet", 60, 1)
-    glue = {"_target_": "eat_lightning.data.glue.GlueData", "dir": str(tmp_path / "data")}
-    node = glue | {"calibration": 1200, "num_validation": None}
-    run = make_run(tmp_path / "run", **node)
+def run_of_sources(folder: Path) -> Path:
+    """A run on texts of chat and mail, and of a rare source."""
+    write(folder / "data/sst2/train.parquet", 1500, 0)
+    write(folder / "data/sst2/validation.parquet", 60, 1)
+    glue = {"_target_": "eat_lightning.data.glue.GlueData", "dir": str(folder / "data")}
+    run = make_run(folder / "run", **glue, calibration=1200, num_validation=None)
     config = yaml.safe_load((run / "config.yaml").read_text())
     del config["data"]["num_validation"]
     (run / "config.yaml").write_text(yaml.safe_dump(config))
+    return run
+
+
+def test_a_certificate_for_each_source(tmp_path: Path, capsys: pytest.CaptureFixture):
+    run = run_of_sources(tmp_path)
     made = certify(config_of("certify", run, "risk=harm", "level=0.4", "sources=true"))
     assert [held.source for held in made] == ["chat", "mail", "rare"]
     assert [held.fallback for held in made] == [False, False, True]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from eat_lightning.certify.candidates import Candidate, cautious, chains_of, is_reachable
+from eat_lightning.certify.candidates import cautious, chains_of, is_reachable
+from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
@@ -14,15 +15,15 @@ SPEC = spec("exit", RULE)
 NEVER = {"kind": "never"}
 
 
-def own() -> Candidate:
-    return Candidate(Dense(), NormTopK(0.3, [2]), Never())
+def own() -> Setting:
+    return Setting(Dense(), NormTopK(0.3, [2]), Never())
 
 
-def exits(chain: list[Candidate]) -> list[dict]:
+def exits(chain: list[Setting]) -> list[dict]:
     return [point.specs["exit"] for point in chain]
 
 
-def ratios(chain: list[Candidate]) -> list[float]:
+def ratios(chain: list[Setting]) -> list[float]:
     return [point.specs["reduction"]["ratio"] for point in chain]
 
 
