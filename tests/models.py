@@ -16,6 +16,11 @@ from eat_lightning.model.packed import Batch, Layout, Packed
 PACKAGE = Path(eat_lightning.__file__).parent
 SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each method at work
     "longformer": {"window": 4},
+    "bigbird": {"block": 2, "random": 1},
+    "linformer": {"rank": 4},
+    "nystrom": {"landmarks": 4, "conv": 3},
+    "performer": {"features": 8},
+    "reformer": {"bucket": 4, "rounds": 2},
     "norm_topk": {"ratio": 0.4, "layers": [2, 4]},
     "received_topk": {"ratio": 0.4, "layers": [2, 4]},
     "cls_topk": {"ratio": 0.4, "layers": [2, 4]},

@@ -13,6 +13,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from eat_lightning.model.contracts import (
     Pattern,
     Policy,
     Reduction,
+    is_approximate,
     spec,
     without_kind,
 )
@@ -165,7 +167,8 @@ class AdaptiveEncoder(nn.Module):
         policies: Sequence[Policy] = (),
     ):
         super().__init__()
-        raise_faults([*head_faults(shape.num_layers, head), *evidence_faults(reduction)])
+        faults = [*head_faults(shape.num_layers, head), *evidence_faults(reduction)]
+        raise_faults([*faults, *bias_faults(shape, attention)])
         self.shape, self.num_labels = shape, num_labels
         self.policies: Sequence[Policy] = policies
         layers = sorted({*head.get("layers", ()), shape.num_layers})
@@ -288,9 +291,16 @@ class AdaptiveEncoder(nn.Module):
 
     def kernel(self, packed: Packed, layer: int, needs: frozenset[str]) -> Kernel | None:
         """The pattern's own product, if it has one that can do without a bias and the matrix."""
-        make = getattr(self.attention, "kernel", None)
-        blocked = self.relative is not None or packed.weight_N is not None or needs & MATRIX
-        return None if make is None or blocked else make(packed.layout, layer)
+        pattern: Any = self.attention
+        wants = getattr(pattern, "wants", ())
+        weighed = packed.weight_N is not None and "weight" not in wants
+        blocked = self.relative is not None or weighed or needs & MATRIX
+        if not hasattr(pattern, "kernel") or (blocked and not is_approximate(pattern)):
+            return None
+        product = pattern.kernel(packed.layout, layer)
+        if product is None or not wants:
+            return product
+        return partial(product, **{f"{name}_N": getattr(packed, f"{name}_N") for name in wants})
 
     def run_layer(self, packed: Packed, number: int) -> tuple[Packed, Evidence]:
         """Layer `number`, with a reduction that acts within it."""
@@ -365,6 +375,14 @@ class AdaptiveEncoder(nn.Module):
         if self.policies:
             reason_B = journey.review(self.policies, reason_B, logits_EBC, batch)
         return reason_B
+
+
+def bias_faults(shape: Shape, attention: Any) -> list[str]:
+    """An approximate product has no scores that a relative-position bias could be added to."""
+    if not (shape.relative_buckets and is_approximate(attention)):
+        return []
+    kind = spec("attention", attention)["kind"]
+    return [f"attention={kind} has no place for this encoder's relative-position bias"]
 
 
 def initialise(module: nn.Module) -> None:

@@ -40,7 +40,7 @@ class Clocked:
 
     def __init__(self, pattern: Dense | Longformer):
         self.pattern, self.milliseconds = pattern, 0.0
-        self.sees, self.sees_all, self.pairs = pattern.sees, pattern.sees_all, pattern.pairs
+        self.sees, self.sees_all, self.flops = pattern.sees, pattern.sees_all, pattern.flops
 
     def kernel(self, layout: Layout, layer: int) -> Kernel:
         product = self.pattern.kernel(layout, layer) or masked(self.pattern, layer)
