@@ -58,11 +58,14 @@ class Approximate(nn.Module):
     wants = frozenset({"position", "weight"})
     mixed: Callable[..., Float[Tensor, "b h l k"]]
 
+    def __init__(self):
+        super().__init__()  # torch's own takes anything, and arguments are read off the signature
+
     @classmethod
     def faults(cls, num_layers: int | None) -> list[str]:
         return []
 
-    def sees(self, q: Where, k: Where) -> Bool[Tensor, "..."]:
+    def sees(self, q: Where, k: Where) -> Bool[Tensor, ...]:
         return torch.ones_like(q.index == k.index)
 
     def sees_all(self, longest: int, layer: int) -> bool:
@@ -105,9 +108,8 @@ def linear_attention(
 
     least: the smallest divisor. A column of ones beside the values gives the divisors.
     """
-    sums_BHFK = (k_BHLF * size_BL[:, None, :, None]).transpose(2, 3) @ F.pad(
-        v_BHLK, (0, 1), value=1
-    )
+    k_BHLF = k_BHLF * size_BL[:, None, :, None]
+    sums_BHFK = k_BHLF.transpose(2, 3) @ F.pad(v_BHLK, (0, 1), value=1)
     mixed_BHLK, total_BHL1 = (q_BHLF @ sums_BHFK).split([v_BHLK.shape[-1], 1], dim=-1)
     return mixed_BHLK / total_BHL1.clamp(min=least)
 

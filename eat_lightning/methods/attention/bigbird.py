@@ -1,14 +1,14 @@
 """BigBird (Zaheer et al. 2020): blocks that see their neighbours, the ends, and a few at random.
 
-Tokens go in blocks. The first and the last block see all and are seen by all (the "internal
-transformer construction", section 2, with [CLS] and [SEP] in them); every other one also sees itself, its
-two neighbours, and `random` more, drawn from those that it does not see yet. So the cost grows with the
-length.
+Tokens go in blocks (section 2 and appendix D). The first and the last block, where [CLS] and [SEP]
+are, see all and are seen by all (the "internal transformer construction"); every other one sees
+these, itself, its two neighbours, and `random` more, drawn from those that are left. So the cost
+grows with the length.
 
 Blocks are of the tokens that are left, as Longformer's window is. The draw depends on the block's
 place, the number of blocks, the layer and `seed`: it is the same alone and in a batch, in training
-and after. One block is drawn from each of `random` equal stretches (the released code draws
-from all at once, and anew for each head).
+and after. One block is drawn from each of `random` equal stretches (the released code draws from
+all at once, and anew for each head).
 
 Weights: no parameters of its own; pretrained dense weights are kept and see less.
 """
@@ -128,10 +128,8 @@ def with_ends(
     dropout: float,
 ) -> Float[Tensor, "n h k"]:
     """The rows of each example's first and last block, which see all, put among the others."""
-    inner, length_B1 = (
-        torch.arange(block, device=layout.device),
-        layout.there(layout.lengths_B)[:, None],
-    )
+    inner = torch.arange(block, device=layout.device)
+    length_B1 = layout.there(layout.lengths_B)[:, None]
     last_B1 = (length_B1 - 1) // block * block
     places_BE = torch.cat([inner.expand(layout.size, -1), last_B1 + inner], dim=1)
     rows_BE = layout.offsets_B[:, None] + torch.minimum(places_BE, length_B1 - 1)

@@ -7,8 +7,8 @@ A key meets the column of E of its place in the original text: E K is a sum over
 tokens, which needs no padding and no mask, and what is dropped leaves the sum. A merged token
 counts as often as tokens were merged into it.
 
-Weights: E and F are new, so a pretrained body loads, but what attention sees is another thing; to be
-trained further, the longer the better. Its own weights hold up to the encoder's longest length.
+Weights: E and F are new, so a pretrained body loads, but what attention sees is another thing: a
+start for training, not a model. E and F have a column for each place up to the longest length.
 """
 
 from collections.abc import Sequence
@@ -49,11 +49,9 @@ class Linformer(Approximate):
         rows: Rows,
         dropout: float,
     ) -> Float[Tensor, "b h l k"]:
-        keys_BRL, values_BRL = self.projection[rows.layer - 1][:, :, rows.position_BL].transpose(
-            1, 2
-        )
-        k_BHRK = summed(keys_BRL * rows.size_BL[:, None], k_BHLK)
-        v_BHRK = summed(values_BRL * rows.size_BL[:, None], v_BHLK)
+        for_keys, for_values = self.projection[rows.layer - 1]
+        k_BHRK = summed(for_keys, k_BHLK, rows)
+        v_BHRK = summed(for_values, v_BHLK, rows)
         return F.scaled_dot_product_attention(q_BHLK, k_BHRK, v_BHRK, dropout_p=dropout)
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
@@ -62,9 +60,11 @@ class Linformer(Approximate):
 
 
 def summed(
-    weights_BRL: Float[Tensor, "b r l"], x_BHLK: Float[Tensor, "b h l k"]
+    projection_RP: Float[Tensor, "r p"], x_BHLK: Float[Tensor, "b h l k"], rows: Rows
 ) -> Float[Tensor, "b h r k"]:
-    """Weighted sums over the tokens, the same for all heads: one product for each example."""
+    """Sums over the tokens, weighed by a column of the projection for each place P of the text, the
+    same for all heads: one product for each example."""
     heads = x_BHLK.shape[1]
+    weights_BRL = projection_RP[:, rows.position_BL].transpose(0, 1) * rows.size_BL[:, None]
     sums_BRM = weights_BRL @ x_BHLK.transpose(1, 2).flatten(2)
     return sums_BRM.unflatten(2, (heads, -1)).transpose(1, 2)

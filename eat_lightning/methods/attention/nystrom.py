@@ -2,11 +2,12 @@
 
 softmax(Q K~^T) pinv(softmax(Q~ K~^T)) softmax(Q~ K^T) V (equation 13), where Q~ and K~ are means of
 m consecutive parts of an example's queries and keys, and a depthwise convolution of V is added. The
-inverse is iterated: Z <- Z / 4 (13 I - A Z (15 I - A Z (7 I - A Z))) (equation 15), from A^T divided
-by its largest row and column sums, here of each example and head: the released code takes the
-maximum over the batch, so that a neighbour changes the answer. Cost grows with length x m.
+inverse is iterated: Z <- Z / 4 (13 I - A Z (15 I - A Z (7 I - A Z))) (lemma 1), from A^T divided by
+its largest row and column sums, here of each example and head: the released code takes the maximum
+over the batch, so that a neighbour changes the answer. Cost grows with length x m.
 
-An example of m tokens or fewer gets softmax attention itself (and the convolution). Parts are of the tokens that are left.
+An example of m tokens or fewer gets softmax attention itself, and the convolution. Parts are of the
+tokens that are left.
 
 Weights: pretrained ones are kept; the convolution starts at 0, so it begins as what the landmarks
 make of dense attention, and is trained further. Attention dropout acts on short examples only.
@@ -134,7 +135,7 @@ def softmax_attention(
 
 
 def pseudo_inverse(a_BHMM: Float[Tensor, "b h m m"]) -> Float[Tensor, "b h m m"]:
-    """Of a matrix of nonnegative numbers, by iteration (equation 15)."""
+    """Of a matrix of nonnegative numbers, by iteration (lemma 1)."""
     one = torch.eye(a_BHMM.shape[-1], device=a_BHMM.device)
     largest_BH = a_BHMM.sum(-1).amax(-1) * a_BHMM.sum(-2).amax(-1)
     z_BHMM = a_BHMM.transpose(2, 3) / largest_BH[:, :, None, None]

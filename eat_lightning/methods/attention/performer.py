@@ -1,16 +1,17 @@
 """Performer (Choromanski et al. 2021): softmax attention by positive random features (FAVOR+).
 
-exp(q . k / sqrt(K)) is the mean over random directions w of exp(w . q' - |q'|^2 / 2) x exp(w . k' -
-|k'|^2 / 2), with q', k' = q, k / K^(1/4) (lemma 1); with m directions, orthogonal in blocks of K and
-as long as Gaussian vectors (section 3), cost grows with length x m. A query's features are divided
-by their largest, an example's keys' by theirs, which leaves the ratio as it is.
+exp(q . k / sqrt(K)) is the mean over random directions w of exp(w . q' - |q'|^2 / 2) times
+exp(w . k' - |k'|^2 / 2), with q', k' = q, k / K^(1/4) (lemma 1). With m directions, orthogonal in
+blocks of K and as long as Gaussian vectors (section 2.4), cost grows with length x m. A query's
+features are divided by the largest of them, those of an example's keys by theirs, so that none
+overflows; the mean over the keys stays as it is.
 
 The directions are drawn once, from `seed`, and saved with the weights: inference repeats. The
 released code draws anew every 1,000 calls in training.
 
-Weights: no trained parameters of its own, and an unbiased estimate of dense attention, so pretrained
-weights keep their meaning; yet its variance grows with the scores, so train further before use.
-Attention dropout has nothing to act on.
+Weights: pretrained ones are kept, since their dense attention is what is estimated, and nothing new
+is trained; yet the error grows with the scores, so train further before use. Attention dropout has
+nothing to act on.
 """
 
 import math
@@ -88,6 +89,8 @@ def orthogonal(num_rows: int, width: int, seed: int) -> Float[Tensor, "f k"]:
     """Gaussian vectors made orthogonal in blocks of `width`, their lengths kept Gaussian."""
     generator = torch.Generator().manual_seed(seed)
     num_blocks = -(-num_rows // width)
-    blocks = torch.linalg.qr(torch.randn(num_blocks, width, width, generator=generator)).Q
+    blocks, upper = torch.linalg.qr(torch.randn(num_blocks, width, width, generator=generator))
+    # Else the first component of each first direction is negative (Mezzadri 2007, section 5).
+    blocks = blocks * upper.diagonal(dim1=1, dim2=2).sign()[:, None]
     lengths_F1 = torch.randn(num_rows, width, generator=generator).norm(dim=1, keepdim=True)
     return blocks.transpose(1, 2).flatten(0, 1)[:num_rows] * lengths_F1
