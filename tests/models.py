@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,18 @@ def method(slot: str, kind: str, **changes: Any) -> Any:
 def portable(slot: str) -> list[str]:
     """The methods of a slot that an export can hold."""
     return [kind for kind in kinds(slot) if not hasattr(method(slot, kind), "lost_in_export")]
+
+
+def combined() -> list[tuple[str, ...]]:
+    """Attention, reduction and exit rule: each beside each of the other two slots, but not all
+    three ways of every three, which are too many."""
+    found, met = [], set()
+    for chosen in product(kinds("attention"), kinds("reduction"), kinds("exit")):
+        pairs = {*combinations(enumerate(chosen), 2)}
+        if not pairs <= met:
+            found.append(chosen)
+            met |= pairs
+    return found
 
 
 def tiny(

@@ -44,7 +44,8 @@ from eat_lightning.model.trace import Journey, Trace
 @dataclass(frozen=True)
 class Shape:
     """The sizes of an encoder. `position_offset`: the id of the first position (MPNet: 2).
-    `relative_buckets`: 0, or the buckets of a relative-position bias shared by all layers."""
+    `relative_buckets`: 0, or the buckets of a relative-position bias shared by all layers.
+    `layerdrop`: the share of training steps that leave a layer out (LayerDrop, Fan et al. 2020)."""
 
     vocab_size: int
     hidden_size: int
@@ -58,6 +59,7 @@ class Shape:
     relative_buckets: int = 0
     dropout: float = 0.1
     attention_dropout: float = 0.1
+    layerdrop: float = 0.0
     hidden_act: str = "gelu"
     sep_token_id: int = 102
     pad_token_id: int = 0

@@ -63,6 +63,7 @@ def model_folder(name: str) -> Path:
 
 
 TAKES = ("first", "alternate")
+SHARES = ("dropout", "attention_dropout", "layerdrop")  # what training leaves out, and no weight
 
 
 def chosen_layers(num_source: int, num_layers: int, take: str) -> list[int]:
@@ -223,10 +224,10 @@ def encoder_faults(
     if not isinstance(num_layers, int) or isinstance(num_layers, bool) or num_layers < 1:
         return [f"encoder.num_layers must be 1 or more, got {num_layers!r}"]
     faults = [] if take in TAKES else [f"encoder.take must be first or alternate, got {take!r}"]
-    names = {f.name for f in fields(Shape)} if random else {"dropout", "attention_dropout"}
+    names = {f.name for f in fields(Shape)} if random else {*SHARES}
     names -= {"vocab_size", "sep_token_id", "pad_token_id"}  # the tokenizer's
     faults += [f"encoder.{key} is not an option" for key in overrides if key not in names]
-    for key in ("dropout", "attention_dropout"):
+    for key in SHARES:
         faults += number_faults(f"encoder.{key}", [overrides.get(key, 0.0)], "[0, 1)")
     if random:
         return faults or size_faults(**overrides)

@@ -68,8 +68,8 @@ def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
         if not faults and sizes.get(key, 0) > (most := MOST_LAYERS if key == "num_layers" else MOST)
     ]
     faults += number_faults("eps", [sizes.get("eps", 1e-12)], "(0, 1)")
-    for key in ("dropout", "attention_dropout"):
-        faults += number_faults(key, [sizes.get(key, 0.1)], "[0, 1)")
+    for key in ("dropout", "attention_dropout", "layerdrop"):
+        faults += number_faults(key, [sizes.get(key, 0.0)], "[0, 1)")
     act = sizes.get("hidden_act", "gelu")
     if not isinstance(act, str) or act not in ACTIVATIONS:
         faults.append(f"hidden_act must be among {', '.join(ACTIVATIONS)}, got {act!r}")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from exports import make_run, shapes_unchecked, small
 from hydra import compose, initialize_config_dir
-from models import kinds, method
+from models import method
 from test_stretched import portable
 
 from eat_lightning.answers import Trace
@@ -37,7 +37,7 @@ LINES = "good film\nbad\nnot very good at all\nthe film is not bad but the plot 
 COMBINATIONS = [
     (attention, *rest)
     for attention, rest in zip(
-        cycle(kinds("attention")), product(portable("reduction"), portable("exit")), strict=False
+        cycle(portable("attention")), product(portable("reduction"), portable("exit")), strict=False
     )
 ]
 
