@@ -19,7 +19,7 @@ PACKAGE = Path(eat_lightning.__file__).parent
 SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each method at work
     "longformer": {"window": 4},
     "bigbird": {"block": 2, "random": 1},
-    "linformer": {"rank": 4},
+    "linformer": {"rank": 8},
     "nystrom": {"landmarks": 4, "conv": 3},
     "performer": {"features": 8},
     "reformer": {"bucket": 4, "rounds": 2},

@@ -43,9 +43,13 @@ from eat_lightning.model.trace import Journey, Trace
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of an encoder. `position_offset`: the id of the first position (MPNet: 2).
-    `relative_buckets`: 0, or the buckets of a relative-position bias shared by all layers.
-    `layerdrop`: the share of training steps that leave a layer out (LayerDrop, Fan et al. 2020)."""
+    """The sizes of an encoder.
+
+    position_offset: the id of the first position (MPNet: 2). relative_buckets: 0, or the buckets of
+    a relative-position bias shared by all layers. layerdrop: the share of training steps that leave
+    a layer out (LayerDrop, Fan et al. 2020). head_width: of each head (0: hidden_size / num_heads;
+    a narrowed encoder has fewer heads than would fill its width).
+    """
 
     vocab_size: int
     hidden_size: int
@@ -60,9 +64,19 @@ class Shape:
     dropout: float = 0.1
     attention_dropout: float = 0.1
     layerdrop: float = 0.0
+    head_width: int = 0
     hidden_act: str = "gelu"
     sep_token_id: int = 102
     pad_token_id: int = 0
+
+    @property
+    def width_of_head(self) -> int:
+        return self.head_width or self.hidden_size // self.num_heads
+
+    @property
+    def attention_width(self) -> int:
+        """Of all heads together: what queries, keys and values have for each token."""
+        return self.num_heads * self.width_of_head
 
     @property
     def max_length(self) -> int:
@@ -93,10 +107,10 @@ class Layer(nn.Module):
 
     def __init__(self, shape: Shape):
         super().__init__()
-        width = shape.hidden_size
+        width, heads_width = shape.hidden_size, shape.attention_width
         self.num_heads, self.attention_dropout = shape.num_heads, shape.attention_dropout
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.qkv = nn.Linear(width, 3 * heads_width)
+        self.out = nn.Linear(heads_width, width)
         self.attention_norm = nn.LayerNorm(width, eps=shape.eps)
         self.up = nn.Linear(width, shape.intermediate_size)
         self.down = nn.Linear(shape.intermediate_size, width)

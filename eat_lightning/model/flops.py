@@ -60,7 +60,8 @@ def layer_flops(
     """q, k, v and output projections on the tokens that enter, the attention products, and the
     feed-forward on the tokens that a reduction within the layer left."""
     width, inner = shape.hidden_size, shape.intermediate_size
-    return products_LB + 2.0 * (4 * tokens_LB * width**2 + 2 * after_LB * width * inner)
+    projections_LB = 4 * tokens_LB * width * shape.attention_width
+    return products_LB + 2.0 * (projections_LB + 2 * after_LB * width * inner)
 
 
 def pairs(tokens_LB: np.ndarray) -> np.ndarray:
@@ -70,7 +71,7 @@ def pairs(tokens_LB: np.ndarray) -> np.ndarray:
 
 def dense_flops(shape: Shape, tokens_LB: np.ndarray) -> np.ndarray:
     """Both products of softmax attention, scores and mixing, over all pairs."""
-    return 4.0 * shape.hidden_size * pairs(tokens_LB)
+    return 4.0 * shape.attention_width * pairs(tokens_LB)
 
 
 def product_flops(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray:
@@ -99,7 +100,7 @@ def evidence_flops(shape: Shape, tokens_B: np.ndarray, needs: Collection[str]) -
     """Scores computed a second time for a reduction: all pairs, or the [CLS] row."""
     all_pairs = pairs(tokens_B) if MATRIX & {*needs} else 0
     cls_row = tokens_B if "cls" in needs else 0
-    return np.zeros(tokens_B.shape) + 2.0 * shape.hidden_size * (all_pairs + cls_row)
+    return np.zeros(tokens_B.shape) + 2.0 * shape.attention_width * (all_pairs + cls_row)
 
 
 def heads_run(layers: Collection[int], depth_B: np.ndarray) -> np.ndarray:

@@ -256,7 +256,7 @@ def size_faults(
         "intermediate_size": intermediate_size,
         "max_positions": counts.get("max_positions", 512),
     }
-    least = {"type_vocab_size": 0, "position_offset": 0, "relative_buckets": 0}
+    least = {"type_vocab_size": 0, "head_width": 0, "position_offset": 0, "relative_buckets": 0}
     faults = [f for key, value in sizes.items() for f in whole_faults(f"encoder.{key}", value, 1)]
     faults += [
         f for k, low in least.items() for f in whole_faults(f"encoder.{k}", counts.get(k, low), low)
@@ -266,7 +266,7 @@ def size_faults(
         faults.append(
             f"encoder.hidden_act must be among {', '.join(ACTIVATIONS)}, got {hidden_act!r}"
         )
-    if not faults and hidden_size % num_heads:
+    if not faults and not counts.get("head_width") and hidden_size % num_heads:
         faults.append(f"encoder.num_heads must divide hidden_size={hidden_size}, got {num_heads}")
     return faults
 

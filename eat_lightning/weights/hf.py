@@ -86,6 +86,7 @@ class EatConfig(PretrainedConfig):
     dropout: float = 0.1
     attention_dropout: float = 0.1
     layerdrop: float = 0.0
+    head_width: int = 0
     hidden_act: str = "gelu"
     sep_token_id: int = 102
     pad_token_id: int = 0

@@ -41,7 +41,7 @@ def test_a_dropped_token_leaves_the_sum():
 
 def test_a_layer_has_sums_of_its_own_and_they_are_saved():
     encoder = tiny("linformer")
-    assert encoder.state_dict()["attention.projection"].shape == (6, 2, 4, 40)
+    assert encoder.state_dict()["attention.projection"].shape == (6, 2, 8, 40)
     before_BC = encoder(ragged()).logits_BC
     with torch.no_grad():
         encoder.attention.projection[5] += 1.0

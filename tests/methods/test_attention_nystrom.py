@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from attentions import WIDTH, Example, bound, drawn, examples, product
+from attentions import SHAPE, WIDTH, Example, bound, drawn, examples, product
 
 from eat_lightning.methods.attention.nystrom import Nystrom, pseudo_inverse
 
@@ -61,7 +61,7 @@ def test_one_landmark_gives_all_queries_the_mean_query_s_answer():
 def test_it_starts_without_a_convolution():
     plain, made = Nystrom(4, conv=0), Nystrom(4, conv=5)
     for pattern in (plain, made):
-        pattern.bind(type("Sizes", (), {"num_layers": 2, "num_heads": 4}), [], 2)
+        pattern.bind(SHAPE, [], 2)
     assert torch.equal(product(plain, [40]), product(made, [40]))
     assert not list(plain.parameters())
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from attentions import HEADS, WIDTH, Example, bound, drawn, examples
+from models import tiny_shape
 
 from eat_lightning.methods.attention.performer import Performer, orthogonal
 
@@ -54,7 +55,7 @@ def test_large_scores_do_not_overflow():
 
 def test_default_number_of_features():
     pattern = Performer()
-    pattern.bind(type("Sizes", (), {"hidden_size": 64 * HEADS, "num_heads": HEADS}), [], 2)
+    pattern.bind(tiny_shape(hidden_size=64 * HEADS, num_heads=HEADS), [], 2)
     assert pattern.directions_FK.shape == (266, 64)  # 64 ln 64 = 266.2
 
 

@@ -147,7 +147,7 @@ class Point:
         shape = self.encoder.shape
         if not self.is_product:
             return text([self.length] * self.batch, shape.vocab_size)
-        return torch.randn(self.length, 3, shape.num_heads, shape.hidden_size // shape.num_heads)
+        return torch.randn(self.length, 3, shape.num_heads, shape.width_of_head)
 
     def run(self, batch: Batch) -> Trace:
         clock: Any = self.encoder.attention

@@ -116,4 +116,4 @@ def linear_attention(
 
 def linear_flops(shape: Any, num_features: int, tokens_B: Any) -> Any:
     """Of `linear_attention`: two products of features and values, divisors included."""
-    return 4.0 * tokens_B * num_features * (shape.hidden_size + shape.num_heads)
+    return 4.0 * tokens_B * num_features * (shape.attention_width + shape.num_heads)

@@ -109,7 +109,7 @@ class BigBird:
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         whole, cut = tokens_B**2, self.pairs(tokens_B)
-        return 4.0 * shape.hidden_size * np.where(cut <= PAYS * whole, cut, whole)
+        return 4.0 * shape.attention_width * np.where(cut <= PAYS * whole, cut, whole)
 
 
 def scrambled(x: Any) -> Any:

@@ -49,4 +49,4 @@ class CosFormer(Approximate):
         return linear_attention(turned(q_BHLK), turned(k_BHLK), v_BHLK, rows.size_BL, LEAST)
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
-        return linear_flops(shape, 2 * (shape.hidden_size // shape.num_heads), tokens_B)
+        return linear_flops(shape, 2 * shape.width_of_head, tokens_B)

@@ -29,4 +29,4 @@ class Dense:
         return varlen_attention if packs else None
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
-        return 4.0 * shape.hidden_size * tokens_B**2
+        return 4.0 * shape.attention_width * tokens_B**2

@@ -56,7 +56,7 @@ class Linformer(Approximate):
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Sums of keys and of values, scores, and mixing."""
-        return 8.0 * tokens_B * self.rank * shape.hidden_size
+        return 8.0 * tokens_B * self.rank * shape.attention_width
 
 
 def summed(

@@ -62,4 +62,4 @@ class Longformer:
         """Of the pairs that are computed, each on its own: those of the band where it is cut."""
         whole, band = tokens_B**2, pairs(tokens_B, self.window // 2)
         cut = self.windowed(layer) & (band <= PAYS * whole)
-        return 4.0 * shape.hidden_size * np.where(cut, band, whole)
+        return 4.0 * shape.attention_width * np.where(cut, band, whole)

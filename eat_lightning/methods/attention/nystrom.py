@@ -108,7 +108,7 @@ class Nystrom(Approximate):
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """By landmarks: three products of queries and keys, three with values, and four of m x m in
         each step of the inverse."""
-        m, width, heads = self.landmarks, shape.hidden_size, shape.num_heads
+        m, width, heads = self.landmarks, shape.attention_width, shape.num_heads
         inverse = 8.0 * STEPS * heads * m**3
         long_B = 8.0 * tokens_B * m * width + 4.0 * m**2 * width + inverse
         product_B = np.where(tokens_B <= m, 4.0 * tokens_B**2 * width, long_B)

@@ -52,12 +52,11 @@ class Performer(Approximate):
         return [*faults, *whole_faults("attention.seed", seed, 0)]
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
-        width = shape.hidden_size // shape.num_heads
-        drawn_FK = orthogonal(self.num_features(shape), width, self.seed)
+        drawn_FK = orthogonal(self.num_features(shape), shape.width_of_head, self.seed)
         self.register_buffer("directions_FK", drawn_FK)
 
     def num_features(self, shape: Any) -> int:
-        width = shape.hidden_size // shape.num_heads
+        width = shape.width_of_head
         return self.features or max(1, int(width * math.log(width)))
 
     def mixed(
@@ -81,7 +80,7 @@ class Performer(Approximate):
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         features = self.num_features(shape)
         return linear_flops(shape, features, tokens_B) + (
-            4.0 * tokens_B * features * shape.hidden_size
+            4.0 * tokens_B * features * shape.attention_width
         )
 
 

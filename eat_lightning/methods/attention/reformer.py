@@ -49,7 +49,7 @@ class Reformer(Approximate):
         ]
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
-        most, width = self.half(shape.max_length), shape.hidden_size // shape.num_heads
+        most, width = self.half(shape.max_length), shape.width_of_head
         generator = torch.Generator().manual_seed(self.seed)
         drawn_TKC = torch.randn(self.rounds, width, most, generator=generator)
         self.register_buffer("directions_TKC", drawn_TKC)
@@ -130,7 +130,7 @@ class Reformer(Approximate):
         """Hashing, then scores and mixing of each chunk with two, in every round."""
         filled_B = -(-tokens_B // self.bucket) * self.bucket
         hashing_B = 2.0 * tokens_B * self.half(tokens_B)
-        return self.rounds * shape.hidden_size * (hashing_B + 8.0 * filled_B * self.bucket)
+        return self.rounds * shape.attention_width * (hashing_B + 8.0 * filled_B * self.bucket)
 
 
 def with_previous(x_BHCQ: Tensor, fill: float) -> Tensor:
