@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import eat_lightning
-from eat_lightning.model.contracts import build, home
+from eat_lightning.model.contracts import build, home, is_approximate
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.new.toy import VOCAB, alone, ragged, spread, tiny_encoder, tiny_shape
@@ -20,7 +20,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "longformer": {"window": 4},
     "bigbird": {"block": 2, "random": 1},
     "linformer": {"rank": 8},
-    "nystrom": {"landmarks": 4, "conv": 3},
+    "nystrom": {"landmarks": 4, "conv": 7},
     "performer": {"features": 8},
     "reformer": {"bucket": 4, "rounds": 2},
     "norm_topk": {"ratio": 0.4, "layers": [2, 4]},
@@ -54,6 +54,11 @@ def method(slot: str, kind: str, **changes: Any) -> Any:
 def portable(slot: str) -> list[str]:
     """The methods of a slot that an export can hold."""
     return [kind for kind in kinds(slot) if not hasattr(method(slot, kind), "lost_in_export")]
+
+
+def has_mask(kind: str) -> bool:
+    """Whether `sees` says what an attention does; else there is no place for a relative bias."""
+    return not is_approximate(method("attention", kind))
 
 
 def combined() -> list[tuple[str, ...]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import VOCAB, alone, kinds, method, ragged, tiny
+from models import VOCAB, alone, has_mask, kinds, method, ragged, tiny
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -216,9 +216,11 @@ class NoTransfer(TorchDispatchMode):
         return given
 
 
-@pytest.mark.parametrize("attention", kinds("attention"))
+@pytest.mark.parametrize(
+    ("attention", "bias"),
+    [(kind, bias) for bias in (0, 8) for kind in kinds("attention") if not bias or has_mask(kind)],
+)
 @pytest.mark.parametrize("reduction", COUNTED)
-@pytest.mark.parametrize("bias", [0, 8])
 def test_no_recording_meets_the_host(
     attention: str, reduction: str, bias: int, monkeypatch: pytest.MonkeyPatch
 ):

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 from attentions import Example, bound, drawn, examples, product
-from models import alone, kinds, method, packed, ragged, tiny
+from models import alone, has_mask, kinds, method, packed, ragged, tiny
 from torch import nn
 
 from eat_lightning.methods.reduction._gates import gated, keep_where
-from eat_lightning.model.contracts import Where, is_approximate, spec
+from eat_lightning.model.contracts import Where, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
@@ -183,13 +183,13 @@ def test_a_product_is_that_of_its_mask_or_of_its_dense_reference(kind: str, leng
     if found is None:
         pytest.skip("the encoder's own product, with the mask itself")
     reference = by_mask
-    if is_approximate(pattern):
+    if not has_mask(kind):
         reference = importlib.import_module(f"test_attention_{kind}").reference
     wanted = [reference(pattern, one).transpose(0, 1) for one in examples(*drawn(lengths))]
     torch.testing.assert_close(found, torch.cat(wanted), atol=2e-4, rtol=1e-3)
 
 
-APPROXIMATE = [kind for kind in kinds("attention") if is_approximate(method("attention", kind))]
+APPROXIMATE = [kind for kind in kinds("attention") if not has_mask(kind)]
 
 
 @pytest.mark.parametrize("kind", APPROXIMATE)
