@@ -273,7 +273,7 @@ def test_another_answer_is_a_fault(run: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_folder_is_replaced_when_asked(tmp_path: Path):
-    from eat_lightning.export.bundle import beside
+    from eat_lightning.export.beside import beside
 
     to = tmp_path / "deployed"
     for text in ("old", "new"):
