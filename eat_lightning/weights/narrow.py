@@ -39,10 +39,10 @@ def importance(encoder: AdaptiveEncoder, batches: Iterable[Batch]) -> Importance
     A gate multiplies what `out` or `down` reads, so its derivative is the sum of weight times
     gradient over the columns that read it: no gate is needed.
     """
-    shape, layers = encoder.shape, encoder.layers
+    shape, layers = encoder.shape, list[Any](encoder.layers)
     heads_LH = torch.zeros(shape.num_layers, shape.num_heads)
     inner_LF = torch.zeros(shape.num_layers, shape.intermediate_size)
-    read: Any = [(layer.out.weight, layer.down.weight) for layer in layers]
+    read = [(layer.out.weight, layer.down.weight) for layer in layers]
     weights = [weight for pair in read for weight in pair]
     for batch in batches:
         assert batch.labels_B is not None

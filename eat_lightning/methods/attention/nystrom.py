@@ -66,8 +66,8 @@ class Nystrom(Approximate):
         else:
             mixed_BHLK = self.by_landmarks(q_BHLK, k_BHLK, v_BHLK, rows)
         if short_B.any() and not short_B.all():
-            first = [x[:, :, : self.landmarks] for x in (q_BHLK, k_BHLK, v_BHLK)]
-            exact = softmax_attention(*first, rows.bias_BL[:, : self.landmarks], dropout)
+            q, k, v = (x[:, :, : self.landmarks] for x in (q_BHLK, k_BHLK, v_BHLK))
+            exact = softmax_attention(q, k, v, rows.bias_BL[:, : self.landmarks], dropout)
             exact = F.pad(exact, (0, 0, 0, mixed_BHLK.shape[2] - self.landmarks))
             short_B111 = rows.layout.there(short_B)[:, None, None, None]
             mixed_BHLK = torch.where(short_B111, exact, mixed_BHLK)
