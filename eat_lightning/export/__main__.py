@@ -42,7 +42,8 @@ def export(config: dict[str, Any]) -> Path:
         return export_narrowed(run, encoder, labels, plan)
     from eat_lightning.export.bundle import Bundle, Check
 
-    slots = [encoder.attention, encoder.reduction, encoder.exit]
+    last: Any = encoder.heads[str(encoder.shape.num_layers)]  # the others are of its kind
+    slots = [encoder.attention, encoder.reduction, encoder.exit, last]
     faults = [fault for m in slots for fault in getattr(m, "lost_in_export", list)()]
     if encoder.policies:
         named = ", ".join(given["kind"] for given in specs_of(encoder.policies))

@@ -23,6 +23,7 @@ from eat_lightning.model.contracts import (
     point_of,
     spec,
     turned,
+    untrained,
     without_kind,
 )
 from eat_lightning.model.heads import slot_faults
@@ -32,6 +33,7 @@ from eat_lightning.runs.row import FIXED, OWN, THEIRS, label, text  # noqa: F401
 from eat_lightning.runs.run import Run
 
 STATIC = {"attention": {"kind": "dense"}, "reduction": {"kind": "none"}, "exit": {"kind": "never"}}
+ON_THEIRS = ("pooled", "shared")  # heads that `HuggingFaceTwin` computes
 BASELINES = {
     "own": (FIXED, OWN),
     "fixed": (FIXED,),
@@ -99,24 +101,29 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
     num_labels = 1 if run.task.regression else len(model["id2label"])
     for rule in exits:
         faults += slot_faults(rule, heads, num_layers, num_labels)
-        faults += untrained("exit", rule, model)
-    faults += untrained("reduction", own.reduction, model)
+        faults += untrained("exit", rule, model["exit"]["kind"])
+    faults += watching_faults(exits)
+    faults += untrained("reduction", own.reduction, model["reduction"]["kind"])
     faults.check()
     return distinct([*(replace(own, exit=rule) for rule in exits), *baselines(own, plan, model)])
 
 
-def untrained(slot: str, method: Any, model: dict[str, Any]) -> list[str]:
-    """A method that learns can only be the run's own."""
-    kind, trained = spec(slot, method)["kind"], model[slot]["kind"]
-    if not hasattr(method, "bind") or kind == trained:
+def watching_faults(rules: Sequence[Any]) -> list[str]:
+    """One pass records the signals of one exit rule."""
+    kinds = {spec("exit", rule)["kind"]: None for rule in rules if hasattr(rule, "observe")}
+    if len(kinds) < 2:
         return []
-    return [f"{slot}={kind} learns, and this run was trained with {trained}: train one with it"]
+    return [f"rules: {' and '.join(kinds)} observe signals, and a pass records those of one rule"]
 
 
 def baselines(own: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:
     """Everybody at one layer, for each exit head where there is an early one; and everything off,
     on our kernels and on transformers'. Settings of one body stand together."""
     wanted, heads = BASELINES[plan.baselines], {*model["head"]["layers"], model["num_layers"]}
+    kind = model["head"].get("kind", "pooled")
+    if THEIRS in wanted and kind not in ON_THEIRS:
+        print(f"not timed beside transformers' model, which has no head={kind}")
+        wanted = tuple(name for name in wanted if name != THEIRS)
     everybody, found = replace(own, baseline=FIXED, policies=()), []
     if FIXED in wanted and len(heads) > 1:
         found = [replace(everybody, exit=Fixed(layer)) for layer in sorted(heads)]

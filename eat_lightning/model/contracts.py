@@ -125,10 +125,13 @@ class Reduction(Protocol):
     """A packed batch in, a shorter one out; called after (or within) each layer in `layers`, where
     0 is the embedding.
 
-    It may also have `grad` (evidence with gradient), `wants` (notes: {"ids"}), `soften(packed,
+    It may also have `grad` (evidence with gradient), `wants` (names of notes, see
+    `packed.NOTES`), `soften(packed,
     evidence, layer)`, which acts in its place in a soft stage of training, at `soft_place`;
     `varies` (how many rows stay is known only from their values); `flops(shape, layer, tokens_B)`,
-    what choosing costs each example; `lost_in_export()`, why no export can hold it.
+    what choosing costs each example; `search(evaluate, seed)`, the best points of its knob by
+    growing `cost` and `score`, which `evaluate(point)` gives; `lost_in_export()`, why no export can
+    hold it.
     """
 
     place: Literal["after_layer", "after_attention"]
@@ -143,8 +146,9 @@ class Exit(Protocol):
     """All calibrated guesses so far (those at `layers`) -> 0 for who stays, else the 1-based number
     of one of its `reasons`.
 
-    It may also have `observe(packed, pooled_BD, logits_BC)` -> B x S, signals that are recorded
-    beside the logits and come as `decides(logits_EBC, signals_EBS)`; `answers(logits_EBC)` -> B x
+    It may also have `observe(packed, pooled_BD, logits_BC, layer)` -> B x S, signals that are
+    recorded beside the logits and come as `decides(logits_EBC, signals_EBS)`; `wants` (names of
+    notes, see `packed.NOTES`); `answers(logits_EBC)` -> B x
     C, what an example leaves with (else its last guess); `penalties(context)`, its own terms of the
     loss, summed over examples; `flops(shape)`, what deciding at one head costs; and
     `lost_in_export()`, why no export can hold it.
@@ -153,6 +157,23 @@ class Exit(Protocol):
     layers: Sequence[int]
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]: ...
+
+
+@runtime_checkable
+class Head(Protocol):
+    """From the vectors of an example to a guess: calibrated logits of what it pools. Its
+    `bind(shape, exits, num_labels)` makes its parameters, `temperature` is a buffer of them, and
+    `flops(shape, num_labels, tokens_B)` what a guess costs.
+
+    It may also have `wants_earlier` (`guess` is given what each exit before it pooled, too),
+    `join(layer, heads)` (called when all heads are made: where it stands among the others),
+    `penalties(context)`, its own terms of the loss; `own_width` (what it pools is not of the
+    encoder's width); and `lost_in_export()`, why no export can hold it.
+    """
+
+    def pooled(self, packed: Packed) -> Float[Tensor, "b d"]: ...
+
+    def guess(self, pooled_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b c"]: ...
 
 
 def decide(
@@ -323,6 +344,14 @@ def spec(slot: str, method: Any) -> dict[str, Any]:
     kind = cls.__module__.removeprefix(prefix) if inside else f"{cls.__module__}.{cls.__qualname__}"
     names = inspect.signature(cls).parameters
     return {"kind": kind} | {name: getattr(method, name) for name in names}
+
+
+def untrained(slot: str, method: Any, trained: str) -> list[str]:
+    """A method that learns can only be the one that a run was trained with."""
+    kind = spec(slot, method)["kind"]
+    if not hasattr(method, "bind") or kind == trained:
+        return []
+    return [f"{slot}={kind} learns, and this run was trained with {trained}: train one with it"]
 
 
 def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:

@@ -65,7 +65,8 @@ class Classifier(LightningModule):
     @property
     def methods(self) -> list[Any]:
         """Those that may have parameters and penalties of their own."""
-        return [self.encoder.attention, self.encoder.reduction, self.encoder.exit]
+        slots = [self.encoder.attention, self.encoder.reduction, self.encoder.exit]
+        return [*slots, *self.encoder.heads.values()]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
@@ -93,7 +94,8 @@ class Classifier(LightningModule):
         last, stage = self.encoder.shape.num_layers, self.timeline.stages[number]
         counts = {"all": lambda k: True, "last": lambda k: k == last, "early": lambda k: k < last}
         assert batch.labels_B is not None
-        wants, further = getattr(objective, "wants", ()), getattr(objective, "passes", None)
+        wants = getattr(objective, "wants", ())
+        further = getattr(objective, "passes", no_passes)
         teacher = self.teacher[0] if "teacher_hidden" in wants else None
         return Context(
             guesses={k: g for k, g in trace.guesses.items() if counts[stage.exits](k)},
@@ -107,7 +109,9 @@ class Classifier(LightningModule):
             stage=number,
             hidden=trace.hidden,
             teacher_hidden={} if teacher is None else hidden_of(teacher, batch),
-            passes=[self.further(batch, p) for p in (further or no_passes)(self.global_step)],
+            passes=[self.further(batch, p) for p in further(self.global_step, self.encoder)],
+            full_BC=trace.guesses[last],
+            pools=trace.pools,
         )
 
     def further(self, batch: Batch, wanted: Pass) -> dict[int, Tensor]:
@@ -181,7 +185,8 @@ class Classifier(LightningModule):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Methods' own groups first (a rate, decay or sign of their own); of the others matrices
         decay, biases and norms do not."""
-        own = [g for m in self.methods if hasattr(m, "groups") for g in m.groups(self.lr)]
+        groups = [g for m in self.methods if hasattr(m, "groups") for g in m.groups(self.lr)]
+        own = [self.at_rate(group) for group in groups]
         taken = {id(p) for group in own for p in group["params"]}
         rest = [p for p in self.encoder.parameters() if id(p) not in taken]
         rest += list(self.objective.parameters()) if isinstance(self.objective, nn.Module) else []
@@ -190,6 +195,14 @@ class Classifier(LightningModule):
             {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
             *own,
         ]
+
+    def at_rate(self, group: dict[str, Any]) -> dict[str, Any]:
+        """A group that names a `travel` with the rate for it: a step of Adam is about as long as
+        its rate, so the sum of rates is how far the soft stages can carry a parameter."""
+        if "travel" not in group:
+            return group
+        others = {key: value for key, value in group.items() if key != "travel"}
+        return others | {"lr": group["travel"] / self.timeline.soft_rates(self.warmup)}
 
 
 def dropped_layers(shape: Shape) -> frozenset[int]:
@@ -203,7 +216,7 @@ def dropped_layers(shape: Shape) -> frozenset[int]:
     return frozenset(number for number, gone in enumerate(gone_L.tolist(), start=1) if gone)
 
 
-def no_passes(step: int) -> list[Pass]:
+def no_passes(step: int, encoder: AdaptiveEncoder) -> list[Pass]:
     return []
 
 
@@ -211,7 +224,7 @@ def hidden_of(teacher: AdaptiveEncoder, batch: Batch) -> dict[int, Any]:
     """A teacher's vectors after each layer, without gradient."""
     teacher.keep_hidden = True
     with torch.no_grad():
-        return teacher.eval()(batch, leave=False).hidden
+        return teacher.to(batch.ids_N.device).eval()(batch, leave=False).hidden
 
 
 def exits_of(encoder: AdaptiveEncoder) -> list[int]:

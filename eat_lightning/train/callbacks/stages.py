@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -56,6 +55,13 @@ class Timeline:
         stage, length = self.stages[number], self.length(number)
         return stage.lr * warm_then_linear(step - self.begins[number], length, warmup)
 
+    def soft_rates(self, warmup: float) -> float:
+        """Sum of the learning rates (as shares of a group's own) over the steps of soft stages, or
+        over all where there is none."""
+        rates = [self.learning_rate(step, warmup) for step in range(self.total)]
+        soft = [self.stages[self.number(step)].soft for step in range(self.total)]
+        return sum(r for r, counts in zip(rates, soft, strict=True) if counts or not any(soft))
+
 
 def warm_then_linear(step: int, total: int, warmup: float) -> float:
     """Share of the learning rate: up over the first `warmup` of all steps, then down to 0."""
@@ -103,9 +109,6 @@ def freeze(module: Any, stage: Stage) -> None:
     """Let train what the stage names. A frozen parameter has no gradient at all, so that AdamW
     leaves it alone: with a gradient of 0 decay and stale moments would still move it."""
     for name, parameter in module.encoder.named_parameters():
-        wanted = any(fnmatchcase(name, pattern) for pattern in stage.trains)
-        parameter.requires_grad_(
-            wanted and not any(fnmatchcase(name, pattern) for pattern in stage.frozen)
-        )
+        parameter.requires_grad_(stage.moves(name))
         if not parameter.requires_grad:
             parameter.grad = None
