@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -78,11 +79,11 @@ def has_mask(kind: str) -> bool:
     return not is_approximate(method("attention", kind))
 
 
-def combined() -> list[tuple[str, ...]]:
-    """Attention, reduction and exit rule: each beside each of the other two slots, but not all
-    three ways of every three, which are too many."""
+def combined(*choices: Iterable[str]) -> list[tuple[str, ...]]:
+    """One of each of the choices (none: attentions, reductions and exit rules), so that every pair
+    of two choices is met, but not every three: their number is the product of three shelves."""
     found, met = [], set()
-    for chosen in product(kinds("attention"), kinds("reduction"), kinds("exit")):
+    for chosen in product(*(choices or map(kinds, ("attention", "reduction", "exit")))):
         pairs = {*combinations(enumerate(chosen), 2)}
         if not pairs <= met:
             found.append(chosen)
