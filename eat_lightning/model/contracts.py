@@ -99,14 +99,25 @@ class Kernel(Protocol):
 @runtime_checkable
 class Pattern(Protocol):
     """Who sees whom. A pattern may also have `kernel(layout, layer) -> Kernel | None`, a faster
-    product that must agree with `sees` (None: not at these lengths), and with it
-    `pairs(lengths, layer)`, the query-key pairs which that computes."""
+    product that must agree with `sees` (None: not at these lengths); with it `flops(shape, layer,
+    tokens_B)`, what that costs each example; `wants`, values of each row that the product takes by
+    name ("position": `position_N`, "weight": `weight_N`); `bind`, as any method; and
+    `lost_in_export()`, why no export can hold it.
+
+    `approximate`: no mask says what the product does. It is in use at every length where `kernel`
+    gives one, whatever a reduction needs, and evidence is that of softmax attention over the same
+    queries and keys. There is no place in it for a relative-position bias.
+    """
 
     def sees(self, q: Where, k: Where) -> Bool[Tensor, ...]: ...
 
     def sees_all(self, longest: int, layer: int) -> bool:
         """True where `sees` hides nothing at this length, so that no mask is built."""
         ...
+
+
+def is_approximate(pattern: Any) -> bool:
+    return getattr(pattern, "approximate", False)
 
 
 @runtime_checkable

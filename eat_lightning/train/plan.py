@@ -29,7 +29,7 @@ from eat_lightning.model.contracts import method_faults
 from eat_lightning.model.heads import head_faults, pooled_faults, slot_faults
 from eat_lightning.track.log import wandb_faults
 from eat_lightning.train.teacher import teacher_faults
-from eat_lightning.train.trainer import launch_faults, trainer_faults
+from eat_lightning.train.trainer import launch_faults, layerdrop_faults, trainer_faults
 from eat_lightning.weights.checkpoint import class_faults, encoder_faults, fresh
 
 Node = dict[str, Any]  # a class (_target_) and its plain arguments, called where it is needed
@@ -79,6 +79,7 @@ class TrainPlan(Plan):
 def planned(config: dict[str, Any], multirun: bool = False) -> TrainPlan:
     """Parse a composed config; ConfigError with every fault at once."""
     faults = [*node_faults(config), *launch_faults(config["trainer"], multirun)]
+    faults += layerdrop_faults(config["trainer"], config["encoder"].get("layerdrop"))
     try:
         plan = parsed(TrainPlan, config)
     except ConfigError as error:

@@ -99,13 +99,27 @@ def trainer_faults(trainer: dict[str, Any]) -> list[str]:
     return []
 
 
+def is_ddp(trainer: dict[str, Any]) -> bool:
+    strategy = str(trainer.get("strategy", "auto"))
+    several = str(trainer.get("devices", 1)) != "1" or trainer.get("num_nodes", 1) != 1
+    return strategy.startswith("ddp") or (strategy == "auto" and several)
+
+
+def layerdrop_faults(trainer: dict[str, Any], layerdrop: Any) -> list[str]:
+    """A layer that a step left out has no gradient, and plain ddp waits for one of each weight."""
+    if not layerdrop or not is_ddp(trainer) or "find_unused" in str(trainer.get("strategy")):
+        return []
+    return [
+        f"encoder.layerdrop={layerdrop} leaves weights without a gradient: train it with "
+        "trainer.strategy=ddp_find_unused_parameters_true"
+    ]
+
+
 def launch_faults(trainer: dict[str, Any], multirun: bool) -> list[str]:
     """Plain ddp starts copies of the whole command; in a sweep they would train other jobs."""
     strategy = str(trainer.get("strategy", "auto"))
     in_process = strategy.startswith(("ddp_fork", "ddp_spawn", "ddp_notebook"))
-    several = str(trainer.get("devices", 1)) != "1" or trainer.get("num_nodes", 1) != 1
-    plain = strategy.startswith("ddp") or (strategy == "auto" and several)
-    if multirun and plain and not in_process:
+    if multirun and is_ddp(trainer) and not in_process:
         return [
             f"trainer.strategy={strategy} cannot run in a multirun (its copies would start the "
             "sweep again): use ddp_fork or ddp_spawn"

@@ -63,6 +63,7 @@ def model_folder(name: str) -> Path:
 
 
 TAKES = ("first", "alternate")
+SHARES = ("dropout", "attention_dropout", "layerdrop")  # what training leaves out, and no weight
 
 
 def chosen_layers(num_source: int, num_layers: int, take: str) -> list[int]:
@@ -221,10 +222,10 @@ def encoder_faults(
     if not isinstance(num_layers, int) or isinstance(num_layers, bool) or num_layers < 1:
         return [f"encoder.num_layers must be 1 or more, got {num_layers!r}"]
     faults = [] if take in TAKES else [f"encoder.take must be first or alternate, got {take!r}"]
-    names = {f.name for f in fields(Shape)} if random else {"dropout", "attention_dropout"}
+    names = {f.name for f in fields(Shape)} if random else {*SHARES}
     names -= {"vocab_size", "sep_token_id", "pad_token_id"}  # the tokenizer's
     faults += [f"encoder.{key} is not an option" for key in overrides if key not in names]
-    for key in ("dropout", "attention_dropout"):
+    for key in SHARES:
         faults += number_faults(f"encoder.{key}", [overrides.get(key, 0.0)], "[0, 1)")
     if random:
         return faults or size_faults(**overrides)
@@ -253,7 +254,7 @@ def size_faults(
         "intermediate_size": intermediate_size,
         "max_positions": counts.get("max_positions", 512),
     }
-    least = {"type_vocab_size": 0, "position_offset": 0, "relative_buckets": 0}
+    least = {"type_vocab_size": 0, "head_width": 0, "position_offset": 0, "relative_buckets": 0}
     faults = [f for key, value in sizes.items() for f in whole_faults(f"encoder.{key}", value, 1)]
     faults += [
         f for k, low in least.items() for f in whole_faults(f"encoder.{k}", counts.get(k, low), low)
@@ -263,7 +264,7 @@ def size_faults(
         faults.append(
             f"encoder.hidden_act must be among {', '.join(ACTIVATIONS)}, got {hidden_act!r}"
         )
-    if not faults and hidden_size % num_heads:
+    if not faults and not counts.get("head_width") and hidden_size % num_heads:
         faults.append(f"encoder.num_heads must divide hidden_size={hidden_size}, got {num_heads}")
     return faults
 

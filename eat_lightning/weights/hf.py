@@ -84,6 +84,8 @@ class EatConfig(PretrainedConfig):
     relative_buckets: int = 0
     dropout: float = 0.1
     attention_dropout: float = 0.1
+    layerdrop: float = 0.0
+    head_width: int = 0
     hidden_act: str = "gelu"
     sep_token_id: int = 102
     pad_token_id: int = 0

@@ -10,7 +10,7 @@ from frontiers import eat_run, static_run
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import Shape
-from eat_lightning.model.flops import layer_flops, pairs
+from eat_lightning.model.flops import dense_flops, layer_flops
 from eat_lightning.report import figures
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
 from eat_lightning.report.claim import Claim
@@ -49,12 +49,12 @@ def test_coefficients_are_those_of_the_counted_flops(tmp_path: Path):
     study = open_study([str(tmp_path)])
     alpha_beta = coefficients(study, study.measured[0])
     assert alpha_beta == (16.0, 384.0)  # of width 4 and inner width 16
-    fields = {"hidden_size": 4, "intermediate_size": 16}
+    fields = {"hidden_size": 4, "num_heads": 1, "intermediate_size": 16}
     shape = Shape.__new__(Shape)
     for name, value in fields.items():
         object.__setattr__(shape, name, value)
     tokens_LB = np.full((1, 1), 10)
-    counted = layer_flops(shape, tokens_LB, tokens_LB, pairs(tokens_LB))
+    counted = layer_flops(shape, tokens_LB, tokens_LB, dense_flops(shape, tokens_LB))
     assert counted.item() == 16.0 * 100 + 384.0 * 10
 
 
