@@ -22,7 +22,15 @@ from functools import cached_property
 from typing import Any
 
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import Policy, build, knob_of, point_of, spec, turned
+from eat_lightning.model.contracts import (
+    Policy,
+    build,
+    knob_of,
+    point_of,
+    points_by_layer,
+    spec,
+    turned,
+)
 from eat_lightning.model.policies import specs_of
 
 CAUTION = {"shared": (1.0,), "each": (1.0, 0.5, 0.0)}
@@ -95,13 +103,6 @@ def cautious(rule: Any, point: float, caution: float) -> Any:
     shared = len({*points.values()}) == 1
     given = {knob.name: point if shared else [*points.values()], "layers": [*points]}
     return build("exit", spec("exit", rule) | given)
-
-
-def points_by_layer(rule: Any) -> dict[int, float]:
-    """Where the knob of an exit rule stands at each of its layers."""
-    point: Any = point_of(rule)
-    points = point if isinstance(point, Sequence) else [point] * len(rule.layers)
-    return dict(zip(rule.layers, points, strict=True))
 
 
 def is_reachable(rule: Any, own: Any) -> bool:

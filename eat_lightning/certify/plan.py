@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from eat_lightning.bounds import layer_faults, number_faults
-from eat_lightning.certify.candidates import Candidate, chains_of, is_reachable, points_by_layer
+from eat_lightning.certify.candidates import Candidate, chains_of, is_reachable
 from eat_lightning.certify.select import Target
 from eat_lightning.config import make, whole, within
 from eat_lightning.errors import ConfigError
@@ -18,12 +18,20 @@ from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import device_faults, prepack_faults
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import build, build_all, knob_of, method_faults, spec
+from eat_lightning.model.contracts import (
+    build,
+    build_all,
+    knob_of,
+    method_faults,
+    points_by_layer,
+    spec,
+)
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
-from eat_lightning.predict.plan import DataPlan, RunPlan, data_faults
+from eat_lightning.predict.plan import DataPlan, RunPlan
 from eat_lightning.runs.certificate import name_faults
 from eat_lightning.runs.run import Run
+from eat_lightning.runs.validate import data_faults
 
 
 def a_list(value: Any) -> Any:

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator
 from eat_lightning.bounds import whole_faults
 from eat_lightning.config import Plan, RunFolder, whole, within
 from eat_lightning.infer.onnx_runner import ABOUT
-from eat_lightning.predict.plan import DataPlan, data_faults
+from eat_lightning.predict.plan import DataPlan
 
 if TYPE_CHECKING:
     from eat_lightning.runs.run import Run
@@ -62,10 +62,8 @@ class ExportPlan(Plan):
         if not self.check:
             return found
         from eat_lightning.data.calibration import PARTS
+        from eat_lightning.runs.validate import data_faults, split_faults
 
         task, faults = run.task, data_faults(run, self.data.dir)
-        known = [*task.validation, *PARTS, "train"]
-        if self.split not in known:
-            choices = f"{', '.join(known)} for {task.name}"
-            faults.append(f"split must be one of {choices}, got {self.split!r}")
+        faults += split_faults(self.split, [*task.validation, *PARTS, "train"], task.name)
         return found + [f"{fault} (or give check=0)" for fault in faults]

@@ -7,7 +7,6 @@ import hashlib
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from eat_lightning.infer.record import Recorded, record
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.budgets import fitted_settings
 from eat_lightning.measure.gain import METRICS, Answers, adaptivity_gains
-from eat_lightning.measure.plan import MeasurePlan, Subject, split_faults
+from eat_lightning.measure.plan import MeasurePlan, Subject
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
@@ -29,6 +28,7 @@ from eat_lightning.model.flops import flops
 from eat_lightning.model.policies import policy_faults
 from eat_lightning.runs.row import THEIRS, Row, row_of, write
 from eat_lightning.runs.run import Run
+from eat_lightning.runs.validate import split_faults
 from eat_lightning.weights.second import load_second_runs
 
 GRAPHS = "ours_graphs"  # kernels of a row: ours, single examples from CUDA graphs
@@ -60,13 +60,15 @@ def measured(plan: MeasurePlan, subjects: Sequence[Subject]) -> list[Row]:
 
 def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
     """A result for each setting of a run, from one pass for each body."""
-    run, split = subject.run, dev_split(subject.run, plan)
-    model, labels = run.model()
+    run = subject.run
+    split, (model, labels) = dev_split(run, plan), run.model()
     plain_encoder = in_dtype(model, plan.dtype).to(plan.device)
     with undisturbed(plan.threads):  # prepacked for as many threads as are timed
         encoder = in_form(plain_encoder, subject.form)
-    for name, group in groupby(subject.settings, key=lambda setting: setting.body):
-        settings = list(group)
+    bodies: dict[str, list[Setting]] = {}
+    for setting in [*subject.settings, *fitted_settings(subject, encoder, plan)]:
+        bodies.setdefault(setting.body, []).append(setting)
+    for name, settings in bodies.items():
         body = with_slots(encoder, **settings[0].methods, policies=settings[0].policies)
         load_second_runs(body.policies)
         if faults := policy_faults(body.policies, body, labels, run.folder / "model"):
@@ -75,33 +77,38 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
         passed.group_B = groups_of(run, split)
         file = file_name(name, subject.form, passed.data, plan)
         passed.to_parquet(run.folder / file)
-        settings += fitted_settings(run, body, settings, plan)
-        gains = gains_of(run, body, passed, settings)
-        for setting, gain in zip(settings, gains, strict=True):
-            row = row_of(
-                run,
-                body,
-                passed,
-                setting.exit,
-                split=plan.split,
-                dtype=plan.dtype,
-                device=device_name(plan),
-                form=subject.form,
-                examples=file,
-                baseline=setting.baseline,
-                budget=setting.budget,
-                **gain,
-            )
-            static = setting.is_static and setting.baseline != THEIRS
-            if setting.baseline == THEIRS:
-                # Theirs runs as people call it; what it says is what these weights say in our hands
-                row = replace(row, kernels="hf_eager", form=PLAIN)
-            elif plan.timing.enabled and plan.timing.graphs:
-                row = replace(row, kernels=GRAPHS)
+        for setting, gain in zip(settings, gains_of(run, body, passed, settings), strict=True):
+            row = untimed_row(subject, plan, body, passed, setting, examples=file, **gain)
             timed_body = plain_encoder if setting.baseline == THEIRS else body
             timed_body = with_slots(timed_body, exit=setting.exit)
             candidate = candidate_for(timed_body, split, row.kernels, plan.device)
-            yield Result(run, row, candidate, static)
+            yield Result(run, row, candidate, setting.is_static and setting.baseline != THEIRS)
+
+
+def untimed_row(
+    subject: Subject,
+    plan: MeasurePlan,
+    body: AdaptiveEncoder,
+    passed: Recorded,
+    setting: Setting,
+    **more: Any,
+) -> Row:
+    budget = setting.budget
+    if budget is not None:
+        more["budget" if budget.unit == "share" else "budget_ms"] = budget.amount
+    if setting.baseline == THEIRS:
+        # Theirs runs as people call it; what it says is what these weights say in our hands.
+        more |= {"kernels": "hf_eager", "form": PLAIN}
+    elif plan.timing.enabled and plan.timing.graphs:
+        more["kernels"] = GRAPHS
+    fields = {
+        "split": plan.split,
+        "dtype": plan.dtype,
+        "device": device_name(plan),
+        "form": subject.form,
+        "baseline": setting.baseline,
+    }
+    return row_of(subject.run, body, passed, setting.exit, **(fields | more))
 
 
 def file_name(body: str, form: str, data: str, plan: MeasurePlan) -> str:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
 from eat_lightning.config import Plan, RunFolder, whole
-
-if TYPE_CHECKING:
-    from eat_lightning.runs.run import Run
 
 
 def true_false_or_null(value: Any) -> Any:
@@ -41,18 +38,6 @@ class DataPlan(Plan):
     dir: str | None
 
 
-def data_faults(run: Run, dir: str | None) -> list[str]:
-    """Faults of a run's data, in this folder, as far as they show without loading them."""
-    from eat_lightning.config import arguments, binding_faults, target
-    from eat_lightning.runs.validate import target_faults
-
-    node = run.config.get("data", {}) | ({} if dir is None else {"dir": dir})
-    if faults := target_faults("data", node) or binding_faults("data", node):
-        return faults
-    check = getattr(target(node), "faults", None)
-    return [] if check is None else check(run.task, **arguments(node))
-
-
 class ModelPlan(RunPlan):
     """exit: settings of the run's own rule, or of the one that it names. head: where the yaml of a
     named rule looks."""
@@ -76,8 +61,11 @@ def export_faults(plan: Any, asked_by: str) -> list[str]:
 
 
 class PredictPlan(ModelPlan):
+    """text: one example, whose way is shown; else lines of standard input are answered."""
+
     backend: Literal["torch", "onnx"]
     pool: bool
+    text: str | list[str] | None
 
     def rules(self) -> Iterator[str]:
         yield from super().rules()

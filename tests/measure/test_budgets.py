@@ -36,8 +36,8 @@ def test_what_is_reported_on_does_not_change_the_fit(run: Path):
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
-        (["budgets=[1.5]"], r"budgets.0 must be in \(0, 1\], got 1.5"),
-        (["budgets=[0.01]"], r"budgets: .*budget must be at least 0\.\d+.*, got 0.01"),
+        (["budgets=[1.5]"], r"budgets.0 must be in \(0, 1\], a share .* 12ms, got 1.5"),
+        (["budgets=[0.01]"], r"sst2-eat-s1: budget must be at least 0\.\d+.*, got 0.01"),
     ],
 )
 def test_bad_budgets_are_one_line(run: Path, given: list[str], fault: str):
