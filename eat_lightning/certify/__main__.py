@@ -119,7 +119,7 @@ def certificate_of(
 
     target = prepared.target
     return Certificate(
-        name=of_source(prepared.plan.name or default_name(target), source),
+        name=of_source(prepared.plan.name or default_name(target, prepared.plan.budget), source),
         source=source,
         risk=spec("risk", target.risk),
         procedure=spec("procedure", target.procedure),
@@ -133,12 +133,13 @@ def certificate_of(
     )
 
 
-def default_name(target: Target) -> str:
+def default_name(target: Target, budget: Any = None) -> str:
     from eat_lightning.model.contracts import spec
 
     kind = spec("procedure", target.procedure)["kind"]
     how = f"{target.confidence:g}" if target.procedure.uses_confidence else kind
-    return f"{target.title.replace(' ', '_')}-{target.level:g}-{how}"
+    fitted = "" if budget is None else f"-budget-{budget}"
+    return f"{target.title.replace(' ', '_')}-{target.level:g}-{how}{fitted}"
 
 
 def promise(target: Target, choice: Choice) -> str:

@@ -11,6 +11,9 @@ is not ordered by one sequence is another chain, and chains share the error:
 * Each point of the reduction's knob has chains of its own. The full-depth answer that every risk
   compares with stays that of the run's own reduction, so what another one costs counts as well.
 
+* A point that was fitted for a budget, on examples that certificates do not see, makes one chain:
+  the way there from the strict end.
+
 Every chain starts with the run at full depth, and nobody leaving under the chain's reduction.
 """
 
@@ -34,6 +37,7 @@ from eat_lightning.model.contracts import (
 from eat_lightning.model.policies import specs_of
 
 CAUTION = {"shared": (1.0,), "each": (1.0, 0.5, 0.0)}
+STEPS = 20  # of the chain to a point that is given
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,19 @@ def chains_of(
             chains.append(chain if chain[0].specs == own.specs else [own, *chain])
     named = {str([point.specs for point in chain]): chain for chain in chains}
     return list(named.values())
+
+
+def chain_to(full: Candidate, last: Candidate) -> list[Candidate]:
+    """From full depth to one point, whose exits have points of their own: the distance of each to
+    the strict end grows in equal steps."""
+    knob = knob_of(last.exit)
+    assert knob is not None
+    distances = [point - knob.strict for point in points_by_layer(last.exit).values()]
+    shares = [step / STEPS for step in range(1, STEPS + 1)]
+    steps = [[round(knob.strict + share * d, 9) for d in distances] for share in shares]
+    nobody = replace(last, exit=Never())
+    chain = [nobody, *(replace(last, exit=turned(last.exit, points)) for points in steps)]
+    return chain if nobody.specs == full.specs else [full, *chain]
 
 
 def cautious(rule: Any, point: float, caution: float) -> Any:

@@ -66,7 +66,7 @@ class Backend(ABC):
 
     @abstractmethod
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        """Answer one example, and tell what the exits on its way said. text: one for each column."""
+        """Answer one example (a text for each column), and tell what the exits on its way said."""
 
     @abstractmethod
     def run(

@@ -10,8 +10,8 @@ from eat_lightning.runs.budgets import Fitter
 
 
 def fitted_settings(subject: Subject, encoder: AdaptiveEncoder, plan: MeasurePlan) -> list[Setting]:
-    """One for each budget; none of baselines alone, without a knob, or for a regression. A reduction
-    whose settings a person gives stays as given."""
+    """One for each budget; none of baselines alone, without a knob, or for a regression. Where a
+    person gives the reduction's settings, it stays as given."""
     run, settings = subject.run, subject.settings
     own = next((s for s in settings if not s.baseline and knob_of(s.exit) is not None), None)
     if not plan.budgets or own is None or run.task.regression:

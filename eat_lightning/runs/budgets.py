@@ -60,9 +60,9 @@ class Pass:
 
 @dataclass
 class Fitter:
-    """Fits `encoder`, which is `run`'s. fit_reduction: false keeps the reduction's knob where it is.
-    form, threads: of the weights and the processor, which decide times. data: settings of the run's
-    data that differ, such as dir. batch: examples at once."""
+    """Fits `encoder`, which is `run`'s. fit_reduction: false keeps the reduction's knob where it
+    is. form, threads: of the weights and the processor, which decide times. data: settings of the
+    run's data that differ, such as dir. batch: examples at once."""
 
     run: Run
     encoder: AdaptiveEncoder

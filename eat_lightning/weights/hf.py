@@ -41,6 +41,7 @@ from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.training import Context
 from eat_lightning.weights.checkpoint import load_pretrained, model_config
 from eat_lightning.weights.hf_names import ALIASES, FAMILIES
+from eat_lightning.weights.operating_point import at_kept_budget
 from eat_lightning.weights.untrusted import (
     claim_faults,
     model_faults,
@@ -247,6 +248,11 @@ class EatForSequenceClassification(PreTrainedModel):
             model = cls(EatConfig(**model_config(encoder, labels), objective=objective))
         model.encoder = encoder
         return model.eval()
+
+    def set_budget(self, budget: float) -> None:
+        """Spend this share of full FLOPs, by what `measure run=... budgets=[0.5]` kept there."""
+        own = self.__dict__.setdefault("encoder_as_loaded", self.encoder)  # no part of the weights
+        self.encoder = at_kept_budget(Path(self.name_or_path), own, budget)
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Methods put into the encoder's slots since it was loaded are saved too."""

@@ -129,6 +129,17 @@ def find(folder: Path, budget: Budget, here: dict[str, Any]) -> OperatingPoint |
     return None
 
 
-def kept_budgets(folder: Path) -> list[str]:
-    """For which budgets points are kept."""
-    return sorted({path.name.rpartition("-")[0] for path in (folder / FOLDER).glob("*.json")})
+def at_kept_budget(model: Path, encoder: AdaptiveEncoder, budget: Any) -> AdaptiveEncoder:
+    """The encoder of a run's model folder at the point that the run keeps for a share of full
+    FLOPs. ValueError, in one line, where there is none for it."""
+    wanted, run = Budget.parse(budget), model.resolve().parent
+    if not (model / "model.safetensors").is_file():
+        raise ValueError(f"set_budget: {model} is no model folder of a run, which keeps the points")
+    point = find(run, wanted, conditions(model, encoder)) if wanted.unit == "share" else None
+    if point is None:
+        kept = {path.name.rpartition("-")[0] for path in (run / FOLDER).glob("*.json")}
+        raise ValueError(
+            f"set_budget: {run} keeps points for {', '.join(sorted(kept)) or 'no budget'}, and "
+            f"none for {wanted} with these methods: measure run={run} budgets=[{wanted}] fits it"
+        )
+    return point.on(encoder)
