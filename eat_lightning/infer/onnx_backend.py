@@ -121,23 +121,20 @@ class OnnxBackend(Backend):
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
         """`Recorded.exit` is a rule under which nobody leaves: the graphs' own is in them.
         ConfigError where the split was cut by another tokenizer."""
-        labels_B, order_B = split.labels, np.zeros(len(split), np.int64)
-        parts: list[Trace] = []
-        done = 0
+        guesses: dict[int, np.ndarray] = {}
+        tokens_LB = np.zeros((self.num_layers, len(split)), np.int64)
         for rows_B in shown(sorted_batches(split.lengths, batch), title):
-            texts = [list(split.text(i)) for i in rows_B]
-            parts.append(self.runner.run(texts, nobody_leaves))
-            order_B[rows_B] = np.arange(done, done + len(rows_B))
-            done += len(rows_B)
-        layers = parts[0].guesses if parts else {}
-        guesses = {k: np.concatenate([part.guesses[k][0] for part in parts]) for k in layers}
-        tokens_LB = np.concatenate([part.tokens_LB for part in parts], axis=1)[:, order_B]
+            trace = self.runner.run([list(split.text(i)) for i in rows_B], nobody_leaves)
+            tokens_LB[:, rows_B] = trace.tokens_LB
+            for layer, (guess_BC, _) in trace.guesses.items():
+                size = len(split), guess_BC.shape[1]
+                guesses.setdefault(layer, np.empty(size, np.float32))[rows_B] = guess_BC
         if tokens_LB[0].tolist() != split.lengths.tolist():
             raise ConfigError(f"{self.name} has another tokenizer than the run")
         return Recorded(
-            labels_B,
+            split.labels,
             tokens_LB[0],
-            {k: guess_BC[order_B].astype(np.float32) for k, guess_BC in guesses.items()},
+            guesses,
             tokens_LB,
             Never(),
             origins=getattr(split, "origins", None),

@@ -29,7 +29,7 @@ def form_of(prepack: bool | None, dtype: str, device: str = "cpu", held: str | N
 
 
 def prepack_faults(prepack: Any, dtype: str, device: str = "cpu") -> list[str]:
-    """Of a command's `prepack`, given its `dtype` and `device`."""
+    """Check a command's `prepack`, given its `dtype` and `device`."""
     from eat_lightning.infer.prepacked import cannot_in
 
     if prepack is not None and not isinstance(prepack, bool):

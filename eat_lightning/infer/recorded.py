@@ -228,10 +228,6 @@ class Outcome:
         shares = (counts / len(self.reason_B)).tolist()
         return {self.names[code]: share for code, share in zip(codes, shares, strict=True)}
 
-    def to_parquet(self, path: Path) -> None:
-        """As `Recorded.to_parquet`."""
-        self.recorded.to_parquet(path)
-
 
 def small(numbers: np.ndarray) -> np.ndarray:
     """The same whole numbers in as few bytes as hold the largest; anything else as it is."""

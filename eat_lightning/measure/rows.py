@@ -104,7 +104,7 @@ def untimed_row(
     fields = {
         "split": plan.split,
         "dtype": plan.dtype,
-        "device": device_name(plan),
+        "device": torch.cuda.get_device_name() if plan.device == "cuda" else "cpu",
         "form": subject.form,
         "baseline": setting.baseline,
     }
@@ -150,19 +150,7 @@ def gains_of(
     rules = [answers(setting.exit, setting.policies) for setting in own]
     fixed = [answers(Fixed(layer)) for layer in passed.guesses]
     gains = iter(adaptivity_gains(rules, fixed, passed.labels, metric, passed.group_B))
-    return [{} if setting.baseline else fields_of(next(gains)) for setting in settings]
-
-
-def fields_of(gain: Any) -> dict[str, float]:
-    return {
-        "adaptivity_gain": gain.value,
-        "adaptivity_gain_low": gain.low,
-        "adaptivity_gain_high": gain.high,
-    }
-
-
-def device_name(plan: MeasurePlan) -> str:
-    return torch.cuda.get_device_name() if plan.device == "cuda" else "cpu"
+    return [{} if setting.baseline else next(gains).fields for setting in settings]
 
 
 def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: str) -> Candidate:
@@ -213,7 +201,7 @@ def timed(results: Sequence[Result], plan: MeasurePlan) -> list[Row]:
 def speed_ups(
     times: dict[str, Any], static: dict[str, Any], flops_ratio: float
 ) -> dict[str, float]:
-    """Of mean latencies and of throughputs; low and high are over repeats, whose turns were taken
+    """Compare mean latencies and throughputs; low and high are over repeats, whose turns were taken
     together."""
     factors = {
         "": (static["latency_ms"] / times["latency_ms"], static["latency_R"] / times["latency_R"]),

@@ -150,23 +150,15 @@ def policies_for(
 
 def exit_rules(own: Any, plan: Any, num_layers: int, num_labels: int) -> list[Any]:
     """The rule as it is or as changed, with its knob at each of the points, and other rules. Where
-    neither points nor another rule are asked for: the knob's grid, and nobody leaving. A run
-    without exits has no knob to turn, which stops nobody who measures it beside others."""
-    knob, (key, points), faults = knob_of(own), plan.swept, Faults()
+    neither points nor another rule are asked for: the knob's grid, and nobody leaving."""
+    knob, points, more = knob_of(own), plan.swept[1], plan.other_rules
     is_changed = any(value is not None for value in plan.exit.values())
-    more = plan.other_rules
     if points is None and not is_changed and knob is not None:
         points, more = knob.grid_for(num_labels)[::-1], [*more, STATIC["exit"]]
     if spec("exit", own) == STATIC["exit"] and not is_changed:
-        points = None
-    if points and knob is None:
-        kind = spec("exit", own)["kind"]
-        faults.append(f"{key} needs an exit rule with a knob, got {kind}: add exit=confidence")
-    elif knob is not None:
-        for point in points or ():
-            faults += number_faults(key, point, knob.bounds)
-    faults.check()
-    rules = [] if point_of(own) in (points or ()) else [own]
+        points = None  # a run without exits, beside others, has no knob to turn
+    raise_faults(knob_faults(own, plan.swept[0], points or ()))
+    rules, faults = [] if point_of(own) in (points or ()) else [own], Faults()
     for point in points or ():
         rules.append(rule := turned(own, point))
         with faults.gathered():  # a list of points needs one for each layer
@@ -176,6 +168,15 @@ def exit_rules(own: Any, plan: Any, num_layers: int, num_labels: int) -> list[An
             rules.append(checked("exit", given, num_layers))
     faults.check()
     return rules
+
+
+def knob_faults(rule: Any, key: str, points: Sequence[Any]) -> list[str]:
+    knob = knob_of(rule)
+    if knob is None:
+        kind = spec("exit", rule)["kind"]
+        said = f"{key} needs an exit rule with a knob, got {kind}: add exit=confidence"
+        return [said] if points else []
+    return [fault for point in points for fault in number_faults(key, point, knob.bounds)]
 
 
 def distinct(settings: Sequence[Setting]) -> list[Setting]:

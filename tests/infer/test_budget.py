@@ -106,7 +106,7 @@ def test_each_exit_gets_its_own_point_and_never_does_worse_than_a_shared_one(bud
 
 
 def test_cost_and_accuracy_are_those_of_running_the_rule():
-    rule, recorded, cost_EB = answered()
+    rule, recorded, _ = answered()
     fit = fitted(0.7)
     outcome = recorded.under(turned(rule, fit.points))
     assert fit.cost == pytest.approx(outcome.depth_B.mean() / 3)
