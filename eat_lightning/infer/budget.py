@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import answer, decide, knob_of, turned
+from eat_lightning.model.contracts import answer, decide, knob_of, spec, turned, without_kind
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 
@@ -71,10 +71,11 @@ class Recordings:
 
 @dataclass(frozen=True)
 class Fit:
-    """points: of the knob, one for each exit. cost, accuracy: on the examples of the fit. held_out:
-    accuracy on folds that were left out, less what exceeded the budget there."""
+    """points: of the knob, one for each exit (one for all where the rule takes no more). cost,
+    accuracy: on the examples of the fit. held_out: accuracy on folds that were left out, less what
+    exceeded the budget there."""
 
-    points: list[float]
+    points: float | list[float]
     cost: float
     accuracy: float
     held_out: float
@@ -107,24 +108,35 @@ def fit_budget(
     points = [knob.strict, *knob.fine]
     found = recordings(exit, points, recorded, cost_EB)
     shared_E = best_shared(found, budget)
+    shared = points[shared_E[0]]
+    if not takes_one_each(exit, shared):
+        fit = replayed(exit, shared, recorded, cost_EB)
+        return replace(fit, cost=fit.cost * full)
     score, smooth, drawn = cross_validated(found, budget, seed)
     own_E = best_points(found, budget, smooth, drawn)
-    tried = [replayed(exit, [points[g] for g in own_E], recorded, cost_EB, score)]
-    tried.append(replayed(exit, [points[g] for g in shared_E], recorded, cost_EB, score))
+    vectors = [[points[g] for g in own_E], [shared] * len(own_E)]
+    tried = [replayed(exit, vector, recorded, cost_EB) for vector in vectors]
     within = [fit for fit in tried if fit.cost <= budget] or [min(tried, key=lambda f: f.cost)]
     best = max(within, key=lambda fit: fit.accuracy)
-    return replace(best, cost=best.cost * full)
+    return replace(best, cost=best.cost * full, held_out=score)
+
+
+def takes_one_each(exit: Any, point: float) -> bool:
+    """Whether the knob may stand elsewhere at each exit."""
+    check = getattr(type(exit), "faults", None)  # a class from outside may have none
+    vector = turned(exit, [point] * len(exit.layers))
+    return check is None or not check(None, **without_kind(spec("exit", vector)))
 
 
 def replayed(
-    exit: Any, points: list[float], recorded: Recorded, cost_EB: np.ndarray, held_out: float
+    exit: Any, points: float | list[float], recorded: Recorded, cost_EB: np.ndarray
 ) -> Fit:
     """What the rule itself does at these points: it may look at earlier exits' points too."""
     outcome = replace(recorded, policies=()).under(turned(exit, points))
     place_B = np.searchsorted([*exit.layers, len(recorded.tokens_LB)], outcome.depth_B)
     cost = cost_EB[place_B, np.arange(len(recorded))].mean()
-    accuracy = (outcome.logits_BC.argmax(-1) == recorded.labels).mean()
-    return Fit(points, float(cost), float(accuracy), held_out)
+    accuracy = float((outcome.logits_BC.argmax(-1) == recorded.labels).mean())
+    return Fit(points, float(cost), accuracy, held_out=accuracy)
 
 
 def flops_shares(encoder: AdaptiveEncoder, exit: Any, recorded: Recorded) -> np.ndarray:

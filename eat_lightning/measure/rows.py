@@ -68,47 +68,79 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
     bodies: dict[str, list[Setting]] = {}
     for setting in [*subject.settings, *fitted_settings(subject, encoder, plan)]:
         bodies.setdefault(setting.body, []).append(setting)
-    for name, settings in bodies.items():
+    for settings in bodies.values():
         body = with_slots(encoder, **settings[0].methods, policies=settings[0].policies)
         load_second_runs(body.policies)
         if faults := policy_faults(body.policies, body, labels, run.folder / "model"):
             raise ConfigError.of(faults)
-        passed = record(body, split, plan.batch, f"{run.name}: all exits")
-        passed.group_B = groups_of(run, split)
-        file = file_name(name, subject.form, passed.data, plan)
-        passed.to_parquet(run.folder / file)
-        for setting, gain in zip(settings, gains_of(run, body, passed, settings), strict=True):
-            row = untimed_row(subject, plan, body, passed, setting, examples=file, **gain)
+        passed = Pass.of(subject, plan, settings[0], body, split)
+        for setting, gain in zip(settings, passed.gains(settings), strict=True):
+            row = passed.row(setting, **gain)
             timed_body = plain_encoder if setting.baseline == THEIRS else body
             timed_body = with_slots(timed_body, exit=setting.exit)
             candidate = candidate_for(timed_body, split, row.kernels, plan.device)
             yield Result(run, row, candidate, setting.is_static and setting.baseline != THEIRS)
 
 
-def untimed_row(
-    subject: Subject,
-    plan: MeasurePlan,
-    body: AdaptiveEncoder,
-    passed: Recorded,
-    setting: Setting,
-    **more: Any,
-) -> Row:
-    budget = setting.budget
-    if budget is not None:
-        more["budget" if budget.unit == "share" else "budget_ms"] = budget.amount
-    if setting.baseline == THEIRS:
-        # Theirs runs as people call it; what it says is what these weights say in our hands.
-        more |= {"kernels": "hf_eager", "form": PLAIN}
-    elif plan.timing.enabled and plan.timing.graphs:
-        more["kernels"] = GRAPHS
-    fields = {
-        "split": plan.split,
-        "dtype": plan.dtype,
-        "device": torch.cuda.get_device_name() if plan.device == "cuda" else "cpu",
-        "form": subject.form,
-        "baseline": setting.baseline,
-    }
-    return row_of(subject.run, body, passed, setting.exit, **(fields | more))
+@dataclass
+class Pass:
+    """What every exit of one body said of the examples, and the file that keeps it."""
+
+    subject: Subject
+    plan: MeasurePlan
+    body: AdaptiveEncoder
+    recorded: Recorded
+    file: str
+
+    @classmethod
+    def of(
+        cls,
+        subject: Subject,
+        plan: MeasurePlan,
+        setting: Setting,
+        body: AdaptiveEncoder,
+        split: Any,
+    ) -> Pass:
+        """Run all examples, and keep what was said beside the run."""
+        run = subject.run
+        passed = record(body, split, plan.batch, f"{run.name}: all exits")
+        passed.group_B = groups_of(run, split)
+        file = file_name(setting.body, subject.form, passed.data, plan)
+        passed.to_parquet(run.folder / file)
+        return cls(subject, plan, body, passed, file)
+
+    def row(self, setting: Setting, **more: Any) -> Row:
+        """A setting's row, not yet timed. more: fields that the pass alone does not give."""
+        plan, budget = self.plan, setting.budget
+        if budget is not None:
+            more["budget" if budget.unit == "share" else "budget_ms"] = budget.amount
+        more |= {"examples": self.file, "baseline": setting.baseline, "form": self.subject.form}
+        if setting.baseline == THEIRS:
+            # Theirs runs as people call it; what it says is what these weights say in our hands.
+            more |= {"kernels": "hf_eager", "form": PLAIN}
+        elif plan.timing.enabled and plan.timing.graphs:
+            more["kernels"] = GRAPHS
+        more |= {"split": plan.split, "dtype": plan.dtype}
+        more["device"] = torch.cuda.get_device_name() if plan.device == "cuda" else "cpu"
+        return row_of(self.subject.run, self.body, self.recorded, setting.exit, **more)
+
+    def gains(self, settings: Sequence[Setting]) -> list[dict[str, float]]:
+        """The fields of a `Row` that tell what each setting gains over fixed depth; none for
+        baselines, without an early head, or for a metric that is not of classes."""
+        recorded, metric = self.recorded, self.subject.run.task.metrics[0]
+        own = [setting for setting in settings if not setting.baseline]
+        if metric not in METRICS or len(recorded.guesses) < 2 or not own:
+            return [{} for _ in settings]
+        rules = [self.answers(setting.exit, setting.policies) for setting in own]
+        fixed = [self.answers(Fixed(layer)) for layer in recorded.guesses]
+        found = adaptivity_gains(rules, fixed, recorded.labels, metric, recorded.group_B)
+        gains = iter(found)
+        return [{} if setting.baseline else next(gains).fields for setting in settings]
+
+    def answers(self, exit: Any, policies: Sequence[Any] = ()) -> Answers:
+        outcome = replace(self.recorded, policies=policies).under(exit)
+        flops_B = flops(self.body, exit, self.recorded.tokens_LB, outcome.depth_B)
+        return Answers(outcome.logits_BC.argmax(1), flops_B)
 
 
 def file_name(body: str, form: str, data: str, plan: MeasurePlan) -> str:
@@ -131,26 +163,6 @@ def groups_of(run: Run, split: Any) -> np.ndarray | None:
     where all are alone."""
     group_B = group_ids(run.task, split.source.texts)
     return None if len(np.unique(group_B)) == len(group_B) else group_B
-
-
-def gains_of(
-    run: Run, encoder: AdaptiveEncoder, passed: Recorded, settings: Sequence[Setting]
-) -> list[dict[str, float]]:
-    """The fields of a `Row` that tell what each setting gains over fixed depth; none for baselines,
-    without an early head, or for a metric that is not of classes."""
-    metric, own = run.task.metrics[0], [s for s in settings if not s.baseline]
-    if metric not in METRICS or len(passed.guesses) < 2 or not own:
-        return [{} for _ in settings]
-
-    def answers(exit: Any, policies: Sequence[Any] = ()) -> Answers:
-        outcome = replace(passed, policies=policies).under(exit)
-        flops_B = flops(encoder, exit, passed.tokens_LB, outcome.depth_B)
-        return Answers(outcome.logits_BC.argmax(1), flops_B)
-
-    rules = [answers(setting.exit, setting.policies) for setting in own]
-    fixed = [answers(Fixed(layer)) for layer in passed.guesses]
-    gains = iter(adaptivity_gains(rules, fixed, passed.labels, metric, passed.group_B))
-    return [{} if setting.baseline else next(gains).fields for setting in settings]
 
 
 def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: str) -> Candidate:

@@ -16,7 +16,9 @@ def predict(config: dict[str, Any]) -> int:
     Raises ConfigError, one line per fault, for settings and for a run that cannot answer.
     """
     plan = parsed(PredictPlan, config)
-    backend = opened(plan)
+    from eat_lightning.predict.open import open_backend
+
+    backend = open_backend(plan)
     if plan.text is not None:
         from eat_lightning.predict.explain import explained
 
@@ -27,23 +29,6 @@ def predict(config: dict[str, Any]) -> int:
 
         return answer_pooled(backend, plan.batch)
     return answer_input(backend, plan.batch)
-
-
-def opened(plan: PredictPlan) -> Any:
-    from eat_lightning.infer.onnx_backend import Export
-    from eat_lightning.model.policies import policies_of
-    from eat_lightning.predict.open import open_export, open_run
-    from eat_lightning.runs.run import Run
-
-    policies = policies_of(plan.policy)
-    if plan.backend == "onnx":
-        return open_export(Export.open(plan.run, plan.threads), plan.certificate, policies)
-    import torch
-
-    if plan.threads:
-        torch.set_num_threads(plan.threads)
-    run = Run.open(plan.run)
-    return open_run(run, plan.exit, plan.dtype, plan.certificate, policies, plan.prepack)
 
 
 main = entry("predict", predict)

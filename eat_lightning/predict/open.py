@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -19,14 +19,23 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.model.contracts import Policy, build, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
-from eat_lightning.model.policies import idle_faults, policy_faults
+from eat_lightning.model.policies import idle_faults, policies_of, policy_faults
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import DTYPES, Certificate, combination
 from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.run import Run
 from eat_lightning.weights.second import load_second_runs
 
-if TYPE_CHECKING:
-    from eat_lightning.runs.run import Run
+
+def open_backend(plan: Any) -> Any:
+    """What `predict` and `serve` answer with. plan: their settings; both name these alike."""
+    policies = policies_of(plan.policy)
+    if plan.backend == "onnx":
+        return open_export(Export.open(plan.run, plan.threads), plan.certificate, policies)
+    if plan.threads:
+        torch.set_num_threads(plan.threads)
+    run = Run.open(plan.run)
+    return open_run(run, plan.exit, plan.dtype, plan.certificate, policies, plan.prepack)
 
 
 def open_run(
@@ -45,12 +54,12 @@ def open_run(
     choice = ExitChoice.of(exit, run.model_config()["exit"])
     if choice.budget is not None and certificate is not None:
         raise ConfigError("exit.budget: a certificate has exits of its own, so give one of them")
-    form = form_of(prepack, dtype, device, held=form_held(run, certificate))
+    held = {} if certificate is None else Certificate.by_source(run, certificate)
+    form = form_of(prepack, dtype, device, held=form_of_first(held))
     encoder, labels = run.model()
     encoder = in_form(in_dtype(encoder, dtype).to(device), form)
     if policies is not None:
         encoder.policies = policies
-    held = {} if certificate is None else Certificate.by_source(run, certificate)
     fitter, encoders = None, certified(encoder, choice, held, policies)
     if certificate is None:
         fitter = fitter_of(run, encoder, choice, form)
@@ -108,11 +117,13 @@ def longest(run: Run, encoder: AdaptiveEncoder) -> int:
 
 
 def form_held(run: Run, certificate: str | None) -> str | None:
-    """The form of weights that a certificate holds for; of those by source that of the first: one
-    that differs is refused."""
-    if certificate is None:
-        return None
-    return next(iter(Certificate.by_source(run, certificate).values())).form
+    """The form of weights that a certificate holds for."""
+    return None if certificate is None else form_of_first(Certificate.by_source(run, certificate))
+
+
+def form_of_first(held: Mapping[Source, Certificate]) -> str | None:
+    """The form of the first of some certificates by source: one that differs is refused."""
+    return next((certificate.form for certificate in held.values()), None)
 
 
 def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:

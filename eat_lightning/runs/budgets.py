@@ -85,8 +85,15 @@ class Fitter:
             raise ConfigError(str(error)) from None
         if kept is None:
             kept = self.fitted(budget, here)
-            write_json(path_of(self.run.folder, kept), asdict(kept))
+            self.keep(kept)
         return kept
+
+    def keep(self, point: OperatingPoint) -> None:
+        path = path_of(self.run.folder, point)
+        try:
+            write_json(path, asdict(point))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
 
     def on(self, budget: Budget) -> AdaptiveEncoder:
         """The encoder at its point for a budget."""

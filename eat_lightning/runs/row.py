@@ -222,10 +222,10 @@ class Row:
         return self.setting, "", self.commit, self.machine
 
 
-def label(rule: dict[str, Any]) -> str:
-    """A short name of an exit rule: where its knob stands, else its arguments, else its kind."""
+def label(rule: dict[str, Any], slot: str = "exit") -> str:
+    """A short name of a method: where its knob stands, else its arguments, else its kind."""
     try:
-        knob = knob_of(class_of("exit", rule["kind"]))
+        knob = knob_of(class_of(slot, rule["kind"]))
     except ValueError:  # a class from outside the package, which is not here
         knob = None
     if knob is not None and knob.name in rule:

@@ -57,6 +57,8 @@ class Model(Protocol):
 def open_model(plan: Any) -> LocalModel:
     """A model, tried on two examples. plan: see `serve/plan.py`. ConfigError says why a run cannot
     be served."""
+    from eat_lightning.predict.open import open_backend
+
     backend = open_backend(plan)
     model = LocalModel(backend, read_references(backend) if plan.drift.monitor else {})
     for text in ("a", "another try"):
@@ -66,22 +68,6 @@ def open_model(plan: Any) -> LocalModel:
         if value is None or value != value or abs(value) == float("inf"):
             raise ConfigError(f"run={plan.run} gives no finite answer: {answer}")
     return model
-
-
-def open_backend(plan: Any) -> Backend:
-    from eat_lightning.infer.onnx_backend import Export
-    from eat_lightning.model.policies import policies_of
-    from eat_lightning.predict.open import open_export, open_run
-    from eat_lightning.runs.run import Run
-
-    policies = policies_of(plan.policy)
-    if plan.backend == "onnx":
-        return open_export(Export.open(plan.run, plan.threads), plan.certificate, policies)
-    import torch
-
-    torch.set_num_threads(plan.threads)
-    how = {"certificate": plan.certificate, "policies": policies, "prepack": plan.prepack}
-    return open_run(Run.open(plan.run), plan.exit, plan.dtype, **how)
 
 
 class LocalModel:

@@ -25,7 +25,7 @@ from eat_lightning.model.policies import specs_of
 from eat_lightning.weights.untrusted import json_of, one_line
 
 FOLDER = "budgets"
-Point = float | list[float]
+Point = int | float | list[int | float]
 
 
 @dataclass(frozen=True)

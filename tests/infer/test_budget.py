@@ -138,6 +138,20 @@ def test_an_answer_from_all_exits_is_what_is_right_or_wrong():
     assert found.right_EB[1].tolist() == (mean_BC.argmax(1) == recorded.labels).tolist()
 
 
+def test_a_rule_with_one_point_for_all_exits_gets_one():
+    class Shared(Confidence):
+        """Takes no list."""
+
+        @classmethod
+        def faults(cls, num_layers, tau=0.9, layers=(4,)):
+            return ["one for all"] if isinstance(tau, list) else []
+
+    _, recorded, cost_EB = answered()
+    fit = fit_budget(Shared(0.9, [1, 2]), recorded, cost_EB, 0.7)
+    assert isinstance(fit.points, float)
+    assert fit.cost <= 0.7
+
+
 def test_a_share_is_of_the_mean_of_full_compute():
     encoder = tiny(exit="fixed")  # at layer 4 of 6, no reduction
     lengths = np.array([4, 12])

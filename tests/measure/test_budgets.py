@@ -18,13 +18,15 @@ def budgeted(*given: str) -> list:
     return [row for row in rows if row.budget is not None]
 
 
-def test_a_row_for_each_budget_with_a_point_for_each_exit(run: Path):
+def test_a_row_for_each_budget_with_a_point_for_each_exit(run: Path, capsys: pytest.CaptureFixture):
     tight, loose = budgeted(f"run={run}", "budgets=[0.6,0.9]")
     assert (tight.budget, loose.budget) == (0.6, 0.9)
     for row in (tight, loose):
         assert row.knob == "tau"
         assert len(row.point) == len(row.exit["layers"]) == 2
         assert row.adaptivity_gain is not None
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"ratio {tight.reduction['ratio']} for" in shown
 
 
 def test_what_is_reported_on_does_not_change_the_fit(run: Path):
