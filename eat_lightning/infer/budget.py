@@ -98,27 +98,30 @@ def fit_budget(
     `exit.layers`, and of the last layer. Policies are not asked: they only make exits later.
     BudgetTooSmall where even leaving at once costs more.
     """
-    knob = knob_of(exit)
-    if knob is None:
+    if knob_of(exit) is None:
         raise ValueError(f"{type(exit).__name__} has no knob to fit for a budget")
     if (least := float(cost_EB[0].mean())) > budget:
         raise BudgetTooSmall(least)
-    full = float(cost_EB[-1].mean())  # prices of compute are per share of it
-    cost_EB, budget = cost_EB / full, budget / full
+    full = float(cost_EB[-1].mean())
+    fit = fit_share(exit, recorded, cost_EB / full, budget / full, seed)
+    return replace(fit, cost=fit.cost * full)
+
+
+def fit_share(exit: Any, recorded: Recorded, cost_EB: np.ndarray, budget: float, seed: int) -> Fit:
+    """The same with costs as shares of what running every layer costs."""
+    knob: Any = knob_of(exit)
     points = [knob.strict, *knob.fine]
     found = recordings(exit, points, recorded, cost_EB)
     shared_E = best_shared(found, budget)
     shared = points[shared_E[0]]
     if not takes_one_each(exit, shared):
-        fit = replayed(exit, shared, recorded, cost_EB)
-        return replace(fit, cost=fit.cost * full)
+        return replayed(exit, shared, recorded, cost_EB)
     score, smooth, drawn = cross_validated(found, budget, seed)
     own_E = best_points(found, budget, smooth, drawn)
     vectors = [[points[g] for g in own_E], [shared] * len(own_E)]
     tried = [replayed(exit, vector, recorded, cost_EB) for vector in vectors]
     within = [fit for fit in tried if fit.cost <= budget] or [min(tried, key=lambda f: f.cost)]
-    best = max(within, key=lambda fit: fit.accuracy)
-    return replace(best, cost=best.cost * full, held_out=score)
+    return replace(max(within, key=lambda fit: fit.accuracy), held_out=score)
 
 
 def takes_one_each(exit: Any, point: float) -> bool:

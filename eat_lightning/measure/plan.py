@@ -161,11 +161,10 @@ def unused(subjects: list[Subject], plan: MeasurePlan) -> Iterator[str]:
     """Settings for exits or for a reduction, where none of the runs has any. A static run among
     others leaves them out."""
     settings = [setting for subject in subjects for setting in subject.settings]
-    key, points = plan.swept
-    if points and all(knob_of(setting.exit) is None for setting in settings):
-        yield f"{key} needs a run whose exit rule has a knob, such as tau: none of these has"
-    if plan.budgets and all(knob_of(setting.exit) is None for setting in settings):
-        yield "budgets needs a run whose exit rule has a knob, such as tau: none of these has"
+    has_knob = any(knob_of(setting.exit) is not None for setting in settings)
+    for key, value in (plan.swept, ("budgets", plan.budgets)):
+        if value and not has_knob:
+            yield f"{key} needs a run whose exit rule has a knob, such as tau: none of these has"
     given = [name for name, value in plan.reduction.items() if value is not None]
     if given and all(each.specs["reduction"] == STATIC["reduction"] for each in settings):
         yield f"reduction.{given[0]} needs a run that reduces: none of these does"
