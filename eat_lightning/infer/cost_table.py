@@ -45,8 +45,9 @@ class Clock:
     def __init__(self, rule: Any):
         self.rule, self.layers = rule, rule.layers
         self.stops: list[int] = []
-        if hasattr(rule, "observe"):
-            self.observe = rule.observe
+        for name in ("observe", "wants"):
+            if hasattr(rule, name):
+                setattr(self, name, getattr(rule, name))
 
     def decides(self, logits_EBC: Tensor, signals_EBS: Tensor | None = None) -> Tensor:
         decision_B = decide(self.rule, logits_EBC, signals_EBS).cpu()  # waits for the device

@@ -69,7 +69,7 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
     for setting in [*subject.settings, *fitted_settings(subject, encoder, plan)]:
         bodies.setdefault(setting.body, []).append(setting)
     for settings in bodies.values():
-        body = with_slots(encoder, **settings[0].methods, policies=settings[0].policies)
+        body = with_slots(encoder, **methods_of(settings), policies=settings[0].policies)
         load_second_runs(body.policies)
         if faults := policy_faults(body.policies, body, labels, run.folder / "model"):
             raise ConfigError.of(faults)
@@ -80,6 +80,13 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
             timed_body = with_slots(timed_body, exit=setting.exit)
             candidate = candidate_for(timed_body, split, row.kernels, plan.device)
             yield Result(run, row, candidate, setting.is_static and setting.baseline != THEIRS)
+
+
+def methods_of(settings: Sequence[Setting]) -> dict[str, Any]:
+    """The methods of one pass for settings of one body; an exit rule that observes signals takes
+    part in it, so that they are recorded."""
+    watching = (setting.exit for setting in settings if hasattr(setting.exit, "observe"))
+    return settings[0].methods | {"exit": next(watching, settings[0].exit)}
 
 
 @dataclass

@@ -19,6 +19,7 @@ from eat_lightning.model.contracts import (
     point_of,
     spec,
     turned,
+    untrained,
     without_kind,
 )
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -101,8 +102,8 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
         exits = [own.exit]
     for rule in exits:
         faults += slot_faults(rule, heads, num_layers, num_labels)
-        faults += untrained("exit", rule, model)
-    faults += untrained("reduction", own.reduction, model)
+        faults += untrained("exit", rule, model["exit"]["kind"])
+    faults += untrained("reduction", own.reduction, model["reduction"]["kind"])
     faults.check()
     return distinct([*(replace(own, exit=rule) for rule in exits), *baselines(own, plan, model)])
 
@@ -115,14 +116,6 @@ def nodes_of(plan: Any, model: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if model["reduction"] == STATIC["reduction"] and not nodes["reduction"].get("_target_"):
         nodes["reduction"] = {}
     return nodes
-
-
-def untrained(slot: str, method: Any, model: dict[str, Any]) -> list[str]:
-    """A method that learns can only be the run's own."""
-    kind, trained = spec(slot, method)["kind"], model[slot]["kind"]
-    if not hasattr(method, "bind") or kind == trained:
-        return []
-    return [f"{slot}={kind} learns, and this run was trained with {trained}: train one with it"]
 
 
 def baselines(own: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:

@@ -55,7 +55,7 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
     several = len({row.seed for row in rows}) > 1
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("model", overflow="fold")
-    table.add_column("setting", overflow="fold")
+    table.add_column("setting", overflow="fold", min_width=14)  # "fixed depth 12" in one line
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for i, row in enumerate(rows):

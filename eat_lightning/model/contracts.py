@@ -331,6 +331,14 @@ def spec(slot: str, method: Any) -> dict[str, Any]:
     return {"kind": kind} | {name: getattr(method, name) for name in names}
 
 
+def untrained(slot: str, method: Any, trained: str) -> list[str]:
+    """A method that learns can only be the one that a run was trained with."""
+    kind = spec(slot, method)["kind"]
+    if not hasattr(method, "bind") or kind == trained:
+        return []
+    return [f"{slot}={kind} learns, and this run was trained with {trained}: train one with it"]
+
+
 def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:
     """Faults of a slot's method: its names first, then its values."""
     from eat_lightning.config import arguments, binding_faults, target

@@ -9,7 +9,14 @@ from typing import Any
 from eat_lightning.bounds import raise_faults
 from eat_lightning.config import make, target
 from eat_lightning.errors import Faults
-from eat_lightning.model.contracts import build, class_of, knob_of, method_faults, without_kind
+from eat_lightning.model.contracts import (
+    build,
+    class_of,
+    knob_of,
+    method_faults,
+    untrained,
+    without_kind,
+)
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.weights.operating_point import Budget
 
@@ -76,6 +83,7 @@ class ExitChoice:
         with faults.gathered():
             early = [layer for layer in heads if layer < num_layers]
             rule = changed("exit", own, looking_at(early, self.settings), num_layers)
+            faults += untrained("exit", rule, own["kind"])
             faults += slot_faults(rule, heads, num_layers, num_labels)
         faults.check()
         return rule
