@@ -38,7 +38,8 @@ def export(config: dict[str, Any]) -> Path:
     choice = ExitChoice.of(plan.exit, run.model_config()["exit"])
     encoder, labels = run.model()
     encoder = at_choice(fitter_of(run, encoder, choice, dir=plan.data.dir), choice)
-    slots = [encoder.attention, encoder.reduction, encoder.exit]
+    last: Any = encoder.heads[str(encoder.shape.num_layers)]  # the others are of its kind
+    slots = [encoder.attention, encoder.reduction, encoder.exit, last]
     faults = [fault for m in slots for fault in getattr(m, "lost_in_export", list)()]
     if encoder.policies:
         named = ", ".join(given["kind"] for given in specs_of(encoder.policies))
