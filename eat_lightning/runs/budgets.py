@@ -46,16 +46,38 @@ class Pass:
     reduction: Point | None
     body: AdaptiveEncoder
     recorded: Recorded
-    splits: list[Any]
+    timed_on: Any  # a split
+    threads: int
 
     @cached_property
     def shares_EB(self) -> np.ndarray:
         """What leaving at each exit costs, as shares of full FLOPs."""
         return flops_shares(self.body, self.body.exit, self.recorded)
 
-    def table(self, threads: int) -> CostTable:
-        """Milliseconds of leaving at each exit."""
-        return measured_table(self.body, max(self.splits, key=len), threads)
+    @cached_property
+    def table(self) -> CostTable:
+        """Milliseconds of leaving at each exit. ConfigError where training began meanwhile."""
+        table = measured_table(self.body, self.timed_on, self.threads)
+        if faults := training_faults(INSTEAD):
+            raise ConfigError.of(faults)
+        return table
+
+    def fit(self, budget: Budget, here: dict[str, Any]) -> OperatingPoint:
+        """here: what the point holds for."""
+        table = self.table if budget.unit == "ms" else None
+        cost_EB = self.shares_EB if table is None else table.cost_EB(self.recorded.lengths)
+        fit = fit_budget(self.body.exit, self.recorded, cost_EB, budget.amount)
+        return OperatingPoint(
+            budget=str(budget),
+            exit=fit.points,
+            reduction=self.reduction,
+            cost=fit.cost,
+            accuracy=fit.accuracy,
+            held_out=fit.held_out,
+            num_examples=len(self.recorded),
+            fitted_for=here,
+            times=None if table is None else asdict(table),
+        )
 
 
 @dataclass
@@ -115,7 +137,7 @@ class Fitter:
         found, least = [], []
         for passed in self.passes:
             try:
-                found.append(self.fit(passed, budget, here))
+                found.append(passed.fit(budget, here))
             except BudgetTooSmall as error:
                 least.append(error.least)
         if not found:
@@ -125,25 +147,6 @@ class Fitter:
                 f"exit costs, got {budget}"
             )
         return max(found, key=lambda point: (point.held_out, -point.cost))
-
-    def fit(self, passed: Pass, budget: Budget, here: dict[str, Any]) -> OperatingPoint:
-        rule, table = passed.body.exit, None
-        cost_EB = passed.shares_EB
-        if budget.unit == "ms":
-            table = passed.table(self.threads)
-            cost_EB = table.cost_EB(passed.recorded.lengths)
-        fit = fit_budget(rule, passed.recorded, cost_EB, budget.amount)
-        return OperatingPoint(
-            str(budget),
-            fit.points,
-            passed.reduction,
-            fit.cost,
-            fit.accuracy,
-            fit.held_out,
-            len(passed.recorded),
-            here,
-            None if table is None else asdict(table),
-        )
 
     def faults(self, budget: Budget) -> Iterator[str]:
         """What stands against a fit, before data is loaded."""
@@ -166,11 +169,10 @@ class Fitter:
             body = self.encoder
             if point is not None:
                 body = with_slots(body, reduction=turned(body.reduction, point))
-            title = f"{self.run.name}: budget" + (
-                "" if point is None else f", reduction at {point}"
-            )
+            title = f"{self.run.name}: calibration, reduction at {point}"
             parts = [record(body, split, batch, title) for split in splits]
-            found.append(Pass(point, body, Recorded.joined(parts), splits))
+            largest = max(splits, key=len)
+            found.append(Pass(point, body, Recorded.joined(parts), largest, self.threads))
         return found
 
     def reduction_points(self) -> list[Point | None]:

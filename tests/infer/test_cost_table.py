@@ -7,6 +7,7 @@ from models import ragged, tiny
 
 from eat_lightning.infer.cost_table import Clock, CostTable, measured_table, table_of
 from eat_lightning.model.encoder import with_slots
+from eat_lightning.new.checks import Examples
 
 TABLE = CostTable([10, 20], [[1.0, 2.0], [3.0, 5.0]], 0.0)
 
@@ -37,10 +38,8 @@ def test_under_the_clock_nobody_leaves_and_answers_are_the_last_layers(exit: str
 
 
 def test_a_measured_table_has_a_row_for_each_exit_and_never_falls_with_depth():
-    from test_record import Split
-
     encoder = tiny("dense", "norm_topk", "confidence")
-    table = measured_table(encoder, Split(ragged((4, 9, 14))), threads=1)
+    table = measured_table(encoder, Examples(ragged((4, 9, 14))), threads=1)
     assert table.lengths == [4, 14]
     ms_EG = np.array(table.ms)
     assert ms_EG.shape == (3, 2)
