@@ -184,6 +184,7 @@ def fitted(plan: CertifyPlan, run: Run, own: Candidate, choice: ExitChoice) -> C
     body = with_slots(encoder, **own.methods, policies=own.policies)
     where = plan.data.model_dump()
     fitter = Fitter(run, body, choice.fit_reduction, form, plan.threads, where, plan.batch)
+    assert choice.budget is not None
     found = fitter.on(choice.budget)
     return replace(own, exit=found.exit, reduction=found.reduction)
 

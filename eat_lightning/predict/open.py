@@ -60,7 +60,8 @@ def open_run(
     encoder = in_form(in_dtype(encoder, dtype).to(device), form)
     if policies is not None:
         encoder.policies = policies
-    fitter, encoders = None, certified(encoder, choice, held, policies)
+    fitter = None
+    encoders: dict[Source, AdaptiveEncoder] = certified(encoder, choice, held, policies)
     if certificate is None:
         fitter = fitter_of(run, encoder, choice, form)
         encoders = {None: at_choice(fitter, choice)}

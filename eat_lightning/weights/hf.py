@@ -255,7 +255,7 @@ class EatForSequenceClassification(PreTrainedModel):
         and reduction go to the point that the run keeps for it, beside the model's folder
         (`measure run=... budgets=[0.5]` fits one). ValueError, in one line, where there is none."""
         own = self.__dict__.setdefault("encoder_as_loaded", self.encoder)  # no part of the weights
-        self.encoder = at_kept_budget(Path(self.name_or_path), own, budget)
+        self.encoder = at_kept_budget(Path(str(self.name_or_path)), own, budget)
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Methods put into the encoder's slots since it was loaded are saved too."""
