@@ -147,8 +147,8 @@ def flops_shares(encoder: AdaptiveEncoder, exit: Any, recorded: Recorded) -> np.
     the mean of the same body with everything off."""
     full = static_flops(encoder, recorded.lengths).mean()
     depths = [*exit.layers, encoder.shape.num_layers]
-    size = len(recorded)
-    costs = [flops(encoder, exit, recorded.tokens_LB, np.full(size, depth)) for depth in depths]
+    size, tokens_LB, lengths_B = len(recorded), recorded.tokens_LB, recorded.lengths
+    costs = [flops(encoder, exit, tokens_LB, np.full(size, depth), lengths_B) for depth in depths]
     return np.stack(costs) / full
 
 

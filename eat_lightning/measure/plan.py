@@ -162,7 +162,8 @@ def unused(subjects: list[Subject], plan: MeasurePlan) -> Iterator[str]:
     others leaves them out."""
     settings = [setting for subject in subjects for setting in subject.settings]
     has_knob = any(knob_of(setting.exit) is not None for setting in settings)
-    for key, value in (plan.swept, ("budgets", plan.budgets)):
+    searches = any(hasattr(setting.reduction, "search") for setting in settings)
+    for key, value in (plan.swept, ("budgets", not searches and plan.budgets)):
         if value and not has_knob:
             yield f"{key} needs a run whose exit rule has a knob, such as tau: none of these has"
     given = [name for name, value in plan.reduction.items() if value is not None]

@@ -21,6 +21,7 @@ from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.budgets import fitted_settings
 from eat_lightning.measure.gain import METRICS, Answers, adaptivity_gains
 from eat_lightning.measure.plan import MeasurePlan, Subject
+from eat_lightning.measure.searched import searched_settings
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
@@ -66,7 +67,9 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
     with undisturbed(plan.threads):  # prepacked for as many threads as are timed
         encoder = in_form(plain_encoder, subject.form)
     bodies: dict[str, list[Setting]] = {}
-    for setting in [*subject.settings, *fitted_settings(subject, encoder, plan)]:
+    fitted = fitted_settings(subject, encoder, plan)
+    searched = searched_settings(run, encoder, subject.settings, plan)
+    for setting in [*subject.settings, *searched, *fitted]:
         bodies.setdefault(setting.body, []).append(setting)
     for settings in bodies.values():
         body = with_slots(encoder, **methods_of(settings), policies=settings[0].policies)
@@ -146,7 +149,8 @@ class Pass:
 
     def answers(self, exit: Any, policies: Sequence[Any] = ()) -> Answers:
         outcome = replace(self.recorded, policies=policies).under(exit)
-        flops_B = flops(self.body, exit, self.recorded.tokens_LB, outcome.depth_B)
+        tokens_LB, lengths_B = self.recorded.tokens_LB, self.recorded.lengths
+        flops_B = flops(self.body, exit, tokens_LB, outcome.depth_B, lengths_B)
         return Answers(outcome.logits_BC.argmax(1), flops_B)
 
 

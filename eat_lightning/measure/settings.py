@@ -104,6 +104,7 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
     for rule in exits:
         faults += slot_faults(rule, heads, num_layers, num_labels)
         faults += untrained("exit", rule, model["exit"]["kind"])
+    faults += watching_faults(exits)
     faults += untrained("reduction", own.reduction, model["reduction"]["kind"])
     faults.check()
     return distinct([*(replace(own, exit=rule) for rule in exits), *baselines(own, plan, model)])
@@ -117,6 +118,14 @@ def nodes_of(plan: Any, model: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if model["reduction"] == STATIC["reduction"] and not nodes["reduction"].get("_target_"):
         nodes["reduction"] = {}
     return nodes
+
+
+def watching_faults(rules: Sequence[Any]) -> list[str]:
+    """One pass records the signals of one exit rule."""
+    kinds = {spec("exit", rule)["kind"]: None for rule in rules if hasattr(rule, "observe")}
+    if len(kinds) < 2:
+        return []
+    return [f"rules: {' and '.join(kinds)} observe signals, and a pass records those of one rule"]
 
 
 def baselines(own: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:

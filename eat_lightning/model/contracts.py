@@ -131,10 +131,13 @@ class Reduction(Protocol):
     """A packed batch in, a shorter one out; called after (or within) each layer in `layers`, where
     0 is the embedding.
 
-    It may also have `grad` (evidence with gradient), `wants` (notes: {"ids"}), `soften(packed,
+    It may also have `grad` (evidence with gradient), `wants` (names of notes, see
+    `packed.NOTES`), `soften(packed,
     evidence, layer)`, which acts in its place in a soft stage of training, at `soft_place`;
     `varies` (how many rows stay is known only from their values); `flops(shape, layer, tokens_B)`,
-    what choosing costs each example; `lost_in_export()`, why no export can hold it.
+    what choosing costs each example; `search(evaluate, seed)`, the best points of its knob by
+    growing `cost` and `score`, which `evaluate(point)` gives; `lost_in_export()`, why no export can
+    hold it.
     """
 
     place: Literal["after_layer", "after_attention"]
@@ -149,8 +152,9 @@ class Exit(Protocol):
     """All calibrated guesses so far (those at `layers`) -> 0 for who stays, else the 1-based number
     of one of its `reasons`.
 
-    It may also have `observe(packed, pooled_BD, logits_BC)` -> B x S, signals that are recorded
-    beside the logits and come as `decides(logits_EBC, signals_EBS)`; `answers(logits_EBC)` -> B x
+    It may also have `observe(packed, pooled_BD, logits_BC, layer)` -> B x S, signals that are
+    recorded beside the logits and come as `decides(logits_EBC, signals_EBS)`; `wants` (names of
+    notes, see `packed.NOTES`); `answers(logits_EBC)` -> B x
     C, what an example leaves with (else its last guess); `penalties(context)`, its own terms of the
     loss, summed over examples; `flops(shape)`, what deciding at one head costs; and
     `lost_in_export()`, why no export can hold it.
