@@ -36,7 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "power_bert": {"layers": [2, 4]},
     "tome": {"ratio": 0.3, "layers": [1, 2, 4]},
     "first": {"ratio": 0.4, "layers": [2, 4]},
-    "random": {"ratio": 0.4, "layers": [2, 4]},
+    "reduction.random": {"ratio": 0.4, "layers": [2, 4]},
     "spatten": {"ratio": 0.2, "layers": [1, 2, 4]},
     "ats": {"samples": 0.6, "layers": [2, 4], "least": 3},
     "mean_pool": {"ratio": 0.5, "layers": [2, 4]},
@@ -57,7 +57,8 @@ def kinds(slot: str) -> list[str]:
 
 
 def method(slot: str, kind: str, **changes: Any) -> Any:
-    return build(slot, {"kind": kind} | SETTINGS.get(kind, {}) | changes)
+    settings = SETTINGS.get(f"{slot}.{kind}", SETTINGS.get(kind, {}))
+    return build(slot, {"kind": kind} | settings | changes)
 
 
 def portable(slot: str) -> list[str]:

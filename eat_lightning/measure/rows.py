@@ -67,8 +67,8 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
     with undisturbed(plan.threads):  # prepacked for as many threads as are timed
         encoder = in_form(plain_encoder, subject.form)
     bodies: dict[str, list[Setting]] = {}
-    fitted = fitted_settings(subject, encoder, plan)
     searched = searched_settings(run, encoder, subject.settings, plan)
+    fitted = fitted_settings(subject, encoder, plan)
     for setting in [*subject.settings, *searched, *fitted]:
         bodies.setdefault(setting.body, []).append(setting)
     for settings in bodies.values():
