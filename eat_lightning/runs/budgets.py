@@ -23,8 +23,8 @@ from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import knob_of, point_of, spec, turned
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.runs.certificate import cut_of
-from eat_lightning.runs.run import Run, processor, training_faults, write_json
-from eat_lightning.runs.validate import data_faults
+from eat_lightning.runs.run import Run, processor, write_json
+from eat_lightning.runs.validate import data_faults, training_faults
 from eat_lightning.weights.operating_point import (
     Budget,
     OperatingPoint,

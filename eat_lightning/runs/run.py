@@ -249,14 +249,6 @@ def who_trains() -> list[int]:
     return [int(mark.name) for mark in marks().glob("*") if is_locked(mark)]
 
 
-def training_faults(instead: str) -> list[str]:
-    """Why nothing is timed now. instead: the settings that do without."""
-    return [
-        f"a run trains here (process {pid}), so nothing is timed: wait for it, or give {instead}"
-        for pid in who_trains()
-    ]
-
-
 def is_locked(mark: Path) -> bool:
     try:
         with FileLock(mark, timeout=0):
