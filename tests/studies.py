@@ -64,5 +64,5 @@ def keep(folder: Path, rows: list[Row], recorded: Recorded | None = None, finish
         write(folder / "rows.jsonl", rows)
     for name in {row.examples for row in rows} - {""}:
         assert recorded is not None
-        recorded.under().to_parquet(folder / name)
+        recorded.to_parquet(folder / name)
     return folder

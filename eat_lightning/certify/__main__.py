@@ -112,7 +112,7 @@ def certificate_of(
 
     target = prepared.target
     return Certificate(
-        name=of_source(prepared.plan.name or target.name, source),
+        name=of_source(prepared.plan.name or default_name(target, prepared.plan.budget), source),
         source=source,
         risk=spec("risk", target.risk),
         procedure=spec("procedure", target.procedure),
@@ -124,6 +124,11 @@ def certificate_of(
         seen=choice.seen,
         holds_for=holds_for,
     )
+
+
+def default_name(target: Any, budget: Any) -> str:
+    """What a certificate is called that was given no name."""
+    return target.name if budget is None else f"{target.name}-budget-{budget}"
 
 
 def show(certificate: Certificate, path: Any) -> None:

@@ -11,6 +11,9 @@ is not ordered by one sequence is another chain, and chains share the error:
 * Each point of the reduction's knob has chains of its own. The full-depth answer that every risk
   compares with stays that of the run's own reduction, so what another one costs counts as well.
 
+* A point that was fitted for a budget, on examples that certificates do not see, makes one chain:
+  the way there from the strict end.
+
 Every chain starts with the run at full depth, and nobody leaving under the chain's reduction.
 """
 
@@ -22,9 +25,16 @@ from typing import Any
 
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import build, knob_of, point_of, spec, turned
+from eat_lightning.model.contracts import (
+    build,
+    knob_of,
+    points_by_layer,
+    spec,
+    turned,
+)
 
 CAUTION = {"shared": (1.0,), "each": (1.0, 0.5, 0.0)}
+STEPS = 20  # of the chain to a point that is given
 
 
 def chains_of(
@@ -50,6 +60,19 @@ def chains_of(
     return list(named.values())
 
 
+def chain_to(full: Setting, last: Setting) -> list[Setting]:
+    """From full depth to one point, whose exits have points of their own: the distance of each to
+    the strict end grows in equal steps."""
+    knob = knob_of(last.exit)
+    assert knob is not None
+    distances = [point - knob.strict for point in points_by_layer(last.exit).values()]
+    shares = [step / STEPS for step in range(1, STEPS + 1)]
+    steps = [[round(knob.strict + share * d, 9) for d in distances] for share in shares]
+    nobody = replace(last, exit=Never())
+    chain = [nobody, *(replace(last, exit=turned(last.exit, points)) for points in steps)]
+    return chain if nobody.specs == full.specs else [full, *chain]
+
+
 def cautious(rule: Any, point: float, caution: float) -> Any:
     """The rule with its knob at `point`, whose distance to the strict end is multiplied by
     `caution` for each exit earlier than the last; an exit for which nothing is left is closed."""
@@ -65,13 +88,6 @@ def cautious(rule: Any, point: float, caution: float) -> Any:
     shared = len({*points.values()}) == 1
     given = {knob.name: point if shared else [*points.values()], "layers": [*points]}
     return build("exit", spec("exit", rule) | given)
-
-
-def points_by_layer(rule: Any) -> dict[int, float]:
-    """Where the knob of an exit rule stands at each of its layers."""
-    point: Any = point_of(rule)
-    points = point if isinstance(point, Sequence) else [point] * len(rule.layers)
-    return dict(zip(rule.layers, points, strict=True))
 
 
 def is_reachable(rule: Any, own: Any) -> bool:

@@ -9,22 +9,33 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from eat_lightning.bounds import number_faults
-from eat_lightning.certify.candidates import chains_of, is_reachable, points_by_layer
+from eat_lightning.certify.candidates import chain_to, chains_of, is_reachable
 from eat_lightning.certify.select import Target
 from eat_lightning.config import make, whole, within
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.backend import sha256_of
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.precision import device_faults, prepack_faults
+from eat_lightning.infer.precision import device_faults, form_of, in_dtype, in_form, prepack_faults
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import build, build_all, knob_of, method_faults, spec
+from eat_lightning.model.contracts import (
+    build,
+    build_all,
+    knob_of,
+    method_faults,
+    points_by_layer,
+    spec,
+)
+from eat_lightning.model.encoder import with_slots
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
-from eat_lightning.predict.plan import DataPlan, RunPlan, data_faults
+from eat_lightning.predict.plan import DataPlan, RunPlan
+from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import name_faults
+from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.runs.run import Run
+from eat_lightning.runs.validate import data_faults
 
 METHODS = ("attention", "reduction", "exit")
 
@@ -40,13 +51,15 @@ Listed = Annotated[Any, BeforeValidator(a_list)]  # one or more, which a knob bo
 
 class CertifyPlan(RunPlan):
     """onnx: an export of the run, whose certificate it is then. label: the class that a risk is
-    about, by name or number. taus, ratios: points of the knobs of exit rule and reduction."""
+    about, by name or number. taus, ratios: points of the knobs of exit rule and reduction.
+    exit: the budget whose fitted point is the laxest candidate."""
 
     onnx: str | None
     level: Annotated[float, within("(0, 1)")]
     confidence: Annotated[float, within("(0, 1)")]
     label: Any = Field(alias="class")
     exits: Literal["shared", "each"]
+    exit: dict[str, Any]
     ratios: Listed
     taus: Listed
     layers: Listed
@@ -58,6 +71,10 @@ class CertifyPlan(RunPlan):
     device: Literal["cpu", "cuda"]
     threads: Annotated[int, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
 
+    @property
+    def budget(self) -> Any:
+        return self.exit.get("budget")
+
     def rules(self) -> Iterator[str]:
         yield from prepack_faults(self.prepack, self.dtype, self.device)
         yield from device_faults(self.device, self.dtype)
@@ -65,6 +82,11 @@ class CertifyPlan(RunPlan):
             yield from faults
         elif self.name is not None and "@" in self.name:
             yield f"name must not hold an @, got {self.name!r}"
+        others = {"taus": self.taus, "ratios": self.ratios, "onnx": self.onnx}
+        others |= {"exits": self.exits if self.exits == "each" else None}
+        for key, value in others.items():
+            if self.budget is not None and value is not None:
+                yield f"exit.budget and {key} exclude each other, got {self.budget} and {value}"
         graphs = {"dtype": self.dtype == "fp32", "device": self.device == "cpu"}
         for key, unchanged in (graphs | {"ratios": self.ratios is None}).items():
             if self.onnx and not unchanged:
@@ -145,7 +167,22 @@ def run_chains(plan: CertifyPlan, run: Run) -> list[list[Setting]]:
     faults += knob_faults("ratios", plan.ratios, own["reduction"])
     faults.check()
     full = Setting(own["attention"], own["reduction"], Never(), policies=policies)
+    choice = ExitChoice.of(plan.exit, spec("exit", rule))
+    if choice.budget is not None:
+        return [chain_to(full, fitted(plan, run, replace(full, exit=rule), choice))]
     return chains_of(full, rule, plan.taus, plan.exits, plan.ratios)
+
+
+def fitted(plan: CertifyPlan, run: Run, own: Setting, choice: ExitChoice) -> Setting:
+    """The run's own methods with their knobs where they are for a budget."""
+    form = form_of(plan.prepack, plan.dtype, plan.device)
+    encoder = in_form(in_dtype(run.model()[0], plan.dtype).to(plan.device), form)
+    body = with_slots(encoder, **own.methods, policies=own.policies)
+    where = plan.data.model_dump()
+    fitter = Fitter(run, body, choice.fit_reduction, form, plan.threads, where, plan.batch)
+    assert choice.budget is not None
+    found = fitter.on(choice.budget)
+    return replace(own, exit=found.exit, reduction=found.reduction)
 
 
 def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:

@@ -26,7 +26,8 @@ def export(config: dict[str, Any]) -> Path:
     import torch
 
     from eat_lightning.model.policies import specs_of
-    from eat_lightning.predict.open import exit_rule
+    from eat_lightning.predict.open import at_choice, fitter_of
+    from eat_lightning.runs.chosen import ExitChoice
     from eat_lightning.runs.run import Run
 
     if plan.threads:
@@ -34,8 +35,9 @@ def export(config: dict[str, Any]) -> Path:
     run = Run.open(plan.run)
     if faults := plan.faults(run):
         raise ConfigError.of(faults)
+    choice = ExitChoice.of(plan.exit, run.model_config()["exit"])
     encoder, labels = run.model()
-    encoder.exit = exit_rule(plan.exit, encoder)
+    encoder = at_choice(fitter_of(run, encoder, choice, dir=plan.data.dir), choice)
     if plan.target == "encoder":
         from eat_lightning.export.narrow import export_narrowed
 

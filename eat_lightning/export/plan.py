@@ -12,7 +12,7 @@ from pydantic import BeforeValidator
 from eat_lightning.bounds import whole_faults
 from eat_lightning.config import Plan, RunFolder, whole, within
 from eat_lightning.infer.onnx_runner import ABOUT
-from eat_lightning.predict.plan import DataPlan, data_faults
+from eat_lightning.predict.plan import DataPlan
 
 if TYPE_CHECKING:
     from eat_lightning.runs.run import Run
@@ -72,7 +72,9 @@ class ExportPlan(Plan):
         return Path(self.run).with_name("-".join([Path(self.run).name, *kept]))
 
     def faults(self, run: Run) -> list[str]:
-        """Of the folder to write, and of the data to compare on."""
+        """Name what is wrong with the folder to write, and with the data to compare on."""
+        from eat_lightning.runs.validate import data_faults, split_faults
+
         to, found = self.folder, []
         mark = ABOUT if self.target == "onnx" else NARROWED
         if to.exists() and not self.force:
@@ -87,8 +89,5 @@ class ExportPlan(Plan):
         from eat_lightning.data.calibration import PARTS
 
         task, faults = run.task, data_faults(run, self.data.dir)
-        known = [*task.validation, *PARTS, "train"]
-        if self.split not in known:
-            choices = f"{', '.join(known)} for {task.name}"
-            faults.append(f"split must be one of {choices}, got {self.split!r}")
+        faults += split_faults(self.split, [*task.validation, *PARTS, "train"], task.name)
         return found + [f"{fault} (or give check=0)" for fault in faults]

@@ -23,11 +23,20 @@ CELLS = 4_000_000  # of a chunk of draws, which bounds memory
 
 @dataclass(frozen=True)
 class Gain:
-    """As a fraction of the metric, with its paired bootstrap interval."""
+    """A fraction of the metric, with its paired bootstrap interval."""
 
     value: float
     low: float
     high: float
+
+    @property
+    def fields(self) -> dict[str, float]:
+        """As a `Row` has them."""
+        return {
+            "adaptivity_gain": self.value,
+            "adaptivity_gain_low": self.low,
+            "adaptivity_gain_high": self.high,
+        }
 
 
 @dataclass(frozen=True)
@@ -110,12 +119,12 @@ def gains(sums: np.ndarray, num_rules: int, metric: str) -> np.ndarray:
 
 
 def accuracy(matrix: np.ndarray) -> np.ndarray:
-    """Of confusion matrices (... x labels x answers)."""
+    """The share on the diagonal of confusion matrices (... x labels x answers)."""
     return np.trace(matrix, axis1=-2, axis2=-1) / matrix.sum((-2, -1))
 
 
 def f1(matrix: np.ndarray) -> np.ndarray:
-    """Of class 1 where there are two, else over all classes together (then it is accuracy)."""
+    """F1 of class 1 where there are two, else over all classes together (then it is accuracy)."""
     if matrix.shape[-1] != 2:
         return accuracy(matrix)
     right, wrong = matrix[..., 1, 1], matrix[..., 0, 1] + matrix[..., 1, 0]

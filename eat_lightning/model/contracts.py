@@ -45,7 +45,8 @@ class Knob:
 
     name: the argument that it sets. strict: the end at which the method saves nothing. grid: points
     worth measuring and timing, from strict to lax. fine: points to choose from, from strict to lax.
-    bounds: the interval of its values, as in "(0, 1]".
+    bounds: the interval of its values, as in "(0, 1]". is_confidence: they are compared with the
+    largest class probability, which is never below 1 / the number of classes.
     """
 
     name: str
@@ -53,6 +54,13 @@ class Knob:
     grid: tuple[float, ...]
     fine: tuple[float, ...]
     bounds: str
+    is_confidence: bool = False
+
+    def grid_for(self, num_labels: int) -> list[float]:
+        """The grid, without the points at which nothing could change any more."""
+        if not self.is_confidence or num_labels < 2:
+            return list(self.grid)
+        return [point for point in self.grid if point >= 1 / num_labels]
 
 
 def knob_of(method: Any) -> Knob | None:
@@ -64,6 +72,15 @@ def point_of(method: Any) -> float | list[float] | None:
     """Where the knob of a method stands: one value, or one for each of its layers."""
     knob = knob_of(method)
     return None if knob is None else getattr(method, knob.name)
+
+
+def points_by_layer(method: Any) -> dict[int, float]:
+    """Where the knob of a method stands at each of its layers; empty where it has none."""
+    point = point_of(method)
+    if point is None:
+        return {}
+    points = point if isinstance(point, Sequence) else [point] * len(method.layers)
+    return dict(zip(method.layers, points, strict=True))
 
 
 def turned(method: Any, point: float | Sequence[float]) -> Any:

@@ -19,6 +19,11 @@ def predict(config: dict[str, Any]) -> int:
     from eat_lightning.predict.open import open_backend
 
     backend = open_backend(plan, plan.run if plan.backend == "onnx" else None)
+    if plan.text is not None:
+        from eat_lightning.predict.explain import explained
+
+        print("\n".join(explained(backend, plan.text)))
+        return 0
     if not plan.pool:
         return answer_input(backend, plan.batch)
     from eat_lightning.infer.torch_backend import TorchBackend

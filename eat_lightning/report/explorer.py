@@ -228,7 +228,7 @@ def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
 def described(walked: Ways, names: Sequence[str]) -> list[dict[str, Any]]:
     """What entered, what the exits guessed and where each rule let go, for each example."""
     recorded = walked.recorded
-    rules = [(rule, recorded.under(rule)) for rule in rules_of(recorded.exit)]
+    rules = [(rule, recorded.under(rule)) for rule in rules_of(recorded.exit, len(names))]
     return [
         {
             "kept": kept,
@@ -252,12 +252,12 @@ def described(walked: Ways, names: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def rules_of(own: Exit) -> list[Exit]:
+def rules_of(own: Exit, num_labels: int) -> list[Exit]:
     """The run's own rule; where its knob has one point for all exits, those of the grid too."""
     knob, point = knob_of(own), point_of(own)
     if knob is None or not isinstance(point, float | int):
         return [own]
-    return [turned(own, other) for other in sorted({*knob.grid, float(point)})]
+    return [turned(own, other) for other in sorted({*knob.grid_for(num_labels), float(point)})]
 
 
 def guess(logits_C: np.ndarray, names: Sequence[str]) -> dict[str, Any]:

@@ -148,6 +148,7 @@ GROUPS: dict[str, list[Made[Entry]]] = {
         word("slots", "methods", lambda e: e.point.slots),
         words("baseline"),
         words("budget", help="share of full FLOPs that the rule was fitted for"),
+        words("budget_ms", "budget, ms", "time of an example that it was fitted for"),
         words("kernels"),
         words("split"),
         words("padding_factor", "padding factor", "padded tokens / real tokens, as they come"),

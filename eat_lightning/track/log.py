@@ -129,20 +129,23 @@ def log_frontier(logger: Any, run: Run, encoder: Any, recorded: Recorded) -> Non
         return
     from eat_lightning.runs.row import row_of
 
-    rows = [row_of(run, encoder, recorded, rule) for rule in rules_of(encoder.exit)]
+    rows = [
+        row_of(run, encoder, recorded, rule) for rule in rules_of(encoder.exit, encoder.num_labels)
+    ]
     chart(logger.experiment, "frontier/flops", lines_of(rows), "flops_ratio", "score")
     if encoder.num_labels > 1:
         bins = reliability_of(recorded)
         chart(logger.experiment, "calibration/reliability", bins, "confidence", "accuracy")
 
 
-def rules_of(own: Any) -> list[Any]:
+def rules_of(own: Any, num_labels: int) -> list[Any]:
     """A run's own exit rule, its knob turned along the grid where it has one, and never."""
     from eat_lightning.methods.exit.never import Never
     from eat_lightning.model.contracts import knob_of, spec, turned
 
     knob = knob_of(own)
-    rules = [own, *(turned(own, point) for point in (knob.grid if knob else ())), Never()]
+    points = knob.grid_for(num_labels) if knob else ()
+    rules = [own, *(turned(own, point) for point in points), Never()]
     return [*{str(spec("exit", rule)): rule for rule in rules}.values()]
 
 

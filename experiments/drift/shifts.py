@@ -67,7 +67,7 @@ def record_all(run: Run, dir: Path, folder: Path, batch: int = 32) -> Iterator[P
         path = folder / f"{run.task.name}-{split.name.replace(' ', '_')}.parquet"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            record(encoder, split, batch, split.name).under().to_parquet(path)
+            record(encoder, split, batch, split.name).to_parquet(path)
         yield path
 
 

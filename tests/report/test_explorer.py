@@ -115,7 +115,7 @@ def test_as_the_encoder_goes(run: Run, explored: dict, split: Split):
 
 def test_the_rules_of_a_run():
     def names(**rule) -> list:
-        return [spec("exit", found).get("tau") for found in rules_of(build("exit", rule))]
+        return [spec("exit", found).get("tau") for found in rules_of(build("exit", rule), 2)]
 
     grid = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
     assert names(kind="confidence", tau=0.9, layers=[4]) == grid
