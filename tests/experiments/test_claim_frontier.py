@@ -67,9 +67,9 @@ def test_what_is_doubtful_is_flagged(tmp_path: Path):
     eat_run(tmp_path)
     found = claim(tmp_path)
     static = line(found, "minilm", "static")
-    assert static.flags == (setting_table.ONE_SEED, setting_table.OTHER_COMMIT)
+    assert static.flags == (cells.ONE_SEED, setting_table.OTHER_COMMIT)
     assert static.cells["accuracy"].flags == (cells.NOT_ABOVE,)  # 0.5 of a majority of 0.5
-    assert line(found, "eat", "tau 0.9").flags == (setting_table.ONE_SEED,)
+    assert line(found, "eat", "tau 0.9").flags == (cells.ONE_SEED,)
 
 
 def test_seeds_are_mean_and_sd(tmp_path: Path):
