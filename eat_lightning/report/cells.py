@@ -37,6 +37,8 @@ def interval(
     it, bold where all of it lies above (`lower`: below)."""
     if found is None:
         return EMPTY
+    if against == found.low == found.high == 0:
+        return Cell(0.0, "0", 0.0, 0.0)
     flags, bold = (), False
     if against is not None:
         spans = found.low <= against <= found.high

@@ -9,59 +9,86 @@ from typing import Any
 from eat_lightning.report import cells
 from eat_lightning.report.claim import Cell, Column, Line, Mark, Source, Table
 from eat_lightning.report.compare import source_of
-from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point
 
-Of = Callable[[Any], Any]
+Of = Callable[[Any], Any] | str  # a str: the way from an item, such as "group.accuracy"
+
+
+def getter(of: Of) -> Callable[[Any], Any]:
+    """What a column shows of an item; None where something on the way is None."""
+    if not isinstance(of, str):
+        return of
+    names = of.split(".")
+
+    def get(item: Any) -> Any:
+        for name in names:
+            item = None if item is None else getattr(item, name)
+        return item
+
+    return get
 
 
 def made(key: str, title: str, cell: Callable[[Any], Cell], help: str = "") -> Column:
     return Column(key, title, help, cell=cell)
 
 
+def shown(key: str, title: str, of: Of, cell: Callable[..., Cell], help: str, **how: Any) -> Column:
+    get = getter(of)
+    return made(key, title, lambda item: cell(get(item), **how), help)
+
+
 def word(key: str, title: str, of: Of, help: str = "") -> Column:
-    return Column(key, title, help, numeric=False, cell=lambda item: cells.words(of(item)))
+    return replace(shown(key, title, of, cells.words, help), numeric=False)
 
 
 def count(key: str, title: str, of: Of, help: str = "") -> Column:
     """A whole number, as it is."""
-    return made(key, title, lambda item: cells.words(of(item)), help)
+    return shown(key, title, of, cells.words, help)
 
 
 def number(key: str, title: str, of: Of, digits: int = 2, help: str = "") -> Column:
-    return made(key, title, lambda item: cells.number(of(item), digits), help)
+    return shown(key, title, of, cells.number, help, digits=digits)
 
 
-def interval(
-    key: str, title: str, of: Callable[[Any], Interval | None], help: str = "", **how: Any
-) -> Column:
-    """how: of `cells.interval`."""
-    return made(key, title, lambda item: cells.interval(of(item), **how), help)
+def interval(key: str, title: str, of: Of, help: str = "", **how: Any) -> Column:
+    """A `statistics.Interval`; how: of `cells.interval`."""
+    return shown(key, title, of, cells.interval, help, **how)
 
 
-def percent(
-    key: str,
-    title: str,
-    of: Callable[[Any], Interval | None],
-    help: str = "",
-    digits: int = 1,
-) -> Column:
+def percent(key: str, title: str, of: Of, help: str = "", digits: int = 1) -> Column:
     """A share with its interval."""
-    return made(key, title, lambda item: cells.percent(of(item), digits), help)
+    return shown(key, title, of, cells.percent, help, digits=digits)
 
 
-def point_of(item: Any) -> Point:
-    return item.point
+def points(key: str, title: str, of: Of, help: str = "") -> Column:
+    """A `compare.Difference`."""
+    return shown(key, title, of, cells.points, help)
 
 
-def field(name: str, title: str, digits: int = 2, help: str = "", of: Of = point_of) -> Column:
+def p_value(key: str, of: Of, help: str = "") -> Column:
+    """The same difference's p."""
+    return shown(key, "p", of, cells.p_value, help)
+
+
+def spread(key: str, title: str, of: Of, help: str = "", digits: int = 2) -> Column:
+    """Values of seeds: mean ± sd."""
+    return shown(key, title, of, cells.over_seeds, help, digits=digits)
+
+
+def accuracy(of: Of = "point", help: str = "percent, mean ± sd over seeds") -> Column:
+    """That of a setting."""
+    return shown("accuracy", "accuracy", of, cells.accuracy, help)
+
+
+def field(name: str, title: str, digits: int = 2, help: str = "", of: Of = "point") -> Column:
     """A field of rows, its mean over the seeds of a line's setting."""
-    return number(name, title, lambda item: of(item).mean(name), digits, help)
+    get = getter(of)
+    return number(name, title, lambda item: get(item).mean(name), digits, help)
 
 
-def values(name: str, title: str = "", help: str = "", key: str = "", of: Of = point_of) -> Column:
+def values(name: str, title: str = "", help: str = "", key: str = "", of: Of = "point") -> Column:
     """A field of rows, its different values over seeds."""
-    found = made(key or name, title or name, lambda item: cells.several(of(item), name), help)
+    found = shown(key or name, title or name, of, cells.several, help, name=name)
     return replace(found, numeric=False)
 
 
@@ -75,13 +102,13 @@ def table(
     caption: str,
     columns: Sequence[Column],
     items: Iterable[Any],
-    source: Callable[[Any], Source | Point] = point_of,
+    source: Of = "point",
     flags: Callable[[Any], Iterable[str]] = lambda item: (),
 ) -> Table:
     """A line for each item. Where its source is a setting, one seed alone is flagged."""
 
     def line(item: Any) -> Line:
-        of, found = source(item), tuple(flags(item))
+        of, found = getter(source)(item), tuple(flags(item))
         if isinstance(of, Point) and len(of.members) == 1:
             found = (cells.ONE_SEED, *found)
         return Line({c.key: c.cell(item) for c in columns}, as_source(of), found)
@@ -93,6 +120,20 @@ def mark(gid: str, title: str, of: Source | Point, details: Mapping[str, str]) -
     """A mark of a figure; details without a text are left out."""
     shown = tuple((what, text) for what, text in details.items() if text)
     return Mark(gid, title, shown, as_source(of))
+
+
+def read_at(
+    gid: str,
+    title: str,
+    item: Any,
+    columns: Iterable[Column],
+    keys: Sequence[str],
+    of: Source | Point | None = None,
+) -> Mark:
+    """A mark at which some columns of its item's line are read."""
+    by_key = {column.key: column for column in columns}
+    details = {by_key[key].title: by_key[key].cell(item).text for key in keys}
+    return mark(gid, title, item.point if of is None else of, details)
 
 
 def as_source(of: Source | Point) -> Source:

@@ -12,7 +12,17 @@ from typing import Any
 
 from eat_lightning.report import cells
 from eat_lightning.report.claim import EMPTY, Cell, Column, Table
-from eat_lightning.report.columns import field, grouped, made, table, values, word
+from eat_lightning.report.columns import (
+    accuracy,
+    field,
+    grouped,
+    made,
+    p_value,
+    points,
+    table,
+    values,
+    word,
+)
 from eat_lightning.report.compare import (
     Cost,
     Entry,
@@ -48,15 +58,6 @@ def metric(name: str, title: str) -> Column:
     return made(name, title, lambda e: cells.score(e.point, name), help)
 
 
-def points(name: str, title: str, help: str) -> Column:
-    """One of an entry's differences."""
-    return made(name, title, lambda e: cells.points(getattr(e, name)), help)
-
-
-def p_value(name: str, help: str) -> Column:
-    return made(f"{name}_p", "p", lambda e: cells.p_value(getattr(e, name)), f"{help}: {MCNEMAR}")
-
-
 def own_times(prefix: str, title: str, help: str) -> Column:
     """How many times as fast as own static, as the rows have it."""
     return made(f"{prefix}speed_up", title, lambda e: own_speed_up(e, prefix), f"{help}; {REPEATS}")
@@ -71,21 +72,16 @@ def times(key: str, title: str, other: str, cost: Cost, help: str) -> Column:
 ACCURACY = [
     values("seed", "seeds"),
     values("num_examples", "n", "examples judged"),
-    made(
-        "accuracy",
-        "accuracy",
-        lambda e: cells.accuracy(e.point),
-        "percent, mean ± sd over seeds; its interval: 95 % over examples",
-    ),
+    accuracy(help="percent, mean ± sd over seeds; its interval: 95 % over examples"),
     metric("f1", "F1"),
     metric("matthews", "Matthews"),
     metric("pearson", "Pearson"),
-    points("to_own", "Δ own static", f"points {OWN}; {PAIRED}"),
-    p_value("to_own", OWN),
-    points("to_trained", "Δ trained static", f"points {TRAINED}; {PAIRED}"),
-    p_value("to_trained", TRAINED),
-    points("to_student", "Δ best student", f"points {STUDENT}; {PAIRED}"),
-    points("gain", "Δ fixed depth", GAIN),
+    points("to_own", "Δ own static", "to_own", f"points {OWN}; {PAIRED}"),
+    p_value("to_own_p", "to_own", f"{OWN}: {MCNEMAR}"),
+    points("to_trained", "Δ trained static", "to_trained", f"points {TRAINED}; {PAIRED}"),
+    p_value("to_trained_p", "to_trained", f"{TRAINED}: {MCNEMAR}"),
+    points("to_student", "Δ best student", "to_student", f"points {STUDENT}; {PAIRED}"),
+    points("gain", "Δ fixed depth", "gain", GAIN),
     field("depth", "depth", 2, "layers run, mean over examples"),
     field("retention", "retention", 3, "tokens entering the last executed layer / at first"),
     field("token_layers", "token layers", 3, "tokens over executed layers / over all, whole"),
@@ -106,24 +102,12 @@ FASTER = [
     field("batch_conversion", "conversion, batches", 2, "speed-up / FLOPs speed-up"),
     times("to_trained_speed_up", "trained static, batch 1", "trained", single_ms, TRAINED),
     times("to_padded_speed_up", "HF, batch 1", "padded", single_ms, PADDED),
-    times(
-        "to_padded_batch",
-        "HF padded batches",
-        "padded",
-        batch_ms,
-        "the same, in padded batches as they come",
-    ),
-    times(
-        "to_padded_sorted",
-        "HF sorted batches",
-        "padded",
-        sorted_ms,
-        "the same, both in batches of like length",
-    ),
+    times("to_padded_batch", "HF padded batches", "padded", batch_ms, "the same, as they come"),
+    times("to_padded_sorted", "HF sorted batches", "padded", sorted_ms, "the same, by length"),
 ]
 CONDITIONS = [
     values("encoder", "body"),
-    word("slots", "methods", lambda e: e.point.slots),
+    word("slots", "methods", "point.slots"),
     values("baseline"),
     values("budget", help="share of full FLOPs that the rule was fitted for"),
     values("kernels"),
@@ -140,8 +124,8 @@ CONDITIONS = [
     *map(values, ("teacher", "threads", "device", "machine", "session", "commit", "version")),
 ]
 COLUMNS = [
-    word("model", "model", lambda e: e.model),
-    word("setting", "setting", lambda e: e.point.setting),
+    word("model", "model", "model"),
+    word("setting", "setting", "point.setting"),
     *grouped("accuracy", ACCURACY),
     *grouped("time", TIME),
     *grouped("times as fast as", FASTER),

@@ -15,8 +15,8 @@ from functools import cached_property
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.report import cells
-from eat_lightning.report.claim import Claim, Column, Source, Table
-from eat_lightning.report.columns import made, table, word
+from eat_lightning.report.claim import Claim, Source, Table
+from eat_lightning.report.columns import made, p_value, points, table, word
 from eat_lightning.report.compare import (
     Difference,
     Entry,
@@ -87,7 +87,7 @@ def tables_of(task: str, entries: list[Entry]) -> list[Table]:
         "Accuracy and time of the adaptive setting against the static model's.",
         PAIR_COLUMNS,
         [Pair(entry, other) for entry in adaptive for other in entry.smaller],
-        lambda pair: pair.source,
+        "source",
         lambda pair: pair.flags,
     )
     return [settings, pairs]
@@ -116,18 +116,13 @@ class Pair:
         return [cells.ONE_SEED] if single else []
 
 
-PAIR_COLUMNS: list[Column] = [
+PAIR_COLUMNS = [
     word("adaptive", "adaptive", lambda p: with_body(p.entry.name, p.entry.point)),
     word("static", "static", lambda p: static_name(p.entry.study, p.other)),
-    made("points", "Δ accuracy", lambda p: cells.points(p.difference), f"points; {PAIRED}"),
-    made("p", "p", lambda p: cells.p_value(p.difference), MCNEMAR),
+    points("points", "Δ accuracy", "difference", f"points; {PAIRED}"),
+    p_value("p", "difference", MCNEMAR),
     made("single", "times as fast, batch 1", lambda p: held(p.entry, p.other, single_ms), EXTREMES),
-    made(
-        "batch",
-        "in batches",
-        lambda p: held(p.entry, p.other, batch_ms),
-        f"as they come; {EXTREMES}",
-    ),
+    made("batch", "in batches", lambda p: held(p.entry, p.other, batch_ms), EXTREMES),
 ]
 
 
