@@ -231,7 +231,8 @@ def figure_of(found: Sequence[Files]) -> Figure:
         for f, dot in zip(shown, dots, strict=True):
             dot.draw(ax)
             if f.kind == kinds[0]:
-                ax.plot([], [], "o", label=f.who.removesuffix(f" {CONTENT}"), **dot.look)
+                name = f.who.removesuffix(f" {CONTENT}")
+                ax.plot([], [], linestyle="", label=name, **dot.look)
         bare_rows(ax, [f"{kind} ({KINDS[kind]})" for kind in kinds])
         ax.set_xlabel("sent to deep scanning, %")
         drawing.legend(loc="outside lower center", ncols=3)

@@ -1,6 +1,5 @@
 from itertools import combinations
 from pathlib import Path
-from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -57,18 +56,6 @@ def test_a_look_depends_on_the_names_only() -> None:
     assert figures.looks(["b", "a", "b"]) == figures.looks(["a", "b"])
     many = figures.looks(f"{i:02}" for i in range(20)).values()
     assert len({(look.color, look.marker) for look in many}) == 20
-
-
-def test_a_model_on_two_bodies_has_two_names() -> None:
-    def names(*triples: tuple[str, str, int]) -> list[str]:
-        rows = [SimpleNamespace(model=m, encoder=e, num_layers=n) for m, e, n in triples]
-        return [figures.model_name(row, rows) for row in rows]
-
-    pairs = names(("eat", "narrow", 6), ("eat", "wide", 6), ("static", "narrow", 6))
-    assert pairs == ["eat, narrow", "eat, wide", "static"]
-    assert names(("eat", "a", 6), ("eat", "a", 12)) == ["eat, 6 layers", "eat, 12 layers"]
-    both = names(("eat", "a", 6), ("eat", "b", 12), ("eat", "b", 12))
-    assert both == ["eat, 6 layers", "eat, 12 layers", "eat, 12 layers"]
 
 
 def simple(drawing) -> None:

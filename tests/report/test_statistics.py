@@ -8,8 +8,8 @@ from eat_lightning.report.statistics import (
     Interval,
     mcnemar,
     mean_interval,
+    over_seeds,
     paired_difference,
-    ratio_interval,
     softmax,
     wilson,
 )
@@ -124,7 +124,15 @@ def test_wilson_refuses(right: int, n: int):
 
 
 def test_speed_ups_over_seeds():
-    assert ratio_interval([1.5, 1.7], [1.4, 1.65], [1.6, 1.75]) == Interval(1.6, 1.4, 1.75)
+    found = over_seeds([Interval(1.5, 1.4, 1.6), Interval(1.7, 1.65, 1.75)])
+    assert found == Interval(1.6, 1.4, 1.75)
+
+
+def test_ratios_divide_the_extremes():
+    found = Interval(6.0, 5.0, 8.0)
+    assert found.over(Interval(2.0, 1.0, 4.0)) == Interval(3.0, 1.25, 8.0)
+    assert found.inverse == Interval(1 / 6, 1 / 8, 1 / 5)
+    assert found.text(1, "+") == "+6.0 (+5.0 to +8.0)"
 
 
 def test_softmax_by_hand():
