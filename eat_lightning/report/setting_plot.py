@@ -4,13 +4,12 @@ of each method, and a dotted one through the fixed depths of the same weights.""
 from __future__ import annotations
 
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.report import cells
 from eat_lightning.report.claim import Figure, Mark
-from eat_lightning.report.columns import mark
+from eat_lightning.report.columns import read_at
 from eat_lightning.report.compare import (
     SAME_TIMING,
     Cost,
@@ -21,11 +20,10 @@ from eat_lightning.report.compare import (
     gflops,
     same_timing,
     single_ms,
-    speed_up,
 )
 from eat_lightning.report.figures import MUTED, PAPER, Look, distance, looks_of, place_labels
 from eat_lightning.report.panels import Dot, handles
-from eat_lightning.report.passes import seeds_text
+from eat_lightning.report.setting_table import COLUMNS
 from eat_lightning.report.statistics import Interval
 from eat_lightning.runs.row import OWN, THEIRS
 
@@ -234,21 +232,15 @@ def label_of(ax: Axes, spot: Spot, found: list[Spot]) -> Text:
     return ax.text(spot.x.value, spot.y.value, text, color=spot.look.color, **at)
 
 
+READ = ("to_own", "to_trained", "gain", "depth", "retention", "flops_ratio", "num_examples", "seed")
+
+
 def mark_of(gid: str, entry: Entry, panel: Panel, x: Interval, y: Interval) -> Mark:
     """What a person reads who points at it."""
-    point, prefix = entry.point, "batch_" if panel.key == "batch" else ""
-    timed = panel.key != "flops" and not point.is_static
-    details = {
-        "accuracy": y.text(unit=" %"),
-        panel.title: f"{x.value:.3g}" if x.low == x.high else x.text(),
-        "Δ own static": cells.points(entry.to_own).text,
-        "Δ trained static": cells.points(entry.to_trained).text,
-        "Δ fixed depth": cells.points(entry.gain).text,
-        "times as fast as own static": cells.times(speed_up(point, prefix)).text if timed else "",
-        "depth": f"{point.mean('depth'):.2f} of {point.row.num_layers}",
-        "retention": f"{point.mean('retention'):.3f}",
-        "FLOPs / own static's": f"{point.mean('flops_ratio'):.3f}",
-        "examples": str(point.row.num_examples),
-        "seeds": seeds_text(point),
-    }
-    return mark(gid, f"{entry.model}, {point.setting}", point, details)
+    faster = {"single": "speed_up", "batch": "batch_speed_up"}.get(panel.key)
+    title, keys = f"{entry.model}, {entry.point.setting}", (*READ, faster) if faster else READ
+    read = read_at(gid, title, entry, COLUMNS, keys)
+    at = x.text() if x.low < x.high else f"{x.value:.3g}"
+    return replace(
+        read, details=(("accuracy", y.text(unit=" %")), (panel.title, at), *read.details)
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from glob import glob
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -107,11 +107,6 @@ class Point:
     def mean(self, name: str) -> float | None:
         values = self.values(name)
         return mean(values) if values else None
-
-    def sd(self, name: str) -> float | None:
-        """Sample standard deviation over seeds; None for a single seed."""
-        values = self.values(name)
-        return stdev(values) if len(values) > 1 else None
 
     @property
     def setting(self) -> str:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eat_lightning.report import cells
-from eat_lightning.report.claim import Cell, Figure, Mark, Table
-from eat_lightning.report.columns import count, made, mark, number, table, word
+from eat_lightning.report.claim import Cell, Figure, Table
+from eat_lightning.report.columns import count, made, number, read_at, table, word
 from eat_lightning.report.compare import Difference
 from eat_lightning.report.figures import INK, PAPER, place_labels
 from eat_lightning.report.panels import Dot, Panels
@@ -214,16 +214,6 @@ def dot_of(index: int, way: Way) -> Dot:
         "markerfacecolor": PAPER if way.marker == "s" else color,
         "mew": 1,
     }
-    return Dot(mark_of(index, way), way.depth, way.accuracy, look, {"alpha": 0.3})
-
-
-def mark_of(index: int, way: Way) -> Mark:
-    found = way.found
-    details = {
-        "right": way.accuracy.text(unit=" %"),
-        "Δ last layer": way.to_last.text,
-        "depth": f"{way.depth:.2f} of {found.row.num_layers}",
-        "examples": str(way.n),
-        "seeds": found.seeds,
-    }
-    return mark(f"oracle-{found.slug}-{index}", f"{found.name}, {way.name}", way.point, details)
+    gid, title = f"oracle-{way.found.slug}-{index}", f"{way.found.name}, {way.name}"
+    read = read_at(gid, title, way, COLUMNS, ("accuracy", "to_last", "depth", "n", "seeds"))
+    return Dot(read, way.depth, way.accuracy, look, {"alpha": 0.3})

@@ -85,11 +85,14 @@ def shares_figure(task: str, found: Sequence[Pass]) -> Figure:
 
 
 def share_mark(found: Pass, point: Point, layer: int) -> Mark:
-    share = over_seeds(shares(point, layer), 1).text
     gid = f"exit-shares-{found.slug}-{found.points.index(point)}-{layer}"
     title = f"{found.name}, {point.setting}: layer {layer} of {found.row.num_layers}"
-    details = {"share": f"{share} %", "examples": str(point.row.num_examples)}
-    return mark(gid, title, point, details | {"seeds": seeds_text(point)})
+    share = over_seeds(shares(point, layer), 1).text
+    return mark(gid, title, point, {"share": f"{share} %", **of_whom(point)})
+
+
+def of_whom(point: Point) -> dict[str, str]:
+    return {"examples": str(point.row.num_examples), "seeds": seeds_text(point)}
 
 
 def draw_shares(ax: Axes, found: Pass) -> None:
