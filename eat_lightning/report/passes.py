@@ -18,7 +18,6 @@ from eat_lightning.model.contracts import build, point_of
 from eat_lightning.report.claim import Source
 from eat_lightning.report.compare import source_of
 from eat_lightning.report.figures import Look, looks_of
-from eat_lightning.report.names import heads_of
 from eat_lightning.report.study import SAME_POINT, Measured, Point, Study
 from eat_lightning.runs.row import Row
 
@@ -94,7 +93,7 @@ class Pass:
 def passes(study: Study, task: str) -> list[Pass]:
     groups: dict[str, list[Point]] = {}
     for point in study.points(task=task, baseline="", policy=[]):
-        same = [heads_of(point.row), *(getattr(point.row, name) for name in SAME_PASS)]
+        same = [study.name_of(point.row), *(getattr(point.row, name) for name in SAME_PASS)]
         groups.setdefault(json.dumps(same, sort_keys=True), []).append(point)
     looks, rows = looks_of(study), [points[0].row for points in groups.values()]
     found = []

@@ -28,10 +28,6 @@ class Interval:
         """A number that has no spread."""
         return cls(value, value, value)
 
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
     def times(self, factor: float) -> Interval:
         """In another unit, such as points for shares: factor above 0."""
         return Interval(self.value * factor, self.low * factor, self.high * factor)

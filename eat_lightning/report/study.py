@@ -21,12 +21,12 @@ import numpy as np
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.model.contracts import build
-from eat_lightning.report.names import heads_of, names_of
+from eat_lightning.report.names import names_of
 from eat_lightning.runs.jsonl import read_whole
 from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, text
 from eat_lightning.runs.run import Run, version_of
 
-# What rows that are averaged over seeds have in common, beside their exit rule.
+# What rows that are averaged over seeds have in common, beside their method's name and exit rule.
 BODY = ("task", "model", "encoder", "num_layers")
 METHODS = ("attention", "reduction", "objective", "schedule", "policy")
 MEASURED = ("split", "baseline", "kernels", "dtype", "form", "device", "threads", "machine")
@@ -162,7 +162,7 @@ class Study:
         groups: dict[str, list[Measured]] = {}
         for m in self.measured:
             if all(getattr(m.row, name) == value for name, value in wanted.items()):
-                same = [heads_of(m.row), rule_of(m.row)]
+                same = [self.name_of(m.row), rule_of(m.row)]
                 same += [getattr(m.row, name) for name in SAME_POINT]
                 groups.setdefault(json.dumps(same, sort_keys=True), []).append(m)
         points = [Point(sorted(ms, key=lambda m: m.row.seed)) for ms in groups.values()]

@@ -1,21 +1,23 @@
 """Calibration of each exit: values by hand, what is flagged, the oracle, and the figures."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from studies import EAT, keep, make_recorded, make_row
+from studies import EAT, claim_in, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.report import figures
-from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
 from eat_lightning.report.claim import Claim, Line
 from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
 from experiments.calibration.head import Head
+
+claim = partial(claim_in, "calibration")
 
 AT_4, AT_6 = [1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0, 1, 0]  # six leave at 4
 FITTED: dict[str, Any] = {
@@ -23,10 +25,6 @@ FITTED: dict[str, Any] = {
     "ece_before": {"4": 0.3, "6": 0.01},
     "ece_after": {"4": 0.1, "6": 0.01},
 }
-
-
-def claim(folder: Path) -> Claim:
-    return claim_of(CLAIMS_DIR / "calibration" / "claim.py")(open_study([str(folder)]))
 
 
 def run(folder: Path, seed: int = 1, at_4: list[int] = AT_4, **more: Any) -> Path:

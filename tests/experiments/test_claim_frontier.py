@@ -1,12 +1,13 @@
 """Accuracy against time: the tables, what is flagged, the answer, and the figure's marks."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from frontiers import eat_run, fixed_rows, static_run, times
-from studies import keep, make_row
+from studies import claim_in, keep, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.settings import THEIRS
@@ -15,9 +16,7 @@ from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
 from eat_lightning.report.claim import Claim, Line
 from eat_lightning.report.study import open_study
 
-
-def claim(folder: Path) -> Claim:
-    return claim_of(CLAIMS_DIR / "frontier" / "claim.py")(open_study([str(folder)]))
+claim = partial(claim_in, "frontier")
 
 
 def line(found: Claim, model: str, setting: str, table: int = 0) -> Line:
