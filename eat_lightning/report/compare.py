@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from eat_lightning.infer.precision import PLAIN
+from eat_lightning.model.contracts import class_of, knob_of
 from eat_lightning.report.claim import Source
 from eat_lightning.report.gain import gain_of
 from eat_lightning.report.statistics import (
@@ -248,12 +249,23 @@ def source_of(point: Point) -> Source:
     row = point.row
     runs = [f"run=outputs/{m.row.study}/{m.row.run}" for m in point.members]
     more = [f"budgets=[{row.budget:g}]"] if row.budget else []
-    more += [f"{row.knob}s=[{row.point}]"] if isinstance(row.point, float) else []
+    more += [f"{row.knob}s=[{row.point}]"] if off_grid(row) else []
     more += ["baselines=all"] if row.baseline == THEIRS else []
     more += [f"dtype={row.dtype}"] if row.dtype != "fp32" else []
     more += ["prepack=false"] if point.timed and could_be_prepacked(row) else []
     words = ["python", "-m", "eat_lightning.measure", *dict.fromkeys(runs), *more]
     return Source(tuple(point.runs), shlex.join(words), tuple(point.commits))
+
+
+def off_grid(row: Row) -> bool:
+    """Whether a measurement has to be told the point of its knob."""
+    if row.knob is None or not isinstance(row.point, float):
+        return False
+    try:
+        knob = knob_of(class_of("exit", row.exit["kind"]))
+    except ValueError:  # a rule that is not here
+        return True
+    return knob is None or row.point not in knob.grid
 
 
 def could_be_prepacked(row: Row) -> bool:

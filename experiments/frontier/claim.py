@@ -65,9 +65,10 @@ def entries_of(study: Study, task: str) -> list[Entry]:
     entries = [Entry(study, point) for point in study.points(task=task)]
     adaptive = {(e.model, e.point.row.encoder) for e in entries if e.adaptive}
 
-    def rank(entry: Entry) -> tuple[bool, str, str, str, bool]:
-        model = entry.model, entry.point.row.encoder
-        return model in adaptive, *model, entry.point.row.weights, entry.adaptive
+    def rank(entry: Entry) -> tuple[bool, str, int, str, str, bool]:
+        row = entry.point.row
+        adapts = (entry.model, row.encoder) in adaptive
+        return adapts, row.model, row.num_layers, entry.model, row.weights, entry.adaptive
 
     return sorted(entries, key=rank)
 

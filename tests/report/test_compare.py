@@ -111,9 +111,7 @@ def test_without_examples_there_is_a_difference_but_no_interval(study: Study):
 def test_source_names_the_command(study: Study):
     source = source_of(eat(study).point)
     assert source.runs == ("s/eat1",)
-    assert source.command == (
-        "python -m eat_lightning.measure run=outputs/s/eat1 'taus=[0.9]' prepack=false"
-    )
+    assert source.command == "python -m eat_lightning.measure run=outputs/s/eat1 prepack=false"
     assert source.commits == ("abc",)
 
 
