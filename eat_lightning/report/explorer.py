@@ -128,7 +128,7 @@ class Part:
 
 
 def is_right(outcome: Outcome) -> np.ndarray:
-    """Of a regression: among the half that is nearer to its label."""
+    """Whether each answer is right; of a regression: among the half that is nearer to its label."""
     labels_B = outcome.recorded.labels
     if outcome.logits_BC.shape[1] > 1:
         return outcome.logits_BC.argmax(1) == labels_B

@@ -31,7 +31,7 @@ class Panels:
 
     @property
     def size(self) -> tuple[float, float]:
-        """Of the figure, in inches."""
+        """The figure's, in inches."""
         width = max(4.5, 0.8 + self.width * self.num_columns)
         return width, 0.3 + self.height * self.num_rows
 
@@ -100,7 +100,7 @@ def bare_rows(ax: Axes, names: list[str]) -> None:
 
 
 def opacity(index: int, count: int) -> float:
-    """Of the first of `count` the strongest."""
+    """Weaken a colour from the first of `count` to the last."""
     return 0.95 - 0.6 * index / max(1, count - 1)
 
 

@@ -86,7 +86,7 @@ class Pass:
 
     @property
     def usual(self) -> Point:
-        """Of `early` the one whose knob stands nearest to its rule's default."""
+        """The one of `early` whose knob stands nearest to its rule's default."""
         return min(self.early, key=lambda point: abs(turned_to(point) - default_point(point.row)))
 
 

@@ -90,7 +90,7 @@ class Panel:
 
 
 def figures_of(name: str, entries: Sequence[Entry]) -> list[Figure]:
-    """Of one task: a figure for each way of timing (dtype and form, device, threads, machine)."""
+    """A figure for each way of timing (dtype and form, device, threads, machine)."""
     judged = [entry for entry in entries if entry.point.mean("accuracy") is not None]
     groups: dict[tuple[str, ...], list[Entry]] = {}
     for entry in judged:

@@ -279,8 +279,8 @@ def rows_files_in(path: Path) -> list[Path]:
 
 
 def newest(study: Study) -> list[Measured]:
-    """Of rows of one setting of one run the last, and the timed one before one that was not. Of
-    timed ones the last with plain weights and the last with prepacked ones."""
+    """Keep the last of the rows of one setting of one run, and the timed one before one that was
+    not; of timed ones the last with plain weights and the last with prepacked ones."""
     best: dict[str, dict[str, Measured]] = {}
     for m in sorted(study.measured, key=lambda m: (m.row.latency_ms is not None, m.row.created)):
         known = best.setdefault(m.row.setting, {})

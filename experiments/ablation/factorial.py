@@ -112,8 +112,8 @@ class Factorial:
         return found
 
     def source(self, *cells: Cell) -> Source:
-        """Of a number that these cells are behind. Of parts that were switched off for measuring,
-        the command says so; of several cells it is that of the first."""
+        """What a number of these cells comes from. The command names the parts that were switched
+        off for measuring; for several cells it is that of the first."""
         found = source_of(Point([m for cell in cells for m in self.cells[cell].members]))
         if self.trained:
             return found
@@ -190,8 +190,8 @@ class Factorial:
 
 
 def factorials(study: Study, task: str) -> list[Factorial]:
-    """Of each body: the cells that were trained, if that is more than nothing and one other; and
-    each model that was measured with every combination of its parts switched off."""
+    """Find for each body the cells that were trained, if that is more than nothing and one other;
+    and each model that was measured with every combination of its parts switched off."""
     ours = [m for m in study.measured if m.row.task == task and m.row.baseline != THEIRS]
     found = []
     for rows in grouped(ours, lambda m: tuple(str(getattr(m.row, name)) for name in SAME)):
@@ -216,7 +216,7 @@ def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
 
 
 def cells_of(rows: Iterable[Measured]) -> dict[Cell, Point]:
-    """Of each cell a row of each run, as a point over seeds."""
+    """A row of each run for each cell, as a point over seeds."""
     runs = grouped(rows, lambda m: (cell_of(m), str(m.folder), m.row.run))
     usual = [min(run, key=far) for run in runs]
     cells = {cell_of(ms[0]): ms for ms in grouped(usual, cell_of)}

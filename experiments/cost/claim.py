@@ -78,7 +78,7 @@ def claim(study: Study) -> Claim:
 
 
 def costs_of(study: Study, task: str) -> list[Costs]:
-    """Of the adaptive settings whose examples are at hand."""
+    """Those of the adaptive settings whose examples are at hand."""
     found = []
     for point in study.points(task=task, baseline=""):
         each = [e for m in point.members if (e := expected(study, m)) is not None]
@@ -89,7 +89,7 @@ def costs_of(study: Study, task: str) -> list[Costs]:
 
 
 def answers(task: str, found: Sequence[Costs]) -> Iterator[str]:
-    """Of each model at the setting with the fewest FLOPs."""
+    """A line for each model, at the setting with the fewest FLOPs."""
     best: dict[str, Costs] = {}
     for costs in sorted(found, key=lambda costs: costs.point.mean("flops") or 0.0):
         best.setdefault(costs.model, costs)

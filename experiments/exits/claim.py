@@ -122,7 +122,7 @@ def tables_of(task: str, found: Sequence[Pass]) -> list[Table]:
 
 
 def left_of(found: Pass, point: Point) -> list[Left]:
-    """Of each place, and of all early ones together; from the rows alone without examples."""
+    """Each place, and all early ones together; from the rows alone without examples."""
     rule = leaving(point)
     if rule is None:
         counts = {k: shares(point, k) for k in layers_left(point)}

@@ -46,7 +46,7 @@ def figures_of(task: str, found: Sequence[Pass]) -> list[Figure]:
 
 
 def shares(point: Point, layer: int) -> list[float]:
-    """Of each seed, percent."""
+    """Each seed's, percent."""
     return [100 * m.row.exit_shares.get(str(layer), 0.0) for m in point.members]
 
 
@@ -153,7 +153,7 @@ def left_figure(task: str, found: Sequence[Pass]) -> Figure | None:
 
 
 def left_dots(found: Pass, rules: Sequence[Leaving]) -> list[Dot]:
-    """Of each group its answers, and beside them the last layer's on the same examples (whose mark
+    """The answers of each group, and beside them the last layer's on the same examples (whose mark
     has no title: nothing more is read there)."""
     made = []
     for x, rule in enumerate(rules):

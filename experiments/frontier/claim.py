@@ -186,7 +186,7 @@ def lowest(found: Difference) -> float:
 
 
 def fastest(entries: list[Entry], to: str) -> Entry | None:
-    """Of those that lose no more than MOST_LOST, by time at batch 1."""
+    """The fastest at batch 1 of those that lose no more than MOST_LOST."""
     near = [e for e in entries if (found := getattr(e, to)) and found.points >= -MOST_LOST]
     return min(near, key=lambda e: e.point.mean("latency_ms") or 0.0, default=None)
 

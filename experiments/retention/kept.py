@@ -75,7 +75,7 @@ class Rule:
 
     @cached_property
     def groups(self) -> list[tuple[tuple[int, int], float, Interval]]:
-        """Of each of `PARTS` groups of lengths the first and last, the mean, and mean retention."""
+        """The first and last length of each of `PARTS` groups, the mean, and mean retention."""
         found = []
         for ends in quarters(self.lengths_B, PARTS):
             here_B = within(self.lengths_B, ends)

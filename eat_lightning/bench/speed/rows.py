@@ -10,10 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from eat_lightning.config import within
 
-KEY = (
-    *("race", "candidate", "task", "batch", "order", "dtype", "threads", "width", "weights"),
-    "machine",
-)
+RACED = ("race", "candidate", "task", "batch", "order")
+KEY = (*RACED, "dtype", "threads", "width", "weights", "machine")
 ELEMENT = {"fp32": 4, "bf16": 2, "int8": 1}  # bytes of a weight
 Positive = Annotated[float, within("(0, inf)")]
 Interval = list[Positive]  # value, low, high
