@@ -137,7 +137,8 @@ def figure_of(study: Study, task: str, methods: Sequence[Method]) -> Figure:
     best = max((100 * (p.mean("accuracy") or 0.0) for p in static), default=None)
 
     def draw(drawing: Any) -> None:
-        axes = panels.draw(drawing, "FLOPs, share of full", f"accuracy on {task} (%)", sharey=True)
+        labels = "FLOPs, share of full", f"accuracy on {task} (%)"
+        axes = panels.draw(drawing, *labels, sharex=True, sharey=True)
         for ax, method, own in zip(axes, methods, dots, strict=True):
             if best is not None:
                 ax.axhline(best, color=INK, linewidth=0.8)
@@ -186,8 +187,8 @@ def answers(task: str, methods: Sequence[Method]) -> Iterator[str]:
             best = max(known, key=lambda f: f.entry.gain.points if f.entry.gain else 0.0)
             gain = points_text(best.entry.gain) if best.entry.gain else ""
             yield (
-                f"{task}, {setting}: most over fixed depth gains {best.method.name}, {gain} "
-                f"points, right on {100 * (best.point.mean('accuracy') or 0.0):.2f} % at "
+                f"{task}, {setting}: the largest gain over fixed depth is that of "
+                f"{best.method.name}, {gain} points, right on {100 * (best.point.mean('accuracy') or 0.0):.2f} % at "
                 f"{best.point.mean('flops_ratio'):.3f} of the FLOPs."
             )
 

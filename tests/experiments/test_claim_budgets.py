@@ -50,7 +50,9 @@ def test_each_method_has_its_own_line_panel_and_gain(tmp_path: Path):
     assert table.lines[0].source.command.endswith("budgets=[0.5]'")
     assert [mark.title for mark in figure.marks] == ["eat, budget 0.5", "eat, sweet, budget 0.5"]
     figures.svg(figure)  # raises where a mark was not drawn
-    assert found.answer[0].startswith("sst2, budget 0.5: most over fixed depth gains eat, +5.00")
+    assert found.answer[0].startswith(
+        "sst2, budget 0.5: the largest gain over fixed depth is that of eat, +5.00"
+    )
 
 
 def test_seeds_of_a_budget_are_one_setting_whatever_was_fitted(tmp_path: Path):
