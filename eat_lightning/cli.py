@@ -124,7 +124,7 @@ def compose_or_explain(config_name: str, overrides: list[str]) -> None:
     Hydra's own is left to Hydra.
     """
     sweeps = any(o in ("-m", "--multirun") for o in overrides)
-    overrides = [o for o in overrides if o not in ("-m", "--multirun")]
+    overrides = with_own_configs([o for o in overrides if o not in ("-m", "--multirun")])
     if any(o.startswith("-") for o in overrides):
         return
     from hydra import compose, initialize_config_dir
@@ -140,6 +140,24 @@ def compose_or_explain(config_name: str, overrides: list[str]) -> None:
             return
         print(f"error: {said}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def with_own_configs(arguments: list[str]) -> list[str]:
+    """Hydra's `--config-dir FOLDER` (yamls of one's own) as the override that `compose` takes."""
+    left, folders = [], []
+    words = iter(arguments)
+    for word in words:
+        flag, _, folder = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            folders.append(folder or next(words, ""))
+        else:
+            left.append(word)
+    for folder in folders:
+        if not Path(folder).is_dir():
+            print(f"error: --config-dir: there is no folder {folder}", file=sys.stderr)
+            raise SystemExit(1)
+    paths = ",".join(f"file://{Path(folder).resolve()}" for folder in folders)
+    return [*left, f"hydra.searchpath=[{paths}]"] if folders else left
 
 
 def firsts(overrides: list[str]) -> list[str]:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 import eat_lightning
 from eat_lightning.model.contracts import build, home
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch, Layout, Packed
+from eat_lightning.new.toy import VOCAB, alone, ragged, spread, tiny_encoder, tiny_shape
 
+__all__ = ["VOCAB", "alone", "ragged", "spread", "tiny_shape"]  # for tests, beside what is here
 PACKAGE = Path(eat_lightning.__file__).parent
 SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each method at work
     "longformer": {"window": 4},
@@ -31,7 +32,6 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "per_source": {"taus": {"mail": 0.7, "web": 0.55}},
     "full_depth": {"sources": ["mail"]},
 }
-VOCAB, SEP = 50, 3
 
 
 def kinds(slot: str) -> list[str]:
@@ -50,31 +50,6 @@ def portable(slot: str) -> list[str]:
     return [kind for kind in kinds(slot) if not hasattr(method(slot, kind), "lost_in_export")]
 
 
-def tiny_shape(**changes: Any) -> Shape:
-    sizes: dict[str, Any] = {
-        "vocab_size": VOCAB,
-        "hidden_size": 16,
-        "num_layers": 6,
-        "num_heads": 4,
-        "intermediate_size": 24,
-        "max_positions": 40,
-        "sep_token_id": SEP,
-    }
-    return Shape(**(sizes | changes))
-
-
-def spread(model: nn.Module, seed: int = 2) -> nn.Module:
-    """Weights that tell examples apart: with equal LayerNorm gammas all norms tie, and pruning is
-    rounding noise; with small matrices all examples leave together."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            noise = torch.randn(weight.shape, generator=generator)
-            bias = 0.4 if "norm" in name.lower() else 0.05
-            weight.add_((bias if weight.ndim == 1 else 0.5) * noise)
-    return model
-
-
 def tiny(
     attention: str = "dense",
     reduction: str = "none",
@@ -84,36 +59,9 @@ def tiny(
     **changes: Any,
 ) -> AdaptiveEncoder:
     """An encoder in evaluation mode, its heads where the exit rule looks."""
-    rule = method("exit", exit)
-    torch.manual_seed(0)
-    encoder = AdaptiveEncoder(
-        tiny_shape(**changes),
-        num_labels,
-        method("attention", attention),
-        method("reduction", reduction),
-        rule,
-        {"layers": list(rule.layers)} | (head or {}),
-    )
-    spread(encoder)
-    if hasattr(encoder.reduction, "after_step"):  # learned values back within their bounds
-        encoder.reduction.after_step()
-    return encoder.eval()
-
-
-def ragged(lengths: list[int] | tuple[int, ...] = (9, 1, 14, 2, 7), seed: int = 0) -> Batch:
-    """Examples that start with [CLS] (2) and, where there is room, end with [SEP]."""
-    generator = torch.Generator().manual_seed(seed)
-    ids = [torch.randint(5, VOCAB, (n,), generator=generator).tolist() for n in lengths]
-    ids = [([2, *example[1:-1], SEP] if len(example) > 1 else [2]) for example in ids]
-    types = [[int(i > len(example) // 2) for i in range(len(example))] for example in ids]
-    return Batch.from_lists(ids, types)
-
-
-def alone(batch: Batch) -> list[Batch]:
-    """Each example as a batch of one."""
-    lengths = batch.lengths_B.tolist()
-    parts = zip(batch.ids_N.split(lengths), batch.types_N.split(lengths), strict=True)
-    return [Batch.from_lists([ids.tolist()], [types.tolist()]) for ids, types in parts]
+    slots = {"attention": attention, "reduction": reduction, "exit": exit}
+    methods = {slot: method(slot, kind) for slot, kind in slots.items()}
+    return tiny_encoder(**methods, num_labels=num_labels, head=head, **changes)
 
 
 def padded(batch: Batch, pad: int = 0, left: bool = False) -> dict[str, torch.Tensor]:

@@ -7,39 +7,22 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from models import alone, kinds, method, ragged, tiny
+from models import kinds, method, ragged, tiny
 
 from eat_lightning.infer.record import Recorded, record, score
-from eat_lightning.model.packed import Batch
+from eat_lightning.new.checks import Examples
 
 LAYERS = [2, 3, 4]
 
 
-class Split:
-    """A batch as a split; `difficulty` as the toy data has it."""
-
-    def __init__(self, whole: Batch):
-        self.examples, self.lengths = alone(whole), whole.lengths_B.numpy()
-        self.labels = np.arange(len(self.lengths)) % 3
-        self.difficulty = None
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def batch(self, rows: np.ndarray) -> Batch:
-        chosen = [self.examples[i] for i in rows]
-        ids, types = ([getattr(e, k).tolist() for e in chosen] for k in ("ids_N", "types_N"))
-        return Batch.from_lists(ids, types)
-
-
 @pytest.fixture(scope="module")
-def split() -> Split:
-    return Split(ragged(tuple(range(1, 38))))
+def split() -> Examples:
+    return Examples(ragged(tuple(range(1, 38))))
 
 
 @pytest.mark.parametrize("reduction", kinds("reduction"))
 @pytest.mark.parametrize("exit", kinds("exit"))
-def test_equals_running_with_the_rule(reduction: str, exit: str, split: Split):
+def test_equals_running_with_the_rule(reduction: str, exit: str, split: Examples):
     encoder = tiny("dense", reduction, exit, head={"layers": LAYERS})
     outcome = record(encoder, split, batch_size=8).under()
     with torch.inference_mode():
@@ -54,7 +37,7 @@ def test_equals_running_with_the_rule(reduction: str, exit: str, split: Split):
     assert outcome.exit_reasons == {name: named.count(name) / len(named) for name in {*named}}
 
 
-def test_one_tau_for_each_exit(split: Split):
+def test_one_tau_for_each_exit(split: Examples):
     encoder = tiny(head={"layers": LAYERS})
     recorded = record(encoder, split)
     confidence_EB = [torch.tensor(recorded.guesses[k]).softmax(-1).amax(-1) for k in LAYERS]
@@ -64,23 +47,23 @@ def test_one_tau_for_each_exit(split: Split):
     assert recorded.under(rule).depth_B.tolist() == expected.tolist()
 
 
-def test_token_layers_by_hand(split: Split):
+def test_token_layers_by_hand(split: Examples):
     encoder = tiny("dense", "norm_topk", head={"layers": LAYERS})
-    outcome = record(encoder, Split(ragged((11,)))).under(method("exit", "never"))
+    outcome = record(encoder, Examples(ragged((11,)))).under(method("exit", "never"))
     # 0.4 of 10 others leave after layer 2, 0.4 of 6 after layer 4: floor(2.4) = 2.
     assert outcome.tokens_LB[:, 0].tolist() == [11, 11, 7, 7, 5, 5]
     assert outcome.retention_B.tolist() == [5 / 11]
     assert outcome.token_layers_B.tolist() == [46 / 66]
 
 
-def test_the_mode_is_put_back(split: Split):
+def test_the_mode_is_put_back(split: Examples):
     encoder = tiny().train()
     record(encoder, split)
     assert encoder.training
     assert encoder.layers[0].training
 
 
-def test_what_is_kept_is_read_back(split: Split, tmp_path: Path):
+def test_what_is_kept_is_read_back(split: Examples, tmp_path: Path):
     encoder, path = tiny("dense", "norm_topk", "confidence"), tmp_path / "examples.parquet"
     recorded = replace(record(encoder, split), group_B=np.arange(len(split)) // 2)
     recorded.to_parquet(path)
@@ -98,15 +81,15 @@ def test_what_is_kept_is_read_back(split: Split, tmp_path: Path):
 
 def test_a_file_holds_little_more_than_its_logits(tmp_path: Path):
     """Whole numbers in as few bytes as they need, compressed."""
-    split = Split(ragged(tuple(i % 30 + 3 for i in range(600))))
+    split = Examples(ragged(tuple(i % 30 + 3 for i in range(600))))
     recorded = record(tiny("dense", "norm_topk", "confidence"), split)
     recorded.to_parquet(tmp_path / "examples.parquet")
     logits = 600 * 3 * 3 * 4
     assert (tmp_path / "examples.parquet").stat().st_size < 1.3 * logits
 
 
-def test_where_examples_come_from_is_kept(split: Split, tmp_path: Path):
-    known = Split(ragged((3, 5, 4)))
+def test_where_examples_come_from_is_kept(split: Examples, tmp_path: Path):
+    known = Examples(ragged((3, 5, 4)))
     known.origins = ["b", "a", "b"]  # type: ignore[attr-defined]
     for each, said in ((known, ["b", "a", "b"]), (split, None)):
         record(tiny(), each).to_parquet(tmp_path / "examples.parquet")

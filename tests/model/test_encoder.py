@@ -11,6 +11,7 @@ from reference import reference
 
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.reason import Reason
+from eat_lightning.new import checks
 from eat_lightning.weights.checkpoint import load_pretrained
 
 EVERY = list(product(kinds("attention"), kinds("reduction"), kinds("exit")))
@@ -111,35 +112,17 @@ def test_six_layers_of_twelve(take: str, chosen: list[int], tmp_path: Path):
         torch.testing.assert_close(ours_BC, answers(model, batch), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize(("attention", "reduction", "exit"), EVERY)
-def test_a_batch_is_its_examples(attention: str, reduction: str, exit: str):
-    encoder, batch = tiny(attention, reduction, exit), ragged()
-    with torch.no_grad():
-        together = encoder(batch)
-        for i, one in enumerate(alone(batch)):
-            trace = encoder(one)
-            torch.testing.assert_close(trace.logits_BC[0], together.logits_BC[i], atol=1e-4, rtol=0)
-            assert trace.depth_B[0] == together.depth_B[i]
-            assert trace.reason_B[0] == together.reason_B[i]
-            assert trace.tokens_LB[:, 0].tolist() == together.tokens_LB[:, i].tolist()
+COMBINED = [
+    checks.batch_is_its_examples,
+    checks.stream_is_the_batch,
+    checks.examples_do_not_touch,
+]
 
 
+@pytest.mark.parametrize("check", COMBINED, ids=lambda check: check.__name__)
 @pytest.mark.parametrize(("attention", "reduction", "exit"), EVERY)
-def test_a_stream_is_the_batch_bit_for_bit(attention: str, reduction: str, exit: str):
-    encoder, batch = tiny(attention, reduction, exit), ragged()
-    with torch.inference_mode():
-        whole, parts = encoder(batch), [*encoder.stream(batch)]
-    rows = torch.cat([rows_G for rows_G, _ in parts])
-    assert sorted(rows.tolist()) == [*range(batch.size)]
-    for name in ("logits_BC", "depth_B", "reason_B", "retention_B"):
-        streamed = torch.cat([getattr(part, name) for _, part in parts])
-        assert torch.equal(streamed, getattr(whole, name)[rows]), name
-    tokens_LB = torch.cat([part.tokens_LB for _, part in parts], dim=1)
-    assert torch.equal(tokens_LB, whole.tokens_LB[:, rows])
-    for rows_G, part in parts:
-        assert len({*part.depth_B.tolist()}) == 1
-        for layer, guess_BC in part.guesses.items():
-            assert torch.equal(guess_BC, whole.guesses[layer][rows_G])
+def test_every_combination_keeps(check, attention: str, reduction: str, exit: str):
+    check(tiny(attention, reduction, exit))
 
 
 def test_the_easy_ones_are_answered_before_the_hard_ones_are_done():
@@ -230,19 +213,6 @@ def test_evaluation_is_deterministic_and_training_is_not():
     first, second = encoder(batch), encoder(batch)
     assert not torch.equal(first.logits_BC, second.logits_BC)
     assert first.depth_B.tolist() == [6] * 5
-
-
-@pytest.mark.parametrize(("attention", "reduction", "exit"), EVERY)
-def test_an_example_does_not_touch_another(attention: str, reduction: str, exit: str):
-    encoder, batch = tiny(attention, reduction, exit), ragged()
-    with torch.no_grad():
-        before = encoder(batch)
-        batch.ids_N[10 : 10 + 14] = batch.ids_N[10 : 10 + 14].flip(0)  # the third example
-        after = encoder(batch)
-    others = [0, 1, 3, 4]
-    torch.testing.assert_close(before.logits_BC[others], after.logits_BC[others])
-    assert before.depth_B[others].tolist() == after.depth_B[others].tolist()
-    assert not torch.allclose(before.logits_BC[2], after.logits_BC[2])
 
 
 @pytest.mark.parametrize("reduction", kinds("reduction"))

@@ -9,6 +9,7 @@ from models import kinds, method, ragged, tiny, tiny_shape
 from eat_lightning.bounds import layer_faults, number_faults
 from eat_lightning.model.contracts import SLOTS, build, build_all, spec
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.new.checks import checks
 
 METHODS = [(slot, kind) for slot in SLOTS for kind in kinds(slot)]
 HERE = __name__
@@ -36,14 +37,14 @@ class NotAMethod:
         raise AssertionError("must not be made")
 
 
-@pytest.mark.parametrize(("slot", "kind"), METHODS)
-def test_spec_undoes_build(slot: str, kind: str):
-    made = method(slot, kind)
-    saved = spec(slot, made)
-    assert saved["kind"] == kind
-    assert spec(slot, build(slot, saved)) == saved
-    arguments = {key: value for key, value in saved.items() if key != "kind"}
-    assert type(made).faults(6, **arguments) == []
+OF_ONE = [(slot, kind, check) for slot, kind in METHODS for check in checks(slot)]
+
+
+@pytest.mark.parametrize(
+    ("slot", "kind", "check"), OF_ONE, ids=[f"{kind}-{check.__name__}" for _, kind, check in OF_ONE]
+)
+def test_a_method_keeps_its_promises(slot: str, kind: str, check):
+    check(method(slot, kind))
 
 
 @pytest.mark.parametrize(("slot", "kind"), METHODS)

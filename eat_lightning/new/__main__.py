@@ -1,0 +1,66 @@
+"""`python -m eat_lightning.new reduction my_idea`: write a method to start from, with its test."""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import sys
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from eat_lightning.errors import ConfigError
+
+TEMPLATES = files("eat_lightning.new") / "templates"
+SLOTS = ("attention", "reduction", "exit", "objective", "schedule")
+NEXT = """\
+written: $files
+
+  pytest test_$name.py
+  export EAT_IMPORT=$name   # whoever opens a run says which modules of their own may be imported
+  python -m eat_lightning.train --config-dir configs $slot=$name data=toy encoder=tiny \\
+      trainer.max_steps=200
+  python -m eat_lightning.measure run=outputs/default baselines=all
+  python -m eat_lightning.report study=outputs/default"""
+
+
+def main() -> None:
+    """Read the command line, write the files; a fault is one line and status 1."""
+    parser = argparse.ArgumentParser(prog="eat_lightning.new", description=__doc__)
+    parser.add_argument("slot", choices=SLOTS)
+    parser.add_argument("name", help="a module's name, such as my_idea")
+    parser.add_argument("--to", type=Path, default=Path(), help="the folder (default: this one)")
+    given = parser.parse_args()
+    try:
+        written = write(given.slot, given.name, given.to)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+    names = " ".join(str(path) for path in written)
+    print(Template(NEXT).substitute(files=names, name=given.name, slot=given.slot))
+
+
+def write(slot: str, name: str, folder: Path) -> list[Path]:
+    """Write `name`.py, its yaml and its test; nothing that is there is replaced."""
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+        raise ConfigError(f"name must be a module's name such as my_idea, got {name!r}")
+    paths = {
+        folder / f"{name}.py": f"{slot}.py.txt",
+        folder / "configs" / slot / f"{name}.yaml": f"{slot}.yaml",
+        folder / f"test_{name}.py": "test.py.txt",
+    }
+    if there := [path for path in paths if path.exists()]:
+        raise ConfigError(f"{there[0]} is there already")
+    words = {"name": name, "slot": slot, "class_name": class_name(name)}
+    for path, template in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(Template((TEMPLATES / template).read_text("utf-8")).substitute(words))
+    return [*paths]
+
+
+def class_name(name: str) -> str:
+    """my_idea -> MyIdea."""
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+if __name__ == "__main__":
+    main()

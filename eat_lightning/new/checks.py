@@ -1,0 +1,223 @@
+"""What every method must keep, checked on a tiny encoder: `checks(slot)` lists the functions, each
+of which takes a method and raises AssertionError where it breaks a promise.
+
+The tests of the package run the same functions over the whole shelf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from eat_lightning.infer.record import record
+from eat_lightning.model.contracts import build, spec
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.flops import flops
+from eat_lightning.model.packed import Batch
+from eat_lightning.model.training import Context
+from eat_lightning.new.toy import alone, ragged, tiny_encoder
+from eat_lightning.weights.checkpoint import load_model, save_model
+
+Check = Callable[[Any], None]
+MODEL_SLOTS = ("attention", "reduction", "exit")
+CLOSE = {"atol": 1e-4, "rtol": 0.0}
+
+
+def batch_is_its_examples(encoder: AdaptiveEncoder) -> None:
+    """A batch of N is answered as N batches of one: logits, depth, reason and tokens."""
+    batch = ragged()
+    with torch.no_grad():
+        together = encoder(batch)
+        for i, one in enumerate(alone(batch)):
+            trace = encoder(one)
+            torch.testing.assert_close(trace.logits_BC[0], together.logits_BC[i], **CLOSE)
+            assert trace.depth_B[0] == together.depth_B[i]
+            assert trace.reason_B[0] == together.reason_B[i]
+            assert trace.tokens_LB[:, 0].tolist() == together.tokens_LB[:, i].tolist()
+
+
+def stream_is_the_batch(encoder: AdaptiveEncoder) -> None:
+    """Examples given as they leave are, bit for bit, those given at the end."""
+    batch = ragged()
+    with torch.inference_mode():
+        whole, parts = encoder(batch), [*encoder.stream(batch)]
+    rows = torch.cat([rows_G for rows_G, _ in parts])
+    assert sorted(rows.tolist()) == [*range(batch.size)]
+    for name in ("logits_BC", "depth_B", "reason_B", "retention_B"):
+        streamed = torch.cat([getattr(part, name) for _, part in parts])
+        assert torch.equal(streamed, getattr(whole, name)[rows]), name
+    tokens_LB = torch.cat([part.tokens_LB for _, part in parts], dim=1)
+    assert torch.equal(tokens_LB, whole.tokens_LB[:, rows])
+    for rows_G, part in parts:
+        assert len({*part.depth_B.tolist()}) == 1
+        for layer, guess_BC in part.guesses.items():
+            assert torch.equal(guess_BC, whole.guesses[layer][rows_G])
+
+
+def examples_do_not_touch(encoder: AdaptiveEncoder) -> None:
+    """Other words in one example change nothing for the others."""
+    batch = ragged()
+    with torch.no_grad():
+        before = encoder(batch)
+        batch.ids_N[10 : 10 + 14] = batch.ids_N[10 : 10 + 14].flip(0)  # the third example
+        after = encoder(batch)
+    others = [0, 1, 3, 4]
+    torch.testing.assert_close(before.logits_BC[others], after.logits_BC[others])
+    assert before.depth_B[others].tolist() == after.depth_B[others].tolist()
+    assert not torch.allclose(before.logits_BC[2], after.logits_BC[2])
+
+
+def replay_is_the_live_run(encoder: AdaptiveEncoder) -> None:
+    """One recorded pass through all heads says what running with the rule does."""
+    batch = ragged(tuple(range(1, 30)))
+    outcome = record(encoder, Examples(batch), batch_size=8).under()
+    with torch.inference_mode():
+        trace = encoder(batch)
+    assert outcome.depth_B.tolist() == trace.depth_B.tolist()
+    assert outcome.reason_B.tolist() == trace.reason_B.tolist()
+    assert outcome.tokens_LB.tolist() == trace.tokens_LB.tolist()
+    np.testing.assert_allclose(outcome.logits_BC, trace.logits_BC.numpy(), atol=1e-4)
+
+
+class Examples:
+    """A batch as a split of a data set."""
+
+    difficulty = None
+
+    def __init__(self, whole: Batch):
+        self.examples, self.lengths = alone(whole), whole.lengths_B.numpy()
+        self.labels = np.arange(len(self.lengths)) % 3
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        chosen = [self.examples[i] for i in rows]
+        ids, types = ([getattr(e, k).tolist() for e in chosen] for k in ("ids_N", "types_N"))
+        return Batch.from_lists(ids, types)
+
+
+def what_is_saved_comes_back(encoder: AdaptiveEncoder) -> None:
+    """A model folder keeps the method, its arguments and its parameters: equal answers."""
+    with TemporaryDirectory() as folder, torch.no_grad():
+        save_model(encoder, ["a", "b", "c"], Path(folder))
+        loaded = load_model(Path(folder))[0].eval()
+        for slot in MODEL_SLOTS:
+            assert spec(slot, getattr(loaded, slot)) == spec(slot, getattr(encoder, slot))
+        assert torch.equal(loaded(ragged()).logits_BC, encoder(ragged()).logits_BC)
+
+
+def flops_fall_with_the_work(encoder: AdaptiveEncoder) -> None:
+    """FLOPs are finite, above zero, and an example that leaves after layer 1 costs less."""
+    with torch.inference_mode():
+        trace = encoder(ragged())
+    tokens_LB, full_B = trace.tokens_LB.numpy(), np.full(5, len(encoder.layers))
+    whole_B = flops(encoder, encoder.exit, np.maximum(tokens_LB, 1), full_B)
+    first_B = flops(encoder, encoder.exit, tokens_LB, np.ones(5, np.int64))
+    assert np.isfinite(whole_B).all()
+    assert (first_B > 0).all()
+    assert (first_B < whole_B).all()
+
+
+def gradients_reach_every_weight(encoder: AdaptiveEncoder) -> None:
+    """Training moves every weight of the body and of the heads (a method's own may rest)."""
+    encoder.train()
+    guesses = encoder(ragged()).guesses.values()
+    sum(guess_BC.square().sum() for guess_BC in guesses).backward()
+    for name, weight in encoder.named_parameters():
+        if not name.startswith(MODEL_SLOTS):
+            assert weight.grad is not None, name
+            assert weight.grad.abs().sum() > 0, name
+
+
+def cls_stays_and_order_is_kept(encoder: AdaptiveEncoder) -> None:
+    """A reduction keeps [CLS] first, the others in their order, and at strength 0 all of them."""
+    encoder.keep_hidden = True
+    with torch.inference_mode():
+        rows = [*encoder(ragged(), leave=False).hidden.values()]
+        encoder.strength.fill_(0.0)
+        assert (encoder(ragged(), leave=False).tokens_LB == ragged().lengths_B).all()
+    for packed in rows:
+        for place_T in packed.position_N.split(packed.layout.lengths_B.tolist()):
+            assert place_T[0] == 0
+            assert (place_T.diff() > 0).all()
+
+
+def spec_undoes_build(slot: str) -> Check:
+    """A method is made again from its kind and its plain arguments, which have no faults."""
+
+    def check(method: Any) -> None:
+        saved = spec(slot, method)
+        assert spec(slot, build(slot, saved)) == saved
+        arguments = {key: value for key, value in saved.items() if key != "kind"}
+        faults = getattr(type(method), "faults", None)
+        assert faults is None or faults(6, **arguments) == []
+
+    check.__name__ = "spec_undoes_build"
+    return check
+
+
+def loss_falls(objective: Any) -> None:
+    """An objective is finite, reaches every exit that it counts, and falls as guesses improve."""
+    labels_B = torch.tensor([0, 1, 2, 1])
+    right_BC = 4.0 * torch.eye(3)[labels_B]
+    wrong = loss_of(objective, -right_BC, labels_B)
+    right = loss_of(objective, right_BC, labels_B)
+    assert torch.isfinite(wrong)
+    assert right < wrong
+
+
+def loss_of(objective: Any, logits_BC: torch.Tensor, labels_B: torch.Tensor) -> torch.Tensor:
+    guesses = {k: logits_BC.clone().requires_grad_() for k in (2, 4, 6)}
+    teacher_BC = logits_BC.abs() if objective.wants_teacher else None
+    loss = objective(Context(guesses=guesses, labels_B=labels_B, last=6, teacher_BC=teacher_BC))
+    loss.total.backward()
+    grads = [guess_BC.grad for guess_BC in guesses.values() if guess_BC.grad is not None]
+    assert grads
+    assert all(torch.isfinite(grad_BC).all() for grad_BC in grads)
+    return loss.total.detach()
+
+
+def shares_add_up(schedule: Any) -> None:
+    """A schedule's stages share all steps, and strength stays within 0 and 1."""
+    stages = schedule.stages(3, [2, 4, 6])
+    assert abs(sum(stage.share for stage in stages) - 1) < 1e-9
+    for stage in stages:
+        strengths = [stage.strength(step / 10) for step in range(11)]
+        assert all(0 <= strength <= 1 for strength in strengths)
+
+
+ENCODER_CHECKS = (
+    batch_is_its_examples,
+    stream_is_the_batch,
+    examples_do_not_touch,
+    replay_is_the_live_run,
+    what_is_saved_comes_back,
+    flops_fall_with_the_work,
+    gradients_reach_every_weight,
+)
+OTHER_CHECKS = {"objective": (loss_falls,), "schedule": (shares_add_up,)}
+
+
+def checks(slot: str) -> list[Check]:
+    """The checks for a method of a slot; each takes the method."""
+    own: list[Check] = [spec_undoes_build(slot), *OTHER_CHECKS.get(slot, ())]
+    if slot in MODEL_SLOTS:
+        own += [in_an_encoder(slot, check) for check in ENCODER_CHECKS]
+    return own + [in_an_encoder(slot, cls_stays_and_order_is_kept)] * (slot == "reduction")
+
+
+def in_an_encoder(slot: str, check: Callable[[AdaptiveEncoder], None]) -> Check:
+    """A check of an encoder as one of a method, which is put into a tiny encoder of its own."""
+
+    def checked(method: Any) -> None:
+        head = None if slot == "exit" else {"layers": [2, 3, 4]}
+        check(tiny_encoder(**{slot: method}, head=head))
+
+    checked.__name__ = check.__name__
+    return checked

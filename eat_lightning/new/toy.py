@@ -1,0 +1,84 @@
+"""A tiny encoder and examples of every awkward length, on which methods are checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from eat_lightning.methods.attention.dense import Dense
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.reduction.none import Keep
+from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.model.packed import Batch
+
+VOCAB, SEP = 50, 3
+
+
+def tiny_shape(**changes: Any) -> Shape:
+    """Six layers, 16 wide, for at most 40 tokens."""
+    sizes: dict[str, Any] = {
+        "vocab_size": VOCAB,
+        "hidden_size": 16,
+        "num_layers": 6,
+        "num_heads": 4,
+        "intermediate_size": 24,
+        "max_positions": 40,
+        "sep_token_id": SEP,
+    }
+    return Shape(**(sizes | changes))
+
+
+def spread(model: nn.Module, seed: int = 2) -> nn.Module:
+    """Weights that tell examples apart: with equal LayerNorm gammas all norms tie, and pruning is
+    rounding noise; with small matrices all examples leave together."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            noise = torch.randn(weight.shape, generator=generator)
+            bias = 0.4 if "norm" in name.lower() else 0.05
+            weight.add_((bias if weight.ndim == 1 else 0.5) * noise)
+    return model
+
+
+def tiny_encoder(
+    attention: Any = None,
+    reduction: Any = None,
+    exit: Any = None,
+    num_labels: int = 3,
+    head: dict[str, Any] | None = None,
+    **changes: Any,
+) -> AdaptiveEncoder:
+    """An encoder in evaluation mode with these methods (None: static), its heads where the exit
+    rule looks. changes: other sizes than `tiny_shape` has."""
+    exit = exit or Never()
+    torch.manual_seed(0)
+    encoder = AdaptiveEncoder(
+        tiny_shape(**changes),
+        num_labels,
+        attention or Dense(),
+        reduction or Keep(),
+        exit,
+        {"layers": list(exit.layers)} | (head or {}),
+    )
+    spread(encoder)
+    if hasattr(encoder.reduction, "after_step"):  # learned values back within their bounds
+        encoder.reduction.after_step()
+    return encoder.eval()
+
+
+def ragged(lengths: list[int] | tuple[int, ...] = (9, 1, 14, 2, 7), seed: int = 0) -> Batch:
+    """Examples that start with [CLS] (2) and, where there is room, end with [SEP]."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = [torch.randint(5, VOCAB, (n,), generator=generator).tolist() for n in lengths]
+    ids = [([2, *example[1:-1], SEP] if len(example) > 1 else [2]) for example in ids]
+    types = [[int(i > len(example) // 2) for i in range(len(example))] for example in ids]
+    return Batch.from_lists(ids, types)
+
+
+def alone(batch: Batch) -> list[Batch]:
+    """Each example as a batch of one."""
+    lengths = batch.lengths_B.tolist()
+    parts = zip(batch.ids_N.split(lengths), batch.types_N.split(lengths), strict=True)
+    return [Batch.from_lists([ids.tolist()], [types.tolist()]) for ids, types in parts]

@@ -1,0 +1,79 @@
+"""A method of one's own: what is written works as it is, and nothing is overwritten."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.new.__main__ import SLOTS, write
+from eat_lightning.new.checks import checks
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_what_is_written_keeps_the_contract(
+    slot: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    module = f"own_{slot}"
+    write(slot, module, tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    method = getattr(__import__(module), f"Own{slot.capitalize()}")()
+    monkeypatch.setitem(sys.modules, module, sys.modules[module])  # and away again
+    for check in checks(slot):
+        check(method)
+
+
+class Leaky:
+    """Norms over the whole batch: an example's fate depends on who else is there."""
+
+    place, needs, layers = "after_layer", frozenset(), (2,)
+
+    def __call__(self, packed, evidence, layer):
+        from eat_lightning.methods.reduction._gates import keep_where
+
+        norm_N = packed.x_ND.norm(dim=-1)
+        return keep_where(packed, (norm_N >= norm_N.mean()) | (packed.layout.index_N == 0))
+
+
+def test_a_method_that_breaks_a_promise_is_caught():
+    failed = []
+    for check in checks("reduction"):
+        try:
+            check(Leaky())
+        except AssertionError:
+            failed.append(check.__name__)
+    assert "batch_is_its_examples" in failed
+    assert "gradients_reach_every_weight" not in failed
+
+
+def test_nothing_is_replaced_and_names_are_modules(tmp_path: Path):
+    (tmp_path / "mine.py").write_text("kept")
+    with pytest.raises(ConfigError, match=r"mine.py is there already"):
+        write("exit", "mine", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+    for name in ("my-idea", "class", "_mine", ""):
+        with pytest.raises(ConfigError, match="name must be a module's name"):
+            write("exit", name, tmp_path)
+
+
+def test_it_composes_from_a_folder_of_ones_own(tmp_path: Path):
+    def run(*given: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "eat_lightning.train", *given, "--cfg", "job"]
+        env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    write("reduction", "mine", tmp_path)
+    composed = run("--config-dir", "configs", "reduction=mine")
+    assert "_target_: mine.Mine" in composed.stdout
+
+
+def test_a_folder_of_configs_that_is_not_there_is_one_line(tmp_path: Path):
+    from eat_lightning.cli import with_own_configs
+
+    with pytest.raises(SystemExit, match="1"):
+        with_own_configs(["--config-dir", str(tmp_path / "none"), "task=sst2"])
+    (tmp_path / "own").mkdir()
+    left = with_own_configs([f"--config-dir={tmp_path}/own", "task=sst2"])
+    assert left == ["task=sst2", f"hydra.searchpath=[file://{tmp_path}/own]"]
