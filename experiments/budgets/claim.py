@@ -25,7 +25,7 @@ from eat_lightning.report.columns import (
     values,
     word,
 )
-from eat_lightning.report.compare import Entry, accuracy_interval, speed_up
+from eat_lightning.report.compare import Difference, Entry, accuracy_interval, speed_up
 from eat_lightning.report.figures import INK, PAPER, looks_of
 from eat_lightning.report.panels import Dot, Panels
 from eat_lightning.report.setting_table import GAIN, PAIRED, REPEATS, TRAINED
@@ -180,17 +180,17 @@ def dots_of(gid: str, method: Method) -> list[Dot]:
 
 def answers(task: str, methods: Sequence[Method]) -> Iterator[str]:
     """For each budget the method that gains most over its own fixed depths."""
-    every = fitted_of(methods)
-    for setting in dict.fromkeys(f.point.setting for f in every):
-        known = [f for f in every if f.point.setting == setting and f.entry.gain is not None]
-        if known:
-            best = max(known, key=lambda f: f.entry.gain.points if f.entry.gain else 0.0)
-            gain = points_text(best.entry.gain) if best.entry.gain else ""
-            yield (
-                f"{task}, {setting}: the largest gain over fixed depth is that of "
-                f"{best.method.name}, {gain} points, right on {100 * (best.point.mean('accuracy') or 0.0):.2f} % at "
-                f"{best.point.mean('flops_ratio'):.3f} of the FLOPs."
-            )
+    budgets: dict[str, list[tuple[Difference, Fitted]]] = {}
+    for fitted in fitted_of(methods):
+        if gain := fitted.entry.gain:
+            budgets.setdefault(fitted.point.setting, []).append((gain, fitted))
+    for setting, known in budgets.items():
+        gain, best = max(known, key=lambda pair: pair[0].points)
+        right, flops = (best.point.mean(name) or 0.0 for name in ("accuracy", "flops_ratio"))
+        yield (
+            f"{task}, {setting}: the largest gain over fixed depth is that of {best.method.name}, "
+            f"{points_text(gain)} points, right on {100 * right:.2f} % at {flops:.3f} of the FLOPs."
+        )
 
 
 if __name__ == "__main__":
