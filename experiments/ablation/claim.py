@@ -1,7 +1,7 @@
 """Pruning, window and exits, each on or off (EAT, figure 3 and table 4): what each does to cost and
 accuracy, and whether savings multiply.
 
-    python -m experiments.ablation.claim study=outputs/ablation
+    python -m experiments ablation study=outputs/ablation
 
 Needs the eight runs of `python -m eat_lightning.train experiment=ablation`, measured in one call:
 `python -m eat_lightning.measure run=outputs/ablation`. One model that was measured with every
@@ -96,9 +96,3 @@ def notes_of(factorial: Factorial) -> Iterator[str]:
     kinds = {str(p.row.exit) for cell, p in factorial.cells.items() if cell[2]}
     if len(kinds) > 1:
         yield f"cells with exits have several rules: {'; '.join(sorted(kinds))}."
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)

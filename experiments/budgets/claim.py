@@ -1,6 +1,6 @@
 """What choosing a depth for each example gains at stated budgets, over fixed depth at equal FLOPs.
 
-    python -m experiments.budgets.claim study=experiments/methods/results
+    python -m experiments budgets study=experiments/methods/results
 
 Needs rows with budgets: python -m eat_lightning.measure run=outputs/... budgets=[0.4,0.5,0.6].
 """
@@ -191,9 +191,3 @@ def answers(task: str, methods: Sequence[Method]) -> Iterator[str]:
             f"{task}, {setting}: the largest gain over fixed depth is that of {best.method.name}, "
             f"{points_text(gain)} points, right on {100 * right:.2f} % at {flops:.3f} of the FLOPs."
         )
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)

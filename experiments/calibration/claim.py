@@ -1,6 +1,6 @@
 """Does confidence mean what it says, at each exit (EAT, section 7.2), and what could exits reach?
 
-    python -m experiments.calibration.claim study=outputs/frontier
+    python -m experiments calibration study=outputs/frontier
 
 Needs rows with their examples: python -m eat_lightning.measure run=outputs/frontier.
 """
@@ -235,9 +235,3 @@ def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
 
 def is_regression(found: Pass) -> bool:
     return found.row.accuracy is None and found.row.metric in ("pearson", "spearman")
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)

@@ -1,6 +1,6 @@
 """Cost by the paper's formulas (EAT, section 5), counted FLOPs and measured time, side by side.
 
-    python -m experiments.cost.claim study=outputs/frontier
+    python -m experiments cost study=outputs/frontier
 
 Needs rows with their examples: python -m eat_lightning.measure run=outputs/frontier.
 """
@@ -236,9 +236,3 @@ def between(found: Sequence[Costs]) -> str:
         f"at most {100 * abs(product / ran - 1):.1f} % {'below' if product < ran else 'above'} the "
         f"token-layers that were run ({product:.3f} for {ran:.3f})."
     )
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)

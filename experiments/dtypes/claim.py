@@ -1,6 +1,6 @@
 """What bf16 weights and int8 products change: accuracy, answers and depth against fp32.
 
-    python -m experiments.dtypes.claim study=outputs/frontier
+    python -m experiments dtypes study=outputs/frontier
 
 Same weights, same examples, setting by setting: python -m eat_lightning.measure
 run=outputs/frontier dtype=int8 timing.enabled=false (and bf16, and fp32).
@@ -149,9 +149,3 @@ def answers(task: str, pairs: list[Pair]) -> Iterator[str]:
             f"{len(own)} setting{'s' * (len(own) > 1)}; within {POINTS} points and "
             f"{100 * AGREE:.0f} %: {'yes' if good else 'no'}."
         )
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)

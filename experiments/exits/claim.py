@@ -1,6 +1,6 @@
 """Where examples leave, how right they are, and how depth goes with the text (EAT, figure 6).
 
-    python -m experiments.exits.claim study=outputs/frontier
+    python -m experiments exits study=outputs/frontier
 
 Shares need rows alone, the rest their examples: python -m eat_lightning.measure
 run=outputs/frontier. Difficulty is known of toy data: python -m eat_lightning.train data=toy ...
@@ -186,9 +186,3 @@ def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
         yield f"Without examples, so shares alone: {', '.join(absent)} (measure again)."
     if not any(r.difficulty is not None for p in passed for r in p.recorded):
         yield "No data here says how difficult an example is; toy data do (data=toy)."
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)

@@ -1,6 +1,6 @@
 """File-type gating (EAT, section 10): what is sent to light scanning, what to deep, at what cost.
 
-    python -m experiments.file_gating.claim study=outputs/file_gating
+    python -m experiments file_gating study=outputs/file_gating
 
 Needs the runs themselves, since kept rows hold no labels: page.md has the lines that make
 the data, train and measure. libmagic's and magika's lines come from the peers.json of the data,
@@ -259,9 +259,3 @@ NOTES = [
     "`matching` says that name, declared type and content agree, not that a file is harmless: "
     "types that may act (programs, scripts) need a rule of their own behind the gate.",
 ]
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)

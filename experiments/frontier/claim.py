@@ -1,6 +1,6 @@
 """Accuracy against time for every model, baseline and tau of a task (EAT, figure 4, tables 1 to 3).
 
-    python -m experiments.frontier.claim study=outputs/frontier
+    python -m experiments frontier study=outputs/frontier
 
 Without arguments: the rows of our own runs, beside this file. Measure all runs of a task in one
 call with `baselines=all`: only times of one session are divided by each other.
@@ -259,9 +259,3 @@ def notes(entries: list[Entry]) -> Iterator[str]:
         yield f"Without a static model of their body that was trained: {names}."
     if not any(row.baseline == THEIRS for row in rows):
         yield "Hugging Face's padded model was not measured (baselines=all measures it)."
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)

@@ -1,6 +1,6 @@
 """Phishing triage (EAT, section 10): what is handed on to costly analysis at a recall that is kept.
 
-    python -m experiments.phishing.claim study=outputs/phishing
+    python -m experiments phishing study=outputs/phishing
 
 Needs the runs themselves, since kept rows hold no labels: python -m eat_lightning.train
 experiment=phishing, then measure with split=validation and split=certificate, and certify
@@ -308,9 +308,3 @@ def notes_of(task: str, rules: Sequence[Rule]) -> Iterator[str]:
     told = {"of one era (spam against ham, both of 2002)": old_B, "of two eras": recent_B}
     said = [f"{what} {auc(scores[here], positive_B[here]):.4f}" for what, here in told.items()]
     yield f"{task}: area under the ROC curve, {rule.name}, {', '.join(said)}."
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)

@@ -1,6 +1,6 @@
 """Policies beside their exit rule, from the rows of `measure policy=...`.
 
-    python -m experiments.policies.claim study=outputs/...
+    python -m experiments policies study=outputs/...
 
 Needs rows with and without policies: python -m eat_lightning.measure run=... policy=[...].
 """
@@ -75,9 +75,3 @@ def policy_text(policy: dict[str, Any]) -> str:
         elif key != "kind" and value not in (None, [], True):
             words.append(f"{key} {value}")
     return " ".join(words)
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)

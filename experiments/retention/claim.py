@@ -1,7 +1,7 @@
 """Tokens kept: as scheduled and as observed while training, and against the length of the input
 (EAT, figures 2 and 5).
 
-    python -m experiments.retention.claim study=outputs/frontier
+    python -m experiments retention study=outputs/frontier
 
 Serves any study with a run that reduces; the curves need the run folders, the lengths the examples
 beside the rows. Shapes: B examples, S seeds.
@@ -218,9 +218,3 @@ def missing(task: str, found: Sequence[Kept], trained: Sequence[Training]) -> It
     for why, some in without.items():
         if some:
             yield f"{task}, {', '.join(kept.model for kept in some)}: {why}."
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)
