@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from pages import contrast
 
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Figure, Mark, Source
@@ -27,11 +28,6 @@ TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 
 def linear(color: str) -> np.ndarray:
     value = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-
-
-def contrast(one: str, other: str) -> float:
-    dark, light = sorted((TO_XYZ[1] @ linear(color)) + 0.05 for color in (one, other))
-    return light / dark
 
 
 def lab(rgb: np.ndarray) -> np.ndarray:
