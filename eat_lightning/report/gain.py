@@ -51,8 +51,8 @@ def judged_of(study: Study, measured: Measured) -> Judged | None:
 
 def answers_of(measured: Measured) -> Answers | None:
     """A row's counted mean of FLOPs is spread over the examples as their tokens in the layers that
-    they ran, since kept rows do not hold the widths to count each one's. One seed's interval is then
-    that of exactly counted FLOPs to 0.001 points (SST-2, six layers)."""
+    they ran, since kept rows do not hold the widths to count each one's. One seed's interval is
+    then that of exactly counted FLOPs to 0.001 points (SST-2, six layers)."""
     if measured.outcome is None:
         return None
     tokens_B = measured.outcome.tokens_LB.sum(0)
