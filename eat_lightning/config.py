@@ -16,7 +16,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from eat_lightning.bounds import number_faults, whole_faults
+from eat_lightning.bounds import listed_layers, number_faults, whole_faults
 from eat_lightning.errors import ConfigError
 
 P = TypeVar("P", bound="Plan")
@@ -32,7 +32,11 @@ GIVEN = {  # arguments that code gives, so a yaml must not be asked for them
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """Plain dicts and lists, interpolations resolved."""
+    """Plain dicts and lists, interpolations resolved; head.layers=all becomes a list first, since
+    exit rules look where heads stand."""
+    if OmegaConf.select(cfg, "head.layers") == "all":
+        num_layers = OmegaConf.select(cfg, "encoder.num_layers")
+        OmegaConf.update(cfg, "head.layers", listed_layers("all", num_layers))
     container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}

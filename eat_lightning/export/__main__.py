@@ -36,7 +36,8 @@ def export(config: dict[str, Any]) -> Path:
         raise ConfigError.of(faults)
     encoder, labels = run.model()
     encoder.exit = exit_rule(plan.exit, encoder)
-    slots = [encoder.attention, encoder.reduction, encoder.exit]
+    last: Any = encoder.heads[str(encoder.shape.num_layers)]  # the others are of its kind
+    slots = [encoder.attention, encoder.reduction, encoder.exit, last]
     faults = [fault for m in slots for fault in getattr(m, "lost_in_export", list)()]
     if encoder.policies:
         named = ", ".join(given["kind"] for given in specs_of(encoder.policies))

@@ -32,6 +32,7 @@ from eat_lightning.runs.row import FIXED, OWN, THEIRS, label, text  # noqa: F401
 from eat_lightning.runs.run import Run
 
 STATIC = {"attention": {"kind": "dense"}, "reduction": {"kind": "none"}, "exit": {"kind": "never"}}
+ON_THEIRS = ("pooled", "shared")  # heads that `HuggingFaceTwin` computes
 BASELINES = {
     "own": (FIXED, OWN),
     "fixed": (FIXED,),
@@ -117,6 +118,10 @@ def baselines(own: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:
     """Everybody at one layer, for each exit head where there is an early one; and everything off,
     on our kernels and on transformers'. Settings of one body stand together."""
     wanted, heads = BASELINES[plan.baselines], {*model["head"]["layers"], model["num_layers"]}
+    kind = model["head"].get("kind", "pooled")
+    if THEIRS in wanted and kind not in ON_THEIRS:
+        print(f"not timed beside transformers' model, which has no head={kind}")
+        wanted = tuple(name for name in wanted if name != THEIRS)
     everybody, found = replace(own, baseline=FIXED, policies=()), []
     if FIXED in wanted and len(heads) > 1:
         found = [replace(everybody, exit=Fixed(layer)) for layer in sorted(heads)]

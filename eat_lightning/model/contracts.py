@@ -144,6 +144,23 @@ class Exit(Protocol):
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]: ...
 
 
+@runtime_checkable
+class Head(Protocol):
+    """From the vectors of an example to a guess: calibrated logits of what it pools. Its
+    `bind(shape, exits, num_labels)` makes its parameters, `temperature` is a buffer of them, and
+    `flops(shape, num_labels, tokens_B)` what a guess costs.
+
+    It may also have `wants_earlier` (`guess` is given what each exit before it pooled, too),
+    `join(layer, heads)` (called when all heads are made: where it stands among the others),
+    `penalties(context)`, its own terms of the loss; `own_width` (what it pools is not of the
+    encoder's width); and `lost_in_export()`, why no export can hold it.
+    """
+
+    def pooled(self, packed: Packed) -> Float[Tensor, "b d"]: ...
+
+    def guess(self, pooled_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b c"]: ...
+
+
 def decide(
     exit: Any, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b s"] | None
 ) -> Int[Tensor, " b"]:

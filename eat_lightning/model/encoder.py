@@ -32,7 +32,14 @@ from eat_lightning.model.contracts import (
 )
 from eat_lightning.model.evidence import MATRIX, Evidence, evidence_faults, gather_evidence
 from eat_lightning.model.gradient import scaled_gradient
-from eat_lightning.model.heads import ACTIVATIONS, head_faults, make_heads
+from eat_lightning.model.heads import (
+    ACTIVATIONS,
+    head_faults,
+    heads_asked,
+    layers_with_heads,
+    make_heads,
+    pooled_faults,
+)
 from eat_lightning.model.masks import RelativeBias, attention_mask, with_key_weights
 from eat_lightning.model.packed import Batch, Packed, on_host
 from eat_lightning.model.together import wished
@@ -141,12 +148,13 @@ SLOT_NAMES = ("attention", "reduction", "exit")
 class AdaptiveEncoder(nn.Module):
     """The encoder with its slots filled.
 
-    head: {"kind": a head's file name ("pooled" if left out), "layers": exit layers (the last is
-    always added), and that kind's arguments}. The slots may be filled anew at any time; an exit
-    needs a head at each of its layers. `policies` are asked in their order, and cost nothing where
-    there is none. `strength` (0 ... 1) is saved with the weights. In training: `soft` (reductions
-    gate rows and drop none), `flow` (an objective's factors on the gradient at the exits), `skips`
-    (layers that are not run), `keep_hidden` (the trace holds the vectors after each layer).
+    head: {"kind": a head's file name ("pooled" if left out), "layers": exit layers (or "all"; the
+    last is always added), and that kind's arguments}. The slots may be filled anew at any time; an
+    exit needs a head at each of its layers. `policies` are asked in their order, and cost nothing
+    where there is none. `strength` (0 ... 1) is saved with the weights. In training: `soft`
+    (reductions gate rows and drop none), `flow` (an objective's factors on the gradient at the
+    exits), `skips` (layers that are not run), `keep_hidden` (the trace holds the vectors after each
+    layer).
     """
 
     attention: Pattern
@@ -165,10 +173,11 @@ class AdaptiveEncoder(nn.Module):
         policies: Sequence[Policy] = (),
     ):
         super().__init__()
-        raise_faults([*head_faults(shape.num_layers, head), *evidence_faults(reduction)])
+        faults = [*head_faults(shape.num_layers, head), *evidence_faults(reduction)]
+        raise_faults(faults or pooled_faults(exit, head))
         self.shape, self.num_labels = shape, num_labels
         self.policies: Sequence[Policy] = policies
-        layers = sorted({*head.get("layers", ()), shape.num_layers})
+        layers = layers_with_heads(head.get("layers", ()), shape.num_layers)
         self.head: dict[str, Any] = {"kind": "pooled", **head, "layers": layers}
         self.embedding = Embedding(shape)
         buckets = shape.relative_buckets
@@ -238,8 +247,7 @@ class AdaptiveEncoder(nn.Module):
     ) -> tuple[int, Int[Tensor, " g"], Packed | None]:
         """From layer `first` through the next that has an exit: its number, the rows that left
         there, and the others as they enter the layer after it (None: there are none)."""
-        last = len(self.layers)
-        guessing = {*self.exit.layers, last} if leave else {int(k) for k in self.heads}
+        guessing = heads_asked(self.heads, self.exit if leave else None)
         exit_layer = min(number for number in guessing if number >= first)
         for number in range(first, exit_layer):
             packed = self.shorten(*self.step(packed, journey, number), number)
@@ -271,8 +279,8 @@ class AdaptiveEncoder(nn.Module):
         into, through = self.flow_at(number)
         packed = scaled_gradient(packed, into)
         earlier = (journey.pooled(),) if getattr(head, "wants_earlier", False) else ()
-        pooled_BD = head.pooled(packed, *earlier)
-        logits_BC = head.guess(pooled_BD)
+        pooled_BD = head.pooled(packed)
+        logits_BC = head.guess(pooled_BD, *earlier)
         observe = getattr(self.exit, "observe", None)
         signal_BS = None if observe is None else observe(packed, pooled_BD, logits_BC)
         journey.guess(number, logits_BC, signal_BS)
@@ -358,7 +366,7 @@ class AdaptiveEncoder(nn.Module):
         costs. At the last layer all leave."""
         if layer == len(self.layers):
             return journey.at_end()
-        if not leave:
+        if not leave or layer not in self.exit.layers:
             return torch.zeros_like(journey.rows_B)
         logits_EBC = journey.stack(self.exit.layers)
         reason_B = journey.decided(self.exit.layers, logits_EBC).cpu()

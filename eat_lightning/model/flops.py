@@ -17,6 +17,7 @@ import numpy as np
 from eat_lightning.model.contracts import Exit, Reduction
 from eat_lightning.model.encoder import AdaptiveEncoder, Shape
 from eat_lightning.model.evidence import MATRIX
+from eat_lightning.model.heads import heads_asked
 
 
 def flops(
@@ -32,10 +33,11 @@ def flops(
     for layer in reduction.layers:
         tokens_B = tokens_LB[max(layer, 1) - 1]
         per_layer_LB[max(layer, 1) - 1] += choosing_flops(shape, reduction, layer, tokens_B)
-    layers = {*exit.layers, shape.num_layers}
     deciding: Any = getattr(exit, "flops", lambda shape: 0.0)
-    per_head = head_flops(encoder) + deciding(shape)
-    return (per_layer_LB * ran_LB).sum(0) + heads_run(layers, depth_B) * per_head
+    for layer in heads_asked(encoder.heads, exit):
+        guessing = head_flops(encoder, layer, after_LB[layer - 1])
+        per_layer_LB[layer - 1] += guessing + deciding(shape)
+    return (per_layer_LB * ran_LB).sum(0)
 
 
 def choosing_flops(
@@ -50,7 +52,8 @@ def static_flops(encoder: AdaptiveEncoder, lengths_B: np.ndarray) -> np.ndarray:
     """Per example, of the same body with dense attention, every token and every layer."""
     shape = encoder.shape
     tokens_LB = np.repeat(np.asarray(lengths_B)[None], shape.num_layers, axis=0)
-    return layer_flops(shape, tokens_LB, tokens_LB, pairs(tokens_LB)).sum(0) + head_flops(encoder)
+    work_B = layer_flops(shape, tokens_LB, tokens_LB, pairs(tokens_LB)).sum(0)
+    return work_B + head_flops(encoder, shape.num_layers, tokens_LB[-1])
 
 
 def layer_flops(
@@ -97,12 +100,7 @@ def evidence_flops(shape: Shape, tokens_B: np.ndarray, needs: Collection[str]) -
     return np.zeros(tokens_B.shape) + 2.0 * shape.hidden_size * (all_pairs + cls_row)
 
 
-def heads_run(layers: Collection[int], depth_B: np.ndarray) -> np.ndarray:
-    """Heads evaluated on the way: an example passes each at or below its depth."""
-    return (np.array(sorted(layers))[:, None] <= depth_B).sum(0)
-
-
-def head_flops(encoder: AdaptiveEncoder) -> float:
-    """Of one guess by the last head; the others are of its kind."""
-    head: Any = encoder.heads[str(encoder.shape.num_layers)]
-    return head.flops(encoder.shape, encoder.num_labels)
+def head_flops(encoder: AdaptiveEncoder, layer: int, tokens_B: np.ndarray) -> np.ndarray | float:
+    """Of one guess by the head at a layer, of so many tokens."""
+    head: Any = encoder.heads[str(layer)]
+    return head.flops(encoder.shape, encoder.num_labels, tokens_B)

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import yaml
 from filelock import FileLock, Timeout
 
+from eat_lightning.bounds import listed_layers
 from eat_lightning.config import CONFIG_DIR, arguments, make, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import home, knob_of
@@ -45,7 +46,8 @@ def folder_for(config: dict[str, Any], overrides: list[str]) -> Path:
     """
     others = dict(split_override(o) for o in overrides)
     heads = config["head"]["layers"]
-    if "head.layers" not in others and heads not in (None, heads_of_model(config["model"])):
+    of_model = listed_layers(heads_of_model(config["model"]), config["encoder"].get("num_layers"))
+    if "head.layers" not in others and heads not in (None, of_model):
         others["head.layers"] = heads  # an exit rule or an experiment moved them
     named = [f"{key}-{value}" for key, value in sorted(others.items()) if is_named(key, config)]
     first = [config["task"]["name"], config["model"], f"s{config['seed']}"]
@@ -75,8 +77,9 @@ def is_named(key: str, config: dict[str, Any]) -> bool:
     return group not in OUTSIDE_IDENTITY | NAMED_FIRST | {"hydra"} and inner not in outside
 
 
-def heads_of_model(model: str) -> list[int] | None:
-    """Where a model of configs/model has its heads; None where it is not one of ours."""
+def heads_of_model(model: str) -> Any:
+    """Where a model of configs/model has its heads (a list, or "all"); None where it is not one of
+    ours."""
     path = Path(CONFIG_DIR) / "model" / f"{model}.yaml"
     return read_yaml(path).get("head", {}).get("layers") if path.is_file() else None
 

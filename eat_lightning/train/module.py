@@ -65,7 +65,8 @@ class Classifier(LightningModule):
     @property
     def methods(self) -> list[Any]:
         """Those that may have parameters and penalties of their own."""
-        return [self.encoder.attention, self.encoder.reduction, self.encoder.exit]
+        slots = [self.encoder.attention, self.encoder.reduction, self.encoder.exit]
+        return [*slots, *self.encoder.heads.values()]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
@@ -92,7 +93,8 @@ class Classifier(LightningModule):
         last, stage = self.encoder.shape.num_layers, self.timeline.stages[number]
         counts = {"all": lambda k: True, "last": lambda k: k == last, "early": lambda k: k < last}
         assert batch.labels_B is not None
-        wants, further = getattr(objective, "wants", ()), getattr(objective, "passes", None)
+        wants = getattr(objective, "wants", ())
+        further = getattr(objective, "passes", no_passes)
         teacher = self.teacher[0] if "teacher_hidden" in wants else None
         return Context(
             guesses={k: g for k, g in trace.guesses.items() if counts[stage.exits](k)},
@@ -106,7 +108,9 @@ class Classifier(LightningModule):
             stage=number,
             hidden=trace.hidden,
             teacher_hidden={} if teacher is None else hidden_of(teacher, batch),
-            passes=[self.further(batch, p) for p in (further or no_passes)(self.global_step)],
+            passes=[self.further(batch, p) for p in further(self.global_step, self.encoder)],
+            full_BC=trace.guesses[last],
+            pools=trace.pools,
         )
 
     def further(self, batch: Batch, wanted: Pass) -> dict[int, Tensor]:
@@ -190,7 +194,7 @@ class Classifier(LightningModule):
         ]
 
 
-def no_passes(step: int) -> list[Pass]:
+def no_passes(step: int, encoder: AdaptiveEncoder) -> list[Pass]:
     return []
 
 
@@ -198,7 +202,7 @@ def hidden_of(teacher: AdaptiveEncoder, batch: Batch) -> dict[int, Any]:
     """A teacher's vectors after each layer, without gradient."""
     teacher.keep_hidden = True
     with torch.no_grad():
-        return teacher.eval()(batch, leave=False).hidden
+        return teacher.to(batch.ids_N.device).eval()(batch, leave=False).hidden
 
 
 def exits_of(encoder: AdaptiveEncoder) -> list[int]:

@@ -57,6 +57,19 @@ def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
     return encoder.eval(), labels, folder
 
 
+def teacher_in_step(path: str, tokenizer: Any) -> AdaptiveEncoder:
+    """A teacher that runs beside its student for its hidden states, with every token, since one
+    that it drops could teach nothing there; ConfigError where both do not read the same ids."""
+    encoder, _, folder = open_teacher(path)
+    if tokenizer_for(str(folder)).get_vocab() != tokenizer.get_vocab():
+        raise ConfigError(
+            f"teacher={path} has another vocabulary than the student: hidden states are compared "
+            "token by token, so give a student of the same tokenizer"
+        )
+    encoder.reduction = Keep()
+    return encoder.requires_grad_(False)
+
+
 def label_order(teacher: list[str], task: list[str]) -> list[int]:
     """For each label of the task its column in the teacher's logits, by name and not by number:
     MNLI teachers differ in their order, which silently ruins a student."""

@@ -105,22 +105,20 @@ def sep_id(folder: Path, config: dict[str, Any]) -> int:
 def heads_from(
     weights: dict[str, Tensor], encoder: AdaptiveEncoder, where: str
 ) -> dict[str, Tensor]:
-    """A pretrained pooler starts every head's dense layer; a classifier becomes the last head."""
+    """A pretrained pooler starts every head's dense layer; a classifier becomes the last head, as
+    far as names and sizes fit."""
+    last = str(encoder.shape.num_layers)
+    num_labels = len(weights.get("classes.weight", range(encoder.num_labels)))
+    if num_labels != encoder.num_labels:
+        raise ConfigError(
+            f"{where}: its classifier has {num_labels} classes, the task {encoder.num_labels}"
+        )
     heads = {}
     for layer, head in encoder.heads.items():
-        last = int(layer) == encoder.shape.num_layers
-        if getattr(head, "dense", None) is not None and "dense.weight" in weights:
-            heads |= {f"heads.{layer}.dense.{e}": weights[f"dense.{e}"] for e in ("weight", "bias")}
-        if last and hasattr(head, "classes") and "classes.weight" in weights:
-            num_labels = len(weights["classes.weight"])
-            if num_labels != encoder.num_labels:
-                raise ConfigError(
-                    f"{where}: its classifier has {num_labels} classes, the task "
-                    f"{encoder.num_labels}"
-                )
-            heads |= {
-                f"heads.{layer}.classes.{e}": weights[f"classes.{e}"] for e in ("weight", "bias")
-            }
+        for name, own in head.named_parameters():
+            fits = name in weights and weights[name].shape == own.shape
+            if fits and (layer == last or name.startswith("dense.")):
+                heads[f"heads.{layer}.{name}"] = weights[name]
     return heads
 
 

@@ -29,11 +29,10 @@ from transformers.utils.hub import cached_file
 
 from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.methods.head.pooled import Pooled
 from eat_lightning.methods.objective._losses import task_loss
 from eat_lightning.model.contracts import build_all, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, Shape, Trace
-from eat_lightning.model.heads import slot_faults
+from eat_lightning.model.heads import layers_with_heads, slot_faults
 from eat_lightning.model.int8 import in_int8, is_int8
 from eat_lightning.model.masks import RelativeBias, relative_bucket
 from eat_lightning.model.packed import Batch
@@ -161,9 +160,9 @@ class EatForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         methods = config.methods()
         self.objective = methods.pop("objective")
-        asked = {*(config.head or {}).get("layers", ()), *methods["exit"].layers}
-        head = {**(config.head or {}), "layers": sorted(asked)}
         last, num_labels = config.num_layers, config.num_labels or 2
+        given = layers_with_heads((config.head or {}).get("layers", ()), last)
+        head = {**(config.head or {}), "layers": sorted({*given, *methods["exit"].layers})}
         raise_faults(slot_faults(methods["exit"], head["layers"], last, num_labels))
         shape = Shape(**{name: getattr(config, name) for name in SHAPE})
         policies = from_folder(config.policy or [])
@@ -229,7 +228,8 @@ class EatForSequenceClassification(PreTrainedModel):
         chosen = {slot: options.pop(slot, None) or {"kind": kind} for slot, kind in STATIC.items()}
         methods = build_all(chosen, num_layers)
         head = {"activation": "auto", "layers": [], **(options.pop("head", None) or {})}
-        head["layers"] = sorted({*head["layers"], *methods["exit"].layers})
+        given = layers_with_heads(head["layers"], num_layers)
+        head["layers"] = sorted({*given, *methods["exit"].layers})
         raise_faults(slot_faults(methods["exit"], head["layers"], num_layers, len(labels)))
         encoder = load_pretrained(
             name, len(labels), **methods, head=head, num_layers=num_layers, **options
@@ -263,7 +263,7 @@ class EatForSequenceClassification(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """What a checkpoint lacks; transformers' own functions leave loaded tensors alone."""
         super()._init_weights(module)
-        if isinstance(module, Pooled):
+        if "temperature" in module._buffers:  # a head's
             init.ones_(module.temperature)
         elif isinstance(module, RelativeBias):
             init.normal_(module.weight, std=0.02)
@@ -293,6 +293,7 @@ class EatForSequenceClassification(PreTrainedModel):
         exits (`teacher_logits` where it distils); in evaluation it is that of the answers."""
         batch = pack(input_ids, attention_mask, token_type_ids, self.encoder.shape.max_length)
         batch.about = about
+        self.encoder.flow = getattr(self.objective, "flow", None)
         trace = self.encoder(batch)
         output = EatOutput(
             loss=None if labels is None else self.loss(trace, labels.flatten(), teacher_logits),
@@ -313,6 +314,11 @@ class EatForSequenceClassification(PreTrainedModel):
             raise ValueError(
                 "objective.distill needs teacher_logits: give them, or load the model with "
                 'objective={"kind": "joint"}'
+            )
+        if getattr(self.objective, "wants", ()) or hasattr(self.objective, "passes"):
+            raise ValueError(
+                f"objective={self.config.objective['kind']} asks for more than a batch: train with "
+                "python -m eat_lightning.train, or load the model with another objective"
             )
         last = self.encoder.shape.num_layers
         context = Context(trace.guesses, labels_B, last, teacher_BC, trace.signals, trace.penalties)

@@ -92,6 +92,8 @@ def model_faults(config: Mapping[str, Any]) -> list[str]:
     head = config.get("head")
     if not faults:
         faults += head_faults(config["num_layers"], head)
+        if isinstance(head, Mapping) and head.get("layers") == "all":
+            faults.append("head.layers must be a list of layers, got 'all'")
     for slot in ("attention", "reduction", "exit"):
         chosen = config.get(slot)
         if not isinstance(chosen, dict) or not isinstance(chosen.get("kind"), str):

@@ -66,7 +66,7 @@ def test_bert_base_at_128_tokens_is_22_3_gflops():
     slots = {slot: build(slot, {"kind": kind}) for slot, kind in off.items()}
     with torch.device("meta"):
         encoder = AdaptiveEncoder(Shape(30522, 768, 12, 12, 3072), 2, **slots, head={})
-    body = static_flops(encoder, np.array([128]))[0] - head_flops(encoder)
+    body = static_flops(encoder, np.array([128]))[0] - head_flops(encoder, 12, np.array([128]))
     assert body == 12 * 2 * (128 * 768 * (4 * 768 + 2 * 3072) + 2 * 128 * 128 * 768)
     assert body / 1e9 == pytest.approx(22.3, abs=0.06)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import method, ragged, spread, tiny
+from models import kinds, method, ragged, spread, tiny
+from safetensors.torch import load_file
 from test_slots import Nearest
 
 from eat_lightning.errors import ConfigError
@@ -227,3 +228,25 @@ def test_old_names_of_layer_norms(bert: Path, tmp_path: Path):
     (tmp_path / "config.json").write_text((bert / "config.json").read_text())
     batch = ragged()
     assert torch.equal(body(tmp_path).eval()(batch).logits_BC, body(bert).eval()(batch).logits_BC)
+
+
+@pytest.mark.parametrize("kind", kinds("head"))
+def test_every_kind_of_head_starts_from_what_there_is(kind: str, bert: Path, tmp_path: Path):
+    """A pretrained pooler, and a finished run's last head."""
+    head = {"kind": kind, "layers": "all", "activation": "auto"}
+    encoder = body(bert, head=head)
+    assert encoder.head["layers"] == [1, 2, 3]
+    pooler = load_file(bert / "model.safetensors")["bert.pooler.dense.weight"]
+    for own in encoder.heads.values():
+        assert kind == "attention" or torch.equal(own.dense.weight, pooler)
+    save_model(encoder, LABELS, tmp_path)
+    tuned = body(tmp_path, head=head)
+    for name, weight in encoder.heads["3"].named_parameters():
+        assert torch.equal(tuned.heads["3"].get_parameter(name), weight)
+
+
+def test_a_folder_names_its_heads_by_number(folder: Path):
+    head = json.loads((folder / "config.json").read_text())["head"]
+    edit(folder, head=head | {"layers": "all"})
+    with pytest.raises(ConfigError, match=r"head\.layers must be a list of layers, got 'all'"):
+        load_model(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eat_lightning.bounds import number_faults, raise_faults
+from eat_lightning.methods.schedule._stages import body_first, early_heads
 from eat_lightning.model.training import Stage
 
 
@@ -30,10 +31,10 @@ class TwoStage:
         ]
 
     def stages(self, num_epochs: int, exits: Sequence[int]) -> list[Stage]:
-        early = tuple(f"heads.{layer}.*" for layer in sorted(exits)[:-1])
+        early = early_heads(exits)
         if not early:  # a static model has no second stage
             return [Stage()]
         return [
-            Stage(share=self.body_share, frozen=early, exits="last"),
+            body_first(self.body_share, exits),
             Stage(share=1 - self.body_share, trains=early, exits="early", lr=self.heads_lr),
         ]

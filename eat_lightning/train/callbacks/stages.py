@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -103,9 +102,6 @@ def freeze(module: Any, stage: Stage) -> None:
     """Let train what the stage names. A frozen parameter has no gradient at all, so that AdamW
     leaves it alone: with a gradient of 0 decay and stale moments would still move it."""
     for name, parameter in module.encoder.named_parameters():
-        wanted = any(fnmatchcase(name, pattern) for pattern in stage.trains)
-        parameter.requires_grad_(
-            wanted and not any(fnmatchcase(name, pattern) for pattern in stage.frozen)
-        )
+        parameter.requires_grad_(stage.moves(name))
         if not parameter.requires_grad:
             parameter.grad = None

@@ -1,0 +1,17 @@
+"""Stages that schedules share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eat_lightning.model.training import Stage
+
+
+def early_heads(exits: Sequence[int]) -> tuple[str, ...]:
+    """The parameters of all heads but the last, as a stage names them."""
+    return tuple(f"heads.{layer}.*" for layer in sorted(exits)[:-1])
+
+
+def body_first(share: float, exits: Sequence[int]) -> Stage:
+    """Body and last head train alone."""
+    return Stage(share=share, frozen=early_heads(exits), exits="last")
