@@ -43,7 +43,7 @@ def claim(study: Study) -> Claim:
     whole = Claim("calibration", "Calibration of each exit, and the oracle's bound")
     for task, found in tasks.items():
         if judged := [p for p in found if p.runs]:
-            whole.add(tables=calibration_tables(task, judged))
+            whole.add(tables=[calibration_table(task, judged)])
         if early := [p for p in judged if p.early]:
             lines = [line for p in early for line in answers(task, p)]
             figures = [*map(reliability_figure, early), oracle_figure(task, early)]
@@ -80,7 +80,6 @@ WHO = [
     count("layer", "exit", "layer", "after which layer"),
     word("seeds", "seeds", "found.seeds"),
 ]
-TEMPERATURE = "fitted on a part of train; 1 where none was needed"
 CALIBRATION = [
     of_heads("ece_before", "ECE before", f"{BINS}, before its temperature"),
     made("ece_after", "ECE after", ece_cell, f"{BINS}, after its temperature"),
@@ -126,7 +125,7 @@ COLUMNS = [
     *WHO,
     count("n", "n", "found.row.num_examples", "examples judged"),
     of_heads("accuracy", "accuracy", "of this exit for all examples, percent"),
-    of_heads("temperature", "temperature", TEMPERATURE),
+    of_heads("temperature", "temperature", "fitted on a part of train; 1 where none was needed"),
     *grouped("calibration", CALIBRATION),
     *grouped("proper scores", SCORES),
     *grouped("ranking", RANKING),
@@ -141,29 +140,9 @@ COLUMNS = [
 ]
 
 
-def of_fit(key: str, title: str, help: str) -> Column:
-    """A field of the rows, which is of the part that was fitted on."""
-    factor = 1 if key == "temperature" else 100
-
-    def of(exit: Exit) -> list[float]:
-        rows = [head.measured.row for head in exit.fitted]
-        return [factor * getattr(row, key)[str(exit.layer)] for row in rows]
-
-    return spread(key, title, of, help)
-
-
-FIT_COLUMNS = [
-    *WHO,
-    of_fit("temperature", "temperature", TEMPERATURE),
-    of_fit("ece_before", "ECE before", f"{BINS}, before its temperature"),
-    of_fit("ece_after", "ECE after", f"{BINS}, after its temperature"),
-]
-
-
-def calibration_tables(task: str, found: Sequence[Pass]) -> list[Table]:
-    """On the split that the rows name, and on the part of train that was fitted on."""
+def calibration_table(task: str, found: Sequence[Pass]) -> Table:
     exits = [Exit(p, layer) for p in found for layer in p.layers]
-    dev = table(
+    return table(
         f"calibration-{task}",
         f"Calibration of each exit on {task}, {exits[0].found.row.split} split",
         "Mean ± sd over seeds. Temperatures were fitted on a part of train that nothing else uses, "
@@ -172,17 +151,6 @@ def calibration_tables(task: str, found: Sequence[Pass]) -> list[Table]:
         exits,
         flags=lambda e: [NO_TEMPERATURE] * any(head.temperature is None for head in e.heads),
     )
-    fit = table(
-        f"calibration-fit-{task}",
-        f"The same exits on the part of {task}'s train that temperatures were fitted on",
-        f"ECE in percent, {NUM_BINS} bins, mean ± sd over seeds: seen while fitting, so it says "
-        "nothing of other text.",
-        FIT_COLUMNS,
-        [exit for exit in exits if exit.fitted],
-        "found.source",
-        lambda e: [cells.ONE_SEED] * (len(e.fitted) == 1),
-    )
-    return [dev, fit]
 
 
 def answers(task: str, found: Pass) -> Iterator[str]:

@@ -98,11 +98,6 @@ class Exit:
         return Point(self.found.runs)
 
     @property
-    def fitted(self) -> list[Head]:
-        """Those whose rows say what their temperature did on the part of train it was fitted on."""
-        return [head for head in self.heads if str(self.layer) in head.measured.row.ece_before]
-
-    @property
     def chance(self) -> Interval:
         """The mean over seeds; its range is the widest."""
         return over_seeds([head.chance for head in self.heads])
