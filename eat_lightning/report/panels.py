@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,10 @@ class Dot:
     look: dict[str, Any]
     line: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def at(self) -> tuple[float, float]:
+        return ends_of(self.x)[0], ends_of(self.y)[0]
+
     def draw(self, ax: Axes) -> None:
         (x, wide), (y, high) = ends_of(self.x), ends_of(self.y)
         faint = {"color": self.look["color"], "alpha": 0.5 * self.look.get("alpha", 1.0)}
@@ -72,6 +76,14 @@ class Dot:
 
 def ends_of(at: float | Interval) -> tuple[float, list[float]]:
     return (at.value, [at.low, at.high]) if isinstance(at, Interval) else (at, [at, at])
+
+
+def draw_line(ax: Axes, dots: Sequence[Dot], **look: Any) -> None:
+    """Dots, and a line through them in their colour."""
+    look = {key: dots[0].look[key] for key in ("color", "alpha") if key in dots[0].look} | look
+    ax.plot([dot.at[0] for dot in dots], [dot.at[1] for dot in dots], **look)
+    for dot in dots:
+        dot.draw(ax)
 
 
 def handles(looks: Mapping[str, Mapping[str, Any]]) -> tuple[list[Any], list[str]]:

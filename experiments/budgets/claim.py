@@ -27,7 +27,7 @@ from eat_lightning.report.columns import (
 )
 from eat_lightning.report.compare import Difference, Entry, accuracy_interval, speed_up
 from eat_lightning.report.figures import INK, PAPER, looks_of
-from eat_lightning.report.panels import Dot, Panels
+from eat_lightning.report.panels import Dot, Panels, draw_line
 from eat_lightning.report.setting_table import GAIN, PAIRED, REPEATS, TRAINED
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point, Study
@@ -143,9 +143,7 @@ def figure_of(study: Study, task: str, methods: Sequence[Method]) -> Figure:
             if best is not None:
                 ax.axhline(best, color=INK, linewidth=0.8)
             draw_fixed(ax, method)
-            ax.plot([d.x for d in own], [d.y.value for d in own], color=method.color)
-            for dot in own:
-                dot.draw(ax)
+            draw_line(ax, own)
             ax.set_title(method.name)
 
     caption = (

@@ -10,7 +10,7 @@ from eat_lightning.report.cells import over_seeds, percent_text
 from eat_lightning.report.claim import Figure, Mark
 from eat_lightning.report.columns import mark
 from eat_lightning.report.figures import GRID, INK, MARKERS, MUTED, PAPER, part
-from eat_lightning.report.panels import Dot, Panels, broken, opacity
+from eat_lightning.report.panels import Dot, Panels, broken, draw_line, opacity
 from eat_lightning.report.passes import Pass, examples_text, seeds_text
 from eat_lightning.report.study import Point
 
@@ -233,13 +233,10 @@ def draw_depths(ax: Axes, found: Pass, lines: Sequence[Sequence[Dot]]) -> list[A
     for rule, line in zip(rules_of(found), lines, strict=True):
         if not line:
             continue
-        look = {key: line[0].look[key] for key in ("color", "alpha")}
-        ax.plot([dot.x for dot in line], [dot.y.value for dot in line], **look)
-        for dot in line:
-            dot.draw(ax)
+        draw_line(ax, line)
         text = "  " + broken(rule.point.setting.replace("tau", "τ")).replace("\n", "\n  ")
         where: dict[str, Any] = {"va": "center", "fontsize": 6.5, "color": INK}
-        texts.append(ax.text(line[-1].x, line[-1].y.value, text, **where))
+        texts.append(ax.text(*line[-1].at, text, **where))
     ax.set_title(found.name)
     ax.margins(x=0.12)
     return texts

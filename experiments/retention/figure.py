@@ -10,7 +10,7 @@ import numpy as np
 from eat_lightning.report.claim import Figure, Mark
 from eat_lightning.report.columns import mark
 from eat_lightning.report.figures import INK, MARKERS, MUTED, PAPER, SERIES
-from eat_lightning.report.panels import Dot, Panels, handles
+from eat_lightning.report.panels import Dot, Panels, draw_line, handles
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point
 
@@ -178,10 +178,7 @@ def draw_exits(ax: Axes, kept: Kept, lines: Sequence[Sequence[Dot]]) -> None:
     for passed in range(1, len(kept.ratios) + 1):
         draw_count(ax, kept, passed, told=True)
     for line in lines:
-        look = {key: line[0].look[key] for key in ("color", "alpha")}
-        ax.plot([dot.x for dot in line], [dot.y.value for dot in line], linewidth=1, **look)
-        for dot in line:
-            dot.draw(ax)
+        draw_line(ax, line, linewidth=1)
     ax.set_title(f"{kept.model}: with exits")
     dress(ax, kept)
 
