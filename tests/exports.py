@@ -20,8 +20,14 @@ SMALL = {
     "norm_topk": {"layers": [1, 2]},
     "received_topk": {"layers": [1, 2]},
     "cls_topk": {"layers": [1, 2]},
+    "first": {"layers": [0, 2]},
+    "lengthdrop": {"layers": [1, 2]},
     "confidence": {"tau": [0.75, 0.7], "layers": [1, 2]},
     "patience": {"layers": [1, 2]},
+    "entropy": {"entropy": [0.55, 0.6], "layers": [1, 2]},
+    "margin": {"lead": [0.5, 0.4], "layers": [1, 2]},
+    "pcee": {"uncertainty": 0.9, "layers": [1, 2]},
+    "beem": {"alpha": [0.08, 0.2], "layers": [1, 2]},
 }
 
 

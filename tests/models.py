@@ -24,9 +24,24 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "patience": {"patience": 1, "layers": [2, 3, 4]},
     "fixed": {"layer": 4},
     "berxit": {"threshold": [0.175, 0.825], "layers": [3, 4]},
+    "entropy": {"entropy": [0.75, 0.9], "layers": [3, 4]},
+    "margin": {"lead": [0.3, 0.15], "layers": [3, 4]},
+    "pcee": {"uncertainty": 0.6, "patience": 2, "layers": [2, 3, 4]},
+    "vote": {"votes": 3, "layers": [2, 3, 4]},
+    "beem": {"alpha": [0.17, 0.4, 0.5], "layers": [2, 3, 4]},
+    "cats": {"consistency": [0.9, 0.75], "layers": [3, 4]},
+    "prototype": {"edr": [0.55, 0.62], "layers": [3, 4]},
+    "random": {"rate": [0.4, 0.5], "layers": [3, 4]},
     "ltp": {"layers": [2, 4], "final": 0.6},
     "power_bert": {"layers": [2, 4]},
     "tome": {"ratio": 0.3, "layers": [1, 2, 4]},
+    "first": {"ratio": 0.4, "layers": [2, 4]},
+    "random": {"ratio": 0.4, "layers": [2, 4]},
+    "spatten": {"ratio": 0.2, "layers": [1, 2, 4]},
+    "ats": {"samples": 0.6, "layers": [2, 4], "least": 3},
+    "mean_pool": {"ratio": 0.5, "layers": [2, 4]},
+    "lengthdrop": {"ratio": [0.2, 0.4], "layers": [2, 4]},
+    "transkimmer": {"layers": [0, 2], "margin": 1.0},
     "min_retention": {"share": 0.7, "sources": ["mail*"], "mimes": ["image/*"]},
     "veto": {"margin": 0.5},
     "per_source": {"taus": {"mail": 0.7, "web": 0.55}},
@@ -47,7 +62,9 @@ def method(slot: str, kind: str, **changes: Any) -> Any:
 
 def portable(slot: str) -> list[str]:
     """The methods of a slot that an export can hold."""
-    return [kind for kind in kinds(slot) if not hasattr(method(slot, kind), "lost_in_export")]
+    return [
+        kind for kind in kinds(slot) if not getattr(method(slot, kind), "lost_in_export", list)()
+    ]
 
 
 def tiny(

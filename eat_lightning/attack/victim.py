@@ -62,7 +62,7 @@ class Victim:
 
     def cost(self, rule: Rule, recorded: Recorded, depth_B: np.ndarray) -> np.ndarray:
         """FLOPs of each text."""
-        return flops(self.encoder, rule.exit, recorded.tokens_LB, depth_B)
+        return flops(self.encoder, rule.exit, recorded.tokens_LB, depth_B, recorded.lengths)
 
     def bound(self, rule: Rule) -> float:
         """FLOPs that no request can exceed, whatever its text: as many tokens as the length cap

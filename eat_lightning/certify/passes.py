@@ -73,8 +73,9 @@ class Passes:
 
     def flops_B(self, candidate: Candidate) -> np.ndarray:
         outcome = self.outcome(candidate)
-        tokens_LB = self.recorded(candidate).tokens_LB
-        return flops(self.body(candidate), candidate.exit, tokens_LB, outcome.depth_B)
+        tokens_LB, lengths_B = outcome.recorded.tokens_LB, outcome.recorded.lengths
+        body, exit = self.body(candidate), candidate.exit
+        return flops(body, exit, tokens_LB, outcome.depth_B, lengths_B)
 
     def identity(self, candidate: Candidate) -> dict[str, Any]:
         return self.backend(candidate).identity() | {"exit": candidate.specs["exit"]}

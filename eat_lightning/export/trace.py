@@ -129,7 +129,7 @@ class Stretch(nn.Module):
         if self.first == 1:
             batch = OpenBatch(state["ids_N"], state["types_N"], state["lengths_B"])
             batch.alone = self.alone
-            return self.encoder.embed(batch), Evidence()
+            return self.encoder.shorten_embedding(self.encoder.embed(batch)), Evidence()
         layout = OpenLayout(state["lengths_B"], state["x_ND"].shape[0], self.alone)
         strength_B = self.encoder.strength.cpu().double().expand(layout.size)
         position_N, special_N = state["position_N"], state["special_N"]

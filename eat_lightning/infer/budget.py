@@ -1,7 +1,7 @@
 """Fit the points of an exit rule's knob, one for each exit, for a budget of compute.
 
 From the records of the calibration cut alone: which points let an example leave at each exit (the
-rule itself is asked), how likely each exit's answer is right, and what leaving there costs. For a
+rule itself is asked), how likely its answer there is right, and what leaving there costs. For a
 price of compute, points are improved exit by exit, each to its exact best given the others; the
 price is set by bisection so that the mean cost stays within the budget.
 
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from eat_lightning.model.contracts import decide, knob_of, turned
+from eat_lightning.model.contracts import answer, decide, knob_of, turned
 
 SMOOTH = (0.0, 0.5, 1.0)  # share of the smooth estimate in the value of leaving
 DRAWN = (0.0, 0.5, 1.0)  # how far each exit's point goes from the shared one to its own
@@ -132,8 +132,9 @@ def recordings(
         ]
         for rule in (turned(exit, point) for point in points)
     ]
-    confidence_EB = logits_EBC.double().softmax(-1).amax(-1).numpy()
-    right_EB = (logits_EBC.argmax(-1).numpy() == labels_B).astype(np.float64)
+    answers_EBC = torch.stack([answer(exit, logits_EBC[:e]) for e in range(1, len(layers) + 1)])
+    confidence_EB = answers_EBC.double().softmax(-1).amax(-1).numpy()
+    right_EB = (answers_EBC.argmax(-1).numpy() == labels_B).astype(np.float64)
     smooth_EB = np.stack(
         [logistic(c_B, right_B) for c_B, right_B in zip(confidence_EB, right_EB, strict=True)]
     )

@@ -240,7 +240,7 @@ class Stretches:
             return encoder.shorten(with_new_layout(before.packed), before.evidence, before.last)
         # `embed` makes a layout, and knows nothing of what a policy wishes.
         packed = replace(encoder.embed(self.batch), strength_B=self.strength_B)
-        return encoder.reduce(packed, Evidence(), 0) if 0 in encoder.reduction.layers else packed
+        return encoder.shorten_embedding(packed)
 
 
 def with_new_layout(packed: Packed) -> Packed:

@@ -61,7 +61,8 @@ def costs(body: AdaptiveEncoder, exit: Any, passed: Recorded) -> np.ndarray:
     depths = [*exit.layers, body.shape.num_layers]
     return np.stack(
         [
-            flops(body, exit, passed.tokens_LB, np.full(len(passed.labels), depth)) / full_B
+            flops(body, exit, passed.tokens_LB, np.full(len(passed.labels), depth), passed.lengths)
+            / full_B
             for depth in depths
         ]
     )

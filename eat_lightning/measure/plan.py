@@ -159,7 +159,8 @@ def unused(subjects: list[Subject], plan: MeasurePlan) -> Iterator[str]:
     key, points = plan.swept
     if points and all(knob_of(setting.exit) is None for setting in settings):
         yield f"{key} needs a run whose exit rule has a knob, such as tau: none of these has"
-    if plan.budgets and all(knob_of(setting.exit) is None for setting in settings):
+    fitted = [s for s in settings if knob_of(s.exit) or hasattr(s.reduction, "search")]
+    if plan.budgets and not fitted:
         yield "budgets needs a run whose exit rule has a knob, such as tau: none of these has"
     given = [name for name, value in plan.reduction.items() if value is not None]
     if given and all(each.specs["reduction"] == STATIC["reduction"] for each in settings):

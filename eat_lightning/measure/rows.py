@@ -22,6 +22,7 @@ from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.budgets import fitted_settings
 from eat_lightning.measure.gain import METRICS, Answers, adaptivity_gains
 from eat_lightning.measure.plan import MeasurePlan, Subject, split_faults
+from eat_lightning.measure.searched import searched_settings
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
@@ -65,9 +66,10 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
     plain_encoder = in_dtype(model, plan.dtype).to(plan.device)
     with undisturbed(plan.threads):  # prepacked for as many threads as are timed
         encoder = in_form(plain_encoder, subject.form)
-    for name, group in groupby(subject.settings, key=lambda setting: setting.body):
+    searched = searched_settings(run, encoder, subject.settings, plan)
+    for name, group in groupby([*subject.settings, *searched], key=lambda setting: setting.body):
         settings = list(group)
-        body = with_slots(encoder, **settings[0].methods, policies=settings[0].policies)
+        body = with_slots(encoder, **methods_of(settings), policies=settings[0].policies)
         load_second_runs(body.policies)
         if faults := policy_faults(body.policies, body, labels, run.folder / "model"):
             raise ConfigError.of(faults)
@@ -104,6 +106,13 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
             yield Result(run, row, candidate, static)
 
 
+def methods_of(settings: Sequence[Setting]) -> dict[str, Any]:
+    """The methods of one pass for settings of one body; an exit rule that observes signals takes
+    part in it, so that they are recorded."""
+    watching = (setting.exit for setting in settings if hasattr(setting.exit, "observe"))
+    return settings[0].methods | {"exit": next(watching, settings[0].exit)}
+
+
 def file_name(body: str, form: str, data: str, plan: MeasurePlan) -> str:
     """One file for each body, form of the weights (in which logits differ by their last bits) and
     set of examples; exit rules share it."""
@@ -137,7 +146,7 @@ def gains_of(
 
     def answers(exit: Any, policies: Sequence[Any] = ()) -> Answers:
         outcome = replace(passed, policies=policies).under(exit)
-        flops_B = flops(encoder, exit, passed.tokens_LB, outcome.depth_B)
+        flops_B = flops(encoder, exit, passed.tokens_LB, outcome.depth_B, passed.lengths)
         return Answers(outcome.logits_BC.argmax(1), flops_B)
 
     rules = [answers(setting.exit, setting.policies) for setting in own]

@@ -23,6 +23,7 @@ from eat_lightning.model.contracts import (
     point_of,
     spec,
     turned,
+    untrained,
     without_kind,
 )
 from eat_lightning.model.heads import slot_faults
@@ -100,18 +101,19 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
     num_labels = 1 if run.task.regression else len(model["id2label"])
     for rule in exits:
         faults += slot_faults(rule, heads, num_layers, num_labels)
-        faults += untrained("exit", rule, model)
-    faults += untrained("reduction", own.reduction, model)
+        faults += untrained("exit", rule, model["exit"]["kind"])
+    faults += watching_faults(exits)
+    faults += untrained("reduction", own.reduction, model["reduction"]["kind"])
     faults.check()
     return distinct([*(replace(own, exit=rule) for rule in exits), *baselines(own, plan, model)])
 
 
-def untrained(slot: str, method: Any, model: dict[str, Any]) -> list[str]:
-    """A method that learns can only be the run's own."""
-    kind, trained = spec(slot, method)["kind"], model[slot]["kind"]
-    if not hasattr(method, "bind") or kind == trained:
+def watching_faults(rules: Sequence[Any]) -> list[str]:
+    """One pass records the signals of one exit rule."""
+    kinds = {spec("exit", rule)["kind"]: None for rule in rules if hasattr(rule, "observe")}
+    if len(kinds) < 2:
         return []
-    return [f"{slot}={kind} learns, and this run was trained with {trained}: train one with it"]
+    return [f"rules: {' and '.join(kinds)} observe signals, and a pass records those of one rule"]
 
 
 def baselines(own: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:

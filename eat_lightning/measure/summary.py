@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from eat_lightning.infer.precision import PLAIN
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.measure.oracle import oracle_lines
 from eat_lightning.runs.row import THEIRS, Row, text
 from eat_lightning.runs.run import Run
 
@@ -65,7 +67,7 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
         table.add_row(name, row.title, *cells, end_section=last)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     firsts = list({(row.study, row.run): row for row in reversed(rows)}.values())[::-1]
-    print("\n".join([*map(described, firsts), *notes(rows)]))
+    print("\n".join([*map(described, firsts), *notes(rows), *oracles(rows, runs)]))
     names = sorted({"rows-policy.jsonl" if row.policy else "rows.jsonl" for row in rows})
     print("rows: " + ", ".join(str(run.folder / name) for run in runs for name in names))
 
@@ -96,6 +98,19 @@ def notes(rows: Sequence[Row]) -> list[str]:
             lines.append(f"why, under {row.title}: {shares}")
     timed: Any = next((row for row in rows if row.latency_ms is not None), None)
     return lines if timed is None else [*lines, *timing_notes(timed, rows)]
+
+
+def oracles(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
+    """What no exit rule can beat, for the body of each run's first row, whose records lie beside
+    the rows."""
+    lines = []
+    for run in runs:
+        own = [r for r in rows if (r.study, r.run) == (run.config["study"], run.name)]
+        if own and (row := own[0]).examples:
+            where = f"{row.model} seed {row.seed}: " if len(runs) > 1 else ""
+            found = oracle_lines(Recorded.read(run.folder / row.examples))
+            lines += [where + line for line in found]
+    return lines
 
 
 def timing_notes(row: Row, rows: Sequence[Row]) -> list[str]:

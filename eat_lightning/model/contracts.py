@@ -114,10 +114,13 @@ class Reduction(Protocol):
     """A packed batch in, a shorter one out; called after (or within) each layer in `layers`, where
     0 is the embedding.
 
-    It may also have `grad` (evidence with gradient), `wants` (notes: {"ids"}), `soften(packed,
+    It may also have `grad` (evidence with gradient), `wants` (names of notes, see
+    `packed.NOTES`), `soften(packed,
     evidence, layer)`, which acts in its place in a soft stage of training, at `soft_place`;
     `varies` (how many rows stay is known only from their values); `flops(shape, layer, tokens_B)`,
-    what choosing costs each example; `lost_in_export()`, why no export can hold it.
+    what choosing costs each example; `search(evaluate, seed)`, the best points of its knob by
+    growing `cost` and `score`, which `evaluate(point)` gives; `lost_in_export()`, why no export can
+    hold it.
     """
 
     place: Literal["after_layer", "after_attention"]
@@ -132,8 +135,9 @@ class Exit(Protocol):
     """All calibrated guesses so far (those at `layers`) -> 0 for who stays, else the 1-based number
     of one of its `reasons`.
 
-    It may also have `observe(packed, pooled_BD, logits_BC)` -> B x S, signals that are recorded
-    beside the logits and come as `decides(logits_EBC, signals_EBS)`; `answers(logits_EBC)` -> B x
+    It may also have `observe(packed, pooled_BD, logits_BC, layer)` -> B x S, signals that are
+    recorded beside the logits and come as `decides(logits_EBC, signals_EBS)`; `wants` (names of
+    notes, see `packed.NOTES`); `answers(logits_EBC)` -> B x
     C, what an example leaves with (else its last guess); `penalties(context)`, its own terms of the
     loss, summed over examples; `flops(shape)`, what deciding at one head costs; and
     `lost_in_export()`, why no export can hold it.
@@ -329,6 +333,14 @@ def spec(slot: str, method: Any) -> dict[str, Any]:
     kind = cls.__module__.removeprefix(prefix) if inside else f"{cls.__module__}.{cls.__qualname__}"
     names = inspect.signature(cls).parameters
     return {"kind": kind} | {name: getattr(method, name) for name in names}
+
+
+def untrained(slot: str, method: Any, trained: str) -> list[str]:
+    """A method that learns can only be the one that a run was trained with."""
+    kind = spec(slot, method)["kind"]
+    if not hasattr(method, "bind") or kind == trained:
+        return []
+    return [f"{slot}={kind} learns, and this run was trained with {trained}: train one with it"]
 
 
 def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:

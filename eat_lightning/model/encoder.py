@@ -41,7 +41,7 @@ from eat_lightning.model.heads import (
     pooled_faults,
 )
 from eat_lightning.model.masks import RelativeBias, attention_mask, with_key_weights
-from eat_lightning.model.packed import Batch, Packed, on_host
+from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.together import wished
 from eat_lightning.model.trace import Journey, Trace
 
@@ -206,6 +206,8 @@ class AdaptiveEncoder(nn.Module):
                 value = adopted(value, own)
             else:
                 value.bind(self.shape, self.head["layers"], self.num_labels)
+        if isinstance(value, nn.Module):  # a new module believes that it is in training
+            value.train(self.training)
         self._modules.pop(name, None)  # else torch refuses to replace a module by what is none
         super().__setattr__(name, value)
 
@@ -240,7 +242,7 @@ class AdaptiveEncoder(nn.Module):
         if self.keep_hidden:
             journey.hidden[0] = packed
         packed = self.ask(packed, batch, journey, leave) if self.policies else packed
-        return self.reduce(packed, Evidence(), 0) if 0 in self.reduction.layers else packed
+        return self.shorten_embedding(packed)
 
     def advance(
         self, packed: Packed, batch: Batch, journey: Journey, first: int, leave: bool
@@ -282,7 +284,7 @@ class AdaptiveEncoder(nn.Module):
         pooled_BD = head.pooled(packed)
         logits_BC = head.guess(pooled_BD, *earlier)
         observe = getattr(self.exit, "observe", None)
-        signal_BS = None if observe is None else observe(packed, pooled_BD, logits_BC)
+        signal_BS = None if observe is None else observe(packed, pooled_BD, logits_BC, number)
         journey.guess(number, logits_BC, signal_BS)
         if earlier:
             journey.pools[number] = journey.of_all(pooled_BD)
@@ -323,6 +325,10 @@ class AdaptiveEncoder(nn.Module):
             packed = self.reduce(packed, evidence, number)
         return packed
 
+    def shorten_embedding(self, packed: Packed) -> Packed:
+        """A reduction that acts before layer 1."""
+        return self.reduce(packed, Evidence(), 0) if 0 in self.reduction.layers else packed
+
     def place(self, packed: Packed) -> str:
         """Where the reduction acts: a soft stage may gate elsewhere than rows are dropped."""
         if packed.soft and hasattr(self.reduction, "soften"):
@@ -339,14 +345,14 @@ class AdaptiveEncoder(nn.Module):
         x_ND = self.embedding(batch, index_N)
         special_N = (index_N == 0) | (batch.ids_N == self.shape.sep_token_id)
         strength_B = on_host(self.strength).double().expand(batch.size)
-        wants = getattr(self.reduction, "wants", ())
+        wants = {name for m in (self.reduction, self.exit) for name in getattr(m, "wants", ())}
         return Packed(
             x_ND,
             layout,
             index_N,
             special_N,
             strength_B,
-            notes={"ids": batch.ids_N} if "ids" in wants else {},
+            notes={name: note(batch, layout) for name, note in NOTES.items() if name in wants},
             original_B=batch.lengths_B,
             soft=self.soft and self.training,
         )

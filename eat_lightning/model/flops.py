@@ -21,18 +21,29 @@ from eat_lightning.model.heads import heads_asked
 
 
 def flops(
-    encoder: AdaptiveEncoder, exit: Exit, tokens_LB: np.ndarray, depth_B: np.ndarray
+    encoder: AdaptiveEncoder,
+    exit: Exit,
+    tokens_LB: np.ndarray,
+    depth_B: np.ndarray,
+    lengths_B: np.ndarray | None = None,
 ) -> np.ndarray:
     """Per example. tokens_LB: tokens entering each layer when nobody leaves; depth_B: layers run
-    under `exit`, whose heads are the ones evaluated. What a method itself costs (predictors,
-    matching) it says by its own `flops`."""
+    under `exit`, whose heads are the ones evaluated; lengths_B: tokens of each example, where a
+    reduction on the embedding may leave fewer (None: none does). What a method itself costs
+    (predictors, matching) it says by its own `flops`."""
     shape, reduction = encoder.shape, encoder.reduction
     ran_LB = np.arange(1, shape.num_layers + 1)[:, None] <= depth_B
     after_LB = tokens_after_attention(reduction, tokens_LB)
     per_layer_LB = layer_flops(shape, tokens_LB, after_LB, pairs_computed(encoder, tokens_LB))
+    before_LB = np.concatenate([tokens_LB[:1] if lengths_B is None else [lengths_B], tokens_LB])
     for layer in reduction.layers:
-        tokens_B = tokens_LB[max(layer, 1) - 1]
-        per_layer_LB[max(layer, 1) - 1] += choosing_flops(shape, reduction, layer, tokens_B)
+        if layer > 0:
+            per_layer_LB[layer - 1] += evidence_flops(shape, tokens_LB[layer - 1], reduction.needs)
+        within = reduction.place == "after_attention"
+        if within or layer < shape.num_layers:
+            # Behind a layer a reduction acts for those who stay, so its work counts with the next.
+            row = layer - 1 if within else layer
+            per_layer_LB[row] += own_flops(shape, reduction, layer, before_LB[layer])
     deciding: Any = getattr(exit, "flops", lambda shape: 0.0)
     for layer in heads_asked(encoder.heads, exit):
         guessing = head_flops(encoder, layer, after_LB[layer - 1])
@@ -40,12 +51,12 @@ def flops(
     return (per_layer_LB * ran_LB).sum(0)
 
 
-def choosing_flops(
+def own_flops(
     shape: Shape, reduction: Reduction, layer: int, tokens_B: np.ndarray
-) -> np.ndarray:
-    """What a reduction pays to choose at a layer: its evidence, and its own products."""
-    own: Any = getattr(reduction, "flops", lambda shape, layer, tokens_B: 0.0)
-    return evidence_flops(shape, tokens_B, reduction.needs) + own(shape, layer, tokens_B)
+) -> np.ndarray | float:
+    """What a reduction's own products cost at a layer, given the tokens that it finds there."""
+    own: Any = getattr(reduction, "flops", None)
+    return 0.0 if own is None else own(shape, layer, tokens_B)
 
 
 def static_flops(encoder: AdaptiveEncoder, lengths_B: np.ndarray) -> np.ndarray:

@@ -33,14 +33,17 @@ def pool_cls(packed: Packed) -> Float[Tensor, "b d"]:
 
 
 def pool_mean(packed: Packed) -> Float[Tensor, "b d"]:
-    """Mean over an example's vectors, each weighed by how many tokens it stands for."""
+    """Mean over an example's vectors, each weighed by how many tokens it stands for, and those that
+    a reduction forwarded."""
     layout = packed.layout
-    if layout.even and packed.size_N is None:
+    if layout.even and packed.size_N is None and packed.forwarded_B is None:
         return layout.pad(packed.x_ND).mean(1)
     size_N = torch.ones_like(packed.x_ND[:, 0]) if packed.size_N is None else packed.size_N
     total_BD = packed.x_ND.new_zeros(layout.size, packed.x_ND.shape[1])
     total_BD = total_BD.index_add(0, layout.segment_N, packed.x_ND * size_N[:, None])
     count_B = size_N.new_zeros(layout.size).index_add(0, layout.segment_N, size_N)
+    if packed.forwarded_BD is not None and packed.forwarded_B is not None:
+        total_BD, count_B = total_BD + packed.forwarded_BD, count_B + packed.forwarded_B
     return total_BD / count_B[:, None]
 
 

@@ -171,7 +171,8 @@ class Journey:
         there, unless the exit rule answers from all of them."""
         if not hasattr(self.exit, "answers"):
             return self.guesses[layer]
-        looked = [k for k in {*self.exit.layers, layer} if k in self.guesses]
+        # A replay knows the guesses of later exits too.
+        looked = [k for k in {*self.exit.layers, layer} if k <= layer]
         return self.of_all(answer(self.exit, self.stack(sorted(looked))))
 
     def part(self, rows_G: Int[Tensor, " g"]) -> Trace:

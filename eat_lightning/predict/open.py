@@ -16,7 +16,15 @@ from eat_lightning.infer.precision import form_of, in_dtype, in_form
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.policy.full_depth import FullDepth
-from eat_lightning.model.contracts import Exit, Policy, build, build_all, method_faults, spec
+from eat_lightning.model.contracts import (
+    Exit,
+    Policy,
+    build,
+    build_all,
+    method_faults,
+    spec,
+    untrained,
+)
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import idle_faults, policy_faults
@@ -109,6 +117,8 @@ def exit_rule(node: dict[str, Any], encoder: AdaptiveEncoder) -> Exit:
         if faults := method_faults("exit", given, last):
             raise ConfigError.of(faults)
         rule = make(given)
+        if faults := untrained("exit", rule, spec("exit", encoder.exit)["kind"]):
+            raise ConfigError.of(faults)
     if faults := slot_faults(rule, heads, last, encoder.num_labels):
         raise ConfigError.of(faults)
     return rule

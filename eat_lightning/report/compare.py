@@ -249,12 +249,17 @@ def source_of(point: Point) -> Source:
     row = point.row
     runs = [f"run=outputs/{m.row.study}/{m.row.run}" for m in point.members]
     more = [f"budgets=[{row.budget:g}]"] if row.budget else []
-    more += [f"{row.knob}s=[{row.point}]"] if off_grid(row) else []
+    more += [f"{points_key(row)}=[{row.point}]"] if off_grid(row) else []
     more += ["baselines=all"] if row.baseline == THEIRS else []
     more += [f"dtype={row.dtype}"] if row.dtype != "fp32" else []
     more += ["prepack=false"] if point.timed and could_be_prepacked(row) else []
     words = ["python", "-m", "eat_lightning.measure", *dict.fromkeys(runs), *more]
     return Source(tuple(point.runs), shlex.join(words), tuple(point.commits))
+
+
+def points_key(row: Row) -> str:
+    """Under which a measurement is told points of the row's knob."""
+    return "taus" if row.knob == "tau" else "points"
 
 
 def off_grid(row: Row) -> bool:

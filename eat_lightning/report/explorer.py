@@ -142,7 +142,7 @@ class Noting:
     def __init__(self, reduction: Reduction):
         self.reduction, self.passes = reduction, list[dict[int, list[int]]]()
         self.place, self.needs = reduction.place, reduction.needs
-        self.layers = reduction.layers
+        self.layers, self.wants = reduction.layers, getattr(reduction, "wants", ())
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         shorter = self.reduction(packed, evidence, layer)

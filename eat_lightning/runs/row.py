@@ -260,7 +260,7 @@ def row_of(
 
     exit = recorded.exit if exit is None else exit
     outcome, task, knob = recorded.under(exit), run.task, knob_of(exit)
-    flops_B = flops(encoder, exit, recorded.tokens_LB, outcome.depth_B)
+    flops_B = flops(encoder, exit, recorded.tokens_LB, outcome.depth_B, recorded.lengths)
     found: dict[str, Any] = {
         **{slot: spec(slot, getattr(encoder, slot)) for slot in ("attention", "reduction")},
         "exit": spec("exit", exit),

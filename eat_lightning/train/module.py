@@ -183,7 +183,8 @@ class Classifier(LightningModule):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Methods' own groups first (a rate, decay or sign of their own); of the others matrices
         decay, biases and norms do not."""
-        own = [g for m in self.methods if hasattr(m, "groups") for g in m.groups(self.lr)]
+        groups = [g for m in self.methods if hasattr(m, "groups") for g in m.groups(self.lr)]
+        own = [self.at_rate(group) for group in groups]
         taken = {id(p) for group in own for p in group["params"]}
         rest = [p for p in self.encoder.parameters() if id(p) not in taken]
         rest += list(self.objective.parameters()) if isinstance(self.objective, nn.Module) else []
@@ -192,6 +193,14 @@ class Classifier(LightningModule):
             {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
             *own,
         ]
+
+    def at_rate(self, group: dict[str, Any]) -> dict[str, Any]:
+        """A group that names a `travel` with the rate for it: a step of Adam is about as long as
+        its rate, so the sum of rates is how far the soft stages can carry a parameter."""
+        if "travel" not in group:
+            return group
+        others = {key: value for key, value in group.items() if key != "travel"}
+        return others | {"lr": group["travel"] / self.timeline.soft_rates(self.warmup)}
 
 
 def no_passes(step: int, encoder: AdaptiveEncoder) -> list[Pass]:

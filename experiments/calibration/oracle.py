@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eat_lightning.measure.oracle import oracle_exit
 from eat_lightning.report import cells
 from eat_lightning.report.claim import Cell, Figure, Table
 from eat_lightning.report.columns import count, made, number, read_at, table, word
@@ -37,16 +38,6 @@ CAPTION = (
     f"Star: {BOUND[0].lower()}{BOUND[1:]} Vertical: 95 % interval over {{n}}, seeds "
     "averaged (all answer the same examples: their differences are surer, see the table)."
 )
-
-
-@dataclass(frozen=True)
-class Oracle:
-    """accuracy: share of examples that some exit gets right. depth: layers until the first such
-    exit, all of them where there is none. least_depth: with those leaving at the first exit."""
-
-    accuracy: float
-    depth: float
-    least_depth: float
 
 
 @dataclass(frozen=True)
@@ -143,21 +134,6 @@ def oracle(found: Pass) -> Way:
     depth, least = mean(b.depth for b in bounds), mean(b.least_depth for b in bounds)
     right_SB = np.asarray(right_SEB.any(1))
     return Way(found, ORACLE, right_SB, depth, found.point, "*", least_depth=least)
-
-
-def oracle_exit(correct_EB: np.ndarray, layers: Sequence[int]) -> Oracle:
-    """Each example leaves at the first of `layers` (the last is the body's) whose guess is right.
-
-    No rule is more accurate. One can be shallower only by giving up right answers, or on examples
-    that no exit gets right: `least_depth` lets those leave at once.
-    """
-    correct_EB, layers_E = np.asarray(correct_EB, dtype=bool), np.asarray(layers)
-    if correct_EB.shape[0] != len(layers_E) or np.any(np.diff(layers_E) <= 0):
-        raise ValueError(f"layers must ascend, one for each exit, got {list(layers)}")
-    ever_B = correct_EB.any(0)
-    first_B = layers_E[correct_EB.argmax(0)]  # the first exit where none is right
-    depth = float(np.where(ever_B, first_B, layers_E[-1]).mean())
-    return Oracle(float(ever_B.mean()), depth, float(first_B.mean()))
 
 
 def oracle_table(task: str, found: Sequence[Pass]) -> Table:

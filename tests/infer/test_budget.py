@@ -1,10 +1,14 @@
 """Budgets: points for each exit, against a search over all of them and against the shared one."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
+import torch
+from models import kinds, method, ragged, tiny
 
+from eat_lightning.bounds import number_faults
+from eat_lightning.infer import budget
 from eat_lightning.infer.budget import (
     Fit,
     Recordings,
@@ -15,8 +19,10 @@ from eat_lightning.infer.budget import (
     logistic,
     recordings,
 )
+from eat_lightning.infer.record import record
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.contracts import knob_of, turned
 
 
 def made(seed: int = 0, num_examples: int = 60, num_exits: int = 2, num_points: int = 6):
@@ -110,3 +116,54 @@ def test_what_cannot_be_is_refused():
         fitted(0.2)
     with pytest.raises(ValueError, match="Never has no knob to fit"):
         fit_budget(Never(), {}, {}, np.zeros(1), np.zeros((1, 1)), 0.5)
+
+
+KNOBS = [kind for kind in kinds("exit") if knob_of(method("exit", kind)) is not None]
+
+
+class Split:
+    """Examples of all lengths, of three classes."""
+
+    whole = ragged(tuple(range(1, 38)))
+    lengths, labels = whole.lengths_B.numpy(), np.arange(37) % 3
+
+    def __len__(self) -> int:
+        return 37
+
+    def batch(self, rows: np.ndarray):
+        return self.whole.take(torch.as_tensor(rows))
+
+
+@pytest.mark.parametrize("kind", KNOBS)
+def test_every_rule_with_a_knob_is_fitted_and_replays_as_the_fit_says(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(budget, "SMOOTH", (0.5,))  # nothing to choose, which is most of the time
+    monkeypatch.setattr(budget, "DRAWN", (1.0,))
+    encoder = tiny("dense", "none", kind)
+    recorded = record(encoder, Split())
+    layers = [*encoder.exit.layers, 6]
+    cost_EB = np.repeat(np.array(layers)[:, None] / 6, 37, axis=1)
+    given = recorded.guesses, recorded.signals, recorded.labels, cost_EB
+    fit = fit_budget(encoder.exit, *given, budget=0.8)
+    outcome = recorded.under(turned(encoder.exit, fit.points))
+    assert outcome.depth_B.mean() / 6 == pytest.approx(fit.cost)
+    assert (outcome.logits_BC.argmax(1) == recorded.labels).mean() == pytest.approx(fit.accuracy)
+    assert fit.cost <= 0.8
+    assert number_faults(kind, fit.points, encoder.exit.knob.bounds) == []
+
+
+@pytest.mark.parametrize("kind", KNOBS)
+def test_a_knob_goes_from_nobody_leaves_to_more_and_more(kind: str):
+    encoder = tiny("dense", "none", kind)
+    recorded = record(encoder, Split())
+    knob = encoder.exit.knob
+    depths = [
+        recorded.under(turned(encoder.exit, point)).depth_B for point in (knob.strict, *knob.fine)
+    ]
+    assert (depths[0] == 6).all()
+    assert all((lax <= strict).all() for strict, lax in pairwise(depths))
+    assert depths[-1].mean() < 5
+    distance = [abs(point - knob.strict) for point in (knob.strict, *knob.fine)]
+    assert distance == sorted(distance)
+    assert {*knob.grid} <= {*knob.fine}

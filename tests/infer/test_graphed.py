@@ -31,6 +31,7 @@ def tensors(given: Any) -> list[Tensor]:
             field.name for field in fields(given) if not field.name.endswith("_B")
         ]  # the host's
         return [t for name in names for t in tensors(getattr(given, name))]
+    given = list(given.values()) if isinstance(given, dict) else given
     return [t for part in given for t in tensors(part)] if isinstance(given, (list, tuple)) else []
 
 

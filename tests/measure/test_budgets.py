@@ -6,6 +6,7 @@ import pytest
 from test_measure import UNTIMED, call, make_run
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.runs.row import read
 
 
 @pytest.fixture
@@ -31,6 +32,14 @@ def test_what_is_reported_on_does_not_change_the_fit(run: Path):
     (on_dev,) = budgeted(f"run={run}", "budgets=[0.7]")
     (elsewhere,) = budgeted(f"run={run}", "budgets=[0.7]", "split=certificate")
     assert on_dev.point == elsewhere.point
+
+
+@pytest.mark.parametrize("rule", ["entropy", "margin", "vote", "random"])
+def test_any_rule_with_a_knob_is_fitted(run: Path, rule: str):
+    (row,) = budgeted(f"run={run}", f"exit={rule}", "budgets=[0.8]")
+    assert row.exit["kind"] == rule
+    assert len(row.point) == len(row.exit["layers"]) == 3
+    assert read(run / "rows.jsonl")[-1].point == row.point
 
 
 @pytest.mark.parametrize(

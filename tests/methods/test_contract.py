@@ -1,17 +1,21 @@
 """The contract of a method, with methods of a user's own: every hook, and what is refused."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from models import alone, method, packed, ragged, tiny
+from models import alone, kinds, method, packed, ragged, tiny
 from torch import nn
 
+from eat_lightning.errors import ConfigError
 from eat_lightning.methods.reduction._gates import gated, keep_where
 from eat_lightning.model.contracts import spec
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
+from eat_lightning.predict.open import exit_rule
+from eat_lightning.weights.checkpoint import load_model, save_model
 
 
 class ZeroOne(nn.Module):
@@ -128,7 +132,15 @@ def test_evidence_that_nobody_gives_is_refused():
         AdaptiveEncoder(made.shape, 3, made.attention, Asks(0), made.exit, {"layers": []})
 
 
-@pytest.mark.parametrize(("slot", "kind"), [("reduction", "ltp"), ("exit", "berxit")])
+LEARNING = [
+    (slot, kind)
+    for slot in ("reduction", "exit")
+    for kind in kinds(slot)
+    if hasattr(method(slot, kind), "bind")
+]
+
+
+@pytest.mark.parametrize(("slot", "kind"), LEARNING)
 def test_another_setting_of_a_method_keeps_what_was_learned(slot: str, kind: str):
     encoder = tiny(**{slot: kind})
     own = getattr(encoder, slot)
@@ -138,6 +150,28 @@ def test_another_setting_of_a_method_keeps_what_was_learned(slot: str, kind: str
     assert dict(getattr(twin, slot).named_parameters())[name] is learned
     assert f"{slot}.{name}" in encoder.state_dict()
     assert spec(slot, getattr(twin, slot)) == spec(slot, changed)
+
+
+@pytest.mark.parametrize(("slot", "kind"), LEARNING)
+def test_what_was_learned_is_saved_and_loaded(slot: str, kind: str, tmp_path: Path):
+    encoder = tiny(**{slot: kind})
+    save_model(encoder, ["a", "b", "c"], tmp_path)
+    loaded, _ = load_model(tmp_path)
+    learned = dict(getattr(loaded, slot).named_parameters())
+    assert learned
+    for name, parameter in getattr(encoder, slot).named_parameters():
+        assert torch.equal(learned[name], parameter)
+    with torch.inference_mode():
+        before, after = encoder(ragged()), loaded(ragged())
+    assert after.depth_B.tolist() == before.depth_B.tolist()
+    assert after.tokens_LB.tolist() == before.tokens_LB.tolist()
+
+
+def test_a_rule_that_learns_is_refused_where_it_was_not_trained():
+    node = {"_target_": "eat_lightning.methods.exit.cats.MetaConsistency", "consistency": 0.5}
+    with pytest.raises(ConfigError, match="exit=cats learns, and this run was trained with never"):
+        exit_rule(node, tiny(head={"layers": [3, 4]}))
+    assert exit_rule(node, tiny(exit="cats")).consistency == 0.5
 
 
 def test_hidden_states_are_kept_where_asked_for():

@@ -53,7 +53,7 @@ def test_sub_models_lie_between_everything_and_the_reduction_as_set(kind: str):
     points = point if isinstance(point, list) else [point] * len(own.layers)
     for drawn in between:
         found = getattr(drawn.methods["reduction"], name)
-        assert isinstance(found, list) == (name == "ratio")
+        assert isinstance(found, list) == (name in ("ratio", "samples"))
         found = found if isinstance(found, list) else [found] * len(points)
         for low, x, high in zip([strict] * len(points), found, points, strict=True):
             assert min(low, high) <= x <= max(low, high)

@@ -50,7 +50,7 @@ def test_torch_counts_the_same(attention: str, reduction: str, exit: str):
     with torch.inference_mode():
         tokens_LB = encoder(batch, leave=False).tokens_LB.numpy()
         depth_B = encoder(batch).depth_B.numpy()
-    ours = flops(encoder, encoder.exit, tokens_LB, depth_B)
+    ours = flops(encoder, encoder.exit, tokens_LB, depth_B, batch.lengths_B.numpy())
     assert ours == pytest.approx([counted(encoder, batch)], rel=1e-3)
     assert exit != "at_once" or depth_B[0] == 2
 

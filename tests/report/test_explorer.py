@@ -14,6 +14,7 @@ from eat_lightning.data.split import Split
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import build, spec
+from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch
 from eat_lightning.report.explorer import (
     Noting,
@@ -139,7 +140,7 @@ def test_noting_by_hand():
     noting = Noting(build("reduction", {"kind": "norm_topk", "ratio": 0.5, "layers": [2]}))
     rows = [[0.0], [3.0], [1.0], [2.0], [4.0]]
     for _ in range(2):
-        noting(packed(rows, [5]), None, 2)  # type: ignore[arg-type]
+        noting(packed(rows, [5]), Evidence(), 2)
     assert noting.passes == [{2: [0, 1, 4]}] * 2
     every = [0, 1, 2, 3, 4]
     assert entering(noting.passes[0], 5, 4) == [every, every, [0, 1, 4], [0, 1, 4]]

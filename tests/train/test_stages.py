@@ -21,7 +21,7 @@ from eat_lightning.methods.schedule.mixed import Mixed
 from eat_lightning.methods.schedule.soft_hard import SoftHard
 from eat_lightning.methods.schedule.two_stage import TwoStage
 from eat_lightning.model.training import Loss, Pass
-from eat_lightning.train.callbacks.stages import FollowStages
+from eat_lightning.train.callbacks.stages import FollowStages, Timeline
 from eat_lightning.train.fit import raise_idle
 from eat_lightning.train.module import Classifier
 
@@ -88,6 +88,15 @@ def test_two_stages_leave_what_is_frozen_bit_equal():
     assert watch.moved(4, STEPS) == early
 
 
+@pytest.mark.parametrize("kind", ["berxit", "cats", "prototype"])
+def test_an_exit_rule_learns_from_early_exits_in_the_second_stage(kind: str):
+    watch = fit(tiny(exit=kind), TwoStage(0.5))
+    assert not any(name.startswith("exit.") for name in watch.moved(0, 4))
+    learned = {name for name in watch.moved(4, STEPS) if name.startswith("exit.")}
+    assert learned
+    assert kind == "berxit" or all(name.split(".")[2] in "34" for name in learned)
+
+
 def test_thresholds_learn_while_soft_and_then_stand_still():
     encoder = tiny("dense", "ltp")
     encoder.reduction.temperature = 0.05
@@ -105,6 +114,19 @@ def test_retention_parameters_stay_within_bounds():
     assert "reduction.retention" in watch.moved(0, 4)
     for seen in watch.seen:
         assert 0 <= seen["reduction.retention"].min() <= seen["reduction.retention"].max() <= 1
+
+
+@pytest.mark.parametrize(("steps", "rates"), [(8, 3.0), (16, 5.0)])
+def test_a_travel_is_a_rate_for_the_steps_of_the_search(steps: int, rates: float):
+    """Of 4 soft steps the rates are 1, 1, 2/3, 1/3; of 8: 1/2, 1, then down from 1 in sixths."""
+    encoder = tiny("dense", "power_bert")
+    module = Classifier(encoder, TASK, Joint(), SoftHard(soft=0.5), lr=0.01, warmup=0.25)
+    module.timeline = Timeline.of(SoftHard(soft=0.5).stages(1, [6]), steps)
+    assert module.timeline.soft_rates(0.25) == pytest.approx(rates)
+    (group,) = [g for g in module.parameter_groups() if "lr" in g]
+    assert group["params"] == [encoder.reduction.retention]
+    assert group["lr"] == pytest.approx(encoder.reduction.travel / rates)
+    assert "travel" not in group
 
 
 class Sandwich:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import layer_faults, number_faults, one_each, raise_faults
+from eat_lightning.bounds import raise_faults
+from eat_lightning.methods.exit._points import point_at, point_faults
 from eat_lightning.model.contracts import Knob
 
 
@@ -35,11 +36,7 @@ class Confidence:
         tau: float | Sequence[float] = 0.9,
         layers: Sequence[int] = (4,),
     ) -> list[str]:
-        return [
-            *number_faults("exit.tau", tau, "(0, 1]"),
-            *layer_faults("exit.layers", layers, num_layers, at_least=1),
-            *one_each("exit.tau", tau, layers),
-        ]
+        return point_faults(cls.knob, tau, layers, num_layers)
 
     @property
     def least_lead(self) -> float:
@@ -47,14 +44,11 @@ class Confidence:
         return 2 * min(self.tau if isinstance(self.tau, Sequence) else [self.tau]) - 1
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
-        return (confidence(logits_EBC) >= self.tau_at(logits_EBC)).long()
+        return (confidence(logits_EBC) >= point_at(self.tau, len(logits_EBC))).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
         """How far a confidence is from tau, where the decision would be another."""
-        return (confidence(logits_EBC) - self.tau_at(logits_EBC)).abs()
-
-    def tau_at(self, logits_EBC: Float[Tensor, "e b c"]) -> float:
-        return self.tau[len(logits_EBC) - 1] if isinstance(self.tau, Sequence) else self.tau
+        return (confidence(logits_EBC) - point_at(self.tau, len(logits_EBC))).abs()
 
 
 def confidence(logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:

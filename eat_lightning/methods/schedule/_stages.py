@@ -8,8 +8,10 @@ from eat_lightning.model.training import Stage
 
 
 def early_heads(exits: Sequence[int]) -> tuple[str, ...]:
-    """The parameters of all heads but the last, as a stage names them."""
-    return tuple(f"heads.{layer}.*" for layer in sorted(exits)[:-1])
+    """The parameters of all heads but the last, and of the exit rule, which learns from these: as
+    a stage names them. None where there is no early head."""
+    heads = tuple(f"heads.{layer}.*" for layer in sorted(exits)[:-1])
+    return (*heads, "exit.*") if heads else ()
 
 
 def body_first(share: float, exits: Sequence[int]) -> Stage:

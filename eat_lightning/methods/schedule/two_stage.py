@@ -10,8 +10,9 @@ from eat_lightning.model.training import Stage
 
 
 class TwoStage:
-    """body_share: of all steps, for body and last head; the others train the early heads on a body
-    that stays bit-equal. heads_lr: factor on the learning rate in the second stage.
+    """body_share: of all steps, for body and last head; the others train the early heads, and what
+    the exit rule learns, on a body that stays bit-equal. heads_lr: factor on the learning rate in
+    the second stage.
 
     The early heads see no loss of the last exit, nor does an early loss reach the body, so the last
     exit is as good as a static model's; early ones are weaker than under a joint loss.

@@ -55,6 +55,13 @@ class Timeline:
         stage, length = self.stages[number], self.length(number)
         return stage.lr * warm_then_linear(step - self.begins[number], length, warmup)
 
+    def soft_rates(self, warmup: float) -> float:
+        """Sum of the learning rates (as shares of a group's own) over the steps of soft stages, or
+        over all where there is none."""
+        rates = [self.learning_rate(step, warmup) for step in range(self.total)]
+        soft = [self.stages[self.number(step)].soft for step in range(self.total)]
+        return sum(r for r, counts in zip(rates, soft, strict=True) if counts or not any(soft))
+
 
 def warm_then_linear(step: int, total: int, warmup: float) -> float:
     """Share of the learning rate: up over the first `warmup` of all steps, then down to 0."""
