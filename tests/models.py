@@ -31,12 +31,12 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "beem": {"alpha": [0.17, 0.4, 0.5], "layers": [2, 3, 4]},
     "cats": {"consistency": [0.9, 0.75], "layers": [3, 4]},
     "prototype": {"edr": [0.55, 0.62], "layers": [3, 4]},
-    "random": {"rate": [0.4, 0.5], "layers": [3, 4]},
+    "exit/random": {"rate": [0.4, 0.5], "layers": [3, 4]},
     "ltp": {"layers": [2, 4], "final": 0.6},
     "power_bert": {"layers": [2, 4]},
     "tome": {"ratio": 0.3, "layers": [1, 2, 4]},
     "first": {"ratio": 0.4, "layers": [2, 4]},
-    "random": {"ratio": 0.4, "layers": [2, 4]},
+    "reduction/random": {"ratio": 0.4, "layers": [2, 4]},
     "spatten": {"ratio": 0.2, "layers": [1, 2, 4]},
     "ats": {"samples": 0.6, "layers": [2, 4], "least": 3},
     "mean_pool": {"ratio": 0.5, "layers": [2, 4]},
@@ -56,8 +56,12 @@ def kinds(slot: str) -> list[str]:
     )
 
 
+def settings_of(slot: str, kind: str) -> dict[str, Any]:
+    return SETTINGS.get(f"{slot}/{kind}", SETTINGS.get(kind, {}))
+
+
 def method(slot: str, kind: str, **changes: Any) -> Any:
-    return build(slot, {"kind": kind} | SETTINGS.get(kind, {}) | changes)
+    return build(slot, {"kind": kind} | settings_of(slot, kind) | changes)
 
 
 def portable(slot: str) -> list[str]:

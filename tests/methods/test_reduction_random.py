@@ -6,24 +6,20 @@ import pytest
 import torch
 from models import packed
 
-from eat_lightning.methods.reduction.random import Random, hashed
+from eat_lightning.methods.reduction.random import Random
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.packed import Batch, example_noted
 
 
 def rows(ids: list[list[int]]):
-    flat = torch.tensor([i for one in ids for i in one])
-    made = packed([[float(i)] for i in range(len(flat))], [len(one) for one in ids])
-    return replace(made, notes={"ids": flat})
+    batch = Batch.from_lists(ids)
+    made = packed([[float(i)] for i in range(len(batch.ids_N))], [len(one) for one in ids])
+    return replace(made, notes={"example": example_noted(batch, made.layout)})
 
 
 def kept(ids: list[list[int]], **changes) -> list[float]:
     made = Random(**{"ratio": 0.5, "layers": [1], **changes})
     return made(rows(ids), Evidence(), 1).x_ND.flatten().tolist()
-
-
-def test_the_hash_is_splitmix64s():
-    golden = 0x9E3779B97F4A7C15 - 2**64  # its first state from seed 0, as a signed number
-    assert int(hashed(torch.tensor([golden]))) == 0xE220A8397B1DCDAF - 2**64
 
 
 def test_half_of_the_others_stay_and_cls():
