@@ -49,8 +49,9 @@ def test_stages_follow_each_other():
     timeline = Timeline.of(TwoStage(0.25, 2.0).stages(3, [3, 4, 6]), total=100)
     assert [timeline.number(step) for step in (0, 24, 25, 99)] == [0, 0, 1, 1]
     body, heads = timeline.stages
-    assert (body.frozen, body.exits) == (("heads.3.*", "heads.4.*"), "last")
-    assert (heads.trains, heads.exits) == (("heads.3.*", "heads.4.*"), "early")
+    early = ("heads.3.*", "heads.4.*", "exit.*")
+    assert (body.frozen, body.exits) == (early, "last")
+    assert (heads.trains, heads.exits) == (early, "early")
     # Each stage warms up and decays by itself; the second at twice the rate.
     assert timeline.learning_rate(24, 0.0) == pytest.approx(1 / 24)
     assert timeline.learning_rate(25, 0.0) == 2.0

@@ -189,7 +189,9 @@ def test_two_stages_freeze_heads_of_every_kind(kind: str):
 
 def test_what_all_exits_share_cannot_train_alone():
     encoder = tiny(exit="confidence", head={"kind": "shared"})
-    with pytest.raises(ConfigError, match=r"stage 2 trains heads.3.\*, heads.4.\* alone, and head"):
+    with pytest.raises(
+        ConfigError, match=r"stage 2 trains heads.3.\*, heads.4.\*, exit.\* alone, and head"
+    ):
         raise_idle(TwoStage(), encoder)
     raise_idle(Mixed(), encoder)
 
