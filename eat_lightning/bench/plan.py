@@ -118,9 +118,11 @@ def provenance() -> dict[str, Any]:
     from eat_lightning.runs.run import environment
 
     where = environment()
+    commit = where["commit"] or ""
     return {
         "machine": where["machine"],
-        "commit": where["commit"] or "",
+        "commit": commit,
+        "clean": bool(commit) and not commit.endswith("+"),
         "version": where["eat_lightning"],
         "session": secrets.token_hex(6),
     }

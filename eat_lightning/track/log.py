@@ -52,8 +52,11 @@ def wandb_logger(
     import wandb
 
     given = {
-        **{"save_dir": folder, "name": folder.name, "group": str(config["study"])},
-        **{"job_type": job_type, "tags": [config["task"]["name"], config["model"]]},
+        "save_dir": folder,
+        "name": folder.name,
+        "group": str(config["study"]),
+        "job_type": job_type,
+        "tags": [config["task"]["name"], config["model"]],
         "config": config,
     } | arguments(node)
     if given.get("offline") == "auto":
@@ -192,7 +195,7 @@ def chart(experiment: Any, key: str, lines: list[dict[str, Any]], x: str, y: str
 
 
 def measure_faults(node: dict[str, Any] | None) -> list[str]:
-    """Of the logger that measured rows are to go to."""
+    """What is wrong with the logger that measured rows are to go to."""
     if node and node.get("_target_") and not is_wandb(node):
         return [f"logger must be wandb or null here (rows.jsonl has all), got {node['_target_']}"]
     return wandb_faults(node)

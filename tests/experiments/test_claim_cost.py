@@ -1,25 +1,23 @@
 """The paper's formulas by hand, and the three costs side by side."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from frontiers import eat_run, static_run
+from studies import claim_in
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import Shape
 from eat_lightning.model.flops import dense_flops, layer_flops
 from eat_lightning.report import figures
-from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import open_study
 from experiments.cost.formulas import Expected, coefficients
 
-
-def claim(folder: Path) -> Claim:
-    return claim_of(CLAIMS_DIR / "cost" / "claim.py")(open_study([str(folder)]))
+claim = partial(claim_in, "cost")
 
 
 def filled(window: int | None = None) -> Expected:

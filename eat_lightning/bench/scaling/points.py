@@ -157,7 +157,7 @@ class Point:
         return trace
 
     def product(self, qkv_N3HK: Tensor) -> None:
-        """Of each layer in turn: what depends on lengths alone is made once, as in the encoder."""
+        """Each layer's in turn: what depends on lengths alone is made once, as in the encoder."""
         layout = Layout(torch.tensor([self.length]), torch.device("cpu"))
         clock: Any = self.encoder.attention
         for layer in range(1, self.encoder.shape.num_layers + 1):
