@@ -5,10 +5,11 @@ from pathlib import Path
 import finished
 import numpy as np
 import parquet
+import yaml
 
 from eat_lightning.certify.__main__ import certify
-from eat_lightning.certify.candidates import Candidate
 from eat_lightning.measure.__main__ import measure
+from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
@@ -22,8 +23,8 @@ FREE = {"tau": None, "layers": None, "patience": None}
 RULE = Confidence(0.9, [2, 3, 4])
 
 
-def own() -> Candidate:
-    return Candidate(Dense(), NormTopK(0.3, [2]), Never())
+def own() -> Setting:
+    return Setting(Dense(), NormTopK(0.3, [2]), Never())
 
 
 def make_run(folder: Path, task: str = "sst2", exit: str = "confidence", **data) -> Path:
@@ -45,8 +46,7 @@ def call(run: Path, *overrides: str) -> Certificate:
 
 
 def answers(run: Path, certificate: str, *lines: str, **how) -> list[dict]:
-    how = {"exit": FREE, "dtype": "fp32"} | how
-    answerer = open_run(Run.open(run), how["exit"], how["dtype"], certificate)
+    answerer = open_run(Run.open(run), certificate=certificate, **how)
     return answerer([line.encode() for line in lines])
 
 
@@ -62,3 +62,15 @@ def write(path: Path, num: int, seed: int) -> None:
     names = [["mail", "chat", "rare"][0 if i % 2 else 1 if i % 50 else 2] for i in range(num)]
     labels = rng.integers(0, 2, num).tolist()
     parquet.write(path, sentence=texts, label=labels, source=names)
+
+
+def run_of_sources(folder: Path) -> Path:
+    """A run on texts of chat and mail, and of a rare source."""
+    write(folder / "data/sst2/train.parquet", 1500, 0)
+    write(folder / "data/sst2/validation.parquet", 60, 1)
+    glue = {"_target_": "eat_lightning.data.glue.GlueData", "dir": str(folder / "data")}
+    run = make_run(folder / "run", **glue, calibration=1200, num_validation=None)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    del config["data"]["num_validation"]
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    return run

@@ -44,9 +44,8 @@ def exported(run: Path, *overrides: str, to: str = "onnx") -> Path:
     from eat_lightning.export.__main__ import export
 
     given = [f"run='{run}'", f"to='{run.parent / to}'", "check=0", *overrides]
-    config = finished.config_of("export", *given)
     with shapes_unchecked():
-        return export(config)
+        return export(finished.config_of("export", *given))
 
 
 def small(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import eat_lightning
-from eat_lightning.model.contracts import build, home
+from eat_lightning.model.contracts import build, home, is_approximate
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.new.toy import VOCAB, alone, ragged, spread, tiny_encoder, tiny_shape
@@ -17,6 +19,11 @@ __all__ = ["VOCAB", "alone", "ragged", "spread", "tiny_shape"]  # for tests, bes
 PACKAGE = Path(eat_lightning.__file__).parent
 SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each method at work
     "longformer": {"window": 4},
+    "bigbird": {"block": 2, "random": 1},
+    "linformer": {"rank": 8},
+    "nystrom": {"landmarks": 4, "conv": 7},
+    "performer": {"features": 8},
+    "reformer": {"bucket": 4, "rounds": 2},
     "norm_topk": {"ratio": 0.4, "layers": [2, 4]},
     "received_topk": {"ratio": 0.4, "layers": [2, 4]},
     "cls_topk": {"ratio": 0.4, "layers": [2, 4]},
@@ -69,6 +76,23 @@ def portable(slot: str) -> list[str]:
     return [
         kind for kind in kinds(slot) if not getattr(method(slot, kind), "lost_in_export", list)()
     ]
+
+
+def has_mask(kind: str) -> bool:
+    """Whether `sees` says what an attention does; else there is no place for a relative bias."""
+    return not is_approximate(method("attention", kind))
+
+
+def combined(*choices: Iterable[str]) -> list[tuple[str, ...]]:
+    """One of each of the choices (none: attentions, reductions and exit rules), so that every pair
+    of two choices is met, but not every three: their number is the product of three shelves."""
+    found, met = [], set()
+    for chosen in product(*(choices or map(kinds, ("attention", "reduction", "exit")))):
+        pairs = {*combinations(enumerate(chosen), 2)}
+        if not pairs <= met:
+            found.append(chosen)
+            met |= pairs
+    return found
 
 
 def tiny(

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eat_lightning.model.contracts import Kernel, Pattern, Where
+from eat_lightning.model.contracts import Kernel, Pattern, Where, is_approximate
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch, Layout, Packed
@@ -78,6 +78,7 @@ class AtAnyLength:
     def __init__(self, pattern: Pattern, max_length: int):
         self.pattern, self.max_length = pattern, max_length
         self.longest = Layout(torch.tensor([max_length]), torch.device("cpu"))
+        self.wants, self.approximate = getattr(pattern, "wants", ()), is_approximate(pattern)
 
     def sees(self, q: Where, k: Where) -> Tensor:
         return self.pattern.sees(q, k)

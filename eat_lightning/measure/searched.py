@@ -11,14 +11,15 @@ import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record, score
-from eat_lightning.measure.budgets import PARTS
 from eat_lightning.measure.plan import MeasurePlan
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import turned
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.flops import flops, static_flops
+from eat_lightning.runs.budgets import PARTS
 from eat_lightning.runs.run import Run
+from eat_lightning.weights.operating_point import Budget
 
 
 def searches(setting: Setting) -> bool:
@@ -28,10 +29,11 @@ def searches(setting: Setting) -> bool:
 def searched_settings(
     run: Run, encoder: AdaptiveEncoder, settings: Sequence[Setting], plan: MeasurePlan
 ) -> list[Setting]:
-    """The run's own reduction at the best points found for each budget, at full depth. None where
-    it does not search."""
+    """The run's own reduction at the best points found for each budget that is a share, at full
+    depth. None where it does not search."""
     own = next(filter(searches, settings), None)
-    if not plan.budgets or own is None:
+    shares = [budget for budget in plan.budgets or () if budget.unit == "share"]
+    if not shares or own is None:
         return []
     data = run.data(**plan.data)
     splits = [data.split(part) for part in PARTS]
@@ -52,12 +54,12 @@ def searched_settings(
         return float(np.concatenate(costs).mean()), found[run.task.metrics[0]]
 
     best = own.reduction.search(evaluate)
-    return [within(run, own, best, budget) for budget in plan.budgets]
+    return [within(run, own, best, budget) for budget in shares]
 
 
-def within(run: Run, own: Setting, best: Sequence[Any], budget: float) -> Setting:
+def within(run: Run, own: Setting, best: Sequence[Any], budget: Budget) -> Setting:
     """The last of `best` (of growing cost and score) that the budget allows."""
-    cheap = [found for found in best if found.cost <= budget]
+    cheap = [found for found in best if found.cost <= budget.amount]
     if not cheap:
         least = best[0].cost
         raise ConfigError(

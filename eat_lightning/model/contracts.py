@@ -45,7 +45,8 @@ class Knob:
 
     name: the argument that it sets. strict: the end at which the method saves nothing. grid: points
     worth measuring and timing, from strict to lax. fine: points to choose from, from strict to lax.
-    bounds: the interval of its values, as in "(0, 1]".
+    bounds: the interval of its values, as in "(0, 1]". is_confidence: they are compared with the
+    largest class probability, which is never below 1 / the number of classes.
     """
 
     name: str
@@ -53,6 +54,13 @@ class Knob:
     grid: tuple[float, ...]
     fine: tuple[float, ...]
     bounds: str
+    is_confidence: bool = False
+
+    def grid_for(self, num_labels: int) -> list[float]:
+        """The grid, without the points at which nothing could change any more."""
+        if not self.is_confidence or num_labels < 2:
+            return list(self.grid)
+        return [point for point in self.grid if point >= 1 / num_labels]
 
 
 def knob_of(method: Any) -> Knob | None:
@@ -64,6 +72,15 @@ def point_of(method: Any) -> float | list[float] | None:
     """Where the knob of a method stands: one value, or one for each of its layers."""
     knob = knob_of(method)
     return None if knob is None else getattr(method, knob.name)
+
+
+def points_by_layer(method: Any) -> dict[int, float]:
+    """Where the knob of a method stands at each of its layers; empty where it has none."""
+    point = point_of(method)
+    if point is None:
+        return {}
+    points = point if isinstance(point, Sequence) else [point] * len(method.layers)
+    return dict(zip(method.layers, points, strict=True))
 
 
 def turned(method: Any, point: float | Sequence[float]) -> Any:
@@ -99,14 +116,25 @@ class Kernel(Protocol):
 @runtime_checkable
 class Pattern(Protocol):
     """Who sees whom. A pattern may also have `kernel(layout, layer) -> Kernel | None`, a faster
-    product that must agree with `sees` (None: not at these lengths), and with it
-    `pairs(lengths, layer)`, the query-key pairs which that computes."""
+    product that must agree with `sees` (None: not at these lengths); with it `flops(shape, layer,
+    tokens_B)`, what that costs each example; `wants`, values of each row that the product takes by
+    name ("position": `position_N`, "weight": `weight_N`); `bind`, as any method; and
+    `lost_in_export()`, why no export can hold it.
+
+    `approximate`: no mask says what the product does. It is in use at every length where `kernel`
+    gives one, whatever a reduction needs, and evidence is that of softmax attention over the same
+    queries and keys. There is no place in it for a relative-position bias.
+    """
 
     def sees(self, q: Where, k: Where) -> Bool[Tensor, ...]: ...
 
     def sees_all(self, longest: int, layer: int) -> bool:
         """True where `sees` hides nothing at this length, so that no mask is built."""
         ...
+
+
+def is_approximate(pattern: Any) -> bool:
+    return getattr(pattern, "approximate", False)
 
 
 @runtime_checkable

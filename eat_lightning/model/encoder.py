@@ -13,6 +13,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from eat_lightning.model.contracts import (
     Pattern,
     Policy,
     Reduction,
+    is_approximate,
     spec,
     without_kind,
 )
@@ -48,8 +50,13 @@ from eat_lightning.model.trace import Journey, Trace
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of an encoder. `position_offset`: the id of the first position (MPNet: 2).
-    `relative_buckets`: 0, or the buckets of a relative-position bias shared by all layers."""
+    """The sizes of an encoder.
+
+    position_offset: the id of the first position (MPNet: 2). relative_buckets: 0, or the buckets of
+    a relative-position bias shared by all layers. layerdrop: the share of training steps that leave
+    a layer out (LayerDrop, Fan et al. 2020). head_width: of each head (0: hidden_size / num_heads;
+    a narrowed encoder has fewer heads than would fill its width).
+    """
 
     vocab_size: int
     hidden_size: int
@@ -63,9 +70,20 @@ class Shape:
     relative_buckets: int = 0
     dropout: float = 0.1
     attention_dropout: float = 0.1
+    layerdrop: float = 0.0
+    head_width: int = 0
     hidden_act: str = "gelu"
     sep_token_id: int = 102
     pad_token_id: int = 0
+
+    @property
+    def width_of_head(self) -> int:
+        return self.head_width or self.hidden_size // self.num_heads
+
+    @property
+    def attention_width(self) -> int:
+        """Of all heads together: what queries, keys and values have for each token."""
+        return self.num_heads * self.width_of_head
 
     @property
     def max_length(self) -> int:
@@ -96,10 +114,10 @@ class Layer(nn.Module):
 
     def __init__(self, shape: Shape):
         super().__init__()
-        width = shape.hidden_size
+        width, heads_width = shape.hidden_size, shape.attention_width
         self.num_heads, self.attention_dropout = shape.num_heads, shape.attention_dropout
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.qkv = nn.Linear(width, 3 * heads_width)
+        self.out = nn.Linear(heads_width, width)
         self.attention_norm = nn.LayerNorm(width, eps=shape.eps)
         self.up = nn.Linear(width, shape.intermediate_size)
         self.down = nn.Linear(shape.intermediate_size, width)
@@ -174,6 +192,7 @@ class AdaptiveEncoder(nn.Module):
     ):
         super().__init__()
         faults = [*head_faults(shape.num_layers, head), *evidence_faults(reduction)]
+        faults += bias_faults(shape, attention)
         raise_faults(faults or pooled_faults(exit, head))
         self.shape, self.num_labels = shape, num_labels
         self.policies: Sequence[Policy] = policies
@@ -298,9 +317,16 @@ class AdaptiveEncoder(nn.Module):
 
     def kernel(self, packed: Packed, layer: int, needs: frozenset[str]) -> Kernel | None:
         """The pattern's own product, if it has one that can do without a bias and the matrix."""
-        make = getattr(self.attention, "kernel", None)
-        blocked = self.relative is not None or packed.weight_N is not None or needs & MATRIX
-        return None if make is None or blocked else make(packed.layout, layer)
+        pattern: Any = self.attention
+        wants = getattr(pattern, "wants", ())
+        weighed = packed.weight_N is not None and "weight" not in wants
+        blocked = self.relative is not None or weighed or needs & MATRIX
+        if not hasattr(pattern, "kernel") or (blocked and not is_approximate(pattern)):
+            return None
+        product = pattern.kernel(packed.layout, layer)
+        if product is None or not wants:
+            return product
+        return partial(product, **{f"{name}_N": getattr(packed, f"{name}_N") for name in wants})
 
     def run_layer(self, packed: Packed, number: int) -> tuple[Packed, Evidence]:
         """Layer `number`, with a reduction that acts within it."""
@@ -379,6 +405,14 @@ class AdaptiveEncoder(nn.Module):
         if self.policies:
             reason_B = journey.review(self.policies, reason_B, logits_EBC, batch)
         return reason_B
+
+
+def bias_faults(shape: Shape, attention: Any) -> list[str]:
+    """An approximate product has no scores that a relative-position bias could be added to."""
+    if not (shape.relative_buckets and is_approximate(attention)):
+        return []
+    kind = spec("attention", attention)["kind"]
+    return [f"attention={kind} has no place for this encoder's relative-position bias"]
 
 
 def initialise(module: nn.Module) -> None:

@@ -38,7 +38,7 @@ def spread(model: nn.Module, seed: int = 2) -> nn.Module:
         for name, weight in model.named_parameters():
             noise = torch.randn(weight.shape, generator=generator)
             bias = 0.4 if "norm" in name.lower() else 0.05
-            weight.add_((bias if weight.ndim == 1 else 0.5) * noise)
+            weight.add_((0.5 if weight.ndim == 2 else bias) * noise)
     return model
 
 

@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
-
 from eat_lightning.config import Plan, RunFolder, whole
-
-
-def true_false_or_null(value: Any) -> Any:
-    if value is not None and not isinstance(value, bool):
-        raise ValueError(f"must be true, false or null, got {value!r}")
-    return value
 
 
 class RunPlan(Plan):
@@ -23,7 +15,7 @@ class RunPlan(Plan):
     batch: Annotated[int, whole(1)]
     threads: Annotated[int | None, whole(1)]
     dtype: Literal["fp32", "bf16", "int8"]
-    prepack: Annotated[bool | None, BeforeValidator(true_false_or_null)]
+    prepack: bool | None
     policy: dict[str, Any]
 
     def rules(self) -> Iterator[str]:
@@ -61,8 +53,11 @@ def export_faults(plan: Any, asked_by: str) -> list[str]:
 
 
 class PredictPlan(ModelPlan):
+    """text: one example, whose way is shown; else lines of standard input are answered."""
+
     backend: Literal["torch", "onnx"]
     pool: bool
+    text: str | list[str] | None
 
     def rules(self) -> Iterator[str]:
         yield from super().rules()

@@ -139,13 +139,18 @@ class Certificate:
 
     def check(self, here: dict[str, Any]) -> None:
         """ConfigError, in one line, names what of a combination differs from this one's."""
-        held = WITHOUT | self.holds_for
-        differs = [key for key in here if here[key] != held.get(key)]
-        if differs:
-            said = [
-                f"{key} ({short(held.get(key))} there, {short(here[key])} here)" for key in differs
-            ]
-            raise ConfigError(f"certificate={self.name} holds for another {', '.join(said)}")
+        if differs := differences(self.holds_for, here):
+            raise ConfigError(f"certificate={self.name} holds for another {differs}")
+
+
+def differences(held_for: dict[str, Any], here: dict[str, Any]) -> str:
+    """What of a combination is another one here, in words; "" where nothing is."""
+    there = WITHOUT | held_for
+    return ", ".join(
+        f"{key} ({short(there.get(key))} there, {short(here[key])} here)"
+        for key in here
+        if here[key] != there.get(key)
+    )
 
 
 def path_of(run: Home, name: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import asdict, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -56,7 +56,8 @@ class Row:
     attention, reduction, exit: {"kind": the method's file name, **its arguments}; policy: a list of
     such, in the order they are asked (flops are then without those of a second run that a veto
     asks). knob, point: the exit rule's operating point, such as "tau" and 0.9. budget: the share of
-    full FLOPs that the rule was fitted for. data: the hash of the measured examples.
+    full FLOPs that the knobs of rule and reduction were fitted for; budget_ms: or the time of an
+    example. data: the hash of the measured examples.
 
     Scores are None where the task is not judged by them; `metric` names the main one, `majority` is
     the share of the largest class. depth, retention, token_layers and flops are means over the
@@ -114,6 +115,7 @@ class Row:
     knob: str | None = None
     point: Annotated[float | list[float] | None, within("(-inf, inf)")] = None
     budget: Annotated[float | None, within("(0, 1]")] = None
+    budget_ms: Positive | None = None
     adaptivity_gain: Annotated[float | None, within("[-2, 2]")] = None
     adaptivity_gain_low: Annotated[float | None, within("[-2, 2]")] = None
     adaptivity_gain_high: Annotated[float | None, within("[-2, 2]")] = None
@@ -211,10 +213,10 @@ class Row:
         return self.setting, "", self.commit, self.machine
 
 
-def label(rule: dict[str, Any]) -> str:
-    """A short name of an exit rule: where its knob stands, else its arguments, else its kind."""
+def label(rule: dict[str, Any], slot: str = "exit") -> str:
+    """A short name of a method: where its knob stands, else its arguments, else its kind."""
     try:
-        knob = knob_of(class_of("exit", rule["kind"]))
+        knob = knob_of(class_of(slot, rule["kind"]))
     except ValueError:  # a class from outside the package, which is not here
         knob = None
     if knob is not None and knob.name in rule:
@@ -292,7 +294,7 @@ def described(run: Any) -> dict[str, Any]:
         "study": str(config["study"]),
         "run": run.name,
         "seed": config["seed"],
-        **run.training,
+        **asdict(run.training),
         **{
             name: {layer: found[name] for layer, found in calibration.items()}
             for name in ("temperature", "ece_before", "ece_after")

@@ -242,6 +242,22 @@ def who_trains() -> list[int]:
     return found
 
 
+@dataclass(frozen=True)
+class Training:
+    """How a run's weights were trained: what a row says of them beside body, data and methods.
+
+    objective, schedule: {"kind": the class's file name, **its arguments}. teacher: its folder's
+    name. lr and num_train_examples are None of runs that did not note them.
+    """
+
+    lr: float | None
+    steps: int | None
+    num_train_examples: int | None
+    objective: dict[str, Any]
+    schedule: dict[str, Any]
+    teacher: str | None
+
+
 def spec_of_node(slot: str, node: dict[str, Any] | None) -> dict[str, Any]:
     """A config's node as a spec, without importing what it names; {} where there is none."""
     if not node or not isinstance(node.get("_target_"), str):
@@ -300,13 +316,16 @@ class Run:
         return make(node)
 
     @property
-    def training(self) -> dict[str, Any]:
-        """How the weights were trained, as a row's fields; lr and num_train_examples are None of
-        runs that did not note them."""
-        noted = {key: self.done.get(key) for key in ("lr", "steps", "num_train_examples")}
-        specs = {s: spec_of_node(s, self.config.get(s)) for s in ("objective", "schedule")}
+    def training(self) -> Training:
         teacher = self.config.get("teacher")
-        return noted | specs | {"teacher": None if teacher is None else folder_name(teacher)}
+        return Training(
+            lr=self.done.get("lr"),
+            steps=self.done.get("steps"),
+            num_train_examples=self.done.get("num_train_examples"),
+            objective=spec_of_node("objective", self.config.get("objective")),
+            schedule=spec_of_node("schedule", self.config.get("schedule")),
+            teacher=None if teacher is None else folder_name(teacher),
+        )
 
     def model(self) -> tuple[Any, list[str]]:
         # Where the owner lets a class of theirs be imported, it is by now: `run_faults`.

@@ -20,7 +20,9 @@ from eat_lightning.weights.untrusted import one_line
 ALLOW = "EAT_IMPORT"  # modules of one's own that a run's config may name
 
 
-def links_out(folder: Path, inside: Iterable[str] = ("model", "certificates")) -> list[str]:
+def links_out(
+    folder: Path, inside: Iterable[str] = ("model", "certificates", "budgets")
+) -> list[str]:
     """A run's files lie in its folder: a link that leads elsewhere would have us read, or write,
     what its author never owned."""
     root = folder.resolve()
@@ -84,6 +86,22 @@ def data_faults(run: Any, **changes: Any) -> list[str]:
         return faults
     check = getattr(target(node), "faults", None)
     return [] if check is None else check(run.task, **arguments(node))
+
+
+def split_faults(split: Any, known: Iterable[str], where: str) -> list[str]:
+    if split in (known := list(known)):
+        return []
+    return [f"split must be one of {', '.join(known)} for {where}, got {split!r}"]
+
+
+def training_faults(instead: str) -> list[str]:
+    """Why nothing is timed now. instead: the settings that do without."""
+    from eat_lightning.runs.run import who_trains
+
+    return [
+        f"a run trains here (process {pid}), so nothing is timed: wait for it, or give {instead}"
+        for pid in who_trains()
+    ]
 
 
 NOTED = ("temperature", "ece_before", "ece_after")  # of each exit, when training ended

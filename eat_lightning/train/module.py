@@ -15,7 +15,7 @@ from torchmetrics import MeanMetric
 from eat_lightning.data.metrics import metrics_for
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.contracts import knob_of
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder, Shape, Trace, with_slots
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.training import Context, Objective, Pass, Schedule
 from eat_lightning.train.callbacks.stages import Timeline
@@ -77,6 +77,7 @@ class Classifier(LightningModule):
         objective: Any = stage.objective or self.objective
         self.encoder.flow = getattr(objective, "flow", None)
         self.encoder.keep_hidden = "hidden" in getattr(objective, "wants", ())
+        self.encoder.skips = dropped_layers(self.encoder.shape)
         trace = self.encoder(batch)
         context = self.context(batch, trace, objective, number)
         for method in self.methods:
@@ -120,7 +121,8 @@ class Classifier(LightningModule):
         return twin(batch).guesses
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Learned parameters are put back within their bounds."""
+        """Every layer is there again, and learned parameters are put back within their bounds."""
+        self.encoder.skips = frozenset()
         for method in self.methods:
             if hasattr(method, "after_step"):
                 method.after_step()
@@ -201,6 +203,17 @@ class Classifier(LightningModule):
             return group
         others = {key: value for key, value in group.items() if key != "travel"}
         return others | {"lr": group["travel"] / self.timeline.soft_rates(self.warmup)}
+
+
+def dropped_layers(shape: Shape) -> frozenset[int]:
+    """Layers that a step leaves out for all of its examples: each on its own with probability
+    `layerdrop` (Fan et al. 2020, section 3.2). Weights that were trained so bear to lose layers
+    afterwards; fine-tuning alone does not make them so, as the authors found.
+    """
+    if not shape.layerdrop:
+        return frozenset()  # without a random number: runs without it stay what they were
+    gone_L = torch.rand(shape.num_layers) < shape.layerdrop
+    return frozenset(number for number, gone in enumerate(gone_L.tolist(), start=1) if gone)
 
 
 def no_passes(step: int, encoder: AdaptiveEncoder) -> list[Pass]:

@@ -58,6 +58,7 @@ def model_folder(name: str) -> Path:
 
 
 TAKES = ("first", "alternate")
+SHARES = ("dropout", "attention_dropout", "layerdrop")  # what training leaves out, and no weight
 
 
 def pick_layers(
@@ -220,14 +221,14 @@ def encoder_faults(
     if faults := whole_faults("encoder.num_layers", num_layers, 1):
         return faults
     faults = [] if take in TAKES else [f"encoder.take must be first or alternate, got {take!r}"]
-    names = {f.name for f in fields(Shape)} if random else {"dropout", "attention_dropout"}
+    names = {f.name for f in fields(Shape)} if random else {*SHARES}
     names -= {"vocab_size", "sep_token_id", "pad_token_id"}  # the tokenizer's
     faults += [f"encoder.{key} is not an option" for key in overrides if key not in names]
     if random:
         wanted = dict.fromkeys(("hidden_size", "num_heads", "intermediate_size"))
         sizes = wanted | {"vocab_size": 1, "num_layers": num_layers} | overrides
         return faults or [f"encoder.{fault}" for fault in shape_faults(sizes)]
-    for key in ("dropout", "attention_dropout"):
+    for key in SHARES:
         faults += number_faults(f"encoder.{key}", [overrides.get(key, 0.0)], "[0, 1)")
     if not isinstance(pretrained, str):
         return [*faults, f"encoder.pretrained must be a folder or a hub's name, got {pretrained!r}"]

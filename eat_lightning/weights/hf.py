@@ -40,6 +40,8 @@ from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.training import Context
 from eat_lightning.weights.checkpoint import load_pretrained, model_config
 from eat_lightning.weights.hf_names import FAMILIES, sizes_of
+from eat_lightning.weights.hf_options import check_num_labels, dtype_of, label_names
+from eat_lightning.weights.operating_point import at_kept_budget
 from eat_lightning.weights.untrusted import (
     claim_faults,
     model_faults,
@@ -84,6 +86,8 @@ class EatConfig(PretrainedConfig):
     relative_buckets: int = 0
     dropout: float = 0.1
     attention_dropout: float = 0.1
+    layerdrop: float = 0.0
+    head_width: int = 0
     hidden_act: str = "gelu"
     sep_token_id: int = 102
     pad_token_id: int = 0
@@ -246,6 +250,13 @@ class EatForSequenceClassification(PreTrainedModel):
         model.encoder = encoder
         return model.eval()
 
+    def set_budget(self, budget: float) -> None:
+        """Spend this share of full FLOPs on an example, on average; turn it at any time. Exit rule
+        and reduction go to the point that the run keeps for it, beside the model's folder
+        (`measure run=... budgets=[0.5]` fits one). ValueError, in one line, where there is none."""
+        own = self.__dict__.setdefault("encoder_as_loaded", self.encoder)  # no part of the weights
+        self.encoder = at_kept_budget(Path(str(self.name_or_path)), own, budget)
+
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Methods put into the encoder's slots since it was loaded are saved too."""
         encoder = self.encoder
@@ -336,34 +347,6 @@ def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
         faults = claim_faults(Shape(**sizes_of(saved, 0)), sizes_in(Path(path)), prefix="encoder.")
     if faults:
         raise ValueError(f"{name}: {one_line(faults[0])}")
-
-
-def dtype_of(asked: Any, saved: dict[str, Any]) -> torch.dtype:
-    """As transformers: what was asked for, or for "auto" what the folder's config says."""
-    if asked in (None, "auto"):
-        asked = saved.get("dtype") or saved.get("torch_dtype") or "float32"
-    return asked if isinstance(asked, torch.dtype) else getattr(torch, asked)
-
-
-def label_names(saved: dict[str, Any], options: dict[str, Any]) -> list[str]:
-    """Taken out of `options`: id2label, or num_labels of the folder's own names where they fit."""
-    names, num_labels = options.pop("id2label", None), options.pop("num_labels", None)
-    options.pop("label2id", None)
-    if names is None and num_labels in (None, len(saved.get("id2label") or {})):
-        names = saved.get("id2label")
-    if names is None:
-        return [f"LABEL_{i}" for i in range(num_labels or 2)]
-    return [names[i] if i in names else names[str(i)] for i in range(len(names))]
-
-
-def check_num_labels(
-    name: str, saved: dict[str, Any], config: Any, ignore_mismatched_sizes: bool = False, **kw: Any
-) -> None:
-    names = kw.get("id2label") or getattr(config, "id2label", None)
-    asked = kw.get("num_labels") or len(names or saved.get("id2label") or ())
-    there = len(saved.get("id2label") or ())
-    if asked != there and not ignore_mismatched_sizes:
-        raise ValueError(f"{name}: its heads have {there} classes, {asked} were asked for")
 
 
 def pack(

@@ -61,6 +61,7 @@ def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
     least = {"vocab_size": 1, "hidden_size": 1, "num_layers": 1, "num_heads": 1}
     least |= {"intermediate_size": 1, "max_positions": 1, "type_vocab_size": 0}
     least |= {"position_offset": 0, "relative_buckets": 0, "sep_token_id": 0, "pad_token_id": 0}
+    least |= {"head_width": 0}
     faults = [f for key, low in least.items() for f in whole_faults(key, sizes.get(key, low), low)]
     faults += [
         f"{key} must be at most {most}, got {sizes[key]}"
@@ -68,18 +69,27 @@ def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
         if not faults and sizes.get(key, 0) > (most := MOST_LAYERS if key == "num_layers" else MOST)
     ]
     faults += number_faults("eps", [sizes.get("eps", 1e-12)], "(0, 1)")
-    for key in ("dropout", "attention_dropout"):
-        faults += number_faults(key, [sizes.get(key, 0.1)], "[0, 1)")
+    for key in ("dropout", "attention_dropout", "layerdrop"):
+        faults += number_faults(key, [sizes.get(key, 0.0)], "[0, 1)")
     act = sizes.get("hidden_act", "gelu")
     if not isinstance(act, str) or act not in ACTIVATIONS:
         faults.append(f"hidden_act must be among {', '.join(ACTIVATIONS)}, got {act!r}")
-    if not faults and sizes["hidden_size"] % sizes["num_heads"]:
-        faults.append(
-            f"num_heads must divide hidden_size={sizes['hidden_size']}, got {sizes['num_heads']}"
-        )
+    faults += [] if faults else head_size_faults(sizes)
     if not faults and sizes.get("max_positions", 512) <= sizes.get("position_offset", 0):
         faults.append(f"max_positions must be above position_offset, got {sizes['max_positions']}")
     return faults
+
+
+def head_size_faults(sizes: Mapping[str, Any]) -> list[str]:
+    """Heads fill the width, or are as wide as `head_width` says and are no more than would."""
+    width, heads, of_head = sizes["hidden_size"], sizes["num_heads"], sizes.get("head_width", 0)
+    if not of_head and width % heads:
+        return [f"num_heads must divide hidden_size={width}, got {heads}"]
+    if of_head and width % of_head:
+        return [f"head_width must divide hidden_size={width}, got {of_head}"]
+    if of_head and heads * of_head > width:
+        return [f"num_heads must be in 1..{width // of_head} at head_width={of_head}, got {heads}"]
+    return []
 
 
 REQUIRED = ("vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size")
@@ -145,7 +155,7 @@ def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "
     if shape.type_vocab_size:
         wanted["embedding.token_type.weight"] = [shape.type_vocab_size, width]
     for i in range(shape.num_layers):
-        wanted[f"layers.{i}.out.weight"] = [width, width]
+        wanted[f"layers.{i}.out.weight"] = [width, shape.attention_width]
         wanted[f"layers.{i}.up.weight"] = [inner, width]
     for name, size in wanted.items():
         if name not in sizes:

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from certificates import FREE, answers, call, config_of, make_run, measured
+from certificates import answers, call, make_run, measured
 from finished import refused
 from models import method
 
-from eat_lightning.certify.__main__ import default_name, main
-from eat_lightning.config import parsed
+from eat_lightning.certify.__main__ import main
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.toy import ToyData
 from eat_lightning.runs.certificate import Certificate
@@ -205,7 +204,7 @@ def test_another_combination_is_refused(run: Path):
     said = refused(measured, run, name, "dtype=bf16", "reduction.ratio=0.7")
     assert said.startswith(start + "reduction (norm_topk layers [2, 4] ratio 0.4 there, norm_topk ")
     assert said.endswith("dtype (fp32 there, bf16 weights here)")
-    said = refused(lambda: answers(run, name, "good", exit=FREE | {"tau": 0.99}))
+    said = refused(lambda: answers(run, name, "good", exit={"tau": 0.99}))
     assert said.startswith(start + "exit (confidence layers [3, 4] tau ")
     said = refused(measured, run, name, "attention=longformer")
     assert said.startswith(start + "attention (dense there, longformer layers None window 32 here)")
@@ -314,10 +313,3 @@ def test_runs_of_which_nothing_can_be_certified(tmp_path: Path):
     assert refused(call, bare) == (
         "run=bare has no exit head before its last layer, so nothing can leave early"
     )
-
-
-def test_names_tell_what_was_asked(made: Path):
-    from eat_lightning.certify.plan import CertifyPlan, prepare
-
-    given = config_of("certify", made, "risk=harm", "level=0.025", "confidence=0.95")
-    assert default_name(prepare(parsed(CertifyPlan, given)).target) == "harm-0.025-0.95"

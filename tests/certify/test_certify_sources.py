@@ -4,22 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
-from certificates import answers, config_of, make_run, measured, write
+from certificates import answers, config_of, measured, run_of_sources
 from finished import refused
 
 from eat_lightning.certify.__main__ import certify
 
 
 def test_a_certificate_for_each_source(tmp_path: Path, capsys: pytest.CaptureFixture):
-    write(tmp_path / "data/sst2/train.parquet", 1500, 0)
-    write(tmp_path / "data/sst2/validation.parquet", 60, 1)
-    glue = {"_target_": "eat_lightning.data.glue.GlueData", "dir": str(tmp_path / "data")}
-    node = glue | {"calibration": 1200, "num_validation": None}
-    run = make_run(tmp_path / "run", **node)
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    del config["data"]["num_validation"]
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    run = run_of_sources(tmp_path)
     made = certify(config_of("certify", run, "risk=harm", "level=0.4", "sources=true"))
     assert [held.source for held in made] == ["chat", "mail", "rare"]
     assert [held.fallback for held in made] == [False, False, True]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from exports import make_run, shapes_unchecked, small
 from finished import config_of
-from models import kinds, method, portable
+from models import method, portable
 
 from eat_lightning.answers import Trace
 from eat_lightning.errors import ConfigError
@@ -35,7 +35,7 @@ LINES = "good film\nbad\nnot very good at all\nthe film is not bad but the plot 
 COMBINATIONS = [
     (attention, *rest)
     for attention, rest in zip(
-        cycle(kinds("attention")), product(portable("reduction"), portable("exit")), strict=False
+        cycle(portable("attention")), product(portable("reduction"), portable("exit")), strict=False
     )
 ]
 
@@ -270,7 +270,7 @@ def test_another_answer_is_a_fault(run: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_folder_is_replaced_when_asked(tmp_path: Path):
-    from eat_lightning.export.bundle import beside
+    from eat_lightning.export.beside import beside
 
     to = tmp_path / "deployed"
     for text in ("old", "new"):

@@ -20,9 +20,10 @@ class Confidence:
     knob = Knob(
         "tau",
         strict=1.0,
-        grid=(0.95, 0.9, 0.8, 0.7, 0.6, 0.5),
+        grid=(0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35),
         fine=(0.999, 0.998, 0.995, *(round(0.99 - 0.01 * k, 2) for k in range(66))),
         bounds="(0, 1]",
+        is_confidence=True,
     )
 
     def __init__(self, tau: float | Sequence[float] = 0.9, layers: Sequence[int] = (4,)):

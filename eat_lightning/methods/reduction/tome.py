@@ -74,7 +74,7 @@ class ToMe:
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Every pair of the two halves is compared, over the width of one head."""
         pairs_B = ((tokens_B + 1) // 2 * (tokens_B // 2)).astype(np.float64)
-        return 2.0 * pairs_B * (shape.hidden_size // shape.num_heads)
+        return 2.0 * pairs_B * shape.width_of_head
 
 
 def best_pairs(

@@ -29,7 +29,7 @@ class Record(Callback):
         labels = list(data.task.labels) or ["score"]
         save_model(encoder, labels, run.folder / "model", spec("objective", pl_module.objective))
         recorded = record(encoder, data.split("validation"))
-        recorded.under().to_parquet(run.folder / "examples.parquet")
+        recorded.to_parquet(run.folder / "examples.parquet")
         run.done = self.notes(trainer, pl_module, len(data.split("train")))
         row = row_of(run, encoder, recorded, examples="examples.parquet")
         run.done["score"] = getattr(row, row.metric)

@@ -117,9 +117,12 @@ def freeze(module: Any, stage: Stage) -> None:
 
 
 def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Objective) -> bool:
-    """Whether every parameter gets a gradient in every step: no stage freezes any or hides a guess,
-    the losses come from all heads, and neither a method nor a head with a loss of its own nor the
-    objective has parameters, which may rest while it does not act."""
+    """Whether every parameter gets a gradient in every step: no step leaves out layers, no stage
+    freezes any or hides a guess, the losses come from all heads, and neither a method nor a head
+    with a loss of its own nor the objective has parameters, which may rest while it does not act.
+    """
+    if encoder.shape.layerdrop:
+        return False
     parts = [encoder.attention, encoder.reduction, encoder.exit, objective]
     parts += [head for head in encoder.heads.values() if hasattr(head, "penalties")]
     if any(isinstance(part, nn.Module) and [*part.parameters()] for part in parts):
