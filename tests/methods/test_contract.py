@@ -17,7 +17,7 @@ from eat_lightning.model.contracts import Where, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
-from eat_lightning.predict.open import exit_rule
+from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 
@@ -173,8 +173,9 @@ def test_what_was_learned_is_saved_and_loaded(slot: str, kind: str, tmp_path: Pa
 def test_a_rule_that_learns_is_refused_where_it_was_not_trained():
     node = {"_target_": "eat_lightning.methods.exit.cats.MetaConsistency", "consistency": 0.5}
     with pytest.raises(ConfigError, match="exit=cats learns, and this run was trained with never"):
-        exit_rule(node, tiny(head={"layers": [3, 4]}))
-    assert exit_rule(node, tiny(exit="cats")).consistency == 0.5
+        ExitChoice.of(node, {"kind": "never"}).rule({"kind": "never"}, [3, 4, 6], 6, 3)
+    own = spec("exit", tiny(exit="cats").exit)
+    assert ExitChoice.of(node, own).rule(own, [3, 4, 6], 6, 3).consistency == 0.5
 
 
 def test_hidden_states_are_kept_where_asked_for():
