@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.model.contracts import Exit, Reduction, is_approximate
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import MATRIX
 from eat_lightning.model.heads import heads_asked
+from eat_lightning.model.layer import Shape
 
 
 def flops(

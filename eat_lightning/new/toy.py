@@ -10,7 +10,8 @@ from torch import nn
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
 
 VOCAB, SEP = 50, 3

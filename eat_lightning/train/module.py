@@ -15,7 +15,8 @@ from torchmetrics import MeanMetric
 from eat_lightning.data.metrics import metrics_for
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.contracts import knob_of
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape, Trace, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
+from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.training import Context, Objective, Pass, Schedule
 from eat_lightning.train.callbacks.stages import Timeline

@@ -20,8 +20,9 @@ from eat_lightning.bounds import number_faults, raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing, write_text
 from eat_lightning.model.contracts import build_all, spec
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import slot_faults, with_activation
+from eat_lightning.model.layer import Shape
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.weights.hf_names import FAMILIES, fuse, rename, sizes_of, tuned_weights
 from eat_lightning.weights.untrusted import (

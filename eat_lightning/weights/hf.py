@@ -31,9 +31,10 @@ from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.objective._losses import task_loss
 from eat_lightning.model.contracts import build_all, spec
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape, Trace
+from eat_lightning.model.encoder import AdaptiveEncoder, Trace
 from eat_lightning.model.heads import layers_with_heads, slot_faults
 from eat_lightning.model.int8 import in_int8, is_int8
+from eat_lightning.model.layer import Shape
 from eat_lightning.model.masks import RelativeBias, relative_bucket
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import from_folder, portable

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eat_lightning.model.encoder import Shape
+from eat_lightning.model.layer import Shape
 
 BERT_NAMES = {
     r"embeddings\.word_embeddings": "embedding.word",

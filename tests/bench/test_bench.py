@@ -33,7 +33,7 @@ from eat_lightning.bench.speed.workload import (
 )
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import undisturbed
-from eat_lightning.model.encoder import Shape
+from eat_lightning.model.layer import Shape
 from eat_lightning.runs import jsonl
 
 SHAPE = Shape(**SIZES)

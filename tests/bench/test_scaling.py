@@ -17,7 +17,8 @@ from eat_lightning.bench.scaling.rows import ScalingRow
 from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.attention.longformer import Longformer
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.layer import Shape
 from eat_lightning.runs import jsonl
 
 SIZES: dict[str, Any] = {

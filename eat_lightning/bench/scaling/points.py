@@ -26,7 +26,8 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import Kernel, Pattern, Where, build, is_approximate
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape, Trace, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
+from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch, Layout
 
 DENSE, WINDOW, PRUNED = "dense", "window", "window, pruned"
