@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import combinations, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +83,24 @@ def has_mask(kind: str) -> bool:
     return not is_approximate(method("attention", kind))
 
 
-def combined(*choices: Iterable[str]) -> list[tuple[str, ...]]:
-    """One of each of the choices (none: attentions, reductions and exit rules), so that every pair
-    of two choices is met, but not every three: their number is the product of three shelves."""
-    found, met = [], set()
-    for chosen in product(*(choices or map(kinds, ("attention", "reduction", "exit")))):
-        pairs = {*combinations(enumerate(chosen), 2)}
-        if not pairs <= met:
-            found.append(chosen)
-            met |= pairs
+def combined(*choices: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """One of each of three shelves (none: attentions, reductions and exit rules), so that every pair
+    of two choices is met: the shortest shelf goes round along the diagonals of the other two."""
+    shelves = [list(c) for c in choices or map(kinds, ("attention", "reduction", "exit"))]
+    short = min(range(3), key=lambda k: len(shelves[k]))
+    one, two = (k for k in range(3) if k != short)
+    found = []
+    for (i, x), (j, y) in product(enumerate(shelves[one]), enumerate(shelves[two])):
+        z = shelves[short][(i + j) % len(shelves[short])]
+        found.append(tuple({one: x, two: y, short: z}[k] for k in range(3)))
     return found
+
+
+def each_once(*choices: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """As few combinations as meet every choice of every shelf: for what takes seconds."""
+    shelves = [list(choice) for choice in choices]
+    longest = max(map(len, shelves))
+    return [tuple(shelf[i % len(shelf)] for shelf in shelves) for i in range(longest)]
 
 
 def tiny(

@@ -31,6 +31,7 @@ from eat_lightning.report.panels import Dot, Panels, draw_line
 from eat_lightning.report.setting_table import GAIN, PAIRED, REPEATS, TRAINED
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point, Study
+from eat_lightning.runs.row import THEIRS
 
 NEED = "no row here was fitted for a budget: python -m eat_lightning.measure run=... budgets=[0.5]"
 
@@ -99,7 +100,7 @@ def claim(study: Study) -> Claim:
     whole = Claim("budgets", "Budgets: what choosing for each example gains")
     for task in study.tasks:
         if methods := methods_of(study, task):
-            figures = [figure_of(study, task, methods)]
+            figures = [*time_figure(study, task, methods), figure_of(study, task, methods)]
             whole.add(answers(task, methods), [table_of(task, methods)], figures)
     return whole.or_lacking(NEED)
 
@@ -154,6 +155,44 @@ def figure_of(study: Study, task: str, methods: Sequence[Method]) -> Figure:
     marks = [dot.mark for own in dots for dot in own]
     title = f"Fitted budgets over fixed depth on {task}"
     return Figure(name, title, caption, draw, panels.size, marks)
+
+
+def time_figure(study: Study, task: str, methods: Sequence[Method]) -> list[Figure]:
+    """Accuracy against milliseconds at batch 1, as a user weighs them: budgets, fixed depths, the
+    static models that were trained for themselves, and Hugging Face's. None where none was timed."""
+    timed = [entry for method in methods for entry in method.fitted if entry.point.timed]
+    adaptive = {run for entry in timed for run in entry.point.runs}
+    static = [p for p in study.points(task=task) if p.is_static and not adaptive & {*p.runs}]
+    static = [p for p in static if p.timed and p.row.baseline in ("", THEIRS)]
+    if not timed:
+        return []
+
+    def draw(drawing: Any) -> None:
+        ax = drawing.subplots()
+        for method in methods:
+            label = f"{method.name}, a budget each"
+            ax.plot(
+                *over_time([e.point for e in method.fitted]), "o-", color=method.color, label=label
+            )
+            look = {"color": method.color, "markerfacecolor": PAPER, "markersize": 4}
+            ax.plot(*over_time([e.point for e in method.fixed]), "s:", label="fixed depth", **look)
+        for marker, theirs, label in (("D", False, "static, trained"), ("x", True, "Hugging Face")):
+            found = [p for p in static if (p.row.baseline == THEIRS) == theirs]
+            ax.plot(*over_time(found), marker, color=INK, linestyle="", label=label)
+            for point, x, y in zip(found, *over_time(found), strict=True):
+                ax.annotate(f" {point.row.num_layers}", (x, y), fontsize=7)
+        ax.set(xscale="log", xlabel="ms at batch 1", ylabel=f"accuracy on {task} (%)")
+        ax.legend(frameon=False, fontsize=7)
+
+    caption = "Every point by turns in one session; numbers are layers of static models."
+    title = f"Accuracy against time on {task}"
+    return [Figure(f"budgets-{task}-time", title, caption, draw, (4.8, 3.4))]
+
+
+def over_time(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    """Milliseconds and percent."""
+    times = [point.mean("latency_ms") or 0.0 for point in points]
+    return times, [100 * (point.mean("accuracy") or 0.0) for point in points]
 
 
 def draw_fixed(ax: Any, method: Method) -> None:

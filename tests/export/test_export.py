@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
-from itertools import cycle, product
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 import torch
 from exports import make_run, shapes_unchecked, small
 from finished import config_of
-from models import method, portable
+from models import each_once, method, portable
 
 from eat_lightning.answers import Trace
 from eat_lightning.errors import ConfigError
@@ -32,12 +31,7 @@ pytestmark = pytest.mark.skipif(
 ROOT = Path(__file__).parents[2]
 UNCHANGED = {"tau": None, "layers": None, "patience": None}
 LINES = "good film\nbad\nnot very good at all\nthe film is not bad but the plot is dull\n"
-COMBINATIONS = [
-    (attention, *rest)
-    for attention, rest in zip(
-        cycle(portable("attention")), product(portable("reduction"), portable("exit")), strict=False
-    )
-]
+COMBINATIONS = each_once(*map(portable, ("attention", "reduction", "exit")))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,11 +1,9 @@
 """Policies together: with every exit rule and reduction, in batches, streams and records."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 import torch
-from models import alone, kinds, method, ragged, tiny
+from models import alone, combined, kinds, method, ragged, tiny
 
 from eat_lightning.infer.record import record
 from eat_lightning.model.contracts import Wish
@@ -18,7 +16,7 @@ from eat_lightning.new.checks import Examples
 LENGTHS = (9, 1, 14, 2, 7, 21, 12, 5)
 SOURCES = ("mail", "web", "phone", "mail-2", "web", "mail", "web", "mail")
 LISTS = [*([kind] for kind in kinds("policy")), kinds("policy"), kinds("policy")[::-1]]
-EVERY = list(product(map(tuple, LISTS), kinds("exit"), kinds("reduction")))
+EVERY = combined(map(tuple, LISTS), kinds("exit"), kinds("reduction"))
 
 
 def known(lengths: tuple[int, ...] = LENGTHS) -> Batch:
