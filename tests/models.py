@@ -84,8 +84,8 @@ def has_mask(kind: str) -> bool:
 
 
 def combined(*choices: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """One of each of three shelves (none: attentions, reductions and exit rules), so that every pair
-    of two choices is met: the shortest shelf goes round along the diagonals of the other two."""
+    """One of each of three shelves (none: attentions, reductions and exit rules), so that every
+    pair of choices is met: the shortest shelf goes round along the diagonals of the other two."""
     shelves = [list(c) for c in choices or map(kinds, ("attention", "reduction", "exit"))]
     short = min(range(3), key=lambda k: len(shelves[k]))
     one, two = (k for k in range(3) if k != short)

@@ -159,18 +159,18 @@ def figure_of(study: Study, task: str, methods: Sequence[Method]) -> Figure:
 
 def time_figure(study: Study, task: str, methods: Sequence[Method]) -> list[Figure]:
     """Accuracy against milliseconds at batch 1, as a user weighs them: budgets, fixed depths, the
-    static models that were trained for themselves, and Hugging Face's. None where none was timed."""
+    static models that were trained for themselves, and Hugging Face's. None without times."""
     timed = [entry for method in methods for entry in method.fitted if entry.point.timed]
     adaptive = {run for entry in timed for run in entry.point.runs}
-    static = [p for p in study.points(task=task) if p.is_static and not adaptive & {*p.runs}]
-    static = [p for p in static if p.timed and p.row.baseline in ("", THEIRS)]
+    others = [p for p in study.points(task=task) if p.timed and not adaptive & {*p.runs}]
+    static = [p for p in others if p.is_static or p.row.baseline == THEIRS]
     if not timed:
         return []
 
     def draw(drawing: Any) -> None:
         ax = drawing.subplots()
         for method in methods:
-            label = f"{method.name}, a budget each"
+            label = f"{method.name}, fitted budgets"
             ax.plot(
                 *over_time([e.point for e in method.fitted]), "o-", color=method.color, label=label
             )
@@ -178,10 +178,14 @@ def time_figure(study: Study, task: str, methods: Sequence[Method]) -> list[Figu
             ax.plot(*over_time([e.point for e in method.fixed]), "s:", label="fixed depth", **look)
         for marker, theirs, label in (("D", False, "static, trained"), ("x", True, "Hugging Face")):
             found = [p for p in static if (p.row.baseline == THEIRS) == theirs]
+            if not found:
+                continue
             ax.plot(*over_time(found), marker, color=INK, linestyle="", label=label)
             for point, x, y in zip(found, *over_time(found), strict=True):
                 ax.annotate(f" {point.row.num_layers}", (x, y), fontsize=7)
         ax.set(xscale="log", xlabel="ms at batch 1", ylabel=f"accuracy on {task} (%)")
+        for axis in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
+            axis(lambda value, _: f"{value:g}")
         ax.legend(frameon=False, fontsize=7)
 
     caption = "Every point by turns in one session; numbers are layers of static models."
