@@ -149,7 +149,7 @@ def test_runner_ends_in_one_line(given: list[str], said: str, run: Path):
     ("overrides", "said"),
     [
         (["run=null"], "run must name the folder of a finished run: run=outputs/..."),
-        (["target=torchscript"], "target must be one of onnx, got 'torchscript'"),
+        (["target=torchscript"], "target must be one of onnx, encoder, got 'torchscript'"),
         (["dtype=bf16"], "dtype must be one of fp32, int8, got 'bf16'"),
         (["check=some"], "check must be all, or 0 or more, got 'some'"),
         (["check=-1"], "check must be all, or 0 or more, got -1"),

@@ -89,7 +89,7 @@ def test_bit_for_bit_the_encoder(attention: str, reduction: str, exit: str):
     for one, other in zip(found, wanted, strict=True):
         assert_equal(one, other)
     depths = {int(trace.depth_B) for trace in found}
-    assert len(depths) > 1 or exit in ("never", "fixed")
+    assert len(depths) > 1 or exit in ("never", "fixed") or attention != "dense"
 
 
 def test_banded_attention_too():

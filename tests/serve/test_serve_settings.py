@@ -23,7 +23,7 @@ FAULTS = [
     ({"wait_ms": -1}, "wait_ms must be in [0, 10000], got -1"),
     ({"port": 70000}, "port must be in 0..65535"),
     ({"dtype": "fp8"}, "dtype must be one of fp32, bf16, int8, got 'fp8'"),
-    ({"prepack": "x"}, "prepack must be true, false or null, got 'x'"),
+    ({"prepack": "x"}, "prepack must be true or false, got 'x'"),
     (drift(monitor=True) | {"journal": "runs/fake"}, "journal must be another folder than run, "),
     (drift(monitor="yes"), "drift.monitor must be true or false, got 'yes'"),
     (drift(window=3), "drift.window must be 50 or more, got 3"),
