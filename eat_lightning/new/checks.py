@@ -26,7 +26,7 @@ from eat_lightning.weights.checkpoint import load_model, save_model
 
 Check = Callable[[Any], None]
 MODEL_SLOTS = ("attention", "reduction", "exit")
-CLOSE = {"atol": 1e-4, "rtol": 0.0}
+CLOSE: dict[str, Any] = {"atol": 1e-4, "rtol": 0.0}
 
 
 def batch_is_its_examples(encoder: AdaptiveEncoder) -> None:
@@ -129,7 +129,7 @@ def gradients_reach_every_weight(encoder: AdaptiveEncoder) -> None:
     """Training moves every weight of the body and of the heads (a method's own may rest)."""
     encoder.train()
     guesses = encoder(ragged()).guesses.values()
-    sum(guess_BC.square().sum() for guess_BC in guesses).backward()
+    torch.stack([guess_BC.square().sum() for guess_BC in guesses]).sum().backward()
     for name, weight in encoder.named_parameters():
         if not name.startswith(MODEL_SLOTS):
             assert weight.grad is not None, name

@@ -53,19 +53,21 @@ def tiny_encoder(
 ) -> AdaptiveEncoder:
     """An encoder in evaluation mode with these methods (None: static), its heads where the exit
     rule looks. changes: other sizes than `tiny_shape` has."""
+    off: Any = Keep()
     exit = exit or Never()
     torch.manual_seed(0)
     encoder = AdaptiveEncoder(
         tiny_shape(**changes),
         num_labels,
         attention or Dense(),
-        reduction or Keep(),
+        reduction or off,
         exit,
         {"layers": list(exit.layers)} | (head or {}),
     )
     spread(encoder)
-    if hasattr(encoder.reduction, "after_step"):  # learned values back within their bounds
-        encoder.reduction.after_step()
+    after_step = getattr(encoder.reduction, "after_step", None)
+    if after_step is not None:  # learned values back within their bounds
+        after_step()
     return encoder.eval()
 
 

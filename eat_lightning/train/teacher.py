@@ -66,7 +66,8 @@ def teacher_in_step(path: str, tokenizer: Any) -> AdaptiveEncoder:
             f"teacher={path} has another vocabulary than the student: hidden states are compared "
             "token by token, so give a student of the same tokenizer"
         )
-    encoder.reduction = Keep()
+    keep_all: Any = Keep()
+    encoder.reduction = keep_all
     return encoder.requires_grad_(False)
 
 

@@ -273,8 +273,8 @@ class EatForSequenceClassification(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """What a checkpoint lacks; transformers' own functions leave loaded tensors alone."""
         super()._init_weights(module)
-        if "temperature" in module._buffers:  # a head's
-            init.ones_(module.temperature)
+        if (temperature := module._buffers.get("temperature")) is not None:  # a head's
+            init.ones_(temperature)
         elif isinstance(module, RelativeBias):
             init.normal_(module.weight, std=0.02)
             distance = torch.arange(-module.zero, module.zero + 1)
