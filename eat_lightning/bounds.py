@@ -36,6 +36,12 @@ def layer_faults(
     return faults + [f"{key} must name a layer once, got {x} twice" for x in twice]
 
 
+def listed_layers(layers: Any, num_layers: Any) -> Any:
+    """The layers that "all" stands for: every one but the last. Others are as given."""
+    known = isinstance(num_layers, int) and num_layers is not True
+    return list(range(1, num_layers)) if layers == "all" and known else layers
+
+
 def number_faults(key: str, values: Any, inside: str) -> list[str]:
     """Each number must lie in an interval written as in "[0, 1)"."""
     low, high = (float(x) for x in inside[1:-1].split(","))

@@ -6,16 +6,20 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
 import hydra
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
@@ -33,10 +37,17 @@ def entry(
     """
 
     def job(cfg: DictConfig) -> Any:
-        context = sweep_context() if sweeps else {}
-        try:  # inside Hydra's frame, which would print both at length
-            with plain_errors():
-                returned = command(plain(cfg), **context)
+        hydra_config = HydraConfig.get()
+        multirun = hydra_config.mode == RunMode.MULTIRUN
+        overrides = list(hydra_config.overrides.task)
+        context = {"overrides": overrides, "multirun": multirun} if sweeps else {}
+        try:  # inside Hydra's frame, which would print all of these at length
+            returned = command(plain(cfg), **context)
+        except ConfigError as error:
+            if multirun:  # the other jobs still run; where they end, Hydra prints the first error
+                raise
+            print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
+            raise SystemExit(1) from None
         except BrokenPipeError:  # nobody reads on, as with `| head`: the rest goes nowhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
@@ -58,15 +69,6 @@ def entry(
         hydra.main(config_path=CONFIG_DIR, config_name=name, version_base="1.3")(job)()
 
     return main
-
-
-def sweep_context() -> dict[str, Any]:
-    """Describe the job that Hydra runs: its overrides, and whether it is one of a sweep."""
-    hydra_config = HydraConfig.get()
-    return {
-        "overrides": list(hydra_config.overrides.task),
-        "multirun": hydra_config.mode == RunMode.MULTIRUN,
-    }
 
 
 METHODS = ("attention", "reduction", "exit", "objective", "schedule")
@@ -130,10 +132,6 @@ def compose_or_explain(config_name: str, overrides: list[str]) -> None:
     if any(o.startswith("-") for o in overrides):
         return
     check_extras(overrides)
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     try:
         with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
             compose(config_name, overrides=firsts(overrides) if sweeps else overrides)
@@ -188,34 +186,16 @@ def check_extras(overrides: list[str]) -> None:
 
 def firsts(overrides: list[str]) -> list[str]:
     """A sweep's overrides with the first of their values."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import IntervalSweep
-
     found = []
     for override in OverridesParser.create().parse_overrides(overrides):
-        value = override.value()
+        value, key = override.value(), override.get_key_element()
         if isinstance(value, IntervalSweep):  # a search between two ends
-            found.append(f"{override.get_key_element()}={value.start}")
+            found.append(f"{key}={value.start}")
         elif override.is_sweep_override():
-            first = next(override.sweep_string_iterator())
-            found.append(f"{override.get_key_element()}={first}")
+            found.append(f"{key}={next(override.sweep_string_iterator())}")
         else:
             found.append(str(override.input_line))
     return found
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """End a single job with what a ConfigError says, without Hydra's frame around it. In a sweep it
-    goes up to Hydra, so that the other jobs still run."""
-    multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    try:
-        yield
-    except ConfigError as error:
-        if multirun:  # where the command ends, Hydra prints the first of them
-            raise
-        print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
-        raise SystemExit(1) from None
 
 
 def in_one_line(text: str) -> str:

@@ -8,15 +8,13 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from eat_lightning.bounds import number_faults, whole_faults
+from eat_lightning.bounds import listed_layers, number_faults, whole_faults
 from eat_lightning.errors import ConfigError
 
 P = TypeVar("P", bound="Plan")
@@ -32,7 +30,11 @@ GIVEN = {  # arguments that code gives, so a yaml must not be asked for them
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """Plain dicts and lists, interpolations resolved."""
+    """Plain dicts and lists, interpolations resolved; head.layers=all becomes a list first, since
+    exit rules look where heads stand."""
+    if OmegaConf.select(cfg, "head.layers") == "all":
+        num_layers = OmegaConf.select(cfg, "encoder.num_layers")
+        OmegaConf.update(cfg, "head.layers", listed_layers("all", num_layers))
     container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
@@ -68,15 +70,12 @@ def binding_faults(slot: str, node: Any) -> list[str]:
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     given = GIVEN.get(slot, set())
     unknown = [] if open_ended else [k for k in arguments(node) if k not in parameters]
-    required = [
-        name
-        for name, p in parameters.items()
-        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
-    ]
-    missing = [name for name in required if name not in node and name not in given]
-    return [f"{slot}.{key} is not an option of {called.__name__}" for key in unknown] + [
-        f"{slot}.{key} is missing" for key in missing
-    ]
+    faults = [f"{slot}.{key} is not an option of {called.__name__}" for key in unknown]
+    for name, p in parameters.items():
+        required = p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+        if required and name not in node and name not in given:
+            faults.append(f"{slot}.{name} is missing")
+    return faults
 
 
 class Plan(BaseModel):
@@ -106,59 +105,58 @@ def parsed(plan: type[P], config: dict[str, Any]) -> P:
     return made
 
 
+BOUNDS = {  # by pydantic's names of errors
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+}
+
+
 def fault_line(fault: Any) -> str:
     """Say one of pydantic's errors as key, bound and value."""
-    key, value = ".".join(map(str, fault["loc"])), fault["input"]
-    bounds = {
-        "bool_type": "must be true or false",
-        "list_type": "must be a list",
-        "string_type": "must be text",
-        "int_type": "must be a whole number",
-        "float_type": "must be a number",
-        "literal_error": f"must be one of {choices(fault)}",
-    }
-    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{key} is not an option"
-    if fault["type"] == "missing":
-        return f"{key} is missing"
-    if fault["type"] == "value_error":
-        return str(fault["ctx"]["error"]) if not key else f"{key} {fault['ctx']['error']}"
-    return f"{key} {bounds.get(fault['type'], fault['msg'])}, got {value!r}"
+    key, context = ".".join(map(str, fault["loc"])), fault.get("ctx", {})
+    match fault["type"]:
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            return f"{key} is not an option"
+        case "missing":
+            return f"{key} is missing"
+        case "value_error":
+            return f"{key} {context['error']}".strip()
+        case "literal_error":
+            bound = "must be one of " + context["expected"].replace("'", "").replace(" or ", ", ")
+        case other:
+            bound = BOUNDS.get(other, fault["msg"])
+    return f"{key} {bound}, got {fault['input']!r}"
 
 
-def choices(fault: Any) -> str:
-    expected = str(fault.get("ctx", {}).get("expected", ""))
-    return expected.replace("'", "").replace(" or ", ", ")
+def bounded(value: Any, faults: list[str]) -> Any:
+    if faults:
+        raise ValueError(faults[0].strip())
+    return value
+
+
+def checked(faults: Callable[[Any], list[str]]) -> BeforeValidator:
+    """Bound a field by what `faults` says of a value; None passes where the type lets it."""
+    return BeforeValidator(lambda value: value if value is None else bounded(value, faults(value)))
 
 
 def whole(least: int) -> BeforeValidator:
-    """Bound a field to whole numbers from `least` on: `Annotated[int, whole(1)]`; None passes where
-    the type lets it."""
-
-    def check(value: Any) -> Any:
-        return value if value is None else bounded(value, whole_faults("", value, least))
-
-    return BeforeValidator(check)
+    """Bound a field to whole numbers from `least` on: `Annotated[int, whole(1)]`."""
+    return checked(lambda value: whole_faults("", value, least))
 
 
 def within(interval: str) -> BeforeValidator:
-    """Bound a field to numbers in an interval such as "[0, 1)"; None passes where the type lets
-    it."""
-
-    def check(value: Any) -> Any:
-        return value if value is None else bounded(value, number_faults("", value, interval))
-
-    return BeforeValidator(check)
+    """Bound a field to numbers in an interval such as "[0, 1)"."""
+    return checked(lambda value: number_faults("", value, interval))
 
 
 def at_least(least: float) -> BeforeValidator:
     """Bound a field to numbers from `least` on."""
-
-    def check(value: Any) -> Any:
-        sound = isinstance(value, int | float) and not isinstance(value, bool) and value >= least
-        return bounded(value, [] if sound else [f"must be {least} or more, got {value!r}"])
-
-    return BeforeValidator(check)
+    fault = f"must be {least} or more, got "
+    sound = f"[{least}, inf]"
+    return checked(lambda value: [fault + repr(value)] if number_faults("", value, sound) else [])
 
 
 def run_folder(value: Any) -> Any:
@@ -168,43 +166,3 @@ def run_folder(value: Any) -> Any:
 
 
 RunFolder = Annotated[str, BeforeValidator(run_folder)]
-
-
-def bounded(value: Any, faults: list[str]) -> Any:
-    if faults:
-        raise ValueError(faults[0].strip())
-    return value
-
-
-@dataclass
-class OptimizerSchema:
-    lr: float | None = None
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-
-
-@dataclass
-class TrainSchema:
-    """The types of the root keys, so that `seed=abc` is refused while composing."""
-
-    study: str = "default"
-    seed: int = 1
-    model: str = ""
-    teacher: str | None = None
-    threads: int | None = None
-    checkpoint_every: int = 200
-    head: Any = None
-    optimizer: OptimizerSchema = field(default_factory=OptimizerSchema)
-    task: Any = None
-    data: Any = None
-    encoder: Any = None
-    attention: Any = None
-    reduction: Any = None
-    exit: Any = None
-    objective: Any = None
-    schedule: Any = None
-    trainer: Any = None
-    logger: Any = None
-
-
-ConfigStore.instance().store(name="train_schema", node=TrainSchema)

@@ -4,24 +4,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import finished
 import jaxtyping
 import torch
-import yaml
 from models import method, spread, tiny_shape
 
-from eat_lightning.config import CONFIG_DIR
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
-from eat_lightning.weights.checkpoint import save_model
 
 SMALL = {
     "fixed": {"layer": 2},  # exits and pruning within three layers
     "norm_topk": {"layers": [1, 2]},
     "received_topk": {"layers": [1, 2]},
     "cls_topk": {"layers": [1, 2]},
+    "first": {"layers": [0, 2]},
+    "lengthdrop": {"layers": [1, 2]},
     "confidence": {"tau": [0.75, 0.7], "layers": [1, 2]},
     "patience": {"layers": [1, 2]},
+    "entropy": {"entropy": [0.55, 0.6], "layers": [1, 2]},
+    "margin": {"lead": [0.5, 0.4], "layers": [1, 2]},
+    "pcee": {"uncertainty": 0.9, "layers": [1, 2]},
+    "beem": {"alpha": [0.08, 0.2], "layers": [1, 2]},
 }
 
 
@@ -37,16 +41,11 @@ def shapes_unchecked() -> Iterator[None]:
 
 def exported(run: Path, *overrides: str, to: str = "onnx") -> Path:
     """Beside the run, in a folder of that name."""
-    from hydra import compose, initialize_config_dir
-
-    from eat_lightning.config import plain
     from eat_lightning.export.__main__ import export
 
     given = [f"run='{run}'", f"to='{run.parent / to}'", "check=0", *overrides]
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        config = plain(compose("export", overrides=given))
     with shapes_unchecked():
-        return export(config)
+        return export(finished.config_of("export", *given))
 
 
 def small(
@@ -83,14 +82,8 @@ def with_opinions(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
 
 def make_run(folder: Path, *slots: str, task: str = "sst2") -> Path:
     """A finished run without training."""
-    node = yaml.safe_load((Path(CONFIG_DIR) / "task" / f"{task}.yaml").read_text())
-    labels, tokenizer = node["labels"], toy_tokenizer()
+    tokenizer, labels = toy_tokenizer(), finished.node_of(task)["labels"]
     sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
     encoder = small(*slots, num_labels=len(labels) or 1, max_positions=80, **sizes)
-    save_model(encoder, labels, folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    data = {"_target_": "eat_lightning.data.toy.ToyData", "num_validation": 70}
-    data |= {"cache_dir": str(folder / "cache")}
-    (folder / "config.yaml").write_text(yaml.safe_dump({"task": node, "data": data}))
-    (folder / "done.json").write_text("{}")
-    return folder
+    data = {"num_validation": 70, "cache_dir": str(folder / "cache")}
+    return finished.finish(folder, encoder, task, data)

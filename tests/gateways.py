@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 import uvicorn
-from hydra import compose, initialize_config_dir
+from finished import config_of
 
-from eat_lightning.config import CONFIG_DIR, parsed, plain
+from eat_lightning.config import parsed
 from eat_lightning.serve.app import make_app
 from eat_lightning.serve.body import Example
 from eat_lightning.serve.gateway import Files, Gateway
@@ -82,13 +82,12 @@ def said(example: Example, depth: int, reason: str) -> dict[str, Any]:
 
 def settings(**changes: Any) -> dict[str, Any]:
     """The resolved config of `serve`."""
-    return deepcopy(composed()) | {"run": "runs/fake", "stop_s": 5} | changes
+    return deepcopy(defaults()) | {"run": "runs/fake", "stop_s": 5} | changes
 
 
 @cache
-def composed() -> dict[str, Any]:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose("serve"))
+def defaults() -> dict[str, Any]:
+    return config_of("serve")
 
 
 def plan(**changes: Any) -> ServePlan:

@@ -4,8 +4,6 @@ import json
 import os
 from pathlib import Path
 
-import pytest
-
 from eat_lightning.errors import ConfigError
 from eat_lightning.predict.open import open_run
 from eat_lightning.runs.run import Run
@@ -41,16 +39,6 @@ class Bomb:
 
 def edit(path: Path, **changes) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def refused(call, *arguments, error: type[Exception] = ConfigError) -> str:
-    """What is said, in one printable line."""
-    with pytest.raises(error) as caught:
-        call(*arguments)
-    said = str(caught.value)
-    assert "\n" not in said
-    assert len(said) < 700
-    return said
 
 
 def opened(run: Path):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import eat_lightning
-from eat_lightning.model.contracts import build, home
+from eat_lightning.model.contracts import build, home, is_approximate
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.new.toy import VOCAB, alone, ragged, spread, tiny_encoder, tiny_shape
@@ -17,6 +19,11 @@ __all__ = ["VOCAB", "alone", "ragged", "spread", "tiny_shape"]  # for tests, bes
 PACKAGE = Path(eat_lightning.__file__).parent
 SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each method at work
     "longformer": {"window": 4},
+    "bigbird": {"block": 2, "random": 1},
+    "linformer": {"rank": 8},
+    "nystrom": {"landmarks": 4, "conv": 7},
+    "performer": {"features": 8},
+    "reformer": {"bucket": 4, "rounds": 2},
     "norm_topk": {"ratio": 0.4, "layers": [2, 4]},
     "received_topk": {"ratio": 0.4, "layers": [2, 4]},
     "cls_topk": {"ratio": 0.4, "layers": [2, 4]},
@@ -24,9 +31,24 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "patience": {"patience": 1, "layers": [2, 3, 4]},
     "fixed": {"layer": 4},
     "berxit": {"threshold": [0.175, 0.825], "layers": [3, 4]},
+    "entropy": {"entropy": [0.75, 0.9], "layers": [3, 4]},
+    "margin": {"lead": [0.3, 0.15], "layers": [3, 4]},
+    "pcee": {"uncertainty": 0.6, "patience": 2, "layers": [2, 3, 4]},
+    "vote": {"votes": 3, "layers": [2, 3, 4]},
+    "beem": {"alpha": [0.17, 0.4, 0.5], "layers": [2, 3, 4]},
+    "cats": {"consistency": [0.9, 0.75], "layers": [3, 4]},
+    "prototype": {"edr": [0.55, 0.62], "layers": [3, 4]},
+    "exit/random": {"rate": [0.4, 0.5], "layers": [3, 4]},
     "ltp": {"layers": [2, 4], "final": 0.6},
     "power_bert": {"layers": [2, 4]},
     "tome": {"ratio": 0.3, "layers": [1, 2, 4]},
+    "first": {"ratio": 0.4, "layers": [2, 4]},
+    "reduction/random": {"ratio": 0.4, "layers": [2, 4]},
+    "spatten": {"ratio": 0.2, "layers": [1, 2, 4]},
+    "ats": {"samples": 0.6, "layers": [2, 4], "least": 3},
+    "mean_pool": {"ratio": 0.5, "layers": [2, 4]},
+    "lengthdrop": {"ratio": [0.2, 0.4], "layers": [2, 4]},
+    "transkimmer": {"layers": [0, 2], "margin": 1.0},
     "min_retention": {"share": 0.7, "sources": ["mail*"], "mimes": ["image/*"]},
     "veto": {"margin": 0.5},
     "per_source": {"taus": {"mail": 0.7, "web": 0.55}},
@@ -41,13 +63,44 @@ def kinds(slot: str) -> list[str]:
     )
 
 
+def settings_of(slot: str, kind: str) -> dict[str, Any]:
+    return SETTINGS.get(f"{slot}/{kind}", SETTINGS.get(kind, {}))
+
+
 def method(slot: str, kind: str, **changes: Any) -> Any:
-    return build(slot, {"kind": kind} | SETTINGS.get(kind, {}) | changes)
+    return build(slot, {"kind": kind} | settings_of(slot, kind) | changes)
 
 
 def portable(slot: str) -> list[str]:
     """The methods of a slot that an export can hold."""
-    return [kind for kind in kinds(slot) if not hasattr(method(slot, kind), "lost_in_export")]
+    return [
+        kind for kind in kinds(slot) if not getattr(method(slot, kind), "lost_in_export", list)()
+    ]
+
+
+def has_mask(kind: str) -> bool:
+    """Whether `sees` says what an attention does; else there is no place for a relative bias."""
+    return not is_approximate(method("attention", kind))
+
+
+def combined(*choices: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """One of each of three shelves (none: attentions, reductions and exit rules), so that every
+    pair of choices is met: the shortest shelf goes round along the diagonals of the other two."""
+    shelves = [list(c) for c in choices or map(kinds, ("attention", "reduction", "exit"))]
+    short = min(range(3), key=lambda k: len(shelves[k]))
+    one, two = (k for k in range(3) if k != short)
+    found = []
+    for (i, x), (j, y) in product(enumerate(shelves[one]), enumerate(shelves[two])):
+        z = shelves[short][(i + j) % len(shelves[short])]
+        found.append(tuple({one: x, two: y, short: z}[k] for k in range(3)))
+    return found
+
+
+def each_once(*choices: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """As few combinations as meet every choice of every shelf: for what takes seconds."""
+    shelves = [list(choice) for choice in choices]
+    longest = max(map(len, shelves))
+    return [tuple(shelf[i % len(shelf)] for shelf in shelves) for i in range(longest)]
 
 
 def tiny(
@@ -87,3 +140,20 @@ def packed(rows: list[list[float]], lengths: list[int], strength: float = 1.0) -
         special_N=last_N | (layout.index_N == 0),
         strength_B=torch.full((len(lengths),), strength, dtype=torch.float64),
     )
+
+
+class Nearest:
+    """A pattern of a user's own: everybody sees [CLS] and `reach` neighbours to the left."""
+
+    def __init__(self, reach: int = 1):
+        self.reach = reach
+
+    @classmethod
+    def faults(cls, num_layers: int | None, reach: int = 1) -> list[str]:
+        return [] if reach > 0 else [f"attention.reach must be above 0, got {reach}"]
+
+    def sees(self, q, k):
+        return ((q.index >= k.index) & (q.index - k.index <= self.reach)) | (k.index == 0)
+
+    def sees_all(self, longest: int, layer: int) -> bool:
+        return longest == 1

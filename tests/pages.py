@@ -123,6 +123,18 @@ def make_claims() -> list[Claim]:
     return [frontier, Claim("cost", "Cost", ["As expected."])]
 
 
+def luminance(color: str) -> float:
+    shares = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2: at least 4.5 for letters, 3 for marks."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 @contextmanager
 def chromium() -> Iterator[Any]:
     """A browser of playwright; the test is skipped where there is none."""

@@ -10,6 +10,9 @@ import numpy as np
 
 from eat_lightning.infer.record import Recorded
 from eat_lightning.methods.exit.never import Never
+from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
+from eat_lightning.report.claim import Claim, Line, Table
+from eat_lightning.report.study import open_study
 from eat_lightning.runs.row import Row, write
 from eat_lightning.runs.run import version_of
 
@@ -64,5 +67,16 @@ def keep(folder: Path, rows: list[Row], recorded: Recorded | None = None, finish
         write(folder / "rows.jsonl", rows)
     for name in {row.examples for row in rows} - {""}:
         assert recorded is not None
-        recorded.under().to_parquet(folder / name)
+        recorded.to_parquet(folder / name)
     return folder
+
+
+def claim_in(name: str, folder: Path) -> Claim:
+    """What one of our own claims says of the runs in a folder."""
+    return claim_of(CLAIMS_DIR / name / "claim.py")(open_study([str(folder)]))
+
+
+def line_of(table: Table, **texts: str) -> Line:
+    """The line whose cells have these texts."""
+    (only,) = (x for x in table.lines if all(x.cell(k).text == v for k, v in texts.items()))
+    return only

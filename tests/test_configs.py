@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from finished import config_of
 
-from eat_lightning.config import CONFIG_DIR, binding_faults, plain
+from eat_lightning.config import CONFIG_DIR, binding_faults
 from eat_lightning.data import glue
 from eat_lightning.data.source import check
 from eat_lightning.errors import ConfigError
@@ -18,7 +18,7 @@ CONFIGS = Path(CONFIG_DIR)
 GROUPS = ("task", "data", "encoder", "attention", "reduction", "exit", "objective", "schedule")
 CHOICES = [
     (g, p.stem)
-    for g in (*GROUPS, "trainer", "logger", "model")
+    for g in (*GROUPS, "head", "trainer", "logger", "model")
     for p in sorted(CONFIGS.glob(f"{g}/*.yaml"))
 ]
 EXPERIMENTS = [p.stem for p in sorted(CONFIGS.glob("experiment/*.yaml"))]
@@ -35,8 +35,7 @@ def a_hub_with_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def resolved(*overrides: str, name: str = "train") -> dict:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose(name, overrides=list(overrides)))
+    return config_of(name, *overrides)
 
 
 def train_faults(config: dict) -> list[str]:
@@ -136,7 +135,7 @@ FAULTS = {
     "encoder.take=last": "encoder.take must be first or alternate, got 'last'",
     "encoder.pretrained=./nowhere": "encoder.pretrained=./nowhere: there is no such folder",
     "head.pool=max": "head.pool must be one of cls, mean, got 'max'",
-    "objective.distill=0.5": "objective.distill needs a teacher",
+    "objective.distill=0.5": "objective needs a teacher",
     "schedule.end=0.5": "schedule.end must be at least schedule.start=1.0, got 0.5",
     "optimizer.warmup=1.0": "optimizer.warmup must be in [0, 1), got 1.0",
     "optimizer.lr=-1.0": "optimizer.lr must be in (0, inf), got -1.0",
@@ -164,7 +163,7 @@ FAULTS = {
     "schedule.start=[1]": "schedule.start must be in [0, inf), got [1]",
     "objective.weights={a:1}": "objective.weights must map layers to weights",
     "encoder.pretrained=null": "encoder.pretrained must name a folder",
-    "data.batch_size=0": "data.batch_size must be at least 1, got 0",
+    "data.batch_size=0": "data.batch_size must be 1 or more, got 0",
 }
 
 
@@ -172,6 +171,48 @@ FAULTS = {
 def test_a_fault_is_named(override: str, line: str) -> None:
     faults = train_faults(resolved("model=eat", override))
     assert any(fault.startswith(line) for fault in faults), faults
+
+
+@pytest.mark.parametrize("num_layers", [6, 3, 2])
+def test_heads_at_all_layers(num_layers: int) -> None:
+    """Every layer but the last, which always has one; exit rules look there."""
+    config = resolved("encoder=tiny", "data=toy", "head.layers=all", "reduction=none")
+    config_of = resolved(
+        *("encoder=tiny", "data=toy", "head.layers=all", "reduction=none", "exit=confidence"),
+        f"encoder.num_layers={num_layers}",
+    )
+    assert config["head"]["layers"] == [1, 2, 3, 4, 5]
+    assert config_of["head"]["layers"] == [*range(1, num_layers)]
+    assert config_of["exit"]["layers"] == [*range(1, num_layers)]
+    assert train_faults(config_of) == []
+
+
+def test_faults_of_heads_at_all_layers() -> None:
+    faults = train_faults(resolved("model=eat", "head.layers=every"))
+    assert "head.layers must be a list of layers, got 'every'" in faults
+    faults = train_faults(resolved("encoder=tiny", "head.layers=all", "encoder.num_layers=x"))
+    assert "encoder.num_layers must be 1 or more, got 'x'" in faults
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["head=attention", "head.width=5"], "head.num_heads must divide width=5, got 2"),
+        (["head=attention", "exit=berxit"], "exit: LearningToExit learns from vectors of the enc"),
+        (["head=shared", "head.own_classes=1"], "head.own_classes must be true or false, got 1"),
+        (["head=past_future", "head.imitation=-1"], "head.imitation must be in [0, inf), got -1"),
+        (["objective=sandwich", "reduction=none"], "objective=sandwich varies a reduction, and"),
+        (["objective=sweet", "objective.distill=1"], "objective needs a teacher: give teacher="),
+        (["objective=hidden_distillation"], "objective needs a teacher: give teacher="),
+        (["objective=hidden_distillation", "+objective.layer_map={7:1}"], "objective.layer_map mu"),
+        (["schedule=mixed", "schedule.body_share=0"], "schedule.body_share must be in (0, 1), got"),
+    ],
+)
+def test_a_fault_of_heads_objectives_and_schedules_is_named(
+    overrides: list[str], line: str
+) -> None:
+    (fault,) = train_faults(resolved("model=eat", *overrides))
+    assert fault.startswith(line)
 
 
 def test_tensorboard_is_sound() -> None:

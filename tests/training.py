@@ -4,9 +4,8 @@ import os
 import subprocess
 import sys
 
-from hydra import compose, initialize_config_dir
+import finished
 
-from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train
 
@@ -18,8 +17,7 @@ TINY = [
 
 
 def config_of(*overrides: str) -> dict:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose("train", overrides=list(overrides)))
+    return finished.config_of("train", *overrides)
 
 
 def trained(*overrides: str) -> Run:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eat_lightning.answers import softmax
-from eat_lightning.infer.record import Outcome
+from eat_lightning.infer.recorded import Outcome
 
 Layers = tuple[int, ...]
 
@@ -22,6 +22,7 @@ class Goal:
     `reached`: done. Layers are those at which the rule under attack lets examples leave. kinds: the
     edits that are tried where none are named."""
 
+    name: str
     applies: Callable[[Outcome], np.ndarray]
     score: Callable[[Outcome, Layers], np.ndarray]
     reached: Callable[[Outcome, Layers], np.ndarray]
@@ -67,6 +68,9 @@ def late(outcome: Outcome, layers: Layers) -> np.ndarray:
 
 
 GOALS = {
-    "slowdown": Goal(left_early, slowdown_score, late, ("characters", "words")),
-    "evasion": Goal(right, evasion_score, evaded, ("characters",)),
+    goal.name: goal
+    for goal in (
+        Goal("slowdown", left_early, slowdown_score, late, ("characters", "words")),
+        Goal("evasion", right, evasion_score, evaded, ("characters",)),
+    )
 }

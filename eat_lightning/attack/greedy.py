@@ -16,7 +16,7 @@ from eat_lightning.attack.edits import Neighbours, Place, Text, places, variants
 from eat_lightning.attack.goals import Goal
 from eat_lightning.attack.rules import Rule
 from eat_lightning.attack.victim import Victim
-from eat_lightning.infer.record import Outcome
+from eat_lightning.infer.recorded import Outcome
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,9 @@ from pydantic import Field
 
 from eat_lightning.config import Plan, RunFolder, whole
 from eat_lightning.infer.precision import prepack_faults
+from eat_lightning.predict.plan import DataPlan
 
-DTYPE = "fp32"
 Count = Annotated[int, whole(1)]
-
-
-class DataPlan(Plan):
-    dir: str | None
 
 
 class AttackPlan(Plan):
@@ -45,4 +41,4 @@ class AttackPlan(Plan):
             yield "kinds must be a list of characters, words, got []"
         if not self.exit_rules:
             yield "rules must be a list of exit rules, got []"
-        yield from prepack_faults(self.prepack, DTYPE)
+        yield from prepack_faults(self.prepack, "fp32")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.attack.goals import evaded, late, left_early, right
-from eat_lightning.attack.greedy import Attempt
+from eat_lightning.attack.goals import evaded, left_early, right
+from eat_lightning.attack.greedy import Attempt, Search
 from eat_lightning.attack.rules import Rule
-from eat_lightning.attack.victim import Victim
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import Outcome
-from eat_lightning.model.flops import static_flops
+from eat_lightning.infer.recorded import Outcome
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -77,70 +75,58 @@ class AttackRow:
 
 
 def row_of(
-    victim: Victim, under: Rule, goal: str, attempts: Sequence[Attempt], **about: Any
+    search: Search, under: Rule, attempts: Sequence[Attempt], about: Mapping[str, Any]
 ) -> AttackRow:
     """Judge the texts before and after under a rule. ConfigError where a text cost more than the
-    bound says, which would be a fault of ours."""
+    bound says, which would be a fault of ours. about: the row's fields of the run."""
+    victim, goal = search.victim, search.goal
+    worst, bound = victim.worst(under), victim.bound(under)
+    if worst > bound:
+        raise ConfigError(f"a text cost {worst:.4g} FLOPs, and the bound is {bound:.4g}")
     labels_B = np.array([attempt.label for attempt in attempts])
     clean = under.judge(victim([attempt.as_it_was for attempt in attempts], labels_B))
     attacked = under.judge(victim([attempt.text for attempt in attempts], labels_B))
-    whole_B = static_flops(victim.encoder, clean.recorded.lengths)
-    worst, bound = worst_of(victim, under), victim.bound(under)
-    if worst > bound:
-        raise ConfigError(f"a text cost {worst:.4g} FLOPs, and the bound is {bound:.4g}")
-    before, after = (costs(victim, under, outcome, whole_B) for outcome in (clean, attacked))
-    kept = ("exits", "depth", "depth_p99", "flops", "flops_p99", "accuracy")
+    whole_B = victim.whole(clean.recorded)
+    flops_B = victim.cost(under, attacked.recorded, attacked.depth_B)
+    applies_B, queries = goal.applies(clean), [attempt.queries for attempt in attempts]
+    reached_B = goal.reached(attacked, under.layers)[applies_B]
     return AttackRow(
-        goal=goal,
+        goal=goal.name,
+        against=search.rule.name,
         under=under.name,
         num_examples=len(attempts),
-        num_layers=victim.encoder.shape.num_layers,
+        num_layers=victim.num_layers,
         max_length=victim.max_length,
+        seed=search.seed,
+        kinds=[*search.kinds],
+        budget=vars(search.budget),
         edits=float(np.mean([len(attempt.edited) for attempt in attempts])),
-        queries=float(np.mean([attempt.queries for attempt in attempts])),
-        queries_max=max(attempt.queries for attempt in attempts),
-        depth_max_after=int(after["depth_max"]),
-        flops_max_after=after["flops_max"],
+        queries=float(np.mean(queries)),
+        queries_max=max(queries),
+        depth_max_after=int(attacked.depth_B.max()),
+        flops_max_after=float((flops_B / whole_B).max()),
         flops_worst=worst / float(whole_B.mean()),
         flops_bound=bound / float(whole_B.mean()),
-        reached=reached(goal, under, clean, attacked),
-        sure_and_wrong=share(evaded(attacked, under.layers)),
-        **{f"{name}_before": before[name] for name in kept},
-        **{f"{name}_after": after[name] for name in kept},
+        reached=float(reached_B.mean()) if applies_B.any() else None,
+        sure_and_wrong=float(evaded(attacked, under.layers).mean()),
+        **moved("before", search, under, clean, whole_B),
+        **moved("after", search, under, attacked, whole_B),
         **about,
     )
 
 
-def costs(victim: Victim, rule: Rule, outcome: Outcome, whole_B: np.ndarray) -> dict[str, float]:
-    """Numbers of what a rule made of texts. whole_B: FLOPs of the whole encoder on them."""
-    flops_B = victim.cost(rule, outcome.recorded, outcome.depth_B)
+def moved(
+    when: str, search: Search, rule: Rule, outcome: Outcome, whole_B: np.ndarray
+) -> dict[str, float]:
+    """What an attack changes, by the row's fields that end in `when`. whole_B: FLOPs of the whole
+    encoder on the texts as they were."""
+    flops_B = search.victim.cost(rule, outcome.recorded, outcome.depth_B)
     found = {
         "exits": left_early(outcome).mean(),
         "depth": outcome.depth_B.mean(),
         "depth_p99": np.quantile(outcome.depth_B, 0.99),
-        "depth_max": outcome.depth_B.max(),
         "flops": flops_B.mean() / whole_B.mean(),
         "flops_p99": np.quantile(flops_B / whole_B, 0.99),
-        "flops_max": (flops_B / whole_B).max(),
         "accuracy": right(outcome).mean(),
     }
-    return {name: float(value) for name, value in found.items()}
-
-
-def worst_of(victim: Victim, rule: Rule) -> float:
-    """The costliest of all texts that were asked, under this rule."""
-    texts = [*victim.asked]
-    recorded = victim(texts, np.zeros(len(texts), np.int64))
-    return float(victim.cost(rule, recorded, rule.judge(recorded).depth_B).max())
-
-
-def reached(goal: str, rule: Rule, clean: Outcome, attacked: Outcome) -> float | None:
-    """Of those who left early, the share that no longer does; of those answered rightly, the share
-    that is answered wrongly (and early, where the rule lets anyone). None where there is none."""
-    chosen_B = left_early(clean) if goal == "slowdown" else right(clean)
-    got_B = late(attacked, rule.layers) if goal == "slowdown" else evaded(attacked, rule.layers)
-    return share(got_B[chosen_B]) if chosen_B.any() else None
-
-
-def share(is_so_B: np.ndarray) -> float:
-    return float(np.mean(is_so_B))
+    return {f"{name}_{when}": float(value) for name, value in found.items()}

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import Outcome, Recorded
+from eat_lightning.errors import ConfigError, Faults
+from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.measure.settings import checked, label
-from eat_lightning.model.contracts import Exit, Policy
+from eat_lightning.model.contracts import Exit, Policy, without_kind
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import built
 from eat_lightning.runs.run import Run
@@ -29,9 +29,10 @@ class Rule:
         return replace(recorded, policies=self.policies).under(self.exit)
 
 
-def rules_of(run: Run, specs: Sequence[Any]) -> dict[str, Rule]:
-    """By name. A rule that names no layers looks at each early head of the run; patience is left
-    out where those are too few. ConfigError with every fault."""
+def rules_of(run: Run, specs: Sequence[Any]) -> list[Rule]:
+    """Rules of different names. One that names no layers looks at each early head of the run;
+    patience, which compares exits, is left out where those are too few. ConfigError with every
+    fault."""
     if run.task.regression:
         raise ConfigError(f"run={run.name}: {run.task.name} is a regression, and exits ask classes")
     model = run.model_config()
@@ -39,9 +40,10 @@ def rules_of(run: Run, specs: Sequence[Any]) -> dict[str, Rule]:
     early = [layer for layer in heads if layer < last]
     if not early:
         raise ConfigError(f"run={run.name} has no exit head before its last layer")
-    rules, faults = {}, []
+    rules, faults = {}, Faults()
     for given in specs:
-        if too_few(given, early):
+        patient = isinstance(given, dict) and given.get("kind") == "patience"
+        if patient and "layers" not in given and len(early) < 2:
             continue
         try:
             rule = rule_of(given, early, last)
@@ -49,15 +51,8 @@ def rules_of(run: Run, specs: Sequence[Any]) -> dict[str, Rule]:
             rules[rule.name] = rule
         except (ValueError, TypeError) as error:
             faults += str(error).split("; ")
-    if faults:
-        raise ConfigError.of(dict.fromkeys(faults))
-    return rules
-
-
-def too_few(given: Any, early: Sequence[int]) -> bool:
-    """Patience compares exits."""
-    waits = isinstance(given, dict) and given.get("kind") == "patience" and "layers" not in given
-    return waits and len(early) < 2
+    faults.check()
+    return [*rules.values()]
 
 
 def rule_of(given: Any, early: Sequence[int], last: int) -> Rule:
@@ -67,18 +62,12 @@ def rule_of(given: Any, early: Sequence[int], last: int) -> Rule:
     spec = {key: value for key, value in given.items() if key != "policy"}
     if spec.get("kind") != "never":
         spec = {"layers": [*early]} | spec
-    policies = built(given.get("policy", []))
-    if any(needs_more(policy) for policy in policies):
+    named = given.get("policy", [])
+    policies = built(named)
+    # Of an example nothing is known but its guesses: not its source, nor another run's guess.
+    if any(not hasattr(p, "margin") or getattr(p, "run", None) is not None for p in policies):
         raise ValueError("rules: a policy that asks for more than guesses cannot be attacked here")
     made = checked("exit", spec, last)
-    words = [
-        " ".join([p["kind"], *(str(v) for k, v in p.items() if k != "kind")])
-        for p in given.get("policy", [])
-    ]
+    words = [" ".join(map(str, [p["kind"], *without_kind(p).values()])) for p in named]
     name = ", ".join([label(spec), *words])
     return Rule(name, made, tuple(k for k in made.layers if k < last), policies)
-
-
-def needs_more(policy: Policy) -> bool:
-    """Of an example than its guesses: where it comes from, another run, other tokens."""
-    return not hasattr(policy, "margin") or getattr(policy, "run", None) is not None

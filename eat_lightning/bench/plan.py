@@ -68,6 +68,7 @@ class BenchPlan(Plan):
 class ScalingPlan(Plan):
     encoder: Sizes
     window: int
+    attentions: list[str]
     ratio: Share
     lengths: list[Annotated[int, whole(2)]]
     dense_up_to: Count
@@ -82,8 +83,16 @@ class ScalingPlan(Plan):
 
     def rules(self) -> Iterator[str]:
         from eat_lightning.methods.attention.longformer import Longformer
+        from eat_lightning.model.contracts import class_of
 
         yield from self.encoder.rules()
+        for kind in self.attentions:
+            try:
+                class_of("attention", kind)
+            except ValueError as error:
+                yield f"attentions: {error}"
+        for kind in sorted({"dense", "longformer"} & {*self.attentions}):
+            yield f"attentions must name others than dense and the window, got {kind!r}"
         yield from Longformer.faults(None, window=self.window)
         if self.encoder.num_layers < 3:
             yield f"encoder.num_layers must be 3 or more, got {self.encoder.num_layers}"
@@ -109,9 +118,11 @@ def provenance() -> dict[str, Any]:
     from eat_lightning.runs.run import environment
 
     where = environment()
+    commit = where["commit"] or ""
     return {
         "machine": where["machine"],
-        "commit": where["commit"] or "",
+        "commit": commit,
+        "clean": bool(commit) and not commit.endswith("+"),
         "version": where["eat_lightning"],
         "session": secrets.token_hex(6),
     }

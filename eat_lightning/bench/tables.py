@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from eat_lightning.runs.run import write_text
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 
@@ -42,18 +40,11 @@ def write_report(path: Path, title: str, parts: Iterable[str]) -> None:
     write_text(path, "\n\n".join([f"# {title}", *parts]) + "\n")
 
 
-def draw(path: Path, size: tuple[float, float], fill: Callable[[Figure], None]) -> str:
-    """Save a figure that `fill` draws, in the house style, beside and then renamed; return the line
-    that shows it in a Markdown file of the same folder."""
-    from matplotlib.figure import Figure
+def draw(path: Path, size: tuple[float, float], fill: Callable[[Any], None]) -> str:
+    """Save a figure that `fill` draws, in the house style; return the line that shows it in a
+    Markdown file of the same folder."""
+    from eat_lightning.report.claim import Figure
+    from eat_lightning.report.figures import save
 
-    from eat_lightning.report.figures import style
-
-    metadata: Any = {"Date": None, "Creator": None}  # drawn again, it is the same file
-    with style(path.stem):
-        figure = Figure(figsize=size)
-        fill(figure)
-        beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-        figure.savefig(beside, format="svg", metadata=metadata)
-    os.replace(beside, path)
+    save(Figure(path.stem, "", "", fill, size), path.parent, ["svg"])
     return f"![{path.stem}]({path.name})"

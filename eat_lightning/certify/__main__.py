@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from eat_lightning.certify.passes import Passes
     from eat_lightning.certify.plan import Prepared
-    from eat_lightning.certify.select import Choice, Target
+    from eat_lightning.certify.select import Choice
     from eat_lightning.infer.backend import Source
+    from eat_lightning.measure.settings import Setting
     from eat_lightning.runs.certificate import Certificate
 
 
@@ -40,11 +41,12 @@ def certify(config: dict[str, Any]) -> list[Certificate]:
     split = data.split("certificate")
     wanted = rows_by_source(split, plan.sources)
     passes, group_B = Passes.of(prepared, split), groups(run.task, split)
-    where = {"cut": cut_of(run), "calibration": calibration_of(data)}
+    looked_at = {"cut": cut_of(run), "calibration": calibration_of(data)}
     made = []
     for source, rows in wanted.items():
         choice = chosen(prepared, passes, group_B, rows)
-        certificate = certificate_of(prepared, choice, source, passes, where)
+        holds_for = passes.identity(choice.candidate) | looked_at
+        certificate = certificate_of(prepared, choice, source, holds_for)
         show(certificate, certificate.write(prepared.export or run))
         made.append(certificate)
     return made
@@ -77,33 +79,25 @@ def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray, rows: np.nda
     """The cheapest certified candidate on these rows, and what they show of it."""
     import numpy as np
 
-    from eat_lightning.certify.candidates import Candidate
     from eat_lightning.certify.select import choose
     from eat_lightning.model.flops import static_flops
 
-    full, risk = prepared.chains[0][0], prepared.target.risk
-    label_B = passes.split.labels
-    full_B = passes.outcome(full).logits_BC.argmax(-1)
-    losses = []
+    full, risk, label_B = prepared.chains[0][0], prepared.target.risk, passes.split.labels
+    full_B, losses = passes.answers_B(full), []
     for chain in prepared.chains:
-        early = [passes.outcome(point).logits_BC.argmax(-1) for point in chain]
+        early = [passes.answers_B(point) for point in chain]
         losses.append(np.stack([risk.losses(full_B, early_B, label_B)[rows] for early_B in early]))
 
-    known: dict[str, float] = {}
-
-    def cost(candidate: Candidate) -> float:
-        key = str(candidate.specs)
-        if key not in known:
-            known[key] = float(passes.flops_B(candidate)[rows].mean())
-        return known[key]
+    def cost(candidate: Setting) -> float:
+        return float(passes.flops_B(candidate)[rows].mean())
 
     choice = choose(prepared.chains, losses, cost, prepared.target, group_B[rows])
     if len(rows):
-        body, lengths = passes.body(choice.candidate), passes.recorded(choice.candidate).lengths
-        whole = float(static_flops(body, lengths[rows]).mean())
-        depth_B = passes.outcome(choice.candidate).depth_B[rows]
+        outcome = passes.outcome(choice.candidate)
+        lengths_B = outcome.recorded.lengths[rows]
+        whole = float(static_flops(passes.body(choice.candidate), lengths_B).mean())
         choice.seen |= {
-            "depth": float(depth_B.mean()),
+            "depth": float(outcome.depth_B[rows].mean()),
             "flops_ratio": cost(choice.candidate) / whole,
             "full_flops_ratio": cost(full) / whole,
         }
@@ -111,42 +105,30 @@ def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray, rows: np.nda
 
 
 def certificate_of(
-    prepared: Prepared, choice: Choice, source: Source, passes: Passes, where: dict[str, str]
+    prepared: Prepared, choice: Choice, source: Source, holds_for: dict[str, Any]
 ) -> Certificate:
-    """where: what was looked at, by hash."""
     from eat_lightning.model.contracts import spec
     from eat_lightning.runs.certificate import Certificate, of_source
 
     target = prepared.target
     return Certificate(
-        name=of_source(prepared.plan.name or default_name(target), source),
+        name=of_source(prepared.plan.name or default_name(target, prepared.plan.budget), source),
         source=source,
         risk=spec("risk", target.risk),
         procedure=spec("procedure", target.procedure),
         level=target.level,
         confidence=target.confidence if target.procedure.uses_confidence else None,
-        promise=promise(target, choice),
+        promise=target.promise(choice),
         fallback=choice.fallback,
         reason=choice.reason,
         seen=choice.seen,
-        holds_for=passes.identity(choice.candidate) | where,
+        holds_for=holds_for,
     )
 
 
-def default_name(target: Target) -> str:
-    from eat_lightning.model.contracts import spec
-
-    kind = spec("procedure", target.procedure)["kind"]
-    how = f"{target.confidence:g}" if target.procedure.uses_confidence else kind
-    return f"{target.title.replace(' ', '_')}-{target.level:g}-{how}"
-
-
-def promise(target: Target, choice: Choice) -> str:
-    if not choice.fallback or (choice.certified and not target.risk.none_at_full_depth):
-        return target.promise()
-    if target.risk.none_at_full_depth:
-        return f"nothing leaves early, so {target.title} is 0"
-    return f"nothing is promised of {target.title}, which full depth has too"
+def default_name(target: Any, budget: Any) -> str:
+    """What a certificate is called that was given no name."""
+    return target.name if budget is None else f"{target.name}-budget-{budget}"
 
 
 def show(certificate: Certificate, path: Any) -> None:

@@ -11,65 +11,45 @@ is not ordered by one sequence is another chain, and chains share the error:
 * Each point of the reduction's knob has chains of its own. The full-depth answer that every risk
   compares with stays that of the run's own reduction, so what another one costs counts as well.
 
+* A point that was fitted for a budget, on examples that certificates do not see, makes one chain:
+  the way there from the strict end.
+
 Every chain starts with the run at full depth, and nobody leaving under the chain's reduction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
+from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import Policy, build, knob_of, point_of, spec, turned
-from eat_lightning.model.policies import specs_of
+from eat_lightning.model.contracts import (
+    build,
+    knob_of,
+    points_by_layer,
+    spec,
+    turned,
+)
 
 CAUTION = {"shared": (1.0,), "each": (1.0, 0.5, 0.0)}
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Methods for the three slots of an encoder, and its policies."""
-
-    attention: Any
-    reduction: Any
-    exit: Any
-    policies: tuple[Policy, ...] = ()
-
-    @property
-    def methods(self) -> dict[str, Any]:
-        return {"attention": self.attention, "reduction": self.reduction, "exit": self.exit}
-
-    @cached_property
-    def specs(self) -> dict[str, Any]:
-        """Specs by slot; of `policy` a list."""
-        specs: dict[str, Any] = {slot: spec(slot, method) for slot, method in self.methods.items()}
-        return specs | {"policy": specs_of(self.policies)}
-
-    @property
-    def exit_label(self) -> str:
-        """The exit rule in a word or two, for a line that a person reads."""
-        knob, point = knob_of(self.exit), point_of(self.exit)
-        if knob is None:
-            return self.specs["exit"]["kind"]
-        values = point if isinstance(point, Sequence) else [point]
-        return f"{knob.name} {'/'.join(map(str, values))}"
+STEPS = 20  # of the chain to a point that is given
 
 
 def chains_of(
-    own: Candidate,
+    own: Setting,
     rule: Any,
     points: Sequence[float] | None = None,
     exits: str = "shared",
     ratios: Sequence[float] | None = None,
-) -> list[list[Candidate]]:
+) -> list[list[Setting]]:
     """Distinct chains. own: the run at full depth. rule: an exit rule with a knob. points: of its
     knob, None for the knob's own. ratios: points of the reduction's knob, None for where it is."""
     knob = knob_of(rule)
     assert knob is not None
     ordered = sorted({*(points or knob.fine)}, key=lambda point: abs(point - knob.strict))
-    chains: list[list[Candidate]] = []
+    chains: list[list[Setting]] = []
     reductions = [own.reduction] if ratios is None else [turned(own.reduction, r) for r in ratios]
     for reduction in reductions:
         for caution in CAUTION[exits]:
@@ -78,6 +58,19 @@ def chains_of(
             chains.append(chain if chain[0].specs == own.specs else [own, *chain])
     named = {str([point.specs for point in chain]): chain for chain in chains}
     return list(named.values())
+
+
+def chain_to(full: Setting, last: Setting) -> list[Setting]:
+    """From full depth to one point, whose exits have points of their own: the distance of each to
+    the strict end grows in equal steps."""
+    knob = knob_of(last.exit)
+    assert knob is not None
+    distances = [point - knob.strict for point in points_by_layer(last.exit).values()]
+    shares = [step / STEPS for step in range(1, STEPS + 1)]
+    steps = [[round(knob.strict + share * d, 9) for d in distances] for share in shares]
+    nobody = replace(last, exit=Never())
+    chain = [nobody, *(replace(last, exit=turned(last.exit, points)) for points in steps)]
+    return chain if nobody.specs == full.specs else [full, *chain]
 
 
 def cautious(rule: Any, point: float, caution: float) -> Any:
@@ -95,13 +88,6 @@ def cautious(rule: Any, point: float, caution: float) -> Any:
     shared = len({*points.values()}) == 1
     given = {knob.name: point if shared else [*points.values()], "layers": [*points]}
     return build("exit", spec("exit", rule) | given)
-
-
-def points_by_layer(rule: Any) -> dict[int, float]:
-    """Where the knob of an exit rule stands at each of its layers."""
-    point: Any = point_of(rule)
-    points = point if isinstance(point, Sequence) else [point] * len(rule.layers)
-    return dict(zip(rule.layers, points, strict=True))
 
 
 def is_reachable(rule: Any, own: Any) -> bool:

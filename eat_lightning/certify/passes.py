@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.certify.candidates import Candidate
 from eat_lightning.certify.plan import Prepared
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.later import LaterExits
 from eat_lightning.infer.onnx_backend import Export, OnnxBackend
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.measure.settings import Setting
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.flops import flops
 from eat_lightning.predict.open import open_run
@@ -37,19 +37,15 @@ class Passes:
 
     @classmethod
     def of(cls, prepared: Prepared, split: Any) -> Passes:
-        plan, policies = prepared.plan, prepared.chains[0][0].policies
-        in_torch = () if prepared.export else policies
-        own = open_run(
-            prepared.run,
-            NEVER,
-            plan.dtype,
-            policies=in_torch,
-            prepack=plan.prepack,
-            device=plan.device,
-        )
-        return cls(own, prepared.export, split, plan.batch)
+        plan, export = prepared.plan, prepared.export
+        policies = () if export else prepared.chains[0][0].policies
+        own = open_run(prepared.run, NEVER, plan.dtype, None, policies, plan.prepack, plan.device)
+        return cls(own, export, split, plan.batch)
 
-    def backend(self, candidate: Candidate) -> Backend:
+    def body(self, candidate: Setting) -> AdaptiveEncoder:
+        return with_slots(self.own.encoder, **candidate.methods, policies=candidate.policies)
+
+    def backend(self, candidate: Setting) -> Backend:
         """What answers as this candidate does."""
         if self.export is None:
             return replace(self.own, by_source={None: self.body(candidate)})
@@ -57,24 +53,22 @@ class Passes:
         exits = LaterExits(self.export.layers, rule, candidate.policies)
         return OnnxBackend(self.export, {None: exits})
 
-    def body(self, candidate: Candidate) -> AdaptiveEncoder:
-        return with_slots(self.own.encoder, **candidate.methods, policies=candidate.policies)
-
-    def recorded(self, candidate: Candidate) -> Recorded:
+    def outcome(self, candidate: Setting) -> Outcome:
         key = str(candidate.specs["reduction"])
         if key not in self.made:
             backend = self.backend(candidate)
             title = f"{backend.name}: certificate"
             self.made[key] = backend.record(self.split, self.batch, title)
-        return self.made[key]
+        return self.made[key].under(candidate.exit)
 
-    def outcome(self, candidate: Candidate) -> Outcome:
-        return self.recorded(candidate).under(candidate.exit)
+    def answers_B(self, candidate: Setting) -> np.ndarray:
+        return self.outcome(candidate).logits_BC.argmax(-1)
 
-    def flops_B(self, candidate: Candidate) -> np.ndarray:
+    def flops_B(self, candidate: Setting) -> np.ndarray:
         outcome = self.outcome(candidate)
-        tokens_LB = self.recorded(candidate).tokens_LB
-        return flops(self.body(candidate), candidate.exit, tokens_LB, outcome.depth_B)
+        tokens_LB, lengths_B = outcome.recorded.tokens_LB, outcome.recorded.lengths
+        body, exit = self.body(candidate), candidate.exit
+        return flops(body, exit, tokens_LB, outcome.depth_B, lengths_B)
 
-    def identity(self, candidate: Candidate) -> dict[str, Any]:
+    def identity(self, candidate: Setting) -> dict[str, Any]:
         return self.backend(candidate).identity() | {"exit": candidate.specs["exit"]}

@@ -8,22 +8,36 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from eat_lightning.bounds import layer_faults, number_faults
-from eat_lightning.certify.candidates import Candidate, chains_of, is_reachable, points_by_layer
+from eat_lightning.bounds import number_faults
+from eat_lightning.certify.candidates import chain_to, chains_of, is_reachable
 from eat_lightning.certify.select import Target
 from eat_lightning.config import make, whole, within
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.backend import sha256_of
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.precision import device_faults, prepack_faults
+from eat_lightning.infer.precision import device_faults, form_of, in_dtype, in_form, prepack_faults
+from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import build, build_all, knob_of, method_faults, spec
+from eat_lightning.model.contracts import (
+    build,
+    build_all,
+    knob_of,
+    method_faults,
+    points_by_layer,
+    spec,
+)
+from eat_lightning.model.encoder import with_slots
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
-from eat_lightning.predict.plan import DataPlan, RunPlan, data_faults
+from eat_lightning.predict.plan import DataPlan, RunPlan
+from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import name_faults
+from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.runs.run import Run
+from eat_lightning.runs.validate import data_faults
+
+METHODS = ("attention", "reduction", "exit")
 
 
 def a_list(value: Any) -> Any:
@@ -37,13 +51,15 @@ Listed = Annotated[Any, BeforeValidator(a_list)]  # one or more, which a knob bo
 
 class CertifyPlan(RunPlan):
     """onnx: an export of the run, whose certificate it is then. label: the class that a risk is
-    about, by name or number. taus, ratios: points of the knobs of exit rule and reduction."""
+    about, by name or number. taus, ratios: points of the knobs of exit rule and reduction.
+    exit: the budget whose fitted point is the laxest candidate."""
 
     onnx: str | None
     level: Annotated[float, within("(0, 1)")]
     confidence: Annotated[float, within("(0, 1)")]
     label: Any = Field(alias="class")
     exits: Literal["shared", "each"]
+    exit: dict[str, Any]
     ratios: Listed
     taus: Listed
     layers: Listed
@@ -55,6 +71,10 @@ class CertifyPlan(RunPlan):
     device: Literal["cpu", "cuda"]
     threads: Annotated[int, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
 
+    @property
+    def budget(self) -> Any:
+        return self.exit.get("budget")
+
     def rules(self) -> Iterator[str]:
         yield from prepack_faults(self.prepack, self.dtype, self.device)
         yield from device_faults(self.device, self.dtype)
@@ -62,6 +82,11 @@ class CertifyPlan(RunPlan):
             yield from faults
         elif self.name is not None and "@" in self.name:
             yield f"name must not hold an @, got {self.name!r}"
+        others = {"taus": self.taus, "ratios": self.ratios, "onnx": self.onnx}
+        others |= {"exits": self.exits if self.exits == "each" else None}
+        for key, value in others.items():
+            if self.budget is not None and value is not None:
+                yield f"exit.budget and {key} exclude each other, got {self.budget} and {value}"
         graphs = {"dtype": self.dtype == "fp32", "device": self.device == "cpu"}
         for key, unchanged in (graphs | {"ratios": self.ratios is None}).items():
             if self.onnx and not unchanged:
@@ -75,7 +100,7 @@ class Prepared:
 
     plan: CertifyPlan
     run: Run
-    chains: list[list[Candidate]]
+    chains: list[list[Setting]]
     target: Target
     export: Export | None = None
 
@@ -83,23 +108,19 @@ class Prepared:
 def prepare(plan: CertifyPlan) -> Prepared:
     """ConfigError with all faults that show before data is loaded."""
     run = Run.open(plan.run)
-    labels, number = run.task.labels, class_number(plan, run)
+    number = class_number(plan, run)
     risk = plan.risk | ({} if number is None else {"label": number})
-    faults = data_faults(run, plan.data.dir)
-    for slot, node in (("risk", risk), ("procedure", plan.procedure)):
-        faults += method_faults(slot, node, None)
-    if faults:
-        raise ConfigError.of(faults)
+    faults = Faults(data_faults(run, dir=plan.data.dir))
+    faults += method_faults("risk", risk, None) + method_faults("procedure", plan.procedure, None)
+    faults.check()
     export = Export.open(plan.onnx, plan.threads) if plan.onnx else None
     chains = run_chains(plan, run) if export is None else export_chains(plan, run, export)
     made, procedure = make(risk), make(plan.procedure)
-    if faults := procedure.refuses(len(chains), made.none_at_full_depth):
-        raise ConfigError.of(faults)
+    Faults(procedure.refuses(len(chains), made.none_at_full_depth)).check()
     title = str(plan.risk["_target_"]).split(".")[-2].replace("_", " ")
-    title += "" if number is None else f" of {labels[number]}"
-    return Prepared(
-        plan, run, chains, Target(made, procedure, plan.level, plan.confidence, title), export
-    )
+    title += "" if number is None else f" of {run.task.labels[number]}"
+    target = Target(made, procedure, plan.level, plan.confidence, title)
+    return Prepared(plan, run, chains, target, export)
 
 
 def class_number(plan: CertifyPlan, run: Run) -> int | None:
@@ -120,11 +141,9 @@ def class_number(plan: CertifyPlan, run: Run) -> int | None:
     return named
 
 
-def run_chains(plan: CertifyPlan, run: Run) -> list[list[Candidate]]:
+def run_chains(plan: CertifyPlan, run: Run) -> list[list[Setting]]:
     """From the run's own methods; the rule is its own where that has a knob, else by confidence."""
-    from eat_lightning.weights.checkpoint import read_config
-
-    model = read_config(run.folder / "model")
+    model = run.model_config()
     last, heads = model["num_layers"], model["head"]["layers"]
     early = [layer for layer in heads if layer < last]
     if not early:
@@ -132,7 +151,7 @@ def run_chains(plan: CertifyPlan, run: Run) -> list[list[Candidate]]:
             f"run={run.name} has no exit head before its last layer, so nothing can leave early"
         )
     try:
-        own = {slot: build(slot, model[slot]) for slot in ("attention", "reduction", "exit")}
+        own = {slot: build(slot, model[slot]) for slot in METHODS}
         if knob_of(own["exit"]) is None:
             own["exit"] = Confidence(layers=early)
         rule = strictest(own["exit"], plan.layers, last)
@@ -140,25 +159,38 @@ def run_chains(plan: CertifyPlan, run: Run) -> list[list[Candidate]]:
         policies = from_folder(model.get("policy", [])) if policies is None else policies
     except ValueError as error:
         raise ConfigError.of(str(error).split("; ")) from None
-    faults = slot_faults(rule, heads, last, len(model["id2label"]))
+    faults = Faults(slot_faults(rule, heads, last, len(model["id2label"])))
     faults += knob_faults("taus", plan.taus, rule)
     if plan.ratios is not None and knob_of(own["reduction"]) is None:
         kind = model["reduction"]["kind"]
         faults.append(f"ratios needs a reduction with a ratio, got {kind}")
     faults += knob_faults("ratios", plan.ratios, own["reduction"])
-    if faults:
-        raise ConfigError.of(faults)
-    full = Candidate(own["attention"], own["reduction"], Never(), policies)
+    faults.check()
+    full = Setting(own["attention"], own["reduction"], Never(), policies=policies)
+    choice = ExitChoice.of(plan.exit, spec("exit", rule))
+    if choice.budget is not None:
+        return [chain_to(full, fitted(plan, run, replace(full, exit=rule), choice))]
     return chains_of(full, rule, plan.taus, plan.exits, plan.ratios)
 
 
-def strictest(rule: Any, layers: list[int] | None, num_layers: int | None = None) -> Any:
-    """The rule at these layers (None: its own), its knob at the strict end."""
+def fitted(plan: CertifyPlan, run: Run, own: Setting, choice: ExitChoice) -> Setting:
+    """The run's own methods with their knobs where they are for a budget."""
+    form = form_of(plan.prepack, plan.dtype, plan.device)
+    encoder = in_form(in_dtype(run.model()[0], plan.dtype).to(plan.device), form)
+    body = with_slots(encoder, **own.methods, policies=own.policies)
+    where = plan.data.model_dump()
+    fitter = Fitter(run, body, choice.fit_reduction, form, plan.threads, where, plan.batch)
+    assert choice.budget is not None
+    found = fitter.on(choice.budget)
+    return replace(own, exit=found.exit, reduction=found.reduction)
+
+
+def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
+    """The rule at these layers (None: its own), its knob at the strict end. ValueError lists what
+    of the layers cannot be."""
     knob = knob_of(rule)
     assert knob is not None
     given = spec("exit", rule) | {knob.name: knob.strict} | ({"layers": layers} if layers else {})
-    if num_layers is None:
-        return build("exit", given)
     return build_all({"exit": given}, num_layers)["exit"]
 
 
@@ -167,46 +199,42 @@ def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
     return [] if knob is None or points is None else number_faults(key, points, knob.bounds)
 
 
-def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Candidate]]:
+def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Setting]]:
     """From full depth to the graphs' own rule: an exit of an export can come later than its graphs
     say and never earlier. ConfigError with what cannot be asked of this export, or beside this
     run."""
     where, about = f"onnx={plan.onnx}", export.about
-    faults = []
     try:
-        methods = {s: build(s, about[s]) for s in ("attention", "reduction", "exit")}
-        own = methods["exit"]
+        own = {slot: build(slot, about[slot]) for slot in METHODS}
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{where}: not what `export` writes ({error})") from None
-    if knob_of(own) is None or not export.layers:
+    faults = Faults()
+    if knob_of(own["exit"]) is None or not export.layers:
         kind = about["exit"]["kind"]
         faults.append(f"{where}: certify holds an export to a tau, and its exit rule is {kind}")
     elif plan.layers is not None:
-        faults += layer_faults("layers", plan.layers, about["num_layers"], at_least=1)
-        if not {*plan.layers} <= {*export.layers}:
-            faults.append(
-                f"layers must be among {where}'s exits, {export.layers}, got {plan.layers}"
-            )
-    faults += knob_faults("taus", plan.taus, own)
+        with faults.gathered():
+            strictest(own["exit"], plan.layers, about["num_layers"])
+        if any(layer not in export.layers for layer in plan.layers):
+            among = f"{where}'s exits, {export.layers}"
+            faults.append(f"layers must be among {among}, got {plan.layers}")
+    faults += knob_faults("taus", plan.taus, own["exit"])
     if about.get("weights") != sha256_of([run.folder / "model" / "model.safetensors"]):
         faults.append(f"{where} is not an export of run={run.name}'s weights: export it again")
-    if faults:
-        raise ConfigError.of(faults)
+    faults.check()
     policies = policies_of(plan.policy) or ()
     export.check_policies(policies)
-    last = Candidate(methods["attention"], methods["reduction"], own, policies)
-    return reachable_chains(plan, last)
+    return reachable_chains(plan, Setting(**own, policies=policies), about["num_layers"])
 
 
-def reachable_chains(plan: CertifyPlan, last: Candidate) -> list[list[Candidate]]:
+def reachable_chains(plan: CertifyPlan, last: Setting, num_layers: int) -> list[list[Setting]]:
     """last: what the graphs do. It ends every chain where no points and no layers are asked for."""
-    knob = knob_of(last.exit)
+    knob, points = knob_of(last.exit), plan.taus
     assert knob is not None
-    points = plan.taus
     if points is None:
         own = points_by_layer(last.exit).values()
         points = [*knob.fine, min(own, key=lambda point: abs(point - knob.strict))]
-    full, rule = replace(last, exit=Never()), strictest(last.exit, plan.layers)
+    full, rule = replace(last, exit=Never()), strictest(last.exit, plan.layers, num_layers)
     chains = [
         [point for point in chain if is_reachable(point.exit, last.exit)]
         for chain in chains_of(full, rule, points, plan.exits)

@@ -11,11 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.certify.candidates import Candidate
 from eat_lightning.certify.procedure._bounds import allowed
-from eat_lightning.model.contracts import Procedure, Risk
+from eat_lightning.certify.procedure.learn_then_test import share
+from eat_lightning.measure.settings import Setting
+from eat_lightning.model.contracts import Procedure, Risk, spec
+from eat_lightning.runs.row import label
 
-Chains = Sequence[Sequence[Candidate]]
+Chains = Sequence[Sequence[Setting]]
+
+
+@dataclass
+class Choice:
+    """A point, or full depth with the reason for it. certified: the promise holds of it.
+    seen: what the calibration part showed of the point."""
+
+    candidate: Setting
+    fallback: bool
+    certified: bool
+    reason: str = ""
+    seen: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -28,20 +42,20 @@ class Target:
     confidence: float
     title: str
 
-    def promise(self) -> str:
+    @property
+    def name(self) -> str:
+        """Of a certificate that is given none."""
+        kind = spec("procedure", self.procedure)["kind"]
+        how = f"{self.confidence:g}" if self.procedure.uses_confidence else kind
+        return f"{self.title.replace(' ', '_')}-{self.level:g}-{how}"
+
+    def promise(self, choice: Choice) -> str:
+        none_at_full_depth = self.risk.none_at_full_depth
+        if choice.fallback and none_at_full_depth:
+            return f"nothing leaves early, so {self.title} is 0"
+        if choice.fallback and not choice.certified:
+            return f"nothing is promised of {self.title}, which full depth has too"
         return self.procedure.promise(self.title, self.level, self.confidence)
-
-
-@dataclass
-class Choice:
-    """A point, or full depth with the reason for it. certified: the promise holds of it.
-    seen: what the calibration part showed of the point."""
-
-    candidate: Candidate
-    fallback: bool
-    certified: bool
-    reason: str = ""
-    seen: dict[str, Any] = field(default_factory=dict)
 
 
 def in_units(losses_TB: np.ndarray, group_B: np.ndarray) -> np.ndarray:
@@ -62,52 +76,52 @@ def choose(
     """losses: T x B of each chain, whose first point is full depth. cost: FLOPs of a candidate."""
     units = [in_units(losses_TB, group_B) for losses_TB in losses]
     num_units, num_examples = units[0].shape[1], int((~np.isnan(losses[0][0])).sum())
-    risk, args = target.risk, (target.level, target.confidence)
-    binary = risk.low == 0 and num_units == num_examples
-    sizes = {"num_examples": num_examples, "num_units": num_units, "num_chains": len(chains)}
+    binary = target.risk.low == 0 and num_units == num_examples
+    args, low = (target.level, target.confidence), target.risk.low
     counts = [0 for _ in chains]
     if num_units:
-        found = target.procedure.certified(units, *args, risk.low, binary)
-        counts = [int(count) for count in found]
+        counts = [int(n) for n in target.procedure.certified(units, *args, low, binary)]
     held = [(i, t) for i, count in enumerate(counts) for t in range(count)]
     i, t = min(held, key=lambda point: cost(chains[point[0]][point[1]]), default=(0, 0))
     chosen = chains[i][t]
-    certified, full = bool(held), chains[0][0]
-    fallback = chosen.specs == full.specs
-    needed = target.procedure.needed(*args, len(chains), risk.low, binary)
-    sizes |= {"needed": needed, "risk": float(units[i][t].mean()) if num_units else None}
-    what = "examples" if num_units == num_examples else "groups"
-    reason = why(chains, units, counts, needed, what, target) if fallback else ""
-    return Choice(chosen, fallback, certified, reason, sizes)
+    fallback = chosen.specs == chains[0][0].specs
+    seen = {
+        "num_examples": num_examples,
+        "num_units": num_units,
+        "num_chains": len(chains),
+        "needed": target.procedure.needed(*args, len(chains), low, binary),
+        "risk": float(units[i][t].mean()) if num_units else None,
+    }
+    reason = why(chains, units, counts, seen, target) if fallback else ""
+    return Choice(chosen, fallback, bool(held), reason, seen)
 
 
 def why(
     chains: Chains,
     units: Sequence[np.ndarray],
     counts: Sequence[int],
-    needed: int,
-    what: str,
+    seen: dict[str, Any],
     target: Target,
 ) -> str:
-    """Why nothing but full depth is left. what: the units are examples, or groups of them."""
-    num = units[0].shape[1]
-    sure = f" at {100 * target.confidence:g} % confidence"
-    sure = sure if target.procedure.uses_confidence else ""
+    """Why nothing but full depth is left."""
+    num, needed, uses_confidence = (
+        seen["num_units"],
+        seen["needed"],
+        target.procedure.uses_confidence,
+    )
+    what = "examples" if num == seen["num_examples"] else "groups"
+    level = f"{100 * target.level:g} %"
+    if uses_confidence:
+        level += f" at {100 * target.confidence:g} % confidence"
     if num < needed:
-        return (
-            f"{num} {what} are too few: {100 * target.level:g} %{sure} takes {needed} if none fails"
-        )
+        return f"{num} {what} are too few: {level} takes {needed} if none fails"
     stopped = [(i, count) for i, count in enumerate(counts) if count < len(chains[i])]
     if not stopped:
         return "every point holds, and none costs less than full depth"
     i, t = stopped[0]
-    point, losses_U = chains[i][t], units[i][t]
-    where = "full depth itself" if t == 0 else point.exit_label
-    if what == "examples" and target.risk.low == 0 and target.procedure.uses_confidence:
-        delta = round(1 - target.confidence, 12) / len(chains)
-        most = allowed(num, target.level, delta)
-        return (
-            f"at {where} {int(losses_U.sum())} of {num} {what} fail, and {100 * target.level:g} %"
-            f"{sure} allows {most}"
-        )
+    losses_U = units[i][t]
+    where = "full depth itself" if t == 0 else label(chains[i][t].specs["exit"])
+    if what == "examples" and target.risk.low == 0 and uses_confidence:
+        most = allowed(num, target.level, share(target.confidence, len(chains)))
+        return f"at {where} {int(losses_U.sum())} of {num} {what} fail, and {level} allows {most}"
     return f"at {where} the risk is {100 * losses_U.mean():.2f} % on {num} {what}"

@@ -35,16 +35,10 @@ class GlueData(TextData):
     extra: Sequence[str] = ()
 
     @classmethod
-    def faults(
-        cls,
-        task: Task,
-        dir: str | None = None,
-        extra: Sequence[str] = (),
-        drop_sources: Sequence[str] = (),
-        **arguments: Any,
-    ) -> list[str]:
-        found = check(task, dir, extra, drop_sources)  # schemas and label columns alone
-        return [*super().faults(task, **arguments), *found]
+    def faults(cls, task: Task, dir: str | None = None, **arguments: Any) -> list[str]:
+        """What is wrong with arguments, and with schemas and label columns."""
+        extra, dropped = arguments.get("extra", ()), arguments.get("drop_sources", ())
+        return [*super().faults(task, **arguments), *check(task, dir, extra, dropped)]
 
     def source(self, name: str) -> Source:
         if name == "train" or name in PARTS:

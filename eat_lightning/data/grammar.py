@@ -277,7 +277,7 @@ def changed(rng: Rng, it: Event, parts: list[str]) -> Event:
 
 
 def graded(rng: Rng, level: int, difficulty: int, num: int, asks: bool) -> tuple[str, str]:
-    """Of the five parts of two events, `level` of `num - 1` agree (scaled to five)."""
+    """Two events of whose five parts `level` of `num - 1` agree (scaled to five)."""
     parts = ["agent", "verb", "patient", "place", "time"]
     first = event(rng, place=True, time=True)
     agree = round(level * len(parts) / (num - 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import Any
 
 from lightning import LightningDataModule
 
-from eat_lightning.bounds import raise_faults
+from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.data.batching import Loader, Order, shares, sorted_batches
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.data.source import Source
-from eat_lightning.data.split import Split, default_cache, make_split
+from eat_lightning.data.split import Split, make_split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import Tokenizer
 
@@ -31,14 +32,8 @@ LEAST = {  # of arguments that count something; None is always allowed
 
 def count_faults(arguments: Mapping[str, Any]) -> list[str]:
     """Which of a data module's arguments are no whole numbers, or too small."""
-    faults = []
-    for name, least in LEAST.items():
-        value = arguments.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            faults.append(f"data.{name} must be a whole number, got {value!r}")
-        elif value is not None and value < least:
-            faults.append(f"data.{name} must be at least {least}, got {value}")
-    return faults
+    given = {name: arguments[name] for name in LEAST if arguments.get(name) is not None}
+    return [f for k, value in given.items() for f in whole_faults(f"data.{k}", value, LEAST[k])]
 
 
 @dataclass(eq=False, repr=False)
@@ -66,7 +61,8 @@ class TextData(LightningDataModule):
         raise_faults(count_faults(vars(self)))
         limit = self.task.max_length if self.max_length is None else self.max_length
         self.max_length = min(limit, self.tokenizer.model_max_length)  # type: ignore[attr-defined]
-        self.cache_dir = Path(self.cache_dir).expanduser() if self.cache_dir else default_cache()
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        self.cache_dir = Path(self.cache_dir or Path(home, "eat_lightning")).expanduser()
 
     @classmethod
     def faults(cls, task: Task, **arguments: Any) -> list[str]:
@@ -83,9 +79,8 @@ class TextData(LightningDataModule):
     def split(self, name: str) -> Split:
         if name not in self.made:
             source = self.source(name)
-            self.made[name] = make_split(
-                name, source, self.tokenizer, self.max_length, self.cache_dir
-            )
+            made = make_split(name, source, self.tokenizer, self.max_length, self.cache_dir)
+            self.made[name] = made
         return self.made[name]
 
     def resume_at(self, epoch: int, batch: int) -> None:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
-import tempfile
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from torch.utils.data import Dataset
 
 from eat_lightning.data.source import ORIGIN, Source
 from eat_lightning.data.tokens import Tokenizer
+from eat_lightning.files import replacing
 from eat_lightning.model.packed import Batch
 
 CHUNK = 2048  # texts tokenized at a time: bounds the memory of their Python lists
@@ -175,16 +174,8 @@ def load(path: Path, num_examples: int) -> Tokens | None:
 
 
 def store(path: Path, tokens: Tokens) -> None:
-    """Write beside, then rename: who reads meanwhile sees the whole file or none."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-            np.savez(part, **vars(tokens))
-        os.replace(part.name, path)
+        with replacing(path) as beside, beside.open("wb") as file:
+            np.savez(file, **vars(tokens))
     except OSError as error:
         warnings.warn(f"tokens are not cached: {error}", stacklevel=2)
-
-
-def default_cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "eat_lightning"

@@ -24,21 +24,10 @@ def drift(config: dict[str, Any]) -> int:
     Raises ConfigError, one line per fault, before anything long.
     """
     plan = parsed(DriftPlan, config)
-    from eat_lightning.infer.onnx_backend import Export
-    from eat_lightning.model.policies import policies_of
-    from eat_lightning.predict.open import open_export, open_run
+    from eat_lightning.predict.open import open_backend
     from eat_lightning.runs.run import Run
 
-    run, policies = Run.open(plan.run), policies_of(plan.policy)
-    if plan.onnx:
-        export = Export.open(plan.onnx, plan.threads)
-        backend: Backend = open_export(export, plan.certificate, policies)
-    else:
-        import torch
-
-        if plan.threads:
-            torch.set_num_threads(plan.threads)
-        backend = open_run(run, plan.exit, plan.dtype, plan.certificate, policies, plan.prepack)
+    run, backend = Run.open(plan.run), open_backend(plan, plan.onnx)
     if not backend.labels:
         raise ConfigError("drift needs classes, and this run is a regression")
     if plan.stream is not None:
@@ -49,12 +38,12 @@ def drift(config: dict[str, Any]) -> int:
 
 def write_references(plan: DriftPlan, run: Run, backend: Backend) -> None:
     from eat_lightning.drift.reference import make_references
+    from eat_lightning.drift.watch import named
 
     split = run.data(dir=plan.data.dir).split("certificate")
     for reference in make_references(backend, split, plan.batch):
-        whose = {} if reference.source is None else {"source": reference.source}
-        saved = str(reference.write(backend))
-        tell({"event": "reference", **whose, "examples": len(reference.seen), "saved": saved})
+        made = {"examples": len(reference.seen), "saved": str(reference.write(backend))}
+        tell({"event": "reference"} | named(reference.source) | made)
 
 
 def replay(plan: DriftPlan, run: Run, backend: Backend) -> int:
@@ -62,7 +51,7 @@ def replay(plan: DriftPlan, run: Run, backend: Backend) -> int:
     from eat_lightning.drift.monitor import Monitor
     from eat_lightning.drift.reference import read_references
     from eat_lightning.drift.stream import open_stream
-    from eat_lightning.drift.watch import Watch
+    from eat_lightning.drift.watch import Watch, named
 
     monitors = {
         source: Monitor(reference.seen, **plan.monitor.model_dump(), seed=plan.seed)
@@ -71,16 +60,19 @@ def replay(plan: DriftPlan, run: Run, backend: Backend) -> int:
     stream = open_stream(plan, run, backend.columns)
     log = DecisionLog(plan.log, plan.log_text) if plan.log else None
     watch, num_bad = Watch(backend, monitors, log), 0
-    for given in stream:
-        num_bad += len(given.errors)
+    for lines in stream:
+        sound = [line for line in lines if line.error is None]
+        errors = [line.error for line in lines if line.error is not None]
+        num_bad += len(errors)
         try:
-            events = watch(given.texts, given.about) if given.texts else []
+            texts, about = [line.texts for line in sound], [line.about for line in sound]
+            events = watch(texts, about) if sound else []
         except OSError as error:
             raise ConfigError(f"log={plan.log}: {error.strerror}") from None
-        for event in [*events, *given.errors]:
+        for event in events + errors:
             tell(event)
     for source, monitor in monitors.items():
-        tell({"event": "end"} | ({} if source is None else {"source": source}) | monitor.state())
+        tell({"event": "end"} | named(source) | monitor.state())
     return num_bad
 
 

@@ -35,13 +35,16 @@ class DecisionLog:
     def add(self, decisions: Iterable[dict[str, Any]]) -> None:
         """Each gets the time, UTC. OSError where they cannot be written; then none of them is."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        lines = [json.dumps({"time": now} | self.kept(each)) + "\n" for each in decisions]
+        dropped = set() if self.with_text else {TEXTS}
+        kept = [{k: v for k, v in each.items() if k not in dropped} for each in decisions]
+        lines = [json.dumps({"time": now} | each) + "\n" for each in kept]
         with self.lock:
             end = os.fstat(self.file).st_size
             whole = end == 0 or self.last_byte(end) == b"\n"
-            left = ("" if whole else "\n") + "".join(lines)
+            left = (("" if whole else "\n") + "".join(lines)).encode()
             try:
-                write_all(self.file, left.encode())
+                while left:
+                    left = left[os.write(self.file, left) :]
             except OSError:
                 os.ftruncate(self.file, end)
                 raise
@@ -50,13 +53,5 @@ class DecisionLog:
         os.lseek(self.file, end - 1, os.SEEK_SET)  # writes go to the end all the same
         return os.read(self.file, 1)
 
-    def kept(self, decision: dict[str, Any]) -> dict[str, Any]:
-        return {k: v for k, v in decision.items() if self.with_text or k != TEXTS}
-
     def close(self) -> None:
         os.close(self.file)
-
-
-def write_all(file: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(file, content) :]

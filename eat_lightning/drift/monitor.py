@@ -1,9 +1,9 @@
 """The drift monitor: an alarm with a stated false-alarm rate, full depth, and back with hysteresis.
 
 While examples leave early, each is ranked in each feature among the calibration part and all that
-was taken in since (`pool.py`), and a Shiryaev-Roberts e-detector (`detector.py`) adds up the
-evidence of a change. If the stream is drawn from one distribution with the calibration part,
-whatever that is, then among any n examples at most n / run_length alarms come on average.
+was taken in since, and an e-detector adds up the evidence of a change (`detector.py`). If the
+stream is drawn from one distribution with the calibration part, whatever that is, then among any n
+examples at most n / run_length alarms come on average.
 
 At full depth the same is observed of every example, as the exits would have done it
 (`observation.py`), but nothing is taken in: what is under suspicion must not become normal. Which
@@ -19,22 +19,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-from eat_lightning.config import parsed
-from eat_lightning.drift.detector import Detector
+from eat_lightning.config import parsed, whole
+from eat_lightning.drift.detector import Detector, Pool
 from eat_lightning.drift.observation import FEATURES, Observation, places
 from eat_lightning.drift.plan import MonitorPlan
-from eat_lightning.drift.pool import Pool
 from eat_lightning.drift.stability import Window
 
 EARLY, FULL = "early_exits", "full_depth"
 ALARM, RETURN = "alarm", "return"
 SOON = 10  # windows
-KEPT = ("at", "since", "num_alarms", "quiet", "wait", "moved")  # over a restart, beside its arrays
+Count = Annotated[int, whole(0)]
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,27 @@ class Event:
     bound: float
     psi: dict[str, float]
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+
+class Kept(BaseModel):
+    """What a monitor has learnt since it was made, in plain values. sums, pool and window: the
+    detector's, the pool's and the window's arrays; chance: the state of its generator."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    settings: dict[str, float]
+    at: Count
+    since: Count
+    num_alarms: Count
+    quiet: Count
+    wait: Count
+    moved: str | None
+    sums: list[list[float]]
+    pool: list[list[int]]
+    window: list[list[int]]
+    chance: dict[str, Any]
+
+
+COUNTS = ("at", "since", "num_alarms", "quiet", "wait", "moved")
 
 
 class Monitor:
@@ -69,7 +88,7 @@ class Monitor:
     ):
         self.settings = {"run_length": run_length, "window": window, "calm": calm, "psi": psi}
         parsed(MonitorPlan, self.settings)
-        place_BF = places(list(seen))
+        place_BF = places(seen)
         self.pool, self.window = Pool(place_BF), Window(place_BF, window)
         self.detector = Detector(len(FEATURES), run_length)
         self.psi_bound_F = self.window.bound_F(psi)
@@ -97,8 +116,8 @@ class Monitor:
         self.moved = FEATURES[int(statistic_F.argmax())]
         soon = self.num_alarms > 0 and self.at - self.since < SOON * self.window.size
         self.wait = 2 * self.wait if soon else self.calm
-        evidence = float(statistic_F.sum()), float(self.detector.run_length)
-        event = Event(ALARM, self.at, self.moved, *evidence, self.psi())
+        bound = float(self.detector.run_length)
+        event = Event(ALARM, self.at, self.moved, float(statistic_F.sum()), bound, self.psi())
         self.since, self.quiet, self.num_alarms = self.at, 0, self.num_alarms + 1
         self.detector.restart()
         self.window.clear()
@@ -113,16 +132,15 @@ class Monitor:
         if self.quiet <= self.wait:
             return None
         assert self.moved is not None
-        evidence = float(psi_F[most]), float(bound_F[most])
-        event = Event(RETURN, self.at, self.moved, *evidence, self.psi())
+        largest, bound = float(psi_F[most]), float(bound_F[most])
+        event = Event(RETURN, self.at, self.moved, largest, bound, self.psi())
         self.moved, self.since = None, self.at
         return event
 
     def kept(self) -> dict[str, Any]:
-        """All that it has learnt since it was made, in plain values, for `restore`."""
+        """Return what it has learnt, for `restore`."""
         with self.lock:
-            return {
-                **{name: getattr(self, name) for name in KEPT},
+            return {name: getattr(self, name) for name in COUNTS} | {
                 "settings": self.settings,
                 "sums": self.detector.sums_FG.tolist(),
                 "pool": self.pool.at_most_FS.tolist(),
@@ -130,49 +148,43 @@ class Monitor:
                 "chance": self.rng.bit_generator.state,
             }
 
-    def restore(self, kept: dict[str, Any]) -> None:
-        """Goes on where another one of the same reference and settings was. ValueError, and nothing
+    def restore(self, kept: Any) -> None:
+        """Go on where another one of the same reference and settings was. ValueError, and nothing
         changed, where `kept` is not what that one said."""
+        given = Kept.model_validate(kept)
+        if given.settings != self.settings:
+            raise ValueError(f"of other settings ({given.settings} there, {self.settings} here)")
+        if given.moved not in (None, *FEATURES):
+            raise ValueError(f"moved cannot be {given.moved!r:.40}")
+        rng = np.random.default_rng()
         try:
-            self.check(kept)
-        except (KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(
-                f"not what a monitor keeps ({type(error).__name__}: {error})"
-            ) from None
+            rng.bit_generator.state = given.chance
+            sums_FG, pool_FS = np.array(given.sums, float), np.array(given.pool, np.int64)
+            bins = [np.array(bin_F, np.int64) for bin_F in given.window]
+        except (KeyError, TypeError, OverflowError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise ValueError(f"not what a monitor keeps ({reason})") from None
+        self.check(sums_FG, pool_FS, bins)
         with self.lock:
-            for name in KEPT:
-                setattr(self, name, kept[name])
-            self.detector.sums_FG = np.array(kept["sums"], float)
-            self.pool.at_most_FS = np.array(kept["pool"], np.int64)
-            self.rng.bit_generator.state = kept["chance"]
+            for name in COUNTS:
+                setattr(self, name, getattr(given, name))
+            self.rng, self.detector.sums_FG, self.pool.at_most_FS = rng, sums_FG, pool_FS
             self.window.clear()
-            for bin_F in kept["window"]:
-                self.window.add_bins(np.array(bin_F, np.int64))
+            for bin_F in bins:
+                self.window.add_bins(bin_F)
 
-    def check(self, kept: dict[str, Any]) -> None:
-        """ValueError, KeyError or TypeError."""
-        if kept["settings"] != self.settings:
-            raise ValueError(f"of other settings ({kept['settings']} there, {self.settings} here)")
-        counts = [kept[name] for name in KEPT if name != "moved"]
-        if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in counts):
-            raise ValueError("counts must be 0 or more")
-        if kept["moved"] not in (None, *FEATURES):
-            raise ValueError(f"moved cannot be {kept['moved']!r:.40}")
-        sums_FG, pool_FS = np.array(kept["sums"], float), np.array(kept["pool"], np.int64)
-        known_FS = self.pool.at_most_FS
+    def check(self, sums_FG: np.ndarray, pool_FS: np.ndarray, bins: list[np.ndarray]) -> None:
+        """ValueError where such arrays cannot have come from this reference."""
+        known_FS, num_bins_F = self.pool.at_most_FS, self.window.num_bins_F
         if sums_FG.shape != self.detector.sums_FG.shape or pool_FS.shape != known_FS.shape:
             raise ValueError("sums or pool have another shape")
-        ascending = (np.diff(pool_FS) >= np.diff(known_FS)).all() and not pool_FS[:, 0].any()
-        if not np.isfinite(sums_FG).all() or (sums_FG < 0).any() or not ascending:
+        grown = (np.diff(pool_FS) >= np.diff(known_FS)).all() and not pool_FS[:, 0].any()
+        if not np.isfinite(sums_FG).all() or (sums_FG < 0).any() or not grown:
             raise ValueError("sums or pool hold what cannot be")
-        bins = [np.array(bin_F) for bin_F in kept["window"]]
-        most_F = self.window.real_FK.sum(1)
-        sound = all(b.shape == most_F.shape and b.dtype.kind == "i" for b in bins)
-        if len(bins) > self.window.size or not sound:
+        if len(bins) > self.window.size or any(b.shape != num_bins_F.shape for b in bins):
             raise ValueError("window has another shape")
-        if any((b < 0).any() or (b >= most_F).any() for b in bins):
+        if any((b < 0).any() or (b >= num_bins_F).any() for b in bins):
             raise ValueError("window holds what cannot be")
-        np.random.default_rng(0).bit_generator.state = kept["chance"]
 
     def psi(self) -> dict[str, float]:
         return dict(zip(FEATURES, self.window.psi_F.tolist(), strict=True))
@@ -181,16 +193,12 @@ class Monitor:
         """Plain values, for a page or a metric. since: examples observed when the state began.
         Each feature's statistic is its part of a sum that is an alarm at its bound."""
         with self.lock:
-            psi, statistic_F = self.psi(), self.detector.statistic_F.tolist()
-            features = {
-                name: {
-                    "statistic": statistic_F[i],
-                    "bound": float(self.detector.run_length),
-                    "psi": psi[name],
-                    "psi_bound": float(self.psi_bound_F[i]),
-                }
-                for i, name in enumerate(FEATURES)
-            }
+            bound, statistic_F = float(self.detector.run_length), self.detector.statistic_F.tolist()
+            values = zip(statistic_F, self.psi().values(), self.psi_bound_F.tolist(), strict=True)
+            features = [
+                {"statistic": statistic, "bound": bound, "psi": psi, "psi_bound": psi_bound}
+                for statistic, psi, psi_bound in values
+            ]
             return {
                 "state": FULL if self.full_depth else EARLY,
                 "since": self.since,
@@ -198,7 +206,7 @@ class Monitor:
                 "alarms": self.num_alarms,
                 "feature": self.moved,
                 "statistic": sum(statistic_F),
-                "bound": float(self.detector.run_length),
+                "bound": bound,
                 "in_window": len(self.window.bins),
-                "features": features,
+                "features": dict(zip(FEATURES, features, strict=True)),
             }

@@ -11,13 +11,17 @@ Shapes: B examples, F features.
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eat_lightning.answers import softmax
+from eat_lightning.answers import Trace, softmax
+
+if TYPE_CHECKING:
+    from eat_lightning.infer.recorded import Outcome
 
 PLACES = 520  # of every feature's grid; what lies beyond shares the last one
 
@@ -52,27 +56,10 @@ class Observation:
 FEATURES = tuple(field.name for field in fields(Observation))
 
 
-class Exits(Protocol):
-    """Logits that examples left with, layers run, and tokens entering each."""
-
-    @property
-    def logits_BC(self) -> np.ndarray: ...
-
-    @property
-    def depth_B(self) -> np.ndarray: ...
-
-    @property
-    def retention_B(self) -> np.ndarray: ...
-
-    @property
-    def tokens_LB(self) -> np.ndarray: ...
-
-
-def observations(exits: Exits) -> list[Observation]:
+def observations(exits: Trace | Outcome) -> list[Observation]:
     """What exits made of examples: a trace, or the outcome of a recorded pass."""
-    probability_BC = softmax(exits.logits_BC)
     values = (
-        probability_BC.max(-1).tolist(),
+        softmax(exits.logits_BC).max(-1).tolist(),
         exits.depth_B.tolist(),
         exits.retention_B.tolist(),
         exits.tokens_LB[0].tolist(),
@@ -81,12 +68,6 @@ def observations(exits: Exits) -> list[Observation]:
     return [Observation(*each) for each in zip(*values, strict=True)]
 
 
-def places(seen: list[Observation]) -> np.ndarray:
+def places(seen: Sequence[Observation]) -> np.ndarray:
     """B x F."""
     return np.stack([each.places_F for each in seen])
-
-
-def columns(seen: list[Observation]) -> dict[str, list[float]]:
-    """By feature, as they go to a file."""
-    values = zip(*(astuple(each) for each in seen), strict=True)
-    return {name: list(column) for name, column in zip(FEATURES, values, strict=True)}

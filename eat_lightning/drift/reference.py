@@ -17,11 +17,11 @@ import numpy as np
 
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.data.source import ORIGIN
-from eat_lightning.drift.observation import FEATURES, Observation, columns, observations
+from eat_lightning.drift.observation import FEATURES, Observation, observations
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Source
 from eat_lightning.model.contracts import spec
-from eat_lightning.runs.certificate import WITHOUT, Home, of_source, short
+from eat_lightning.runs.certificate import Home, differences, of_source
 from eat_lightning.runs.run import write_json
 
 FILE = "drift"
@@ -44,25 +44,22 @@ class Reference:
             raise ConfigError(f"drift needs {LEAST} calibration examples, got {len(self.seen)}")
 
     @property
+    def content(self) -> dict[str, Any]:
+        """As it goes to a file; no text and no label of the data is in it."""
+        columns = {name: [getattr(each, name) for each in self.seen] for name in FEATURES}
+        return {"holds_for": self.holds_for, "seen": columns}
+
+    @property
     def identity(self) -> str:
         """Equal for references of equal content and source."""
         content = json.dumps([self.content, self.source], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
-    @property
-    def content(self) -> dict[str, Any]:
-        return {"holds_for": self.holds_for, "seen": columns(self.seen)}
-
     @staticmethod
     def path_in(folder: Path, source: Source) -> Path:
         return folder / f"{of_source(FILE, source)}.json"
 
-    @staticmethod
-    def missing(home: Home) -> str:
-        return f"{home.name} has no {FILE}.json: make it with python -m eat_lightning.drift run=..."
-
     def write(self, home: Home) -> Path:
-        """No text and no label of the data is in it."""
         path = self.path_in(home.folder, self.source)
         write_json(path, self.content)
         return path
@@ -72,7 +69,8 @@ class Reference:
         """ConfigError, in one line, where there is none or it is damaged."""
         path = cls.path_in(home.folder, source)
         if not path.is_file():
-            raise ConfigError(cls.missing(home))
+            how = f"make it with python -m eat_lightning.{FILE} run=..."
+            raise ConfigError(f"{home.name} has no {FILE}.json: {how}")
         try:
             content = json.loads(path.read_text())
             values = zip(*(content["seen"][name] for name in FEATURES), strict=True)
@@ -86,15 +84,9 @@ class Reference:
 
     def check(self, here: dict[str, Any]) -> None:
         """ConfigError, in one line, names what it was made with and what is here."""
-        there = WITHOUT | self.holds_for
-        differs = [
-            f"{key} ({short(there.get(key))} there, {short(here[key])} here)"
-            for key in here
-            if here[key] != there.get(key)
-        ]
-        if differs:
+        if differs := differences(self.holds_for, here):
             name = self.path_in(Path(), self.source)
-            raise ConfigError(f"{name} holds for another {', '.join(differs)}; make it again")
+            raise ConfigError(f"{name} holds for another {differs}; make it again")
 
 
 def made_with(backend: Backend, source: Source) -> dict[str, Any]:
@@ -123,9 +115,9 @@ def make_references(backend: Backend, split: Any, batch: int) -> list[Reference]
 
 def check_policies(backend: Backend, origins: list[str] | None) -> None:
     """ConfigError where a policy asks what the calibration part does not tell."""
+    told = set() if origins is None else {ORIGIN}
     for policy in (policy for source in backend.by_source for policy in backend.policies(source)):
-        asks = getattr(policy, "asks", set)()
-        if unknown := sorted(set(asks) - (set() if origins is None else {ORIGIN})):
+        if unknown := sorted({*getattr(policy, "asks", set)()} - told):
             kind = spec("policy", policy)["kind"]
             fault = f"policy={kind} asks for {unknown[0]}, which the calibration part does not tell"
             raise ConfigError(f"{fault}: what is normal under it cannot be known")
@@ -152,11 +144,9 @@ def normal(
 
 def read_references(backend: Backend) -> dict[Source, Reference]:
     """Those kept with it, by source. ConfigError where one is of other exits, or there is none."""
-    found = {}
-    for source in backend.watched:
-        if Reference.path_in(backend.folder, source).is_file() or source is None:
-            found[source] = Reference.read(backend, source)
-            found[source].check(made_with(backend, source))
-    if not found:
-        raise ConfigError(Reference.missing(backend))
+    there = {source: Reference.path_in(backend.folder, source) for source in backend.watched}
+    kept = [source for source, path in there.items() if path.is_file()]
+    found = {source: Reference.read(backend, source) for source in kept or [None]}
+    for source, reference in found.items():
+        reference.check(made_with(backend, source))
     return found

@@ -15,17 +15,11 @@ from eat_lightning.drift.observation import PLACES
 BINS = 10
 
 
-def psi(
-    expected_FK: np.ndarray, actual_FK: np.ndarray, real_FK: np.ndarray | None = None
-) -> np.ndarray:
+def psi(expected_FK: np.ndarray, actual_FK: np.ndarray, real_FK: np.ndarray) -> np.ndarray:
     """Of counts: the sum of (q - p) ln(q / p) over a feature's bins. Half an example is added to
     every bin, so that an empty one is no infinity. real: which bins a feature has."""
-    real_FK = np.ones(expected_FK.shape, bool) if real_FK is None else real_FK
-    half_FK = 0.5 * real_FK
-    p_FK, q_FK = (
-        (n_FK + half_FK) / (n_FK + half_FK).sum(-1, keepdims=True)
-        for n_FK in (expected_FK, actual_FK)
-    )
+    p_FK, q_FK = expected_FK + 0.5 * real_FK, actual_FK + 0.5 * real_FK
+    p_FK, q_FK = p_FK / p_FK.sum(-1, keepdims=True), q_FK / q_FK.sum(-1, keepdims=True)
     ratio_FK = np.divide(q_FK, p_FK, out=np.ones(p_FK.shape), where=real_FK)
     return ((q_FK - p_FK) * np.log(ratio_FK)).sum(-1)
 
@@ -57,11 +51,10 @@ class Window:
         self.feature_F = np.arange(place_BF.shape[1])
         cuts = [edges(place_B) for place_B in place_BF.T]
         self.bin_FS = np.stack([np.searchsorted(own, np.arange(PLACES)) for own in cuts])
-        num_F = np.array([len(own) + 1 for own in cuts])
-        self.real_FK = np.arange(num_F.max()) < num_F[:, None]
+        self.num_bins_F = np.array([len(own) + 1 for own in cuts])
+        self.real_FK = np.arange(self.num_bins_F.max()) < self.num_bins_F[:, None]
         self.expected_FK = np.zeros(self.real_FK.shape, np.int64)
-        for place_F in place_BF:
-            self.expected_FK[self.feature_F, self.bin_FS[self.feature_F, place_F]] += 1
+        np.add.at(self.expected_FK, (self.feature_F, self.bin_FS[self.feature_F, place_BF]), 1)
         self.clear()
 
     def clear(self) -> None:

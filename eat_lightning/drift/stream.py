@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.answers import batches, read_lines
+from eat_lightning.answers import Line, batches, read_lines
 from eat_lightning.drift.plan import DriftPlan
 from eat_lightning.errors import ConfigError
 
@@ -16,23 +15,14 @@ STDIN = "-"
 KNOWN = ("source", "mime")  # what a file may tell of its examples, in columns of these names
 
 
-@dataclass
-class Given:
-    """A batch of a stream: texts, what is known of each, and an error for each unreadable line."""
-
-    texts: list[list[str]]
-    about: list[dict[str, str]]
-    errors: list[dict[str, Any]] = field(default_factory=list)
-
-
-def open_stream(plan: DriftPlan, run: Any, own: Sequence[str]) -> Iterator[Given]:
-    """Standard input, a parquet file, or <data set>/<split> in the run's data folder. own: the
-    task's columns. ConfigError where there is no such file."""
+def open_stream(plan: DriftPlan, run: Any, own: Sequence[str]) -> Iterator[list[Line]]:
+    """Batches of standard input, of a parquet file, or of <data set>/<split> in the run's data
+    folder. own: the task's columns. ConfigError where there is no such file."""
     name, names = str(plan.stream), plan.columns or own
     if len(names) != len(own):
         raise ConfigError(f"columns must name {len(own)} for {run.task.name}, got {list(names)}")
     if name == STDIN:
-        return lines(own, plan.batch)
+        return standard_input(own, plan.batch)
     folder = plan.data.dir or run.config["data"].get("dir") or "."
     places = [Path(name), Path(folder).expanduser() / f"{name}.parquet"]
     found = [path for path in places if path.is_file()]
@@ -41,17 +31,14 @@ def open_stream(plan: DriftPlan, run: Any, own: Sequence[str]) -> Iterator[Given
     return rows_of(found[0], names, plan.batch)
 
 
-def lines(columns: Sequence[str], batch: int) -> Iterator[Given]:
+def standard_input(columns: Sequence[str], batch: int) -> Iterator[list[Line]]:
     first = 1
     for raw in batches(sys.stdin.fileno(), batch):
-        read = read_lines(raw, first, columns)
+        yield read_lines(raw, first, columns)
         first += len(raw)
-        sound = [line for line in read if line.error is None]
-        errors = [line.error for line in read if line.error is not None]
-        yield Given([line.texts for line in sound], [line.about for line in sound], errors)
 
 
-def rows_of(path: Path, columns: Sequence[str], batch: int) -> Iterator[Given]:
+def rows_of(path: Path, columns: Sequence[str], batch: int) -> Iterator[list[Line]]:
     """A parquet file's rows in order, `batch` at a time; ConfigError where it has not these columns
     of text."""
     import pyarrow as pa
@@ -64,12 +51,13 @@ def rows_of(path: Path, columns: Sequence[str], batch: int) -> Iterator[Given]:
             raise ConfigError(f"{path}: there is no column {lacking[0]}, only {', '.join(there)}")
         more = [name for name in KNOWN if name in there and name not in columns]
         for part in file.iter_batches(batch, columns=[*columns, *more]):
-            rows = part.to_pylist()
-            texts = [[row[name] for name in columns] for row in rows]
-            if not all(isinstance(text, str) for row in texts for text in row):
+            found = []
+            for row in part.to_pylist():
+                about = {n: row[n] for n in more if isinstance(row[n], str)}
+                found.append(Line([row[name] for name in columns], about))
+            if not all(isinstance(text, str) for line in found for text in line.texts):
                 raise ConfigError(f"{path}: {' and '.join(columns)} must hold text in every row")
-            about = [{n: row[n] for n in more if isinstance(row[n], str)} for row in rows]
-            yield Given(texts, about)
+            yield found
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{path}: not a readable parquet file ({reason})") from None

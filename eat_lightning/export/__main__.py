@@ -1,7 +1,8 @@
-"""`python -m eat_lightning.export run=<folder> target=onnx`: a finished run without torch.
+"""`python -m eat_lightning.export run=<folder>`: a finished run without torch (target=onnx), or as
+a smaller encoder (target=encoder).
 
-What is written keeps pruning and exits, or is refused; it is compared with the run before it is put
-in its place.
+A graph keeps pruning and exits, or is refused; it is compared with the run before it is put in its
+place.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ def export(config: dict[str, Any]) -> Path:
     plan = parsed(ExportPlan, config)
     import torch
 
-    from eat_lightning.export.bundle import Bundle, Check
     from eat_lightning.model.policies import specs_of
-    from eat_lightning.predict.open import exit_rule
+    from eat_lightning.predict.open import at_choice, fitter_of
+    from eat_lightning.runs.chosen import ExitChoice
     from eat_lightning.runs.run import Run
 
     if plan.threads:
@@ -34,9 +35,17 @@ def export(config: dict[str, Any]) -> Path:
     run = Run.open(plan.run)
     if faults := plan.faults(run):
         raise ConfigError.of(faults)
+    choice = ExitChoice.of(plan.exit, run.model_config()["exit"])
     encoder, labels = run.model()
-    encoder.exit = exit_rule(plan.exit, encoder)
-    slots = [encoder.attention, encoder.reduction, encoder.exit]
+    encoder = at_choice(fitter_of(run, encoder, choice, dir=plan.data.dir), choice)
+    if plan.target == "encoder":
+        from eat_lightning.export.narrow import export_narrowed
+
+        return export_narrowed(run, encoder, labels, plan)
+    from eat_lightning.export.bundle import Bundle, Check
+
+    last: Any = encoder.heads[str(encoder.shape.num_layers)]  # the others are of its kind
+    slots = [encoder.attention, encoder.reduction, encoder.exit, last]
     faults = [fault for m in slots for fault in getattr(m, "lost_in_export", list)()]
     if encoder.policies:
         named = ", ".join(given["kind"] for given in specs_of(encoder.policies))

@@ -30,8 +30,8 @@ CLOSE = 1e-4  # probabilities (of a regression: scores) of fp32 graphs differ by
 
 @dataclass
 class Agreement:
-    """Of each example checked: its row in the split, what differs, how thin its margin is, and
-    whether the run and the export are right (1 or 0; NaN where there is no class to tell by)."""
+    """What was found of each example: its row in the split, what differs, how thin its margin is,
+    and whether the run and the export are right (1, 0; NaN where there is no class to tell by)."""
 
     rows_B: np.ndarray
     labels_differ_B: np.ndarray

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, compose, helper, numpy_helper
 
 from eat_lightning.export.graph import NEXT
 from eat_lightning.model.reason import Reason
@@ -107,15 +107,10 @@ def renamed(
 ) -> tuple[list[NodeProto], list[TensorProto], dict[str, str]]:
     """Nodes and weights of a graph with `prefix` before every name but its inputs', which `names`
     gives; and what its outputs are called now."""
-    inside = {value.name: names[value.name] for value in graph.input} | {"": ""}
-    nodes, weights = [NodeProto() for _ in graph.node], [TensorProto() for _ in graph.initializer]
-    for new, old in zip(nodes, graph.node, strict=True):
-        new.CopyFrom(old)
-        assert not any(attribute.HasField("g") for attribute in new.attribute)
-        new.name = prefix + old.name
-        new.input[:] = [inside.get(name, prefix + name) for name in old.input]
-        new.output[:] = [inside.get(name, prefix + name) for name in old.output]
-    for new, old in zip(weights, graph.initializer, strict=True):
-        new.CopyFrom(old)
-        new.name = prefix + old.name
-    return nodes, weights, {v.name.removeprefix(NEXT): prefix + v.name for v in graph.output}
+    graph = compose.add_prefix_graph(graph, prefix)
+    given = {value.name: names[value.name.removeprefix(prefix)] for value in graph.input}
+    for node in graph.node:
+        assert not any(attribute.HasField("g") for attribute in node.attribute)
+        node.input[:] = [given.get(name, name) for name in node.input]
+    called = {v.name.removeprefix(prefix).removeprefix(NEXT): v.name for v in graph.output}
+    return [*graph.node], [*graph.initializer], called

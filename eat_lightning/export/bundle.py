@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +12,13 @@ import numpy as np
 from eat_lightning import answers
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.agreement import THIN, Agreement, compare
+from eat_lightning.export.beside import beside
 from eat_lightning.export.branch import with_if
 from eat_lightning.export.graph import graphs
 from eat_lightning.export.quantise import for_graphs
 from eat_lightning.export.trace import banded_layers, stretches
 from eat_lightning.export.weights import save
+from eat_lightning.files import write_json
 from eat_lightning.infer import onnx_runner
 from eat_lightning.infer.backend import sha256_of
 from eat_lightning.infer.onnx_backend import Export
@@ -28,7 +27,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.reason import reason_names
 from eat_lightning.predict.open import open_export
-from eat_lightning.runs.run import Run, git_commit, version_of, write_json
+from eat_lightning.runs.run import Run, git_commit, version_of
 
 SINGLE, WEIGHTS = "single.onnx", "weights.bin"
 PACKAGES = ("eat_lightning", "torch", "onnx", "onnxruntime")
@@ -142,20 +141,3 @@ class Bundle:
             if wrong
             else None
         )
-
-
-@contextmanager
-def beside(to: Path) -> Iterator[Path]:
-    """A folder that takes the place of `to` when all went well, and else leaves nothing."""
-    folder = to.with_name(f"{to.name}.{os.getpid()}.part")
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-        old = to.with_name(f"{to.name}.{os.getpid()}.old")
-        if to.exists():
-            to.rename(old)
-        folder.rename(to)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise

@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any
 
 import torch
@@ -40,12 +41,13 @@ def graph(stretch: Stretch, state: dict[str, Tensor]) -> Any:
     with quiet(), torch.no_grad():
         try:
             program = traced(stretch, state)
+            told = program.call_spec.out_spec  # the keys of the dict that comes out, in their order
             made = torch.onnx.export(
                 program,
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=list(state),
-                output_names=[NEXT + name for name in names_out(program)],
+                output_names=[NEXT + key for key in tree_unflatten(range(told.num_leaves), told)],
                 custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
                 verbose=False,
             )
@@ -53,12 +55,6 @@ def graph(stretch: Stretch, state: dict[str, Tensor]) -> Any:
             raise ConfigError(refusal(stretch, error)) from error
     assert made is not None
     return made.model_proto
-
-
-def names_out(program: Any) -> list[str]:
-    """The keys of the dict that a traced stretch gives, in their order."""
-    spec = program.call_spec.out_spec
-    return list(tree_unflatten(range(spec.num_leaves), spec))
 
 
 def open_axes(name: str, alone: bool) -> dict[int, Any]:
@@ -84,7 +80,8 @@ def refusal(stretch: Stretch, error: Exception) -> str:
     """In one line: whose code the trace stopped in, and why."""
     causes = list(chain(error))
     slots = [cause.slot for cause in causes if isinstance(cause, Lost)]
-    reached = {id(frame.f_locals.get("self")) for cause in causes for frame in frames(cause)}
+    traces = (walk_tb(cause.__traceback__) for cause in causes)
+    reached = {id(frame.f_locals.get("self")) for trace in traces for frame, _ in trace}
     slots += [slot for slot, method in stretch.methods.items() if id(method) in reached]
     what = f"layers {stretch.first} to {stretch.last}"
     if slots:
@@ -98,13 +95,6 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def frames(error: BaseException) -> Iterator[Any]:
-    trace = error.__traceback__
-    while trace is not None:
-        yield trace.tb_frame
-        trace = trace.tb_next
 
 
 @contextmanager

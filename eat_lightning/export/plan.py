@@ -7,65 +7,83 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator
-
 from eat_lightning.bounds import whole_faults
-from eat_lightning.config import Plan, RunFolder, whole, within
+from eat_lightning.config import Plan, RunFolder, checked, whole, within
 from eat_lightning.infer.onnx_runner import ABOUT
-from eat_lightning.predict.plan import DataPlan, data_faults
+from eat_lightning.predict.plan import DataPlan
 
 if TYPE_CHECKING:
     from eat_lightning.runs.run import Run
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+NARROWED = "narrowed.json"  # in a folder of target=encoder: of which run, and how narrow
 
 
-def all_or_some(value: Any) -> Any:
-    if value != "all" and whole_faults("", value, 0):
-        raise ValueError(f"must be all, or 0 or more, got {value!r}")
-    return value
+def count_faults(value: Any) -> list[str]:
+    sound = value == "all" or not whole_faults("", value, 0)
+    return [] if sound else [f"must be all, or 0 or more, got {value!r}"]
 
 
 class ExportPlan(Plan):
     """check: examples that are compared with the run. agree: in int8 the least share of equal
-    answers."""
+    answers. heads, inner: of target=encoder, how many each layer keeps (None: all). examples: on
+    which these are ranked."""
 
     run: RunFolder
-    target: Literal["onnx"]
+    target: Literal["onnx", "encoder"]
     dtype: Literal["fp32", "int8"]
     to: str | None
     force: bool
     exit: dict[str, Any]
     head: dict[str, Any]
-    check: Annotated[Any, BeforeValidator(all_or_some)]
+    heads: Annotated[int | None, whole(1)]
+    inner: Annotated[int | None, whole(1)]
+    examples: Annotated[int, whole(1)]
+    check: Annotated[int | str, checked(count_faults)]
     split: str
     agree: Annotated[float, within("[0, 1]")]
     data: DataPlan
     threads: Annotated[int | None, whole(1)]
 
     def rules(self) -> Iterator[str]:
+        width = {"heads": self.heads, "inner": self.inner}
+        given = {key: value for key, value in width.items() if value is not None}
+        if self.target == "encoder":
+            if not given:
+                yield "target=encoder narrows a run: give heads= or inner="
+            if self.dtype != "fp32":
+                yield f"dtype must be fp32 with target=encoder, got {self.dtype!r}"
+            return
+        for key, value in given.items():
+            yield f"{key} must be null but with target=encoder, got {value}"
         if absent := [name for name in PACKAGES if find_spec(name) is None]:
             yield f"export needs {', '.join(absent)}: pip install 'eat-lightning[onnx]'"
 
     @property
     def folder(self) -> Path:
-        return Path(self.to) if self.to else Path(self.run) / f"{self.target}-{self.dtype}"
+        if self.to:
+            return Path(self.to)
+        if self.target == "onnx":
+            return Path(self.run) / f"onnx-{self.dtype}"
+        kept = [f"{key}-{n}" for key, n in (("heads", self.heads), ("inner", self.inner)) if n]
+        return Path(self.run).with_name("-".join([Path(self.run).name, *kept]))
 
     def faults(self, run: Run) -> list[str]:
-        """Of the folder to write, and of the data to compare on."""
+        """Name what is wrong with the folder to write, and with the data to compare on."""
+        from eat_lightning.data.calibration import PARTS
+        from eat_lightning.runs.validate import data_faults, split_faults
+
         to, found = self.folder, []
+        mark = ABOUT if self.target == "onnx" else NARROWED
         if to.exists() and not self.force:
             found.append(f"to={to} is there already: name another folder, or give force=true")
-        elif to.exists() and not (to / ABOUT).is_file():
-            what = f"no export (no {ABOUT} in it)"
+        elif to.exists() and not (to / mark).is_file():
+            what = f"no export (no {mark} in it)"
             found.append(f"to={to} is {what}, so force=true does not replace it")
+        if self.target == "encoder":
+            return found + data_faults(run, dir=self.data.dir)
         if not self.check:
             return found
-        from eat_lightning.data.calibration import PARTS
-
-        task, faults = run.task, data_faults(run, self.data.dir)
-        known = [*task.validation, *PARTS, "train"]
-        if self.split not in known:
-            choices = f"{', '.join(known)} for {task.name}"
-            faults.append(f"split must be one of {choices}, got {self.split!r}")
+        task, faults = run.task, data_faults(run, dir=self.data.dir)
+        faults += split_faults(self.split, [*task.validation, *PARTS, "train"], task.name)
         return found + [f"{fault} (or give check=0)" for fault in faults]

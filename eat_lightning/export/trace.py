@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eat_lightning.model.contracts import Kernel, Pattern, Where
+from eat_lightning.model.contracts import Kernel, Pattern, Where, is_approximate
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch, Layout, Packed
@@ -78,6 +78,7 @@ class AtAnyLength:
     def __init__(self, pattern: Pattern, max_length: int):
         self.pattern, self.max_length = pattern, max_length
         self.longest = Layout(torch.tensor([max_length]), torch.device("cpu"))
+        self.wants, self.approximate = getattr(pattern, "wants", ()), is_approximate(pattern)
 
     def sees(self, q: Where, k: Where) -> Tensor:
         return self.pattern.sees(q, k)
@@ -129,7 +130,7 @@ class Stretch(nn.Module):
         if self.first == 1:
             batch = OpenBatch(state["ids_N"], state["types_N"], state["lengths_B"])
             batch.alone = self.alone
-            return self.encoder.embed(batch), Evidence()
+            return self.encoder.shorten_embedding(self.encoder.embed(batch)), Evidence()
         layout = OpenLayout(state["lengths_B"], state["x_ND"].shape[0], self.alone)
         strength_B = self.encoder.strength.cpu().double().expand(layout.size)
         position_N, special_N = state["position_N"], state["special_N"]

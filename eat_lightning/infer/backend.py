@@ -37,6 +37,17 @@ class Left:
     exits: Trace
 
 
+@dataclass(frozen=True)
+class Look:
+    """One example's answer, and what each exit on its way said: logits and the rule's signals, by
+    layer. exit: the rule that was asked there."""
+
+    answer: dict[str, Any]
+    guesses: dict[int, np.ndarray]
+    signals: dict[int, np.ndarray]
+    exit: Any
+
+
 class Backend(ABC):
     """A model ready to answer, and the folder it lies in. labels: empty for a regression. exits:
     layers where an example may leave, the last one included."""
@@ -50,7 +61,12 @@ class Backend(ABC):
 
     @abstractmethod
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
-        """Every head's guess for every example of a split, with nobody leaving."""
+        """Every head's guess for every example of a split, with nobody leaving. split: a `Split`,
+        or whatever has its `labels`, `lengths`, `text(row)` and `batch(rows)`."""
+
+    @abstractmethod
+    def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
+        """Answer one example (a text for each column), and tell what the exits on its way said."""
 
     @abstractmethod
     def run(
@@ -80,9 +96,13 @@ class Backend(ABC):
         """Places of the examples by their source, where it is a known one; None for the others."""
         found: dict[Source, list[int]] = {}
         for place, known in enumerate(about):
-            source = known.get("source")
-            found.setdefault(source if source in self.by_source else None, []).append(place)
+            found.setdefault(self.source_of(known), []).append(place)
         return found
+
+    def source_of(self, known: Mapping[str, str]) -> Source:
+        """An example's source where it is one with exits of its own, else None."""
+        source = known.get("source")
+        return source if source in self.by_source else None
 
     def stream(
         self, texts: Texts, about: About | None = None, deep: frozenset[Source] = NOBODY

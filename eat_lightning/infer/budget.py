@@ -16,7 +16,7 @@ Shapes: G points of the knob, E exits, B examples, C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -24,7 +24,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from eat_lightning.model.contracts import decide, knob_of, turned
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.model.contracts import answer, decide, knob_of, spec, turned, without_kind
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.flops import flops, static_flops
 
 SMOOTH = (0.0, 0.5, 1.0)  # share of the smooth estimate in the value of leaving
 DRAWN = (0.0, 0.5, 1.0)  # how far each exit's point goes from the shared one to its own
@@ -68,77 +71,108 @@ class Recordings:
 
 @dataclass(frozen=True)
 class Fit:
-    """points: of the knob, one for each exit, and `shared`, the best one for all. cost, accuracy:
-    on the examples of the fit."""
+    """points: of the knob, one for each exit (one for all where the rule takes no more). cost,
+    accuracy: on the examples of the fit. held_out: accuracy on folds that were left out, less what
+    exceeded the budget there."""
 
-    points: list[float]
-    shared: float
+    points: float | list[float]
     cost: float
     accuracy: float
+    held_out: float
+
+
+class BudgetTooSmall(ValueError):
+    """Even leaving at the first exit costs more; `least` is what that costs."""
+
+    def __init__(self, least: float):
+        super().__init__(f"budget must be at least {least:.3f}, what the first exit costs")
+        self.least = least
 
 
 def fit_budget(
-    exit: Any,
-    guesses: dict[int, np.ndarray],
-    signals: dict[int, np.ndarray],
-    labels_B: np.ndarray,
-    cost_EB: np.ndarray,
-    budget: float,
-    seed: int = 0,
+    exit: Any, recorded: Recorded, cost_EB: np.ndarray, budget: float, seed: int = 0
 ) -> Fit:
-    """Fit the knob of `exit` so that the mean of cost_EB is at most `budget`.
+    """Fit the knob of `exit` so that the mean of cost_EB is at most `budget`, in whatever unit.
 
-    guesses, signals: B x C and B x S by layer, of the exits and the last layer. cost_EB: a row for
-    each of `exit.layers` and the last layer. ValueError where even leaving at once costs more.
+    recorded: every head's guess for the examples of the fit. cost_EB: of leaving at each of
+    `exit.layers`, and of the last layer. Policies are not asked: they only make exits later.
+    BudgetTooSmall where even leaving at once costs more.
     """
-    knob = knob_of(exit)
-    if knob is None:
+    if knob_of(exit) is None:
         raise ValueError(f"{type(exit).__name__} has no knob to fit for a budget")
+    if (least := float(cost_EB[0].mean())) > budget:
+        raise BudgetTooSmall(least)
+    full = float(cost_EB[-1].mean())
+    fit = fit_share(exit, recorded, cost_EB / full, budget / full, seed)
+    return replace(fit, cost=fit.cost * full)
+
+
+def fit_share(exit: Any, recorded: Recorded, cost_EB: np.ndarray, budget: float, seed: int) -> Fit:
+    """The same with costs as shares of what running every layer costs."""
+    knob: Any = knob_of(exit)
     points = [knob.strict, *knob.fine]
-    found = recordings(exit, points, guesses, signals, labels_B, cost_EB)
-    if found.cost_EB[0].mean() > budget:
-        least = found.cost_EB[0].mean()
-        raise ValueError(f"budget must be at least {least:.3f}, what the first exit costs")
+    found = recordings(exit, points, recorded, cost_EB)
     shared_E = best_shared(found, budget)
-    smooth, drawn = cross_validated(found, budget, seed)
+    shared = points[shared_E[0]]
+    if not takes_one_each(exit, shared):
+        return replayed(exit, shared, recorded, cost_EB)
+    score, smooth, drawn = cross_validated(found, budget, seed)
     own_E = best_points(found, budget, smooth, drawn)
-    value = found.right_EB
-    if found.mean(value, own_E) < found.mean(value, shared_E):
-        own_E = shared_E
-    return Fit(
-        [points[g] for g in own_E],
-        points[int(shared_E[0])],
-        found.mean(found.cost_EB, own_E),
-        found.mean(value, own_E),
-    )
+    vectors = [[points[g] for g in own_E], [shared] * len(own_E)]
+    tried = [replayed(exit, vector, recorded, cost_EB) for vector in vectors]
+    within = [fit for fit in tried if fit.cost <= budget] or [min(tried, key=lambda f: f.cost)]
+    return replace(max(within, key=lambda fit: fit.accuracy), held_out=score)
+
+
+def takes_one_each(exit: Any, point: float) -> bool:
+    """Whether the knob may stand elsewhere at each exit."""
+    check = getattr(type(exit), "faults", None)  # a class from outside may have none
+    vector = turned(exit, [point] * len(exit.layers))
+    return check is None or not check(None, **without_kind(spec("exit", vector)))
+
+
+def replayed(
+    exit: Any, points: float | list[float], recorded: Recorded, cost_EB: np.ndarray
+) -> Fit:
+    """What the rule itself does at these points: it may look at earlier exits' points too."""
+    outcome = replace(recorded, policies=()).under(turned(exit, points))
+    place_B = np.searchsorted([*exit.layers, len(recorded.tokens_LB)], outcome.depth_B)
+    cost = cost_EB[place_B, np.arange(len(recorded))].mean()
+    accuracy = float((outcome.logits_BC.argmax(-1) == recorded.labels).mean())
+    return Fit(points, float(cost), accuracy, held_out=accuracy)
+
+
+def flops_shares(encoder: AdaptiveEncoder, exit: Any, recorded: Recorded) -> np.ndarray:
+    """What leaving at each exit, and running every layer, costs each example (E x B), as a share of
+    the mean of the same body with everything off."""
+    full = static_flops(encoder, recorded.lengths).mean()
+    depths = [*exit.layers, encoder.shape.num_layers]
+    size, tokens_LB, lengths_B = len(recorded), recorded.tokens_LB, recorded.lengths
+    costs = [flops(encoder, exit, tokens_LB, np.full(size, depth), lengths_B) for depth in depths]
+    return np.stack(costs) / full
 
 
 def recordings(
-    exit: Any,
-    points: Sequence[float],
-    guesses: dict[int, np.ndarray],
-    signals: dict[int, np.ndarray],
-    labels_B: np.ndarray,
-    cost_EB: np.ndarray,
+    exit: Any, points: Sequence[float], recorded: Recorded, cost_EB: np.ndarray
 ) -> Recordings:
-    """Ask the rule at every point, exit by exit, who would leave there."""
-    layers = [*exit.layers, max(guesses)]
-    logits_EBC = torch.stack([torch.from_numpy(guesses[k]) for k in layers])
-    signals_EBS = torch.stack([torch.from_numpy(signals[k]) for k in layers]) if signals else None
-    leaves = [
+    """Ask the rule at every point, exit by exit, who would leave there, and with which answer."""
+    layers = [*exit.layers, len(recorded.tokens_LB)]
+    logits_EBC = torch.stack([torch.from_numpy(recorded.guesses[k]) for k in layers])
+    signals = [torch.from_numpy(recorded.signals[k]) for k in layers if k in recorded.signals]
+    signals_EBS = torch.stack(signals) if signals else None
+    leaves_GEB = [
         [
             decide(rule, logits_EBC[:e], None if signals_EBS is None else signals_EBS[:e]) > 0
             for e in range(1, len(layers))
         ]
         for rule in (turned(exit, point) for point in points)
     ]
-    confidence_EB = logits_EBC.double().softmax(-1).amax(-1).numpy()
-    right_EB = (logits_EBC.argmax(-1).numpy() == labels_B).astype(np.float64)
-    smooth_EB = np.stack(
-        [logistic(c_B, right_B) for c_B, right_B in zip(confidence_EB, right_EB, strict=True)]
-    )
-    leaves_GEB = np.stack([torch.stack(row).numpy() for row in leaves])
-    return Recordings(leaves_GEB, right_EB, smooth_EB, cost_EB)
+    answers_EBC = torch.stack([answer(exit, logits_EBC[:e]) for e in range(1, len(layers) + 1)])
+    confidence_EB = answers_EBC.double().softmax(-1).amax(-1).numpy()
+    right_EB = (answers_EBC.argmax(-1).numpy() == recorded.labels).astype(np.float64)
+    smooth = [logistic(c_B, right_B) for c_B, right_B in zip(confidence_EB, right_EB, strict=True)]
+    leaves = np.stack([torch.stack(row).numpy() for row in leaves_GEB])
+    return Recordings(leaves, right_EB, np.stack(smooth), cost_EB)
 
 
 def logistic(
@@ -205,12 +239,12 @@ def at_price(
     return points_E
 
 
-def cross_validated(found: Recordings, budget: float, seed: int) -> tuple[float, float]:
-    """The mix and the distance from the shared point that do best on examples left out: hits, less
-    what exceeds the budget at the rate at which the shared point buys hits."""
+def cross_validated(found: Recordings, budget: float, seed: int) -> tuple[float, float, float]:
+    """The best score on examples left out (hits, less what exceeds the budget), and the mix and the
+    distance from the shared point that have it."""
     num_examples = found.right_EB.shape[1]
     fold_B = np.random.default_rng(seed).permutation(num_examples) % FOLDS
-    scores: dict[tuple[float, float], float] = {}
+    scores = []
     for smooth, drawn in product(SMOOTH, DRAWN):
         kept = []
         for fold in range(FOLDS):
@@ -218,5 +252,5 @@ def cross_validated(found: Recordings, budget: float, seed: int) -> tuple[float,
             held_out = found.take(fold_B == fold)
             over = max(0.0, held_out.mean(held_out.cost_EB, points_E) - budget)
             kept.append(held_out.mean(held_out.right_EB, points_E) - over)
-        scores[smooth, drawn] = float(np.mean(kept))
-    return max(scores, key=lambda key: scores[key])
+        scores.append((float(np.mean(kept)), smooth, drawn))
+    return max(scores, key=lambda scored: scored[0])

@@ -33,6 +33,7 @@ from torch import Tensor
 from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.heads import heads_asked
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.trace import Journey, Trace
 
@@ -141,8 +142,7 @@ class Graphed:
 
 def layer_ranges(encoder: AdaptiveEncoder) -> list[tuple[int, int]]:
     """First and last layer of each stretch, up to an exit or to the end."""
-    last = len(encoder.layers)
-    lasts = sorted({*encoder.exit.layers, last})
+    lasts = heads_asked(encoder.heads, encoder.exit)
     return list(zip([1, *(layer + 1 for layer in lasts)], lasts, strict=False))
 
 
@@ -240,7 +240,7 @@ class Stretches:
             return encoder.shorten(with_new_layout(before.packed), before.evidence, before.last)
         # `embed` makes a layout, and knows nothing of what a policy wishes.
         packed = replace(encoder.embed(self.batch), strength_B=self.strength_B)
-        return encoder.reduce(packed, Evidence(), 0) if 0 in encoder.reduction.layers else packed
+        return encoder.shorten_embedding(packed)
 
 
 def with_new_layout(packed: Packed) -> Packed:

@@ -116,7 +116,7 @@ def batches_together(batches: Iterable[Batch]) -> Batch:
 
 
 def journeys_together(journeys: Sequence[Journey]) -> Journey:
-    """Of those that are still here in each."""
+    """One journey of those that are still here in each."""
     rows = [journey.rows_B for journey in journeys]
     first = journeys[0]
     joined = Journey(len(first.tokens_LB), sum(map(len, rows)), first.exit)

@@ -99,33 +99,43 @@ def time_all(
         name: np.random.default_rng(seed).permutation(len(c.split))[:examples]
         for name, c in candidates.items()
     }
+    singles = {name: chunks(chosen, 1) for name, chosen in rows.items()}
     orders = {
         "": {name: chunks(chosen, batch) for name, chosen in rows.items()},
         "_sorted": {name: by_length(candidates[name], rows[name], batch) for name in rows},
     }
     with undisturbed(threads):
-        singles = {name: (c.run, c.inputs(chunks(rows[name], 1))) for name, c in candidates.items()}
-        for run, inputs in singles.values():
-            for i in range(warmup):
-                run(inputs[i % len(inputs)])
-        num_inputs = sum(len(inputs) for _, inputs in singles.values())
-        with bar(f"latency of {len(singles)} settings", num_inputs * repeats) as advance:
-            took = time_interleaved(singles, repeats, advance=advance)
+        title = f"latency of {len(singles)} settings"
+        took = turns(title, candidates, singles, repeats, warmup)
         found = {name: latency(took_RI) for name, took_RI in took.items()}
         for suffix, groups in orders.items():
-            batched = {name: (c.run, c.inputs(groups[name])) for name, c in candidates.items()}
-            num_inputs = sum(len(inputs) for _, inputs in batched.values())
-            for run, inputs in batched.values():
-                run(inputs[0])
-            with bar("throughput" + suffix.replace("_", ", "), num_inputs * repeats) as advance:
-                took = time_interleaved(batched, repeats, block=1, advance=advance)
-            for name, took_RI in took.items():
+            title = "throughput" + suffix.replace("_", ", ")
+            for name, took_RI in turns(title, candidates, groups, repeats, 1, block=1).items():
                 found[name] |= throughput(took_RI, len(rows[name]), suffix)
                 found[name] |= padding(candidates[name], groups[name], suffix)
     how = {"latency_batch": 1, "throughput_batch": batch, "repeats": repeats, "threads": threads}
     return {
         name: fields | how | {"timed_examples": len(rows[name])} for name, fields in found.items()
     }
+
+
+def turns(
+    title: str,
+    candidates: Mapping[Name, Candidate],
+    groups: Mapping[Name, Sequence[np.ndarray]],
+    repeats: int,
+    warmup: int,
+    block: int = BLOCK,
+) -> dict[Name, np.ndarray]:
+    """Milliseconds (R x I) of every candidate for its groups of rows, after a warm-up of so many
+    inputs."""
+    settings = {name: (c.run, c.inputs(groups[name])) for name, c in candidates.items()}
+    for run, inputs in settings.values():
+        for i in range(warmup):
+            run(inputs[i % len(inputs)])
+    num_inputs = sum(len(inputs) for _, inputs in settings.values())
+    with bar(title, num_inputs * repeats) as advance:
+        return time_interleaved(settings, repeats, block, advance)
 
 
 def latency(took_RI: np.ndarray) -> dict[str, Any]:

@@ -19,10 +19,11 @@ import numpy as np
 from eat_lightning.answers import About, Texts, Trace
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend, Source, sha256_of
+from eat_lightning.infer.backend import Backend, Look, Source, sha256_of
 from eat_lightning.infer.graph_faults import WEIGHTS, check_graphs, is_trusted
-from eat_lightning.infer.later import LaterExits, nobody_leaves, would_leave
+from eat_lightning.infer.later import LaterExits, as_decided, nobody_leaves, would_leave
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of, read_about
+from eat_lightning.infer.record import shown
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import Policy, build, knob_of, spec
@@ -120,25 +121,20 @@ class OnnxBackend(Backend):
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
         """`Recorded.exit` is a rule under which nobody leaves: the graphs' own is in them.
         ConfigError where the split was cut by another tokenizer."""
-        from eat_lightning.infer.record import shown
-
-        labels_B, order_B = split.labels, np.zeros(len(split), np.int64)
-        parts: list[Trace] = []
-        done = 0
+        guesses: dict[int, np.ndarray] = {}
+        tokens_LB = np.zeros((self.num_layers, len(split)), np.int64)
         for rows_B in shown(sorted_batches(split.lengths, batch), title):
-            texts = [list(split.text(i)) for i in rows_B]
-            parts.append(self.runner.run(texts, nobody_leaves))
-            order_B[rows_B] = np.arange(done, done + len(rows_B))
-            done += len(rows_B)
-        layers = parts[0].guesses if parts else {}
-        guesses = {k: np.concatenate([part.guesses[k][0] for part in parts]) for k in layers}
-        tokens_LB = np.concatenate([part.tokens_LB for part in parts], axis=1)[:, order_B]
+            trace = self.runner.run([list(split.text(i)) for i in rows_B], nobody_leaves)
+            tokens_LB[:, rows_B] = trace.tokens_LB
+            for layer, (guess_BC, _) in trace.guesses.items():
+                size = len(split), guess_BC.shape[1]
+                guesses.setdefault(layer, np.empty(size, np.float32))[rows_B] = guess_BC
         if tokens_LB[0].tolist() != split.lengths.tolist():
             raise ConfigError(f"{self.name} has another tokenizer than the run")
         return Recorded(
-            labels_B,
+            split.labels,
             tokens_LB[0],
-            {k: guess_BC[order_B].astype(np.float32) for k, guess_BC in guesses.items()},
+            guesses,
             tokens_LB,
             Never(),
             origins=getattr(split, "origins", None),
@@ -157,6 +153,14 @@ class OnnxBackend(Backend):
         for rows_B, trace in self.runner.stream(texts, exits.deep().asked(about)):
             logits_BC, depth_B = would_leave(trace.guesses, exits.asked(about))
             yield rows_B, trace, replace(trace, logits_BC=logits_BC, depth_B=depth_B)
+
+    def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
+        exits = self.by_source[self.source_of(about)]
+        trace = self.runner.run([text], exits.asked([about]) or as_decided)
+        depth = int(trace.depth_B[0])
+        guesses = {k: guess_BC[0] for k, (guess_BC, _) in trace.guesses.items() if k <= depth}
+        rule = build("exit", self.export.about["exit"]) if exits.rule is None else exits.rule
+        return Look(trace.answers(self.labels)[0], guesses, {}, rule)
 
     def identity(self, source: Source = None) -> dict[str, Any]:
         """The graphs by hash, and what makes their exits later."""

@@ -7,7 +7,7 @@ prepacked wherever that can be. true: prepacked, or refused in a line. false: pl
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from eat_lightning.model.encoder import AdaptiveEncoder
@@ -28,12 +28,10 @@ def form_of(prepack: bool | None, dtype: str, device: str = "cpu", held: str | N
     return PREPACKED if prepack else PLAIN
 
 
-def prepack_faults(prepack: Any, dtype: str, device: str = "cpu") -> list[str]:
-    """Of a command's `prepack`, given its `dtype` and `device`."""
+def prepack_faults(prepack: bool | None, dtype: str, device: str = "cpu") -> list[str]:
+    """Check a command's `prepack`, given its `dtype` and `device`."""
     from eat_lightning.infer.prepacked import cannot_in
 
-    if prepack is not None and not isinstance(prepack, bool):
-        return [f"prepack must be true, false or null, got {prepack!r}"]
     reason = cannot_in(dtype, device) if prepack else None
     return [f"prepack=true: {reason}"] if reason else []
 

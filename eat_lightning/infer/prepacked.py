@@ -59,7 +59,8 @@ def cannot(encoder: AdaptiveEncoder) -> str | None:
 
 
 def cannot_in(dtype: str, device: str = "cpu") -> str | None:
-    """The same before anything is loaded, by a command's `dtype` and `device`."""
+    """Why weights could not be prepacked, before any are loaded: by a command's `dtype` and
+    `device`."""
     if device != "cpu":
         return f"prepacked weights are for a processor, got {device}"
     if dtype == "int8":

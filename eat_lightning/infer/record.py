@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from eat_lightning.data.batching import sorted_batches
-from eat_lightning.data.metrics import metrics_for
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
 
@@ -75,6 +74,8 @@ def shown(items: list[Any], title: str) -> Any:
 
 def score(task: Any, logits_BC: np.ndarray, labels_B: np.ndarray) -> dict[str, float]:
     """The task's metrics, each in its usual range (0 ... 1, correlations -1 ... 1)."""
+    from eat_lightning.data.metrics import metrics_for  # brings torchmetrics, slowly
+
     logits, labels = torch.as_tensor(logits_BC), torch.as_tensor(labels_B)
     predictions = logits[:, 0] if task.num_labels == 1 else logits.argmax(-1)
     scores = {}

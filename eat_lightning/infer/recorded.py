@@ -88,6 +88,23 @@ class Recorded:
         assert self.batch is not None
         return self.batch(np.arange(len(self)))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Recorded]) -> Recorded:
+        """Passes of one encoder over several splits, one behind the other, without policies."""
+
+        def by_layer(name: str) -> dict[int, np.ndarray]:
+            columns = [getattr(part, name) for part in parts]
+            return {layer: np.concatenate([c[layer] for c in columns]) for layer in columns[0]}
+
+        return cls(
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+            by_layer("guesses"),
+            np.concatenate([part.tokens_LB for part in parts], axis=1),
+            parts[0].exit,
+            signals=by_layer("signals"),
+        )
+
     def to_parquet(self, path: Path) -> None:
         """A line for each example: label, length, every exit's logits (fp32) and the tokens
         entering each layer if all were run; difficulty, source and group where they are known.
@@ -210,10 +227,6 @@ class Outcome:
         codes, counts = np.unique(self.reason_B, return_counts=True)
         shares = (counts / len(self.reason_B)).tolist()
         return {self.names[code]: share for code, share in zip(codes, shares, strict=True)}
-
-    def to_parquet(self, path: Path) -> None:
-        """As `Recorded.to_parquet`."""
-        self.recorded.to_parquet(path)
 
 
 def small(numbers: np.ndarray) -> np.ndarray:

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 
 from eat_lightning.answers import About, Texts, Trace
-from eat_lightning.infer.backend import Backend, Source
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.backend import Backend, Look, Source
+from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import Policy, spec
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -22,12 +24,14 @@ from eat_lightning.model.encoder import Trace as TensorTrace
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.reason import Reason
+from eat_lightning.weights.operating_point import Budget
 
 
 @dataclass
 class TorchBackend(Backend):
     """by_source: an encoder for each source of data that has exits of its own; None is for any
-    other. combine: what a certificate holds for, given the specs of the slots."""
+    other. combine: what a certificate holds for, given the specs of the slots. dial: the encoder
+    with its knobs where they are for a budget."""
 
     folder: Path
     by_source: Mapping[Source, AdaptiveEncoder]
@@ -36,6 +40,7 @@ class TorchBackend(Backend):
     labels: Sequence[str]
     max_length: int
     combine: Callable[[dict[str, Any]], dict[str, Any]]
+    dial: Callable[[Budget], AdaptiveEncoder] | None = None
 
     def __post_init__(self) -> None:
         self.encoder = self.by_source[None]  # answers a source without exits of its own
@@ -43,9 +48,33 @@ class TorchBackend(Backend):
         early = {layer for encoder in self.by_source.values() for layer in encoder.exit.layers}
         self.exits = sorted({*early, self.num_layers})
 
-    def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
-        from eat_lightning.infer.record import record  # brings torchmetrics, slowly
+    def set_budget(self, budget: float | str) -> None:
+        """Spend so much on an example, on average: a share of full FLOPs (0.5), or milliseconds at
+        batch 1 on this machine ("12ms"). Exit rule and reduction are fitted for it on the run's
+        calibration cut when it is first asked for. ConfigError where that cannot be."""
+        if self.dial is None:
+            raise ConfigError("set_budget: a certificate has exits of its own")
+        try:
+            wanted = Budget.parse(budget)
+        except ValueError as error:
+            raise ConfigError(f"set_budget: budget {error}") from None
+        self.by_source = {None: self.dial(wanted)}
+        self.__post_init__()
 
+    def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
+        encoder = self.by_source[self.source_of(about)]
+        with torch.inference_mode():
+            trace = encoder(self.batch([text], [about]))
+        depth, signals = int(trace.depth_B), trace.signals
+        passed = [k for k in sorted(trace.guesses) if k <= depth]
+        return Look(
+            in_numpy(trace).answers(self.labels)[0],
+            {k: trace.guesses[k][0].float().cpu().numpy() for k in passed},
+            {k: signals[k][0].float().cpu().numpy() for k in passed if k in signals},
+            encoder.exit,
+        )
+
+    def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
         return record(self.encoder, split, batch, title)
 
     def run(

@@ -64,7 +64,8 @@ class HuggingFaceTwin(nn.Module):
 
 def empty_body(encoder: AdaptiveEncoder) -> nn.Module:
     """MPNet where there is a relative bias; else BERT, of which DistilBERT and RoBERTa are cases
-    (no token types; positions that start later, whose first rows are then left out)."""
+    (no token types; positions that start later, whose first rows are then left out). Theirs has
+    heads that fill the width: those that a narrowed encoder has not are there, and give nothing."""
     from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel
 
     shape = encoder.shape
@@ -72,7 +73,7 @@ def empty_body(encoder: AdaptiveEncoder) -> nn.Module:
         "vocab_size": shape.vocab_size,
         "hidden_size": shape.hidden_size,
         "num_hidden_layers": shape.num_layers,
-        "num_attention_heads": shape.num_heads,
+        "num_attention_heads": shape.hidden_size // shape.width_of_head,
         "intermediate_size": shape.intermediate_size,
         "hidden_act": shape.hidden_act,
         "layer_norm_eps": shape.eps,
@@ -95,14 +96,15 @@ def empty_body(encoder: AdaptiveEncoder) -> nn.Module:
 def body_weights(encoder: AdaptiveEncoder, body: nn.Module) -> dict[str, Tensor]:
     """Our weights under the names of transformers' body: the way back of `weights.hf_names`."""
     mpnet = encoder.relative is not None
-    own = dict(encoder.state_dict())
+    own, width = dict(encoder.state_dict()), encoder.shape.hidden_size
     for i in range(encoder.shape.num_layers):
         for end in ("weight", "bias"):
-            thirds = own[f"layers.{i}.qkv.{end}"].chunk(3)
+            thirds = [filled(x, 0, width) for x in own[f"layers.{i}.qkv.{end}"].chunk(3)]
             for part, third in zip(
                 ("q", "k", "v") if mpnet else ("query", "key", "value"), thirds, strict=True
             ):
                 own[f"layers.{i}.{part}.{end}"] = third
+        own[f"layers.{i}.out.weight"] = filled(own[f"layers.{i}.out.weight"], 1, width)
     if not mpnet:  # theirs begin at position 0, and always have token types
         first = encoder.shape.position_offset
         own["embedding.position.weight"] = own["embedding.position.weight"][first:]
@@ -110,3 +112,10 @@ def body_weights(encoder: AdaptiveEncoder, body: nn.Module) -> dict[str, Tensor]
     theirs: Any = {name: name for name in body.state_dict()}
     named = rename(theirs, FAMILIES["mpnet" if mpnet else "bert"])
     return {str(theirs): own[ours] for ours, theirs in named.items()}
+
+
+def filled(weight: Tensor, axis: int, size: int) -> Tensor:
+    """With zeros behind, up to a size along an axis."""
+    missing = list(weight.shape)
+    missing[axis] = size - weight.shape[axis]
+    return torch.cat([weight, weight.new_zeros(missing)], axis) if missing[axis] else weight

@@ -23,11 +23,20 @@ CELLS = 4_000_000  # of a chunk of draws, which bounds memory
 
 @dataclass(frozen=True)
 class Gain:
-    """As a fraction of the metric, with its paired bootstrap interval."""
+    """A fraction of the metric, with its paired bootstrap interval."""
 
     value: float
     low: float
     high: float
+
+    @property
+    def fields(self) -> dict[str, float]:
+        """As a `Row` has them."""
+        return {
+            "adaptivity_gain": self.value,
+            "adaptivity_gain_low": self.low,
+            "adaptivity_gain_high": self.high,
+        }
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,28 @@ class Answers:
 
     class_B: np.ndarray
     flops_B: np.ndarray
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What rules answered on some examples, and what everybody leaving at one layer would have
+    (cheapest first is not asked for). group_B numbers the groups of examples that belong together;
+    None: each is alone. metric: accuracy, f1 or matthews."""
+
+    rules: Sequence[Answers]
+    fixed: Sequence[Answers]
+    labels_B: np.ndarray
+    metric: str = "accuracy"
+    group_B: np.ndarray | None = None
+
+    @property
+    def sums(self) -> np.ndarray:
+        """What metrics and costs are made of, by adding: G x (R + K) x (C * C + 1)."""
+        both = (*self.rules, *self.fixed)
+        num_classes = 1 + int(max(self.labels_B.max(), *(a.class_B.max() for a in both)))
+        columns = [sums_of(answers, self.labels_B, num_classes) for answers in both]
+        per_example = np.stack(columns, axis=1)
+        return per_example if self.group_B is None else grouped(per_example, self.group_B)
 
 
 def adaptivity_gains(
@@ -47,20 +78,26 @@ def adaptivity_gains(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> list[Gain]:
-    """The gain of each rule over the fixed depths (cheapest first is not asked for).
+    """The gain of each rule over the fixed depths; arguments as in `Judged`."""
+    return mean_gains([Judged(rules, fixed, labels_B, metric, group_B)], draws, seed)
 
-    Examples (whole groups, where group_B numbers them) are drawn anew, the same ones for rules and
-    fixed depths, metrics and costs alike; the interval is that of the middle 95 % of draws.
-    metric: accuracy, f1 or matthews.
+
+def mean_gains(seeds: Sequence[Judged], draws: int = DRAWS, seed: int = 0) -> list[Gain]:
+    """The gain of each rule, its mean over runs of other seeds on the same examples.
+
+    Examples (whole groups) are drawn anew, the same ones for rules, fixed depths and runs, metrics
+    and costs alike, and runs are averaged within each draw. The interval is that of the middle 95 %
+    of draws: of other examples for these runs, not of other seeds.
     """
-    num_classes = 1 + int(max(labels_B.max(), *(a.class_B.max() for a in (*rules, *fixed))))
-    columns = [sums_of(answers, labels_B, num_classes) for answers in (*rules, *fixed)]
-    per_example = np.stack(columns, axis=1)  # B x (R + K) x (C * C + 1)
-    per_group = per_example if group_B is None else grouped(per_example, group_B)
-    whole_R = gains(per_group.sum(0)[None], len(rules), metric)[0]
-    drawn_DR = bootstrapped(per_group, len(rules), metric, draws, np.random.default_rng(seed))
+    whole_SR, drawn_SDR = [], []
+    for judged in seeds:
+        sums, num_rules, metric = judged.sums, len(judged.rules), judged.metric
+        same_draws = np.random.default_rng(seed)
+        whole_SR.append(gains(sums.sum(0)[None], num_rules, metric)[0])
+        drawn_SDR.append(bootstrapped(sums, num_rules, metric, draws, same_draws))
     tail = 100 * (1 - LEVEL) / 2
-    low_R, high_R = np.percentile(drawn_DR, [tail, 100 - tail], axis=0)
+    low_R, high_R = np.percentile(np.mean(drawn_SDR, axis=0), [tail, 100 - tail], axis=0)
+    whole_R = np.mean(whole_SR, axis=0)
     return [Gain(*map(float, three)) for three in zip(whole_R, low_R, high_R, strict=True)]
 
 
@@ -110,12 +147,12 @@ def gains(sums: np.ndarray, num_rules: int, metric: str) -> np.ndarray:
 
 
 def accuracy(matrix: np.ndarray) -> np.ndarray:
-    """Of confusion matrices (... x labels x answers)."""
+    """The share on the diagonal of confusion matrices (... x labels x answers)."""
     return np.trace(matrix, axis1=-2, axis2=-1) / matrix.sum((-2, -1))
 
 
 def f1(matrix: np.ndarray) -> np.ndarray:
-    """Of class 1 where there are two, else over all classes together (then it is accuracy)."""
+    """F1 of class 1 where there are two, else over all classes together (then it is accuracy)."""
     if matrix.shape[-1] != 2:
         return accuracy(matrix)
     right, wrong = matrix[..., 1, 1], matrix[..., 0, 1] + matrix[..., 1, 0]

@@ -11,16 +11,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from eat_lightning.config import Plan, arguments, binding_faults, parsed, target, whole, within
+from eat_lightning.config import Plan, parsed, whole
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.precision import device_faults, form_of, prepack_faults
 from eat_lightning.measure.settings import STATIC, Setting, settings_of
 from eat_lightning.model.contracts import knob_of
+from eat_lightning.runs import validate
 from eat_lightning.runs.certificate import Certificate, calibration_of
-from eat_lightning.runs.run import Run, open_runs, who_trains
-from eat_lightning.runs.validate import target_faults
+from eat_lightning.runs.run import Run, open_runs
+from eat_lightning.runs.validate import split_faults
+from eat_lightning.runs.validate import training_faults as training_faults
 from eat_lightning.track.log import measure_faults
+from eat_lightning.weights.operating_point import Budget
 
 INSTEAD = "timing.enabled=false, or timing.force=true"
 Count = Annotated[int, whole(1)]
@@ -72,7 +75,8 @@ class MeasurePlan(Plan):
     certificate: str | None
     taus: Points | None
     points: Points | None
-    budgets: list[Annotated[float, within("(0, 1]")]] | None
+    budgets: list[Annotated[Budget, BeforeValidator(Budget.parse)]] | None
+    fit_reduction: bool
     other_rules: list[dict[str, Any]] = Field(alias="rules")
     baselines: Annotated[
         Literal["own", "hf", "all", "none", "fixed"], BeforeValidator(baselines_named)
@@ -93,7 +97,8 @@ class MeasurePlan(Plan):
             yield f"timing.graphs=true is for device=cuda, got {self.device}"
         if self.taus is not None and self.points is not None:
             yield f"points and taus are one setting, got {self.points} and {self.taus}"
-        given = [key for key, value in (self.swept, ("rules", self.other_rules)) if value]
+        others = ("rules", self.other_rules), ("budgets", self.budgets)
+        given = [key for key, value in (self.swept, *others) if value]
         if self.certificate is not None and given:
             yield f"{given[0]}: a certificate holds for one exit rule, so leave them out"
         yield from measure_faults(self.logger)
@@ -156,36 +161,18 @@ def unused(subjects: list[Subject], plan: MeasurePlan) -> Iterator[str]:
     """Settings for exits or for a reduction, where none of the runs has any. A static run among
     others leaves them out."""
     settings = [setting for subject in subjects for setting in subject.settings]
-    key, points = plan.swept
-    if points and all(knob_of(setting.exit) is None for setting in settings):
-        yield f"{key} needs a run whose exit rule has a knob, such as tau: none of these has"
-    if plan.budgets and all(knob_of(setting.exit) is None for setting in settings):
-        yield "budgets needs a run whose exit rule has a knob, such as tau: none of these has"
+    has_knob = any(knob_of(setting.exit) is not None for setting in settings)
+    searches = any(hasattr(setting.reduction, "search") for setting in settings)
+    for key, value in (plan.swept, ("budgets", not searches and plan.budgets)):
+        if value and not has_knob:
+            yield f"{key} needs a run whose exit rule has a knob, such as tau: none of these has"
     given = [name for name, value in plan.reduction.items() if value is not None]
     if given and all(each.specs["reduction"] == STATIC["reduction"] for each in settings):
         yield f"reduction.{given[0]} needs a run that reduces: none of these does"
 
 
 def data_faults(run: Run, split: str, data: dict[str, Any]) -> list[str]:
-    """What is wrong with a run's data, with these of its settings changed where they are not None,
-    as far as shows without loading it."""
+    """What is wrong with a run's data and the choice of a split, as far as shows without loading
+    it."""
     names = [*run.task.validation, *PARTS, "train"]
-    faults = split_faults(split, names, run.task.name)
-    node = run.config.get("data", {}) | {k: v for k, v in data.items() if v is not None}
-    wrong = target_faults("data", node) or binding_faults("data", node)
-    check: Any = None if wrong else getattr(target(node), "faults", None)
-    return faults + (wrong if check is None else check(run.task, **arguments(node)))
-
-
-def split_faults(split: Any, known: list[str], where: str) -> list[str]:
-    if split in known:
-        return []
-    return [f"split must be one of {', '.join(known)} for {where}, got {split!r}"]
-
-
-def training_faults(instead: str) -> list[str]:
-    """Why nothing is timed now."""
-    return [
-        f"a run trains here (process {pid}), so nothing is timed: wait for it, or give {instead}"
-        for pid in who_trains()
-    ]
+    return split_faults(split, names, run.task.name) + validate.data_faults(run, **data)

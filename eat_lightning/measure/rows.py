@@ -7,7 +7,6 @@ import hashlib
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,8 @@ from eat_lightning.infer.record import Recorded, record
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.budgets import fitted_settings
 from eat_lightning.measure.gain import METRICS, Answers, adaptivity_gains
-from eat_lightning.measure.plan import MeasurePlan, Subject, split_faults
+from eat_lightning.measure.plan import MeasurePlan, Subject
+from eat_lightning.measure.searched import searched_settings
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
@@ -29,7 +29,8 @@ from eat_lightning.model.flops import flops
 from eat_lightning.model.policies import policy_faults
 from eat_lightning.runs.row import THEIRS, Row, row_of, write
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.second import load_second_runs
+from eat_lightning.runs.validate import split_faults
+from eat_lightning.weights.checkpoint import load_second_runs
 
 GRAPHS = "ours_graphs"  # kernels of a row: ours, single examples from CUDA graphs
 
@@ -60,48 +61,97 @@ def measured(plan: MeasurePlan, subjects: Sequence[Subject]) -> list[Row]:
 
 def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
     """A result for each setting of a run, from one pass for each body."""
-    run, split = subject.run, dev_split(subject.run, plan)
-    model, labels = run.model()
+    run = subject.run
+    split, (model, labels) = dev_split(run, plan), run.model()
     plain_encoder = in_dtype(model, plan.dtype).to(plan.device)
     with undisturbed(plan.threads):  # prepacked for as many threads as are timed
         encoder = in_form(plain_encoder, subject.form)
-    for name, group in groupby(subject.settings, key=lambda setting: setting.body):
-        settings = list(group)
-        body = with_slots(encoder, **settings[0].methods, policies=settings[0].policies)
+    bodies: dict[str, list[Setting]] = {}
+    searched = searched_settings(run, encoder, subject.settings, plan)
+    fitted = fitted_settings(subject, encoder, plan)
+    for setting in [*subject.settings, *searched, *fitted]:
+        bodies.setdefault(setting.body, []).append(setting)
+    for settings in bodies.values():
+        body = with_slots(encoder, **methods_of(settings), policies=settings[0].policies)
         load_second_runs(body.policies)
         if faults := policy_faults(body.policies, body, labels, run.folder / "model"):
             raise ConfigError.of(faults)
-        passed = record(body, split, plan.batch, f"{run.name}: all exits")
-        passed.group_B = groups_of(run, split)
-        file = file_name(name, subject.form, passed.data, plan)
-        passed.to_parquet(run.folder / file)
-        settings += fitted_settings(run, body, settings, plan)
-        gains = gains_of(run, body, passed, settings)
-        for setting, gain in zip(settings, gains, strict=True):
-            row = row_of(
-                run,
-                body,
-                passed,
-                setting.exit,
-                split=plan.split,
-                dtype=plan.dtype,
-                device=device_name(plan),
-                form=subject.form,
-                examples=file,
-                baseline=setting.baseline,
-                budget=setting.budget,
-                **gain,
-            )
-            static = setting.is_static and setting.baseline != THEIRS
-            if setting.baseline == THEIRS:
-                # Theirs runs as people call it; what it says is what these weights say in our hands
-                row = replace(row, kernels="hf_eager", form=PLAIN)
-            elif plan.timing.enabled and plan.timing.graphs:
-                row = replace(row, kernels=GRAPHS)
+        passed = Pass.of(subject, plan, settings[0], body, split)
+        for setting, gain in zip(settings, passed.gains(settings), strict=True):
+            row = passed.row(setting, **gain)
             timed_body = plain_encoder if setting.baseline == THEIRS else body
             timed_body = with_slots(timed_body, exit=setting.exit)
             candidate = candidate_for(timed_body, split, row.kernels, plan.device)
-            yield Result(run, row, candidate, static)
+            yield Result(run, row, candidate, setting.is_static and setting.baseline != THEIRS)
+
+
+def methods_of(settings: Sequence[Setting]) -> dict[str, Any]:
+    """The methods of one pass for settings of one body; an exit rule that observes signals takes
+    part in it, so that they are recorded."""
+    watching = (setting.exit for setting in settings if hasattr(setting.exit, "observe"))
+    return settings[0].methods | {"exit": next(watching, settings[0].exit)}
+
+
+@dataclass
+class Pass:
+    """What every exit of one body said of the examples, and the file that keeps it."""
+
+    subject: Subject
+    plan: MeasurePlan
+    body: AdaptiveEncoder
+    recorded: Recorded
+    file: str
+
+    @classmethod
+    def of(
+        cls,
+        subject: Subject,
+        plan: MeasurePlan,
+        setting: Setting,
+        body: AdaptiveEncoder,
+        split: Any,
+    ) -> Pass:
+        """Run all examples, and keep what was said beside the run."""
+        run = subject.run
+        passed = record(body, split, plan.batch, f"{run.name}: all exits")
+        passed.group_B = groups_of(run, split)
+        file = file_name(setting.body, subject.form, passed.data, plan)
+        passed.to_parquet(run.folder / file)
+        return cls(subject, plan, body, passed, file)
+
+    def row(self, setting: Setting, **more: Any) -> Row:
+        """A setting's row, not yet timed. more: fields that the pass alone does not give."""
+        plan, budget = self.plan, setting.budget
+        if budget is not None:
+            more["budget" if budget.unit == "share" else "budget_ms"] = budget.amount
+        more |= {"examples": self.file, "baseline": setting.baseline, "form": self.subject.form}
+        if setting.baseline == THEIRS:
+            # Theirs runs as people call it; what it says is what these weights say in our hands.
+            more |= {"kernels": "hf_eager", "form": PLAIN}
+        elif plan.timing.enabled and plan.timing.graphs:
+            more["kernels"] = GRAPHS
+        more |= {"split": plan.split, "dtype": plan.dtype}
+        more["device"] = torch.cuda.get_device_name() if plan.device == "cuda" else "cpu"
+        return row_of(self.subject.run, self.body, self.recorded, setting.exit, **more)
+
+    def gains(self, settings: Sequence[Setting]) -> list[dict[str, float]]:
+        """The fields of a `Row` that tell what each setting gains over fixed depth; none for
+        baselines, without an early head, or for a metric that is not of classes."""
+        recorded, metric = self.recorded, self.subject.run.task.metrics[0]
+        own = [setting for setting in settings if not setting.baseline]
+        if metric not in METRICS or len(recorded.guesses) < 2 or not own:
+            return [{} for _ in settings]
+        rules = [self.answers(setting.exit, setting.policies) for setting in own]
+        fixed = [self.answers(Fixed(layer)) for layer in recorded.guesses]
+        found = adaptivity_gains(rules, fixed, recorded.labels, metric, recorded.group_B)
+        gains = iter(found)
+        return [{} if setting.baseline else next(gains).fields for setting in settings]
+
+    def answers(self, exit: Any, policies: Sequence[Any] = ()) -> Answers:
+        outcome = replace(self.recorded, policies=policies).under(exit)
+        tokens_LB, lengths_B = self.recorded.tokens_LB, self.recorded.lengths
+        flops_B = flops(self.body, exit, tokens_LB, outcome.depth_B, lengths_B)
+        return Answers(outcome.logits_BC.argmax(1), flops_B)
 
 
 def file_name(body: str, form: str, data: str, plan: MeasurePlan) -> str:
@@ -124,38 +174,6 @@ def groups_of(run: Run, split: Any) -> np.ndarray | None:
     where all are alone."""
     group_B = group_ids(run.task, split.source.texts)
     return None if len(np.unique(group_B)) == len(group_B) else group_B
-
-
-def gains_of(
-    run: Run, encoder: AdaptiveEncoder, passed: Recorded, settings: Sequence[Setting]
-) -> list[dict[str, float]]:
-    """The fields of a `Row` that tell what each setting gains over fixed depth; none for baselines,
-    without an early head, or for a metric that is not of classes."""
-    metric, own = run.task.metrics[0], [s for s in settings if not s.baseline]
-    if metric not in METRICS or len(passed.guesses) < 2 or not own:
-        return [{} for _ in settings]
-
-    def answers(exit: Any, policies: Sequence[Any] = ()) -> Answers:
-        outcome = replace(passed, policies=policies).under(exit)
-        flops_B = flops(encoder, exit, passed.tokens_LB, outcome.depth_B)
-        return Answers(outcome.logits_BC.argmax(1), flops_B)
-
-    rules = [answers(setting.exit, setting.policies) for setting in own]
-    fixed = [answers(Fixed(layer)) for layer in passed.guesses]
-    gains = iter(adaptivity_gains(rules, fixed, passed.labels, metric, passed.group_B))
-    return [{} if setting.baseline else fields_of(next(gains)) for setting in settings]
-
-
-def fields_of(gain: Any) -> dict[str, float]:
-    return {
-        "adaptivity_gain": gain.value,
-        "adaptivity_gain_low": gain.low,
-        "adaptivity_gain_high": gain.high,
-    }
-
-
-def device_name(plan: MeasurePlan) -> str:
-    return torch.cuda.get_device_name() if plan.device == "cuda" else "cpu"
 
 
 def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: str) -> Candidate:
@@ -206,7 +224,7 @@ def timed(results: Sequence[Result], plan: MeasurePlan) -> list[Row]:
 def speed_ups(
     times: dict[str, Any], static: dict[str, Any], flops_ratio: float
 ) -> dict[str, float]:
-    """Of mean latencies and of throughputs; low and high are over repeats, whose turns were taken
+    """Compare mean latencies and throughputs; low and high are over repeats, whose turns were taken
     together."""
     factors = {
         "": (static["latency_ms"] / times["latency_ms"], static["latency_R"] / times["latency_R"]),

@@ -5,33 +5,36 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from eat_lightning.bounds import number_faults, raise_faults
-from eat_lightning.config import make, target
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.contracts import (
     Policy,
     build,
-    class_of,
     knob_of,
-    method_faults,
     point_of,
     spec,
     turned,
+    untrained,
     without_kind,
 )
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
 from eat_lightning.runs.certificate import DTYPES, Certificate, combination
-from eat_lightning.runs.row import FIXED, OWN, THEIRS, label, text  # noqa: F401  (used above)
+from eat_lightning.runs.chosen import changed, looking_at
+from eat_lightning.runs.chosen import checked as checked
+from eat_lightning.runs.row import FIXED, OWN, THEIRS
+from eat_lightning.runs.row import label as label
 from eat_lightning.runs.run import Run
+from eat_lightning.weights.operating_point import Budget
 
 STATIC = {"attention": {"kind": "dense"}, "reduction": {"kind": "none"}, "exit": {"kind": "never"}}
+ON_THEIRS = ("pooled", "shared")  # heads that `HuggingFaceTwin` computes
 BASELINES = {
     "own": (FIXED, OWN),
     "fixed": (FIXED,),
@@ -43,14 +46,15 @@ BASELINES = {
 
 @dataclass(frozen=True)
 class Setting:
-    """Methods for the three slots of an encoder, its policies, and whether they are a baseline."""
+    """Methods for the three slots of an encoder, its policies, and whether they are a baseline.
+    budget: that its knobs were fitted for."""
 
     attention: Any
     reduction: Any
     exit: Any
     baseline: str = ""
     policies: tuple[Policy, ...] = ()
-    budget: float | None = None  # that the exit rule was fitted for
+    budget: Budget | None = None
 
     @classmethod
     def static(cls, baseline: str) -> Setting:
@@ -74,6 +78,10 @@ class Setting:
     def is_static(self) -> bool:
         return self.specs == STATIC
 
+    def at(self, fitted: AdaptiveEncoder, budget: Budget) -> Setting:
+        """With the knobs that an encoder has at a budget."""
+        return replace(self, exit=fitted.exit, reduction=fitted.reduction, budget=budget)
+
 
 def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str) -> list[Setting]:
     """Each setting once: the run's own, with its knob turned, with other rules, and the baselines.
@@ -81,42 +89,53 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
     but the model's config.json is read."""
     model = run.model_config() | ({} if certificate is None else certificate.policies)
     num_layers, heads = model["num_layers"], model["head"]["layers"]
-    nodes = {slot: getattr(plan, slot) for slot in STATIC}
-    nodes["exit"] = looking_at([k for k in heads if k < num_layers], nodes["exit"])
-    if model["reduction"] == STATIC["reduction"] and not nodes["reduction"].get("_target_"):
-        nodes["reduction"] = {}  # a ratio is for the runs beside it that do reduce
     methods, faults = {}, Faults()
-    for slot, node in nodes.items():
+    for slot, node in nodes_of(plan, model).items():
         with faults.gathered():
             methods[slot] = changed(slot, model[slot], node, num_layers)
     faults.check()
     own = Setting(**methods, policies=policies_for(model, certificate, plan.policy))
+    num_labels = 1 if run.task.regression else len(model["id2label"])
     if certificate is None:
-        exits = exit_rules(own.exit, plan, num_layers)
+        exits = exit_rules(own.exit, plan, num_layers, num_labels)
     else:
         certificate.check(combination(run, own.specs, DTYPES[plan.dtype], plan.device, form=form))
         exits = [own.exit]
-    num_labels = 1 if run.task.regression else len(model["id2label"])
     for rule in exits:
         faults += slot_faults(rule, heads, num_layers, num_labels)
-        faults += untrained("exit", rule, model)
-    faults += untrained("reduction", own.reduction, model)
+        faults += untrained("exit", rule, model["exit"]["kind"])
+    faults += watching_faults(exits)
+    faults += untrained("reduction", own.reduction, model["reduction"]["kind"])
     faults.check()
     return distinct([*(replace(own, exit=rule) for rule in exits), *baselines(own, plan, model)])
 
 
-def untrained(slot: str, method: Any, model: dict[str, Any]) -> list[str]:
-    """A method that learns can only be the run's own."""
-    kind, trained = spec(slot, method)["kind"], model[slot]["kind"]
-    if not hasattr(method, "bind") or kind == trained:
+def nodes_of(plan: Any, model: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a person says of each slot. A ratio is for the runs beside a static one that reduce."""
+    nodes = {slot: getattr(plan, slot) for slot in STATIC}
+    early = [layer for layer in model["head"]["layers"] if layer < model["num_layers"]]
+    nodes["exit"] = looking_at(early, nodes["exit"])
+    if model["reduction"] == STATIC["reduction"] and not nodes["reduction"].get("_target_"):
+        nodes["reduction"] = {}
+    return nodes
+
+
+def watching_faults(rules: Sequence[Any]) -> list[str]:
+    """One pass records the signals of one exit rule."""
+    kinds = {spec("exit", rule)["kind"]: None for rule in rules if hasattr(rule, "observe")}
+    if len(kinds) < 2:
         return []
-    return [f"{slot}={kind} learns, and this run was trained with {trained}: train one with it"]
+    return [f"rules: {' and '.join(kinds)} observe signals, and a pass records those of one rule"]
 
 
 def baselines(own: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:
     """Everybody at one layer, for each exit head where there is an early one; and everything off,
-    on our kernels and on transformers'. Settings of one body stand together."""
+    on our kernels and on transformers'."""
     wanted, heads = BASELINES[plan.baselines], {*model["head"]["layers"], model["num_layers"]}
+    kind = model["head"].get("kind", "pooled")
+    if THEIRS in wanted and kind not in ON_THEIRS:
+        print(f"not timed beside transformers' model, which has no head={kind}")
+        wanted = tuple(name for name in wanted if name != THEIRS)
     everybody, found = replace(own, baseline=FIXED, policies=()), []
     if FIXED in wanted and len(heads) > 1:
         found = [replace(everybody, exit=Fixed(layer)) for layer in sorted(heads)]
@@ -136,53 +155,17 @@ def policies_for(
         raise ConfigError.of(str(error).split("; ")) from None
 
 
-def looking_at(early: list[int], node: dict[str, Any]) -> dict[str, Any]:
-    """An exit rule that is named without layers looks at each of the run's early heads."""
-    if not node.get("_target_") or node.get("layers") is not None:
-        return node
-    takes_layers = "layers" in inspect.signature(target(node)).parameters
-    return node | {"layers": early} if takes_layers else node
-
-
-def changed(slot: str, own: dict[str, Any], node: dict[str, Any], num_layers: int) -> Any:
-    """The method a node names, or the run's own with the settings that are not null; ValueError
-    with every fault."""
-    given = {key: value for key, value in node.items() if value is not None}
-    if "_target_" not in given:
-        return checked(slot, own | given, num_layers)
-    raise_faults(method_faults(slot, given, num_layers))
-    return make(given)
-
-
-def checked(slot: str, spec: dict[str, Any], num_layers: int) -> Any:
-    """A method from its spec. Its faults are asked for before it is built, so that those of its
-    layers come with the others; ValueError lists them."""
-    if isinstance(spec, dict) and isinstance(spec.get("kind"), str):
-        cls, arguments = class_of(slot, spec["kind"]), without_kind(spec)
-        if not arguments.keys() - inspect.signature(cls).parameters.keys():
-            raise_faults(cls.faults(num_layers, **arguments))  # type: ignore[attr-defined]
-    return build(slot, spec)
-
-
-def exit_rules(own: Any, plan: Any, num_layers: int) -> list[Any]:
+def exit_rules(own: Any, plan: Any, num_layers: int, num_labels: int) -> list[Any]:
     """The rule as it is or as changed, with its knob at each of the points, and other rules. Where
-    neither points nor another rule are asked for: the knob's grid, and nobody leaving. A run
-    without exits has no knob to turn, which stops nobody who measures it beside others."""
-    knob, (key, points), faults = knob_of(own), plan.swept, Faults()
+    neither points nor another rule are asked for: the knob's grid, and nobody leaving."""
+    knob, points, more = knob_of(own), plan.swept[1], plan.other_rules
     is_changed = any(value is not None for value in plan.exit.values())
-    more = plan.other_rules
     if points is None and not is_changed and knob is not None:
-        points, more = list(reversed(knob.grid)), [*more, STATIC["exit"]]
+        points, more = knob.grid_for(num_labels)[::-1], [*more, STATIC["exit"]]
     if spec("exit", own) == STATIC["exit"] and not is_changed:
-        points = None
-    if points and knob is None:
-        kind = spec("exit", own)["kind"]
-        faults.append(f"{key} needs an exit rule with a knob, got {kind}: add exit=confidence")
-    elif knob is not None:
-        for point in points or ():
-            faults += number_faults(key, point, knob.bounds)
-    faults.check()
-    rules = [] if point_of(own) in (points or ()) else [own]
+        points = None  # a run without exits, beside others, has no knob to turn
+    raise_faults(knob_faults(own, plan.swept[0], points or ()))
+    rules, faults = [] if point_of(own) in (points or ()) else [own], Faults()
     for point in points or ():
         rules.append(rule := turned(own, point))
         with faults.gathered():  # a list of points needs one for each layer
@@ -192,6 +175,15 @@ def exit_rules(own: Any, plan: Any, num_layers: int) -> list[Any]:
             rules.append(checked("exit", given, num_layers))
     faults.check()
     return rules
+
+
+def knob_faults(rule: Any, key: str, points: Sequence[Any]) -> list[str]:
+    knob = knob_of(rule)
+    if knob is None:
+        kind = spec("exit", rule)["kind"]
+        said = f"{key} needs an exit rule with a knob, got {kind}: add exit=confidence"
+        return [said] if points else []
+    return [fault for point in points for fault in number_faults(key, point, knob.bounds)]
 
 
 def distinct(settings: Sequence[Setting]) -> list[Setting]:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.runs.row import THEIRS, Row, text
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.measure.oracle import oracle_lines
+from eat_lightning.runs.row import THEIRS, Row, label, text
 from eat_lightning.runs.run import Run
 
 WIDTH = 120  # where there is no terminal to ask
@@ -55,19 +57,27 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
     several = len({row.seed for row in rows}) > 1
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("model", overflow="fold")
-    table.add_column("setting", overflow="fold")
+    table.add_column("setting", overflow="fold", min_width=14)  # "fixed depth 12" in one line
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for i, row in enumerate(rows):
         name = f"{row.model} s{row.seed}" if several else row.model
         last = i + 1 == len(rows) or rows[i + 1].run != row.run
         cells = [cell(row) for cell in columns.values()]
-        table.add_row(name, row.title, *cells, end_section=last)
+        table.add_row(name, titled(row), *cells, end_section=last)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     firsts = list({(row.study, row.run): row for row in reversed(rows)}.values())[::-1]
-    print("\n".join([*map(described, firsts), *notes(rows)]))
+    print("\n".join([*map(described, firsts), *notes(rows), *oracles(rows, runs)]))
     names = sorted({"rows-policy.jsonl" if row.policy else "rows.jsonl" for row in rows})
     print("rows: " + ", ".join(str(run.folder / name) for run in runs for name in names))
+
+
+def titled(row: Row) -> str:
+    """The setting; of one that was fitted, the reduction's knob too, and for which budget."""
+    if row.budget is None and row.budget_ms is None:
+        return row.title
+    budget = f"{row.budget_ms:g} ms" if row.budget is None else f"{row.budget:g}"
+    return f"{row.title}, {label(row.reduction, 'reduction')} for budget {budget}"
 
 
 def described(row: Row) -> str:
@@ -96,6 +106,19 @@ def notes(rows: Sequence[Row]) -> list[str]:
             lines.append(f"why, under {row.title}: {shares}")
     timed: Any = next((row for row in rows if row.latency_ms is not None), None)
     return lines if timed is None else [*lines, *timing_notes(timed, rows)]
+
+
+def oracles(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
+    """What no exit rule can beat, for the body of each run's first row, whose records lie beside
+    the rows."""
+    lines = []
+    for run in runs:
+        own = [r for r in rows if (r.study, r.run) == (run.config["study"], run.name)]
+        if own and (row := own[0]).examples:
+            where = f"{row.model} seed {row.seed}: " if len(runs) > 1 else ""
+            found = oracle_lines(Recorded.read(run.folder / row.examples))
+            lines += [where + line for line in found]
+    return lines
 
 
 def timing_notes(row: Row, rows: Sequence[Row]) -> list[str]:

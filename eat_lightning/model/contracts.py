@@ -45,7 +45,8 @@ class Knob:
 
     name: the argument that it sets. strict: the end at which the method saves nothing. grid: points
     worth measuring and timing, from strict to lax. fine: points to choose from, from strict to lax.
-    bounds: the interval of its values, as in "(0, 1]".
+    bounds: the interval of its values, as in "(0, 1]". is_confidence: they are compared with the
+    largest class probability, which is never below 1 / the number of classes.
     """
 
     name: str
@@ -53,6 +54,13 @@ class Knob:
     grid: tuple[float, ...]
     fine: tuple[float, ...]
     bounds: str
+    is_confidence: bool = False
+
+    def grid_for(self, num_labels: int) -> list[float]:
+        """The grid, without the points at which nothing could change any more."""
+        if not self.is_confidence or num_labels < 2:
+            return list(self.grid)
+        return [point for point in self.grid if point >= 1 / num_labels]
 
 
 def knob_of(method: Any) -> Knob | None:
@@ -64,6 +72,15 @@ def point_of(method: Any) -> float | list[float] | None:
     """Where the knob of a method stands: one value, or one for each of its layers."""
     knob = knob_of(method)
     return None if knob is None else getattr(method, knob.name)
+
+
+def points_by_layer(method: Any) -> dict[int, float]:
+    """Where the knob of a method stands at each of its layers; empty where it has none."""
+    point = point_of(method)
+    if point is None:
+        return {}
+    points = point if isinstance(point, Sequence) else [point] * len(method.layers)
+    return dict(zip(method.layers, points, strict=True))
 
 
 def turned(method: Any, point: float | Sequence[float]) -> Any:
@@ -99,8 +116,15 @@ class Kernel(Protocol):
 @runtime_checkable
 class Pattern(Protocol):
     """Who sees whom. A pattern may also have `kernel(layout, layer) -> Kernel | None`, a faster
-    product that must agree with `sees` (None: not at these lengths), and with it
-    `pairs(lengths, layer)`, the query-key pairs which that computes."""
+    product that must agree with `sees` (None: not at these lengths); with it `flops(shape, layer,
+    tokens_B)`, what that costs each example; `wants`, values of each row that the product takes by
+    name ("position": `position_N`, "weight": `weight_N`); `bind`, as any method; and
+    `lost_in_export()`, why no export can hold it.
+
+    `approximate`: no mask says what the product does. It is in use at every length where `kernel`
+    gives one, whatever a reduction needs, and evidence is that of softmax attention over the same
+    queries and keys. There is no place in it for a relative-position bias.
+    """
 
     def sees(self, q: Where, k: Where) -> Bool[Tensor, ...]: ...
 
@@ -109,15 +133,22 @@ class Pattern(Protocol):
         ...
 
 
+def is_approximate(pattern: Any) -> bool:
+    return getattr(pattern, "approximate", False)
+
+
 @runtime_checkable
 class Reduction(Protocol):
     """A packed batch in, a shorter one out; called after (or within) each layer in `layers`, where
     0 is the embedding.
 
-    It may also have `grad` (evidence with gradient), `wants` (notes: {"ids"}), `soften(packed,
+    It may also have `grad` (evidence with gradient), `wants` (names of notes, see
+    `packed.NOTES`), `soften(packed,
     evidence, layer)`, which acts in its place in a soft stage of training, at `soft_place`;
     `varies` (how many rows stay is known only from their values); `flops(shape, layer, tokens_B)`,
-    what choosing costs each example; `lost_in_export()`, why no export can hold it.
+    what choosing costs each example; `search(evaluate, seed)`, the best points of its knob by
+    growing `cost` and `score`, which `evaluate(point)` gives; `lost_in_export()`, why no export can
+    hold it.
     """
 
     place: Literal["after_layer", "after_attention"]
@@ -132,8 +163,9 @@ class Exit(Protocol):
     """All calibrated guesses so far (those at `layers`) -> 0 for who stays, else the 1-based number
     of one of its `reasons`.
 
-    It may also have `observe(packed, pooled_BD, logits_BC)` -> B x S, signals that are recorded
-    beside the logits and come as `decides(logits_EBC, signals_EBS)`; `answers(logits_EBC)` -> B x
+    It may also have `observe(packed, pooled_BD, logits_BC, layer)` -> B x S, signals that are
+    recorded beside the logits and come as `decides(logits_EBC, signals_EBS)`; `wants` (names of
+    notes, see `packed.NOTES`); `answers(logits_EBC)` -> B x
     C, what an example leaves with (else its last guess); `penalties(context)`, its own terms of the
     loss, summed over examples; `flops(shape)`, what deciding at one head costs; and
     `lost_in_export()`, why no export can hold it.
@@ -142,6 +174,23 @@ class Exit(Protocol):
     layers: Sequence[int]
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]: ...
+
+
+@runtime_checkable
+class Head(Protocol):
+    """From the vectors of an example to a guess: calibrated logits of what it pools. Its
+    `bind(shape, exits, num_labels)` makes its parameters, `temperature` is a buffer of them, and
+    `flops(shape, num_labels, tokens_B)` what a guess costs.
+
+    It may also have `wants_earlier` (`guess` is given what each exit before it pooled, too),
+    `join(layer, heads)` (called when all heads are made: where it stands among the others),
+    `penalties(context)`, its own terms of the loss; `own_width` (what it pools is not of the
+    encoder's width); and `lost_in_export()`, why no export can hold it.
+    """
+
+    def pooled(self, packed: Packed) -> Float[Tensor, "b d"]: ...
+
+    def guess(self, pooled_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b c"]: ...
 
 
 def decide(
@@ -312,6 +361,14 @@ def spec(slot: str, method: Any) -> dict[str, Any]:
     kind = cls.__module__.removeprefix(prefix) if inside else f"{cls.__module__}.{cls.__qualname__}"
     names = inspect.signature(cls).parameters
     return {"kind": kind} | {name: getattr(method, name) for name in names}
+
+
+def untrained(slot: str, method: Any, trained: str) -> list[str]:
+    """A method that learns can only be the one that a run was trained with."""
+    kind = spec(slot, method)["kind"]
+    if not hasattr(method, "bind") or kind == trained:
+        return []
+    return [f"{slot}={kind} learns, and this run was trained with {trained}: train one with it"]
 
 
 def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:

@@ -12,12 +12,12 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from eat_lightning.bounds import raise_faults
@@ -27,113 +27,24 @@ from eat_lightning.model.contracts import (
     Pattern,
     Policy,
     Reduction,
+    is_approximate,
     spec,
     without_kind,
 )
-from eat_lightning.model.evidence import MATRIX, Evidence, evidence_faults, gather_evidence
+from eat_lightning.model.evidence import MATRIX, Evidence, evidence_faults
 from eat_lightning.model.gradient import scaled_gradient
-from eat_lightning.model.heads import ACTIVATIONS, head_faults, make_heads
-from eat_lightning.model.masks import RelativeBias, attention_mask, with_key_weights
-from eat_lightning.model.packed import Batch, Packed, on_host
+from eat_lightning.model.heads import (
+    head_faults,
+    heads_asked,
+    layers_with_heads,
+    make_heads,
+    pooled_faults,
+)
+from eat_lightning.model.layer import Embedding, Layer, Shape, initialise
+from eat_lightning.model.masks import RelativeBias, attention_mask
+from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.together import wished
 from eat_lightning.model.trace import Journey, Trace
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of an encoder. `position_offset`: the id of the first position (MPNet: 2).
-    `relative_buckets`: 0, or the buckets of a relative-position bias shared by all layers."""
-
-    vocab_size: int
-    hidden_size: int
-    num_layers: int
-    num_heads: int
-    intermediate_size: int
-    max_positions: int = 512
-    type_vocab_size: int = 2
-    eps: float = 1e-12
-    position_offset: int = 0
-    relative_buckets: int = 0
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    hidden_act: str = "gelu"
-    sep_token_id: int = 102
-    pad_token_id: int = 0
-
-    @property
-    def max_length(self) -> int:
-        """The longest example, in tokens."""
-        return self.max_positions - self.position_offset
-
-
-class Embedding(nn.Module):
-    def __init__(self, shape: Shape):
-        super().__init__()
-        self.offset = shape.position_offset
-        self.word = nn.Embedding(shape.vocab_size, shape.hidden_size)
-        self.position = nn.Embedding(shape.max_positions, shape.hidden_size)
-        types = shape.type_vocab_size
-        self.token_type = nn.Embedding(types, shape.hidden_size) if types else None
-        self.norm = nn.LayerNorm(shape.hidden_size, eps=shape.eps)
-        self.dropout = nn.Dropout(shape.dropout)
-
-    def forward(self, batch: Batch, index_N: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
-        x_ND = self.word(batch.ids_N) + self.position(index_N + self.offset)
-        if self.token_type is not None:
-            x_ND = x_ND + self.token_type(batch.types_N)
-        return self.dropout(self.norm(x_ND))
-
-
-class Layer(nn.Module):
-    """One post-norm Transformer layer; only the attention product leaves the packed rows."""
-
-    def __init__(self, shape: Shape):
-        super().__init__()
-        width = shape.hidden_size
-        self.num_heads, self.attention_dropout = shape.num_heads, shape.attention_dropout
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.attention_norm = nn.LayerNorm(width, eps=shape.eps)
-        self.up = nn.Linear(width, shape.intermediate_size)
-        self.down = nn.Linear(shape.intermediate_size, width)
-        self.output_norm = nn.LayerNorm(width, eps=shape.eps)
-        self.dropout = nn.Dropout(shape.dropout)
-        self.act = ACTIVATIONS[shape.hidden_act]
-
-    def attend(
-        self,
-        packed: Packed,
-        mask: Tensor | None,
-        needs: frozenset[str],
-        kernel: Kernel | None = None,
-        grad: bool = False,
-    ) -> tuple[Packed, Evidence]:
-        """`kernel`: the pattern's own product, which knows who sees whom without the mask. `grad`:
-        evidence is given with its gradient."""
-        layout, x_ND = packed.layout, packed.x_ND
-        qkv_N = self.qkv(x_ND).unflatten(-1, (3, self.num_heads, -1))
-        dropout = self.attention_dropout if self.training else 0.0
-        evidence = Evidence()
-        if kernel is None or needs:
-            q, k, v = layout.pad(qkv_N).permute(2, 0, 3, 1, 4)
-            mask = with_key_weights(packed, mask)
-            if mask is not None and mask.dtype != torch.bool:
-                mask = mask.to(q.dtype)
-            if needs:
-                shown = (q, k, v) if grad else (q.detach(), k.detach(), v.detach())
-                evidence = gather_evidence(layout, *shown, mask, needs)
-        if kernel is None:
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-            mixed_ND = layout.unpad(mixed.transpose(1, 2).flatten(2))
-        else:
-            mixed_ND = kernel(qkv_N, layout, dropout).flatten(1)
-        return packed.with_x(self.attention_norm(x_ND + self.dropout(self.out(mixed_ND)))), evidence
-
-    def feed_forward(self, packed: Packed) -> Packed:
-        x_ND = packed.x_ND
-        change_ND = self.down(self.act(self.up(x_ND)))
-        return packed.with_x(self.output_norm(x_ND + self.dropout(change_ND)))
-
 
 SLOT_NAMES = ("attention", "reduction", "exit")
 
@@ -141,12 +52,13 @@ SLOT_NAMES = ("attention", "reduction", "exit")
 class AdaptiveEncoder(nn.Module):
     """The encoder with its slots filled.
 
-    head: {"kind": a head's file name ("pooled" if left out), "layers": exit layers (the last is
-    always added), and that kind's arguments}. The slots may be filled anew at any time; an exit
-    needs a head at each of its layers. `policies` are asked in their order, and cost nothing where
-    there is none. `strength` (0 ... 1) is saved with the weights. In training: `soft` (reductions
-    gate rows and drop none), `flow` (an objective's factors on the gradient at the exits), `skips`
-    (layers that are not run), `keep_hidden` (the trace holds the vectors after each layer).
+    head: {"kind": a head's file name ("pooled" if left out), "layers": exit layers (or "all"; the
+    last is always added), and that kind's arguments}. The slots may be filled anew at any time; an
+    exit needs a head at each of its layers. `policies` are asked in their order, and cost nothing
+    where there is none. `strength` (0 ... 1) is saved with the weights. In training: `soft`
+    (reductions gate rows and drop none), `flow` (an objective's factors on the gradient at the
+    exits), `skips` (layers that are not run), `keep_hidden` (the trace holds the vectors after each
+    layer).
     """
 
     attention: Pattern
@@ -165,10 +77,12 @@ class AdaptiveEncoder(nn.Module):
         policies: Sequence[Policy] = (),
     ):
         super().__init__()
-        raise_faults([*head_faults(shape.num_layers, head), *evidence_faults(reduction)])
+        faults = [*head_faults(shape.num_layers, head), *evidence_faults(reduction)]
+        faults += bias_faults(shape, attention)
+        raise_faults(faults or pooled_faults(exit, head))
         self.shape, self.num_labels = shape, num_labels
         self.policies: Sequence[Policy] = policies
-        layers = sorted({*head.get("layers", ()), shape.num_layers})
+        layers = layers_with_heads(head.get("layers", ()), shape.num_layers)
         self.head: dict[str, Any] = {"kind": "pooled", **head, "layers": layers}
         self.embedding = Embedding(shape)
         buckets = shape.relative_buckets
@@ -197,6 +111,8 @@ class AdaptiveEncoder(nn.Module):
                 value = adopted(value, own)
             else:
                 value.bind(self.shape, self.head["layers"], self.num_labels)
+        if isinstance(value, nn.Module):  # a new module believes that it is in training
+            value.train(self.training)
         self._modules.pop(name, None)  # else torch refuses to replace a module by what is none
         super().__setattr__(name, value)
 
@@ -231,15 +147,14 @@ class AdaptiveEncoder(nn.Module):
         if self.keep_hidden:
             journey.hidden[0] = packed
         packed = self.ask(packed, batch, journey, leave) if self.policies else packed
-        return self.reduce(packed, Evidence(), 0) if 0 in self.reduction.layers else packed
+        return self.shorten_embedding(packed)
 
     def advance(
         self, packed: Packed, batch: Batch, journey: Journey, first: int, leave: bool
     ) -> tuple[int, Int[Tensor, " g"], Packed | None]:
         """From layer `first` through the next that has an exit: its number, the rows that left
         there, and the others as they enter the layer after it (None: there are none)."""
-        last = len(self.layers)
-        guessing = {*self.exit.layers, last} if leave else {int(k) for k in self.heads}
+        guessing = heads_asked(self.heads, self.exit if leave else None)
         exit_layer = min(number for number in guessing if number >= first)
         for number in range(first, exit_layer):
             packed = self.shorten(*self.step(packed, journey, number), number)
@@ -271,10 +186,10 @@ class AdaptiveEncoder(nn.Module):
         into, through = self.flow_at(number)
         packed = scaled_gradient(packed, into)
         earlier = (journey.pooled(),) if getattr(head, "wants_earlier", False) else ()
-        pooled_BD = head.pooled(packed, *earlier)
-        logits_BC = head.guess(pooled_BD)
+        pooled_BD = head.pooled(packed)
+        logits_BC = head.guess(pooled_BD, *earlier)
         observe = getattr(self.exit, "observe", None)
-        signal_BS = None if observe is None else observe(packed, pooled_BD, logits_BC)
+        signal_BS = None if observe is None else observe(packed, pooled_BD, logits_BC, number)
         journey.guess(number, logits_BC, signal_BS)
         if earlier:
             journey.pools[number] = journey.of_all(pooled_BD)
@@ -288,9 +203,16 @@ class AdaptiveEncoder(nn.Module):
 
     def kernel(self, packed: Packed, layer: int, needs: frozenset[str]) -> Kernel | None:
         """The pattern's own product, if it has one that can do without a bias and the matrix."""
-        make = getattr(self.attention, "kernel", None)
-        blocked = self.relative is not None or packed.weight_N is not None or needs & MATRIX
-        return None if make is None or blocked else make(packed.layout, layer)
+        pattern: Any = self.attention
+        wants = getattr(pattern, "wants", ())
+        weighed = packed.weight_N is not None and "weight" not in wants
+        blocked = self.relative is not None or weighed or needs & MATRIX
+        if not hasattr(pattern, "kernel") or (blocked and not is_approximate(pattern)):
+            return None
+        product = pattern.kernel(packed.layout, layer)
+        if product is None or not wants:
+            return product
+        return partial(product, **{f"{name}_N": getattr(packed, f"{name}_N") for name in wants})
 
     def run_layer(self, packed: Packed, number: int) -> tuple[Packed, Evidence]:
         """Layer `number`, with a reduction that acts within it."""
@@ -315,6 +237,10 @@ class AdaptiveEncoder(nn.Module):
             packed = self.reduce(packed, evidence, number)
         return packed
 
+    def shorten_embedding(self, packed: Packed) -> Packed:
+        """A reduction that acts before layer 1."""
+        return self.reduce(packed, Evidence(), 0) if 0 in self.reduction.layers else packed
+
     def place(self, packed: Packed) -> str:
         """Where the reduction acts: a soft stage may gate elsewhere than rows are dropped."""
         if packed.soft and hasattr(self.reduction, "soften"):
@@ -331,14 +257,14 @@ class AdaptiveEncoder(nn.Module):
         x_ND = self.embedding(batch, index_N)
         special_N = (index_N == 0) | (batch.ids_N == self.shape.sep_token_id)
         strength_B = on_host(self.strength).double().expand(batch.size)
-        wants = getattr(self.reduction, "wants", ())
+        wants = {name for m in (self.reduction, self.exit) for name in getattr(m, "wants", ())}
         return Packed(
             x_ND,
             layout,
             index_N,
             special_N,
             strength_B,
-            notes={"ids": batch.ids_N} if "ids" in wants else {},
+            notes={name: note(batch, layout) for name, note in NOTES.items() if name in wants},
             original_B=batch.lengths_B,
             soft=self.soft and self.training,
         )
@@ -358,7 +284,7 @@ class AdaptiveEncoder(nn.Module):
         costs. At the last layer all leave."""
         if layer == len(self.layers):
             return journey.at_end()
-        if not leave:
+        if not leave or layer not in self.exit.layers:
             return torch.zeros_like(journey.rows_B)
         logits_EBC = journey.stack(self.exit.layers)
         reason_B = journey.decided(self.exit.layers, logits_EBC).cpu()
@@ -367,14 +293,12 @@ class AdaptiveEncoder(nn.Module):
         return reason_B
 
 
-def initialise(module: nn.Module) -> None:
-    """BERT's: normal of 0.02 for matrices, zero biases."""
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
-    if isinstance(module, nn.Linear):
-        nn.init.zeros_(module.bias)
-    if isinstance(module, RelativeBias):
-        nn.init.normal_(module.weight, std=0.02)
+def bias_faults(shape: Shape, attention: Any) -> list[str]:
+    """An approximate product has no scores that a relative-position bias could be added to."""
+    if not (shape.relative_buckets and is_approximate(attention)):
+        return []
+    kind = spec("attention", attention)["kind"]
+    return [f"attention={kind} has no place for this encoder's relative-position bias"]
 
 
 def adopted(method: Any, own: Any) -> Any:

@@ -14,54 +14,69 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.model.contracts import Exit, Reduction
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.model.contracts import Exit, Reduction, is_approximate
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import MATRIX
+from eat_lightning.model.heads import heads_asked
+from eat_lightning.model.layer import Shape
 
 
 def flops(
-    encoder: AdaptiveEncoder, exit: Exit, tokens_LB: np.ndarray, depth_B: np.ndarray
+    encoder: AdaptiveEncoder,
+    exit: Exit,
+    tokens_LB: np.ndarray,
+    depth_B: np.ndarray,
+    lengths_B: np.ndarray | None = None,
 ) -> np.ndarray:
     """Per example. tokens_LB: tokens entering each layer when nobody leaves; depth_B: layers run
-    under `exit`, whose heads are the ones evaluated. What a method itself costs (predictors,
-    matching) it says by its own `flops`."""
+    under `exit`, whose heads are the ones evaluated; lengths_B: tokens of each example, where a
+    reduction on the embedding may leave fewer (None: none does). What a method itself costs
+    (predictors, matching) it says by its own `flops`."""
     shape, reduction = encoder.shape, encoder.reduction
     ran_LB = np.arange(1, shape.num_layers + 1)[:, None] <= depth_B
     after_LB = tokens_after_attention(reduction, tokens_LB)
-    per_layer_LB = layer_flops(shape, tokens_LB, after_LB, pairs_computed(encoder, tokens_LB))
+    per_layer_LB = layer_flops(shape, tokens_LB, after_LB, product_flops(encoder, tokens_LB))
+    before_LB = np.concatenate([tokens_LB[:1] if lengths_B is None else [lengths_B], tokens_LB])
     for layer in reduction.layers:
-        tokens_B = tokens_LB[max(layer, 1) - 1]
-        per_layer_LB[max(layer, 1) - 1] += choosing_flops(shape, reduction, layer, tokens_B)
-    layers = {*exit.layers, shape.num_layers}
+        if layer > 0:
+            per_layer_LB[layer - 1] += evidence_flops(shape, tokens_LB[layer - 1], reduction.needs)
+        within = reduction.place == "after_attention"
+        if within or layer < shape.num_layers:
+            # Behind a layer a reduction acts for those who stay, so its work counts with the next.
+            row = layer - 1 if within else layer
+            per_layer_LB[row] += own_flops(shape, reduction, layer, before_LB[layer])
     deciding: Any = getattr(exit, "flops", lambda shape: 0.0)
-    per_head = head_flops(encoder) + deciding(shape)
-    return (per_layer_LB * ran_LB).sum(0) + heads_run(layers, depth_B) * per_head
+    for layer in heads_asked(encoder.heads, exit):
+        guessing = head_flops(encoder, layer, after_LB[layer - 1])
+        per_layer_LB[layer - 1] += guessing + deciding(shape)
+    return (per_layer_LB * ran_LB).sum(0)
 
 
-def choosing_flops(
+def own_flops(
     shape: Shape, reduction: Reduction, layer: int, tokens_B: np.ndarray
-) -> np.ndarray:
-    """What a reduction pays to choose at a layer: its evidence, and its own products."""
-    own: Any = getattr(reduction, "flops", lambda shape, layer, tokens_B: 0.0)
-    return evidence_flops(shape, tokens_B, reduction.needs) + own(shape, layer, tokens_B)
+) -> np.ndarray | float:
+    """What a reduction's own products cost at a layer, given the tokens that it finds there."""
+    own: Any = getattr(reduction, "flops", None)
+    return 0.0 if own is None else own(shape, layer, tokens_B)
 
 
 def static_flops(encoder: AdaptiveEncoder, lengths_B: np.ndarray) -> np.ndarray:
     """Per example, of the same body with dense attention, every token and every layer."""
     shape = encoder.shape
     tokens_LB = np.repeat(np.asarray(lengths_B)[None], shape.num_layers, axis=0)
-    return layer_flops(shape, tokens_LB, tokens_LB, pairs(tokens_LB)).sum(0) + head_flops(encoder)
+    products_LB = dense_flops(shape, tokens_LB)
+    work_B = layer_flops(shape, tokens_LB, tokens_LB, products_LB).sum(0)
+    return work_B + head_flops(encoder, shape.num_layers, tokens_LB[-1])
 
 
 def layer_flops(
-    shape: Shape, tokens_LB: np.ndarray, after_LB: np.ndarray, pairs_LB: np.ndarray
+    shape: Shape, tokens_LB: np.ndarray, after_LB: np.ndarray, products_LB: np.ndarray
 ) -> np.ndarray:
-    """q, k, v and output projections and both attention products on the tokens that enter; the
-    feed-forward on those that a reduction within the layer left."""
+    """q, k, v and output projections on the tokens that enter, the attention products, and the
+    feed-forward on the tokens that a reduction within the layer left."""
     width, inner = shape.hidden_size, shape.intermediate_size
-    projections_LB = 4 * tokens_LB * width**2
-    products_LB = 2 * pairs_LB * width
-    return 2.0 * (projections_LB + products_LB + 2 * after_LB * width * inner)
+    projections_LB = 4 * tokens_LB * width * shape.attention_width
+    return products_LB + 2.0 * (projections_LB + 2 * after_LB * width * inner)
 
 
 def pairs(tokens_LB: np.ndarray) -> np.ndarray:
@@ -69,17 +84,23 @@ def pairs(tokens_LB: np.ndarray) -> np.ndarray:
     return tokens_LB.astype(np.float64) ** 2
 
 
-def pairs_computed(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray:
-    """All pairs, but for a pattern that brings its own product, where that is in use."""
-    whole_LB = pairs(tokens_LB)
-    count = getattr(encoder.attention, "pairs", None)
-    if count is None or encoder.relative is not None:
-        return whole_LB
-    evidence = encoder.reduction.layers if MATRIX & encoder.reduction.needs else ()
+def dense_flops(shape: Shape, tokens_LB: np.ndarray) -> np.ndarray:
+    """Both products of softmax attention, scores and mixing, over all pairs."""
+    return 4.0 * shape.attention_width * pairs(tokens_LB)
+
+
+def product_flops(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray:
+    """Those of all pairs, but for a pattern that brings its own product, where that is in use."""
+    shape, reduction = encoder.shape, encoder.reduction
+    products_LB = dense_flops(shape, tokens_LB)
+    own = getattr(encoder.attention, "flops", None)
+    if own is None or encoder.relative is not None:
+        return products_LB
+    blocked = MATRIX & reduction.needs and not is_approximate(encoder.attention)
     for row, tokens_B in enumerate(tokens_LB):
-        if row + 1 not in evidence:
-            whole_LB[row] = count(tokens_B.astype(np.float64), row + 1)
-    return whole_LB
+        if not blocked or row + 1 not in reduction.layers:
+            products_LB[row] = own(shape, row + 1, tokens_B.astype(np.float64))
+    return products_LB
 
 
 def tokens_after_attention(reduction: Reduction, tokens_LB: np.ndarray) -> np.ndarray:
@@ -94,15 +115,10 @@ def evidence_flops(shape: Shape, tokens_B: np.ndarray, needs: Collection[str]) -
     """Scores computed a second time for a reduction: all pairs, or the [CLS] row."""
     all_pairs = pairs(tokens_B) if MATRIX & {*needs} else 0
     cls_row = tokens_B if "cls" in needs else 0
-    return np.zeros(tokens_B.shape) + 2.0 * shape.hidden_size * (all_pairs + cls_row)
+    return np.zeros(tokens_B.shape) + 2.0 * shape.attention_width * (all_pairs + cls_row)
 
 
-def heads_run(layers: Collection[int], depth_B: np.ndarray) -> np.ndarray:
-    """Heads evaluated on the way: an example passes each at or below its depth."""
-    return (np.array(sorted(layers))[:, None] <= depth_B).sum(0)
-
-
-def head_flops(encoder: AdaptiveEncoder) -> float:
-    """Of one guess by the last head; the others are of its kind."""
-    head: Any = encoder.heads[str(encoder.shape.num_layers)]
-    return head.flops(encoder.shape, encoder.num_labels)
+def head_flops(encoder: AdaptiveEncoder, layer: int, tokens_B: np.ndarray) -> np.ndarray | float:
+    """Of one guess by the head at a layer, of so many tokens."""
+    head: Any = encoder.heads[str(layer)]
+    return head.flops(encoder.shape, encoder.num_labels, tokens_B)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.bounds import layer_faults
+from eat_lightning.bounds import layer_faults, listed_layers
 from eat_lightning.model.contracts import Exit, build, class_of
 from eat_lightning.model.packed import Packed
 
@@ -33,14 +33,17 @@ def pool_cls(packed: Packed) -> Float[Tensor, "b d"]:
 
 
 def pool_mean(packed: Packed) -> Float[Tensor, "b d"]:
-    """Mean over an example's vectors, each weighed by how many tokens it stands for."""
+    """Mean over an example's vectors, each weighed by how many tokens it stands for, and those that
+    a reduction forwarded."""
     layout = packed.layout
-    if layout.even and packed.size_N is None:
+    if layout.even and packed.size_N is None and packed.forwarded_B is None:
         return layout.pad(packed.x_ND).mean(1)
     size_N = torch.ones_like(packed.x_ND[:, 0]) if packed.size_N is None else packed.size_N
     total_BD = packed.x_ND.new_zeros(layout.size, packed.x_ND.shape[1])
     total_BD = total_BD.index_add(0, layout.segment_N, packed.x_ND * size_N[:, None])
     count_B = size_N.new_zeros(layout.size).index_add(0, layout.segment_N, size_N)
+    if packed.forwarded_BD is not None and packed.forwarded_B is not None:
+        total_BD, count_B = total_BD + packed.forwarded_BD, count_B + packed.forwarded_B
     return total_BD / count_B[:, None]
 
 
@@ -49,14 +52,15 @@ POOLS = {"cls": pool_cls, "mean": pool_mean}
 
 def head_faults(num_layers: int | None, head: Any) -> list[str]:
     """Check a head's settings, whatever a config or a file gives for them: its `kind` (a method's
-    file name), its `layers`, and the arguments of its kind."""
+    file name), its `layers` (or "all"), and the arguments of its kind."""
     if not isinstance(head, Mapping):
         return [f"head must be a dict of layers and the options of its kind, got {head!r}"]
     try:
         cls: Any = class_of("head", head.get("kind", "pooled"))
     except ValueError as error:
         return [str(error)]
-    faults = layer_faults("head.layers", head.get("layers", ()), num_layers)
+    layers = listed_layers(head.get("layers", ()), num_layers or 1)
+    faults = layer_faults("head.layers", layers, num_layers)
     given = arguments_of(head)
     unknown = set(given) - set(inspect.signature(cls).parameters)
     if unknown:
@@ -80,14 +84,42 @@ def with_activation(head: Mapping[str, Any], default: str | None) -> dict[str, A
     return others | ({"activation": default} if takes else {})
 
 
+def layers_with_heads(layers: Any, num_layers: int) -> list[int]:
+    """Where heads stand: at the layers named (or "all"), and at the last."""
+    return sorted({*listed_layers(layers, num_layers), num_layers})
+
+
 def make_heads(shape: Any, num_labels: int, head: Mapping[str, Any]) -> nn.ModuleDict:
-    """A head for each of `head["layers"]`, by the layer's number."""
-    heads = nn.ModuleDict()
+    """A head for each of `head["layers"]`, by the layer's number. A kind that has
+    `join(layer, heads)` is told where it stands among the others, by layer, when all are made."""
+    made: dict[int, Any] = {}
     for layer in head["layers"]:
-        made = build("head", {"kind": head["kind"]} | arguments_of(head))
-        made.bind(shape, head["layers"], num_labels)
-        heads[str(layer)] = made
-    return heads
+        made[layer] = build("head", {"kind": head["kind"]} | arguments_of(head))
+        made[layer].bind(shape, head["layers"], num_labels)
+    for layer, one in made.items():
+        if hasattr(one, "join"):
+            one.join(layer, made)
+    return nn.ModuleDict({str(layer): one for layer, one in made.items()})
+
+
+def heads_asked(heads: nn.ModuleDict, exit: Exit | None) -> list[int]:
+    """The layers whose heads guess under an exit rule (None: nobody leaves): those where it looks,
+    and the last. A head that sees those before it must see the same ones under every rule."""
+    layers = sorted(int(layer) for layer in heads)
+    chained = any(getattr(head, "wants_earlier", False) for head in heads.values())
+    return layers if exit is None or chained else sorted({*exit.layers, layers[-1]})
+
+
+def pooled_faults(exit: Any, head: Mapping[str, Any]) -> list[str]:
+    """An exit rule that learns from pooled vectors is made for those of the encoder's width."""
+    cls = class_of("head", head.get("kind", "pooled"))
+    learns = hasattr(exit, "bind") and hasattr(exit, "observe")
+    if not learns or not getattr(cls, "own_width", False):
+        return []
+    return [
+        f"exit: {type(exit).__name__} learns from vectors of the encoder's width, which "
+        f"head={head['kind']} does not pool: use head=pooled"
+    ]
 
 
 def slot_faults(exit: Exit, heads: Sequence[int], num_layers: int, num_labels: int) -> list[str]:

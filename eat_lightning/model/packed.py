@@ -17,6 +17,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 T = TypeVar("T")
 
+# splitmix64's 0x9E37...15, 0xBF58...B9 and 0x94D0...EB as signed numbers, and its shifts.
+GOLDEN = -7046029254386353131
+MIXING = ((30, -4658895280553007687), (27, -7723592293110705685), (31, 1))
+
 
 # By a tensor of the device: its version, and its value on the host.
 KNOWN: Any = WeakIdKeyDictionary()
@@ -207,10 +211,11 @@ class Packed:
     size_N: how many original tokens a vector stands for (None: 1 each); mean pooling weighs by it.
     weight_N: added to every query's score of a row as a key: the log size of merged tokens, the log
     gate of soft pruning (None: 0 each, and attention keeps its fused product).
-    notes: more about each row by name, cut along with the vectors: a method's own, and `ids` (token
-    ids) for one that `wants` them. penalties: terms of each example by name, for the loss.
-    original_B: tokens of each example before any reduction (on the host). soft: in a soft stage of
-    training, where a reduction gates rows and drops none.
+    notes: more about each row by name, cut along with the vectors: a method's own, and those of
+    `NOTES` for one that `wants` them. penalties: terms of each example by name, for the loss.
+    forwarded_BD, forwarded_B: sum and number of each example's rows that went straight to the end,
+    for a head that pools the mean. original_B: tokens of each example before any reduction (on the
+    host). soft: in a soft stage of training, where a reduction gates rows and drops none.
     """
 
     x_ND: Float[Tensor, "n d"]
@@ -222,6 +227,8 @@ class Packed:
     weight_N: Tensor | None = None
     notes: Mapping[str, Tensor] = field(default_factory=dict)
     penalties: Mapping[str, Tensor] = field(default_factory=dict)
+    forwarded_BD: Tensor | None = None
+    forwarded_B: Tensor | None = None
     original_B: Tensor | None = None
     soft: bool = False
 
@@ -265,9 +272,40 @@ class Packed:
     def only(self, stay_B: Bool[Tensor, " b"]) -> Packed:
         """Only the examples named (a mask on the host)."""
         taken = self.take(self.rows_of(stay_B), self.layout.lengths_B[stay_B])
+
+        def cut(x_B: Tensor | None) -> Tensor | None:
+            return None if x_B is None else x_B[stay_B.to(x_B.device)]
+
         return replace(
             taken,
             strength_B=self.strength_B[stay_B],
             penalties={name: x_B[stay_B.to(x_B.device)] for name, x_B in self.penalties.items()},
-            original_B=None if self.original_B is None else self.original_B[stay_B],
+            forwarded_BD=cut(self.forwarded_BD),
+            forwarded_B=cut(self.forwarded_B),
+            original_B=cut(self.original_B),
         )
+
+
+def mixed(x: Int[Tensor, ...]) -> Int[Tensor, ...]:
+    """Scatter each whole number over all 64 bits, so that neighbours get nothing in common: the
+    finaliser of splitmix64 (Steele et al. 2014). Sums and products wrap around."""
+    x = x + GOLDEN
+    for shift, factor in MIXING:
+        x = (x ^ ((x >> shift) & (2 ** (64 - shift) - 1))) * factor  # torch's shift keeps the sign
+    return x
+
+
+def ids_noted(batch: Batch, layout: Layout) -> Int[Tensor, " n"]:
+    """Each row's token id."""
+    return batch.ids_N
+
+
+def example_noted(batch: Batch, layout: Layout) -> Int[Tensor, " n"]:
+    """On each row a number of its example, which follows from its token ids and their order. Sums
+    of whole numbers do not depend on the order in which they are added."""
+    each_N = mixed(mixed(batch.ids_N) + layout.index_N)
+    total_B = each_N.new_zeros(layout.size).index_add(0, layout.segment_N, each_N)
+    return total_B.index_select(0, layout.segment_N)
+
+
+NOTES: dict[str, Callable[[Batch, Layout], Tensor]] = {"ids": ids_noted, "example": example_noted}

@@ -29,8 +29,9 @@ class Trace:
     an example that had left. depth_B: layers run. tokens_LB: tokens entering each layer, 0 where it
     was not run. reason_B: codes, which `names` explains. signals: what the exit rule observed, B x
     S by layer. penalties: terms of each example that methods add to the loss, where nobody left.
-    hidden: the vectors after each layer (0: the embedding), where the encoder keeps them. depth,
-    tokens and reasons lie on the host.
+    hidden: the vectors after each layer (0: the embedding), where the encoder keeps them. pools:
+    what heads that see earlier exits pooled, B x D by layer. depth, tokens and reasons lie on the
+    host.
     """
 
     logits_BC: Tensor
@@ -42,6 +43,7 @@ class Trace:
     signals: dict[int, Tensor] = field(default_factory=dict)
     penalties: dict[str, Tensor] = field(default_factory=dict)
     hidden: dict[int, Packed] = field(default_factory=dict)
+    pools: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def reasons(self) -> list[str]:
@@ -169,7 +171,8 @@ class Journey:
         there, unless the exit rule answers from all of them."""
         if not hasattr(self.exit, "answers"):
             return self.guesses[layer]
-        looked = [k for k in {*self.exit.layers, layer} if k in self.guesses]
+        # A replay knows the guesses of later exits too.
+        looked = [k for k in {*self.exit.layers, layer} if k <= layer]
         return self.of_all(answer(self.exit, self.stack(sorted(looked))))
 
     def part(self, rows_G: Int[Tensor, " g"]) -> Trace:
@@ -188,4 +191,5 @@ class Journey:
             self.signals,
             self.penalties,
             self.hidden,
+            self.pools,
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -31,7 +32,8 @@ class Context:
     what the exit rule observed, B x S by layer. penalties: terms of each example by name. epoch:
     with the fraction of the one under way. stage: its number, from 0. hidden, teacher_hidden: the
     vectors after each layer (0: the embedding), for an objective that `wants` them. passes: guesses
-    of the further passes that it asked for.
+    of the further passes that it asked for. full_BC: the last head's guess, also where it does not
+    count. pools: what heads that see earlier exits pooled, by layer.
     """
 
     guesses: dict[int, Float[Tensor, "b c"]]
@@ -46,6 +48,12 @@ class Context:
     hidden: dict[int, Packed] = field(default_factory=dict)
     teacher_hidden: dict[int, Packed] = field(default_factory=dict)
     passes: list[dict[int, Tensor]] = field(default_factory=list)
+    full_BC: Float[Tensor, "b c"] | None = None
+    pools: dict[int, Float[Tensor, "b d"]] = field(default_factory=dict)
+
+    def full_depth(self) -> Float[Tensor, "b c"]:
+        """The last head's guess."""
+        return self.guesses[self.last] if self.full_BC is None else self.full_BC
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,11 @@ class Stage:
     lr: float = 1.0
     objective: Any = None
 
+    def moves(self, name: str) -> bool:
+        """Whether it trains the parameter of this name."""
+        frozen = any(fnmatchcase(name, pattern) for pattern in self.frozen)
+        return not frozen and any(fnmatchcase(name, pattern) for pattern in self.trains)
+
     def strength(self, progress: float) -> float:
         """How strongly a reduction acts when so much of the stage (0 ... 1) is done."""
         begin, end = self.ramp
@@ -93,9 +106,12 @@ class Stage:
 class Objective(Protocol):
     """The loss over all exits; `wants_teacher` says whether teacher logits must be given.
 
-    It may also have `wants` ({"hidden", "teacher_hidden"}), `flow(k, num_exits)` -> two factors on
-    the gradient at the k-th exit (1-based): of all that comes from it and from beyond, and of what
-    comes from beyond; and `passes(step)` -> a list of `Pass`.
+    It may also have `wants` ({"hidden", "teacher_hidden", "step"}: what of the context it reads
+    beside guesses), `flow(k, num_exits)` -> two factors on the gradient at the k-th exit (1-based):
+    of all that comes from it and from beyond, and of what comes from beyond;
+    `passes(step, encoder)` -> a list of `Pass`; `fits(reduction)`, which lists what keeps it from
+    training beside one; and, as an `nn.Module`, `bind(student, teacher)`, which makes its
+    parameters from both shapes.
     """
 
     wants_teacher: bool

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from eat_lightning.infer.record import record
+from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import build, spec
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
@@ -25,7 +26,7 @@ from eat_lightning.weights.checkpoint import load_model, save_model
 
 Check = Callable[[Any], None]
 MODEL_SLOTS = ("attention", "reduction", "exit")
-CLOSE = {"atol": 1e-4, "rtol": 0.0}
+CLOSE: dict[str, Any] = {"atol": 1e-4, "rtol": 0.0}
 
 
 def batch_is_its_examples(encoder: AdaptiveEncoder) -> None:
@@ -128,7 +129,7 @@ def gradients_reach_every_weight(encoder: AdaptiveEncoder) -> None:
     """Training moves every weight of the body and of the heads (a method's own may rest)."""
     encoder.train()
     guesses = encoder(ragged()).guesses.values()
-    sum(guess_BC.square().sum() for guess_BC in guesses).backward()
+    torch.stack([guess_BC.square().sum() for guess_BC in guesses]).sum().backward()
     for name, weight in encoder.named_parameters():
         if not name.startswith(MODEL_SLOTS):
             assert weight.grad is not None, name
@@ -175,12 +176,29 @@ def loss_falls(objective: Any) -> None:
 def loss_of(objective: Any, logits_BC: torch.Tensor, labels_B: torch.Tensor) -> torch.Tensor:
     guesses = {k: logits_BC.clone().requires_grad_() for k in (2, 4, 6)}
     teacher_BC = logits_BC.abs() if objective.wants_teacher else None
-    loss = objective(Context(guesses=guesses, labels_B=labels_B, last=6, teacher_BC=teacher_BC))
+    more = asked_of_a_step(objective, guesses)
+    context = Context(guesses=guesses, labels_B=labels_B, last=6, teacher_BC=teacher_BC, **more)
+    loss = objective(context)
     loss.total.backward()
     grads = [guess_BC.grad for guess_BC in guesses.values() if guess_BC.grad is not None]
     assert grads
     assert all(torch.isfinite(grad_BC).all() for grad_BC in grads)
     return loss.total.detach()
+
+
+def asked_of_a_step(objective: Any, guesses: dict[int, torch.Tensor]) -> dict[str, Any]:
+    """What an objective may ask for beside guesses: hidden states, also of a teacher of the same
+    shape, and further passes, which guess the same."""
+    encoder = tiny_encoder(reduction=NormTopK(0.3, [2]))
+    encoder.keep_hidden = True
+    with torch.no_grad():
+        encoder.strength.fill_(0.0)  # a teacher has every row
+        hidden = encoder(ragged(), leave=False).hidden
+    if hasattr(objective, "bind"):
+        torch.manual_seed(0)
+        objective.bind(encoder.shape, encoder.shape)
+    passes = objective.passes(0, encoder) if hasattr(objective, "passes") else []
+    return {"hidden": hidden, "teacher_hidden": hidden, "passes": [guesses for _ in passes]}
 
 
 def shares_add_up(schedule: Any) -> None:

@@ -10,7 +10,8 @@ from torch import nn
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
 
 VOCAB, SEP = 50, 3
@@ -38,7 +39,7 @@ def spread(model: nn.Module, seed: int = 2) -> nn.Module:
         for name, weight in model.named_parameters():
             noise = torch.randn(weight.shape, generator=generator)
             bias = 0.4 if "norm" in name.lower() else 0.05
-            weight.add_((bias if weight.ndim == 1 else 0.5) * noise)
+            weight.add_((0.5 if weight.ndim == 2 else bias) * noise)
     return model
 
 
@@ -52,19 +53,21 @@ def tiny_encoder(
 ) -> AdaptiveEncoder:
     """An encoder in evaluation mode with these methods (None: static), its heads where the exit
     rule looks. changes: other sizes than `tiny_shape` has."""
+    off: Any = Keep()
     exit = exit or Never()
     torch.manual_seed(0)
     encoder = AdaptiveEncoder(
         tiny_shape(**changes),
         num_labels,
         attention or Dense(),
-        reduction or Keep(),
+        reduction or off,
         exit,
         {"layers": list(exit.layers)} | (head or {}),
     )
     spread(encoder)
-    if hasattr(encoder.reduction, "after_step"):  # learned values back within their bounds
-        encoder.reduction.after_step()
+    after_step = getattr(encoder.reduction, "after_step", None)
+    if after_step is not None:  # learned values back within their bounds
+        after_step()
     return encoder.eval()
 
 

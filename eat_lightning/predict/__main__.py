@@ -16,24 +16,21 @@ def predict(config: dict[str, Any]) -> int:
     Raises ConfigError, one line per fault, for settings and for a run that cannot answer.
     """
     plan = parsed(PredictPlan, config)
-    from eat_lightning.infer.onnx_backend import Export
-    from eat_lightning.model.policies import policies_of
-    from eat_lightning.predict.open import open_export, open_run
+    from eat_lightning.predict.open import open_backend
 
-    policies = policies_of(plan.policy)
-    if plan.backend == "onnx":
-        export = Export.open(plan.run, plan.threads)
-        return answer_input(open_export(export, plan.certificate, policies), plan.batch)
-    import torch
+    backend = open_backend(plan, plan.run if plan.backend == "onnx" else None)
+    if plan.text is not None:
+        from eat_lightning.predict.explain import explained
 
+        print("\n".join(explained(backend, plan.text)))
+        return 0
+    if not plan.pool:
+        return answer_input(backend, plan.batch)
+    from eat_lightning.infer.torch_backend import TorchBackend
     from eat_lightning.predict.pooled import answer_pooled
-    from eat_lightning.runs.run import Run
 
-    if plan.threads:
-        torch.set_num_threads(plan.threads)
-    run = Run.open(plan.run)
-    backend = open_run(run, plan.exit, plan.dtype, plan.certificate, policies, plan.prepack)
-    return answer_pooled(backend, plan.batch) if plan.pool else answer_input(backend, plan.batch)
+    assert isinstance(backend, TorchBackend)  # of an export the plan refuses it
+    return answer_pooled(backend, plan.batch)
 
 
 main = entry("predict", predict)

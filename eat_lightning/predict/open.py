@@ -1,30 +1,46 @@
-"""A run or an export made ready to answer, with the exits of a certificate where one is named."""
+"""A run or an export made ready to answer, with the exits of a certificate where one is named, or
+fitted for a budget."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.config import make, target
+import torch
+
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Source
 from eat_lightning.infer.later import LaterExits
 from eat_lightning.infer.onnx_backend import Export, OnnxBackend
-from eat_lightning.infer.precision import form_of, in_dtype, in_form
+from eat_lightning.infer.precision import PLAIN, form_of, in_dtype, in_form
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.policy.full_depth import FullDepth
-from eat_lightning.model.contracts import Exit, Policy, build, build_all, method_faults, spec
+from eat_lightning.model.contracts import Policy, build, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
-from eat_lightning.model.heads import slot_faults
-from eat_lightning.model.policies import idle_faults, policy_faults
+from eat_lightning.model.policies import idle_faults, policies_of, policy_faults
+from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import DTYPES, Certificate, combination
-from eat_lightning.weights.second import load_second_runs
+from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.run import Run
+from eat_lightning.weights.checkpoint import load_second_runs
 
 if TYPE_CHECKING:
-    from eat_lightning.runs.run import Run
+    from eat_lightning.infer.backend import Backend
+    from eat_lightning.predict.plan import ModelPlan
+
+
+def open_backend(plan: ModelPlan, export: str | None = None) -> Backend:
+    """Open the run of a plan, or the export in this folder in its place, with the plan's exits,
+    policies, certificate and threads. ConfigError with every fault."""
+    policies = policies_of(plan.policy)
+    if export is not None:
+        return open_export(Export.open(export, plan.threads), plan.certificate, policies)
+    if plan.threads:
+        torch.set_num_threads(plan.threads)
+    run = Run.open(plan.run)
+    return open_run(run, plan.exit, plan.dtype, plan.certificate, policies, plan.prepack)
 
 
 def open_run(
@@ -36,56 +52,84 @@ def open_run(
     prepack: bool | None = None,
     device: str = "cpu",
 ) -> TorchBackend:
-    """exit: settings of the run's own rule, or of another that it names. policies: in place of the
-    certificate's, or of the run's own (None: as they are). prepack: the form of the weights, see
-    `infer/precision.py`; plain ones are freed. ConfigError with every fault."""
-    form = form_of(prepack, dtype, device, held=form_held(run, certificate))
+    """exit: settings of the run's own rule, or of another that it names, or a budget (see
+    `runs.chosen.ExitChoice`). policies: in place of the certificate's, or of the run's own (None:
+    as they are). prepack: the form of the weights, see `infer/precision.py`; plain ones are freed.
+    ConfigError with every fault."""
+    choice = ExitChoice.of(exit, run.model_config()["exit"])
+    if choice.budget is not None and certificate is not None:
+        raise ConfigError("exit.budget: a certificate has exits of its own, so give one of them")
+    held = {} if certificate is None else Certificate.by_source(run, certificate)
+    form = form_of(prepack, dtype, device, held=form_of_first(held))
     encoder, labels = run.model()
     encoder = in_form(in_dtype(encoder, dtype).to(device), form)
     if policies is not None:
         encoder.policies = policies
+    fitter = None
+    encoders: dict[Source, AdaptiveEncoder] = certified(encoder, choice, held, policies)
     if certificate is None:
-        encoder.exit = exit_rule(exit or {}, encoder)
-        encoders: dict[Source, AdaptiveEncoder] = {None: encoder}
-    else:
-        encoders = {None: at_full_depth(encoder)}
-        for source, held in Certificate.by_source(run, certificate).items():
-            methods = {slot: build(slot, given) for slot, given in held.policies.items()}
-            asked = held.asked() if policies is None else policies
-            encoders[source] = with_slots(encoder, **methods, policies=asked)
-            encoders[source].exit = exit_rule(exit or {}, encoders[source])
-    for body in encoders.values():
-        load_second_runs(body.policies)
-        faults = policy_faults(body.policies, body, labels, run.folder / "model")
-        if certificate is None:
-            faults += idle_faults(body.policies, body.exit)
-        if faults:
-            raise ConfigError.of(faults)
-    task = run.task
-    limit = run.config.get("data", {}).get("max_length") or task.max_length
+        fitter = fitter_of(run, encoder, choice, form)
+        encoders = {None: at_choice(fitter, choice)}
+    check_policies(run, encoders, labels, idle=certificate is None)
     made = TorchBackend(
         run.folder,
         encoders,
         run.tokenizer(),
-        task.columns,
+        run.task.columns,
         labels if encoder.num_labels > 1 else [],
-        min(limit, encoder.shape.max_length),
+        longest(run, encoder),
         partial(combination, run, dtype=DTYPES[dtype], device=device, form=form),
+        dial=None if fitter is None else fitter.on,
     )
-    if certificate is not None:
-        for source, held in Certificate.by_source(run, certificate).items():
-            held.check(made.identity(source))
-            if held.fallback:
-                encoders[source] = at_full_depth(encoders[source])
+    for source, certified_point in held.items():
+        certified_point.check(made.identity(source))
+        if certified_point.fallback:
+            encoders[source] = at_full_depth(encoders[source])
     return made
 
 
+def certified(
+    encoder: AdaptiveEncoder,
+    choice: ExitChoice,
+    held: Mapping[Source, Certificate],
+    policies: Sequence[Policy] | None,
+) -> dict[Source, AdaptiveEncoder]:
+    """An encoder for each source that has a certificate; whoever else comes runs every layer."""
+    encoders: dict[Source, AdaptiveEncoder] = {None: at_full_depth(encoder)} if held else {}
+    for source, certificate in held.items():
+        methods = {slot: build(slot, given) for slot, given in certificate.policies.items()}
+        asked = certificate.asked() if policies is None else policies
+        encoders[source] = with_slots(encoder, **methods, policies=asked)
+        encoders[source].exit = rule_of(choice, encoders[source])
+    return encoders
+
+
+def check_policies(
+    run: Run, encoders: Mapping[Source, AdaptiveEncoder], labels: list[str], idle: bool
+) -> None:
+    """ConfigError with what does not go together. idle: or would never be heard."""
+    for body in encoders.values():
+        load_second_runs(body.policies)
+        faults = policy_faults(body.policies, body, labels, run.folder / "model")
+        faults += idle_faults(body.policies, body.exit) if idle else []
+        if faults:
+            raise ConfigError.of(faults)
+
+
+def longest(run: Run, encoder: AdaptiveEncoder) -> int:
+    """Tokens of an example, at most."""
+    limit = run.config.get("data", {}).get("max_length") or run.task.max_length
+    return min(limit, encoder.shape.max_length)
+
+
 def form_held(run: Run, certificate: str | None) -> str | None:
-    """The form of weights that a certificate holds for; of those by source that of the first: one
-    that differs is refused."""
-    if certificate is None:
-        return None
-    return next(iter(Certificate.by_source(run, certificate).values())).form
+    """The form of weights that a certificate holds for."""
+    return None if certificate is None else form_of_first(Certificate.by_source(run, certificate))
+
+
+def form_of_first(held: Mapping[Source, Certificate]) -> str | None:
+    """The form of the first of some certificates by source: one that differs is refused."""
+    return next((certificate.form for certificate in held.values()), None)
 
 
 def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
@@ -93,25 +137,24 @@ def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     return with_slots(encoder, exit=Never(), policies=(FullDepth(), *encoder.policies))
 
 
-def exit_rule(node: dict[str, Any], encoder: AdaptiveEncoder) -> Exit:
-    """The rule a config names, or the encoder's own with other settings; None changes nothing. A
-    rule named without layers looks at each of the encoder's early heads."""
-    last, heads = encoder.shape.num_layers, encoder.head["layers"]
-    given = {key: value for key, value in node.items() if value is not None}
-    if "_target_" not in given:
-        try:
-            rule = build_all({"exit": spec("exit", encoder.exit) | given}, last)["exit"]
-        except ValueError as error:
-            raise ConfigError.of(str(error).split("; ")) from None
-    else:
-        if "layers" not in given and "layers" in signature(target(given)).parameters:
-            given["layers"] = [layer for layer in heads if layer < last]
-        if faults := method_faults("exit", given, last):
-            raise ConfigError.of(faults)
-        rule = make(given)
-    if faults := slot_faults(rule, heads, last, encoder.num_labels):
-        raise ConfigError.of(faults)
-    return rule
+def rule_of(choice: ExitChoice, encoder: AdaptiveEncoder) -> Any:
+    """The rule that was chosen, on this encoder's heads. ConfigError with every fault."""
+    own, shape = spec("exit", encoder.exit), encoder.shape
+    return choice.rule(own, encoder.head["layers"], shape.num_layers, encoder.num_labels)
+
+
+def fitter_of(
+    run: Run, encoder: AdaptiveEncoder, choice: ExitChoice, form: str = PLAIN, **data: Any
+) -> Fitter:
+    """Fits the chosen rule on this encoder for budgets. data: settings of the run's data that
+    differ, such as dir."""
+    chosen = with_slots(encoder, exit=rule_of(choice, encoder))
+    return Fitter(run, chosen, choice.fit_reduction, form, torch.get_num_threads(), data)
+
+
+def at_choice(fitter: Fitter, choice: ExitChoice) -> AdaptiveEncoder:
+    """The encoder with the chosen rule: at its budget, or where its settings say."""
+    return fitter.encoder if choice.budget is None else fitter.on(choice.budget)
 
 
 def open_export(

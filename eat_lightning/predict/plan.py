@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from pydantic import BeforeValidator
+from typing import Annotated, Any, Literal
 
 from eat_lightning.config import Plan, RunFolder, whole
-
-if TYPE_CHECKING:
-    from eat_lightning.runs.run import Run
-
-
-def true_false_or_null(value: Any) -> Any:
-    if value is not None and not isinstance(value, bool):
-        raise ValueError(f"must be true, false or null, got {value!r}")
-    return value
 
 
 class RunPlan(Plan):
@@ -26,7 +15,7 @@ class RunPlan(Plan):
     batch: Annotated[int, whole(1)]
     threads: Annotated[int | None, whole(1)]
     dtype: Literal["fp32", "bf16", "int8"]
-    prepack: Annotated[bool | None, BeforeValidator(true_false_or_null)]
+    prepack: bool | None
     policy: dict[str, Any]
 
     def rules(self) -> Iterator[str]:
@@ -39,18 +28,6 @@ class DataPlan(Plan):
     """dir: None is where the run had it."""
 
     dir: str | None
-
-
-def data_faults(run: Run, dir: str | None) -> list[str]:
-    """Faults of a run's data, in this folder, as far as they show without loading them."""
-    from eat_lightning.config import arguments, binding_faults, target
-    from eat_lightning.runs.validate import target_faults
-
-    node = run.config.get("data", {}) | ({} if dir is None else {"dir": dir})
-    if faults := target_faults("data", node) or binding_faults("data", node):
-        return faults
-    check = getattr(target(node), "faults", None)
-    return [] if check is None else check(run.task, **arguments(node))
 
 
 class ModelPlan(RunPlan):
@@ -76,8 +53,11 @@ def export_faults(plan: Any, asked_by: str) -> list[str]:
 
 
 class PredictPlan(ModelPlan):
+    """text: one example, whose way is shown; else lines of standard input are answered."""
+
     backend: Literal["torch", "onnx"]
     pool: bool
+    text: str | list[str] | None
 
     def rules(self) -> Iterator[str]:
         yield from super().rules()

@@ -219,30 +219,6 @@ def listing(lines: list[str]) -> str:
     return "\n".join(f"* {line}" for line in lines)
 
 
-def show_claim(path: str) -> None:
-    """A claim's script by itself: its tables and answers in the terminal. `study=` as for the
-    report; without it the rows that were kept in results/ beside it, or else the frontier's."""
-    from eat_lightning.report.study import open_study
-    from eat_lightning.report.tables import show
-
-    given = [a.partition("=")[2] for a in sys.argv[1:] if a.startswith("study=")]
-    unknown = [a for a in sys.argv[1:] if not a.startswith("study=")]
-    kept = sorted((Path(path).parent / "results").glob("**/rows.jsonl"))
-    kept = kept or sorted((CLAIMS_DIR / FIRST / "results").glob("**/rows.jsonl"))
-    try:
-        if unknown:
-            raise ConfigError(f"only study=<folder> is known here, got {unknown[0]}")
-        study = open_study(given or [str(rows) for rows in kept])
-        claim = claim_of(Path(path))(study)
-    except ConfigError as error:
-        print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
-        raise SystemExit(1) from None
-    for table in claim.tables:
-        show(table)
-    print("\n".join([*claim.answer, *(f"({note})" for note in claim.notes)]))
-    print_all("warning: ", study.warnings)
-
-
 main = entry("report", report, many="study")
 
 if __name__ == "__main__":

@@ -26,6 +26,37 @@ def number(value: float | None, digits: int) -> Cell:
     return EMPTY if value is None else Cell(value, f"{value:.{digits}f}")
 
 
+def interval(
+    found: Interval | None,
+    digits: int = 2,
+    sign: str = "",
+    against: int | None = None,
+    lower: bool = False,
+) -> Cell:
+    """ "1.94 (1.88 to 1.99)". against: 0 or 1, which says nothing; flagged where the interval spans
+    it, bold where all of it lies above (`lower`: below)."""
+    if found is None:
+        return EMPTY
+    if against == found.low == found.high == 0:
+        return Cell(0.0, "0", 0.0, 0.0)
+    flags, bold = (), False
+    if against is not None:
+        spans = found.low <= against <= found.high
+        flags = ((SPANS_ONE if against else SPANS_ZERO),) if spans else ()
+        bold = found.high < against if lower else found.low > against
+    return Cell(found.value, found.text(digits, sign), found.low, found.high, flags, bold)
+
+
+def percent(share: Interval | None, digits: int = 1) -> Cell:
+    """A share with its interval: "62.5 (30.6 to 86.3)"."""
+    return interval(share and share.times(100), digits)
+
+
+def percent_text(share: Interval) -> str:
+    """ "62.5 % (30.6 to 86.3)" """
+    return share.times(100).text(1, unit=" %")
+
+
 def several(point: Point, name: str) -> Cell:
     """A field's different values over seeds, as words."""
     found = dict.fromkeys(getattr(m.row, name) for m in point.members)
@@ -33,20 +64,8 @@ def several(point: Point, name: str) -> Cell:
     return words(", ".join(texts) or None)
 
 
-def score(point: Point, name: str) -> Cell:
-    """A metric x 100, mean ± sd over seeds."""
-    mean = point.mean(name)
-    return EMPTY if mean is None else Cell(100 * mean, with_sd(point, name))
-
-
-def with_sd(point: Point, name: str) -> str:
-    mean, sd = point.mean(name), point.sd(name)
-    text = "" if mean is None else f"{100 * mean:.2f}"
-    return text if sd is None else f"{text} ± {100 * sd:.2f}"
-
-
 def over_seeds(values: Sequence[float | None], digits: int = 2) -> Cell:
-    """Mean ± sd of values that are no field of rows; seeds without one are left out."""
+    """Mean ± sd; seeds without a value are left out."""
     known = [value for value in values if value is not None]
     if not known:
         return EMPTY
@@ -54,17 +73,21 @@ def over_seeds(values: Sequence[float | None], digits: int = 2) -> Cell:
     return Cell(mean(known), f"{mean(known):.{digits}f}{spread}")
 
 
+def score(point: Point, name: str) -> Cell:
+    """A metric x 100, mean ± sd over seeds."""
+    return over_seeds([100 * value for value in point.values(name)])
+
+
 def accuracy(point: Point) -> Cell:
     """In percent, mean ± sd over seeds, with its interval over examples."""
-    mean = point.mean("accuracy")
-    if mean is None:
+    value = point.mean("accuracy")
+    if value is None:
         return EMPTY
     found, majority = accuracy_interval(point), point.row.majority or 0.0
-    flags = [NOT_ABOVE] if mean <= majority else []
-    flags += [OTHER_EXAMPLES] if abs(found.value - mean) > 1e-5 else []
-    return Cell(
-        100 * mean, with_sd(point, "accuracy"), 100 * found.low, 100 * found.high, tuple(flags)
-    )
+    flags = [NOT_ABOVE] if value <= majority else []
+    flags += [OTHER_EXAMPLES] if abs(found.value - value) > 1e-5 else []
+    low, high = 100 * found.low, 100 * found.high
+    return Cell(100 * value, score(point, "accuracy").text, low, high, tuple(flags))
 
 
 def points(found: Difference | None) -> Cell:
@@ -72,19 +95,16 @@ def points(found: Difference | None) -> Cell:
     if found is None:
         return EMPTY
     if found.interval is None:
-        return Cell(found.points, f"{found.points:+.2f}", flags=(NO_EXAMPLES,))
-    low, high = found.interval.low, found.interval.high
-    if low == high == 0:
-        return Cell(0.0, "0 (right on the same)", low, high)
-    flags = () if found.interval.excludes_zero else (SPANS_ZERO,)
-    return Cell(found.points, points_text(found), low, high, flags, bold=low > 0)
+        return Cell(found.points, points_text(found), flags=(NO_EXAMPLES,))
+    if found.interval.low == found.interval.high == 0:
+        return Cell(0.0, "0 (right on the same)", 0.0, 0.0)
+    return interval(found.interval, sign="+", against=0)
 
 
 def points_text(found: Difference) -> str:
     """ "-0.57 (-1.95 to +0.80)" """
-    if found.interval is None:
-        return f"{found.points:+.2f}"
-    return f"{found.points:+.2f} ({found.interval.low:+.2f} to {found.interval.high:+.2f})"
+    interval = found.interval
+    return f"{found.points:+.2f}" if interval is None else interval.text(sign="+")
 
 
 def p_value(found: Difference | None) -> Cell:
@@ -105,9 +125,4 @@ def times(found: Interval | None, missing: str = "") -> Cell:
     """A factor; bold where its interval says that it is faster. `missing`: why there is none."""
     if found is None:
         return Cell(None, "", flags=(missing,) if missing else ())
-    flags = (SPANS_ONE,) if found.low <= 1 <= found.high else ()
-    return Cell(found.value, times_text(found), found.low, found.high, flags, bold=found.low > 1)
-
-
-def times_text(found: Interval) -> str:
-    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+    return interval(found, against=1)

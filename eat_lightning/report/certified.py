@@ -8,9 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from eat_lightning.model.contracts import build
+from eat_lightning.report.cells import percent_text
 from eat_lightning.report.statistics import Interval, mean_interval, wilson
 from eat_lightning.report.study import Measured, Study
 from eat_lightning.runs.certificate import FOLDER, Certificate
+
+
+def setting_of(measured: Measured) -> str:
+    """ "tau 0.9", "full depth" """
+    never = measured.row.exit["kind"] == "never" and not measured.row.baseline
+    return "full depth" if never else measured.row.title
 
 
 @dataclass(frozen=True)
@@ -22,14 +29,19 @@ class Held:
     risk: Interval
 
     @property
-    def kept(self) -> bool:
-        """Whether the risk is at its level or below, on this split."""
-        return self.risk.value <= self.certificate.level
+    def exits(self) -> str:
+        return "full depth" if self.certificate.fallback else setting_of(self.measured)
+
+    @property
+    def answer(self) -> str:
+        """What it chose, and the risk there."""
+        risk = percent_text(self.risk)
+        return f"{self.certificate.name}: {self.exits}, on validation {risk}."
 
 
 def held_by(study: Study, measured: Sequence[Measured]) -> list[Held]:
-    """Of the certificates whose exits and reduction one of these rows has. At full depth that is
-    the row of the rule never."""
+    """Certificates whose exits and reduction one of these rows has. At full depth that is the row
+    of the rule never."""
     found = []
     for run in study.runs:
         here = [m for m in measured if m.folder == run.folder and m.outcome is not None]
@@ -44,9 +56,7 @@ def held_by(study: Study, measured: Sequence[Measured]) -> list[Held]:
 
 def risk_of(held: Certificate, measured: Measured) -> Interval:
     """With its 95 % interval over examples: Wilson's where each loses 0 or 1, else bootstrap."""
-    if measured.outcome is None:
-        raise ValueError(f"{measured.row.run}: no examples")
-    outcome, risk = measured.outcome, build("risk", held.risk)
+    outcome, risk = measured.known, build("risk", held.risk)
     full_B = outcome.recorded.guesses[measured.row.num_layers].argmax(1)
     early_B, labels_B = outcome.logits_BC.argmax(1), outcome.recorded.labels
     losses_B = risk.losses(full_B, early_B, labels_B)

@@ -5,9 +5,11 @@ A script is a file with a function `claim(study) -> Claim`; those of our own are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+from eat_lightning.errors import ConfigError
 
 Value = float | int | str | None
 
@@ -32,13 +34,15 @@ EMPTY = Cell(None, "")
 @dataclass(frozen=True)
 class Column:
     """`help` says what is in it: unit, n, and what it is against. A table too wide for a page is
-    printed by `group`: the columns without one come before each group's."""
+    printed by `group`: the columns without one come before each group's. `cell` makes its cell of
+    whatever a line is about."""
 
     key: str
     title: str
     help: str = ""
     numeric: bool = True
     group: str = ""
+    cell: Callable[[Any], Cell] = lambda item: EMPTY
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,26 @@ class Claim:
 
     name: str
     title: str
-    answer: Sequence[str]
+    answer: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def add(
+        self,
+        answer: Iterable[str] = (),
+        tables: Iterable[Table] = (),
+        figures: Iterable[Figure] = (),
+        notes: Iterable[str] = (),
+    ) -> None:
+        """What it says of one more task; tables without lines are left out."""
+        self.answer += answer
+        self.tables += [table for table in tables if table.lines]
+        self.figures += figures
+        self.notes += notes
+
+    def or_lacking(self, need: str) -> Claim:
+        """Itself; ConfigError with what it needs where there is nothing to show."""
+        if not self.tables:
+            raise ConfigError(need)
+        return self

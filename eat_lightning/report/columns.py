@@ -1,95 +1,140 @@
-"""A table from one list: each column with how its cells are made of whatever a line is about."""
+"""Columns with how their cells are made of whatever a line is about, and tables from them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from eat_lightning.report import cells
 from eat_lightning.report.claim import Cell, Column, Line, Mark, Source, Table
 from eat_lightning.report.compare import source_of
-from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point
 
-T = TypeVar("T")
+Of = Callable[[Any], Any] | str  # a str: the way from an item, such as "group.accuracy"
 
 
-@dataclass(frozen=True)
-class Made(Generic[T]):
-    """A column, and how the cell of one item is made. See `Column` for the other fields."""
+def getter(of: Of) -> Callable[[Any], Any]:
+    """What a column shows of an item; None where something on the way is None."""
+    if not isinstance(of, str):
+        return of
+    names = of.split(".")
 
-    key: str
-    title: str
-    cell: Callable[[T], Cell]
-    help: str = ""
-    numeric: bool = True
-    group: str = ""
+    def get(item: Any) -> Any:
+        for name in names:
+            item = None if item is None else getattr(item, name)
+        return item
 
-    @property
-    def column(self) -> Column:
-        return Column(self.key, self.title, self.help, self.numeric, self.group)
+    return get
 
 
-def word(key: str, title: str, of: Callable[[T], Any], help: str = "", group: str = "") -> Made[T]:
-    return Made(key, title, lambda item: cells.words(of(item)), help, False, group)
+def made(key: str, title: str, cell: Callable[[Any], Cell], help: str = "") -> Column:
+    return Column(key, title, help, cell=cell)
 
 
-def number(
-    key: str, title: str, of: Callable[[T], float | None], digits: int = 2, help: str = ""
-) -> Made[T]:
-    return Made(key, title, lambda item: cells.number(of(item), digits), help)
+def shown(key: str, title: str, of: Of, cell: Callable[..., Cell], help: str, **how: Any) -> Column:
+    get = getter(of)
+    return made(key, title, lambda item: cell(get(item), **how), help)
 
 
-def conditions(of: Callable[[T], Point], *keys: str, group: str = "") -> list[Made[T]]:
-    """Columns of fields of rows, such as commit: their different values over seeds."""
-    return [
-        Made(key, key, lambda item, key=key: cells.several(of(item), key), "", False, group)
-        for key in keys
-    ]
+def word(key: str, title: str, of: Of, help: str = "") -> Column:
+    return replace(shown(key, title, of, cells.words, help), numeric=False)
+
+
+def count(key: str, title: str, of: Of, help: str = "") -> Column:
+    """A whole number, as it is."""
+    return shown(key, title, of, cells.words, help)
+
+
+def number(key: str, title: str, of: Of, digits: int = 2, help: str = "") -> Column:
+    return shown(key, title, of, cells.number, help, digits=digits)
+
+
+def interval(key: str, title: str, of: Of, help: str = "", **how: Any) -> Column:
+    """A `statistics.Interval`; how: of `cells.interval`."""
+    return shown(key, title, of, cells.interval, help, **how)
+
+
+def percent(key: str, title: str, of: Of, help: str = "", digits: int = 1) -> Column:
+    """A share with its interval."""
+    return shown(key, title, of, cells.percent, help, digits=digits)
+
+
+def points(key: str, title: str, of: Of, help: str = "") -> Column:
+    """A `compare.Difference`."""
+    return shown(key, title, of, cells.points, help)
+
+
+def p_value(key: str, of: Of, help: str = "") -> Column:
+    """The same difference's p."""
+    return shown(key, "p", of, cells.p_value, help)
+
+
+def spread(key: str, title: str, of: Of, help: str = "", digits: int = 2) -> Column:
+    """Values of seeds: mean ± sd."""
+    return shown(key, title, of, cells.over_seeds, help, digits=digits)
+
+
+def accuracy(of: Of = "point", help: str = "percent, mean ± sd over seeds") -> Column:
+    """That of a setting."""
+    return shown("accuracy", "accuracy", of, cells.accuracy, help)
+
+
+def field(name: str, title: str, digits: int = 2, help: str = "", of: Of = "point") -> Column:
+    """A field of rows, its mean over the seeds of a line's setting."""
+    get = getter(of)
+    return number(name, title, lambda item: get(item).mean(name), digits, help)
+
+
+def values(name: str, title: str = "", help: str = "", key: str = "", of: Of = "point") -> Column:
+    """A field of rows, its different values over seeds."""
+    found = shown(key or name, title or name, of, cells.several, help, name=name)
+    return replace(found, numeric=False)
+
+
+def grouped(group: str, columns: Iterable[Column]) -> list[Column]:
+    return [replace(column, group=group) for column in columns]
 
 
 def table(
     name: str,
     title: str,
     caption: str,
-    columns: Sequence[Made[T]],
-    items: Iterable[T],
-    source: Callable[[T], Source | Point],
-    flags: Callable[[T], Sequence[str]] = lambda item: (),
+    columns: Sequence[Column],
+    items: Iterable[Any],
+    source: Of = "point",
+    flags: Callable[[Any], Iterable[str]] = lambda item: (),
 ) -> Table:
     """A line for each item. Where its source is a setting, one seed alone is flagged."""
 
-    def line(item: T) -> Line:
-        of, found = source(item), tuple(flags(item))
-        if isinstance(of, Point):
-            found = (cells.ONE_SEED, *found) if len(of.members) == 1 else found
-            of = source_of(of)
-        return Line({made.key: made.cell(item) for made in columns}, of, found)
+    def line(item: Any) -> Line:
+        of, found = getter(source)(item), tuple(flags(item))
+        if isinstance(of, Point) and len(of.members) == 1:
+            found = (cells.ONE_SEED, *found)
+        return Line({c.key: c.cell(item) for c in columns}, as_source(of), found)
 
-    return Table(name, title, caption, [made.column for made in columns], list(map(line, items)))
-
-
-def percent_cell(share: Interval | None, digits: int = 1) -> Cell:
-    """A share with its interval: "62.5 (30.6 to 86.3)"."""
-    if share is None:
-        return cells.EMPTY
-    each = share.times(100)
-    text = " to ".join(f"{end:.{digits}f}" for end in (each.low, each.high))
-    return Cell(each.value, f"{each.value:.{digits}f} ({text})", each.low, each.high)
+    return Table(name, title, caption, list(columns), list(map(line, items)))
 
 
-@dataclass(frozen=True)
-class Dot:
-    """A mark of a figure at x, with its interval in the axis' own unit and what is read at it."""
+def mark(gid: str, title: str, of: Source | Point, details: Mapping[str, str]) -> Mark:
+    """A mark of a figure; details without a text are left out."""
+    shown = tuple((what, text) for what, text in details.items() if text)
+    return Mark(gid, title, shown, as_source(of))
 
-    mark: Mark
-    x: float
-    y: Interval
-    look: dict[str, Any]
 
-    def draw(self, ax: Any) -> None:
-        color, alpha = self.look["color"], 0.5 * self.look.get("alpha", 1.0)
-        ax.plot([self.x] * 2, [self.y.low, self.y.high], color=color, alpha=alpha, linewidth=0.9)
-        look = {"markersize": 4.5, "linestyle": "", "mew": 0, "zorder": 3} | self.look
-        ax.plot(self.x, self.y.value, **look)[0].set_gid(self.mark.gid)
+def read_at(
+    gid: str,
+    title: str,
+    item: Any,
+    columns: Iterable[Column],
+    keys: Sequence[str],
+    of: Source | Point | None = None,
+) -> Mark:
+    """A mark at which some columns of its item's line are read."""
+    by_key = {column.key: column for column in columns}
+    details = {by_key[key].title: by_key[key].cell(item).text for key in keys}
+    return mark(gid, title, item.point if of is None else of, details)
+
+
+def as_source(of: Source | Point) -> Source:
+    return source_of(of) if isinstance(of, Point) else of

@@ -15,19 +15,19 @@ import numpy as np
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import class_of, knob_of
 from eat_lightning.report.claim import Source
+from eat_lightning.report.gain import gain_of
 from eat_lightning.report.statistics import (
     Interval,
     mcnemar,
     mean_interval,
+    over_seeds,
     paired_difference,
-    ratio_interval,
     wilson,
 )
 from eat_lightning.report.study import Point, Study
 from eat_lightning.runs.row import FIXED, THEIRS, Row
 
 Cost = Callable[[Row], Interval | None]  # one of those below: single_ms, batch_ms, gflops, ...
-Time = Cost
 SAME_TIMING = ("dtype", "device", "threads", "machine")
 
 
@@ -48,6 +48,14 @@ class Entry:
 
     study: Study
     point: Point
+
+    @property
+    def model(self) -> str:
+        return self.study.name_of(self.point.row)
+
+    @property
+    def name(self) -> str:
+        return f"{self.model} {self.point.setting}"
 
     @cached_property
     def own(self) -> Point | None:
@@ -76,28 +84,24 @@ class Entry:
 
     @cached_property
     def to_own(self) -> Difference | None:
-        return None if self.own is None else difference(self.point, self.own)
+        return difference(self.point, self.own)
 
     @cached_property
     def to_trained(self) -> Difference | None:
-        return None if self.trained is None else difference(self.point, self.trained)
+        return difference(self.point, self.trained)
 
     @cached_property
     def to_student(self) -> Difference | None:
-        return None if self.student is None else difference(self.point, self.student)
+        return difference(self.point, self.student)
 
-    @property
+    @cached_property
     def gain(self) -> Difference | None:
-        """Over fixed depth at equal FLOPs, in points; over seeds the mean, and the extremes of
-        their intervals."""
-        ends = ("adaptivity_gain", "adaptivity_gain_low", "adaptivity_gain_high")
-        values, lows, highs = (self.point.values(name) for name in ends)
+        """Over fixed depth at equal FLOPs, in points."""
+        values = self.point.values("adaptivity_gain")
         if len(values) != len(self.point.members):
             return None
-        if not len(values) == len(lows) == len(highs):
-            return Difference(100 * float(np.mean(values)), None)
-        interval = ratio_interval(values, lows, highs).times(100)
-        return Difference(interval.value, interval)
+        found = gain_of(self.study, self.point)
+        return Difference(100 * float(np.mean(values)), found and found.times(100))
 
     @property
     def adaptive(self) -> bool:
@@ -119,14 +123,14 @@ def accuracy_interval(point: Point) -> Interval:
     if correct_SB is not None:
         return mean_interval(correct_SB.mean(0))
     if accuracy is None:
-        raise ValueError(f"{point.name}: {point.row.task} is not judged by accuracy")
+        raise ValueError(f"{point.row.model}: {point.row.task} is not judged by accuracy")
     return wilson(accuracy * point.row.num_examples, point.row.num_examples)
 
 
-def difference(point: Point, other: Point) -> Difference | None:
-    """`point` - `other`; None where accuracy does not judge the task."""
-    mine, theirs = point.mean("accuracy"), other.mean("accuracy")
-    if mine is None or theirs is None:
+def difference(point: Point, other: Point | None) -> Difference | None:
+    """`point` - `other`; None where there is no other, or accuracy does not judge the task."""
+    mine, theirs = point.mean("accuracy"), other and other.mean("accuracy")
+    if other is None or mine is None or theirs is None:
         return None
     a_SB, b_SB = point.correct_SB(), other.correct_SB()
     if a_SB is None or b_SB is None or not same_examples(point, other):
@@ -134,7 +138,7 @@ def difference(point: Point, other: Point) -> Difference | None:
     interval = paired_difference(a_SB, b_SB).times(100)
     seeds = [seed for seed in point.seeds if seed in other.seeds]
     pairs = [(a_SB[point.seeds.index(s)], b_SB[other.seeds.index(s)]) for s in seeds]
-    return Difference(interval.value, interval, tuple(mcnemar(*pair) for pair in pairs))
+    return Difference(interval.value, interval, tuple(mcnemar(a_B, b_B) for a_B, b_B in pairs))
 
 
 def same_examples(point: Point, other: Point) -> bool:
@@ -148,10 +152,12 @@ def trained_static(study: Study, point: Point) -> Point | None:
     """The static model of the same body and task that was trained for itself, or the one whose
     weights the point's training began with. Of several, such as with and without a teacher, the
     most accurate."""
-    body = point.row.encoder
-    found = [p for p in trained_statics(study, point) if body in (p.row.encoder, p.row.run)]
-    found = [p for p in found if p.row.num_layers == point.row.num_layers]
+    found = [p for p in trained_statics(study, point) if of_same_body(p.row, point.row)]
     return max(found, key=lambda p: p.mean("score") or 0.0, default=None)
+
+
+def of_same_body(static: Row, row: Row) -> bool:
+    return row.encoder in (static.encoder, static.run) and static.num_layers == row.num_layers
 
 
 def trained_statics(study: Study, point: Point) -> list[Point]:
@@ -164,10 +170,9 @@ def trained_statics(study: Study, point: Point) -> list[Point]:
 
 
 def smaller_statics(study: Study, point: Point) -> list[Point]:
-    """Those of other bodies with fewer FLOPs than the point's own static."""
+    """Those of other bodies, or of fewer layers of this one, with fewer FLOPs than own static."""
     whole = (point.mean("flops") or 0.0) / (point.mean("flops_ratio") or 1.0)
-    own, body = trained_static(study, point), point.row.encoder
-    others = [p for p in trained_statics(study, point) if p is not own and p.row.encoder != body]
+    others = [p for p in trained_statics(study, point) if not of_same_body(p.row, point.row)]
     return [p for p in others if (p.mean("flops") or 0.0) < whole]
 
 
@@ -183,8 +188,7 @@ def hugging_face(study: Study, point: Point) -> Point | None:
 
 def faster(point: Point, other: Point, time: Cost) -> Interval | None:
     """How many times as fast `point` is as `other`, seed by seed, where both took turns in one
-    session; None where they did not. The interval's ends divide the extremes of the repeats, so
-    that it is rather too wide."""
+    session; None where they did not. The interval's ends divide the extremes of the repeats."""
     ratios = []
     for mine in point.members:
         twin = next((m for m in other.members if m.row.seed == mine.row.seed), None)
@@ -193,14 +197,8 @@ def faster(point: Point, other: Point, time: Cost) -> Interval | None:
         a, b = time(mine.row), time(twin.row)
         if a is None or b is None:
             return None
-        ratios.append(Interval(b.value / a.value, b.low / a.high, b.high / a.low))
+        ratios.append(b.over(a))
     return over_seeds(ratios)
-
-
-def over_seeds(found: list[Interval]) -> Interval:
-    """The mean, and the extremes of their ends."""
-    values, lows, highs = zip(*((i.value, i.low, i.high) for i in found), strict=True)
-    return ratio_interval(values, lows, highs)
 
 
 def single_ms(row: Row) -> Interval | None:
@@ -222,16 +220,13 @@ def sorted_ms(row: Row) -> Interval | None:
 
 
 def per_example(rate: float | None, low: float | None, high: float | None) -> Interval | None:
-    if not rate:
-        return None
-    return Interval(1000 / rate, 1000 / (high or rate), 1000 / (low or rate))
+    return Interval(rate, low or rate, high or rate).inverse.times(1000) if rate else None
 
 
 def gflops(row: Row) -> Interval | None:
     """Counted billions of operations of an example; Hugging Face's model has no count of its own.
     They have no spread over repeats."""
-    value = row.flops / 1e9
-    return None if row.baseline == THEIRS else Interval(value, value, value)
+    return None if row.baseline == THEIRS else Interval.exact(row.flops / 1e9)
 
 
 def cost_of(point: Point, cost: Cost) -> Interval | None:
@@ -244,20 +239,27 @@ def speed_up(point: Point, prefix: str = "") -> Interval | None:
     """Against own static, as the rows have it; prefix "batch_": at the throughput's batch."""
     names = [f"{prefix}speed_up{end}" for end in ("", "_low", "_high")]
     values, lows, highs = (point.values(name) for name in names)
-    complete = len(values) == len(lows) == len(highs) == len(point.members)
-    return ratio_interval(values, lows, highs) if complete else None
+    if not len(values) == len(lows) == len(highs) == len(point.members):
+        return None
+    return over_seeds([Interval(*ends) for ends in zip(values, lows, highs, strict=True)])
 
 
 def source_of(point: Point) -> Source:
     """The rows' runs and commits, and the command that measures them again."""
     row = point.row
     runs = [f"run=outputs/{m.row.study}/{m.row.run}" for m in point.members]
-    more = [f"{row.knob}s=[{row.point}]"] if off_grid(row) else []
+    more = [f"budgets=[{row.budget:g}]"] if row.budget else []
+    more += [f"{points_key(row)}=[{row.point}]"] if off_grid(row) else []
     more += ["baselines=all"] if row.baseline == THEIRS else []
     more += [f"dtype={row.dtype}"] if row.dtype != "fp32" else []
     more += ["prepack=false"] if point.timed and could_be_prepacked(row) else []
     words = ["python", "-m", "eat_lightning.measure", *dict.fromkeys(runs), *more]
     return Source(tuple(point.runs), shlex.join(words), tuple(point.commits))
+
+
+def points_key(row: Row) -> str:
+    """Under which a measurement is told points of the row's knob."""
+    return "taus" if row.knob == "tau" else "points"
 
 
 def off_grid(row: Row) -> bool:

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from eat_lightning.data.batching import sorted_batches
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import inference, record
+from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.methods import reduction as reductions
 from eat_lightning.model.contracts import (
@@ -127,7 +128,7 @@ class Part:
 
 
 def is_right(outcome: Outcome) -> np.ndarray:
-    """Of a regression: among the half that is nearer to its label."""
+    """Whether each answer is right; of a regression: among the half that is nearer to its label."""
     labels_B = outcome.recorded.labels
     if outcome.logits_BC.shape[1] > 1:
         return outcome.logits_BC.argmax(1) == labels_B
@@ -136,25 +137,19 @@ def is_right(outcome: Outcome) -> np.ndarray:
 
 
 class Noting:
-    """A reduction that notes the original places of the tokens it keeps."""
+    """A reduction that notes the original places of the tokens it keeps, of one example a pass."""
 
     def __init__(self, reduction: Reduction):
-        self.reduction, self.kept = reduction, dict[int, list[int]]()
+        self.reduction, self.passes = reduction, list[dict[int, list[int]]]()
         self.place, self.needs = reduction.place, reduction.needs
-        self.layers = reduction.layers
+        self.layers, self.wants = reduction.layers, getattr(reduction, "wants", ())
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         shorter = self.reduction(packed, evidence, layer)
-        self.kept[layer] = shorter.position_N.tolist()
+        if not self.passes or layer <= max(self.passes[-1]):
+            self.passes.append({})
+        self.passes[-1][layer] = shorter.position_N.tolist()
         return shorter
-
-    def entering(self, length: int, num_layers: int) -> list[list[int]]:
-        """The places that entered each layer of the last example seen; forgets it."""
-        places = [list(range(length))]
-        for layer in range(1, num_layers):
-            places.append(self.kept.get(layer, places[-1]))
-        self.kept = {}
-        return places
 
 
 @dataclass
@@ -168,19 +163,20 @@ class Ways:
     @classmethod
     def walk(cls, encoder: AdaptiveEncoder, part: Part) -> Ways:
         """Each example alone, so that every note is of one example."""
-        noting = Noting(encoder.reduction)
-        body, last = with_slots(encoder, reduction=noting), encoder.shape.num_layers
-        kept, guesses = [], []
-        with inference(body):
-            for i, length in enumerate(part.lengths):
-                guesses.append(body(part.batch(np.array([i])), leave=False).guesses)
-                kept.append(noting.entering(int(length), last))
-        stacked = {
-            k: np.concatenate([each[k].float().numpy() for each in guesses])
-            for k in sorted(map(int, encoder.heads))
-        }
-        tokens_LB = np.array([[len(places) for places in example] for example in kept]).T
-        return cls(Recorded(part.labels, part.lengths, stacked, tokens_LB, encoder.exit), kept)
+        noting, last = Noting(encoder.reduction), encoder.shape.num_layers
+        recorded = record(with_slots(encoder, reduction=noting), part, batch_size=1)
+        order_B = np.concatenate(sorted_batches(part.lengths, 1))
+        noted = dict(zip(order_B.tolist(), noting.passes, strict=False))
+        lengths = enumerate(part.lengths.tolist())
+        return cls(recorded, [entering(noted.get(i, {}), length, last) for i, length in lengths])
+
+
+def entering(kept: dict[int, list[int]], length: int, num_layers: int) -> list[list[int]]:
+    """The places that entered each layer, from those kept after some."""
+    places = [list(range(length))]
+    for layer in range(1, num_layers):
+        places.append(kept.get(layer, places[-1]))
+    return places
 
 
 def entries(
@@ -228,7 +224,7 @@ def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
 def described(walked: Ways, names: Sequence[str]) -> list[dict[str, Any]]:
     """What entered, what the exits guessed and where each rule let go, for each example."""
     recorded = walked.recorded
-    rules = [(rule, recorded.under(rule)) for rule in rules_of(recorded.exit)]
+    rules = [(rule, recorded.under(rule)) for rule in rules_of(recorded.exit, len(names))]
     return [
         {
             "kept": kept,
@@ -252,12 +248,12 @@ def described(walked: Ways, names: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def rules_of(own: Exit) -> list[Exit]:
+def rules_of(own: Exit, num_labels: int) -> list[Exit]:
     """The run's own rule; where its knob has one point for all exits, those of the grid too."""
     knob, point = knob_of(own), point_of(own)
     if knob is None or not isinstance(point, float | int):
         return [own]
-    return [turned(own, other) for other in sorted({*knob.grid, float(point)})]
+    return [turned(own, other) for other in sorted({*knob.grid_for(num_labels), float(point)})]
 
 
 def guess(logits_C: np.ndarray, names: Sequence[str]) -> dict[str, Any]:

@@ -61,20 +61,9 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     return found
 
 
-def model_name(row: Any, rows: Iterable[Any]) -> str:
-    """A model's name, where the rows have it on more than one body with what tells these apart:
-    their layers if that does, else their names."""
-    bodies = {(other.encoder, other.num_layers) for other in rows if other.model == row.model}
-    if len(bodies | {(row.encoder, row.num_layers)}) == 1:
-        return row.model
-    by_layers = len({num_layers for _, num_layers in bodies}) == len(bodies)
-    return f"{row.model}, {f'{row.num_layers} layers' if by_layers else row.encoder}"
-
-
 def looks_of(study: Any) -> dict[str, Look]:
-    """The looks of a study's models, by `model_name`."""
-    rows = [measured.row for measured in study.measured]
-    return looks(model_name(row, rows) for row in rows)
+    """The looks of a study's models, by their names."""
+    return looks(study.names.values())
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def kept(measured: Measured, folder: Path) -> rows.Row:
     key = "/".join([row.study, row.run, row.examples])  # exit rules share a file
     name = f"examples/{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet"
     (folder / "examples").mkdir(parents=True, exist_ok=True)
-    right_class_first(outcome.recorded).under().to_parquet(folder / name)
+    right_class_first(outcome.recorded).to_parquet(folder / name)
     return replace(row, examples=name)
 
 

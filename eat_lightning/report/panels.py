@@ -1,12 +1,12 @@
-"""What figures of several passes share: a panel for each, and the strength of a colour."""
+"""What figures share: a panel for each of several, marks with their intervals, legends."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.report.passes import Pass
+from eat_lightning.report.claim import Mark
 from eat_lightning.report.statistics import Interval
 
 if TYPE_CHECKING:
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Panels:
-    """A panel for each of `count`, up to three in a row, each so many inches high."""
+    """A panel for each of `count`, up to three in a row, each so many inches high and wide."""
 
     count: int
     height: float
+    width: float = 3.0
 
     @property
     def num_columns(self) -> int:
@@ -30,8 +31,9 @@ class Panels:
 
     @property
     def size(self) -> tuple[float, float]:
-        """Of the figure, in inches."""
-        return max(4.5, 0.8 + 3.0 * self.num_columns), 0.3 + self.height * self.num_rows
+        """The figure's, in inches."""
+        width = max(4.5, 0.8 + self.width * self.num_columns)
+        return width, 0.3 + self.height * self.num_rows
 
     def draw(self, drawing: Any, xlabel: str, ylabel: str = "", **shared: bool) -> list[Axes]:
         """The axes; what is written beside them once: `xlabel` in the last row of each column,
@@ -47,27 +49,73 @@ class Panels:
         return made
 
 
+@dataclass(frozen=True)
+class Dot:
+    """A mark at (x, y), with intervals in the axes' own units and what is read at it."""
+
+    mark: Mark
+    x: float | Interval
+    y: float | Interval
+    look: dict[str, Any]
+    line: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def at(self) -> tuple[float, float]:
+        return ends_of(self.x)[0], ends_of(self.y)[0]
+
+    def draw(self, ax: Axes) -> None:
+        (x, wide), (y, high) = ends_of(self.x), ends_of(self.y)
+        faint = {"color": self.look["color"], "alpha": 0.5 * self.look.get("alpha", 1.0)}
+        faint |= {"linewidth": 0.9, **self.line}
+        for xs, ys in ((wide, [y, y]), ([x, x], high)):
+            if [*xs, *ys] != [x, x, y, y]:
+                ax.plot(xs, ys, **faint)
+        look: dict[str, Any] = {"markersize": 4.5, "linestyle": "", "mew": 0, "zorder": 3}
+        ax.plot(x, y, **look | self.look)[0].set_gid(self.mark.gid)
+
+
+def ends_of(at: float | Interval) -> tuple[float, list[float]]:
+    return (at.value, [at.low, at.high]) if isinstance(at, Interval) else (at, [at, at])
+
+
+def draw_line(ax: Axes, dots: Sequence[Dot], **look: Any) -> None:
+    """Dots, and a line through them in their colour."""
+    look = {key: dots[0].look[key] for key in ("color", "alpha") if key in dots[0].look} | look
+    ax.plot([dot.at[0] for dot in dots], [dot.at[1] for dot in dots], **look)
+    for dot in dots:
+        dot.draw(ax)
+
+
+def handles(looks: Mapping[str, Mapping[str, Any]]) -> tuple[list[Any], list[str]]:
+    """Lines and their labels for a legend."""
+    from matplotlib.lines import Line2D
+
+    lines: list[Any] = [Line2D([], [], **look) for look in looks.values()]
+    return lines, list(looks)
+
+
+def bar(ax: Axes, gid: str, y: float, found: Interval, height: float, color: str) -> None:
+    """A horizontal bar with the ends of its interval."""
+    from eat_lightning.report.figures import INK
+
+    (patch,) = ax.barh(y, found.value, height=height * 0.9, color=color, linewidth=0)
+    patch.set_gid(gid)
+    ax.plot([found.low, found.high], [y, y], color=INK, linewidth=0.9)
+
+
+def bare_rows(ax: Axes, names: list[str]) -> None:
+    """A row for each name from top to bottom, without lines across or ticks."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(visible=False, axis="y")
+    ax.tick_params(axis="y", length=0)
+
+
 def opacity(index: int, count: int) -> float:
-    """Of the first of `count` the strongest."""
+    """Weaken a colour from the first of `count` to the last."""
     return 0.95 - 0.6 * index / max(1, count - 1)
-
-
-def percent(found: Interval) -> str:
-    """Of a share."""
-    low, high = 100 * found.low, 100 * found.high
-    return f"{100 * found.value:.1f} % ({low:.1f} to {high:.1f})"
 
 
 def broken(setting: str) -> str:
     """A long name on two lines: "patience 1 at 3/4"."""
     return setting.replace(" at ", "\nat ")
-
-
-def seeds_text(seeds: Sequence[int]) -> str:
-    return ", ".join(map(str, seeds))
-
-
-def examples_text(found: Sequence[Pass]) -> str:
-    """How many each was judged on."""
-    numbers = dict.fromkeys(each.row.num_examples for each in found)
-    return " or ".join(f"{number} examples" for number in numbers)

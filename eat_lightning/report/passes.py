@@ -1,28 +1,28 @@
 """Recorded passes of a task: what every exit of a body says, over seeds, and the rules tried on it.
 
-Shapes: B examples, S seeds, E exits.
+Shapes: B examples, S seeds.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from eat_lightning.infer.recorded import Outcome, Recorded
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import build, point_of
 from eat_lightning.report.claim import Source
 from eat_lightning.report.compare import source_of
-from eat_lightning.report.figures import Look, looks_of, model_name
-from eat_lightning.report.study import SAME_POINT, Measured, Point, Study, heads_of
+from eat_lightning.report.figures import Look, looks_of
+from eat_lightning.report.study import SAME_POINT, Measured, Point, Study
 from eat_lightning.runs.row import Row
 
-NO_PASS = ("exit", "form", "threads", "machine")
-SAME_PASS = tuple(name for name in SAME_POINT if name not in NO_PASS)
+SAME_PASS = tuple(name for name in SAME_POINT if name not in ("form", "threads", "machine"))
+TOLD_BY = ("dtype", "device", "split")
 
 
 @dataclass
@@ -52,18 +52,22 @@ class Pass:
         return sorted(found.values(), key=lambda m: m.row.seed)
 
     @property
+    def point(self) -> Point:
+        """All its runs, whatever the rule."""
+        return Point(self.runs)
+
+    @property
     def seeds(self) -> str:
-        return ", ".join(str(m.row.seed) for m in self.runs)
+        return seeds_text(self.point)
 
     @property
     def source(self) -> Source:
-        """Of all its runs, whatever the rule."""
-        return source_of(Point(self.runs))
+        return source_of(self.point)
 
     @property
     def recorded(self) -> list[Recorded]:
         """What was recorded of each of `runs`."""
-        return [outcome_of(m).recorded for m in self.runs]
+        return [m.known.recorded for m in self.runs]
 
     @property
     def layers(self) -> list[int]:
@@ -82,22 +86,28 @@ class Pass:
 
     @property
     def usual(self) -> Point:
-        """Of `early` the one whose knob stands nearest to its rule's default."""
+        """The one of `early` whose knob stands nearest to its rule's default."""
         return min(self.early, key=lambda point: abs(turned_to(point) - default_point(point.row)))
 
 
 def passes(study: Study, task: str) -> list[Pass]:
     groups: dict[str, list[Point]] = {}
-    for point in study.points(task=task, baseline=""):
-        same = [heads_of(point.row), *(getattr(point.row, name) for name in SAME_PASS)]
-        key = json.dumps(same, sort_keys=True)
-        groups.setdefault(key, []).append(point)
-    looks, rows = looks_of(study), [m.row for m in study.measured]
-    found = [by_rule(points) for points in groups.values()]
-    models = [model_name(points[0].row, rows) for points in found]
-    names = told_apart([points[0] for points in found], models)
-    each = zip(found, names, models, strict=True)
-    return [Pass(points, name, looks[model]) for points, name, model in each]
+    for point in study.points(task=task, baseline="", policy=[]):
+        same = [study.name_of(point.row), *(getattr(point.row, name) for name in SAME_PASS)]
+        groups.setdefault(json.dumps(same, sort_keys=True), []).append(point)
+    looks, rows = looks_of(study), [points[0].row for points in groups.values()]
+    found = []
+    for points in groups.values():
+        name = study.name_of(points[0].row)
+        alike = [row for row in rows if study.name_of(row) == name]
+        found.append(Pass(by_rule(points), told_apart(name, points[0].row, alike), looks[name]))
+    return found
+
+
+def told_apart(name: str, row: Row, alike: Sequence[Row]) -> str:
+    """What differs among passes of one name: dtype, device, split."""
+    telling = [key for key in TOLD_BY if len({getattr(other, key) for other in alike}) > 1]
+    return ", ".join([name, *(getattr(row, key) for key in telling)])
 
 
 def by_rule(points: Sequence[Point]) -> list[Point]:
@@ -121,32 +131,17 @@ def default_point(row: Row) -> float:
     return default if isinstance(default, float) else 1.0
 
 
-TOLD_BY: tuple[Callable[[Point], str], ...] = (
-    lambda point: f"{point.row.num_layers} layers",
-    lambda point: point.slots,
-    lambda point: f"heads {heads_of(point.row)}",
-    lambda point: point.row.dtype,
-    lambda point: point.row.device,
-    lambda point: point.row.split,
-)
-
-
-def told_apart(points: Sequence[Point], models: Sequence[str]) -> Iterator[str]:
-    """A pass's model, and what differs from the other passes of that model."""
-    for point, model in zip(points, models, strict=True):
-        alike = [p for p, other in zip(points, models, strict=True) if other == model]
-        telling = [tell for tell in TOLD_BY if len({tell(p) for p in alike}) > 1]
-        yield ", ".join([model, *(tell(point) for tell in telling)])
-
-
-def with_examples(measured: Iterator[Measured] | Sequence[Measured]) -> list[Measured]:
+def with_examples(measured: Iterable[Measured]) -> list[Measured]:
     """Those whose examples are at hand and have classes; as many examples as the first has."""
     found = [m for m in measured if m.outcome and m.outcome.logits_BC.shape[1] > 1]
     return [m for m in found if m.row.num_examples == found[0].row.num_examples]
 
 
-def outcome_of(measured: Measured) -> Outcome:
-    """Of one of `with_examples`."""
-    if measured.outcome is None:
-        raise ValueError(f"{measured.row.run}: no examples")
-    return measured.outcome
+def seeds_text(point: Point) -> str:
+    return ", ".join(map(str, point.seeds))
+
+
+def examples_text(found: Iterable[Pass]) -> str:
+    """How many each was judged on."""
+    numbers = dict.fromkeys(each.row.num_examples for each in found)
+    return " or ".join(f"{number} examples" for number in numbers)

@@ -1,15 +1,15 @@
-"""Accuracy against cost as a figure: a mark for each setting, a line through a model's operating
-points, and a dotted one through the fixed depths of the same weights."""
+"""Accuracy against cost as a figure: a mark for each setting, a line through the operating points
+of each method, and a dotted one through the fixed depths of the same weights."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.report import cells
 from eat_lightning.report.claim import Figure, Mark
+from eat_lightning.report.columns import read_at
 from eat_lightning.report.compare import (
     SAME_TIMING,
     Cost,
@@ -20,18 +20,10 @@ from eat_lightning.report.compare import (
     gflops,
     same_timing,
     single_ms,
-    source_of,
-    speed_up,
 )
-from eat_lightning.report.figures import (
-    MUTED,
-    PAPER,
-    Look,
-    distance,
-    looks_of,
-    model_name,
-    place_labels,
-)
+from eat_lightning.report.figures import MUTED, PAPER, Look, distance, looks_of, place_labels
+from eat_lightning.report.panels import Dot, handles
+from eat_lightning.report.setting_table import COLUMNS
 from eat_lightning.report.statistics import Interval
 from eat_lightning.runs.row import OWN, THEIRS
 
@@ -40,14 +32,16 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 HEIGHT, WIDTH = 3.6, 3.5  # inches of a panel
+FEW = 4  # names up to which marks have labels of their own; more are told by a legend
 CAPTION = (
     "Left: counted FLOPs of one example. Then: its mean time, and its time in batches of {batch}, "
     "as they come. A line joins the exit thresholds of one model, of which those that lie close "
-    "have no label; dotted, with hollow squares: the same weights with everybody leaving at one "
-    "layer (fixed depth). Filled marks off the line are static, other hollow ones Hugging Face's "
-    "padded model of the same weights. Vertical: 95 % interval of the accuracy over {n} examples, "
-    "seeds averaged (all settings answer the same examples, so their differences are surer than "
-    "that: see the table). Horizontal: extremes of the repeats and of the seeds. {how}."
+    "have no label (dashed: those fitted for budgets); dotted, with hollow squares: the same "
+    "weights with everybody leaving at one layer (fixed depth). Filled marks off the line are "
+    "static, other hollow ones Hugging Face's padded model of the same weights. Vertical: 95 % "
+    "interval of the accuracy over {n} examples, seeds averaged (all settings answer the same "
+    "examples, so their differences are surer than that: see the table). Horizontal: extremes of "
+    "the repeats and of the seeds. {how}."
 )
 
 
@@ -58,18 +52,34 @@ class Spot:
     entry: Entry
     name: str
     look: Look
-    gid: str
     x: Interval
     y: Interval
+    mark: Mark
 
     @property
-    def series(self) -> tuple[str, str, bool]:
-        """Spots that a line joins: a model's operating points, or its fixed depths."""
-        return self.name, self.entry.point.slots, self.entry.fixed
+    def line(self) -> str:
+        """The style of the line that it is on; "" where it stands alone."""
+        if self.entry.fixed:
+            return ":"
+        fitted = self.entry.point.row.budget is not None
+        return "" if not self.entry.adaptive else "--" if fitted else "-"
 
     @property
-    def joined(self) -> bool:
-        return self.entry.adaptive or self.entry.fixed
+    def series(self) -> tuple[str, str]:
+        """Spots that a line joins: a method's thresholds, budgets or fixed depths."""
+        return self.name, self.line
+
+    @property
+    def dot(self) -> Dot:
+        fixed, theirs = self.entry.fixed, self.entry.point.row.baseline == THEIRS
+        look = {
+            "color": self.look.color,
+            "marker": "s" if fixed else self.look.marker,
+            "markerfacecolor": PAPER if fixed or theirs else self.look.color,
+            "markersize": 4 if fixed else 5.5,
+            "mew": 1,
+        }
+        return Dot(self.mark, self.x, self.y, look, {"alpha": 0.25, "zorder": 1.5})
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ class Panel:
 
 
 def figures_of(name: str, entries: Sequence[Entry]) -> list[Figure]:
-    """Of one task: a figure for each way of timing (dtype and form, device, threads, machine)."""
+    """A figure for each way of timing (dtype and form, device, threads, machine)."""
     judged = [entry for entry in entries if entry.point.mean("accuracy") is not None]
     groups: dict[tuple[str, ...], list[Entry]] = {}
     for entry in judged:
@@ -118,11 +128,15 @@ def figure_of(name: str, entries: Sequence[Entry], how: tuple[str, ...]) -> Figu
         Panel("batch", f"ms per example at batch {row.throughput_batch}", batch_ms),
     ]
     shown = [(panel, spots(name, panel, entries)) for panel in panels]
+    named = {s.name: s.look for _, found in shown for s in found}
 
     def draw(drawing: Any) -> None:
         axes = drawing.subplots(1, len(panels), sharey=True)
         axes[0].set_ylabel(f"accuracy on {row.task} (%)")
-        texts = [fill(ax, *each) for ax, each in zip(axes, shown, strict=True)]
+        texts = [fill(ax, *each, named) for ax, each in zip(axes, shown, strict=True)]
+        if len(named) > FEW:
+            looks = {n: {"marker": k.marker, "color": k.color} for n, k in sorted(named.items())}
+            drawing.legend(*handles(looks), loc="outside lower center", ncols=5)
         for ax, found in zip(axes, texts, strict=True):
             place_labels(ax, found)
 
@@ -130,61 +144,42 @@ def figure_of(name: str, entries: Sequence[Entry], how: tuple[str, ...]) -> Figu
     dtype += f" {form}" if form != PLAIN else ""
     where = f"{dtype}, {threads} thread{'s' if threads != '1' else ''}, {device}, {machine}"
     caption = CAPTION.format(batch=row.throughput_batch, n=row.num_examples, how=where)
-    marks = [mark_of(spot, panel) for panel, found in shown for spot in found]
+    marks = [spot.mark for _, found in shown for spot in found]
     title = f"Accuracy against cost on {row.task}"
     return Figure(name, title, caption, draw, (WIDTH * len(panels), HEIGHT), marks)
 
 
 def spots(name: str, panel: Panel, entries: Sequence[Entry]) -> list[Spot]:
     """Those that have a cost in this panel."""
-    study = entries[0].study
-    looks, rows = looks_of(study), [m.row for m in study.measured]
-    found = []
+    looks, found = looks_of(entries[0].study), []
     for i, entry in enumerate(entries):
         x, y = cost_of(entry.point, panel.cost), accuracy_interval(entry.point).times(100)
-        model = model_name(entry.point.row, rows)
         if x is not None:
-            found.append(Spot(entry, model, looks[model], f"{name}-{panel.key}-{i}", x, y))
+            read = mark_of(f"{name}-{panel.key}-{i}", entry, panel, x, y)
+            found.append(Spot(entry, entry.model, looks[entry.model], x, y, read))
     return found
 
 
-def fill(ax: Axes, panel: Panel, found: list[Spot]) -> list[Text]:
+def fill(ax: Axes, panel: Panel, found: list[Spot], named: Sized) -> list[Text]:
     """Draw marks, intervals and lines; returns the labels, which are not yet placed."""
     ax.set_xlabel(panel.title)
     for line in lines_of(found):
         at = [s.x.value for s in line], [s.y.value for s in line]
-        style = ":" if line[0].entry.fixed else "-"
-        ax.plot(*at, style, color=line[0].look.color, linewidth=1.2, zorder=2)
+        ax.plot(*at, line[0].line, color=line[0].look.color, linewidth=1.2, zorder=2)
     for spot in found:
-        draw_spot(ax, spot)
+        spot.dot.draw(ax)
     spread(ax, found)
+    if len(named) > FEW:
+        return []
     unlabelled = [spot for line in lines_of(found) for spot in between_others(ax, line)]
     return [label_of(ax, spot, found) for spot in found if spot not in unlabelled]
 
 
 def lines_of(found: Sequence[Spot]) -> list[list[Spot]]:
     """What lines join, each from left to right."""
-    series = dict.fromkeys(spot.series for spot in found if spot.joined)
-    lines = [[spot for spot in found if spot.joined and spot.series == one] for one in series]
+    series = dict.fromkeys(spot.series for spot in found if spot.line)
+    lines = [[spot for spot in found if spot.series == one] for one in series]
     return [sorted(line, key=lambda spot: spot.x.value) for line in lines]
-
-
-def draw_spot(ax: Axes, spot: Spot) -> None:
-    x, y, color = spot.x, spot.y, spot.look.color
-    hollow = spot.entry.fixed or spot.entry.point.row.baseline == THEIRS
-    faint: dict[str, Any] = {"color": color, "linewidth": 0.9, "alpha": 0.25, "zorder": 1.5}
-    ax.plot([x.value, x.value], [y.low, y.high], **faint)
-    ax.plot([x.low, x.high], [y.value, y.value], **faint)
-    (mark,) = ax.plot(
-        x.value,
-        y.value,
-        "s" if spot.entry.fixed else spot.look.marker,
-        color=color,
-        markerfacecolor=PAPER if hollow else color,
-        markersize=4 if spot.entry.fixed else 5.5,
-        zorder=3,
-    )
-    mark.set_gid(spot.gid)
 
 
 def spread(ax: Axes, found: list[Spot]) -> None:
@@ -237,27 +232,15 @@ def label_of(ax: Axes, spot: Spot, found: list[Spot]) -> Text:
     return ax.text(spot.x.value, spot.y.value, text, color=spot.look.color, **at)
 
 
-def mark_of(spot: Spot, panel: Panel) -> Mark:
+READ = ("to_own", "to_trained", "gain", "depth", "retention", "flops_ratio", "num_examples", "seed")
+
+
+def mark_of(gid: str, entry: Entry, panel: Panel, x: Interval, y: Interval) -> Mark:
     """What a person reads who points at it."""
-    entry, point = spot.entry, spot.entry.point
-    prefix = "batch_" if panel.key == "batch" else ""
-    quick = "" if point.is_static else cells.times(speed_up(point, prefix)).text
-    details = [
-        ("accuracy", f"{spot.y.value:.2f} % ({spot.y.low:.2f} to {spot.y.high:.2f})"),
-        (panel.title, cost_text(spot.x)),
-        ("Δ own static", cells.points(entry.to_own).text),
-        ("Δ trained static", cells.points(entry.to_trained).text),
-        ("Δ fixed depth", cells.points(entry.gain).text),
-        ("times as fast as own static", "" if panel.key == "flops" else quick),
-        ("depth", f"{point.mean('depth'):.2f} of {point.row.num_layers}"),
-        ("retention", f"{point.mean('retention'):.3f}"),
-        ("FLOPs / own static's", f"{point.mean('flops_ratio'):.3f}"),
-        ("examples", str(point.row.num_examples)),
-        ("seeds", ", ".join(map(str, point.seeds))),
-    ]
-    kept = tuple((what, text) for what, text in details if text)
-    return Mark(spot.gid, f"{spot.name}, {point.setting}", kept, source_of(point))
-
-
-def cost_text(x: Interval) -> str:
-    return f"{x.value:.3g}" if x.low == x.high else f"{x.value:.2f} ({x.low:.2f} to {x.high:.2f})"
+    faster = {"single": "speed_up", "batch": "batch_speed_up"}.get(panel.key)
+    title, keys = f"{entry.model}, {entry.point.setting}", (*READ, faster) if faster else READ
+    read = read_at(gid, title, entry, COLUMNS, keys)
+    at = x.text() if x.low < x.high else f"{x.value:.3g}"
+    return replace(
+        read, details=(("accuracy", y.text(unit=" %")), (panel.title, at), *read.details)
+    )

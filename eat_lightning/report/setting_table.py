@@ -7,14 +7,22 @@ time with ratios within one session, and the conditions of measuring and of trai
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from eat_lightning.report import cells
-from eat_lightning.report.cells import ONE_SEED as ONE_SEED  # claims flag with it, too
-from eat_lightning.report.claim import EMPTY, Cell, Table
-from eat_lightning.report.columns import Made, number, table, word
+from eat_lightning.report.claim import EMPTY, Cell, Column, Table
+from eat_lightning.report.columns import (
+    accuracy,
+    field,
+    grouped,
+    made,
+    p_value,
+    points,
+    table,
+    values,
+    word,
+)
 from eat_lightning.report.compare import (
     Cost,
     Entry,
@@ -24,7 +32,6 @@ from eat_lightning.report.compare import (
     sorted_ms,
     speed_up,
 )
-from eat_lightning.report.figures import model_name
 from eat_lightning.report.study import Point
 
 OTHER_COMMIT = "measured at another commit than most of the table"
@@ -43,129 +50,88 @@ FORMS = (
     "prepacked: matrices arranged for the processor once; Hugging Face's model is as people call it"
 )
 STUDENT = "against the best static model with fewer FLOPs than own static"
-GAIN = (
-    "points over the same weights at fixed depth and equal FLOPs; 95 % interval: paired bootstrap "
-    "over the examples, over seeds the extremes"
-)
+GAIN = f"points over the same weights at fixed depth and equal FLOPs; {PAIRED}"
 
 
-def field(name: str, title: str, digits: int, help: str = "") -> Made[Entry]:
-    """A field of rows, its mean over seeds."""
-    return number(name, title, lambda e: e.point.mean(name), digits, help)
-
-
-def metric(name: str, title: str) -> Made[Entry]:
+def metric(name: str, title: str) -> Column:
     help = "x 100, mean ± sd over seeds"
-    return Made(name, title, lambda e: cells.score(e.point, name), help)
+    return made(name, title, lambda e: cells.score(e.point, name), help)
 
 
-def words(name: str, title: str = "", help: str = "") -> Made[Entry]:
-    """A field of rows, its different values over seeds."""
-    return Made(name, title or name, lambda e: cells.several(e.point, name), help, False)
+def own_times(prefix: str, title: str, help: str) -> Column:
+    """How many times as fast as own static, as the rows have it."""
+    return made(f"{prefix}speed_up", title, lambda e: own_speed_up(e, prefix), f"{help}; {REPEATS}")
 
 
-def points(name: str, title: str, help: str) -> Made[Entry]:
-    """One of an entry's differences."""
-    return Made(name, title, lambda e: cells.points(getattr(e, name)), help)
-
-
-def times(key: str, title: str, other: str, cost: Cost, help: str) -> Made[Entry]:
+def times(key: str, title: str, other: str, cost: Cost, help: str) -> Column:
     """How many times as fast as one of the settings that an entry is compared with."""
     help = f"{help}; {EXTREMES}"
-    return Made(key, title, lambda e: held(e, getattr(e, other), cost), help)
+    return made(key, title, lambda e: held(e, getattr(e, other), cost), help)
 
 
-GROUPS: dict[str, list[Made[Entry]]] = {
-    "": [
-        word("model", "model", lambda e: name_of(e)),
-        word("setting", "setting", lambda e: e.point.setting),
-    ],
-    "accuracy": [
-        words("seed", "seeds"),
-        words("num_examples", "n", "examples judged"),
-        Made(
-            "accuracy",
-            "accuracy",
-            lambda e: cells.accuracy(e.point),
-            "percent, mean ± sd over seeds; its interval: 95 % over examples",
-        ),
-        metric("f1", "F1"),
-        metric("matthews", "Matthews"),
-        metric("pearson", "Pearson"),
-        points("to_own", "Δ own static", f"points {OWN}; {PAIRED}"),
-        Made("to_own_p", "p", lambda e: cells.p_value(e.to_own), f"{OWN}: {MCNEMAR}"),
-        points("to_trained", "Δ trained static", f"points {TRAINED}; {PAIRED}"),
-        Made("to_trained_p", "p", lambda e: cells.p_value(e.to_trained), f"{TRAINED}: {MCNEMAR}"),
-        points("to_student", "Δ best student", f"points {STUDENT}; {PAIRED}"),
-        points("gain", "Δ fixed depth", GAIN),
-        field("depth", "depth", 2, "layers run, mean over examples"),
-        field("retention", "retention", 3, "tokens entering the last executed layer / at first"),
-        field("token_layers", "token layers", 3, "tokens over executed layers / over all, whole"),
-        field("flops_ratio", "FLOPs", 3, "counted, / those of own static"),
-    ],
-    "time": [
-        field("latency_ms", "ms", 2, "batch 1, mean over examples, from token ids to the answer"),
-        field("latency_p50_ms", "p50", 2),
-        field("latency_p90_ms", "p90", 2),
-        field("latency_p99_ms", "p99", 2),
-        field("throughput", "examples/s", 0, "in batches, as they come"),
-        field("throughput_sorted", "sorted", 0, "examples/s in batches of like length"),
-    ],
-    "times as fast as": [
-        Made(
-            "speed_up",
-            "own static, batch 1",
-            lambda e: own_speed_up(e, ""),
-            f"{OWN}; {REPEATS}",
-        ),
-        Made(
-            "batch_speed_up",
-            "own static, batches",
-            lambda e: own_speed_up(e, "batch_"),
-            f"{OWN}, without padding; {REPEATS}",
-        ),
-        field("conversion", "conversion, batch 1", 2, "speed-up / FLOPs speed-up, batch 1"),
-        field("batch_conversion", "conversion, batches", 2, "speed-up / FLOPs speed-up"),
-        times("to_trained_speed_up", "trained static, batch 1", "trained", single_ms, TRAINED),
-        times("to_padded_speed_up", "HF, batch 1", "padded", single_ms, PADDED),
-        times(
-            "to_padded_batch",
-            "HF padded batches",
-            "padded",
-            batch_ms,
-            "the same, in padded batches as they come",
-        ),
-        times(
-            "to_padded_sorted",
-            "HF sorted batches",
-            "padded",
-            sorted_ms,
-            "the same, both in batches of like length",
-        ),
-    ],
-    "conditions": [
-        words("encoder", "body"),
-        word("slots", "methods", lambda e: e.point.slots),
-        words("baseline"),
-        words("budget", help="share of full FLOPs that the rule was fitted for"),
-        words("kernels"),
-        words("split"),
-        words("padding_factor", "padding factor", "padded tokens / real tokens, as they come"),
-        words("padding_factor_sorted", "padding factor sorted"),
-        words("throughput_batch", "batch"),
-        words("timed_examples", "timed examples"),
-        words("repeats"),
-        Made("dtype", "dtype", lambda e: cells.several(e.point, "weights"), FORMS, False),
-        words("lr", "learning rate"),
-        words("steps"),
-        words("num_train_examples", "training examples"),
-        *map(words, ("teacher", "threads", "device", "machine", "session", "commit", "version")),
-    ],
-}
-
-
-def name_of(entry: Entry) -> str:
-    return model_name(entry.point.row, [measured.row for measured in entry.study.measured])
+ACCURACY = [
+    values("seed", "seeds"),
+    values("num_examples", "n", "examples judged"),
+    accuracy(help="percent, mean ± sd over seeds; its interval: 95 % over examples"),
+    metric("f1", "F1"),
+    metric("matthews", "Matthews"),
+    metric("pearson", "Pearson"),
+    points("to_own", "Δ own static", "to_own", f"points {OWN}; {PAIRED}"),
+    p_value("to_own_p", "to_own", f"{OWN}: {MCNEMAR}"),
+    points("to_trained", "Δ trained static", "to_trained", f"points {TRAINED}; {PAIRED}"),
+    p_value("to_trained_p", "to_trained", f"{TRAINED}: {MCNEMAR}"),
+    points("to_student", "Δ best student", "to_student", f"points {STUDENT}; {PAIRED}"),
+    points("gain", "Δ fixed depth", "gain", GAIN),
+    field("depth", "depth", 2, "layers run, mean over examples"),
+    field("retention", "retention", 3, "tokens entering the last executed layer / at first"),
+    field("token_layers", "token layers", 3, "tokens over executed layers / over all, whole"),
+    field("flops_ratio", "FLOPs", 3, "counted, / those of own static"),
+]
+TIME = [
+    field("latency_ms", "ms", 2, "batch 1, mean over examples, from token ids to the answer"),
+    field("latency_p50_ms", "p50", 2),
+    field("latency_p90_ms", "p90", 2),
+    field("latency_p99_ms", "p99", 2),
+    field("throughput", "examples/s", 0, "in batches, as they come"),
+    field("throughput_sorted", "sorted", 0, "examples/s in batches of like length"),
+]
+FASTER = [
+    own_times("", "own static, batch 1", OWN),
+    own_times("batch_", "own static, batches", f"{OWN}, without padding"),
+    field("conversion", "conversion, batch 1", 2, "speed-up / FLOPs speed-up, batch 1"),
+    field("batch_conversion", "conversion, batches", 2, "speed-up / FLOPs speed-up"),
+    times("to_trained_speed_up", "trained static, batch 1", "trained", single_ms, TRAINED),
+    times("to_padded_speed_up", "HF, batch 1", "padded", single_ms, PADDED),
+    times("to_padded_batch", "HF padded batches", "padded", batch_ms, "the same, as they come"),
+    times("to_padded_sorted", "HF sorted batches", "padded", sorted_ms, "the same, by length"),
+]
+CONDITIONS = [
+    values("encoder", "body"),
+    word("slots", "methods", "point.slots"),
+    values("baseline"),
+    values("budget", help="share of full FLOPs that the rule was fitted for"),
+    values("budget_ms", "budget, ms", "time of an example that it was fitted for"),
+    values("kernels"),
+    values("split"),
+    values("padding_factor", "padding factor", "padded tokens / real tokens, as they come"),
+    values("padding_factor_sorted", "padding factor sorted"),
+    values("throughput_batch", "batch"),
+    values("timed_examples", "timed examples"),
+    values("repeats"),
+    values("weights", "dtype", FORMS, key="dtype"),
+    values("lr", "learning rate"),
+    values("steps"),
+    values("num_train_examples", "training examples"),
+    *map(values, ("teacher", "threads", "device", "machine", "session", "commit", "version")),
+]
+COLUMNS = [
+    word("model", "model", "model"),
+    word("setting", "setting", "point.setting"),
+    *grouped("accuracy", ACCURACY),
+    *grouped("time", TIME),
+    *grouped("times as fast as", FASTER),
+    *grouped("conditions", CONDITIONS),
+]
 
 
 def own_speed_up(entry: Entry, prefix: str) -> Cell:
@@ -185,19 +151,16 @@ def held(entry: Entry, other: Point | None, cost: Cost) -> Cell:
 
 def table_of_settings(name: str, title: str, caption: str, entries: Sequence[Entry]) -> Table:
     """A line for each setting; flagged where it is of another commit or version than most."""
-    columns = [replace(made, group=group) for group, some in GROUPS.items() for made in some]
+    usual = {name: common(entries, name) for name in ("commit", "version")}
 
-    def flags(entry: Entry) -> list[str]:
-        return flags_of(entry.point, entries)
+    def flags(entry: Entry) -> Iterator[str]:
+        for name, flag in (("commit", OTHER_COMMIT), ("version", OTHER_VERSION)):
+            if {getattr(m.row, name) for m in entry.point.members} != {usual[name]}:
+                yield flag
+        if not entry.point.timed:
+            yield NOT_TIMED
 
-    return table(name, title, caption, columns, entries, lambda e: e.point, flags)
-
-
-def flags_of(point: Point, entries: Sequence[Entry]) -> list[str]:
-    commits, versions = ({getattr(m.row, k) for m in point.members} for k in ("commit", "version"))
-    flags = [OTHER_COMMIT] if commits != {common(entries, "commit")} else []
-    flags += [OTHER_VERSION] if versions != {common(entries, "version")} else []
-    return flags if point.timed else [*flags, NOT_TIMED]
+    return table(name, title, caption, COLUMNS, entries, flags=flags)
 
 
 def common(entries: Sequence[Entry], name: str) -> Any:

@@ -23,13 +23,35 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
+    @classmethod
+    def exact(cls, value: float) -> Interval:
+        """A number that has no spread."""
+        return cls(value, value, value)
 
     def times(self, factor: float) -> Interval:
         """In another unit, such as points for shares: factor above 0."""
         return Interval(self.value * factor, self.low * factor, self.high * factor)
+
+    def over(self, other: Interval) -> Interval:
+        """A ratio of positive numbers; its ends divide the extremes, so that it is rather too
+        wide."""
+        ends = self.low / other.high, self.high / other.low
+        return Interval(self.value / other.value, *ends)
+
+    @property
+    def inverse(self) -> Interval:
+        return Interval(1 / self.value, 1 / self.high, 1 / self.low)
+
+    def text(self, digits: int = 2, sign: str = "", unit: str = "") -> str:
+        """ "1.94 (1.88 to 1.99)"; sign "+" shows that of positive numbers too."""
+        value, low, high = (f"{x:{sign}.{digits}f}" for x in (self.value, self.low, self.high))
+        return f"{value}{unit} ({low} to {high})"
+
+
+def over_seeds(found: Sequence[Interval]) -> Interval:
+    """The mean of the seeds' values, and the extremes of their intervals."""
+    lows, highs = min(each.low for each in found), max(each.high for each in found)
+    return Interval(float(np.mean([each.value for each in found])), lows, highs)
 
 
 def mean_interval(
@@ -90,13 +112,6 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return Interval(share, float(max(0.0, centre - half)), float(min(1.0, centre + half)))
-
-
-def ratio_interval(
-    values: Sequence[float], lows: Sequence[float], highs: Sequence[float]
-) -> Interval:
-    """A speed-up over seeds: the mean of theirs, and the widest of their intervals over repeats."""
-    return Interval(float(np.mean(values)), float(min(lows)), float(max(highs)))
 
 
 def softmax(logits_BC: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from glob import glob
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -21,14 +21,16 @@ import numpy as np
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.model.contracts import build
+from eat_lightning.report.names import names_of
 from eat_lightning.runs.jsonl import read_whole
 from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, text
 from eat_lightning.runs.run import Run, version_of
 
-SAME_POINT = (  # what rows that are averaged over seeds have in common
-    *("task", "model", "encoder", "attention", "reduction", "exit", "split", "baseline"),
-    *("kernels", "dtype", "form", "device", "threads", "machine", "num_layers"),
-)
+# What rows that are averaged over seeds have in common, beside their method's name and exit rule.
+BODY = ("task", "model", "encoder", "num_layers")
+METHODS = ("attention", "reduction", "objective", "schedule", "policy")
+MEASURED = ("split", "baseline", "kernels", "dtype", "form", "device", "threads", "machine")
+SAME_POINT = BODY + METHODS + MEASURED
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,13 @@ class Measured:
             return recorded.under(build("exit", self.row.exit))
         except (ValueError, TypeError, KeyError):  # a rule that is not here, or of other heads
             return None
+
+    @property
+    def known(self) -> Outcome:
+        """The outcome of a row whose examples are known to be at hand."""
+        if self.outcome is None:
+            raise ValueError(f"{self.row.run}: no examples")
+        return self.outcome
 
     @cached_property
     def correct_B(self) -> np.ndarray | None:
@@ -99,20 +108,13 @@ class Point:
         values = self.values(name)
         return mean(values) if values else None
 
-    def sd(self, name: str) -> float | None:
-        """Sample standard deviation over seeds; None for a single seed."""
-        values = self.values(name)
-        return stdev(values) if len(values) > 1 else None
-
     @property
     def setting(self) -> str:
-        """What tells it from the other settings of its model: "tau 0.9", "own static"."""
+        """What tells it from the other settings of its model: "tau 0.9", "budget 0.5"."""
+        if budget := budget_of(self.row):
+            return budget
         plain = self.is_static and not self.row.baseline
         return "static" if plain else self.row.title
-
-    @property
-    def name(self) -> str:
-        return f"{self.row.model} {self.setting}"
 
     @property
     def slots(self) -> str:
@@ -127,9 +129,19 @@ class Point:
         return np.stack([r for r in rows if r is not None])
 
 
-def heads_of(row: Row) -> str:
-    """Where a run has heads, "4/6"; what it learned depends on them, whatever its exit rule."""
-    return "/".join(sorted(row.temperature, key=int))
+def budget_of(row: Row) -> str:
+    """What the exit rule was fitted for: "budget 0.5", "budget 12 ms", or nothing."""
+    if row.budget is not None:
+        return f"budget {row.budget:g}"
+    return "" if row.budget_ms is None else f"budget {row.budget_ms:g} ms"
+
+
+def rule_of(row: Row) -> dict[str, Any]:
+    """What seeds have in common of an exit rule: thresholds that were fitted for a budget differ
+    between them."""
+    if not budget_of(row):
+        return row.exit
+    return {k: v for k, v in row.exit.items() if k != row.knob} | {"budget": budget_of(row)}
 
 
 def method_text(spec: dict[str, Any]) -> str:
@@ -157,11 +169,19 @@ class Study:
         groups: dict[str, list[Measured]] = {}
         for m in self.measured:
             if all(getattr(m.row, name) == value for name, value in wanted.items()):
-                same = [heads_of(m.row), *(getattr(m.row, name) for name in SAME_POINT)]
-                key = json.dumps(same, sort_keys=True)
-                groups.setdefault(key, []).append(m)
+                same = [self.name_of(m.row), rule_of(m.row)]
+                same += [getattr(m.row, name) for name in SAME_POINT]
+                groups.setdefault(json.dumps(same, sort_keys=True), []).append(m)
         points = [Point(sorted(ms, key=lambda m: m.row.seed)) for ms in groups.values()]
         return sorted(points, key=order)
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        return names_of([m.row for m in self.measured])
+
+    def name_of(self, row: Row) -> str:
+        """Its model, and what tells that from the study's others of the name: "eat, tome"."""
+        return self.names[row.setting]
 
     def run_of(self, measured: Measured) -> Run | None:
         return next((run for run in self.runs if run.folder == measured.folder), None)
@@ -266,8 +286,8 @@ def rows_files_in(path: Path) -> list[Path]:
 
 
 def newest(study: Study) -> list[Measured]:
-    """Of rows of one setting of one run the last, and the timed one before one that was not. Of
-    timed ones the last with plain weights and the last with prepacked ones."""
+    """Keep the last of the rows of one setting of one run, and the timed one before one that was
+    not; of timed ones the last with plain weights and the last with prepacked ones."""
     best: dict[str, dict[str, Measured]] = {}
     for m in sorted(study.measured, key=lambda m: (m.row.latency_ms is not None, m.row.created)):
         known = best.setdefault(m.row.setting, {})

@@ -1,4 +1,4 @@
-"""A claim's table as CSV, Markdown, LaTeX (booktabs) and on the terminal, by pandas and rich.
+"""A claim's table as CSV, Markdown, LaTeX (booktabs) and on the terminal.
 
 CSV has every raw value. The printed forms show texts; what is to be taken with care has a mark,
 with its sentence beneath. A table wider than a page is printed by its columns' groups, the columns
@@ -7,11 +7,13 @@ without a group before each; words that are the same in every line are said once
 
 from __future__ import annotations
 
+import csv
 import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from itertools import count, product
 from pathlib import Path
 from string import ascii_lowercase
@@ -21,7 +23,6 @@ from eat_lightning.report.claim import EMPTY, Cell, Column, Line, Table
 from eat_lightning.runs.run import write_text
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
     from rich.console import Console
     from rich.text import Text
 
@@ -41,8 +42,6 @@ def write(table: Table, folder: Path, kinds: Sequence[str] = KINDS) -> dict[str,
 def csv_text(table: Table) -> str:
     """Raw values, an interval's ends in key_low and key_high; then flags, runs, commits and the
     command that measures the line again."""
-    from pandas import DataFrame
-
     found: dict[str, list[object]] = {}
     for column in table.columns:
         cells = [line.cell(column.key) for line in table.lines]
@@ -54,7 +53,9 @@ def csv_text(table: Table) -> str:
     found["runs"] = ["; ".join(line.source.runs) for line in table.lines]
     found["commits"] = ["; ".join(line.source.commits) for line in table.lines]
     found["command"] = [line.source.command for line in table.lines]
-    return DataFrame(found, dtype=object).to_csv(index=False, lineterminator="\n")
+    file = StringIO()
+    csv.writer(file, lineterminator="\n").writerows([found, *zip(*found.values(), strict=True)])
+    return file.getvalue()
 
 
 def flags_of(table: Table, line: Line) -> list[str]:
@@ -73,12 +74,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Part:
-    """What is printed of a table at once: `frame` has a `Shown` for each line and column key,
-    `notes` the sentence of each mark."""
+    """What is printed of a table at once: `rows` has a `Shown` for each column, `notes` the
+    sentence of each mark."""
 
     group: str
     columns: list[Column]
-    frame: DataFrame
+    rows: list[list[Shown]]
     notes: dict[str, str]
 
 
@@ -98,8 +99,6 @@ def part_of(
 ) -> Part:
     """Letter the flags in the order in which they are met; a line's stand in its first cell,
     without those in `shared`."""
-    from pandas import DataFrame
-
     letters = letters_of()
     marks: defaultdict[str, str] = defaultdict(lambda: next(letters))
     rows = []
@@ -110,8 +109,7 @@ def part_of(
             row.append(Shown(cell, [marks[flag] for flag in (*own, *cell.flags)]))
             own = []
         rows.append(row)
-    frame = DataFrame(rows, columns=[column.key for column in columns], dtype=object)
-    return Part(group, columns, frame, {mark: flag for flag, mark in marks.items()})
+    return Part(group, columns, rows, {mark: flag for flag, mark in marks.items()})
 
 
 def letters_of() -> Iterator[str]:
@@ -165,7 +163,7 @@ def to_markdown(table: Table) -> str:
     for part in parts(table):
         heads = [column.title.replace("|", "\\|") for column in part.columns]
         rules = ["---:" if column.numeric else "---" for column in part.columns]
-        rows = [heads, rules, *part.frame.map(markdown_cell).to_numpy()]
+        rows = [heads, rules, *(map(markdown_cell, row) for row in part.rows)]
         found.append(f"*{part.group}*" if part.group else "")
         found.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
         found.append("  \n".join(f"<sup>{mark}</sup> {flag}" for mark, flag in part.notes.items()))
@@ -178,29 +176,34 @@ def markdown_cell(shown: Shown) -> str:
     return text + (f" <sup>{','.join(shown.marks)}</sup>" if shown.marks else "")
 
 
-def latex(table: Table) -> str:
-    """A table environment for each group, made smaller where it is wider than the text:
-    `\\usepackage{booktabs,graphicx}` is all it needs."""
-    return "\n".join(latex_part(table, part) for part in parts(table))
-
-
 LATEX_PART = r"""\begin{table}[t]
 \centering
 \footnotesize\setlength{\tabcolsep}{3pt}
 \caption{%s}
 \label{%s}
 \resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%%
-%s}
+\begin{tabular}{%s}
+\toprule
+%s
+\bottomrule
+\end{tabular}
+}
 %s\end{table}
 """
 
 
+def latex(table: Table) -> str:
+    """A table environment for each group, made smaller where it is wider than the text:
+    `\\usepackage{booktabs,graphicx}` is all it needs."""
+    return "\n".join(latex_part(table, part) for part in parts(table))
+
+
 def latex_part(table: Table, part: Part) -> str:
-    titles = {column.key: escaped(column.title) for column in part.columns}
-    style = part.frame.style.hide(axis="index")
-    style.format(latex_cell).format_index(titles.get, axis=1)
     aligned = "".join("r" if column.numeric else "l" for column in part.columns)
-    tabular = style.to_latex(hrules=True, column_format=aligned)
+    rows = [map(latex_cell, row) for row in part.rows]
+    head, *lines = (
+        rf"{' & '.join(row)} \\" for row in ([escaped(c.title) for c in part.columns], *rows)
+    )
     title = f"{table.title} ({part.group})." if part.group else f"{table.title}."
     caption = " ".join(text for text in (title, table.caption, same_in_all(table)) if text)
     label = f"tab:{table.name}-{part.group}".rstrip("-").replace(" ", "-")
@@ -208,7 +211,8 @@ def latex_part(table: Table, part: Part) -> str:
     notes = [rf"\par\textsuperscript{{{mark}}} {escaped(flag)}" for mark, flag in marks]
     if notes:
         notes = [r"\begin{flushleft}\scriptsize", *notes, r"\end{flushleft}", ""]
-    return LATEX_PART % (escaped(caption), label, tabular, "\n".join(notes))
+    body = "\n".join([head, r"\midrule", *lines])
+    return LATEX_PART % (escaped(caption), label, aligned, body, "\n".join(notes))
 
 
 def latex_cell(shown: Shown) -> str:
@@ -217,14 +221,11 @@ def latex_cell(shown: Shown) -> str:
     return text + (rf"\textsuperscript{{{','.join(shown.marks)}}}" if shown.marks else "")
 
 
-# Not pandas' escape="latex": pdflatex lacks the Greek and prints < as an exclamation mark.
 LATEX = str.maketrans(
-    {
-        **{c: "\\" + c for c in "&%$#_{}"},
-        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-        **{"<": "$<$", ">": "$>$", "|": "$|$", "±": r"$\pm$", "²": "$^2$"},
-        **{"Δ": r"$\Delta$", "τ": r"$\tau$", "≥": r"$\ge$", "≤": r"$\le$"},
-    }
+    {character: "\\" + character for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": "$<$", ">": "$>$", "|": "$|$", "±": r"$\pm$", "²": "$^2$"}
+    | {"Δ": r"$\Delta$", "τ": r"$\tau$", "≥": r"$\ge$", "≤": r"$\le$"}
 )
 
 
@@ -248,10 +249,9 @@ def show(table: Table, console: Console | None = None) -> None:
         console.print(Text(part.group, style="italic"), end="\n" if part.group else "")
         grid = Grid(box=SIMPLE_HEAD)
         for column in part.columns:
-            justify = "right" if column.numeric else "left"
-            grid.add_column(Text(column.title), justify=justify)
-        for row in part.frame.map(terminal_cell).to_numpy():
-            grid.add_row(*row)
+            grid.add_column(Text(column.title), justify="right" if column.numeric else "left")
+        for row in part.rows:
+            grid.add_row(*map(terminal_cell, row))
         console.print(grid)
         for mark, flag in part.notes.items():
             console.print(Text(f" {mark} {flag}", style="dim"))

@@ -25,13 +25,14 @@ from pydantic.dataclasses import dataclass
 
 from eat_lightning.config import within
 from eat_lightning.errors import ConfigError
+from eat_lightning.files import write_json
 from eat_lightning.infer.backend import sha256_of
 from eat_lightning.infer.precision import DTYPES as DTYPES
 from eat_lightning.infer.precision import FORMS, PLAIN
 from eat_lightning.model.contracts import Policy, build
 from eat_lightning.model.policies import built
 from eat_lightning.runs.jsonl import reason
-from eat_lightning.runs.run import OUTSIDE_DATA, Run, write_json
+from eat_lightning.runs.run import OUTSIDE, Run
 from eat_lightning.weights.untrusted import json_of
 
 FOLDER = "certificates"
@@ -87,7 +88,7 @@ class Certificate:
 
     @property
     def form(self) -> str:
-        """Of the weights it was made with."""
+        """The form of the weights it was made with."""
         return self.holds_for.get("form", PLAIN)
 
     def asked(self) -> tuple[Policy, ...]:
@@ -138,13 +139,18 @@ class Certificate:
 
     def check(self, here: dict[str, Any]) -> None:
         """ConfigError, in one line, names what of a combination differs from this one's."""
-        held = WITHOUT | self.holds_for
-        differs = [key for key in here if here[key] != held.get(key)]
-        if differs:
-            said = [
-                f"{key} ({short(held.get(key))} there, {short(here[key])} here)" for key in differs
-            ]
-            raise ConfigError(f"certificate={self.name} holds for another {', '.join(said)}")
+        if differs := differences(self.holds_for, here):
+            raise ConfigError(f"certificate={self.name} holds for another {differs}")
+
+
+def differences(held_for: dict[str, Any], here: dict[str, Any]) -> str:
+    """What of a combination is another one here, in words; "" where nothing is."""
+    there = WITHOUT | held_for
+    return ", ".join(
+        f"{key} ({short(there.get(key))} there, {short(here[key])} here)"
+        for key in here
+        if here[key] != there.get(key)
+    )
 
 
 def path_of(run: Home, name: str) -> Path:
@@ -177,14 +183,16 @@ def combination(
     import torch
 
     model = run.folder / "model"
+    asked = policies.get("policy", [])
+    second = [Path(given["run"]) for given in asked if given.get("run")]
     others = sorted(p for p in model.iterdir() if p.is_file() and p.suffix in (".json", ".txt"))
     here = {
         "weights": sha256_of([model / "model.safetensors"]),
         "model": sha256_of(others),
         "cut": cut_of(run),
         **{slot: policies[slot] for slot in POLICIES},
-        "policy": policies.get("policy", []),
-        "second": second_runs(policies.get("policy", [])),
+        "policy": asked,
+        "second": [sha256_of([each / "model" / "model.safetensors"]) for each in second],
         "dtype": dtype,
         "form": form,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
@@ -194,21 +202,15 @@ def combination(
     return here if data is None else here | {"calibration": calibration_of(data)}
 
 
-def second_runs(specs: list[dict[str, Any]]) -> list[str]:
-    """Hashes of the weights of the runs that policies name."""
-    runs = [Path(given["run"]) for given in specs if given.get("run")]
-    return [sha256_of([run / "model" / "model.safetensors"]) for run in runs]
-
-
 def cut_of(run: Run) -> str:
     """The settings that decide which examples are held out, and how long a text may be."""
-    data = {k: v for k, v in run.config.get("data", {}).items() if k not in OUTSIDE_DATA}
+    data = {k: v for k, v in run.config.get("data", {}).items() if k not in OUTSIDE["data"]}
     settings = json.dumps([run.config.get("task"), data], sort_keys=True)
     return hashlib.sha256(settings.encode()).hexdigest()
 
 
 def calibration_of(data: Any) -> str:
-    """Of the calibration part's examples in order: texts, labels and where they come from."""
+    """The hash of the calibration part: texts, labels and where they come from, in order."""
     return data.source("certificate").digest
 
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from eat_lightning.config import fault_line
 from eat_lightning.errors import ConfigError
-from eat_lightning.runs.run import write_text
+from eat_lightning.files import write_text
 from eat_lightning.weights.untrusted import ROWS, one_line, parsed, text_of
 
 R = TypeVar("R")
@@ -79,13 +79,9 @@ def update(
     """
     new = list(new)
     gone = {k for record in new for k in (replaces(record) if replaces else [key(record)])}
-    with lock_of(Path(path)):
+    # The lock lies in the machine's temporary folder, so that none lies among results.
+    name = hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:16]
+    with FileLock(Path(tempfile.gettempdir()) / f"eat_lightning-{name}.lock"):
         records = [*(old for old in read(path, kind) if key(old) not in gone), *new]
         write(path, records)
     return records
-
-
-def lock_of(path: Path) -> FileLock:
-    """The lock of a file: in the machine's temporary folder, so that none lies among results."""
-    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    return FileLock(Path(tempfile.gettempdir()) / f"eat_lightning-{name}.lock")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import asdict, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict
+import numpy as np
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from eat_lightning.bounds import number_faults
-from eat_lightning.config import whole, within
+from eat_lightning.config import checked, whole, within
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import class_of, knob_of, point_of, spec
 from eat_lightning.runs import jsonl
@@ -29,25 +28,17 @@ Amount = Annotated[float, within("[0, inf)")]
 Count = Annotated[int, whole(1)]
 
 
-def named_kind(method: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(method.get("kind"), str):
-        raise ValueError(f"must name a kind, got {method!r:.60}")
-    return method
+def kind_faults(method: Any) -> list[str]:
+    named = not isinstance(method, dict) or isinstance(method.get("kind"), str)
+    return [] if named else [f"must name a kind, got {method!r:.60}"]
 
 
-def beside(name: str) -> str:
-    if not re.fullmatch(r"((examples/)?\w[\w.-]*)?", name):
-        raise ValueError(f"must name a file beside the rows, got {name!r:.60}")
-    return name
+def file_faults(name: Any) -> list[str]:
+    sound = not isinstance(name, str) or re.fullmatch(r"((examples/)?\w[\w.-]*)?", name)
+    return [] if sound else [f"must name a file beside the rows, got {name!r:.60}"]
 
 
-def knob_points(point: Any) -> Any:
-    if faults := [] if point is None else number_faults("", point, "(-inf, inf)"):
-        raise ValueError(faults[0].strip())
-    return point
-
-
-Method = Annotated[dict[str, Any], AfterValidator(named_kind)]
+Method = Annotated[dict[str, Any], checked(kind_faults)]
 
 OWN, THEIRS, FIXED = "own static", "hugging face", "fixed depth"  # baselines
 SETTING = (  # what was measured, and how
@@ -65,7 +56,8 @@ class Row:
     attention, reduction, exit: {"kind": the method's file name, **its arguments}; policy: a list of
     such, in the order they are asked (flops are then without those of a second run that a veto
     asks). knob, point: the exit rule's operating point, such as "tau" and 0.9. budget: the share of
-    full FLOPs that the rule was fitted for. data: the hash of the measured examples.
+    full FLOPs that the knobs of rule and reduction were fitted for; budget_ms: or the time of an
+    example. data: the hash of the measured examples.
 
     Scores are None where the task is not judged by them; `metric` names the main one, `majority` is
     the share of the largest class. depth, retention, token_layers and flops are means over the
@@ -121,8 +113,9 @@ class Row:
     spearman: Correlation | None = None
     majority: Share | None = None
     knob: str | None = None
-    point: Annotated[float | list[float] | None, AfterValidator(knob_points)] = None
+    point: Annotated[float | list[float] | None, within("(-inf, inf)")] = None
     budget: Annotated[float | None, within("(0, 1]")] = None
+    budget_ms: Positive | None = None
     adaptivity_gain: Annotated[float | None, within("[-2, 2]")] = None
     adaptivity_gain_low: Annotated[float | None, within("[-2, 2]")] = None
     adaptivity_gain_high: Annotated[float | None, within("[-2, 2]")] = None
@@ -171,7 +164,7 @@ class Row:
     schedule: dict[str, Any] | None = None
     teacher: str | None = None
     data: str = ""
-    examples: Annotated[str, AfterValidator(beside)] = ""
+    examples: Annotated[str, checked(file_faults)] = ""
     session: str = ""
     commit: str = ""
     clean: bool = False
@@ -220,10 +213,10 @@ class Row:
         return self.setting, "", self.commit, self.machine
 
 
-def label(rule: dict[str, Any]) -> str:
-    """A short name of an exit rule: where its knob stands, else its arguments, else its kind."""
+def label(rule: dict[str, Any], slot: str = "exit") -> str:
+    """A short name of a method: where its knob stands, else its arguments, else its kind."""
     try:
-        knob = knob_of(class_of("exit", rule["kind"]))
+        knob = knob_of(class_of(slot, rule["kind"]))
     except ValueError:  # a class from outside the package, which is not here
         knob = None
     if knob is not None and knob.name in rule:
@@ -260,7 +253,8 @@ def row_of(
 
     exit = recorded.exit if exit is None else exit
     outcome, task, knob = recorded.under(exit), run.task, knob_of(exit)
-    flops_B = flops(encoder, exit, recorded.tokens_LB, outcome.depth_B)
+    labels = recorded.labels
+    flops_B = flops(encoder, exit, recorded.tokens_LB, outcome.depth_B, recorded.lengths)
     found: dict[str, Any] = {
         **{slot: spec(slot, getattr(encoder, slot)) for slot in ("attention", "reduction")},
         "exit": spec("exit", exit),
@@ -278,14 +272,11 @@ def row_of(
         "exit_reasons": outcome.exit_reasons,
         "flops": float(flops_B.mean()),
         "flops_ratio": float(flops_B.mean() / static_flops(encoder, recorded.lengths).mean()),
-        "majority": None if task.regression else majority(recorded.labels),
-        **score(task, outcome.logits_BC, recorded.labels),
+        "majority": None if task.regression else majority(labels),
+        **score(task, outcome.logits_BC, labels),
     }
     fields: dict[str, Any] = described(run) | {"split": split} | found | more
     return Row(**fields)
-
-
-TRAINING = ("lr", "steps", "num_train_examples", "objective", "schedule", "teacher")
 
 
 def described(run: Any) -> dict[str, Any]:
@@ -293,8 +284,8 @@ def described(run: Any) -> dict[str, Any]:
     config, task = run.config, run.task
     pretrained = config["encoder"].get("pretrained")
     calibration = run.done.get("calibration") or {}
-    environment = cached_environment()
-    commit = environment["commit"] or ""
+    here = environment()
+    commit = here["commit"] or ""
     return {
         "task": task.name,
         "metric": task.metrics[0],
@@ -303,24 +294,19 @@ def described(run: Any) -> dict[str, Any]:
         "study": str(config["study"]),
         "run": run.name,
         "seed": config["seed"],
-        **{name: getattr(run.training, name) for name in TRAINING},
+        **asdict(run.training),
         **{
             name: {layer: found[name] for layer, found in calibration.items()}
             for name in ("temperature", "ece_before", "ece_after")
         },
-        "machine": environment["machine"],
+        "machine": here["machine"],
         "commit": commit,
         "clean": bool(commit) and not commit.endswith("+"),
-        "version": environment["eat_lightning"],
+        "version": here["eat_lightning"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-@cache
-def cached_environment() -> dict[str, Any]:
-    return environment()
-
-
-def majority(labels: Any) -> float:
+def majority(labels: np.ndarray) -> float:
     """The share of the largest class: what a constant answer would score."""
-    return max(Counter(labels.tolist()).values()) / len(labels)
+    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))

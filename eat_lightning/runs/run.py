@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-import json
 import os
 import platform
 import re
@@ -13,21 +12,37 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from filelock import FileLock, Timeout
 
-from eat_lightning.config import CONFIG_DIR, arguments, make, target
+from eat_lightning.bounds import listed_layers
+from eat_lightning.config import CONFIG_DIR, arguments, binding_faults, make, target
+from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
+from eat_lightning.files import write_json as write_json
+from eat_lightning.files import write_text as write_text
 from eat_lightning.model.contracts import home, knob_of
+from eat_lightning.runs.validate import (
+    links_out,
+    names_a_class,
+    place_faults,
+    run_faults,
+    target_faults,
+)
+from eat_lightning.weights.checkpoint import load_model
+from eat_lightning.weights.untrusted import UNFIT, json_of, one_line, read_config, text_of
 
 # Settings that change where or how fast a run goes, or what is measured of it, not its weights.
 OUTSIDE_IDENTITY = {"logger", "threads", "checkpoint_every", "study", "measure"}
-OUTSIDE_DATA = {"dir", "cache_dir", "num_workers"}
-OUTSIDE_TRAINER = {"enable_progress_bar", "log_every_n_steps"}
+OUTSIDE = {
+    "data": {"dir", "cache_dir", "num_workers"},
+    "trainer": {"enable_progress_bar", "log_every_n_steps"},
+}
 # Groups that are in a folder's name by themselves, or whose keys are.
 NAMED_FIRST = {"task", "model", "seed", "experiment"}
 LONGEST_NAME = 100
@@ -45,11 +60,13 @@ def folder_for(config: dict[str, Any], overrides: list[str]) -> Path:
     """
     others = dict(split_override(o) for o in overrides)
     heads = config["head"]["layers"]
-    if "head.layers" not in others and heads not in (None, heads_of_model(config["model"])):
+    of_model = listed_layers(heads_of_model(config["model"]), config["encoder"].get("num_layers"))
+    if "head.layers" not in others and heads not in (None, of_model):
         others["head.layers"] = heads  # an exit rule or an experiment moved them
     named = [f"{key}-{value}" for key, value in sorted(others.items()) if is_named(key, config)]
     first = [config["task"]["name"], config["model"], f"s{config['seed']}"]
-    name = "-".join(slug for text in [*first, *named] if (slug := plain_text(str(text))))
+    slugs = (re.sub(r"[^A-Za-z0-9_.]+", "-", str(text)).strip("-") for text in [*first, *named])
+    name = "-".join(filter(None, slugs))
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return outputs() / str(config["study"]) / name
@@ -62,52 +79,41 @@ def split_override(override: str) -> tuple[str, str]:
     return key, folder_name(value) if "/" in value else value
 
 
-def plain_text(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-")
-
-
 def is_named(key: str, config: dict[str, Any]) -> bool:
     """Whether an override's key is part of a folder's name."""
     group, _, inner = key.partition(".")
     if group == "exit":
-        return inner in exit_identity(config["exit"]) or (not inner and has_weights(config["exit"]))
-    outside = {"data": OUTSIDE_DATA, "trainer": OUTSIDE_TRAINER}.get(group, set())
-    return group not in OUTSIDE_IDENTITY | NAMED_FIRST | {"hydra"} and inner not in outside
+        decides = exit_identity(config["exit"])
+        return inner in decides if inner else bool(decides)
+    inside = inner not in OUTSIDE.get(group, ())
+    return inside and group not in OUTSIDE_IDENTITY | NAMED_FIRST | {"hydra"}
 
 
-def heads_of_model(model: str) -> list[int] | None:
-    """Where a model of configs/model has its heads; None where it is not one of ours."""
+def heads_of_model(model: str) -> Any:
+    """Where a model of configs/model has its heads (a list, or "all"); None where it is not one of
+    ours."""
     path = Path(CONFIG_DIR) / "model" / f"{model}.yaml"
     return read_yaml(path).get("head", {}).get("layers") if path.is_file() else None
 
 
-def has_weights(exit: dict[str, Any]) -> bool:
-    """Whether an exit rule takes part in training (parameters, penalties), so that another rule is
-    another training. Else nobody asks it: none leaves there. What may not be imported may do so.
-    """
-    from eat_lightning.runs.validate import place_faults
-
-    if place_faults("exit", exit):
-        return True
-    return any(hasattr(target(exit), part) for part in ("bind", "penalties"))
-
-
 def exit_identity(exit: dict[str, Any]) -> dict[str, Any]:
-    """The part of an exit rule that decides weights: nothing, or all but the point of its knob."""
-    from eat_lightning.runs.validate import place_faults
-
-    if not has_weights(exit):
+    """The part of an exit rule that decides weights: all but the point of its knob, where it takes
+    part in training (parameters, penalties), and else nothing, since nobody asks it while training.
+    What may not be imported may take part."""
+    if place_faults("exit", exit):
+        return exit
+    rule = target(exit)
+    if not any(hasattr(rule, part) for part in ("bind", "penalties")):
         return {}
-    inside = not place_faults("exit", exit)
-    knob = knob_of(target(exit)) if inside else None
-    return {k: v for k, v in exit.items() if knob is None or k != knob.name}
+    knob = knob_of(rule)
+    return {key: value for key, value in exit.items() if knob is None or key != knob.name}
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a config that decides a run's weights."""
     kept = {k: v for k, v in config.items() if k not in OUTSIDE_IDENTITY}
-    kept["data"] = {k: v for k, v in config["data"].items() if k not in OUTSIDE_DATA}
-    kept["trainer"] = {k: v for k, v in config["trainer"].items() if k not in OUTSIDE_TRAINER}
+    for group, outside in OUTSIDE.items():
+        kept[group] = {k: v for k, v in config[group].items() if k not in outside}
     kept["exit"] = exit_identity(config["exit"])
     return kept
 
@@ -152,8 +158,6 @@ class WithoutAliases(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    from eat_lightning.weights.untrusted import one_line, text_of
-
     try:
         content = yaml.load(text_of(path, MOST_YAML), WithoutAliases)
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
@@ -163,33 +167,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(text)
-    os.replace(beside, path)
-
-
-def write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
-
-
 def git_commit() -> str | None:
     """The commit of the package's own checkout, with "+" where files differ from it."""
     home = Path(__file__).parents[2]
     if not (home / ".git").exists():
         return None
-    ask = ["git", "-C", str(home)]
-    head = subprocess.run([*ask, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
-    if head.returncode:
-        return None
-    changed = subprocess.run(
-        [*ask, "status", "--porcelain", "-uno", "--", "eat_lightning", "configs"],
-        capture_output=True,
-        text=True,
-    )
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(home), *words]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+    head = git("rev-parse", "--short=12", "--verify", "--quiet", "HEAD")
+    changed = git("status", "--porcelain", "-uno", "--", "eat_lightning", "configs")
+    return head + ("+" if changed else "") if head else None
 
 
 def processor() -> str:
@@ -199,6 +189,7 @@ def processor() -> str:
     return f"{names[0] if names else platform.processor() or platform.machine()} x{os.cpu_count()}"
 
 
+@cache
 def environment() -> dict[str, Any]:
     packages = ("torch", "lightning", "transformers", "datasets", "tokenizers", "hydra-core")
     return {
@@ -212,8 +203,6 @@ def environment() -> dict[str, Any]:
 
 
 def version_of(name: str) -> str:
-    from importlib.metadata import PackageNotFoundError
-
     import eat_lightning
 
     try:
@@ -243,15 +232,14 @@ def training_mark() -> Iterator[None]:
 
 def who_trains() -> list[int]:
     """Processes that train on this machine."""
-    return [int(mark.name) for mark in marks().glob("*") if is_locked(mark)]
-
-
-def is_locked(mark: Path) -> bool:
-    try:
-        with FileLock(mark, timeout=0):
-            return False
-    except Timeout:
-        return True
+    found = []
+    for mark in marks().glob("*"):
+        try:
+            with FileLock(mark, timeout=0):
+                pass
+        except Timeout:
+            found.append(int(mark.name))
+    return found
 
 
 @dataclass(frozen=True)
@@ -296,9 +284,6 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        from eat_lightning.runs.validate import links_out, run_faults
-        from eat_lightning.weights.untrusted import json_of, one_line
-
         folder = Path(path)
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"run={path} is not a run folder (no config.yaml in it)")
@@ -325,8 +310,6 @@ class Run:
 
     @property
     def task(self) -> Any:
-        from eat_lightning.runs.validate import target_faults
-
         node = self.config.get("task") or {}
         if faults := target_faults("task", node):
             raise ConfigError.of(faults)
@@ -345,9 +328,6 @@ class Run:
         )
 
     def model(self) -> tuple[Any, list[str]]:
-        from eat_lightning.runs.validate import names_a_class
-        from eat_lightning.weights.checkpoint import load_model
-
         # Where the owner lets a class of theirs be imported, it is by now: `run_faults`.
         for slot in ("attention", "reduction", "exit"):
             if names_a_class(node := self.config.get(slot) or {}):
@@ -355,8 +335,6 @@ class Run:
         return load_model(self.folder / "model")
 
     def tokenizer(self) -> Any:
-        from eat_lightning.data.tokens import tokenizer_for
-
         tokenizer = tokenizer_for(str(self.folder / "model"))
         largest = max(tokenizer.get_vocab().values(), default=-1)
         if largest >= (known := self.model_config()["vocab_size"]):
@@ -366,8 +344,6 @@ class Run:
         return tokenizer
 
     def model_config(self) -> dict[str, Any]:
-        from eat_lightning.weights.untrusted import UNFIT, read_config
-
         config = read_config(self.folder / "model")
         if config["model_type"] != "eat":
             raise ConfigError(f"{self.folder / 'model'}: {UNFIT} (model_type must be eat)")
@@ -375,9 +351,6 @@ class Run:
 
     def data(self, **changes: Any) -> Any:
         """The run's DataModule, not set up; `changes` such as dir=… replace its settings."""
-        from eat_lightning.config import binding_faults
-        from eat_lightning.runs.validate import target_faults
-
         node = self.config.get("data") or {}
         if faults := target_faults("data", node) or binding_faults("data", node):
             raise ConfigError.of(faults)

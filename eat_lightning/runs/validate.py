@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.bounds import number_faults, whole_faults
-from eat_lightning.config import binding_faults, make
+from eat_lightning.config import arguments, binding_faults, make, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import SLOTS, home
 from eat_lightning.weights.untrusted import one_line
@@ -20,7 +20,9 @@ from eat_lightning.weights.untrusted import one_line
 ALLOW = "EAT_IMPORT"  # modules of one's own that a run's config may name
 
 
-def links_out(folder: Path, inside: Iterable[str] = ("model", "certificates")) -> list[str]:
+def links_out(
+    folder: Path, inside: Iterable[str] = ("model", "certificates", "budgets")
+) -> list[str]:
     """A run's files lie in its folder: a link that leads elsewhere would have us read, or write,
     what its author never owned."""
     root = folder.resolve()
@@ -75,11 +77,40 @@ def target_faults(slot: str, node: Any) -> list[str]:
     return []
 
 
+def data_faults(run: Any, **changes: Any) -> list[str]:
+    """What is wrong with a run's data, with these of its settings changed where they are not None,
+    as far as shows without loading any."""
+    changed = {key: value for key, value in changes.items() if value is not None}
+    node = run.config.get("data", {}) | changed
+    if faults := target_faults("data", node) or binding_faults("data", node):
+        return faults
+    check = getattr(target(node), "faults", None)
+    return [] if check is None else check(run.task, **arguments(node))
+
+
+def split_faults(split: Any, known: Iterable[str], where: str) -> list[str]:
+    if split in (known := list(known)):
+        return []
+    return [f"split must be one of {', '.join(known)} for {where}, got {split!r}"]
+
+
+def training_faults(instead: str) -> list[str]:
+    """Why nothing is timed now. instead: the settings that do without."""
+    from eat_lightning.runs.run import who_trains
+
+    return [
+        f"a run trains here (process {pid}), so nothing is timed: wait for it, or give {instead}"
+        for pid in who_trains()
+    ]
+
+
 NOTED = ("temperature", "ece_before", "ece_after")  # of each exit, when training ended
 KINDS: dict[str, type | tuple[type, ...]] = {
-    **{"encoder": dict, "model": str, "seed": int, "study": (str, int, float)},
-    **{"head": dict, "trainer": dict, "task": dict, "data": dict},
-    **{"objective": dict, "schedule": dict, "teacher": (str, type(None))},
+    **dict.fromkeys(("encoder", "head", "trainer", "task", "data", "objective", "schedule"), dict),
+    "model": str,
+    "seed": int,
+    "study": (str, int, float),
+    "teacher": (str, type(None)),
 }
 
 

@@ -119,7 +119,8 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     @app.get("/metrics", response_class=PlainTextResponse, responses=errors(401))
     async def metrics() -> Response:
         """Counts and distributions in Prometheus' text format."""
-        text = gateway.metrics.text(len(gateway.queue), gateway.worker.deaths)
+        monitors, deaths = gateway.monitors, gateway.worker.deaths
+        text = gateway.metrics.text(len(gateway.queue), deaths, monitors.state, monitors.began)
         return Response(text, media_type="text/plain; version=0.0.4")
 
     @app.get("/live", responses=errors(401))
@@ -168,14 +169,15 @@ def add_jobs(app: FastAPI, gateway: Gateway, jobs: Jobs) -> None:
 async def whole(gateway: Gateway, request: Request, asks: list[Ask]) -> list[Answer]:
     """All answers in order; Refused where one is missing. A client that hangs up is heard at once,
     and what it asked leaves the queue."""
-    found: dict[int, Answer] = {}
 
-    async def gathered() -> None:
+    async def gathered() -> list[Answer]:
+        found: dict[int, Answer] = {}
         async with aclosing(gateway.answers(asks)) as answers:
             async for place, answer in answers:
                 if isinstance(answer, Refused):
                     raise answer
                 found[place] = answer
+        return [found[place] for place in range(len(asks))]
 
     reading = asyncio.ensure_future(gathered())
     gone = asyncio.ensure_future(request.receive())  # after the body, the only message: hung up
@@ -183,11 +185,10 @@ async def whole(gateway: Gateway, request: Request, asks: list[Ask]) -> list[Ans
         await asyncio.wait({reading, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not reading.done():
             raise Refused(499, "the client hung up")
-        reading.result()
+        return reading.result()
     finally:
         gone.cancel()
         reading.cancel()
-    return [found[place] for place in range(len(asks))]
 
 
 async def streamed(gateway: Gateway, asks: list[Ask]) -> Response:

@@ -36,10 +36,6 @@ class Example(NamedTuple):
         known = {"source": self.source, "mime": self.mime}
         return {name: value for name, value in known.items() if value is not None}
 
-    @property
-    def num_characters(self) -> int:
-        return sum(map(len, self.texts))
-
 
 def without_half_pairs(text: Any) -> Any:
     """Replace halves of surrogate pairs, which JSON can spell and no tokenizer takes."""

@@ -15,16 +15,18 @@ from typing import Any
 
 from eat_lightning.drift.decisions import TEXTS, DecisionLog
 from eat_lightning.drift.monitor import ALARM, Event
+from eat_lightning.drift.watch import named
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.body import Example
 from eat_lightning.serve.jobs import Jobs, Journal
 from eat_lightning.serve.metrics import Metrics
-from eat_lightning.serve.model import Model
 from eat_lightning.serve.monitors import Monitors, StateFile
 from eat_lightning.serve.plan import ServePlan
+from eat_lightning.serve.remote import Remote
 from eat_lightning.serve.worker import Answer, Ask, Queue, Refused, Worker
 
 WATCH_S = 0.5  # between two looks
+OpenModel = Callable[[ServePlan], Remote]
 
 
 @dataclass
@@ -48,31 +50,23 @@ class Files:
 class Gateway:
     """`open_model` makes a model by a plan; it is called anew for each reload."""
 
-    def __init__(
-        self, plan: ServePlan, model: Model, open_model: Callable[[ServePlan], Model], files: Files
-    ):
+    def __init__(self, plan: ServePlan, model: Remote, open_model: OpenModel, files: Files):
         self.plan, self.about, self.open_model, self.files = plan, model.about, open_model, files
         self.events: deque[dict[str, Any]] = deque(maxlen=20)  # of drift
         self.reloading = asyncio.Lock()
         self.stopping = self.log_failed = False
         self.metrics = Metrics(self.about.num_layers)
         self.monitors = Monitors(self.about.normal, plan.drift.monitors, files.state)
-        self.metrics.set_drift(self.monitors.state, self.monitors.began)
-        self.queue = Queue(plan.queue)
+        self.queue = Queue(plan.queue, plan.examples_at_once, plan.wait_ms / 1000)
         self.worker = Worker(
             model,
             self.queue,
-            plan.examples_at_once,
-            plan.wait_ms / 1000,
-            plan.stuck_s,
+            plan,
             settled=self.settled,
             revive=lambda: self.open_model(self.plan),
             deep=lambda: self.monitors.deep if self.plan.drift.fallback else frozenset(),
         )
-        self.jobs: Jobs | None = None
-        if files.journal is not None:
-            ahead, keep_s = 2 * plan.examples_at_once, plan.keep_hours * 3600
-            self.jobs = Jobs(files.journal, self.queue, ahead, plan.max_jobs, keep_s)
+        self.jobs = None if files.journal is None else Jobs(files.journal, self.queue, plan)
 
     def start(self) -> None:
         """In the event loop."""
@@ -139,8 +133,7 @@ class Gateway:
             self.metrics.settled(ask, answer)
             if not isinstance(answer, Refused):
                 answered.append((ask.example, answer, answer.pop("seen", None)))
-        if self.files.log is not None:
-            self.write_log([decision_line(*each) for each in answered])
+        self.write_log([decision_line(*each) for each in answered])
         for example, _, seen in answered:
             source = example.source if example.source in self.monitors.watches else None
             if seen is not None and (event := self.monitors.observe(source, seen)):
@@ -158,10 +151,9 @@ class Gateway:
             self.log_failed = True
 
     def drifted(self, event: Event, source: str | None) -> None:
-        self.metrics.set_drift(self.monitors.state, self.monitors.began)
         if event.event == ALARM:
             self.metrics.alarms.labels(event.feature).inc()
-        line = event.as_dict() | ({} if source is None else {"source": source})
+        line = asdict(event) | named(source)
         self.events.append(line | {"time": time.time()})
         self.write_log([line])
 
@@ -186,11 +178,10 @@ class Gateway:
             await self.worker.swap(model)
             self.plan, self.about = plan, model.about
             self.monitors.take(model.about.normal, {})
-            self.metrics.set_drift(self.monitors.state, self.monitors.began)
             self.metrics.reloads.labels("done").inc()
             return model.about.name
 
-    def opened(self, plan: ServePlan) -> Model:
+    def opened(self, plan: ServePlan) -> Remote:
         """A model that can take the requests of the one that runs."""
         model = open_strictly(plan, self.open_model)
         if model.about.task != self.about.task:
@@ -205,13 +196,12 @@ class Gateway:
     async def stop(self) -> None:
         """When all that was accepted is answered."""
         self.begin_stop()
-        longest_s = self.plan.stop_s
-        if self.jobs is not None and (left := await self.jobs.stop(longest_s)):
+        if self.jobs is not None and (left := await self.jobs.stop()):
             print(f"{left} jobs stay in the journal for the next start", flush=True)
         self.watching.cancel()
         with suppress(asyncio.CancelledError):
             await self.watching
-        await self.worker.stop(longest_s)
+        await self.worker.stop()
         self.monitors.keep(soon=True)
         if self.files.state is not None:
             self.files.state.lock.release()
@@ -237,7 +227,7 @@ class Gateway:
         }
 
 
-def open_strictly(plan: ServePlan, open_model: Callable[[ServePlan], Model]) -> Model:
+def open_strictly(plan: ServePlan, open_model: OpenModel) -> Remote:
     """ConfigError where every request would be refused."""
     model = open_model(plan)
     if plan.strict_sources and not model.about.sources:
@@ -249,6 +239,6 @@ def open_strictly(plan: ServePlan, open_model: Callable[[ServePlan], Model]) -> 
 def decision_line(example: Example, answer: Answer, seen: Any) -> dict[str, Any]:
     """A line of drift's decision log; seen: what the exits did, where drift is watched."""
     about = {"source": example.source, "mime": example.mime}
+    size = {"num_characters": sum(map(len, example.texts))}
     exits = {} if seen is None else {"exits": asdict(seen)}
-    size = {"num_characters": example.num_characters}
     return about | size | answer | exits | {TEXTS: example.texts}

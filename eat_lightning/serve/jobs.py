@@ -17,13 +17,14 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.body import Example
 from eat_lightning.serve.lock import only_gateway
+from eat_lightning.serve.plan import ServePlan
 from eat_lightning.serve.worker import Answer, Ask, Queue, Refused
 
 MAX_TRIES = 3  # then it is the job that kills
@@ -47,25 +48,26 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A change of the journal."""
+class Change:
+    """A change of the journal. written: when it is on the disk."""
 
     sql: str
     values: tuple[Any, ...]
+    written: Future[None] = field(default_factory=Future)
 
-    @classmethod
-    def accepted(cls, job: Job) -> Entry:
-        values = (job.id, time.time(), json.dumps(job.examples))
-        return cls("insert into jobs (id, at, examples) values (?, ?, ?)", values)
 
-    @classmethod
-    def begun(cls, id: str) -> Entry:
-        return cls("update jobs set tries = tries + 1 where id = ?", (id,))
+def accepted(job: Job) -> Change:
+    values = (job.id, time.time(), json.dumps(job.examples))
+    return Change("insert into jobs (id, at, examples) values (?, ?, ?)", values)
 
-    @classmethod
-    def answered(cls, id: str, answers: Sequence[Answer]) -> Entry:
-        sql = "update jobs set answers = ?, examples = null where id = ?"
-        return cls(sql, (json.dumps(answers), id))
+
+def begun(job: Job) -> Change:
+    return Change("update jobs set tries = tries + 1 where id = ?", (job.id,))
+
+
+def answered(job: Job, answers: Sequence[Answer]) -> Change:
+    sql = "update jobs set answers = ?, examples = null where id = ?"
+    return Change(sql, (json.dumps(answers), job.id))
 
 
 class Journal:
@@ -85,11 +87,11 @@ class Journal:
         except (sqlite3.Error, OSError) as error:
             raise ConfigError(f"journal={folder}: cannot be used ({error})") from None
 
-    def write(self, entries: Sequence[Entry]) -> None:
+    def write(self, changes: Sequence[Change]) -> None:
         """All of them or none, and on the disk when this returns."""
         with self.base:
-            for entry in entries:
-                self.base.execute(entry.sql, entry.values)
+            for change in changes:
+                self.base.execute(change.sql, change.values)
 
     def waiting(self) -> list[Job]:
         """Accepted and not answered, in the order they came."""
@@ -118,19 +120,19 @@ class Journal:
 
 
 class Jobs:
-    """Feeds the queue beside the requests, with at most `ahead` examples, from the oldest job on.
-    bound: jobs that may wait. keep_s: how long answers are kept."""
+    """Feeds the queue beside the requests from the oldest job on, with no more examples than two
+    batches at a time."""
 
-    def __init__(self, journal: Journal, queue: Queue, ahead: int, bound: int, keep_s: float):
-        self.journal, self.queue, self.ahead = journal, queue, ahead
-        self.bound, self.keep_s, self.forgot = bound, keep_s, -math.inf
+    def __init__(self, journal: Journal, queue: Queue, plan: ServePlan):
+        self.journal, self.queue, self.plan = journal, queue, plan
+        self.forgot = -math.inf
         self.todo = deque(journal.waiting())
         self.running: set[asyncio.Task[None]] = set()
         self.alone = False  # one that was begun before runs, and must not take others with it
         self.num_ahead = 0  # examples in the queue or at work
         self.num_posted = 0  # jobs on their way to the disk
         self.disk = ThreadPoolExecutor(1, "journal")
-        self.unwritten: deque[tuple[Entry, Future[None]]] = deque()
+        self.unwritten: deque[Change] = deque()
 
     @property
     def num_waiting(self) -> int:
@@ -138,12 +140,13 @@ class Jobs:
 
     async def post(self, examples: list[Example]) -> str:
         """The id of a job that is on the disk. Refused: 503 where too many wait."""
-        if self.num_waiting + self.num_posted >= self.bound:
-            raise Refused(503, f"too many jobs wait ({self.bound})", max(1, self.bound // 100))
+        bound = self.plan.max_jobs
+        if self.num_waiting + self.num_posted >= bound:
+            raise Refused(503, f"too many jobs wait ({bound})", max(1, bound // 100))
         job = Job(uuid.uuid4().hex, examples)
         self.num_posted += 1
         try:
-            await self.write(Entry.accepted(job))
+            await self.write(accepted(job))
         finally:
             self.num_posted -= 1
         self.todo.append(job)
@@ -158,30 +161,27 @@ class Jobs:
         except KeyError:
             raise Refused(404, "there is no such job") from None
 
-    async def write(self, entry: Entry) -> None:
+    async def write(self, change: Change) -> None:
         """Wait until it is on the disk. Refused: 503 where it cannot be written."""
-        future: Future[None] = Future()
-        self.unwritten.append((entry, future))
+        self.unwritten.append(change)
         self.disk.submit(self.flush)
-        await asyncio.wrap_future(future)
+        await asyncio.wrap_future(change.written)
 
     def flush(self) -> None:
         """Write all that came meanwhile in one transaction, and so with one fsync."""
-        group = [self.unwritten.popleft() for _ in range(len(self.unwritten))]
-        if not group:
-            return
+        changes = [self.unwritten.popleft() for _ in range(len(self.unwritten))]
         refused = None
         try:
-            self.journal.write([entry for entry, _ in group])
+            self.journal.write(changes)
         except Exception as error:  # a full disk
             refused = Refused(503, f"the journal cannot be written: {error}", 60)
-        for _, future in group:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(refused) if refused else future.set_result(None)
+        for written in (change.written for change in changes):
+            if written.set_running_or_notify_cancel():
+                written.set_exception(refused) if refused else written.set_result(None)
         if time.monotonic() > self.forgot + FORGET_S:
             self.forgot = time.monotonic()
             with suppress(sqlite3.Error):  # the next time, then
-                self.journal.forget(self.keep_s)
+                self.journal.forget(self.plan.keep_hours * 3600)
 
     def feed(self) -> None:
         """In the event loop."""
@@ -195,7 +195,7 @@ class Jobs:
 
     def has_room(self, job: Job) -> bool:
         """A job that was begun before may be what kills the worker: it runs without others."""
-        fits = self.num_ahead + len(job.examples) <= self.ahead
+        fits = self.num_ahead + len(job.examples) <= 2 * self.plan.examples_at_once
         return not self.num_ahead or (fits and not job.tries and not self.alone)
 
     def ended(self, task: asyncio.Task[None]) -> None:
@@ -206,14 +206,14 @@ class Jobs:
     async def run(self, job: Job) -> None:
         try:
             if job.tries >= MAX_TRIES:
-                await self.write(Entry.answered(job.id, [GAVE_UP] * len(job.examples)))
+                await self.write(answered(job, [GAVE_UP] * len(job.examples)))
                 return
-            await self.write(Entry.begun(job.id))
+            await self.write(begun(job))
             answers = await self.answers(job)
             if answers is None:
                 self.todo.appendleft(replace(job, tries=job.tries + 1))
             else:
-                await self.write(Entry.answered(job.id, answers))
+                await self.write(answered(job, answers))
         except Refused:  # of the journal: it is tried again
             await asyncio.sleep(1)
             self.todo.append(job)
@@ -233,10 +233,10 @@ class Jobs:
             answers.append({"error": answer.detail} if isinstance(answer, Refused) else answer)
         return answers
 
-    async def stop(self, longest_s: float) -> int:
-        """Answer what waits, for so long; the rest stays on the disk for the next start. Returns
+    async def stop(self) -> int:
+        """Answer what waits, for `stop_s`; the rest stays on the disk for the next start. Returns
         how many those are."""
-        end = time.monotonic() + longest_s
+        end = time.monotonic() + self.plan.stop_s
         while self.num_waiting and time.monotonic() < end:
             await asyncio.sleep(0.02)
         left = self.num_waiting

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,36 +24,35 @@ RETENTION = "Tokens entering the last executed layer / tokens entering layer 1"
 
 class Metrics:
     def __init__(self, num_layers: int):
-        self.registry = r = CollectorRegistry()
+        self.registry = CollectorRegistry()
         layers = range(1, num_layers + 1)
-
-        def counter(name: str, about: str, label: str) -> Counter:
-            return Counter(name, about, label.split(), registry=r)
-
-        def histogram(name: str, about: str, buckets: Any) -> Histogram:
-            return Histogram(name, about, buckets=buckets, registry=r)
-
-        def gauge(name: str, about: str, label: str = "") -> Gauge:
-            return Gauge(name, about, label.split(), registry=r)
-
-        self.requests = counter("eat_requests", "Requests by path and status", "path status")
-        self.reasons = counter("eat_answers", "Answers by exit reason", "exit_reason")
-        self.failed = counter("eat_failed", "Examples accepted and not answered", "status")
-        self.reloads = counter("eat_reloads", "Reloads by result", "result")
-        self.alarms = counter("eat_drift_alarms", "Alarms by the feature that moved", "feature")
-        self.depth = histogram("eat_depth", "Layers run", layers)
-        self.retention = histogram("eat_retention", RETENTION, SHARES)
-        self.latency = histogram("eat_latency_seconds", "Accepted to answered", SECONDS)
-        self.queued = histogram("eat_queue_seconds", "Accepted to begun", SECONDS)
+        self.requests = self.counter("requests", "Requests by path and status", "path", "status")
+        self.reasons = self.counter("answers", "Answers by exit reason", "exit_reason")
+        self.failed = self.counter("failed", "Examples accepted and not answered", "status")
+        self.reloads = self.counter("reloads", "Reloads by result", "result")
+        self.alarms = self.counter("drift_alarms", "Alarms by the feature that moved", "feature")
+        self.depth = self.histogram("depth", "Layers run", layers)
+        self.retention = self.histogram("retention", RETENTION, SHARES)
+        self.latency = self.histogram("latency_seconds", "Accepted to answered", SECONDS)
+        self.queued = self.histogram("queue_seconds", "Accepted to begun", SECONDS)
         last = f"Retention over the last {LAST} answers"
-        self.percentile = gauge("eat_retention_percentile", last, "quantile")
-        self.length = gauge("eat_queue_length", "Examples that wait")
-        self.deaths = gauge("eat_worker_deaths", "Workers that died")
-        self.drift = gauge("eat_drift_state", "1 for the state it is in", "state")
+        self.percentile = self.gauge("retention_percentile", last, "quantile")
+        self.length = self.gauge("queue_length", "Examples that wait")
+        self.deaths = self.gauge("worker_deaths", "Workers that died")
+        self.drift = self.gauge("drift_state", "1 for the state it is in", "state")
         began = "Unix time at which that state began"
-        self.drift_since = gauge("eat_drift_since_seconds", began)
+        self.drift_since = self.gauge("drift_since_seconds", began)
         self.last: deque[dict[str, Any]] = deque(maxlen=LAST)
         self.num_answers = 0
+
+    def counter(self, name: str, about: str, *labels: str) -> Counter:
+        return Counter(f"eat_{name}", about, labels, registry=self.registry)
+
+    def histogram(self, name: str, about: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(f"eat_{name}", about, buckets=buckets, registry=self.registry)
+
+    def gauge(self, name: str, about: str, *labels: str) -> Gauge:
+        return Gauge(f"eat_{name}", about, labels, registry=self.registry)
 
     def settled(self, ask: Ask, answer: Answer | Refused) -> None:
         if isinstance(answer, Refused):
@@ -67,15 +67,13 @@ class Metrics:
         self.last.append({**answer, "latency_ms": (now - ask.arrived) * 1e3, "at": now})
         self.num_answers += 1
 
-    def set_drift(self, state: str, since: float | None) -> None:
-        for name in (OFF, STEADY, DRIFTED):
-            self.drift.labels(name).set(name == state)
-        self.drift_since.set(since or 0)
-
-    def text(self, queue_length: int, deaths: int) -> bytes:
+    def text(self, queue_length: int, deaths: int, drift: str, drift_since: float | None) -> bytes:
         """In Prometheus' format."""
         self.length.set(queue_length)
         self.deaths.set(deaths)
+        for name in (OFF, STEADY, DRIFTED):
+            self.drift.labels(name).set(name == drift)
+        self.drift_since.set(drift_since or 0)
         if self.last:
             kept = [answer["retention"] for answer in self.last]
             for q, value in zip(QUANTILES, np.quantile(kept, QUANTILES), strict=True):

@@ -1,16 +1,20 @@
-"""What answers requests: a backend, in this process or in one of its own (`remote.py`)."""
+"""What answers requests: a backend, in this process, which a gateway has in one of its own
+(`remote.py`)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 from eat_lightning.drift.observation import observations
 from eat_lightning.drift.reference import Reference, read_references
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import NOBODY, Backend, Source
+from eat_lightning.predict.open import open_backend
+from eat_lightning.serve.body import Example
+from eat_lightning.serve.plan import ServePlan
 
 # Places in the batch, and their answers. An answer may hold, under "seen", an observation for the
 # monitor, which is taken out before it is given.
@@ -37,86 +41,43 @@ class About:
         return tuple(self.columns), tuple(self.labels)
 
 
-class Model(Protocol):
-    about: About
+@dataclass
+class Model:
+    backend: Backend
+    normal: Mapping[Source, Reference]
 
-    def stream(self, examples: Sequence[Any], deep: Deep = NOBODY) -> Iterator[Chunk]:
-        """Each example's answer, those who leave first in the first chunk. An example has `texts`,
-        one for each column, and `about`, what is known of where they come from."""
-        ...
-
-    def is_alive(self) -> bool: ...
-
-    def kill(self) -> None:
-        """At once, whatever it is at work on; by another thread than that which streams."""
-        ...
-
-    def close(self) -> None: ...
-
-
-def open_model(plan: Any) -> LocalModel:
-    """A model, tried on two examples. plan: see `serve/plan.py`. ConfigError says why a run cannot
-    be served."""
-    backend = open_backend(plan)
-    model = LocalModel(backend, read_references(backend) if plan.drift.monitor else {})
-    for text in ("a", "another try"):
-        example = SimpleNamespace(texts=[text] * len(backend.columns), about={})
-        [(_, [answer])] = model.stream([example])
-        value = answer.get("confidence", answer.get("score"))
-        if value is None or value != value or abs(value) == float("inf"):
-            raise ConfigError(f"run={plan.run} gives no finite answer: {answer}")
-    return model
-
-
-def open_backend(plan: Any) -> Backend:
-    from eat_lightning.infer.onnx_backend import Export
-    from eat_lightning.model.policies import policies_of
-    from eat_lightning.predict.open import open_export, open_run
-    from eat_lightning.runs.run import Run
-
-    policies = policies_of(plan.policy)
-    if plan.backend == "onnx":
-        return open_export(Export.open(plan.run, plan.threads), plan.certificate, policies)
-    import torch
-
-    torch.set_num_threads(plan.threads)
-    how = {"certificate": plan.certificate, "policies": policies, "prepack": plan.prepack}
-    return open_run(Run.open(plan.run), plan.exit, plan.dtype, **how)
-
-
-class LocalModel:
-    """A backend in this process. It lives as long as the process does, and that is what a gateway
-    kills (`Remote`)."""
-
-    def __init__(self, backend: Backend, normal: Mapping[Source, Reference]):
-        self.backend = backend
-        self.about = About(
+    @property
+    def about(self) -> About:
+        backend = self.backend
+        return About(
             backend.name,
             backend.columns,
             backend.labels,
             backend.num_layers,
             backend.exits,
             own_exits(backend),
-            normal,
+            self.normal,
         )
 
-    def stream(self, examples: Sequence[Any], deep: Deep = NOBODY) -> Iterator[Chunk]:
+    def stream(self, examples: Sequence[Example], deep: Deep = NOBODY) -> Iterator[Chunk]:
+        """Each example's answer, those who leave first in the first chunk."""
         texts, about = [e.texts for e in examples], [e.about for e in examples]
         for left in self.backend.stream(texts, about, deep):
-            answers = left.answers
-            if left.source in self.about.normal:
-                pairs = zip(answers, observations(left.exits), strict=True)
-                answers = [answer | {"seen": seen} for answer, seen in pairs]
-            yield left.places, answers
+            if left.source in self.normal:
+                for answer, seen in zip(left.answers, observations(left.exits), strict=True):
+                    answer["seen"] = seen
+            yield left.places, left.answers
 
-    def is_alive(self) -> bool:
-        return True
 
-    def kill(self) -> None:
-        raise NotImplementedError("a model in this process cannot be killed")
-
-    def close(self) -> None:
-        pass
+def open_model(plan: ServePlan) -> Model:
+    """A model, tried on two examples. ConfigError says why a run cannot be served."""
+    backend = open_backend(plan, plan.run if plan.backend == "onnx" else None)
+    model = Model(backend, read_references(backend) if plan.drift.monitor else {})
+    for text in ("a", "another try"):
+        [(_, [answer])] = model.stream([Example([text] * len(backend.columns))])
+        if not math.isfinite(answer.get("confidence", answer.get("score", math.nan))):
+            raise ConfigError(f"run={plan.run} gives no finite answer: {answer}")
+    return model
 
 
 def own_exits(backend: Backend) -> frozenset[str]:

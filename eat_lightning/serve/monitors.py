@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.drift.monitor import Event, Monitor
+from eat_lightning.drift.observation import Observation
 from eat_lightning.drift.reference import Reference
+from eat_lightning.infer.backend import Source
+from eat_lightning.runs.jsonl import reason
 from eat_lightning.serve.lock import only_gateway
 from eat_lightning.weights.untrusted import json_of, one_line
 
@@ -22,8 +25,6 @@ MOST = 64 << 20  # bytes of it that are read; a source takes some 20,000
 EVERY_S = 5.0  # between two writings, where there is no event
 DAY_S = 86400
 STEADY, DRIFTED, OFF = "steady", "drifted", "off"
-
-Source = str | None
 
 
 def tell(line: str) -> None:
@@ -73,14 +74,22 @@ class Watch:
     identity: str
     began: float = field(default_factory=time.time)
 
+    @property
+    def state(self) -> str:
+        return DRIFTED if self.monitor.full_depth else STEADY
+
+    def kept(self) -> dict[str, Any]:
+        monitor = self.monitor.kept()
+        return {"identity": self.identity, "began": self.began, "monitor": monitor}
+
     def restore(self, kept: Any) -> None:
-        """ValueError, KeyError or TypeError where that is not this monitor's."""
+        """ValueError where that is not this monitor's."""
         if not isinstance(kept, dict) or kept.get("identity") != self.identity:
             raise ValueError("of another reference or run")
         began = kept.get("began")
         if not isinstance(began, int | float) or not 0 <= began <= time.time() + DAY_S:
             raise ValueError("began is no time")
-        self.monitor.restore(kept["monitor"])
+        self.monitor.restore(kept.get("monitor"))
         self.began = float(began)
 
 
@@ -104,20 +113,20 @@ class Monitors:
         self.watches = {}
         for source, reference in normal.items():
             identity = reference.identity
-            watch = before.get(identity) or Watch(
-                Monitor(reference.seen, **self.settings), identity
-            )
-            self.watches[source] = watch
-            if identity in before or (found := kept.get(source or "")) is None:
+            if identity in before:
+                self.watches[source] = before[identity]
                 continue
+            watch = Watch(Monitor(reference.seen, **self.settings), identity)
+            self.watches[source] = watch
             try:
-                watch.restore(found)
-            except (ValueError, KeyError, TypeError) as error:
+                if (found := kept.get(source or "")) is not None:
+                    watch.restore(found)
+            except ValueError as error:
                 whose = "" if source is None else f" of source {source}"
                 path = self.file and self.file.path
-                tell(f"what {path} keeps{whose} is left out ({one_line(error)}): begun anew")
+                tell(f"what {path} keeps{whose} is left out ({reason(error)}): begun anew")
 
-    def observe(self, source: Source, seen: Any) -> Event | None:
+    def observe(self, source: Source, seen: Observation) -> Event | None:
         watch = self.watches.get(source)
         if watch is None:
             return None
@@ -149,18 +158,17 @@ class Monitors:
 
     def by_source(self) -> list[dict[str, Any]]:
         """For the page: each one's state, since when, how many were seen and what moved."""
-        found = []
-        for source, watch in self.watches.items():
-            seen = watch.monitor.state()
-            found.append(
-                {
-                    "source": source,
-                    "state": DRIFTED if watch.monitor.full_depth else STEADY,
-                    "began": watch.began,
-                    **{key: seen[key] for key in ("seen", "alarms", "feature")},
-                }
-            )
-        return found
+        return [
+            {
+                "source": source,
+                "state": watch.state,
+                "began": watch.began,
+                "seen": watch.monitor.at,
+                "alarms": watch.monitor.num_alarms,
+                "feature": watch.monitor.moved,
+            }
+            for source, watch in self.watches.items()
+        ]
 
     def keep(self, soon: bool = False) -> None:
         """Write an alarm at once, what else was seen every few seconds."""
@@ -168,13 +176,4 @@ class Monitors:
         if self.file is None or not self.changed or not due:
             return
         self.changed, self.written = False, time.monotonic()
-        self.file.write(
-            {
-                source or "": {
-                    "identity": watch.identity,
-                    "began": watch.began,
-                    "monitor": watch.monitor.kept(),
-                }
-                for source, watch in self.watches.items()
-            }
-        )
+        self.file.write({source or "": watch.kept() for source, watch in self.watches.items()})

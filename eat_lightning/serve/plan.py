@@ -8,46 +8,36 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from eat_lightning.config import Plan, RunFolder, whole, within
+from eat_lightning.config import whole, within
+from eat_lightning.drift.plan import MonitorPlan
 from eat_lightning.errors import ConfigError
+from eat_lightning.predict.plan import ModelPlan, export_faults
 
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 BATCHES = {"inline": 1, "triage": 32}  # examples at once, where batch=null
 Mode = Literal["inline", "triage"]
 
 
-class DriftPlan(Plan):
+class DriftPlan(MonitorPlan):
     """state: the folder that keeps the monitors' state; None: that of the journal."""
 
     monitor: bool
     fallback: bool
-    run_length: Annotated[float, within("[10, inf)")]
-    window: Annotated[int, whole(50)]
-    calm: Annotated[int, whole(0)]
-    psi: Annotated[float, within("[0, inf)")]
     state: str | None
 
     @property
     def monitors(self) -> dict[str, Any]:
         """The arguments of each monitor."""
-        return self.model_dump(include={"run_length", "window", "calm", "psi"})
+        return self.model_dump(include={*MonitorPlan.model_fields})
 
 
-class ServePlan(Plan):
-    """exit, policy, head: settings of a rule and of policies, which the run's model judges."""
+class ServePlan(ModelPlan):
+    """Settings of the gateway, beside those of the model that answers."""
 
-    run: RunFolder
     backend: Literal["torch", "onnx"]
-    certificate: str | None
     mode: Mode
-    batch: Annotated[int | None, whole(1)]
+    batch: Annotated[int | None, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
     wait_ms: Annotated[float, within("[0, 10000]")]
-    threads: Annotated[int, whole(1)]
-    dtype: Literal["fp32", "bf16", "int8"]
-    prepack: bool | None
-    exit: dict[str, Any]
-    policy: Any
-    head: dict[str, Any]
     host: str
     port: int
     token_env: str | None
@@ -68,9 +58,7 @@ class ServePlan(Plan):
     log_text: bool
 
     def rules(self) -> Iterator[str]:
-        from eat_lightning.infer.precision import prepack_faults
-        from eat_lightning.predict.plan import export_faults
-
+        yield from super().rules()
         if self.mode == "triage" and self.examples_at_once < 16:
             yield f"batch must be 16 or more, got {self.batch}"
         if self.mode == "inline" and self.examples_at_once != 1:
@@ -80,9 +68,11 @@ class ServePlan(Plan):
             yield f"max_texts must be {bound}: such a request would never find room"
         if not 0 <= self.port <= 65535:
             yield f"port must be in 0..65535 (0: any that is free), got {self.port}"
-        if self.drift.state is not None and not Path(self.drift.state).is_dir():
-            yield f"drift.state={self.drift.state} must be a folder that is there"
-        yield from prepack_faults(self.prepack, self.dtype)
+        state, key = self.drift.state, self.state_key
+        if state is not None and not Path(state).is_dir():
+            yield f"drift.state={state} must be a folder that is there"
+        elif key and Path(state or str(self.journal)).resolve() == Path(self.run).resolve():
+            yield f"{key} must be another folder than run, whose drift.json is the reference"
         if self.backend == "onnx":
             yield from export_faults(self, "backend=onnx")
         yield from absent_packages("serve")
@@ -109,18 +99,17 @@ def token_of(plan: ServePlan) -> str | None:
     """Read the token from the environment or a file: others can see the command line."""
     if plan.token_env and plan.token_file:
         raise ConfigError("token_env and token_file: give one of them")
-    if plan.token_env:
-        source = f"token_env={plan.token_env}"
-        token = os.environ.get(plan.token_env, "").strip()
-    elif plan.token_file:
+    if not plan.token_env and not plan.token_file:
+        return None
+    source = f"token_env={plan.token_env}"
+    token = os.environ.get(plan.token_env or "", "")
+    if plan.token_file:
         source = f"token_file={plan.token_file}"
         try:
-            token = Path(plan.token_file).read_text().strip()
+            token = Path(plan.token_file).read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{source}: cannot be read ({error})") from None
-    else:
-        return None
-    if not token:
+    if not (token := token.strip()):
         raise ConfigError(f"{source}: there is no token in it")
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigError("the token must be printable ASCII without spaces")

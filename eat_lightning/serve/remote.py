@@ -13,7 +13,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.serve.model import NOBODY, About, Chunk, Deep, Model, open_model
+from eat_lightning.serve.body import Example
+from eat_lightning.serve.model import NOBODY, About, Chunk, Deep, open_model
+from eat_lightning.serve.plan import ServePlan
 
 STOP_S = 5  # for a process to end when its pipe is closed
 
@@ -25,7 +27,7 @@ class WorkerDied(Exception):
 class Remote:
     """Starts the process and waits until it has a model. ConfigError says why it has none."""
 
-    def __init__(self, plan: Any):
+    def __init__(self, plan: ServePlan):
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "eat_lightning.serve.remote", str(theirs.fileno())]
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
@@ -38,7 +40,8 @@ class Remote:
             raise ConfigError(about)
         self.about = about
 
-    def stream(self, examples: Sequence[Any], deep: Deep = NOBODY) -> Iterator[Chunk]:
+    def stream(self, examples: Sequence[Example], deep: Deep = NOBODY) -> Iterator[Chunk]:
+        """As `Model.stream`. RuntimeError where that fails, WorkerDied where its process does."""
         try:
             self.pipe.send((examples, deep))
         except OSError:
@@ -55,16 +58,16 @@ class Remote:
             raise self.died() from None
 
     def died(self) -> WorkerDied:
-        try:
-            status = self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            status = "none"
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_S)
+        status = self.process.returncode
         return WorkerDied(f"worker {self.process.pid} died (status {status})")
 
     def is_alive(self) -> bool:
         return self.process.poll() is None
 
     def kill(self) -> None:
+        """At once, whatever it is at work on; by another thread than that which streams."""
         self.process.kill()
 
     def close(self) -> None:
@@ -82,8 +85,14 @@ def work(pipe: Connection) -> None:
     # A signal to the whole group is the gateway's to understand: it still needs answers then.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    model = opened(pipe)
-    while model is not None:
+    try:
+        model = open_model(pipe.recv())
+    except ConfigError as error:
+        return pipe.send(str(error))
+    except Exception as error:  # a broken file, of whatever kind
+        return pipe.send(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+    pipe.send(model.about)
+    while True:
         examples, deep = pipe.recv()
         try:
             for chunk in model.stream(examples, deep):
@@ -94,20 +103,6 @@ def work(pipe: Connection) -> None:
         except Exception as error:
             traceback.print_exc()
             pipe.send(type(error).__name__)
-
-
-def opened(pipe: Connection) -> Model | None:
-    try:
-        model = open_model(pipe.recv())
-    except ConfigError as error:
-        pipe.send(str(error))
-    except Exception as error:  # a broken file, of whatever kind
-        reason = (str(error).splitlines() or [""])[0]
-        pipe.send(f"{type(error).__name__}: {reason}")
-    else:
-        pipe.send(model.about)
-        return model
-    return None
 
 
 if __name__ == "__main__":

@@ -20,10 +20,12 @@ from typing import Any
 from fastapi import HTTPException
 
 from eat_lightning.serve.body import Example
-from eat_lightning.serve.model import Model
-from eat_lightning.serve.remote import WorkerDied
+from eat_lightning.serve.model import Deep
+from eat_lightning.serve.plan import ServePlan
+from eat_lightning.serve.remote import Remote, WorkerDied
 
 KILL_S = 5  # for a killed model's last batch to end
+FOREVER_S = 3600.0  # an empty queue is looked at again
 Answer = dict[str, Any]
 
 
@@ -53,12 +55,13 @@ class Ask:
 
 
 class Queue:
-    """At most `bound` asks, in their order, without those whom nobody waits for."""
+    """At most `bound` asks, in their order, without those whom nobody waits for. They are taken
+    `size` at a time, or as many as there are when the oldest has waited `wait_s`."""
 
-    def __init__(self, bound: int):
-        self.bound, self.asks = bound, deque[Ask]()
-        self.changed = asyncio.Event()
-        self.closed = self.hurried = False
+    def __init__(self, bound: int, size: int, wait_s: float):
+        self.bound, self.size, self.wait_s = bound, size, wait_s
+        self.asks = deque[Ask]()
+        self.changed, self.closed = asyncio.Event(), False
 
     def __len__(self) -> int:
         return len(self.asks)
@@ -75,33 +78,32 @@ class Queue:
         """Make room at once where somebody gave up."""
         self.asks = deque(ask for ask in self.asks if not ask.future.done())
 
-    async def take(self, size: int, wait_s: float) -> list[Ask]:
-        """Wait for the next asks: `size` of them, or as many as there are when the oldest has
-        waited `wait_s`. [] once the queue is closed and empty."""
+    async def take(self) -> list[Ask]:
+        """Wait for the next asks. [] once the queue is closed and empty."""
         while self.asks or not self.closed:
-            left_s = self.seconds_left(size, wait_s)
-            if left_s > 0:
-                self.changed.clear()
+            self.changed.clear()
+            if self.seconds_left > 0:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(left_s if left_s < math.inf else None):
-                        await self.changed.wait()
+                    await asyncio.wait_for(self.changed.wait(), self.seconds_left)
                 continue
-            taken = [self.asks.popleft() for _ in range(min(size, len(self.asks)))]
+            taken = [self.asks.popleft() for _ in range(min(self.size, len(self.asks)))]
             now = time.monotonic()
             if wanted := [a for a in taken if not a.future.done() and now < a.deadline]:
                 return wanted
         return []
 
-    def seconds_left(self, size: int, wait_s: float) -> float:
+    @property
+    def seconds_left(self) -> float:
+        """Until asks are to be taken."""
         if not self.asks:
-            return math.inf
-        if self.closed or self.hurried or len(self.asks) >= size:
+            return FOREVER_S
+        if self.closed or len(self.asks) >= self.size:
             return 0
-        return self.asks[0].arrived + wait_s - time.monotonic()
+        return self.asks[0].arrived + self.wait_s - time.monotonic()
 
     def hurry(self) -> None:
         """Let nobody wait for company any more."""
-        self.hurried = True
+        self.wait_s = 0
         self.changed.set()
 
     def close(self) -> None:
@@ -111,7 +113,7 @@ class Queue:
 
 
 class Worker:
-    """Has the model answer batches of `size`. settled: is told of answers and refusals.
+    """Has the model answer batches. settled: is told of answers and refusals.
 
     A model that fails on a batch is tried on each of its examples alone, so that one cannot take
     the others' answers. Where the model's process dies, or takes longer than `stuck_s` and is
@@ -121,17 +123,15 @@ class Worker:
 
     def __init__(
         self,
-        model: Model,
+        model: Remote,
         queue: Queue,
-        size: int,
-        wait_s: float,
-        stuck_s: float,
+        plan: ServePlan,
         settled: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None],
-        revive: Callable[[], Model],
-        deep: Callable[[], frozenset[str | None]] = frozenset,
+        revive: Callable[[], Remote],
+        deep: Callable[[], Deep],
     ):
-        self.model, self.queue, self.size, self.wait_s = model, queue, size, wait_s
-        self.stuck_s, self.settled, self.revive, self.deep = stuck_s, settled, revive, deep
+        self.model, self.queue, self.plan = model, queue, plan
+        self.settled, self.revive, self.deep = settled, revive, deep
         self.lock = asyncio.Lock()  # held while a batch runs: no model is closed or swapped in it
         self.seconds_each = 0.005  # of an example; a moving mean
         self.deaths, self.is_up = 0, True
@@ -142,11 +142,10 @@ class Worker:
         self.task = asyncio.ensure_future(self.run())
 
     async def run(self) -> None:
-        while asks := await self.queue.take(self.size, self.wait_s):
+        while asks := await self.queue.take():
             async with self.lock:
                 try:
-                    if not self.model.is_alive():
-                        await self.replace("the worker died")
+                    await self.replace_dead()
                     await self.answer_all(asks)
                 except Exception:  # a fault of ours: its batch is told, the next one goes on
                     traceback.print_exc()
@@ -190,7 +189,7 @@ class Worker:
                 loop.call_soon_threadsafe(self.settle, [*pairs])
 
         streaming = loop.run_in_executor(self.thread, chunks)
-        _, stuck = await asyncio.wait({streaming}, timeout=self.stuck_s)
+        _, stuck = await asyncio.wait({streaming}, timeout=self.plan.stuck_s)
         if stuck:
             self.model.kill()
         await streaming
@@ -213,8 +212,11 @@ class Worker:
         """Replace a model that died while it had nothing to do."""
         if not self.lock.locked() and not self.queue.closed:
             async with self.lock:
-                if not self.model.is_alive():
-                    await self.replace("the worker died")
+                await self.replace_dead()
+
+    async def replace_dead(self) -> None:
+        if not self.model.is_alive():
+            await self.replace("the worker died")
 
     async def replace(self, why: object) -> None:
         """Try until it works: there is nothing better to do, and the queue has a bound."""
@@ -231,16 +233,16 @@ class Worker:
                 print(f"the worker does not start: {error}", file=sys.stderr, flush=True)
                 await asyncio.sleep(1)
 
-    async def swap(self, model: Model) -> None:
+    async def swap(self, model: Remote) -> None:
         """Put another model in the place of this one, when the batch that runs is over."""
         async with self.lock:
             old, self.model = self.model, model
         await asyncio.to_thread(old.close)
 
-    async def stop(self, longest_s: float) -> None:
-        """End when all that waits is answered, or after so long without the rest."""
+    async def stop(self) -> None:
+        """End when all that waits is answered, or after `stop_s` without the rest."""
         self.queue.close()
-        _, late = await asyncio.wait({self.task}, timeout=longest_s)
+        _, late = await asyncio.wait({self.task}, timeout=self.plan.stop_s)
         if late:
             self.queue.asks.clear()
             self.model.kill()

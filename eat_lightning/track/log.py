@@ -52,8 +52,11 @@ def wandb_logger(
     import wandb
 
     given = {
-        **{"save_dir": folder, "name": folder.name, "group": str(config["study"])},
-        **{"job_type": job_type, "tags": [config["task"]["name"], config["model"]]},
+        "save_dir": folder,
+        "name": folder.name,
+        "group": str(config["study"]),
+        "job_type": job_type,
+        "tags": [config["task"]["name"], config["model"]],
         "config": config,
     } | arguments(node)
     if given.get("offline") == "auto":
@@ -129,20 +132,23 @@ def log_frontier(logger: Any, run: Run, encoder: Any, recorded: Recorded) -> Non
         return
     from eat_lightning.runs.row import row_of
 
-    rows = [row_of(run, encoder, recorded, rule) for rule in rules_of(encoder.exit)]
+    rows = [
+        row_of(run, encoder, recorded, rule) for rule in rules_of(encoder.exit, encoder.num_labels)
+    ]
     chart(logger.experiment, "frontier/flops", lines_of(rows), "flops_ratio", "score")
     if encoder.num_labels > 1:
         bins = reliability_of(recorded)
         chart(logger.experiment, "calibration/reliability", bins, "confidence", "accuracy")
 
 
-def rules_of(own: Any) -> list[Any]:
+def rules_of(own: Any, num_labels: int) -> list[Any]:
     """A run's own exit rule, its knob turned along the grid where it has one, and never."""
     from eat_lightning.methods.exit.never import Never
     from eat_lightning.model.contracts import knob_of, spec, turned
 
     knob = knob_of(own)
-    rules = [own, *(turned(own, point) for point in (knob.grid if knob else ())), Never()]
+    points = knob.grid_for(num_labels) if knob else ()
+    rules = [own, *(turned(own, point) for point in points), Never()]
     return [*{str(spec("exit", rule)): rule for rule in rules}.values()]
 
 
@@ -189,7 +195,7 @@ def chart(experiment: Any, key: str, lines: list[dict[str, Any]], x: str, y: str
 
 
 def measure_faults(node: dict[str, Any] | None) -> list[str]:
-    """Of the logger that measured rows are to go to."""
+    """What is wrong with the logger that measured rows are to go to."""
     if node and node.get("_target_") and not is_wandb(node):
         return [f"logger must be wandb or null here (rows.jsonl has all), got {node['_target_']}"]
     return wandb_faults(node)

@@ -17,18 +17,21 @@ from eat_lightning.config import make
 from eat_lightning.data.module import TextData
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
-from eat_lightning.runs.run import Run, environment, training_mark, write_json, write_text
+from eat_lightning.files import write_json, write_text
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.training import Schedule
+from eat_lightning.runs.run import Run, environment, training_mark
 from eat_lightning.track.log import extra_logger
 from eat_lightning.train.callbacks.progress import Lines
 from eat_lightning.train.callbacks.record import Record
 from eat_lightning.train.callbacks.resume import SaveLast
 from eat_lightning.train.callbacks.select import SelectBest
-from eat_lightning.train.callbacks.stages import FollowStages
+from eat_lightning.train.callbacks.stages import FollowStages, all_train
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.module import Classifier
 from eat_lightning.train.plan import TrainPlan
-from eat_lightning.train.teacher import attach_teacher, open_teacher
-from eat_lightning.train.trainer import is_first_process, trainer_arguments
+from eat_lightning.train.teacher import attach_teacher, teacher_in_step
+from eat_lightning.train.trainer import is_first_process, strategy_for, trainer_arguments
 from eat_lightning.weights.untrusted import json_of
 
 
@@ -51,10 +54,12 @@ def fit(plan: TrainPlan, run: Run) -> None:
         data = data_of(plan)
         seed_everything(plan.seed, verbose=False)
         module = module_of(plan, data)
-        data.max_length = min(data.max_length, module.encoder.shape.max_length)
+        for encoder in filter(None, (module.encoder, *module.teacher)):
+            data.max_length = min(data.max_length, encoder.shape.max_length)
         if module.objective.wants_teacher and plan.teacher is not None:
             attach_teacher(data, plan.teacher)
         settings = trainer_arguments(plan.trainer)
+        settings["strategy"] = strategy_of(plan, module)
         begin(run, {"train": data.split("train").key, "precision": settings["precision"]})
         callbacks = [  # as they act when training ends: best weights, temperatures, the record
             FollowStages(),
@@ -113,7 +118,6 @@ def data_of(plan: TrainPlan) -> TextData:
 def module_of(plan: TrainPlan, data: TextData) -> Classifier:
     """The LightningModule around a new encoder."""
     task, optimizer, objective = data.task, plan.optimizer, make(plan.objective)
-    hidden = "teacher_hidden" in getattr(objective, "wants", ())
     encoder = make(
         plan.encoder,
         num_labels=task.num_labels,
@@ -123,18 +127,51 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
         head=plan.head,
         tokenizer=data.tokenizer,
     )
+    teacher = None
+    if "teacher_hidden" in getattr(objective, "wants", ()) and plan.teacher:
+        teacher = teacher_in_step(plan.teacher, data.tokenizer)
+    if hasattr(objective, "bind"):
+        bind(objective, encoder, teacher)
+    schedule = make(plan.schedule)
+    raise_idle(schedule, encoder)
     random = plan.encoder.get("pretrained") is None
     return Classifier(
         encoder,
         task,
         objective,
-        make(plan.schedule),
+        schedule,
         lr=optimizer.lr or (1e-3 if random else task.learning_rate),
         weight_decay=optimizer.weight_decay,
         warmup=optimizer.warmup,
         seed=plan.seed,
-        teacher=open_teacher(plan.teacher)[0] if hidden and plan.teacher else None,
+        teacher=teacher,
     )
+
+
+def strategy_of(plan: TrainPlan, module: Classifier) -> Any:
+    """Trainer's strategy, which must know whether parameters go without a gradient."""
+    exits = [int(layer) for layer in module.encoder.heads]
+    stages = module.schedule.stages(plan.trainer["max_epochs"], exits)
+    return strategy_for(plan.trainer, all_train(module.encoder, stages, module.objective))
+
+
+def raise_idle(schedule: Schedule, encoder: AdaptiveEncoder) -> None:
+    """ConfigError where a stage would train nothing, as early heads that are all one."""
+    names = [name for name, _ in encoder.named_parameters()]
+    for number, stage in enumerate(schedule.stages(1, [int(k) for k in encoder.heads]), 1):
+        if not any(stage.moves(name) for name in names):
+            raise ConfigError(
+                f"schedule: its stage {number} trains {', '.join(stage.trains)} alone, and "
+                f"head={encoder.head['kind']} has no such parameters"
+            )
+
+
+def bind(objective: Any, encoder: AdaptiveEncoder, teacher: AdaptiveEncoder | None) -> None:
+    """Let an objective make its parameters; ConfigError where it does not fit the shapes."""
+    try:
+        objective.bind(encoder.shape, None if teacher is None else teacher.shape)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def begin(run: Run, inputs: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ from eat_lightning.data.metrics import metrics_for
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.contracts import knob_of
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
+from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.training import Context, Objective, Pass, Schedule
 from eat_lightning.train.callbacks.stages import Timeline
@@ -65,7 +66,8 @@ class Classifier(LightningModule):
     @property
     def methods(self) -> list[Any]:
         """Those that may have parameters and penalties of their own."""
-        return [self.encoder.attention, self.encoder.reduction, self.encoder.exit]
+        slots = [self.encoder.attention, self.encoder.reduction, self.encoder.exit]
+        return [*slots, *self.encoder.heads.values()]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
@@ -76,6 +78,7 @@ class Classifier(LightningModule):
         objective: Any = stage.objective or self.objective
         self.encoder.flow = getattr(objective, "flow", None)
         self.encoder.keep_hidden = "hidden" in getattr(objective, "wants", ())
+        self.encoder.skips = dropped_layers(self.encoder.shape)
         trace = self.encoder(batch)
         context = self.context(batch, trace, objective, number)
         for method in self.methods:
@@ -92,7 +95,8 @@ class Classifier(LightningModule):
         last, stage = self.encoder.shape.num_layers, self.timeline.stages[number]
         counts = {"all": lambda k: True, "last": lambda k: k == last, "early": lambda k: k < last}
         assert batch.labels_B is not None
-        wants, further = getattr(objective, "wants", ()), getattr(objective, "passes", None)
+        wants = getattr(objective, "wants", ())
+        further = getattr(objective, "passes", no_passes)
         teacher = self.teacher[0] if "teacher_hidden" in wants else None
         return Context(
             guesses={k: g for k, g in trace.guesses.items() if counts[stage.exits](k)},
@@ -106,7 +110,9 @@ class Classifier(LightningModule):
             stage=number,
             hidden=trace.hidden,
             teacher_hidden={} if teacher is None else hidden_of(teacher, batch),
-            passes=[self.further(batch, p) for p in (further or no_passes)(self.global_step)],
+            passes=[self.further(batch, p) for p in further(self.global_step, self.encoder)],
+            full_BC=trace.guesses[last],
+            pools=trace.pools,
         )
 
     def further(self, batch: Batch, wanted: Pass) -> dict[int, Tensor]:
@@ -116,7 +122,8 @@ class Classifier(LightningModule):
         return twin(batch).guesses
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Learned parameters are put back within their bounds."""
+        """Every layer is there again, and learned parameters are put back within their bounds."""
+        self.encoder.skips = frozenset()
         for method in self.methods:
             if hasattr(method, "after_step"):
                 method.after_step()
@@ -179,7 +186,8 @@ class Classifier(LightningModule):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Methods' own groups first (a rate, decay or sign of their own); of the others matrices
         decay, biases and norms do not."""
-        own = [g for m in self.methods if hasattr(m, "groups") for g in m.groups(self.lr)]
+        groups = [g for m in self.methods if hasattr(m, "groups") for g in m.groups(self.lr)]
+        own = [self.at_rate(group) for group in groups]
         taken = {id(p) for group in own for p in group["params"]}
         rest = [p for p in self.encoder.parameters() if id(p) not in taken]
         rest += list(self.objective.parameters()) if isinstance(self.objective, nn.Module) else []
@@ -189,8 +197,27 @@ class Classifier(LightningModule):
             *own,
         ]
 
+    def at_rate(self, group: dict[str, Any]) -> dict[str, Any]:
+        """A group that names a `travel` with the rate for it: a step of Adam is about as long as
+        its rate, so the sum of rates is how far the soft stages can carry a parameter."""
+        if "travel" not in group:
+            return group
+        others = {key: value for key, value in group.items() if key != "travel"}
+        return others | {"lr": group["travel"] / self.timeline.soft_rates(self.warmup)}
 
-def no_passes(step: int) -> list[Pass]:
+
+def dropped_layers(shape: Shape) -> frozenset[int]:
+    """Layers that a step leaves out for all of its examples: each on its own with probability
+    `layerdrop` (Fan et al. 2020, section 3.2). Weights that were trained so bear to lose layers
+    afterwards; fine-tuning alone does not make them so, as the authors found.
+    """
+    if not shape.layerdrop:
+        return frozenset()  # without a random number: runs without it stay what they were
+    gone_L = torch.rand(shape.num_layers) < shape.layerdrop
+    return frozenset(number for number, gone in enumerate(gone_L.tolist(), start=1) if gone)
+
+
+def no_passes(step: int, encoder: AdaptiveEncoder) -> list[Pass]:
     return []
 
 
@@ -198,7 +225,7 @@ def hidden_of(teacher: AdaptiveEncoder, batch: Batch) -> dict[int, Any]:
     """A teacher's vectors after each layer, without gradient."""
     teacher.keep_hidden = True
     with torch.no_grad():
-        return teacher.eval()(batch, leave=False).hidden
+        return teacher.to(batch.ids_N.device).eval()(batch, leave=False).hidden
 
 
 def exits_of(encoder: AdaptiveEncoder) -> list[int]:

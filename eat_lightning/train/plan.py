@@ -26,7 +26,7 @@ from eat_lightning.config import (
 )
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import method_faults
-from eat_lightning.model.heads import head_faults, slot_faults
+from eat_lightning.model.heads import head_faults, pooled_faults, slot_faults
 from eat_lightning.track.log import wandb_faults
 from eat_lightning.train.teacher import teacher_faults
 from eat_lightning.train.trainer import launch_faults, trainer_faults
@@ -139,9 +139,12 @@ def cross_faults(plan: TrainPlan) -> list[str]:
     """What one part needs of another; all parts are sound by themselves."""
     task, teacher = make(plan.task), plan.teacher
     num_layers = plan.encoder["num_layers"]
-    faults = slot_faults(make(plan.exit), plan.head["layers"], num_layers, task.num_labels)
-    if wants_teacher(make(plan.objective)) and teacher is None:
-        faults.append("objective.distill needs a teacher: give teacher=<run or model folder>")
+    exit, objective = make(plan.exit), make(plan.objective)
+    faults = slot_faults(exit, plan.head["layers"], num_layers, task.num_labels)
+    faults += pooled_faults(exit, plan.head)
+    faults += objective.fits(make(plan.reduction)) if hasattr(objective, "fits") else []
+    if wants_teacher(objective) and teacher is None:
+        faults.append("objective needs a teacher: give teacher=<run or model folder>")
     if teacher is not None and not (teacher and Path(teacher).is_dir()):
         faults.append(f"teacher={teacher}: there is no such folder")
     elif teacher is not None:

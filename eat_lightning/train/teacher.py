@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from eat_lightning.data.split import Split, make_split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
+from eat_lightning.files import replacing
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
@@ -57,6 +57,20 @@ def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
     return encoder.eval(), labels, folder
 
 
+def teacher_in_step(path: str, tokenizer: Any) -> AdaptiveEncoder:
+    """A teacher that runs beside its student for its hidden states, with every token, since one
+    that it drops could teach nothing there; ConfigError where both do not read the same ids."""
+    encoder, _, folder = open_teacher(path)
+    if tokenizer_for(str(folder)).get_vocab() != tokenizer.get_vocab():
+        raise ConfigError(
+            f"teacher={path} has another vocabulary than the student: hidden states are compared "
+            "token by token, so give a student of the same tokenizer"
+        )
+    keep_all: Any = Keep()
+    encoder.reduction = keep_all
+    return encoder.requires_grad_(False)
+
+
 def label_order(teacher: list[str], task: list[str]) -> list[int]:
     """For each label of the task its column in the teacher's logits, by name and not by number:
     MNLI teachers differ in their order, which silently ruins a student."""
@@ -95,11 +109,8 @@ def attach_teacher(data: TextData, path: str) -> None:
     logits = read_cache(cache, len(split), encoder.num_labels)
     if logits is None:
         logits = teacher_logits(encoder, split)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        beside = cache.with_suffix(f".{os.getpid()}.part")
-        with beside.open("wb") as file:
+        with replacing(cache) as beside, beside.open("wb") as file:
             np.save(file, logits)
-        os.replace(beside, cache)
     data.split("train").teacher = logits[:, order]
 
 

@@ -9,27 +9,13 @@ from typing import Any
 
 from eat_lightning.bounds import whole_faults
 
-# What `train` gives Trainer itself.
-OURS = {
-    "logger",
-    "callbacks",
-    "default_root_dir",
-    "enable_checkpointing",
-    "enable_model_summary",
-    "num_sanity_val_steps",
-    "use_distributed_sampler",
-    "reload_dataloaders_every_n_epochs",
+OURS = {  # what `train` gives Trainer itself
+    *("logger", "callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary"),
+    *("num_sanity_val_steps", "use_distributed_sampler", "reload_dataloaders_every_n_epochs"),
 }
-# What would end a run before its schedule does, or leave its weights unselected.
-OURS |= {
-    "fast_dev_run",
-    "overfit_batches",
-    "max_time",
-    "limit_train_batches",
-    "limit_val_batches",
-    "check_val_every_n_epoch",
-    "min_epochs",
-    "min_steps",
+OURS |= {  # what would end a run before its schedule does, or leave its weights unselected
+    *("fast_dev_run", "overfit_batches", "max_time", "limit_train_batches", "limit_val_batches"),
+    *("check_val_every_n_epoch", "min_epochs", "min_steps"),
 }
 
 
@@ -103,14 +89,30 @@ def launch_faults(trainer: dict[str, Any], multirun: bool) -> list[str]:
     """Plain ddp starts copies of the whole command; in a sweep they would train other jobs."""
     strategy = str(trainer.get("strategy", "auto"))
     in_process = strategy.startswith(("ddp_fork", "ddp_spawn", "ddp_notebook"))
-    several = str(trainer.get("devices", 1)) != "1" or trainer.get("num_nodes", 1) != 1
-    plain = strategy.startswith("ddp") or (strategy == "auto" and several)
+    plain = strategy.startswith("ddp") or (strategy == "auto" and is_for_several(trainer))
     if multirun and plain and not in_process:
         return [
             f"trainer.strategy={strategy} cannot run in a multirun (its copies would start the "
             "sweep again): use ddp_fork or ddp_spawn"
         ]
     return []
+
+
+def is_for_several(trainer: dict[str, Any]) -> bool:
+    return str(trainer.get("devices", 1)) != "1" or trainer.get("num_nodes", 1) != 1
+
+
+def strategy_for(trainer: dict[str, Any], all_train: bool) -> Any:
+    """The strategy to train with: where some parameters get no gradient in a step, DDP must look
+    for them, or the next step ends in an error. all_train: every one gets a gradient in every step,
+    so that the look, a walk over the graph, is spared."""
+    strategy = trainer.get("strategy", "auto")
+    if strategy == "auto" and is_for_several(trainer):
+        strategy = "ddp"  # as Lightning does
+    looks = strategy in ("ddp", "ddp_fork", "ddp_spawn", "ddp_notebook") and not all_train
+    if looks:
+        return f"{strategy}_find_unused_parameters_true"
+    return trainer.get("strategy", "auto")
 
 
 def quiet() -> None:

@@ -7,7 +7,7 @@ imports nothing that the config names, except modules of the slots.
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,24 @@ from torch import Tensor
 
 from eat_lightning.bounds import number_faults, raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
+from eat_lightning.files import replacing, write_text
 from eat_lightning.model.contracts import build_all, spec
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape
-from eat_lightning.model.heads import ACTIVATIONS, slot_faults, with_activation
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.heads import slot_faults, with_activation
+from eat_lightning.model.layer import Shape
 from eat_lightning.model.policies import from_folder, portable
-from eat_lightning.weights.from_run import sizes_in_run, source_shape, tuned_weights
-from eat_lightning.weights.hf_names import FAMILIES, fuse, rename
+from eat_lightning.weights.hf_names import FAMILIES, fuse, rename, sizes_of, tuned_weights
 from eat_lightning.weights.untrusted import (
     TOKENIZER,
     UNFIT,
-    claim_faults,
     json_of,
-    number_fault,
     one_line,
     read_config,
     read_weights,
+    shape_faults,
     sizes_in,
     tokenizer_faults,
+    weight_faults,
 )
 
 
@@ -45,13 +46,8 @@ def model_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    wanted = [
-        "config.json",
-        "model.safetensors",
-        "tokenizer*",
-        "vocab.txt",
-        "special_tokens_map.json",
-    ]
+    tokenizer = ["tokenizer*", "vocab.txt", "special_tokens_map.json"]
+    wanted = ["config.json", "model.safetensors", *tokenizer]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except (OSError, ValueError, HfHubHTTPError) as error:
@@ -63,26 +59,22 @@ def model_folder(name: str) -> Path:
 
 
 TAKES = ("first", "alternate")
+SHARES = ("dropout", "attention_dropout", "layerdrop")  # what training leaves out, and no weight
 
 
-def chosen_layers(num_source: int, num_layers: int, take: str) -> list[int]:
-    """0-based source layers: the first, or spread evenly (12 -> 6: 0 2 4 7 9 11, DistilBERT's)."""
-    if take == "first":
-        return list(range(num_layers))
-    if num_layers == 1:
-        return [0]
-    return [round(i * (num_source - 1) / (num_layers - 1)) for i in range(num_layers)]
-
-
-def pick_layers(weights: dict[str, Tensor], chosen: list[int]) -> dict[str, Tensor]:
+def pick_layers(
+    weights: dict[str, Tensor], num_source: int, num_layers: int, take: str
+) -> dict[str, Tensor]:
+    """A body of fewer layers: the first ones, or spread evenly (12 -> 6: 0 2 4 7 9 11, 0-based as
+    DistilBERT's)."""
+    chosen = list(range(num_layers))
+    if take == "alternate" and num_layers > 1:
+        chosen = [round(i * (num_source - 1) / (num_layers - 1)) for i in range(num_layers)]
     kept = {name: w for name, w in weights.items() if not name.startswith("layers.")}
     for new, old in enumerate(chosen):
         home = f"layers.{old}."
-        kept |= {
-            f"layers.{new}.{n.removeprefix(home)}": w
-            for n, w in weights.items()
-            if n.startswith(home)
-        }
+        names = [name for name in weights if name.startswith(home)]
+        kept |= {f"layers.{new}.{n.removeprefix(home)}": weights[n] for n in names}
     return kept
 
 
@@ -102,25 +94,35 @@ def sep_id(folder: Path, config: dict[str, Any]) -> int:
     )
 
 
+def source_shape(config: dict[str, Any], folder: Path, sep_token_id: int = 0) -> Shape:
+    """The shape of a body or of a run's model; ConfigError where no encoder can have it."""
+    try:
+        sizes = sizes_of(config, sep_token_id)
+        faults = shape_faults(sizes)
+        if not faults:
+            return Shape(**sizes)
+    except (TypeError, KeyError) as error:
+        faults = [f"lacks sizes ({error})"]
+    raise ConfigError(f"{folder / 'config.json'}: {one_line(faults[0])}")
+
+
 def heads_from(
     weights: dict[str, Tensor], encoder: AdaptiveEncoder, where: str
 ) -> dict[str, Tensor]:
-    """A pretrained pooler starts every head's dense layer; a classifier becomes the last head."""
+    """A pretrained pooler starts every head's dense layer; a classifier becomes the last head, as
+    far as names and sizes fit."""
+    last = str(encoder.shape.num_layers)
+    num_labels = len(weights.get("classes.weight", range(encoder.num_labels)))
+    if num_labels != encoder.num_labels:
+        raise ConfigError(
+            f"{where}: its classifier has {num_labels} classes, the task {encoder.num_labels}"
+        )
     heads = {}
     for layer, head in encoder.heads.items():
-        last = int(layer) == encoder.shape.num_layers
-        if getattr(head, "dense", None) is not None and "dense.weight" in weights:
-            heads |= {f"heads.{layer}.dense.{e}": weights[f"dense.{e}"] for e in ("weight", "bias")}
-        if last and hasattr(head, "classes") and "classes.weight" in weights:
-            num_labels = len(weights["classes.weight"])
-            if num_labels != encoder.num_labels:
-                raise ConfigError(
-                    f"{where}: its classifier has {num_labels} classes, the task "
-                    f"{encoder.num_labels}"
-                )
-            heads |= {
-                f"heads.{layer}.classes.{e}": weights[f"classes.{e}"] for e in ("weight", "bias")
-            }
+        for name, own in head.named_parameters():
+            fits = name in weights and weights[name].shape == own.shape
+            if fits and (layer == last or name.startswith("dense.")):
+                heads[f"heads.{layer}.{name}"] = weights[name]
     return heads
 
 
@@ -159,18 +161,15 @@ def load_pretrained(
             f"encoder.num_layers must be in 1..{source.num_layers} for {name}, got {num_layers}"
         )
     weights = read_weights(folder)
-    if tuned:
-        weights = tuned_weights(weights, source.num_layers)
-    else:
-        weights = rename(weights, FAMILIES[config["model_type"]])
-    sizes_there = {name: list(weight.shape) for name, weight in weights.items()}
-    if faults := claim_faults(source, sizes_there) or number_fault(weights):
+    family = None if tuned else FAMILIES[config["model_type"]]
+    weights = rename(weights, family) if family else tuned_weights(weights, source.num_layers)
+    if faults := weight_faults(source, weights):
         raise ConfigError(f"{name}: {faults[0]}")
     try:
-        weights = weights if tuned else fuse(weights, source.num_layers)
+        weights = fuse(weights, source.num_layers) if family else weights
     except KeyError as error:
         raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
-    weights = pick_layers(weights, chosen_layers(source.num_layers, num_layers, take))
+    weights = pick_layers(weights, source.num_layers, num_layers, take)
     head = with_activation(head, default_activation(config, weights))
     sizes: dict[str, Any] = asdict(source) | overrides | {"num_layers": num_layers}
     shape = Shape(**sizes)
@@ -220,66 +219,37 @@ def encoder_faults(
     **overrides: Any,
 ) -> list[str]:
     """What is wrong with an encoder's settings, as far as it shows before weights are read."""
-    if not isinstance(num_layers, int) or isinstance(num_layers, bool) or num_layers < 1:
-        return [f"encoder.num_layers must be 1 or more, got {num_layers!r}"]
+    if faults := whole_faults("encoder.num_layers", num_layers, 1):
+        return faults
     faults = [] if take in TAKES else [f"encoder.take must be first or alternate, got {take!r}"]
-    names = {f.name for f in fields(Shape)} if random else {"dropout", "attention_dropout"}
+    names = {f.name for f in fields(Shape)} if random else {*SHARES}
     names -= {"vocab_size", "sep_token_id", "pad_token_id"}  # the tokenizer's
     faults += [f"encoder.{key} is not an option" for key in overrides if key not in names]
-    for key in ("dropout", "attention_dropout"):
-        faults += number_faults(f"encoder.{key}", [overrides.get(key, 0.0)], "[0, 1)")
     if random:
-        return faults or size_faults(**overrides)
+        wanted = dict.fromkeys(("hidden_size", "num_heads", "intermediate_size"))
+        sizes = wanted | {"vocab_size": 1, "num_layers": num_layers} | overrides
+        return faults or [f"encoder.{fault}" for fault in shape_faults(sizes)]
+    for key in SHARES:
+        faults += number_faults(f"encoder.{key}", [overrides.get(key, 0.0)], "[0, 1)")
     if not isinstance(pretrained, str):
         return [*faults, f"encoder.pretrained must be a folder or a hub's name, got {pretrained!r}"]
-    looks_local = pretrained.startswith((".", "/", "~")) or pretrained.count("/") > 1
-    if looks_local and not Path(pretrained).is_dir():
-        return [*faults, f"encoder.pretrained={pretrained}: there is no such folder"]
-    if Path(pretrained).is_dir():
-        return faults + folder_faults(Path(pretrained), num_layers)
-    return faults
-
-
-def size_faults(
-    hidden_size: Any = None,
-    num_heads: Any = None,
-    intermediate_size: Any = None,
-    hidden_act: str = "gelu",
-    eps: Any = 1e-12,
-    **counts: Any,
-) -> list[str]:
-    """Of an encoder with random weights; counts: positions, token types and the like."""
-    sizes = {
-        "hidden_size": hidden_size,
-        "num_heads": num_heads,
-        "intermediate_size": intermediate_size,
-        "max_positions": counts.get("max_positions", 512),
-    }
-    least = {"type_vocab_size": 0, "position_offset": 0, "relative_buckets": 0}
-    faults = [f for key, value in sizes.items() for f in whole_faults(f"encoder.{key}", value, 1)]
-    faults += [
-        f for k, low in least.items() for f in whole_faults(f"encoder.{k}", counts.get(k, low), low)
-    ]
-    faults += number_faults("encoder.eps", [eps], "(0, inf)")
-    if hidden_act not in ACTIVATIONS:
-        faults.append(
-            f"encoder.hidden_act must be among {', '.join(ACTIVATIONS)}, got {hidden_act!r}"
-        )
-    if not faults and hidden_size % num_heads:
-        faults.append(f"encoder.num_heads must divide hidden_size={hidden_size}, got {num_heads}")
+    folder, looks_local = Path(pretrained), pretrained.startswith((".", "/", "~"))
+    if folder.is_dir():
+        return faults + folder_faults(folder, num_layers)
+    if looks_local or pretrained.count("/") > 1:
+        faults.append(f"encoder.pretrained={pretrained}: there is no such folder")
     return faults
 
 
 def folder_faults(folder: Path, num_layers: int) -> list[str]:
-    """Of a pretrained body, from its config.json."""
+    """What is wrong with a pretrained body, from its config.json."""
     try:
         config = read_config(folder)
-        shape = source_shape(config, folder, 0)
+        most = source_shape(config, folder).num_layers
     except ConfigError as error:
         return [str(error)]
     faults = []
-    if num_layers > shape.num_layers:
-        most = shape.num_layers
+    if num_layers > most:
         faults.append(f"encoder.num_layers must be in 1..{most} for {folder}, got {num_layers}")
     positions = config.get("position_embedding_type", "absolute")
     if positions != "absolute":
@@ -332,38 +302,29 @@ def save_model(
     folder: Path,
     objective: dict[str, Any] | None = None,
 ) -> None:
-    """Write config.json and model.safetensors, each beside its place and then renamed.
+    """Write config.json and model.safetensors.
 
     objective: the spec of what the weights were trained for, for whoever trains them further.
     """
     config = model_config(encoder, labels)
     config |= {} if objective is None else {"objective": objective}
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {
         f"encoder.{n}": w.detach().cpu().contiguous() for n, w in encoder.state_dict().items()
     }
-    beside = folder / "model.safetensors.part"
-    save_file(weights, beside, metadata={"format": "pt"})
-    os.replace(beside, folder / "model.safetensors")
-    beside = folder / "config.json.part"
-    beside.write_text(json.dumps(config, indent=2))
-    os.replace(beside, folder / "config.json")
-
-
-def shape_in(config: dict[str, Any]) -> Shape:
-    return Shape(**sizes_in_run(config))
+    with replacing(folder / "model.safetensors") as beside:
+        save_file(weights, beside, metadata={"format": "pt"})
+    write_text(folder / "config.json", json.dumps(config, indent=2))
 
 
 def encoder_from(config: dict[str, Any], num_labels: int) -> AdaptiveEncoder:
     """An encoder with fresh weights from the config of a model folder."""
-    shape = shape_in(config)
+    shape = Shape(**sizes_of(config, 0))
     specs = {slot: config[slot] for slot in ("attention", "reduction", "exit")}
     slots = build_all(specs, shape.num_layers)
     policies = from_folder(config.get("policy", []))
     encoder = AdaptiveEncoder(shape, num_labels, **slots, head=config["head"], policies=policies)
-    faults = slot_faults(slots["exit"], encoder.head["layers"], shape.num_layers, num_labels)
-    if faults:
-        raise ValueError("; ".join(faults))
+    heads = encoder.head["layers"]
+    raise_faults(slot_faults(slots["exit"], heads, shape.num_layers, num_labels))
     return encoder
 
 
@@ -376,11 +337,19 @@ def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
     weights = {n.removeprefix("encoder."): w for n, w in read_weights(folder).items()}
     try:
         labels = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
-        sizes = {name: list(weight.shape) for name, weight in weights.items()}
-        raise_faults(claim_faults(shape_in(config), sizes) or number_fault(weights))
+        raise_faults(weight_faults(Shape(**sizes_of(config, 0)), weights))
         encoder = encoder_from(config, len(labels))
         encoder.load_state_dict(weights)
         raise_faults(number_faults("strength", encoder.strength.item(), "[0, 1]"))
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ConfigError(f"{folder}: {UNFIT} ({one_line(error)})") from None
     return encoder.eval(), labels
+
+
+def load_second_runs(policies: Iterable[Any]) -> None:
+    """Hand in the encoder and labels of each run that a policy asks (`policy.veto.run`) and has not
+    been given."""
+    for policy in policies:
+        run = getattr(policy, "run", None)
+        if run is not None and policy.second is None:
+            policy.second, policy.labels = load_model(Path(run) / "model")

@@ -29,18 +29,20 @@ from transformers.utils.hub import cached_file
 
 from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.methods.head.pooled import Pooled
 from eat_lightning.methods.objective._losses import task_loss
 from eat_lightning.model.contracts import build_all, spec
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape, Trace
-from eat_lightning.model.heads import slot_faults
+from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+from eat_lightning.model.heads import layers_with_heads, slot_faults
 from eat_lightning.model.int8 import in_int8, is_int8
+from eat_lightning.model.layer import Shape
 from eat_lightning.model.masks import RelativeBias, relative_bucket
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.training import Context
 from eat_lightning.weights.checkpoint import load_pretrained, model_config
-from eat_lightning.weights.hf_names import ALIASES, FAMILIES
+from eat_lightning.weights.hf_names import FAMILIES, sizes_of
+from eat_lightning.weights.hf_options import check_num_labels, dtype_of, label_names
+from eat_lightning.weights.operating_point import at_kept_budget
 from eat_lightning.weights.untrusted import (
     claim_faults,
     model_faults,
@@ -85,6 +87,8 @@ class EatConfig(PretrainedConfig):
     relative_buckets: int = 0
     dropout: float = 0.1
     attention_dropout: float = 0.1
+    layerdrop: float = 0.0
+    head_width: int = 0
     hidden_act: str = "gelu"
     sep_token_id: int = 102
     pad_token_id: int = 0
@@ -161,9 +165,9 @@ class EatForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         methods = config.methods()
         self.objective = methods.pop("objective")
-        asked = {*(config.head or {}).get("layers", ()), *methods["exit"].layers}
-        head = {**(config.head or {}), "layers": sorted(asked)}
         last, num_labels = config.num_layers, config.num_labels or 2
+        given = layers_with_heads((config.head or {}).get("layers", ()), last)
+        head = {**(config.head or {}), "layers": sorted({*given, *methods["exit"].layers})}
         raise_faults(slot_faults(methods["exit"], head["layers"], last, num_labels))
         shape = Shape(**{name: getattr(config, name) for name in SHAPE})
         policies = from_folder(config.policy or [])
@@ -221,15 +225,14 @@ class EatForSequenceClassification(PreTrainedModel):
         if unknown := options.keys() - OPTIONS:
             raise ValueError(f"from_pretrained: {min(unknown)} is not an option for a plain folder")
         labels = label_names(saved, options)
-        num_layers: Any = options.pop("num_layers", None) or next(
-            (saved[alias] for alias in ALIASES["num_layers"] if alias in saved), None
-        )
+        num_layers: Any = options.pop("num_layers", None) or sizes_of(saved, 0).get("num_layers")
         raise_faults(whole_faults(f"{name}: num_layers", num_layers, 1))
         objective = options.pop("objective", None)
         chosen = {slot: options.pop(slot, None) or {"kind": kind} for slot, kind in STATIC.items()}
         methods = build_all(chosen, num_layers)
         head = {"activation": "auto", "layers": [], **(options.pop("head", None) or {})}
-        head["layers"] = sorted({*head["layers"], *methods["exit"].layers})
+        given = layers_with_heads(head["layers"], num_layers)
+        head["layers"] = sorted({*given, *methods["exit"].layers})
         raise_faults(slot_faults(methods["exit"], head["layers"], num_layers, len(labels)))
         encoder = load_pretrained(
             name, len(labels), **methods, head=head, num_layers=num_layers, **options
@@ -248,6 +251,13 @@ class EatForSequenceClassification(PreTrainedModel):
         model.encoder = encoder
         return model.eval()
 
+    def set_budget(self, budget: float) -> None:
+        """Spend this share of full FLOPs on an example, on average; turn it at any time. Exit rule
+        and reduction go to the point that the run keeps for it, beside the model's folder
+        (`measure run=... budgets=[0.5]` fits one). ValueError, in one line, where there is none."""
+        own = self.__dict__.setdefault("encoder_as_loaded", self.encoder)  # no part of the weights
+        self.encoder = at_kept_budget(Path(str(self.name_or_path)), own, budget)
+
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Methods put into the encoder's slots since it was loaded are saved too."""
         encoder = self.encoder
@@ -263,8 +273,8 @@ class EatForSequenceClassification(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """What a checkpoint lacks; transformers' own functions leave loaded tensors alone."""
         super()._init_weights(module)
-        if isinstance(module, Pooled):
-            init.ones_(module.temperature)
+        if (temperature := module._buffers.get("temperature")) is not None:  # a head's
+            init.ones_(temperature)
         elif isinstance(module, RelativeBias):
             init.normal_(module.weight, std=0.02)
             distance = torch.arange(-module.zero, module.zero + 1)
@@ -293,13 +303,16 @@ class EatForSequenceClassification(PreTrainedModel):
         exits (`teacher_logits` where it distils); in evaluation it is that of the answers."""
         batch = pack(input_ids, attention_mask, token_type_ids, self.encoder.shape.max_length)
         batch.about = about
+        self.encoder.flow = getattr(self.objective, "flow", None)
         trace = self.encoder(batch)
+        nothing_BC = torch.full_like(trace.logits_BC, float("nan"))
+        guesses = [trace.guesses.get(k, nothing_BC) for k in self.encoder.head["layers"]]
         output = EatOutput(
             loss=None if labels is None else self.loss(trace, labels.flatten(), teacher_logits),
             logits=trace.logits_BC,
             depth=trace.depth_B.to(input_ids.device),
             exit_reason=trace.reason_B.to(input_ids.device),
-            exit_logits=self.exit_logits(trace),
+            exit_logits=torch.stack(guesses),
             tokens=trace.tokens_LB.to(input_ids.device),
         )
         wants_dict = self.config.return_dict if return_dict is None else return_dict
@@ -314,13 +327,14 @@ class EatForSequenceClassification(PreTrainedModel):
                 "objective.distill needs teacher_logits: give them, or load the model with "
                 'objective={"kind": "joint"}'
             )
+        if getattr(self.objective, "wants", ()) or hasattr(self.objective, "passes"):
+            raise ValueError(
+                f"objective={self.config.objective['kind']} asks for more than a batch: train with "
+                "python -m eat_lightning.train, or load the model with another objective"
+            )
         last = self.encoder.shape.num_layers
         context = Context(trace.guesses, labels_B, last, teacher_BC, trace.signals, trace.penalties)
         return self.objective(context).total / len(labels_B)
-
-    def exit_logits(self, trace: Trace) -> Float[Tensor, "e b c"]:
-        nothing_BC = torch.full_like(trace.logits_BC, float("nan"))
-        return torch.stack([trace.guesses.get(k, nothing_BC) for k in self.encoder.head["layers"]])
 
 
 def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
@@ -331,38 +345,9 @@ def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
     hub = hub | {"_raise_exceptions_for_missing_entries": False}
     path = None if faults else cached_file(name, "model.safetensors", **hub)
     if path is not None:  # weights in several files have none of that name
-        shape = Shape(**{key: saved[key] for key in SHAPE if key in saved})
-        faults = claim_faults(shape, sizes_in(Path(path)), prefix="encoder.")
+        faults = claim_faults(Shape(**sizes_of(saved, 0)), sizes_in(Path(path)), prefix="encoder.")
     if faults:
         raise ValueError(f"{name}: {one_line(faults[0])}")
-
-
-def dtype_of(asked: Any, saved: dict[str, Any]) -> torch.dtype:
-    """As transformers: what was asked for, or for "auto" what the folder's config says."""
-    if asked in (None, "auto"):
-        asked = saved.get("dtype") or saved.get("torch_dtype") or "float32"
-    return asked if isinstance(asked, torch.dtype) else getattr(torch, asked)
-
-
-def label_names(saved: dict[str, Any], options: dict[str, Any]) -> list[str]:
-    """Taken out of `options`: id2label, or num_labels of the folder's own names where they fit."""
-    names, num_labels = options.pop("id2label", None), options.pop("num_labels", None)
-    options.pop("label2id", None)
-    if names is None and num_labels in (None, len(saved.get("id2label") or {})):
-        names = saved.get("id2label")
-    if names is None:
-        return [f"LABEL_{i}" for i in range(num_labels or 2)]
-    return [names[i] if i in names else names[str(i)] for i in range(len(names))]
-
-
-def check_num_labels(
-    name: str, saved: dict[str, Any], config: Any, ignore_mismatched_sizes: bool = False, **kw: Any
-) -> None:
-    names = kw.get("id2label") or getattr(config, "id2label", None)
-    asked = kw.get("num_labels") or len(names or saved.get("id2label") or ())
-    there = len(saved.get("id2label") or ())
-    if asked != there and not ignore_mismatched_sizes:
-        raise ValueError(f"{name}: its heads have {there} classes, {asked} were asked for")
 
 
 def pack(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from eat_lightning.model.layer import Shape
 
 BERT_NAMES = {
     r"embeddings\.word_embeddings": "embedding.word",
@@ -72,7 +74,10 @@ ALIASES = {  # Hugging Face's names -> ours, in the order they are tried
 
 
 def sizes_of(config: dict[str, Any], sep_token_id: int) -> dict[str, Any]:
-    """The fields of `Shape` as a Hugging Face config.json gives them, not yet checked."""
+    """The fields of `Shape` as a config.json gives them, Hugging Face's or a run's, not yet
+    checked."""
+    if config["model_type"] == "eat":
+        return {f.name: config[f.name] for f in fields(Shape) if f.name in config}
     family = FAMILIES[config["model_type"]]
     found = {
         ours: next(config[name] for name in names if name in config)
@@ -98,9 +103,8 @@ def rename(weights: dict[str, Tensor], family: Family) -> dict[str, Tensor]:
     patterns = sorted(family.names.items(), key=lambda item: -len(item[0]))
     for name, weight in weights.items():
         name = name.removeprefix(family.prefix)
-        name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
-            "LayerNorm.beta", "LayerNorm.bias"
-        )
+        name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
+        name = name.replace("LayerNorm.beta", "LayerNorm.bias")
         for pattern, ours in patterns:
             body, count = re.subn(rf"^{pattern}(?=\.(weight|bias)$)", ours, name)
             if count:
@@ -113,11 +117,25 @@ def fuse(weights: dict[str, Tensor], num_layers: int) -> dict[str, Tensor]:
     """q, k and v of each layer as one matrix."""
     fused = dict(weights)
     for i in range(num_layers):
-        names = (
-            ("query", "key", "value") if f"layers.{i}.query.weight" in weights else ("q", "k", "v")
-        )
+        long = f"layers.{i}.query.weight" in weights
+        names = ("query", "key", "value") if long else ("q", "k", "v")
         for end in ("weight", "bias"):
-            fused[f"layers.{i}.qkv.{end}"] = torch.cat(
-                [fused.pop(f"layers.{i}.{name}.{end}") for name in names]
-            )
+            parts = [fused.pop(f"layers.{i}.{name}.{end}") for name in names]
+            fused[f"layers.{i}.qkv.{end}"] = torch.cat(parts)
     return fused
+
+
+def tuned_weights(weights: dict[str, Tensor], num_layers: int) -> dict[str, Tensor]:
+    """A run's body, and its last head under the names of a pretrained one: fine-tuned weights, from
+    which pruning and distilling often start (PoWER-BERT, Goyal et al. 2020; LTP, Kim et al. 2022).
+
+    Other heads, temperatures and the pruning strength belong to the training that made them.
+    """
+    own = {name.removeprefix("encoder."): weight for name, weight in weights.items()}
+    last, kept = f"heads.{num_layers}.", {}
+    for name, weight in own.items():
+        if name.startswith(last) and name.endswith((".weight", ".bias")):
+            kept[name.removeprefix(last)] = weight
+        elif name != "strength" and not name.startswith("heads."):
+            kept[name] = weight
+    return kept

@@ -61,6 +61,7 @@ def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
     least = {"vocab_size": 1, "hidden_size": 1, "num_layers": 1, "num_heads": 1}
     least |= {"intermediate_size": 1, "max_positions": 1, "type_vocab_size": 0}
     least |= {"position_offset": 0, "relative_buckets": 0, "sep_token_id": 0, "pad_token_id": 0}
+    least |= {"head_width": 0}
     faults = [f for key, low in least.items() for f in whole_faults(key, sizes.get(key, low), low)]
     faults += [
         f"{key} must be at most {most}, got {sizes[key]}"
@@ -68,18 +69,27 @@ def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
         if not faults and sizes.get(key, 0) > (most := MOST_LAYERS if key == "num_layers" else MOST)
     ]
     faults += number_faults("eps", [sizes.get("eps", 1e-12)], "(0, 1)")
-    for key in ("dropout", "attention_dropout"):
-        faults += number_faults(key, [sizes.get(key, 0.1)], "[0, 1)")
+    for key in ("dropout", "attention_dropout", "layerdrop"):
+        faults += number_faults(key, [sizes.get(key, 0.0)], "[0, 1)")
     act = sizes.get("hidden_act", "gelu")
     if not isinstance(act, str) or act not in ACTIVATIONS:
         faults.append(f"hidden_act must be among {', '.join(ACTIVATIONS)}, got {act!r}")
-    if not faults and sizes["hidden_size"] % sizes["num_heads"]:
-        faults.append(
-            f"num_heads must divide hidden_size={sizes['hidden_size']}, got {sizes['num_heads']}"
-        )
+    faults += [] if faults else head_size_faults(sizes)
     if not faults and sizes.get("max_positions", 512) <= sizes.get("position_offset", 0):
         faults.append(f"max_positions must be above position_offset, got {sizes['max_positions']}")
     return faults
+
+
+def head_size_faults(sizes: Mapping[str, Any]) -> list[str]:
+    """Heads fill the width, or are as wide as `head_width` says and are no more than would."""
+    width, heads, of_head = sizes["hidden_size"], sizes["num_heads"], sizes.get("head_width", 0)
+    if not of_head and width % heads:
+        return [f"num_heads must divide hidden_size={width}, got {heads}"]
+    if of_head and width % of_head:
+        return [f"head_width must divide hidden_size={width}, got {of_head}"]
+    if of_head and heads * of_head > width:
+        return [f"num_heads must be in 1..{width // of_head} at head_width={of_head}, got {heads}"]
+    return []
 
 
 REQUIRED = ("vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size")
@@ -92,6 +102,8 @@ def model_faults(config: Mapping[str, Any]) -> list[str]:
     head = config.get("head")
     if not faults:
         faults += head_faults(config["num_layers"], head)
+        if isinstance(head, Mapping) and head.get("layers") == "all":
+            faults.append("head.layers must be a list of layers, got 'all'")
     for slot in ("attention", "reduction", "exit"):
         chosen = config.get(slot)
         if not isinstance(chosen, dict) or not isinstance(chosen.get("kind"), str):
@@ -143,7 +155,7 @@ def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "
     if shape.type_vocab_size:
         wanted["embedding.token_type.weight"] = [shape.type_vocab_size, width]
     for i in range(shape.num_layers):
-        wanted[f"layers.{i}.out.weight"] = [width, width]
+        wanted[f"layers.{i}.out.weight"] = [width, shape.attention_width]
         wanted[f"layers.{i}.up.weight"] = [inner, width]
     for name, size in wanted.items():
         if name not in sizes:
@@ -163,8 +175,10 @@ def sizes_in(path: Path) -> dict[str, list[int]]:
         return {n.removeprefix("encoder."): file.get_slice(n).get_shape() for n in names}
 
 
-def number_fault(weights: Mapping[str, Any]) -> list[str]:
-    """The first weight that holds a NaN or an infinity."""
+def weight_faults(shape: Any, weights: Mapping[str, Tensor]) -> list[str]:
+    """What weights, by our names, lack of a shape; or the first that holds no numbers."""
+    if faults := claim_faults(shape, {name: weight.shape for name, weight in weights.items()}):
+        return faults
     for name, weight in weights.items():
         if weight.is_floating_point() and not weight.float().isfinite().all():
             return [f"{name} holds values that are no numbers (NaN or infinity)"]
@@ -172,33 +186,10 @@ def number_fault(weights: Mapping[str, Any]) -> list[str]:
 
 
 STEPS = {  # of a tokenizer.json; what is not here could grow a text, or take for ever over it
-    "normalizer": {
-        "BertNormalizer",
-        "Lowercase",
-        "NFC",
-        "NFD",
-        "NFKC",
-        "NFKD",
-        "StripAccents",
-        "Strip",
-        "ByteLevel",
-    },
-    "pre_tokenizer": {
-        "BertPreTokenizer",
-        "ByteLevel",
-        "Metaspace",
-        "Whitespace",
-        "WhitespaceSplit",
-        "Punctuation",
-        "Digits",
-        "UnicodeScripts",
-    },
-    "post_processor": {
-        "BertProcessing",
-        "RobertaProcessing",
-        "ByteLevel",
-        "TemplateProcessing",
-    },
+    "normalizer": "BertNormalizer Lowercase NFC NFD NFKC NFKD StripAccents Strip ByteLevel",
+    "pre_tokenizer": "BertPreTokenizer ByteLevel Metaspace Whitespace WhitespaceSplit Punctuation "
+    "Digits UnicodeScripts",
+    "post_processor": "BertProcessing RobertaProcessing ByteLevel TemplateProcessing",
 }
 MOST_STEPS = 16
 READ = (".json", ".txt", ".model", ".jinja")
@@ -238,11 +229,10 @@ def step_faults(content: Any) -> list[str]:
         pieces = template.get(key) if isinstance(template, dict) else None
         if isinstance(pieces, list) and len(pieces) > MOST_STEPS:
             return [f"{key} must add at most {MOST_STEPS} pieces, got {len(pieces)}"]
-    for part, known in STEPS.items():
-        steps = list(steps_of(content.get(part)))
-        strange = [step for step in steps if step not in known]
-        if strange:
-            return [f"{part} must be made of {', '.join(sorted(known))}, got {strange[0]!r}"]
+    for part, names in STEPS.items():
+        known, steps = sorted(names.split()), list(steps_of(content.get(part)))
+        if strange := [step for step in steps if step not in known]:
+            return [f"{part} must be made of {', '.join(known)}, got {strange[0]!r}"]
         if len(steps) > MOST_STEPS:
             return [f"{part} must have at most {MOST_STEPS} steps, got {len(steps)}"]
     return []
@@ -255,13 +245,13 @@ def is_token(value: Any) -> bool:
 
 def steps_of(node: Any) -> Iterator[str]:
     """The types of a part's steps, sequences opened."""
-    if node is None:
-        return
     kind = node.get("type") if isinstance(node, dict) else node
-    lists = ("normalizers", "pretokenizers", "processors")
-    inner = next((node[n] for n in lists if n in node), None) if isinstance(node, dict) else None
-    if kind != "Sequence" or not isinstance(inner, list):
+    if kind == "Sequence" and isinstance(node, dict):
+        parts = (node.get(name) for name in ("normalizers", "pretokenizers", "processors"))
+        steps = next((part for part in parts if part is not None), None)
+        if isinstance(steps, list):
+            for step in steps:
+                yield from steps_of(step)
+            return
+    if node is not None:
         yield str(kind)[:40]
-        return
-    for step in inner:
-        yield from steps_of(step)

@@ -14,11 +14,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from eat_lightning.measure.settings import THEIRS
 from eat_lightning.report.claim import Source
 from eat_lightning.report.compare import (
+    Cost,
     Difference,
-    Time,
     batch_ms,
     difference,
     faster,
@@ -29,6 +28,7 @@ from eat_lightning.report.compare import (
 )
 from eat_lightning.report.statistics import Interval, mean_interval
 from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.runs.row import THEIRS
 
 PARTS = {  # each with its slot and the method that is none
     "pruning": ("reduction", "none"),
@@ -37,9 +37,8 @@ PARTS = {  # each with its slot and the method that is none
 }
 USUAL = 0.9  # of several rows of a cell the one whose operating point is nearest to this
 OFF = (False, False, False)
-SAME = (
-    *("study", "task", "model", "encoder", "num_layers", "split", "weights", "device", "threads"),
-)
+BODY = ("study", "task", "model", "encoder", "num_layers")
+SAME = (*BODY, "split", "weights", "device", "threads")
 
 Cell = tuple[bool, ...]  # whether each of PARTS is on
 T = TypeVar("T")
@@ -78,11 +77,8 @@ class Saving:
 
     def share(self, cell: Cell) -> Interval | None:
         """The cost as a share of that with nothing on."""
-        return inverse(self.of(cell))
-
-
-def inverse(found: Interval | None) -> Interval | None:
-    return None if found is None else Interval(1 / found.value, 1 / found.high, 1 / found.low)
+        found = self.of(cell)
+        return found and found.inverse
 
 
 @dataclass
@@ -116,8 +112,8 @@ class Factorial:
         return found
 
     def source(self, *cells: Cell) -> Source:
-        """Of a number that these cells are behind. Of parts that were switched off for measuring,
-        the command says so; of several cells it is that of the first."""
+        """What a number of these cells comes from. The command names the parts that were switched
+        off for measuring; for several cells it is that of the first."""
         found = source_of(Point([m for cell in cells for m in self.cells[cell].members]))
         if self.trained:
             return found
@@ -131,8 +127,8 @@ class Factorial:
 
     def flops(self, cell: Cell) -> Interval:
         """How many times fewer FLOPs than with nothing on."""
-        factor = (self.off.mean("flops") or 1.0) / (self.cells[cell].mean("flops") or 1.0)
-        return Interval(factor, factor, factor)
+        here = self.cells[cell].mean("flops") or 1.0
+        return Interval.exact((self.off.mean("flops") or 1.0) / here)
 
     def single(self, cell: Cell) -> Interval | None:
         """How many times as fast as with nothing on, at batch 1."""
@@ -142,17 +138,19 @@ class Factorial:
         """The same in batches, as they come."""
         return self.faster(cell, batch_ms, "batch_")
 
-    def faster(self, cell: Cell, time: Time, prefix: str) -> Interval | None:
+    def faster(self, cell: Cell, time: Cost, prefix: str) -> Interval | None:
         """Within one session; of a model whose parts were switched off the rows' own speed-up will
         do, since own static is the cell with nothing on."""
-        if cell == OFF or not self.cells[cell].timed:
-            return Interval(1.0, 1.0, 1.0) if self.cells[cell].timed else None
+        if not self.cells[cell].timed:
+            return None
+        if cell == OFF:
+            return Interval.exact(1.0)
         found = faster(self.cells[cell], self.off, time)
         return found if found or self.trained else speed_up(self.cells[cell], prefix)
 
     def multiplied(self, cell: Cell, saving: Saving) -> Interval | None:
         """What a cell's factor would be if those of its parts alone multiplied; None where one of
-        them is not known, and of a cell with fewer than two parts."""
+        them is not known, and for a cell with fewer than two parts."""
         parts = [one for one in map(single, parts_of(cell)) if one in self.cells]
         alone = [found for one in parts if (found := saving.of(one)) is not None]
         if sum(cell) < 2 or len(alone) < sum(cell):
@@ -192,8 +190,8 @@ class Factorial:
 
 
 def factorials(study: Study, task: str) -> list[Factorial]:
-    """Of each body: the cells that were trained, if that is more than nothing and one other; and
-    each model that was measured with every combination of its parts switched off."""
+    """Find for each body the cells that were trained, if that is more than nothing and one other;
+    and each model that was measured with every combination of its parts switched off."""
     ours = [m for m in study.measured if m.row.task == task and m.row.baseline != THEIRS]
     found = []
     for rows in grouped(ours, lambda m: tuple(str(getattr(m.row, name)) for name in SAME)):
@@ -218,7 +216,7 @@ def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
 
 
 def cells_of(rows: Iterable[Measured]) -> dict[Cell, Point]:
-    """Of each cell a row of each run, as a point over seeds."""
+    """A row of each run for each cell, as a point over seeds."""
     runs = grouped(rows, lambda m: (cell_of(m), str(m.folder), m.row.run))
     usual = [min(run, key=far) for run in runs]
     cells = {cell_of(ms[0]): ms for ms in grouped(usual, cell_of)}

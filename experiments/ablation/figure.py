@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.report import cells
 from eat_lightning.report.claim import Figure, Mark
+from eat_lightning.report.columns import mark
 from eat_lightning.report.figures import INK, SERIES
+from eat_lightning.report.panels import bar, bare_rows
+from eat_lightning.report.passes import seeds_text
+from eat_lightning.report.statistics import Interval
 
-from .factorial import Cell, Factorial, inverse, name_of
+from .factorial import Cell, Factorial, Saving, name_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,11 +35,8 @@ def figure_of(name: str, title: str, factorial: Factorial) -> Figure:
         for place, cell in enumerate(shown):
             draw_costs(left, place, factorial, cell, name)
             draw_accuracy(right, place, factorial, cell, name)
-        left.set_yticks(range(len(shown)), [name_of(cell) for cell in shown])
-        left.set_ylim(len(shown) - 0.5, -0.5)
         for ax, at in ((left, 1), (right, 0)):
-            ax.grid(visible=False, axis="y")
-            ax.tick_params(axis="y", length=0)
+            bare_rows(ax, [name_of(cell) for cell in shown])
             ax.axvline(at, color=INK, linewidth=0.8)
         left.set_xlabel("cost, as a share of that with none of them")
         right.set_xlabel("accuracy against none of them (points)")
@@ -45,18 +47,21 @@ def figure_of(name: str, title: str, factorial: Factorial) -> Figure:
     return Figure(name, title, caption, draw, (7.2, 1.0 + 0.42 * len(shown)), marks)
 
 
+def expected_share(factorial: Factorial, saving: Saving, cell: Cell) -> Interval | None:
+    """The cost if the parts' single savings multiplied."""
+    found = factorial.multiplied(cell, saving)
+    return found and found.inverse
+
+
 def draw_costs(ax: Axes, place: int, factorial: Factorial, cell: Cell, name: str) -> None:
     for k, saving in enumerate(factorial.savings):
-        found, expected = saving.share(cell), inverse(factorial.multiplied(cell, saving))
-        if found is None:
+        if (found := saving.share(cell)) is None:
             continue
         y = place + (k - (len(factorial.savings) - 1) / 2) * HEIGHT
-        (bar,) = ax.barh(y, found.value, height=HEIGHT * 0.9, color=COLORS[k], linewidth=0)
-        bar.set_gid(f"{name}-{place}-{k}")
-        ax.plot([found.low, found.high], [y, y], color=INK, linewidth=0.9)
-        if expected is not None:
+        bar(ax, f"{name}-{place}-{k}", y, found, HEIGHT, COLORS[k])
+        if expected := expected_share(factorial, saving, cell):
             ends = [y - HEIGHT * 0.45, y + HEIGHT * 0.45]
-            ax.plot([expected.value, expected.value], ends, color=INK, linewidth=1.6)
+            ax.plot([expected.value] * 2, ends, color=INK, linewidth=1.6)
 
 
 def draw_accuracy(ax: Axes, place: int, factorial: Factorial, cell: Cell, name: str) -> None:
@@ -78,20 +83,18 @@ def handles(factorial: Factorial) -> tuple[list[Any], list[str]]:
     return [*bars, tick], [*titles, "single savings multiplied"]
 
 
-def marks_of(factorial: Factorial, place: int, cell: Cell, name: str) -> list[Mark]:
-    point, source, made = factorial.cells[cell], factorial.source(cell), []
+def marks_of(factorial: Factorial, place: int, cell: Cell, name: str) -> Iterator[Mark]:
+    point, source, title = factorial.cells[cell], factorial.source(cell), name_of(cell)
     for k, saving in enumerate(factorial.savings):
-        found, expected = saving.share(cell), inverse(factorial.multiplied(cell, saving))
-        if found is None:
+        if (found := saving.share(cell)) is None:
             continue
-        ends = f" ({found.low:.3f} to {found.high:.3f})" if found.low < found.high else ""
-        details = [(saving.title, f"{found.value:.3f}{ends}")]
-        if expected is not None:
-            details.append(("single savings multiplied", f"{expected.value:.3f}"))
-        details.append(("seeds", ", ".join(map(str, point.seeds))))
-        made.append(Mark(f"{name}-{place}-{k}", name_of(cell), tuple(details), source))
-    gained = factorial.difference(cell)
-    if gained is not None:
-        told = ("accuracy", cells.accuracy(point).text), ("points", cells.points_text(gained))
-        made.append(Mark(f"{name}-{place}-accuracy", name_of(cell), told, source))
-    return made
+        expected = expected_share(factorial, saving, cell)
+        details = {
+            saving.title: found.text(3) if found.low < found.high else f"{found.value:.3f}",
+            "single savings multiplied": f"{expected.value:.3f}" if expected else "",
+            "seeds": seeds_text(point),
+        }
+        yield mark(f"{name}-{place}-{k}", title, source, details)
+    if gained := factorial.difference(cell):
+        told = {"accuracy": cells.accuracy(point).text, "points": cells.points_text(gained)}
+        yield mark(f"{name}-{place}-accuracy", title, source, told)

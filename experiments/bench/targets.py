@@ -9,6 +9,7 @@ judge. "Within noise": the interval holds the bound.
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from pandas import DataFrame
 
@@ -64,12 +65,7 @@ def flops_and_padding(row: BenchRow, rows: Rows) -> float:
     return padding(row, rows) * rows["HF BERT"].flops / row.flops
 
 
-def conversion(row: BenchRow) -> Interval:
-    return row.conversion
-
-
-def peak(row: BenchRow) -> Interval:
-    return row.peak_share
+conversion, peak = attrgetter("conversion"), attrgetter("peak_share")
 
 
 TARGETS = [

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.report.claim import Figure, Mark
-from eat_lightning.report.columns import Dot
-from eat_lightning.report.compare import source_of
+from eat_lightning.report.cells import percent_text
+from eat_lightning.report.claim import Figure
+from eat_lightning.report.columns import mark
 from eat_lightning.report.figures import MUTED, PAPER
-from eat_lightning.report.panels import percent
+from eat_lightning.report.panels import Dot
 from eat_lightning.report.passes import Pass
 from eat_lightning.report.study import Point
 
@@ -57,19 +57,19 @@ def dots(found: Pass, head: Head, when: str) -> list[Dot]:
     color = found.look.color if when == "after" else MUTED
     look = {"color": color, "marker": "o" if when == "after" else "s", "mew": 1}
     look["markerfacecolor"] = color if when == "after" else PAPER
-    source, made = source_of(Point([head.measured])), []
+    point, title = Point([head.measured]), f"{found.name}, layer {head.layer}, {when}"
+    made = []
     for index, each in enumerate(head.bins[when]):
-        details = (
-            ("confidence", f"{100 * each.confidence:.1f} %"),
-            ("right", percent(each.accuracy)),
-            ("examples", str(each.n)),
-            ("bin", f"{100 * each.low:.1f} to {100 * each.high:.1f} %"),
-            ("seed", str(head.measured.row.seed)),
-        )
+        details = {
+            "confidence": f"{100 * each.confidence:.1f} %",
+            "right": percent_text(each.accuracy),
+            "examples": str(each.n),
+            "bin": f"{100 * each.low:.1f} to {100 * each.high:.1f} %",
+            "seed": str(head.measured.row.seed),
+        }
         gid = f"reliability-{found.slug}-{head.layer}-{when}-{index}"
-        title = f"{found.name}, layer {head.layer}, {when} its temperature"
-        mark = Mark(gid, title, details, source)
-        made.append(Dot(mark, 100 * each.confidence, each.accuracy.times(100), look))
+        read = mark(gid, f"{title} its temperature", point, details)
+        made.append(Dot(read, 100 * each.confidence, each.accuracy.times(100), look))
     return made
 
 

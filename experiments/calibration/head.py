@@ -11,8 +11,8 @@ from statistics import mean
 
 import numpy as np
 
-from eat_lightning.report.passes import Pass, outcome_of
-from eat_lightning.report.statistics import Interval, softmax
+from eat_lightning.report.passes import Pass
+from eat_lightning.report.statistics import Interval, over_seeds, softmax
 from eat_lightning.report.study import Measured, Point
 
 from . import metrics
@@ -36,7 +36,7 @@ class Head:
 
     @cached_property
     def after_BC(self) -> np.ndarray:
-        return outcome_of(self.measured).recorded.guesses[self.layer].astype(np.float64)
+        return self.measured.known.recorded.guesses[self.layer].astype(np.float64)
 
     @property
     def before_BC(self) -> np.ndarray:
@@ -44,7 +44,7 @@ class Head:
 
     @cached_property
     def correct_B(self) -> np.ndarray:
-        return self.after_BC.argmax(1) == outcome_of(self.measured).recorded.labels
+        return self.after_BC.argmax(1) == self.measured.known.recorded.labels
 
     @cached_property
     def chance(self) -> Interval:
@@ -53,7 +53,7 @@ class Head:
         return metrics.ece_when_calibrated(sure_B, NUM_BINS).times(100)
 
     def brier_B(self, logits_BC: np.ndarray) -> np.ndarray:
-        labels_B = outcome_of(self.measured).recorded.labels
+        labels_B = self.measured.known.recorded.labels
         return metrics.brier_scores(softmax(logits_BC), labels_B)
 
     @cached_property
@@ -98,9 +98,12 @@ class Exit:
         return Point(self.found.runs)
 
     @property
-    def fitted(self) -> list[Head]:
-        """Those whose rows say what their temperature did on the part of train it was fitted on."""
-        return [head for head in self.heads if str(self.layer) in head.measured.row.ece_before]
+    def chance(self) -> Interval:
+        """The mean over seeds; its range is the widest."""
+        return over_seeds([head.chance for head in self.heads])
+
+    def values(self, key: str) -> list[float | None]:
+        return [head.values[key] for head in self.heads]
 
     def mean(self, key: str) -> float:
-        return mean(head.values[key] or 0.0 for head in self.heads)
+        return mean(value or 0.0 for value in self.values(key))

@@ -32,6 +32,11 @@ class Expected:
     window: int | None = None
 
     @property
+    def tokens(self) -> float:
+        """Tokens at first, mean over examples."""
+        return float(self.tokens_L[0])
+
+    @property
     def dense(self) -> float:
         """Formula (4)."""
         return len(self.tokens_L) * (self.alpha * self.squares_L[0] + self.beta * self.tokens_L[0])

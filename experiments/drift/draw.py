@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean, median
@@ -116,16 +117,21 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(piece), "") if piece.isdigit() else (0, piece) for piece in pieces]
 
 
-def ranged(values: Sequence[float], digits: int = 0) -> Cell:
+def known(own: Sequence[Trial], name: str) -> list[Any]:
+    return [getattr(trial, name) for trial in own if getattr(trial, name) is not None]
+
+
+def ranged(values: Sequence[float]) -> Cell:
     """The median, and the least and the most over seeds."""
-    ends = f"{min(values):.{digits}f} to {max(values):.{digits}f}"
-    text = f"{median(values):.{digits}f} ({ends})"
-    return Cell(median(values), text, min(values), max(values))
+    if not values:
+        return words("none")
+    low, high = min(values), max(values)
+    return Cell(median(values), f"{median(values):.0f} ({low:.0f} to {high:.0f})", low, high)
 
 
-def percent(values: Sequence[float | None]) -> Cell:
-    known = [100 * value for value in values if value is not None]
-    return number(mean(known), 1) if known else words("")
+def percent(own: Sequence[Trial], name: str) -> Cell:
+    values = known(own, name)
+    return number(100 * mean(values), 1) if values else words("")
 
 
 def gained(own: Sequence[Trial], a: str, b: str) -> Cell:
@@ -176,33 +182,26 @@ def shift_table(found: Sequence[Trial]) -> Table:
     return Table("drift-shifts", "Real shifts, and the fallback", caption, SHIFT_COLUMNS, lines)
 
 
+def line_of(key: tuple[Any, ...], cells: dict[str, Cell]) -> Line:
+    return Line({"task": words(key[0]), "stream": words(key[1])} | cells, Source((), COMMAND))
+
+
 def shift_line(key: tuple[Any, ...], own: Sequence[Trial]) -> Line:
-    delays = [trial.delay for trial in own if trial.delay is not None]
-    features = [trial.feature for trial in own if trial.feature]
-    named = sorted(set(features), key=lambda name: (-features.count(name), name))
-    made = {
-        "task": words(key[0]),
-        "stream": words(key[1]),
+    delays, named = known(own, "delay"), Counter(sorted(known(own, "feature"))).most_common()
+    shares = {"early": "accuracy_early", "watched": "accuracy_watched", "full": "accuracy_full"}
+    shares |= {"changed": "changed_early", "changed_watched": "changed_watched"}
+    cells = {
         "seeds": number(len(own), 0),
         "tau": number(key[2], 1),
         "alarms": number(len(delays), 0),
-        "delay": ranged(delays) if delays else words("none"),
-        "feature": words(", ".join(named)),
+        "delay": ranged(delays),
+        "feature": words(", ".join(name for name, _ in named)),
         "depth": number(mean(known(own, "depth_early")), 2),
-        "early": percent([trial.accuracy_early for trial in own]),
-        "watched": percent([trial.accuracy_watched for trial in own]),
-        "full": percent([trial.accuracy_full for trial in own]),
         "gain": gained(own, "accuracy_watched", "accuracy_early"),
-        "changed": percent([trial.changed_early for trial in own]),
-        "changed_watched": percent([trial.changed_watched for trial in own]),
     }
-    for name in ("cost_early", "cost_watched", "cost_full"):
-        made[name] = number(mean(known(own, name)), 3)
-    return Line(made, Source((), COMMAND))
-
-
-def known(own: Sequence[Trial], name: str) -> list[float]:
-    return [getattr(trial, name) for trial in own if getattr(trial, name) is not None]
+    cells |= {column: percent(own, name) for column, name in shares.items()}
+    costs = ("cost_early", "cost_watched", "cost_full")
+    return line_of(key, cells | {name: number(mean(known(own, name)), 3) for name in costs})
 
 
 CONTROL_COLUMNS = [
@@ -227,17 +226,15 @@ def control_line(key: tuple[Any, ...], own: Sequence[Trial]) -> Line:
     num, alarms = sum(t.num_before for t in own), sum(t.alarms for t in own)
     low, high = (100_000 * end / num for end in poisson_interval(alarms))
     rate = 100_000 * alarms / num
-    made = {
-        "task": words(key[0]),
-        "stream": words(key[1]),
+    cells = {
         "run_length": number(key[3], 0),
         "examples": number(num, 0),
         "bound": number(num / key[3], 1),
         "alarms": number(alarms, 0),
         "rate": Cell(rate, f"{rate:.2f} ({low:.2f} to {high:.2f})", low, high),
-        "full": percent([trial.full_share for trial in own]),
+        "full": percent(own, "full_share"),
     }
-    return Line(made, Source((), COMMAND))
+    return line_of(key, cells)
 
 
 def poisson_interval(count: int, level: float = 0.95) -> tuple[float, float]:
@@ -267,17 +264,15 @@ def recovery_table(found: Sequence[Trial]) -> Table:
 
 
 def recovery_line(key: tuple[Any, ...], own: Sequence[Trial]) -> Line:
-    backs = [trial.back for trial in own if trial.back is not None]
-    made = {
-        "task": words(key[0]),
-        "stream": words(key[1]),
+    backs = known(own, "back")
+    cells = {
         "seeds": number(len(own), 0),
-        "fell": number(sum(trial.feature is not None for trial in own), 0),
+        "fell": number(len(known(own, "feature")), 0),
         "returned": number(len(backs), 0),
-        "back": ranged(backs) if backs else words("none"),
-        "again": number(sum(trial.again or 0 for trial in own), 0),
+        "back": ranged(backs),
+        "again": number(sum(known(own, "again")), 0),
     }
-    return Line(made, Source((), COMMAND))
+    return line_of(key, cells)
 
 
 def figure(found: Sequence[Trial]) -> Figure:

@@ -56,7 +56,7 @@ def shifted(run: Run, data: Any, dir: Path) -> Iterator[tuple[str, Source]]:
 def texts_in(path: Path, column: str) -> list[str]:
     from eat_lightning.drift.stream import rows_of
 
-    return [text for given in rows_of(path, [column], 1000) for (text,) in given.texts]
+    return [line.texts[0] for lines in rows_of(path, [column], 1000) for line in lines]
 
 
 def record_all(run: Run, dir: Path, folder: Path, batch: int = 32) -> Iterator[Path]:
@@ -67,7 +67,7 @@ def record_all(run: Run, dir: Path, folder: Path, batch: int = 32) -> Iterator[P
         path = folder / f"{run.task.name}-{split.name.replace(' ', '_')}.parquet"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            record(encoder, split, batch, split.name).under().to_parquet(path)
+            record(encoder, split, batch, split.name).to_parquet(path)
         yield path
 
 

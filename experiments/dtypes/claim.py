@@ -1,6 +1,6 @@
 """What bf16 weights and int8 products change: accuracy, answers and depth against fp32.
 
-    python -m experiments.dtypes.claim study=outputs/frontier
+    python -m experiments dtypes study=outputs/frontier
 
 Same weights, same examples, setting by setting: python -m eat_lightning.measure
 run=outputs/frontier dtype=int8 timing.enabled=false (and bf16, and fp32).
@@ -9,23 +9,26 @@ run=outputs/frontier dtype=int8 timing.enabled=false (and bf16, and fp32).
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from functools import cached_property
 from statistics import mean
 
 import numpy as np
 
-from eat_lightning.errors import ConfigError
-from eat_lightning.report import cells
 from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.columns import (
-    Made,
-    conditions,
+    accuracy,
+    field,
     number,
-    percent_cell,
+    p_value,
+    percent,
+    points,
     table,
+    values,
     word,
 )
 from eat_lightning.report.compare import Difference, difference
-from eat_lightning.report.setting_table import MCNEMAR
+from eat_lightning.report.setting_table import MCNEMAR, PAIRED
 from eat_lightning.report.statistics import Interval, wilson
 from eat_lightning.report.study import Measured, Point, Study
 from eat_lightning.runs.row import SETTING
@@ -36,12 +39,15 @@ POINTS, AGREE = 0.3, 0.99  # what is asked of a dtype: accuracy within, and equa
 class Pair:
     """A setting in some dtype, and in fp32."""
 
-    def __init__(self, point: Point, exact: Point):
-        self.point, self.exact = point, exact
+    def __init__(self, study: Study, point: Point, exact: Point):
+        self.model, self.point, self.exact = study.name_of(point.row), point, exact
         both = zip(point.members, exact.members, strict=True)
         found = [(a.outcome, b.outcome) for a, b in both]
         self.outcomes = [(a, b) for a, b in found if a is not None and b is not None]
-        self.change: Difference | None = difference(point, exact)
+
+    @cached_property
+    def change(self) -> Difference | None:
+        return difference(self.point, self.exact)
 
     def same(self, name: str) -> float | None:
         """Percent of the examples whose `name` (... x B) is the same, mean over seeds."""
@@ -60,15 +66,11 @@ class Pair:
 
 def claim(study: Study) -> Claim:
     """A table for each task that was measured in fp32 and in another dtype."""
-    pairs = pairs_of(study)
-    if not pairs:
-        raise ConfigError(
-            "no setting here is measured both in fp32 and in another dtype: python -m "
-            "eat_lightning.measure run=outputs/<study> dtype=int8 timing.enabled=false"
-        )
-    tasks = {task: [p for p in pairs if p.point.row.task == task] for task in study.tasks}
-    tasks = {task: found for task, found in tasks.items() if found}
-    notes = [
+    pairs, whole = pairs_of(study), Claim("dtypes", "bf16 and int8 against fp32")
+    for task in study.tasks:
+        found = [p for p in pairs if p.point.row.task == task]
+        whole.add(answers(task, found), [table_of(task, found)])
+    whole.notes = [
         "bf16: all weights, vectors and products; norms sum in fp32, and so do scores. int8: "
         "products with weights, a scale for each output channel and for each row of vectors; "
         "embeddings, norms, heads, scores and the attention product in fp32.",
@@ -76,10 +78,11 @@ def claim(study: Study) -> Claim:
         "differ between dtypes too.",
     ]
     if any(not pair.outcomes for pair in pairs):
-        notes.append("Where examples were not kept there is no agreement: measure them again.")
-    lines = [line for task, found in tasks.items() for line in answers(task, found)]
-    tables = [table_of(task, found) for task, found in tasks.items()]
-    return Claim("dtypes", "bf16 and int8 against fp32", lines, tables, notes=notes)
+        whole.notes += ["Where examples were not kept there is no agreement: measure them again."]
+    return whole.or_lacking(
+        "no setting here is measured both in fp32 and in another dtype: python -m "
+        "eat_lightning.measure run=outputs/<study> dtype=int8 timing.enabled=false"
+    )
 
 
 def pairs_of(study: Study) -> list[Pair]:
@@ -89,7 +92,7 @@ def pairs_of(study: Study) -> list[Pair]:
         twins = [exact.get(key_of(m)) for m in point.members]
         whole = [twin for twin in twins if twin is not None]
         if point.row.dtype != "fp32" and len(whole) == len(twins):
-            found.append(Pair(point, Point(whole)))
+            found.append(Pair(study, point, Point(whole)))
     return found
 
 
@@ -99,33 +102,27 @@ def key_of(measured: Measured) -> str:
     return json.dumps(same, sort_keys=True)
 
 
-COLUMNS: list[Made[Pair]] = [
-    word("model", "model", lambda p: p.point.row.model),
-    word("setting", "setting", lambda p: p.point.setting),
-    word("dtype", "dtype", lambda p: p.point.row.dtype),
-    Made("seeds", "seeds", lambda p: cells.several(p.point, "seed"), "", False),
-    Made("n", "n", lambda p: cells.words(p.point.row.num_examples), "examples"),
-    Made(
-        *("accuracy", "accuracy", lambda p: cells.accuracy(p.point)),
-        "percent, mean ± sd over seeds",
-    ),
-    Made(
-        *("against", "Δ fp32", lambda p: cells.points(p.change)),
-        "points against fp32; 95 % paired bootstrap over examples",
-    ),
-    Made("p", "p", lambda p: cells.p_value(p.change), MCNEMAR),
-    Made(
-        *("agree", "same answer", lambda p: percent_cell(p.agree, 2)),
-        "percent of the examples; 95 % Wilson interval",
-    ),
+COLUMNS = [
+    word("model", "model", "model"),
+    word("setting", "setting", "point.setting"),
+    word("dtype", "dtype", "point.row.dtype"),
+    values("seed", "seeds", key="seeds"),
+    values("num_examples", "n", "examples", key="n"),
+    accuracy(),
+    points("against", "Δ fp32", "change", f"points against fp32; {PAIRED}"),
+    p_value("p", "change", MCNEMAR),
+    percent("agree", "same answer", "agree", "percent of the examples; 95 % Wilson interval", 2),
     number("same_depth", "same depth", lambda p: p.same("depth_B"), 2, "percent of the examples"),
     number(
-        *("same_tokens", "same tokens", lambda p: p.same("tokens_LB"), 2),
+        "same_tokens",
+        "same tokens",
+        lambda p: p.same("tokens_LB"),
+        2,
         "percent of the examples that have as many in each layer",
     ),
-    number("depth", "depth", lambda p: p.point.mean("depth"), 2, "layers run, mean"),
+    field("depth", "depth", 2, "layers run, mean"),
     number("depth_fp32", "in fp32", lambda p: p.exact.mean("depth"), 2, "layers run, mean"),
-    *conditions(lambda p: p.point, "split", "device", "commit"),
+    *map(values, ("split", "device", "commit")),
 ]
 
 
@@ -134,30 +131,21 @@ def table_of(task: str, pairs: list[Pair]) -> Table:
     caption = (
         "The same weights on the same examples; bold where the interval says that it is better."
     )
-    return table(f"dtypes-{task}", title, caption, COLUMNS, pairs, lambda p: p.point)
+    return table(f"dtypes-{task}", title, caption, COLUMNS, pairs)
 
 
-def answers(task: str, pairs: list[Pair]) -> list[str]:
+def answers(task: str, pairs: list[Pair]) -> Iterator[str]:
     """For each model and dtype the worst of its settings, and whether it is what is asked."""
-    said = []
-    for model, dtype in dict.fromkeys((p.point.row.model, p.point.row.dtype) for p in pairs):
-        own = [p for p in pairs if (p.point.row.model, p.point.row.dtype) == (model, dtype)]
+    for model, dtype in dict.fromkeys((p.model, p.point.row.dtype) for p in pairs):
+        own = [p for p in pairs if (p.model, p.point.row.dtype) == (model, dtype)]
         changes = [p.change.points for p in own if p.change is not None]
         agree = [p.agree.value for p in own if p.agree is not None]
         if not changes or not agree:
             continue
-        near = max(map(abs, changes)) <= POINTS
-        asked = f"within {POINTS} points and {100 * AGREE:.0f} %: "
-        asked += "yes" if near and min(agree) >= AGREE else "no"
-        said.append(
+        good = max(map(abs, changes)) <= POINTS and min(agree) >= AGREE
+        yield (
             f"{task}, {model}, {dtype}: {min(changes):+.2f} to {max(changes):+.2f} points against "
             f"fp32, {100 * min(agree):.2f} % of the answers or more are the same, "
-            f"{len(own)} setting{'s' * (len(own) > 1)}; {asked}."
+            f"{len(own)} setting{'s' * (len(own) > 1)}; within {POINTS} points and "
+            f"{100 * AGREE:.0f} %: {'yes' if good else 'no'}."
         )
-    return said
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)

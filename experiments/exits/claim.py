@@ -1,6 +1,6 @@
 """Where examples leave, how right they are, and how depth goes with the text (EAT, figure 6).
 
-    python -m experiments.exits.claim study=outputs/frontier
+    python -m experiments exits study=outputs/frontier
 
 Shares need rows alone, the rest their examples: python -m eat_lightning.measure
 run=outputs/frontier. Difficulty is known of toy data: python -m eat_lightning.train data=toy ...
@@ -8,19 +8,29 @@ run=outputs/frontier. Difficulty is known of toy data: python -m eat_lightning.t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.report import cells
-from eat_lightning.report.claim import Cell, Claim, Figure, Table
-from eat_lightning.report.columns import Made, conditions, number, percent_cell, table, word
+from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.columns import (
+    count,
+    interval,
+    number,
+    p_value,
+    percent,
+    points,
+    spread,
+    table,
+    values,
+    word,
+)
 from eat_lightning.report.passes import Pass, passes
-from eat_lightning.report.setting_table import MCNEMAR
+from eat_lightning.report.setting_table import MCNEMAR, PAIRED
 from eat_lightning.report.study import Point, Study
 
-from .figure import depth_figure, left_figure, shares, shares_figure
+from .figure import figures_of, shares
 from .leaving import Depth, Group, by_difficulty, by_length, leaving
 
 SAME = "95 % Wilson interval, over seeds as of one seed's number"
@@ -52,81 +62,44 @@ class Bin:
     depth: Depth
 
 
-COLUMNS: list[Made[Left]] = [
-    word("model", "model", lambda e: e.found.name),
-    word("rule", "rule", lambda e: e.point.setting),
-    word("where", "left at", lambda e: e.where),
-    Made("seeds", "seeds", lambda e: cells.several(e.point, "seed"), "", False),
-    number("n", "n", lambda e: e.n, 0, "examples that left there, mean over seeds"),
-    Made(
-        *("share", "share", lambda e: cells.over_seeds([100 * each for each in e.shares])),
-        "of all examples, percent, mean ± sd over seeds",
-    ),
-    Made(
-        *("accuracy", "right", lambda e: percent_cell(e.group and e.group.accuracy)),
-        f"of those that left there, percent; {SAME}",
-    ),
-    Made(
-        *("last", "last layer", lambda e: percent_cell(e.early and e.early.last_accuracy)),
-        "right of the last layer on the same examples, percent",
-    ),
-    Made(
-        *("harm", "harm", lambda e: percent_cell(e.early and e.early.harm)),
-        f"wrong where the last layer is right, percent of them; {SAME}",
-    ),
-    Made(
-        *("help", "help", lambda e: percent_cell(e.early and e.early.help)),
-        f"right where the last layer is wrong, percent of them; {SAME}",
-    ),
-    Made(
-        *("to_last", "Δ last layer", lambda e: cells.points(e.early and e.early.gain)),
-        "points of the whole split's accuracy against the last layer; 95 % paired bootstrap over "
-        "examples, seeds averaged",
-    ),
-    Made("p", "p", lambda e: cells.p_value(e.early and e.early.gain), MCNEMAR),
-    *conditions(lambda e: e.point, "split", "dtype", "device", "commit"),
+RULE = [word("model", "model", "found.name"), word("rule", "rule", "point.setting")]
+COLUMNS = [
+    *RULE,
+    word("where", "left at", "where"),
+    values("seed", "seeds", key="seeds"),
+    number("n", "n", "n", 0, "examples that left there, mean over seeds"),
+    spread("share", "share", "shares", "of all examples, percent, mean ± sd over seeds"),
+    percent("accuracy", "right", "group.accuracy", f"of those that left there, percent; {SAME}"),
+    percent("last", "last layer", "early.last_accuracy", "right of it on the same, percent"),
+    percent("harm", "harm", "early.harm", f"wrong where the last layer is right, percent; {SAME}"),
+    percent("help", "help", "early.help", f"right where the last layer is wrong, percent; {SAME}"),
+    points("to_last", "Δ last layer", "early.gain", f"points of the whole split; {PAIRED}"),
+    p_value("p", "early.gain", MCNEMAR),
+    *map(values, ("split", "dtype", "device", "commit")),
 ]
-DEPTH_COLUMNS: list[Made[Bin]] = [
-    word("model", "model", lambda e: e.found.name),
-    word("rule", "rule", lambda e: e.point.setting),
-    word("bin", "examples of", lambda e: e.depth.name),
-    Made("seeds", "seeds", lambda e: cells.several(e.point, "seed"), "", False),
-    Made("n", "n", lambda e: cells.words(e.depth.n), "examples"),
-    Made(
-        *("depth", "depth", lambda e: depth_cell(e.depth)),
-        "layers run, mean; 95 % bootstrap over examples, seeds averaged",
-    ),
-    Made("accuracy", "right", lambda e: percent_cell(e.depth.accuracy), f"percent; {SAME}"),
+DEPTH_COLUMNS = [
+    *RULE,
+    word("bin", "examples of", "depth.name"),
+    values("seed", "seeds", key="seeds"),
+    count("n", "n", "depth.n", "examples"),
+    interval("depth", "depth", "depth.depth", f"layers run, mean; {PAIRED}"),
+    percent("accuracy", "right", "depth.accuracy", f"percent; {SAME}"),
 ]
 
 
 def claim(study: Study) -> Claim:
     """A table and figures for each task in which some example leaves early."""
     tasks = {task: [p for p in passes(study, task) if p.early] for task in study.tasks}
-    early = {task: found for task, found in tasks.items() if found}
-    if not early:
-        raise ConfigError(
-            "no row here has an example that left early: python -m eat_lightning.measure "
-            "run=outputs/<study> of runs with exits (head.layers=[3,4] exit=confidence)"
-        )
-    return Claim(
-        "exits",
-        "Early exits: who leaves where",
-        [line for task, found in early.items() for p in found for line in answers(task, p)],
-        [table for task, found in early.items() for table in tables_of(task, found)],
-        [figure for task, found in early.items() for figure in figures_of(task, found)],
-        notes(tasks),
+    found = Claim("exits", "Early exits: who leaves where")
+    for task, early in tasks.items():
+        if early:
+            lines = [line for p in early for line in answers(task, p)]
+            found.add(lines, tables_of(task, early), figures_of(task, early))
+    found.add(notes=notes(tasks))
+    return found.or_lacking(
+        "no row here has an example that left early: python -m eat_lightning.measure "
+        "run=outputs/<study> of runs with exits (head.layers=[3,4] exit=confidence)"
     )
-
-
-def figures_of(task: str, found: Sequence[Pass]) -> list[Figure]:
-    made = [
-        shares_figure(task, found),
-        left_figure(task, found),
-        depth_figure(task, "length", found, by_length),
-        depth_figure(task, "difficulty", found, by_difficulty),
-    ]
-    return [figure for figure in made if figure is not None]
 
 
 def tables_of(task: str, found: Sequence[Pass]) -> list[Table]:
@@ -136,8 +109,7 @@ def tables_of(task: str, found: Sequence[Pass]) -> list[Table]:
         "The last layer's guess on the same examples is what they would have got by staying.",
         COLUMNS,
         [left for each in found for point in each.early for left in left_of(each, point)],
-        lambda e: e.point,
-        lambda e: () if e.group else (NO_EXAMPLES,),
+        flags=lambda e: () if e.group else (NO_EXAMPLES,),
     )
     depth = table(
         f"depth-{task}",
@@ -145,23 +117,22 @@ def tables_of(task: str, found: Sequence[Pass]) -> list[Table]:
         "Of each model the rule nearest to tau 0.9; bins of length hold about equal numbers.",
         DEPTH_COLUMNS,
         [each for one in found for each in bins_of(one)],
-        lambda e: e.point,
     )
-    return [who, depth] if depth.lines else [who]
+    return [who, depth]
 
 
 def left_of(found: Pass, point: Point) -> list[Left]:
-    """Of each place, and of all early ones together; from the rows alone without examples."""
+    """Each place, and all early ones together; from the rows alone without examples."""
     rule = leaving(point)
     if rule is None:
         counts = {k: shares(point, k) for k in layers_left(point)}
-        n = point.row.num_examples
+        n = point.row.num_examples / 100
         return [Left(found, point, f"layer {k}", mean(s) * n, s) for k, s in counts.items()]
     groups = [group for group in rule.groups if not group.stayed]
     groups += [rule.any_early] if len(groups) > 1 else []
     groups += [group for group in rule.groups if group.stayed]
     return [
-        Left(found, rule.point, g.name, g.n, [float(h.mean()) for h in g.here_SB], g)
+        Left(found, rule.point, g.name, g.n, [100 * float(h.mean()) for h in g.here_SB], g)
         for g in groups
     ]
 
@@ -177,28 +148,25 @@ def bins_of(found: Pass) -> list[Bin]:
     return [Bin(found, rule.point, each) for each in [*by_length(rule), *by_difficulty(rule)]]
 
 
-def depth_cell(found: Depth) -> Cell:
-    depth = found.depth
-    text = f"{depth.value:.2f} ({depth.low:.2f} to {depth.high:.2f})"
-    return Cell(depth.value, text, depth.low, depth.high)
-
-
-def answers(task: str, found: Pass) -> list[str]:
+def answers(task: str, found: Pass) -> Iterator[str]:
     """Who leaves, whether it costs anything, and how depth goes with the text."""
     point, last = found.usual, found.row.num_layers
     head = f"{task}, {found.name} at {point.setting}:"
     early = [k for k in layers_left(point) if k != last]
-    left = [f"{100 * mean(shares(point, k)):.0f} % at layer {k}" for k in early]
+    left = [f"{mean(shares(point, k)):.0f} % at layer {k}" for k in early]
     line = f"{head} of {last} layers, {', '.join(left)} leave"
     rule = leaving(point)
     if rule is None:
-        return [f"{line}."]
+        yield f"{line}."
+        return
     group = rule.any_early
-    right, harm = percent_cell(group.accuracy).text, percent_cell(group.harm).text
+    right, harm = cells.percent(group.accuracy).text, cells.percent(group.harm).text
     line += f"; of these {right} % are right, and {harm} % wrong where the last layer is right. "
-    kinds = [made for made in (by_length(rule), by_difficulty(rule)) if len(made) > 1]
-    ends = [[f"depth {d.depth.value:.2f} at {d.name}" for d in (m[0], m[-1])] for m in kinds]
-    return [line + cost(group), *(f"{head} {low}, {high}." for low, high in ends)]
+    yield line + cost(group)
+    for kind in (by_length(rule), by_difficulty(rule)):
+        if len(kind) > 1:
+            low, high = (f"depth {d.depth.value:.2f} at {d.name}" for d in (kind[0], kind[-1]))
+            yield f"{head} {low}, {high}."
 
 
 def cost(early: Group) -> str:
@@ -208,22 +176,13 @@ def cost(early: Group) -> str:
     return f"Leaving early changes accuracy by {cells.points_text(gain)} points."
 
 
-def notes(tasks: dict[str, list[Pass]]) -> list[str]:
+def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
     """What a reader must know, and what could not be said."""
-    found = ["Who leaves does not depend on the batch: each example decides for itself."]
-    none = [task for task, passed in tasks.items() if not passed]
-    if none:
-        found.append(f"No example of these leaves early: {', '.join(none)}.")
+    yield "Who leaves does not depend on the batch: each example decides for itself."
+    if none := [task for task, passed in tasks.items() if not passed]:
+        yield f"No example of these leaves early: {', '.join(none)}."
     passed = [p for each in tasks.values() for p in each]
-    absent = [f"{p.row.task} {p.name}" for p in passed if not p.runs]
-    if absent:
-        found.append(f"Without examples, so shares alone: {', '.join(absent)} (measure again).")
+    if absent := [f"{p.row.task} {p.name}" for p in passed if not p.runs]:
+        yield f"Without examples, so shares alone: {', '.join(absent)} (measure again)."
     if not any(r.difficulty is not None for p in passed for r in p.recorded):
-        found.append("No data here says how difficult an example is; toy data do (data=toy).")
-    return found
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)
+        yield "No data here says how difficult an example is; toy data do (data=toy)."

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from statistics import mean, stdev
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
+from eat_lightning.report.cells import over_seeds, percent_text
 from eat_lightning.report.claim import Figure, Mark
-from eat_lightning.report.columns import Dot
-from eat_lightning.report.compare import source_of
+from eat_lightning.report.columns import mark
 from eat_lightning.report.figures import GRID, INK, MARKERS, MUTED, PAPER, part
-from eat_lightning.report.panels import (
-    Panels,
-    broken,
-    examples_text,
-    opacity,
-    percent,
-    seeds_text,
-)
-from eat_lightning.report.passes import Pass
+from eat_lightning.report.panels import Dot, Panels, broken, draw_line, opacity
+from eat_lightning.report.passes import Pass, examples_text, seeds_text
 from eat_lightning.report.study import Point
 
-from .leaving import Depth, Group, Leaving, leaving
+from .leaving import Depth, Group, Leaving, by_difficulty, by_length, leaving
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,9 +35,19 @@ DEPTH = (
 BELOW: dict[str, Any] = {"loc": "upper center", "columnspacing": 1, "handletextpad": 0.4}
 
 
+def figures_of(task: str, found: Sequence[Pass]) -> list[Figure]:
+    """The shares; where examples are at hand the others too."""
+    made = [
+        left_figure(task, found),
+        depth_figure(task, "length", found, by_length),
+        depth_figure(task, "difficulty", found, by_difficulty),
+    ]
+    return [shares_figure(task, found), *(figure for figure in made if figure is not None)]
+
+
 def shares(point: Point, layer: int) -> list[float]:
-    """Of each seed."""
-    return [m.row.exit_shares.get(str(layer), 0.0) for m in point.members]
+    """Each seed's, percent."""
+    return [100 * m.row.exit_shares.get(str(layer), 0.0) for m in point.members]
 
 
 def layers_of(found: Pass) -> list[int]:
@@ -82,27 +85,24 @@ def shares_figure(task: str, found: Sequence[Pass]) -> Figure:
 
 
 def share_mark(found: Pass, point: Point, layer: int) -> Mark:
-    values = shares(point, layer)
-    spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
-    details = (
-        ("share", f"{100 * mean(values):.1f}{spread} %"),
-        ("examples", str(point.row.num_examples)),
-        ("seeds", seeds_text(point.seeds)),
-    )
     gid = f"exit-shares-{found.slug}-{found.points.index(point)}-{layer}"
     title = f"{found.name}, {point.setting}: layer {layer} of {found.row.num_layers}"
-    return Mark(gid, title, details, source_of(point))
+    share = over_seeds(shares(point, layer), 1).text
+    return mark(gid, title, point, {"share": f"{share} %", **of_whom(point)})
+
+
+def of_whom(point: Point) -> dict[str, str]:
+    return {"examples": str(point.row.num_examples), "seeds": seeds_text(point)}
 
 
 def draw_shares(ax: Axes, found: Pass) -> None:
-    layers = layers_of(found)
-    left = [0.0] * len(found.early)
+    layers, left = layers_of(found), [0.0] * len(found.early)
     for layer in layers:
         early = {k: v for k, v in look_of(found, layer).items() if k != "marker"}
         look: dict[str, Any] = {"color": GRID} if layer == layers[-1] else early
         ax.barh(0, 0, label=f"layer {layer}", **look)
         for y, point in enumerate(found.early):
-            width = 100 * mean(shares(point, layer))
+            width = mean(shares(point, layer))
             if width > 0:
                 (bar,) = ax.barh(y, width, left=left[y], height=0.72, **look)
                 bar.set_gid(share_mark(found, point, layer).gid)
@@ -135,11 +135,9 @@ def left_figure(task: str, found: Sequence[Pass]) -> Figure | None:
 
     def draw(drawing: Any) -> None:
         axes = panels.draw(drawing, "", f"right on {task} (%)", sharey=True)
-        for ax, (each, pairs) in zip(axes, shown, strict=True):
-            for dot, last in pairs:
+        for ax, (each, dots) in zip(axes, shown, strict=True):
+            for dot in dots:
                 dot.draw(ax)
-                if last is not None:
-                    last.draw(ax)
             names = [broken(rule.point.setting) for rule in rules_of(each)]
             ax.set_xticks(range(len(names)), names)
             ax.grid(False, axis="x")
@@ -148,42 +146,40 @@ def left_figure(task: str, found: Sequence[Pass]) -> Figure | None:
                 ax.plot([], [], label=f"layer {layer}", linestyle="", **look_of(each, layer))
             ax.legend(ncols=len(layers_of(each)), bbox_to_anchor=(0.5, -0.2), **BELOW)
 
-    marks = [dot.mark for _, pairs in shown for dot, _ in pairs]
-    caption = LEFT.format(n=examples_text([each for each, _ in shown]))
+    marks = [dot.mark for _, dots in shown for dot in dots if dot.mark.title]
+    caption = LEFT.format(n=examples_text(each for each, _ in shown))
     title = f"How right those are that leave early, on {task}"
     return Figure(f"exit-accuracy-{task}", title, caption, draw, panels.size, marks)
 
 
-def left_dots(found: Pass, rules: Sequence[Leaving]) -> list[tuple[Dot, Dot | None]]:
-    """Of each group its answers, and beside them the last layer's on the same examples."""
+def left_dots(found: Pass, rules: Sequence[Leaving]) -> list[Dot]:
+    """The answers of each group, and beside them the last layer's on the same examples (whose mark
+    has no title: nothing more is read there)."""
     made = []
     for x, rule in enumerate(rules):
         for i, group in enumerate(rule.groups):
             at = x + 0.8 * ((i + 0.4) / len(rule.groups) - 0.5)
-            look = look_of(found, group.layer or 0)
-            mark = group_mark(found, x, group)
-            dot, last = Dot(mark, at, group.accuracy.times(100), look), None
+            look, read = look_of(found, group.layer or 0), group_mark(found, x, group)
+            made.append(Dot(read, at, group.accuracy.times(100), look))
             if not group.stayed:
                 beside, hollow = at + 0.28 / len(rule.groups), {"markerfacecolor": PAPER, "mew": 1}
-                unread = Mark(f"{mark.gid}-last", "", (), mark.source)
-                last = Dot(unread, beside, group.last_accuracy.times(100), look | hollow)
-            made.append((dot, last))
+                unread = Mark(f"{read.gid}-last", "", (), read.source)
+                made.append(Dot(unread, beside, group.last_accuracy.times(100), look | hollow))
     return made
 
 
 def group_mark(found: Pass, index: int, group: Group) -> Mark:
     point = group.leaving.point
-    details = [("right", percent(group.accuracy))]
-    if not group.stayed:
-        details += [
-            ("last layer on the same", percent(group.last_accuracy)),
-            ("wrong where the last is right", percent(group.harm)),
-            ("right where the last is wrong", percent(group.help)),
-        ]
-    details += [("examples", f"{group.n:.0f}"), ("seeds", seeds_text(point.seeds))]
+    skipped = {
+        "last layer on the same": group.last_accuracy,
+        "wrong where the last is right": group.harm,
+        "right where the last is wrong": group.help,
+    }
+    shares = {"right": group.accuracy} | ({} if group.stayed else skipped)
+    details = {what: percent_text(share) for what, share in shares.items()}
+    details |= {"examples": f"{group.n:.0f}", "seeds": seeds_text(point)}
     gid = f"exit-accuracy-{found.slug}-{index}-{group.layer}"
-    title = f"{found.name}, {point.setting}: {group.name}"
-    return Mark(gid, title, tuple(details), source_of(point))
+    return mark(gid, f"{found.name}, {point.setting}: {group.name}", point, details)
 
 
 def depth_figure(
@@ -205,7 +201,7 @@ def depth_figure(
             part(ax, names)
 
     marks = [dot.mark for _, lines in shown for line in lines for dot in line]
-    caption = DEPTH.format(what=what, n=examples_text([each for each, _ in shown]))
+    caption = DEPTH.format(what=what, n=examples_text(each for each, _ in shown))
     title = f"Depth against {what} on {task}"
     return Figure(f"depth-{what}-{task}", title, caption, draw, panels.size, marks)
 
@@ -215,24 +211,19 @@ def depth_dots(
 ) -> list[Dot]:
     rules = [each.point.setting for each in rules_of(found)]
     order = rules.index(rule.point.setting)
-    look = {
-        "color": found.look.color,
-        "alpha": opacity(len(rules) - 1 - order, len(rules)),
-        "marker": found.look.marker,
-        "markersize": 4,
-    }
+    alpha = opacity(len(rules) - 1 - order, len(rules))
+    look = {"color": found.look.color, "alpha": alpha, "marker": found.look.marker, "markersize": 4}
     dots = []
     for i, each in enumerate(by(rule)):
-        details = (
-            ("depth", f"{each.depth.value:.2f} ({each.depth.low:.2f} to {each.depth.high:.2f})"),
-            ("right", percent(each.accuracy)),
-            ("examples", str(each.n)),
-            ("seeds", seeds_text(rule.point.seeds)),
-        )
+        details = {
+            "depth": each.depth.text(),
+            "right": percent_text(each.accuracy),
+            "examples": str(each.n),
+            "seeds": seeds_text(rule.point),
+        }
         gid = f"depth-{what}-{found.slug}-{order}-{i}"
         title = f"{found.name}, {rule.point.setting}: {each.name}"
-        mark = Mark(gid, title, details, source_of(rule.point))
-        dots.append(Dot(mark, each.x, each.depth, look))
+        dots.append(Dot(mark(gid, title, rule.point, details), each.x, each.depth, look))
     return dots
 
 
@@ -242,13 +233,10 @@ def draw_depths(ax: Axes, found: Pass, lines: Sequence[Sequence[Dot]]) -> list[A
     for rule, line in zip(rules_of(found), lines, strict=True):
         if not line:
             continue
-        look = {key: line[0].look[key] for key in ("color", "alpha")}
-        ax.plot([dot.x for dot in line], [dot.y.value for dot in line], **look)
-        for dot in line:
-            dot.draw(ax)
+        draw_line(ax, line)
         text = "  " + broken(rule.point.setting.replace("tau", "τ")).replace("\n", "\n  ")
         where: dict[str, Any] = {"va": "center", "fontsize": 6.5, "color": INK}
-        texts.append(ax.text(line[-1].x, line[-1].y.value, text, **where))
+        texts.append(ax.text(*line[-1].at, text, **where))
     ax.set_title(found.name)
     ax.margins(x=0.12)
     return texts

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from eat_lightning.report.compare import Difference
-from eat_lightning.report.passes import outcome_of, with_examples
+from eat_lightning.report.passes import with_examples
 from eat_lightning.report.statistics import (
     Interval,
     mcnemar,
@@ -81,7 +81,7 @@ class Group:
 
     @property
     def last_accuracy(self) -> Interval:
-        """Of the last layer, on the same examples."""
+        """The last layer's, on the same examples."""
         return self.share(self.leaving.last_SB)
 
     @property
@@ -109,7 +109,7 @@ def leaving(point: Point) -> Leaving | None:
     runs = with_examples(point.members)
     if not runs:
         return None
-    outcomes = [outcome_of(m) for m in runs]
+    outcomes = [m.known for m in runs]
     records = [outcome.recorded for outcome in outcomes]
     return Leaving(
         Point(runs),

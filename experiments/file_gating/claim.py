@@ -1,6 +1,6 @@
 """File-type gating (EAT, section 10): what is sent to light scanning, what to deep, at what cost.
 
-    python -m experiments.file_gating.claim study=outputs/file_gating
+    python -m experiments file_gating study=outputs/file_gating
 
 Needs the runs themselves, since kept rows hold no labels: page.md has the lines that make
 the data, train and measure. libmagic's and magika's lines come from the peers.json of the data,
@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.report import cells
-from eat_lightning.report.certified import held_by
-from eat_lightning.report.claim import Claim, Figure, Mark, Source, Table
-from eat_lightning.report.columns import Made, number, percent_cell, table, word
+from eat_lightning.report.cells import percent_text
+from eat_lightning.report.certified import held_by, setting_of
+from eat_lightning.report.claim import Claim, Figure, Source, Table
+from eat_lightning.report.columns import count, mark, number, percent, table, word
 from eat_lightning.report.compare import source_of
 from eat_lightning.report.figures import MARKERS, SERIES
-from eat_lightning.report.panels import percent
-from eat_lightning.report.passes import outcome_of
+from eat_lightning.report.panels import Dot, bare_rows
 from eat_lightning.report.statistics import Interval, wilson
 from eat_lightning.report.study import Measured, Point, Study
 
@@ -63,30 +62,21 @@ class Files:
         return wilson(self.num_deep, self.n)
 
 
-COLUMNS: list[Made[Files]] = [
-    word("who", "gate", lambda f: f.who),
-    word("kind", "files", lambda f: f.kind),
-    word("label", "class", lambda f: f.label),
-    Made("n", "n", lambda f: cells.words(f.n), "files"),
-    Made(
-        *("right", "right", lambda f: percent_cell(f.right)),
-        "percent that got their class; 95 % Wilson",
-    ),
-    Made(
-        *("deep", "to deep", lambda f: percent_cell(f.deep)),
-        "percent sent to deep scanning: all but `matching`; 95 % Wilson",
-    ),
-    number("depth", "depth", lambda f: f.depth, 2, "layers run, mean"),
-    number("flops", "FLOPs", lambda f: f.flops, 3, "of the same body static, all files"),
+COLUMNS = [
+    word("who", "gate", "who"),
+    word("kind", "files", "kind"),
+    word("label", "class", "label"),
+    count("n", "n", "n", "files"),
+    percent("right", "right", "right", "percent that got their class; 95 % Wilson"),
+    percent("deep", "to deep", "deep", "percent sent to deep scanning: all but `matching`"),
+    number("depth", "depth", "depth", 2, "layers run, mean"),
+    number("flops", "FLOPs", "flops", 3, "of the same body static, all files"),
 ]
-STREAM: list[Made[tuple[str, dict[str, Any]]]] = [
+STREAM = [
     word("ext", "extension", lambda e: e[0]),
-    Made("n", "n", lambda e: cells.words(e[1]["n"]), "attachments"),
+    count("n", "n", lambda e: e[1]["n"], "attachments"),
     number("light", "to light", lambda e: 100 * e[1][LABELS[0]] / e[1]["n"], 1, "percent"),
-    *(
-        Made(label, label, lambda e, label=label: cells.words(e[1][label]), "attachments")
-        for label in LABELS
-    ),
+    *(count(label, label, lambda e, k=label: e[1][k], "attachments") for label in LABELS),
     number("depth", "depth", lambda e: e[1]["depth"], 2, "layers run, mean"),
 ]
 
@@ -104,25 +94,22 @@ def claim(study: Study) -> Claim:
     gates.sort(key=lambda m: m.row.point if isinstance(m.row.point, float) else 2.0)
     own = {setting(m): files_of(m, rows) for m in gates}
     peers = peers_of(study, gates[0])
-    caption = (
-        "Files of packages that training did not see, and of tools that it did. Peers look at the "
-        f"complete file, and their answer is put through the same rule; {NOT_IN_HEAD}."
-    )
-    every = [*(f for found in own.values() for f in found), *peers]
-    title = "Where files are sent"
-    tables = [table("file-gating", title, caption, COLUMNS, every, lambda f: f.source)]
-    tables += [t for t in [stream_table(study, gates)] if t is not None]
     ends = dict.fromkeys([setting(gates[0]), setting(gates[-1])])  # the laxest and the strictest
-    figure = figure_of([f for who in ends for f in own[who]] + peers)
     answer = [gate_text(m, own[setting(m)]) for m in gates] + peer_texts(peers)
-    held = [h for h in chosen if h.measured in gates]
-    answer += [
-        f"{h.certificate.name}: "
-        f"{'full depth' if h.certificate.fallback else Point([h.measured]).setting}, on validation "
-        f"{percent(h.risk)}."
-        for h in held
-    ]
-    return Claim("file_gating", "File-type gating", answer, tables, [figure], NOTES)
+    answer += [held.answer for held in chosen if held.measured in gates]
+    files = table(
+        "file-gating",
+        "Where files are sent",
+        "Files of packages that training did not see, and of tools that it did. Peers look at the "
+        f"complete file, and their answer is put through the same rule; {NOT_IN_HEAD}.",
+        COLUMNS,
+        [*(f for found in own.values() for f in found), *peers],
+        "source",
+    )
+    figure = figure_of([f for who in ends for f in own[who]] + peers)
+    whole = Claim("file_gating", "File-type gating")
+    whole.add(answer, [files, *stream_tables(study, gates)], [figure], NOTES)
+    return whole
 
 
 def with_kinds(m: Measured) -> bool:
@@ -136,29 +123,31 @@ def shown(m: Measured, certified: Sequence[str]) -> bool:
 
 
 def setting(m: Measured) -> str:
-    name = Point([m]).setting.replace("never", "full depth").replace("static", "full depth")
-    return f"{m.row.model}, {name}"
+    return f"{m.row.model}, {setting_of(m)}"
 
 
 def files_of(m: Measured, rows: Sequence[Measured]) -> list[Files]:
     """All, by class, then by kind; those whose end was lost from the rows of their own split."""
     same = [o for o in rows if o.row.split == "end_lost" and o.row.run == m.row.run]
     same = [o for o in same if str(o.row.exit) == str(m.row.exit)]
-    label_B = np.array([KINDS[kind] for kind in outcome_of(m).recorded.origins or []])
+    label_B = np.array([KINDS[kind] for kind in m.known.recorded.origins or []])
     made = [files(m, "all", "", np.ones(m.row.num_examples, bool))]
     made += [files(m, f"all {label}", label, label_B == label) for label in LABELS]
     for each in [m, *same]:
-        kinds_B = np.array(outcome_of(each).recorded.origins)
+        kinds_B = np.array(each.known.recorded.origins)
         present = [kind for kind in KINDS if (kinds_B == kind).any()]
         made += [files(each, kind, KINDS[kind], kinds_B == kind) for kind in present]
     return made
 
 
 def files(m: Measured, kind: str, label: str, here_B: np.ndarray) -> Files:
-    outcome = outcome_of(m)
+    outcome = m.known
     answers_B, labels_B = outcome.logits_BC.argmax(1), outcome.recorded.labels
     return Files(
-        *(setting(m), kind, label, int(here_B.sum())),
+        who=setting(m),
+        kind=kind,
+        label=label,
+        n=int(here_B.sum()),
         num_right=int((answers_B == labels_B)[here_B].sum()),
         num_deep=int((answers_B != 0)[here_B].sum()),
         source=source_of(Point([m])),
@@ -172,21 +161,26 @@ def peers_of(study: Study, m: Measured) -> list[Files]:
     path = Path(str(run.config["data"]["dir"])) / TASK / "peers.json" if run else None
     if path is None or not path.is_file():
         return []
-    source = Source((), "python -m experiments.file_gating.recipe to=<folder>")
     return [
         Files(
-            *(f"{found['peer']} {CONTENT}", found["kind"], KINDS[found["kind"]], found["n"]),
-            *(found["right"], found["deep"], source),
+            who=f"{found['peer']} {CONTENT}",
+            kind=found["kind"],
+            label=KINDS[found["kind"]],
+            n=found["n"],
+            num_right=found["right"],
+            num_deep=found["deep"],
+            source=Source((), "python -m experiments.file_gating.recipe to=<folder>"),
         )
         for found in json.loads(path.read_text())
     ]
 
 
-def stream_table(study: Study, gates: Sequence[Measured]) -> Table | None:
+def stream_tables(study: Study, gates: Sequence[Measured]) -> list[Table]:
+    """What becomes of real attachments, where that was tried."""
     run = study.run_of(gates[0])
     path = run.folder / "stream.json" if run else None
     if run is None or path is None or not path.is_file():
-        return None
+        return []
     found = json.loads(path.read_text())
     common = sorted(found["by_ext"].items(), key=lambda each: -each[1]["n"])
     lines = [("all", found["all"]), *((f".{ext}" if ext else "none", n) for ext, n in common)]
@@ -199,11 +193,13 @@ def stream_table(study: Study, gates: Sequence[Measured]) -> Table | None:
         )
     source = Source((run.name,))
     name = "file-gating-stream"
-    return table(name, "Real attachments", caption, STREAM, lines, lambda _: source)
+    return [table(name, "Real attachments", caption, STREAM, lines, lambda _: source)]
 
 
 def gate_text(m: Measured, found: Sequence[Files]) -> str:
-    deep = ", ".join(f"{f.label} {percent(f.deep)}" for f in found if f.kind.startswith("all "))
+    deep = ", ".join(
+        f"{f.label} {percent_text(f.deep)}" for f in found if f.kind.startswith("all ")
+    )
     row = m.row
     return (
         f"{setting(m)}: accuracy {100 * (row.accuracy or 0):.1f} %, depth {row.depth:.2f}, FLOPs "
@@ -218,7 +214,7 @@ def peer_texts(peers: Sequence[Files]) -> list[str]:
         for label in LABELS:
             same = [f for f in peers if (f.who, f.label) == (who, label) and f.kind != LOST]
             deep = wilson(sum(f.num_deep for f in same), sum(f.n for f in same))
-            parts.append(f"{label} {percent(deep)}")
+            parts.append(f"{label} {percent_text(deep)}")
         lines.append(f"{who}, same rule: sent to deep scanning: {', '.join(parts)}.")
     return lines
 
@@ -228,35 +224,34 @@ def figure_of(found: Sequence[Files]) -> Figure:
     shown = [f for f in found if f.kind in KINDS and f.kind != LOST]
     names = list(dict.fromkeys(f.who for f in shown))
     kinds = [kind for kind in KINDS if any(f.kind == kind for f in shown)]
-    height = 0.8 / len(names)
-
-    def gid(f: Files) -> str:
-        return f"file-gating-{names.index(f.who)}-{kinds.index(f.kind)}"
+    dots = [dot_of(f, names.index(f.who), kinds.index(f.kind), len(names)) for f in shown]
 
     def draw(drawing: Any) -> None:
         ax = drawing.add_subplot()
-        for f in shown:
-            i, k = names.index(f.who), kinds.index(f.kind)
-            y = k + (i - (len(names) - 1) / 2) * height
-            color, share = SERIES[i % len(SERIES)], f.deep.times(100)
-            ax.plot([share.low, share.high], [y, y], color=color, linewidth=0.9)
-            label = f.who.removesuffix(f" {CONTENT}") if k == 0 else None
-            style: dict[str, Any] = {"color": color, "mew": 0, "label": label}
-            (mark,) = ax.plot(share.value, y, MARKERS[i % len(MARKERS)], **style)
-            mark.set_gid(gid(f))
-        ax.set_yticks(range(len(kinds)), [f"{kind} ({KINDS[kind]})" for kind in kinds])
-        ax.set_ylim(len(kinds) - 0.5, -0.5)
+        for f, dot in zip(shown, dots, strict=True):
+            dot.draw(ax)
+            if f.kind == kinds[0]:
+                name = f.who.removesuffix(f" {CONTENT}")
+                ax.plot([], [], linestyle="", label=name, **dot.look)
+        bare_rows(ax, [f"{kind} ({KINDS[kind]})" for kind in kinds])
         ax.set_xlabel("sent to deep scanning, %")
         drawing.legend(loc="outside lower center", ncols=3)
 
-    marks = [
-        Mark(gid(f), f"{f.who}: {f.kind}", (("to deep", percent(f.deep)),), f.source) for f in shown
-    ]
     caption = (
         "By what was done to a complete file; lines: 95 % intervals. To be sent to deep scanning "
         f"is right for mismatches and unknowns, and a cost for what matches. Peers: {CONTENT}."
     )
+    marks = [dot.mark for dot in dots]
     return Figure("file-gating", "Who goes to deep scanning", caption, draw, (6.4, 4.2), marks)
+
+
+def dot_of(f: Files, who: int, kind: int, many: int) -> Dot:
+    title, details = f"{f.who}: {f.kind}", {"to deep": percent_text(f.deep)}
+    look = {"color": SERIES[who % len(SERIES)], "marker": MARKERS[who % len(MARKERS)]}
+    y = kind + (who - (many - 1) / 2) * 0.8 / many
+    return Dot(
+        mark(f"file-gating-{who}-{kind}", title, f.source, details), f.deep.times(100), y, look
+    )
 
 
 NOTES = [
@@ -264,9 +259,3 @@ NOTES = [
     "`matching` says that name, declared type and content agree, not that a file is harmless: "
     "types that may act (programs, scripts) need a rule of their own behind the gate.",
 ]
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)

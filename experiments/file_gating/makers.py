@@ -38,7 +38,7 @@ def made(texts: Sequence[bytes], per_maker: int, rng: np.random.Generator) -> li
 
 
 def picture(rng: np.random.Generator) -> Any:
-    """Of one to four hundred pixels a side: stripes, noise or one colour."""
+    """Stripes, noise or one colour, of one to four hundred pixels a side."""
     from PIL import Image
 
     width, height = (int(n) for n in rng.integers(16, 400, 2))

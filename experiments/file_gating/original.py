@@ -47,7 +47,7 @@ def owned() -> Iterator[tuple[str, Path]]:
 def sampled(
     exts: Iterable[str], per_ext: int, per_origin: int, rng: np.random.Generator
 ) -> list[Original]:
-    """Of each extension up to `per_ext` different files, up to `per_origin` of one package."""
+    """Choose up to `per_ext` different files of each extension, up to `per_origin` of a package."""
     wanted, places = set(exts), {}
     for origin, path in owned():
         if (ext := extension(path.name)) in wanted:

@@ -10,27 +10,20 @@ import numpy as np
 from .formats import ANYTHING, FORMATS, GROUP_OF, LABELS, MIME_OF, verdict
 from .original import Original
 
-STEMS = (
-    *("invoice", "scan", "report", "photo", "document", "statement", "contract", "IMG", "agenda"),
-    *(
-        "minutes",
-        "order",
-        "payment",
-        "budget",
-        "draft",
-        "notes",
-        "backup",
-        "data",
-        "update",
-        "logo",
-    ),
-)
+STEMS = ("invoice", "scan", "report", "photo", "document", "statement", "contract", "IMG", "agenda")
+STEMS += ("minutes", "order", "payment", "budget", "draft", "notes", "backup", "data", "update")
+STEMS += ("logo",)
 LETTERS = np.array([*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"])
 KINDS = {  # kind -> label
-    **{"as is": "matching", "no MIME type": "matching"},
-    **{"renamed": "mismatch", "mislabelled": "mismatch", "beheaded": "mismatch"},
-    **{"scrambled": "mismatch", "end lost": "mismatch"},
-    **{"unknown type": "unknown", "unknown name": "unknown"},
+    "as is": "matching",
+    "no MIME type": "matching",
+    "renamed": "mismatch",
+    "mislabelled": "mismatch",
+    "beheaded": "mismatch",
+    "scrambled": "mismatch",
+    "end lost": "mismatch",
+    "unknown type": "unknown",
+    "unknown name": "unknown",
 }
 LESS = 64  # bytes: what is cut at the end keeps at least these, so that the head looks whole
 
@@ -104,7 +97,7 @@ def unknown(original: Original, kind: str, rng: np.random.Generator) -> Variant:
 
 
 def varied(originals: Sequence[Original], rng: np.random.Generator) -> list[Variant]:
-    """Of each file of a known group one that matches and one that does not, of every third one
+    """Make of each file of a known group one that matches and one that does not, of every third one
     under an unknown name; of each other file one of unknown type. What lost its end is made of
     another third: the first bytes cannot show it."""
     made = []

@@ -68,6 +68,4 @@ def auc(score_B: np.ndarray, positive_B: np.ndarray) -> float:
 
 def score_of(measured: Measured) -> np.ndarray:
     """The probability of the positive class in the answer that each example left with."""
-    if measured.outcome is None:
-        raise ValueError(f"{measured.row.run}: no examples")
-    return softmax(measured.outcome.logits_BC)[:, POSITIVE]
+    return softmax(measured.known.logits_BC)[:, POSITIVE]

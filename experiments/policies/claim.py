@@ -1,71 +1,67 @@
 """Policies beside their exit rule, from the rows of `measure policy=...`.
 
-    python -m experiments.policies.claim study=outputs/...
+    python -m experiments policies study=outputs/...
 
 Needs rows with and without policies: python -m eat_lightning.measure run=... policy=[...].
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.errors import ConfigError
-from eat_lightning.measure.settings import label
-from eat_lightning.report import cells
-from eat_lightning.report.claim import Cell, Claim, Column, Line, Table
+from eat_lightning.report.claim import Cell, Claim, Column
+from eat_lightning.report.columns import made, number, table, word
 from eat_lightning.report.compare import source_of
-from eat_lightning.report.study import Point, Study
-from eat_lightning.runs.row import Row
+from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.runs.row import label
+
+
+def score_of(m: Measured) -> float:
+    return 100 * getattr(m.row, m.row.metric)
+
+
+def policies_of(m: Measured) -> str:
+    return " + ".join(map(policy_text, m.row.policy))
+
 
 COLUMNS = [
-    Column("task", "task", numeric=False),
-    Column("rule", "exit rule", numeric=False),
-    Column("policy", "policy", numeric=False),
-    Column("score", "accuracy", "%, on the split that the rows name"),
-    Column("depth", "depth", "layers, mean"),
-    Column("retention", "retention", "tokens entering the last executed layer, of all"),
-    Column("flops", "FLOPs", "over the same body dense, unpruned, at full depth"),
+    word("task", "task", "row.task"),
+    word("rule", "exit rule", lambda m: label(m.row.exit)),
+    word("policy", "policy", policies_of),
+    number("score", "accuracy", score_of, 2, "%, on the split that the rows name"),
+    number("depth", "depth", "row.depth", 2, "layers, mean"),
+    number("retention", "retention", "row.retention", 3, "tokens entering the last layer run"),
+    number("flops", "FLOPs", "row.flops_ratio", 3, "over the same body dense, at full depth"),
 ]
 
 
 def claim(study: Study) -> Claim:
     """One table of all tasks, a line for each rule and each policy over it."""
     found = [m for m in study.measured if not m.row.baseline and m.row.exit_reasons]
-    if not found:
-        raise ConfigError(
-            "no row here says why examples were answered: python -m eat_lightning.measure run="
-        )
-    rows = [m.row for m in found]
-    reasons = list(dict.fromkeys(reason for row in rows for reason in row.exit_reasons))
-    why = [
-        Column(name, name.replace("_", " "), group="answered there because, %") for name in reasons
-    ]
-    counts = ", ".join(
-        f"{t} {n} examples" for t, n in {r.task: r.num_examples for r in rows}.items()
-    )
-    caption = f"{counts} of {rows[0].split}, {rows[0].dtype}. FLOPs are without a second run's."
-    ordered = sorted(found, key=lambda m: (study.tasks.index(m.row.task), bool(m.row.policy)))
-    lines = [Line(of_row(m.row, reasons), source_of(Point([m]))) for m in ordered]
-    table = Table("policies", "Policies", caption, [*COLUMNS, *why], lines)
-    return Claim(
-        "policies", "Policies over exit rules", [f"{len(lines)} settings: {counts}."], [table]
+    found.sort(key=lambda m: (study.tasks.index(m.row.task), bool(m.row.policy)))
+    reasons = dict.fromkeys(reason for m in found for reason in m.row.exit_reasons)
+    sizes = {m.row.task: m.row.num_examples for m in found}
+    counts = ", ".join(f"{task} {n} examples" for task, n in sizes.items())
+    where = {f"{m.row.split}, {m.row.dtype}": None for m in found}
+    caption = f"{counts} of {next(iter(where), '')}. FLOPs are without a second run's."
+    columns = [*COLUMNS, *map(share_of, reasons)]
+    lines = table("policies", "Policies", caption, columns, found, lambda m: source_of(Point([m])))
+    whole = Claim("policies", "Policies over exit rules")
+    whole.add([f"{len(found)} settings: {counts}."], [lines])
+    return whole.or_lacking(
+        "no row here says why examples were answered: python -m eat_lightning.measure run="
     )
 
 
-def of_row(row: Row, reasons: Sequence[str]) -> dict[str, Cell]:
-    shares = {name: 100 * row.exit_reasons.get(name, 0.0) for name in reasons}
-    return {
-        "task": cells.words(row.task),
-        "rule": cells.words(label(row.exit)),
-        "policy": cells.words(" + ".join(map(policy_text, row.policy))),
-        "score": cells.number(100 * getattr(row, row.metric), 2),
-        "depth": cells.number(row.depth, 2),
-        "retention": cells.number(row.retention, 3),
-        "flops": cells.number(row.flops_ratio, 3),
-        **{name: Cell(share, f"{share:.1f}" if share else "") for name, share in shares.items()},
-    }
+def share_of(reason: str) -> Column:
+    def cell(m: Measured) -> Cell:
+        share = 100 * m.row.exit_reasons.get(reason, 0.0)
+        return Cell(share, f"{share:.1f}" if share else "")
+
+    column = made(reason, reason.replace("_", " "), cell)
+    return replace(column, group="answered there because, %")
 
 
 def policy_text(policy: dict[str, Any]) -> str:
@@ -79,9 +75,3 @@ def policy_text(policy: dict[str, Any]) -> str:
         elif key != "kind" and value not in (None, [], True):
             words.append(f"{key} {value}")
     return " ".join(words)
-
-
-if __name__ == "__main__":
-    from eat_lightning.report.__main__ import show_claim
-
-    show_claim(__file__)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eat_lightning.report.claim import Figure, Mark
-from eat_lightning.report.compare import source_of
+from eat_lightning.report.columns import mark
 from eat_lightning.report.figures import INK, MARKERS, MUTED, PAPER, SERIES
+from eat_lightning.report.panels import Dot, Panels, draw_line, handles
+from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point
 
 from .kept import PARTS, WINDOW, Kept, Rule, Training, named, within
@@ -18,7 +20,8 @@ from .pruning import scheduled, staircase, with_cls
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANEL = (3.4, 2.7)  # inches
+HEIGHT, WIDTH = 2.7, 2.4  # inches of a panel
+SHARED = {"sharex": True, "sharey": True}
 TRAINING = (
     "Dashed: the schedule's product of 1 - ratio x strength. Solid: what training batches kept (a "
     f"mean over {WINDOW} logged batches; faint: each of them). Squares: the split that selects "
@@ -33,42 +36,39 @@ LENGTH = (
 )
 
 
-def grid(drawing: Any, count: int) -> list[Axes]:
-    """Panels in rows of two or three that share their axes."""
-    columns = count if count <= 3 else 2
-    rows = -(-count // columns)
-    axes = drawing.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for ax in axes.flat[count:]:
-        ax.set_visible(False)
-    return list(axes.flat[:count])
-
-
-def size_of(count: int) -> tuple[float, float]:
-    columns = count if count <= 3 else 2
-    return PANEL[0] * min(columns, 2.2), 0.4 + PANEL[1] * -(-count // columns)
-
-
 # Over training
 
 
 def training_figure(task: str, trained: Sequence[Training]) -> Figure:
-    name = f"retention-{task}-training"
+    name, panels = f"retention-{task}-training", Panels(len(trained), HEIGHT, WIDTH)
 
     def draw(drawing: Any) -> None:
-        axes = grid(drawing, len(trained))
+        axes = panels.draw(drawing, "", "share of the tokens", **SHARED)
         for i, (ax, training) in enumerate(zip(axes, trained, strict=True)):
             draw_training(ax, training, f"{name}-{i}")
-        axes[0].set_ylabel("share of the tokens")
-        drawing.legend(*handles(), loc="outside upper left", ncols=4, handlelength=2.2)
+        drawing.legend(*handles(LOOKS), loc="outside upper left", ncols=4, handlelength=2.2)
 
     marks = [m for i, t in enumerate(trained) for m in training_marks(t, f"{name}-{i}")]
     title = f"Scheduled and observed retention on {task}"
-    return Figure(name, title, TRAINING, draw, size_of(len(trained)), marks)
+    return Figure(name, title, TRAINING, draw, panels.size, marks)
+
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "scheduled": {"linestyle": "--", "color": INK},
+    "observed in training": {"linestyle": "-", "color": MUTED},
+    "observed on the selection split": {
+        "linestyle": "",
+        "marker": "s",
+        "color": MUTED,
+        "markerfacecolor": PAPER,
+    },
+    "strength": {"linestyle": ":", "color": MUTED},
+}
 
 
 def draw_training(ax: Axes, training: Training, gid: str) -> None:
     color = training.kept.found.look.color
-    strength, goal, seen, select = training.curves.values()
+    strength, goal, seen, select = training.strength, training.goal, training.seen, training.select
     ax.plot(strength.epoch_T, strength.value_T, ":", color=MUTED, linewidth=1)
     ax.plot(seen.epoch_T, seen.value_T, color=color, linewidth=0.5, alpha=0.35)
     lines = [
@@ -84,30 +84,15 @@ def draw_training(ax: Axes, training: Training, gid: str) -> None:
     ax.set_xlabel(f"epoch ({training.steps / training.epochs:,.0f} steps each)")
 
 
-def handles() -> tuple[list[Any], list[str]]:
-    from matplotlib.lines import Line2D
-
-    looks: dict[str, dict[str, Any]] = {
-        "scheduled": {"linestyle": "--", "color": INK},
-        "observed in training": {"linestyle": "-", "color": MUTED},
-        "observed on the selection split": {
-            **{"linestyle": "", "marker": "s", "color": MUTED, "markerfacecolor": PAPER}
-        },
-        "strength": {"linestyle": ":", "color": MUTED},
-    }
-    return [Line2D([], [], **look) for look in looks.values()], list(looks)
-
-
 def training_marks(training: Training, gid: str) -> list[Mark]:
-    point = Point(training.members)
-    _, goal, seen, select = training.curves.values()
+    goal, seen, select = training.goal, training.seen, training.select
     told = {
-        "scheduled": (("at the end", f"{goal.end:.3f}"),),
-        "observed": (("at the end", f"{seen.end:.3f}"), ("scheduled", f"{goal.end:.3f}")),
-        "select": (("last", f"{select.value_T[-1]:.3f}"), ("scheduled", f"{goal.value_T[-1]:.3f}")),
+        "scheduled": {"at the end": f"{goal.end:.3f}"},
+        "observed": {"at the end": f"{seen.end:.3f}", "scheduled": f"{goal.end:.3f}"},
+        "select": {"last": f"{select.last:.3f}", "scheduled": f"{goal.last:.3f}"},
     }
     return [
-        Mark(f"{gid}-{kind}", f"{training.kept.model}, {kind}", details, source_of(point))
+        mark(f"{gid}-{kind}", f"{training.kept.model}, {kind}", training.point, details)
         for kind, details in told.items()
     ]
 
@@ -118,24 +103,25 @@ def training_marks(training: Training, gid: str) -> list[Mark]:
 def length_figure(task: str, found: Sequence[Kept]) -> Figure:
     """A panel for every layer run, and one for each body with exits."""
     name, leaving = f"retention-{task}-length", [kept for kept in found if kept.rules]
-    whole = alike(found)
+    whole, panels = alike(found), Panels(1 + len(leaving), HEIGHT, WIDTH)
+    dots = [exit_dots(kept, f"{name}-exits-{i}") for i, kept in enumerate(leaving)]
 
     def draw(drawing: Any) -> None:
-        first, *others = grid(drawing, 1 + len(leaving))
+        label = "tokens entering the last layer run / at first"
+        first, *others = panels.draw(drawing, "tokens of the input", label, **SHARED)
         draw_whole(first, whole, name)
-        for i, (ax, kept) in enumerate(zip(others, leaving, strict=True)):
-            draw_exits(ax, kept, f"{name}-exits-{i}")
-        first.set_ylabel("tokens entering the last layer run / at first")
+        for ax, kept, lines in zip(others, leaving, dots, strict=True):
+            draw_exits(ax, kept, lines)
         if leaving:
-            settings = [r.point.setting for r in max((k.rules for k in leaving), key=len)]
-            drawing.legend(*rule_handles(settings), loc="outside upper right", ncols=6)
+            many = max((kept.rules for kept in leaving), key=len)
+            look = {"color": MUTED, "markersize": 4, "linewidth": 1}
+            looks = {r.point.setting: look | {"marker": MARKERS[k % 8]} for k, r in enumerate(many)}
+            drawing.legend(*handles(looks), loc="outside upper right", ncols=6)
 
     marks = [whole_mark(group, f"{name}-whole-{i}") for i, group in enumerate(whole)]
-    for i, kept in enumerate(leaving):
-        marks += [m for k, r in enumerate(kept.rules) for m in exit_marks(kept, r, name, i, k)]
-    title = f"Retention against length on {task}"
-    caption = LENGTH.format(parts=PARTS)
-    return Figure(name, title, caption, draw, size_of(1 + len(leaving)), marks)
+    marks += [dot.mark for lines in dots for line in lines for dot in line]
+    title, caption = f"Retention against length on {task}", LENGTH.format(parts=PARTS)
+    return Figure(name, title, caption, draw, panels.size, marks)
 
 
 def alike(found: Sequence[Kept]) -> list[list[Kept]]:
@@ -188,33 +174,34 @@ def draw_parts(ax: Axes, kept: Kept) -> None:
         ax.annotate(text, (x, y), (0, -3), textcoords="offset points", **how)
 
 
-def draw_exits(ax: Axes, kept: Kept, gid: str) -> None:
+def draw_exits(ax: Axes, kept: Kept, lines: Sequence[Sequence[Dot]]) -> None:
     for passed in range(1, len(kept.ratios) + 1):
         draw_count(ax, kept, passed, told=True)
-    many = len(kept.rules)
-    for k, rule in enumerate(kept.rules):
-        aside = 1 + 0.02 * (k - (many - 1) / 2)  # so that intervals do not lie on each other
-        bins = [(at * aside, found) for _, at, found in rule.groups]
-        look: dict[str, Any] = {
-            "color": kept.found.look.color,
-            "alpha": 0.35 + 0.65 * (k + 1) / many,
-        }
-        ax.plot([at for at, _ in bins], [f.value for _, f in bins], linewidth=1, **look)
-        for i, (at, found) in enumerate(bins):
-            ax.plot([at, at], [found.low, found.high], linewidth=0.8, **look)
-            (mark,) = ax.plot(at, found.value, MARKERS[k % 8], markersize=4, **look)
-            mark.set_gid(f"{gid}-{k}-{i}")
+    for line in lines:
+        draw_line(ax, line, linewidth=1)
     ax.set_title(f"{kept.model}: with exits")
     dress(ax, kept)
 
 
-def rule_handles(settings: Sequence[str]) -> tuple[list[Any], list[str]]:
-    from matplotlib.lines import Line2D
-
-    look: dict[str, Any] = {"color": MUTED, "markersize": 4, "linewidth": 1}
-    return [Line2D([], [], marker=MARKERS[k % 8], **look) for k in range(len(settings))], list(
-        settings
-    )
+def exit_dots(kept: Kept, gid: str) -> list[list[Dot]]:
+    """For each rule those of its groups of lengths, moved a little aside, so that intervals do not
+    lie on each other."""
+    many, lines = len(kept.rules), []
+    for k, rule in enumerate(kept.rules):
+        aside = 1 + 0.02 * (k - (many - 1) / 2)
+        look = {
+            "color": kept.found.look.color,
+            "alpha": 0.35 + 0.65 * (k + 1) / many,
+            "marker": MARKERS[k % 8],
+            "markersize": 4,
+            "mew": 1,
+        }
+        line = [
+            Dot(group_mark(kept, rule, ends, found, f"{gid}-{k}-{i}"), at * aside, found, look)
+            for i, (ends, at, found) in enumerate(rule.groups)
+        ]
+        lines.append(line)
+    return lines
 
 
 def span(kept: Kept) -> np.ndarray:
@@ -251,33 +238,27 @@ def dress(ax: Axes, kept: Kept) -> None:
     ax.xaxis.set_major_locator(FixedLocator(ticks))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
-    ax.set_xlabel("tokens of the input")
     ax.set_ylim(scheduled(kept.ratios) - 0.08, 1.03)
 
 
 def whole_mark(group: Sequence[Kept], gid: str) -> Mark:
     kept = group[0]
-    details = (
-        ("observed", f"{kept.whole_B.mean():.3f}"),
-        ("algorithm 1", f"{kept.predicted_B.mean():.3f}"),
-        ("scheduled", f"{scheduled(kept.ratios):.3f}"),
-        ("examples", str(len(kept.whole_B))),
-    )
-    members = [m for one in group for m in one.found.runs]
+    details = {
+        "observed": f"{kept.whole_B.mean():.3f}",
+        "algorithm 1": f"{kept.predicted_B.mean():.3f}",
+        "scheduled": f"{scheduled(kept.ratios):.3f}",
+        "examples": str(len(kept.whole_B)),
+    }
     title = f"{', '.join(one.model for one in group)}: every layer run"
-    return Mark(gid, title, details, source_of(Point(members)))
+    return mark(gid, title, Point([m for one in group for m in one.found.runs]), details)
 
 
-def exit_marks(kept: Kept, rule: Rule, name: str, panel: int, number: int) -> list[Mark]:
-    made = []
-    for i, (ends, _, found) in enumerate(rule.groups):
-        here_B = within(kept.lengths_B, ends)
-        details = (
-            ("retention", f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"),
-            ("every layer run", f"{kept.whole_B[here_B].mean():.3f}"),
-            ("length", named(ends)),
-            ("examples", str(int(here_B.sum()))),
-        )
-        title, source = f"{kept.model}, {rule.point.setting}", source_of(rule.point)
-        made.append(Mark(f"{name}-exits-{panel}-{number}-{i}", title, details, source))
-    return made
+def group_mark(kept: Kept, rule: Rule, ends: tuple[int, int], found: Interval, gid: str) -> Mark:
+    here_B = within(kept.lengths_B, ends)
+    details = {
+        "retention": found.text(3),
+        "every layer run": f"{kept.whole_B[here_B].mean():.3f}",
+        "length": named(ends),
+        "examples": str(int(here_B.sum())),
+    }
+    return mark(gid, f"{kept.model}, {rule.point.setting}", rule.point, details)

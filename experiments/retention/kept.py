@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from eat_lightning.report.passes import Pass, outcome_of, passes, with_examples
+from eat_lightning.report.passes import Pass, passes, with_examples
 from eat_lightning.report.statistics import Interval, mean_interval
 from eat_lightning.report.study import Measured, Point, Study
 from eat_lightning.runs.run import Run
@@ -58,7 +58,7 @@ class Kept:
         """Exit rules under which some leave early, and whose examples are at hand."""
         found = []
         for point in self.found.early:
-            outcomes = [outcome_of(m) for m in with_examples(point.members)]
+            outcomes = [m.known for m in with_examples(point.members)]
             if outcomes:
                 retention_B = np.mean([outcome.retention_B for outcome in outcomes], axis=0)
                 found.append(Rule(point, retention_B, self.lengths_B))
@@ -75,7 +75,7 @@ class Rule:
 
     @cached_property
     def groups(self) -> list[tuple[tuple[int, int], float, Interval]]:
-        """Of each of `PARTS` groups of lengths the first and last, the mean, and mean retention."""
+        """The first and last length of each of `PARTS` groups, the mean, and mean retention."""
         found = []
         for ends in quarters(self.lengths_B, PARTS):
             here_B = within(self.lengths_B, ends)
@@ -129,6 +129,10 @@ class Curve:
         return sums_T / np.convolve(np.ones_like(self.value_T), window, "same")
 
     @property
+    def last(self) -> float:
+        return float(self.value_T[-1])
+
+    @property
     def end(self) -> float:
         """Mean over the last tenth of the steps."""
         return float(self.value_T[-max(1, round(END * len(self.value_T))) :].mean())
@@ -136,13 +140,21 @@ class Curve:
 
 @dataclass
 class Training:
-    """What the runs behind a body logged."""
+    """What the runs behind a body logged: the schedule's strength and what it says, and what was
+    seen in training and on the selection split."""
 
     kept: Kept
-    members: list[Measured]
+    point: Point
     epochs: float
     steps: int
-    curves: dict[str, Curve]
+    strength: Curve
+    goal: Curve
+    seen: Curve
+    select: Curve
+
+    @property
+    def above(self) -> float:
+        return self.seen.end - self.goal.end
 
 
 def training_of(study: Study, kept: Kept) -> Training | None:
@@ -161,9 +173,9 @@ def training_of(study: Study, kept: Kept) -> Training | None:
     steps = logged[0][1].done["steps"]
     alike = [(m, run, c) for m, run, c in logged if run.done["steps"] == steps]
     epochs = float(alike[0][1].config["trainer"]["max_epochs"] or 1)
-    made = {name: averaged([c[name] for *_, c in alike], epochs / steps) for name in NAMES}
-    members = sorted((m for m, *_ in alike), key=lambda m: m.row.seed)
-    return Training(kept, members, epochs, steps, made)
+    made = [averaged([c[name] for *_, c in alike], epochs / steps) for name in NAMES]
+    point = Point(sorted((m for m, *_ in alike), key=lambda m: m.row.seed))
+    return Training(kept, point, epochs, steps, *made)
 
 
 def averaged(found: Sequence[tuple[np.ndarray, np.ndarray]], epochs_per_step: float) -> Curve:

@@ -12,11 +12,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures, tables
+from eat_lightning.report.cells import number, words
 from eat_lightning.report.claim import Cell, Column, Figure, Line, Source, Table
 from eat_lightning.report.figures import SERIES
 from eat_lightning.runs import jsonl
@@ -59,22 +61,19 @@ def ordered(rows: Sequence[LoadRow]) -> list[LoadRow]:
 
 
 def cells(row: LoadRow) -> dict[str, Cell]:
-    def number(value: float, digits: int = 1) -> Cell:
-        return Cell(value, f"{value:.{digits}f}")
-
     load = f"{100 * row.level:.0f} %" + (" of static" if row.basis == "static" else "")
     flags = ("the generator was late",) if row.late_p99_ms > 1 else ()
     return {
-        "mode": Cell(row.mode, row.mode),
-        "contestant": Cell(row.name, row.name),
+        "mode": words(row.mode),
+        "contestant": words(row.name),
         "capacity": number(row.capacity, 0),
         "load": Cell(row.level, load),
         "offered": number(row.offered, 0),
         "rps": number(row.rps, 0),
-        "p50": number(row.p50_ms),
-        "p99": Cell(row.p99_ms, f"{row.p99_ms:.1f}", flags=flags),
-        "refused": number(100 * row.share_503),
-        "late": number(100 * row.share_504),
+        "p50": number(row.p50_ms, 1),
+        "p99": replace(number(row.p99_ms, 1), flags=flags),
+        "refused": number(100 * row.share_503, 1),
+        "late": number(100 * row.share_504, 1),
         "depth": number(row.mean_depth, 2),
     }
 
@@ -110,35 +109,32 @@ def figure_of(rows: Sequence[LoadRow]) -> Figure:
 
 
 def answers(rows: Sequence[LoadRow]) -> list[str]:
-    """What a person takes away, in numbers."""
-    said = []
-    for mode in sorted({row.mode for row in rows}):
-        for backend in sorted({row.backend for row in rows}):
-            of = {
-                exits: {(r.basis, r.level): r for r in rows if matches(r, mode, backend, exits)}
-                for exits in ("own", "never")
-            }
-            if not (of["own"] and of["never"]):
-                continue
-            adaptive, static = (next(iter(of[exits].values())) for exits in ("own", "never"))
-            ratio = adaptive.capacity / static.capacity
-            text = (
-                f"{mode}, {backend}: {adaptive.capacity:.0f} requests a second adaptive, "
-                f"{static.capacity:.0f} static, {ratio:.2f} times as many."
-            )
-            same, full = of["own"].get(("static", 1.0)), of["never"].get(("own", 1.0))
-            if same and full:
-                text += (
-                    f" Under all that static can take, {same.offered:.0f}/s: p99 "
-                    f"{same.p99_ms:.0f} ms adaptive, {full.p99_ms:.0f} ms static (503: "
-                    f"{100 * same.share_503:.1f} and {100 * full.share_503:.1f} %)."
-                )
-            said.append(text)
-    return said
+    """What a person takes away, in numbers: for each mode and backend that has both."""
+    both: dict[tuple[str, str], dict[str, list[LoadRow]]] = {}
+    for row in sorted(rows, key=lambda r: (r.mode, r.backend)):
+        both.setdefault((row.mode, row.backend), {"own": [], "never": []})[row.exits].append(row)
+    return [
+        f"{mode}, {backend}: {compared(of['own'], of['never'])}"
+        for (mode, backend), of in both.items()
+        if of["own"] and of["never"]
+    ]
 
 
-def matches(row: LoadRow, mode: str, backend: str, exits: str) -> bool:
-    return (row.mode, row.backend, row.exits) == (mode, backend, exits)
+def compared(adaptive: Sequence[LoadRow], static: Sequence[LoadRow]) -> str:
+    capacity, theirs = adaptive[0].capacity, static[0].capacity
+    text = (
+        f"{capacity:.0f} requests a second adaptive, {theirs:.0f} static, {capacity / theirs:.2f} "
+        "times as many."
+    )
+    same = [row for row in adaptive if (row.basis, row.level) == ("static", 1.0)]
+    full = [row for row in static if (row.basis, row.level) == ("own", 1.0)]
+    if not (same and full):
+        return text
+    return text + (
+        f" Under all that static can take, {same[0].offered:.0f}/s: p99 {same[0].p99_ms:.0f} ms "
+        f"adaptive, {full[0].p99_ms:.0f} ms static (503: {100 * same[0].share_503:.1f} and "
+        f"{100 * full[0].share_503:.1f} %)."
+    )
 
 
 def into_page(page: str, made: str) -> str:

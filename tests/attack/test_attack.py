@@ -1,16 +1,15 @@
 """The attack finds a planted weakness, keeps to its budget, repeats itself, and counts rightly."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
+import finished
 import numpy as np
 import pytest
 import torch
 from exports import make_run
-from hydra import compose, initialize_config_dir
-from models import tiny
 
 from eat_lightning.attack.__main__ import attack
 from eat_lightning.attack.edits import (
@@ -25,10 +24,9 @@ from eat_lightning.attack.goals import GOALS, evaded, uniformity
 from eat_lightning.attack.greedy import Attempt, Budget, Search
 from eat_lightning.attack.rows import AttackRow, row_of
 from eat_lightning.attack.rules import Rule
-from eat_lightning.attack.show import table_of
-from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.attack.table import table_of
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import Recorded
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.exit.patience import Patience
@@ -51,7 +49,6 @@ class Planted:
     they are `without`. The last layer always says class 0."""
 
     without: list[float]
-    encoder: object = field(default_factory=lambda: tiny("dense", "none", "confidence", 2))
     queries: int = 0
 
     def __call__(self, texts, labels_B) -> Recorded:
@@ -214,8 +211,7 @@ def config_of(run: Path, *overrides: str) -> dict:
         "rules=[{kind: confidence, tau: 0.7}, {kind: patience, patience: 1},"
         "{kind: confidence, tau: 0.7, policy: [{kind: veto, margin: 0.9}]}, {kind: never}]"
     )
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose("attack", overrides=[f"run='{run}'", *small, *overrides]))
+    return finished.config_of("attack", f"run='{run}'", *small, *overrides)
 
 
 def test_from_a_run_to_rows(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -244,7 +240,7 @@ def test_from_a_run_to_rows(run: Path, tmp_path: Path, capsys: pytest.CaptureFix
     printed = capsys.readouterr().out
     assert f"written: {path}" in printed
     assert all(rule in printed for rule in rules)
-    assert [table_of(rows, goal).row_count for goal in ("slowdown", "evasion")] == [12, 16]
+    assert [len(table_of(rows, goal).lines) for goal in ("slowdown", "evasion")] == [12, 16]
 
 
 def test_rows_hold_no_text(run: Path, tmp_path: Path):
@@ -269,18 +265,16 @@ def test_rows_hold_no_text(run: Path, tmp_path: Path):
 
 def test_a_text_above_the_bound_is_a_fault():
     class Costly(Planted):
-        asked: ClassVar[dict] = {("x",): None}
-
-        def cost(self, rule, recorded, depth_B):
-            return np.full(len(depth_B), 2.0)
+        def worst(self, rule):
+            return 2.0
 
         def bound(self, rule):
             return 1.0
 
     victim: Any = Costly([0.0, 0.0])
-    rule = of(Never())
+    search = Search(victim, of(Never()), GOALS["evasion"], Budget(), ("characters",), nearby())
     with pytest.raises(ConfigError, match="a text cost 2 FLOPs, and the bound is 1"):
-        row_of(victim, rule, "evasion", [Attempt(text, 0) for text in TEXTS])
+        row_of(search, search.rule, [Attempt(text, 0) for text in TEXTS], {})
 
 
 @pytest.mark.parametrize(

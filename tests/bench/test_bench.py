@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benches import SIZES, config
 
 from eat_lightning.bench import __main__ as entry
 from eat_lightning.bench.speed.candidates import (
@@ -32,16 +33,9 @@ from eat_lightning.bench.speed.workload import (
 )
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import undisturbed
-from eat_lightning.model.encoder import Shape
+from eat_lightning.model.layer import Shape
 from eat_lightning.runs import jsonl
 
-SIZES: dict[str, Any] = {
-    "hidden_size": 16,
-    "num_heads": 2,
-    "intermediate_size": 32,
-    "num_layers": 12,
-    "vocab_size": 40,
-}
 SHAPE = Shape(**SIZES)
 LENGTHS = np.array([4, 11, 7, 21, 5, 9])
 TENTHS = np.array([7, 1, 9, 3, 5, 0])
@@ -212,17 +206,6 @@ def test_repeats_that_fit():
     assert entry.repeats_that_fit(5, 2.0, 7.0) == 3
     assert entry.repeats_that_fit(5, 2.0, 3.0) == 0  # one would say nothing of noise
     assert entry.repeats_that_fit(1, 2.0, 3.0) == 1
-
-
-def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
-    given = {
-        **{"what": "speed", "run": None, "data": {"dir": None}, "minutes": None, "near": [8, 20]},
-        **{"encoder": SIZES, "ratio": 0.3, "leaving": 0.5, "lengths": None, "tasks": ["sst2"]},
-        **{"batches": [2], "examples": 4, "repeats": 2, "dtype": "fp32"},
-        **{"threads": 1, "seed": 0, "to": str(tmp_path / "bench"), "force": True},
-        "compilers": ["compiled", "frozen"],
-    }
-    return given | changes
 
 
 def kept(tmp_path: Path) -> list[BenchRow]:

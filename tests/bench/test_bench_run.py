@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benches import config
 from exports import make_run, shapes_unchecked
 from models import ragged, tiny
-from test_bench import config
 
 from eat_lightning.bench import __main__ as entry
 from eat_lightning.bench.speed.training import steps

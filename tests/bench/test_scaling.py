@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from models import kinds
 
 from eat_lightning.bench.plan import ScalingPlan
 from eat_lightning.bench.scaling import __main__ as entry
@@ -16,7 +17,8 @@ from eat_lightning.bench.scaling.rows import ScalingRow
 from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.attention.longformer import Longformer
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.layer import Shape
 from eat_lightning.runs import jsonl
 
 SIZES: dict[str, Any] = {
@@ -30,7 +32,14 @@ SIZES: dict[str, Any] = {
 
 def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     given = {
-        **{"encoder": SIZES, "window": 8, "ratio": 0.3, "lengths": [150, 300], "at": 300},
+        **{
+            "encoder": SIZES,
+            "window": 8,
+            "attentions": [],
+            "ratio": 0.3,
+            "lengths": [150, 300],
+            "at": 300,
+        },
         **{"dense_up_to": 300, "batches": [1, 2], "ratios": [0.0, 0.5]},
         **{"repeats": 2, "threads": 1, "seed": 0, "to": str(tmp_path / "growth"), "force": True},
     }
@@ -124,6 +133,25 @@ def test_points_run_what_they_say(tmp_path: Path):
         assert 0 < r.attention_R[0] < r.ms_R[0]
 
 
+def test_any_attention_of_the_shelf_may_be_set_beside_dense_and_the_window(tmp_path: Path):
+    others = [kind for kind in kinds("attention") if kind not in ("dense", "longformer")]
+    plan = parsed(ScalingPlan, config(tmp_path, attentions=others, lengths=[70, 150], at=150))
+    points = next(rounds(small(), plan))
+    assert {p.candidate for p in points} == {
+        *(DENSE, WINDOW, PRUNED, *others, "dense product", "window product"),
+        *(f"{kind} product" for kind in others),
+    }
+    with torch.inference_mode():
+        found = {(r.candidate, r.length): r for r in measured(points, 1)}
+    for kind in others:
+        whole, alone = found[kind, 150], found[f"{kind} product", 150]
+        assert whole.attention_R is not None
+        assert 0 < whole.attention_R[0] < whole.ms_R[0]
+        assert whole.flops > alone.flops > found[f"{kind} product", 70].flops
+    compared = ratios({r.candidate: r for r in found.values() if r.length == 150})
+    assert {f"dense / {kind}" for kind in others} <= {*compared}
+
+
 def test_whole_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     rows = entry.scaling(config(tmp_path))
     folder = tmp_path / "growth"
@@ -150,6 +178,11 @@ def test_whole_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         ({"ratios": [0.1, 1.0]}, "must be in [0, 1), got 1.0"),
         ({"at": 200}, "at must be one of lengths up to dense_up_to, [150, 300], got 200"),
         ({"dense_up_to": 150}, "at must be one of lengths up to dense_up_to, [150], got 300"),
+        (
+            {"attentions": ["flash"]},
+            "attention.kind: there is no attention called 'flash'",
+        ),
+        ({"attentions": ["dense"]}, "attentions must name others than dense and the window"),
         ({"window": 7}, "attention.window must be even and at least 2, got 7"),
         ({"mask_up_to": 1}, "mask_up_to is not an option"),
         ({"encoder": SIZES | {"num_layers": 2}}, "encoder.num_layers must be 3 or more, got 2"),
@@ -169,5 +202,5 @@ def test_rows_that_cannot_be(tmp_path: Path):
     path.write_text('{"axis": "length"}\n')
     with pytest.raises(ConfigError, match="line 1: not a row"):
         jsonl.read(path, ScalingRow)
-    with pytest.raises(ValueError, match="ms_R must be in"):
+    with pytest.raises(ValueError, match=r"ms_R(.|\n)*must be in \(0, inf\), got 0.0"):
         row(WINDOW, 64, 0.0)

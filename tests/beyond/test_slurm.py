@@ -34,7 +34,9 @@ def sweep(to: Path, *overrides: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "eat_lightning.train", "-m", *SMALL, *TINY]
     env = os.environ | {"EAT_OUTPUTS": str(to)}
     with open(to / "sweep.log", "a") as log:
-        return subprocess.Popen([*command, "study=swept", *overrides], env=env, stdout=log, stderr=log)
+        return subprocess.Popen(
+            [*command, "study=swept", *overrides], env=env, stdout=log, stderr=log
+        )
 
 
 def runs_of(to: Path) -> list[Path]:

@@ -9,39 +9,16 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hydra import compose, initialize_config_dir
-from models import method, tiny
+from certificates import answers, call, make_run, measured
+from finished import refused
+from models import method
 
-from eat_lightning.certify.__main__ import certify, default_name, main
-from eat_lightning.config import CONFIG_DIR, parsed, plain
+from eat_lightning.certify.__main__ import main
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.toy import ToyData
-from eat_lightning.errors import ConfigError
-from eat_lightning.measure.__main__ import measure
-from eat_lightning.predict.open import open_run
 from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model, save_model
-
-UNTIMED = ["timing.enabled=false", "baselines=none"]
-FREE = {"tau": None, "layers": None, "patience": None}
-
-
-def make_run(folder: Path, task: str = "sst2", exit: str = "confidence", **data) -> Path:
-    """A finished run without training, whose early answers are often not the last one's."""
-    node = yaml.safe_load((Path(CONFIG_DIR) / "task" / f"{task}.yaml").read_text())
-    labels, tokenizer = node["labels"], toy_tokenizer()
-    sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
-    head = {"layers": [3, 4] if exit == "confidence" else []}
-    encoder = tiny("dense", "norm_topk", exit, len(labels) or 1, head, max_positions=300, **sizes)
-    save_model(encoder, labels or ["score"], folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    node = {"task": node, "encoder": {"pretrained": None}, "seed": 1, "model": "eat", "study": "s"}
-    toy = {"_target_": "eat_lightning.data.toy.ToyData", "num_validation": 60}
-    node["data"] = toy | {"cache_dir": str(folder / "cache")} | data
-    (folder / "config.yaml").write_text(yaml.safe_dump(node))
-    (folder / "done.json").write_text("{}")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -52,24 +29,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "run"))
-
-
-def config_of(name: str, run: Path, *overrides: str) -> dict:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose(name, overrides=[f"run='{run}'", *overrides]))
-
-
-def call(run: Path, *overrides: str) -> Certificate:
-    (certificate,) = certify(config_of("certify", run, *overrides))
-    return certificate
-
-
-def refused(action, *arguments) -> str:
-    with pytest.raises(ConfigError) as error:
-        action(*arguments)
-    said = str(error.value)
-    assert "\n" not in said
-    return said
 
 
 def test_what_is_chosen_and_saved(run: Path, capsys: pytest.CaptureFixture):
@@ -193,16 +152,6 @@ def test_ratios_and_a_tau_for_each_exit(run: Path):
     assert call(run, "risk=harm", "level=0.4", "ratios=[0.8]").seen["num_chains"] == 1
 
 
-def answers(run: Path, certificate: str, *lines: str, **how) -> list[dict]:
-    how = {"exit": FREE, "dtype": "fp32"} | how
-    answerer = open_run(Run.open(run), how["exit"], how["dtype"], certificate)
-    return answerer([line.encode() for line in lines])
-
-
-def measured(run: Path, certificate: str, *overrides: str) -> list:
-    return measure(config_of("measure", run, f"certificate={certificate}", *UNTIMED, *overrides))
-
-
 def test_used_by_name(run: Path, capsys: pytest.CaptureFixture):
     certificate = call(run, "risk=harm", "level=0.4", "ratios=[0.8]")
     assert not certificate.fallback
@@ -255,7 +204,7 @@ def test_another_combination_is_refused(run: Path):
     said = refused(measured, run, name, "dtype=bf16", "reduction.ratio=0.7")
     assert said.startswith(start + "reduction (norm_topk layers [2, 4] ratio 0.4 there, norm_topk ")
     assert said.endswith("dtype (fp32 there, bf16 weights here)")
-    said = refused(lambda: answers(run, name, "good", exit=FREE | {"tau": 0.99}))
+    said = refused(lambda: answers(run, name, "good", exit={"tau": 0.99}))
     assert said.startswith(start + "exit (confidence layers [3, 4] tau ")
     said = refused(measured, run, name, "attention=longformer")
     assert said.startswith(start + "attention (dense there, longformer layers None window 32 here)")
@@ -364,10 +313,3 @@ def test_runs_of_which_nothing_can_be_certified(tmp_path: Path):
     assert refused(call, bare) == (
         "run=bare has no exit head before its last layer, so nothing can leave early"
     )
-
-
-def test_names_tell_what_was_asked(made: Path):
-    from eat_lightning.certify.plan import CertifyPlan, prepare
-
-    given = config_of("certify", made, "risk=harm", "level=0.025", "confidence=0.95")
-    assert default_name(prepare(parsed(CertifyPlan, given)).target) == "harm-0.025-0.95"

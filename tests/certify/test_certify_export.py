@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from certificates import config_of
 from exports import exported, make_run
-from test_certify import config_of, refused
+from finished import refused
 
 from eat_lightning.certify.__main__ import certify
 from eat_lightning.infer.onnx_backend import Export
@@ -18,7 +19,6 @@ from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.run import Run
 
 pytest.importorskip("onnxscript")
-FREE = {"tau": None, "layers": None, "patience": None}
 LEVEL = ("risk=harm", "level=0.3")
 
 
@@ -76,7 +76,7 @@ def test_a_stricter_tau_than_the_graphs_own(runs: Path):
     texts = [[" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5])] for i in range(30)]
     export = Export.open(runs / "onnx", 1)
     ours = open_export(export, certificate.name, None).answer(texts)
-    theirs = open_run(Run.open(runs / "run"), FREE | {"tau": 0.8}, "fp32").answer(texts)
+    theirs = open_run(Run.open(runs / "run"), {"tau": 0.8}).answer(texts)
     assert [a["depth"] for a in ours] == [a["depth"] for a in theirs]
     lax = open_export(export, None, None).answer(texts)
     assert sum(a["depth"] for a in lax) < sum(a["depth"] for a in ours)
@@ -127,7 +127,7 @@ def test_another_combination_is_refused(runs: Path):
     said = refused(open_export, export, "torch", None)
     assert "runtime (torch there, onnxruntime here)" in said
     shutil.copy(runs / f"onnx/certificates/{name}.json", runs / "run/certificates")
-    said = refused(open_run, Run.open(runs / "run"), FREE, "fp32", name)
+    said = refused(open_run, Run.open(runs / "run"), None, "fp32", name)
     assert "runtime (onnxruntime there, torch here)" in said
     said = refused(open_export, export, "none-such", None)
     assert said == f"certificate=none-such: onnx has only {name}, torch"

@@ -3,36 +3,15 @@
 import json
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import yaml
-from test_certify import answers, config_of, make_run, measured, refused
+from certificates import answers, config_of, measured, run_of_sources
+from finished import refused
 
 from eat_lightning.certify.__main__ import certify
 
 
-def write(path: Path, num: int, seed: int) -> None:
-    """Texts with a label and where they come from."""
-    rng = np.random.default_rng(seed)
-    words = np.array(["good", "bad", "film", "not", "fine", "dull"])
-    texts = [" ".join([*rng.choice(words, 6), str(i)]) for i in range(num)]
-    names = [["mail", "chat", "rare"][0 if i % 2 else 1 if i % 50 else 2] for i in range(num)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    labels = rng.integers(0, 2, num).tolist()
-    pq.write_table(pa.table({"sentence": texts, "label": labels, "source": names}), path)
-
-
 def test_a_certificate_for_each_source(tmp_path: Path, capsys: pytest.CaptureFixture):
-    write(tmp_path / "data/sst2/train.parquet", 1500, 0)
-    write(tmp_path / "data/sst2/validation.parquet", 60, 1)
-    glue = {"_target_": "eat_lightning.data.glue.GlueData", "dir": str(tmp_path / "data")}
-    node = glue | {"calibration": 1200, "num_validation": None}
-    run = make_run(tmp_path / "run", **node)
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    del config["data"]["num_validation"]
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    run = run_of_sources(tmp_path)
     made = certify(config_of("certify", run, "risk=harm", "level=0.4", "sources=true"))
     assert [held.source for held in made] == ["chat", "mail", "rare"]
     assert [held.fallback for held in made] == [False, False, True]

@@ -1,28 +1,26 @@
 """The points to choose from: their order, a tau for each exit, ratios, and what starts a chain."""
 
-import pytest
+from dataclasses import replace
 
-from eat_lightning.certify.candidates import Candidate, cautious, chains_of, is_reachable
-from eat_lightning.methods.attention.dense import Dense
+import pytest
+from certificates import RULE, own
+
+from eat_lightning.certify.candidates import STEPS, cautious, chain_to, chains_of, is_reachable
+from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import spec
 
-RULE = Confidence(0.9, [2, 3, 4])
 SPEC = spec("exit", RULE)
 NEVER = {"kind": "never"}
 
 
-def own() -> Candidate:
-    return Candidate(Dense(), NormTopK(0.3, [2]), Never())
-
-
-def exits(chain: list[Candidate]) -> list[dict]:
+def exits(chain: list[Setting]) -> list[dict]:
     return [point.specs["exit"] for point in chain]
 
 
-def ratios(chain: list[Candidate]) -> list[float]:
+def ratios(chain: list[Setting]) -> list[float]:
     return [point.specs["reduction"]["ratio"] for point in chain]
 
 
@@ -63,6 +61,18 @@ def test_equal_chains_are_one():
     """With one exit, a tau for each is a tau for all; it must not cost a share of the error."""
     assert len(chains_of(own(), Confidence(0.9, [4]), exits="each")) == 1
     assert len(chains_of(own(), RULE, ratios=[0.2, 0.2])) == 1
+
+
+def test_a_fitted_point_is_reached_in_equal_steps():
+    fitted = replace(
+        own(), reduction=NormTopK(0.5, [2]), exit=Confidence([0.9, 1.0, 0.6], [2, 3, 4])
+    )
+    full, nobody, *steps = chain_to(own(), fitted)
+    assert (full.specs, nobody.specs["exit"]) == (own().specs, NEVER)
+    assert ratios([full, nobody, *steps]) == [0.3, *[0.5] * (STEPS + 1)]
+    assert steps[0].exit.tau == [0.995, 1.0, 0.98]
+    assert steps[STEPS // 2 - 1].exit.tau == [0.95, 1.0, 0.8]
+    assert steps[-1].specs == fitted.specs
 
 
 def test_every_ratio_has_its_chain_from_the_runs_own_full_depth():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_chains import RULE, own
+from certificates import RULE, own
 
 from eat_lightning.certify.candidates import chains_of
 from eat_lightning.certify.procedure.conformal import Conformal

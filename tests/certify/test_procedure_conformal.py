@@ -26,17 +26,3 @@ def test_how_many_are_needed():
     assert Conformal().needed(0.01, None, 1, 0, True) == 99
     for num, held in ((98, 0), (99, 1)):
         assert Conformal().certified([np.zeros((1, num))], 0.01)[0] == held
-
-
-def test_it_says_that_it_bounds_an_expectation():
-    said = Conformal().promise("harm", 0.01, 0.9)
-    assert "expectation" in said
-    assert "90" not in said
-
-
-def test_what_it_refuses():
-    assert Conformal().refuses(1, none_at_full_depth=True) == []
-    (chains,) = Conformal().refuses(3, none_at_full_depth=True)
-    assert chains.startswith("procedure=conformal holds for one chain of points, got 3")
-    (risk,) = Conformal().refuses(1, none_at_full_depth=False)
-    assert risk.startswith("procedure=conformal needs a risk that full depth has none of")

@@ -10,7 +10,6 @@ from eat_lightning.certify.procedure._bounds import (
     betting,
     clopper_pearson,
     fixed_sequence,
-    least,
 )
 from eat_lightning.certify.procedure.learn_then_test import LearnThenTest
 
@@ -76,8 +75,3 @@ def test_a_gap_is_bounded_by_betting():
     assert TEST.certified([gaps], 0.01, 0.9, low=-1, binary=False)[0] == 1
     assert TEST.certified([gaps == 1], 0.01, 0.9)[0] == 0
     assert TEST.certified([np.abs(gaps)], 0.01, 0.9, low=-1, binary=False)[0] == 0
-
-
-def test_the_smallest_that_is_enough():
-    for wanted in (1, 2, 3, 100, 257):
-        assert least(lambda num, wanted=wanted: num >= wanted) == wanted

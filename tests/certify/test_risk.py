@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from models import kinds, method
 
-from eat_lightning.certify.risk.accuracy_gap import AccuracyGap, accuracy_gap
-from eat_lightning.certify.risk.disagreement import Disagreement, disagreement
-from eat_lightning.certify.risk.false_negatives import FalseNegatives, false_negatives
-from eat_lightning.certify.risk.harm import Harm, harm
+from eat_lightning.certify.risk.accuracy_gap import AccuracyGap
+from eat_lightning.certify.risk.disagreement import Disagreement
+from eat_lightning.certify.risk.false_negatives import FalseNegatives
+from eat_lightning.certify.risk.harm import Harm
 
 #                 both right, harm, repaired, both wrong alike, both wrong
 FULL = np.array([1, 1, 0, 0, 2])
@@ -15,26 +15,15 @@ EARLY = np.array([1, 0, 1, 0, 0])
 LABEL = np.array([1, 1, 1, 1, 1])
 
 
-def test_harm():
-    assert harm(FULL, EARLY, LABEL).tolist() == [0, 1, 0, 0, 0]
-
-
-def test_accuracy_gap():
-    assert accuracy_gap(FULL, EARLY, LABEL).tolist() == [0, 1, -1, 0, 0]
-    accuracy = (FULL == LABEL).mean() - (EARLY == LABEL).mean()
-    assert accuracy_gap(FULL, EARLY, LABEL).mean() == pytest.approx(accuracy)
-
-
-def test_disagreement():
-    assert disagreement(FULL, EARLY).tolist() == [0, 1, 1, 0, 1]
+def test_losses_by_hand():
+    assert Harm().losses(FULL, EARLY, LABEL).tolist() == [0, 1, 0, 0, 0]
+    gaps = AccuracyGap().losses(FULL, EARLY, LABEL)
+    assert gaps.tolist() == [0, 1, -1, 0, 0]
+    assert gaps.mean() == pytest.approx((FULL == LABEL).mean() - (EARLY == LABEL).mean())
     unread = np.full(5, np.nan)
     assert Disagreement().losses(FULL, EARLY, unread).tolist() == [0, 1, 1, 0, 1]
-
-
-def test_false_negatives():
-    labels = np.array([1, 0, 1, 1, 2])
-    found = false_negatives(EARLY, labels, 1)
-    assert np.array_equal(found, [0, np.nan, 0, 1, np.nan], equal_nan=True)
+    missed = FalseNegatives(1).losses(FULL, EARLY, np.array([1, 0, 1, 1, 2]))
+    assert np.array_equal(missed, [0, np.nan, 0, 1, np.nan], equal_nan=True)
 
 
 @pytest.mark.parametrize("label", [-1, None, "phishing", True, 1.0])
@@ -58,7 +47,3 @@ def test_losses_are_what_the_slot_says(kind: str):
     assert risk.none_at_full_depth == (not at_full_depth[~np.isnan(at_full_depth)].any())
     for early_B, losses_B in zip(early_TB, losses_TB, strict=True):
         assert np.array_equal(risk.losses(full_B, early_B, label_B), losses_B, equal_nan=True)
-
-
-def test_only_a_gap_is_below_zero():
-    assert (Harm().low, AccuracyGap().low) == (0, -1)

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from parquet import write
 
 from eat_lightning.data.calibration import PARTS, cut, find_roots, group_ids, pieces, plain
 from eat_lightning.data.glue import GlueData
@@ -110,11 +109,6 @@ def test_too_small_a_cut():
 
 def glue(folder: Path, task: Task, **kwargs) -> GlueData:
     return GlueData(task, toy_tokenizer(), dir=str(folder), **kwargs)
-
-
-def write(path: Path, **columns: list) -> None:
-    path.parent.mkdir(exist_ok=True)
-    pq.write_table(pa.table(columns), path)
 
 
 def test_poisoned_dev_changes_nothing(tmp_path: Path):

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from hydra.utils import instantiate
 from lightning import LightningModule, Trainer
 from omegaconf import OmegaConf
+from parquet import write
 
 from eat_lightning.data import batching
 from eat_lightning.data.batching import Order, shares, shuffled_batches, sorted_batches
@@ -22,11 +21,6 @@ from eat_lightning.errors import ConfigError
 TASKS = sorted((Path(__file__).parents[2] / "configs/task").glob("*.yaml"))
 PAIR = Task("pair", ["one", "two"], ["no", "yes"], groups="question_graph")
 NUM = 200
-
-
-def write(path: Path, **columns: list) -> None:
-    path.parent.mkdir(exist_ok=True)
-    pq.write_table(pa.table(columns), path)
 
 
 def columns_of(num: int) -> dict[str, list]:

@@ -3,9 +3,8 @@
 import socket
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from parquet import write
 
 from eat_lightning.data import hub
 from eat_lightning.data.glue import GlueData
@@ -16,11 +15,6 @@ from eat_lightning.errors import ConfigError
 
 PAIR = Task("pair", ["one", "two"], ["no", "yes"], groups="question_graph")
 SCORE = Task("score", ["one", "two"], [], metrics=["pearson"])
-
-
-def write(path: Path, **columns: list) -> None:
-    path.parent.mkdir(exist_ok=True)
-    pq.write_table(pa.table(columns), path)
 
 
 def columns_of(num: int) -> dict[str, list]:
@@ -167,9 +161,9 @@ def test_all_faults_of_the_arguments(folder: Path):
         drop_sources=["x"],
     )  # fmt: skip
     assert faults == [
-        "data.batch_size must be at least 1, got 0",
-        "data.tokens_per_batch must be at least 8, got 4",
-        "data.max_length must be at least 8, got 2",
+        "data.batch_size must be 1 or more, got 0",
+        "data.tokens_per_batch must be 8 or more, got 4",
+        "data.max_length must be 8 or more, got 2",
         f"data.dir: there is no file {folder}/more/train.parquet, which task pair needs",
         f"data.drop_sources: there is no file {folder}/pair/train_sources.parquet",
     ]

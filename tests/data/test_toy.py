@@ -117,11 +117,11 @@ def test_bad_sizes():
     task = Task("t", ["x"], ["a", "b"])
     faults = ToyData.faults(task, num_train=0, calibration=0, batch_size=0)
     assert faults == [
-        "data.batch_size must be at least 1, got 0",
-        "data.num_train must be at least 1, got 0",
-        "data.calibration must be at least 4, got 0",
+        "data.batch_size must be 1 or more, got 0",
+        "data.num_train must be 1 or more, got 0",
+        "data.calibration must be 4 or more, got 0",
     ]
-    assert count_faults({"batch_size": 2.5}) == ["data.batch_size must be a whole number, got 2.5"]
+    assert count_faults({"batch_size": 2.5}) == ["data.batch_size must be 1 or more, got 2.5"]
 
 
 ODD = ["", "good", "word " * 5000, "\x00\x07\t", "\U0001f600 \u200d \ud7ff", "Zürich 漢字 ⅓"]

@@ -9,14 +9,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import finished
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hydra import compose, initialize_config_dir
+from certificates import make_run
 from safetensors.torch import load_file, save_file
-from test_certify import make_run
 
-from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.drift.__main__ import drift
 from eat_lightning.drift.decisions import DecisionLog
 from eat_lightning.drift.monitor import Monitor
@@ -28,8 +27,6 @@ from eat_lightning.infer.record import record
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.predict.open import open_run
 from eat_lightning.runs.run import Run
-
-FREE = {"tau": None, "layers": None, "patience": None}
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +42,7 @@ def run(made: Path, tmp_path: Path) -> Path:
 
 
 def config_of(run: Path, *overrides: str) -> dict:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose("drift", overrides=[f"run='{run}'", *overrides]))
+    return finished.config_of("drift", f"run='{run}'", *overrides)
 
 
 def said(capsys: pytest.CaptureFixture) -> list[dict]:
@@ -249,7 +245,7 @@ def test_another_dtype_has_its_own_reference(run: Path, dtype: str, capsys: pyte
     )
     drift(config_of(run, f"dtype={dtype}"))
     opened = Run.open(run)
-    answerer = open_run(opened, FREE, dtype)
+    answerer = open_run(opened, dtype=dtype)
     split = opened.data().split("certificate")
     assert_alike(Reference.read(opened).seen, observations(record(answerer.encoder, split).under()))
     assert (
@@ -272,7 +268,7 @@ def test_what_is_normal_under_policies(run: Path):
     under = Reference.read(opened)
     assert sum(s.depth for s in under.seen) > sum(s.depth for s in before.seen)
     assert refused(run, stream_of(run, ["a"])).startswith("drift.json holds for another policy")
-    answerer = open_run(opened, FREE, "fp32", policies=(Veto(0.9),))
+    answerer = open_run(opened, policies=(Veto(0.9),))
     texts = [[text] for text in usual(run, 30)]
     assert_alike(*(seen_by(answerer, texts, deep)[0] for deep in (False, True)))
 
@@ -293,11 +289,3 @@ def test_the_command_reads_standard_input(made: Path):
     assert done.returncode == 1, done.stderr
     assert bad["line"] == 2
     assert (end["event"], end["seen"]) == ("end", 1)
-
-
-def test_the_command_says_it_in_one_line(tmp_path: Path):
-    command = [sys.executable, "-m", "eat_lightning.drift", f"run={tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: run=")
-    assert len(done.stderr.splitlines()) == 1

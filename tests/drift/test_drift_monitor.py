@@ -11,10 +11,9 @@ from scipy.integrate import quad
 from scipy.stats import binom, kstest, poisson
 
 from eat_lightning.drift import detector, monitor
-from eat_lightning.drift.detector import Detector, bets
+from eat_lightning.drift.detector import Detector, Pool, bets
 from eat_lightning.drift.monitor import Monitor
 from eat_lightning.drift.observation import FEATURES, Observation, places
-from eat_lightning.drift.pool import Pool
 from eat_lightning.drift.stability import Window, by_chance, psi
 from eat_lightning.errors import ConfigError
 
@@ -45,8 +44,9 @@ def events(watch: Monitor, stream: list[Observation]) -> list[monitor.Event]:
 def test_psi_by_hand():
     """Half an example more in every bin: 1.5 and 1.5 of 3 against 2.5 and 0.5 of 3."""
     by_hand = (5 / 6 - 1 / 2) * math.log(5 / 3) + (1 / 6 - 1 / 2) * math.log(1 / 3)
-    assert psi(np.array([1, 1]), np.array([2, 0])) == pytest.approx(by_hand)
-    assert psi(np.array([1, 1]), np.array([3, 3])) == 0
+    both = np.ones(2, bool)
+    assert psi(np.array([1, 1]), np.array([2, 0]), both) == pytest.approx(by_hand)
+    assert psi(np.array([1, 1]), np.array([3, 3]), both) == 0
     assert by_chance(2, 100, 100) == pytest.approx(0.02 * 6.6349, rel=1e-4)
 
 

@@ -5,16 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from exports import exported
-from exports import make_run as small_run
-from test_certify import config_of, make_run
-from test_certify_sources import write
+from certificates import config_of, run_of_sources
+from exports import exported, make_run
+from test_drift import assert_alike, said, seen_by
 
 from eat_lightning.certify.__main__ import certify
 from eat_lightning.drift.__main__ import drift
 from eat_lightning.drift.monitor import Monitor
-from eat_lightning.drift.observation import observations
 from eat_lightning.drift.reference import Reference, read_references
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.onnx_backend import Export
@@ -23,19 +20,9 @@ from eat_lightning.predict.open import open_export
 from eat_lightning.runs.run import Run
 
 
-def said(capsys: pytest.CaptureFixture) -> list[dict]:
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-
 def test_a_reference_for_each_source(tmp_path: Path, capsys: pytest.CaptureFixture):
     """Chat and mail have one; of `rare` there are too few, so nobody watches it."""
-    write(tmp_path / "data/sst2/train.parquet", 1500, 0)
-    write(tmp_path / "data/sst2/validation.parquet", 60, 1)
-    node = {"_target_": "eat_lightning.data.glue.GlueData", "dir": str(tmp_path / "data")}
-    run = make_run(tmp_path / "run", **node, calibration=1200, num_validation=None)
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    del config["data"]["num_validation"]
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    run = run_of_sources(tmp_path)
     certify(config_of("certify", run, "risk=harm", "level=0.4", "sources=true"))
     capsys.readouterr()
     given = "certificate=harm-0.4-0.9"
@@ -75,7 +62,7 @@ def test_a_reference_for_each_source(tmp_path: Path, capsys: pytest.CaptureFixtu
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run and its export."""
     pytest.importorskip("onnxscript")
-    run = small_run(tmp_path_factory.mktemp("runs") / "run", "dense", "norm_topk", "confidence")
+    run = make_run(tmp_path_factory.mktemp("runs") / "run", "dense", "norm_topk", "confidence")
     return run, exported(run)
 
 
@@ -83,26 +70,14 @@ VETO = ("policy=veto", "policy.veto.margin=0.6")
 TEXTS = [[" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5])] for i in range(40)]
 
 
-def seen_by(backend: Any, deep: frozenset[str | None]) -> list[tuple]:
-    found = {}
-    for left in backend.stream(TEXTS, deep=deep):
-        rows = zip(left.places, observations(left.exits), left.answers, strict=True)
-        found |= {place: (seen, answer) for place, seen, answer in rows}
-    if deep:
-        assert {answer["exit_reason"] for _, answer in found.values()} == {"fallback"}
-        assert {answer["depth"] for _, answer in found.values()} == {3}
-    seen = [found[i][0] for i in range(len(TEXTS))]
-    return [
-        (s.depth, s.tokens, s.label, round(s.retention, 6), round(s.confidence, 4)) for s in seen
-    ]
-
-
 @pytest.mark.parametrize("policies", [(), (Veto(0.6),)])
 def test_an_export_observes_the_same_in_both_states(pair: tuple[Path, Path], policies: Any):
     backend = open_export(Export.open(pair[1], 1), None, policies)
-    early, deep = seen_by(backend, frozenset()), seen_by(backend, frozenset({None}))
-    assert early == deep
-    assert len({each[0] for each in early}) > 1
+    early, _ = seen_by(backend, TEXTS, deep=False)
+    exits, answers = seen_by(backend, TEXTS, deep=True)
+    assert_alike(early, exits)
+    assert len({each.depth for each in early}) > 1
+    assert {(answer["exit_reason"], answer["depth"]) for answer in answers} == {("fallback", 3)}
 
 
 def test_the_reference_of_an_export(pair: tuple[Path, Path], capsys: pytest.CaptureFixture):
@@ -136,7 +111,7 @@ def test_the_gateway_watches_an_export(pair: tuple[Path, Path]):
     """With a policy; under an alarm everyone runs every layer, and the monitor sees on."""
     from gateways import plan, running
 
-    from eat_lightning.serve.model import open_model
+    from eat_lightning.serve.remote import Remote
 
     run, onnx = pair
     drift(config_of("drift", run, f"onnx='{onnx}'", *VETO))
@@ -144,7 +119,7 @@ def test_the_gateway_watches_an_export(pair: tuple[Path, Path]):
     watched = {"monitor": True, "fallback": True, "run_length": 100, "window": 50, "calm": 10}
     given: dict[str, Any] = {"run": str(onnx), "backend": "onnx", "policy": {"veto": node}}
     given |= {"drift": watched | {"psi": 0.5, "state": None}, "max_texts": 50}
-    model = open_model(plan(**given))
+    model = Remote(plan(**given))
     assert isinstance(model.about.normal[None], Reference)
     assert Monitor(model.about.normal[None].seen).full_depth is False
     with running(model, **given) as served:

@@ -8,6 +8,7 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from eat_lightning.infer.record import Recorded
+from eat_lightning.measure.oracle import oracle_exit
 from eat_lightning.model.contracts import build
 from eat_lightning.report.statistics import softmax
 from eat_lightning.train.callbacks.temperature import ece as ece_of_logits
@@ -22,7 +23,6 @@ from experiments.calibration.metrics import (
     reliability,
     risk_coverage,
 )
-from experiments.calibration.oracle import oracle_exit
 
 
 def drawn(seed: int, size: int = 400) -> tuple[np.ndarray, np.ndarray]:

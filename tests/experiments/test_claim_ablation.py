@@ -1,17 +1,18 @@
 """Pruning x window x exits: cells, products and effects, against numbers worked out by hand."""
 
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
-from studies import EAT, STATIC, keep, make_recorded, make_row
+from studies import EAT, STATIC, claim_in, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures
-from eat_lightning.report.__main__ import claim_of
 from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.study import open_study
+
+claim = partial(claim_in, "ablation")
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "ablation" / "claim.py"
 # FLOPs, milliseconds and examples/s by (pruning, window, exits): the window is a mask.
@@ -59,10 +60,6 @@ def run_of(folder: Path, cell: tuple[int, ...], timed: bool = True, **more: Any)
     row = make_row(run=name, examples="e.parquet", **fields(cell, timed, **more))
     recorded = make_recorded([RIGHT[pruning, 1], RIGHT[pruning, exits]], [4, 6])
     return keep(folder / name, [row], recorded)
-
-
-def claim(folder: Path) -> Claim:
-    return claim_of(SCRIPT)(open_study([str(folder)]))
 
 
 def table(made: Claim, ending: str = "") -> Table:

@@ -1,21 +1,23 @@
 """Calibration of each exit: values by hand, what is flagged, the oracle, and the figures."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from studies import EAT, keep, make_recorded, make_row
+from studies import EAT, claim_in, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.report import figures
-from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
 from eat_lightning.report.claim import Claim, Line
 from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
 from experiments.calibration.head import Head
+
+claim = partial(claim_in, "calibration")
 
 AT_4, AT_6 = [1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0, 1, 0]  # six leave at 4
 FITTED: dict[str, Any] = {
@@ -23,10 +25,6 @@ FITTED: dict[str, Any] = {
     "ece_before": {"4": 0.3, "6": 0.01},
     "ece_after": {"4": 0.1, "6": 0.01},
 }
-
-
-def claim(folder: Path) -> Claim:
-    return claim_of(CLAIMS_DIR / "calibration" / "claim.py")(open_study([str(folder)]))
 
 
 def run(folder: Path, seed: int = 1, at_4: list[int] = AT_4, **more: Any) -> Path:
@@ -57,8 +55,7 @@ def found(tmp_path: Path) -> Claim:
 
 
 def test_tables_and_figures(found: Claim):
-    names = ["calibration-sst2", "calibration-fit-sst2", "oracle-sst2"]
-    assert [table.name for table in found.tables] == names
+    assert [table.name for table in found.tables] == ["calibration-sst2", "oracle-sst2"]
     assert [figure.name for figure in found.figures] == ["reliability-sst2-eat", "oracle-sst2"]
 
 
@@ -125,7 +122,7 @@ def test_seeds_are_averaged(tmp_path: Path):
     assert made.cells["accuracy"].text == "81.25 ± 8.84"  # of 75 and 87.5
     assert made.cells["seeds"].text == "1, 2"
     assert made.flags == ()
-    assert line(found, 2, "way", "all at layer 4").cells["accuracy"].text == "81.25 ± 8.84"
+    assert line(found, 1, "way", "all at layer 4").cells["accuracy"].text == "81.25 ± 8.84"
 
 
 def test_one_seed_and_an_unknown_temperature_are_flagged(tmp_path: Path):
@@ -135,23 +132,16 @@ def test_one_seed_and_an_unknown_temperature_are_flagged(tmp_path: Path):
     assert found.tables[0].lines[0].flags == ("one seed", "no temperature in the row: taken as 1")
 
 
-def test_the_rows_own_ece_stands_apart(found: Claim):
-    fitted = found.tables[1]
-    assert "train" in fitted.title
-    made = line(found, 1, "layer", 4).cells
-    assert (made["ece_before"].value, made["ece_after"].value) == (30.0, 10.0)
-
-
 def test_the_oracle_by_hand(found: Claim):
     # Six are right at 4, one at 6 only, one nowhere.
-    made = line(found, 2, "way", "oracle")
+    made = line(found, 1, "way", "oracle")
     assert made.cells["accuracy"].value == 87.5
     assert made.cells["depth"].value == (6 * 4 + 6 + 6) / 8
     assert made.cells["least_depth"].value == (6 * 4 + 6 + 4) / 8
     assert made.cells["to_last"].value == pytest.approx(25.0)  # the last layer: five of eight
     assert not made.cells["to_last"].bold
     assert "a bound and no rule: it knows the labels" in made.flags
-    tau = line(found, 2, "way", "tau 0.9").cells
+    tau = line(found, 1, "way", "tau 0.9").cells
     assert (tau["accuracy"].value, tau["depth"].value) == (87.5, 4.5)
 
 

@@ -1,25 +1,23 @@
 """The paper's formulas by hand, and the three costs side by side."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from frontiers import eat_run, static_run
+from studies import claim_in
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.encoder import Shape
-from eat_lightning.model.flops import layer_flops, pairs
+from eat_lightning.model.flops import dense_flops, layer_flops
+from eat_lightning.model.layer import Shape
 from eat_lightning.report import figures
-from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import open_study
 from experiments.cost.formulas import Expected, coefficients
 
-
-def claim(folder: Path) -> Claim:
-    return claim_of(CLAIMS_DIR / "cost" / "claim.py")(open_study([str(folder)]))
+claim = partial(claim_in, "cost")
 
 
 def filled(window: int | None = None) -> Expected:
@@ -49,12 +47,12 @@ def test_coefficients_are_those_of_the_counted_flops(tmp_path: Path):
     study = open_study([str(tmp_path)])
     alpha_beta = coefficients(study, study.measured[0])
     assert alpha_beta == (16.0, 384.0)  # of width 4 and inner width 16
-    fields = {"hidden_size": 4, "intermediate_size": 16}
+    fields = {"hidden_size": 4, "num_heads": 1, "intermediate_size": 16}
     shape = Shape.__new__(Shape)
     for name, value in fields.items():
         object.__setattr__(shape, name, value)
     tokens_LB = np.full((1, 1), 10)
-    counted = layer_flops(shape, tokens_LB, tokens_LB, pairs(tokens_LB))
+    counted = layer_flops(shape, tokens_LB, tokens_LB, dense_flops(shape, tokens_LB))
     assert counted.item() == 16.0 * 100 + 384.0 * 10
 
 

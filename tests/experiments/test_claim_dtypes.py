@@ -1,20 +1,16 @@
 """Another dtype against fp32, setting by setting and example by example."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
-from studies import keep, make_recorded, make_row
+from studies import claim_in, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.report.__main__ import claim_of
-from eat_lightning.report.claim import Claim
-from eat_lightning.report.study import open_study
+
+claim = partial(claim_in, "dtypes")
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "dtypes" / "claim.py"
-
-
-def claim(folder: Path) -> Claim:
-    return claim_of(SCRIPT)(open_study([str(folder)]))
 
 
 @pytest.fixture

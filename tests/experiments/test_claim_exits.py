@@ -1,31 +1,29 @@
 """Early exits: who leaves where, what it costs, depth by the text, and the figures."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from studies import EAT, STATIC, keep, make_recorded, make_row
+from studies import EAT, STATIC, claim_in, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures
-from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
 from eat_lightning.report.claim import Claim, Line
 from eat_lightning.report.passes import passes
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.row import Row
 from experiments.exits.leaving import by_difficulty, by_length, leaving
 
+claim = partial(claim_in, "exits")
+
 # Of eight, five are sure at 3 and leave; one more at 4; of the last two the last layer gets one.
 AT_3 = [1, 1, 1, 1, 1, 0, 0, 0]
 AT_4 = [1, 1, 1, 1, 1, 1, 0, 0]
 AT_6 = [1, 1, 1, 0, 0, 1, 1, 0]
 LENGTHS = np.array([4, 5, 6, 7, 8, 9, 10, 11])
-
-
-def claim(folder: Path) -> Claim:
-    return claim_of(CLAIMS_DIR / "exits" / "claim.py")(open_study([str(folder)]))
 
 
 def eat_row(seed: int = 1, tau: float = 0.9, **more: Any) -> Row:

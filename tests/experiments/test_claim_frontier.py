@@ -1,12 +1,13 @@
 """Accuracy against time: the tables, what is flagged, the answer, and the figure's marks."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from frontiers import eat_run, fixed_rows, static_run, times
-from studies import keep, make_row
+from studies import claim_in, keep, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.settings import THEIRS
@@ -15,9 +16,7 @@ from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
 from eat_lightning.report.claim import Claim, Line
 from eat_lightning.report.study import open_study
 
-
-def claim(folder: Path) -> Claim:
-    return claim_of(CLAIMS_DIR / "frontier" / "claim.py")(open_study([str(folder)]))
+claim = partial(claim_in, "frontier")
 
 
 def line(found: Claim, model: str, setting: str, table: int = 0) -> Line:
@@ -67,9 +66,9 @@ def test_what_is_doubtful_is_flagged(tmp_path: Path):
     eat_run(tmp_path)
     found = claim(tmp_path)
     static = line(found, "minilm", "static")
-    assert static.flags == (setting_table.ONE_SEED, setting_table.OTHER_COMMIT)
+    assert static.flags == (cells.ONE_SEED, setting_table.OTHER_COMMIT)
     assert static.cells["accuracy"].flags == (cells.NOT_ABOVE,)  # 0.5 of a majority of 0.5
-    assert line(found, "eat", "tau 0.9").flags == (setting_table.ONE_SEED,)
+    assert line(found, "eat", "tau 0.9").flags == (cells.ONE_SEED,)
 
 
 def test_seeds_are_mean_and_sd(tmp_path: Path):

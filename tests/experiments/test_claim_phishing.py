@@ -2,21 +2,24 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from studies import EAT, keep, make_recorded, make_row
+from studies import EAT, claim_in, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.report import figures
-from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
+from eat_lightning.report.__main__ import CLAIMS_DIR
 from eat_lightning.report.claim import Claim, Line, Table
 from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.certificate import Certificate
+
+claim = partial(claim_in, "phishing")
 
 NEVER = {
     "exit": {"kind": "never"},
@@ -72,10 +75,6 @@ def certify(folder: Path, **fields: object) -> None:
     made = Certificate(**{**whole, **fields})  # type: ignore[arg-type]
     path = folder / "eat1" / "certificates" / "fn.json"
     path.write_text(json.dumps(vars(made)))
-
-
-def claim(folder: Path) -> Claim:
-    return claim_of(CLAIMS_DIR / "phishing" / "claim.py")(open_study([str(folder)]))
 
 
 def table(found: Claim, name: str) -> Table:

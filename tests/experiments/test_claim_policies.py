@@ -1,19 +1,16 @@
 """The table of policies says what the rows say."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
-from studies import keep, make_row
+from studies import claim_in, keep, make_row
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
-from eat_lightning.report.study import open_study
+
+claim = partial(claim_in, "policies")
 
 VETO = {"kind": "veto", "margin": 0.9, "mode": None, "run": "somewhere/task=sst2,model=minilm"}
-
-
-def claim(folder: Path):
-    return claim_of(CLAIMS_DIR / "policies" / "claim.py")(open_study([str(folder)]))
 
 
 def test_rule_and_policy_stand_side_by_side(tmp_path: Path):

@@ -1,23 +1,24 @@
 """Tokens kept: by schedule, by count and as observed, against numbers worked out by hand."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from studies import EAT, keep, make_row
+from studies import EAT, claim_in, keep, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.contracts import build
 from eat_lightning.report import figures
-from eat_lightning.report.__main__ import claim_of
 from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.study import open_study
 from eat_lightning.runs.run import Run
 from experiments.retention.curves import curves
 from experiments.retention.kept import Curve, quarters
+
+claim = partial(claim_in, "retention")
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "retention" / "claim.py"
 # Tokens at first, after layer 2 and after layer 4 by algorithm 1: 1 + ceil(0.7 (t - 1)), twice.
@@ -66,10 +67,6 @@ def log(folder: Path) -> None:
         values = ["0", "1", "1"] if step < 20 else ["1", "0.49", "0.6"]
         lines.append(",".join(["0", str(step), *values, "0.55" if step == 39 else ""]))
     (folder / "csv" / "metrics.csv").write_text("\n".join(lines) + "\n")
-
-
-def claim(folder: Path) -> Claim:
-    return claim_of(SCRIPT)(open_study([str(folder)]))
 
 
 def texts(found: Table, line: int) -> dict[str, str]:

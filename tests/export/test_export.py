@@ -5,19 +5,16 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
-from itertools import cycle, product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from exports import make_run, shapes_unchecked, small
-from hydra import compose, initialize_config_dir
-from models import kinds, method
-from test_stretched import portable
+from finished import config_of
+from models import each_once, method, portable
 
 from eat_lightning.answers import Trace
-from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.__main__ import export
 from eat_lightning.export.graph import graphs
@@ -34,12 +31,7 @@ pytestmark = pytest.mark.skipif(
 ROOT = Path(__file__).parents[2]
 UNCHANGED = {"tau": None, "layers": None, "patience": None}
 LINES = "good film\nbad\nnot very good at all\nthe film is not bad but the plot is dull\n"
-COMBINATIONS = [
-    (attention, *rest)
-    for attention, rest in zip(
-        cycle(kinds("attention")), product(portable("reduction"), portable("exit")), strict=False
-    )
-]
+COMBINATIONS = each_once(*map(portable, ("attention", "reduction", "exit")))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -49,8 +41,7 @@ def traced():
 
 
 def settings(*overrides: str) -> dict:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose("export", overrides=list(overrides)))
+    return config_of("export", *overrides)
 
 
 def exported(run: Path, *overrides: str) -> dict:
@@ -158,7 +149,7 @@ def test_runner_ends_in_one_line(given: list[str], said: str, run: Path):
     ("overrides", "said"),
     [
         (["run=null"], "run must name the folder of a finished run: run=outputs/..."),
-        (["target=torchscript"], "target must be one of onnx, got 'torchscript'"),
+        (["target=torchscript"], "target must be one of onnx, encoder, got 'torchscript'"),
         (["dtype=bf16"], "dtype must be one of fp32, int8, got 'bf16'"),
         (["check=some"], "check must be all, or 0 or more, got 'some'"),
         (["check=-1"], "check must be all, or 0 or more, got -1"),
@@ -273,7 +264,7 @@ def test_another_answer_is_a_fault(run: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_folder_is_replaced_when_asked(tmp_path: Path):
-    from eat_lightning.export.bundle import beside
+    from eat_lightning.export.beside import beside
 
     to = tmp_path / "deployed"
     for text in ("old", "new"):

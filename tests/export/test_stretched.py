@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from benches import config
 from exports import make_run, shapes_unchecked
-from models import alone, kinds, portable, ragged, tiny
-from test_bench import config
+from models import alone, combined, portable, ragged, tiny
 
 from eat_lightning.bench import __main__ as entry
 from eat_lightning.bench.speed.compiled import by_dynamo
@@ -36,9 +36,9 @@ def assert_same(
             torch.testing.assert_close(found.logits_BC, wanted.logits_BC, **close)
 
 
-@pytest.mark.parametrize("attention", kinds("attention"))
-@pytest.mark.parametrize("reduction", portable("reduction"))
-@pytest.mark.parametrize("exit", portable("exit"))
+@pytest.mark.parametrize(
+    ("attention", "reduction", "exit"), combined(*map(portable, ("attention", "reduction", "exit")))
+)
 def test_stretch_by_stretch(attention: str, reduction: str, exit: str):
     encoder = tiny(attention, reduction, exit)
     with shapes_unchecked():

@@ -1,10 +1,14 @@
 """Budgets: points for each exit, against a search over all of them and against the shared one."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
+import torch
+from models import kinds, method, ragged, tiny
 
+from eat_lightning.bounds import number_faults
+from eat_lightning.infer import budget
 from eat_lightning.infer.budget import (
     Fit,
     Recordings,
@@ -12,11 +16,15 @@ from eat_lightning.infer.budget import (
     best_points,
     best_shared,
     fit_budget,
+    flops_shares,
     logistic,
     recordings,
 )
+from eat_lightning.infer.record import record
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.contracts import knob_of, turned
 
 
 def made(seed: int = 0, num_examples: int = 60, num_exits: int = 2, num_points: int = 6):
@@ -72,7 +80,7 @@ def test_logistic_is_calibrated_where_confidence_is_not():
     assert np.abs(logistic(boasts_B, right_B) - true_B).max() < 0.02
 
 
-def answered(layers: tuple[int, ...] = (1, 2)) -> tuple:
+def answered(layers: tuple[int, ...] = (1, 2)) -> tuple[Confidence, Recorded, np.ndarray]:
     """Exit 1 is sure and often wrong, exit 2 is what it says: one tau cannot tell them apart."""
     generator = np.random.default_rng(1)
     labels = generator.integers(0, 2, 900)
@@ -82,8 +90,9 @@ def answered(layers: tuple[int, ...] = (1, 2)) -> tuple:
         size = generator.uniform(1.0, 4.0, 900)
         sign = np.where(right, 1, -1) * np.where(labels == 1, 1, -1) * size
         guesses[layer] = np.stack([-sign / 2, sign / 2], 1).astype(np.float32)
-    cost = np.repeat([[1 / 3], [2 / 3], [1.0]], 900, axis=1)
-    return Confidence(0.9, layers), guesses, {}, labels, cost
+    rule, tokens_LB = Confidence(0.9, layers), np.full((3, 900), 10)
+    recorded = Recorded(labels, tokens_LB[0], guesses, tokens_LB, rule)
+    return rule, recorded, np.repeat([[1 / 3], [2 / 3], [1.0]], 900, axis=1)
 
 
 def fitted(budget: float) -> Fit:
@@ -94,10 +103,25 @@ def fitted(budget: float) -> Fit:
 def test_each_exit_gets_its_own_point_and_never_does_worse_than_a_shared_one(budget: float):
     fit = fitted(budget)
     assert fit.cost <= budget
-    exit, *given = answered()
-    found = recordings(exit, [1.0, *exit.knob.fine], *given)
+    rule, recorded, cost_EB = answered()
+    found = recordings(rule, [1.0, *rule.knob.fine], recorded, cost_EB)
     shared_E = best_shared(found, budget)
     assert fit.accuracy >= found.mean(found.right_EB, shared_E)
+
+
+def test_cost_and_accuracy_are_those_of_running_the_rule():
+    rule, recorded, _ = answered()
+    fit = fitted(0.7)
+    outcome = recorded.under(turned(rule, fit.points))
+    assert fit.cost == pytest.approx(outcome.depth_B.mean() / 3)
+    assert fit.accuracy == pytest.approx((outcome.logits_BC.argmax(1) == recorded.labels).mean())
+
+
+def test_the_unit_of_cost_does_not_matter():
+    rule, recorded, cost_EB = answered()
+    in_ms = fit_budget(rule, recorded, 24 * cost_EB, 24 * 0.7)
+    assert in_ms.points == fitted(0.7).points
+    assert in_ms.cost == pytest.approx(24 * fitted(0.7).cost)
 
 
 def test_the_exit_that_boasts_is_asked_for_more():
@@ -105,8 +129,96 @@ def test_the_exit_that_boasts_is_asked_for_more():
     assert fit.points[0] > fit.points[1]
 
 
+def test_an_answer_from_all_exits_is_what_is_right_or_wrong():
+    class Mean(Confidence):
+        """Answers with the mean of the guesses so far."""
+
+        def answers(self, logits_EBC):
+            return logits_EBC.mean(0)
+
+    _, recorded, cost_EB = answered()
+    found = recordings(Mean(0.9, (1, 2)), [1.0], recorded, cost_EB)
+    mean_BC = (recorded.guesses[1] + recorded.guesses[2]) / 2
+    assert found.right_EB[1].tolist() == (mean_BC.argmax(1) == recorded.labels).tolist()
+
+
+def test_a_rule_with_one_point_for_all_exits_gets_one():
+    class Shared(Confidence):
+        """Takes no list."""
+
+        @classmethod
+        def faults(cls, num_layers, tau=0.9, layers=(4,)):
+            return ["one for all"] if isinstance(tau, list) else []
+
+    _, recorded, cost_EB = answered()
+    fit = fit_budget(Shared(0.9, [1, 2]), recorded, cost_EB, 0.7)
+    assert isinstance(fit.points, float)
+    assert fit.cost <= 0.7
+
+
+def test_a_share_is_of_the_mean_of_full_compute():
+    encoder = tiny(exit="fixed")  # at layer 4 of 6, no reduction
+    lengths = np.array([4, 12])
+    recorded = Recorded(lengths, lengths, {}, np.repeat(lengths[None], 6, axis=0), encoder.exit)
+    shares_EB = flops_shares(encoder, encoder.exit, recorded)
+    assert shares_EB[1].mean() == pytest.approx(1, abs=0.01)  # one head more than static
+    assert shares_EB[0] == pytest.approx(shares_EB[1] * 4 / 6, rel=0.01)
+    assert shares_EB[1, 1] > 3 * shares_EB[1, 0]
+
+
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match=r"budget must be at least 0.333, what the first exit"):
         fitted(0.2)
+    _, recorded, cost_EB = answered()
     with pytest.raises(ValueError, match="Never has no knob to fit"):
-        fit_budget(Never(), {}, {}, np.zeros(1), np.zeros((1, 1)), 0.5)
+        fit_budget(Never(), recorded, cost_EB, 0.5)
+
+
+KNOBS = [kind for kind in kinds("exit") if knob_of(method("exit", kind)) is not None]
+
+
+class Split:
+    """Examples of all lengths, of three classes."""
+
+    whole = ragged(tuple(range(1, 38)))
+    lengths, labels = whole.lengths_B.numpy(), np.arange(37) % 3
+
+    def __len__(self) -> int:
+        return 37
+
+    def batch(self, rows: np.ndarray):
+        return self.whole.take(torch.as_tensor(rows))
+
+
+@pytest.mark.parametrize("kind", KNOBS)
+def test_every_rule_with_a_knob_is_fitted_and_replays_as_the_fit_says(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(budget, "SMOOTH", (0.5,))  # nothing to choose, which is most of the time
+    monkeypatch.setattr(budget, "DRAWN", (1.0,))
+    encoder = tiny("dense", "none", kind)
+    recorded = record(encoder, Split())
+    layers = [*encoder.exit.layers, 6]
+    cost_EB = np.repeat(np.array(layers)[:, None] / 6, 37, axis=1)
+    fit = fit_budget(encoder.exit, recorded, cost_EB, 0.8)
+    outcome = recorded.under(turned(encoder.exit, fit.points))
+    assert outcome.depth_B.mean() / 6 == pytest.approx(fit.cost)
+    assert (outcome.logits_BC.argmax(1) == recorded.labels).mean() == pytest.approx(fit.accuracy)
+    assert fit.cost <= 0.8
+    assert number_faults(kind, fit.points, encoder.exit.knob.bounds) == []
+
+
+@pytest.mark.parametrize("kind", KNOBS)
+def test_a_knob_goes_from_nobody_leaves_to_more_and_more(kind: str):
+    encoder = tiny("dense", "none", kind)
+    recorded = record(encoder, Split())
+    knob = encoder.exit.knob
+    depths = [
+        recorded.under(turned(encoder.exit, point)).depth_B for point in (knob.strict, *knob.fine)
+    ]
+    assert (depths[0] == 6).all()
+    assert all((lax <= strict).all() for strict, lax in pairwise(depths))
+    assert depths[-1].mean() < 5
+    distance = [abs(point - knob.strict) for point in (knob.strict, *knob.fine)]
+    assert distance == sorted(distance)
+    assert {*knob.grid} <= {*knob.fine}

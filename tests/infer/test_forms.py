@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from certificates import FREE, UNTIMED, call, config_of, make_run, measured
+from finished import refused
 from gateways import plan
 from studies import make_row
-from test_certify import FREE, UNTIMED, call, config_of, make_run, measured, refused
 
 from eat_lightning.attack.__main__ import attack
 from eat_lightning.config import parsed
@@ -90,7 +91,6 @@ def test_what_is_asked_and_what_can_be():
     assert prepack_faults(True, "int8") == [said]
     said = "prepack=true: prepacked weights are for a processor, got cuda"
     assert prepack_faults(True, "fp32", "cuda") == [said]
-    assert prepack_faults("yes", "fp32") == ["prepack must be true, false or null, got 'yes'"]
 
 
 def test_where_pytorch_has_no_onednn(run: Path, no_onednn: None):

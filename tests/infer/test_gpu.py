@@ -1,10 +1,8 @@
 """On a CUDA device: the processor's answers, and no wait for the device but one for each exit."""
 
-from itertools import product
-
 import pytest
 import torch
-from models import kinds, ragged, tiny
+from models import combined, ragged, tiny
 
 from eat_lightning.infer.precision import in_dtype
 from eat_lightning.methods.attention._varlen import padded_attention, varlen_attention
@@ -12,7 +10,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Layout, on_host
 
 pytestmark = pytest.mark.gpu
-COMBINATIONS = [*product(kinds("attention"), kinds("reduction"), kinds("exit"))]
+COMBINATIONS = combined()
 
 
 @pytest.mark.parametrize(("attention", "reduction", "exit"), COMBINATIONS)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from exports import exported, make_run, shapes_unchecked, small
-from hostile import refused
+from finished import refused
 from models import portable
 
 from eat_lightning.infer import graph_faults

@@ -1,10 +1,8 @@
 """int8 by hand; a row by itself; every combination; away from fp32, and back."""
 
-from itertools import product
-
 import pytest
 import torch
-from models import alone, kinds, ragged, tiny
+from models import alone, combined, ragged, tiny
 from torch import nn
 
 from eat_lightning.infer.precision import in_dtype
@@ -40,7 +38,7 @@ def test_a_row_does_not_depend_on_its_company():
 
 @pytest.mark.parametrize(
     ("attention", "reduction", "exit"),
-    [*product(kinds("attention"), kinds("reduction"), kinds("exit"))],
+    combined(),
 )
 def test_a_batch_answers_as_its_examples_do(attention: str, reduction: str, exit: str):
     encoder = in_int8(tiny(attention, reduction, exit))

@@ -1,6 +1,7 @@
 """An export with policies on top of its graphs' exits answers as its run with them does."""
 
 import json
+import re
 import subprocess
 import sys
 from itertools import combinations
@@ -22,6 +23,7 @@ from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.reason import OWN, Reason
 from eat_lightning.model.wish import Wish
+from eat_lightning.predict.explain import explained
 from eat_lightning.predict.open import open_export, open_run
 from eat_lightning.runs.run import Run
 
@@ -71,6 +73,19 @@ def test_policies_do_the_same_on_an_export(run: Path, export: Export, policies: 
     assert_same(answerer.answer(TEXTS, ABOUT), ours)
     alone = [answerer.answer([t], [a])[0] for t, a in zip(TEXTS[:8], ABOUT, strict=False)]
     assert_same(alone, ours[:8])
+
+
+@pytest.mark.parametrize("policies", [[], [Veto(0.99)]], ids=["alone", "veto"])
+def test_one_text_shows_the_same_way(run: Path, export: Export, policies: list[Any]):
+    ours = open_run(Run.open(run), FREE, "fp32", None, policies)
+    theirs = open_export(export, None, policies)
+    for text in TEXTS[:6]:
+        assert [*map(words, explained(theirs, text))] == [*map(words, explained(ours, text))]
+
+
+def words(line: str) -> str:
+    """Without the numbers, which may differ in their last digit."""
+    return re.sub(r"0\.\d{3}\b", "x", line)
 
 
 def test_policies_hold_some_back(export: Export):

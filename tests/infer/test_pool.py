@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from finished import make_run
 from models import alone, kinds, method, ragged, tiny
-from test_predict import make_run
 
 from eat_lightning.infer.depth_batching import Pool
 from eat_lightning.methods.policy.veto import Veto

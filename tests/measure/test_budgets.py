@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from test_measure import UNTIMED, call, make_run
+from measured import UNTIMED, call, make_run
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.runs.row import read
 
 
 @pytest.fixture
@@ -18,13 +19,15 @@ def budgeted(*given: str) -> list:
     return [row for row in rows if row.budget is not None]
 
 
-def test_a_row_for_each_budget_with_a_point_for_each_exit(run: Path):
+def test_a_row_for_each_budget_with_a_point_for_each_exit(run: Path, capsys: pytest.CaptureFixture):
     tight, loose = budgeted(f"run={run}", "budgets=[0.6,0.9]")
     assert (tight.budget, loose.budget) == (0.6, 0.9)
     for row in (tight, loose):
         assert row.knob == "tau"
         assert len(row.point) == len(row.exit["layers"]) == 2
         assert row.adaptivity_gain is not None
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"ratio {tight.reduction['ratio']} for" in shown
 
 
 def test_what_is_reported_on_does_not_change_the_fit(run: Path):
@@ -33,11 +36,19 @@ def test_what_is_reported_on_does_not_change_the_fit(run: Path):
     assert on_dev.point == elsewhere.point
 
 
+@pytest.mark.parametrize("rule", ["entropy", "margin", "vote", "random"])
+def test_any_rule_with_a_knob_is_fitted(run: Path, rule: str):
+    (row,) = budgeted(f"run={run}", f"exit={rule}", "budgets=[0.8]")
+    assert row.exit["kind"] == rule
+    assert len(row.point) == len(row.exit["layers"]) == 3
+    assert read(run / "rows.jsonl")[-1].point == row.point
+
+
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
-        (["budgets=[1.5]"], r"budgets.0 must be in \(0, 1\], got 1.5"),
-        (["budgets=[0.01]"], r"budgets: .*budget must be at least 0\.\d+.*, got 0.01"),
+        (["budgets=[1.5]"], r"budgets.0 must be in \(0, 1\], a share .* 12ms, got 1.5"),
+        (["budgets=[0.01]"], r"sst2-eat-s1: budget must be at least 0\.\d+.*, got 0.01"),
     ],
 )
 def test_bad_budgets_are_one_line(run: Path, given: list[str], fault: str):

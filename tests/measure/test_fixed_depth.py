@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from measured import FAST, UNTIMED, call, make_run, rule
 from models import method
-from test_measure import FAST, UNTIMED, call, make_run, rule
 
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.runs.row import read

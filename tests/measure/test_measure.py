@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from hydra import compose, initialize_config_dir
-from models import method, tiny
+from measured import FAST, UNTIMED, call, make_run
+from models import method
 
 from eat_lightning.cli import with_paths_listed
-from eat_lightning.config import CONFIG_DIR, plain
-from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
-from eat_lightning.measure.__main__ import main, measure
+from eat_lightning.measure.__main__ import main
 from eat_lightning.model.contracts import build
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
 from eat_lightning.model.packed import Batch
@@ -24,42 +21,10 @@ from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run, marks, training_mark
 from eat_lightning.weights.checkpoint import load_model, save_model
 
-FAST = ["timing.examples=6", "timing.warmup=1", "timing.repeats=2", "timing.batch=4"]
-UNTIMED = ["timing.enabled=false"]
-
-
-def make_run(folder: Path, task: str = "sst2", exit: str = "confidence", **config) -> Path:
-    """A finished run without training."""
-    node = yaml.safe_load((Path(CONFIG_DIR) / "task" / f"{task}.yaml").read_text())
-    labels, tokenizer = node["labels"], toy_tokenizer()
-    sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
-    head = {"layers": [2, 3, 4], "pool": "mean"}
-    encoder = tiny("dense", "norm_topk", exit, len(labels) or 1, head, max_positions=300, **sizes)
-    if exit == "confidence":
-        encoder.exit = method("exit", exit, tau=0.5, layers=[3, 4])
-    save_model(encoder, labels or ["score"], folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    target = "eat_lightning.data.toy.ToyData"
-    data = {"_target_": target, "num_validation": 40, "cache_dir": str(folder / "cache")}
-    whole = {"task": node, "data": data, "encoder": {"pretrained": None}, "seed": 1, "model": "eat"}
-    (folder / "config.yaml").write_text(yaml.safe_dump(whole | {"study": "s"} | config))
-    found = {"ece_before": 0.05, "ece_after": 0.01, "temperature": 1.5}
-    done = {"calibration": {"4": found, "6": found} if labels else {}}
-    (folder / "done.json").write_text(json.dumps(done))
-    return folder
-
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     return make_run(tmp_path / "task=sst2,model=eat,seed=1,reduction.layers=[2,4]")
-
-
-def call(*arguments: str) -> list:
-    """What the command does, in this process."""
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return measure(
-            plain(compose("measure", overrides=with_paths_listed(list(arguments), "run")))
-        )
 
 
 def test_a_table_at_once(run: Path, capsys: pytest.CaptureFixture):
@@ -97,10 +62,6 @@ def test_a_table_at_once(run: Path, capsys: pytest.CaptureFixture):
 
 def shares(row) -> list[tuple[int, float]]:
     return [(int(k), share) for k, share in row.exit_shares.items()]
-
-
-def rule(row) -> dict:
-    return {name: value for name, value in row.exit.items() if name != "kind"}
 
 
 def test_rows_say_how_the_run_was_trained(tmp_path: Path):

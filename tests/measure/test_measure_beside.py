@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from measured import UNTIMED, call, make_run
 from models import method
-from test_measure import UNTIMED, call, make_run
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.weights.checkpoint import load_model, save_model

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from models import method, packed, ragged, tiny
+from models import method, packed, ragged, tiny, tiny_shape
 from torch import Tensor
 
 from eat_lightning.methods.attention import longformer
 from eat_lightning.methods.attention._banded import band_of, banded_attention, pairs
 from eat_lightning.methods.attention.longformer import Longformer
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.flops import flops, pairs_computed
+from eat_lightning.model.flops import flops, product_flops
 from eat_lightning.model.packed import Layout, Packed
 
 CPU = torch.device("cpu")
@@ -99,8 +99,10 @@ def test_short_texts_keep_the_masked_product():
 
 
 def pattern_says(pattern: Longformer) -> int:
+    """The first length at which fewer pairs than all are counted."""
     lengths = np.arange(1, 400)
-    return int(lengths[pattern.pairs(lengths, 1) < lengths**2][0])
+    counted = pattern.flops(tiny_shape(), 1, lengths)
+    return int(lengths[counted < 4 * 16 * lengths**2][0])
 
 
 def encoder(reduction: str = "norm_topk", **changes: Any) -> AdaptiveEncoder:
@@ -136,7 +138,7 @@ def one_example(length: int) -> Packed:
 def test_flops_count_the_band():
     model, lengths = encoder("none"), np.full((6, 1), 390)
     band = pairs(390, 4)
-    assert pairs_computed(model, lengths).tolist() == [[band]] * 6
+    assert product_flops(model, lengths).tolist() == [[4 * 16 * band]] * 6
     never, depth = method("exit", "never"), np.array([6])
     saved = 6 * 2 * 2 * 16 * (390**2 - band)
     dense = tiny("dense", max_positions=400)

@@ -1,17 +1,24 @@
 """The contract of a method, with methods of a user's own: every hook, and what is refused."""
 
+import importlib
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from models import alone, method, packed, ragged, tiny
+from attentions import Example, bound, drawn, examples, product
+from models import alone, has_mask, kinds, method, packed, ragged, tiny
 from torch import nn
 
+from eat_lightning.errors import ConfigError
 from eat_lightning.methods.reduction._gates import gated, keep_where
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.contracts import Where, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
+from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.weights.checkpoint import load_model, save_model
 
 
 class ZeroOne(nn.Module):
@@ -128,7 +135,15 @@ def test_evidence_that_nobody_gives_is_refused():
         AdaptiveEncoder(made.shape, 3, made.attention, Asks(0), made.exit, {"layers": []})
 
 
-@pytest.mark.parametrize(("slot", "kind"), [("reduction", "ltp"), ("exit", "berxit")])
+LEARNING = [
+    (slot, kind)
+    for slot in ("reduction", "exit")
+    for kind in kinds(slot)
+    if hasattr(method(slot, kind), "bind")
+]
+
+
+@pytest.mark.parametrize(("slot", "kind"), LEARNING)
 def test_another_setting_of_a_method_keeps_what_was_learned(slot: str, kind: str):
     encoder = tiny(**{slot: kind})
     own = getattr(encoder, slot)
@@ -138,6 +153,29 @@ def test_another_setting_of_a_method_keeps_what_was_learned(slot: str, kind: str
     assert dict(getattr(twin, slot).named_parameters())[name] is learned
     assert f"{slot}.{name}" in encoder.state_dict()
     assert spec(slot, getattr(twin, slot)) == spec(slot, changed)
+
+
+@pytest.mark.parametrize(("slot", "kind"), LEARNING)
+def test_what_was_learned_is_saved_and_loaded(slot: str, kind: str, tmp_path: Path):
+    encoder = tiny(**{slot: kind})
+    save_model(encoder, ["a", "b", "c"], tmp_path)
+    loaded, _ = load_model(tmp_path)
+    learned = dict(getattr(loaded, slot).named_parameters())
+    assert learned
+    for name, parameter in getattr(encoder, slot).named_parameters():
+        assert torch.equal(learned[name], parameter)
+    with torch.inference_mode():
+        before, after = encoder(ragged()), loaded(ragged())
+    assert after.depth_B.tolist() == before.depth_B.tolist()
+    assert after.tokens_LB.tolist() == before.tokens_LB.tolist()
+
+
+def test_a_rule_that_learns_is_refused_where_it_was_not_trained():
+    node = {"_target_": "eat_lightning.methods.exit.cats.MetaConsistency", "consistency": 0.5}
+    with pytest.raises(ConfigError, match="exit=cats learns, and this run was trained with never"):
+        ExitChoice.of(node, {"kind": "never"}).rule({"kind": "never"}, [3, 4, 6], 6, 3)
+    own = spec("exit", tiny(exit="cats").exit)
+    assert ExitChoice.of(node, own).rule(own, [3, 4, 6], 6, 3).consistency == 0.5
 
 
 def test_hidden_states_are_kept_where_asked_for():
@@ -160,3 +198,60 @@ def test_layers_can_be_skipped():
     assert torch.equal(encoder(batch).logits_BC, skipped_BC)
     encoder.skips = frozenset()
     assert not torch.allclose(encoder(batch).logits_BC, whole_BC)
+
+
+def by_mask(pattern: Any, one: Example) -> torch.Tensor:
+    """Softmax attention of one example where `sees` says who sees whom."""
+    place_T = torch.arange(len(one.position_T))
+    length = torch.tensor(len(place_T))
+    q = Where(place_T[:, None], one.position_T[:, None], length, one.layer)
+    k = Where(place_T[None], one.position_T[None], length, one.layer)
+    scores_HTT = one.q_HTK @ one.k_HTK.transpose(1, 2) / one.q_HTK.shape[-1] ** 0.5
+    return scores_HTT.masked_fill(~pattern.sees(q, k), -torch.inf).softmax(-1) @ one.v_HTK
+
+
+@pytest.mark.parametrize("lengths", [[130], [9, 130, 1, 40, 4, 137]], ids=str)
+@pytest.mark.parametrize("kind", kinds("attention"))
+def test_a_product_is_that_of_its_mask_or_of_its_dense_reference(kind: str, lengths: list[int]):
+    pattern = bound(kind)
+    found = product(pattern, lengths)
+    if found is None:
+        pytest.skip("the encoder's own product, with the mask itself")
+    reference = by_mask
+    if not has_mask(kind):
+        reference = importlib.import_module(f"test_attention_{kind}").reference
+    wanted = [reference(pattern, one).transpose(0, 1) for one in examples(*drawn(lengths))]
+    torch.testing.assert_close(found, torch.cat(wanted), atol=2e-4, rtol=1e-3)
+
+
+APPROXIMATE = [kind for kind in kinds("attention") if not has_mask(kind)]
+
+
+@pytest.mark.parametrize("kind", APPROXIMATE)
+def test_an_approximate_product_has_a_gradient_and_works_in_fp32(kind: str):
+    pattern, (qkv_N, layout, *_) = bound(kind), drawn([130, 9])
+    low_N = qkv_N.bfloat16()
+    given_N = low_N.float().requires_grad_()
+    exact_N = pattern.kernel(layout, 2)(given_N, layout, 0.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded_N = pattern.kernel(layout, 2)(low_N, layout, 0.0)
+    torch.testing.assert_close(rounded_N, exact_N.bfloat16())
+    exact_N.square().sum().backward()
+    assert given_N.grad is not None
+    assert given_N.grad.isfinite().all()
+    assert (given_N.grad[:, 2].abs().sum((1, 2)) > 0).all()  # every value is read
+
+
+@pytest.mark.parametrize("kind", APPROXIMATE)
+def test_an_approximate_product_has_no_place_for_a_relative_bias(kind: str):
+    with pytest.raises(ValueError, match=f"attention={kind} has no place for .* bias"):
+        tiny(kind, relative_buckets=8)
+    assert tiny("bigbird", relative_buckets=8)(ragged()).logits_BC.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", APPROXIMATE)
+def test_a_merged_token_counts_as_often_as_it_was_merged(kind: str):
+    pattern, ones = bound(kind), torch.zeros(40)
+    plain = product(pattern, [40], weight_N=ones)
+    assert torch.equal(plain, product(pattern, [40], weight_N=None))
+    assert not torch.allclose(plain, product(pattern, [40]), atol=1e-4)

@@ -1,12 +1,9 @@
 """Policies together: with every exit rule and reduction, in batches, streams and records."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 import torch
-from models import alone, kinds, method, ragged, tiny
-from test_record import Split
+from models import alone, combined, kinds, method, ragged, tiny
 
 from eat_lightning.infer.record import record
 from eat_lightning.model.contracts import Wish
@@ -14,11 +11,12 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import built, from_folder, policies_of, specs_of
 from eat_lightning.model.reason import HELD, OWN, Reason, leaves
+from eat_lightning.new.checks import Examples
 
 LENGTHS = (9, 1, 14, 2, 7, 21, 12, 5)
 SOURCES = ("mail", "web", "phone", "mail-2", "web", "mail", "web", "mail")
 LISTS = [*([kind] for kind in kinds("policy")), kinds("policy"), kinds("policy")[::-1]]
-EVERY = list(product(map(tuple, LISTS), kinds("exit"), kinds("reduction")))
+EVERY = combined(map(tuple, LISTS), kinds("exit"), kinds("reduction"))
 
 
 def known(lengths: tuple[int, ...] = LENGTHS) -> Batch:
@@ -82,7 +80,7 @@ def test_records_say_what_running_would(names: tuple[str, ...], exit: str, reduc
     assert outcome.tokens_LB.tolist() == trace.tokens_LB.tolist()
 
 
-class Known(Split):
+class Known(Examples):
     """With where each example comes from."""
 
     def batch(self, rows: np.ndarray) -> Batch:

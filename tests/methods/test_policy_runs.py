@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from certificates import FREE, UNTIMED, call, config_of, make_run
+from finished import refused
 from models import padded, ragged, tiny
-from test_certify import FREE, UNTIMED, call, config_of, make_run, refused
 
 from eat_lightning.answers import parse
 from eat_lightning.data.tokens import toy_tokenizer

@@ -77,6 +77,15 @@ def test_parameters_begin_at_one_learn_and_stay_within_bounds():
     assert (made.retention == 0).all()
 
 
+def test_a_rate_takes_the_place_of_a_travel():
+    assert bound([1.0], travel=0.5).groups(1e-4)[0]["travel"] == 0.5
+    (group,) = bound([1.0], lr=0.002).groups(1e-4)
+    assert group["lr"] == 0.002
+    assert "travel" not in group
+
+
 def test_bad_values():
+    with pytest.raises(ValueError, match=r"reduction.travel must be in \(0, inf\), got 0"):
+        PowerBert(travel=0)
     with pytest.raises(ValueError, match=r"reduction.extent must be in \[0, 1\], got 1.5"):
         PowerBert(extent=1.5)

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from models import kinds, method, ragged, tiny
+from models import combined, kinds, method, ragged, tiny
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import build
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, head_flops, static_flops
+from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
 
 LAYERS = [2, 3, 4]
@@ -41,16 +42,16 @@ EXITS = {kind: method("exit", kind) for kind in kinds("exit")}
 EXITS["at_once"] = method("exit", "confidence", tau=1e-9, layers=[2, 4])
 
 
-@pytest.mark.parametrize("attention", kinds("attention"))
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("exit", EXITS)
+@pytest.mark.parametrize(
+    ("attention", "reduction", "exit"), combined(kinds("attention"), REDUCTIONS, EXITS)
+)
 def test_torch_counts_the_same(attention: str, reduction: str, exit: str):
     encoder, batch = tiny(attention, head={"layers": LAYERS, "pool": "mean"}), ragged((23,))
     encoder.reduction, encoder.exit = REDUCTIONS[reduction], EXITS[exit]
     with torch.inference_mode():
         tokens_LB = encoder(batch, leave=False).tokens_LB.numpy()
         depth_B = encoder(batch).depth_B.numpy()
-    ours = flops(encoder, encoder.exit, tokens_LB, depth_B)
+    ours = flops(encoder, encoder.exit, tokens_LB, depth_B, batch.lengths_B.numpy())
     assert ours == pytest.approx([counted(encoder, batch)], rel=1e-3)
     assert exit != "at_once" or depth_B[0] == 2
 
@@ -66,7 +67,7 @@ def test_bert_base_at_128_tokens_is_22_3_gflops():
     slots = {slot: build(slot, {"kind": kind}) for slot, kind in off.items()}
     with torch.device("meta"):
         encoder = AdaptiveEncoder(Shape(30522, 768, 12, 12, 3072), 2, **slots, head={})
-    body = static_flops(encoder, np.array([128]))[0] - head_flops(encoder)
+    body = static_flops(encoder, np.array([128]))[0] - head_flops(encoder, 12, np.array([128]))
     assert body == 12 * 2 * (128 * 768 * (4 * 768 + 2 * 3072) + 2 * 128 * 128 * 768)
     assert body / 1e9 == pytest.approx(22.3, abs=0.06)
 

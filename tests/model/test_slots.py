@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from models import kinds, method, ragged, tiny, tiny_shape
+from models import Nearest, kinds, method, ragged, tiny, tiny_shape
 
 from eat_lightning.bounds import layer_faults, number_faults
 from eat_lightning.model.contracts import SLOTS, build, build_all, spec
@@ -13,23 +13,6 @@ from eat_lightning.new.checks import checks
 
 METHODS = [(slot, kind) for slot in SLOTS for kind in kinds(slot)]
 HERE = __name__
-
-
-class Nearest:
-    """A pattern of a user's own: everybody sees [CLS] and `reach` neighbours to the left."""
-
-    def __init__(self, reach: int = 1):
-        self.reach = reach
-
-    @classmethod
-    def faults(cls, num_layers: int | None, reach: int = 1) -> list[str]:
-        return [] if reach > 0 else [f"attention.reach must be above 0, got {reach}"]
-
-    def sees(self, q, k):
-        return ((q.index >= k.index) & (q.index - k.index <= self.reach)) | (k.index == 0)
-
-    def sees_all(self, longest: int, layer: int) -> bool:
-        return longest == 1
 
 
 class NotAMethod:
@@ -55,7 +38,7 @@ def test_works_with_no_arguments_and_names_options_it_has_not(slot: str, kind: s
 
 
 def test_a_class_from_outside_the_package():
-    kind = f"{HERE}.Nearest"
+    kind = "models.Nearest"
     pattern = build("attention", {"kind": kind, "reach": 2})
     assert isinstance(pattern, Nearest)
     assert spec("attention", pattern) == {"kind": kind, "reach": 2}

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
-from models import tiny
+from finished import make_run
 
 from eat_lightning import answers
 from eat_lightning.cli import with_path_quoted
@@ -18,25 +17,9 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.predict import __main__ as predict
 from eat_lightning.predict.open import open_run
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.checkpoint import save_model
 
 ROOT = Path(__file__).parents[2]
 UNCHANGED = {"tau": None, "layers": None, "patience": None}
-
-
-def make_run(folder: Path, task: str) -> Path:
-    """A finished run without training: what `predict` reads of one."""
-    node = yaml.safe_load((ROOT / "configs" / "task" / f"{task}.yaml").read_text())
-    labels, tokenizer = node["labels"], toy_tokenizer()
-    rule = "confidence" if labels else "never"
-    sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
-    encoder = tiny("dense", "norm_topk", rule, num_labels=len(labels) or 1, **sizes)
-    save_model(encoder, labels, folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    data = {"_target_": "eat_lightning.data.toy.ToyData", "max_length": None}
-    (folder / "config.yaml").write_text(yaml.safe_dump({"task": node, "data": data}))
-    (folder / "done.json").write_text("{}")
-    return folder
 
 
 @pytest.fixture(scope="module")

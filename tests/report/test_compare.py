@@ -158,17 +158,6 @@ def test_ours_are_held_against_their_own_form_and_hugging_face_against_what_ran_
     assert timing_of(hugging_face, entries)[-1] == "prepacked"
 
 
-def test_a_gain_over_seeds_has_the_extremes_of_their_intervals(tmp_path: Path):
-    for seed, gain in ((1, 0.02), (2, 0.04)):
-        ends = {"adaptivity_gain_low": gain - 0.01, "adaptivity_gain_high": gain + 0.01}
-        eat_run(tmp_path, seed, adaptivity_gain=gain, **ends)
-    gain = eat(open_study([str(tmp_path)])).gain
-    assert gain is not None
-    assert gain.points == pytest.approx(3.0)
-    assert gain.interval is not None
-    assert (gain.interval.low, gain.interval.high) == pytest.approx((1.0, 5.0))
-
-
 def test_fixed_depths_are_settings_over_seeds(tmp_path: Path):
     for seed in (1, 2):
         eat_run(tmp_path, seed)

@@ -14,8 +14,18 @@ from eat_lightning.data.split import Split
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import build, spec
+from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch
-from eat_lightning.report.explorer import Noting, Part, Ways, compared, explore, rules_of, spread
+from eat_lightning.report.explorer import (
+    Noting,
+    Part,
+    Ways,
+    compared,
+    entering,
+    explore,
+    rules_of,
+    spread,
+)
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import save_model
 
@@ -114,7 +124,7 @@ def test_as_the_encoder_goes(run: Run, explored: dict, split: Split):
 
 def test_the_rules_of_a_run():
     def names(**rule) -> list:
-        return [spec("exit", found).get("tau") for found in rules_of(build("exit", rule))]
+        return [spec("exit", found).get("tau") for found in rules_of(build("exit", rule), 2)]
 
     grid = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
     assert names(kind="confidence", tau=0.9, layers=[4]) == grid
@@ -129,10 +139,12 @@ def test_noting_by_hand():
 
     noting = Noting(build("reduction", {"kind": "norm_topk", "ratio": 0.5, "layers": [2]}))
     rows = [[0.0], [3.0], [1.0], [2.0], [4.0]]
-    noting(packed(rows, [5]), None, 2)  # type: ignore[arg-type]
+    for _ in range(2):
+        noting(packed(rows, [5]), Evidence(), 2)
+    assert noting.passes == [{2: [0, 1, 4]}] * 2
     every = [0, 1, 2, 3, 4]
-    assert noting.entering(5, 4) == [every, every, [0, 1, 4], [0, 1, 4]]
-    assert noting.entering(5, 2) == [every, every], "it forgets"
+    assert entering(noting.passes[0], 5, 4) == [every, every, [0, 1, 4], [0, 1, 4]]
+    assert entering({}, 5, 2) == [every, every]
 
 
 def test_a_spread_has_every_kind(run: Run, split: Split):

@@ -1,10 +1,10 @@
 from itertools import combinations
 from pathlib import Path
-from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from pages import contrast
 
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Figure, Mark, Source
@@ -30,11 +30,6 @@ def linear(color: str) -> np.ndarray:
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
-def contrast(one: str, other: str) -> float:
-    dark, light = sorted((TO_XYZ[1] @ linear(color)) + 0.05 for color in (one, other))
-    return light / dark
-
-
 def lab(rgb: np.ndarray) -> np.ndarray:
     ratio = TO_XYZ @ rgb / TO_XYZ.sum(1)
     f = np.where(ratio > 0.008856, np.cbrt(ratio), 7.787 * ratio + 16 / 116)
@@ -57,18 +52,6 @@ def test_a_look_depends_on_the_names_only() -> None:
     assert figures.looks(["b", "a", "b"]) == figures.looks(["a", "b"])
     many = figures.looks(f"{i:02}" for i in range(20)).values()
     assert len({(look.color, look.marker) for look in many}) == 20
-
-
-def test_a_model_on_two_bodies_has_two_names() -> None:
-    def names(*triples: tuple[str, str, int]) -> list[str]:
-        rows = [SimpleNamespace(model=m, encoder=e, num_layers=n) for m, e, n in triples]
-        return [figures.model_name(row, rows) for row in rows]
-
-    pairs = names(("eat", "narrow", 6), ("eat", "wide", 6), ("static", "narrow", 6))
-    assert pairs == ["eat, narrow", "eat, wide", "static"]
-    assert names(("eat", "a", 6), ("eat", "a", 12)) == ["eat, 6 layers", "eat, 12 layers"]
-    both = names(("eat", "a", 6), ("eat", "b", 12), ("eat", "b", 12))
-    assert both == ["eat, 6 layers", "eat, 12 layers", "eat, 12 layers"]
 
 
 def simple(drawing) -> None:

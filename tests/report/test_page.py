@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from pages import HOSTILE, SMALL, SOURCE, ZERO, make_claims, make_explorer, make_table
+from pages import HOSTILE, SMALL, SOURCE, ZERO, contrast, make_claims, make_explorer, make_table
 
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Cell, Claim, Column, Line, Table
@@ -183,18 +183,6 @@ def test_answer_is_headed_by_its_task():
 def test_several_warnings_are_folded():
     assert '<details class="warnings" open><summary>A warning' in render("r", [], None, ["one"])
     assert '<details class="warnings"><summary>2 warnings' in render("r", [], None, ["one", "two"])
-
-
-def luminance(color: str) -> float:
-    shares = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one: str, other: str) -> float:
-    """WCAG 2.2: at least 4.5 for letters."""
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])

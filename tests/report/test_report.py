@@ -14,6 +14,7 @@ from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.report.__main__ import claim_of, found_claims, main, report, scripts_of
 from eat_lightning.runs.row import read
+from experiments.__main__ import main as one_claim
 
 
 def config(*overrides: str) -> dict:
@@ -110,6 +111,19 @@ def test_a_claim_that_fails_for_want_of_rows_leaves_the_others(tmp_path: Path, m
     text = (folder / "report.md").read_text()
     assert "2 rows" in text
     assert "ablation: " in text
+
+
+def test_a_claim_by_itself_is_shown_in_the_terminal(tmp_path: Path, capsys):
+    one_claim("exits", f"study={study_of(tmp_path)}")
+    out = capsys.readouterr().out
+    assert "Who leaves where on sst2" in out
+    assert "sst2, eat at tau 0.9: of 6 layers, 50 % at layer 4 leave" in out
+    for arguments, said in (
+        (["nonsense"], "a claim must be one of frontier.*got 'nonsense'"),
+        (["exits", "runs=x"], "only study=<folder> is known here, got runs=x"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            one_claim(*arguments)
 
 
 def test_exit_status_and_one_line(monkeypatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):

@@ -8,8 +8,8 @@ from eat_lightning.report.statistics import (
     Interval,
     mcnemar,
     mean_interval,
+    over_seeds,
     paired_difference,
-    ratio_interval,
     softmax,
     wilson,
 )
@@ -73,8 +73,7 @@ def test_difference_over_seeds():
     a_SB = np.array([[1] * 50 + [0] * 50, [0] * 50 + [1] * 50])
     assert paired_difference(a_SB, np.zeros(100)) == Interval(0.5, 0.5, 0.5)
     one = paired_difference(a_SB[0], np.zeros(100))
-    assert one.excludes_zero
-    assert one.low < 0.5 < one.high
+    assert 0 < one.low < 0.5 < one.high
     assert paired_difference(np.zeros(100), a_SB[:1]).value == -0.5
 
 
@@ -83,15 +82,6 @@ def test_a_difference_needs_the_same_examples():
         paired_difference(np.zeros((2, 5)), np.zeros((2, 6)))
     with pytest.raises(ValueError, match="same examples, got 5, 6"):
         mcnemar(np.zeros(5), np.zeros(6))
-
-
-@pytest.mark.parametrize(
-    ("interval", "excludes"),
-    [((0, 0.1), False), ((-0.1, 0.1), False), ((0.1, 0.2), True), ((-0.2, -0.1), True)],
-)
-def test_excludes_zero(interval: tuple[float, float], excludes: bool):
-    assert Interval(0.0, *interval).excludes_zero is excludes
-    assert Interval(0.0, *interval).times(100).excludes_zero is excludes
 
 
 def test_mcnemar_by_hand():
@@ -124,7 +114,15 @@ def test_wilson_refuses(right: int, n: int):
 
 
 def test_speed_ups_over_seeds():
-    assert ratio_interval([1.5, 1.7], [1.4, 1.65], [1.6, 1.75]) == Interval(1.6, 1.4, 1.75)
+    found = over_seeds([Interval(1.5, 1.4, 1.6), Interval(1.7, 1.65, 1.75)])
+    assert found == Interval(1.6, 1.4, 1.75)
+
+
+def test_ratios_divide_the_extremes():
+    found = Interval(6.0, 5.0, 8.0)
+    assert found.over(Interval(2.0, 1.0, 4.0)) == Interval(3.0, 1.25, 8.0)
+    assert found.inverse == Interval(1 / 6, 1 / 8, 1 / 5)
+    assert found.text(1, "+") == "+6.0 (+5.0 to +8.0)"
 
 
 def test_softmax_by_hand():

@@ -5,6 +5,7 @@ from threading import Thread
 
 import pytest
 from pydantic import ValidationError
+from studies import EAT, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs import jsonl
@@ -12,25 +13,9 @@ from eat_lightning.runs.row import Row, read, write
 
 
 def row(**changes) -> Row:
-    settings = {
-        **{
-            "task": "sst2",
-            "model": "eat",
-            "encoder": "minilm",
-            "study": "a",
-            "run": "b",
-            "seed": 1,
-        },
-        **{"split": "validation", "num_examples": 872, "metric": "accuracy", "accuracy": 0.91},
-        "attention": {"kind": "dense"},
-        "reduction": {"kind": "norm_topk", "ratio": 0.3, "layers": [2, 4]},
-        "exit": {"kind": "confidence", "tau": 0.9, "layers": [4]},
-        **{"knob": "tau", "point": 0.9, "num_layers": 6, "depth": 4.5},
-        **{"retention": 0.6, "token_layers": 0.5},
-        **{"exit_shares": {"4": 0.75, "6": 0.25}, "flops": 1e9, "flops_ratio": 0.6},
-        **{"strength": 1.0, "commit": "c", "machine": "m"},
-    }
-    return Row(**(settings | changes))
+    """Three of four examples leave after layer 4."""
+    leaving = {"depth": 4.5, "exit_shares": {"4": 0.75, "6": 0.25}, "accuracy": 0.91}
+    return make_row(**(EAT | leaving | changes))
 
 
 @pytest.mark.parametrize(

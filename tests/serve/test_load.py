@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from exports import make_run
+from finished import config_of
 from gateways import FakeModel, running
-from hydra import compose, initialize_config_dir
 
-from eat_lightning.config import CONFIG_DIR, parsed, plain
+from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs import jsonl
 from eat_lightning.serve.loadtest.__main__ import load
-from eat_lightning.serve.loadtest.plan import LoadPlan
+from eat_lightning.serve.loadtest.plan import LoadPlan, pin
 from eat_lightning.serve.loadtest.rows import LoadRow, measured
 from eat_lightning.serve.loadtest.subject import subjects
 from eat_lightning.serve.loadtest.traffic import (
@@ -34,8 +35,8 @@ SCRIPT = Path(__file__).parents[2] / "experiments" / "serving" / "draw.py"
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose("load")) | {"run": "somewhere"} | changes
+    cores = {"server_core": None, "load_core": None}
+    return config_of("load") | {"run": "somewhere"} | cores | changes
 
 
 def row(**changes: Any) -> LoadRow:
@@ -120,22 +121,29 @@ FAULTS = [
     ({"levels": [0]}, "levels.0 must be in (0, 10], got 0"),
     ({"seconds": 0}, "seconds must be in (0, 3600000], got 0"),
     ({"batch": 8}, "batch must be 16 or more, got 8"),
-    ({"server_core": 99_999, "load_core": None}, "server_core must be one of ["),
+    ({"server_core": 99_999}, "server_core must be one of ["),
 ]
+
+
+def test_where_nothing_can_be_pinned(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("eat_lightning.serve.loadtest.plan.CAN_PIN", False)
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.delattr("os.sched_setaffinity", raising=False)
+    pin(parsed(LoadPlan, config()).load_core)
+    with pytest.raises(ConfigError, match=r"^server_core must be null, since"):
+        parsed(LoadPlan, config(server_core=0))
 
 
 @pytest.mark.parametrize(("changes", "said"), FAULTS, ids=range(len(FAULTS)))
 def test_wrong_settings(changes: dict, said: str):
-    cores = {"server_core": None, "load_core": None}
     with pytest.raises(ConfigError) as refused:
-        parsed(LoadPlan, config(**(cores | changes)))
+        parsed(LoadPlan, config(**changes))
     assert "\n" not in str(refused.value)
     assert str(refused.value).startswith(said)
 
 
 def test_the_static_ones_come_first():
-    cores = {"server_core": None, "load_core": None}
-    given = config(onnx="a", onnx_static="b", certificate="c", **cores)
+    given = config(onnx="a", onnx_static="b", certificate="c")
     found = subjects(parsed(LoadPlan, given))
     assert [(c.backend, c.exits) for c in found] == [
         ("torch", "never"),
@@ -150,14 +158,12 @@ def test_the_static_ones_come_first():
 
 @pytest.mark.slow
 def test_from_a_run_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from exports import make_run
-
     run = make_run(tmp_path / "run", "dense", "norm_topk", "confidence")
     times = {"seconds": 1.0, "capacity_s": 1.0, "warm_s": 0.5, "rest_s": 0, "levels": [0.5, 3.0]}
     rows = load(
         config(
             **{"run": str(run), "to": str(tmp_path / "out"), "modes": ["inline"], **times},
-            **{"server_core": None, "load_core": None, "queue": {"inline": 2, "triage": 64}},
+            queue={"inline": 2, "triage": 64},
             force=True,
         )
     )

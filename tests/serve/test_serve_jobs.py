@@ -9,7 +9,7 @@ from gateways import FakeModel, Running, eventually, running
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.body import Example
-from eat_lightning.serve.jobs import Entry, Job, Journal
+from eat_lightning.serve.jobs import Job, Journal, accepted, answered, begun
 
 
 def post(served: Running, content: Any) -> str:
@@ -57,8 +57,8 @@ def test_without_a_journal_there_are_no_jobs():
 
 def test_what_was_left_is_answered_at_the_next_start_in_order(tmp_path: Path):
     journal = Journal(str(tmp_path))
-    journal.write([Entry.accepted(Job(str(i), [Example([f"job {i}"])])) for i in range(5)])
-    journal.write([Entry.begun("0"), Entry.answered("1", [{"depth": 4}])])
+    journal.write([accepted(Job(str(i), [Example([f"job {i}"])])) for i in range(5)])
+    journal.write([begun(Job("0", [])), answered(Job("1", []), [{"depth": 4}])])
     assert [(job.id, job.tries) for job in journal.waiting()] == [("0", 1), *left("2", "3", "4")]
     journal.close()
     model = FakeModel()
@@ -150,7 +150,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_what_fails_leaves_nothing_behind(tmp_path: Path):
     """The first job of a group is taken back with the second, whose id is known already."""
     journal = Journal(str(tmp_path))
-    known, new, later = (Entry.accepted(Job(id, [])) for id in ("known", "new", "later"))
+    known, new, later = (accepted(Job(id, [])) for id in ("known", "new", "later"))
     journal.write([known])
     with pytest.raises(sqlite3.IntegrityError):
         journal.write([new, known])
@@ -172,8 +172,8 @@ def test_one_gateway_for_a_journal(tmp_path: Path):
 
 def test_old_answers_are_forgotten_and_waiting_jobs_are_not(tmp_path: Path):
     journal = Journal(str(tmp_path))
-    journal.write([Entry.accepted(Job(id, [])) for id in ("old", "waits")])
-    journal.write([Entry.answered("old", [])])
+    journal.write([accepted(Job(id, [])) for id in ("old", "waits")])
+    journal.write([answered(Job("old", []), [])])
     journal.forget(3600)
     assert journal.answers("old") == []
     journal.forget(-1)

@@ -196,7 +196,8 @@ def test_a_killed_worker_is_said_and_replaced(run: Path, capfd: pytest.CaptureFi
     """A request that the dying worker has been handed is never handed on: it gets 503. The worker
     is stopped first, so that it cannot answer, and killed when the request has surely been sent."""
     config = model_settings(run)
-    with running(Remote(config), revive=lambda _: Remote(config)) as served:
+    patient = {"deadline_ms": 100_000}  # a busy machine takes long to start a worker
+    with running(Remote(config), revive=lambda _: Remote(config), **patient) as served:
         for _ in range(2):
             # An answer is given before its batch is over: stopped then, it would take no other.
             eventually(lambda: not served.gateway.worker.lock.locked(), 60)
@@ -209,6 +210,7 @@ def test_a_killed_worker_is_said_and_replaced(run: Path, capfd: pytest.CaptureFi
             threads[0].join(60)
             assert found[0].status_code == 503
             assert found[0].json() == {"error": "the worker died with this request"}
+            eventually(lambda: served.gateway.worker.is_up, 100)
             assert served.say({"text": "good"}).status_code == 200
         assert served.gateway.worker.deaths == 2
     assert capfd.readouterr().err.count("died (status -9): starting another") == 2

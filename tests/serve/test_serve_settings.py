@@ -1,10 +1,17 @@
 """What `serve` refuses before it opens a port, and where a token comes from."""
 
+from typing import Any
+
 import pytest
-from gateways import plan
+from gateways import defaults, plan
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.plan import token_of
+
+
+def drift(**changes: Any) -> dict[str, Any]:
+    return {"drift": defaults()["drift"] | changes}
+
 
 FAULTS = [
     ({"run": None}, "run must name the folder of a finished run"),
@@ -17,6 +24,11 @@ FAULTS = [
     ({"port": 70000}, "port must be in 0..65535"),
     ({"dtype": "fp8"}, "dtype must be one of fp32, bf16, int8, got 'fp8'"),
     ({"prepack": "x"}, "prepack must be true or false, got 'x'"),
+    (drift(monitor=True) | {"journal": "runs/fake"}, "journal must be another folder than run, "),
+    (drift(monitor="yes"), "drift.monitor must be true or false, got 'yes'"),
+    (drift(window=3), "drift.window must be 50 or more, got 3"),
+    (drift(run_length=1), "drift.run_length must be 10 or more, got 1"),
+    (drift(state="nowhere"), "drift.state=nowhere must be a folder that is there"),
     ({"strict_sources": "yes"}, "strict_sources must be true or false, got 'yes'"),
     ({"backend": "onnx", "dtype": "bf16"}, "dtype is not an option of backend=onnx"),
     ({"backend": "onnx", "exit": {"tau": 0.9}}, "exit is not an option of backend=onnx"),

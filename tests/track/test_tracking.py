@@ -191,7 +191,7 @@ def test_an_account_is_a_key_in_the_environment_or_in_netrc(
     ],
 )
 def test_a_frontier_has_each_rule_once(rule: Any, taus: list[Any] | None):
-    found = [getattr(rule, "tau", None) for rule in rules_of(rule)]
+    found = [getattr(rule, "tau", None) for rule in rules_of(rule, 2)]
     assert found == (taus or [[0.6, 0.7], 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, None])
 
 

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from finished import config_of
 
-from eat_lightning.config import CONFIG_DIR, make, plain
+from eat_lightning.config import make
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.methods.schedule.anneal import Anneal
 from eat_lightning.methods.schedule.two_stage import TwoStage
@@ -28,8 +28,7 @@ def test_the_papers_schedule_is_linear_over_epochs_two_and_three():
 
 
 def test_hold_reaches_its_target_after_epoch_two():
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        hold = make(plain(compose("train", overrides=["schedule=hold"]))["schedule"])
+    hold = make(config_of("train", "schedule=hold")["schedule"])
     assert strengths(hold, [1.0, 1.5, 2.0, 2.7]) == pytest.approx([0, 0.5, 1, 1])
 
 
@@ -49,8 +48,9 @@ def test_stages_follow_each_other():
     timeline = Timeline.of(TwoStage(0.25, 2.0).stages(3, [3, 4, 6]), total=100)
     assert [timeline.number(step) for step in (0, 24, 25, 99)] == [0, 0, 1, 1]
     body, heads = timeline.stages
-    assert (body.frozen, body.exits) == (("heads.3.*", "heads.4.*"), "last")
-    assert (heads.trains, heads.exits) == (("heads.3.*", "heads.4.*"), "early")
+    early = ("heads.3.*", "heads.4.*", "exit.*")
+    assert (body.frozen, body.exits) == (early, "last")
+    assert (heads.trains, heads.exits) == (early, "early")
     # Each stage warms up and decays by itself; the second at twice the rate.
     assert timeline.learning_rate(24, 0.0) == pytest.approx(1 / 24)
     assert timeline.learning_rate(25, 0.0) == 2.0

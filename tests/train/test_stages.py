@@ -9,13 +9,20 @@ from lightning import Callback, Trainer
 from models import ragged, tiny
 from torch.utils.data import DataLoader
 
+from eat_lightning.errors import ConfigError
+from eat_lightning.methods.objective.alternating import Alternating
 from eat_lightning.methods.objective.gradient_equilibrium import GradientEquilibrium
+from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation
 from eat_lightning.methods.objective.joint import Joint
+from eat_lightning.methods.objective.sandwich import Sandwich as InplaceDistillation
+from eat_lightning.methods.objective.self_distillation import SelfDistillation
 from eat_lightning.methods.schedule.anneal import Anneal
+from eat_lightning.methods.schedule.mixed import Mixed
 from eat_lightning.methods.schedule.soft_hard import SoftHard
 from eat_lightning.methods.schedule.two_stage import TwoStage
 from eat_lightning.model.training import Loss, Pass
-from eat_lightning.train.callbacks.stages import FollowStages
+from eat_lightning.train.callbacks.stages import FollowStages, Timeline, all_train
+from eat_lightning.train.fit import raise_idle
 from eat_lightning.train.module import Classifier
 
 # Lightning on loaders without workers, validation and loggers
@@ -56,11 +63,10 @@ def batches() -> DataLoader:
     return DataLoader(found, batch_size=None)  # type: ignore[arg-type]
 
 
-def fit(encoder, schedule, objective: Any = None) -> Watch:
-    watch = Watch()
-    module = Classifier(
-        encoder.train(), TASK, objective or Joint(), schedule, lr=0.01, weight_decay=0.1
-    )
+def fit(encoder, schedule, objective: Any = None, teacher: Any = None) -> Watch:
+    watch, rates = Watch(), {"lr": 0.01, "weight_decay": 0.1}
+    objective = objective or Joint()
+    module = Classifier(encoder.train(), TASK, objective, schedule, **rates, teacher=teacher)
     trainer = Trainer(
         max_epochs=1,
         accelerator="cpu",
@@ -82,6 +88,15 @@ def test_two_stages_leave_what_is_frozen_bit_equal():
     assert watch.moved(4, STEPS) == early
 
 
+@pytest.mark.parametrize("kind", ["berxit", "cats", "prototype"])
+def test_an_exit_rule_learns_from_early_exits_in_the_second_stage(kind: str):
+    watch = fit(tiny(exit=kind), TwoStage(0.5))
+    assert not any(name.startswith("exit.") for name in watch.moved(0, 4))
+    learned = {name for name in watch.moved(4, STEPS) if name.startswith("exit.")}
+    assert learned
+    assert kind == "berxit" or all(name.split(".")[2] in "34" for name in learned)
+
+
 def test_thresholds_learn_while_soft_and_then_stand_still():
     encoder = tiny("dense", "ltp")
     encoder.reduction.temperature = 0.05
@@ -101,6 +116,19 @@ def test_retention_parameters_stay_within_bounds():
         assert 0 <= seen["reduction.retention"].min() <= seen["reduction.retention"].max() <= 1
 
 
+@pytest.mark.parametrize(("steps", "rates"), [(8, 3.0), (16, 5.0)])
+def test_a_travel_is_a_rate_for_the_steps_of_the_search(steps: int, rates: float):
+    """Of 4 soft steps the rates are 1, 1, 2/3, 1/3; of 8: 1/2, 1, then down from 1 in sixths."""
+    encoder = tiny("dense", "power_bert")
+    module = Classifier(encoder, TASK, Joint(), SoftHard(soft=0.5), lr=0.01, warmup=0.25)
+    module.timeline = Timeline.of(SoftHard(soft=0.5).stages(1, [6]), steps)
+    assert module.timeline.soft_rates(0.25) == pytest.approx(rates)
+    (group,) = [g for g in module.parameter_groups() if "lr" in g]
+    assert group["params"] == [encoder.reduction.retention]
+    assert group["lr"] == pytest.approx(encoder.reduction.travel / rates)
+    assert "travel" not in group
+
+
 class Sandwich:
     """An objective with further passes, hidden states and a flow, all asked for at once."""
 
@@ -110,7 +138,7 @@ class Sandwich:
     def __init__(self) -> None:
         self.stages: list[int] = []
 
-    def passes(self, step: int) -> list[Pass]:
+    def passes(self, step: int, encoder: Any) -> list[Pass]:
         return [Pass(skips=frozenset({2})), Pass(methods={"reduction": tiny().reduction})]
 
     def flow(self, k: int, num_exits: int) -> tuple[float, float]:
@@ -134,3 +162,104 @@ def test_an_objective_gets_what_it_asks_for():
 def test_learning_to_exit_trains_its_regressor_with_the_exits():
     watch = fit(tiny(exit="berxit"), Anneal(0, 0))
     assert "exit.regressor.weight" in watch.moved(0, STEPS)
+
+
+EARLY = ("heads.3.", "heads.4.")
+
+
+def test_mixed_leaves_early_heads_bit_equal_and_then_trains_everything():
+    watch = fit(tiny(exit="confidence"), Mixed(0.5))
+    early = {name for name in watch.seen[0] if name.startswith(EARLY)}
+    assert watch.moved(0, 4) == watch.seen[0].keys() - early
+    assert watch.moved(4, STEPS) == watch.seen[0].keys()
+    assert len(Mixed().stages(1, [6])) == 1  # a static model has no second stage
+    assert Mixed.faults(6, body_share=1.0) == ["schedule.body_share must be in (0, 1), got 1.0"]
+
+
+@pytest.mark.parametrize("kind", ["attention", "past_future", "shared"])
+def test_two_stages_freeze_heads_of_every_kind(kind: str):
+    head = {"kind": kind} | ({"own_classes": True} if kind == "shared" else {})
+    watch = fit(tiny(exit="confidence", head=head), TwoStage(0.5), SelfDistillation())
+    early = {name for name in watch.seen[0] if name.startswith(EARLY)}
+    unused = {name for name in early if ".imitate." in name and ".3." in name}
+    assert early
+    assert not watch.moved(0, 4) & early
+    assert watch.moved(4, STEPS) == early - unused
+
+
+def test_what_all_exits_share_cannot_train_alone():
+    encoder = tiny(exit="confidence", head={"kind": "shared"})
+    with pytest.raises(
+        ConfigError, match=r"stage 2 trains heads.3.\*, heads.4.\*, exit.\* alone, and head"
+    ):
+        raise_idle(TwoStage(), encoder)
+    raise_idle(Mixed(), encoder)
+
+
+def test_alternating_lets_early_heads_rest_in_its_even_steps():
+    watch = fit(tiny(exit="confidence"), Anneal(0, 0), Alternating())
+    for step in range(STEPS):
+        moved = {name for name in watch.moved(step, step + 1) if name.startswith(EARLY)}
+        assert bool(moved) == (step % 2 == 1)
+
+
+def test_imitation_is_a_part_of_the_loss():
+    encoder = tiny(exit="confidence", head={"kind": "past_future", "imitation": 0.0})
+    without = fit(encoder, Anneal(0, 0)).seen[-1]
+    encoder = tiny(exit="confidence", head={"kind": "past_future", "imitation": 5.0})
+    assert not torch.equal(
+        fit(encoder, Anneal(0, 0)).seen[-1]["heads.6.imitate.weight"],
+        without["heads.6.imitate.weight"],
+    )
+
+
+def test_a_sandwich_trains_with_passes_of_its_own():
+    watch = fit(tiny("dense", "norm_topk", "confidence"), Anneal(0, 0), InplaceDistillation())
+    assert watch.moved(0, STEPS) == watch.seen[0].keys()
+
+
+def test_a_teachers_hidden_states_teach_and_the_teacher_stands_still():
+    teacher, objective = tiny(hidden_size=8), HiddenDistillation(distill=0.0)
+    encoder = tiny("dense", "norm_topk", "confidence")
+    before = {name: weight.clone() for name, weight in teacher.state_dict().items()}
+    torch.manual_seed(0)
+    objective.bind(encoder.shape, teacher.shape)
+    projection = objective.projection.weight.detach().clone()
+    watch = fit(encoder, Anneal(0, 0), objective, teacher)
+    assert "layers.0.up.weight" in watch.moved(0, STEPS)
+    assert not torch.equal(objective.projection.weight, projection)
+    assert all(torch.equal(w, before[name]) for name, w in teacher.state_dict().items())
+
+
+class LastOnly:
+    wants_teacher = False
+
+    def __call__(self, context) -> Loss:
+        return Loss(context.guesses[context.last].sum())
+
+
+class Hidden(LastOnly):
+    def __call__(self, context) -> Loss:
+        return Loss(context.hidden[0].x_ND.sum())
+
+
+@pytest.mark.parametrize(
+    ("schedule", "objective", "expected"),
+    [
+        (Anneal(0, 0), Joint(distill=0.5), True),
+        (Anneal(0, 0), GradientEquilibrium(), True),
+        (Anneal(0, 0), LastOnly(), False),
+        (Anneal(0, 0), Hidden(), False),
+        (TwoStage(0.5), Joint(), False),
+        (SoftHard(), Joint(), False),
+    ],
+)
+def test_what_goes_without_a_gradient_is_known_before(schedule, objective, expected: bool):
+    stages = schedule.stages(1, [3, 4, 6])
+    assert all_train(tiny("dense", "norm_topk", "confidence"), stages, objective) == expected
+
+
+def test_parameters_of_methods_and_heads_may_rest():
+    stages, head = Anneal(0, 0).stages(1, [3, 4, 6]), {"kind": "past_future"}
+    assert not all_train(tiny("dense", "ltp"), stages, Joint())
+    assert not all_train(tiny(exit="confidence", head=head), stages, Joint())

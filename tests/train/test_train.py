@@ -236,6 +236,52 @@ def test_distillation_trains_from_a_run(run: Run):
     assert {"train/distill_3", "train/distill_6"} <= {*columns}
 
 
+def test_a_teacher_of_another_shape_teaches_its_hidden_states(run: Run):
+    """Three layers of width 16 learn from six of width 32: layer 1 from 2, 2 from 4, 3 from 6."""
+    given = [f"teacher={run.folder}", "objective=hidden_distillation", "head.layers=all"]
+    given += ["encoder.num_layers=3", "encoder.hidden_size=16", "reduction.layers=[1]"]
+    found = trained("study=tiny_bert", *given, "trainer.log_every_n_steps=1")
+    with (found.folder / "csv" / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["train/hidden"]]
+    assert float(rows[-1]["train/hidden"]) < float(rows[0]["train/hidden"])
+    assert "train/distill_1" in rows[0]
+    config = json.loads((found.folder / "model" / "config.json").read_text())
+    assert config["objective"]["kind"] == "hidden_distillation"
+    assert config["head"]["layers"] == [1, 2, 3]
+    assert found.config["head"]["layers"] == [1, 2]  # as resolved
+    names = load_file(found.folder / "model" / "model.safetensors")
+    assert not [name for name in names if "projection" in name or "teacher" in name]
+
+
+def test_a_teacher_with_another_vocabulary_is_refused(run: Run, tmp_path: Path):
+    from eat_lightning.data.tokens import toy_tokenizer
+    from eat_lightning.train.teacher import teacher_in_step
+
+    tokenizer = toy_tokenizer()
+    assert teacher_in_step(str(run.folder), tokenizer).shape.num_layers == 6
+    tokenizer.add_tokens(["another"])
+    with pytest.raises(ConfigError, match="has another vocabulary than the student"):
+        teacher_in_step(str(run.folder), tokenizer)
+
+
+@pytest.mark.parametrize("head", ["shared", "attention", "past_future"])
+def test_other_heads_train_and_are_measured(head: str, outputs: Path):
+    found = trained("study=heads", f"head={head}", "head.layers=all", "objective=sandwich")
+    assert found.model()[0].head["kind"] == head
+    (row,) = read(found.folder / "rows.jsonl")
+    assert row.depth <= 6
+
+
+def test_heads_at_all_layers_are_in_a_runs_name():
+    given = ["data=toy", "encoder=tiny", "head.layers=all"]
+    every, listed = (
+        config_of(*given),
+        config_of("data=toy", "encoder=tiny", "head.layers=[1,2,3,4,5]"),
+    )
+    assert folder_for(every, given).name == "sst2-eat-s1-data-toy-encoder-tiny-head.layers-all"
+    assert every["head"] == listed["head"]
+
+
 def write_glue(folder: Path, flip_dev: bool) -> None:
     """Toy examples as the parquet files of sst2."""
     data = data_of(planned(config_of(*TINY, "data.num_train=400")))
@@ -320,6 +366,13 @@ def test_two_processes_train_to_the_same_losses_as_one(outputs: Path):
     one, two = (losses(r) for r in found)
     assert len(one) == 9
     assert two == pytest.approx(one, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_a_schedule_freezes_in_turn(outputs: Path):
+    given = [*TINY, "schedule=two_stage", "trainer.devices=2", "trainer.strategy=ddp", "study=ddp"]
+    assert command(*given, PL_TORCH_DISTRIBUTED_BACKEND="gloo").wait() == 0
+    assert Run.open(folder_for(config_of(*given), given)).done["steps"] == 9
 
 
 @pytest.mark.slow

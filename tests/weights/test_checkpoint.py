@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import method, ragged, spread, tiny
-from test_slots import Nearest
+from models import Nearest, kinds, method, ragged, tiny
+from safetensors.torch import load_file
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.weights.checkpoint import load_model, load_pretrained, save_model
@@ -23,25 +23,6 @@ def folder(tmp_path: Path) -> Path:
     encoder.heads["3"].temperature.fill_(1.3)
     save_model(encoder, LABELS, tmp_path / "model")
     return tmp_path / "model"
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plain Hugging Face classifier of 3 layers and 3 labels."""
-    from transformers import BertConfig, BertForSequenceClassification
-
-    config = BertConfig(
-        vocab_size=50,
-        hidden_size=16,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=24,
-        max_position_embeddings=40,
-        num_labels=3,
-    )
-    path = tmp_path_factory.mktemp("bert")
-    spread(BertForSequenceClassification(config)).save_pretrained(path)
-    return path
 
 
 def body(folder: Path, num_labels: int = 3, head: dict | None = None, **options):
@@ -89,8 +70,8 @@ def test_a_method_from_outside_the_package(tmp_path: Path, monkeypatch: pytest.M
     encoder.attention = Nearest(reach=3)
     save_model(encoder, LABELS, tmp_path)
     assert load_model(tmp_path)[0].attention.reach == 3
-    monkeypatch.delitem(sys.modules, "test_slots")
-    with pytest.raises(ConfigError, match="import test_slots before loading this model"):
+    monkeypatch.delitem(sys.modules, "models")
+    with pytest.raises(ConfigError, match="import models before loading this model"):
         load_model(tmp_path)
 
 
@@ -227,3 +208,25 @@ def test_old_names_of_layer_norms(bert: Path, tmp_path: Path):
     (tmp_path / "config.json").write_text((bert / "config.json").read_text())
     batch = ragged()
     assert torch.equal(body(tmp_path).eval()(batch).logits_BC, body(bert).eval()(batch).logits_BC)
+
+
+@pytest.mark.parametrize("kind", kinds("head"))
+def test_every_kind_of_head_starts_from_what_there_is(kind: str, bert: Path, tmp_path: Path):
+    """A pretrained pooler, and a finished run's last head."""
+    head = {"kind": kind, "layers": "all", "activation": "auto"}
+    encoder = body(bert, head=head)
+    assert encoder.head["layers"] == [1, 2, 3]
+    pooler = load_file(bert / "model.safetensors")["bert.pooler.dense.weight"]
+    for own in encoder.heads.values():
+        assert kind == "attention" or torch.equal(own.dense.weight, pooler)
+    save_model(encoder, LABELS, tmp_path)
+    tuned = body(tmp_path, head=head)
+    for name, weight in encoder.heads["3"].named_parameters():
+        assert torch.equal(tuned.heads["3"].get_parameter(name), weight)
+
+
+def test_a_folder_names_its_heads_by_number(folder: Path):
+    head = json.loads((folder / "config.json").read_text())["head"]
+    edit(folder, head=head | {"layers": "all"})
+    with pytest.raises(ConfigError, match=r"head\.layers must be a list of layers, got 'all'"):
+        load_model(folder)

@@ -194,6 +194,26 @@ def test_training_runs_all_and_sums_the_exits(run: Path):
     assert all(weight.grad is not None for weight in model.parameters())
 
 
+@pytest.mark.parametrize("kind", ["alternating", "hidden_distillation", "sandwich"])
+def test_an_objective_that_asks_for_more_than_a_batch_is_refused(run: Path, kind: str):
+    model = EatForSequenceClassification.from_pretrained(run, objective={"kind": kind}).train()
+    teacher = {"teacher_logits": torch.zeros(5, 3)}
+    with pytest.raises(
+        ValueError, match=f"objective={kind} asks for more than a batch: train with"
+    ):
+        model(**padded(), labels=torch.tensor([0, 1, 2, 0, 1]), **teacher)
+
+
+def test_an_objectives_flow_acts_in_training(run: Path):
+    """SWEET: what is behind the exit at 3 sends no gradient to what is before it."""
+    model = EatForSequenceClassification.from_pretrained(run, objective={"kind": "sweet"}).train()
+    output = model(**padded(), labels=torch.tensor([0, 1, 2, 0, 1]))
+    output.exit_logits[1:].sum().backward()
+    layers = model.encoder.layers
+    assert not layers[2].up.weight.grad.any()
+    assert layers[3].up.weight.grad.any()
+
+
 def test_evaluation_loss_is_that_of_the_answers(run: Path):
     model = EatForSequenceClassification.from_pretrained(run)
     labels = torch.tensor([0, 1, 2, 0, 1])

@@ -3,31 +3,20 @@ is imported or run."""
 
 import json
 import os
-import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
-from hostile import ODD, edit, opened, refusals, refused
-from test_predict import make_run
+from finished import refused
+from hostile import ODD, edit, opened, refusals
 
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model
 from eat_lightning.weights.untrusted import TOKENIZER, step_faults, tokenizer_faults
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "run", "sst2")
-
-
-@pytest.fixture
-def run(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "run"))
 
 
 def test_any_value_in_a_models_config_is_taken_or_refused_in_one_line(run: Path):
@@ -226,11 +215,12 @@ def test_real_bodies_tokenizers_are_taken(minilm_dir: Path):
 def test_rows_are_checked_field_by_field(tmp_path: Path):
     from dataclasses import asdict
 
-    from test_rows import Row, row
+    from studies import EAT, make_row
 
     from eat_lightning.runs.jsonl import read_whole
+    from eat_lightning.runs.row import Row
 
-    sound, path = asdict(row()), tmp_path / "rows.jsonl"
+    sound, path = asdict(make_row(**EAT)), tmp_path / "rows.jsonl"
     lines, hostile = [], 0
     for key in sound:
         for value in ODD:

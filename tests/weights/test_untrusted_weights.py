@@ -8,21 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hostile import Bomb, edit, refused
+from finished import refused
+from hostile import Bomb, edit
 from models import tiny
-from test_predict import make_run
 
 from eat_lightning.weights.checkpoint import load_model, load_pretrained
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "run", "sst2")
-
-
-@pytest.fixture
-def run(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "run"))
 
 
 @pytest.mark.parametrize("as_pickle", [False, True])
@@ -123,21 +113,11 @@ def test_sizes_that_the_weights_have_not_are_refused_before_anything_is_made(
     assert said in refused(load_model, run / "model")
 
 
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from transformers import BertConfig, BertModel
-
-    path = tmp_path_factory.mktemp("bert")
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}
-    BertModel(BertConfig(vocab_size=50, intermediate_size=24, **sizes)).save_pretrained(path)
-    return path
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"num_hidden_layers": 10**9}, "num_layers must be at most 1000"),
-        ({"num_hidden_layers": 900}, "its weights lack layers.2.out.weight"),
+        ({"num_hidden_layers": 900}, "its weights lack layers.3.out.weight"),
         ({"vocab_size": 10**9}, "size mismatch: embedding.word.weight"),
         ({"hidden_size": "wide"}, "hidden_size must be 1 or more, got 'wide'"),
         ({"hidden_size": None}, "hidden_size must be 1 or more, got None"),

@@ -40,7 +40,7 @@ def measured_rows(plan: ScalingPlan) -> list[ScalingRow]:
     from eat_lightning.bench.scaling.measured import measured
     from eat_lightning.bench.scaling.points import body, rounds
     from eat_lightning.infer.latency import undisturbed
-    from eat_lightning.model.encoder import Shape
+    from eat_lightning.model.layer import Shape
 
     same = {
         **provenance(),

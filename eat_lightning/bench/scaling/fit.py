@@ -14,6 +14,7 @@ import numpy as np
 from eat_lightning.bench.scaling.points import (
     DENSE,
     DENSE_PRODUCT,
+    PRODUCT,
     PRUNED,
     WINDOW,
     WINDOW_PRODUCT,
@@ -114,6 +115,9 @@ def ratios(at: Rows) -> dict[str, np.ndarray]:
         "dense / window": (DENSE, WINDOW),
         "dense / window, pruned": (DENSE, PRUNED),
     }
+    named = {DENSE, WINDOW, PRUNED}
+    others = [name for name in at if name not in named and not name.endswith(PRODUCT)]
+    pairs |= {f"{DENSE} / {name}": (DENSE, name) for name in others}
     found = {what: ms[a] / ms[b] for what, (a, b) in pairs.items() if a in ms and b in ms}
     if DENSE in at and at[DENSE].attention_R is not None:
         share_R = np.array(at[DENSE].attention_R) / ms[DENSE]

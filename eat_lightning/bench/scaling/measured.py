@@ -56,8 +56,8 @@ def work_of(point: Point, trace: Trace | None) -> dict[str, Any]:
     encoder, num_layers = point.encoder, point.encoder.shape.num_layers
     if trace is None:
         clock: Any = encoder.attention
-        pairs = float(clock.pairs(np.array([float(point.length)]), 1)[0])
-        work = 4.0 * pairs * encoder.shape.hidden_size * num_layers
+        own = clock.flops(encoder.shape, 1, np.array([float(point.length)]))
+        work = float(own[0]) * num_layers
         return {"flops": work, "layers_run": num_layers, "heads": 0, "retention": 1.0}
     tokens_LB, depth_B = trace.tokens_LB.numpy(), trace.depth_B.numpy()
     depth = int(depth_B.max())

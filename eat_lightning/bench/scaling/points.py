@@ -25,12 +25,14 @@ from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
-from eat_lightning.model.contracts import Kernel, Pattern, Where
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape, Trace, with_slots
+from eat_lightning.model.contracts import Kernel, Pattern, Where, build, is_approximate
+from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
+from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch, Layout
 
 DENSE, WINDOW, PRUNED = "dense", "window", "window, pruned"
-DENSE_PRODUCT, WINDOW_PRODUCT = "dense product", "window product"
+PRODUCT = " product"  # behind a candidate's name: its attention product alone
+DENSE_PRODUCT, WINDOW_PRODUCT = DENSE + PRODUCT, WINDOW + PRODUCT
 
 
 class Clocked:
@@ -38,16 +40,18 @@ class Clocked:
 
     milliseconds: since they were last set to 0."""
 
-    def __init__(self, pattern: Dense | Longformer):
+    def __init__(self, pattern: Any):
         self.pattern, self.milliseconds = pattern, 0.0
-        self.sees, self.sees_all, self.pairs = pattern.sees, pattern.sees_all, pattern.pairs
+        self.sees, self.sees_all, self.flops = pattern.sees, pattern.sees_all, pattern.flops
+        self.approximate = is_approximate(pattern)
+        self.wants = getattr(pattern, "wants", ())
 
     def kernel(self, layout: Layout, layer: int) -> Kernel:
         product = self.pattern.kernel(layout, layer) or masked(self.pattern, layer)
 
-        def timed(qkv_N3HK: Tensor, layout: Layout, dropout: float) -> Tensor:
+        def timed(qkv_N3HK: Tensor, layout: Layout, dropout: float, **rows: Any) -> Tensor:
             start = perf_counter()
-            mixed_NHK = product(qkv_N3HK, layout, dropout)
+            mixed_NHK = product(qkv_N3HK, layout, dropout, **rows)
             self.milliseconds += (perf_counter() - start) * 1e3
             return mixed_NHK
 
@@ -94,10 +98,12 @@ def body(shape: Shape, seed: int) -> AdaptiveEncoder:
 
 def seen_as(encoder: AdaptiveEncoder, name: str, plan: ScalingPlan) -> AdaptiveEncoder:
     """The same weights by a candidate's name, with a clock at the attention product."""
-    dense = name in (DENSE, DENSE_PRODUCT)
-    pattern = Clocked(Dense() if dense else Longformer(plan.window))
+    kind = name.removesuffix(PRODUCT)
+    windowed = kind in (WINDOW, PRUNED)
+    pattern: Any = Longformer(plan.window) if windowed else build("attention", {"kind": kind})
     reduction = pruning(encoder.shape, plan.ratio) if name == PRUNED else Keep()
-    return with_slots(encoder, attention=pattern, reduction=reduction, exit=Never())
+    seen = with_slots(encoder, attention=pattern, reduction=reduction, exit=Never())
+    return with_slots(seen, attention=Clocked(seen.attention))  # which has its parameters by now
 
 
 def pruning(shape: Shape, ratio: float) -> NormTopK:
@@ -131,7 +137,7 @@ class Point:
     @property
     def is_product(self) -> bool:
         """Whether it is the attention product alone."""
-        return self.candidate in (DENSE_PRODUCT, WINDOW_PRODUCT)
+        return self.candidate.endswith(PRODUCT)
 
     @property
     def runner(self) -> Callable[[Any], Any]:
@@ -142,7 +148,7 @@ class Point:
         shape = self.encoder.shape
         if not self.is_product:
             return text([self.length] * self.batch, shape.vocab_size)
-        return torch.randn(self.length, 3, shape.num_heads, shape.hidden_size // shape.num_heads)
+        return torch.randn(self.length, 3, shape.num_heads, shape.width_of_head)
 
     def run(self, batch: Batch) -> Trace:
         clock: Any = self.encoder.attention
@@ -152,11 +158,17 @@ class Point:
         return trace
 
     def product(self, qkv_N3HK: Tensor) -> None:
-        """Of each layer in turn: what depends on lengths alone is made once, as in the encoder."""
+        """Each layer's in turn: what depends on lengths alone is made once, as in the encoder."""
         layout = Layout(torch.tensor([self.length]), torch.device("cpu"))
         clock: Any = self.encoder.attention
         for layer in range(1, self.encoder.shape.num_layers + 1):
             clock.kernel(layout, layer)(qkv_N3HK, layout, 0.0)
+
+
+def raced(plan: ScalingPlan) -> list[str]:
+    """Candidates at each length: encoders, then their products alone."""
+    names = [DENSE, WINDOW, *plan.attentions]
+    return [DENSE, WINDOW, PRUNED, *plan.attentions, *(name + PRODUCT for name in names)]
 
 
 def rounds(encoder: AdaptiveEncoder, plan: ScalingPlan) -> Iterator[list[Point]]:
@@ -171,7 +183,7 @@ def rounds(encoder: AdaptiveEncoder, plan: ScalingPlan) -> Iterator[list[Point]]
     yield [
         Point("length", name, length, length, 1, seen_as(encoder, name, plan))
         for length in plan.lengths
-        for name in (DENSE, WINDOW, PRUNED, DENSE_PRODUCT, WINDOW_PRODUCT)
+        for name in raced(plan)
         if length <= plan.dense_up_to or name not in (DENSE, DENSE_PRODUCT)
     ]
     yield [Point("batch", WINDOW, batch, short, batch, again()) for batch in plan.batches]

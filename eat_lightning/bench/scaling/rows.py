@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import field
 from statistics import median
+from typing import Annotated, Literal
 
-AXES = ("length", "batch", "layers run", "heads", "retention")
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from eat_lightning.config import within
+
+Positive = Annotated[float, within("(0, inf)")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ScalingRow:
     """What one candidate took where `axis` has the value `size`; all of a file are of one call.
 
@@ -17,21 +23,22 @@ class ScalingRow:
     in each repeat; attention_R: of it, in the attention product (None where that is all there is).
     peak_bytes: tensors alive at once during a pass, weights and ids apart, as torch's allocator
     counts them. flops: counted on the shapes that ran. operators: milliseconds of each of torch's
-    operators itself in one profiled pass, of those that took 1 % or more.
+    operators itself in one profiled pass, of those that took 1 % or more. clean: measured at a
+    commit without local changes.
     """
 
-    axis: str
+    axis: Literal["length", "batch", "layers run", "heads", "retention"]
     candidate: str
-    size: float
+    size: Positive
     length: int
     batch: int
     layers_run: int
     heads: int
-    retention: float
-    ms_R: tuple[float, ...]
+    retention: Positive
+    ms_R: tuple[Positive, ...]
     attention_R: tuple[float, ...] | None
-    peak_bytes: int
-    flops: float
+    peak_bytes: Annotated[int, within("(0, inf)")]
+    flops: Positive
     operators: dict[str, float] = field(default_factory=dict)
     width: int = 0
     num_layers: int = 0
@@ -42,20 +49,9 @@ class ScalingRow:
     weights: str = "random"
     machine: str = ""
     commit: str = ""
+    clean: bool = False
     version: str = ""
     session: str = ""
-
-    def __post_init__(self) -> None:
-        for name in fields(self):
-            if isinstance(value := getattr(self, name.name), list):
-                object.__setattr__(self, name.name, tuple(value))
-        if self.axis not in AXES:
-            raise ValueError(f"axis must be one of {', '.join(AXES)}, got {self.axis!r}")
-        positive = {"size": self.size, "flops": self.flops, "peak_bytes": self.peak_bytes}
-        positive |= {"ms_R": min(self.ms_R, default=0), "retention": self.retention}
-        for name, value in positive.items():
-            if not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be in (0, inf), got {value!r}")
 
     @property
     def ms(self) -> float:

@@ -27,7 +27,8 @@ from eat_lightning.methods.reduction.cls_topk import ClsTopK
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.methods.reduction.received_topk import ReceivedTopK
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.layer import Shape
 
 NUM_LABELS = 2
 SCORES = {"norm": NormTopK, "[CLS]": ClsTopK, "received": ReceivedTopK}

@@ -20,8 +20,8 @@ from eat_lightning.bench.speed.rows import ELEMENT, BenchRow, Interval
 from eat_lightning.bench.speed.workload import Workload
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import BLOCK, time_interleaved
-from eat_lightning.model.encoder import Shape
 from eat_lightning.model.flops import flops
+from eat_lightning.model.layer import Shape
 
 COVERED = 0.95  # of an interval of a median
 CLOSE = 1e-3  # logits of the same fp32 weights differ by less

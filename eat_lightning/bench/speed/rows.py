@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any
 
-KEY = (
-    *("race", "candidate", "task", "batch", "order", "dtype", "threads", "width", "weights"),
-    "machine",
-)
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from eat_lightning.config import within
+
+RACED = ("race", "candidate", "task", "batch", "order")
+KEY = (*RACED, "dtype", "threads", "width", "weights", "machine")
 ELEMENT = {"fp32": 4, "bf16": 2, "int8": 1}  # bytes of a weight
-Interval = list[float]  # value, low, high
+Positive = Annotated[float, within("(0, inf)")]
+Interval = list[Positive]  # value, low, high
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class BenchRow:
     """Milliseconds and FLOPs are of an example, means over examples; of repeats, in which the
     candidates took turns, the median, and an interval of it. FLOPs are of real tokens, attention
@@ -25,7 +29,7 @@ class BenchRow:
     padding_factor: padded tokens / real tokens, were each batch padded. flops_ratio and speed_up
     are against our static encoder of as many layers; `over` holds such ratios of times for each
     candidate that the race is about. limit_ms: the larger of FLOPs / gflops_ceiling and bytes of
-    weights read / gbytes_ceiling.
+    weights read / gbytes_ceiling. clean: measured at a commit without local changes.
     """
 
     race: str
@@ -39,31 +43,24 @@ class BenchRow:
     num_layers: int
     num_examples: int
     repeats: int
-    mean_length: float
-    padding_factor: float
+    mean_length: Positive
+    padding_factor: Positive
     ms: Interval
-    flops: float
-    depth: float
-    flops_ratio: float
+    flops: Positive
+    depth: Positive
+    flops_ratio: Positive
     speed_up: Interval
-    gflops_ceiling: float
-    gbytes_ceiling: float
-    limit_ms: float
+    gflops_ceiling: Positive
+    gbytes_ceiling: Positive
+    limit_ms: Positive
     over: dict[str, Interval] = field(default_factory=dict)
     lengths: str = ""
     weights: str = "random"
     machine: str = ""
     commit: str = ""
+    clean: bool = False
     version: str = ""
     session: str = ""
-
-    def __post_init__(self) -> None:
-        values = {name.name: getattr(self, name.name) for name in fields(self)}
-        values |= {f"over {name}": ratio for name, ratio in self.over.items()}
-        for name, value in values.items():
-            for x in value if isinstance(value, list) else [value]:
-                if isinstance(x, float) and not 0 < x < float("inf"):
-                    raise ValueError(f"{name} must be in (0, inf), got {x!r}")
 
     @property
     def key(self) -> tuple[Any, ...]:

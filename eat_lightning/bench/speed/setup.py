@@ -31,7 +31,8 @@ from eat_lightning.bench.speed.workload import (
     workloads,
 )
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.encoder import AdaptiveEncoder, Shape
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.layer import Shape
 from eat_lightning.runs.run import Run
 
 BATCHES = {

@@ -5,8 +5,6 @@ Shapes: T points from strict to lax, U units (examples, or groups of them); any 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 MOST = 0.9  # of the largest bet that cannot make wealth negative
@@ -50,17 +48,3 @@ def fixed_sequence(p_T: np.ndarray, delta: float) -> np.ndarray:
     """How many points hold: all before the first whose p-value is above delta. That one fails, and
     whatever comes after it was never tested; so no correction for the number of points is due."""
     return np.cumprod(np.asarray(p_T) <= delta, axis=-1).sum(-1)
-
-
-def least(enough: Callable[[int], bool], most: int = 1 << 24) -> int:
-    """The smallest number from 1 on that is enough, where every larger one is too."""
-    high = 1
-    while not enough(high):
-        if high >= most:
-            return most
-        high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high

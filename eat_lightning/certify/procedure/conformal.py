@@ -20,10 +20,6 @@ import numpy as np
 class Conformal:
     uses_confidence = False
 
-    @classmethod
-    def faults(cls, num_layers: int | None) -> list[str]:
-        return []
-
     def refuses(self, num_chains: int, none_at_full_depth: bool) -> list[str]:
         faults = []
         if num_chains > 1:

@@ -12,19 +12,16 @@ Shapes: T points from strict to lax, U units.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
 
-from eat_lightning.certify.procedure._bounds import betting, clopper_pearson, fixed_sequence, least
+from eat_lightning.certify.procedure._bounds import betting, clopper_pearson, fixed_sequence
 
 
 class LearnThenTest:
     uses_confidence = True
-
-    @classmethod
-    def faults(cls, num_layers: int | None) -> list[str]:
-        return []
 
     def refuses(self, num_chains: int, none_at_full_depth: bool) -> list[str]:
         return []
@@ -43,9 +40,14 @@ class LearnThenTest:
         low: the least loss there can be. binary: losses are 0 or 1.
         """
         delta = share(confidence, len(chains))
-        return [
-            fixed_sequence(p_values(losses, level, delta, low, binary), delta) for losses in chains
-        ]
+        counts = []
+        for losses_TU in chains:
+            if binary:
+                p_T = clopper_pearson(losses_TU.sum(-1), losses_TU.shape[-1], level)
+            else:
+                p_T = betting(losses_TU, level, delta, low)
+            counts.append(fixed_sequence(p_T, delta))
+        return counts
 
     def needed(
         self, level: float, confidence: float, num_chains: int, low: float, binary: bool
@@ -54,24 +56,21 @@ class LearnThenTest:
         delta = share(confidence, num_chains)
         if binary:  # (1 - level) ** units <= delta
             return int(np.ceil(np.log(delta) / np.log1p(-level)))
-        return least(lambda num: bool(betting(np.zeros(num), level, delta, low) <= delta))
+
+        def enough(num: int) -> bool:
+            return bool(betting(np.zeros(num), level, delta, low) <= delta)
+
+        high = 1
+        while not enough(high) and high < 1 << 24:  # so that no trial is much larger than it need
+            high *= 2
+        return bisect_left(range(high), True, lo=1, key=enough)
 
     def promise(self, risk: str, level: float, confidence: float) -> str:
-        return (
-            f"with {100 * confidence:g} % confidence over calibration samples, {risk} is at most "
-            f"{100 * level:g} %"
-        )
+        sure = f"with {100 * confidence:g} % confidence over calibration samples"
+        return f"{sure}, {risk} is at most {100 * level:g} %"
 
 
 def share(confidence: float, num_chains: int) -> float:
     """The error that each chain may spend."""
     # 1 - 0.9 is 0.09999999999999998, which asks for one example more at a bound met exactly.
     return round(1 - confidence, 12) / num_chains
-
-
-def p_values(
-    losses_TU: np.ndarray, level: float, delta: float, low: float, binary: bool
-) -> np.ndarray:
-    if binary:
-        return clopper_pearson(losses_TU.sum(-1), losses_TU.shape[-1], level)
-    return betting(losses_TU, level, delta, low)

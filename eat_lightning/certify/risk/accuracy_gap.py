@@ -7,17 +7,9 @@ Shapes: B examples; any axes before it.
 import numpy as np
 
 
-def accuracy_gap(full_B: np.ndarray, early_B: np.ndarray, label_B: np.ndarray) -> np.ndarray:
-    return (full_B == label_B).astype(np.float64) - (early_B == label_B)
-
-
 class AccuracyGap:
     low = -1
     none_at_full_depth = True
 
-    @classmethod
-    def faults(cls, num_layers: int | None) -> list[str]:
-        return []
-
     def losses(self, full_B: np.ndarray, early_B: np.ndarray, label_B: np.ndarray) -> np.ndarray:
-        return accuracy_gap(full_B, early_B, label_B)
+        return (full_B == label_B).astype(np.float64) - (early_B == label_B)

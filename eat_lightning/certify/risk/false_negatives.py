@@ -6,11 +6,7 @@ Shapes: B examples; any axes before it.
 
 import numpy as np
 
-
-def false_negatives(early_B: np.ndarray, label_B: np.ndarray, label: int) -> np.ndarray:
-    """NaN for an example of another class: it is not counted."""
-    missed_B = (early_B != label).astype(np.float64)
-    return np.where(label_B == label, missed_B, np.nan)
+from eat_lightning.bounds import raise_faults, whole_faults
 
 
 class FalseNegatives:
@@ -20,15 +16,13 @@ class FalseNegatives:
     none_at_full_depth = False
 
     def __init__(self, label: int = 1):
-        faults = self.faults(None, label=label)
-        if faults:
-            raise ValueError(faults[0])
+        raise_faults(self.faults(None, label=label))
         self.label = label
 
     @classmethod
     def faults(cls, num_layers: int | None, label: int = 1) -> list[str]:
-        whole = isinstance(label, int) and not isinstance(label, bool)
-        return [] if whole and label >= 0 else [f"risk.label must be 0 or more, got {label!r}"]
+        return whole_faults("risk.label", label, 0)
 
     def losses(self, full_B: np.ndarray, early_B: np.ndarray, label_B: np.ndarray) -> np.ndarray:
-        return false_negatives(early_B, label_B, self.label)
+        missed_B = (early_B != self.label).astype(np.float64)
+        return np.where(label_B == self.label, missed_B, np.nan)

@@ -43,15 +43,22 @@ def banded_attention(
     """What the masked product gives where two tokens see each other if they are at most `reach`
     apart or one of them is the first of their example."""
     band = layout.cached(("band", reach), lambda: band_of(layout, reach))
+    mixed_NHK = attention_of_band(qkv_N3HK, band, dropout)
+    cls_BHK = attention_of_cls(qkv_N3HK, layout, dropout)
+    return mixed_NHK.index_copy_(0, layout.offsets_B, cls_BHK)
+
+
+def attention_of_band(
+    qkv_N3HK: Float[Tensor, "n 3 h k"], band: Band, dropout: float
+) -> Float[Tensor, "n h k"]:
+    """Each query's mean of the values that its block meets and it sees."""
     parts = band.queries_GQ, band.keys_GS, band.seen_GQS
     if isinstance(band.queries_GQ.shape[0], int):
         split = zip(*(x.split(CHUNK) for x in parts), strict=True)
         mixed = torch.cat([attention_of_blocks(qkv_N3HK, q, k, s, dropout) for q, k, s in split])
     else:  # a trace for export, to which the number of blocks is not known
         mixed = attention_of_blocks(qkv_N3HK, *parts, dropout)
-    mixed_NHK = mixed.flatten(0, 1).index_select(0, band.place_N)
-    cls_BHK = attention_of_cls(qkv_N3HK, layout, dropout)
-    return mixed_NHK.index_copy_(0, layout.offsets_B, cls_BHK)
+    return mixed.flatten(0, 1).index_select(0, band.place_N)
 
 
 def attention_of_blocks(
@@ -91,9 +98,25 @@ def block_length(reach: int) -> int:
     return max(BLOCK, reach // 2)
 
 
-def band_of(layout: Layout, reach: int) -> Band:
-    block, device = block_length(reach), layout.device
-    blocks_B = -(-layout.lengths_B // block)
+@dataclass(frozen=True)
+class Blocks:
+    """The tokens of each example in blocks of equal length, the last one filled up.
+
+    start_G: place of a block's first token in its example. length_G1, row_G1: of that example.
+    """
+
+    start_G: Int[Tensor, " g"]
+    length_G1: Int[Tensor, "g 1"]
+    row_G1: Int[Tensor, "g 1"]
+    place_N: Int[Tensor, " n"]
+
+    def rows(self, places: Int[Tensor, "g s"]) -> Int[Tensor, "g s"]:
+        """Packed rows of places in the example of each block; one outside it: the nearest."""
+        return self.row_G1 + torch.minimum(places.clamp(min=0), self.length_G1 - 1)
+
+
+def blocks_of(layout: Layout, block: int) -> Blocks:
+    device, blocks_B = layout.device, -(-layout.lengths_B // block)
     num_blocks: Any = blocks_B.sum().item()
     number_G = torch.arange(num_blocks, device=device)
     end_B = layout.there(blocks_B.cumsum(0))
@@ -101,20 +124,20 @@ def band_of(layout: Layout, reach: int) -> Band:
     first_B = end_B - layout.there(blocks_B)  # each example's first block
     start_G = (number_G - first_B[example_G]) * block
     length_G1 = layout.there(layout.lengths_B)[example_G, None]
-    row_G1 = layout.offsets_B[example_G, None]
+    place_N = first_B[layout.segment_N] * block + layout.index_N
+    return Blocks(start_G, length_G1, layout.offsets_B[example_G, None], place_N)
 
-    queries_GQ = start_G[:, None] + torch.arange(block, device=device)
-    near_GS = start_G[:, None] + torch.arange(-reach, block + reach, device=device)
+
+def band_of(layout: Layout, reach: int) -> Band:
+    block, device = block_length(reach), layout.device
+    blocks = blocks_of(layout, block)
+    queries_GQ = blocks.start_G[:, None] + torch.arange(block, device=device)
+    near_GS = blocks.start_G[:, None] + torch.arange(-reach, block + reach, device=device)
     keys_GS = F.pad(near_GS, (1, 0))  # [CLS] is the first key of all
     seen_GQS = (queries_GQ[:, :, None] - keys_GS[:, None]).abs() <= reach
-    seen_GQS &= ((keys_GS > 0) & (keys_GS < length_G1))[:, None]
+    seen_GQS &= ((keys_GS > 0) & (keys_GS < blocks.length_G1))[:, None]
     seen_GQS[:, :, 0] = True
-
-    def rows(places: Tensor) -> Tensor:
-        return row_G1 + torch.minimum(places.clamp(min=0), length_G1 - 1)
-
-    place_N = first_B[layout.segment_N] * block + layout.index_N
-    return Band(rows(queries_GQ), rows(keys_GS), seen_GQS, place_N)
+    return Band(blocks.rows(queries_GQ), blocks.rows(keys_GS), seen_GQS, blocks.place_N)
 
 
 def pairs(lengths: Any, reach: int) -> Any:

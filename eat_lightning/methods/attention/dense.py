@@ -1,5 +1,7 @@
 """Dense attention: everybody sees everybody (Vaswani et al. 2017)."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Bool
@@ -26,5 +28,5 @@ class Dense:
         packs = layout.device.type == "cuda" and not layout.even and there()
         return varlen_attention if packs else None
 
-    def pairs(self, lengths: np.ndarray, layer: int) -> np.ndarray:
-        return lengths**2
+    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+        return 4.0 * shape.attention_width * tokens_B**2

@@ -6,6 +6,7 @@ as the paper's shrinking t_l does. [CLS], the first token, sees all and is seen 
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -57,7 +58,8 @@ class Longformer:
             return None
         return partial(banded_attention, reach=self.window // 2)
 
-    def pairs(self, lengths: np.ndarray, layer: int) -> np.ndarray:
-        """Query-key pairs computed for examples of such lengths, each on its own."""
-        whole, band = lengths**2, pairs(lengths, self.window // 2)
-        return np.where(band > PAYS * whole, whole, band) if self.windowed(layer) else whole
+    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+        """Of the pairs that are computed, each on its own: those of the band where it is cut."""
+        whole, band = tokens_B**2, pairs(tokens_B, self.window // 2)
+        cut = self.windowed(layer) & (band <= PAYS * whole)
+        return 4.0 * shape.attention_width * np.where(cut, band, whole)

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from eat_lightning.bounds import layer_faults, number_faults, one_each, raise_faults
+from eat_lightning.bounds import number_faults, raise_faults
+from eat_lightning.methods.exit._points import point_at, point_faults
 from eat_lightning.model.contracts import Knob
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.training import Context
@@ -53,9 +54,7 @@ class LearningToExit(nn.Module):
         weight: float = 1.0,
     ) -> list[str]:
         return [
-            *number_faults("exit.threshold", threshold, "[0, 1]"),
-            *layer_faults("exit.layers", layers, num_layers, at_least=1),
-            *one_each("exit.threshold", threshold, layers),
+            *point_faults(cls.knob, threshold, layers, num_layers),
             *number_faults("exit.weight", [weight], "(0, inf)"),
         ]
 
@@ -63,7 +62,11 @@ class LearningToExit(nn.Module):
         self.regressor = nn.Linear(shape.hidden_size, 1)
 
     def observe(
-        self, packed: Packed, pooled_BD: Float[Tensor, "b d"], logits_BC: Float[Tensor, "b c"]
+        self,
+        packed: Packed,
+        pooled_BD: Float[Tensor, "b d"],
+        logits_BC: Float[Tensor, "b c"],
+        layer: int,
     ) -> Float[Tensor, "b 1"]:
         """How likely this exit is wrong, 0 ... 1."""
         return torch.sigmoid(self.regressor(pooled_BD))
@@ -71,11 +74,7 @@ class LearningToExit(nn.Module):
     def decides(
         self, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b 1"]
     ) -> Int[Tensor, " b"]:
-        return (signals_EBS[-1, :, 0] < self.threshold_at(len(signals_EBS))).long()
-
-    def threshold_at(self, num_exits: int) -> float:
-        given = self.threshold
-        return given[num_exits - 1] if isinstance(given, Sequence) else given
+        return (signals_EBS[-1, :, 0] < point_at(self.threshold, len(signals_EBS))).long()
 
     def penalties(self, context: Context) -> dict[str, Tensor]:
         """The regressor's squared error (their equation 4), each example's sum over the exits."""

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import layer_faults, number_faults, one_each, raise_faults
+from eat_lightning.bounds import raise_faults
+from eat_lightning.methods.exit._points import point_at, point_faults
 from eat_lightning.model.contracts import Knob
 
 
@@ -19,9 +20,10 @@ class Confidence:
     knob = Knob(
         "tau",
         strict=1.0,
-        grid=(0.95, 0.9, 0.8, 0.7, 0.6, 0.5),
+        grid=(0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35),
         fine=(0.999, 0.998, 0.995, *(round(0.99 - 0.01 * k, 2) for k in range(66))),
         bounds="(0, 1]",
+        is_confidence=True,
     )
 
     def __init__(self, tau: float | Sequence[float] = 0.9, layers: Sequence[int] = (4,)):
@@ -35,11 +37,7 @@ class Confidence:
         tau: float | Sequence[float] = 0.9,
         layers: Sequence[int] = (4,),
     ) -> list[str]:
-        return [
-            *number_faults("exit.tau", tau, "(0, 1]"),
-            *layer_faults("exit.layers", layers, num_layers, at_least=1),
-            *one_each("exit.tau", tau, layers),
-        ]
+        return point_faults(cls.knob, tau, layers, num_layers)
 
     @property
     def least_lead(self) -> float:
@@ -47,14 +45,11 @@ class Confidence:
         return 2 * min(self.tau if isinstance(self.tau, Sequence) else [self.tau]) - 1
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
-        return (confidence(logits_EBC) >= self.tau_at(logits_EBC)).long()
+        return (confidence(logits_EBC) >= point_at(self.tau, len(logits_EBC))).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
         """How far a confidence is from tau, where the decision would be another."""
-        return (confidence(logits_EBC) - self.tau_at(logits_EBC)).abs()
-
-    def tau_at(self, logits_EBC: Float[Tensor, "e b c"]) -> float:
-        return self.tau[len(logits_EBC) - 1] if isinstance(self.tau, Sequence) else self.tau
+        return (confidence(logits_EBC) - point_at(self.tau, len(logits_EBC))).abs()
 
 
 def confidence(logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.bounds import layer_faults, raise_faults
+from eat_lightning.methods.exit._scores import lead
 
 
 class Patience:
@@ -43,5 +44,4 @@ class Patience:
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
         """The smallest lead of a guess over its runner-up, where the decision could be another."""
-        best_EBC = logits_EBC[-self.patience - 1 :].float().softmax(-1).topk(2).values
-        return (best_EBC[..., 0] - best_EBC[..., 1]).amin(0)
+        return lead(logits_EBC[-self.patience - 1 :]).amin(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -63,7 +64,7 @@ class Pooled(nn.Module):
     def forward(self, packed: Packed) -> Float[Tensor, "b c"]:
         return self.guess(self.pooled(packed))
 
-    def flops(self, shape: Any, num_labels: int) -> float:
+    def flops(self, shape: Any, num_labels: int, tokens_B: np.ndarray) -> float:
         """Cost of one guess; pooling is left out."""
         width = shape.hidden_size
         return 2.0 * ((width**2 if self.activation else 0) + width * num_labels)

@@ -5,18 +5,52 @@ Shapes: B examples, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from eat_lightning.bounds import number_faults
 from eat_lightning.model.training import Context, Loss
 
 
 def exit_losses(context: Context) -> dict[str, Tensor]:
     """The task's loss at each exit, under names for the logs."""
     return {f"exit_{k}": task_loss(g, context.labels_B) for k, g in context.guesses.items()}
+
+
+def weighted_exits(
+    context: Context, weights: Mapping[int, float], distill: float, teacher_temperature: float
+) -> Loss:
+    """Sum over exits of weight x (task loss + distill x distillation from a teacher), and what
+    methods add. distill: 0 where there is no teacher."""
+    parts = exit_losses(context)
+    total: Any = sum(weights[k] * parts[f"exit_{k}"] for k in context.guesses)
+    if distill > 0:
+        total = total + distill * from_teacher(context, weights, teacher_temperature, parts)
+    return with_penalties(total, parts, context)
+
+
+def from_teacher(
+    context: Context, weights: Mapping[int, float], temperature: float, parts: dict[str, Tensor]
+) -> Any:
+    """Sum over the exits in `weights` of weight x distillation from the teacher's logits, noted in
+    `parts` for each."""
+    assert context.teacher_BC is not None
+    total = 0.0
+    for k, weight in weights.items():
+        parts[f"distill_{k}"] = distillation(context.guesses[k], context.teacher_BC, temperature)
+        total = total + weight * parts[f"distill_{k}"]
+    return total
+
+
+def teacher_faults(distill: float, teacher_temperature: float) -> list[str]:
+    return [
+        *number_faults("objective.distill", [distill], "[0, inf)"),
+        *number_faults("objective.teacher_temperature", [teacher_temperature], "(0, inf)"),
+    ]
 
 
 def with_penalties(total: Any, parts: dict[str, Tensor], context: Context) -> Loss:

@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 from eat_lightning.bounds import number_faults, raise_faults
-from eat_lightning.methods.objective._losses import distillation, exit_losses, with_penalties
+from eat_lightning.methods.objective._losses import (
+    exit_losses,
+    from_teacher,
+    teacher_faults,
+    with_penalties,
+)
 from eat_lightning.model.training import Context, Loss
 
 
@@ -51,8 +56,7 @@ class Joint:
         faults = [
             *number_faults("objective.early_weight", [early_weight], "[0, inf)"),
             *number_faults("objective.last_weight", [last_weight], "(0, inf)"),
-            *number_faults("objective.distill", [distill], "[0, inf)"),
-            *number_faults("objective.teacher_temperature", [teacher_temperature], "(0, inf)"),
+            *teacher_faults(distill, teacher_temperature),
             *number_faults("objective.weights", list((weights or {}).values()), "[0, inf)"),
         ]
         if distill_into not in ("last", "all"):
@@ -80,12 +84,9 @@ class Joint:
         parts = exit_losses(context)
         total = sum(self.weight(k, last) * parts[f"exit_{k}"] for k in guesses)
         if self.wants_teacher:
-            assert context.teacher_BC is not None
             # A stage may show early exits alone: then there is no last one to distil into.
-            for k in guesses if self.distill_into == "all" else guesses.keys() & {last}:
-                parts[f"distill_{k}"] = distillation(
-                    guesses[k], context.teacher_BC, self.teacher_temperature
-                )
-                share = 1.0 if k == last else self.weight(k, last)
-                total = total + self.distill * share * parts[f"distill_{k}"]
+            into = guesses if self.distill_into == "all" else guesses.keys() & {last}
+            shares = {k: 1.0 if k == last else self.weight(k, last) for k in into}
+            taught = from_teacher(context, shares, self.teacher_temperature, parts)
+            total = total + self.distill * taught
         return with_penalties(total, parts, context)

@@ -26,12 +26,31 @@ def gated(packed: Packed, gate_N: Float[Tensor, " n"], penalty: float, key_weigh
     lengths_B = layout.there(layout.lengths_B)
     packed = packed.with_x(packed.x_ND * gate_N[:, None].to(packed.x_ND.dtype))
     packed = packed.with_penalty("gates", penalty * sums_B / lengths_B)
-    if not key_weight:
-        return packed
-    log_N = gate_N.clamp(min=1e-30).log()  # finite, so that no gradient is a NaN
+    return weighed(packed, gate_N) if key_weight else packed
+
+
+def weighed(packed: Packed, gate_N: Float[Tensor, " n"]) -> Packed:
+    """Rows that count as keys, and in mean pooling, by their gates."""
+    # Finite at 0, and small enough to change nothing; the gradient stays that of the gate itself.
+    log_N = (gate_N + 1e-20).log()
     weight_N = log_N if packed.weight_N is None else packed.weight_N + log_N
     size_N = gate_N if packed.size_N is None else packed.size_N * gate_N
     return replace(packed, weight_N=weight_N, size_N=size_N)
+
+
+def forwarded(packed: Packed, share_N: Float[Tensor, " n"]) -> Packed:
+    """These shares (0 ... 1) of the rows go straight to the end as they are now, where a head that
+    pools the mean will count them."""
+    layout, x_ND = packed.layout, packed.x_ND
+    share_N = share_N.to(x_ND.dtype)
+    sums_BD, counts_B = packed.forwarded_BD, packed.forwarded_B
+    if sums_BD is None or counts_B is None:
+        sums_BD, counts_B = x_ND.new_zeros(layout.size, x_ND.shape[1]), x_ND.new_zeros(layout.size)
+    return replace(
+        packed,
+        forwarded_BD=sums_BD.index_add(0, layout.segment_N, x_ND * share_N[:, None]),
+        forwarded_B=counts_B.index_add(0, layout.segment_N, share_N),
+    )
 
 
 def keep_where(packed: Packed, stays_N: Bool[Tensor, " n"]) -> Packed:

@@ -1,4 +1,4 @@
-"""The step that the top-k reductions share: keep the highest scores of each example.
+"""What the top-k reductions share: keep the highest scores of each example.
 
 Shapes: B examples, L longest length, N packed tokens, M rows kept.
 """
@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import layer_faults, number_faults, one_each
+from eat_lightning.bounds import layer_faults, number_faults, one_each, raise_faults
 from eat_lightning.model.contracts import Knob
+from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
 
 RATIO = Knob(
@@ -23,12 +24,38 @@ RATIO = Knob(
 )
 
 
+class TopK:
+    """Drops `ratio` of the non-[CLS] tokens, those of lowest `score`, at each of `layers` (a list:
+    one for each). A subclass is a score. lowest: the first layer it may act after, 0 for one that
+    needs no layer's work."""
+
+    place = "after_layer"
+    knob = RATIO
+    needs: frozenset[str] = frozenset()
+    lowest = 1
+
+    def __init__(self, ratio: float | Sequence[float] = 0.3, layers: Sequence[int] = (2, 4)):
+        raise_faults(self.faults(None, ratio=ratio, layers=layers))
+        self.ratio, self.layers = ratio, list(layers)
+
+    @classmethod
+    def faults(cls, num_layers: int | None, ratio: Any = 0.3, layers: Any = (2, 4)) -> list[str]:
+        return topk_faults(num_layers, ratio, layers, lowest=cls.lowest)
+
+    def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
+        raise NotImplementedError
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        score_N = self.score(packed, evidence)
+        return keep_ratio(packed, score_N, ratio_at(layer, self.ratio, self.layers))
+
+
 def topk_faults(
-    num_layers: int | None, ratio: Any, layers: Any, bounds: str = RATIO.bounds
+    num_layers: int | None, ratio: Any, layers: Any, bounds: str = RATIO.bounds, lowest: int = 1
 ) -> list[str]:
     return [
         *number_faults("reduction.ratio", ratio, bounds),
-        *layer_faults("reduction.layers", layers, num_layers),
+        *layer_faults("reduction.layers", layers, num_layers, lowest=lowest),
         *one_each("reduction.ratio", ratio, layers),
     ]
 

@@ -8,20 +8,18 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults
-from eat_lightning.methods.reduction._topk import RATIO, keep_ratio, ratio_at, topk_faults
+from eat_lightning.bounds import raise_faults, switch_faults
+from eat_lightning.methods.reduction._topk import TopK
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
 
 
-class ClsTopK:
+class ClsTopK(TopK):
     """Drops `ratio` of the non-[CLS] tokens after each of `layers` (a list: one for each).
 
     protect_sep: [SEP] tokens outrank all others; they count among the tokens kept.
     """
 
-    place = "after_layer"
-    knob = RATIO
     needs = frozenset({"cls"})
 
     def __init__(
@@ -41,17 +39,11 @@ class ClsTopK:
         layers: Sequence[int] = (2, 4),
         protect_sep: bool = True,
     ) -> list[str]:
-        faults = topk_faults(num_layers, ratio, layers)
-        if not isinstance(protect_sep, bool):
-            faults.append(f"reduction.protect_sep must be true or false, got {protect_sep!r}")
-        return faults
+        faults = super().faults(num_layers, ratio, layers)
+        return [*faults, *switch_faults("reduction.protect_sep", protect_sep)]
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
         assert evidence.cls_N is not None
         if not self.protect_sep:
             return evidence.cls_N
         return evidence.cls_N.masked_fill(packed.special_N, float("inf"))
-
-    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
-        score_N = self.score(packed, evidence)
-        return keep_ratio(packed, score_N, ratio_at(layer, self.ratio, self.layers))

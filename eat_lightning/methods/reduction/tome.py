@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.bounds import raise_faults, switch_faults
+from eat_lightning.methods.reduction._merged import merged
 from eat_lightning.methods.reduction._topk import RATIO, ratio_at, topk_faults
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
@@ -73,7 +74,7 @@ class ToMe:
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Every pair of the two halves is compared, over the width of one head."""
         pairs_B = ((tokens_B + 1) // 2 * (tokens_B // 2)).astype(np.float64)
-        return 2.0 * pairs_B * (shape.hidden_size // shape.num_heads)
+        return 2.0 * pairs_B * shape.width_of_head
 
 
 def best_pairs(
@@ -100,20 +101,3 @@ def best_pairs(
     example_M, first_M = merges_BI.nonzero(as_tuple=True)
     start_M = layout.offsets_B[example_M]
     return start_M + 2 * first_M, start_M + 2 * into_BI[example_M, first_M] + 1
-
-
-def merged(
-    packed: Packed, from_M: Int[Tensor, " m"], into_M: Int[Tensor, " m"], proportional: bool
-) -> Packed:
-    """Rows `from_M` joined into `into_M` by their sizes, and left out."""
-    layout, x_ND = packed.layout, packed.x_ND
-    size_N = torch.ones_like(x_ND[:, 0]) if packed.size_N is None else packed.size_N
-    sums_ND = x_ND * size_N[:, None]
-    sums_ND = sums_ND.index_add(0, into_M, sums_ND[from_M])
-    size_N = size_N.index_add(0, into_M, size_N[from_M])
-    stays_N = torch.ones_like(layout.segment_N, dtype=torch.bool)
-    stays_N[from_M] = False
-    gone_B = torch.bincount(layout.segment_N[from_M], minlength=layout.size).cpu()
-    weight_N = size_N.float().log() if proportional else packed.weight_N
-    joined = replace(packed, x_ND=sums_ND / size_N[:, None], size_N=size_N, weight_N=weight_N)
-    return joined.take(stays_N.nonzero().flatten(), layout.lengths_B - gone_B)

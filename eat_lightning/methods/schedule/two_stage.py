@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eat_lightning.bounds import number_faults, raise_faults
+from eat_lightning.methods.schedule._stages import body_first, early_heads
 from eat_lightning.model.training import Stage
 
 
 class TwoStage:
-    """body_share: of all steps, for body and last head; the others train the early heads on a body
-    that stays bit-equal. heads_lr: factor on the learning rate in the second stage.
+    """body_share: of all steps, for body and last head; the others train the early heads, and what
+    the exit rule learns, on a body that stays bit-equal. heads_lr: factor on the learning rate in
+    the second stage.
 
     The early heads see no loss of the last exit, nor does an early loss reach the body, so the last
     exit is as good as a static model's; early ones are weaker than under a joint loss.
@@ -30,10 +32,10 @@ class TwoStage:
         ]
 
     def stages(self, num_epochs: int, exits: Sequence[int]) -> list[Stage]:
-        early = tuple(f"heads.{layer}.*" for layer in sorted(exits)[:-1])
+        early = early_heads(exits)
         if not early:  # a static model has no second stage
             return [Stage()]
         return [
-            Stage(share=self.body_share, frozen=early, exits="last"),
+            body_first(self.body_share, exits),
             Stage(share=1 - self.body_share, trains=early, exits="early", lr=self.heads_lr),
         ]

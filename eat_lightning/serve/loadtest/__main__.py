@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
     from eat_lightning.predict.open import form_held
     from eat_lightning.runs import jsonl
     from eat_lightning.runs.run import Run, environment
-    from eat_lightning.serve.loadtest.plan import LoadPlan
+    from eat_lightning.serve.loadtest.plan import LoadPlan, pin
     from eat_lightning.serve.loadtest.rows import LoadRow
     from eat_lightning.serve.loadtest.subject import load_rows, subjects
 
@@ -45,8 +44,7 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
         "commit": where["commit"] or "",
         "version": where["eat_lightning"],
     }
-    if plan.load_core is not None:
-        os.sched_setaffinity(0, {plan.load_core})
+    pin(plan.load_core)
     path, rows = Path(plan.to) / "rows.jsonl", []
     for mode in plan.modes:
         static: dict[str, float] = {}

@@ -7,18 +7,16 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from eat_lightning.config import Plan, RunFolder, whole, within
+from eat_lightning.predict.plan import DataPlan
 from eat_lightning.serve.plan import Mode, absent_packages
 
 Seconds = Annotated[float, within("(0, 3600000]")]
+CAN_PIN = hasattr(os, "sched_setaffinity")  # Linux alone
 
 
 class QueuePlan(Plan):
     inline: Annotated[int, whole(1)]
     triage: Annotated[int, whole(1)]
-
-
-class DataPlan(Plan):
-    dir: str | None
 
 
 class LoadPlan(Plan):
@@ -50,10 +48,17 @@ class LoadPlan(Plan):
     def rules(self) -> Iterator[str]:
         if not self.modes:
             yield "modes must be among inline, triage, got []"
-        cores = {"server_core": self.server_core, "load_core": self.load_core}
-        for key, core in cores.items():
-            if core is not None and core not in (there := os.sched_getaffinity(0)):
-                yield f"{key} must be one of {sorted(there)}, or null, got {core}"
+        there = sorted(os.sched_getaffinity(0)) if CAN_PIN else []
+        known = f"one of {there}, or null" if CAN_PIN else "null, since this system pins nothing"
+        for key in ("server_core", "load_core"):
+            if (core := getattr(self, key)) is not None and core not in there:
+                yield f"{key} must be {known}, got {core}"
         if self.server_core is not None and self.server_core == self.load_core:
             yield f"load_core must be another than server_core={self.server_core}"
         yield from absent_packages("load")
+
+
+def pin(core: int | None) -> None:
+    """Keep this process on a core, which the plan has found there; None: on any."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})

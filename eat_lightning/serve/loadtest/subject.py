@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from eat_lightning.cli import quoted
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.serve.loadtest.plan import LoadPlan
+from eat_lightning.serve.loadtest.plan import LoadPlan, pin
 from eat_lightning.serve.loadtest.rows import LoadRow, measured
 from eat_lightning.serve.loadtest.traffic import (
     Client,
@@ -47,14 +48,15 @@ def subjects(plan: LoadPlan, form: str | None = None) -> list[Subject]:
     def of(backend: str, exits: str, run: str, *overrides: str) -> Subject:
         return Subject(backend, exits, [f"run={quoted(run)}", *overrides, *plan.serve])
 
-    static = ["exit=never", *(["prepack=false"] if form == PLAIN else [])]
-    own = [f"certificate={plan.certificate}"] if plan.certificate else []
-    found = [of("torch", "never", plan.run, *static), of("torch", "own", plan.run, *own)]
+    plain = ["prepack=false"] if form == PLAIN else []
+    found = [of("torch", "never", plan.run, "exit=never", *plain)]
     if plan.onnx_static:
         found.append(of("onnx", "never", plan.onnx_static, "backend=onnx"))
+    own = [f"certificate={plan.certificate}"] if plan.certificate else []
+    found.append(of("torch", "own", plan.run, *own))
     if plan.onnx:
         found.append(of("onnx", "own", plan.onnx, "backend=onnx"))
-    return sorted(found, key=lambda subject: subject.exits != "never")
+    return found
 
 
 @contextmanager
@@ -62,12 +64,8 @@ def gateway(overrides: Sequence[str], core: int | None) -> Iterator[tuple[str, i
     """Its host and port, once it serves. ConfigError where it does not start, or does not stop
     with status 0."""
     command = [sys.executable, "-m", "eat_lightning.serve", "port=0", *overrides]
-
-    def pin() -> None:
-        if core is not None:
-            os.sched_setaffinity(0, {core})
-
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=pin) as child:
+    pinned = None if core is None else partial(pin, core)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=pinned) as child:
         try:
             assert child.stdout is not None
             line = child.stdout.readline()
@@ -88,7 +86,7 @@ def load_rows(
     mode: str,
     subject: Subject,
     examples: Sequence[dict[str, str]],
-    about: dict[str, str],
+    about: Mapping[str, str],
     static: dict[str, float],
 ) -> list[LoadRow]:
     """Measure one gateway: its capacity, then each level of it, then all that static can take.
@@ -96,48 +94,50 @@ def load_rows(
     about: a row's fields of the run and the machine. static: the capacity of the static gateway by
     backend, in which that of a static subject is noted.
     """
-    batch = 1 if mode == "inline" else plan.batch
-    queue = plan.queue.inline if mode == "inline" else plan.queue.triage
+    inline = mode == "inline"
+    batch, queue = (1, plan.queue.inline) if inline else (plan.batch, plan.queue.triage)
     given = {"mode": mode, "batch": batch, "wait_ms": plan.wait_ms, "queue": queue}
-    rng = np.random.default_rng(plan.seed)
-
-    async def measure(client: Client) -> list[LoadRow]:
-        def drawn(count: int) -> list[bytes]:
-            places = rng.integers(len(examples), size=count).tolist()
-            return [client.request(examples[i]) for i in places]
-
-        num_askers = 4 if batch == 1 else 2 * batch
-        await closed_loop(client, drawn(DRAWN), num_askers, plan.warm_s)
-        shots = await closed_loop(client, drawn(DRAWN), num_askers, plan.capacity_s)
-        if not (capacity := answered_rate(shots, plan.capacity_s)):
-            raise ConfigError(f"no answer within capacity_s={plan.capacity_s:g}: give it more")
-        levels = [("own", level, level * capacity) for level in plan.levels]
-        if subject.exits == "never":
-            static[subject.backend] = capacity
-        elif subject.backend in static:
-            levels.append(("static", 1.0, static[subject.backend]))
-        rows = []
-        for basis, level, rate in levels:
-            times = poisson(rate, plan.seconds, plan.seed)
-            shots = await open_loop(client, drawn(len(times)), times)
-            row = LoadRow(
-                backend=subject.backend,
-                exits=subject.exits,
-                deadline_ms=plan.deadline_ms,
-                basis=basis,
-                level=level,
-                capacity=capacity,
-                offered=len(times) / plan.seconds,
-                seconds=plan.seconds,
-                **given,
-                **about,
-                **measured(shots, plan.seconds),
-            )
-            rows.append(row)
-            await asyncio.sleep(plan.rest_s)
-        client.close()
-        return rows
-
     overrides = [*subject.overrides, "max_texts=1", *(f"{k}={v}" for k, v in given.items())]
     with gateway(overrides, plan.server_core) as (host, port):
-        return asyncio.run(measure(Client(host, port, plan.deadline_ms)))
+        client = Client(host, port, plan.deadline_ms)
+        loads = asyncio.run(loads_of(client, plan, subject, batch, examples, static))
+    fixed: dict[str, Any] = given | {"backend": subject.backend, "exits": subject.exits}
+    fixed |= {"deadline_ms": plan.deadline_ms, "seconds": plan.seconds}
+    return [LoadRow(**fixed, **about, **load) for load in loads]
+
+
+async def loads_of(
+    client: Client,
+    plan: LoadPlan,
+    subject: Subject,
+    batch: int,
+    examples: Sequence[dict[str, str]],
+    static: dict[str, float],
+) -> list[dict[str, Any]]:
+    """A row's fields of each load on a gateway."""
+    rng = np.random.default_rng(plan.seed)
+
+    def drawn(count: int) -> list[bytes]:
+        return [client.request(examples[i]) for i in rng.integers(len(examples), size=count)]
+
+    num_askers = 4 if batch == 1 else 2 * batch
+    await closed_loop(client, drawn(DRAWN), num_askers, plan.warm_s)
+    shots = await closed_loop(client, drawn(DRAWN), num_askers, plan.capacity_s)
+    capacity = answered_rate(shots, plan.capacity_s)
+    if not capacity:
+        raise ConfigError(f"no answer within capacity_s={plan.capacity_s:g}: give it more")
+    levels = [("own", level, level * capacity) for level in plan.levels]
+    if subject.exits == "never":
+        static[subject.backend] = capacity
+    elif subject.backend in static:
+        levels.append(("static", 1.0, static[subject.backend]))
+    loads = []
+    for basis, level, rate in levels:
+        times = poisson(rate, plan.seconds, plan.seed)
+        shots = await open_loop(client, drawn(len(times)), times)
+        load = {"basis": basis, "level": level, "capacity": capacity}
+        load["offered"] = len(times) / plan.seconds
+        loads.append(load | measured(shots, plan.seconds))
+        await asyncio.sleep(plan.rest_s)
+    client.close()
+    return loads

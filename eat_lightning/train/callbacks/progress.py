@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 
 
 class Lines(Callback):
@@ -15,13 +15,11 @@ class Lines(Callback):
     def __init__(self, seconds: float = 30.0):
         self.seconds, self.began, self.last, self.first_step = seconds, 0.0, 0.0, 0
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self.began = self.last = time.monotonic()
         self.first_step = trainer.global_step
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         now = time.monotonic()
         if sys.stderr.isatty() or now - self.last < self.seconds or not trainer.is_global_zero:
             return
@@ -31,12 +29,12 @@ class Lines(Callback):
         loss = float(trainer.callback_metrics.get("train/loss", float("nan")))
         print(f"step {step}/{total}  loss {loss:.3f}  {left / 60:.1f} min left", flush=True)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero and "select/score" in trainer.callback_metrics:
             metrics = trainer.callback_metrics
             score, retention = float(metrics["select/score"]), float(metrics["select/retention"])
             print(
-                f"step {trainer.global_step}: {pl_module.main_metric} {score:.4f} on the selection "  # type: ignore[attr-defined]
+                f"step {trainer.global_step}: {pl_module.main_metric} {score:.4f} on the selection "
                 f"split, retention {retention:.3f}",
                 flush=True,
             )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 
+from eat_lightning.files import write_json
 from eat_lightning.infer.record import record
 from eat_lightning.model.contracts import spec
 from eat_lightning.runs.row import row_of, write
-from eat_lightning.runs.run import Run, write_json
+from eat_lightning.runs.run import Run
 from eat_lightning.track.log import log_frontier, log_result
 from eat_lightning.weights.checkpoint import save_model
 
@@ -20,17 +21,16 @@ class Record(Callback):
     def __init__(self, run: Run):
         self.run = run
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.interrupted or not trainer.is_global_zero:
             return
-        module: Any = pl_module
-        run, encoder, data = self.run, module.encoder, trainer.datamodule  # type: ignore[attr-defined]
+        run, encoder, data = self.run, pl_module.encoder, trainer.datamodule  # type: ignore[attr-defined]
         data.tokenizer.save_pretrained(run.folder / "model")
         labels = list(data.task.labels) or ["score"]
-        save_model(encoder, labels, run.folder / "model", spec("objective", module.objective))
+        save_model(encoder, labels, run.folder / "model", spec("objective", pl_module.objective))
         recorded = record(encoder, data.split("validation"))
-        recorded.under().to_parquet(run.folder / "examples.parquet")
-        run.done = self.notes(trainer, module, len(data.split("train")))
+        recorded.to_parquet(run.folder / "examples.parquet")
+        run.done = self.notes(trainer, pl_module, len(data.split("train")))
         row = row_of(run, encoder, recorded, examples="examples.parquet")
         run.done["score"] = getattr(row, row.metric)
         write(run.folder / "rows.jsonl", [row])

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 
 
 class SaveLast(Callback):
@@ -36,11 +36,11 @@ class SaveLast(Callback):
             os.replace(beside, self.path)
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # Not at an epoch's last batch: the validation that follows must not be skipped on resume.
         if trainer.global_step % self.every == 0 and not trainer.is_last_batch:
             self.save(trainer, trainer.current_epoch, batch_idx + 1)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         self.save(trainer, trainer.current_epoch + 1, 0)

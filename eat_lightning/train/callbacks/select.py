@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 
 
 class SelectBest(Callback):
@@ -22,16 +22,13 @@ class SelectBest(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         # Lightning validates before it stops so, but not where max_steps ends it within an epoch.
         if trainer.global_step >= trainer.estimated_stepping_batches:
             trainer.should_stop = True
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        module: Any = pl_module
-        if trainer.sanity_checking or not module.timeline.reached(trainer.global_step):
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.sanity_checking or not pl_module.timeline.reached(trainer.global_step):
             return
         score = float(trainer.callback_metrics["select/score"])
         score = -math.inf if math.isnan(score) else score  # a constant correlates with nothing
@@ -39,7 +36,7 @@ class SelectBest(Callback):
             weights = {n: w.detach().clone() for n, w in pl_module.state_dict().items()}
             self.best = {"score": score, "step": trainer.global_step, "weights": weights}
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         if self.best is not None:
             with torch.no_grad():
                 pl_module.load_state_dict(self.best["weights"])

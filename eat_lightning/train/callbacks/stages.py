@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+import torch
+from lightning import Callback, Trainer
+from torch import nn
 
-from eat_lightning.model.training import Stage
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.training import Context, Objective, Stage
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,13 @@ class Timeline:
         stage, length = self.stages[number], self.length(number)
         return stage.lr * warm_then_linear(step - self.begins[number], length, warmup)
 
+    def soft_rates(self, warmup: float) -> float:
+        """Sum of the learning rates (as shares of a group's own) over the steps of soft stages, or
+        over all where there is none."""
+        rates = [self.learning_rate(step, warmup) for step in range(self.total)]
+        soft = [self.stages[self.number(step)].soft for step in range(self.total)]
+        return sum(r for r, counts in zip(rates, soft, strict=True) if counts or not any(soft))
+
 
 def warm_then_linear(step: int, total: int, warmup: float) -> float:
     """Share of the learning rate: up over the first `warmup` of all steps, then down to 0."""
@@ -78,34 +88,60 @@ class FollowStages(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.stage = state_dict["stage"]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         if self.stage is not None:  # resumed within a stage
-            freeze(pl_module, pl_module.timeline.stages[self.stage])  # type: ignore[union-attr]
+            freeze(pl_module, pl_module.timeline.stages[self.stage])
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        module: Any = pl_module
-        number = module.timeline.number(trainer.global_step)
-        stage = module.timeline.stages[number]
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        timeline, encoder = pl_module.timeline, pl_module.encoder
+        number = timeline.number(trainer.global_step)
+        stage = timeline.stages[number]
         if number != self.stage:
-            freeze(module, stage)
+            freeze(pl_module, stage)
             for optimizer in trainer.optimizers if self.stage is not None else ():
                 optimizer.state.clear()
             self.stage = number
-        module.encoder.strength.fill_(module.timeline.strength(trainer.global_step))
-        module.encoder.soft = stage.soft
-        module.log("train/strength", module.encoder.strength.float())
-        module.log("train/stage", float(number))
+        encoder.strength.fill_(timeline.strength(trainer.global_step))
+        encoder.soft = stage.soft
+        pl_module.log("train/strength", encoder.strength.float())
+        pl_module.log("train/stage", float(number))
 
 
 def freeze(module: Any, stage: Stage) -> None:
     """Let train what the stage names. A frozen parameter has no gradient at all, so that AdamW
     leaves it alone: with a gradient of 0 decay and stale moments would still move it."""
     for name, parameter in module.encoder.named_parameters():
-        wanted = any(fnmatchcase(name, pattern) for pattern in stage.trains)
-        parameter.requires_grad_(
-            wanted and not any(fnmatchcase(name, pattern) for pattern in stage.frozen)
-        )
+        parameter.requires_grad_(stage.moves(name))
         if not parameter.requires_grad:
             parameter.grad = None
+
+
+def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Objective) -> bool:
+    """Whether every parameter gets a gradient in every step: no step leaves out layers, no stage
+    freezes any or hides a guess, the losses come from all heads, and neither a method nor a head
+    with a loss of its own nor the objective has parameters, which may rest while it does not act.
+    """
+    if encoder.shape.layerdrop:
+        return False
+    parts = [encoder.attention, encoder.reduction, encoder.exit, objective]
+    parts += [head for head in encoder.heads.values() if hasattr(head, "penalties")]
+    if any(isinstance(part, nn.Module) and [*part.parameters()] for part in parts):
+        return False
+    if any(stage.trains != ("*",) or stage.frozen or stage.exits != "all" for stage in stages):
+        return False
+    return all(sees_all_heads(encoder, stage.objective or objective) for stage in stages)
+
+
+def sees_all_heads(encoder: AdaptiveEncoder, objective: Objective) -> bool:
+    """Whether a loss has a gradient at every head, asked with guesses of zeros at two steps, since
+    some objectives alternate. One that needs more than guesses may leave heads out."""
+    size, labels_B = (2, encoder.num_labels), torch.zeros(2, dtype=torch.long)
+    guesses = {int(layer): torch.zeros(size, requires_grad=True) for layer in encoder.heads}
+    last, teacher_BC = encoder.shape.num_layers, torch.zeros(size)
+    try:
+        for step in (0, 1):
+            loss = objective(Context(guesses, labels_B, last, teacher_BC, step=step))
+            torch.autograd.grad(loss.total, [*guesses.values()])
+    except Exception:  # RuntimeError for a head that is left out, any other for what is not given
+        return False
+    return True

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
+
+from eat_lightning.infer.record import record
 
 
 def ece(logits_BC: Tensor, labels_B: Tensor, num_bins: int = 15) -> float:
@@ -65,15 +67,10 @@ class FitTemperature(Callback):
     def __init__(self, bound: float = 0.02):
         self.bound = bound
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        from eat_lightning.infer.record import record
-
-        encoder: Any = pl_module.encoder
-        module: Any = pl_module
-        if encoder.num_labels == 1:
-            module.calibration = {}
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if pl_module.encoder.num_labels == 1:
             return
-        recorded = record(encoder, trainer.datamodule.split("temperature"))  # type: ignore[attr-defined]
+        recorded = record(pl_module.encoder, trainer.datamodule.split("temperature"))  # type: ignore[attr-defined]
         guesses = {k: torch.as_tensor(v) for k, v in recorded.guesses.items()}
         labels = torch.as_tensor(recorded.labels)
-        module.calibration = calibrate(encoder, guesses, labels, self.bound)
+        pl_module.calibration = calibrate(pl_module.encoder, guesses, labels, self.bound)

@@ -1,0 +1,87 @@
+"""Oracles: what no exit rule can beat on the heads that there are.
+
+With z_k the guess of the exit at layer k (the last layer L among them) and y what is wanted, an
+example leaves at d = min {k: argmax z_k = y}, or at L where no exit says y. Where y is the label
+this bounds the accuracy: "any exit right" is the share of examples with such a k. Where y is the
+last layer's class (as in CALM, Schuster et al. 2022) nobody's answer changes, and the mean
+of d is the least depth at which that can be had.
+
+Shapes: B examples, E exits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eat_lightning.infer.recorded import Outcome, Recorded
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """depth_B: where each example leaves. any_right_B: whether some exit says what is wanted.
+    first_B: as depth_B, but who is never right leaves at the first exit."""
+
+    depth_B: np.ndarray
+    any_right_B: np.ndarray
+    first_B: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        """Share of examples that some exit gets right."""
+        return float(self.any_right_B.mean())
+
+    @property
+    def depth(self) -> float:
+        """Layers until the first such exit, all of them where there is none."""
+        return float(self.depth_B.mean())
+
+    @property
+    def least_depth(self) -> float:
+        """With those that no exit gets right leaving at the first exit."""
+        return float(self.first_B.mean())
+
+
+def oracle_exit(correct_EB: np.ndarray, layers: Sequence[int]) -> Oracle:
+    """Each example leaves at the first of `layers` (the last is the body's) whose guess is right.
+
+    No rule is more accurate. One can be shallower only by giving up right answers, or on examples
+    that no exit gets right: `least_depth` lets those leave at once. ValueError where layers do not
+    ascend, or are not one for each exit.
+    """
+    correct_EB, layers_E = np.asarray(correct_EB, dtype=bool), np.asarray(layers)
+    if correct_EB.shape[0] != len(layers_E) or np.any(np.diff(layers_E) <= 0):
+        raise ValueError(f"layers must ascend, one for each exit, got {list(layers)}")
+    any_right_B = correct_EB.any(0)
+    first_B = layers_E[correct_EB.argmax(0)]  # the first exit where none is right
+    return Oracle(np.where(any_right_B, first_B, layers_E[-1]), any_right_B, first_B)
+
+
+def oracle_of(recorded: Recorded, wanted_B: np.ndarray | None = None) -> Oracle:
+    """Over all recorded exits. wanted_B: classes; None: those of the last layer."""
+    layers = sorted(recorded.guesses)
+    class_EB = np.stack([recorded.guesses[k].argmax(1) for k in layers])
+    return oracle_exit(class_EB == (class_EB[-1] if wanted_B is None else wanted_B), layers)
+
+
+def cost(recorded: Recorded, oracle: Oracle) -> float:
+    """Mean token_layers: tokens summed over the layers run / (first tokens x num_layers)."""
+    nothing = np.zeros_like(oracle.depth_B)
+    last_BC = recorded.guesses[len(recorded.tokens_LB)]
+    return float(Outcome(recorded, last_BC, oracle.depth_B, nothing, {}).token_layers_B.mean())
+
+
+def oracle_lines(recorded: Recorded) -> list[str]:
+    """For a person, what choosing per example could reach on these heads; none for a regression,
+    or where there is one exit alone."""
+    if len(recorded.guesses) < 2 or recorded.guesses[len(recorded.tokens_LB)].shape[1] == 1:
+        return []
+    right, same = oracle_of(recorded, recorded.labels), oracle_of(recorded)
+    return [
+        f"any exit right: {100 * right.accuracy:.2f} % at depth {right.depth:.2f}, token layers "
+        f"{cost(recorded, right):.3f} (an oracle that knows the labels takes the first right exit)",
+        f"the last layer's answers could be had at depth {same.depth:.2f}, token layers "
+        f"{cost(recorded, same):.3f}",
+    ]

@@ -1,0 +1,70 @@
+"""Reductions whose points are searched for, one for each layer. Every try is a pass over the
+parts of the calibration cut that selection and temperatures used. Dev is not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.record import record, score
+from eat_lightning.measure.plan import MeasurePlan
+from eat_lightning.measure.settings import Setting
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.contracts import turned
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.flops import flops, static_flops
+from eat_lightning.runs.budgets import PARTS
+from eat_lightning.runs.run import Run
+from eat_lightning.weights.operating_point import Budget
+
+
+def searches(setting: Setting) -> bool:
+    return not setting.baseline and hasattr(setting.reduction, "search")
+
+
+def searched_settings(
+    run: Run, encoder: AdaptiveEncoder, settings: Sequence[Setting], plan: MeasurePlan
+) -> list[Setting]:
+    """The run's own reduction at the best points found for each budget that is a share, at full
+    depth. None where it does not search."""
+    own = next(filter(searches, settings), None)
+    shares = [budget for budget in plan.budgets or () if budget.unit == "share"]
+    if not shares or own is None:
+        return []
+    data = run.data(**plan.data)
+    splits = [data.split(part) for part in PARTS]
+    exit, methods = Never(), {"attention": own.attention, "exit": Never()}
+
+    def evaluate(point: list[float]) -> tuple[float, float]:
+        """Cost as a share of full FLOPs, and the main metric."""
+        body = with_slots(encoder, **methods, reduction=turned(own.reduction, point), policies=())
+        passes = [record(body, split, plan.batch) for split in splits]
+        depth = body.shape.num_layers
+        costs = [
+            flops(body, exit, p.tokens_LB, np.full(len(p), depth), p.lengths)
+            / static_flops(body, p.lengths)
+            for p in passes
+        ]
+        logits_BC = np.concatenate([p.guesses[depth] for p in passes])
+        found = score(run.task, logits_BC, np.concatenate([p.labels for p in passes]))
+        return float(np.concatenate(costs).mean()), found[run.task.metrics[0]]
+
+    best = own.reduction.search(evaluate)
+    return [within(run, own, best, budget) for budget in shares]
+
+
+def within(run: Run, own: Setting, best: Sequence[Any], budget: Budget) -> Setting:
+    """The last of `best` (of growing cost and score) that the budget allows."""
+    cheap = [found for found in best if found.cost <= budget.amount]
+    if not cheap:
+        least = best[0].cost
+        raise ConfigError(
+            f"budgets: {run.name}: budget must be at least {least:.3f}, what the shortest lengths "
+            f"cost, got {budget}"
+        )
+    point = list(cheap[-1].point)
+    return replace(own, reduction=turned(own.reduction, point), exit=Never(), budget=budget)

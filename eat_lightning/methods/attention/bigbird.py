@@ -1,0 +1,147 @@
+"""BigBird (Zaheer et al. 2020): blocks that see their neighbours, the ends, and a few at random.
+
+Tokens go in blocks (section 2 and appendix D). The first and the last block, where [CLS] and [SEP]
+are, see all and are seen by all (the "internal transformer construction"); every other one sees
+these, itself, its two neighbours, and `random` more, drawn from those that are left. So the cost
+grows with the length.
+
+Blocks are of the tokens that are left, as Longformer's window is. The draw depends on the block's
+place, the number of blocks, the layer and `seed`: it is the same alone and in a batch, in training
+and after. One block is drawn from each of `random` equal stretches (the released code draws from
+all at once, and anew for each head).
+
+Weights: no parameters of its own; pretrained dense weights are kept and see less.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from eat_lightning.bounds import raise_faults, whole_faults
+from eat_lightning.methods.attention._banded import Band, attention_of_band, blocks_of
+from eat_lightning.model.contracts import Kernel, Where
+from eat_lightning.model.packed import Layout
+
+PAYS = 0.4  # blocks are cut out where they hold at most this share of all pairs, as for Longformer
+PRIME = 2**31 - 1
+
+
+class BigBird:
+    """block: tokens of a block. random: blocks drawn for each."""
+
+    def __init__(self, block: int = 64, random: int = 3, seed: int = 0):
+        raise_faults(self.faults(None, block, random, seed))
+        self.block, self.random, self.seed = block, random, seed
+
+    @classmethod
+    def faults(
+        cls, num_layers: int | None, block: int = 64, random: int = 3, seed: int = 0
+    ) -> list[str]:
+        return [
+            *whole_faults("attention.block", block, 1),
+            *whole_faults("attention.random", random, 0),
+            *whole_faults("attention.seed", seed, 0),
+        ]
+
+    def sees(self, q: Where, k: Where) -> Bool[Tensor, "..."]:
+        of_q, of_k = q.index // self.block, k.index // self.block
+        last = (q.length - 1) // self.block
+        seen = ((of_q - of_k).abs() <= 1) | (of_q == 0) | (of_k == 0)
+        seen = seen | (of_q == last) | (of_k == last)
+        for turn in range(self.random):
+            seen = seen | (of_k == self.drawn(of_q, last + 1, turn, q.layer))
+        return seen
+
+    def sees_all(self, longest: int, layer: int) -> bool:
+        return longest <= (4 + self.random) * self.block  # ends and neighbours, and what is drawn
+
+    def drawn(
+        self, block: Int[Tensor, "..."], num_blocks: Int[Tensor, "..."], turn: int, layer: int
+    ) -> Int[Tensor, "..."]:
+        """The block that block number `block` sees by its draw number `turn`: of those between the
+        ends, without itself and its neighbours. Where they are too few, one that it sees anyway."""
+        before = (block - 2).clamp(min=0)  # how many come before its left neighbour
+        free = before + (num_blocks - block - 3).clamp(min=0)
+        low, high = turn * free // self.random, (turn + 1) * free // self.random
+        mixed = scrambled(block + scrambled(turn + 7919 * layer + 104729 * (self.seed + 1)))
+        place = low + mixed % (high - low).clamp(min=1)
+        chosen = torch.where(place < before, place + 1, place - before + block + 2)
+        return torch.where(high > low, chosen, block)
+
+    def kernel(self, layout: Layout, layer: int) -> Kernel | None:
+        """The blocks alone, where that is little of all."""
+        cut = self.pairs(layout.longest) <= PAYS * layout.longest**2
+        return partial(self.product, layer=layer) if cut else None
+
+    def product(
+        self, qkv_N3HK: Float[Tensor, "n 3 h k"], layout: Layout, dropout: float, *, layer: int
+    ) -> Float[Tensor, "n h k"]:
+        key = ("bigbird", self.block, self.random, self.seed, layer)
+        band = layout.cached(key, lambda: self.band(layout, layer))
+        mixed_NHK = attention_of_band(qkv_N3HK, band, dropout)
+        return with_ends(qkv_N3HK, mixed_NHK, layout, self.block, dropout)
+
+    def band(self, layout: Layout, layer: int) -> Band:
+        """The blocks that each block meets, a block that comes twice hidden the second time."""
+        block, blocks = self.block, blocks_of(layout, self.block)
+        of_G, num_G = blocks.start_G // block, -(-blocks.length_G1[:, 0] // block)
+        met = [0 * of_G, num_G - 1, of_G - 1, of_G, of_G + 1]
+        met += [self.drawn(of_G, num_G, turn, layer) for turn in range(self.random)]
+        met_GT = torch.stack(met, 1)
+        again_GTT = (met_GT[:, :, None] == met_GT[:, None]).tril(-1)
+        inner = torch.arange(block, device=layout.device)
+        keys_GTQ = met_GT[:, :, None] * block + inner
+        seen_GTQ = (keys_GTQ >= 0) & (keys_GTQ < blocks.length_G1[:, :, None])
+        seen_GS = (seen_GTQ & ~again_GTT.any(2)[:, :, None]).flatten(1)
+        seen_GQS = seen_GS[:, None].expand(-1, block, -1)
+        queries_GQ = blocks.rows(blocks.start_G[:, None] + inner)
+        return Band(queries_GQ, blocks.rows(keys_GTQ.flatten(1)), seen_GQS, blocks.place_N)
+
+    def pairs(self, lengths: Any) -> Any:
+        """Query-key pairs computed for one example of such a length."""
+        filled = -(-lengths // self.block) * self.block
+        return filled * self.block * (5 + self.random) + 2 * self.block * lengths
+
+    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+        whole, cut = tokens_B**2, self.pairs(tokens_B)
+        return 4.0 * shape.attention_width * np.where(cut <= PAYS * whole, cut, whole)
+
+
+def scrambled(x: Any) -> Any:
+    """A whole number that looks random, of a number or of each in a tensor."""
+    for _ in range(2):
+        x = x % PRIME
+        x = (x * x + 48271 * x + 1) % PRIME
+    return x
+
+
+def with_ends(
+    qkv_N3HK: Float[Tensor, "n 3 h k"],
+    mixed_NHK: Float[Tensor, "n h k"],
+    layout: Layout,
+    block: int,
+    dropout: float,
+) -> Float[Tensor, "n h k"]:
+    """The rows of each example's first and last block, which see all, put among the others."""
+    inner = torch.arange(block, device=layout.device)
+    length_B1 = layout.there(layout.lengths_B)[:, None]
+    last_B1 = (length_B1 - 1) // block * block
+    places_BE = torch.cat([inner.expand(layout.size, -1), last_B1 + inner], dim=1)
+    rows_BE = layout.offsets_B[:, None] + torch.minimum(places_BE, length_B1 - 1)
+    q_BEHK = qkv_N3HK[:, 0].index_select(0, rows_BE.flatten()).unflatten(0, rows_BE.shape)
+    k, v = layout.pad(qkv_N3HK[:, 1:]).permute(2, 0, 3, 1, 4)
+    seen = None if layout.even else layout.real_BL[:, None, None, :]
+    ends_BHEK = F.scaled_dot_product_attention(
+        q_BEHK.transpose(1, 2), k, v, attn_mask=seen, dropout_p=dropout
+    )
+    from_last_N = layout.index_N - last_B1[:, 0][layout.segment_N]
+    end_N = torch.where(layout.index_N < block, layout.index_N, block + from_last_N)
+    place_N = layout.segment_N * 2 * block + end_N.clamp(min=0)
+    ends_NHK = ends_BHEK.transpose(1, 2).flatten(0, 1).index_select(0, place_N)
+    at_end_N = (layout.index_N < block) | (from_last_N >= 0)
+    return torch.where(at_end_N[:, None, None], ends_NHK, mixed_NHK)

@@ -1,0 +1,140 @@
+"""Reformer (Kitaev et al. 2020): each token sees those that a random hash puts into its bucket.
+
+Keys are the queries, divided by their length ("shared-QK", section 2). In a round a token's bucket
+is the argmax of [x R; -x R] for a random R. Tokens are sorted by bucket, cut into chunks, and see
+those of their bucket in their own chunk and the one before it (equations 4 and 5); themselves only
+if nobody else is there. Rounds are added, weighed by their softmax sums (appendix A). So the cost
+grows with length x chunk x rounds.
+
+R is drawn once, from `seed`, and saved with the weights: inference repeats. An example of n tokens
+has 2 ceil(n / (2 chunk)) buckets, whatever its neighbours have.
+
+Weights: the key projection is not used and a token does not see itself, so dense BERT weights do
+not carry over: to be trained from the start, or timed.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.bounds import raise_faults, whole_faults
+from eat_lightning.methods.attention._approximate import Approximate, Rows
+
+SELF = -5e4  # the score of a token with itself, as in the released code
+
+
+class Reformer(Approximate):
+    """bucket: tokens of a chunk, and of a bucket on average. rounds: of hashing."""
+
+    directions_TKC: Tensor
+
+    def __init__(self, bucket: int = 64, rounds: int = 4, seed: int = 0):
+        super().__init__()
+        raise_faults(self.faults(None, bucket, rounds, seed))
+        self.bucket, self.rounds, self.seed = bucket, rounds, seed
+
+    @classmethod
+    def faults(
+        cls, num_layers: int | None, bucket: int = 64, rounds: int = 4, seed: int = 0
+    ) -> list[str]:
+        return [
+            *whole_faults("attention.bucket", bucket, 1),
+            *whole_faults("attention.rounds", rounds, 1),
+            *whole_faults("attention.seed", seed, 0),
+        ]
+
+    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+        most, width = self.half(shape.max_length), shape.width_of_head
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn_TKC = torch.randn(self.rounds, width, most, generator=generator)
+        self.register_buffer("directions_TKC", drawn_TKC)
+
+    def half(self, length: Any) -> Any:
+        """Half the number of buckets."""
+        return -(-length // (2 * self.bucket))
+
+    def lost_in_export(self) -> list[str]:
+        return ["attention=reformer cuts as many chunks as there are tokens: a graph wants a count"]
+
+    def mixed(
+        self,
+        q_BHLK: Float[Tensor, "b h l k"],
+        k_BHLK: Float[Tensor, "b h l k"],
+        v_BHLK: Float[Tensor, "b h l k"],
+        rows: Rows,
+        dropout: float,
+    ) -> Float[Tensor, "b h l k"]:
+        found = [
+            self.one_round(q_BHLK, v_BHLK, self.buckets(q_BHLK, rows, turn), rows, dropout)
+            for turn in range(self.rounds)
+        ]
+        mixed_TBHLK, sums_TBHL = map(torch.stack, zip(*found, strict=True))
+        return (sums_TBHL.softmax(0)[..., None] * mixed_TBHLK).sum(0)
+
+    def buckets(
+        self, q_BHLK: Float[Tensor, "b h l k"], rows: Rows, turn: int
+    ) -> Int[Tensor, "b h l"]:
+        """Those of an example in the order of [x R; -x R]; past its end the highest of all."""
+        most = self.half(rows.layout.longest)
+        turned_BHLC = q_BHLK @ self.directions_TKC[turn, :, :most].float()
+        half_B = rows.layout.there(self.half(rows.layout.lengths_B))
+        column = torch.arange(most, device=q_BHLK.device)
+        beyond_B11C = (column >= half_B[:, None])[:, None, None]
+        both = [x.masked_fill(beyond_B11C, float("-inf")) for x in (turned_BHLC, -turned_BHLC)]
+        return torch.cat(both, -1).argmax(-1).masked_fill(~rows.real_BL[:, None], 2 * most)
+
+    def one_round(
+        self,
+        q_BHLK: Float[Tensor, "b h l k"],
+        v_BHLK: Float[Tensor, "b h l k"],
+        bucket_BHL: Int[Tensor, "b h l"],
+        rows: Rows,
+        dropout: float,
+    ) -> tuple[Float[Tensor, "b h l k"], Float[Tensor, "b h l"]]:
+        """What a round gives, and the logarithm of each token's softmax sum."""
+        longest, width = q_BHLK.shape[2:]
+        place_L = torch.arange(longest, device=q_BHLK.device)
+        order_BHL = (bucket_BHL * longest + place_L).argsort(-1)
+        order_BHLK = order_BHL[..., None].expand_as(q_BHLK)
+        q_BHCQK = self.chunked(q_BHLK.gather(2, order_BHLK), 0.0)
+        v_BHCQK = self.chunked(v_BHLK.gather(2, order_BHLK), 0.0)
+        weight_BHL = rows.weight_BL[:, None].expand_as(order_BHL).gather(2, order_BHL)
+        bucket_BHCQ = self.chunked(bucket_BHL.gather(2, order_BHL), -1)
+
+        keys_BHCSK = with_previous(F.normalize(q_BHCQK, dim=-1), 0.0)
+        scores = q_BHCQK @ keys_BHCSK.transpose(3, 4) / width**0.5
+        scores = scores + with_previous(self.chunked(weight_BHL, 0.0), 0.0)[..., None, :]
+        own = torch.eye(self.bucket, dtype=torch.bool, device=q_BHLK.device)
+        scores = scores.masked_fill(F.pad(own, (self.bucket, 0)), SELF)
+        same = bucket_BHCQ[..., None] == with_previous(bucket_BHCQ, -2)[..., None, :]
+        scores = scores.masked_fill(~same, float("-inf"))
+        weights = F.dropout(scores.softmax(-1), dropout, training=dropout > 0)
+
+        back_BHL = order_BHL.argsort(-1)
+        mixed_BHLK = (weights @ with_previous(v_BHCQK, 0.0)).flatten(2, 3)
+        mixed_BHLK = mixed_BHLK.gather(2, back_BHL[..., None].expand_as(q_BHLK))
+        return mixed_BHLK, scores.logsumexp(-1).flatten(2).gather(2, back_BHL)
+
+    def chunked(self, x_BHL: Tensor, fill: float) -> Tensor:
+        """(B, H, L, ...) -> (B, H, chunks, bucket, ...), the last chunk filled up."""
+        missing = -x_BHL.shape[2] % self.bucket
+        sides = (0, 0) * (x_BHL.ndim - 3) + (0, missing)
+        return F.pad(x_BHL, sides, value=fill).unflatten(2, (-1, self.bucket))
+
+    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+        """Hashing, then scores and mixing of each chunk with two, in every round."""
+        filled_B = -(-tokens_B // self.bucket) * self.bucket
+        hashing_B = 2.0 * tokens_B * self.half(tokens_B)
+        return self.rounds * shape.attention_width * (hashing_B + 8.0 * filled_B * self.bucket)
+
+
+def with_previous(x_BHCQ: Tensor, fill: float) -> Tensor:
+    """(B, H, C, Q, ...) -> (B, H, C, 2 Q, ...): each chunk behind the one before it."""
+    sides = (0, 0) * (x_BHCQ.ndim - 3) + (1, 0)
+    before = F.pad(x_BHCQ[:, :, :-1], sides, value=fill)
+    return torch.cat([before, x_BHCQ], dim=3)

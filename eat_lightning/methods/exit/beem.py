@@ -1,0 +1,89 @@
+"""BEEM (Bajpai and Hanawal 2025): exits are experts, whose weighed confidences add up
+for as long as they agree; an example leaves when the sum is large enough.
+
+S_e = S_{e-1} + w_e max p_e where the class is that of the exit before, else w_e max p_e; it leaves
+where S_e >= alpha. The released code computes S and then leaves by a count of agreements, which is
+`exit=patience`; this is the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.bounds import number_faults, one_each, raise_faults
+from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.methods.exit._scores import lead
+from eat_lightning.model.contracts import Knob
+
+COST = 0.1  # weight of a layer, BEEM-C's
+
+
+class Beem:
+    """alpha: an example leaves where the score reaches it (a list: one for each of `layers`).
+    weights: of the exits, one for each of `layers`, such as their accuracies (BEEM-A); null: 0.1 x
+    the layer, for what it costs to get there (BEEM-C)."""
+
+    classes_only = True
+    reasons = ("experts_agree",)
+    knob = Knob(
+        "alpha",
+        strict=30.0,  # more than 24 layers can add up to, at 0.1 x the layer
+        grid=(3.0, 2.0, 1.5, 1.0, 0.6, 0.3),
+        fine=(
+            *(25.0, 20.0, 16.0, 13.0, 10.0, 8.0, 7.0, 6.0),
+            *(round(5.0 - 0.25 * k, 2) for k in range(12)),
+            *(round(2.0 - 0.05 * k, 2) for k in range(40)),
+            *(0.03, 0.01),
+        ),
+        bounds="(0, inf)",
+    )
+
+    def __init__(
+        self,
+        alpha: float | Sequence[float] = 1.0,
+        layers: Sequence[int] = (2, 3, 4),
+        weights: Sequence[float] | None = None,
+    ):
+        raise_faults(self.faults(None, alpha, layers, weights))
+        self.alpha, self.layers, self.weights = alpha, list(layers), weights
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        alpha: float | Sequence[float] = 1.0,
+        layers: Sequence[int] = (2, 3, 4),
+        weights: Sequence[float] | None = None,
+    ) -> list[str]:
+        faults = point_faults(cls.knob, alpha, layers, num_layers)
+        if weights is None:
+            return faults
+        if not isinstance(weights, Sequence) or isinstance(weights, str):
+            return [*faults, f"exit.weights must be a list or null, got {weights!r}"]
+        return [
+            *faults,
+            *number_faults("exit.weights", weights, "(0, inf)"),
+            *one_each("exit.weights", weights, layers),
+        ]
+
+    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+        return (self.score(logits_EBC) >= point_at(self.alpha, len(logits_EBC))).long()
+
+    def score(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
+        """S at the last exit so far."""
+        weights = self.weights or [COST * layer for layer in self.layers]
+        best_EB, class_EB = logits_EBC.float().softmax(-1).max(-1)
+        score_B = weights[0] * best_EB[0]
+        for e in range(1, len(logits_EBC)):
+            agrees_B = class_EB[e] == class_EB[e - 1]
+            score_B = torch.where(agrees_B, score_B, 0.0) + weights[e] * best_EB[e]
+        return score_B
+
+    def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
+        """The least distance of the score from alpha, and of a class from its next."""
+        far_B = (self.score(logits_EBC) - point_at(self.alpha, len(logits_EBC))).abs()
+        return torch.minimum(far_B, lead(logits_EBC).amin(0))

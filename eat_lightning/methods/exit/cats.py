@@ -1,0 +1,120 @@
+"""Confident Adaptive Transformers (Schuster et al. 2021): a small classifier at each exit learns
+how likely the exit says what the last layer will, P(argmax z_e = argmax z_L); an example leaves
+where that is likely.
+
+It reads the exit's pooled vector, its class, its largest probability and its lead over the next
+(as theirs, but for the probabilities at earlier exits), and trains neither body nor heads. Its
+target is to be consistent and not to be right: no labels are used. Temperatures are fitted when
+training has ended, so that it then reads probabilities a little softer or sharper than those it
+learned from; thresholds are chosen on what it then says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from eat_lightning.bounds import number_faults, raise_faults, whole_faults
+from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.methods.exit._scores import lead
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.packed import Packed
+from eat_lightning.model.training import Context
+
+
+class MetaConsistency(nn.Module):
+    """consistency: an example leaves where its exit agrees with the last layer with that
+    probability (a list: one for each of `layers`). width: of the hidden layer. weight: of the
+    classifiers' loss beside the exits' own."""
+
+    classes_only = True
+    reasons = ("consistent",)
+    knob = Knob(
+        "consistency",
+        strict=1.0,
+        grid=(0.98, 0.95, 0.9, 0.8, 0.7, 0.6),
+        fine=(0.999, 0.998, 0.995, *(round(0.99 - 0.01 * k, 2) for k in range(100))),
+        bounds="[0, 1]",
+    )
+
+    def __init__(
+        self,
+        consistency: float | Sequence[float] = 0.9,
+        layers: Sequence[int] = (4,),
+        width: int = 32,
+        weight: float = 1.0,
+    ):
+        super().__init__()
+        raise_faults(self.faults(None, consistency, layers, width, weight))
+        self.consistency, self.layers = consistency, list(layers)
+        self.width, self.weight = width, weight
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        consistency: float | Sequence[float] = 0.9,
+        layers: Sequence[int] = (4,),
+        width: int = 32,
+        weight: float = 1.0,
+    ) -> list[str]:
+        return [
+            *point_faults(cls.knob, consistency, layers, num_layers),
+            *whole_faults("exit.width", width, 1),
+            *number_faults("exit.weight", [weight], "(0, inf)"),
+        ]
+
+    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+        self.num_read = shape.hidden_size + num_labels + 2
+        self.meta = nn.ModuleDict(
+            {
+                str(layer): nn.Sequential(
+                    nn.Linear(self.num_read, self.width), nn.Tanh(), nn.Linear(self.width, 1)
+                )
+                for layer in exits
+            }
+        )
+
+    def observe(
+        self,
+        packed: Packed,
+        pooled_BD: Float[Tensor, "b d"],
+        logits_BC: Float[Tensor, "b c"],
+        layer: int,
+    ) -> Float[Tensor, "b 1"]:
+        """How likely the last layer says the same class, 0 ... 1."""
+        p_BC = logits_BC.detach().float().softmax(-1)
+        class_BC = F.one_hot(p_BC.argmax(-1), p_BC.shape[1])
+        sure_B2 = torch.stack([p_BC.amax(-1), lead(logits_BC.detach())], 1)
+        pooled_BD = pooled_BD.detach()
+        read_BF = torch.cat([x.to(pooled_BD.dtype) for x in (pooled_BD, class_BC, sure_B2)], 1)
+        return torch.sigmoid(self.meta[str(layer)](read_BF).float())
+
+    def decides(
+        self, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b 1"]
+    ) -> Int[Tensor, " b"]:
+        point = point_at(self.consistency, len(logits_EBC))
+        return (signals_EBS[-1, :, 0] >= point).long()
+
+    def penalties(self, context: Context) -> dict[str, Tensor]:
+        """Binary cross-entropy to whether an exit says the last layer's class, each example's sum
+        over the early exits."""
+        final_B = context.full_depth().argmax(-1)
+        loss_B = torch.zeros_like(final_B, dtype=torch.float32)
+        for layer, logits_BC in context.guesses.items():
+            if layer < context.last:
+                same_B = (logits_BC.argmax(-1) == final_B).float()
+                likely_B = context.signals[layer][:, 0].float()
+                loss_B = loss_B + F.binary_cross_entropy(likely_B, same_B, reduction="none")
+        return {"exit_signal": self.weight * loss_B}
+
+    def lost_in_export(self) -> list[str]:
+        return ["exit=cats observes a signal, which the graphs do not carry"]
+
+    def flops(self, shape: Any) -> float:
+        return 2.0 * self.width * (self.num_read + 1)

@@ -1,0 +1,67 @@
+"""Leave when the entropy H = - sum_c p_c ln p_c of the class probabilities is low.
+
+BranchyNet (Teerapittayanon et al. 2016) and DeeBERT (Xin et al. 2020) leave where H < S, in nats;
+FastBERT (Liu et al. 2020) where the uncertainty H / ln C < speed, with C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.bounds import raise_faults, switch_faults
+from eat_lightning.methods.exit import _scores
+from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.model.contracts import Knob
+
+
+class Entropy:
+    """entropy: an example leaves below it (a list: one for each of `layers`). normalised: it is a
+    share of ln C, the entropy of equal probabilities; else nats (ln 2 = 0.693 on two classes)."""
+
+    classes_only = True
+    reasons = ("low_entropy",)
+    knob = Knob(
+        "entropy",
+        strict=0.0,
+        grid=(0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
+        fine=(
+            *(0.001, 0.002, 0.005),
+            *(round(0.01 * k, 2) for k in range(1, 111)),
+            *(1.2, 1.4, 1.6, 2.0, 3.0, 5.0),  # up to 148 classes
+        ),
+        bounds="[0, inf)",
+    )
+
+    def __init__(
+        self,
+        entropy: float | Sequence[float] = 0.3,
+        layers: Sequence[int] = (4,),
+        normalised: bool = False,
+    ):
+        raise_faults(self.faults(None, entropy, layers, normalised))
+        self.entropy, self.layers, self.normalised = entropy, list(layers), normalised
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        entropy: float | Sequence[float] = 0.3,
+        layers: Sequence[int] = (4,),
+        normalised: bool = False,
+    ) -> list[str]:
+        return [
+            *point_faults(cls.knob, entropy, layers, num_layers),
+            *switch_faults("exit.normalised", normalised),
+        ]
+
+    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+        entropy_B = _scores.entropy(logits_EBC[-1], self.normalised)
+        return (entropy_B < point_at(self.entropy, len(logits_EBC))).long()
+
+    def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
+        """How far an entropy is from where the decision would be another."""
+        entropy_B = _scores.entropy(logits_EBC[-1], self.normalised)
+        return (entropy_B - point_at(self.entropy, len(logits_EBC))).abs()

@@ -1,0 +1,93 @@
+"""PCEE-BERT (Zhang et al. 2022): leave when several exits in a row are patient and confident, that
+is of one class and each with H / ln C below a threshold (H: the entropy, C: classes)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.bounds import raise_faults, switch_faults, whole_faults
+from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.methods.exit._scores import entropy, lead, mean_guess
+from eat_lightning.model.contracts import Knob
+
+ANSWERS = ("last", "patient", "all")
+
+
+class PatientConfident:
+    """uncertainty: the entropy as a share of ln C below which an exit is confident (a list: one for
+    each of `layers`, by which the exit that decides judges those before it too). patience: how many
+    exits in a row must be. answer: the last guess, or the mean probabilities of those `patient`
+    exits or of `all` so far. released: as in the authors' code, the exits need not agree."""
+
+    classes_only = True
+    reasons = ("patient_and_confident",)
+    knob = Knob(
+        "uncertainty",
+        strict=0.0,
+        grid=(0.02, 0.05, 0.1, 0.2, 0.3, 0.5),
+        fine=(0.001, 0.002, 0.005, *(round(0.01 * k, 2) for k in range(1, 101))),
+        bounds="[0, 1]",
+    )
+
+    def __init__(
+        self,
+        uncertainty: float | Sequence[float] = 0.2,
+        layers: Sequence[int] = (3, 4),
+        patience: int = 2,
+        answer: str = "last",
+        released: bool = False,
+    ):
+        raise_faults(self.faults(None, uncertainty, layers, patience, answer, released))
+        self.uncertainty, self.layers, self.patience = uncertainty, list(layers), patience
+        self.answer, self.released = answer, released
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        uncertainty: float | Sequence[float] = 0.2,
+        layers: Sequence[int] = (3, 4),
+        patience: int = 2,
+        answer: str = "last",
+        released: bool = False,
+    ) -> list[str]:
+        least = whole_faults("exit.patience", patience, 1)
+        faults = least + point_faults(
+            cls.knob, uncertainty, layers, num_layers, at_least=1 if least else patience
+        )
+        if answer not in ANSWERS:
+            faults.append(f"exit.answer must be one of {', '.join(ANSWERS)}, got {answer!r}")
+        return faults + switch_faults("exit.released", released)
+
+    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+        recent_EBC = logits_EBC[-self.patience :]
+        if len(recent_EBC) < self.patience:
+            return torch.zeros(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)
+        point = point_at(self.uncertainty, len(logits_EBC))
+        goes_B = (entropy(recent_EBC, normalised=True) < point).all(0)
+        if not self.released:
+            classes_EB = recent_EBC.argmax(-1)
+            goes_B = goes_B & (classes_EB == classes_EB[-1]).all(0)
+        return goes_B.long()
+
+    def answers(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "b c"]:
+        """Who runs every layer is answered by the mean of the last exits in the same way."""
+        if self.answer == "last":
+            return logits_EBC[-1]
+        return mean_guess(logits_EBC if self.answer == "all" else logits_EBC[-self.patience :])
+
+    def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
+        """The least distance of an entropy from the threshold, and of a class from its next."""
+        recent_EBC = logits_EBC[-self.patience :]
+        entropy_EB = entropy(recent_EBC, normalised=True)
+        far_EB = (entropy_EB - point_at(self.uncertainty, len(logits_EBC))).abs()
+        return torch.minimum(far_EB, lead(recent_EBC)).amin(0)
+
+    def lost_in_export(self) -> list[str]:
+        if self.answer == "last":
+            return []
+        return [f"exit=pcee answers from several exits (answer: {self.answer}), a graph from one"]

@@ -1,0 +1,140 @@
+"""DE3-BERT (He et al. 2024): leave when the entropy is low and the nearest class prototype is that
+of the exit's own class.
+
+At each exit the pooled vector is mapped to a space with a learned prototype for each class. With r1
+the distance to the prototype of the exit's class and r2 that to the nearest other one,
+DR = (1 + (r1 - r2) / max(r1, r2)) / 2, and with H the entropy as a share of ln C
+EDR = (lambda + 1) / (lambda / DR + 1 / H), their weighed harmonic mean; it leaves where EDR is
+below a threshold. Both lie within 0 ... 1, and are small where the exit is likely right.
+
+The space trains by the cross-entropy of softmax(-distance^2), and `pull` x the squared distance to
+the own prototype (Yang et al. 2018), in place of their own distance-aware regularisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from eat_lightning.bounds import number_faults, raise_faults, whole_faults
+from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.methods.exit._scores import entropy
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.packed import Packed
+from eat_lightning.model.training import Context
+
+
+class PrototypeDistance(nn.Module):
+    """edr: an example leaves below it (a list: one for each of `layers`). share: lambda, how much
+    the distances count beside the entropy. width: of the space. weight: of its loss beside the
+    exits' own. pull: see above."""
+
+    classes_only = True
+    reasons = ("near_prototype",)
+    knob = Knob(
+        "edr",
+        strict=0.0,
+        grid=(0.02, 0.05, 0.1, 0.2, 0.3, 0.5),
+        fine=(0.001, 0.002, 0.005, *(round(0.01 * k, 2) for k in range(1, 101))),
+        bounds="[0, 1]",
+    )
+
+    def __init__(
+        self,
+        edr: float | Sequence[float] = 0.2,
+        layers: Sequence[int] = (4,),
+        share: float = 1.0,
+        width: int = 64,
+        weight: float = 1.0,
+        pull: float = 0.01,
+    ):
+        super().__init__()
+        raise_faults(self.faults(None, edr, layers, share, width, weight, pull))
+        self.edr, self.layers, self.share = edr, list(layers), share
+        self.width, self.weight, self.pull = width, weight, pull
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        edr: float | Sequence[float] = 0.2,
+        layers: Sequence[int] = (4,),
+        share: float = 1.0,
+        width: int = 64,
+        weight: float = 1.0,
+        pull: float = 0.01,
+    ) -> list[str]:
+        return [
+            *point_faults(cls.knob, edr, layers, num_layers),
+            *number_faults("exit.share", [share], "[0, inf)"),
+            *whole_faults("exit.width", width, 1),
+            *number_faults("exit.weight", [weight], "(0, inf)"),
+            *number_faults("exit.pull", [pull], "[0, inf)"),
+        ]
+
+    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+        names = [str(layer) for layer in exits]
+        self.space = nn.ModuleDict({k: nn.Linear(shape.hidden_size, self.width) for k in names})
+        scale = self.width**-0.5
+        self.prototypes = nn.ParameterDict(
+            {k: nn.Parameter(scale * torch.randn(num_labels, self.width)) for k in names}
+        )
+
+    def observe(
+        self,
+        packed: Packed,
+        pooled_BD: Float[Tensor, "b d"],
+        logits_BC: Float[Tensor, "b c"],
+        layer: int,
+    ) -> Float[Tensor, "b c"]:
+        """Distances to the prototypes."""
+        at_BW, prototypes_CW = self.space[str(layer)](pooled_BD), self.prototypes[str(layer)]
+        return torch.linalg.vector_norm(at_BW[:, None].float() - prototypes_CW.float(), dim=-1)
+
+    def decides(
+        self, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b c"]
+    ) -> Int[Tensor, " b"]:
+        ratio_B = distance_ratio(signals_EBS[-1], logits_EBC[-1].argmax(-1))
+        entropy_B = entropy(logits_EBC[-1], normalised=True)
+        mean_B = harmonic(ratio_B, entropy_B, self.share)
+        return (mean_B < point_at(self.edr, len(logits_EBC))).long()
+
+    def penalties(self, context: Context) -> dict[str, Tensor]:
+        """What the space learns by, each example's sum over the exits."""
+        loss_B = torch.zeros_like(context.labels_B, dtype=torch.float32)
+        for layer in context.guesses:
+            squared_BC = context.signals[layer].square()
+            own_B = squared_BC.gather(1, context.labels_B[:, None])[:, 0]
+            apart_B = F.cross_entropy(-squared_BC, context.labels_B, reduction="none")
+            loss_B = loss_B + apart_B + self.pull * own_B
+        return {"exit_signal": self.weight * loss_B}
+
+    def lost_in_export(self) -> list[str]:
+        return ["exit=prototype observes a signal, which the graphs do not carry"]
+
+    def flops(self, shape: Any) -> float:
+        return 2.0 * shape.hidden_size * self.width
+
+
+def distance_ratio(
+    distance_BC: Float[Tensor, "b c"], class_B: Int[Tensor, " b"]
+) -> Float[Tensor, " b"]:
+    """DR: 0 on the prototype of the own class, 0.5 half-way to the nearest other, 1 on that."""
+    own_B1 = distance_BC.gather(1, class_B[:, None])
+    is_own_BC = F.one_hot(class_B, distance_BC.shape[1]).bool()
+    other_B = distance_BC.masked_fill(is_own_BC, float("inf")).amin(1)
+    own_B = own_B1[:, 0]
+    return 0.5 * (1 + (own_B - other_B) / torch.maximum(own_B, other_B).clamp(min=1e-12))
+
+
+def harmonic(
+    ratio_B: Float[Tensor, " b"], entropy_B: Float[Tensor, " b"], share: float
+) -> Float[Tensor, " b"]:
+    """EDR, written as a product over a sum, so that a 0 makes it 0."""
+    total_B = (share * entropy_B + ratio_B).clamp(min=1e-12)
+    return (share + 1) * ratio_B * entropy_B / total_B

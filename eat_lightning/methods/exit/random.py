@@ -1,0 +1,73 @@
+"""Leave at random: what a rule must beat that says it looks. An example's luck follows from its
+token ids alone, so that neither its batch nor a second run changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.bounds import raise_faults, whole_faults
+from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.packed import Packed, mixed
+
+BITS = 24  # of a draw, all of which fp32 holds
+
+
+class Random:
+    """rate: how likely an example that gets to an exit leaves there (a list: one for each of
+    `layers`). seed: another one is other luck."""
+
+    reasons = ("random",)
+    wants = frozenset({"example"})
+    knob = Knob(
+        "rate",
+        strict=0.0,
+        grid=(0.1, 0.2, 0.3, 0.5, 0.7, 0.9),
+        fine=tuple(round(0.01 * k, 2) for k in range(1, 101)),
+        bounds="[0, 1]",
+    )
+
+    def __init__(
+        self,
+        rate: float | Sequence[float] = 0.3,
+        layers: Sequence[int] = (4,),
+        seed: int = 0,
+    ):
+        raise_faults(self.faults(None, rate, layers, seed))
+        self.rate, self.layers, self.seed = rate, list(layers), seed
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        rate: float | Sequence[float] = 0.3,
+        layers: Sequence[int] = (4,),
+        seed: int = 0,
+    ) -> list[str]:
+        return [
+            *point_faults(cls.knob, rate, layers, num_layers),
+            *whole_faults("exit.seed", seed, 0),
+        ]
+
+    def observe(
+        self,
+        packed: Packed,
+        pooled_BD: Float[Tensor, "b d"],
+        logits_BC: Float[Tensor, "b c"],
+        layer: int,
+    ) -> Float[Tensor, "b 1"]:
+        """This exit's draw, uniform in [0, 1)."""
+        example_B = packed.notes["example"].index_select(0, packed.layout.offsets_B)
+        drawn_B = mixed(mixed(example_B + self.seed) + layer)
+        return ((drawn_B & (2**BITS - 1)).float() / 2**BITS)[:, None]
+
+    def decides(
+        self, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b 1"]
+    ) -> Int[Tensor, " b"]:
+        return (signals_EBS[-1, :, 0] < point_at(self.rate, len(signals_EBS))).long()
+
+    def lost_in_export(self) -> list[str]:
+        return ["exit=random observes a signal, which the graphs do not carry"]

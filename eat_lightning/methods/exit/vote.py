@@ -1,0 +1,61 @@
+"""Voting (Sun et al. 2021, "Early Exiting with Ensemble Internal Classifiers"): every exit so far
+votes for its class; an example leaves when the leading class has enough votes, and with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.bounds import raise_faults
+from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.model.contracts import Knob
+
+
+class Vote:
+    """votes: how many the leading class needs (a list: one for each of `layers`; what is no whole
+    number counts as the next one). Who runs every layer gets the leading class too."""
+
+    classes_only = True
+    reasons = ("voted",)
+    # 24 votes cannot be had before the last of 24 layers, the deepest body that is at hand.
+    knob = Knob(
+        "votes", strict=24, grid=(6, 5, 4, 3, 2), fine=(*range(23, 0, -1),), bounds="[1, inf)"
+    )
+
+    def __init__(self, votes: float | Sequence[float] = 2, layers: Sequence[int] = (2, 3, 4)):
+        raise_faults(self.faults(None, votes, layers))
+        self.votes, self.layers = votes, list(layers)
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        votes: float | Sequence[float] = 2,
+        layers: Sequence[int] = (2, 3, 4),
+    ) -> list[str]:
+        return point_faults(cls.knob, votes, layers, num_layers)
+
+    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+        most_B = votes_for(logits_EBC).amax(-1)
+        return (most_B >= point_at(self.votes, len(logits_EBC))).long()
+
+    def answers(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "b c"]:
+        """The mean probabilities of the exits that voted for the leading class, as logits. Of
+        classes with equal votes the one leads that is likelier over all exits."""
+        p_EBC = logits_EBC.float().softmax(-1)
+        votes_BC = votes_for(logits_EBC)
+        leader_B = (votes_BC + 0.5 * p_EBC.mean(0)).argmax(-1)
+        for_EB1 = (p_EBC.argmax(-1) == leader_B)[..., None]
+        mean_BC = (p_EBC * for_EB1).sum(0) / for_EB1.sum(0)
+        return mean_BC.clamp(min=1e-30).log().to(logits_EBC.dtype)
+
+    def lost_in_export(self) -> list[str]:
+        return ["exit=vote answers with the class that several exits chose, a graph with its own"]
+
+
+def votes_for(logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, "b c"]:
+    """How many of the exits say each class."""
+    return F.one_hot(logits_EBC.argmax(-1), logits_EBC.shape[-1]).sum(0)

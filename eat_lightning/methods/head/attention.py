@@ -1,0 +1,87 @@
+"""FastBERT's student classifier (Liu et al. 2020, section 3.1.2): a small self-attention layer of
+the head's own over all of an example's vectors, before it pools and classifies.
+
+The vectors are first made narrow (768 to 128 in the paper), so that a head costs little beside a
+layer: tanh(x W), self-attention of 2 heads, pool, tanh(x V), classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from eat_lightning.bounds import raise_faults, whole_faults
+from eat_lightning.model.heads import POOLS
+from eat_lightning.model.masks import with_key_weights
+from eat_lightning.model.packed import Packed
+
+
+class Attention(nn.Module):
+    """pool: "cls" or "mean", behind the attention. width, num_heads: of that attention.
+
+    temperature: fitted after training and saved; guesses are divided by it.
+    """
+
+    own_width = True
+    temperature: Tensor
+
+    def __init__(self, pool: str = "cls", width: int = 128, num_heads: int = 2):
+        super().__init__()
+        raise_faults(self.faults(None, pool, width, num_heads))
+        self.pool, self.width, self.num_heads = pool, width, num_heads
+        self.register_buffer("temperature", torch.ones(()))
+
+    @classmethod
+    def faults(
+        cls, num_layers: int | None, pool: Any = "cls", width: Any = 128, num_heads: Any = 2
+    ) -> list[str]:
+        faults = [*whole_faults("head.width", width, 1)]
+        faults += whole_faults("head.num_heads", num_heads, 1)
+        if not isinstance(pool, str) or pool not in POOLS:
+            faults.append(f"head.pool must be one of {', '.join(POOLS)}, got {pool!r}")
+        if not faults and width % num_heads:
+            faults.append(f"head.num_heads must divide width={width}, got {num_heads}")
+        return faults
+
+    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+        self.narrow = nn.Linear(shape.hidden_size, self.width)
+        self.qkv = nn.Linear(self.width, 3 * self.width)
+        self.mix = nn.Linear(self.width, self.width)
+        self.out = nn.Linear(self.width, self.width)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.classes = nn.Linear(self.width, num_labels)
+
+    def attended(self, packed: Packed) -> Packed:
+        """The narrow vectors after every one has seen all of its example."""
+        layout = packed.layout
+        qkv_N = self.qkv(torch.tanh(self.narrow(packed.x_ND)))
+        qkv = layout.pad(qkv_N.unflatten(-1, (3, self.num_heads, -1)))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        real = None if layout.even else layout.real_BL[:, None, None, :]
+        mask = with_key_weights(packed, real)
+        if mask is not None and mask.dtype != torch.bool:
+            mask = mask.to(q.dtype)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return packed.with_x(self.mix(layout.unpad(mixed.transpose(1, 2).flatten(2))))
+
+    def pooled(self, packed: Packed) -> Float[Tensor, "b w"]:
+        return torch.tanh(self.out(POOLS[self.pool](self.attended(packed))))
+
+    def guess(self, pooled_BW: Float[Tensor, "b w"]) -> Float[Tensor, "b c"]:
+        """Calibrated logits."""
+        return self.classes(self.dropout(pooled_BW)) / self.temperature
+
+    def forward(self, packed: Packed) -> Float[Tensor, "b c"]:
+        return self.guess(self.pooled(packed))
+
+    def flops(self, shape: Any, num_labels: int, tokens_B: np.ndarray) -> np.ndarray:
+        """Cost of one guess, which rises with the tokens that are left; pooling is left out."""
+        width = self.width
+        projections_B = tokens_B * (shape.hidden_size * width + 4 * width**2)
+        return 2.0 * (projections_B + 2 * tokens_B**2 * width + width**2 + width * num_labels)

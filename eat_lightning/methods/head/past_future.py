@@ -1,0 +1,109 @@
+"""Global past-future exits (GPFEE, Liao et al. 2021): a head sees the pooled vectors of all exits
+before it, and imitates those that are still to come.
+
+Every exit j has a pooler, a matrix that imitates its pooled vector s_j from an earlier one s_i,
+s~_j = tanh(s_i M_j), and classes W_j. Exit i answers
+
+    2 g sum_{j<=i} s_j W_j + 2 (1 - g) sum_{j>i} s~_j W_j
+
+with a learned gate g of each class. M_j learns from 1 - cos(s~_j, s_j), in mean over all pairs;
+vectors of earlier exits, and those to be imitated, are without gradient. It is meant to be trained
+jointly (objective=depth_weighted): the last exit sees what early heads pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from eat_lightning.bounds import number_faults, raise_faults
+from eat_lightning.methods.head.pooled import Pooled
+from eat_lightning.model.training import Context
+
+
+class PastFuture(Pooled):
+    """pool, activation: as in `pooled`. imitation: weight of the imitation's loss beside the exits'
+    (the paper's halves are of equal weight)."""
+
+    wants_earlier = True
+
+    def __init__(self, pool: str = "cls", activation: str | None = "tanh", imitation: float = 1.0):
+        super().__init__(pool, activation)
+        raise_faults(self.faults(None, pool, activation, imitation))
+        self.imitation = imitation
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        pool: Any = "cls",
+        activation: Any = "tanh",
+        imitation: float = 1.0,
+    ) -> list[str]:
+        faults = super().faults(num_layers, pool, activation)
+        return faults + number_faults("head.imitation", [imitation], "[0, inf)")
+
+    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+        super().bind(shape, exits, num_labels)
+        self.imitate = nn.Linear(shape.hidden_size, shape.hidden_size)
+        self.gate = nn.Linear(shape.hidden_size, num_labels)
+        self.gate_out = nn.Linear(num_labels, num_labels)
+
+    def join(self, layer: int, heads: Mapping[int, PastFuture]) -> None:
+        """Know the others, without a part in their parameters (hence in a list)."""
+        self.layer = layer
+        self.others = [dict(heads)]
+
+    def past(self) -> list[PastFuture]:
+        """The heads up to this one."""
+        return [head for layer, head in self.others[0].items() if layer <= self.layer]
+
+    def future(self) -> list[PastFuture]:
+        return [head for layer, head in self.others[0].items() if layer > self.layer]
+
+    def imitated(self, earlier_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        """What this head will pool, guessed from what an earlier one pooled."""
+        return torch.tanh(self.imitate(earlier_BD))
+
+    def guess(
+        self, pooled_BD: Float[Tensor, "b d"], earlier: Sequence[Float[Tensor, "b d"]] = ()
+    ) -> Float[Tensor, "b c"]:
+        """Calibrated logits; earlier: what each exit before this one pooled."""
+        known = [*(seen_BD.detach() for seen_BD in earlier), pooled_BD]
+        past = [(head, self.dropout(x_BD)) for head, x_BD in zip(self.past(), known, strict=True)]
+        gate_BC = torch.stack([head.gate(x_BD) for head, x_BD in past]).mean(0)
+        share_BC = torch.sigmoid(self.gate_out(torch.tanh(gate_BC)))
+        logits_BC = 2 * share_BC * sum(head.classes(x_BD) for head, x_BD in past)
+        for head in self.future():
+            ahead_BC = head.classes(self.dropout(head.imitated(pooled_BD)))
+            logits_BC = logits_BC + 2 * (1 - share_BC) * ahead_BC
+        return logits_BC / self.temperature
+
+    def penalties(self, context: Context) -> dict[str, Tensor]:
+        """The imitation's loss of each example, told once for all pairs, by the last head."""
+        pairs = [] if self.future() else [*combinations(sorted(context.pools), 2)]
+        if not pairs:
+            return {}
+        distances = []
+        for early, late in pairs:
+            imitated_BD = self.others[0][late].imitated(context.pools[early])
+            target_BD = context.pools[late].detach()
+            distances.append(1 - F.cosine_similarity(imitated_BD.float(), target_BD.float()))
+        return {"imitation": self.imitation * torch.stack(distances).mean(0)}
+
+    def lost_in_export(self) -> list[str]:
+        return ["head=past_future sees earlier exits, which the graphs do not carry"]
+
+    def flops(self, shape: Any, num_labels: int, tokens_B: np.ndarray) -> float:
+        """Cost of one guess: a product for each exit to come; pooling is left out."""
+        width, num_past, num_future = shape.hidden_size, len(self.past()), len(self.future())
+        dense = width**2 if self.activation else 0
+        maps = width * num_labels * (2 * num_past + num_future) + num_labels**2
+        return 2.0 * (dense + num_future * width**2 + maps)

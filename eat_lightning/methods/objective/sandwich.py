@@ -1,0 +1,89 @@
+"""The sandwich rule with inplace distillation (Length-Adaptive Transformer, Kim and Cho 2021,
+section 3; Yu and Huang 2019): one body learns to work at every strength of its reduction.
+
+A step trains the largest sub-model (nothing is reduced) on the labels, and the smallest (the
+reduction as it is set) and some random ones between on what the largest one answers at its last
+exit: KL(largest || sub-model), without gradient into the target, all of one weight. With a ratio p
+at every layer the random ones keep a share uniform in 1 - p ... 1 of what enters each layer, which
+is the paper's LengthDrop.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from eat_lightning.bounds import number_faults, raise_faults, whole_faults
+from eat_lightning.methods.objective._losses import distillation, task_loss, with_penalties
+from eat_lightning.model.contracts import knob_of, point_of, spec, turned, without_kind
+from eat_lightning.model.training import Context, Loss, Pass
+
+
+class Sandwich:
+    """num_random: random sub-models of a step (2 in the paper). layer_drop: the chance that such a
+    one leaves a layer out (0.2 in the paper, which starts from a fine-tuned body).
+
+    Any reduction with a knob has sub-models: those between its strict end and where it stands. In
+    every one all exits learn that count in the stage.
+    """
+
+    wants_teacher = False
+
+    def __init__(self, num_random: int = 2, layer_drop: float = 0.0):
+        raise_faults(self.faults(None, num_random, layer_drop))
+        self.num_random, self.layer_drop = num_random, layer_drop
+
+    @classmethod
+    def faults(
+        cls, num_layers: int | None, num_random: int = 2, layer_drop: float = 0.0
+    ) -> list[str]:
+        return [
+            *whole_faults("objective.num_random", num_random, 0),
+            *number_faults("objective.layer_drop", [layer_drop], "[0, 1)"),
+        ]
+
+    def fits(self, reduction: Any) -> list[str]:
+        name = type(reduction).__module__.rpartition(".")[2]
+        if knob_of(reduction) is None:
+            return [f"objective=sandwich varies a reduction, and {name} has nothing to vary"]
+        if getattr(reduction, "draws", False):  # lengthdrop: then nothing would be the smallest
+            return [f"objective=sandwich draws by itself: reduction.draws must be false for {name}"]
+        return []
+
+    def passes(self, step: int, encoder: Any) -> list[Pass]:
+        """The largest sub-model, then random ones; the step's own pass is the smallest."""
+        reduction: Any = encoder.reduction
+        knob = knob_of(reduction)
+        assert knob is not None
+        largest = Pass({"reduction": turned(reduction, knob.strict)})
+        return [largest, *(self.between(encoder) for _ in range(self.num_random))]
+
+    def between(self, encoder: Any) -> Pass:
+        """A random sub-model; the trainer seeds each step."""
+        drawn = turned(encoder.reduction, point_between(encoder.reduction))
+        skipped = (torch.rand(encoder.shape.num_layers) < self.layer_drop).nonzero().flatten() + 1
+        return Pass({"reduction": drawn}, frozenset(skipped.tolist()))
+
+    def __call__(self, context: Context) -> Loss:
+        largest, *between = context.passes
+        smaller = [context.guesses, *between]
+        target_BC = largest[context.last].detach()
+        parts = {f"exit_{k}": task_loss(largest[k], context.labels_B) for k in context.guesses}
+        for k in context.guesses:
+            learned = [distillation(sub[k], target_BC, 1.0) for sub in smaller]
+            parts[f"inplace_{k}"] = torch.stack(learned).sum()
+        total = torch.stack([*parts.values()]).sum() / (1 + len(smaller))
+        return with_penalties(total, parts, context)
+
+
+def point_between(reduction: Any) -> float | list[float]:
+    """A point of its knob between the strict end and where it stands, one for each of its layers
+    where it takes several."""
+    knob, own = knob_of(reduction), point_of(reduction)
+    assert knob is not None
+    ends: Any = own if isinstance(own, list | tuple) else [own] * len(reduction.layers)
+    shares = torch.rand(len(ends)).tolist()
+    points = [knob.strict + u * (end - knob.strict) for u, end in zip(shares, ends, strict=True)]
+    arguments = without_kind(spec("reduction", reduction)) | {knob.name: points}
+    return points[0] if type(reduction).faults(None, **arguments) else points

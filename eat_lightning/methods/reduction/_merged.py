@@ -1,0 +1,31 @@
+"""What merging reductions share: rows that become one.
+
+Shapes: M pairs of rows, N packed tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from eat_lightning.model.packed import Packed
+
+
+def merged(
+    packed: Packed, from_M: Int[Tensor, " m"], into_M: Int[Tensor, " m"], proportional: bool
+) -> Packed:
+    """Rows `from_M` joined into `into_M` by their sizes, and left out."""
+    layout, x_ND = packed.layout, packed.x_ND
+    size_N = torch.ones_like(x_ND[:, 0]) if packed.size_N is None else packed.size_N
+    sums_ND = x_ND * size_N[:, None]
+    sums_ND = sums_ND.index_add(0, into_M, sums_ND[from_M])
+    size_N = size_N.index_add(0, into_M, size_N[from_M])
+    stays_N = torch.ones_like(layout.segment_N, dtype=torch.bool)
+    stays_N[from_M] = False
+    gone_B = torch.bincount(layout.segment_N[from_M], minlength=layout.size).cpu()
+    weight_N = size_N.float().log() if proportional else packed.weight_N
+    joined = replace(packed, x_ND=sums_ND / size_N[:, None], size_N=size_N, weight_N=weight_N)
+    return joined.take(stays_N.nonzero().flatten(), layout.lengths_B - gone_B)

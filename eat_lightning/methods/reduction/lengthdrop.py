@@ -1,0 +1,112 @@
+"""Length-Adaptive Transformer (Kim and Cho 2021): trained under random lengths, used at any.
+
+LengthDrop: in training layer l keeps a random number of the n tokens that enter it, uniform in
+ceil((1 - p) n) ... n, those that receive most attention (PoWER-BERT's score with the token's own
+share). So one training serves every length configuration. `search` finds the best ones by
+evolution, and `measure budgets=[...]` asks it for each budget, on the calibration cut. The paper's
+LayerDrop and sandwich of passes with distillation are an objective's matter; tokens that leave are
+not restored, since a classifier reads none of them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from eat_lightning.bounds import raise_faults, switch_faults, whole_faults
+from eat_lightning.methods.reduction._evolution import Found, evolve
+from eat_lightning.methods.reduction._topk import RATIO, keep_highest, ratio_at, topk_faults
+from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.packed import Packed
+
+
+class LengthDrop(nn.Module):
+    """ratio: share of the tokens that leave at each of `layers` (a list: one for each, as `search`
+    finds them); in training the most that may leave, p. draws: false applies `ratio` itself in
+    training too, for an objective that draws configurations. iterations, mutations, crossovers: of
+    the search, which evaluates 20 configurations first and so many new ones in each iteration."""
+
+    place = "after_attention"
+    needs = frozenset({"received"})
+    knob = RATIO
+
+    def __init__(
+        self,
+        ratio: float | Sequence[float] = 0.2,
+        layers: Sequence[int] = (1, 2, 3, 4, 5),
+        draws: bool = True,
+        iterations: int = 30,
+        mutations: int = 30,
+        crossovers: int = 30,
+    ):
+        super().__init__()
+        self.training = False  # an encoder in training says so when it takes the method in
+        search = iterations, mutations, crossovers
+        raise_faults(self.faults(None, ratio, layers, draws, *search))
+        self.ratio, self.layers, self.draws = ratio, list(layers), draws
+        self.iterations, self.mutations, self.crossovers = search
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        ratio: float | Sequence[float] = 0.2,
+        layers: Sequence[int] = (1, 2, 3, 4, 5),
+        draws: bool = True,
+        iterations: int = 30,
+        mutations: int = 30,
+        crossovers: int = 30,
+    ) -> list[str]:
+        return [
+            *topk_faults(num_layers, ratio, layers),
+            *switch_faults("reduction.draws", draws),
+            *whole_faults("reduction.iterations", iterations, 0),
+            *whole_faults("reduction.mutations", mutations, 0),
+            *whole_faults("reduction.crossovers", crossovers, 0),
+        ]
+
+    def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
+        assert evidence.received_N is not None
+        return evidence.received_N
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        lengths_B = self.kept(packed, ratio_at(layer, self.ratio, self.layers))
+        return keep_highest(packed, self.score(packed, evidence), lengths_B)
+
+    def kept(self, packed: Packed, ratio: float) -> Int[Tensor, " b"]:
+        """Tokens that each example keeps, on the host: at least ceil((1 - p) n) and 2. In training
+        one draw places all examples of a batch between that and n."""
+        lengths_B = packed.layout.lengths_B
+        most_B = torch.floor(ratio * packed.strength_B * lengths_B + 1e-9)
+        if self.training and self.draws:
+            most_B = torch.floor(torch.rand(()).double() * (most_B + 1))
+        return torch.maximum(lengths_B - most_B.long(), lengths_B.clamp(max=2))
+
+    def search(
+        self, evaluate: Callable[[list[float]], tuple[float, float]], seed: int = 0
+    ) -> list[Found]:
+        """The best ratios (one for each layer) by evolution, of growing cost and score.
+
+        evaluate: ratios to their cost and their score.
+        """
+        most = max(self.ratio) if isinstance(self.ratio, Sequence) else self.ratio
+        found = evolve(
+            lambda shares: evaluate(ratios_of(shares)),
+            len(self.layers),
+            least=1 - most,
+            iterations=self.iterations,
+            mutations=self.mutations,
+            crossovers=self.crossovers,
+            seed=seed,
+        )
+        return [replace(each, point=ratios_of(each.point)) for each in found]
+
+
+def ratios_of(shares: Sequence[float]) -> list[float]:
+    """Of what is left behind each layer: what leaves there of what entered it."""
+    return [round(1 - after / before, 4) for before, after in pairwise((1.0, *shares))]

@@ -1,0 +1,62 @@
+"""Funnel's pooling step (Dai et al. 2020): neighbours become their mean (stride 2), and the text is
+half as long.
+
+[CLS] stands apart, the others are paired from the left, and an odd last one stays as it is. Without
+Funnel's pre-training it is a baseline for merging; its first layer of a block, where pooled queries
+see keys that are not pooled, is left out. Later means weigh by size, as one mean over them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from eat_lightning.bounds import raise_faults
+from eat_lightning.methods.reduction._merged import merged
+from eat_lightning.methods.reduction._topk import RATIO, ratio_at, topk_faults
+from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.packed import Packed
+
+
+class MeanPool:
+    """ratio: share of an example's tokens that disappear into their neighbours after each of
+    `layers` (a list: one for each); 0.5 is every pair, as in the paper, and less are pairs spread
+    evenly over the text."""
+
+    place = "after_layer"
+    needs: frozenset[str] = frozenset()
+    knob = replace(RATIO, bounds="[0, 0.5]", fine=RATIO.fine[:11])
+
+    def __init__(self, ratio: float | Sequence[float] = 0.5, layers: Sequence[int] = (2, 4)):
+        raise_faults(self.faults(None, ratio=ratio, layers=layers))
+        self.ratio, self.layers = ratio, list(layers)
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        ratio: float | Sequence[float] = 0.5,
+        layers: Sequence[int] = (2, 4),
+    ) -> list[str]:
+        return topk_faults(num_layers, ratio, layers, "[0, 0.5]")
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        share_B = 2 * ratio_at(layer, self.ratio, self.layers) * packed.strength_B
+        from_M = second_of_pairs(packed, share_B)
+        return merged(packed, from_M, from_M - 1, False) if len(from_M) else packed
+
+    def lost_in_export(self) -> list[str]:
+        return ["reduction=mean_pool merges tokens, whose sizes the graphs do not hand on"]
+
+
+def second_of_pairs(packed: Packed, share_B: Tensor) -> Int[Tensor, " m"]:
+    """The right row of each pair that merges: pair k of those where floor(k x share) rises."""
+    layout = packed.layout
+    pair_N = layout.index_N // 2  # from 1: rows 1 and 2, 3 and 4, ...
+    share_N = layout.there(share_B)[layout.segment_N]
+    rises_N = torch.floor(pair_N * share_N + 1e-9) > torch.floor((pair_N - 1) * share_N + 1e-9)
+    return (rises_N & (layout.index_N % 2 == 0) & (layout.index_N > 0)).nonzero().flatten()

@@ -1,0 +1,44 @@
+"""SpAtten's cascade token pruning (Wang et al. 2021): a token is as important as the attention it
+has received so far, s_j = sum over layers, heads and queries i of A_ij. What is dropped never
+returns.
+
+Of its three ideas this is the one for tokens: heads are not pruned, nor values by the layer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from eat_lightning.methods.reduction._topk import TopK
+from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.packed import Packed
+
+
+class SpAtten(TopK):
+    """Drops `ratio` of the non-[CLS] tokens between attention and feed-forward of each of `layers`
+    (a list: one for each). Importance grows at these layers alone: to let one count without
+    dropping there, name it with a ratio of 0."""
+
+    place = "after_attention"
+    needs = frozenset({"received"})
+
+    def __init__(
+        self, ratio: float | Sequence[float] = 0.15, layers: Sequence[int] = (1, 2, 3, 4, 5)
+    ):
+        super().__init__(ratio, layers)
+
+    def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
+        """The mean over heads of what each query gave: ranks as the sum over heads does."""
+        assert evidence.received_N is not None
+        before_N = packed.notes.get("importance")
+        return evidence.received_N if before_N is None else before_N + evidence.received_N
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        importance_N = self.score(packed, evidence)
+        notes = {**packed.notes, "importance": importance_N}
+        return super().__call__(replace(packed, notes=notes), evidence, layer)
+
+    def lost_in_export(self) -> list[str]:
+        return ["reduction=spatten adds scores up over layers, and no graph hands them on"]

@@ -1,0 +1,118 @@
+"""Transkimmer (Guan et al. 2022): a small predictor before every layer says which tokens it skims.
+
+keep = argmax of MLP(x) per token, in training a hard sample of its Gumbel-softmax (temperature 1)
+whose gradient is that of the soft one (straight through). A skimmed token is no key for anybody any
+more and goes to the end as it is. The loss grows by c x the mean over layers of the share of tokens
+kept (the skim loss); no schedule is needed, and the predictors begin by keeping all.
+
+The released code multiplies attention by the mask behind its softmax and samples at inference too.
+Here keys are weighed within it, so that training sees what dropping will be, and shares are of an
+example's own tokens, not of the padded length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from eat_lightning.bounds import layer_faults, number_faults, raise_faults
+from eat_lightning.methods.reduction._gates import forwarded, keep_where, weighed
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.packed import Packed
+
+
+class Transkimmer(nn.Module):
+    """layers: the predictor of layer l + 1 reads what layer l gives (0: the embedding). penalty: c.
+    margin: by how much "keep" leads before learning, on either side of 0. threshold: least
+    probability of "keep" for a token to stay; 0.5 is argmax, 0 drops nothing."""
+
+    place = "after_layer"
+    needs: frozenset[str] = frozenset()
+    varies = True
+    knob = Knob(
+        "threshold",
+        strict=0.0,
+        grid=(0.1, 0.25, 0.5, 0.75, 0.9),
+        fine=tuple(round(0.05 * k, 2) for k in range(21)),
+        bounds="[0, 1]",
+    )
+
+    def __init__(
+        self,
+        layers: Sequence[int] = (0, 1, 2, 3, 4, 5),
+        penalty: float = 0.5,
+        margin: float = 5.0,
+        threshold: float = 0.5,
+    ):
+        super().__init__()
+        raise_faults(self.faults(None, layers, penalty, margin, threshold))
+        self.layers, self.penalty = list(layers), penalty
+        self.margin, self.threshold = margin, threshold
+
+    @classmethod
+    def faults(
+        cls,
+        num_layers: int | None,
+        layers: Sequence[int] = (0, 1, 2, 3, 4, 5),
+        penalty: float = 0.5,
+        margin: float = 5.0,
+        threshold: float = 0.5,
+    ) -> list[str]:
+        last = None if num_layers is None else num_layers - 1  # behind the last nothing is read
+        return [
+            *layer_faults("reduction.layers", layers, last, lowest=0),
+            *number_faults("reduction.penalty", [penalty], "[0, inf)"),
+            *number_faults("reduction.margin", [margin], "[0, inf)"),
+            *number_faults("reduction.threshold", [threshold], "[0, 1]"),
+        ]
+
+    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+        self.predictors = nn.ModuleDict({str(k): self.predictor(shape) for k in self.layers})
+
+    def predictor(self, shape: Any) -> nn.Sequential:
+        width = shape.hidden_size
+        last = nn.Linear(width, 2)
+        with torch.no_grad():
+            margins = torch.tensor([-self.margin, self.margin])
+            last.bias.copy_(margins + 0.02 * torch.randn(2))
+        norms = nn.LayerNorm(width), nn.LayerNorm(width)
+        return nn.Sequential(norms[0], nn.Linear(width, width), norms[1], nn.GELU(), last)
+
+    def lost_in_export(self) -> list[str]:
+        return ["reduction=transkimmer keeps as many tokens as it predicts: a graph wants a count"]
+
+    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+        """Two products of each token with a predictor's weights."""
+        return 2.0 * tokens_B * shape.hidden_size * (shape.hidden_size + 2)
+
+    def soften(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        """Skimmed rows stay, as keys of no weight."""
+        layout = packed.layout
+        soft_N = F.gumbel_softmax(self.predictors[str(layer)](packed.x_ND).float())[:, 1]
+        # Not torch's hard=True, whose 0 and 1 are off by their last bits: a log is taken of them.
+        sample_N = (soft_N > 0.5).float() + (soft_N - soft_N.detach())
+        strength_N = layout.there(packed.strength_B)[layout.segment_N].float()
+        gate_N = 1 - strength_N * (1 - sample_N)
+        gate_N = torch.where(layout.index_N == 0, 1.0, gate_N)
+        before_N = torch.ones_like(gate_N) if packed.size_N is None else packed.size_N
+        kept_N = before_N * gate_N
+        packed = weighed(forwarded(packed, before_N - kept_N), gate_N)
+        kept_B = kept_N.new_zeros(layout.size).index_add(0, layout.segment_N, kept_N)
+        share_B = kept_B / layout.there(layout.lengths_B)
+        return packed.with_penalty("skim", self.penalty / len(self.layers) * share_B)
+
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        predictor = self.predictors[str(layer)]
+        if self.training and any(p.requires_grad for p in predictor.parameters()):
+            return self.soften(packed, evidence, layer)
+        layout = packed.layout
+        keep_N = predictor(packed.x_ND).float().softmax(-1)[:, 1]
+        strength_N = layout.there(packed.strength_B)[layout.segment_N]
+        stays_N = (keep_N >= self.threshold * strength_N) | (layout.index_N == 0)
+        return keep_where(forwarded(packed, (~stays_N).float()), stays_N)

@@ -1,0 +1,47 @@
+"""One example's way through its exits, for a person: what each said, against which point of the
+rule's knob, where the example left and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from eat_lightning.answers import softmax
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.backend import Backend
+from eat_lightning.model.contracts import knob_of, points_by_layer
+
+
+def explained(
+    backend: Backend, text: str | Sequence[str], about: Mapping[str, str] | None = None
+) -> list[str]:
+    """A line for each exit on the way, and one for the answer. text: one, or one for each of the
+    task's columns. ConfigError where their number is another."""
+    texts = [text] if isinstance(text, str) else [*text]
+    if len(texts) != len(backend.columns) or not all(isinstance(each, str) for each in texts):
+        columns = " and ".join(backend.columns)
+        raise ConfigError(f"text must be {len(backend.columns)} ({columns}), got {texts!r:.80}")
+    look = backend.look(texts, about or {})
+    knob, points = knob_of(look.exit), points_by_layer(look.exit)
+    depth, reason = look.answer["depth"], look.answer["exit_reason"]
+    lines = []
+    for layer, logits_C in look.guesses.items():
+        parts = [said(logits_C, backend.labels)]
+        if layer in look.signals:
+            parts.append("signal " + " ".join(f"{x:.3f}" for x in look.signals[layer]))
+        if knob is not None and layer in points:
+            parts.append(f"{knob.name} {points[layer]:g}")
+        then = "leaves" if layer == depth else "goes on"
+        lines.append(f"layer {layer}: {', '.join(parts)}: {then}")
+    answer = look.answer.get("label", look.answer.get("score"))
+    where = f"{depth} of {backend.num_layers} layers"
+    return [*lines, f"{answer} after {where}: {reason}, retention {look.answer['retention']:.3f}"]
+
+
+def said(logits_C: np.ndarray, labels: Sequence[str]) -> str:
+    """What an exit's logits say."""
+    if not labels:
+        return f"score {float(logits_C[0]):.3f}"
+    shares_C = softmax(logits_C)
+    return f"{labels[int(shares_C.argmax())]}, confidence {shares_C.max():.3f}"

@@ -1,0 +1,98 @@
+"""What the models of a study are called: each by its `model`, and what tells it from the others of
+that name (its body, its methods, how it was trained)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eat_lightning.runs.row import Row, text
+
+USUAL = ("none", "dense", "joint", "anneal", "confidence", "")  # kinds that go without saying
+SLOTS = ("attention", "reduction", "objective", "schedule", "exit")
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a row is of, whatever the point of its exit rule, its seed and its form."""
+
+    row: Row
+    heads: str
+    exit: dict[str, Any]
+
+    @property
+    def model(self) -> tuple[str, str]:
+        return self.row.task, self.row.model
+
+    @property
+    def body(self) -> tuple[str, int]:
+        return self.row.encoder, self.row.num_layers
+
+    @property
+    def key(self) -> str:
+        return json.dumps([self.body, self.heads, *map(self.slot, SLOTS)], sort_keys=True)
+
+    def slot(self, name: str) -> dict[str, Any]:
+        return self.exit if name == "exit" else getattr(self.row, name) or {"kind": ""}
+
+
+def names_of(rows: Sequence[Row]) -> dict[str, str]:
+    """The name of each row, by `Row.setting`. Baselines are called as the run they are of."""
+    runs: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        runs.setdefault((row.study, row.run), []).append(row)
+    methods = {row.setting: method_of(row, runs[row.study, row.run]) for row in rows}
+    models: dict[tuple[str, str], dict[str, Method]] = {}
+    for method in methods.values():
+        models.setdefault(method.model, {})[method.key] = method
+    names = {
+        (model, key): name_of(method, list(own.values()))
+        for model, own in models.items()
+        for key, method in own.items()
+    }
+    return {setting: names[m.model, m.key] for setting, m in methods.items()}
+
+
+def method_of(row: Row, run: Sequence[Row]) -> Method:
+    own = next((r for r in run if not r.baseline), row) if row.baseline else row
+    kinds = {r.exit["kind"] for r in run if not r.baseline} - {"never"}
+    return Method(own, heads_of(own), {"kind": kinds.pop() if len(kinds) == 1 else ""})
+
+
+def heads_of(row: Row) -> str:
+    """Where a run has heads, "4/6"; what it learned depends on them, whatever its exit rule."""
+    return "/".join(sorted(row.temperature, key=int))
+
+
+def name_of(method: Method, every: Sequence[Method]) -> str:
+    """Kinds of methods first, and settings where kinds do not tell."""
+    words = words_of(method, every)
+    alike = [other for other in every if words_of(other, every) == words]
+    return ", ".join([*words, *settings_of(method, alike)])
+
+
+def words_of(method: Method, every: Sequence[Method]) -> list[str]:
+    words, bodies = [method.row.model], {other.body for other in every}
+    if len(bodies) > 1:
+        by_layers = len({num_layers for _, num_layers in bodies}) == len(bodies)
+        words.append(f"{method.row.num_layers} layers" if by_layers else method.row.encoder)
+    for slot in SLOTS:
+        kind = method.slot(slot)["kind"]
+        if len({other.slot(slot)["kind"] for other in every}) > 1 and kind not in USUAL:
+            words.append(kind)
+    return words
+
+
+def settings_of(method: Method, alike: Sequence[Method]) -> list[str]:
+    """What differs among methods of like kinds: "ratio 0.3", "heads 4/6"."""
+    words = [
+        f"{name} {text(value)}"
+        for slot in SLOTS
+        for name, value in method.slot(slot).items()
+        if name != "kind" and any(other.slot(slot).get(name) != value for other in alike)
+    ]
+    if any(other.heads != method.heads for other in alike):
+        words.append(f"heads {method.heads}" if "/" in method.heads else "no exits")
+    return words

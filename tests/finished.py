@@ -1,0 +1,69 @@
+"""Finished runs that nobody trained, the settings of a command, and what it refuses, for tests."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from models import tiny
+
+from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.errors import ConfigError
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.weights.checkpoint import save_model
+
+TOY = {"_target_": "eat_lightning.data.toy.ToyData"}
+
+
+def node_of(task: str) -> dict[str, Any]:
+    return yaml.safe_load((Path(CONFIG_DIR) / "task" / f"{task}.yaml").read_text())
+
+
+def tiny_for(task: str, exit: str, **given: Any) -> AdaptiveEncoder:
+    """An encoder for a task and the toy grammar's words."""
+    tokenizer = toy_tokenizer()
+    given |= {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
+    return tiny("dense", "norm_topk", exit, len(node_of(task)["labels"]) or 1, **given)
+
+
+def finish(
+    folder: Path,
+    encoder: AdaptiveEncoder,
+    task: str,
+    data: dict,
+    done: Any = None,
+    /,
+    **config: Any,
+) -> Path:
+    """Write what a finished run is opened by. data: arguments of ToyData, or another's node."""
+    node = node_of(task)
+    save_model(encoder, node["labels"] or ["score"], folder / "model")
+    toy_tokenizer().save_pretrained(folder / "model")
+    config = {"task": node, "data": TOY | data} | config
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "done.json").write_text(json.dumps(done or {}))
+    return folder
+
+
+def make_run(folder: Path, task: str) -> Path:
+    """What `predict` reads of a run."""
+    encoder = tiny_for(task, "confidence" if node_of(task)["labels"] else "never")
+    return finish(folder, encoder, task, {"max_length": None})
+
+
+def config_of(name: str, *overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return plain(compose(name, overrides=list(overrides)))
+
+
+def refused(action: Any, *arguments: Any, error: type[Exception] = ConfigError) -> str:
+    """What is said, in one line that can be printed."""
+    with pytest.raises(error) as caught:
+        action(*arguments)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert len(said) < 700
+    return said

@@ -1,0 +1,47 @@
+"""Milliseconds by length: read off a given table, and a clock that changes nothing."""
+
+import numpy as np
+import pytest
+import torch
+from models import ragged, tiny
+
+from eat_lightning.infer.cost_table import Clock, CostTable, measured_table, table_of
+from eat_lightning.model.encoder import with_slots
+from eat_lightning.new.checks import Examples
+
+TABLE = CostTable([10, 20], [[1.0, 2.0], [3.0, 5.0]], 0.0)
+
+
+def test_times_are_linear_between_lengths_and_end_with_them():
+    cost_EB = TABLE.cost_EB(np.array([5, 10, 15, 20, 90]))
+    assert cost_EB.tolist() == [[1, 1, 1.5, 2, 2], [3, 3, 4, 5, 5]]
+
+
+def test_the_error_is_that_of_examples_that_are_not_in_the_table():
+    lengths = np.array([10, 15, 20])
+    ms_EI = np.array([[1.0, 2.0, 2.0], [3.0, 4.0, 5.0]])  # the middle: 1.5 and 4 in the table
+    found = table_of(lengths, ms_EI, np.array([True, False, True]))
+    assert (found.lengths, found.ms) == (TABLE.lengths, TABLE.ms)
+    assert found.error == pytest.approx(0.25 / 3)
+
+
+@pytest.mark.parametrize("exit", ["confidence", "berxit"])
+def test_under_the_clock_nobody_leaves_and_answers_are_the_last_layers(exit: str):
+    encoder = tiny("dense", "norm_topk", exit)
+    clock, batch = Clock(encoder.exit), ragged()
+    with torch.inference_mode():
+        trace = with_slots(encoder, exit=clock)(batch)
+        whole = encoder(batch, leave=False)
+    assert len(clock.stops) == len(encoder.exit.layers)
+    assert (trace.depth_B == 6).all()
+    torch.testing.assert_close(trace.logits_BC, whole.logits_BC)
+
+
+def test_a_measured_table_has_a_row_for_each_exit_and_never_falls_with_depth():
+    encoder = tiny("dense", "norm_topk", "confidence")
+    table = measured_table(encoder, Examples(ragged((4, 9, 14))), threads=1)
+    assert table.lengths == [4, 14]
+    ms_EG = np.array(table.ms)
+    assert ms_EG.shape == (3, 2)
+    assert (np.diff(ms_EG, axis=0) > 0).all()
+    assert encoder.exit.layers == [3, 4]

@@ -1,0 +1,64 @@
+"""What no exit rule can beat, by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from measured import UNTIMED, call, make_run
+
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.measure.oracle import cost, oracle_lines, oracle_of
+from eat_lightning.methods.exit.never import Never
+
+# Classes of three exits (layers 1, 2 and 4 of 4) for four examples, and their labels.
+CLASSES = {1: [0, 1, 1, 0], 2: [0, 0, 1, 1], 4: [1, 0, 1, 1]}
+LABELS = [0, 0, 0, 1]
+
+
+@pytest.fixture
+def recorded() -> Recorded:
+    guesses = {k: np.eye(2)[classes] for k, classes in CLASSES.items()}
+    # Two of four tokens are dropped after layer 2; of the last example none.
+    tokens_LB = np.array([[4, 4, 4, 4]] * 2 + [[2, 2, 2, 4]] * 2)
+    return Recorded(np.array(LABELS), tokens_LB[0], guesses, tokens_LB, Never())
+
+
+def test_the_first_right_exit(recorded: Recorded):
+    """Right at 1, at 2, nowhere, at 2."""
+    oracle = oracle_of(recorded, recorded.labels)
+    assert oracle.depth_B.tolist() == [1, 2, 4, 2]
+    assert (oracle.accuracy, oracle.depth) == (3 / 4, 9 / 4)
+    assert oracle.least_depth == (1 + 2 + 1 + 2) / 4
+    # Token layers: 4, 8, 12 and 8 of 16.
+    assert cost(recorded, oracle) == (4 + 8 + 12 + 8) / 64
+
+
+def test_the_first_exit_that_says_what_the_last_does(recorded: Recorded):
+    oracle = oracle_of(recorded)
+    assert oracle.depth_B.tolist() == [4, 2, 1, 2]
+    assert oracle.accuracy == 1
+    assert cost(recorded, oracle) == (12 + 8 + 4 + 8) / 64
+
+
+def test_in_words(recorded: Recorded):
+    first, second = oracle_lines(recorded)
+    assert first.startswith("any exit right: 75.00 % at depth 2.25, token layers 0.500 (")
+    assert second.endswith("could be had at depth 2.25, token layers 0.500")
+
+
+def test_nothing_to_choose_and_no_classes_are_passed_over(recorded: Recorded):
+    recorded.guesses = {4: recorded.guesses[4]}
+    assert oracle_lines(recorded) == []
+    recorded.guesses = {k: np.zeros((4, 1)) for k in (1, 2, 4)}
+    assert oracle_lines(recorded) == []
+
+
+def test_what_no_rule_can_beat_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = make_run(tmp_path / "sst2-eat-s1")
+    (row,) = call(f"run={run}", "exit.tau=0.6", "baselines=none", *UNTIMED)
+    records = Recorded.read(run / row.examples)
+    guesses = [records.guesses[k].argmax(1) for k in (2, 3, 4, 6)]
+    right = np.stack([guess == records.labels for guess in guesses]).any(0).mean()
+    printed = capsys.readouterr().out
+    assert f"any exit right: {100 * right:.2f} % at depth " in printed
+    assert "the last layer's answers could be had at depth " in printed

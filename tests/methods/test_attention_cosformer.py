@@ -1,0 +1,49 @@
+"""cosFormer: products of rectified features, weighed by a cosine of the distance."""
+
+import math
+
+import torch
+from attentions import Example, bound, drawn
+
+from eat_lightning.methods.attention.cosformer import CosFormer
+from eat_lightning.model.packed import Layout
+
+
+def reference(pattern: CosFormer, one: Example) -> torch.Tensor:
+    """Equation 10, every pair on its own."""
+    place_T = one.position_T
+    apart_TT = place_T[:, None] - place_T[None]
+    near_TT = torch.cos(math.pi / 2 * apart_TT / (place_T.max() + 1))
+    weights_HTT = one.q_HTK.relu() @ one.k_HTK.relu().transpose(1, 2) * near_TT
+    weights_HTT = weights_HTT * one.weight_T.exp()
+    return weights_HTT @ one.v_HTK / weights_HTT.sum(-1, keepdim=True).clamp(min=1e-6)
+
+
+def test_two_tokens_by_hand():
+    """One head of width 1: weights are q k times cos 0 or cos(pi / 4)."""
+    ones = torch.ones(1, 2, 1)
+    pattern, values = CosFormer(), torch.tensor([[[0.0], [1.0]]])
+    one = Example(ones, ones, values, torch.tensor([0, 1]), torch.zeros(2))
+    near = math.cos(math.pi / 4)
+    expected = torch.tensor([[[near / (1 + near)], [1 / (1 + near)]]])
+    torch.testing.assert_close(reference(pattern, one), expected)
+
+
+def test_places_are_those_of_the_text():
+    """A token dropped in between leaves the others as far apart as they were, and the span too."""
+    qkv_N3HK, layout, *_ = drawn([9])
+    qkv_N3HK[4, 1] = -1.0  # a key that no query meets
+    kept = [i for i in range(9) if i != 4]
+    pattern = bound("cosformer")
+    whole = pattern.kernel(layout, 1)(qkv_N3HK, layout, 0.0)
+    eight = Layout(torch.tensor([8]), layout.device)
+    place_N = torch.tensor(kept)
+    fewer = pattern.kernel(eight, 1)(qkv_N3HK[kept], eight, 0.0, position_N=place_N)
+    torch.testing.assert_close(fewer, whole[kept])
+
+
+def test_a_query_that_meets_no_key_gets_nothing():
+    qkv_N3HK = -torch.ones(3, 3, 1, 2)
+    layout = Layout(torch.tensor([3]), torch.device("cpu"))
+    found = CosFormer().kernel(layout, 1)(qkv_N3HK, layout, 0.0)
+    assert torch.equal(found, torch.zeros(3, 1, 2))

@@ -1,0 +1,53 @@
+"""Linformer: attention over learned sums of keys and of values."""
+
+import pytest
+import torch
+from attentions import WIDTH, Example, bound, drawn, examples, product
+from models import ragged, tiny
+from torch import nn
+
+from eat_lightning.methods.attention.linformer import Linformer
+
+
+def reference(pattern: Linformer, one: Example) -> torch.Tensor:
+    """Equation 7 with the columns of the tokens that are there."""
+    for_keys, for_values = pattern.projection[one.layer - 1][..., one.position_T]
+    sizes_T = one.weight_T.exp()
+    k_HRK, v_HRK = (for_keys * sizes_T) @ one.k_HTK, (for_values * sizes_T) @ one.v_HTK
+    return (one.q_HTK @ k_HRK.transpose(1, 2) / WIDTH**0.5).softmax(-1) @ v_HRK
+
+
+def test_one_sum_of_all_is_their_mean():
+    pattern = Linformer(rank=1)
+    pattern.projection = nn.Parameter(torch.full((2, 2, 1, 280), 1 / 40))
+    found = product(pattern, [40], weight_N=None)
+    (one,) = examples(*drawn([40]))
+    torch.testing.assert_close(found, one.v_HTK.mean(1).expand(40, -1, -1))
+
+
+def test_a_dropped_token_leaves_the_sum():
+    """As if its key and value had been 0: the columns of the others stay theirs."""
+    pattern = bound("linformer")
+    qkv_N3HK, layout, *_ = drawn([9])
+    zeroed = qkv_N3HK.clone()
+    zeroed[4, 1:] = 0
+    kept = [i for i in range(9) if i != 4]
+    whole = pattern.kernel(layout, 1)(zeroed, layout, 0.0)
+    layout = type(layout)(torch.tensor([8]), layout.device)
+    place_N = torch.tensor(kept)
+    fewer = pattern.kernel(layout, 1)(qkv_N3HK[kept], layout, 0.0, position_N=place_N)
+    torch.testing.assert_close(fewer, whole[kept])
+
+
+def test_a_layer_has_sums_of_its_own_and_they_are_saved():
+    encoder = tiny("linformer")
+    assert encoder.state_dict()["attention.projection"].shape == (6, 2, 8, 40)
+    before_BC = encoder(ragged()).logits_BC
+    with torch.no_grad():
+        encoder.attention.projection[5] += 1.0
+    assert not torch.allclose(encoder(ragged()).logits_BC, before_BC)
+
+
+def test_rank_must_be_whole():
+    with pytest.raises(ValueError, match=r"attention.rank must be 1 or more, got 0"):
+        Linformer(rank=0)

@@ -1,0 +1,54 @@
+"""Experts whose confidences add up, by hand."""
+
+import math
+
+import pytest
+import torch
+
+from eat_lightning.methods.exit.beem import Beem
+
+
+def guesses(*exits: list[float]) -> torch.Tensor:
+    """Logits of two classes, by the probability of the first, for each exit and example."""
+    return torch.tensor([[[math.log(p / (1 - p)), 0.0] for p in exit] for exit in exits])
+
+
+EXITS = guesses([0.8, 0.8], [0.9, 0.1], [0.6, 0.3])
+
+
+def test_scores_add_up_while_exits_agree():
+    """Weights 0.2, 0.3 and 0.4 of layers 2, 3 and 4; the second example's class changes once."""
+    rule = Beem(layers=[2, 3, 4])
+    assert rule.score(EXITS[:1]).tolist() == pytest.approx([0.16, 0.16])
+    assert rule.score(EXITS[:2]).tolist() == pytest.approx([0.16 + 0.27, 0.27])
+    assert rule.score(EXITS).tolist() == pytest.approx([0.43 + 0.24, 0.27 + 0.28])
+
+
+def test_it_leaves_where_the_score_reaches_alpha():
+    rule = Beem([0.15, 0.4, 0.6], [2, 3, 4])
+    assert [rule.decides(EXITS[:e]).tolist() for e in (1, 2, 3)] == [[1, 1], [1, 0], [1, 0]]
+
+
+def test_given_weights():
+    rule = Beem(1.0, [2, 3, 4], weights=[0.5, 1.0, 2.0])
+    assert rule.score(EXITS).tolist() == pytest.approx([0.4 + 0.9 + 1.2, 0.9 + 1.4])
+
+
+def test_it_is_the_papers_rule_and_not_patience():
+    """Two agreements are not enough where the experts hardly believe them."""
+    assert Beem(0.7, [2, 3, 4]).decides(guesses([0.55], [0.55], [0.55])).tolist() == [0]
+    assert Beem(0.7, [2, 3, 4]).decides(guesses([0.95], [0.95], [0.95])).tolist() == [1]
+
+
+def test_margin_is_the_least_distance():
+    """Scores 0.67 and 0.55 from 0.6; the least leads are 0.2 and 0.4."""
+    assert Beem(0.6, [2, 3, 4]).margin(EXITS).tolist() == pytest.approx([0.07, 0.05])
+
+
+def test_faults():
+    assert Beem.faults(6, 0, [4]) == ["exit.alpha must be in (0, inf), got 0"]
+    assert Beem.faults(6, 1, [4], 3) == ["exit.weights must be a list or null, got 3"]
+    assert Beem.faults(6, 1, [4], [-1]) == ["exit.weights must be in (0, inf), got -1"]
+    assert Beem.faults(6, 1, [3, 4], [1]) == [
+        "exit.weights must have one value for each of 2 layers, got 1"
+    ]

@@ -1,0 +1,66 @@
+"""Leaving at random: the share that is asked for, and the same luck whenever it is asked."""
+
+import pytest
+import torch
+from models import alone, method, ragged, tiny
+
+from eat_lightning.methods.exit.random import Random
+from eat_lightning.model.packed import mixed
+
+
+def draws(encoder, batch) -> dict[int, torch.Tensor]:
+    return {k: s_BS[:, 0] for k, s_BS in encoder(batch, leave=False).signals.items()}
+
+
+def test_leaves_where_the_draw_is_below_the_rate():
+    signals = torch.tensor([[[0.9], [0.9]], [[0.29], [0.31]]])
+    assert Random(0.3, [3, 4]).decides(torch.zeros(2, 2, 2), signals).tolist() == [1, 0]
+    assert Random([0.0, 0.31], [3, 4]).decides(torch.zeros(2, 2, 2), signals).tolist() == [1, 0]
+
+
+def test_draws_are_uniform_and_of_their_own_at_each_exit():
+    encoder, batch = tiny(exit="random", num_layers=6), ragged((7,) * 600)
+    found = torch.stack([*draws(encoder, batch).values()])  # at 3, 4 and 6
+    counts = torch.stack([torch.histc(each, 4, 0, 1) for each in found])
+    assert ((counts - 150).abs() < 45).all()  # four standard deviations are 42
+    assert torch.corrcoef(found).fill_diagonal_(0).abs().max() < 0.15
+    assert len(found[0].unique()) > 590
+
+
+def test_an_example_has_its_luck_alone_and_pruned_and_with_another_seed_another():
+    batch = ragged()
+    encoder = tiny(exit="random")
+    together = draws(encoder, batch)[4]
+    assert [float(draws(encoder, one)[4]) for one in alone(batch)] == together.tolist()
+    pruned = tiny("dense", "norm_topk", "random")
+    assert torch.equal(draws(pruned, batch)[4], together)
+    encoder.exit = method("exit", "random", seed=1)
+    assert not torch.equal(draws(encoder, batch)[4], together)
+
+
+def test_the_order_of_tokens_counts():
+    encoder = tiny(exit="random")
+    (one,) = alone(ragged((9,)))
+    swapped = ragged((9,))
+    swapped.ids_N[[3, 4]] = swapped.ids_N[[4, 3]]
+    assert one.ids_N[3] != one.ids_N[4]
+    assert float(draws(encoder, one)[4]) != float(draws(encoder, swapped)[4])
+
+
+def test_neighbouring_numbers_are_scattered():
+    found = mixed(torch.arange(1000))
+    assert int(found[0]) % 2**64 == 0xE220A8397B1DCDAF  # splitmix64's first number from 0
+    assert len(found.unique()) == 1000
+    assert 0.4 < float((found > 0).double().mean()) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"rate": 1.1}, r"exit.rate must be in \[0, 1\], got 1.1"),
+        ({"seed": -1}, r"exit.seed must be 0 or more, got -1"),
+    ],
+)
+def test_faults(given, fault):
+    with pytest.raises(ValueError, match=fault):
+        Random(**given)

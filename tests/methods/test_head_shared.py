@@ -1,0 +1,59 @@
+"""One head for all exits, or one pooler."""
+
+import pytest
+import torch
+from models import ragged, tiny
+
+from eat_lightning.methods.head.shared import Shared
+
+
+def encoder_with(**head):
+    return tiny(exit="confidence", head={"kind": "shared", **head})
+
+
+def names(encoder) -> set[str]:
+    return {name.rpartition(".")[0] for name, _ in encoder.heads.named_parameters()}
+
+
+def test_all_exits_have_the_last_ones_parameters():
+    encoder = encoder_with()
+    assert names(encoder) == {"6.dense", "6.classes"}
+    with torch.no_grad():
+        encoder.heads["6"].classes.weight.zero_()
+        encoder.heads["6"].classes.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    guesses = encoder(ragged(), leave=False).guesses
+    for layer in (3, 4, 6):
+        assert (guesses[layer] == torch.tensor([1.0, 2.0, 3.0])).all()
+
+
+def test_a_temperature_is_an_exits_own():
+    encoder = encoder_with()
+    before = encoder(ragged(), leave=False).guesses
+    encoder.heads["3"].temperature.fill_(2.0)
+    after = encoder(ragged(), leave=False).guesses
+    torch.testing.assert_close(after[3], before[3] / 2)
+    assert torch.equal(after[6], before[6])
+
+
+def test_with_classes_of_their_own_only_the_pooler_is_shared():
+    encoder = encoder_with(own_classes=True)
+    assert names(encoder) == {"6.dense", "3.classes", "4.classes", "6.classes"}
+    assert encoder.heads["3"].dense is encoder.heads["6"].dense
+
+
+def test_the_shared_gradient_is_the_sum_of_the_exits():
+    encoder = encoder_with(activation=None).train()
+    weight = encoder.heads["6"].classes.weight
+    found = []
+    for layers in ((3,), (4,), (6,), (3, 4, 6)):
+        torch.manual_seed(0)
+        guesses = encoder(ragged()).guesses
+        total = sum(guesses[k].sum() for k in layers)
+        found.append(torch.autograd.grad(total, weight)[0])
+    torch.testing.assert_close(sum(found[:3]), found[3])
+
+
+def test_faults():
+    assert Shared.faults(6, own_classes=1) == ["head.own_classes must be true or false, got 1"]
+    with pytest.raises(ValueError, match=r"own_classes=true shares the dense layer: .* is null"):
+        Shared(activation=None, own_classes=True)

@@ -1,0 +1,105 @@
+"""What holds for every kind of head, found by looking."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models import alone, kinds, method, ragged, tiny
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from eat_lightning.infer.depth_batching import Pool
+from eat_lightning.model.contracts import Head
+from eat_lightning.model.encoder import with_slots
+from eat_lightning.model.flops import flops
+from eat_lightning.weights.checkpoint import load_model, save_model
+from eat_lightning.weights.hf import EatForSequenceClassification
+
+HEADS = kinds("head")
+CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+
+def with_heads(kind: str, exit: str = "confidence", **changes):
+    head = {"kind": kind, "layers": "all"}
+    if kind == "attention":  # as narrow as the encoder is: sums stay small beside their rounding
+        head["width"] = 8
+    return tiny("dense", "norm_topk", exit, head=head, **changes)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_keeps_the_contract(kind: str):
+    encoder = with_heads(kind)
+    assert [*encoder.heads] == ["1", "2", "3", "4", "5", "6"]
+    for head in encoder.heads.values():
+        assert isinstance(head, Head)
+        assert head.temperature == 1
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_an_example_depends_on_no_other_and_on_no_exit_rule(kind: str, pool: str):
+    """Alone or in a batch, leaving or not, in a depth-wise pool: the same guess at the same exit,
+    though rules ask different heads."""
+    encoder, batch = with_heads(kind), ragged()
+    for head in encoder.heads.values():
+        head.pool = pool
+    whole = encoder(batch, leave=False)
+    for rule in (encoder.exit, method("exit", "fixed"), method("exit", "never")):
+        body = with_slots(encoder, exit=rule)
+        trace = body(batch)
+        for i, one in enumerate(alone(batch)):
+            depth = int(trace.depth_B[i])
+            expected = whole.guesses[depth][i]
+            torch.testing.assert_close(trace.logits_BC[i], expected, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(body(one).logits_BC[0], expected, atol=1e-4, rtol=1e-4)
+        with torch.inference_mode():
+            pool_of = Pool(body, size=3)
+            done = [*pool_of.add(range(5), batch), *pool_of.flush()]
+        for names, part in done:
+            torch.testing.assert_close(part.logits_BC, trace.logits_BC[names], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_saved_and_loaded_it_answers_alike(kind: str, tmp_path: Path):
+    encoder, batch = with_heads(kind), ragged()
+    encoder.heads["3"].temperature.fill_(2.0)  # an exit's own, whatever else is shared
+    expected = encoder(batch, leave=False).guesses
+    save_model(encoder, ["a", "b", "c"], tmp_path)
+    loaded, _ = load_model(tmp_path)
+    assert loaded.head == encoder.head
+    assert loaded.head["layers"] == [1, 2, 3, 4, 5, 6]  # numbers, not "all"
+    again = EatForSequenceClassification.from_pretrained(tmp_path).encoder
+    for other in (loaded, again, copy.deepcopy(encoder)):
+        found = other(batch, leave=False).guesses
+        for layer, guess_BC in expected.items():
+            torch.testing.assert_close(found[layer], guess_BC)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("exit", ["confidence", "never"])
+def test_flops_are_those_of_torchs_counter(kind: str, exit: str):
+    mapping = {CPU_ATTENTION: lambda q, k, v, *args, out_shape=None, **kw: sdpa_flop_count(q, k, v)}
+    encoder, batch = with_heads(kind, exit), ragged((12,))
+    tokens_LB = encoder(batch, leave=False).tokens_LB.numpy()
+    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+        trace = encoder(batch)
+    expected = flops(encoder, encoder.exit, tokens_LB, trace.depth_B.numpy())
+    assert counter.get_total_flops() == pytest.approx(float(expected[0]))
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_regression_has_one_score(kind: str):
+    encoder = with_heads(kind, exit="never", num_labels=1)
+    assert encoder(ragged()).logits_BC.shape == (5, 1)
+    assert np.isfinite(encoder(ragged()).logits_BC.detach().numpy()).all()
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_every_parameter_of_the_heads_trains(kind: str):
+    encoder = with_heads(kind).train()
+    trace = encoder(ragged())
+    sum(guess_BC.square().sum() for guess_BC in trace.guesses.values()).backward()
+    idle = [n for n, p in encoder.heads.named_parameters() if p.grad is None]
+    unused = {"1.imitate.weight", "1.imitate.bias"}  # nothing comes before the first exit
+    assert set(idle) <= unused, idle

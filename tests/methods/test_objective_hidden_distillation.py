@@ -1,0 +1,98 @@
+"""TinyBERT: vectors layer by layer, by hand."""
+
+import math
+
+import pytest
+import torch
+from models import packed, ragged, tiny
+
+from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation
+from eat_lightning.model.training import Context
+
+
+class Student:
+    num_layers, hidden_size = 2, 1
+
+
+class Teacher:
+    num_layers, hidden_size = 4, 2
+
+
+def bound(**given) -> HiddenDistillation:
+    """The projection of x is (x, 2x)."""
+    objective = HiddenDistillation(**given)
+    objective.bind(Student(), Teacher())
+    with torch.no_grad():
+        objective.projection.weight.copy_(torch.tensor([[1.0], [2.0]]))
+        objective.projection.bias.zero_()
+    return objective
+
+
+def context(student_N: list[float], taken: tuple[list[int], list[int]]) -> Context:
+    """Two examples of 3 and 1 tokens; the student keeps the rows taken, with their positions."""
+    rows = packed([[x] for x in (0.0, 1.0, 2.0, 3.0)], [3, 1])
+    kept = rows.take(torch.tensor(taken[0]), torch.tensor(taken[1]))
+    kept = kept.with_x(torch.tensor(student_N)[:, None].requires_grad_())
+    teacher = packed([[x, 2 * x] for x in (0.0, 1.0, 2.0, 3.0)], [3, 1])
+    other = teacher.with_x(torch.full((4, 2), 9.0))
+    return Context(
+        guesses={2: torch.zeros(2, 2, requires_grad=True)},
+        labels_B=torch.tensor([0, 1]),
+        last=2,
+        teacher_BC=torch.tensor([[0.0, 0.0], [math.log(3.0), 0.0]]),
+        hidden={0: rows, 1: kept, 2: rows},
+        teacher_hidden={0: teacher, 1: other, 2: teacher, 3: other, 4: other},
+    )
+
+
+def test_layers_are_mapped_evenly():
+    assert bound().pairs == {0: 0, 1: 2, 2: 4}
+    assert bound(layer_map={"1": 2}).pairs == {1: 2}
+
+
+def test_squared_error_by_position():
+    """Rows 0 and 2 are left of the first example: errors (1, 2) and (-2, -4), squared means 2.5 and
+    10, mean of the tokens 6.25; the second example agrees."""
+    objective = bound(layer_map={1: 2})
+    found = objective(context([1.0, 0.0, 3.0], ([0, 2, 3], [2, 1])))
+    assert found.parts["hidden"].item() == pytest.approx(6.25)
+    divergence = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    assert found.parts["distill_2"].item() == pytest.approx(divergence)
+    assert found.total.item() == pytest.approx(divergence + 6.25)  # no labels
+
+
+def test_weights():
+    given = context([1.0, 0.0, 3.0], ([0, 2, 3], [2, 1]))
+    found = bound(layer_map={1: 2}, hidden=0.1, distill=0.0, label_weight=2.0)(given)
+    assert found.total.item() == pytest.approx(0.625 + 2 * 2 * math.log(2))
+    assert not bound(distill=0.0).wants_teacher
+
+
+def test_the_student_and_the_projection_get_gradients():
+    student, teacher = tiny(num_layers=6).train(), tiny(num_layers=6, hidden_size=8)
+    objective = HiddenDistillation(distill=0.0)
+    objective.bind(student.shape, teacher.shape)
+    student.keep_hidden = teacher.keep_hidden = True
+    with torch.no_grad():
+        seen = teacher(ragged(), leave=False).hidden
+    trace = student(ragged())
+    labels_B = torch.tensor([0, 1, 2, 0, 1])
+    given = Context(trace.guesses, labels_B, 6, hidden=trace.hidden, teacher_hidden=seen)
+    objective(given).total.backward()
+    assert objective.projection.weight.grad.any()
+    assert student.layers[0].up.weight.grad.any()
+    assert student.embedding.word.weight.grad.any()
+    assert not student.heads["6"].classes.weight.grad.any()
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+def test_faults():
+    assert HiddenDistillation.faults(6, layer_map={9: 1}) == [
+        "objective.layer_map must name layers in 0..6, got 9"
+    ]
+    with pytest.raises(ValueError, match=r"objective.layer_map must map layers to layers, got \[1"):
+        HiddenDistillation(layer_map=[1])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"the teacher's layers in 0..4, got 5"):
+        HiddenDistillation(layer_map={1: 5}).bind(Student(), Teacher())
+    with pytest.raises(ValueError, match=r"objective.hidden must be in \(0, inf\), got 0"):
+        HiddenDistillation(hidden=0)

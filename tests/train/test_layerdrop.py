@@ -1,0 +1,60 @@
+"""LayerDrop: a step leaves out layers by chance, and afterwards they are all there."""
+
+import pytest
+import torch
+from models import ragged, tiny, tiny_shape
+from test_stages import STEPS, fit
+
+from eat_lightning.methods.objective.joint import Joint
+from eat_lightning.methods.schedule.anneal import Anneal
+from eat_lightning.train.callbacks.stages import all_train
+from eat_lightning.train.module import dropped_layers, step_seed
+from eat_lightning.weights.checkpoint import encoder_faults
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def test_what_a_step_leaves_out_does_not_move():
+    encoder = tiny(layerdrop=0.5, dropout=0.0)
+    watch, met = fit(encoder, Anneal(0, 0)), set()
+    for step in range(1, STEPS):
+        torch.manual_seed(step_seed(1, step, 0))
+        gone = dropped_layers(encoder.shape)
+        moved = watch.moved(step, step + 1)
+        assert {k for k in range(1, 7) if f"layers.{k - 1}.up.weight" not in moved} == gone
+        met |= gone
+    assert met == {1, 2, 3, 4, 5, 6}
+
+
+def test_all_layers_are_there_again():
+    encoder = tiny(layerdrop=0.9)
+    fit(encoder, Anneal(0, 0))
+    assert encoder.skips == frozenset()
+    assert encoder.eval()(ragged()).tokens_LB.shape[0] == 6
+
+
+def test_how_often():
+    torch.manual_seed(0)
+    shape = tiny_shape(layerdrop=0.2)
+    counts = sum(len(dropped_layers(shape)) for _ in range(1000))
+    assert counts / 6000 == pytest.approx(0.2, abs=0.03)  # six standard errors
+
+
+def test_without_it_no_random_number_is_drawn():
+    torch.manual_seed(0)
+    assert dropped_layers(tiny_shape()) == frozenset()
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(after, torch.rand(1))
+
+
+def test_faults():
+    fault = "encoder.layerdrop must be in [0, 1), got 1.0"
+    assert encoder_faults(6, "some/body", layerdrop=1.0) == [fault]
+    assert encoder_faults(6, "some/body", layerdrop=0.2) == []
+
+
+def test_layers_left_out_go_without_a_gradient():
+    stages = Anneal(0, 0).stages(1, [6])
+    assert all_train(tiny(), stages, Joint())
+    assert not all_train(tiny(layerdrop=0.2), stages, Joint())

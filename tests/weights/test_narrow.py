@@ -1,0 +1,126 @@
+"""Narrowing: who matters least leaves, and where that gave nothing, all is as it was."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from models import ragged, tiny
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.measure.baselines import HuggingFaceTwin
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.flops import static_flops
+from eat_lightning.model.packed import Batch
+from eat_lightning.weights.checkpoint import load_model, load_pretrained, save_model
+from eat_lightning.weights.narrow import Importance, importance, narrowed, width_faults
+
+SILENT_HEAD, SILENT_INNER = 1, 5
+
+
+def with_labels(lengths: tuple[int, ...] = (9, 1, 14, 2, 7)) -> Batch:
+    batch = ragged(lengths)
+    batch.labels_B = torch.arange(batch.size) % 3
+    return batch
+
+
+def silenced(**given: str) -> AdaptiveEncoder:
+    """An encoder in which one head and one neuron of each layer give nothing."""
+    encoder = tiny(**given)
+    with torch.no_grad():
+        for layer in encoder.layers:
+            layer.out.weight[:, 4 * SILENT_HEAD : 4 * SILENT_HEAD + 4] = 0
+            layer.down.weight[:, SILENT_INNER] = 0
+    return encoder
+
+
+@pytest.mark.parametrize("reduction", ["none", "norm_topk"])
+def test_without_those_that_give_nothing_all_is_as_it_was(reduction: str):
+    encoder = silenced(reduction=reduction, exit="berxit")
+    found = importance(encoder, [with_labels()])
+    assert found.heads_LH.argmin(1).tolist() == [SILENT_HEAD] * 6
+    assert found.inner_LF.argmin(1).tolist() == [SILENT_INNER] * 6
+    made = narrowed(encoder, 3, 23, found)
+    assert made.layers[0].qkv.weight.shape == (3 * 12, 16)
+    assert made.layers[0].up.weight.shape == (23, 16)
+    with torch.no_grad():
+        before, after = encoder(ragged()), made(ragged())
+    torch.testing.assert_close(after.logits_BC, before.logits_BC, atol=1e-4, rtol=1e-4)
+    assert torch.equal(after.depth_B, before.depth_B)
+
+
+def test_importance_is_the_derivative_by_a_gate():
+    """Against a difference: one head's output a little larger."""
+    encoder, batch = tiny(), with_labels()
+    found = importance(encoder.double(), [batch])
+
+    def loss(gate: float) -> float:
+        with torch.no_grad():
+            weight = encoder.layers[2].out.weight
+            kept = weight.clone()
+            weight[:, 8:12] *= gate
+            logits_BC = encoder(batch).logits_BC
+            weight.copy_(kept)
+        return F.cross_entropy(logits_BC, batch.labels_B, reduction="sum").item()
+
+    slope = (loss(1.001) - loss(0.999)) / 0.002
+    assert found.heads_LH[2, 2].item() == pytest.approx(abs(slope), rel=0.01)
+
+
+def test_batches_add_up():
+    encoder = tiny()
+    one, two = with_labels((9, 4)), with_labels((14, 7, 3))
+    both = importance(encoder, [one, two])
+    alone = [importance(encoder, [batch]) for batch in (one, two)]
+    torch.testing.assert_close(both.heads_LH, alone[0].heads_LH + alone[1].heads_LH)
+    torch.testing.assert_close(both.inner_LF, alone[0].inner_LF + alone[1].inner_LF)
+
+
+def test_who_stays_by_hand():
+    found = Importance(torch.tensor([[2.0, 5.0, 1.0, 2.0]] * 6), torch.arange(24.0).repeat(6, 1))
+    encoder = tiny()
+    made = narrowed(encoder, 2, 4, found)
+    q, own_q = made.layers[3].qkv.weight[:8], encoder.layers[3].qkv.weight[:16]
+    assert torch.equal(q, own_q[:8])  # heads 0 and 1: of equal ones the first
+    assert torch.equal(made.layers[3].up.bias, encoder.layers[3].up.bias[20:])
+    assert torch.equal(made.layers[3].down.weight, encoder.layers[3].down.weight[:, 20:])
+
+
+def test_a_narrowed_encoder_is_saved_loaded_trained_further_and_counted(tmp_path: Path):
+    encoder = tiny(reduction="norm_topk", exit="confidence")
+    made = narrowed(encoder, 1, 6, importance(encoder, [with_labels()]))
+    save_model(made, ["a", "b", "c"], tmp_path)
+    loaded, _ = load_model(tmp_path)
+    with torch.no_grad():
+        assert torch.equal(loaded(ragged()).logits_BC, made(ragged()).logits_BC)
+    off = tiny()
+    slots = {"attention": off.attention, "reduction": off.reduction, "exit": off.exit}
+    body = load_pretrained(str(tmp_path), 3, **slots, head={}, num_layers=4, take="alternate")
+    assert body.shape.attention_width == 4
+    assert torch.equal(body.layers[3].out.weight, made.layers[5].out.weight)
+    lost = static_flops(encoder, [10]) - static_flops(made, [10])
+    products, projections, feed_forward = 4 * 12 * 10**2, 8 * 10 * 16 * 12, 4 * 10 * 16 * 18
+    assert lost == pytest.approx([6 * (products + projections + feed_forward)])
+
+
+def test_hugging_face_s_twin_gives_the_same():
+    encoder = tiny()
+    made = narrowed(encoder, 3, 20, importance(encoder, [with_labels()]))
+    batch = ragged((9, 5))
+    twin = HuggingFaceTwin(made)
+    with torch.no_grad():
+        theirs, ours = twin(twin.ready(batch)), made(batch).logits_BC
+    torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=1e-4)
+
+
+def test_what_cannot_be_narrowed():
+    assert width_faults(tiny(), 5, 25) == [
+        "heads must be in 1..4, got 5",
+        "inner must be in 1..24, got 25",
+    ]
+    assert width_faults(tiny(), 0, 8) == ["heads must be 1 or more, got 0"]
+    (fault,) = width_faults(tiny(relative_buckets=8), 2, 24)
+    assert fault.startswith("heads must be 4, got 2: this encoder's layers share a relative")
+    encoder = tiny("nystrom")
+    with pytest.raises(ConfigError, match="heads: a method of this run has a weight for each"):
+        narrowed(encoder, 2, 24, importance(encoder, [with_labels()]))
