@@ -22,8 +22,8 @@ OPSET = 20  # the newest that `export` writes
 NAMES = """
     Abs Add And ArgMax Cast Clip Concat Constant ConstantOfShape Cos CumSum Div Equal Exp Expand
     Floor Gather GatherND Gelu Gemm Greater GreaterOrEqual Identity If IsNaN LayerNormalization Less
-    LessOrEqual LogSoftmax MatMul MatMulInteger Min Mod Mul Neg NonZero Not Or Pad Pow
-    QuantizeLinear Range ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape
+    LessOrEqual LogSoftmax MatMul MatMulInteger Max Min Mod Mul Neg NonZero Not Or Pad
+    Pow QuantizeLinear Range ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape
     ScatterElements ScatterND Shape Sigmoid Sin Slice Softmax Split Squeeze Sub Tanh TopK Transpose
     Trilu Unsqueeze Where
 """
