@@ -11,6 +11,7 @@ import yaml
 from safetensors.torch import load_file
 from training import TINY, command, config_of, trained
 
+from eat_lightning import cli
 from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import Run, folder_for, open_runs
 from eat_lightning.train import measured
@@ -155,3 +156,14 @@ def test_a_search_is_told_the_score_on_the_selection_split(outputs: Path):
     assert len(runs) == 3
     best = yaml.safe_load((outputs / "search" / "optimization_results.yaml").read_text())
     assert best["best_value"] == max(found.done["selection_score"] for found in runs)
+
+
+def test_a_launcher_that_is_not_installed_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(cli, "hydra_plugins", lambda: ())
+    with pytest.raises(SystemExit, match="1"):
+        cli.check_extras(["hydra/launcher=slurm", "seed=1,2"])
+    said = "error: hydra/launcher=slurm: pip install 'eat_lightning[slurm]'\n"
+    assert capsys.readouterr().err == said
+    cli.check_extras(["seed=1,2", "hydra/launcher=basic"])
