@@ -54,7 +54,7 @@ def oracle_exit(correct_EB: np.ndarray, layers: Sequence[int]) -> Oracle:
     correct_EB, layers_E = np.asarray(correct_EB, dtype=bool), np.asarray(layers)
     if correct_EB.shape[0] != len(layers_E) or np.any(np.diff(layers_E) <= 0):
         raise ValueError(f"layers must ascend, one for each exit, got {list(layers)}")
-    any_right_B = correct_EB.any(0)
+    any_right_B = np.asarray(correct_EB.any(0))
     first_B = layers_E[correct_EB.argmax(0)]  # the first exit where none is right
     return Oracle(np.where(any_right_B, first_B, layers_E[-1]), any_right_B, first_B)
 
