@@ -210,9 +210,11 @@ def faults_beside(blank: Any, num_layers: int | None) -> list[str]:
     """What is wrong with the arguments that an unmade method holds."""
     found: list[str] = []
     for name, (bounds, null) in type(blank)._bounds.items():
-        value = getattr(blank, name)
-        if value is not None or not null:
-            given = Argument(f"{blank._key}.{name}", value, null, blank, num_layers)
+        key = f"{blank._key}.{name}"
+        if not hasattr(blank, name):
+            found.append(f"{key} is missing")
+        elif (value := getattr(blank, name)) is not None or not null:
+            given = Argument(key, value, null, blank, num_layers)
             found += [fault for bound in bounds for fault in bound(given)]
     rules = getattr(blank, "rules", None)
     return found if found or rules is None else list(rules(num_layers))

@@ -112,6 +112,7 @@ def test_unknown_and_missing_arguments_are_refused():
 
     with pytest.raises(TypeError, match="missing a required argument: 'layers'"):
         Needs()
+    assert argument_faults(Needs, 6) == ["exit.layers is missing"]
     assert Needs([1]).layers == [1]
 
 
