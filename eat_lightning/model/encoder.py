@@ -43,8 +43,8 @@ from eat_lightning.model.layer import Embedding, Layer, Shape, initialise
 from eat_lightning.model.masks import RelativeBias, attention_mask
 from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
-from eat_lightning.model.together import wished
 from eat_lightning.model.trace import Journey, Trace
+from eat_lightning.model.wish import wished
 
 SLOT_NAMES = ("attention", "reduction", "exit")
 

@@ -119,6 +119,6 @@ def evidence_flops(shape: Shape, tokens_B: np.ndarray, needs: Collection[str]) -
 
 
 def head_flops(encoder: AdaptiveEncoder, layer: int, tokens_B: np.ndarray) -> np.ndarray | float:
-    """Of one guess by the head at a layer, of so many tokens."""
+    """Cost of one guess by the head at a layer, of so many tokens."""
     head: Any = encoder.heads[str(layer)]
     return head.flops(encoder.shape, encoder.num_labels, tokens_B)

@@ -53,7 +53,7 @@ class Shape:
 
     @property
     def attention_width(self) -> int:
-        """Of all heads together: what queries, keys and values have for each token."""
+        """The width of all heads together, which queries, keys and values have for each token."""
         return self.num_heads * self.width_of_head
 
     @property

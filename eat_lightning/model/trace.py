@@ -89,7 +89,7 @@ class Journey:
 
     @property
     def rows_B(self) -> Int[Tensor, " b"]:
-        """Of the examples still here, on the host."""
+        """Places of the examples still here, on the host."""
         return torch.arange(self.size) if self.here_B is None else self.here_B
 
     def at_end(self) -> Int[Tensor, " b"]:

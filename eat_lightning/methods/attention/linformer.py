@@ -35,18 +35,11 @@ class Linformer(Approximate):
         sizes = shape.num_layers, 2, self.rank, shape.max_length
         self.projection = nn.Parameter(torch.randn(sizes) / self.rank**0.5)
 
-    def mixed(
-        self,
-        q_BHLK: Float[Tensor, "b h l k"],
-        k_BHLK: Float[Tensor, "b h l k"],
-        v_BHLK: Float[Tensor, "b h l k"],
-        rows: Rows,
-        dropout: float,
-    ) -> Float[Tensor, "b h l k"]:
+    def mixed(self, rows: Rows) -> Float[Tensor, "b h l k"]:
         for_keys, for_values = self.projection[rows.layer - 1]
-        k_BHRK = summed(for_keys, k_BHLK, rows)
-        v_BHRK = summed(for_values, v_BHLK, rows)
-        return F.scaled_dot_product_attention(q_BHLK, k_BHRK, v_BHRK, dropout_p=dropout)
+        k_BHRK = summed(for_keys, rows.k_BHLK, rows)
+        v_BHRK = summed(for_values, rows.v_BHLK, rows)
+        return F.scaled_dot_product_attention(rows.q_BHLK, k_BHRK, v_BHRK, dropout_p=rows.dropout)
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Sums of keys and of values, scores, and mixing."""

@@ -52,18 +52,11 @@ class Performer(Approximate):
         width = shape.width_of_head
         return self.features or max(1, int(width * math.log(width)))
 
-    def mixed(
-        self,
-        q_BHLK: Float[Tensor, "b h l k"],
-        k_BHLK: Float[Tensor, "b h l k"],
-        v_BHLK: Float[Tensor, "b h l k"],
-        rows: Rows,
-        dropout: float,
-    ) -> Float[Tensor, "b h l k"]:
-        q_BHLF, k_BHLF = self.logs(q_BHLK), self.logs(k_BHLK)
+    def mixed(self, rows: Rows) -> Float[Tensor, "b h l k"]:
+        q_BHLF, k_BHLF = self.logs(rows.q_BHLK), self.logs(rows.k_BHLK)
         q_BHLF = (q_BHLF - q_BHLF.amax(-1, keepdim=True)).exp() + LEAST
         k_BHLF = (k_BHLF - k_BHLF.amax((2, 3), keepdim=True)).exp() + LEAST
-        return linear_attention(q_BHLF, k_BHLF, v_BHLK, rows.size_BL, least=0.0)
+        return linear_attention(q_BHLF, k_BHLF, rows.v_BHLK, rows.size_BL, least=0.0)
 
     def logs(self, x_BHLK: Float[Tensor, "b h l k"]) -> Float[Tensor, "b h l f"]:
         """Logarithms of the features."""
