@@ -1,4 +1,4 @@
-"""What MkDocs asks while it builds the site: pages made from the code, tutorials that really run."""
+"""What MkDocs asks while it builds the site: pages made from the code, tutorials that run."""
 
 from __future__ import annotations
 
@@ -72,5 +72,9 @@ def on_post_build(config: Any) -> None:
     if made.is_dir():
         shutil.copytree(made, site / "tour", dirs_exist_ok=True)
     study = ROOT / "experiments/budgets/results"
-    command = f"-m eat_lightning.report study={study} to={site / 'budgets'} claims=[budgets] examples=0"
-    subprocess.run([sys.executable, *command.split()], env=environment(), check=True, capture_output=True)
+    command = (
+        f"-m eat_lightning.report study={study} to={site / 'budgets'} claims=[budgets] examples=0"
+    )
+    subprocess.run(
+        [sys.executable, *command.split()], env=environment(), check=True, capture_output=True
+    )

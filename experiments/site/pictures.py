@@ -21,7 +21,7 @@ from eat_lightning.report.explorer import Noting, entering
 from experiments.site.made import ROOT
 
 matplotlib.use("svg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 TEAL, PALE, GREY = "#00897b", "#b2dfdb", "#9e9e9e"
 LENGTH, LAYERS = 14, 6
@@ -110,10 +110,19 @@ def strength(schedule: Any) -> Any:
 def rooms() -> bytes:
     """The rooms of the package from the ground up, and who imports whom, read off the code."""
     order = room_order()
-    arrows = Counter(arrow for path in (ROOT / "eat_lightning").rglob("*.py") for arrow in imports(path))
+    arrows = Counter(
+        arrow for path in (ROOT / "eat_lightning").rglob("*.py") for arrow in imports(path)
+    )
     figure, axis = plt.subplots(figsize=(8, 7))
     for height, name in enumerate(order):
-        axis.text(0, height, name, ha="center", va="center", bbox={"boxstyle": "round", "fc": PALE, "ec": TEAL})
+        axis.text(
+            0,
+            height,
+            name,
+            ha="center",
+            va="center",
+            bbox={"boxstyle": "round", "fc": PALE, "ec": TEAL},
+        )
     for (above, below), times in sorted(arrows.items()):
         if above in order and below in order and above != below:
             arc(axis, order.index(above), order.index(below), times)

@@ -18,6 +18,7 @@ from experiments.site.made import ROOT, Page
 from experiments.site.pictures import picture
 
 SLOTS = ("reduction", "attention", "exit", "head", "objective", "schedule", "policy")
+HEAD = ("task", "beside it", "seed", "budget", "score", "FLOPs", "depth", "retention", "gain")
 STUDY = ROOT / "experiments/methods/results/rows.jsonl"
 
 
@@ -62,7 +63,9 @@ def settings(slot: str, kind: str) -> str:
             parts.append(f"`{slot}={path.stem}`\n\n```yaml\n{text}\n```\n")
     knob = knob_of(class_of(slot, kind))
     if knob is not None:
-        parts.append(f"Knob: `{slot}.{knob.name}` in {knob.bounds}; it saves nothing at {knob.strict:g}.\n")
+        parts.append(
+            f"Knob: `{slot}.{knob.name}` in {knob.bounds}; it saves nothing at {knob.strict:g}.\n"
+        )
     return "\n".join(parts)
 
 
@@ -72,20 +75,23 @@ def kept() -> list[rows.Row]:
 
 
 def measured(slot: str, kind: str) -> str:
-    """Its rows in the study of methods at fitted budgets: of the runs that have least else unusual."""
+    """Its rows in the study of methods at fitted budgets, from runs with least else unusual."""
     if slot not in IN_ROWS or kind in USUAL:
         return ""
     own = [row for row in kept() if kind_of(row, slot) == kind and row.budget is not None]
     if not own:
         return "No kept row yet in [the study of methods](../../results/methods/page.md).\n"
     fewest = min(map(unusual, own))
-    own = sorted((row for row in own if unusual(row) == fewest), key=lambda row: (row.task, row.budget))
+    own = sorted(
+        (row for row in own if unusual(row) == fewest), key=lambda row: (row.task, row.budget)
+    )
     lines = [
-        "| task | beside it | seed | budget | score | FLOPs | depth | retention | over fixed depth |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(HEAD)} |",
+        "|---" * len(HEAD) + "|",
         *(line(row, slot) for row in own),
     ]
-    note = "Trained for a few hundred steps, thresholds fitted for the budget; what that means: [the study of methods](../../results/methods/page.md)."
+    note = "A few hundred steps, thresholds fitted for the budget: [what that means]("
+    note += "../../results/methods/page.md)."
     return "\n".join(["## Measured\n", *lines, "", note, ""])
 
 

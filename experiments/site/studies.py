@@ -1,4 +1,4 @@
-"""The pages beside the claims, with their figures; links to what the site does not hold are text."""
+"""The pages beside the claims, with their figures; links that lead out of the site become text."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from experiments.site.made import ROOT, Page
 
 EXPERIMENTS = ROOT / "experiments"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
+PAGES = ("page.md", "README.md", "certify.md")
 HOME = {"README.md": "index.md", "experiments/README.md": "reference/paper.md"}
 
 
 def pages() -> list[Page]:
     """A page for each study, what they show, and the paper against ours."""
     found: dict[str, Page] = {}
-    for path in [EXPERIMENTS / "README.md", *sorted(EXPERIMENTS.rglob("page.md")), EXPERIMENTS / "certify.md"]:
-        place = place_of(path)
-        title = None if path.name == "README.md" else path.stem if path.stem != "page" else path.parent.name
-        text = LINK.sub(lambda link: relinked(link, path, found), path.read_text("utf-8"))
-        found[place] = Page(place, text, title and title.replace("_", " "))
+    claims = sorted(EXPERIMENTS.rglob("page.md"))
+    for path in [EXPERIMENTS / "README.md", *claims, EXPERIMENTS / "certify.md"]:
+        text = relinked(path, found)
+        title = path.parent.name if path.stem == "page" else path.stem
+        in_nav = None if path.name == "README.md" else title.replace("_", " ")
+        found[place_of(path)] = Page(place_of(path), text, in_nav)
     return list(found.values())
 
 
@@ -30,25 +32,24 @@ def place_of(path: Path) -> str:
     return HOME.get(inside) or f"results/{inside.removeprefix('experiments/')}"
 
 
-def relinked(link: re.Match[str], page: Path, found: dict[str, Page]) -> str:
+def relinked(page: Path, found: dict[str, Page]) -> str:
+    """A page's text with its links as they are on the site."""
+    return LINK.sub(lambda link: on_site(link, page, found), page.read_text("utf-8"))
+
+
+def on_site(link: re.Match[str], page: Path, found: dict[str, Page]) -> str:
     """A link as it is on the site; a picture or a report that it names comes along."""
     mark, text, target, anchor = link.groups()
     if "://" in target:
         return link[0]
     path = (page.parent / target).resolve()
-    on_site = path.is_relative_to(EXPERIMENTS) or path == ROOT / "README.md"
-    if not path.is_file() or not on_site or path.suffix not in (".md", ".png", ".svg"):
+    inside = path.is_relative_to(EXPERIMENTS) or path == ROOT / "README.md"
+    if not path.is_file() or not inside or path.suffix not in (".md", ".png", ".svg"):
         return text
     place = place_of(path)
-    if path.name not in ("page.md", "README.md", "certify.md"):  # those are pages anyway
-        content = path.read_text("utf-8") if path.suffix == ".md" else path.read_bytes()
-        if isinstance(content, str):
-            found.setdefault(place, Page(place, ""))  # before its own links, which may come back
-            content = LINK.sub(lambda inner: relinked(inner, path, found), content)
+    if path.name not in PAGES and place not in found:
+        found[place] = Page(place, "")  # before its own links, which may come back
+        content = relinked(path, found) if path.suffix == ".md" else path.read_bytes()
         found[place] = Page(place, content)
     here = Path(place_of(page)).parent
-    return f"{mark}[{text}]({relative(Path(place), here)}{anchor or ''})"
-
-
-def relative(path: Path, start: Path) -> str:
-    return os.path.relpath(path, start)
+    return f"{mark}[{text}]({os.path.relpath(place, here)}{anchor or ''})"

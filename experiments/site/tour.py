@@ -16,9 +16,9 @@ from experiments.site.pictures import packing, rooms
 from experiments.site.tutorial import environment
 
 TRAIN = (
-    "data=toy encoder=tiny model=eat reduction.ratio=0.25 reduction.layers=[1,2,3,4] head.layers=all "
-    "schedule=constant optimizer.lr=1e-3 trainer.max_steps=400 trainer.enable_progress_bar=false "
-    "threads=1 study=tour measure.enabled=false exit.tau=0.8"
+    "data=toy encoder=tiny model=eat reduction.ratio=0.25 reduction.layers=[1,2,3,4] "
+    "head.layers=all schedule=constant optimizer.lr=1e-3 trainer.max_steps=400 exit.tau=0.8 "
+    "trainer.enable_progress_bar=false threads=1 study=tour measure.enabled=false"
 )
 HERE = Path(__file__).parent
 

@@ -54,7 +54,12 @@ def printed(commands: str, page: str) -> str:
 def environment() -> dict[str, str]:
     """Only this interpreter's commands and this repository's code; quiet and without a network."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    own = {"PATH": path, "PYTHONPATH": str(ROOT), "EAT_OUTPUTS": "outputs", "PYTHONWARNINGS": "ignore"}
+    own = {
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "EAT_OUTPUTS": "outputs",
+        "PYTHONWARNINGS": "ignore",
+    }
     quiet = {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "COLUMNS": "110", "NO_COLOR": "1"}
     return os.environ | own | quiet
 
