@@ -35,8 +35,6 @@ def method(slot: str, kind: str) -> list[Page]:
     cls = class_of(slot, kind)
     about = inspect.cleandoc(sys.modules[cls.__module__].__doc__ or "")
     own = inspect.cleandoc(vars(cls).get("__doc__") or "")
-    if own.startswith(f"{cls.__name__}("):  # a dataclass's signature is no docstring
-        own = ""
     svg = picture(slot, kind)
     image = f"![{kind}]({kind}.svg)\n\n" if svg else ""
     content = f"""# {kind}
