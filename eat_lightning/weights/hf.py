@@ -92,6 +92,8 @@ class EatConfig(PretrainedConfig):
     hidden_act: str = "gelu"
     sep_token_id: int = 102
     pad_token_id: int = 0
+    heads_by_layer: list[int] | None = None
+    inner_by_layer: list[int] | None = None
     head: dict[str, Any] | None = None
     attention: dict[str, Any] | None = None
     reduction: dict[str, Any] | None = None
