@@ -126,7 +126,7 @@ class Objective(Protocol):
     `after_step` as any method.
 
     It may shape the weights: `begin(encoder, batches)` is called before a run's first step with
-    `examples` of the training data; `weights(encoder)` -> by name what stands in place of the
+    `examples` of the training data; `shaped(encoder)` -> by name what stands in place of the
     encoder's own in a step, in validation (`encoder.training` tells them apart), and for good when
     training ends; `summary(encoder)` -> lines that are then printed.
     """

@@ -80,7 +80,7 @@ class Classifier(LightningModule):
         self.encoder.keep_hidden = "hidden" in getattr(objective, "wants", ())
         self.encoder.keep_scores = "scores" in getattr(objective, "wants", ())
         self.encoder.skips = dropped_layers(self.encoder.shape)
-        trace = with_weights(self.encoder, weights_by(objective, self.encoder), batch)
+        trace = with_weights(self.encoder, shaped_by(objective, self.encoder), batch)
         context = self.context(batch, trace, objective, number)
         for method in self.methods:
             terms = getattr(method, "penalties", None)
@@ -140,7 +140,7 @@ class Classifier(LightningModule):
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        weights = weights_by(self.objective, self.encoder)
+        weights = shaped_by(self.objective, self.encoder)
         trace = with_weights(self.encoder, weights, batch, leave=False)
         assert batch.labels_B is not None
         for layer, guess_BC in trace.guesses.items():
@@ -227,9 +227,9 @@ def no_passes(step: int, encoder: AdaptiveEncoder) -> list[Pass]:
     return []
 
 
-def weights_by(objective: Any, encoder: AdaptiveEncoder) -> dict[str, Tensor]:
+def shaped_by(objective: Any, encoder: AdaptiveEncoder) -> dict[str, Tensor]:
     """What an objective puts in place of the encoder's weights; nothing where it has no word."""
-    return objective.weights(encoder) if hasattr(objective, "weights") else {}
+    return objective.shaped(encoder) if hasattr(objective, "shaped") else {}
 
 
 def pass_of(encoder: AdaptiveEncoder, batch: Batch, wanted: Pass) -> Trace:

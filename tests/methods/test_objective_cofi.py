@@ -67,7 +67,8 @@ def test_the_loss_by_hand():
         objective.multipliers.copy_(torch.tensor([2.0, 3.0]))
     guesses = {6: torch.zeros(2, 3, requires_grad=True)}
     labels_B = torch.tensor([0, 1])
-    over = objective.gone().item() - 0.3
+    shut = 1 - 1 / (1 + math.exp(2 / 3 * math.log(0.1 / 1.1)))  # as many as are shut at first
+    over = shut - (shut + 0.5 * (0.6 - shut))
     found = objective(Context(guesses, labels_B, 6, strength=0.5))
     wanted = 2 * math.log(3) + 2 * (2 * over + 3 * over**2)
     assert found.total.item() == pytest.approx(wanted)
@@ -88,7 +89,7 @@ def test_the_cut_encoder_equals_the_gated_one():
     objective = bound(encoder)
     with_zero_one_gates(objective)
     whole_BC = encoder(batch).logits_BC
-    gated_BC = with_weights(encoder, objective.weights(encoder), batch).logits_BC
+    gated_BC = with_weights(encoder, objective.shaped(encoder), batch).logits_BC
     assert not torch.allclose(gated_BC, whole_BC)
     settle(objective, encoder)
     torch.testing.assert_close(encoder(batch).logits_BC, gated_BC)
@@ -104,12 +105,12 @@ def test_the_cut_encoder_equals_the_gated_one():
 def test_training_reaches_gates_and_weights():
     encoder = tiny().train()
     objective = bound(encoder)
-    trace = with_weights(encoder, objective.weights(encoder), ragged())
+    trace = with_weights(encoder, objective.shaped(encoder), ragged())
     trace.logits_BC.square().sum().backward()
     assert all(gates.grad.abs().sum() > 0 for gates in objective.heads)
     assert encoder.layers[0].out.weight.grad.abs().sum() > 0
     encoder.strength.fill_(0.0)
-    assert objective.weights(encoder) == {}
+    assert objective.shaped(encoder) == {}
 
 
 def test_faults():

@@ -43,7 +43,7 @@ def further(before: Run, *overrides: str) -> Run:
 
 
 def test_gates_are_learned_and_cut_out(capsys: pytest.CaptureFixture[str]):
-    run = trained(*STATIC, "objective=cofi", "objective.lr=1.0", "schedule.shape=linear")
+    run = trained(*STATIC, "objective=cofi", "objective.lr=2.0", "schedule.shape=linear")
     assert "inner neurons left" in capsys.readouterr().out
     small = smaller(run)
     shape, whole = small.model()[0].shape, run.model()[0].shape

@@ -4,7 +4,7 @@ Each head and each neuron has a hard-concrete gate z in [0, 1] (Louizos et al. 2
 multiplies what it gives. A gate is open with probability sigmoid(log alpha - beta ln(-gamma /
 zeta)); their sum over costs in weights is the expected size, and with s the expected share that is
 gone the loss grows by l1 (s - t) + l2 (s - t)^2, a Lagrangian whose l1 and l2 ascend while all else
-descends. t rises to `sparsity` with the schedule. Beside it the student learns from teacher=...:
+descends. t goes with the schedule from what untrained gates close to `sparsity`. Beside it the student learns from teacher=...:
 its answers, and its vectors layer by layer.
 
 When training ends, each layer keeps as many heads and neurons as its gates are open in
@@ -33,6 +33,7 @@ from eat_lightning.model.training import Context, Loss
 
 BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1  # Louizos et al. 2018, section 4
 MOST = math.log(100)  # of log alpha, either way
+START = 1 / (1 + (-ZETA / GAMMA) ** BETA)  # the chance that a gate of log alpha 0 is shut: 0.17
 
 
 class CoFi(nn.Module):
@@ -111,7 +112,7 @@ class CoFi(nn.Module):
             for log_alpha in (*self.heads, *self.inner):
                 log_alpha.clamp_(-MOST, MOST)
 
-    def weights(self, encoder: Any) -> dict[str, Tensor]:
+    def shaped(self, encoder: Any) -> dict[str, Tensor]:
         """`out` and `down` with the gates on the columns that they read: drawn in training, else as
         they stay. Nothing before the schedule begins."""
         if not encoder.strength:
@@ -143,7 +144,8 @@ class CoFi(nn.Module):
             parts["hidden"] = self.apart(context)
             total = total + self.hidden * parts["hidden"]
         if context.strength > 0:
-            over = self.gone() - context.strength * self.sparsity
+            target = START + context.strength * (self.sparsity - START)
+            over = self.gone() - target
             lagrangian = self.multipliers[0] * over + self.multipliers[1] * over.square()
             parts["size"] = lagrangian * len(context.labels_B)  # a loss is a sum over examples
             total = total + parts["size"]

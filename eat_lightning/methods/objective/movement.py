@@ -83,7 +83,7 @@ class Movement(nn.Module):
     def groups(self, lr: float) -> list[dict[str, Any]]:
         return [{"params": [*self.scores], "lr": self.lr, "weight_decay": 0.0}]
 
-    def weights(self, encoder: Any) -> dict[str, Tensor]:
+    def shaped(self, encoder: Any) -> dict[str, Tensor]:
         """The layers' matrices times their masks."""
         share, own = 1 - (1 - self.keep) * float(encoder.strength), matrices_of(encoder)
         masks = {

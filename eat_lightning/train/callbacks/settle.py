@@ -9,14 +9,14 @@ from lightning import Callback, Trainer
 
 
 class Settle(Callback):
-    """Writes an objective's `weights` into the encoder, so that what is saved needs no objective,
+    """Writes what an objective has `shaped` into the encoder, so that what is saved needs no objective,
     and prints its `summary`."""
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         objective, encoder = pl_module.objective, pl_module.encoder
         if trainer.interrupted:
             return
-        if hasattr(objective, "weights"):
+        if hasattr(objective, "shaped"):
             settle(objective, encoder)
         if trainer.is_global_zero and hasattr(objective, "summary"):
             print("\n".join(objective.summary(encoder)))
@@ -26,6 +26,6 @@ def settle(objective: Any, encoder: Any) -> None:
     """Copy what acts outside training over the encoder's own weights."""
     training, own = encoder.training, dict(encoder.named_parameters())
     with torch.no_grad():
-        for name, weight in objective.weights(encoder.eval()).items():
+        for name, weight in objective.shaped(encoder.eval()).items():
             own[name].copy_(weight)
     encoder.train(training)
