@@ -4,8 +4,8 @@ Each head and each neuron has a hard-concrete gate z in [0, 1] (Louizos et al. 2
 multiplies what it gives. A gate is open with probability sigmoid(log alpha - beta ln(-gamma /
 zeta)); their sum over costs in weights is the expected size, and with s the expected share that is
 gone the loss grows by l1 (s - t) + l2 (s - t)^2, a Lagrangian whose l1 and l2 ascend while all else
-descends. t goes with the schedule from what untrained gates close to `sparsity`. Beside it the student learns from teacher=...:
-its answers, and its vectors layer by layer.
+descends. t goes with the schedule from what untrained gates close to `sparsity`. Beside it the
+student may learn from teacher=...: its answers, and its vectors layer by layer.
 
 When training ends, each layer keeps as many heads and neurons as its gates are open in
 expectation, the highest, times their mean gates; all others are written as zeros. `python -m

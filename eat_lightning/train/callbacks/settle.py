@@ -9,8 +9,8 @@ from lightning import Callback, Trainer
 
 
 class Settle(Callback):
-    """Writes what an objective has `shaped` into the encoder, so that what is saved needs no objective,
-    and prints its `summary`."""
+    """Writes what an objective has `shaped` into the encoder, so that what is saved needs no
+    objective, and prints its `summary`."""
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         objective, encoder = pl_module.objective, pl_module.encoder
