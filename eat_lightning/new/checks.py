@@ -189,10 +189,11 @@ def asked_of_a_step(objective: Any, guesses: dict[int, torch.Tensor]) -> dict[st
     """What an objective may ask for beside guesses: hidden states, also of a teacher of the same
     shape, and further passes, which guess the same."""
     encoder = tiny_encoder(reduction=NormTopK(0.3, [2]))
-    encoder.keep_hidden = True
+    encoder.keep_hidden = encoder.keep_scores = True
     with torch.no_grad():
         encoder.strength.fill_(0.0)  # a teacher has every row
-        hidden = encoder(ragged(), leave=False).hidden
+        shown = encoder(ragged(), leave=False)
+    hidden = shown.hidden
     if hasattr(objective, "bind"):
         torch.manual_seed(0)
         objective.bind(encoder.shape, encoder.shape)
@@ -203,6 +204,8 @@ def asked_of_a_step(objective: Any, guesses: dict[int, torch.Tensor]) -> dict[st
     return {
         "hidden": hidden,
         "teacher_hidden": hidden,
+        "scores": shown.scores,
+        "teacher_scores": shown.scores,
         "passes": [guesses for _ in passes],
         "hidden_passes": [hidden for _ in passes],
         "teacher_passes": taught,

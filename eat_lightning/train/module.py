@@ -214,7 +214,7 @@ class Classifier(LightningModule):
 
 def dropped_layers(shape: Shape) -> frozenset[int]:
     """Layers that a step leaves out for all of its examples: each on its own with probability
-    `layerdrop` (Fan et al. 2020, section 3.2). Weights that were trained so bear to lose layers
+    `layerdrop` (Fan et al. 2020). Weights that were trained so bear to lose layers
     afterwards; fine-tuning alone does not make them so, as the authors found.
     """
     if not shape.layerdrop:

@@ -30,7 +30,7 @@ class Importance:
 
 def importance(encoder: AdaptiveEncoder, batches: Iterable[Batch]) -> Importance:
     """Sum over batches of |d loss / d gate| at a gate of 1 on what each head and neuron gives
-    (Michel et al. 2019, equation 2). The loss is the task's, summed over all exits.
+    (Michel et al. 2019). The loss is the task's, summed over all exits.
 
     A gate multiplies what `out` or `down` reads, so its derivative is the sum of weight times
     gradient over the columns that read it: no gate is needed.

@@ -20,62 +20,34 @@ where the paper looks for the nearest.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.bounds import number_faults, raise_faults
-from eat_lightning.methods.objective._losses import exit_losses, from_teacher, with_penalties
-from eat_lightning.methods.objective.hidden_distillation import squared_error
+from eat_lightning.methods.objective._losses import labels_and_teacher, squared_error
+from eat_lightning.model.method import NotNegative, Positive, Within, method
 from eat_lightning.model.training import Context, Loss
 
-BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1  # Louizos et al. 2018, section 4
+BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1  # Louizos et al. 2018
 MOST = math.log(100)  # of log alpha, either way
 START = 1 / (1 + (-ZETA / GAMMA) ** BETA)  # the chance that a gate of log alpha 0 is shut: 0.17
 
 
+@method("objective")
 class CoFi(nn.Module):
     """sparsity: the share of the weights of heads and feed-forwards that shall go. lr: of the gates
     and of l1 and l2. label_weight, distill, teacher_temperature: of the exits' own loss and of the
     teacher's logits. hidden: of the squared error to the teacher's vectors (0: no teacher in the
     step)."""
 
-    def __init__(
-        self,
-        sparsity: float = 0.5,
-        lr: float = 0.01,
-        label_weight: float = 1.0,
-        distill: float = 0.0,
-        teacher_temperature: float = 2.0,
-        hidden: float = 0.0,
-    ):
-        super().__init__()
-        given = sparsity, lr, label_weight, distill, teacher_temperature, hidden
-        raise_faults(self.faults(None, *given))
-        self.sparsity, self.lr, self.label_weight = sparsity, lr, label_weight
-        self.distill, self.teacher_temperature, self.hidden = given[3:]
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        sparsity: float = 0.5,
-        lr: float = 0.01,
-        label_weight: float = 1.0,
-        distill: float = 0.0,
-        teacher_temperature: float = 2.0,
-        hidden: float = 0.0,
-    ) -> list[str]:
-        return [
-            *number_faults("objective.sparsity", [sparsity], "(0, 1)"),
-            *number_faults("objective.lr", [lr], "(0, inf)"),
-            *number_faults("objective.label_weight", [label_weight], "[0, inf)"),
-            *number_faults("objective.distill", [distill], "[0, inf)"),
-            *number_faults("objective.teacher_temperature", [teacher_temperature], "(0, inf)"),
-            *number_faults("objective.hidden", [hidden], "[0, inf)"),
-        ]
+    sparsity: Annotated[float, Within("(0, 1)")] = 0.5
+    lr: Positive = 0.01
+    label_weight: NotNegative = 1.0
+    distill: NotNegative = 0.0
+    teacher_temperature: Positive = 2.0
+    hidden: NotNegative = 0.0
 
     @property
     def wants_teacher(self) -> bool:
@@ -134,12 +106,9 @@ class CoFi(nn.Module):
         return 1 - kept / whole
 
     def __call__(self, context: Context) -> Loss:
-        parts = exit_losses(context)
-        total = self.label_weight * torch.stack([*parts.values()]).sum()
-        if self.wants_teacher:
-            weights = dict.fromkeys(context.guesses, 1.0)
-            taught = from_teacher(context, weights, self.teacher_temperature, parts)
-            total = total + self.distill * taught
+        given = context, self.label_weight, self.distill, self.teacher_temperature
+        loss = labels_and_teacher(*given)
+        total, parts = loss.total, loss.parts
         if self.hidden:
             parts["hidden"] = self.apart(context)
             total = total + self.hidden * parts["hidden"]
@@ -149,7 +118,7 @@ class CoFi(nn.Module):
             lagrangian = self.multipliers[0] * over + self.multipliers[1] * over.square()
             parts["size"] = lagrangian * len(context.labels_B)  # a loss is a sum over examples
             total = total + parts["size"]
-        return with_penalties(total, parts, context)
+        return Loss(total, parts)
 
     def apart(self, context: Context) -> Tensor:
         """Squared error to the teacher's vectors behind each layer."""
@@ -170,7 +139,7 @@ class CoFi(nn.Module):
 
 
 def open_chance(log_alpha_H: Float[Tensor, " h"]) -> Float[Tensor, " h"]:
-    """P(z != 0) of a hard-concrete gate (Louizos et al. 2018, equation 12)."""
+    """P(z != 0) of a hard-concrete gate (Louizos et al. 2018)."""
     return torch.sigmoid(log_alpha_H - BETA * math.log(-GAMMA / ZETA))
 
 

@@ -22,19 +22,34 @@ encoder. Left out: the paper's augmented data.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from eat_lightning.bounds import number_faults, raise_faults, switch_faults, whole_faults
+from eat_lightning.bounds import number_faults
 from eat_lightning.methods.objective._importance import importance, sort_by_importance
-from eat_lightning.methods.objective._losses import distillation, task_loss, with_penalties
-from eat_lightning.methods.objective.hidden_distillation import squared_error
+from eat_lightning.methods.objective._losses import (
+    distillation,
+    squared_error,
+    task_loss,
+    with_penalties,
+)
+from eat_lightning.model.method import Argument, NotNegative, Whole, method
 from eat_lightning.model.training import Context, Loss, Pass
 from eat_lightning.model.widths import layers_left, slices
 
 
+def share_faults(given: Argument) -> list[str]:
+    if not isinstance(given.value, Sequence) or isinstance(given.value, str):
+        return [f"{given.key} must be a list with 1.0 in it, got {given.value!r}"]
+    faults = number_faults(given.key, given.value, "(0, 1]")
+    if not faults and 1 not in given.value:
+        faults.append(f"{given.key} must be a list with 1.0 in it, got {list(given.value)}")
+    return faults
+
+
+@method("objective")
 class DynaBert:
     """widths: shares of the heads and inner neurons, and depths: shares of the layers, of the
     sub-networks; 1.0 among both. hidden, distill: of the squared error to the teacher's vectors,
@@ -43,48 +58,17 @@ class DynaBert:
 
     ordered = True  # heads and neurons lie by importance in what it trained
 
-    def __init__(
-        self,
-        widths: Sequence[float] = (1.0, 0.75, 0.5, 0.25),
-        depths: Sequence[float] = (1.0,),
-        hidden: float = 0.1,
-        distill: float = 1.0,
-        label_weight: float = 0.0,
-        examples: int = 512,
-        released: bool = False,
-    ):
-        given = widths, depths, hidden, distill, label_weight, examples, released
-        raise_faults(self.faults(None, *given))
-        self.widths, self.depths = list(widths), list(depths)
-        self.hidden, self.distill, self.label_weight = hidden, distill, label_weight
-        self.examples, self.released = examples, released
+    widths: Annotated[Sequence[float], share_faults] = (1.0, 0.75, 0.5, 0.25)
+    depths: Annotated[Sequence[float], share_faults] = (1.0,)
+    hidden: NotNegative = 0.1
+    distill: NotNegative = 1.0
+    label_weight: NotNegative = 0.0
+    examples: Annotated[int, Whole(1)] = 512
+    released: bool = False
 
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        widths: Sequence[float] = (1.0, 0.75, 0.5, 0.25),
-        depths: Sequence[float] = (1.0,),
-        hidden: float = 0.1,
-        distill: float = 1.0,
-        label_weight: float = 0.0,
-        examples: int = 512,
-        released: bool = False,
-    ) -> list[str]:
-        faults = []
-        for key, values in (("objective.widths", widths), ("objective.depths", depths)):
-            wrong = number_faults(key, values, "(0, 1]")
-            if not wrong and (not isinstance(values, Sequence) or 1 not in values):
-                wrong = [f"{key} must be a list with 1.0 in it, got {values!r}"]
-            faults += wrong
-        faults += number_faults("objective.hidden", [hidden], "[0, inf)")
-        faults += number_faults("objective.distill", [distill], "[0, inf)")
-        faults += number_faults("objective.label_weight", [label_weight], "[0, inf)")
-        faults += whole_faults("objective.examples", examples, 1)
-        faults += switch_faults("objective.released", released)
-        if not faults and not hidden + distill + label_weight:
-            faults.append("objective.label_weight must be above 0 where distill and hidden are 0")
-        return faults
+    def rules(self, num_layers: int | None) -> Iterable[str]:
+        if not self.hidden + self.distill + self.label_weight:
+            yield "objective.label_weight must be above 0 where distill and hidden are 0"
 
     @property
     def wants_teacher(self) -> bool:

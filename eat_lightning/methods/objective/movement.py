@@ -14,53 +14,29 @@ Left out: soft movement pruning (a threshold on sigmoid(S) and a penalty).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from eat_lightning.bounds import number_faults, raise_faults
-from eat_lightning.methods.objective._losses import exit_losses, from_teacher, with_penalties
+from eat_lightning.methods.objective._losses import labels_and_teacher
+from eat_lightning.model.method import NotNegative, Positive, Within, method
 from eat_lightning.model.training import Context, Loss
 
 MATRICES = {"qkv": 3, "out": 1, "up": 1, "down": 1}  # and how many lie in each
 
 
+@method("objective")
 class Movement(nn.Module):
     """keep: v, the share of each matrix's weights that stay in the end. lr: of the scores.
     label_weight, distill, teacher_temperature: of the exits' own loss and of a teacher's logits
     (0.5 each in the paper's distilled form)."""
 
-    def __init__(
-        self,
-        keep: float = 0.15,
-        lr: float = 0.01,
-        label_weight: float = 1.0,
-        distill: float = 0.0,
-        teacher_temperature: float = 2.0,
-    ):
-        super().__init__()
-        given = keep, lr, label_weight, distill, teacher_temperature
-        raise_faults(self.faults(None, *given))
-        self.keep, self.lr, self.label_weight, self.distill, self.teacher_temperature = given
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        keep: float = 0.15,
-        lr: float = 0.01,
-        label_weight: float = 1.0,
-        distill: float = 0.0,
-        teacher_temperature: float = 2.0,
-    ) -> list[str]:
-        return [
-            *number_faults("objective.keep", [keep], "(0, 1]"),
-            *number_faults("objective.lr", [lr], "(0, inf)"),
-            *number_faults("objective.label_weight", [label_weight], "[0, inf)"),
-            *number_faults("objective.distill", [distill], "[0, inf)"),
-            *number_faults("objective.teacher_temperature", [teacher_temperature], "(0, inf)"),
-        ]
+    keep: Annotated[float, Within("(0, 1]")] = 0.15
+    lr: Positive = 0.01
+    label_weight: NotNegative = 1.0
+    distill: NotNegative = 0.0
+    teacher_temperature: Positive = 2.0
 
     @property
     def wants_teacher(self) -> bool:
@@ -93,13 +69,8 @@ class Movement(nn.Module):
         return {name: weight * masks[name] for name, weight in own.items()}
 
     def __call__(self, context: Context) -> Loss:
-        parts = exit_losses(context)
-        total = self.label_weight * torch.stack([*parts.values()]).sum()
-        if self.wants_teacher:
-            weights = dict.fromkeys(context.guesses, 1.0)
-            taught = from_teacher(context, weights, self.teacher_temperature, parts)
-            total = total + self.distill * taught
-        return with_penalties(total, parts, context)
+        given = context, self.label_weight, self.distill, self.teacher_temperature
+        return labels_and_teacher(*given)
 
     def summary(self, encoder: Any) -> list[str]:
         """How many zeros there are, and what they are good for."""

@@ -7,45 +7,27 @@ rises linearly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal
 
-from eat_lightning.bounds import number_faults, raise_faults, switch_faults
+from eat_lightning.model.method import Within, method
 from eat_lightning.model.training import Stage
 
 
+@method("schedule")
 class Gradual:
     """warm: share of all steps before anything goes. cool: share of them at the end, at what was
     asked. shape: of the ramp between. embedding: whether the embedding trains (in movement pruning
     it stands still)."""
 
-    def __init__(
-        self,
-        warm: float = 0.1,
-        cool: float = 0.3,
-        shape: Literal["linear", "cubic"] = "cubic",
-        embedding: bool = True,
-    ):
-        raise_faults(self.faults(None, warm, cool, shape, embedding))
-        self.warm, self.cool, self.embedding = warm, cool, embedding
-        self.shape: Literal["linear", "cubic"] = shape
+    warm: Annotated[float, Within("[0, 1)")] = 0.1
+    cool: Annotated[float, Within("[0, 1)")] = 0.3
+    shape: Literal["linear", "cubic"] = "cubic"
+    embedding: bool = True
 
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        warm: float = 0.1,
-        cool: float = 0.3,
-        shape: str = "cubic",
-        embedding: bool = True,
-    ) -> list[str]:
-        faults = number_faults("schedule.warm", [warm], "[0, 1)")
-        faults += number_faults("schedule.cool", [cool], "[0, 1)")
-        if not faults and warm + cool >= 1:
-            faults.append(f"schedule.cool must leave steps to prune: warm={warm}, got {cool}")
-        if shape not in ("linear", "cubic"):
-            faults.append(f"schedule.shape must be one of linear, cubic, got {shape!r}")
-        return faults + switch_faults("schedule.embedding", embedding)
+    def rules(self, num_layers: int | None) -> Iterable[str]:
+        if self.warm + self.cool >= 1:
+            yield f"schedule.cool must leave steps to prune: warm={self.warm}, got {self.cool}"
 
     def stages(self, num_epochs: int, exits: Sequence[int]) -> list[Stage]:
         frozen = () if self.embedding else ("embedding.*",)
