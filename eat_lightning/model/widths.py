@@ -46,9 +46,12 @@ def layers_left(num_layers: int, depth: int) -> list[int]:
 
 def living(encoder: AdaptiveEncoder) -> Kept:
     """Heads and neurons that `out` and `down` read with a weight other than 0: all others change
-    nothing, and leave without a trace. At least one of either stays in a layer."""
+    nothing, and leave without a trace. At least one of either stays in a layer, and all heads where
+    layers share a relative-position bias, which has a column for each."""
     width, layers = encoder.shape.width_of_head, list[Any](encoder.layers)
     read = [(layer.out.weight != 0).any(0).unflatten(0, (-1, width)).any(1) for layer in layers]
+    if encoder.relative is not None:
+        read = [torch.ones_like(alive_H) for alive_H in read]
     inner = [(layer.down.weight != 0).any(0) for layer in layers]
     return Kept(
         list(range(len(layers))),

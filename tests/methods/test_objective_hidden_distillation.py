@@ -7,9 +7,9 @@ import torch
 from models import method, packed, ragged, tiny
 
 from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation, score_error
+from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.trace import Scores
-from eat_lightning.model.method import argument_faults
 from eat_lightning.model.training import Context
 
 

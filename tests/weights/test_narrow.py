@@ -175,3 +175,14 @@ def test_layers_leave():
     (fault,) = width_faults(tiny(exit="confidence"), 4, 24, 3)
     assert fault.startswith("layers must be 6, got 3: early heads, exit rule or reduction of this")
     assert width_faults(encoder, 4, 24, 9) == ["layers must be in 1..6, got 9"]
+
+
+def test_a_shared_bias_keeps_its_heads():
+    encoder = tiny(relative_buckets=8)
+    with torch.no_grad():
+        encoder.layers[0].out.weight.zero_()
+        encoder.layers[0].down.weight[:, 4:] = 0
+    made = narrowed(encoder, living(encoder))
+    assert (made.shape.num_heads, made.shape.inner_by_layer) == (4, (4, 24, 24, 24, 24, 24))
+    with torch.no_grad():
+        torch.testing.assert_close(made(ragged()).logits_BC, encoder(ragged()).logits_BC)

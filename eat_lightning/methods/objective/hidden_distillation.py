@@ -1,5 +1,5 @@
-"""TinyBERT's task distillation (Jiao et al. 2020): a student imitates a teacher's vectors, attention
-maps and answers, layer by layer.
+"""TinyBERT's task distillation (Jiao et al. 2020): a student imitates a teacher's vectors and
+attention maps layer by layer, and its answers.
 
 Student layer m learns from teacher layer g(m) = m x (teacher's layers / student's), the embedding
 (0) from the embedding: sum_m MSE(H_m W, H'_g(m)), with one projection W for all layers, beside the
@@ -41,8 +41,8 @@ def map_faults(given: Argument) -> list[str]:
 @method("objective")
 class HiddenDistillation(nn.Module):
     """hidden: weight of the vectors' squared error (mean over an example's tokens and the width,
-    summed over layers). attention: weight of the attention scores' squared error (1 in the paper; 0:
-    off), for dense attention alone. distill, teacher_temperature: of the teacher's logits, at every exit.
+    summed over layers). attention: of the attention scores' (1 in the paper; 0: off), between dense
+    attentions alone. distill, teacher_temperature: of the teacher's logits, at every exit.
     label_weight: of the exits' own loss (0 in the paper). layer_map: {student layer: teacher
     layer}; None is the even one."""
 

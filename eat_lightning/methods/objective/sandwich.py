@@ -24,8 +24,8 @@ from eat_lightning.model.training import Context, Loss, Pass
 @method("objective")
 class Sandwich:
     """num_random: random sub-models of a step (2 in the paper). layer_drop: the chance that such a
-    one leaves a layer out (0.2 in the paper, which starts from a fine-tuned body). released: as in the
-    authors' code the divergence is the other way round, KL(sub-model || largest).
+    one leaves a layer out (0.2 in the paper, which starts from a fine-tuned body). released: as in
+    the authors' code the divergence is the other way round, KL(sub-model || largest).
 
     Any reduction with a knob has sub-models: those between its strict end and where it stands. In
     every one all exits learn that count in the stage.
