@@ -18,6 +18,7 @@ from eat_lightning.methods.objective._importance import best_of, importance
 from eat_lightning.model.contracts import class_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.widths import Kept, in_order, living
+from eat_lightning.runs.card import write_card
 from eat_lightning.runs.run import Run, git_commit, write_json, write_text
 from eat_lightning.weights.checkpoint import save_model
 from eat_lightning.weights.narrow import narrowed, width_faults
@@ -44,6 +45,7 @@ def export_narrowed(
     }
     with beside(plan.folder) as folder:
         write_run(run, made, labels, about, folder)
+    write_card(Run.open(plan.folder))
     print(f"{plan.folder}: {summary(about)}")
     return plan.folder
 
