@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from models import ragged, tiny
+from models import method, ragged, tiny
 
 from eat_lightning.methods.objective._importance import importance
 from eat_lightning.methods.objective.dynabert import DynaBert, layers_run
@@ -112,5 +112,10 @@ def test_faults():
         DynaBert(depths=[1.0, 2])
     with pytest.raises(ValueError, match=r"objective\.label_weight must be above 0 where distill"):
         DynaBert(hidden=0.0, distill=0.0)
+    (fault,) = DynaBert().fits_attention(method("attention", "nystrom"))
+    assert fault.endswith("attention=nystrom has parameters of its own")
+    assert DynaBert().fits_attention(method("attention", "longformer")) == []
+    with pytest.raises(ValueError, match="share a relative-position bias of 4 heads"):
+        DynaBert().bind(tiny(relative_buckets=8).shape, None)
     with pytest.raises(ValueError, match="teacher has num_layers 4, student 6"):
         DynaBert().bind(tiny().shape, tiny(num_layers=4).shape)

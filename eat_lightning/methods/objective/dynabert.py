@@ -35,6 +35,7 @@ from eat_lightning.methods.objective._losses import (
     task_loss,
     with_penalties,
 )
+from eat_lightning.model.contracts import spec
 from eat_lightning.model.method import Argument, NotNegative, Whole, method
 from eat_lightning.model.training import Context, Loss, Pass
 from eat_lightning.model.widths import layers_left, slices
@@ -90,11 +91,26 @@ class DynaBert:
         return taught and len(self.depths) > 1 and not self.released
 
     def bind(self, student: Any, teacher: Any) -> None:
-        """ValueError where the teacher is of another shape: the student starts from it."""
+        """ValueError where the teacher is of another shape (the student starts from it), or heads
+        cannot leave."""
+        if student.relative_buckets and min(self.widths) < 1:
+            raise ValueError(
+                "objective.widths must be [1.0] for this encoder, whose layers share a "
+                f"relative-position bias of {student.num_heads} heads"
+            )
         for key in ("num_layers", "hidden_size", "num_heads", "intermediate_size"):
             if teacher is not None and getattr(student, key) != getattr(teacher, key):
                 mine, theirs = getattr(student, key), getattr(teacher, key)
                 raise ValueError(f"objective=dynabert: teacher has {key} {theirs}, student {mine}")
+
+    def fits_attention(self, pattern: Any) -> list[str]:
+        """A pattern's own parameters may be one for each head, and heads leave."""
+        if not hasattr(pattern, "bind"):
+            return []
+        kind = spec("attention", pattern)["kind"]
+        return [
+            f"objective=dynabert narrows attention, and attention={kind} has parameters of its own"
+        ]
 
     def begin(self, encoder: Any, batches: Iterable[Any]) -> None:
         """Sort heads and neurons by importance, before the first stage."""
