@@ -63,9 +63,10 @@ def fit(plan: TrainPlan, run: Run) -> None:
         settings = trainer_arguments(plan.trainer)
         settings["strategy"] = strategy_of(plan, module)
         begin(run, {"train": data.split("train").key, "precision": settings["precision"]})
-        if hasattr(module.objective, "begin") and not (run.folder / "last.ckpt").is_file():
-            examples = spread_batches(data.split("train"), module.objective.examples, 8)
-            module.objective.begin(module.encoder, examples)
+        objective: Any = module.objective
+        if hasattr(objective, "begin") and not (run.folder / "last.ckpt").is_file():
+            examples = spread_batches(data.split("train"), objective.examples, 8)
+            objective.begin(module.encoder, examples)
         callbacks = [  # as they act when training ends: best weights, as they act, temperatures
             FollowStages(),
             SelectBest(),

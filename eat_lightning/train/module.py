@@ -127,7 +127,8 @@ class Classifier(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Every layer is there again, and learned parameters are put back within their bounds."""
         self.encoder.skips = frozenset()
-        for method in (*self.methods, self.objective):
+        parts: list[Any] = [*self.methods, self.objective]
+        for method in parts:
             if hasattr(method, "after_step"):
                 method.after_step()
 
