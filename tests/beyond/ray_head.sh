@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# A Ray cluster of one node on this machine, for the tests in this folder, which start it themselves:
+#     tests/beyond/ray_head.sh FOLDER [CPUS]     prints "RAY_ADDRESS=..." and stays until it is ended
+# In another terminal:  RAY_ADDRESS=... python -m eat_lightning.train -m ... hydra/launcher=ray
+set -euo pipefail
+folder=$(realpath -m "${1:?a folder for its files, with a short path: sockets lie in it}") cpus=${2:-$(nproc)}
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+export RAY_DISABLE_IMPORT_WARNING=1 RAY_USAGE_STATS_ENABLED=0
+
+ray start --head --block --node-ip-address=127.0.0.1 --port="$port" --num-cpus="$cpus" \
+  --include-dashboard=false --disable-usage-stats --object-store-memory=100000000 \
+  --temp-dir="$folder" >"$folder.log" 2>&1 &
+head=$!
+trap 'kill $head 2>/dev/null; wait $head' EXIT INT TERM
+until ray health-check --address "127.0.0.1:$port" >/dev/null 2>&1; do
+  kill -0 $head || { cat "$folder.log" >&2; exit 1; }
+  sleep 0.5
+done
+echo "RAY_ADDRESS=127.0.0.1:$port"
+wait $head
