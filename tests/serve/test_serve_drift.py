@@ -337,7 +337,6 @@ def test_processes_lose_and_double_nothing(tmp_path: Path):
     assert [other.wait(120) for other in others] == [0, 0, 0]
     (kept,) = json.loads((tmp_path / "drift.json").read_text()).values()
     assert kept["monitor"]["at"] == 1200
-    assert {pool[-1] for pool in kept["monitor"]["pool"]} == {len(NORMAL.seen) + 1200}
 
 
 def test_two_gateways_do_not_write_one_journal(tmp_path: Path):
