@@ -3,9 +3,12 @@ down."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import socket
 import threading
+import time
 from typing import Any
 
 from ray import serve
@@ -21,6 +24,7 @@ from eat_lightning.serve.server import CONNECTIONS, bound_socket, warn_if_open
 
 APP = "eat_lightning"
 HANDED = ("EAT_", "HF_", "PYTHONPATH")  # what begins so in the environment goes with a replica
+PROXY_S = 60  # for a proxy to listen
 LOOK_S = 1.0  # between two looks whether another command has taken over
 QUIET = {"log_level": "WARNING", "enable_access_log": False}
 
@@ -36,8 +40,7 @@ def run_on_ray(plan: ServePlan, token: str | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     warn_if_open(host, token)
-    options = {"host": plan.host, "port": port, "keep_alive_timeout_s": 30}
-    serve.start(proxy_location="EveryNode", http_options=options, logging_config=QUIET)
+    start_proxies(plan.host, port)
     try:
         serve.run(application(plan, token), name=APP, logging_config=QUIET)
     except (RuntimeError, RayServeException) as error:
@@ -51,7 +54,25 @@ def run_on_ray(plan: ServePlan, token: str | None) -> None:
         if deployed_at() != ours:
             print("another command serves in this one's place", flush=True)
             return
-    serve.delete(APP)
+    take_down()
+
+
+def start_proxies(host: str, port: int) -> None:
+    """On every node. ConfigError where the port is taken, or those that run have another one."""
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    if APP not in serve.status().applications:
+        bound_socket(host, port).close()
+    options = {"host": host, "port": port, "keep_alive_timeout_s": 30}
+    serve.start(proxy_location="EveryNode", http_options=options, logging_config=QUIET)
+    end = time.monotonic() + PROXY_S
+    while True:
+        try:
+            return socket.create_connection((host, port), 5).close()
+        except OSError as error:
+            if time.monotonic() > end:
+                said = f"Ray Serve's proxy does not listen there ({error})"
+                raise ConfigError(f"host={host} port={port}: {said}") from None
+            time.sleep(0.2)
 
 
 def tried_here(plan: ServePlan) -> str:
@@ -97,6 +118,13 @@ def autoscaling(plan: ServePlan) -> dict[str, Any]:
         "look_back_period_s": 5,
         "metrics_interval_s": 1,
     }
+
+
+def take_down() -> None:
+    """The app, when what it was asked is answered; and Serve itself, where it was the only one."""
+    serve.delete(APP)
+    if not serve.status().applications:
+        serve.shutdown()
 
 
 def deployed_at() -> float | None:

@@ -84,7 +84,8 @@ class Front:
     async def __call__(self, request: Request) -> Response:
         try:
             asked = await self.read(request)
-            left_s = deadline_ms(asked, self.deadline_ms) / 1000
+            default = MAX_DEADLINE_MS if asked.path == "/reload" else self.deadline_ms
+            left_s = deadline_ms(asked, default) / 1000
             async with asyncio.timeout(left_s + LATE_S):
                 return await self.answer(asked, time.monotonic() + left_s)
         except Refused as refused:
@@ -139,7 +140,7 @@ class Front:
     async def reload(self, asked: Asked) -> Told:
         """Each replica reads its folder again. Another run would be unknown to those that are
         started later."""
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             if isinstance(body := json.loads(asked.body or b"null"), dict) and body.get("run"):
                 raise Refused(409, "with engine=ray another run is rolled out by `serve run=...`")
         return max((await self.ask_all(asked)).values(), key=lambda told: told.status)
@@ -159,33 +160,29 @@ def tried() -> Iterator[None]:
 
 
 def deadline_ms(asked: Asked, default: float) -> float:
-    """The sooner of the header's and the body's, as the app reads them; what is not to be read there
-    it refuses."""
-    given = [asked.header(DEADLINE)]
+    """The sooner of the header's and the body's. What is no deadline the app refuses."""
+    given: list[Any] = [asked.header(DEADLINE)]
     if b'"deadline_ms"' in asked.body:
-        with suppress(ValueError, AttributeError):
+        with suppress(ValueError, AttributeError, RecursionError):
             given.append(json.loads(asked.body).get("deadline_ms"))
-    found = []
-    for one in given:
-        with suppress(TypeError, ValueError):
-            found.append(min(max(float(one), 1.0), MAX_DEADLINE_MS))  # pyright: ignore[reportArgumentType]
-    return min(found, default=default)
+    return min([float(ms) for ms in given if is_time(ms)], default=default)
+
+
+def is_time(ms: Any) -> bool:
+    """Whether the app takes it for a deadline."""
+    try:
+        return 0 < float(ms) <= MAX_DEADLINE_MS
+    except (TypeError, ValueError):
+        return False
 
 
 def in_time(asked: Asked, deadline: float) -> Asked:
     """With what is left of the time, where that is the app's to keep."""
     given = asked.header(DEADLINE)
-    if asked.path != "/classify" or (given is not None and not is_number(given)):
+    if asked.path != "/classify" or (given is not None and not is_time(given)):
         return asked
     left_ms = max(1.0, (deadline - time.monotonic()) * 1000)
     return asked.with_header(DEADLINE, f"{left_ms:.0f}")
-
-
-def is_number(text: str) -> bool:
-    try:
-        return float(text) > 0
-    except ValueError:
-        return False
 
 
 def headers_of(told: Told) -> dict[str, str]:

@@ -12,9 +12,9 @@ ray start --head --block --node-ip-address=127.0.0.1 --port="$port" --num-cpus="
   --temp-dir="$folder" >"$folder.log" 2>&1 &
 head=$!
 trap 'kill $head 2>/dev/null; wait $head' EXIT INT TERM
-until ray health-check --address "127.0.0.1:$port" >/dev/null 2>&1; do
+until grep -q "Ray runtime started" "$folder.log"; do
   kill -0 $head || { cat "$folder.log" >&2; exit 1; }
-  sleep 0.5
+  sleep 0.2
 done
 echo "RAY_ADDRESS=127.0.0.1:$port"
 wait $head
