@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from typing import Any
@@ -22,9 +23,9 @@ def join_ray(key: str, address: str, **settings: Any) -> None:
     try:
         if host and port.isdecimal() and "://" not in host:
             socket.create_connection((host, int(port)), REACH_S).close()
-        ray.init(found, logging_level="WARNING", ignore_reinit_error=True, **settings)
+        # "auto" as it is: only then Ray takes the token of a cluster that asks for one by itself.
+        ray.init(address, logging_level=logging.WARNING, ignore_reinit_error=True, **settings)
     except (OSError, RuntimeError, ValueError) as error:  # ConnectionError among them
         said = str(error).strip().partition("\n")[0]
-        raise ConfigError(
-            f"{key}={address}: no Ray cluster at {found} ({said}): `ray start --head` begins one"
-        ) from None
+        how = "`ray start --head` begins one; RAY_AUTH_MODE=token where it asks for a token"
+        raise ConfigError(f"{key}={address}: no Ray cluster at {found} ({said}): {how}") from None

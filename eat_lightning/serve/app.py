@@ -81,9 +81,7 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     app = FastAPI(
         title="eat_lightning", lifespan=lifespan, docs_url=None, redoc_url=None, version="1"
     )
-    app.add_middleware(
-        Door, metrics=gateway.metrics, token=token, max_bytes=gateway.plan.max_bytes
-    )
+    app.add_middleware(Door, metrics=gateway.metrics, token=token, max_bytes=gateway.plan.max_bytes)
     add_faults(app, gateway.about.columns)
     add_classify(app, gateway)
     Status(gateway).add_to(app)

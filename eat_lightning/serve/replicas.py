@@ -124,7 +124,7 @@ class Front:
         replicas = self.replicas.options(stream=True)
         for _ in range(TRIES):
             with tried():
-                coming = replicas.stream.remote(in_time(asked, deadline))
+                coming: Any = replicas.stream.remote(in_time(asked, deadline))
                 head = await anext(coming)
                 first = await anext(coming, b"")
                 return StreamingResponse(joined(first, coming), head.status, headers_of(head))

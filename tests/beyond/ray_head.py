@@ -14,8 +14,8 @@ SCRIPT = Path(__file__).with_name("ray_head.sh")
 
 
 @contextmanager
-def ray_head(num_cpus: int = 4) -> Iterator[str]:
-    """Start one; its address."""
+def ray_head(num_cpus: int = 4) -> Iterator[dict[str, str]]:
+    """Start one; what to have in the environment to join it."""
     folder = tempfile.mkdtemp(prefix="eat", dir="/tmp")  # short: sockets lie in it
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with subprocess.Popen(
@@ -27,8 +27,8 @@ def ray_head(num_cpus: int = 4) -> Iterator[str]:
         try:
             assert head.stdout is not None
             line = head.stdout.readline()
-            assert line.startswith("RAY_ADDRESS="), Path(f"{folder}.log").read_text()
-            yield line.strip().partition("=")[2]
+            assert "RAY_ADDRESS=" in line, Path(f"{folder}.log").read_text()
+            yield dict(word.split("=") for word in line.split())
         finally:
             head.send_signal(signal.SIGTERM)
     shutil.rmtree(folder, ignore_errors=True)

@@ -28,11 +28,12 @@ ray = pytest.importorskip("ray", reason="no Ray: pip install 'eat_lightning[ray]
 pytestmark = pytest.mark.slow
 TEXTS = [" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5]) for i in range(60)]
 MINUTES = 300  # seconds for a cluster on a busy machine to do what takes it ten
+Served = tuple[subprocess.Popen[str], str]
 PATIENT = ["deadline_ms=200000", "queue=512", "drift.monitor=true"]
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def cluster() -> Iterator[dict[str, str]]:
     with ray_head(8) as found:
         yield found
 
@@ -50,10 +51,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @contextmanager
-def command(address: str, *overrides: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def command(
+    cluster: dict[str, str], *overrides: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`serve engine=ray`, and where it serves."""
     given = [sys.executable, "-m", "eat_lightning.serve", "engine=ray", *overrides]
-    env = os.environ | {"RAY_ADDRESS": address}
+    env = os.environ | cluster
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(given, env=env, text=True, **pipes) as child:
         try:
@@ -109,26 +112,33 @@ def get(url: str, path: str) -> httpx.Response:
     return httpx.get(url + path, timeout=MINUTES, trust_env=False)
 
 
+def named(url: str) -> set[str]:
+    """The runs that a few requests meet."""
+    return {get(url, "/healthz").json()["run"] for _ in range(4)}
+
+
 def replicas(url: str) -> set[str]:
     families = text_string_to_metric_families(get(url, "/metrics").text)
     return {sample.labels["replica"] for family in families for sample in family.samples}
 
 
-def kill(address: str, replica: str) -> None:
+def kill(cluster: dict[str, str], replica: str) -> None:
     """As a machine does that is gone: at once, by its process."""
     code = f"""
-import os, ray
-ray.init("{address}", namespace="serve", log_to_driver=False, logging_level="ERROR")
+import ray
+ray.init("auto", namespace="serve", log_to_driver=False, logging_level="ERROR")
 ray.kill(ray.get_actor("SERVE_REPLICA::eat_lightning#replica#{replica}"), no_restart=True)
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], env=os.environ | cluster, check=True)
 
 
 @pytest.fixture(scope="module")
-def served(address: str, runs, tmp_path_factory) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def served(
+    cluster: dict[str, str], runs, tmp_path_factory
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     state = tmp_path_factory.mktemp("state")
     given = [f"run={runs[0]}", "replicas=2", "port=0", f"drift.state={state}", *PATIENT]
-    with command(address, *given) as found:
+    with command(cluster, *given) as found:
         (Path(runs[0]).parent / "state").symlink_to(state)
         yield found
 
@@ -177,29 +187,31 @@ def test_drift_is_watched_over_all_replicas(served, runs):
     assert {get(url, "/live").json()["drifting"][0]["seen"] for _ in range(6)} == {wanted}
 
 
-def test_a_replica_killed_under_load_loses_no_request(served, address):
+def test_a_replica_killed_under_load_loses_no_request(served, cluster):
     url = served[1]
     before = replicas(url)
     with Load(url) as load:
         for victim in sorted(before):
             load.more(30)
-            kill(address, victim)
+            kill(cluster, victim)
         load.more(100)
         eventually(lambda: len(replicas(url) - before) == 2, MINUTES)
         load.more(30)
     assert {*load.statuses} == {200}
 
 
-def test_another_run_is_rolled_out_without_a_dropped_request(served, address, runs):
+def test_another_run_is_rolled_out_without_a_dropped_request(served, cluster, runs):
     child, url = served
     port = url.rpartition(":")[2]
     state = (Path(runs[0]).parent / "state").resolve()
     given = [f"run={runs[1]}", "replicas=2", f"port={port}", f"drift.state={state}", *PATIENT]
     with Load(url) as load:
         load.more(30)
-        with command(address, *given) as (_, again):
+        with command(cluster, *given) as (_, again):
             assert again == url
-            eventually(lambda: {get(url, "/healthz").json()["run"] for _ in range(4)} == {"two"}, 60)
+            eventually(
+                lambda: {get(url, "/healthz").json()["run"] for _ in range(4)} == {"two"}, 60
+            )
             load.more(30)
             assert child.wait(MINUTES) == 0
             assert child.stdout.read() == "another command serves in this one's place\n"
@@ -211,17 +223,17 @@ def test_another_run_is_rolled_out_without_a_dropped_request(served, address, ru
         get(url, "/healthz")
 
 
-def test_more_replicas_while_requests_wait(address, runs):
+def test_more_replicas_while_requests_wait(cluster, runs):
     given = [f"run={runs[0]}", "most_replicas=3", "waiting=1", "port=0", *PATIENT[:2]]
-    with command(address, *given) as (_, url), Load(url):
+    with command(cluster, *given) as (_, url), Load(url):
         end = time.monotonic() + MINUTES
         while len(replicas(url)) < 3:
             assert time.monotonic() < end
 
 
-def test_what_cannot_be_served_is_refused_before_anything_runs(address, runs, tmp_path):
+def test_what_cannot_be_served_is_refused_before_anything_runs(cluster, runs, tmp_path):
     given = [sys.executable, "-m", "eat_lightning.serve", "engine=ray", f"run={tmp_path}"]
-    env = os.environ | {"RAY_ADDRESS": address}
+    env = os.environ | cluster
     done = subprocess.run(given, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1

@@ -22,18 +22,18 @@ LONG = ["trainer.max_epochs=200", "trainer.max_steps=200", "checkpoint_every=20"
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def cluster() -> Iterator[dict[str, str]]:
     with ray_head() as found:
         yield found
 
 
 @pytest.fixture
-def sweep(address: str, tmp_path: Path):
+def sweep(cluster: dict[str, str], tmp_path: Path):
     """Begins a sweep, whose lines go to sweep.log."""
 
     def begin(*overrides: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "eat_lightning.train", "-m", "hydra/launcher=ray", *TINY]
-        env = os.environ | {"EAT_OUTPUTS": str(tmp_path), "RAY_ADDRESS": address}
+        env = os.environ | cluster | {"EAT_OUTPUTS": str(tmp_path)}
         with open(tmp_path / "sweep.log", "a") as log:
             return subprocess.Popen(
                 [*command, "study=swept", *overrides], env=env, stdout=log, stderr=log
