@@ -91,7 +91,7 @@ class ServePlan(ModelPlan):
             if self.replicas != 1 or self.most_replicas is not None:
                 yield "replicas and most_replicas need engine=ray"
             return
-        if find_spec("ray") is None or find_spec("ray.serve") is None:
+        if not has_ray():
             yield "engine=ray needs ray[serve]: pip install 'eat-lightning[ray]'"
         if self.journal is not None:
             yield "journal must be null with engine=ray: one gateway alone can write it"
@@ -108,6 +108,11 @@ class ServePlan(ModelPlan):
         if not self.drift.monitor:
             return None
         return "drift.state" if self.drift.state else "journal" if self.journal else None
+
+
+def has_ray() -> bool:
+    """Whether Ray is there with Serve, without importing either."""
+    return find_spec("ray") is not None and find_spec("aiohttp_cors") is not None
 
 
 def absent_packages(command: str) -> list[str]:
