@@ -27,7 +27,7 @@ from eat_lightning.runs.run import Run
 ray = pytest.importorskip("ray", reason="no Ray: pip install 'eat_lightning[ray]'")
 pytestmark = pytest.mark.slow
 TEXTS = [" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5]) for i in range(60)]
-MINUTES = 300  # seconds for a cluster on a busy machine to do what takes it ten
+MINUTES = 900  # seconds for a cluster on a busy machine to do what takes it ten
 Served = tuple[subprocess.Popen[str], str]
 PATIENT = ["deadline_ms=200000", "queue=512", "drift.monitor=true"]
 
