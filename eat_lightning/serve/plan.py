@@ -35,6 +35,11 @@ class ServePlan(ModelPlan):
     """Settings of the gateway, beside those of the model that answers."""
 
     backend: Literal["torch", "onnx"]
+    engine: Literal["local", "ray"]
+    address: str
+    replicas: Annotated[int, whole(1)]
+    most_replicas: Annotated[int | None, whole(1)]
+    waiting: Annotated[float, within("(0, 100000]")]
     mode: Mode
     batch: Annotated[int | None, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
     wait_ms: Annotated[float, within("[0, 10000]")]
@@ -76,6 +81,22 @@ class ServePlan(ModelPlan):
         if self.backend == "onnx":
             yield from export_faults(self, "backend=onnx")
         yield from absent_packages("serve")
+        yield from self.engine_faults()
+
+    def engine_faults(self) -> Iterator[str]:
+        if self.most_replicas is not None and self.most_replicas < self.replicas:
+            bound = f"at least replicas={self.replicas}"
+            yield f"most_replicas must be {bound}, got {self.most_replicas}"
+        if self.engine == "local":
+            if self.replicas != 1 or self.most_replicas is not None:
+                yield "replicas and most_replicas need engine=ray"
+            return
+        if not has_ray():
+            yield "engine=ray needs ray[serve]: pip install 'eat-lightning[ray]'"
+        if self.journal is not None:
+            yield "journal must be null with engine=ray: one gateway alone can write it"
+        if self.drift.monitor and self.drift.state is None:
+            yield "drift.monitor=true needs drift.state=<folder that all replicas share>"
 
     @property
     def examples_at_once(self) -> int:
@@ -87,6 +108,11 @@ class ServePlan(ModelPlan):
         if not self.drift.monitor:
             return None
         return "drift.state" if self.drift.state else "journal" if self.journal else None
+
+
+def has_ray() -> bool:
+    """Whether Ray is there with Serve, without importing either."""
+    return find_spec("ray") is not None and find_spec("aiohttp_cors") is not None
 
 
 def absent_packages(command: str) -> list[str]:
