@@ -86,7 +86,7 @@ class Classifier(LightningModule):
             context.penalties |= terms(context) if terms else {}
         loss = objective(context)
         # Sums over all processes' examples / their number; DDP averages, hence world_size.
-        share = self.trainer.world_size / batch.num_global
+        share = 0.0 if batch.idle else self.trainer.world_size / batch.num_global
         self.log_training(trace, {"loss": loss.total, **loss.parts}, share)
         return loss.total * share
 
@@ -132,11 +132,14 @@ class Classifier(LightningModule):
         for name, value in losses.items():
             mean = value.detach() * share
             self.log(f"train/{name}", mean, prog_bar=name == "loss", sync_dist=True)
-        self.log("train/retention", trace.retention_B.mean().float(), sync_dist=True)
+        retention = trace.retention_B.sum().float() * share
+        self.log("train/retention", retention, sync_dist=True)
         self.log("train/scheduled_retention", scheduled_retention(self.encoder))
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        if batch.idle:
+            return
         trace = self.encoder(batch, leave=False)
         assert batch.labels_B is not None
         for layer, guess_BC in trace.guesses.items():
