@@ -39,6 +39,7 @@ from eat_lightning.model.heads import (
     layers_with_heads,
     make_heads,
     pooled_faults,
+    wants_earlier,
 )
 from eat_lightning.model.layer import Embedding, Layer, Shape, initialise
 from eat_lightning.model.masks import RelativeBias, attention_mask
@@ -185,7 +186,7 @@ class AdaptiveEncoder(nn.Module):
         head: Any = self.heads[str(number)]
         into, through = self.flow_at(number)
         packed = scaled_gradient(packed, into)
-        earlier = (journey.pooled(),) if getattr(head, "wants_earlier", False) else ()
+        earlier = (journey.pooled(),) if wants_earlier(head) else ()
         pooled_BD = head.pooled(packed)
         logits_BC = head.guess(pooled_BD, *earlier)
         observe = getattr(self.exit, "observe", None)
@@ -280,14 +281,13 @@ class AdaptiveEncoder(nn.Module):
         return replace(packed, strength_B=torch.minimum(packed.strength_B, strength_B))
 
     def decide(self, batch: Batch, journey: Journey, layer: int, leave: bool) -> Int[Tensor, " b"]:
-        """A reason for each example still here, on the host: the one wait for the device an exit
-        costs. At the last layer all leave."""
+        """A reason for each example still here, on the host. At the last layer all leave."""
         if layer == len(self.layers):
             return journey.at_end()
         if not leave or layer not in self.exit.layers:
             return torch.zeros_like(journey.rows_B)
         logits_EBC = journey.stack(self.exit.layers)
-        reason_B = journey.decided(self.exit.layers, logits_EBC).cpu()
+        reason_B = journey.decided(self.exit.layers, logits_EBC)
         if self.policies:
             reason_B = journey.review(self.policies, reason_B, logits_EBC, batch)
         return reason_B

@@ -31,6 +31,7 @@ from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.module import Classifier
 from eat_lightning.train.plan import TrainPlan
 from eat_lightning.train.processes import is_first_process, strategy_for, watched
+from eat_lightning.train.shards import Gather
 from eat_lightning.train.teacher import attach_teacher, teacher_in_step
 from eat_lightning.train.trainer import trainer_arguments
 from eat_lightning.weights.untrusted import json_of
@@ -65,6 +66,7 @@ def fit(plan: TrainPlan, run: Run) -> None:
         callbacks = [  # as they act when training ends: best weights, temperatures, the record
             FollowStages(),
             SelectBest(),
+            Gather(),
             FitTemperature(),
             Record(run),
             SaveLast(run.folder, plan.checkpoint_every, data),

@@ -28,6 +28,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import method_faults
 from eat_lightning.model.heads import head_faults, pooled_faults, slot_faults
 from eat_lightning.track.log import wandb_faults
+from eat_lightning.train.callbacks.stages import freezes
 from eat_lightning.train.processes import num_processes
 from eat_lightning.train.teacher import teacher_faults
 from eat_lightning.train.trainer import trainer_faults
@@ -155,11 +156,17 @@ def cross_faults(plan: TrainPlan) -> list[str]:
 
 
 def sharing_faults(plan: TrainPlan) -> list[str]:
-    """A batch of fewer examples than processes would leave some idle in every step."""
+    """A batch of fewer examples than processes would leave some idle in every step; and parameters
+    that are shared out do not tell which of them rest."""
+    faults = []
     size, wanted = plan.data.get("batch_size"), num_processes(plan.trainer)
-    if size is None or plan.data.get("tokens_per_batch") or size >= wanted:
-        return []
-    return [f"data.batch_size counts all processes' examples: must be {wanted} or more, got {size}"]
+    if size is not None and not plan.data.get("tokens_per_batch") and size < wanted:
+        counts = "data.batch_size counts all processes' examples"
+        faults.append(f"{counts}: must be {wanted} or more, got {size}")
+    stages = make(plan.schedule).stages(1, list(plan.head["layers"]))
+    if plan.trainer.get("strategy") == "fsdp" and any(map(freezes, stages)):
+        faults.append("trainer.strategy=fsdp needs a schedule that trains all weights in each step")
+    return faults
 
 
 def wants_teacher(objective: Any) -> bool:

@@ -80,10 +80,15 @@ class Ranks(DDPStrategy):
         self.threads = threads
 
     def setup_environment(self) -> None:
-        quiet()  # a new process knows nothing of it
-        if self.threads:
-            torch.set_num_threads(self.threads)
+        prepare(self.threads)
         super().setup_environment()
+
+
+def prepare(threads: int | None) -> None:
+    """Make a rank what its parent is: a new process knows nothing of it."""
+    quiet()
+    if threads:
+        torch.set_num_threads(threads)
 
 
 def strategy_for(trainer: dict[str, Any], all_train: bool, threads: int | None = None) -> Any:
@@ -95,6 +100,10 @@ def strategy_for(trainer: dict[str, Any], all_train: bool, threads: int | None =
     strategy = trainer.get("strategy", "auto")
     if strategy == "auto":
         strategy = "ddp" if num_processes(trainer) > 1 else "auto"
+    if strategy == "fsdp":
+        from eat_lightning.train.shards import Shards
+
+        return Shards(threads)
     named = DDP.fullmatch(str(strategy))
     if named is None:
         return strategy
@@ -109,19 +118,20 @@ def process_faults(trainer: dict[str, Any], multirun: bool) -> list[str]:
     if faults := count_faults(devices, nodes) or device_faults(trainer):
         return faults
     strategy, started = str(trainer.get("strategy", "auto")), started_outside()
-    wanted, is_ddp = num_processes(trainer), DDP.fullmatch(strategy) is not None
+    wanted = num_processes(trainer)
+    ours = strategy == "fsdp" or DDP.fullmatch(strategy) is not None
     if started > 1 and started != wanted:
         return [
             f"trainer.devices={devices} times trainer.num_nodes={nodes} must be the {started} "
             "processes that torchrun or srun started: give trainer=ddp trainer.devices=..."
         ]
-    if is_ddp and wanted == 1 and started == 1:
+    if ours and wanted == 1 and started == 1:
         return [f"trainer.strategy={strategy} is for two processes or more, got {devices}"]
     if nodes > 1 and started == 1:
         return [
             f"trainer.num_nodes={nodes}: start the command on each machine, by torchrun or srun"
         ]
-    if multirun and started == 1 and wanted > 1 and not is_ddp and strategy != "auto":
+    if multirun and started == 1 and wanted > 1 and not ours and strategy != "auto":
         return [
             f"trainer.strategy={strategy} cannot run in a multirun (its copies would start the "
             "sweep again): use ddp, or one run at a time"
@@ -142,11 +152,9 @@ def count_faults(devices: Any, nodes: Any) -> list[str]:
 
 def device_faults(trainer: dict[str, Any]) -> list[str]:
     """Whether the accelerator is there, as often as it is asked for."""
-    accelerator, strategy = trainer.get("accelerator"), str(trainer.get("strategy"))
-    if "fsdp" in strategy and not on_gpu(trainer):
-        return [f"trainer.strategy={strategy} needs trainer.accelerator=gpu, got {accelerator}"]
     if not on_gpu(trainer):
         return []
+    accelerator = trainer["accelerator"]
     there, wanted = torch.cuda.device_count(), num_devices(trainer)
     if not there:
         return [f"trainer.accelerator={accelerator}: there is no GPU here that torch can use"]

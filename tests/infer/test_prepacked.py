@@ -38,7 +38,21 @@ def test_the_encoder_itself_stays_as_it_was():
     twin = prepacked(encoder)
     assert list(encoder.state_dict()) == names
     assert twin.embedding is encoder.embedding
-    assert twin.heads is encoder.heads
+    assert twin.heads["6"].classes is encoder.heads["6"].classes
+
+
+@pytest.mark.parametrize("kind", ["pooled", "shared"])
+def test_a_heads_dense_layer_is_prepacked_too(kind: str):
+    torch.manual_seed(0)
+    encoder = tiny("dense", "none", "never", head={"kind": kind, "layers": "all"})
+    twin = prepacked(encoder)
+    dense = {id(head.dense) for head in twin.heads.values()}
+    assert all(type(head.dense) is PrepackedLinear for head in twin.heads.values())
+    assert len(dense) == (1 if kind == "shared" else len(encoder.heads))
+    with torch.inference_mode():
+        before, after = (body(ragged(), leave=False).guesses for body in (encoder, twin))
+    for layer, logits_BC in before.items():
+        assert torch.allclose(after[layer], logits_BC, atol=1e-4)
 
 
 def test_bf16_strays_from_fp32_no_further_than_it_does_unpacked():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 from training import TINY, config_of
 
@@ -32,6 +33,7 @@ SAME = [
     *("trainer.log_every_n_steps=1", "data.batch_size=16"),
 ]
 TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
+SHARED_OUT = ["trainer.devices=2", "trainer.strategy=fsdp"]
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +52,8 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
         ("trainer=ddp data.batch_size=1", "data.batch_size counts all processes' examples: must"),
         ("trainer=ddp +trainer.num_nodes=2", "trainer.num_nodes=2: start the command on each"),
         ("trainer=ddp +trainer.num_nodes=0", "trainer.num_nodes must be 1 or more, got 0"),
-        ("trainer=ddp trainer.strategy=fsdp", "trainer.strategy=fsdp needs trainer.accelerator"),
+        ("trainer=fsdp trainer.devices=1", "trainer.strategy=fsdp is for two processes or more"),
+        ("trainer=fsdp schedule=two_stage", "trainer.strategy=fsdp needs a schedule that trains"),
         ("trainer.accelerator=abacus", "trainer: You selected an invalid accelerator name"),
         ("trainer=ddp trainer.strategy=zero", "trainer: You selected an invalid strategy name"),
     ],
@@ -186,14 +189,18 @@ def test_two_processes_train_to_the_same_losses_as_one(outputs: Path):
     """160 examples by a budget of tokens, so that some batches have one example."""
     same = [*SAME, "reduction=none", "data.tokens_per_batch=40", "data.batch_size=8"]
     one = finished(*same, "study=one")
-    two = finished(*same, *TWO, "study=two")
     assert len(column(one, "train/loss")) == 9
-    for name in ("train/loss", "train/retention", "select/score"):
-        assert column(two, name) == pytest.approx(column(one, name), abs=1e-5)
-    # What one process writes is written once.
-    assert [path.name for path in two.folder.glob("csv*")] == ["csv"]
-    assert len((two.folder / "rows.jsonl").read_text().splitlines()) == 1
-    assert not list(two.folder.rglob("*.part"))
+    weights = load_file(one.folder / "model" / "model.safetensors")
+    for study, how in (("two", TWO), ("shared_out", SHARED_OUT)):
+        two = finished(*same, *how, f"study={study}")
+        for name in ("train/loss", "train/retention", "select/score"):
+            assert column(two, name) == pytest.approx(column(one, name), abs=1e-5)
+        for name, weight in load_file(two.folder / "model" / "model.safetensors").items():
+            assert torch.allclose(weight, weights[name], atol=1e-4), name
+        # What one process writes is written once.
+        assert [path.name for path in two.folder.glob("csv*")] == ["csv"]
+        assert len((two.folder / "rows.jsonl").read_text().splitlines()) == 1
+        assert not list(two.folder.rglob("*.part"))
 
 
 @pytest.mark.slow
@@ -210,12 +217,13 @@ def test_with_reductions_only_rounding_parts_two_processes_from_one(outputs: Pat
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(outputs: Path):
-    """1 -> 2 -> 1, each ended by SIGKILL behind a checkpoint: losses of an undisturbed run."""
+    """1 -> 2 -> 2 that share out weights -> 1, each ended by SIGKILL behind a checkpoint: the losses
+    of an undisturbed run."""
     long = [*SAME, "reduction=none", "trainer.max_steps=60", "checkpoint_every=2"]
     whole = finished(*long, "study=undisturbed")
     given = [*long, "study=moved"]
     last = folder_of(*given) / "last.ckpt"
-    for more in ([], TWO):
+    for more in ([], TWO, SHARED_OUT):
         kill_behind_a_checkpoint(command(*given, *more), last)
     moved = finished(*given)
     found, wanted = column(moved, "train/loss"), column(whole, "train/loss")
@@ -252,8 +260,6 @@ def test_a_killed_rank_ends_the_run_in_a_line_and_it_goes_on(outputs: Path):
     content = torch.load(last, weights_only=True)
     assert f"step {content['global_step']} " in line
     assert ranks_of(process.pid) == []
-    shorter = [word for word in given if not word.startswith("trainer.max_steps")]
-    assert not (folder_of(*shorter) / "done.json").exists()
 
 
 def ranks_of(pid: int) -> list[int]:
