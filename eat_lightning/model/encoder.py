@@ -281,13 +281,14 @@ class AdaptiveEncoder(nn.Module):
         return replace(packed, strength_B=torch.minimum(packed.strength_B, strength_B))
 
     def decide(self, batch: Batch, journey: Journey, layer: int, leave: bool) -> Int[Tensor, " b"]:
-        """A reason for each example still here, on the host. At the last layer all leave."""
+        """A reason for each example still here, on the host: the one wait for the device an exit
+        costs. At the last layer all leave."""
         if layer == len(self.layers):
             return journey.at_end()
         if not leave or layer not in self.exit.layers:
             return torch.zeros_like(journey.rows_B)
         logits_EBC = journey.stack(self.exit.layers)
-        reason_B = journey.decided(self.exit.layers, logits_EBC)
+        reason_B = journey.decided(self.exit.layers, logits_EBC).cpu()
         if self.policies:
             reason_B = journey.review(self.policies, reason_B, logits_EBC, batch)
         return reason_B

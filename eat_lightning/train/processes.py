@@ -28,8 +28,8 @@ from torch.multiprocessing.spawn import ProcessException
 from eat_lightning.errors import ConfigError
 
 DDP = re.compile(r"ddp(_spawn|_fork|_notebook)?(_find_unused_parameters_(?P<looks>true|false))?")
-# Whoever started a rank sees it die; this bounds only waits for one that is at work, as the first
-# is with the dev split when training ends.
+# Whoever started a rank sees it die; this bounds only waits for one that is at work, as with data
+# that it has yet to read.
 PATIENCE = timedelta(days=1)
 # What is left of a process whose companion died: Gloo, NCCL and torch's store say so.
 LOST = re.compile(r"Connection (closed|reset|refused)|gloo|NCCL|DistNetworkError|SIGTERMException")
@@ -159,7 +159,7 @@ def device_faults(trainer: dict[str, Any]) -> list[str]:
     if not there:
         return [f"trainer.accelerator={accelerator}: there is no GPU here that torch can use"]
     if wanted > there:
-        return [f"trainer.devices={trainer['devices']}: there are {there} GPUs here"]
+        return [f"trainer.devices={trainer['devices']}: this machine has {there}"]
     return []
 
 
@@ -188,7 +188,8 @@ def how_it_died(error: ProcessException, codes: list[int | None]) -> str | None:
 
     codes: exit codes by rank. The rank that is seen to end first may be one that lost the other.
     """
-    for rank, code in enumerate(codes):
+    ranks = [error.error_index, *range(len(codes))]  # one that hangs is killed after the first
+    for rank, code in ((rank, codes[rank]) for rank in ranks if rank < len(codes)):
         # Those that are left are ended by SIGTERM.
         if code is not None and code < 0 and code != -signal.SIGTERM:
             memory = ", as for lack of memory" if code == -signal.SIGKILL else ""

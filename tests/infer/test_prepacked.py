@@ -38,21 +38,23 @@ def test_the_encoder_itself_stays_as_it_was():
     twin = prepacked(encoder)
     assert list(encoder.state_dict()) == names
     assert twin.embedding is encoder.embedding
-    assert twin.heads["6"].classes is encoder.heads["6"].classes
+    assert twin.heads is encoder.heads
 
 
 @pytest.mark.parametrize("kind", ["pooled", "shared"])
-def test_a_heads_dense_layer_is_prepacked_too(kind: str):
-    torch.manual_seed(0)
-    encoder = tiny("dense", "none", "never", head={"kind": kind, "layers": "all"})
+def test_in_bf16_a_heads_dense_layer_is_prepacked_too(kind: str):
+    encoder = in_dtype(tiny(head={"kind": kind, "layers": "all"}), "bf16")
+    if (reason := cannot(encoder)) is not None:
+        pytest.skip(reason)
     twin = prepacked(encoder)
-    dense = {id(head.dense) for head in twin.heads.values()}
-    assert all(type(head.dense) is PrepackedLinear for head in twin.heads.values())
-    assert len(dense) == (1 if kind == "shared" else len(encoder.heads))
+    dense = [head.dense for head in twin.heads.values()]
+    assert all(type(one) is PrepackedLinear for one in dense)
+    assert len({*map(id, dense)}) == (1 if kind == "shared" else len(encoder.heads))
+    assert type(encoder.heads["1"].dense) is nn.Linear
     with torch.inference_mode():
         before, after = (body(ragged(), leave=False).guesses for body in (encoder, twin))
     for layer, logits_BC in before.items():
-        assert torch.allclose(after[layer], logits_BC, atol=1e-4)
+        assert torch.allclose(after[layer], logits_BC, atol=0.02)
 
 
 def test_bf16_strays_from_fp32_no_further_than_it_does_unpacked():
