@@ -54,7 +54,7 @@ def test_in_bf16_a_heads_dense_layer_is_prepacked_too(kind: str):
     with torch.inference_mode():
         before, after = (body(ragged(), leave=False).guesses for body in (encoder, twin))
     for layer, logits_BC in before.items():
-        assert torch.allclose(after[layer], logits_BC, atol=0.02)
+        assert torch.allclose(after[layer], logits_BC, atol=0.1)  # eight bits
 
 
 def test_bf16_strays_from_fp32_no_further_than_it_does_unpacked():
