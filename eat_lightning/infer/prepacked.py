@@ -22,7 +22,8 @@ TYPICAL_ROWS = 32  # tokens that the arrangement is chosen for; any number may c
 
 
 class PrepackedLinear(nn.Module):
-    """A linear map whose weight cannot be read or trained any more, `then` "none" or "gelu"."""
+    """A linear map whose weight cannot be read or trained any more, `then` "none", "gelu" or
+    "tanh"."""
 
     def __init__(self, linear: nn.Linear, then: str = "none", rows: int = TYPICAL_ROWS):
         super().__init__()
@@ -39,13 +40,13 @@ class PrepackedLinear(nn.Module):
 
 
 def prepacked(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
-    """A copy in evaluation mode that shares embeddings, norms, heads and slots (which are then in
-    that mode too), with the matrices of its layers prepacked; ValueError says where that cannot
-    be."""
+    """A copy in evaluation mode that shares embeddings, norms and slots (which are then in that
+    mode too), with the matrices of its layers prepacked, and in bf16 those of its heads' dense
+    layers; ValueError says where that cannot be."""
     if reason := cannot(encoder):
         raise ValueError(reason)
     layers = nn.ModuleList(layer_of(layer) for layer in encoder.layers)
-    return with_slots(encoder, layers=layers).eval()
+    return with_slots(encoder, layers=layers, heads=heads_of(encoder)).eval()
 
 
 def cannot(encoder: AdaptiveEncoder) -> str | None:
@@ -80,3 +81,20 @@ def layer_of(layer: Any) -> nn.Module:
         for name in LINEARS
     }
     return with_slots(layer, **linears, act=nn.Identity() if fused else layer.act)
+
+
+def heads_of(encoder: AdaptiveEncoder) -> nn.ModuleDict:
+    """Heads with their dense layers prepacked, tanh within the product, where that pays: of bf16 a
+    plain product arranges its weights anew for the one row of a sentence (1.3 to 1.4 times the time
+    in all), of fp32 it reads them as they are and is the faster one."""
+    if encoder.embedding.word.weight.dtype != torch.bfloat16:
+        return encoder.heads
+    made: dict[nn.Linear, PrepackedLinear] = {}  # heads may share one
+    heads = {}
+    for number, head in encoder.heads.items():
+        dense = getattr(head, "dense", None)
+        if type(dense) is nn.Linear and getattr(head, "act", None) is torch.tanh:
+            made[dense] = made.get(dense) or PrepackedLinear(dense, "tanh")
+            head = with_slots(head, dense=made[dense], act=nn.Identity())
+        heads[number] = head
+    return nn.ModuleDict(heads)

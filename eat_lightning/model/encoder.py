@@ -39,6 +39,7 @@ from eat_lightning.model.heads import (
     layers_with_heads,
     make_heads,
     pooled_faults,
+    wants_earlier,
 )
 from eat_lightning.model.layer import Embedding, Layer, Shape, initialise
 from eat_lightning.model.masks import RelativeBias, attention_mask
@@ -189,7 +190,7 @@ class AdaptiveEncoder(nn.Module):
         head: Any = self.heads[str(number)]
         into, through = self.flow_at(number)
         packed = scaled_gradient(packed, into)
-        earlier = (journey.pooled(),) if getattr(head, "wants_earlier", False) else ()
+        earlier = (journey.pooled(),) if wants_earlier(head) else ()
         pooled_BD = head.pooled(packed)
         logits_BC = head.guess(pooled_BD, *earlier)
         observe = getattr(self.exit, "observe", None)

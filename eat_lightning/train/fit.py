@@ -32,15 +32,17 @@ from eat_lightning.train.callbacks.stages import FollowStages, all_train
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.module import Classifier
 from eat_lightning.train.plan import TrainPlan
+from eat_lightning.train.processes import is_first_process, strategy_for, watched
+from eat_lightning.train.shards import Gather
 from eat_lightning.train.teacher import attach_teacher, check_order, teacher_in_step
-from eat_lightning.train.trainer import is_first_process, strategy_for, trainer_arguments
+from eat_lightning.train.trainer import trainer_arguments
 from eat_lightning.weights.untrusted import json_of
 
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Let the jobs of a parallel sweep that share a run take turns: the first trains it."""
-    if not is_first_process():  # a copy that Lightning started is part of the first
+    if not is_first_process():  # a rank that torchrun or srun started is part of the first
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,6 +72,7 @@ def fit(plan: TrainPlan, run: Run) -> None:
         callbacks = [  # as they act when training ends: best weights, as they act, temperatures
             FollowStages(),
             SelectBest(),
+            Gather(),
             Settle(),
             FitTemperature(),
             Record(run),
@@ -103,10 +106,12 @@ def run_trainer(
             use_distributed_sampler=False,
             reload_dataloaders_every_n_epochs=1,
         )
-        if last.is_file():
+        if last.is_file() and is_first_process():
             print(f"{run.folder} was not finished: resuming from last.ckpt")
         # A checkpoint of Lightning's is a pickle, which else may call anything while it is read.
-        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+        checkpoint = last if last.is_file() else None
+        with watched(trainer, last):
+            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     finally:
         if any(type(logger).__name__.endswith("WandbLogger") for logger in loggers):
             import wandb
@@ -168,7 +173,8 @@ def strategy_of(plan: TrainPlan, module: Classifier) -> Any:
     """Trainer's strategy, which must know whether parameters go without a gradient."""
     exits = [int(layer) for layer in module.encoder.heads]
     stages = module.schedule.stages(plan.trainer["max_epochs"], exits)
-    return strategy_for(plan.trainer, all_train(module.encoder, stages, module.objective))
+    every = all_train(module.encoder, stages, module.objective)
+    return strategy_for(plan.trainer, every, plan.threads)
 
 
 def raise_idle(schedule: Schedule, encoder: AdaptiveEncoder) -> None:
@@ -207,6 +213,8 @@ def begin(run: Run, inputs: dict[str, str]) -> None:
                 f"{run.folder} was begun with other inputs ({', '.join(changed)}): choose another "
                 "study, or delete the folder"
             )
+    if not is_first_process():
+        return
     write_text(run.folder / "config.yaml", yaml.safe_dump(run.config, sort_keys=False))
     write_json(path, environment() | {"inputs": inputs})
 

@@ -20,6 +20,7 @@ from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.training import Context, Objective, Pass, Schedule
 from eat_lightning.train.callbacks.stages import Timeline
+from eat_lightning.train.shards import shard
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
@@ -55,6 +56,7 @@ class Classifier(LightningModule):
         names = ["depth", "token_layers", *(f"exit_share_{k}" for k in exits_of(encoder))]
         self.way = nn.ModuleDict({name: MeanMetric() for name in names})
         self.calibration: dict[int, dict[str, float]] = {}
+        self.batch: Batch  # of the step under way
 
     @cached_property
     def timeline(self) -> Timeline:
@@ -72,7 +74,18 @@ class Classifier(LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
 
+    def configure_model(self) -> None:
+        """Called where a strategy may share out the parameters: one that does gives a mesh."""
+        if self.device_mesh is not None:
+            shard(self)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.batch = batch
+        return self.step()
+
+    def step(self) -> Tensor:
+        """The loss of `batch`."""
+        batch = self.batch
         number = self.timeline.number(self.global_step)
         stage = self.timeline.stages[number]
         objective: Any = stage.objective or self.objective
@@ -87,7 +100,7 @@ class Classifier(LightningModule):
             context.penalties |= terms(context) if terms else {}
         loss = objective(context)
         # Sums over all processes' examples / their number; DDP averages, hence world_size.
-        share = self.trainer.world_size / batch.num_global
+        share = 0.0 if batch.idle else self.trainer.world_size / batch.num_global
         self.log_training(trace, {"loss": loss.total, **loss.parts}, share)
         return loss.total * share
 
@@ -136,11 +149,19 @@ class Classifier(LightningModule):
         for name, value in losses.items():
             mean = value.detach() * share
             self.log(f"train/{name}", mean, prog_bar=name == "loss", sync_dist=True)
-        self.log("train/retention", trace.retention_B.mean().float(), sync_dist=True)
+        retention = trace.retention_B.sum().float() * share
+        self.log("train/retention", retention, sync_dist=True)
         self.log("train/scheduled_retention", scheduled_retention(self.encoder))
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.batch = batch
+        self.look()
+
+    def look(self) -> None:
+        """Add `batch` to the metrics."""
+        if (batch := self.batch).idle:
+            return
         weights = shaped_by(self.objective, self.encoder)
         trace = with_weights(self.encoder, weights, batch, leave=False)
         assert batch.labels_B is not None

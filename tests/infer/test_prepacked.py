@@ -41,6 +41,22 @@ def test_the_encoder_itself_stays_as_it_was():
     assert twin.heads is encoder.heads
 
 
+@pytest.mark.parametrize("kind", ["pooled", "shared"])
+def test_in_bf16_a_heads_dense_layer_is_prepacked_too(kind: str):
+    encoder = in_dtype(tiny(head={"kind": kind, "layers": "all"}), "bf16")
+    if (reason := cannot(encoder)) is not None:
+        pytest.skip(reason)
+    twin = prepacked(encoder)
+    dense = [head.dense for head in twin.heads.values()]
+    assert all(type(one) is PrepackedLinear for one in dense)
+    assert len({*map(id, dense)}) == (1 if kind == "shared" else len(encoder.heads))
+    assert type(encoder.heads["1"].dense) is nn.Linear
+    with torch.inference_mode():
+        before, after = (body(ragged(), leave=False).guesses for body in (encoder, twin))
+    for layer, logits_BC in before.items():
+        assert torch.allclose(after[layer], logits_BC, atol=0.1)  # eight bits
+
+
 def test_bf16_strays_from_fp32_no_further_than_it_does_unpacked():
     exact = tiny()
     encoder = in_dtype(exact, "bf16")
