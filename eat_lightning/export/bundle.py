@@ -19,7 +19,7 @@ from eat_lightning.export.quantise import for_graphs
 from eat_lightning.export.trace import banded_layers, stretches
 from eat_lightning.export.weights import save
 from eat_lightning.files import write_json
-from eat_lightning.infer import onnx_runner
+from eat_lightning.infer import onnx_runner, sessions
 from eat_lightning.infer.backend import sha256_of
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.model.contracts import spec
@@ -62,7 +62,8 @@ class Bundle:
             tokenizer = self.run.tokenizer()
             tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
             shutil.copy(onnx_runner.__file__, folder / "runner.py")
-            shutil.copy(answers.__file__, folder / "answers.py")
+            for module in (answers, sessions):
+                shutil.copy(str(module.__file__), folder)
             about = self.about(tokenizer)
             write_json(folder / onnx_runner.ABOUT, about)
             if check is not None:

@@ -95,6 +95,7 @@ def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -
         "format": FORMAT,
         "labels": [str(i) for i in range(encoder.num_labels)],
         "columns": ["text"],
+        "dtype": dtype,
         "max_length": encoder.shape.max_length,
         "truncation_side": "right",
         "types": True,
