@@ -30,10 +30,10 @@ from eat_lightning.model.contracts import (
 from eat_lightning.model.encoder import with_slots
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
-from eat_lightning.predict.plan import DataPlan, RunPlan
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import name_faults
 from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.plan import DataPlan, RunPlan
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
 

@@ -2,8 +2,8 @@
 torch.
 
 `python -m eat_lightning.infer.onnx_runner FOLDER < lines`. An export puts a copy of this file
-beside its graphs, with answers.py and sessions.py, where `python FOLDER/runner.py < lines` needs nothing else of
-this package.
+beside its graphs, with answers.py and sessions.py, where `python FOLDER/runner.py < lines` needs
+nothing else of this package.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 def dtype_of(about: dict[str, Any], engine: str, dtype: str | None) -> str:
     """What graphs are computed in: as they were exported, or fp32's in bf16. ValueError, in one
     line, where this engine or these graphs cannot."""
-    own = about.get("dtype", "fp32")
+    own = about.get("dtype") or "fp32"
     dtype = own if dtype is None else dtype
     if faults := engine_faults(engine, dtype):
         raise ValueError("; ".join(faults))
@@ -255,6 +255,7 @@ SOUND: dict[str, Any] = {  # what an export may say of itself; it may come from 
         isinstance(value, dict) and all(map(str.isdecimal, value)) and names([*value.values()])
     ),
     "single": is_graph,
+    "dtype": lambda value: value in (None, "fp32", "int8"),
     "stretches": lambda value: isinstance(value, list) and value and all(map(is_stretch, value)),
 }
 

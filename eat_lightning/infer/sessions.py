@@ -104,9 +104,8 @@ def replace_product(product: Any) -> int:
     by_rows = below(by_columns)
     given = above(product, 0).input_value(0)
     weight_KM = above(product, 1).data
-    (scale_M,) = (
-        above(by_columns, i).data for i in (0, 1) if above(by_columns, i).get_type_name() == "Constant"
-    )
+    sides = [above(by_columns, number) for number in (0, 1)]
+    (scale_M,) = (side.data for side in sides if side.get_type_name() == "Constant")
     whole_MK = op.constant(np.ascontiguousarray(weight_KM.T))
     weight_MK = op.multiply(op.convert(whole_MK, "f32"), op.constant(scale_M.reshape(-1, 1).copy()))
     by_rows.output(0).replace(op.matmul(given, weight_MK, False, True).output(0))
