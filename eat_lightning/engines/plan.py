@@ -42,22 +42,23 @@ def backend_faults(backend: str, plan: RunPlan, export: str | None = None) -> li
         found += export_faults(plan, "onnx=..." if export else f"backend={backend}")
         if backend == "torch" and export is None:
             found.append(f"backend=torch is for runs, and {plan.run} is an export: name an engine")
-    elif backend in ENGINES and plan.prepack:
-        found.append(f"prepack=true is for backend=torch, got {backend}")
-    if backend in ENGINES:
-        found += engine_faults(backend, plan.dtype)
-    if backend != "torch" and getattr(plan, "pool", False):
-        found.append(f"pool=true is for backend=torch, got {backend}")
-    return found
+    elif backend != "torch":
+        asked = {
+            "prepack": plan.prepack and backend in ENGINES,
+            "pool": getattr(plan, "pool", False),
+        }
+        found += [f"{key}=true is for backend=torch, got {backend}" for key in asked if asked[key]]
+    return found + (engine_faults(backend, plan.dtype) if backend in ENGINES else [])
 
 
 def export_faults(plan: Any, asked_by: str) -> list[str]:
     """What an export cannot be given, since it is in its graphs. plan: with `dtype`, `prepack` and,
-    if there is such an option, `exit`."""
+    if there are such options, `exit` and `pool`."""
     asked = {
         "exit": any(value is not None for value in getattr(plan, "exit", {}).values()),
         "dtype": plan.dtype == "int8",
         "prepack": plan.prepack is not None,
+        "pool": getattr(plan, "pool", False),
     }
     where = "the export has its exits in its graphs"
     return [f"{key} is not an option of {asked_by}: {where}" for key in asked if asked[key]]
