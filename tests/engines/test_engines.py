@@ -52,12 +52,13 @@ def test_a_run_in_an_engine_answers_as_in_torch(run: Path, engine: str):
 
 def test_int8_is_that_of_the_run_in_int8_as_nearly_as_fp32(run: Path):
     """OpenVINO's own products stand for those that it reads wrongly."""
-    wanted = [a["confidence"] for a in opened(run, "torch", dtype="int8").answer(TEXTS)]
-    found = [a["confidence"] for a in opened(run, "openvino", dtype="int8").answer(TEXTS)]
-    fp32 = [a["confidence"] for a in opened(run, "torch").answer(TEXTS)]
-    assert np.abs(np.subtract(found, fp32)).max() < 0.1
-    assert np.abs(np.subtract(found, wanted)).mean() < 0.02
-    assert found != fp32
+    wanted = opened(run, "torch", dtype="int8").answer(TEXTS)
+    found = opened(run, "openvino", dtype="int8").answer(TEXTS)
+    pairs = [*zip(found, wanted, strict=True)]
+    assert np.mean([a["label"] == b["label"] for a, b in pairs]) > 0.9
+    assert np.mean([abs(a["confidence"] - b["confidence"]) for a, b in pairs]) < 0.05
+    fp32 = opened(run, "torch").answer(TEXTS)
+    assert [a["confidence"] for a in found] != [a["confidence"] for a in fp32]
 
 
 def test_its_int8_products_by_hand(run: Path):
