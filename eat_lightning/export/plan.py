@@ -47,8 +47,9 @@ def export_slot_faults(encoder: AdaptiveEncoder) -> list[str]:
 
 class ExportPlan(Plan):
     """check: examples that are compared with the run. engines: in which they are. agree: in int8
-    the least share of equal answers. heads, inner: of target=encoder, how many each layer keeps
-    (None: all). examples: on which these are ranked."""
+    the least share of equal answers. heads, inner, layers: of target=encoder, how many each layer
+    keeps, and how many layers stay (None: all; where none is given, what training made zero
+    leaves). examples: on which heads and neurons are ranked."""
 
     run: RunFolder
     target: Literal["onnx", "encoder"]
@@ -59,6 +60,7 @@ class ExportPlan(Plan):
     head: dict[str, Any]
     heads: Annotated[int | None, whole(1)]
     inner: Annotated[int | None, whole(1)]
+    layers: Annotated[int | None, whole(1)]
     examples: Annotated[int, whole(1)]
     check: Annotated[int | str, checked(count_faults)]
     split: str
@@ -68,19 +70,21 @@ class ExportPlan(Plan):
     threads: Annotated[int | None, whole(1)]
 
     def rules(self) -> Iterator[str]:
-        width = {"heads": self.heads, "inner": self.inner}
-        given = {key: value for key, value in width.items() if value is not None}
         if self.target == "encoder":
-            if not given:
-                yield "target=encoder narrows a run: give heads= or inner="
             if self.dtype != "fp32":
                 yield f"dtype must be fp32 with target=encoder, got {self.dtype!r}"
             return
-        for key, value in given.items():
+        for key, value in self.numbers.items():
             yield f"{key} must be null but with target=encoder, got {value}"
         yield from package_faults()
         for engine in self.engines:
             yield from engine_faults(engine, self.dtype)
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """What was asked for of a smaller encoder."""
+        given = {"heads": self.heads, "inner": self.inner, "layers": self.layers}
+        return {key: value for key, value in given.items() if value is not None}
 
     @property
     def folder(self) -> Path:
@@ -88,7 +92,7 @@ class ExportPlan(Plan):
             return Path(self.to)
         if self.target == "onnx":
             return Path(self.run) / f"onnx-{self.dtype}"
-        kept = [f"{key}-{n}" for key, n in (("heads", self.heads), ("inner", self.inner)) if n]
+        kept = [f"{key}-{n}" for key, n in self.numbers.items()] or ["cut"]
         return Path(self.run).with_name("-".join([Path(self.run).name, *kept]))
 
     def faults(self, run: Run) -> list[str]:

@@ -143,6 +143,8 @@ def cross_faults(plan: TrainPlan) -> list[str]:
     faults = slot_faults(exit, plan.head["layers"], num_layers, task.num_labels)
     faults += pooled_faults(exit, plan.head)
     faults += objective.fits(make(plan.reduction)) if hasattr(objective, "fits") else []
+    if hasattr(objective, "fits_attention"):
+        faults += objective.fits_attention(make(plan.attention))
     if wants_teacher(objective) and teacher is None:
         faults.append("objective needs a teacher: give teacher=<run or model folder>")
     if teacher is not None and not (teacher and Path(teacher).is_dir()):
