@@ -162,7 +162,7 @@ class Layer(nn.Module):
             mixed_ND = layout.unpad(mixed.transpose(1, 2).flatten(2))
         else:
             mixed_ND = kernel(qkv_N, layout, dropout).flatten(1)
-        return packed.with_x(self.attention_norm(x_ND + self.dropout(self.out(mixed_ND)))), evidence
+        return packed.with_x(self.attention_norm(self.added(x_ND, self.out, mixed_ND))), evidence
 
     def scores(self, packed: Packed) -> Float[Tensor, "b h l l"]:
         """Attention scores of each query for each key of its example, before softmax; those of
@@ -173,8 +173,15 @@ class Layer(nn.Module):
 
     def feed_forward(self, packed: Packed) -> Packed:
         x_ND = packed.x_ND
-        change_ND = self.down(self.act(self.up(x_ND)))
-        return packed.with_x(self.output_norm(x_ND + self.dropout(change_ND)))
+        inner_NM = self.act(self.up(x_ND))
+        return packed.with_x(self.output_norm(self.added(x_ND, self.down, inner_NM)))
+
+    def added(self, x_ND: Tensor, linear: nn.Module, inner_NM: Tensor) -> Tensor:
+        """The vectors with what a linear map makes of others added, within its product where it
+        can (a prepacked one, which nothing trains)."""
+        if getattr(linear, "adds", False):
+            return linear(inner_NM, x_ND)
+        return x_ND + self.dropout(linear(inner_NM))
 
 
 def initialise(module: nn.Module) -> None:

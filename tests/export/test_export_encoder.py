@@ -13,7 +13,7 @@ from models import ragged
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record
 from eat_lightning.methods.objective._importance import best_of, importance
-from eat_lightning.predict.open import open_run
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.narrow import narrowed
 
