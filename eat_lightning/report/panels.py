@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.report.claim import Mark
+from eat_lightning.report.figures import INK
 from eat_lightning.report.statistics import Interval
 
 if TYPE_CHECKING:
@@ -49,41 +49,22 @@ class Panels:
         return made
 
 
-@dataclass(frozen=True)
-class Dot:
-    """A mark at (x, y), with intervals in the axes' own units and what is read at it."""
-
-    mark: Mark
-    x: float | Interval
-    y: float | Interval
-    look: dict[str, Any]
-    line: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def at(self) -> tuple[float, float]:
-        return ends_of(self.x)[0], ends_of(self.y)[0]
-
-    def draw(self, ax: Axes) -> None:
-        (x, wide), (y, high) = ends_of(self.x), ends_of(self.y)
-        faint = {"color": self.look["color"], "alpha": 0.5 * self.look.get("alpha", 1.0)}
-        faint |= {"linewidth": 0.9, **self.line}
-        for xs, ys in ((wide, [y, y]), ([x, x], high)):
-            if [*xs, *ys] != [x, x, y, y]:
-                ax.plot(xs, ys, **faint)
-        look: dict[str, Any] = {"markersize": 4.5, "linestyle": "", "mew": 0, "zorder": 3}
-        ax.plot(x, y, **look | self.look)[0].set_gid(self.mark.gid)
+Place = float | Interval
 
 
-def ends_of(at: float | Interval) -> tuple[float, list[float]]:
+def dot(ax: Axes, x: Place, y: Place, line: Mapping[str, Any] | None = None, **look: Any) -> Any:
+    """Draw a mark, with lines as long as its intervals; `look` and `line` are of the two kinds."""
+    (x, wide), (y, high) = ends_of(x), ends_of(y)
+    faint = {"color": look["color"], "alpha": 0.5 * look.get("alpha", 1.0), "linewidth": 0.9}
+    for xs, ys in ((wide, [y, y]), ([x, x], high)):
+        if [*xs, *ys] != [x, x, y, y]:
+            ax.plot(xs, ys, **faint | dict(line or {}))
+    usual: dict[str, Any] = {"markersize": 4.5, "linestyle": "", "mew": 0, "zorder": 3}
+    return ax.plot(x, y, **usual | look)[0]
+
+
+def ends_of(at: Place) -> tuple[float, list[float]]:
     return (at.value, [at.low, at.high]) if isinstance(at, Interval) else (at, [at, at])
-
-
-def draw_line(ax: Axes, dots: Sequence[Dot], **look: Any) -> None:
-    """Dots, and a line through them in their colour."""
-    look = {key: dots[0].look[key] for key in ("color", "alpha") if key in dots[0].look} | look
-    ax.plot([dot.at[0] for dot in dots], [dot.at[1] for dot in dots], **look)
-    for dot in dots:
-        dot.draw(ax)
 
 
 def handles(looks: Mapping[str, Mapping[str, Any]]) -> tuple[list[Any], list[str]]:
@@ -94,13 +75,11 @@ def handles(looks: Mapping[str, Mapping[str, Any]]) -> tuple[list[Any], list[str
     return lines, list(looks)
 
 
-def bar(ax: Axes, gid: str, y: float, found: Interval, height: float, color: str) -> None:
-    """A horizontal bar with the ends of its interval."""
-    from eat_lightning.report.figures import INK
-
+def bar(ax: Axes, y: float, found: Interval, height: float, color: str) -> Any:
+    """Draw a horizontal bar with the ends of its interval."""
     (patch,) = ax.barh(y, found.value, height=height * 0.9, color=color, linewidth=0)
-    patch.set_gid(gid)
     ax.plot([found.low, found.high], [y, y], color=INK, linewidth=0.9)
+    return patch
 
 
 def bare_rows(ax: Axes, names: list[str]) -> None:

@@ -13,6 +13,11 @@ from typing import Any
 from eat_lightning.report import cells
 from eat_lightning.report.claim import EMPTY, Cell, Column, Table
 from eat_lightning.report.columns import (
+    EXTREMES,
+    MCNEMAR,
+    PAIRED,
+    REPEATS,
+    TRAINED,
     accuracy,
     field,
     grouped,
@@ -39,12 +44,7 @@ OTHER_VERSION = "measured by another version than most of the table"
 NOT_TIMED = "not timed"
 NO_SESSION = "not divided: its rows name no session in which both took turns"
 NO_OWN = "not divided: own static was not measured"
-PAIRED = "95 % interval: paired bootstrap over the examples, seeds averaged"
-MCNEMAR = "p of McNemar's exact test, two-sided; over seeds the median (lowest to highest)"
-REPEATS = "in brackets the lowest and the highest of the repeats, over seeds the extremes"
-EXTREMES = "in brackets the extremes of the repeats divided: rather too wide"
 OWN = "against own static"
-TRAINED = "against the static model of that body that was trained for itself"
 PADDED = "against Hugging Face's model of the same weights"
 FORMS = (
     "prepacked: matrices arranged for the processor once; Hugging Face's model is as people call it"
