@@ -17,8 +17,7 @@ from eat_lightning.attack.rows import AttackRow
 from eat_lightning.attack.table import table_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures, tables
-from eat_lightning.report.claim import Figure
-from eat_lightning.report.figures import GRID, SERIES
+from eat_lightning.report.figures import GRID, SERIES, Figure
 from eat_lightning.runs import jsonl
 
 KEPT = Path(__file__).parent / "results"

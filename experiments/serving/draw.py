@@ -19,8 +19,8 @@ from typing import Any
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures, tables
 from eat_lightning.report.cells import number, words
-from eat_lightning.report.claim import Cell, Column, Figure, Line, Source, Table
-from eat_lightning.report.figures import SERIES
+from eat_lightning.report.claim import Cell, Column, Line, Source, Table
+from eat_lightning.report.figures import SERIES, Figure
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import write_text
 from eat_lightning.serve.loadtest.rows import LoadRow
