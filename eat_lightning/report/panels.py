@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.report.figures import INK
+from eat_lightning.report.figures import INK, Figure
 from eat_lightning.report.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True)
-class Panels:
-    """A panel for each of `count`, up to three in a row, each so many inches high and wide."""
+def in_panels(
+    name: str,
+    title: str,
+    caption: str,
+    items: Sequence[Any],
+    draw: Callable[[Axes, Any], Any],
+    labels: tuple[str, str] = ("", ""),
+    size: tuple[float, float] = (3.0, 2.5),
+    finish: Callable[[Any, list[Axes], list[Any]], None] | None = None,
+    **shared: bool,
+) -> Figure:
+    """A figure with a panel for each item, up to three in a row, each of so many inches.
 
-    count: int
-    height: float
-    width: float = 3.0
+    `draw` fills the axes of an item; `finish` gets the drawing, all axes, and what `draw` returned.
+    labels: what is written once, below the last row of each column and beside the first column.
+    """
+    columns = min(3, len(items))
+    rows = -(-len(items) // columns)
 
-    @property
-    def num_columns(self) -> int:
-        return min(3, self.count)
-
-    @property
-    def num_rows(self) -> int:
-        return -(-self.count // self.num_columns)
-
-    @property
-    def size(self) -> tuple[float, float]:
-        """The figure's, in inches."""
-        width = max(4.5, 0.8 + self.width * self.num_columns)
-        return width, 0.3 + self.height * self.num_rows
-
-    def draw(self, drawing: Any, xlabel: str, ylabel: str = "", **shared: bool) -> list[Axes]:
-        """The axes; what is written beside them once: `xlabel` in the last row of each column,
-        `ylabel` in the first column."""
-        axes = drawing.subplots(self.num_rows, self.num_columns, squeeze=False, **shared)
-        for ax in axes.flat[self.count :]:
+    def whole(drawing: Any) -> None:
+        grid = drawing.subplots(rows, columns, squeeze=False, **shared)
+        for ax in grid.flat[len(items) :]:
             ax.remove()
-        made = list(axes.flat[: self.count])
-        for i, ax in enumerate(made):
-            ax.set_ylabel("" if i % self.num_columns else ylabel)
-            ax.set_xlabel(xlabel if i + self.num_columns >= self.count else "")
+        axes = list(grid.flat[: len(items)])
+        for i, ax in enumerate(axes):
+            ax.set_ylabel("" if i % columns else labels[1])
+            ax.set_xlabel(labels[0] if i + columns >= len(items) else "")
             ax.tick_params(labelbottom=True)
-        return made
+        made = [draw(ax, item) for ax, item in zip(axes, items, strict=True)]
+        if finish is not None:
+            finish(drawing, axes, made)
+
+    inches = max(4.5, 0.8 + size[0] * columns), 0.3 + size[1] * rows
+    return Figure(name, title, caption, whole, inches)
 
 
 Place = float | Interval

@@ -8,6 +8,7 @@ Needs rows with budgets: python -m eat_lightning.measure run=outputs/... budgets
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from eat_lightning.report import columns as col
@@ -15,7 +16,7 @@ from eat_lightning.report.cells import points_text
 from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.compare import Entry, accuracy_interval, speed_up
 from eat_lightning.report.figures import INK, PAPER, Figure, looks_of, read
-from eat_lightning.report.panels import Panels, dot
+from eat_lightning.report.panels import dot, in_panels
 from eat_lightning.report.setting_table import GAIN
 from eat_lightning.report.study import Point, Study
 from eat_lightning.runs.row import THEIRS
@@ -41,6 +42,7 @@ COLUMNS = [
     *map(col.values, ("num_examples", "split", "weights", "steps", "commit")),
 ]
 HOLLOW: dict[str, Any] = {"markerfacecolor": PAPER, "markersize": 4}
+PERCENT = "accuracy on %s (%%)"
 READ = ("accuracy", "gain", "to_trained", "flops_ratio", "depth", "retention", "seeds")
 
 
@@ -99,28 +101,25 @@ def table_of(task: str, methods: Sequence[Method]) -> Table:
 
 def figure_of(study: Study, task: str, methods: Sequence[Method]) -> Figure:
     """Accuracy against FLOPs, a panel for each method."""
-    panels = Panels(len(methods), 2.5)
     static = [p for p in study.points(task=task, baseline="") if p.is_static]
     best = max((percent(p) for p in static), default=None)
-
-    def draw(drawing: Any) -> None:
-        labels = "FLOPs, share of full", f"accuracy on {task} (%)"
-        axes = panels.draw(drawing, *labels, sharex=True, sharey=True)
-        for ax, method in zip(axes, methods, strict=True):
-            if best is not None:
-                ax.axhline(best, color=INK, linewidth=0.8)
-            draw_method(ax, method)
-
     caption = (
         "Filled: rules fitted for budgets, with 95 % intervals over examples; hollow, dotted: the "
         "same weights with everybody leaving at one layer. Line across: the best static model that "
         "was trained for itself."
     )
-    title = f"Fitted budgets over fixed depth on {task}"
-    return Figure(f"budgets-{task}", title, caption, draw, panels.size)
+    name, title = f"budgets-{task}", f"Fitted budgets over fixed depth on {task}"
+    labels, draw = (
+        ("FLOPs, share of full", f"accuracy on {task} (%)"),
+        partial(draw_method, best=best),
+    )
+    shared = {"sharex": True, "sharey": True}
+    return in_panels(name, title, caption, methods, draw, labels, **shared)
 
 
-def draw_method(ax: Any, method: Method) -> None:
+def draw_method(ax: Any, method: Method, best: float | None) -> None:
+    if best is not None:
+        ax.axhline(best, color=INK, linewidth=0.8)
     draw_line(ax, method.fixed, "flops_ratio", "s:", color=method.color, **HOLLOW)
     fitted = [line["point"] for line in method.lines]
     draw_line(ax, fitted, "flops_ratio", "-", color=method.color)
@@ -169,7 +168,7 @@ def time_figure(study: Study, task: str, methods: Sequence[Method]) -> list[Figu
             for point in found:
                 at = point.mean("latency_ms"), percent(point)
                 ax.annotate(f" {point.row.num_layers}", at, fontsize=7)
-        ax.set(xscale="log", xlabel="ms at batch 1", ylabel=f"accuracy on {task} (%)")
+        ax.set(xscale="log", xlabel="ms at batch 1", ylabel=PERCENT % task)
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter("{x:g}")
         ax.legend(frameon=False, fontsize=7)

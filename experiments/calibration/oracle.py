@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Table
 from eat_lightning.report.compare import Difference
 from eat_lightning.report.figures import INK, PAPER, Figure, place_labels, read
-from eat_lightning.report.panels import Panels, dot
+from eat_lightning.report.panels import dot, in_panels
 from eat_lightning.report.passes import Pass, by_seed, examples_of, examples_text
 from eat_lightning.report.statistics import mean_interval, paired_difference
 from eat_lightning.report.study import Point
@@ -97,22 +98,20 @@ def oracle_table(task: str, reached: Mapping[str, list[Line]]) -> Table:
 
 def oracle_figure(task: str, found: Sequence[Pass], reached: Mapping[str, list[Line]]) -> Figure:
     """Accuracy against depth, a panel for each pass."""
-    panels = Panels(len(found), 2.8)
 
-    def draw(drawing: Any) -> None:
-        labels = "layers run, mean over examples", f"right on {task} (%)"
-        axes = panels.draw(drawing, *labels, sharey=True)
-        texts = [draw_ways(ax, p, reached[p.slug]) for ax, p in zip(axes, found, strict=True)]
+    def finish(drawing: Any, axes: list[Any], texts: list[Any]) -> None:
         for ax, placed in zip(axes, texts, strict=True):
             place_labels(ax, placed)
 
-    caption = CAPTION.format(n=examples_text(found))
-    title = f"What exit rules reach on {task}, and could"
-    return Figure(f"oracle-{task}", title, caption, draw, panels.size)
+    name, title = f"oracle-{task}", f"What exit rules reach on {task}, and could"
+    labels, size = ("layers run, mean over examples", f"right on {task} (%)"), (3.0, 2.8)
+    caption, draw = CAPTION.format(n=examples_text(found)), partial(draw_ways, reached=reached)
+    return in_panels(name, title, caption, found, draw, labels, size, finish, sharey=True)
 
 
-def draw_ways(ax: Any, found: Pass, lines: Sequence[Line]) -> list[Any]:
+def draw_ways(ax: Any, found: Pass, reached: Mapping[str, list[Line]]) -> list[Any]:
     """Returns the labels, which are not yet placed."""
+    lines = reached[found.slug]
     color, last, texts = found.look.color, found.row.num_layers, []
     rule = [line for line in lines if line.get("knob")]
     ax.plot([w["depth"] for w in rule], [w["overall"].value for w in rule], color=color)

@@ -249,16 +249,9 @@ RECOVERY_CAPTION = (
     "500 dev examples, 1,000 shifted ones, then 3,000 of dev, drawn with replacement."
 )
 TABLES = [
-    (
-        "drift-shifts",
-        "Real shifts, and the fallback",
-        SHIFT_CAPTION,
-        SHIFT_COLUMNS,
-        shift_line,
-        SHIFT,
-    ),
-    ("drift-control", "False alarms", CONTROL_CAPTION, CONTROL_COLUMNS, control_line, CONTROL),
-    ("drift-return", "The way back", RECOVERY_CAPTION, RECOVERY_COLUMNS, recovery_line, RECOVERY),
+    (SHIFT, "drift-shifts", "Real shifts, and the fallback", SHIFT_CAPTION, SHIFT_COLUMNS),
+    (CONTROL, "drift-control", "False alarms", CONTROL_CAPTION, CONTROL_COLUMNS),
+    (RECOVERY, "drift-return", "The way back", RECOVERY_CAPTION, RECOVERY_COLUMNS),
 ]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.report.cells import over_seeds, percent_text
 from eat_lightning.report.figures import GRID, INK, MARKERS, MUTED, PAPER, Figure, part, read
-from eat_lightning.report.panels import Panels, broken, dot, opacity
+from eat_lightning.report.panels import broken, dot, in_panels, opacity
 from eat_lightning.report.passes import examples_text, seeds_text
 
 if TYPE_CHECKING:
@@ -75,14 +76,9 @@ def looks_of(own: Sequence[Rule]) -> dict[int, dict[str, Any]]:
 def shares_figure(task: str, rules: Sequence[Rule]) -> Figure:
     """Stacked bars, from rows alone."""
     groups = by_pass(rules)
-    panels = Panels(len(groups), 0.9 + 0.28 * max(map(len, groups)))
-
-    def draw(drawing: Any) -> None:
-        for ax, own in zip(panels.draw(drawing, "examples (%)"), groups, strict=True):
-            draw_shares(ax, own)
-
-    title, caption = f"Where examples of {task} leave", SHARES.format(n=n_text(rules))
-    return Figure(f"exit-shares-{task}", title, caption, draw, panels.size)
+    name, title = f"exit-shares-{task}", f"Where examples of {task} leave"
+    caption, size = SHARES.format(n=n_text(rules)), (3.0, 0.9 + 0.28 * max(map(len, groups)))
+    return in_panels(name, title, caption, groups, draw_shares, ("examples (%)", ""), size)
 
 
 def draw_shares(ax: Any, own: Sequence[Rule]) -> None:
@@ -120,17 +116,14 @@ def draw_share(ax: Any, y: int, rule: Rule, layer: int, color: Mapping[str, Any]
 
 
 def left_figure(task: str, rules: Sequence[Rule]) -> Figure:
-    groups = by_pass(rules)
-    panels = Panels(len(groups), 2.8)
-
-    def draw(drawing: Any) -> None:
-        axes = panels.draw(drawing, "", f"right on {task} (%)", sharey=True)
-        for ax, own in zip(axes, groups, strict=True):
-            draw_left(ax, own)
-
     title = f"How right those are that leave early, on {task}"
-    caption = LEFT.format(n=n_text(rules))
-    return Figure(f"exit-accuracy-{task}", title, caption, draw, panels.size)
+    name, caption, labels = (
+        f"exit-accuracy-{task}",
+        LEFT.format(n=n_text(rules)),
+        ("", RIGHT % task),
+    )
+    groups, size = by_pass(rules), (3.0, 2.8)
+    return in_panels(name, title, caption, groups, draw_left, labels, size, sharey=True)
 
 
 def draw_left(ax: Any, own: Sequence[Rule]) -> None:
@@ -158,22 +151,20 @@ def draw_left(ax: Any, own: Sequence[Rule]) -> None:
 
 def depth_figure(task: str, what: str, key: str, rules: Sequence[Rule]) -> Figure:
     """Depth against length or difficulty."""
-    groups = by_pass(rules)
-    panels = Panels(len(groups), 2.5)
 
-    def draw(drawing: Any) -> None:
-        xlabel = "tokens, mean of each bin" if what == "length" else what
-        axes = panels.draw(drawing, xlabel, "layers run, mean", sharey=True)
-        texts = [draw_depths(ax, key, own) for ax, own in zip(axes, groups, strict=True)]
+    def finish(drawing: Any, axes: list[Any], texts: list[Any]) -> None:
         drawing.draw_without_rendering()
         for ax, names in zip(axes, texts, strict=True):
             part(ax, names)
 
-    caption, title = DEPTH.format(what=what, n=n_text(rules)), f"Depth against {what} on {task}"
-    return Figure(f"depth-{what}-{task}", title, caption, draw, panels.size)
+    name, title = f"depth-{what}-{task}", f"Depth against {what} on {task}"
+    labels = ("tokens, mean of each bin" if what == "length" else what), "layers run, mean"
+    caption, draw = DEPTH.format(what=what, n=n_text(rules)), partial(draw_depths, key=key)
+    groups = by_pass(rules)
+    return in_panels(name, title, caption, groups, draw, labels, finish=finish, sharey=True)
 
 
-def draw_depths(ax: Any, key: str, own: Sequence[Rule]) -> list[Any]:
+def draw_depths(ax: Any, own: Sequence[Rule], key: str) -> list[Any]:
     """Returns the lines' names, which may still overlap."""
     texts, base = [], own[0].found.look
     for i, rule in enumerate(own):

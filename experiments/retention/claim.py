@@ -65,9 +65,7 @@ TRAINING_COLUMNS = [
     col.number("steps", "steps"),
     col.number("scheduled", "scheduled", digits=3, help=END),
     col.number("observed", "observed", digits=3, help=f"training batches; {END}"),
-    col.made(
-        "above", "observed - scheduled", lambda x: Cell(x["above"], f"{x['above']:+.3f}"), END
-    ),
+    col.number("above", "observed - scheduled", digits=3, help=END),
     col.number("select", "on the selection split", digits=3, help=SELECT),
 ]
 

@@ -9,18 +9,18 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from eat_lightning.report.figures import INK, MARKERS, MUTED, PAPER, SERIES, Figure, read
-from eat_lightning.report.panels import Panels, dot, handles
+from eat_lightning.report.panels import dot, handles, in_panels
 from eat_lightning.report.statistics import Interval, mean_interval
 from eat_lightning.report.study import Point
 
 from .kept import WHOLE, Kept, Training, end_of, named, quarters, within
 from .pruning import staircase, with_cls
 
-HEIGHT, WIDTH = 2.7, 2.4  # inches of a panel
+SIZE = 2.4, 2.7  # inches of a panel
 WINDOW = 9  # logged steps that a drawn mean takes in
 PARTS = 8  # groups of lengths
 DRAWS = 1000  # of a bootstrap: retention takes many values, so that each draw is slow
-SHARED = {"sharex": True, "sharey": True}
+SHARED: dict[str, Any] = {"sharex": True, "sharey": True}
 TRAINING = (
     "Dashed: the schedule's product of 1 - ratio x strength. Solid: what training batches kept (a "
     f"mean over {WINDOW} logged batches; faint: each of them). Squares: the split that selects "
@@ -47,16 +47,12 @@ def mean_of(values: Any) -> Interval:
 
 
 def training_figure(task: str, trained: Sequence[Training]) -> Figure:
-    panels = Panels(len(trained), HEIGHT, WIDTH)
-
-    def draw(drawing: Any) -> None:
-        axes = panels.draw(drawing, "", "share of the tokens", **SHARED)
-        for ax, training in zip(axes, trained, strict=True):
-            draw_training(ax, training)
+    def legend(drawing: Any, axes: list[Any], made: list[Any]) -> None:
         drawing.legend(*handles(LOOKS), loc="outside upper left", ncols=4, handlelength=2.2)
 
-    title = f"Scheduled and observed retention on {task}"
-    return Figure(f"retention-{task}-training", title, TRAINING, draw, panels.size)
+    name, title = f"retention-{task}-training", f"Scheduled and observed retention on {task}"
+    shared = {"labels": ("", "share of the tokens"), "size": SIZE, "finish": legend, **SHARED}
+    return in_panels(name, title, TRAINING, trained, draw_training, **shared)
 
 
 def draw_training(ax: Any, training: Training) -> None:
@@ -81,22 +77,21 @@ def draw_training(ax: Any, training: Training) -> None:
 def length_figure(task: str, found: Sequence[Kept]) -> Figure:
     """A panel for every layer run, and one for each body with exits."""
     leaving = [kept for kept in found if kept.points]
-    panels = Panels(1 + len(leaving), HEIGHT, WIDTH)
 
-    def draw(drawing: Any) -> None:
-        label = "tokens entering the last layer run / at first"
-        first, *others = panels.draw(drawing, "tokens of the input", label, **SHARED)
-        draw_whole(first, alike(found))
-        for ax, kept in zip(others, leaving, strict=True):
-            draw_exits(ax, kept)
+    def legend(drawing: Any, axes: list[Any], made: list[Any]) -> None:
         if leaving:
             many = max((kept.points for kept in leaving), key=len)
             look = {"color": MUTED, "markersize": 4, "linewidth": 1}
             looks = {name: look | {"marker": MARKERS[k % 8]} for k, name in enumerate(many)}
             drawing.legend(*handles(looks), loc="outside upper right", ncols=6)
 
-    title = f"Retention against length on {task}"
-    return Figure(f"retention-{task}-length", title, LENGTH, draw, panels.size)
+    def draw(ax: Any, shown: Kept | list[list[Kept]]) -> None:
+        draw_exits(ax, shown) if isinstance(shown, Kept) else draw_whole(ax, shown)
+
+    name, title = f"retention-{task}-length", f"Retention against length on {task}"
+    labels = "tokens of the input", "tokens entering the last layer run / at first"
+    items = [alike(found), *leaving]
+    return in_panels(name, title, LENGTH, items, draw, labels, SIZE, legend, **SHARED)
 
 
 def alike(found: Sequence[Kept]) -> list[list[Kept]]:
