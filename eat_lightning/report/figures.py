@@ -153,7 +153,8 @@ def svg(figure: Figure) -> str:
     with style(figure.name):
         drawing = drawn(figure)
         drawing.savefig(file, format="svg", transparent=True, metadata=NO_DATES["svg"])
-    text, marks = file.getvalue(), {mark.gid for mark in marks_of(drawing)}
+    figure.marks = marks_of(drawing)
+    text, marks = file.getvalue(), {mark.gid for mark in figure.marks}
 
     def own_id(found: re.Match[str]) -> str:
         """Several SVGs lie in one page, where an id may be used once."""

@@ -19,7 +19,7 @@ from typing import Any
 from pandas import DataFrame, Series
 from scipy import stats
 
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, told
 from eat_lightning.report import columns as col
 from eat_lightning.report import figures, tables
 from eat_lightning.report.cells import words
@@ -96,7 +96,7 @@ def show() -> None:
     path = KEPT / "trials.jsonl"
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file")
-    found = DataFrame(jsonl.read(path, Trial, "trial"))
+    found = DataFrame(jsonl.read(path, Trial, "trial")).fillna(float("nan"))
     line_of = {SHIFT: shift_line, CONTROL: control_line, RECOVERY: recovery_line}
     for kind, name, title, caption, columns in TABLES:
         lines = [key | line_of[kind](own) for key, own in groups(found, kind)]
@@ -330,16 +330,14 @@ def draw_control(ax: Any, found: DataFrame) -> None:
 
 def main() -> None:
     action, *given = sys.argv[1:] or ["show"]
-    known = {"record": record, "replay": replay, "show": show}
-    if action not in known or not all("=" in argument for argument in given):
-        print(__doc__, file=sys.stderr)
-        raise SystemExit(1)
-    pairs = (argument.split("=", 1) for argument in given)
-    try:
-        known[action](**dict(pairs))
-    except (ConfigError, TypeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    actions = {"record": record, "replay": replay, "show": show}
+    if action not in actions or not all("=" in argument for argument in given):
+        sys.exit(__doc__)
+    with told():
+        try:
+            actions[action](**dict(argument.split("=", 1) for argument in given))
+        except TypeError as error:  # an argument that it does not have
+            raise ConfigError(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -116,12 +116,8 @@ def draw_share(ax: Any, y: int, rule: Rule, layer: int, color: Mapping[str, Any]
 
 
 def left_figure(task: str, rules: Sequence[Rule]) -> Figure:
-    title = f"How right those are that leave early, on {task}"
-    name, caption, labels = (
-        f"exit-accuracy-{task}",
-        LEFT.format(n=n_text(rules)),
-        ("", RIGHT % task),
-    )
+    name, title = f"exit-accuracy-{task}", f"How right those are that leave early, on {task}"
+    caption, labels = LEFT.format(n=n_text(rules)), ("", f"right on {task} (%)")
     groups, size = by_pass(rules), (3.0, 2.8)
     return in_panels(name, title, caption, groups, draw_left, labels, size, sharey=True)
 

@@ -19,7 +19,7 @@ from typing import Any
 from matplotlib.ticker import LogLocator, NullFormatter
 from pandas import DataFrame
 
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, told
 from eat_lightning.report import columns as col
 from eat_lightning.report import figures, tables
 from eat_lightning.report.claim import Cell, Source, Table
@@ -161,8 +161,5 @@ def main(arguments: Sequence[str], page: Path = PAGE) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with told():
         main(sys.argv[1:])
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
