@@ -17,8 +17,6 @@ from pandas import DataFrame, concat
 
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import build, point_of
-from eat_lightning.report.claim import Source
-from eat_lightning.report.compare import source_of
 from eat_lightning.report.figures import Look, looks_of
 from eat_lightning.report.study import SAME_POINT, Measured, Point, Study
 from eat_lightning.runs.row import Row
@@ -61,10 +59,6 @@ class Pass:
     @property
     def seeds(self) -> str:
         return seeds_text(self.point)
-
-    @property
-    def source(self) -> Source:
-        return source_of(self.point)
 
     @property
     def recorded(self) -> list[Recorded]:

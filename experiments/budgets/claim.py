@@ -83,7 +83,7 @@ class Method:
 
 def methods_of(study: Study, task: str) -> list[Method]:
     points: dict[str, list[Point]] = {}
-    for point in study.points(task=task):
+    for point in sorted(study.points(task=task), key=lambda p: p.row.budget is None):
         points.setdefault(study.name_of(point.row), []).append(point)
     found = [Method(study, name, own) for name, own in points.items()]
     return [method for method in found if method.lines]
