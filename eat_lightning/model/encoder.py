@@ -10,7 +10,6 @@ H heads, K head width, C classes, E exits so far.
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -42,6 +41,7 @@ from eat_lightning.model.heads import (
 )
 from eat_lightning.model.layer import Embedding, Layer, Shape, initialise
 from eat_lightning.model.masks import RelativeBias, attention_mask
+from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.together import wished
 from eat_lightning.model.trace import Journey, Trace
@@ -304,8 +304,8 @@ def bias_faults(shape: Shape, attention: Any) -> list[str]:
 def adopted(method: Any, own: Any) -> Any:
     """The parameters of `own` with the plain arguments of `method`, which is of the same class."""
     twin = copy.copy(own)
-    for name in inspect.signature(type(method)).parameters:
-        setattr(twin, name, getattr(method, name))
+    for name, value in kept_arguments(method).items():
+        setattr(twin, name, value)
     return twin
 
 
