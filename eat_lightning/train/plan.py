@@ -168,6 +168,10 @@ def sharing_faults(plan: TrainPlan) -> list[str]:
     stages = make(plan.schedule).stages(1, list(plan.head["layers"]))
     if plan.trainer.get("strategy") == "fsdp" and any(map(freezes, stages)):
         faults.append("trainer.strategy=fsdp needs a schedule that trains all weights in each step")
+    shapes = any(hasattr(target(plan.objective), hook) for hook in ("shaped", "begin"))
+    if plan.trainer.get("strategy") == "fsdp" and shapes:
+        kind = target(plan.objective).__name__
+        faults.append(f"trainer.strategy=fsdp shares weights out, and {kind} needs whole ones")
     return faults
 
 
