@@ -187,7 +187,7 @@ def with_own_configs(arguments: list[str]) -> list[str]:
 
 EXTRAS = {  # what a choice needs: the module, and the extra that brings it
     "hydra/launcher=slurm": ("hydra_submitit_launcher", "slurm"),
-    "hydra/launcher=ray": ("hydra_ray_launcher", "ray"),
+    "hydra/launcher=ray": ("ray", "ray"),  # the launcher is ours
     "hydra/launcher=joblib": ("hydra_joblib_launcher", "joblib"),
     "hydra/sweeper=search": ("hydra_optuna_sweeper", "search"),
 }
@@ -202,8 +202,9 @@ def hydra_plugins() -> Iterable[str]:
 def check_extras(overrides: list[str]) -> None:
     """End in one line where a launcher or sweeper is chosen that is not installed."""
     for choice in overrides:
-        plugin, extra = EXTRAS.get(choice, ("", ""))
-        if plugin and plugin not in {module.name for module in iter_modules(hydra_plugins())}:
+        module, extra = EXTRAS.get(choice, ("", ""))
+        plugins = {found.name for found in iter_modules(hydra_plugins())}
+        if module and module not in plugins and importlib.util.find_spec(module) is None:
             print(f"error: {choice}: pip install 'eat_lightning[{extra}]'", file=sys.stderr)
             raise SystemExit(1)
 

@@ -42,7 +42,9 @@ def flops(
     choosing: Any = getattr(reduction, "flops", lambda shape, layer, tokens_B: 0.0)
     for layer in reduction.layers:
         if layer > 0:
-            per_layer_LB[layer - 1] += evidence_flops(shape, tokens_LB[layer - 1], reduction.needs)
+            per_layer_LB[layer - 1] += evidence_flops(
+                shape.at(layer), tokens_LB[layer - 1], reduction.needs
+            )
         within = reduction.place == "after_attention"
         if within or layer < shape.num_layers:
             # Behind a layer a reduction acts for those who stay, so its work counts with the next.
@@ -69,9 +71,11 @@ def layer_flops(
 ) -> np.ndarray:
     """q, k, v and output projections on the tokens that enter, the attention products, and the
     feed-forward on the tokens that a reduction within the layer left."""
-    width, inner = shape.hidden_size, shape.intermediate_size
-    projections_LB = 4 * tokens_LB * width * shape.attention_width
-    return products_LB + 2.0 * (projections_LB + 2 * after_LB * width * inner)
+    width, layers = shape.hidden_size, [shape.at(k + 1) for k in range(shape.num_layers)]
+    heads_L1 = np.array([[layer.attention_width] for layer in layers])
+    inner_L1 = np.array([[layer.intermediate_size] for layer in layers])
+    projections_LB = 4 * tokens_LB * width * heads_L1
+    return products_LB + 2.0 * (projections_LB + 2 * after_LB * width * inner_L1)
 
 
 def pairs(tokens_LB: np.ndarray) -> np.ndarray:
@@ -81,7 +85,8 @@ def pairs(tokens_LB: np.ndarray) -> np.ndarray:
 
 def dense_flops(shape: Shape, tokens_LB: np.ndarray) -> np.ndarray:
     """Both products of softmax attention, scores and mixing, over all pairs."""
-    return 4.0 * shape.attention_width * pairs(tokens_LB)
+    widths_L = [shape.at(k + 1).attention_width for k in range(shape.num_layers)]
+    return 4.0 * np.array(widths_L)[:, None] * pairs(tokens_LB)
 
 
 def product_flops(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray:
@@ -94,7 +99,7 @@ def product_flops(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray
     blocked = MATRIX & reduction.needs and not is_approximate(encoder.attention)
     for row, tokens_B in enumerate(tokens_LB):
         if not blocked or row + 1 not in reduction.layers:
-            products_LB[row] = own(shape, row + 1, tokens_B.astype(np.float64))
+            products_LB[row] = own(shape.at(row + 1), row + 1, tokens_B.astype(np.float64))
     return products_LB
 
 

@@ -44,6 +44,7 @@ class Batch:
 
     `lengths_B` stays on the host, so that shapes are known without waiting for the device.
     `num_global` counts the examples of this step over all processes; losses are divided by it.
+    `idle`: this process has none of them, and what it makes of the one here does not count.
     `about`: what is known of each besides its text, such as its `source` or `mime` type; policies
     ask for it.
     """
@@ -55,6 +56,7 @@ class Batch:
     index_B: Int[Tensor, " b"] | None = None
     teacher_BC: Float[Tensor, "b c"] | None = None
     num_global: int = 0
+    idle: bool = False
     about: Sequence[Mapping[str, str]] | None = None
 
     @classmethod

@@ -105,8 +105,8 @@ def linear_attention(
     size_BL: Float[Tensor, "b l"],
     least: float,
 ) -> Float[Tensor, "b h l k"]:
-    """Attention whose weights are products of nonnegative features (Katharopoulos et al. 2020,
-    equation 5): sums over the keys first, so that the cost is linear in the length.
+    """Attention whose weights are products of nonnegative features (Katharopoulos et al. 2020):
+    sums over the keys first, so that the cost is linear in the length.
 
     least: the smallest divisor. A column of ones beside the values gives the divisors.
     """

@@ -1,8 +1,8 @@
 """cosFormer (Qin et al. 2022): linear attention that weighs near tokens more, by a cosine.
 
-The weight of key j for query i is relu(q_i) . relu(k_j) x cos(pi / 2 x (i - j) / M) (equation 10),
-normalised over j. The cosine of a difference is a sum of products, so keys are summed once
-(equation 12): cost grows with the length, not with its square.
+The weight of key j for query i is relu(q_i) . relu(k_j) x cos(pi / 2 x (i - j) / M),
+normalised over j. The cosine of a difference is a sum of products, so keys are summed
+once: cost grows with the length, not with its square.
 
 i and j are places in the original text, so that dropping a token does not move the others; M is one
 more than the last of them, and of each example alone (the released code takes the longest of the

@@ -1,6 +1,6 @@
 """Nyströmformer (Xiong et al. 2021): softmax attention through m landmarks.
 
-softmax(Q K~^T) pinv(softmax(Q~ K~^T)) softmax(Q~ K^T) V (equation 13), where Q~ and K~ are means of
+softmax(Q K~^T) pinv(softmax(Q~ K~^T)) softmax(Q~ K^T) V, where Q~ and K~ are means of
 m consecutive parts of an example's queries and keys, and a depthwise convolution of V is added. The
 inverse is iterated: Z <- Z / 4 (13 I - A Z (15 I - A Z (7 I - A Z))) (lemma 1), from A^T divided by
 its largest row and column sums, here of each example and head: the released code takes the maximum

@@ -2,7 +2,7 @@
 
 exp(q . k / sqrt(K)) is the mean over random directions w of exp(w . q' - |q'|^2 / 2) times
 exp(w . k' - |k'|^2 / 2), with q', k' = q, k / K^(1/4) (lemma 1). With m directions, orthogonal in
-blocks of K and as long as Gaussian vectors (section 2.4), cost grows with length x m. A query's
+blocks of K and as long as Gaussian vectors, cost grows with length x m. A query's
 features are divided by the largest of them, those of an example's keys by theirs, so that none
 overflows; the mean over the keys stays as it is.
 
@@ -37,7 +37,7 @@ LEAST = 1e-4  # added to each feature, as in the released code: no divisor is 0
 
 @method("attention")
 class Performer(Approximate):
-    """features: m (None: K ln K, at which the error stays bounded, theorem 4)."""
+    """features: m (None: K ln K, at which the error stays bounded)."""
 
     features: Annotated[int | None, Whole(1)] = None
     seed: Annotated[int, Whole(0)] = 0
@@ -75,7 +75,7 @@ def orthogonal(num_rows: int, width: int, seed: int) -> Float[Tensor, "f k"]:
     generator = torch.Generator().manual_seed(seed)
     num_blocks = -(-num_rows // width)
     blocks, upper = torch.linalg.qr(torch.randn(num_blocks, width, width, generator=generator))
-    # Else the first component of each first direction is negative (Mezzadri 2007, section 5).
+    # Else the first component of each first direction is negative (Mezzadri 2007).
     blocks = blocks * upper.diagonal(dim1=1, dim2=2).sign()[:, None]
     lengths_F1 = torch.randn(num_rows, width, generator=generator).norm(dim=1, keepdim=True)
     return blocks.transpose(1, 2).flatten(0, 1)[:num_rows] * lengths_F1

@@ -1,9 +1,9 @@
 """Reformer (Kitaev et al. 2020): each token sees those that a random hash puts into its bucket.
 
-Keys are the queries, divided by their length ("shared-QK", section 2). In a round a token's bucket
+Keys are the queries, divided by their length ("shared-QK"). In a round a token's bucket
 is the argmax of [x R; -x R] for a random R. Tokens are sorted by bucket, cut into chunks, and see
-those of their bucket in their own chunk and the one before it (equations 4 and 5); themselves only
-if nobody else is there. Rounds are added, weighed by their softmax sums (appendix A). So the cost
+those of their bucket in their own chunk and the one before it; themselves only
+if nobody else is there. Rounds are added, weighed by their softmax sums. So the cost
 grows with length x chunk x rounds.
 
 R is drawn once, from `seed`, and saved with the weights: inference repeats. An example of n tokens

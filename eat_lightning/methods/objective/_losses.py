@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from eat_lightning.model.method import NotNegative, Positive, method
+from eat_lightning.model.packed import Packed
 from eat_lightning.model.training import Context, Loss
 
 
@@ -32,6 +34,19 @@ def from_teacher(
         parts[f"distill_{k}"] = distillation(context.guesses[k], context.teacher_BC, temperature)
         total = total + weight * parts[f"distill_{k}"]
     return total
+
+
+def labels_and_teacher(
+    context: Context, label_weight: float, distill: float, temperature: float
+) -> Loss:
+    """The exits' own losses and, where `distill` is above 0, a teacher's logits at each of them,
+    with what methods add."""
+    parts = exit_losses(context)
+    total = label_weight * torch.stack([*parts.values()]).sum()
+    if distill > 0:
+        taught = from_teacher(context, dict.fromkeys(context.guesses, 1.0), temperature, parts)
+        total = total + distill * taught
+    return with_penalties(total, parts, context)
 
 
 def with_penalties(total: Any, parts: dict[str, Tensor], context: Context) -> Loss:
@@ -85,3 +100,14 @@ class EveryExit:
             taught = from_teacher(context, weights, self.teacher_temperature, parts)
             total = total + self.distill * taught
         return with_penalties(total, parts, context)
+
+
+def squared_error(student: Packed, teacher: Packed, projection: nn.Module) -> Tensor:
+    """Mean over an example's tokens and the width, summed over examples; a student's vector is held
+    against the teacher's of its position."""
+    layout = student.layout
+    rows_N = teacher.layout.offsets_B[layout.segment_N] + student.position_N
+    apart_ND = projection(student.x_ND).float() - teacher.x_ND[rows_N].float()
+    per_token_N = apart_ND.square().mean(1)
+    share_N = 1 / layout.there(layout.lengths_B)[layout.segment_N]
+    return (per_token_N * share_N).sum()

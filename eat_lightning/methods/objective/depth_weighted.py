@@ -1,4 +1,4 @@
-"""PABEE's objective (Zhou et al. 2020, section 3): a deeper exit's loss weighs more.
+"""PABEE's objective (Zhou et al. 2020): a deeper exit's loss weighs more.
 
 L = sum_l l x L_l / sum_l l, where l is the layer of an exit: with an exit at every layer the
 paper's number of the classifier.
