@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from eat_lightning.config import whole, within
 from eat_lightning.drift.plan import MonitorPlan
+from eat_lightning.engines.plan import ModelPlan
 from eat_lightning.errors import ConfigError
-from eat_lightning.predict.plan import ModelPlan, export_faults
 
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 BATCHES = {"inline": 1, "triage": 32}  # examples at once, where batch=null
@@ -34,7 +34,6 @@ class DriftPlan(MonitorPlan):
 class ServePlan(ModelPlan):
     """Settings of the gateway, beside those of the model that answers."""
 
-    backend: Literal["torch", "onnx"]
     engine: Literal["local", "ray"]
     address: str
     replicas: Annotated[int, whole(1)]
@@ -78,8 +77,6 @@ class ServePlan(ModelPlan):
             yield f"drift.state={state} must be a folder that is there"
         elif key and Path(state or str(self.journal)).resolve() == Path(self.run).resolve():
             yield f"{key} must be another folder than run, whose drift.json is the reference"
-        if self.backend == "onnx":
-            yield from export_faults(self, "backend=onnx")
         yield from absent_packages("serve")
         yield from self.engine_faults()
 

@@ -19,8 +19,9 @@ from eat_lightning.serve.app import make_app
 from eat_lightning.serve.gateway import Files, Gateway
 
 ROOT = Path(__file__).parents[2]
-RECIPE = (ROOT / "deploy" / "Dockerfile").read_text()
-MANIFEST = [*yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yaml").read_text())]
+DEPLOY = ROOT / "eat_lightning" / "serve" / "deploy"
+RECIPE = (DEPLOY / "Dockerfile").read_text()
+MANIFEST = [*yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())]
 OBJECTS: dict[str, Any] = {each["kind"]: each for each in MANIFEST}
 POD = OBJECTS["Deployment"]["spec"]["template"]["spec"]
 (GATEWAY,) = POD["containers"]

@@ -18,7 +18,7 @@ from gateways import FakeModel, Running, eventually, plan, running
 from eat_lightning.drift.observation import Observation
 from eat_lightning.drift.reference import Reference, made_with
 from eat_lightning.errors import ConfigError
-from eat_lightning.predict.open import open_run
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.serve.body import Example
 from eat_lightning.serve.gateway import Files

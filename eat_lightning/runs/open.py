@@ -1,0 +1,165 @@
+"""A run or an export made ready to answer, with the exits of a certificate where one is named, or
+fitted for a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.backend import Source
+from eat_lightning.infer.later import LaterExits
+from eat_lightning.infer.onnx_backend import Export, OnnxBackend
+from eat_lightning.infer.precision import PLAIN, form_of, in_dtype, in_form
+from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.policy.full_depth import FullDepth
+from eat_lightning.model.contracts import Policy, build, spec
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.policies import idle_faults, policy_faults
+from eat_lightning.runs.budgets import Fitter
+from eat_lightning.runs.certificate import DTYPES, Certificate, combination
+from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.run import Run
+from eat_lightning.weights.checkpoint import load_second_runs
+
+
+def open_run(
+    run: Run,
+    exit: dict[str, Any] | None = None,
+    dtype: str = "fp32",
+    certificate: str | None = None,
+    policies: Sequence[Policy] | None = None,
+    prepack: bool | None = None,
+    device: str = "cpu",
+) -> TorchBackend:
+    """exit: settings of the run's own rule, or of another that it names, or a budget (see
+    `runs.chosen.ExitChoice`). policies: in place of the certificate's, or of the run's own (None:
+    as they are). prepack: the form of the weights, see `infer/precision.py`; plain ones are freed.
+    ConfigError with every fault."""
+    choice = ExitChoice.of(exit, run.model_config()["exit"])
+    if choice.budget is not None and certificate is not None:
+        raise ConfigError("exit.budget: a certificate has exits of its own, so give one of them")
+    held = {} if certificate is None else Certificate.by_source(run, certificate)
+    form = form_of(prepack, dtype, device, held=form_of_first(held))
+    encoder, labels = run.model()
+    encoder = in_form(in_dtype(encoder, dtype).to(device), form)
+    if policies is not None:
+        encoder.policies = policies
+    fitter = None
+    encoders: dict[Source, AdaptiveEncoder] = certified(encoder, choice, held, policies)
+    if certificate is None:
+        fitter = fitter_of(run, encoder, choice, form)
+        encoders = {None: at_choice(fitter, choice)}
+    check_policies(run, encoders, labels, idle=certificate is None)
+    made = TorchBackend(
+        run.folder,
+        encoders,
+        run.tokenizer(),
+        run.task.columns,
+        labels if encoder.num_labels > 1 else [],
+        longest(run, encoder),
+        partial(combination, run, dtype=DTYPES[dtype], device=device, form=form),
+        dial=None if fitter is None else fitter.on,
+    )
+    for source, certified_point in held.items():
+        certified_point.check(made.identity(source))
+        if certified_point.fallback:
+            encoders[source] = at_full_depth(encoders[source])
+    return made
+
+
+def certified(
+    encoder: AdaptiveEncoder,
+    choice: ExitChoice,
+    held: Mapping[Source, Certificate],
+    policies: Sequence[Policy] | None,
+) -> dict[Source, AdaptiveEncoder]:
+    """An encoder for each source that has a certificate; whoever else comes runs every layer."""
+    encoders: dict[Source, AdaptiveEncoder] = {None: at_full_depth(encoder)} if held else {}
+    for source, certificate in held.items():
+        methods = {slot: build(slot, given) for slot, given in certificate.policies.items()}
+        asked = certificate.asked() if policies is None else policies
+        encoders[source] = with_slots(encoder, **methods, policies=asked)
+        encoders[source].exit = rule_of(choice, encoders[source])
+    return encoders
+
+
+def check_policies(
+    run: Run, encoders: Mapping[Source, AdaptiveEncoder], labels: list[str], idle: bool
+) -> None:
+    """ConfigError with what does not go together. idle: or would never be heard."""
+    for body in encoders.values():
+        load_second_runs(body.policies)
+        faults = policy_faults(body.policies, body, labels, run.folder / "model")
+        faults += idle_faults(body.policies, body.exit) if idle else []
+        if faults:
+            raise ConfigError.of(faults)
+
+
+def longest(run: Run, encoder: AdaptiveEncoder) -> int:
+    """Tokens of an example, at most."""
+    limit = run.config.get("data", {}).get("max_length") or run.task.max_length
+    return min(limit, encoder.shape.max_length)
+
+
+def form_held(run: Run, certificate: str | None) -> str | None:
+    """The form of weights that a certificate holds for."""
+    return None if certificate is None else form_of_first(Certificate.by_source(run, certificate))
+
+
+def form_of_first(held: Mapping[Source, Certificate]) -> str | None:
+    """The form of the first of some certificates by source: one that differs is refused."""
+    return next((certificate.form for certificate in held.values()), None)
+
+
+def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
+    """Nobody leaves early, and the answers say `fallback`."""
+    return with_slots(encoder, exit=Never(), policies=(FullDepth(), *encoder.policies))
+
+
+def rule_of(choice: ExitChoice, encoder: AdaptiveEncoder) -> Any:
+    """The rule that was chosen, on this encoder's heads. ConfigError with every fault."""
+    own, shape = spec("exit", encoder.exit), encoder.shape
+    return choice.rule(own, encoder.head["layers"], shape.num_layers, encoder.num_labels)
+
+
+def fitter_of(
+    run: Run, encoder: AdaptiveEncoder, choice: ExitChoice, form: str = PLAIN, **data: Any
+) -> Fitter:
+    """Fits the chosen rule on this encoder for budgets. data: settings of the run's data that
+    differ, such as dir."""
+    chosen = with_slots(encoder, exit=rule_of(choice, encoder))
+    return Fitter(run, chosen, choice.fit_reduction, form, torch.get_num_threads(), data)
+
+
+def at_choice(fitter: Fitter, choice: ExitChoice) -> AdaptiveEncoder:
+    """The encoder with the chosen rule: at its budget, or where its settings say."""
+    return fitter.encoder if choice.budget is None else fitter.on(choice.budget)
+
+
+def open_export(
+    export: Export, certificate: str | None = None, policies: Sequence[Policy] | None = None
+) -> OnnxBackend:
+    """policies: None are the certificate's. ConfigError where the certificate holds for another
+    combination, and for what an export cannot do."""
+    if certificate is None:
+        asked = tuple(policies or ())
+        export.check_policies(asked)
+        rule = export.about.get("exit")
+        if faults := idle_faults(asked, build("exit", rule) if asked and rule else None):
+            raise ConfigError.of(faults)
+        return OnnxBackend(export, {None: LaterExits(export.layers, policies=asked)})
+    found: dict[Source, LaterExits] = {None: LaterExits(export.layers).deep()}
+    for source, held in Certificate.by_source(export, certificate).items():
+        asked = tuple(held.asked() if policies is None else policies)
+        export.check_policies(asked)
+        rule = held.policies["exit"]
+        exits = LaterExits(export.layers, export.stricter(rule), asked)
+        here = OnnxBackend(export, {None: exits}).identity()
+        held.check(here | {"exit": rule})
+        found[source] = exits.deep() if held.fallback else exits
+    return OnnxBackend(export, found)
