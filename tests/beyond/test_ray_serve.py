@@ -228,7 +228,7 @@ def test_another_run_is_rolled_out_without_a_dropped_request(served, cluster, ru
 
 
 def test_more_replicas_while_requests_wait(cluster, runs):
-    given = [f"run={runs[0]}", "most_replicas=3", "waiting=1", "port=0", *PATIENT[:2]]
+    given = [f"run={runs[0]}", "most_replicas=3", "waiting=0.1", "port=0", *PATIENT[:2]]
     with command(cluster, *given) as (_, url), Load(url):
         end = time.monotonic() + MINUTES
         while len(replicas(url)) < 3:
