@@ -6,8 +6,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "eat_lightning"
 ROOMS = [  # from the ground up; a room knows only those before it
     *("errors", "bounds", "files", "answers", "config", "cli", "model", "methods", "weights"),
-    *("data", "infer", "runs", "track", "measure", "predict", "certify", "report", "export"),
-    *("attack", "drift", "train", "serve", "bench", "new"),
+    *("data", "infer", "runs", "track", "measure", "predict", "score", "certify", "report"),
+    *("export", "attack", "drift", "train", "serve", "capacity", "bench", "new"),
 ]
 
 
