@@ -62,6 +62,13 @@ class CapacityPlan(ModelPlan):
         """Examples at once, at most."""
         return self.batch or BATCHES[self.mode]
 
+    @property
+    def asked(self) -> tuple[float, float]:
+        """Requests a second, and milliseconds for 99 of 100."""
+        assert self.rate is not None, "refused by the rules"
+        assert self.p99_ms is not None, "refused by the rules"
+        return self.rate, self.p99_ms
+
     def gateway(self, static: bool) -> list[str]:
         """Overrides of `serve` for a replica of this plan."""
         given: dict[str, Any] = {"mode": self.mode, "batch": self.size, "wait_ms": self.wait_ms}

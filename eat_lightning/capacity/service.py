@@ -106,8 +106,8 @@ def ways_of(backend: Backend, texts: Texts, exits: Sequence[int], batch: int = 3
 
 
 def timed(backend: Backend, texts: Texts, rows: np.ndarray) -> Timed:
-    chosen, layers, ms = [texts[i] for i in rows], [], []
-    start = perf_counter_ns()
+    chosen: Texts = [texts[i] for i in rows]
+    layers, ms, start = [], [], perf_counter_ns()
     for left in backend.stream(chosen):
         now = perf_counter_ns()
         layers.append(int(left.exits.depth_B[0]))

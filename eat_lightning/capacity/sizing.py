@@ -130,7 +130,7 @@ class Sizing:
 
     def row(self, arm: str) -> CapacityRow:
         plan, service, where = self.plan, self.services[arm], environment()
-        assert plan.rate is not None and plan.p99_ms is not None
+        rate, p99_ms = plan.asked
         found = self.needed(arm)
         rng = np.random.default_rng(plan.seed)
         shown: dict[str, Any] = dict.fromkeys(("p50_found_ms", "p99_found_ms", "busy"))
@@ -143,8 +143,8 @@ class Sizing:
             mode=plan.mode,
             batch=plan.size,
             wait_ms=plan.wait_ms,
-            rate=plan.rate,
-            p99_ms=plan.p99_ms,
+            rate=rate,
+            p99_ms=p99_ms,
             replicas=None if found is None else found[0],
             **shown,
             mean_depth=service.mean_depth,

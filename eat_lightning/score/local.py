@@ -23,6 +23,7 @@ from eat_lightning.score.work import Event, Job, Tally
 FORKS = sys.platform == "linux"  # elsewhere a fork of a process with threads is not safe
 MOST_TRIES = 2  # of a shard: what kills two workers is what kills
 DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
+KERNELS = "32"  # enough for a batch at all of its shapes
 
 
 @dataclass
@@ -63,11 +64,15 @@ def work(make_job: Callable[[], Job], pipe: Connection, core: int | None, parent
 
 
 def one_thread() -> None:
-    """Also of libraries: a worker is for one core."""
+    """A worker is for one core, in libraries too, and keeps few kernels, before it makes the first:
+    every number of packed tokens wants kernels of its own, of which oneDNN keeps 1,024 and torch's
+    bridge to it as many, several hundred megabytes that come only slowly."""
     import pyarrow as pa
     import torch
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, KERNELS)
     torch.set_num_threads(1)
     pa.set_cpu_count(1)
 

@@ -16,6 +16,8 @@ from eat_lightning.score.inputs import Shard
 from eat_lightning.score.work import Event, Job
 from eat_lightning.weights.untrusted import one_line
 
+OWN = {"include_dashboard": False}  # a cluster of this machine alone
+
 
 class Actor:
     """Opens the run once, then scores shards."""
@@ -36,7 +38,7 @@ def connect(address: str | None) -> int:
 
     try:
         if not ray.is_initialized():
-            given: dict[str, Any] = {"address": address} if address else {"include_dashboard": False}
+            given: dict[str, Any] = {"address": address} if address else OWN
             ray.init(**given, logging_level=logging.ERROR, log_to_driver=False)
         return int(ray.cluster_resources().get("CPU", 1))
     except Exception as error:  # a cluster that is not there raises one of a dozen kinds

@@ -51,10 +51,10 @@ class Progress:
             self.missing[place].weight * tally.share for place, tally in self.at_work.items()
         )
         left = "?" if not read else clock(self.seconds * (self.weight - read) / read)
-        done = self.num_before + self.num_done
+        done, whole = self.num_before + self.num_done, self.num_before + len(self.missing)
         return (
-            f"{tally.rows:,} rows, {tally.rows / self.seconds:,.0f}/s, depth {tally.mean_depth:.2f}, "
-            f"shard {done} of {self.num_before + len(self.missing)}, {left} left"
+            f"{tally.rows:,} rows, {tally.rows / self.seconds:,.0f}/s, "
+            f"depth {tally.mean_depth:.2f}, {done} of {whole} shards, {left} left"
         )
 
     def show(self) -> None:
