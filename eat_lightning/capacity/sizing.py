@@ -85,16 +85,14 @@ class Sizing:
     def needed(self, arm: str) -> tuple[int, Outcome] | None:
         """The smallest number of replicas with which 99 of 100 are answered in time; None where
         `most` are not enough. Found between doublings: more replicas are never slower."""
-        plan = self.plan
-        assert plan.rate is not None and plan.p99_ms is not None
-        of = partial(self.outcome, arm, rate=plan.rate, num=plan.arrivals)
+        plan, (rate, p99_ms) = self.plan, self.plan.asked
+        of = partial(self.outcome, arm, rate=rate, num=plan.arrivals)
 
         def enough(outcome: Outcome) -> bool:
-            return outcome.percentile(99) <= (plan.p99_ms or 0)
+            return outcome.percentile(99) <= p99_ms
 
-        low = max(
-            0, math.ceil(plan.rate * self.request_s(arm)) - 1
-        )  # it would be busy all the time
+        # With so few they would be busy all the time, and fall behind.
+        low = max(0, math.ceil(rate * self.request_s(arm)) - 1)
         high, found = low + 1, None
         while high <= plan.most and not enough(found := of(replicas=high)):
             low, high = high, min(2 * high, max(plan.most, high + 1))

@@ -18,6 +18,7 @@ from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
 from eat_lightning.weights.untrusted import one_line
 
 BYTES_PER_TOKEN = 4  # of a text, where a backend does not tell its tokens before it runs
+ENCODED = 256  # texts tokenized at once
 Answers = list[dict[str, Any]]
 Part = tuple[Sequence[int], Answers]  # places in the window, and their answers
 
@@ -72,7 +73,7 @@ class Scorer:
     def through_pools(self, backend: TorchBackend, texts: Texts, about: About) -> Iterator[Part]:
         """Those that wait between exits at the end of a window go to their end: a shard's answers
         do not depend on what a worker did before."""
-        ids, types = backend.encoded(texts)
+        ids, types = self.encoded(backend, texts)
         lengths = np.array([len(each) for each in ids])
         for source, places in backend.places(about).items():
             encoder = backend.by_source[source]
@@ -80,12 +81,20 @@ class Scorer:
             own = np.array(places)
             for rows in self.batches(lengths[own]):
                 chosen = own[rows].tolist()
-                kinds = None if types is None else [types[i] for i in chosen]
-                batch = backend.batch_of(
-                    [ids[i] for i in chosen], kinds, [about[i] for i in chosen]
-                )
+                given = [None if x is None else [x[i].tolist() for i in chosen] for x in (ids, types)]
+                batch = backend.batch_of(*given, [about[i] for i in chosen])
                 yield from self.answered(backend, pool.add(chosen, batch))
             yield from self.answered(backend, pool.flush())
+
+    def encoded(self, backend: TorchBackend, texts: Texts) -> tuple[list[Any], list[Any] | None]:
+        """A few at a time: what a tokenizer gives beside ids is ten times their size."""
+        ids: list[Any] = []
+        types: list[Any] = []
+        for start in range(0, len(texts), ENCODED):
+            some, kinds = backend.encoded(texts[start : start + ENCODED])
+            ids += [np.array(each, np.int32) for each in some]
+            types += [np.array(each, np.int32) for each in kinds or ()]
+        return ids, types or None
 
     def answered(self, backend: TorchBackend, parts: Any) -> Iterator[Part]:
         for places, trace in parts:

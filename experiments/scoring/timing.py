@@ -1,4 +1,4 @@
-"""`score` against a plain loop over the same model, with one worker and two, in time and memory.
+"""`score` against a plain loop over the same model, with one worker and with two.
 
     python -m experiments.scoring.timing RUN [--rows 16000] [--repeats 2] [override of score ...]
 
