@@ -1,7 +1,9 @@
 """The one error a person sees: lines that name key, bound and value, without a traceback."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 from hydra.errors import CompactHydraException
 
@@ -13,6 +15,17 @@ class ConfigError(CompactHydraException):
     @classmethod
     def of(cls, faults: Iterable[str]) -> "ConfigError":
         return cls("\n".join(faults))
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """End a script with status 1 and a line for each fault, not a traceback, on a ConfigError."""
+    try:
+        yield
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 class Faults(list[str]):
@@ -32,3 +45,9 @@ class Faults(list[str]):
         """Raise ConfigError with all of them, if there are any."""
         if self:
             raise ConfigError.of(dict.fromkeys(self))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """ ": did you mean ratio?", or nothing where no known name is near."""
+    near = get_close_matches(word, sorted(known), n=1, cutoff=0.7)
+    return f": did you mean {near[0]}?" if near else ""

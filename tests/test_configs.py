@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from finished import config_of
 
+from eat_lightning.cli import compose_or_explain
 from eat_lightning.config import CONFIG_DIR, binding_faults
 from eat_lightning.data import glue
 from eat_lightning.data.source import check
 from eat_lightning.errors import ConfigError
 from eat_lightning.train.plan import planned
-from eat_lightning.train.trainer import launch_faults
 
 CONFIGS = Path(CONFIG_DIR)
 GROUPS = ("task", "data", "encoder", "attention", "reduction", "exit", "objective", "schedule")
@@ -274,15 +274,6 @@ def test_a_regression_refuses_exits_by_class(exit_rule: str) -> None:
     assert train_faults(resolved("task=stsb", "exit=never")) == []
 
 
-def test_plain_ddp_is_refused_in_a_multirun() -> None:
-    assert launch_faults({"strategy": "ddp"}, multirun=True)
-    assert launch_faults({"strategy": "ddp_find_unused_parameters_true"}, multirun=True)
-    assert not launch_faults({"strategy": "ddp"}, multirun=False)
-    assert launch_faults({"strategy": "auto", "devices": 2}, multirun=True)
-    assert not launch_faults({"strategy": "auto", "devices": 1}, multirun=True)
-    assert not launch_faults({"strategy": "ddp_spawn", "devices": 2}, multirun=True)
-
-
 def command(*overrides: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "eat_lightning.train", *overrides], capture_output=True, text=True
@@ -304,6 +295,31 @@ def test_the_command_says_it_in_one_line(overrides: list[str], said: str) -> Non
     assert said in done.stderr
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "end"),
+    [
+        (["reduction=norm_topk", "reduction.ratoi=1"], ": did you mean reduction.ratio?"),
+        (["trainr.max_steps=1"], ": did you mean trainer.max_steps?"),
+        (["reduction=norm_tokp"], ": did you mean norm_topk?"),
+        (["colour=red"], "Key 'colour' is not in struct"),
+        (["colour=red", "reduction.ratoi=1"], "Key 'colour' is not in struct"),
+    ],
+)
+def test_the_nearest_name_is_offered(
+    overrides: list[str], end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        compose_or_explain("train", overrides)
+    assert capsys.readouterr().err.endswith(f"{end}\n")
+
+
+def test_an_unknown_argument_of_a_method_offers_the_nearest() -> None:
+    node = {"_target_": "eat_lightning.methods.reduction.norm_topk.NormTopK", "rato": 0.3}
+    assert "reduction.rato is not an option of NormTopK: did you mean ratio?" in binding_faults(
+        "reduction", node
+    )
 
 
 def test_a_sweeps_unknown_key_is_one_line_too() -> None:

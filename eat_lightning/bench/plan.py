@@ -47,6 +47,8 @@ class BenchPlan(Plan):
     repeats: Count | None
     minutes: Annotated[float, within("(0, inf)")] | None
     dtype: Literal["fp32", "bf16", "int8"]
+    only: list[str] | None
+    budget: float | str | None
     compilers: list[Literal["compiled", "frozen"]]
     threads: Count
     seed: int
@@ -61,6 +63,8 @@ class BenchPlan(Plan):
         if self.dtype == "int8" and not (self.run and self.what == "speed"):
             # Random weights have no int8 form, and int8 has no gradients.
             yield "dtype must be one of fp32, bf16, got 'int8' (that is for what=speed with run=)"
+        if self.budget is not None and not self.run:
+            yield f"budget is fitted for a run: give run=outputs/..., got {self.budget!r}"
         if self.what == "compiled" and not self.run:
             yield "what=compiled traces a run with its own exits: give run=outputs/..."
 
@@ -84,6 +88,7 @@ class ScalingPlan(Plan):
     def rules(self) -> Iterator[str]:
         from eat_lightning.methods.attention.longformer import Longformer
         from eat_lightning.model.contracts import class_of
+        from eat_lightning.model.method import argument_faults
 
         yield from self.encoder.rules()
         for kind in self.attentions:
@@ -93,7 +98,7 @@ class ScalingPlan(Plan):
                 yield f"attentions: {error}"
         for kind in sorted({"dense", "longformer"} & {*self.attentions}):
             yield f"attentions must name others than dense and the window, got {kind!r}"
-        yield from Longformer.faults(None, window=self.window)
+        yield from argument_faults(Longformer, None, window=self.window)
         if self.encoder.num_layers < 3:
             yield f"encoder.num_layers must be 3 or more, got {self.encoder.num_layers}"
         for key in ("lengths", "batches", "ratios"):  # a slope needs two points

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from eat_lightning.config import whole, within
-from eat_lightning.predict.plan import DataPlan, ModelPlan
+from eat_lightning.engines.plan import ModelPlan
+from eat_lightning.runs.plan import DataPlan
 from eat_lightning.serve.loadtest.plan import CAN_PIN
 from eat_lightning.serve.plan import BATCHES, Mode, absent_packages
 
@@ -18,6 +19,7 @@ class CapacityPlan(ModelPlan):
     """rate: requests a second. overhead_ms: of a request beside the model; None is measured.
     check: numbers of replicas that are put under load for comparison."""
 
+    backend: Literal["torch"]  # pyright: ignore[reportIncompatibleVariableOverride]
     rate: Annotated[float | None, within("(0, 10000000]")]
     p99_ms: Annotated[float | None, within("(0, 3600000]")]
     mode: Mode

@@ -16,12 +16,12 @@ from eat_lightning.capacity.plan import CapacityPlan
 from eat_lightning.capacity.row import CapacityRow, Check, table
 from eat_lightning.capacity.service import Service, measured
 from eat_lightning.capacity.simulate import Discipline, Outcome, poisson_ms, simulated
+from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.plan import data_faults, training_faults
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import with_slots
-from eat_lightning.predict.open import open_backend
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run, environment
 

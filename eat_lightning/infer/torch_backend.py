@@ -39,7 +39,7 @@ class TorchBackend(Backend):
     columns: Sequence[str]
     labels: Sequence[str]
     max_length: int
-    combine: Callable[[dict[str, Any]], dict[str, Any]]
+    combine: Callable[[dict[str, Any]], dict[str, Any]] = dict
     dial: Callable[[Budget], AdaptiveEncoder] | None = None
 
     def __post_init__(self) -> None:

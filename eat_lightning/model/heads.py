@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from eat_lightning.bounds import layer_faults, listed_layers
 from eat_lightning.model.contracts import Exit, build, class_of
+from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Packed
 
 ACTIVATIONS = {
@@ -65,7 +66,7 @@ def head_faults(num_layers: int | None, head: Any) -> list[str]:
     unknown = set(given) - set(inspect.signature(cls).parameters)
     if unknown:
         return [*faults, f"head.{min(unknown)} is not an option of {head.get('kind', 'pooled')}"]
-    return faults + cls.faults(num_layers, **given)
+    return faults + argument_faults(cls, num_layers, **given)
 
 
 def arguments_of(head: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,8 +107,14 @@ def heads_asked(heads: nn.ModuleDict, exit: Exit | None) -> list[int]:
     """The layers whose heads guess under an exit rule (None: nobody leaves): those where it looks,
     and the last. A head that sees those before it must see the same ones under every rule."""
     layers = sorted(int(layer) for layer in heads)
-    chained = any(getattr(head, "wants_earlier", False) for head in heads.values())
-    return layers if exit is None or chained else sorted({*exit.layers, layers[-1]})
+    everywhere = exit is None or wants_earlier(heads[str(layers[-1])])  # all are of one kind
+    return layers if everywhere else sorted({*exit.layers, layers[-1]})
+
+
+def wants_earlier(head: Any) -> bool:
+    """Whether a head sees what those before it pooled. Asked of its class: what a module lacks is
+    searched for at length, and this is asked at every exit."""
+    return getattr(type(head), "wants_earlier", False)
 
 
 def pooled_faults(exit: Any, head: Mapping[str, Any]) -> list[str]:

@@ -10,15 +10,15 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.torch_backend import TorchBackend
-from eat_lightning.predict.open import open_backend
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import environment
 from eat_lightning.score.columns import JsonColumns
 from eat_lightning.score.inputs import Input, Shard, cut, found_inputs
-from eat_lightning.score.local import FORKS, one_thread, scored_here
+from eat_lightning.score.local import FORKS, Pool, one_thread, scored_here
 from eat_lightning.score.output import (
     Manifest,
     Output,
@@ -132,9 +132,11 @@ class Corpus:
     ) -> Iterator[Event]:
         plan, make = self.plan, partial(job_of, types=self.manifest.json or {})
         if plan.engine == "local":
-            # A forked worker has the model already; one that is spawned opens its own.
-            make_job = (lambda: self.job) if FORKS else partial(make, plan)
-            return scored_here(missing, make_job, workers, plan.pin, said)
+            # A forked worker has the model already. Other engines have threads, which no fork
+            # survives: there, and where nothing forks, each worker opens its own.
+            shares = FORKS and isinstance(self.job.scorer.backend, TorchBackend)
+            make_job = (lambda: self.job) if shares else partial(make, plan)
+            return scored_here(missing, Pool(make_job, shares, plan.pin), workers, said)
         from eat_lightning.score.on_ray import scored_on_ray
 
         return scored_on_ray(missing, partial(make, plan), workers)
@@ -163,7 +165,7 @@ class Corpus:
 def job_of(plan: ScorePlan, types: Mapping[str, str]) -> Job:
     """Open the run, and put with it how rows are read and written."""
     one_thread()
-    backend = open_backend(plan, plan.run if plan.backend == "onnx" else None)
+    backend = open_backend(plan)
     if plan.text_columns is not None and len(plan.text_columns) != len(backend.columns):
         names = " and ".join(backend.columns)
         raise ConfigError(f"text must name {len(backend.columns)} ({names}), got {plan.text}")

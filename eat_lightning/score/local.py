@@ -49,7 +49,7 @@ def work(make_job: Callable[[], Job], pipe: Connection, core: int | None, parent
     """Score the shards that come through a pipe, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to understand
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if FORKS:
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     if core is not None:
         os.sched_setaffinity(0, {core})
@@ -78,12 +78,12 @@ def one_thread() -> None:
 
 
 class Pool:
-    """Workers that are made as they are needed. make_job: called in each of them; in forked ones it
-    may hand over what is loaded already."""
+    """Workers that are made as they are needed. make_job: called in each of them. forks: it hands
+    over what is loaded already."""
 
-    def __init__(self, make_job: Callable[[], Job], pin: bool):
+    def __init__(self, make_job: Callable[[], Job], forks: bool, pin: bool):
         self.make_job, self.workers = make_job, list[Worker]()
-        self.context: Any = multiprocessing.get_context("fork" if FORKS else "spawn")
+        self.context: Any = multiprocessing.get_context("fork" if forks else "spawn")
         self.cores = cores() if pin and hasattr(os, "sched_setaffinity") else []
 
     def start(self) -> Worker:
@@ -119,14 +119,10 @@ def how_ended(status: int | None) -> str:
 
 
 def scored_here(
-    shards: Sequence[Shard],
-    make_job: Callable[[], Job],
-    workers: int,
-    pin: bool,
-    said: Callable[[str], None],
+    shards: Sequence[Shard], pool: Pool, workers: int, said: Callable[[str], None]
 ) -> Iterator[Event]:
     """Score shards in their order. said: is told of workers that died."""
-    pool, waiting = Pool(make_job, pin), deque(range(len(shards)))
+    waiting = deque(range(len(shards)))
     tries = [0] * len(shards)
     try:
         while waiting or any(worker.place is not None for worker in pool.workers):

@@ -11,12 +11,11 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from eat_lightning.cluster import join_ray
 from eat_lightning.errors import ConfigError
 from eat_lightning.score.inputs import Shard
 from eat_lightning.score.work import Event, Job
 from eat_lightning.weights.untrusted import one_line
-
-OWN = {"include_dashboard": False}  # a cluster of this machine alone
 
 
 class Actor:
@@ -36,14 +35,14 @@ def connect(address: str | None) -> int:
     cannot be reached."""
     import ray
 
-    try:
-        if not ray.is_initialized():
-            given: dict[str, Any] = {"address": address} if address else OWN
-            ray.init(**given, logging_level=logging.ERROR, log_to_driver=False)
-        return int(ray.cluster_resources().get("CPU", 1))
-    except Exception as error:  # a cluster that is not there raises one of a dozen kinds
-        where = f"address={address}" if address else "engine=ray"
-        raise ConfigError(f"{where}: no Ray cluster answers ({one_line(error, 160)})") from None
+    if address:
+        join_ray("address", address, log_to_driver=False)
+    elif not ray.is_initialized():
+        try:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        except Exception as error:  # of a dozen kinds
+            raise ConfigError(f"engine=ray: no cluster starts ({one_line(error, 160)})") from None
+    return int(ray.cluster_resources().get("CPU", 1))
 
 
 def scored_on_ray(

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Annotated, Literal
 
 from eat_lightning.config import whole, within
-from eat_lightning.predict.plan import ModelPlan, export_faults
+from eat_lightning.engines.plan import ModelPlan
 
 Format = Literal["parquet", "jsonl", "text"]
 
@@ -18,7 +18,6 @@ class ScorePlan(ModelPlan):
     names, and all. workers: None is a process for each core that this one may use. pool: None is
     wherever the backend has one. window: rows that are sorted by length together."""
 
-    backend: Literal["torch", "onnx"]
     input: str | list[str] | None
     output: str | None
     format: Format | None
@@ -48,8 +47,6 @@ class ScorePlan(ModelPlan):
             yield "address is not an option of engine=local"
         if self.engine == "ray" and find_spec("ray") is None:
             yield "engine=ray needs Ray: pip install 'eat-lightning[ray]'"
-        if self.backend == "onnx":
-            yield from export_faults(self, "backend=onnx")
 
     @property
     def inputs(self) -> list[str]:

@@ -81,7 +81,9 @@ class Scorer:
             own = np.array(places)
             for rows in self.batches(lengths[own]):
                 chosen = own[rows].tolist()
-                given = [None if x is None else [x[i].tolist() for i in chosen] for x in (ids, types)]
+                given = [
+                    None if x is None else [x[i].tolist() for i in chosen] for x in (ids, types)
+                ]
                 batch = backend.batch_of(*given, [about[i] for i in chosen])
                 yield from self.answered(backend, pool.add(chosen, batch))
             yield from self.answered(backend, pool.flush())

@@ -7,6 +7,7 @@ Shapes: B examples, L padded length, N packed tokens, C classes, E exit heads.
 
 from __future__ import annotations
 
+import shutil
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -92,6 +93,8 @@ class EatConfig(PretrainedConfig):
     hidden_act: str = "gelu"
     sep_token_id: int = 102
     pad_token_id: int = 0
+    heads_by_layer: list[int] | None = None
+    inner_by_layer: list[int] | None = None
     head: dict[str, Any] | None = None
     attention: dict[str, Any] | None = None
     reduction: dict[str, Any] | None = None
@@ -270,6 +273,13 @@ class EatForSequenceClassification(PreTrainedModel):
         self.config.policy = portable(encoder.policies)
         super().save_pretrained(save_directory, **kwargs)
 
+    def _upload_modified_files(self, working_dir: Any, *args: Any, **kwargs: Any) -> Any:
+        """The hub is given the card that lies beside the weights, not an empty one."""
+        card = Path(str(self.name_or_path), "README.md")
+        if card.is_file():
+            shutil.copy(card, working_dir)
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
+
     def _init_weights(self, module: nn.Module) -> None:
         """What a checkpoint lacks; transformers' own functions leave loaded tensors alone."""
         super()._init_weights(module)
@@ -327,7 +337,8 @@ class EatForSequenceClassification(PreTrainedModel):
                 "objective.distill needs teacher_logits: give them, or load the model with "
                 'objective={"kind": "joint"}'
             )
-        if getattr(self.objective, "wants", ()) or hasattr(self.objective, "passes"):
+        more = any(hasattr(self.objective, hook) for hook in ("passes", "shaped"))
+        if more or getattr(self.objective, "wants", ()):
             raise ValueError(
                 f"objective={self.config.objective['kind']} asks for more than a batch: train with "
                 "python -m eat_lightning.train, or load the model with another objective"

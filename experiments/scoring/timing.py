@@ -29,7 +29,7 @@ from eat_lightning.score.row import ScoreRow
 SHARDS = 8
 LOOP = """
 import os, sys, time, torch
-from eat_lightning.predict.open import open_run
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

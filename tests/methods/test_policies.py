@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from models import alone, combined, kinds, method, ragged, tiny
+from models import alone, each_beside, kinds, method, ragged, tiny
 
 from eat_lightning.infer.record import record
 from eat_lightning.model.contracts import Wish
@@ -16,7 +16,8 @@ from eat_lightning.new.checks import Examples
 LENGTHS = (9, 1, 14, 2, 7, 21, 12, 5)
 SOURCES = ("mail", "web", "phone", "mail-2", "web", "mail", "web", "mail")
 LISTS = [*([kind] for kind in kinds("policy")), kinds("policy"), kinds("policy")[::-1]]
-EVERY = combined(map(tuple, LISTS), kinds("exit"), kinds("reduction"))
+# Which exit stands beside which reduction is tests/model/test_encoder.py's matter.
+EVERY = each_beside(map(tuple, LISTS), kinds("exit"), kinds("reduction"))
 
 
 def known(lengths: tuple[int, ...] = LENGTHS) -> Batch:

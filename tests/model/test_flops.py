@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from models import combined, kinds, method, ragged, tiny
+from models import each_beside, kinds, method, ragged, tiny
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from eat_lightning.methods.reduction.norm_topk import NormTopK
@@ -43,7 +43,7 @@ EXITS["at_once"] = method("exit", "confidence", tau=1e-9, layers=[2, 4])
 
 
 @pytest.mark.parametrize(
-    ("attention", "reduction", "exit"), combined(kinds("attention"), REDUCTIONS, EXITS)
+    ("attention", "reduction", "exit"), each_beside(kinds("attention"), REDUCTIONS, EXITS)
 )
 def test_torch_counts_the_same(attention: str, reduction: str, exit: str):
     encoder, batch = tiny(attention, head={"layers": LAYERS, "pool": "mean"}), ragged((23,))

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from finished import config_of, make_run, refused
 
-from eat_lightning.predict.open import open_run
 from eat_lightning.runs import jsonl
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.score.__main__ import score
 from eat_lightning.score.columns import JsonColumns

@@ -2,7 +2,7 @@
 
 exp(q . k / sqrt(K)) is the mean over random directions w of exp(w . q' - |q'|^2 / 2) times
 exp(w . k' - |k'|^2 / 2), with q', k' = q, k / K^(1/4) (lemma 1). With m directions, orthogonal in
-blocks of K and as long as Gaussian vectors (section 2.4), cost grows with length x m. A query's
+blocks of K and as long as Gaussian vectors, cost grows with length x m. A query's
 features are divided by the largest of them, those of an example's keys by theirs, so that none
 overflows; the mean over the keys stays as it is.
 
@@ -16,40 +16,33 @@ nothing to act on.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.methods.attention._approximate import (
     Approximate,
     Rows,
     linear_attention,
     linear_flops,
 )
+from eat_lightning.model.method import Whole, method
 
 LEAST = 1e-4  # added to each feature, as in the released code: no divisor is 0
 
 
+@method("attention")
 class Performer(Approximate):
-    """features: m (None: K ln K, at which the error stays bounded, theorem 4)."""
+    """features: m (None: K ln K, at which the error stays bounded)."""
 
-    directions_FK: Tensor
+    features: Annotated[int | None, Whole(1)] = None
+    seed: Annotated[int, Whole(0)] = 0
 
-    def __init__(self, features: int | None = None, seed: int = 0):
-        super().__init__()
-        raise_faults(self.faults(None, features, seed))
-        self.features, self.seed = features, seed
-
-    @classmethod
-    def faults(
-        cls, num_layers: int | None, features: int | None = None, seed: int = 0
-    ) -> list[str]:
-        faults = [] if features is None else whole_faults("attention.features", features, 1)
-        return [*faults, *whole_faults("attention.seed", seed, 0)]
+    directions_FK: Tensor = field(init=False)
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         drawn_FK = orthogonal(self.num_features(shape), shape.width_of_head, self.seed)
@@ -59,18 +52,11 @@ class Performer(Approximate):
         width = shape.width_of_head
         return self.features or max(1, int(width * math.log(width)))
 
-    def mixed(
-        self,
-        q_BHLK: Float[Tensor, "b h l k"],
-        k_BHLK: Float[Tensor, "b h l k"],
-        v_BHLK: Float[Tensor, "b h l k"],
-        rows: Rows,
-        dropout: float,
-    ) -> Float[Tensor, "b h l k"]:
-        q_BHLF, k_BHLF = self.logs(q_BHLK), self.logs(k_BHLK)
+    def mixed(self, rows: Rows) -> Float[Tensor, "b h l k"]:
+        q_BHLF, k_BHLF = self.logs(rows.q_BHLK), self.logs(rows.k_BHLK)
         q_BHLF = (q_BHLF - q_BHLF.amax(-1, keepdim=True)).exp() + LEAST
         k_BHLF = (k_BHLF - k_BHLF.amax((2, 3), keepdim=True)).exp() + LEAST
-        return linear_attention(q_BHLF, k_BHLF, v_BHLK, rows.size_BL, least=0.0)
+        return linear_attention(q_BHLF, k_BHLF, rows.v_BHLK, rows.size_BL, least=0.0)
 
     def logs(self, x_BHLK: Float[Tensor, "b h l k"]) -> Float[Tensor, "b h l f"]:
         """Logarithms of the features."""
@@ -89,7 +75,7 @@ def orthogonal(num_rows: int, width: int, seed: int) -> Float[Tensor, "f k"]:
     generator = torch.Generator().manual_seed(seed)
     num_blocks = -(-num_rows // width)
     blocks, upper = torch.linalg.qr(torch.randn(num_blocks, width, width, generator=generator))
-    # Else the first component of each first direction is negative (Mezzadri 2007, section 5).
+    # Else the first component of each first direction is negative (Mezzadri 2007).
     blocks = blocks * upper.diagonal(dim1=1, dim2=2).sign()[:, None]
     lengths_F1 = torch.randn(num_rows, width, generator=generator).norm(dim=1, keepdim=True)
     return blocks.transpose(1, 2).flatten(0, 1)[:num_rows] * lengths_F1

@@ -1,4 +1,4 @@
-"""Learning to exit (BERxiT, Xin et al. 2021, section 4.2): a small regressor says when to leave.
+"""Learning to exit (BERxiT, Xin et al. 2021): a small regressor says when to leave.
 
 One linear layer, shared by all exits, reads the pooled vector and learns how likely the exit is
 wrong: u_e = sigmoid(w pooled_e + b), trained by the squared error to 1 - [the exit's class is
@@ -15,16 +15,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from eat_lightning.bounds import number_faults, raise_faults
-from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import Knob
+from eat_lightning.model.method import Points, Positive, method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.training import Context
 
 
+@method("exit")
 class LearningToExit(nn.Module):
     """threshold: an example leaves where its learned uncertainty is below (a list: one for each of
     `layers`). weight: of the regressor's loss beside the exits' own."""
+
+    threshold: Points = 0.1
+    layers: ExitLayers = (4,)
+    weight: Positive = 1.0
 
     reasons = ("learned",)
     knob = Knob(
@@ -34,29 +39,6 @@ class LearningToExit(nn.Module):
         fine=tuple(round(0.01 * k, 2) for k in range(1, 61)),
         bounds="[0, 1]",
     )
-
-    def __init__(
-        self,
-        threshold: float | Sequence[float] = 0.1,
-        layers: Sequence[int] = (4,),
-        weight: float = 1.0,
-    ):
-        super().__init__()
-        raise_faults(self.faults(None, threshold=threshold, layers=layers, weight=weight))
-        self.threshold, self.layers, self.weight = threshold, list(layers), weight
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        threshold: float | Sequence[float] = 0.1,
-        layers: Sequence[int] = (4,),
-        weight: float = 1.0,
-    ) -> list[str]:
-        return [
-            *point_faults(cls.knob, threshold, layers, num_layers),
-            *number_faults("exit.weight", [weight], "(0, inf)"),
-        ]
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         self.regressor = nn.Linear(shape.hidden_size, 1)
@@ -77,7 +59,7 @@ class LearningToExit(nn.Module):
         return (signals_EBS[-1, :, 0] < point_at(self.threshold, len(signals_EBS))).long()
 
     def penalties(self, context: Context) -> dict[str, Tensor]:
-        """The regressor's squared error (their equation 4), each example's sum over the exits."""
+        """The regressor's squared error, each example's sum over the exits."""
         error_B = torch.zeros_like(context.labels_B, dtype=torch.float32)
         for layer, logits_BC in context.guesses.items():
             wrong_B = how_wrong(logits_BC.detach().float(), context.labels_B)
