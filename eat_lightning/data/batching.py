@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
+from eat_lightning.model.packed import Batch
+
 CHUNK_BATCHES = 50  # sorted by length within so many batches: even lengths, yet random company
 
 
@@ -43,6 +45,13 @@ def sorted_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """Every example once, longest first, so that a lack of memory shows at once."""
     order = np.argsort(-lengths, kind="stable")
     return np.split(order, range(batch_size, len(order), batch_size))
+
+
+def spread_batches(split: Any, examples: int, batch_size: int) -> Iterator[Batch]:
+    """So many examples, spread evenly over a split, in batches."""
+    rows_B = np.linspace(0, len(split) - 1, min(examples, len(split))).round().astype(np.int64)
+    for start in range(0, len(rows_B), batch_size):
+        yield split.batch(rows_B[start : start + batch_size])
 
 
 def within_budget(order: np.ndarray, lengths: np.ndarray, budget: int) -> list[np.ndarray]:

@@ -2,8 +2,8 @@
 
 An ordinary product arranges its weights anew at every call, which for the two dozen tokens of a
 single sentence takes as long as the multiplying. Sums are taken in another order: logits differ in
-their last bits. PyTorch's own operators do it (those that inductor's freezing calls), and a GELU
-that follows is applied to what is still in the cache.
+their last bits. PyTorch's own operators do it (those that inductor's freezing calls), and a GELU or
+a sum that follows is applied to what is still in the cache.
 """
 
 from __future__ import annotations
@@ -23,18 +23,24 @@ TYPICAL_ROWS = 32  # tokens that the arrangement is chosen for; any number may c
 
 class PrepackedLinear(nn.Module):
     """A linear map whose weight cannot be read or trained any more, `then` "none", "gelu" or
-    "tanh"."""
+    "tanh".
+
+    adds: with "none" it takes what its product is added to, as `Layer.added` asks."""
 
     def __init__(self, linear: nn.Linear, then: str = "none", rows: int = TYPICAL_ROWS):
         super().__init__()
-        self.then = then
+        self.then, self.adds = then, then == "none"
         arrange: Any = torch.ops.mkldnn._reorder_linear_weight
         with torch.no_grad():
             self.weight_in_blocks = arrange(linear.weight.detach(), rows)
         self.bias = linear.bias
 
-    def forward(self, x_ND: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
+    def forward(
+        self, x_ND: Float[Tensor, "n d"], to_NM: Float[Tensor, "n m"] | None = None
+    ) -> Float[Tensor, "n m"]:
         multiply: Any = torch.ops.mkldnn._linear_pointwise
+        if to_NM is not None:
+            return multiply.binary(x_ND, to_NM, self.weight_in_blocks, self.bias, "add")
         algorithm = "none" if self.then == "gelu" else ""  # not the tanh that comes near it
         return multiply(x_ND, self.weight_in_blocks, self.bias, self.then, [], algorithm)
 

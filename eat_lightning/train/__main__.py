@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from hydra.core.plugins import Plugins
+
 from eat_lightning.cli import entry
+from eat_lightning.train.ray_launcher import RayLauncher
+
+Plugins.instance().register(RayLauncher)
 
 
 def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) -> float | None:

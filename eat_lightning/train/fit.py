@@ -14,6 +14,7 @@ from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger
 
 from eat_lightning.config import make
+from eat_lightning.data.batching import spread_batches
 from eat_lightning.data.module import TextData
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
@@ -26,13 +27,14 @@ from eat_lightning.train.callbacks.progress import Lines
 from eat_lightning.train.callbacks.record import Record
 from eat_lightning.train.callbacks.resume import SaveLast
 from eat_lightning.train.callbacks.select import SelectBest
+from eat_lightning.train.callbacks.settle import Settle
 from eat_lightning.train.callbacks.stages import FollowStages, all_train
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.module import Classifier
 from eat_lightning.train.plan import TrainPlan
 from eat_lightning.train.processes import is_first_process, strategy_for, watched
 from eat_lightning.train.shards import Gather
-from eat_lightning.train.teacher import attach_teacher, teacher_in_step
+from eat_lightning.train.teacher import attach_teacher, check_order, teacher_in_step
 from eat_lightning.train.trainer import trainer_arguments
 from eat_lightning.weights.untrusted import json_of
 
@@ -63,10 +65,15 @@ def fit(plan: TrainPlan, run: Run) -> None:
         settings = trainer_arguments(plan.trainer)
         settings["strategy"] = strategy_of(plan, module)
         begin(run, {"train": data.split("train").key, "precision": settings["precision"]})
-        callbacks = [  # as they act when training ends: best weights, temperatures, the record
+        objective: Any = module.objective
+        if hasattr(objective, "begin") and not (run.folder / "last.ckpt").is_file():
+            examples = spread_batches(data.split("train"), objective.examples, 8)
+            objective.begin(module.encoder, examples)
+        callbacks = [  # as they act when training ends: best weights, as they act, temperatures
             FollowStages(),
             SelectBest(),
             Gather(),
+            Settle(),
             FitTemperature(),
             Record(run),
             SaveLast(run.folder, plan.checkpoint_every),
@@ -135,6 +142,10 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
     teacher = None
     if "teacher_hidden" in getattr(objective, "wants", ()) and plan.teacher:
         teacher = teacher_in_step(plan.teacher, data.tokenizer)
+        if hasattr(objective, "lessons"):
+            check_order(plan.teacher, task)
+        if hasattr(objective, "fits_attention"):
+            raise_faults_of_teacher(objective.fits_attention(teacher.attention), plan.teacher)
     if hasattr(objective, "bind"):
         bind(objective, encoder, teacher)
     schedule = make(plan.schedule)
@@ -151,6 +162,11 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
         seed=plan.seed,
         teacher=teacher,
     )
+
+
+def raise_faults_of_teacher(faults: list[str], teacher: str) -> None:
+    if faults:
+        raise ConfigError.of(f"teacher={teacher}: {fault}" for fault in faults)
 
 
 def strategy_of(plan: TrainPlan, module: Classifier) -> Any:

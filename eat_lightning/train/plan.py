@@ -145,6 +145,8 @@ def cross_faults(plan: TrainPlan) -> list[str]:
     faults = slot_faults(exit, plan.head["layers"], num_layers, task.num_labels)
     faults += pooled_faults(exit, plan.head)
     faults += objective.fits(make(plan.reduction)) if hasattr(objective, "fits") else []
+    if hasattr(objective, "fits_attention"):
+        faults += objective.fits_attention(make(plan.attention))
     faults += sharing_faults(plan)
     if wants_teacher(objective) and teacher is None:
         faults.append("objective needs a teacher: give teacher=<run or model folder>")
@@ -166,6 +168,10 @@ def sharing_faults(plan: TrainPlan) -> list[str]:
     stages = make(plan.schedule).stages(1, list(plan.head["layers"]))
     if plan.trainer.get("strategy") == "fsdp" and any(map(freezes, stages)):
         faults.append("trainer.strategy=fsdp needs a schedule that trains all weights in each step")
+    shapes = any(hasattr(target(plan.objective), hook) for hook in ("shaped", "begin"))
+    if plan.trainer.get("strategy") == "fsdp" and shapes:
+        kind = target(plan.objective).__name__
+        faults.append(f"trainer.strategy=fsdp shares weights out, and {kind} needs whole ones")
     return faults
 
 

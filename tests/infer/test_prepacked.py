@@ -21,6 +21,16 @@ def test_a_product_with_prepacked_weights(rows: int):
         assert torch.allclose(PrepackedLinear(linear)(x_ND), linear(x_ND), atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_a_sum_within_a_product(rows: int):
+    torch.manual_seed(0)
+    linear, x_ND, to_NM = nn.Linear(24, 40), torch.randn(rows, 24), torch.randn(rows, 40)
+    with torch.inference_mode():
+        kept_NM, added_NM = to_NM.clone(), PrepackedLinear(linear)(x_ND, to_NM)
+        assert torch.allclose(added_NM, linear(x_ND) + to_NM, atol=1e-5)
+        assert torch.equal(to_NM, kept_NM)  # another layer's rows, or a record, may hold them
+
+
 @pytest.mark.parametrize("attention", kinds("attention"))
 @pytest.mark.parametrize("reduction", kinds("reduction"))
 def test_same_way_and_answers(attention: str, reduction: str):
