@@ -47,6 +47,8 @@ class BenchPlan(Plan):
     repeats: Count | None
     minutes: Annotated[float, within("(0, inf)")] | None
     dtype: Literal["fp32", "bf16", "int8"]
+    only: list[str] | None
+    budget: float | str | None
     compilers: list[Literal["compiled", "frozen"]]
     threads: Count
     seed: int
@@ -61,6 +63,8 @@ class BenchPlan(Plan):
         if self.dtype == "int8" and not (self.run and self.what == "speed"):
             # Random weights have no int8 form, and int8 has no gradients.
             yield "dtype must be one of fp32, bf16, got 'int8' (that is for what=speed with run=)"
+        if self.budget is not None and not self.run:
+            yield f"budget is fitted for a run: give run=outputs/..., got {self.budget!r}"
         if self.what == "compiled" and not self.run:
             yield "what=compiled traces a run with its own exits: give run=outputs/..."
 

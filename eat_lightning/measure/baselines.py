@@ -65,7 +65,8 @@ class HuggingFaceTwin(nn.Module):
 def empty_body(encoder: AdaptiveEncoder) -> nn.Module:
     """MPNet where there is a relative bias; else BERT, of which DistilBERT and RoBERTa are cases
     (no token types; positions that start later, whose first rows are then left out). Theirs has
-    heads that fill the width: those that a narrowed encoder has not are there, and give nothing."""
+    heads that fill the width, and layers of one width: what a narrowed encoder has not is there,
+    and gives nothing."""
     from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel
 
     shape = encoder.shape
@@ -105,6 +106,9 @@ def body_weights(encoder: AdaptiveEncoder, body: nn.Module) -> dict[str, Tensor]
             ):
                 own[f"layers.{i}.{part}.{end}"] = third
         own[f"layers.{i}.out.weight"] = filled(own[f"layers.{i}.out.weight"], 1, width)
+        for name, axis in (("up.weight", 0), ("up.bias", 0), ("down.weight", 1)):
+            inner = own[f"layers.{i}.{name}"]
+            own[f"layers.{i}.{name}"] = filled(inner, axis, encoder.shape.intermediate_size)
     if not mpnet:  # theirs begin at position 0, and always have token types
         first = encoder.shape.position_offset
         own["embedding.position.weight"] = own["embedding.position.weight"][first:]

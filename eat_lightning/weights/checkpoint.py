@@ -7,7 +7,7 @@ imports nothing that the config names, except modules of the slots.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -62,14 +62,15 @@ TAKES = ("first", "alternate")
 SHARES = ("dropout", "attention_dropout", "layerdrop")  # what training leaves out, and no weight
 
 
-def pick_layers(
-    weights: dict[str, Tensor], num_source: int, num_layers: int, take: str
-) -> dict[str, Tensor]:
-    """A body of fewer layers: the first ones, or spread evenly (12 -> 6: 0 2 4 7 9 11, 0-based as
-    DistilBERT's)."""
-    chosen = list(range(num_layers))
+def layers_taken(num_source: int, num_layers: int, take: str) -> list[int]:
+    """The first ones, or spread evenly (12 -> 6: 0 2 4 7 9 11, 0-based as DistilBERT's)."""
     if take == "alternate" and num_layers > 1:
-        chosen = [round(i * (num_source - 1) / (num_layers - 1)) for i in range(num_layers)]
+        return [round(i * (num_source - 1) / (num_layers - 1)) for i in range(num_layers)]
+    return list(range(num_layers))
+
+
+def pick_layers(weights: dict[str, Tensor], chosen: Sequence[int]) -> dict[str, Tensor]:
+    """A body of these layers (0-based)."""
     kept = {name: w for name, w in weights.items() if not name.startswith("layers.")}
     for new, old in enumerate(chosen):
         home = f"layers.{old}."
@@ -169,9 +170,10 @@ def load_pretrained(
         weights = fuse(weights, source.num_layers) if family else weights
     except KeyError as error:
         raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
-    weights = pick_layers(weights, source.num_layers, num_layers, take)
+    chosen = layers_taken(source.num_layers, num_layers, take)
+    weights = pick_layers(weights, chosen)
     head = with_activation(head, default_activation(config, weights))
-    sizes: dict[str, Any] = asdict(source) | overrides | {"num_layers": num_layers}
+    sizes: dict[str, Any] = asdict(source.of_layers(chosen)) | overrides
     shape = Shape(**sizes)
     encoder = AdaptiveEncoder(shape, num_labels, attention, reduction, exit, head)
     if encoder.relative is not None:

@@ -93,6 +93,8 @@ class EatConfig(PretrainedConfig):
     hidden_act: str = "gelu"
     sep_token_id: int = 102
     pad_token_id: int = 0
+    heads_by_layer: list[int] | None = None
+    inner_by_layer: list[int] | None = None
     head: dict[str, Any] | None = None
     attention: dict[str, Any] | None = None
     reduction: dict[str, Any] | None = None
@@ -335,7 +337,8 @@ class EatForSequenceClassification(PreTrainedModel):
                 "objective.distill needs teacher_logits: give them, or load the model with "
                 'objective={"kind": "joint"}'
             )
-        if getattr(self.objective, "wants", ()) or hasattr(self.objective, "passes"):
+        more = any(hasattr(self.objective, hook) for hook in ("passes", "shaped"))
+        if more or getattr(self.objective, "wants", ()):
             raise ValueError(
                 f"objective={self.config.objective['kind']} asks for more than a batch: train with "
                 "python -m eat_lightning.train, or load the model with another objective"

@@ -74,7 +74,7 @@ def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
     act = sizes.get("hidden_act", "gelu")
     if not isinstance(act, str) or act not in ACTIVATIONS:
         faults.append(f"hidden_act must be among {', '.join(ACTIVATIONS)}, got {act!r}")
-    faults += [] if faults else head_size_faults(sizes)
+    faults += [] if faults else head_size_faults(sizes) + by_layer_faults(sizes)
     if not faults and sizes.get("max_positions", 512) <= sizes.get("position_offset", 0):
         faults.append(f"max_positions must be above position_offset, got {sizes['max_positions']}")
     return faults
@@ -89,6 +89,20 @@ def head_size_faults(sizes: Mapping[str, Any]) -> list[str]:
         return [f"head_width must divide hidden_size={width}, got {of_head}"]
     if of_head and heads * of_head > width:
         return [f"num_heads must be in 1..{width // of_head} at head_width={of_head}, got {heads}"]
+    return []
+
+
+def by_layer_faults(sizes: Mapping[str, Any]) -> list[str]:
+    """Layers that differ have their widths listed, each up to the widest."""
+    for key, most in (("heads_by_layer", "num_heads"), ("inner_by_layer", "intermediate_size")):
+        given, count, top = sizes.get(key), sizes["num_layers"], sizes[most]
+        if given is None:
+            continue
+        if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != count:
+            return [f"{key} must list a number for each of {count} layers, got {given!r}"]
+        sound = all(not whole_faults(key, n, 1) and n <= top for n in given)
+        if not sound or max(given) != top:
+            return [f"{key} must be in 1..{most}={top}, which is their most, got {list(given)}"]
     return []
 
 
@@ -147,7 +161,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "") -> list[str]:
     """What a shape asks for and the weights (their sizes by our names) do not hold: what is then
     allocated is no more than the file itself."""
-    width, inner = shape.hidden_size, shape.intermediate_size
+    width = shape.hidden_size
     wanted = {
         "embedding.word.weight": [shape.vocab_size, width],
         "embedding.position.weight": [shape.max_positions, width],
@@ -155,8 +169,9 @@ def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "
     if shape.type_vocab_size:
         wanted["embedding.token_type.weight"] = [shape.type_vocab_size, width]
     for i in range(shape.num_layers):
-        wanted[f"layers.{i}.out.weight"] = [width, shape.attention_width]
-        wanted[f"layers.{i}.up.weight"] = [inner, width]
+        own = shape.at(i + 1)
+        wanted[f"layers.{i}.out.weight"] = [width, own.attention_width]
+        wanted[f"layers.{i}.up.weight"] = [own.intermediate_size, width]
     for name, size in wanted.items():
         if name not in sizes:
             return [f"its weights lack {prefix}{name}"]

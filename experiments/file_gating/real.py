@@ -106,7 +106,7 @@ def asked(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def stream(run: str, dir: str) -> None:
-    from eat_lightning.predict.open import open_run
+    from eat_lightning.runs.open import open_run
 
     opened = Run.open(run)
     rows = attachments(Path(dir) / "email_attachments" / "metadata.parquet")
