@@ -212,13 +212,13 @@ def read_about(folder: Path) -> dict[str, Any]:
 def dtype_of(about: dict[str, Any], engine: str, dtype: str | None) -> str:
     """What graphs are computed in: as they were exported, or fp32's in bf16. ValueError, in one
     line, where this engine or these graphs cannot."""
-    own = about.get("dtype") or "fp32"
-    dtype = own if dtype is None else dtype
-    if faults := engine_faults(engine, dtype):
+    own: str = about.get("dtype") or "fp32"
+    wanted = own if dtype is None else dtype
+    if faults := engine_faults(engine, wanted):
         raise ValueError("; ".join(faults))
-    if dtype != own and (own, dtype) != ("fp32", "bf16"):
-        raise ValueError(f"dtype={dtype}: these graphs are of {own}")
-    return dtype
+    if wanted != own and (own, wanted) != ("fp32", "bf16"):
+        raise ValueError(f"dtype={wanted}: these graphs are of {own}")
+    return wanted
 
 
 def files_of(about: dict[str, Any]) -> list[str]:

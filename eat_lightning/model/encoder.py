@@ -330,3 +330,12 @@ def with_slots(encoder: Any, **methods: Any) -> Any:
     for slot, method in methods.items():
         setattr(twin, slot, method)
     return twin
+
+
+def settle(objective: Any, encoder: Any) -> None:
+    """Copy what acts outside training over the encoder's own weights (an objective's `shaped`)."""
+    training, own = encoder.training, dict(encoder.named_parameters())
+    with torch.no_grad():
+        for name, weight in objective.shaped(encoder.eval()).items():
+            own[name].copy_(weight)
+    encoder.train(training)

@@ -107,8 +107,9 @@ def heads_asked(heads: nn.ModuleDict, exit: Exit | None) -> list[int]:
     """The layers whose heads guess under an exit rule (None: nobody leaves): those where it looks,
     and the last. A head that sees those before it must see the same ones under every rule."""
     layers = sorted(int(layer) for layer in heads)
-    everywhere = exit is None or wants_earlier(heads[str(layers[-1])])  # all are of one kind
-    return layers if everywhere else sorted({*exit.layers, layers[-1]})
+    if exit is None or wants_earlier(heads[str(layers[-1])]):  # all are of one kind
+        return layers
+    return sorted({*exit.layers, layers[-1]})
 
 
 def wants_earlier(head: Any) -> bool:

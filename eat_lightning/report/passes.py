@@ -133,16 +133,16 @@ def with_examples(measured: Iterable[Measured]) -> list[Measured]:
     return [m for m in found if m.row.num_examples == found[0].row.num_examples]
 
 
-def examples_of(point: Point) -> DataFrame | None:
-    """A line for each seed and example under a point's rule, seeds one after the other: where it
+def examples_of(point: Point) -> Any:
+    """A line for each run and example under a point's rule, runs one after the other: where it
     left, whether its answer and the last layer's guess are right, what is left of its tokens. None
     where the examples are not at hand."""
     frames = []
-    for m in with_examples(point.members):
+    for i, m in enumerate(with_examples(point.members)):
         outcome, recorded = m.known, m.known.recorded
         last_BC = recorded.guesses[m.row.num_layers]
         columns = {
-            "seed": m.row.seed,
+            "run": i,
             "depth": outcome.depth_B,
             "right": m.correct_B,
             "last_right": last_BC.argmax(1) == recorded.labels,
@@ -154,9 +154,9 @@ def examples_of(point: Point) -> DataFrame | None:
     return concat(frames, ignore_index=True) if frames else None
 
 
-def by_seed(frame: DataFrame, values: Any) -> np.ndarray:
+def by_seed(frame: Any, values: Any) -> np.ndarray:
     """A column of `examples_of`, or what was made of some, as S x B."""
-    return np.asarray(values).reshape(frame["seed"].nunique(), -1)
+    return np.asarray(values).reshape(frame["run"].nunique(), -1)
 
 
 def seeds_text(point: Point) -> str:

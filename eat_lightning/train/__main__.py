@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hydra.core.plugins import Plugins
-
 from eat_lightning.cli import entry
-from eat_lightning.train.ray_launcher import RayLauncher
+from eat_lightning.train.ray_launcher import register
 
-Plugins.instance().register(RayLauncher)
+register()
 
 
 def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) -> float | None:

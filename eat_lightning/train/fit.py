@@ -76,7 +76,7 @@ def fit(plan: TrainPlan, run: Run) -> None:
             Settle(),
             FitTemperature(),
             Record(run),
-            SaveLast(run.folder, plan.checkpoint_every, data),
+            SaveLast(run.folder, plan.checkpoint_every),
             Lines(),
         ]
         trainer = run_trainer(plan, run, module, data, callbacks, settings)

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from lightning import Trainer
-from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.strategies import DDPStrategy
 from torch.multiprocessing.spawn import ProcessException
@@ -66,16 +66,21 @@ def on_gpu(trainer: dict[str, Any]) -> bool:
 
 
 class Ranks(DDPStrategy):
-    """DDP (Li et al. 2020) on processes of ours or on those that are there. threads: of each
-    process; None: the processor's, shared between them."""
+    """DDP (Li et al. 2020) on processes of ours or on those that are there.
 
-    def __init__(self, threads: int | None = None, **given: Any):
+    threads: of each process; None: the processor's, shared between them. looks: for parameters
+    without a gradient.
+    """
+
+    def __init__(self, threads: int | None = None, forks: bool = False, looks: bool = True):
         started = started_outside() > 1
-        how = "popen" if started else "spawn"  # to fork is not safe once torch's threads have run
+        # To fork is not safe once torch's threads have run, so that only who asks for it has it.
+        ours = "fork" if forks else "spawn"
         super().__init__(
             cluster_environment=None if started else LightningEnvironment(),
             timeout=PATIENCE,
-            **({"start_method": how} | given),
+            start_method="popen" if started else ours,
+            find_unused_parameters=looks,
         )
         self.threads = threads
 
@@ -108,8 +113,7 @@ def strategy_for(trainer: dict[str, Any], all_train: bool, threads: int | None =
     if named is None:
         return strategy
     looks = not all_train if named["looks"] is None else named["looks"] == "true"
-    fork = {"start_method": "fork"} if named[1] in ("_fork", "_notebook") else {}
-    return Ranks(threads, find_unused_parameters=looks, **fork)
+    return Ranks(threads, named[1] in ("_fork", "_notebook"), looks)
 
 
 def process_faults(trainer: dict[str, Any], multirun: bool) -> list[str]:

@@ -9,12 +9,16 @@ the folder nor the environment they were asked from, and holds cloudpickle below
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -70,6 +74,20 @@ class RayLauncher(Launcher):
                 job.remote(self.context, self.function, config, state, os.getcwd(), handed)
             )
         return [finished(task, o) for task, o in zip(tasks, job_overrides, strict=True)]
+
+
+def register() -> None:
+    """Have Hydra find the launcher, which it takes by a name within `hydra_plugins` alone: this
+    module stands there, too."""
+    try:
+        package = importlib.import_module("hydra_plugins")
+    except ModuleNotFoundError:  # no other plugin is installed
+        package = sys.modules["hydra_plugins"] = ModuleType("hydra_plugins")
+        package.__path__ = []
+    here = sys.modules[__name__]
+    sys.modules["hydra_plugins.eat_lightning"] = package.eat_lightning = here  # pyright: ignore[reportAttributeAccessIssue]
+    RayLauncher.__module__ = "hydra_plugins.eat_lightning"
+    Plugins.instance().register(RayLauncher)
 
 
 def run_here(

@@ -19,7 +19,7 @@ from eat_lightning.report.claim import Table
 from eat_lightning.report.compare import Difference
 from eat_lightning.report.figures import INK, PAPER, Figure, place_labels, read
 from eat_lightning.report.panels import dot, in_panels
-from eat_lightning.report.passes import Pass, by_seed, examples_of, examples_text
+from eat_lightning.report.passes import Pass, by_seed, examples_of, examples_text, with_examples
 from eat_lightning.report.statistics import mean_interval, paired_difference
 from eat_lightning.report.study import Point
 
@@ -63,7 +63,7 @@ def ways(found: Pass) -> list[Line]:
     for point in found.early:
         if (e := examples_of(point)) is not None:
             knob = point.row.point if isinstance(point.row.point, float) else None
-            known = Point([m for m in point.members if m.row.seed in set(e["seed"])])
+            known = Point(with_examples(point.members))
             look = {"marker": "D" if knob is None else "o", "knob": knob, "point": known}
             lines.append(
                 way(found, point.setting, by_seed(e, e["right"]), e["depth"].mean(), **look)
@@ -71,7 +71,7 @@ def ways(found: Pass) -> list[Line]:
     bounds = [oracle_exit(right_EB, found.layers) for right_EB in right_SEB]
     depth, least = np.mean([(b.depth, b.least_depth) for b in bounds], axis=0)
     known = {"marker": "*", "least_depth": least, "flags": [KNOWS_LABELS]}
-    return [*lines, way(found, ORACLE, right_SEB.any(1), depth, **known)]
+    return [*lines, way(found, ORACLE, np.asarray(right_SEB.any(1)), depth, **known)]
 
 
 def way(found: Pass, name: str, right_SB: np.ndarray, depth: float, **more: Any) -> Line:

@@ -15,7 +15,10 @@ SCRIPT = Path(__file__).with_name("ray_head.sh")
 
 @contextmanager
 def ray_head(num_cpus: int = 4) -> Iterator[dict[str, str]]:
-    """Start one; what to have in the environment to join it."""
+    """Start one, where RAY_ADDRESS names none; what to have in the environment to join it."""
+    if "RAY_ADDRESS" in os.environ:
+        yield {}
+        return
     folder = tempfile.mkdtemp(prefix="eat", dir="/tmp")  # short: sockets lie in it
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with subprocess.Popen(

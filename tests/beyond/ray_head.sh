@@ -6,7 +6,7 @@ set -euo pipefail
 folder=$(realpath -m "${1:?a folder for its files, with a short path: sockets lie in it}") cpus=${2:-$(nproc)}
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 export RAY_AUTH_MODE=disabled  # whatever token Ray has made for this user before
-# On a busy machine Serve must not take a slow proxy for a dead one.
+# On a busy machine what is slow must not be taken for dead.
 export RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S=300 RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S=300
 
 ray start --head --block --node-ip-address=127.0.0.1 --port="$port" --num-cpus="$cpus" \

@@ -21,7 +21,7 @@ from ray_head import ray_head
 
 from eat_lightning.drift.observation import Observation
 from eat_lightning.drift.reference import Reference, made_with
-from eat_lightning.predict.open import open_run
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 ray = pytest.importorskip("ray", reason="no Ray: pip install 'eat_lightning[ray]'")

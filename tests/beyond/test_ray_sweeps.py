@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -68,9 +67,11 @@ def half_done(to: Path) -> Path | None:
     return next((path.parent for path in to.glob("swept/*/last.ckpt")), None)
 
 
-def worker_of(to: Path) -> int:
-    """The process of the job, which Ray puts before each of its lines."""
-    return int(waited_for(lambda: re.search(r"pid=(\d+)", log_of(to)))[1])
+def worker_of(run: Path) -> int:
+    """The process that holds the run's lock."""
+    inode = (run / ".lock").stat().st_ino
+    held = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return next(int(each[4]) for each in held if each[5].endswith(f":{inode}"))
 
 
 def test_jobs_run_and_finished_ones_are_skipped(tmp_path: Path, sweep):
@@ -89,7 +90,7 @@ def test_a_killed_worker_goes_on_from_its_last_checkpoint(tmp_path: Path, sweep)
     """Ray begins its job again; the command is told nothing, and needs nobody."""
     first = sweep(*LONG)
     run = waited_for(lambda: half_done(tmp_path))
-    os.kill(worker_of(tmp_path), signal.SIGKILL)
+    os.kill(worker_of(run), signal.SIGKILL)
     assert first.wait(MINUTES) == 0, log_of(tmp_path)
     assert json.loads((run / "done.json").read_text())["steps"] == 200
     assert "was not finished: resuming from last.ckpt" in log_of(tmp_path)
@@ -107,8 +108,8 @@ def test_a_killed_command_takes_its_jobs_along_and_goes_on(tmp_path: Path, sweep
 
 def test_a_job_that_is_lost_takes_no_other_along(tmp_path: Path, sweep):
     first = sweep(*LONG, "seed=1,2", "hydra.launcher.max_retries=0")
-    waited_for(lambda: half_done(tmp_path))
-    os.kill(worker_of(tmp_path), signal.SIGKILL)
+    run = waited_for(lambda: half_done(tmp_path))
+    os.kill(worker_of(run), signal.SIGKILL)
     assert first.wait(MINUTES) == 1
     assert len([*tmp_path.glob("swept/*/done.json")]) == 1, log_of(tmp_path)
     assert "the same command goes on from there" in log_of(tmp_path)

@@ -111,6 +111,7 @@ def test_six_layers_of_twelve(take: str, chosen: list[int], tmp_path: Path):
         torch.testing.assert_close(ours_BC, answers(model, batch), atol=1e-4, rtol=0)
 
 
+@pytest.mark.combined
 @pytest.mark.parametrize(("attention", "reduction", "exit"), combined())
 def test_every_combination_keeps_examples_apart(attention: str, reduction: str, exit: str):
     encoder = tiny(attention, reduction, exit)

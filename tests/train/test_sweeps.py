@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.plugins import Plugins
 from safetensors.torch import load_file
 from training import TINY, command, config_of, trained
 
@@ -16,6 +18,7 @@ from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import Run, folder_for, open_runs
 from eat_lightning.train import measured
 from eat_lightning.train.plan import without_foreign_keys
+from eat_lightning.train.ray_launcher import RayLauncher
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +170,13 @@ def test_a_launcher_that_is_not_installed_is_one_line(
     said = "error: hydra/launcher=slurm: pip install 'eat_lightning[slurm]'\n"
     assert capsys.readouterr().err == said
     cli.check_extras(["seed=1,2", "hydra/launcher=basic"])
+
+
+def test_hydra_takes_the_launcher_for_ray():
+    """By its yaml, as a sweep does; no cluster is asked."""
+    with initialize_config_dir(cli.CONFIG_DIR, version_base="1.3"):
+        chosen = ["hydra/launcher=ray", "hydra.launcher.max_retries=7"]
+        config = compose("train", overrides=chosen, return_hydra_config=True)
+    launcher = Plugins.instance()._instantiate(config.hydra.launcher)
+    assert isinstance(launcher, RayLauncher)
+    assert (launcher.address, launcher.resources["max_retries"]) == ("auto", 7)
