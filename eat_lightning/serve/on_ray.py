@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -12,6 +13,7 @@ import time
 from typing import Any
 
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from eat_lightning.cluster import join_ray
@@ -25,6 +27,7 @@ from eat_lightning.serve.server import CONNECTIONS, bound_socket, warn_if_open
 APP = "eat_lightning"
 HANDED = ("EAT_", "HF_", "PYTHONPATH")  # what begins so in the environment goes with a replica
 PROXY_S = 60  # for a proxy to listen
+ASK_S = 10  # for a front to say whose it is
 LOOK_S = 1.0  # between two looks whether another command has taken over
 QUIET = {"log_level": "WARNING", "enable_access_log": False}
 
@@ -41,20 +44,19 @@ def run_on_ray(plan: ServePlan, token: str | None) -> None:
         signal.signal(number, lambda *_: stop.set())
     warn_if_open(host, token)
     start_proxies(plan.host, port)
+    ours = secrets.token_hex(8)
     try:
-        serve.run(application(plan, token), name=APP, logging_config=QUIET)
+        serve.run(application(plan, token, ours), name=APP, logging_config=QUIET)
     except (RuntimeError, RayServeException) as error:
         said = str(error).strip().partition("\n")[0]
         raise ConfigError(f"replicas={plan.replicas}: they do not start ({said})") from None
-    ours = deployed_at()
     more = f"..{plan.most_replicas}" if plan.most_replicas else ""
     about = f"{name} on http://{plan.host}:{port} (engine=ray, replicas={plan.replicas}{more})"
     print(f"serving {about}", flush=True)
-    while not stop.wait(LOOK_S):
-        if deployed_at() != ours:
-            print("another command serves in this one's place", flush=True)
-            return
-    take_down()
+    while not is_replaced(ours):
+        if stop.wait(LOOK_S):
+            return take_down(ours)
+    print("another command serves in this one's place", flush=True)
 
 
 def start_proxies(host: str, port: int) -> None:
@@ -83,8 +85,9 @@ def tried_here(plan: ServePlan) -> str:
     return model.about.name
 
 
-def application(plan: ServePlan, token: str | None) -> Any:
-    """Replicas behind fronts. New ones are started before old ones are stopped."""
+def application(plan: ServePlan, token: str | None, command: str) -> Any:
+    """Replicas behind fronts, which know whose they are. New ones are started before old ones are
+    stopped."""
     shared = {"max_surge_percent": 100, "graceful_shutdown_timeout_s": plan.stop_s}
     shared |= {"graceful_shutdown_wait_loop_s": 0.2}
     handed = {key: value for key, value in os.environ.items() if key.startswith(HANDED)}
@@ -106,7 +109,9 @@ def application(plan: ServePlan, token: str | None) -> Any:
         ray_actor_options={"num_cpus": 0},
         **shared,
     )(Front)
-    return front.bind(replicas.bind(plan, token, os.getcwd()), plan.deadline_ms, plan.max_bytes)
+    return front.bind(
+        replicas.bind(plan, token, os.getcwd()), plan.deadline_ms, plan.max_bytes, command
+    )
 
 
 def autoscaling(plan: ServePlan) -> dict[str, Any]:
@@ -120,17 +125,24 @@ def autoscaling(plan: ServePlan) -> dict[str, Any]:
     }
 
 
-def take_down() -> None:
-    """The app, when what it was asked is answered; and Serve itself, where it was the only one."""
+def take_down(ours: str) -> None:
+    """The app, when what it was asked is answered, unless it is another command's by now; and Serve
+    itself, where it was the only one."""
+    if is_replaced(ours):
+        return
     serve.delete(APP)
     if not serve.status().applications:
         serve.shutdown()
 
 
-def deployed_at() -> float | None:
-    """When the app was last deployed; None: it is gone."""
-    app = serve.status().applications.get(APP)
-    return app and app.last_deployed_time_s
+def is_replaced(ours: str) -> bool:
+    """Whether the app is another command's, or gone. Fronts that do not answer are asked again."""
+    if APP not in serve.status().applications:
+        return True
+    try:
+        return serve.get_app_handle(APP).whose.remote().result(timeout_s=ASK_S) != ours
+    except (TimeoutError, RayError, RayServeException):
+        return False
 
 
 def free_address(host: str) -> tuple[str, int]:

@@ -74,12 +74,18 @@ class Replica:
 
 
 class Front:
-    """Takes a request from the proxy, and has a replica answer it before its deadline."""
+    """Takes a request from the proxy, and has a replica answer it before its deadline. command: by
+    which it was put here."""
 
-    def __init__(self, replicas: DeploymentHandle, deadline_ms: float, max_bytes: int):
-        self.replicas, self.deadline_ms = replicas, deadline_ms
+    def __init__(
+        self, replicas: DeploymentHandle, deadline_ms: float, max_bytes: int, command: str
+    ):
+        self.replicas, self.deadline_ms, self.command = replicas, deadline_ms, command
         self.too_long = Refused(413, f"the body must have at most {max_bytes} bytes")
         self.max_bytes = max_bytes
+
+    def whose(self) -> str:
+        return self.command
 
     async def __call__(self, request: Request) -> Response:
         try:

@@ -13,8 +13,9 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -82,8 +83,8 @@ def register() -> None:
     try:
         package = importlib.import_module("hydra_plugins")
     except ModuleNotFoundError:  # no other plugin is installed
-        package = sys.modules["hydra_plugins"] = ModuleType("hydra_plugins")
-        package.__path__ = []
+        package = module_from_spec(ModuleSpec("hydra_plugins", None, is_package=True))
+        sys.modules["hydra_plugins"] = package
     here = sys.modules[__name__]
     sys.modules["hydra_plugins.eat_lightning"] = package.eat_lightning = here  # pyright: ignore[reportAttributeAccessIssue]
     RayLauncher.__module__ = "hydra_plugins.eat_lightning"
