@@ -68,7 +68,10 @@ def width_faults(encoder: AdaptiveEncoder, heads: int, inner: int) -> list[str]:
         faults += whole_faults(key, value, 1)
         if not whole_faults(key, value, 1) and value > most:
             faults.append(f"{key} must be in 1..{most}, got {value}")
-    if encoder.relative is not None and heads != shape.num_heads:
+    if shape.layer_groups:
+        faults.append("this encoder's layers share their weights, so none can be narrowed alone")
+    per_head = encoder.relative is not None and encoder.relative.per_head
+    if per_head and heads != shape.num_heads:
         faults.append(
             f"heads must be {shape.num_heads}, got {heads}: this encoder's layers share a "
             "relative-position bias of that many heads"
@@ -122,10 +125,12 @@ def cut_layer(
 ) -> dict[str, Tensor]:
     """The weights of a layer that has only these rows of its heads, and these inner neurons."""
     cut = {}
-    for end in ("weight", "bias"):
+    up, down = state[f"{home}up.weight"], state[f"{home}down.weight"]
+    halves = [inner_M + start for start in range(0, len(up), down.shape[1])]  # of a gated one two
+    for end in ("weight", "bias") if f"{home}up.bias" in state else ("weight",):
         thirds = state[f"{home}qkv.{end}"].chunk(3)
         cut[f"{home}qkv.{end}"] = torch.cat([third[heads_M] for third in thirds])
-        cut[f"{home}up.{end}"] = state[f"{home}up.{end}"][inner_M]
+        cut[f"{home}up.{end}"] = state[f"{home}up.{end}"][torch.cat(halves)]
     cut[f"{home}out.weight"] = state[f"{home}out.weight"][:, heads_M]
-    cut[f"{home}down.weight"] = state[f"{home}down.weight"][:, inner_M]
+    cut[f"{home}down.weight"] = down[:, inner_M]
     return cut

@@ -13,14 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
-from eat_lightning.bounds import number_faults, whole_faults
+from eat_lightning.bounds import layer_faults, number_faults, switch_faults, whole_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.heads import ACTIVATIONS, head_faults
-from eat_lightning.weights.hf_names import FAMILIES
+from eat_lightning.model.layer import FEED_FORWARDS, NORMS
+from eat_lightning.model.positions import DISTANCES
+from eat_lightning.weights.family import FAMILIES
+from eat_lightning.weights.hf_names import type_fault
 
 SMALL = 1 << 20  # bytes: configs, certificates, what a run noted; ours have some thousand
 TOKENIZER = 32 << 20  # bytes of a tokenizer's file; BERT's has 0.7 million, multilingual ones 17
@@ -61,7 +62,7 @@ def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
     least = {"vocab_size": 1, "hidden_size": 1, "num_layers": 1, "num_heads": 1}
     least |= {"intermediate_size": 1, "max_positions": 1, "type_vocab_size": 0}
     least |= {"position_offset": 0, "relative_buckets": 0, "sep_token_id": 0, "pad_token_id": 0}
-    least |= {"head_width": 0}
+    least |= {"head_width": 0, "embedding_size": 0, "layer_groups": 0, "local_window": 0}
     faults = [f for key, low in least.items() for f in whole_faults(key, sizes.get(key, low), low)]
     faults += [
         f"{key} must be at most {most}, got {sizes[key]}"
@@ -74,7 +75,7 @@ def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
     act = sizes.get("hidden_act", "gelu")
     if not isinstance(act, str) or act not in ACTIVATIONS:
         faults.append(f"hidden_act must be among {', '.join(ACTIVATIONS)}, got {act!r}")
-    faults += [] if faults else head_size_faults(sizes)
+    faults += [] if faults else [*head_size_faults(sizes), *part_faults(sizes)]
     if not faults and sizes.get("max_positions", 512) <= sizes.get("position_offset", 0):
         faults.append(f"max_positions must be above position_offset, got {sizes['max_positions']}")
     return faults
@@ -90,6 +91,35 @@ def head_size_faults(sizes: Mapping[str, Any]) -> list[str]:
     if of_head and heads * of_head > width:
         return [f"num_heads must be in 1..{width // of_head} at head_width={of_head}, got {heads}"]
     return []
+
+
+def part_faults(sizes: Mapping[str, Any]) -> list[str]:
+    """Check the parts that a shape names, given that its sizes are sound."""
+    faults = []
+    for key, usual, known in (
+        ("relative", "bias", DISTANCES),
+        ("norm", "last", NORMS),
+        ("feed_forward", "plain", FEED_FORWARDS),
+    ):
+        if (named := sizes.get(key, usual)) not in [*known]:
+            faults.append(f"{key} must be one of {', '.join(known)}, got {named!r:.60}")
+    for key in ("absolute_positions", "biases"):
+        faults += switch_faults(key, sizes.get(key, True))
+    for key in ("rotary_base", "local_rotary_base"):
+        faults += number_faults(key, [sizes.get(key, 1e4)], "(1, inf)")
+    layers, groups = sizes["num_layers"], sizes.get("layer_groups", 0)
+    faults += layer_faults("local_layers", sizes.get("local_layers") or [], layers)
+    if groups > layers:
+        faults.append(f"layer_groups must be in 0..{layers}, got {groups}")
+    if not isinstance(sizes.get("family", ""), str):
+        faults.append(f"family must be a name, got {sizes['family']!r:.60}")
+    width = sizes.get("head_width", 0) or sizes["hidden_size"] // sizes["num_heads"]
+    if not faults and sizes.get("relative") == "rotary" and width % 2:
+        faults.append(f"a head must have an even width with relative=rotary, got {width}")
+    few = sizes.get("relative_buckets", 0) < 2
+    if not faults and sizes.get("relative") == "disentangled" and few:
+        faults.append("relative_buckets must be 2 or more with relative=disentangled")
+    return faults
 
 
 REQUIRED = ("vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size")
@@ -118,7 +148,7 @@ def model_faults(config: Mapping[str, Any]) -> list[str]:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """ConfigError, in one line, where it is none, or asks for what no model can have."""
-    path, known = folder / "config.json", [*FAMILIES, "eat"]
+    path = folder / "config.json"
     if not path.exists():
         raise ConfigError(f"{folder}: no config.json, so not a model folder")
     try:
@@ -126,53 +156,40 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path}: cannot be read ({one_line(error)})") from None
     kind = config.get("model_type") if isinstance(config, dict) else config
-    if not isinstance(config, dict) or not isinstance(kind, str) or kind not in known:
-        said = one_line(repr(kind), 60)
-        raise ConfigError(f"{folder}: model_type must be one of {', '.join(known)}, got {said}")
+    if not isinstance(config, dict) or not isinstance(kind, str) or kind not in {*FAMILIES, "eat"}:
+        raise ConfigError(f"{folder}: {one_line(type_fault(kind))}")
     if kind == "eat" and (faults := model_faults(config)):
         raise ConfigError(f"{folder}: {UNFIT} ({one_line(faults[0])})")
     return config
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise ConfigError(f"{folder}: no model.safetensors (other weight files are not read)")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ConfigError(f"{path}: not a whole safetensors file ({error})") from None
-
-
 def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "") -> list[str]:
     """What a shape asks for and the weights (their sizes by our names) do not hold: what is then
     allocated is no more than the file itself."""
-    width, inner = shape.hidden_size, shape.intermediate_size
-    wanted = {
-        "embedding.word.weight": [shape.vocab_size, width],
-        "embedding.position.weight": [shape.max_positions, width],
-    }
+    width = shape.hidden_size
+    narrow = shape.embedding_size or width
+    wanted = {"embedding.word.weight": [shape.vocab_size, narrow]}
+    if shape.absolute_positions:
+        wanted["embedding.position.weight"] = [shape.max_positions, narrow]
     if shape.type_vocab_size:
-        wanted["embedding.token_type.weight"] = [shape.type_vocab_size, width]
-    for i in range(shape.num_layers):
+        wanted["embedding.token_type.weight"] = [shape.type_vocab_size, narrow]
+    if shape.embedding_size:
+        wanted["embedding.project.weight"] = [width, narrow]
+    for i in range(shape.num_distinct):
         wanted[f"layers.{i}.out.weight"] = [width, shape.attention_width]
-        wanted[f"layers.{i}.up.weight"] = [inner, width]
+        wanted[f"layers.{i}.up.weight"] = [shape.up_width, width]
     for name, size in wanted.items():
         if name not in sizes:
             return [f"its weights lack {prefix}{name}"]
         if list(sizes[name]) != size:
             return [f"size mismatch: {name} is {list(sizes[name])}, its config says {size}"]
     buckets, there = shape.relative_buckets, sizes.get("relative.weight")
-    if buckets and (there is None or list(there) != [buckets, shape.num_heads]):
+    of_buckets = [buckets, shape.num_heads]
+    if shape.relative == "disentangled":
+        of_buckets = [2 * buckets, width]
+    if buckets and (there is None or list(there) != of_buckets):
         return [f"size mismatch: relative.weight is {there}, its config says {buckets} buckets"]
     return []
-
-
-def sizes_in(path: Path) -> dict[str, list[int]]:
-    """The sizes of a safetensors file's tensors, from its header; names without "encoder."."""
-    with safe_open(path, framework="pt") as file:
-        names = list(file.keys())
-        return {n.removeprefix("encoder."): file.get_slice(n).get_shape() for n in names}
 
 
 def weight_faults(shape: Any, weights: Mapping[str, Tensor]) -> list[str]:

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from eat_lightning.bounds import layer_faults, raise_faults
-from eat_lightning.methods.attention._banded import banded_attention, pairs
+from eat_lightning.model.banded import banded_attention, pairs
 from eat_lightning.model.contracts import Kernel, Where
 from eat_lightning.model.packed import Layout
 

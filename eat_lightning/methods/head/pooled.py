@@ -1,4 +1,5 @@
-"""BERT's classifier (Devlin et al. 2019) at an exit: pool, dense, activation, dropout, classes."""
+"""BERT's classifier (Devlin et al. 2019) at an exit: pool, dense, activation, dropout, classes; or
+ModernBERT's (Warner et al. 2024), with a norm behind the activation."""
 
 from __future__ import annotations
 
@@ -10,32 +11,33 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.bounds import raise_faults
+from eat_lightning.bounds import raise_faults, switch_faults
 from eat_lightning.model.heads import ACTIVATIONS, POOLS
 from eat_lightning.model.packed import Packed
 
 
 class Pooled(nn.Module):
     """pool: "cls" or "mean" (each vector weighed by the tokens it stands for). activation: of the
-    dense layer; None: there is no dense layer.
+    dense layer; None: there is no dense layer. norm: a LayerNorm behind the activation. Dense layer
+    and norm have biases where the encoder's have.
 
     temperature: fitted after training (Guo et al. 2017) and saved; guesses are divided by it.
     """
 
     temperature: Tensor
 
-    def __init__(self, pool: str = "cls", activation: str | None = "tanh"):
+    def __init__(self, pool: str = "cls", activation: str | None = "tanh", norm: bool = False):
         super().__init__()
-        raise_faults(self.faults(None, pool, activation))
-        self.pool, self.activation = pool, activation
+        raise_faults(self.faults(None, pool, activation, norm))
+        self.pool, self.activation, self.norm = pool, activation, norm
         self.act = ACTIVATIONS[activation] if activation else None
         self.register_buffer("temperature", torch.ones(()))
 
     @classmethod
     def faults(
-        cls, num_layers: int | None, pool: Any = "cls", activation: Any = "tanh"
+        cls, num_layers: int | None, pool: Any = "cls", activation: Any = "tanh", norm: Any = False
     ) -> list[str]:
-        faults = []
+        faults = switch_faults("head.norm", norm)
         if not isinstance(pool, str) or pool not in POOLS:
             faults.append(f"head.pool must be one of {', '.join(POOLS)}, got {pool!r}")
         known_one = isinstance(activation, str) and activation in ACTIVATIONS
@@ -46,7 +48,9 @@ class Pooled(nn.Module):
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         width = shape.hidden_size
-        self.dense = nn.Linear(width, width) if self.activation else None
+        bias = shape.biases
+        self.dense = nn.Linear(width, width, bias=bias) if self.activation else None
+        self.normed = nn.LayerNorm(width, eps=shape.eps, bias=bias) if self.norm else None
         self.dropout = nn.Dropout(shape.dropout)
         self.classes = nn.Linear(width, num_labels)
 
@@ -55,7 +59,7 @@ class Pooled(nn.Module):
         pooled_BD = POOLS[self.pool](packed)
         if self.dense is not None and self.act is not None:
             pooled_BD = self.act(self.dense(pooled_BD))
-        return pooled_BD
+        return pooled_BD if self.normed is None else self.normed(pooled_BD)
 
     def guess(self, pooled_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b c"]:
         """Calibrated logits."""

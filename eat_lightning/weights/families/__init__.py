@@ -1,0 +1,1 @@
+"""Architectures of transformers, a file each, found by looking."""
