@@ -9,6 +9,7 @@ that its weights do not have.
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -203,12 +204,15 @@ def weight_faults(shape: Any, weights: Mapping[str, Tensor]) -> list[str]:
 
 
 STEPS = {  # of a tokenizer.json; what is not here could grow a text, or take for ever over it
-    "normalizer": "BertNormalizer Lowercase NFC NFD NFKC NFKD StripAccents Strip ByteLevel",
+    "normalizer": "BertNormalizer Lowercase NFC NFD NFKC NFKD StripAccents Strip ByteLevel "
+    "Precompiled Replace",
     "pre_tokenizer": "BertPreTokenizer ByteLevel Metaspace Whitespace WhitespaceSplit Punctuation "
     "Digits UnicodeScripts",
     "post_processor": "BertProcessing RobertaProcessing ByteLevel TemplateProcessing",
 }
 MOST_STEPS = 16
+LONGEST_ENTRY = 64  # bytes; NFKC's longest are 33
+BLANKS = " {2,}"  # the one pattern of theirs that is no plain string
 READ = (".json", ".txt", ".model", ".jinja")
 
 
@@ -252,7 +256,53 @@ def step_faults(content: Any) -> list[str]:
             return [f"{part} must be made of {', '.join(known)}, got {strange[0]!r}"]
         if len(steps) > MOST_STEPS:
             return [f"{part} must have at most {MOST_STEPS} steps, got {len(steps)}"]
+    return growth_faults(content.get("normalizer"))
+
+
+def growth_faults(normalizer: Any) -> list[str]:
+    """Those of SentencePiece (XLM-RoBERTa, ALBERT, DeBERTa) put other characters in place of some:
+    by one table whose entries are short, or by a replacement that is no longer than what it is for.
+    """
+    steps = list(nodes_of(normalizer))
+    tables = [step for step in steps if step.get("type") == "Precompiled"]
+    if len(tables) > 1 or any(longest_entry(table) > LONGEST_ENTRY for table in tables):
+        return [f"Precompiled must be one table of entries of at most {LONGEST_ENTRY} bytes"]
+    for step in steps:
+        if step.get("type") == "Replace" and not is_no_longer(step):
+            return [f"Replace must not lengthen a text, got {one_line(step.get('pattern'), 40)}"]
     return []
+
+
+def is_no_longer(step: Mapping[str, Any]) -> bool:
+    """Whether a replacement is at most as long as its pattern: a plain string, or two blanks and
+    more."""
+    given, content = step.get("pattern"), step.get("content")
+    pattern = given if isinstance(given, dict) else {}
+    plain = "  " if pattern.get("Regex") == BLANKS else pattern.get("String")
+    if not isinstance(plain, str) or not isinstance(content, str):
+        return False
+    return len(content) <= len(plain)
+
+
+def longest_entry(step: Mapping[str, Any]) -> int:
+    """Bytes of the longest replacement in SentencePiece's table: a trie, whose length the first
+    four bytes tell, then strings that end in a zero."""
+    try:
+        table = b64decode(step["precompiled_charsmap"], validate=True)
+        strings = table[4 + int.from_bytes(table[:4], "little") :]
+        return max(map(len, strings.split(b"\0")))
+    except (KeyError, ValueError, TypeError):
+        return LONGEST_ENTRY + 1
+
+
+def nodes_of(node: Any) -> Iterator[Mapping[str, Any]]:
+    """A part's steps, sequences opened."""
+    if isinstance(node, dict) and node.get("type") == "Sequence":
+        for key in ("normalizers", "pretokenizers", "processors"):
+            for step in node[key] if isinstance(node.get(key), list) else ():
+                yield from nodes_of(step)
+    elif isinstance(node, dict):
+        yield node
 
 
 def is_token(value: Any) -> bool:

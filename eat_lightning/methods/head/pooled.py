@@ -28,7 +28,7 @@ class Pooled(nn.Module):
 
     def __init__(self, pool: str = "cls", activation: str | None = "tanh", norm: bool = False):
         super().__init__()
-        raise_faults(self.faults(None, pool, activation, norm))
+        raise_faults(Pooled.faults(None, pool, activation, norm))
         self.pool, self.activation, self.norm = pool, activation, norm
         self.act = ACTIVATIONS[activation] if activation else None
         self.register_buffer("temperature", torch.ones(()))
