@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup minilm body quickstart bench test test-core test-slow check format hooks wheel clean
+.PHONY: help setup minilm body quickstart bench site test test-core test-slow check format hooks wheel clean
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
@@ -44,6 +44,11 @@ quickstart: setup ## Install, train on toy data, measure, report and predict: a 
 
 bench: setup ## Time the encoders against Hugging Face's and the machine's ceilings. ARGS= goes to it.
 	$(PY) -m eat_lightning.bench $(ARGS)
+
+site: setup ## Build the documentation into outputs/site; its tutorials are really run.
+	$(PY) -m pip install --quiet --editable '.[docs]'
+	$(PY) -m mkdocs build --config-file experiments/site/mkdocs.yml
+	@echo "open outputs/site/index.html"
 
 test: setup ## Run the quick tests: CPU, offline. ARGS= goes to pytest.
 	@$(PY) -m pytest -n auto $(ARGS)

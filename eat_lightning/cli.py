@@ -18,11 +18,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from eat_lightning.config import CONFIG_DIR, plain
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, did_you_mean
 
 
 def entry(
@@ -139,8 +139,32 @@ def compose_or_explain(config_name: str, overrides: list[str]) -> None:
         said = in_one_line(f"{error}\n{error.__cause__ or ''}")
         if "Ambiguous value" in said:  # Hydra's advice on sweeps is good as it is
             return
-        print(f"error: {said}", file=sys.stderr)
+        print(f"error: {said}{nearest(said, config_name, overrides)}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def nearest(said: str, config_name: str, overrides: list[str]) -> str:
+    """What the unknown key or choice in one of Hydra's messages may have been meant to be."""
+    if choice := re.match(r"Could not find '(.+)/(.+?)'; Available options in .+?: (.*)", said):
+        return did_you_mean(choice[2], choice[3].split("; "))
+    if not (unknown := re.match(r"Could not override '(.+?)'", said)):
+        return ""
+    others = [o for o in overrides if unknown[1] not in o]
+    try:
+        with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+            config = compose(config_name, overrides=others)
+    except (HydraException, OmegaConfBaseException):  # more than one is wrong
+        return ""
+    return did_you_mean(unknown[1], keys_of(config))
+
+
+def keys_of(config: DictConfig) -> Iterable[str]:
+    """Every key of a config, dotted: "reduction", "reduction.ratio"."""
+    for key in config:
+        yield str(key)
+        below = OmegaConf.select(config, str(key), throw_on_resolution_failure=False)
+        if isinstance(below, DictConfig):
+            yield from (f"{key}.{name}" for name in keys_of(below))
 
 
 def with_own_configs(arguments: list[str]) -> list[str]:

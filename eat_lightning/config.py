@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from eat_lightning.bounds import listed_layers, number_faults, whole_faults
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, did_you_mean
 
 P = TypeVar("P", bound="Plan")
 
@@ -70,7 +70,10 @@ def binding_faults(slot: str, node: Any) -> list[str]:
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     given = GIVEN.get(slot, set())
     unknown = [] if open_ended else [k for k in arguments(node) if k not in parameters]
-    faults = [f"{slot}.{key} is not an option of {called.__name__}" for key in unknown]
+    faults = [
+        f"{slot}.{key} is not an option of {called.__name__}{did_you_mean(key, parameters)}"
+        for key in unknown
+    ]
     for name, p in parameters.items():
         required = p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
         if required and name not in node and name not in given:

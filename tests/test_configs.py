@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from finished import config_of
 
+from eat_lightning.cli import compose_or_explain
 from eat_lightning.config import CONFIG_DIR, binding_faults
 from eat_lightning.data import glue
 from eat_lightning.data.source import check
@@ -304,6 +305,31 @@ def test_the_command_says_it_in_one_line(overrides: list[str], said: str) -> Non
     assert said in done.stderr
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "end"),
+    [
+        (["reduction=norm_topk", "reduction.ratoi=1"], ": did you mean reduction.ratio?"),
+        (["trainr.max_steps=1"], ": did you mean trainer.max_steps?"),
+        (["reduction=norm_tokp"], ": did you mean norm_topk?"),
+        (["colour=red"], "Key 'colour' is not in struct"),
+        (["colour=red", "reduction.ratoi=1"], "Key 'colour' is not in struct"),
+    ],
+)
+def test_the_nearest_name_is_offered(
+    overrides: list[str], end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        compose_or_explain("train", overrides)
+    assert capsys.readouterr().err.endswith(f"{end}\n")
+
+
+def test_an_unknown_argument_of_a_method_offers_the_nearest() -> None:
+    node = {"_target_": "eat_lightning.methods.reduction.norm_topk.NormTopK", "rato": 0.3}
+    assert "reduction.rato is not an option of NormTopK: did you mean ratio?" in binding_faults(
+        "reduction", node
+    )
 
 
 def test_a_sweeps_unknown_key_is_one_line_too() -> None:

@@ -84,6 +84,7 @@ class ScalingPlan(Plan):
     def rules(self) -> Iterator[str]:
         from eat_lightning.methods.attention.longformer import Longformer
         from eat_lightning.model.contracts import class_of
+        from eat_lightning.model.method import argument_faults
 
         yield from self.encoder.rules()
         for kind in self.attentions:
@@ -93,7 +94,7 @@ class ScalingPlan(Plan):
                 yield f"attentions: {error}"
         for kind in sorted({"dense", "longformer"} & {*self.attentions}):
             yield f"attentions must name others than dense and the window, got {kind!r}"
-        yield from Longformer.faults(None, window=self.window)
+        yield from argument_faults(Longformer, None, window=self.window)
         if self.encoder.num_layers < 3:
             yield f"encoder.num_layers must be 3 or more, got {self.encoder.num_layers}"
         for key in ("lengths", "batches", "ratios"):  # a slope needs two points

@@ -25,9 +25,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import answer, decide, knob_of, spec, turned, without_kind
+from eat_lightning.model.contracts import answer, decide, knob_of, turned
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
+from eat_lightning.model.method import faults_of
 
 SMOOTH = (0.0, 0.5, 1.0)  # share of the smooth estimate in the value of leaving
 DRAWN = (0.0, 0.5, 1.0)  # how far each exit's point goes from the shared one to its own
@@ -126,9 +127,7 @@ def fit_share(exit: Any, recorded: Recorded, cost_EB: np.ndarray, budget: float,
 
 def takes_one_each(exit: Any, point: float) -> bool:
     """Whether the knob may stand elsewhere at each exit."""
-    check = getattr(type(exit), "faults", None)  # a class from outside may have none
-    vector = turned(exit, [point] * len(exit.layers))
-    return check is None or not check(None, **without_kind(spec("exit", vector)))
+    return not faults_of(turned(exit, [point] * len(exit.layers)), None)
 
 
 def replayed(

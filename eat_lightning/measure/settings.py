@@ -20,10 +20,10 @@ from eat_lightning.model.contracts import (
     spec,
     turned,
     untrained,
-    without_kind,
 )
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import slot_faults
+from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
 from eat_lightning.runs.certificate import DTYPES, Certificate, combination
 from eat_lightning.runs.chosen import changed, looking_at
@@ -169,7 +169,7 @@ def exit_rules(own: Any, plan: Any, num_layers: int, num_labels: int) -> list[An
     for point in points or ():
         rules.append(rule := turned(own, point))
         with faults.gathered():  # a list of points needs one for each layer
-            raise_faults(type(rule).faults(num_layers, **without_kind(spec("exit", rule))))
+            raise_faults(faults_of(rule, num_layers))
     for given in more:
         with faults.gathered():
             rules.append(checked("exit", given, num_layers))

@@ -1,9 +1,10 @@
 """The contracts of the slots, and how a method is named, checked, built and saved.
 
 A method is one class in one module, `eat_lightning/methods/<slot>/<kind>.py`, made from plain
-arguments that it keeps as attributes of the same names. Its classmethod
-`faults(num_layers, **arguments)` lists what is wrong with them, one line each; the constructor
-raises the same.
+arguments that it keeps as attributes of the same names. It declares them as fields with their
+bounds (`model/method.py`). A class from outside the package may have a constructor of its own
+instead, and a classmethod `faults(num_layers, **arguments)` that lists what is wrong with them, one
+line each.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import argument_faults, faults_of, kept_arguments
 from eat_lightning.model.packed import Layout, Packed
 from eat_lightning.model.wish import Asked, Wish
 
@@ -341,8 +343,7 @@ def build_all(specs: dict[str, dict[str, Any]], num_layers: int) -> dict[str, An
     for slot, chosen in specs.items():
         try:
             methods[slot] = build(slot, chosen)
-            check = getattr(methods[slot], "faults", None)  # a class from outside may have none
-            faults += check(num_layers, **without_kind(chosen)) if check else []
+            faults += faults_of(methods[slot], num_layers)
         except (ValueError, TypeError, AttributeError) as error:
             faults.append(str(error))
     raise_faults(faults)
@@ -359,8 +360,7 @@ def spec(slot: str, method: Any) -> dict[str, Any]:
     prefix = f"{home(slot)}."
     inside = cls.__module__.startswith(prefix)
     kind = cls.__module__.removeprefix(prefix) if inside else f"{cls.__module__}.{cls.__qualname__}"
-    names = inspect.signature(cls).parameters
-    return {"kind": kind} | {name: getattr(method, name) for name in names}
+    return {"kind": kind} | kept_arguments(method)
 
 
 def untrained(slot: str, method: Any, trained: str) -> list[str]:
@@ -382,5 +382,4 @@ def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:
     lacking = [part for part in SLOTS.get(slot, ()) if not hasattr(cls, part)]
     if lacking:
         return [f"{slot}._target_: {cls.__name__} has no {' and no '.join(lacking)}"]
-    check = getattr(cls, "faults", None)
-    return [] if check is None else check(num_layers, **arguments(node))
+    return argument_faults(cls, num_layers, **arguments(node))

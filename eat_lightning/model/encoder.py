@@ -11,7 +11,6 @@ H heads, K head width, C classes, E exits so far.
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -44,6 +43,7 @@ from eat_lightning.model.heads import (
 from eat_lightning.model.layer import Embedding, Layer, Shape, initialise, make_layers
 from eat_lightning.model.local import local_kernel
 from eat_lightning.model.masks import attention_mask
+from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.positions import make_distance
 from eat_lightning.model.together import wished
@@ -338,8 +338,8 @@ def bias_faults(shape: Shape, attention: Any) -> list[str]:
 def adopted(method: Any, own: Any) -> Any:
     """The parameters of `own` with the plain arguments of `method`, which is of the same class."""
     twin = copy.copy(own)
-    for name in inspect.signature(type(method)).parameters:
-        setattr(twin, name, getattr(method, name))
+    for name, value in kept_arguments(method).items():
+        setattr(twin, name, value)
     return twin
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from eat_lightning.bounds import layer_faults, listed_layers
 from eat_lightning.model.contracts import Exit, build, class_of
+from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Packed
 
 ACTIVATIONS = {
@@ -65,7 +66,7 @@ def head_faults(num_layers: int | None, head: Any) -> list[str]:
     unknown = set(given) - set(inspect.signature(cls).parameters)
     if unknown:
         return [*faults, f"head.{min(unknown)} is not an option of {head.get('kind', 'pooled')}"]
-    return faults + cls.faults(num_layers, **given)
+    return faults + argument_faults(cls, num_layers, **given)
 
 
 def arguments_of(head: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import build, spec
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
+from eat_lightning.model.method import faults_of
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.training import Context
 from eat_lightning.new.toy import alone, ragged, tiny_encoder
@@ -155,9 +156,7 @@ def spec_undoes_build(slot: str) -> Check:
     def check(method: Any) -> None:
         saved = spec(slot, method)
         assert spec(slot, build(slot, saved)) == saved
-        arguments = {key: value for key, value in saved.items() if key != "kind"}
-        faults = getattr(type(method), "faults", None)
-        assert faults is None or faults(6, **arguments) == []
+        assert faults_of(method, 6) == []
 
     check.__name__ = "spec_undoes_build"
     return check

@@ -33,6 +33,7 @@ from eat_lightning.model.contracts import (
 )
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Batch, Packed
 from eat_lightning.report.statistics import softmax
 from eat_lightning.report.study import method_text
@@ -216,7 +217,7 @@ def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
         if type(own) is cls or not alike:
             continue
         arguments = {} if kind == "none" else shared
-        if not cls.faults(encoder.shape.num_layers, **arguments):
+        if not argument_faults(cls, encoder.shape.num_layers, **arguments):
             found.append(build("reduction", {"kind": kind} | arguments))
     return found
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from eat_lightning.runs.row import Row, text
 
-USUAL = ("none", "dense", "joint", "anneal", "confidence", "")  # kinds that go without saying
-SLOTS = ("attention", "reduction", "objective", "schedule", "exit")
+# Kinds that go without saying.
+USUAL = ("none", "dense", "pooled", "joint", "anneal", "confidence", "")
+SLOTS = ("attention", "reduction", "head", "objective", "schedule", "exit")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from eat_lightning.runs.run import Run, version_of
 
 # What rows that are averaged over seeds have in common, beside their method's name and exit rule.
 BODY = ("task", "model", "encoder", "num_layers")
-METHODS = ("attention", "reduction", "objective", "schedule", "policy")
+METHODS = ("attention", "reduction", "head", "objective", "schedule", "policy")
 MEASURED = ("split", "baseline", "kernels", "dtype", "form", "device", "threads", "machine")
 SAME_POINT = BODY + METHODS + MEASURED
 

@@ -22,6 +22,7 @@ from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import knob_of, point_of, spec, turned
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.runs.card import write_card
 from eat_lightning.runs.certificate import cut_of
 from eat_lightning.runs.run import Run, processor, write_json
 from eat_lightning.runs.validate import data_faults, training_faults
@@ -114,6 +115,7 @@ class Fitter:
         path = path_of(self.run.folder, point)
         try:
             write_json(path, asdict(point))
+            write_card(self.run)
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
 

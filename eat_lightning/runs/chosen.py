@@ -18,6 +18,7 @@ from eat_lightning.model.contracts import (
     without_kind,
 )
 from eat_lightning.model.heads import slot_faults
+from eat_lightning.model.method import argument_faults
 from eat_lightning.weights.operating_point import Budget
 
 
@@ -37,7 +38,7 @@ def checked(slot: str, spec: dict[str, Any], num_layers: int) -> Any:
     if isinstance(spec, dict) and isinstance(spec.get("kind"), str):
         cls, arguments = class_of(slot, spec["kind"]), without_kind(spec)
         if not arguments.keys() - inspect.signature(cls).parameters.keys():
-            raise_faults(cls.faults(num_layers, **arguments))  # type: ignore[attr-defined]
+            raise_faults(argument_faults(cls, num_layers, **arguments))
     return build(slot, spec)
 
 

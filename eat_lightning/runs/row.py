@@ -82,8 +82,9 @@ class Row:
     their last bits between forms, and times by much. Hugging Face's model runs plain, as people
     call it.
 
-    lr, steps, num_train_examples, objective, schedule, teacher: how the run was trained. clean:
-    measured at a commit without local changes.
+    head: what guesses at each exit (where they are say the keys of `temperature`); None in rows
+    from before it was noted. lr, steps, num_train_examples, objective, schedule, teacher: how the
+    run was trained. clean: measured at a commit without local changes.
     """
 
     task: str
@@ -160,6 +161,7 @@ class Row:
     lr: Positive | None = None
     steps: Annotated[int | None, whole(0)] = None
     num_train_examples: Count | None = None
+    head: dict[str, Any] | None = None
     objective: dict[str, Any] | None = None
     schedule: dict[str, Any] | None = None
     teacher: str | None = None
@@ -258,6 +260,7 @@ def row_of(
     found: dict[str, Any] = {
         **{slot: spec(slot, getattr(encoder, slot)) for slot in ("attention", "reduction")},
         "exit": spec("exit", exit),
+        "head": {name: value for name, value in encoder.head.items() if name != "layers"},
         "policy": specs_of(encoder.policies),
         "data": recorded.data,
         "knob": None if knob is None else knob.name,

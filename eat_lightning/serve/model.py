@@ -87,5 +87,5 @@ def own_exits(backend: Backend) -> frozenset[str]:
     named: set[str] = {source for source in backend.by_source if source is not None}
     for source in backend.by_source:
         for policy in backend.policies(source):
-            named |= {*policy.taus} if isinstance(policy, PerSource) else set()
+            named |= {*policy.known} if isinstance(policy, PerSource) else set()
     return frozenset(named)

@@ -7,6 +7,7 @@ Shapes: B examples, L padded length, N packed tokens, C classes, E exit heads.
 
 from __future__ import annotations
 
+import shutil
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -282,6 +283,13 @@ class EatForSequenceClassification(PreTrainedModel):
             setattr(self.config, slot, spec(slot, getattr(encoder, slot)))
         self.config.policy = portable(encoder.policies)
         super().save_pretrained(save_directory, **kwargs)
+
+    def _upload_modified_files(self, working_dir: Any, *args: Any, **kwargs: Any) -> Any:
+        """The hub is given the card that lies beside the weights, not an empty one."""
+        card = Path(str(self.name_or_path), "README.md")
+        if card.is_file():
+            shutil.copy(card, working_dir)
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
 
     def _init_weights(self, module: nn.Module) -> None:
         """What a checkpoint lacks; transformers' own functions leave loaded tensors alone."""

@@ -18,9 +18,10 @@ import pydantic.dataclasses
 from pydantic import ConfigDict
 
 from eat_lightning.bounds import raise_faults
-from eat_lightning.model.contracts import knob_of, spec, turned, without_kind
+from eat_lightning.model.contracts import knob_of, spec, turned
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.int8 import is_int8
+from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import specs_of
 from eat_lightning.weights.untrusted import json_of, one_line
 
@@ -75,9 +76,7 @@ class OperatingPoint:
         """A twin with its knobs at this point, which shares its weights. ValueError where the point
         does not fit its methods."""
         rule = turned(encoder.exit, self.exit)
-        check: Any = getattr(type(rule), "faults", None)  # a class from outside may have none
-        if check is not None:
-            raise_faults(check(encoder.shape.num_layers, **without_kind(spec("exit", rule))))
+        raise_faults(faults_of(rule, encoder.shape.num_layers))
         reduction = encoder.reduction
         if self.reduction is not None:
             reduction = turned(reduction, self.reduction)

@@ -13,4 +13,3 @@ def test_everybody_sees_everybody():
     assert Dense().sees(q, k).all()
     assert Dense().sees(q, k).shape == (5, 5)
     assert Dense().sees_all(longest=10_000, layer=1)
-    assert Dense.faults(6) == []

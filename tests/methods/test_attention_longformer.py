@@ -5,6 +5,7 @@ import torch
 
 from eat_lightning.methods.attention.longformer import Longformer
 from eat_lightning.model.contracts import Where
+from eat_lightning.model.method import argument_faults
 
 
 def sees(pattern: Longformer, length: int, layer: int = 1, step: int = 1) -> torch.Tensor:
@@ -59,7 +60,7 @@ def test_window_must_be_even(window):
 
 
 def test_layers_must_exist():
-    assert Longformer.faults(6, layers=[7]) == ["attention.layers must be in 1..6, got 7"]
-    assert Longformer.faults(6, layers=[2, 2]) == [
+    assert argument_faults(Longformer, 6, layers=[7]) == ["attention.layers must be in 1..6, got 7"]
+    assert argument_faults(Longformer, 6, layers=[2, 2]) == [
         "attention.layers must name a layer once, got 2 twice"
     ]

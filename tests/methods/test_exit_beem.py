@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from eat_lightning.methods.exit.beem import Beem
+from eat_lightning.model.method import argument_faults
 
 
 def guesses(*exits: list[float]) -> torch.Tensor:
@@ -46,9 +47,15 @@ def test_margin_is_the_least_distance():
 
 
 def test_faults():
-    assert Beem.faults(6, 0, [4]) == ["exit.alpha must be in (0, inf), got 0"]
-    assert Beem.faults(6, 1, [4], 3) == ["exit.weights must be a list or null, got 3"]
-    assert Beem.faults(6, 1, [4], [-1]) == ["exit.weights must be in (0, inf), got -1"]
-    assert Beem.faults(6, 1, [3, 4], [1]) == [
+    assert argument_faults(Beem, 6, alpha=0, layers=[4]) == [
+        "exit.alpha must be in (0, inf), got 0"
+    ]
+    assert argument_faults(Beem, 6, alpha=1, layers=[4], weights=3) == [
+        "exit.weights must be a list or null, got 3"
+    ]
+    assert argument_faults(Beem, 6, alpha=1, layers=[4], weights=[-1]) == [
+        "exit.weights must be in (0, inf), got -1"
+    ]
+    assert argument_faults(Beem, 6, alpha=1, layers=[3, 4], weights=[1]) == [
         "exit.weights must have one value for each of 2 layers, got 1"
     ]

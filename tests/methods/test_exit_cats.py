@@ -8,6 +8,7 @@ from models import packed, ragged, tiny, tiny_shape
 
 from eat_lightning.methods.exit.cats import MetaConsistency
 from eat_lightning.model.contracts import turned
+from eat_lightning.model.method import argument_faults
 from eat_lightning.model.training import Context
 
 LOGITS = torch.zeros(2, 3, 2)
@@ -62,7 +63,7 @@ NAMES = ("weight", "bias")
 
 
 def test_faults():
-    assert MetaConsistency.faults(6, 1.5, [4], 0, 0) == [
+    assert argument_faults(MetaConsistency, 6, consistency=1.5, layers=[4], width=0, weight=0) == [
         "exit.consistency must be in [0, 1], got 1.5",
         "exit.width must be 1 or more, got 0",
         "exit.weight must be in (0, inf), got 0",

@@ -6,6 +6,7 @@ from models import method, ragged, tiny
 
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.contracts import knob_of, spec
+from eat_lightning.model.method import argument_faults
 
 
 def test_everybody_leaves_there_whatever_they_say():
@@ -36,5 +37,5 @@ def test_it_has_no_knob_and_is_named_by_its_layer():
     [(0, r"in 1..6, got 0"), (7, r"in 1..6, got 7"), ("x", r"hold whole numbers, got 'x'")],
 )
 def test_the_layer_is_one_of_the_encoders(layer, message):
-    (fault,) = Fixed.faults(6, layer=layer)
+    (fault,) = argument_faults(Fixed, 6, layer=layer)
     assert fault == f"exit.layer must {'be ' if layer != 'x' else ''}{message}"

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from eat_lightning.methods.exit.patience import Patience
+from eat_lightning.model.method import argument_faults
 
 GO, STAY = 1, 0
 
@@ -39,8 +40,12 @@ def test_patience_must_be_whole(patience):
 
 
 def test_patience_needs_enough_exits():
-    assert Patience.faults(6, 2, [3, 4]) == ["exit.patience must be at most 1 with 2 exits, got 2"]
-    assert Patience.faults(4, 1, [4, 5]) == ["exit.layers must be in 1..4, got 5"]
+    assert argument_faults(Patience, 6, patience=2, layers=[3, 4]) == [
+        "exit.patience must be at most 1 with 2 exits, got 2"
+    ]
+    assert argument_faults(Patience, 4, patience=1, layers=[4, 5]) == [
+        "exit.layers must be in 1..4, got 5"
+    ]
 
 
 def test_margin_is_the_smallest_lead():

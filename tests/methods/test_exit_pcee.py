@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from eat_lightning.methods.exit.pcee import PatientConfident
+from eat_lightning.model.method import argument_faults
 
 
 def guesses(*exits: list[float]) -> torch.Tensor:
@@ -60,11 +61,15 @@ def test_margin_is_the_least_distance():
 
 
 def test_faults():
-    assert PatientConfident.faults(6, 0.2, [4], 2) == [
+    assert argument_faults(PatientConfident, 6, uncertainty=0.2, layers=[4], patience=2) == [
         "exit.layers must name 2 or more layers, got [4]"
     ]
-    assert PatientConfident.faults(6, 0.2, [3, 4], 0) == ["exit.patience must be 1 or more, got 0"]
-    assert PatientConfident.faults(6, 2, [3, 4]) == ["exit.uncertainty must be in [0, 1], got 2"]
-    assert PatientConfident.faults(6, 0.2, [3, 4], answer="mean") == [
+    assert argument_faults(PatientConfident, 6, uncertainty=0.2, layers=[3, 4], patience=0) == [
+        "exit.patience must be 1 or more, got 0"
+    ]
+    assert argument_faults(PatientConfident, 6, uncertainty=2, layers=[3, 4]) == [
+        "exit.uncertainty must be in [0, 1], got 2"
+    ]
+    assert argument_faults(PatientConfident, 6, uncertainty=0.2, layers=[3, 4], answer="mean") == [
         "exit.answer must be one of last, patient, all, got 'mean'"
     ]

@@ -5,6 +5,7 @@ import torch
 from models import packed
 
 from eat_lightning.methods.head.attention import Attention
+from eat_lightning.model.method import argument_faults
 
 
 class Sizes:
@@ -50,7 +51,7 @@ def test_a_key_weighs_as_much_as_the_tokens_it_stands_for():
 
 
 def test_faults():
-    assert Attention.faults(6, width=10, num_heads=4) == [
+    assert argument_faults(Attention, 6, width=10, num_heads=4) == [
         "head.num_heads must divide width=10, got 4"
     ]
     with pytest.raises(ValueError, match=r"head.width must be 1 or more, got 0"):

@@ -5,6 +5,7 @@ import torch
 from models import ragged, tiny
 
 from eat_lightning.methods.head.shared import Shared
+from eat_lightning.model.method import argument_faults
 
 
 def encoder_with(**head):
@@ -54,6 +55,8 @@ def test_the_shared_gradient_is_the_sum_of_the_exits():
 
 
 def test_faults():
-    assert Shared.faults(6, own_classes=1) == ["head.own_classes must be true or false, got 1"]
+    assert argument_faults(Shared, 6, own_classes=1) == [
+        "head.own_classes must be true or false, got 1"
+    ]
     with pytest.raises(ValueError, match=r"own_classes=true shares the dense layer: .* is null"):
         Shared(activation=None, own_classes=True)

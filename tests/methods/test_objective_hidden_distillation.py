@@ -7,6 +7,7 @@ import torch
 from models import packed, ragged, tiny
 
 from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation
+from eat_lightning.model.method import argument_faults
 from eat_lightning.model.training import Context
 
 
@@ -87,7 +88,7 @@ def test_the_student_and_the_projection_get_gradients():
 
 
 def test_faults():
-    assert HiddenDistillation.faults(6, layer_map={9: 1}) == [
+    assert argument_faults(HiddenDistillation, 6, layer_map={9: 1}) == [
         "objective.layer_map must name layers in 0..6, got 9"
     ]
     with pytest.raises(ValueError, match=r"objective.layer_map must map layers to layers, got \[1"):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from eat_lightning.methods.objective.joint import Joint
+from eat_lightning.model.method import argument_faults
 from eat_lightning.model.training import Context
 
 EVEN, TILTED = [0.0, 0.0], [math.log(3.0), 0.0]  # probabilities 1/2 1/2 and 3/4 1/4
@@ -90,7 +91,7 @@ def test_off_by_default():
 
 
 def test_faults():
-    assert Joint.faults(6, weights={9: 1.0}) == [
+    assert argument_faults(Joint, 6, weights={9: 1.0}) == [
         "objective.weights must name layers in 1..6, got 9"
     ]
     for arguments, fault in [

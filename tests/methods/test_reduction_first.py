@@ -5,6 +5,7 @@ from models import packed, ragged, tiny
 
 from eat_lightning.methods.reduction.first import First
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Batch
 
 
@@ -25,5 +26,5 @@ def test_at_layer_0_it_equals_a_text_that_was_cut():
 
 
 def test_the_embedding_is_a_layer():
-    assert First.faults(6, layers=[0, 6]) == []
-    assert First.faults(6, layers=[-1]) == ["reduction.layers must be in 0..6, got -1"]
+    assert argument_faults(First, 6, layers=[0, 6]) == []
+    assert argument_faults(First, 6, layers=[-1]) == ["reduction.layers must be in 0..6, got -1"]

@@ -10,6 +10,7 @@ from models import packed
 from eat_lightning.methods.reduction._topk import kept_lengths
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import argument_faults
 
 
 def kept(norms: list[float], lengths: list[int], **options) -> list[int]:
@@ -87,10 +88,12 @@ def test_faults():
         NormTopK(ratio=1.5)
     with pytest.raises(ValueError, match=r"reduction.ratio must have one value for each of 2"):
         NormTopK(ratio=[0.3])
-    assert NormTopK.faults(6, ratio=1, layers=[2, 9, 2]) == [
+    assert argument_faults(NormTopK, 6, ratio=1, layers=[2, 9, 2]) == [
         "reduction.ratio must be in [0, 1), got 1",
         "reduction.layers must be in 1..6, got 9",
         "reduction.layers must name a layer once, got 2 twice",
     ]
-    assert NormTopK.faults(6, layers=3) == ["reduction.layers must be a list of layers, got 3"]
-    assert NormTopK.faults(6, ratio=float("nan")) != []
+    assert argument_faults(NormTopK, 6, layers=3) == [
+        "reduction.layers must be a list of layers, got 3"
+    ]
+    assert argument_faults(NormTopK, 6, ratio=float("nan")) != []

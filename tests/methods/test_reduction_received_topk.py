@@ -5,6 +5,7 @@ from models import packed
 
 from eat_lightning.methods.reduction.received_topk import ReceivedTopK
 from eat_lightning.model.evidence import Evidence, gather_evidence
+from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Layout
 
 
@@ -38,4 +39,4 @@ def test_most_received_stay():
 
 def test_it_asks_for_the_whole_matrix():
     assert ReceivedTopK().needs == {"received"}
-    assert ReceivedTopK.faults(3) == ["reduction.layers must be in 1..3, got 4"]
+    assert argument_faults(ReceivedTopK, 3) == ["reduction.layers must be in 1..3, got 4"]

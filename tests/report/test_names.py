@@ -25,6 +25,13 @@ def names(*runs: dict[str, Any]) -> list[str]:
         ([{}, {"num_layers": 12, "exit_shares": {"12": 1.0}}], ["eat, 6 layers", "eat, 12 layers"]),
         ([RULE, RULE | {"seed": 2}], ["eat", "eat"]),
         ([RULE, RULE | {"objective": {"kind": "sweet"}}], ["eat", "eat, sweet"]),
+        (
+            [
+                RULE | {"head": {"kind": "pooled", "pool": "mean"}},
+                RULE | {"head": {"kind": "shared"}},
+            ],
+            ["eat", "eat, shared"],
+        ),
         ([RULE, {"exit": {"kind": "berxit", "threshold": 0.4}}], ["eat", "eat, berxit"]),
         (
             [{"reduction": TOP}, {"reduction": {**TOP, "ratio": 0.1}}, {}],

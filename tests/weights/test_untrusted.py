@@ -169,7 +169,10 @@ def replaced(pattern: dict, content: str) -> dict:
 @pytest.mark.parametrize(
     ("steps", "is_sound"),
     [
-        ([replaced({"String": "``"}, '"'), {"type": "NFKD"}, charsmap(b"a", b"fi")], True),  # ALBERT
+        (
+            [replaced({"String": "``"}, '"'), {"type": "NFKD"}, charsmap(b"a", b"fi")],
+            True,
+        ),  # ALBERT
         ([charsmap(b"a"), replaced({"Regex": " {2,}"}, "\u2581")], True),  # XLM-RoBERTa
         ([replaced({"String": " "}, "\u2581")], True),
         ([replaced({"String": ""}, "a")], False),

@@ -81,7 +81,9 @@ def test_no_size_is_believed(body: Path):
     assert "its weights are packed" in refused(read_weights, body, True)
 
 
-@pytest.mark.parametrize("named", ["../other/model.safetensors", "absent.safetensors", "/etc/hosts"])
+@pytest.mark.parametrize(
+    "named", ["../other/model.safetensors", "absent.safetensors", "/etc/hosts"]
+)
 def test_an_index_names_files_of_its_folder(named: str, body: Path):
     (body / "model.safetensors").rename(body / "elsewhere.safetensors")
     index = body / "model.safetensors.index.json"

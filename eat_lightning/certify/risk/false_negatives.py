@@ -4,24 +4,21 @@ What full depth misses counts too, so a level below its own misses cannot be rea
 Shapes: B examples; any axes before it.
 """
 
+from typing import Annotated
+
 import numpy as np
 
-from eat_lightning.bounds import raise_faults, whole_faults
+from eat_lightning.model.method import Whole, method
 
 
+@method("risk")
 class FalseNegatives:
     """`label` is the number of the class (the phishing that must not pass as benign)."""
 
+    label: Annotated[int, Whole(0)] = 1
+
     low = 0
     none_at_full_depth = False
-
-    def __init__(self, label: int = 1):
-        raise_faults(self.faults(None, label=label))
-        self.label = label
-
-    @classmethod
-    def faults(cls, num_layers: int | None, label: int = 1) -> list[str]:
-        return whole_faults("risk.label", label, 0)
 
     def losses(self, full_B: np.ndarray, early_B: np.ndarray, label_B: np.ndarray) -> np.ndarray:
         missed_B = (early_B != self.label).astype(np.float64)

@@ -61,10 +61,6 @@ class Approximate(nn.Module):
     def __init__(self):
         super().__init__()  # torch's own takes anything, and arguments are read off the signature
 
-    @classmethod
-    def faults(cls, num_layers: int | None) -> list[str]:
-        return []
-
     def sees(self, q: Where, k: Where) -> Bool[Tensor, ...]:
         return torch.ones_like(q.index == k.index)
 

@@ -14,7 +14,7 @@ Weights: no parameters of its own; pretrained dense weights are kept and see les
 """
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -22,31 +22,22 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.model.banded import Band, attention_of_band, blocks_of
 from eat_lightning.model.contracts import Kernel, Where
+from eat_lightning.model.method import Whole, method
 from eat_lightning.model.packed import Layout
 
 PAYS = 0.4  # blocks are cut out where they hold at most this share of all pairs, as for Longformer
 PRIME = 2**31 - 1
 
 
+@method("attention")
 class BigBird:
     """block: tokens of a block. random: blocks drawn for each."""
 
-    def __init__(self, block: int = 64, random: int = 3, seed: int = 0):
-        raise_faults(self.faults(None, block, random, seed))
-        self.block, self.random, self.seed = block, random, seed
-
-    @classmethod
-    def faults(
-        cls, num_layers: int | None, block: int = 64, random: int = 3, seed: int = 0
-    ) -> list[str]:
-        return [
-            *whole_faults("attention.block", block, 1),
-            *whole_faults("attention.random", random, 0),
-            *whole_faults("attention.seed", seed, 0),
-        ]
+    block: Annotated[int, Whole(1)] = 64
+    random: Annotated[int, Whole(0)] = 3
+    seed: Annotated[int, Whole(0)] = 0
 
     def sees(self, q: Where, k: Where) -> Bool[Tensor, "..."]:
         of_q, of_k = q.index // self.block, k.index // self.block

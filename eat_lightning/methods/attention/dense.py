@@ -13,10 +13,6 @@ from eat_lightning.model.packed import Layout
 
 
 class Dense:
-    @classmethod
-    def faults(cls, num_layers: int | None) -> list[str]:
-        return []
-
     def sees(self, q: Where, k: Where) -> Bool[Tensor, "..."]:
         return torch.ones_like(q.index == k.index)
 

@@ -12,7 +12,7 @@ start for training, not a model. E and F have a column for each place up to the 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -20,21 +20,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.methods.attention._approximate import Approximate, Rows
+from eat_lightning.model.method import Whole, method
 
 
+@method("attention")
 class Linformer(Approximate):
     """rank: k, the number of sums."""
 
-    def __init__(self, rank: int = 128):
-        super().__init__()
-        raise_faults(self.faults(None, rank))
-        self.rank = rank
-
-    @classmethod
-    def faults(cls, num_layers: int | None, rank: int = 128) -> list[str]:
-        return whole_faults("attention.rank", rank, 1)
+    rank: Annotated[int, Whole(1)] = 128
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         """Gaussian with variance 1 / k, for which distances are kept (theorem 2)."""

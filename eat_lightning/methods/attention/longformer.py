@@ -4,17 +4,17 @@ The window counts the tokens that are left, not original positions: pruning brin
 as the paper's shrinking t_l does. [CLS], the first token, sees all and is seen by all.
 """
 
-from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Bool
 from torch import Tensor
 
-from eat_lightning.bounds import layer_faults, raise_faults
+from eat_lightning.bounds import whole_faults
 from eat_lightning.model.banded import banded_attention, pairs
 from eat_lightning.model.contracts import Kernel, Where
+from eat_lightning.model.method import Argument, Layers, method
 from eat_lightning.model.packed import Layout
 
 # The band is cut out where it holds at most this share of all pairs: with a window of 32, from 178
@@ -22,23 +22,18 @@ from eat_lightning.model.packed import Layout
 PAYS = 0.4
 
 
+def window_faults(given: Argument) -> list[str]:
+    if not whole_faults(given.key, given.value, 2) and given.value % 2 == 0:
+        return []
+    return [f"{given.key} must be even and at least 2, got {given.value!r}"]
+
+
+@method("attention")
 class Longformer:
     """`window` neighbours, half on each side; in `layers`, or in all where None."""
 
-    def __init__(self, window: int = 32, layers: Sequence[int] | None = None):
-        raise_faults(self.faults(None, window=window, layers=layers))
-        self.window = window
-        self.layers = None if layers is None else list(layers)
-
-    @classmethod
-    def faults(
-        cls, num_layers: int | None, window: int = 32, layers: Sequence[int] | None = None
-    ) -> list[str]:
-        faults = [] if layers is None else layer_faults("attention.layers", layers, num_layers)
-        whole = isinstance(window, int) and not isinstance(window, bool)
-        if not whole or window < 2 or window % 2:
-            faults.append(f"attention.window must be even and at least 2, got {window!r}")
-        return faults
+    window: Annotated[int, window_faults] = 32
+    layers: Layers | None = None
 
     def sees(self, q: Where, k: Where) -> Bool[Tensor, "..."]:
         near = (q.index - k.index).abs() <= self.window // 2

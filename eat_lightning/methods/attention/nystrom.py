@@ -14,7 +14,7 @@ make of dense attention, and is trained further. Attention dropout acts on short
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -22,27 +22,25 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.bounds import raise_faults, whole_faults
+from eat_lightning.bounds import whole_faults
 from eat_lightning.methods.attention._approximate import Approximate, Rows
+from eat_lightning.model.method import Argument, Whole, method
 
 STEPS = 6  # of the iterated inverse, as in the paper
 
 
+def odd_or_none(given: Argument) -> list[str]:
+    if whole_faults(given.key, given.value, 0) or given.value % 2 or not given.value:
+        return []
+    return [f"{given.key} must be odd, or 0 for none, got {given.value}"]
+
+
+@method("attention")
 class Nystrom(Approximate):
     """landmarks: m. conv: places that the convolution of the values spans, odd; 0: none."""
 
-    def __init__(self, landmarks: int = 64, conv: int = 33):
-        super().__init__()
-        raise_faults(self.faults(None, landmarks, conv))
-        self.landmarks, self.conv = landmarks, conv
-
-    @classmethod
-    def faults(cls, num_layers: int | None, landmarks: int = 64, conv: int = 33) -> list[str]:
-        faults = whole_faults("attention.landmarks", landmarks, 1)
-        wrong = whole_faults("attention.conv", conv, 0)
-        if not wrong and conv and conv % 2 == 0:
-            wrong = [f"attention.conv must be odd, or 0 for none, got {conv}"]
-        return faults + wrong
+    landmarks: Annotated[int, Whole(1)] = 64
+    conv: Annotated[int, Whole(0), odd_or_none] = 33
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         if self.conv:

@@ -16,40 +16,33 @@ nothing to act on.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.methods.attention._approximate import (
     Approximate,
     Rows,
     linear_attention,
     linear_flops,
 )
+from eat_lightning.model.method import Whole, method
 
 LEAST = 1e-4  # added to each feature, as in the released code: no divisor is 0
 
 
+@method("attention")
 class Performer(Approximate):
     """features: m (None: K ln K, at which the error stays bounded, theorem 4)."""
 
-    directions_FK: Tensor
+    features: Annotated[int | None, Whole(1)] = None
+    seed: Annotated[int, Whole(0)] = 0
 
-    def __init__(self, features: int | None = None, seed: int = 0):
-        super().__init__()
-        raise_faults(self.faults(None, features, seed))
-        self.features, self.seed = features, seed
-
-    @classmethod
-    def faults(
-        cls, num_layers: int | None, features: int | None = None, seed: int = 0
-    ) -> list[str]:
-        faults = [] if features is None else whole_faults("attention.features", features, 1)
-        return [*faults, *whole_faults("attention.seed", seed, 0)]
+    directions_FK: Tensor = field(init=False)
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         drawn_FK = orthogonal(self.num_features(shape), shape.width_of_head, self.seed)

@@ -14,7 +14,8 @@ not carry over: to be trained from the start, or timed.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -22,31 +23,21 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.methods.attention._approximate import Approximate, Rows
+from eat_lightning.model.method import Whole, method
 
 SELF = -5e4  # the score of a token with itself, as in the released code
 
 
+@method("attention")
 class Reformer(Approximate):
     """bucket: tokens of a chunk, and of a bucket on average. rounds: of hashing."""
 
-    directions_TKC: Tensor
+    bucket: Annotated[int, Whole(1)] = 64
+    rounds: Annotated[int, Whole(1)] = 4
+    seed: Annotated[int, Whole(0)] = 0
 
-    def __init__(self, bucket: int = 64, rounds: int = 4, seed: int = 0):
-        super().__init__()
-        raise_faults(self.faults(None, bucket, rounds, seed))
-        self.bucket, self.rounds, self.seed = bucket, rounds, seed
-
-    @classmethod
-    def faults(
-        cls, num_layers: int | None, bucket: int = 64, rounds: int = 4, seed: int = 0
-    ) -> list[str]:
-        return [
-            *whole_faults("attention.bucket", bucket, 1),
-            *whole_faults("attention.rounds", rounds, 1),
-            *whole_faults("attention.seed", seed, 0),
-        ]
+    directions_TKC: Tensor = field(init=False)
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         most, width = self.half(shape.max_length), shape.width_of_head

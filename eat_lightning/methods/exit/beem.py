@@ -9,23 +9,37 @@ where S_e >= alpha. The released code computes S and then leaves by a count of a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import number_faults, one_each, raise_faults
-from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.bounds import number_faults, one_each
+from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import Knob
+from eat_lightning.model.method import Argument, Points, method
 
 COST = 0.1  # weight of a layer, BEEM-C's
 
 
+def weight_faults(given: Argument) -> list[str]:
+    if not isinstance(given.value, Sequence) or isinstance(given.value, str):
+        return [f"{given.key} must be a list or null, got {given.value!r}"]
+    faults = number_faults(given.key, given.value, "(0, inf)")
+    return faults + one_each(given.key, given.value, given.beside.layers)
+
+
+@method("exit")
 class Beem:
     """alpha: an example leaves where the score reaches it (a list: one for each of `layers`).
     weights: of the exits, one for each of `layers`, such as their accuracies (BEEM-A); null: 0.1 x
     the layer, for what it costs to get there (BEEM-C)."""
+
+    alpha: Points = 1.0
+    layers: ExitLayers = (2, 3, 4)
+    weights: Annotated[Sequence[float] | None, weight_faults] = None
 
     classes_only = True
     reasons = ("experts_agree",)
@@ -41,34 +55,6 @@ class Beem:
         ),
         bounds="(0, inf)",
     )
-
-    def __init__(
-        self,
-        alpha: float | Sequence[float] = 1.0,
-        layers: Sequence[int] = (2, 3, 4),
-        weights: Sequence[float] | None = None,
-    ):
-        raise_faults(self.faults(None, alpha, layers, weights))
-        self.alpha, self.layers, self.weights = alpha, list(layers), weights
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        alpha: float | Sequence[float] = 1.0,
-        layers: Sequence[int] = (2, 3, 4),
-        weights: Sequence[float] | None = None,
-    ) -> list[str]:
-        faults = point_faults(cls.knob, alpha, layers, num_layers)
-        if weights is None:
-            return faults
-        if not isinstance(weights, Sequence) or isinstance(weights, str):
-            return [*faults, f"exit.weights must be a list or null, got {weights!r}"]
-        return [
-            *faults,
-            *number_faults("exit.weights", weights, "(0, inf)"),
-            *one_each("exit.weights", weights, layers),
-        ]
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
         return (self.score(logits_EBC) >= point_at(self.alpha, len(logits_EBC))).long()

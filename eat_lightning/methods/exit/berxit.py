@@ -15,16 +15,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from eat_lightning.bounds import number_faults, raise_faults
-from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import Knob
+from eat_lightning.model.method import Points, Positive, method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.training import Context
 
 
+@method("exit")
 class LearningToExit(nn.Module):
     """threshold: an example leaves where its learned uncertainty is below (a list: one for each of
     `layers`). weight: of the regressor's loss beside the exits' own."""
+
+    threshold: Points = 0.1
+    layers: ExitLayers = (4,)
+    weight: Positive = 1.0
 
     reasons = ("learned",)
     knob = Knob(
@@ -34,29 +39,6 @@ class LearningToExit(nn.Module):
         fine=tuple(round(0.01 * k, 2) for k in range(1, 61)),
         bounds="[0, 1]",
     )
-
-    def __init__(
-        self,
-        threshold: float | Sequence[float] = 0.1,
-        layers: Sequence[int] = (4,),
-        weight: float = 1.0,
-    ):
-        super().__init__()
-        raise_faults(self.faults(None, threshold=threshold, layers=layers, weight=weight))
-        self.threshold, self.layers, self.weight = threshold, list(layers), weight
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        threshold: float | Sequence[float] = 0.1,
-        layers: Sequence[int] = (4,),
-        weight: float = 1.0,
-    ) -> list[str]:
-        return [
-            *point_faults(cls.knob, threshold, layers, num_layers),
-            *number_faults("exit.weight", [weight], "(0, inf)"),
-        ]
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         self.regressor = nn.Linear(shape.hidden_size, 1)

@@ -12,25 +12,31 @@ learned from; thresholds are chosen on what it then says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from eat_lightning.bounds import number_faults, raise_faults, whole_faults
-from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import Knob
+from eat_lightning.model.method import Points, Positive, Whole, method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.training import Context
 
 
+@method("exit")
 class MetaConsistency(nn.Module):
     """consistency: an example leaves where its exit agrees with the last layer with that
     probability (a list: one for each of `layers`). width: of the hidden layer. weight: of the
     classifiers' loss beside the exits' own."""
+
+    consistency: Points = 0.9
+    layers: ExitLayers = (4,)
+    width: Annotated[int, Whole(1)] = 32
+    weight: Positive = 1.0
 
     classes_only = True
     reasons = ("consistent",)
@@ -41,33 +47,6 @@ class MetaConsistency(nn.Module):
         fine=(0.999, 0.998, 0.995, *(round(0.99 - 0.01 * k, 2) for k in range(100))),
         bounds="[0, 1]",
     )
-
-    def __init__(
-        self,
-        consistency: float | Sequence[float] = 0.9,
-        layers: Sequence[int] = (4,),
-        width: int = 32,
-        weight: float = 1.0,
-    ):
-        super().__init__()
-        raise_faults(self.faults(None, consistency, layers, width, weight))
-        self.consistency, self.layers = consistency, list(layers)
-        self.width, self.weight = width, weight
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        consistency: float | Sequence[float] = 0.9,
-        layers: Sequence[int] = (4,),
-        width: int = 32,
-        weight: float = 1.0,
-    ) -> list[str]:
-        return [
-            *point_faults(cls.knob, consistency, layers, num_layers),
-            *whole_faults("exit.width", width, 1),
-            *number_faults("exit.weight", [weight], "(0, inf)"),
-        ]
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         self.num_read = shape.hidden_size + num_labels + 2

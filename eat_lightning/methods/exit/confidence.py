@@ -5,14 +5,18 @@ from collections.abc import Sequence
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults
-from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import Knob
+from eat_lightning.model.method import Points, method
 
 
+@method("exit")
 class Confidence:
     """`tau` in (0, 1], one for all exits or one for each of `layers`; probabilities are calibrated,
     since the guesses come divided by their head's temperature."""
+
+    tau: Points = 0.9
+    layers: ExitLayers = (4,)
 
     classes_only = True
     reasons = ("confident",)
@@ -25,19 +29,6 @@ class Confidence:
         bounds="(0, 1]",
         is_confidence=True,
     )
-
-    def __init__(self, tau: float | Sequence[float] = 0.9, layers: Sequence[int] = (4,)):
-        raise_faults(self.faults(None, tau=tau, layers=layers))
-        self.tau, self.layers = tau, list(layers)
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        tau: float | Sequence[float] = 0.9,
-        layers: Sequence[int] = (4,),
-    ) -> list[str]:
-        return point_faults(cls.knob, tau, layers, num_layers)
 
     @property
     def least_lead(self) -> float:

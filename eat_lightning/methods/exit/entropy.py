@@ -6,20 +6,23 @@ FastBERT (Liu et al. 2020) where the uncertainty H / ln C < speed, with C classe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults, switch_faults
 from eat_lightning.methods.exit import _scores
-from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import Knob
+from eat_lightning.model.method import Points, method
 
 
+@method("exit")
 class Entropy:
     """entropy: an example leaves below it (a list: one for each of `layers`). normalised: it is a
     share of ln C, the entropy of equal probabilities; else nats (ln 2 = 0.693 on two classes)."""
+
+    entropy: Points = 0.3
+    layers: ExitLayers = (4,)
+    normalised: bool = False
 
     classes_only = True
     reasons = ("low_entropy",)
@@ -34,28 +37,6 @@ class Entropy:
         ),
         bounds="[0, inf)",
     )
-
-    def __init__(
-        self,
-        entropy: float | Sequence[float] = 0.3,
-        layers: Sequence[int] = (4,),
-        normalised: bool = False,
-    ):
-        raise_faults(self.faults(None, entropy, layers, normalised))
-        self.entropy, self.layers, self.normalised = entropy, list(layers), normalised
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        entropy: float | Sequence[float] = 0.3,
-        layers: Sequence[int] = (4,),
-        normalised: bool = False,
-    ) -> list[str]:
-        return [
-            *point_faults(cls.knob, entropy, layers, num_layers),
-            *switch_faults("exit.normalised", normalised),
-        ]
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
         entropy_B = _scores.entropy(logits_EBC[-1], self.normalised)

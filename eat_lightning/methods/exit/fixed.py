@@ -1,25 +1,28 @@
 """Fixed depth: everybody leaves at one layer, whatever they say. What a choice must beat."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import layer_faults, raise_faults
+from eat_lightning.bounds import layer_faults
+from eat_lightning.model.method import Argument, method
 
 
+def place_faults(given: Argument) -> list[str]:
+    return layer_faults(given.key, [given.value], given.num_layers)
+
+
+@method("exit")
 class Fixed:
+    layer: Annotated[int, place_faults] = 4
+
     reasons = ("fixed",)
 
-    def __init__(self, layer: int = 4):
-        raise_faults(self.faults(None, layer=layer))
-        self.layer = layer
-        self.layers: Sequence[int] = [layer]
-
-    @classmethod
-    def faults(cls, num_layers: int | None, layer: int = 4) -> list[str]:
-        return layer_faults("exit.layer", [layer], num_layers)
+    def __post_init__(self) -> None:
+        self.layers: Sequence[int] = [self.layer]
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
         return torch.ones(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)

@@ -8,15 +8,19 @@ from collections.abc import Sequence
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults
 from eat_lightning.methods.exit import _scores
-from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import Knob
+from eat_lightning.model.method import Points, method
 
 
+@method("exit")
 class Margin:
     """lead: an example leaves where the likeliest class leads by so much (a list: one for each of
     `layers`). On two classes it is `confidence` with tau (1 + lead) / 2; on more it differs."""
+
+    lead: Points = 0.8
+    layers: ExitLayers = (4,)
 
     classes_only = True
     reasons = ("clear_lead",)
@@ -27,19 +31,6 @@ class Margin:
         fine=(0.999, 0.998, 0.995, *(round(0.99 - 0.01 * k, 2) for k in range(100))),
         bounds="[0, 1]",
     )
-
-    def __init__(self, lead: float | Sequence[float] = 0.8, layers: Sequence[int] = (4,)):
-        raise_faults(self.faults(None, lead, layers))
-        self.lead, self.layers = lead, list(layers)
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        lead: float | Sequence[float] = 0.8,
-        layers: Sequence[int] = (4,),
-    ) -> list[str]:
-        return point_faults(cls.knob, lead, layers, num_layers)
 
     @property
     def least_lead(self) -> float:

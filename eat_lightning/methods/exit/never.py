@@ -10,9 +10,5 @@ from torch import Tensor
 class Never:
     layers: Sequence[int] = ()
 
-    @classmethod
-    def faults(cls, num_layers: int | None) -> list[str]:
-        return []
-
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
         return torch.zeros(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)

@@ -3,38 +3,31 @@
 Layers [3, 4] with patience 1 are EAT's variant (section 3.3): equal argmax at layers 3 and 4.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import layer_faults, raise_faults
 from eat_lightning.methods.exit._scores import lead
+from eat_lightning.model.method import InLayers, Whole, method
 
 
+@method("exit")
 class Patience:
+    patience: Annotated[int, Whole(1)] = 1
+    layers: Annotated[Sequence[int], InLayers(at_least=2)] = (3, 4)
+
     classes_only = True
     reasons = ("patient",)
 
-    def __init__(self, patience: int = 1, layers: Sequence[int] = (3, 4)):
-        raise_faults(self.faults(None, patience=patience, layers=layers))
-        self.patience, self.layers = patience, list(layers)
-
-    @classmethod
-    def faults(
-        cls, num_layers: int | None, patience: int = 1, layers: Sequence[int] = (3, 4)
-    ) -> list[str]:
-        faults = layer_faults("exit.layers", layers, num_layers, at_least=2)
-        whole = isinstance(patience, int) and not isinstance(patience, bool)
-        if not whole or patience < 1:
-            faults.append(f"exit.patience must be 1 or more, got {patience!r}")
-        elif not faults and patience >= len(layers):
-            most = len(layers) - 1
-            faults.append(
-                f"exit.patience must be at most {most} with {most + 1} exits, got {patience}"
+    def rules(self, num_layers: int | None) -> Iterable[str]:
+        most = len(self.layers) - 1
+        if self.patience > most:
+            yield (
+                f"exit.patience must be at most {most} with {most + 1} exits, got {self.patience}"
             )
-        return faults
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
         if len(logits_EBC) <= self.patience:

@@ -4,24 +4,38 @@ is of one class and each with H / ln C below a threshold (H: the entropy, C: cla
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults, switch_faults, whole_faults
-from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.bounds import layer_faults, whole_faults
+from eat_lightning.methods.exit._points import point_at
 from eat_lightning.methods.exit._scores import entropy, lead, mean_guess
 from eat_lightning.model.contracts import Knob
+from eat_lightning.model.method import Argument, Points, Whole, method
 
-ANSWERS = ("last", "patient", "all")
+
+def patience_faults(given: Argument) -> list[str]:
+    """Layers must be as many as have to be patient, at least."""
+    patience = given.beside.patience
+    least = 1 if whole_faults("", patience, 1) else patience
+    return layer_faults(given.key, given.value, given.num_layers, least)
 
 
+@method("exit")
 class PatientConfident:
     """uncertainty: the entropy as a share of ln C below which an exit is confident (a list: one for
     each of `layers`, by which the exit that decides judges those before it too). patience: how many
     exits in a row must be. answer: the last guess, or the mean probabilities of those `patient`
     exits or of `all` so far. released: as in the authors' code, the exits need not agree."""
+
+    uncertainty: Points = 0.2
+    layers: Annotated[Sequence[int], patience_faults] = (3, 4)
+    patience: Annotated[int, Whole(1)] = 2
+    answer: Literal["last", "patient", "all"] = "last"
+    released: bool = False
 
     classes_only = True
     reasons = ("patient_and_confident",)
@@ -32,36 +46,6 @@ class PatientConfident:
         fine=(0.001, 0.002, 0.005, *(round(0.01 * k, 2) for k in range(1, 101))),
         bounds="[0, 1]",
     )
-
-    def __init__(
-        self,
-        uncertainty: float | Sequence[float] = 0.2,
-        layers: Sequence[int] = (3, 4),
-        patience: int = 2,
-        answer: str = "last",
-        released: bool = False,
-    ):
-        raise_faults(self.faults(None, uncertainty, layers, patience, answer, released))
-        self.uncertainty, self.layers, self.patience = uncertainty, list(layers), patience
-        self.answer, self.released = answer, released
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        uncertainty: float | Sequence[float] = 0.2,
-        layers: Sequence[int] = (3, 4),
-        patience: int = 2,
-        answer: str = "last",
-        released: bool = False,
-    ) -> list[str]:
-        least = whole_faults("exit.patience", patience, 1)
-        faults = least + point_faults(
-            cls.knob, uncertainty, layers, num_layers, at_least=1 if least else patience
-        )
-        if answer not in ANSWERS:
-            faults.append(f"exit.answer must be one of {', '.join(ANSWERS)}, got {answer!r}")
-        return faults + switch_faults("exit.released", released)
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
         recent_EBC = logits_EBC[-self.patience :]

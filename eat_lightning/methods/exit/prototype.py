@@ -14,25 +14,33 @@ the own prototype (Yang et al. 2018), in place of their own distance-aware regul
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from eat_lightning.bounds import number_faults, raise_faults, whole_faults
-from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import entropy
 from eat_lightning.model.contracts import Knob
+from eat_lightning.model.method import NotNegative, Points, Positive, Whole, method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.training import Context
 
 
+@method("exit")
 class PrototypeDistance(nn.Module):
     """edr: an example leaves below it (a list: one for each of `layers`). share: lambda, how much
     the distances count beside the entropy. width: of the space. weight: of its loss beside the
     exits' own. pull: see above."""
+
+    edr: Points = 0.2
+    layers: ExitLayers = (4,)
+    share: NotNegative = 1.0
+    width: Annotated[int, Whole(1)] = 64
+    weight: Positive = 1.0
+    pull: NotNegative = 0.01
 
     classes_only = True
     reasons = ("near_prototype",)
@@ -43,39 +51,6 @@ class PrototypeDistance(nn.Module):
         fine=(0.001, 0.002, 0.005, *(round(0.01 * k, 2) for k in range(1, 101))),
         bounds="[0, 1]",
     )
-
-    def __init__(
-        self,
-        edr: float | Sequence[float] = 0.2,
-        layers: Sequence[int] = (4,),
-        share: float = 1.0,
-        width: int = 64,
-        weight: float = 1.0,
-        pull: float = 0.01,
-    ):
-        super().__init__()
-        raise_faults(self.faults(None, edr, layers, share, width, weight, pull))
-        self.edr, self.layers, self.share = edr, list(layers), share
-        self.width, self.weight, self.pull = width, weight, pull
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        edr: float | Sequence[float] = 0.2,
-        layers: Sequence[int] = (4,),
-        share: float = 1.0,
-        width: int = 64,
-        weight: float = 1.0,
-        pull: float = 0.01,
-    ) -> list[str]:
-        return [
-            *point_faults(cls.knob, edr, layers, num_layers),
-            *number_faults("exit.share", [share], "[0, inf)"),
-            *whole_faults("exit.width", width, 1),
-            *number_faults("exit.weight", [weight], "(0, inf)"),
-            *number_faults("exit.pull", [pull], "[0, inf)"),
-        ]
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         names = [str(layer) for layer in exits]

@@ -3,22 +3,27 @@ token ids alone, so that neither its batch nor a second run changes it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults, whole_faults
-from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import Knob
+from eat_lightning.model.method import Points, Whole, method
 from eat_lightning.model.packed import Packed, mixed
 
 BITS = 24  # of a draw, all of which fp32 holds
 
 
+@method("exit")
 class Random:
     """rate: how likely an example that gets to an exit leaves there (a list: one for each of
     `layers`). seed: another one is other luck."""
+
+    rate: Points = 0.3
+    layers: ExitLayers = (4,)
+    seed: Annotated[int, Whole(0)] = 0
 
     reasons = ("random",)
     wants = frozenset({"example"})
@@ -29,28 +34,6 @@ class Random:
         fine=tuple(round(0.01 * k, 2) for k in range(1, 101)),
         bounds="[0, 1]",
     )
-
-    def __init__(
-        self,
-        rate: float | Sequence[float] = 0.3,
-        layers: Sequence[int] = (4,),
-        seed: int = 0,
-    ):
-        raise_faults(self.faults(None, rate, layers, seed))
-        self.rate, self.layers, self.seed = rate, list(layers), seed
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        rate: float | Sequence[float] = 0.3,
-        layers: Sequence[int] = (4,),
-        seed: int = 0,
-    ) -> list[str]:
-        return [
-            *point_faults(cls.knob, rate, layers, num_layers),
-            *whole_faults("exit.seed", seed, 0),
-        ]
 
     def observe(
         self,

@@ -3,20 +3,22 @@ votes for its class; an example leaves when the leading class has enough votes, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults
-from eat_lightning.methods.exit._points import point_at, point_faults
+from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import Knob
+from eat_lightning.model.method import Points, method
 
 
+@method("exit")
 class Vote:
     """votes: how many the leading class needs (a list: one for each of `layers`; what is no whole
     number counts as the next one). Who runs every layer gets the leading class too."""
+
+    votes: Points = 2
+    layers: ExitLayers = (2, 3, 4)
 
     classes_only = True
     reasons = ("voted",)
@@ -24,19 +26,6 @@ class Vote:
     knob = Knob(
         "votes", strict=24, grid=(6, 5, 4, 3, 2), fine=(*range(23, 0, -1),), bounds="[1, inf)"
     )
-
-    def __init__(self, votes: float | Sequence[float] = 2, layers: Sequence[int] = (2, 3, 4)):
-        raise_faults(self.faults(None, votes, layers))
-        self.votes, self.layers = votes, list(layers)
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        votes: float | Sequence[float] = 2,
-        layers: Sequence[int] = (2, 3, 4),
-    ) -> list[str]:
-        return point_faults(cls.knob, votes, layers, num_layers)
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
         most_B = votes_for(logits_EBC).amax(-1)

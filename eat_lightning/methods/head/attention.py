@@ -7,8 +7,9 @@ layer: tanh(x W), self-attention of 2 heads, pool, tanh(x V), classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import field
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -16,38 +17,32 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.model.heads import POOLS
 from eat_lightning.model.masks import with_key_weights
+from eat_lightning.model.method import OneOf, Whole, method
 from eat_lightning.model.packed import Packed
 
 
+@method("head")
 class Attention(nn.Module):
     """pool: "cls" or "mean", behind the attention. width, num_heads: of that attention.
 
     temperature: fitted after training and saved; guesses are divided by it.
     """
 
-    own_width = True
-    temperature: Tensor
+    pool: Annotated[str, OneOf(*POOLS)] = "cls"
+    width: Annotated[int, Whole(1)] = 128
+    num_heads: Annotated[int, Whole(1)] = 2
 
-    def __init__(self, pool: str = "cls", width: int = 128, num_heads: int = 2):
-        super().__init__()
-        raise_faults(self.faults(None, pool, width, num_heads))
-        self.pool, self.width, self.num_heads = pool, width, num_heads
+    own_width = True
+    temperature: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
         self.register_buffer("temperature", torch.ones(()))
 
-    @classmethod
-    def faults(
-        cls, num_layers: int | None, pool: Any = "cls", width: Any = 128, num_heads: Any = 2
-    ) -> list[str]:
-        faults = [*whole_faults("head.width", width, 1)]
-        faults += whole_faults("head.num_heads", num_heads, 1)
-        if not isinstance(pool, str) or pool not in POOLS:
-            faults.append(f"head.pool must be one of {', '.join(POOLS)}, got {pool!r}")
-        if not faults and width % num_heads:
-            faults.append(f"head.num_heads must divide width={width}, got {num_heads}")
-        return faults
+    def rules(self, num_layers: int | None) -> Iterable[str]:
+        if self.width % self.num_heads:
+            yield f"head.num_heads must divide width={self.width}, got {self.num_heads}"
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         self.narrow = nn.Linear(shape.hidden_size, self.width)

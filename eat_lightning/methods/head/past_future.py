@@ -23,32 +23,19 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.methods.head.pooled import Pooled
+from eat_lightning.model.method import NotNegative, method
 from eat_lightning.model.training import Context
 
 
+@method("head")
 class PastFuture(Pooled):
     """pool, activation: as in `pooled`. imitation: weight of the imitation's loss beside the exits'
     (the paper's halves are of equal weight)."""
 
+    imitation: NotNegative = 1.0
+
     wants_earlier = True
-
-    def __init__(self, pool: str = "cls", activation: str | None = "tanh", imitation: float = 1.0):
-        super().__init__(pool, activation)
-        raise_faults(self.faults(None, pool, activation, imitation))
-        self.imitation = imitation
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        pool: Any = "cls",
-        activation: Any = "tanh",
-        imitation: float = 1.0,
-    ) -> list[str]:
-        faults = super().faults(num_layers, pool, activation)
-        return faults + number_faults("head.imitation", [imitation], "[0, inf)")
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         super().bind(shape, exits, num_labels)

@@ -4,18 +4,20 @@ ModernBERT's (Warner et al. 2024), with a norm behind the activation."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.bounds import raise_faults, switch_faults
 from eat_lightning.model.heads import ACTIVATIONS, POOLS
+from eat_lightning.model.method import OneOf, method
 from eat_lightning.model.packed import Packed
 
 
+@method("head")
 class Pooled(nn.Module):
     """pool: "cls" or "mean" (each vector weighed by the tokens it stands for). activation: of the
     dense layer; None: there is no dense layer. norm: a LayerNorm behind the activation. Dense layer
@@ -24,27 +26,15 @@ class Pooled(nn.Module):
     temperature: fitted after training (Guo et al. 2017) and saved; guesses are divided by it.
     """
 
-    temperature: Tensor
+    pool: Annotated[str, OneOf(*POOLS)] = "cls"
+    activation: Annotated[str | None, OneOf(*ACTIVATIONS)] = "tanh"
+    norm: bool = False
 
-    def __init__(self, pool: str = "cls", activation: str | None = "tanh", norm: bool = False):
-        super().__init__()
-        raise_faults(Pooled.faults(None, pool, activation, norm))
-        self.pool, self.activation, self.norm = pool, activation, norm
-        self.act = ACTIVATIONS[activation] if activation else None
+    temperature: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.act = ACTIVATIONS[self.activation] if self.activation else None
         self.register_buffer("temperature", torch.ones(()))
-
-    @classmethod
-    def faults(
-        cls, num_layers: int | None, pool: Any = "cls", activation: Any = "tanh", norm: Any = False
-    ) -> list[str]:
-        faults = switch_faults("head.norm", norm)
-        if not isinstance(pool, str) or pool not in POOLS:
-            faults.append(f"head.pool must be one of {', '.join(POOLS)}, got {pool!r}")
-        known_one = isinstance(activation, str) and activation in ACTIVATIONS
-        if activation is not None and not known_one:
-            known = ", ".join(ACTIVATIONS)
-            faults.append(f"head.activation must be one of {known} or null, got {activation!r}")
-        return faults
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         width = shape.hidden_size

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from eat_lightning.bounds import number_faults
 from eat_lightning.model.training import Context, Loss
 
 
@@ -44,13 +43,6 @@ def from_teacher(
         parts[f"distill_{k}"] = distillation(context.guesses[k], context.teacher_BC, temperature)
         total = total + weight * parts[f"distill_{k}"]
     return total
-
-
-def teacher_faults(distill: float, teacher_temperature: float) -> list[str]:
-    return [
-        *number_faults("objective.distill", [distill], "[0, inf)"),
-        *number_faults("objective.teacher_temperature", [teacher_temperature], "(0, inf)"),
-    ]
 
 
 def with_penalties(total: Any, parts: dict[str, Tensor], context: Context) -> Loss:

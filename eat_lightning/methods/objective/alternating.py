@@ -19,10 +19,6 @@ class Alternating:
     wants_teacher = False
     wants = frozenset({"step"})
 
-    @classmethod
-    def faults(cls, num_layers: int | None) -> list[str]:
-        return []
-
     def __call__(self, context: Context) -> Loss:
         parts = exit_losses(context)
         last = f"exit_{context.last}"

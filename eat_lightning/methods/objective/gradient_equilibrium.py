@@ -7,24 +7,18 @@ it, which leaves the heads' own gradients as they are.
 
 from __future__ import annotations
 
-from eat_lightning.bounds import raise_faults
-from eat_lightning.methods.objective._losses import teacher_faults, weighted_exits
+from eat_lightning.methods.objective._losses import weighted_exits
+from eat_lightning.model.method import NotNegative, Positive, method
 from eat_lightning.model.training import Context, Loss
 
 
+@method("objective")
 class GradientEquilibrium:
     """The sum of every exit's loss, all of one weight. distill: of the divergence from a teacher's
     logits, at every exit (0 = no teacher)."""
 
-    def __init__(self, distill: float = 0.0, teacher_temperature: float = 2.0):
-        raise_faults(self.faults(None, distill, teacher_temperature))
-        self.distill, self.teacher_temperature = distill, teacher_temperature
-
-    @classmethod
-    def faults(
-        cls, num_layers: int | None, distill: float = 0.0, teacher_temperature: float = 2.0
-    ) -> list[str]:
-        return teacher_faults(distill, teacher_temperature)
+    distill: NotNegative = 0.0
+    teacher_temperature: Positive = 2.0
 
     @property
     def wants_teacher(self) -> bool:

@@ -12,68 +12,53 @@ of its vectors is held against the teacher's at the same position.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from eat_lightning.bounds import number_faults, raise_faults, whole_faults
+from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.methods.objective._losses import (
     exit_losses,
     from_teacher,
-    teacher_faults,
     with_penalties,
 )
+from eat_lightning.model.method import Argument, NotNegative, Positive, method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.training import Context, Loss
 
 
+def map_faults(given: Argument) -> list[str]:
+    key, layers = given.key, given.value
+    if not isinstance(layers, Mapping) or not all(str(k).isdecimal() for k in layers):
+        return [f"{key} must map layers to layers, got {layers!r}"]
+    faults = []
+    for k, v in layers.items():
+        faults += whole_faults(f"{key}.{k}", v, 0)
+        if given.num_layers is not None and int(k) > given.num_layers:
+            faults.append(f"{key} must name layers in 0..{given.num_layers}, got {k}")
+    return faults
+
+
+@method("objective")
 class HiddenDistillation(nn.Module):
     """hidden: weight of the vectors' squared error (mean over an example's tokens and the width,
     summed over layers). distill, teacher_temperature: of the teacher's logits, at every exit.
     label_weight: of the exits' own loss (0 in the paper). layer_map: {student layer: teacher
     layer}; None is the even one."""
 
+    hidden: Positive = 1.0
+    distill: NotNegative = 1.0
+    teacher_temperature: Positive = 1.0
+    label_weight: NotNegative = 0.0
+    layer_map: Annotated[Mapping[int, int] | None, map_faults] = None
+
     wants = frozenset({"hidden", "teacher_hidden"})
 
-    def __init__(
-        self,
-        hidden: float = 1.0,
-        distill: float = 1.0,
-        teacher_temperature: float = 1.0,
-        label_weight: float = 0.0,
-        layer_map: Mapping[int, int] | None = None,
-    ):
-        super().__init__()
-        given = hidden, distill, teacher_temperature, label_weight
-        raise_faults(self.faults(None, *given, layer_map))
-        self.hidden, self.distill, self.teacher_temperature, self.label_weight = given
+    def __post_init__(self) -> None:
         # A config.json has its keys as text.
-        self.layer_map = layer_map and {int(k): v for k, v in layer_map.items()}
+        self.layer_map = self.layer_map and {int(k): v for k, v in self.layer_map.items()}
         self.pairs: dict[int, int] = {}
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        hidden: float = 1.0,
-        distill: float = 1.0,
-        teacher_temperature: float = 1.0,
-        label_weight: float = 0.0,
-        layer_map: Any = None,
-    ) -> list[str]:
-        faults = number_faults("objective.hidden", [hidden], "(0, inf)")
-        faults += teacher_faults(distill, teacher_temperature)
-        faults += number_faults("objective.label_weight", [label_weight], "[0, inf)")
-        if layer_map is None:
-            return faults
-        if not isinstance(layer_map, Mapping) or not all(str(k).isdecimal() for k in layer_map):
-            return [*faults, f"objective.layer_map must map layers to layers, got {layer_map!r}"]
-        for k, v in layer_map.items():
-            faults += whole_faults(f"objective.layer_map.{k}", v, 0)
-            if num_layers is not None and int(k) > num_layers:
-                faults.append(f"objective.layer_map must name layers in 0..{num_layers}, got {k}")
-        return faults
 
     @property
     def wants_teacher(self) -> bool:

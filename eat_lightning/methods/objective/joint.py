@@ -1,18 +1,30 @@
 """EAT's objective (equations 1-3): cross-entropy at every exit, and distillation from a teacher."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from eat_lightning.bounds import number_faults, raise_faults
+from eat_lightning.bounds import number_faults
 from eat_lightning.methods.objective._losses import (
     exit_losses,
     from_teacher,
-    teacher_faults,
     with_penalties,
 )
+from eat_lightning.model.method import Argument, NotNegative, Positive, method
 from eat_lightning.model.training import Context, Loss
 
 
+def weight_faults(given: Argument) -> list[str]:
+    key, weights, last = given.key, given.value, given.num_layers
+    if not isinstance(weights, Mapping):
+        return [f"{key} must map layers to weights, got {weights!r}"]
+    faults = number_faults(key, list(weights.values()), "[0, inf)")
+    if any(not str(k).isdecimal() for k in weights):
+        return [*faults, f"{key} must map layers to weights, got {dict(weights)}"]
+    outside = [k for k in weights if last and not 1 <= int(k) <= last]
+    return faults + [f"{key} must name layers in 1..{last}, got {k}" for k in outside]
+
+
+@method("objective")
 class Joint:
     """Sum over exits l of weight_l x CE_l, plus distill x T^2 x KL(teacher || student) (eq. 2).
 
@@ -22,54 +34,16 @@ class Joint:
     teacher too.
     """
 
-    def __init__(
-        self,
-        early_weight: float = 0.3,
-        last_weight: float = 1.0,
-        weights: Mapping[int, float] | None = None,
-        distill: float = 0.0,
-        teacher_temperature: float = 2.0,
-        distill_into: Literal["last", "all"] = "last",
-    ):
-        self.early_weight, self.last_weight = early_weight, last_weight
-        self.weights = weights
-        self.distill, self.teacher_temperature = distill, teacher_temperature
-        self.distill_into = distill_into
-        arguments = dict(vars(self))
-        raise_faults(self.faults(None, **arguments))
+    early_weight: NotNegative = 0.3
+    last_weight: Positive = 1.0
+    weights: Annotated[Mapping[int, float] | None, weight_faults] = None
+    distill: NotNegative = 0.0
+    teacher_temperature: Positive = 2.0
+    distill_into: Literal["last", "all"] = "last"
+
+    def __post_init__(self) -> None:
         if self.weights is not None:  # a config.json has them as text
             self.weights = {int(k): v for k, v in self.weights.items()}
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        early_weight: float = 0.3,
-        last_weight: float = 1.0,
-        weights: Mapping[int, float] | None = None,
-        distill: float = 0.0,
-        teacher_temperature: float = 2.0,
-        distill_into: str = "last",
-    ) -> list[str]:
-        if weights is not None and not isinstance(weights, Mapping):
-            return [f"objective.weights must map layers to weights, got {weights!r}"]
-        faults = [
-            *number_faults("objective.early_weight", [early_weight], "[0, inf)"),
-            *number_faults("objective.last_weight", [last_weight], "(0, inf)"),
-            *teacher_faults(distill, teacher_temperature),
-            *number_faults("objective.weights", list((weights or {}).values()), "[0, inf)"),
-        ]
-        if distill_into not in ("last", "all"):
-            faults.append(f"objective.distill_into must be last or all, got {distill_into!r}")
-        if any(not str(k).isdecimal() for k in weights or {}):
-            return [
-                *faults,
-                f"objective.weights must map layers to weights, got {dict(weights or {})}",
-            ]
-        outside = [k for k in weights or {} if num_layers and not 1 <= int(k) <= num_layers]
-        return faults + [
-            f"objective.weights must name layers in 1..{num_layers}, got {k}" for k in outside
-        ]
 
     @property
     def wants_teacher(self) -> bool:

@@ -10,16 +10,17 @@ is the paper's LengthDrop.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
-from eat_lightning.bounds import number_faults, raise_faults, whole_faults
 from eat_lightning.methods.objective._losses import distillation, task_loss, with_penalties
-from eat_lightning.model.contracts import knob_of, point_of, spec, turned, without_kind
+from eat_lightning.model.contracts import knob_of, point_of, turned
+from eat_lightning.model.method import Whole, Within, faults_of, method
 from eat_lightning.model.training import Context, Loss, Pass
 
 
+@method("objective")
 class Sandwich:
     """num_random: random sub-models of a step (2 in the paper). layer_drop: the chance that such a
     one leaves a layer out (0.2 in the paper, which starts from a fine-tuned body).
@@ -28,20 +29,10 @@ class Sandwich:
     every one all exits learn that count in the stage.
     """
 
+    num_random: Annotated[int, Whole(0)] = 2
+    layer_drop: Annotated[float, Within("[0, 1)")] = 0.0
+
     wants_teacher = False
-
-    def __init__(self, num_random: int = 2, layer_drop: float = 0.0):
-        raise_faults(self.faults(None, num_random, layer_drop))
-        self.num_random, self.layer_drop = num_random, layer_drop
-
-    @classmethod
-    def faults(
-        cls, num_layers: int | None, num_random: int = 2, layer_drop: float = 0.0
-    ) -> list[str]:
-        return [
-            *whole_faults("objective.num_random", num_random, 0),
-            *number_faults("objective.layer_drop", [layer_drop], "[0, 1)"),
-        ]
 
     def fits(self, reduction: Any) -> list[str]:
         name = type(reduction).__module__.rpartition(".")[2]
@@ -85,5 +76,4 @@ def point_between(reduction: Any) -> float | list[float]:
     ends: Any = own if isinstance(own, list | tuple) else [own] * len(reduction.layers)
     shares = torch.rand(len(ends)).tolist()
     points = [knob.strict + u * (end - knob.strict) for u, end in zip(shares, ends, strict=True)]
-    arguments = without_kind(spec("reduction", reduction)) | {knob.name: points}
-    return points[0] if type(reduction).faults(None, **arguments) else points
+    return points[0] if faults_of(turned(reduction, points), None) else points

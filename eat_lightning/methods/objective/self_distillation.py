@@ -11,29 +11,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.methods.objective._losses import distillation, exit_losses, with_penalties
+from eat_lightning.model.method import NotNegative, Positive, method
 from eat_lightning.model.training import Context, Loss
 
 
+@method("objective")
 class SelfDistillation:
     """The last exit's own loss, and T^2 x KL from it for each early exit that counts. temperature:
     T. early_weight: of the early exits' own loss with labels (0 in FastBERT, 1 in BERxiT)."""
 
+    temperature: Positive = 1.0
+    early_weight: NotNegative = 0.0
+
     wants_teacher = False
-
-    def __init__(self, temperature: float = 1.0, early_weight: float = 0.0):
-        raise_faults(self.faults(None, temperature, early_weight))
-        self.temperature, self.early_weight = temperature, early_weight
-
-    @classmethod
-    def faults(
-        cls, num_layers: int | None, temperature: float = 1.0, early_weight: float = 0.0
-    ) -> list[str]:
-        return [
-            *number_faults("objective.temperature", [temperature], "(0, inf)"),
-            *number_faults("objective.early_weight", [early_weight], "[0, inf)"),
-        ]
 
     def __call__(self, context: Context) -> Loss:
         parts, last, total = exit_losses(context), context.last, 0.0

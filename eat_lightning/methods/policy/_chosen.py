@@ -7,12 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool
 
+from eat_lightning.model.method import Argument
 from eat_lightning.model.wish import Asked
+
+
+def pattern_faults(given: Argument) -> list[str]:
+    patterns = given.value
+    listed = isinstance(patterns, Sequence) and not isinstance(patterns, str)
+    if not listed or not all(isinstance(pattern, str) for pattern in patterns):
+        return [f"{given.key} must be a list of texts, got {patterns!r}"]
+    return []
+
+
+Patterns = Annotated[Sequence[str], pattern_faults]
 
 
 def chosen(
@@ -37,10 +49,3 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
 def plain(mime: str) -> str:
     """ "Text/HTML; charset=utf-8" -> "text/html"."""
     return mime.partition(";")[0].strip().lower()
-
-
-def pattern_faults(key: str, patterns: Any) -> list[str]:
-    listed = isinstance(patterns, Sequence) and not isinstance(patterns, str)
-    if not listed or not all(isinstance(pattern, str) for pattern in patterns):
-        return [f"{key} must be a list of texts, got {patterns!r}"]
-    return []

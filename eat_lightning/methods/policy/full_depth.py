@@ -5,46 +5,27 @@ Shapes: B examples, E exits so far, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from eat_lightning.bounds import raise_faults
-from eat_lightning.methods.policy._chosen import chosen, pattern_faults
+from eat_lightning.methods.policy._chosen import Patterns, chosen
+from eat_lightning.model.method import method
 from eat_lightning.model.wish import Asked, Wish
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import Reduction
 
 
+@method("policy.full_depth")
 class FullDepth:
     """`active` may be set at any time, and counts for batches that start afterwards. `sources` and
     `mimes`: whom it is about (patterns; neither given: all). Tokens are pruned as ever."""
 
-    def __init__(self, active: bool = True, sources: Sequence[str] = (), mimes: Sequence[str] = ()):
-        raise_faults(self.faults(None, active, sources, mimes))
-        self.active, self.sources, self.mimes = active, list(sources), list(mimes)
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        active: Any = True,
-        sources: Sequence[str] = (),
-        mimes: Sequence[str] = (),
-    ) -> list[str]:
-        switch = isinstance(active, bool)
-        return [
-            *(
-                []
-                if switch
-                else [f"policy.full_depth.active must be true or false, got {active!r}"]
-            ),
-            *pattern_faults("policy.full_depth.sources", sources),
-            *pattern_faults("policy.full_depth.mimes", mimes),
-        ]
+    active: bool = True
+    sources: Patterns = ()
+    mimes: Patterns = ()
 
     def asks(self) -> set[str]:
         return {key for key, given in (("source", self.sources), ("mime", self.mimes)) if given}

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from eat_lightning.bounds import number_faults, raise_faults
-from eat_lightning.methods.policy._chosen import chosen, pattern_faults
+from eat_lightning.methods.policy._chosen import Patterns, chosen
+from eat_lightning.model.method import Within, method
 from eat_lightning.model.wish import Asked, Wish
 
 if TYPE_CHECKING:
@@ -23,27 +23,14 @@ if TYPE_CHECKING:
 STEPS = 60  # halvings: as near as a double comes
 
 
+@method("policy.min_retention")
 class MinRetention:
     """`share`: what those that match `sources` or `mimes` keep (patterns; neither given: all do).
     1 turns their pruning off."""
 
-    def __init__(self, share: float = 1.0, sources: Sequence[str] = (), mimes: Sequence[str] = ()):
-        raise_faults(self.faults(None, share, sources, mimes))
-        self.share, self.sources, self.mimes = share, list(sources), list(mimes)
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        share: float = 1.0,
-        sources: Sequence[str] = (),
-        mimes: Sequence[str] = (),
-    ) -> list[str]:
-        return [
-            *number_faults("policy.min_retention.share", [share], "(0, 1]"),
-            *pattern_faults("policy.min_retention.sources", sources),
-            *pattern_faults("policy.min_retention.mimes", mimes),
-        ]
+    share: Annotated[float, Within("(0, 1]")] = 1.0
+    sources: Patterns = ()
+    mimes: Patterns = ()
 
     def lost_in_export(self) -> list[str]:
         return ["policy=min_retention asks for more tokens, and an export prunes in its graphs"]

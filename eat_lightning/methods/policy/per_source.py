@@ -6,13 +6,14 @@ Shapes: B examples, E exits so far, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from eat_lightning.answers import confidence
-from eat_lightning.bounds import number_faults, one_each, raise_faults
+from eat_lightning.bounds import number_faults, one_each
+from eat_lightning.model.method import Argument, method
 from eat_lightning.model.reason import Reason
 from eat_lightning.model.wish import Asked, Wish
 
@@ -22,40 +23,33 @@ if TYPE_CHECKING:
 Tau = float | Sequence[float]
 
 
+def tau_faults(given: Argument) -> list[str]:
+    if not isinstance(given.value, Mapping):
+        return [f"{given.key} must map sources to taus, got {given.value!r}"]
+    taus = given.value.items()
+    return [f for name, tau in taus for f in number_faults(f"{given.key}.{name}", tau, "(0, 1]")]
+
+
+@method("policy.per_source")
 class PerSource:
     """`taus`: by source, one tau or one for each exit. It comes on top of the exit rule's own, so
     give that the laxest. An unknown source runs every layer where `strict`, else has only the exit
     rule."""
 
+    taus: Annotated[Mapping[str, Tau] | None, tau_faults] = None
+    strict: bool = True
+
     classes_only = True
 
-    def __init__(self, taus: Mapping[str, Tau] | None = None, strict: bool = True):
-        raise_faults(self.faults(None, taus, strict))
-        self.taus = {
-            name: tau if isinstance(tau, float | int) else list(tau)
-            for name, tau in (taus or {}).items()
-        }
-        self.strict = strict
-
-    @classmethod
-    def faults(cls, num_layers: int | None, taus: Any = None, strict: Any = True) -> list[str]:
-        key = "policy.per_source"
-        if taus is not None and not isinstance(taus, Mapping):
-            return [f"{key}.taus must map sources to taus, got {taus!r}"]
-        faults = (
-            []
-            if isinstance(strict, bool)
-            else [f"{key}.strict must be true or false, got {strict!r}"]
-        )
-        for name, tau in (taus or {}).items():
-            faults += number_faults(f"{key}.taus.{name}", tau, "(0, 1]")
-        return faults
+    def __post_init__(self) -> None:
+        self.known: dict[str, Tau] = dict(self.taus or {})
+        self.taus = self.known
 
     def fits(self, encoder: Any, labels: Sequence[str], folder: Any) -> list[str]:
         layers = encoder.exit.layers
         return [
             fault
-            for name, tau in self.taus.items()
+            for name, tau in self.known.items()
             for fault in (one_each(f"policy.per_source.taus.{name}", tau, layers) if layers else [])
         ]
 
@@ -65,7 +59,7 @@ class PerSource:
     def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
         if not self.strict:
             return Wish()
-        return Wish(full_B=np.array([name not in self.taus for name in asked.known("source")]))
+        return Wish(full_B=np.array([name not in self.known for name in asked.known("source")]))
 
     def reviews(
         self,
@@ -80,5 +74,5 @@ class PerSource:
         return np.where(sure_B, reason_B, int(Reason.STAYS))
 
     def tau_at(self, source: str | None, num_exits: int) -> float:
-        tau = self.taus.get(source or "", 0.0)
+        tau = self.known.get(source or "", 0.0)
         return tau[num_exits - 1] if isinstance(tau, Sequence) else tau

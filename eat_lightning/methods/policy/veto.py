@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eat_lightning.answers import softmax
-from eat_lightning.bounds import number_faults, raise_faults
+from eat_lightning.model.method import Argument, Within, method
 from eat_lightning.model.reason import Reason, leaves
 from eat_lightning.model.wish import Asked, Wish
 
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 AT_ONCE = 32  # examples that the second run answers together
 
 
+def run_faults(given: Argument) -> list[str]:
+    run = given.value
+    if isinstance(run, str) and (Path(run) / "done.json").is_file():
+        return []
+    return [f"{given.key}={run} is no finished run (no done.json in it)"]
+
+
+@method("policy.veto")
 class Veto:
     """`margin`: lead of the likeliest class over the next, below which the second voice is heard.
     It is the exit before, which the first exit has not, so that there a low margin stays; or the
@@ -33,21 +41,15 @@ class Veto:
     never met there (`idle_beside`). `second`, the encoder of `run`, and its `labels` are handed in
     by whoever builds the policy."""
 
+    margin: Annotated[float, Within("(0, 1]")] = 0.9
+    run: Annotated[str | None, run_faults] = None
+
     classes_only = True
     of_this_machine = ("run",)  # no model folder may name it
 
-    def __init__(self, margin: float = 0.9, run: str | None = None):
-        raise_faults(self.faults(None, margin, run))
-        self.margin, self.run = margin, run
+    def __post_init__(self) -> None:
         self.second: Any = None
         self.labels: list[str] = []
-
-    @classmethod
-    def faults(cls, num_layers: int | None, margin: float = 0.9, run: Any = None) -> list[str]:
-        faults = number_faults("policy.veto.margin", [margin], "(0, 1]")
-        if run is not None and not (isinstance(run, str) and (Path(run) / "done.json").is_file()):
-            faults.append(f"policy.veto.run={run} is no finished run (no done.json in it)")
-        return faults
 
     def fits(self, encoder: Any, labels: Sequence[str], folder: Path | None) -> list[str]:
         """What is wrong with the second run beside this one (`folder`: its model's)."""

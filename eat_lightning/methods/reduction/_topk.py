@@ -4,15 +4,15 @@ Shapes: B examples, L longest length, N packed tokens, M rows kept.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import layer_faults, number_faults, one_each, raise_faults
 from eat_lightning.model.contracts import Knob
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import InLayers, Layers, Points, method
 from eat_lightning.model.packed import Packed
 
 RATIO = Knob(
@@ -24,23 +24,20 @@ RATIO = Knob(
 )
 
 
+FromEmbedding = Annotated[Sequence[int], InLayers(lowest=0)]  # no layer's work is needed
+
+
+@method("reduction")
 class TopK:
     """Drops `ratio` of the non-[CLS] tokens, those of lowest `score`, at each of `layers` (a list:
-    one for each). A subclass is a score. lowest: the first layer it may act after, 0 for one that
-    needs no layer's work."""
+    one for each). A subclass is a score."""
+
+    ratio: Points = 0.3
+    layers: Layers = (2, 4)
 
     place = "after_layer"
     knob = RATIO
-    needs: frozenset[str] = frozenset()
-    lowest = 1
-
-    def __init__(self, ratio: float | Sequence[float] = 0.3, layers: Sequence[int] = (2, 4)):
-        raise_faults(self.faults(None, ratio=ratio, layers=layers))
-        self.ratio, self.layers = ratio, list(layers)
-
-    @classmethod
-    def faults(cls, num_layers: int | None, ratio: Any = 0.3, layers: Any = (2, 4)) -> list[str]:
-        return topk_faults(num_layers, ratio, layers, lowest=cls.lowest)
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
         raise NotImplementedError
@@ -48,16 +45,6 @@ class TopK:
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         score_N = self.score(packed, evidence)
         return keep_ratio(packed, score_N, ratio_at(layer, self.ratio, self.layers))
-
-
-def topk_faults(
-    num_layers: int | None, ratio: Any, layers: Any, bounds: str = RATIO.bounds, lowest: int = 1
-) -> list[str]:
-    return [
-        *number_faults("reduction.ratio", ratio, bounds),
-        *layer_faults("reduction.layers", layers, num_layers, lowest=lowest),
-        *one_each("reduction.ratio", ratio, layers),
-    ]
 
 
 def ratio_at(layer: int, ratio: float | Sequence[float], layers: Sequence[int]) -> float:

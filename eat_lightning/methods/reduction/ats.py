@@ -11,23 +11,28 @@ Shapes: B examples, L longest length, J points.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import layer_faults, number_faults, one_each, raise_faults, whole_faults
 from eat_lightning.methods.reduction._gates import keep_where
 from eat_lightning.methods.reduction._topk import kept_lengths, ratio_at
 from eat_lightning.model.contracts import Knob
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import Layers, Points, Whole, method
 from eat_lightning.model.packed import Packed
 
 
+@method("reduction")
 class AdaptiveTokenSampling:
     """samples: as a share of the tokens but [CLS] at each of `layers` (a list: one for each); so
     many stay at most. least: samples of any text, [CLS] included (8 in the released code)."""
+
+    samples: Points = 0.7
+    layers: Layers = (2, 4)
+    least: Annotated[int, Whole(2)] = 8
 
     place = "after_attention"
     needs = frozenset({"cls", "value_norm"})
@@ -39,30 +44,6 @@ class AdaptiveTokenSampling:
         fine=tuple(round(1 - 0.05 * k, 2) for k in range(20)),
         bounds="(0, 1]",
     )
-
-    def __init__(
-        self,
-        samples: float | Sequence[float] = 0.7,
-        layers: Sequence[int] = (2, 4),
-        least: int = 8,
-    ):
-        raise_faults(self.faults(None, samples=samples, layers=layers, least=least))
-        self.samples, self.layers, self.least = samples, list(layers), least
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        samples: float | Sequence[float] = 0.7,
-        layers: Sequence[int] = (2, 4),
-        least: int = 8,
-    ) -> list[str]:
-        return [
-            *number_faults("reduction.samples", samples, cls.knob.bounds),
-            *layer_faults("reduction.layers", layers, num_layers),
-            *one_each("reduction.samples", samples, layers),
-            *whole_faults("reduction.least", least, 2),
-        ]
 
     def lost_in_export(self) -> list[str]:
         return ["reduction=ats keeps as many tokens as their scores say: a graph wants a count"]

@@ -6,16 +6,18 @@ At layer 0 it cuts the text itself, and what is cut costs nothing.
 from jaxtyping import Float
 from torch import Tensor
 
-from eat_lightning.methods.reduction._topk import TopK
+from eat_lightning.methods.reduction._topk import FromEmbedding, TopK
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 
 
+@method("reduction")
 class First(TopK):
     """Drops the last `ratio` of the non-[CLS] tokens after each of `layers` (a list: one for each;
     layer 0 is the embedding)."""
 
-    lowest = 0
+    layers: FromEmbedding = (2, 4)
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
         return -packed.position_N.float()

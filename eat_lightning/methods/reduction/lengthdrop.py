@@ -13,62 +13,39 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from eat_lightning.bounds import raise_faults, switch_faults, whole_faults
 from eat_lightning.methods.reduction._evolution import Found, evolve
-from eat_lightning.methods.reduction._topk import RATIO, keep_highest, ratio_at, topk_faults
+from eat_lightning.methods.reduction._topk import RATIO, keep_highest, ratio_at
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import Layers, Points, Whole, method
 from eat_lightning.model.packed import Packed
 
 
+@method("reduction")
 class LengthDrop(nn.Module):
     """ratio: share of the tokens that leave at each of `layers` (a list: one for each, as `search`
     finds them); in training the most that may leave, p. draws: false applies `ratio` itself in
     training too, for an objective that draws configurations. iterations, mutations, crossovers: of
     the search, which evaluates 20 configurations first and so many new ones in each iteration."""
 
+    ratio: Points = 0.2
+    layers: Layers = (1, 2, 3, 4, 5)
+    draws: bool = True
+    iterations: Annotated[int, Whole(0)] = 30
+    mutations: Annotated[int, Whole(0)] = 30
+    crossovers: Annotated[int, Whole(0)] = 30
+
     place = "after_attention"
     needs = frozenset({"received"})
     knob = RATIO
 
-    def __init__(
-        self,
-        ratio: float | Sequence[float] = 0.2,
-        layers: Sequence[int] = (1, 2, 3, 4, 5),
-        draws: bool = True,
-        iterations: int = 30,
-        mutations: int = 30,
-        crossovers: int = 30,
-    ):
-        super().__init__()
+    def __post_init__(self) -> None:
         self.training = False  # an encoder in training says so when it takes the method in
-        search = iterations, mutations, crossovers
-        raise_faults(self.faults(None, ratio, layers, draws, *search))
-        self.ratio, self.layers, self.draws = ratio, list(layers), draws
-        self.iterations, self.mutations, self.crossovers = search
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        ratio: float | Sequence[float] = 0.2,
-        layers: Sequence[int] = (1, 2, 3, 4, 5),
-        draws: bool = True,
-        iterations: int = 30,
-        mutations: int = 30,
-        crossovers: int = 30,
-    ) -> list[str]:
-        return [
-            *topk_faults(num_layers, ratio, layers),
-            *switch_faults("reduction.draws", draws),
-            *whole_faults("reduction.iterations", iterations, 0),
-            *whole_faults("reduction.mutations", mutations, 0),
-            *whole_faults("reduction.crossovers", crossovers, 0),
-        ]
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
         assert evidence.received_N is not None

@@ -13,26 +13,37 @@ stay readable when unprotected, and here they would be gone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.bounds import layer_faults, number_faults, raise_faults, switch_faults
 from eat_lightning.methods.reduction._gates import gated, keep_where
 from eat_lightning.model.contracts import Knob
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import Layers, NotNegative, Point, Positive, Within, method
 from eat_lightning.model.packed import Packed
 
 
+@method("reduction")
 class LearnedTokenPruning(nn.Module):
     """final: the threshold that the last layer would have before learning. temperature: T of the
     soft gate. penalty: lambda. lr: of the thresholds. scale: all learned thresholds times this; 0
     drops nothing. key_weight: in the soft stage a gate counts as a weight of its key too, so that
     gates of 0 and 1 are what dropping will be (not in the paper)."""
 
-    base: Tensor
+    layers: Layers = (1, 2, 3, 4, 5)
+    final: Annotated[float, Within("[0, 1)")] = 0.01
+    temperature: Positive = 0.001
+    penalty: NotNegative = 0.1
+    lr: Positive = 0.001
+    scale: Point = 1.0
+    protect_sep: bool = True
+    key_weight: bool = False
+
+    base: Tensor = field(init=False)
     place = "after_attention"
     soft_place = "after_layer"
     needs = frozenset({"received"})
@@ -45,48 +56,6 @@ class LearnedTokenPruning(nn.Module):
         fine=tuple(round(0.1 * k, 1) for k in range(41)),
         bounds="[0, inf)",
     )
-
-    def __init__(
-        self,
-        layers: Sequence[int] = (1, 2, 3, 4, 5),
-        final: float = 0.01,
-        temperature: float = 0.001,
-        penalty: float = 0.1,
-        lr: float = 0.001,
-        scale: float = 1.0,
-        protect_sep: bool = True,
-        key_weight: bool = False,
-    ):
-        super().__init__()
-        given = (layers, final, temperature, penalty, lr, scale, protect_sep, key_weight)
-        raise_faults(self.faults(None, *given))
-        self.layers, self.final, self.temperature = list(layers), final, temperature
-        self.penalty, self.lr, self.scale = penalty, lr, scale
-        self.protect_sep, self.key_weight = protect_sep, key_weight
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        layers: Sequence[int] = (1, 2, 3, 4, 5),
-        final: float = 0.01,
-        temperature: float = 0.001,
-        penalty: float = 0.1,
-        lr: float = 0.001,
-        scale: float = 1.0,
-        protect_sep: bool = True,
-        key_weight: bool = False,
-    ) -> list[str]:
-        return [
-            *layer_faults("reduction.layers", layers, num_layers),
-            *number_faults("reduction.final", [final], "[0, 1)"),
-            *number_faults("reduction.temperature", [temperature], "(0, inf)"),
-            *number_faults("reduction.penalty", [penalty], "[0, inf)"),
-            *number_faults("reduction.lr", [lr], "(0, inf)"),
-            *number_faults("reduction.scale", [scale], "[0, inf)"),
-            *switch_faults("reduction.protect_sep", protect_sep),
-            *switch_faults("reduction.key_weight", key_weight),
-        ]
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         base = [self.final * (layer - 1) / shape.num_layers for layer in self.layers]

@@ -8,41 +8,32 @@ see keys that are not pooled, is left out. Later means weigh by size, as one mea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults
 from eat_lightning.methods.reduction._merged import merged
-from eat_lightning.methods.reduction._topk import RATIO, ratio_at, topk_faults
+from eat_lightning.methods.reduction._topk import RATIO, ratio_at
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import Layers, Points, method
 from eat_lightning.model.packed import Packed
 
 
+@method("reduction")
 class MeanPool:
     """ratio: share of an example's tokens that disappear into their neighbours after each of
     `layers` (a list: one for each); 0.5 is every pair, as in the paper, and less are pairs spread
     evenly over the text."""
 
+    ratio: Points = 0.5
+    layers: Layers = (2, 4)
+
     place = "after_layer"
-    needs: frozenset[str] = frozenset()
+    needs: ClassVar[frozenset[str]] = frozenset()
     knob = replace(RATIO, bounds="[0, 0.5]", fine=RATIO.fine[:11])
-
-    def __init__(self, ratio: float | Sequence[float] = 0.5, layers: Sequence[int] = (2, 4)):
-        raise_faults(self.faults(None, ratio=ratio, layers=layers))
-        self.ratio, self.layers = ratio, list(layers)
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        ratio: float | Sequence[float] = 0.5,
-        layers: Sequence[int] = (2, 4),
-    ) -> list[str]:
-        return topk_faults(num_layers, ratio, layers, "[0, 0.5]")
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         share_B = 2 * ratio_at(layer, self.ratio, self.layers) * packed.strength_B

@@ -9,9 +9,5 @@ class Keep:
     needs: frozenset[str] = frozenset()
     layers: tuple[int, ...] = ()
 
-    @classmethod
-    def faults(cls, num_layers: int | None) -> list[str]:
-        return []
-
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         return packed

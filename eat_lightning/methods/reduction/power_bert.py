@@ -23,17 +23,24 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from eat_lightning.bounds import layer_faults, number_faults, raise_faults
 from eat_lightning.methods.reduction._topk import keep_highest, order
 from eat_lightning.model.contracts import Knob
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import Layers, NotNegative, Point, Positive, method
 from eat_lightning.model.packed import Packed
 
 
+@method("reduction")
 class PowerBert(nn.Module):
     """penalty: lambda. travel: how far a search can carry a retention parameter. lr: a rate in its
     place, as the paper gives it. extent: how much of what was learned to drop is dropped, 0
     (nothing) ... 1."""
+
+    layers: Layers = (1, 2, 3, 4, 5)
+    penalty: NotNegative = 0.0002
+    lr: Positive | None = None
+    extent: Point = 1.0
+    travel: Positive = 0.8
 
     place = "after_attention"
     needs = frozenset({"received", "own"})
@@ -44,37 +51,6 @@ class PowerBert(nn.Module):
         fine=tuple(round(0.05 * k, 2) for k in range(21)),
         bounds="[0, 1]",
     )
-
-    def __init__(
-        self,
-        layers: Sequence[int] = (1, 2, 3, 4, 5),
-        penalty: float = 0.0002,
-        lr: float | None = None,
-        extent: float = 1.0,
-        travel: float = 0.8,
-    ):
-        super().__init__()
-        raise_faults(self.faults(None, layers, penalty, lr, extent, travel))
-        self.layers, self.penalty, self.extent = list(layers), penalty, extent
-        self.lr, self.travel = lr, travel
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        layers: Sequence[int] = (1, 2, 3, 4, 5),
-        penalty: float = 0.0002,
-        lr: float | None = None,
-        extent: float = 1.0,
-        travel: float = 0.8,
-    ) -> list[str]:
-        return [
-            *layer_faults("reduction.layers", layers, num_layers),
-            *number_faults("reduction.penalty", [penalty], "[0, inf)"),
-            *number_faults("reduction.lr", [] if lr is None else [lr], "(0, inf)"),
-            *number_faults("reduction.travel", [travel], "(0, inf)"),
-            *number_faults("reduction.extent", [extent], "[0, 1]"),
-        ]
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         self.retention = nn.Parameter(torch.ones(len(self.layers), shape.max_positions))

@@ -6,43 +6,26 @@ a batch, and in a resumed run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 from jaxtyping import Float
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults, whole_faults
-from eat_lightning.methods.reduction._topk import TopK
+from eat_lightning.methods.reduction._topk import FromEmbedding, TopK
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import Whole, method
 from eat_lightning.model.packed import Packed, mixed
 
 
+@method("reduction")
 class Random(TopK):
     """Drops `ratio` of the non-[CLS] tokens after each of `layers` (a list: one for each; layer 0
     is the embedding). seed: another draws others."""
 
-    lowest = 0
+    layers: FromEmbedding = (2, 4)
+    seed: Annotated[int, Whole(0)] = 0
+
     wants = frozenset({"example"})
-
-    def __init__(
-        self,
-        ratio: float | Sequence[float] = 0.3,
-        layers: Sequence[int] = (2, 4),
-        seed: int = 0,
-    ):
-        raise_faults(self.faults(None, ratio=ratio, layers=layers, seed=seed))
-        self.ratio, self.layers, self.seed = ratio, list(layers), seed
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        ratio: float | Sequence[float] = 0.3,
-        layers: Sequence[int] = (2, 4),
-        seed: int = 0,
-    ) -> list[str]:
-        faults = super().faults(num_layers, ratio, layers)
-        return [*faults, *whole_faults("reduction.seed", seed, 0)]
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
         """Uniform in [0, 1): the text seeds the draw of each position."""

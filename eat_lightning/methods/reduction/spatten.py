@@ -5,7 +5,6 @@ returns.
 Of its three ideas this is the one for tokens: heads are not pruned, nor values by the layer.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from jaxtyping import Float
@@ -13,21 +12,21 @@ from torch import Tensor
 
 from eat_lightning.methods.reduction._topk import TopK
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import Layers, Points, method
 from eat_lightning.model.packed import Packed
 
 
+@method("reduction")
 class SpAtten(TopK):
     """Drops `ratio` of the non-[CLS] tokens between attention and feed-forward of each of `layers`
     (a list: one for each). Importance grows at these layers alone: to let one count without
     dropping there, name it with a ratio of 0."""
 
+    ratio: Points = 0.15
+    layers: Layers = (1, 2, 3, 4, 5)
+
     place = "after_attention"
     needs = frozenset({"received"})
-
-    def __init__(
-        self, ratio: float | Sequence[float] = 0.15, layers: Sequence[int] = (1, 2, 3, 4, 5)
-    ):
-        super().__init__(ratio, layers)
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
         """The mean over heads of what each query gave: ranks as the sum over heads does."""

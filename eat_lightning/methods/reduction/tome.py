@@ -11,7 +11,6 @@ kept, and a merged row has the position of the token that it was merged into.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,43 +20,26 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import raise_faults, switch_faults
 from eat_lightning.methods.reduction._merged import merged
-from eat_lightning.methods.reduction._topk import RATIO, ratio_at, topk_faults
+from eat_lightning.methods.reduction._topk import RATIO, ratio_at
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import Layers, Points, method
 from eat_lightning.model.packed import Packed
 
 
+@method("reduction")
 class ToMe:
     """ratio: share of an example's tokens that merge into others at each of `layers` (a list: one
     for each), at most half. proportional: attention weighs keys by size."""
+
+    ratio: Points = 0.2
+    layers: Layers = (1, 2, 3, 4, 5)
+    proportional: bool = True
 
     place = "after_attention"
     needs = frozenset({"keys"})
     varies = True
     knob = replace(RATIO, bounds="[0, 0.5]", fine=RATIO.fine[:11])
-
-    def __init__(
-        self,
-        ratio: float | Sequence[float] = 0.2,
-        layers: Sequence[int] = (1, 2, 3, 4, 5),
-        proportional: bool = True,
-    ):
-        raise_faults(self.faults(None, ratio=ratio, layers=layers, proportional=proportional))
-        self.ratio, self.layers, self.proportional = ratio, list(layers), proportional
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        ratio: float | Sequence[float] = 0.2,
-        layers: Sequence[int] = (1, 2, 3, 4, 5),
-        proportional: bool = True,
-    ) -> list[str]:
-        return [
-            *topk_faults(num_layers, ratio, layers, "[0, 0.5]"),
-            *switch_faults("reduction.proportional", proportional),
-        ]
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         assert evidence.keys_NK is not None

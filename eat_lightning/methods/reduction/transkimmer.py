@@ -13,27 +13,34 @@ example's own tokens, not of the padded length.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from eat_lightning.bounds import layer_faults, number_faults, raise_faults
 from eat_lightning.methods.reduction._gates import forwarded, keep_where, weighed
 from eat_lightning.model.contracts import Knob
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import InLayers, NotNegative, Point, method
 from eat_lightning.model.packed import Packed
 
 
+@method("reduction")
 class Transkimmer(nn.Module):
     """layers: the predictor of layer l + 1 reads what layer l gives (0: the embedding). penalty: c.
     margin: by how much "keep" leads before learning, on either side of 0. threshold: least
     probability of "keep" for a token to stay; 0.5 is argmax, 0 drops nothing."""
 
+    # Behind the last layer nothing is read.
+    layers: Annotated[Sequence[int], InLayers(lowest=0, without_last=1)] = (0, 1, 2, 3, 4, 5)
+    penalty: NotNegative = 0.5
+    margin: NotNegative = 5.0
+    threshold: Point = 0.5
+
     place = "after_layer"
-    needs: frozenset[str] = frozenset()
+    needs: ClassVar[frozenset[str]] = frozenset()
     varies = True
     knob = Knob(
         "threshold",
@@ -42,35 +49,6 @@ class Transkimmer(nn.Module):
         fine=tuple(round(0.05 * k, 2) for k in range(21)),
         bounds="[0, 1]",
     )
-
-    def __init__(
-        self,
-        layers: Sequence[int] = (0, 1, 2, 3, 4, 5),
-        penalty: float = 0.5,
-        margin: float = 5.0,
-        threshold: float = 0.5,
-    ):
-        super().__init__()
-        raise_faults(self.faults(None, layers, penalty, margin, threshold))
-        self.layers, self.penalty = list(layers), penalty
-        self.margin, self.threshold = margin, threshold
-
-    @classmethod
-    def faults(
-        cls,
-        num_layers: int | None,
-        layers: Sequence[int] = (0, 1, 2, 3, 4, 5),
-        penalty: float = 0.5,
-        margin: float = 5.0,
-        threshold: float = 0.5,
-    ) -> list[str]:
-        last = None if num_layers is None else num_layers - 1  # behind the last nothing is read
-        return [
-            *layer_faults("reduction.layers", layers, last, lowest=0),
-            *number_faults("reduction.penalty", [penalty], "[0, inf)"),
-            *number_faults("reduction.margin", [margin], "[0, inf)"),
-            *number_faults("reduction.threshold", [threshold], "[0, 1]"),
-        ]
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         self.predictors = nn.ModuleDict({str(k): self.predictor(shape) for k in self.layers})

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from eat_lightning.bounds import number_faults, raise_faults
+from eat_lightning.model.method import NotNegative, method
 from eat_lightning.model.training import Stage
 
 
+@method("schedule")
 class Anneal:
     """One stage, in which strength is 0 up to epoch `start` and 1 from epoch `end` on.
 
     Where a run is cut to fewer steps, epochs shrink with it.
     """
 
-    def __init__(self, start: float = 1.0, end: float = 3.0):
-        raise_faults(self.faults(None, start=start, end=end))
-        self.start, self.end = start, end
+    start: NotNegative = 1.0
+    end: NotNegative = 3.0
 
-    @classmethod
-    def faults(cls, num_layers: int | None, start: float = 1.0, end: float = 3.0) -> list[str]:
-        faults = [
-            *number_faults("schedule.start", [start], "[0, inf)"),
-            *number_faults("schedule.end", [end], "[0, inf)"),
-        ]
-        if not faults and end < start:
-            faults.append(f"schedule.end must be at least schedule.start={start}, got {end}")
-        return faults
+    def rules(self, num_layers: int | None) -> Iterable[str]:
+        if self.end < self.start:
+            yield f"schedule.end must be at least schedule.start={self.start}, got {self.end}"
 
     def stages(self, num_epochs: int, exits: Sequence[int]) -> list[Stage]:
         return [Stage(ramp=(self.start / num_epochs, self.end / num_epochs))]

@@ -8,28 +8,20 @@ the body serve them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.methods.schedule._stages import body_first
+from eat_lightning.model.method import Positive, Within, method
 from eat_lightning.model.training import Stage
 
 
+@method("schedule")
 class Mixed:
     """body_share: of all steps, for body and last head, while early heads stay bit-equal; in the
     others all trains. joint_lr: factor on the learning rate in the second stage."""
 
-    def __init__(self, body_share: float = 0.5, joint_lr: float = 1.0):
-        raise_faults(self.faults(None, body_share=body_share, joint_lr=joint_lr))
-        self.body_share, self.joint_lr = body_share, joint_lr
-
-    @classmethod
-    def faults(
-        cls, num_layers: int | None, body_share: float = 0.5, joint_lr: float = 1.0
-    ) -> list[str]:
-        return [
-            *number_faults("schedule.body_share", [body_share], "(0, 1)"),
-            *number_faults("schedule.joint_lr", [joint_lr], "(0, inf)"),
-        ]
+    body_share: Annotated[float, Within("(0, 1)")] = 0.5
+    joint_lr: Positive = 1.0
 
     def stages(self, num_epochs: int, exits: Sequence[int]) -> list[Stage]:
         if len(exits) == 1:  # a static model is trained whole throughout

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Annotated
 
-from eat_lightning.bounds import number_faults, raise_faults
+from eat_lightning.model.method import Within, method
 from eat_lightning.model.training import Stage
 
 
+@method("schedule")
 class SoftHard:
     """warm: share of all steps without any reduction (PoWER-BERT's fine-tuning; LTP starts from a
     fine-tuned body and has none). soft: share in which rows are gated and the reduction's own
     parameters learn (PoWER-BERT's search, LTP's soft threshold). The rest drops rows by what was
     learned, which then stands still."""
 
-    def __init__(self, warm: float = 0.0, soft: float = 0.4):
-        raise_faults(self.faults(None, warm=warm, soft=soft))
-        self.warm, self.soft = warm, soft
+    warm: Annotated[float, Within("[0, 1)")] = 0.0
+    soft: Annotated[float, Within("(0, 1)")] = 0.4
 
-    @classmethod
-    def faults(cls, num_layers: int | None, warm: float = 0.0, soft: float = 0.4) -> list[str]:
-        faults = [
-            *number_faults("schedule.warm", [warm], "[0, 1)"),
-            *number_faults("schedule.soft", [soft], "(0, 1)"),
-        ]
-        if not faults and warm + soft >= 1:
-            faults.append(f"schedule.soft must leave steps to drop: warm={warm}, got {soft}")
-        return faults
+    def rules(self, num_layers: int | None) -> Iterable[str]:
+        if self.warm + self.soft >= 1:
+            yield f"schedule.soft must leave steps to drop: warm={self.warm}, got {self.soft}"
 
     def stages(self, num_epochs: int, exits: Sequence[int]) -> list[Stage]:
         learned = ("reduction.*",)

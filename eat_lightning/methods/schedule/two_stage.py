@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.methods.schedule._stages import body_first, early_heads
+from eat_lightning.model.method import Positive, Within, method
 from eat_lightning.model.training import Stage
 
 
+@method("schedule")
 class TwoStage:
     """body_share: of all steps, for body and last head; the others train the early heads, and what
     the exit rule learns, on a body that stays bit-equal. heads_lr: factor on the learning rate in
@@ -18,18 +20,8 @@ class TwoStage:
     exit is as good as a static model's; early ones are weaker than under a joint loss.
     """
 
-    def __init__(self, body_share: float = 0.5, heads_lr: float = 1.0):
-        raise_faults(self.faults(None, body_share=body_share, heads_lr=heads_lr))
-        self.body_share, self.heads_lr = body_share, heads_lr
-
-    @classmethod
-    def faults(
-        cls, num_layers: int | None, body_share: float = 0.5, heads_lr: float = 1.0
-    ) -> list[str]:
-        return [
-            *number_faults("schedule.body_share", [body_share], "(0, 1)"),
-            *number_faults("schedule.heads_lr", [heads_lr], "(0, inf)"),
-        ]
+    body_share: Annotated[float, Within("(0, 1)")] = 0.5
+    heads_lr: Positive = 1.0
 
     def stages(self, num_epochs: int, exits: Sequence[int]) -> list[Stage]:
         early = early_heads(exits)

@@ -9,6 +9,7 @@ from lightning import Callback, Trainer
 from eat_lightning.files import write_json
 from eat_lightning.infer.record import record
 from eat_lightning.model.contracts import spec
+from eat_lightning.runs.card import write_card
 from eat_lightning.runs.row import row_of, write
 from eat_lightning.runs.run import Run
 from eat_lightning.track.log import log_frontier, log_result
@@ -37,6 +38,7 @@ class Record(Callback):
         for logger in trainer.loggers:
             log_result(logger, row, run.config, trainer.global_step)
             log_frontier(logger, run, encoder, recorded)
+        write_card(run)
         write_json(run.folder / "done.json", run.done)
 
     def notes(self, trainer: Trainer, module: Any, num_train_examples: int) -> dict[str, Any]:

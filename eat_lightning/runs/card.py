@@ -1,0 +1,47 @@
+"""The model card, `model/README.md`: what a model is, what it may cost, and what it is not for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Template
+
+from eat_lightning.files import write_text
+from eat_lightning.model.contracts import without_kind
+from eat_lightning.runs.run import Run
+from eat_lightning.weights.operating_point import FOLDER
+
+TEMPLATE = Path(__file__).with_name("card.md")
+SLOTS = ("attention", "reduction", "exit", "head", "objective")
+
+
+def write_card(run: Run) -> None:
+    """Write the card of a finished run anew, with the budgets kept by now."""
+    template = Template(TEMPLATE.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
+    write_text(run.folder / "model" / "README.md", template.render(about(run)) + "\n")
+
+
+def about(run: Run) -> dict[str, Any]:
+    """What the template shows."""
+    config, kept = run.model_config(), sorted((run.folder / FOLDER).glob("*.json"))
+    calibration = run.done.get("calibration") or {}
+    return {
+        "run": run,
+        "labels": list(config.get("id2label", {}).values()),
+        "body": (run.config.get("encoder") or {}).get("pretrained") or "random weights",
+        "layers": config["num_layers"],
+        "methods": list(methods(config)),
+        "calibration": sorted(calibration.items(), key=lambda item: int(item[0])),
+        "budgets": [json.loads(path.read_text("utf-8")) for path in kept],
+    }
+
+
+def methods(config: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Slot, kind and settings of each method."""
+    for slot in SLOTS:
+        spec = config.get(slot) or {}
+        settings = ", ".join(f"{name} {value}" for name, value in without_kind(spec).items())
+        yield slot, spec.get("kind", "pooled"), settings

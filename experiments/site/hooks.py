@@ -1,0 +1,80 @@
+"""What MkDocs asks while it builds the site: pages made from the code, tutorials that run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from experiments.site import settings, shelf, studies, tour  # noqa: E402
+from experiments.site.made import Page  # noqa: E402
+from experiments.site.tutorial import environment, folder_of, with_commands_run  # noqa: E402
+
+SECTIONS = {"Methods": shelf.pages, "Results": studies.pages}
+
+
+def on_config(config: Any) -> Any:
+    """Put the pages that are made into the navigation; `on_files` then brings them."""
+    made = {name: make() for name, make in SECTIONS.items()}
+    commands = settings.pages()
+    for section in config["nav"]:
+        (name, entries) = next(iter(section.items()))
+        if name in made:
+            section[name] = nav_of(made[name])
+        elif name == "Reference":
+            place = next(e for e in entries if "Commands and settings" in e)
+            place["Commands and settings"] = nav_of(commands)
+    config["made"] = [*made["Methods"], *made["Results"], *commands, *tour.pages()]
+    return config
+
+
+def nav_of(pages: list[Page]) -> list[dict[str, Any]]:
+    """Titles and paths, in sections where pages name one."""
+    entries: list[dict[str, Any]] = []
+    for page in pages:
+        if page.title is None:
+            continue
+        if not page.section:
+            entries.append({page.title: page.path})
+            continue
+        if not entries or page.section not in entries[-1]:
+            entries.append({page.section: []})
+        entries[-1][page.section].append({page.title: page.path})
+    return entries
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add what was made: Markdown, pictures, and whole files from `experiments/`."""
+    for page in config["made"]:
+        files.append(File.generated(config, page.path, content=page.content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Run the commands of a tutorial and show what they say."""
+    if os.environ.get("EAT_SITE_RUN", "true") == "false":
+        return markdown.replace("```bash run", "```bash")
+    return with_commands_run(markdown, page.file.src_uri)
+
+
+def on_post_build(config: Any) -> None:
+    """Bring what a tutorial made, and the page of a kept study, beside the pages that show them."""
+    site = Path(config["site_dir"], "live")
+    made = folder_of("tutorials/researcher.md") / "report"
+    if made.is_dir():
+        shutil.copytree(made, site / "tour", dirs_exist_ok=True)
+    study = ROOT / "experiments/budgets/results"
+    command = (
+        f"-m eat_lightning.report study={study} to={site / 'budgets'} claims=[budgets] examples=0"
+    )
+    subprocess.run(
+        [sys.executable, *command.split()], env=environment(), check=True, capture_output=True
+    )

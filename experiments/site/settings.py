@@ -1,0 +1,77 @@
+"""One page for each command and each group of choices, drawn from the yamls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from eat_lightning.config import CONFIG_DIR
+from experiments.site.made import Page
+
+CONFIGS = Path(CONFIG_DIR)
+MODULES = {"growth": "bench.scaling", "load": "serve.loadtest", "workspace": "track"}
+GROUPS_OF_HYDRA = ("hydra", "logger", "trainer")
+
+
+def pages() -> list[Page]:
+    commands = [command(path) for path in sorted(CONFIGS.glob("*.yaml"))]
+    groups = [group(path) for path in sorted(CONFIGS.iterdir()) if path.is_dir()]
+    return [*commands, *groups]
+
+
+def command(path: Path) -> Page:
+    """What a command is for, its examples, and its settings with what the yaml says of each."""
+    text = path.read_text("utf-8")
+    own, _, _ = text.partition("\nhydra:\n")
+    shown = yaml.safe_load(text).get("hydra", {}).get("help", {})
+    examples = shown.get("template", "").partition("Examples\n")[2]
+    examples, _, rest = examples.partition("\n\n")
+    notes = rest.partition("Choices\n")[0].partition("Everything (")[0].replace("$$", "$")
+    name = f"python -m eat_lightning.{MODULES.get(path.stem, path.stem)}"
+    shown_examples = "\n".join(line.strip() for line in examples.splitlines())
+    content = f"""# {path.stem}
+
+`{name}`: {shown.get("header", "")}
+
+## Examples
+
+```bash
+{shown_examples}
+```
+
+{paragraphs(notes)}
+
+## Settings
+
+```yaml
+{own.strip()}
+```
+"""
+    return Page(f"reference/commands/{path.stem}.md", content, path.stem)
+
+
+def paragraphs(notes: str) -> str:
+    """Help text as Markdown: indented lines are commands."""
+    found = []
+    for part in notes.strip("\n").split("\n\n"):
+        indented = all(line.startswith("  ") for line in part.splitlines() if line)
+        is_code = "python -m" in part or "curl " in part
+        found.append(f"```bash\n{part}\n```" if is_code and not indented else fenced(part, is_code))
+    return "\n\n".join(found)
+
+
+def fenced(part: str, is_code: bool) -> str:
+    lines = [line.strip() for line in part.splitlines()]
+    body = "\n".join(lines)
+    return f"```bash\n{body}\n```" if is_code else body
+
+
+def group(folder: Path) -> Page:
+    """All choices of a group, each with its yaml."""
+    parts = [f"# {folder.name}=\n"]
+    for path in sorted(folder.rglob("*.yaml")):
+        choice = path.relative_to(folder).with_suffix("").as_posix()
+        title = choice.replace("/", "=") if folder.name == "hydra" else choice
+        parts.append(f"## `{title}`\n\n```yaml\n{path.read_text('utf-8').strip()}\n```\n")
+    return Page(f"reference/groups/{folder.name}.md", "\n".join(parts), f"{folder.name}=")

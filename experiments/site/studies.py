@@ -1,0 +1,55 @@
+"""The pages beside the claims, with their figures; links that lead out of the site become text."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from experiments.site.made import ROOT, Page
+
+EXPERIMENTS = ROOT / "experiments"
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
+PAGES = ("page.md", "README.md", "certify.md")
+HOME = {"README.md": "index.md", "experiments/README.md": "reference/paper.md"}
+
+
+def pages() -> list[Page]:
+    """A page for each study, what they show, and the paper against ours."""
+    found: dict[str, Page] = {}
+    claims = sorted(EXPERIMENTS.rglob("page.md"))
+    for path in [EXPERIMENTS / "README.md", *claims, EXPERIMENTS / "certify.md"]:
+        text = relinked(path, found)
+        title = path.parent.name if path.stem == "page" else path.stem
+        in_nav = None if path.name == "README.md" else title.replace("_", " ")
+        found[place_of(path)] = Page(place_of(path), text, in_nav)
+    return list(found.values())
+
+
+def place_of(path: Path) -> str:
+    """Where a file of the repository lies on the site."""
+    inside = path.relative_to(ROOT).as_posix()
+    return HOME.get(inside) or f"results/{inside.removeprefix('experiments/')}"
+
+
+def relinked(page: Path, found: dict[str, Page]) -> str:
+    """A page's text with its links as they are on the site."""
+    return LINK.sub(lambda link: on_site(link, page, found), page.read_text("utf-8"))
+
+
+def on_site(link: re.Match[str], page: Path, found: dict[str, Page]) -> str:
+    """A link as it is on the site; a picture or a report that it names comes along."""
+    mark, text, target, anchor = link.groups()
+    if "://" in target:
+        return link[0]
+    path = (page.parent / target).resolve()
+    inside = path.is_relative_to(EXPERIMENTS) or path == ROOT / "README.md"
+    if not path.is_file() or not inside or path.suffix not in (".md", ".png", ".svg"):
+        return text
+    place = place_of(path)
+    if path.name not in PAGES and place not in found:
+        found[place] = Page(place, "")  # before its own links, which may come back
+        content = relinked(path, found) if path.suffix == ".md" else path.read_bytes()
+        found[place] = Page(place, content)
+    here = Path(place_of(page)).parent
+    return f"{mark}[{text}]({os.path.relpath(place, here)}{anchor or ''})"

@@ -1,0 +1,56 @@
+"""One sentence on its way, step by step: a small model is trained on the toy grammar when the site
+is built, and the page shows what its encoder really did."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from experiments.site.made import Page
+from experiments.site.pictures import packing, rooms
+from experiments.site.tutorial import environment
+
+TRAIN = (
+    "data=toy encoder=tiny model=eat reduction.ratio=0.25 reduction.layers=[1,2,3,4] "
+    "head.layers=all schedule=constant optimizer.lr=1e-3 trainer.max_steps=400 exit.tau=0.8 "
+    "trainer.enable_progress_bar=false threads=1 study=tour measure.enabled=false"
+)
+HERE = Path(__file__).parent
+
+
+def pages() -> list[Page]:
+    """The stepwise picture and the drawings of the concepts."""
+    drawn = [Page("concepts/packing.svg", packing()), Page("concepts/rooms.svg", rooms())]
+    if os.environ.get("EAT_SITE_RUN", "true") == "false":
+        return [Page("concepts/tour.html", "<p>The tour was left out of this build.</p>"), *drawn]
+    template = (HERE / "tour.html").read_text("utf-8")
+    held = json.dumps(walked()).replace("</", "<\\/")
+    return [Page("concepts/tour.html", template.replace("{{EXAMPLES}}", held)), *drawn]
+
+
+def walked() -> list[dict[str, Any]]:
+    """A few sentences as the example explorer describes them, under the run's own reduction."""
+    from eat_lightning.report.explorer import explore
+    from eat_lightning.runs.run import Run
+
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "eat_lightning.train", *TRAIN.split()]
+        subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True)
+        run = Run.open(str(next(Path(folder, "outputs/tour").iterdir())))
+        explored = explore(run, examples=12)
+    return [
+        {
+            "tokens": example["tokens"],
+            "kept": own["kept"],
+            "exits": own["exits"],
+            "left": next(rule for rule in own["rules"] if rule["own"]),
+        }
+        for example in explored["examples"]
+        for own in example["ways"]
+        if own["own"]
+    ]

@@ -1,0 +1,75 @@
+"""The model card says what a run is, what its exits are worth, and which budgets are kept."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from finished import make_run
+
+from eat_lightning.runs.card import write_card
+from eat_lightning.runs.run import Run
+from eat_lightning.weights.hf import EatForSequenceClassification
+
+CALIBRATION = {"6": {"temperature": 1.25, "ece_before": 0.061, "ece_after": 0.018}}
+POINT = {"budget": "0.5", "cost": 0.487, "accuracy": 0.9, "held_out": 0.885, "num_examples": 640}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = Run.open(make_run(tmp_path_factory.mktemp("card") / "run", "sst2"))
+    run.done["calibration"] = CALIBRATION
+    write_card(run)
+    return run
+
+
+def card(run: Run) -> str:
+    return (run.folder / "model" / "README.md").read_text("utf-8")
+
+
+def test_a_card_names_the_task_its_classes_and_the_methods(run: Run):
+    said = card(run)
+    front = yaml.safe_load(said.split("---")[1])
+    assert front["pipeline_tag"] == "text-classification"
+    assert "`sst2` (negative, positive)" in said
+    assert f"* exit: `{run.model_config()['exit']['kind']}`" in said
+    assert "| 6 | 1.25 | 6.1 % | 1.8 % |" in said
+    assert "None fitted yet" in said
+
+
+def test_a_kept_budget_is_in_the_card(run: Run):
+    (run.folder / "budgets").mkdir()
+    (run.folder / "budgets" / "0.5-abc.json").write_text(json.dumps(POINT))
+    write_card(run)
+    assert "| 0.5 | 0.487 | 90.00 | 88.50 |" in card(run)
+    assert "Fitted on 640 examples" in card(run)
+
+
+def test_the_hub_is_given_the_card(run: Run, monkeypatch: pytest.MonkeyPatch):
+    """push_to_hub against a stub that keeps what it is given."""
+    from transformers.utils import hub
+
+    given: dict[str, str] = {}
+
+    class Api:
+        def create_repo(self, name: str, **_: Any) -> Any:
+            return type("Repo", (), {"repo_id": name})
+
+    class Empty:
+        def save(self, path: str) -> None:
+            Path(path).write_text("# empty")
+
+    def upload(self: Any, folder: str, *_: Any, **__: Any) -> str:
+        given.update(
+            {p.name: p.read_text("utf-8", errors="ignore") for p in Path(folder).iterdir()}
+        )
+        return "done"
+
+    monkeypatch.setattr(hub, "hf_api", Api)
+    monkeypatch.setattr(hub, "create_and_tag_model_card", lambda *_, **__: Empty())
+    monkeypatch.setattr(hub.PushToHubMixin, "_upload_modified_files", upload)
+    model = EatForSequenceClassification.from_pretrained(str(run.folder / "model"))
+    assert model.push_to_hub("me/mails") == "done"
+    assert {"config.json", "model.safetensors", "README.md"} <= given.keys()
+    assert given["README.md"] == card(run)
