@@ -26,7 +26,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.policies import from_folder, portable
-from eat_lightning.weights.family import FAMILIES
+from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.files import SAFE, read_weights, sizes_in, weight_files
 from eat_lightning.weights.hf_names import fuse, rename, sizes_of, tuned_weights
 from eat_lightning.weights.untrusted import (
@@ -125,8 +125,8 @@ def sep_id(folder: Path, config: dict[str, Any]) -> int:
         for token in ("[SEP]", "</s>"):
             if token in tokens:
                 return tokens[token]
-    usual = FAMILIES[config["model_type"]].sep_token_id if config["model_type"] in FAMILIES else 102
-    return config.get("sep_token_id") or usual
+    family = FAMILIES.get(config["model_type"])
+    return config.get("sep_token_id") or (family.sep_token_id if family else 102)
 
 
 def source_shape(config: dict[str, Any], folder: Path, sep_token_id: int = 0) -> Shape:

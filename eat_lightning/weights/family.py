@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -92,28 +90,10 @@ class Family:
         return {"model_type": self.name} | said | self.settings(shape)
 
 
-FAMILIES: dict[str, Family] = {}  # by model_type
+FAMILIES: dict[str, Family] = {}  # by model_type; filled by `weights.families`
 
 
 def register(family: Family) -> Family:
     """Make a family known by each of its model types."""
     FAMILIES.update(dict.fromkeys(family.model_types, family))
     return family
-
-
-def find_families() -> None:
-    """Those that lie in `families/`, in the order of their names."""
-    for path in sorted((Path(__file__).parent / "families").glob("[!_]*.py")):
-        register(import_module(f"eat_lightning.weights.families.{path.stem}").FAMILY)
-
-
-def family_of(shape: Shape) -> Family:
-    """The family that a shape names, or, of a run without one, that its parts fit."""
-    if shape.family in FAMILIES:
-        return FAMILIES[shape.family]
-    if shape.relative_buckets:
-        return FAMILIES["mpnet"]
-    return FAMILIES["roberta" if shape.position_offset else "bert"]
-
-
-find_families()

@@ -41,7 +41,7 @@ from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.positions import Disentangled, Distance, RelativeBias
 from eat_lightning.model.training import Context
 from eat_lightning.weights.checkpoint import load_pretrained, model_config
-from eat_lightning.weights.family import FAMILIES
+from eat_lightning.weights.families import known_family
 from eat_lightning.weights.files import sizes_in
 from eat_lightning.weights.hf_names import sizes_of
 from eat_lightning.weights.hf_options import check_num_labels, dtype_of, label_names
@@ -209,7 +209,7 @@ class EatForSequenceClassification(PreTrainedModel):
         hub = {key: kwargs[key] for key in HUB if key in kwargs}
         saved, _ = PretrainedConfig.get_config_dict(name, **hub)
         try:
-            if saved.get("model_type") in FAMILIES:
+            if known_family(saved.get("model_type")) is not None:
                 options = {k: v for k, v in kwargs.items() if k not in HUB}
                 return cls.from_body(name, saved, config, **options)
             check_claims(name, saved, hub)

@@ -20,7 +20,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing, write_text
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
-from eat_lightning.weights.family import family_of
+from eat_lightning.weights.families import family_of
 from eat_lightning.weights.hf_names import ours_of, unfused
 
 POOLINGS = "classifier_pooling"  # a key of config.json, where a family's head may pool otherwise

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from eat_lightning.model.layer import Shape
-from eat_lightning.weights.family import FAMILIES, Family
+from eat_lightning.weights.families import FAMILIES
+from eat_lightning.weights.family import Family
 
 LETTERS = ("q", "k", "v")
 WORDS = ("query", "key", "value")

@@ -21,7 +21,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.model.heads import ACTIVATIONS, head_faults
 from eat_lightning.model.layer import FEED_FORWARDS, NORMS
 from eat_lightning.model.positions import DISTANCES
-from eat_lightning.weights.family import FAMILIES
+from eat_lightning.weights.families import known_family
 from eat_lightning.weights.hf_names import type_fault
 
 SMALL = 1 << 20  # bytes: configs, certificates, what a run noted; ours have some thousand
@@ -157,7 +157,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path}: cannot be read ({one_line(error)})") from None
     kind = config.get("model_type") if isinstance(config, dict) else config
-    if not isinstance(config, dict) or not isinstance(kind, str) or kind not in {*FAMILIES, "eat"}:
+    if not isinstance(config, dict) or (kind != "eat" and known_family(kind) is None):
         raise ConfigError(f"{folder}: {one_line(type_fault(kind))}")
     if kind == "eat" and (faults := model_faults(config)):
         raise ConfigError(f"{folder}: {UNFIT} ({one_line(faults[0])})")

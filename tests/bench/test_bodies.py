@@ -9,7 +9,7 @@ import torch
 from eat_lightning.bench.speed.bodies import BODIES, long_texts, of_body, shape_of
 from eat_lightning.bench.speed.workload import words
 from eat_lightning.model.layer import Shape
-from eat_lightning.weights.family import FAMILIES
+from eat_lightning.weights.families import FAMILIES
 
 
 def test_sizes_are_the_released_ones():

@@ -3,7 +3,7 @@
 import pytest
 
 from eat_lightning.new.family_checks import CHECKS
-from eat_lightning.weights.family import FAMILIES
+from eat_lightning.weights.families import FAMILIES
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

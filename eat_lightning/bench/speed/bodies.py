@@ -21,7 +21,7 @@ from eat_lightning.infer.precision import in_dtype
 from eat_lightning.infer.prepacked import cannot, prepacked
 from eat_lightning.model.encoder import with_slots
 from eat_lightning.model.layer import Shape
-from eat_lightning.weights.family import FAMILIES
+from eat_lightning.weights.families import FAMILIES
 
 BODIES: dict[str, dict[str, Any]] = {  # what their config.json say
     "modernbert_base": {
