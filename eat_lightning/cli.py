@@ -83,11 +83,12 @@ def quoted(path: str) -> str:
 
 
 def with_path_quoted(argument: str) -> str:
-    """run=... and to=..., and other keys of paths where the value names something that is there."""
+    """run=..., to=... and output=..., and other keys of paths where the value names something that
+    is there."""
     key, _, value = argument.partition("=")
     if not value or value[0] in "'\"[":
         return argument
-    is_path = key in ("run", "to") or (key in PATHS and Path(value).exists())
+    is_path = key in ("run", "to", "output") or (key in PATHS and Path(value).exists())
     return f"{key}={quoted(value)}" if is_path else argument
 
 
@@ -95,7 +96,7 @@ def with_paths_listed(given: list[str], key: str) -> list[str]:
     """All run=... (or another key of paths) as one that Hydra can read."""
     values = [a.partition("=")[2] for a in given if a.startswith(f"{key}=")]
     paths = [path for value in values for path in listed(value)]
-    others = [a for a in given if not a.startswith(f"{key}=")]
+    others = [with_path_quoted(a) for a in given if not a.startswith(f"{key}=")]
     return [*others, f"{key}=[{','.join(map(quoted, paths))}]"] if paths else given
 
 
@@ -187,7 +188,7 @@ def with_own_configs(arguments: list[str]) -> list[str]:
 
 EXTRAS = {  # what a choice needs: the module, and the extra that brings it
     "hydra/launcher=slurm": ("hydra_submitit_launcher", "slurm"),
-    "hydra/launcher=ray": ("hydra_ray_launcher", "ray"),
+    "hydra/launcher=ray": ("ray", "ray"),  # the launcher is ours
     "hydra/launcher=joblib": ("hydra_joblib_launcher", "joblib"),
     "hydra/sweeper=search": ("hydra_optuna_sweeper", "search"),
 }
@@ -202,8 +203,9 @@ def hydra_plugins() -> Iterable[str]:
 def check_extras(overrides: list[str]) -> None:
     """End in one line where a launcher or sweeper is chosen that is not installed."""
     for choice in overrides:
-        plugin, extra = EXTRAS.get(choice, ("", ""))
-        if plugin and plugin not in {module.name for module in iter_modules(hydra_plugins())}:
+        module, extra = EXTRAS.get(choice, ("", ""))
+        plugins = {found.name for found in iter_modules(hydra_plugins())}
+        if module and module not in plugins and importlib.util.find_spec(module) is None:
             print(f"error: {choice}: pip install 'eat_lightning[{extra}]'", file=sys.stderr)
             raise SystemExit(1)
 

@@ -1,5 +1,6 @@
 """The one error a person sees: lines that name key, bound and value, without a traceback."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -14,6 +15,17 @@ class ConfigError(CompactHydraException):
     @classmethod
     def of(cls, faults: Iterable[str]) -> "ConfigError":
         return cls("\n".join(faults))
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """End a script with status 1 and a line for each fault, not a traceback, on a ConfigError."""
+    try:
+        yield
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 class Faults(list[str]):

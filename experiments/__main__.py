@@ -7,7 +7,7 @@ Without study= from the rows that were kept in results/ beside it, or else those
 
 import sys
 
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, told
 from eat_lightning.report.__main__ import CLAIMS_DIR, FIRST, claim_of, found_claims, print_all
 from eat_lightning.report.study import open_study
 from eat_lightning.report.tables import show
@@ -30,8 +30,5 @@ def main(name: str = "", *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with told():
         main(*sys.argv[1:])
-    except ConfigError as error:
-        print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
-        raise SystemExit(1) from None

@@ -18,6 +18,6 @@ def config(to: Path, **changes: Any) -> dict[str, Any]:
         **{"encoder": SIZES, "ratio": 0.3, "leaving": 0.5, "lengths": None, "tasks": ["sst2"]},
         **{"batches": [2], "examples": 4, "repeats": 2, "dtype": "fp32"},
         **{"threads": 1, "seed": 0, "to": str(to / "bench"), "force": True},
-        "compilers": ["compiled", "frozen"],
+        **{"compilers": ["compiled", "frozen"], "only": None, "budget": None},
     }
     return given | changes

@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import redirect_stderr
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,7 @@ os.environ.update(
     HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1"
 )
 
+import jaxtyping
 import pytest
 import torch
 
@@ -29,6 +31,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def shapes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Checking shapes takes a third to half of an encoder's time here: not in each combination."""
+    off = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", off or "combined" in request.keywords)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", off)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.predict.open import open_run
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 ODD = [

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from eat_lightning.report.claim import Cell, Claim, Column, Figure, Line, Mark, Source, Table
+from eat_lightning.report.claim import Cell, Claim, Column, Line, Source, Table
+from eat_lightning.report.figures import Figure, read
 
 HOSTILE = "</script><script>window.hacked=1</script><b onclick='x'>\"&amp;"
 RUN, COMMAND = "frontier/model=eat,seed=1", "python -m eat_lightning.measure run='a b' exit.tau=0.9"
@@ -60,17 +61,17 @@ def make_table() -> Table:
 
 def make_figure() -> Figure:
     marks = [
-        Mark("point-eat", "eat tau 0.9", (("accuracy", "75.0 (70.0 to 80.0)"),), SOURCE),
-        Mark("point-bert", f"bert {HOSTILE}", (("accuracy", "80.0"),), SOURCE),
+        ("eat tau 0.9", {"accuracy": "75.0 (70.0 to 80.0)"}, "#d55e00"),
+        (f"bert {HOSTILE}", {"accuracy": "80.0"}, "#0072b2"),
     ]
 
     def draw(drawing: Any) -> None:
         ax = drawing.subplots()
-        for x, mark, color in zip((1, 2), marks, ("#d55e00", "#0072b2"), strict=True):
-            ax.plot([x], [x], "o", color=color)[0].set_gid(mark.gid)
+        for x, (title, details, color) in enumerate(marks, start=1):
+            read(ax.plot([x], [x], "o", color=color)[0], title, SOURCE, details)
         ax.text(1.2, 1, "eat & <b>", color="#d55e00")
 
-    return Figure("frontier-points", "Accuracy against latency", "Bars.", draw, (4.0, 3.0), marks)
+    return Figure("frontier-points", "Accuracy against latency", "Bars.", draw, (4.0, 3.0))
 
 
 def make_way(name: str, kept: list[list[int]], answers: list[str], own=False) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from eat_lightning.data import glue
 from eat_lightning.data.source import check
 from eat_lightning.errors import ConfigError
 from eat_lightning.train.plan import planned
-from eat_lightning.train.trainer import launch_faults
 
 CONFIGS = Path(CONFIG_DIR)
 GROUPS = ("task", "data", "encoder", "attention", "reduction", "exit", "objective", "schedule")
@@ -273,15 +272,6 @@ def test_a_regression_refuses_exits_by_class(exit_rule: str) -> None:
     assert len(faults) == 1
     assert "regression" in faults[0]
     assert train_faults(resolved("task=stsb", "exit=never")) == []
-
-
-def test_plain_ddp_is_refused_in_a_multirun() -> None:
-    assert launch_faults({"strategy": "ddp"}, multirun=True)
-    assert launch_faults({"strategy": "ddp_find_unused_parameters_true"}, multirun=True)
-    assert not launch_faults({"strategy": "ddp"}, multirun=False)
-    assert launch_faults({"strategy": "auto", "devices": 2}, multirun=True)
-    assert not launch_faults({"strategy": "auto", "devices": 1}, multirun=True)
-    assert not launch_faults({"strategy": "ddp_spawn", "devices": 2}, multirun=True)
 
 
 def command(*overrides: str) -> subprocess.CompletedProcess[str]:

@@ -84,7 +84,7 @@ def searches_of(run: Run, rules: list[Rule], plan: AttackPlan) -> Iterator[Searc
     from eat_lightning.attack.goals import GOALS
     from eat_lightning.attack.greedy import Budget, Search
     from eat_lightning.attack.victim import Victim
-    from eat_lightning.predict.open import open_run
+    from eat_lightning.runs.open import open_run
 
     backend = open_run(run, policies=(), prepack=plan.prepack)
     backend.max_length = min(plan.most_tokens or backend.max_length, backend.max_length)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from eat_lightning.config import Plan, RunFolder, whole
 from eat_lightning.infer.precision import prepack_faults
-from eat_lightning.predict.plan import DataPlan
+from eat_lightning.runs.plan import DataPlan
 
 Count = Annotated[int, whole(1)]
 

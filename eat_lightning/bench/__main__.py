@@ -37,6 +37,10 @@ def bench(config: dict[str, Any]) -> list[BenchRow]:
     folder = Path(plan.to)
     with TemporaryDirectory() as exports:
         race = race_of(plan, Path(exports))
+        if plan.only is not None:
+            race.field.only(plan.only)
+        if not race.field.candidates:
+            raise ConfigError(f"only={plan.only} is in no candidate's name")
         for line in race.field.missing:
             print(line, flush=True)
         new = timed(race, plan)

@@ -49,6 +49,8 @@ class BenchPlan(Plan):
     repeats: Count | None
     minutes: Annotated[float, within("(0, inf)")] | None
     dtype: Literal["fp32", "bf16", "int8"]
+    only: list[str] | None
+    budget: float | str | None
     compilers: list[Literal["compiled", "frozen"]]
     threads: Count
     seed: int
@@ -67,6 +69,8 @@ class BenchPlan(Plan):
             yield f"body={self.body} races with what=speed and run=null"
         if self.long and not self.body:
             yield f"long must be null without body=, got {self.long}"
+        if self.budget is not None and not self.run:
+            yield f"budget is fitted for a run: give run=outputs/..., got {self.budget!r}"
         if self.what == "compiled" and not self.run:
             yield "what=compiled traces a run with its own exits: give run=outputs/..."
 

@@ -43,8 +43,7 @@ def write_report(path: Path, title: str, parts: Iterable[str]) -> None:
 def draw(path: Path, size: tuple[float, float], fill: Callable[[Any], None]) -> str:
     """Save a figure that `fill` draws, in the house style; return the line that shows it in a
     Markdown file of the same folder."""
-    from eat_lightning.report.claim import Figure
-    from eat_lightning.report.figures import save
+    from eat_lightning.report.figures import Figure, save
 
     save(Figure(path.stem, "", "", fill, size), path.parent, ["svg"])
     return f"![{path.stem}]({path.name})"

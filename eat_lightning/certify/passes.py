@@ -19,7 +19,7 @@ from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.settings import Setting
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.flops import flops
-from eat_lightning.predict.open import open_run
+from eat_lightning.runs.open import open_run
 
 NEVER = {"_target_": "eat_lightning.methods.exit.never.Never"}
 

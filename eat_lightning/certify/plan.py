@@ -16,6 +16,7 @@ from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.backend import sha256_of
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import device_faults, form_of, in_dtype, in_form, prepack_faults
+from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
@@ -30,10 +31,10 @@ from eat_lightning.model.contracts import (
 from eat_lightning.model.encoder import with_slots
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
-from eat_lightning.predict.plan import DataPlan, RunPlan
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import name_faults
 from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.plan import DataPlan, RunPlan
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
 
@@ -50,11 +51,13 @@ Listed = Annotated[Any, BeforeValidator(a_list)]  # one or more, which a knob bo
 
 
 class CertifyPlan(RunPlan):
-    """onnx: an export of the run, whose certificate it is then. label: the class that a risk is
+    """onnx: an export of the run, whose certificate it is then. backend: that answers; of an export
+    "torch" stands for onnxruntime. label: the class that a risk is
     about, by name or number. taus, ratios: points of the knobs of exit rule and reduction.
     exit: the budget whose fitted point is the laxest candidate."""
 
     onnx: str | None
+    backend: Literal["torch", "onnx", "openvino"]
     level: Annotated[float, within("(0, 1)")]
     confidence: Annotated[float, within("(0, 1)")]
     label: Any = Field(alias="class")
@@ -72,6 +75,11 @@ class CertifyPlan(RunPlan):
     threads: Annotated[int, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
+    def engine(self) -> str:
+        """Of an export."""
+        return "onnx" if self.backend == "torch" else self.backend
+
+    @property
     def budget(self) -> Any:
         return self.exit.get("budget")
 
@@ -87,6 +95,11 @@ class CertifyPlan(RunPlan):
         for key, value in others.items():
             if self.budget is not None and value is not None:
                 yield f"exit.budget and {key} exclude each other, got {self.budget} and {value}"
+        if self.backend != "torch" and not self.onnx:
+            where = "an engine's certificate is that of an export: give onnx=<folder>"
+            yield f"backend={self.backend}: {where}"
+        if self.onnx:
+            yield from engine_faults(self.engine)
         graphs = {"dtype": self.dtype == "fp32", "device": self.device == "cpu"}
         for key, unchanged in (graphs | {"ratios": self.ratios is None}).items():
             if self.onnx and not unchanged:
@@ -113,7 +126,7 @@ def prepare(plan: CertifyPlan) -> Prepared:
     faults = Faults(data_faults(run, dir=plan.data.dir))
     faults += method_faults("risk", risk, None) + method_faults("procedure", plan.procedure, None)
     faults.check()
-    export = Export.open(plan.onnx, plan.threads) if plan.onnx else None
+    export = Export.open(plan.onnx, plan.threads, plan.engine) if plan.onnx else None
     chains = run_chains(plan, run) if export is None else export_chains(plan, run, export)
     made, procedure = make(risk), make(plan.procedure)
     Faults(procedure.refuses(len(chains), made.none_at_full_depth)).check()

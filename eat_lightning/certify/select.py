@@ -44,7 +44,7 @@ class Target:
 
     @property
     def name(self) -> str:
-        """Of a certificate that is given none."""
+        """The name of a certificate that is given none."""
         kind = spec("procedure", self.procedure)["kind"]
         how = f"{self.confidence:g}" if self.procedure.uses_confidence else kind
         return f"{self.title.replace(' ', '_')}-{self.level:g}-{how}"

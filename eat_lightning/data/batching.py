@@ -1,5 +1,6 @@
 """Which examples make which batch: a pure function of lengths, seed and epoch, so a resume needs no
-state, and every process computes the same batches and takes its part of each."""
+state, and every process computes the same batches, however many there are, and takes its part of
+each: parts of near as many tokens, which is what a packed step costs."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
-from eat_lightning.errors import ConfigError
+from eat_lightning.model.packed import Batch
 
 CHUNK_BATCHES = 50  # sorted by length within so many batches: even lengths, yet random company
 
@@ -22,7 +23,6 @@ def shuffled_batches(
     epoch: int,
     batch_size: int,
     tokens_per_batch: int | None = None,
-    world_size: int = 1,
 ) -> list[np.ndarray]:
     """Every example once, in batches of near lengths, by count or by a budget of real tokens."""
     rng = np.random.default_rng([seed, epoch])
@@ -38,14 +38,20 @@ def shuffled_batches(
     else:
         batches = within_budget(order, lengths[order], tokens_per_batch)
         batches = halved(batches, most_batches(lengths, tokens_per_batch, int(chunk[-1]) + 1))
-    batches = merge_small(batches, world_size)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def sorted_batches(lengths: np.ndarray, batch_size: int, world_size: int = 1) -> list[np.ndarray]:
+def sorted_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """Every example once, longest first, so that a lack of memory shows at once."""
     order = np.argsort(-lengths, kind="stable")
-    return merge_small(np.split(order, range(batch_size, len(order), batch_size)), world_size)
+    return np.split(order, range(batch_size, len(order), batch_size))
+
+
+def spread_batches(split: Any, examples: int, batch_size: int) -> Iterator[Batch]:
+    """So many examples, spread evenly over a split, in batches."""
+    rows_B = np.linspace(0, len(split) - 1, min(examples, len(split))).round().astype(np.int64)
+    for start in range(0, len(rows_B), batch_size):
+        yield split.batch(rows_B[start : start + batch_size])
 
 
 def within_budget(order: np.ndarray, lengths: np.ndarray, budget: int) -> list[np.ndarray]:
@@ -78,22 +84,50 @@ def halved(batches: list[np.ndarray], num_batches: int) -> list[np.ndarray]:
     return batches
 
 
-def merge_small(batches: list[np.ndarray], world_size: int) -> list[np.ndarray]:
-    """No process may be left without an example: a batch too small joins the one before."""
-    merged: list[np.ndarray] = []
+@dataclass(frozen=True)
+class Share:
+    """One process's part of a batch.
+
+    num_global: examples in all parts. idle: the batch has fewer examples than there are processes,
+    and this one gets none; its one row belongs to another, and is run without counting, since all
+    processes must take part in each step.
+    """
+
+    rows: np.ndarray
+    num_global: int
+    idle: bool = False
+
+
+def dealt(batch: np.ndarray, lengths: np.ndarray, world_size: int) -> list[np.ndarray]:
+    """A part of a batch for each process: the longest example first, each to whoever has the fewest
+    tokens by then (Graham 1969, longest processing time). lengths: of the whole split."""
+    if world_size == 1:
+        return [batch]
+    parts: list[list[int]] = [[] for _ in range(world_size)]
+    tokens = [0] * world_size
+    for row in batch[np.argsort(-lengths[batch], kind="stable")].tolist():
+        lightest = tokens.index(min(tokens))
+        parts[lightest].append(row)
+        tokens[lightest] += int(lengths[row])
+    return [np.array(part, dtype=np.int64) for part in parts]
+
+
+def shares(
+    batches: list[np.ndarray], lengths: np.ndarray, rank: int, world_size: int
+) -> Iterator[Share]:
+    """What one process has of each batch."""
     for batch in batches:
-        if merged and min(len(batch), len(merged[-1])) < world_size:
-            merged[-1] = np.concatenate([merged[-1], batch])
+        rows = dealt(batch, lengths, world_size)[rank]
+        if len(rows):
+            yield Share(rows, len(batch))
         else:
-            merged.append(batch)
-    if len(merged[0]) < world_size:
-        raise ConfigError(f"{len(merged[0])} examples cannot be shared by {world_size} processes")
-    return merged
+            shortest = batch[[np.argmin(lengths[batch])]]
+            yield Share(shortest, len(batch), idle=True)
 
 
 @dataclass(eq=False)
-class Order(Sampler[tuple[np.ndarray, int]]):
-    """Yields this process's part of each batch and the number of examples in all parts.
+class Order(Sampler[Share]):
+    """Yields this process's part of each batch.
 
     `resume` = (epoch, batches already done in it). Its length is that of the whole epoch: Lightning
     adds what was done before a resume to what it fetches, and compares the sum with the length.
@@ -111,7 +145,7 @@ class Order(Sampler[tuple[np.ndarray, int]]):
 
     def batches(self) -> list[np.ndarray]:
         if self.known[0] != self.epoch:
-            args = self.batch_size, self.tokens_per_batch, self.world_size
+            args = self.batch_size, self.tokens_per_batch
             batches = shuffled_batches(self.lengths, self.seed, self.epoch, *args)
             self.known = self.epoch, batches
         return self.known[1]
@@ -123,16 +157,9 @@ class Order(Sampler[tuple[np.ndarray, int]]):
     def __len__(self) -> int:
         return len(self.batches())
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
+    def __iter__(self) -> Iterator[Share]:
         start = self.resume[1] if self.resume[0] == self.epoch else 0
-        yield from shares(self.batches()[start:], self.rank, self.world_size)
-
-
-def shares(
-    batches: list[np.ndarray], rank: int, world_size: int
-) -> Iterator[tuple[np.ndarray, int]]:
-    for batch in batches:
-        yield batch[rank::world_size], len(batch)
+        yield from shares(self.batches()[start:], self.lengths, self.rank, self.world_size)
 
 
 class Loader(DataLoader):

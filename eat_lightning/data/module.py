@@ -104,8 +104,9 @@ class TextData(LightningDataModule):
     def loader(self, name: str, batch_size: int | None = None) -> Loader:
         """A split once, longest first; `index_B` of a batch tells the rows."""
         split, (rank, world_size) = self.split(name), self.place()
-        batches = sorted_batches(split.lengths, batch_size or self.eval_batch_size, world_size)
-        return Loader(split, batch_size=None, sampler=[*shares(batches, rank, world_size)])
+        batches = sorted_batches(split.lengths, batch_size or self.eval_batch_size)
+        dealt = shares(batches, split.lengths, rank, world_size)
+        return Loader(split, batch_size=None, sampler=[*dealt])
 
     def val_dataloader(self) -> Loader:
         return self.loader("select")

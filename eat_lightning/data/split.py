@@ -10,13 +10,14 @@ import json
 import sys
 import warnings
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from eat_lightning.data.batching import Share
 from eat_lightning.data.source import ORIGIN, Source
 from eat_lightning.data.tokens import Tokenizer
 from eat_lightning.files import replacing
@@ -65,9 +66,9 @@ class Split(Dataset[Batch]):
     def lengths(self) -> np.ndarray:
         return self.tokens.lengths
 
-    def __getitem__(self, share: tuple[np.ndarray, int]) -> Batch:
+    def __getitem__(self, share: Share) -> Batch:
         """The batch of a share of examples, as a DataLoader asks for it."""
-        return self.batch(*share)
+        return replace(self.batch(share.rows, share.num_global), idle=share.idle)
 
     def text(self, i: int) -> tuple[str, ...]:
         return tuple(column[i] for column in self.source.texts)

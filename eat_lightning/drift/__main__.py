@@ -24,7 +24,7 @@ def drift(config: dict[str, Any]) -> int:
     Raises ConfigError, one line per fault, before anything long.
     """
     plan = parsed(DriftPlan, config)
-    from eat_lightning.predict.open import open_backend
+    from eat_lightning.engines.open import open_backend
     from eat_lightning.runs.run import Run
 
     run, backend = Run.open(plan.run), open_backend(plan, plan.onnx)

@@ -90,6 +90,7 @@ class Monitor:
         parsed(MonitorPlan, self.settings)
         place_BF = places(seen)
         self.pool, self.window = Pool(place_BF), Window(place_BF, window)
+        self.known_FS = self.pool.at_most_FS.copy()  # the calibration part's alone
         self.detector = Detector(len(FEATURES), run_length)
         self.psi_bound_F = self.window.bound_F(psi)
         self.calm, self.wait, self.quiet = calm, calm, 0
@@ -175,7 +176,7 @@ class Monitor:
 
     def check(self, sums_FG: np.ndarray, pool_FS: np.ndarray, bins: list[np.ndarray]) -> None:
         """ValueError where such arrays cannot have come from this reference."""
-        known_FS, num_bins_F = self.pool.at_most_FS, self.window.num_bins_F
+        known_FS, num_bins_F = self.known_FS, self.window.num_bins_F
         if sums_FG.shape != self.detector.sums_FG.shape or pool_FS.shape != known_FS.shape:
             raise ValueError("sums or pool have another shape")
         grown = (np.diff(pool_FS) >= np.diff(known_FS)).all() and not pool_FS[:, 0].any()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 from eat_lightning.config import Plan, at_least, whole
-from eat_lightning.predict.plan import DataPlan, ModelPlan, export_faults
+from eat_lightning.engines.plan import ModelPlan
+from eat_lightning.runs.plan import DataPlan
 
 
 class MonitorPlan(Plan):
@@ -29,8 +29,3 @@ class DriftPlan(ModelPlan):
     log: str | None
     log_text: bool
     data: DataPlan
-
-    def rules(self) -> Iterator[str]:
-        yield from super().rules()
-        if self.onnx:
-            yield from export_faults(self, "onnx=...")

@@ -27,7 +27,7 @@ from eat_lightning.runs.run import write_json
 FILE = "drift"
 LEAST = 50  # examples: with fewer, no stream could be told from them
 # Of a backend's identity, what decides no observation: last bits move no rank.
-UNSEEN = ("form", "device", "torch", "onnxruntime")
+UNSEEN = ("form", "device", "torch", "runtime", "onnxruntime", "openvino")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ class Reference:
 
     def check(self, here: dict[str, Any]) -> None:
         """ConfigError, in one line, names what it was made with and what is here."""
-        if differs := differences(self.holds_for, here):
+        seen = {key: value for key, value in self.holds_for.items() if key not in UNSEEN}
+        if differs := differences(seen, here):
             name = self.path_in(Path(), self.source)
             raise ConfigError(f"{name} holds for another {differs}; make it again")
 

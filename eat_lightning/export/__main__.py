@@ -13,7 +13,7 @@ from typing import Any
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
-from eat_lightning.export.plan import ExportPlan
+from eat_lightning.export.plan import ExportPlan, export_slot_faults
 
 
 def export(config: dict[str, Any]) -> Path:
@@ -25,9 +25,8 @@ def export(config: dict[str, Any]) -> Path:
     plan = parsed(ExportPlan, config)
     import torch
 
-    from eat_lightning.model.policies import specs_of
-    from eat_lightning.predict.open import at_choice, fitter_of
     from eat_lightning.runs.chosen import ExitChoice
+    from eat_lightning.runs.open import at_choice, fitter_of
     from eat_lightning.runs.run import Run
 
     if plan.threads:
@@ -44,19 +43,13 @@ def export(config: dict[str, Any]) -> Path:
         return export_narrowed(run, encoder, labels, plan)
     from eat_lightning.export.bundle import Bundle, Check
 
-    last: Any = encoder.heads[str(encoder.shape.num_layers)]  # the others are of its kind
-    slots = [encoder.attention, encoder.reduction, encoder.exit, last]
-    faults = [fault for m in slots for fault in getattr(m, "lost_in_export", list)()]
-    if encoder.policies:
-        named = ", ".join(given["kind"] for given in specs_of(encoder.policies))
-        faults.append(f"policy: an export carries none, and this run's model has {named}")
-    if faults:
+    if faults := export_slot_faults(encoder):
         raise ConfigError.of(faults)
     bundle = Bundle(run, encoder, labels if encoder.num_labels > 1 else [], plan.dtype)
     check = None
     if plan.check:
         split = run.data(dir=plan.data.dir).split(plan.split)
-        check = Check(split, plan.split, plan.check, plan.agree, plan.threads)
+        check = Check(split, plan.split, plan.check, plan.agree, plan.threads, plan.engines)
     bundle.write(plan.folder, check)
     return plan.folder
 

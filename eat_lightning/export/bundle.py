@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,14 @@ from eat_lightning.export.quantise import for_graphs
 from eat_lightning.export.trace import banded_layers, stretches
 from eat_lightning.export.weights import save
 from eat_lightning.files import write_json
-from eat_lightning.infer import onnx_runner
+from eat_lightning.infer import onnx_runner, sessions
 from eat_lightning.infer.backend import sha256_of
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.model.contracts import spec
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.reason import reason_names
-from eat_lightning.predict.open import open_export
+from eat_lightning.runs.open import open_export
 from eat_lightning.runs.run import Run, git_commit, version_of
 
 SINGLE, WEIGHTS = "single.onnx", "weights.bin"
@@ -37,13 +39,15 @@ BATCHES = (32, 1)  # at which answers are compared: from graph to graph, and in 
 @dataclass
 class Check:
     """What is compared with the run: examples (a number, or "all") of a split; agree: in int8 the
-    least share of equal answers. threads: of the processor, for the graphs."""
+    least share of equal answers. threads: of the processor, for the graphs. engines: that run them.
+    """
 
     split: Any
     split_name: str
     examples: int | str
     agree: float = 0.0
     threads: int | None = None
+    engines: Sequence[str] = ("onnx",)
 
 
 class Bundle:
@@ -62,7 +66,8 @@ class Bundle:
             tokenizer = self.run.tokenizer()
             tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
             shutil.copy(onnx_runner.__file__, folder / "runner.py")
-            shutil.copy(answers.__file__, folder / "answers.py")
+            for module in (answers, sessions):
+                shutil.copy(str(module.__file__), folder)
             about = self.about(tokenizer)
             write_json(folder / onnx_runner.ABOUT, about)
             if check is not None:
@@ -113,16 +118,18 @@ class Bundle:
         total = len(check.split)
         wanted = total if check.examples == "all" else min(int(check.examples), total)
         rows_B = np.unique(np.linspace(0, total - 1, wanted).round().astype(np.int64))
-        backend = open_export(Export.open(folder, check.threads))
         references = {"": self.encoder}
         if self.dtype == "int8":  # and what `predict` makes of the run in that dtype
             references["_int8"] = in_int8(self.encoder)
         found: dict[str, Any] = {"split": check.split_name}
-        for name, encoder in references.items():
+        for engine, (name, encoder) in product(check.engines, references.items()):
+            backend = open_export(Export.open(folder, check.threads, engine))
+            in_engine = "" if engine == "onnx" else f"_{engine}"
+            by = "" if engine == "onnx" else f", {engine}"
             for batch in BATCHES:
                 agreement = compare(encoder, backend, check.split, rows_B, batch)
-                found[f"batch_{batch}{name}"] = agreement.summary()
-                where = f"batch {batch}" + (", against the run in int8" if name else "")
+                found[f"batch_{batch}{name}{in_engine}"] = agreement.summary()
+                where = f"batch {batch}{by}" + (", against the run in int8" if name else "")
                 print(f"{where}: {agreement.line}")
                 if fault := self.fault(agreement, check):
                     raise ConfigError(f"{where}: {fault}: nothing was written")

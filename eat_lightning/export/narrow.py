@@ -1,25 +1,27 @@
-"""A finished run as a plain smaller encoder: fewer heads and inner neurons in each layer.
+"""A finished run as a plain smaller encoder: fewer heads, inner neurons and layers.
 
 What is written is a run folder, so that every command takes it, and training goes on from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
+from eat_lightning.data.batching import spread_batches
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.beside import beside
 from eat_lightning.export.plan import NARROWED, ExportPlan
+from eat_lightning.methods.objective._importance import best_of, importance
+from eat_lightning.model.contracts import class_of
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.packed import Batch
+from eat_lightning.model.widths import Kept, in_order, living
+from eat_lightning.runs.card import write_card
 from eat_lightning.runs.run import Run, git_commit, write_json, write_text
 from eat_lightning.weights.checkpoint import save_model
-from eat_lightning.weights.narrow import importance, narrowed, width_faults
+from eat_lightning.weights.narrow import narrowed, width_faults
 from eat_lightning.weights.untrusted import json_of
 
 BATCH = 8  # examples whose losses are added up before the absolute value is taken
@@ -28,35 +30,74 @@ BATCH = 8  # examples whose losses are added up before the absolute value is tak
 def export_narrowed(
     run: Run, encoder: AdaptiveEncoder, labels: list[str], plan: ExportPlan
 ) -> Path:
-    """Rank heads and neurons on examples of the run's training data, and write the folder.
+    """Choose what stays, and write the folder.
 
     Raises ConfigError where the encoder cannot be so narrow.
     """
-    heads = plan.heads or encoder.shape.num_heads
-    inner = plan.inner or encoder.shape.intermediate_size
-    if faults := width_faults(encoder, heads, inner):
-        raise ConfigError.of(faults)
-    split = run.data(dir=plan.data.dir).split("train")
-    found = importance(encoder, batches(split, plan.examples))
-    made = narrowed(encoder, heads, inner, found)
+    kept = kept_of(run, encoder, plan)
+    made = narrowed(encoder, kept)
     about = {
         "run": run.name,
-        "heads": heads,
-        "inner": inner,
-        "examples": min(plan.examples, len(split)),
+        "layers": [k + 1 for k in kept.layers],
+        "heads": [len(heads_M) for heads_M in kept.heads],
+        "inner": [len(inner_M) for inner_M in kept.inner],
         "commit": git_commit(),
     }
     with beside(plan.folder) as folder:
         write_run(run, made, labels, about, folder)
-    print(f"{plan.folder}: {heads} heads and {inner} inner neurons in each layer")
+    write_card(Run.open(plan.folder))
+    print(f"{plan.folder}: {summary(about)}")
     return plan.folder
 
 
-def batches(split: Any, examples: int) -> Iterator[Batch]:
-    """So many examples, spread evenly over a split."""
-    rows_B = np.linspace(0, len(split) - 1, min(examples, len(split))).round().astype(np.int64)
-    for start in range(0, len(rows_B), BATCH):
-        yield split.batch(rows_B[start : start + BATCH])
+def kept_of(run: Run, encoder: AdaptiveEncoder, plan: ExportPlan) -> Kept:
+    """As many as were asked for, by what they did on training data or, where training left them
+    ordered, from the first; or all that are not zero."""
+    if not plan.numbers:
+        kept = living(encoder)
+        shape = encoder.shape
+        sizes = [shape.at(k + 1) for k in range(shape.num_layers)]
+        have = [(size.num_heads, size.intermediate_size) for size in sizes]
+        if have == [(len(h), len(f)) for h, f in zip(kept.heads, kept.inner, strict=True)]:
+            raise ConfigError(
+                "target=encoder narrows a run: give heads=, inner= or layers= (of this run no head "
+                "and no neuron is all zero, so that none leaves by itself)"
+            )
+        return kept
+    heads = plan.heads or encoder.shape.num_heads
+    inner = plan.inner or encoder.shape.intermediate_size
+    if faults := width_faults(encoder, heads, inner, plan.layers):
+        raise ConfigError.of(faults)
+    if is_ordered(run):
+        return in_order(encoder, heads, inner, plan.layers)
+    split = run.data(dir=plan.data.dir).split("train")
+    found = importance(encoder, spread_batches(split, plan.examples, BATCH))
+    best = best_of(found, heads, inner)
+    layers = in_order(encoder, heads, inner, plan.layers).layers
+    return Kept(layers, [best.heads[k] for k in layers], [best.inner[k] for k in layers])
+
+
+def is_ordered(run: Run) -> bool:
+    """Whether the run's training laid heads and neurons out by importance (DynaBERT's)."""
+    objective = json_of(run.folder / "model" / "config.json").get("objective") or {}
+    try:
+        return getattr(class_of("objective", objective.get("kind", "joint")), "ordered", False)
+    except ValueError:  # a class of the user's own that nobody has imported
+        return False
+
+
+def summary(about: dict[str, Any]) -> str:
+    """How many heads and neurons are left, in a line."""
+    said = [f"{len(about['layers'])} layers"]
+    for key, what in (("heads", "heads"), ("inner", "inner neurons")):
+        counts = about[key]
+        same = len({*counts}) == 1
+        said.append(f"{counts[0] if same else ', '.join(map(str, counts))} {what}")
+    return " of ".join((said[0], " and ".join(said[1:])))
+
+
+def run_layers(run: Run) -> int:
+    return json_of(run.folder / "model" / "config.json")["num_layers"]
 
 
 def write_run(
@@ -66,7 +107,9 @@ def write_run(
     objective = json_of(run.folder / "model" / "config.json").get("objective")
     save_model(made, labels, folder / "model", objective)
     run.tokenizer().save_pretrained(folder / "model")
-    name = f"{run.config.get('model', run.name)}-h{about['heads']}-i{about['inner']}"
+    sizes = "-".join(f"{key[0]}{max(about[key])}" for key in ("heads", "inner"))
+    depth = f"-l{made.shape.num_layers}" if made.shape.num_layers < run_layers(run) else ""
+    name = f"{run.config.get('model', run.name)}-{sizes}{depth}"
     write_text(folder / "config.yaml", yaml.safe_dump(run.config | {"model": name}))
     write_json(folder / NARROWED, about)
     write_json(folder / "done.json", run.done)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from eat_lightning.bounds import whole_faults
 from eat_lightning.config import Plan, RunFolder, checked, whole, within
 from eat_lightning.infer.onnx_runner import ABOUT
-from eat_lightning.predict.plan import DataPlan
+from eat_lightning.infer.sessions import engine_faults
+from eat_lightning.runs.plan import DataPlan
 
 if TYPE_CHECKING:
+    from eat_lightning.model.encoder import AdaptiveEncoder
     from eat_lightning.runs.run import Run
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -24,10 +26,30 @@ def count_faults(value: Any) -> list[str]:
     return [] if sound else [f"must be all, or 0 or more, got {value!r}"]
 
 
+def package_faults() -> list[str]:
+    absent = [name for name in PACKAGES if find_spec(name) is None]
+    how = "pip install 'eat-lightning[onnx]'"
+    return [f"export needs {', '.join(absent)}: {how}"] if absent else []
+
+
+def export_slot_faults(encoder: AdaptiveEncoder) -> list[str]:
+    """Name what of an encoder's methods graphs cannot hold."""
+    from eat_lightning.model.policies import specs_of
+
+    last: Any = encoder.heads[str(encoder.shape.num_layers)]  # the others are of its kind
+    slots = [encoder.attention, encoder.reduction, encoder.exit, last]
+    faults = [fault for m in slots for fault in getattr(m, "lost_in_export", list)()]
+    if encoder.policies:
+        named = ", ".join(given["kind"] for given in specs_of(encoder.policies))
+        faults.append(f"policy: an export carries none, and this run's model has {named}")
+    return faults
+
+
 class ExportPlan(Plan):
-    """check: examples that are compared with the run. agree: in int8 the least share of equal
-    answers. heads, inner: of target=encoder, how many each layer keeps (None: all). examples: on
-    which these are ranked."""
+    """check: examples that are compared with the run. engines: in which they are. agree: in int8
+    the least share of equal answers. heads, inner, layers: of target=encoder, how many each layer
+    keeps, and how many layers stay (None: all; where none is given, what training made zero
+    leaves). examples: on which heads and neurons are ranked."""
 
     run: RunFolder
     target: Literal["onnx", "encoder"]
@@ -38,26 +60,31 @@ class ExportPlan(Plan):
     head: dict[str, Any]
     heads: Annotated[int | None, whole(1)]
     inner: Annotated[int | None, whole(1)]
+    layers: Annotated[int | None, whole(1)]
     examples: Annotated[int, whole(1)]
     check: Annotated[int | str, checked(count_faults)]
     split: str
     agree: Annotated[float, within("[0, 1]")]
+    engines: list[Literal["onnx", "openvino"]]
     data: DataPlan
     threads: Annotated[int | None, whole(1)]
 
     def rules(self) -> Iterator[str]:
-        width = {"heads": self.heads, "inner": self.inner}
-        given = {key: value for key, value in width.items() if value is not None}
         if self.target == "encoder":
-            if not given:
-                yield "target=encoder narrows a run: give heads= or inner="
             if self.dtype != "fp32":
                 yield f"dtype must be fp32 with target=encoder, got {self.dtype!r}"
             return
-        for key, value in given.items():
+        for key, value in self.numbers.items():
             yield f"{key} must be null but with target=encoder, got {value}"
-        if absent := [name for name in PACKAGES if find_spec(name) is None]:
-            yield f"export needs {', '.join(absent)}: pip install 'eat-lightning[onnx]'"
+        yield from package_faults()
+        for engine in self.engines:
+            yield from engine_faults(engine, self.dtype)
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """What was asked for of a smaller encoder."""
+        given = {"heads": self.heads, "inner": self.inner, "layers": self.layers}
+        return {key: value for key, value in given.items() if value is not None}
 
     @property
     def folder(self) -> Path:
@@ -65,7 +92,7 @@ class ExportPlan(Plan):
             return Path(self.to)
         if self.target == "onnx":
             return Path(self.run) / f"onnx-{self.dtype}"
-        kept = [f"{key}-{n}" for key, n in (("heads", self.heads), ("inner", self.inner)) if n]
+        kept = [f"{key}-{n}" for key, n in self.numbers.items()] or ["cut"]
         return Path(self.run).with_name("-".join([Path(self.run).name, *kept]))
 
     def faults(self, run: Run) -> list[str]:

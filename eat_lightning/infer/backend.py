@@ -1,4 +1,4 @@
-"""The contract of whatever answers: a run in torch or an export in onnxruntime, one class each.
+"""The contract of whatever answers: a run in torch, or an export in onnxruntime or OpenVINO.
 
 `predict`, `serve`, `drift`, `certify` and `attack` stand on it, and know of no other difference.
 

@@ -18,8 +18,7 @@ from eat_lightning.answers import About
 from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Later
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.model.held import Held
-from eat_lightning.model.together import wished
-from eat_lightning.model.wish import Known
+from eat_lightning.model.wish import Known, wished
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import Policy

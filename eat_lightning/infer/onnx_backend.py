@@ -1,5 +1,5 @@
-"""A folder that `export` wrote as a `Backend`, with policies and certificates on top of its
-graphs' exits.
+"""A folder that `export` wrote as a `Backend`, in onnxruntime or OpenVINO, with policies and
+certificates on top of its graphs' exits.
 
 Shapes: B examples of a batch, or of a split in its order.
 """
@@ -25,6 +25,7 @@ from eat_lightning.infer.later import LaterExits, as_decided, nobody_leaves, wou
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of, read_about
 from eat_lightning.infer.record import shown
 from eat_lightning.infer.recorded import Recorded
+from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import Policy, build, knob_of, spec
 from eat_lightning.model.policies import policy_faults, specs_of
@@ -39,16 +40,23 @@ class Export:
     runner: Runner
 
     @classmethod
-    def open(cls, folder: str | Path, threads: int | None = None) -> Export:
-        """ConfigError, in one line, where it is none, or its files ask for what ours do not. It may
-        be a stranger's, so all of them are looked at before one is loaded."""
+    def open(
+        cls,
+        folder: str | Path,
+        threads: int | None = None,
+        engine: str = "onnx",
+        dtype: str | None = None,
+    ) -> Export:
+        """engine: "onnx" or "openvino". dtype: None is that of the graphs. ConfigError, in one
+        line, where it is none, its files ask for what ours do not, or the engine cannot run it. It
+        may be a stranger's, so all files are looked at before one is loaded."""
         path = Path(folder)
         try:
             about = read_about(path)
             check_graphs(path, files_of(about))
             if not is_trusted(path):
                 check_tokenizer(path / "tokenizer.json")
-            return cls(path, Runner(path, threads))
+            return cls(path, Runner(path, threads, engine, dtype))
         except (ValueError, OSError) as error:
             raise ConfigError(one_line(error)) from None
 
@@ -174,10 +182,10 @@ class OnnxBackend(Backend):
             "exit": rule,
             "policy": specs_of(exits.policies),
             "second": [],
-            "dtype": f"{about.get('dtype')} graphs",
+            "dtype": f"{self.runner.dtype} graphs",
             "device": "cpu",
-            "runtime": "onnxruntime",
-            "onnxruntime": version("onnxruntime"),
+            "runtime": (package := ENGINES[self.runner.engine].package),
+            package: version(package),
         }
 
     def policies(self, source: Source = None) -> Sequence[Policy]:

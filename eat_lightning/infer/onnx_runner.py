@@ -1,8 +1,9 @@
-"""Answer lines with an exported model: by numpy, onnxruntime and tokenizers, without torch.
+"""Answer lines with an exported model: by numpy, tokenizers, and onnxruntime or OpenVINO, without
+torch.
 
 `python -m eat_lightning.infer.onnx_runner FOLDER < lines`. An export puts a copy of this file
-beside its graphs, with answers.py, where `python FOLDER/runner.py < lines` needs nothing else of
-this package.
+beside its graphs, with answers.py and sessions.py, where `python FOLDER/runner.py < lines` needs
+nothing else of this package.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ import numpy as np
 
 if TYPE_CHECKING or __package__:
     from eat_lightning.answers import Texts, Trace, answer_input, answer_lines
+    from eat_lightning.infer.sessions import ENGINES, NEXT, State, engine_faults
 else:  # a copy, with its own answers.py beside it; python -I does not look there by itself
     sys.path.insert(0, str(Path(__file__).parent))
     from answers import Texts, Trace, answer_input, answer_lines
+    from sessions import ENGINES, NEXT, State, engine_faults
 
 ABOUT = "export.json"
 FORMAT = 2  # 1 had other codes for reasons
-NEXT = "next_"  # in front of what a graph hands on
 STAYS, LAST_LAYER = 0, 1
 MOST = {ABOUT: 1 << 20, "tokenizer.json": 32 << 20}  # bytes that are read
 
 Ids = Sequence[Sequence[int] | np.ndarray]  # of each example
-State = dict[str, np.ndarray]
 Left = Iterator[tuple[np.ndarray, Trace]]
 # Asked at each exit beside the graphs, and can only make exits later: their reasons, the guesses so
 # far (None: at the last layer), places of those still here -> reasons, 0 for who stays.
@@ -39,15 +40,23 @@ Later = Callable[[np.ndarray, np.ndarray | None, np.ndarray], np.ndarray]
 
 
 class Runner:
-    """An exported model, ready to answer lines. `threads` None: all that there are.
+    """An exported model, ready to answer lines. threads None: all that there are. engine: of
+    `ENGINES`. dtype None: that of the graphs.
 
     A batch goes from graph to graph, and who leaves at an exit is taken out between them; a single
     example goes through one graph that decides inside, unless `later` is asked too.
     """
 
-    def __init__(self, folder: str | Path, threads: int | None = None):
-        self.folder, self.threads = Path(folder), threads
+    def __init__(
+        self,
+        folder: str | Path,
+        threads: int | None = None,
+        engine: str = "onnx",
+        dtype: str | None = None,
+    ):
+        self.folder, self.threads, self.engine = Path(folder), threads, engine
         self.about = read_about(self.folder)
+        self.dtype = dtype_of(self.about, engine, dtype)
         self.labels, self.columns = self.about["labels"], self.about["columns"]
         self.names = {int(code): name for code, name in self.about["reasons"].items()}
         self.tokenizer = self.open_tokenizer()
@@ -70,17 +79,13 @@ class Runner:
 
     def session(self, name: str) -> Any:
         if name not in self.sessions:
-            import onnxruntime
-
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = self.threads or 0
-            options.log_severity_level = 3
-            start, path = onnxruntime.InferenceSession, self.folder / name
+            path = self.folder / name
             try:
-                self.sessions[name] = start(str(path), options, ["CPUExecutionProvider"])
-            except Exception as error:  # its errors have no other class in common
-                first = str(error).splitlines()[0]
-                raise ValueError(f"{path}: not a graph that can be run ({first:.120})") from None
+                session = ENGINES[self.engine](path, self.threads, self.dtype)
+            except Exception as error:  # both engines' errors have no other class in common
+                said = " ".join(str(error).split())
+                raise ValueError(f"{path}: not a graph that can be run ({said:.120})") from None
+            self.sessions[name] = session
         return self.sessions[name]
 
     def __call__(self, lines: list[bytes], first: int = 1) -> list[dict[str, Any]]:
@@ -97,7 +102,7 @@ class Runner:
     def run_state(self, state: State, later: Later | None = None) -> Trace:
         if len(state["lengths_B"]) == 1 and later is None:
             single = self.session(self.about["single"])
-            logits_BC, depth_B, reason_B, tokens_LB = single.run(None, state)
+            logits_BC, depth_B, reason_B, tokens_LB = single(state)
             return Trace(logits_BC, depth_B, reason_B, tokens_LB, self.names)
         return [trace for _, trace in self.leaving(state, later)][-1]
 
@@ -161,9 +166,8 @@ def first_state(ids: Ids, types: Ids) -> State:
 
 def call(session: Any, state: State) -> State:
     """What a graph hands on, by the names under which the next one takes it."""
-    feeds = {value.name: state[value.name] for value in session.get_inputs()}
-    names = [value.name.removeprefix(NEXT) for value in session.get_outputs()]
-    return dict(zip(names, session.run(None, feeds), strict=True))
+    names = [name.removeprefix(NEXT) for name in session.gives]
+    return dict(zip(names, session(state), strict=True))
 
 
 def staying(state: State, stays_B: np.ndarray) -> State:
@@ -205,6 +209,18 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
+def dtype_of(about: dict[str, Any], engine: str, dtype: str | None) -> str:
+    """What graphs are computed in: as they were exported, or fp32's in bf16. ValueError, in one
+    line, where this engine or these graphs cannot."""
+    own: str = about.get("dtype") or "fp32"
+    wanted = own if dtype is None else dtype
+    if faults := engine_faults(engine, wanted):
+        raise ValueError("; ".join(faults))
+    if wanted != own and (own, wanted) != ("fp32", "bf16"):
+        raise ValueError(f"dtype={wanted}: these graphs are of {own}")
+    return wanted
+
+
 def files_of(about: dict[str, Any]) -> list[str]:
     return [about["single"], *(stretch["file"] for stretch in about["stretches"])]
 
@@ -239,6 +255,7 @@ SOUND: dict[str, Any] = {  # what an export may say of itself; it may come from 
         isinstance(value, dict) and all(map(str.isdecimal, value)) and names([*value.values()])
     ),
     "single": is_graph,
+    "dtype": lambda value: value in (None, "fp32", "int8"),
     "stretches": lambda value: isinstance(value, list) and value and all(map(is_stretch, value)),
 }
 
@@ -250,6 +267,8 @@ def main() -> None:
     parser.add_argument("folder", nargs="?" if beside else None, default=here, type=Path)
     parser.add_argument("--batch", type=int, default=32, help="examples at once, at most")
     parser.add_argument("--threads", type=int, help="processor threads; else all")
+    parser.add_argument("--engine", choices=ENGINES, default="onnx", help="onnxruntime or OpenVINO")
+    parser.add_argument("--dtype", choices=("fp32", "bf16", "int8"), help="else as exported")
     given = parser.parse_args()
     if (least := min(given.batch, 1 if given.threads is None else given.threads)) < 1:
         parser.error(f"--batch and --threads must be 1 or more, got {least}")
@@ -258,7 +277,7 @@ def main() -> None:
             from eat_lightning.infer.graph_faults import check_graphs
 
             check_graphs(given.folder, files_of(read_about(given.folder)))
-        runner = Runner(given.folder, given.threads)
+        runner = Runner(given.folder, given.threads, given.engine, given.dtype)
         status = int(answer_input(runner, given.batch) > 0)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -56,8 +56,8 @@ class Recorded:
         example depends on no other, so who leaves where follows from the records."""
         import torch
 
-        from eat_lightning.model.together import wished
         from eat_lightning.model.trace import Journey
+        from eat_lightning.model.wish import wished
 
         exit = self.exit if exit is None else exit
         last = len(self.tokens_LB)

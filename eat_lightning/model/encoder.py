@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from eat_lightning.bounds import raise_faults
 from eat_lightning.model.contracts import (
@@ -39,6 +40,7 @@ from eat_lightning.model.heads import (
     layers_with_heads,
     make_heads,
     pooled_faults,
+    wants_earlier,
 )
 from eat_lightning.model.layer import Embedding, Layer, Shape, initialise, make_layers
 from eat_lightning.model.local import local_kernel
@@ -46,8 +48,8 @@ from eat_lightning.model.masks import attention_mask
 from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.positions import make_distance
-from eat_lightning.model.together import wished
-from eat_lightning.model.trace import Journey, Trace
+from eat_lightning.model.trace import Journey, Scores, Trace
+from eat_lightning.model.wish import wished
 
 SLOT_NAMES = ("attention", "reduction", "exit")
 
@@ -61,7 +63,7 @@ class AdaptiveEncoder(nn.Module):
     where there is none. `strength` (0 ... 1) is saved with the weights. In training: `soft`
     (reductions gate rows and drop none), `flow` (an objective's factors on the gradient at the
     exits), `skips` (layers that are not run), `keep_hidden` (the trace holds the vectors after each
-    layer).
+    layer), `keep_scores` (and each layer's attention scores).
     """
 
     attention: Pattern
@@ -103,7 +105,7 @@ class AdaptiveEncoder(nn.Module):
         self.soft = False
         self.flow: Callable[[int, int], tuple[float, float]] | None = None
         self.skips: frozenset[int] = frozenset()
-        self.keep_hidden = False
+        self.keep_hidden = self.keep_scores = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         """A slot may be filled anew at any time. A method that has parameters takes over those of
@@ -179,6 +181,9 @@ class AdaptiveEncoder(nn.Module):
     def step(self, packed: Packed, journey: Journey, number: int) -> tuple[Packed, Evidence]:
         """A layer, with its notes in the journey."""
         journey.enter(number, packed)
+        if self.keep_scores and number not in self.skips:
+            layer: Any = self.layers[number - 1]
+            journey.scores[number] = Scores(packed, layer.scores(packed, self.relative, number))
         packed, evidence = self.run_layer(packed, number)
         if self.keep_hidden:
             journey.hidden[number] = packed
@@ -191,7 +196,7 @@ class AdaptiveEncoder(nn.Module):
         into, through = self.flow_at(number)
         packed = scaled_gradient(packed, into)
         seen = self.for_heads(packed)
-        earlier = (journey.pooled(),) if getattr(head, "wants_earlier", False) else ()
+        earlier = (journey.pooled(),) if wants_earlier(head) else ()
         pooled_BD = head.pooled(seen)
         logits_BC = head.guess(pooled_BD, *earlier)
         observe = getattr(self.exit, "observe", None)
@@ -341,6 +346,14 @@ def adopted(method: Any, own: Any) -> Any:
     for name, value in kept_arguments(method).items():
         setattr(twin, name, value)
     return twin
+
+
+def with_weights(
+    encoder: AdaptiveEncoder, weights: dict[str, Tensor], batch: Batch, leave: bool | None = None
+) -> Trace:
+    """A pass with these weights in place of the encoder's of their names, which they may differ
+    from in size: a layer with the weights of a narrower one is that layer."""
+    return functional_call(encoder, weights, (batch, leave)) if weights else encoder(batch, leave)
 
 
 def with_slots(encoder: Any, **methods: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.model.contracts import Exit, Reduction, is_approximate
+from eat_lightning.model.contracts import Exit, is_approximate
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import MATRIX
 from eat_lightning.model.heads import heads_asked
@@ -29,25 +29,30 @@ def flops(
     depth_B: np.ndarray,
     lengths_B: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Per example. tokens_LB: tokens entering each layer when nobody leaves; depth_B: layers run
-    under `exit`, whose heads are the ones evaluated; lengths_B: tokens of each example, where a
-    reduction on the embedding may leave fewer (None: none does). What a method itself costs
+    """The work of each example. tokens_LB: tokens entering each layer when nobody leaves; depth_B:
+    layers run under `exit`, whose heads are the ones evaluated; lengths_B: tokens of each example,
+    where a reduction on the embedding may leave fewer (None: none does). What a method itself costs
     (predictors, matching) it says by its own `flops`."""
     shape, reduction = encoder.shape, encoder.reduction
     ran_LB = np.arange(1, shape.num_layers + 1)[:, None] <= depth_B
-    after_LB = tokens_after_attention(reduction, tokens_LB)
+    after_LB = tokens_LB  # those that reach each layer's feed-forward
+    if reduction.place == "after_attention":  # what it leaves at the last layer is not recorded
+        after_LB = np.concatenate([tokens_LB[1:], tokens_LB[-1:]])
     before_LB = np.concatenate([tokens_LB[:1] if lengths_B is None else [lengths_B], tokens_LB])
     products_LB = product_flops(encoder, tokens_LB) + distance_flops(encoder, before_LB)
     per_layer_LB = layer_flops(shape, tokens_LB, after_LB, products_LB)
     per_layer_LB[0] += embedding_flops(shape, before_LB[0])
+    choosing: Any = getattr(reduction, "flops", lambda shape, layer, tokens_B: 0.0)
     for layer in reduction.layers:
         if layer > 0:
-            per_layer_LB[layer - 1] += evidence_flops(shape, tokens_LB[layer - 1], reduction.needs)
+            per_layer_LB[layer - 1] += evidence_flops(
+                shape.at(layer), tokens_LB[layer - 1], reduction.needs
+            )
         within = reduction.place == "after_attention"
         if within or layer < shape.num_layers:
             # Behind a layer a reduction acts for those who stay, so its work counts with the next.
             row = layer - 1 if within else layer
-            per_layer_LB[row] += own_flops(shape, reduction, layer, before_LB[layer])
+            per_layer_LB[row] += choosing(shape, layer, before_LB[layer])
     deciding: Any = getattr(exit, "flops", lambda shape: 0.0)
     for layer in heads_asked(encoder.heads, exit):
         guessing = head_flops(encoder, layer, after_LB[layer - 1])
@@ -55,21 +60,13 @@ def flops(
     return (per_layer_LB * ran_LB).sum(0)
 
 
-def own_flops(
-    shape: Shape, reduction: Reduction, layer: int, tokens_B: np.ndarray
-) -> np.ndarray | float:
-    """What a reduction's own products cost at a layer, given the tokens that it finds there."""
-    own: Any = getattr(reduction, "flops", None)
-    return 0.0 if own is None else own(shape, layer, tokens_B)
-
-
 def static_flops(encoder: AdaptiveEncoder, lengths_B: np.ndarray) -> np.ndarray:
-    """Per example, of the same body with dense attention, every token and every layer."""
+    """The work of each example in the same body: dense attention, every token, every layer."""
     shape = encoder.shape
     tokens_LB = np.repeat(np.asarray(lengths_B)[None], shape.num_layers, axis=0)
     products_LB = dense_flops(shape, tokens_LB)
     for layer in shape.local_layers:  # these windows are the body's and no pattern's
-        products_LB[layer - 1] = local_flops(shape, tokens_LB[layer - 1])
+        products_LB[layer - 1] = local_flops(shape.at(layer), tokens_LB[layer - 1])
     products_LB = products_LB + distance_flops(encoder, np.stack([lengths_B, *tokens_LB]))
     work_B = layer_flops(shape, tokens_LB, tokens_LB, products_LB).sum(0)
     work_B = work_B + embedding_flops(shape, lengths_B)
@@ -81,18 +78,22 @@ def layer_flops(
 ) -> np.ndarray:
     """q, k, v and output projections on the tokens that enter, the attention products, and the
     feed-forward on the tokens that a reduction within the layer left."""
-    width, inner = shape.hidden_size, shape.intermediate_size + shape.up_width
-    projections_LB = 4 * tokens_LB * width * shape.attention_width
-    return products_LB + 2.0 * (projections_LB + after_LB * width * inner)
+    width, layers = shape.hidden_size, [shape.at(k + 1) for k in range(shape.num_layers)]
+    heads_L1 = np.array([[layer.attention_width] for layer in layers])
+    inner_L1 = np.array([[layer.intermediate_size + layer.up_width] for layer in layers])
+    projections_LB = 4 * tokens_LB * width * heads_L1
+    return products_LB + 2.0 * (projections_LB + after_LB * width * inner_L1)
 
 
 def distance_flops(encoder: AdaptiveEncoder, before_LB: np.ndarray) -> np.ndarray:
     """Of the body's part for relative positions, in each layer. before_LB: the tokens of each
     example, then those that enter each layer."""
-    lengths_B, tokens_LB = before_LB[0], before_LB[1:]
-    if encoder.relative is None:
+    lengths_B, tokens_LB, part = before_LB[0], before_LB[1:], encoder.relative
+    if part is None:
         return np.zeros(tokens_LB.shape)
-    return encoder.relative.flops(encoder.shape, tokens_LB, lengths_B)
+    shapes = [encoder.shape.at(k + 1) for k in range(len(tokens_LB))]
+    pairs = zip(shapes, tokens_LB, strict=True)
+    return np.stack([part.flops(shape, tokens_B, lengths_B) for shape, tokens_B in pairs])
 
 
 def embedding_flops(shape: Shape, lengths_B: np.ndarray) -> np.ndarray:
@@ -107,7 +108,8 @@ def pairs(tokens_LB: np.ndarray) -> np.ndarray:
 
 def dense_flops(shape: Shape, tokens_LB: np.ndarray) -> np.ndarray:
     """Both products of softmax attention, scores and mixing, over all pairs."""
-    return 4.0 * shape.attention_width * pairs(tokens_LB)
+    widths_L = [shape.at(k + 1).attention_width for k in range(shape.num_layers)]
+    return 4.0 * np.array(widths_L)[:, None] * pairs(tokens_LB)
 
 
 def product_flops(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray:
@@ -118,12 +120,13 @@ def product_flops(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray
     whole = own is None or (distance is not None and distance.adds)
     blocked = MATRIX & reduction.needs and not is_approximate(encoder.attention)
     for row, tokens_B in enumerate(tokens_LB):
+        layer = shape.at(row + 1)
         if blocked and row + 1 in reduction.layers:
             continue
         if row + 1 in shape.local_layers:
-            products_LB[row] = local_flops(shape, tokens_B)
+            products_LB[row] = local_flops(layer, tokens_B)
         elif own is not None and not whole:
-            products_LB[row] = own(shape, row + 1, tokens_B.astype(np.float64))
+            products_LB[row] = own(layer, row + 1, tokens_B.astype(np.float64))
     return products_LB
 
 
@@ -131,14 +134,6 @@ def local_flops(shape: Shape, tokens_B: np.ndarray) -> np.ndarray:
     """Both products of a layer that sees the body's own window alone."""
     pairs_B = computed_pairs(tokens_B.astype(np.float64), shape.local_window // 2)
     return 4.0 * shape.attention_width * pairs_B
-
-
-def tokens_after_attention(reduction: Reduction, tokens_LB: np.ndarray) -> np.ndarray:
-    """Tokens that reach each layer's feed-forward: where a reduction acts within the layer, those
-    that enter the next one. What it leaves at the last layer is not recorded: all count there."""
-    if reduction.place != "after_attention":
-        return tokens_LB
-    return np.concatenate([tokens_LB[1:], tokens_LB[-1:]])
 
 
 def evidence_flops(shape: Shape, tokens_B: np.ndarray, needs: Collection[str]) -> np.ndarray:
@@ -149,6 +144,6 @@ def evidence_flops(shape: Shape, tokens_B: np.ndarray, needs: Collection[str]) -
 
 
 def head_flops(encoder: AdaptiveEncoder, layer: int, tokens_B: np.ndarray) -> np.ndarray | float:
-    """Of one guess by the head at a layer, of so many tokens."""
+    """Cost of one guess by the head at a layer, of so many tokens."""
     head: Any = encoder.heads[str(layer)]
     return head.flops(encoder.shape, encoder.num_labels, tokens_B)

@@ -109,8 +109,15 @@ def heads_asked(heads: nn.ModuleDict, exit: Exit | None) -> list[int]:
     """The layers whose heads guess under an exit rule (None: nobody leaves): those where it looks,
     and the last. A head that sees those before it must see the same ones under every rule."""
     layers = sorted(int(layer) for layer in heads)
-    chained = any(getattr(head, "wants_earlier", False) for head in heads.values())
-    return layers if exit is None or chained else sorted({*exit.layers, layers[-1]})
+    if exit is None or wants_earlier(heads[str(layers[-1])]):  # all are of one kind
+        return layers
+    return sorted({*exit.layers, layers[-1]})
+
+
+def wants_earlier(head: Any) -> bool:
+    """Whether a head sees what those before it pooled. Asked of its class: what a module lacks is
+    searched for at length, and this is asked at every exit."""
+    return getattr(type(head), "wants_earlier", False)
 
 
 def pooled_faults(exit: Any, head: Mapping[str, Any]) -> list[str]:

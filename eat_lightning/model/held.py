@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eat_lightning.model.reason import Reason, leaves
-from eat_lightning.model.together import reviewed
 from eat_lightning.model.wish import Asked, Wish
 
 if TYPE_CHECKING:
@@ -37,10 +36,21 @@ class Held:
         asked: Asked,
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]:
-        """Reasons at an early exit after policies; who is held back has 0. rows_B: places in
-        `asked` of those still here."""
+        """Reasons at an early exit after each policy in turn has looked at them; who is held back
+        has 0, and the first that holds an example back says why. rows_B: places in `asked` of those
+        still here.
+
+        A policy can only make an exit later: its word counts where the rule, and the policies
+        before it, would let an example go. So nobody leaves earlier than by the rule alone.
+        """
         reason_B = self.hold(reason_B, rows_B)
-        return self.hold(reviewed(policies, reason_B, logits_EBC, asked, rows_B), rows_B)
+        for policy in policies:
+            going_B = leaves(reason_B)
+            if not going_B.any():
+                break
+            said_B = policy.reviews(reason_B, logits_EBC, asked, rows_B)
+            reason_B = np.where(going_B, said_B, reason_B)
+        return self.hold(reason_B, rows_B)
 
     def hold(
         self, reason_B: Int[np.ndarray, " b"], rows_B: Int[np.ndarray, " b"]

@@ -1,5 +1,5 @@
 """int8: products with weights as whole numbers, quantised as they run (weights by output channel
-beforehand, vectors row by row: LLM.int8(), Dettmers et al. 2022, section 2).
+beforehand, vectors row by row: LLM.int8(), Dettmers et al. 2022).
 
 A row has its own scale, so that what is computed of a token does not depend on the tokens beside
 it. Embeddings, norms, heads, scores and the attention product stay in floating point: heads and

@@ -5,8 +5,9 @@ Shapes: N packed tokens, D width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,7 +30,8 @@ class Shape:
     position_offset: the id of the first position (MPNet: 2). relative_buckets: 0, or the buckets of
     relative positions shared by all layers. layerdrop: the share of training steps that leave
     a layer out (LayerDrop, Fan et al. 2020). head_width: of each head (0: hidden_size / num_heads;
-    a narrowed encoder has fewer heads than would fill its width).
+    a narrowed encoder has fewer heads than would fill its width). heads_by_layer, inner_by_layer:
+    of a narrowed encoder whose layers differ; num_heads and intermediate_size are then the most.
 
     embedding_size: of a token before it is projected to hidden_size (0: that, without a
     projection). absolute_positions: they are in the embedding. relative: how distance enters
@@ -71,9 +73,45 @@ class Shape:
     local_layers: Sequence[int] = ()
     local_window: int = 128
     family: str = ""
+    heads_by_layer: Sequence[int] | None = None
+    inner_by_layer: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "local_layers", tuple(self.local_layers or ()))  # a file has lists
+        object.__setattr__(self, "local_layers", self.local_layers or ())
+        for name in ("heads_by_layer", "inner_by_layer", "local_layers"):  # a file has lists
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, tuple(given))
+
+    def at(self, layer: int) -> Shape:
+        """The sizes of one layer (1-based), as if all were like it."""
+        heads, inner = self.heads_by_layer, self.inner_by_layer
+        if heads is None and inner is None:
+            return self
+        return replace(
+            self,
+            num_heads=self.num_heads if heads is None else heads[layer - 1],
+            intermediate_size=self.intermediate_size if inner is None else inner[layer - 1],
+            head_width=self.width_of_head,
+            heads_by_layer=None,
+            inner_by_layer=None,
+        )
+
+    def of_layers(self, chosen: Sequence[int]) -> Shape:
+        """With these layers alone (0-based)."""
+        heads, inner = self.heads_by_layer, self.inner_by_layer
+        heads = heads and tuple(heads[i] for i in chosen)
+        local = [new + 1 for new, old in enumerate(chosen) if old + 1 in self.local_layers]
+        inner = inner and tuple(inner[i] for i in chosen)
+        return replace(
+            self,
+            num_layers=len(chosen),
+            num_heads=max(heads or [self.num_heads]),
+            intermediate_size=max(inner or [self.intermediate_size]),
+            head_width=self.head_width or (self.width_of_head if heads else 0),
+            heads_by_layer=heads,
+            inner_by_layer=inner,
+            local_layers=local,
+        )
 
     @property
     def num_distinct(self) -> int:
@@ -91,7 +129,7 @@ class Shape:
 
     @property
     def attention_width(self) -> int:
-        """Of all heads together: what queries, keys and values have for each token."""
+        """The width of all heads together, which queries, keys and values have for each token."""
         return self.num_heads * self.width_of_head
 
     @property
@@ -130,8 +168,8 @@ class NormLast:
         return x_ND
 
     @staticmethod
-    def leave(norm: nn.Module, x_ND: Tensor, change_ND: Tensor) -> Tensor:
-        return norm(x_ND + change_ND)
+    def leave(norm: nn.Module, added_ND: Tensor) -> Tensor:
+        return norm(added_ND)
 
 
 class NormFirst:
@@ -142,8 +180,8 @@ class NormFirst:
         return norm(x_ND)
 
     @staticmethod
-    def leave(norm: nn.Module, x_ND: Tensor, change_ND: Tensor) -> Tensor:
-        return x_ND + change_ND
+    def leave(norm: nn.Module, added_ND: Tensor) -> Tensor:
+        return added_ND
 
 
 def plain(up_ND: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
@@ -170,7 +208,7 @@ class Layer(nn.Module):
     def __init__(self, shape: Shape, after_norm: bool = False):
         super().__init__()
         width, heads_width, bias = shape.hidden_size, shape.attention_width, shape.biases
-        self.num_heads, self.attention_dropout = shape.num_heads, shape.attention_dropout
+        self.head_width, self.attention_dropout = shape.width_of_head, shape.attention_dropout
         self.norm, self.inner = NORMS[shape.norm], FEED_FORWARDS[shape.feed_forward]
         self.qkv = nn.Linear(width, 3 * heads_width, bias=bias)
         self.out = nn.Linear(heads_width, width, bias=bias)
@@ -197,10 +235,7 @@ class Layer(nn.Module):
         evidence is given with its gradient. `distance`: the body's part for relative positions.
         `number`: of this layer."""
         layout, x_ND = packed.layout, packed.x_ND
-        read_ND = self.norm.enter(self.attention_norm, x_ND)
-        qkv_N = self.qkv(read_ND).unflatten(-1, (3, self.num_heads, -1))
-        if distance is not None:
-            qkv_N = distance.turned(qkv_N, packed, number)
+        qkv_N = self.projected(x_ND, packed, distance, number)
         dropout = self.attention_dropout if self.training else 0.0
         evidence = Evidence()
         if kernel is None or needs:
@@ -218,14 +253,40 @@ class Layer(nn.Module):
             mixed_ND = layout.unpad(mixed.transpose(1, 2).flatten(2))
         else:
             mixed_ND = kernel(qkv_N, layout, dropout).flatten(1)
-        change_ND = self.dropout(self.out(mixed_ND))
-        return packed.with_x(self.norm.leave(self.attention_norm, x_ND, change_ND)), evidence
+        added_ND = self.added(x_ND, self.out, mixed_ND)
+        return packed.with_x(self.norm.leave(self.attention_norm, added_ND)), evidence
+
+    def projected(
+        self, x_ND: Tensor, packed: Packed, distance: Distance | None, number: int
+    ) -> Float[Tensor, "n 3 h k"]:
+        """Queries, keys and values as they are multiplied."""
+        read_ND = self.norm.enter(self.attention_norm, x_ND)
+        qkv_N = self.qkv(read_ND).unflatten(-1, (3, -1, self.head_width))
+        return qkv_N if distance is None else distance.turned(qkv_N, packed, number)
+
+    def scores(
+        self, packed: Packed, distance: Distance | None = None, number: int = 1
+    ) -> Float[Tensor, "b h l l"]:
+        """Attention scores of each query for each key of its example, before softmax; those of
+        padding mean nothing."""
+        qkv_N = self.projected(packed.x_ND, packed, distance, number)
+        q, k = packed.layout.pad(qkv_N[:, :2]).permute(2, 0, 3, 1, 4)
+        scores_BHLL = q @ k.transpose(-1, -2) / math.sqrt(self.head_width)
+        own = None if distance is None else distance.scores(q, k, packed, self.qkv)
+        return scores_BHLL if own is None else scores_BHLL + own
 
     def feed_forward(self, packed: Packed) -> Packed:
         x_ND = packed.x_ND
         up_NF = self.up(self.norm.enter(self.output_norm, x_ND))
-        change_ND = self.dropout(self.down(self.inner(up_NF, self.act)))
-        return packed.with_x(self.norm.leave(self.output_norm, x_ND, change_ND))
+        added_ND = self.added(x_ND, self.down, self.inner(up_NF, self.act))
+        return packed.with_x(self.norm.leave(self.output_norm, added_ND))
+
+    def added(self, x_ND: Tensor, linear: nn.Module, inner_NM: Tensor) -> Tensor:
+        """The vectors with what a linear map makes of others added, within its product where it
+        can (a prepacked one, which nothing trains)."""
+        if getattr(linear, "adds", False):
+            return linear(inner_NM, x_ND)
+        return x_ND + self.dropout(linear(inner_NM))
 
 
 class Layers(nn.Module):
@@ -254,7 +315,7 @@ class Layers(nn.Module):
 
 
 def make_layers(shape: Shape) -> Layers:
-    alone = [Layer(shape, after_norm=i == 0) for i in range(shape.num_distinct)]
+    alone = [Layer(shape.at(i + 1), after_norm=i == 0) for i in range(shape.num_distinct)]
     return Layers(alone, shape.num_layers)
 
 

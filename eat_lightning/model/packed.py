@@ -44,6 +44,7 @@ class Batch:
 
     `lengths_B` stays on the host, so that shapes are known without waiting for the device.
     `num_global` counts the examples of this step over all processes; losses are divided by it.
+    `idle`: this process has none of them, and what it makes of the one here does not count.
     `about`: what is known of each besides its text, such as its `source` or `mime` type; policies
     ask for it.
     """
@@ -55,6 +56,7 @@ class Batch:
     index_B: Int[Tensor, " b"] | None = None
     teacher_BC: Float[Tensor, "b c"] | None = None
     num_global: int = 0
+    idle: bool = False
     about: Sequence[Mapping[str, str]] | None = None
 
     @classmethod
@@ -92,18 +94,14 @@ class Batch:
         """Only the examples named (rows on the host), in their order."""
         rows, lengths = rows_M.tolist(), self.lengths_B.tolist()
         ids, types = self.ids_N.split(lengths), self.types_N.split(lengths)
-
-        def of(x: Tensor | None) -> Tensor | None:
-            return None if x is None else x[rows_M.to(x.device)]
-
         return replace(
             self,
             ids_N=torch.cat([ids[row] for row in rows]),
             types_N=torch.cat([types[row] for row in rows]),
             lengths_B=self.lengths_B[rows_M],
-            labels_B=of(self.labels_B),
-            index_B=of(self.index_B),
-            teacher_BC=of(self.teacher_BC),
+            labels_B=at(self.labels_B, rows_M),
+            index_B=at(self.index_B, rows_M),
+            teacher_BC=at(self.teacher_BC, rows_M),
             about=None if self.about is None else [self.about[row] for row in rows],
         )
 
@@ -252,18 +250,15 @@ class Packed:
 
     def take(self, rows_M: Int[Tensor, " m"], lengths_B: Int[Tensor, " b"]) -> Packed:
         """Only the rows named, in their order; `lengths_B` says how many each example keeps."""
-
-        def cut(x: Tensor | None) -> Tensor | None:
-            return None if x is None else x.index_select(0, rows_M)
-
+        size_N, weight_N = self.size_N, self.weight_N
         return replace(
             self,
             x_ND=self.x_ND.index_select(0, rows_M),
             layout=self.layout.after(rows_M, lengths_B),
             position_N=self.position_N.index_select(0, rows_M),
             special_N=self.special_N.index_select(0, rows_M),
-            size_N=cut(self.size_N),
-            weight_N=cut(self.weight_N),
+            size_N=None if size_N is None else size_N.index_select(0, rows_M),
+            weight_N=None if weight_N is None else weight_N.index_select(0, rows_M),
             notes={name: x_N.index_select(0, rows_M) for name, x_N in self.notes.items()},
         )
 
@@ -281,18 +276,19 @@ class Packed:
     def only(self, stay_B: Bool[Tensor, " b"]) -> Packed:
         """Only the examples named (a mask on the host)."""
         taken = self.take(self.rows_of(stay_B), self.layout.lengths_B[stay_B])
-
-        def cut(x_B: Tensor | None) -> Tensor | None:
-            return None if x_B is None else x_B[stay_B.to(x_B.device)]
-
         return replace(
             taken,
             strength_B=self.strength_B[stay_B],
-            penalties={name: x_B[stay_B.to(x_B.device)] for name, x_B in self.penalties.items()},
-            forwarded_BD=cut(self.forwarded_BD),
-            forwarded_B=cut(self.forwarded_B),
-            original_B=cut(self.original_B),
+            penalties={name: at(x_B, stay_B) for name, x_B in self.penalties.items()},
+            forwarded_BD=at(self.forwarded_BD, stay_B),
+            forwarded_B=at(self.forwarded_B, stay_B),
+            original_B=at(self.original_B, stay_B),
         )
+
+
+def at(x_B: Any, rows: Tensor) -> Any:
+    """The examples named (places or a mask, on the host) of what is known of each; None of None."""
+    return None if x_B is None else x_B[rows.to(x_B.device)]
 
 
 def mixed(x: Int[Tensor, ...]) -> Int[Tensor, ...]:

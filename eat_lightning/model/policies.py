@@ -57,7 +57,8 @@ def portable(policies: Sequence[Policy]) -> list[dict[str, Any]]:
 
 
 def from_folder(specs: Any) -> tuple[Policy, ...]:
-    """Of a model folder, which may come from anywhere: it names no other file of this machine."""
+    """Build those of a model folder, which may come from anywhere: it names no other file of this
+    machine."""
     raise_faults(machine_faults(specs if isinstance(specs, list) else []))
     return built(specs)
 

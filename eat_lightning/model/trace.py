@@ -22,6 +22,14 @@ from eat_lightning.model.wish import Wish
 
 
 @dataclass
+class Scores:
+    """A layer's attention scores before softmax, and the rows that entered it."""
+
+    packed: Packed
+    scores_BHLL: Float[Tensor, "b h l l"]
+
+
+@dataclass
 class Trace:
     """What happened to each example of a batch.
 
@@ -30,7 +38,8 @@ class Trace:
     was not run. reason_B: codes, which `names` explains. signals: what the exit rule observed, B x
     S by layer. penalties: terms of each example that methods add to the loss, where nobody left.
     hidden: the vectors after each layer (0: the embedding), where the encoder keeps them. pools:
-    what heads that see earlier exits pooled, B x D by layer. depth, tokens and reasons lie on the
+    what heads that see earlier exits pooled, B x D by layer. scores: of attention by layer, where
+    the encoder keeps them. depth, tokens and reasons lie on the
     host.
     """
 
@@ -44,6 +53,7 @@ class Trace:
     penalties: dict[str, Tensor] = field(default_factory=dict)
     hidden: dict[int, Packed] = field(default_factory=dict)
     pools: dict[int, Tensor] = field(default_factory=dict)
+    scores: dict[int, Scores] = field(default_factory=dict)
 
     @property
     def reasons(self) -> list[str]:
@@ -81,6 +91,7 @@ class Journey:
         self.penalties: dict[str, Tensor] = {}
         self.hidden: dict[int, Packed] = {}
         self.pools: dict[int, Tensor] = {}  # for heads that see earlier exits
+        self.scores: dict[int, Scores] = {}
         self.depth_B = torch.zeros(self.size, dtype=torch.int64)
         self.tokens_LB = torch.zeros(num_layers, self.size, dtype=torch.int64)
         self.reason_B = torch.zeros(self.size, dtype=torch.int64)
@@ -89,7 +100,7 @@ class Journey:
 
     @property
     def rows_B(self) -> Int[Tensor, " b"]:
-        """Of the examples still here, on the host."""
+        """Places of the examples still here, on the host."""
         return torch.arange(self.size) if self.here_B is None else self.here_B
 
     def at_end(self) -> Int[Tensor, " b"]:
@@ -192,4 +203,5 @@ class Journey:
             self.penalties,
             self.hidden,
             self.pools,
+            self.scores,
         )

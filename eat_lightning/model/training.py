@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.trace import Scores, Trace
 
 
 @dataclass
@@ -31,9 +32,11 @@ class Context:
     guesses: logits by exit layer, those that count in this stage. last: the last layer. signals:
     what the exit rule observed, B x S by layer. penalties: terms of each example by name. epoch:
     with the fraction of the one under way. stage: its number, from 0. hidden, teacher_hidden: the
-    vectors after each layer (0: the embedding), for an objective that `wants` them. passes: guesses
-    of the further passes that it asked for. full_BC: the last head's guess, also where it does not
-    count. pools: what heads that see earlier exits pooled, by layer.
+    vectors after each layer (0: the embedding), and scores, teacher_scores: each layer's attention
+    scores, for an objective that `wants` them. passes: guesses
+    of the further passes that it asked for, and hidden_passes: their vectors; teacher_passes: those
+    of the teacher. full_BC: the last head's guess, also where it does not count. pools: what heads
+    that see earlier exits pooled, by layer. strength: how far the schedule has come, 0 ... 1.
     """
 
     guesses: dict[int, Float[Tensor, "b c"]]
@@ -47,9 +50,14 @@ class Context:
     stage: int = 0
     hidden: dict[int, Packed] = field(default_factory=dict)
     teacher_hidden: dict[int, Packed] = field(default_factory=dict)
+    scores: dict[int, Scores] = field(default_factory=dict)
+    teacher_scores: dict[int, Scores] = field(default_factory=dict)
     passes: list[dict[int, Tensor]] = field(default_factory=list)
+    hidden_passes: list[dict[int, Packed]] = field(default_factory=list)
+    teacher_passes: list[Trace] = field(default_factory=list)
     full_BC: Float[Tensor, "b c"] | None = None
     pools: dict[int, Float[Tensor, "b d"]] = field(default_factory=dict)
+    strength: float = 1.0
 
     def full_depth(self) -> Float[Tensor, "b c"]:
         """The last head's guess."""
@@ -58,11 +66,13 @@ class Context:
 
 @dataclass(frozen=True)
 class Pass:
-    """A further forward pass of a training step: with other methods in some slots, or without some
-    layers (Length-Adaptive Transformer's sandwich, LayerDrop)."""
+    """A further forward pass of a training step: with other methods in some slots, without some
+    layers (Length-Adaptive Transformer's sandwich, LayerDrop), or with other weights in place of
+    the encoder's of these names (DynaBERT's widths)."""
 
     methods: dict[str, Any] = field(default_factory=dict)
     skips: frozenset[int] = frozenset()
+    weights: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,12 +116,19 @@ class Stage:
 class Objective(Protocol):
     """The loss over all exits; `wants_teacher` says whether teacher logits must be given.
 
-    It may also have `wants` ({"hidden", "teacher_hidden", "step"}: what of the context it reads
-    beside guesses), `flow(k, num_exits)` -> two factors on the gradient at the k-th exit (1-based):
-    of all that comes from it and from beyond, and of what comes from beyond;
-    `passes(step, encoder)` -> a list of `Pass`; `fits(reduction)`, which lists what keeps it from
-    training beside one; and, as an `nn.Module`, `bind(student, teacher)`, which makes its
-    parameters from both shapes.
+    It may also have `wants` ({"hidden", "teacher_hidden", "scores", "step"}: what of the context it
+    reads beside guesses; scores are the teacher's too), `flow(k, num_exits)` -> two factors on the
+    gradient at the k-th exit (1-based): of all that comes from it and from beyond, and of what
+    comes from beyond; `passes(step, encoder)` -> a list of `Pass`; `lessons(teacher)` -> such a
+    list for the teacher; `fits(reduction)` and `fits_attention(pattern)`, which list what keeps it
+    from training beside one (the second is asked of a teacher's too); and, as an `nn.Module`,
+    `bind(student, teacher)`, which makes its parameters from both shapes, with `groups` and
+    `after_step` as any method.
+
+    It may shape the weights: `begin(encoder, batches)` is called before a run's first step with
+    `examples` of the training data; `shaped(encoder)` -> by name what stands in place of the
+    encoder's own in a step, in validation (`encoder.training` tells them apart), and for good when
+    training ends; `summary(encoder)` -> lines that are then printed.
     """
 
     wants_teacher: bool

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import reduce
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import Policy, Reduction
 
 
 class Asked(Protocol):
@@ -48,3 +52,14 @@ class Wish:
 
     strength_B: Float[np.ndarray, " b"] | None = None
     full_B: Bool[np.ndarray, " b"] | None = None
+
+
+def wished(policies: Sequence[Policy], asked: Asked, reduction: Reduction | None) -> Wish:
+    """The least strength that any of them asks for, and full depth where any does."""
+    wishes = [policy.wishes(asked, reduction) for policy in policies]
+    strengths = [wish.strength_B for wish in wishes if wish.strength_B is not None]
+    fulls = [wish.full_B for wish in wishes if wish.full_B is not None]
+    return Wish(
+        strength_B=reduce(np.minimum, strengths) if strengths else None,
+        full_B=reduce(np.logical_or, fulls) if fulls else None,
+    )

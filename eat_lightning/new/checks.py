@@ -17,7 +17,7 @@ import torch
 from eat_lightning.infer.record import record
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import build, spec
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.encoder import AdaptiveEncoder, with_weights
 from eat_lightning.model.flops import flops
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.packed import Batch
@@ -189,15 +189,27 @@ def asked_of_a_step(objective: Any, guesses: dict[int, torch.Tensor]) -> dict[st
     """What an objective may ask for beside guesses: hidden states, also of a teacher of the same
     shape, and further passes, which guess the same."""
     encoder = tiny_encoder(reduction=NormTopK(0.3, [2]))
-    encoder.keep_hidden = True
+    encoder.keep_hidden = encoder.keep_scores = True
     with torch.no_grad():
         encoder.strength.fill_(0.0)  # a teacher has every row
-        hidden = encoder(ragged(), leave=False).hidden
+        shown = encoder(ragged(), leave=False)
+    hidden = shown.hidden
     if hasattr(objective, "bind"):
         torch.manual_seed(0)
         objective.bind(encoder.shape, encoder.shape)
     passes = objective.passes(0, encoder) if hasattr(objective, "passes") else []
-    return {"hidden": hidden, "teacher_hidden": hidden, "passes": [guesses for _ in passes]}
+    lessons = objective.lessons(encoder) if hasattr(objective, "lessons") else []
+    with torch.no_grad():
+        taught = [with_weights(encoder, p.weights, ragged(), leave=False) for p in lessons]
+    return {
+        "hidden": hidden,
+        "teacher_hidden": hidden,
+        "scores": shown.scores,
+        "teacher_scores": shown.scores,
+        "passes": [guesses for _ in passes],
+        "hidden_passes": [hidden for _ in passes],
+        "teacher_passes": taught,
+    }
 
 
 def shares_add_up(schedule: Any) -> None:

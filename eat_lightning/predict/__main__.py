@@ -16,9 +16,9 @@ def predict(config: dict[str, Any]) -> int:
     Raises ConfigError, one line per fault, for settings and for a run that cannot answer.
     """
     plan = parsed(PredictPlan, config)
-    from eat_lightning.predict.open import open_backend
+    from eat_lightning.engines.open import open_backend
 
-    backend = open_backend(plan, plan.run if plan.backend == "onnx" else None)
+    backend = open_backend(plan)
     if plan.text is not None:
         from eat_lightning.predict.explain import explained
 

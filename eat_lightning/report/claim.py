@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eat_lightning.errors import ConfigError
+
+if TYPE_CHECKING:
+    from eat_lightning.report.figures import Figure
 
 Value = float | int | str | None
 
@@ -76,28 +79,6 @@ class Table:
     caption: str
     columns: list[Column]
     lines: list[Line]
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What a person reads who points at a mark: the artist with gid `gid` in the figure's SVG."""
-
-    gid: str
-    title: str
-    details: tuple[tuple[str, str], ...]  # ("accuracy", "88.76 (86.6 to 90.8)"), ...
-    source: Source
-
-
-@dataclass
-class Figure:
-    """`draw` fills an empty matplotlib figure of `size` inches, and gives gids to its marks."""
-
-    name: str
-    title: str
-    caption: str
-    draw: Callable[[Any], None]
-    size: tuple[float, float] = (6.0, 4.0)
-    marks: list[Mark] = field(default_factory=list)
 
 
 @dataclass

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from eat_lightning.report import cells
-from eat_lightning.report.claim import Cell, Column, Line, Mark, Source, Table
-from eat_lightning.report.compare import source_of
+from eat_lightning.report.claim import Cell, Column, Line, Table
+from eat_lightning.report.compare import as_source
 from eat_lightning.report.study import Point
 
-Of = Callable[[Any], Any] | str  # a str: the way from an item, such as "group.accuracy"
+Of = Callable[[Any], Any] | str  # a str: the way from an item, such as "entry.gain"
+
+# What columns of several tables say of themselves.
+PAIRED = "95 % interval: paired bootstrap over the examples, seeds averaged"
+MCNEMAR = "p of McNemar's exact test, two-sided; over seeds the median (lowest to highest)"
+REPEATS = "in brackets the lowest and the highest of the repeats, over seeds the extremes"
+EXTREMES = "in brackets the extremes of the repeats divided: rather too wide"
+TRAINED = "against the static model of that body that was trained for itself"
 
 
 def getter(of: Of) -> Callable[[Any], Any]:
-    """What a column shows of an item; None where something on the way is None."""
+    """What a column shows of an item, which is a dict or an object; None where it has no such key,
+    or where something on the way is None."""
     if not isinstance(of, str):
         return of
     names = of.split(".")
 
     def get(item: Any) -> Any:
         for name in names:
-            item = None if item is None else getattr(item, name)
+            known = item.get(name) if isinstance(item, dict) else None
+            item = known if item is None or isinstance(item, dict) else getattr(item, name)
         return item
 
     return get
+
+
+def dict_of(item: Any) -> dict[str, Any]:
+    return item if isinstance(item, dict) else {}
 
 
 def made(key: str, title: str, cell: Callable[[Any], Cell], help: str = "") -> Column:
@@ -33,44 +46,49 @@ def made(key: str, title: str, cell: Callable[[Any], Cell], help: str = "") -> C
 
 
 def shown(key: str, title: str, of: Of, cell: Callable[..., Cell], help: str, **how: Any) -> Column:
-    get = getter(of)
-    return made(key, title, lambda item: cell(get(item), **how), help)
+    get = getter(of or key)
+
+    def show(item: Any) -> Cell:
+        value = get(item)
+        return value if isinstance(value, Cell) else cell(value, **how)
+
+    return made(key, title, show, help)
 
 
-def word(key: str, title: str, of: Of, help: str = "") -> Column:
+def word(key: str, title: str, of: Of = "", help: str = "") -> Column:
     return replace(shown(key, title, of, cells.words, help), numeric=False)
 
 
-def count(key: str, title: str, of: Of, help: str = "") -> Column:
+def count(key: str, title: str, of: Of = "", help: str = "") -> Column:
     """A whole number, as it is."""
     return shown(key, title, of, cells.words, help)
 
 
-def number(key: str, title: str, of: Of, digits: int = 2, help: str = "") -> Column:
+def number(key: str, title: str, of: Of = "", digits: int = 2, help: str = "") -> Column:
     return shown(key, title, of, cells.number, help, digits=digits)
 
 
-def interval(key: str, title: str, of: Of, help: str = "", **how: Any) -> Column:
+def interval(key: str, title: str, of: Of = "", help: str = "", **how: Any) -> Column:
     """A `statistics.Interval`; how: of `cells.interval`."""
     return shown(key, title, of, cells.interval, help, **how)
 
 
-def percent(key: str, title: str, of: Of, help: str = "", digits: int = 1) -> Column:
+def percent(key: str, title: str, of: Of = "", help: str = "", digits: int = 1) -> Column:
     """A share with its interval."""
     return shown(key, title, of, cells.percent, help, digits=digits)
 
 
-def points(key: str, title: str, of: Of, help: str = "") -> Column:
+def points(key: str, title: str, of: Of = "", help: str = "") -> Column:
     """A `compare.Difference`."""
     return shown(key, title, of, cells.points, help)
 
 
-def p_value(key: str, of: Of, help: str = "") -> Column:
+def p_value(key: str, of: Of = "", help: str = "") -> Column:
     """The same difference's p."""
     return shown(key, "p", of, cells.p_value, help)
 
 
-def spread(key: str, title: str, of: Of, help: str = "", digits: int = 2) -> Column:
+def spread(key: str, title: str, of: Of = "", help: str = "", digits: int = 2) -> Column:
     """Values of seeds: mean ± sd."""
     return shown(key, title, of, cells.over_seeds, help, digits=digits)
 
@@ -103,12 +121,13 @@ def table(
     columns: Sequence[Column],
     items: Iterable[Any],
     source: Of = "point",
-    flags: Callable[[Any], Iterable[str]] = lambda item: (),
+    flags: Callable[[Any], Iterable[str] | None] = lambda item: dict_of(item).get("flags"),
 ) -> Table:
-    """A line for each item. Where its source is a setting, one seed alone is flagged."""
+    """A line for each item, with flags such as those under a dict's key of that name. Where its
+    source is a setting, one seed alone is flagged."""
 
     def line(item: Any) -> Line:
-        of, found = getter(source)(item), tuple(flags(item))
+        of, found = getter(source)(item), tuple(flags(item) or ())
         if isinstance(of, Point) and len(of.members) == 1:
             found = (cells.ONE_SEED, *found)
         return Line({c.key: c.cell(item) for c in columns}, as_source(of), found)
@@ -116,25 +135,7 @@ def table(
     return Table(name, title, caption, list(columns), list(map(line, items)))
 
 
-def mark(gid: str, title: str, of: Source | Point, details: Mapping[str, str]) -> Mark:
-    """A mark of a figure; details without a text are left out."""
-    shown = tuple((what, text) for what, text in details.items() if text)
-    return Mark(gid, title, shown, as_source(of))
-
-
-def read_at(
-    gid: str,
-    title: str,
-    item: Any,
-    columns: Iterable[Column],
-    keys: Sequence[str],
-    of: Source | Point | None = None,
-) -> Mark:
-    """A mark at which some columns of its item's line are read."""
+def read(columns: Iterable[Column], keys: Sequence[str], item: Any) -> dict[str, str]:
+    """What some columns say of an item, by their titles: to be read at its mark in a figure."""
     by_key = {column.key: column for column in columns}
-    details = {by_key[key].title: by_key[key].cell(item).text for key in keys}
-    return mark(gid, title, item.point if of is None else of, details)
-
-
-def as_source(of: Source | Point) -> Source:
-    return source_of(of) if isinstance(of, Point) else of
+    return {by_key[key].title: by_key[key].cell(item).text for key in keys}

@@ -257,6 +257,10 @@ def source_of(point: Point) -> Source:
     return Source(tuple(point.runs), shlex.join(words), tuple(point.commits))
 
 
+def as_source(of: Source | Point) -> Source:
+    return source_of(of) if isinstance(of, Point) else of
+
+
 def points_key(row: Row) -> str:
     """Under which a measurement is told points of the row's knob."""
     return "taus" if row.knob == "tau" else "points"

@@ -2,88 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.report.claim import Mark
+from eat_lightning.report.figures import INK, Figure
 from eat_lightning.report.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True)
-class Panels:
-    """A panel for each of `count`, up to three in a row, each so many inches high and wide."""
+def in_panels(
+    name: str,
+    title: str,
+    caption: str,
+    items: Sequence[Any],
+    draw: Callable[[Axes, Any], Any],
+    labels: tuple[str, str] = ("", ""),
+    size: tuple[float, float] = (3.0, 2.5),
+    finish: Callable[[Any, list[Axes], list[Any]], None] | None = None,
+    **shared: bool,
+) -> Figure:
+    """A figure with a panel for each item, up to three in a row, each of so many inches.
 
-    count: int
-    height: float
-    width: float = 3.0
+    `draw` fills the axes of an item; `finish` gets the drawing, all axes, and what `draw` returned.
+    labels: what is written once, below the last row of each column and beside the first column.
+    """
+    columns = min(3, len(items))
+    rows = -(-len(items) // columns)
 
-    @property
-    def num_columns(self) -> int:
-        return min(3, self.count)
-
-    @property
-    def num_rows(self) -> int:
-        return -(-self.count // self.num_columns)
-
-    @property
-    def size(self) -> tuple[float, float]:
-        """The figure's, in inches."""
-        width = max(4.5, 0.8 + self.width * self.num_columns)
-        return width, 0.3 + self.height * self.num_rows
-
-    def draw(self, drawing: Any, xlabel: str, ylabel: str = "", **shared: bool) -> list[Axes]:
-        """The axes; what is written beside them once: `xlabel` in the last row of each column,
-        `ylabel` in the first column."""
-        axes = drawing.subplots(self.num_rows, self.num_columns, squeeze=False, **shared)
-        for ax in axes.flat[self.count :]:
+    def whole(drawing: Any) -> None:
+        grid = drawing.subplots(rows, columns, squeeze=False, **shared)
+        for ax in grid.flat[len(items) :]:
             ax.remove()
-        made = list(axes.flat[: self.count])
-        for i, ax in enumerate(made):
-            ax.set_ylabel("" if i % self.num_columns else ylabel)
-            ax.set_xlabel(xlabel if i + self.num_columns >= self.count else "")
+        axes = list(grid.flat[: len(items)])
+        for i, ax in enumerate(axes):
+            ax.set_ylabel("" if i % columns else labels[1])
+            ax.set_xlabel(labels[0] if i + columns >= len(items) else "")
             ax.tick_params(labelbottom=True)
-        return made
+        made = [draw(ax, item) for ax, item in zip(axes, items, strict=True)]
+        if finish is not None:
+            finish(drawing, axes, made)
+
+    inches = max(4.5, 0.8 + size[0] * columns), 0.3 + size[1] * rows
+    return Figure(name, title, caption, whole, inches)
 
 
-@dataclass(frozen=True)
-class Dot:
-    """A mark at (x, y), with intervals in the axes' own units and what is read at it."""
-
-    mark: Mark
-    x: float | Interval
-    y: float | Interval
-    look: dict[str, Any]
-    line: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def at(self) -> tuple[float, float]:
-        return ends_of(self.x)[0], ends_of(self.y)[0]
-
-    def draw(self, ax: Axes) -> None:
-        (x, wide), (y, high) = ends_of(self.x), ends_of(self.y)
-        faint = {"color": self.look["color"], "alpha": 0.5 * self.look.get("alpha", 1.0)}
-        faint |= {"linewidth": 0.9, **self.line}
-        for xs, ys in ((wide, [y, y]), ([x, x], high)):
-            if [*xs, *ys] != [x, x, y, y]:
-                ax.plot(xs, ys, **faint)
-        look: dict[str, Any] = {"markersize": 4.5, "linestyle": "", "mew": 0, "zorder": 3}
-        ax.plot(x, y, **look | self.look)[0].set_gid(self.mark.gid)
+Place = float | Interval
 
 
-def ends_of(at: float | Interval) -> tuple[float, list[float]]:
+def dot(ax: Axes, x: Place, y: Place, line: Mapping[str, Any] | None = None, **look: Any) -> Any:
+    """Draw a mark, with lines as long as its intervals; `look` and `line` are of the two kinds."""
+    (x, wide), (y, high) = ends_of(x), ends_of(y)
+    faint = {"color": look["color"], "alpha": 0.5 * look.get("alpha", 1.0), "linewidth": 0.9}
+    for xs, ys in ((wide, [y, y]), ([x, x], high)):
+        if [*xs, *ys] != [x, x, y, y]:
+            ax.plot(xs, ys, **faint | dict(line or {}))
+    usual: dict[str, Any] = {"markersize": 4.5, "linestyle": "", "mew": 0, "zorder": 3}
+    return ax.plot(x, y, **usual | look)[0]
+
+
+def ends_of(at: Place) -> tuple[float, list[float]]:
     return (at.value, [at.low, at.high]) if isinstance(at, Interval) else (at, [at, at])
-
-
-def draw_line(ax: Axes, dots: Sequence[Dot], **look: Any) -> None:
-    """Dots, and a line through them in their colour."""
-    look = {key: dots[0].look[key] for key in ("color", "alpha") if key in dots[0].look} | look
-    ax.plot([dot.at[0] for dot in dots], [dot.at[1] for dot in dots], **look)
-    for dot in dots:
-        dot.draw(ax)
 
 
 def handles(looks: Mapping[str, Mapping[str, Any]]) -> tuple[list[Any], list[str]]:
@@ -94,13 +74,11 @@ def handles(looks: Mapping[str, Mapping[str, Any]]) -> tuple[list[Any], list[str
     return lines, list(looks)
 
 
-def bar(ax: Axes, gid: str, y: float, found: Interval, height: float, color: str) -> None:
-    """A horizontal bar with the ends of its interval."""
-    from eat_lightning.report.figures import INK
-
+def bar(ax: Axes, y: float, found: Interval, height: float, color: str) -> Any:
+    """Draw a horizontal bar with the ends of its interval."""
     (patch,) = ax.barh(y, found.value, height=height * 0.9, color=color, linewidth=0)
-    patch.set_gid(gid)
     ax.plot([found.low, found.high], [y, y], color=INK, linewidth=0.9)
+    return patch
 
 
 def bare_rows(ax: Axes, names: list[str]) -> None:

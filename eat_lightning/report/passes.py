@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from pandas import DataFrame, concat
 
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import build, point_of
-from eat_lightning.report.claim import Source
-from eat_lightning.report.compare import source_of
 from eat_lightning.report.figures import Look, looks_of
 from eat_lightning.report.study import SAME_POINT, Measured, Point, Study
 from eat_lightning.runs.row import Row
@@ -59,10 +59,6 @@ class Pass:
     @property
     def seeds(self) -> str:
         return seeds_text(self.point)
-
-    @property
-    def source(self) -> Source:
-        return source_of(self.point)
 
     @property
     def recorded(self) -> list[Recorded]:
@@ -135,6 +131,32 @@ def with_examples(measured: Iterable[Measured]) -> list[Measured]:
     """Those whose examples are at hand and have classes; as many examples as the first has."""
     found = [m for m in measured if m.outcome and m.outcome.logits_BC.shape[1] > 1]
     return [m for m in found if m.row.num_examples == found[0].row.num_examples]
+
+
+def examples_of(point: Point) -> DataFrame | None:
+    """A line for each run and example under a point's rule, runs one after the other: where it
+    left, whether its answer and the last layer's guess are right, what is left of its tokens. None
+    where the examples are not at hand."""
+    frames = []
+    for i, m in enumerate(with_examples(point.members)):
+        outcome, recorded = m.known, m.known.recorded
+        last_BC = recorded.guesses[m.row.num_layers]
+        columns = {
+            "run": i,
+            "depth": outcome.depth_B,
+            "right": m.correct_B,
+            "last_right": last_BC.argmax(1) == recorded.labels,
+            "retention": outcome.retention_B,
+            "length": recorded.lengths,
+            "difficulty": recorded.difficulty,
+        }
+        frames.append(DataFrame(columns))
+    return concat(frames, ignore_index=True) if frames else None
+
+
+def by_seed(frame: DataFrame, values: Any) -> np.ndarray:
+    """A column of `examples_of`, or what was made of some, as S x B."""
+    return np.asarray(values).reshape(frame["run"].nunique(), -1)
 
 
 def seeds_text(point: Point) -> str:

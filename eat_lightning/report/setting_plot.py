@@ -4,12 +4,11 @@ of each method, and a dotted one through the fixed depths of the same weights.""
 from __future__ import annotations
 
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.report.claim import Figure, Mark
-from eat_lightning.report.columns import read_at
+from eat_lightning.report import columns
 from eat_lightning.report.compare import (
     SAME_TIMING,
     Cost,
@@ -21,8 +20,17 @@ from eat_lightning.report.compare import (
     same_timing,
     single_ms,
 )
-from eat_lightning.report.figures import MUTED, PAPER, Look, distance, looks_of, place_labels
-from eat_lightning.report.panels import Dot, handles
+from eat_lightning.report.figures import (
+    MUTED,
+    PAPER,
+    Figure,
+    Look,
+    distance,
+    looks_of,
+    place_labels,
+    read,
+)
+from eat_lightning.report.panels import dot, handles
 from eat_lightning.report.setting_table import COLUMNS
 from eat_lightning.report.statistics import Interval
 from eat_lightning.runs.row import OWN, THEIRS
@@ -46,15 +54,25 @@ CAPTION = (
 
 
 @dataclass(frozen=True)
+class Panel:
+    key: str
+    title: str
+    cost: Cost
+
+
+@dataclass(frozen=True)
 class Spot:
     """A setting in one panel: where it is, in the panel's unit and percent."""
 
     entry: Entry
-    name: str
+    panel: Panel
     look: Look
     x: Interval
     y: Interval
-    mark: Mark
+
+    @property
+    def name(self) -> str:
+        return self.entry.model
 
     @property
     def line(self) -> str:
@@ -69,8 +87,7 @@ class Spot:
         """Spots that a line joins: a method's thresholds, budgets or fixed depths."""
         return self.name, self.line
 
-    @property
-    def dot(self) -> Dot:
+    def draw(self, ax: Axes) -> None:
         fixed, theirs = self.entry.fixed, self.entry.point.row.baseline == THEIRS
         look = {
             "color": self.look.color,
@@ -79,14 +96,20 @@ class Spot:
             "markersize": 4 if fixed else 5.5,
             "mew": 1,
         }
-        return Dot(self.mark, self.x, self.y, look, {"alpha": 0.25, "zorder": 1.5})
+        one = dot(ax, self.x, self.y, {"alpha": 0.25, "zorder": 1.5}, **look)
+        title = f"{self.entry.model}, {self.entry.point.setting}"
+        read(one, title, self.entry.point, self.told())
+
+    def told(self) -> dict[str, str]:
+        """What a person reads who points at it."""
+        faster = {"single": "speed_up", "batch": "batch_speed_up"}.get(self.panel.key)
+        keys = (*READ, faster) if faster else READ
+        at = self.x.text() if self.x.low < self.x.high else f"{self.x.value:.3g}"
+        where = {"accuracy": self.y.text(unit=" %"), self.panel.title: at}
+        return where | columns.read(COLUMNS, keys, self.entry)
 
 
-@dataclass(frozen=True)
-class Panel:
-    key: str
-    title: str
-    cost: Cost
+READ = ("to_own", "to_trained", "gain", "depth", "retention", "flops_ratio", "num_examples", "seed")
 
 
 def figures_of(name: str, entries: Sequence[Entry]) -> list[Figure]:
@@ -127,7 +150,7 @@ def figure_of(name: str, entries: Sequence[Entry], how: tuple[str, ...]) -> Figu
         Panel("single", "ms at batch 1", single_ms),
         Panel("batch", f"ms per example at batch {row.throughput_batch}", batch_ms),
     ]
-    shown = [(panel, spots(name, panel, entries)) for panel in panels]
+    shown = [(panel, spots(panel, entries)) for panel in panels]
     named = {s.name: s.look for _, found in shown for s in found}
 
     def draw(drawing: Any) -> None:
@@ -144,19 +167,17 @@ def figure_of(name: str, entries: Sequence[Entry], how: tuple[str, ...]) -> Figu
     dtype += f" {form}" if form != PLAIN else ""
     where = f"{dtype}, {threads} thread{'s' if threads != '1' else ''}, {device}, {machine}"
     caption = CAPTION.format(batch=row.throughput_batch, n=row.num_examples, how=where)
-    marks = [spot.mark for _, found in shown for spot in found]
     title = f"Accuracy against cost on {row.task}"
-    return Figure(name, title, caption, draw, (WIDTH * len(panels), HEIGHT), marks)
+    return Figure(name, title, caption, draw, (WIDTH * len(panels), HEIGHT))
 
 
-def spots(name: str, panel: Panel, entries: Sequence[Entry]) -> list[Spot]:
+def spots(panel: Panel, entries: Sequence[Entry]) -> list[Spot]:
     """Those that have a cost in this panel."""
     looks, found = looks_of(entries[0].study), []
-    for i, entry in enumerate(entries):
+    for entry in entries:
         x, y = cost_of(entry.point, panel.cost), accuracy_interval(entry.point).times(100)
         if x is not None:
-            read = mark_of(f"{name}-{panel.key}-{i}", entry, panel, x, y)
-            found.append(Spot(entry, entry.model, looks[entry.model], x, y, read))
+            found.append(Spot(entry, panel, looks[entry.model], x, y))
     return found
 
 
@@ -167,7 +188,7 @@ def fill(ax: Axes, panel: Panel, found: list[Spot], named: Sized) -> list[Text]:
         at = [s.x.value for s in line], [s.y.value for s in line]
         ax.plot(*at, line[0].line, color=line[0].look.color, linewidth=1.2, zorder=2)
     for spot in found:
-        spot.dot.draw(ax)
+        spot.draw(ax)
     spread(ax, found)
     if len(named) > FEW:
         return []
@@ -230,17 +251,3 @@ def label_of(ax: Axes, spot: Spot, found: list[Spot]) -> Text:
         text = spot.name
     at: dict[str, Any] = {"ha": "left", "va": "bottom", "fontsize": 6.5}
     return ax.text(spot.x.value, spot.y.value, text, color=spot.look.color, **at)
-
-
-READ = ("to_own", "to_trained", "gain", "depth", "retention", "flops_ratio", "num_examples", "seed")
-
-
-def mark_of(gid: str, entry: Entry, panel: Panel, x: Interval, y: Interval) -> Mark:
-    """What a person reads who points at it."""
-    faster = {"single": "speed_up", "batch": "batch_speed_up"}.get(panel.key)
-    title, keys = f"{entry.model}, {entry.point.setting}", (*READ, faster) if faster else READ
-    read = read_at(gid, title, entry, COLUMNS, keys)
-    at = x.text() if x.low < x.high else f"{x.value:.3g}"
-    return replace(
-        read, details=(("accuracy", y.text(unit=" %")), (panel.title, at), *read.details)
-    )

@@ -11,18 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from eat_lightning.report import cells
+from eat_lightning.report import columns as col
 from eat_lightning.report.claim import EMPTY, Cell, Column, Table
-from eat_lightning.report.columns import (
-    accuracy,
-    field,
-    grouped,
-    made,
-    p_value,
-    points,
-    table,
-    values,
-    word,
-)
 from eat_lightning.report.compare import (
     Cost,
     Entry,
@@ -39,98 +29,95 @@ OTHER_VERSION = "measured by another version than most of the table"
 NOT_TIMED = "not timed"
 NO_SESSION = "not divided: its rows name no session in which both took turns"
 NO_OWN = "not divided: own static was not measured"
-PAIRED = "95 % interval: paired bootstrap over the examples, seeds averaged"
-MCNEMAR = "p of McNemar's exact test, two-sided; over seeds the median (lowest to highest)"
-REPEATS = "in brackets the lowest and the highest of the repeats, over seeds the extremes"
-EXTREMES = "in brackets the extremes of the repeats divided: rather too wide"
 OWN = "against own static"
-TRAINED = "against the static model of that body that was trained for itself"
 PADDED = "against Hugging Face's model of the same weights"
 FORMS = (
     "prepacked: matrices arranged for the processor once; Hugging Face's model is as people call it"
 )
 STUDENT = "against the best static model with fewer FLOPs than own static"
-GAIN = f"points over the same weights at fixed depth and equal FLOPs; {PAIRED}"
+GAIN = f"points over the same weights at fixed depth and equal FLOPs; {col.PAIRED}"
 
 
 def metric(name: str, title: str) -> Column:
     help = "x 100, mean ± sd over seeds"
-    return made(name, title, lambda e: cells.score(e.point, name), help)
+    return col.made(name, title, lambda e: cells.score(e.point, name), help)
 
 
 def own_times(prefix: str, title: str, help: str) -> Column:
     """How many times as fast as own static, as the rows have it."""
-    return made(f"{prefix}speed_up", title, lambda e: own_speed_up(e, prefix), f"{help}; {REPEATS}")
+    return col.made(
+        f"{prefix}speed_up", title, lambda e: own_speed_up(e, prefix), f"{help}; {col.REPEATS}"
+    )
 
 
 def times(key: str, title: str, other: str, cost: Cost, help: str) -> Column:
     """How many times as fast as one of the settings that an entry is compared with."""
-    help = f"{help}; {EXTREMES}"
-    return made(key, title, lambda e: held(e, getattr(e, other), cost), help)
+    help = f"{help}; {col.EXTREMES}"
+    return col.made(key, title, lambda e: held(e, getattr(e, other), cost), help)
 
 
 ACCURACY = [
-    values("seed", "seeds"),
-    values("num_examples", "n", "examples judged"),
-    accuracy(help="percent, mean ± sd over seeds; its interval: 95 % over examples"),
+    col.values("seed", "seeds"),
+    col.values("num_examples", "n", "examples judged"),
+    col.accuracy(help="percent, mean ± sd over seeds; its interval: 95 % over examples"),
     metric("f1", "F1"),
     metric("matthews", "Matthews"),
     metric("pearson", "Pearson"),
-    points("to_own", "Δ own static", "to_own", f"points {OWN}; {PAIRED}"),
-    p_value("to_own_p", "to_own", f"{OWN}: {MCNEMAR}"),
-    points("to_trained", "Δ trained static", "to_trained", f"points {TRAINED}; {PAIRED}"),
-    p_value("to_trained_p", "to_trained", f"{TRAINED}: {MCNEMAR}"),
-    points("to_student", "Δ best student", "to_student", f"points {STUDENT}; {PAIRED}"),
-    points("gain", "Δ fixed depth", "gain", GAIN),
-    field("depth", "depth", 2, "layers run, mean over examples"),
-    field("retention", "retention", 3, "tokens entering the last executed layer / at first"),
-    field("token_layers", "token layers", 3, "tokens over executed layers / over all, whole"),
-    field("flops_ratio", "FLOPs", 3, "counted, / those of own static"),
+    col.points("to_own", "Δ own static", help=f"points {OWN}; {col.PAIRED}"),
+    col.p_value("to_own_p", "to_own", f"{OWN}: {col.MCNEMAR}"),
+    col.points("to_trained", "Δ trained static", help=f"points {col.TRAINED}; {col.PAIRED}"),
+    col.p_value("to_trained_p", "to_trained", f"{col.TRAINED}: {col.MCNEMAR}"),
+    col.points("to_student", "Δ best student", help=f"points {STUDENT}; {col.PAIRED}"),
+    col.points("gain", "Δ fixed depth", help=GAIN),
+    col.field("depth", "depth", 2, "layers run, mean over examples"),
+    col.field("retention", "retention", 3, "tokens entering the last executed layer / at first"),
+    col.field("token_layers", "token layers", 3, "tokens over executed layers / over all, whole"),
+    col.field("flops_ratio", "FLOPs", 3, "counted, / those of own static"),
 ]
 TIME = [
-    field("latency_ms", "ms", 2, "batch 1, mean over examples, from token ids to the answer"),
-    field("latency_p50_ms", "p50", 2),
-    field("latency_p90_ms", "p90", 2),
-    field("latency_p99_ms", "p99", 2),
-    field("throughput", "examples/s", 0, "in batches, as they come"),
-    field("throughput_sorted", "sorted", 0, "examples/s in batches of like length"),
+    col.field("latency_ms", "ms", 2, "batch 1, mean over examples, from token ids to the answer"),
+    col.field("latency_p50_ms", "p50", 2),
+    col.field("latency_p90_ms", "p90", 2),
+    col.field("latency_p99_ms", "p99", 2),
+    col.field("throughput", "examples/s", 0, "in batches, as they come"),
+    col.field("throughput_sorted", "sorted", 0, "examples/s in batches of like length"),
 ]
 FASTER = [
     own_times("", "own static, batch 1", OWN),
     own_times("batch_", "own static, batches", f"{OWN}, without padding"),
-    field("conversion", "conversion, batch 1", 2, "speed-up / FLOPs speed-up, batch 1"),
-    field("batch_conversion", "conversion, batches", 2, "speed-up / FLOPs speed-up"),
-    times("to_trained_speed_up", "trained static, batch 1", "trained", single_ms, TRAINED),
+    col.field("conversion", "conversion, batch 1", 2, "speed-up / FLOPs speed-up, batch 1"),
+    col.field("batch_conversion", "conversion, batches", 2, "speed-up / FLOPs speed-up"),
+    times("to_trained_speed_up", "trained static, batch 1", "trained", single_ms, col.TRAINED),
     times("to_padded_speed_up", "HF, batch 1", "padded", single_ms, PADDED),
     times("to_padded_batch", "HF padded batches", "padded", batch_ms, "the same, as they come"),
     times("to_padded_sorted", "HF sorted batches", "padded", sorted_ms, "the same, by length"),
 ]
 CONDITIONS = [
-    values("encoder", "body"),
-    word("slots", "methods", "point.slots"),
-    values("baseline"),
-    values("budget", help="share of full FLOPs that the rule was fitted for"),
-    values("budget_ms", "budget, ms", "time of an example that it was fitted for"),
-    values("kernels"),
-    values("split"),
-    values("padding_factor", "padding factor", "padded tokens / real tokens, as they come"),
-    values("padding_factor_sorted", "padding factor sorted"),
-    values("throughput_batch", "batch"),
-    values("timed_examples", "timed examples"),
-    values("repeats"),
-    values("weights", "dtype", FORMS, key="dtype"),
-    values("lr", "learning rate"),
-    values("steps"),
-    values("num_train_examples", "training examples"),
-    *map(values, ("teacher", "threads", "device", "machine", "session", "commit", "version")),
+    col.values("encoder", "body"),
+    col.word("slots", "methods", "point.slots"),
+    col.values("baseline"),
+    col.values("budget", help="share of full FLOPs that the rule was fitted for"),
+    col.values("budget_ms", "budget, ms", "time of an example that it was fitted for"),
+    col.values("kernels"),
+    col.values("split"),
+    col.values("padding_factor", "padding factor", "padded tokens / real tokens, as they come"),
+    col.values("padding_factor_sorted", "padding factor sorted"),
+    col.values("throughput_batch", "batch"),
+    col.values("timed_examples", "timed examples"),
+    col.values("repeats"),
+    col.values("weights", "dtype", FORMS, key="dtype"),
+    col.values("lr", "learning rate"),
+    col.values("steps"),
+    col.values("num_train_examples", "training examples"),
+    *map(col.values, ("teacher", "threads", "device", "machine", "session", "commit", "version")),
 ]
 COLUMNS = [
-    word("model", "model", "model"),
-    word("setting", "setting", "point.setting"),
-    *grouped("accuracy", ACCURACY),
-    *grouped("time", TIME),
-    *grouped("times as fast as", FASTER),
-    *grouped("conditions", CONDITIONS),
+    col.word("model", "model", "model"),
+    col.word("setting", "setting", "point.setting"),
+    *col.grouped("accuracy", ACCURACY),
+    *col.grouped("time", TIME),
+    *col.grouped("times as fast as", FASTER),
+    *col.grouped("conditions", CONDITIONS),
 ]
 
 
@@ -160,7 +147,7 @@ def table_of_settings(name: str, title: str, caption: str, entries: Sequence[Ent
         if not entry.point.timed:
             yield NOT_TIMED
 
-    return table(name, title, caption, COLUMNS, entries, flags=flags)
+    return col.table(name, title, caption, COLUMNS, entries, flags=flags)
 
 
 def common(entries: Sequence[Entry], name: str) -> Any:

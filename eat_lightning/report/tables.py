@@ -7,17 +7,17 @@ without a group before each; words that are the same in every line are said once
 
 from __future__ import annotations
 
-import csv
 import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from itertools import count, product
 from pathlib import Path
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
+
+from pandas import DataFrame
 
 from eat_lightning.report.claim import EMPTY, Cell, Column, Line, Table
 from eat_lightning.runs.run import write_text
@@ -53,9 +53,7 @@ def csv_text(table: Table) -> str:
     found["runs"] = ["; ".join(line.source.runs) for line in table.lines]
     found["commits"] = ["; ".join(line.source.commits) for line in table.lines]
     found["command"] = [line.source.command for line in table.lines]
-    file = StringIO()
-    csv.writer(file, lineterminator="\n").writerows([found, *zip(*found.values(), strict=True)])
-    return file.getvalue()
+    return DataFrame(found, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def flags_of(table: Table, line: Line) -> list[str]:

@@ -41,8 +41,12 @@ from eat_lightning.weights.untrusted import UNFIT, json_of, one_line, read_confi
 OUTSIDE_IDENTITY = {"logger", "threads", "checkpoint_every", "study", "measure"}
 OUTSIDE = {
     "data": {"dir", "cache_dir", "num_workers"},
-    "trainer": {"enable_progress_bar", "log_every_n_steps"},
+    "trainer": {
+        *("enable_progress_bar", "log_every_n_steps"),
+        *("accelerator", "devices", "num_nodes", "strategy"),  # how many processes, and on what
+    },
 }
+PLACES = {"cpu", "gpu", "ddp", "fsdp"}  # the choices of `trainer` that set nothing else
 # Groups that are in a folder's name by themselves, or whose keys are.
 NAMED_FIRST = {"task", "model", "seed", "experiment"}
 LONGEST_NAME = 100
@@ -63,6 +67,8 @@ def folder_for(config: dict[str, Any], overrides: list[str]) -> Path:
     of_model = listed_layers(heads_of_model(config["model"]), config["encoder"].get("num_layers"))
     if "head.layers" not in others and heads not in (None, of_model):
         others["head.layers"] = heads  # an exit rule or an experiment moved them
+    if others.get("trainer") in PLACES:
+        del others["trainer"]
     named = [f"{key}-{value}" for key, value in sorted(others.items()) if is_named(key, config)]
     first = [config["task"]["name"], config["model"], f"s{config['seed']}"]
     slugs = (re.sub(r"[^A-Za-z0-9_.]+", "-", str(text)).strip("-") for text in [*first, *named])

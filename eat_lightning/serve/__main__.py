@@ -17,7 +17,12 @@ def serve(config: dict[str, Any]) -> None:
 
     plan = parsed(ServePlan, config)
     token = token_of(plan)
-    from eat_lightning.serve.server import run_server  # after the faults: FastAPI may be absent
+    # After the faults: FastAPI or Ray may be absent.
+    if plan.engine == "ray":
+        from eat_lightning.serve.on_ray import run_on_ray
+
+        return run_on_ray(plan, token)
+    from eat_lightning.serve.server import run_server
 
     run_server(plan, token)
 

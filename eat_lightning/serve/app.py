@@ -1,11 +1,12 @@
-"""The gateway over HTTP: a route for each thing one may ask of it."""
+"""The gateway over HTTP: routes that take examples, and routes that speak of the gateway."""
 
 # No postponed annotations: FastAPI reads the types of bodies, which are made for the task.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -69,18 +70,28 @@ POSTED = (400, 401, 408, 413, 415, 422)
 
 
 def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
+    """All routes of a gateway, behind a door that asks for the token; None: for none."""
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         gateway.start()
         yield
         await gateway.stop()
 
-    columns, plan = gateway.about.columns, gateway.plan
     app = FastAPI(
         title="eat_lightning", lifespan=lifespan, docs_url=None, redoc_url=None, version="1"
     )
-    app.add_middleware(Door, metrics=gateway.metrics, token=token, max_bytes=plan.max_bytes)
-    Timed = question_type(TimedQuestion, columns, plan.max_texts, plan.max_chars)
+    app.add_middleware(Door, metrics=gateway.metrics, token=token, max_bytes=gateway.plan.max_bytes)
+    add_faults(app, gateway.about.columns)
+    add_classify(app, gateway)
+    Status(gateway).add_to(app)
+    if gateway.jobs is not None:
+        add_jobs(app, gateway, gateway.jobs)
+    return app
+
+
+def add_faults(app: FastAPI, columns: Sequence[str]) -> None:
+    """Whatever is refused is said in one line, as {"error": ...}."""
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
@@ -92,6 +103,11 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
         if fault["type"] == "json_invalid":
             return answer_of(Refused(400, f"the body is not JSON: {fault['ctx']['error']}"))
         return answer_of(Refused(422, fault_line(fault, columns)))
+
+
+def add_classify(app: FastAPI, gateway: Gateway) -> None:
+    plan = gateway.plan
+    Timed = question_type(TimedQuestion, gateway.about.columns, plan.max_texts, plan.max_chars)
 
     @app.post("/classify", responses=errors(*POSTED, 503, 504))
     async def classify(
@@ -110,37 +126,45 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
         answers = await whole(gateway, request, asks)
         return JSONResponse({"answers": answers} if question.is_list else answers[0])
 
-    @app.get("/healthz", responses=errors(503))
-    async def healthz() -> JSONResponse:
-        """200 while requests are taken and answered."""
-        about = {"state": gateway.state, "run": gateway.about.name, "queue": len(gateway.queue)}
-        return JSONResponse(about, 200 if gateway.state == "up" else 503)
 
-    @app.get("/metrics", response_class=PlainTextResponse, responses=errors(401))
-    async def metrics() -> Response:
+@dataclass(frozen=True)
+class Status:
+    """Routes that speak of the gateway itself."""
+
+    gateway: Gateway
+
+    def add_to(self, app: FastAPI) -> None:
+        add, text = app.add_api_route, PlainTextResponse
+        add("/healthz", self.healthz, responses=errors(503))
+        add("/metrics", self.metrics, response_class=text, responses=errors(401))
+        add("/live", self.live, responses=errors(401))
+        add("/reload", self.reload, methods=["POST"], responses=errors(*POSTED, 409))
+        add("/", self.page, include_in_schema=False)
+
+    async def healthz(self) -> JSONResponse:
+        """200 while requests are taken and answered."""
+        state, queue = self.gateway.state, len(self.gateway.queue)
+        about = {"state": state, "run": self.gateway.about.name, "queue": queue}
+        return JSONResponse(about, 200 if state == "up" else 503)
+
+    async def metrics(self) -> Response:
         """Counts and distributions in Prometheus' text format."""
-        monitors, deaths = gateway.monitors, gateway.worker.deaths
-        text = gateway.metrics.text(len(gateway.queue), deaths, monitors.state, monitors.began)
+        gateway, monitors = self.gateway, self.gateway.monitors
+        text = gateway.metrics.text(
+            len(gateway.queue), gateway.worker.deaths, monitors.state, monitors.began
+        )
         return Response(text, media_type="text/plain; version=0.0.4")
 
-    @app.get("/live", responses=errors(401))
-    async def live() -> JSONResponse:
+    async def live(self) -> JSONResponse:
         """What the page shows: the last answers' depth, retention, exit reasons and latency."""
-        return JSONResponse(gateway.live())
+        return JSONResponse(self.gateway.live())
 
-    @app.post("/reload", responses=errors(*POSTED, 409))
-    async def reload(body: Reload | None = None) -> JSONResponse:
+    async def reload(self, body: Reload | None = None) -> JSONResponse:
         """Reads the run's folder again, or that of another run beside it."""
-        return JSONResponse({"run": await gateway.reload(body and body.run)})
+        return JSONResponse({"run": await self.gateway.reload(body and body.run)})
 
-    if gateway.jobs is not None:
-        add_jobs(app, gateway, gateway.jobs)
-
-    @app.get("/", include_in_schema=False)
-    async def page() -> HTMLResponse:
+    async def page(self) -> HTMLResponse:
         return HTMLResponse(PAGE, headers=PAGE_HEADERS)
-
-    return app
 
 
 def add_jobs(app: FastAPI, gateway: Gateway, jobs: Jobs) -> None:

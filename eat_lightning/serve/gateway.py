@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.drift.decisions import TEXTS, DecisionLog
-from eat_lightning.drift.monitor import ALARM, Event
+from eat_lightning.drift.monitor import ALARM
 from eat_lightning.drift.watch import named
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.body import Example
 from eat_lightning.serve.jobs import Jobs, Journal
 from eat_lightning.serve.metrics import Metrics
-from eat_lightning.serve.monitors import Monitors, StateFile
+from eat_lightning.serve.monitors import Happened, Monitors, StateFile
 from eat_lightning.serve.plan import ServePlan
 from eat_lightning.serve.remote import Remote
 from eat_lightning.serve.worker import Answer, Ask, Queue, Refused, Worker
@@ -31,7 +31,8 @@ OpenModel = Callable[[ServePlan], Remote]
 
 @dataclass
 class Files:
-    """What the gateway writes; another gateway that writes the same is a ConfigError."""
+    """What the gateway writes. State and log may be shared with other gateways; a journal that
+    another one writes is a ConfigError."""
 
     journal: Journal | None
     state: StateFile | None
@@ -80,7 +81,7 @@ class Gateway:
         while True:
             await asyncio.sleep(WATCH_S)
             await self.worker.check()
-            self.monitors.keep()
+            self.drifted(self.monitors.keep())
 
     @property
     def state(self) -> str:
@@ -136,8 +137,8 @@ class Gateway:
         self.write_log([decision_line(*each) for each in answered])
         for example, _, seen in answered:
             source = example.source if example.source in self.monitors.watches else None
-            if seen is not None and (event := self.monitors.observe(source, seen)):
-                self.drifted(event, source)
+            if seen is not None:
+                self.drifted(self.monitors.observe(source, seen))
 
     def write_log(self, lines: list[dict[str, Any]]) -> None:
         """A disk that is full is told once, and takes no answer with it."""
@@ -150,12 +151,13 @@ class Gateway:
                 print(f"log={self.plan.log}: cannot be written ({error})", file=sys.stderr)
             self.log_failed = True
 
-    def drifted(self, event: Event, source: str | None) -> None:
-        if event.event == ALARM:
-            self.metrics.alarms.labels(event.feature).inc()
-        line = asdict(event) | named(source)
-        self.events.append(line | {"time": time.time()})
-        self.write_log([line])
+    def drifted(self, happened: Sequence[Happened]) -> None:
+        for source, event in happened:
+            if event.event == ALARM:
+                self.metrics.alarms.labels(event.feature).inc()
+            line = asdict(event) | named(source)
+            self.events.append(line | {"time": time.time()})
+            self.write_log([line])
 
     async def reload(self, name: str | None = None) -> str:
         """Another run in the place of this one, which answers until the new one has been tried.
@@ -177,7 +179,8 @@ class Gateway:
                 raise Refused(409, f"the old run goes on: {reason}") from None
             await self.worker.swap(model)
             self.plan, self.about = plan, model.about
-            self.monitors.take(model.about.normal, {})
+            self.drifted(self.monitors.keep(soon=True))
+            self.monitors.take(model.about.normal)
             self.metrics.reloads.labels("done").inc()
             return model.about.name
 
@@ -202,9 +205,7 @@ class Gateway:
         with suppress(asyncio.CancelledError):
             await self.watching
         await self.worker.stop()
-        self.monitors.keep(soon=True)
-        if self.files.state is not None:
-            self.files.state.lock.release()
+        self.drifted(self.monitors.keep(soon=True))
         if self.files.log is not None:
             self.files.log.close()
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from eat_lightning.serve.monitors import DRIFTED, OFF, STEADY
 from eat_lightning.serve.worker import Answer, Ask, Refused
@@ -103,3 +106,30 @@ def percentiles(values: list[float]) -> dict[str, float] | None:
         return None
     found = np.percentile(values, (1, 50, 90, 99)).round(4).tolist()
     return dict(zip(("p1", "p50", "p90", "p99"), found, strict=True))
+
+
+class Labelled(Collector):
+    """Samples of several texts in Prometheus' format as one, each with a label that says whose it
+    is."""
+
+    def __init__(self, label: str, texts: Mapping[str, str]):
+        self.label, self.texts = label, texts
+
+    def collect(self) -> Iterator[Metric]:
+        found: dict[str, Metric] = {}
+        for whose, text in self.texts.items():
+            for family in text_string_to_metric_families(text):
+                about = (family.name, family.documentation, family.type)
+                metric = found.setdefault(family.name, Metric(*about))
+                for sample in family.samples:
+                    metric.add_sample(
+                        sample.name, sample.labels | {self.label: whose}, sample.value
+                    )
+        yield from found.values()
+
+
+def labelled(label: str, texts: Mapping[str, str]) -> bytes:
+    """texts: of several sources of metrics, by the value that `label` is to have for each."""
+    registry = CollectorRegistry()
+    registry.register(Labelled(label, texts))
+    return generate_latest(registry)

@@ -10,9 +10,9 @@ from typing import Any
 
 from eat_lightning.drift.observation import observations
 from eat_lightning.drift.reference import Reference, read_references
+from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import NOBODY, Backend, Source
-from eat_lightning.predict.open import open_backend
 from eat_lightning.serve.body import Example
 from eat_lightning.serve.plan import ServePlan
 
@@ -71,7 +71,7 @@ class Model:
 
 def open_model(plan: ServePlan) -> Model:
     """A model, tried on two examples. ConfigError says why a run cannot be served."""
-    backend = open_backend(plan, plan.run if plan.backend == "onnx" else None)
+    backend = open_backend(plan)
     model = Model(backend, read_references(backend) if plan.drift.monitor else {})
     for text in ("a", "another try"):
         [(_, [answer])] = model.stream([Example([text] * len(backend.columns))])

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from eat_lightning.config import whole, within
 from eat_lightning.drift.plan import MonitorPlan
+from eat_lightning.engines.plan import ModelPlan
 from eat_lightning.errors import ConfigError
-from eat_lightning.predict.plan import ModelPlan, export_faults
 
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 BATCHES = {"inline": 1, "triage": 32}  # examples at once, where batch=null
@@ -34,7 +34,11 @@ class DriftPlan(MonitorPlan):
 class ServePlan(ModelPlan):
     """Settings of the gateway, beside those of the model that answers."""
 
-    backend: Literal["torch", "onnx"]
+    engine: Literal["local", "ray"]
+    address: str
+    replicas: Annotated[int, whole(1)]
+    most_replicas: Annotated[int | None, whole(1)]
+    waiting: Annotated[float, within("(0, 100000]")]
     mode: Mode
     batch: Annotated[int | None, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
     wait_ms: Annotated[float, within("[0, 10000]")]
@@ -73,9 +77,23 @@ class ServePlan(ModelPlan):
             yield f"drift.state={state} must be a folder that is there"
         elif key and Path(state or str(self.journal)).resolve() == Path(self.run).resolve():
             yield f"{key} must be another folder than run, whose drift.json is the reference"
-        if self.backend == "onnx":
-            yield from export_faults(self, "backend=onnx")
         yield from absent_packages("serve")
+        yield from self.engine_faults()
+
+    def engine_faults(self) -> Iterator[str]:
+        if self.most_replicas is not None and self.most_replicas < self.replicas:
+            bound = f"at least replicas={self.replicas}"
+            yield f"most_replicas must be {bound}, got {self.most_replicas}"
+        if self.engine == "local":
+            if self.replicas != 1 or self.most_replicas is not None:
+                yield "replicas and most_replicas need engine=ray"
+            return
+        if not has_ray():
+            yield "engine=ray needs ray[serve]: pip install 'eat-lightning[ray]'"
+        if self.journal is not None:
+            yield "journal must be null with engine=ray: one gateway alone can write it"
+        if self.drift.monitor and self.drift.state is None:
+            yield "drift.monitor=true needs drift.state=<folder that all replicas share>"
 
     @property
     def examples_at_once(self) -> int:
@@ -87,6 +105,11 @@ class ServePlan(ModelPlan):
         if not self.drift.monitor:
             return None
         return "drift.state" if self.drift.state else "journal" if self.journal else None
+
+
+def has_ray() -> bool:
+    """Whether Ray is there with Serve, without importing either."""
+    return find_spec("ray") is not None and find_spec("aiohttp_cors") is not None
 
 
 def absent_packages(command: str) -> list[str]:

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from hydra.core.plugins import Plugins
+
 from eat_lightning.cli import entry
+from eat_lightning.train.ray_launcher import RayLauncher
+
+Plugins.instance().register(RayLauncher)
 
 
 def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) -> float | None:
@@ -21,7 +26,7 @@ def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) 
     from eat_lightning.train.fit import fit, one_at_a_time
     from eat_lightning.train.measured import measure_setting
     from eat_lightning.train.plan import check_resume, planned, without_foreign_keys
-    from eat_lightning.train.trainer import is_first_process, quiet
+    from eat_lightning.train.processes import is_first_process, quiet
 
     quiet()
     if multirun:

@@ -14,6 +14,7 @@ from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger
 
 from eat_lightning.config import make
+from eat_lightning.data.batching import spread_batches
 from eat_lightning.data.module import TextData
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
@@ -26,19 +27,22 @@ from eat_lightning.train.callbacks.progress import Lines
 from eat_lightning.train.callbacks.record import Record
 from eat_lightning.train.callbacks.resume import SaveLast
 from eat_lightning.train.callbacks.select import SelectBest
+from eat_lightning.train.callbacks.settle import Settle
 from eat_lightning.train.callbacks.stages import FollowStages, all_train
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.module import Classifier
 from eat_lightning.train.plan import TrainPlan
-from eat_lightning.train.teacher import attach_teacher, teacher_in_step
-from eat_lightning.train.trainer import is_first_process, strategy_for, trainer_arguments
+from eat_lightning.train.processes import is_first_process, strategy_for, watched
+from eat_lightning.train.shards import Gather
+from eat_lightning.train.teacher import attach_teacher, check_order, teacher_in_step
+from eat_lightning.train.trainer import trainer_arguments
 from eat_lightning.weights.untrusted import json_of
 
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Let the jobs of a parallel sweep that share a run take turns: the first trains it."""
-    if not is_first_process():  # a copy that Lightning started is part of the first
+    if not is_first_process():  # a rank that torchrun or srun started is part of the first
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,12 +65,18 @@ def fit(plan: TrainPlan, run: Run) -> None:
         settings = trainer_arguments(plan.trainer)
         settings["strategy"] = strategy_of(plan, module)
         begin(run, {"train": data.split("train").key, "precision": settings["precision"]})
-        callbacks = [  # as they act when training ends: best weights, temperatures, the record
+        objective: Any = module.objective
+        if hasattr(objective, "begin") and not (run.folder / "last.ckpt").is_file():
+            examples = spread_batches(data.split("train"), objective.examples, 8)
+            objective.begin(module.encoder, examples)
+        callbacks = [  # as they act when training ends: best weights, as they act, temperatures
             FollowStages(),
             SelectBest(),
+            Gather(),
+            Settle(),
             FitTemperature(),
             Record(run),
-            SaveLast(run.folder, plan.checkpoint_every, data),
+            SaveLast(run.folder, plan.checkpoint_every),
             Lines(),
         ]
         trainer = run_trainer(plan, run, module, data, callbacks, settings)
@@ -96,10 +106,12 @@ def run_trainer(
             use_distributed_sampler=False,
             reload_dataloaders_every_n_epochs=1,
         )
-        if last.is_file():
+        if last.is_file() and is_first_process():
             print(f"{run.folder} was not finished: resuming from last.ckpt")
         # A checkpoint of Lightning's is a pickle, which else may call anything while it is read.
-        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+        checkpoint = last if last.is_file() else None
+        with watched(trainer, last):
+            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     finally:
         if any(type(logger).__name__.endswith("WandbLogger") for logger in loggers):
             import wandb
@@ -130,6 +142,10 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
     teacher = None
     if "teacher_hidden" in getattr(objective, "wants", ()) and plan.teacher:
         teacher = teacher_in_step(plan.teacher, data.tokenizer)
+        if hasattr(objective, "lessons"):
+            check_order(plan.teacher, task)
+        if hasattr(objective, "fits_attention"):
+            raise_faults_of_teacher(objective.fits_attention(teacher.attention), plan.teacher)
     if hasattr(objective, "bind"):
         bind(objective, encoder, teacher)
     schedule = make(plan.schedule)
@@ -148,11 +164,17 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
     )
 
 
+def raise_faults_of_teacher(faults: list[str], teacher: str) -> None:
+    if faults:
+        raise ConfigError.of(f"teacher={teacher}: {fault}" for fault in faults)
+
+
 def strategy_of(plan: TrainPlan, module: Classifier) -> Any:
     """Trainer's strategy, which must know whether parameters go without a gradient."""
     exits = [int(layer) for layer in module.encoder.heads]
     stages = module.schedule.stages(plan.trainer["max_epochs"], exits)
-    return strategy_for(plan.trainer, all_train(module.encoder, stages, module.objective))
+    every = all_train(module.encoder, stages, module.objective)
+    return strategy_for(plan.trainer, every, plan.threads)
 
 
 def raise_idle(schedule: Schedule, encoder: AdaptiveEncoder) -> None:
@@ -191,6 +213,8 @@ def begin(run: Run, inputs: dict[str, str]) -> None:
                 f"{run.folder} was begun with other inputs ({', '.join(changed)}): choose another "
                 "study, or delete the folder"
             )
+    if not is_first_process():
+        return
     write_text(run.folder / "config.yaml", yaml.safe_dump(run.config, sort_keys=False))
     write_json(path, environment() | {"inputs": inputs})
 

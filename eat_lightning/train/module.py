@@ -15,11 +15,12 @@ from torchmetrics import MeanMetric
 from eat_lightning.data.metrics import metrics_for
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.contracts import knob_of
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots, with_weights
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.training import Context, Objective, Pass, Schedule
 from eat_lightning.train.callbacks.stages import Timeline
+from eat_lightning.train.shards import shard
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
@@ -55,6 +56,7 @@ class Classifier(LightningModule):
         names = ["depth", "token_layers", *(f"exit_share_{k}" for k in exits_of(encoder))]
         self.way = nn.ModuleDict({name: MeanMetric() for name in names})
         self.calibration: dict[int, dict[str, float]] = {}
+        self.batch: Batch  # of the step under way
 
     @cached_property
     def timeline(self) -> Timeline:
@@ -72,21 +74,33 @@ class Classifier(LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
 
+    def configure_model(self) -> None:
+        """Called where a strategy may share out the parameters: one that does gives a mesh."""
+        if self.device_mesh is not None:
+            shard(self)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.batch = batch
+        return self.step()
+
+    def step(self) -> Tensor:
+        """The loss of `batch`."""
+        batch = self.batch
         number = self.timeline.number(self.global_step)
         stage = self.timeline.stages[number]
         objective: Any = stage.objective or self.objective
         self.encoder.flow = getattr(objective, "flow", None)
         self.encoder.keep_hidden = "hidden" in getattr(objective, "wants", ())
+        self.encoder.keep_scores = "scores" in getattr(objective, "wants", ())
         self.encoder.skips = dropped_layers(self.encoder.shape)
-        trace = self.encoder(batch)
+        trace = with_weights(self.encoder, shaped_by(objective, self.encoder), batch)
         context = self.context(batch, trace, objective, number)
         for method in self.methods:
             terms = getattr(method, "penalties", None)
             context.penalties |= terms(context) if terms else {}
         loss = objective(context)
         # Sums over all processes' examples / their number; DDP averages, hence world_size.
-        share = self.trainer.world_size / batch.num_global
+        share = 0.0 if batch.idle else self.trainer.world_size / batch.num_global
         self.log_training(trace, {"loss": loss.total, **loss.parts}, share)
         return loss.total * share
 
@@ -96,8 +110,11 @@ class Classifier(LightningModule):
         counts = {"all": lambda k: True, "last": lambda k: k == last, "early": lambda k: k < last}
         assert batch.labels_B is not None
         wants = getattr(objective, "wants", ())
-        further = getattr(objective, "passes", no_passes)
+        further = getattr(objective, "passes", no_passes)(self.global_step, self.encoder)
+        passes = [pass_of(self.encoder, batch, wanted) for wanted in further]
         teacher = self.teacher[0] if "teacher_hidden" in wants else None
+        lessons = getattr(objective, "lessons", no_passes)
+        shown = None if teacher is None else shown_by(teacher, batch, "scores" in wants)
         return Context(
             guesses={k: g for k, g in trace.guesses.items() if counts[stage.exits](k)},
             labels_B=batch.labels_B,
@@ -109,22 +126,22 @@ class Classifier(LightningModule):
             epoch=self.global_step / self.timeline.total * (self.trainer.max_epochs or 1),
             stage=number,
             hidden=trace.hidden,
-            teacher_hidden={} if teacher is None else hidden_of(teacher, batch),
-            passes=[self.further(batch, p) for p in further(self.global_step, self.encoder)],
+            teacher_hidden={} if shown is None else shown.hidden,
+            scores=trace.scores,
+            teacher_scores={} if shown is None else shown.scores,
+            passes=[other.guesses for other in passes],
+            hidden_passes=[other.hidden for other in passes],
+            teacher_passes=[] if teacher is None else taught(teacher, batch, lessons),
             full_BC=trace.guesses[last],
             pools=trace.pools,
+            strength=float(self.encoder.strength),
         )
-
-    def further(self, batch: Batch, wanted: Pass) -> dict[int, Tensor]:
-        """The guesses of another pass over the same batch."""
-        twin = with_slots(self.encoder, **wanted.methods)
-        twin.skips = wanted.skips
-        return twin(batch).guesses
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Every layer is there again, and learned parameters are put back within their bounds."""
         self.encoder.skips = frozenset()
-        for method in self.methods:
+        parts: list[Any] = [*self.methods, self.objective]
+        for method in parts:
             if hasattr(method, "after_step"):
                 method.after_step()
 
@@ -132,12 +149,21 @@ class Classifier(LightningModule):
         for name, value in losses.items():
             mean = value.detach() * share
             self.log(f"train/{name}", mean, prog_bar=name == "loss", sync_dist=True)
-        self.log("train/retention", trace.retention_B.mean().float(), sync_dist=True)
+        retention = trace.retention_B.sum().float() * share
+        self.log("train/retention", retention, sync_dist=True)
         self.log("train/scheduled_retention", scheduled_retention(self.encoder))
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        trace = self.encoder(batch, leave=False)
+        self.batch = batch
+        self.look()
+
+    def look(self) -> None:
+        """Add `batch` to the metrics."""
+        if (batch := self.batch).idle:
+            return
+        weights = shaped_by(self.objective, self.encoder)
+        trace = with_weights(self.encoder, weights, batch, leave=False)
         assert batch.labels_B is not None
         for layer, guess_BC in trace.guesses.items():
             for metric in self.metrics[str(layer)].values():  # type: ignore[operator]
@@ -186,11 +212,13 @@ class Classifier(LightningModule):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Methods' own groups first (a rate, decay or sign of their own); of the others matrices
         decay, biases and norms do not."""
-        groups = [g for m in self.methods if hasattr(m, "groups") for g in m.groups(self.lr)]
+        parts = [*self.methods, self.objective]
+        groups = [g for m in parts if hasattr(m, "groups") for g in m.groups(self.lr)]
         own = [self.at_rate(group) for group in groups]
         taken = {id(p) for group in own for p in group["params"]}
-        rest = [p for p in self.encoder.parameters() if id(p) not in taken]
+        rest = list(self.encoder.parameters())
         rest += list(self.objective.parameters()) if isinstance(self.objective, nn.Module) else []
+        rest = [p for p in rest if id(p) not in taken]
         return [
             {"params": [p for p in rest if p.ndim > 1], "weight_decay": self.weight_decay},
             {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
@@ -208,7 +236,7 @@ class Classifier(LightningModule):
 
 def dropped_layers(shape: Shape) -> frozenset[int]:
     """Layers that a step leaves out for all of its examples: each on its own with probability
-    `layerdrop` (Fan et al. 2020, section 3.2). Weights that were trained so bear to lose layers
+    `layerdrop` (Fan et al. 2020). Weights that were trained so bear to lose layers
     afterwards; fine-tuning alone does not make them so, as the authors found.
     """
     if not shape.layerdrop:
@@ -217,15 +245,34 @@ def dropped_layers(shape: Shape) -> frozenset[int]:
     return frozenset(number for number, gone in enumerate(gone_L.tolist(), start=1) if gone)
 
 
-def no_passes(step: int, encoder: AdaptiveEncoder) -> list[Pass]:
+def no_passes(*asked: Any) -> list[Pass]:
     return []
 
 
-def hidden_of(teacher: AdaptiveEncoder, batch: Batch) -> dict[int, Any]:
-    """A teacher's vectors after each layer, without gradient."""
-    teacher.keep_hidden = True
+def shaped_by(objective: Any, encoder: AdaptiveEncoder) -> dict[str, Tensor]:
+    """What an objective puts in place of the encoder's weights; nothing where it has no word."""
+    return objective.shaped(encoder) if hasattr(objective, "shaped") else {}
+
+
+def pass_of(encoder: AdaptiveEncoder, batch: Batch, wanted: Pass) -> Trace:
+    """Another pass over the same batch."""
+    twin = with_slots(encoder, **wanted.methods)
+    twin.skips = wanted.skips
+    return with_weights(twin, wanted.weights, batch, leave=False)
+
+
+def taught(teacher: AdaptiveEncoder, batch: Batch, lessons: Any) -> list[Trace]:
+    """A teacher's further passes, without gradient."""
     with torch.no_grad():
-        return teacher.to(batch.ids_N.device).eval()(batch, leave=False).hidden
+        return [pass_of(teacher, batch, wanted) for wanted in lessons(teacher)]
+
+
+def shown_by(teacher: AdaptiveEncoder, batch: Batch, scores: bool) -> Trace:
+    """A teacher's pass with its vectors after each layer, and its attention scores where wanted,
+    without gradient."""
+    teacher.keep_hidden, teacher.keep_scores = True, scores
+    with torch.no_grad():
+        return teacher.to(batch.ids_N.device).eval()(batch, leave=False)
 
 
 def exits_of(encoder: AdaptiveEncoder) -> list[int]:

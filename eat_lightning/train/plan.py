@@ -28,8 +28,10 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import method_faults
 from eat_lightning.model.heads import head_faults, pooled_faults, slot_faults
 from eat_lightning.track.log import wandb_faults
+from eat_lightning.train.callbacks.stages import freezes
+from eat_lightning.train.processes import num_processes
 from eat_lightning.train.teacher import teacher_faults
-from eat_lightning.train.trainer import launch_faults, trainer_faults
+from eat_lightning.train.trainer import trainer_faults
 from eat_lightning.weights.checkpoint import class_faults, encoder_faults, fresh
 
 Node = dict[str, Any]  # a class (_target_) and its plain arguments, called where it is needed
@@ -78,7 +80,7 @@ class TrainPlan(Plan):
 
 def planned(config: dict[str, Any], multirun: bool = False) -> TrainPlan:
     """Parse a composed config; ConfigError with every fault at once."""
-    faults = [*node_faults(config), *launch_faults(config["trainer"], multirun)]
+    faults = node_faults(config, multirun)
     try:
         plan = parsed(TrainPlan, config)
     except ConfigError as error:
@@ -88,7 +90,7 @@ def planned(config: dict[str, Any], multirun: bool = False) -> TrainPlan:
     return plan
 
 
-def node_faults(config: dict[str, Any]) -> list[str]:
+def node_faults(config: dict[str, Any], multirun: bool = False) -> list[str]:
     """What is wrong with each part by itself."""
     num_layers = config["encoder"].get("num_layers")
     known = num_layers if isinstance(num_layers, int) and num_layers is not True else None
@@ -97,7 +99,7 @@ def node_faults(config: dict[str, Any]) -> list[str]:
         faults += method_faults(slot, config[slot], known)
     head = {key: value for key, value in config["head"].items() if value != "auto"}
     faults += head_faults(known, head)
-    faults += trainer_faults(config["trainer"]) + logger_faults(config["logger"] or {})
+    faults += trainer_faults(config["trainer"], multirun) + logger_faults(config["logger"] or {})
     return faults + data_faults(config["task"], config["data"])
 
 
@@ -143,6 +145,9 @@ def cross_faults(plan: TrainPlan) -> list[str]:
     faults = slot_faults(exit, plan.head["layers"], num_layers, task.num_labels)
     faults += pooled_faults(exit, plan.head)
     faults += objective.fits(make(plan.reduction)) if hasattr(objective, "fits") else []
+    if hasattr(objective, "fits_attention"):
+        faults += objective.fits_attention(make(plan.attention))
+    faults += sharing_faults(plan)
     if wants_teacher(objective) and teacher is None:
         faults.append("objective needs a teacher: give teacher=<run or model folder>")
     if teacher is not None and not (teacher and Path(teacher).is_dir()):
@@ -150,6 +155,24 @@ def cross_faults(plan: TrainPlan) -> list[str]:
     elif teacher is not None:
         faults += teacher_faults(teacher, task)
     return faults + class_faults(plan.encoder.get("pretrained"), task.num_labels)
+
+
+def sharing_faults(plan: TrainPlan) -> list[str]:
+    """A batch of fewer examples than processes would leave some idle in every step; and parameters
+    that are shared out do not tell which of them rest."""
+    faults = []
+    size, wanted = plan.data.get("batch_size"), num_processes(plan.trainer)
+    if size is not None and not plan.data.get("tokens_per_batch") and size < wanted:
+        counts = "data.batch_size counts all processes' examples"
+        faults.append(f"{counts}: must be {wanted} or more, got {size}")
+    stages = make(plan.schedule).stages(1, list(plan.head["layers"]))
+    if plan.trainer.get("strategy") == "fsdp" and any(map(freezes, stages)):
+        faults.append("trainer.strategy=fsdp needs a schedule that trains all weights in each step")
+    shapes = any(hasattr(target(plan.objective), hook) for hook in ("shaped", "begin"))
+    if plan.trainer.get("strategy") == "fsdp" and shapes:
+        kind = target(plan.objective).__name__
+        faults.append(f"trainer.strategy=fsdp shares weights out, and {kind} needs whole ones")
+    return faults
 
 
 def wants_teacher(objective: Any) -> bool:

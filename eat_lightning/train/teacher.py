@@ -85,6 +85,15 @@ def label_order(teacher: list[str], task: list[str]) -> list[int]:
     return [given.index(name) for name in wanted]
 
 
+def check_order(path: str, task: Task) -> None:
+    """ConfigError where a teacher in the step numbers its classes otherwise than the task."""
+    order = label_order(labels_of(teacher_folder(path)[1]), task.labels) if task.labels else []
+    if order != sorted(order):
+        raise ConfigError(
+            f"teacher={path} has the task's labels in another order: give a run of this task"
+        )
+
+
 def teacher_faults(path: str, task: Task) -> list[str]:
     """Whether a teacher is whole and has the task's labels, from its config.json."""
     try:

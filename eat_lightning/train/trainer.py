@@ -40,16 +40,11 @@ def computes_bf16(on_gpu: bool) -> bool:
     return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
-def is_first_process() -> bool:
-    """False in the copies that a strategy such as ddp starts of the whole command."""
-    from lightning.fabric.utilities.rank_zero import rank_zero_only
-
-    return getattr(rank_zero_only, "rank", 0) == 0
-
-
-def trainer_faults(trainer: dict[str, Any]) -> list[str]:
+def trainer_faults(trainer: dict[str, Any], multirun: bool = False) -> list[str]:
     """Check the settings by name and value, and then by asking Lightning."""
     from lightning import Trainer
+
+    from eat_lightning.train.processes import process_faults, strategy_for
 
     if not isinstance(trainer, dict):
         return [f"trainer must hold the settings of Trainer, got {trainer!r}"]
@@ -70,9 +65,10 @@ def trainer_faults(trainer: dict[str, Any]) -> list[str]:
         faults.append(
             "trainer.accumulate_grad_batches must be 1: data.batch_size is the global batch"
         )
-    if faults:
+    if faults := faults or process_faults(trainer, multirun):
         return faults
     settings: dict[str, Any] = trainer_arguments(trainer) | {
+        "strategy": strategy_for(trainer, all_train=True),
         "logger": False,
         "enable_checkpointing": False,
     }
@@ -83,48 +79,3 @@ def trainer_faults(trainer: dict[str, Any]) -> list[str]:
     except Exception as error:  # whatever Lightning finds wrong with its own arguments
         return [f"trainer: {str(error).splitlines()[0]}"]
     return []
-
-
-def launch_faults(trainer: dict[str, Any], multirun: bool) -> list[str]:
-    """Plain ddp starts copies of the whole command; in a sweep they would train other jobs."""
-    strategy = str(trainer.get("strategy", "auto"))
-    in_process = strategy.startswith(("ddp_fork", "ddp_spawn", "ddp_notebook"))
-    plain = strategy.startswith("ddp") or (strategy == "auto" and is_for_several(trainer))
-    if multirun and plain and not in_process:
-        return [
-            f"trainer.strategy={strategy} cannot run in a multirun (its copies would start the "
-            "sweep again): use ddp_fork or ddp_spawn"
-        ]
-    return []
-
-
-def is_for_several(trainer: dict[str, Any]) -> bool:
-    return str(trainer.get("devices", 1)) != "1" or trainer.get("num_nodes", 1) != 1
-
-
-def strategy_for(trainer: dict[str, Any], all_train: bool) -> Any:
-    """The strategy to train with: where some parameters get no gradient in a step, DDP must look
-    for them, or the next step ends in an error. all_train: every one gets a gradient in every step,
-    so that the look, a walk over the graph, is spared."""
-    strategy = trainer.get("strategy", "auto")
-    if strategy == "auto" and is_for_several(trainer):
-        strategy = "ddp"  # as Lightning does
-    looks = strategy in ("ddp", "ddp_fork", "ddp_spawn", "ddp_notebook") and not all_train
-    if looks:
-        return f"{strategy}_find_unused_parameters_true"
-    return trainer.get("strategy", "auto")
-
-
-def quiet() -> None:
-    """Lightning tells at length what it found; what matters is printed by callbacks."""
-    import logging
-
-    import lightning.pytorch  # noqa: F401  sets its level when it is first imported
-
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # Lightning 2.6's own, on torch 2.13.
-    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
-    warnings.filterwarnings("ignore", message="The number of training batches")
-    # torchmetrics has gathered these already.
-    warnings.filterwarnings("ignore", message="It is recommended to use `self.log")

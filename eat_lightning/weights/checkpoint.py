@@ -82,9 +82,8 @@ BODY = ("embedding", "layers", "relative", "final_norm")  # what no fine-tuning 
 SHARES = ("dropout", "attention_dropout", "layerdrop")  # what training leaves out, and no weight
 
 
-def chosen_layers(num_source: int, num_layers: int, take: str) -> list[int]:
-    """Fewer layers of a body, 0-based: the first ones, or spread evenly (12 -> 6: 0 2 4 7 9 11, as
-    DistilBERT's)."""
+def layers_taken(num_source: int, num_layers: int, take: str) -> list[int]:
+    """The first ones, or spread evenly (12 -> 6: 0 2 4 7 9 11, 0-based as DistilBERT's)."""
     if take == "alternate" and num_layers > 1:
         return [round(i * (num_source - 1) / (num_layers - 1)) for i in range(num_layers)]
     return list(range(num_layers))
@@ -93,19 +92,16 @@ def chosen_layers(num_source: int, num_layers: int, take: str) -> list[int]:
 def with_layers(source: Shape, chosen: Sequence[int]) -> Shape:
     """The shape of a body that keeps these layers; each keeps its own way of seeing. ConfigError
     where several groups of layers share weights, of which none can go."""
-    if len(chosen) == source.num_layers:
-        return source
-    if source.layer_groups > 1:
+    if len(chosen) < source.num_layers and source.layer_groups > 1:
         raise ConfigError(
             f"encoder.num_layers must be {source.num_layers}, got {len(chosen)}: this body's "
             f"layers share the weights of {source.layer_groups} groups"
         )
-    local = [new + 1 for new, old in enumerate(chosen) if old + 1 in source.local_layers]
-    return replace(source, num_layers=len(chosen), local_layers=tuple(local))
+    return source.of_layers(chosen)
 
 
 def pick_layers(weights: dict[str, Tensor], chosen: Sequence[int]) -> dict[str, Tensor]:
-    """The weights of these layers alone, numbered anew."""
+    """A body of these layers (0-based)."""
     kept = {name: w for name, w in weights.items() if not name.startswith("layers.")}
     for new, old in enumerate(chosen):
         home = f"layers.{old}."
@@ -211,7 +207,7 @@ def load_pretrained(
         weights = fuse(weights, source.num_distinct) if family else weights
     except KeyError as error:
         raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
-    chosen = chosen_layers(source.num_layers, num_layers, take)
+    chosen = layers_taken(source.num_layers, num_layers, take)
     shape = replace(with_layers(source, chosen), **overrides)
     if not source.layer_groups:
         weights = pick_layers(weights, chosen)

@@ -106,6 +106,8 @@ class EatConfig(PretrainedConfig):
     local_layers: list[int] | None = None
     local_window: int = 128
     family: str = ""
+    heads_by_layer: list[int] | None = None
+    inner_by_layer: list[int] | None = None
     head: dict[str, Any] | None = None
     attention: dict[str, Any] | None = None
     reduction: dict[str, Any] | None = None
@@ -349,7 +351,8 @@ class EatForSequenceClassification(PreTrainedModel):
                 "objective.distill needs teacher_logits: give them, or load the model with "
                 'objective={"kind": "joint"}'
             )
-        if getattr(self.objective, "wants", ()) or hasattr(self.objective, "passes"):
+        more = any(hasattr(self.objective, hook) for hook in ("passes", "shaped"))
+        if more or getattr(self.objective, "wants", ()):
             raise ValueError(
                 f"objective={self.config.objective['kind']} asks for more than a batch: train with "
                 "python -m eat_lightning.train, or load the model with another objective"

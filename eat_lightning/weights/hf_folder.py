@@ -38,11 +38,11 @@ def empty_body(shape: Shape) -> nn.Module:
 
 def config_of(shape: Shape, **settings: Any) -> Any:
     """transformers' config of a shape. Theirs has heads that fill the width: those that a narrowed
-    encoder has not are there, and give nothing."""
+    encoder has not are there, and give nothing; so are inner neurons."""
     from transformers import AutoConfig
 
-    filled = replace(shape, num_heads=shape.hidden_size // shape.width_of_head, head_width=0)
-    said = family_of(shape).config_of(filled) | settings
+    whole = replace(shape, num_heads=shape.hidden_size // shape.width_of_head, head_width=0)
+    said = family_of(shape).config_of(whole) | settings
     return AutoConfig.for_model(said.pop("model_type"), **said)
 
 
@@ -62,6 +62,10 @@ def own_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
         for name in [n for n in state if n.startswith(f"{home}qkv.")]:
             state[name] = torch.cat([filled(x, 0, width) for x in state[name].chunk(3)])
         state[f"{home}out.weight"] = filled(state[f"{home}out.weight"], 1, width)
+        inner, halves = shape.intermediate_size, shape.up_width // shape.intermediate_size
+        for name in [n for n in state if n.startswith(f"{home}up.")]:
+            state[name] = torch.cat([filled(x, 0, inner) for x in state[name].chunk(halves)])
+        state[f"{home}down.weight"] = filled(state[f"{home}down.weight"], 1, inner)
     # Theirs always have token types.
     none = torch.zeros_like(state["embedding.word.weight"][:1])
     state.setdefault("embedding.token_type.weight", none)

@@ -76,7 +76,8 @@ def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
     act = sizes.get("hidden_act", "gelu")
     if not isinstance(act, str) or act not in ACTIVATIONS:
         faults.append(f"hidden_act must be among {', '.join(ACTIVATIONS)}, got {act!r}")
-    faults += [] if faults else [*head_size_faults(sizes), *part_faults(sizes)]
+    if not faults:
+        faults += head_size_faults(sizes) + by_layer_faults(sizes) + part_faults(sizes)
     if not faults and sizes.get("max_positions", 512) <= sizes.get("position_offset", 0):
         faults.append(f"max_positions must be above position_offset, got {sizes['max_positions']}")
     return faults
@@ -121,6 +122,20 @@ def part_faults(sizes: Mapping[str, Any]) -> list[str]:
     if not faults and sizes.get("relative") == "disentangled" and few:
         faults.append("relative_buckets must be 2 or more with relative=disentangled")
     return faults
+
+
+def by_layer_faults(sizes: Mapping[str, Any]) -> list[str]:
+    """Layers that differ have their widths listed, each up to the widest."""
+    for key, most in (("heads_by_layer", "num_heads"), ("inner_by_layer", "intermediate_size")):
+        given, count, top = sizes.get(key), sizes["num_layers"], sizes[most]
+        if given is None:
+            continue
+        if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != count:
+            return [f"{key} must list a number for each of {count} layers, got {given!r}"]
+        sound = all(not whole_faults(key, n, 1) and n <= top for n in given)
+        if not sound or max(given) != top:
+            return [f"{key} must be in 1..{most}={top}, which is their most, got {list(given)}"]
+    return []
 
 
 REQUIRED = ("vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size")
@@ -177,8 +192,9 @@ def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "
     if shape.embedding_size:
         wanted["embedding.project.weight"] = [width, narrow]
     for i in range(shape.num_distinct):
-        wanted[f"layers.{i}.out.weight"] = [width, shape.attention_width]
-        wanted[f"layers.{i}.up.weight"] = [shape.up_width, width]
+        own = shape.at(i + 1)
+        wanted[f"layers.{i}.out.weight"] = [width, own.attention_width]
+        wanted[f"layers.{i}.up.weight"] = [own.up_width, width]
     for name, size in wanted.items():
         if name not in sizes:
             return [f"its weights lack {prefix}{name}"]

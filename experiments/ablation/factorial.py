@@ -6,26 +6,16 @@ Shapes: S seeds, B examples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
 from itertools import product
 from math import exp, log, prod
 from typing import TypeVar
 
 import numpy as np
 
+from eat_lightning.report import compare
 from eat_lightning.report.claim import Source
-from eat_lightning.report.compare import (
-    Cost,
-    Difference,
-    batch_ms,
-    difference,
-    faster,
-    same_examples,
-    single_ms,
-    source_of,
-    speed_up,
-)
 from eat_lightning.report.statistics import Interval, mean_interval
 from eat_lightning.report.study import Measured, Point, Study
 from eat_lightning.runs.row import THEIRS
@@ -37,8 +27,8 @@ PARTS = {  # each with its slot and the method that is none
 }
 USUAL = 0.9  # of several rows of a cell the one whose operating point is nearest to this
 OFF = (False, False, False)
-BODY = ("study", "task", "model", "encoder", "num_layers")
-SAME = (*BODY, "split", "weights", "device", "threads")
+SAME = ("study", "task", "model", "encoder", "num_layers", "split", "weights", "device", "threads")
+TIMES = {"single": (compare.single_ms, ""), "batch": (compare.batch_ms, "batch_")}
 
 Cell = tuple[bool, ...]  # whether each of PARTS is on
 T = TypeVar("T")
@@ -66,124 +56,94 @@ def below(cell: Cell) -> list[Cell]:
     return sorted(found, key=lambda one: (sum(one), [not on for on in one]))
 
 
-@dataclass(frozen=True)
-class Saving:
-    """A kind of cost, and the factor by which a cell has less of it than with nothing on; None
-    where it was not measured."""
-
-    key: str
-    title: str
-    of: Callable[[Cell], Interval | None]
-
-    def share(self, cell: Cell) -> Interval | None:
-        """The cost as a share of that with nothing on."""
-        found = self.of(cell)
-        return found and found.inverse
-
-
-@dataclass
 class Factorial:
     """Cells of one body, each over seeds. `trained`: every cell was trained as it is measured; else
-    one model's parts were switched off when it was measured."""
+    one model's parts were switched off when it was measured. `all`: everything that is on anywhere.
+    `savings`: for each kind of cost (titles) the factor by which a cell has less of it than with
+    nothing on, where that was measured."""
 
-    cells: dict[Cell, Point]
-    trained: bool
-
-    @property
-    def off(self) -> Point:
-        return self.cells[OFF]
-
-    @property
-    def all(self) -> Cell:
-        """Everything on that is on anywhere."""
-        return tuple(any(ons) for ons in zip(*self.cells, strict=True))
-
-    @property
-    def missing(self) -> list[Cell]:
-        return [cell for cell in below(self.all) if cell not in self.cells]
-
-    @property
-    def savings(self) -> list[Saving]:
-        found = [Saving("flops", "FLOPs", self.flops)]
+    def __init__(self, cells: dict[Cell, Point], trained: bool):
+        self.cells, self.trained, self.off = cells, trained, cells[OFF]
+        self.all = tuple(any(ons) for ons in zip(*cells, strict=True))
+        self.missing = [cell for cell in below(self.all) if cell not in cells]
+        self.titles = {"flops": "FLOPs"}
         if self.off.timed:
             batch = f"time, batch {self.off.row.throughput_batch}"
-            found += [Saving("single", "time, batch 1", self.single)]
-            found += [Saving("batch", batch, self.batch)]
-        return found
+            self.titles |= {"single": "time, batch 1", "batch": batch}
+        self.savings = {"flops": {cell: self.fewer_flops(cell) for cell in cells}}
+        for key in TIMES:
+            found = {cell: self.faster(cell, key) for cell in cells}
+            self.savings[key] = {cell: factor for cell, factor in found.items() if factor}
 
-    def source(self, *cells: Cell) -> Source:
-        """What a number of these cells comes from. The command names the parts that were switched
-        off for measuring; for several cells it is that of the first."""
-        found = source_of(Point([m for cell in cells for m in self.cells[cell].members]))
-        if self.trained:
-            return found
-        slots = zip(PARTS.values(), self.all, cells[0], strict=True)
-        off = [f"{slot}={none}" for (slot, none), could, on in slots if could and not on]
-        command = " ".join([source_of(self.cells[cells[0]]).command, *off])
-        return replace(found, command=command)
+    def fewer_flops(self, cell: Cell) -> Interval:
+        flops = [point.mean("flops") or 1.0 for point in (self.off, self.cells[cell])]
+        return Interval.exact(flops[0] / flops[1])
 
-    def difference(self, cell: Cell) -> Difference | None:
-        return None if cell == OFF else difference(self.cells[cell], self.off)
-
-    def flops(self, cell: Cell) -> Interval:
-        """How many times fewer FLOPs than with nothing on."""
-        here = self.cells[cell].mean("flops") or 1.0
-        return Interval.exact((self.off.mean("flops") or 1.0) / here)
-
-    def single(self, cell: Cell) -> Interval | None:
-        """How many times as fast as with nothing on, at batch 1."""
-        return self.faster(cell, single_ms, "")
-
-    def batch(self, cell: Cell) -> Interval | None:
-        """The same in batches, as they come."""
-        return self.faster(cell, batch_ms, "batch_")
-
-    def faster(self, cell: Cell, time: Cost, prefix: str) -> Interval | None:
+    def faster(self, cell: Cell, key: str) -> Interval | None:
         """Within one session; of a model whose parts were switched off the rows' own speed-up will
         do, since own static is the cell with nothing on."""
+        time, prefix = TIMES[key]
         if not self.cells[cell].timed:
             return None
         if cell == OFF:
             return Interval.exact(1.0)
-        found = faster(self.cells[cell], self.off, time)
-        return found if found or self.trained else speed_up(self.cells[cell], prefix)
+        found = compare.faster(self.cells[cell], self.off, time)
+        return found if found or self.trained else compare.speed_up(self.cells[cell], prefix)
 
-    def multiplied(self, cell: Cell, saving: Saving) -> Interval | None:
+    def multiplied(self, cell: Cell, key: str) -> Interval | None:
         """What a cell's factor would be if those of its parts alone multiplied; None where one of
         them is not known, and for a cell with fewer than two parts."""
-        parts = [one for one in map(single, parts_of(cell)) if one in self.cells]
-        alone = [found for one in parts if (found := saving.of(one)) is not None]
+        known = self.savings[key]
+        alone = [known[one] for one in map(single, parts_of(cell)) if one in known]
         if sum(cell) < 2 or len(alone) < sum(cell):
             return None
-        ends = ("value", "low", "high")
-        return Interval(*(prod(getattr(found, end) for found in alone) for end in ends))
+        ends = [[found.value, found.low, found.high] for found in alone]
+        return Interval(*map(prod, zip(*ends, strict=True)))
 
-    def contrast(self, term: Cell) -> Iterator[tuple[float, Cell]]:
+    def source(self, *cells: Cell) -> Source:
+        """What a number of these cells comes from. The command names the parts that were switched
+        off for measuring; for several cells it is that of the first."""
+        members = [m for cell in cells for m in self.cells[cell].members]
+        found = compare.source_of(Point(members))
+        if self.trained:
+            return found
+        slots = zip(PARTS.values(), self.all, cells[0], strict=True)
+        off = [f"{slot}={none}" for (slot, none), could, on in slots if could and not on]
+        command = " ".join([compare.source_of(self.cells[cells[0]]).command, *off])
+        return replace(found, command=command)
+
+    def difference(self, cell: Cell) -> compare.Difference | None:
+        return None if cell == OFF else compare.difference(self.cells[cell], self.off)
+
+    def weights(self, term: Cell) -> dict[Cell, float]:
         """The weight of each cell in a term: of a main effect the mean of on - off; of an
         interaction by how much one part changes the effect of the other; each over all settings of
         the rest."""
-        rest = sum(self.all) - sum(term)
-        for cell in below(self.all):
-            unlike = sum(on and not mine for on, mine in zip(term, cell, strict=True))
-            yield (-1) ** unlike / 2**rest, cell
+        rest = 2 ** (sum(self.all) - sum(term))
+        signs = {
+            cell: prod(1 if on else -1 for on, mine in zip(cell, term, strict=True) if mine)
+            for cell in below(self.all)
+        }
+        return {cell: sign / rest for cell, sign in signs.items()}
 
-    def effect(self, term: Cell, saving: Saving) -> float | None:
+    def effect(self, term: Cell, key: str) -> float | None:
         """A term of the logarithm of a factor, as a factor: an interaction of 1 says that savings
         multiply. None where a cell is missing or was not timed."""
-        if self.missing:
+        known = self.savings[key]
+        if self.missing or len(known) < len(self.cells):
             return None
-        found = [(weight, saving.of(cell)) for weight, cell in self.contrast(term)]
-        known = [weight * log(value.value) for weight, value in found if value is not None]
-        return exp(sum(known)) if len(known) == len(found) else None
+        return exp(
+            sum(weight * log(known[cell].value) for cell, weight in self.weights(term).items())
+        )
 
     def accuracy_effect(self, term: Cell) -> Interval | None:
         """A term of accuracy in points, with its paired interval over examples, seeds averaged."""
         if self.missing:
             return None
         weighted = []
-        for weight, cell in self.contrast(term):
+        for cell, weight in self.weights(term).items():
             correct_SB = self.cells[cell].correct_SB()
-            if correct_SB is None or not same_examples(self.cells[cell], self.off):
+            if correct_SB is None or not compare.same_examples(self.cells[cell], self.off):
                 return None
             weighted.append(weight * correct_SB.mean(0))
         return mean_interval(np.sum(weighted, axis=0)).times(100)
@@ -196,15 +156,14 @@ def factorials(study: Study, task: str) -> list[Factorial]:
     found = []
     for rows in grouped(ours, lambda m: tuple(str(getattr(m.row, name)) for name in SAME)):
         runs = grouped(rows, lambda m: (str(m.folder), m.row.run))
-        own = [tuple(map(any, zip(*map(cell_of, run), strict=True))) for run in runs]
-        each = list(zip(own, runs, strict=True))
-        trained = [m for cell, run in each for m in run if cell_of(m) == cell]
-        whole = Factorial(cells_of(trained), True)
-        found += [whole] if OFF in whole.cells and len(whole.cells) > 2 else []
-        for cell in sorted({c for c in own if sum(c) > 1}):
-            same = [m for mine, run in each if mine == cell for m in run]
-            switched = Factorial(cells_of(same), False)
-            found += [] if switched.missing else [switched]
+        own = [(tuple(map(any, zip(*map(cell_of, run), strict=True))), run) for run in runs]
+        trained = cells_of(m for cell, run in own for m in run if cell_of(m) == cell)
+        if OFF in trained and len(trained) > 2:
+            found.append(Factorial(trained, True))
+        for cell in sorted({cell for cell, _ in own if sum(cell) > 1}):
+            switched = cells_of(m for mine, run in own if mine == cell for m in run)
+            if switched.keys() >= {*below(cell)}:
+                found.append(Factorial(switched, False))
     return found
 
 
@@ -218,10 +177,9 @@ def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
 def cells_of(rows: Iterable[Measured]) -> dict[Cell, Point]:
     """A row of each run for each cell, as a point over seeds."""
     runs = grouped(rows, lambda m: (cell_of(m), str(m.folder), m.row.run))
-    usual = [min(run, key=far) for run in runs]
-    cells = {cell_of(ms[0]): ms for ms in grouped(usual, cell_of)}
-    by_seed = {cell: sorted(ms, key=lambda m: m.row.seed) for cell, ms in cells.items()}
-    return {cell: Point(by_seed[cell]) for cell in below((True, True, True)) if cell in by_seed}
+    usual = sorted((min(run, key=far) for run in runs), key=lambda m: m.row.seed)
+    cells = {cell_of(own[0]): Point(own) for own in grouped(usual, cell_of)}
+    return {cell: cells[cell] for cell in below((True, True, True)) if cell in cells}
 
 
 def far(m: Measured) -> float:

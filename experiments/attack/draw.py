@@ -15,10 +15,9 @@ from typing import Any
 
 from eat_lightning.attack.rows import AttackRow
 from eat_lightning.attack.table import table_of
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, told
 from eat_lightning.report import figures, tables
-from eat_lightning.report.claim import Figure
-from eat_lightning.report.figures import GRID, SERIES
+from eat_lightning.report.figures import GRID, SERIES, Figure
 from eat_lightning.runs import jsonl
 
 KEPT = Path(__file__).parent / "results"
@@ -26,11 +25,8 @@ KEPT = Path(__file__).parent / "results"
 
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else KEPT
-    try:
+    with told():
         draw(folder)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
 
 
 def draw(folder: Path) -> None:

@@ -9,32 +9,71 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from pandas import DataFrame
 
 from eat_lightning.report import cells
-from eat_lightning.report.claim import Cell, Claim, Column, Table
-from eat_lightning.report.columns import (
-    count,
-    grouped,
-    interval,
-    made,
-    spread,
-    table,
-    values,
-    word,
-)
+from eat_lightning.report import columns as col
+from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.passes import Pass, passes
-from eat_lightning.report.statistics import paired_difference
+from eat_lightning.report.statistics import over_seeds, paired_difference
 from eat_lightning.report.study import Study
 
 from .figure import reliability_figure
-from .head import NUM_BINS, Exit
+from .metrics import BINS, Head
 from .oracle import ORACLE, oracle_figure, oracle_table, ways
 
+Line = dict[str, Any]
 BY_CHANCE = "perfect calibration shows as much by chance at this n"
 NO_TEMPERATURE = "no temperature in the row: taken as 1"
-BINS = f"{NUM_BINS} bins of equal width, percent"
+WIDTH = f"{BINS} bins of equal width, percent"
+EQUAL = f"{BINS} bins of equal numbers, percent"
+CHANCE = "mean and 95 % range for these confidences (after) at this n, by simulation"
+CHANGE = "after - before with 95 % paired bootstrap interval over examples, seeds averaged"
+CHANGED: dict[str, Any] = {"digits": 4, "sign": "+", "against": 0, "lower": True}
+AURC = "area under risk-coverage, percent; of two classes no temperature moves it"
+EXCESS = "above that of a ranking that has every right answer first, after"
+FITTED = "fitted on a part of train; 1 where none was needed"
+LOWER = "0 to 2, lower is better"
+
+CALIBRATION = [
+    col.spread("ece_before", "ECE before", help=f"{WIDTH}, before its temperature"),
+    col.spread("ece_after", "ECE after", help=f"{WIDTH}, after its temperature"),
+    col.interval("chance", "ECE of perfect calibration", help=CHANCE),
+    col.spread("adaptive_ece_before", "adaptive ECE before", help=EQUAL),
+    col.spread("adaptive_ece_after", "adaptive ECE after", help="the same"),
+]
+SCORES = [
+    col.spread("confidence_before", "confidence before", help="mean, percent"),
+    col.spread("confidence_after", "confidence after", help="mean, percent"),
+    col.spread("brier_before", "Brier before", help=LOWER, digits=4),
+    col.spread("brier_after", "Brier after", help=LOWER, digits=4),
+    col.interval("brier_change", "Brier change", help=CHANGE, **CHANGED),
+]
+RANKING = [
+    col.spread("aurc_before", "AURC before", help=AURC),
+    col.spread("aurc_after", "AURC after", help="the same"),
+    col.spread("excess_aurc_after", "excess AURC", help=EXCESS),
+]
+CONDITIONS = [
+    *map(col.values, ("encoder", "split")),
+    col.word("slots", "methods", "point.slots"),
+    *map(col.values, ("dtype", "device", "commit", "version")),
+]
+COLUMNS = [
+    col.word("model", "model"),
+    col.count("layer", "exit", help="after which layer"),
+    col.word("seeds", "seeds"),
+    col.count("n", "n", help="examples judged"),
+    col.spread("accuracy", "accuracy", help="of this exit for all examples, percent"),
+    col.spread("temperature", "temperature", help=FITTED),
+    *col.grouped("calibration", CALIBRATION),
+    *col.grouped("proper scores", SCORES),
+    *col.grouped("ranking", RANKING),
+    *col.grouped("conditions", CONDITIONS),
+]
 
 
 def claim(study: Study) -> Claim:
@@ -42,12 +81,17 @@ def claim(study: Study) -> Claim:
     tasks = {task: passes(study, task) for task in study.tasks}
     whole = Claim("calibration", "Calibration of each exit, and the oracle's bound")
     for task, found in tasks.items():
-        if judged := [p for p in found if p.runs]:
-            whole.add(tables=[calibration_table(task, judged)])
-        if early := [p for p in judged if p.early]:
-            lines = [line for p in early for line in answers(task, p)]
-            figures = [*map(reliability_figure, early), oracle_figure(task, early)]
-            whole.add(lines, [oracle_table(task, early)], figures)
+        exits = {p.slug: [exit_line(p, k) for k in p.layers] for p in found if p.runs}
+        if exits:
+            whole.add(tables=[calibration_table(task, [e for own in exits.values() for e in own])])
+        if early := [p for p in found if p.runs and p.early]:
+            reached = {p.slug: ways(p) for p in early}
+            lines = [
+                line for p in early for line in answers(task, p, exits[p.slug], reached[p.slug])
+            ]
+            figures = [reliability_figure(p, [e["heads"][0] for e in exits[p.slug]]) for p in early]
+            figures.append(oracle_figure(task, early, reached))
+            whole.add(lines, [oracle_table(task, reached)], figures)
     whole.add(notes=notes(tasks))
     return whole.or_lacking(
         "no classifying row has its examples beside it: python -m eat_lightning.measure "
@@ -55,122 +99,58 @@ def claim(study: Study) -> Claim:
     )
 
 
-def of_heads(key: str, title: str, help: str, digits: int = 2) -> Column:
-    """One of `Head.values`, mean ± sd over seeds."""
-    return spread(key, title, lambda exit: exit.values(key), help, digits)
+def exit_line(found: Pass, layer: int) -> Line:
+    """The heads at one layer, one of each run."""
+    heads = [Head(m, layer) for m in found.runs]
+    seeds = DataFrame([head.values for head in heads], dtype=object)
+    line: Line = {key: [*values] for key, values in seeds.items()}
+    brier = {when: np.stack([head.brier[when] for head in heads]) for when in ("before", "after")}
+    ece, chance = cells.over_seeds(line["ece_after"]), over_seeds([head.chance for head in heads])
+    by_chance = all(head.values["ece_after"] <= head.chance.high for head in heads)
+    unknown = any(head.temperature is None for head in heads)
+    return line | {
+        "model": found.name,
+        "layer": layer,
+        "seeds": found.seeds,
+        "n": found.row.num_examples,
+        "ece_after": replace(ece, flags=(BY_CHANCE,) if by_chance else ()),
+        "chance": chance,
+        "brier_change": paired_difference(brier["after"], brier["before"]),
+        "point": found.point,
+        "flags": [NO_TEMPERATURE] * unknown,
+        "heads": heads,
+    }
 
 
-def ece_cell(exit: Exit) -> Cell:
-    values = exit.values("ece_after")
-    pairs = zip(values, exit.heads, strict=True)
-    by_chance = all((value or 0.0) <= head.chance.high for value, head in pairs)
-    return replace(cells.over_seeds(values), flags=(BY_CHANCE,) if by_chance else ())
-
-
-def brier_change(exit: Exit) -> Cell:
-    """Bold where its interval says that it is lower."""
-    after_SB = np.stack([head.brier_B(head.after_BC) for head in exit.heads])
-    before_SB = np.stack([head.brier_B(head.before_BC) for head in exit.heads])
-    found = paired_difference(after_SB, before_SB)
-    return cells.interval(found, 4, "+", against=0, lower=True)
-
-
-WHO = [
-    word("model", "model", "found.name"),
-    count("layer", "exit", "layer", "after which layer"),
-    word("seeds", "seeds", "found.seeds"),
-]
-CALIBRATION = [
-    of_heads("ece_before", "ECE before", f"{BINS}, before its temperature"),
-    made("ece_after", "ECE after", ece_cell, f"{BINS}, after its temperature"),
-    interval(
-        "chance",
-        "ECE of perfect calibration",
-        "chance",
-        "mean and 95 % range for these confidences (after) at this n, by simulation",
-    ),
-    of_heads(
-        "adaptive_ece_before",
-        "adaptive ECE before",
-        f"{NUM_BINS} bins of equal numbers, percent",
-    ),
-    of_heads("adaptive_ece_after", "adaptive ECE after", "the same"),
-]
-SCORES = [
-    of_heads("confidence_before", "confidence before", "mean, percent"),
-    of_heads("confidence_after", "confidence after", "mean, percent"),
-    of_heads("brier_before", "Brier before", "0 to 2, lower is better", 4),
-    of_heads("brier_after", "Brier after", "0 to 2, lower is better", 4),
-    made(
-        "brier_change",
-        "Brier change",
-        brier_change,
-        "after - before with 95 % paired bootstrap interval over examples, seeds averaged",
-    ),
-]
-RANKING = [
-    of_heads(
-        "aurc_before",
-        "AURC before",
-        "area under risk-coverage, percent; of two classes no temperature moves it",
-    ),
-    of_heads("aurc_after", "AURC after", "the same"),
-    of_heads(
-        "excess_aurc_after",
-        "excess AURC",
-        "above that of a ranking that has every right answer first, after",
-    ),
-]
-COLUMNS = [
-    *WHO,
-    count("n", "n", "found.row.num_examples", "examples judged"),
-    of_heads("accuracy", "accuracy", "of this exit for all examples, percent"),
-    of_heads("temperature", "temperature", "fitted on a part of train; 1 where none was needed"),
-    *grouped("calibration", CALIBRATION),
-    *grouped("proper scores", SCORES),
-    *grouped("ranking", RANKING),
-    *grouped(
-        "conditions",
-        [
-            *map(values, ("encoder", "split")),
-            word("slots", "methods", "point.slots"),
-            *map(values, ("dtype", "device", "commit", "version")),
-        ],
-    ),
-]
-
-
-def calibration_table(task: str, found: Sequence[Pass]) -> Table:
-    exits = [Exit(p, layer) for p in found for layer in p.layers]
-    return table(
+def calibration_table(task: str, exits: Sequence[Line]) -> Table:
+    return col.table(
         f"calibration-{task}",
-        f"Calibration of each exit on {task}, {exits[0].found.row.split} split",
+        f"Calibration of each exit on {task}, {exits[0]['point'].row.split} split",
         "Mean ± sd over seeds. Temperatures were fitted on a part of train that nothing else uses, "
         "where the ECE there exceeded 2 %.",
         COLUMNS,
         exits,
-        flags=lambda e: [NO_TEMPERATURE] * any(head.temperature is None for head in e.heads),
     )
 
 
-def answers(task: str, found: Pass) -> Iterator[str]:
+def answers(task: str, found: Pass, exits: Sequence[Line], reached: list[Line]) -> Iterator[str]:
     """What temperatures did, and how far the usual rule is from the oracle."""
-    exits = [Exit(found, layer) for layer in found.layers]
     changes = [
-        f"{exit.mean('ece_before'):.1f} to {exit.mean('ece_after'):.1f} % at layer {exit.layer}"
-        for exit in exits
+        f"{np.mean(e['ece_before']):.1f} to {e['ece_after'].value:.1f} % at layer {e['layer']}"
+        for e in exits
     ]
     yield (
         f"{task}, {found.name}: temperature takes ECE from {', '.join(changes)}; perfect "
-        f"calibration would show {exits[-1].chance.text()} % at the last by chance."
+        f"calibration would show {exits[-1]['chance'].text()} % at the last by chance."
     )
-    reached = {way.name: way for way in ways(found)}
-    bound, rule = reached[ORACLE], reached.get(found.usual.setting)
-    if rule is not None:
+    by_name = {way["way"]: way for way in reached}
+    if rule := by_name.get(found.usual.setting):
+        mine, bound = (
+            f"on {way['accuracy'].value:.2f} % at {what}{way['depth']:.2f}"
+            for way, what in ((rule, "depth "), (by_name[ORACLE], ""))
+        )
         yield (
-            f"{task}, {found.name}: {rule.name} is right on {rule.accuracy.value:.2f} % at depth "
-            f"{rule.depth:.2f}; the oracle of its exits on {bound.accuracy.value:.2f} % at "
-            f"{bound.depth:.2f}."
+            f"{task}, {found.name}: {rule['way']} is right {mine}; the oracle of its exits {bound}."
         )
 
 
@@ -188,18 +168,11 @@ def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
         "Of two classes, temperature moves no confidence past another: AURC and the frontier of "
         "accuracy against depth stay as they are, and a tau only means another thing."
     )
-    regressions = [task for task, passed in tasks.items() if passed and is_regression(passed[0])]
+    rows = {task: passed[0].row for task, passed in tasks.items() if passed}
+    correlated = [task for task, row in rows.items() if row.metric in ("pearson", "spearman")]
+    regressions = [task for task in correlated if rows[task].accuracy is None]
     if regressions:
         yield f"{', '.join(regressions)}: a regression has no confidence and no exits."
-    absent = [
-        f"{p.row.task} {p.name}"
-        for task, passed in tasks.items()
-        for p in passed
-        if not p.runs and task not in regressions
-    ]
-    if absent:
+    judged = [p for task, passed in tasks.items() if task not in regressions for p in passed]
+    if absent := [f"{p.row.task} {p.name}" for p in judged if not p.runs]:
         yield f"Without examples beside their rows: {', '.join(absent)} (measure again)."
-
-
-def is_regression(found: Pass) -> bool:
-    return found.row.accuracy is None and found.row.metric in ("pearson", "spearman")

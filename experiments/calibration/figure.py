@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from eat_lightning.report.cells import percent_text
-from eat_lightning.report.claim import Figure
-from eat_lightning.report.columns import mark
-from eat_lightning.report.figures import MUTED, PAPER
-from eat_lightning.report.panels import Dot
+from eat_lightning.report.figures import MUTED, PAPER, Figure, read
+from eat_lightning.report.panels import dot
 from eat_lightning.report.passes import Pass
 from eat_lightning.report.study import Point
 
-from .head import NUM_BINS, Exit, Head
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from .metrics import BINS, Head
 
 RELIABILITY = (
     "Share of right answers against confidence at each exit, {bins} bins of equal width, before "
@@ -27,11 +23,10 @@ RELIABILITY = (
 )
 
 
-def reliability_figure(found: Pass) -> Figure:
-    """A column for each exit, of the first seed."""
-    heads = [Exit(found, layer).heads[0] for layer in found.layers]
+def reliability_figure(found: Pass, heads: Sequence[Head]) -> Figure:
+    """A column for each exit, of one seed."""
     row = heads[0].measured.row
-    caption = RELIABILITY.format(bins=NUM_BINS, n=row.num_examples, seed=row.seed, split=row.split)
+    caption = RELIABILITY.format(bins=BINS, n=row.num_examples, seed=row.seed, split=row.split)
 
     def draw(drawing: Any) -> None:
         shared: dict[str, Any] = {"sharex": True, "sharey": "row", "squeeze": False}
@@ -41,39 +36,15 @@ def reliability_figure(found: Pass) -> Figure:
             draw_counts(found, head, below)
         axes[0, 0].set_ylabel(f"right on {row.task} (%)")
         axes[0, 0].legend(loc="upper left", handletextpad=0.2, borderpad=0)
-        axes[1, 0].set_ylabel("examples")
-        axes[1, 0].set_yscale("log")
-        axes[1, 0].set_ylim(0.7, 5 * row.num_examples)
+        axes[1, 0].set(ylabel="examples", yscale="log", ylim=(0.7, 5 * row.num_examples))
         axes[1, 0].yaxis.set_major_formatter("{x:g}")
         axes[1, 0].minorticks_off()
 
-    marks = [dot.mark for head in heads for when in head.bins for dot in dots(found, head, when)]
     name, title = f"reliability-{found.slug}", f"Reliability on {row.task}: {found.name}"
-    return Figure(name, title, caption, draw, (1.0 + 2.1 * len(heads), 3.7), marks)
+    return Figure(name, title, caption, draw, (1.0 + 2.1 * len(heads), 3.7))
 
 
-def dots(found: Pass, head: Head, when: str) -> list[Dot]:
-    """A mark for each bin, before or after the temperature."""
-    color = found.look.color if when == "after" else MUTED
-    look = {"color": color, "marker": "o" if when == "after" else "s", "mew": 1}
-    look["markerfacecolor"] = color if when == "after" else PAPER
-    point, title = Point([head.measured]), f"{found.name}, layer {head.layer}, {when}"
-    made = []
-    for index, each in enumerate(head.bins[when]):
-        details = {
-            "confidence": f"{100 * each.confidence:.1f} %",
-            "right": percent_text(each.accuracy),
-            "examples": str(each.n),
-            "bin": f"{100 * each.low:.1f} to {100 * each.high:.1f} %",
-            "seed": str(head.measured.row.seed),
-        }
-        gid = f"reliability-{found.slug}-{head.layer}-{when}-{index}"
-        read = mark(gid, f"{title} its temperature", point, details)
-        made.append(Dot(read, 100 * each.confidence, each.accuracy.times(100), look))
-    return made
-
-
-def draw_reliability(found: Pass, head: Head, ax: Axes) -> None:
+def draw_reliability(found: Pass, head: Head, ax: Any) -> None:
     ax.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, linestyle=":", zorder=1)
     ax.set_xlim(100 * min(bins[0].low for bins in head.bins.values()) - 1, 101)
     ax.set_ylim(0, 102)
@@ -87,17 +58,32 @@ def draw_reliability(found: Pass, head: Head, ax: Axes) -> None:
     )
     ax.text(0.98, 0.02, text, transform=ax.transAxes, ha="right", va="bottom", fontsize=6.5)
     for when in head.bins:
-        made = dots(found, head, when)
-        ax.plot([], [], linestyle="", markersize=4.5, label=when, **made[0].look)
-        for dot in made:
-            dot.draw(ax)
+        draw_bins(found, head, when, ax)
 
 
-def draw_counts(found: Pass, head: Head, ax: Axes) -> None:
+def draw_bins(found: Pass, head: Head, when: str, ax: Any) -> None:
+    """A mark for each bin, before or after the temperature."""
+    color, marker = (found.look.color, "o") if when == "after" else (MUTED, "s")
+    face = color if when == "after" else PAPER
+    look = {"color": color, "marker": marker, "markerfacecolor": face, "mew": 1}
+    ax.plot([], [], linestyle="", markersize=4.5, label=when, **look)
+    title, point = f"{found.name}, layer {head.layer}, {when}", Point([head.measured])
+    for each in head.bins[when]:
+        details = {
+            "confidence": f"{100 * each.confidence:.1f} %",
+            "right": percent_text(each.accuracy),
+            "examples": str(each.n),
+            "bin": f"{100 * each.low:.1f} to {100 * each.high:.1f} %",
+            "seed": str(head.measured.row.seed),
+        }
+        one = dot(ax, 100 * each.confidence, each.accuracy.times(100), **look)
+        read(one, f"{title} its temperature", point, details)
+
+
+def draw_counts(found: Pass, head: Head, ax: Any) -> None:
     """How many examples are in each bin; those after in numbers, above the higher bar."""
-    outlined = {"facecolor": "none", "edgecolor": MUTED, "linewidth": 0.8}
     looks: dict[str, Any] = {
-        "before": outlined,
+        "before": {"facecolor": "none", "edgecolor": MUTED, "linewidth": 0.8},
         "after": {"color": found.look.color, "alpha": 0.45},
     }
     for when, bins in head.bins.items():

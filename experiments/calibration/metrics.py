@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from eat_lightning.report.statistics import Interval, softmax, wilson
+from eat_lightning.report.study import Measured
+
+BINS = 15  # EAT, section 7.2
 
 
 @dataclass(frozen=True)
@@ -23,19 +26,44 @@ class Bin:
     accuracy: Interval
 
 
-def confidence(logits_BC: np.ndarray) -> np.ndarray:
-    """The largest class probability of each example."""
-    return softmax(logits_BC).max(1)
+class Head:
+    """The head of one run at `layer`, before and after its temperature: how far its confidence is
+    what it says, `values` in percent but for temperature and Brier scores. `chance`: the ECE that
+    perfect calibration would show with these confidences. Guesses are recorded after the
+    temperature was fitted: before it they were so many times as large."""
+
+    def __init__(self, measured: Measured, layer: int):
+        self.measured, self.layer = measured, layer
+        recorded = measured.known.recorded
+        labels_B, after_BC = recorded.labels, recorded.guesses[layer].astype(np.float64)
+        self.temperature = measured.row.temperature.get(str(layer))
+        self.logits = {"before": after_BC * (self.temperature or 1.0), "after": after_BC}
+        shares = {when: softmax(logits_BC) for when, logits_BC in self.logits.items()}
+        sure = {when: share_BC.max(1) for when, share_BC in shares.items()}
+        correct_B = after_BC.argmax(1) == labels_B
+        self.brier = {when: brier_scores(share_BC, labels_B) for when, share_BC in shares.items()}
+        self.bins = {when: reliability(sure_B, correct_B) for when, sure_B in sure.items()}
+        self.chance = ece_when_calibrated(sure["after"]).times(100)
+        self.values = {"accuracy": 100 * correct_B.mean(), "temperature": self.temperature}
+        for when, sure_B in sure.items():
+            self.values |= {
+                f"confidence_{when}": 100 * sure_B.mean(),
+                f"ece_{when}": 100 * ece(sure_B, correct_B),
+                f"adaptive_ece_{when}": 100 * adaptive_ece(sure_B, correct_B),
+                f"brier_{when}": self.brier[when].mean(),
+                f"aurc_{when}": 100 * aurc(sure_B, correct_B),
+                f"excess_aurc_{when}": 100 * excess_aurc(sure_B, correct_B),
+            }
 
 
-def ece(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = 15) -> float:
+def ece(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = BINS) -> float:
     """Expected calibration error over bins of equal width (EAT, section 7.2; Guo et al. 2017):
     |accuracy - mean confidence|, weighted by the bins' sizes, 0 ... 1. Above 0 by chance alone:
     see `ece_when_calibrated`."""
     return gap(confidence_B, correct_B, equal_width(confidence_B, num_bins))
 
 
-def adaptive_ece(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = 15) -> float:
+def adaptive_ece(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = BINS) -> float:
     """The same over bins of equal numbers of examples (Nguyen and O'Connor 2015). Examples of equal
     confidence share their accuracy, so that their order does not matter."""
     return gap(confidence_B, shared(confidence_B, correct_B), equal_mass(confidence_B, num_bins))
@@ -69,7 +97,7 @@ def shared(confidence_B: np.ndarray, values_B: np.ndarray) -> np.ndarray:
 
 def ece_when_calibrated(
     confidence_B: np.ndarray,
-    num_bins: int = 15,
+    num_bins: int = BINS,
     level: float = 0.95,
     draws: int = 500,
     seed: int = 0,
@@ -83,7 +111,7 @@ def ece_when_calibrated(
     return Interval(float(errors_D.mean()), float(low), float(high))
 
 
-def reliability(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = 15) -> list[Bin]:
+def reliability(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = BINS) -> list[Bin]:
     """The bins of a reliability diagram, of equal width; empty ones are left out."""
     edges, bin_B, bins = np.linspace(0, 1, num_bins + 1), equal_width(confidence_B, num_bins), []
     for number in np.unique(bin_B):

@@ -32,11 +32,6 @@ class Expected:
     window: int | None = None
 
     @property
-    def tokens(self) -> float:
-        """Tokens at first, mean over examples."""
-        return float(self.tokens_L[0])
-
-    @property
     def dense(self) -> float:
         """Formula (4)."""
         return len(self.tokens_L) * (self.alpha * self.squares_L[0] + self.beta * self.tokens_L[0])
@@ -48,28 +43,22 @@ class Expected:
         return float((self.stays_L * (self.alpha * pairs_L + self.beta * self.tokens_L)).sum())
 
     @property
-    def ratio(self) -> float:
-        return self.adaptive / self.dense
-
-    @property
-    def retention(self) -> float:
-        """The paper's r-bar: mean over layers of E[T_l] / T."""
-        return float(self.tokens_L.mean() / self.tokens_L[0])
-
-    @property
-    def active(self) -> float:
-        """The paper's p-bar: mean over layers of Pr(L' >= l)."""
-        return float(self.stays_L.mean())
-
-    @property
-    def product(self) -> float:
-        """The share of token-layers that is left by the product of means."""
-        return float((self.stays_L * self.tokens_L).mean() / self.tokens_L[0])
-
-    @property
-    def attention(self) -> float:
-        """The quadratic term's share of a dense layer."""
-        return self.alpha * self.squares_L[0] * len(self.tokens_L) / self.dense
+    def terms(self) -> dict[str, float]:
+        """What is read off them: `ratio`, (5) / (4); `active`, the paper's p-bar, the mean over
+        layers of Pr(L' >= l); `kept`, its r-bar, that of E[T_l] / T; `product`, that of both, the
+        share of token-layers that is left by the product of means; `tokens` at first; `attention`,
+        the quadratic term's share of a dense layer; whether the window is `too_long`."""
+        first, layers = self.tokens_L[0], len(self.tokens_L)
+        return {
+            "ratio": self.adaptive / self.dense,
+            "active": self.stays_L.mean(),
+            "kept": self.tokens_L.mean() / first,
+            "product": (self.stays_L * self.tokens_L).mean() / first,
+            "ran": self.ran,
+            "tokens": first,
+            "attention": self.alpha * self.squares_L[0] * layers / self.dense,
+            "too_long": self.window is not None and self.window > first,
+        }
 
 
 def expected(study: Study, measured: Measured) -> Expected | None:

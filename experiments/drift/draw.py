@@ -12,15 +12,20 @@ from __future__ import annotations
 
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import mean, median
 from typing import Any
 
-from eat_lightning.errors import ConfigError
-from eat_lightning.report.cells import number, words
-from eat_lightning.report.claim import Cell, Column, Figure, Line, Source, Table
+from pandas import DataFrame, Series
+from scipy import stats
+
+from eat_lightning.errors import ConfigError, told
+from eat_lightning.report import columns as col
+from eat_lightning.report import figures, tables
+from eat_lightning.report.cells import words
+from eat_lightning.report.claim import Cell, Source
+from eat_lightning.report.figures import INK, MARKERS, SERIES
+from eat_lightning.report.statistics import Interval
 from eat_lightning.runs import jsonl
 
 from .trials import CONTROL, RECOVERY, SHIFT, Trial
@@ -34,6 +39,7 @@ CONTROLS = {  # calibration part redrawn or not; run length: (streams, examples 
     False: {100_000: (10, 10_000)},
 }
 COMMAND = "python -m experiments.drift.draw replay from=outputs/drift"
+KEY = ["task", "stream", "tau", "run_length"]
 
 
 def record(sst2: str = "", mnli: str = "", data: str = "", to: str = "outputs/drift") -> None:
@@ -58,7 +64,7 @@ def replay(**given: str) -> None:
 
 
 def key_of(trial: Trial) -> tuple[Any, ...]:
-    return trial.kind, trial.task, trial.stream, trial.tau, trial.run_length
+    return trial.kind, *(getattr(trial, name) for name in KEY)
 
 
 def trials(folder: Path, done: set[tuple[Any, ...]]) -> Iterator[list[Trial]]:
@@ -74,7 +80,7 @@ def trials(folder: Path, done: set[tuple[Any, ...]]) -> Iterator[list[Trial]]:
         reference, usual = (found.pop(name) for name in UNSHIFTED)
         both = reference, usual
         for name, shifted in found.items():
-            labelled = bool((shifted.label_B >= 0).all())
+            labelled = bool((shifted.examples["label"] >= 0).all())
             if (SHIFT, task, name, tau, USUAL_LENGTH) not in done and (again or labelled):
                 yield [shift_trial(task, *both, shifted, seed) for seed in range(SEEDS)]
             if (RECOVERY, task, name, tau, USUAL_LENGTH) not in done and again:
@@ -87,228 +93,251 @@ def trials(folder: Path, done: set[tuple[Any, ...]]) -> Iterator[list[Trial]]:
 
 
 def show() -> None:
-    from eat_lightning.report import figures, tables
-
     path = KEPT / "trials.jsonl"
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file")
-    found = jsonl.read(path, Trial, "trial")
-    for table in (shift_table(found), control_table(found), recovery_table(found)):
+    found = DataFrame(jsonl.read(path, Trial, "trial")).fillna(float("nan"))
+    line_of = {SHIFT: shift_line, CONTROL: control_line, RECOVERY: recovery_line}
+    for kind, name, title, caption, columns in TABLES:
+        lines = [key | line_of[kind](own) for key, own in groups(found, kind)]
+        table = col.table(name, title, caption, columns, lines, lambda _: Source((), COMMAND))
         tables.write(table, KEPT)
         tables.show(table)
     figures.save(figure(found), KEPT)
     print(f"written: {KEPT}")
 
 
-def groups(found: Sequence[Trial], kind: str) -> dict[tuple[Any, ...], list[Trial]]:
-    """By task, stream, tau and run length, in the order of a reader."""
-    made: dict[tuple[Any, ...], list[Trial]] = {}
-    for trial in found:
-        if trial.kind == kind:
-            key = trial.task, trial.stream, trial.tau, trial.run_length
-            made.setdefault(key, []).append(trial)
-    order = sorted(made, key=lambda key: (-key[2], key[0] != "sst2", natural(key[1]), key[3]))
-    return {key: made[key] for key in order}
+def groups(found: DataFrame, kind: str) -> list[tuple[dict[str, Any], DataFrame]]:
+    """Trials by task, stream, tau and run length, in the order of a reader."""
+    made = found[found["kind"] == kind].groupby(KEY, sort=False)
+    keyed = [(dict(zip(KEY, key, strict=True)), own) for key, own in made]
+    return sorted(keyed, key=lambda one: reading_order(**one[0]))
 
 
-def natural(name: str) -> list[tuple[int, str]]:
+def reading_order(task: str, stream: str, tau: float, run_length: float) -> tuple[Any, ...]:
     """2 % before 10 %."""
-    pieces = re.split(r"(\d+)", name)
-    return [(int(piece), "") if piece.isdigit() else (0, piece) for piece in pieces]
+    pieces = re.split(r"(\d+)", stream)
+    natural = [(int(piece), "") if piece.isdigit() else (0, piece) for piece in pieces]
+    return -tau, task != "sst2", natural, run_length
 
 
-def known(own: Sequence[Trial], name: str) -> list[Any]:
-    return [getattr(trial, name) for trial in own if getattr(trial, name) is not None]
-
-
-def ranged(values: Sequence[float]) -> Cell:
+def ranged(values: Series) -> Cell:
     """The median, and the least and the most over seeds."""
-    if not values:
+    known = values.dropna()
+    if known.empty:
         return words("none")
-    low, high = min(values), max(values)
-    return Cell(median(values), f"{median(values):.0f} ({low:.0f} to {high:.0f})", low, high)
+    low, high = known.min(), known.max()
+    return Cell(known.median(), f"{known.median():.0f} ({low:.0f} to {high:.0f})", low, high)
 
 
-def percent(own: Sequence[Trial], name: str) -> Cell:
-    values = known(own, name)
-    return number(100 * mean(values), 1) if values else words("")
-
-
-def gained(own: Sequence[Trial], a: str, b: str) -> Cell:
-    """The mean of a - b in points, with 95 % of a t over seeds' paired differences."""
-    from scipy.stats import sem, t
-
-    known = [(getattr(x, a), getattr(x, b)) for x in own]
-    differences = [100 * (p - q) for p, q in known if p is not None and q is not None]
+def gained(own: DataFrame) -> Interval | None:
+    """The mean of watched - open in points, with 95 % of a t over seeds' paired differences."""
+    differences = 100 * (own["accuracy_watched"] - own["accuracy_early"]).dropna()
     if len(differences) < 2:
-        return words("")
-    at = mean(differences)
-    half = float(t.ppf(0.975, len(differences) - 1) * sem(differences))
-    return Cell(at, f"{at:+.2f} ({at - half:+.2f} to {at + half:+.2f})", at - half, at + half)
+        return None
+    at = differences.mean()
+    half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
+    return Interval(at, at - half, at + half)
 
 
-SHIFT_COLUMNS = [
-    Column("task", "model of", numeric=False),
-    Column("stream", "stream", numeric=False),
-    Column("tau", "tau"),
-    Column("seeds", "seeds"),
-    Column("alarms", "found", "seeds with an alarm in at most 2,000 shifted examples"),
-    Column("delay", "delay", "examples of the shift until the alarm: median (least to most)"),
-    Column("feature", "moved", "the feature named, most often first", numeric=False),
-    Column("depth", "depth", "of the shifted examples, if they leave where they would"),
-    Column("early", "exits open", "accuracy, percent", group="accuracy"),
-    Column("watched", "watched", "full depth from the alarm on", group="accuracy"),
-    Column("full", "full depth", "all of them", group="accuracy"),
-    Column(
-        "gain",
-        "watched - open",
-        "points, with 95 % interval over seeds (orders of one recorded set)",
-        group="accuracy",
-    ),
-    Column("changed", "changed, open", "answers unlike the last layer's, percent", group="answers"),
-    Column("changed_watched", "changed, watched", "the same", group="answers"),
-    Column("cost_early", "cost, open", "tokens x layers run, of all", group="cost"),
-    Column("cost_watched", "cost, watched", "the same", group="cost"),
-    Column("cost_full", "cost, full depth", "tokens are dropped there too", group="cost"),
-]
+def mean_of(values: Series, factor: float = 1.0) -> float | None:
+    return None if values.isna().all() else factor * values.mean()
 
 
-def shift_table(found: Sequence[Trial]) -> Table:
-    lines = [shift_line(key, own) for key, own in groups(found, SHIFT).items()]
-    caption = (
-        "500 dev examples as usual, then up to 2,000 shifted ones, each seed another order; one "
-        "false alarm in 100,000 examples is allowed. Typos: that share of letters edited."
-    )
-    return Table("drift-shifts", "Real shifts, and the fallback", caption, SHIFT_COLUMNS, lines)
-
-
-def line_of(key: tuple[Any, ...], cells: dict[str, Cell]) -> Line:
-    return Line({"task": words(key[0]), "stream": words(key[1])} | cells, Source((), COMMAND))
-
-
-def shift_line(key: tuple[Any, ...], own: Sequence[Trial]) -> Line:
-    delays, named = known(own, "delay"), Counter(sorted(known(own, "feature"))).most_common()
+def shift_line(own: DataFrame) -> dict[str, Any]:
     shares = {"early": "accuracy_early", "watched": "accuracy_watched", "full": "accuracy_full"}
     shares |= {"changed": "changed_early", "changed_watched": "changed_watched"}
-    cells = {
-        "seeds": number(len(own), 0),
-        "tau": number(key[2], 1),
-        "alarms": number(len(delays), 0),
-        "delay": ranged(delays),
-        "feature": words(", ".join(name for name, _ in named)),
-        "depth": number(mean(known(own, "depth_early")), 2),
-        "gain": gained(own, "accuracy_watched", "accuracy_early"),
+    named = own["feature"].dropna().sort_values().value_counts(sort=False)
+    named = named.sort_values(ascending=False, kind="stable")
+    line = {"seeds": len(own), "alarms": own["delay"].count(), "delay": ranged(own["delay"])}
+    line |= {"feature": ", ".join(named.index), "depth": own["depth_early"].mean()}
+    line |= {"gain": gained(own)} | {key: mean_of(own[name], 100) for key, name in shares.items()}
+    return line | {name: own[name].mean() for name in ("cost_early", "cost_watched", "cost_full")}
+
+
+def control_line(own: DataFrame) -> dict[str, Any]:
+    rate, low, high = alarm_rate(own)
+    num = own["num_before"].sum()
+    line = {
+        "examples": num,
+        "bound": num / own["run_length"].iloc[0],
+        "alarms": own["alarms"].sum(),
     }
-    cells |= {column: percent(own, name) for column, name in shares.items()}
-    costs = ("cost_early", "cost_watched", "cost_full")
-    return line_of(key, cells | {name: number(mean(known(own, name)), 3) for name in costs})
+    rate_cell = Cell(rate, f"{rate:.2f} ({low:.2f} to {high:.2f})", low, high)
+    return line | {"rate": rate_cell, "full": mean_of(own["full_share"], 100)}
 
 
-CONTROL_COLUMNS = [
-    Column("task", "model of", numeric=False),
-    Column("stream", "unshifted stream", numeric=False),
-    Column("run_length", "run length", "examples for one false alarm, at least"),
-    Column("examples", "examples"),
-    Column("bound", "alarms promised", "at most, on average"),
-    Column("alarms", "alarms seen"),
-    Column("rate", "per 100,000", "with its exact 95 % Poisson interval"),
-    Column("full", "at full depth", "of the examples, percent"),
-]
-
-
-def control_table(found: Sequence[Trial]) -> Table:
-    lines = [control_line(key, own) for key, own in groups(found, CONTROL).items()]
-    caption = "Streams drawn with replacement. After a false alarm the monitor returns and goes on."
-    return Table("drift-control", "False alarms", caption, CONTROL_COLUMNS, lines)
-
-
-def control_line(key: tuple[Any, ...], own: Sequence[Trial]) -> Line:
-    num, alarms = sum(t.num_before for t in own), sum(t.alarms for t in own)
-    low, high = (100_000 * end / num for end in poisson_interval(alarms))
-    rate = 100_000 * alarms / num
-    cells = {
-        "run_length": number(key[3], 0),
-        "examples": number(num, 0),
-        "bound": number(num / key[3], 1),
-        "alarms": number(alarms, 0),
-        "rate": Cell(rate, f"{rate:.2f} ({low:.2f} to {high:.2f})", low, high),
-        "full": percent(own, "full_share"),
-    }
-    return line_of(key, cells)
+def alarm_rate(own: DataFrame) -> tuple[float, float, float]:
+    """Alarms in 100,000 examples, with the ends of their exact 95 % interval."""
+    alarms, scale = int(own["alarms"].sum()), 100_000 / own["num_before"].sum()
+    low, high = poisson_interval(alarms)
+    return scale * alarms, scale * low, scale * high
 
 
 def poisson_interval(count: int, level: float = 0.95) -> tuple[float, float]:
     """Garwood's exact interval of a Poisson mean."""
-    from scipy.stats import chi2
-
     tail = (1 - level) / 2
-    low = float(chi2.ppf(tail, 2 * count)) / 2 if count else 0.0
-    return low, float(chi2.ppf(1 - tail, 2 * count + 2)) / 2
+    low = float(stats.chi2.ppf(tail, 2 * count)) / 2 if count else 0.0
+    return low, float(stats.chi2.ppf(1 - tail, 2 * count + 2)) / 2
 
 
+def recovery_line(own: DataFrame) -> dict[str, Any]:
+    line = {"seeds": len(own), "fell": own["feature"].count(), "returned": own["back"].count()}
+    return line | {"back": ranged(own["back"]), "again": own["again"].sum()}
+
+
+PERCENT = {"digits": 1}
+OVER_ORDERS = "points, with 95 % interval over seeds (orders of one recorded set)"
+ACCURACY = [
+    col.number("early", "exits open", help="accuracy, percent", **PERCENT),
+    col.number("watched", "watched", help="full depth from the alarm on", **PERCENT),
+    col.number("full", "full depth", help="all of them", **PERCENT),
+    col.interval("gain", "watched - open", help=OVER_ORDERS, sign="+"),
+]
+UNLIKE = "answers unlike the last layer's, percent"
+ANSWERS = [
+    col.number("changed", "changed, open", help=UNLIKE, **PERCENT),
+    col.number("changed_watched", "changed, watched", help="the same", **PERCENT),
+]
+COST = [
+    col.number("cost_early", "cost, open", digits=3, help="tokens x layers run, of all"),
+    col.number("cost_watched", "cost, watched", digits=3, help="the same"),
+    col.number("cost_full", "cost, full depth", digits=3, help="tokens are dropped there too"),
+]
+DELAY = "examples of the shift until the alarm: median (least to most)"
+ALARM_WITHIN = "seeds with an alarm in at most 2,000 shifted examples"
+SHIFT_COLUMNS = [
+    col.word("task", "model of"),
+    col.word("stream", "stream"),
+    col.number("tau", "tau", digits=1),
+    col.number("seeds", "seeds", digits=0),
+    col.number("alarms", "found", digits=0, help=ALARM_WITHIN),
+    col.number("delay", "delay", help=DELAY),
+    col.word("feature", "moved", help="the feature named, most often first"),
+    col.number("depth", "depth", help="of the shifted examples, if they leave where they would"),
+    *col.grouped("accuracy", ACCURACY),
+    *col.grouped("answers", ANSWERS),
+    *col.grouped("cost", COST),
+]
+CONTROL_COLUMNS = [
+    col.word("task", "model of"),
+    col.word("stream", "unshifted stream"),
+    col.number("run_length", "run length", digits=0, help="examples for one false alarm, at least"),
+    col.number("examples", "examples", digits=0),
+    col.number("bound", "alarms promised", help="at most, on average", **PERCENT),
+    col.number("alarms", "alarms seen", digits=0),
+    col.interval("rate", "per 100,000", help="with its exact 95 % Poisson interval"),
+    col.number("full", "at full depth", help="of the examples, percent", **PERCENT),
+]
 RECOVERY_COLUMNS = [
-    Column("task", "model of", numeric=False),
-    Column("stream", "stream that came and went", numeric=False),
-    Column("seeds", "seeds"),
-    Column("fell", "at full depth when it went", "seeds"),
-    Column("returned", "returned", "seeds, within 3,000 examples"),
-    Column("back", "examples until the return", "median (least to most)"),
-    Column("again", "further alarms", "sum over seeds"),
+    col.word("task", "model of"),
+    col.word("stream", "stream that came and went"),
+    col.number("seeds", "seeds", digits=0),
+    col.number("fell", "at full depth when it went", digits=0, help="seeds"),
+    col.number("returned", "returned", digits=0, help="seeds, within 3,000 examples"),
+    col.number("back", "examples until the return", help="median (least to most)"),
+    col.number("again", "further alarms", digits=0, help="sum over seeds"),
+]
+SHIFT_CAPTION = (
+    "500 dev examples as usual, then up to 2,000 shifted ones, each seed another order; one "
+    "false alarm in 100,000 examples is allowed. Typos: that share of letters edited."
+)
+CONTROL_CAPTION = (
+    "Streams drawn with replacement. After a false alarm the monitor returns and goes on."
+)
+RECOVERY_CAPTION = (
+    "500 dev examples, 1,000 shifted ones, then 3,000 of dev, drawn with replacement."
+)
+TABLES = [
+    (SHIFT, "drift-shifts", "Real shifts, and the fallback", SHIFT_CAPTION, SHIFT_COLUMNS),
+    (CONTROL, "drift-control", "False alarms", CONTROL_CAPTION, CONTROL_COLUMNS),
+    (RECOVERY, "drift-return", "The way back", RECOVERY_CAPTION, RECOVERY_COLUMNS),
 ]
 
 
-def recovery_table(found: Sequence[Trial]) -> Table:
-    lines = [recovery_line(key, own) for key, own in groups(found, RECOVERY).items()]
-    caption = "500 dev examples, 1,000 shifted ones, then 3,000 of dev, drawn with replacement."
-    return Table("drift-return", "The way back", caption, RECOVERY_COLUMNS, lines)
-
-
-def recovery_line(key: tuple[Any, ...], own: Sequence[Trial]) -> Line:
-    backs = known(own, "back")
-    cells = {
-        "seeds": number(len(own), 0),
-        "fell": number(len(known(own, "feature")), 0),
-        "returned": number(len(backs), 0),
-        "back": ranged(backs),
-        "again": number(sum(known(own, "again")), 0),
-    }
-    return line_of(key, cells)
-
-
-def figure(found: Sequence[Trial]) -> Figure:
+def figure(found: DataFrame) -> figures.Figure:
     """Delays by stream, accuracy where labels are known, and false alarms against the promise."""
-    from .figure import draw_control, draw_delays, draw_gain
 
     def draw(drawing: Any) -> None:
         left, middle, right = drawing.subplots(1, 3, width_ratios=(1.5, 1.3, 1))
-        shifts = {
-            key[1] if key[2] == 0.9 else f"{key[1]}, tau {key[2]:g}": own
-            for key, own in groups(found, SHIFT).items()
-        }
-        draw_delays(left, shifts)
-        draw_gain(middle, shifts)
-        draw_control(right, groups(found, CONTROL).values(), poisson_interval)
+        names, shifts = [], []
+        for key, own in groups(found, SHIFT):
+            tau = "" if key["tau"] == 0.9 else f", tau {key['tau']:g}"
+            names.append(f"{key['stream']}{tau}")
+            shifts.append(own)
+        draw_delays(left, names, shifts)
+        labelled = [i for i, own in enumerate(shifts) if own["accuracy_early"].notna().all()]
+        draw_gain(middle, [names[i] for i in labelled], [shifts[i] for i in labelled])
+        draw_control(right, found)
 
     caption = (
         "Left: examples of a shift until its alarm, a dot a seed, hollow where none came in 2,000. "
         "Middle: accuracy over that with open exits. Right: false alarms seen, "
         "with 95 % intervals, against what is promised (line)."
     )
-    return Figure("drift", "Drift: delay, fallback, false alarms", caption, draw, (9.0, 3.6))
+    title = "Drift: delay, fallback, false alarms"
+    return figures.Figure("drift", title, caption, draw, (9.0, 3.6))
+
+
+def draw_delays(ax: Any, names: Sequence[str], shifts: Sequence[DataFrame]) -> None:
+    for row, own in enumerate(shifts):
+        for i, (delay, most) in enumerate(zip(own["delay"], own["num_shifted"], strict=True)):
+            y, found = row + 0.5 * (i / max(len(own) - 1, 1) - 0.5), delay == delay
+            look = {"color": SERIES[1], "markerfacecolor": SERIES[1] if found else "none"}
+            ax.plot(delay if found else most, y, "o", markersize=3, **look)
+    ax.set(xscale="log", xlabel="examples until the alarm", title="Delay")
+    ax.xaxis.set_major_formatter("{x:g}")
+    name_rows(ax, names)
+
+
+def draw_gain(ax: Any, names: Sequence[str], shifts: Sequence[DataFrame]) -> None:
+    """Points over open exits."""
+    for k, (how, title) in enumerate((("watched", "watched"), ("full", "full depth")), start=1):
+        x = [100 * (own[f"accuracy_{how}"] - own["accuracy_early"]).mean() for own in shifts]
+        y = [row + 0.2 * (k - 1.5) for row in range(len(shifts))]
+        ax.plot(x, y, MARKERS[k], markersize=4, color=SERIES[k], label=title)
+    ax.axvline(0, color=INK, linewidth=0.7)
+    ax.set(xlabel="points of accuracy over open exits", title="Fallback")
+    name_rows(ax, names)
+    ax.legend(loc="best", handlelength=1.0)
+
+
+def name_rows(ax: Any, names: Sequence[str]) -> None:
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+
+
+def draw_control(ax: Any, found: DataFrame) -> None:
+    looks: dict[str, int] = {}
+    lengths = set()
+    for key, own in groups(found, CONTROL):
+        label = f"{key['task']}, {'redrawn' if 'redrawn' in key['stream'] else 'dev'}"
+        title = None if label in looks else label
+        k = looks.setdefault(label, len(looks))
+        rate, low, high = alarm_rate(own)
+        x = key["run_length"] * 1.12 ** (k - 1.5)
+        lengths.add(key["run_length"])
+        ax.plot([x, x], [max(low, 0.05), high], color=SERIES[k])
+        ax.plot(x, max(rate, 0.05), MARKERS[k], markersize=4, color=SERIES[k], label=title)
+    ends = sorted(lengths)
+    ax.plot(ends, [100_000 / x for x in ends], color=INK, linewidth=1)
+    ax.set(xscale="log", yscale="log", xlabel="run length", ylabel="alarms per 100,000")
+    ax.set_title("False alarms")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter("{x:g}")
+    ax.legend(loc="best", handlelength=1.0)
 
 
 def main() -> None:
     action, *given = sys.argv[1:] or ["show"]
-    known = {"record": record, "replay": replay, "show": show}
-    if action not in known or not all("=" in argument for argument in given):
-        print(__doc__, file=sys.stderr)
-        raise SystemExit(1)
-    pairs = (argument.split("=", 1) for argument in given)
-    try:
-        known[action](**dict(pairs))
-    except (ConfigError, TypeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    actions = {"record": record, "replay": replay, "show": show}
+    if action not in actions or not all("=" in argument for argument in given):
+        sys.exit(__doc__)
+    with told():
+        try:
+            actions[action](**dict(argument.split("=", 1) for argument in given))
+        except TypeError as error:  # an argument that it does not have
+            raise ConfigError(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pandas import DataFrame
 
 from eat_lightning.drift.monitor import ALARM, RETURN, Event, Monitor
 from eat_lightning.drift.observation import Observation, observations
@@ -17,6 +18,7 @@ from eat_lightning.model.contracts import Exit
 
 CONTROL, SHIFT, RECOVERY = "control", "shift", "recovery"
 REDRAWN, DEV = "calibration part redrawn", "dev against the calibration part"
+BEFORE = 500  # examples as usual, before a shift
 
 
 @dataclass(frozen=True)
@@ -56,33 +58,26 @@ class Trial:
 
 @dataclass
 class Stream:
-    """A recorded stream under an exit rule with this tau."""
+    """A recorded stream under an exit rule with this tau: what a monitor sees of each example, and
+    a frame of its label, its answers, its depth and its cost, early and full."""
 
     name: str
     tau: float
     seen: list[Observation]
-    label_B: np.ndarray
-    early_B: np.ndarray
-    full_B: np.ndarray
-    depth_B: np.ndarray
-    cost_early_B: np.ndarray
-    cost_full_B: np.ndarray
+    examples: DataFrame
 
     @classmethod
     def of(cls, name: str, recorded: Recorded, exit: Exit, tau: float = 0.9) -> Stream:
         early = recorded.under(exit)
-        last = len(recorded.tokens_LB)
-        return cls(
-            name,
-            tau,
-            observations(early),
-            recorded.labels,
-            early.logits_BC.argmax(-1),
-            recorded.guesses[last].argmax(-1),
-            early.depth_B,
-            early.token_layers_B,
-            recorded.tokens_LB.mean(0) / recorded.tokens_LB[0],
-        )
+        columns = {
+            "label": recorded.labels,
+            "early": early.logits_BC.argmax(-1),
+            "full": recorded.guesses[len(recorded.tokens_LB)].argmax(-1),
+            "depth": early.depth_B,
+            "cost_early": early.token_layers_B,
+            "cost_full": recorded.tokens_LB.mean(0) / recorded.tokens_LB[0],
+        }
+        return cls(name, tau, observations(early), DataFrame(columns))
 
     def __len__(self) -> int:
         return len(self.seen)
@@ -101,76 +96,67 @@ def replay(monitor: Monitor, seen: Sequence[Observation]) -> tuple[list[Event], 
     return events, full_B
 
 
+def of_kind(kind: str, events: Iterable[Event]) -> list[Event]:
+    return [event for event in events if event.event == kind]
+
+
+class Episode:
+    """Examples as usual, then shifted ones, each at most once, in an order by `seed`. `alarm`: the
+    first in the shift."""
+
+    def __init__(self, reference: Stream, usual: Stream, shifted: Stream, seed: int, most: int):
+        self.rng = np.random.default_rng(seed)
+        before = self.rng.permutation(len(usual))[:BEFORE]
+        self.rows = self.rng.permutation(len(shifted))[:most]
+        self.monitor = Monitor(reference.seen, seed=int(self.rng.integers(1 << 32)))
+        self.alarms = len(of_kind(ALARM, replay(self.monitor, usual.some(before))[0]))
+        self.start, self.num_before = self.monitor.at, len(before)
+        events, self.full_B = replay(self.monitor, shifted.some(self.rows))
+        self.alarm = next(iter(of_kind(ALARM, events)), None)
+
+    def trial(self, kind: str, task: str, shifted: Stream, seed: int, **more: object) -> Trial:
+        length = self.monitor.detector.run_length
+        about = kind, task, shifted.name, seed, length, self.num_before, self.alarms
+        feature = self.alarm.feature if self.alarm else None
+        return Trial(*about, num_shifted=len(self.rows), feature=feature, **more)  # type: ignore[arg-type]
+
+
 def shift_trial(
     task: str, reference: Stream, usual: Stream, shifted: Stream, seed: int, most: int = 2000
 ) -> Trial:
-    """500 examples as usual, then the shifted ones, each at most once."""
-    rng = np.random.default_rng(seed)
-    before = rng.permutation(len(usual))[:500]
-    rows = rng.permutation(len(shifted))[:most]
-    monitor = Monitor(reference.seen, seed=int(rng.integers(1 << 32)))
-    alarms = of_kind(ALARM, replay(monitor, usual.some(before))[0])
-    start = monitor.at
-    events, full_B = replay(monitor, shifted.some(rows))
-    found = of_kind(ALARM, events)
-    label_B, early_B, last_B = (x[rows] for x in (shifted.label_B, shifted.early_B, shifted.full_B))
-    answer_B = np.where(full_B, last_B, early_B)
-    known = bool((label_B >= 0).all())
-    cost_B = shifted.cost_early_B[rows], shifted.cost_full_B[rows]
-    return Trial(
-        kind=SHIFT,
-        task=task,
-        stream=shifted.name,
-        seed=seed,
-        run_length=monitor.detector.run_length,
-        num_before=len(before),
-        alarms=len(alarms),
-        tau=shifted.tau,
-        num_shifted=len(rows),
-        delay=found[0].at - start if found else None,
-        feature=found[0].feature if found else None,
-        full_share=float(full_B.mean()),
-        accuracy_early=float((early_B == label_B).mean()) if known else None,
-        accuracy_watched=float((answer_B == label_B).mean()) if known else None,
-        accuracy_full=float((last_B == label_B).mean()) if known else None,
-        changed_early=float((early_B != last_B).mean()),
-        changed_watched=float((answer_B != last_B).mean()),
-        depth_early=float(shifted.depth_B[rows].mean()),
-        cost_early=float(cost_B[0].mean()),
-        cost_watched=float(np.where(full_B, cost_B[1], cost_B[0]).mean()),
-        cost_full=float(cost_B[1].mean()),
-    )
+    """500 examples as usual, then the shifted ones."""
+    episode = Episode(reference, usual, shifted, seed, most)
+    e, full_B = shifted.examples.iloc[episode.rows], episode.full_B
+    watched_B = np.where(full_B, e["full"], e["early"])
+    answers = {"early": e["early"], "watched": watched_B, "full": e["full"]}
+    found = {
+        f"changed_{how}": float((answers[how] != e["full"]).mean()) for how in ("early", "watched")
+    }
+    if (e["label"] >= 0).all():
+        right = {f"accuracy_{how}": answer_B == e["label"] for how, answer_B in answers.items()}
+        found |= {name: float(right_B.mean()) for name, right_B in right.items()}
+    found |= {
+        "cost_early": float(e["cost_early"].mean()),
+        "cost_full": float(e["cost_full"].mean()),
+    }
+    found["cost_watched"] = float(np.where(full_B, e["cost_full"], e["cost_early"]).mean())
+    found |= {"depth_early": float(e["depth"].mean()), "full_share": float(full_B.mean())}
+    delay = episode.alarm.at - episode.start if episode.alarm else None
+    return episode.trial(SHIFT, task, shifted, seed, tau=shifted.tau, delay=delay, **found)
 
 
 def recovery_trial(
     task: str, reference: Stream, usual: Stream, shifted: Stream, seed: int
 ) -> Trial:
     """500 as usual, 1,000 shifted, then 3,000 as usual again (dev, drawn with replacement)."""
-    rng = np.random.default_rng(seed)
-    before = rng.permutation(len(usual))[:500]
-    rows = rng.permutation(len(shifted))[:1000]
-    monitor = Monitor(reference.seen, seed=int(rng.integers(1 << 32)))
-    alarms = of_kind(ALARM, replay(monitor, usual.some(before))[0])
-    found = of_kind(ALARM, replay(monitor, shifted.some(rows))[0])
-    start, was_full = monitor.at, monitor.full_depth
-    after = rng.integers(0, len(usual), 3000)
+    episode = Episode(reference, usual, shifted, seed, 1000)
+    monitor, start, was_full = episode.monitor, episode.monitor.at, episode.monitor.full_depth
+    after = episode.rng.integers(0, len(usual), 3000)
     events, full_B = replay(monitor, usual.some(after))
     returns = of_kind(RETURN, events)
-    return Trial(
-        kind=RECOVERY,
-        task=task,
-        stream=shifted.name,
-        seed=seed,
-        run_length=monitor.detector.run_length,
-        num_before=len(before),
-        alarms=len(alarms),
-        num_shifted=len(rows),
-        num_after=len(after),
-        feature=found[0].feature if found else None,
-        full_share=float(full_B.mean()),
-        back=returns[0].at - start if was_full and returns else None,
-        again=len(of_kind(ALARM, events)),
-    )
+    found = {"num_after": len(after), "full_share": float(full_B.mean())}
+    found["back"] = returns[0].at - start if was_full and returns else None
+    return episode.trial(RECOVERY, task, shifted, seed, again=len(of_kind(ALARM, events)), **found)
 
 
 def control_trial(
@@ -187,16 +173,10 @@ def control_trial(
     rng = np.random.default_rng(seed)
     known, seen = reference.seen, usual.seen
     if redrawn:
-        both = [*known, *seen]
-        known = [both[i] for i in rng.integers(0, len(both), len(known))]
-        seen = both
+        seen = [*known, *seen]
+        known = [seen[i] for i in rng.integers(0, len(seen), len(known))]
     monitor = Monitor(known, run_length=run_length, seed=int(rng.integers(1 << 32)))
     events, full_B = replay(monitor, [seen[i] for i in rng.integers(0, len(seen), num)])
+    alarms, share = len(of_kind(ALARM, events)), float(full_B.mean())
     name = REDRAWN if redrawn else DEV
-    alarms = len(of_kind(ALARM, events))
-    share = float(full_B.mean())
     return Trial(CONTROL, task, name, seed, run_length, num, alarms, full_share=share)
-
-
-def of_kind(kind: str, events: Iterable[Event]) -> list[Event]:
-    return [event for event in events if event.event == kind]

@@ -9,66 +9,45 @@ run=outputs/frontier dtype=int8 timing.enabled=false (and bf16, and fp32).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from statistics import mean
+from typing import Any
 
-import numpy as np
-
+from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.columns import (
-    accuracy,
-    field,
-    number,
-    p_value,
-    percent,
-    points,
-    table,
-    values,
-    word,
-)
-from eat_lightning.report.compare import Difference, difference
-from eat_lightning.report.setting_table import MCNEMAR, PAIRED
-from eat_lightning.report.statistics import Interval, wilson
+from eat_lightning.report.compare import difference
+from eat_lightning.report.statistics import wilson
 from eat_lightning.report.study import Measured, Point, Study
 from eat_lightning.runs.row import SETTING
 
+Line = dict[str, Any]
 POINTS, AGREE = 0.3, 0.99  # what is asked of a dtype: accuracy within, and equal answers at least
-
-
-class Pair:
-    """A setting in some dtype, and in fp32."""
-
-    def __init__(self, study: Study, point: Point, exact: Point):
-        self.model, self.point, self.exact = study.name_of(point.row), point, exact
-        both = zip(point.members, exact.members, strict=True)
-        found = [(a.outcome, b.outcome) for a, b in both]
-        self.outcomes = [(a, b) for a, b in found if a is not None and b is not None]
-
-    @cached_property
-    def change(self) -> Difference | None:
-        return difference(self.point, self.exact)
-
-    def same(self, name: str) -> float | None:
-        """Percent of the examples whose `name` (... x B) is the same, mean over seeds."""
-        pairs = [(getattr(a, name), getattr(b, name)) for a, b in self.outcomes]
-        parts = [np.atleast_2d(a == b).all(0).mean() for a, b in pairs]
-        return 100 * float(mean(parts)) if parts else None
-
-    @property
-    def agree(self) -> Interval | None:
-        shares = [(a.logits_BC.argmax(1) == b.logits_BC.argmax(1)).mean() for a, b in self.outcomes]
-        if not shares or self.point.row.metric in ("pearson", "spearman"):
-            return None
-        n = self.point.row.num_examples
-        return wilson(float(mean(shares)) * n, n)
+OF_EXAMPLES = "percent of the examples"
+AGREED = f"{OF_EXAMPLES}; 95 % Wilson interval"
+TOKENS = f"{OF_EXAMPLES} that have as many in each layer"
+COLUMNS = [
+    col.word("model", "model"),
+    col.word("setting", "setting", "point.setting"),
+    col.word("dtype", "dtype", "point.row.dtype"),
+    col.values("seed", "seeds", key="seeds"),
+    col.values("num_examples", "n", "examples", key="n"),
+    col.accuracy(),
+    col.points("against", "Δ fp32", help=f"points against fp32; {col.PAIRED}"),
+    col.p_value("p", "against", col.MCNEMAR),
+    col.percent("agree", "same answer", help=AGREED, digits=2),
+    col.number("same_depth", "same depth", help=OF_EXAMPLES),
+    col.number("same_tokens", "same tokens", help=TOKENS),
+    col.field("depth", "depth", 2, "layers run, mean"),
+    col.number("depth_fp32", "in fp32", help="layers run, mean"),
+    *map(col.values, ("split", "device", "commit")),
+]
 
 
 def claim(study: Study) -> Claim:
     """A table for each task that was measured in fp32 and in another dtype."""
-    pairs, whole = pairs_of(study), Claim("dtypes", "bf16 and int8 against fp32")
+    lines, whole = lines_of(study), Claim("dtypes", "bf16 and int8 against fp32")
     for task in study.tasks:
-        found = [p for p in pairs if p.point.row.task == task]
+        found = [line for line in lines if line["point"].row.task == task]
         whole.add(answers(task, found), [table_of(task, found)])
     whole.notes = [
         "bf16: all weights, vectors and products; norms sum in fp32, and so do scores. int8: "
@@ -77,7 +56,7 @@ def claim(study: Study) -> Claim:
         "An answer is the label given at the exit where an example leaves; who leaves where may "
         "differ between dtypes too.",
     ]
-    if any(not pair.outcomes for pair in pairs):
+    if any(line["same_depth"] is None for line in lines):
         whole.notes += ["Where examples were not kept there is no agreement: measure them again."]
     return whole.or_lacking(
         "no setting here is measured both in fp32 and in another dtype: python -m "
@@ -85,14 +64,14 @@ def claim(study: Study) -> Claim:
     )
 
 
-def pairs_of(study: Study) -> list[Pair]:
+def lines_of(study: Study) -> list[Line]:
+    """Settings in some dtype whose every seed was measured in fp32 too."""
     exact = {key_of(m): m for m in study.measured if m.row.dtype == "fp32"}
     found = []
     for point in study.points():
-        twins = [exact.get(key_of(m)) for m in point.members]
-        whole = [twin for twin in twins if twin is not None]
-        if point.row.dtype != "fp32" and len(whole) == len(twins):
-            found.append(Pair(study, point, Point(whole)))
+        twins = [exact[key_of(m)] for m in point.members if key_of(m) in exact]
+        if point.row.dtype != "fp32" and len(twins) == len(point.members):
+            found.append(line_of(study.name_of(point.row), point, Point(twins)))
     return found
 
 
@@ -102,44 +81,40 @@ def key_of(measured: Measured) -> str:
     return json.dumps(same, sort_keys=True)
 
 
-COLUMNS = [
-    word("model", "model", "model"),
-    word("setting", "setting", "point.setting"),
-    word("dtype", "dtype", "point.row.dtype"),
-    values("seed", "seeds", key="seeds"),
-    values("num_examples", "n", "examples", key="n"),
-    accuracy(),
-    points("against", "Δ fp32", "change", f"points against fp32; {PAIRED}"),
-    p_value("p", "change", MCNEMAR),
-    percent("agree", "same answer", "agree", "percent of the examples; 95 % Wilson interval", 2),
-    number("same_depth", "same depth", lambda p: p.same("depth_B"), 2, "percent of the examples"),
-    number(
-        "same_tokens",
-        "same tokens",
-        lambda p: p.same("tokens_LB"),
-        2,
-        "percent of the examples that have as many in each layer",
-    ),
-    field("depth", "depth", 2, "layers run, mean"),
-    number("depth_fp32", "in fp32", lambda p: p.exact.mean("depth"), 2, "layers run, mean"),
-    *map(values, ("split", "device", "commit")),
-]
+def line_of(model: str, point: Point, exact: Point) -> Line:
+    """A setting beside the same in fp32; means over the seeds whose examples are at hand."""
+    both = zip(point.members, exact.members, strict=True)
+    outcomes = [(a.outcome, b.outcome) for a, b in both if a.outcome and b.outcome]
+    depth = [(a.depth_B == b.depth_B).mean() for a, b in outcomes]
+    tokens = [(a.tokens_LB == b.tokens_LB).all(0).mean() for a, b in outcomes]
+    answers = [(a.logits_BC.argmax(1) == b.logits_BC.argmax(1)).mean() for a, b in outcomes]
+    n, classes = point.row.num_examples, point.row.metric not in ("pearson", "spearman")
+    return {
+        "model": model,
+        "point": point,
+        "against": difference(point, exact),
+        "agree": wilson(float(mean(answers)) * n, n) if answers and classes else None,
+        "same_depth": 100 * float(mean(depth)) if depth else None,
+        "same_tokens": 100 * float(mean(tokens)) if tokens else None,
+        "depth_fp32": exact.mean("depth"),
+    }
 
 
-def table_of(task: str, pairs: list[Pair]) -> Table:
-    title = f"Against fp32 on {task}"
+def table_of(task: str, lines: Sequence[Line]) -> Table:
     caption = (
         "The same weights on the same examples; bold where the interval says that it is better."
     )
-    return table(f"dtypes-{task}", title, caption, COLUMNS, pairs)
+    return col.table(f"dtypes-{task}", f"Against fp32 on {task}", caption, COLUMNS, lines)
 
 
-def answers(task: str, pairs: list[Pair]) -> Iterator[str]:
+def answers(task: str, lines: Sequence[Line]) -> Iterator[str]:
     """For each model and dtype the worst of its settings, and whether it is what is asked."""
-    for model, dtype in dict.fromkeys((p.model, p.point.row.dtype) for p in pairs):
-        own = [p for p in pairs if (p.model, p.point.row.dtype) == (model, dtype)]
-        changes = [p.change.points for p in own if p.change is not None]
-        agree = [p.agree.value for p in own if p.agree is not None]
+    groups: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        groups.setdefault((line["model"], line["point"].row.dtype), []).append(line)
+    for (model, dtype), own in groups.items():
+        changes = [line["against"].points for line in own if line["against"]]
+        agree = [line["agree"].value for line in own if line["agree"]]
         if not changes or not agree:
             continue
         good = max(map(abs, changes)) <= POINTS and min(agree) >= AGREE

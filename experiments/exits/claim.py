@@ -9,168 +9,208 @@ run=outputs/frontier. Difficulty is known of toy data: python -m eat_lightning.t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from statistics import mean
+from typing import Any
+
+import numpy as np
+from pandas import DataFrame, Series
 
 from eat_lightning.report import cells
+from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.columns import (
-    count,
-    interval,
-    number,
-    p_value,
-    percent,
-    points,
-    spread,
-    table,
-    values,
-    word,
-)
-from eat_lightning.report.passes import Pass, passes
-from eat_lightning.report.setting_table import MCNEMAR, PAIRED
+from eat_lightning.report.compare import Difference
+from eat_lightning.report.passes import Pass, by_seed, examples_of, passes, with_examples
+from eat_lightning.report.statistics import mcnemar, mean_interval, paired_difference, wilson
 from eat_lightning.report.study import Point, Study
 
-from .figure import figures_of, shares
-from .leaving import Depth, Group, by_difficulty, by_length, leaving
+from .figure import figures_of
 
+Line = dict[str, Any]
 SAME = "95 % Wilson interval, over seeds as of one seed's number"
 NO_EXAMPLES = "examples not at hand: the share alone"
+NUM_BINS = 8  # of lengths, of equal numbers of examples
 
-
-@dataclass
-class Left:
-    """Who left at one place under a rule; `group` where their examples are at hand."""
-
-    found: Pass
-    point: Point
-    where: str
-    n: float
-    shares: list[float]
-    group: Group | None = None
-
-    @property
-    def early(self) -> Group | None:
-        return None if self.group is None or self.group.stayed else self.group
-
-
-@dataclass
-class Bin:
-    """Examples of like length or difficulty under a rule."""
-
-    found: Pass
-    point: Point
-    depth: Depth
-
-
-RULE = [word("model", "model", "found.name"), word("rule", "rule", "point.setting")]
 COLUMNS = [
-    *RULE,
-    word("where", "left at", "where"),
-    values("seed", "seeds", key="seeds"),
-    number("n", "n", "n", 0, "examples that left there, mean over seeds"),
-    spread("share", "share", "shares", "of all examples, percent, mean ± sd over seeds"),
-    percent("accuracy", "right", "group.accuracy", f"of those that left there, percent; {SAME}"),
-    percent("last", "last layer", "early.last_accuracy", "right of it on the same, percent"),
-    percent("harm", "harm", "early.harm", f"wrong where the last layer is right, percent; {SAME}"),
-    percent("help", "help", "early.help", f"right where the last layer is wrong, percent; {SAME}"),
-    points("to_last", "Δ last layer", "early.gain", f"points of the whole split; {PAIRED}"),
-    p_value("p", "early.gain", MCNEMAR),
-    *map(values, ("split", "dtype", "device", "commit")),
+    col.word("model", "model"),
+    col.word("rule", "rule"),
+    col.word("where", "left at"),
+    col.values("seed", "seeds", key="seeds"),
+    col.number("n", "n", digits=0, help="examples that left there, mean over seeds"),
+    col.spread("share", "share", help="of all examples, percent, mean ± sd over seeds"),
+    col.percent("accuracy", "right", help=f"of those that left there, percent; {SAME}"),
+    col.percent("last", "last layer", help="right of it on the same, percent"),
+    col.percent("harm", "harm", help=f"wrong where the last layer is right, percent; {SAME}"),
+    col.percent("help", "help", help=f"right where the last layer is wrong, percent; {SAME}"),
+    col.points("to_last", "Δ last layer", help=f"points of the whole split; {col.PAIRED}"),
+    col.p_value("p", "to_last", col.MCNEMAR),
+    *map(col.values, ("split", "dtype", "device", "commit")),
 ]
 DEPTH_COLUMNS = [
-    *RULE,
-    word("bin", "examples of", "depth.name"),
-    values("seed", "seeds", key="seeds"),
-    count("n", "n", "depth.n", "examples"),
-    interval("depth", "depth", "depth.depth", f"layers run, mean; {PAIRED}"),
-    percent("accuracy", "right", "depth.accuracy", f"percent; {SAME}"),
+    col.word("model", "model"),
+    col.word("rule", "rule"),
+    col.word("bin", "examples of"),
+    col.values("seed", "seeds", key="seeds"),
+    col.count("n", "n", help="examples"),
+    col.interval("depth", "depth", help=f"layers run, mean; {col.PAIRED}"),
+    col.percent("accuracy", "right", help=f"percent; {SAME}"),
 ]
 
 
 def claim(study: Study) -> Claim:
     """A table and figures for each task in which some example leaves early."""
     tasks = {task: [p for p in passes(study, task) if p.early] for task in study.tasks}
-    found = Claim("exits", "Early exits: who leaves where")
+    whole = Claim("exits", "Early exits: who leaves where")
     for task, early in tasks.items():
         if early:
-            lines = [line for p in early for line in answers(task, p)]
-            found.add(lines, tables_of(task, early), figures_of(task, early))
-    found.add(notes=notes(tasks))
-    return found.or_lacking(
+            rules = [Rule(each, point) for each in early for point in each.early]
+            lines = [line for each in rules if each.usual for line in answers(task, each)]
+            whole.add(lines, tables_of(task, rules), figures_of(task, rules))
+    whole.add(notes=notes(tasks))
+    return whole.or_lacking(
         "no row here has an example that left early: python -m eat_lightning.measure "
         "run=outputs/<study> of runs with exits (head.layers=[3,4] exit=confidence)"
     )
 
 
-def tables_of(task: str, found: Sequence[Pass]) -> list[Table]:
-    who = table(
+class Rule:
+    """An exit rule of a pass: lines of who left where, and of depth by the text. Those are empty
+    where the examples are not at hand."""
+
+    def __init__(self, found: Pass, point: Point):
+        self.found, self.examples = found, examples_of(point)
+        self.usual = point is found.usual
+        self.shares = shares_of(point)
+        self.point = Point(with_examples(point.members) or point.members)
+        self.places = places(self)
+        self.lengths, self.difficulties = by_length(self), by_difficulty(self)
+
+    def line(self, **cells: Any) -> Line:
+        about = {"model": self.found.name, "rule": self.point.setting, "point": self.point}
+        return about | cells
+
+
+def shares_of(point: Point) -> DataFrame:
+    """Who left after each layer: a percentage for each seed and layer."""
+    found = DataFrame([m.row.exit_shares for m in point.members]).fillna(0.0)
+    return 100 * found.rename(columns=int).sort_index(axis=1)
+
+
+def places(rule: Rule) -> list[Line]:
+    """A line for each layer where some left, and one for all early ones together."""
+    e, last = rule.examples, rule.found.row.num_layers
+    if e is None:
+        n, flags = rule.point.row.num_examples / 100, [NO_EXAMPLES]
+        return [
+            rule.line(where=f"layer {k}", layer=k, n=share.mean() * n, share=[*share], flags=flags)
+            for k, share in rule.shares.items()
+        ]
+    layers = [int(k) for k in np.unique(e["depth"])]
+    found = [place(rule, f"layer {k}", e["depth"] == k, k) for k in layers if k < last]
+    if len(found) > 1:
+        found.append(place(rule, "any early exit", e["depth"] < last))
+    if last in layers:
+        found.append(place(rule, f"layer {last} (last)", e["depth"] == last, last))
+    return found
+
+
+def place(rule: Rule, name: str, here: Series, layer: int | None = None) -> Line:
+    """Those that left at one place, over seeds not always the same ones: shares are of all seeds
+    together, with Wilson's interval as of one seed's number, since seeds answer the same examples.
+    Those that ran all layers have no other answer to be held against."""
+    e, num_seeds = rule.examples, len(rule.point.members)
+    assert e is not None
+    n, right, last = here.sum() / num_seeds, e["right"], e["last_right"]
+    share = 100 * by_seed(e, here).mean(1)
+    line = rule.line(where=name, layer=layer, n=n, share=[*share])
+    counted = {"accuracy": right}
+    if layer != rule.found.row.num_layers:
+        counted |= {"last": last, "harm": last & ~right, "help": right & ~last}
+        line["to_last"] = gain(e, here)
+    return line | {k: wilson((of & here).sum() / num_seeds, n) for k, of in counted.items() if n}
+
+
+def gain(e: DataFrame, here: Series) -> Difference:
+    """Points of the whole split's accuracy by leaving here and not at the last layer."""
+    right_SB, last_SB, here_SB = (by_seed(e, x) for x in (e["right"], e["last_right"], here))
+    found = paired_difference(right_SB & here_SB, last_SB & here_SB).times(100)
+    seeds = zip(right_SB, last_SB, here_SB, strict=True)
+    p = tuple(mcnemar(right_B[at_B], last_B[at_B]) for right_B, last_B, at_B in seeds)
+    return Difference(found.value, found, p)
+
+
+def by_length(rule: Rule) -> list[Line]:
+    """Mean depth over bins of length, about an eighth of the examples in each."""
+    if rule.examples is None:
+        return []
+    length = rule.examples["length"]
+    edges = np.unique(np.quantile(length, np.linspace(0, 1, NUM_BINS + 1)))
+    return depths(rule, length, np.searchsorted(edges[1:-1], length), "tokens")
+
+
+def by_difficulty(rule: Rule) -> list[Line]:
+    """Empty where the data do not say it: toy data do."""
+    if rule.examples is None or rule.examples["difficulty"].isna().any():
+        return []
+    difficulty = rule.examples["difficulty"].astype(int)
+    return depths(rule, difficulty, difficulty.to_numpy(), "difficulty")
+
+
+def depths(rule: Rule, x: Series, bins: np.ndarray, what: str) -> list[Line]:
+    """A line for each bin of examples that are alike; `x` is their mean length or difficulty."""
+    made = []
+    for _, here in rule.examples.groupby(bins):  # type: ignore[union-attr]
+        low, high = x[here.index].min(), x[here.index].max()
+        several = f"{low}" if low == high else f"{low} to {high}"
+        depth_SB, right_SB = by_seed(here, here["depth"]), by_seed(here, here["right"])
+        n = depth_SB.shape[1]
+        line = rule.line(
+            bin=f"{several} tokens" if what == "tokens" else f"{what} {low}",
+            x=float(x[here.index].mean()),
+            n=n,
+            depth=mean_interval(depth_SB.mean(0)),
+            accuracy=wilson(float(right_SB.sum(1).mean()), n),
+        )
+        made.append(line)
+    return made
+
+
+def tables_of(task: str, rules: Sequence[Rule]) -> list[Table]:
+    who = col.table(
         f"exits-{task}",
         f"Who leaves where on {task}, and whether the layers skipped would have helped",
         "The last layer's guess on the same examples is what they would have got by staying.",
         COLUMNS,
-        [left for each in found for point in each.early for left in left_of(each, point)],
-        flags=lambda e: () if e.group else (NO_EXAMPLES,),
+        [line for rule in rules for line in rule.places],
     )
-    depth = table(
+    depth = col.table(
         f"depth-{task}",
         f"Depth by the text, on {task}",
         "Of each model the rule nearest to tau 0.9; bins of length hold about equal numbers.",
         DEPTH_COLUMNS,
-        [each for one in found for each in bins_of(one)],
+        [line for r in rules if r.usual for line in (*r.lengths, *r.difficulties)],
     )
     return [who, depth]
 
 
-def left_of(found: Pass, point: Point) -> list[Left]:
-    """Each place, and all early ones together; from the rows alone without examples."""
-    rule = leaving(point)
-    if rule is None:
-        counts = {k: shares(point, k) for k in layers_left(point)}
-        n = point.row.num_examples / 100
-        return [Left(found, point, f"layer {k}", mean(s) * n, s) for k, s in counts.items()]
-    groups = [group for group in rule.groups if not group.stayed]
-    groups += [rule.any_early] if len(groups) > 1 else []
-    groups += [group for group in rule.groups if group.stayed]
-    return [
-        Left(found, rule.point, g.name, g.n, [100 * float(h.mean()) for h in g.here_SB], g)
-        for g in groups
-    ]
-
-
-def layers_left(point: Point) -> list[int]:
-    return sorted({int(k) for m in point.members for k in m.row.exit_shares})
-
-
-def bins_of(found: Pass) -> list[Bin]:
-    rule = leaving(found.usual)
-    if rule is None:
-        return []
-    return [Bin(found, rule.point, each) for each in [*by_length(rule), *by_difficulty(rule)]]
-
-
-def answers(task: str, found: Pass) -> Iterator[str]:
+def answers(task: str, rule: Rule) -> Iterator[str]:
     """Who leaves, whether it costs anything, and how depth goes with the text."""
-    point, last = found.usual, found.row.num_layers
-    head = f"{task}, {found.name} at {point.setting}:"
-    early = [k for k in layers_left(point) if k != last]
-    left = [f"{mean(shares(point, k)):.0f} % at layer {k}" for k in early]
+    last, shares = rule.found.row.num_layers, rule.shares.mean()
+    head = f"{task}, {rule.found.name} at {rule.point.setting}:"
+    left = [f"{share:.0f} % at layer {k}" for k, share in shares.items() if k != last]
     line = f"{head} of {last} layers, {', '.join(left)} leave"
-    rule = leaving(point)
-    if rule is None:
+    if rule.examples is None:
         yield f"{line}."
         return
-    group = rule.any_early
-    right, harm = cells.percent(group.accuracy).text, cells.percent(group.harm).text
+    early = place(rule, "", rule.examples["depth"] < last)
+    right, harm = (cells.percent(early[key]).text for key in ("accuracy", "harm"))
     line += f"; of these {right} % are right, and {harm} % wrong where the last layer is right. "
-    yield line + cost(group)
-    for kind in (by_length(rule), by_difficulty(rule)):
+    yield line + cost(early["to_last"])
+    for kind in (rule.lengths, rule.difficulties):
         if len(kind) > 1:
-            low, high = (f"depth {d.depth.value:.2f} at {d.name}" for d in (kind[0], kind[-1]))
+            low, high = (f"depth {d['depth'].value:.2f} at {d['bin']}" for d in (kind[0], kind[-1]))
             yield f"{head} {low}, {high}."
 
 
-def cost(early: Group) -> str:
-    gain = early.gain
+def cost(gain: Difference) -> str:
     if gain.interval is not None and gain.interval.low == gain.interval.high == 0:
         return "Leaving early costs no point of accuracy."
     return f"Leaving early changes accuracy by {cells.points_text(gain)} points."

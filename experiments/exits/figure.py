@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from statistics import mean
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.report.cells import over_seeds, percent_text
-from eat_lightning.report.claim import Figure, Mark
-from eat_lightning.report.columns import mark
-from eat_lightning.report.figures import GRID, INK, MARKERS, MUTED, PAPER, part
-from eat_lightning.report.panels import Dot, Panels, broken, draw_line, opacity
-from eat_lightning.report.passes import Pass, examples_text, seeds_text
-from eat_lightning.report.study import Point
-
-from .leaving import Depth, Group, Leaving, by_difficulty, by_length, leaving
+from eat_lightning.report.figures import GRID, INK, MARKERS, MUTED, PAPER, Figure, part, read
+from eat_lightning.report.panels import broken, dot, in_panels, opacity
+from eat_lightning.report.passes import examples_text, seeds_text
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from .claim import Rule
 
 SHARES = (
     "Share of the examples that leave at each exit, for each rule; the pale rest runs all layers. "
@@ -32,211 +28,153 @@ DEPTH = (
     "Mean depth of examples of like {what}, a line for each rule. Vertical: 95 % bootstrap "
     "interval over examples, seeds averaged; {n}."
 )
+TOLD = {  # what is read at a mark of those that left
+    "accuracy": "right",
+    "last": "last layer on the same",
+    "harm": "wrong where the last is right",
+    "help": "right where the last is wrong",
+}
 BELOW: dict[str, Any] = {"loc": "upper center", "columnspacing": 1, "handletextpad": 0.4}
 
 
-def figures_of(task: str, found: Sequence[Pass]) -> list[Figure]:
+def figures_of(task: str, rules: Sequence[Rule]) -> list[Figure]:
     """The shares; where examples are at hand the others too."""
-    made = [
-        left_figure(task, found),
-        depth_figure(task, "length", found, by_length),
-        depth_figure(task, "difficulty", found, by_difficulty),
-    ]
-    return [shares_figure(task, found), *(figure for figure in made if figure is not None)]
+    known = [rule for rule in rules if rule.examples is not None]
+    made = [shares_figure(task, rules)]
+    made += [left_figure(task, known)] if known else []
+    for what, key in (("length", "lengths"), ("difficulty", "difficulties")):
+        some = [rule for rule in known if getattr(rule, key)]
+        made += [depth_figure(task, what, key, some)] if some else []
+    return made
 
 
-def shares(point: Point, layer: int) -> list[float]:
-    """Each seed's, percent."""
-    return [100 * m.row.exit_shares.get(str(layer), 0.0) for m in point.members]
+def by_pass(rules: Iterable[Rule]) -> list[list[Rule]]:
+    """The rules of each panel."""
+    return [list(own) for _, own in groupby(rules, lambda rule: rule.found.slug)]
 
 
-def layers_of(found: Pass) -> list[int]:
-    """Where some example of some rule left, and the last layer."""
-    left = {int(k) for point in found.early for m in point.members for k in m.row.exit_shares}
-    return sorted(left | {found.row.num_layers})
+def n_text(rules: Sequence[Rule]) -> str:
+    return examples_text(own[0].found for own in by_pass(rules))
 
 
-def look_of(found: Pass, layer: int) -> dict[str, Any]:
-    """A marker for each exit; the first has the strongest colour, the last layer has none."""
-    layers = layers_of(found)
-    at = layers.index(layer)
-    strength = {"color": found.look.color, "alpha": opacity(at, len(layers) - 1)}
-    grey = {"color": MUTED}
-    return (grey if layer == layers[-1] else strength) | {"marker": MARKERS[at % len(MARKERS)]}
+def looks_of(own: Sequence[Rule]) -> dict[int, dict[str, Any]]:
+    """A marker for each layer where some left; the first has the strongest colour, the last layer,
+    which is always there, has none."""
+    last = own[0].found.row.num_layers
+    layers = sorted({last}.union(*(rule.shares for rule in own)))
+    color = own[0].found.look.color
+    looks = {}
+    for i, layer in enumerate(layers):
+        strength = {"color": color, "alpha": opacity(i, len(layers) - 1)}
+        looks[layer] = {
+            "marker": MARKERS[i % 8],
+            **({"color": MUTED} if layer == last else strength),
+        }
+    return looks
 
 
-def shares_figure(task: str, found: Sequence[Pass]) -> Figure:
+def shares_figure(task: str, rules: Sequence[Rule]) -> Figure:
     """Stacked bars, from rows alone."""
-    panels = Panels(len(found), 0.9 + 0.28 * max(len(each.early) for each in found))
-
-    def draw(drawing: Any) -> None:
-        for ax, each in zip(panels.draw(drawing, "examples (%)"), found, strict=True):
-            draw_shares(ax, each)
-
-    marks = [
-        share_mark(each, point, layer)
-        for each in found
-        for point in each.early
-        for layer in layers_of(each)
-        if any(shares(point, layer))
-    ]
-    title, caption = f"Where examples of {task} leave", SHARES.format(n=examples_text(found))
-    return Figure(f"exit-shares-{task}", title, caption, draw, panels.size, marks)
+    groups = by_pass(rules)
+    name, title = f"exit-shares-{task}", f"Where examples of {task} leave"
+    caption, size = SHARES.format(n=n_text(rules)), (3.0, 0.9 + 0.28 * max(map(len, groups)))
+    return in_panels(name, title, caption, groups, draw_shares, ("examples (%)", ""), size)
 
 
-def share_mark(found: Pass, point: Point, layer: int) -> Mark:
-    gid = f"exit-shares-{found.slug}-{found.points.index(point)}-{layer}"
-    title = f"{found.name}, {point.setting}: layer {layer} of {found.row.num_layers}"
-    share = over_seeds(shares(point, layer), 1).text
-    return mark(gid, title, point, {"share": f"{share} %", **of_whom(point)})
-
-
-def of_whom(point: Point) -> dict[str, str]:
-    return {"examples": str(point.row.num_examples), "seeds": seeds_text(point)}
-
-
-def draw_shares(ax: Axes, found: Pass) -> None:
-    layers, left = layers_of(found), [0.0] * len(found.early)
-    for layer in layers:
-        early = {k: v for k, v in look_of(found, layer).items() if k != "marker"}
-        look: dict[str, Any] = {"color": GRID} if layer == layers[-1] else early
-        ax.barh(0, 0, label=f"layer {layer}", **look)
-        for y, point in enumerate(found.early):
-            width = mean(shares(point, layer))
-            if width > 0:
-                (bar,) = ax.barh(y, width, left=left[y], height=0.72, **look)
-                bar.set_gid(share_mark(found, point, layer).gid)
-            if width >= 9:  # wide enough for its number
-                middle = left[y] + width / 2
-                ax.text(middle, y, f"{width:.0f}", ha="center", va="center", fontsize=6.5)
-            left[y] += width
-    ax.set_yticks(range(len(found.early)), [point.setting for point in found.early])
+def draw_shares(ax: Any, own: Sequence[Rule]) -> None:
+    last, looks = own[0].found.row.num_layers, looks_of(own)
+    for layer, look in looks.items():
+        early = {key: look[key] for key in ("color", "alpha") if key in look}
+        color: dict[str, Any] = {"color": GRID} if layer == last else early
+        ax.barh(0, 0, label=f"layer {layer}", **color)
+        for y, rule in enumerate(own):
+            if layer in rule.shares:
+                draw_share(ax, y, rule, layer, color)
+    ax.set_yticks(range(len(own)), [rule.point.setting for rule in own])
     ax.invert_yaxis()
     ax.set_xlim(0, 100)
     ax.grid(False)
     ax.tick_params(axis="y", length=0)
-    ax.set_title(found.name)
-    anchor = (0.5, -0.45 / (0.25 + 0.28 * len(found.early)))
-    ax.legend(ncols=len(layers), handlelength=1, bbox_to_anchor=anchor, **BELOW)
+    ax.set_title(own[0].found.name)
+    anchor = (0.5, -0.45 / (0.25 + 0.28 * len(own)))
+    ax.legend(ncols=len(looks), handlelength=1, bbox_to_anchor=anchor, **BELOW)
 
 
-def rules_of(found: Pass) -> list[Leaving]:
-    """Those whose examples are at hand, and of which some left early."""
-    made = [leaving(point) for point in found.early]
-    return [each for each in made if each is not None and each.any_early.n]
+def draw_share(ax: Any, y: int, rule: Rule, layer: int, color: Mapping[str, Any]) -> None:
+    """A piece of a rule's bar, behind those of the layers before."""
+    means, row = rule.shares.mean(), rule.point.row
+    width, left = means[layer], means[means.index < layer].sum()
+    if width > 0:
+        (bar,) = ax.barh(y, width, left=left, height=0.72, **color)
+        title = f"{rule.found.name}, {rule.point.setting}: layer {layer} of {row.num_layers}"
+        share = over_seeds([*rule.shares[layer]], 1).text
+        told = {"share": f"{share} %", "examples": str(row.num_examples)}
+        read(bar, title, rule.point, told | {"seeds": seeds_text(rule.point)})
+    if width >= 9:  # wide enough for its number
+        text = f"{width:.0f}"
+        ax.text(left + width / 2, y, text, ha="center", va="center", fontsize=6.5)
 
 
-def left_figure(task: str, found: Sequence[Pass]) -> Figure | None:
-    """None where no examples are at hand."""
-    shown = [(each, left_dots(each, rules)) for each in found if (rules := rules_of(each))]
-    if not shown:
-        return None
-    panels = Panels(len(shown), 2.8)
-
-    def draw(drawing: Any) -> None:
-        axes = panels.draw(drawing, "", f"right on {task} (%)", sharey=True)
-        for ax, (each, dots) in zip(axes, shown, strict=True):
-            for dot in dots:
-                dot.draw(ax)
-            names = [broken(rule.point.setting) for rule in rules_of(each)]
-            ax.set_xticks(range(len(names)), names)
-            ax.grid(False, axis="x")
-            ax.set_title(each.name)
-            for layer in layers_of(each):
-                ax.plot([], [], label=f"layer {layer}", linestyle="", **look_of(each, layer))
-            ax.legend(ncols=len(layers_of(each)), bbox_to_anchor=(0.5, -0.2), **BELOW)
-
-    marks = [dot.mark for _, dots in shown for dot in dots if dot.mark.title]
-    caption = LEFT.format(n=examples_text(each for each, _ in shown))
-    title = f"How right those are that leave early, on {task}"
-    return Figure(f"exit-accuracy-{task}", title, caption, draw, panels.size, marks)
+def left_figure(task: str, rules: Sequence[Rule]) -> Figure:
+    name, title = f"exit-accuracy-{task}", f"How right those are that leave early, on {task}"
+    caption, labels = LEFT.format(n=n_text(rules)), ("", f"right on {task} (%)")
+    groups, size = by_pass(rules), (3.0, 2.8)
+    return in_panels(name, title, caption, groups, draw_left, labels, size, sharey=True)
 
 
-def left_dots(found: Pass, rules: Sequence[Leaving]) -> list[Dot]:
-    """The answers of each group, and beside them the last layer's on the same examples (whose mark
-    has no title: nothing more is read there)."""
-    made = []
-    for x, rule in enumerate(rules):
-        for i, group in enumerate(rule.groups):
-            at = x + 0.8 * ((i + 0.4) / len(rule.groups) - 0.5)
-            look, read = look_of(found, group.layer or 0), group_mark(found, x, group)
-            made.append(Dot(read, at, group.accuracy.times(100), look))
-            if not group.stayed:
-                beside, hollow = at + 0.28 / len(rule.groups), {"markerfacecolor": PAPER, "mew": 1}
-                unread = Mark(f"{read.gid}-last", "", (), read.source)
-                made.append(Dot(unread, beside, group.last_accuracy.times(100), look | hollow))
-    return made
+def draw_left(ax: Any, own: Sequence[Rule]) -> None:
+    """The answers of each group, and beside them the last layer's on the same examples."""
+    looks = looks_of(own)
+    for x, rule in enumerate(own):
+        groups = [line for line in rule.places if line["layer"] is not None]
+        for i, line in enumerate(groups):
+            at, look = x + 0.8 * ((i + 0.4) / len(groups) - 0.5), looks[line["layer"]]
+            filled = dot(ax, at, line["accuracy"].times(100), **look)
+            told = {text: percent_text(line[key]) for key, text in TOLD.items() if key in line}
+            told |= {"examples": f"{line['n']:.0f}", "seeds": seeds_text(rule.point)}
+            title = f"{rule.found.name}, {rule.point.setting}: {line['where']}"
+            read(filled, title, rule.point, told)
+            if "last" in line:
+                hollow, beside = look | {"markerfacecolor": PAPER, "mew": 1}, 0.28 / len(groups)
+                dot(ax, at + beside, line["last"].times(100), **hollow)
+    ax.set_xticks(range(len(own)), [broken(rule.point.setting) for rule in own])
+    ax.grid(False, axis="x")
+    ax.set_title(own[0].found.name)
+    for layer, look in looks.items():
+        ax.plot([], [], label=f"layer {layer}", linestyle="", **look)
+    ax.legend(ncols=len(looks), bbox_to_anchor=(0.5, -0.2), **BELOW)
 
 
-def group_mark(found: Pass, index: int, group: Group) -> Mark:
-    point = group.leaving.point
-    skipped = {
-        "last layer on the same": group.last_accuracy,
-        "wrong where the last is right": group.harm,
-        "right where the last is wrong": group.help,
-    }
-    shares = {"right": group.accuracy} | ({} if group.stayed else skipped)
-    details = {what: percent_text(share) for what, share in shares.items()}
-    details |= {"examples": f"{group.n:.0f}", "seeds": seeds_text(point)}
-    gid = f"exit-accuracy-{found.slug}-{index}-{group.layer}"
-    return mark(gid, f"{found.name}, {point.setting}: {group.name}", point, details)
+def depth_figure(task: str, what: str, key: str, rules: Sequence[Rule]) -> Figure:
+    """Depth against length or difficulty."""
 
-
-def depth_figure(
-    task: str, what: str, found: Sequence[Pass], by: Callable[[Leaving], list[Depth]]
-) -> Figure | None:
-    """Depth against `what`, length or difficulty. None where no examples say it."""
-    made = [(each, [depth_dots(each, what, rule, by) for rule in rules_of(each)]) for each in found]
-    shown = [(each, lines) for each, lines in made if any(lines)]
-    if not shown:
-        return None
-    panels = Panels(len(shown), 2.5)
-
-    def draw(drawing: Any) -> None:
-        xlabel = "tokens, mean of each bin" if what == "length" else what
-        axes = panels.draw(drawing, xlabel, "layers run, mean", sharey=True)
-        texts = [draw_depths(ax, *each) for ax, each in zip(axes, shown, strict=True)]
+    def finish(drawing: Any, axes: list[Any], texts: list[Any]) -> None:
         drawing.draw_without_rendering()
         for ax, names in zip(axes, texts, strict=True):
             part(ax, names)
 
-    marks = [dot.mark for _, lines in shown for line in lines for dot in line]
-    caption = DEPTH.format(what=what, n=examples_text(each for each, _ in shown))
-    title = f"Depth against {what} on {task}"
-    return Figure(f"depth-{what}-{task}", title, caption, draw, panels.size, marks)
+    name, title = f"depth-{what}-{task}", f"Depth against {what} on {task}"
+    labels = ("tokens, mean of each bin" if what == "length" else what), "layers run, mean"
+    caption, draw = DEPTH.format(what=what, n=n_text(rules)), partial(draw_depths, key=key)
+    groups = by_pass(rules)
+    return in_panels(name, title, caption, groups, draw, labels, finish=finish, sharey=True)
 
 
-def depth_dots(
-    found: Pass, what: str, rule: Leaving, by: Callable[[Leaving], list[Depth]]
-) -> list[Dot]:
-    rules = [each.point.setting for each in rules_of(found)]
-    order = rules.index(rule.point.setting)
-    alpha = opacity(len(rules) - 1 - order, len(rules))
-    look = {"color": found.look.color, "alpha": alpha, "marker": found.look.marker, "markersize": 4}
-    dots = []
-    for i, each in enumerate(by(rule)):
-        details = {
-            "depth": each.depth.text(),
-            "right": percent_text(each.accuracy),
-            "examples": str(each.n),
-            "seeds": seeds_text(rule.point),
-        }
-        gid = f"depth-{what}-{found.slug}-{order}-{i}"
-        title = f"{found.name}, {rule.point.setting}: {each.name}"
-        dots.append(Dot(mark(gid, title, rule.point, details), each.x, each.depth, look))
-    return dots
-
-
-def draw_depths(ax: Axes, found: Pass, lines: Sequence[Sequence[Dot]]) -> list[Any]:
+def draw_depths(ax: Any, own: Sequence[Rule], key: str) -> list[Any]:
     """Returns the lines' names, which may still overlap."""
-    texts = []
-    for rule, line in zip(rules_of(found), lines, strict=True):
-        if not line:
-            continue
-        draw_line(ax, line)
+    texts, base = [], own[0].found.look
+    for i, rule in enumerate(own):
+        look = {"color": base.color, "alpha": opacity(len(own) - 1 - i, len(own))}
+        lines = getattr(rule, key)
+        xs, ys = [line["x"] for line in lines], [line["depth"].value for line in lines]
+        ax.plot(xs, ys, **look)
+        for line in lines:
+            one = dot(ax, line["x"], line["depth"], marker=base.marker, markersize=4, **look)
+            told = {"depth": line["depth"].text(), "right": percent_text(line["accuracy"])}
+            told |= {"examples": str(line["n"]), "seeds": seeds_text(rule.point)}
+            read(one, f"{rule.found.name}, {rule.point.setting}: {line['bin']}", rule.point, told)
         text = "  " + broken(rule.point.setting.replace("tau", "τ")).replace("\n", "\n  ")
-        where: dict[str, Any] = {"va": "center", "fontsize": 6.5, "color": INK}
-        texts.append(ax.text(*line[-1].at, text, **where))
-    ax.set_title(found.name)
+        texts.append(ax.text(xs[-1], ys[-1], text, va="center", fontsize=6.5, color=INK))
+    ax.set_title(own[0].found.name)
     ax.margins(x=0.12)
     return texts

@@ -20,11 +20,11 @@ import numpy as np
 from eat_lightning.errors import ConfigError
 from eat_lightning.report.cells import percent_text
 from eat_lightning.report.certified import held_by, setting_of
-from eat_lightning.report.claim import Claim, Figure, Source, Table
-from eat_lightning.report.columns import count, mark, number, percent, table, word
+from eat_lightning.report.claim import Claim, Source, Table
+from eat_lightning.report.columns import count, number, percent, table, word
 from eat_lightning.report.compare import source_of
-from eat_lightning.report.figures import MARKERS, SERIES
-from eat_lightning.report.panels import Dot, bare_rows
+from eat_lightning.report.figures import MARKERS, SERIES, Figure, read
+from eat_lightning.report.panels import bare_rows, dot
 from eat_lightning.report.statistics import Interval, wilson
 from eat_lightning.report.study import Measured, Point, Study
 
@@ -224,15 +224,18 @@ def figure_of(found: Sequence[Files]) -> Figure:
     shown = [f for f in found if f.kind in KINDS and f.kind != LOST]
     names = list(dict.fromkeys(f.who for f in shown))
     kinds = [kind for kind in KINDS if any(f.kind == kind for f in shown)]
-    dots = [dot_of(f, names.index(f.who), kinds.index(f.kind), len(names)) for f in shown]
 
     def draw(drawing: Any) -> None:
         ax = drawing.add_subplot()
-        for f, dot in zip(shown, dots, strict=True):
-            dot.draw(ax)
+        for f in shown:
+            who, many = names.index(f.who), len(names)
+            y = kinds.index(f.kind) + (who - (many - 1) / 2) * 0.8 / many
+            look = {"color": SERIES[who % len(SERIES)], "marker": MARKERS[who % len(MARKERS)]}
+            one = dot(ax, f.deep.times(100), y, **look)
+            read(one, f"{f.who}: {f.kind}", f.source, {"to deep": percent_text(f.deep)})
             if f.kind == kinds[0]:
                 name = f.who.removesuffix(f" {CONTENT}")
-                ax.plot([], [], linestyle="", label=name, **dot.look)
+                ax.plot([], [], linestyle="", label=name, **look)
         bare_rows(ax, [f"{kind} ({KINDS[kind]})" for kind in kinds])
         ax.set_xlabel("sent to deep scanning, %")
         drawing.legend(loc="outside lower center", ncols=3)
@@ -241,17 +244,7 @@ def figure_of(found: Sequence[Files]) -> Figure:
         "By what was done to a complete file; lines: 95 % intervals. To be sent to deep scanning "
         f"is right for mismatches and unknowns, and a cost for what matches. Peers: {CONTENT}."
     )
-    marks = [dot.mark for dot in dots]
-    return Figure("file-gating", "Who goes to deep scanning", caption, draw, (6.4, 4.2), marks)
-
-
-def dot_of(f: Files, who: int, kind: int, many: int) -> Dot:
-    title, details = f"{f.who}: {f.kind}", {"to deep": percent_text(f.deep)}
-    look = {"color": SERIES[who % len(SERIES)], "marker": MARKERS[who % len(MARKERS)]}
-    y = kind + (who - (many - 1) / 2) * 0.8 / many
-    return Dot(
-        mark(f"file-gating-{who}-{kind}", title, f.source, details), f.deep.times(100), y, look
-    )
+    return Figure("file-gating", "Who goes to deep scanning", caption, draw, (6.4, 4.2))
 
 
 NOTES = [

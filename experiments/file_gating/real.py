@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.data.attachment import texts
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, told
 from eat_lightning.runs.run import Run, write_json
 
 from .formats import LABELS, extension, group_of_mime, verdict
@@ -93,11 +93,8 @@ def counted(seen: Sequence[Seen]) -> dict[str, Any]:
 
 
 def main() -> None:
-    try:
+    with told():
         stream(**asked(sys.argv[1:]))
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
 
 
 def asked(arguments: Sequence[str]) -> dict[str, str]:
@@ -109,7 +106,7 @@ def asked(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def stream(run: str, dir: str) -> None:
-    from eat_lightning.predict.open import open_run
+    from eat_lightning.runs.open import open_run
 
     opened = Run.open(run)
     rows = attachments(Path(dir) / "email_attachments" / "metadata.parquet")

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eat_lightning.data.attachment import texts
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, told
 from eat_lightning.runs.run import write_json
 
 from .formats import FORMATS
@@ -40,12 +40,9 @@ SHARE = 0.25  # of the origins, for validation
 
 
 def main() -> None:
-    try:
+    with told():
         folder, settings = asked(sys.argv[1:])
         build(folder, **settings)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
 
 
 def asked(arguments: Sequence[str]) -> tuple[Path, dict[str, int]]:

@@ -9,14 +9,13 @@ call with `baselines=all`: only times of one session are divided by each other.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.report import cells
+from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim, Source, Table
-from eat_lightning.report.columns import made, p_value, points, table, word
 from eat_lightning.report.compare import (
     Difference,
     Entry,
@@ -28,14 +27,7 @@ from eat_lightning.report.compare import (
     speed_up,
 )
 from eat_lightning.report.setting_plot import figures_of
-from eat_lightning.report.setting_table import (
-    EXTREMES,
-    MCNEMAR,
-    PAIRED,
-    common,
-    held,
-    table_of_settings,
-)
+from eat_lightning.report.setting_table import common, held, table_of_settings
 from eat_lightning.report.study import Point, Study
 from eat_lightning.runs.row import THEIRS
 
@@ -82,49 +74,41 @@ def tables_of(task: str, entries: list[Entry]) -> list[Table]:
     title = f"Accuracy and time on {task}"
     settings = table_of_settings(f"frontier-{task}", title, caption, entries)
     adaptive = [entry for entry in entries if entry.adaptive]
-    pairs = table(
+    pairs = col.table(
         f"frontier-{task}-smaller",
         f"Adaptive against static models of smaller bodies on {task}",
         "Accuracy and time of the adaptive setting against the static model's.",
         PAIR_COLUMNS,
-        [Pair(entry, other) for entry in adaptive for other in entry.smaller],
+        [pair_line(entry, other) for entry in adaptive for other in entry.smaller],
         "source",
-        lambda pair: pair.flags,
     )
     return [settings, pairs]
 
 
-@dataclass
-class Pair:
-    """An adaptive setting, and a static model of a smaller body, which it has to beat."""
-
-    entry: Entry
-    other: Point
-
-    @cached_property
-    def difference(self) -> Difference | None:
-        return difference(self.entry.point, self.other)
-
-    @property
-    def source(self) -> Source:
-        one, two = source_of(self.entry.point), source_of(self.other)
-        commits = tuple(dict.fromkeys((*one.commits, *two.commits)))
-        return Source((*one.runs, *two.runs), one.command, commits)
-
-    @property
-    def flags(self) -> list[str]:
-        single = 1 in (len(self.entry.point.members), len(self.other.members))
-        return [cells.ONE_SEED] if single else []
-
-
 PAIR_COLUMNS = [
-    word("adaptive", "adaptive", lambda p: with_body(p.entry.name, p.entry.point)),
-    word("static", "static", lambda p: static_name(p.entry.study, p.other)),
-    points("points", "Δ accuracy", "difference", f"points; {PAIRED}"),
-    p_value("p", "difference", MCNEMAR),
-    made("single", "times as fast, batch 1", lambda p: held(p.entry, p.other, single_ms), EXTREMES),
-    made("batch", "in batches", lambda p: held(p.entry, p.other, batch_ms), EXTREMES),
+    col.word("adaptive", "adaptive"),
+    col.word("static", "static"),
+    col.points("points", "Δ accuracy", help=f"points; {col.PAIRED}"),
+    col.p_value("p", "points", col.MCNEMAR),
+    col.number("single", "times as fast, batch 1", help=col.EXTREMES),
+    col.number("batch", "in batches", help=col.EXTREMES),
 ]
+
+
+def pair_line(entry: Entry, other: Point) -> dict[str, Any]:
+    """An adaptive setting beside a static model of a smaller body, which it has to beat."""
+    one, two = source_of(entry.point), source_of(other)
+    commits = tuple(dict.fromkeys((*one.commits, *two.commits)))
+    single = 1 in (len(entry.point.members), len(other.members))
+    return {
+        "adaptive": with_body(entry.name, entry.point),
+        "static": static_name(entry.study, other),
+        "points": difference(entry.point, other),
+        "single": held(entry, other, single_ms),
+        "batch": held(entry, other, batch_ms),
+        "source": Source((*one.runs, *two.runs), one.command, commits),
+        "flags": [cells.ONE_SEED] if single else [],
+    }
 
 
 def static_name(study: Study, point: Point) -> str:

@@ -10,150 +10,70 @@ experiment=phishing, then measure with split=validation and split=certificate, a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from pandas import DataFrame
 
+from eat_lightning.report import columns as col
+from eat_lightning.report.cells import percent_text
 from eat_lightning.report.certified import Held, held_by, setting_of
-from eat_lightning.report.claim import Claim, Figure, Source, Table
-from eat_lightning.report.columns import count, number, percent, table, word
+from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.compare import source_of
-from eat_lightning.report.statistics import Interval, wilson
+from eat_lightning.report.figures import INK, MARKERS, SERIES, Figure, read
+from eat_lightning.report.panels import dot
+from eat_lightning.report.statistics import wilson
 from eat_lightning.report.study import Measured, Point, Study
 
-from .figure import triage_figure
-from .triage import (
-    POSITIVE,
-    HandedOn,
-    auc,
-    handed_on,
-    score_of,
-    threshold_for,
-)
+from .triage import POSITIVE, HandedOn, auc, curve, handed_on, score_of, threshold_for
 
 RECALLS = (0.95, 0.99, 0.995)
 BAND = (0.85, 0.90, 0.92)  # EAT, section 10: tau in [0.85, 0.92]
 STRICT = 0.99  # beyond the band: who is not nearly sure is ranked by the last layer
 RARE = 0.01  # a share of positives as a mailbox has, beside that of the data
+LEAST = 0.9  # recall from which on the curve is drawn
 ERA = (
     "the mails' era: phishing is recent, ham and spam are of 2002, and the difference in era "
     "flatters every score"
 )
 ERA_TASK = "email_phish_spam"
 
-
-@dataclass
-class Rule:
-    """An exit rule on validation and on the calibration part."""
-
-    name: str
-    validation: Measured
-    calibration: Measured
-
-    @property
-    def row(self) -> Any:
-        return self.validation.row
-
-    @property
-    def source(self) -> Source:
-        return source_of(Point([self.validation]))
-
-    @property
-    def positive_B(self) -> np.ndarray:
-        return labels(self.validation) == POSITIVE
-
-    def handed_on(self, recall: float) -> HandedOn:
-        known = labels(self.calibration) == POSITIVE
-        threshold = threshold_for(score_of(self.calibration), known, recall)
-        return handed_on(score_of(self.validation), self.positive_B, threshold)
-
-
-@dataclass
-class Asked:
-    """A rule at a recall that is asked for."""
-
-    rule: Rule
-    asked: float
-    found: HandedOn
-
-    @property
-    def saved(self) -> float:
-        """Percent of the costly analyses, as the messages are mixed here."""
-        return 100 * (1 - self.found.all.value)
-
-    @property
-    def rare(self) -> float:
-        """The same where positives are rare."""
-        return 100 * (1 - self.found.at(RARE))
-
-
-@dataclass
-class Sent:
-    """What becomes of one source's messages."""
-
-    rule: Rule
-    source: str
-    n: int
-    right: Interval
-    handed: Interval
-    depth: float
-
-
-RULE = [word("model", "model", "rule.row.model"), word("rule", "rule", "rule.name")]
+RULE = [col.word("model", "model"), col.word("rule", "rule")]
+DEPTH = col.number("depth", "depth", "row.depth", help="layers run, mean")
+FLOPS = col.number("flops", "FLOPs", "row.flops_ratio", 3, "of the same body static")
+TWO: dict[str, Any] = {"digits": 2}
+POSITIVES = "percent of validation's positives; 95 % Wilson"
+ASKED = "percent at a recall asked of 0.99; 95 % Wilson"
 COLUMNS = [
     *RULE,
-    number(
-        "accuracy",
-        "accuracy",
-        lambda a: 100 * (a.rule.row.accuracy or 0),
-        2,
-        "percent, at the answer's own class",
-    ),
-    number("depth", "depth", "rule.row.depth", 2, "layers run, mean"),
-    number("flops", "FLOPs", "rule.row.flops_ratio", 3, "of the same body static"),
-    number(
-        "asked",
-        "recall asked",
-        lambda a: 100 * a.asked,
-        1,
-        "of the positives, in expectation",
-    ),
-    percent(
-        "recall",
-        "recall got",
-        "found.recall",
-        "percent of validation's positives; 95 % Wilson",
-        2,
-    ),
-    percent("all", "handed on", "found.all", "percent of all, as mixed here; 95 % Wilson", 2),
-    percent("negatives", "of the others", "found.negatives", "percent of those no positives", 2),
-    number("saved", "saved", "saved", 2, "percent of the costly analyses, as mixed here"),
-    number("rare", "saved at 1 %", "rare", 2, "the same where 1 % of the messages are positives"),
+    col.number("accuracy", "accuracy", help="percent, at the answer's own class"),
+    DEPTH,
+    FLOPS,
+    col.number("asked", "recall asked", digits=1, help="of the positives, in expectation"),
+    col.percent("recall", "recall got", help=POSITIVES, **TWO),
+    col.percent("all", "handed on", help="percent of all, as mixed here; 95 % Wilson", **TWO),
+    col.percent("negatives", "of the others", help="percent of those no positives", **TWO),
+    col.number("saved", "saved", help="percent of the costly analyses, as mixed here"),
+    col.number("rare", "saved at 1 %", help="the same where 1 % of the messages are positives"),
 ]
 HELD_COLUMNS = [
-    word("model", "model", "measured.row.model"),
-    word("name", "certificate", "certificate.name"),
-    word("rule", "exits", "exits"),
-    number(
-        "seen",
-        "calibration",
-        lambda h: 100 * (h.certificate.seen.get("risk") or 0.0),
-        2,
-        "risk seen there, percent",
-    ),
-    percent("risk", "validation", "risk", "the same risk on other examples, percent; 95 %", 2),
-    number("level", "level", lambda h: 100 * h.certificate.level, 1, "percent"),
-    number("depth", "depth", "measured.row.depth", 2, "layers run, mean, on validation"),
-    number("flops", "FLOPs", "measured.row.flops_ratio", 3, "of the same body static"),
+    col.word("model", "model"),
+    col.word("name", "certificate"),
+    col.word("rule", "exits"),
+    col.number("seen", "calibration", help="risk seen there, percent"),
+    col.percent("risk", "validation", help="the same risk on other examples, percent; 95 %", **TWO),
+    col.number("level", "level", digits=1, help="percent"),
+    col.number("depth", "depth", "row.depth", help="layers run, mean, on validation"),
+    FLOPS,
 ]
 SOURCE_COLUMNS = [
     *RULE,
-    word("source", "source", "source"),
-    count("n", "n", "n", "messages"),
-    percent("right", "right", "right", "percent; 95 % Wilson", 2),
-    percent("handed", "handed on", "handed", "percent at a recall asked of 0.99; 95 % Wilson", 2),
-    number("depth", "depth", "depth", 2, "layers run, mean"),
+    col.word("source", "source"),
+    col.count("n", "n", help="messages"),
+    col.percent("right", "right", help="percent; 95 % Wilson", **TWO),
+    col.percent("handed", "handed on", help=ASKED, **TWO),
+    col.number("depth", "depth", help="layers run, mean"),
 ]
 
 
@@ -165,7 +85,7 @@ def claim(study: Study) -> Claim:
         held = held_by(study, [m for m in rows if m.row.split == "validation"])
         if rules := rules_of(rows, held):
             tables = tables_of(task, rules, held)
-            notes = notes_of(task, rules)
+            notes = notes_of(task, rules[0])
             whole.add(answers(task, rules, held), tables, [figure_of(task, rules)], notes)
     return whole.or_lacking(
         "no task of two classes with rows of the splits validation and certificate, and "
@@ -173,8 +93,30 @@ def claim(study: Study) -> Claim:
     )
 
 
-def labels(measured: Measured) -> np.ndarray:
-    return measured.known.recorded.labels
+class Rule:
+    """An exit rule: its examples on validation, and what it hands on there at each recall by the
+    threshold that the calibration part sets."""
+
+    def __init__(self, name: str, validation: Measured, calibration: Measured):
+        self.name, self.row = name, validation.row
+        self.point = source_of(Point([validation]))
+        outcome = validation.known
+        examples = {"score": score_of(validation), "depth": outcome.depth_B}
+        examples["positive"] = outcome.recorded.labels == POSITIVE
+        examples["right"] = outcome.logits_BC.argmax(1) == outcome.recorded.labels
+        self.examples = DataFrame(examples | {"origin": outcome.recorded.origins})
+        known_B = calibration.known.recorded.labels == POSITIVE
+        thresholds = {r: threshold_for(score_of(calibration), known_B, r) for r in RECALLS}
+        self.judged = self.examples["score"].to_numpy(), self.examples["positive"].to_numpy()
+        self.handed_on = {r: handed_on(*self.judged, at) for r, at in thresholds.items()}
+
+    @property
+    def tau(self) -> float:
+        return self.row.point if isinstance(self.row.point, float) else 2.0
+
+    def line(self, **cells: Any) -> dict[str, Any]:
+        about = {"model": self.row.model, "rule": self.name, "row": self.row, "point": self.point}
+        return about | cells
 
 
 def two_classes(measured: Measured) -> bool:
@@ -188,9 +130,8 @@ def two_classes(measured: Measured) -> bool:
 def rules_of(rows: Sequence[Measured], chosen: Sequence[Held]) -> list[Rule]:
     """Full depth, the paper's band, one beyond it, and what certificates chose; of each run."""
     certified = {(held.measured.row.run, str(held.measured.row.exit)) for held in chosen}
-    calibration = {
-        (m.row.run, str(m.row.exit)): m for m in reversed(rows) if m.row.split == "certificate"
-    }
+    cut = [m for m in reversed(rows) if m.row.split == "certificate"]
+    calibration = {(m.row.run, str(m.row.exit)): m for m in cut}
     found = []
     for m in rows:
         key, never = (m.row.run, str(m.row.exit)), m.row.exit["kind"] == "never"
@@ -198,40 +139,32 @@ def rules_of(rows: Sequence[Measured], chosen: Sequence[Held]) -> list[Rule]:
         if m.row.split == "validation" and wanted and key in calibration:
             name = setting_of(m) + (", certified" if key in certified and not never else "")
             found.append(Rule(name, m, calibration[key]))
-    return sorted(found, key=lambda r: (r.row.model, -tau(r)))
-
-
-def tau(rule: Rule) -> float:
-    return rule.row.point if isinstance(rule.row.point, float) else 2.0
+    return sorted(found, key=lambda rule: (rule.row.model, -rule.tau))
 
 
 def tables_of(task: str, rules: Sequence[Rule], held: Sequence[Held]) -> list[Table]:
     """Triage, certificates, and, where the data say where each message comes from, by source."""
-    triage = table(
+    triage = col.table(
         f"triage-{task}",
         f"Triage on {task}",
         "A message is handed on from a probability of the positive class on that the calibration "
         "part sets. " + confound(task),
         COLUMNS,
-        [Asked(rule, recall, rule.handed_on(recall)) for rule in rules for recall in RECALLS],
-        "rule.source",
+        [triage_line(rule, recall) for rule in rules for recall in RECALLS],
     )
-    certificates = table(
+    certificates = col.table(
         f"certified-{task}",
         f"Certificates on {task}, judged on validation",
-        ("What is promised is of samples drawn as the calibration part was. " + confound(task)),
+        "What is promised is of samples drawn as the calibration part was. " + confound(task),
         HELD_COLUMNS,
-        held,
-        lambda h: source_of(Point([h.measured])),
-        lambda h: (h.certificate.reason,) if h.certificate.fallback else (),
+        map(held_line, held),
     )
-    sources = table(
+    sources = col.table(
         f"sources-{task}",
         f"By source on {task}",
         "Ham and spam of one era (sa_*) beside recent phishing. " + confound(task),
         SOURCE_COLUMNS,
-        [sent for rule in rules for sent in by_source(rule)],
-        "rule.source",
+        [line for rule in rules for line in source_lines(rule)],
     )
     return [triage, certificates, sources]
 
@@ -240,71 +173,114 @@ def confound(task: str) -> str:
     return f"Beside every figure: {ERA}." if task == ERA_TASK else ""
 
 
-def by_source(rule: Rule) -> Iterator[Sent]:
-    outcome = rule.validation.known
-    if outcome.recorded.origins is None:
-        return
-    origins = np.array(outcome.recorded.origins)
-    right_B = outcome.logits_BC.argmax(1) == outcome.recorded.labels
-    handed_B = score_of(rule.validation) >= rule.handed_on(0.99).threshold
-    for source in np.unique(origins):
-        here_B = origins == source
-        shares = (share(right_B[here_B]), share(handed_B[here_B]))
-        depth = float(outcome.depth_B[here_B].mean())
-        yield Sent(rule, str(source), int(here_B.sum()), *shares, depth)
+def triage_line(rule: Rule, recall: float) -> dict[str, Any]:
+    """saved: percent of the costly analyses, as the messages are mixed here, and where positives
+    are rare."""
+    found = rule.handed_on[recall]
+    return rule.line(
+        accuracy=100 * (rule.row.accuracy or 0),
+        asked=100 * recall,
+        saved=100 * (1 - found.all.value),
+        rare=100 * (1 - found.at(RARE)),
+        **vars(found),
+    )
 
 
-def share(here_B: np.ndarray) -> Interval:
-    return wilson(int(here_B.sum()), len(here_B))
+def held_line(held: Held) -> dict[str, Any]:
+    certificate, row = held.certificate, held.measured.row
+    return {
+        "model": row.model,
+        "name": certificate.name,
+        "rule": held.exits,
+        "seen": 100 * (certificate.seen.get("risk") or 0.0),
+        "risk": held.risk,
+        "level": 100 * certificate.level,
+        "row": row,
+        "point": source_of(Point([held.measured])),
+        "flags": [certificate.reason] if certificate.fallback else [],
+    }
+
+
+def source_lines(rule: Rule) -> Iterator[dict[str, Any]]:
+    """What becomes of each source's messages."""
+    for source, here in rule.examples.groupby("origin"):
+        n, handed = len(here), here["score"] >= rule.handed_on[0.99].threshold
+        shares = {"right": wilson(here["right"].sum(), n), "handed": wilson(handed.sum(), n)}
+        yield rule.line(source=source, n=n, depth=here["depth"].mean(), **shares)
 
 
 def figure_of(task: str, rules: Sequence[Rule]) -> Figure:
-    first = rules[0].row.model
+    """What is handed on against the recall that is kept, a line for each exit rule."""
+    first, share = rules[0].row.model, 100 * rules[0].examples["positive"].mean()
+
+    def draw(drawing: Any) -> None:
+        ax = drawing.subplots()
+        for i, rule in enumerate(rules):
+            title = rule.name if rule.row.model == first else f"{rule.row.model}, {rule.name}"
+            look = {"color": SERIES[i % len(SERIES)], "marker": MARKERS[i % len(MARKERS)]}
+            draw_rule(ax, rule, title, look)
+        ax.axhline(share, color=INK, linewidth=0.7, linestyle=":")
+        ax.text(100 * LEAST, share, " the positives' share", va="top", fontsize=6.5)
+        ax.set(xlabel="recall kept, %", ylabel="handed on to costly analysis, %")
+        ax.set_xlim(100 * LEAST - 0.3, 100.3)
+        ax.legend(loc="upper left")
+
     caption = (
         "For every threshold the recall that validation shows and what is handed on; marks: "
         f"thresholds that the calibration part sets for {', '.join(map(str, RECALLS))}, with the "
         "95 % interval of their recall. " + confound(task)
     )
-    drawn = [
-        (
-            r.name if r.row.model == first else f"{r.row.model}, {r.name}",
-            r.validation,
-            [r.handed_on(recall) for recall in RECALLS],
-        )
-        for r in rules
-    ]
-    return triage_figure(task, drawn, float(rules[0].positive_B.mean()), caption)
+    return Figure(f"triage-{task}", f"Triage on {task}", caption, draw, (5.6, 3.6))
+
+
+def draw_rule(ax: Any, rule: Rule, title: str, look: dict[str, str]) -> None:
+    recall, share = curve(*rule.judged)
+    shown = recall >= LEAST
+    at = 100 * recall[shown], 100 * share[shown]
+    ax.step(*at, where="pre", color=look["color"], label=title)
+    for found in rule.handed_on.values():
+        recall = replace(found.recall, low=max(LEAST, found.recall.low)).times(100)
+        one = dot(ax, recall, 100 * found.all.value, markersize=6, **look)
+        read(one, title, rule.point, told(found))
+
+
+def told(found: HandedOn) -> dict[str, str]:
+    shares = {"recall": found.recall, "handed on": found.all, "of the others": found.negatives}
+    return {what: percent_text(share) for what, share in shares.items()}
 
 
 def answers(task: str, rules: Sequence[Rule], held: Sequence[Held]) -> Iterator[str]:
     for rule in rules:
-        told = []
+        parts = []
         for recall in RECALLS:
-            each = Asked(rule, recall, rule.handed_on(recall))
-            told.append(
-                f"recall {100 * recall:g} % asked, {100 * each.found.recall.value:.1f} % got: "
-                f"{each.saved:.1f} % of the analyses saved "
-                f"({each.rare:.1f} % where 1 % are positives)"
+            line = triage_line(rule, recall)
+            parts.append(
+                f"recall {100 * recall:g} % asked, {100 * line['recall'].value:.1f} % got: "
+                f"{line['saved']:.1f} % of the analyses saved "
+                f"({line['rare']:.1f} % where 1 % are positives)"
             )
         cost = f"depth {rule.row.depth:.2f}, FLOPs {rule.row.flops_ratio:.3f}"
-        yield f"{task}, {rule.row.model}, {rule.name} ({cost}): {'; '.join(told)}."
+        yield f"{task}, {rule.row.model}, {rule.name} ({cost}): {'; '.join(parts)}."
     for each in held:
         yield f"{task}, {each.answer}"
     if task == ERA_TASK:
         yield f"{task}: {ERA}."
 
 
-def notes_of(task: str, rules: Sequence[Rule]) -> Iterator[str]:
+def notes_of(task: str, rule: Rule) -> Iterator[str]:
     """How well one era's messages are told apart, beside all."""
-    rule = rules[0]
-    origins = rule.validation.known.recorded.origins
-    if origins is None:
+    e = rule.examples
+    if e["origin"].isna().any():
         return
-    old_B = np.array([str(o).startswith("sa_") for o in origins])
-    if old_B.all() or not old_B.any():
+    old = e["origin"].astype(str).str.startswith("sa_")
+    if old.all() or not old.any():
         return
-    scores, positive_B = score_of(rule.validation), rule.positive_B
-    recent_B = ~old_B | ~positive_B
-    told = {"of one era (spam against ham, both of 2002)": old_B, "of two eras": recent_B}
-    said = [f"{what} {auc(scores[here], positive_B[here]):.4f}" for what, here in told.items()]
-    yield f"{task}: area under the ROC curve, {rule.name}, {', '.join(said)}."
+    parts = {
+        "of one era (spam against ham, both of 2002)": e[old],
+        "of two eras": e[~old | ~e["positive"]],
+    }
+    areas = [
+        f"{what} {auc(here['score'].to_numpy(), here['positive'].to_numpy()):.4f}"
+        for what, here in parts.items()
+    ]
+    yield f"{task}: area under the ROC curve, {rule.name}, {', '.join(areas)}."

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.errors import ConfigError
+from matplotlib.ticker import LogLocator, NullFormatter
+from pandas import DataFrame
+
+from eat_lightning.errors import ConfigError, told
+from eat_lightning.report import columns as col
 from eat_lightning.report import figures, tables
-from eat_lightning.report.cells import number, words
-from eat_lightning.report.claim import Cell, Column, Figure, Line, Source, Table
-from eat_lightning.report.figures import SERIES
+from eat_lightning.report.claim import Cell, Source, Table
+from eat_lightning.report.figures import SERIES, Figure
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import write_text
 from eat_lightning.serve.loadtest.rows import LoadRow
@@ -28,74 +31,66 @@ from eat_lightning.serve.loadtest.rows import LoadRow
 HERE = Path(__file__).parent
 PAGE = HERE / "page.md"
 MARKS = "<!-- made from rows by serving.py -->", "<!-- up to here -->"
+CAPACITY = "answers a second to askers that wait for their answers"
 COMMAND = "python -m eat_lightning.serve.loadtest"
 COLUMNS = [
-    Column("mode", "mode", numeric=False),
-    Column("contestant", "contestant", numeric=False),
-    Column("capacity", "capacity", "answers a second to askers that wait for their answers"),
-    Column("load", "load", "share of its own capacity, or of the static one's", numeric=False),
-    Column("offered", "offered", "requests a second, by a Poisson process"),
-    Column("rps", "answered", "a second"),
-    Column("p50", "p50 ms", "of what was answered, from the time it was due"),
-    Column("p99", "p99 ms", "the same"),
-    Column("refused", "503 %", "of what was sent: the queue was full"),
-    Column("late", "504 %", "of what was sent: the deadline passed"),
-    Column("depth", "depth", "layers run, mean"),
+    col.word("mode", "mode"),
+    col.word("contestant", "contestant", "row.name"),
+    col.number("capacity", "capacity", "row.capacity", 0, CAPACITY),
+    col.word("load", "load", help="share of its own capacity, or of the static one's"),
+    col.number("offered", "offered", "row.offered", 0, "requests a second, by a Poisson process"),
+    col.number("rps", "answered", "row.rps", 0, "a second"),
+    col.number("p50", "p50 ms", "row.p50_ms", 1, "of what was answered, from the time it was due"),
+    col.number("p99", "p99 ms", help="the same"),
+    col.number("refused", "503 %", digits=1, help="of what was sent: the queue was full"),
+    col.number("late", "504 %", digits=1, help="of what was sent: the deadline passed"),
+    col.number("depth", "depth", "row.mean_depth", help="layers run, mean"),
 ]
 
 
 def table_of(rows: Sequence[LoadRow]) -> Table:
-    first = rows[0]
-    commits = tuple(sorted({row.commit for row in rows}))
+    first, commits = rows[0], tuple(sorted({row.commit for row in rows}))
     caption = (
         f"{first.task}, one thread for the gateway and its model on one core of {first.machine}, "
         f"the generator on another; {first.seconds:g} s for each level; deadline "
         f"{first.deadline_ms:g} ms."
     )
-    lines = [Line(cells(row), Source((row.run,), COMMAND, commits)) for row in ordered(rows)]
-    return Table(f"serving-{first.task}", f"The gateway on {first.task}", caption, COLUMNS, lines)
+    ordered = sorted(rows, key=lambda r: (r.mode, r.backend, r.exits, r.basis, r.level))
+    title, lines = f"The gateway on {first.task}", [line_of(row, commits) for row in ordered]
+    return col.table(f"serving-{first.task}", title, caption, COLUMNS, lines, "source")
 
 
-def ordered(rows: Sequence[LoadRow]) -> list[LoadRow]:
-    return sorted(rows, key=lambda r: (r.mode, r.backend, r.exits, r.basis, r.level))
-
-
-def cells(row: LoadRow) -> dict[str, Cell]:
+def line_of(row: LoadRow, commits: tuple[str, ...]) -> dict[str, Any]:
     load = f"{100 * row.level:.0f} %" + (" of static" if row.basis == "static" else "")
     flags = ("the generator was late",) if row.late_p99_ms > 1 else ()
     return {
-        "mode": words(row.mode),
-        "contestant": words(row.name),
-        "capacity": number(row.capacity, 0),
+        "row": row,
+        "mode": row.mode,
         "load": Cell(row.level, load),
-        "offered": number(row.offered, 0),
-        "rps": number(row.rps, 0),
-        "p50": number(row.p50_ms, 1),
-        "p99": replace(number(row.p99_ms, 1), flags=flags),
-        "refused": number(100 * row.share_503, 1),
-        "late": number(100 * row.share_504, 1),
-        "depth": number(row.mean_depth, 2),
+        "p99": Cell(row.p99_ms, f"{row.p99_ms:.1f}", flags=flags),
+        "refused": 100 * row.share_503,
+        "late": 100 * row.share_504,
+        "source": Source((row.run,), COMMAND, commits),
     }
 
 
 def figure_of(rows: Sequence[LoadRow]) -> Figure:
     """p50 and p99 against the requests offered, a panel for each mode."""
-    own = [row for row in rows if row.basis == "own"]
-    modes, names = (sorted({getattr(row, key) for row in own}) for key in ("mode", "name"))
+    own = frame_of(row for row in rows if row.basis == "own").sort_values("offered")
+    names = sorted(own["name"].unique())
 
     def draw(drawing: Any) -> None:
-        from matplotlib.ticker import LogLocator, NullFormatter
-
+        modes = own.groupby("mode")
         axes = drawing.subplots(1, len(modes), squeeze=False)[0]
-        for ax, mode in zip(axes, modes, strict=True):
-            for i, name in enumerate(names):
-                line = sorted(
-                    (r for r in own if (r.mode, r.name) == (mode, name)), key=lambda r: r.offered
+        for ax, (mode, here) in zip(axes, modes, strict=True):
+            for name, line in here.groupby("name"):
+                color, label = (
+                    SERIES[names.index(name) % len(SERIES)],
+                    name if ax is axes[0] else None,
                 )
-                x, color = [row.offered for row in line], SERIES[i % len(SERIES)]
-                label = name if mode == modes[0] else None
-                ax.plot(x, [r.p50_ms for r in line], "o-", color=color, label=label, markersize=4)
-                ax.plot(x, [r.p99_ms for r in line], "o--", color=color, markersize=4)
+                look: dict[str, Any] = {"color": color, "markersize": 4}
+                ax.plot(line["offered"], line["p50_ms"], "o-", label=label, **look)
+                ax.plot(line["offered"], line["p99_ms"], "o--", **look)
             ax.set(yscale="log", title=mode, xlabel="requests offered a second")
             ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ax.yaxis.set_major_formatter("{x:g}")
@@ -108,32 +103,33 @@ def figure_of(rows: Sequence[LoadRow]) -> Figure:
     return Figure(f"serving-{task}", "Latency against load", caption, draw, (6.5, 3.6))
 
 
-def answers(rows: Sequence[LoadRow]) -> list[str]:
+def frame_of(rows: Iterable[LoadRow]) -> DataFrame:
+    return DataFrame([asdict(row) | {"name": row.name} for row in rows])
+
+
+def answers(rows: Sequence[LoadRow]) -> Iterator[str]:
     """What a person takes away, in numbers: for each mode and backend that has both."""
-    both: dict[tuple[str, str], dict[str, list[LoadRow]]] = {}
-    for row in sorted(rows, key=lambda r: (r.mode, r.backend)):
-        both.setdefault((row.mode, row.backend), {"own": [], "never": []})[row.exits].append(row)
-    return [
-        f"{mode}, {backend}: {compared(of['own'], of['never'])}"
-        for (mode, backend), of in both.items()
-        if of["own"] and of["never"]
-    ]
+    for (mode, backend), same in frame_of(rows).groupby(["mode", "backend"]):
+        adaptive, static = (same[same["exits"] == exits] for exits in ("own", "never"))
+        if len(adaptive) and len(static):
+            yield f"{mode}, {backend}: {compared(adaptive, static)}"
 
 
-def compared(adaptive: Sequence[LoadRow], static: Sequence[LoadRow]) -> str:
-    capacity, theirs = adaptive[0].capacity, static[0].capacity
+def compared(adaptive: DataFrame, static: DataFrame) -> str:
+    capacity, theirs = adaptive["capacity"].iloc[0], static["capacity"].iloc[0]
     text = (
         f"{capacity:.0f} requests a second adaptive, {theirs:.0f} static, {capacity / theirs:.2f} "
         "times as many."
     )
-    same = [row for row in adaptive if (row.basis, row.level) == ("static", 1.0)]
-    full = [row for row in static if (row.basis, row.level) == ("own", 1.0)]
-    if not (same and full):
+    whole = "level == 1 and basis =="
+    mine, full = adaptive.query(f"{whole} 'static'"), static.query(f"{whole} 'own'")
+    if mine.empty or full.empty:
         return text
+    a, b = mine.iloc[0], full.iloc[0]
     return text + (
-        f" Under all that static can take, {same[0].offered:.0f}/s: p99 {same[0].p99_ms:.0f} ms "
-        f"adaptive, {full[0].p99_ms:.0f} ms static (503: {100 * same[0].share_503:.1f} and "
-        f"{100 * full[0].share_503:.1f} %)."
+        f" Under all that static can take, {a.offered:.0f}/s: p99 {a.p99_ms:.0f} ms "
+        f"adaptive, {b.p99_ms:.0f} ms static (503: {100 * a.share_503:.1f} and "
+        f"{100 * b.share_503:.1f} %)."
     )
 
 
@@ -165,8 +161,5 @@ def main(arguments: Sequence[str], page: Path = PAGE) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with told():
         main(sys.argv[1:])
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None

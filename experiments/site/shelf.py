@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.model.contracts import class_of, knob_of
@@ -35,8 +33,6 @@ def method(slot: str, kind: str) -> list[Page]:
     cls = class_of(slot, kind)
     about = inspect.cleandoc(sys.modules[cls.__module__].__doc__ or "")
     own = inspect.cleandoc(vars(cls).get("__doc__") or "")
-    if own.startswith(f"{cls.__name__}("):  # a dataclass's signature is no docstring
-        own = ""
     svg = picture(slot, kind)
     image = f"![{kind}]({kind}.svg)\n\n" if svg else ""
     content = f"""# {kind}
@@ -121,8 +117,7 @@ def line(row: rows.Row, slot: str) -> str:
 
 
 def gain(row: rows.Row) -> str:
-    ends: Sequence[Any] = (row.adaptivity_gain, row.adaptivity_gain_low, row.adaptivity_gain_high)
-    if None in ends:
+    middle, low, high = row.adaptivity_gain, row.adaptivity_gain_low, row.adaptivity_gain_high
+    if middle is None or low is None or high is None:
         return ""
-    middle, low, high = (100 * end for end in ends)
-    return f"{middle:+.2f} ({low:+.2f} to {high:+.2f})"
+    return f"{100 * middle:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"

@@ -14,8 +14,8 @@ from finished import refused
 from eat_lightning.certify.__main__ import certify
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.predict.open import open_export, open_run
 from eat_lightning.runs.certificate import Certificate
+from eat_lightning.runs.open import open_export, open_run
 from eat_lightning.runs.run import Run
 
 pytest.importorskip("onnxscript")

@@ -11,12 +11,11 @@ from omegaconf import OmegaConf
 from parquet import write
 
 from eat_lightning.data import batching
-from eat_lightning.data.batching import Order, shares, shuffled_batches, sorted_batches
+from eat_lightning.data.batching import Order, dealt, shares, shuffled_batches, sorted_batches
 from eat_lightning.data.glue import GlueData
 from eat_lightning.data.split import identity, make_split, tokenize
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.errors import ConfigError
 
 TASKS = sorted((Path(__file__).parents[2] / "configs/task").glob("*.yaml"))
 PAIR = Task("pair", ["one", "two"], ["no", "yes"], groups="question_graph")
@@ -52,12 +51,11 @@ LENGTHS = np.random.default_rng(0).integers(2, 60, 1003)
 
 
 @pytest.mark.parametrize("budget", [None, 40, 256, 1024])
-@pytest.mark.parametrize("world_size", [1, 3])
-def test_every_example_once(budget: int | None, world_size: int):
+def test_every_example_once(budget: int | None):
     for epoch in range(3):
-        batches = shuffled_batches(LENGTHS, 0, epoch, 16, budget, world_size)
+        batches = shuffled_batches(LENGTHS, 0, epoch, 16, budget)
         assert sorted(np.concatenate(batches)) == list(range(1003))
-        assert min(map(len, batches)) >= world_size
+        assert min(map(len, batches)) >= 1
 
 
 @pytest.mark.parametrize("budget", [64, 256, 1024])
@@ -81,32 +79,55 @@ def test_batches_hold_like_lengths(monkeypatch: pytest.MonkeyPatch):
     assert np.mean(spread) < 10
 
 
-def test_processes_share_each_batch():
-    orders = [Order(LENGTHS, 0, 16, rank=rank, world_size=3) for rank in range(3)]
-    whole = shuffled_batches(LENGTHS, 0, 0, 16, world_size=3)
+@pytest.mark.parametrize("budget", [None, 40])
+def test_processes_share_the_batches_of_one(budget: int | None):
+    """Whatever their number; of a batch too small for all, some have nothing that counts."""
+    whole = shuffled_batches(LENGTHS, 0, 0, 16, budget)
+    orders = [Order(LENGTHS, 0, 16, budget, rank, world_size=3) for rank in range(3)]
     assert len(orders[0]) == len(whole)
     for batch, *parts in zip(whole, *orders, strict=True):
-        assert {num for _, num in parts} == {len(batch)}
-        assert all(len(rows) for rows, _ in parts)
-        assert sorted(np.concatenate([rows for rows, _ in parts])) == sorted(batch)
+        assert {part.num_global for part in parts} == {len(batch)}
+        assert all(len(part.rows) for part in parts)
+        counted = [part.rows for part in parts if not part.idle]
+        assert len(counted) == min(3, len(batch))
+        assert sorted(np.concatenate(counted)) == sorted(batch)
 
 
-def test_too_few_examples_for_the_processes():
-    with pytest.raises(ConfigError, match="2 examples cannot be shared by 3 processes"):
-        sorted_batches(np.array([3, 4]), 8, world_size=3)
+def test_tokens_are_dealt_and_not_examples():
+    lengths = np.array([9, 40, 10, 11, 10])
+    parts = dealt(np.arange(5), lengths, 2)
+    assert [part.tolist() for part in parts] == [[1], [3, 2, 4, 0]]
+    assert [int(lengths[part].sum()) for part in parts] == [40, 40]
+    assert dealt(np.array([2, 0]), lengths, 1)[0].tolist() == [2, 0]
+
+
+def test_dealing_by_tokens_is_more_even_than_in_turn():
+    def unevenness(parts: list[np.ndarray]) -> float:
+        tokens = [LENGTHS[part].sum() for part in parts]
+        return max(tokens) / np.mean(tokens)
+
+    batches = shuffled_batches(LENGTHS, 0, 0, 16)
+    in_turn = np.mean([unevenness([batch[i::2] for i in range(2)]) for batch in batches])
+    by_tokens = np.mean([unevenness(dealt(batch, LENGTHS, 2)) for batch in batches])
+    assert by_tokens < in_turn
+
+
+def test_a_process_without_an_example_runs_one_that_does_not_count():
+    (share,) = shares([np.array([1])], LENGTHS, rank=1, world_size=2)
+    assert (share.rows.tolist(), share.num_global, share.idle) == ([1], 1, True)
 
 
 def test_order_resumes_within_its_epoch():
-    whole = [rows.tolist() for rows, _ in Order(LENGTHS, 0, 16, epoch=2)]
+    whole = [share.rows.tolist() for share in Order(LENGTHS, 0, 16, epoch=2)]
     order = Order(LENGTHS, 0, 16, epoch=2, resume=(2, 5))
-    assert [rows.tolist() for rows, _ in order] == whole[5:]
+    assert [share.rows.tolist() for share in order] == whole[5:]
     assert len(order) == len(whole)
     order.set_epoch(3)
     assert len([*order]) == len(whole)
 
 
 def test_evaluation_is_sorted():
-    order = [rows for rows, _ in shares(sorted_batches(LENGTHS, 50), 0, 1)]
+    order = [share.rows for share in shares(sorted_batches(LENGTHS, 50), LENGTHS, 0, 1)]
     lengths = LENGTHS[np.concatenate(order)]
     assert np.all(np.diff(lengths) <= 0)
     assert len(lengths) == 1003

@@ -25,7 +25,7 @@ from eat_lightning.drift.watch import Watch
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record
 from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.predict.open import open_run
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 

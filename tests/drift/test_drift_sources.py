@@ -16,7 +16,7 @@ from eat_lightning.drift.reference import Reference, read_references
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.predict.open import open_export
+from eat_lightning.runs.open import open_export
 from eat_lightning.runs.run import Run
 
 

@@ -15,7 +15,7 @@ from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim, Line
 from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
-from experiments.calibration.head import Head
+from experiments.calibration.metrics import Head
 
 claim = partial(claim_in, "calibration")
 
@@ -223,5 +223,5 @@ def test_before_and_after_are_a_temperature_apart(tmp_path: Path):
     run(tmp_path)
     (measured,) = open_study([str(tmp_path)]).measured
     head = Head(measured, 4)
-    np.testing.assert_allclose(head.before_BC, 2 * head.after_BC)
+    np.testing.assert_allclose(head.logits["before"], 2 * head.logits["after"])
     assert head.bins["after"][-1].n == 6

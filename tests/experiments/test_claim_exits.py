@@ -15,7 +15,7 @@ from eat_lightning.report.claim import Claim, Line
 from eat_lightning.report.passes import passes
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.row import Row
-from experiments.exits.leaving import by_difficulty, by_length, leaving
+from experiments.exits.claim import Rule, by_difficulty, by_length
 
 claim = partial(claim_in, "exits")
 
@@ -129,14 +129,16 @@ def test_depth_by_length_and_difficulty(found: Claim):
 
 def test_bins_of_length_hold_every_example(tmp_path: Path):
     run(tmp_path)
-    point = open_study([str(tmp_path)]).points()[0]
-    rule = leaving(point)
-    assert rule is not None
+    (found,) = passes(open_study([str(tmp_path)]), "sst2")
+    rule = Rule(found, found.early[0])
+    assert rule.examples is not None
     for lengths in ([5] * 8, [5, 5, 5, 5, 5, 5, 5, 90], list(range(8))):
-        bins = by_length(replace(rule, length_B=np.array(lengths)))
-        assert sum(each.n for each in bins) == 8
-        assert [each.x for each in bins] == sorted({each.x for each in bins})
-    assert by_difficulty(replace(rule, difficulty_B=None)) == []
+        rule.examples["length"] = lengths
+        bins = by_length(rule)
+        assert sum(each["n"] for each in bins) == 8
+        assert [each["x"] for each in bins] == sorted({each["x"] for each in bins})
+    rule.examples["difficulty"] = None
+    assert by_difficulty(rule) == []
 
 
 def test_the_answer(found: Claim):
@@ -164,8 +166,8 @@ def test_every_tau_is_a_bar(tmp_path: Path):
     keep(tmp_path / "r", [replace(row, examples="") for row in rows])
     found = claim(tmp_path)
     titles = [mark.title for mark in found.figures[0].marks]
-    assert titles[:3] == [f"eat, tau 0.8: layer {k} of 6" for k in (3, 4, 6)]
-    assert len(titles) == 6  # nobody leaves at tau 0.97
+    left = [f"eat, tau {tau}: layer {k} of 6" for tau in (0.8, 0.9) for k in (3, 4, 6)]
+    assert sorted(titles) == left  # nobody leaves at tau 0.97
 
 
 def test_figures_are_drawn_and_marks_are_found(found: Claim):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from pandas import Series
 from studies import EAT, claim_in, keep, make_row
 
 from eat_lightning.errors import ConfigError
@@ -15,8 +16,7 @@ from eat_lightning.model.contracts import build
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim, Table
 from eat_lightning.runs.run import Run
-from experiments.retention.curves import curves
-from experiments.retention.kept import Curve, quarters
+from experiments.retention.kept import end_of, logged, quarters
 
 claim = partial(claim_in, "retention")
 
@@ -117,11 +117,9 @@ def test_over_training(whole: Claim):
     assert (found["above"], found["select"]) == ("+0.110", "0.550")
 
 
-def test_a_curve():
-    curve = Curve(np.arange(20.0), np.arange(20.0))
-    assert curve.smooth_T[[0, 10, -1]].tolist() == [2, 10, 17]  # of 5, 9 and 5 steps
-    assert curve.end == 18.5
-    assert Curve(np.zeros(1), np.ones(1)).end == 1
+def test_the_end_of_a_curve():
+    assert end_of(Series(np.arange(20.0))) == 18.5
+    assert end_of(Series([1.0])) == 1
 
 
 def test_figures_have_their_marks(whole: Claim):
@@ -161,12 +159,6 @@ def test_quarters():
     assert quarters(np.array([3, 3])) == [(3, 3)]
 
 
-def test_a_short_curve_keeps_its_length():
-    curve = Curve(np.arange(4.0), np.array([1.0, 3.0, 5.0, 7.0]))
-    assert curve.smooth_T.shape == curve.epoch_T.shape
-    assert curve.smooth_T[0] == 2  # the mean of the first two
-
-
 def test_curves_join_the_attempts_of_a_resumed_run(tmp_path: Path):
     folder = keep(tmp_path / "r", [make_row()])
     for name, lines in {
@@ -175,6 +167,6 @@ def test_curves_join_the_attempts_of_a_resumed_run(tmp_path: Path):
     }.items():
         (folder / name).mkdir()
         (folder / name / "metrics.csv").write_text(lines)
-    steps, values = curves(Run.open(folder))["train/loss"]
-    np.testing.assert_array_equal(steps, [1, 2, 3])
-    np.testing.assert_array_equal(values, [3.0, 1.5, 1.0])
+    found = logged(Run.open(folder))["train/loss"].dropna()
+    np.testing.assert_array_equal(found.index, [1, 2, 3])
+    np.testing.assert_array_equal(found, [3.0, 1.5, 1.0])

@@ -58,14 +58,15 @@ USUAL = stream("reference", 400, 1), stream("dev", 800, 2)
 
 def test_a_stream_by_hand():
     found = stream("dev", 300)
-    left = found.depth_B == 1
+    e = found.examples
+    left = e["depth"] == 1
     assert 0.3 < left.mean() < 0.7
-    assert (found.full_B == found.label_B).all()
-    assert (found.early_B[~left] == found.label_B[~left]).all()
+    assert (e["full"] == e["label"]).all()
+    assert (e["early"][~left] == e["label"][~left]).all()
     tokens_B = np.array([each.tokens for each in found.seen])
     both = (tokens_B + tokens_B // 2) / (2 * tokens_B)
-    assert found.cost_full_B == pytest.approx(both)
-    assert found.cost_early_B == pytest.approx(np.where(left, 0.5, both))
+    assert e["cost_full"].to_numpy() == pytest.approx(both)
+    assert e["cost_early"].to_numpy() == pytest.approx(np.where(left, 0.5, both))
 
 
 def test_a_shift_is_answered_at_full_depth_from_its_alarm_on():

@@ -20,7 +20,7 @@ from eat_lightning.export.__main__ import export
 from eat_lightning.export.graph import graphs
 from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Runner, staying
 from eat_lightning.model.reason import Reason
-from eat_lightning.predict.open import open_run
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import save_model
 

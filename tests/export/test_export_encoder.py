@@ -12,9 +12,10 @@ from models import ragged
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record
-from eat_lightning.predict.open import open_run
+from eat_lightning.methods.objective._importance import best_of, importance
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.narrow import importance, narrowed
+from eat_lightning.weights.narrow import narrowed
 
 UNCHANGED = {"tau": None, "layers": None, "patience": None}
 LINES = [b"good film", b"not very good at all", b"the film is not bad but the plot is dull"]
@@ -36,11 +37,11 @@ def test_it_is_the_encoder_ranked_on_training_data(run: Path):
     rows = np.linspace(0, len(split) - 1, 20).round().astype(np.int64)
     found = importance(whole, [split.batch(rows[i : i + 8]) for i in (0, 8, 16)])
     with torch.no_grad():
-        wanted_BC = narrowed(whole, 2, 9, found)(ragged()).logits_BC
+        wanted_BC = narrowed(whole, best_of(found, 2, 9))(ragged()).logits_BC
         assert torch.equal(encoder(ragged()).logits_BC, wanted_BC)
     assert labels == labels_of_run
     about = json.loads((to / "narrowed.json").read_text())
-    assert (about["run"], about["heads"], about["examples"]) == ("sst2-eat-s1", 2, 20)
+    assert (about["run"], about["heads"], about["inner"]) == ("sst2-eat-s1", [2] * 3, [9] * 3)
 
 
 def test_commands_take_it(run: Path):
@@ -71,7 +72,11 @@ def test_where_it_goes_by_itself(run: Path):
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
-        (["target=encoder"], "target=encoder narrows a run: give heads= or inner="),
+        (
+            ["target=encoder"],
+            "target=encoder narrows a run: give heads=, inner= or layers= (of this",
+        ),
+        (["target=encoder", "layers=2"], "layers must be 3, got 2: early heads"),
         (["target=encoder", "heads=5"], "heads must be in 1..4, got 5"),
         (["target=encoder", "inner=0"], "inner must be 1 or more, got 0"),
         (["target=encoder", "heads=2", "dtype=int8"], "dtype must be fp32 with target=encoder"),

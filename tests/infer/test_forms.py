@@ -25,10 +25,10 @@ from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.predict import __main__ as predict
-from eat_lightning.predict.open import form_held, open_run
 from eat_lightning.predict.pooled import PooledLines
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.certificate import Certificate
+from eat_lightning.runs.open import form_held, open_run
 from eat_lightning.runs.row import Row, read, write
 from eat_lightning.runs.run import Run
 from eat_lightning.serve.body import Example

@@ -24,7 +24,7 @@ from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.reason import OWN, Reason
 from eat_lightning.model.wish import Wish
 from eat_lightning.predict.explain import explained
-from eat_lightning.predict.open import open_export, open_run
+from eat_lightning.runs.open import open_export, open_run
 from eat_lightning.runs.run import Run
 
 pytest.importorskip("onnxscript")

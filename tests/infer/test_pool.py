@@ -12,8 +12,8 @@ from eat_lightning.infer.depth_batching import Pool
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
 from eat_lightning.model.packed import Batch
-from eat_lightning.predict.open import open_run
 from eat_lightning.predict.pooled import PooledLines
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 SIZE, LENGTHS = 4, tuple(range(1, 38))

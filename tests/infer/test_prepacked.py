@@ -21,6 +21,16 @@ def test_a_product_with_prepacked_weights(rows: int):
         assert torch.allclose(PrepackedLinear(linear)(x_ND), linear(x_ND), atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_a_sum_within_a_product(rows: int):
+    torch.manual_seed(0)
+    linear, x_ND, to_NM = nn.Linear(24, 40), torch.randn(rows, 24), torch.randn(rows, 40)
+    with torch.inference_mode():
+        kept_NM, added_NM = to_NM.clone(), PrepackedLinear(linear)(x_ND, to_NM)
+        assert torch.allclose(added_NM, linear(x_ND) + to_NM, atol=1e-5)
+        assert torch.equal(to_NM, kept_NM)  # another layer's rows, or a record, may hold them
+
+
 @pytest.mark.parametrize("attention", kinds("attention"))
 @pytest.mark.parametrize("reduction", kinds("reduction"))
 def test_same_way_and_answers(attention: str, reduction: str):
@@ -39,6 +49,22 @@ def test_the_encoder_itself_stays_as_it_was():
     assert list(encoder.state_dict()) == names
     assert twin.embedding is encoder.embedding
     assert twin.heads is encoder.heads
+
+
+@pytest.mark.parametrize("kind", ["pooled", "shared"])
+def test_in_bf16_a_heads_dense_layer_is_prepacked_too(kind: str):
+    encoder = in_dtype(tiny(head={"kind": kind, "layers": "all"}), "bf16")
+    if (reason := cannot(encoder)) is not None:
+        pytest.skip(reason)
+    twin = prepacked(encoder)
+    dense = [head.dense for head in twin.heads.values()]
+    assert all(type(one) is PrepackedLinear for one in dense)
+    assert len({*map(id, dense)}) == (1 if kind == "shared" else len(encoder.heads))
+    assert type(encoder.heads["1"].dense) is nn.Linear
+    with torch.inference_mode():
+        before, after = (body(ragged(), leave=False).guesses for body in (encoder, twin))
+    for layer, logits_BC in before.items():
+        assert torch.allclose(after[layer], logits_BC, atol=0.1)  # eight bits
 
 
 def test_bf16_strays_from_fp32_no_further_than_it_does_unpacked():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from eat_lightning.methods.exit.beem import Beem
+from eat_lightning.methods.exit.patience import Patience
 from eat_lightning.model.method import argument_faults
 
 
@@ -59,3 +60,14 @@ def test_faults():
     assert argument_faults(Beem, 6, alpha=1, layers=[3, 4], weights=[1]) == [
         "exit.weights must have one value for each of 2 layers, got 1"
     ]
+
+
+def test_as_released_it_is_patience():
+    torch.manual_seed(0)
+    logits_EBC = torch.randn(4, 64, 2)
+    for patience in (1, 2, 3):
+        rule = Beem(float(patience), [1, 2, 3, 4], released=True)
+        same = Patience(patience, [1, 2, 3, 4])
+        for count in range(1, 5):
+            found_B = rule.decides(logits_EBC[:count])
+            assert found_B.tolist() == same.decides(logits_EBC[:count]).tolist()

@@ -14,7 +14,6 @@ from eat_lightning.model.contracts import Head
 from eat_lightning.model.encoder import with_slots
 from eat_lightning.model.flops import flops
 from eat_lightning.weights.checkpoint import load_model, save_model
-from eat_lightning.weights.hf import EatForSequenceClassification
 
 HEADS = kinds("head")
 CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -62,6 +61,8 @@ def test_an_example_depends_on_no_other_and_on_no_exit_rule(kind: str, pool: str
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_saved_and_loaded_it_answers_alike(kind: str, tmp_path: Path):
+    from eat_lightning.weights.hf import EatForSequenceClassification  # and transformers with it
+
     encoder, batch = with_heads(kind), ragged()
     encoder.heads["3"].temperature.fill_(2.0)  # an exit's own, whatever else is shared
     expected = encoder(batch, leave=False).guesses

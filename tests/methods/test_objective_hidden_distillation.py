@@ -4,10 +4,12 @@ import math
 
 import pytest
 import torch
-from models import packed, ragged, tiny
+from models import method, packed, ragged, tiny
 
-from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation
+from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation, score_error
 from eat_lightning.model.method import argument_faults
+from eat_lightning.model.packed import Packed
+from eat_lightning.model.trace import Scores
 from eat_lightning.model.training import Context
 
 
@@ -97,3 +99,76 @@ def test_faults():
         HiddenDistillation(layer_map={1: 5}).bind(Student(), Teacher())
     with pytest.raises(ValueError, match=r"objective.hidden must be in \(0, inf\), got 0"):
         HiddenDistillation(hidden=0)
+
+
+def scores(rows: Packed, *maps: list[list[list[float]]]) -> Scores:
+    """Of each example its heads' matrices, padded to the longest."""
+    longest = max(len(heads[0]) for heads in maps)
+    padded = torch.full((len(maps), len(maps[0]), longest, longest), 99.0)
+    for b, heads in enumerate(maps):
+        found = torch.tensor(heads)
+        padded[b, :, : found.shape[1], : found.shape[2]] = found
+    return Scores(rows, padded)
+
+
+def test_attention_scores_by_position():
+    """Two heads. Rows 0 and 2 are left of the first example: head 1 differs by 2 at one of four
+    pairs, head 2 agrees: 4 / 4 / 2. The second example, of one token, differs by 3 in one head."""
+    rows = packed([[x] for x in (0.0, 1.0, 2.0, 3.0)], [3, 1])
+    kept = rows.take(torch.tensor([0, 2, 3]), torch.tensor([2, 1]))
+    whole = [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [6.0, 7.0, 8.0]]
+    theirs = scores(rows, [whole, whole], [[[5.0]], [[5.0]]])
+    mine = scores(kept, [[[0.0, 2.0], [6.0, 10.0]], [[0.0, 2.0], [6.0, 8.0]]], [[[8.0]], [[5.0]]])
+    assert score_error(mine, theirs).item() == pytest.approx(0.5 + 4.5)
+
+
+def test_scores_are_those_of_softmax_attention():
+    encoder, batch = tiny(), ragged((5, 3))
+    encoder.keep_scores = True
+    with torch.no_grad():
+        shown = encoder(batch, leave=False).scores
+        qkv_N = encoder.layers[0].qkv(shown[1].packed.x_ND).unflatten(-1, (3, 4, 4))
+    first_HTK = qkv_N[5:, 0].transpose(0, 1), qkv_N[5:, 1].transpose(0, 1)
+    wanted = first_HTK[0] @ first_HTK[1].transpose(1, 2) / 2
+    torch.testing.assert_close(shown[1].scores_BHLL[1, :, :3, :3], wanted)
+    assert [*shown] == [1, 2, 3, 4, 5, 6]
+
+
+def test_attention_teaches_queries_and_keys():
+    student, teacher = tiny().train(), tiny()
+    with torch.no_grad():
+        for layer in teacher.layers:
+            layer.qkv.weight.mul_(2)
+    objective = HiddenDistillation(distill=0.0, attention=1.0)
+    assert "scores" in objective.wants
+    objective.bind(student.shape, teacher.shape)
+    for encoder in (student, teacher):
+        encoder.keep_hidden = encoder.keep_scores = True
+    with torch.no_grad():
+        seen = teacher(ragged(), leave=False)
+    shown = student(ragged())
+    context = Context(
+        guesses=shown.guesses,
+        labels_B=torch.zeros(5, dtype=torch.long),
+        last=6,
+        hidden=shown.hidden,
+        teacher_hidden=seen.hidden,
+        scores=shown.scores,
+        teacher_scores=seen.scores,
+    )
+    objective(context).parts["attention"].backward()
+    grad = student.layers[5].qkv.weight.grad
+    assert (grad.chunk(3)[0].abs().sum(), grad.chunk(3)[1].abs().sum()) > (0, 0)
+    assert grad.chunk(3)[2].abs().sum() == 0  # values have no score
+
+
+def test_where_there_is_no_map():
+    objective = HiddenDistillation(attention=1.0)
+    (fault,) = objective.fits_attention(method("attention", "longformer"))
+    assert fault == (
+        "objective.attention must be 0 with attention=longformer: maps are those of dense"
+    )
+    assert objective.fits_attention(method("attention", "dense")) == []
+    assert HiddenDistillation().fits_attention(method("attention", "longformer")) == []
+    with pytest.raises(ValueError, match="must be 0 for a student of 4 heads and a teacher of 2"):
+        objective.bind(tiny().shape, tiny(num_heads=2).shape)

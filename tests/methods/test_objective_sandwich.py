@@ -33,6 +33,16 @@ def test_by_hand():
     torch.testing.assert_close(largest[6].grad, torch.tensor([[-0.25, 0.25]]) / 3)
 
 
+def test_as_released_the_divergence_is_the_other_way_round():
+    largest, smallest = guesses(EVEN, TILTED), guesses(EVEN, EVEN)
+    context = Context(smallest, torch.tensor([0]), 6, passes=[largest])
+    found = Sandwich(num_random=0, released=True)(context)
+    divergence = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
+    assert found.parts["inplace_6"].item() == pytest.approx(divergence)
+    found.total.backward()
+    assert smallest[6].grad.abs().sum() > 0
+
+
 def test_only_exits_that_count_learn():
     largest, smallest = guesses(EVEN, TILTED), guesses(EVEN, EVEN)
     context = Context({4: smallest[4]}, torch.tensor([0]), 6, passes=[largest])

@@ -95,6 +95,8 @@ def test_a_teacher_speaks_to_every_exit(objective, weights: dict[int, float]):
 def test_alternating_takes_turns():
     assert loss(Alternating(), step=0).total.item() == pytest.approx(CE_6)
     assert loss(Alternating(), step=1).total.item() == pytest.approx(CE_4 + CE_6)
+    assert loss(Alternating(released=True), step=1).total.item() == pytest.approx(CE_4)
+    assert loss(Alternating(released=True), step=2).total.item() == pytest.approx(CE_6)
     assert loss(Alternating(), step=2).total.item() == pytest.approx(CE_6)
     early = {4: GUESSES[4]}  # a stage without the last exit
     assert loss(Alternating(), early, step=0).total.item() == pytest.approx(CE_4)

@@ -111,17 +111,13 @@ def test_six_layers_of_twelve(take: str, chosen: list[int], tmp_path: Path):
         torch.testing.assert_close(ours_BC, answers(model, batch), atol=1e-4, rtol=0)
 
 
-COMBINED = [
-    checks.batch_is_its_examples,
-    checks.stream_is_the_batch,
-    checks.examples_do_not_touch,
-]
-
-
-@pytest.mark.parametrize("check", COMBINED, ids=lambda check: check.__name__)
+@pytest.mark.combined
 @pytest.mark.parametrize(("attention", "reduction", "exit"), combined())
-def test_every_combination_keeps(check, attention: str, reduction: str, exit: str):
-    check(tiny(attention, reduction, exit))
+def test_every_combination_keeps_examples_apart(attention: str, reduction: str, exit: str):
+    encoder = tiny(attention, reduction, exit)
+    checks.batch_is_its_examples(encoder)
+    checks.stream_is_the_batch(encoder)
+    checks.examples_do_not_touch(encoder)
 
 
 def test_the_easy_ones_are_answered_before_the_hard_ones_are_done():

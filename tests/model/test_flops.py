@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from models import combined, kinds, method, ragged, tiny
+from models import each_beside, kinds, method, ragged, tiny
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from eat_lightning.methods.reduction.norm_topk import NormTopK
@@ -12,6 +12,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, head_flops, static_flops
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.trace import Trace
 
 LAYERS = [2, 3, 4]
 
@@ -24,10 +25,10 @@ def cpu_attention(q, k, v, *args, out_shape=None, **kwargs):
 MAPPING = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention}
 
 
-def counted(encoder: AdaptiveEncoder, batch: Batch) -> int:
+def counted(encoder: AdaptiveEncoder, batch: Batch) -> tuple[int, Trace]:
     with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=MAPPING) as counter:
-        encoder(batch)
-    return counter.get_total_flops()
+        trace = encoder(batch)
+    return counter.get_total_flops(), trace
 
 
 class WithinLayer(NormTopK):
@@ -42,17 +43,19 @@ EXITS = {kind: method("exit", kind) for kind in kinds("exit")}
 EXITS["at_once"] = method("exit", "confidence", tau=1e-9, layers=[2, 4])
 
 
+@pytest.mark.combined
 @pytest.mark.parametrize(
-    ("attention", "reduction", "exit"), combined(kinds("attention"), REDUCTIONS, EXITS)
+    ("attention", "reduction", "exit"), each_beside(kinds("attention"), REDUCTIONS, EXITS)
 )
 def test_torch_counts_the_same(attention: str, reduction: str, exit: str):
     encoder, batch = tiny(attention, head={"layers": LAYERS, "pool": "mean"}), ragged((23,))
     encoder.reduction, encoder.exit = REDUCTIONS[reduction], EXITS[exit]
     with torch.inference_mode():
         tokens_LB = encoder(batch, leave=False).tokens_LB.numpy()
-        depth_B = encoder(batch).depth_B.numpy()
+    found, trace = counted(encoder, batch)
+    depth_B = trace.depth_B.numpy()
     ours = flops(encoder, encoder.exit, tokens_LB, depth_B, batch.lengths_B.numpy())
-    assert ours == pytest.approx([counted(encoder, batch)], rel=1e-3)
+    assert ours == pytest.approx([found], rel=1e-3)
     assert exit != "at_once" or depth_B[0] == 2
 
 

@@ -20,7 +20,17 @@ class NotAMethod:
         raise AssertionError("must not be made")
 
 
-OF_ONE = [(slot, kind, check) for slot, kind in METHODS for check in checks(slot)]
+OF_ALL = {
+    "batch_is_its_examples",
+    "stream_is_the_batch",
+    "examples_do_not_touch",
+}  # test_encoder.py
+OF_ONE = [
+    (slot, kind, check)
+    for slot, kind in METHODS
+    for check in checks(slot)
+    if check.__name__ not in OF_ALL
+]
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,13 @@ from eat_lightning.certify.__main__ import certify
 from eat_lightning.config import CONFIG_DIR, parsed, plain
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.toy import ToyData
+from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.cost_table import CostTable
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.predict.explain import explained
-from eat_lightning.predict.open import open_backend, open_run
 from eat_lightning.runs import budgets
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run, training_mark
 from eat_lightning.serve.plan import ServePlan
 from eat_lightning.weights.checkpoint import save_model

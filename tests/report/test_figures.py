@@ -7,7 +7,8 @@ import pytest
 from pages import contrast
 
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Figure, Mark, Source
+from eat_lightning.report.claim import Source
+from eat_lightning.report.figures import Figure, read
 
 # Machado, Oliveira and Fernandes 2009, severity 1: on linear RGB.
 AS_SEEN = {
@@ -56,14 +57,14 @@ def test_a_look_depends_on_the_names_only() -> None:
 
 def simple(drawing) -> None:
     ax = drawing.add_subplot()
-    ax.plot([0, 1], [0, 1], color=figures.SERIES[0], marker="o")[0].set_gid("mark-1")
+    (line,) = ax.plot([0, 1], [0, 1], color=figures.SERIES[0], marker="o")
+    read(line, "a", Source(("r",)), {"accuracy": "88.8", "left out": ""})
     ax.set_title("3 < 4")
 
 
 @pytest.fixture
 def figure() -> Figure:
-    mark = Mark("mark-1", "a", (("accuracy", "88.8"),), Source(("r",)))
-    return Figure("simple", 'A "title"', "", simple, (2, 2), [mark])
+    return Figure("simple", 'A "title"', "", simple, (2, 2))
 
 
 def test_saved_again_it_is_the_same_file(figure: Figure, tmp_path: Path) -> None:
@@ -80,7 +81,10 @@ def test_svg_for_a_page(figure: Figure) -> None:
     root = ElementTree.fromstring(text)
     ids = [element.get("id") for element in root.iter() if element.get("id")]
     assert len(ids) == len({*ids})
-    assert all(i == "mark-1" or i.startswith("simple-") for i in ids if i)
+    assert all(i.startswith("simple-") for i in ids if i)
+    (mark,) = figure.marks
+    assert mark.gid in ids
+    assert (mark.title, mark.details) == ("a", (("accuracy", "88.8"),))
     assert root.get("aria-label") == 'A "title"'
     assert "currentColor" in text
     assert "var(--series-1, #d55e00)" in text
@@ -95,12 +99,6 @@ def test_links_within_an_svg_still_lead_somewhere(figure: Figure) -> None:
         assert f'id="{piece.partition(chr(34))[0]}"' in text
     for piece in text.split("url(#")[1:]:
         assert f'id="{piece.partition(")")[0]}"' in text
-
-
-def test_a_mark_that_was_not_drawn_is_named(figure: Figure) -> None:
-    figure.marks.append(Mark("mark-2", "b", (), Source(("r",))))
-    with pytest.raises(ValueError, match="simple: no artist has the gid mark-2"):
-        figures.svg(figure)
 
 
 def test_labels_do_not_overlap() -> None:

@@ -160,7 +160,10 @@ def test_bold_only_where_a_cell_is_bold(html: str):
 def test_equal_sources_are_kept_once():
     sources = Sources()
     marks = sources.marks(make_claims())["frontier-points"]
-    assert [(m["gid"], m["source"]) for m in marks] == [("point-eat", 0), ("point-bert", 0)]
+    assert [(m["gid"], m["source"]) for m in marks] == [
+        ("frontier-points-0", 0),
+        ("frontier-points-1", 0),
+    ]
     assert sources.add(SOURCE) == 0
     assert len(sources.found) == 1
 

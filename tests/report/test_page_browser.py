@@ -13,7 +13,7 @@ from eat_lightning.report import figures
 from eat_lightning.report.page import render
 
 pytestmark = pytest.mark.browser
-POINT = "#point-eat"
+POINT = "#frontier-points-0"
 
 
 @pytest.fixture(scope="module")

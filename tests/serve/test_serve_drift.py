@@ -1,24 +1,29 @@
 """Drift in the gateway: an alarm turns it to full depth, calm brings it back, and both are told."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from exports import make_run
-from gateways import FakeModel, Running, plan, running
+from gateways import FakeModel, Running, eventually, plan, running
 
 from eat_lightning.drift.observation import Observation
 from eat_lightning.drift.reference import Reference, made_with
 from eat_lightning.errors import ConfigError
-from eat_lightning.predict.open import open_run
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.serve.body import Example
 from eat_lightning.serve.gateway import Files
 from eat_lightning.serve.model import NOBODY, Deep, open_model
+from eat_lightning.serve.monitors import Monitors, StateFile
 
 DRIFT = {"monitor": True, "fallback": True, "run_length": 100}
 DRIFT |= {"window": 50, "calm": 10, "psi": 0.5, "state": None}
@@ -123,14 +128,13 @@ def test_an_alarm_is_kept_at_once(tmp_path: Path):
     """Before the gateway ends: it may be killed."""
     with running(Watched(), drift=DRIFT | {"state": str(tmp_path)}, max_texts=50) as served:
         assert alarmed(served)
-        kept = json.loads((tmp_path / "drift.json").read_text())
-        assert kept[""]["monitor"]["moved"] is not None
+        (kept,) = json.loads((tmp_path / "drift.json").read_text()).values()
+        assert kept["monitor"]["moved"] is not None
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda kept: kept.update(identity="0"), "(of another reference or run): begun anew"),
         (lambda kept: kept["monitor"].update(sums=[[1]]), "(sums or pool have another shape)"),
         (lambda kept: kept["monitor"].update(at=-1), "(at must be 0 or more, got -1): begun anew"),
         (lambda kept: kept["monitor"].update(window=[[99] * 5]), "(window holds what cannot be)"),
@@ -142,6 +146,7 @@ def test_an_alarm_is_kept_at_once(tmp_path: Path):
         (lambda kept: kept["monitor"].pop("chance"), "(chance is missing): begun anew"),
         (lambda kept: kept.update(began="now"), "(began is no time): begun anew"),
         (lambda kept: kept["monitor"]["settings"].update(calm=9), "(of other settings ({"),
+        (lambda kept: kept.update(version=None, monitor=None), "is left out ("),
     ],
 )
 def test_what_is_not_its_own_is_left_out(tmp_path: Path, capfd, change: Any, said: str):
@@ -150,7 +155,7 @@ def test_what_is_not_its_own_is_left_out(tmp_path: Path, capfd, change: Any, sai
         assert alarmed(served)
     path = tmp_path / "drift.json"
     content = json.loads(path.read_text())
-    change(content[""])
+    change(*content.values())
     path.write_text(json.dumps(content))
     with running(Watched(), drift=kept) as served:
         assert served.client.get("/live").json()["drift"] == "steady"
@@ -237,14 +242,105 @@ def test_a_model_tells_what_its_exits_do(run: Path):
     assert not torch.is_inference_mode_enabled()
 
 
-@pytest.mark.parametrize("key", ["drift.state", "journal"])
-def test_two_gateways_do_not_write_one_state(tmp_path: Path, key: str):
-    folder, state = str(tmp_path), DRIFT | {"state": str(tmp_path)}
-    given = {"drift": state} if key == "drift.state" else {"drift": DRIFT, "journal": folder}
-    with running(Watched(), **given):
-        with pytest.raises(ConfigError, match=f"^{key}={folder} is another gateway's, which runs$"):
-            Files.open(plan(**given))
-        with pytest.raises(ConfigError, match=f"^drift.state={folder} is another gateway's"):
-            Files.open(plan(drift=state))
-        Files.open(plan(drift=state | {"monitor": False}))  # it keeps none
-    assert Files.open(plan(drift=state)).state is not None  # free again
+def test_what_another_gateway_goes_on_with_is_left_alone(tmp_path: Path, capfd):
+    """As in a rolling update, where the old settings and the new ones run side by side."""
+    kept = DRIFT | {"state": str(tmp_path)}
+    with running(Watched(), drift=kept, max_texts=50) as served:
+        assert alarmed(served)
+    with running(Watched(), drift=kept | {"calm": 9}, max_texts=50) as served:
+        assert served.say({"text": "usual"}).json()["depth"] == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith("is left out (of another reference, run or settings): begun anew")
+    with running(Watched(), drift=kept, max_texts=50) as served:
+        assert served.say({"text": "usual"}).json()["depth"] == 6
+    assert capfd.readouterr().err == ""
+
+
+def test_a_folder_that_cannot_be_used(tmp_path: Path):
+    (tmp_path / "drift.lock").mkdir()
+    with pytest.raises(ConfigError, match=f"^drift.state={tmp_path}: cannot be used "):
+        Files.open(plan(drift=DRIFT | {"state": str(tmp_path)}))
+
+
+def test_gateways_share_one_state(tmp_path: Path):
+    """An alarm of one shuts the exits of the other too."""
+    kept = DRIFT | {"state": str(tmp_path)}
+    with (
+        running(Watched(), drift=kept, max_texts=50) as one,
+        running(Watched(), drift=kept, max_texts=50) as other,
+    ):
+        assert alarmed(one)
+        eventually(lambda: other.say({"text": "usual"}).json()["depth"] == 6)
+        seen = [s.client.get("/live").json()["drifting"][0] for s in (one, other)]
+        assert seen[0]["feature"] == seen[1]["feature"]
+        assert [e["event"] for e in other.client.get("/live").json()["events"]] == []  # told once
+
+
+def shared(folder: Path) -> Monitors:
+    settings = plan(drift=DRIFT | {"state": str(folder)}).drift.monitors
+    return Monitors({None: NORMAL}, settings, StateFile(str(folder), "drift.state"))
+
+
+def look(i: int) -> Observation:
+    """Drifted in the middle."""
+    return strange(i) if 150 <= i < 250 else normal(i)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_however_they_interleave_they_are_one_monitor(tmp_path: Path, seed: int):
+    """What the file holds equals a monitor that saw all answers, in the order of the exchanges."""
+    chance = np.random.default_rng(seed)
+    gateways, ahead = [shared(tmp_path) for _ in range(3)], [[], [], []]
+    order, told = [], []
+    for i in range(700):
+        one = int(chance.integers(3))
+        ahead[one].append(look(i))
+        happened = gateways[one].observe(None, look(i))
+        if gateways[one].watches[None].ahead and chance.random() < 0.05:
+            happened += gateways[one].keep(soon=True)
+        told += happened
+        if not gateways[one].watches[None].ahead:  # it came to the lock
+            order += ahead[one]
+            ahead[one] = []
+    for gateway, rest in zip(gateways, ahead, strict=True):
+        told += gateway.keep(soon=True)
+        order += rest
+    alone = Monitors({None: NORMAL}, gateways[0].settings, None)
+    expected = [happened for seen in order for happened in alone.observe(None, seen)]
+    (kept,) = json.loads((tmp_path / "drift.json").read_text()).values()
+    assert kept["monitor"] == json.loads(json.dumps(alone.watches[None].monitor.kept()))
+    assert kept["monitor"]["at"] == 700
+    assert [e.event for _, e in told] == [e.event for _, e in expected]
+    assert "alarm" in [e.event for _, e in told]
+
+
+ANOTHER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_serve_drift import *
+gateway = shared(Path(sys.argv[2]))
+for i in range(400):
+    gateway.observe(None, normal(i))
+    if i % 7 == 0:
+        gateway.keep(soon=True)
+while gateway.watches[None].ahead:
+    gateway.keep(soon=True)
+"""
+
+
+@pytest.mark.slow
+def test_processes_lose_and_double_nothing(tmp_path: Path):
+    here = str(Path(__file__).parent)
+    given = [sys.executable, "-c", ANOTHER, here, str(tmp_path)]
+    paths = os.pathsep.join([str(Path(here).parent), os.environ.get("PYTHONPATH", "")])
+    others = [subprocess.Popen(given, env=os.environ | {"PYTHONPATH": paths}) for _ in range(3)]
+    assert [other.wait(120) for other in others] == [0, 0, 0]
+    (kept,) = json.loads((tmp_path / "drift.json").read_text()).values()
+    assert kept["monitor"]["at"] == 1200
+
+
+def test_two_gateways_do_not_write_one_journal(tmp_path: Path):
+    given = {"journal": str(tmp_path)}
+    said = f"^journal={tmp_path} is another gateway's, which runs$"
+    with running(Watched(), **given), pytest.raises(ConfigError, match=said):
+        Files.open(plan(**given))

@@ -17,7 +17,7 @@ from exports import exported, make_run
 from gateways import eventually, plan, running, settings
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.predict.open import open_run
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.serve.__main__ import serve
 from eat_lightning.serve.body import Example

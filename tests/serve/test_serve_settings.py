@@ -13,6 +13,7 @@ def drift(**changes: Any) -> dict[str, Any]:
     return {"drift": defaults()["drift"] | changes}
 
 
+RAY = {"engine": "ray"}
 FAULTS = [
     ({"run": None}, "run must name the folder of a finished run"),
     ({"mode": "fast"}, "mode must be one of inline, triage, got 'fast'"),
@@ -32,15 +33,31 @@ FAULTS = [
     ({"strict_sources": "yes"}, "strict_sources must be true or false, got 'yes'"),
     ({"backend": "onnx", "dtype": "bf16"}, "dtype is not an option of backend=onnx"),
     ({"backend": "onnx", "exit": {"tau": 0.9}}, "exit is not an option of backend=onnx"),
+    ({"engine": "spark"}, "engine must be one of local, ray, got 'spark'"),
+    ({"replicas": 2}, "replicas and most_replicas need engine=ray"),
+    (RAY | {"replicas": 0}, "replicas must be 1 or more, got 0"),
+    (RAY | {"replicas": 4, "most_replicas": 3}, "most_replicas must be at least replicas=4, got 3"),
+    (RAY | {"waiting": 0}, "waiting must be in (0, 100000], got 0"),
+    (RAY | {"journal": "jobs"}, "journal must be null with engine=ray: one gateway alone can"),
+    (RAY | drift(monitor=True), "drift.monitor=true needs drift.state=<folder that all replicas"),
 ]
 
 
 @pytest.mark.parametrize(("changes", "said"), FAULTS, ids=range(len(FAULTS)))
-def test_wrong_settings(changes: dict, said: str):
+def test_wrong_settings(changes: dict, said: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("eat_lightning.serve.plan.has_ray", lambda: True)
     with pytest.raises(ConfigError) as refused:
         plan(**changes)
     assert "\n" not in str(refused.value)
     assert str(refused.value).startswith(said)
+
+
+def test_an_engine_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("eat_lightning.serve.plan.has_ray", lambda: False)
+    with pytest.raises(ConfigError) as refused:
+        plan(engine="ray")
+    said = "engine=ray needs ray[serve]: pip install 'eat-lightning[ray]'"
+    assert str(refused.value) == said
 
 
 def test_every_fault_is_told_at_once():

@@ -343,38 +343,6 @@ def last_stamp(folder: Path) -> int:
     return last.stat().st_mtime_ns if last.exists() else 0
 
 
-def losses(run: Run) -> list[float]:
-    with (run.folder / "csv" / "metrics.csv").open() as file:
-        return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
-
-
-@pytest.mark.slow
-def test_two_processes_train_to_the_same_losses_as_one(outputs: Path):
-    same = [
-        *TINY,
-        "encoder.dropout=0",
-        "encoder.attention_dropout=0",
-        "trainer.precision=32-true",
-        "trainer.log_every_n_steps=1",
-        "reduction=none",
-    ]
-    found = []
-    for study, more in (("one", []), ("two", ["trainer.devices=2", "trainer.strategy=ddp_spawn"])):
-        given = [*same, *more, f"study={study}"]
-        assert command(*given).wait() == 0
-        found.append(Run.open(folder_for(config_of(*given), given)))
-    one, two = (losses(r) for r in found)
-    assert len(one) == 9
-    assert two == pytest.approx(one, abs=1e-5)
-
-
-@pytest.mark.slow
-def test_two_processes_train_what_a_schedule_freezes_in_turn(outputs: Path):
-    given = [*TINY, "schedule=two_stage", "trainer.devices=2", "trainer.strategy=ddp", "study=ddp"]
-    assert command(*given, PL_TORCH_DISTRIBUTED_BACKEND="gloo").wait() == 0
-    assert Run.open(folder_for(config_of(*given), given)).done["steps"] == 9
-
-
 @pytest.mark.slow
 def test_wandb_records_offline(outputs: Path):
     given = [*TINY, "logger=wandb", "study=wandb"]

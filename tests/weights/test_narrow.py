@@ -9,11 +9,13 @@ from models import ragged, tiny
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.baselines import HuggingFaceTwin
+from eat_lightning.methods.objective._importance import Importance, best_of, importance
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import static_flops
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.widths import in_order, living
 from eat_lightning.weights.checkpoint import load_model, load_pretrained, save_model
-from eat_lightning.weights.narrow import Importance, importance, narrowed, width_faults
+from eat_lightning.weights.narrow import narrowed, width_faults
 
 SILENT_HEAD, SILENT_INNER = 1, 5
 
@@ -40,7 +42,7 @@ def test_without_those_that_give_nothing_all_is_as_it_was(reduction: str):
     found = importance(encoder, [with_labels()])
     assert found.heads_LH.argmin(1).tolist() == [SILENT_HEAD] * 6
     assert found.inner_LF.argmin(1).tolist() == [SILENT_INNER] * 6
-    made = narrowed(encoder, 3, 23, found)
+    made = narrowed(encoder, best_of(found, 3, 23))
     assert made.layers[0].qkv.weight.shape == (3 * 12, 16)
     assert made.layers[0].up.weight.shape == (23, 16)
     with torch.no_grad():
@@ -79,7 +81,7 @@ def test_batches_add_up():
 def test_who_stays_by_hand():
     found = Importance(torch.tensor([[2.0, 5.0, 1.0, 2.0]] * 6), torch.arange(24.0).repeat(6, 1))
     encoder = tiny()
-    made = narrowed(encoder, 2, 4, found)
+    made = narrowed(encoder, best_of(found, 2, 4))
     q, own_q = made.layers[3].qkv.weight[:8], encoder.layers[3].qkv.weight[:16]
     assert torch.equal(q, own_q[:8])  # heads 0 and 1: of equal ones the first
     assert torch.equal(made.layers[3].up.bias, encoder.layers[3].up.bias[20:])
@@ -88,7 +90,7 @@ def test_who_stays_by_hand():
 
 def test_a_narrowed_encoder_is_saved_loaded_trained_further_and_counted(tmp_path: Path):
     encoder = tiny(reduction="norm_topk", exit="confidence")
-    made = narrowed(encoder, 1, 6, importance(encoder, [with_labels()]))
+    made = narrowed(encoder, best_of(importance(encoder, [with_labels()]), 1, 6))
     save_model(made, ["a", "b", "c"], tmp_path)
     loaded, _ = load_model(tmp_path)
     with torch.no_grad():
@@ -105,7 +107,7 @@ def test_a_narrowed_encoder_is_saved_loaded_trained_further_and_counted(tmp_path
 
 def test_hugging_face_s_twin_gives_the_same():
     encoder = tiny()
-    made = narrowed(encoder, 3, 20, importance(encoder, [with_labels()]))
+    made = narrowed(encoder, best_of(importance(encoder, [with_labels()]), 3, 20))
     batch = ragged((9, 5))
     twin = HuggingFaceTwin(made)
     with torch.no_grad():
@@ -123,4 +125,64 @@ def test_what_cannot_be_narrowed():
     assert fault.startswith("heads must be 4, got 2: this encoder's layers share a relative")
     encoder = tiny("nystrom")
     with pytest.raises(ConfigError, match="heads: a method of this run has a weight for each"):
-        narrowed(encoder, 2, 24, importance(encoder, [with_labels()]))
+        narrowed(encoder, best_of(importance(encoder, [with_labels()]), 2, 24))
+
+
+def test_layers_may_differ(tmp_path: Path):
+    """Heads and neurons that give nothing leave, more of them in one layer than in another."""
+    encoder = tiny(reduction="norm_topk", exit="confidence")
+    with torch.no_grad():
+        encoder.layers[1].out.weight[:, 4:] = 0  # head 0 is left
+        encoder.layers[2].down.weight[:, :20] = 0
+        encoder.layers[3].out.weight.zero_()  # and here one that gives nothing
+    made = narrowed(encoder, living(encoder))
+    assert made.shape.heads_by_layer == (4, 1, 4, 1, 4, 4)
+    assert made.shape.inner_by_layer == (24, 24, 4, 24, 24, 24)
+    batch = ragged()
+    with torch.no_grad():
+        torch.testing.assert_close(made(batch).logits_BC, encoder(batch).logits_BC)
+    save_model(made, ["a", "b", "c"], tmp_path)
+    loaded, _ = load_model(tmp_path)
+    with torch.no_grad():
+        assert torch.equal(loaded(batch).logits_BC, made(batch).logits_BC)
+    twin = HuggingFaceTwin(narrowed(silenced(), living(silenced())))
+    assert twin(twin.ready(ragged((9, 5)))).shape == (2, 3)
+    lost = static_flops(encoder, [10]) - static_flops(made, [10])
+    heads = 6 * (4 * 4 * 10**2 + 8 * 10 * 16 * 4)
+    assert lost == pytest.approx([heads + 4 * 10 * 16 * 20])
+
+
+def test_a_body_of_some_layers_keeps_their_widths(tmp_path: Path):
+    encoder = tiny()
+    with torch.no_grad():
+        encoder.layers[0].out.weight[:, 4:] = 0
+        encoder.layers[5].down.weight[:, 20:] = 0
+    save_model(narrowed(encoder, living(encoder)), ["a", "b", "c"], tmp_path)
+    off = tiny()
+    slots = {"attention": off.attention, "reduction": off.reduction, "exit": off.exit}
+    body = load_pretrained(str(tmp_path), 3, **slots, head={}, num_layers=2, take="alternate")
+    assert (body.shape.heads_by_layer, body.shape.inner_by_layer) == ((1, 4), (24, 20))
+
+
+def test_layers_leave():
+    encoder = tiny()
+    kept = in_order(encoder, 4, 24, 3)
+    assert kept.layers == [0, 2, 4]
+    made = narrowed(encoder, kept)
+    encoder.skips = frozenset({2, 4, 6})
+    with torch.no_grad():
+        torch.testing.assert_close(made(ragged()).logits_BC, encoder(ragged()).logits_BC)
+    (fault,) = width_faults(tiny(exit="confidence"), 4, 24, 3)
+    assert fault.startswith("layers must be 6, got 3: early heads, exit rule or reduction of this")
+    assert width_faults(encoder, 4, 24, 9) == ["layers must be in 1..6, got 9"]
+
+
+def test_a_shared_bias_keeps_its_heads():
+    encoder = tiny(relative_buckets=8)
+    with torch.no_grad():
+        encoder.layers[0].out.weight.zero_()
+        encoder.layers[0].down.weight[:, 4:] = 0
+    made = narrowed(encoder, living(encoder))
+    assert (made.shape.num_heads, made.shape.inner_by_layer) == (4, (4, 24, 24, 24, 24, 24))
+    with torch.no_grad():
+        torch.testing.assert_close(made(ragged()).logits_BC, encoder(ragged()).logits_BC)

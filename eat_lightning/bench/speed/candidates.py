@@ -58,12 +58,23 @@ class Candidate:
 
 @dataclass
 class Field:
-    """Who races. over: those that times are set against, by what a person calls them; missing: a
-    line for each who is not there, and why."""
+    """Who races. over: those that times are set against, by what a person calls them.
+    over_best_static: also against the fastest static candidate of the same layers and dtype,
+    whatever runs it. missing: a line for each who is not there, and why."""
 
     candidates: list[Candidate] = field(default_factory=list)
     over: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    over_best_static: bool = False
+
+    def only(self, words: Sequence[str]) -> None:
+        """Leave out candidates whose names hold none of the words, but for those that another is
+        set against."""
+        chosen = [c for c in self.candidates if any(word in c.name for word in words)]
+        needed = {c.static for c in chosen} | {c.answers_like for c in chosen}
+        needed |= {c.name for c in chosen}
+        self.candidates = [c for c in self.candidates if c.name in needed]
+        self.over = {label: name for label, name in self.over.items() if name in needed}
 
     def __getitem__(self, name: str) -> Candidate:
         return next(c for c in self.candidates if c.name == name)

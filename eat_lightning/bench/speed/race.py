@@ -81,6 +81,9 @@ def rows_of(
     rows = []
     for c in field.candidates:
         ms_R, own, bound = took[c.name], spent[c.name if c.encoder else c.static], ceilings[c.dtype]
+        over = dict(field.over)
+        if field.over_best_static:
+            over["best static"] = best_static(field, c, spent, took)
         read = own.layers_read * layer_weights(c.shape) * ELEMENT[c.dtype]
         row = BenchRow(
             candidate=c.name,
@@ -99,7 +102,7 @@ def rows_of(
             depth=own.depth,
             flops_ratio=own.flops / spent[c.static].flops,
             speed_up=median(took[c.static] / ms_R),
-            over={label: median(took[name] / ms_R) for label, name in field.over.items()},
+            over={label: median(took[name] / ms_R) for label, name in over.items()},
             gflops_ceiling=bound.gflops,
             gbytes_ceiling=bound.gbytes,
             limit_ms=bound.limit_ms(own.flops, read / workload.num_examples),
@@ -107,6 +110,19 @@ def rows_of(
         )
         rows.append(row)
     return rows
+
+
+def best_static(
+    field: Field, c: Candidate, spent: Mapping[str, Spent], took: Mapping[str, np.ndarray]
+) -> str:
+    """The fastest candidate as deep as this one, in its dtype, that runs every layer for all."""
+    rivals = [
+        other.name
+        for other in field.candidates
+        if (other.dtype, other.shape.num_layers) == (c.dtype, c.shape.num_layers)
+        and (other.encoder is None or spent[other.name].flops == spent[other.static].flops)
+    ]
+    return min(rivals, key=lambda name: np.median(took[name]))
 
 
 def median(value_R: np.ndarray) -> Interval:

@@ -1,4 +1,5 @@
-"""Rivals that run the same weights: onnxruntime our own exports, OpenVINO Hugging Face's model.
+"""Rivals that run the same weights: onnxruntime and OpenVINO our own exports, OpenVINO also Hugging
+Face's model, padded, as people convert it.
 
 One that cannot run here, or not in this dtype, is named in a line and has no row.
 """
@@ -22,12 +23,18 @@ from eat_lightning.bench.speed.candidates import Candidate, Field
 from eat_lightning.bench.speed.workload import Examples
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.onnx_runner import ABOUT, FORMAT, Runner, first_state
+from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.run import write_json
 
-NEEDED = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "OpenVINO": ("openvino",)}
+SHORT = {"onnx": "ORT", "openvino": "OV"}  # our own exports in an engine
+NEEDED = {
+    "ORT": ("onnx", "onnxscript", "onnxruntime"),
+    "OV": ("onnx", "onnxscript", "openvino"),
+    "OpenVINO": ("openvino",),
+}
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
@@ -46,33 +53,43 @@ class Graphs(Runner):
         return None
 
 
-def add_onnxruntime(
-    field: Field, of: str, dtypes: Iterable[str], folder: Path, threads: int, static: str = ""
+def add_exports(
+    field: Field,
+    engine: str,
+    of: str,
+    dtypes: Iterable[str],
+    folder: Path,
+    threads: int,
+    body: AdaptiveEncoder,
+    static: str = "",
 ) -> None:
-    """Add the exports of a candidate's encoder. static: as in Candidate, with a place for dtype
-    (empty: that of the candidate)."""
-    if not is_installed("onnxruntime", field):
+    """Add the exports of `body`, a candidate's encoder in fp32, in an engine. static: as in
+    Candidate, with places for engine and dtype (empty: that of the candidate)."""
+    short = SHORT[engine]
+    if not is_installed(short, field):
         return
     origin = field[of]
-    assert origin.encoder is not None
+    who = of.removesuffix(f" {origin.dtype}")
     for dtype in dtypes:
-        if dtype not in ("fp32", "int8"):
-            line = f"onnxruntime: no {dtype} rows, it has no such products on a processor"
-            field.missing.append(line)
+        name = f"{short} {who} {dtype}"
+        if faults := engine_faults(engine, dtype):
+            field.missing.append(f"{name}: no rows, {faults[0]}")
             continue
-        name = f"ORT {of.removesuffix(f' {origin.dtype}')} {dtype}"
         try:
-            graphs = exported(origin.encoder, dtype, folder / name.replace(" ", "-"), threads)
-        except ConfigError as error:
+            made_in = "int8" if dtype == "int8" else "fp32"
+            at = folder / f"{who}-{made_in}".replace(" ", "-")
+            exported(body, made_in, at)
+            graphs = Graphs(at, threads, engine, dtype)
+        except (ConfigError, ValueError) as error:
             field.missing.append(f"{name}: no rows, {error}")
             continue
 
         def run(lists: Any, graphs: Graphs = graphs) -> Any:
             return graphs.run_state(first_state(*lists))
 
-        against = static.format(dtype=dtype) or origin.static
-        entry = Candidate(name, dtype, origin.shape, run, as_lists, against, origin.encoder)
-        entry.answers_like = of if dtype == "fp32" else None
+        against = static.format(engine=short, dtype=dtype) or origin.static
+        entry = Candidate(name, dtype, origin.shape, run, as_lists, against, body)
+        entry.answers_like = of if dtype == origin.dtype == "fp32" else None
         field.candidates.append(entry)
 
 
@@ -82,11 +99,14 @@ def as_lists(given: Examples) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return np.split(batch.ids_N.numpy(), ends), np.split(batch.types_N.numpy(), ends)
 
 
-def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -> Graphs:
-    """The graphs that `eat_lightning.export` writes, without a run's tokenizer and labels."""
+def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path) -> None:
+    """The graphs that `eat_lightning.export` writes, without a run's tokenizer and labels, where
+    they are not there yet."""
     from eat_lightning.export.bundle import SINGLE, Bundle
     from eat_lightning.runs.run import Run
 
+    if (folder / ABOUT).is_file():
+        return
     bundle = Bundle(cast(Run, None), encoder, [], dtype)  # its graphs need no run
     folder.mkdir(parents=True, exist_ok=True)
     bundle.write_graphs(folder)
@@ -95,6 +115,7 @@ def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -
         "format": FORMAT,
         "labels": [str(i) for i in range(encoder.num_labels)],
         "columns": ["text"],
+        "dtype": dtype,
         "max_length": encoder.shape.max_length,
         "truncation_side": "right",
         "types": True,
@@ -104,7 +125,6 @@ def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path, threads: int) -
         "single": SINGLE,
     }
     write_json(folder / ABOUT, about)
-    return Graphs(folder, threads)
 
 
 def add_openvino(field: Field, of: str, bare: AdaptiveEncoder, dtype: str, threads: int) -> None:

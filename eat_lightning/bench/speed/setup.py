@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,14 @@ from eat_lightning.bench.plan import BenchPlan
 from eat_lightning.bench.speed.bodies import long_texts, of_body, shape_of
 from eat_lightning.bench.speed.candidates import (
     Field,
+    bare,
     idling,
     of_run,
     random_encoder,
     random_weights,
 )
 from eat_lightning.bench.speed.compiled import compiled
-from eat_lightning.bench.speed.rivals import add_onnxruntime, add_openvino
+from eat_lightning.bench.speed.rivals import SHORT, add_exports, add_openvino
 from eat_lightning.bench.speed.training import steps
 from eat_lightning.bench.speed.workload import (
     SINGLES,
@@ -34,6 +35,8 @@ from eat_lightning.bench.speed.workload import (
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
+from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.open import at_choice, fitter_of
 from eat_lightning.runs.run import Run
 
 BATCHES = {
@@ -87,9 +90,10 @@ def race_of_random(plan: BenchPlan, exports: Path) -> Race:
     shape = Shape(**plan.encoder.model_dump())
     if plan.what == "speed":
         name, field = plan.dtype, random_weights(shape, plan.ratio, plan.dtype, plan.seed)
-        dtypes = ("fp32", "int8") if plan.dtype == "fp32" else (plan.dtype,)
-        add_onnxruntime(field, "static", dtypes, exports, plan.threads)
         same = random_encoder(shape, plan.ratio, plan.seed)
+        dtypes = ("fp32", "int8") if plan.dtype == "fp32" else (plan.dtype,)
+        for engine in SHORT:
+            add_exports(field, engine, "static", dtypes, exports, plan.threads, bare(same))
         add_openvino(field, "static", same, plan.dtype, plan.threads)
     else:
         half = replace(shape, num_layers=shape.num_layers // 2)
@@ -100,6 +104,16 @@ def race_of_random(plan: BenchPlan, exports: Path) -> Race:
     source = "histogram" if plan.lengths is None else Path(plan.lengths).name
     found = workloads_of(plan, plan.what, lengths, make)
     return Race(name, "random", source, field, found, plan.repeats or REPEATS[plan.what])
+
+
+def at_budget(run: Run, plan: BenchPlan) -> AdaptiveEncoder:
+    """The run's encoder; with a budget, its exits where they are for it, fitted on the calibration
+    cut if they are not kept yet."""
+    encoder, _ = run.model()
+    if plan.budget is None:
+        return encoder
+    choice = ExitChoice.of({"budget": plan.budget}, run.model_config()["exit"])
+    return at_choice(fitter_of(run, encoder, choice, dir=plan.data.dir), choice)
 
 
 def field_of(plan: BenchPlan, encoder: AdaptiveEncoder) -> tuple[str, Field]:
@@ -113,7 +127,7 @@ def field_of(plan: BenchPlan, encoder: AdaptiveEncoder) -> tuple[str, Field]:
 
 def race_of_run(plan: BenchPlan, path: str, exports: Path) -> Race:
     run = Run.open(path)
-    encoder, _ = run.model()
+    encoder = at_budget(run, plan)
     if plan.what == "training" and encoder.num_labels == 1:
         raise ConfigError(f"run={run.name} is a regression, and what=training trains classifiers")
     data = run.data(dir=plan.data.dir)
@@ -122,6 +136,7 @@ def race_of_run(plan: BenchPlan, path: str, exports: Path) -> Race:
     found = workloads_of(plan, kind, {run.task.name: split.lengths}, of_split(split))
     if plan.what == "speed":
         name, field = kind, deployed(encoder, plan, exports)
+        name += "" if plan.budget is None else f"-{plan.budget}"
         nearest = (near(split, run.task.name, n, plan.examples or SINGLES) for n in plan.near or ())
         found = chain(filter(None, nearest), found)
     else:
@@ -131,18 +146,18 @@ def race_of_run(plan: BenchPlan, path: str, exports: Path) -> Race:
 
 
 def deployed(encoder: AdaptiveEncoder, plan: BenchPlan, exports: Path) -> Field:
-    """A trained run against Hugging Face's model and the static exports of the same weights. Of
-    exports there are fp32 and int8; in PyTorch and OpenVINO also the plan's dtype."""
+    """A trained run against Hugging Face's model and the static exports of the same weights, in
+    fp32, int8 and the plan's dtype where an engine has it; in PyTorch fp32 and the plan's."""
     dtypes = [*dict.fromkeys(("fp32", plan.dtype))]
-    field = of_run(encoder, dtypes)
-    for who in ("static", "EAT"):
-        add_onnxruntime(
-            field, f"{who} fp32", ("fp32", "int8"), exports, plan.threads, "ORT static {dtype}"
-        )
+    field, against = of_run(encoder, dtypes), "{engine} static {dtype}"
+    made = [*dict.fromkeys((*dtypes, "int8"))]
+    for engine, (who, body) in product(SHORT, {"static": bare(encoder), "EAT": encoder}.items()):
+        add_exports(field, engine, f"{who} fp32", made, exports, plan.threads, body, against)
     for dtype in dtypes:
         add_openvino(field, f"static {dtype}", encoder, dtype, plan.threads)
     names = {c.name for c in field.candidates}
     field.over = {label: name for label, name in RIVALS.items() if name in names}
+    field.over_best_static = True
     return field
 
 

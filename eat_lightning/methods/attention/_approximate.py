@@ -24,17 +24,23 @@ from eat_lightning.model.packed import Layout
 
 @dataclass(frozen=True)
 class Rows:
-    """What is known of the rows of a padded block in layer `layer` (from 1).
+    """The rows of a padded block in layer `layer` (from 1): queries, keys, values, and what else is
+    known of them.
 
     position_BL: place in the original text. weight_BL: log of how much a row counts as a key (0: as
-    one token). A place past the end of an example repeats its last row and is not real.
+    one token). A place past the end of an example repeats its last row and is not real. dropout: on
+    attention.
     """
 
     layout: Layout
     layer: int
+    q_BHLK: Float[Tensor, "b h l k"]
+    k_BHLK: Float[Tensor, "b h l k"]
+    v_BHLK: Float[Tensor, "b h l k"]
     position_BL: Int[Tensor, "b l"]
     weight_BL: Float[Tensor, "b l"]
     real_BL: Bool[Tensor, "b l"]
+    dropout: float
 
     @property
     def size_BL(self) -> Float[Tensor, "b l"]:
@@ -50,13 +56,13 @@ class Rows:
 class Approximate(nn.Module):
     """The base of methods that have no mask.
 
-    `mixed(q_BHLK, k_BHLK, v_BHLK, rows, dropout)` is the product; it must not depend on the other
-    examples of a batch. `flops(shape, layer, tokens_B)` is what it costs, as `Pattern` says.
+    `mixed(rows)` is the product; it must not depend on the other examples of a batch.
+    `flops(shape, layer, tokens_B)` is what it costs, as `Pattern` says.
     """
 
     approximate = True
     wants = frozenset({"position", "weight"})
-    mixed: Callable[..., Float[Tensor, "b h l k"]]
+    mixed: Callable[[Rows], Float[Tensor, "b h l k"]]
 
     def __init__(self):
         super().__init__()  # torch's own takes anything, and arguments are read off the signature
@@ -86,9 +92,9 @@ class Approximate(nn.Module):
         weight_BL = q.new_zeros(()) if weight_N is None else layout.pad(weight_N.float())
         weight_BL = weight_BL.expand_as(position_BL)
         real_BL = torch.ones_like(position_BL, dtype=torch.bool) if layout.even else layout.real_BL
-        rows = Rows(layout, layer, position_BL, weight_BL, real_BL)
+        rows = Rows(layout, layer, q, k, v, position_BL, weight_BL, real_BL, dropout)
         with torch.autocast(q.device.type, enabled=False):
-            mixed_BHLK = self.mixed(q, k, v, rows, dropout)
+            mixed_BHLK = self.mixed(rows)
         return layout.unpad(mixed_BHLK.transpose(1, 2)).to(qkv_N3HK.dtype)
 
 
@@ -99,8 +105,8 @@ def linear_attention(
     size_BL: Float[Tensor, "b l"],
     least: float,
 ) -> Float[Tensor, "b h l k"]:
-    """Attention whose weights are products of nonnegative features (Katharopoulos et al. 2020,
-    equation 5): sums over the keys first, so that the cost is linear in the length.
+    """Attention whose weights are products of nonnegative features (Katharopoulos et al. 2020):
+    sums over the keys first, so that the cost is linear in the length.
 
     least: the smallest divisor. A column of ones beside the values gives the divisors.
     """
@@ -111,5 +117,5 @@ def linear_attention(
 
 
 def linear_flops(shape: Any, num_features: int, tokens_B: Any) -> Any:
-    """Of `linear_attention`: two products of features and values, divisors included."""
+    """Cost of `linear_attention`: two products of features and values, divisors included."""
     return 4.0 * tokens_B * num_features * (shape.attention_width + shape.num_heads)

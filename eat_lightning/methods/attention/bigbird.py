@@ -1,6 +1,6 @@
 """BigBird (Zaheer et al. 2020): blocks that see their neighbours, the ends, and a few at random.
 
-Tokens go in blocks (section 2 and appendix D). The first and the last block, where [CLS] and [SEP]
+Tokens go in blocks. The first and the last block, where [CLS] and [SEP]
 are, see all and are seen by all (the "internal transformer construction"); every other one sees
 these, itself, its two neighbours, and `random` more, drawn from those that are left. So the cost
 grows with the length.

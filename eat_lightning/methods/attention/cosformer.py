@@ -1,8 +1,8 @@
 """cosFormer (Qin et al. 2022): linear attention that weighs near tokens more, by a cosine.
 
-The weight of key j for query i is relu(q_i) . relu(k_j) x cos(pi / 2 x (i - j) / M) (equation 10),
-normalised over j. The cosine of a difference is a sum of products, so keys are summed once
-(equation 12): cost grows with the length, not with its square.
+The weight of key j for query i is relu(q_i) . relu(k_j) x cos(pi / 2 x (i - j) / M),
+normalised over j. The cosine of a difference is a sum of products, so keys are summed
+once: cost grows with the length, not with its square.
 
 i and j are places in the original text, so that dropping a token does not move the others; M is one
 more than the last of them, and of each example alone (the released code takes the longest of the
@@ -31,14 +31,7 @@ LEAST = 1e-6  # the smallest divisor: where no feature of a query meets one of a
 
 
 class CosFormer(Approximate):
-    def mixed(
-        self,
-        q_BHLK: Float[Tensor, "b h l k"],
-        k_BHLK: Float[Tensor, "b h l k"],
-        v_BHLK: Float[Tensor, "b h l k"],
-        rows: Rows,
-        dropout: float,
-    ) -> Float[Tensor, "b h l k"]:
+    def mixed(self, rows: Rows) -> Float[Tensor, "b h l k"]:
         span_B1 = rows.position_BL.amax(1, keepdim=True) + 1
         angle_B1L1 = (math.pi / 2 * rows.position_BL / span_B1)[:, None, :, None]
 
@@ -46,7 +39,8 @@ class CosFormer(Approximate):
             x_BHLK = x_BHLK.relu()
             return torch.cat([x_BHLK * angle_B1L1.cos(), x_BHLK * angle_B1L1.sin()], dim=-1)
 
-        return linear_attention(turned(q_BHLK), turned(k_BHLK), v_BHLK, rows.size_BL, LEAST)
+        q_BHLF, k_BHLF = turned(rows.q_BHLK), turned(rows.k_BHLK)
+        return linear_attention(q_BHLF, k_BHLF, rows.v_BHLK, rows.size_BL, LEAST)
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         return linear_flops(shape, 2 * shape.width_of_head, tokens_B)

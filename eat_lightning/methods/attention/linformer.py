@@ -1,6 +1,6 @@
 """Linformer (Wang et al. 2020): attention over k sums of the keys instead of all n of them.
 
-softmax(Q (E K)^T / sqrt(K)) F V (equation 7): E and F, learned for each layer and shared by its
+softmax(Q (E K)^T / sqrt(K)) F V: E and F, learned for each layer and shared by its
 heads ("headwise sharing"), map n keys and n values to k, so that cost grows with n x k.
 
 A key meets the column of E of its place in the original text: E K is a sum over an example's own
@@ -31,22 +31,15 @@ class Linformer(Approximate):
     rank: Annotated[int, Whole(1)] = 128
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
-        """Gaussian with variance 1 / k, for which distances are kept (theorem 2)."""
+        """Gaussian with variance 1 / k, for which distances are kept."""
         sizes = shape.num_layers, 2, self.rank, shape.max_length
         self.projection = nn.Parameter(torch.randn(sizes) / self.rank**0.5)
 
-    def mixed(
-        self,
-        q_BHLK: Float[Tensor, "b h l k"],
-        k_BHLK: Float[Tensor, "b h l k"],
-        v_BHLK: Float[Tensor, "b h l k"],
-        rows: Rows,
-        dropout: float,
-    ) -> Float[Tensor, "b h l k"]:
+    def mixed(self, rows: Rows) -> Float[Tensor, "b h l k"]:
         for_keys, for_values = self.projection[rows.layer - 1]
-        k_BHRK = summed(for_keys, k_BHLK, rows)
-        v_BHRK = summed(for_values, v_BHLK, rows)
-        return F.scaled_dot_product_attention(q_BHLK, k_BHRK, v_BHRK, dropout_p=dropout)
+        k_BHRK = summed(for_keys, rows.k_BHLK, rows)
+        v_BHRK = summed(for_values, rows.v_BHLK, rows)
+        return F.scaled_dot_product_attention(rows.q_BHLK, k_BHRK, v_BHRK, dropout_p=rows.dropout)
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Sums of keys and of values, scores, and mixing."""

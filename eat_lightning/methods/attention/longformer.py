@@ -54,7 +54,7 @@ class Longformer:
         return partial(banded_attention, reach=self.window // 2)
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
-        """Of the pairs that are computed, each on its own: those of the band where it is cut."""
+        """Cost of the pairs that are computed: those of the band where it is cut."""
         whole, band = tokens_B**2, pairs(tokens_B, self.window // 2)
         cut = self.windowed(layer) & (band <= PAYS * whole)
         return 4.0 * shape.attention_width * np.where(cut, band, whole)

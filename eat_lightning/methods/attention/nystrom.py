@@ -1,6 +1,6 @@
 """Nyströmformer (Xiong et al. 2021): softmax attention through m landmarks.
 
-softmax(Q K~^T) pinv(softmax(Q~ K~^T)) softmax(Q~ K^T) V (equation 13), where Q~ and K~ are means of
+softmax(Q K~^T) pinv(softmax(Q~ K~^T)) softmax(Q~ K^T) V, where Q~ and K~ are means of
 m consecutive parts of an example's queries and keys, and a depthwise convolution of V is added. The
 inverse is iterated: Z <- Z / 4 (13 I - A Z (15 I - A Z (7 I - A Z))) (lemma 1), from A^T divided by
 its largest row and column sums, here of each example and head: the released code takes the maximum
@@ -50,48 +50,35 @@ class Nystrom(Approximate):
     def lost_in_export(self) -> list[str]:
         return ["attention=nystrom attends densely to short examples: a graph cannot choose"]
 
-    def mixed(
-        self,
-        q_BHLK: Float[Tensor, "b h l k"],
-        k_BHLK: Float[Tensor, "b h l k"],
-        v_BHLK: Float[Tensor, "b h l k"],
-        rows: Rows,
-        dropout: float,
-    ) -> Float[Tensor, "b h l k"]:
+    def mixed(self, rows: Rows) -> Float[Tensor, "b h l k"]:
         short_B = rows.layout.lengths_B <= self.landmarks
         if short_B.all():
-            mixed_BHLK = softmax_attention(q_BHLK, k_BHLK, v_BHLK, rows.bias_BL, dropout)
+            mixed_BHLK = softmax_attention(rows, rows.layout.longest)
         else:
-            mixed_BHLK = self.by_landmarks(q_BHLK, k_BHLK, v_BHLK, rows)
+            mixed_BHLK = self.by_landmarks(rows)
         if short_B.any() and not short_B.all():
-            q, k, v = (x[:, :, : self.landmarks] for x in (q_BHLK, k_BHLK, v_BHLK))
-            exact = softmax_attention(q, k, v, rows.bias_BL[:, : self.landmarks], dropout)
+            exact = softmax_attention(rows, self.landmarks)
             exact = F.pad(exact, (0, 0, 0, mixed_BHLK.shape[2] - self.landmarks))
             short_B111 = rows.layout.there(short_B)[:, None, None, None]
             mixed_BHLK = torch.where(short_B111, exact, mixed_BHLK)
-        return mixed_BHLK + self.convolved(v_BHLK, rows) if self.conv else mixed_BHLK
+        return mixed_BHLK + self.convolved(rows) if self.conv else mixed_BHLK
 
-    def by_landmarks(
-        self,
-        q_BHLK: Float[Tensor, "b h l k"],
-        k_BHLK: Float[Tensor, "b h l k"],
-        v_BHLK: Float[Tensor, "b h l k"],
-        rows: Rows,
-    ) -> Float[Tensor, "b h l k"]:
+    def by_landmarks(self, rows: Rows) -> Float[Tensor, "b h l k"]:
+        q_BHLK, k_BHLK = rows.q_BHLK, rows.k_BHLK
         q_BHMK, k_BHMK = self.means(q_BHLK, rows), self.means(k_BHLK, rows)
         inverse_BHMM = pseudo_inverse(scores(q_BHMK, k_BHMK).softmax(-1))
         keys_BHML = (scores(q_BHMK, k_BHLK) + rows.bias_BL[:, None, None]).softmax(-1)
-        return scores(q_BHLK, k_BHMK).softmax(-1) @ (inverse_BHMM @ (keys_BHML @ v_BHLK))
+        return scores(q_BHLK, k_BHMK).softmax(-1) @ (inverse_BHMM @ (keys_BHML @ rows.v_BHLK))
 
-    def convolved(self, v_BHLK: Float[Tensor, "b h l k"], rows: Rows) -> Float[Tensor, "b h l k"]:
+    def convolved(self, rows: Rows) -> Float[Tensor, "b h l k"]:
         """Along the tokens that are left, a head at a time, with zeros beyond both ends."""
         weight_H1C1 = self.conv_weight[rows.layer - 1]
-        real_BHLK = v_BHLK * rows.real_BL[:, None, :, None]
+        real_BHLK = rows.v_BHLK * rows.real_BL[:, None, :, None]
         padding = (self.conv // 2, 0)
         return F.conv2d(real_BHLK, weight_H1C1, padding=padding, groups=len(weight_H1C1))
 
     def means(self, x_BHLK: Float[Tensor, "b h l k"], rows: Rows) -> Float[Tensor, "b h m k"]:
-        """Of the parts of each example; a merged token counts by its size."""
+        """Means of the parts of each example; a merged token counts by its size."""
         layout, m = rows.layout, self.landmarks
         length_B1 = layout.there(layout.lengths_B)[:, None]
         place_L = torch.arange(layout.longest, device=layout.device)
@@ -119,21 +106,15 @@ def scores(
     return q_BHLK @ k_BHMK.transpose(2, 3) / q_BHLK.shape[-1] ** 0.5
 
 
-def softmax_attention(
-    q_BHLK: Float[Tensor, "b h l k"],
-    k_BHLK: Float[Tensor, "b h l k"],
-    v_BHLK: Float[Tensor, "b h l k"],
-    bias_BL: Float[Tensor, "b l"],
-    dropout: float,
-) -> Float[Tensor, "b h l k"]:
-    mask_B11L = bias_BL[:, None, None]
-    return F.scaled_dot_product_attention(
-        q_BHLK, k_BHLK, v_BHLK, attn_mask=mask_B11L, dropout_p=dropout
-    )
+def softmax_attention(rows: Rows, longest: int) -> Float[Tensor, "b h l k"]:
+    """Attention itself, among the first `longest` rows of each example."""
+    q, k, v = (x[:, :, :longest] for x in (rows.q_BHLK, rows.k_BHLK, rows.v_BHLK))
+    mask_B11L = rows.bias_BL[:, None, None, :longest]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask_B11L, dropout_p=rows.dropout)
 
 
 def pseudo_inverse(a_BHMM: Float[Tensor, "b h m m"]) -> Float[Tensor, "b h m m"]:
-    """Of a matrix of nonnegative numbers, by iteration (lemma 1)."""
+    """The inverse of a matrix of nonnegative numbers, by iteration (lemma 1)."""
     one = torch.eye(a_BHMM.shape[-1], device=a_BHMM.device)
     largest_BH = a_BHMM.sum(-1).amax(-1) * a_BHMM.sum(-2).amax(-1)
     z_BHMM = a_BHMM.transpose(2, 3) / largest_BH[:, :, None, None]

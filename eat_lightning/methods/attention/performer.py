@@ -2,7 +2,7 @@
 
 exp(q . k / sqrt(K)) is the mean over random directions w of exp(w . q' - |q'|^2 / 2) times
 exp(w . k' - |k'|^2 / 2), with q', k' = q, k / K^(1/4) (lemma 1). With m directions, orthogonal in
-blocks of K and as long as Gaussian vectors (section 2.4), cost grows with length x m. A query's
+blocks of K and as long as Gaussian vectors, cost grows with length x m. A query's
 features are divided by the largest of them, those of an example's keys by theirs, so that none
 overflows; the mean over the keys stays as it is.
 
@@ -37,7 +37,7 @@ LEAST = 1e-4  # added to each feature, as in the released code: no divisor is 0
 
 @method("attention")
 class Performer(Approximate):
-    """features: m (None: K ln K, at which the error stays bounded, theorem 4)."""
+    """features: m (None: K ln K, at which the error stays bounded)."""
 
     features: Annotated[int | None, Whole(1)] = None
     seed: Annotated[int, Whole(0)] = 0
@@ -52,18 +52,11 @@ class Performer(Approximate):
         width = shape.width_of_head
         return self.features or max(1, int(width * math.log(width)))
 
-    def mixed(
-        self,
-        q_BHLK: Float[Tensor, "b h l k"],
-        k_BHLK: Float[Tensor, "b h l k"],
-        v_BHLK: Float[Tensor, "b h l k"],
-        rows: Rows,
-        dropout: float,
-    ) -> Float[Tensor, "b h l k"]:
-        q_BHLF, k_BHLF = self.logs(q_BHLK), self.logs(k_BHLK)
+    def mixed(self, rows: Rows) -> Float[Tensor, "b h l k"]:
+        q_BHLF, k_BHLF = self.logs(rows.q_BHLK), self.logs(rows.k_BHLK)
         q_BHLF = (q_BHLF - q_BHLF.amax(-1, keepdim=True)).exp() + LEAST
         k_BHLF = (k_BHLF - k_BHLF.amax((2, 3), keepdim=True)).exp() + LEAST
-        return linear_attention(q_BHLF, k_BHLF, v_BHLK, rows.size_BL, least=0.0)
+        return linear_attention(q_BHLF, k_BHLF, rows.v_BHLK, rows.size_BL, least=0.0)
 
     def logs(self, x_BHLK: Float[Tensor, "b h l k"]) -> Float[Tensor, "b h l f"]:
         """Logarithms of the features."""
@@ -82,7 +75,7 @@ def orthogonal(num_rows: int, width: int, seed: int) -> Float[Tensor, "f k"]:
     generator = torch.Generator().manual_seed(seed)
     num_blocks = -(-num_rows // width)
     blocks, upper = torch.linalg.qr(torch.randn(num_blocks, width, width, generator=generator))
-    # Else the first component of each first direction is negative (Mezzadri 2007, section 5).
+    # Else the first component of each first direction is negative (Mezzadri 2007).
     blocks = blocks * upper.diagonal(dim1=1, dim2=2).sign()[:, None]
     lengths_F1 = torch.randn(num_rows, width, generator=generator).norm(dim=1, keepdim=True)
     return blocks.transpose(1, 2).flatten(0, 1)[:num_rows] * lengths_F1

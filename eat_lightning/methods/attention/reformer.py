@@ -1,9 +1,9 @@
 """Reformer (Kitaev et al. 2020): each token sees those that a random hash puts into its bucket.
 
-Keys are the queries, divided by their length ("shared-QK", section 2). In a round a token's bucket
+Keys are the queries, divided by their length ("shared-QK"). In a round a token's bucket
 is the argmax of [x R; -x R] for a random R. Tokens are sorted by bucket, cut into chunks, and see
-those of their bucket in their own chunk and the one before it (equations 4 and 5); themselves only
-if nobody else is there. Rounds are added, weighed by their softmax sums (appendix A). So the cost
+those of their bucket in their own chunk and the one before it; themselves only
+if nobody else is there. Rounds are added, weighed by their softmax sums. So the cost
 grows with length x chunk x rounds.
 
 R is drawn once, from `seed`, and saved with the weights: inference repeats. An example of n tokens
@@ -52,48 +52,32 @@ class Reformer(Approximate):
     def lost_in_export(self) -> list[str]:
         return ["attention=reformer cuts as many chunks as there are tokens: a graph wants a count"]
 
-    def mixed(
-        self,
-        q_BHLK: Float[Tensor, "b h l k"],
-        k_BHLK: Float[Tensor, "b h l k"],
-        v_BHLK: Float[Tensor, "b h l k"],
-        rows: Rows,
-        dropout: float,
-    ) -> Float[Tensor, "b h l k"]:
-        found = [
-            self.one_round(q_BHLK, v_BHLK, self.buckets(q_BHLK, rows, turn), rows, dropout)
-            for turn in range(self.rounds)
-        ]
+    def mixed(self, rows: Rows) -> Float[Tensor, "b h l k"]:
+        found = [self.one_round(rows, self.buckets(rows, turn)) for turn in range(self.rounds)]
         mixed_TBHLK, sums_TBHL = map(torch.stack, zip(*found, strict=True))
         return (sums_TBHL.softmax(0)[..., None] * mixed_TBHLK).sum(0)
 
-    def buckets(
-        self, q_BHLK: Float[Tensor, "b h l k"], rows: Rows, turn: int
-    ) -> Int[Tensor, "b h l"]:
+    def buckets(self, rows: Rows, turn: int) -> Int[Tensor, "b h l"]:
         """Those of an example in the order of [x R; -x R]; past its end the highest of all."""
         most = self.half(rows.layout.longest)
-        turned_BHLC = q_BHLK @ self.directions_TKC[turn, :, :most].float()
+        turned_BHLC = rows.q_BHLK @ self.directions_TKC[turn, :, :most].float()
         half_B = rows.layout.there(self.half(rows.layout.lengths_B))
-        column = torch.arange(most, device=q_BHLK.device)
+        column = torch.arange(most, device=rows.q_BHLK.device)
         beyond_B11C = (column >= half_B[:, None])[:, None, None]
         both = [x.masked_fill(beyond_B11C, float("-inf")) for x in (turned_BHLC, -turned_BHLC)]
         return torch.cat(both, -1).argmax(-1).masked_fill(~rows.real_BL[:, None], 2 * most)
 
     def one_round(
-        self,
-        q_BHLK: Float[Tensor, "b h l k"],
-        v_BHLK: Float[Tensor, "b h l k"],
-        bucket_BHL: Int[Tensor, "b h l"],
-        rows: Rows,
-        dropout: float,
+        self, rows: Rows, bucket_BHL: Int[Tensor, "b h l"]
     ) -> tuple[Float[Tensor, "b h l k"], Float[Tensor, "b h l"]]:
         """What a round gives, and the logarithm of each token's softmax sum."""
+        q_BHLK, dropout = rows.q_BHLK, rows.dropout
         longest, width = q_BHLK.shape[2:]
         place_L = torch.arange(longest, device=q_BHLK.device)
         order_BHL = (bucket_BHL * longest + place_L).argsort(-1)
         order_BHLK = order_BHL[..., None].expand_as(q_BHLK)
         q_BHCQK = self.chunked(q_BHLK.gather(2, order_BHLK), 0.0)
-        v_BHCQK = self.chunked(v_BHLK.gather(2, order_BHLK), 0.0)
+        v_BHCQK = self.chunked(rows.v_BHLK.gather(2, order_BHLK), 0.0)
         weight_BHL = rows.weight_BL[:, None].expand_as(order_BHL).gather(2, order_BHL)
         bucket_BHCQ = self.chunked(bucket_BHL.gather(2, order_BHL), -1)
 

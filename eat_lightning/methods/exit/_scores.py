@@ -13,7 +13,8 @@ from torch import Tensor
 
 
 def entropy(logits_C: Float[Tensor, "... c"], normalised: bool = False) -> Float[Tensor, ...]:
-    """Of the class probabilities, in nats; normalised: as a share of ln C, the most there is."""
+    """Entropy of the class probabilities, in nats; normalised: as a share of ln C, the most there
+    is."""
     log_C = logits_C.float().log_softmax(-1)
     nats = -(log_C.exp() * log_C).sum(-1)
     return nats / math.log(logits_C.shape[-1]) if normalised else nats

@@ -3,7 +3,7 @@ for as long as they agree; an example leaves when the sum is large enough.
 
 S_e = S_{e-1} + w_e max p_e where the class is that of the exit before, else w_e max p_e; it leaves
 where S_e >= alpha. The released code computes S and then leaves by a count of agreements, which is
-`exit=patience`; this is the paper.
+`exit=patience`: that is `released`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ def weight_faults(given: Argument) -> list[str]:
 class Beem:
     """alpha: an example leaves where the score reaches it (a list: one for each of `layers`).
     weights: of the exits, one for each of `layers`, such as their accuracies (BEEM-A); null: 0.1 x
-    the layer, for what it costs to get there (BEEM-C)."""
+    the layer, for what it costs to get there (BEEM-C). released: as in the authors' code the score
+    is how many exits in a row agreed with the one before, and so alpha a patience."""
 
     alpha: Points = 1.0
     layers: ExitLayers = (2, 3, 4)
     weights: Annotated[Sequence[float] | None, weight_faults] = None
+    released: bool = False
 
     classes_only = True
     reasons = ("experts_agree",)
@@ -63,6 +65,8 @@ class Beem:
         """S at the last exit so far."""
         weights = self.weights or [COST * layer for layer in self.layers]
         best_EB, class_EB = logits_EBC.float().softmax(-1).max(-1)
+        if self.released:
+            return agreements(class_EB)
         score_B = weights[0] * best_EB[0]
         for e in range(1, len(logits_EBC)):
             agrees_B = class_EB[e] == class_EB[e - 1]
@@ -73,3 +77,11 @@ class Beem:
         """The least distance of the score from alpha, and of a class from its next."""
         far_B = (self.score(logits_EBC) - point_at(self.alpha, len(logits_EBC))).abs()
         return torch.minimum(far_B, lead(logits_EBC).amin(0))
+
+
+def agreements(class_EB: Int[Tensor, "e b"]) -> Float[Tensor, " b"]:
+    """How many exits in a row, up to the last, were of the class before them."""
+    count_B = torch.zeros_like(class_EB[0], dtype=torch.float32)
+    for e in range(1, len(class_EB)):
+        count_B = torch.where(class_EB[e] == class_EB[e - 1], count_B + 1, 0.0)
+    return count_B

@@ -1,4 +1,4 @@
-"""Learning to exit (BERxiT, Xin et al. 2021, section 4.2): a small regressor says when to leave.
+"""Learning to exit (BERxiT, Xin et al. 2021): a small regressor says when to leave.
 
 One linear layer, shared by all exits, reads the pooled vector and learns how likely the exit is
 wrong: u_e = sigmoid(w pooled_e + b), trained by the squared error to 1 - [the exit's class is
@@ -59,7 +59,7 @@ class LearningToExit(nn.Module):
         return (signals_EBS[-1, :, 0] < point_at(self.threshold, len(signals_EBS))).long()
 
     def penalties(self, context: Context) -> dict[str, Tensor]:
-        """The regressor's squared error (their equation 4), each example's sum over the exits."""
+        """The regressor's squared error, each example's sum over the exits."""
         error_B = torch.zeros_like(context.labels_B, dtype=torch.float32)
         for layer, logits_BC in context.guesses.items():
             wrong_B = how_wrong(logits_BC.detach().float(), context.labels_B)

@@ -1,4 +1,4 @@
-"""FastBERT's student classifier (Liu et al. 2020, section 3.1.2): a small self-attention layer of
+"""FastBERT's student classifier (Liu et al. 2020): a small self-attention layer of
 the head's own over all of an example's vectors, before it pools and classifies.
 
 The vectors are first made narrow (768 to 128 in the paper), so that a head costs little beside a

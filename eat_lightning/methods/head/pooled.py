@@ -53,7 +53,9 @@ class Pooled(nn.Module):
 
     def guess(self, pooled_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b c"]:
         """Calibrated logits."""
-        return self.classes(self.dropout(pooled_BD)) / self.temperature
+        if self.training:
+            pooled_BD = self.dropout(pooled_BD)
+        return self.classes(pooled_BD) / self.temperature
 
     def forward(self, packed: Packed) -> Float[Tensor, "b c"]:
         return self.guess(self.pooled(packed))

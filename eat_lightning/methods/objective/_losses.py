@@ -5,31 +5,22 @@ Shapes: B examples, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from eat_lightning.model.method import NotNegative, Positive, method
+from eat_lightning.model.packed import Packed
 from eat_lightning.model.training import Context, Loss
 
 
 def exit_losses(context: Context) -> dict[str, Tensor]:
     """The task's loss at each exit, under names for the logs."""
     return {f"exit_{k}": task_loss(g, context.labels_B) for k, g in context.guesses.items()}
-
-
-def weighted_exits(
-    context: Context, weights: Mapping[int, float], distill: float, teacher_temperature: float
-) -> Loss:
-    """Sum over exits of weight x (task loss + distill x distillation from a teacher), and what
-    methods add. distill: 0 where there is no teacher."""
-    parts = exit_losses(context)
-    total: Any = sum(weights[k] * parts[f"exit_{k}"] for k in context.guesses)
-    if distill > 0:
-        total = total + distill * from_teacher(context, weights, teacher_temperature, parts)
-    return with_penalties(total, parts, context)
 
 
 def from_teacher(
@@ -43,6 +34,19 @@ def from_teacher(
         parts[f"distill_{k}"] = distillation(context.guesses[k], context.teacher_BC, temperature)
         total = total + weight * parts[f"distill_{k}"]
     return total
+
+
+def labels_and_teacher(
+    context: Context, label_weight: float, distill: float, temperature: float
+) -> Loss:
+    """The exits' own losses and, where `distill` is above 0, a teacher's logits at each of them,
+    with what methods add."""
+    parts = exit_losses(context)
+    total = label_weight * torch.stack([*parts.values()]).sum()
+    if distill > 0:
+        taught = from_teacher(context, dict.fromkeys(context.guesses, 1.0), temperature, parts)
+        total = total + distill * taught
+    return with_penalties(total, parts, context)
 
 
 def with_penalties(total: Any, parts: dict[str, Tensor], context: Context) -> Loss:
@@ -70,3 +74,40 @@ def distillation(
     log_p = F.log_softmax(student_BC.float() / temperature, dim=-1)
     log_q = F.log_softmax(teacher_BC.float() / temperature, dim=-1)
     return temperature**2 * F.kl_div(log_p, log_q, reduction="sum", log_target=True)
+
+
+@method("objective")
+class EveryExit:
+    """The sum of every exit's loss, each with its weight. distill: of the divergence from a
+    teacher's logits, at every exit with the same weights (0 = no teacher)."""
+
+    distill: NotNegative = 0.0
+    teacher_temperature: Positive = 2.0
+
+    @property
+    def wants_teacher(self) -> bool:
+        return self.distill > 0
+
+    def weights(self, layers: Collection[int]) -> dict[int, float]:
+        """How much the exit at each of these layers counts."""
+        return dict.fromkeys(layers, 1.0)
+
+    def __call__(self, context: Context) -> Loss:
+        weights = self.weights(context.guesses)
+        parts = exit_losses(context)
+        total: Any = sum(weights[k] * parts[f"exit_{k}"] for k in context.guesses)
+        if self.wants_teacher:
+            taught = from_teacher(context, weights, self.teacher_temperature, parts)
+            total = total + self.distill * taught
+        return with_penalties(total, parts, context)
+
+
+def squared_error(student: Packed, teacher: Packed, projection: nn.Module) -> Tensor:
+    """Mean over an example's tokens and the width, summed over examples; a student's vector is held
+    against the teacher's of its position."""
+    layout = student.layout
+    rows_N = teacher.layout.offsets_B[layout.segment_N] + student.position_N
+    apart_ND = projection(student.x_ND).float() - teacher.x_ND[rows_N].float()
+    per_token_N = apart_ND.square().mean(1)
+    share_N = 1 / layout.there(layout.lengths_B)[layout.segment_N]
+    return (per_token_N * share_N).sum()

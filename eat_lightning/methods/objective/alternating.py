@@ -8,13 +8,20 @@ they are.
 
 from __future__ import annotations
 
+import torch
+
 from eat_lightning.methods.objective._losses import exit_losses, with_penalties
+from eat_lightning.model.method import method
 from eat_lightning.model.training import Context, Loss
 
 
+@method("objective")
 class Alternating:
     """Even steps (from 0): the last exit alone; odd steps: every exit, all of one weight. In a
-    stage of early exits alone every step is theirs."""
+    stage of early exits alone every step is theirs. released: as in the authors' code for learning
+    to exit, odd steps leave the last exit's loss out."""
+
+    released: bool = False
 
     wants_teacher = False
     wants = frozenset({"step"})
@@ -23,5 +30,7 @@ class Alternating:
         parts = exit_losses(context)
         last = f"exit_{context.last}"
         alone = context.step % 2 == 0 and last in parts
-        total = parts[last] if alone else sum(parts.values())
+        early = [loss for name, loss in parts.items() if name != last]
+        others = early if self.released and early else [*parts.values()]
+        total = parts[last] if alone else torch.stack(others).sum()
         return with_penalties(total, parts, context)

@@ -1,12 +1,13 @@
-"""TinyBERT's task distillation (Jiao et al. 2020, section 3.1): a student imitates a teacher's
-vectors layer by layer, and its answers.
+"""TinyBERT's task distillation (Jiao et al. 2020): a student imitates a teacher's vectors and
+attention maps layer by layer, and its answers.
 
 Student layer m learns from teacher layer g(m) = m x (teacher's layers / student's), the embedding
-(0) from the embedding: sum_m MSE(H_m W, H'_g(m)), with one projection W for all layers (equations
-8 and 9), beside the divergence from the teacher's logits at every exit (equation 10, T = 1). The
-paper trains the two one after the other; here they are one loss, as in DynaBERT (Hou et al. 2020).
-Attention maps (equation 7) are left out. Rows that the student dropped are compared no more: each
-of its vectors is held against the teacher's at the same position.
+(0) from the embedding: sum_m MSE(H_m W, H'_g(m)), with one projection W for all layers, beside the
+divergence from the teacher's logits at every exit (T = 1). With `attention` the scores before
+softmax, q k / sqrt(K), are learned too: sum_m MSE(A_m, A'_g(m)), a mean over heads and pairs of
+tokens (equation 7). The paper trains vectors and maps first and answers after them; here they are
+one loss, as in DynaBERT (Hou et al. 2020). Rows that the student dropped are compared no more: each
+of its vectors, and each pair of them, is held against the teacher's at the same positions.
 """
 
 from __future__ import annotations
@@ -18,13 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from eat_lightning.bounds import raise_faults, whole_faults
-from eat_lightning.methods.objective._losses import (
-    exit_losses,
-    from_teacher,
-    with_penalties,
-)
+from eat_lightning.methods.objective._losses import labels_and_teacher, squared_error
+from eat_lightning.model.contracts import spec
 from eat_lightning.model.method import Argument, NotNegative, Positive, method
-from eat_lightning.model.packed import Packed
+from eat_lightning.model.trace import Scores
 from eat_lightning.model.training import Context, Loss
 
 
@@ -43,17 +41,21 @@ def map_faults(given: Argument) -> list[str]:
 @method("objective")
 class HiddenDistillation(nn.Module):
     """hidden: weight of the vectors' squared error (mean over an example's tokens and the width,
-    summed over layers). distill, teacher_temperature: of the teacher's logits, at every exit.
+    summed over layers). attention: of the attention scores' (1 in the paper; 0: off), between dense
+    attentions alone. distill, teacher_temperature: of the teacher's logits, at every exit.
     label_weight: of the exits' own loss (0 in the paper). layer_map: {student layer: teacher
     layer}; None is the even one."""
 
     hidden: Positive = 1.0
+    attention: NotNegative = 0.0
     distill: NotNegative = 1.0
     teacher_temperature: Positive = 1.0
     label_weight: NotNegative = 0.0
     layer_map: Annotated[Mapping[int, int] | None, map_faults] = None
 
-    wants = frozenset({"hidden", "teacher_hidden"})
+    @property
+    def wants(self) -> frozenset[str]:
+        return frozenset({"hidden", "teacher_hidden"} | ({"scores"} if self.attention else set()))
 
     def __post_init__(self) -> None:
         # A config.json has its keys as text.
@@ -75,33 +77,57 @@ class HiddenDistillation(nn.Module):
             for v in self.pairs.values()
             if v > last
         )
+        if self.attention:
+            raise_faults(self.head_faults(student, teacher))
         self.projection = nn.Linear(student.hidden_size, teacher.hidden_size)
 
+    def head_faults(self, student: Any, teacher: Any) -> list[str]:
+        """Maps are compared head by head."""
+        pairs = [
+            (student.at(m).num_heads, teacher.at(g).num_heads) for m, g in self.pairs.items() if m
+        ]
+        return [
+            f"objective.attention must be 0 for a student of {mine} heads and a teacher of {theirs}"
+            for mine, theirs in sorted({*pairs})
+            if mine != theirs
+        ]
+
+    def fits_attention(self, pattern: Any) -> list[str]:
+        """Where a pattern hides pairs, or has no scores at all, there is no map to compare."""
+        kind = spec("attention", pattern)["kind"]
+        if not self.attention or kind == "dense":
+            return []
+        return [f"objective.attention must be 0 with attention={kind}: maps are those of dense"]
+
     def __call__(self, context: Context) -> Loss:
-        loss = self.of_exits(context)
+        given = context, self.label_weight, self.distill, self.teacher_temperature
+        loss = labels_and_teacher(*given)
         apart = [
             squared_error(context.hidden[m], context.teacher_hidden[g], self.projection)
             for m, g in self.pairs.items()
         ]
         loss.parts["hidden"] = torch.stack(apart).sum()
-        return Loss(loss.total + self.hidden * loss.parts["hidden"], loss.parts)
+        total = loss.total + self.hidden * loss.parts["hidden"]
+        if self.attention:
+            loss.parts["attention"] = self.maps_apart(context)
+            total = total + self.attention * loss.parts["attention"]
+        return Loss(total, loss.parts)
 
-    def of_exits(self, context: Context) -> Loss:
-        parts = exit_losses(context)
-        total = self.label_weight * torch.stack([*parts.values()]).sum()
-        if self.wants_teacher:
-            weights = dict.fromkeys(context.guesses, 1.0)
-            taught = from_teacher(context, weights, self.teacher_temperature, parts)
-            total = total + self.distill * taught
-        return with_penalties(total, parts, context)
+    def maps_apart(self, context: Context) -> Tensor:
+        """Of the mapped layers' attention scores; the embedding has none."""
+        pairs = [(context.scores[m], context.teacher_scores[g]) for m, g in self.pairs.items() if m]
+        return torch.stack([score_error(*pair) for pair in pairs]).sum()
 
 
-def squared_error(student: Packed, teacher: Packed, projection: nn.Module) -> Tensor:
-    """Mean over an example's tokens and the width, summed over examples; a student's vector is held
-    against the teacher's of its position."""
-    layout = student.layout
-    rows_N = teacher.layout.offsets_B[layout.segment_N] + student.position_N
-    apart_ND = projection(student.x_ND).float() - teacher.x_ND[rows_N].float()
-    per_token_N = apart_ND.square().mean(1)
-    share_N = 1 / layout.there(layout.lengths_B)[layout.segment_N]
-    return (per_token_N * share_N).sum()
+def score_error(student: Scores, teacher: Scores) -> Tensor:
+    """Mean over heads and over the pairs of tokens that an example's student has, summed over
+    examples; a pair is held against the teacher's of its positions."""
+    layout = student.packed.layout
+    position_BL = layout.pad(student.packed.position_N)
+    example_B = torch.arange(layout.size, device=layout.device)[:, None, None]
+    theirs = teacher.scores_BHLL.permute(0, 2, 3, 1)
+    theirs = theirs[example_B, position_BL[:, :, None], position_BL[:, None]]  # B x L x L x H
+    apart = student.scores_BHLL.permute(0, 2, 3, 1).float() - theirs.float()
+    real_BLL = layout.real_BL[:, :, None] & layout.real_BL[:, None]
+    sums_B = (apart.square().mean(-1) * real_BLL).sum((1, 2))
+    return (sums_B / layout.there(layout.lengths_B) ** 2).sum()

@@ -1,5 +1,5 @@
-"""The sandwich rule with inplace distillation (Length-Adaptive Transformer, Kim and Cho 2021,
-section 3; Yu and Huang 2019): one body learns to work at every strength of its reduction.
+"""The sandwich rule with inplace distillation (Length-Adaptive Transformer, Kim and Cho 2021;
+Yu and Huang 2019): one body learns to work at every strength of its reduction.
 
 A step trains the largest sub-model (nothing is reduced) on the labels, and the smallest (the
 reduction as it is set) and some random ones between on what the largest one answers at its last
@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import torch
+from torch import Tensor
 
 from eat_lightning.methods.objective._losses import distillation, task_loss, with_penalties
 from eat_lightning.model.contracts import knob_of, point_of, turned
@@ -23,7 +24,8 @@ from eat_lightning.model.training import Context, Loss, Pass
 @method("objective")
 class Sandwich:
     """num_random: random sub-models of a step (2 in the paper). layer_drop: the chance that such a
-    one leaves a layer out (0.2 in the paper, which starts from a fine-tuned body).
+    one leaves a layer out (0.2 in the paper, which starts from a fine-tuned body). released: as in
+    the authors' code the divergence is the other way round, KL(sub-model || largest).
 
     Any reduction with a knob has sub-models: those between its strict end and where it stands. In
     every one all exits learn that count in the stage.
@@ -31,6 +33,7 @@ class Sandwich:
 
     num_random: Annotated[int, Whole(0)] = 2
     layer_drop: Annotated[float, Within("[0, 1)")] = 0.0
+    released: bool = False
 
     wants_teacher = False
 
@@ -56,13 +59,18 @@ class Sandwich:
         skipped = (torch.rand(encoder.shape.num_layers) < self.layer_drop).nonzero().flatten() + 1
         return Pass({"reduction": drawn}, frozenset(skipped.tolist()))
 
+    def apart(self, sub_BC: Tensor, target_BC: Tensor) -> Tensor:
+        """KL(largest || sub-model), or the reverse as released."""
+        pair = (target_BC, sub_BC) if self.released else (sub_BC, target_BC)
+        return distillation(*pair, 1.0)
+
     def __call__(self, context: Context) -> Loss:
         largest, *between = context.passes
         smaller = [context.guesses, *between]
         target_BC = largest[context.last].detach()
         parts = {f"exit_{k}": task_loss(largest[k], context.labels_B) for k in context.guesses}
         for k in context.guesses:
-            learned = [distillation(sub[k], target_BC, 1.0) for sub in smaller]
+            learned = [self.apart(sub[k], target_BC) for sub in smaller]
             parts[f"inplace_{k}"] = torch.stack(learned).sum()
         total = torch.stack([*parts.values()]).sum() / (1 + len(smaller))
         return with_penalties(total, parts, context)

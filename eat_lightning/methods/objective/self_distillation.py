@@ -1,4 +1,4 @@
-"""FastBERT's self-distillation (Liu et al. 2020, section 3.2.3): early exits learn what the last
+"""FastBERT's self-distillation (Liu et al. 2020): early exits learn what the last
 one answers.
 
 L = sum_{e<E} KL(p_E || p_e) (T = 1), with p_E as a target without gradient: no labels

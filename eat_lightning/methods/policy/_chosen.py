@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 
 from eat_lightning.model.method import Argument
 from eat_lightning.model.wish import Asked
@@ -25,6 +25,25 @@ def pattern_faults(given: Argument) -> list[str]:
 
 
 Patterns = Annotated[Sequence[str], pattern_faults]
+
+
+class OfChosen:
+    """What policies share that are about examples of some sources and types, before they start."""
+
+    sources: Sequence[str]
+    mimes: Sequence[str]
+
+    def asks(self) -> set[str]:
+        return {key for key, given in (("source", self.sources), ("mime", self.mimes)) if given}
+
+    def reviews(
+        self,
+        reason_B: Int[np.ndarray, " b"],
+        logits_EBC: Float[np.ndarray, "e b c"],
+        asked: Asked,
+        rows_B: Int[np.ndarray, " b"],
+    ) -> Int[np.ndarray, " b"]:
+        return reason_B
 
 
 def chosen(

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import Float, Int
-
-from eat_lightning.methods.policy._chosen import Patterns, chosen
+from eat_lightning.methods.policy._chosen import OfChosen, Patterns, chosen
 from eat_lightning.model.method import method
 from eat_lightning.model.wish import Asked, Wish
 
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @method("policy.full_depth")
-class FullDepth:
+class FullDepth(OfChosen):
     """`active` may be set at any time, and counts for batches that start afterwards. `sources` and
     `mimes`: whom it is about (patterns; neither given: all). Tokens are pruned as ever."""
 
@@ -27,17 +24,5 @@ class FullDepth:
     sources: Patterns = ()
     mimes: Patterns = ()
 
-    def asks(self) -> set[str]:
-        return {key for key, given in (("source", self.sources), ("mime", self.mimes)) if given}
-
     def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
         return Wish(full_B=chosen(asked, self.sources, self.mimes)) if self.active else Wish()
-
-    def reviews(
-        self,
-        reason_B: Int[np.ndarray, " b"],
-        logits_EBC: Float[np.ndarray, "e b c"],
-        asked: Asked,
-        rows_B: Int[np.ndarray, " b"],
-    ) -> Int[np.ndarray, " b"]:
-        return reason_B

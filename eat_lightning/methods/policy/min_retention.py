@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
-from eat_lightning.methods.policy._chosen import Patterns, chosen
+from eat_lightning.methods.policy._chosen import OfChosen, Patterns, chosen
 from eat_lightning.model.method import Within, method
 from eat_lightning.model.wish import Asked, Wish
 
@@ -24,7 +23,7 @@ STEPS = 60  # halvings: as near as a double comes
 
 
 @method("policy.min_retention")
-class MinRetention:
+class MinRetention(OfChosen):
     """`share`: what those that match `sources` or `mimes` keep (patterns; neither given: all do).
     1 turns their pruning off."""
 
@@ -35,23 +34,11 @@ class MinRetention:
     def lost_in_export(self) -> list[str]:
         return ["policy=min_retention asks for more tokens, and an export prunes in its graphs"]
 
-    def asks(self) -> set[str]:
-        return {key for key, given in (("source", self.sources), ("mime", self.mimes)) if given}
-
     def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
         if reduction is None:
             return Wish()
         most = gentlest(self.share, ratios_of(reduction))
         return Wish(strength_B=np.where(chosen(asked, self.sources, self.mimes), most, 1.0))
-
-    def reviews(
-        self,
-        reason_B: Int[np.ndarray, " b"],
-        logits_EBC: Float[np.ndarray, "e b c"],
-        asked: Asked,
-        rows_B: Int[np.ndarray, " b"],
-    ) -> Int[np.ndarray, " b"]:
-        return reason_B
 
 
 def gentlest(share: float, ratios: Sequence[float] | None) -> float:

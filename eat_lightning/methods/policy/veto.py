@@ -115,7 +115,7 @@ class Veto:
 
 
 def lead(logits_EBC: Float[np.ndarray, "e b c"]) -> Float[np.ndarray, " b"]:
-    """Of the likeliest class over the next, at the last exit so far."""
+    """The lead of the likeliest class over the next, at the last exit so far."""
     best_B2 = np.sort(softmax(logits_EBC[-1]), axis=-1)[:, -2:]
     return best_B2[:, 1] - best_B2[:, 0]
 
@@ -129,7 +129,7 @@ def two_agree(logits_EBC: Float[np.ndarray, "e b c"]) -> Bool[np.ndarray, " b"]:
 
 
 def rules(folder: Path) -> Any:
-    """Of a tokenizer: all of its file but what the last call left in it; {} where there is none."""
+    """What a tokenizer does: all of its file but what the last call left in it; {} without one."""
     path = folder / "tokenizer.json"
     found = json.loads(path.read_text()) if path.is_file() else {}
     return {key: value for key, value in found.items() if key not in ("truncation", "padding")}

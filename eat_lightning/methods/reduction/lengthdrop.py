@@ -85,5 +85,5 @@ class LengthDrop(nn.Module):
 
 
 def ratios_of(shares: Sequence[float]) -> list[float]:
-    """Of what is left behind each layer: what leaves there of what entered it."""
+    """Ratios from shares: of what entered a layer, what leaves there."""
     return [round(1 - after / before, 4) for before, after in pairwise((1.0, *shares))]

@@ -3,7 +3,7 @@
 Tokens are dealt alternately to two sets; each of the first finds its most similar one of the second
 (cosine of the head means of the keys), and the best of these pairs are merged into a mean weighed
 by sizes ("bipartite soft matching"). Attention adds the log of a key's size to its scores
-(equation 1, "proportional attention"), and mean pooling weighs by size.
+("proportional attention"), and mean pooling weighs by size.
 
 For text: [CLS] and [SEP] merge with nothing, tokens merge within their segment only, the order is
 kept, and a merged row has the position of the token that it was merged into.

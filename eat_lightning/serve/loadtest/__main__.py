@@ -21,8 +21,8 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
     Raises ConfigError, one line per fault, before a gateway is started.
     """
     from eat_lightning.measure.plan import data_faults, training_faults
-    from eat_lightning.predict.open import form_held
     from eat_lightning.runs import jsonl
+    from eat_lightning.runs.open import form_held
     from eat_lightning.runs.run import Run, environment
     from eat_lightning.serve.loadtest.plan import LoadPlan, pin
     from eat_lightning.serve.loadtest.rows import LoadRow

@@ -10,21 +10,26 @@ from lightning import Callback, Trainer
 
 
 class SaveLast(Callback):
-    """Every `every` steps and after each epoch, and tells `data` where the epoch under way goes on.
+    """Every `every` steps and after each epoch, and tells the data where the epoch under way goes
+    on.
 
     Not after the last step: Lightning would take a run resumed from there for ended, and what
     follows training would never be made up for.
     """
 
-    def __init__(self, folder: Path, every: int, data: Any):
-        self.path, self.every, self.data = folder / "last.ckpt", every, data
+    def __init__(self, folder: Path, every: int):
+        self.path, self.every = folder / "last.ckpt", every
         self.place = {"epoch": 0, "batch": 0}
 
     def state_dict(self) -> dict[str, int]:
         return self.place
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self.data.resume_at(state_dict["epoch"], state_dict["batch"])
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        # The trainer's data, since those of a process that was started are a copy.
+        place = checkpoint["callbacks"][self.state_key]
+        trainer.datamodule.resume_at(place["epoch"], place["batch"])  # type: ignore[attr-defined]
 
     def save(self, trainer: Trainer, epoch: int, batch: int) -> None:
         if trainer.global_step >= trainer.estimated_stepping_batches:

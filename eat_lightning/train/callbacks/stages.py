@@ -116,6 +116,10 @@ def freeze(module: Any, stage: Stage) -> None:
             parameter.grad = None
 
 
+def freezes(stage: Stage) -> bool:
+    return stage.trains != ("*",) or bool(stage.frozen)
+
+
 def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Objective) -> bool:
     """Whether every parameter gets a gradient in every step: no step leaves out layers, no stage
     freezes any or hides a guess, the losses come from all heads, and neither a method nor a head
@@ -127,7 +131,7 @@ def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Obje
     parts += [head for head in encoder.heads.values() if hasattr(head, "penalties")]
     if any(isinstance(part, nn.Module) and [*part.parameters()] for part in parts):
         return False
-    if any(stage.trains != ("*",) or stage.frozen or stage.exits != "all" for stage in stages):
+    if any(freezes(stage) or stage.exits != "all" for stage in stages):
         return False
     return all(sees_all_heads(encoder, stage.objective or objective) for stage in stages)
 

@@ -68,7 +68,7 @@ class FitTemperature(Callback):
         self.bound = bound
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if pl_module.encoder.num_labels == 1:
+        if pl_module.encoder.num_labels == 1 or not trainer.is_global_zero:
             return
         recorded = record(pl_module.encoder, trainer.datamodule.split("temperature"))  # type: ignore[attr-defined]
         guesses = {k: torch.as_tensor(v) for k, v in recorded.guesses.items()}

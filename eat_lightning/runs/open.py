@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -19,28 +19,12 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.model.contracts import Policy, build, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
-from eat_lightning.model.policies import idle_faults, policies_of, policy_faults
+from eat_lightning.model.policies import idle_faults, policy_faults
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import DTYPES, Certificate, combination
 from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_second_runs
-
-if TYPE_CHECKING:
-    from eat_lightning.infer.backend import Backend
-    from eat_lightning.predict.plan import ModelPlan
-
-
-def open_backend(plan: ModelPlan, export: str | None = None) -> Backend:
-    """Open the run of a plan, or the export in this folder in its place, with the plan's exits,
-    policies, certificate and threads. ConfigError with every fault."""
-    policies = policies_of(plan.policy)
-    if export is not None:
-        return open_export(Export.open(export, plan.threads), plan.certificate, policies)
-    if plan.threads:
-        torch.set_num_threads(plan.threads)
-    run = Run.open(plan.run)
-    return open_run(run, plan.exit, plan.dtype, plan.certificate, policies, plan.prepack)
 
 
 def open_run(

@@ -21,8 +21,8 @@ from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import policies_of
-from eat_lightning.predict.open import open_run
 from eat_lightning.runs.certificate import Certificate
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model, save_model

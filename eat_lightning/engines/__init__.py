@@ -1,0 +1,1 @@
+"""What answers, in which engine: a run in torch, or its graphs in onnxruntime or OpenVINO."""

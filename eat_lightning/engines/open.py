@@ -1,0 +1,187 @@
+"""A plan's run or export, opened in the engine that it names, or in the fastest one here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from eat_lightning.engines import tried
+from eat_lightning.engines.graphs import made_of, own_export
+from eat_lightning.engines.plan import is_export
+from eat_lightning.engines.race import answer_fault, made_texts, open_all, race, tell
+from eat_lightning.engines.tried import Tried, this_machine
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.onnx_backend import Export
+from eat_lightning.infer.precision import in_dtype
+from eat_lightning.infer.sessions import engine_faults
+from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.model.contracts import Policy
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.policies import policies_of
+from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.open import at_choice, fitter_of, longest, open_export, open_run
+from eat_lightning.runs.run import Run, who_trains
+
+if TYPE_CHECKING:
+    from eat_lightning.engines.plan import ModelPlan
+    from eat_lightning.infer.backend import Backend
+
+
+def open_backend(plan: ModelPlan, export: str | None = None) -> Backend:
+    """Open the run of a plan, or an export (the run's place may name one too), with the plan's
+    exits, policies, certificate and threads, in the plan's engine. ConfigError with every fault."""
+    if plan.threads:
+        torch.set_num_threads(plan.threads)
+    policies, engine = policies_of(plan.policy), plan.backend
+    if export is not None or is_export(plan.run):
+        model: Any = OfExport(Path(export or plan.run), plan, policies)
+        engine = "onnx" if engine == "torch" else engine
+    else:
+        model = OfRun(Run.open(plan.run), plan, policies)
+    if engine == "auto":
+        engine = fastest(model)
+    return model.open(engine)
+
+
+@dataclass
+class OfExport:
+    """An export, whose graphs two engines can run."""
+
+    folder: Path
+    plan: ModelPlan
+    policies: Sequence[Policy] | None
+    engines = ("onnx", "openvino")
+
+    def open(self, engine: str) -> Backend:
+        dtype = "bf16" if self.plan.dtype == "bf16" else None
+        export = Export.open(self.folder, self.plan.threads, engine, dtype)
+        return open_export(export, self.plan.certificate, self.policies)
+
+    def dtype_faults(self, engine: str) -> list[str]:
+        return engine_faults(engine, self.plan.dtype)
+
+    @cached_property
+    def digest(self) -> str:
+        return digest_of({"export": Export.open(self.folder).digest, "dtype": self.plan.dtype})
+
+    def fault(self, engine: str, backend: Backend) -> str | None:
+        return None  # there is no encoder to hold it against; `export engines=` did
+
+    @cached_property
+    def texts(self) -> list[list[str]]:
+        runner = Export.open(self.folder).runner
+        return made_texts(runner.tokenizer.get_vocab(), len(runner.columns))
+
+
+@dataclass
+class OfRun:
+    """A finished run, in torch or by way of its own graphs."""
+
+    run: Run
+    plan: ModelPlan
+    policies: Sequence[Policy] | None
+    engines = ("torch", "onnx", "openvino")
+
+    @property
+    def folder(self) -> Path:
+        return self.run.folder
+
+    def open(self, engine: str) -> Backend:
+        """A run's graphs are held against it once on each machine."""
+        plan = self.plan
+        if engine == "torch":
+            exits = plan.exit, plan.dtype, plan.certificate
+            return open_run(self.run, *exits, self.policies, plan.prepack)
+        encoder, labels = self.chosen
+        body = with_slots(encoder, policies=())
+        folder = own_export(self.run, body, labels, plan.dtype)
+        export = Export.open(folder, plan.threads, engine, plan.dtype)
+        policies = encoder.policies if self.policies is None else self.policies
+        if fault := self.fault(engine, open_export(export)):
+            raise ConfigError(f"backend={engine} {fault}")
+        return open_export(export, plan.certificate, policies)
+
+    def dtype_faults(self, engine: str) -> list[str]:
+        return [] if engine == "torch" else engine_faults(engine, self.plan.dtype)
+
+    @cached_property
+    def chosen(self) -> tuple[AdaptiveEncoder, list[str]]:
+        """The encoder in fp32 with the exits that were asked for, and its labels."""
+        encoder, labels = self.run.model()
+        choice = ExitChoice.of(self.plan.exit, self.run.model_config()["exit"])
+        return at_choice(fitter_of(self.run, encoder, choice), choice), labels
+
+    @cached_property
+    def digest(self) -> str:
+        return digest_of(made_of(self.run, self.chosen[0], self.plan.dtype))
+
+    def fault(self, engine: str, backend: Backend) -> str | None:
+        """Why its answers will not do. Looked up where it was found out before."""
+        machine = this_machine(torch.get_num_threads())
+        mine = Tried(engine, machine, self.digest)
+        for known in tried.read(self.folder):
+            if known.key == mine.key:
+                return known.fault
+        fault = answer_fault(self.reference, backend, self.plan.dtype, self.texts)
+        tried.keep(self.folder, [Tried(engine, machine, self.digest, fault)])
+        return fault
+
+    @property
+    def reference(self) -> TorchBackend:
+        """The encoder in the plan's dtype, plain, that an engine's answers are held against."""
+        run, (encoder, labels) = self.run, self.chosen
+        body = in_dtype(with_slots(encoder, policies=()), self.plan.dtype)
+        task, limit = run.task, longest(run, encoder)
+        return TorchBackend(run.folder, {None: body}, run.tokenizer(), task.columns, labels, limit)
+
+    @cached_property
+    def texts(self) -> list[list[str]]:
+        return made_texts(self.run.tokenizer().get_vocab(), len(self.run.task.columns))
+
+
+def digest_of(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def fastest(model: OfRun | OfExport) -> str:
+    """The engine with the least time here, at one example where the plan answers one at once, else
+    in batches. Raced once for a model and a machine; what was found is kept beside the model.
+    ConfigError where no engine can run it."""
+    batch = getattr(model.plan, "examples_at_once", model.plan.batch)
+    size, machine = "1" if batch == 1 else "32", this_machine(torch.get_num_threads())
+    mine = [Tried(engine, machine, model.digest).key for engine in model.engines]
+    found = [t for t in tried.read(model.folder) if t.key in mine and (t.ms or t.fault)]
+    if not any(t.ms for t in found):
+        found = raced(model, machine)
+    at = {t.engine: t.ms[size] for t in found if size in t.ms}
+    if not at:
+        raise ConfigError.of(f"backend=auto: {t.engine}: {t.fault}" for t in found)
+    best = min(at, key=lambda engine: at[engine])
+    times = ", ".join(f"{engine} {ms:.2f}" for engine, ms in sorted(at.items(), key=lambda x: x[1]))
+    tell(f"backend=auto: {best} (ms an example, {size} at once: {times})")
+    return best
+
+
+def raced(model: OfRun | OfExport, machine: dict[str, Any]) -> list[Tried]:
+    """Race all engines that can run the model, say who cannot, and keep what was found, unless
+    something trains here meanwhile."""
+    faults = {e: "; ".join(found) for e in model.engines if (found := model.dtype_faults(e))}
+    able = [engine for engine in model.engines if engine not in faults]
+    backends, more = open_all(model.open, able)
+    for engine, fault in (faults | more).items():
+        tell(f"backend=auto: {engine} is left out: {fault}")
+    ms = race(backends, model.texts, machine["threads"]) if backends else {}
+    found = [Tried(e, machine, model.digest, ms=took) for e, took in ms.items()]
+    found += [Tried(e, machine, model.digest, fault) for e, fault in (faults | more).items()]
+    if pids := who_trains():
+        tell(f"backend=auto: raced beside a training (process {pids[0]}), so it is not kept")
+    elif not tried.keep(model.folder, found):
+        tell(f"backend=auto: {model.folder} cannot be written, so the race is not kept")
+    return found

@@ -1,0 +1,64 @@
+"""Settings of every command with a model that answers, and what does not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from eat_lightning.infer.onnx_runner import ABOUT
+from eat_lightning.infer.sessions import ENGINES, engine_faults
+from eat_lightning.runs.plan import RunPlan
+
+Engine = Literal["torch", "onnx", "openvino", "auto"]
+
+
+def is_export(path: str | Path) -> bool:
+    return (Path(path) / ABOUT).is_file()
+
+
+class ModelPlan(RunPlan):
+    """backend: a run is opened in torch or, by way of graphs that are kept beside it, in
+    onnxruntime or OpenVINO; an export in one of the two. exit: settings of the run's own rule, or
+    of the one that it names. head: where the yaml of a named rule looks."""
+
+    backend: Engine
+    certificate: Any
+    exit: dict[str, Any]
+    head: dict[str, Any]
+
+    def rules(self) -> Iterator[str]:
+        yield from super().rules()
+        yield from backend_faults(self.backend, self, getattr(self, "onnx", None))
+        if self.backend == "auto" and self.certificate is not None:
+            yield "backend=auto: a certificate holds for one engine, so name it"
+
+
+def backend_faults(backend: str, plan: RunPlan, export: str | None = None) -> list[str]:
+    """What an engine, and an export, cannot be given. plan: its run may be an export too. export:
+    one that stands in the run's place."""
+    found = []
+    if export is not None or is_export(plan.run):
+        found += export_faults(plan, "onnx=..." if export else f"backend={backend}")
+        if backend == "torch" and export is None:
+            found.append(f"backend=torch is for runs, and {plan.run} is an export: name an engine")
+    elif backend != "torch":
+        asked = {
+            "prepack": plan.prepack and backend in ENGINES,
+            "pool": getattr(plan, "pool", False),
+        }
+        found += [f"{key}=true is for backend=torch, got {backend}" for key in asked if asked[key]]
+    return found + (engine_faults(backend, plan.dtype) if backend in ENGINES else [])
+
+
+def export_faults(plan: Any, asked_by: str) -> list[str]:
+    """What an export cannot be given, since it is in its graphs. plan: with `dtype`, `prepack` and,
+    if there are such options, `exit` and `pool`."""
+    asked = {
+        "exit": any(value is not None for value in getattr(plan, "exit", {}).values()),
+        "dtype": plan.dtype == "int8",
+        "prepack": plan.prepack is not None,
+        "pool": getattr(plan, "pool", False),
+    }
+    where = "the export has its exits in its graphs"
+    return [f"{key} is not an option of {asked_by}: {where}" for key in asked if asked[key]]

@@ -1,0 +1,138 @@
+"""A graph of an export made ready to run, in onnxruntime or in OpenVINO: one small class each.
+
+By numpy and the engine alone. An export puts a copy of this file beside its graphs, so nothing of
+the package is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NEXT = "next_"  # in front of what a graph hands on
+PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not in int8
+
+State = dict[str, np.ndarray]
+
+
+class OnnxSession:
+    """In onnxruntime. threads None: all that there are."""
+
+    package, dtypes = "onnxruntime", ("fp32", "int8")
+
+    def __init__(self, path: Path, threads: int | None, dtype: str):
+        onnxruntime = import_module(self.package)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.log_severity_level = 3
+        start = onnxruntime.InferenceSession
+        self.graph = start(str(path), options, ["CPUExecutionProvider"])
+        self.takes = [value.name for value in self.graph.get_inputs()]
+        self.gives = [value.name for value in self.graph.get_outputs()]
+
+    def __call__(self, state: State) -> list[np.ndarray]:
+        return self.graph.run(None, {name: state[name] for name in self.takes})
+
+
+class OpenVinoSession:
+    """In OpenVINO. dtype "bf16": an fp32 graph whose products are computed in bf16; norms and
+    scores stay in fp32.
+
+    Sizes stay open: the plugin makes kernels for a length when it first comes, and keeps them. The
+    compiled graph is put on no disk, where it could not be looked at before it runs.
+    """
+
+    package, dtypes = "openvino", ("fp32", "bf16", "int8")
+
+    def __init__(self, path: Path, threads: int | None, dtype: str):
+        openvino = import_module(self.package)
+        core = openvino.Core()
+        if dtype == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise ValueError("OpenVINO multiplies no bf16 on this processor")
+        how = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+        how |= {"INFERENCE_PRECISION_HINT": PRECISIONS[dtype]}
+        how |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
+        model = core.read_model(str(path))
+        if dtype == "int8":
+            how["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = in_its_int8(model)
+        graph = core.compile_model(model, "CPU", how)
+        self.request = graph.create_infer_request()
+        # What a graph hands on unchanged bears the names of both ends.
+        self.takes = [min(value.names, key=is_handed_on) for value in graph.inputs]
+        self.gives = [max(value.names, key=is_handed_on) for value in graph.outputs]
+
+    def __call__(self, state: State) -> list[np.ndarray]:
+        feeds = {i: state[name] for i, name in enumerate(self.takes)}
+        return [*self.request.infer(feeds, share_inputs=True).to_tuple()]
+
+
+def is_handed_on(name: str) -> bool:
+    return name.startswith(NEXT)
+
+
+def in_its_int8(model: Any) -> int:
+    """Put OpenVINO's own int8 products in place of those that `export` writes for onnxruntime,
+    whose QuantizeLinear with a scale for each row it reads along the wrong axis. Returns how many
+    numbers of a row share a scale: the width of the narrowest product, so that a wider one has
+    several scales where the run in int8 has one, and no answer depends on the rows beside it."""
+    widths = [replace_product(product) for product in quantised_products(model)]
+    return min(widths, default=0)
+
+
+def quantised_products(model: Any) -> Iterator[Any]:
+    """Products of a graph, and of the graphs in its branches, whose left side is quantised as it
+    runs."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "If":
+            for number in (0, 1):
+                yield from quantised_products(node.get_function(number))
+        elif node.get_type_name() == "MatMul" and above(node, 0).get_type_name() == "FakeQuantize":
+            yield node
+
+
+def replace_product(product: Any) -> int:
+    """x -> scaled whole numbers -> product -> float -> by the scale of columns -> by that of rows
+    becomes x times scaled whole weights, which OpenVINO quantises by itself. Returns its inner
+    width."""
+    op = import_module("openvino.opset13")
+    by_columns = below(below(product))
+    by_rows = below(by_columns)
+    given = above(product, 0).input_value(0)
+    weight_KM = above(product, 1).data
+    sides = [above(by_columns, number) for number in (0, 1)]
+    (scale_M,) = (side.data for side in sides if side.get_type_name() == "Constant")
+    whole_MK = op.constant(np.ascontiguousarray(weight_KM.T))
+    weight_MK = op.multiply(op.convert(whole_MK, "f32"), op.constant(scale_M.reshape(-1, 1).copy()))
+    by_rows.output(0).replace(op.matmul(given, weight_MK, False, True).output(0))
+    return weight_KM.shape[0]
+
+
+def above(node: Any, number: int) -> Any:
+    """What an input comes of, conversions and zero points aside."""
+    node = node.input_value(number).get_node()
+    while node.get_type_name() in ("Convert", "Subtract"):
+        node = node.input_value(0).get_node()
+    return node
+
+
+def below(node: Any) -> Any:
+    (place,) = node.output(0).get_target_inputs()
+    return place.get_node()
+
+
+ENGINES: dict[str, Any] = {"onnx": OnnxSession, "openvino": OpenVinoSession}
+
+
+def engine_faults(engine: str, dtype: str = "fp32") -> list[str]:
+    """Why an engine cannot run graphs in a dtype here, a line each. "bf16" is of fp32's graphs."""
+    session, found = ENGINES[engine], []
+    if find_spec(session.package) is None:
+        found.append(f"backend={engine} needs {session.package}: pip install {session.package}")
+    if dtype not in session.dtypes:
+        found.append(f"dtype={dtype}: {session.package} has no such products on a processor")
+    return found

@@ -1,0 +1,190 @@
+"""DynaBERT (Hou et al. 2020): one encoder that works at several widths and depths.
+
+Before its first step heads and inner neurons of each layer are sorted by importance (|weight x
+gradient|), so that the first ones are a narrower encoder: "network rewiring", which changes no
+answer. A step then trains all sub-networks, their losses added up: each learns from the teacher's
+answers and, with weight `hidden`, from its vectors.
+
+Two runs, as in the paper's two stages, each from the weights of the one before:
+
+1. adaptive width: encoder.pretrained=<fine-tuned run>/model teacher=<fine-tuned run>, with hidden
+   0.1. The teacher answers at its full width.
+2. adaptive depth as well: depths=[1.0,0.75,0.5] hidden=1.0, from and with teacher=<run of 1>, which
+   teaches each width at that width. At depth m the layers floor(i/m) run.
+
+A third may fine-tune with labels alone: distill=0 hidden=0 label_weight=1. Then `python -m
+eat_lightning.export run=... target=encoder heads=6 inner=768 layers=3` makes any of them a plain
+encoder. Left out: the paper's augmented data.
+
+`released`: their code's second stage, in which the full width teaches all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from eat_lightning.bounds import number_faults
+from eat_lightning.methods.objective._importance import importance, sort_by_importance
+from eat_lightning.methods.objective._losses import (
+    distillation,
+    squared_error,
+    task_loss,
+    with_penalties,
+)
+from eat_lightning.model.contracts import spec
+from eat_lightning.model.method import Argument, NotNegative, Whole, method
+from eat_lightning.model.training import Context, Loss, Pass
+from eat_lightning.model.widths import layers_left, slices
+
+
+def share_faults(given: Argument) -> list[str]:
+    if not isinstance(given.value, Sequence) or isinstance(given.value, str):
+        return [f"{given.key} must be a list with 1.0 in it, got {given.value!r}"]
+    faults = number_faults(given.key, given.value, "(0, 1]")
+    if not faults and 1 not in given.value:
+        faults.append(f"{given.key} must be a list with 1.0 in it, got {list(given.value)}")
+    return faults
+
+
+@method("objective")
+class DynaBert:
+    """widths: shares of the heads and inner neurons, and depths: shares of the layers, of the
+    sub-networks; 1.0 among both. hidden, distill: of the squared error to the teacher's vectors,
+    and of the divergence from its answers, at every exit. label_weight: of the exits' own loss.
+    examples: of the training data, on which heads and neurons are ranked."""
+
+    ordered = True  # heads and neurons lie by importance in what it trained
+
+    widths: Annotated[Sequence[float], share_faults] = (1.0, 0.75, 0.5, 0.25)
+    depths: Annotated[Sequence[float], share_faults] = (1.0,)
+    hidden: NotNegative = 0.1
+    distill: NotNegative = 1.0
+    label_weight: NotNegative = 0.0
+    examples: Annotated[int, Whole(1)] = 512
+    released: bool = False
+
+    def rules(self, num_layers: int | None) -> Iterable[str]:
+        if not self.hidden + self.distill + self.label_weight:
+            yield "objective.label_weight must be above 0 where distill and hidden are 0"
+
+    @property
+    def wants_teacher(self) -> bool:
+        return self.distill > 0
+
+    @property
+    def wants(self) -> frozenset[str]:
+        return frozenset({"hidden", "teacher_hidden"} if self.hidden or self.at_widths else ())
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the stage of adaptive width, which begins with sorting."""
+        return len(self.depths) == 1 and (self.hidden > 0 or self.distill > 0)
+
+    @property
+    def at_widths(self) -> bool:
+        """Whether the teacher answers at each width (the second stage)."""
+        taught = self.hidden > 0 or self.distill > 0
+        return taught and len(self.depths) > 1 and not self.released
+
+    def bind(self, student: Any, teacher: Any) -> None:
+        """ValueError where the teacher is of another shape (the student starts from it), or heads
+        cannot leave."""
+        if student.relative_buckets and min(self.widths) < 1:
+            raise ValueError(
+                "objective.widths must be [1.0] for this encoder, whose layers share a "
+                f"relative-position bias of {student.num_heads} heads"
+            )
+        for key in ("num_layers", "hidden_size", "num_heads", "intermediate_size"):
+            if teacher is not None and getattr(student, key) != getattr(teacher, key):
+                mine, theirs = getattr(student, key), getattr(teacher, key)
+                raise ValueError(f"objective=dynabert: teacher has {key} {theirs}, student {mine}")
+
+    def fits_attention(self, pattern: Any) -> list[str]:
+        """A pattern's own parameters may be one for each head, and heads leave."""
+        if not hasattr(pattern, "bind"):
+            return []
+        kind = spec("attention", pattern)["kind"]
+        return [
+            f"objective=dynabert narrows attention, and attention={kind} has parameters of its own"
+        ]
+
+    def begin(self, encoder: Any, batches: Iterable[Any]) -> None:
+        """Sort heads and neurons by importance, before the first stage."""
+        if not self.is_first:
+            return
+        training = encoder.training
+        sort_by_importance(encoder, importance(encoder.eval(), batches))
+        encoder.train(training)
+
+    @property
+    def pairs(self) -> list[tuple[float, float]]:
+        """(width, depth) of each sub-network, the whole one first."""
+        found = [(w, d) for w in self.widths for d in self.depths]
+        return sorted(found, key=lambda pair: pair != (1, 1))
+
+    def passes(self, step: int, encoder: Any) -> list[Pass]:
+        """All sub-networks but the whole one, which is the step's own pass."""
+        num_layers = encoder.shape.num_layers
+        weights = {width: at_width(encoder, width) for width in self.widths}
+        ran = {depth: layers_run(num_layers, depth) for depth in self.depths}
+        skips = {d: frozenset(range(1, num_layers + 1)).difference(ran[d]) for d in self.depths}
+        return [Pass(weights=weights[w], skips=skips[d]) for w, d in self.pairs[1:]]
+
+    def lessons(self, teacher: Any) -> list[Pass]:
+        """In the second stage the teacher at each width but the whole one."""
+        return [Pass(weights=at_width(teacher, width)) for width in self.narrower]
+
+    @property
+    def narrower(self) -> list[float]:
+        """The widths at which the teacher answers too."""
+        return [width for width in self.widths if width != 1] if self.at_widths else []
+
+    def __call__(self, context: Context) -> Loss:
+        taught = dict(zip(self.narrower, context.teacher_passes, strict=True))
+        guesses, hidden = [context.guesses, *context.passes], [context.hidden]
+        hidden += context.hidden_passes
+        parts: dict[str, Tensor] = {}
+        for (width, depth), guess, vectors in zip(self.pairs, guesses, hidden, strict=True):
+            lesson = taught.get(width)
+            target_BC = context.teacher_BC if lesson is None else lesson.guesses[context.last]
+            shown = context.teacher_hidden if lesson is None else lesson.hidden
+            for k in context.guesses:
+                own = self.label_weight * task_loss(guess[k], context.labels_B)
+                parts[f"exit_{k}"] = parts.get(f"exit_{k}", 0.0) + own
+                if target_BC is not None and self.distill:
+                    learned = self.distill * distillation(guess[k], target_BC, 1.0)
+                    parts[f"distill_{k}"] = parts.get(f"distill_{k}", 0.0) + learned
+            if self.hidden:
+                layers = [0, *layers_run(context.last, depth)]
+                apart = [squared_error(vectors[k], shown[k], nn.Identity()) for k in layers]
+                parts["hidden"] = parts.get("hidden", 0.0) + self.hidden * torch.stack(apart).sum()
+        return with_penalties(torch.stack([*parts.values()]).sum(), parts, context)
+
+    def summary(self, encoder: Any) -> list[str]:
+        """Which plain encoders it holds."""
+        num_layers, shape = encoder.shape.num_layers, encoder.shape
+        widths = [f"heads={h} inner={f}" for h, f in (sizes(shape, w) for w in self.widths)]
+        depths = [f"layers={len(layers_run(num_layers, d))}" for d in self.depths]
+        return [
+            "dynabert: python -m eat_lightning.export run=<this run> target=encoder makes one of "
+            f"its widths ({'; '.join(widths)}) and depths ({'; '.join(depths)}) a plain encoder"
+        ]
+
+
+def sizes(shape: Any, width: float) -> tuple[int, int]:
+    """How many heads and inner neurons a share of them is."""
+    return max(1, round(width * shape.num_heads)), max(1, round(width * shape.intermediate_size))
+
+
+def at_width(encoder: Any, width: float) -> dict[str, Tensor]:
+    """The weights of the encoder's layers at a width; none where it is whole."""
+    return slices(encoder, *sizes(encoder.shape, width)) if width != 1 else {}
+
+
+def layers_run(num_layers: int, depth: float) -> list[int]:
+    """The layers (1-based) of a share of them: with every second one left out, layer 1 stays."""
+    return [k + 1 for k in layers_left(num_layers, max(1, round(depth * num_layers)))]

@@ -1,0 +1,101 @@
+"""Movement pruning (Sanh et al. 2020): keep the weights that training moves away from zero.
+
+Each weight of the layers' matrices has a score S, and a step multiplies a matrix by the mask of its
+top-v scores. Back through the mask goes a straight-through gradient, dL/dS = dL/dW' W: a score
+grows while its weight is pushed away from zero. v falls from 1 to `keep` with the schedule
+(schedule=gradual: a cubic); query, key and value are matrices of their own.
+
+It saves storage and no time: zeros are written into the weights, where they shrink once compressed,
+and are multiplied like any other number. The authors' page says so of plain PyTorch as well.
+
+Left out: soft movement pruning (a threshold on sigmoid(S) and a penalty).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from eat_lightning.methods.objective._losses import labels_and_teacher
+from eat_lightning.model.method import NotNegative, Positive, Within, method
+from eat_lightning.model.training import Context, Loss
+
+MATRICES = {"qkv": 3, "out": 1, "up": 1, "down": 1}  # and how many lie in each
+
+
+@method("objective")
+class Movement(nn.Module):
+    """keep: v, the share of each matrix's weights that stay in the end. lr: of the scores.
+    label_weight, distill, teacher_temperature: of the exits' own loss and of a teacher's logits
+    (0.5 each in the paper's distilled form)."""
+
+    keep: Annotated[float, Within("(0, 1]")] = 0.15
+    lr: Positive = 0.01
+    label_weight: NotNegative = 1.0
+    distill: NotNegative = 0.0
+    teacher_temperature: Positive = 2.0
+
+    @property
+    def wants_teacher(self) -> bool:
+        return self.distill > 0
+
+    def bind(self, student: Any, teacher: Any) -> None:
+        """Make a score for each weight, 0 as in the paper."""
+        self.scores = nn.ParameterList()
+        for k in range(student.num_layers):
+            size, width = student.at(k + 1), student.hidden_size
+            heads, inner = size.attention_width, size.intermediate_size
+            for rows, columns in (
+                (3 * heads, width),
+                (width, heads),
+                (inner, width),
+                (width, inner),
+            ):
+                self.scores.append(nn.Parameter(torch.zeros(rows, columns)))
+
+    def groups(self, lr: float) -> list[dict[str, Any]]:
+        return [{"params": [*self.scores], "lr": self.lr, "weight_decay": 0.0}]
+
+    def shaped(self, encoder: Any) -> dict[str, Tensor]:
+        """The layers' matrices times their masks."""
+        share, own = 1 - (1 - self.keep) * float(encoder.strength), matrices_of(encoder)
+        masks = {
+            name: masked_top(score, share, MATRICES[name.split(".")[2]])
+            for name, score in zip(own, self.scores, strict=True)
+        }
+        return {name: weight * masks[name] for name, weight in own.items()}
+
+    def __call__(self, context: Context) -> Loss:
+        given = context, self.label_weight, self.distill, self.teacher_temperature
+        return labels_and_teacher(*given)
+
+    def summary(self, encoder: Any) -> list[str]:
+        """How many zeros there are, and what they are good for."""
+        own = matrices_of(encoder).values()
+        zero = sum(int((weight == 0).sum()) for weight in own) / sum(w.numel() for w in own)
+        return [
+            f"movement: {zero:.1%} of the weights in the layers' matrices are zero. That saves "
+            "storage (once the file is compressed) and no time: zeros are multiplied as well"
+        ]
+
+
+def matrices_of(encoder: Any) -> Mapping[str, Tensor]:
+    """The matrices of the layers by their names in the encoder."""
+    return {
+        f"layers.{i}.{name}.weight": getattr(layer, name).weight
+        for i, layer in enumerate(encoder.layers)
+        for name in MATRICES
+    }
+
+
+def masked_top(score: Tensor, share: float, parts: int) -> Tensor:
+    """1 for that share of each of so many parts (along rows) which has the highest scores, else 0.
+    Its gradient is handed to the scores as it comes (straight through)."""
+    mask = torch.zeros_like(score)
+    for part, of_part in zip(score.detach().chunk(parts), mask.chunk(parts), strict=True):
+        count = max(1, round(share * part.numel()))
+        of_part.view(-1)[part.flatten().topk(count, sorted=False).indices] = 1
+    return mask + (score - score.detach())

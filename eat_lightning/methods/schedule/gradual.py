@@ -1,0 +1,34 @@
+"""Gradual pruning (Zhu and Gupta 2017): the share that goes rises from nothing to what was asked.
+
+With `shape: cubic` the share that stays follows their cubic, v + (1 - v) (1 - t)^3 over the ramp's
+progress t, which movement pruning (Sanh et al. 2020) takes over; CoFi's target (Xia et al. 2022)
+rises linearly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal
+
+from eat_lightning.model.method import Within, method
+from eat_lightning.model.training import Stage
+
+
+@method("schedule")
+class Gradual:
+    """warm: share of all steps before anything goes. cool: share of them at the end, at what was
+    asked. shape: of the ramp between. embedding: whether the embedding trains (in movement pruning
+    it stands still)."""
+
+    warm: Annotated[float, Within("[0, 1)")] = 0.1
+    cool: Annotated[float, Within("[0, 1)")] = 0.3
+    shape: Literal["linear", "cubic"] = "cubic"
+    embedding: bool = True
+
+    def rules(self, num_layers: int | None) -> Iterable[str]:
+        if self.warm + self.cool >= 1:
+            yield f"schedule.cool must leave steps to prune: warm={self.warm}, got {self.cool}"
+
+    def stages(self, num_epochs: int, exits: Sequence[int]) -> list[Stage]:
+        frozen = () if self.embedding else ("embedding.*",)
+        return [Stage(ramp=(self.warm, 1 - self.cool), shape=self.shape, frozen=frozen)]

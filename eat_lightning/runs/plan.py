@@ -1,0 +1,30 @@
+"""Settings that every command on a run can be given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from eat_lightning.config import Plan, RunFolder, whole
+from eat_lightning.infer.precision import prepack_faults
+
+
+class RunPlan(Plan):
+    """policy: a node for each policy."""
+
+    run: RunFolder
+    batch: Annotated[int, whole(1)]
+    threads: Annotated[int | None, whole(1)]
+    dtype: Literal["fp32", "bf16", "int8"]
+    prepack: bool | None
+    policy: dict[str, Any]
+
+    def rules(self) -> Iterator[str]:
+
+        yield from prepack_faults(self.prepack, self.dtype)
+
+
+class DataPlan(Plan):
+    """dir: None is where the run had it."""
+
+    dir: str | None

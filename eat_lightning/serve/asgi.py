@@ -1,0 +1,91 @@
+"""An ASGI app asked without a socket: for requests that come to it by another way than HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, whole. Names of headers are in lower case."""
+
+    method: str
+    path: str
+    headers: Headers
+    body: bytes = b""
+    query: bytes = b""
+
+    def header(self, name: bytes) -> str | None:
+        return next((value.decode("latin-1") for key, value in self.headers if key == name), None)
+
+    def with_header(self, name: bytes, value: str) -> Asked:
+        others = tuple(pair for pair in self.headers if pair[0] != name)
+        return replace(self, headers=(*others, (name, value.encode("latin-1"))))
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": self.method,
+            "scheme": "http",
+            "path": self.path,
+            "raw_path": self.path.encode(),
+            "query_string": self.query,
+            "root_path": "",
+            "headers": [*self.headers],
+            "client": None,
+            "server": None,
+        }
+
+
+@dataclass(frozen=True)
+class Told:
+    """An answer, whole; or its head, where the body comes in pieces."""
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+
+
+async def pieces(app: Any, asked: Asked) -> AsyncGenerator[Told | bytes, None]:
+    """The head, then the body's pieces as they come. Who stops listening has hung up."""
+    sent: asyncio.Queue[Any] = asyncio.Queue()
+    given = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal given
+        if given:  # after the body nothing comes but that the client hung up, which cancels us
+            await asyncio.Event().wait()
+        given = True
+        return {"type": "http.request", "body": asked.body, "more_body": False}
+
+    running = asyncio.ensure_future(app(asked.scope, receive, sent.put))
+    running.add_done_callback(lambda _: sent.put_nowait(None))
+    try:
+        while message := await sent.get():
+            if message["type"] == "http.response.start":
+                yield Told(message["status"], tuple(map(tuple, message.get("headers", ()))))
+                continue
+            yield message.get("body", b"")
+            if not message.get("more_body"):
+                return
+        await running  # raises what ended it too early
+    finally:
+        running.cancel()
+
+
+async def told(app: Any, asked: Asked) -> Told:
+    """The answer when it is whole."""
+    async with aclosing(pieces(app, asked)) as coming:
+        head = await anext(coming)
+        assert isinstance(head, Told)
+        body = b"".join([piece async for piece in coming if isinstance(piece, bytes)])
+    return replace(head, body=body)

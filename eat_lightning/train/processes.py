@@ -1,0 +1,228 @@
+"""Training on several processes: who starts them, how they meet, what is said where one dies.
+
+On one machine a process of ours starts the ranks and watches over them, in a sweep too: Lightning's
+own way, to start the whole command again for each rank, would start the sweep again. Where torchrun
+or srun has started the command once for each rank, this process is one of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.strategies import DDPStrategy
+from torch.multiprocessing.spawn import ProcessException
+
+from eat_lightning.errors import ConfigError
+
+DDP = re.compile(r"ddp(_spawn|_fork|_notebook)?(_find_unused_parameters_(?P<looks>true|false))?")
+# Whoever started a rank sees it die; this bounds only waits for one that is at work, as with data
+# that it has yet to read.
+PATIENCE = timedelta(days=1)
+# What is left of a process whose companion died: Gloo, NCCL and torch's store say so.
+LOST = re.compile(r"Connection (closed|reset|refused)|gloo|NCCL|DistNetworkError|SIGTERMException")
+
+
+def is_first_process() -> bool:
+    """Whether this process writes the run's folder: False in every rank but one."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def started_outside() -> int:
+    """How many processes torchrun or srun has started this command as; 1 where neither did."""
+    if "LOCAL_RANK" in os.environ:
+        return int(os.environ.get("WORLD_SIZE", 1))
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) if "SLURM_PROCID" in os.environ else 1
+
+
+def num_devices(trainer: dict[str, Any]) -> int:
+    """Of one machine: processes, or GPUs."""
+    devices = trainer.get("devices", 1)
+    if isinstance(devices, list):
+        return len(devices)
+    if str(devices) in ("auto", "-1"):
+        return torch.cuda.device_count() if on_gpu(trainer) else 1
+    return int(devices)
+
+
+def num_processes(trainer: dict[str, Any]) -> int:
+    return num_devices(trainer) * trainer.get("num_nodes", 1)
+
+
+def on_gpu(trainer: dict[str, Any]) -> bool:
+    return trainer.get("accelerator") in ("gpu", "cuda")
+
+
+class Ranks(DDPStrategy):
+    """DDP (Li et al. 2020) on processes of ours or on those that are there.
+
+    threads: of each process; None: the processor's, shared between them. looks: for parameters
+    without a gradient.
+    """
+
+    def __init__(self, threads: int | None = None, forks: bool = False, looks: bool = True):
+        started = started_outside() > 1
+        # To fork is not safe once torch's threads have run, so that only who asks for it has it.
+        ours = "fork" if forks else "spawn"
+        super().__init__(
+            cluster_environment=None if started else LightningEnvironment(),
+            timeout=PATIENCE,
+            start_method="popen" if started else ours,
+            find_unused_parameters=looks,
+        )
+        self.threads = threads
+
+    def setup_environment(self) -> None:
+        prepare(self.threads)
+        super().setup_environment()
+
+
+def prepare(threads: int | None) -> None:
+    """Make a rank what its parent is: a new process knows nothing of it."""
+    quiet()
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def strategy_for(trainer: dict[str, Any], all_train: bool, threads: int | None = None) -> Any:
+    """The strategy to train with.
+
+    all_train: every parameter gets a gradient in every step; else DDP must look for those that get
+    none, which is a walk over the graph, or the next step ends in an error.
+    """
+    strategy = trainer.get("strategy", "auto")
+    if strategy == "auto":
+        strategy = "ddp" if num_processes(trainer) > 1 else "auto"
+    if strategy == "fsdp":
+        from eat_lightning.train.shards import Shards
+
+        return Shards(threads)
+    named = DDP.fullmatch(str(strategy))
+    if named is None:
+        return strategy
+    looks = not all_train if named["looks"] is None else named["looks"] == "true"
+    return Ranks(threads, named[1] in ("_fork", "_notebook"), looks)
+
+
+def process_faults(trainer: dict[str, Any], multirun: bool) -> list[str]:
+    """What is wrong with devices, strategy and accelerator, on this machine as it was started."""
+    devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
+    if faults := count_faults(devices, nodes) or device_faults(trainer):
+        return faults
+    strategy, started = str(trainer.get("strategy", "auto")), started_outside()
+    wanted = num_processes(trainer)
+    ours = strategy == "fsdp" or DDP.fullmatch(strategy) is not None
+    if started > 1 and started != wanted:
+        return [
+            f"trainer.devices={devices} times trainer.num_nodes={nodes} must be the {started} "
+            "processes that torchrun or srun started: give trainer=ddp trainer.devices=..."
+        ]
+    if ours and wanted == 1 and started == 1:
+        return [f"trainer.strategy={strategy} is for two processes or more, got {devices}"]
+    if nodes > 1 and started == 1:
+        return [
+            f"trainer.num_nodes={nodes}: start the command on each machine, by torchrun or srun"
+        ]
+    if multirun and started == 1 and wanted > 1 and not ours and strategy != "auto":
+        return [
+            f"trainer.strategy={strategy} cannot run in a multirun (its copies would start the "
+            "sweep again): use ddp, or one run at a time"
+        ]
+    return []
+
+
+def count_faults(devices: Any, nodes: Any) -> list[str]:
+    faults = []
+    known = devices in ("auto", "-1", -1) or (isinstance(devices, list) and devices)
+    text = str(devices)
+    if not known and (isinstance(devices, bool) or not text.isdigit() or int(text) < 1):
+        faults.append(f"trainer.devices must be 1 or more, auto, or a list of GPUs, got {devices}")
+    if isinstance(nodes, bool) or not isinstance(nodes, int) or nodes < 1:
+        faults.append(f"trainer.num_nodes must be 1 or more, got {nodes!r}")
+    return faults
+
+
+def device_faults(trainer: dict[str, Any]) -> list[str]:
+    """Whether the accelerator is there, as often as it is asked for."""
+    if not on_gpu(trainer):
+        return []
+    accelerator = trainer["accelerator"]
+    there, wanted = torch.cuda.device_count(), num_devices(trainer)
+    if not there:
+        return [f"trainer.accelerator={accelerator}: there is no GPU here that torch can use"]
+    if wanted > there:
+        return [f"trainer.devices={trainer['devices']}: this machine has {there}"]
+    return []
+
+
+@contextmanager
+def watched(trainer: Trainer, last: Path) -> Iterator[None]:
+    """End in one line where a process dies under training, or finds a setting wrong.
+    last: the checkpoint that the same command goes on from."""
+    try:
+        yield
+    except ProcessException as error:  # of processes that we started
+        codes = [process.exitcode for process in getattr(trainer.strategy.launcher, "procs", ())]
+        if (said := how_it_died(error, codes)) is None:
+            raise
+        raise ConfigError(said if "ConfigError" in error.msg else said + goes_on(last)) from None
+    except RuntimeError as error:  # this process is a rank, and has lost another
+        if started_outside() > 1 and LOST.search(str(error)):
+            raise ConfigError("another process of this run died" + goes_on(last)) from None
+        raise
+    finally:
+        if started_outside() == 1:
+            os.environ.pop("MASTER_PORT", None)  # else the next job of a sweep would take it too
+
+
+def how_it_died(error: ProcessException, codes: list[int | None]) -> str | None:
+    """What ended the ranks, in one line; None for a mistake in code, which needs its traceback.
+
+    codes: exit codes by rank. The rank that is seen to end first may be one that lost the other.
+    """
+    ranks = [error.error_index, *range(len(codes))]  # one that hangs is killed after the first
+    for rank, code in ((rank, codes[rank]) for rank in ranks if rank < len(codes)):
+        # Those that are left are ended by SIGTERM.
+        if code is not None and code < 0 and code != -signal.SIGTERM:
+            memory = ", as for lack of memory" if code == -signal.SIGKILL else ""
+            name = signal.Signals(-code).name
+            return f"process {rank} of {len(codes)} was killed ({name}{memory})"
+    if "ConfigError: " in error.msg:
+        return error.msg.rpartition("ConfigError: ")[2].strip()
+    if LOST.search(error.msg) or "signal SIGTERM" in error.msg:
+        return f"process {error.error_index} of {len(codes)} was ended or lost the others"
+    return None
+
+
+def goes_on(last: Path) -> str:
+    """What the same command does next."""
+    if not last.is_file():
+        return "; nothing was saved yet: the same command begins again"
+    step = torch.load(last, map_location="cpu", weights_only=True, mmap=True)["global_step"]
+    return f"; the same command goes on from step {step} ({last})"
+
+
+def quiet() -> None:
+    """Lightning tells at length what it found; what matters is printed by callbacks."""
+    import lightning.pytorch  # noqa: F401  sets its level when it is first imported
+
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # we say who died
+    # Lightning 2.6's own, on torch 2.13.
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+    warnings.filterwarnings("ignore", message="The number of training batches")
+    # torchmetrics has gathered these already.
+    warnings.filterwarnings("ignore", message="It is recommended to use `self.log")

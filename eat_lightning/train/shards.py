@@ -1,0 +1,83 @@
+"""Fully sharded data parallel (Zhao et al. 2023; ZeRO, Rajbhandari et al. 2020), for a body whose
+gradients and moments do not fit beside each other.
+
+Between steps a process holds its part of the weights, and always of gradients and of the
+optimizer's moments; during a step it holds all weights. Losses are those of one process.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from lightning import Callback, Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
+
+from eat_lightning.train.processes import PATIENCE, prepare, started_outside
+
+
+class Shards(ModelParallelStrategy):
+    """threads: of each process; None: the processor's, shared between them."""
+
+    def __init__(self, threads: int | None = None):
+        super().__init__(save_distributed_checkpoint=False, timeout=PATIENCE)
+        self.threads, self.ours = threads, started_outside() == 1
+        if self.ours:
+            self.cluster_environment = LightningEnvironment()
+
+    def _configure_launcher(self) -> None:
+        if self.ours:
+            self._launcher = _MultiProcessingLauncher(self, start_method="spawn")
+
+    def setup_environment(self) -> None:
+        prepare(self.threads)
+        self._data_parallel_size, self._tensor_parallel_size = (
+            self.num_nodes * self.num_processes,
+            1,
+        )
+        super().setup_environment()
+
+
+def shard(module: Any) -> None:
+    """Share out a LightningModule's parameters. Its steps take no argument: torch would move one to
+    the device in a way of its own."""
+    module.plain = [copy.deepcopy(module.encoder), copy.deepcopy(module.objective)]
+    fully_shard(module, mesh=module.device_mesh["data_parallel"])
+    for step in ("step", "look"):
+        register_fsdp_forward_method(module, step)
+
+
+def whole(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Weights, each with all of its parts. Every process must ask, and is given them."""
+    return {n: w.full_tensor() if isinstance(w, DTensor) else w for n, w in weights.items()}
+
+
+def load_whole(module: Any, weights: Mapping[str, Any]) -> None:
+    """Load what `whole` gave into a module, whose parameters may be shared out."""
+    options = StateDictOptions(full_state_dict=True)
+    if module.device_mesh is None:
+        module.load_state_dict(weights)
+    else:
+        set_model_state_dict(module, dict(weights), options=options)
+
+
+class Gather(Callback):
+    """When training ends, behind the choice of weights: an encoder again that a process can run by
+    itself."""
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if pl_module.device_mesh is None:
+            return
+        weights = whole(pl_module.state_dict())
+        for name, plain in zip(("encoder", "objective"), pl_module.plain, strict=True):
+            if isinstance(plain, nn.Module):
+                of_it = {n: w for n, w in weights.items() if n.startswith(f"{name}.")}
+                plain.load_state_dict({n.removeprefix(f"{name}."): w for n, w in of_it.items()})
+            setattr(pl_module, name, plain)

@@ -1,0 +1,240 @@
+"""A run in any engine answers as it does in torch; the fastest is found once for a machine."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from exports import make_run, shapes_unchecked
+from gateways import plan
+
+from eat_lightning.engines import open as opening
+from eat_lightning.engines import tried
+from eat_lightning.engines.race import made_texts
+from eat_lightning.engines.tried import Tried, this_machine
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer import sessions
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("openvino")
+ROOT = Path(__file__).parents[2]
+TEXTS = made_texts(["good", "bad", "film", "not", "very", "the"], 1)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "one", "dense", "norm_topk", "confidence")
+
+
+def opened(run: Path, backend: str, **asked: Any) -> Any:
+    with shapes_unchecked():
+        return opening.open_backend(plan(run=str(run), backend=backend, threads=1, **asked))
+
+
+def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], within: float) -> None:
+    for our, their in zip(ours, theirs, strict=True):
+        assert our["confidence"] == pytest.approx(their["confidence"], abs=within)
+        assert {**our, "confidence": 0} == {**their, "confidence": 0}
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_a_run_in_an_engine_answers_as_in_torch(run: Path, engine: str):
+    """In a batch and one by one: label, depth, reason and retention of each."""
+    ours, theirs = (opened(run, name) for name in ("torch", engine))
+    assert_same(theirs.answer(TEXTS), ours.answer(TEXTS), 1e-4)
+    for text in TEXTS[:4]:
+        assert_same(theirs.answer([text]), ours.answer([text]), 1e-4)
+    assert len({answer["depth"] for answer in ours.answer(TEXTS)}) > 1
+
+
+def test_int8_is_that_of_the_run_in_int8(run: Path):
+    """OpenVINO's own products stand for those that it reads wrongly."""
+    wanted = opened(run, "torch", dtype="int8").answer(TEXTS)
+    found = opened(run, "openvino", dtype="int8").answer(TEXTS)
+    pairs = [*zip(found, wanted, strict=True)]
+    assert np.mean([a["label"] == b["label"] for a, b in pairs]) > 0.9
+    assert np.mean([abs(a["confidence"] - b["confidence"]) for a, b in pairs]) < 0.05
+    fp32 = opened(run, "torch").answer(TEXTS)
+    assert [a["confidence"] for a in found] != [a["confidence"] for a in fp32]
+
+
+def test_its_int8_products_by_hand(run: Path):
+    """A row times whole weights: each row by its own scale, whatever its company."""
+    backend = opened(run, "openvino", dtype="int8")
+    together = backend.answer(TEXTS[:8])
+    alone = [backend.answer([text])[0] for text in TEXTS[:8]]
+    assert_same(alone, together, 1e-4)
+
+
+def test_graphs_are_made_once(run: Path):
+    opened(run, "onnx")
+    (folder,) = {p for p in (run / "engines").iterdir() if p.name.startswith("fp32")}
+    made = (folder / "export.json").stat().st_mtime_ns
+    opened(run, "openvino")
+    opened(run, "onnx")
+    assert (folder / "export.json").stat().st_mtime_ns == made
+
+
+def test_other_exits_are_other_graphs(run: Path):
+    exit = {"tau": 0.999, "layers": None, "patience": None}
+    backend = opened(run, "onnx", exit=exit)
+    assert_same(backend.answer(TEXTS), opened(run, "torch", exit=exit).answer(TEXTS), 1e-4)
+    assert backend.folder != opened(run, "onnx").folder
+
+
+@pytest.fixture
+def times(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, dict[str, float]]]:
+    """What races find in place of times, the next one first; each that was run is taken out."""
+    given: list[dict[str, dict[str, float]]] = []
+    monkeypatch.setattr(opening, "race", lambda *_: given.pop(0))
+    monkeypatch.setattr(opening, "who_trains", list)
+    return given
+
+
+FOUND = {
+    "torch": {"1": 3.0, "32": 1.0},
+    "onnx": {"1": 2.0, "32": 1.5},
+    "openvino": {"1": 1.0, "32": 2.0},
+}
+
+
+def test_auto_races_once_and_says_what_it_chose(run: Path, times: list, capsys: Any):
+    """One verdict at batch 1, another in batches, from one race; another machine races again."""
+    (run / tried.FILE).unlink(missing_ok=True)
+    times.append(FOUND)
+    assert opened(run, "auto", batch=1).export.runner.engine == "openvino"
+    assert not times
+    assert (
+        "backend=auto: openvino (ms an example, 1 at once: openvino 1.00" in capsys.readouterr().err
+    )
+    batches = opened(run, "auto", mode="triage", batch=32)
+    assert not hasattr(batches, "export")  # torch
+    kept = json.loads((run / tried.FILE).read_text())
+    elsewhere = [entry | {"machine": {"processor": "another"}} for entry in kept]
+    (run / tried.FILE).write_text(json.dumps(elsewhere))
+    times.append(FOUND)
+    opened(run, "auto", batch=1)
+    assert not times
+    assert len(json.loads((run / tried.FILE).read_text())) == len(elsewhere) + 3
+
+
+def test_auto_on_an_export_races_its_two_engines(run: Path, times: list):
+    export = opened(run, "onnx").folder
+    times.append({name: FOUND[name] for name in ("onnx", "openvino")})
+    assert opened(export, "auto", batch=1).export.runner.engine == "openvino"
+    assert (export / tried.FILE).is_file()
+
+
+def test_who_is_not_there_or_cannot_is_named_in_a_line(
+    run: Path, times: list, capsys: Any, monkeypatch: pytest.MonkeyPatch
+):
+    (run / tried.FILE).unlink(missing_ok=True)
+    monkeypatch.setattr(sessions, "find_spec", lambda name: None if name == "openvino" else 1)
+    times.append({name: FOUND[name] for name in ("torch", "onnx")})
+    assert opened(run, "auto", batch=1).export.runner.engine == "onnx"
+    (line, _) = capsys.readouterr().err.splitlines()
+    needs = "backend=openvino needs openvino: pip install openvino"
+    assert line == f"backend=auto: openvino is left out: {needs}"
+    with pytest.raises(ConfigError, match=needs):
+        opened(run, "openvino")
+
+
+def test_a_race_beside_a_training_is_not_kept(
+    run: Path, times: list, capsys: Any, monkeypatch: pytest.MonkeyPatch
+):
+    (run / tried.FILE).unlink(missing_ok=True)
+    monkeypatch.setattr(opening, "who_trains", lambda: [17])
+    times.append(FOUND)
+    opened(run, "auto", batch=1)
+    assert "beside a training (process 17), so it is not kept" in capsys.readouterr().err
+    assert not any(entry.ms for entry in tried.read(run))
+
+
+def test_answers_that_differ_are_refused(run: Path, monkeypatch: pytest.MonkeyPatch):
+    (run / tried.FILE).unlink(missing_ok=True)
+    answer = sessions.OpenVinoSession.__call__
+
+    def wrong(self: Any, state: Any) -> Any:
+        given = answer(self, state)
+        return [
+            x[..., ::-1].copy() if x.dtype == np.float32 and x.shape[-1] == 2 else x for x in given
+        ]
+
+    with monkeypatch.context() as changed:
+        changed.setattr(sessions.OpenVinoSession, "__call__", wrong)
+        with pytest.raises(ConfigError, match="backend=openvino answers otherwise than the run"):
+            opened(run, "openvino")
+    with pytest.raises(ConfigError, match="answers otherwise"):  # known, until it is tried anew
+        opened(run, "openvino")
+    (run / tried.FILE).unlink()
+    opened(run, "openvino")
+
+
+def test_what_cannot_be_exported_is_refused_in_a_line(tmp_path: Path):
+    run = make_run(tmp_path / "merges", "dense", "tome", "confidence")
+    with pytest.raises(ConfigError) as error:
+        opened(run, "openvino")
+    assert "\n" not in str(error.value)
+    assert not any((run / "engines").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"backend": "onnx", "dtype": "bf16"}, "dtype=bf16: onnxruntime has no such products"),
+        ({"backend": "onnx", "prepack": True}, "prepack=true is for backend=torch, got onnx"),
+        ({"backend": "openvino", "dtype": "fp32", "prepack": True}, "prepack=true is for backend"),
+        ({"backend": "auto", "certificate": "x"}, "a certificate holds for one engine"),
+        ({"backend": "tensorflow"}, "backend must be one of torch, onnx, openvino, auto"),
+    ],
+)
+def test_what_does_not_go_together(run: Path, asked: dict[str, Any], said: str):
+    with pytest.raises(ConfigError, match=said):
+        plan(run=str(run), **asked)
+
+
+def test_a_file_of_someone_elses_is_not_believed(tmp_path: Path):
+    for content in ("[", "{}", '[{"engine": "onnx"}]', "[1]", "[" * 100_000):
+        (tmp_path / tried.FILE).write_text(content)
+        assert tried.read(tmp_path) == []
+    mine = Tried("onnx", this_machine(1), "a", ms={"1": 2.0})
+    assert tried.keep(tmp_path, [mine])
+    assert tried.keep(tmp_path, [Tried("onnx", this_machine(1), "a", "it fails")])
+    assert [entry.fault for entry in tried.read(tmp_path)] == ["it fails"]
+
+
+def test_the_copy_beside_an_export_runs_in_openvino(run: Path):
+    """Without torch and without this package."""
+    export = opened(run, "onnx").folder
+    code = "import sys; sys.modules.update(dict.fromkeys(('torch', 'eat_lightning', 'onnx')));"
+    code += "import runpy; sys.argv=['x', '--engine', 'openvino', '--threads', '1'];"
+    code += f"runpy.run_path({str(export / 'runner.py')!r}, run_name='__main__')"
+    lines = "".join(f"{text}\n" for (text,) in TEXTS[:5])
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=lines, capture_output=True, text=True, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert_same(found, opened(run, "torch").answer(TEXTS[:5]), 1e-4)
+
+
+def test_texts_are_the_same_each_time():
+    assert made_texts(["b", "good", "bad"], 2) == made_texts(["bad", "good"], 2)
+    assert {len(text) for text in made_texts(["good"], 2)} == {2}
+    assert [len(text[0].split()) for text in TEXTS[:3]] == [6, 9, 12]
+
+
+def test_openvino_computes_fp32_graphs_in_bf16(run: Path, monkeypatch: pytest.MonkeyPatch):
+    """So narrow an encoder strays further in bf16 than one that is worth a race."""
+    import openvino
+
+    monkeypatch.setattr("eat_lightning.engines.race.AGREE", 0.75)
+
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("OpenVINO multiplies no bf16 on this processor")
+    found = [a["confidence"] for a in opened(run, "openvino", dtype="bf16").answer(TEXTS)]
+    fp32 = [a["confidence"] for a in opened(run, "torch").answer(TEXTS)]
+    assert 0 < np.abs(np.subtract(found, fp32)).mean() < 0.1

@@ -1,0 +1,121 @@
+"""CoFi: gates by hand, and the encoder that is cut equals the one with gates."""
+
+import math
+
+import pytest
+import torch
+from models import ragged, tiny
+
+from eat_lightning.methods.objective.cofi import CoFi, drawn, open_chance, settled
+from eat_lightning.model.encoder import with_weights
+from eat_lightning.model.training import Context
+from eat_lightning.model.widths import living
+from eat_lightning.train.callbacks.settle import settle
+from eat_lightning.weights.narrow import narrowed
+
+
+def bound(encoder, **given) -> CoFi:
+    objective = CoFi(**given)
+    objective.bind(encoder.shape, None)
+    return objective
+
+
+def with_zero_one_gates(objective: CoFi) -> None:
+    """Head 0 of layers 1 and 2 is shut, and so are all neurons of layer 6 but the last four."""
+    with torch.no_grad():
+        for gates in (*objective.heads, *objective.inner):
+            gates.fill_(4.6)
+        objective.heads[0][0] = objective.heads[1][0] = -4.6
+        objective.inner[5][:20] = -4.6
+
+
+def test_a_gate_by_hand():
+    """At log alpha 0: 1 / (1 + exp(2/3 ln(0.1 / 1.1))) open, 0.5 x 1.2 - 0.1 at its mean."""
+    zero_H = torch.zeros(3)
+    chance = 1 / (1 + math.exp(2 / 3 * math.log(0.1 / 1.1)))
+    torch.testing.assert_close(open_chance(zero_H), torch.full((3,), chance))
+    # 3 x 0.832 is 2.5, so two stay: of equal ones the first.
+    torch.testing.assert_close(settled(zero_H), torch.tensor([0.5, 0.5, 0.0]))
+    assert settled(torch.full((3,), -9.0)).tolist() == [0.0, 0.0, 0.0]
+    assert settled(torch.tensor([4.6, -4.6])).tolist() == [1.0, 0.0]
+
+
+def test_drawn_gates_lie_between_0_and_1_and_reach_both():
+    torch.manual_seed(0)
+    gates_H = drawn(torch.zeros(4000))
+    assert (gates_H == 0).float().mean().item() == pytest.approx(1 - 0.832, abs=0.03)
+    assert (gates_H == 1).any()
+    assert gates_H.max() <= 1
+
+
+def test_expected_size_by_hand():
+    """A head costs 4 x 16 x 4 weights, a neuron 2 x 16."""
+    objective = bound(tiny())
+    with torch.no_grad():
+        for gates in objective.heads:
+            gates.fill_(40.0)
+        for gates in objective.inner:
+            gates.fill_(-40.0)
+    heads, inner = 6 * 4 * 256, 6 * 24 * 32
+    assert objective.gone().item() == pytest.approx(inner / (heads + inner))
+
+
+def test_the_loss_by_hand():
+    encoder = tiny()
+    objective = bound(encoder, sparsity=0.6)
+    with torch.no_grad():
+        objective.multipliers.copy_(torch.tensor([2.0, 3.0]))
+    guesses = {6: torch.zeros(2, 3, requires_grad=True)}
+    labels_B = torch.tensor([0, 1])
+    shut = 1 - 1 / (1 + math.exp(2 / 3 * math.log(0.1 / 1.1)))  # as many as are shut at first
+    over = shut - (shut + 0.5 * (0.6 - shut))
+    found = objective(Context(guesses, labels_B, 6, strength=0.5))
+    wanted = 2 * math.log(3) + 2 * (2 * over + 3 * over**2)
+    assert found.total.item() == pytest.approx(wanted)
+    assert "size" not in objective(Context(guesses, labels_B, 6, strength=0.0)).parts
+    found.total.backward()
+    assert objective.heads[0].grad.abs().sum() > 0
+
+
+def test_multipliers_ascend_and_the_rest_descends():
+    gates, multipliers = bound(tiny(), lr=0.1).groups(1e-3)
+    assert multipliers["maximize"]
+    assert "maximize" not in gates
+    assert gates["lr"] == multipliers["lr"] == 0.1
+
+
+def test_the_cut_encoder_equals_the_gated_one():
+    encoder, batch = tiny(), ragged()
+    objective = bound(encoder)
+    with_zero_one_gates(objective)
+    whole_BC = encoder(batch).logits_BC
+    gated_BC = with_weights(encoder, objective.shaped(encoder), batch).logits_BC
+    assert not torch.allclose(gated_BC, whole_BC)
+    settle(objective, encoder)
+    torch.testing.assert_close(encoder(batch).logits_BC, gated_BC)
+    made = narrowed(encoder, living(encoder))
+    assert made.shape.heads_by_layer == (3, 3, 4, 4, 4, 4)
+    assert made.shape.inner_by_layer == (24, 24, 24, 24, 24, 4)
+    torch.testing.assert_close(made(batch).logits_BC, gated_BC)
+    assert objective.summary(encoder)[0].startswith(
+        "cofi: 22 of 24 heads and 124 of 144 inner neur"
+    )
+
+
+def test_training_reaches_gates_and_weights():
+    encoder = tiny().train()
+    objective = bound(encoder)
+    trace = with_weights(encoder, objective.shaped(encoder), ragged())
+    trace.logits_BC.square().sum().backward()
+    assert all(gates.grad.abs().sum() > 0 for gates in objective.heads)
+    assert encoder.layers[0].out.weight.grad.abs().sum() > 0
+    encoder.strength.fill_(0.0)
+    assert objective.shaped(encoder) == {}
+
+
+def test_faults():
+    with pytest.raises(ValueError, match=r"objective\.sparsity must be in \(0, 1\), got 1"):
+        CoFi(sparsity=1)
+    objective = CoFi(hidden=1.0)
+    with pytest.raises(ValueError, match="the teacher has 4, the student 6"):
+        objective.bind(tiny().shape, tiny(num_layers=4).shape)

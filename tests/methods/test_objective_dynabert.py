@@ -1,0 +1,121 @@
+"""DynaBERT: sorting changes nothing, sub-networks are the narrower encoders, the loss by hand."""
+
+import math
+
+import pytest
+import torch
+from models import method, ragged, tiny
+
+from eat_lightning.methods.objective._importance import importance
+from eat_lightning.methods.objective.dynabert import DynaBert, layers_run
+from eat_lightning.model.encoder import with_slots, with_weights
+from eat_lightning.model.training import Context
+from eat_lightning.model.widths import in_order
+from eat_lightning.weights.narrow import narrowed
+
+
+def labelled():
+    batch = ragged()
+    batch.labels_B = torch.arange(batch.size) % 3
+    return batch
+
+
+def test_sorting_changes_no_answer():
+    encoder, batch = tiny(), labelled()
+    before_BC = encoder(batch).logits_BC
+    DynaBert().begin(encoder, [batch])
+    torch.testing.assert_close(encoder(batch).logits_BC, before_BC)
+    found = importance(encoder, [batch])
+    assert (found.heads_LH.diff(dim=1) <= 1e-6).all()
+    assert (found.inner_LF.diff(dim=1) <= 1e-6).all()
+    first = encoder.layers[0].up.weight.clone()
+    DynaBert(depths=[1.0, 0.5]).begin(encoder, [batch])  # it comes sorted
+    assert torch.equal(encoder.layers[0].up.weight, first)
+
+
+def test_a_pass_is_that_of_the_narrower_encoder():
+    """Widths 1, 0.5 by depths 1, 0.5: the last of the passes is half of both."""
+    encoder, batch = tiny(), ragged()
+    objective = DynaBert(widths=[0.5, 1.0], depths=[1.0, 0.5])
+    assert objective.pairs == [(1.0, 1.0), (0.5, 1.0), (0.5, 0.5), (1.0, 0.5)]
+    half = objective.passes(0, encoder)[1]
+    assert half.skips == {2, 4, 6}
+    twin = with_slots(encoder)
+    twin.skips = half.skips
+    found_BC = with_weights(twin, half.weights, batch).logits_BC
+    made = narrowed(encoder, in_order(encoder, 2, 12, 3))
+    torch.testing.assert_close(found_BC, made(batch).logits_BC)
+
+
+def test_sub_networks_train_the_encoder():
+    encoder = tiny().train()
+    half = DynaBert(widths=[1.0, 0.5]).passes(0, encoder)[0]
+    with_weights(encoder, half.weights, ragged()).logits_BC.sum().backward()
+    up = encoder.layers[0].up.weight.grad
+    assert up[:12].abs().sum() > 0
+    assert up[12:].abs().sum() == 0
+
+
+def test_layers_of_a_depth():
+    assert layers_run(12, 0.5) == [1, 3, 5, 7, 9, 11]
+    assert layers_run(12, 0.75) == [1, 2, 3, 5, 6, 7, 9, 10, 11]
+    assert layers_run(6, 1.0) == [1, 2, 3, 4, 5, 6]
+
+
+def test_losses_are_added_up():
+    """The whole one agrees with the teacher, the half answers 1/2 1/2 where it says 3/4 1/4."""
+    even, tilted = torch.zeros(1, 2), torch.tensor([[math.log(3.0), 0.0]])
+    objective = DynaBert(widths=[1.0, 0.5], hidden=0.0, label_weight=2.0)
+    given = {"passes": [{6: even}], "hidden_passes": [{}], "teacher_BC": tilted}
+    found = objective(Context({6: tilted}, torch.tensor([0]), 6, **given))
+    divergence = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    assert found.parts["distill_6"].item() == pytest.approx(divergence)
+    labelled = 2 * (math.log(4 / 3) + math.log(2))
+    assert found.total.item() == pytest.approx(divergence + labelled)
+
+
+def test_vectors_are_held_against_the_teachers_at_the_same_width():
+    encoder = tiny()
+    encoder.keep_hidden = True
+    objective = DynaBert(widths=[1.0, 0.5], depths=[1.0, 0.5], hidden=1.0, distill=0.0)
+    with torch.no_grad():
+        whole = encoder(ragged(), leave=False)
+        (lesson,) = objective.lessons(encoder)
+        taught = with_weights(encoder, lesson.weights, ragged(), leave=False)
+    pairs = {(1.0, 1.0): whole, (1.0, 0.5): whole, (0.5, 1.0): taught, (0.5, 0.5): taught}
+    shown = [pairs[pair] for pair in objective.pairs]
+    context = Context(
+        guesses=whole.guesses,
+        labels_B=torch.zeros(5, dtype=torch.long),
+        last=6,
+        hidden=whole.hidden,
+        teacher_hidden=whole.hidden,
+        passes=[trace.guesses for trace in shown[1:]],
+        hidden_passes=[trace.hidden for trace in shown[1:]],
+        teacher_passes=[taught],
+    )
+    assert objective(context).total.item() == pytest.approx(0.0, abs=1e-6)
+    released = DynaBert(
+        widths=[1.0, 0.5], depths=[1.0, 0.5], hidden=1.0, distill=0.0, released=True
+    )
+    assert released.lessons(encoder) == []  # the full width teaches
+    context.teacher_passes = []
+    assert released(context).total.item() > 0.01
+
+
+def test_faults():
+    with pytest.raises(
+        ValueError, match=r"objective.widths must be a list with 1.0 in it, got \[0"
+    ):
+        DynaBert(widths=[0.5])
+    with pytest.raises(ValueError, match=r"objective.depths must be in \(0, 1\], got 2"):
+        DynaBert(depths=[1.0, 2])
+    with pytest.raises(ValueError, match=r"objective\.label_weight must be above 0 where distill"):
+        DynaBert(hidden=0.0, distill=0.0)
+    (fault,) = DynaBert().fits_attention(method("attention", "nystrom"))
+    assert fault.endswith("attention=nystrom has parameters of its own")
+    assert DynaBert().fits_attention(method("attention", "longformer")) == []
+    with pytest.raises(ValueError, match="share a relative-position bias of 4 heads"):
+        DynaBert().bind(tiny(relative_buckets=8).shape, None)
+    with pytest.raises(ValueError, match="teacher has num_layers 4, student 6"):
+        DynaBert().bind(tiny().shape, tiny(num_layers=4).shape)

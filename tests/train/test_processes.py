@@ -1,0 +1,311 @@
+"""Training on several processes: settings that are refused, equal losses, resume, and a death."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+from training import TINY, config_of
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs.run import Run, folder_for
+from eat_lightning.train.plan import planned
+from eat_lightning.train.processes import (
+    Ranks,
+    goes_on,
+    how_it_died,
+    process_faults,
+    started_outside,
+    strategy_for,
+)
+
+# Without dropout, whose draws belong to a process.
+SAME = [
+    *TINY,
+    *("encoder.dropout=0", "encoder.attention_dropout=0", "trainer.precision=32-true"),
+    *("trainer.log_every_n_steps=1", "data.batch_size=16"),
+]
+TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
+SHARED_OUT = ["trainer.devices=2", "trainer.strategy=fsdp"]
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if nothing but a person had started the tests."""
+    for name in ("LOCAL_RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("trainer.devices=0", "trainer.devices must be 1 or more, auto, or a list of GPUs, got 0"),
+        ("trainer.devices=two", "trainer.devices must be 1 or more, auto, or a list of GPUs"),
+        ("trainer=ddp trainer.devices=1", "trainer.strategy=ddp is for two processes or more, got"),
+        ("trainer=ddp data.batch_size=1", "data.batch_size counts all processes' examples: must"),
+        ("trainer=ddp +trainer.num_nodes=2", "trainer.num_nodes=2: start the command on each"),
+        ("trainer=ddp +trainer.num_nodes=0", "trainer.num_nodes must be 1 or more, got 0"),
+        ("trainer=fsdp trainer.devices=1", "trainer.strategy=fsdp is for two processes or more"),
+        ("trainer=fsdp schedule=two_stage", "trainer.strategy=fsdp needs a schedule that trains"),
+        ("trainer.accelerator=abacus", "trainer: You selected an invalid accelerator name"),
+        ("trainer=ddp trainer.strategy=zero", "trainer: You selected an invalid strategy name"),
+    ],
+)
+def test_what_cannot_be_is_one_line(given: str, said: str):
+    with pytest.raises(ConfigError) as caught:
+        planned(config_of("data=toy", "encoder=tiny", *given.split()))
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("there", "devices", "said"),
+    [
+        (0, 1, "trainer.accelerator=gpu: there is no GPU here that torch can use"),
+        (1, 4, "trainer.devices=4: this machine has 1"),
+        (1, [0, 1], "trainer.devices=[0, 1]: this machine has 1"),
+    ],
+)
+def test_gpus_that_are_not_there(there, devices, said, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    assert process_faults({"accelerator": "gpu", "devices": devices}, multirun=False) == [said]
+
+
+def test_processes_that_torchrun_or_srun_started(monkeypatch: pytest.MonkeyPatch):
+    """Each of them would else train the whole run for itself."""
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    (said,) = process_faults({"devices": 1}, multirun=False)
+    assert "must be the 4 processes that torchrun or srun started" in said
+    assert process_faults({"devices": 2, "num_nodes": 2, "strategy": "ddp"}, False) == []
+    assert strategy_for({"devices": 4, "strategy": "ddp"}, True)._start_method == "popen"
+    monkeypatch.delenv("LOCAL_RANK")
+    assert started_outside() == 1
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    assert started_outside() == 2
+
+
+def test_a_sweep_takes_ddp_and_refuses_what_starts_it_again():
+    several = {"devices": 2, "accelerator": "cpu"}
+    assert process_faults(several | {"strategy": "ddp"}, multirun=True) == []
+    assert process_faults(several | {"strategy": "auto"}, multirun=True) == []
+    (said,) = process_faults(several | {"strategy": "deepspeed"}, multirun=True)
+    assert "cannot run in a multirun" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "all_train", "looks", "how"),
+    [
+        ({"strategy": "ddp", "devices": 2}, True, False, "spawn"),
+        ({"strategy": "ddp", "devices": 2}, False, True, "spawn"),
+        ({"strategy": "ddp_fork", "devices": 2}, False, True, "fork"),
+        ({"strategy": "auto", "devices": 2}, False, True, "spawn"),
+        (
+            {"strategy": "ddp_find_unused_parameters_false", "devices": 2},
+            False,
+            False,
+            "spawn",
+        ),
+    ],
+)
+def test_ddp_looks_for_parameters_without_a_gradient_where_there_are_some(
+    given, all_train, looks, how
+):
+    strategy = strategy_for(given, all_train)
+    assert isinstance(strategy, Ranks)
+    assert strategy._ddp_kwargs["find_unused_parameters"] is looks
+    assert strategy._start_method == how
+
+
+def test_one_process_has_no_strategy_of_ours():
+    assert strategy_for({"strategy": "auto", "devices": 1}, False) == "auto"
+    assert strategy_for({}, False) == "auto"
+
+
+def test_how_many_processes_is_not_a_runs_identity():
+    one = folder_for(config_of(*TINY), TINY)
+    given = [*TINY, *TWO]
+    assert folder_for(config_of(*given), given) == one
+    plain = ["data=toy", "encoder=tiny"]
+    names = {
+        folder_for(config_of(*plain, *more), [*plain, *more]).name
+        for more in ([], ["trainer=ddp"], ["trainer=gpu"])
+    }
+    assert len(names) == 1
+
+
+def test_whoever_was_killed_is_named(tmp_path: Path):
+    """And not the other, which lost it: either may be seen to end first."""
+    lost = ProcessRaisedException("RuntimeError: [gloo] Connection closed by peer", 0, 71)
+    killed = how_it_died(lost, [-signal.SIGTERM, -signal.SIGKILL])
+    assert killed == "process 1 of 2 was killed (SIGKILL, as for lack of memory)"
+    ended = ProcessExitedException("process 1 terminated with signal SIGTERM", 1, 72, -15)
+    assert how_it_died(ended, [-15, -15]) == "process 1 of 2 was ended or lost the others"
+    wrong = ProcessRaisedException("...eat_lightning.errors.ConfigError: no text\n", 0, 71)
+    assert how_it_died(wrong, [1, -15]) == "no text"
+    assert how_it_died(ProcessRaisedException("KeyError: 'x'", 0, 71), [1, -15]) is None
+    assert goes_on(tmp_path / "last.ckpt").startswith("; nothing was saved yet")
+
+
+def command(*overrides: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """`train` with these settings, whose words can be read."""
+    how = [sys.executable, "-m", *launcher, *(["-m"] if launcher else []), "eat_lightning.train"]
+    return subprocess.Popen(
+        [*how, *overrides], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finished(*overrides: str, launcher: tuple[str, ...] = ()) -> Run:
+    """The run of a command that must end well."""
+    process = command(*overrides, launcher=launcher)
+    _, said = process.communicate(timeout=1200)
+    assert process.returncode == 0, said
+    return Run.open(folder_of(*overrides))
+
+
+def folder_of(*overrides: str) -> Path:
+    return folder_for(config_of(*overrides), [*overrides])
+
+
+def logged(run: Run, name: str) -> dict[int, float]:
+    """A number by step, from all attempts; what a killed one had not yet written is not there."""
+    found: dict[int, float] = {}
+    for path in sorted(run.folder.glob("csv*/metrics.csv")):
+        with path.open() as file:
+            found |= {int(r["step"]): float(r[name]) for r in csv.DictReader(file) if r.get(name)}
+    return found
+
+
+def assert_same_weights(one: Run, two: Run) -> None:
+    first, second = (load_file(run.folder / "model" / "model.safetensors") for run in (one, two))
+    assert first.keys() == second.keys()
+    for name, weight in first.items():
+        assert torch.allclose(weight, second[name], atol=1e-3), name
+
+
+@pytest.mark.slow
+def test_two_processes_train_to_the_same_losses_as_one(outputs: Path):
+    """160 examples by a budget of tokens, so that some batches have one example."""
+    same = [*SAME, "reduction=none", "data.tokens_per_batch=40", "data.batch_size=8"]
+    one = finished(*same, "study=one")
+    assert [*logged(one, "train/loss")] == [*range(9)]
+    for study, how in (("two", TWO), ("shared_out", SHARED_OUT)):
+        two = finished(*same, *how, f"study={study}")
+        for name in ("train/loss", "train/retention", "select/score"):
+            assert logged(two, name) == pytest.approx(logged(one, name), abs=1e-5)
+        assert_same_weights(one, two)
+        # What one process writes is written once.
+        assert [path.name for path in two.folder.glob("csv*")] == ["csv"]
+        assert len((two.folder / "rows.jsonl").read_text().splitlines()) == 1
+        assert not list(two.folder.rglob("*.part"))
+
+
+@pytest.mark.slow
+def test_with_reductions_only_rounding_parts_two_processes_from_one(outputs: Path):
+    """Which tokens stay follows from an example alone; but products of other sizes round
+    otherwise, and where two scores all but tie another token may stay. In fp64 none do."""
+    exact = [*SAME, "model=eat", "schedule=constant", "trainer.precision=64-true"]
+    one = finished(*exact, "study=exact")
+    two = finished(*exact, *TWO, "study=exact_two")
+    assert max(logged(one, "train/retention").values()) < 1
+    for name in ("train/retention", "train/loss"):
+        assert logged(two, name) == pytest.approx(logged(one, name), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_processes(outputs: Path):
+    """1 -> 2 -> 2 that share out weights -> 1, each ended by SIGKILL behind a checkpoint."""
+    long = [*SAME, "reduction=none", "trainer.max_steps=30", "checkpoint_every=2"]
+    whole = finished(*long, "study=undisturbed")
+    given = [*long, "study=moved"]
+    last = folder_of(*given) / "last.ckpt"
+    for more in ([], TWO, SHARED_OUT):
+        kill_behind_a_checkpoint(command(*given, *more), last)
+    moved = finished(*given)
+    found, wanted = logged(moved, "train/loss"), logged(whole, "train/loss")
+    assert max(found) == max(wanted)
+    assert found == pytest.approx({step: wanted[step] for step in found}, abs=1e-4)
+    assert_same_weights(whole, moved)
+
+
+def kill_behind_a_checkpoint(process: subprocess.Popen[str], last: Path) -> None:
+    before, deadline = stamp(last), time.monotonic() + 900
+    while stamp(last) == before and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    _, said = process.communicate()
+    assert stamp(last) != before, said
+
+
+def stamp(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_run_in_a_line_and_it_goes_on(outputs: Path):
+    given = [*SAME, "trainer.max_steps=400", "checkpoint_every=2", *TWO, "study=death"]
+    last, process = folder_of(*given) / "last.ckpt", command(*given)
+    deadline = time.monotonic() + 900
+    while not last.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(ranks_of(process.pid)[1], signal.SIGKILL)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 1
+    (line,) = said.splitlines()
+    assert line.startswith("error: process 1 of 2 was killed (SIGKILL, as for lack of memory); ")
+    assert "the same command goes on from step" in line
+    content = torch.load(last, weights_only=True)
+    assert f"step {content['global_step']} " in line
+    assert ranks_of(process.pid) == []
+
+
+def ranks_of(pid: int) -> list[int]:
+    """The processes that a command started for its ranks, in their order."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes()
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == pid and b"spawn_main" in words:
+            found.append(int(path.name))
+    return sorted(found)
+
+
+@pytest.mark.slow
+def test_a_sweep_trains_each_job_on_two_processes_and_logs_it_once(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    given = [*SAME, *TWO, "reduction=none", "logger=wandb", "study=several"]
+    process = command("-m", *given, "seed=1,2")
+    _, said = process.communicate(timeout=1500)
+    assert process.returncode == 0, said
+    for seed in ("seed=1", "seed=2"):
+        run = Run.open(folder_of(*given, seed))
+        assert run.done["steps"] == 9
+        assert len(list(run.folder.glob("wandb/offline-run-*"))) == 1
+        assert len((run.folder / "rows.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_a_schedule_freezes_in_turn(outputs: Path):
+    run = finished(*TINY, "schedule=two_stage", *TWO, "study=ddp")
+    assert run.done["steps"] == 9
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_ranks(outputs: Path):
+    launcher = ("torch.distributed.run", "--nproc_per_node=2")
+    run = finished(*SAME, "reduction=none", *TWO, "study=torchrun", launcher=launcher)
+    assert run.done["steps"] == 9
+    assert [path.name for path in run.folder.glob("csv*")] == ["csv"]
