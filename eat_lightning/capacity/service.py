@@ -106,7 +106,7 @@ def ways_of(backend: Backend, texts: Texts, exits: Sequence[int], batch: int = 3
 
 
 def timed(backend: Backend, texts: Texts, rows: np.ndarray) -> Timed:
-    chosen: Texts = [texts[i] for i in rows]
+    chosen = [texts[int(i)] for i in rows]
     layers, ms, start = [], [], perf_counter_ns()
     for left in backend.stream(chosen):
         now = perf_counter_ns()

@@ -81,10 +81,9 @@ class Scorer:
             own = np.array(places)
             for rows in self.batches(lengths[own]):
                 chosen = own[rows].tolist()
-                given = [
-                    None if x is None else [x[i].tolist() for i in chosen] for x in (ids, types)
-                ]
-                batch = backend.batch_of(*given, [about[i] for i in chosen])
+                kinds = None if types is None else [types[i].tolist() for i in chosen]
+                known = [about[i] for i in chosen]
+                batch = backend.batch_of([ids[i].tolist() for i in chosen], kinds, known)
                 yield from self.answered(backend, pool.add(chosen, batch))
             yield from self.answered(backend, pool.flush())
 
