@@ -92,7 +92,7 @@ class Rotary(Distance):
 
     def __init__(self, shape: Any):
         super().__init__()
-        self.half = shape.width_of_head // 2
+        self.half_width = shape.width_of_head // 2
         self.base, self.local_base = shape.rotary_base, shape.local_rotary_base
         self.local_layers = frozenset(shape.local_layers)
 
@@ -102,14 +102,14 @@ class Rotary(Distance):
         base = self.local_base if number in self.local_layers else self.base
         cos, sin = packed.layout.cached(("rotary", base), lambda: self.angles(packed, base))
         qk_N2HK = qkv_N3HK[:, :2]
-        turned = torch.addcmul(qk_N2HK * cos, qk_N2HK.roll(self.half, -1), sin)
+        turned = torch.addcmul(qk_N2HK * cos, qk_N2HK.roll(self.half_width, -1), sin)
         return torch.cat([turned.to(qkv_N3HK.dtype), qkv_N3HK[:, 2:]], 1)
 
     def angles(self, packed: Packed, base: float) -> tuple[Tensor, Tensor]:
         """Cosine and sine for each place of a head, (N, 1, 1, K), in fp32 also where weights are
         bf16, which tells few of 8,192 positions apart; the sine has the sign of its half."""
-        place = torch.arange(self.half, dtype=torch.float32, device=packed.layout.device)
-        speed_K = 1.0 / base ** (place / self.half)
+        place = torch.arange(self.half_width, dtype=torch.float32, device=packed.layout.device)
+        speed_K = 1.0 / base ** (place / self.half_width)
         angle_NK = packed.position_N[:, None].float() * speed_K
         cos_NK, sin_NK = angle_NK.cos(), angle_NK.sin()
         cos_NK, sin_NK = torch.cat([cos_NK, cos_NK], -1), torch.cat([-sin_NK, sin_NK], -1)
