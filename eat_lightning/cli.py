@@ -83,11 +83,12 @@ def quoted(path: str) -> str:
 
 
 def with_path_quoted(argument: str) -> str:
-    """run=... and to=..., and other keys of paths where the value names something that is there."""
+    """run=..., to=... and output=..., and other keys of paths where the value names something that
+    is there."""
     key, _, value = argument.partition("=")
     if not value or value[0] in "'\"[":
         return argument
-    is_path = key in ("run", "to") or (key in PATHS and Path(value).exists())
+    is_path = key in ("run", "to", "output") or (key in PATHS and Path(value).exists())
     return f"{key}={quoted(value)}" if is_path else argument
 
 
@@ -95,7 +96,7 @@ def with_paths_listed(given: list[str], key: str) -> list[str]:
     """All run=... (or another key of paths) as one that Hydra can read."""
     values = [a.partition("=")[2] for a in given if a.startswith(f"{key}=")]
     paths = [path for value in values for path in listed(value)]
-    others = [a for a in given if not a.startswith(f"{key}=")]
+    others = [with_path_quoted(a) for a in given if not a.startswith(f"{key}=")]
     return [*others, f"{key}=[{','.join(map(quoted, paths))}]"] if paths else given
 
 

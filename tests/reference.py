@@ -48,7 +48,7 @@ def reference(encoder: AdaptiveEncoder, ids_T: Tensor, types_T: Tensor) -> dict[
 
 
 def run_layer(layer: Any, x_TD: Tensor, seen_TT: Tensor) -> tuple[Tensor, Tensor]:
-    heads = layer.num_heads
+    heads = layer.qkv.out_features // 3 // layer.head_width
     q, k, v = (
         part.view(len(x_TD), heads, -1).transpose(0, 1) for part in layer.qkv(x_TD).chunk(3, dim=-1)
     )

@@ -113,6 +113,6 @@ def test_imports_are_declared(path: Path):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [project["dependencies"], *project["optional-dependencies"].values()]
     declared = {re.split(r"[^\w-]", line)[0] for lines in wanted for line in lines}
-    # `answers` is the copy that lies beside an export's runner.
-    foreign = imported(path) - sys.stdlib_module_names - {"eat_lightning", "answers"}
+    # `answers` and `sessions` are copies that lie beside an export's runner.
+    foreign = imported(path) - sys.stdlib_module_names - {"eat_lightning", "answers", "sessions"}
     assert {DISTRIBUTIONS.get(name, name) for name in foreign} <= declared

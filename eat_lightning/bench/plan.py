@@ -35,6 +35,8 @@ class DataPlan(Plan):
 class BenchPlan(Plan):
     what: Literal["speed", "cost", "training", "compiled"]
     run: str | None
+    body: Literal["modernbert_base", "deberta_v3_small"] | None
+    long: Annotated[int, whole(2)] | None
     data: DataPlan
     encoder: Sizes
     ratio: Share
@@ -63,6 +65,10 @@ class BenchPlan(Plan):
         if self.dtype == "int8" and not (self.run and self.what == "speed"):
             # Random weights have no int8 form, and int8 has no gradients.
             yield "dtype must be one of fp32, bf16, got 'int8' (that is for what=speed with run=)"
+        if self.body and (self.run or self.what != "speed"):
+            yield f"body={self.body} races with what=speed and run=null"
+        if self.long and not self.body:
+            yield f"long must be null without body=, got {self.long}"
         if self.budget is not None and not self.run:
             yield f"budget is fitted for a run: give run=outputs/..., got {self.budget!r}"
         if self.what == "compiled" and not self.run:

@@ -41,6 +41,9 @@ class OpenLayout(Layout):
         # For the tracer, which must know whether this size broadcasts; the graph takes a 1 too.
         torch._check(self.longest >= 2)
 
+    def longest_of(self, lengths_B: Tensor) -> None:
+        return None
+
     def holds(self, lengths_B: Tensor) -> bool:
         return False  # not known before the graph runs; to take every row changes nothing
 
@@ -117,7 +120,7 @@ class Stretch(nn.Module):
             tokens.append(packed.layout.lengths_B)
             packed, evidence = encoder.run_layer(packed, number)
         head: Any = encoder.heads[str(self.last)]
-        logits_BC = head.guess(head.pooled(packed))
+        logits_BC = head.guess(head.pooled(encoder.for_heads(packed)))
         out = {"logits_BC": logits_BC, "tokens_LB": torch.stack(tokens)}
         if self.last < len(encoder.layers):
             before = [state["guesses_EBC"]] if "guesses_EBC" in state else []

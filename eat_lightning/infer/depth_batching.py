@@ -37,10 +37,10 @@ class Group(Generic[Name]):
 
 
 class Pool(Generic[Name]):
-    """`size`: examples that make a full batch. Within `torch.inference_mode`."""
+    """`size`: examples, or tokens, that make a full batch. Within `torch.inference_mode`."""
 
-    def __init__(self, encoder: AdaptiveEncoder, size: int):
-        self.encoder, self.size = encoder, size
+    def __init__(self, encoder: AdaptiveEncoder, size: int, in_tokens: bool = False):
+        self.encoder, self.size, self.in_tokens = encoder, size, in_tokens
         self.waiting: dict[int, list[Group[Name]]] = {}  # by the layer they enter
 
     def __len__(self) -> int:
@@ -58,14 +58,17 @@ class Pool(Generic[Name]):
         """Those that wait go to their end, full batch or not."""
         yield from self.run(1)
 
+    def amount(self, group: Group[Name]) -> int:
+        return len(group.packed.x_ND) if self.in_tokens else len(group.names)
+
     def wait(self, layer: int, group: Group[Name]) -> None:
         self.waiting.setdefault(layer, []).append(group)
 
     def run(self, least: int) -> Iterator[tuple[list[Name], Trace]]:
-        """Wherever `least` examples or more wait, from the first layer to the last."""
+        """Wherever `least` or more wait, from the first layer to the last."""
         for layer in range(1, len(self.encoder.layers) + 1):
             groups = self.waiting.get(layer, [])
-            if sum(len(group.names) for group in groups) >= least:
+            if sum(map(self.amount, groups)) >= least:
                 del self.waiting[layer]
                 yield from self.advance(layer, together(groups))
 

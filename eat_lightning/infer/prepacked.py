@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.heads import ACTIVATIONS
+from eat_lightning.model.layer import plain
 
 LINEARS = ("qkv", "out", "up", "down")
 TYPICAL_ROWS = 32  # tokens that the arrangement is chosen for; any number may come
@@ -51,7 +52,7 @@ def prepacked(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     layers; ValueError says where that cannot be."""
     if reason := cannot(encoder):
         raise ValueError(reason)
-    layers = nn.ModuleList(layer_of(layer) for layer in encoder.layers)
+    layers = encoder.layers.each(layer_of)
     return with_slots(encoder, layers=layers, heads=heads_of(encoder)).eval()
 
 
@@ -81,7 +82,7 @@ def cannot_in(dtype: str, device: str = "cpu") -> str | None:
 
 
 def layer_of(layer: Any) -> nn.Module:
-    fused = layer.act is ACTIVATIONS["gelu"]
+    fused = layer.act is ACTIVATIONS["gelu"] and layer.inner is plain  # a gate is not activated
     linears = {
         name: PrepackedLinear(getattr(layer, name), "gelu" if fused and name == "up" else "none")
         for name in LINEARS

@@ -94,13 +94,20 @@ class TorchBackend(Backend):
         yield np.arange(batch.size), answered, exits_of(encoder, whole, batch)
 
     def batch(self, texts: Texts, about: About) -> Batch:
-        encoded = self.tokenizer(
+        return self.batch_of(*self.encoded(texts), about)
+
+    def encoded(self, texts: Texts) -> tuple[list[list[int]], list[list[int]] | None]:
+        """Token ids of each example, and their types where the tokenizer gives some."""
+        found = self.tokenizer(
             *map(list, zip(*texts, strict=True)),
             truncation="longest_first" if len(self.columns) == 2 else True,
             max_length=self.max_length,
             return_attention_mask=False,
         )
-        batch = Batch.from_lists(encoded["input_ids"], encoded.get("token_type_ids"))
+        return found["input_ids"], found.get("token_type_ids")
+
+    def batch_of(self, ids: list[list[int]], types: list[list[int]] | None, about: About) -> Batch:
+        batch = Batch.from_lists(ids, types)
         batch.about = about
         return batch.to(self.encoder.strength.device)
 

@@ -1,7 +1,8 @@
 """THE MODEL: one packed Transformer encoder with slots for attention, reduction, exit and policies.
 
-BERT, DistilBERT, MiniLM and MPNet are shapes of it (Devlin et al. 2019; Song et al. 2020 add one
-relative-position bias shared by all layers). The way of an example is `AdaptiveEncoder.travel`.
+BERT, RoBERTa, MPNet, ALBERT, ModernBERT, DeBERTa and their like are shapes of it, each of which
+names the parts that it is made of (`layer.py`, `positions.py`). The way of an example is
+`AdaptiveEncoder.travel`.
 
 Shapes: B examples, G of them that left together, L longest length, N packed tokens, D width,
 H heads, K head width, C classes, E exits so far.
@@ -41,10 +42,12 @@ from eat_lightning.model.heads import (
     pooled_faults,
     wants_earlier,
 )
-from eat_lightning.model.layer import Embedding, Layer, Shape, initialise
-from eat_lightning.model.masks import RelativeBias, attention_mask
+from eat_lightning.model.layer import Embedding, Layer, Shape, initialise, make_layers
+from eat_lightning.model.local import local_kernel
+from eat_lightning.model.masks import attention_mask
 from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
+from eat_lightning.model.positions import make_distance
 from eat_lightning.model.trace import Journey, Scores, Trace
 from eat_lightning.model.wish import wished
 
@@ -87,11 +90,13 @@ class AdaptiveEncoder(nn.Module):
         layers = layers_with_heads(head.get("layers", ()), shape.num_layers)
         self.head: dict[str, Any] = {"kind": "pooled", **head, "layers": layers}
         self.embedding = Embedding(shape)
-        buckets = shape.relative_buckets
-        self.relative = (
-            RelativeBias(buckets, shape.num_heads, shape.max_positions) if buckets else None
+        self.relative = make_distance(shape)
+        self.layers = make_layers(shape)
+        self.final_norm = (
+            nn.LayerNorm(shape.hidden_size, eps=shape.eps, bias=shape.biases)
+            if shape.norm == "first"
+            else None
         )
-        self.layers = nn.ModuleList(Layer(shape.at(k + 1)) for k in range(shape.num_layers))
         self.heads = make_heads(shape, num_labels, self.head)
         self.head |= without_kind(spec("head", self.heads[str(shape.num_layers)]))
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
@@ -178,7 +183,7 @@ class AdaptiveEncoder(nn.Module):
         journey.enter(number, packed)
         if self.keep_scores and number not in self.skips:
             layer: Any = self.layers[number - 1]
-            journey.scores[number] = Scores(packed, layer.scores(packed))
+            journey.scores[number] = Scores(packed, layer.scores(packed, self.relative, number))
         packed, evidence = self.run_layer(packed, number)
         if self.keep_hidden:
             journey.hidden[number] = packed
@@ -190,15 +195,21 @@ class AdaptiveEncoder(nn.Module):
         head: Any = self.heads[str(number)]
         into, through = self.flow_at(number)
         packed = scaled_gradient(packed, into)
+        seen = self.for_heads(packed)
         earlier = (journey.pooled(),) if wants_earlier(head) else ()
-        pooled_BD = head.pooled(packed)
+        pooled_BD = head.pooled(seen)
         logits_BC = head.guess(pooled_BD, *earlier)
         observe = getattr(self.exit, "observe", None)
-        signal_BS = None if observe is None else observe(packed, pooled_BD, logits_BC, number)
+        signal_BS = None if observe is None else observe(seen, pooled_BD, logits_BC, number)
         journey.guess(number, logits_BC, signal_BS)
         if earlier:
             journey.pools[number] = journey.of_all(pooled_BD)
         return scaled_gradient(packed, through)
+
+    def for_heads(self, packed: Packed) -> Packed:
+        """The vectors as heads and exit rules read them: normed, which a body whose blocks norm
+        first has not done yet."""
+        return packed if self.final_norm is None else packed.with_x(self.final_norm(packed.x_ND))
 
     def flow_at(self, number: int) -> tuple[float, float]:
         if self.flow is None or not self.training:
@@ -209,15 +220,26 @@ class AdaptiveEncoder(nn.Module):
     def kernel(self, packed: Packed, layer: int, needs: frozenset[str]) -> Kernel | None:
         """The pattern's own product, if it has one that can do without a bias and the matrix."""
         pattern: Any = self.attention
+        if (reach := self.reach(packed, layer)) is not None:
+            longest = self.shape.max_length if packed.span is None else packed.layout.longest
+            return local_kernel(packed, pattern, layer, reach, longest, needs)
         wants = getattr(pattern, "wants", ())
         weighed = packed.weight_N is not None and "weight" not in wants
-        blocked = self.relative is not None or weighed or needs & MATRIX
+        adds = self.relative is not None and self.relative.adds
+        blocked = adds or weighed or needs & MATRIX
         if not hasattr(pattern, "kernel") or (blocked and not is_approximate(pattern)):
             return None
         product = pattern.kernel(packed.layout, layer)
         if product is None or not wants:
             return product
         return partial(product, **{f"{name}_N": getattr(packed, f"{name}_N") for name in wants})
+
+    def reach(self, packed: Packed, layer: int) -> int | None:
+        """How far a token of a layer sees by the body's own window (None: over the whole text)."""
+        if layer not in self.shape.local_layers:
+            return None
+        reach, span = self.shape.local_window // 2, packed.span
+        return None if span is not None and span - 1 <= reach else reach
 
     def run_layer(self, packed: Packed, number: int) -> tuple[Packed, Evidence]:
         """Layer `number`, with a reduction that acts within it."""
@@ -228,9 +250,12 @@ class AdaptiveEncoder(nn.Module):
         reducing = number in reduction.layers
         needs = reduction.needs if reducing else frozenset()
         kernel = self.kernel(packed, number, needs)
-        mask = attention_mask(packed, self.attention, number, self.relative, kernel is not None)
+        distance, reach, mask = self.relative, self.reach(packed, number), None
+        if kernel is None or needs:
+            see_all = kernel is not None
+            mask = attention_mask(packed, self.attention, number, distance, see_all, reach)
         grad = packed.soft and getattr(reduction, "grad", False)
-        packed, evidence = layer.attend(packed, mask, needs, kernel, grad)
+        packed, evidence = layer.attend(packed, mask, needs, kernel, grad, distance, number)
         if reducing and self.place(packed) == "after_attention":
             packed = self.reduce(packed, evidence, number)
         return layer.feed_forward(packed), evidence
@@ -299,11 +324,20 @@ class AdaptiveEncoder(nn.Module):
 
 
 def bias_faults(shape: Shape, attention: Any) -> list[str]:
-    """An approximate product has no scores that a relative-position bias could be added to."""
-    if not (shape.relative_buckets and is_approximate(attention)):
+    """An approximate product has no scores that a body could add to, and hides nothing."""
+    if not is_approximate(attention):
         return []
     kind = spec("attention", attention)["kind"]
-    return [f"attention={kind} has no place for this encoder's relative-position bias"]
+    parts = {
+        "relative-position bias": shape.relative == "bias" and shape.relative_buckets,
+        "disentangled scores": shape.relative == "disentangled",
+        "local windows": shape.local_layers,
+    }
+    return [
+        f"attention={kind} has no place for this encoder's {what}"
+        for what, there in parts.items()
+        if there
+    ]
 
 
 def adopted(method: Any, own: Any) -> Any:
@@ -330,3 +364,12 @@ def with_slots(encoder: Any, **methods: Any) -> Any:
     for slot, method in methods.items():
         setattr(twin, slot, method)
     return twin
+
+
+def settle(objective: Any, encoder: Any) -> None:
+    """Copy what acts outside training over the encoder's own weights (an objective's `shaped`)."""
+    training, own = encoder.training, dict(encoder.named_parameters())
+    with torch.no_grad():
+        for name, weight in objective.shaped(encoder.eval()).items():
+            own[name].copy_(weight)
+    encoder.train(training)

@@ -19,6 +19,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import MATRIX
 from eat_lightning.model.heads import heads_asked
 from eat_lightning.model.layer import Shape
+from eat_lightning.model.local import computed_pairs
 
 
 def flops(
@@ -37,8 +38,10 @@ def flops(
     after_LB = tokens_LB  # those that reach each layer's feed-forward
     if reduction.place == "after_attention":  # what it leaves at the last layer is not recorded
         after_LB = np.concatenate([tokens_LB[1:], tokens_LB[-1:]])
-    per_layer_LB = layer_flops(shape, tokens_LB, after_LB, product_flops(encoder, tokens_LB))
     before_LB = np.concatenate([tokens_LB[:1] if lengths_B is None else [lengths_B], tokens_LB])
+    products_LB = product_flops(encoder, tokens_LB) + distance_flops(encoder, before_LB)
+    per_layer_LB = layer_flops(shape, tokens_LB, after_LB, products_LB)
+    per_layer_LB[0] += embedding_flops(shape, before_LB[0])
     choosing: Any = getattr(reduction, "flops", lambda shape, layer, tokens_B: 0.0)
     for layer in reduction.layers:
         if layer > 0:
@@ -62,7 +65,11 @@ def static_flops(encoder: AdaptiveEncoder, lengths_B: np.ndarray) -> np.ndarray:
     shape = encoder.shape
     tokens_LB = np.repeat(np.asarray(lengths_B)[None], shape.num_layers, axis=0)
     products_LB = dense_flops(shape, tokens_LB)
+    for layer in shape.local_layers:  # these windows are the body's and no pattern's
+        products_LB[layer - 1] = local_flops(shape.at(layer), tokens_LB[layer - 1])
+    products_LB = products_LB + distance_flops(encoder, np.stack([lengths_B, *tokens_LB]))
     work_B = layer_flops(shape, tokens_LB, tokens_LB, products_LB).sum(0)
+    work_B = work_B + embedding_flops(shape, lengths_B)
     return work_B + head_flops(encoder, shape.num_layers, tokens_LB[-1])
 
 
@@ -73,9 +80,25 @@ def layer_flops(
     feed-forward on the tokens that a reduction within the layer left."""
     width, layers = shape.hidden_size, [shape.at(k + 1) for k in range(shape.num_layers)]
     heads_L1 = np.array([[layer.attention_width] for layer in layers])
-    inner_L1 = np.array([[layer.intermediate_size] for layer in layers])
+    inner_L1 = np.array([[layer.intermediate_size + layer.up_width] for layer in layers])
     projections_LB = 4 * tokens_LB * width * heads_L1
-    return products_LB + 2.0 * (projections_LB + 2 * after_LB * width * inner_L1)
+    return products_LB + 2.0 * (projections_LB + after_LB * width * inner_L1)
+
+
+def distance_flops(encoder: AdaptiveEncoder, before_LB: np.ndarray) -> np.ndarray:
+    """Of the body's part for relative positions, in each layer. before_LB: the tokens of each
+    example, then those that enter each layer."""
+    lengths_B, tokens_LB, part = before_LB[0], before_LB[1:], encoder.relative
+    if part is None:
+        return np.zeros(tokens_LB.shape)
+    shapes = [encoder.shape.at(k + 1) for k in range(len(tokens_LB))]
+    pairs = zip(shapes, tokens_LB, strict=True)
+    return np.stack([part.flops(shape, tokens_B, lengths_B) for shape, tokens_B in pairs])
+
+
+def embedding_flops(shape: Shape, lengths_B: np.ndarray) -> np.ndarray:
+    """Of a factorised embedding's projection; the rest are look-ups."""
+    return 2.0 * shape.embedding_size * shape.hidden_size * np.asarray(lengths_B, np.float64)
 
 
 def pairs(tokens_LB: np.ndarray) -> np.ndarray:
@@ -93,14 +116,24 @@ def product_flops(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray
     """Those of all pairs, but for a pattern that brings its own product, where that is in use."""
     shape, reduction = encoder.shape, encoder.reduction
     products_LB = dense_flops(shape, tokens_LB)
-    own = getattr(encoder.attention, "flops", None)
-    if own is None or encoder.relative is not None:
-        return products_LB
+    own, distance = getattr(encoder.attention, "flops", None), encoder.relative
+    whole = own is None or (distance is not None and distance.adds)
     blocked = MATRIX & reduction.needs and not is_approximate(encoder.attention)
     for row, tokens_B in enumerate(tokens_LB):
-        if not blocked or row + 1 not in reduction.layers:
-            products_LB[row] = own(shape.at(row + 1), row + 1, tokens_B.astype(np.float64))
+        layer = shape.at(row + 1)
+        if blocked and row + 1 in reduction.layers:
+            continue
+        if row + 1 in shape.local_layers:
+            products_LB[row] = local_flops(layer, tokens_B)
+        elif own is not None and not whole:
+            products_LB[row] = own(layer, row + 1, tokens_B.astype(np.float64))
     return products_LB
+
+
+def local_flops(shape: Shape, tokens_B: np.ndarray) -> np.ndarray:
+    """Both products of a layer that sees the body's own window alone."""
+    pairs_B = computed_pairs(tokens_B.astype(np.float64), shape.local_window // 2)
+    return 4.0 * shape.attention_width * pairs_B
 
 
 def evidence_flops(shape: Shape, tokens_B: np.ndarray, needs: Collection[str]) -> np.ndarray:

@@ -74,15 +74,17 @@ def arguments_of(head: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in head.items() if key not in ("kind", "layers")}
 
 
-def with_activation(head: Mapping[str, Any], default: str | None) -> dict[str, Any]:
-    """The settings with "auto", the activation of a pretrained head, replaced by what that is; a
-    kind without an activation goes without."""
-    if head.get("activation", "auto") != "auto":
-        return dict(head)
+def as_pretrained(head: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with what is "auto", or left out, as `found` says a pretrained head has it
+    (`activation`, `norm`); a kind without such an argument goes without."""
     kind: Any = class_of("head", head.get("kind", "pooled"))
-    takes = "activation" in inspect.signature(kind).parameters
-    others = {key: value for key, value in head.items() if key != "activation"}
-    return others | ({"activation": default} if takes else {})
+    takes = inspect.signature(kind).parameters
+    made = dict(head)
+    for name, value in found.items():
+        if made.get(name, "auto") == "auto":
+            made.pop(name, None)
+            made |= {name: value} if name in takes else {}
+    return made
 
 
 def layers_with_heads(layers: Any, num_layers: int) -> list[int]:

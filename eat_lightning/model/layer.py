@@ -6,8 +6,9 @@ Shapes: N packed tokens, D width.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,19 +18,30 @@ from torch import Tensor, nn
 from eat_lightning.model.contracts import Kernel
 from eat_lightning.model.evidence import Evidence, gather_evidence
 from eat_lightning.model.heads import ACTIVATIONS
-from eat_lightning.model.masks import RelativeBias, with_key_weights
+from eat_lightning.model.masks import with_bias, with_key_weights
 from eat_lightning.model.packed import Batch, Packed
+from eat_lightning.model.positions import Disentangled, Distance, RelativeBias
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of an encoder.
+    """The sizes of an encoder, and the parts that it is made of by name.
 
     position_offset: the id of the first position (MPNet: 2). relative_buckets: 0, or the buckets of
-    a relative-position bias shared by all layers. layerdrop: the share of training steps that leave
+    relative positions shared by all layers. layerdrop: the share of training steps that leave
     a layer out (LayerDrop, Fan et al. 2020). head_width: of each head (0: hidden_size / num_heads;
     a narrowed encoder has fewer heads than would fill its width). heads_by_layer, inner_by_layer:
     of a narrowed encoder whose layers differ; num_heads and intermediate_size are then the most.
+
+    embedding_size: of a token before it is projected to hidden_size (0: that, without a
+    projection). absolute_positions: they are in the embedding. relative: how distance enters
+    attention, a name of `positions.DISTANCES`; "bias" is there where relative_buckets is above 0.
+    rotary_base: of "rotary", with local_rotary_base in local layers. norm: "last" (BERT) or "first"
+    in a residual block. feed_forward: "plain" or "gated". biases: linear maps and norms have them.
+    layer_groups: how many layers have weights of their own, of which each stands for an equal
+    stretch (0: all). local_layers: numbers of those whose tokens see local_window / 2 on each side,
+    counted in the original text. family: as what transformers knows the body, which only its files
+    ask.
     """
 
     vocab_size: int
@@ -49,11 +61,24 @@ class Shape:
     hidden_act: str = "gelu"
     sep_token_id: int = 102
     pad_token_id: int = 0
+    embedding_size: int = 0
+    absolute_positions: bool = True
+    relative: str = "bias"
+    rotary_base: float = 10_000.0
+    local_rotary_base: float = 10_000.0
+    norm: str = "last"
+    feed_forward: str = "plain"
+    biases: bool = True
+    layer_groups: int = 0
+    local_layers: Sequence[int] = ()
+    local_window: int = 128
+    family: str = ""
     heads_by_layer: Sequence[int] | None = None
     inner_by_layer: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("heads_by_layer", "inner_by_layer"):  # a config.json has lists
+        object.__setattr__(self, "local_layers", self.local_layers or ())
+        for name in ("heads_by_layer", "inner_by_layer", "local_layers"):  # a file has lists
             if (given := getattr(self, name)) is not None:
                 object.__setattr__(self, name, tuple(given))
 
@@ -75,6 +100,7 @@ class Shape:
         """With these layers alone (0-based)."""
         heads, inner = self.heads_by_layer, self.inner_by_layer
         heads = heads and tuple(heads[i] for i in chosen)
+        local = [new + 1 for new, old in enumerate(chosen) if old + 1 in self.local_layers]
         inner = inner and tuple(inner[i] for i in chosen)
         return replace(
             self,
@@ -84,7 +110,18 @@ class Shape:
             head_width=self.head_width or (self.width_of_head if heads else 0),
             heads_by_layer=heads,
             inner_by_layer=inner,
+            local_layers=local,
         )
+
+    @property
+    def num_distinct(self) -> int:
+        """Layers that have weights of their own."""
+        return self.layer_groups or self.num_layers
+
+    @property
+    def up_width(self) -> int:
+        """What `up` gives for each token: a gate beside each inner neuron, or none."""
+        return self.intermediate_size * (2 if self.feed_forward == "gated" else 1)
 
     @property
     def width_of_head(self) -> int:
@@ -104,34 +141,83 @@ class Shape:
 class Embedding(nn.Module):
     def __init__(self, shape: Shape):
         super().__init__()
-        self.offset = shape.position_offset
-        self.word = nn.Embedding(shape.vocab_size, shape.hidden_size)
-        self.position = nn.Embedding(shape.max_positions, shape.hidden_size)
-        types = shape.type_vocab_size
-        self.token_type = nn.Embedding(types, shape.hidden_size) if types else None
-        self.norm = nn.LayerNorm(shape.hidden_size, eps=shape.eps)
+        self.offset, width = shape.position_offset, shape.embedding_size or shape.hidden_size
+        self.word = nn.Embedding(shape.vocab_size, width)
+        placed, types = shape.absolute_positions, shape.type_vocab_size
+        self.position = nn.Embedding(shape.max_positions, width) if placed else None
+        self.token_type = nn.Embedding(types, width) if types else None
+        self.norm = nn.LayerNorm(width, eps=shape.eps, bias=shape.biases)
         self.dropout = nn.Dropout(shape.dropout)
+        self.project = nn.Linear(width, shape.hidden_size) if shape.embedding_size else None
 
     def forward(self, batch: Batch, index_N: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
-        x_ND = self.word(batch.ids_N) + self.position(index_N + self.offset)
+        x_ND = self.word(batch.ids_N)
+        if self.position is not None:
+            x_ND = x_ND + self.position(index_N + self.offset)
         if self.token_type is not None:
             x_ND = x_ND + self.token_type(batch.types_N)
-        return self.dropout(self.norm(x_ND))
+        x_ND = self.dropout(self.norm(x_ND))
+        return x_ND if self.project is None else self.project(x_ND)
+
+
+class NormLast:
+    """Norm behind the sum (Vaswani et al. 2017)."""
+
+    @staticmethod
+    def enter(norm: nn.Module, x_ND: Tensor) -> Tensor:
+        return x_ND
+
+    @staticmethod
+    def leave(norm: nn.Module, added_ND: Tensor) -> Tensor:
+        return norm(added_ND)
+
+
+class NormFirst:
+    """Norm of what a block reads (Xiong et al. 2020), so that heads need a final one."""
+
+    @staticmethod
+    def enter(norm: nn.Module, x_ND: Tensor) -> Tensor:
+        return norm(x_ND)
+
+    @staticmethod
+    def leave(norm: nn.Module, added_ND: Tensor) -> Tensor:
+        return added_ND
+
+
+def plain(up_ND: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
+    return act(up_ND)
+
+
+def gated(up_ND: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
+    """GeGLU and its like (Shazeer 2020): one half, activated, times the other."""
+    inner_NF, gate_NF = up_ND.chunk(2, -1)
+    return act(inner_NF) * gate_NF
+
+
+NORMS = {"last": NormLast, "first": NormFirst}
+FEED_FORWARDS = {"plain": plain, "gated": gated}
 
 
 class Layer(nn.Module):
-    """One post-norm Transformer layer; only the attention product leaves the packed rows."""
+    """One Transformer layer; only the attention product leaves the packed rows.
 
-    def __init__(self, shape: Shape):
+    after_norm: what it reads is normed already (by the embedding), so that a layer which norms
+    first need not do so.
+    """
+
+    def __init__(self, shape: Shape, after_norm: bool = False):
         super().__init__()
-        width, heads_width = shape.hidden_size, shape.attention_width
+        width, heads_width, bias = shape.hidden_size, shape.attention_width, shape.biases
         self.head_width, self.attention_dropout = shape.width_of_head, shape.attention_dropout
-        self.qkv = nn.Linear(width, 3 * heads_width)
-        self.out = nn.Linear(heads_width, width)
-        self.attention_norm = nn.LayerNorm(width, eps=shape.eps)
-        self.up = nn.Linear(width, shape.intermediate_size)
-        self.down = nn.Linear(shape.intermediate_size, width)
-        self.output_norm = nn.LayerNorm(width, eps=shape.eps)
+        self.norm, self.inner = NORMS[shape.norm], FEED_FORWARDS[shape.feed_forward]
+        self.qkv = nn.Linear(width, 3 * heads_width, bias=bias)
+        self.out = nn.Linear(heads_width, width, bias=bias)
+        needless = after_norm and shape.norm == "first"
+        own_norm = nn.LayerNorm(width, eps=shape.eps, bias=bias)
+        self.attention_norm = nn.Identity() if needless else own_norm
+        self.up = nn.Linear(width, shape.up_width, bias=bias)
+        self.down = nn.Linear(shape.intermediate_size, width, bias=bias)
+        self.output_norm = nn.LayerNorm(width, eps=shape.eps, bias=bias)
         self.dropout = nn.Dropout(shape.dropout)
         self.act = ACTIVATIONS[shape.hidden_act]
 
@@ -142,16 +228,21 @@ class Layer(nn.Module):
         needs: frozenset[str],
         kernel: Kernel | None = None,
         grad: bool = False,
+        distance: Distance | None = None,
+        number: int = 1,
     ) -> tuple[Packed, Evidence]:
         """`kernel`: the pattern's own product, which knows who sees whom without the mask. `grad`:
-        evidence is given with its gradient."""
+        evidence is given with its gradient. `distance`: the body's part for relative positions.
+        `number`: of this layer."""
         layout, x_ND = packed.layout, packed.x_ND
-        qkv_N = self.qkv(x_ND).unflatten(-1, (3, -1, self.head_width))
+        qkv_N = self.projected(x_ND, packed, distance, number)
         dropout = self.attention_dropout if self.training else 0.0
         evidence = Evidence()
         if kernel is None or needs:
             q, k, v = layout.pad(qkv_N).permute(2, 0, 3, 1, 4)
             mask = with_key_weights(packed, mask)
+            own = None if distance is None else distance.scores(q, k, packed, self.qkv)
+            mask = mask if own is None else with_bias(mask, own)
             if mask is not None and mask.dtype != torch.bool:
                 mask = mask.to(q.dtype)
             if needs:
@@ -162,19 +253,33 @@ class Layer(nn.Module):
             mixed_ND = layout.unpad(mixed.transpose(1, 2).flatten(2))
         else:
             mixed_ND = kernel(qkv_N, layout, dropout).flatten(1)
-        return packed.with_x(self.attention_norm(self.added(x_ND, self.out, mixed_ND))), evidence
+        added_ND = self.added(x_ND, self.out, mixed_ND)
+        return packed.with_x(self.norm.leave(self.attention_norm, added_ND)), evidence
 
-    def scores(self, packed: Packed) -> Float[Tensor, "b h l l"]:
+    def projected(
+        self, x_ND: Tensor, packed: Packed, distance: Distance | None, number: int
+    ) -> Float[Tensor, "n 3 h k"]:
+        """Queries, keys and values as they are multiplied."""
+        read_ND = self.norm.enter(self.attention_norm, x_ND)
+        qkv_N = self.qkv(read_ND).unflatten(-1, (3, -1, self.head_width))
+        return qkv_N if distance is None else distance.turned(qkv_N, packed, number)
+
+    def scores(
+        self, packed: Packed, distance: Distance | None = None, number: int = 1
+    ) -> Float[Tensor, "b h l l"]:
         """Attention scores of each query for each key of its example, before softmax; those of
         padding mean nothing."""
-        qk_N = self.qkv(packed.x_ND).unflatten(-1, (3, -1, self.head_width))[:, :2]
-        q, k = packed.layout.pad(qk_N).permute(2, 0, 3, 1, 4)
-        return q @ k.transpose(-1, -2) / math.sqrt(self.head_width)
+        qkv_N = self.projected(packed.x_ND, packed, distance, number)
+        q, k = packed.layout.pad(qkv_N[:, :2]).permute(2, 0, 3, 1, 4)
+        scores_BHLL = q @ k.transpose(-1, -2) / math.sqrt(self.head_width)
+        own = None if distance is None else distance.scores(q, k, packed, self.qkv)
+        return scores_BHLL if own is None else scores_BHLL + own
 
     def feed_forward(self, packed: Packed) -> Packed:
         x_ND = packed.x_ND
-        inner_NM = self.act(self.up(x_ND))
-        return packed.with_x(self.output_norm(self.added(x_ND, self.down, inner_NM)))
+        up_NF = self.up(self.norm.enter(self.output_norm, x_ND))
+        added_ND = self.added(x_ND, self.down, self.inner(up_NF, self.act))
+        return packed.with_x(self.norm.leave(self.output_norm, added_ND))
 
     def added(self, x_ND: Tensor, linear: nn.Module, inner_NM: Tensor) -> Tensor:
         """The vectors with what a linear map makes of others added, within its product where it
@@ -184,11 +289,41 @@ class Layer(nn.Module):
         return x_ND + self.dropout(linear(inner_NM))
 
 
+class Layers(nn.Module):
+    """`num_layers` layers, of which equal stretches may share one's weights (ALBERT, Lan et al.
+    2020): a shared one is here, and in a file, once."""
+
+    def __init__(self, distinct: Iterable[nn.Module], num_layers: int):
+        super().__init__()
+        self.num_layers = num_layers
+        for i, layer in enumerate(distinct):
+            self.add_module(str(i), layer)
+
+    def __len__(self) -> int:
+        return self.num_layers
+
+    def __getitem__(self, place: int) -> Any:
+        place = range(self.num_layers)[place]
+        return self._modules[str(place * len(self._modules) // self.num_layers)]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(self.num_layers))
+
+    def each(self, make: Callable[[Any], nn.Module]) -> Layers:
+        """Other layers in place of these, shared as these are."""
+        return Layers([make(layer) for layer in self.children()], self.num_layers)
+
+
+def make_layers(shape: Shape) -> Layers:
+    alone = [Layer(shape.at(i + 1), after_norm=i == 0) for i in range(shape.num_distinct)]
+    return Layers(alone, shape.num_layers)
+
+
 def initialise(module: nn.Module) -> None:
     """BERT's: normal of 0.02 for matrices, zero biases."""
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
-    if isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear) and module.bias is not None:
         nn.init.zeros_(module.bias)
-    if isinstance(module, RelativeBias):
+    if isinstance(module, RelativeBias | Disentangled):
         nn.init.normal_(module.weight, std=0.02)

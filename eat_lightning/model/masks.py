@@ -1,71 +1,44 @@
-"""Who sees whom, as a mask for the padded block: patterns, relative positions, weights of keys.
+"""Who sees whom, as a mask for the padded block: patterns, windows of a body, relative positions,
+weights of keys.
 
-Shapes: B examples, L longest length, N packed tokens, H heads.
+Shapes: B examples, L longest length, H heads.
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from jaxtyping import Bool
+from torch import Tensor
 
 from eat_lightning.model.contracts import Pattern, Where
 from eat_lightning.model.packed import Packed
-
-
-class RelativeBias(nn.Module):
-    """T5's bucketed relative-position bias, one per head, as MPNet uses it."""
-
-    bucket: Tensor
-
-    def __init__(self, num_buckets: int, num_heads: int, max_positions: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(num_buckets, num_heads))
-        self.zero = max_positions - 1
-        distance = torch.arange(-self.zero, self.zero + 1)
-        self.register_buffer("bucket", relative_bucket(distance, num_buckets), persistent=False)
-
-    def forward(self, packed: Packed) -> Float[Tensor, "b h l l"]:
-        """Bias by original positions, so that pruning does not move a token."""
-        position_BL = packed.layout.pad(packed.position_N)
-        distance_BLL = position_BL[:, None, :] - position_BL[:, :, None]
-        bucket_BLL = self.bucket[distance_BLL + self.zero]
-        return F.embedding(bucket_BLL, self.weight).permute(0, 3, 1, 2)
-
-
-def relative_bucket(
-    distance: Int[Tensor, ...], num_buckets: int, max_distance: int = 128
-) -> Int[Tensor, ...]:
-    """Key position - query position -> bucket: half for each sign; exact near, logarithmic far."""
-    half = num_buckets // 2
-    exact = half // 2
-    far = distance.abs().clamp(min=1).float()
-    growth = torch.log(far / exact) / math.log(max_distance / exact) * (half - exact)
-    bucket = torch.where(distance.abs() < exact, distance.abs(), exact + growth.long())
-    return bucket.clamp(max=half - 1) + (distance > 0).long() * half
+from eat_lightning.model.positions import Distance
 
 
 def attention_mask(
-    packed: Packed, pattern: Pattern, layer: int, bias: RelativeBias | None, see_all: bool = False
+    packed: Packed,
+    pattern: Pattern,
+    layer: int,
+    distance: Distance | None,
+    see_all: bool = False,
+    reach: int | None = None,
 ) -> Tensor | None:
     """Who sees whom as a mask for the padded block: bool, or float where a bias is added, or None
     where nothing is hidden. Built once for each length change and way of seeing. `see_all`: hide
-    the padding alone."""
+    the padding alone; `reach`: and what is farther in the original text."""
     layout = packed.layout
     see_all = see_all or pattern.sees_all(layout.longest, layer)
-    key = "all" if see_all else ("pattern", layer)
+    key = ("all" if see_all else ("pattern", layer), reach)
     if key not in layout.cache:
         seen = None if layout.even else layout.real_BL[:, None, None, :]
         if not see_all:
             hidden_from = pattern_mask(packed, pattern, layer)
             seen = hidden_from if seen is None else seen & hidden_from
-        if bias is not None:
-            bias_BHLL = bias(packed)
-            seen = bias_BHLL if seen is None else bias_BHLL.masked_fill(~seen, float("-inf"))
-        layout.cache[key] = seen
+        if reach is not None:
+            near = near_mask(packed, reach)
+            seen = near if seen is None else seen & near
+        bias_BHLL = None if distance is None else distance.bias(packed)
+        layout.cache[key] = seen if bias_BHLL is None else with_bias(seen, bias_BHLL)
     return layout.cache[key]
 
 
@@ -77,6 +50,21 @@ def pattern_mask(packed: Packed, pattern: Pattern, layer: int) -> Bool[Tensor, "
     q = Where(index[..., None], position[..., None], length[..., None], layer)
     k = Where(index[:, None], position[:, None], length[:, None], layer)
     return pattern.sees(q, k)[:, None]
+
+
+def near_mask(packed: Packed, reach: int) -> Bool[Tensor, "b 1 l l"]:
+    """Pairs at most `reach` apart in the original text, whatever was dropped between them."""
+    position_BL = packed.layout.pad(packed.position_N)
+    return ((position_BL[:, :, None] - position_BL[:, None, :]).abs() <= reach)[:, None]
+
+
+def with_bias(mask: Tensor | None, bias_BHLL: Tensor) -> Tensor:
+    """The mask with what a part adds to the scores."""
+    if mask is None:
+        return bias_BHLL
+    if mask.dtype == torch.bool:
+        return bias_BHLL.masked_fill(~mask, float("-inf"))
+    return mask + bias_BHLL
 
 
 def with_key_weights(packed: Packed, mask: Tensor | None) -> Tensor | None:

@@ -176,6 +176,10 @@ class Layout:
         """For every packed row its place in the flattened padded block."""
         return self.segment_N * self.longest + self.index_N
 
+    def longest_of(self, lengths_B: Int[Tensor, " b"]) -> int | None:
+        """None where lengths are not known before they are run with."""
+        return self.cached("longest", lambda: int(lengths_B.max()))
+
     def holds(self, lengths_B: Int[Tensor, " b"]) -> bool:
         """Whether as many tokens as here are in examples of these lengths."""
         return int(lengths_B.sum()) == self.num_tokens
@@ -229,6 +233,11 @@ class Packed:
     forwarded_B: Tensor | None = None
     original_B: Tensor | None = None
     soft: bool = False
+
+    @property
+    def span(self) -> int | None:
+        """No two positions are so far apart (on the host; None where that is not known)."""
+        return None if self.original_B is None else self.layout.longest_of(self.original_B)
 
     def with_x(self, x_ND: Float[Tensor, "n d"]) -> Packed:
         return replace(self, x_ND=x_ND)

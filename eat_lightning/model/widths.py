@@ -50,7 +50,7 @@ def living(encoder: AdaptiveEncoder) -> Kept:
     layers share a relative-position bias, which has a column for each."""
     width, layers = encoder.shape.width_of_head, list[Any](encoder.layers)
     read = [(layer.out.weight != 0).any(0).unflatten(0, (-1, width)).any(1) for layer in layers]
-    if encoder.relative is not None:
+    if encoder.relative is not None and encoder.relative.per_head:
         read = [torch.ones_like(alive_H) for alive_H in read]
     inner = [(layer.down.weight != 0).any(0) for layer in layers]
     return Kept(
@@ -75,11 +75,13 @@ def cut_layer(
 ) -> dict[str, Tensor]:
     """The weights of a layer that has only these rows of its heads, and these inner neurons, in
     this order."""
-    cut = {}
-    for end in ("weight", "bias"):
+    cut, up = {}, weights["up.weight"]
+    parts = range(0, len(up), weights["down.weight"].shape[1])  # a gated one has two
+    up_M = torch.cat([inner_M + start for start in parts])
+    for end in ("weight", "bias") if "up.bias" in weights else ("weight",):
         thirds = weights[f"qkv.{end}"].chunk(3)
         cut[f"qkv.{end}"] = torch.cat([third[rows_M] for third in thirds])
-        cut[f"up.{end}"] = weights[f"up.{end}"][inner_M]
+        cut[f"up.{end}"] = weights[f"up.{end}"][up_M]
     cut["out.weight"] = weights["out.weight"][:, rows_M]
     cut["down.weight"] = weights["down.weight"][:, inner_M]
     return cut

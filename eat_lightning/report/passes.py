@@ -133,7 +133,7 @@ def with_examples(measured: Iterable[Measured]) -> list[Measured]:
     return [m for m in found if m.row.num_examples == found[0].row.num_examples]
 
 
-def examples_of(point: Point) -> DataFrame | None:
+def examples_of(point: Point) -> Any:
     """A line for each run and example under a point's rule, runs one after the other: where it
     left, whether its answer and the last layer's guess are right, what is left of its tokens. None
     where the examples are not at hand."""
@@ -154,7 +154,7 @@ def examples_of(point: Point) -> DataFrame | None:
     return concat(frames, ignore_index=True) if frames else None
 
 
-def by_seed(frame: DataFrame, values: Any) -> np.ndarray:
+def by_seed(frame: Any, values: Any) -> np.ndarray:
     """A column of `examples_of`, or what was made of some, as S x B."""
     return np.asarray(values).reshape(frame["run"].nunique(), -1)
 

@@ -23,6 +23,7 @@ from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import has_classifier, load_model, load_pretrained
+from eat_lightning.weights.files import weights_digest
 from eat_lightning.weights.untrusted import json_of, read_config
 
 
@@ -124,7 +125,7 @@ def attach_teacher(data: TextData, path: str) -> None:
 
 
 def teacher_key(folder: Path, split_key: str) -> str:
-    weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    weights = weights_digest(folder)
     config = json_of(folder / "config.json")
     return hashlib.sha256(json.dumps([weights, config, split_key]).encode()).hexdigest()[:24]
 

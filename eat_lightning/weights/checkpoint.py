@@ -1,4 +1,4 @@
-"""Hugging Face weights <-> ours: BERT, DistilBERT, MPNet and RoBERTa in, our folders both ways.
+"""Bodies of any family into our encoder, and our model folders both ways.
 
 A model folder holds config.json (names and plain arguments) and model.safetensors. Loading one
 imports nothing that the config names, except modules of the slots.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,24 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from eat_lightning.bounds import number_faults, raise_faults, whole_faults
+from eat_lightning.config import CONFIG_DIR
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing, write_text
 from eat_lightning.model.contracts import build_all, spec
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.heads import slot_faults, with_activation
+from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.policies import from_folder, portable
-from eat_lightning.weights.hf_names import FAMILIES, fuse, rename, sizes_of, tuned_weights
+from eat_lightning.weights.families import FAMILIES
+from eat_lightning.weights.files import SAFE, read_weights, sizes_in, weight_files
+from eat_lightning.weights.hf_names import fuse, rename, sizes_of, tuned_weights
 from eat_lightning.weights.untrusted import (
     TOKENIZER,
     UNFIT,
     json_of,
     one_line,
     read_config,
-    read_weights,
     shape_faults,
-    sizes_in,
     tokenizer_faults,
     weight_faults,
 )
@@ -46,19 +48,37 @@ def model_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    tokenizer = ["tokenizer*", "vocab.txt", "special_tokens_map.json"]
-    wanted = ["config.json", "model.safetensors", *tokenizer]
+    words = ["tokenizer*", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json"]
+    wanted = ["config.json", "model.safetensors", "model*.safetensors*", *words]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted))
+        folder = Path(snapshot_download(name, allow_patterns=wanted))
+        if not [*folder.glob("model*.safetensors*")]:  # released before there were such files
+            old = [*wanted, "pytorch_model*.bin*"]
+            folder = Path(snapshot_download(name, allow_patterns=old))
+        return folder
     except (OSError, ValueError, HfHubHTTPError) as error:
         first = str(error).splitlines()[0][:120]
         raise ConfigError(
             f"encoder.pretrained={name} is neither a folder nor to be had from a hub: give a local "
-            f"folder (encoder.pretrained=path) or network access ({first})"
+            f"folder (encoder.pretrained=path) or network access ({first}){nearest_body(name)}"
         ) from None
 
 
+def nearest_body(name: str) -> str:
+    """The most similar name of a body that `configs/encoder/` knows, or of a folder beside it."""
+    import yaml
+
+    yamls = sorted(Path(CONFIG_DIR, "encoder").glob("*.yaml"))
+    nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in yamls]
+    known = [node.get("pretrained") or "" for node in nodes]
+    known += [str(path) for path in Path(name).expanduser().parent.glob("*") if path.is_dir()]
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; the nearest name is {near[0]}" if near else ""
+
+
 TAKES = ("first", "alternate")
+NEW_HEAD = {"activation": "tanh", "norm": False}
+BODY = ("embedding", "layers", "relative", "final_norm")  # what no fine-tuning makes
 SHARES = ("dropout", "attention_dropout", "layerdrop")  # what training leaves out, and no weight
 
 
@@ -67,6 +87,17 @@ def layers_taken(num_source: int, num_layers: int, take: str) -> list[int]:
     if take == "alternate" and num_layers > 1:
         return [round(i * (num_source - 1) / (num_layers - 1)) for i in range(num_layers)]
     return list(range(num_layers))
+
+
+def with_layers(source: Shape, chosen: Sequence[int]) -> Shape:
+    """The shape of a body that keeps these layers; each keeps its own way of seeing. ConfigError
+    where several groups of layers share weights, of which none can go."""
+    if len(chosen) < source.num_layers and source.layer_groups > 1:
+        raise ConfigError(
+            f"encoder.num_layers must be {source.num_layers}, got {len(chosen)}: this body's "
+            f"layers share the weights of {source.layer_groups} groups"
+        )
+    return source.of_layers(chosen)
 
 
 def pick_layers(weights: dict[str, Tensor], chosen: Sequence[int]) -> dict[str, Tensor]:
@@ -90,9 +121,8 @@ def sep_id(folder: Path, config: dict[str, Any]) -> int:
         for token in ("[SEP]", "</s>"):
             if token in tokens:
                 return tokens[token]
-    return config.get("sep_token_id") or (
-        2 if config["model_type"] in ("mpnet", "roberta") else 102
-    )
+    family = FAMILIES.get(config["model_type"])
+    return config.get("sep_token_id") or (family.sep_token_id if family else 102)
 
 
 def source_shape(config: dict[str, Any], folder: Path, sep_token_id: int = 0) -> Shape:
@@ -122,15 +152,20 @@ def heads_from(
     for layer, head in encoder.heads.items():
         for name, own in head.named_parameters():
             fits = name in weights and weights[name].shape == own.shape
-            if fits and (layer == last or name.startswith("dense.")):
+            if fits and (layer == last or name.startswith(("dense.", "normed."))):
                 heads[f"heads.{layer}.{name}"] = weights[name]
     return heads
 
 
-def default_activation(config: dict[str, Any], weights: dict[str, Tensor]) -> str | None:
+def head_found(config: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, Any]:
+    """How the head of a folder is made; where it has none, as BERT's."""
     if config["model_type"] == "eat":
-        return config["head"].get("activation")
-    return FAMILIES[config["model_type"]].activation if "dense.weight" in weights else "tanh"
+        own = config["head"]
+        return {"activation": own.get("activation"), "norm": own.get("norm", False)}
+    if "dense.weight" not in weights:
+        return NEW_HEAD
+    family = FAMILIES[config["model_type"]]
+    return {"activation": family.activation, "norm": family.norm}
 
 
 def load_pretrained(
@@ -161,28 +196,28 @@ def load_pretrained(
         raise ConfigError(
             f"encoder.num_layers must be in 1..{source.num_layers} for {name}, got {num_layers}"
         )
-    weights = read_weights(folder)
     family = None if tuned else FAMILIES[config["model_type"]]
+    if family is not None and (faults := family.faults(config)):
+        raise ConfigError(f"{name}: {one_line(faults[0])}")
+    weights = read_weights(folder, old=not tuned)
     weights = rename(weights, family) if family else tuned_weights(weights, source.num_layers)
     if faults := weight_faults(source, weights):
         raise ConfigError(f"{name}: {faults[0]}")
     try:
-        weights = fuse(weights, source.num_layers) if family else weights
+        weights = fuse(weights, source.num_distinct) if family else weights
     except KeyError as error:
         raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
     chosen = layers_taken(source.num_layers, num_layers, take)
-    weights = pick_layers(weights, chosen)
-    head = with_activation(head, default_activation(config, weights))
-    sizes: dict[str, Any] = asdict(source.of_layers(chosen)) | overrides
-    shape = Shape(**sizes)
+    shape = replace(with_layers(source, chosen), **overrides)
+    if not source.layer_groups:
+        weights = pick_layers(weights, chosen)
+    head = as_pretrained(head, head_found(config, weights))
     encoder = AdaptiveEncoder(shape, num_labels, attention, reduction, exit, head)
-    if encoder.relative is not None:
-        weights["relative"] = weights["relative.weight"]
     body = {n: w for n, w in weights.items() if n in encoder.state_dict()}
     loaded = body | heads_from(weights, encoder, name)
     # What fine-tuning makes is in no pretrained body: heads, the strength, parameters of methods.
     absent = encoder.load_state_dict(loaded, strict=False).missing_keys
-    missing = [n for n in absent if n.startswith(("embedding", "layers", "relative"))]
+    missing = [n for n in absent if n.startswith(BODY)]
     if missing:
         raise ConfigError(
             f"{name}: model.safetensors lacks {missing[0]} and {len(missing) - 1} more"
@@ -209,7 +244,7 @@ def fresh(
         pad_token_id=tokenizer.pad_token_id,
         **shape,
     )
-    head = with_activation(head, "tanh")
+    head = as_pretrained(head, NEW_HEAD)
     return AdaptiveEncoder(whole, num_labels, attention, reduction, exit, head)
 
 
@@ -239,7 +274,8 @@ def encoder_faults(
     if folder.is_dir():
         return faults + folder_faults(folder, num_layers)
     if looks_local or pretrained.count("/") > 1:
-        faults.append(f"encoder.pretrained={pretrained}: there is no such folder")
+        near = nearest_body(pretrained)
+        faults.append(f"encoder.pretrained={pretrained}: there is no such folder{near}")
     return faults
 
 
@@ -253,26 +289,28 @@ def folder_faults(folder: Path, num_layers: int) -> list[str]:
     faults = []
     if num_layers > most:
         faults.append(f"encoder.num_layers must be in 1..{most} for {folder}, got {num_layers}")
-    positions = config.get("position_embedding_type", "absolute")
-    if positions != "absolute":
-        faults.append(f"{folder}: position_embedding_type must be absolute, got {positions!r}")
+    family = FAMILIES.get(config["model_type"])
+    faults += [f"{folder}: {one_line(f)}" for f in (family.faults(config) if family else [])]
     return faults
 
 
 def has_classifier(folder: Path) -> bool:
-    return any(name.startswith("classifier.") for name in read_weights(folder))
+    return any(name.startswith("classifier.") for name in read_weights(folder, old=True))
 
 
 def class_faults(pretrained: str | None, num_labels: int) -> list[str]:
     """Whether a local folder's classifier fits the task, from the header of its weights."""
-    path = Path(pretrained or "") / "model.safetensors"
-    if not pretrained or not path.is_file():
+    folder = Path(pretrained or "")
+    if not pretrained or not folder.is_dir():
         return []
     try:
         ends = ("classifier.weight", "classifier.out_proj.weight", ".classes.weight")
-        found = {size[0] for name, size in sizes_in(path).items() if name.endswith(ends) and size}
+        files = [path for path in weight_files(folder) if path.suffix == ".safetensors"]
+        found = {size[0] for name, size in sizes_in(files).items() if name.endswith(ends) and size}
+    except ConfigError as error:
+        return [str(error)]
     except (SafetensorError, OSError) as error:
-        return [f"{path}: not a whole safetensors file ({error})"]
+        return [f"{folder / SAFE}: not a whole safetensors file ({error})"]
     return [
         f"encoder.pretrained={pretrained}: its classifier has {n} classes, the task {num_labels}"
         for n in found

@@ -36,12 +36,14 @@ from eat_lightning.model.encoder import AdaptiveEncoder, Trace
 from eat_lightning.model.heads import layers_with_heads, slot_faults
 from eat_lightning.model.int8 import in_int8, is_int8
 from eat_lightning.model.layer import Shape
-from eat_lightning.model.masks import RelativeBias, relative_bucket
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import from_folder, portable
+from eat_lightning.model.positions import Disentangled, Distance, RelativeBias
 from eat_lightning.model.training import Context
 from eat_lightning.weights.checkpoint import load_pretrained, model_config
-from eat_lightning.weights.hf_names import FAMILIES, sizes_of
+from eat_lightning.weights.families import known_family
+from eat_lightning.weights.files import sizes_in
+from eat_lightning.weights.hf_names import sizes_of
 from eat_lightning.weights.hf_options import check_num_labels, dtype_of, label_names
 from eat_lightning.weights.operating_point import at_kept_budget
 from eat_lightning.weights.untrusted import (
@@ -49,7 +51,6 @@ from eat_lightning.weights.untrusted import (
     model_faults,
     one_line,
     shape_faults,
-    sizes_in,
 )
 
 SHAPE = [f.name for f in fields(Shape)]
@@ -93,6 +94,18 @@ class EatConfig(PretrainedConfig):
     hidden_act: str = "gelu"
     sep_token_id: int = 102
     pad_token_id: int = 0
+    embedding_size: int = 0
+    absolute_positions: bool = True
+    relative: str = "bias"
+    rotary_base: float = 10_000.0
+    local_rotary_base: float = 10_000.0
+    norm: str = "last"
+    feed_forward: str = "plain"
+    biases: bool = True
+    layer_groups: int = 0
+    local_layers: list[int] | None = None
+    local_window: int = 128
+    family: str = ""
     heads_by_layer: list[int] | None = None
     inner_by_layer: list[int] | None = None
     head: dict[str, Any] | None = None
@@ -158,7 +171,7 @@ class EatOutput(ModelOutput):
 
 class EatForSequenceClassification(PreTrainedModel):
     """The packed encoder behind Hugging Face's interface, for a run's `model/` folder and for plain
-    BERT, DistilBERT, MPNet and RoBERTa folders (dense / none / never unless told otherwise)."""
+    folders of any family (dense / none / never unless told otherwise)."""
 
     config_class = EatConfig
     base_model_prefix = "encoder"
@@ -198,7 +211,7 @@ class EatForSequenceClassification(PreTrainedModel):
         hub = {key: kwargs[key] for key in HUB if key in kwargs}
         saved, _ = PretrainedConfig.get_config_dict(name, **hub)
         try:
-            if saved.get("model_type") in FAMILIES:
+            if known_family(saved.get("model_type")) is not None:
                 options = {k: v for k, v in kwargs.items() if k not in HUB}
                 return cls.from_body(name, saved, config, **options)
             check_claims(name, saved, hub)
@@ -285,10 +298,11 @@ class EatForSequenceClassification(PreTrainedModel):
         super()._init_weights(module)
         if (temperature := module._buffers.get("temperature")) is not None:  # a head's
             init.ones_(temperature)
-        elif isinstance(module, RelativeBias):
-            init.normal_(module.weight, std=0.02)
-            distance = torch.arange(-module.zero, module.zero + 1)
-            init.copy_(module.bucket, relative_bucket(distance, len(module.weight)))
+        elif isinstance(module, Distance):
+            for table, made in module.tables().items():
+                init.copy_(module.get_buffer(table), made)
+            if isinstance(module, RelativeBias | Disentangled):
+                init.normal_(module.weight, std=0.02)
         elif isinstance(module, AdaptiveEncoder):
             init.ones_(module.strength)
 

@@ -33,7 +33,10 @@ def width_faults(
         faults += whole_faults(key, value, 1)
         if not whole_faults(key, value, 1) and value > most:
             faults.append(f"{key} must be in 1..{most}, got {value}")
-    if encoder.relative is not None and heads != shape.num_heads:
+    if shape.layer_groups:
+        faults.append("this encoder's layers share their weights, so none can be narrowed alone")
+    per_head = encoder.relative is not None and encoder.relative.per_head
+    if per_head and heads != shape.num_heads:
         faults.append(
             f"heads must be {shape.num_heads}, got {heads}: this encoder's layers share a "
             "relative-position bias of that many heads"
@@ -53,6 +56,8 @@ def narrowed(encoder: AdaptiveEncoder, kept: Kept) -> AdaptiveEncoder:
 
     Raises ConfigError where a method has a weight for each head or layer.
     """
+    if encoder.shape.layer_groups:
+        raise ConfigError("this encoder's layers share their weights: none can be narrowed alone")
     shape = shape_of(encoder, kept)
     methods = build_all({s: spec(s, getattr(encoder, s)) for s in METHODS}, shape.num_layers)
     head = encoder.head
@@ -73,8 +78,7 @@ def shape_of(encoder: AdaptiveEncoder, kept: Kept) -> Shape:
     """The sizes of what is kept; by layer where layers differ."""
     heads, inner = [len(h) for h in kept.heads], [len(f) for f in kept.inner]
     return replace(
-        encoder.shape,
-        num_layers=len(kept.layers),
+        encoder.shape.of_layers(kept.layers),
         num_heads=max(heads),
         head_width=encoder.shape.width_of_head,
         intermediate_size=max(inner),

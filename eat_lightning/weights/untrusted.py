@@ -9,18 +9,20 @@ that its weights do not have.
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
-from eat_lightning.bounds import number_faults, whole_faults
+from eat_lightning.bounds import layer_faults, number_faults, switch_faults, whole_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.heads import ACTIVATIONS, head_faults
-from eat_lightning.weights.hf_names import FAMILIES
+from eat_lightning.model.layer import FEED_FORWARDS, NORMS
+from eat_lightning.model.positions import DISTANCES
+from eat_lightning.weights.families import known_family
+from eat_lightning.weights.hf_names import type_fault
 
 SMALL = 1 << 20  # bytes: configs, certificates, what a run noted; ours have some thousand
 TOKENIZER = 32 << 20  # bytes of a tokenizer's file; BERT's has 0.7 million, multilingual ones 17
@@ -61,7 +63,7 @@ def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
     least = {"vocab_size": 1, "hidden_size": 1, "num_layers": 1, "num_heads": 1}
     least |= {"intermediate_size": 1, "max_positions": 1, "type_vocab_size": 0}
     least |= {"position_offset": 0, "relative_buckets": 0, "sep_token_id": 0, "pad_token_id": 0}
-    least |= {"head_width": 0}
+    least |= {"head_width": 0, "embedding_size": 0, "layer_groups": 0, "local_window": 0}
     faults = [f for key, low in least.items() for f in whole_faults(key, sizes.get(key, low), low)]
     faults += [
         f"{key} must be at most {most}, got {sizes[key]}"
@@ -74,7 +76,8 @@ def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
     act = sizes.get("hidden_act", "gelu")
     if not isinstance(act, str) or act not in ACTIVATIONS:
         faults.append(f"hidden_act must be among {', '.join(ACTIVATIONS)}, got {act!r}")
-    faults += [] if faults else head_size_faults(sizes) + by_layer_faults(sizes)
+    if not faults:
+        faults += head_size_faults(sizes) + by_layer_faults(sizes) + part_faults(sizes)
     if not faults and sizes.get("max_positions", 512) <= sizes.get("position_offset", 0):
         faults.append(f"max_positions must be above position_offset, got {sizes['max_positions']}")
     return faults
@@ -90,6 +93,35 @@ def head_size_faults(sizes: Mapping[str, Any]) -> list[str]:
     if of_head and heads * of_head > width:
         return [f"num_heads must be in 1..{width // of_head} at head_width={of_head}, got {heads}"]
     return []
+
+
+def part_faults(sizes: Mapping[str, Any]) -> list[str]:
+    """Check the parts that a shape names, given that its sizes are sound."""
+    faults = []
+    for key, usual, known in (
+        ("relative", "bias", DISTANCES),
+        ("norm", "last", NORMS),
+        ("feed_forward", "plain", FEED_FORWARDS),
+    ):
+        if (named := sizes.get(key, usual)) not in [*known]:
+            faults.append(f"{key} must be one of {', '.join(known)}, got {named!r:.60}")
+    for key in ("absolute_positions", "biases"):
+        faults += switch_faults(key, sizes.get(key, True))
+    for key in ("rotary_base", "local_rotary_base"):
+        faults += number_faults(key, [sizes.get(key, 1e4)], "(1, inf)")
+    layers, groups = sizes["num_layers"], sizes.get("layer_groups", 0)
+    faults += layer_faults("local_layers", sizes.get("local_layers") or [], layers)
+    if groups > layers:
+        faults.append(f"layer_groups must be in 0..{layers}, got {groups}")
+    if not isinstance(sizes.get("family", ""), str):
+        faults.append(f"family must be a name, got {sizes['family']!r:.60}")
+    width = sizes.get("head_width", 0) or sizes["hidden_size"] // sizes["num_heads"]
+    if not faults and sizes.get("relative") == "rotary" and width % 2:
+        faults.append(f"a head must have an even width with relative=rotary, got {width}")
+    few = sizes.get("relative_buckets", 0) < 2
+    if not faults and sizes.get("relative") == "disentangled" and few:
+        faults.append("relative_buckets must be 2 or more with relative=disentangled")
+    return faults
 
 
 def by_layer_faults(sizes: Mapping[str, Any]) -> list[str]:
@@ -132,7 +164,7 @@ def model_faults(config: Mapping[str, Any]) -> list[str]:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """ConfigError, in one line, where it is none, or asks for what no model can have."""
-    path, known = folder / "config.json", [*FAMILIES, "eat"]
+    path = folder / "config.json"
     if not path.exists():
         raise ConfigError(f"{folder}: no config.json, so not a model folder")
     try:
@@ -140,54 +172,41 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path}: cannot be read ({one_line(error)})") from None
     kind = config.get("model_type") if isinstance(config, dict) else config
-    if not isinstance(config, dict) or not isinstance(kind, str) or kind not in known:
-        said = one_line(repr(kind), 60)
-        raise ConfigError(f"{folder}: model_type must be one of {', '.join(known)}, got {said}")
+    if not isinstance(config, dict) or (kind != "eat" and known_family(kind) is None):
+        raise ConfigError(f"{folder}: {one_line(type_fault(kind))}")
     if kind == "eat" and (faults := model_faults(config)):
         raise ConfigError(f"{folder}: {UNFIT} ({one_line(faults[0])})")
     return config
-
-
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise ConfigError(f"{folder}: no model.safetensors (other weight files are not read)")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ConfigError(f"{path}: not a whole safetensors file ({error})") from None
 
 
 def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "") -> list[str]:
     """What a shape asks for and the weights (their sizes by our names) do not hold: what is then
     allocated is no more than the file itself."""
     width = shape.hidden_size
-    wanted = {
-        "embedding.word.weight": [shape.vocab_size, width],
-        "embedding.position.weight": [shape.max_positions, width],
-    }
+    narrow = shape.embedding_size or width
+    wanted = {"embedding.word.weight": [shape.vocab_size, narrow]}
+    if shape.absolute_positions:
+        wanted["embedding.position.weight"] = [shape.max_positions, narrow]
     if shape.type_vocab_size:
-        wanted["embedding.token_type.weight"] = [shape.type_vocab_size, width]
-    for i in range(shape.num_layers):
+        wanted["embedding.token_type.weight"] = [shape.type_vocab_size, narrow]
+    if shape.embedding_size:
+        wanted["embedding.project.weight"] = [width, narrow]
+    for i in range(shape.num_distinct):
         own = shape.at(i + 1)
         wanted[f"layers.{i}.out.weight"] = [width, own.attention_width]
-        wanted[f"layers.{i}.up.weight"] = [own.intermediate_size, width]
+        wanted[f"layers.{i}.up.weight"] = [own.up_width, width]
     for name, size in wanted.items():
         if name not in sizes:
             return [f"its weights lack {prefix}{name}"]
         if list(sizes[name]) != size:
             return [f"size mismatch: {name} is {list(sizes[name])}, its config says {size}"]
     buckets, there = shape.relative_buckets, sizes.get("relative.weight")
-    if buckets and (there is None or list(there) != [buckets, shape.num_heads]):
+    of_buckets = [buckets, shape.num_heads]
+    if shape.relative == "disentangled":
+        of_buckets = [2 * buckets, width]
+    if buckets and (there is None or list(there) != of_buckets):
         return [f"size mismatch: relative.weight is {there}, its config says {buckets} buckets"]
     return []
-
-
-def sizes_in(path: Path) -> dict[str, list[int]]:
-    """The sizes of a safetensors file's tensors, from its header; names without "encoder."."""
-    with safe_open(path, framework="pt") as file:
-        names = list(file.keys())
-        return {n.removeprefix("encoder."): file.get_slice(n).get_shape() for n in names}
 
 
 def weight_faults(shape: Any, weights: Mapping[str, Tensor]) -> list[str]:
@@ -201,12 +220,15 @@ def weight_faults(shape: Any, weights: Mapping[str, Tensor]) -> list[str]:
 
 
 STEPS = {  # of a tokenizer.json; what is not here could grow a text, or take for ever over it
-    "normalizer": "BertNormalizer Lowercase NFC NFD NFKC NFKD StripAccents Strip ByteLevel",
+    "normalizer": "BertNormalizer Lowercase NFC NFD NFKC NFKD StripAccents Strip ByteLevel "
+    "Precompiled Replace",
     "pre_tokenizer": "BertPreTokenizer ByteLevel Metaspace Whitespace WhitespaceSplit Punctuation "
     "Digits UnicodeScripts",
     "post_processor": "BertProcessing RobertaProcessing ByteLevel TemplateProcessing",
 }
 MOST_STEPS = 16
+LONGEST_ENTRY = 64  # bytes; NFKC's longest are 33
+BLANKS = " {2,}"  # the one pattern of theirs that is no plain string
 READ = (".json", ".txt", ".model", ".jinja")
 
 
@@ -250,7 +272,53 @@ def step_faults(content: Any) -> list[str]:
             return [f"{part} must be made of {', '.join(known)}, got {strange[0]!r}"]
         if len(steps) > MOST_STEPS:
             return [f"{part} must have at most {MOST_STEPS} steps, got {len(steps)}"]
+    return growth_faults(content.get("normalizer"))
+
+
+def growth_faults(normalizer: Any) -> list[str]:
+    """Those of SentencePiece (XLM-RoBERTa, ALBERT, DeBERTa) put other characters in place of some:
+    by one table whose entries are short, or by a replacement that is no longer than what it is for.
+    """
+    steps = list(nodes_of(normalizer))
+    tables = [step for step in steps if step.get("type") == "Precompiled"]
+    if len(tables) > 1 or any(longest_entry(table) > LONGEST_ENTRY for table in tables):
+        return [f"Precompiled must be one table of entries of at most {LONGEST_ENTRY} bytes"]
+    for step in steps:
+        if step.get("type") == "Replace" and not is_no_longer(step):
+            return [f"Replace must not lengthen a text, got {one_line(step.get('pattern'), 40)}"]
     return []
+
+
+def is_no_longer(step: Mapping[str, Any]) -> bool:
+    """Whether a replacement is at most as long as its pattern: a plain string, or two blanks and
+    more."""
+    given, content = step.get("pattern"), step.get("content")
+    pattern = given if isinstance(given, dict) else {}
+    plain = "  " if pattern.get("Regex") == BLANKS else pattern.get("String")
+    if not isinstance(plain, str) or not isinstance(content, str):
+        return False
+    return len(content) <= len(plain)
+
+
+def longest_entry(step: Mapping[str, Any]) -> int:
+    """Bytes of the longest replacement in SentencePiece's table: a trie, whose length the first
+    four bytes tell, then strings that end in a zero."""
+    try:
+        table = b64decode(step["precompiled_charsmap"], validate=True)
+        strings = table[4 + int.from_bytes(table[:4], "little") :]
+        return max(map(len, strings.split(b"\0")))
+    except (KeyError, ValueError, TypeError):
+        return LONGEST_ENTRY + 1
+
+
+def nodes_of(node: Any) -> Iterator[Mapping[str, Any]]:
+    """A part's steps, sequences opened."""
+    if isinstance(node, dict) and node.get("type") == "Sequence":
+        for key in ("normalizers", "pretokenizers", "processors"):
+            for step in node[key] if isinstance(node.get(key), list) else ():
+                yield from nodes_of(step)
+    elif isinstance(node, dict):
+        yield node
 
 
 def is_token(value: Any) -> bool:

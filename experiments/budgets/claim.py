@@ -113,8 +113,7 @@ def figure_of(study: Study, task: str, methods: Sequence[Method]) -> Figure:
         ("FLOPs, share of full", f"accuracy on {task} (%)"),
         partial(draw_method, best=best),
     )
-    shared = {"sharex": True, "sharey": True}
-    return in_panels(name, title, caption, methods, draw, labels, **shared)
+    return in_panels(name, title, caption, methods, draw, labels, sharex=True, sharey=True)
 
 
 def draw_method(ax: Any, method: Method, best: float | None) -> None:

@@ -103,7 +103,7 @@ def exit_line(found: Pass, layer: int) -> Line:
     """The heads at one layer, one of each run."""
     heads = [Head(m, layer) for m in found.runs]
     seeds = DataFrame([head.values for head in heads], dtype=object)
-    line: Line = {key: [*values] for key, values in seeds.items()}
+    line: Line = {str(key): [*values] for key, values in seeds.items()}
     brier = {when: np.stack([head.brier[when] for head in heads]) for when in ("before", "after")}
     ece, chance = cells.over_seeds(line["ece_after"]), over_seeds([head.chance for head in heads])
     by_chance = all(head.values["ece_after"] <= head.chance.high for head in heads)

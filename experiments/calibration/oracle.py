@@ -71,7 +71,7 @@ def ways(found: Pass) -> list[Line]:
     bounds = [oracle_exit(right_EB, found.layers) for right_EB in right_SEB]
     depth, least = np.mean([(b.depth, b.least_depth) for b in bounds], axis=0)
     known = {"marker": "*", "least_depth": least, "flags": [KNOWS_LABELS]}
-    return [*lines, way(found, ORACLE, right_SEB.any(1), depth, **known)]
+    return [*lines, way(found, ORACLE, np.asarray(right_SEB.any(1)), depth, **known)]
 
 
 def way(found: Pass, name: str, right_SB: np.ndarray, depth: float, **more: Any) -> Line:

@@ -74,7 +74,7 @@ def line_of(study: Study, point: Point) -> Line | None:
     """A setting's costs as shares of own static's, what the formulas are made of as means over
     seeds; None where examples are not at hand. `bars`: in the order of BARS."""
     found = [expected(study, m) for m in point.members]
-    seeds = DataFrame([each.terms for each in found if each is not None])
+    seeds: Any = DataFrame([each.terms for each in found if each is not None])
     if len(seeds) < len(found):
         return None
     means, known = seeds.mean(), all(coefficients(study, m) for m in point.members)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from pandas import DataFrame, Series
+from pandas import DataFrame
 
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
@@ -88,7 +88,7 @@ class Rule:
         return about | cells
 
 
-def shares_of(point: Point) -> DataFrame:
+def shares_of(point: Point) -> Any:
     """Who left after each layer: a percentage for each seed and layer."""
     found = DataFrame([m.row.exit_shares for m in point.members]).fillna(0.0)
     return 100 * found.rename(columns=int).sort_index(axis=1)
@@ -112,7 +112,7 @@ def places(rule: Rule) -> list[Line]:
     return found
 
 
-def place(rule: Rule, name: str, here: Series, layer: int | None = None) -> Line:
+def place(rule: Rule, name: str, here: Any, layer: int | None = None) -> Line:
     """Those that left at one place, over seeds not always the same ones: shares are of all seeds
     together, with Wilson's interval as of one seed's number, since seeds answer the same examples.
     Those that ran all layers have no other answer to be held against."""
@@ -128,7 +128,7 @@ def place(rule: Rule, name: str, here: Series, layer: int | None = None) -> Line
     return line | {k: wilson((of & here).sum() / num_seeds, n) for k, of in counted.items() if n}
 
 
-def gain(e: DataFrame, here: Series) -> Difference:
+def gain(e: Any, here: Any) -> Difference:
     """Points of the whole split's accuracy by leaving here and not at the last layer."""
     right_SB, last_SB, here_SB = (by_seed(e, x) for x in (e["right"], e["last_right"], here))
     found = paired_difference(right_SB & here_SB, last_SB & here_SB).times(100)
@@ -154,10 +154,10 @@ def by_difficulty(rule: Rule) -> list[Line]:
     return depths(rule, difficulty, difficulty.to_numpy(), "difficulty")
 
 
-def depths(rule: Rule, x: Series, bins: np.ndarray, what: str) -> list[Line]:
+def depths(rule: Rule, x: Any, bins: np.ndarray, what: str) -> list[Line]:
     """A line for each bin of examples that are alike; `x` is their mean length or difficulty."""
     made = []
-    for _, here in rule.examples.groupby(bins):  # type: ignore[union-attr]
+    for _, here in rule.examples.groupby(bins):
         low, high = x[here.index].min(), x[here.index].max()
         several = f"{low}" if low == high else f"{low} to {high}"
         depth_SB, right_SB = by_seed(here, here["depth"]), by_seed(here, here["right"])

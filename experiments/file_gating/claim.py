@@ -230,7 +230,10 @@ def figure_of(found: Sequence[Files]) -> Figure:
         for f in shown:
             who, many = names.index(f.who), len(names)
             y = kinds.index(f.kind) + (who - (many - 1) / 2) * 0.8 / many
-            look = {"color": SERIES[who % len(SERIES)], "marker": MARKERS[who % len(MARKERS)]}
+            look: dict[str, Any] = {
+                "color": SERIES[who % len(SERIES)],
+                "marker": MARKERS[who % len(MARKERS)],
+            }
             one = dot(ax, f.deep.times(100), y, **look)
             read(one, f"{f.who}: {f.kind}", f.source, {"to deep": percent_text(f.deep)})
             if f.kind == kinds[0]:

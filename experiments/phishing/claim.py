@@ -104,7 +104,7 @@ class Rule:
         examples = {"score": score_of(validation), "depth": outcome.depth_B}
         examples["positive"] = outcome.recorded.labels == POSITIVE
         examples["right"] = outcome.logits_BC.argmax(1) == outcome.recorded.labels
-        self.examples = DataFrame(examples | {"origin": outcome.recorded.origins})
+        self.examples: Any = DataFrame(examples | {"origin": outcome.recorded.origins})
         known_B = calibration.known.recorded.labels == POSITIVE
         thresholds = {r: threshold_for(score_of(calibration), known_B, r) for r in RECALLS}
         self.judged = self.examples["score"].to_numpy(), self.examples["positive"].to_numpy()
@@ -233,7 +233,7 @@ def figure_of(task: str, rules: Sequence[Rule]) -> Figure:
     return Figure(f"triage-{task}", f"Triage on {task}", caption, draw, (5.6, 3.6))
 
 
-def draw_rule(ax: Any, rule: Rule, title: str, look: dict[str, str]) -> None:
+def draw_rule(ax: Any, rule: Rule, title: str, look: dict[str, Any]) -> None:
     recall, share = curve(*rule.judged)
     shown = recall >= LEAST
     at = 100 * recall[shown], 100 * share[shown]

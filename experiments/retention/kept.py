@@ -38,7 +38,7 @@ class Kept:
         self.found, self.model, self.ratios = found, found.name, ratios
         self.scheduled = scheduled(ratios)
         self.points: dict[str, Point] = {}
-        self.examples: DataFrame | None = None
+        self.examples: Any = None
         if found.runs:
             self.examples = DataFrame(self.columns())
 
@@ -58,7 +58,7 @@ class Kept:
         return found
 
     @property
-    def known(self) -> DataFrame:
+    def known(self) -> Any:
         """The examples of a body whose examples are at hand."""
         if self.examples is None:
             raise ValueError(f"{self.model}: no examples")
@@ -88,7 +88,7 @@ def named(ends: Ends) -> str:
     return f"{low} tokens" if low == high else f"{low} to {high} tokens"
 
 
-def within(examples: DataFrame, ends: Ends) -> DataFrame:
+def within(examples: Any, ends: Ends) -> Any:
     return examples[examples["length"].between(*ends)]
 
 
@@ -136,7 +136,7 @@ def averaged(curves: Sequence[Series], epochs_per_step: float) -> Series:
     return found.set_axis((found.index.to_numpy(np.int64) + 1) * epochs_per_step)
 
 
-def logged(run: Run) -> DataFrame:
+def logged(run: Run) -> Any:
     """What training logged, a line for each step, over all attempts of a run that was killed and
     resumed (a step that was done twice counts once, the later one)."""
     paths = sorted(run.folder.glob("csv*/metrics.csv"), key=attempt)

@@ -103,7 +103,7 @@ def figure_of(rows: Sequence[LoadRow]) -> Figure:
     return Figure(f"serving-{task}", "Latency against load", caption, draw, (6.5, 3.6))
 
 
-def frame_of(rows: Iterable[LoadRow]) -> DataFrame:
+def frame_of(rows: Iterable[LoadRow]) -> Any:
     return DataFrame([asdict(row) | {"name": row.name} for row in rows])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import torch
+from matplotlib.colors import ListedColormap
 
 from eat_lightning.model.contracts import Where, build, class_of
 from eat_lightning.model.encoder import with_slots
@@ -84,7 +85,7 @@ def who_sees_whom(pattern: Any) -> Any:
     q, k = (Where(side, side, torch.tensor(length), 1) for side in sides)
     seen = np.broadcast_to(np.asarray(pattern.sees(q, k)), (length, length))
     figure, axis = plt.subplots(figsize=(2.8, 2.8))
-    axis.imshow(seen, cmap=matplotlib.colors.ListedColormap(["#ffffff", TEAL]), vmin=0, vmax=1)
+    axis.imshow(seen, cmap=ListedColormap(["#ffffff", TEAL]), vmin=0, vmax=1)
     axis.set(xlabel="key", ylabel="query", title="who sees whom, 48 tokens")
     return figure
 
@@ -135,7 +136,7 @@ def room_order() -> list[str]:
     """The list that `tests/test_rooms.py` holds the imports to."""
     tree = ast.parse((ROOT / "tests/test_rooms.py").read_text("utf-8"))
     named = next(n for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "ROOMS")  # type: ignore[attr-defined]
-    return [c.value for c in ast.walk(named.value) if isinstance(c, ast.Constant)]
+    return [str(c.value) for c in ast.walk(named.value) if isinstance(c, ast.Constant)]
 
 
 def imports(path: Any) -> list[tuple[str, str]]:

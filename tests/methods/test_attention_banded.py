@@ -11,8 +11,8 @@ from models import method, packed, ragged, tiny, tiny_shape
 from torch import Tensor
 
 from eat_lightning.methods.attention import longformer
-from eat_lightning.methods.attention._banded import band_of, banded_attention, pairs
 from eat_lightning.methods.attention.longformer import Longformer
+from eat_lightning.model.banded import band_of, banded_attention, pairs
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, product_flops
 from eat_lightning.model.packed import Layout, Packed

@@ -5,8 +5,7 @@ import torch
 from models import ragged, tiny
 
 from eat_lightning.methods.objective.movement import Movement, masked_top, matrices_of
-from eat_lightning.model.encoder import with_weights
-from eat_lightning.train.callbacks.settle import settle
+from eat_lightning.model.encoder import settle, with_weights
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 

@@ -222,7 +222,7 @@ def test_a_sandwich_trains_with_passes_of_its_own():
 
 
 def test_a_teachers_hidden_states_teach_and_the_teacher_stands_still():
-    teacher, objective = tiny(hidden_size=8), HiddenDistillation(distill=0.0)
+    teacher, objective = tiny(hidden_size=8), HiddenDistillation(distill=0.0, attention=1.0)
     encoder = tiny("dense", "norm_topk", "confidence")
     before = {name: weight.clone() for name, weight in teacher.state_dict().items()}
     torch.manual_seed(0)

@@ -95,7 +95,7 @@ def test_a_hostile_config_is_refused(kind, slot: str, folder: Path):
         ({"reduction": {"kind": "norm_topk", "layers": [9]}}, "reduction.layers must be in 1..6"),
         ({"exit": {"kind": "confidence", "layers": [2]}}, "exit.layers must have exit heads"),
         ({"exit": {"kind": "confidence", "tau": 1.5}}, r"exit.tau must be in \(0, 1\], got 1.5"),
-        ({"model_type": "gpt2"}, "model_type must be one of bert, .*, eat, got 'gpt2'"),
+        ({"model_type": "gpt2"}, "model_type must be one of albert, bert, .*, eat, got 'gpt2'"),
     ],
 )
 def test_a_config_that_does_not_fit_is_one_line(changes: dict, said: str, folder: Path):

@@ -4,6 +4,7 @@ is imported or run."""
 import json
 import os
 import sys
+from base64 import b64encode
 from contextlib import suppress
 from pathlib import Path
 
@@ -149,10 +150,42 @@ def tokenizer_with(folder: Path, **changes) -> Path:
 
 def test_a_tokenizer_that_would_grow_a_text_is_refused(run: Path):
     double = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
-    bomb = {"type": "Sequence", "normalizers": [double] * 40}
+    bomb = {"type": "Sequence", "normalizers": [double] * 16}
     folder = tokenizer_with(run, normalizer=bomb)
-    assert "normalizer must be made of BertNormalizer" in refused(tokenizer_for, str(folder))
-    assert "normalizer must be made of" in refused(opened, run)
+    assert "Replace must not lengthen a text" in refused(tokenizer_for, str(folder))
+    assert "Replace must not lengthen a text" in refused(opened, run)
+
+
+def charsmap(*strings: bytes) -> dict:
+    """A table of SentencePiece: its trie's length, the trie, and the strings it leads to."""
+    table = (8).to_bytes(4, "little") + b"triebyte" + b"".join(one + b"\0" for one in strings)
+    return {"type": "Precompiled", "precompiled_charsmap": b64encode(table).decode()}
+
+
+def replaced(pattern: dict, content: str) -> dict:
+    return {"type": "Replace", "pattern": pattern, "content": content}
+
+
+@pytest.mark.parametrize(
+    ("steps", "is_sound"),
+    [
+        (
+            [replaced({"String": "``"}, '"'), {"type": "NFKD"}, charsmap(b"a", b"fi")],
+            True,
+        ),  # ALBERT
+        ([charsmap(b"a"), replaced({"Regex": " {2,}"}, "\u2581")], True),  # XLM-RoBERTa
+        ([replaced({"String": " "}, "\u2581")], True),
+        ([replaced({"String": ""}, "a")], False),
+        ([replaced({"Regex": "(a+)+$"}, "")], False),
+        ([charsmap(b"a" * 65)], False),
+        ([charsmap(b"a"), charsmap(b"a")], False),
+        ([{"type": "Precompiled", "precompiled_charsmap": "?"}], False),
+        ([{"type": "Precompiled"}], False),
+    ],
+)
+def test_the_steps_of_sentencepiece(steps: list[dict], is_sound: bool):
+    normalizer = {"type": "Sequence", "normalizers": steps}
+    assert (step_faults({"model": {"type": "Unigram"}, "normalizer": normalizer}) == []) == is_sound
 
 
 @pytest.mark.parametrize(

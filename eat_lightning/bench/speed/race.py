@@ -164,4 +164,4 @@ def spending(candidate: Candidate, workload: Workload) -> Spent:
 
 def layer_weights(shape: Shape) -> int:
     """Elements of a layer's matrices."""
-    return shape.hidden_size * (4 * shape.hidden_size + 2 * shape.intermediate_size)
+    return shape.hidden_size * (4 * shape.hidden_size + shape.intermediate_size + shape.up_width)

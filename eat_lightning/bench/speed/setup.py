@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from eat_lightning.bench.plan import BenchPlan
+from eat_lightning.bench.speed.bodies import long_texts, of_body, shape_of
 from eat_lightning.bench.speed.candidates import (
     Field,
     bare,
@@ -41,6 +42,7 @@ from eat_lightning.runs.run import Run
 BATCHES = {
     "speed": [1, 32, 8, 128],
     "deployed": [1, 32],
+    "body": [1, 32],
     "compiled": [1, 32],
     "cost": [1, 32],
     "training": [32],
@@ -64,7 +66,23 @@ class Race:
 def race_of(plan: BenchPlan, exports: Path) -> Race:
     """ConfigError where the run, its data or the lengths are not there. `exports`: a folder for
     graphs, until the race is over."""
+    if plan.body:
+        return race_of_body(plan, plan.body)
     return race_of_run(plan, plan.run, exports) if plan.run else race_of_random(plan, exports)
+
+
+def race_of_body(plan: BenchPlan, body: str) -> Race:
+    """The short texts of the tasks first, then long ones."""
+    examples, shape = pools(plan.lengths, plan.tasks), shape_of(body)
+    make = random_words(examples, plan.leaving, shape.vocab_size, plan.seed)
+    lengths = {task: pool.lengths_B for task, pool in examples.items()}
+    field = of_body(shape, plan.ratio, plan.dtype, plan.seed)
+    found = workloads_of(plan, "body", lengths, make)
+    if plan.long:
+        found = chain(found, long_texts(shape, plan.long))
+    source = "histogram" if plan.lengths is None else Path(plan.lengths).name
+    name = f"{body}-{plan.dtype}"
+    return Race(name, "random", source, field, found, plan.repeats or REPEATS["speed"])
 
 
 def race_of_random(plan: BenchPlan, exports: Path) -> Race:

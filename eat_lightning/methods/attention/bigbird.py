@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.methods.attention._banded import Band, attention_of_band, blocks_of
+from eat_lightning.model.banded import Band, attention_of_band, blocks_of
 from eat_lightning.model.contracts import Kernel, Where
 from eat_lightning.model.method import Whole, method
 from eat_lightning.model.packed import Layout

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from eat_lightning.bounds import whole_faults
-from eat_lightning.methods.attention._banded import banded_attention, pairs
+from eat_lightning.model.banded import banded_attention, pairs
 from eat_lightning.model.contracts import Kernel, Where
 from eat_lightning.model.method import Argument, Layers, method
 from eat_lightning.model.packed import Layout

@@ -1,4 +1,5 @@
-"""BERT's classifier (Devlin et al. 2019) at an exit: pool, dense, activation, dropout, classes."""
+"""BERT's classifier (Devlin et al. 2019) at an exit: pool, dense, activation, dropout, classes; or
+ModernBERT's (Warner et al. 2024), with a norm behind the activation."""
 
 from __future__ import annotations
 
@@ -19,13 +20,15 @@ from eat_lightning.model.packed import Packed
 @method("head")
 class Pooled(nn.Module):
     """pool: "cls" or "mean" (each vector weighed by the tokens it stands for). activation: of the
-    dense layer; None: there is no dense layer.
+    dense layer; None: there is no dense layer. norm: a LayerNorm behind the activation. Dense layer
+    and norm have biases where the encoder's have.
 
     temperature: fitted after training (Guo et al. 2017) and saved; guesses are divided by it.
     """
 
     pool: Annotated[str, OneOf(*POOLS)] = "cls"
     activation: Annotated[str | None, OneOf(*ACTIVATIONS)] = "tanh"
+    norm: bool = False
 
     temperature: Tensor = field(init=False)
 
@@ -35,7 +38,9 @@ class Pooled(nn.Module):
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         width = shape.hidden_size
-        self.dense = nn.Linear(width, width) if self.activation else None
+        bias = shape.biases
+        self.dense = nn.Linear(width, width, bias=bias) if self.activation else None
+        self.normed = nn.LayerNorm(width, eps=shape.eps, bias=bias) if self.norm else None
         self.dropout = nn.Dropout(shape.dropout)
         self.classes = nn.Linear(width, num_labels)
 
@@ -44,7 +49,7 @@ class Pooled(nn.Module):
         pooled_BD = POOLS[self.pool](packed)
         if self.dense is not None and self.act is not None:
             pooled_BD = self.act(self.dense(pooled_BD))
-        return pooled_BD
+        return pooled_BD if self.normed is None else self.normed(pooled_BD)
 
     def guess(self, pooled_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b c"]:
         """Calibrated logits."""

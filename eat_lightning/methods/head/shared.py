@@ -29,7 +29,8 @@ class Shared(Pooled):
         """Use the last head's parameters, which are registered there alone: else they would be
         saved once for each exit, which safetensors refuses."""
         last = heads[max(heads)]
-        for name in ("dense",) if self.own_classes else ("dense", "classes"):
+        pooling = ("dense", "normed")
+        for name in pooling if self.own_classes else (*pooling, "classes"):
             if last is not self and isinstance(getattr(self, name), nn.Module):
                 delattr(self, name)
                 object.__setattr__(self, name, getattr(last, name))

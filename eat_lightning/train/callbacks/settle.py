@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from lightning import Callback, Trainer
+
+from eat_lightning.model.encoder import settle
 
 
 class Settle(Callback):
@@ -20,12 +21,3 @@ class Settle(Callback):
             settle(objective, encoder)
         if trainer.is_global_zero and hasattr(objective, "summary"):
             print("\n".join(objective.summary(encoder)))
-
-
-def settle(objective: Any, encoder: Any) -> None:
-    """Copy what acts outside training over the encoder's own weights."""
-    training, own = encoder.training, dict(encoder.named_parameters())
-    with torch.no_grad():
-        for name, weight in objective.shaped(encoder.eval()).items():
-            own[name].copy_(weight)
-    encoder.train(training)

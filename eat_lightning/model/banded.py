@@ -1,4 +1,5 @@
-"""Window attention that multiplies only the band, and [CLS]'s row and column (Beltagy et al. 2020).
+"""Window attention that multiplies only the band, and [CLS]'s row and column where it is global
+(Beltagy et al. 2020).
 
 The tokens of an example go in blocks of queries; a block meets the keys within reach of any of
 them, and [CLS]. So L tokens cost about L x (block + 2 reach + 1) pairs in place of L x L, in plain
@@ -46,6 +47,20 @@ def banded_attention(
     mixed_NHK = attention_of_band(qkv_N3HK, band, dropout)
     cls_BHK = attention_of_cls(qkv_N3HK, layout, dropout)
     return mixed_NHK.index_copy_(0, layout.offsets_B, cls_BHK)
+
+
+def near_attention(
+    qkv_N3HK: Float[Tensor, "n 3 h k"],
+    layout: Layout,
+    dropout: float = 0.0,
+    *,
+    reach: int,
+    position_N: Int[Tensor, " n"],
+) -> Float[Tensor, "n h k"]:
+    """What the masked product gives where two tokens see each other if their positions, which grow
+    along an example, are at most `reach` apart; the first is a token as any other."""
+    band = layout.cached(("near", reach), lambda: near_band(layout, reach, position_N))
+    return attention_of_band(qkv_N3HK, band, dropout)
 
 
 def attention_of_band(
@@ -138,6 +153,27 @@ def band_of(layout: Layout, reach: int) -> Band:
     seen_GQS &= ((keys_GS > 0) & (keys_GS < blocks.length_G1))[:, None]
     seen_GQS[:, :, 0] = True
     return Band(blocks.rows(queries_GQ), blocks.rows(keys_GS), seen_GQS, blocks.place_N)
+
+
+def near_band(layout: Layout, reach: int, position_N: Int[Tensor, " n"]) -> Band:
+    """Rows so near in the text are as near among those that are left, so a block's band holds them;
+    of its keys, those that only pruning brought there are hidden. A query that fills up the last
+    block sees itself: a row without a key would be no number."""
+    block, device = block_length(reach), layout.device
+    blocks = blocks_of(layout, block)
+    place_GQ = blocks.start_G[:, None] + torch.arange(block, device=device)
+    place_GS = blocks.start_G[:, None] + torch.arange(-reach, block + reach, device=device)
+    queries_GQ, keys_GS = blocks.rows(place_GQ), blocks.rows(place_GS)
+    apart_GQS = position_N[queries_GQ][:, :, None] - position_N[keys_GS][:, None]
+    there_GS = (place_GS >= 0) & (place_GS < blocks.length_G1)
+    seen_GQS = (apart_GQS.abs() <= reach) & there_GS[:, None]
+    return Band(queries_GQ, keys_GS, seen_GQS, blocks.place_N)
+
+
+def near_pairs(lengths: Any, reach: int) -> Any:
+    """As `pairs`, of `near_attention`."""
+    block = block_length(reach)
+    return -(-lengths // block) * block * (block + 2 * reach)
 
 
 def pairs(lengths: Any, reach: int) -> Any:

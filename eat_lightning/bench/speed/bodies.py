@@ -1,0 +1,96 @@
+"""Bodies that people pick today, at their released sizes, for a race of random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from eat_lightning.bench.speed.candidates import (
+    Field,
+    Preset,
+    bare,
+    hugging_face_twin,
+    packed,
+    random_encoder,
+)
+from eat_lightning.bench.speed.workload import Workload, words
+from eat_lightning.infer.precision import in_dtype
+from eat_lightning.infer.prepacked import cannot, prepacked
+from eat_lightning.model.encoder import with_slots
+from eat_lightning.model.layer import Shape
+from eat_lightning.weights.families import FAMILIES
+
+BODIES: dict[str, dict[str, Any]] = {  # what their config.json say
+    "modernbert_base": {
+        "model_type": "modernbert",
+        "vocab_size": 50368,
+        "hidden_size": 768,
+        "num_hidden_layers": 22,
+        "num_attention_heads": 12,
+        "intermediate_size": 1152,
+        "max_position_embeddings": 8192,
+        "hidden_activation": "gelu",
+        "norm_eps": 1e-5,
+        "local_attention": 128,
+        "pad_token_id": 50283,
+    },
+    "deberta_v3_small": {
+        "model_type": "deberta-v2",
+        "vocab_size": 128100,
+        "hidden_size": 768,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+        "max_position_embeddings": 512,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-7,
+        "position_buckets": 256,
+        "position_biased_input": False,
+        "type_vocab_size": 0,
+    },
+}
+UNPADDED = "HF unpadded: no rows, transformers packs rows for flash attention alone (CUDA)"
+SINGLES = 2  # texts of `long` tokens
+
+
+def shape_of(body: str) -> Shape:
+    family = FAMILIES[BODIES[body]["model_type"]]
+    return Shape(**family.shape_of(BODIES[body], family.sep_token_id))
+
+
+def of_body(shape: Shape, ratio: float, dtype: str, seed: int) -> Field:
+    """Hugging Face's model of the same random weights, padded; ours with everything off; and EAT,
+    which prunes and where the easy leave after two thirds of the layers. Ours prepacked, too."""
+    prunes = in_dtype(random_encoder(shape, ratio, seed), dtype)
+    exits, static = next(iter(prunes.exit.layers)), f"static {dtype}"
+    leaves = with_slots(prunes, exit=Preset(exits))
+    found = Field(
+        [
+            hugging_face_twin(prunes, dtype, static),
+            packed(static, bare(prunes), dtype, static),
+            packed(f"EAT {dtype}", leaves, dtype, static),
+        ],
+        {"HF": f"HF {dtype}", "static": static},
+        [UNPADDED],
+    )
+    if reason := cannot(prunes):
+        found.missing.append(f"EAT prepacked {dtype}: no rows, {reason}")
+        return found
+    twin = f"static prepacked {dtype}"
+    found.candidates.append(packed(twin, prepacked(bare(prunes)), dtype, twin))
+    leaves = with_slots(prepacked(prunes), exit=Preset(exits))
+    found.candidates.append(packed(f"EAT prepacked {dtype}", leaves, dtype, twin))
+    return found
+
+
+def long_texts(shape: Shape, length: int) -> Iterator[Workload]:
+    """Single texts of so many tokens, every second one easy; none where the body takes none."""
+    if length > shape.max_length:
+        print(f"{length:,} tokens: left out, this body takes {shape.max_length:,}", flush=True)
+        return
+    easy = torch.arange(SINGLES) % 2 == 0
+    made = [words(np.array([length]), easy[i : i + 1].numpy(), shape.vocab_size) for i in range(2)]
+    yield Workload("random words", 1, f"{length:,} tokens", made)

@@ -1,0 +1,1 @@
+"""How many replicas a stream of requests needs, adaptive and static."""

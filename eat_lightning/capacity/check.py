@@ -1,0 +1,136 @@
+"""Real gateways, a core each, for what a simulation cannot know: what a request costs beside the
+model, and how far the simulation is off."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from eat_lightning.capacity.plan import CapacityPlan
+from eat_lightning.cli import quoted
+from eat_lightning.errors import ConfigError
+from eat_lightning.serve.loadtest.subject import gateway
+from eat_lightning.serve.loadtest.traffic import (
+    Client,
+    Shot,
+    answered_rate,
+    closed_loop,
+    open_loop,
+    poisson,
+)
+
+DRAWN = 2000
+WARM_S = 2.0
+
+
+class Several(Client):
+    """The clients of several gateways, each asked in its turn."""
+
+    def __init__(self, clients: Sequence[Client]):
+        self.clients, self.turn = list(clients), 0
+
+    def request(self, content: object) -> bytes:
+        return self.clients[0].request(content)
+
+    async def post(self, request: bytes) -> tuple[int, dict]:
+        self.turn = (self.turn + 1) % len(self.clients)
+        return await self.clients[self.turn].post(request)
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+
+
+@contextmanager
+def replicas(plan: CapacityPlan, count: int, static: bool) -> Iterator[tuple[Client, list[int]]]:
+    """So many gateways, each kept on a core; a client of all of them, and their processes. Whoever
+    asks them is on the other cores, where there are some."""
+    there = sorted(os.sched_getaffinity(0))
+    if count > len(there):
+        raise ConfigError(f"check must be at most {len(there)}, the cores that there are")
+    overrides = [f"run={quoted(plan.run)}", *plan.gateway(static)]
+    with ExitStack() as stack:
+        found, before = [], children()
+        for core in there[:count]:
+            host, port = stack.enter_context(gateway(overrides, core))
+            found.append(Client(host, port, plan.deadline_ms))
+        if others := there[count:]:
+            os.sched_setaffinity(0, others)
+        try:
+            yield Several(found), sorted(children() - before)
+        finally:
+            os.sched_setaffinity(0, there)
+
+
+def children(of: int | None = None) -> set[int]:
+    """A process' children and theirs."""
+    tasks = Path(f"/proc/{of or os.getpid()}/task")
+    try:
+        lists = [(task / "children").read_text().split() for task in tasks.iterdir()]
+    except OSError:
+        return set()
+    own = {int(pid) for pids in lists for pid in pids}
+    return own.union(*(children(pid) for pid in own))
+
+
+def cpu_s(pids: Sequence[int]) -> float:
+    """Processor seconds of these so far."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+async def kept_busy(
+    plan: CapacityPlan, client: Client, examples: Sequence[dict[str, str]], replicas: int
+) -> list[Shot]:
+    """Askers who wait for their answers, enough of them that no replica waits."""
+    askers = replicas * (4 if plan.size == 1 else 2 * plan.size)
+    return await closed_loop(client, drawn(plan, client, examples, DRAWN), askers, plan.seconds)
+
+
+def drawn(
+    plan: CapacityPlan, client: Client, examples: Sequence[dict[str, str]], count: int
+) -> list[bytes]:
+    rng = np.random.default_rng(plan.seed)
+    return [client.request(examples[i]) for i in rng.integers(len(examples), size=count)]
+
+
+def request_ms(plan: CapacityPlan, examples: Sequence[dict[str, str]]) -> float:
+    """Processor time of a request to an adaptive gateway that is kept busy, model included."""
+
+    async def busy(client: Client, pids: Sequence[int]) -> float:
+        await kept_busy(plan, client, examples, 1)  # what starts has started
+        before = cpu_s(pids)
+        shots = await kept_busy(plan, client, examples, 1)
+        client.close()
+        answered = sum(shot.status == 200 for shot in shots)
+        if not answered:
+            raise ConfigError(f"no answer within seconds={plan.seconds:g}: give it more")
+        return 1000 * (cpu_s(pids) - before) / answered
+
+    with replicas(plan, 1, static=False) as (client, pids):
+        return asyncio.run(busy(client, pids))
+
+
+def loaded(
+    plan: CapacityPlan, examples: Sequence[dict[str, str]], count: int, rate: float, static: bool
+) -> tuple[float, list[Shot]]:
+    """Answers a second of replicas that are kept busy, and what came of arrivals at this rate."""
+
+    async def both(client: Client) -> tuple[float, list[Shot]]:
+        await closed_loop(client, drawn(plan, client, examples, DRAWN), count, WARM_S)
+        rps = answered_rate(await kept_busy(plan, client, examples, count), plan.seconds)
+        times = poisson(rate, plan.seconds, plan.seed)
+        shots = await open_loop(client, drawn(plan, client, examples, len(times)), times)
+        client.close()
+        return rps, shots
+
+    with replicas(plan, count, static) as (client, _):
+        return asyncio.run(both(client))

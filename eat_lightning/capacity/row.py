@@ -1,0 +1,108 @@
+"""What `capacity` found."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+KEY = ("run", "exits", "mode", "batch", "rate", "p99_ms", "machine", "commit")
+BILLION = 1_000_000_000
+
+
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+class Check:
+    """A load on this many replicas, as it was predicted and as it was measured. rps: answered by
+    replicas that are kept busy. Latencies in ms, of Poisson arrivals at `offered` a second."""
+
+    replicas: int
+    offered: Amount
+    rps: Amount
+    rps_predicted: Amount
+    p50_ms: Amount
+    p50_predicted: Amount
+    p99_ms: Amount
+    p99_predicted: Amount
+
+    def __str__(self) -> str:
+        pairs = [
+            ("capacity", self.rps, self.rps_predicted, "/s"),
+            ("p50", self.p50_ms, self.p50_predicted, " ms"),
+            ("p99", self.p99_ms, self.p99_predicted, " ms"),
+        ]
+        said = ", ".join(
+            f"{name} {there:.1f}{unit} predicted, {here:.1f} measured ({error(there, here):+.1f} %)"
+            for name, here, there, unit in pairs
+        )
+        return f"{self.replicas} replicas at {self.offered:.0f}/s: {said}"
+
+
+def error(predicted: float, measured: float) -> float:
+    """In percent of what was measured."""
+    return 100 * (predicted - measured) / measured if measured else 0.0
+
+
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+class CapacityRow:
+    """exits: "own" or "static". replicas: of a core each; None where no number within `most` is
+    enough. alone_ms: of a request that meets nobody, the mean. batch_ms: of an example in full
+    batches, without the gateway. service_error: of the times of batches that the fit left out."""
+
+    run: str
+    exits: str
+    mode: str
+    batch: int
+    wait_ms: Amount
+    rate: Amount
+    p99_ms: Amount
+    replicas: int | None
+    p50_found_ms: Amount | None
+    p99_found_ms: Amount | None
+    busy: Amount | None
+    mean_depth: Amount
+    alone_ms: Amount
+    batch_ms: Amount
+    batch_size: int
+    overhead_ms: Amount
+    service_error: Amount
+    checks: list[Check] = Field(default_factory=list)
+    machine: str = ""
+    commit: str = ""
+    version: str = ""
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in KEY)
+
+    @property
+    def core_hours(self) -> float:
+        """Of a billion texts in full batches, without a gateway."""
+        return BILLION * self.batch_ms / 3.6e6
+
+
+def table(rows: list[CapacityRow], most: int, core_hour: float | None) -> list[str]:
+    """Lines for a person."""
+    head = ["", "replicas", "busy", "p50 ms", "p99 ms", "depth", "ms alone", "ms in batches"]
+    head += ["core-hours of a billion"] + ([] if core_hour is None else ["cost"])
+    lines = [head]
+    for row in rows:
+        enough = row.replicas is not None
+        line = ["adaptive" if row.exits == "own" else "static"]
+        line += [str(row.replicas) if enough else f"over {most}"]
+        line += (
+            ["-"] * 3
+            if not enough
+            else [
+                f"{100 * (row.busy or 0):.0f} %",
+                f"{row.p50_found_ms:.1f}",
+                f"{row.p99_found_ms:.1f}",
+            ]
+        )
+        line += [f"{row.mean_depth:.2f}", f"{row.alone_ms:.2f}", f"{row.batch_ms:.2f}"]
+        line += [f"{row.core_hours:,.0f}"]
+        line += [] if core_hour is None else [f"{core_hour * row.core_hours:,.0f}"]
+        lines.append(line)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in lines]

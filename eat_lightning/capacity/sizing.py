@@ -1,0 +1,183 @@
+"""From measured times to a number of replicas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.capacity.check import loaded, request_ms
+from eat_lightning.capacity.plan import CapacityPlan
+from eat_lightning.capacity.row import CapacityRow, Check, table
+from eat_lightning.capacity.service import Service, measured
+from eat_lightning.capacity.simulate import Discipline, Outcome, poisson_ms, simulated
+from eat_lightning.engines.open import open_backend
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.measure.plan import data_faults, training_faults
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.encoder import with_slots
+from eat_lightning.runs import jsonl
+from eat_lightning.runs.run import Run, environment
+
+OFFLINE = 32  # examples of a full batch, for the cost of a corpus
+ARMS = ("own", "static")
+
+
+class Sizing:
+    """A plan with what was measured for it."""
+
+    def __init__(self, plan: CapacityPlan):
+        self.plan, self.run = plan, Run.open(plan.run)
+        busy = [] if plan.force else training_faults("force=true")
+        if faults := busy + data_faults(self.run, plan.split, plan.data.model_dump()):
+            raise ConfigError.of(faults)
+        self.backend = open_backend(plan)
+        assert isinstance(self.backend, TorchBackend)
+        columns = self.run.data(dir=plan.data.dir).source(plan.split).texts
+        texts = [list(each) for each in zip(*columns, strict=True)]
+        rng = np.random.default_rng(plan.seed)
+        chosen = rng.permutation(len(texts))[: plan.examples]
+        self.texts = [texts[i] for i in chosen]
+
+    @property
+    def requests(self) -> list[dict[str, str]]:
+        names = self.run.task.columns
+        return [dict(zip(names, text, strict=True)) for text in self.texts]
+
+    @cached_property
+    def services(self) -> dict[str, Service]:
+        """Both arms, measured by turns: in batches up to the gateway's, and up to full ones."""
+        assert isinstance(self.backend, TorchBackend)
+        bare = with_slots(self.backend.encoder, exit=Never(), policies=())
+        static = replace(self.backend, by_source={None: bare})
+        backends = {"own": self.backend, "static": static}
+        exits = {"own": self.backend.exits, "static": static.exits}
+        most = max(OFFLINE, self.plan.size)
+        sizes = [1, *(size for size in (1, 2, 4, 8, 16) if size < most), most]
+        sizes = sizes if self.plan.size > 1 else [1, 1, 1, most]
+        return measured(backends, self.texts, exits, sizes, self.plan.measured, self.plan.seed)
+
+    @cached_property
+    def overhead_ms(self) -> float:
+        """Of a request beside the model: what a busy gateway takes, less what the model does."""
+        if self.plan.overhead_ms is not None:
+            return self.plan.overhead_ms
+        rng = np.random.default_rng(self.plan.seed)
+        of_model = self.services["own"].mean_ms(self.plan.size, rng)
+        return max(0.0, request_ms(self.plan, self.requests) - of_model)
+
+    @property
+    def discipline(self) -> Discipline:
+        plan = self.plan
+        given = plan.size, plan.wait_ms, plan.queue, plan.deadline_ms
+        return Discipline(*given, self.overhead_ms, plan.balance)
+
+    def outcome(self, arm: str, replicas: int, rate: float, num: int) -> Outcome:
+        arrivals = poisson_ms(rate, num, np.random.default_rng(self.plan.seed))
+        return simulated(self.services[arm], arrivals, replicas, self.discipline, self.plan.seed)
+
+    def needed(self, arm: str) -> tuple[int, Outcome] | None:
+        """The smallest number of replicas with which 99 of 100 are answered in time; None where
+        `most` are not enough. Found between doublings: more replicas are never slower."""
+        plan, (rate, p99_ms) = self.plan, self.plan.asked
+        of = partial(self.outcome, arm, rate=rate, num=plan.arrivals)
+
+        def enough(outcome: Outcome) -> bool:
+            return outcome.percentile(99) <= p99_ms
+
+        # With so few they would be busy all the time, and fall behind.
+        low = max(0, math.ceil(rate * self.request_s(arm)) - 1)
+        high, found = low + 1, None
+        while high <= plan.most and not enough(found := of(replicas=high)):
+            low, high = high, min(2 * high, max(plan.most, high + 1))
+        if found is None or not enough(found):
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            if enough(tried := of(replicas=middle)):
+                high, found = middle, tried
+            else:
+                low = middle
+        return high, found
+
+    def request_s(self, arm: str) -> float:
+        """A request on a busy replica, in seconds."""
+        rng = np.random.default_rng(self.plan.seed)
+        return (self.overhead_ms + self.services[arm].mean_ms(self.plan.size, rng)) / 1000
+
+    def checks(self, arm: str) -> Iterator[Check]:
+        """Predicted beside measured, at a share of what so many replicas are predicted to take."""
+        for count in self.plan.check:
+            busy = self.outcome(arm, count, 2 * count / self.request_s(arm), self.plan.arrivals)
+            rps = busy.busy * count / self.request_s(arm)
+            offered = self.plan.level * rps
+            predicted = self.outcome(arm, count, offered, self.plan.arrivals)
+            here, shots = loaded(self.plan, self.requests, count, offered, arm == "static")
+            good = [1000 * (shot.ended - shot.due) for shot in shots if shot.status == 200]
+            if not good:
+                raise ConfigError(f"check={count}: none of {len(shots)} requests was answered")
+            p50, p99 = np.percentile(good, (50, 99)).tolist()
+            there = predicted.percentile(50), predicted.percentile(99)
+            yield Check(count, offered, here, rps, p50, there[0], p99, there[1])
+
+    def row(self, arm: str) -> CapacityRow:
+        plan, service, where = self.plan, self.services[arm], environment()
+        rate, p99_ms = plan.asked
+        found = self.needed(arm)
+        rng = np.random.default_rng(plan.seed)
+        shown: dict[str, Any] = dict.fromkeys(("p50_found_ms", "p99_found_ms", "busy"))
+        if found is not None:
+            p50, p99 = found[1].percentile(50), found[1].percentile(99)
+            shown = {"p50_found_ms": p50, "p99_found_ms": p99, "busy": found[1].busy}
+        return CapacityRow(
+            run=self.run.name,
+            exits=arm,
+            mode=plan.mode,
+            batch=plan.size,
+            wait_ms=plan.wait_ms,
+            rate=rate,
+            p99_ms=p99_ms,
+            replicas=None if found is None else found[0],
+            **shown,
+            mean_depth=service.mean_depth,
+            alone_ms=self.overhead_ms + service.mean_ms(1, rng),
+            batch_ms=service.mean_ms(max(OFFLINE, plan.size), rng),
+            batch_size=max(OFFLINE, plan.size),
+            overhead_ms=self.overhead_ms,
+            service_error=service.error,
+            checks=[*self.checks(arm)],
+            machine=where["machine"],
+            commit=where["commit"] or "",
+            version=where["eat_lightning"],
+        )
+
+
+def sized(plan: CapacityPlan) -> list[CapacityRow]:
+    """A row for the run's exits and one for static full depth; they are printed and written."""
+    sizing = Sizing(plan)
+    rows = [sizing.row(arm) for arm in ARMS]
+    if not plan.force and training_faults("force=true"):
+        raise ConfigError("training began meanwhile: the times are not kept")
+    jsonl.update(path := Path(plan.to) / "rows.jsonl", CapacityRow, rows)
+    print("\n".join([*heading(plan, rows), *table(rows, plan.most, plan.core_hour)]))
+    for row in rows:
+        for check in row.checks:
+            print(f"{'adaptive' if row.exits == 'own' else 'static'}, {check}")
+    print(f"written: {path}")
+    return rows
+
+
+def heading(plan: CapacityPlan, rows: Sequence[CapacityRow]) -> list[str]:
+    errors = ", ".join(f"{100 * row.service_error:.1f} %" for row in rows)
+    said = f"{plan.rate:g} requests a second, p99 within {plan.p99_ms:g} ms, {plan.mode}"
+    return [
+        f"{said}, {plan.size} at once; a replica is one core",
+        f"times of batches that were left out of the fit: off by {errors}; a request takes "
+        f"{rows[0].overhead_ms:.2f} ms beside the model",
+    ]

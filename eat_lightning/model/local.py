@@ -1,0 +1,40 @@
+"""A body's own window: in some layers a token sees its neighbours in the original text alone
+(ModernBERT, Warner et al. 2024, section 2.1.1).
+
+Distances are those of original positions: what a token saw in training it sees after pruning, and
+dropping a row equals hiding it. (The window of `attention=longformer` counts the rows that are
+left.)
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.model.banded import near_attention, near_pairs
+from eat_lightning.model.contracts import Kernel, is_approximate
+from eat_lightning.model.evidence import MATRIX
+from eat_lightning.model.packed import Packed
+
+PAYS = 0.4  # the band is cut out where it holds at most this share of all pairs, as for Longformer
+
+
+def local_kernel(
+    packed: Packed, pattern: Any, layer: int, reach: int, longest: int, needs: frozenset[str]
+) -> Kernel | None:
+    """The banded product, where it pays and can say all that is asked: nothing hidden besides, no
+    weights of keys, rows in the order of their positions (a merge may break it)."""
+    hides = is_approximate(pattern) or not pattern.sees_all(longest, layer)
+    merged = packed.weight_N is not None or packed.size_N is not None
+    if hides or merged or needs & MATRIX or near_pairs(longest, reach) > PAYS * longest**2:
+        return None
+    return partial(near_attention, reach=reach, position_N=packed.position_N)
+
+
+def computed_pairs(tokens_B: np.ndarray, reach: int) -> np.ndarray:
+    """Query-key pairs that a local layer computes of so many tokens: the band's where it is cut."""
+    band = near_pairs(tokens_B, reach)
+    cut = (tokens_B - 1 > reach) & (band <= PAYS * tokens_B**2)
+    return np.where(cut, band, tokens_B**2)

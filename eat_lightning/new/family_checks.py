@@ -1,0 +1,138 @@
+"""What every family must keep, checked on its own small model of random weights: `CHECKS` are
+functions of a family, each of which raises AssertionError where a promise is broken.
+
+The tests of the package run them over all that lie in `weights/families/`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eat_lightning.methods.attention.dense import Dense
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.reduction.none import Keep
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.packed import Batch
+from eat_lightning.new.toy import alone, ragged, spread
+from eat_lightning.weights.checkpoint import load_pretrained
+from eat_lightning.weights.family import Family
+from eat_lightning.weights.hf_folder import save_classifier
+
+CLOSE = 1e-5  # largest difference / largest value, in fp32
+NUM_LABELS = 3
+
+
+def hugging_face(family: Family) -> Any:
+    """transformers' classifier of the family's small config, whose weights tell tokens apart."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family.name, **family.small, num_labels=NUM_LABELS)
+    model: Any = AutoModelForSequenceClassification.from_config(config)
+    with torch.no_grad():
+        for weight in spread(model).parameters():
+            weight.mul_(0.7)  # in fp32 larger ones would magnify what rounding leaves
+    return model.eval()
+
+
+def encoder_in(folder: Path, **options: Any) -> AdaptiveEncoder:
+    """The folder's body and head, with everything off."""
+    nothing: Any = Keep()
+    head = {"layers": [], "activation": "auto"}
+    given = (str(folder), NUM_LABELS, Dense(), nothing, Never(), head)
+    return load_pretrained(*given, **options).eval()
+
+
+def examples(model: Any) -> Batch:
+    """Ragged texts, one of them as long as the model takes, without an id that is its padding."""
+    config = model.config
+    longest = config.max_position_embeddings - 2
+    batch = ragged((9, 1, longest, 2, longest // 2))
+    batch.ids_N[batch.ids_N == (config.pad_token_id or 0)] = 7
+    batch.types_N %= max(getattr(config, "type_vocab_size", 0), 1)
+    return batch
+
+
+def padded(model: Any, batch: Batch, left: bool) -> dict[str, Tensor]:
+    """As transformers wants them: padding right or left; positions follow from it where a model
+    has them in its embedding and does not count them itself."""
+    config, ones = model.config, alone(batch)
+    longest = int(batch.lengths_B.max())
+    ids = torch.full((batch.size, longest), config.pad_token_id or 0)
+    mask, types = torch.zeros_like(ids), torch.zeros_like(ids)
+    for i, one in enumerate(ones):
+        n = len(one.ids_N)
+        place = slice(longest - n, longest) if left else slice(0, n)
+        ids[i, place], types[i, place], mask[i, place] = one.ids_N, one.types_N, 1
+    given = {"input_ids": ids, "attention_mask": mask}
+    if getattr(config, "type_vocab_size", 0) > 1:
+        given["token_type_ids"] = types
+    return given
+
+
+def vectors(encoder: AdaptiveEncoder, batch: Batch) -> Tensor:
+    """What a head reads of every token, N x D."""
+    packed = encoder.embed(batch)
+    for number in range(1, len(encoder.layers) + 1):
+        packed, _ = encoder.run_layer(packed, number)
+    return encoder.for_heads(packed).x_ND
+
+
+def assert_near(ours: Tensor, theirs: Tensor, close: float = CLOSE) -> None:
+    gap = ((ours - theirs).abs().max() / theirs.abs().max()).item()
+    assert gap <= close, f"largest difference / largest value is {gap:.2e}"
+
+
+def equals_hugging_face(family: Family) -> None:
+    """Logits, and the vectors of every token, with padding right; and left, where positions do not
+    come from places in the block."""
+    model = hugging_face(family)
+    batch = examples(model)
+    with TemporaryDirectory() as folder, torch.no_grad():
+        model.save_pretrained(folder)
+        encoder = encoder_in(Path(folder))
+        assert_near(encoder(batch).logits_BC, model(**padded(model, batch, False)).logits)
+        body = getattr(model, model.base_model_prefix)
+        counts = encoder.shape.position_offset > 0 or not encoder.shape.absolute_positions
+        for left in (False, True) if counts else (False,):
+            given = padded(model, batch, left)
+            theirs = body(**given).last_hidden_state[given["attention_mask"].bool()]
+            assert_near(vectors(encoder, batch), theirs)
+
+
+def comes_back(family: Family) -> None:
+    """An encoder that transformers' classifier became is saved as such a classifier: equal weights,
+    and transformers gives equal logits of it."""
+    from transformers import AutoModelForSequenceClassification
+
+    model = hugging_face(family)
+    with TemporaryDirectory() as folder, TemporaryDirectory() as again, torch.no_grad():
+        model.save_pretrained(folder)
+        save_classifier(encoder_in(Path(folder)), ["a", "b", "c"], Path(again))
+        found: Any = AutoModelForSequenceClassification.from_pretrained(again)
+        theirs, ours = model.state_dict(), found.state_dict()
+        assert theirs.keys() == ours.keys()
+        assert [name for name in theirs if not torch.equal(theirs[name], ours[name])] == []
+        given = padded(model, examples(model), False)
+        torch.testing.assert_close(found.eval()(**given).logits, model(**given).logits)
+        assert found.config.id2label == {0: "a", 1: "b", 2: "c"}
+
+
+def fewer_layers_are_the_first(family: Family) -> None:
+    """Fewer layers of a body are those that it had, each with its own way of seeing."""
+    model = hugging_face(family)
+    with TemporaryDirectory() as folder, torch.no_grad():
+        model.save_pretrained(folder)
+        whole, fewer = encoder_in(Path(folder)), encoder_in(Path(folder), num_layers=2)
+        batch = examples(model)
+        packed, _ = whole.run_layer(whole.embed(batch), 1)
+        packed, _ = whole.run_layer(packed, 2)
+        assert_near(vectors(fewer, batch), whole.for_heads(packed).x_ND)
+
+
+CHECKS = (equals_hugging_face, comes_back, fewer_layers_are_the_first)

@@ -1,0 +1,1 @@
+"""Score a corpus: many files of texts in, parquet of answers out."""

@@ -1,0 +1,65 @@
+"""Settings of `score`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Annotated, Literal
+
+from eat_lightning.config import whole, within
+from eat_lightning.engines.plan import ModelPlan
+
+Format = Literal["parquet", "jsonl", "text"]
+
+
+class ScorePlan(ModelPlan):
+    """input: files, folders and patterns. text, keep: names of columns; None: those that the task
+    names, and all. workers: None is a process for each core that this one may use. pool: None is
+    wherever the backend has one. window: rows that are sorted by length together."""
+
+    input: str | list[str] | None
+    output: str | None
+    format: Format | None
+    text: str | list[str] | None
+    keep: list[str] | None
+    prefix: str
+    engine: Literal["local", "ray"]
+    workers: Annotated[int | None, whole(1)]
+    pin: bool
+    address: str | None
+    tokens: Annotated[int, whole(16)]
+    pool: bool | None
+    window: Annotated[int, whole(1)]
+    shard_mb: Annotated[float, within("(0, 100000]")]
+    max_bytes: Annotated[int, whole(1)]
+    every_s: Annotated[float, within("(0, 3600]")]
+
+    def rules(self) -> Iterator[str]:
+        yield from super().rules()
+        if not self.input:
+            yield "input must name files or folders: input=corpus/"
+        if not self.output:
+            yield "output must name a folder: output=scored/"
+        if self.threads != 1:
+            yield f"threads must be 1, got {self.threads}: more cores are more workers"
+        if self.address is not None and self.engine != "ray":
+            yield "address is not an option of engine=local"
+        if self.engine == "ray" and find_spec("ray") is None:
+            yield "engine=ray needs Ray: pip install 'eat-lightning[ray]'"
+
+    @property
+    def inputs(self) -> list[str]:
+        return [self.input] if isinstance(self.input, str) else list(self.input or [])
+
+    @property
+    def text_columns(self) -> list[str] | None:
+        return [self.text] if isinstance(self.text, str) else self.text
+
+
+def cores() -> list[int]:
+    """The cores that this process may use; where the system does not say which, as many as there
+    are."""
+    if hasattr(os, "sched_getaffinity"):  # Linux alone
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))

@@ -1,0 +1,78 @@
+"""How far it is: a line with rows, rate, mean depth and the time that is left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+from eat_lightning.score.inputs import Shard
+from eat_lightning.score.work import Event, Tally
+
+
+class Progress:
+    """shards: all of them. num_before: how many earlier starts have done, which are not among those
+    that are counted here. every_s: between two lines, where nobody looks on."""
+
+    def __init__(self, shards: Sequence[Shard], missing: Sequence[Shard], every_s: float):
+        self.num_before, self.missing = len(shards) - len(missing), missing
+        self.every_s = 0.5 if sys.stderr.isatty() else every_s
+        self.start = self.shown = time.monotonic()
+        self.finished, self.num_done = Tally(), 0
+        self.at_work: dict[int, Tally] = {}
+        self.weight_done, self.weight = 0, sum(shard.weight for shard in missing)
+
+    def hear(self, event: Event) -> None:
+        if event.done:
+            self.at_work.pop(event.shard, None)
+            self.finished.add(event.tally)
+            self.num_done += 1
+        else:
+            self.at_work[event.shard] = event.tally
+        if event.done or event.fault is not None:
+            self.weight_done += self.missing[event.shard].weight
+        if time.monotonic() - self.shown >= self.every_s:
+            self.show()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.start
+
+    @property
+    def tally(self) -> Tally:
+        whole = Tally()
+        for tally in (self.finished, *self.at_work.values()):
+            whole.add(tally)
+        return whole
+
+    def __str__(self) -> str:
+        tally = self.tally
+        read = self.weight_done + sum(
+            self.missing[place].weight * tally.share for place, tally in self.at_work.items()
+        )
+        left = "?" if not read else clock(self.seconds * (self.weight - read) / read)
+        done, whole = self.num_before + self.num_done, self.num_before + len(self.missing)
+        return (
+            f"{tally.rows:,} rows, {tally.rows / self.seconds:,.0f}/s, "
+            f"depth {tally.mean_depth:.2f}, {done} of {whole} shards, {left} left"
+        )
+
+    def show(self) -> None:
+        self.shown = time.monotonic()
+        clear, end = ("\r\033[K", "") if sys.stderr.isatty() else ("", "\n")
+        print(f"{clear}{self}", end=end, file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """A line beside the progress."""
+        clear = "\r\033[K" if sys.stderr.isatty() else ""
+        print(f"{clear}{text}", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

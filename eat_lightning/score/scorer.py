@@ -1,0 +1,109 @@
+"""A window of texts answered: sorted by length, packed by a budget of tokens, and where the backend
+is torch's, with the survivors of many batches going on together (`infer/depth_batching.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from eat_lightning.answers import About, Texts
+from eat_lightning.data.batching import within_budget
+from eat_lightning.infer.backend import Backend
+from eat_lightning.infer.depth_batching import Pool
+from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
+from eat_lightning.weights.untrusted import one_line
+
+BYTES_PER_TOKEN = 4  # of a text, where a backend does not tell its tokens before it runs
+ENCODED = 256  # texts tokenized at once
+Answers = list[dict[str, Any]]
+Part = tuple[Sequence[int], Answers]  # places in the window, and their answers
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """tokens, batch: of a batch, at most. pooled: survivors of many batches go on together."""
+
+    backend: Backend
+    tokens: int
+    batch: int
+    pooled: bool
+
+    def __call__(self, texts: Texts, about: About) -> Answers:
+        """An answer for each, in order; {"error": why} for one on which the model fails.
+        RuntimeError where it fails on each of several: that is no fault of theirs."""
+        try:
+            return self.answers(texts, about)
+        except Exception as error:
+            one_by_one = [self.alone(t, a) for t, a in zip(texts, about, strict=True)]
+            if len(texts) > 1 and all("error" in answer for answer in one_by_one):
+                why = one_line(error, 160) or type(error).__name__
+                raise RuntimeError(f"the model fails ({why})") from None
+            return one_by_one
+
+    def alone(self, text: Sequence[str], about: Any) -> dict[str, Any]:
+        try:
+            return self.answers([text], [about])[0]
+        except Exception as error:
+            why = one_line(error, 160) or type(error).__name__
+            return {"error": f"the model failed on this row ({why})"}
+
+    def answers(self, texts: Texts, about: About) -> Answers:
+        found: Answers = [{} for _ in texts]
+        for places, answers in self.parts(texts, about):
+            for place, answer in zip(places, answers, strict=True):
+                found[place] = answer
+        return found
+
+    def parts(self, texts: Texts, about: About) -> Iterator[Part]:
+        if self.pooled:
+            assert isinstance(self.backend, TorchBackend)
+            yield from self.through_pools(self.backend, texts, about)
+            return
+        sizes = [sum(len(text.encode()) for text in each) for each in texts]
+        for rows in self.batches(1 + np.array(sizes) // BYTES_PER_TOKEN):
+            given = [texts[i] for i in rows], [about[i] for i in rows]
+            for left in self.backend.stream(*given):
+                yield [rows[i] for i in left.places], left.answers
+
+    @torch.inference_mode()
+    def through_pools(self, backend: TorchBackend, texts: Texts, about: About) -> Iterator[Part]:
+        """Those that wait between exits at the end of a window go to their end: a shard's answers
+        do not depend on what a worker did before."""
+        ids, types = self.encoded(backend, texts)
+        lengths = np.array([len(each) for each in ids])
+        for source, places in backend.places(about).items():
+            encoder = backend.by_source[source]
+            pool: Pool[int] = Pool(encoder, self.tokens, in_tokens=True)
+            own = np.array(places)
+            for rows in self.batches(lengths[own]):
+                chosen = own[rows].tolist()
+                kinds = None if types is None else [types[i].tolist() for i in chosen]
+                known = [about[i] for i in chosen]
+                batch = backend.batch_of([ids[i].tolist() for i in chosen], kinds, known)
+                yield from self.answered(backend, pool.add(chosen, batch))
+            yield from self.answered(backend, pool.flush())
+
+    def encoded(self, backend: TorchBackend, texts: Texts) -> tuple[list[Any], list[Any] | None]:
+        """A few at a time: what a tokenizer gives beside ids is ten times their size."""
+        ids: list[Any] = []
+        types: list[Any] = []
+        for start in range(0, len(texts), ENCODED):
+            some, kinds = backend.encoded(texts[start : start + ENCODED])
+            ids += [np.array(each, np.int32) for each in some]
+            types += [np.array(each, np.int32) for each in kinds or ()]
+        return ids, types or None
+
+    def answered(self, backend: TorchBackend, parts: Any) -> Iterator[Part]:
+        for places, trace in parts:
+            yield places, in_numpy(trace).answers(backend.labels)
+
+    def batches(self, lengths_B: np.ndarray) -> Iterator[list[int]]:
+        """Rows longest first, as many as have `tokens` together, and `batch` at most."""
+        order = np.argsort(-lengths_B, kind="stable")
+        for rows in within_budget(order, lengths_B[order], self.tokens):
+            for start in range(0, len(rows), self.batch):
+                yield rows[start : start + self.batch].tolist()

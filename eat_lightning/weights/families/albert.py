@@ -1,0 +1,54 @@
+"""ALBERT (Lan et al. 2020): one layer's weights for all, behind a narrow embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eat_lightning.model.layer import Shape
+from eat_lightning.weights.families import bert
+from eat_lightning.weights.family import BERT_NAMES, Family
+
+GROUP = r"encoder\.albert_layer_groups\.(\d+)\.albert_layers\.0"
+NAMES = {
+    r"encoder\.embedding_hidden_mapping_in": "embedding.project",
+    rf"{GROUP}\.attention\.(query|key|value)": r"layers.\1.\2",
+    rf"{GROUP}\.attention\.dense": r"layers.\1.out",
+    rf"{GROUP}\.attention\.LayerNorm": r"layers.\1.attention_norm",
+    rf"{GROUP}\.ffn": r"layers.\1.up",
+    rf"{GROUP}\.ffn_output": r"layers.\1.down",
+    rf"{GROUP}\.full_layer_layer_norm": r"layers.\1.output_norm",
+    r"pooler": "dense",
+}
+
+
+def parts(config: Mapping[str, Any]) -> dict[str, Any]:
+    groups, narrow = config.get("num_hidden_groups", 1), config.get("embedding_size", 128)
+    return bert.parts(config) | {"embedding_size": narrow, "layer_groups": groups}
+
+
+def settings(shape: Shape) -> dict[str, Any]:
+    return bert.settings(shape) | {
+        "embedding_size": shape.embedding_size,
+        "num_hidden_groups": shape.layer_groups,
+        "classifier_dropout_prob": shape.dropout,
+    }
+
+
+def faults(config: Mapping[str, Any]) -> list[str]:
+    inner = config.get("inner_group_num", 1)
+    return bert.faults(config) + (
+        [] if inner == 1 else [f"inner_group_num must be 1, got {inner!r}"]
+    )
+
+
+FAMILY = Family(
+    ("albert",),
+    "albert.",
+    BERT_NAMES | NAMES,
+    parts,
+    settings,
+    small=bert.SMALL | {"embedding_size": 16, "hidden_act": "gelu_new"},
+    faults=faults,
+    sep_token_id=3,
+)

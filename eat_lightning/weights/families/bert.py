@@ -1,0 +1,36 @@
+"""BERT (Devlin et al. 2019), and what has its body: MiniLM, TinyBERT, BGE, E5, GTE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eat_lightning.model.layer import Shape
+from eat_lightning.weights.family import BERT_NAMES, Family
+
+
+def parts(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type_vocab_size": config.get("type_vocab_size", 2)}
+
+
+def settings(shape: Shape) -> dict[str, Any]:
+    return {"type_vocab_size": shape.type_vocab_size or 1}
+
+
+def faults(config: Mapping[str, Any]) -> list[str]:
+    """Also of those whose bodies are BERT's but for names."""
+    positions = config.get("position_embedding_type", "absolute")
+    if positions == "absolute":
+        return []
+    return [f"position_embedding_type must be absolute, got {positions!r}"]
+
+
+SMALL = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 40,
+    "max_position_embeddings": 42,
+}
+FAMILY = Family(("bert",), "bert.", BERT_NAMES, parts, settings, small=SMALL, faults=faults)

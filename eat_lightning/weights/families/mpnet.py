@@ -1,0 +1,37 @@
+"""MPNet (Song et al. 2020): BERT's body with T5's relative bias, shared by all layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eat_lightning.model.layer import Shape
+from eat_lightning.weights.families import bert
+from eat_lightning.weights.family import BERT_NAMES, TWO_LAYERS, Family
+
+NAMES = {
+    r"encoder\.layer\.(\d+)\.attention\.attn\.(q|k|v)": r"layers.\1.\2",
+    r"encoder\.layer\.(\d+)\.attention\.attn\.o": r"layers.\1.out",
+    r"encoder\.layer\.(\d+)\.attention\.LayerNorm": r"layers.\1.attention_norm",
+    r"encoder\.relative_attention_bias": "relative",
+}
+
+
+def parts(config: Mapping[str, Any]) -> dict[str, Any]:
+    buckets = config.get("relative_attention_num_buckets", 32)
+    return {"type_vocab_size": 0, "position_offset": 2, "relative_buckets": buckets}
+
+
+def settings(shape: Shape) -> dict[str, Any]:
+    return {"relative_attention_num_buckets": shape.relative_buckets}
+
+
+FAMILY = Family(
+    ("mpnet",),
+    "mpnet.",
+    BERT_NAMES | NAMES | TWO_LAYERS,
+    parts,
+    settings,
+    small=bert.SMALL | {"pad_token_id": 1},
+    sep_token_id=2,
+)

@@ -1,0 +1,110 @@
+"""Weights of a model folder, in any form that transformers writes: safetensors or the older .bin,
+in one file or several.
+
+Nothing is unpickled but tensors (`weights_only`), no name of a file leaves the folder, and a tensor
+holds as many numbers as it says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.weights.untrusted import json_of, one_line
+
+SAFE, OLD = "model.safetensors", "pytorch_model.bin"
+NOT_WEIGHTS = (pickle.UnpicklingError, BadZipFile, RuntimeError, OSError, ValueError, EOFError)
+MOST_FILES = 1000
+INDEX = 64 << 20  # bytes of an index, which has a line for each weight
+
+
+def weight_files(folder: Path, old: bool = True) -> list[Path]:
+    """The files of a folder's weights; ConfigError where there are none, or one is not there.
+
+    old: also .bin, as those of a body that somebody released years ago.
+    """
+    for name in (SAFE, OLD) if old else (SAFE,):
+        if (folder / name).is_file():
+            return [folder / name]
+        if (folder / f"{name}.index.json").is_file():
+            return shards(folder / f"{name}.index.json")
+    others = f"and no {OLD}" if old else "(other weight files are not read)"
+    raise ConfigError(f"{folder}: no {SAFE} {others}")
+
+
+def shards(index: Path) -> list[Path]:
+    """The files that an index names, in their order."""
+    try:
+        names = sorted({str(name) for name in json_of(index, INDEX)["weight_map"].values()})
+    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{index}: cannot be read ({one_line(error)})") from None
+    if not names or len(names) > MOST_FILES:
+        raise ConfigError(f"{index}: must name 1..{MOST_FILES} files, got {len(names)}")
+    for name in names:
+        if Path(name).name != name or not (index.parent / name).is_file():
+            raise ConfigError(f"{index}: names {one_line(name, 80)}, which is not in its folder")
+    return [index.parent / name for name in names]
+
+
+def read_weights(folder: Path, old: bool = False) -> dict[str, Tensor]:
+    """ConfigError, in one line, where they are not whole."""
+    weights: dict[str, Tensor] = {}
+    for path in weight_files(folder, old):
+        weights |= read_safe(path) if path.suffix == ".safetensors" else read_old(path)
+    return weights
+
+
+def read_safe(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ConfigError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def read_old(path: Path) -> dict[str, Tensor]:
+    try:
+        if is_zipfile(path):  # which could hold more than the file is long
+            with ZipFile(path) as members:
+                if any(member.compress_type != ZIP_STORED for member in members.infolist()):
+                    raise ConfigError(f"{path}: its weights are packed, which torch never does")
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except NOT_WEIGHTS as error:
+        raise ConfigError(f"{path}: not a file of weights alone ({one_line(error, 120)})") from None
+    found = found if isinstance(found, dict) else {}
+    weights = {k: w for k, w in found.items() if isinstance(k, str) and isinstance(w, Tensor)}
+    for name, weight in weights.items():
+        held = weight.untyped_storage().nbytes() // weight.element_size()
+        if weight.layout != torch.strided or weight.numel() > held:
+            raise ConfigError(f"{path}: {one_line(name, 80)} holds fewer numbers than it says")
+    if not weights:
+        raise ConfigError(f"{path}: holds no weights")
+    return {name: weight.contiguous() for name, weight in weights.items()}
+
+
+def sizes_in(paths: Path | Iterable[Path]) -> dict[str, list[int]]:
+    """The sizes of safetensors' tensors, from the headers; names without "encoder."."""
+    found = {}
+    for path in [paths] if isinstance(paths, Path) else paths:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            for name in names:
+                found[name.removeprefix("encoder.")] = file.get_slice(name).get_shape()
+    return found
+
+
+def weights_digest(folder: Path) -> str:
+    """A hash of all files of a folder's weights."""
+    digest = hashlib.sha256()
+    for path in weight_files(folder):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,132 @@
+"""The way back: an encoder as transformers' own model of its family, which that library opens
+without us. Exits and slots stay behind: it runs every layer of every token.
+
+Shapes: D width.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.files import replacing, write_text
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.layer import Shape
+from eat_lightning.weights.families import family_of
+from eat_lightning.weights.hf_names import ours_of, unfused
+
+POOLINGS = "classifier_pooling"  # a key of config.json, where a family's head may pool otherwise
+
+
+def empty_body(shape: Shape) -> nn.Module:
+    """transformers' model of a shape's family, without a pooler, its weights random."""
+    from transformers import AutoModel
+
+    body: Any = AutoModel.from_config(config_of(shape))
+    if getattr(body, "pooler", None) is not None:
+        body.pooler = None
+    return body
+
+
+def config_of(shape: Shape, **settings: Any) -> Any:
+    """transformers' config of a shape. Theirs has heads that fill the width: those that a narrowed
+    encoder has not are there, and give nothing; so are inner neurons."""
+    from transformers import AutoConfig
+
+    whole = replace(shape, num_heads=shape.hidden_size // shape.width_of_head, head_width=0)
+    said = family_of(shape).config_of(whole) | settings
+    return AutoConfig.for_model(said.pop("model_type"), **said)
+
+
+def weights_for(model: nn.Module, encoder: AdaptiveEncoder) -> dict[str, Tensor]:
+    """Our weights under the names of a model of transformers; KeyError where we lack one."""
+    own = own_weights(encoder)
+    names = ours_of(model.state_dict(), family_of(encoder.shape))
+    return {theirs: own[ours] for theirs, ours in names.items()}
+
+
+def own_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
+    """The body's weights as every family may ask for them, and the last head's."""
+    shape, state = encoder.shape, dict(encoder.state_dict())
+    width = shape.hidden_size
+    for i in range(shape.num_distinct):
+        home = f"layers.{i}."
+        for name in [n for n in state if n.startswith(f"{home}qkv.")]:
+            state[name] = torch.cat([filled(x, 0, width) for x in state[name].chunk(3)])
+        state[f"{home}out.weight"] = filled(state[f"{home}out.weight"], 1, width)
+        inner, halves = shape.intermediate_size, shape.up_width // shape.intermediate_size
+        for name in [n for n in state if n.startswith(f"{home}up.")]:
+            state[name] = torch.cat([filled(x, 0, inner) for x in state[name].chunk(halves)])
+        state[f"{home}down.weight"] = filled(state[f"{home}down.weight"], 1, inner)
+    # Theirs always have token types.
+    none = torch.zeros_like(state["embedding.word.weight"][:1])
+    state.setdefault("embedding.token_type.weight", none)
+    last = f"heads.{shape.num_layers}."
+    head = {n.removeprefix(last): w for n, w in state.items() if n.startswith(last)}
+    for name in ("classes.weight", "classes.bias"):  # theirs have no temperature
+        if name in head and "temperature" in head:
+            head[name] = head[name] / head["temperature"].to(head[name].dtype)
+    return unfused(state) | head
+
+
+def filled(weight: Tensor, axis: int, size: int) -> Tensor:
+    """With zeros behind, up to a size along an axis."""
+    missing = list(weight.shape)
+    missing[axis] = size - weight.shape[axis]
+    return torch.cat([weight, weight.new_zeros(missing)], axis) if missing[axis] else weight
+
+
+def head_settings(encoder: AdaptiveEncoder) -> dict[str, Any]:
+    """What a config.json says of the last head; ConfigError where its family has no such head."""
+    family, head = family_of(encoder.shape), encoder.head
+    pools = ("cls", "mean") if POOLINGS in family.settings(encoder.shape) else ("cls",)
+    wanted: Mapping[str, tuple[Any, ...]] = {
+        "kind": ("pooled",),
+        "pool": pools,
+        "activation": (family.activation,),
+        "norm": (family.norm,),
+    }
+    for key, among in wanted.items():
+        if head.get(key, False) not in among:
+            known = " or ".join(str(one) for one in among)
+            raise ConfigError(
+                f"head.{key} must be {known} in a classifier of {family.name}, got {head.get(key)}"
+            )
+    return {POOLINGS: head["pool"]} if len(pools) > 1 else {}
+
+
+def as_classifier(encoder: AdaptiveEncoder, labels: list[str]) -> Any:
+    """transformers' classifier of the same weights, which answers as this encoder does with every
+    layer and token."""
+    from transformers import AutoModelForSequenceClassification
+
+    names = labels or [f"LABEL_{i}" for i in range(encoder.num_labels)]
+    config = config_of(
+        encoder.shape,
+        id2label=dict(enumerate(names)),
+        label2id={name: i for i, name in enumerate(names)},
+        dtype=str(encoder.embedding.word.weight.dtype).removeprefix("torch."),
+        **head_settings(encoder),
+    )
+    model: Any = AutoModelForSequenceClassification.from_config(config)
+    missing = model.load_state_dict(weights_for(model, encoder), strict=False).missing_keys
+    assert not missing, missing
+    return model.to(encoder.embedding.word.weight.dtype).eval()
+
+
+def save_classifier(encoder: AdaptiveEncoder, labels: list[str], folder: Path) -> None:
+    """Write config.json and model.safetensors as transformers has them."""
+    model = as_classifier(encoder, labels)
+    weights = {n: w.detach().cpu().contiguous() for n, w in model.state_dict().items()}
+    with replacing(folder / "model.safetensors") as beside:
+        save_file(weights, beside, metadata={"format": "pt"})
+    config = model.config.to_dict() | {"architectures": [type(model).__name__]}
+    write_text(folder / "config.json", json.dumps(config, indent=2, default=str))
