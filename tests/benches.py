@@ -14,7 +14,15 @@ SIZES: dict[str, Any] = {
 
 def config(to: Path, **changes: Any) -> dict[str, Any]:
     given = {
-        **{"what": "speed", "run": None, "data": {"dir": None}, "minutes": None, "near": [8, 20]},
+        **{
+            "what": "speed",
+            "run": None,
+            "data": {"dir": None},
+            "minutes": None,
+            "near": [8, 20],
+            "body": None,
+            "long": None,
+        },
         **{"encoder": SIZES, "ratio": 0.3, "leaving": 0.5, "lengths": None, "tasks": ["sst2"]},
         **{"batches": [2], "examples": 4, "repeats": 2, "dtype": "fp32"},
         **{"threads": 1, "seed": 0, "to": str(to / "bench"), "force": True},

@@ -260,7 +260,7 @@ def test_faults_of_an_encoder_with_random_weights(override: str, line: str) -> N
 
 
 def test_a_folder_that_is_no_body_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "electra"}')
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}')
     faults = train_faults(resolved(f"encoder.pretrained={tmp_path}", "+encoder.dropout=3"))
     assert len(faults) == 2
     assert "model_type must be one of" in faults[1]

@@ -47,10 +47,7 @@ def test_coefficients_are_those_of_the_counted_flops(tmp_path: Path):
     study = open_study([str(tmp_path)])
     alpha_beta = coefficients(study, study.measured[0])
     assert alpha_beta == (16.0, 384.0)  # of width 4 and inner width 16
-    fields = {"hidden_size": 4, "num_heads": 1, "intermediate_size": 16}
-    shape = Shape.__new__(Shape)
-    for name, value in fields.items():
-        object.__setattr__(shape, name, value)
+    shape = Shape(10, 4, num_layers=1, num_heads=1, intermediate_size=16, max_positions=10)
     tokens_LB = np.full((1, 1), 10)
     counted = layer_flops(shape, tokens_LB, tokens_LB, dense_flops(shape, tokens_LB))
     assert counted.item() == 16.0 * 100 + 384.0 * 10

@@ -75,7 +75,7 @@ def test_the_toy_run_is_exported_whole(run: Path):
     assert_equal(about)
     files = ["layers-1.onnx", "layers-2.onnx", "layers-3.onnx", "single.onnx", "weights.bin"]
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        [*files, "answers.py", "export.json", "runner.py", "tokenizer.json"]
+        [*files, "answers.py", "export.json", "runner.py", "sessions.py", "tokenizer.json"]
     )
     assert about["exit"] == {"kind": "confidence", "tau": [0.75, 0.7], "layers": [1, 2]}
     assert about["temperatures"] == {"1": 1.0, "2": 1.0, "3": 1.25}

@@ -106,7 +106,7 @@ def test_where_pytorch_has_no_onednn(run: Path, no_onednn: None):
 
 def test_an_export_cannot_be_prepacked():
     said = refused(lambda: plan(prepack=True, backend="onnx"))
-    assert said.startswith("prepack is not an option of backend=onnx")
+    assert said.startswith("prepack=true is for backend=torch, got onnx")
 
 
 @pytest.mark.parametrize("pool", [False, True])

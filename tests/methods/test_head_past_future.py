@@ -12,7 +12,7 @@ from eat_lightning.model.training import Context
 
 
 class Sizes:
-    hidden_size, dropout = 1, 0.0
+    hidden_size, dropout, biases = 1, 0.0, True
 
 
 def by_hand(imitation: float = 1.0) -> dict[int, PastFuture]:

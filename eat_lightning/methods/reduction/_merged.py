@@ -18,8 +18,8 @@ def merged(
     packed: Packed, from_M: Int[Tensor, " m"], into_M: Int[Tensor, " m"], proportional: bool
 ) -> Packed:
     """Rows `from_M` joined into `into_M` by their sizes, and left out. A joined row is where its
-    largest part was (of equal ones where it was merged into): bodies that turn by positions, or
-    look at distances, meet it there."""
+    largest part was (of equal ones where it was merged into), in the order of the text: bodies that
+    turn by positions, or look at distances, meet it there."""
     layout, x_ND = packed.layout, packed.x_ND
     size_N = torch.ones_like(x_ND[:, 0]) if packed.size_N is None else packed.size_N
     position_N = largest_part(packed.position_N, size_N, from_M, into_M)
@@ -32,7 +32,9 @@ def merged(
     weight_N = size_N.float().log() if proportional else packed.weight_N
     joined = replace(packed, x_ND=sums_ND / size_N[:, None], size_N=size_N, weight_N=weight_N)
     joined = replace(joined, position_N=position_N)
-    return joined.take(stays_N.nonzero().flatten(), layout.lengths_B - gone_B)
+    rows_M = stays_N.nonzero().flatten()
+    place_M = layout.segment_N[rows_M] * (1 + position_N.max()) + position_N[rows_M]
+    return joined.take(rows_M[place_M.argsort()], layout.lengths_B - gone_B)
 
 
 def largest_part(
