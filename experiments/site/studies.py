@@ -10,20 +10,29 @@ from experiments.site.made import ROOT, Page
 
 EXPERIMENTS = ROOT / "experiments"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
-PAGES = ("page.md", "README.md", "certify.md")
 HOME = {"README.md": "index.md", "experiments/README.md": "reference/paper.md"}
 
 
 def pages() -> list[Page]:
     """A page for each study, what they show, and the paper against ours."""
     found: dict[str, Page] = {}
-    claims = sorted(EXPERIMENTS.rglob("page.md"))
-    for path in [EXPERIMENTS / "README.md", *claims, EXPERIMENTS / "certify.md"]:
-        text = relinked(path, found)
-        title = path.parent.name if path.stem == "page" else path.stem
-        in_nav = None if path.name == "README.md" else title.replace("_", " ")
-        found[place_of(path)] = Page(place_of(path), text, in_nav)
+    for path in filter(is_page, sorted(EXPERIMENTS.rglob("*.md"))):
+        place, title = place_of(path), title_of(path)
+        found[place] = Page(place, relinked(path, found), title)
     return list(found.values())
+
+
+def is_page(path: Path) -> bool:
+    """What people wrote; reports that were made lie in results."""
+    return "results" not in path.parts and not path.is_relative_to(EXPERIMENTS / "site")
+
+
+def title_of(path: Path) -> str | None:
+    """In the navigation; the paper against ours has a place of its own there."""
+    if path.name == "README.md":
+        return None
+    inside = path.relative_to(EXPERIMENTS).with_suffix("").as_posix().removesuffix("/page")
+    return inside.replace("_", " ").replace("/", ", ")
 
 
 def place_of(path: Path) -> str:
@@ -47,7 +56,7 @@ def on_site(link: re.Match[str], page: Path, found: dict[str, Page]) -> str:
     if not path.is_file() or not inside or path.suffix not in (".md", ".png", ".svg"):
         return text
     place = place_of(path)
-    if path.name not in PAGES and place not in found:
+    if not is_page(path) and place not in found:
         found[place] = Page(place, "")  # before its own links, which may come back
         content = relinked(path, found) if path.suffix == ".md" else path.read_bytes()
         found[place] = Page(place, content)
