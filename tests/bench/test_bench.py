@@ -222,7 +222,7 @@ def no_rivals(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whole_bench(tmp_path: Path, no_rivals: None, capsys: pytest.CaptureFixture[str]):
     rows = entry.bench(config(tmp_path, batches=[1, 2]))
     assert len(rows) == 10 * 3  # batch 1; 2 as they come and sorted
-    assert "onnxruntime: no rows, onnx, onnxscript, onnxruntime is not" in capsys.readouterr().out
+    assert "ORT: no rows, onnx, onnxscript, onnxruntime is not" in capsys.readouterr().out
     entry.bench(config(tmp_path, dtype="bf16"))
     entry.bench(config(tmp_path, what="cost"))
     assert {row.race for row in kept(tmp_path)} == {"fp32", "bf16", "cost-fp32"}
