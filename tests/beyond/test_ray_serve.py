@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -57,7 +58,7 @@ def command(
     """`serve engine=ray`, and where it serves."""
     given = [sys.executable, "-m", "eat_lightning.serve", "engine=ray", *overrides]
     env = os.environ | cluster
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(given, env=env, text=True, **pipes) as child:
         try:
             assert child.stdout is not None
