@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-KEY = ("run", "exits", "mode", "batch", "rate", "p99_ms", "machine", "commit")
+KEY = ("run", "exits", "gateway", "mode", "batch", "rate", "p99_ms", "machine", "commit")
 BILLION = 1_000_000_000
 
 
@@ -46,7 +46,8 @@ def error(predicted: float, measured: float) -> float:
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class CapacityRow:
-    """exits: "own" or "static". replicas: of a core each; None where no number within `most` is
+    """exits: "own" or "static". gateway: the settings of a replica, a budget or tau among them, as
+    `serve` takes them. replicas: of a core each; None where no number within `most` is
     enough. alone_ms: of a request that meets nobody, the mean. batch_ms: of an example in full
     batches, without the gateway. service_error: of the times of batches that the fit left out."""
 
@@ -71,6 +72,7 @@ class CapacityRow:
     machine: str = ""
     commit: str = ""
     version: str = ""
+    gateway: str = ""
 
     @property
     def key(self) -> tuple[Any, ...]:

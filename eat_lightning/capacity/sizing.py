@@ -138,6 +138,7 @@ class Sizing:
         return CapacityRow(
             run=self.run.name,
             exits=arm,
+            gateway=" ".join(plan.gateway(arm == "static")),
             mode=plan.mode,
             batch=plan.size,
             wait_ms=plan.wait_ms,
