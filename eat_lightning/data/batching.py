@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -125,12 +125,21 @@ def shares(
             yield Share(shortest, len(batch), idle=True)
 
 
+@dataclass
+class Place:
+    """Where training goes on: `batch` batches of `epoch` (from 0) are done."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
 @dataclass(eq=False)
 class Order(Sampler[Share]):
-    """Yields this process's part of each batch.
+    """Yields this process's part of each batch from `resume` on.
 
-    `resume` = (epoch, batches already done in it). Its length is that of the whole epoch: Lightning
-    adds what was done before a resume to what it fetches, and compares the sum with the length.
+    A strategy may ask for the loader before the checkpoint is read, so that `resume` is the data
+    module's own object, looked at when an epoch begins. Its length is that of the whole epoch:
+    Lightning adds what was done before a resume to what it fetches, and compares the sum with it.
     """
 
     lengths: np.ndarray
@@ -140,7 +149,7 @@ class Order(Sampler[Share]):
     rank: int = 0
     world_size: int = 1
     epoch: int = 0
-    resume: tuple[int, int] = (0, 0)
+    resume: Place = field(default_factory=Place)
     known: tuple[int, list[np.ndarray]] = (-1, [])
 
     def batches(self) -> list[np.ndarray]:
@@ -158,7 +167,7 @@ class Order(Sampler[Share]):
         return len(self.batches())
 
     def __iter__(self) -> Iterator[Share]:
-        start = self.resume[1] if self.resume[0] == self.epoch else 0
+        start = self.resume.batch if self.resume.epoch == self.epoch else 0
         yield from shares(self.batches()[start:], self.lengths, self.rank, self.world_size)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from lightning import LightningDataModule
 
 from eat_lightning.bounds import raise_faults, whole_faults
-from eat_lightning.data.batching import Loader, Order, shares, sorted_batches
+from eat_lightning.data.batching import Loader, Order, Place, shares, sorted_batches
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
@@ -53,7 +53,7 @@ class TextData(LightningDataModule):
     max_length: int = None  # type: ignore[assignment]
     cache_dir: Path = None  # type: ignore[assignment]
     seed: int = 0
-    resume: tuple[int, int] = field(default=(0, 0), init=False)
+    resume: Place = field(default_factory=Place, init=False)
     made: dict[str, Split] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class TextData(LightningDataModule):
 
     def resume_at(self, epoch: int, batch: int) -> None:
         """Training goes on in `epoch` (from 0) after `batch` batches of it."""
-        self.resume = (epoch, batch)
+        self.resume.epoch, self.resume.batch = epoch, batch
 
     def train_dataloader(self) -> Loader:
         split, (rank, world_size) = self.split("train"), self.place()
@@ -96,7 +96,7 @@ class TextData(LightningDataModule):
             self.tokens_per_batch,
             rank,
             world_size,
-            epoch=self.trainer.current_epoch if self.trainer else self.resume[0],
+            epoch=self.trainer.current_epoch if self.trainer else self.resume.epoch,
             resume=self.resume,
         )
         return Loader(split, batch_size=None, sampler=order)

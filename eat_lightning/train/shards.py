@@ -11,12 +11,18 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from torch import nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
@@ -43,6 +49,45 @@ class Shards(ModelParallelStrategy):
             1,
         )
         super().setup_environment()
+
+    def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
+        """Moments as one process saves them, in the process that writes; {} in the others.
+
+        Lightning counts parameters in the module's order, an optimizer in that of its groups: a
+        run could not go on with another number of processes.
+        """
+        optimizer = getattr(optimizer, "optimizer", optimizer)  # Lightning wraps it
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        state = get_optimizer_state_dict(self.model, optimizer, options=options)
+        index = {name: i for i, name in enumerate(names_of(optimizer, self.model))}
+        return renamed(state, index) if state else state
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:
+        """Load weights and moments, which any number of processes saved; gives all else."""
+        checkpoint = torch.load(
+            self.broadcast(checkpoint_path),
+            map_location="cpu",
+            weights_only=weights_only,
+            mmap=True,
+        )
+        load_whole(self.model, checkpoint.pop("state_dict"))
+        options = StateDictOptions(full_state_dict=True)
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            named = renamed(state, dict(enumerate(names_of(optimizer, self.model))))
+            set_optimizer_state_dict(self.model, optimizer, named, options=options)
+        return checkpoint
+
+
+def names_of(optimizer: Any, module: nn.Module) -> list[str]:
+    """Parameters' names in the order of an optimizer's groups, by which it numbers them."""
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    return [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
+
+
+def renamed(state: dict[str, Any], to: Mapping[Any, Any]) -> dict[str, Any]:
+    """An optimizer's state with other keys for its parameters."""
+    groups = [g | {"params": [to[p] for p in g["params"]]} for g in state["param_groups"]]
+    return {"state": {to[p]: s for p, s in state["state"].items()}, "param_groups": groups}
 
 
 def shard(module: Any) -> None:

@@ -11,7 +11,14 @@ from omegaconf import OmegaConf
 from parquet import write
 
 from eat_lightning.data import batching
-from eat_lightning.data.batching import Order, dealt, shares, shuffled_batches, sorted_batches
+from eat_lightning.data.batching import (
+    Order,
+    Place,
+    dealt,
+    shares,
+    shuffled_batches,
+    sorted_batches,
+)
 from eat_lightning.data.glue import GlueData
 from eat_lightning.data.split import identity, make_split, tokenize
 from eat_lightning.data.task import Task
@@ -119,7 +126,7 @@ def test_a_process_without_an_example_runs_one_that_does_not_count():
 
 def test_order_resumes_within_its_epoch():
     whole = [share.rows.tolist() for share in Order(LENGTHS, 0, 16, epoch=2)]
-    order = Order(LENGTHS, 0, 16, epoch=2, resume=(2, 5))
+    order = Order(LENGTHS, 0, 16, epoch=2, resume=Place(2, 5))
     assert [share.rows.tolist() for share in order] == whole[5:]
     assert len(order) == len(whole)
     order.set_epoch(3)
