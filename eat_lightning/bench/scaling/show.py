@@ -130,7 +130,8 @@ def fill(figure: Figure, rows: Sequence[ScalingRow]) -> None:
         for curve in own:
             line(ax, curve, of_name[curve.candidate], MIB if what == "peak_bytes" else 1)
         ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), handlelength=1.0)
+        crowded: Any = {"ncols": 2, "fontsize": 5.5, "columnspacing": 0.8} if len(own) > 8 else {}
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), handlelength=1.0, **crowded)
         scale(ax, sorted({x for curve in own for x in curve.x}))
 
 
