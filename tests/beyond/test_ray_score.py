@@ -46,7 +46,7 @@ def actors() -> list[int]:
             title = path.read_bytes().decode(errors="replace")
         except OSError:
             continue
-        if re.match(r"ray::.*Actor", title):
+        if re.match(r"ray::MapWorker", title):
             found.append(int(path.parent.name))
     return found
 
