@@ -1,4 +1,4 @@
-"""Scoring on a real Ray cluster of one node: the files of `engine=local`, whoever dies on the way."""
+"""Scoring on a real Ray cluster of one node: the files of `engine=local`, whoever dies."""
 
 import os
 import re
@@ -8,12 +8,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from finished import make_run
 from ray_head import ray_head
 
 from eat_lightning.score.corpus import ROWS
+from eat_lightning.score.on_ray import connect, scored_on_ray
+from eat_lightning.score.work import Event, Tally
 
 pytest.importorskip("ray", reason="no Ray: pip install 'eat_lightning[ray]'")
 pytestmark = pytest.mark.slow
@@ -49,6 +53,34 @@ def actors() -> list[int]:
         if re.match(r"ray::MapWorker", title):
             found.append(int(path.parent.name))
     return found
+
+
+class Job:
+    """Dies of one shard, each time."""
+
+    def events(self, place: int, shard: SimpleNamespace) -> Iterator[Event]:
+        if shard.name == "deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield Event(place, Tally(rows=1), done=True)
+
+
+def test_a_shard_that_kills_is_given_up_and_the_others_are_not(
+    cluster: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    import ray
+
+    for name, value in cluster.items():
+        monkeypatch.setenv(name, value)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    connect("auto")
+    shards: list[Any] = [SimpleNamespace(name=name) for name in ("a", "deadly", "b")]
+    try:
+        events = {event.shard: event for event in scored_on_ray(shards, Job, workers=1)}  # type: ignore[arg-type]
+    finally:
+        ray.shutdown()
+    assert [events[place].done for place in range(3)] == [True, False, True]
+    assert events[1].fault == "deadly: 2 actors died of it"
+    assert events[1].died
 
 
 def test_a_killed_actors_shard_is_done_again(cluster: dict[str, str], tmp_path: Path):
