@@ -30,8 +30,8 @@ def test_sizes_are_the_released_ones():
 
 
 def test_yamls_of_bodies_have_as_many_layers():
-    """Each body is chosen by one name, for a race and for training; and the weights of three, poolers
-    apart, come to the millions that sums of their matrices give."""
+    """Each body is chosen by one name, for a race and for training; and the weights of three,
+    poolers apart, come to the millions that sums of their matrices give."""
     for body, sizes in RELEASED.items():
         node = yaml.safe_load(Path(CONFIG_DIR, "encoder", f"{body}.yaml").read_text())
         assert node["num_layers"] == sizes["num_hidden_layers"] == shape_of(body).num_layers

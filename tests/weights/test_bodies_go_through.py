@@ -1,5 +1,5 @@
-"""Every family's body as a run: exported, in other forms of its weights, fitted for a budget, with a
-certificate, behind the gateway and under transformers' Auto classes."""
+"""Every family's body as a run: exported, in other forms of its weights, fitted for a budget, with
+a certificate, behind the gateway and under transformers' Auto classes."""
 
 import json
 from importlib.util import find_spec
@@ -28,7 +28,7 @@ from eat_lightning.weights.families import FAMILIES
 pytestmark = pytest.mark.combined
 NAMES = sorted({family.name for family in FAMILIES.values()})
 LABELS = ["negative", "positive"]
-WORDS = "good bad film not very the plot is dull but fine".split()
+WORDS = ["good", "bad", "film", "not", "very", "the", "plot", "is", "dull", "but", "fine"]
 TEXTS = [" ".join(np.random.default_rng(i).choice(WORDS, 1 + 5 * i % 31)) for i in range(24)]
 
 
@@ -73,7 +73,8 @@ def answered(backend: Any) -> list[dict[str, Any]]:
 
 def shares_alike(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> float:
     """Of answers with one label and one depth."""
-    return np.mean([all(a[k] == b[k] for k in ("label", "depth")) for a, b in zip(one, other)])
+    pairs = zip(one, other, strict=True)
+    return float(np.mean([all(a[k] == b[k] for k in ("label", "depth")) for a, b in pairs]))
 
 
 def test_examples_leave_at_several_depths(run: Path):
@@ -146,7 +147,8 @@ def test_auto_classes_open_and_save_it(run: Path, tmp_path: Path):
     model: Any = AutoModelForSequenceClassification.from_pretrained(run / "model")
     given = AutoTokenizer.from_pretrained(run / "model")(TEXTS, padding=True, return_tensors="pt")
     encoder, _ = Run.open(run).model()
-    lists = [ids[: int(m.sum())].tolist() for ids, m in zip(given.input_ids, given.attention_mask)]
+    lengths = given.attention_mask.sum(1).tolist()
+    lists = [ids[:n].tolist() for ids, n in zip(given.input_ids, lengths, strict=True)]
     with torch.no_grad():
         ours, trace = model(**given), encoder(Batch.from_lists(lists))
         model.save_pretrained(tmp_path)
