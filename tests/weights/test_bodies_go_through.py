@@ -81,6 +81,7 @@ def test_examples_leave_at_several_depths(run: Path):
     assert len({answer["depth"] for answer in answered(open_run(Run.open(run)))}) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("onnxscript") is None, reason="needs the extra `onnx`")
 def test_its_export_answers_as_it_does(run: Path):
     to = exported(run, "check=all")
