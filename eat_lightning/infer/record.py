@@ -65,7 +65,7 @@ def inference(module: torch.nn.Module) -> Iterator[None]:
 
 
 def shown(items: list[Any], title: str) -> Any:
-    """With a progress bar where someone looks on and it takes a while."""
+    """Show a progress bar where someone looks on and it takes a while."""
     from rich.progress import track
 
     quiet = not title or len(items) < 20 or not sys.stderr.isatty()
