@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from eat_lightning.config import Plan, whole, within
+from eat_lightning.bench.speed.released import body_faults
+from eat_lightning.config import Plan, checked, whole, within
 from eat_lightning.errors import ConfigError
 
 Count = Annotated[int, whole(1)]
@@ -35,7 +36,7 @@ class DataPlan(Plan):
 class BenchPlan(Plan):
     what: Literal["speed", "cost", "training", "compiled"]
     run: str | None
-    body: Literal["modernbert_base", "deberta_v3_small"] | None
+    body: Annotated[str | None, checked(body_faults)]
     long: Annotated[int, whole(2)] | None
     data: DataPlan
     encoder: Sizes

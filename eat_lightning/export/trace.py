@@ -40,6 +40,7 @@ class OpenLayout(Layout):
         self.longest: Any = num_tokens if alone else lengths_B.max().item()
         # For the tracer, which must know whether this size broadcasts; the graph takes a 1 too.
         torch._check(self.longest >= 2)
+        torch._check(num_tokens >= 1)  # an operation may ask whether there are none (RoPE's roll)
 
     def longest_of(self, lengths_B: Tensor) -> None:
         return None

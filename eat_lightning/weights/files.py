@@ -8,7 +8,7 @@ holds as many numbers as it says.
 from __future__ import annotations
 
 import hashlib
-import pickle
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
@@ -22,7 +22,6 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.weights.untrusted import json_of, one_line
 
 SAFE, OLD = "model.safetensors", "pytorch_model.bin"
-NOT_WEIGHTS = (pickle.UnpicklingError, BadZipFile, RuntimeError, OSError, ValueError, EOFError)
 MOST_FILES = 1000
 INDEX = 64 << 20  # bytes of an index, which has a line for each weight
 
@@ -77,8 +76,10 @@ def read_old(path: Path) -> dict[str, Tensor]:
                 if any(member.compress_type != ZIP_STORED for member in members.infolist()):
                     raise ConfigError(f"{path}: its weights are packed, which torch never does")
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except NOT_WEIGHTS as error:
-        raise ConfigError(f"{path}: not a file of weights alone ({one_line(error, 120)})") from None
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever an unpickler makes of bytes that somebody gave it
+        raise ConfigError(f"{path}: not a file of weights alone ({why_not(error)})") from None
     found = found if isinstance(found, dict) else {}
     weights = {k: w for k, w in found.items() if isinstance(k, str) and isinstance(w, Tensor)}
     for name, weight in weights.items():
@@ -86,8 +87,18 @@ def read_old(path: Path) -> dict[str, Tensor]:
         if weight.layout != torch.strided or weight.numel() > held:
             raise ConfigError(f"{path}: {one_line(name, 80)} holds fewer numbers than it says")
     if not weights:
-        raise ConfigError(f"{path}: holds no weights")
+        other = ", ".join(map(str, [*found][:3])) or "nothing"
+        raise ConfigError(f"{path}: holds no weights by their names, but {one_line(other, 80)}")
     return {name: weight.contiguous() for name, weight in weights.items()}
+
+
+def why_not(error: Exception) -> str:
+    """What is in a .bin besides weights, without torch's advice to load it all the same."""
+    if named := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"it holds a {one_line(named[1], 80)}, which no weight is"
+    if isinstance(error, RuntimeError | OSError | BadZipFile):
+        return one_line(error, 120)
+    return "it is no pickle of tensors"
 
 
 def sizes_in(paths: Path | Iterable[Path]) -> dict[str, list[int]]:

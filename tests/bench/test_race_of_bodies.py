@@ -1,15 +1,25 @@
 """The race of a body at its released size: the sizes are those, and each candidate answers."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from eat_lightning.bench.speed.bodies import BODIES, long_texts, of_body, shape_of
+from eat_lightning.bench.speed.bodies import long_texts, of_body, shape_of
+from eat_lightning.bench.speed.released import RELEASED, body_faults
 from eat_lightning.bench.speed.workload import words
+from eat_lightning.config import CONFIG_DIR
+from eat_lightning.methods.attention.dense import Dense
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.reduction.none import Keep
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
 from eat_lightning.weights.families import FAMILIES
+
+BODIES = [*{FAMILIES[sizes["model_type"]].name: body for body, sizes in RELEASED.items()}.values()]
 
 
 def test_sizes_are_the_released_ones():
@@ -19,9 +29,29 @@ def test_sizes_are_the_released_ones():
     assert (small.num_layers, small.relative, small.relative_buckets) == (6, "disentangled", 256)
 
 
+def test_yamls_of_bodies_have_as_many_layers():
+    """Each body is chosen by one name, for a race and for training; and the weights of three,
+    poolers apart, come to the millions that sums of their matrices give."""
+    for body, sizes in RELEASED.items():
+        node = yaml.safe_load(Path(CONFIG_DIR, "encoder", f"{body}.yaml").read_text())
+        assert node["num_layers"] == sizes["num_hidden_layers"] == shape_of(body).num_layers
+    known = {"electra_small": 13.5, "albert_base": 11.09, "roberta_base": 124.1}
+    for body, millions in known.items():
+        with torch.device("meta"):
+            weights = AdaptiveEncoder(shape_of(body), 2, Dense(), Keep(), Never(), {"layers": []})
+        names = (n for n, _ in weights.named_parameters() if not n.startswith("heads."))
+        count = sum(weights.get_parameter(name).numel() for name in names)
+        assert count == pytest.approx(1e6 * millions, rel=0.01), body
+
+
+def test_a_body_typed_wrong_is_told_the_nearest():
+    assert body_faults("deberta_v3_smal")[0].endswith("(the nearest is deberta_v3_small)")
+    assert not body_faults("modernbert_base")
+
+
 @pytest.mark.parametrize("body", BODIES)
 def test_all_answer_and_hugging_face_answers_as_static(body: str):
-    family = FAMILIES[BODIES[body]["model_type"]]
+    family = FAMILIES[RELEASED[body]["model_type"]]
     shape = replace(Shape(**family.shape_of(family.small, 3)), num_layers=6)
     field = of_body(shape, 0.3, "fp32", seed=0)
     given = words(np.array([9, 30, 4]), np.array([True, False, True]), shape.vocab_size)

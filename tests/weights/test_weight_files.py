@@ -67,6 +67,40 @@ def test_nothing_is_unpickled_but_weights(body: Path, tmp_path: Path):
     assert not (tmp_path / "pwned").exists()
 
 
+class Settings:
+    """What people pickle beside weights."""
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"x": torch.zeros(1), "args": Settings()}, "it holds a test_weight_files.Settings, which"),
+        (
+            {"state_dict": {"x": torch.zeros(1)}, "epoch": 3},
+            "by their names, but state_dict, epoch",
+        ),
+        (b"hello", "not a file of weights alone (it is no pickle of tensors)"),
+        (b"", "not a file of weights alone ("),
+    ],
+)
+def test_what_else_lies_in_a_bin_is_named(content, said: str, body: Path):
+    (body / "model.safetensors").unlink()
+    path = body / "pytorch_model.bin"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    assert said in refused(read_weights, body, True)
+
+
+def test_a_name_typed_wrong_is_told_the_nearest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from eat_lightning.data.tokens import tokenizer_for
+
+    monkeypatch.chdir(tmp_path)
+    for name, near in (
+        ("answerdotai/ModernBERT-bas", "answerdotai/ModernBERT-base"),
+        ("deberta-v3-smal", "microsoft/deberta-v3-small"),
+    ):
+        assert refused(tokenizer_for, name).endswith(f"; the nearest name is {near}")
+
+
 def test_no_size_is_believed(body: Path):
     (body / "model.safetensors").unlink()
     path = body / "pytorch_model.bin"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from eat_lightning.bench.speed.candidates import (
     packed,
     random_encoder,
 )
+from eat_lightning.bench.speed.released import RELEASED
 from eat_lightning.bench.speed.workload import Workload, words
 from eat_lightning.infer.precision import in_dtype
 from eat_lightning.infer.prepacked import cannot, prepacked
@@ -23,42 +23,13 @@ from eat_lightning.model.encoder import with_slots
 from eat_lightning.model.layer import Shape
 from eat_lightning.weights.families import FAMILIES
 
-BODIES: dict[str, dict[str, Any]] = {  # what their config.json say
-    "modernbert_base": {
-        "model_type": "modernbert",
-        "vocab_size": 50368,
-        "hidden_size": 768,
-        "num_hidden_layers": 22,
-        "num_attention_heads": 12,
-        "intermediate_size": 1152,
-        "max_position_embeddings": 8192,
-        "hidden_activation": "gelu",
-        "norm_eps": 1e-5,
-        "local_attention": 128,
-        "pad_token_id": 50283,
-    },
-    "deberta_v3_small": {
-        "model_type": "deberta-v2",
-        "vocab_size": 128100,
-        "hidden_size": 768,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 12,
-        "intermediate_size": 3072,
-        "max_position_embeddings": 512,
-        "hidden_act": "gelu",
-        "layer_norm_eps": 1e-7,
-        "position_buckets": 256,
-        "position_biased_input": False,
-        "type_vocab_size": 0,
-    },
-}
 UNPADDED = "HF unpadded: no rows, transformers packs rows for flash attention alone (CUDA)"
 SINGLES = 2  # texts of `long` tokens
 
 
 def shape_of(body: str) -> Shape:
-    family = FAMILIES[BODIES[body]["model_type"]]
-    return Shape(**family.shape_of(BODIES[body], family.sep_token_id))
+    family = FAMILIES[RELEASED[body]["model_type"]]
+    return Shape(**family.shape_of(RELEASED[body], family.sep_token_id))
 
 
 def of_body(shape: Shape, ratio: float, dtype: str, seed: int) -> Field:

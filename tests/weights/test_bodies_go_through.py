@@ -1,0 +1,160 @@
+"""Every family's body as a run: exported, in other forms of its weights, fitted for a budget, with
+a certificate, behind the gateway and under transformers' Auto classes."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from certificates import call
+from exports import exported, with_opinions
+from finished import finish
+from gateways import plan, running
+from models import method, spread
+
+from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.infer.onnx_backend import Export
+from eat_lightning.infer.prepacked import cannot
+from eat_lightning.model.packed import Batch
+from eat_lightning.runs.open import open_export, open_run
+from eat_lightning.runs.run import Run
+from eat_lightning.serve.model import Model, open_model
+from eat_lightning.weights.checkpoint import load_pretrained
+from eat_lightning.weights.families import FAMILIES
+
+pytestmark = pytest.mark.combined
+NAMES = sorted({family.name for family in FAMILIES.values()})
+LABELS = ["negative", "positive"]
+WORDS = ["good", "bad", "film", "not", "very", "the", "plot", "is", "dull", "but", "fine"]
+TEXTS = [" ".join(np.random.default_rng(i).choice(WORDS, 1 + 5 * i % 31)) for i in range(24)]
+
+
+def body_of(name: str, folder: Path) -> Path:
+    """A classifier that transformers saved, of the family's small config and the toy tokenizer."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    family, tokenizer = FAMILIES[name], toy_tokenizer()
+    longest = max(84, family.small["max_position_embeddings"])
+    changes = {"vocab_size": len(tokenizer), "max_position_embeddings": longest, "num_labels": 2}
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(name, **family.small | changes)
+    model: Any = AutoModelForSequenceClassification.from_config(config)
+    spread(model).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def body(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return body_of(request.param, tmp_path_factory.mktemp(request.param) / "body")
+
+
+@pytest.fixture(scope="module")
+def run(body: Path) -> Path:
+    """Three layers of it as a run that nobody trained: it prunes, and examples leave at 1 and 2."""
+    slots = {
+        "attention": method("attention", "dense"),
+        "reduction": method("reduction", "norm_topk", ratio=0.3, layers=[1, 2]),
+        "exit": method("exit", "confidence", tau=[0.75, 0.7], layers=[1, 2]),
+    }
+    head = {"layers": [1, 2], "pool": "cls", "activation": "auto"}
+    encoder = load_pretrained(str(body), 2, **slots, head=head, num_layers=3)
+    data = {"num_validation": 40, "cache_dir": str(body.parent / "cache")}
+    named = {"encoder": {"pretrained": str(body)}, "seed": 1, "model": "eat", "study": "s"}
+    return finish(body.parent / "run", with_opinions(encoder.eval()), "sst2", data, **named)
+
+
+def answered(backend: Any) -> list[dict[str, Any]]:
+    return backend.answer([[text] for text in TEXTS])
+
+
+def shares_alike(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> float:
+    """Of answers with one label and one depth."""
+    pairs = zip(one, other, strict=True)
+    return float(np.mean([all(a[k] == b[k] for k in ("label", "depth")) for a, b in pairs]))
+
+
+def test_examples_leave_at_several_depths(run: Path):
+    assert len({answer["depth"] for answer in answered(open_run(Run.open(run)))}) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("onnxscript") is None, reason="needs the extra `onnx`")
+def test_its_export_answers_as_it_does(run: Path):
+    to = exported(run, "check=all")
+    found = json.loads((to / "export.json").read_text())["agreement"]
+    for batch in ("batch_1", "batch_32"):
+        assert found[batch]["largest_gap"] < 1e-3
+        thin = len(found[batch]["thin_and_different"])
+        for what in ("answers", "depth", "retention"):
+            assert found[batch][f"{what}_equal"] >= found[batch]["examples"] - thin
+    answers = answered(open_export(Export.open(to, 1)))
+    assert shares_alike(answers, answered(open_run(Run.open(run)))) > 0.9
+
+
+@pytest.mark.parametrize(("form", "alike"), [("prepacked", 0.9), ("int8", 0.5), ("bf16", 0.5)])
+def test_in_another_form(run: Path, form: str, alike: float):
+    how: dict[str, Any] = {"prepack": False, "dtype": form}
+    if form == "prepacked":
+        if reason := cannot(Run.open(run).model()[0]):
+            pytest.skip(reason)
+        how = {"prepack": True}
+    plain = answered(open_run(Run.open(run), prepack=False))
+    other = answered(open_run(Run.open(run), **how))
+    assert all(np.isfinite(answer["confidence"]) for answer in other)
+    assert shares_alike(plain, other) >= alike
+
+
+def test_it_is_fitted_for_a_budget(run: Path):
+    cheap, dear = (answered(open_run(Run.open(run), {"budget": b})) for b in (0.5, 0.95))
+    assert np.mean([a["depth"] for a in cheap]) < np.mean([a["depth"] for a in dear])
+
+
+def test_it_has_a_certificate(run: Path):
+    certificate = call(run, "risk=harm", "level=0.4")
+    assert certificate.seen["num_examples"] > 0
+    assert certificate.seen["flops_ratio"] <= certificate.seen["full_flops_ratio"]
+    answers = answered(open_run(Run.open(run), certificate=certificate.name))
+    assert {answer["depth"] for answer in answers} <= {1, 2, 3}
+
+
+class Here(Model):
+    """A model in this process, with what a gateway asks of one in another."""
+
+    def is_alive(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Nothing has to end."""
+
+
+def test_the_gateway_answers(run: Path):
+    model = open_model(plan(run=str(run)))
+    with running(Here(model.backend, model.normal)) as gateway:
+        said = gateway.say({"text": TEXTS[3]})
+    (expected,) = open_run(Run.open(run)).answer([[TEXTS[3]]])
+    assert said.status_code == 200, said.text
+    assert {**said.json()} | expected == {**said.json()}
+
+
+def test_auto_classes_open_and_save_it(run: Path, tmp_path: Path):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    import eat_lightning.weights.hf  # noqa: F401  (registers)
+
+    model: Any = AutoModelForSequenceClassification.from_pretrained(run / "model")
+    given = AutoTokenizer.from_pretrained(run / "model")(TEXTS, padding=True, return_tensors="pt")
+    encoder, _ = Run.open(run).model()
+    lengths = given.attention_mask.sum(1).tolist()
+    lists = [ids[:n].tolist() for ids, n in zip(given.input_ids, lengths, strict=True)]
+    with torch.no_grad():
+        ours, trace = model(**given), encoder(Batch.from_lists(lists))
+        model.save_pretrained(tmp_path)
+        again: Any = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+        assert torch.equal(ours.logits, trace.logits_BC)
+        assert torch.equal(ours.depth, trace.depth_B)
+        assert torch.equal(again(**given).logits, ours.logits)
+    assert again.config.family == encoder.shape.family
