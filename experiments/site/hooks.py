@@ -14,7 +14,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from experiments.site import settings, shelf, studies, tour  # noqa: E402
+from experiments.site import live, settings, shelf, studies, tour  # noqa: E402
 from experiments.site.made import Page  # noqa: E402
 from experiments.site.tutorial import environment, folder_of, with_commands_run  # noqa: E402
 
@@ -28,11 +28,11 @@ def on_config(config: Any) -> Any:
     for section in config["nav"]:
         (name, entries) = next(iter(section.items()))
         if name in made:
-            section[name] = nav_of(made[name])
+            section[name] = [*entries, *nav_of(made[name])]
         elif name == "Reference":
             place = next(e for e in entries if "Commands and settings" in e)
             place["Commands and settings"] = nav_of(commands)
-    config["made"] = [*made["Methods"], *made["Results"], *commands, *tour.pages()]
+    config["made"] = [*made["Methods"], *made["Results"], *commands, *tour.pages(), *live.pages()]
     return config
 
 
