@@ -139,7 +139,8 @@ def parse(line: bytes, columns: Sequence[str]) -> Line:
 
 
 def texts_of(content: dict[str, Any], columns: Sequence[str]) -> list[str]:
-    """By the task's column names, or as text and text_pair. ValueError says what is wrong."""
+    """Read the texts of a request, by the task's column names or as text and text_pair. ValueError
+    says what is wrong."""
     general = ["text", "text_pair"]
     names = columns if all(name in content for name in columns) else general[: len(columns)]
     for name in names:

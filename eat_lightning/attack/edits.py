@@ -26,7 +26,7 @@ BESIDE = dict(zip("qwertyuiopasdfghjklzxcvbnm", "wertyuiooosdfghjkllxcvbnmm", st
 
 
 def places(text: Text) -> list[Place]:
-    """Of the words that may be edited."""
+    """Places of the words that may be edited."""
     return [(c, i) for c, column in enumerate(text) for i in range(len(WORD.findall(column)))]
 
 

@@ -115,7 +115,7 @@ class Search:
         return [Trial(attempt, attempt.edited | {place: word}) for place, word in found]
 
     def take_best(self, trials: Sequence[Trial]) -> None:
-        """Of each example's texts the best, where it is better than what there is."""
+        """Take the best of each example's texts, where it is better than what there is."""
         outcome, score_M = self.ask(trials)
         reached_M = self.goal.reached(outcome, self.rule.layers)
         for m in np.argsort(-score_M, kind="stable"):

@@ -40,7 +40,7 @@ class Check:
 
 
 def error(predicted: float, measured: float) -> float:
-    """In percent of what was measured."""
+    """The simulation's error, in percent of what was measured."""
     return 100 * (predicted - measured) / measured if measured else 0.0
 
 
@@ -80,7 +80,7 @@ class CapacityRow:
 
     @property
     def core_hours(self) -> float:
-        """Of a billion texts in full batches, without a gateway."""
+        """Core-hours of a billion texts in full batches, without a gateway."""
         return BILLION * self.batch_ms / 3.6e6
 
 

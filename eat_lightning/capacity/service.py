@@ -89,7 +89,7 @@ class Service:
         return float(self.ways.depth_I.mean())
 
     def mean_ms(self, size: int, rng: np.random.Generator) -> float:
-        """Of an example in random batches of this size."""
+        """Mean time of an example in random batches of this size."""
         whole = len(self.ways.depth_I)
         batches = [rng.integers(whole, size=size) for _ in range(max(20, 400 // size))]
         mean = np.mean([self.times(rows)[1] for rows in batches]) / size

@@ -23,8 +23,8 @@ UNREST = 1 << 12  # ratios drawn at once
 
 @dataclass(frozen=True)
 class Discipline:
-    """Of each replica. overhead_ms: of a request on its core, beside the model. balance: how
-    requests are given to replicas."""
+    """How each replica serves. overhead_ms: of a request on its core, beside the model. balance:
+    how requests are given to replicas."""
 
     size: int
     wait_ms: float

@@ -65,7 +65,8 @@ class Sizing:
 
     @cached_property
     def overhead_ms(self) -> float:
-        """Of a request beside the model: what a busy gateway takes, less what the model does."""
+        """Time of a request beside the model: what a busy gateway takes, less what the model
+        does."""
         if self.plan.overhead_ms is not None:
             return self.plan.overhead_ms
         rng = np.random.default_rng(self.plan.seed)

@@ -76,7 +76,7 @@ class CertifyPlan(RunPlan):
 
     @property
     def engine(self) -> str:
-        """Of an export."""
+        """The engine of an export."""
         return "onnx" if self.backend == "torch" else self.backend
 
     @property

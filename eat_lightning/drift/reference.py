@@ -46,7 +46,7 @@ class Reference:
 
     @property
     def content(self) -> dict[str, Any]:
-        """As it goes to a file; no text and no label of the data is in it."""
+        """The reference as it goes to a file; no text and no label of the data is in it."""
         columns = {name: [getattr(each, name) for each in self.seen] for name in FEATURES}
         return {"holds_for": self.holds_for, "seen": columns}
 

@@ -16,8 +16,9 @@ BINS = 10
 
 
 def psi(expected_FK: np.ndarray, actual_FK: np.ndarray, real_FK: np.ndarray) -> np.ndarray:
-    """Of counts: the sum of (q - p) ln(q / p) over a feature's bins. Half an example is added to
-    every bin, so that an empty one is no infinity. real: which bins a feature has."""
+    """Population stability index of counts: the sum of (q - p) ln(q / p) over a feature's bins.
+    Half an example is added to every bin, so that an empty one is no infinity. real: which bins a
+    feature has."""
     p_FK, q_FK = expected_FK + 0.5 * real_FK, actual_FK + 0.5 * real_FK
     p_FK, q_FK = p_FK / p_FK.sum(-1, keepdims=True), q_FK / q_FK.sum(-1, keepdims=True)
     ratio_FK = np.divide(q_FK, p_FK, out=np.ones(p_FK.shape), where=real_FK)

@@ -50,7 +50,8 @@ def read(folder: Path) -> list[Tried]:
 
 
 def keep(folder: Path, new: list[Tried]) -> bool:
-    """In place of what was known of the same; False where the folder cannot be written."""
+    """Keep this in place of what was known of the same; False where the folder cannot be
+    written."""
     keys = [entry.key for entry in new]
     kept = [entry for entry in read(folder) if entry.key not in keys]
     try:

@@ -77,7 +77,7 @@ class Agreement:
 
     @property
     def line(self) -> str:
-        """For a person, the excused examples named."""
+        """A line for a person, the excused examples named."""
         found = self.summary()
         excused = ", ".join(map(str, self.excused))
         return (

@@ -79,7 +79,7 @@ def stable_sort(self: Any, stable: bool = True, dim: int = -1, descending: bool 
 
 
 def refusal(stretch: Stretch, error: Exception) -> str:
-    """In one line: whose code the trace stopped in, and why."""
+    """Say in one line whose code the trace stopped in, and why."""
     causes = list(chain(error))
     slots = [cause.slot for cause in causes if isinstance(cause, Lost)]
     traces = (walk_tb(cause.__traceback__) for cause in causes)

@@ -51,8 +51,8 @@ def export_narrowed(
 
 
 def kept_of(run: Run, encoder: AdaptiveEncoder, plan: ExportPlan) -> Kept:
-    """As many as were asked for, by what they did on training data or, where training left them
-    ordered, from the first; or all that are not zero."""
+    """The heads or neurons to keep, as many as were asked for, by what they did on training data
+    or, where training left them ordered, from the first; or all that are not zero."""
     if not plan.numbers:
         kept = living(encoder)
         shape = encoder.shape

@@ -117,7 +117,7 @@ class Backend(ABC):
                 yield Left(source, [places[row] for row in rows_B.tolist()], answers, exits)
 
     def answer(self, texts: Texts, about: About | None = None) -> list[dict[str, Any]]:
-        """In the order of the texts."""
+        """Answers in the order of the texts."""
         answers: list[dict[str, Any]] = [{} for _ in texts]
         for left in self.stream(texts, about):
             for place, answer in zip(left.places, left.answers, strict=True):

@@ -104,7 +104,7 @@ class Graphed:
                     pass
 
     def run(self, batch: Batch) -> Trace:
-        """As `AdaptiveEncoder.travel`, of one example."""
+        """Do as `AdaptiveEncoder.travel`, of one example."""
         encoder = self.encoder
         journey = Journey(len(encoder.layers), 1, encoder.exit)
         recorded = self.stretches(int(batch.lengths_B), self.strength(batch, journey))

@@ -107,7 +107,7 @@ class Runner:
         return [trace for _, trace in self.leaving(state, later)][-1]
 
     def stream(self, texts: Texts, later: Later | None = None) -> Left:
-        """For each exit the places of those who leave there, and their trace."""
+        """Yield for each exit the places of those who leave there, and their trace."""
         if len(texts) == 1 and later is None:
             yield np.arange(1), self.run(texts)
             return

@@ -21,7 +21,7 @@ State = dict[str, np.ndarray]
 
 
 class OnnxSession:
-    """In onnxruntime. threads None: all that there are."""
+    """A graph in onnxruntime. threads None: all that there are."""
 
     package, dtypes = "onnxruntime", ("fp32", "int8")
 
@@ -40,8 +40,8 @@ class OnnxSession:
 
 
 class OpenVinoSession:
-    """In OpenVINO. dtype "bf16": an fp32 graph whose products are computed in bf16; norms and
-    scores stay in fp32.
+    """A graph in OpenVINO. dtype "bf16": an fp32 graph whose products are computed in bf16; norms
+    and scores stay in fp32.
 
     Sizes stay open: the plugin makes kernels for a length when it first comes, and keeps them. The
     compiled graph is put on no disk, where it could not be looked at before it runs.

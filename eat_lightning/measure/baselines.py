@@ -37,7 +37,7 @@ class HuggingFaceTwin(nn.Module):
         self.head: Any = encoder.heads[str(encoder.shape.num_layers)]
 
     def ready(self, batch: Batch) -> dict[str, Tensor]:
-        """As a tokenizer pads: ids, types and a mask of B x L."""
+        """A batch as a tokenizer pads: ids, types and a mask of B x L."""
         lengths = batch.lengths_B.tolist()
         ids, mask = (list(x.split(lengths)) for x in (batch.ids_N, torch.ones_like(batch.ids_N)))
         padded = {

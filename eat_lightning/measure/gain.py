@@ -31,7 +31,7 @@ class Gain:
 
     @property
     def fields(self) -> dict[str, float]:
-        """As a `Row` has them."""
+        """The fields as a `Row` has them."""
         return {
             "adaptivity_gain": self.value,
             "adaptivity_gain_low": self.low,

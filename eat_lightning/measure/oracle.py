@@ -40,7 +40,7 @@ class Oracle:
 
     @property
     def least_depth(self) -> float:
-        """With those that no exit gets right leaving at the first exit."""
+        """Least depth, with those that no exit gets right leaving at the first."""
         return float(self.first_B.mean())
 
 
@@ -74,7 +74,7 @@ def cost(recorded: Recorded, oracle: Oracle) -> float:
 
 
 def oracle_lines(recorded: Recorded) -> list[str]:
-    """For a person, what choosing per example could reach on these heads; none for a regression,
+    """Say to a person what choosing per example could reach on these heads; none for a regression,
     or where there is one exit alone."""
     if len(recorded.guesses) < 2 or recorded.guesses[len(recorded.tokens_LB)].shape[1] == 1:
         return []

@@ -79,7 +79,7 @@ class Setting:
         return self.specs == STATIC
 
     def at(self, fitted: AdaptiveEncoder, budget: Budget) -> Setting:
-        """With the knobs that an encoder has at a budget."""
+        """The setting with the knobs that an encoder has at a budget."""
         return replace(self, exit=fitted.exit, reduction=fitted.reduction, budget=budget)
 
 

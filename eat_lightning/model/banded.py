@@ -171,7 +171,7 @@ def near_band(layout: Layout, reach: int, position_N: Int[Tensor, " n"]) -> Band
 
 
 def near_pairs(lengths: Any, reach: int) -> Any:
-    """As `pairs`, of `near_attention`."""
+    """Count as `pairs` does, of `near_attention`."""
     block = block_length(reach)
     return -(-lengths // block) * block * (block + 2 * reach)
 

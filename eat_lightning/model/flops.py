@@ -86,7 +86,7 @@ def layer_flops(
 
 
 def distance_flops(encoder: AdaptiveEncoder, before_LB: np.ndarray) -> np.ndarray:
-    """Of the body's part for relative positions, in each layer. before_LB: the tokens of each
+    """FLOPs of the body's part for relative positions, in each layer. before_LB: the tokens of each
     example, then those that enter each layer."""
     lengths_B, tokens_LB, part = before_LB[0], before_LB[1:], encoder.relative
     if part is None:
@@ -97,7 +97,7 @@ def distance_flops(encoder: AdaptiveEncoder, before_LB: np.ndarray) -> np.ndarra
 
 
 def embedding_flops(shape: Shape, lengths_B: np.ndarray) -> np.ndarray:
-    """Of a factorised embedding's projection; the rest are look-ups."""
+    """FLOPs of a factorised embedding's projection; the rest are look-ups."""
     return 2.0 * shape.embedding_size * shape.hidden_size * np.asarray(lengths_B, np.float64)
 
 

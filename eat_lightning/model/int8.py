@@ -61,7 +61,7 @@ class Int8Linear(nn.Module):
         return y_NM.view(*x.shape[:-1], -1)
 
     def linear(self) -> nn.Linear:
-        """With the weights that the whole numbers stand for."""
+        """A layer with the weights that the whole numbers stand for."""
         made = nn.Linear(self.weight.shape[1], self.weight.shape[0])
         made.weight.data = self.weight * self.scale[:, None]
         made.bias.data = self.bias

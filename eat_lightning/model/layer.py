@@ -97,7 +97,7 @@ class Shape:
         )
 
     def of_layers(self, chosen: Sequence[int]) -> Shape:
-        """With these layers alone (0-based)."""
+        """The shape with these layers alone (0-based)."""
         heads, inner = self.heads_by_layer, self.inner_by_layer
         heads = heads and tuple(heads[i] for i in chosen)
         local = [new + 1 for new, old in enumerate(chosen) if old + 1 in self.local_layers]

@@ -165,7 +165,7 @@ class Layout:
 
     @cached_property
     def source_N(self) -> Int[Tensor, " bl"]:
-        """For every place of the padded block the packed row to show there; a place past the
+        """Say for every place of the padded block the packed row to show there; a place past the
         end repeats the last token (finite, and masked): one gather instead of fill and copy."""
         last_B1 = self.there(self.lengths_B)[:, None] - 1
         place_L = torch.arange(self.longest, device=self.device)
@@ -173,7 +173,7 @@ class Layout:
 
     @cached_property
     def target_N(self) -> Int[Tensor, " n"]:
-        """For every packed row its place in the flattened padded block."""
+        """Say for every packed row its place in the flattened padded block."""
         return self.segment_N * self.longest + self.index_N
 
     def longest_of(self, lengths_B: Int[Tensor, " b"]) -> int | None:

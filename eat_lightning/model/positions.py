@@ -181,7 +181,7 @@ class Disentangled(Distance):
         return max(2 * self.span - high, 0), high + 1
 
     def places(self, packed: Packed, low: int) -> Int[Tensor, "b 1 l l"]:
-        """For each query and key the row of their distance, among those from `low` on."""
+        """Look up for each query and key the row of their distance, among those from `low` on."""
         position_BL = packed.layout.pad(packed.position_N)
         distance_BLL = position_BL[:, :, None] - position_BL[:, None, :]
         return (self.bucket[distance_BLL + self.zero] - low)[:, None]

@@ -88,7 +88,7 @@ def cut_layer(
 
 
 def slices(encoder: AdaptiveEncoder, heads: int, inner: int) -> dict[str, Tensor]:
-    """By their names in the encoder, the weights of its layers with the first heads and neurons
+    """The weights, by their names in the encoder, of its layers with the first heads and neurons
     alone: a pass with them (`with_weights`) is one of the narrower encoder, and trains this one."""
     kept, own = in_order(encoder, heads, inner), {}
     parts = zip(kept.heads, kept.inner, encoder.layers, strict=True)

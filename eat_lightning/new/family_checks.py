@@ -59,8 +59,8 @@ def examples(model: Any) -> Batch:
 
 
 def padded(model: Any, batch: Batch, left: bool) -> dict[str, Tensor]:
-    """As transformers wants them: padding right or left; positions follow from it where a model
-    has them in its embedding and does not count them itself."""
+    """A batch as transformers wants it: padding right or left; positions follow from it where a
+    model has them in its embedding and does not count them itself."""
     config, ones = model.config, alone(batch)
     longest = int(batch.lengths_B.max())
     ids = torch.full((batch.size, longest), config.pad_token_id or 0)

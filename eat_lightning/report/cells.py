@@ -79,7 +79,7 @@ def score(point: Point, name: str) -> Cell:
 
 
 def accuracy(point: Point) -> Cell:
-    """In percent, mean ± sd over seeds, with its interval over examples."""
+    """Accuracy in percent, mean ± sd over seeds, with its interval over examples."""
     value = point.mean("accuracy")
     if value is None:
         return EMPTY

@@ -55,7 +55,8 @@ def held_by(study: Study, measured: Sequence[Measured]) -> list[Held]:
 
 
 def risk_of(held: Certificate, measured: Measured) -> Interval:
-    """With its 95 % interval over examples: Wilson's where each loses 0 or 1, else bootstrap."""
+    """The risk with its 95 % interval over examples: Wilson's where each loses 0 or 1, else
+    bootstrap."""
     outcome, risk = measured.known, build("risk", held.risk)
     full_B = outcome.recorded.guesses[measured.row.num_layers].argmax(1)
     early_B, labels_B = outcome.logits_BC.argmax(1), outcome.recorded.labels

@@ -33,7 +33,7 @@ SAME_TIMING = ("dtype", "device", "threads", "machine")
 
 @dataclass(frozen=True)
 class Difference:
-    """By how many points (percent) one setting is more accurate than another. `interval`: 95 %,
+    """How many points (percent) one setting is more accurate than another. `interval`: 95 %,
     paired, over examples; None where examples were not kept. `p`: exact McNemar's, of each seed
     that both have."""
 

@@ -13,8 +13,8 @@ CLOSE = 1e-4  # of the rows' own gains, which are of the same answers
 
 
 def gain_of(study: Study, point: Point) -> Interval | None:
-    """As a fraction: one seed's as its row has it, the mean of several with the interval of
-    `measure.gain.mean_gains`. None where rows or records do not say it."""
+    """The gain as a fraction: one seed's as its row has it, the mean of several with the interval
+    of `measure.gain.mean_gains`. None where rows or records do not say it."""
     rows = [m.row for m in point.members]
     values = [row.adaptivity_gain for row in rows if row.adaptivity_gain is not None]
     if len(values) < len(rows):

@@ -40,7 +40,7 @@ class Pass:
 
     @property
     def slug(self) -> str:
-        """For the names of files and ids."""
+        """A word for the names of files and ids."""
         return re.sub(r"[^a-z0-9]+", "-", f"{self.row.task} {self.name}".lower()).strip("-")
 
     @cached_property
@@ -107,7 +107,8 @@ def told_apart(name: str, row: Row, alike: Sequence[Row]) -> str:
 
 
 def by_rule(points: Sequence[Point]) -> list[Point]:
-    """By knob, then the rules without one; of a rule that was timed in several ways the first."""
+    """Sort by knob, then the rules without one; of a rule that was timed in several ways the
+    first."""
     distinct: dict[str, Point] = {}
     for point in points:
         distinct.setdefault(json.dumps(point.row.exit, sort_keys=True), point)

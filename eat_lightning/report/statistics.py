@@ -29,7 +29,7 @@ class Interval:
         return cls(value, value, value)
 
     def times(self, factor: float) -> Interval:
-        """In another unit, such as points for shares: factor above 0."""
+        """The same in another unit, such as points for shares: factor above 0."""
         return Interval(self.value * factor, self.low * factor, self.high * factor)
 
     def over(self, other: Interval) -> Interval:

@@ -187,7 +187,7 @@ class Study:
         return next((run for run in self.runs if run.folder == measured.folder), None)
 
     def twins(self, point: Point, matches: Callable[[Row, Row], bool]) -> list[list[Measured]]:
-        """For each seed of a point the rows of the same run that match its own."""
+        """Find for each seed of a point the rows of the same run that match its own."""
         runs = [(mine, (mine.folder, mine.row.run, mine.row.split)) for mine in point.members]
         return [
             [

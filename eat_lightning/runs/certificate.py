@@ -97,7 +97,7 @@ class Certificate:
 
     @property
     def said(self) -> str:
-        """In a line for whoever uses it."""
+        """Say it in a line for whoever uses it."""
         state = f"full depth ({self.reason}); " if self.fallback else ""
         return f"certificate {self.name}: {state}{self.promise}"
 

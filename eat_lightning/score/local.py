@@ -18,10 +18,9 @@ from typing import Any
 
 from eat_lightning.score.inputs import Shard
 from eat_lightning.score.plan import cores
-from eat_lightning.score.work import Event, Job, Tally
+from eat_lightning.score.work import MOST_TRIES, Event, Job, Tally
 
 FORKS = sys.platform == "linux"  # elsewhere a fork of a process with threads is not safe
-MOST_TRIES = 2  # of a shard: what kills two workers is what kills
 DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
 KERNELS = "32"  # enough for a batch at all of its shapes
 

@@ -1,5 +1,5 @@
 """Workers on a Ray cluster, by Ray Data: a pool of actors, each with a model, which takes no more
-shards than it can work on; a shard whose actor or node dies is done again by another.
+shards than it can work on; a shard whose actor or node dies is done again by another, once.
 
 Every node must see the run, the input and the output under the same paths. Each actor has weights
 of its own in memory.
@@ -14,7 +14,7 @@ from typing import Any
 from eat_lightning.cluster import join_ray
 from eat_lightning.errors import ConfigError
 from eat_lightning.score.inputs import Shard
-from eat_lightning.score.work import Event, Job
+from eat_lightning.score.work import MOST_TRIES, Event, Job, Tally
 from eat_lightning.weights.untrusted import one_line
 
 
@@ -59,16 +59,24 @@ def scored_on_ray(
         batch_size=1,
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(size=workers),
+        max_task_retries=MOST_TRIES - 1,
     )
+    lost = dict(enumerate(shards))
     try:
         for row in data.iter_rows():
+            lost.pop(row["event"].shard)
             yield row["event"]
     except Exception as error:
         raise ConfigError(f"engine=ray: {one_line(error, 200)}") from None
+    for place, shard in lost.items():
+        why = f"{shard.name}: {MOST_TRIES} actors died of it"
+        yield Event(place, Tally(), fault=why, died=True)
 
 
 def quiet(data: Any) -> None:
-    """No bars and no plans of execution beside the progress line."""
+    """No bars and no plans of execution beside the progress line; a shard that is lost ends none of
+    the others."""
     context = data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
+    context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -43,7 +43,7 @@ class ScoreRow:
 
     @property
     def core_hours(self) -> float:
-        """Of a billion such rows."""
+        """Core-hours of a billion such rows."""
         return BILLION * self.workers / self.rate / 3600 if self.rate else 0.0
 
 

@@ -15,6 +15,8 @@ from eat_lightning.score.rows import Reading, Reject, Unreadable, Window, kept_s
 from eat_lightning.score.scorer import Answers, Scorer
 from eat_lightning.weights.untrusted import one_line
 
+MOST_TRIES = 2  # of a shard: what kills two workers is what kills
+
 
 @dataclass
 class Tally:

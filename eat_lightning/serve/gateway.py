@@ -70,7 +70,7 @@ class Gateway:
         self.jobs = None if files.journal is None else Jobs(files.journal, self.queue, plan)
 
     def start(self) -> None:
-        """In the event loop."""
+        """Start in the event loop."""
         self.worker.start()
         if self.jobs is not None:
             self.jobs.feed()

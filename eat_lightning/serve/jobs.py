@@ -184,7 +184,7 @@ class Jobs:
                 self.journal.forget(self.plan.keep_hours * 3600)
 
     def feed(self) -> None:
-        """In the event loop."""
+        """Feed the workers, in the event loop."""
         while self.todo and self.has_room(self.todo[0]):
             job = self.todo.popleft()
             self.num_ahead += len(job.examples)

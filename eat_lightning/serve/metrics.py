@@ -71,7 +71,7 @@ class Metrics:
         self.num_answers += 1
 
     def text(self, queue_length: int, deaths: int, drift: str, drift_since: float | None) -> bytes:
-        """In Prometheus' format."""
+        """All metrics in Prometheus' format."""
         self.length.set(queue_length)
         self.deaths.set(deaths)
         for name in (OFF, STEADY, DRIFTED):

@@ -216,7 +216,7 @@ class Monitors:
         return happened
 
     def exchange(self, file: StateFile) -> None:
-        """With the lock held."""
+        """Exchange states with the file, with the lock held."""
         kept = file.read()
         for watch in self.watches.values():
             if watch.name in kept:
@@ -253,7 +253,7 @@ class Monitors:
         return max((watch.began for watch in self.watches.values()), default=None)
 
     def by_source(self) -> list[dict[str, Any]]:
-        """For the page: each one's state, since when, how many were seen and what moved."""
+        """Tell the page each one's state, since when, how many were seen and what moved."""
         return [
             {
                 "source": source,

@@ -41,7 +41,8 @@ class Remote:
         self.about = about
 
     def stream(self, examples: Sequence[Example], deep: Deep = NOBODY) -> Iterator[Chunk]:
-        """As `Model.stream`. RuntimeError where that fails, WorkerDied where its process does."""
+        """Do as `Model.stream`. RuntimeError where that fails, WorkerDied where its process
+        does."""
         try:
             self.pipe.send((examples, deep))
         except OSError:

@@ -183,7 +183,7 @@ def is_time(ms: Any) -> bool:
 
 
 def in_time(asked: Asked, deadline: float) -> Asked:
-    """With what is left of the time, where that is the app's to keep."""
+    """Pass on what is left of the time, where that is the app's to keep."""
     given = asked.header(DEADLINE)
     if asked.path != "/classify" or (given is not None and not is_time(given)):
         return asked

@@ -138,7 +138,7 @@ class Worker:
         self.thread = ThreadPoolExecutor(1, "model")
 
     def start(self) -> None:
-        """In the event loop."""
+        """Start in the event loop."""
         self.task = asyncio.ensure_future(self.run())
 
     async def run(self) -> None:

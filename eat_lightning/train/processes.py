@@ -48,7 +48,7 @@ def started_outside() -> int:
 
 
 def num_devices(trainer: dict[str, Any]) -> int:
-    """Of one machine: processes, or GPUs."""
+    """How many processes, or GPUs, of one machine."""
     devices = trainer.get("devices", 1)
     if isinstance(devices, list):
         return len(devices)

@@ -73,8 +73,8 @@ def teacher_in_step(path: str, tokenizer: Any) -> AdaptiveEncoder:
 
 
 def label_order(teacher: list[str], task: list[str]) -> list[int]:
-    """For each label of the task its column in the teacher's logits, by name and not by number:
-    MNLI teachers differ in their order, which silently ruins a student."""
+    """Find for each label of the task its column in the teacher's logits, by name and not by
+    number: MNLI teachers differ in their order, which silently ruins a student."""
     given = [name.lower() for name in teacher]
     wanted = [name.lower() for name in task]
     if sorted(given) != sorted(wanted):

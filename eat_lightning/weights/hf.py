@@ -115,7 +115,7 @@ class EatForSequenceClassification(PreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: Any, *args: Any, config: Any = None, **kwargs: Any
     ) -> Any:
-        """As in transformers; settings of `EatConfig` given by name replace the folder's.
+        """Open as in transformers; settings of `EatConfig` given by name replace the folder's.
 
         A head that the folder lacks (a new layer in `exit`) starts untrained. dtype="int8": for
         inference, with products of weights in int8. ValueError in one line for a setting, a number

@@ -78,7 +78,7 @@ def own_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
 
 
 def filled(weight: Tensor, axis: int, size: int) -> Tensor:
-    """With zeros behind, up to a size along an axis."""
+    """Fill with zeros behind, up to a size along an axis."""
     missing = list(weight.shape)
     missing[axis] = size - weight.shape[axis]
     return torch.cat([weight, weight.new_zeros(missing)], axis) if missing[axis] else weight

@@ -8,7 +8,8 @@ import torch
 
 
 def dtype_of(asked: Any, saved: dict[str, Any]) -> torch.dtype:
-    """As transformers: what was asked for, or for "auto" what the folder's config says."""
+    """Choose as transformers does: what was asked for, or for "auto" what the folder's config
+    says."""
     if asked in (None, "auto"):
         asked = saved.get("dtype") or saved.get("torch_dtype") or "float32"
     return asked if isinstance(asked, torch.dtype) else getattr(torch, asked)

@@ -59,7 +59,7 @@ def caption(rows: Sequence[BenchRow]) -> str:
 
 
 def ceilings_of(rows: Sequence[BenchRow]) -> list[str]:
-    """By dtype, as last measured."""
+    """The ceilings by dtype, as last measured."""
     last = {row.dtype: Ceilings(row.gflops_ceiling, row.gbytes_ceiling) for row in rows}
     return [f"{dtype} {bound}" for dtype, bound in last.items()]
 

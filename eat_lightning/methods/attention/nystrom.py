@@ -91,8 +91,8 @@ class Nystrom(Approximate):
         return sums_BHMK / counts_BM.clamp(min=1e-9)[:, None, :, None]
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
-        """By landmarks: three products of queries and keys, three with values, and four of m x m in
-        each step of the inverse."""
+        """Count products by landmarks: three products of queries and keys, three with values, and
+        four of m x m in each step of the inverse."""
         m, width, heads = self.landmarks, shape.attention_width, shape.num_heads
         inverse = 8.0 * STEPS * heads * m**3
         long_B = 8.0 * tokens_B * m * width + 4.0 * m**2 * width + inverse

@@ -135,7 +135,7 @@ class DynaBert:
         return [Pass(weights=weights[w], skips=skips[d]) for w, d in self.pairs[1:]]
 
     def lessons(self, teacher: Any) -> list[Pass]:
-        """In the second stage the teacher at each width but the whole one."""
+        """The lessons of the second stage: the teacher at each width but the whole one."""
         return [Pass(weights=at_width(teacher, width)) for width in self.narrower]
 
     @property

@@ -114,7 +114,7 @@ class HiddenDistillation(nn.Module):
         return Loss(total, loss.parts)
 
     def maps_apart(self, context: Context) -> Tensor:
-        """Of the mapped layers' attention scores; the embedding has none."""
+        """Distance of the mapped layers' attention scores; the embedding has none."""
         pairs = [(context.scores[m], context.teacher_scores[g]) for m, g in self.pairs.items() if m]
         return torch.stack([score_error(*pair) for pair in pairs]).sum()
 

@@ -1,0 +1,75 @@
+"""Which method pays: all of a study at one budget, by what choosing for each example gains.
+
+    python -m experiments methods [study=experiments/methods/results]
+
+Needs the rows that `budgets` needs, all timed in one call of measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from eat_lightning.report import columns as col
+from eat_lightning.report.cells import points_text
+from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.study import Study
+from experiments.budgets.claim import COLUMNS, NEED, Method, methods_of
+
+AT = 0.5  # of the full FLOPs: fixed depth is there at a layer, 3 of 6
+# Headline numbers as printed, of other bodies, tasks and clocks: what was hoped for, no comparison.
+PUBLISHED = {
+    "power_bert": "2.0 to 4.5x at -0.2 to -0.9 points (BERT-base, GLUE test, padded batches)",
+    "ltp": "2.5 points above earlier pruning at equal FLOPs (RoBERTa-base)",
+    "ats": "half of the FLOPs at equal accuracy (images)",
+    "tome": "1.6 to 2.0x at -0.4 to -1.7 points (images, trained)",
+    "self_distillation": "3.5x at +0.1, 10x at -1.4 points (FastBERT, FLOPs)",
+    "sweet": "+1.1 points over joint exits (few examples)",
+    "depth_weighted": "1.57x at 0 to +2.3 points (PABEE, ALBERT-base, patience)",
+}
+KEEP = {"model", "seeds", "full", "accuracy", "flops_ratio", "depth", "retention", "gain"}
+LINE = [c for c in COLUMNS if c.key in KEEP | {"to_trained", "single", "batch", "num_examples"}]
+
+
+def claim(study: Study) -> Claim:
+    """A table for each task: a line for each method, the largest gain first."""
+    whole = Claim("methods", f"Methods at budget {AT:g}: which of them pays")
+    for task in study.tasks:
+        if lines := lines_of(methods_of(study, task)):
+            whole.add(answers(task, lines), [table_of(task, lines)], [])
+    return whole.or_lacking(NEED)
+
+
+def lines_of(methods: Sequence[Method]) -> list[dict[str, Any]]:
+    lines = [one for method in methods for one in method.lines if one["point"].row.budget == AT]
+    lines = [line | {"published": published(line)} for line in lines]
+    return sorted(lines, key=lambda line: line["gain"].points if line["gain"] else 0, reverse=True)
+
+
+def published(line: dict[str, Any]) -> str:
+    row = line["point"].row
+    kinds = [slot.get("kind") for slot in (row.reduction, row.objective or {}, row.schedule or {})]
+    return next((PUBLISHED[kind] for kind in kinds if kind in PUBLISHED), "")
+
+
+def table_of(task: str, lines: Sequence[dict[str, Any]]) -> Table:
+    caption = (
+        f"Thresholds of every method were fitted for {AT:g} of the full FLOPs on the calibration "
+        "cut; fixed depth is the same weights with everybody leaving at one layer. Bold: better by "
+        "its 95 % interval. Published numbers are of other bodies, tasks and clocks."
+    )
+    columns = [*LINE, col.word("published", "as published")]
+    return col.table(f"methods-{task}", f"Methods on {task}", caption, columns, lines)
+
+
+def answers(task: str, lines: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """How many gain, and the two ends."""
+    known = [line for line in lines if line["gain"] and line["gain"].interval]
+    shown = [line for line in known if line["gain"].interval.low > 0]
+    yield (
+        f"{task}: {len(shown)} of {len(known)} methods gain over fixed depth by their interval at "
+        f"budget {AT:g}."
+    )
+    for word, ends in (("most", known[:1]), ("least", known[1:][-1:])):
+        for line in ends:
+            yield f"{task}: {line['model']} gains {word}, {points_text(line['gain'])} points."
