@@ -73,12 +73,14 @@ def drawn(folder: Path) -> dict[str, bytes]:
 
 def logged(path: Path) -> Logged:
     """Read a run's file; the tables lie beside it."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto import wandb_internal_pb2
+
+    protocol: Any = wandb_internal_pb2  # whose classes are made when it is imported
 
     # outputs/<study>/<run>/wandb/offline-run-.../run-....wandb
     found = Logged(path.parents[2].name)
     for content in records(path.read_bytes()):
-        record = Record.FromString(content)
+        record = protocol.Record.FromString(content)
         point = {name_of(item): value_of(item) for item in record.history.item}
         updated = {name_of(item): value_of(item) for item in record.summary.update}
         if point:
