@@ -86,9 +86,11 @@ def logged(path: Path) -> Logged:
         if point:
             found.history.append(point)
         found.summary |= point | updated
-    for name, value in found.summary.items():
-        if isinstance(value, dict) and value.get("_type") == "table-file":
-            table = json.loads((path.parent / "files" / value["path"]).read_text("utf-8"))
+    for key, value in found.summary.items():
+        name, _, part = key.rpartition("/")  # a table's fields come one by one: <name>/_type, ...
+        if part == "_type" and value == "table-file":
+            file = path.parent / "files" / found.summary[f"{name}/path"]
+            table = json.loads(file.read_text("utf-8"))
             lines = [dict(zip(table["columns"], line, strict=True)) for line in table["data"]]
             found.tables[name] = lines
     return found
