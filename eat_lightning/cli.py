@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
@@ -60,6 +61,7 @@ def entry(
     job.__module__ = f"eat_lightning.{name}"  # hydra.job.name, which launchers put on their jobs
 
     def main() -> None:
+        sys.argv[1:] = [word for given in sys.argv[1:] for word in HELP_ALL.get(given, [given])]
         sys.path.insert(0, "")  # as `python -m` does: classes of one's own in the current folder
         quoted = [with_path_quoted(argument) for argument in sys.argv[1:]]
         sys.argv[1:] = with_paths_listed(sys.argv[1:], many) if many else quoted
@@ -71,6 +73,7 @@ def entry(
     return main
 
 
+HELP_ALL = {"--help-all": ["--help", "hydra/help=all"]}  # `--help` takes hydra/help=short
 METHODS = ("attention", "reduction", "exit", "objective", "schedule")
 PATHS = {"teacher", "encoder.pretrained", "data.dir", "journal", "log", "token_file", "onnx"}
 PATHS |= {"onnx_static"}
@@ -133,30 +136,54 @@ def compose_or_explain(config_name: str, overrides: list[str]) -> None:
     if any(o.startswith("-") for o in overrides):
         return
     check_extras(overrides)
-    try:
-        with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-            compose(config_name, overrides=firsts(overrides) if sweeps else overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        said = in_one_line(f"{error}\n{error.__cause__ or ''}")
+    if faults := faults_of(config_name, firsts(overrides) if sweeps else overrides):
+        print("\n".join(f"error: {fault}" for fault in faults), file=sys.stderr)
+        raise SystemExit(1)
+
+
+def faults_of(config_name: str, overrides: list[str]) -> list[str]:
+    """A line for every key and choice that is not known: each is left out, and the rest composed
+    again, until it is sound. What else Hydra says ends the search."""
+    unknown: list[Unknown] = []
+    while True:
+        try:
+            with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+                config = compose(config_name, overrides=overrides)
+            return [found.fault(config) for found in unknown]
+        except (HydraException, OmegaConfBaseException) as error:
+            said = in_one_line(f"{error}\n{error.__cause__ or ''}")
         if "Ambiguous value" in said:  # Hydra's advice on sweeps is good as it is
-            return
-        print(f"error: {said}{nearest(said, config_name, overrides)}", file=sys.stderr)
-        raise SystemExit(1) from None
+            return []
+        found = Unknown.of(said)
+        left = [o for o in overrides if found is None or o.partition("=")[0] != found.key]
+        if found is None or left == overrides:
+            return [*(other.fault(None) for other in unknown), said]
+        unknown.append(found)
+        overrides = left
 
 
-def nearest(said: str, config_name: str, overrides: list[str]) -> str:
-    """What the unknown key or choice in one of Hydra's messages may have been meant to be."""
-    if choice := re.match(r"Could not find '(.+)/(.+?)'; Available options in .+?: (.*)", said):
-        return did_you_mean(choice[2], choice[3].split("; "))
-    if not (unknown := re.match(r"Could not override '(.+?)'", said)):
-        return ""
-    others = [o for o in overrides if unknown[1] not in o]
-    try:
-        with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-            config = compose(config_name, overrides=others)
-    except (HydraException, OmegaConfBaseException):  # more than one is wrong
-        return ""
-    return did_you_mean(unknown[1], keys_of(config))
+@dataclass
+class Unknown:
+    """A key that Hydra does not know, or a choice with those that there are."""
+
+    key: str
+    choice: str | None = None
+    choices: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, said: str) -> Unknown | None:
+        if choice := re.match(r"Could not find '(.+)/(.+?)'; Available options in .+?: (.*)", said):
+            return cls(choice[1], choice[2], tuple(choice[3].split("; ")))
+        key = re.match(r"Could not override '(.+?)'", said)
+        return cls(key[1]) if key else None
+
+    def fault(self, config: DictConfig | None) -> str:
+        """config: of the other overrides, one of whose keys may be meant; None: it is unsound."""
+        if self.choice is not None:
+            near = did_you_mean(self.choice, self.choices)
+            return f"{self.key} must be one of {', '.join(self.choices)}, got {self.choice}{near}"
+        near = "" if config is None else did_you_mean(self.key, keys_of(config))
+        return f"{self.key} is not an option{near or ': --help-all lists all'}"
 
 
 def keys_of(config: DictConfig) -> Iterable[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from finished import config_of
+from hydra import compose, initialize_config_dir
 
 from eat_lightning.cli import compose_or_explain
 from eat_lightning.config import CONFIG_DIR, binding_faults
@@ -284,8 +285,8 @@ def command(*overrides: str) -> subprocess.CompletedProcess[str]:
     ("overrides", "said"),
     [
         (["exit.tau=1.5", "data=toy", "encoder=tiny"], "exit.tau must be in (0, 1], got 1.5"),
-        (["colour=red"], "Could not override 'colour'"),
-        (["task=sst3"], "Could not find 'task/sst3'"),
+        (["colour=red"], "colour is not an option"),
+        (["task=sst3"], "task must be one of cola, "),
         (["seed=abc", "data=toy", "encoder=tiny"], "seed must be in [0, 4294967295], got 'abc'"),
     ],
 )
@@ -303,8 +304,9 @@ def test_the_command_says_it_in_one_line(overrides: list[str], said: str) -> Non
         (["reduction=norm_topk", "reduction.ratoi=1"], ": did you mean reduction.ratio?"),
         (["trainr.max_steps=1"], ": did you mean trainer.max_steps?"),
         (["reduction=norm_tokp"], ": did you mean norm_topk?"),
-        (["colour=red"], "Key 'colour' is not in struct"),
-        (["colour=red", "reduction.ratoi=1"], "Key 'colour' is not in struct"),
+        (["exit.taw=0.8"], ": did you mean exit.tau?"),
+        (["data.bacth_size=8"], ": did you mean data.batch_size?"),
+        (["colour=red"], "colour is not an option: --help-all lists all"),
     ],
 )
 def test_the_nearest_name_is_offered(
@@ -325,12 +327,46 @@ def test_an_unknown_argument_of_a_method_offers_the_nearest() -> None:
 def test_a_sweeps_unknown_key_is_one_line_too() -> None:
     done = command("-m", "colour=red", "seed=1,2")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: Could not override 'colour'")
+    assert done.stderr.startswith("error: colour is not an option")
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_help_shows_examples() -> None:
-    done = command("--help")
-    assert done.returncode == 0
-    assert "python -m eat_lightning.train task=sst2" in done.stdout
-    assert "model: bert, distilbert, eat" in done.stdout
+def test_every_fault_of_composing_is_named_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        compose_or_explain("train", ["exit.taw=0.8", "data.bacth_size=8", "head=poold"])
+    said = capsys.readouterr().err.splitlines()
+    assert [line.rpartition("did you mean ")[2] for line in said] == [
+        "pooled?",
+        "exit.tau?",
+        "data.batch_size?",
+    ]
+
+
+COMMANDS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+
+
+def shown_help(name: str) -> str:
+    """The text of `--help`, but for what Hydra puts in the place of $."""
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        overrides = [f"hydra.job.name={name}"]
+        config = compose(name, overrides=overrides, return_hydra_config=True)
+    return config.hydra.help.template
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_screen_of_45_lines_and_100_columns(name: str) -> None:
+    template = shown_help(name)
+    lines = template.splitlines()
+    assert len(lines) <= 45
+    assert max(map(len, lines)) <= 100
+    assert "--help-all" in template
+
+
+def test_help_shows_examples_and_the_rest_behind_a_key() -> None:
+    short, whole = command("--help"), command("--help-all")
+    assert short.returncode == whole.returncode == 0
+    assert "python -m eat_lightning.train task=sst2" in short.stdout
+    assert "eat-train -sc install=bash" in short.stdout
+    assert "model: bert, distilbert, eat" not in short.stdout
+    assert "model: bert, distilbert, eat" in whole.stdout
+    assert "weight_decay: 0.01" in whole.stdout

@@ -5,10 +5,10 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "eat_lightning"
 ROOMS = [  # from the ground up; a room knows only those before it
-    *("errors", "bounds", "files", "cluster", "answers", "config", "cli", "model", "methods"),
-    *("weights", "data", "infer", "runs", "track", "export", "engines", "measure", "predict"),
-    *("score", "certify", "report", "attack", "drift", "train", "serve", "capacity", "bench"),
-    "new",
+    *("errors", "bounds", "files", "progress", "cluster", "answers", "config", "cli"),
+    *("model", "methods", "weights", "data", "infer", "runs", "track", "export", "engines"),
+    *("measure", "predict", "score", "certify", "report", "attack", "drift", "train", "serve"),
+    *("capacity", "bench", "new"),
 ]
 
 

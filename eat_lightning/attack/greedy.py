@@ -17,6 +17,7 @@ from eat_lightning.attack.goals import Goal
 from eat_lightning.attack.rules import Rule
 from eat_lightning.attack.victim import Victim
 from eat_lightning.infer.recorded import Outcome
+from eat_lightning.progress import shown
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class Search:
         reached_B = self.goal.reached(clean, self.rule.layers)
         live = np.flatnonzero(self.goal.applies(clean) & ~reached_B).tolist()
         self.rank([attempts[b] for b in live])
-        for number in range(self.budget.edits):
+        title = f"{self.goal.name} against {self.rule.name}"
+        for number in shown(range(self.budget.edits), title, fewest=2):
             trials = []
             for b in live:
                 rng = np.random.default_rng([self.seed, number, b])

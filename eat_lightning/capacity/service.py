@@ -20,6 +20,7 @@ from scipy.optimize import nnls
 from eat_lightning.answers import Texts
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.latency import undisturbed
+from eat_lightning.progress import shown
 
 NUM_FEATURES = 7
 HELD_OUT = 4  # every fourth batch is for the error
@@ -129,7 +130,7 @@ def measured(
     ways = {name: ways_of(backend, texts, exits[name]) for name, backend in backends.items()}
     found: dict[str, list[Timed]] = {name: [] for name in backends}
     with undisturbed(1):
-        for turn in range(WARM_UP + count):
+        for turn in shown(range(WARM_UP + count), "timing batches"):
             rows = rng.integers(len(texts), size=sizes[turn % len(sizes)])
             for name, backend in backends.items():
                 batch = timed(backend, texts, rows)

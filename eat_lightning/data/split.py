@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import warnings
 import zipfile
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from eat_lightning.data.source import ORIGIN, Source
 from eat_lightning.data.tokens import Tokenizer
 from eat_lightning.files import replacing
 from eat_lightning.model.packed import Batch
+from eat_lightning.progress import shown
 
 CHUNK = 2048  # texts tokenized at a time: bounds the memory of their Python lists
 
@@ -119,12 +119,9 @@ def tokenize(
 ) -> Tokens:
     """Too long a pair loses tokens of its longer text first. A tokenizer without types (DistilBERT,
     MPNet) gives type 0."""
-    from rich.progress import track
-
     starts = range(0, len(texts[0]), CHUNK)
-    quiet = len(starts) < 4 or not sys.stderr.isatty()
     ids, types, lengths = [], [], []
-    for start in track(starts, title, disable=quiet, transient=True):
+    for start in shown(starts, title, fewest=4):
         first, *second = (column[start : start + CHUNK] for column in texts)
         encoded = tokenizer(
             first,

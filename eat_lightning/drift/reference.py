@@ -21,6 +21,7 @@ from eat_lightning.drift.observation import FEATURES, Observation, observations
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Source
 from eat_lightning.model.contracts import spec
+from eat_lightning.progress import shown
 from eat_lightning.runs.certificate import Home, differences, of_source
 from eat_lightning.runs.run import write_json
 
@@ -129,8 +130,6 @@ def normal(
 ) -> list[Observation]:
     """What exits make of these rows of a split, in their order. All run every layer, so that
     batches stay as large as they are."""
-    from eat_lightning.infer.record import shown  # brings torchmetrics, slowly
-
     found: dict[int, Observation] = {}
     title = f"{backend.name}: what is normal"
     for part in shown(sorted_batches(split.lengths[rows], batch), title):

@@ -23,6 +23,7 @@ from eat_lightning.infer.torch_backend import in_numpy
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
+from eat_lightning.progress import shown
 
 THIN = 1e-5
 CLOSE = 1e-4  # probabilities (of a regression: scores) of fp32 graphs differ by less
@@ -92,7 +93,7 @@ def compare(
 ) -> Agreement:
     """Both get the same examples, longest first: the encoder as token ids, the export as text."""
     parts = []
-    for chosen in sorted_batches(split.lengths[rows_B], batch):
+    for chosen in shown(sorted_batches(split.lengths[rows_B], batch), "comparing answers"):
         given_B = rows_B[chosen]
         with inference(encoder):
             ours, margin_B = watched(encoder, split.batch(given_B))

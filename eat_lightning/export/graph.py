@@ -20,6 +20,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.export.trace import Lost, Stretch, sample, stretches
 from eat_lightning.model.contracts import spec
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.progress import shown
 
 OPSET = 20
 NEXT = "next_"  # in front of the names that go out: a graph's input and output may not share one
@@ -27,8 +28,9 @@ NEXT = "next_"  # in front of the names that go out: a graph's input and output 
 
 def graphs(encoder: AdaptiveEncoder, alone: bool) -> list[Any]:
     """An ONNX model for each stretch; `alone`: for one example at a time."""
-    made = stretches(encoder, alone)
-    return [graph(stretch, sample(stretch, i)) for i, stretch in enumerate(made)]
+    made = list(enumerate(stretches(encoder, alone)))
+    title = "graph of single examples" if alone else "graphs of batches"
+    return [graph(stretch, sample(stretch, i)) for i, stretch in shown(made, title, fewest=2)]
 
 
 def traced(stretch: Stretch, state: dict[str, Tensor]) -> Any:

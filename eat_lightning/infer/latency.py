@@ -8,7 +8,6 @@ the ids is. Shapes: R repeats, I inputs (examples at batch 1, or batches).
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 
 from eat_lightning.model.packed import Batch
+from eat_lightning.progress import bar
 
 Name = TypeVar("Name")
 BLOCK = 20  # examples that a setting runs before the next one's turn
@@ -178,13 +178,3 @@ def chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:
 
 def by_length(candidate: Candidate, rows: np.ndarray, size: int) -> list[np.ndarray]:
     return chunks(rows[np.argsort(-candidate.split.lengths[rows], kind="stable")], size)
-
-
-@contextmanager
-def bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar where someone looks on; it draws between turns only."""
-    from rich.progress import Progress
-
-    with Progress(transient=True, auto_refresh=False, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda count: progress.update(task, advance=count, refresh=True)

@@ -23,12 +23,12 @@ from eat_lightning.infer.backend import Backend, Look, Source, sha256_of
 from eat_lightning.infer.graph_faults import WEIGHTS, check_graphs, is_trusted
 from eat_lightning.infer.later import LaterExits, as_decided, nobody_leaves, would_leave
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of, read_about
-from eat_lightning.infer.record import shown
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import Policy, build, knob_of, spec
 from eat_lightning.model.policies import policy_faults, specs_of
+from eat_lightning.progress import shown
 from eat_lightning.weights.untrusted import TOKENIZER, json_of, one_line, step_faults
 
 

@@ -3,7 +3,6 @@ judged from it."""
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +14,9 @@ import torch
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+from eat_lightning.progress import shown
 
-__all__ = ["Outcome", "Recorded", "inference", "record", "score", "shown"]
+__all__ = ["Outcome", "Recorded", "inference", "record", "score"]
 
 
 def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: str = "") -> Recorded:
@@ -62,14 +62,6 @@ def inference(module: torch.nn.Module) -> Iterator[None]:
             yield
     finally:
         module.train(training)
-
-
-def shown(items: list[Any], title: str) -> Any:
-    """Show a progress bar where someone looks on and it takes a while."""
-    from rich.progress import track
-
-    quiet = not title or len(items) < 20 or not sys.stderr.isatty()
-    return track(items, title, disable=quiet, transient=True)
 
 
 def score(task: Any, logits_BC: np.ndarray, labels_B: np.ndarray) -> dict[str, float]:

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator
 from eat_lightning.cli import entry
 from eat_lightning.config import Plan, parsed, whole
 from eat_lightning.errors import ConfigError
+from eat_lightning.progress import shown
 
 if TYPE_CHECKING:
     from eat_lightning.report.claim import Claim
@@ -126,7 +127,7 @@ class Made:
 
 def make_claims(scripts: dict[str, Path], study: Study) -> Made:
     made = Made([], [])
-    for name, path in scripts.items():
+    for name, path in shown(list(scripts.items()), "claims", fewest=2):
         try:
             made.claims.append(claim_of(path)(study))
         except ConfigError as error:
@@ -157,7 +158,7 @@ def explored(study: Study, plan: ReportPlan) -> dict[str, Any] | None:
     from eat_lightning.report.explorer import explore
 
     tasks = []
-    for run in shown_runs(study):
+    for run in shown(shown_runs(study), "example sentences", fewest=2):
         try:
             tasks.append(explore(run, plan.examples, texts=plan.texts, dir=plan.data.dir))
         except ConfigError as error:
@@ -188,7 +189,7 @@ def write(
     folder, drawn = plan.folder, {}
     pictures = [kind for kind in figures.KINDS if kind in plan.formats]
     texts = [kind for kind in tables.KINDS if kind in plan.formats]
-    for claim in claims:
+    for claim in shown(claims, "figures and tables", fewest=2):
         for figure in claim.figures:
             drawn[figure.name] = figures.save(figure, folder / "figures", pictures)
         for table in claim.tables:

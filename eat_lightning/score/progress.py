@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from eat_lightning.progress import clock
 from eat_lightning.score.inputs import Shard
 from eat_lightning.score.work import Event, Tally
 
@@ -70,9 +71,3 @@ class Progress:
     def clear(self) -> None:
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr, flush=True)
-
-
-def clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"

@@ -106,6 +106,14 @@ def sections(exits: list[int]) -> dict[str, list[Any]]:
             table_scatter("frontier/latency_table", "latency_ms"),
             table_scatter("frontier/flops_table", "flops_ratio"),
         ],
+        "Sweeps": [
+            table_scatter("frontier/flops_table", "point"),  # the knob's: tau
+            table_scatter("frontier/flops_table", "budget"),
+            table_scatter("frontier/flops_table", "budget", "adaptivity_gain"),
+            scatter("Score by the knob's point (tau)", "dev/point"),
+            scatter("Score by budget", "dev/budget"),
+            scatter("Gain by budget", "dev/budget", "dev/adaptivity_gain"),
+        ],
         "Exits": [
             lines("Depth under the exit rule", "select/depth"),
             lines("Share that leaves at each exit", regex="select/exit_share_.*"),

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import track
 
 from eat_lightning.data.module import TextData
 from eat_lightning.data.split import Split, make_split
@@ -21,6 +20,7 @@ from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.progress import shown
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import has_classifier, load_model, load_pretrained
 from eat_lightning.weights.files import weights_digest
@@ -147,7 +147,7 @@ def teacher_logits(encoder: AdaptiveEncoder, split: Split, batch_size: int = 64)
     order = np.argsort(split.lengths, kind="stable")
     logits = np.zeros((len(split), encoder.num_labels), dtype=np.float32)
     starts = range(0, len(order), batch_size)
-    for start in track(starts, description="teacher", transient=True):
+    for start in shown(starts, "what the teacher says"):
         rows = order[start : start + batch_size]
         logits[rows] = encoder(split.batch(rows), leave=False).logits_BC.float().numpy()
     return logits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -14,9 +13,14 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from experiments.site import settings, shelf, studies, tour  # noqa: E402
+from experiments.site import dashboard, live, settings, shelf, studies, tour  # noqa: E402
 from experiments.site.made import Page  # noqa: E402
-from experiments.site.tutorial import environment, folder_of, with_commands_run  # noqa: E402
+from experiments.site.tutorial import (  # noqa: E402
+    environment,
+    folder_of,
+    runs_commands,
+    with_commands_run,
+)
 
 SECTIONS = {"Methods": shelf.pages, "Results": studies.pages}
 
@@ -28,11 +32,12 @@ def on_config(config: Any) -> Any:
     for section in config["nav"]:
         (name, entries) = next(iter(section.items()))
         if name in made:
-            section[name] = nav_of(made[name])
+            section[name] = [*entries, *nav_of(made[name])]
         elif name == "Reference":
             place = next(e for e in entries if "Commands and settings" in e)
             place["Commands and settings"] = nav_of(commands)
-    config["made"] = [*made["Methods"], *made["Results"], *commands, *tour.pages()]
+    drawn = [*tour.pages(), *live.pages(), *dashboard.pages()]
+    config["made"] = [*made["Methods"], *made["Results"], *commands, *drawn]
     return config
 
 
@@ -60,7 +65,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Run the commands of a tutorial and show what they say."""
-    if os.environ.get("EAT_SITE_RUN", "true") == "false":
+    if not runs_commands():
         return markdown.replace("```bash run", "```bash")
     return with_commands_run(markdown, page.file.src_uri)
 

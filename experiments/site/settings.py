@@ -27,7 +27,7 @@ def command(path: Path) -> Page:
     shown = yaml.safe_load(text).get("hydra", {}).get("help", {})
     examples = shown.get("template", "").partition("Examples\n")[2]
     examples, _, rest = examples.partition("\n\n")
-    notes = rest.partition("Choices\n")[0].partition("Everything (")[0].replace("$$", "$")
+    notes = rest.partition("${hydra.help.footer}")[0].replace("$$", "$")
     name = f"python -m eat_lightning.{MODULES.get(path.stem, path.stem)}"
     shown_examples = "\n".join(line.strip() for line in examples.splitlines())
     content = f"""# {path.stem}

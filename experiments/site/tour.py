@@ -4,7 +4,6 @@ is built, and the page shows what its encoder really did."""
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ from typing import Any
 
 from experiments.site.made import Page
 from experiments.site.pictures import packing, rooms
-from experiments.site.tutorial import environment
+from experiments.site.tutorial import environment, runs_commands
 
 TRAIN = (
     "data=toy encoder=tiny model=eat reduction.ratio=0.25 reduction.layers=[1,2,3,4] "
@@ -26,7 +25,7 @@ HERE = Path(__file__).parent
 def pages() -> list[Page]:
     """The stepwise picture and the drawings of the concepts."""
     drawn = [Page("concepts/packing.svg", packing()), Page("concepts/rooms.svg", rooms())]
-    if os.environ.get("EAT_SITE_RUN", "true") == "false":
+    if not runs_commands():
         return [Page("concepts/tour.html", "<p>The tour was left out of this build.</p>"), *drawn]
     template = (HERE / "tour.html").read_text("utf-8")
     held = json.dumps(walked()).replace("</", "<\\/")

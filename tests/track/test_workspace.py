@@ -33,7 +33,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_a_section_for_each_question(spec: dict[str, Any]):
     sections = spec["panelBankConfig"]["sections"]
     names = [section["name"] for section in sections]
-    assert names == ["Frontier", "Exits", "Reduction", "Calibration", "Training"]
+    assert names == ["Frontier", "Sweeps", "Exits", "Reduction", "Calibration", "Training"]
     assert all(section["panels"] for section in sections)
     assert spec["settings"]["xAxis"] == "trainer/global_step"
 
@@ -57,6 +57,7 @@ def test_panels_name_what_runs_log(spec: dict[str, Any]):
     assert keys == [
         "frontier/latency_table",
         "frontier/flops_table",
+        *["frontier/flops_table"] * 3,  # by tau, by budget, and the gain by budget
         "calibration/reliability_table",
     ]
     bars = [p["metrics"] for p in found if "metrics" in p and "ece_before_exit_3" in str(p)]

@@ -18,6 +18,7 @@ from eat_lightning.bench.scaling.rows import ScalingRow
 from eat_lightning.infer.latency import time_interleaved
 from eat_lightning.model.encoder import Trace
 from eat_lightning.model.flops import flops
+from eat_lightning.progress import bar
 
 Given = TypeVar("Given")
 WORTH = 0.01  # an operator is named that takes this share of a pass
@@ -30,7 +31,8 @@ def measured(points: Sequence[Point], repeats: int, **same: Any) -> list[Scaling
     for point in points:
         point.attention.clear()
     settings = {point.name: (point.runner, [given[point.name]]) for point in points}
-    took = time_interleaved(settings, repeats, block=1)
+    with bar(f"{points[0].axis}, {len(points)} points", len(points) * repeats) as advance:
+        took = time_interleaved(settings, repeats, 1, advance)
     rows = []
     for point in points:
         attention_R = None if point.is_product else tuple(point.attention)

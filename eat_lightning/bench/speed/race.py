@@ -22,6 +22,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import BLOCK, time_interleaved
 from eat_lightning.model.flops import flops
 from eat_lightning.model.layer import Shape
+from eat_lightning.progress import bar
 
 COVERED = 0.95  # of an interval of a median
 CLOSE = 1e-3  # logits of the same fp32 weights differ by less
@@ -65,7 +66,10 @@ def logits(answer: Any) -> np.ndarray:
 
 def take_turns(given: Ready, workload: Workload, repeats: int) -> dict[str, np.ndarray]:
     """Milliseconds of an example (R) of each candidate."""
-    took = time_interleaved(given.settings, repeats, BLOCK if workload.batch == 1 else 1)
+    block = BLOCK if workload.batch == 1 else 1
+    num_inputs = sum(len(inputs) for _, inputs in given.settings.values())
+    with bar(workload.name, num_inputs * repeats) as advance:
+        took = time_interleaved(given.settings, repeats, block, advance)
     return {name: took_RI.sum(1) / workload.num_examples for name, took_RI in took.items()}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
+from eat_lightning.progress import shown
 
 if TYPE_CHECKING:
     from eat_lightning.serve.loadtest.rows import LoadRow
@@ -48,7 +49,8 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
     path, rows = Path(plan.to) / "rows.jsonl", []
     for mode in plan.modes:
         static: dict[str, float] = {}
-        for subject in subjects(plan, form_held(run, plan.certificate)):
+        gateways = subjects(plan, form_held(run, plan.certificate))
+        for subject in shown(gateways, f"gateways, {mode}", fewest=2):
             fresh = load_rows(plan, mode, subject, examples, about, static)
             print(*fresh, sep="\n", flush=True)
             if not plan.force and training_faults("force=true"):

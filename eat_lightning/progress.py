@@ -1,0 +1,86 @@
+"""How far a command is and the time that is left: a bar on a terminal, else a line now and then.
+
+All of it goes to standard error, so that answers can be piped; NO_COLOR is rich's to follow.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
+EVERY_S = 30.0  # between two lines, where nobody looks on
+
+
+def shown(items: Sequence[Item], title: str, fewest: int = 20) -> Iterator[Item]:
+    """Go through the items with a bar; without one where there is no title, or where there are
+    fewer than `fewest`, which are soon done."""
+    if not title or len(items) < fewest:
+        yield from items
+        return
+    with bar(title, len(items)) as advance:
+        for item in items:
+            yield item
+            advance(1)
+
+
+@contextmanager
+def bar(title: str, total: float) -> Iterator[Callable[[float], None]]:
+    """Draw only when advanced, never from a thread of its own: what runs in between is timed."""
+    if not sys.stderr.isatty():
+        yield Lines(title, total).advance
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("left"),
+    )
+    with Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        auto_refresh=False,
+        redirect_stdout=sys.stdout.isatty(),  # rich would print a pipe's lines to standard error
+    ) as progress:
+        task = progress.add_task(title, total=total)
+        progress.refresh()
+        yield lambda count: progress.update(task, advance=count, refresh=True)
+
+
+class Lines:
+    """Says how far it is about every EVERY_S seconds; nothing of what is done before."""
+
+    def __init__(self, title: str, total: float):
+        self.title, self.total, self.done = title, total, 0.0
+        self.began = self.last = time.monotonic()
+
+    def advance(self, count: float) -> None:
+        self.done += count
+        now = time.monotonic()
+        if now - self.last < EVERY_S or self.done >= self.total:
+            return
+        self.last = now
+        left = clock((now - self.began) * (self.total - self.done) / max(self.done, 1e-9))
+        share = 100 * self.done / self.total
+        print(f"{self.title}: {share:.0f} %, {left} left", file=sys.stderr, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """0:01:05."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

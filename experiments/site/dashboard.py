@@ -1,0 +1,220 @@
+"""What W&B shows, drawn from the files of offline runs: the workspace's own panels over what the
+runs logged. `python -m experiments.site.dashboard <folder of runs> <folder to write>`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.site.made import Page
+from experiments.site.pictures import TEAL, plt, svg
+from experiments.site.tutorial import environment, runs_commands
+
+TRAIN = (
+    "-m seed=1,2 data=toy encoder=tiny model=eat reduction.ratio=0.25 optimizer.lr=1e-3 "
+    "trainer.max_steps=300 trainer.log_every_n_steps=5 threads=1 study=dashboard "
+    "measure.enabled=false logger=wandb"
+)
+MEASURE = (  # the toy's times only fill the panel; force: a site may be built beside a training
+    "run=outputs/dashboard budgets=[0.5,0.6,0.7,0.8,0.9] taus=[0.6,0.7,0.8,0.9,0.95] logger=wandb "
+    "timing.examples=40 timing.repeats=1 timing.force=true"
+)
+SECTIONS = ("Frontier", "Sweeps", "Exits", "Reduction", "Calibration", "Training")
+EXITS = [3, 4, 6]
+COLORS = (TEAL, "#fb8c00", "#5e35b1", "#1e88e5", "#d81b60", "#757575")
+BLOCK, HEAD = 32768, 7  # of the file's log: blocks of records, each behind a head
+
+
+@dataclass
+class Logged:
+    """A run as W&B has it: what was logged step by step, the last of each, and its tables."""
+
+    name: str
+    history: list[dict[str, Any]] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted({name for point in self.history for name in point})
+
+
+def pages() -> list[Page]:
+    """A picture of each section; a note in its place where a build runs nothing."""
+    if not runs_commands():
+        left_out = svg(noted("left out of this build (EAT_SITE_RUN=false)"))
+        return [Page(place(name), left_out) for name in SECTIONS]
+    with tempfile.TemporaryDirectory() as folder:
+        for module, given in (("train", TRAIN), ("measure", MEASURE)):
+            command = [sys.executable, "-m", f"eat_lightning.{module}", *given.split()]
+            subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True)
+        return [Page(place(name), content) for name, content in drawn(Path(folder)).items()]
+
+
+def place(name: str) -> str:
+    return f"how-to/wandb-{name.lower()}.svg"
+
+
+def drawn(folder: Path) -> dict[str, bytes]:
+    """An SVG of each of the workspace's sections over the offline runs below a folder."""
+    from eat_lightning.track.__main__ import sections
+
+    runs = [logged(path) for path in sorted(folder.rglob("offline-run-*/run-*.wandb"))]
+    return {name: svg(figure(panels, runs)) for name, panels in sections(EXITS).items()}
+
+
+def logged(path: Path) -> Logged:
+    """Read a run's file; the tables lie beside it."""
+    from wandb.proto import wandb_internal_pb2
+
+    protocol: Any = wandb_internal_pb2  # whose classes are made when it is imported
+
+    # outputs/<study>/<run>/wandb/offline-run-.../run-....wandb
+    found = Logged(path.parents[2].name)
+    for content in records(path.read_bytes()):
+        record = protocol.Record.FromString(content)
+        point = {name_of(item): value_of(item) for item in record.history.item}
+        updated = {name_of(item): value_of(item) for item in record.summary.update}
+        if point:
+            found.history.append(point)
+        found.summary |= point | updated
+    for key, value in found.summary.items():
+        name, _, part = key.rpartition("/")  # a table's fields come one by one: <name>/_type, ...
+        if part == "_type" and value == "table-file":
+            file = path.parent / "files" / found.summary[f"{name}/path"]
+            table = json.loads(file.read_text("utf-8"))
+            lines = [dict(zip(table["columns"], line, strict=True)) for line in table["data"]]
+            found.tables[name] = lines
+    return found
+
+
+def records(content: bytes) -> Iterator[bytes]:
+    """The records of LevelDB's log format, which W&B writes: a head is a checksum (4 bytes), a
+    length (2) and a type (1: whole; 2, 3, 4: first, middle and last part)."""
+    at, parts = HEAD, b""  # the file begins with W&B's own mark
+    while at + HEAD <= len(content):
+        if BLOCK - at % BLOCK < HEAD:  # no head fits: the block's end is empty
+            at += BLOCK - at % BLOCK
+            continue
+        length = int.from_bytes(content[at + 4 : at + 6], "little")
+        kind = content[at + 6]
+        parts += content[at + HEAD : at + HEAD + length]
+        at += HEAD + length
+        if kind in (1, 4):
+            yield parts
+            parts = b""
+
+
+def name_of(item: Any) -> str:
+    return item.key or "/".join(item.nested_key)
+
+
+def value_of(item: Any) -> Any:
+    return json.loads(item.value_json) if item.value_json else None
+
+
+def figure(panels: Sequence[Any], runs: Sequence[Logged]) -> Any:
+    """The panels side by side, three in a row; runs bear the same color in all."""
+    rows = -(-len(panels) // 3)
+    made, axes = plt.subplots(rows, 3, figsize=(11, 2.7 * rows), squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
+    for axis, panel in zip(axes.flat, panels, strict=False):
+        DRAWS[type(panel).__name__](axis, panel, runs)
+        if not axis.has_data():
+            axis.text(0.5, 0.5, "nothing logged", ha="center", transform=axis.transAxes)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=7)
+    made.tight_layout()
+    return made
+
+
+def draw_lines(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
+    wanted = set(panel.y or [])
+    for run, color in zip(runs, COLORS, strict=False):
+        matched = [n for n in run.names if panel.metric_regex and re.match(panel.metric_regex, n)]
+        for name, dashes in zip([*sorted(wanted), *matched], ("-", "--", ":", "-."), strict=False):
+            pairs = [(p.get(panel.x), p.get(name)) for p in run.history]
+            sound = [(x, y) for x, y in pairs if is_number(x) and is_number(y)]
+            if sound:
+                short = name.partition("/")[2] if len(wanted) + len(matched) > 1 else None
+                mark = "o" if len(sound) == 1 else ""
+                style = {"color": color, "ls": dashes, "lw": 1, "marker": mark, "ms": 4}
+                axis.plot(*zip(*sound, strict=True), label=short, **style)
+    axis.set_title(panel.title, fontsize=9)
+    axis.set_xlabel(panel.x, fontsize=7)
+    handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    if handles:
+        axis.legend(handles.values(), handles.keys(), fontsize=6, frameon=False)
+
+
+def draw_scatter(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
+    for run, color in zip(runs, COLORS, strict=False):
+        x, y = run.summary.get(panel.x.name), run.summary.get(panel.y.name)
+        if is_number(x) and is_number(y):
+            axis.scatter([x], [y], color=color, s=24)
+    labelled(axis, panel.title, panel.x.name, panel.y.name)
+
+
+def draw_table(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
+    """A custom chart over two columns of the last table of that name."""
+    name = panel.query["summaryTable"]["tableKey"]
+    x, y = panel.chart_fields["x"], panel.chart_fields["y"]
+    for run, color in zip(runs, COLORS, strict=False):
+        lines = run.tables.get(name, [])
+        sound = [(li[x], li[y]) for li in lines if is_number(li.get(x)) and is_number(li.get(y))]
+        if sound:
+            axis.scatter(*zip(*sound, strict=True), color=color, s=14)
+    labelled(axis, name, x, y)
+
+
+def draw_bars(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
+    metrics = [name for name in panel.metrics if any(name in run.summary for run in runs)]
+    for i, (run, color) in enumerate(zip(runs, COLORS, strict=False)):
+        places = [at + 0.8 * i / len(runs) for at in range(len(metrics))]
+        values = [run.summary.get(name) or 0.0 for name in metrics]
+        axis.barh(places, values, height=0.7 / len(runs), color=color)
+    axis.set_yticks(range(len(metrics)), [name.partition("/")[2] for name in metrics])
+    axis.invert_yaxis()
+    axis.set_title(panel.title, fontsize=8)
+
+
+DRAWS = {
+    "LinePlot": draw_lines,
+    "ScatterPlot": draw_scatter,
+    "CustomChart": draw_table,
+    "BarPlot": draw_bars,
+}
+
+
+def labelled(axis: Any, title: str, x: str, y: str) -> None:
+    axis.set_title(title, fontsize=9)
+    axis.set_xlabel(x, fontsize=7)
+    axis.set_ylabel(y, fontsize=7)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def noted(text: str) -> Any:
+    made, axis = plt.subplots(figsize=(6, 0.6))
+    axis.axis("off")
+    axis.text(0.5, 0.5, text, ha="center", va="center")
+    return made
+
+
+if __name__ == "__main__":
+    to = Path(sys.argv[2])
+    to.mkdir(parents=True, exist_ok=True)
+    for title, picture in drawn(Path(sys.argv[1])).items():
+        (to / f"{title.lower()}.svg").write_bytes(picture)
+        print(to / f"{title.lower()}.svg")
