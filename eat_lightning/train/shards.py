@@ -56,25 +56,27 @@ class Shards(ModelParallelStrategy):
         Lightning counts parameters in the module's order, an optimizer in that of its groups: a
         run could not go on with another number of processes.
         """
+        module: Any = self.model
         optimizer = getattr(optimizer, "optimizer", optimizer)  # Lightning wraps it
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        state = get_optimizer_state_dict(self.model, optimizer, options=options)
-        index = {name: i for i, name in enumerate(names_of(optimizer, self.model))}
+        state = get_optimizer_state_dict(module, optimizer, options=options)
+        index = {name: i for i, name in enumerate(names_of(optimizer, module))}
         return renamed(state, index) if state else state
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:
         """Load weights and moments, which any number of processes saved; gives all else."""
+        module: Any = self.model
         checkpoint = torch.load(
             self.broadcast(checkpoint_path),
             map_location="cpu",
             weights_only=weights_only,
             mmap=True,
         )
-        load_whole(self.model, checkpoint.pop("state_dict"))
+        load_whole(module, checkpoint.pop("state_dict"))
         options = StateDictOptions(full_state_dict=True)
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
-            named = renamed(state, dict(enumerate(names_of(optimizer, self.model))))
-            set_optimizer_state_dict(self.model, optimizer, named, options=options)
+            named = renamed(state, dict(enumerate(names_of(optimizer, module))))
+            set_optimizer_state_dict(module, optimizer, named, options=options)
         return checkpoint
 
 
