@@ -21,11 +21,11 @@ WEIGHTS = "weights.bin"
 OPSET = 20  # the newest that `export` writes
 NAMES = """
     Abs Add And ArgMax Cast Clip Concat Constant ConstantOfShape Cos CumSum Div Equal Exp Expand
-    Floor Gather GatherND Gelu Gemm Greater GreaterOrEqual Identity If IsNaN LayerNormalization Less
-    LessOrEqual LogSoftmax MatMul MatMulInteger Max Min Mod Mul Neg NonZero Not Or Pad
-    Pow QuantizeLinear Range ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape
-    ScatterElements ScatterND Shape Sigmoid Sin Slice Softmax Split Squeeze Sub Tanh TopK Transpose
-    Trilu Unsqueeze Where
+    Floor Gather GatherElements GatherND Gelu Gemm Greater GreaterOrEqual Identity If IsNaN
+    LayerNormalization Less LessOrEqual LogSoftmax MatMul MatMulInteger Max Min Mod Mul Neg NonZero
+    Not Or Pad Pow QuantizeLinear Range ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum Relu
+    Reshape ScatterElements ScatterND Shape Sigmoid Sin Slice Softmax Split Squeeze Sub Tanh TopK
+    Transpose Trilu Unsqueeze Where
 """
 OPERATORS = frozenset(re.findall(r"\w+", NAMES))
 TYPES = (1, 2, 3, 6, 7, 9, 11)  # float, uint8, int8, int32, int64, bool, double in ONNX's numbers
