@@ -9,14 +9,18 @@ export RAY_AUTH_MODE=disabled  # whatever token Ray has made for this user befor
 # On a busy machine what is slow must not be taken for dead.
 export RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S=300 RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S=300
 
-ray start --head --block --node-ip-address=127.0.0.1 --port="$port" --num-cpus="$cpus" \
-  --include-dashboard=false --disable-usage-stats --object-store-memory=100000000 \
-  --temp-dir="$folder" >"$folder.log" 2>&1 &
-head=$!
+begin() { # 0 where it runs
+  ray start --head --block --node-ip-address=127.0.0.1 --port="$port" --num-cpus="$cpus" \
+    --include-dashboard=false --disable-usage-stats --object-store-memory=100000000 \
+    --temp-dir="$folder" >"$folder.log" 2>&1 &
+  head=$!
+  until grep -q "Ray runtime started" "$folder.log"; do
+    kill -0 $head 2>/dev/null || return 1
+    sleep 0.2
+  done
+}
 trap 'kill $head 2>/dev/null; wait $head' EXIT INT TERM
-until grep -q "Ray runtime started" "$folder.log"; do
-  kill -0 $head || { cat "$folder.log" >&2; exit 1; }
-  sleep 0.2
-done
+# Ray gives a node 30 seconds to start, which a busy machine may need more than once.
+begin || begin || begin || { cat "$folder.log" >&2; exit 1; }
 echo "RAY_AUTH_MODE=$RAY_AUTH_MODE RAY_ADDRESS=127.0.0.1:$port"
 wait $head
