@@ -64,6 +64,7 @@ class Job:
         yield Event(place, Tally(rows=1), done=True)
 
 
+@pytest.mark.filterwarnings("ignore")  # of Ray's own code, met on the way
 def test_a_shard_that_kills_is_given_up_and_the_others_are_not(
     cluster: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ):
