@@ -58,7 +58,9 @@ def names_of(rows: Sequence[Row]) -> dict[str, str]:
 
 def method_of(row: Row, run: Sequence[Row]) -> Method:
     own = next((r for r in run if not r.baseline), row) if row.baseline else row
-    kinds = {r.exit["kind"] for r in run if not r.baseline} - {"never"}
+    measured = [r for r in run if not r.baseline]
+    fitted = [r for r in measured if r.budget is not None]  # of the run's own rule, whatever else
+    kinds = {r.exit["kind"] for r in fitted or measured} - {"never"}
     return Method(own, heads_of(own), {"kind": kinds.pop() if len(kinds) == 1 else ""})
 
 

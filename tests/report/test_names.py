@@ -55,3 +55,15 @@ def test_baselines_are_called_as_their_run():
     ]
     found = names_of(rows)
     assert [found[row.setting] for row in rows] == ["eat, norm_topk", "eat, norm_topk", "eat"]
+
+
+def test_a_run_keeps_its_own_rule_beside_others_that_it_was_measured_with():
+    learned = {"exit": {"kind": "berxit", "threshold": [0.4]}, "knob": "threshold", "point": [0.4]}
+    other = {"exit": {"kind": "patience", "patience": 1}, "knob": "patience", "point": 1}
+    rows = [
+        make_row(model="eat", run="a", **RULE),
+        make_row(model="eat", run="b", budget=0.5, **learned),
+        make_row(model="eat", run="b", **other),
+    ]
+    found = names_of(rows)
+    assert [found[row.setting] for row in rows] == ["eat", "eat, berxit", "eat, berxit"]
