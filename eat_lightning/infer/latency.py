@@ -57,17 +57,19 @@ def time_interleaved(
     repeats: int = 3,
     block: int = BLOCK,
     advance: Callable[[int], None] = lambda count: None,
+    turns_before: int = 0,
 ) -> dict[Name, np.ndarray]:
     """Milliseconds (R x I) that each setting's callable takes for each of its inputs.
 
     A turn begins with an input that is not timed: the setting before has filled the processor's
-    caches with its own weights, and a service runs one model. `advance` hears of inputs done.
+    caches with its own weights, and a service runs one model. `advance` hears of inputs done;
+    turns_before: of an earlier call, from which the order goes on rotating.
     """
     names = list(settings)
     took = {name: np.zeros((repeats, len(settings[name][1]))) for name in names}
     num_blocks = max(-(-times.shape[1] // block) for times in took.values())
     turns = [(r, b) for r in range(repeats) for b in range(num_blocks)]
-    for turn, (r, b) in enumerate(turns):
+    for turn, (r, b) in enumerate(turns, turns_before):
         first = turn % len(names)
         for name in [*names[first:], *names[:first]]:
             run, inputs = settings[name]
@@ -90,11 +92,15 @@ def time_all(
     batch: int = 32,
     threads: int = 1,
     seed: int = 0,
-) -> dict[Name, dict[str, Any]]:
+) -> Iterator[dict[Name, dict[str, Any]]]:
     """Latency at batch 1 over random examples (all if there are fewer) and throughput, as they come
-    and sorted by length, as fields of a `Row`; and of each repeat `latency_R` and `rate_R`."""
+    and sorted by length, as fields of a `Row`; and of each repeat `latency_R` and `rate_R`.
+
+    Yields after every repeat what all repeats so far say: a long call that is ended has lost no
+    more than one.
+    """
     if not candidates:
-        return {}
+        return
     rows = {
         name: np.random.default_rng(seed).permutation(len(c.split))[:examples]
         for name, c in candidates.items()
@@ -104,38 +110,61 @@ def time_all(
         "": {name: chunks(chosen, batch) for name, chosen in rows.items()},
         "_sorted": {name: by_length(candidates[name], rows[name], batch) for name in rows},
     }
+    single = Turns.of(candidates, singles)
+    batched = {suffix: Turns.of(candidates, groups, 1) for suffix, groups in orders.items()}
     with undisturbed(threads):
-        title = f"latency of {len(singles)} settings"
-        took = turns(title, candidates, singles, repeats, warmup)
-        found = {name: latency(took_RI) for name, took_RI in took.items()}
-        for suffix, groups in orders.items():
-            title = "throughput" + suffix.replace("_", ", ")
-            for name, took_RI in turns(title, candidates, groups, repeats, 1, block=1).items():
-                found[name] |= throughput(took_RI, len(rows[name]), suffix)
-                found[name] |= padding(candidates[name], groups[name], suffix)
-    how = {"latency_batch": 1, "throughput_batch": batch, "repeats": repeats, "threads": threads}
-    return {
-        name: fields | how | {"timed_examples": len(rows[name])} for name, fields in found.items()
-    }
+        single.warm_up(warmup)
+        for turns in batched.values():
+            turns.warm_up(1)
+    for repeat in range(1, repeats + 1):
+        with undisturbed(threads):
+            single.take(f"latency of {len(rows)} settings, {repeat} of {repeats}")
+            for suffix, turns in batched.items():
+                title = "throughput" + suffix.replace("_", ", ")
+                turns.take(f"{title}, {repeat} of {repeats}")
+        found = {name: latency(took_RI) for name, took_RI in single.took.items()}
+        how = {"latency_batch": 1, "throughput_batch": batch, "repeats": repeat, "threads": threads}
+        for name, fields in found.items():
+            fields |= how | {"timed_examples": len(rows[name])}
+            for suffix, turns in batched.items():
+                fields |= throughput(turns.took[name], len(rows[name]), suffix)
+                fields |= padding(candidates[name], orders[suffix][name], suffix)
+        yield found
 
 
-def turns(
-    title: str,
-    candidates: Mapping[Name, Candidate],
-    groups: Mapping[Name, Sequence[np.ndarray]],
-    repeats: int,
-    warmup: int,
-    block: int = BLOCK,
-) -> dict[Name, np.ndarray]:
-    """Milliseconds (R x I) of every candidate for its groups of rows, after a warm-up of so many
-    inputs."""
-    settings = {name: (c.run, c.inputs(groups[name])) for name, c in candidates.items()}
-    for run, inputs in settings.values():
-        for i in range(warmup):
-            run(inputs[i % len(inputs)])
-    num_inputs = sum(len(inputs) for _, inputs in settings.values())
-    with bar(title, num_inputs * repeats) as advance:
-        return time_interleaved(settings, repeats, block, advance)
+@dataclass
+class Turns:
+    """Settings that take turns over their inputs, one repeat after another. took: milliseconds
+    (R x I) of each, for the repeats taken so far."""
+
+    settings: dict[Any, tuple[Callable[[Any], Any], list[Any]]]
+    block: int
+    took: dict[Any, np.ndarray]
+
+    @classmethod
+    def of(
+        cls,
+        candidates: Mapping[Name, Candidate],
+        groups: Mapping[Name, Sequence[np.ndarray]],
+        block: int = BLOCK,
+    ) -> Turns:
+        settings = {name: (c.run, c.inputs(groups[name])) for name, c in candidates.items()}
+        return cls(settings, block, {name: np.zeros((0, len(groups[name]))) for name in settings})
+
+    def warm_up(self, inputs_each: int) -> None:
+        for run, inputs in self.settings.values():
+            for i in range(inputs_each):
+                run(inputs[i % len(inputs)])
+
+    def take(self, title: str) -> None:
+        """Time one repeat."""
+        most = max(len(inputs) for _, inputs in self.settings.values())
+        taken = len(next(iter(self.took.values())))
+        with bar(title, sum(len(inputs) for _, inputs in self.settings.values())) as advance:
+            new = time_interleaved(
+                self.settings, 1, self.block, advance, taken * -(-most // self.block)
+            )
+        self.took = {name: np.vstack((self.took[name], new[name])) for name in new}
 
 
 def latency(took_RI: np.ndarray) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import hashlib
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,17 +47,26 @@ class Result:
 
 
 def measured(plan: MeasurePlan, subjects: Sequence[Subject]) -> list[Row]:
-    """Measure all settings, and write each run's rows into its folder."""
+    """Measure all settings, and write each run's rows into its folder: untimed, and again after
+    every repeat that was timed."""
     results = [result for subject in subjects for result in recorded(subject, plan)]
-    rows = timed(results, plan) if plan.timing.enabled else [result.row for result in results]
-    for subject in subjects:
-        pairs = zip(rows, results, strict=True)
-        own = [row for row, result in pairs if result.run is subject.run]
-        write(subject.run.folder / "rows.jsonl", [row for row in own if not row.policy])
+    rows = [result.row for result in results]
+    keep(rows, results)
+    for rows in timed(results, plan) if plan.timing.enabled else ():
+        keep(rows, results)
+    return rows
+
+
+def keep(rows: Sequence[Row], results: Sequence[Result]) -> None:
+    """Write rows into the folders of their runs."""
+    folders: dict[Path, list[Row]] = {}
+    for row, result in zip(rows, results, strict=True):
+        folders.setdefault(result.run.folder, []).append(row)
+    for folder, own in folders.items():
+        write(folder / "rows.jsonl", [row for row in own if not row.policy])
         if with_policies := [row for row in own if row.policy]:
             # Apart: a report finds who leaves from the records alone, and policies ask for more.
-            write(subject.run.folder / "rows-policy.jsonl", with_policies)
-    return rows
+            write(folder / "rows-policy.jsonl", with_policies)
 
 
 def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
@@ -197,10 +207,11 @@ def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: st
     return replace(candidate, run=on_device)
 
 
-def timed(results: Sequence[Result], plan: MeasurePlan) -> list[Row]:
-    """All settings of all runs by turns; speed-ups against the run's own static body."""
-    timing = plan.timing
-    times = time_all(
+def timed(results: Sequence[Result], plan: MeasurePlan) -> Iterator[list[Row]]:
+    """Rows after each repeat, in which all settings of all runs took turns; speed-ups against the
+    run's own static body. Ends where training began meanwhile."""
+    timing, session = plan.timing, secrets.token_hex(6)
+    repeats = time_all(
         {i: result.candidate for i, result in enumerate(results)},
         examples=timing.examples,
         warmup=timing.warmup,
@@ -208,17 +219,24 @@ def timed(results: Sequence[Result], plan: MeasurePlan) -> list[Row]:
         batch=timing.batch,
         threads=plan.threads,
     )
-    if timing.faults():
-        print("training began meanwhile: the times are not kept")
-        return [result.row for result in results]
-    rows, session = [], secrets.token_hex(6)
-    static = {results[i].run.folder: times[i] for i in reversed(times) if results[i].static}
-    for i, result in enumerate(results):
-        fields = {key: value for key, value in times[i].items() if not key.endswith("_R")}
-        if result.run.folder in static:
-            fields |= speed_ups(times[i], static[result.run.folder], result.row.flops_ratio)
-        rows.append(replace(result.row, **fields, session=session))
-    return rows
+    for repeat, times in enumerate(repeats):
+        if timing.faults():
+            print(f"training began meanwhile: {repeat} of {timing.repeats} timed repeats are kept")
+            return
+        static = {results[i].run.folder: times[i] for i in reversed(times) if results[i].static}
+        yield [
+            replace(result.row, **time_fields(times[i], static, result), session=session)
+            for i, result in enumerate(results)
+        ]
+
+
+def time_fields(
+    times: dict[str, Any], static: dict[Path, dict[str, Any]], result: Result
+) -> dict[str, Any]:
+    fields = {key: value for key, value in times.items() if not key.endswith("_R")}
+    if result.run.folder in static:
+        fields |= speed_ups(times, static[result.run.folder], result.row.flops_ratio)
+    return fields
 
 
 def speed_ups(

@@ -36,6 +36,13 @@ def test_settings_take_turns_in_rotating_order():
     assert {name: times.shape for name, times in took.items()} == {"a": (2, 3), "b": (2, 3)}
 
 
+def test_the_order_goes_on_rotating_in_a_later_call():
+    seen: list[str] = []
+    settings = {name: ((lambda x, name=name: seen.append(name)), [0]) for name in "ab"}
+    time_interleaved(settings, repeats=1, block=1, turns_before=1)
+    assert seen == ["b", "a"]
+
+
 def test_a_setting_with_fewer_inputs_waits():
     settings = {"long": (lambda x: x, range(5)), "short": (lambda x: x, range(1))}
     took = time_interleaved(settings, repeats=1, block=2)
@@ -73,7 +80,9 @@ def test_all_numbers_of_a_setting():
     sizes: list[int] = []
     candidate = Candidate(lambda batch: sizes.append(batch.size), Split([4, 1, 3, 2, 4]))
     how = {"warmup": 2, "repeats": 2, "batch": 2}
-    fields = time_all({"a": candidate}, **how)["a"]
+    first, fields = (times["a"] for times in time_all({"a": candidate}, **how))
+    assert (first["repeats"], fields["repeats"]) == (1, 2)
+    assert fields["latency_low_ms"] <= first["latency_ms"] <= fields["latency_high_ms"]
     # Sorted: (4, 4), (3, 2), (1); padded 8 + 6 + 1 of 14 real tokens.
     assert fields["padding_factor_sorted"] == pytest.approx(15 / 14)
     assert fields["padding_factor"] >= fields["padding_factor_sorted"]
@@ -91,7 +100,7 @@ def test_examples_are_random_and_the_same_for_all_settings():
 
     split = Split(list(range(1, 41)))
     candidates = {name: Candidate(noting(name), split) for name in rows}
-    time_all(candidates, examples=10, warmup=0, repeats=1, batch=4)
+    list(time_all(candidates, examples=10, warmup=0, repeats=1, batch=4))
     assert rows["a"] == rows["b"]
     assert len(set(rows["a"])) == 10
     assert set(rows["a"]) != set(range(10))
