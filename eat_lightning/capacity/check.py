@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,11 @@ def replicas(plan: CapacityPlan, count: int, static: bool) -> Iterator[tuple[Cli
             os.sched_setaffinity(0, there)
 
 
+def alone(count: int) -> bool:
+    """Whether a core is left for whoever asks so many replicas."""
+    return count < len(os.sched_getaffinity(0))
+
+
 def children(of: int | None = None) -> set[int]:
     """A process' children and theirs."""
     tasks = Path(f"/proc/{of or os.getpid()}/task")
@@ -119,18 +126,53 @@ def request_ms(plan: CapacityPlan, examples: Sequence[dict[str, str]]) -> float:
         return asyncio.run(busy(client, pids))
 
 
-def loaded(
-    plan: CapacityPlan, examples: Sequence[dict[str, str]], count: int, rate: float, static: bool
-) -> tuple[float, list[Shot]]:
-    """Answers a second of replicas that are kept busy, and what came of arrivals at this rate."""
+@dataclass(frozen=True)
+class Loaded:
+    """Load that was put on replicas. rps: answers a second of those that are kept busy. shots: of
+    arrivals. busy_ms, open_ms: processor time of whoever asks, for a request, in either."""
 
-    async def both(client: Client) -> tuple[float, list[Shot]]:
+    rps: float
+    shots: list[Shot]
+    busy_ms: float
+    open_ms: float
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """A Poisson process: when a request is due, in seconds, and for which example."""
+
+    due_s: np.ndarray
+    example: np.ndarray
+
+    @classmethod
+    def drawn(cls, plan: CapacityPlan, rate: float, num_examples: int) -> Arrivals:
+        due_s = poisson(rate, plan.seconds, plan.seed)
+        rng = np.random.default_rng(plan.seed)
+        return cls(due_s, rng.integers(num_examples, size=len(due_s)))
+
+
+def loaded(
+    plan: CapacityPlan,
+    examples: Sequence[dict[str, str]],
+    count: int,
+    arrivals: Arrivals,
+    static: bool,
+) -> Loaded:
+    """Keep so many replicas busy, then let the arrivals come."""
+
+    async def both(client: Client) -> Loaded:
         await closed_loop(client, drawn(plan, client, examples, DRAWN), count, WARM_S)
-        rps = answered_rate(await kept_busy(plan, client, examples, count), plan.seconds)
-        times = poisson(rate, plan.seconds, plan.seed)
-        shots = await open_loop(client, drawn(plan, client, examples, len(times)), times)
+        before = time.process_time()
+        busy = await kept_busy(plan, client, examples, count)
+        between = time.process_time()
+        requests = [client.request(examples[i]) for i in arrivals.example]
+        begun = time.process_time()
+        shots = await open_loop(client, requests, arrivals.due_s)
+        ended = time.process_time()
         client.close()
-        return rps, shots
+        rps = answered_rate(busy, plan.seconds)
+        busy_ms = 1000 * (between - before) / max(1, len(busy))
+        return Loaded(rps, shots, busy_ms, 1000 * (ended - begun) / max(1, len(shots)))
 
     with replicas(plan, count, static) as (client, _):
         return asyncio.run(both(client))

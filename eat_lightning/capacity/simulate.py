@@ -72,13 +72,19 @@ def poisson_ms(rate: float, num: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def simulated(
-    service: Service, arrivals_ms: np.ndarray, replicas: int, given: Discipline, seed: int = 0
+    service: Service,
+    arrivals_ms: np.ndarray,
+    replicas: int,
+    given: Discipline,
+    seed: int = 0,
+    examples: np.ndarray | None = None,
 ) -> Outcome:
-    """Answer random examples of the service's population that arrive at these times."""
+    """Answer examples of the service's population that arrive at these times; None: random ones."""
     rng = np.random.default_rng(seed)
-    examples = rng.integers(len(service.ways.depth_I), size=len(arrivals_ms)).tolist()
+    if examples is None:
+        examples = rng.integers(len(service.ways.depth_I), size=len(arrivals_ms))
     run = Simulation(service, given, [Replica() for _ in range(replicas)], rng)
-    return run.over(arrivals_ms.tolist(), examples)
+    return run.over(arrivals_ms.tolist(), examples.tolist())
 
 
 class Simulation:

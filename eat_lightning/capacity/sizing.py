@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.capacity.check import loaded, request_ms
+from eat_lightning.capacity.check import Arrivals, alone, loaded, request_ms
 from eat_lightning.capacity.plan import CapacityPlan
 from eat_lightning.capacity.row import CapacityRow, Check, table
 from eat_lightning.capacity.service import Service, measured
@@ -79,9 +79,17 @@ class Sizing:
         given = plan.size, plan.wait_ms, plan.queue, plan.deadline_ms
         return Discipline(*given, self.overhead_ms, plan.balance)
 
-    def outcome(self, arm: str, replicas: int, rate: float, num: int) -> Outcome:
+    def outcome(
+        self, arm: str, replicas: int, rate: float, num: int, beside_ms: float = 0.0
+    ) -> Outcome:
+        """beside_ms: that a request takes on a replica's core besides."""
         arrivals = poisson_ms(rate, num, np.random.default_rng(self.plan.seed))
-        return simulated(self.services[arm], arrivals, replicas, self.discipline, self.plan.seed)
+        given = self.discipline_beside(beside_ms)
+        return simulated(self.services[arm], arrivals, replicas, given, self.plan.seed)
+
+    def discipline_beside(self, ms: float) -> Discipline:
+        given = self.discipline
+        return replace(given, overhead_ms=given.overhead_ms + ms)
 
     def needed(self, arm: str) -> tuple[int, Outcome] | None:
         """The smallest number of replicas with which 99 of 100 are answered in time; None where
@@ -112,20 +120,43 @@ class Sizing:
         rng = np.random.default_rng(self.plan.seed)
         return (self.overhead_ms + self.services[arm].mean_ms(self.plan.size, rng)) / 1000
 
+    def busy_rps(self, arm: str, count: int, beside_ms: float) -> float:
+        """Answers a second of replicas that are kept busy."""
+        request_s = self.request_s(arm) + beside_ms / 1000
+        rate = 2 * count / request_s
+        return (
+            self.outcome(arm, count, rate, self.plan.arrivals, beside_ms).busy * count / request_s
+        )
+
     def checks(self, arm: str) -> Iterator[Check]:
-        """Predicted beside measured, at a share of what so many replicas are predicted to take."""
+        """Predicted beside measured, at a share of what so many replicas are predicted to take, for
+        the very requests that were sent. Where whoever asks shares a core with a replica, what a
+        request took it with a core of its own is time of the replicas'."""
+        busy_ms = open_ms = 0.0
         for count in self.plan.check:
-            busy = self.outcome(arm, count, 2 * count / self.request_s(arm), self.plan.arrivals)
-            rps = busy.busy * count / self.request_s(arm)
+            shared = not alone(count)
+            rps = self.busy_rps(arm, count, busy_ms if shared else 0.0)
             offered = self.plan.level * rps
-            predicted = self.outcome(arm, count, offered, self.plan.arrivals)
-            here, shots = loaded(self.plan, self.requests, count, offered, arm == "static")
-            good = [1000 * (shot.ended - shot.due) for shot in shots if shot.status == 200]
+            sent = Arrivals.drawn(self.plan, offered, len(self.texts))
+            found = loaded(self.plan, self.requests, count, sent, arm == "static")
+            good = [1000 * (shot.ended - shot.due) for shot in found.shots if shot.status == 200]
             if not good:
-                raise ConfigError(f"check={count}: none of {len(shots)} requests was answered")
+                raise ConfigError(
+                    f"check={count}: none of {len(found.shots)} requests was answered"
+                )
+            predicted = simulated(
+                self.services[arm],
+                1000 * sent.due_s,
+                count,
+                self.discipline_beside(open_ms if shared else 0.0),
+                self.plan.seed,
+                sent.example,
+            )
             p50, p99 = np.percentile(good, (50, 99)).tolist()
             there = predicted.percentile(50), predicted.percentile(99)
-            yield Check(count, offered, here, rps, p50, there[0], p99, there[1])
+            yield Check(count, offered, found.rps, rps, p50, there[0], p99, there[1])
+            if not shared:
+                busy_ms, open_ms = found.busy_ms, found.open_ms
 
     def row(self, arm: str) -> CapacityRow:
         plan, service, where = self.plan, self.services[arm], environment()
