@@ -57,7 +57,7 @@ test-core: setup ## Run the tests of the model, the methods and their contracts 
 	@$(PY) -m pytest -n auto tests/model tests/methods tests/test_rooms.py $(ARGS)
 
 test-slow: setup ## Run the slow tests: processes killed and resumed, two at once.
-	@$(PY) -m pytest -m slow --durations 20 $(ARGS) || test $$? -eq 5  # 5: there are none
+	@$(PY) -m pytest -m slow -n 2 --dist loadfile --durations 20 $(ARGS) || test $$? -eq 5  # 5: there are none
 
 check: setup ## Lint, formatting and types.
 	$(PY) -m ruff check .
