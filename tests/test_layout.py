@@ -107,6 +107,14 @@ def test_file_is_short(path: Path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.glob("experiments/*/claim.py")), ids=here)
+def test_claim_imports_none_by_the_repository_s_name(path: Path):
+    """In a wheel they lie inside the package, where nothing is called `experiments`: what several
+    claims need is in eat_lightning.report."""
+    beside = sorted(path.parent.glob("*.py"))
+    assert [here(file) for file in beside if "experiments" in imported(file)] == []
+
+
 @pytest.mark.parametrize("path", MODULES, ids=here)
 def test_imports_are_declared(path: Path):
     """What a module imports is a dependency of the package, or of one of its extras."""

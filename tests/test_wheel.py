@@ -38,12 +38,28 @@ def test_wheel_composes_in_another_folder(site: Path, tmp_path: Path):
     code = "import eat_lightning, runpy; print(eat_lightning.__file__); "
     code += "runpy.run_module('eat_lightning.train', run_name='__main__', alter_sys=True)"
     options = ["task=sst2", "data=toy", "model=eat", "--cfg", "job"]
+    assert python(site, tmp_path, code, *options).startswith(str(site))
+
+
+@pytest.mark.slow
+def test_wheel_opens_every_claim_in_another_folder(site: Path, tmp_path: Path):
+    # An editable install has the repository on the path, and with it a package of this name.
+    code = "import sys; sys.modules['experiments'] = None\n"
+    code += "from eat_lightning.report.__main__ import claim_of, found_claims\n"
+    code += "for name, path in found_claims().items(): claim_of(path), print(name)"
+    claims = {p.parent.name for p in ROOT.glob("experiments/*/claim.py")}
+    opened = set(python(site, tmp_path, code).split())
+    assert "frontier" in opened <= claims
+
+
+def python(site: Path, folder: Path, code: str, *options: str) -> str:
+    """What the code prints where only the unpacked wheel is on the path."""
     done = subprocess.run(
         [sys.executable, "-c", code, *options],
-        cwd=tmp_path,
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(str(site))
+    return done.stdout

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 from filelock import FileLock, Timeout
 
@@ -211,6 +212,8 @@ def environment() -> dict[str, Any]:
 def version_of(name: str) -> str:
     import eat_lightning
 
+    if name == "torch":  # with its build, such as +cu132, which PyPI's metadata leaves out
+        return str(torch.__version__)
     try:
         return version(name)
     except PackageNotFoundError:

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from eat_lightning.report import columns as col
+from eat_lightning.report.budgets import COLUMNS, NEED, Method, methods_of
 from eat_lightning.report.cells import points_text
 from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.study import Study
-from experiments.budgets.claim import COLUMNS, NEED, Method, methods_of
 
 AT = 0.5  # of the full FLOPs: fixed depth is there at a layer, 3 of 6
 # Headline numbers as printed, of other bodies, tasks and clocks: what was hoped for, no comparison.
