@@ -170,7 +170,7 @@ FAULTS = {
 
 @pytest.mark.parametrize(("override", "line"), FAULTS.items())
 def test_a_fault_is_named(override: str, line: str) -> None:
-    faults = train_faults(resolved("model=eat", override))
+    faults = train_faults(resolved("model=eat_pruned", override))
     assert any(fault.startswith(line) for fault in faults), faults
 
 
@@ -212,7 +212,7 @@ def test_faults_of_heads_at_all_layers() -> None:
 def test_a_fault_of_heads_objectives_and_schedules_is_named(
     overrides: list[str], line: str
 ) -> None:
-    (fault,) = train_faults(resolved("model=eat", *overrides))
+    (fault,) = train_faults(resolved("model=eat_pruned", *overrides))
     assert fault.startswith(line)
 
 
@@ -237,7 +237,13 @@ def test_a_window_is_even_and_at_least_two(window: str) -> None:
 
 
 def test_all_faults_come_at_once() -> None:
-    wrong = ["exit.tau=1.5", "reduction.ratio=1.0", "encoder.take=last", "data.batch_size=0"]
+    wrong = [
+        "model=eat_pruned",
+        "exit.tau=1.5",
+        "reduction.ratio=1.0",
+        "encoder.take=last",
+        "data.batch_size=0",
+    ]
     faults = train_faults(resolved(*wrong, "checkpoint_every=0", "trainer.max_steps=0", "data=toy"))
     assert len(faults) == 6
 

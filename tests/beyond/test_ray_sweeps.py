@@ -116,7 +116,7 @@ def test_a_job_that_is_lost_takes_no_other_along(tmp_path: Path, sweep):
 
 
 def test_two_sweeps_of_one_run_take_turns(tmp_path: Path, sweep):
-    both = [sweep("model=eat", f"exit.tau={tau}") for tau in (0.6, 0.9)]
+    both = [sweep("model=eat_pruned", f"exit.tau={tau}") for tau in (0.6, 0.9)]
     assert [each.wait(MINUTES) for each in both] == [0, 0], log_of(tmp_path)
     (run,) = open_runs(str(tmp_path / "swept"))
     rows = [json.loads(line) for line in (run.folder / "rows.jsonl").read_text().splitlines()]

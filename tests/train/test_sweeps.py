@@ -23,7 +23,7 @@ from eat_lightning.train.ray_launcher import RayLauncher
 
 @pytest.fixture(scope="module")
 def run(outputs: Path) -> Run:
-    return trained("study=swept", "model=eat")
+    return trained("study=swept", "model=eat_pruned")
 
 
 def name_of(*overrides: str) -> str:
@@ -33,11 +33,14 @@ def name_of(*overrides: str) -> str:
 
 def test_a_name_is_short_and_needs_no_quotes():
     assert name_of("model=eat", "task=mnli", "seed=3") == "mnli-eat-s3"
-    assert name_of("model=eat", "reduction.ratio=0.2") == "sst2-eat-s1-reduction.ratio-0.2"
+    assert (
+        name_of("model=eat_pruned", "reduction.ratio=0.2")
+        == "sst2-eat_pruned-s1-reduction.ratio-0.2"
+    )
     assert name_of("model=eat", "head.layers=[2,4]") == "sst2-eat-s1-head.layers-2-4"
-    long = name_of(*TINY, "model=eat", "reduction.layers=[2,4]", "optimizer.lr=1e-4")
+    long = name_of(*TINY, "model=eat_pruned", "reduction.layers=[2,4]", "optimizer.lr=1e-4")
     assert re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", long)
-    assert long != name_of(*TINY, "model=eat", "reduction.layers=[2,4]", "optimizer.lr=2e-4")
+    assert long != name_of(*TINY, "model=eat_pruned", "reduction.layers=[2,4]", "optimizer.lr=2e-4")
 
 
 def test_a_name_is_the_same_on_every_machine():
@@ -75,19 +78,19 @@ def rows_of(run: Run) -> list[Row]:
 def test_a_tau_is_one_more_row_and_trains_nothing(run: Run, capsys: pytest.CaptureFixture[str]):
     weights = run.folder / "model" / "model.safetensors"
     before = weights.stat().st_mtime_ns
-    again = trained("study=swept", "model=eat", "exit.tau=0.55")
+    again = trained("study=swept", "model=eat_pruned", "exit.tau=0.55")
     assert (again.folder, weights.stat().st_mtime_ns) == (run.folder, before)
     found = {row.exit["tau"]: row for row in rows_of(run) if row.exit["kind"] == "confidence"}
     assert {0.9, 0.55} <= found.keys()
     assert found[0.55].depth <= found[0.9].depth
     assert "tau 0.55" in capsys.readouterr().out
     count = len(rows_of(run))
-    trained("study=swept", "model=eat", "exit=patience", "exit.patience=1")
+    trained("study=swept", "model=eat_pruned", "exit=patience", "exit.patience=1")
     assert [row.exit["kind"] for row in rows_of(run)][count:] == ["patience"]
 
 
 def test_a_run_is_timed_beside_its_own_static(outputs: Path):
-    timed = ["study=timed", "model=eat", "measure.enabled=true", "measure.examples=4"]
+    timed = ["study=timed", "model=eat_pruned", "measure.enabled=true", "measure.examples=4"]
     rows = {row.baseline: row for row in rows_of(trained(*timed))}
     assert {*rows} == {"", "fixed depth", "own static"}
     own, static = rows[""], rows["own static"]
@@ -102,7 +105,7 @@ def test_nothing_is_timed_while_another_run_trains(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(measured, "who_trains", lambda: [77])
-    given = ["study=swept", "model=eat", "measure.enabled=true", "measure.examples=4"]
+    given = ["study=swept", "model=eat_pruned", "measure.enabled=true", "measure.examples=4"]
     trained(*given)
     assert "not timed, since another run trains here (process 77)" in capsys.readouterr().out
     assert all(row.latency_ms is None for row in rows_of(run))

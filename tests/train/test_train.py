@@ -30,7 +30,7 @@ from eat_lightning.weights.checkpoint import load_model
 
 @pytest.fixture(scope="module")
 def run(outputs: Path) -> Run:
-    return trained("study=line", "model=eat")
+    return trained("study=line", "model=eat_pruned")
 
 
 def test_a_run_folder_holds_what_it_promises(run: Run):
@@ -65,6 +65,16 @@ def test_examples_tell_each_exits_logits_and_the_way_taken(run: Run):
     assert (tokens[:, 0] == table["length"]).all()
 
 
+def test_eat_has_a_head_at_every_layer_and_drops_nothing(outputs: Path):
+    found = trained("study=eat", "model=eat")
+    encoder = found.model()[0]
+    assert [*encoder.heads] == ["1", "2", "3", "4", "5", "6"]
+    assert encoder.head["activation"] is None
+    (row,) = read(found.folder / "rows.jsonl")
+    assert row.retention == 1.0
+    assert found.model_config()["exit"]["layers"] == [1, 2, 3, 4, 5]
+
+
 def test_strength_and_temperatures_are_saved_with_the_weights(run: Run):
     encoder, labels = run.model()
     assert labels == ["negative", "positive"]
@@ -83,22 +93,22 @@ def test_a_run_says_how_it_was_trained(run: Run):
 
 def test_a_finished_run_is_skipped_and_says_so(run: Run, capsys: pytest.CaptureFixture[str]):
     before = (run.folder / "model" / "model.safetensors").stat().st_mtime_ns
-    again = trained("study=line", "model=eat")
+    again = trained("study=line", "model=eat_pruned")
     assert "is finished: skipped" in capsys.readouterr().out
     assert (again.folder / "model" / "model.safetensors").stat().st_mtime_ns == before
 
 
 def test_a_folder_with_other_settings_is_refused_by_name(run: Run):
-    config = config_of(*TINY, "study=line", "model=eat")
+    config = config_of(*TINY, "study=line", "model=eat_pruned")
     config["optimizer"]["weight_decay"] = 0.5
     with pytest.raises(ConfigError, match=r"other settings \(optimizer\.weight_decay\)"):
-        train(config, [*TINY, "study=line", "model=eat"])
+        train(config, [*TINY, "study=line", "model=eat_pruned"])
 
 
 def test_where_and_how_fast_a_run_goes_is_not_its_identity(run: Run):
-    config = config_of(*TINY, "study=line", "model=eat", "threads=2", "checkpoint_every=7")
+    config = config_of(*TINY, "study=line", "model=eat_pruned", "threads=2", "checkpoint_every=7")
     assert (
-        train(config, [*TINY, "study=line", "model=eat", "threads=2"])
+        train(config, [*TINY, "study=line", "model=eat_pruned", "threads=2"])
         == (run.done["selection_score"])
     )
 
@@ -227,6 +237,7 @@ def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path)
 def test_distillation_trains_from_a_run(run: Run):
     found = trained(
         "study=distil",
+        "model=eat_pruned",
         f"teacher={run.folder}",
         "objective.distill=0.5",
         "objective.distill_into=all",
@@ -239,7 +250,12 @@ def test_distillation_trains_from_a_run(run: Run):
 def test_a_teacher_of_another_shape_teaches_its_hidden_states(run: Run):
     """Three layers of width 16 learn from six of width 32: layer 1 from 2, 2 from 4, 3 from 6."""
     given = [f"teacher={run.folder}", "objective=hidden_distillation", "head.layers=all"]
-    given += ["encoder.num_layers=3", "encoder.hidden_size=16", "reduction.layers=[1]"]
+    given += [
+        "encoder.num_layers=3",
+        "encoder.hidden_size=16",
+        "reduction=norm_topk",
+        "reduction.layers=[1]",
+    ]
     found = trained("study=tiny_bert", *given, "trainer.log_every_n_steps=1")
     with (found.folder / "csv" / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["train/hidden"]]
@@ -266,7 +282,8 @@ def test_a_teacher_with_another_vocabulary_is_refused(run: Run, tmp_path: Path):
 
 @pytest.mark.parametrize("head", ["shared", "attention", "past_future"])
 def test_other_heads_train_and_are_measured(head: str, outputs: Path):
-    found = trained("study=heads", f"head={head}", "head.layers=all", "objective=sandwich")
+    given = [f"head={head}", "objective=sandwich", "reduction=norm_topk"]
+    found = trained("study=heads", *given)
     assert found.model()[0].head["kind"] == head
     (row,) = read(found.folder / "rows.jsonl")
     assert row.depth <= 6
