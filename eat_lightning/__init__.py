@@ -1,3 +1,3 @@
 """Adaptive Transformer encoders: models that spend less on easy inputs."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

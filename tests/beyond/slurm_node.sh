@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A Slurm of one node on this machine, for the tests in this folder (root; Debian or Ubuntu):
-#     tests/beyond/slurm_node.sh start | stop
+#     tests/beyond/slurm_node.sh start | stop | remove
 set -euo pipefail
 host=$(hostname -s)
 
@@ -33,5 +33,7 @@ CONF
 }
 
 stop() { pkill -x slurmd || true; pkill -x slurmctld || true; pkill -x munged || true; }
+
+remove() { stop; apt-get -qq purge -y slurm-wlm slurm-client slurmctld slurmd >/dev/null; }
 
 "$1"
