@@ -4,6 +4,8 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -265,7 +267,11 @@ def test_another_torch_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_certificate_that_is_none(run: Path):
     folder = run / "certificates"
-    assert refused(lambda: answers(run, "x", "good")).endswith("has none: make one with certify")
+    made_by = f"has none: make one with certify run={run}"
+    assert refused(lambda: answers(run, "x", "good")).endswith(made_by)
+    export: Any = SimpleNamespace(folder=run.parent, name="deployed")
+    made_by = f"deployed has none: make one with certify run=... onnx={run.parent}"
+    assert refused(Certificate.read, export, "x").endswith(made_by)
     name = call(run, "risk=harm", "level=0.3").name
     assert refused(lambda: answers(run, "x", "good")) == f"certificate=x: run has only {name}"
     said = refused(lambda: answers(run, "../config", "good"))
