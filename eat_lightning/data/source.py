@@ -123,8 +123,9 @@ def opened(task: Task, path: Path) -> pq.ParquetFile:
     if path.suffix == ".csv":  # an empty cell and the word NA are texts too
         texts = dict.fromkeys(task.columns, str)
         frame = pd.read_csv(path, dtype=texts, keep_default_na=False, low_memory=False)
-    else:
-        frame = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+    else:  # read_json would turn texts into dates
+        with path.open(encoding="utf-8-sig") as file:
+            frame = pd.DataFrame([json.loads(line) for line in file if line.strip()])
     made = io.BytesIO()
     pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), made)
     return pq.ParquetFile(made)
