@@ -145,8 +145,8 @@ def texts_of(content: dict[str, Any], columns: Sequence[str]) -> list[str]:
     names = columns if all(name in content for name in columns) else general[: len(columns)]
     for name in names:
         if name not in content:
-            wanted = " and ".join(general[: len(columns)])
-            raise ValueError(f"no key {name}: give {wanted}, or {' and '.join(columns)}")
+            ways = " and ".join(general[: len(columns)]), " and ".join(columns)
+            raise ValueError(f"no key {name}: give {', or '.join(dict.fromkeys(ways))}")
         if not isinstance(content[name], str):
             raise ValueError(f"{name} must be a text, got {content[name]!r:.40}")
     if len(columns) == 1 and "text_pair" in content:

@@ -180,7 +180,8 @@ class Unknown:
     def fault(self, config: DictConfig | None) -> str:
         """config: of the other overrides, one of whose keys may be meant; None: it is unsound."""
         if self.choice is not None:
-            near = did_you_mean(self.choice, self.choices)
+            own = f"--config-dir <folder with {self.key}/{self.choice}.yaml>"
+            near = did_you_mean(self.choice, self.choices) or f": one of your own needs {own}"
             return f"{self.key} must be one of {', '.join(self.choices)}, got {self.choice}{near}"
         near = "" if config is None else did_you_mean(self.key, keys_of(config))
         return f"{self.key} is not an option{near or ': --help-all lists all'}"

@@ -291,6 +291,7 @@ def command(*overrides: str) -> subprocess.CompletedProcess[str]:
     ("overrides", "said"),
     [
         (["exit.tau=1.5", "data=toy", "encoder=tiny"], "exit.tau must be in (0, 1], got 1.5"),
+        (["task=mails"], "one of your own needs --config-dir <folder with task/mails.yaml>"),
         (["colour=red"], "colour is not an option"),
         (["task=sst3"], "task must be one of cola, "),
         (["seed=abc", "data=toy", "encoder=tiny"], "seed must be in [0, 4294967295], got 'abc'"),

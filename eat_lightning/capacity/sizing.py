@@ -27,6 +27,7 @@ from eat_lightning.runs.run import Run, environment
 
 OFFLINE = 32  # examples of a full batch, for the cost of a corpus
 ARMS = ("own", "static")
+FIT = 0.25  # of times: where a fit is further off, a simulation of them tells nothing
 
 
 class Sizing:
@@ -199,11 +200,25 @@ def sized(plan: CapacityPlan) -> list[CapacityRow]:
         raise ConfigError("training began meanwhile: the times are not kept")
     jsonl.update(path := Path(plan.to) / "rows.jsonl", CapacityRow, rows)
     print("\n".join([*heading(plan, rows), *table(rows, plan.most, plan.core_hour)]))
+    for why in unusable(plan, rows):
+        print(f"these times are not usable: {why}")
     for row in rows:
         for check in row.checks:
             print(f"{'adaptive' if row.exits == 'own' else 'static'}, {check}")
     print(f"written: {path}")
     return rows
+
+
+def unusable(plan: CapacityPlan, rows: Sequence[CapacityRow]) -> Iterator[str]:
+    """Why no number of replicas can be read off what was measured, and what to do."""
+    busy = "something else ran: measure on a quiet machine"
+    worst = max(row.service_error for row in rows)
+    if worst > FIT:
+        off = f"off by {100 * worst:.0f} %, more than {100 * FIT:.0f} %"
+        yield f"batches left out of the fit were {off}, so {busy}, or time more (measured=...)"
+    if plan.overhead_ms is None and rows[0].overhead_ms == 0:
+        fault = "a gateway took no longer for a request than its model alone"
+        yield f"{fault}, so {busy}, or give overhead_ms=..."
 
 
 def heading(plan: CapacityPlan, rows: Sequence[CapacityRow]) -> list[str]:

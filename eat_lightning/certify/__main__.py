@@ -93,10 +93,12 @@ def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray, rows: np.nda
 
     choice = choose(prepared.chains, losses, cost, prepared.target, group_B[rows])
     if len(rows):
+        right_B = (full_B == label_B)[rows][~np.isnan(losses[0][0])]
         outcome = passes.outcome(choice.candidate)
         lengths_B = outcome.recorded.lengths[rows]
         whole = float(static_flops(passes.body(choice.candidate), lengths_B).mean())
         choice.seen |= {
+            "full_score": float(right_B.mean()) if len(right_B) else None,
             "depth": float(outcome.depth_B[rows].mean()),
             "flops_ratio": cost(choice.candidate) / whole,
             "full_flops_ratio": cost(full) / whole,
@@ -139,17 +141,31 @@ def show(certificate: Certificate, path: Any) -> None:
     if certificate.fallback:
         print(f"fallback to full depth{where}: {certificate.reason}")
     else:
-        print(f"chosen{where}: {short(policies['exit'])}; {short(policies['reduction'])}")
+        reduction = policies["reduction"]
+        kept = "" if reduction["kind"] == "none" else f"; {short(reduction)}"
+        print(f"chosen{where}: {short(policies['exit'])}{kept}")
     if certificate.holds_for["policy"]:
         print(f"policies: {short(certificate.holds_for['policy'])}")
     print(f"promise: {certificate.promise}")
     if seen.get("depth") is not None and seen["risk"] is not None:
+        better = " (below 0: early answers are right more often)" if seen["risk"] < 0 else ""
         print(
             f"seen on {seen['num_examples']} calibration examples: risk "
-            f"{100 * seen['risk']:.2f} %, depth {seen['depth']:.2f}, FLOPs ratio "
+            f"{100 * seen['risk']:.2f} %{better}, depth {seen['depth']:.2f}, FLOPs ratio "
             f"{seen['flops_ratio']:.3f} (full depth {seen['full_flops_ratio']:.3f})"
         )
+        print_quality(certificate)
     print(f"saved: {path}; use it with certificate={certificate.name}")
+
+
+def print_quality(certificate: Certificate) -> None:
+    """How good what is compared with is, and whether anything is chosen by example at all."""
+    seen, rule = certificate.seen, certificate.policies["exit"]
+    against = "" if "label" in certificate.risk else "; this bounds only the loss against that"
+    print(f"full depth is right on {100 * seen['full_score']:.1f} % of them{against}")
+    first = min(rule.get("layers") or [0])
+    if not certificate.fallback and seen["depth"] == first:
+        print(f"every example leaves at the first exit, layer {first}: nothing runs deeper")
 
 
 main = entry("certify", certify)

@@ -131,8 +131,11 @@ def prepare(plan: CertifyPlan) -> Prepared:
     made, procedure = make(risk), make(plan.procedure)
     Faults(procedure.refuses(len(chains), made.none_at_full_depth)).check()
     title = str(plan.risk["_target_"]).split(".")[-2].replace("_", " ")
-    title += "" if number is None else f" of {run.task.labels[number]}"
-    target = Target(made, procedure, plan.level, plan.confidence, title)
+    share = ""
+    if number is not None:
+        name = run.task.labels[number]
+        title, share = f"{title} of {name}", f"of the {name} examples the share not answered {name}"
+    target = Target(made, procedure, plan.level, plan.confidence, title, share)
     return Prepared(plan, run, chains, target, export)
 
 

@@ -34,13 +34,15 @@ class Choice:
 
 @dataclass
 class Target:
-    """What is to hold: a risk below a level, by a procedure; `title` is the risk in words."""
+    """What is to hold: a risk below a level, by a procedure. title: the risk's name in words.
+    share: what a promise bounds, where the name could be read in two ways."""
 
     risk: Risk
     procedure: Procedure
     level: float
     confidence: float
     title: str
+    share: str = ""
 
     @property
     def name(self) -> str:
@@ -54,8 +56,9 @@ class Target:
         if choice.fallback and none_at_full_depth:
             return f"nothing leaves early, so {self.title} is 0"
         if choice.fallback and not choice.certified:
-            return f"nothing is promised of {self.title}, which full depth has too"
-        return self.procedure.promise(self.title, self.level, self.confidence)
+            what = self.share or self.title
+            return f"nothing is promised of {what}: full depth itself has some"
+        return self.procedure.promise(self.share or self.title, self.level, self.confidence)
 
 
 def in_units(losses_TB: np.ndarray, group_B: np.ndarray) -> np.ndarray:

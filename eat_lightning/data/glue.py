@@ -1,4 +1,4 @@
-"""GLUE and what is shaped like it, from a folder of parquet files or from the hub."""
+"""GLUE and what is shaped like it, from a folder of files or from the hub."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from eat_lightning.data.task import Task
 
 @dataclass(eq=False, repr=False)
 class GlueData(TextData):
-    """`dir` holds `<task>/train.parquet` and `<task>/validation.parquet`; None means the hub.
+    """`dir` holds `<task>/train.parquet` and `<task>/validation.parquet`, or such .csv or .jsonl
+    files; None means the hub.
 
     calibration: examples to hold out (None: see `calibration.cut`), chosen by `cut_seed` and not by
     `seed`, so that runs of several seeds, and a teacher and its student, share one cut.

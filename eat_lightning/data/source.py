@@ -1,8 +1,9 @@
-"""Texts and labels of a split, from a folder of parquet files or from the Hugging Face hub."""
+"""Texts and labels of a split, from a folder of parquet, csv or JSON files, or from the hub."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eat_lightning.data import hub
@@ -17,12 +19,13 @@ from eat_lightning.data.task import Task
 from eat_lightning.errors import ConfigError
 
 ORIGIN = "source"  # an optional column
+FORMATS = (".parquet", ".csv", ".jsonl")  # the first that is there counts
 
 
 @dataclass
 class Source:
     """One list of texts per column, and a label per row: int64, or float32 for a regression.
-    origins: where each row comes from, as a parquet file's column "source" says; None without."""
+    origins: where each row comes from, as a file's column "source" says; None without."""
 
     texts: list[list[str]]
     labels: np.ndarray
@@ -63,7 +66,7 @@ def check(
         return [f"data.dir: there is no folder {folder}"]
     files = [file_of(task, dir, split) for split in ("train", "validation")]
     files += [f for split in task.validation if (f := file_of(task, dir, split)).is_file()]
-    files += [folder / name / "train.parquet" for name in extra]
+    files += [present(folder / name / "train") for name in extra]
     faults = [fault for path in dict.fromkeys(files) for fault in file_faults(task, path)]
     return faults + source_faults(task, dir, drop_sources)
 
@@ -78,30 +81,54 @@ def read(task: Task, dir: str | None, split: str) -> Source:
 def read_file(task: Task, path: Path) -> Source:
     if faults := file_faults(task, path):
         raise ConfigError.of(faults)
-    table = pq.ParquetFile(path).read(columns=[*task.columns, "label", ORIGIN])
+    table = opened(task, path).read(columns=[*task.columns, "label", ORIGIN])
     return as_source(task, table, str(path))
 
 
 def read_extra(task: Task, dir: str | None, name: str) -> Source:
     if dir is None:
         raise ConfigError(f"data.extra={name} needs data.dir")
-    return read_file(task, Path(dir).expanduser() / name / "train.parquet")
+    return read_file(task, present(Path(dir).expanduser() / name / "train"))
 
 
 def kept_by_source(task: Task, dir: str | None, drop_sources: Sequence[str]) -> np.ndarray:
-    """Which rows of train.parquet come from none of these sources (train_sources.parquet)."""
+    """Which rows of train come from none of these sources (train_sources)."""
     if dir is None:
         raise ConfigError("data.drop_sources needs data.dir")
     if faults := source_faults(task, dir, drop_sources):
         raise ConfigError.of(faults)
-    table = pq.ParquetFile(file_of(task, dir, "train_sources")).read()
+    table = opened(task, file_of(task, dir, "train_sources")).read()
     dropped = np.isin(table["source"].to_pylist(), list(drop_sources))
-    idx = pq.ParquetFile(file_of(task, dir, "train")).read(columns=["idx"])["idx"]
+    idx = opened(task, file_of(task, dir, "train")).read(columns=["idx"])["idx"]
     return ~np.isin(idx.to_numpy(), table["idx"].to_numpy()[dropped])
 
 
 def file_of(task: Task, dir: str, split: str) -> Path:
-    return Path(dir).expanduser() / task.name / f"{split}.parquet"
+    return present(Path(dir).expanduser() / task.name / split)
+
+
+def present(stem: Path) -> Path:
+    """The file of that name in one of the formats; as parquet where there is none."""
+    paths = [stem.with_name(stem.name + ending) for ending in FORMATS]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
+def opened(task: Task, path: Path) -> pq.ParquetFile:
+    """A file, of whatever format, as parquet. ValueError, ArrowException or OSError where it cannot
+    be read."""
+    if path.suffix == ".parquet":
+        return pq.ParquetFile(path)
+    import pandas as pd
+
+    if path.suffix == ".csv":  # an empty cell and the word NA are texts too
+        texts = dict.fromkeys(task.columns, str)
+        frame = pd.read_csv(path, dtype=texts, keep_default_na=False, low_memory=False)
+    else:  # read_json would turn texts into dates
+        with path.open(encoding="utf-8-sig") as file:
+            frame = pd.DataFrame([json.loads(line) for line in file if line.strip()])
+    made = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), made)
+    return pq.ParquetFile(made)
 
 
 def as_source(task: Task, table: pa.Table, where: str) -> Source:
@@ -113,7 +140,8 @@ def as_source(task: Task, table: pa.Table, where: str) -> Source:
     ]
     if faults:
         raise ConfigError.of(faults)
-    labels = table["label"].to_numpy().astype(np.float32 if task.regression else np.int64)
+    numbers = numbers_of(task, table["label"]).to_numpy()
+    labels = numbers.astype(np.float32 if task.regression else np.int64)
     known = ORIGIN in table.column_names
     origins = [str(name) for name in table[ORIGIN].to_pylist()] if known else None
     return Source([table[column].to_pylist() for column in task.columns], labels, origins)
@@ -154,9 +182,10 @@ def hub_faults(
 
 def file_faults(task: Task, path: Path) -> list[str]:
     if not path.is_file():
-        return [f"data.dir: there is no file {path}, which task {task.name} needs"]
+        others = ", ".join(FORMATS[1:])
+        return [f"data.dir: there is no file {path} (or {others}), which task {task.name} needs"]
     try:
-        file = pq.ParquetFile(path)
+        file = opened(task, path)
         types = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
         missing = [c for c in [*task.columns, "label"] if c not in types]
         if missing:
@@ -164,27 +193,39 @@ def file_faults(task: Task, path: Path) -> list[str]:
         faults = [
             f"{path}: column {c} must hold text, got {types[c]}"
             for c in task.columns
-            if not (pa.types.is_string(types[c]) or pa.types.is_large_string(types[c]))
+            if not is_text(types[c])
         ]
         return faults + label_faults(task, file.read(columns=["label"])["label"], str(path))
-    except (pa.ArrowException, OSError) as error:
-        return [f"{path}: not a readable parquet file ({str(error).splitlines()[0]})"]
+    except (pa.ArrowException, OSError, ValueError) as error:
+        return [f"{path}: not a readable {path.suffix[1:]} file ({str(error).splitlines()[0]})"]
 
 
 def label_faults(task: Task, labels: pa.ChunkedArray, where: str) -> list[str]:
-    kind = labels.type
     if len(labels) == 0:
         return [f"{where}: the split is empty"]
+    numbers = numbers_of(task, labels)
+    kind = numbers.type
     if not (pa.types.is_integer(kind) or (task.regression and pa.types.is_floating(kind))):
         return [f"{where}: column label must hold numbers, got {kind}"]
     low, high = task.label_range if task.regression else (0, task.num_labels - 1)
-    values = labels.to_numpy().astype(np.float64)  # a null becomes NaN
+    values = numbers.to_numpy().astype(np.float64)  # a null becomes NaN
     outside = np.flatnonzero(~((values >= low) & (values <= high)))
     if not len(outside):
         return []
     row, names = int(outside[0]), f" ({', '.join(task.labels)})" if task.labels else ""
-    found = f"got {labels[row].as_py()} in row {row}"
+    found = f"got {labels[row].as_py()!r:.60} in row {row}"
     return [f"{where}: label must be in {low}..{high}{names}, {found}"]
+
+
+def numbers_of(task: Task, labels: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Labels as numbers. Names are looked up in the task: null for one that it does not have."""
+    if task.regression or not is_text(labels.type):
+        return labels
+    return pc.index_in(labels, value_set=pa.array(map(str, task.labels), labels.type))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def source_faults(task: Task, dir: str, drop_sources: Sequence[str]) -> list[str]:
@@ -193,7 +234,7 @@ def source_faults(task: Task, dir: str, drop_sources: Sequence[str]) -> list[str
     path = file_of(task, dir, "train_sources")
     if not path.is_file():
         return [f"data.drop_sources: there is no file {path}"]
-    known = set(pq.ParquetFile(path).read(columns=["source"])["source"].to_pylist())
+    known = set(opened(task, path).read(columns=["source"])["source"].to_pylist())
     return [
         f"data.drop_sources: {path} has no source {name}, only {', '.join(sorted(known))}"
         for name in drop_sources

@@ -55,7 +55,7 @@ def replay(plan: DriftPlan, run: Run, backend: Backend) -> int:
 
     monitors = {
         source: Monitor(reference.seen, **plan.monitor.model_dump(), seed=plan.seed)
-        for source, reference in read_references(backend).items()
+        for source, reference in read_references(backend, plan.certificate).items()
     }
     stream = open_stream(plan, run, backend.columns)
     log = DecisionLog(plan.log, plan.log_text) if plan.log else None

@@ -18,6 +18,7 @@ import numpy as np
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.data.source import ORIGIN
 from eat_lightning.drift.observation import FEATURES, Observation, observations
+from eat_lightning.engines.plan import is_export
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Source
 from eat_lightning.model.contracts import spec
@@ -66,12 +67,11 @@ class Reference:
         return path
 
     @classmethod
-    def read(cls, home: Home, source: Source = None) -> Reference:
-        """ConfigError, in one line, where there is none or it is damaged."""
+    def read(cls, home: Home, source: Source = None, how: str = "drift") -> Reference:
+        """ConfigError, in one line, where there is none or it is damaged. how: to make one."""
         path = cls.path_in(home.folder, source)
         if not path.is_file():
-            how = f"make it with python -m eat_lightning.{FILE} run=..."
-            raise ConfigError(f"{home.name} has no {FILE}.json: {how}")
+            raise ConfigError(f"{home.name} has no {FILE}.json: make it with {how}")
         try:
             content = json.loads(path.read_text())
             values = zip(*(content["seen"][name] for name in FEATURES), strict=True)
@@ -81,14 +81,15 @@ class Reference:
             return cls(seen, dict(content["holds_for"]), source)
         except (ValueError, TypeError, KeyError, OSError) as error:
             reason = str(error).splitlines()[0]
-            raise ConfigError(f"{path}: not a drift reference ({reason}); make it again") from None
+            fault = f"{path}: not a drift reference ({reason})"
+            raise ConfigError(f"{fault}; make it again with {how}") from None
 
-    def check(self, here: dict[str, Any]) -> None:
+    def check(self, here: dict[str, Any], how: str = "drift") -> None:
         """ConfigError, in one line, names what it was made with and what is here."""
         seen = {key: value for key, value in self.holds_for.items() if key not in UNSEEN}
         if differs := differences(seen, here):
             name = self.path_in(Path(), self.source)
-            raise ConfigError(f"{name} holds for another {differs}; make it again")
+            raise ConfigError(f"{name} holds for another {differs}; make it again with {how}")
 
 
 def made_with(backend: Backend, source: Source) -> dict[str, Any]:
@@ -142,11 +143,19 @@ def normal(
     return [found[i] for i in range(len(rows))]
 
 
-def read_references(backend: Backend) -> dict[Source, Reference]:
-    """Those kept with it, by source. ConfigError where one is of other exits, or there is none."""
+def read_references(backend: Backend, certificate: str | None = None) -> dict[Source, Reference]:
+    """Those kept with it, by source. ConfigError where one is of other exits, or there is none; it
+    gives the command that makes them. certificate: which is in force."""
+    how = command_for(backend, certificate)
     there = {source: Reference.path_in(backend.folder, source) for source in backend.watched}
     kept = [source for source, path in there.items() if path.is_file()]
-    found = {source: Reference.read(backend, source) for source in kept or [None]}
+    found = {source: Reference.read(backend, source, how) for source in kept or [None]}
     for source, reference in found.items():
-        reference.check(made_with(backend, source))
+        reference.check(made_with(backend, source), how)
     return found
+
+
+def command_for(home: Home, certificate: str | None) -> str:
+    made_of = f"... onnx={home.folder}" if is_export(home.folder) else f"{home.folder}"
+    exits = "" if certificate is None else f" certificate={certificate}"
+    return f"python -m eat_lightning.{FILE} run={made_of}{exits}"

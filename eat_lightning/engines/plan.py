@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,13 @@ class ModelPlan(RunPlan):
         yield from backend_faults(self.backend, self, getattr(self, "onnx", None))
         if self.backend == "auto" and self.certificate is not None:
             yield "backend=auto: a certificate holds for one engine, so name it"
+
+    def tell_uncertified(self, exits: Sequence[int]) -> None:
+        """Say it, once, where examples leave early and nothing is promised of that. exits: layers
+        where one may leave, the last included."""
+        if self.certificate is None and len(exits) > 1:
+            note = "no certificate is in force, so nothing is promised of early exits"
+            print(f"note: {note}: certificate=<name>, which certify makes", file=sys.stderr)
 
 
 def backend_faults(backend: str, plan: RunPlan, export: str | None = None) -> list[str]:

@@ -114,7 +114,9 @@ class Certificate:
         path = path_of(run, name)
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
-            there = f"only {known}" if known else "none: make one with certify"
+            made_of = f"{run.folder}" if isinstance(run, Run) else f"... onnx={run.folder}"
+            none = f"none: make one with certify run={made_of}"
+            there = f"only {known}" if known else none
             raise ConfigError(f"certificate={name}: {run.name} has {there}")
         try:
             made = cls(**json_of(path))

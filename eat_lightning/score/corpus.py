@@ -91,6 +91,7 @@ class Corpus:
             lock.release()
 
     def score_missing(self, missing: list[Shard]) -> int:
+        self.plan.tell_uncertified(self.job.scorer.backend.exits)
         workers = self.workers(missing)
         progress, faults = Progress(self.shards, missing, self.plan.every_s), []
         for event in self.events(missing, workers, progress.say):

@@ -45,7 +45,7 @@ PAGE_HEADERS = {  # the page asks nobody but the gateway itself
     "Referrer-Policy": "no-referrer",
 }
 MEANING = {
-    400: "the body is no JSON",
+    400: "the body is no JSON, or not UTF-8",
     401: "no bearer token, or another one",
     404: "no such job",
     408: "the body did not arrive in time",
@@ -82,7 +82,7 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
         title="eat_lightning", lifespan=lifespan, docs_url=None, redoc_url=None, version="1"
     )
     app.add_middleware(Door, metrics=gateway.metrics, token=token, max_bytes=gateway.plan.max_bytes)
-    add_faults(app, gateway.about.columns)
+    add_faults(app, gateway.about.columns, gateway.jobs is not None)
     add_classify(app, gateway)
     Status(gateway).add_to(app)
     if gateway.jobs is not None:
@@ -90,12 +90,14 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     return app
 
 
-def add_faults(app: FastAPI, columns: Sequence[str]) -> None:
+def add_faults(app: FastAPI, columns: Sequence[str], has_jobs: bool) -> None:
     """Whatever is refused is said in one line, as {"error": ...}."""
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
-        return answer_of(error)
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            return answer_of(Refused(400, "the body is not UTF-8"))
+        return answer_of(no_route(app, has_jobs) if error.detail == "Not Found" else error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -103,6 +105,12 @@ def add_faults(app: FastAPI, columns: Sequence[str]) -> None:
         if fault["type"] == "json_invalid":
             return answer_of(Refused(400, f"the body is not JSON: {fault['ctx']['error']}"))
         return answer_of(Refused(422, fault_line(fault, columns)))
+
+
+def no_route(app: FastAPI, has_jobs: bool) -> Refused:
+    paths = sorted({getattr(route, "path", "/") for route in app.routes})
+    how = "" if has_jobs else " (and /jobs with journal=<folder>)"
+    return Refused(404, f"there is no such path, only {', '.join(paths)}{how}")
 
 
 def add_classify(app: FastAPI, gateway: Gateway) -> None:

@@ -121,8 +121,15 @@ def fault_line(fault: Any, columns: Sequence[str]) -> str:
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     key = key.lstrip(".")[:CUT] or "the body"
     if fault["type"] == "missing":
-        names = " and ".join(PAIR[: len(columns)])
-        return f"no key {key}: give {names}, or {' and '.join(columns)}"
+        ways = [" and ".join(PAIR[: len(columns)]), " and ".join(columns)]
+        ways += [] if key.startswith("examples") else ["examples"]
+        return f"no key {key}: give {', or '.join(dict.fromkeys(ways))}"
     if fault["type"] == "extra_forbidden":
         return f"{key!r} is not known"
-    return f"{key} must {fault['msg'].partition(' should ')[2]}, got {fault['input']!r:.{CUT}}"
+    if key == "the body" and "#one" in fault["loc"]:
+        kind = type(fault["input"]).__name__
+        return f'the body must be {{"text": ...}} or {{"examples": [...]}}, got a {kind}'
+    bound = fault["msg"].partition(" should ")[2]
+    if fault["type"] in ("too_long", "too_short"):  # of a list of texts, which are not repeated
+        return f"{key} must {bound.replace(' after validation', '')}"
+    return f"{key} must {bound}, got {fault['input']!r:.{CUT}}"

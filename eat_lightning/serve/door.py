@@ -51,7 +51,7 @@ class Door:
             same = hmac.compare_digest(given.strip().encode("latin-1"), self.token)
             if scheme.lower() != "bearer" or not same:
                 raise Refused(401, "a bearer token is needed: Authorization: Bearer ...")
-        if request.method == "POST":
+        if request.method == "POST" and not reloads_this(request):
             kind = Message()
             kind["content-type"] = given = request.headers.get("content-type", "")
             is_utf8 = kind.get_content_charset("utf-8") in ("utf-8", "utf8")
@@ -81,6 +81,14 @@ class Door:
             return message
 
         return next_message
+
+
+def reloads_this(request: Request) -> bool:
+    """Whether it is a reload without a body, which needs no type. Not from another site's page: a
+    browser lets it post so much, and names its origin."""
+    headers = request.headers
+    empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+    return request.url.path == "/reload" and empty and "origin" not in headers
 
 
 def name_of(path: str) -> str:

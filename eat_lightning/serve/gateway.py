@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.drift.decisions import TEXTS, DecisionLog
-from eat_lightning.drift.monitor import ALARM
+from eat_lightning.drift.monitor import ALARM, Event
 from eat_lightning.drift.watch import named
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.body import Example
@@ -155,6 +155,7 @@ class Gateway:
         for source, event in happened:
             if event.event == ALARM:
                 self.metrics.alarms.labels(event.feature).inc()
+            print(drift_line(source, event), file=sys.stderr, flush=True)
             line = asdict(event) | named(source)
             self.events.append(line | {"time": time.time()})
             self.write_log([line])
@@ -166,7 +167,7 @@ class Gateway:
         then the old one goes on.
         """
         if self.reloading.locked():
-            raise Refused(409, "another reload is under way", 5)
+            raise told(Refused(409, "another reload is under way", 5))
         async with self.reloading:
             plan = self.plan
             if name is not None:
@@ -176,12 +177,13 @@ class Gateway:
             except Exception as error:
                 self.metrics.reloads.labels("refused").inc()
                 reason = str(error).replace("\n", "; ") or type(error).__name__
-                raise Refused(409, f"the old run goes on: {reason}") from None
+                raise told(Refused(409, f"the old run goes on: {reason}")) from None
             await self.worker.swap(model)
             self.plan, self.about = plan, model.about
             self.drifted(self.monitors.keep(soon=True))
             self.monitors.take(model.about.normal)
             self.metrics.reloads.labels("done").inc()
+            print(f"reload: {model.about.name} answers from here on", file=sys.stderr, flush=True)
             return model.about.name
 
     def opened(self, plan: ServePlan) -> Remote:
@@ -235,6 +237,19 @@ def open_strictly(plan: ServePlan, open_model: OpenModel) -> Remote:
         model.close()
         raise ConfigError("strict_sources=true needs exits for each source: certificate=...")
     return model
+
+
+def told(refused: Refused) -> Refused:
+    """Tell a reload's refusal to whoever reads the gateway's standard error too."""
+    print(f"reload: {refused.detail}", file=sys.stderr, flush=True)
+    return refused
+
+
+def drift_line(source: str | None, event: Event) -> str:
+    whose = "" if source is None else f" of source {source}"
+    if event.event == ALARM:
+        return f"drift{whose}: alarm after {event.at} answers, {event.feature} moved"
+    return f"drift{whose}: steady again after {event.at} answers"
 
 
 def decision_line(example: Example, answer: Answer, seen: Any) -> dict[str, Any]:

@@ -72,7 +72,8 @@ class Model:
 def open_model(plan: ServePlan) -> Model:
     """A model, tried on two examples. ConfigError says why a run cannot be served."""
     backend = open_backend(plan)
-    model = Model(backend, read_references(backend) if plan.drift.monitor else {})
+    watched = plan.drift.monitor
+    model = Model(backend, read_references(backend, plan.certificate) if watched else {})
     for text in ("a", "another try"):
         [(_, [answer])] = model.stream([Example([text] * len(backend.columns))])
         if not math.isfinite(answer.get("confidence", answer.get("score", math.nan))):

@@ -19,6 +19,7 @@ from ray.serve.exceptions import RayServeException
 from eat_lightning.cluster import join_ray
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.gateway import open_strictly
+from eat_lightning.serve.model import About
 from eat_lightning.serve.plan import ServePlan
 from eat_lightning.serve.remote import Remote
 from eat_lightning.serve.replicas import NUM_FRONTS, Front, Replica
@@ -35,7 +36,7 @@ QUIET = {"log_level": "WARNING", "enable_access_log": False}
 def run_on_ray(plan: ServePlan, token: str | None) -> None:
     """Serve until SIGTERM or SIGINT, or until another command puts its own app in this one's place.
     ConfigError where the model, the cluster or the port cannot be had; what ran before goes on."""
-    name = tried_here(plan)
+    model = tried_here(plan)
     join_ray("address", plan.address, log_to_driver=False)
     host, free = free_address(plan.host)
     port = plan.port or free
@@ -43,6 +44,7 @@ def run_on_ray(plan: ServePlan, token: str | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     warn_if_open(host, token)
+    plan.tell_uncertified(model.exits)
     start_proxies(plan.host, port)
     ours = secrets.token_hex(8)
     try:
@@ -51,8 +53,8 @@ def run_on_ray(plan: ServePlan, token: str | None) -> None:
         said = str(error).strip().partition("\n")[0]
         raise ConfigError(f"replicas={plan.replicas}: they do not start ({said})") from None
     more = f"..{plan.most_replicas}" if plan.most_replicas else ""
-    about = f"{name} on http://{plan.host}:{port} (engine=ray, replicas={plan.replicas}{more})"
-    print(f"serving {about}", flush=True)
+    where = f"http://{plan.host}:{port} (engine=ray, replicas={plan.replicas}{more})"
+    print(f"serving {model.name} on {where}", flush=True)
     while not is_replaced(ours):
         if stop.wait(LOOK_S):
             return take_down(ours)
@@ -77,12 +79,12 @@ def start_proxies(host: str, port: int) -> None:
             time.sleep(0.2)
 
 
-def tried_here(plan: ServePlan) -> str:
-    """The run's name, once it has answered two examples in a process of this machine: a rollout of
+def tried_here(plan: ServePlan) -> About:
+    """What the run is, once it has answered two examples in a process of this machine: a rollout of
     what cannot be served must not begin."""
     model = open_strictly(plan, Remote)
     model.close()
-    return model.about.name
+    return model.about
 
 
 def application(plan: ServePlan, token: str | None, command: str) -> Any:

@@ -93,13 +93,12 @@ async def serving(
     host, port = listening.getsockname()[:2]
     listening.listen(BACKLOG)
     warn_if_open(host, token)
+    gateway.plan.tell_uncertified(gateway.about.exits)
     about = f"{gateway.about.name} on http://{host}:{port} (mode={gateway.plan.mode})"
     print(f"serving {about}", flush=True)
     await server.serve([listening])
 
 
 async def reloaded(gateway: Gateway) -> None:
-    try:
+    with contextlib.suppress(Refused):  # the gateway has told it
         print(f"serving {await gateway.reload()}", flush=True)
-    except Refused as error:
-        print(f"error: {error.detail}", file=sys.stderr, flush=True)

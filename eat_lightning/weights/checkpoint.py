@@ -71,6 +71,8 @@ def nearest_body(name: str) -> str:
     yamls = sorted(Path(CONFIG_DIR, "encoder").glob("*.yaml"))
     nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in yamls]
     known = [node.get("pretrained") or "" for node in nodes]
+    if name in known:  # spelt right: another one would not be nearer
+        return ""
     known += [str(path) for path in Path(name).expanduser().parent.glob("*") if path.is_dir()]
     near = get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; the nearest name is {near[0]}" if near else ""

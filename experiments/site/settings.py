@@ -32,7 +32,7 @@ def command(path: Path) -> Page:
     shown_examples = "\n".join(line.strip() for line in examples.splitlines())
     content = f"""# {path.stem}
 
-`{name}`: {shown.get("header", "")}
+`{name}`: {as_text(shown.get("header", ""))}
 
 ## Examples
 
@@ -64,7 +64,12 @@ def paragraphs(notes: str) -> str:
 def fenced(part: str, is_code: bool) -> str:
     lines = [line.strip() for line in part.splitlines()]
     body = "\n".join(lines)
-    return f"```bash\n{body}\n```" if is_code else body
+    return f"```bash\n{body}\n```" if is_code else as_text(body)
+
+
+def as_text(said: str) -> str:
+    """A placeholder in < > is no tag of HTML, as which it would vanish."""
+    return said.replace("<", "&lt;")
 
 
 def group(folder: Path) -> Page:

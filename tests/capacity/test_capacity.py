@@ -1,5 +1,6 @@
 """Replicas for a stream: times fitted to what was measured, queues against what theory says."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,24 @@ def test_a_row_for_the_exits_and_one_for_full_depth(
     slow, _ = capacity(settings(run, tmp_path, p99_ms=3.0, most=8))
     assert slow.replicas is None
     assert "over 8" in capsys.readouterr().out
+
+
+def test_times_of_a_busy_machine_are_called_so(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    """A fit that is 30 % off, and a gateway that seems to take less than its model."""
+    off = replace(constant(4.0), error=0.3)
+    monkeypatch.setattr(sizing, "measured", lambda *_: {"own": off, "static": constant(9.0)})
+    monkeypatch.setattr(sizing, "request_ms", lambda *_: 3.0)
+    capacity(settings(run, tmp_path, overhead_ms=None))
+    first, second = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("these times are")
+    ]
+    assert "not usable: batches left out of the fit were off by 30 %, more than 25 %" in first
+    assert second.endswith("measure on a quiet machine, or give overhead_ms=...")
+    monkeypatch.setattr(sizing, "measured", lambda *_: dict.fromkeys(sizing.ARMS, constant(4.0)))
+    capacity(settings(run, tmp_path, overhead_ms=0.0))
+    assert "not usable" not in capsys.readouterr().out
 
 
 def test_measures_both_arms(run: Path, tmp_path: Path):

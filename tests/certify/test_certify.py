@@ -4,6 +4,8 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +61,19 @@ def test_what_is_chosen_and_saved(run: Path, capsys: pytest.CaptureFixture):
     said = capsys.readouterr().out
     assert said.startswith(f"chosen: confidence layers [3, 4] tau {rule['tau']}; norm_topk")
     assert "promise: with 90 % confidence over calibration samples, harm is at most 30 %" in said
+    share = f"{100 * float(right.double().mean()):.1f} %"
+    assert f"full depth is right on {share} of them; this bounds only the loss against" in said
     assert "use it with certificate=harm-0.3-0.9" in said
+
+
+def test_everybody_at_the_first_exit_is_told(run: Path, capsys: pytest.CaptureFixture):
+    """Every answer of two classes is as sure as 0.34."""
+    certificate = call(run, "risk=accuracy_gap", "level=0.9", "taus=[0.34]")
+    assert certificate.seen["depth"] == 3
+    said = capsys.readouterr().out
+    assert "every example leaves at the first exit, layer 3: nothing runs deeper" in said
+    better = " (below 0: early answers are right more often)"
+    assert (better in said) == (certificate.seen["risk"] < 0)
 
 
 def test_only_the_certificate_part_is_read(run: Path, monkeypatch: pytest.MonkeyPatch):
@@ -130,10 +144,15 @@ def test_full_depth_has_false_negatives_of_its_own(run: Path):
     assert said.risk == {"kind": "false_negatives", "label": 0}
     assert said.seen["num_examples"] == 150
     assert said.reason.startswith("at full depth itself 150 of 150 examples fail")
-    assert said.promise.startswith("nothing is promised of false negatives of negative")
+    share = "of the negative examples the share not answered negative"
+    assert said.promise == f"nothing is promised of {share}: full depth itself has some"
+    assert said.seen["full_score"] == 0
     held = call(run, *level, "class=1", "name=mine")
     assert (held.name, held.fallback) == ("mine", True)
     assert held.promise.startswith("with 50 % confidence")
+    assert held.promise.endswith(
+        ", of the positive examples the share not answered positive is at most 1 %"
+    )
     assert not call(run, *level, "class=1", "level=0.5").fallback
 
 
@@ -248,7 +267,11 @@ def test_another_torch_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_certificate_that_is_none(run: Path):
     folder = run / "certificates"
-    assert refused(lambda: answers(run, "x", "good")).endswith("has none: make one with certify")
+    made_by = f"has none: make one with certify run={run}"
+    assert refused(lambda: answers(run, "x", "good")).endswith(made_by)
+    export: Any = SimpleNamespace(folder=run.parent, name="deployed")
+    made_by = f"deployed has none: make one with certify run=... onnx={run.parent}"
+    assert refused(Certificate.read, export, "x").endswith(made_by)
     name = call(run, "risk=harm", "level=0.3").name
     assert refused(lambda: answers(run, "x", "good")) == f"certificate=x: run has only {name}"
     said = refused(lambda: answers(run, "../config", "good"))

@@ -1,5 +1,7 @@
 """What is wrong with data, each fault in one line that names file, column and value."""
 
+import csv
+import json
 import socket
 from pathlib import Path
 
@@ -118,7 +120,9 @@ BAD_LABELS = [
     (PAIR, [0, 1, 7, 2], "label must be in 0..1 (no, yes), got 7 in row 2"),
     (PAIR, [0, -1, 1, 1], "label must be in 0..1 (no, yes), got -1 in row 1"),
     (PAIR, [0, None, 1, 1], "label must be in 0..1 (no, yes), got None in row 1"),
-    (PAIR, ["no", "yes", "no", "no"], "column label must hold numbers, got string"),
+    (PAIR, ["no", "maybe", "no", "no"], "label must be in 0..1 (no, yes), got 'maybe' in row 1"),
+    (PAIR, ["no", None, "no", "no"], "label must be in 0..1 (no, yes), got None in row 1"),
+    (SCORE, ["1", "2", "3", "4"], "column label must hold numbers, got string"),
     (PAIR, [0.0, 1.0, 0.5, 0.0], "column label must hold numbers, got double"),
     (SCORE, [0.0, 5.5, 1.0, 1.0], "label must be in 0.0..5.0, got 5.5 in row 1"),
     (SCORE, [0.0, float("nan"), 1.0, 1.0], "label must be in 0.0..5.0, got nan in row 1"),
@@ -134,6 +138,43 @@ def test_bad_labels(folder: Path, task: Task, labels: list, message: str):
     assert only(GlueData.faults(task, str(folder))) == f"{path}: {message}"
     with pytest.raises(ConfigError, match="label"):
         read(task, str(folder), "train")
+
+
+def test_labels_may_be_names(folder: Path):
+    path = folder / "pair/train.parquet"
+    write(path, **columns_of(3) | {"label": ["yes", "no", "yes"]})
+    assert GlueData.faults(PAIR, str(folder)) == []
+    assert read(PAIR, str(folder), "train").labels.tolist() == [1, 0, 1]
+
+
+ROWS = [("NA", "", "yes"), ("a, b", 'say "so"\nnow', "no"), ("3", "ü", "yes")]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_other_formats_hold_the_same(folder: Path, ending: str):
+    """Texts that look like numbers, or like nothing, stay texts; the digest is that of parquet."""
+    (folder / "pair/train.parquet").unlink()
+    path = folder / f"pair/train.{ending}"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        if ending == "csv":
+            csv.writer(file).writerows([("one", "two", "label"), *ROWS])
+        for row in ROWS if ending == "jsonl" else []:
+            file.write(json.dumps(dict(zip(("one", "two", "label"), row, strict=True))) + "\n")
+    assert GlueData.faults(PAIR, str(folder)) == []
+    found = read(PAIR, str(folder), "train")
+    one, two, _ = (list(column) for column in zip(*ROWS, strict=True))
+    assert found.texts == [one, two]
+    write(folder / "pair/train.parquet", one=one, two=two, label=[1, 0, 1])
+    assert found.digest == read(PAIR, str(folder), "train").digest
+
+
+@pytest.mark.parametrize(("ending", "content"), [("csv", b"one\n\xff"), ("jsonl", b"{broken")])
+def test_other_formats_that_cannot_be_read(folder: Path, ending: str, content: bytes):
+    (folder / "pair/train.parquet").unlink()
+    path = folder / f"pair/train.{ending}"
+    path.write_bytes(content)
+    said = only(GlueData.faults(PAIR, str(folder)))
+    assert said.startswith(f"{path}: not a readable {ending} file (")
 
 
 def test_bad_files(folder: Path):
@@ -164,7 +205,8 @@ def test_all_faults_of_the_arguments(folder: Path):
         "data.batch_size must be 1 or more, got 0",
         "data.tokens_per_batch must be 8 or more, got 4",
         "data.max_length must be 8 or more, got 2",
-        f"data.dir: there is no file {folder}/more/train.parquet, which task pair needs",
+        f"data.dir: there is no file {folder}/more/train.parquet (or .csv, .jsonl), "
+        "which task pair needs",
         f"data.drop_sources: there is no file {folder}/pair/train_sources.parquet",
     ]
     faults = GlueData.faults(Task("x", ["a"], ["b", "c"]), extra=["more"])

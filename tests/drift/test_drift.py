@@ -115,7 +115,7 @@ def test_a_reference_of_other_weights_is_refused(run: Path):
     save_file(weights | {name: weights[name] + 1e-3}, path)
     message = refused(run, stream_of(run, ["a"]))
     assert message.startswith("drift.json holds for another weights (")
-    assert message.endswith("make it again")
+    assert message.endswith(f"make it again with python -m eat_lightning.drift run={run}")
 
 
 def test_a_reference_of_another_exit_is_refused(run: Path):

@@ -17,6 +17,7 @@ from gateways import FakeModel, plan
 
 from eat_lightning.serve.app import make_app
 from eat_lightning.serve.gateway import Files, Gateway
+from eat_lightning.serve.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "eat_lightning" / "serve" / "deploy"
@@ -109,3 +110,12 @@ def test_the_image_has_all_that_the_wheel_takes():
     sources = {source for line in copied for source in line.split()}
     assert {*wheel, "pyproject.toml", project["project"]["readme"]} <= sources
     assert all((ROOT / source).exists() for source in sources if not source.startswith(("-", "/")))
+
+
+def test_the_reference_lists_the_routes_and_metrics_there_are():
+    page = (ROOT / "experiments/site/pages/reference/gateway.md").read_text()
+    told = set(re.findall(r"^\| `(?:GET|POST) (\S+)` \|", page, re.M))
+    assert told == routes().keys() - {"/openapi.json"} | {"/jobs", "/jobs/{id}"}
+    families = Metrics(6).registry.collect()
+    kept = {(each.name, each.type) for each in families}
+    assert set(re.findall(r"^\| `(eat_\w+)` \| (\w+) \|", page, re.M)) == kept

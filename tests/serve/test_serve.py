@@ -43,12 +43,13 @@ def test_many_in_their_order(served: Running):
 REFUSED = [
     ("{", 400, "the body is not JSON: "),
     (b"\xff\xfe", 400, "the body is not JSON: "),
-    (b"\xff", 400, "There was an error parsing the body"),
+    (b"\xff", 400, "the body is not UTF-8"),
+    (b'{"text": "caf\xe9"}', 400, "the body is not UTF-8"),
     ("[" * 5000, 400, "There was an error parsing the body"),
     ("1" * 4999, 400, "There was an error parsing the body"),
     ("", 422, "no key the body"),
-    ("[1]", 422, "the body must be a valid dictionary"),
-    ("{}", 422, "no key text: give text, or sentence"),
+    ("[1]", 422, 'the body must be {"text": ...} or {"examples": [...]}, got a list'),
+    ("{}", 422, "no key text: give text, or sentence, or examples"),
     ('{"text": 3}', 422, "text must be a valid string, got 3"),
     ('{"text": "a", "text_pair": "b"}', 422, "'text_pair' is not known"),
     ('{"text": "a", "colour": 1}', 422, "'colour' is not known"),
@@ -56,7 +57,7 @@ REFUSED = [
     ('{"examples": ["a", 3]}', 422, "examples[1] must be a valid dictionary"),
     ('{"examples": ["a"], "text": "b"}', 422, "'text' is not known"),
     ('{"examples": [{"text": "a", "deadline_ms": 1}]}', 422, "'examples[0].deadline_ms' is not"),
-    (json.dumps({"examples": ["a"] * 5}), 422, "examples must have at most 4 items"),
+    (json.dumps({"examples": ["a"] * 5}), 422, "examples must have at most 4 items, not 5"),
     (
         json.dumps({"examples": ["a", "b" * 101]}),
         422,
@@ -80,6 +81,15 @@ def test_what_cannot_be_taken_is_said(served: Running, body, status: int, said: 
     assert response.json()["error"].startswith(said)
 
 
+def test_the_word_text_is_said_once():
+    with running(FakeModel(columns=("text",))) as served:
+        assert served.say({}).json()["error"] == "no key text: give text, or examples"
+
+
+def test_too_many_texts_are_not_repeated(served: Running):
+    assert "secret" not in served.say({"examples": ["secret"] * 5}).text
+
+
 @pytest.mark.parametrize(
     "kind", ["text/plain", "", "application/x-www-form-urlencoded", "application/json; charset=x"]
 )
@@ -98,7 +108,9 @@ def test_a_body_without_a_length_is_cut_off(served: Running):
 
 def test_other_paths_and_methods(served: Running):
     assert served.client.get("/classify").status_code == 405
-    assert served.client.get("/nowhere").json() == {"error": "Not Found"}
+    said = served.client.get("/nowhere").json()["error"]
+    assert said.startswith("there is no such path, only /, /classify, /healthz, ")
+    assert said.endswith("/reload (and /jobs with journal=<folder>)")
 
 
 @pytest.mark.parametrize("header", ["0", "-1", "nan", "soon", ""])
@@ -318,12 +330,15 @@ def test_reload_drops_no_request():
         for thread in threads:
             thread.join(20)
         assert served.client.post("/reload", json={}).json() == {"run": "runs/third"}
+        assert served.client.post("/reload").json() == {"run": "runs/third"}
+        elsewhere = {"origin": "https://elsewhere.example"}
+        assert served.client.post("/reload", headers=elsewhere).status_code == 415
         assert served.client.get("/healthz").json()["run"] == "runs/third"
     assert set(statuses) == {200}
     assert not model.alive
 
 
-def test_a_bad_run_is_refused_and_the_old_goes_on():
+def test_a_bad_run_is_refused_and_the_old_goes_on(capfd: pytest.CaptureFixture):
     def opened(plan: ServePlan) -> FakeModel:
         if "pairs" in str(plan.run):
             return FakeModel(columns=("premise", "hypothesis"))
@@ -340,6 +355,7 @@ def test_a_bad_run_is_refused_and_the_old_goes_on():
             assert served.client.post("/reload", json={"run": name}).status_code == 422
         assert served.client.post("/reload", content="{}").status_code == 415
         assert 'eat_reloads_total{result="refused"} 2.0' in served.client.get("/metrics").text
+    assert capfd.readouterr().err.count("reload: the old run goes on: ") == 2
 
 
 def test_a_token():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -121,7 +122,9 @@ def test_an_alarm_outlives_the_gateway(tmp_path: Path, capfd: pytest.CaptureFixt
         assert served.client.get("/live").json()["drift"] == "steady"
     with running(Watched(), drift=kept) as served:
         assert served.client.get("/live").json()["drift"] == "steady"
-    assert capfd.readouterr().err == ""
+    alarm, steady = capfd.readouterr().err.splitlines()
+    assert re.fullmatch(r"drift: alarm after \d+ answers, \w+ moved", alarm)
+    assert re.fullmatch(r"drift: steady again after \d+ answers", steady)
 
 
 def test_an_alarm_is_kept_at_once(tmp_path: Path):
@@ -160,7 +163,8 @@ def test_what_is_not_its_own_is_left_out(tmp_path: Path, capfd, change: Any, sai
     with running(Watched(), drift=kept) as served:
         assert served.client.get("/live").json()["drift"] == "steady"
         assert served.say({"text": "usual"}).json()["depth"] == 3
-    (line,) = capfd.readouterr().err.splitlines()
+    alarm, line = capfd.readouterr().err.splitlines()
+    assert alarm.startswith("drift: alarm after ")
     assert line.startswith(f"drift: what {path} keeps is left out (")
     assert said in line
 
@@ -171,7 +175,7 @@ def test_a_state_that_cannot_be_read_or_written_is_told(tmp_path: Path, capfd):
     with running(Watched(), drift=kept, max_texts=50) as served:
         (tmp_path / "drift.json.part").mkdir()
         assert alarmed(served)
-    first, second = capfd.readouterr().err.splitlines()
+    first, second, _ = capfd.readouterr().err.splitlines()
     assert first.startswith(f"drift: {tmp_path / 'drift.json'} cannot be read (")
     assert second.startswith(f"drift: {tmp_path / 'drift.json'} cannot be written (")
 
@@ -249,7 +253,7 @@ def test_what_another_gateway_goes_on_with_is_left_alone(tmp_path: Path, capfd):
         assert alarmed(served)
     with running(Watched(), drift=kept | {"calm": 9}, max_texts=50) as served:
         assert served.say({"text": "usual"}).json()["depth"] == 3
-    (line,) = capfd.readouterr().err.splitlines()
+    _, line = capfd.readouterr().err.splitlines()
     assert line.endswith("is left out (of another reference, run or settings): begun anew")
     with running(Watched(), drift=kept, max_texts=50) as served:
         assert served.say({"text": "usual"}).json()["depth"] == 6

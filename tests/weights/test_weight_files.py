@@ -99,6 +99,7 @@ def test_a_name_typed_wrong_is_told_the_nearest(monkeypatch: pytest.MonkeyPatch,
         ("deberta-v3-smal", "microsoft/deberta-v3-small"),
     ):
         assert refused(tokenizer_for, name).endswith(f"; the nearest name is {near}")
+    assert "nearest" not in refused(tokenizer_for, "bert-base-uncased")
 
 
 def test_no_size_is_believed(body: Path):

@@ -29,6 +29,13 @@ class Lines(Callback):
         loss = float(trainer.callback_metrics.get("train/loss", float("nan")))
         print(f"step {step}/{total}  loss {loss:.3f}  {left / 60:.1f} min left", flush=True)
 
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Say that epochs ended it before the steps that were asked for."""
+        step, wanted = trainer.global_step, trainer.max_steps
+        if step < wanted and trainer.is_global_zero:
+            why = f"trainer.max_epochs={trainer.max_epochs} were over"
+            print(f"stopped at step {step} of trainer.max_steps={wanted}: {why}", flush=True)
+
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero and "select/score" in trainer.callback_metrics:
             metrics = trainer.callback_metrics
