@@ -83,7 +83,7 @@ class Point:
 
     @property
     def runs(self) -> list[str]:
-        return [f"{m.row.study}/{m.row.run}" for m in self.members]
+        return [run_in(m.row) for m in self.members]
 
     @property
     def commits(self) -> list[str]:
@@ -144,6 +144,13 @@ def rule_of(row: Row) -> dict[str, Any]:
     return {k: v for k, v in row.exit.items() if k != row.knob} | {"budget": budget_of(row)}
 
 
+def same_point(row: Row) -> list[Any]:
+    """What seeds have in common beside the name and the rule; where a reduction's knob was fitted
+    for a budget differs between them, as thresholds do."""
+    moved = {"reduction": row.reduction["kind"]} if row.fitted else {}
+    return [moved.get(name, getattr(row, name)) for name in SAME_POINT]
+
+
 def method_text(spec: dict[str, Any]) -> str:
     settings = [f"{k} {text(v)}" for k, v in spec.items() if k != "kind" and v is not None]
     return " ".join([spec["kind"], *settings])
@@ -166,14 +173,28 @@ class Study:
     def points(self, **wanted: Any) -> list[Point]:
         """Settings over seeds whose rows have these fields (task="sst2", baseline=""), those of a
         model together, by knob."""
+        groups = map(self.each_seed_once, self.groups(**wanted))
+        points = [Point(sorted(ms, key=lambda m: m.row.seed)) for ms in groups]
+        return sorted(points, key=order)
+
+    def groups(self, **wanted: Any) -> list[list[Measured]]:
+        """Rows of one setting together."""
         groups: dict[str, list[Measured]] = {}
         for m in self.measured:
             if all(getattr(m.row, name) == value for name, value in wanted.items()):
-                same = [self.name_of(m.row), rule_of(m.row)]
-                same += [getattr(m.row, name) for name in SAME_POINT]
+                same = [self.name_of(m.row), rule_of(m.row), *same_point(m.row)]
                 groups.setdefault(json.dumps(same, sort_keys=True), []).append(m)
-        points = [Point(sorted(ms, key=lambda m: m.row.seed)) for ms in groups.values()]
-        return sorted(points, key=order)
+        return [*groups.values()]
+
+    def each_seed_once(self, rows: list[Measured]) -> list[Measured]:
+        """Of runs that are one seed that which was measured last: as two they would narrow what
+        seeds differ by."""
+        last: dict[str, str] = {}
+        for m in self.measured:
+            last[run_in(m.row)] = max(m.row.created, last.get(run_in(m.row), ""))
+        by_age = sorted(rows, key=lambda m: (last[run_in(m.row)], run_in(m.row)))
+        newest = {seed_of(m.row): run_in(m.row) for m in by_age}
+        return [m for m in rows if newest[seed_of(m.row)] == run_in(m.row)]
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -256,7 +277,7 @@ def open_study(paths: Sequence[str], title: str | None = None) -> Study:
         none = f"study={places} has no rows: measure its runs (eat-measure run={places})"
         raise ConfigError.of([none, *study.warnings])
     study.measured = newest(study)
-    study.warnings += [*other_versions(study), *without_examples(study)]
+    study.warnings += [*doubled(study), *other_versions(study), *without_examples(study)]
     return study
 
 
@@ -301,6 +322,27 @@ def newest(study: Study) -> list[Measured]:
         older = f"{where}: {len(gone)} older timed rows were left out for newer ones"
         study.warnings.append(older)
     return kept
+
+
+def doubled(study: Study) -> list[str]:
+    """Runs that are the same seed of a setting, such as one that was trained under two names."""
+    pairs = {
+        (run_in(m.row), run_in(kept.row))
+        for group in study.groups()
+        for kept in study.each_seed_once(group)
+        for m in group
+        if seed_of(m.row) == seed_of(kept.row) and run_in(m.row) != run_in(kept.row)
+    }
+    return [f"{a} and {b} are one seed of one setting: {b} counts" for a, b in sorted(pairs)]
+
+
+def seed_of(row: Row) -> tuple[Any, ...]:
+    """A seed, as far as its training is the same."""
+    return row.seed, row.lr, row.steps, row.num_train_examples, row.teacher
+
+
+def run_in(row: Row) -> str:
+    return f"{row.study}/{row.run}"
 
 
 def without_examples(study: Study) -> list[str]:

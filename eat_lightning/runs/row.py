@@ -193,6 +193,11 @@ class Row:
         return self.baseline or " + ".join([label(self.exit), *(p["kind"] for p in self.policy)])
 
     @property
+    def fitted(self) -> bool:
+        """Whether its knobs were fitted for a budget."""
+        return self.budget is not None or self.budget_ms is not None
+
+    @property
     def setting(self) -> str:
         """What was measured, without how it was timed."""
         return json.dumps([getattr(self, name) for name in SETTING], sort_keys=True)

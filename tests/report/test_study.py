@@ -135,6 +135,17 @@ def test_kept_rows_a_pattern_and_the_same_folder_twice(tmp_path: Path):
     assert [run.name for run in study.runs] == ["r"]
 
 
+def test_two_runs_of_one_seed_count_once_where_they_were_trained_alike(tmp_path: Path):
+    for name, steps in (("lr-1e-3", 9), ("lr-0.001", 9), ("short", 3)):
+        keep(tmp_path / name, [make_row(run=name, steps=steps)])
+    study = open_study([str(tmp_path)])
+    (point,) = study.points()
+    assert point.runs == ["s/lr-1e-3", "s/short"]
+    assert study.warnings == [
+        "s/lr-0.001 and s/lr-1e-3 are one seed of one setting: s/lr-1e-3 counts"
+    ]
+
+
 def test_runs_with_other_heads_are_not_seeds_of_one_setting(tmp_path: Path):
     keep(tmp_path / "a", [make_row(run="a", temperature={"6": 1.0})])
     keep(tmp_path / "b", [make_row(run="b", seed=2, temperature={"6": 1.1})])
