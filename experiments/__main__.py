@@ -8,12 +8,15 @@ Without study= from the rows that were kept in results/ beside it, or else those
 import sys
 
 from eat_lightning.errors import ConfigError, told
+from eat_lightning.own import own_faults
 from eat_lightning.report.__main__ import CLAIMS_DIR, FIRST, claim_of, found_claims, print_all
 from eat_lightning.report.study import open_study
 from eat_lightning.report.tables import show
 
 
 def main(name: str = "", *arguments: str) -> None:
+    if faults := own_faults():
+        raise ConfigError.of(faults)
     known, given = found_claims(), [a.removeprefix("study=") for a in arguments]
     if name not in known:
         raise ConfigError(f"a claim must be one of {', '.join(known)}, got {name!r}")

@@ -11,7 +11,6 @@ from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point
 
 ONE_SEED = "one seed"
-NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
 SPANS_ZERO = "the interval spans zero"
 SPANS_ONE = "the interval spans 1"
 NOT_ABOVE = "not above the share of the largest class"
@@ -95,7 +94,7 @@ def points(found: Difference | None) -> Cell:
     if found is None:
         return EMPTY
     if found.interval is None:
-        return Cell(found.points, points_text(found), flags=(NO_EXAMPLES,))
+        return Cell(found.points, points_text(found), flags=(found.lacking,))
     if found.interval.low == found.interval.high == 0:
         return Cell(0.0, "0 (right on the same)", 0.0, 0.0)
     return interval(found.interval, sign="+", against=0)

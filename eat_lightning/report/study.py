@@ -20,7 +20,8 @@ import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome, Recorded
-from eat_lightning.model.contracts import build
+from eat_lightning.model.contracts import build, class_of
+from eat_lightning.own import ALLOW
 from eat_lightning.report.names import names_of
 from eat_lightning.runs.jsonl import read_whole
 from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, text
@@ -33,6 +34,19 @@ MEASURED = ("split", "baseline", "kernels", "dtype", "form", "device", "threads"
 SAME_POINT = BODY + METHODS + MEASURED
 
 
+NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
+
+
+def not_imported(kind: str) -> str:
+    """What to do for an exit rule of one's own that is not here; nothing for one that is."""
+    try:
+        class_of("exit", kind)
+    except ValueError:
+        module = kind.rpartition(".")[0]
+        return f"{kind} is not imported here: {ALLOW}={module}" if module else ""
+    return ""
+
+
 @dataclass(frozen=True)
 class Measured:
     """A row and the folder it was found in: a run's, or one of results that were kept."""
@@ -40,17 +54,28 @@ class Measured:
     row: Row
     folder: Path
 
-    @cached_property
+    @property
     def outcome(self) -> Outcome | None:
         """Each example's answer, depth and reason under this row's exit rule, from the examples
         beside the row; None where they were not kept or cannot be read."""
+        return self.found[0]
+
+    @property
+    def lacking(self) -> str:
+        """Why there is no outcome."""
+        return self.found[1]
+
+    @cached_property
+    def found(self) -> tuple[Outcome | None, str]:
         recorded = recorded_at(self.folder / self.row.examples)[0] if self.row.examples else None
         if recorded is None or len(recorded) != self.row.num_examples:
-            return None
+            return None, NO_EXAMPLES
+        if absent := not_imported(self.row.exit["kind"]):
+            return None, absent
         try:
-            return recorded.under(build("exit", self.row.exit))
-        except (ValueError, TypeError, KeyError):  # a rule that is not here, or of other heads
-            return None
+            return recorded.under(build("exit", self.row.exit)), ""
+        except (ValueError, TypeError, KeyError):  # a rule of another version, or of other heads
+            return None, NO_EXAMPLES
 
     @property
     def known(self) -> Outcome:
@@ -189,12 +214,14 @@ class Study:
     def each_seed_once(self, rows: list[Measured]) -> list[Measured]:
         """Of runs that are one seed that which was measured last: as two they would narrow what
         seeds differ by."""
-        last: dict[str, str] = {}
-        for m in self.measured:
-            last[run_in(m.row)] = max(m.row.created, last.get(run_in(m.row), ""))
-        by_age = sorted(rows, key=lambda m: (last[run_in(m.row)], run_in(m.row)))
+        by_age = sorted(rows, key=lambda m: (self.last[run_in(m.row)], run_in(m.row)))
         newest = {seed_of(m.row): run_in(m.row) for m in by_age}
         return [m for m in rows if newest[seed_of(m.row)] == run_in(m.row)]
+
+    @cached_property
+    def last(self) -> dict[str, str]:
+        """When each run was measured last."""
+        return {run_in(m.row): m.row.created for m in sorted(self.measured, key=created)}
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -336,6 +363,10 @@ def doubled(study: Study) -> list[str]:
     return [f"{a} and {b} are one seed of one setting: {b} counts" for a, b in sorted(pairs)]
 
 
+def created(measured: Measured) -> str:
+    return measured.row.created
+
+
 def seed_of(row: Row) -> tuple[Any, ...]:
     """A seed, as far as its training is the same."""
     return row.seed, row.lr, row.steps, row.num_train_examples, row.teacher
@@ -354,7 +385,8 @@ def without_examples(study: Study) -> list[str]:
     older = sorted({m.folder for m in here if not m.row.examples})
     faults += [f"{folder / 'rows.jsonl'}: rows without examples" for folder in older]
     again = "no paired intervals for it: measure the run again"
-    return [f"{fault} ({again})" for fault in faults if fault]
+    absent = map(not_imported, sorted({m.row.exit["kind"] for m in study.measured}))
+    return [*(f"{fault} ({again})" for fault in faults if fault), *filter(None, absent)]
 
 
 def other_versions(study: Study) -> list[str]:
