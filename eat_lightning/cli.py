@@ -89,11 +89,12 @@ def quoted(path: str) -> str:
 
 def with_path_quoted(argument: str) -> str:
     """run=..., to=... and output=..., and other keys of paths where the value names something that
-    is there."""
+    is there; against=..., a name with commas."""
     key, _, value = argument.partition("=")
     if not value or value[0] in "'\"[":
         return argument
-    is_path = key in ("run", "to", "output") or (key in PATHS and Path(value).exists())
+    is_whole = key in ("run", "to", "output", "against")
+    is_path = is_whole or (key in PATHS and Path(value).exists())
     return f"{key}={quoted(value)}" if is_path else argument
 
 

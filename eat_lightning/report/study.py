@@ -184,12 +184,14 @@ def method_text(spec: dict[str, Any]) -> str:
 @dataclass
 class Study:
     """`title` names it in a report. `runs`: the finished runs that were found as folders (rows that
-    were kept without their runs have none). `warnings`: each names a file and what to do."""
+    were kept without their runs have none). `warnings`: each names a file and what to do.
+    `against`: the method that others are compared with."""
 
     title: str
     measured: list[Measured]
     runs: list[Run] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    against: str = ""
 
     @property
     def tasks(self) -> list[str]:
@@ -282,10 +284,10 @@ def order(point: Point) -> tuple[Any, ...]:
     return row.task, not point.is_static, row.model, size, row.weights, kind, knob, row.depth
 
 
-def open_study(paths: Sequence[str], title: str | None = None) -> Study:
+def open_study(paths: Sequence[str], title: str | None = None, against: str = "") -> Study:
     """Read folders of runs, single run folders, kept rows (a .jsonl file or a folder with one), or
     patterns. ConfigError where there is no row at all."""
-    study = Study(title or Path(paths[0]).resolve().name, [])
+    study = Study(title or Path(paths[0]).resolve().name, [], against=against)
     for file in dict.fromkeys(file for path in paths for file in rows_files(path, study.warnings)):
         if not file.is_file():
             finished = (file.parent / "done.json").is_file()

@@ -65,7 +65,7 @@ class Row:
     of latencies timed together) and conversion (speed_up x flops_ratio). adaptivity_gain: the main
     metric minus that of the same weights at fixed depth and equal FLOPs, as a fraction, with its
     paired 95 % interval (see `measure.gain`). ece_before and ece_after are each exit's on the
-    calibration split, before and after its temperature.
+    part of the calibration cut that its temperature was fitted on, before and after.
 
     Latencies are milliseconds at batch latency_batch; low and high are over repeats. throughput is
     examples per second at throughput_batch, as they come and sorted by length; batch_speed_up and
@@ -84,7 +84,8 @@ class Row:
 
     head: what guesses at each exit (where they are say the keys of `temperature`); None in rows
     from before it was noted. lr, steps, num_train_examples, objective, schedule, teacher: how the
-    run was trained. clean: measured at a commit without local changes.
+    run was trained. commit: of a checkout of this repository, empty where the package was installed
+    from a wheel. clean: measured at a commit without local changes.
     """
 
     task: str
