@@ -8,9 +8,9 @@ from typing import Any
 from eat_lightning.report import columns as col
 from eat_lightning.report.compare import Entry, speed_up
 from eat_lightning.report.figures import looks, looks_of
-from eat_lightning.report.names import USUAL
 from eat_lightning.report.setting_table import GAIN
 from eat_lightning.report.study import Point, Study
+from eat_lightning.runs.names import USUAL
 from eat_lightning.runs.row import text
 
 Rule = tuple[str, str]  # kind and layers

@@ -22,8 +22,8 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.model.contracts import build, class_of
 from eat_lightning.own import ALLOW
-from eat_lightning.report.names import names_of
 from eat_lightning.runs.jsonl import read_whole
+from eat_lightning.runs.names import names_of
 from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, text
 from eat_lightning.runs.run import Run, version_of
 
