@@ -23,7 +23,7 @@ TO_TRAINED = f"points {col.TRAINED}; {col.PAIRED}"
 COLUMNS = [
     col.word("model", "trained with"),
     col.word("setting", "budget", help="share of full FLOPs it was fitted for"),
-    col.values("seed", "seeds", key="seeds"),
+    col.seeds(),
     col.spread("full", "full depth", help=FULL),
     col.accuracy(),
     col.field("flops_ratio", "FLOPs", 3, "counted, / those of own static"),

@@ -63,6 +63,12 @@ def several(point: Point, name: str) -> Cell:
     return words(", ".join(texts) or None)
 
 
+def seeds(point: Point) -> Cell:
+    """ "3 (1, 2, 3)" """
+    names = dict.fromkeys(point.seeds)
+    return words(f"{len(names)} ({', '.join(map(str, names))})")
+
+
 def over_seeds(values: Sequence[float | None], digits: int = 2) -> Cell:
     """Mean ± sd; seeds without a value are left out."""
     known = [value for value in values if value is not None]

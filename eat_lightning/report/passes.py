@@ -17,6 +17,7 @@ from pandas import DataFrame, concat
 
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import build, point_of
+from eat_lightning.report import cells
 from eat_lightning.report.figures import Look, looks_of
 from eat_lightning.report.study import SAME_POINT, Measured, Point, Study
 from eat_lightning.runs.row import Row
@@ -161,7 +162,7 @@ def by_seed(frame: Any, values: Any) -> np.ndarray:
 
 
 def seeds_text(point: Point) -> str:
-    return ", ".join(map(str, point.seeds))
+    return cells.seeds(point).text
 
 
 def examples_text(found: Iterable[Pass]) -> str:

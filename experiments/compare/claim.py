@@ -22,8 +22,8 @@ SPENT = "counted, / those of own static: a budget is a bound, and may be undersp
 COLUMNS = [
     col.word("model", "method"),
     col.word("setting", "budget", help="share of full FLOPs that both were fitted for"),
-    col.values("seed", "seeds", key="seeds"),
-    col.values("seed", "its seeds", "of the method that is subtracted", "its_seeds", "other"),
+    col.seeds(),
+    col.seeds("its_seeds", "its seeds", "other"),
     col.accuracy(),
     col.field("flops_ratio", "FLOPs", 3, SPENT),
     col.number("its_flops", "its FLOPs", lambda line: line["other"].mean("flops_ratio"), 3),

@@ -34,7 +34,7 @@ def test_seeds_of_a_budget_are_one_setting_whatever_was_fitted(tmp_path: Path):
     run(tmp_path, "a", 0.8)
     run(tmp_path, "b", 0.9, seed=2)
     (line,) = claim(tmp_path).tables[0].lines
-    assert line.cells["seeds"].text == "1, 2"
+    assert line.cells["seeds"].text == "2 (1, 2)"
 
 
 def test_two_rules_of_one_run_are_told_apart_by_the_same_names_for_all_seeds(tmp_path: Path):
@@ -44,7 +44,7 @@ def test_two_rules_of_one_run_are_told_apart_by_the_same_names_for_all_seeds(tmp
     run(tmp_path, "b", 0.3, seed=2, rule=gap)  # one rule alone was measured of it
     found = claim(tmp_path)
     texts = {x.cells["model"].text: x.cells["seeds"].text for x in found.tables[0].lines}
-    assert texts == {"eat, confidence": "1", "eat, margin": "1, 2"}
+    assert texts == {"eat, confidence": "1 (1)", "eat, margin": "2 (1, 2)"}
     assert len({mark.title for mark in found.figures[0].marks}) == 2
 
 
@@ -52,7 +52,7 @@ def test_where_a_fit_left_the_reduction_does_not_part_seeds(tmp_path: Path):
     for name, seed, ratio in (("a", 1, 0.1), ("b", 2, 0.5)):
         run(tmp_path, name, 0.8, seed, fitted_ratio=ratio)
     (line,) = claim(tmp_path).tables[0].lines
-    assert [line.cells[k].text for k in ("model", "seeds")] == ["eat", "1, 2"]
+    assert [line.cells[k].text for k in ("model", "seeds")] == ["eat", "2 (1, 2)"]
     assert line.cells["full"].text == "75.00 ± 0.00"
 
 

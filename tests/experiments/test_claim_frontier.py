@@ -77,7 +77,7 @@ def test_seeds_are_mean_and_sd(tmp_path: Path):
     eat_run(tmp_path, seed=2, right=worse)
     made = line(claim(tmp_path), "eat", "tau 0.9")
     assert made.cells["accuracy"].text == "87.50 ± 17.68"  # of 100 and 75
-    assert made.cells["seed"].text == "1, 2"
+    assert made.cells["seed"].text == "2 (1, 2)"
     assert made.cells["to_own"].value == pytest.approx(0.0)
     assert made.cells["to_own_p"].text == "1.00 (1.00 to 1.00)"
     assert made.flags == ()
