@@ -214,11 +214,11 @@ class Study:
         return [*groups.values()]
 
     def each_seed_once(self, rows: list[Measured]) -> list[Measured]:
-        """Of runs that are one seed that which was measured last: as two they would narrow what
-        seeds differ by."""
-        by_age = sorted(rows, key=lambda m: (self.last[run_in(m.row)], run_in(m.row)))
-        newest = {seed_of(m.row): run_in(m.row) for m in by_age}
-        return [m for m in rows if newest[seed_of(m.row)] == run_in(m.row)]
+        """Of runs that are one seed that which was measured last, and of fits for one budget the
+        last: as two they would narrow what seeds differ by."""
+        by_age = sorted(rows, key=lambda m: (self.last[run_in(m.row)], run_in(m.row), created(m)))
+        newest = {seed_of(m.row): m for m in by_age}
+        return [m for m in rows if newest[seed_of(m.row)] is m]
 
     @cached_property
     def last(self) -> dict[str, str]:
@@ -354,15 +354,24 @@ def newest(study: Study) -> list[Measured]:
 
 
 def doubled(study: Study) -> list[str]:
-    """Runs that are the same seed of a setting, such as one that was trained under two names."""
-    pairs = {
-        (run_in(m.row), run_in(kept.row))
+    """Runs that are the same seed of a setting, such as one that was trained under two names, and
+    fits for one budget, such as with and without the reduction's knob."""
+    said = {
+        doubled_by(m.row, kept.row)
         for group in study.groups()
         for kept in study.each_seed_once(group)
         for m in group
-        if seed_of(m.row) == seed_of(kept.row) and run_in(m.row) != run_in(kept.row)
+        if m is not kept and seed_of(m.row) == seed_of(kept.row)
     }
-    return [f"{a} and {b} are one seed of one setting: {b} counts" for a, b in sorted(pairs)]
+    return sorted(said)
+
+
+def doubled_by(row: Row, kept: Row) -> str:
+    old, new = run_in(row), run_in(kept)
+    if old == new:
+        setting = " at ".join(filter(None, (row.exit["kind"], budget_of(row))))
+        return f"{new}: of two rows of {setting} the last counts"
+    return f"{old} and {new} are one seed of one setting: {new} counts"
 
 
 def created(measured: Measured) -> str:
