@@ -86,6 +86,7 @@ def split_override(override: str) -> tuple[str, str]:
     key, given, _ = override.lstrip("+~").partition("=")
     parsed = OverridesParser.create().parse_override(override)
     value = parsed.get_value_element_as_str().strip("'\"") if given else ""
+    value = value.lower() if isinstance(parsed.value(), bool) else value
     return key, folder_name(value) if "/" in value else value
 
 
