@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError, did_you_mean
+from eat_lightning.own import own_faults
 
 
 def entry(
@@ -63,6 +64,7 @@ def entry(
     def main() -> None:
         sys.argv[1:] = [word for given in sys.argv[1:] for word in HELP_ALL.get(given, [given])]
         sys.path.insert(0, "")  # as `python -m` does: classes of one's own in the current folder
+        end_on(own_faults())
         quoted = [with_path_quoted(argument) for argument in sys.argv[1:]]
         sys.argv[1:] = with_paths_listed(sys.argv[1:], many) if many else quoted
         if sweeps:
@@ -87,11 +89,12 @@ def quoted(path: str) -> str:
 
 def with_path_quoted(argument: str) -> str:
     """run=..., to=... and output=..., and other keys of paths where the value names something that
-    is there."""
+    is there; against=..., a name with commas."""
     key, _, value = argument.partition("=")
     if not value or value[0] in "'\"[":
         return argument
-    is_path = key in ("run", "to", "output") or (key in PATHS and Path(value).exists())
+    is_whole = key in ("run", "to", "output", "against")
+    is_path = is_whole or (key in PATHS and Path(value).exists())
     return f"{key}={quoted(value)}" if is_path else argument
 
 
@@ -136,7 +139,12 @@ def compose_or_explain(config_name: str, overrides: list[str]) -> None:
     if any(o.startswith("-") for o in overrides):
         return
     check_extras(overrides)
-    if faults := faults_of(config_name, firsts(overrides) if sweeps else overrides):
+    end_on(faults_of(config_name, firsts(overrides) if sweeps else overrides))
+
+
+def end_on(faults: list[str]) -> None:
+    """End with status 1 and a line for each fault, where there are any."""
+    if faults:
         print("\n".join(f"error: {fault}" for fault in faults), file=sys.stderr)
         raise SystemExit(1)
 
@@ -180,8 +188,8 @@ class Unknown:
     def fault(self, config: DictConfig | None) -> str:
         """config: of the other overrides, one of whose keys may be meant; None: it is unsound."""
         if self.choice is not None:
-            own = f"--config-dir <folder with {self.key}/{self.choice}.yaml>"
-            near = did_you_mean(self.choice, self.choices) or f": one of your own needs {own}"
+            own = f"; one's own: --config-dir <the folder that has {self.key}/{self.choice}.yaml>"
+            near = did_you_mean(self.choice, self.choices) or own
             return f"{self.key} must be one of {', '.join(self.choices)}, got {self.choice}{near}"
         near = "" if config is None else did_you_mean(self.key, keys_of(config))
         return f"{self.key} is not an option{near or ': --help-all lists all'}"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
-EVERY_S = 30.0  # between two lines, where nobody looks on
+FIRST_S, EVERY_S = 5.0, 30.0  # until the first line, and between two, where nobody looks on
 
 
 def shown(items: Sequence[Item], title: str, fewest: int = 20) -> Iterator[Item]:
@@ -62,18 +62,20 @@ def bar(title: str, total: float) -> Iterator[Callable[[float], None]]:
 
 
 class Lines:
-    """Says how far it is about every EVERY_S seconds; nothing of what is done before."""
+    """Says how far it is after FIRST_S, then about every EVERY_S seconds; nothing of what is done
+    before."""
 
     def __init__(self, title: str, total: float):
         self.title, self.total, self.done = title, total, 0.0
-        self.began = self.last = time.monotonic()
+        self.began = time.monotonic()
+        self.next = self.began + FIRST_S
 
     def advance(self, count: float) -> None:
         self.done += count
         now = time.monotonic()
-        if now - self.last < EVERY_S or self.done >= self.total:
+        if now < self.next or self.done >= self.total:
             return
-        self.last = now
+        self.next = now + EVERY_S
         left = clock((now - self.began) * (self.total - self.done) / max(self.done, 1e-9))
         share = 100 * self.done / self.total
         print(f"{self.title}: {share:.0f} %, {left} left", file=sys.stderr, flush=True)

@@ -8,25 +8,37 @@ Without study= from the rows that were kept in results/ beside it, or else those
 import sys
 
 from eat_lightning.errors import ConfigError, told
+from eat_lightning.own import own_faults
 from eat_lightning.report.__main__ import CLAIMS_DIR, FIRST, claim_of, found_claims, print_all
 from eat_lightning.report.study import open_study
 from eat_lightning.report.tables import show
 
+KEYS = ("study", "against")
+
 
 def main(name: str = "", *arguments: str) -> None:
-    known, given = found_claims(), [a.removeprefix("study=") for a in arguments]
+    if faults := own_faults():
+        raise ConfigError.of(faults)
+    known = found_claims()
     if name not in known:
         raise ConfigError(f"a claim must be one of {', '.join(known)}, got {name!r}")
-    if unknown := [a for a in arguments if not a.startswith("study=")]:
-        raise ConfigError(f"only study=<folder> is known here, got {unknown[0]}")
-    kept = sorted((CLAIMS_DIR / name / "results").glob("**/rows.jsonl"))
-    kept = kept or sorted((CLAIMS_DIR / FIRST / "results").glob("**/rows.jsonl"))
-    study = open_study(given or list(map(str, kept)))
+    given = [argument.partition("=")[::2] for argument in arguments]
+    if unknown := [a for a, (key, _) in zip(arguments, given, strict=True) if key not in KEYS]:
+        raise ConfigError(f"only study=<folder> and against=<method> are known, got {unknown[0]}")
+    paths = [value for key, value in given if key == "study"]
+    study = open_study(paths or kept_rows(name), against=dict(given).get("against", ""))
     claim = claim_of(known[name])(study)
     for table in claim.tables:
         show(table)
     print("\n".join([*claim.answer, *(f"({note})" for note in claim.notes)]))
     print_all("warning: ", study.warnings)
+
+
+def kept_rows(name: str) -> list[str]:
+    """Those beside a claim, or else the frontier's."""
+    kept = sorted((CLAIMS_DIR / name / "results").glob("**/rows.jsonl"))
+    kept = kept or sorted((CLAIMS_DIR / FIRST / "results").glob("**/rows.jsonl"))
+    return list(map(str, kept))
 
 
 if __name__ == "__main__":

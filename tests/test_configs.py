@@ -13,6 +13,7 @@ from eat_lightning.config import CONFIG_DIR, binding_faults
 from eat_lightning.data import glue
 from eat_lightning.data.source import check
 from eat_lightning.errors import ConfigError
+from eat_lightning.train.__main__ import main
 from eat_lightning.train.plan import planned
 
 CONFIGS = Path(CONFIG_DIR)
@@ -291,7 +292,7 @@ def command(*overrides: str) -> subprocess.CompletedProcess[str]:
     ("overrides", "said"),
     [
         (["exit.tau=1.5", "data=toy", "encoder=tiny"], "exit.tau must be in (0, 1], got 1.5"),
-        (["task=mails"], "one of your own needs --config-dir <folder with task/mails.yaml>"),
+        (["task=mails"], "one's own: --config-dir <the folder that has task/mails.yaml>"),
         (["colour=red"], "colour is not an option"),
         (["task=sst3"], "task must be one of cola, "),
         (["seed=abc", "data=toy", "encoder=tiny"], "seed must be in [0, 4294967295], got 'abc'"),
@@ -313,6 +314,7 @@ def test_the_command_says_it_in_one_line(overrides: list[str], said: str) -> Non
         (["reduction=norm_tokp"], ": did you mean norm_topk?"),
         (["exit.taw=0.8"], ": did you mean exit.tau?"),
         (["data.bacth_size=8"], ": did you mean data.batch_size?"),
+        (["exit=gap"], "one's own: --config-dir <the folder that has exit/gap.yaml>"),
         (["colour=red"], "colour is not an option: --help-all lists all"),
     ],
 )
@@ -322,6 +324,16 @@ def test_the_nearest_name_is_offered(
     with pytest.raises(SystemExit):
         compose_or_explain("train", overrides)
     assert capsys.readouterr().err.endswith(f"{end}\n")
+
+
+def test_a_module_of_ones_own_that_is_not_there_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EAT_IMPORT", "json,not_here")
+    monkeypatch.setattr(sys, "argv", ["eat-train", "--help"])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert capsys.readouterr().err.startswith("error: EAT_IMPORT must name modules")
 
 
 def test_an_unknown_argument_of_a_method_offers_the_nearest() -> None:

@@ -29,10 +29,11 @@ def test_without_a_terminal_a_line_comes_now_and_then(
     out, err = capsys.readouterr()
     assert not out
     assert err.splitlines() == [
-        "tokenizing: 20 %, 0:02:40 left",
-        "tokenizing: 40 %, 0:02:00 left",
-        "tokenizing: 60 %, 0:01:20 left",
-        "tokenizing: 80 %, 0:00:40 left",
+        "tokenizing: 10 %, 0:03:00 left",
+        "tokenizing: 30 %, 0:02:20 left",
+        "tokenizing: 50 %, 0:01:40 left",
+        "tokenizing: 70 %, 0:01:00 left",
+        "tokenizing: 90 %, 0:00:20 left",
     ]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "eat_lightning"
 ROOMS = [  # from the ground up; a room knows only those before it
-    *("errors", "bounds", "files", "progress", "cluster", "answers", "config", "cli"),
+    *("errors", "bounds", "files", "own", "progress", "cluster", "answers", "config", "cli"),
     *("model", "methods", "weights", "data", "infer", "runs", "track", "export", "engines"),
     *("measure", "predict", "score", "certify", "report", "attack", "drift", "train", "serve"),
     *("capacity", "bench", "new"),

@@ -25,7 +25,7 @@ from eat_lightning.runs.validate import training_faults as training_faults
 from eat_lightning.track.log import measure_faults
 from eat_lightning.weights.operating_point import Budget
 
-INSTEAD = "timing.enabled=false, or timing.force=true"
+INSTEAD = "timing.force=true"
 Count = Annotated[int, whole(1)]
 Points = list[float | list[float]]
 
@@ -59,9 +59,9 @@ class Timing(Plan):
     force: bool
     graphs: bool
 
-    def faults(self, instead: str = INSTEAD) -> list[str]:
-        """A training run beside would be timed with. instead: the settings that do without."""
-        return training_faults(instead) if self.enabled and not self.force else []
+    def faults(self) -> list[str]:
+        """Why nothing is timed: a training run beside would be timed with."""
+        return training_faults(INSTEAD) if self.enabled and not self.force else []
 
 
 class MeasurePlan(Plan):
@@ -102,7 +102,6 @@ class MeasurePlan(Plan):
         if self.certificate is not None and given:
             yield f"{given[0]}: a certificate holds for one exit rule, so leave them out"
         yield from measure_faults(self.logger)
-        yield from self.timing.faults()
 
     @property
     def swept(self) -> tuple[str, Points | None]:

@@ -209,8 +209,11 @@ def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: st
 
 def timed(results: Sequence[Result], plan: MeasurePlan) -> Iterator[list[Row]]:
     """Rows after each repeat, in which all settings of all runs took turns; speed-ups against the
-    run's own static body. Ends where training began meanwhile."""
+    run's own static body. None while something trains; ends where training began meanwhile."""
     timing, session = plan.timing, secrets.token_hex(6)
+    if faults := timing.faults():
+        print("\n".join(faults))
+        return
     repeats = time_all(
         {i: result.candidate for i, result in enumerate(results)},
         examples=timing.examples,

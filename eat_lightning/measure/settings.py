@@ -26,7 +26,7 @@ from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
 from eat_lightning.runs.certificate import DTYPES, Certificate, combination
-from eat_lightning.runs.chosen import changed, looking_at
+from eat_lightning.runs.chosen import at_heads, changed, looking_at
 from eat_lightning.runs.chosen import checked as checked
 from eat_lightning.runs.row import FIXED, OWN, THEIRS
 from eat_lightning.runs.row import label as label
@@ -97,7 +97,7 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
     own = Setting(**methods, policies=policies_for(model, certificate, plan.policy))
     num_labels = 1 if run.task.regression else len(model["id2label"])
     if certificate is None:
-        exits = exit_rules(own.exit, plan, num_layers, num_labels)
+        exits = exit_rules(own.exit, plan, num_layers, num_labels, early_of(model))
     else:
         certificate.check(combination(run, own.specs, DTYPES[plan.dtype], plan.device, form=form))
         exits = [own.exit]
@@ -113,11 +113,15 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
 def nodes_of(plan: Any, model: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What a person says of each slot. A ratio is for the runs beside a static one that reduce."""
     nodes = {slot: getattr(plan, slot) for slot in STATIC}
-    early = [layer for layer in model["head"]["layers"] if layer < model["num_layers"]]
-    nodes["exit"] = looking_at(early, nodes["exit"])
+    nodes["exit"] = looking_at(early_of(model), nodes["exit"])
     if model["reduction"] == STATIC["reduction"] and not nodes["reduction"].get("_target_"):
         nodes["reduction"] = {}
     return nodes
+
+
+def early_of(model: dict[str, Any]) -> list[int]:
+    """The layers of a run's early heads."""
+    return [layer for layer in model["head"]["layers"] if layer < model["num_layers"]]
 
 
 def watching_faults(rules: Sequence[Any]) -> list[str]:
@@ -155,9 +159,12 @@ def policies_for(
         raise ConfigError.of(str(error).split("; ")) from None
 
 
-def exit_rules(own: Any, plan: Any, num_layers: int, num_labels: int) -> list[Any]:
-    """The rule as it is or as changed, with its knob at each of the points, and other rules. Where
-    neither points nor another rule are asked for: the knob's grid, and nobody leaving."""
+def exit_rules(
+    own: Any, plan: Any, num_layers: int, num_labels: int, early: list[int]
+) -> list[Any]:
+    """The rule as it is or as changed, with its knob at each of the points, and other rules, which
+    look at each early head where they do not say. Where neither points nor another rule are asked
+    for: the knob's grid, and nobody leaving."""
     knob, points, more = knob_of(own), plan.swept[1], plan.other_rules
     is_changed = any(value is not None for value in plan.exit.values())
     if points is None and not is_changed and knob is not None:
@@ -172,7 +179,7 @@ def exit_rules(own: Any, plan: Any, num_layers: int, num_labels: int) -> list[An
             raise_faults(faults_of(rule, num_layers))
     for given in more:
         with faults.gathered():
-            rules.append(checked("exit", given, num_layers))
+            rules.append(checked("exit", at_heads(given, early), num_layers))
     faults.check()
     return rules
 

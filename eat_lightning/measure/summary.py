@@ -9,6 +9,7 @@ from typing import Any
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.oracle import oracle_lines
+from eat_lightning.runs.names import names_of
 from eat_lightning.runs.row import THEIRS, Row, label, text
 from eat_lightning.runs.run import Run
 
@@ -54,14 +55,14 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
 
     timed = any(row.latency_ms is not None for row in rows)
     columns = NUMBERS | TIMES if timed else NUMBERS
-    several = len({row.seed for row in rows}) > 1
+    several, names = len({row.seed for row in rows}) > 1, names_of(rows)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("model", overflow="fold")
     table.add_column("setting", overflow="fold", min_width=14)  # "fixed depth 12" in one line
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for i, row in enumerate(rows):
-        name = f"{row.model} s{row.seed}" if several else row.model
+        name = names[row.setting] + (f" s{row.seed}" if several else "")
         last = i + 1 == len(rows) or rows[i + 1].run != row.run
         cells = [cell(row) for cell in columns.values()]
         table.add_row(name, titled(row), *cells, end_section=last)

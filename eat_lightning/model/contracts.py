@@ -15,6 +15,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pkgutil import iter_modules
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -26,6 +27,7 @@ from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import argument_faults, faults_of, kept_arguments
 from eat_lightning.model.packed import Layout, Packed
 from eat_lightning.model.wish import Asked, Wish
+from eat_lightning.own import ALLOW, import_own
 
 SLOTS = {  # what a class must have to fill the slot
     "attention": ("sees", "sees_all"),
@@ -290,8 +292,8 @@ def home(slot: str) -> str:
 
 
 def class_of(slot: str, kind: str) -> type:
-    """The class of a method. A kind with a dot names a class from outside the package, which must
-    have been imported by its owner: a checkpoint never makes us import code."""
+    """The class of a method. A kind with a dot names a class from outside the package, which its
+    owner must have imported, or named in EAT_IMPORT: a checkpoint never makes us import code."""
     if slot not in SLOTS:
         raise ValueError(f"slot must be one of {', '.join(SLOTS)}, got {slot!r}")
     parts = kind.split(".") if isinstance(kind, str) else [""]  # a file may say anything
@@ -302,7 +304,7 @@ def class_of(slot: str, kind: str) -> type:
     try:
         module = importlib.import_module(f"{home(slot)}.{kind}")
     except ModuleNotFoundError:
-        raise ValueError(f"{slot}.kind: there is no {slot} called {kind!r}") from None
+        raise ValueError(unknown_kind(slot, kind)) from None
     return next(
         value
         for value in vars(module).values()
@@ -313,10 +315,22 @@ def class_of(slot: str, kind: str) -> type:
     )
 
 
+def unknown_kind(slot: str, kind: str) -> str:
+    """What is there instead: the shelf, and the form of a class of one's own."""
+    shelf = importlib.import_module(home(slot)).__path__
+    known = sorted(m.name for m in iter_modules(shelf) if not m.name.startswith("_"))
+    own = f"{kind}.{''.join(part[:1].upper() + part[1:] for part in kind.split('_'))}"
+    ways = f"one of {', '.join(known)}, or a class of one's own as {own}"
+    return f"{slot}.kind: there is no {slot} called {kind!r}: {ways}"
+
+
 def class_outside(slot: str, kind: str) -> type:
     module_name, _, name = kind.rpartition(".")
     if module_name not in sys.modules:
-        raise ValueError(f"{slot}.kind {kind!r}: import {module_name} before loading this model")
+        import_own(module_name)
+    if module_name not in sys.modules:
+        ways = f"import {module_name} before loading this model, or give {ALLOW}={module_name}"
+        raise ValueError(f"{slot}.kind {kind!r}: {ways}")
     # Not getattr: a module may import what it is asked for.
     cls = vars(sys.modules[module_name]).get(name)
     # Nothing is called before this: a kind such as os.system must not run.

@@ -119,7 +119,11 @@ class Batch:
 
 
 class Layout:
-    """Which example and which place each packed token has; lives until a length changes."""
+    """Which example and which place each packed token has; lives until a length changes.
+
+    lengths_B: tokens that each example has left (on the host). size: how many examples. num_tokens,
+    longest: of them all, and of the longest. even: all are of one length.
+    """
 
     def __init__(self, lengths_B: Int[Tensor, " b"], device: torch.device):
         self.lengths_B = lengths_B
@@ -146,6 +150,7 @@ class Layout:
 
     @cached_property
     def segment_N(self) -> Int[Tensor, " n"]:
+        """The example that each row belongs to, 0 for the first of the batch."""
         rows = torch.arange(self.size, device=self.device)
         if self.even:
             return rows.repeat_interleave(self.longest, output_size=self.num_tokens)
@@ -161,6 +166,7 @@ class Layout:
 
     @cached_property
     def real_BL(self) -> Bool[Tensor, "b l"]:
+        """True where a padded block holds a token."""
         return torch.arange(self.longest, device=self.device) < self.there(self.lengths_B)[:, None]
 
     @cached_property

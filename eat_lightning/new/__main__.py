@@ -16,8 +16,9 @@ SLOTS = ("attention", "reduction", "exit", "objective", "schedule")
 NEXT = """\
 written: $files
 
-  pytest test_$name.py
-  export EAT_IMPORT=$name   # whoever opens a run says which modules of their own may be imported
+  pip install pytest
+  python -m pytest test_$name.py
+  export EAT_IMPORT=$name   # which modules of your own may be imported; several: with commas
   python -m eat_lightning.train --config-dir configs $slot=$name data=toy encoder=tiny \\
       trainer.max_steps=200
   python -m eat_lightning.measure run=outputs/default baselines=all

@@ -75,6 +75,7 @@ class ReportPlan(Plan):
         dict[str, Path] | None, BeforeValidator(lambda v: None if v is None else scripts_of(v))
     ]
     to: Annotated[str | None, BeforeValidator(folder_to_write)]
+    against: str | None
     title: str | None
     formats: list[Literal["png", "svg", "pdf", "csv", "md", "tex"]]
     examples: Annotated[int, whole(0)]
@@ -95,7 +96,7 @@ def report(config: dict[str, Any]) -> Path:
     plan = parsed(ReportPlan, config)
     from eat_lightning.report.study import open_study
 
-    study = open_study(plan.study, plan.title)
+    study = open_study(plan.study, plan.title, plan.against or "")
     made = make_claims(plan.claims or found_claims(), study)
     if plan.claims is not None:  # a reader of the page need not know what nobody asked for
         study.warnings += made.lacking

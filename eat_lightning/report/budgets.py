@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eat_lightning.report import columns as col
 from eat_lightning.report.compare import Entry, speed_up
-from eat_lightning.report.figures import looks_of
+from eat_lightning.report.figures import looks, looks_of
 from eat_lightning.report.setting_table import GAIN
 from eat_lightning.report.study import Point, Study
+from eat_lightning.runs.names import USUAL
+from eat_lightning.runs.row import text
+
+Rule = tuple[str, str]  # kind and layers
 
 NEED = "no row here was fitted for a budget: python -m eat_lightning.measure run=... budgets=[0.5]"
 OWN = "times as fast as own static"
@@ -19,7 +23,7 @@ TO_TRAINED = f"points {col.TRAINED}; {col.PAIRED}"
 COLUMNS = [
     col.word("model", "trained with"),
     col.word("setting", "budget", help="share of full FLOPs it was fitted for"),
-    col.values("seed", "seeds", key="seeds"),
+    col.seeds(),
     col.spread("full", "full depth", help=FULL),
     col.accuracy(),
     col.field("flops_ratio", "FLOPs", 3, "counted, / those of own static"),
@@ -34,11 +38,11 @@ COLUMNS = [
 
 
 class Method:
-    """What was trained: a line for each of its budgets, and the same weights at fixed depths, by
-    depth, of which the last is with nobody leaving early."""
+    """What was trained, and an exit rule: a line for each of its budgets, and the same weights at
+    fixed depths, by depth, of which the last is with nobody leaving early."""
 
-    def __init__(self, study: Study, name: str, points: Sequence[Point]):
-        self.name, self.color = name, looks_of(study)[name].color
+    def __init__(self, study: Study, name: str, color: str, points: Sequence[Point]):
+        self.name, self.color = name, color
         fixed = [p for p in points if Entry(study, p).fixed]
         self.fixed = sorted(fixed, key=lambda p: p.row.depth)
         fitted = sorted((p for p in points if p.row.budget), key=lambda p: p.row.budget or 0.0)
@@ -59,8 +63,38 @@ class Method:
 
 
 def methods_of(study: Study, task: str) -> list[Method]:
+    """One for each exit rule that was fitted, of each model."""
     points: dict[str, list[Point]] = {}
     for point in sorted(study.points(task=task), key=lambda p: p.row.budget is None):
         points.setdefault(study.name_of(point.row), []).append(point)
-    found = [Method(study, name, own) for name, own in points.items()]
-    return [method for method in found if method.lines]
+    rules = {name: rules_of(own) for name, own in points.items()}
+    labels = {
+        (name, rule): ", ".join([name, *words_of(rule, name, rules)])
+        for name, own in rules.items()
+        for rule in own
+    }
+    several = any(len(own) > 1 for own in rules.values())
+    shown = looks(labels.values()) if several else looks_of(study)
+    found = []
+    for (name, rule), label in labels.items():
+        own = [p for p in points[name] if not p.row.budget or rule_in(p) == rule]
+        found.append(Method(study, label, shown[label if several else name].color, own))
+    return found
+
+
+def rules_of(points: Sequence[Point]) -> list[Rule]:
+    return list(dict.fromkeys(rule_in(point) for point in points if point.row.budget))
+
+
+def rule_in(point: Point) -> Rule:
+    return point.row.exit["kind"], text(point.row.exit.get("layers"))
+
+
+def words_of(rule: Rule, name: str, rules: Mapping[str, Sequence[Rule]]) -> list[str]:
+    """A rule's kind where it varies and is not said already, and its layers where a model has two
+    of a kind. The usual kind goes without saying where a model has no other."""
+    (kind, layers), own = rule, rules[name]
+    every, same = {k for found in rules.values() for k, _ in found}, [k for k, _ in own].count(kind)
+    is_said = kind in name.split(", ") or (len(own) == 1 and kind in USUAL)
+    words = [] if len(every) == 1 or is_said else [kind]
+    return [*words, f"at {layers}"] if same > 1 else words

@@ -11,7 +11,6 @@ from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point
 
 ONE_SEED = "one seed"
-NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
 SPANS_ZERO = "the interval spans zero"
 SPANS_ONE = "the interval spans 1"
 NOT_ABOVE = "not above the share of the largest class"
@@ -64,6 +63,12 @@ def several(point: Point, name: str) -> Cell:
     return words(", ".join(texts) or None)
 
 
+def seeds(point: Point) -> Cell:
+    """ "3 (1, 2, 3)" """
+    names = dict.fromkeys(point.seeds)
+    return words(f"{len(names)} ({', '.join(map(str, names))})")
+
+
 def over_seeds(values: Sequence[float | None], digits: int = 2) -> Cell:
     """Mean ± sd; seeds without a value are left out."""
     known = [value for value in values if value is not None]
@@ -95,7 +100,7 @@ def points(found: Difference | None) -> Cell:
     if found is None:
         return EMPTY
     if found.interval is None:
-        return Cell(found.points, points_text(found), flags=(NO_EXAMPLES,))
+        return Cell(found.points, points_text(found), flags=(found.lacking,))
     if found.interval.low == found.interval.high == 0:
         return Cell(0.0, "0 (right on the same)", 0.0, 0.0)
     return interval(found.interval, sign="+", against=0)

@@ -110,6 +110,11 @@ def values(name: str, title: str = "", help: str = "", key: str = "", of: Of = "
     return replace(found, numeric=False)
 
 
+def seeds(key: str = "seeds", title: str = "seeds", of: Of = "point") -> Column:
+    found = shown(key, title, of, cells.seeds, "how many, and in brackets which")
+    return replace(found, numeric=False)
+
+
 def grouped(group: str, columns: Iterable[Column]) -> list[Column]:
     return [replace(column, group=group) for column in columns]
 

@@ -24,22 +24,26 @@ from eat_lightning.report.statistics import (
     paired_difference,
     wilson,
 )
-from eat_lightning.report.study import Point, Study
+from eat_lightning.report.study import NO_EXAMPLES, Point, Study
 from eat_lightning.runs.row import FIXED, THEIRS, Row
 
 Cost = Callable[[Row], Interval | None]  # one of those below: single_ms, batch_ms, gflops, ...
+NO_GAIN = (  # such as where a fit left other tokens than the fixed depths beside it have
+    "the gain over seeds does not follow from the examples: measure again, with fit_reduction=false"
+)
 SAME_TIMING = ("dtype", "device", "threads", "machine")
 
 
 @dataclass(frozen=True)
 class Difference:
     """How many points (percent) one setting is more accurate than another. `interval`: 95 %,
-    paired, over examples; None where examples were not kept. `p`: exact McNemar's, of each seed
-    that both have."""
+    paired, over examples; None where examples were not kept (`lacking` says what is not here).
+    `p`: exact McNemar's, of each seed that both have."""
 
     points: float
     interval: Interval | None
     p: tuple[float, ...] = ()
+    lacking: str = NO_EXAMPLES
 
 
 @dataclass
@@ -101,7 +105,11 @@ class Entry:
         if len(values) != len(self.point.members):
             return None
         found = gain_of(self.study, self.point)
-        return Difference(100 * float(np.mean(values)), found and found.times(100))
+        points = 100 * float(np.mean(values))
+        if found is None:
+            lacking = lacking_of(self.point) or NO_GAIN
+            return Difference(points, None, lacking=lacking)
+        return Difference(points, found.times(100))
 
     @property
     def adaptive(self) -> bool:
@@ -134,11 +142,18 @@ def difference(point: Point, other: Point | None) -> Difference | None:
         return None
     a_SB, b_SB = point.correct_SB(), other.correct_SB()
     if a_SB is None or b_SB is None or not same_examples(point, other):
-        return Difference(100 * (mine - theirs), None)
+        lacking = lacking_of(point, other) or NO_EXAMPLES
+        return Difference(100 * (mine - theirs), None, lacking=lacking)
     interval = paired_difference(a_SB, b_SB).times(100)
     seeds = [seed for seed in point.seeds if seed in other.seeds]
     pairs = [(a_SB[point.seeds.index(s)], b_SB[other.seeds.index(s)]) for s in seeds]
     return Difference(interval.value, interval, tuple(mcnemar(a_B, b_B) for a_B, b_B in pairs))
+
+
+def lacking_of(*points: Point) -> str:
+    """Why answers are not paired: what the first row without an outcome lacks, or nothing."""
+    lacking = (m.lacking for point in points for m in point.members)
+    return next(filter(None, lacking), "")
 
 
 def same_examples(point: Point, other: Point) -> bool:

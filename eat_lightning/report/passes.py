@@ -17,9 +17,11 @@ from pandas import DataFrame, concat
 
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import build, point_of
+from eat_lightning.report import cells
 from eat_lightning.report.figures import Look, looks_of
-from eat_lightning.report.study import SAME_POINT, Measured, Point, Study
-from eat_lightning.runs.row import Row
+from eat_lightning.report.seeds import SAME_POINT
+from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.runs.row import Row, text
 
 SAME_PASS = tuple(name for name in SAME_POINT if name not in ("form", "threads", "machine"))
 TOLD_BY = ("dtype", "device", "split")
@@ -101,9 +103,13 @@ def passes(study: Study, task: str) -> list[Pass]:
 
 
 def told_apart(name: str, row: Row, alike: Sequence[Row]) -> str:
-    """What differs among passes of one name: dtype, device, split."""
+    """What differs among passes of one name: dtype, device, split, and where a fit for a budget
+    left the reduction."""
     telling = [key for key in TOLD_BY if len({getattr(other, key) for other in alike}) > 1]
-    return ", ".join([name, *(getattr(row, key) for key in telling)])
+    own = row.reduction.items()
+    moved = [(k, v) for k, v in own if any(other.reduction.get(k) != v for other in alike)]
+    words = [*(getattr(row, key) for key in telling), *(f"{k} {text(v)}" for k, v in moved)]
+    return ", ".join([name, *words])
 
 
 def by_rule(points: Sequence[Point]) -> list[Point]:
@@ -161,7 +167,7 @@ def by_seed(frame: Any, values: Any) -> np.ndarray:
 
 
 def seeds_text(point: Point) -> str:
-    return ", ".join(map(str, point.seeds))
+    return cells.seeds(point).text
 
 
 def examples_text(found: Iterable[Pass]) -> str:

@@ -57,7 +57,7 @@ def times(key: str, title: str, other: str, cost: Cost, help: str) -> Column:
 
 
 ACCURACY = [
-    col.values("seed", "seeds"),
+    col.seeds("seed"),
     col.values("num_examples", "n", "examples judged"),
     col.accuracy(help="percent, mean ± sd over seeds; its interval: 95 % over examples"),
     metric("f1", "F1"),

@@ -20,17 +20,32 @@ import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome, Recorded
-from eat_lightning.model.contracts import build
-from eat_lightning.report.names import names_of
+from eat_lightning.model.contracts import build, class_of
+from eat_lightning.own import ALLOW
+from eat_lightning.report.seeds import (
+    budget_of,
+    doubled_by,
+    rule_of,
+    run_in,
+    same_point,
+    seed_of,
+)
 from eat_lightning.runs.jsonl import read_whole
+from eat_lightning.runs.names import names_of
 from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, text
 from eat_lightning.runs.run import Run, version_of
 
-# What rows that are averaged over seeds have in common, beside their method's name and exit rule.
-BODY = ("task", "model", "encoder", "num_layers")
-METHODS = ("attention", "reduction", "head", "objective", "schedule", "policy")
-MEASURED = ("split", "baseline", "kernels", "dtype", "form", "device", "threads", "machine")
-SAME_POINT = BODY + METHODS + MEASURED
+NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
+
+
+def not_imported(kind: str) -> str:
+    """What to do for an exit rule of one's own that is not here; nothing for one that is."""
+    try:
+        class_of("exit", kind)
+    except ValueError:
+        module = kind.rpartition(".")[0]
+        return f"{kind} is not imported here: {ALLOW}={module}" if module else ""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -40,17 +55,28 @@ class Measured:
     row: Row
     folder: Path
 
-    @cached_property
+    @property
     def outcome(self) -> Outcome | None:
         """Each example's answer, depth and reason under this row's exit rule, from the examples
         beside the row; None where they were not kept or cannot be read."""
+        return self.found[0]
+
+    @property
+    def lacking(self) -> str:
+        """Why there is no outcome."""
+        return self.found[1]
+
+    @cached_property
+    def found(self) -> tuple[Outcome | None, str]:
         recorded = recorded_at(self.folder / self.row.examples)[0] if self.row.examples else None
         if recorded is None or len(recorded) != self.row.num_examples:
-            return None
+            return None, NO_EXAMPLES
+        if absent := not_imported(self.row.exit["kind"]):
+            return None, absent
         try:
-            return recorded.under(build("exit", self.row.exit))
-        except (ValueError, TypeError, KeyError):  # a rule that is not here, or of other heads
-            return None
+            return recorded.under(build("exit", self.row.exit)), ""
+        except (ValueError, TypeError, KeyError):  # a rule of another version, or of other heads
+            return None, NO_EXAMPLES
 
     @property
     def known(self) -> Outcome:
@@ -83,7 +109,7 @@ class Point:
 
     @property
     def runs(self) -> list[str]:
-        return [f"{m.row.study}/{m.row.run}" for m in self.members]
+        return [run_in(m.row) for m in self.members]
 
     @property
     def commits(self) -> list[str]:
@@ -129,21 +155,6 @@ class Point:
         return np.stack([r for r in rows if r is not None])
 
 
-def budget_of(row: Row) -> str:
-    """What the exit rule was fitted for: "budget 0.5", "budget 12 ms", or nothing."""
-    if row.budget is not None:
-        return f"budget {row.budget:g}"
-    return "" if row.budget_ms is None else f"budget {row.budget_ms:g} ms"
-
-
-def rule_of(row: Row) -> dict[str, Any]:
-    """What seeds have in common of an exit rule: thresholds that were fitted for a budget differ
-    between them."""
-    if not budget_of(row):
-        return row.exit
-    return {k: v for k, v in row.exit.items() if k != row.knob} | {"budget": budget_of(row)}
-
-
 def method_text(spec: dict[str, Any]) -> str:
     settings = [f"{k} {text(v)}" for k, v in spec.items() if k != "kind" and v is not None]
     return " ".join([spec["kind"], *settings])
@@ -152,12 +163,14 @@ def method_text(spec: dict[str, Any]) -> str:
 @dataclass
 class Study:
     """`title` names it in a report. `runs`: the finished runs that were found as folders (rows that
-    were kept without their runs have none). `warnings`: each names a file and what to do."""
+    were kept without their runs have none). `warnings`: each names a file and what to do.
+    `against`: the method that others are compared with."""
 
     title: str
     measured: list[Measured]
     runs: list[Run] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    against: str = ""
 
     @property
     def tasks(self) -> list[str]:
@@ -166,14 +179,30 @@ class Study:
     def points(self, **wanted: Any) -> list[Point]:
         """Settings over seeds whose rows have these fields (task="sst2", baseline=""), those of a
         model together, by knob."""
+        groups = map(self.each_seed_once, self.groups(**wanted))
+        points = [Point(sorted(ms, key=lambda m: m.row.seed)) for ms in groups]
+        return sorted(points, key=order)
+
+    def groups(self, **wanted: Any) -> list[list[Measured]]:
+        """Rows of one setting together."""
         groups: dict[str, list[Measured]] = {}
         for m in self.measured:
             if all(getattr(m.row, name) == value for name, value in wanted.items()):
-                same = [self.name_of(m.row), rule_of(m.row)]
-                same += [getattr(m.row, name) for name in SAME_POINT]
+                same = [self.name_of(m.row), rule_of(m.row), *same_point(m.row)]
                 groups.setdefault(json.dumps(same, sort_keys=True), []).append(m)
-        points = [Point(sorted(ms, key=lambda m: m.row.seed)) for ms in groups.values()]
-        return sorted(points, key=order)
+        return [*groups.values()]
+
+    def each_seed_once(self, rows: list[Measured]) -> list[Measured]:
+        """Of runs that are one seed that which was measured last, and of fits for one budget the
+        last: as two they would narrow what seeds differ by."""
+        by_age = sorted(rows, key=lambda m: (self.last[run_in(m.row)], run_in(m.row), created(m)))
+        newest = {seed_of(m.row): m for m in by_age}
+        return [m for m in rows if newest[seed_of(m.row)] is m]
+
+    @cached_property
+    def last(self) -> dict[str, str]:
+        """When each run was measured last."""
+        return {run_in(m.row): m.row.created for m in sorted(self.measured, key=created)}
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -234,10 +263,10 @@ def order(point: Point) -> tuple[Any, ...]:
     return row.task, not point.is_static, row.model, size, row.weights, kind, knob, row.depth
 
 
-def open_study(paths: Sequence[str], title: str | None = None) -> Study:
+def open_study(paths: Sequence[str], title: str | None = None, against: str = "") -> Study:
     """Read folders of runs, single run folders, kept rows (a .jsonl file or a folder with one), or
     patterns. ConfigError where there is no row at all."""
-    study = Study(title or Path(paths[0]).resolve().name, [])
+    study = Study(title or Path(paths[0]).resolve().name, [], against=against)
     for file in dict.fromkeys(file for path in paths for file in rows_files(path, study.warnings)):
         if not file.is_file():
             finished = (file.parent / "done.json").is_file()
@@ -256,7 +285,7 @@ def open_study(paths: Sequence[str], title: str | None = None) -> Study:
         none = f"study={places} has no rows: measure its runs (eat-measure run={places})"
         raise ConfigError.of([none, *study.warnings])
     study.measured = newest(study)
-    study.warnings += [*other_versions(study), *without_examples(study)]
+    study.warnings += [*doubled(study), *other_versions(study), *without_examples(study)]
     return study
 
 
@@ -303,6 +332,23 @@ def newest(study: Study) -> list[Measured]:
     return kept
 
 
+def doubled(study: Study) -> list[str]:
+    """Runs that are the same seed of a setting, such as one that was trained under two names, and
+    fits for one budget, such as with and without the reduction's knob."""
+    said = {
+        doubled_by(m.row, kept.row)
+        for group in study.groups()
+        for kept in study.each_seed_once(group)
+        for m in group
+        if m is not kept and seed_of(m.row) == seed_of(kept.row)
+    }
+    return sorted(said)
+
+
+def created(measured: Measured) -> str:
+    return measured.row.created
+
+
 def without_examples(study: Study) -> list[str]:
     """Rows of runs that are at hand, whose examples are not: they get no paired intervals."""
     folders = {run.folder for run in study.runs}
@@ -312,7 +358,8 @@ def without_examples(study: Study) -> list[str]:
     older = sorted({m.folder for m in here if not m.row.examples})
     faults += [f"{folder / 'rows.jsonl'}: rows without examples" for folder in older]
     again = "no paired intervals for it: measure the run again"
-    return [f"{fault} ({again})" for fault in faults if fault]
+    absent = map(not_imported, sorted({m.row.exit["kind"] for m in study.measured}))
+    return [*(f"{fault} ({again})" for fault in faults if fault), *filter(None, absent)]
 
 
 def other_versions(study: Study) -> list[str]:

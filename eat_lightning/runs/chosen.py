@@ -46,8 +46,19 @@ def looking_at(early: list[int], node: dict[str, Any]) -> dict[str, Any]:
     """An exit rule that is named without layers looks at each of the run's early heads."""
     if not node.get("_target_") or node.get("layers") is not None:
         return node
-    takes_layers = "layers" in inspect.signature(target(node)).parameters
-    return node | {"layers": early} if takes_layers else node
+    return node | {"layers": early} if takes_layers(target(node)) else node
+
+
+def at_heads(spec: Any, early: list[int]) -> Any:
+    """The same of a rule's spec; what is no spec is for `checked` to say."""
+    kind = spec.get("kind") if isinstance(spec, dict) else None
+    if not isinstance(kind, str) or spec.get("layers") is not None:
+        return spec
+    return spec | {"layers": early} if takes_layers(class_of("exit", kind)) else spec
+
+
+def takes_layers(rule: Any) -> bool:
+    return "layers" in inspect.signature(rule).parameters
 
 
 @dataclass(frozen=True)

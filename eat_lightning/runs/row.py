@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, field
 from datetime import UTC, datetime
@@ -65,7 +67,7 @@ class Row:
     of latencies timed together) and conversion (speed_up x flops_ratio). adaptivity_gain: the main
     metric minus that of the same weights at fixed depth and equal FLOPs, as a fraction, with its
     paired 95 % interval (see `measure.gain`). ece_before and ece_after are each exit's on the
-    calibration split, before and after its temperature.
+    part of the calibration cut that its temperature was fitted on, before and after.
 
     Latencies are milliseconds at batch latency_batch; low and high are over repeats. throughput is
     examples per second at throughput_batch, as they come and sorted by length; batch_speed_up and
@@ -84,7 +86,9 @@ class Row:
 
     head: what guesses at each exit (where they are say the keys of `temperature`); None in rows
     from before it was noted. lr, steps, num_train_examples, objective, schedule, teacher: how the
-    run was trained. clean: measured at a commit without local changes.
+    run was trained. commit: of a checkout of this repository, empty where the package was installed
+    from a wheel. clean: measured at a commit without local changes. sources: a short hash of each
+    module from outside the package that attention, reduction or exit is of.
     """
 
     task: str
@@ -165,6 +169,7 @@ class Row:
     objective: dict[str, Any] | None = None
     schedule: dict[str, Any] | None = None
     teacher: str | None = None
+    sources: dict[str, str] = field(default_factory=dict)
     data: str = ""
     examples: Annotated[str, checked(file_faults)] = ""
     session: str = ""
@@ -191,6 +196,11 @@ class Row:
         if self.baseline == FIXED:
             return f"{FIXED} {self.exit['layer']}"
         return self.baseline or " + ".join([label(self.exit), *(p["kind"] for p in self.policy)])
+
+    @property
+    def fitted(self) -> bool:
+        """Whether its knobs were fitted for a budget."""
+        return self.budget is not None or self.budget_ms is not None
 
     @property
     def setting(self) -> str:
@@ -262,6 +272,7 @@ def row_of(
         "exit": spec("exit", exit),
         "head": {name: value for name, value in encoder.head.items() if name != "layers"},
         "policy": specs_of(encoder.policies),
+        "sources": sources_of([encoder.attention, encoder.reduction, exit]),
         "data": recorded.data,
         "knob": None if knob is None else knob.name,
         "point": point_of(exit),
@@ -280,6 +291,18 @@ def row_of(
     }
     fields: dict[str, Any] = described(run) | {"split": split} | found | more
     return Row(**fields)
+
+
+def sources_of(methods: Iterable[Any]) -> dict[str, str]:
+    """A short hash of the code of each method from outside the package, which no commit tells."""
+    names = {type(method).__module__ for method in methods}
+    own = [name for name in sorted(names) if not name.startswith("eat_lightning.")]
+    files = {name: getattr(sys.modules[name], "__file__", None) for name in own}
+    return {name: hash_of(Path(f)) for name, f in files.items() if f and Path(f).is_file()}
+
+
+def hash_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
 
 
 def described(run: Any) -> dict[str, Any]:

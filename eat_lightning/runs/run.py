@@ -20,6 +20,7 @@ from typing import Any, Literal
 import torch
 import yaml
 from filelock import FileLock, Timeout
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from eat_lightning.bounds import listed_layers
 from eat_lightning.config import CONFIG_DIR, arguments, binding_faults, make, target
@@ -80,9 +81,12 @@ def folder_for(config: dict[str, Any], overrides: list[str]) -> Path:
 
 
 def split_override(override: str) -> tuple[str, str]:
-    """Key and value; of a path its last name, since where a machine keeps it is not what it is."""
-    key, _, value = override.lstrip("+~").partition("=")
-    value = value.strip("'\"")
+    """Key and value, as a sweep writes it (1e-3 is 0.001); of a path its last name, since where a
+    machine keeps it is not what it is."""
+    key, given, _ = override.lstrip("+~").partition("=")
+    parsed = OverridesParser.create().parse_override(override)
+    value = parsed.get_value_element_as_str().strip("'\"") if given else ""
+    value = value.lower() if isinstance(parsed.value(), bool) else value
     return key, folder_name(value) if "/" in value else value
 
 

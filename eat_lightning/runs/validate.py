@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import re
 import sys
 from collections.abc import Iterable
@@ -15,9 +14,8 @@ from eat_lightning.bounds import number_faults, whole_faults
 from eat_lightning.config import arguments, binding_faults, make, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import SLOTS, home
+from eat_lightning.own import ALLOW, own_modules
 from eat_lightning.weights.untrusted import one_line
-
-ALLOW = "EAT_IMPORT"  # modules of one's own that a run's config may name
 
 
 def links_out(
@@ -49,7 +47,7 @@ def place_faults(slot: str, node: Any) -> list[str]:
     if not isinstance(name, str):
         return [f"{slot}._target_ must name a class"]
     module_name = name.rpartition(".")[0]
-    known = {*sys.modules, *os.environ.get(ALLOW, "").split(",")}
+    known = {*sys.modules, *own_modules()}
     if module_name.startswith(HOMES[slot][0]) or (module_name and module_name in known):
         return []
     return [

@@ -9,7 +9,6 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from eat_lightning.config import CONFIG_DIR, make, plain
-from eat_lightning.errors import ConfigError
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.measure.summary import show
 from eat_lightning.model.contracts import spec
@@ -35,12 +34,8 @@ def add_timed_rows(run: Run, plan: TrainPlan) -> bool:
     """Time a setting; False, saying how to do it later, while another run trains here."""
     with FileLock(marks().with_suffix(".timing")):  # two that time would disturb each other
         if not (trains := who_trains()):
-            try:
-                add_rows(run, plan, timed=True)
-                return True
-            except ConfigError:
-                if not (trains := who_trains()):  # one may have begun meanwhile
-                    raise
+            add_rows(run, plan, timed=True)
+            return True
     print(
         f"not timed, since another run trains here (process {trains[0]}): give the same command "
         f"again later, or python -m eat_lightning.measure run={run.folder}"

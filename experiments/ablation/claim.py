@@ -34,7 +34,7 @@ RETENTION = "tokens entering the last layer run / at first"
 COLUMNS = [
     col.word("cell", "on"),
     *(col.word(part, part, help="the rule" if part == "exits" else "") for part in PARTS),
-    col.values("seed", "seeds"),
+    col.seeds("seed"),
     col.accuracy(help="percent, mean ± sd over seeds; interval over examples"),
     col.points("points", "Δ points", help=f"{AGAINST}; {col.PAIRED}"),
     col.p_value("p", "points", f"{AGAINST}: {col.MCNEMAR}"),

@@ -36,7 +36,7 @@ COLUMNS = [
     col.word("model", "model"),
     col.word("setting", "setting"),
     col.values("num_examples", "n", "examples"),
-    col.values("seed", "seeds", key="seeds"),
+    col.seeds(),
     col.number("formula", "(5) / (4)", help="expected cost by the formulas"),
     col.field("flops_ratio", "counted", 3, "FLOPs of what each example ran, / own static's"),
     col.interval("time", "time, batch 1", help=f"{OWN} (extremes of repeats)", **TIME),

@@ -29,7 +29,7 @@ COLUMNS = [
     col.word("model", "model"),
     col.word("setting", "setting", "point.setting"),
     col.word("dtype", "dtype", "point.row.dtype"),
-    col.values("seed", "seeds", key="seeds"),
+    col.seeds(),
     col.values("num_examples", "n", "examples", key="n"),
     col.accuracy(),
     col.points("against", "Δ fp32", help=f"points against fp32; {col.PAIRED}"),

@@ -33,7 +33,7 @@ COLUMNS = [
     col.word("model", "model"),
     col.word("rule", "rule"),
     col.word("where", "left at"),
-    col.values("seed", "seeds", key="seeds"),
+    col.seeds(),
     col.number("n", "n", digits=0, help="examples that left there, mean over seeds"),
     col.spread("share", "share", help="of all examples, percent, mean ± sd over seeds"),
     col.percent("accuracy", "right", help=f"of those that left there, percent; {SAME}"),
@@ -48,7 +48,7 @@ DEPTH_COLUMNS = [
     col.word("model", "model"),
     col.word("rule", "rule"),
     col.word("bin", "examples of"),
-    col.values("seed", "seeds", key="seeds"),
+    col.seeds(),
     col.count("n", "n", help="examples"),
     col.interval("depth", "depth", help=f"layers run, mean; {col.PAIRED}"),
     col.percent("accuracy", "right", help=f"percent; {SAME}"),
@@ -65,10 +65,16 @@ def claim(study: Study) -> Claim:
             lines = [line for each in rules if each.usual for line in answers(task, each)]
             whole.add(lines, tables_of(task, rules), figures_of(task, rules))
     whole.add(notes=notes(tasks))
-    return whole.or_lacking(
-        "no row here has an example that left early: python -m eat_lightning.measure "
-        "run=outputs/<study> of runs with exits (head.layers=[3,4] exit=confidence)"
-    )
+    return whole.or_lacking(need(study))
+
+
+def need(study: Study) -> str:
+    """Exits that nobody took are not the same as none."""
+    measure = "python -m eat_lightning.measure run=outputs/<study>"
+    if any(len(m.row.temperature) > 1 for m in study.measured):
+        return f"there are exits, and nobody left early: {measure} budgets=[0.5]"
+    exits = "of runs with exits (head.layers=[3,4] exit=confidence)"
+    return f"no row here has an example that left early: {measure} {exits}"
 
 
 class Rule:

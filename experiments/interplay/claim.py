@@ -38,7 +38,7 @@ CELL = [
     col.word("training", "trained with"),
     col.word("reduction", "tokens"),
     col.word("setting", "exits"),
-    col.values("seed", "seeds"),
+    col.seeds("seed"),
 ]
 COLUMNS = [
     *CELL,
@@ -70,7 +70,7 @@ AT_BUDGET = [
     col.word("rule", "exits"),
     col.word("setting", "budget"),
     col.word("reduction", "tokens"),
-    col.values("seed", "seeds"),
+    col.seeds("seed"),
     col.accuracy(),
     col.field("flops_ratio", "FLOPs", 3, "share of full"),
     col.points("points", "Δ exits alone", help=f"points, fitted for the same; {col.PAIRED}"),

@@ -51,7 +51,7 @@ SELECT = "at the last validation, nobody leaving"
 COLUMNS = [
     col.word("model", "model"),
     col.word("setting", "setting"),
-    col.values("seed", "seeds", key="seeds"),
+    col.seeds(),
     col.values("num_examples", "n", "examples"),
     col.number("depth", "depth", help="layers run, mean over examples"),
     col.number("scheduled", "scheduled", digits=3, help="product of 1 - ratio over pruning layers"),
@@ -61,7 +61,7 @@ COLUMNS = [
 ]
 TRAINING_COLUMNS = [
     col.word("model", "model"),
-    col.values("seed", "seeds", key="seeds"),
+    col.seeds(),
     col.number("steps", "steps"),
     col.number("scheduled", "scheduled", digits=3, help=END),
     col.number("observed", "observed", digits=3, help=f"training batches; {END}"),

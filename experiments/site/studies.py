@@ -10,6 +10,7 @@ from experiments.site.made import ROOT, Page
 
 EXPERIMENTS = ROOT / "experiments"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
+LAST_IN_SEARCH = "---\nsearch: {boost: 0.5}\n---\n"  # pages that say how come before what came out
 HOME = {"README.md": "index.md", "experiments/README.md": "reference/paper.md"}
 
 
@@ -18,7 +19,7 @@ def pages() -> list[Page]:
     found: dict[str, Page] = {}
     for path in filter(is_page, sorted(EXPERIMENTS.rglob("*.md"))):
         place, title = place_of(path), title_of(path)
-        found[place] = Page(place, relinked(path, found), title)
+        found[place] = Page(place, LAST_IN_SEARCH + relinked(path, found), title)
     return list(found.values())
 
 
@@ -58,7 +59,8 @@ def on_site(link: re.Match[str], page: Path, found: dict[str, Page]) -> str:
     place = place_of(path)
     if not is_page(path) and place not in found:
         found[place] = Page(place, "")  # before its own links, which may come back
-        content = relinked(path, found) if path.suffix == ".md" else path.read_bytes()
+        is_text = path.suffix == ".md"
+        content = LAST_IN_SEARCH + relinked(path, found) if is_text else path.read_bytes()
         found[place] = Page(place, content)
     here = Path(place_of(page)).parent
     return f"{mark}[{text}]({os.path.relpath(place, here)}{anchor or ''})"

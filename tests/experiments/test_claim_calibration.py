@@ -120,7 +120,7 @@ def test_seeds_are_averaged(tmp_path: Path):
     found = claim(tmp_path)
     made = line(found, 0, "layer", 4)
     assert made.cells["accuracy"].text == "81.25 ± 8.84"  # of 75 and 87.5
-    assert made.cells["seeds"].text == "1, 2"
+    assert made.cells["seeds"].text == "2 (1, 2)"
     assert made.flags == ()
     assert line(found, 1, "way", "all at layer 4").cells["accuracy"].text == "81.25 ± 8.84"
 

@@ -105,7 +105,7 @@ def test_seeds(tmp_path: Path):
     run(tmp_path, 2, at_3=[0] * 8, exit_shares={"4": 0.75, "6": 0.25}, depth=4.5)
     found = claim(tmp_path)
     made = line(found, "layer 3")
-    assert (made.cells["n"].text, made.cells["seeds"].text) == ("2", "1, 2")  # 2.5, to the even
+    assert (made.cells["n"].text, made.cells["seeds"].text) == ("2", "2 (1, 2)")  # 2.5, to the even
     assert made.cells["share"].text == "31.25 ± 44.19"
     assert made.cells["accuracy"].value == 100
     assert made.flags == ()

@@ -44,6 +44,16 @@ def test_any_rule_with_a_knob_is_fitted(run: Path, rule: str):
     assert read(run / "rows.jsonl")[-1].point == row.point
 
 
+def test_each_rule_of_the_call_is_fitted_once(run: Path, capsys: pytest.CaptureFixture[str]):
+    rules = "{kind:entropy},{kind:margin,lead:0.3},{kind:margin,lead:0.6},{kind:patience}"
+    rows = budgeted(f"run={run}", "taus=[0.6]", f"rules=[{rules}]", "budgets=[0.7,0.9]")
+    assert sorted((row.exit["kind"], row.budget) for row in rows) == [
+        (kind, budget) for kind in ("confidence", "entropy", "margin") for budget in (0.7, 0.9)
+    ]
+    said = f"{run.name}: not fitted for budgets: patience (no knob to turn)"
+    assert said in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize(
     ("given", "fault"),
     [

@@ -163,6 +163,12 @@ def test_a_named_rule_looks_at_each_early_head(run: Path):
     assert row.exit == {"kind": "confidence", "tau": 0.9, "layers": [2, 3, 4]}
 
 
+def test_rules_beside_it_look_at_each_early_head_too(run: Path):
+    given = ["rules=[{kind:patience},{kind:entropy,layers:[3]},{kind:never}]", "taus=[]"]
+    _, *others = call(f"run={run}", *given, "baselines=none", *UNTIMED)
+    assert [row.exit.get("layers") for row in others] == [[2, 3, 4], [3], None]
+
+
 def test_attention_and_reduction_of_ones_choice(run: Path):
     changes = ["reduction.ratio=0.5", "exit=never", "baselines=none", *UNTIMED]
     (halved,) = call(f"run={run}", *changes)
@@ -278,11 +284,16 @@ def test_partial_and_damaged_runs(run: Path):
         call(f"run={run}", *UNTIMED)
 
 
-def test_nothing_is_timed_while_something_trains(run: Path, outputs: Path):
+def test_nothing_is_timed_while_something_trains(
+    run: Path, outputs: Path, capsys: pytest.CaptureFixture[str]
+):
     with training_mark():
-        with pytest.raises(ConfigError, match=rf"a run trains here \(process {os.getpid()}\)"):
-            call(f"run={run}", *FAST)
-        assert call(f"run={run}", "exit.tau=0.9", *UNTIMED)
+        rows = call(f"run={run}", "exit.tau=0.9", *FAST)
+        assert read(run / "rows.jsonl") == rows
+        assert all(row.latency_ms is None for row in rows)
+        assert f"a run trains here (process {os.getpid()}), so nothing is timed" in (
+            capsys.readouterr().out
+        )
         assert call(f"run={run}", "exit.tau=0.9", *FAST, "timing.force=true")[0].latency_ms
     (marks() / "1").touch()  # left by a killed run, and the number is another process's now
     assert call(f"run={run}", "exit.tau=0.9", *FAST)[0].latency_ms

@@ -23,7 +23,7 @@ from eat_lightning.report.compare import (
 )
 from eat_lightning.report.setting_plot import timing_of
 from eat_lightning.report.statistics import Interval
-from eat_lightning.report.study import Measured, Point, Study, open_study
+from eat_lightning.report.study import NO_EXAMPLES, Measured, Point, Study, open_study
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_without_examples_there_is_a_difference_but_no_interval(study: Study):
     bare = [replace(m, row=replace(m.row, examples="")) for m in entry.point.members]
     point = replace(entry.point, members=bare)
     assert difference(point, entry.own) == Difference(12.5, None)
-    assert cells.points(Difference(12.5, None)).flags == (cells.NO_EXAMPLES,)
+    assert cells.points(Difference(12.5, None)).flags == (NO_EXAMPLES,)
     assert accuracy_interval(point).value == 1.0  # Wilson's, of 8 of 8
     assert accuracy_interval(point).low == pytest.approx(0.6756, abs=1e-4)
 

@@ -1,13 +1,15 @@
 """Adaptivity gains over seeds, against the same draws done by hand."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.measure.gain import Answers, Judged, mean_gains
-from eat_lightning.report.compare import Entry
+from eat_lightning.report.compare import NO_GAIN, Entry
 from eat_lightning.report.study import open_study
 
 # Who is right at layers 4 and 6; those right at 4 are sure and leave. 10 FLOPs for each layer.
@@ -16,13 +18,18 @@ SEEDS = {1: ([1, 1, 0, 0], [1, 1, 1, 0]), 2: ([1, 0, 0, 0], [1, 1, 1, 1])}
 GAINS = {1: 0.75 - 0.625, 2: 1.0 - 0.8125}
 
 
-def run(folder: Path, seed: int, gain: float) -> None:
+def run(folder: Path, seed: int, gain: float, kind: str = "confidence") -> None:
     at_4, at_6 = SEEDS[seed]
     left, n = sum(at_4) / 4, {"num_examples": 4, "examples": "e.parquet"}
     same = {"model": "eat", "seed": seed, "run": f"eat{seed}", **n}
     ends = {"adaptivity_gain_low": gain - 0.1, "adaptivity_gain_high": gain + 0.1}
     depth = 6 - 2 * left
-    rule = {"depth": depth, "flops": 10 * depth, "exit_shares": {"4": left, "6": 1 - left}}
+    rule: dict[str, Any] = {
+        "depth": depth,
+        "flops": 10 * depth,
+        "exit_shares": {"4": left, "6": 1 - left},
+    }
+    rule["exit"] = EAT["exit"] | {"kind": kind}
     rows = [make_row(**same | EAT | rule, adaptivity_gain=gain, **ends)]
     for layer, right in ((4, at_4), (6, at_6)):
         fixed = {"exit": {"kind": "fixed", "layer": layer}, "baseline": "fixed depth"}
@@ -71,4 +78,31 @@ def test_records_that_say_otherwise_give_no_interval(tmp_path: Path):
         run(tmp_path, seed, 0.5)
     found = entry(tmp_path).gain
     assert found is not None
-    assert (found.points, found.interval) == (50.0, None)
+    assert (found.points, found.interval, found.lacking) == (50.0, None, NO_GAIN)
+
+
+RULE = """
+from eat_lightning.methods.exit.confidence import Confidence
+
+
+class Mine(Confidence): ...
+"""
+
+
+def test_a_rule_of_ones_own_is_built_where_its_owner_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "rule_of_mine.py").write_text(RULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    for seed, gain in GAINS.items():
+        run(tmp_path / "runs", seed, gain, kind="rule_of_mine.Mine")
+    absent = "rule_of_mine.Mine is not imported here: EAT_IMPORT=rule_of_mine"
+    assert absent in open_study([str(tmp_path / "runs")]).warnings
+    found = entry(tmp_path / "runs").gain
+    assert found is not None
+    assert (found.interval, found.lacking) == (None, absent)
+    monkeypatch.setenv("EAT_IMPORT", "others, rule_of_mine")
+    found = entry(tmp_path / "runs").gain
+    assert found is not None
+    assert found.interval is not None
+    monkeypatch.delitem(sys.modules, "rule_of_mine")

@@ -120,7 +120,7 @@ def test_a_claim_by_itself_is_shown_in_the_terminal(tmp_path: Path, capsys):
     assert "sst2, eat at tau 0.9: of 6 layers, 50 % at layer 4 leave" in out
     for arguments, said in (
         (["nonsense"], "a claim must be one of frontier.*got 'nonsense'"),
-        (["exits", "runs=x"], "only study=<folder> is known here, got runs=x"),
+        (["exits", "runs=x"], "only study=<folder> and against=<method> are known, got runs=x"),
     ):
         with pytest.raises(ConfigError, match=said):
             one_claim(*arguments)

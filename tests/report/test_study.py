@@ -1,6 +1,7 @@
 """What a report knows of its runs: rows over seeds, examples, curves, and what is wrong."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,30 @@ def test_kept_rows_a_pattern_and_the_same_folder_twice(tmp_path: Path):
     study = open_study(paths, title="mine")
     assert ([m.row.run for m in study.measured], study.title) == (["r", "other"], "mine")
     assert [run.name for run in study.runs] == ["r"]
+
+
+def test_two_runs_of_one_seed_count_once_where_they_were_trained_alike(tmp_path: Path):
+    for name, steps in (("lr-1e-3", 9), ("lr-0.001", 9), ("short", 3)):
+        keep(tmp_path / name, [make_row(run=name, steps=steps)])
+    study = open_study([str(tmp_path)])
+    (point,) = study.points()
+    assert point.runs == ["s/lr-1e-3", "s/short"]
+    assert study.warnings[0] == (
+        "s/lr-0.001 and s/lr-1e-3 are one seed of one setting: s/lr-1e-3 counts"
+    )
+
+
+def test_of_two_fits_for_one_budget_the_last_counts(tmp_path: Path):
+    fits = [
+        make_row(**EAT | {"reduction": EAT["reduction"] | {"ratio": ratio}}, created=f"{day}")
+        for day, ratio in ((1, 0.1), (2, 0.5))
+    ]
+    rows = [replace(row, budget=0.5) for row in fits]
+    keep(tmp_path / "r", [make_row(**EAT), *rows])
+    study = open_study([str(tmp_path)])
+    (point,) = [p for p in study.points() if p.row.budget]
+    assert [m.row.reduction["ratio"] for m in point.members] == [0.5]
+    assert study.warnings[0] == "s/r: of two rows of confidence at budget 0.5 the last counts"
 
 
 def test_runs_with_other_heads_are_not_seeds_of_one_setting(tmp_path: Path):

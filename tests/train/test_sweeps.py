@@ -52,6 +52,23 @@ def test_a_name_is_the_same_on_every_machine():
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "of_a_sweep"),
+    [
+        ("optimizer.lr=1e-3", "optimizer.lr=0.001"),
+        ("++reduction.ratio=[1e-1, 0.2]", "++reduction.ratio=[0.1,0.2]"),
+        ("data.batch_size=16", "data.batch_size=16"),
+        ("trainer.deterministic=True", "trainer.deterministic=true"),
+    ],
+)
+def test_a_name_is_that_of_the_value_however_it_is_written(given: str, of_a_sweep: str):
+    config = config_of("model=eat_pruned")
+    assert folder_for(config, [given]) == folder_for(config, [of_a_sweep])
+    assert folder_for(config, [of_a_sweep]).name.endswith(
+        re.sub(r"[^\w.]+", "-", of_a_sweep.lstrip("+")).strip("-")
+    )
+
+
 def test_an_exit_rule_is_in_the_name_only_where_it_moves_heads():
     assert name_of("model=eat", "exit.tau=0.8") == "sst2-eat-s1"
     assert name_of("model=eat", "exit=patience", "exit.patience=2") == "sst2-eat-s1"

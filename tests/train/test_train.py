@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +204,9 @@ def test_a_class_of_ones_own_trains_and_is_opened_again(
     monkeypatch.setenv("EAT_IMPORT", "mine")
     run = Run.open(folder)
     assert run.model()[0].reduction.layers == [2]
-    assert 0.5 <= read(run.folder / "rows.jsonl")[0].retention < 0.6
+    row = read(run.folder / "rows.jsonl")[0]
+    assert 0.5 <= row.retention < 0.6
+    assert row.sources == {"mine": sha256(MINE.encode()).hexdigest()[:12]}
 
 
 def test_the_learning_rate_is_the_tasks_but_for_random_weights():

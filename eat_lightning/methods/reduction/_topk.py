@@ -22,7 +22,7 @@ RATIO = Knob(
     fine=tuple(round(0.05 * k, 2) for k in range(17)),
     bounds="[0, 1)",
 )
-
+"""The share of an example's tokens, without [CLS], that go at a layer."""
 
 FromEmbedding = Annotated[Sequence[int], InLayers(lowest=0)]  # no layer's work is needed
 
@@ -48,6 +48,7 @@ class TopK:
 
 
 def ratio_at(layer: int, ratio: float | Sequence[float], layers: Sequence[int]) -> float:
+    """The ratio at a layer, of one for all of `layers` or one for each."""
     return ratio[list(layers).index(layer)] if isinstance(ratio, Sequence) else ratio
 
 

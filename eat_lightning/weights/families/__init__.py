@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from eat_lightning.model.layer import Shape
+from eat_lightning.own import own_modules
 from eat_lightning.weights.family import FAMILIES, Family, register
-
-OWN = "EAT_IMPORT"  # modules of one's own, which may register families
 
 
 def find_families() -> None:
@@ -26,7 +24,7 @@ def known_family(model_type: Any) -> Family | None:
     if not isinstance(model_type, str):
         return None
     if model_type not in FAMILIES:
-        for name in filter(None, os.environ.get(OWN, "").split(",")):
+        for name in own_modules():
             with suppress(ImportError):
                 import_module(name)
     return FAMILIES.get(model_type)

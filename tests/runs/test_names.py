@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from studies import EAT, STATIC, make_row
 
-from eat_lightning.report.names import names_of
+from eat_lightning.runs.names import names_of
 from eat_lightning.runs.row import Row
 
 RULE: dict[str, Any] = {"exit": EAT["exit"], "knob": "tau", "point": 0.9}

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eat_lightning.runs.row import Row, text
+from eat_lightning.model.contracts import class_of
+from eat_lightning.runs.row import FIXED, Row, text
 
 # Kinds that go without saying.
 USUAL = ("none", "dense", "pooled", "joint", "anneal", "confidence", "")
@@ -17,10 +18,12 @@ SLOTS = ("attention", "reduction", "head", "objective", "schedule", "exit")
 
 @dataclass(frozen=True)
 class Method:
-    """What a row is of, whatever the point of its exit rule, its seed and its form."""
+    """What a row is of, whatever its exit rule, its seed and its form: a rule that did not learn is
+    not what was trained. reduction, exit: of the run."""
 
     row: Row
     heads: str
+    reduction: dict[str, Any]
     exit: dict[str, Any]
 
     @property
@@ -36,7 +39,8 @@ class Method:
         return json.dumps([self.body, self.heads, *map(self.slot, SLOTS)], sort_keys=True)
 
     def slot(self, name: str) -> dict[str, Any]:
-        return self.exit if name == "exit" else getattr(self.row, name) or {"kind": ""}
+        of_run = {"exit": self.exit, "reduction": self.reduction}
+        return of_run.get(name) or getattr(self.row, name) or {"kind": ""}
 
 
 def names_of(rows: Sequence[Row]) -> dict[str, str]:
@@ -57,11 +61,24 @@ def names_of(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def method_of(row: Row, run: Sequence[Row]) -> Method:
-    own = next((r for r in run if not r.baseline), row) if row.baseline else row
-    measured = [r for r in run if not r.baseline]
-    fitted = [r for r in measured if r.budget is not None]  # of the run's own rule, whatever else
-    kinds = {r.exit["kind"] for r in fitted or measured} - {"never"}
-    return Method(own, heads_of(own), {"kind": kinds.pop() if len(kinds) == 1 else ""})
+    own = next((r for r in run if not r.baseline), row)
+    own = own if row.baseline not in ("", FIXED) else row
+    learned = filter(is_learned, sorted({r.exit["kind"] for r in run}))
+    return Method(own, heads_of(own), reduction_of(own, run), {"kind": next(learned, "")})
+
+
+def is_learned(kind: str) -> bool:
+    try:
+        return hasattr(class_of("exit", kind), "bind")
+    except ValueError:  # a class from outside the package, which is not here
+        return False
+
+
+def reduction_of(row: Row, run: Sequence[Row]) -> dict[str, Any]:
+    """A fit for a budget may move the knob: what was fitted is called as the run's other rows."""
+    kept = [r.reduction for r in run if not r.fitted]
+    same = [method for method in kept if method["kind"] == row.reduction["kind"]]
+    return row.reduction if not row.fitted or not same or row.reduction in same else same[0]
 
 
 def heads_of(row: Row) -> str:

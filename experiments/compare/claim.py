@@ -1,0 +1,74 @@
+"""One method minus another, at each budget that both were fitted for.
+
+    python -m experiments compare study=outputs/mine against="eat, norm_topk"
+
+Needs the rows that `budgets` needs, and the name of a method as that table has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.report import columns as col
+from eat_lightning.report.budgets import NEED, Method, methods_of
+from eat_lightning.report.cells import points_text
+from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.compare import difference
+from eat_lightning.report.study import Study
+
+SPENT = "counted, / those of own static: a budget is a bound, and may be underspent"
+COLUMNS = [
+    col.word("model", "method"),
+    col.word("setting", "budget", help="share of full FLOPs that both were fitted for"),
+    col.seeds(),
+    col.seeds("its_seeds", "its seeds", "other"),
+    col.accuracy(),
+    col.field("flops_ratio", "FLOPs", 3, SPENT),
+    col.number("its_flops", "its FLOPs", lambda line: line["other"].mean("flops_ratio"), 3),
+    col.points("points", "Δ", help=f"points of accuracy; {col.PAIRED}"),
+    col.p_value("p", "points", col.MCNEMAR),
+    *map(col.values, ("num_examples", "split", "weights", "commit")),
+]
+
+
+def claim(study: Study) -> Claim:
+    """A table for each task that has the method which is subtracted, and another."""
+    methods = {task: methods_of(study, task) for task in study.tasks}
+    names = sorted({method.name for own in methods.values() for method in own})
+    if not names:
+        raise ConfigError(NEED)
+    if study.against not in names:
+        known = " or ".join(f'against="{name}"' for name in names)
+        raise ConfigError(f"name the method to subtract: {known}, got {study.against!r}")
+    whole = Claim("compare", f"Methods minus {study.against}")
+    for task, own in methods.items():
+        if lines := lines_of(own, study.against):
+            whole.add(answers(task, study.against, lines), [table_of(task, study.against, lines)])
+    return whole.or_lacking(f"no other method was fitted for a budget of {study.against}")
+
+
+def lines_of(methods: Sequence[Method], against: str) -> list[dict[str, Any]]:
+    """A line for each other method and budget that both have."""
+    fitted = [line for method in methods for line in method.lines]
+    known = {line["setting"]: line["point"] for line in fitted if line["model"] == against}
+    lines = [line for line in fitted if line["model"] != against and line["setting"] in known]
+    pairs = [line | {"other": known[line["setting"]]} for line in lines]
+    return [line | {"points": difference(line["point"], line["other"])} for line in pairs]
+
+
+def table_of(task: str, against: str, lines: Sequence[dict[str, Any]]) -> Table:
+    caption = (
+        f"Accuracy minus that of {against} on the same examples, each method averaged over its "
+        "seeds; the interval is of other examples for these seeds. Bold: better by it."
+    )
+    title = f"Methods minus {against} on {task}"
+    return col.table(f"compare-{task}", title, caption, COLUMNS, lines)
+
+
+def answers(task: str, against: str, lines: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for line in lines:
+        if line["points"]:
+            name, found = line["model"], points_text(line["points"])
+            yield f"{task}, {line['setting']}: {name} minus {against} is {found} points."

@@ -1,0 +1,42 @@
+"""One method minus another: paired on the examples, seeds averaged, at budgets that both have."""
+
+from pathlib import Path
+
+import pytest
+from budgeted import AT_6, run
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
+from eat_lightning.report.claim import Claim
+from eat_lightning.report.study import open_study
+
+
+def compare(folder: Path, against: str) -> Claim:
+    study = open_study([str(folder)], against=against)
+    return claim_of(CLAIMS_DIR / "compare" / "claim.py")(study)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One method right on 6 of 8 for two seeds, the other on the first 4 of them."""
+    for seed in (1, 2):
+        run(tmp_path, f"joint{seed}", 0.8, seed)
+        few = [[1, 1, 0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0, 0, 0]]
+        run(tmp_path, f"sweet{seed}", 0.9, seed, right=few, objective={"kind": "sweet"})
+    return tmp_path
+
+
+def test_a_line_is_a_method_minus_the_one_that_is_named(folder: Path):
+    found = compare(folder, "eat, sweet")
+    (line,) = found.tables[0].lines
+    names = ("model", "setting", "seeds", "its_seeds")
+    assert [line.cells[k].text for k in names] == ["eat", "budget 0.5", "2 (1, 2)", "2 (1, 2)"]
+    assert line.cells["points"].value == pytest.approx(100 * (sum(AT_6) - 4) / 8)
+    assert line.cells["points"].text in found.answer[0]
+    (back,) = compare(folder, "eat").tables[0].lines
+    assert back.cells["points"].value == pytest.approx(-line.cells["points"].value)
+
+
+def test_a_method_that_is_not_there_is_a_line(folder: Path):
+    with pytest.raises(ConfigError, match='against="eat" or against="eat, sweet", got \'\''):
+        compare(folder, "")
