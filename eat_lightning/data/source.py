@@ -8,10 +8,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eat_lightning.data import hub
@@ -121,7 +121,7 @@ def opened(task: Task, path: Path) -> pq.ParquetFile:
     import pandas as pd
 
     if path.suffix == ".csv":  # an empty cell and the word NA are texts too
-        texts = dict.fromkeys(task.columns, str)
+        texts: Any = dict.fromkeys(task.columns, str)
         frame = pd.read_csv(path, dtype=texts, keep_default_na=False, low_memory=False)
     else:  # read_json would turn texts into dates
         with path.open(encoding="utf-8-sig") as file:
@@ -221,7 +221,8 @@ def numbers_of(task: Task, labels: pa.ChunkedArray) -> pa.ChunkedArray:
     """Labels as numbers. Names are looked up in the task: null for one that it does not have."""
     if task.regression or not is_text(labels.type):
         return labels
-    return pc.index_in(labels, value_set=pa.array(map(str, task.labels), labels.type))
+    number_of = {str(name): number for number, name in enumerate(task.labels)}
+    return pa.chunked_array([[number_of.get(name) for name in labels.to_pylist()]], pa.int64())
 
 
 def is_text(kind: pa.DataType) -> bool:
