@@ -26,7 +26,8 @@ def main(name: str = "", *arguments: str) -> None:
     if unknown := [a for a, (key, _) in zip(arguments, given, strict=True) if key not in KEYS]:
         raise ConfigError(f"only study=<folder> and against=<method> are known, got {unknown[0]}")
     paths = [value for key, value in given if key == "study"]
-    study = open_study(paths or kept_rows(name), against=dict(given).get("against", ""))
+    against = [value for key, value in given if key == "against"]
+    study = open_study(paths or kept_rows(name), against=against[-1] if against else "")
     claim = claim_of(known[name])(study)
     for table in claim.tables:
         show(table)

@@ -19,7 +19,7 @@ from experiments.site.pictures import TEAL, plt, svg
 from experiments.site.tutorial import environment, runs_commands
 
 TRAIN = (
-    "-m seed=1,2 data=toy encoder=tiny model=eat reduction.ratio=0.25 optimizer.lr=1e-3 "
+    "-m seed=1,2 data=toy encoder=tiny model=eat_pruned reduction.ratio=0.25 optimizer.lr=1e-3 "
     "trainer.max_steps=300 trainer.log_every_n_steps=5 threads=1 study=dashboard "
     "measure.enabled=false logger=wandb"
 )

@@ -15,7 +15,7 @@ from experiments.site.pictures import packing, rooms
 from experiments.site.tutorial import environment, runs_commands
 
 TRAIN = (
-    "data=toy encoder=tiny model=eat reduction.ratio=0.25 reduction.layers=[1,2,3,4] "
+    "data=toy encoder=tiny model=eat_pruned reduction.ratio=0.25 reduction.layers=[1,2,3,4] "
     "head.layers=all schedule=constant optimizer.lr=1e-3 trainer.max_steps=400 exit.tau=0.8 "
     "trainer.enable_progress_bar=false threads=1 study=tour measure.enabled=false"
 )
