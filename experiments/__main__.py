@@ -22,8 +22,8 @@ def main(name: str = "", *arguments: str) -> None:
     known = found_claims()
     if name not in known:
         raise ConfigError(f"a claim must be one of {', '.join(known)}, got {name!r}")
-    given = [argument.partition("=")[::2] for argument in arguments]
-    if unknown := [a for a, (key, _) in zip(arguments, given, strict=True) if key not in KEYS]:
+    given = [(key, value) for key, _, value in (a.partition("=") for a in arguments)]
+    if unknown := [a for a in arguments if a.partition("=")[0] not in KEYS]:
         raise ConfigError(f"only study=<folder> and against=<method> are known, got {unknown[0]}")
     paths = [value for key, value in given if key == "study"]
     against = [value for key, value in given if key == "against"]

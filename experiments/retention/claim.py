@@ -84,7 +84,7 @@ def claim(study: Study) -> Claim:
         whole.add(lines, tables, figures, missing(task, found, known, trained))
     return whole.or_lacking(
         "no row here has a reduction with a ratio: train one, such as "
-        "python -m eat_lightning.train model=eat, and measure it"
+        "python -m eat_lightning.train model=eat_pruned, and measure it"
     )
 
 
