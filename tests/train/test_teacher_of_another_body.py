@@ -81,7 +81,7 @@ def trained_from(student: Path, teacher: Path, cache: Path) -> Run:
     from eat_lightning.train.__main__ import train
 
     given = [*DATA, "study=distilled", f"teacher='{teacher}'", f"data.cache_dir='{cache}'"]
-    given += ["encoder=modernbert_base", f"encoder.pretrained='{student}'"]
+    given += ["model=eat_pruned", "encoder=modernbert_base", f"encoder.pretrained='{student}'"]
     given += ["encoder.num_layers=3", "head.layers=[2]", "exit.layers=[2]", "reduction.layers=[1]"]
     given += ["objective.distill=0.5", "objective.distill_into=all"]
     config = config_of(*given)
