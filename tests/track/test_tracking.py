@@ -262,7 +262,7 @@ def test_measured_rows_are_a_run_beside_the_trained_one(tmp_path: Path, latency_
 TINY = [
     *("data=toy", "encoder=tiny", "encoder.hidden_size=32", "encoder.intermediate_size=64"),
     *("data.num_train=160", "data.num_validation=60", "data.calibration=80", "threads=1"),
-    *("trainer=smoke", "trainer.max_steps=10", "trainer.log_every_n_steps=1"),
+    *("trainer=smoke", "trainer.max_steps=10", "trainer.log_every_n_steps=1", "model=eat_pruned"),
 ]
 
 

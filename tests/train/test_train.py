@@ -365,7 +365,7 @@ def last_stamp(folder: Path) -> int:
 
 @pytest.mark.slow
 def test_wandb_records_offline(outputs: Path):
-    given = [*TINY, "logger=wandb", "study=wandb"]
+    given = [*TINY, "model=eat_pruned", "logger=wandb", "study=wandb"]
     assert command(*given, WANDB_MODE="offline").wait() == 0
     folder = folder_for(config_of(*given), given)
     (offline,) = (folder / "wandb").glob("offline-run-*")
