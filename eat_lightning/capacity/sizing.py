@@ -124,10 +124,9 @@ class Sizing:
     def busy_rps(self, arm: str, count: int, beside_ms: float) -> float:
         """Answers a second of replicas that are kept busy."""
         request_s = self.request_s(arm) + beside_ms / 1000
-        rate = 2 * count / request_s
-        return (
-            self.outcome(arm, count, rate, self.plan.arrivals, beside_ms).busy * count / request_s
-        )
+        far_more = 2 * count / request_s
+        outcome = self.outcome(arm, count, far_more, self.plan.arrivals, beside_ms)
+        return outcome.busy * count / request_s
 
     def checks(self, arm: str) -> Iterator[Check]:
         """Predicted beside measured, at a share of what so many replicas are predicted to take, for

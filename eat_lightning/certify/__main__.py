@@ -161,8 +161,9 @@ def show(certificate: Certificate, path: Any) -> None:
 def print_quality(certificate: Certificate) -> None:
     """How good what is compared with is, and whether anything is chosen by example at all."""
     seen, rule = certificate.seen, certificate.policies["exit"]
-    against = "" if "label" in certificate.risk else "; this bounds only the loss against that"
-    print(f"full depth is right on {100 * seen['full_score']:.1f} % of them{against}")
+    if seen["full_score"] is not None:
+        against = "" if "label" in certificate.risk else "; this bounds only the loss against that"
+        print(f"full depth is right on {100 * seen['full_score']:.1f} % of them{against}")
     first = min(rule.get("layers") or [0])
     if not certificate.fallback and seen["depth"] == first:
         print(f"every example leaves at the first exit, layer {first}: nothing runs deeper")

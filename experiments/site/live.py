@@ -3,14 +3,13 @@ from kept rows, in one page without anything from outside it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from eat_lightning.runs.row import Row, read
-from experiments.site.made import ROOT, Page
+from experiments.site.made import ROOT, Page, filled
 
 TEMPLATE = Path(__file__).with_name("live.html")
 NAMES = {"": "adaptive", "fixed depth": "fixed depth", "own static": "own static"}
@@ -22,9 +21,7 @@ def pages() -> list[Page]:
     budgets = kept("budgets/results")
     swept = [row for place in SWEPT for row in kept(place)]
     held = {"frontier": frontier(budgets), "gains": gains(budgets), "taus": taus(swept)}
-    text = json.dumps(held).replace("</", "<\\/")
-    content = TEMPLATE.read_text("utf-8").replace("{{ROWS}}", text)
-    return [Page("results/live-figures.html", content)]
+    return [Page("results/live-figures.html", filled(TEMPLATE, held))]
 
 
 def kept(place: str) -> list[Row]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 SOURCE = "https://github.com/eat-lightning/eat_lightning/blob/main/"
@@ -18,3 +20,11 @@ class Page:
     content: str | bytes
     title: str | None = None
     section: str = ""
+
+
+def filled(template: Path, data: Any) -> str:
+    """A page that stands alone, with its data and the script with which it follows the site's own
+    switch between light and dark."""
+    text = json.dumps(data).replace("</", "<\\/")  # which would end the script
+    follow = template.with_name("follow.js").read_text("utf-8").rstrip()
+    return template.read_text("utf-8").replace("{{FOLLOW}}", follow).replace("{{DATA}}", text)

@@ -3,14 +3,13 @@ is built, and the page shows what its encoder really did."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from experiments.site.made import Page
+from experiments.site.made import Page, filled
 from experiments.site.pictures import packing, rooms
 from experiments.site.tutorial import environment, runs_commands
 
@@ -27,9 +26,7 @@ def pages() -> list[Page]:
     drawn = [Page("concepts/packing.svg", packing()), Page("concepts/rooms.svg", rooms())]
     if not runs_commands():
         return [Page("concepts/tour.html", "<p>The tour was left out of this build.</p>"), *drawn]
-    template = (HERE / "tour.html").read_text("utf-8")
-    held = json.dumps(walked()).replace("</", "<\\/")
-    return [Page("concepts/tour.html", template.replace("{{EXAMPLES}}", held)), *drawn]
+    return [Page("concepts/tour.html", filled(HERE / "tour.html", walked())), *drawn]
 
 
 def walked() -> list[dict[str, Any]]:
