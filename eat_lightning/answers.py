@@ -28,7 +28,7 @@ class Trace:
     it left, and tokens entering each layer, 0 where it was not run.
 
     names: what the codes mean. guesses: until the first left, the logits and the rule's own code at
-    each exit and at the end.
+    each exit and at the end. cut_B: whose text was longer than the model reads.
     """
 
     logits_BC: np.ndarray
@@ -37,6 +37,7 @@ class Trace:
     tokens_LB: np.ndarray
     names: Mapping[int, str]
     guesses: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    cut_B: np.ndarray | None = None
 
     @property
     def retention_B(self) -> np.ndarray:
@@ -52,11 +53,12 @@ class Trace:
             self.tokens_LB[:, rows_B],
             self.names,
             {k: (guess[rows_B], why[rows_B]) for k, (guess, why) in self.guesses.items()},
+            None if self.cut_B is None else self.cut_B[rows_B],
         )
 
     def answers(self, labels: Sequence[str]) -> list[dict[str, Any]]:
         """The answer of each example; confidence is the largest calibrated probability. Without
-        labels it is a regression."""
+        labels it is a regression. Only an answer to a text that was cut says `truncated`."""
         best_B, confidence_B = self.logits_BC.argmax(-1), softmax(self.logits_BC).max(-1)
         retention_B = self.retention_B
         found = []
@@ -68,6 +70,8 @@ class Trace:
             answer["depth"] = int(self.depth_B[i])
             answer["exit_reason"] = self.names[int(self.reason_B[i])]
             answer["retention"] = round(float(retention_B[i]), 6)
+            if self.cut_B is not None and self.cut_B[i]:
+                answer["truncated"] = True
             found.append(answer)
         return found
 

@@ -14,6 +14,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,8 @@ class Runner:
 
     def run(self, texts: Texts, later: Later | None = None) -> Trace:
         """All examples at their ends."""
-        return self.run_state(self.state_of(texts), later)
+        state, cut_B = self.state_of(texts)
+        return replace(self.run_state(state, later), cut_B=cut_B)
 
     def run_state(self, state: State, later: Later | None = None) -> Trace:
         if len(state["lengths_B"]) == 1 and later is None:
@@ -111,15 +113,18 @@ class Runner:
         if len(texts) == 1 and later is None:
             yield np.arange(1), self.run(texts)
             return
-        for gone_B, trace in self.leaving(self.state_of(texts), later):
-            yield gone_B, trace.take(gone_B)
+        state, cut_B = self.state_of(texts)
+        for gone_B, trace in self.leaving(state, later):
+            yield gone_B, replace(trace, cut_B=cut_B).take(gone_B)
 
-    def state_of(self, texts: Texts) -> State:
-        """What the first graph takes: token ids and types end to end, and lengths."""
+    def state_of(self, texts: Texts) -> tuple[State, np.ndarray]:
+        """What the first graph takes: token ids and types end to end, and lengths; and whose text
+        was cut."""
         given = [text[0] if len(text) == 1 else tuple(text) for text in texts]
         encoded = self.tokenizer.encode_batch(given)
         types = [x.type_ids if self.about["types"] else [0] * len(x.ids) for x in encoded]
-        return first_state([x.ids for x in encoded], types)
+        cut_B = np.array([bool(x.overflowing) for x in encoded])
+        return first_state([x.ids for x in encoded], types), cut_B
 
     def leaving(self, state: State, later: Later | None = None) -> Left:
         """Who leaves, at each exit where someone does, and one trace that is whole for those who

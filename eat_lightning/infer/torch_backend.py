@@ -27,6 +27,20 @@ from eat_lightning.model.reason import Reason
 from eat_lightning.weights.operating_point import Budget
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of each example, their types where the tokenizer gives some, and whether its text
+    was cut."""
+
+    ids: Sequence[Sequence[int]]
+    types: Sequence[Sequence[int]] | None
+    cut: Sequence[bool]
+
+    def take(self, rows: Sequence[int]) -> Encoded:
+        types = None if self.types is None else [self.types[i] for i in rows]
+        return Encoded([self.ids[i] for i in rows], types, [self.cut[i] for i in rows])
+
+
 @dataclass
 class TorchBackend(Backend):
     """by_source: an encoder for each source of data that has exits of its own; None is for any
@@ -62,13 +76,13 @@ class TorchBackend(Backend):
         self.__post_init__()
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        encoder = self.by_source[self.source_of(about)]
+        encoder, encoded = self.by_source[self.source_of(about)], self.encoded([text])
         with torch.inference_mode():
-            trace = encoder(self.batch([text], [about]))
+            trace = encoder(self.batch_of(encoded, [about]))
         depth, signals = int(trace.depth_B), trace.signals
         passed = [k for k in sorted(trace.guesses) if k <= depth]
         return Look(
-            in_numpy(trace).answers(self.labels)[0],
+            in_numpy(trace, np.array(encoded.cut)).answers(self.labels)[0],
             {k: trace.guesses[k][0].float().cpu().numpy() for k in passed},
             {k: signals[k][0].float().cpu().numpy() for k in passed if k in signals},
             encoder.exit,
@@ -80,34 +94,35 @@ class TorchBackend(Backend):
     def run(
         self, source: Source, texts: Texts, about: About, deep: bool
     ) -> Iterator[tuple[np.ndarray, Trace, Trace]]:
-        encoder, batch = self.by_source[source], self.batch(texts, about)
+        encoder, encoded = self.by_source[source], self.encoded(texts)
+        batch, cut_B = self.batch_of(encoded, about), np.array(encoded.cut)
         if not deep:
             for rows_G, trace in streamed(encoder, batch):
-                found = in_numpy(trace)
+                found = in_numpy(trace, cut_B[rows_G.numpy()])
                 yield rows_G.numpy(), found, found
             return
         with torch.inference_mode():
             whole = encoder(batch, leave=False)
-        found = in_numpy(whole)
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
-        answered = replace(found, reason_B=fallback_B)
+        answered = replace(in_numpy(whole, cut_B), reason_B=fallback_B)
         yield np.arange(batch.size), answered, exits_of(encoder, whole, batch)
 
-    def batch(self, texts: Texts, about: About) -> Batch:
-        return self.batch_of(*self.encoded(texts), about)
-
-    def encoded(self, texts: Texts) -> tuple[list[list[int]], list[list[int]] | None]:
-        """Token ids of each example, and their types where the tokenizer gives some."""
+    def encoded(self, texts: Texts) -> Encoded:
         found = self.tokenizer(
             *map(list, zip(*texts, strict=True)),
             truncation="longest_first" if len(self.columns) == 2 else True,
             max_length=self.max_length,
             return_attention_mask=False,
         )
-        return found["input_ids"], found.get("token_type_ids")
+        # A tokenizer in Python (none of the bodies' own is) does not say what it cut.
+        cut = [bool(each.overflowing) for each in found.encodings or ()] or [False] * len(texts)
+        return Encoded(found["input_ids"], found.get("token_type_ids"), cut)
 
-    def batch_of(self, ids: list[list[int]], types: list[list[int]] | None, about: About) -> Batch:
-        batch = Batch.from_lists(ids, types)
+    def batch(self, texts: Texts, about: About) -> Batch:
+        return self.batch_of(self.encoded(texts), about)
+
+    def batch_of(self, encoded: Encoded, about: About) -> Batch:
+        batch = Batch.from_lists(encoded.ids, encoded.types)
         batch.about = about
         return batch.to(self.encoder.strength.device)
 
@@ -133,7 +148,7 @@ def streamed(encoder: AdaptiveEncoder, batch: Batch) -> Iterator[tuple[Any, Tens
         yield part
 
 
-def in_numpy(trace: TensorTrace) -> Trace:
+def in_numpy(trace: TensorTrace, cut_B: np.ndarray | None = None) -> Trace:
     logits_BC = trace.logits_BC.float().cpu().numpy()
     return Trace(
         logits_BC,
@@ -141,6 +156,7 @@ def in_numpy(trace: TensorTrace) -> Trace:
         trace.reason_B.numpy(),
         trace.tokens_LB.numpy(),
         trace.names,
+        cut_B=cut_B,
     )
 
 

@@ -62,8 +62,8 @@ class Batch:
     @classmethod
     def from_lists(
         cls,
-        ids: list[list[int]],
-        types: list[list[int]] | None = None,
+        ids: Sequence[Sequence[int]],
+        types: Sequence[Sequence[int]] | None = None,
         labels: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Batch:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 from eat_lightning.answers import batches, read_lines, write
@@ -24,6 +25,7 @@ class PooledLines:
         self.pools = {source: Pool(body, size) for source, body in backend.by_source.items()}
         self.taken, self.given = 0, 0  # lines read, lines answered
         self.done: dict[int, dict[str, Any]] = {}
+        self.cut: set[int] = set()  # numbers of those whose text was longer than the model reads
 
     @torch.inference_mode()
     def add(self, lines: list[bytes]) -> list[dict[str, Any]]:
@@ -37,8 +39,13 @@ class PooledLines:
         self.taken += len(lines)
         for source, places in self.backend.places([line.about for line in sound]).items():
             own = [sound[i] for i in places]
-            batch = self.backend.batch([x.texts for x in own], [x.about for x in own])
-            self.note(self.pools[source].add([numbers[i] for i in places], batch))
+            encoded, here = (
+                self.backend.encoded([x.texts for x in own]),
+                [numbers[i] for i in places],
+            )
+            self.cut.update(number for number, cut in zip(here, encoded.cut, strict=True) if cut)
+            batch = self.backend.batch_of(encoded, [x.about for x in own])
+            self.note(self.pools[source].add(here, batch))
         return self.end() if self.taken - self.given > self.most else [*self.ready()]
 
     @torch.inference_mode()
@@ -50,7 +57,9 @@ class PooledLines:
 
     def note(self, parts: Iterable[tuple[list[int], Any]]) -> None:
         for numbers, trace in parts:
-            answers = in_numpy(trace).answers(self.backend.labels)
+            cut_B = np.array([number in self.cut for number in numbers])
+            self.cut.difference_update(numbers)
+            answers = in_numpy(trace, cut_B).answers(self.backend.labels)
             self.done.update(zip(numbers, answers, strict=True))
 
     def ready(self) -> Iterator[dict[str, Any]]:

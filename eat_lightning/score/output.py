@@ -94,7 +94,9 @@ class ShardWriter:
 
     def add(self, kept: pa.Table, answers: Sequence[Mapping[str, Any]]) -> None:
         added = [
-            pa.array([answer[key] for answer in answers], self.output.answers.field(i).type)
+            pa.array(
+                [answer.get(key, False) for answer in answers], self.output.answers.field(i).type
+            )
             for i, key in enumerate(answer_keys(self.output.answers))
         ]
         self.held.append(pa.table([*kept.columns, *added], self.schema))
@@ -131,6 +133,7 @@ def answer_schema(regression: bool, prefix: str) -> pa.Schema:
     first = [("score", pa.float64())] if regression else [("label", pa.string())]
     sure = [] if regression else [("confidence", pa.float64())]
     rest = [("depth", pa.int16()), ("retention", pa.float64()), ("exit_reason", pa.string())]
+    rest += [("truncated", pa.bool_())]
     fields = [
         pa.field(prefix + name, type, metadata={"answer": name})
         for name, type in [*first, *sure, *rest]

@@ -3,6 +3,7 @@ is torch's, with the survivors of many batches going on together (`infer/depth_b
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from eat_lightning.answers import About, Texts
 from eat_lightning.data.batching import within_budget
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.depth_batching import Pool
-from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
+from eat_lightning.infer.torch_backend import Encoded, TorchBackend, in_numpy
 from eat_lightning.weights.untrusted import one_line
 
 BYTES_PER_TOKEN = 4  # of a text, where a backend does not tell its tokens before it runs
@@ -73,33 +74,33 @@ class Scorer:
     def through_pools(self, backend: TorchBackend, texts: Texts, about: About) -> Iterator[Part]:
         """Those that wait between exits at the end of a window go to their end: a shard's answers
         do not depend on what a worker did before."""
-        ids, types = self.encoded(backend, texts)
-        lengths = np.array([len(each) for each in ids])
+        encoded = self.encoded(backend, texts)
+        lengths, cut_B = np.array([len(each) for each in encoded.ids]), np.array(encoded.cut)
         for source, places in backend.places(about).items():
             encoder = backend.by_source[source]
             pool: Pool[int] = Pool(encoder, self.tokens, in_tokens=True)
             own = np.array(places)
             for rows in self.batches(lengths[own]):
                 chosen = own[rows].tolist()
-                kinds = None if types is None else [types[i].tolist() for i in chosen]
-                known = [about[i] for i in chosen]
-                batch = backend.batch_of([ids[i].tolist() for i in chosen], kinds, known)
-                yield from self.answered(backend, pool.add(chosen, batch))
-            yield from self.answered(backend, pool.flush())
+                batch = backend.batch_of(encoded.take(chosen), [about[i] for i in chosen])
+                yield from self.answered(backend, pool.add(chosen, batch), cut_B)
+            yield from self.answered(backend, pool.flush(), cut_B)
 
-    def encoded(self, backend: TorchBackend, texts: Texts) -> tuple[list[Any], list[Any] | None]:
+    def encoded(self, backend: TorchBackend, texts: Texts) -> Encoded:
         """A few at a time: what a tokenizer gives beside ids is ten times their size."""
         ids: list[Any] = []
         types: list[Any] = []
+        cut: list[bool] = []
         for start in range(0, len(texts), ENCODED):
-            some, kinds = backend.encoded(texts[start : start + ENCODED])
-            ids += [np.array(each, np.int32) for each in some]
-            types += [np.array(each, np.int32) for each in kinds or ()]
-        return ids, types or None
+            some = backend.encoded(texts[start : start + ENCODED])
+            ids += [array("i", each) for each in some.ids]
+            types += [array("i", each) for each in some.types or ()]
+            cut += some.cut
+        return Encoded(ids, types or None, cut)
 
-    def answered(self, backend: TorchBackend, parts: Any) -> Iterator[Part]:
+    def answered(self, backend: TorchBackend, parts: Any, cut_B: np.ndarray) -> Iterator[Part]:
         for places, trace in parts:
-            yield places, in_numpy(trace).answers(backend.labels)
+            yield places, in_numpy(trace, cut_B[places]).answers(backend.labels)
 
     def batches(self, lengths_B: np.ndarray) -> Iterator[list[int]]:
         """Rows longest first, as many as have `tokens` together, and `batch` at most."""

@@ -77,6 +77,15 @@ def test_lines_of_text(sst2: Path, call):
         assert 0 < answer["retention"] <= 1
 
 
+@pytest.mark.parametrize("pool", ["false", "true"])
+def test_an_answer_to_a_cut_text_says_so(sst2: Path, call, pool: str):
+    fits = " ".join("a" * 38)  # and [CLS] and [SEP]: the body reads 40 tokens
+    lines = f"{fits}\nfine\n{fits} b\nfine\n{fits} c\n"
+    status, answers, _ = call(lines, f"run={sst2}", f"pool={pool}", "batch=2")
+    assert status == 0
+    assert [answer.get("truncated") for answer in answers] == [None, None, True, None, True]
+
+
 def test_answers_are_the_models_in_any_batch(sst2: Path, call):
     texts = [" ".join(["good", "bad", "film", "not"][: 1 + i % 4]) for i in range(11)]
     encoder, labels = Run.open(sst2).model()

@@ -86,6 +86,16 @@ def test_answers_are_those_of_predict(corpus: Path, sst2: Path, tmp_path: Path, 
     assert len({*(row["depth"] for row in rows)}) > 1
 
 
+@pytest.mark.parametrize("pool", [None, False])
+def test_a_row_says_whether_its_text_was_cut(tmp_path: Path, sst2: Path, pool: Any):
+    given = tmp_path / "lines.txt"
+    given.write_text(
+        "".join("a " * size + "\n" for size in (38, 39, 1))
+    )  # with [CLS] and [SEP] 40 are read
+    rows = scored(given, tmp_path / "out", sst2, pool=pool)
+    assert [row["truncated"] for row in rows] == [False, True, False]
+
+
 def test_what_a_start_measured_is_a_row(corpus: Path, sst2: Path, tmp_path: Path, capsys):
     depths = [row["depth"] for row in scored(corpus, tmp_path / "out", sst2)]
     [row] = jsonl.read(tmp_path / "out" / ROWS, ScoreRow)
@@ -162,7 +172,7 @@ def test_parquet_passes_its_columns_through(sst2: Path, tmp_path: Path):
     assert [*rows[0]] == ["l", *(f"eat_{k}" for k in ANSWER)]
 
 
-ANSWER = ["label", "confidence", "depth", "retention", "exit_reason"]
+ANSWER = ["label", "confidence", "depth", "retention", "exit_reason", "truncated"]
 
 
 def test_pairs_and_bad_lines(mnli: Path, tmp_path: Path):
@@ -184,7 +194,7 @@ def test_a_regression_gives_a_score(tmp_path: Path):
     run = make_run(tmp_path / "run", "stsb")
     (tmp_path / "a.txt").write_text("good\tbad\n")
     [row] = scored(tmp_path / "a.txt", tmp_path / "out", run)
-    assert [*row][2:] == ["score", "depth", "retention", "exit_reason"]
+    assert [*row][2:] == ["score", "depth", "retention", "exit_reason", "truncated"]
 
 
 def test_a_second_start_goes_on_with_what_is_missing(corpus: Path, sst2: Path, tmp_path: Path):
