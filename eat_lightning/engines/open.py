@@ -82,11 +82,13 @@ class OfExport:
 
 @dataclass
 class OfRun:
-    """A finished run, in torch or by way of its own graphs."""
+    """A finished run, in torch or by way of its own graphs. given: an encoder (fp32, plain) and its
+    labels in place of the run's own with the plan's exits."""
 
     run: Run
     plan: ModelPlan
     policies: Sequence[Policy] | None
+    given: tuple[AdaptiveEncoder, list[str]] | None = None
     engines = ("torch", "onnx", "openvino")
 
     @property
@@ -114,6 +116,8 @@ class OfRun:
     @cached_property
     def chosen(self) -> tuple[AdaptiveEncoder, list[str]]:
         """The encoder in fp32 with the exits that were asked for, and its labels."""
+        if self.given is not None:
+            return self.given
         encoder, labels = self.run.model()
         choice = ExitChoice.of(self.plan.exit, self.run.model_config()["exit"])
         return at_choice(fitter_of(self.run, encoder, choice), choice), labels

@@ -13,8 +13,10 @@ from pydantic import BeforeValidator, Field
 
 from eat_lightning.config import Plan, parsed, whole
 from eat_lightning.data.calibration import PARTS
+from eat_lightning.engines.plan import Engine
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.precision import device_faults, form_of, prepack_faults
+from eat_lightning.infer.sessions import ENGINES, engine_faults
 from eat_lightning.measure.settings import STATIC, Setting, settings_of
 from eat_lightning.model.contracts import knob_of
 from eat_lightning.runs import validate
@@ -86,6 +88,7 @@ class MeasurePlan(Plan):
     batch: Count
     dtype: Literal["fp32", "bf16", "int8"]
     prepack: bool | None
+    backend: Engine
     device: Literal["cpu", "cuda"]
     threads: Count
     timing: Timing
@@ -93,6 +96,8 @@ class MeasurePlan(Plan):
     def rules(self) -> Iterator[str]:
         yield from device_faults(self.device, self.dtype)
         yield from prepack_faults(self.prepack, self.dtype, self.device)
+        if self.backend != "torch":
+            yield from self.backend_faults()
         if self.timing.graphs and self.device != "cuda":
             yield f"timing.graphs=true is for device=cuda, got {self.device}"
         if self.taus is not None and self.points is not None:
@@ -102,6 +107,18 @@ class MeasurePlan(Plan):
         if self.certificate is not None and given:
             yield f"{given[0]}: a certificate holds for one exit rule, so leave them out"
         yield from measure_faults(self.logger)
+
+    def backend_faults(self) -> Iterator[str]:
+        asked = {
+            "prepack=true": self.prepack,
+            f"device={self.device}": self.device != "cpu",
+            "certificate": self.certificate is not None,
+            "policy": self.policy,
+        }
+        for key in (key for key, given in asked.items() if given):
+            yield f"{key} is for backend=torch, got {self.backend}"
+        if self.backend in ENGINES:
+            yield from engine_faults(self.backend, self.dtype)
 
     @property
     def swept(self) -> tuple[str, Points | None]:

@@ -21,6 +21,7 @@ from eat_lightning.infer.record import Recorded, record
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.budgets import fitted_settings
 from eat_lightning.measure.gain import METRICS, Answers, adaptivity_gains
+from eat_lightning.measure.in_engine import InEngine, engine_for
 from eat_lightning.measure.plan import MeasurePlan, Subject
 from eat_lightning.measure.searched import searched_settings
 from eat_lightning.measure.settings import Setting
@@ -71,7 +72,9 @@ def keep(rows: Sequence[Row], results: Sequence[Result]) -> None:
 
 def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
     """A result for each setting of a run, from one pass for each body."""
-    run = subject.run
+    run, engine = subject.run, engine_for(subject.run, plan)
+    graphs = None if engine == "torch" else InEngine.of(run, plan, engine)
+    subject = subject if graphs is None else replace(subject, form=PLAIN)
     split, (model, labels) = dev_split(run, plan), run.model()
     plain_encoder = in_dtype(model, plan.dtype).to(plan.device)
     with undisturbed(plan.threads):  # prepacked for as many threads as are timed
@@ -86,13 +89,20 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
         load_second_runs(body.policies)
         if faults := policy_faults(body.policies, body, labels, run.folder / "model"):
             raise ConfigError.of(faults)
-        passed = Pass.of(subject, plan, settings[0], body, split)
+        if graphs is None:
+            said = record(body, split, plan.batch, f"{run.name}: all exits")
+        else:
+            said = graphs.record(settings[0], split)
+        said.group_B = groups_of(run, split)
+        passed = Pass.of(subject, plan, settings[0], body, said)
         for setting, gain in zip(settings, passed.gains(settings), strict=True):
-            row = passed.row(setting, **gain)
-            timed_body = plain_encoder if setting.baseline == THEIRS else body
-            timed_body = with_slots(timed_body, exit=setting.exit)
-            candidate = candidate_for(timed_body, split, row.kernels, plan.device)
-            yield Result(run, row, candidate, setting.is_static and setting.baseline != THEIRS)
+            row, theirs = passed.row(setting, engine, **gain), setting.baseline == THEIRS
+            if graphs is not None and plan.timing.enabled and not theirs:
+                candidate = graphs.candidate(setting, split)
+            else:
+                timed_body = with_slots(plain_encoder if theirs else body, exit=setting.exit)
+                candidate = candidate_for(timed_body, split, row.kernels, plan.device)
+            yield Result(run, row, candidate, setting.is_static and not theirs)
 
 
 def methods_of(settings: Sequence[Setting]) -> dict[str, Any]:
@@ -119,17 +129,14 @@ class Pass:
         plan: MeasurePlan,
         setting: Setting,
         body: AdaptiveEncoder,
-        split: Any,
+        passed: Recorded,
     ) -> Pass:
-        """Run all examples, and keep what was said beside the run."""
-        run = subject.run
-        passed = record(body, split, plan.batch, f"{run.name}: all exits")
-        passed.group_B = groups_of(run, split)
+        """Keep what was said beside the run."""
         file = file_name(setting.body, subject.form, passed.data, plan)
-        passed.to_parquet(run.folder / file)
+        passed.to_parquet(subject.run.folder / file)
         return cls(subject, plan, body, passed, file)
 
-    def row(self, setting: Setting, **more: Any) -> Row:
+    def row(self, setting: Setting, engine: str, **more: Any) -> Row:
         """A setting's row, not yet timed. more: fields that the pass alone does not give."""
         plan, budget = self.plan, setting.budget
         if budget is not None:
@@ -138,6 +145,8 @@ class Pass:
         if setting.baseline == THEIRS:
             # Theirs runs as people call it; what it says is what these weights say in our hands.
             more |= {"kernels": "hf_eager", "form": PLAIN}
+        elif engine != "torch":
+            more["kernels"] = engine
         elif plan.timing.enabled and plan.timing.graphs:
             more["kernels"] = GRAPHS
         more |= {"split": plan.split, "dtype": plan.dtype}
@@ -169,6 +178,7 @@ def file_name(body: str, form: str, data: str, plan: MeasurePlan) -> str:
     set of examples; exit rules share it."""
     digest = hashlib.sha256(body.encode()).hexdigest()[:8]
     dtype = plan.dtype + (f"-{form}" if form != PLAIN else "")
+    dtype += "" if plan.backend == "torch" else f"-{plan.backend}"
     return f"examples-{plan.split}-{dtype}-{digest}-{data[:8]}.parquet"
 
 

@@ -5,10 +5,12 @@ Shapes: B examples, S seeds.
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -181,6 +183,7 @@ def trained_statics(study: Study, point: Point) -> list[Point]:
     points = study.points(task=row.task, split=row.split, baseline="", dtype=row.dtype)
     same = [p for p in points if p.is_static and same_timing(p.row, row)]
     same = [p for p in same if p.row.form == row.form or row.baseline == THEIRS]
+    same = [p for p in same if p.row.engine == row.engine]
     return [p for p in same if p.row.num_examples == row.num_examples]
 
 
@@ -263,10 +266,12 @@ def source_of(point: Point) -> Source:
     """The rows' runs and commits, and the command that measures them again."""
     row = point.row
     runs = [f"run=outputs/{m.row.study}/{m.row.run}" for m in point.members]
-    more = [f"budgets=[{row.budget:g}]"] if row.budget else []
+    more = rule_named(row)
+    more += [f"budgets=[{row.budget:g}]"] if row.budget else []
     more += [f"{points_key(row)}=[{row.point}]"] if off_grid(row) else []
     more += ["baselines=all"] if row.baseline == THEIRS else []
     more += [f"dtype={row.dtype}"] if row.dtype != "fp32" else []
+    more += [f"backend={row.engine}"] if row.engine != "torch" else []
     more += ["prepack=false"] if point.timed and could_be_prepacked(row) else []
     words = ["python", "-m", "eat_lightning.measure", *dict.fromkeys(runs), *more]
     return Source(tuple(point.runs), shlex.join(words), tuple(point.commits))
@@ -274,6 +279,21 @@ def source_of(point: Point) -> Source:
 
 def as_source(of: Source | Point) -> Source:
     return source_of(of) if isinstance(of, Point) else of
+
+
+def rule_named(row: Row) -> list[str]:
+    """The exit rule and its settings but for its knob, where it may not be the run's own; a run's
+    own is confidence as a rule, and baselines come by themselves."""
+    kind = row.exit["kind"]
+    if row.baseline or kind in ("confidence", "never"):
+        return []
+    said = {name: value for name, value in row.exit.items() if name not in ("kind", row.knob)}
+    return [f"exit={kind}", *(f"exit.{name}={as_given(value)}" for name, value in said.items())]
+
+
+def as_given(value: Any) -> str:
+    """A value as an override of the command line has it."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 def points_key(row: Row) -> str:

@@ -235,7 +235,7 @@ class Study:
 
         def matches(other: Row, mine: Row) -> bool:
             same = (other.dtype, other.threads) == (mine.dtype, mine.threads)
-            return same and is_static(other)
+            return same and is_static(other) and other.engine == mine.engine
 
         found = self.twins(point, matches)
         if not all(found):

@@ -30,7 +30,7 @@ Bound = float | Callable[[BenchRow, Rows], float]
 class Target:
     """`reached` of each row that is asked about must be `bound` at least, or at most.
 
-    batch, task: None asks about all; order: its beginning."""
+    batch, task: None asks about all; order: its beginning; needs: a rival that must have raced."""
 
     what: str
     candidates: Sequence[str]
@@ -41,20 +41,17 @@ class Target:
     races: Sequence[str] = ("fp32", "bf16")
     task: str | None = None
     at_most: bool = False
+    needs: str = ""
 
     def asks(self, row: BenchRow) -> bool:
         wanted = row.candidate in self.candidates and row.race in self.races
         fits = self.batch in (None, row.batch) and self.task in (None, row.task)
-        return wanted and fits and row.order.startswith(self.order)
+        there = self.needs in ("", *row.over)
+        return wanted and fits and there and row.order.startswith(self.order)
 
 
 def over(label: str) -> Callable[[BenchRow], Interval]:
     return lambda row: row.over[label]
-
-
-def cost(row: BenchRow) -> Interval:
-    value, low, high = row.over["static"]
-    return [1 / value, 1 / high, 1 / low]
 
 
 def padding(row: BenchRow, rows: Rows) -> float:
@@ -65,17 +62,54 @@ def flops_and_padding(row: BenchRow, rows: Rows) -> float:
     return padding(row, rows) * rows["HF BERT"].flops / row.flops
 
 
+def time_over(label: str) -> Callable[[BenchRow], Interval]:
+    """Time / that one's; nothing to judge where it was not in the race."""
+
+    def found(row: BenchRow) -> Interval:
+        value, low, high = row.over[label]
+        return [1 / value, 1 / high, 1 / low]
+
+    return found
+
+
+def distance(row: BenchRow) -> Interval:
+    """Time / what the ceilings allow."""
+    return [ms / row.limit_ms for ms in row.ms]
+
+
 conversion, peak = attrgetter("conversion"), attrgetter("peak_share")
 
 
 TARGETS = [
     Target("conversion at batch 32", EATS, 0.95, conversion, 32),
-    Target("conversion at batch 1", EATS, 0.85, conversion, 1),
+    Target("conversion at batch 1", EATS, 0.9, conversion, 1),
+    *(
+        Target(
+            "time / the fastest engine's, static",
+            ["static prepacked"],
+            1.03,
+            time_over("best engine"),
+            batch,
+            at_most=True,
+            needs="best engine",
+        )
+        for batch in (1, 32)
+    ),
+    Target("time / the limit, batch 1", ["static prepacked"], 1.6, distance, 1, at_most=True),
+    Target(
+        "deployed over the best static engine, batch 1",
+        ["EAT prepacked", "ORT EAT fp32", "OV EAT fp32", "ORT EAT int8", "OV EAT int8", "EAT int8"],
+        1.7,
+        over("best static"),
+        1,
+        COMES,
+        ["deployed-0.5"],
+    ),
     Target(
         "cost of adaptivity (time / static)",
         ["off, norm scores"],
         1.03,
-        cost,
+        time_over("static"),
         races=("cost-fp32", "cost-bf16"),
         at_most=True,
     ),

@@ -66,6 +66,20 @@ def test_a_setting_without_its_baseline_has_none(tmp_path: Path):
     assert study.static_of(study.points()[0]) is None
 
 
+def test_each_engine_has_an_own_static(tmp_path: Path):
+    rows = [
+        make_row(**(fields | {"kernels": kernels, "run": "r"}))
+        for kernels in ("ours", "onnx")
+        for fields in (EAT, {"baseline": "own static"})
+    ]
+    keep(tmp_path / "r", rows)
+    study = open_study([str(tmp_path)])
+    for point in study.points():
+        static = study.static_of(point)
+        assert static is not None
+        assert (static.row.baseline, static.row.kernels) == ("own static", point.row.kernels)
+
+
 def test_the_newest_row_counts_and_a_timed_one_before_it(tmp_path: Path):
     old = make_row(commit="a", latency_ms=9.0, created="2026-01-01T00:00:00+00:00")
     new = make_row(commit="b", latency_ms=8.0, created="2026-01-02T00:00:00+00:00")

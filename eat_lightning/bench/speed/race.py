@@ -16,6 +16,7 @@ from scipy.stats import binom
 
 from eat_lightning.bench.speed.candidates import Candidate, Field
 from eat_lightning.bench.speed.ceilings import Ceilings
+from eat_lightning.bench.speed.rivals import NEEDED
 from eat_lightning.bench.speed.rows import ELEMENT, BenchRow, Interval
 from eat_lightning.bench.speed.workload import Workload
 from eat_lightning.errors import ConfigError
@@ -86,8 +87,12 @@ def rows_of(
     for c in field.candidates:
         ms_R, own, bound = took[c.name], spent[c.name if c.encoder else c.static], ceilings[c.dtype]
         over = dict(field.over)
+        statics = statics_like(field, c, spent)
+        engines = [name for name in statics if name.split()[0] in NEEDED]
         if field.over_best_static:
-            over["best static"] = best_static(field, c, spent, took)
+            over["best static"] = fastest(statics, took)
+        if engines:
+            over["best engine"] = fastest(engines, took)
         read = own.layers_read * layer_weights(c.shape) * ELEMENT[c.dtype]
         row = BenchRow(
             candidate=c.name,
@@ -116,17 +121,18 @@ def rows_of(
     return rows
 
 
-def best_static(
-    field: Field, c: Candidate, spent: Mapping[str, Spent], took: Mapping[str, np.ndarray]
-) -> str:
-    """The fastest candidate as deep as this one, in its dtype, that runs every layer for all."""
-    rivals = [
+def statics_like(field: Field, c: Candidate, spent: Mapping[str, Spent]) -> list[str]:
+    """Candidates as deep as this one, in its dtype, that run every layer for all."""
+    return [
         other.name
         for other in field.candidates
         if (other.dtype, other.shape.num_layers) == (c.dtype, c.shape.num_layers)
         and (other.encoder is None or spent[other.name].flops == spent[other.static].flops)
     ]
-    return min(rivals, key=lambda name: np.median(took[name]))
+
+
+def fastest(names: Sequence[str], took: Mapping[str, np.ndarray]) -> str:
+    return min(names, key=lambda name: np.median(took[name]))
 
 
 def median(value_R: np.ndarray) -> Interval:

@@ -1,0 +1,78 @@
+"""Settings of a run as graphs in onnxruntime or OpenVINO: who answers, and how long it takes.
+
+What every exit says is recorded in the engine too, so that a row's score, depth and time are of one
+and the same thing. The graphs are kept beside the run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from eat_lightning.engines.open import OfRun, fastest
+from eat_lightning.infer.latency import Candidate
+from eat_lightning.infer.record import Recorded
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.packed import Batch
+from eat_lightning.runs.run import Run
+
+if TYPE_CHECKING:
+    from eat_lightning.infer.onnx_backend import OnnxBackend
+    from eat_lightning.measure.plan import MeasurePlan
+    from eat_lightning.measure.settings import Setting
+
+
+def engine_for(run: Run, plan: MeasurePlan) -> str:
+    """The plan's; for "auto" the fastest here with the run's own exits, an example at a time."""
+    if plan.backend != "auto":
+        return plan.backend
+    return fastest(OfRun(run, how(plan), ()))
+
+
+def how(plan: MeasurePlan) -> Any:
+    """What a run is opened with, as the other commands' plans say it."""
+    asked = {"certificate": None, "exit": {}, "batch": 1, "prepack": None}
+    return SimpleNamespace(threads=plan.threads, dtype=plan.dtype, backend=plan.backend, **asked)
+
+
+@dataclass(frozen=True)
+class InEngine:
+    """A run in an engine that is not torch. encoder: the run's, in fp32, plain. labels: its own."""
+
+    run: Run
+    plan: MeasurePlan
+    engine: str
+    encoder: AdaptiveEncoder
+    labels: list[str]
+
+    @classmethod
+    def of(cls, run: Run, plan: MeasurePlan, engine: str) -> InEngine:
+        return cls(run, plan, engine, *run.model())
+
+    def opened(self, encoder: AdaptiveEncoder) -> OnnxBackend:
+        """An encoder's graphs. ConfigError where the engine cannot run them, or answers otherwise
+        than the encoder."""
+        made: Any = OfRun(self.run, how(self.plan), (), (encoder, self.labels)).open(self.engine)
+        return made
+
+    def record(self, setting: Setting, split: Any) -> Recorded:
+        """What every head says of each example, of graphs with an exit at each."""
+        body = with_slots(self.encoder, **setting.methods)
+        early = [layer for layer in map(int, body.heads) if layer < body.shape.num_layers]
+        looking = with_slots(body, exit=Confidence(layers=early) if early else Never())
+        title = f"{self.run.name}: all exits in {self.engine}"
+        found = self.opened(looking).record(split, self.plan.batch, title)
+        return replace(found, data=split.source.digest[:16], difficulty=split.difficulty)
+
+    def candidate(self, setting: Setting, split: Any) -> Candidate:
+        """A setting's own graphs, from token ids to an answer."""
+        body = with_slots(self.encoder, **setting.methods)
+        return Candidate(self.opened(body).runner.run_state, split, state_of)
+
+
+def state_of(batch: Batch) -> dict[str, Any]:
+    """What the first graph takes."""
+    return {name: getattr(batch, name).numpy() for name in ("ids_N", "types_N", "lengths_B")}

@@ -1,0 +1,46 @@
+"""`measure backend=`: rows of a run's graphs in another engine."""
+
+from pathlib import Path
+
+import pytest
+from exports import shapes_unchecked
+from measured import FAST, UNTIMED, call, make_run
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs.row import read
+
+
+@pytest.fixture(autouse=True, scope="module")
+def traced():
+    with shapes_unchecked():
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "task=sst2")
+
+
+def test_rows_of_graphs_say_what_the_encoder_says(run: Path):
+    settings = (f"run={run}", "points=[]", "baselines=none")  # each setting is an export
+    (own,) = call(*settings, *UNTIMED, "prepack=false")
+    (row,) = call(*settings, *FAST, "backend=onnx")
+    assert (row.kernels, row.engine, row.form) == ("onnx", "onnx", "plain")
+    assert (row.exit, row.reduction, row.data) == (own.exit, own.reduction, own.data)
+    assert (row.score, row.depth, row.retention) == (own.score, own.depth, own.retention)
+    assert (row.flops, row.adaptivity_gain) == pytest.approx((own.flops, own.adaptivity_gain))
+    assert row.latency_ms > 0
+    assert {each.engine for each in read(run / "rows.jsonl")} == {"torch", "onnx"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("prepack=true", "prepack=true is for backend=torch, got onnx"),
+        ("certificate=some", "certificate is for backend=torch, got onnx"),
+        ("dtype=bf16", "dtype=bf16: onnxruntime has no such products on a processor"),
+    ],
+)
+def test_what_graphs_cannot_be_asked(run: Path, given: str, said: str):
+    with pytest.raises(ConfigError, match=said):
+        call(f"run={run}", *UNTIMED, "backend=onnx", given)
