@@ -24,11 +24,18 @@ PUBLISHED = {
     "ats": "half of the FLOPs at equal accuracy (images)",
     "tome": "1.6 to 2.0x at -0.4 to -1.7 points (images, trained)",
     "self_distillation": "3.5x at +0.1, 10x at -1.4 points (FastBERT, FLOPs)",
+    "beem": "1.5 to 2.1x at equal or better accuracy (GLUE, layers)",
+    "cofi": "2.0x at 60 % fewer weights (BERT-base, MRPC, RTE and CoLA)",
     "sweet": "+1.1 points over joint exits (few examples)",
     "depth_weighted": "1.57x at 0 to +2.3 points (PABEE, ALBERT-base, patience)",
 }
 KEEP = {"model", "seeds", "full", "accuracy", "flops_ratio", "depth", "retention", "gain"}
 LINE = [c for c in COLUMNS if c.key in KEEP | {"to_trained", "single", "batch", "num_examples"}]
+CONVERTED = "times as fast as own static x FLOPs / its FLOPs"
+CONVERSIONS = [
+    col.field("conversion", "conversion", 2, f"{CONVERTED}, batch 1"),
+    col.field("batch_conversion", "conversion, batches", 2, f"{CONVERTED}, as they come"),
+]
 
 
 def claim(study: Study) -> Claim:
@@ -48,7 +55,8 @@ def lines_of(methods: Sequence[Method]) -> list[dict[str, Any]]:
 
 def published(line: dict[str, Any]) -> str:
     row = line["point"].row
-    kinds = [slot.get("kind") for slot in (row.reduction, row.objective or {}, row.schedule or {})]
+    slots = row.exit, row.reduction, row.objective or {}, row.schedule or {}
+    kinds = [slot.get("kind") for slot in slots]
     return next((PUBLISHED[kind] for kind in kinds if kind in PUBLISHED), "")
 
 
@@ -58,7 +66,7 @@ def table_of(task: str, lines: Sequence[dict[str, Any]]) -> Table:
         "cut; fixed depth is the same weights with everybody leaving at one layer. Bold: better by "
         "its 95 % interval. Published numbers are of other bodies, tasks and clocks."
     )
-    columns = [*LINE, col.word("published", "as published")]
+    columns = [*LINE, *CONVERSIONS, col.word("published", "as published")]
     return col.table(f"methods-{task}", f"Methods on {task}", caption, columns, lines)
 
 
