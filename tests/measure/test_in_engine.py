@@ -27,7 +27,7 @@ def test_rows_of_graphs_say_what_the_encoder_says(run: Path):
     (row,) = call(*settings, *FAST, "backend=onnx")
     assert (row.kernels, row.engine, row.form) == ("onnx", "onnx", "plain")
     assert (row.exit, row.reduction, row.data) == (own.exit, own.reduction, own.data)
-    assert (row.score, row.depth, row.retention) == (own.score, own.depth, own.retention)
+    assert (row.accuracy, row.depth) == (own.accuracy, own.depth)
     assert (row.flops, row.adaptivity_gain) == pytest.approx((own.flops, own.adaptivity_gain))
     assert row.latency_ms > 0
     assert {each.engine for each in read(run / "rows.jsonl")} == {"torch", "onnx"}
