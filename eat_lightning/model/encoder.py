@@ -70,6 +70,11 @@ class AdaptiveEncoder(nn.Module):
     reduction: Reduction
     exit: Exit
     strength: Tensor
+    soft: bool = False
+    flow: Callable[[int, int], tuple[float, float]] | None = None
+    skips: frozenset[int] = frozenset()
+    keep_hidden: bool = False
+    keep_scores: bool = False
 
     def __init__(
         self,
@@ -102,10 +107,6 @@ class AdaptiveEncoder(nn.Module):
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
         self.apply(initialise)
         self.attention, self.reduction, self.exit = attention, reduction, exit
-        self.soft = False
-        self.flow: Callable[[int, int], tuple[float, float]] | None = None
-        self.skips: frozenset[int] = frozenset()
-        self.keep_hidden = self.keep_scores = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         """A slot may be filled anew at any time. A method that has parameters takes over those of

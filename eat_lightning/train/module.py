@@ -109,12 +109,8 @@ class Classifier(LightningModule):
         last, stage = self.encoder.shape.num_layers, self.timeline.stages[number]
         counts = {"all": lambda k: True, "last": lambda k: k == last, "early": lambda k: k < last}
         assert batch.labels_B is not None
-        wants = getattr(objective, "wants", ())
         further = getattr(objective, "passes", no_passes)(self.global_step, self.encoder)
         passes = [pass_of(self.encoder, batch, wanted) for wanted in further]
-        teacher = self.teacher[0] if "teacher_hidden" in wants else None
-        lessons = getattr(objective, "lessons", no_passes)
-        shown = None if teacher is None else shown_by(teacher, batch, "scores" in wants)
         return Context(
             guesses={k: g for k, g in trace.guesses.items() if counts[stage.exits](k)},
             labels_B=batch.labels_B,
@@ -126,16 +122,30 @@ class Classifier(LightningModule):
             epoch=self.global_step / self.timeline.total * (self.trainer.max_epochs or 1),
             stage=number,
             hidden=trace.hidden,
-            teacher_hidden={} if shown is None else shown.hidden,
             scores=trace.scores,
-            teacher_scores={} if shown is None else shown.scores,
             passes=[other.guesses for other in passes],
             hidden_passes=[other.hidden for other in passes],
-            teacher_passes=[] if teacher is None else taught(teacher, batch, lessons),
             full_BC=trace.guesses[last],
             pools=trace.pools,
             strength=float(self.encoder.strength),
+            **self.shown_by_teacher(batch, objective),
         )
+
+    @torch.no_grad()
+    def shown_by_teacher(self, batch: Batch, objective: Any) -> dict[str, Any]:
+        """What an objective that asks for the teacher's vectors may look at."""
+        wants = getattr(objective, "wants", ())
+        if "teacher_hidden" not in wants:
+            return {}
+        teacher = self.teacher[0].to(batch.ids_N.device).eval()
+        teacher.keep_hidden, teacher.keep_scores = True, "scores" in wants
+        shown = teacher(batch, leave=False)
+        lessons = getattr(objective, "lessons", no_passes)(teacher)
+        return {
+            "teacher_hidden": shown.hidden,
+            "teacher_scores": shown.scores,
+            "teacher_passes": [pass_of(teacher, batch, wanted) for wanted in lessons],
+        }
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Every layer is there again, and learned parameters are put back within their bounds."""
@@ -259,20 +269,6 @@ def pass_of(encoder: AdaptiveEncoder, batch: Batch, wanted: Pass) -> Trace:
     twin = with_slots(encoder, **wanted.methods)
     twin.skips = wanted.skips
     return with_weights(twin, wanted.weights, batch, leave=False)
-
-
-def taught(teacher: AdaptiveEncoder, batch: Batch, lessons: Any) -> list[Trace]:
-    """A teacher's further passes, without gradient."""
-    with torch.no_grad():
-        return [pass_of(teacher, batch, wanted) for wanted in lessons(teacher)]
-
-
-def shown_by(teacher: AdaptiveEncoder, batch: Batch, scores: bool) -> Trace:
-    """A teacher's pass with its vectors after each layer, and its attention scores where wanted,
-    without gradient."""
-    teacher.keep_hidden, teacher.keep_scores = True, scores
-    with torch.no_grad():
-        return teacher.to(batch.ids_N.device).eval()(batch, leave=False)
 
 
 def exits_of(encoder: AdaptiveEncoder) -> list[int]:

@@ -190,7 +190,6 @@ def load_pretrained(
     """
     name, folder = pretrained, model_folder(pretrained)
     config = read_config(folder)
-    tuned = config["model_type"] == "eat"
     sep = sep_id(folder, config) if tokenizer is None else tokenizer.sep_token_id
     source = source_shape(config, folder, sep)
     num_layers = num_layers or source.num_layers
@@ -198,23 +197,40 @@ def load_pretrained(
         raise ConfigError(
             f"encoder.num_layers must be in 1..{source.num_layers} for {name}, got {num_layers}"
         )
-    family = None if tuned else FAMILIES[config["model_type"]]
-    if family is not None and (faults := family.faults(config)):
-        raise ConfigError(f"{name}: {one_line(faults[0])}")
-    weights = read_weights(folder, old=not tuned)
-    weights = rename(weights, family) if family else tuned_weights(weights, source.num_layers)
-    if faults := weight_faults(source, weights):
-        raise ConfigError(f"{name}: {faults[0]}")
-    try:
-        weights = fuse(weights, source.num_distinct) if family else weights
-    except KeyError as error:
-        raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
+    weights = own_weights(name, folder, config, source)
     chosen = layers_taken(source.num_layers, num_layers, take)
     shape = replace(with_layers(source, chosen), **overrides)
     if not source.layer_groups:
         weights = pick_layers(weights, chosen)
     head = as_pretrained(head, head_found(config, weights))
     encoder = AdaptiveEncoder(shape, num_labels, attention, reduction, exit, head)
+    fill(encoder, weights, name)
+    return encoder.train()
+
+
+def own_weights(
+    name: str, folder: Path, config: dict[str, Any], source: Shape
+) -> dict[str, Tensor]:
+    """The weights of a body or of a run's model by the encoder's own names; ConfigError where they
+    are not those of its shape."""
+    if config["model_type"] == "eat":
+        weights = tuned_weights(read_weights(folder), source.num_layers)
+        family = None
+    else:
+        family = FAMILIES[config["model_type"]]
+        if faults := family.faults(config):
+            raise ConfigError(f"{name}: {one_line(faults[0])}")
+        weights = rename(read_weights(folder, old=True), family)
+    if faults := weight_faults(source, weights):
+        raise ConfigError(f"{name}: {faults[0]}")
+    try:
+        return weights if family is None else fuse(weights, source.num_distinct)
+    except KeyError as error:
+        raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
+
+
+def fill(encoder: AdaptiveEncoder, weights: dict[str, Tensor], name: str) -> None:
+    """Load a body and what fits of its head; ConfigError where the body is not whole."""
     body = {n: w for n, w in weights.items() if n in encoder.state_dict()}
     loaded = body | heads_from(weights, encoder, name)
     # What fine-tuning makes is in no pretrained body: heads, the strength, parameters of methods.
@@ -224,7 +240,6 @@ def load_pretrained(
         raise ConfigError(
             f"{name}: model.safetensors lacks {missing[0]} and {len(missing) - 1} more"
         )
-    return encoder.train()
 
 
 def fresh(
