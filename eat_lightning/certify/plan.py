@@ -13,7 +13,7 @@ from eat_lightning.certify.candidates import chain_to, chains_of, is_reachable
 from eat_lightning.certify.select import Target
 from eat_lightning.config import make, whole, within
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.infer.backend import sha256_of
+from eat_lightning.files import sha256_of
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import device_faults, form_of, in_dtype, in_form, prepack_faults
 from eat_lightning.infer.sessions import engine_faults

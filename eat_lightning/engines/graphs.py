@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import sha256_of
+from eat_lightning.files import sha256_of
 from eat_lightning.infer.onnx_runner import ABOUT
 from eat_lightning.model.contracts import spec
 from eat_lightning.model.encoder import AdaptiveEncoder

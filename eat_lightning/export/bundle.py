@@ -20,9 +20,8 @@ from eat_lightning.export.graph import graphs
 from eat_lightning.export.quantise import for_graphs
 from eat_lightning.export.trace import banded_layers, stretches
 from eat_lightning.export.weights import save
-from eat_lightning.files import write_json
+from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer import onnx_runner, sessions
-from eat_lightning.infer.backend import sha256_of
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.model.contracts import spec
 from eat_lightning.model.encoder import AdaptiveEncoder

@@ -16,6 +16,7 @@ import numpy as np
 
 from eat_lightning.bounds import raise_faults
 from eat_lightning.errors import ConfigError
+from eat_lightning.files import replacing
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import Exit, Policy
@@ -132,9 +133,8 @@ class Recorded:
             "use_dictionary": [*whole, "tokens_in_full.list.element"],
             "use_byte_stream_split": [f"{name}.list.element" for name in floats],
         }
-        beside = path.with_name(path.name + ".part")
-        pq.write_table(pa.table(columns), beside, **how)
-        beside.replace(path)
+        with replacing(path) as beside:
+            pq.write_table(pa.table(columns), beside, **how)
 
     @classmethod
     def read(cls, path: Path) -> Recorded:

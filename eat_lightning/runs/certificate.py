@@ -25,8 +25,7 @@ from pydantic.dataclasses import dataclass
 
 from eat_lightning.config import within
 from eat_lightning.errors import ConfigError
-from eat_lightning.files import write_json
-from eat_lightning.infer.backend import sha256_of
+from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer.precision import DTYPES as DTYPES
 from eat_lightning.infer.precision import FORMS, PLAIN
 from eat_lightning.model.contracts import Policy, build

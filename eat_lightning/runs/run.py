@@ -213,6 +213,18 @@ def environment() -> dict[str, Any]:
     }
 
 
+def provenance() -> dict[str, str]:
+    """Where and by what code a row is measured."""
+    here = environment()
+    found = {"machine": here["machine"], "commit": here["commit"] or ""}
+    return found | {"version": here["eat_lightning"]}
+
+
+def is_clean(commit: str) -> bool:
+    """Whether the code is that of the commit; "+" behind it says that files were changed."""
+    return bool(commit) and not commit.endswith("+")
+
+
 def version_of(name: str) -> str:
     import eat_lightning
 
