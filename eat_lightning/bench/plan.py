@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from eat_lightning.bench.speed.released import body_faults
-from eat_lightning.config import Plan, checked, whole, within
+from eat_lightning.config import Count, DataPlan, Plan, checked, whole, within
 from eat_lightning.errors import ConfigError
 
-Count = Annotated[int, whole(1)]
 Share = Annotated[float, within("[0, 1)")]
 
 
@@ -27,10 +26,6 @@ class Sizes(Plan):
         width, heads = self.hidden_size, self.num_heads
         if width % heads:
             yield f"encoder.hidden_size must be a multiple of num_heads={heads}, got {width}"
-
-
-class DataPlan(Plan):
-    dir: str | None
 
 
 class BenchPlan(Plan):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from operator import attrgetter
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from eat_lightning.config import Amount
+
 KEY = ("run", "exits", "gateway", "mode", "batch", "rate", "p99_ms", "machine", "commit")
 BILLION = 1_000_000_000
 
@@ -75,9 +76,7 @@ class CapacityRow:
     version: str = ""
     gateway: str = ""
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in KEY)
+    key = property(attrgetter(*KEY))
 
     @property
     def core_hours(self) -> float:

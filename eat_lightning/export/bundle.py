@@ -23,7 +23,7 @@ from eat_lightning.export.weights import save
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer import onnx_runner, sessions
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.contracts import specs_by_slot
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.reason import reason_names
@@ -88,7 +88,6 @@ class Bundle:
         limit = self.run.config.get("data", {}).get("max_length") or task.max_length
         parts = zip(self.files, self.layers, strict=True)
         heads: Any = encoder.heads
-        slots = ("attention", "reduction", "exit")
         return {
             "format": onnx_runner.FORMAT,
             "run": self.run.name,
@@ -101,7 +100,7 @@ class Bundle:
             "num_layers": encoder.shape.num_layers,
             "dtype": self.dtype,
             "weights": sha256_of([self.run.folder / "model" / "model.safetensors"]),
-            **{slot: spec(slot, getattr(encoder, slot)) for slot in slots},
+            **specs_by_slot(encoder),
             "banded_layers": banded_layers(encoder),
             "strength": encoder.strength.item(),
             "temperatures": {str(k): heads[str(k)].temperature.item() for _, k in self.layers},

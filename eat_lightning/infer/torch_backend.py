@@ -18,7 +18,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Look, Source
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import Policy, spec
+from eat_lightning.model.contracts import Policy, specs_by_slot
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.encoder import Trace as TensorTrace
 from eat_lightning.model.packed import Batch
@@ -113,9 +113,7 @@ class TorchBackend(Backend):
 
     def identity(self, source: Source = None) -> dict[str, Any]:
         encoder = self.by_source[source]
-        slots = ("attention", "reduction", "exit")
-        specs: dict[str, Any] = {slot: spec(slot, getattr(encoder, slot)) for slot in slots}
-        return self.combine(specs | {"policy": specs_of(encoder.policies)})
+        return self.combine(specs_by_slot(encoder) | {"policy": specs_of(encoder.policies)})
 
     def policies(self, source: Source = None) -> Sequence[Policy]:
         return self.by_source[source].policies

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from eat_lightning.config import Plan, parsed, whole
+from eat_lightning.config import Count, Plan, parsed, whole
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.precision import device_faults, form_of, prepack_faults
@@ -26,7 +26,6 @@ from eat_lightning.track.log import measure_faults
 from eat_lightning.weights.operating_point import Budget
 
 INSTEAD = "timing.force=true"
-Count = Annotated[int, whole(1)]
 Points = list[float | list[float]]
 
 

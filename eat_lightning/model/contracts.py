@@ -41,6 +41,8 @@ SLOTS = {  # what a class must have to fill the slot
     "procedure": ("certified", "needed", "promise", "refuses", "uses_confidence"),
 }
 
+MODEL_SLOTS = ("attention", "reduction", "exit")  # an encoder's attributes
+
 
 @dataclass(frozen=True)
 class Knob:
@@ -375,6 +377,11 @@ def spec(slot: str, method: Any) -> dict[str, Any]:
     inside = cls.__module__.startswith(prefix)
     kind = cls.__module__.removeprefix(prefix) if inside else f"{cls.__module__}.{cls.__qualname__}"
     return {"kind": kind} | kept_arguments(method)
+
+
+def specs_by_slot(encoder: Any) -> dict[str, Any]:
+    """The specs of an encoder's methods."""
+    return {slot: spec(slot, getattr(encoder, slot)) for slot in MODEL_SLOTS}
 
 
 def untrained(slot: str, method: Any, trained: str) -> list[str]:

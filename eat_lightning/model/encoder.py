@@ -23,6 +23,7 @@ from torch.func import functional_call
 
 from eat_lightning.bounds import raise_faults
 from eat_lightning.model.contracts import (
+    MODEL_SLOTS,
     Exit,
     Kernel,
     Pattern,
@@ -50,8 +51,6 @@ from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.positions import make_distance
 from eat_lightning.model.trace import Journey, Scores, Trace
 from eat_lightning.model.wish import wished
-
-SLOT_NAMES = ("attention", "reduction", "exit")
 
 
 class AdaptiveEncoder(nn.Module):
@@ -111,7 +110,7 @@ class AdaptiveEncoder(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         """A slot may be filled anew at any time. A method that has parameters takes over those of
         one of its class that it replaces; else they are made (`bind`)."""
-        if name not in SLOT_NAMES:
+        if name not in MODEL_SLOTS:
             return super().__setattr__(name, value)
         own = getattr(self, name, None)
         if hasattr(value, "bind") and value is not own:

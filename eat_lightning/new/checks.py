@@ -16,7 +16,7 @@ import torch
 
 from eat_lightning.infer.record import record
 from eat_lightning.methods.reduction.norm_topk import NormTopK
-from eat_lightning.model.contracts import build, spec
+from eat_lightning.model.contracts import MODEL_SLOTS, build, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, with_weights
 from eat_lightning.model.flops import flops
 from eat_lightning.model.method import faults_of
@@ -27,7 +27,6 @@ from eat_lightning.new.toy import alone, ragged, tiny_encoder
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 Check = Callable[[Any], None]
-MODEL_SLOTS = ("attention", "reduction", "exit")
 LENGTHS = (*range(1, 12), 17, 22, 29, 14)  # in two batches, of which one is not full
 CLOSE: dict[str, Any] = {"atol": 1e-4, "rtol": 0.0}
 

@@ -16,7 +16,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from eat_lightning.bounds import number_faults
-from eat_lightning.config import checked, whole, within
+from eat_lightning.config import Amount, Count, Positive, checked, whole, within
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import class_of, knob_of, point_of, spec
@@ -25,9 +25,6 @@ from eat_lightning.runs.run import folder_name, is_clean, provenance
 
 Share = Annotated[float, within("[0, 1]")]
 Correlation = Annotated[float, within("[-1, 1]")]
-Positive = Annotated[float, within("(0, inf)")]
-Amount = Annotated[float, within("[0, inf)")]
-Count = Annotated[int, whole(1)]
 
 
 def kind_faults(method: Any) -> list[str]:

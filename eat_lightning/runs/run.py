@@ -28,7 +28,7 @@ from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json as write_json
 from eat_lightning.files import write_text as write_text
-from eat_lightning.model.contracts import home, knob_of
+from eat_lightning.model.contracts import MODEL_SLOTS, home, knob_of
 from eat_lightning.runs.validate import (
     links_out,
     names_a_class,
@@ -354,7 +354,7 @@ class Run:
 
     def model(self) -> tuple[Any, list[str]]:
         # Where the owner lets a class of theirs be imported, it is by now: `run_faults`.
-        for slot in ("attention", "reduction", "exit"):
+        for slot in MODEL_SLOTS:
             if names_a_class(node := self.config.get(slot) or {}):
                 target(node)
         return load_model(self.folder / "model")

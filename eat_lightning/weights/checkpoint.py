@@ -21,7 +21,7 @@ from eat_lightning.bounds import number_faults, raise_faults, whole_faults
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing, write_text
-from eat_lightning.model.contracts import build_all, spec
+from eat_lightning.model.contracts import MODEL_SLOTS, build_all, specs_by_slot
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.layer import Shape
@@ -346,9 +346,7 @@ def model_config(encoder: AdaptiveEncoder, labels: list[str]) -> dict[str, Any]:
         "label2id": {label: i for i, label in enumerate(labels)},
         **asdict(encoder.shape),
         "head": encoder.head,
-        "attention": spec("attention", encoder.attention),
-        "reduction": spec("reduction", encoder.reduction),
-        "exit": spec("exit", encoder.exit),
+        **specs_by_slot(encoder),
         "policy": portable(encoder.policies),
     }
 
@@ -376,7 +374,7 @@ def save_model(
 def encoder_from(config: dict[str, Any], num_labels: int) -> AdaptiveEncoder:
     """An encoder with fresh weights from the config of a model folder."""
     shape = Shape(**sizes_of(config, 0))
-    specs = {slot: config[slot] for slot in ("attention", "reduction", "exit")}
+    specs = {slot: config[slot] for slot in MODEL_SLOTS}
     slots = build_all(specs, shape.num_layers)
     policies = from_folder(config.get("policy", []))
     encoder = AdaptiveEncoder(shape, num_labels, **slots, head=config["head"], policies=policies)
