@@ -14,20 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from eat_lightning.bounds import number_faults, raise_faults, whole_faults
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.errors import ConfigError
-from eat_lightning.files import replacing, write_text
+from eat_lightning.files import write_text
 from eat_lightning.model.contracts import MODEL_SLOTS, build_all, specs_by_slot
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.weights.families import FAMILIES
-from eat_lightning.weights.files import SAFE, read_weights, sizes_in, weight_files
+from eat_lightning.weights.files import SAFE, read_weights, save_weights, sizes_in, weight_files
 from eat_lightning.weights.hf_names import fuse, rename, sizes_of, tuned_weights
 from eat_lightning.weights.untrusted import (
     TOKENIZER,
@@ -363,11 +362,7 @@ def save_model(
     """
     config = model_config(encoder, labels)
     config |= {} if objective is None else {"objective": objective}
-    weights = {
-        f"encoder.{n}": w.detach().cpu().contiguous() for n, w in encoder.state_dict().items()
-    }
-    with replacing(folder / "model.safetensors") as beside:
-        save_file(weights, beside, metadata={"format": "pt"})
+    save_weights({f"encoder.{n}": w for n, w in encoder.state_dict().items()}, folder)
     write_text(folder / "config.json", json.dumps(config, indent=2))
 
 
