@@ -6,14 +6,13 @@ import hashlib
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from eat_lightning.data.metrics import metrics_for
-from eat_lightning.infer.record import Recorded
+from eat_lightning.infer.record import recorded_of
 from eat_lightning.model.contracts import knob_of
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots, with_weights
 from eat_lightning.model.layer import Shape
@@ -279,12 +278,7 @@ def way(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
     """What the encoder's exit rule makes of a batch that ran all layers: each example's depth and
     token_layers, and 1 where it leaves. Confidences are as they come: temperatures are fitted when
     training ends."""
-    guesses = {k: guess_BC.float().cpu().numpy() for k, guess_BC in trace.guesses.items()}
-    signals = {k: s_BS.float().cpu().numpy() for k, s_BS in trace.signals.items()}
-    tokens_LB = trace.tokens_LB.numpy()
-    unknown_B = np.zeros(tokens_LB.shape[1])
-    recorded = Recorded(unknown_B, tokens_LB[0], guesses, tokens_LB, encoder.exit, signals=signals)
-    outcome = recorded.under()
+    outcome = recorded_of(encoder, trace).under()
     left = {f"exit_share_{k}": outcome.depth_B == k for k in exits_of(encoder)}
     found = {"depth": outcome.depth_B, "token_layers": outcome.token_layers_B, **left}
     return {name: torch.from_numpy(value_B).double() for name, value_B in found.items()}
