@@ -49,12 +49,10 @@ def open_run(
     encoder = in_form(in_dtype(encoder, dtype).to(device), form)
     if policies is not None:
         encoder.policies = policies
-    dial = None
+    encoders, dial = certified(encoder, choice, held, policies), None
     if certificate is None:
         fitter = fitter_of(run, encoder, choice, form)
-        encoders, dial = {None: at_choice(fitter, choice)}, fitter.on
-    else:
-        encoders = certified(encoder, choice, held, policies)
+        encoders[None], dial = at_choice(fitter, choice), fitter.on
     check_policies(run, encoders, labels, idle=certificate is None)
     made = TorchBackend(
         run.folder,

@@ -213,7 +213,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def provenance() -> dict[str, str]:
+def provenance() -> dict[str, Any]:
     """Where and by what code a row is measured."""
     here = environment()
     found = {"machine": here["machine"], "commit": here["commit"] or ""}

@@ -133,10 +133,10 @@ class Classifier(LightningModule):
     @torch.no_grad()
     def shown_by_teacher(self, batch: Batch, objective: Any) -> dict[str, Any]:
         """What an objective that asks for the teacher's vectors may look at."""
-        wants = getattr(objective, "wants", ())
-        if "teacher_hidden" not in wants:
+        wants, teacher = getattr(objective, "wants", ()), self.teacher[0]
+        if teacher is None or "teacher_hidden" not in wants:
             return {}
-        teacher = self.teacher[0].to(batch.ids_N.device).eval()
+        teacher.to(batch.ids_N.device).eval()
         teacher.keep_hidden, teacher.keep_scores = True, "scores" in wants
         shown = teacher(batch, leave=False)
         lessons = getattr(objective, "lessons", no_passes)(teacher)
