@@ -39,6 +39,17 @@ class Trace:
     guesses: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     cut_B: np.ndarray | None = None
 
+    @classmethod
+    def blank(cls, size: int, num_classes: int, num_layers: int, names: Mapping[int, str]) -> Trace:
+        """Of so many examples, of which nothing is known yet."""
+        return cls(
+            np.zeros((size, num_classes), np.float32),
+            np.zeros(size, np.int64),
+            np.zeros(size, np.int64),
+            np.zeros((num_layers, size), np.int64),
+            names,
+        )
+
     @property
     def retention_B(self) -> np.ndarray:
         """Tokens entering the last executed layer / tokens entering layer 1."""

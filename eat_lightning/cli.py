@@ -39,22 +39,7 @@ def entry(
     """
 
     def job(cfg: DictConfig) -> Any:
-        hydra_config = HydraConfig.get()
-        multirun = hydra_config.mode == RunMode.MULTIRUN
-        overrides = list(hydra_config.overrides.task)
-        context = {"overrides": overrides, "multirun": multirun} if sweeps else {}
-        try:  # inside Hydra's frame, which would print all of these at length
-            returned = command(plain(cfg), **context)
-        except ConfigError as error:
-            if multirun:  # the other jobs still run; where they end, Hydra prints the first error
-                raise
-            print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
-            raise SystemExit(1) from None
-        except BrokenPipeError:  # nobody reads on, as with `| head`: the rest goes nowhere
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return None
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
+        returned = run_job(command, cfg, sweeps)
         if not sweeps and isinstance(returned, int) and returned:
             raise SystemExit(1)
         return returned
@@ -73,6 +58,25 @@ def entry(
         hydra.main(config_path=CONFIG_DIR, config_name=name, version_base="1.3")(job)()
 
     return main
+
+
+def run_job(command: Callable[..., Any], cfg: DictConfig, sweeps: bool) -> Any:
+    """Run a command inside Hydra's frame, which would print what ends it at length."""
+    hydra_config = HydraConfig.get()
+    multirun = hydra_config.mode == RunMode.MULTIRUN
+    overrides = list(hydra_config.overrides.task)
+    context = {"overrides": overrides, "multirun": multirun} if sweeps else {}
+    try:
+        return command(plain(cfg), **context)
+    except ConfigError as error:
+        if multirun:  # the other jobs still run; where they end, Hydra prints the first error
+            raise
+        print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
+        raise SystemExit(1) from None
+    except BrokenPipeError:  # nobody reads on, as with `| head`: the rest goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 HELP_ALL = {"--help-all": ["--help", "hydra/help=all"]}  # `--help` takes hydra/help=short

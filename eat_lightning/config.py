@@ -155,6 +155,11 @@ def within(interval: str) -> BeforeValidator:
     return checked(lambda value: number_faults("", value, interval))
 
 
+Count = Annotated[int, whole(1)]
+Positive = Annotated[float, within("(0, inf)")]
+Amount = Annotated[float, within("[0, inf)")]
+
+
 def at_least(least: float) -> BeforeValidator:
     """Bound a field to numbers from `least` on."""
     fault = f"must be {least} or more, got "
@@ -169,3 +174,9 @@ def run_folder(value: Any) -> Any:
 
 
 RunFolder = Annotated[str, BeforeValidator(run_folder)]
+
+
+class DataPlan(Plan):
+    """dir: None is where the run had it."""
+
+    dir: str | None

@@ -1,10 +1,12 @@
-"""Files that take their place whole: a reader sees the old one or the new one, never a half."""
+"""Files that take their place whole: a reader sees the old one or the new one, never a half; and
+what tells files apart by their contents."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,3 +32,14 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def sha256_of(paths: Sequence[Path]) -> str:
+    """The hash of files' contents; of several, with their names."""
+    whole = hashlib.sha256()
+    for path in paths:
+        if len(paths) > 1:
+            whole.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: whole)
+    return whole.hexdigest()

@@ -1,6 +1,7 @@
 """The rooms: imports point down their list, never up, wherever in a file they stand."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "eat_lightning"
@@ -16,11 +17,19 @@ def room(module: str) -> str:
     return module.split(".")[1] if "." in module else module
 
 
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """What may be an import: whole statements, without the expressions in them."""
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for inner in getattr(node, part, ()):
+            yield inner
+            yield from statements(inner)
+
+
 def arrows() -> set[tuple[str, str]]:
     """(file and line, room imported) of each import from another room."""
     found = set()
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in statements(ast.parse(path.read_text(encoding="utf-8"))):
             names = []
             if isinstance(node, ast.ImportFrom) and node.module:
                 names = [node.module]

@@ -59,11 +59,11 @@ def attacked(run: Run, rules: list[Rule], plan: AttackPlan) -> Iterator[AttackRo
     import numpy as np
 
     from eat_lightning.attack.rows import row_of
+    from eat_lightning.data.batching import spread_rows
     from eat_lightning.runs.run import git_commit
 
     split = run.data(dir=plan.data.dir).split(plan.split)
-    wanted = min(plan.examples, len(split))
-    rows_B = np.unique(np.linspace(0, len(split) - 1, wanted).round().astype(np.int64))
+    rows_B = spread_rows(len(split), plan.examples)
     texts, labels_B = [split.text(int(i)) for i in rows_B], split.labels[rows_B].astype(np.int64)
     attempts = [(search, search(texts, labels_B)) for search in searches_of(run, rules, plan)]
     about = {

@@ -7,11 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from eat_lightning.config import Plan, RunFolder, whole
+from eat_lightning.config import Count, DataPlan, Plan, RunFolder, whole
 from eat_lightning.infer.precision import prepack_faults
-from eat_lightning.runs.plan import DataPlan
-
-Count = Annotated[int, whole(1)]
 
 
 class AttackPlan(Plan):

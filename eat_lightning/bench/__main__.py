@@ -9,14 +9,17 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.bench.plan import BenchPlan, provenance, refuse_if_busy
+from eat_lightning.bench.plan import BenchPlan, refuse_if_busy, session
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from eat_lightning.bench.speed.rows import BenchRow
     from eat_lightning.bench.speed.setup import Race
+    from eat_lightning.bench.speed.workload import Workload
 
 FEWEST = 2  # repeats that are worth a row
 
@@ -57,13 +60,13 @@ def bench(config: dict[str, Any]) -> list[BenchRow]:
 def timed(race: Race, plan: BenchPlan) -> list[BenchRow]:
     """Race on one workload after the other while there is time."""
     from eat_lightning.bench.speed.ceilings import ceilings
-    from eat_lightning.bench.speed.race import ready, rows_of, take_turns
+    from eat_lightning.bench.speed.race import rows_of
     from eat_lightning.bench.speed.rows import BenchRow
     from eat_lightning.infer.latency import undisturbed
     from eat_lightning.runs import jsonl
 
     same: dict[str, Any] = {"race": race.name, "weights": race.weights, "lengths": race.lengths}
-    same |= provenance() | {"threads": plan.threads}
+    same |= session() | {"threads": plan.threads}
     candidates, rows = race.field.candidates, []
     end = inf if plan.minutes is None else monotonic() + 60 * plan.minutes
     with undisturbed(plan.threads):
@@ -72,23 +75,35 @@ def timed(race: Race, plan: BenchPlan) -> list[BenchRow]:
         for dtype, bound in bounds.items():
             print(f"ceilings, {dtype}: {bound}", flush=True)
         for workload in race.workloads:
-            if monotonic() > end:
-                print(f"{workload.name}: left out, minutes={plan.minutes} are over", flush=True)
+            took = times_by(end, race, workload, plan)
+            if took is None:
                 continue
-            given = ready(candidates, workload)
-            repeats = repeats_that_fit(race.repeats, given.seconds, end - monotonic())
-            if not repeats:
-                takes = f"it takes {FEWEST * given.seconds / 60:.1f} minutes"
-                print(f"{workload.name}: left out, {takes} (minutes={plan.minutes})", flush=True)
-                continue
-            took = take_turns(given, workload, repeats)
             refuse_if_busy(plan.force, "begun meanwhile: the last times are not kept")
             new = rows_of(race.field, workload, took, bounds, **same)
             jsonl.update(Path(plan.to) / "rows.jsonl", BenchRow, new)
             rows += new
             times = ", ".join(f"{row.candidate} {row.ms[0]:.2f}" for row in new)
-            print(f"{workload.name}, {repeats} repeats, ms: {times}", flush=True)
+            print(f"{workload.name}, {new[0].repeats} repeats, ms: {times}", flush=True)
     return rows
+
+
+def times_by(
+    end: float, race: Race, workload: Workload, plan: BenchPlan
+) -> dict[str, np.ndarray] | None:
+    """Milliseconds of an example by candidate, in as many repeats as fit before `end`; None where
+    too few do, which is printed."""
+    from eat_lightning.bench.speed.race import ready, take_turns
+
+    if monotonic() > end:
+        print(f"{workload.name}: left out, minutes={plan.minutes} are over", flush=True)
+        return None
+    given = ready(race.field.candidates, workload)
+    repeats = repeats_that_fit(race.repeats, given.seconds, end - monotonic())
+    if not repeats:
+        takes = f"it takes {FEWEST * given.seconds / 60:.1f} minutes"
+        print(f"{workload.name}: left out, {takes} (minutes={plan.minutes})", flush=True)
+        return None
+    return take_turns(given, workload, repeats)
 
 
 def repeats_that_fit(repeats: int, seconds: float, left: float) -> int:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from eat_lightning.bench.speed.released import body_faults
-from eat_lightning.config import Plan, checked, whole, within
+from eat_lightning.config import Count, DataPlan, Plan, checked, whole, within
 from eat_lightning.errors import ConfigError
 
-Count = Annotated[int, whole(1)]
 Share = Annotated[float, within("[0, 1)")]
 
 
@@ -27,10 +26,6 @@ class Sizes(Plan):
         width, heads = self.hidden_size, self.num_heads
         if width % heads:
             yield f"encoder.hidden_size must be a multiple of num_heads={heads}, got {width}"
-
-
-class DataPlan(Plan):
-    dir: str | None
 
 
 class BenchPlan(Plan):
@@ -125,16 +120,10 @@ def refuse_if_busy(force: bool, when: str = "so nothing is timed: wait for it, o
         raise ConfigError.of(f"a run trains here (process {pid}), {when}" for pid in pids)
 
 
-def provenance() -> dict[str, Any]:
-    """Where and of what version rows of one call are."""
-    from eat_lightning.runs.run import environment
+def session() -> dict[str, Any]:
+    """What all rows of one call say of where and by what code they were measured."""
+    from eat_lightning.runs.run import is_clean, provenance
 
-    where = environment()
-    commit = where["commit"] or ""
-    return {
-        "machine": where["machine"],
-        "commit": commit,
-        "clean": bool(commit) and not commit.endswith("+"),
-        "version": where["eat_lightning"],
-        "session": secrets.token_hex(6),
-    }
+    where = provenance()
+    clean = is_clean(where["commit"])
+    return {**where, "clean": clean, "session": secrets.token_hex(6)}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from eat_lightning.config import whole, within
+from eat_lightning.config import DataPlan, whole, within
 from eat_lightning.engines.plan import ModelPlan
-from eat_lightning.runs.plan import DataPlan
 from eat_lightning.serve.loadtest.plan import CAN_PIN
 from eat_lightning.serve.plan import BATCHES, Mode, absent_packages
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from operator import attrgetter
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from eat_lightning.config import Amount
+
 KEY = ("run", "exits", "gateway", "mode", "batch", "rate", "p99_ms", "machine", "commit")
 BILLION = 1_000_000_000
 
@@ -74,9 +76,7 @@ class CapacityRow:
     version: str = ""
     gateway: str = ""
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in KEY)
+    key = property(attrgetter(*KEY))
 
     @property
     def core_hours(self) -> float:
@@ -84,27 +84,25 @@ class CapacityRow:
         return BILLION * self.batch_ms / 3.6e6
 
 
-def table(rows: list[CapacityRow], most: int, core_hour: float | None) -> list[str]:
-    """Lines for a person."""
-    head = ["", "replicas", "busy", "p50 ms", "p99 ms", "depth", "ms alone", "ms in batches"]
-    head += ["core-hours of a billion"] + ([] if core_hour is None else ["cost"])
-    lines = [head]
+def table(rows: Sequence[CapacityRow], most: int, core_hour: float | None) -> str:
+    """Lines for a person. most: replicas that were tried; core_hour: what one costs."""
+    from pandas import DataFrame
+
+    lines = []
     for row in rows:
         enough = row.replicas is not None
-        line = ["adaptive" if row.exits == "own" else "static"]
-        line += [str(row.replicas) if enough else f"over {most}"]
-        line += (
-            ["-"] * 3
-            if not enough
-            else [
-                f"{100 * (row.busy or 0):.0f} %",
-                f"{row.p50_found_ms:.1f}",
-                f"{row.p99_found_ms:.1f}",
-            ]
-        )
-        line += [f"{row.mean_depth:.2f}", f"{row.alone_ms:.2f}", f"{row.batch_ms:.2f}"]
-        line += [f"{row.core_hours:,.0f}"]
-        line += [] if core_hour is None else [f"{core_hour * row.core_hours:,.0f}"]
+        line = {
+            "": "adaptive" if row.exits == "own" else "static",
+            "replicas": row.replicas if enough else f"over {most}",
+            "busy": f"{100 * (row.busy or 0):.0f} %" if enough else "-",
+            "p50 ms": f"{row.p50_found_ms:.1f}" if enough else "-",
+            "p99 ms": f"{row.p99_found_ms:.1f}" if enough else "-",
+            "depth": f"{row.mean_depth:.2f}",
+            "ms alone": f"{row.alone_ms:.2f}",
+            "ms in batches": f"{row.batch_ms:.2f}",
+            "core-hours of a billion": f"{row.core_hours:,.0f}",
+        }
+        if core_hour is not None:
+            line["cost"] = f"{core_hour * row.core_hours:,.0f}"
         lines.append(line)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in lines]
+    return DataFrame(lines).to_string(index=False)

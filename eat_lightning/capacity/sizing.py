@@ -23,7 +23,7 @@ from eat_lightning.measure.plan import data_faults, training_faults
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import with_slots
 from eat_lightning.runs import jsonl
-from eat_lightning.runs.run import Run, environment
+from eat_lightning.runs.run import Run, provenance
 
 OFFLINE = 32  # examples of a full batch, for the cost of a corpus
 ARMS = ("own", "static")
@@ -74,12 +74,6 @@ class Sizing:
         of_model = self.services["own"].mean_ms(self.plan.size, rng)
         return max(0.0, request_ms(self.plan, self.requests) - of_model)
 
-    @property
-    def discipline(self) -> Discipline:
-        plan = self.plan
-        given = plan.size, plan.wait_ms, plan.queue, plan.deadline_ms
-        return Discipline(*given, self.overhead_ms, plan.balance)
-
     def outcome(
         self, arm: str, replicas: int, rate: float, num: int, beside_ms: float = 0.0
     ) -> Outcome:
@@ -89,8 +83,10 @@ class Sizing:
         return simulated(self.services[arm], arrivals, replicas, given, self.plan.seed)
 
     def discipline_beside(self, ms: float) -> Discipline:
-        given = self.discipline
-        return replace(given, overhead_ms=given.overhead_ms + ms)
+        plan, overhead_ms = self.plan, self.overhead_ms + ms
+        return Discipline(
+            plan.size, plan.wait_ms, plan.queue, plan.deadline_ms, overhead_ms, plan.balance
+        )
 
     def needed(self, arm: str) -> tuple[int, Outcome] | None:
         """The smallest number of replicas with which 99 of 100 are answered in time; None where
@@ -159,7 +155,7 @@ class Sizing:
                 busy_ms, open_ms = found.busy_ms, found.open_ms
 
     def row(self, arm: str) -> CapacityRow:
-        plan, service, where = self.plan, self.services[arm], environment()
+        plan, service = self.plan, self.services[arm]
         rate, p99_ms = plan.asked
         found = self.needed(arm)
         rng = np.random.default_rng(plan.seed)
@@ -185,9 +181,7 @@ class Sizing:
             overhead_ms=self.overhead_ms,
             service_error=service.error,
             checks=[*self.checks(arm)],
-            machine=where["machine"],
-            commit=where["commit"] or "",
-            version=where["eat_lightning"],
+            **provenance(),
         )
 
 
@@ -198,7 +192,7 @@ def sized(plan: CapacityPlan) -> list[CapacityRow]:
     if not plan.force and training_faults("force=true"):
         raise ConfigError("training began meanwhile: the times are not kept")
     jsonl.update(path := Path(plan.to) / "rows.jsonl", CapacityRow, rows)
-    print("\n".join([*heading(plan, rows), *table(rows, plan.most, plan.core_hour)]))
+    print("\n".join([*heading(plan, rows), table(rows, plan.most, plan.core_hour)]))
     for why in unusable(plan, rows):
         print(f"these times are not usable: {why}")
     for row in rows:

@@ -112,9 +112,10 @@ def certificate_of(
     from eat_lightning.model.contracts import spec
     from eat_lightning.runs.certificate import Certificate, of_source
 
-    target = prepared.target
+    target, plan = prepared.target, prepared.plan
+    default = target.name if plan.budget is None else f"{target.name}-budget-{plan.budget}"
     return Certificate(
-        name=of_source(prepared.plan.name or default_name(target, prepared.plan.budget), source),
+        name=of_source(plan.name or default, source),
         source=source,
         risk=spec("risk", target.risk),
         procedure=spec("procedure", target.procedure),
@@ -126,11 +127,6 @@ def certificate_of(
         seen=choice.seen,
         holds_for=holds_for,
     )
-
-
-def default_name(target: Any, budget: Any) -> str:
-    """What a certificate is called that was given no name."""
-    return target.name if budget is None else f"{target.name}-budget-{budget}"
 
 
 def show(certificate: Certificate, path: Any) -> None:

@@ -11,9 +11,9 @@ from pydantic import BeforeValidator, Field
 from eat_lightning.bounds import number_faults
 from eat_lightning.certify.candidates import chain_to, chains_of, is_reachable
 from eat_lightning.certify.select import Target
-from eat_lightning.config import make, whole, within
+from eat_lightning.config import DataPlan, make, whole, within
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.infer.backend import sha256_of
+from eat_lightning.files import sha256_of
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import device_faults, form_of, in_dtype, in_form, prepack_faults
 from eat_lightning.infer.sessions import engine_faults
@@ -21,6 +21,7 @@ from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import (
+    MODEL_SLOTS,
     build,
     build_all,
     knob_of,
@@ -34,11 +35,9 @@ from eat_lightning.model.policies import from_folder, policies_of
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import name_faults
 from eat_lightning.runs.chosen import ExitChoice
-from eat_lightning.runs.plan import DataPlan, RunPlan
+from eat_lightning.runs.plan import RunPlan
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
-
-METHODS = ("attention", "reduction", "exit")
 
 
 def a_list(value: Any) -> Any:
@@ -167,7 +166,7 @@ def run_chains(plan: CertifyPlan, run: Run) -> list[list[Setting]]:
             f"run={run.name} has no exit head before its last layer, so nothing can leave early"
         )
     try:
-        own = {slot: build(slot, model[slot]) for slot in METHODS}
+        own = {slot: build(slot, model[slot]) for slot in MODEL_SLOTS}
         if knob_of(own["exit"]) is None:
             own["exit"] = Confidence(layers=early)
         rule = strictest(own["exit"], plan.layers, last)
@@ -221,7 +220,7 @@ def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Sett
     run."""
     where, about = f"onnx={plan.onnx}", export.about
     try:
-        own = {slot: build(slot, about[slot]) for slot in METHODS}
+        own = {slot: build(slot, about[slot]) for slot in MODEL_SLOTS}
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{where}: not what `export` writes ({error})") from None
     faults = Faults()

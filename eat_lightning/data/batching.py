@@ -47,9 +47,14 @@ def sorted_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
     return np.split(order, range(batch_size, len(order), batch_size))
 
 
+def spread_rows(num: int, wanted: int) -> np.ndarray:
+    """So many of `num` rows, or all, spread evenly over them."""
+    return np.linspace(0, num - 1, min(wanted, num)).round().astype(np.int64)
+
+
 def spread_batches(split: Any, examples: int, batch_size: int) -> Iterator[Batch]:
     """So many examples, spread evenly over a split, in batches."""
-    rows_B = np.linspace(0, len(split) - 1, min(examples, len(split))).round().astype(np.int64)
+    rows_B = spread_rows(len(split), examples)
     for start in range(0, len(rows_B), batch_size):
         yield split.batch(rows_B[start : start + batch_size])
 

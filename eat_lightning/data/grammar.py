@@ -192,10 +192,6 @@ def say(
     return words(*around, it.time, "?" if asks else "")
 
 
-def swapped(it: Event) -> Event:
-    return replace(it, agent=it.patient, patient=it.agent)
-
-
 def inferences(task: Task) -> list[tuple[str, ...]]:
     """What each label may mean, read from its name; empty when the names speak of no entailment."""
     if not any("entail" in name for name in task.labels):
@@ -258,7 +254,7 @@ def paraphrase(rng: Rng, label: int, difficulty: int, same: int, asks: bool) -> 
 def altered(rng: Rng, it: Event, difficulty: int, parts: list[str]) -> Event:
     """The more difficult, the fewer parts differ; at last, only who does it to whom."""
     if difficulty >= 3 and rng.random() < 0.5:
-        return swapped(it)
+        return replace(it, agent=it.patient, patient=it.agent)
     return changed(rng, it, rng.sample(parts, max(1, len(parts) - difficulty)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ def count_faults(arguments: Mapping[str, Any]) -> list[str]:
 
 
 @dataclass(eq=False, repr=False)
-class TextData(LightningDataModule):
+class TextData(LightningDataModule, ABC):
     """Splits: `train`; `select`, `temperature`, `certificate` (the calibration cut); `validation`,
     which is for reporting, and others that the task has. Each is made when first asked for.
 
@@ -73,8 +74,9 @@ class TextData(LightningDataModule):
     def names(self) -> list[str]:
         return ["train", *PARTS, *self.task.validation]
 
+    @abstractmethod
     def source(self, name: str) -> Source:
-        raise NotImplementedError
+        """The texts and labels of a split."""
 
     def split(self, name: str) -> Split:
         if name not in self.made:

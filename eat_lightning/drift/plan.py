@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from eat_lightning.config import Plan, at_least, whole
+from eat_lightning.config import DataPlan, Plan, at_least, whole
 from eat_lightning.engines.plan import ModelPlan
-from eat_lightning.runs.plan import DataPlan
 
 
 class MonitorPlan(Plan):

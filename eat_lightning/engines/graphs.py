@@ -10,21 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import sha256_of
+from eat_lightning.files import sha256_of
 from eat_lightning.infer.onnx_runner import ABOUT
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.contracts import specs_by_slot
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.runs.run import Run, version_of
 
 FOLDER = "engines"  # in a run's
-SLOTS = ("attention", "reduction", "exit")
 
 
 def made_of(run: Run, encoder: AdaptiveEncoder, dtype: str) -> dict[str, Any]:
     """What decides graphs: weights, methods, what they are computed in, and the code."""
     return {
         "weights": sha256_of([run.folder / "model" / "model.safetensors"]),
-        **{slot: spec(slot, getattr(encoder, slot)) for slot in SLOTS},
+        **specs_by_slot(encoder),
         "strength": encoder.strength.item(),
         "dtype": dtype,
         "eat_lightning": version_of("eat_lightning"),

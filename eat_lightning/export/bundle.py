@@ -9,9 +9,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eat_lightning import answers
+from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.agreement import THIN, Agreement, compare
 from eat_lightning.export.beside import beside
@@ -20,15 +19,14 @@ from eat_lightning.export.graph import graphs
 from eat_lightning.export.quantise import for_graphs
 from eat_lightning.export.trace import banded_layers, stretches
 from eat_lightning.export.weights import save
-from eat_lightning.files import write_json
+from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer import onnx_runner, sessions
-from eat_lightning.infer.backend import sha256_of
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.contracts import specs_by_slot
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.reason import reason_names
-from eat_lightning.runs.open import open_export
+from eat_lightning.runs.open import longest, open_export
 from eat_lightning.runs.run import Run, git_commit, version_of
 
 SINGLE, WEIGHTS = "single.onnx", "weights.bin"
@@ -86,23 +84,21 @@ class Bundle:
     def about(self, tokenizer: Any) -> dict[str, Any]:
         """export.json: what the runner needs, and for people what the graphs hold."""
         encoder, task = self.encoder, self.run.task
-        limit = self.run.config.get("data", {}).get("max_length") or task.max_length
         parts = zip(self.files, self.layers, strict=True)
         heads: Any = encoder.heads
-        slots = ("attention", "reduction", "exit")
         return {
             "format": onnx_runner.FORMAT,
             "run": self.run.name,
             "task": task.name,
             "columns": list(task.columns),
             "labels": self.labels,
-            "max_length": min(limit, encoder.shape.max_length),
+            "max_length": longest(self.run, encoder),
             "truncation_side": tokenizer.truncation_side,
             "types": "token_type_ids" in tokenizer.model_input_names,
             "num_layers": encoder.shape.num_layers,
             "dtype": self.dtype,
             "weights": sha256_of([self.run.folder / "model" / "model.safetensors"]),
-            **{slot: spec(slot, getattr(encoder, slot)) for slot in slots},
+            **specs_by_slot(encoder),
             "banded_layers": banded_layers(encoder),
             "strength": encoder.strength.item(),
             "temperatures": {str(k): heads[str(k)].temperature.item() for _, k in self.layers},
@@ -116,8 +112,7 @@ class Bundle:
     def agreement(self, folder: Path, check: Check) -> dict[str, Any]:
         """What was compared; ConfigError where more differs than may."""
         total = len(check.split)
-        wanted = total if check.examples == "all" else min(int(check.examples), total)
-        rows_B = np.unique(np.linspace(0, total - 1, wanted).round().astype(np.int64))
+        rows_B = spread_rows(total, total if check.examples == "all" else int(check.examples))
         references = {"": self.encoder}
         if self.dtype == "int8":  # and what `predict` makes of the run in that dtype
             references["_int8"] = in_int8(self.encoder)

@@ -96,19 +96,15 @@ def summary(about: dict[str, Any]) -> str:
     return " of ".join((said[0], " and ".join(said[1:])))
 
 
-def run_layers(run: Run) -> int:
-    return json_of(run.folder / "model" / "config.json")["num_layers"]
-
-
 def write_run(
     run: Run, made: AdaptiveEncoder, labels: list[str], about: dict[str, Any], folder: Path
 ) -> None:
     """The run's own settings and what was noted of it, with another model and another name."""
-    objective = json_of(run.folder / "model" / "config.json").get("objective")
-    save_model(made, labels, folder / "model", objective)
+    before = json_of(run.folder / "model" / "config.json")
+    save_model(made, labels, folder / "model", before.get("objective"))
     run.tokenizer().save_pretrained(folder / "model")
     sizes = "-".join(f"{key[0]}{max(about[key])}" for key in ("heads", "inner"))
-    depth = f"-l{made.shape.num_layers}" if made.shape.num_layers < run_layers(run) else ""
+    depth = f"-l{made.shape.num_layers}" if made.shape.num_layers < before["num_layers"] else ""
     name = f"{run.config.get('model', run.name)}-{sizes}{depth}"
     write_text(folder / "config.yaml", yaml.safe_dump(run.config | {"model": name}))
     write_json(folder / NARROWED, about)

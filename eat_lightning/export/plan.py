@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from eat_lightning.bounds import whole_faults
-from eat_lightning.config import Plan, RunFolder, checked, whole, within
+from eat_lightning.config import DataPlan, Plan, RunFolder, checked, whole, within
 from eat_lightning.infer.onnx_runner import ABOUT
 from eat_lightning.infer.sessions import engine_faults
-from eat_lightning.runs.plan import DataPlan
 
 if TYPE_CHECKING:
     from eat_lightning.model.encoder import AdaptiveEncoder
@@ -34,11 +33,15 @@ def package_faults() -> list[str]:
 
 def export_slot_faults(encoder: AdaptiveEncoder) -> list[str]:
     """Name what of an encoder's methods graphs cannot hold."""
+    from eat_lightning.model.contracts import spec
     from eat_lightning.model.policies import specs_of
 
     last: Any = encoder.heads[str(encoder.shape.num_layers)]  # the others are of its kind
     slots = [encoder.attention, encoder.reduction, encoder.exit, last]
     faults = [fault for m in slots for fault in getattr(m, "lost_in_export", list)()]
+    if hasattr(encoder.exit, "observe"):
+        kind = spec("exit", encoder.exit)["kind"]
+        faults.append(f"exit={kind} observes a signal, which the graphs do not carry")
     if encoder.policies:
         named = ", ".join(given["kind"] for given in specs_of(encoder.policies))
         faults.append(f"policy: an export carries none, and this run's model has {named}")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eat_lightning.model.contracts import Kernel, Pattern, Where, is_approximate
+from eat_lightning.model.contracts import MODEL_SLOTS, Kernel, Pattern, Where, is_approximate
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch, Layout, Packed
@@ -109,7 +109,7 @@ class Stretch(nn.Module):
         super().__init__()
         pattern = AtAnyLength(encoder.attention, encoder.shape.max_length)
         self.encoder = with_slots(encoder, attention=pattern)
-        self.methods = {s: getattr(encoder, s) for s in ("attention", "reduction", "exit")}
+        self.methods = {slot: getattr(encoder, slot) for slot in MODEL_SLOTS}
         self.first, self.last, self.alone = first, last, alone
 
     def forward(self, state: dict[str, Tensor]) -> dict[str, Tensor]:

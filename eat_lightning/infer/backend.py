@@ -7,7 +7,6 @@ Shapes: B examples of a batch.
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -127,15 +126,3 @@ class Backend(ABC):
     def __call__(self, lines: Sequence[bytes], first: int = 1) -> list[dict[str, Any]]:
         """An answer or an error for each line; `first` is the number of the first one."""
         return answer_lines(lines, first, self.columns, self.answer)
-
-
-def sha256_of(paths: list[Path]) -> str:
-    """The hash of files' contents; of several, with their names."""
-    whole = hashlib.sha256()
-    for path in paths:
-        if len(paths) > 1:
-            whole.update(path.name.encode() + b"\0")
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                whole.update(piece)
-    return whole.hexdigest()

@@ -179,15 +179,17 @@ def logistic(
 ) -> Float[np.ndarray, " b"]:
     """P(right | confidence) by logistic regression on its log-odds, by Newton's method with a weak
     prior towards the confidence itself (slope 1, intercept 0)."""
+    from scipy.special import expit, logit
+
     inside_B = confidence_B.clip(1e-6, 1 - 1e-6)
-    x_B2 = np.stack([np.log(inside_B / (1 - inside_B)), np.ones_like(inside_B)], 1)
+    x_B2 = np.stack([logit(inside_B), np.ones_like(inside_B)], 1)
     prior, weights = np.array([1.0, 0.0]), np.array([1.0, 0.0])
     for _ in range(steps):
-        p_B = 1 / (1 + np.exp(-(x_B2 @ weights).clip(-30, 30)))
+        p_B = expit(x_B2 @ weights)
         gradient = x_B2.T @ (p_B - right_B) + (weights - prior)
         curvature = (x_B2 * (p_B * (1 - p_B))[:, None]).T @ x_B2 + np.eye(2)
         weights = weights - np.linalg.solve(curvature, gradient)
-    return 1 / (1 + np.exp(-(x_B2 @ weights).clip(-30, 30)))
+    return expit(x_B2 @ weights)
 
 
 def best_shared(found: Recordings, budget: float) -> Int[np.ndarray, " e"]:

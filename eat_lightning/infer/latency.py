@@ -101,43 +101,70 @@ def time_all(
     """
     if not candidates:
         return
-    rows = {
-        name: np.random.default_rng(seed).permutation(len(c.split))[:examples]
-        for name, c in candidates.items()
-    }
-    singles = {name: chunks(chosen, 1) for name, chosen in rows.items()}
-    orders = {
-        "": {name: chunks(chosen, batch) for name, chosen in rows.items()},
-        "_sorted": {name: by_length(candidates[name], rows[name], batch) for name in rows},
-    }
-    single = Turns.of(candidates, singles)
-    batched = {suffix: Turns.of(candidates, groups, 1) for suffix, groups in orders.items()}
+    rows = {name: sample(c, examples, seed) for name, c in candidates.items()}
+    session = Session.of(candidates, rows, batch)
     with undisturbed(threads):
-        single.warm_up(warmup)
-        for turns in batched.values():
-            turns.warm_up(1)
+        session.warm_up(warmup)
     for repeat in range(1, repeats + 1):
         with undisturbed(threads):
-            single.take(f"latency of {len(rows)} settings, {repeat} of {repeats}")
-            for suffix, turns in batched.items():
-                title = "throughput" + suffix.replace("_", ", ")
-                turns.take(f"{title}, {repeat} of {repeats}")
-        found = {name: latency(took_RI) for name, took_RI in single.took.items()}
+            session.take(f"{repeat} of {repeats}")
         how = {"latency_batch": 1, "throughput_batch": batch, "repeats": repeat, "threads": threads}
-        for name, fields in found.items():
-            fields |= how | {"timed_examples": len(rows[name])}
-            for suffix, turns in batched.items():
-                fields |= throughput(turns.took[name], len(rows[name]), suffix)
-                fields |= padding(candidates[name], orders[suffix][name], suffix)
-        yield found
+        yield {name: session.fields(name) | how for name in candidates}
+
+
+@dataclass
+class Session:
+    """Candidates over the same examples: one at a time, and in batches, for each suffix of a
+    throughput ("": as they come, "_sorted": by length)."""
+
+    candidates: Mapping[Any, Candidate]
+    single: Turns
+    batched: dict[str, Turns]
+
+    @classmethod
+    def of(
+        cls, candidates: Mapping[Name, Candidate], rows: Mapping[Name, np.ndarray], batch: int
+    ) -> Session:
+        singles = {name: chunks(chosen, 1) for name, chosen in rows.items()}
+        as_they_come = {name: chunks(chosen, batch) for name, chosen in rows.items()}
+        by_length = {
+            name: chunks(longest_first(candidates[name], chosen), batch)
+            for name, chosen in rows.items()
+        }
+        batched = {
+            "": Turns.of(candidates, as_they_come, 1),
+            "_sorted": Turns.of(candidates, by_length, 1),
+        }
+        return cls(candidates, Turns.of(candidates, singles), batched)
+
+    def warm_up(self, inputs_each: int) -> None:
+        self.single.warm_up(inputs_each)
+        for turns in self.batched.values():
+            turns.warm_up(1)
+
+    def take(self, count: str) -> None:
+        """Time one repeat of everything."""
+        self.single.take(f"latency of {len(self.candidates)} settings, {count}")
+        for suffix, turns in self.batched.items():
+            turns.take(f"throughput{suffix.replace('_', ', ')}, {count}")
+
+    def fields(self, name: Any) -> dict[str, Any]:
+        """What the repeats so far say of a candidate."""
+        num_examples = len(self.single.groups[name])
+        found = latency(self.single.took[name]) | {"timed_examples": num_examples}
+        for suffix, turns in self.batched.items():
+            found |= throughput(turns.took[name], num_examples, suffix)
+            found |= padding(self.candidates[name], turns.groups[name], suffix)
+        return found
 
 
 @dataclass
 class Turns:
-    """Settings that take turns over their inputs, one repeat after another. took: milliseconds
-    (R x I) of each, for the repeats taken so far."""
+    """Settings that take turns over their inputs, one repeat after another. groups: the examples
+    of each input; took: milliseconds (R x I) of each, for the repeats taken so far."""
 
     settings: dict[Any, tuple[Callable[[Any], Any], list[Any]]]
+    groups: Mapping[Any, Sequence[np.ndarray]]
     block: int
     took: dict[Any, np.ndarray]
 
@@ -149,7 +176,8 @@ class Turns:
         block: int = BLOCK,
     ) -> Turns:
         settings = {name: (c.run, c.inputs(groups[name])) for name, c in candidates.items()}
-        return cls(settings, block, {name: np.zeros((0, len(groups[name]))) for name in settings})
+        none_yet = {name: np.zeros((0, len(groups[name]))) for name in settings}
+        return cls(settings, groups, block, none_yet)
 
     def warm_up(self, inputs_each: int) -> None:
         for run, inputs in self.settings.values():
@@ -158,12 +186,10 @@ class Turns:
 
     def take(self, title: str) -> None:
         """Time one repeat."""
-        most = max(len(inputs) for _, inputs in self.settings.values())
-        taken = len(next(iter(self.took.values())))
-        with bar(title, sum(len(inputs) for _, inputs in self.settings.values())) as advance:
-            new = time_interleaved(
-                self.settings, 1, self.block, advance, taken * -(-most // self.block)
-            )
+        sizes = [len(inputs) for _, inputs in self.settings.values()]
+        blocks_before = len(next(iter(self.took.values()))) * -(-max(sizes) // self.block)
+        with bar(title, sum(sizes)) as advance:
+            new = time_interleaved(self.settings, 1, self.block, advance, blocks_before)
         self.took = {name: np.vstack((self.took[name], new[name])) for name in new}
 
 
@@ -193,7 +219,7 @@ def throughput(took_RI: np.ndarray, num_examples: int, suffix: str) -> dict[str,
     }
 
 
-def padding(candidate: Candidate, groups: list[np.ndarray], suffix: str) -> dict[str, float]:
+def padding(candidate: Candidate, groups: Sequence[np.ndarray], suffix: str) -> dict[str, float]:
     """Padded tokens / real tokens, were each batch padded to its longest example."""
     lengths = candidate.split.lengths
     padded = sum(int(lengths[rows].max()) * len(rows) for rows in groups)
@@ -201,9 +227,14 @@ def padding(candidate: Candidate, groups: list[np.ndarray], suffix: str) -> dict
     return {f"padding_factor{suffix}": padded / real}
 
 
+def sample(candidate: Candidate, examples: int, seed: int) -> np.ndarray:
+    """Random rows of a candidate's split, the same ones in every split of that length."""
+    return np.random.default_rng(seed).permutation(len(candidate.split))[:examples]
+
+
+def longest_first(candidate: Candidate, rows: np.ndarray) -> np.ndarray:
+    return rows[np.argsort(-candidate.split.lengths[rows], kind="stable")]
+
+
 def chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:
     return [rows[i : i + size] for i in range(0, len(rows), size)]
-
-
-def by_length(candidate: Candidate, rows: np.ndarray, size: int) -> list[np.ndarray]:
-    return chunks(rows[np.argsort(-candidate.split.lengths[rows], kind="stable")], size)

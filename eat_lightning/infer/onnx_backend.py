@@ -19,7 +19,8 @@ import numpy as np
 from eat_lightning.answers import About, Texts, Trace
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend, Look, Source, sha256_of
+from eat_lightning.files import sha256_of
+from eat_lightning.infer.backend import Backend, Look, Source
 from eat_lightning.infer.graph_faults import WEIGHTS, check_graphs, is_trusted
 from eat_lightning.infer.later import LaterExits, as_decided, nobody_leaves, would_leave
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of, read_about
@@ -54,8 +55,9 @@ class Export:
         try:
             about = read_about(path)
             check_graphs(path, files_of(about))
-            if not is_trusted(path):
-                check_tokenizer(path / "tokenizer.json")
+            steps = path / "tokenizer.json"
+            if not is_trusted(path) and (faults := step_faults(json_of(steps, TOKENIZER))):
+                raise ValueError(f"{steps}: {faults[0]}")
             return cls(path, Runner(path, threads, engine, dtype))
         except (ValueError, OSError) as error:
             raise ConfigError(one_line(error)) from None
@@ -103,13 +105,6 @@ class Export:
             what = "its own rule" if knob is None else f"a {knob.name} at its own exits"
             raise ConfigError(f"an export is held to {what}, not to {rule['kind']}")
         return made
-
-
-def check_tokenizer(path: Path) -> None:
-    """ValueError where its steps are none of the bodies that we read."""
-    faults = step_faults(json_of(path, TOKENIZER))
-    if faults:
-        raise ValueError(f"{path}: {faults[0]}")
 
 
 @dataclass

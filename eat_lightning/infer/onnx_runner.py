@@ -130,13 +130,7 @@ class Runner:
         """Who leaves, at each exit where someone does, and one trace that is whole for those who
         have left."""
         size, num_layers = len(state["lengths_B"]), self.about["num_layers"]
-        trace = Trace(
-            np.zeros((size, max(len(self.labels), 1)), np.float32),
-            np.zeros(size, np.int64),
-            np.zeros(size, np.int64),
-            np.zeros((num_layers, size), np.int64),
-            self.names,
-        )
+        trace = Trace.blank(size, max(len(self.labels), 1), num_layers, self.names)
         here_B = np.arange(size)
         for stretch in self.about["stretches"]:
             state = state | call(self.session(stretch["file"]), state)

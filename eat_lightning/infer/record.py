@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+from eat_lightning.model.packed import Batch
 from eat_lightning.progress import shown
 
 __all__ = ["Outcome", "Recorded", "inference", "record", "score"]
@@ -49,6 +51,26 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
         signals=signals,
         batch=split.batch,
         data="" if source is None else source.digest[:16],
+    )
+
+
+def recorded_of(encoder: AdaptiveEncoder, trace: Trace, batch: Batch | None = None) -> Recorded:
+    """A batch that ran all layers, as a record without labels. batch: where its policies are to be
+    asked too."""
+
+    def arrays(of: dict[int, Tensor]) -> dict[int, np.ndarray]:
+        return {k: each.float().cpu().numpy() for k, each in of.items()}
+
+    tokens_LB = trace.tokens_LB.numpy()
+    return Recorded(
+        np.zeros(tokens_LB.shape[1]),
+        tokens_LB[0],
+        arrays(trace.guesses),
+        tokens_LB,
+        encoder.exit,
+        policies=() if batch is None else encoder.policies,
+        signals=arrays(trace.signals),
+        batch=None if batch is None else lambda rows_B: batch,
     )
 
 

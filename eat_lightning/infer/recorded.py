@@ -16,8 +16,11 @@ import numpy as np
 
 from eat_lightning.bounds import raise_faults
 from eat_lightning.errors import ConfigError
+from eat_lightning.files import replacing
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from eat_lightning.model.contracts import Exit, Policy
     from eat_lightning.model.packed import Batch
 
@@ -132,9 +135,8 @@ class Recorded:
             "use_dictionary": [*whole, "tokens_in_full.list.element"],
             "use_byte_stream_split": [f"{name}.list.element" for name in floats],
         }
-        beside = path.with_name(path.name + ".part")
-        pq.write_table(pa.table(columns), beside, **how)
-        beside.replace(path)
+        with replacing(path) as beside:
+            pq.write_table(pa.table(columns), beside, **how)
 
     @classmethod
     def read(cls, path: Path) -> Recorded:
@@ -143,26 +145,13 @@ class Recorded:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from eat_lightning.methods.exit.never import Never
         from eat_lightning.weights.untrusted import one_line
 
         try:
             file = pq.ParquetFile(path)
             if (rows := file.metadata.num_rows) > MOST_EXAMPLES:
                 raise ValueError(f"{rows} examples, and at most {MOST_EXAMPLES} are read")
-            table = file.read()
-            names = table.column_names
-            made = cls(
-                wide(table["label"].to_numpy()),
-                wide(table["length"].to_numpy()),
-                by_layer(table, "logits_"),
-                wide(stacked(table["tokens_in_full"]).T),
-                Never(),
-                difficulty=table["difficulty"].to_numpy() if "difficulty" in names else None,
-                origins=table["source"].to_pylist() if "source" in names else None,
-                signals=by_layer(table, "signals_"),
-                group_B=table["group"].to_numpy() if "group" in names else None,
-            )
+            made = cls.of_table(file.read())
             raise_faults(made.faults())
             return made
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
@@ -170,6 +159,24 @@ class Recorded:
             raise ConfigError(
                 f"{path}: no examples of this version ({reason}); measure the run again"
             ) from None
+
+    @classmethod
+    def of_table(cls, table: pa.Table) -> Recorded:
+        """Of the columns that `to_parquet` writes, whether they fit each other or not."""
+        from eat_lightning.methods.exit.never import Never
+
+        names = table.column_names
+        return cls(
+            wide(table["label"].to_numpy()),
+            wide(table["length"].to_numpy()),
+            by_layer(table, "logits_"),
+            wide(stacked(table["tokens_in_full"]).T),
+            Never(),
+            difficulty=table["difficulty"].to_numpy() if "difficulty" in names else None,
+            origins=table["source"].to_pylist() if "source" in names else None,
+            signals=by_layer(table, "signals_"),
+            group_B=table["group"].to_numpy() if "group" in names else None,
+        )
 
     def faults(self) -> list[str]:
         """Columns that do not fit each other, as a file may hold them."""

@@ -16,9 +16,9 @@ import torch
 from eat_lightning.answers import About, Texts, Trace
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Look, Source
-from eat_lightning.infer.record import record
+from eat_lightning.infer.record import record, recorded_of
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import Policy, spec
+from eat_lightning.model.contracts import Policy, specs_by_slot
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.encoder import Trace as TensorTrace
 from eat_lightning.model.packed import Batch
@@ -128,9 +128,7 @@ class TorchBackend(Backend):
 
     def identity(self, source: Source = None) -> dict[str, Any]:
         encoder = self.by_source[source]
-        slots = ("attention", "reduction", "exit")
-        specs: dict[str, Any] = {slot: spec(slot, getattr(encoder, slot)) for slot in slots}
-        return self.combine(specs | {"policy": specs_of(encoder.policies)})
+        return self.combine(specs_by_slot(encoder) | {"policy": specs_of(encoder.policies)})
 
     def policies(self, source: Source = None) -> Sequence[Policy]:
         return self.by_source[source].policies
@@ -163,17 +161,6 @@ def in_numpy(trace: TensorTrace, cut_B: np.ndarray | None = None) -> Trace:
 def exits_of(encoder: AdaptiveEncoder, whole: TensorTrace, batch: Batch) -> Trace:
     """What exits and policies would have made of a batch that ran with `leave=False`, so that every
     head has guessed."""
-    tokens_LB = whole.tokens_LB.numpy()
-    guesses = {k: guess_BC.float().cpu().numpy() for k, guess_BC in whole.guesses.items()}
-    unknown_B = np.zeros(batch.size)
-    outcome = Recorded(
-        unknown_B,
-        tokens_LB[0],
-        guesses,
-        tokens_LB,
-        encoder.exit,
-        policies=encoder.policies,
-        signals={k: signal_BS.float().cpu().numpy() for k, signal_BS in whole.signals.items()},
-        batch=lambda rows_B: batch,
-    ).under()
+    recorded = recorded_of(encoder, whole, batch)
+    outcome, tokens_LB = recorded.under(), recorded.tokens_LB
     return Trace(outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB, outcome.names)

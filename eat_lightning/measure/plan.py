@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from eat_lightning.config import Plan, parsed, whole
+from eat_lightning.config import Count, Plan, parsed, whole
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.engines.plan import Engine
 from eat_lightning.errors import ConfigError, Faults
@@ -28,7 +28,6 @@ from eat_lightning.track.log import measure_faults
 from eat_lightning.weights.operating_point import Budget
 
 INSTEAD = "timing.force=true"
-Count = Annotated[int, whole(1)]
 Points = list[float | list[float]]
 
 

@@ -22,16 +22,13 @@ from eat_lightning.runs.run import Run
 from eat_lightning.weights.operating_point import Budget
 
 
-def searches(setting: Setting) -> bool:
-    return not setting.baseline and hasattr(setting.reduction, "search")
-
-
 def searched_settings(
     run: Run, encoder: AdaptiveEncoder, settings: Sequence[Setting], plan: MeasurePlan
 ) -> list[Setting]:
     """The run's own reduction at the best points found for each budget that is a share, at full
     depth. None where it does not search."""
-    own = next(filter(searches, settings), None)
+    searching = (s for s in settings if not s.baseline and hasattr(s.reduction, "search"))
+    own = next(searching, None)
     shares = [budget for budget in plan.budgets or () if budget.unit == "share"]
     if not shares or own is None:
         return []

@@ -41,6 +41,8 @@ SLOTS = {  # what a class must have to fill the slot
     "procedure": ("certified", "needed", "promise", "refuses", "uses_confidence"),
 }
 
+MODEL_SLOTS = ("attention", "reduction", "exit")  # an encoder's attributes
+
 
 @dataclass(frozen=True)
 class Knob:
@@ -168,11 +170,11 @@ class Exit(Protocol):
     of one of its `reasons`.
 
     It may also have `observe(packed, pooled_BD, logits_BC, layer)` -> B x S, signals that are
-    recorded beside the logits and come as `decides(logits_EBC, signals_EBS)`; `wants` (names of
-    notes, see `packed.NOTES`); `answers(logits_EBC)` -> B x
-    C, what an example leaves with (else its last guess); `penalties(context)`, its own terms of the
-    loss, summed over examples; `flops(shape)`, what deciding at one head costs; and
-    `lost_in_export()`, why no export can hold it.
+    recorded beside the logits and come as `decides(logits_EBC, signals_EBS)` (no export holds such
+    a rule); `wants` (names of notes, see `packed.NOTES`); `answers(logits_EBC)` -> B x C, what an
+    example leaves with (else its last guess); `penalties(context)`, its own terms of the loss,
+    summed over examples; `flops(shape)`, what deciding at one head costs; and `lost_in_export()`,
+    why no export can hold it.
     """
 
     layers: Sequence[int]
@@ -375,6 +377,11 @@ def spec(slot: str, method: Any) -> dict[str, Any]:
     inside = cls.__module__.startswith(prefix)
     kind = cls.__module__.removeprefix(prefix) if inside else f"{cls.__module__}.{cls.__qualname__}"
     return {"kind": kind} | kept_arguments(method)
+
+
+def specs_by_slot(encoder: Any) -> dict[str, Any]:
+    """The specs of an encoder's methods."""
+    return {slot: spec(slot, getattr(encoder, slot)) for slot in MODEL_SLOTS}
 
 
 def untrained(slot: str, method: Any, trained: str) -> list[str]:

@@ -23,6 +23,7 @@ from torch.func import functional_call
 
 from eat_lightning.bounds import raise_faults
 from eat_lightning.model.contracts import (
+    MODEL_SLOTS,
     Exit,
     Kernel,
     Pattern,
@@ -51,8 +52,6 @@ from eat_lightning.model.positions import make_distance
 from eat_lightning.model.trace import Journey, Scores, Trace
 from eat_lightning.model.wish import wished
 
-SLOT_NAMES = ("attention", "reduction", "exit")
-
 
 class AdaptiveEncoder(nn.Module):
     """The encoder with its slots filled.
@@ -70,6 +69,11 @@ class AdaptiveEncoder(nn.Module):
     reduction: Reduction
     exit: Exit
     strength: Tensor
+    soft: bool = False
+    flow: Callable[[int, int], tuple[float, float]] | None = None
+    skips: frozenset[int] = frozenset()
+    keep_hidden: bool = False
+    keep_scores: bool = False
 
     def __init__(
         self,
@@ -102,15 +106,11 @@ class AdaptiveEncoder(nn.Module):
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
         self.apply(initialise)
         self.attention, self.reduction, self.exit = attention, reduction, exit
-        self.soft = False
-        self.flow: Callable[[int, int], tuple[float, float]] | None = None
-        self.skips: frozenset[int] = frozenset()
-        self.keep_hidden = self.keep_scores = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         """A slot may be filled anew at any time. A method that has parameters takes over those of
         one of its class that it replaces; else they are made (`bind`)."""
-        if name not in SLOT_NAMES:
+        if name not in MODEL_SLOTS:
             return super().__setattr__(name, value)
         own = getattr(self, name, None)
         if hasattr(value, "bind") and value is not own:

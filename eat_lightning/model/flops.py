@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.model.contracts import Exit, is_approximate
+from eat_lightning.model.contracts import Exit, Reduction, is_approximate
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import MATRIX
 from eat_lightning.model.heads import heads_asked
@@ -34,7 +34,6 @@ def flops(
     where a reduction on the embedding may leave fewer (None: none does). What a method itself costs
     (predictors, matching) it says by its own `flops`."""
     shape, reduction = encoder.shape, encoder.reduction
-    ran_LB = np.arange(1, shape.num_layers + 1)[:, None] <= depth_B
     after_LB = tokens_LB  # those that reach each layer's feed-forward
     if reduction.place == "after_attention":  # what it leaves at the last layer is not recorded
         after_LB = np.concatenate([tokens_LB[1:], tokens_LB[-1:]])
@@ -42,21 +41,12 @@ def flops(
     products_LB = product_flops(encoder, tokens_LB) + distance_flops(encoder, before_LB)
     per_layer_LB = layer_flops(shape, tokens_LB, after_LB, products_LB)
     per_layer_LB[0] += embedding_flops(shape, before_LB[0])
-    choosing: Any = getattr(reduction, "flops", lambda shape, layer, tokens_B: 0.0)
-    for layer in reduction.layers:
-        if layer > 0:
-            per_layer_LB[layer - 1] += evidence_flops(
-                shape.at(layer), tokens_LB[layer - 1], reduction.needs
-            )
-        within = reduction.place == "after_attention"
-        if within or layer < shape.num_layers:
-            # Behind a layer a reduction acts for those who stay, so its work counts with the next.
-            row = layer - 1 if within else layer
-            per_layer_LB[row] += choosing(shape, layer, before_LB[layer])
+    per_layer_LB += reduction_flops(shape, reduction, before_LB)
     deciding: Any = getattr(exit, "flops", lambda shape: 0.0)
     for layer in heads_asked(encoder.heads, exit):
         guessing = head_flops(encoder, layer, after_LB[layer - 1])
         per_layer_LB[layer - 1] += guessing + deciding(shape)
+    ran_LB = np.arange(1, shape.num_layers + 1)[:, None] <= depth_B
     return (per_layer_LB * ran_LB).sum(0)
 
 
@@ -83,6 +73,23 @@ def layer_flops(
     inner_L1 = np.array([[layer.intermediate_size + layer.up_width] for layer in layers])
     projections_LB = 4 * tokens_LB * width * heads_L1
     return products_LB + 2.0 * (projections_LB + after_LB * width * inner_L1)
+
+
+def reduction_flops(shape: Shape, reduction: Reduction, before_LB: np.ndarray) -> np.ndarray:
+    """What a reduction's evidence and choice cost, with each layer. before_LB: the tokens of each
+    example, then those that enter each layer."""
+    tokens_LB, within = before_LB[1:], reduction.place == "after_attention"
+    spent_LB = np.zeros(tokens_LB.shape)
+    choosing: Any = getattr(reduction, "flops", lambda shape, layer, tokens_B: 0.0)
+    for layer in reduction.layers:
+        if layer > 0:
+            entering_B = tokens_LB[layer - 1]
+            spent_LB[layer - 1] += evidence_flops(shape.at(layer), entering_B, reduction.needs)
+        # Behind a layer a reduction acts for those who stay, so its work counts with the next.
+        row = layer - 1 if within else layer
+        if row < shape.num_layers:
+            spent_LB[row] += choosing(shape, layer, before_LB[layer])
+    return spent_LB
 
 
 def distance_flops(encoder: AdaptiveEncoder, before_LB: np.ndarray) -> np.ndarray:

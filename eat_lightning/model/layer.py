@@ -240,11 +240,7 @@ class Layer(nn.Module):
         evidence = Evidence()
         if kernel is None or needs:
             q, k, v = layout.pad(qkv_N).permute(2, 0, 3, 1, 4)
-            mask = with_key_weights(packed, mask)
-            own = None if distance is None else distance.scores(q, k, packed, self.qkv)
-            mask = mask if own is None else with_bias(mask, own)
-            if mask is not None and mask.dtype != torch.bool:
-                mask = mask.to(q.dtype)
+            mask = self.whole_mask(mask, q, k, packed, distance)
             if needs:
                 shown = (q, k, v) if grad else (q.detach(), k.detach(), v.detach())
                 evidence = gather_evidence(layout, *shown, mask, needs)
@@ -255,6 +251,15 @@ class Layer(nn.Module):
             mixed_ND = kernel(qkv_N, layout, dropout).flatten(1)
         added_ND = self.added(x_ND, self.out, mixed_ND)
         return packed.with_x(self.norm.leave(self.attention_norm, added_ND)), evidence
+
+    def whole_mask(
+        self, mask: Tensor | None, q: Tensor, k: Tensor, packed: Packed, distance: Distance | None
+    ) -> Tensor | None:
+        """A mask with the keys' log weights and the body's own scores of distances, if any."""
+        mask = with_key_weights(packed, mask)
+        own = None if distance is None else distance.scores(q, k, packed, self.qkv)
+        mask = mask if own is None else with_bias(mask, own)
+        return mask if mask is None or mask.dtype == torch.bool else mask.to(q.dtype)
 
     def projected(
         self, x_ND: Tensor, packed: Packed, distance: Distance | None, number: int

@@ -229,6 +229,8 @@ def argument_faults(cls: Any, num_layers: int | None, /, **arguments: Any) -> li
     classmethod `faults(num_layers, **arguments)` is asked, and where it has none the constructor
     alone speaks, with a ValueError.
     """
+    if inspect.isabstract(cls):
+        return [f"{cls.__name__} has no {' and no '.join(sorted(cls.__abstractmethods__))}"]
     own: Any = getattr(cls, "faults", None)
     if own is not None:
         return own(num_layers, **arguments)

@@ -16,38 +16,46 @@ import torch
 
 from eat_lightning.infer.record import record
 from eat_lightning.methods.reduction.norm_topk import NormTopK
-from eat_lightning.model.contracts import build, spec
+from eat_lightning.model.contracts import MODEL_SLOTS, build, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, with_weights
 from eat_lightning.model.flops import flops
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
 from eat_lightning.new.toy import alone, ragged, tiny_encoder
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 Check = Callable[[Any], None]
-MODEL_SLOTS = ("attention", "reduction", "exit")
+LENGTHS = (*range(1, 12), 17, 22, 29, 14)  # in two batches, of which one is not full
 CLOSE: dict[str, Any] = {"atol": 1e-4, "rtol": 0.0}
 
 
-def batch_is_its_examples(encoder: AdaptiveEncoder) -> None:
-    """A batch of N is answered as N batches of one: logits, depth, reason and tokens."""
-    batch = ragged()
+def answered(encoder: AdaptiveEncoder) -> Trace:
+    """Run the examples of `ragged` together."""
     with torch.no_grad():
-        together = encoder(batch)
-        for i, one in enumerate(alone(batch)):
-            trace = encoder(one)
-            torch.testing.assert_close(trace.logits_BC[0], together.logits_BC[i], **CLOSE)
-            assert trace.depth_B[0] == together.depth_B[i]
-            assert trace.reason_B[0] == together.reason_B[i]
-            assert trace.tokens_LB[:, 0].tolist() == together.tokens_LB[:, i].tolist()
+        return encoder(ragged())
 
 
-def stream_is_the_batch(encoder: AdaptiveEncoder) -> None:
+def batch_is_its_examples(encoder: AdaptiveEncoder, whole: Trace | None = None) -> None:
+    """A batch of N is answered as N batches of one: logits, depth, reason and tokens. whole: what
+    is `answered`, where it is known."""
+    whole = whole or answered(encoder)
+    with torch.no_grad():
+        single = [encoder(one) for one in alone(ragged())]
+    logits_BC = torch.cat([trace.logits_BC for trace in single])
+    torch.testing.assert_close(logits_BC, whole.logits_BC, **CLOSE)
+    for name in ("depth_B", "reason_B"):
+        found_B = torch.cat([getattr(trace, name) for trace in single])
+        assert torch.equal(found_B, getattr(whole, name)), name
+    assert torch.equal(torch.cat([trace.tokens_LB for trace in single], dim=1), whole.tokens_LB)
+
+
+def stream_is_the_batch(encoder: AdaptiveEncoder, whole: Trace | None = None) -> None:
     """Examples given as they leave are, bit for bit, those given at the end."""
-    batch = ragged()
-    with torch.inference_mode():
-        whole, parts = encoder(batch), [*encoder.stream(batch)]
+    batch, whole = ragged(), whole or answered(encoder)
+    with torch.no_grad():
+        parts = [*encoder.stream(batch)]
     rows = torch.cat([rows_G for rows_G, _ in parts])
     assert sorted(rows.tolist()) == [*range(batch.size)]
     for name in ("logits_BC", "depth_B", "reason_B", "retention_B"):
@@ -61,11 +69,10 @@ def stream_is_the_batch(encoder: AdaptiveEncoder) -> None:
             assert torch.equal(guess_BC, whole.guesses[layer][rows_G])
 
 
-def examples_do_not_touch(encoder: AdaptiveEncoder) -> None:
+def examples_do_not_touch(encoder: AdaptiveEncoder, whole: Trace | None = None) -> None:
     """Other words in one example change nothing for the others."""
-    batch = ragged()
+    batch, before = ragged(), whole or answered(encoder)
     with torch.no_grad():
-        before = encoder(batch)
         batch.ids_N[10 : 10 + 14] = batch.ids_N[10 : 10 + 14].flip(0)  # the third example
         after = encoder(batch)
     others = [0, 1, 3, 4]
@@ -76,7 +83,7 @@ def examples_do_not_touch(encoder: AdaptiveEncoder) -> None:
 
 def replay_is_the_live_run(encoder: AdaptiveEncoder) -> None:
     """One recorded pass through all heads says what running with the rule does."""
-    batch = ragged(tuple(range(1, 30)))
+    batch = ragged(LENGTHS)
     outcome = record(encoder, Examples(batch), batch_size=8).under()
     with torch.inference_mode():
         trace = encoder(batch)

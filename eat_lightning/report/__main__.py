@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 from eat_lightning.cli import entry
-from eat_lightning.config import Plan, parsed, whole
+from eat_lightning.config import DataPlan, Plan, parsed, whole
 from eat_lightning.errors import ConfigError
 from eat_lightning.progress import shown
 
@@ -63,10 +63,6 @@ def folder_to_write(value: Any) -> Any:
 def texts_of(value: Any) -> Any:
     """A sentence is a text of one column."""
     return [[t] if isinstance(t, str) else t for t in value] if isinstance(value, list) else value
-
-
-class DataPlan(Plan):
-    dir: str | None
 
 
 class ReportPlan(Plan):

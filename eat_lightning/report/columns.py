@@ -37,10 +37,6 @@ def getter(of: Of) -> Callable[[Any], Any]:
     return get
 
 
-def dict_of(item: Any) -> dict[str, Any]:
-    return item if isinstance(item, dict) else {}
-
-
 def made(key: str, title: str, cell: Callable[[Any], Cell], help: str = "") -> Column:
     return Column(key, title, help, cell=cell)
 
@@ -126,13 +122,15 @@ def table(
     columns: Sequence[Column],
     items: Iterable[Any],
     source: Of = "point",
-    flags: Callable[[Any], Iterable[str] | None] = lambda item: dict_of(item).get("flags"),
+    flags: Callable[[Any], Iterable[str] | None] | None = None,
 ) -> Table:
     """A line for each item, with flags such as those under a dict's key of that name. Where its
     source is a setting, one seed alone is flagged."""
 
     def line(item: Any) -> Line:
-        of, found = getter(source)(item), tuple(flags(item) or ())
+        of = getter(source)(item)
+        said = flags(item) if flags else item.get("flags") if isinstance(item, dict) else ()
+        found = tuple(said or ())
         if isinstance(of, Point) and len(of.members) == 1:
             found = (cells.ONE_SEED, *found)
         return Line({c.key: c.cell(item) for c in columns}, as_source(of), found)

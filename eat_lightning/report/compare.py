@@ -75,8 +75,13 @@ class Entry:
 
     @cached_property
     def smaller(self) -> list[Point]:
-        """Static models of smaller bodies, trained for themselves: what has to be beaten."""
-        return smaller_statics(self.study, self.point)
+        """Static models of other bodies, or of fewer layers of this one, with fewer FLOPs than own
+        static, trained for themselves: what has to be beaten."""
+        point = self.point
+        whole = (point.mean("flops") or 0.0) / (point.mean("flops_ratio") or 1.0)
+        found = trained_statics(self.study, point)
+        others = [p for p in found if not of_same_body(p.row, point.row)]
+        return [p for p in others if (p.mean("flops") or 0.0) < whole]
 
     @property
     def student(self) -> Point | None:
@@ -85,8 +90,11 @@ class Entry:
 
     @cached_property
     def padded(self) -> Point | None:
-        """The same weights in Hugging Face's model."""
-        return self._other(hugging_face(self.study, self.point))
+        """The same weights in Hugging Face's padded model, seed by seed."""
+        found = self.study.twins(
+            self.point, lambda r, mine: r.baseline == THEIRS and same_timing(r, mine)
+        )
+        return self._other(Point([twins[0] for twins in found]) if all(found) else None)
 
     @cached_property
     def to_own(self) -> Difference | None:
@@ -187,21 +195,8 @@ def trained_statics(study: Study, point: Point) -> list[Point]:
     return [p for p in same if p.row.num_examples == row.num_examples]
 
 
-def smaller_statics(study: Study, point: Point) -> list[Point]:
-    """Those of other bodies, or of fewer layers of this one, with fewer FLOPs than own static."""
-    whole = (point.mean("flops") or 0.0) / (point.mean("flops_ratio") or 1.0)
-    others = [p for p in trained_statics(study, point) if not of_same_body(p.row, point.row)]
-    return [p for p in others if (p.mean("flops") or 0.0) < whole]
-
-
 def same_timing(one: Row, other: Row) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in SAME_TIMING)
-
-
-def hugging_face(study: Study, point: Point) -> Point | None:
-    """transformers' padded model of the same weights, seed by seed."""
-    found = study.twins(point, lambda r, mine: r.baseline == THEIRS and same_timing(r, mine))
-    return Point([twins[0] for twins in found]) if all(found) else None
 
 
 def faster(point: Point, other: Point, time: Cost) -> Interval | None:
@@ -268,7 +263,8 @@ def source_of(point: Point) -> Source:
     runs = [f"run=outputs/{m.row.study}/{m.row.run}" for m in point.members]
     more = rule_named(row)
     more += [f"budgets=[{row.budget:g}]"] if row.budget else []
-    more += [f"{points_key(row)}=[{row.point}]"] if off_grid(row) else []
+    points = "taus" if row.knob == "tau" else "points"
+    more += [f"{points}=[{row.point}]"] if off_grid(row) else []
     more += ["baselines=all"] if row.baseline == THEIRS else []
     more += [f"dtype={row.dtype}"] if row.dtype != "fp32" else []
     more += [f"backend={row.engine}"] if row.engine != "torch" else []
@@ -294,11 +290,6 @@ def rule_named(row: Row) -> list[str]:
 def as_given(value: Any) -> str:
     """A value as an override of the command line has it."""
     return json.dumps(value, separators=(",", ":"))
-
-
-def points_key(row: Row) -> str:
-    """Under which a measurement is told points of the row's knob."""
-    return "taus" if row.knob == "tau" else "points"
 
 
 def off_grid(row: Row) -> bool:

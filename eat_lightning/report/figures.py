@@ -6,7 +6,6 @@ Figures are drawn without pyplot, so that no state is shared and none depends on
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import quoteattr
 
+from eat_lightning.files import replacing
 from eat_lightning.report.claim import Source
 from eat_lightning.report.compare import as_source
 from eat_lightning.report.study import Point
@@ -134,14 +134,12 @@ def drawn(figure: Figure) -> Drawing:
 def save(figure: Figure, folder: Path, kinds: Sequence[str] = KINDS) -> dict[str, Path]:
     """Write name.pdf, name.png (200 dpi) and name.svg, beside and then renamed; by extension."""
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every glyph of a PDF
-    folder.mkdir(parents=True, exist_ok=True)
     paths = {kind: folder / f"{figure.name}.{kind}" for kind in kinds}
     with style(figure.name):
         drawing = drawn(figure)
         for kind, path in paths.items():
-            beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-            drawing.savefig(beside, format=kind, metadata=NO_DATES[kind])
-            os.replace(beside, path)
+            with replacing(path) as beside:
+                drawing.savefig(beside, format=kind, metadata=NO_DATES[kind])
     return paths
 
 

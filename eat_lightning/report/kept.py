@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eat_lightning.files import replacing
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.report.study import Measured, Study
 from eat_lightning.runs import row as rows
@@ -20,10 +21,8 @@ from eat_lightning.runs import row as rows
 def keep(study: Study, folder: Path) -> None:
     """Write rows.jsonl and examples/; rows of an earlier report are replaced."""
     measured = [kept(m, folder) for m in study.measured]
-    fresh = folder / "rows.jsonl.new"
-    fresh.unlink(missing_ok=True)
-    rows.write(fresh, measured)
-    fresh.replace(folder / "rows.jsonl")
+    with replacing(folder / "rows.jsonl") as fresh:
+        rows.write(fresh, measured)
     wanted = {row.examples for row in measured}
     for path in (folder / "examples").glob("*.parquet"):
         if f"examples/{path.name}" not in wanted:

@@ -25,18 +25,16 @@ from pydantic.dataclasses import dataclass
 
 from eat_lightning.config import within
 from eat_lightning.errors import ConfigError
-from eat_lightning.files import write_json
-from eat_lightning.infer.backend import sha256_of
+from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer.precision import DTYPES as DTYPES
 from eat_lightning.infer.precision import FORMS, PLAIN
-from eat_lightning.model.contracts import Policy, build
+from eat_lightning.model.contracts import MODEL_SLOTS, Policy, build
 from eat_lightning.model.policies import built
 from eat_lightning.runs.jsonl import reason
 from eat_lightning.runs.run import OUTSIDE, Run
 from eat_lightning.weights.untrusted import json_of
 
 FOLDER = "certificates"
-POLICIES = ("attention", "reduction", "exit")
 TORCH = "torch"
 # Of a certificate that does not name them.
 WITHOUT: dict[str, Any] = {"policy": [], "second": [], "form": PLAIN, "runtime": TORCH}
@@ -73,9 +71,9 @@ class Certificate:
 
     def __post_init__(self) -> None:
         """ValueError where its methods cannot be built."""
-        if lacking := [slot for slot in POLICIES if slot not in self.holds_for]:
+        if lacking := [slot for slot in MODEL_SLOTS if slot not in self.holds_for]:
             raise ValueError(f"holds_for lacks {', '.join(lacking)}")
-        for slot in POLICIES:
+        for slot in MODEL_SLOTS:
             build(slot, self.holds_for[slot])
         self.asked()
         if self.form not in FORMS:
@@ -84,7 +82,7 @@ class Certificate:
     @property
     def policies(self) -> dict[str, Any]:
         """Specs by slot."""
-        return {slot: self.holds_for[slot] for slot in POLICIES}
+        return {slot: self.holds_for[slot] for slot in MODEL_SLOTS}
 
     @property
     def form(self) -> str:
@@ -192,7 +190,7 @@ def combination(
         "weights": sha256_of([model / "model.safetensors"]),
         "model": sha256_of(others),
         "cut": cut_of(run),
-        **{slot: policies[slot] for slot in POLICIES},
+        **{slot: policies[slot] for slot in MODEL_SLOTS},
         "policy": asked,
         "second": [sha256_of([each / "model" / "model.safetensors"]) for each in second],
         "dtype": dtype,

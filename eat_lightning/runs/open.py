@@ -49,11 +49,10 @@ def open_run(
     encoder = in_form(in_dtype(encoder, dtype).to(device), form)
     if policies is not None:
         encoder.policies = policies
-    fitter = None
-    encoders: dict[Source, AdaptiveEncoder] = certified(encoder, choice, held, policies)
+    encoders, dial = certified(encoder, choice, held, policies), None
     if certificate is None:
         fitter = fitter_of(run, encoder, choice, form)
-        encoders = {None: at_choice(fitter, choice)}
+        encoders[None], dial = at_choice(fitter, choice), fitter.on
     check_policies(run, encoders, labels, idle=certificate is None)
     made = TorchBackend(
         run.folder,
@@ -63,11 +62,11 @@ def open_run(
         labels if encoder.num_labels > 1 else [],
         longest(run, encoder),
         partial(combination, run, dtype=DTYPES[dtype], device=device, form=form),
-        dial=None if fitter is None else fitter.on,
+        dial=dial,
     )
-    for source, certified_point in held.items():
-        certified_point.check(made.identity(source))
-        if certified_point.fallback:
+    for source, point in held.items():
+        point.check(made.identity(source))
+        if point.fallback:
             encoders[source] = at_full_depth(encoders[source])
     return made
 

@@ -22,9 +22,3 @@ class RunPlan(Plan):
     def rules(self) -> Iterator[str]:
 
         yield from prepack_faults(self.prepack, self.dtype)
-
-
-class DataPlan(Plan):
-    """dir: None is where the run had it."""
-
-    dir: str | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import sys
@@ -17,17 +16,15 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from eat_lightning.bounds import number_faults
-from eat_lightning.config import checked, whole, within
+from eat_lightning.config import Amount, Count, Positive, checked, whole, within
+from eat_lightning.files import sha256_of
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import class_of, knob_of, point_of, spec
 from eat_lightning.runs import jsonl
-from eat_lightning.runs.run import environment, folder_name
+from eat_lightning.runs.run import folder_name, is_clean, provenance
 
 Share = Annotated[float, within("[0, 1]")]
 Correlation = Annotated[float, within("[-1, 1]")]
-Positive = Annotated[float, within("(0, inf)")]
-Amount = Annotated[float, within("[0, inf)")]
-Count = Annotated[int, whole(1)]
 
 
 def kind_faults(method: Any) -> list[str]:
@@ -264,26 +261,41 @@ def row_of(
 ) -> Row:
     """What a recorded pass says of an encoder under an exit rule (None: its own); not yet timed.
     more: fields of `Row` that differ, such as `baseline`."""
-    from eat_lightning.infer.record import score
-    from eat_lightning.model.flops import flops, static_flops
+    exit = recorded.exit if exit is None else exit
+    made = methods_of(encoder, exit)
+    found = outcome_of(run.task, encoder, recorded, exit)
+    fields: dict[str, Any] = described(run) | {"split": split} | made | found | more
+    return Row(**fields)
+
+
+def methods_of(encoder: Any, exit: Any) -> dict[str, Any]:
+    """What a row says of an encoder's methods, under an exit rule."""
     from eat_lightning.model.policies import specs_of
 
-    exit = recorded.exit if exit is None else exit
-    outcome, task, knob = recorded.under(exit), run.task, knob_of(exit)
-    labels = recorded.labels
-    flops_B = flops(encoder, exit, recorded.tokens_LB, outcome.depth_B, recorded.lengths)
-    found: dict[str, Any] = {
+    knob = knob_of(exit)
+    return {
         **{slot: spec(slot, getattr(encoder, slot)) for slot in ("attention", "reduction")},
         "exit": spec("exit", exit),
         "head": {name: value for name, value in encoder.head.items() if name != "layers"},
         "policy": specs_of(encoder.policies),
         "sources": sources_of([encoder.attention, encoder.reduction, exit]),
-        "data": recorded.data,
         "knob": None if knob is None else knob.name,
         "point": point_of(exit),
         "num_layers": encoder.shape.num_layers,
-        "num_examples": len(recorded),
         "strength": float(encoder.strength),
+    }
+
+
+def outcome_of(task: Any, encoder: Any, recorded: Any, exit: Any) -> dict[str, Any]:
+    """What a row says of the examples under an exit rule: score, depth, tokens and FLOPs."""
+    from eat_lightning.infer.record import score
+    from eat_lightning.model.flops import flops, static_flops
+
+    outcome, labels = recorded.under(exit), recorded.labels
+    flops_B = flops(encoder, exit, recorded.tokens_LB, outcome.depth_B, recorded.lengths)
+    return {
+        "data": recorded.data,
+        "num_examples": len(recorded),
         "depth": float(outcome.depth_B.mean()),
         "retention": float(outcome.retention_B.mean()),
         "token_layers": float(outcome.token_layers_B.mean()),
@@ -294,8 +306,6 @@ def row_of(
         "majority": None if task.regression else majority(labels),
         **score(task, outcome.logits_BC, labels),
     }
-    fields: dict[str, Any] = described(run) | {"split": split} | found | more
-    return Row(**fields)
 
 
 def sources_of(methods: Iterable[Any]) -> dict[str, str]:
@@ -303,11 +313,8 @@ def sources_of(methods: Iterable[Any]) -> dict[str, str]:
     names = {type(method).__module__ for method in methods}
     own = [name for name in sorted(names) if not name.startswith("eat_lightning.")]
     files = {name: getattr(sys.modules[name], "__file__", None) for name in own}
-    return {name: hash_of(Path(f)) for name, f in files.items() if f and Path(f).is_file()}
-
-
-def hash_of(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    paths = {name: Path(file) for name, file in files.items() if file and Path(file).is_file()}
+    return {name: sha256_of([path])[:12] for name, path in paths.items()}
 
 
 def described(run: Any) -> dict[str, Any]:
@@ -315,8 +322,7 @@ def described(run: Any) -> dict[str, Any]:
     config, task = run.config, run.task
     pretrained = config["encoder"].get("pretrained")
     calibration = run.done.get("calibration") or {}
-    here = environment()
-    commit = here["commit"] or ""
+    where = provenance()
     return {
         "task": task.name,
         "metric": task.metrics[0],
@@ -330,10 +336,8 @@ def described(run: Any) -> dict[str, Any]:
             name: {layer: found[name] for layer, found in calibration.items()}
             for name in ("temperature", "ece_before", "ece_after")
         },
-        "machine": here["machine"],
-        "commit": commit,
-        "clean": bool(commit) and not commit.endswith("+"),
-        "version": here["eat_lightning"],
+        **where,
+        "clean": is_clean(where["commit"]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

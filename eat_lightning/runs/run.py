@@ -28,7 +28,7 @@ from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json as write_json
 from eat_lightning.files import write_text as write_text
-from eat_lightning.model.contracts import home, knob_of
+from eat_lightning.model.contracts import MODEL_SLOTS, home, knob_of
 from eat_lightning.runs.validate import (
     links_out,
     names_a_class,
@@ -213,6 +213,18 @@ def environment() -> dict[str, Any]:
     }
 
 
+def provenance() -> dict[str, Any]:
+    """Where and by what code a row is measured."""
+    here = environment()
+    found = {"machine": here["machine"], "commit": here["commit"] or ""}
+    return found | {"version": here["eat_lightning"]}
+
+
+def is_clean(commit: str) -> bool:
+    """Whether the code is that of the commit; "+" behind it says that files were changed."""
+    return bool(commit) and not commit.endswith("+")
+
+
 def version_of(name: str) -> str:
     import eat_lightning
 
@@ -342,7 +354,7 @@ class Run:
 
     def model(self) -> tuple[Any, list[str]]:
         # Where the owner lets a class of theirs be imported, it is by now: `run_faults`.
-        for slot in ("attention", "reduction", "exit"):
+        for slot in MODEL_SLOTS:
             if names_a_class(node := self.config.get(slot) or {}):
                 target(node)
         return load_model(self.folder / "model")

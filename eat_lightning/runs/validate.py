@@ -13,7 +13,7 @@ from typing import Any
 from eat_lightning.bounds import number_faults, whole_faults
 from eat_lightning.config import arguments, binding_faults, make, target
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import SLOTS, home
+from eat_lightning.model.contracts import MODEL_SLOTS, SLOTS, home
 from eat_lightning.own import ALLOW, own_modules
 from eat_lightning.weights.untrusted import one_line
 
@@ -35,7 +35,7 @@ def links_out(
 HOMES = {  # what a run's config may name, and what a class from elsewhere must have
     "task": ("eat_lightning.data.", ("faults", "regression")),
     "data": ("eat_lightning.data.", ("faults", "split")),
-    **{s: (f"{home(s)}.", SLOTS[s]) for s in ("attention", "reduction", "exit")},
+    **{s: (f"{home(s)}.", SLOTS[s]) for s in MODEL_SLOTS},
 }
 
 

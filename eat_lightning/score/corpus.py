@@ -12,10 +12,9 @@ from pathlib import Path
 
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.runs import jsonl
-from eat_lightning.runs.run import environment
+from eat_lightning.runs.run import provenance
 from eat_lightning.score.columns import JsonColumns
 from eat_lightning.score.inputs import Input, Shard, cut, found_inputs
 from eat_lightning.score.local import FORKS, Pool, one_thread, scored_here
@@ -65,7 +64,9 @@ class Corpus:
         job = job_of(plan, types)
         check_columns(inputs, job, types)
         prints = {each.name: each.fingerprint for each in inputs}
-        manifest = Manifest(model_of(job.scorer.backend), settings_of(plan), prints, types)
+        backend = job.scorer.backend
+        model = {source or "any": backend.identity(source) for source in backend.by_source}
+        manifest = Manifest(model, plan.model_dump(include=DECIDE), prints, types)
         if there is not None:
             there.check(manifest, folder)
             manifest = replace(manifest, inputs=there.inputs | prints)
@@ -143,7 +144,7 @@ class Corpus:
         return scored_on_ray(missing, partial(make, plan), workers)
 
     def row(self, progress: Progress, workers: int) -> ScoreRow:
-        where, tally, backend = environment(), progress.tally, self.job.scorer.backend
+        tally, backend = progress.tally, self.job.scorer.backend
         exits = backend.identity(backend.watched[0]).get("exit")
         return ScoreRow(
             run=backend.name,
@@ -156,9 +157,7 @@ class Corpus:
             seconds=progress.seconds,
             mean_depth=tally.mean_depth,
             retention=tally.retention / max(1, tally.rows),
-            machine=where["machine"],
-            commit=where["commit"] or "",
-            version=where["eat_lightning"],
+            **provenance(),
             session=secrets.token_hex(6),
         )
 
@@ -210,12 +209,3 @@ def json_types(inputs: Sequence[Input], plan: ScorePlan) -> dict[str, str]:
                 except ValueError:  # it is rejected when its shard is read
                     continue
     return dict(JsonColumns.of(found, plan.keep).types)
-
-
-def model_of(backend: Backend) -> dict[str, object]:
-    """What decides the answers, by source."""
-    return {source or "any": backend.identity(source) for source in backend.by_source}
-
-
-def settings_of(plan: ScorePlan) -> dict[str, object]:
-    return plan.model_dump(include=DECIDE)

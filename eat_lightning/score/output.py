@@ -48,9 +48,6 @@ class Output:
     def path_of(self, shard: Shard) -> Path:
         return self.folder / f"{shard.name}.parquet"
 
-    def rejects_of(self, shard: Shard) -> Path:
-        return self.folder / REJECTS / f"{shard.name}.jsonl"
-
     def missing(self, shards: Sequence[Shard]) -> list[Shard]:
         return [shard for shard in shards if not self.path_of(shard).is_file()]
 
@@ -87,7 +84,7 @@ class ShardWriter:
     @cached_property
     def rejects(self) -> TextIO:
         """Its file, which is in its place before the shard's is: it was entered later."""
-        path = self.output.rejects_of(self.shard)
+        path = self.output.folder / REJECTS / f"{self.shard.name}.jsonl"
         return self.stack.enter_context(
             self.stack.enter_context(replacing(path)).open("w", encoding="utf-8")
         )
@@ -100,8 +97,8 @@ class ShardWriter:
             for i, key in enumerate(answer_keys(self.output.answers))
         ]
         self.held.append(pa.table([*kept.columns, *added], self.schema))
-        rows, size = (sum(of(table) for table in self.held) for of in (len, nbytes_of))
-        if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+        num_rows, size = sum(map(len, self.held)), sum(table.nbytes for table in self.held)
+        if num_rows >= GROUP_ROWS or size >= GROUP_BYTES:
             self.write_held()
 
     def reject(self, rejects: Sequence[Reject]) -> None:
@@ -122,10 +119,6 @@ class ShardWriter:
         self.parquet.close()
         self.file.flush()
         os.fsync(self.file.fileno())
-
-
-def nbytes_of(table: pa.Table) -> int:
-    return table.nbytes
 
 
 def answer_schema(regression: bool, prefix: str) -> pa.Schema:

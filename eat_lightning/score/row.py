@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from eat_lightning.config import Amount
 from eat_lightning.score.work import Tally
 
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 BILLION = 1_000_000_000
 
 

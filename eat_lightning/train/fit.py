@@ -69,36 +69,21 @@ def fit(plan: TrainPlan, run: Run) -> None:
         if hasattr(objective, "begin") and not (run.folder / "last.ckpt").is_file():
             examples = spread_batches(data.split("train"), objective.examples, 8)
             objective.begin(module.encoder, examples)
-        callbacks = [  # as they act when training ends: best weights, as they act, temperatures
-            FollowStages(),
-            SelectBest(),
-            Gather(),
-            Settle(),
-            FitTemperature(),
-            Record(run),
-            SaveLast(run.folder, plan.checkpoint_every),
-            Lines(),
-        ]
-        trainer = run_trainer(plan, run, module, data, callbacks, settings)
+        trainer = run_trainer(plan, run, module, data, settings)
     if trainer.interrupted:
         raise KeyboardInterrupt
 
 
 def run_trainer(
-    plan: TrainPlan,
-    run: Run,
-    module: Classifier,
-    data: TextData,
-    callbacks: list[Callback],
-    settings: dict[str, Any],
+    plan: TrainPlan, run: Run, module: Classifier, data: TextData, settings: dict[str, Any]
 ) -> Trainer:
-    """Fit with what a run logs to; its loggers end with it. settings: Trainer's own arguments."""
-    last, loggers = run.folder / "last.ckpt", make_loggers(plan, run)
-    try:
+    """Fit with what a run logs to, or go on from last.ckpt. settings: Trainer's own arguments."""
+    last = run.folder / "last.ckpt"
+    with loggers_of(plan, run) as loggers:
         trainer = Trainer(
             **settings,
             logger=loggers,
-            callbacks=callbacks,
+            callbacks=callbacks_of(plan, run),
             default_root_dir=run.folder,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -112,13 +97,39 @@ def run_trainer(
         checkpoint = last if last.is_file() else None
         with watched(trainer, last):
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    return trainer
+
+
+def callbacks_of(plan: TrainPlan, run: Run) -> list[Callback]:
+    """As they act when training ends: best weights, as they act, temperatures."""
+    return [
+        FollowStages(),
+        SelectBest(),
+        Gather(),
+        Settle(),
+        FitTemperature(),
+        Record(run),
+        SaveLast(run.folder, plan.checkpoint_every),
+        Lines(),
+    ]
+
+
+@contextmanager
+def loggers_of(plan: TrainPlan, run: Run) -> Iterator[list[Any]]:
+    """CSV always; another one where the config names it. They end with the run."""
+    attempts = len(list(run.folder.glob("csv*")))  # a resumed run keeps its first curves
+    version = f"csv-{attempts + 1}" if attempts else "csv"
+    loggers: list[Any] = [CSVLogger(run.folder, name="", version=version)]
+    if plan.logger and plan.logger.get("_target_"):
+        loggers.append(extra_logger(plan.logger, run.config, run.folder))
+    try:
+        yield loggers
     finally:
         if any(type(logger).__name__.endswith("WandbLogger") for logger in loggers):
             import wandb
 
             # Else the next job of a sweep would log into this run. An interrupted one has failed.
             wandb.finish(exit_code=0 if (run.folder / "done.json").is_file() else 1)
-    return trainer
 
 
 def data_of(plan: TrainPlan) -> TextData:
@@ -139,13 +150,7 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
         head=plan.head,
         tokenizer=data.tokenizer,
     )
-    teacher = None
-    if "teacher_hidden" in getattr(objective, "wants", ()) and plan.teacher:
-        teacher = teacher_in_step(plan.teacher, data.tokenizer)
-        if hasattr(objective, "lessons"):
-            check_order(plan.teacher, task)
-        if hasattr(objective, "fits_attention"):
-            raise_faults_of_teacher(objective.fits_attention(teacher.attention), plan.teacher)
+    teacher = teacher_of(plan, objective, data)
     if hasattr(objective, "bind"):
         bind(objective, encoder, teacher)
     schedule = make(plan.schedule)
@@ -164,9 +169,19 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
     )
 
 
-def raise_faults_of_teacher(faults: list[str], teacher: str) -> None:
-    if faults:
-        raise ConfigError.of(f"teacher={teacher}: {fault}" for fault in faults)
+def teacher_of(plan: TrainPlan, objective: Any, data: TextData) -> AdaptiveEncoder | None:
+    """The teacher that an objective asks in each step, where it wants one; ConfigError where the
+    two do not fit."""
+    if "teacher_hidden" not in getattr(objective, "wants", ()) or not plan.teacher:
+        return None
+    teacher = teacher_in_step(plan.teacher, data.tokenizer)
+    if hasattr(objective, "lessons"):
+        check_order(plan.teacher, data.task)
+    if hasattr(objective, "fits_attention"):
+        faults = objective.fits_attention(teacher.attention)
+        if faults:
+            raise ConfigError.of(f"teacher={plan.teacher}: {fault}" for fault in faults)
+    return teacher
 
 
 def strategy_of(plan: TrainPlan, module: Classifier) -> Any:
@@ -217,13 +232,3 @@ def begin(run: Run, inputs: dict[str, str]) -> None:
         return
     write_text(run.folder / "config.yaml", yaml.safe_dump(run.config, sort_keys=False))
     write_json(path, environment() | {"inputs": inputs})
-
-
-def make_loggers(plan: TrainPlan, run: Run) -> list[Any]:
-    """CSV always; another one where the config names it."""
-    attempts = len(list(run.folder.glob("csv*")))  # a resumed run keeps its first curves
-    version = f"csv-{attempts + 1}" if attempts else "csv"
-    loggers: list[Any] = [CSVLogger(run.folder, name="", version=version)]
-    if plan.logger and plan.logger.get("_target_"):
-        loggers.append(extra_logger(plan.logger, run.config, run.folder))
-    return loggers

@@ -6,14 +6,13 @@ import hashlib
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from eat_lightning.data.metrics import metrics_for
-from eat_lightning.infer.record import Recorded
+from eat_lightning.infer.record import recorded_of
 from eat_lightning.model.contracts import knob_of
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots, with_weights
 from eat_lightning.model.layer import Shape
@@ -109,12 +108,8 @@ class Classifier(LightningModule):
         last, stage = self.encoder.shape.num_layers, self.timeline.stages[number]
         counts = {"all": lambda k: True, "last": lambda k: k == last, "early": lambda k: k < last}
         assert batch.labels_B is not None
-        wants = getattr(objective, "wants", ())
         further = getattr(objective, "passes", no_passes)(self.global_step, self.encoder)
         passes = [pass_of(self.encoder, batch, wanted) for wanted in further]
-        teacher = self.teacher[0] if "teacher_hidden" in wants else None
-        lessons = getattr(objective, "lessons", no_passes)
-        shown = None if teacher is None else shown_by(teacher, batch, "scores" in wants)
         return Context(
             guesses={k: g for k, g in trace.guesses.items() if counts[stage.exits](k)},
             labels_B=batch.labels_B,
@@ -126,16 +121,30 @@ class Classifier(LightningModule):
             epoch=self.global_step / self.timeline.total * (self.trainer.max_epochs or 1),
             stage=number,
             hidden=trace.hidden,
-            teacher_hidden={} if shown is None else shown.hidden,
             scores=trace.scores,
-            teacher_scores={} if shown is None else shown.scores,
             passes=[other.guesses for other in passes],
             hidden_passes=[other.hidden for other in passes],
-            teacher_passes=[] if teacher is None else taught(teacher, batch, lessons),
             full_BC=trace.guesses[last],
             pools=trace.pools,
             strength=float(self.encoder.strength),
+            **self.shown_by_teacher(batch, objective),
         )
+
+    @torch.no_grad()
+    def shown_by_teacher(self, batch: Batch, objective: Any) -> dict[str, Any]:
+        """What an objective that asks for the teacher's vectors may look at."""
+        wants, teacher = getattr(objective, "wants", ()), self.teacher[0]
+        if teacher is None or "teacher_hidden" not in wants:
+            return {}
+        teacher.to(batch.ids_N.device).eval()
+        teacher.keep_hidden, teacher.keep_scores = True, "scores" in wants
+        shown = teacher(batch, leave=False)
+        lessons = getattr(objective, "lessons", no_passes)(teacher)
+        return {
+            "teacher_hidden": shown.hidden,
+            "teacher_scores": shown.scores,
+            "teacher_passes": [pass_of(teacher, batch, wanted) for wanted in lessons],
+        }
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Every layer is there again, and learned parameters are put back within their bounds."""
@@ -261,20 +270,6 @@ def pass_of(encoder: AdaptiveEncoder, batch: Batch, wanted: Pass) -> Trace:
     return with_weights(twin, wanted.weights, batch, leave=False)
 
 
-def taught(teacher: AdaptiveEncoder, batch: Batch, lessons: Any) -> list[Trace]:
-    """A teacher's further passes, without gradient."""
-    with torch.no_grad():
-        return [pass_of(teacher, batch, wanted) for wanted in lessons(teacher)]
-
-
-def shown_by(teacher: AdaptiveEncoder, batch: Batch, scores: bool) -> Trace:
-    """A teacher's pass with its vectors after each layer, and its attention scores where wanted,
-    without gradient."""
-    teacher.keep_hidden, teacher.keep_scores = True, scores
-    with torch.no_grad():
-        return teacher.to(batch.ids_N.device).eval()(batch, leave=False)
-
-
 def exits_of(encoder: AdaptiveEncoder) -> list[int]:
     return sorted({*encoder.exit.layers, encoder.shape.num_layers})
 
@@ -283,12 +278,7 @@ def way(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
     """What the encoder's exit rule makes of a batch that ran all layers: each example's depth and
     token_layers, and 1 where it leaves. Confidences are as they come: temperatures are fitted when
     training ends."""
-    guesses = {k: guess_BC.float().cpu().numpy() for k, guess_BC in trace.guesses.items()}
-    signals = {k: s_BS.float().cpu().numpy() for k, s_BS in trace.signals.items()}
-    tokens_LB = trace.tokens_LB.numpy()
-    unknown_B = np.zeros(tokens_LB.shape[1])
-    recorded = Recorded(unknown_B, tokens_LB[0], guesses, tokens_LB, encoder.exit, signals=signals)
-    outcome = recorded.under()
+    outcome = recorded_of(encoder, trace).under()
     left = {f"exit_share_{k}": outcome.depth_B == k for k in exits_of(encoder)}
     found = {"depth": outcome.depth_B, "token_layers": outcome.token_layers_B, **left}
     return {name: torch.from_numpy(value_B).double() for name, value_B in found.items()}

@@ -42,12 +42,18 @@ def computes_bf16(on_gpu: bool) -> bool:
 
 def trainer_faults(trainer: dict[str, Any], multirun: bool = False) -> list[str]:
     """Check the settings by name and value, and then by asking Lightning."""
-    from lightning import Trainer
-
-    from eat_lightning.train.processes import process_faults, strategy_for
+    from eat_lightning.train.processes import process_faults
 
     if not isinstance(trainer, dict):
         return [f"trainer must hold the settings of Trainer, got {trainer!r}"]
+    found = setting_faults(trainer) or process_faults(trainer, multirun)
+    return found or lightning_faults(trainer)
+
+
+def setting_faults(trainer: dict[str, Any]) -> list[str]:
+    """Settings that are not Trainer's, or that `train` cannot keep its promises with."""
+    from lightning import Trainer
+
     known = set(inspect.signature(Trainer).parameters) - OURS
     faults = [f"trainer.{key} is not an option here" for key in trainer if key not in known]
     faults += whole_faults("trainer.max_epochs", trainer.get("max_epochs"), 1)
@@ -65,8 +71,15 @@ def trainer_faults(trainer: dict[str, Any], multirun: bool = False) -> list[str]
         faults.append(
             "trainer.accumulate_grad_batches must be 1: data.batch_size is the global batch"
         )
-    if faults := faults or process_faults(trainer, multirun):
-        return faults
+    return faults
+
+
+def lightning_faults(trainer: dict[str, Any]) -> list[str]:
+    """What Lightning says of the settings when a Trainer is made of them."""
+    from lightning import Trainer
+
+    from eat_lightning.train.processes import strategy_for
+
     settings: dict[str, Any] = trainer_arguments(trainer) | {
         "strategy": strategy_for(trainer, all_train=True),
         "logger": False,

@@ -14,20 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from eat_lightning.bounds import number_faults, raise_faults, whole_faults
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.errors import ConfigError
-from eat_lightning.files import replacing, write_text
-from eat_lightning.model.contracts import build_all, spec
+from eat_lightning.files import write_text
+from eat_lightning.model.contracts import MODEL_SLOTS, build_all, specs_by_slot
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.weights.families import FAMILIES
-from eat_lightning.weights.files import SAFE, read_weights, sizes_in, weight_files
+from eat_lightning.weights.files import SAFE, read_weights, save_weights, sizes_in, weight_files
 from eat_lightning.weights.hf_names import fuse, rename, sizes_of, tuned_weights
 from eat_lightning.weights.untrusted import (
     TOKENIZER,
@@ -190,7 +189,6 @@ def load_pretrained(
     """
     name, folder = pretrained, model_folder(pretrained)
     config = read_config(folder)
-    tuned = config["model_type"] == "eat"
     sep = sep_id(folder, config) if tokenizer is None else tokenizer.sep_token_id
     source = source_shape(config, folder, sep)
     num_layers = num_layers or source.num_layers
@@ -198,23 +196,40 @@ def load_pretrained(
         raise ConfigError(
             f"encoder.num_layers must be in 1..{source.num_layers} for {name}, got {num_layers}"
         )
-    family = None if tuned else FAMILIES[config["model_type"]]
-    if family is not None and (faults := family.faults(config)):
-        raise ConfigError(f"{name}: {one_line(faults[0])}")
-    weights = read_weights(folder, old=not tuned)
-    weights = rename(weights, family) if family else tuned_weights(weights, source.num_layers)
-    if faults := weight_faults(source, weights):
-        raise ConfigError(f"{name}: {faults[0]}")
-    try:
-        weights = fuse(weights, source.num_distinct) if family else weights
-    except KeyError as error:
-        raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
+    weights = own_weights(name, folder, config, source)
     chosen = layers_taken(source.num_layers, num_layers, take)
     shape = replace(with_layers(source, chosen), **overrides)
     if not source.layer_groups:
         weights = pick_layers(weights, chosen)
     head = as_pretrained(head, head_found(config, weights))
     encoder = AdaptiveEncoder(shape, num_labels, attention, reduction, exit, head)
+    fill(encoder, weights, name)
+    return encoder.train()
+
+
+def own_weights(
+    name: str, folder: Path, config: dict[str, Any], source: Shape
+) -> dict[str, Tensor]:
+    """The weights of a body or of a run's model by the encoder's own names; ConfigError where they
+    are not those of its shape."""
+    if config["model_type"] == "eat":
+        weights = tuned_weights(read_weights(folder), source.num_layers)
+        family = None
+    else:
+        family = FAMILIES[config["model_type"]]
+        if faults := family.faults(config):
+            raise ConfigError(f"{name}: {one_line(faults[0])}")
+        weights = rename(read_weights(folder, old=True), family)
+    if faults := weight_faults(source, weights):
+        raise ConfigError(f"{name}: {faults[0]}")
+    try:
+        return weights if family is None else fuse(weights, source.num_distinct)
+    except KeyError as error:
+        raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
+
+
+def fill(encoder: AdaptiveEncoder, weights: dict[str, Tensor], name: str) -> None:
+    """Load a body and what fits of its head; ConfigError where the body is not whole."""
     body = {n: w for n, w in weights.items() if n in encoder.state_dict()}
     loaded = body | heads_from(weights, encoder, name)
     # What fine-tuning makes is in no pretrained body: heads, the strength, parameters of methods.
@@ -224,7 +239,6 @@ def load_pretrained(
         raise ConfigError(
             f"{name}: model.safetensors lacks {missing[0]} and {len(missing) - 1} more"
         )
-    return encoder.train()
 
 
 def fresh(
@@ -331,9 +345,7 @@ def model_config(encoder: AdaptiveEncoder, labels: list[str]) -> dict[str, Any]:
         "label2id": {label: i for i, label in enumerate(labels)},
         **asdict(encoder.shape),
         "head": encoder.head,
-        "attention": spec("attention", encoder.attention),
-        "reduction": spec("reduction", encoder.reduction),
-        "exit": spec("exit", encoder.exit),
+        **specs_by_slot(encoder),
         "policy": portable(encoder.policies),
     }
 
@@ -350,18 +362,14 @@ def save_model(
     """
     config = model_config(encoder, labels)
     config |= {} if objective is None else {"objective": objective}
-    weights = {
-        f"encoder.{n}": w.detach().cpu().contiguous() for n, w in encoder.state_dict().items()
-    }
-    with replacing(folder / "model.safetensors") as beside:
-        save_file(weights, beside, metadata={"format": "pt"})
+    save_weights({f"encoder.{n}": w for n, w in encoder.state_dict().items()}, folder)
     write_text(folder / "config.json", json.dumps(config, indent=2))
 
 
 def encoder_from(config: dict[str, Any], num_labels: int) -> AdaptiveEncoder:
     """An encoder with fresh weights from the config of a model folder."""
     shape = Shape(**sizes_of(config, 0))
-    specs = {slot: config[slot] for slot in ("attention", "reduction", "exit")}
+    specs = {slot: config[slot] for slot in MODEL_SLOTS}
     slots = build_all(specs, shape.num_layers)
     policies = from_folder(config.get("policy", []))
     encoder = AdaptiveEncoder(shape, num_labels, **slots, head=config["head"], policies=policies)

@@ -44,10 +44,6 @@ BERT_NAMES = {  # modules, as patterns of a whole name -> ours
 TWO_LAYERS = {r"classifier\.dense": "dense", r"classifier\.out_proj": "classes"}  # of a head
 
 
-def no_faults(config: Mapping[str, Any]) -> list[str]:
-    return []
-
-
 @dataclass(frozen=True)
 class Family:
     """How one architecture names its sizes and weights, and the head that it fine-tunes with.
@@ -69,7 +65,7 @@ class Family:
     settings: Callable[[Shape], dict[str, Any]]
     small: Mapping[str, Any]
     sizes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType(SIZES))
-    faults: Callable[[Mapping[str, Any]], list[str]] = no_faults
+    faults: Callable[[Mapping[str, Any]], list[str]] = lambda config: []
     activation: str = "tanh"
     norm: bool = False
     sep_token_id: int = 102

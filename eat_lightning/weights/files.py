@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.files import replacing
 from eat_lightning.weights.untrusted import json_of, one_line
 
 SAFE, OLD = "model.safetensors", "pytorch_model.bin"
@@ -60,6 +61,13 @@ def read_weights(folder: Path, old: bool = False) -> dict[str, Tensor]:
     for path in weight_files(folder, old):
         weights |= read_safe(path) if path.suffix == ".safetensors" else read_old(path)
     return weights
+
+
+def save_weights(weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Write model.safetensors, as transformers has it."""
+    plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    with replacing(folder / SAFE) as beside:
+        save_file(plain, beside, metadata={"format": "pt"})
 
 
 def read_safe(path: Path) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ from transformers.utils.hub import cached_file
 from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.objective._losses import task_loss
-from eat_lightning.model.contracts import build_all, spec
+from eat_lightning.model.contracts import MODEL_SLOTS, build_all, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
 from eat_lightning.model.heads import layers_with_heads, slot_faults
 from eat_lightning.model.int8 import in_int8, is_int8
@@ -43,7 +43,7 @@ from eat_lightning.model.training import Context
 from eat_lightning.weights.checkpoint import load_pretrained, model_config
 from eat_lightning.weights.families import known_family
 from eat_lightning.weights.files import sizes_in
-from eat_lightning.weights.hf_config import METHODS, SHAPE, STATIC, EatConfig
+from eat_lightning.weights.hf_config import SHAPE, STATIC, EatConfig
 from eat_lightning.weights.hf_names import sizes_of
 from eat_lightning.weights.hf_options import check_num_labels, dtype_of, label_names
 from eat_lightning.weights.operating_point import at_kept_budget
@@ -55,7 +55,7 @@ from eat_lightning.weights.untrusted import (
 
 HUB = {"cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder"}
 HUB |= {"token"}
-OPTIONS = {*SHAPE, *METHODS, "objective", "head", "take", "num_labels", "id2label", "label2id"}
+OPTIONS = {*SHAPE, *MODEL_SLOTS, "objective", "head", "take", "num_labels", "id2label", "label2id"}
 
 
 @dataclass
@@ -154,7 +154,7 @@ class EatForSequenceClassification(PreTrainedModel):
     ) -> Any:
         """A plain Hugging Face folder, its pooler and classifier included."""
         if config is not None:
-            given = ("head", *METHODS, "objective", "num_layers", "id2label", "label2id")
+            given = ("head", *MODEL_SLOTS, "objective", "num_layers", "id2label", "label2id")
             options = {key: getattr(config, key) for key in given} | options
         options = {EatConfig.attribute_map.get(k, k): v for k, v in options.items()}
         dtype, wants_info = options.pop("dtype", None), options.pop("output_loading_info", False)
@@ -201,7 +201,7 @@ class EatForSequenceClassification(PreTrainedModel):
             raise ValueError('int8 is not saved: save it in fp32, and load that with dtype="int8"')
         last, heads = encoder.shape.num_layers, encoder.head["layers"]
         raise_faults(slot_faults(encoder.exit, heads, last, encoder.num_labels))
-        for slot in METHODS:
+        for slot in MODEL_SLOTS:
             setattr(self.config, slot, spec(slot, getattr(encoder, slot)))
         self.config.policy = portable(encoder.policies)
         super().save_pretrained(save_directory, **kwargs)

@@ -8,12 +8,11 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from eat_lightning.bounds import raise_faults
-from eat_lightning.model.contracts import build_all
+from eat_lightning.model.contracts import MODEL_SLOTS, build_all
 from eat_lightning.model.layer import Shape
 from eat_lightning.weights.untrusted import shape_faults
 
 SHAPE = [f.name for f in fields(Shape)]
-METHODS = ("attention", "reduction", "exit")
 STATIC = {"attention": "dense", "reduction": "none", "exit": "never"}
 
 
@@ -86,7 +85,7 @@ class EatConfig(PretrainedConfig):
 
     def methods(self) -> dict[str, Any]:
         """The methods and the objective, built; ValueError lists what is wrong with them."""
-        built = {slot: getattr(self, slot) for slot in (*METHODS, "objective")}
+        built = {slot: getattr(self, slot) for slot in (*MODEL_SLOTS, "objective")}
         return build_all(built, self.num_layers)
 
     def to_diff_dict(self) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.files import replacing, write_text
+from eat_lightning.files import write_text
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
 from eat_lightning.weights.families import family_of
+from eat_lightning.weights.files import save_weights
 from eat_lightning.weights.hf_names import ours_of, unfused
 
 POOLINGS = "classifier_pooling"  # a key of config.json, where a family's head may pool otherwise
@@ -125,8 +125,6 @@ def as_classifier(encoder: AdaptiveEncoder, labels: list[str]) -> Any:
 def save_classifier(encoder: AdaptiveEncoder, labels: list[str], folder: Path) -> None:
     """Write config.json and model.safetensors as transformers has them."""
     model = as_classifier(encoder, labels)
-    weights = {n: w.detach().cpu().contiguous() for n, w in model.state_dict().items()}
-    with replacing(folder / "model.safetensors") as beside:
-        save_file(weights, beside, metadata={"format": "pt"})
+    save_weights(model.state_dict(), folder)
     config = model.config.to_dict() | {"architectures": [type(model).__name__]}
     write_text(folder / "config.json", json.dumps(config, indent=2, default=str))

@@ -12,12 +12,10 @@ from torch import Tensor
 
 from eat_lightning.bounds import whole_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import build_all, spec
+from eat_lightning.model.contracts import build_all, specs_by_slot
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.widths import Kept, cut_layer, rows_of
-
-METHODS = ("attention", "reduction", "exit")
 
 
 def width_faults(
@@ -59,7 +57,7 @@ def narrowed(encoder: AdaptiveEncoder, kept: Kept) -> AdaptiveEncoder:
     if encoder.shape.layer_groups:
         raise ConfigError("this encoder's layers share their weights: none can be narrowed alone")
     shape = shape_of(encoder, kept)
-    methods = build_all({s: spec(s, getattr(encoder, s)) for s in METHODS}, shape.num_layers)
+    methods = build_all(specs_by_slot(encoder), shape.num_layers)
     head = encoder.head
     if len(kept.layers) < encoder.shape.num_layers:
         head = head | {"layers": []}  # the last, which is at another layer now

@@ -18,6 +18,7 @@ import pydantic.dataclasses
 from pydantic import ConfigDict
 
 from eat_lightning.bounds import raise_faults
+from eat_lightning.files import sha256_of
 from eat_lightning.model.contracts import knob_of, spec, turned
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.int8 import is_int8
@@ -88,10 +89,8 @@ def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True
     hash, attention, reduction, exit rule (without the point of its knob), policies, dtype, and
     whether the reduction's knob is fitted too (else it stays)."""
     rule, knob = spec("exit", encoder.exit), knob_of(encoder.exit)
-    with (model / "model.safetensors").open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "weights": weights,
+        "weights": sha256_of([model / "model.safetensors"]),
         "attention": spec("attention", encoder.attention),
         "reduction": spec("reduction", encoder.reduction),
         "exit": {name: rule[name] for name in rule if knob is None or name != knob.name},

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from eat_lightning.bounds import layer_faults, number_faults, switch_faults, whole_faults
 from eat_lightning.errors import ConfigError
+from eat_lightning.model.contracts import MODEL_SLOTS
 from eat_lightning.model.heads import ACTIVATIONS, head_faults
 from eat_lightning.model.layer import FEED_FORWARDS, NORMS
 from eat_lightning.model.positions import DISTANCES
@@ -150,7 +151,7 @@ def model_faults(config: Mapping[str, Any]) -> list[str]:
         faults += head_faults(config["num_layers"], head)
         if isinstance(head, Mapping) and head.get("layers") == "all":
             faults.append("head.layers must be a list of layers, got 'all'")
-    for slot in ("attention", "reduction", "exit"):
+    for slot in MODEL_SLOTS:
         chosen = config.get(slot)
         if not isinstance(chosen, dict) or not isinstance(chosen.get("kind"), str):
             faults.append(f'{slot} must be a dict such as {{"kind": "<method>"}}, got {chosen!r}')

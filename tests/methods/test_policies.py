@@ -1,5 +1,7 @@
 """Policies together: with every exit rule and reduction, in batches, streams and records."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,11 @@ from models import alone, each_beside, kinds, method, ragged, tiny
 
 from eat_lightning.infer.record import record
 from eat_lightning.model.contracts import Wish
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import built, from_folder, policies_of, specs_of
 from eat_lightning.model.reason import HELD, OWN, Reason, leaves
-from eat_lightning.new.checks import Examples
+from eat_lightning.new import checks
 
 LENGTHS = (9, 1, 14, 2, 7, 21, 12, 5)
 SOURCES = ("mail", "web", "phone", "mail-2", "web", "mail", "web", "mail")
@@ -26,10 +28,14 @@ def known(lengths: tuple[int, ...] = LENGTHS) -> Batch:
     return batch
 
 
+@cache
+def body(exit: str, reduction: str) -> AdaptiveEncoder:
+    return tiny("dense", reduction, exit, head={"layers": [2, 3, 4]})
+
+
 def asking(names: tuple[str, ...], exit: str, reduction: str) -> AdaptiveEncoder:
-    encoder = tiny("dense", reduction, exit, head={"layers": [2, 3, 4]})
-    encoder.policies = tuple(method("policy", name) for name in names)
-    return encoder
+    policies = tuple(method("policy", name) for name in names)
+    return with_slots(body(exit, reduction), policies=policies)
 
 
 @pytest.mark.combined
@@ -38,13 +44,17 @@ def test_a_batch_is_its_examples_and_its_stream(names: tuple[str, ...], exit: st
     encoder, batch = asking(names, exit, reduction), known()
     with torch.inference_mode():
         together, parts = encoder(batch), [*encoder.stream(batch)]
-        for i, one in enumerate(alone(batch)[:5]):  # of every source
-            one.about = [batch.about[i]]
-            trace = encoder(one)
-            torch.testing.assert_close(trace.logits_BC[0], together.logits_BC[i], atol=1e-4, rtol=0)
-            assert trace.depth_B[0] == together.depth_B[i]
-            assert trace.reason_B[0] == together.reason_B[i]
-            assert trace.tokens_LB[:, 0].tolist() == together.tokens_LB[:, i].tolist()
+        single = alone(batch)[:5]  # of every source
+        for one, about in zip(single, batch.about, strict=False):
+            one.about = [about]
+        traces = [encoder(one) for one in single]
+    logits_BC = torch.cat([trace.logits_BC for trace in traces])
+    torch.testing.assert_close(logits_BC, together.logits_BC[:5], atol=1e-4, rtol=0)
+    for name in ("depth_B", "reason_B"):
+        found_B = torch.cat([getattr(trace, name) for trace in traces])
+        assert torch.equal(found_B, getattr(together, name)[:5]), name
+    tokens_LB = torch.cat([trace.tokens_LB for trace in traces], dim=1)
+    assert torch.equal(tokens_LB, together.tokens_LB[:, :5])
     rows = torch.cat([rows_G for rows_G, _ in parts])
     assert sorted(rows.tolist()) == [*range(batch.size)]
     for name in ("logits_BC", "depth_B", "reason_B", "retention_B"):
@@ -74,8 +84,7 @@ def test_an_exit_only_comes_later(names: tuple[str, ...], exit: str, reduction: 
 @pytest.mark.combined
 @pytest.mark.parametrize(("names", "exit", "reduction"), EVERY)
 def test_records_say_what_running_would(names: tuple[str, ...], exit: str, reduction: str):
-    encoder, lengths = asking(names, exit, reduction), tuple(range(1, 30))
-    split = Known(ragged(lengths))
+    encoder, split = asking(names, exit, reduction), Known(ragged(checks.LENGTHS))
     outcome = record(encoder, split, batch_size=8).under()
     with torch.inference_mode():
         trace = encoder(split.batch(np.arange(len(split))))
@@ -84,7 +93,7 @@ def test_records_say_what_running_would(names: tuple[str, ...], exit: str, reduc
     assert outcome.tokens_LB.tolist() == trace.tokens_LB.tolist()
 
 
-class Known(Examples):
+class Known(checks.Examples):
     """With where each example comes from."""
 
     def batch(self, rows: np.ndarray) -> Batch:

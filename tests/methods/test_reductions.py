@@ -7,8 +7,10 @@ import torch
 from models import kinds, method, ragged, tiny
 
 from eat_lightning.methods.reduction._gates import forwarded, weighed
+from eat_lightning.methods.reduction._topk import TopK
 from eat_lightning.model.contracts import knob_of, turned
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Packed
 
 REDUCTIONS = kinds("reduction")
@@ -87,3 +89,12 @@ def test_what_is_put_into_a_slot_takes_the_encoders_mode(kind: str):
     first, second = encoder(batch), encoder(batch)
     assert torch.equal(first.tokens_LB, second.tokens_LB)
     assert torch.equal(first.logits_BC, second.logits_BC)
+
+
+def test_a_top_k_without_a_score_is_refused_when_built():
+    class Unfinished(TopK):
+        pass
+
+    assert argument_faults(Unfinished, 6, ratio=0.3) == ["Unfinished has no score"]
+    with pytest.raises(TypeError, match="score"):
+        Unfinished()

@@ -115,9 +115,10 @@ def test_six_layers_of_twelve(take: str, chosen: list[int], tmp_path: Path):
 @pytest.mark.parametrize(("attention", "reduction", "exit"), combined())
 def test_every_combination_keeps_examples_apart(attention: str, reduction: str, exit: str):
     encoder = tiny(attention, reduction, exit)
-    checks.batch_is_its_examples(encoder)
-    checks.stream_is_the_batch(encoder)
-    checks.examples_do_not_touch(encoder)
+    whole = checks.answered(encoder)
+    checks.batch_is_its_examples(encoder, whole)
+    checks.stream_is_the_batch(encoder, whole)
+    checks.examples_do_not_touch(encoder, whole)
 
 
 def test_the_easy_ones_are_answered_before_the_hard_ones_are_done():
@@ -143,11 +144,11 @@ def test_dropping_equals_masking(attention: str, reduction: str, exit: str, pool
     encoder, batch = tiny(attention, reduction, exit, head={"pool": pool}), ragged()
     with torch.no_grad():
         trace = encoder(batch)
-        for i, one in enumerate(alone(batch)):
-            expected = reference(encoder, one.ids_N, one.types_N)
-            torch.testing.assert_close(trace.logits_BC[i], expected["logits"], atol=1e-4, rtol=0)
-            assert trace.depth_B[i] == expected["depth"]
-            assert trace.tokens_LB[:, i].tolist() == expected["tokens"]
+        expected = [reference(encoder, one.ids_N, one.types_N) for one in alone(batch)]
+    logits_BC = torch.stack([one["logits"] for one in expected])
+    torch.testing.assert_close(trace.logits_BC, logits_BC, atol=1e-4, rtol=0)
+    assert trace.depth_B.tolist() == [one["depth"] for one in expected]
+    assert trace.tokens_LB.T.tolist() == [one["tokens"] for one in expected]
 
 
 @pytest.mark.parametrize(("exit", "depths"), [("confidence", {3, 4, 6}), ("patience", {3, 4})])

@@ -50,10 +50,12 @@ EXITS["at_once"] = method("exit", "confidence", tau=1e-9, layers=[2, 4])
 def test_torch_counts_the_same(attention: str, reduction: str, exit: str):
     encoder, batch = tiny(attention, head={"layers": LAYERS, "pool": "mean"}), ragged((23,))
     encoder.reduction, encoder.exit = REDUCTIONS[reduction], EXITS[exit]
-    with torch.inference_mode():
-        tokens_LB = encoder(batch, leave=False).tokens_LB.numpy()
     found, trace = counted(encoder, batch)
     depth_B = trace.depth_B.numpy()
+    if depth_B[0] < 6:  # what a reduction left at the last layer that ran is seen behind it alone
+        with torch.inference_mode():
+            trace = encoder(batch, leave=False)
+    tokens_LB = trace.tokens_LB.numpy()
     ours = flops(encoder, encoder.exit, tokens_LB, depth_B, batch.lengths_B.numpy())
     assert ours == pytest.approx([found], rel=1e-3)
     assert exit != "at_once" or depth_B[0] == 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.bench.plan import ScalingPlan, provenance, refuse_if_busy
+from eat_lightning.bench.plan import ScalingPlan, refuse_if_busy, session
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed
 
@@ -43,7 +43,7 @@ def measured_rows(plan: ScalingPlan) -> list[ScalingRow]:
     from eat_lightning.model.layer import Shape
 
     same = {
-        **provenance(),
+        **session(),
         "threads": plan.threads,
         "window": plan.window,
         "ratio": plan.ratio,

@@ -9,9 +9,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.config import within
-
-Positive = Annotated[float, within("(0, inf)")]
+from eat_lightning.config import Positive, within
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -83,9 +83,16 @@ def rows_of(
 ) -> list[BenchRow]:
     """ceilings: by dtype. same: race, threads, weights, machine and the like."""
     spent = {c.name: spending(c, workload) for c in field.candidates if c.encoder}
+    same |= {
+        "task": workload.task,
+        "batch": workload.batch,
+        "order": workload.order,
+        "num_examples": workload.num_examples,
+        "mean_length": float(np.concatenate(workload.lengths).mean()),
+        "padding_factor": workload.padding_factor,
+    }
     rows = []
     for c in field.candidates:
-        ms_R, own, bound = took[c.name], spent[c.name if c.encoder else c.static], ceilings[c.dtype]
         over = dict(field.over)
         statics = statics_like(field, c, spent)
         engines = [name for name in statics if name.split()[0] in NEEDED]
@@ -93,32 +100,40 @@ def rows_of(
             over["best static"] = fastest(statics, took)
         if engines:
             over["best engine"] = fastest(engines, took)
-        read = own.layers_read * layer_weights(c.shape) * ELEMENT[c.dtype]
-        row = BenchRow(
-            candidate=c.name,
-            task=workload.task,
-            batch=workload.batch,
-            order=workload.order,
-            dtype=c.dtype,
-            width=c.shape.hidden_size,
-            num_layers=c.shape.num_layers,
-            num_examples=workload.num_examples,
-            repeats=len(ms_R),
-            mean_length=float(np.concatenate(workload.lengths).mean()),
-            padding_factor=workload.padding_factor,
-            ms=median(ms_R),
-            flops=own.flops,
-            depth=own.depth,
-            flops_ratio=own.flops / spent[c.static].flops,
-            speed_up=median(took[c.static] / ms_R),
-            over={label: median(took[name] / ms_R) for label, name in over.items()},
-            gflops_ceiling=bound.gflops,
-            gbytes_ceiling=bound.gbytes,
-            limit_ms=bound.limit_ms(own.flops, read / workload.num_examples),
-            **same,
-        )
-        rows.append(row)
+        own = spent[c.name if c.encoder else c.static]
+        found = costs(c, own, spent[c.static].flops, ceilings[c.dtype], workload.num_examples)
+        rows.append(BenchRow(**same, **found, **times(c, took, over)))
     return rows
+
+
+def costs(
+    c: Candidate, own: Spent, static_flops: float, ceilings: Ceilings, num_examples: int
+) -> dict[str, Any]:
+    """What a candidate is and spends, and the least time that this can take here."""
+    read = own.layers_read * layer_weights(c.shape) * ELEMENT[c.dtype]
+    return {
+        "candidate": c.name,
+        "dtype": c.dtype,
+        "width": c.shape.hidden_size,
+        "num_layers": c.shape.num_layers,
+        "flops": own.flops,
+        "depth": own.depth,
+        "flops_ratio": own.flops / static_flops,
+        "gflops_ceiling": ceilings.gflops,
+        "gbytes_ceiling": ceilings.gbytes,
+        "limit_ms": ceilings.limit_ms(own.flops, read / num_examples),
+    }
+
+
+def times(c: Candidate, took: Mapping[str, np.ndarray], over: Mapping[str, str]) -> dict[str, Any]:
+    """A candidate's own time, and how many times that of others. over: names by label."""
+    ms_R = took[c.name]
+    return {
+        "repeats": len(ms_R),
+        "ms": median(ms_R),
+        "speed_up": median(took[c.static] / ms_R),
+        "over": {label: median(took[name] / ms_R) for label, name in over.items()},
+    }
 
 
 def statics_like(field: Field, c: Candidate, spent: Mapping[str, Spent]) -> list[str]:

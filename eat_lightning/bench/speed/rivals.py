@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from eat_lightning.bench.speed.candidates import Candidate, Field
 from eat_lightning.bench.speed.workload import Examples
+from eat_lightning.bounds import raise_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.onnx_runner import ABOUT, FORMAT, Runner, first_state
 from eat_lightning.infer.sessions import engine_faults
@@ -52,6 +53,10 @@ class Graphs(Runner):
     def open_tokenizer(self) -> None:
         return None
 
+    def run_lists(self, given: tuple[list[np.ndarray], list[np.ndarray]]) -> Any:
+        """Answer ids and types of each example."""
+        return self.run_state(first_state(*given))
+
 
 def add_exports(
     field: Field,
@@ -72,23 +77,17 @@ def add_exports(
     who = of.removesuffix(f" {origin.dtype}")
     for dtype in dtypes:
         name = f"{short} {who} {dtype}"
-        if faults := engine_faults(engine, dtype):
-            field.missing.append(f"{name}: no rows, {faults[0]}")
-            continue
+        made_in = "int8" if dtype == "int8" else "fp32"
+        at = folder / f"{who}-{made_in}".replace(" ", "-")
         try:
-            made_in = "int8" if dtype == "int8" else "fp32"
-            at = folder / f"{who}-{made_in}".replace(" ", "-")
+            raise_faults(engine_faults(engine, dtype)[:1])
             exported(body, made_in, at)
             graphs = Graphs(at, threads, engine, dtype)
         except (ConfigError, ValueError) as error:
             field.missing.append(f"{name}: no rows, {error}")
             continue
-
-        def run(lists: Any, graphs: Graphs = graphs) -> Any:
-            return graphs.run_state(first_state(*lists))
-
         against = static.format(engine=short, dtype=dtype) or origin.static
-        entry = Candidate(name, dtype, origin.shape, run, as_lists, against, body)
+        entry = Candidate(name, dtype, origin.shape, graphs.run_lists, as_lists, against, body)
         entry.answers_like = of if dtype == origin.dtype == "fp32" else None
         field.candidates.append(entry)
 

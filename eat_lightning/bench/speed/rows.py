@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated, Any
+from operator import attrgetter
+from typing import Any
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.config import within
+from eat_lightning.config import Positive
 
 RACED = ("race", "candidate", "task", "batch", "order")
 KEY = (*RACED, "dtype", "threads", "width", "weights", "machine")
 ELEMENT = {"fp32": 4, "bf16": 2, "int8": 1}  # bytes of a weight
-Positive = Annotated[float, within("(0, inf)")]
 Interval = list[Positive]  # value, low, high
 
 
@@ -62,9 +62,7 @@ class BenchRow:
     version: str = ""
     session: str = ""
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in KEY)
+    key = property(attrgetter(*KEY))
 
     @property
     def run(self) -> tuple[Any, ...]:

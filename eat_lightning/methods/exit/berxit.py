@@ -66,9 +66,6 @@ class LearningToExit(nn.Module):
             error_B = error_B + (context.signals[layer][:, 0].float() - wrong_B).square()
         return {"exit_signal": self.weight * error_B}
 
-    def lost_in_export(self) -> list[str]:
-        return ["exit=berxit observes a signal, which the graphs do not carry"]
-
     def flops(self, shape: Any) -> float:
         return 2.0 * shape.hidden_size
 

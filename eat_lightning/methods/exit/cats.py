@@ -92,8 +92,5 @@ class MetaConsistency(nn.Module):
                 loss_B = loss_B + F.binary_cross_entropy(likely_B, same_B, reduction="none")
         return {"exit_signal": self.weight * loss_B}
 
-    def lost_in_export(self) -> list[str]:
-        return ["exit=cats observes a signal, which the graphs do not carry"]
-
     def flops(self, shape: Any) -> float:
         return 2.0 * self.width * (self.num_read + 1)

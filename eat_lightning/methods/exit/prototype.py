@@ -89,9 +89,6 @@ class PrototypeDistance(nn.Module):
             loss_B = loss_B + apart_B + self.pull * own_B
         return {"exit_signal": self.weight * loss_B}
 
-    def lost_in_export(self) -> list[str]:
-        return ["exit=prototype observes a signal, which the graphs do not carry"]
-
     def flops(self, shape: Any) -> float:
         return 2.0 * shape.hidden_size * self.width
 

@@ -51,6 +51,3 @@ class Random:
         self, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b 1"]
     ) -> Int[Tensor, " b"]:
         return (signals_EBS[-1, :, 0] < point_at(self.rate, len(signals_EBS))).long()
-
-    def lost_in_export(self) -> list[str]:
-        return ["exit=random observes a signal, which the graphs do not carry"]

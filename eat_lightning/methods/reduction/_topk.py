@@ -3,6 +3,7 @@
 Shapes: B examples, L longest length, N packed tokens, M rows kept.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
@@ -28,7 +29,7 @@ FromEmbedding = Annotated[Sequence[int], InLayers(lowest=0)]  # no layer's work 
 
 
 @method("reduction")
-class TopK:
+class TopK(ABC):
     """Drops `ratio` of the non-[CLS] tokens, those of lowest `score`, at each of `layers` (a list:
     one for each). A subclass is a score."""
 
@@ -39,8 +40,9 @@ class TopK:
     knob = RATIO
     needs: ClassVar[frozenset[str]] = frozenset()
 
+    @abstractmethod
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
-        raise NotImplementedError
+        """How much each token is worth keeping: higher stays."""
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         score_N = self.score(packed, evidence)

@@ -36,6 +36,23 @@ def render(
     ("png", "pdf"); SVG and CSV are made of the page itself. Texts may hold anything: all of it is
     escaped, and the page's own policy forbids any script but its own and every request.
     """
+    style, script = "".join(map(asset, STYLES)), "".join(map(asset, SCRIPTS))
+    return template().render(
+        title=title,
+        policy=policy(style, script),
+        style=style,
+        script=script,
+        measured=measured_line(claims),
+        warnings=warnings,
+        claims=claims,
+        explorer=explorer,
+        sources=Sources(),
+        files=files or {},
+    )
+
+
+def template() -> Any:
+    """`page.html`, with the functions that it calls."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     jinja = Environment(
@@ -47,25 +64,9 @@ def render(
     )
     jinja.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     jinja.filters |= {"slug": slug, "value_and_interval": value_and_interval}
-    style, script = "".join(map(asset, STYLES)), "".join(map(asset, SCRIPTS))
-    return jinja.get_template("page.html").render(
-        title=title,
-        policy=policy(style, script),
-        style=style,
-        script=script,
-        measured=measured_line(claims),
-        warnings=warnings,
-        claims=claims,
-        explorer=explorer,
-        sources=Sources(),
-        files=files or {},
-        figures=figures,
-        tables=tables,
-        address=address,
-        leading=leading,
-        spans=spans,
-        head_of=head_of,
-    )
+    jinja.globals |= {"figures": figures, "tables": tables, "address": address}
+    jinja.globals |= {"leading": leading, "spans": spans, "head_of": head_of}
+    return jinja.get_template("page.html")
 
 
 class Sources:

@@ -24,7 +24,7 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
     from eat_lightning.measure.plan import data_faults, training_faults
     from eat_lightning.runs import jsonl
     from eat_lightning.runs.open import form_held
-    from eat_lightning.runs.run import Run, environment
+    from eat_lightning.runs.run import Run, provenance
     from eat_lightning.serve.loadtest.plan import LoadPlan, pin
     from eat_lightning.serve.loadtest.rows import LoadRow
     from eat_lightning.serve.loadtest.subject import load_rows, subjects
@@ -36,15 +36,8 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
         raise ConfigError.of(faults)
     texts = run.data(dir=plan.data.dir).source(plan.split).texts
     examples = [dict(zip(run.task.columns, each, strict=True)) for each in zip(*texts, strict=True)]
-    where = environment()
-    about = {
-        "run": run.name,
-        "task": run.task.name,
-        "session": secrets.token_hex(6),
-        "machine": where["machine"],
-        "commit": where["commit"] or "",
-        "version": where["eat_lightning"],
-    }
+    about = {"run": run.name, "task": run.task.name, "session": secrets.token_hex(6)}
+    about |= provenance()
     pin(plan.load_core)
     path, rows = Path(plan.to) / "rows.jsonl", []
     for mode in plan.modes:

@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Annotated
 
-from eat_lightning.config import Plan, RunFolder, whole, within
-from eat_lightning.runs.plan import DataPlan
+from eat_lightning.config import DataPlan, Plan, RunFolder, whole, within
 from eat_lightning.serve.plan import Mode, absent_packages
 
 Seconds = Annotated[float, within("(0, 3600000]")]

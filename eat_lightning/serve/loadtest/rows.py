@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from eat_lightning.config import Amount
 from eat_lightning.serve.loadtest.traffic import Shot
 
 KEY = ("run", "backend", "exits", "mode", "basis", "level", "machine", "commit")
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -54,9 +55,7 @@ class LoadRow:
     version: str = ""
     session: str = ""
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in KEY)
+    key = property(attrgetter(*KEY))
 
     @property
     def name(self) -> str:

@@ -126,13 +126,8 @@ async def loads_of(
     capacity = answered_rate(shots, plan.capacity_s)
     if not capacity:
         raise ConfigError(f"no answer within capacity_s={plan.capacity_s:g}: give it more")
-    levels = [("own", level, level * capacity) for level in plan.levels]
-    if subject.exits == "never":
-        static[subject.backend] = capacity
-    elif subject.backend in static:
-        levels.append(("static", 1.0, static[subject.backend]))
     loads = []
-    for basis, level, rate in levels:
+    for basis, level, rate in levels_of(plan, subject, capacity, static):
         times = poisson(rate, plan.seconds, plan.seed)
         shots = await open_loop(client, drawn(len(times)), times)
         load = {"basis": basis, "level": level, "capacity": capacity}
@@ -141,3 +136,16 @@ async def loads_of(
         await asyncio.sleep(plan.rest_s)
     client.close()
     return loads
+
+
+def levels_of(
+    plan: LoadPlan, subject: Subject, capacity: float, static: dict[str, float]
+) -> list[tuple[str, float, float]]:
+    """Whose capacity, what part of it and how many requests a second: the subject's own, and all of
+    the static subject's, whose capacity is noted in `static` when it is known."""
+    levels = [("own", level, level * capacity) for level in plan.levels]
+    if subject.exits == "never":
+        static[subject.backend] = capacity
+    elif subject.backend in static:
+        levels.append(("static", 1.0, static[subject.backend]))
+    return levels

@@ -12,12 +12,6 @@ from eat_lightning.own import own_modules
 from eat_lightning.weights.family import FAMILIES, Family, register
 
 
-def find_families() -> None:
-    """Those that lie beside this file, in the order of their names."""
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        register(import_module(f"{__name__}.{path.stem}").FAMILY)
-
-
 def known_family(model_type: Any) -> Family | None:
     """The family of a model type; for one that the package has not, modules that EAT_IMPORT names
     are imported first."""
@@ -40,4 +34,5 @@ def family_of(shape: Shape) -> Family:
     return FAMILIES["roberta" if shape.position_offset else "bert"]
 
 
-find_families()
+for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+    register(import_module(f"{__name__}.{path.stem}").FAMILY)
