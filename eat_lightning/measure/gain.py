@@ -7,6 +7,11 @@ FLOPs. Cheaper than the first exit there is no fixed depth, so the first exit's 
 there; a rule that costs more than the last (by the heads that it evaluates on the way) is compared
 with the last.
 
+Where that curve has a step, mixing two depths that are not neighbours does better, and so does a
+cheaper depth that is more accurate than a dearer one. So a second gain is against the best random
+mix of any two depths for that cost at most. It is chosen on the examples that it is judged on, anew
+in each draw, which flatters the mix and not the rule.
+
 Shapes: B examples, G groups of them, R rules, K fixed depths, C classes, D draws.
 """
 
@@ -29,14 +34,21 @@ class Gain:
     low: float
     high: float
 
+    def fields(self, name: str) -> dict[str, float]:
+        """The fields as a `Row` has them."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Over the neighbouring fixed depths, and over the best mix of any two."""
+
+    neighbours: Gain
+    mix: Gain
+
     @property
     def fields(self) -> dict[str, float]:
-        """The fields as a `Row` has them."""
-        return {
-            "adaptivity_gain": self.value,
-            "adaptivity_gain_low": self.low,
-            "adaptivity_gain_high": self.high,
-        }
+        return self.neighbours.fields("adaptivity_gain") | self.mix.fields("mix_gain")
 
 
 @dataclass(frozen=True)
@@ -77,28 +89,30 @@ def adaptivity_gains(
     group_B: np.ndarray | None = None,
     draws: int = DRAWS,
     seed: int = 0,
-) -> list[Gain]:
-    """The gain of each rule over the fixed depths; arguments as in `Judged`."""
+) -> list[Gains]:
+    """The gains of each rule over the fixed depths; arguments as in `Judged`."""
     return mean_gains([Judged(rules, fixed, labels_B, metric, group_B)], draws, seed)
 
 
-def mean_gains(seeds: Sequence[Judged], draws: int = DRAWS, seed: int = 0) -> list[Gain]:
-    """The gain of each rule, its mean over runs of other seeds on the same examples.
+def mean_gains(seeds: Sequence[Judged], draws: int = DRAWS, seed: int = 0) -> list[Gains]:
+    """The gains of each rule, their mean over runs of other seeds on the same examples.
 
     Examples (whole groups) are drawn anew, the same ones for rules, fixed depths and runs, metrics
     and costs alike, and runs are averaged within each draw. The interval is that of the middle 95 %
     of draws: of other examples for these runs, not of other seeds.
     """
-    whole_SR, drawn_SDR = [], []
+    wholes, drawns = [], []  # of each seed: 2 x R, and of each draw: D x 2 x R
     for judged in seeds:
         sums, num_rules, metric = judged.sums, len(judged.rules), judged.metric
         same_draws = np.random.default_rng(seed)
-        whole_SR.append(gains(sums.sum(0)[None], num_rules, metric)[0])
-        drawn_SDR.append(bootstrapped(sums, num_rules, metric, draws, same_draws))
+        wholes.append(gains(sums.sum(0)[None], num_rules, metric)[0])
+        drawns.append(bootstrapped(sums, num_rules, metric, draws, same_draws))
     tail = 100 * (1 - LEVEL) / 2
-    low_R, high_R = np.percentile(np.mean(drawn_SDR, axis=0), [tail, 100 - tail], axis=0)
-    whole_R = np.mean(whole_SR, axis=0)
-    return [Gain(*map(float, three)) for three in zip(whole_R, low_R, high_R, strict=True)]
+    low, high = np.percentile(np.mean(drawns, axis=0), [tail, 100 - tail], axis=0)
+    found = np.stack([np.mean(wholes, axis=0), low, high], axis=-1)  # 2 x R x 3
+    return [
+        Gains(Gain(*one.tolist()), Gain(*mix.tolist())) for one, mix in zip(*found, strict=True)
+    ]
 
 
 def sums_of(answers: Answers, labels_B: np.ndarray, num_classes: int) -> np.ndarray:
@@ -119,7 +133,7 @@ def grouped(per_example: np.ndarray, group_B: np.ndarray) -> np.ndarray:
 def bootstrapped(
     per_group: np.ndarray, num_rules: int, metric: str, draws: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """The gains (D x R) of groups drawn with replacement."""
+    """The gains (D x 2 x R) of groups drawn with replacement."""
     num, *shape = per_group.shape
     flat, found = per_group.reshape(num, -1), []
     for start in range(0, draws, size := max(1, CELLS // num)):
@@ -131,19 +145,33 @@ def bootstrapped(
 
 
 def gains(sums: np.ndarray, num_rules: int, metric: str) -> np.ndarray:
-    """D x (R + K) x (C * C + 1) -> the gains, D x R."""
+    """D x (R + K) x (C * C + 1) -> the gains over neighbours and over the best mix, D x 2 x R."""
     num_classes = round((sums.shape[-1] - 1) ** 0.5)
     matrix = sums[..., :-1].reshape(*sums.shape[:-1], num_classes, num_classes)
     score = METRICS[metric](matrix)
-    flops = sums[..., -1]
-    curve = [
-        np.interp(flops_R, flops_K[order], score_K[order])
-        for flops_R, flops_K, score_K in zip(
-            flops[:, :num_rules], flops[:, num_rules:], score[:, num_rules:], strict=True
-        )
-        for order in [np.argsort(flops_K, kind="stable")]
-    ]
-    return score[:, :num_rules] - np.stack(curve)
+    flops_DK, order = sums[:, num_rules:, -1], np.argsort(sums[:, num_rules:, -1], kind="stable")
+    fixed = (np.take_along_axis(x, order, 1) for x in (flops_DK, score[:, num_rules:]))
+    flops_DK, score_DK = fixed
+    at = [sums[:, r, -1] for r in range(num_rules)]
+    curves = [[curve(flops_DK, score_DK, at_D) for at_D in at] for curve in (neighbours, best_mix)]
+    return score[:, None, :num_rules] - np.moveaxis(np.array(curves), -1, 0)
+
+
+def neighbours(flops_DK: np.ndarray, score_DK: np.ndarray, at_D: np.ndarray) -> np.ndarray:
+    """A random mix of the depths on both sides of a cost."""
+    three = zip(at_D, flops_DK, score_DK, strict=True)
+    return np.array([np.interp(at, flops_K, score_K) for at, flops_K, score_K in three])
+
+
+def best_mix(flops_DK: np.ndarray, score_DK: np.ndarray, at_D: np.ndarray) -> np.ndarray:
+    """The best that a random mix of any two depths reaches for a cost at most; where not even the
+    first is as cheap, the first."""
+    at_D = np.maximum(at_D, flops_DK[:, 0])
+    lower, upper = flops_DK[:, :, None], flops_DK[:, None, :]
+    room, span = at_D[:, None, None] - lower, upper - lower
+    share = np.where(span > 0, np.clip(room / np.where(span > 0, span, 1), 0, 1), 0)
+    mixed = score_DK[:, :, None] + share * (score_DK[:, None, :] - score_DK[:, :, None])
+    return np.where(room >= 0, mixed, -np.inf).max((1, 2))
 
 
 def accuracy(matrix: np.ndarray) -> np.ndarray:

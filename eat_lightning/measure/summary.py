@@ -21,12 +21,12 @@ def decimals(value: float | None, digits: int = 2) -> str:
 
 
 def gain(row: Row) -> str:
-    """Points over fixed depth, with the interval."""
-    if row.adaptivity_gain is None:
+    """Points over fixed depth, with the interval, and over the best mix of two depths."""
+    if row.adaptivity_gain is None or row.mix_gain is None:
         return ""
-    ends = row.adaptivity_gain, row.adaptivity_gain_low, row.adaptivity_gain_high
-    middle, low, high = (f"{100 * value:+.1f}" for value in ends if value is not None)
-    return f"{middle} ({low}, {high})"
+    ends = row.adaptivity_gain, row.adaptivity_gain_low, row.adaptivity_gain_high, row.mix_gain
+    middle, low, high, mix = (f"{100 * value:+.1f}" for value in ends if value is not None)
+    return f"{middle} ({low}, {high})\n{mix} over mix"
 
 
 NUMBERS = {
@@ -100,7 +100,10 @@ def notes(rows: Sequence[Row]) -> list[str]:
         shares = ", ".join(f"{name} {100 * share:.2f}" for name, share in majorities.items())
         lines[0] += f" (largest class: {shares})"
     if any(row.adaptivity_gain is not None for row in rows):
-        lines.append("gain: score minus that of fixed depth at equal FLOPs (95 % interval, paired)")
+        lines.append(
+            "gain: score minus that of fixed depth at equal FLOPs (95 % interval, paired); mix: of "
+            "the best random mix of two depths"
+        )
     for row in rows:
         if row.policy and row.exit_reasons:
             shares = ", ".join(f"{name} {100 * x:.1f} %" for name, x in row.exit_reasons.items())

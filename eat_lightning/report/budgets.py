@@ -8,7 +8,7 @@ from typing import Any
 from eat_lightning.report import columns as col
 from eat_lightning.report.compare import Entry, speed_up
 from eat_lightning.report.figures import looks, looks_of
-from eat_lightning.report.setting_table import GAIN
+from eat_lightning.report.setting_table import GAIN, MIX
 from eat_lightning.report.study import Point, Study
 from eat_lightning.runs.names import USUAL
 from eat_lightning.runs.row import text
@@ -30,6 +30,7 @@ COLUMNS = [
     col.field("depth", "depth", 2, "layers run, mean over examples"),
     col.field("retention", "retention", 3, "tokens entering the last executed layer / at first"),
     col.points("gain", "Δ fixed depth", help=GAIN),
+    col.points("mix_gain", "Δ best mix", help=MIX),
     col.points("to_trained", "Δ trained static", help=TO_TRAINED),
     col.interval("single", "batch 1", help=f"{OWN}; {col.REPEATS}", **TIMES),
     col.interval("batch", "batches", help=f"{OWN}, as they come; {col.REPEATS}", **TIMES),
@@ -55,6 +56,7 @@ class Method:
             "setting": entry.point.setting,
             "full": [100 * value for value in full],
             "gain": entry.gain,
+            "mix_gain": entry.mix_gain,
             "to_trained": entry.to_trained,
             "single": speed_up(entry.point),
             "batch": speed_up(entry.point, "batch_"),

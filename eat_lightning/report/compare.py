@@ -17,7 +17,7 @@ import numpy as np
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import class_of, knob_of
 from eat_lightning.report.claim import Source
-from eat_lightning.report.gain import gain_of
+from eat_lightning.report.gain import gains_of
 from eat_lightning.report.statistics import (
     Interval,
     mcnemar,
@@ -108,18 +108,25 @@ class Entry:
     def to_student(self) -> Difference | None:
         return difference(self.point, self.student)
 
-    @cached_property
+    @property
     def gain(self) -> Difference | None:
-        """Over fixed depth at equal FLOPs, in points."""
+        """Over fixed depth at equal FLOPs, in points: a mix of the two neighbouring depths."""
+        if "adaptivity_gain" in self.gains:
+            return in_points(self.gains["adaptivity_gain"])
         values = self.point.values("adaptivity_gain")
         if len(values) != len(self.point.members):
             return None
-        found = gain_of(self.study, self.point)
-        points = 100 * float(np.mean(values))
-        if found is None:
-            lacking = lacking_of(self.point) or NO_GAIN
-            return Difference(points, None, lacking=lacking)
-        return Difference(points, found.times(100))
+        lacking = lacking_of(self.point) or NO_GAIN
+        return Difference(100 * float(np.mean(values)), None, lacking=lacking)
+
+    @property
+    def mix_gain(self) -> Difference | None:
+        """Over the best random mix of any two depths for that cost at most."""
+        return in_points(self.gains["mix_gain"]) if "mix_gain" in self.gains else None
+
+    @cached_property
+    def gains(self) -> dict[str, Interval]:
+        return gains_of(self.study, self.point) if self.point.values("adaptivity_gain") else {}
 
     @property
     def adaptive(self) -> bool:
@@ -132,6 +139,10 @@ class Entry:
     def _other(self, found: Point | None) -> Point | None:
         same = found is not None and found.members == self.point.members
         return None if same else found
+
+
+def in_points(share: Interval) -> Difference:
+    return Difference(100 * share.value, share.times(100))
 
 
 def accuracy_interval(point: Point) -> Interval:
@@ -189,7 +200,8 @@ def trained_statics(study: Study, point: Point) -> list[Point]:
     """All of the task's, on the same examples, of whatever body."""
     row = point.row
     points = study.points(task=row.task, split=row.split, baseline="", dtype=row.dtype)
-    same = [p for p in points if p.is_static and same_timing(p.row, row)]
+    points = [p for p in points if p.is_static and not study.has_early_heads(p)]
+    same = [p for p in points if same_timing(p.row, row)]
     same = [p for p in same if p.row.form == row.form or row.baseline == THEIRS]
     same = [p for p in same if p.row.engine == row.engine]
     return [p for p in same if p.row.num_examples == row.num_examples]

@@ -7,29 +7,36 @@ import numpy as np
 from eat_lightning.measure.gain import METRICS, Answers, Judged, mean_gains
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Measured, Point, Study
-from eat_lightning.runs.row import FIXED
+from eat_lightning.runs.row import FIXED, Row
 
+GAINS = ("adaptivity_gain", "mix_gain")
 CLOSE = 1e-4  # of the rows' own gains, which are of the same answers
 
 
-def gain_of(study: Study, point: Point) -> Interval | None:
-    """The gain as a fraction: one seed's as its row has it, the mean of several with the interval
-    of `measure.gain.mean_gains`. None where rows or records do not say it."""
+def gains_of(study: Study, point: Point) -> dict[str, Interval]:
+    """The gains as fractions, by the fields of a row: one seed's as its row has them, the means of
+    several with the intervals of `measure.gain.mean_gains`. None of what rows and records do not
+    say; the records say `mix_gain` of older rows too."""
     rows = [m.row for m in point.members]
+    said = {name: said_in(rows[0], name) for name in GAINS} if len(rows) == 1 else {}
+    if all(said.get(name) is not None for name in GAINS):
+        return {name: interval for name, interval in said.items() if interval is not None}
     values = [row.adaptivity_gain for row in rows if row.adaptivity_gain is not None]
-    if len(values) < len(rows):
-        return None
-    low, high = rows[0].adaptivity_gain_low, rows[0].adaptivity_gain_high
-    if len(rows) == 1 and low is not None and high is not None:
-        return Interval(values[0], low, high)
-    judged = [judged_of(study, m) for m in point.members]
-    known = [each for each in judged if each is not None]
-    if len(known) < len(rows) or len({len(each.labels_B) for each in known}) > 1:
-        return None
-    (found,) = mean_gains(known)
-    # Kept records have no labels, so that only accuracy can be said anew of them.
-    same = abs(found.value - np.mean(values)) < CLOSE
-    return Interval(found.value, found.low, found.high) if same else None
+    judged = [each for m in point.members if (each := judged_of(study, m)) is not None]
+    several_sets = len({len(each.labels_B) for each in judged}) != 1
+    found: dict[str, Interval] = {}
+    if len(values) == len(judged) == len(rows) and not several_sets:
+        (both,) = mean_gains(judged)
+        # Kept records have no labels, so that only accuracy can be said anew of them.
+        if abs(both.neighbours.value - np.mean(values)) < CLOSE:
+            pairs = zip(GAINS, (both.neighbours, both.mix), strict=True)
+            found = {name: Interval(gain.value, gain.low, gain.high) for name, gain in pairs}
+    return found | {name: interval for name, interval in said.items() if interval is not None}
+
+
+def said_in(row: Row, name: str) -> Interval | None:
+    ends = [getattr(row, name + end) for end in ("", "_low", "_high")]
+    return None if None in ends else Interval(*ends)
 
 
 def judged_of(study: Study, measured: Measured) -> Judged | None:

@@ -36,6 +36,7 @@ FORMS = (
 )
 STUDENT = "against the best static model with fewer FLOPs than own static"
 GAIN = f"points over the same weights at fixed depth and equal FLOPs; {col.PAIRED}"
+MIX = f"points over the best random mix of two depths of these examples; {col.PAIRED}"
 
 
 def metric(name: str, title: str) -> Column:
@@ -69,6 +70,7 @@ ACCURACY = [
     col.p_value("to_trained_p", "to_trained", f"{col.TRAINED}: {col.MCNEMAR}"),
     col.points("to_student", "Δ best student", help=f"points {STUDENT}; {col.PAIRED}"),
     col.points("gain", "Δ fixed depth", help=GAIN),
+    col.points("mix_gain", "Δ best mix", help=MIX),
     col.field("depth", "depth", 2, "layers run, mean over examples"),
     col.field("retention", "retention", 3, "tokens entering the last executed layer / at first"),
     col.field("token_layers", "token layers", 3, "tokens over executed layers / over all, whole"),

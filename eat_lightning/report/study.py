@@ -227,6 +227,14 @@ class Study:
             for mine, run in runs
         ]
 
+    def has_early_heads(self, point: Point) -> bool:
+        """Whether some of a point's runs have an exit head before the last layer, and so were not
+        trained as static models."""
+        runs = {(m.folder, m.row.run) for m in point.members}
+        rows = [m.row for m in self.measured if (m.folder, m.row.run) in runs]
+        last = point.row.num_layers
+        return any(int(k) < last for row in rows for k in (*row.ece_after, *row.exit_shares))
+
     def static_of(self, point: Point) -> Point | None:
         """The same weights with everything off, seed by seed: "own static", or the point itself. Of
         several the one of the same session, or else of the same form."""

@@ -43,7 +43,7 @@ OWN, THEIRS, FIXED = "own static", "hugging face", "fixed depth"  # baselines
 SETTING = (  # what was measured, and how
     *("task", "model", "encoder", "attention", "reduction", "exit", "policy", "strength"),
     *("study", "run", "seed", "split", "data", "num_examples"),
-    *("baseline", "kernels", "dtype", "device"),
+    *("baseline", "budget", "budget_ms", "kernels", "dtype", "device"),
 )
 TIMING = ("threads", "latency_batch", "throughput_batch", "form")
 
@@ -63,8 +63,9 @@ class Row:
     examples. flops_ratio is against the same body dense / none / never, and so are speed_up (means
     of latencies timed together) and conversion (speed_up x flops_ratio). adaptivity_gain: the main
     metric minus that of the same weights at fixed depth and equal FLOPs, as a fraction, with its
-    paired 95 % interval (see `measure.gain`). ece_before and ece_after are each exit's on the
-    part of the calibration cut that its temperature was fitted on, before and after.
+    paired 95 % interval; mix_gain: minus that of the best mix of two depths (see `measure.gain`).
+    ece_before and ece_after are each exit's on the part of the calibration cut that its
+    temperature was fitted on, before and after.
 
     Latencies are milliseconds at batch latency_batch; low and high are over repeats. throughput is
     examples per second at throughput_batch, as they come and sorted by length; batch_speed_up and
@@ -121,6 +122,9 @@ class Row:
     adaptivity_gain: Annotated[float | None, within("[-2, 2]")] = None
     adaptivity_gain_low: Annotated[float | None, within("[-2, 2]")] = None
     adaptivity_gain_high: Annotated[float | None, within("[-2, 2]")] = None
+    mix_gain: Annotated[float | None, within("[-2, 2]")] = None
+    mix_gain_low: Annotated[float | None, within("[-2, 2]")] = None
+    mix_gain_high: Annotated[float | None, within("[-2, 2]")] = None
     latency_ms: Amount | None = None
     latency_p50_ms: Amount | None = None
     latency_p90_ms: Amount | None = None

@@ -29,7 +29,17 @@ PUBLISHED = {
     "sweet": "+1.1 points over joint exits (few examples)",
     "depth_weighted": "1.57x at 0 to +2.3 points (PABEE, ALBERT-base, patience)",
 }
-KEEP = {"model", "seeds", "full", "accuracy", "flops_ratio", "depth", "retention", "gain"}
+KEEP = {
+    "model",
+    "seeds",
+    "full",
+    "accuracy",
+    "flops_ratio",
+    "depth",
+    "retention",
+    "gain",
+    "mix_gain",
+}
 LINE = [c for c in COLUMNS if c.key in KEEP | {"to_trained", "single", "batch", "num_examples"}]
 CONVERTED = "times as fast as own static x FLOPs / its FLOPs"
 CONVERSIONS = [
