@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from eat_lightning.data.metrics import metrics_for
-from eat_lightning.measure.gain import METRICS, Answers, Gain, adaptivity_gains
+from eat_lightning.measure.gain import (
+    METRICS,
+    Answers,
+    Gain,
+    adaptivity_gains,
+    best_mix,
+    neighbours,
+)
 
 LABELS = np.array([1, 1, 0, 0])
 SHALLOW = Answers(np.array([1, 0, 0, 1]), np.array([1.0, 1.0, 1.0, 1.0]))  # half of them right
@@ -17,7 +24,29 @@ CHOSEN = Answers(np.array([1, 1, 0, 1]), np.array([1.0, 3.0, 1.0, 1.0]))  # the 
 
 def gain(rule: Answers, fixed=(SHALLOW, DEEP), **more) -> Gain:
     (found,) = adaptivity_gains([rule], fixed, LABELS, **more)
-    return found
+    return found.neighbours
+
+
+def test_the_best_mix_leaves_out_a_depth_that_is_no_better_than_its_cheaper_neighbour():
+    """Depths at FLOPs 1, 2 and 3 score 0.5, 0.5 and 1: at 2 half of the third beats the second. At
+    3 and dearer a cheaper depth that is better stands."""
+    flops_DK = np.array([[1.0, 2.0, 3.0, 4.0]])
+    score_DK = np.array([[0.5, 0.5, 1.0, 0.75]])
+    for cost, of_neighbours, of_mix in ((0.5, 0.5, 0.5), (2.0, 0.5, 0.75), (3.5, 0.875, 1.0)):
+        at_D = np.array([cost])
+        assert neighbours(flops_DK, score_DK, at_D) == pytest.approx(of_neighbours)
+        assert best_mix(flops_DK, score_DK, at_D) == pytest.approx(of_mix)
+
+
+def test_the_gain_over_the_best_mix_is_never_the_larger_one():
+    step = Answers(SHALLOW.class_B, np.full(4, 2.0))  # as accurate as the cheaper one
+    (found,) = adaptivity_gains([CHOSEN], [SHALLOW, step, DEEP], LABELS)
+    assert found.neighbours.value == pytest.approx(0.75 - 0.5)
+    assert found.mix.value == pytest.approx(0.75 - 0.5625)
+    assert {*found.fields} == {
+        *("adaptivity_gain", "adaptivity_gain_low", "adaptivity_gain_high"),
+        *("mix_gain", "mix_gain_low", "mix_gain_high"),
+    }
 
 
 def test_a_rule_against_the_mix_that_costs_as_much():
@@ -28,7 +57,9 @@ def test_a_rule_against_the_mix_that_costs_as_much():
 
 def test_fixed_depths_gain_nothing():
     found = adaptivity_gains([SHALLOW, DEEP], [SHALLOW, DEEP], LABELS)
-    assert [(g.value, g.low, g.high) for g in found] == [(0, 0, 0), (0, 0, 0)]
+    assert [(g.value, g.low, g.high) for one in found for g in (one.neighbours, one.mix)] == [
+        (0, 0, 0)
+    ] * 4
 
 
 def test_beyond_the_ends_the_nearest_depth_stands():
@@ -43,7 +74,7 @@ def test_intervals_are_paired():
     labels = np.zeros(100, np.int64)
     wrong = Answers((np.arange(100) < 50).astype(np.int64), np.ones(100))
     better = Answers((np.arange(100) < 25).astype(np.int64), np.ones(100))
-    (found,) = adaptivity_gains([better], [wrong], labels)
+    found = adaptivity_gains([better], [wrong], labels)[0].neighbours
     spread = 1.96 * np.sqrt(0.25 * 0.75 / 100)
     assert found.value == pytest.approx(0.25)
     assert (found.low, found.high) == pytest.approx((0.25 - spread, 0.25 + spread), abs=0.015)
@@ -55,12 +86,12 @@ def test_groups_are_drawn_whole():
     alone = Answers(np.arange(40) % 4 // 3, np.ones(40))
     right = Answers(np.zeros(40, np.int64), np.ones(40))
     group = np.arange(40) % 4
-    (loose,) = adaptivity_gains([right], [alone], labels)
-    (whole,) = adaptivity_gains([right], [alone], labels, group_B=group)
+    loose = adaptivity_gains([right], [alone], labels)[0].neighbours
+    whole = adaptivity_gains([right], [alone], labels, group_B=group)[0].neighbours
     assert loose.value == whole.value == pytest.approx(0.25)
     assert whole.high - whole.low > 2 * (loose.high - loose.low)
     assert whole.low == 0
-    assert adaptivity_gains([right], [alone], labels, group_B=group)[0] == whole  # seeded
+    assert adaptivity_gains([right], [alone], labels, group_B=group)[0].neighbours == whole
 
 
 def test_equal_draws_for_metric_and_cost():

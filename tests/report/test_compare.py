@@ -115,6 +115,21 @@ def test_source_names_the_command(study: Study):
     assert source.commits == ("abc",)
 
 
+def test_a_model_with_exits_is_no_trained_static(tmp_path: Path):
+    """Its row with nobody leaving is dense, whole and at full depth too."""
+    heads = {"ece_after": {"3": 0.1, "6": 0.1}}
+    never = make_row(model="eat", run="adaptive", **heads)
+    leaves = make_row(**(EAT | heads), model="eat", run="adaptive")
+    keep(tmp_path / "adaptive", [never, leaves])
+    study = open_study([str(tmp_path)])
+    assert trained_static(study, eat(study).point) is None
+    keep(tmp_path / "static", [make_row(run="static", ece_after={"6": 0.1})])
+    study = open_study([str(tmp_path)])
+    found = trained_static(study, eat(study).point)
+    assert found is not None
+    assert found.row.run == "static"
+
+
 def test_a_command_names_a_rule_that_may_not_be_the_runs_own():
     rule = {"kind": "patience", "patience": 2, "layers": [1, 3]}
     row = make_row(exit=rule, knob="patience", point=2, kernels="openvino", form="plain")
