@@ -59,14 +59,14 @@ class Row:
     example. data: the hash of the measured examples.
 
     Scores are None where the task is not judged by them; `metric` names the main one, `majority` is
-    the share of the largest class and `recall` of each class's examples the share answered so, by
-    the class's name (none of classes without examples; empty in rows from before it was noted). depth, retention, token_layers and flops are means over the
-    examples. flops_ratio is against the same body dense / none / never, and so are speed_up (means
-    of latencies timed together) and conversion (speed_up x flops_ratio). adaptivity_gain: the main
-    metric minus that of the same weights at fixed depth and equal FLOPs, as a fraction, with its
-    paired 95 % interval; mix_gain: minus that of the best mix of two depths (see `measure.gain`).
-    ece_before and ece_after are each exit's on the part of the calibration cut that its
-    temperature was fitted on, before and after.
+    the share of the largest class. recall: of each class's examples the share answered so, by name;
+    empty in rows from before it was noted. depth, retention, token_layers and flops are means over
+    the examples. flops_ratio is against the same body dense / none / never, and so are speed_up
+    (means of latencies timed together) and conversion (speed_up x flops_ratio). adaptivity_gain:
+    the main metric minus that of the same weights at fixed depth and equal FLOPs, as a fraction,
+    with its paired 95 % interval; mix_gain: minus that of the best mix of two depths (see
+    `measure.gain`). ece_before and ece_after are each exit's on the part of the calibration cut
+    that its temperature was fitted on, before and after.
 
     Latencies are milliseconds at batch latency_batch; low and high are over repeats. throughput is
     examples per second at throughput_batch, as they come and sorted by length; batch_speed_up and

@@ -119,7 +119,7 @@ def test_metrics_of_a_confusion_matrix(num_classes: int):
 
 def test_f1_of_three_classes_is_the_mean_of_theirs():
     """Nobody answers 2: F1 is 8/9 of class 0 (4 right, one answer too many), 1 of class 1 and 0 of
-    class 2, where accuracy is 5/6. A fourth class without examples or answers counts for nothing."""
+    class 2, where accuracy is 5/6. A class without examples or answers counts for nothing."""
     labels, answers = np.array([0, 0, 0, 0, 1, 2]), np.array([0, 0, 0, 0, 1, 0])
     for num_classes in (3, 4):
         matrix = np.zeros((num_classes, num_classes))
