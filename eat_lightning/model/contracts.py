@@ -173,8 +173,8 @@ class Exit(Protocol):
     recorded beside the logits and come as `decides(logits_EBC, signals_EBS)` (no export holds such
     a rule); `wants` (names of notes, see `packed.NOTES`); `answers(logits_EBC)` -> B x C, what an
     example leaves with (else its last guess); `penalties(context)`, its own terms of the loss,
-    summed over examples; `flops(shape)`, what deciding at one head costs; and `lost_in_export()`,
-    why no export can hold it.
+    summed over examples; `flops(shape, num_labels)`, what deciding at one head costs; and
+    `lost_in_export()`, why no export can hold it.
     """
 
     layers: Sequence[int]
