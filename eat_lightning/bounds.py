@@ -15,6 +15,15 @@ def raise_faults(faults: Iterable[str]) -> None:
         raise ValueError("; ".join(faults))
 
 
+class Misshaped(ValueError):
+    """What a method gave has another shape than it must have: a line that names both."""
+
+
+def shape_text(given: Any) -> str:
+    """ "32 x 2"."""
+    return " x ".join(map(str, given.shape)) or "a single number"
+
+
 def layer_faults(
     key: str, layers: Any, num_layers: int | None, at_least: int = 0, lowest: int = 1
 ) -> list[str]:

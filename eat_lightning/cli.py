@@ -22,6 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from eat_lightning.bounds import Misshaped
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError, did_you_mean
 from eat_lightning.own import own_faults
@@ -68,9 +69,9 @@ def run_job(command: Callable[..., Any], cfg: DictConfig, sweeps: bool) -> Any:
     context = {"overrides": overrides, "multirun": multirun} if sweeps else {}
     try:
         return command(plain(cfg), **context)
-    except ConfigError as error:
+    except (ConfigError, Misshaped) as error:
         if multirun:  # the other jobs still run; where they end, Hydra prints the first error
-            raise
+            raise ConfigError(str(error)) from None
         print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
         raise SystemExit(1) from None
     except BrokenPipeError:  # nobody reads on, as with `| head`: the rest goes nowhere

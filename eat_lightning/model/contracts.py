@@ -199,21 +199,6 @@ class Head(Protocol):
     def guess(self, pooled_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b c"]: ...
 
 
-def decide(
-    exit: Any, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b s"] | None
-) -> Int[Tensor, " b"]:
-    """Ask an exit rule, with the signals that it observed if it does."""
-    if hasattr(exit, "observe"):
-        return exit.decides(logits_EBC, signals_EBS)
-    return exit.decides(logits_EBC)
-
-
-def answer(exit: Any, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "b c"]:
-    """What the exit rule answers who leaves now: the last guess, unless it says otherwise."""
-    answers = getattr(exit, "answers", None)
-    return logits_EBC[-1] if answers is None else answers(logits_EBC)
-
-
 @runtime_checkable
 class Policy(Protocol):
     """Asked beside any exit rule: before the examples start, and where the rule would let one go.
