@@ -135,7 +135,10 @@ def answer_lines(
 
 def parse(line: bytes, columns: Sequence[str]) -> Line:
     """ValueError says what is wrong with a line."""
-    text = line.decode("utf-8-sig", errors="replace").removesuffix("\r")
+    try:
+        text = line.decode("utf-8-sig").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start} of the line") from None
     if text.lstrip().startswith("{"):
         try:
             content = json.loads(text)

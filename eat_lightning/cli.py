@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -63,6 +64,8 @@ def entry(
 
 def run_job(command: Callable[..., Any], cfg: DictConfig, sweeps: bool) -> Any:
     """Run a command inside Hydra's frame, which would print what ends it at length."""
+    # Hydra's root logger shows what others tell of themselves: matplotlib, its new font cache.
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
     hydra_config = HydraConfig.get()
     multirun = hydra_config.mode == RunMode.MULTIRUN
     overrides = list(hydra_config.overrides.task)

@@ -105,6 +105,11 @@ class Running:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.client.post("/classify", json=content, headers=given)
 
+    @property
+    def deaths(self) -> float:
+        """How many workers died."""
+        return self.gateway.metrics.registry.get_sample_value("eat_worker_deaths_total") or 0
+
     def at_once(self, *contents: Any) -> tuple[list[threading.Thread], dict[int, httpx.Response]]:
         """Each posted by a thread of its own, in this order."""
         found: dict[int, httpx.Response] = {}

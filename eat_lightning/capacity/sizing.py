@@ -186,19 +186,20 @@ class Sizing:
 
 
 def sized(plan: CapacityPlan) -> list[CapacityRow]:
-    """A row for the run's exits and one for static full depth; they are printed and written."""
+    """A row for the run's exits and one for static full depth; they are printed and written.
+    ConfigError, after that, where the times that they rest on are not usable."""
     sizing = Sizing(plan)
     rows = [sizing.row(arm) for arm in ARMS]
     if not plan.force and training_faults("force=true"):
         raise ConfigError("training began meanwhile: the times are not kept")
     jsonl.update(path := Path(plan.to) / "rows.jsonl", CapacityRow, rows)
     print("\n".join([*heading(plan, rows), table(rows, plan.most, plan.core_hour)]))
-    for why in unusable(plan, rows):
-        print(f"these times are not usable: {why}")
     for row in rows:
         for check in row.checks:
             print(f"{'adaptive' if row.exits == 'own' else 'static'}, {check}")
     print(f"written: {path}")
+    if faults := [f"these times are not usable: {why}" for why in unusable(plan, rows)]:
+        raise ConfigError.of(faults)
     return rows
 
 

@@ -81,6 +81,7 @@ def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray, rows: np.nda
 
     from eat_lightning.certify.select import choose
     from eat_lightning.model.flops import static_flops
+    from eat_lightning.runs.row import majority, recalls
 
     full, risk, label_B = prepared.chains[0][0], prepared.target.risk, passes.split.labels
     full_B, losses = passes.answers_B(full), []
@@ -102,6 +103,8 @@ def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray, rows: np.nda
             "depth": float(outcome.depth_B[rows].mean()),
             "flops_ratio": cost(choice.candidate) / whole,
             "full_flops_ratio": cost(full) / whole,
+            "majority": majority(label_B[rows]),
+            "recall": recalls(prepared.run.task.labels, full_B[rows], label_B[rows]),
         }
     return choice
 
@@ -155,11 +158,19 @@ def show(certificate: Certificate, path: Any) -> None:
 
 
 def print_quality(certificate: Certificate) -> None:
-    """How good what is compared with is, and whether anything is chosen by example at all."""
+    """How good what is compared with is, beside always answering the largest class; which classes
+    it never finds; and whether anything is chosen by example at all."""
+    from eat_lightning.runs.row import unfound
+
     seen, rule = certificate.seen, certificate.policies["exit"]
     if seen["full_score"] is not None:
-        against = "" if "label" in certificate.risk else "; this bounds only the loss against that"
-        print(f"full depth is right on {100 * seen['full_score']:.1f} % of them{against}")
+        right = f"full depth is right on {100 * seen['full_score']:.1f} % of them"
+        if "label" not in certificate.risk:
+            right += f" (the largest class is {100 * seen['majority']:.1f} %)"
+            right += "; this bounds only the loss against that"
+        print(right)
+    lost = [name for name, share in seen["recall"].items() if share == 0]
+    print("".join(f"{line}\n" for line in unfound(lost, " at full depth")), end="")
     first = min(rule.get("layers") or [0])
     if not certificate.fallback and seen["depth"] == first:
         print(f"every example leaves at the first exit, layer {first}: nothing runs deeper")

@@ -133,7 +133,7 @@ def prepare(plan: CertifyPlan) -> Prepared:
     share = ""
     if number is not None:
         name = run.task.labels[number]
-        title, share = f"{title} of {name}", f"of the {name} examples the share not answered {name}"
+        title, share = f"{title} of {name}", f"the share of {name} examples not answered {name}"
     target = Target(made, procedure, plan.level, plan.confidence, title, share)
     return Prepared(plan, run, chains, target, export)
 

@@ -58,7 +58,7 @@ class Target:
             return f"nothing leaves early, so {self.title} is 0"
         if choice.fallback and not choice.certified:
             what = self.share or self.title
-            return f"nothing is promised of {what}: full depth itself has some"
+            return f"nothing is promised of {what}, which full depth itself has too"
         return self.procedure.promise(self.share or self.title, self.level, self.confidence)
 
 
@@ -118,7 +118,8 @@ def why(
     if uses_confidence:
         level += f" at {100 * target.confidence:g} % confidence"
     if num < needed:
-        return f"{num} {what} are too few: {level} takes {needed} if none fails"
+        more = "half of data.calibration is for certificates, so train with a larger one"
+        return f"{num} {what} are too few: {level} takes {needed} if none fails ({more})"
     stopped = [(i, count) for i, count in enumerate(counts) if count < len(chains[i])]
     if not stopped:
         return "every point holds, and none costs less than full depth"

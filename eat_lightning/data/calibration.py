@@ -42,11 +42,18 @@ def cut(
     parts = {"train": train, **divide(held)}
     empty = [name for name, rows in parts.items() if not len(rows)]
     if empty:
+        blank = num_blank(texts)
+        why = f": {blank} of {len(texts[0])} rows have no text" if blank else ""
         raise ConfigError(
             f"data.calibration: cutting {sum(map(len, held))} of {num_eligible} examples of "
-            f"{task.name} leaves {empty[0]} empty"
+            f"{task.name} leaves {empty[0]} empty{why}"
         )
     return parts
+
+
+def num_blank(texts: list[list[str]]) -> int:
+    """How many rows have a text, of one or two, without anything but spaces."""
+    return sum(not all(map(str.strip, row)) for row in zip(*texts, strict=True))
 
 
 def divide(held: list[np.ndarray]) -> dict[str, np.ndarray]:

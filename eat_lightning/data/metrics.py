@@ -20,7 +20,8 @@ CLASSES = {
 def metrics_for(task: Any, sync: bool = True) -> nn.ModuleDict:
     """One metric a name, updated with classes (or scores, for a regression) and labels.
 
-    sync: over all processes, when there are several.
+    sync: over all processes, when there are several. F1 is of class 1 where there are two, else
+    the mean of every class's (macro): over all together (micro) it would be accuracy.
     """
     kind: dict[str, Any] = {"task": "multiclass", "num_classes": task.num_labels}
     if task.num_labels == 2:
@@ -30,5 +31,7 @@ def metrics_for(task: Any, sync: bool = True) -> nn.ModuleDict:
         warnings.simplefilter("ignore")
         for name in task.metrics:
             settings = {} if name in ("pearson", "spearman") else kind
+            if name == "f1" and task.num_labels > 2:
+                settings = kind | {"average": "macro"}
             made[name] = CLASSES[name](**settings, sync_on_compute=sync)
     return made

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eat_lightning.data import hub
+from eat_lightning.data.calibration import num_blank
 from eat_lightning.data.task import Task
 from eat_lightning.errors import ConfigError
 
@@ -140,11 +143,20 @@ def as_source(task: Task, table: pa.Table, where: str) -> Source:
     ]
     if faults:
         raise ConfigError.of(faults)
+    texts = [table[column].to_pylist() for column in task.columns]
+    tell_blank(where, num_blank(texts), len(texts[0]))
     numbers = numbers_of(task, table["label"]).to_numpy()
     labels = numbers.astype(np.float32 if task.regression else np.int64)
     known = ORIGIN in table.column_names
     origins = [str(name) for name in table[ORIGIN].to_pylist()] if known else None
-    return Source([table[column].to_pylist() for column in task.columns], labels, origins)
+    return Source(texts, labels, origins)
+
+
+@cache
+def tell_blank(where: str, num: int, whole: int) -> None:
+    """Say on standard error, once, how many rows have a blank text: they count all the same."""
+    if num:
+        print(f"{where}: {num} of {whole} rows have a blank text", file=sys.stderr, flush=True)
 
 
 def read_hub(task: Task, split: str) -> pa.Table:

@@ -23,7 +23,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Source
 from eat_lightning.model.contracts import spec
 from eat_lightning.progress import shown
-from eat_lightning.runs.certificate import Home, differences, of_source
+from eat_lightning.runs.certificate import Home, differences, of_export, of_source
 from eat_lightning.runs.run import write_json
 
 FILE = "drift"
@@ -156,6 +156,6 @@ def read_references(backend: Backend, certificate: str | None = None) -> dict[So
 
 
 def command_for(home: Home, certificate: str | None) -> str:
-    made_of = f"... onnx={home.folder}" if is_export(home.folder) else f"{home.folder}"
+    made_of = of_export(home.folder) if is_export(home.folder) else f"{home.folder}"
     exits = "" if certificate is None else f" certificate={certificate}"
     return f"python -m eat_lightning.{FILE} run={made_of}{exits}"

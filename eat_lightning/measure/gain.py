@@ -75,7 +75,7 @@ class Judged:
     def sums(self) -> np.ndarray:
         """What metrics and costs are made of, by adding: G x (R + K) x (C * C + 1)."""
         both = (*self.rules, *self.fixed)
-        num_classes = 1 + int(max(self.labels_B.max(), *(a.class_B.max() for a in both)))
+        num_classes = 1 + int(max(1, self.labels_B.max(), *(a.class_B.max() for a in both)))
         columns = [sums_of(answers, self.labels_B, num_classes) for answers in both]
         per_example = np.stack(columns, axis=1)
         return per_example if self.group_B is None else grouped(per_example, self.group_B)
@@ -180,11 +180,12 @@ def accuracy(matrix: np.ndarray) -> np.ndarray:
 
 
 def f1(matrix: np.ndarray) -> np.ndarray:
-    """F1 of class 1 where there are two, else over all classes together (then it is accuracy)."""
-    if matrix.shape[-1] != 2:
-        return accuracy(matrix)
-    right, wrong = matrix[..., 1, 1], matrix[..., 0, 1] + matrix[..., 1, 0]
-    return ratio(2 * right, 2 * right + wrong)
+    """F1 of class 1 where there are two, else the mean over classes (macro) of those that have an
+    example or an answer."""
+    right = np.diagonal(matrix, axis1=-2, axis2=-1)
+    both = matrix.sum(-1) + matrix.sum(-2)  # examples and answers of each class
+    f1_C = ratio(2 * right, both)
+    return f1_C[..., 1] if matrix.shape[-1] == 2 else ratio(f1_C.sum(-1), (both > 0).sum(-1))
 
 
 def matthews(matrix: np.ndarray) -> np.ndarray:

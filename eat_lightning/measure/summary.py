@@ -10,9 +10,10 @@ from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.oracle import oracle_lines
 from eat_lightning.runs.names import names_of, titles_of
-from eat_lightning.runs.row import THEIRS, Row, label, text
+from eat_lightning.runs.row import THEIRS, Row, label, text, unfound
 from eat_lightning.runs.run import Run
 
+MOST = 10  # classes whose recall is printed
 WIDTH = 120  # where there is no terminal to ask
 
 
@@ -99,6 +100,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if majorities:
         shares = ", ".join(f"{name} {100 * share:.2f}" for name, share in majorities.items())
         lines[0] += f" (largest class: {shares})"
+    lines += recall_notes(rows)
     if any(row.adaptivity_gain is not None for row in rows):
         lines.append(
             "gain: score minus that of fixed depth at equal FLOPs (95 % interval, paired); mix: of "
@@ -110,6 +112,34 @@ def notes(rows: Sequence[Row]) -> list[str]:
             lines.append(f"why, under {title}: {shares}")
     timed: Any = next((row for row in rows if row.latency_ms is not None), None)
     return lines if timed is None else [*lines, *timing_notes(timed, rows)]
+
+
+def recall_notes(rows: Sequence[Row]) -> list[str]:
+    """What share of each class's examples is found, by each run's first setting, and which classes
+    are not found at all."""
+    by_run: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        by_run.setdefault((row.study, row.run), []).append(row)
+    lines = []
+    for own in by_run.values():
+        lines += recall_lines(own[0])
+        for name in own[0].recall:
+            blind = [row for row in own if row.recall.get(name) == 0]
+            titles = ", ".join(dict.fromkeys(row.title for row in blind))
+            lines += unfound([name] if blind else [], "" if blind == own else f" under {titles}")
+    return lines
+
+
+def recall_lines(row: Row) -> list[str]:
+    """A row's recall in one line; of many classes the least. None where it has no classes."""
+    if not row.recall:
+        return []
+    num, shown = len(row.recall), row.recall.items()
+    least = f", the least {MOST} of {num} classes" if num > MOST else ""
+    if least:
+        shown = sorted(shown, key=lambda item: item[1])[:MOST]
+    shares = ", ".join(f"{name} {share:.2f}" for name, share in shown)
+    return [f"recall ({row.title}{least}): {shares}"]
 
 
 def oracles(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:

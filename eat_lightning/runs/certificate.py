@@ -26,6 +26,7 @@ from pydantic.dataclasses import dataclass
 from eat_lightning.config import within
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import sha256_of, write_json
+from eat_lightning.infer.onnx_runner import read_about
 from eat_lightning.infer.precision import DTYPES as DTYPES
 from eat_lightning.infer.precision import FORMS, PLAIN
 from eat_lightning.model.contracts import MODEL_SLOTS, Policy, build
@@ -112,7 +113,7 @@ class Certificate:
         path = path_of(run, name)
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
-            made_of = f"{run.folder}" if isinstance(run, Run) else f"... onnx={run.folder}"
+            made_of = f"{run.folder}" if isinstance(run, Run) else of_export(run.folder)
             none = f"none: make one with certify run={made_of}"
             there = f"only {known}" if known else none
             raise ConfigError(f"certificate={name}: {run.name} has {there}")
@@ -151,6 +152,16 @@ def differences(held_for: dict[str, Any], here: dict[str, Any]) -> str:
         for key in here
         if here[key] != there.get(key)
     )
+
+
+def of_export(folder: Path) -> str:
+    """What a command about an export is given: its run, by the name that it knows, and itself."""
+    try:
+        name = read_about(folder).get("run")
+    except ValueError:
+        name = None
+    plain = isinstance(name, str) and re.fullmatch(r"\w[\w.,=+@-]*", name)
+    return f".../{name} onnx={folder}" if plain else f"... onnx={folder}"
 
 
 def path_of(run: Home, name: str) -> Path:

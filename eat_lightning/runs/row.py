@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,13 +59,14 @@ class Row:
     example. data: the hash of the measured examples.
 
     Scores are None where the task is not judged by them; `metric` names the main one, `majority` is
-    the share of the largest class. depth, retention, token_layers and flops are means over the
-    examples. flops_ratio is against the same body dense / none / never, and so are speed_up (means
-    of latencies timed together) and conversion (speed_up x flops_ratio). adaptivity_gain: the main
-    metric minus that of the same weights at fixed depth and equal FLOPs, as a fraction, with its
-    paired 95 % interval; mix_gain: minus that of the best mix of two depths (see `measure.gain`).
-    ece_before and ece_after are each exit's on the part of the calibration cut that its
-    temperature was fitted on, before and after.
+    the share of the largest class. recall: of each class's examples the share answered so, by name;
+    empty in rows from before it was noted. depth, retention, token_layers and flops are means over
+    the examples. flops_ratio is against the same body dense / none / never, and so are speed_up
+    (means of latencies timed together) and conversion (speed_up x flops_ratio). adaptivity_gain:
+    the main metric minus that of the same weights at fixed depth and equal FLOPs, as a fraction,
+    with its paired 95 % interval; mix_gain: minus that of the best mix of two depths (see
+    `measure.gain`). ece_before and ece_after are each exit's on the part of the calibration cut
+    that its temperature was fitted on, before and after.
 
     Latencies are milliseconds at batch latency_batch; low and high are over repeats. throughput is
     examples per second at throughput_batch, as they come and sorted by length; batch_speed_up and
@@ -115,6 +116,7 @@ class Row:
     pearson: Correlation | None = None
     spearman: Correlation | None = None
     majority: Share | None = None
+    recall: dict[str, Share] = field(default_factory=dict)
     knob: str | None = None
     point: Annotated[float | list[float] | None, within("(-inf, inf)")] = None
     budget: Annotated[float | None, within("(0, 1]")] = None
@@ -308,6 +310,7 @@ def outcome_of(task: Any, encoder: Any, recorded: Any, exit: Any) -> dict[str, A
         "flops": float(flops_B.mean()),
         "flops_ratio": float(flops_B.mean() / static_flops(encoder, recorded.lengths).mean()),
         "majority": None if task.regression else majority(labels),
+        "recall": recalls(task.labels, outcome.logits_BC.argmax(-1), labels),
         **score(task, outcome.logits_BC, labels),
     }
 
@@ -349,3 +352,14 @@ def described(run: Any) -> dict[str, Any]:
 def majority(labels: np.ndarray) -> float:
     """The share of the largest class: what a constant answer would score."""
     return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+
+
+def recalls(names: Sequence[str], answer_B: np.ndarray, label_B: np.ndarray) -> dict[str, float]:
+    """Of each class's examples the share answered so, by name; of none without examples."""
+    right_B, there = answer_B == label_B, [c for c in range(len(names)) if (label_B == c).any()]
+    return {names[c]: float(right_B[label_B == c].mean()) for c in there}
+
+
+def unfound(names: Iterable[str], where: str = "") -> list[str]:
+    """A line for each class none of whose examples is answered so."""
+    return [f"{name} is never found{where}: none of its examples is answered so" for name in names]

@@ -85,7 +85,7 @@ class Corpus:
             missing = self.job.output.missing(self.shards)
             if missing:
                 return self.score_missing(missing)
-            print(f"{self.folder}: all {len(self.shards)} shards are there already")
+            print(f"all {len(self.shards)} shards are there already; {self.written()}")
             return 0
         finally:
             clear_unfinished(self.folder)
@@ -111,12 +111,17 @@ class Corpus:
             raise ConfigError(
                 f"{self.folder / ROWS}: cannot be written ({error.strerror})"
             ) from None
-        print("\n".join([*summary(row, progress.tally), f"written: {self.folder}"]))
+        print("\n".join([*summary(row, progress.tally), self.written()]))
         if faults:
             print(
                 f"{len(faults)} of {len(missing)} shards are missing: the same command tries again"
             )
         return len(faults)
+
+    def written(self) -> str:
+        """What lies in the folder by now, with the rows of earlier starts."""
+        rows = self.job.output.num_rows(self.shards)
+        return f"written: {self.folder}, {rows:,} rows in all"
 
     def workers(self, missing: Sequence[Shard]) -> int:
         """How many have something to do. ConfigError where no cluster answers, or is too small."""

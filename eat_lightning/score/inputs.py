@@ -1,14 +1,15 @@
 """Which files are scored, and how they are cut into shards.
 
 A shard is a run of row groups of a parquet file, or the lines of a file that begin in a range of
-its bytes, so that no file is read to be cut. It is what a worker takes, and what becomes one file
-of the output.
+its bytes, so that no file is read to be cut; a csv file is one, since its rows may hold line ends.
+It is what a worker takes, and what becomes one file of the output.
 """
 
 from __future__ import annotations
 
 import glob
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,13 +23,14 @@ from eat_lightning.weights.untrusted import one_line
 
 SUFFIXES = {
     ".parquet": "parquet",
+    ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".txt": "text",
     ".text": "text",
 }
 ENDS = 1 << 16  # bytes of a file's begin and end that go into its fingerprint
-KNOWN = f"parquet ({', '.join(s for s, f in SUFFIXES.items() if f == 'parquet')}), jsonl, text"
+KNOWN = ", ".join(dict.fromkeys(SUFFIXES.values()))
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def cut(inputs: Sequence[Input], size: float) -> list[Shard]:
     shards, faults = [], Faults()
     for input in inputs:
         try:
-            shards += groups_of(input, size) if input.format == "parquet" else ranges(input, size)
+            how = {"parquet": groups_of, "csv": lambda input, _: ranges(input, math.inf)}
+            shards += how.get(input.format, ranges)(input, size)
         except (OSError, pa.ArrowException) as error:
             faults.append(f"input={input.path}: cannot be read ({one_line(error, 120)})")
     faults.check()
@@ -121,7 +124,8 @@ def cut(inputs: Sequence[Input], size: float) -> list[Shard]:
 def ranges(input: Input, size: float) -> Iterator[Shard]:
     """Shards of a file of lines. An empty file is one shard without lines."""
     with input.path.open("rb"):  # whether it may be read is known before anything is scored
-        whole, step = input.path.stat().st_size, max(1, int(size))
+        whole = input.path.stat().st_size
+        step = max(1, int(min(size, whole)))
     for number, start in enumerate(range(0, max(1, whole), step)):
         end = min(start + step, whole)
         yield Shard(input, number, start, end, end - start)

@@ -51,6 +51,11 @@ class Output:
     def missing(self, shards: Sequence[Shard]) -> list[Shard]:
         return [shard for shard in shards if not self.path_of(shard).is_file()]
 
+    def num_rows(self, shards: Sequence[Shard]) -> int:
+        """Rows with an answer in those shards that are there, whenever they were scored."""
+        paths = [self.path_of(shard) for shard in shards]
+        return sum(pq.read_metadata(path).num_rows for path in paths if path.is_file())
+
     @contextmanager
     def writing(self, shard: Shard, schema: pa.Schema) -> Iterator[ShardWriter]:
         """Take a shard's rows; they are in their place when all went well. OutputFails where they
@@ -102,7 +107,7 @@ class ShardWriter:
             self.write_held()
 
     def reject(self, rejects: Sequence[Reject]) -> None:
-        place = "row" if self.shard.input.format == "parquet" else "byte"
+        place = "row" if self.shard.input.format in ("parquet", "csv") else "byte"
         for reject in rejects:
             line = {"input": self.shard.input.name, place: reject.place, "reason": reject.reason}
             print(json.dumps(line | {"content": reject.content}), file=self.rejects)

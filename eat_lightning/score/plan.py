@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from eat_lightning.config import whole, within
 from eat_lightning.engines.plan import ModelPlan
 
-Format = Literal["parquet", "jsonl", "text"]
+Format = Literal["parquet", "csv", "jsonl", "text"]
 
 
 class ScorePlan(ModelPlan):

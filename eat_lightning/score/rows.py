@@ -5,13 +5,16 @@ Memory is that of a window, whatever the size of the file.
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 
 from eat_lightning.answers import texts_of
@@ -43,7 +46,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Reject:
-    """A row without an answer. place: its row in a parquet file, or the byte where its line
+    """A row without an answer. place: its row in a parquet or csv file, or the byte where its line
     begins."""
 
     place: int
@@ -67,7 +70,8 @@ class Window:
 
 def windows(shard: Shard, reading: Reading) -> Iterator[Window]:
     """Unreadable where the file is damaged, gone, or lacks a column."""
-    read = {"parquet": parquet_windows, "jsonl": json_windows, "text": text_windows}
+    read = {"parquet": parquet_windows, "csv": csv_windows}
+    read |= {"jsonl": json_windows, "text": text_windows}
     try:
         yield from read[shard.input.format](shard, reading)
     except (OSError, pa.ArrowException, ConfigError) as error:
@@ -94,7 +98,10 @@ def kept_schema(input: Input, reading: Reading) -> pa.Schema:
         names = reading.text or reading.columns
         asked = [name for name in names if reading.keep is None or name in reading.keep]
         return pa.schema([(name, pa.string()) for name in asked])
-    whole = pq.read_schema(input.path).remove_metadata()
+    if input.format == "csv":
+        whole = pa.schema([(name, pa.string()) for name in csv_header(input.path)])
+    else:
+        whole = pq.read_schema(input.path).remove_metadata()
     for name in names_of_texts(whole.names, reading, input.path):
         if not holds_text(whole.field(name).type):
             raise ConfigError(
@@ -130,10 +137,51 @@ def parquet_windows(shard: Shard, reading: Reading) -> Iterator[Window]:
             yield window
 
 
+def csv_header(path: Path) -> list[str]:
+    """The names of a file's columns. ConfigError where there are none, or two of one name."""
+    try:
+        # What is not UTF-8 further down is a matter of its row.
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            names = next(csv.reader(file), [])
+    except csv.Error as error:
+        raise ConfigError(f"input={path}: its header cannot be read ({error})") from None
+    if not names or len({*names}) < len(names):
+        raise ConfigError(f"input={path}: its first line must name its columns, each once")
+    return names
+
+
+def csv_windows(shard: Shard, reading: Reading) -> Iterator[Window]:
+    """Every column is passed through as text. What is not UTF-8 is found row by row, as in parquet;
+    a row with too many or too few columns is a damaged file."""
+    path, names = shard.input.path, csv_header(shard.input.path)
+    schema, texts = kept_schema(shard.input, reading), names_of_texts(names, reading, path)
+    about = [name for name in ABOUT if name in names]
+    how = {
+        "read_options": pyarrow.csv.ReadOptions(
+            use_threads=False, block_size=max(1 << 20, 2 * reading.max_bytes)
+        ),
+        "parse_options": pyarrow.csv.ParseOptions(newlines_in_values=True),
+        "convert_options": pyarrow.csv.ConvertOptions(
+            check_utf8=False,
+            column_types=dict.fromkeys(names, pa.string()),
+            include_columns=list(dict.fromkeys([*schema.names, *texts, *about])),
+        ),
+    }
+    row = 0
+    with path.open("rb") as file:
+        for block in pyarrow.csv.open_csv(file, **how):
+            for start in range(0, len(block), reading.window):
+                batch = block.slice(start, reading.window)
+                window = window_of(batch, texts, about, schema, row)
+                row += len(batch)
+                window.read, window.of = min(file.tell(), shard.weight), shard.weight
+                yield window
+
+
 def window_of(
     batch: pa.RecordBatch, texts: Sequence[str], about: Sequence[str], schema: pa.Schema, first: int
 ) -> Window:
-    """Rows of a parquet file. first: the number of the first one."""
+    """Rows of a parquet or csv file. first: the number of the first one."""
     columns = [values_of(batch.column(name)) for name in texts]
     known = {name: values_of(batch.column(name)) for name in about}
     sound, rejects = [], []

@@ -45,7 +45,7 @@ PAGE_HEADERS = {  # the page asks nobody but the gateway itself
     "Referrer-Policy": "no-referrer",
 }
 MEANING = {
-    400: "the body is no JSON, or not UTF-8",
+    400: "the body is empty, no JSON, or not UTF-8",
     401: "no bearer token, or another one",
     404: "no such job",
     408: "the body did not arrive in time",
@@ -104,6 +104,8 @@ def add_faults(app: FastAPI, columns: Sequence[str], has_jobs: bool) -> None:
         fault = error.errors()[0]
         if fault["type"] == "json_invalid":
             return answer_of(Refused(400, f"the body is not JSON: {fault['ctx']['error']}"))
+        if fault["type"] == "missing" and len(fault["loc"]) == 1:
+            return answer_of(Refused(400, "the body is empty"))
         return answer_of(Refused(422, fault_line(fault, columns)))
 
 
@@ -158,9 +160,7 @@ class Status:
     async def metrics(self) -> Response:
         """Counts and distributions in Prometheus' text format."""
         gateway, monitors = self.gateway, self.gateway.monitors
-        text = gateway.metrics.text(
-            len(gateway.queue), gateway.worker.deaths, monitors.state, monitors.began
-        )
+        text = gateway.metrics.text(len(gateway.queue), monitors.state, monitors.began)
         return Response(text, media_type="text/plain; version=0.0.4")
 
     async def live(self) -> JSONResponse:

@@ -26,6 +26,8 @@ from eat_lightning.serve.remote import Remote
 from eat_lightning.serve.worker import Answer, Ask, Queue, Refused, Worker
 
 WATCH_S = 0.5  # between two looks
+START_S = 2  # for a worker that is being started: when to come again
+HUNG_UP = 499
 OpenModel = Callable[[ServePlan], Remote]
 
 
@@ -66,6 +68,7 @@ class Gateway:
             settled=self.settled,
             revive=lambda: self.open_model(self.plan),
             deep=lambda: self.monitors.deep if self.plan.drift.fallback else frozenset(),
+            died=self.metrics.deaths.inc,
         )
         self.jobs = None if files.journal is None else Jobs(files.journal, self.queue, plan)
 
@@ -106,26 +109,40 @@ class Gateway:
         return asks
 
     async def answers(self, asks: list[Ask]) -> AsyncGenerator[tuple[int, Answer | Refused], None]:
-        """Places and answers as they come; after the deadline, 504 for all that are left. Who stops
-        listening takes what is left out of the queue."""
+        """Places and answers as they come; a refusal for all that are left after the deadline. Who
+        stops listening takes what is left out of the queue."""
 
         async def one(place: int, ask: Ask) -> tuple[int, Answer | Refused]:
             try:
                 async with asyncio.timeout(ask.deadline - time.monotonic()):
                     return place, await ask.future
             except TimeoutError:
-                return place, Refused(504, "the deadline passed")
+                return place, self.too_late(ask)
 
         tasks = [asyncio.ensure_future(one(place, ask)) for place, ask in enumerate(asks)]
+        status = HUNG_UP  # unless a refusal ended the request
         try:
             for coming in asyncio.as_completed(tasks):
-                yield await coming
+                place, answer = await coming
+                status = answer.status_code if isinstance(answer, Refused) else status
+                yield place, answer
         finally:
-            for task, ask in zip(tasks, asks, strict=True):
+            # Before their tasks, whose end would cancel the futures too.
+            self.metrics.gave_up(status, sum(ask.future.cancel() for ask in asks))
+            for task in tasks:
                 task.cancel()
-                ask.future.cancel()
             if any(ask.begun is None for ask in asks):
                 self.queue.drop_done()
+
+    def too_late(self, ask: Ask) -> Answer | Refused:
+        """What an example gets whose deadline passed: 503 where it waited for a worker to start."""
+        if ask.future.done() and not ask.future.cancelled():  # answered at that very moment
+            return ask.future.result()
+        refused = Refused(504, "the deadline passed")
+        if not self.worker.is_up and ask.begun is None:
+            refused = Refused(503, "the deadline passed while a worker is started", START_S)
+        self.metrics.gave_up(refused.status_code)
+        return refused
 
     def settled(self, pairs: Sequence[tuple[Ask, Answer | Refused]]) -> None:
         """Count, log and watch what the worker answered."""
@@ -167,6 +184,7 @@ class Gateway:
         then the old one goes on.
         """
         if self.reloading.locked():
+            self.metrics.reloads.labels("refused").inc()
             raise told(Refused(409, "another reload is under way", 5))
         async with self.reloading:
             plan = self.plan

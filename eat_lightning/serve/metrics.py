@@ -30,8 +30,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         layers = range(1, num_layers + 1)
         self.requests = self.counter("requests", "Requests by path and status", "path", "status")
-        self.reasons = self.counter("answers", "Answers by exit reason", "exit_reason")
+        self.answers = self.counter("answers", "Answers given", "exit_reason", "label")
         self.failed = self.counter("failed", "Examples accepted and not answered", "status")
+        self.deaths = self.counter("worker_deaths", "Workers that died")
         self.reloads = self.counter("reloads", "Reloads by result", "result")
         self.alarms = self.counter("drift_alarms", "Alarms by the feature that moved", "feature")
         self.depth = self.histogram("depth", "Layers run", layers)
@@ -41,7 +42,6 @@ class Metrics:
         last = f"Retention over the last {LAST} answers"
         self.percentile = self.gauge("retention_percentile", last, "quantile")
         self.length = self.gauge("queue_length", "Examples that wait")
-        self.deaths = self.gauge("worker_deaths", "Workers that died")
         self.drift = self.gauge("drift_state", "1 for the state it is in", "state")
         began = "Unix time at which that state began"
         self.drift_since = self.gauge("drift_since_seconds", began)
@@ -58,11 +58,14 @@ class Metrics:
         return Gauge(f"eat_{name}", about, labels, registry=self.registry)
 
     def settled(self, ask: Ask, answer: Answer | Refused) -> None:
-        if isinstance(answer, Refused):
-            self.failed.labels(answer.status_code).inc()
+        """Count what the worker says, unless nobody waits for it: `gave_up` has counted that."""
+        if ask.future.done():
             return
+        if isinstance(answer, Refused):
+            return self.gave_up(answer.status_code)
         now = time.monotonic()
-        self.reasons.labels(answer["exit_reason"]).inc()
+        # An empty label is none to Prometheus: a regression has none.
+        self.answers.labels(answer["exit_reason"], answer.get("label", "")).inc()
         self.depth.observe(answer["depth"])
         self.retention.observe(answer["retention"])
         self.latency.observe(now - ask.arrived)
@@ -70,10 +73,14 @@ class Metrics:
         self.last.append({**answer, "latency_ms": (now - ask.arrived) * 1e3, "at": now})
         self.num_answers += 1
 
-    def text(self, queue_length: int, deaths: int, drift: str, drift_since: float | None) -> bytes:
+    def gave_up(self, status: int, num: int = 1) -> None:
+        """Count examples that were accepted and get no answer."""
+        if num:
+            self.failed.labels(status).inc(num)
+
+    def text(self, queue_length: int, drift: str, drift_since: float | None) -> bytes:
         """All metrics in Prometheus' format."""
         self.length.set(queue_length)
-        self.deaths.set(deaths)
         for name in (OFF, STEADY, DRIFTED):
             self.drift.labels(name).set(name == drift)
         self.drift_since.set(drift_since or 0)

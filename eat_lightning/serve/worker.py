@@ -113,7 +113,7 @@ class Queue:
 
 
 class Worker:
-    """Has the model answer batches. settled: is told of answers and refusals.
+    """Has the model answer batches. settled: is told of answers and refusals; died: of each death.
 
     A model that fails on a batch is tried on each of its examples alone, so that one cannot take
     the others' answers. Where the model's process dies, or takes longer than `stuck_s` and is
@@ -129,12 +129,13 @@ class Worker:
         settled: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None],
         revive: Callable[[], Remote],
         deep: Callable[[], Deep],
+        died: Callable[[], None],
     ):
         self.model, self.queue, self.plan = model, queue, plan
-        self.settled, self.revive, self.deep = settled, revive, deep
+        self.settled, self.revive, self.deep, self.died = settled, revive, deep, died
         self.lock = asyncio.Lock()  # held while a batch runs: no model is closed or swapped in it
         self.seconds_each = 0.005  # of an example; a moving mean
-        self.deaths, self.is_up = 0, True
+        self.is_up = True
         self.thread = ThreadPoolExecutor(1, "model")
 
     def start(self) -> None:
@@ -221,7 +222,7 @@ class Worker:
     async def replace(self, why: object) -> None:
         """Try until it works: there is nothing better to do, and the queue has a bound."""
         print(f"{why}: starting another", file=sys.stderr, flush=True)
-        self.deaths += 1
+        self.died()
         self.is_up = False
         await asyncio.to_thread(self.model.close)
         while self.queue.asks or not self.queue.closed:

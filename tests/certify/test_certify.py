@@ -62,7 +62,14 @@ def test_what_is_chosen_and_saved(run: Path, capsys: pytest.CaptureFixture):
     assert said.startswith(f"chosen: confidence layers [3, 4] tau {rule['tau']}; norm_topk")
     assert "promise: with 90 % confidence over calibration samples, harm is at most 30 %" in said
     share = f"{100 * float(right.double().mean()):.1f} %"
-    assert f"full depth is right on {share} of them; this bounds only the loss against" in said
+    found = (
+        f"full depth is right on {share} of them (the largest class is 50.0 %); this bounds only"
+    )
+    assert found in said
+    assert certificate.seen["majority"] == 0.5
+    assert certificate.seen["recall"] == {"negative": 0, "positive": 1}
+    lost = "negative is never found at full depth: none of its examples is answered so"
+    assert lost in said.splitlines()
     assert "use it with certificate=harm-0.3-0.9" in said
 
 
@@ -144,14 +151,14 @@ def test_full_depth_has_false_negatives_of_its_own(run: Path):
     assert said.risk == {"kind": "false_negatives", "label": 0}
     assert said.seen["num_examples"] == 150
     assert said.reason.startswith("at full depth itself 150 of 150 examples fail")
-    share = "of the negative examples the share not answered negative"
-    assert said.promise == f"nothing is promised of {share}: full depth itself has some"
+    share = "the share of negative examples not answered negative"
+    assert said.promise == f"nothing is promised of {share}, which full depth itself has too"
     assert said.seen["full_score"] == 0
     held = call(run, *level, "class=1", "name=mine")
     assert (held.name, held.fallback) == ("mine", True)
     assert held.promise.startswith("with 50 % confidence")
     assert held.promise.endswith(
-        ", of the positive examples the share not answered positive is at most 1 %"
+        ", the share of positive examples not answered positive is at most 1 %"
     )
     assert not call(run, *level, "class=1", "level=0.5").fallback
 

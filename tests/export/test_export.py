@@ -123,10 +123,12 @@ def test_runner_needs_no_torch(run: Path):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]"), done.stderr
     alone = [sys.executable, "-I", str(folder / "runner.py"), "--batch", "2", "--threads", "1"]
-    done = subprocess.run(alone, input=f"{LINES}{{\n", capture_output=True, text=True)
+    given = f"{LINES}{{\n".encode() + b"caf\xe9\n"
+    done = subprocess.run(alone, input=given, capture_output=True)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 1  # the last line cannot be read
-    assert [answer.get("line") for answer in answers] == [None] * 4 + [5]
+    assert done.returncode == 1  # the last lines cannot be read
+    assert [answer.get("line") for answer in answers] == [None] * 4 + [5, 6]
+    assert answers[5]["error"] == "not UTF-8 at byte 3 of the line"
     assert answers[:4] == Runner(folder, 1)(LINES.encode().splitlines())
 
 

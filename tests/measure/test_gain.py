@@ -115,3 +115,16 @@ def test_metrics_of_a_confusion_matrix(num_classes: int):
         assert of_matrix(matrix)[0] == pytest.approx(float(wanted), abs=1e-6)
     nothing = np.array([[4.0, 0], [0, 0]])
     assert (METRICS["f1"](nothing), METRICS["matthews"](nothing)) == (0, 0)
+
+
+def test_f1_of_three_classes_is_the_mean_of_theirs():
+    """Nobody answers 2: F1 is 8/9 of class 0 (4 right, one answer too many), 1 of class 1 and 0 of
+    class 2, where accuracy is 5/6. A class without examples or answers counts for nothing."""
+    labels, answers = np.array([0, 0, 0, 0, 1, 2]), np.array([0, 0, 0, 0, 1, 0])
+    for num_classes in (3, 4):
+        matrix = np.zeros((num_classes, num_classes))
+        np.add.at(matrix, (labels, answers), 1)
+        assert METRICS["f1"](matrix) == pytest.approx((8 / 9 + 1 + 0) / 3)
+        metric = metrics_for(SimpleNamespace(metrics=["f1"], num_labels=num_classes))["f1"]
+        found = metric(torch.tensor(answers), torch.tensor(labels))  # type: ignore[operator]
+        assert float(found) == pytest.approx((8 / 9 + 1 + 0) / 3)

@@ -143,19 +143,29 @@ def test_pairs(mnli: Path, call):
         b"good " * 20_000,
         b"\x00\x01\x1b[31m\x7f\x0b\x0c",
         "emoji \U0001f600\u200d\u2028 \u0301\u202e".encode(),
-        b"\xff\xfe\x80 not utf-8",
         b"\xef\xbb\xbfa byte order mark",
         b'{"text": "half a pair \\ud83d"}',
         b'\xef\xbb\xbf{"text": ""}\r',
         b"a\ttab is a space to a task with one text",
     ],
-    ids=range(10),
+    ids=range(9),
 )
 def test_strange_text_gets_an_answer(line: bytes, sst2: Path, call):
     status, answers, err = call(line + b"\ngood", f"run={sst2}")
     assert (status, err) == (0, "")
     assert len(answers) == 2
     assert all("label" in answer for answer in answers)
+
+
+@pytest.mark.parametrize("pool", ["false", "true"])
+def test_a_line_that_is_not_utf_8_is_said(pool: str, sst2: Path, call):
+    lines = b'good\ncaf\xe9\n{"text": "\xff"}\nbad\n'
+    status, answers, _ = call(lines, f"run={sst2}", f"pool={pool}")
+    assert (status, len(answers)) == (1, 4)
+    assert answers[1] == {"line": 2, "error": "not UTF-8 at byte 3 of the line"}
+    assert answers[2] == {"line": 3, "error": "not UTF-8 at byte 10 of the line"}
+    assert "label" in answers[0]
+    assert "label" in answers[3]
 
 
 def test_no_lines_no_answers(sst2: Path, call):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,7 @@ def test_exit_status_and_one_line(monkeypatch, capsys: pytest.CaptureFixture[str
         main()
     assert ended.value.code == 1
     assert "has no rows: measure its runs" in capsys.readouterr().err
+    assert logging.getLogger("matplotlib.font_manager").getEffectiveLevel() == logging.WARNING
 
 
 def test_every_fault_at_once():

@@ -175,6 +175,38 @@ def test_parquet_passes_its_columns_through(sst2: Path, tmp_path: Path):
 ANSWER = ["label", "confidence", "depth", "retention", "exit_reason", "truncated"]
 
 
+def test_csv_passes_its_columns_through(sst2: Path, tmp_path: Path):
+    """Quoted line ends and commas, a byte order mark, numbers and NA as the text they are."""
+    given = b'\xef\xbb\xbfid,sentence,note\n007,"good, not\nbad",NA\n8,,"say ""so"""\n'
+    (tmp_path / "a.csv").write_bytes(given + b"9,caf\xe9,\n10,fine,x\n")
+    rows = scored(tmp_path / "a.csv", tmp_path / "out", sst2, window=2)
+    texts = ["good, not\nbad", "", "fine"]
+    assert [row["sentence"] for row in rows] == texts
+    assert [(row["id"], row["note"]) for row in rows] == [
+        ("007", "NA"),
+        ("8", 'say "so"'),
+        ("10", "x"),
+    ]
+    lines = [json.dumps({"text": text}).encode() for text in texts]
+    wanted = [answer["confidence"] for answer in open_run(Run.open(sst2))(lines)]
+    assert [row["confidence"] for row in rows] == pytest.approx(wanted, abs=1e-5)
+    [reject] = rejects_of(tmp_path / "out")
+    assert (reject["row"], reject["reason"]) == (2, "sentence has no text, or none that is UTF-8")
+    rows = scored(tmp_path / "a.csv", tmp_path / "ids", sst2, keep=["id"], workers=2)
+    assert [*rows[0]][:2] == ["id", "label"]
+
+
+def test_a_csv_that_is_damaged_within_stops_no_other(sst2: Path, tmp_path: Path, capsys):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text("sentence,id\ngood,1\nbad,2,3\n")
+    (tmp_path / "in" / "b.csv").write_text("id,text\n1,good\n")
+    assert score(settings(tmp_path / "in", tmp_path / "out", sst2, workers=2)) == 1
+    error = capsys.readouterr().err
+    assert f"error: {tmp_path}/in/a.csv: cannot be read (" in error
+    assert "Expected 2 columns, got 3" in error
+    assert [row["id"] for row in rows_of(tmp_path / "out")] == ["1"]
+
+
 def test_pairs_and_bad_lines(mnli: Path, tmp_path: Path):
     lines = [b"a film\tno film", b"one", b"\xff\tx", b"good\tbad", b"a" * 99 + b"\tlong"]
     (tmp_path / "pairs.txt").write_bytes(b"\r\n".join(lines))
@@ -197,9 +229,12 @@ def test_a_regression_gives_a_score(tmp_path: Path):
     assert [*row][2:] == ["score", "depth", "retention", "exit_reason", "truncated"]
 
 
-def test_a_second_start_goes_on_with_what_is_missing(corpus: Path, sst2: Path, tmp_path: Path):
+def test_a_second_start_goes_on_with_what_is_missing(
+    corpus: Path, sst2: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
     out = tmp_path / "out"
     rows = scored(corpus, out, sst2)
+    assert f"written: {out}, 60 rows in all" in capsys.readouterr().out
     before = files_of(out)
     shards = sorted(out.glob("*.parquet"))
     assert len(shards) > 3
@@ -207,7 +242,13 @@ def test_a_second_start_goes_on_with_what_is_missing(corpus: Path, sst2: Path, t
     shards[1].unlink()
     (out / "lines.txt-00002.parquet.1.part").write_text("half")
     assert scored(corpus, out, sst2, workers=2) == rows
+    said = capsys.readouterr().out
+    assert f"written: {out}, 60 rows in all" in said
+    assert not said.startswith("60 rows in")  # those of this start
     assert files_of(out) == before
+    scored(corpus, out, sst2)
+    there = f"all {len(shards)} shards are there already; written: {out}, 60 rows in all"
+    assert capsys.readouterr().out == f"{there}\n"
     assert shards[0].stat().st_mtime_ns == kept
     (tmp_path / "more.txt").write_text("good\n")
     more = [str(corpus), str(tmp_path / "more.txt")]
@@ -237,10 +278,15 @@ def test_faults_of_inputs_are_named_before_a_model_is_loaded(tmp_path: Path, sst
         return refused(score, settings(given, tmp_path / "out", sst2, **changes))
 
     assert said(tmp_path / "nowhere").endswith("there is no such file or folder")
-    (tmp_path / "a.csv").write_text("text\n")
-    assert "a.csv: of no known format (parquet (.parquet), jsonl, text): give format=" in said(
-        tmp_path / "a.csv"
-    )
+    (tmp_path / "a.tsv").write_text("text\n")
+    known = "of no known format (parquet, csv, jsonl, text): give format="
+    assert said(tmp_path / "a.tsv").endswith(f"a.tsv: {known}")
+    (tmp_path / "a.csv").write_text("text,id,id\n")
+    assert said(tmp_path / "a.csv").endswith("its first line must name its columns, each once")
+    (tmp_path / "a.csv").write_text("")
+    assert said(tmp_path / "a.csv").endswith("its first line must name its columns, each once")
+    (tmp_path / "a.csv").write_text("words,id\n")
+    assert said(tmp_path / "a.csv").endswith("(it has words, id): give text=")
     (tmp_path / "b.parquet").write_bytes(b"PAR1 not really")
     assert "b.parquet: cannot be read (" in said(tmp_path / "b.parquet")
     pq.write_table(pa.table({"words": ["a"], "n": [1]}), tmp_path / "c.parquet")

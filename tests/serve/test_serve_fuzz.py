@@ -32,7 +32,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
     with running(model, revive=refuse, **changes) as found:
         yield found
-        assert found.gateway.worker.deaths == 0
+        assert found.deaths == 0
 
 
 def test_schemathesis_finds_nothing(served: Running, monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,38 @@
+"""What is printed below a table of rows."""
+
+import numpy as np
+from studies import EAT, make_row
+
+from eat_lightning.measure.summary import recall_notes
+from eat_lightning.runs.row import recalls
+
+NAMES = ["ham", "spam", "phishing", "list"]
+
+
+def row(recall: dict[str, float], **changes):
+    return make_row(**(EAT | {"recall": recall} | changes))
+
+
+def test_recall_is_of_each_class_that_has_examples():
+    labels, answers = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 0, 1, 1, 3, 1])
+    assert recalls(NAMES, answers, labels) == {"ham": 1, "spam": 2 / 3, "phishing": 0}
+    assert recalls([], answers, labels) == {}  # a regression
+
+
+def test_a_class_that_is_never_found_is_told():
+    found = {"ham": 0.95, "spam": 0.61, "phishing": 0.0}
+    first = row(found)
+    lost = "phishing is never found: none of its examples is answered so"
+    shown = f"recall ({first.title}): ham 0.95, spam 0.61, phishing 0.00"
+    assert recall_notes([first, row(found, seed=first.seed)]) == [shown, lost]
+    better = row(found | {"phishing": 0.1})
+    said = lost.replace("found:", f"found under {first.title}:")
+    assert recall_notes([first, better]) == [shown, said]
+    assert recall_notes([better]) == [shown.replace("0.00", "0.10")]
+    assert recall_notes([row({})]) == []  # from before it was noted
+
+
+def test_of_many_classes_the_least_are_shown():
+    (line,) = recall_notes([row({f"c{i}": 1 - i / 20 for i in range(12)})])
+    assert "the least 10 of 12 classes): c11 0.45, c10 0.50" in line
+    assert "c1 " not in line
