@@ -6,6 +6,7 @@ Without torch: policies are asked where there is none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -13,6 +14,21 @@ def raise_faults(faults: Iterable[str]) -> None:
     faults = list(faults)
     if faults:
         raise ValueError("; ".join(faults))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """ ": did you mean ratio?", or nothing where no known name is near."""
+    near = get_close_matches(word, sorted(known), n=1, cutoff=0.7)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+class Misshaped(ValueError):
+    """What a method gave has another shape than it must have: a line that names both."""
+
+
+def shape_text(given: Any) -> str:
+    """ "32 x 2"."""
+    return " x ".join(map(str, given.shape)) or "a single number"
 
 
 def layer_faults(

@@ -23,9 +23,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from eat_lightning.bounds import Misshaped, did_you_mean
 from eat_lightning.config import CONFIG_DIR, plain
-from eat_lightning.errors import ConfigError, did_you_mean
-from eat_lightning.own import own_faults
+from eat_lightning.errors import ConfigError
+from eat_lightning.own import warn_of_absent
 
 
 def entry(
@@ -50,7 +51,7 @@ def entry(
     def main() -> None:
         sys.argv[1:] = [word for given in sys.argv[1:] for word in HELP_ALL.get(given, [given])]
         sys.path.insert(0, "")  # as `python -m` does: classes of one's own in the current folder
-        end_on(own_faults())
+        warn_of_absent()
         quoted = [with_path_quoted(argument) for argument in sys.argv[1:]]
         sys.argv[1:] = with_paths_listed(sys.argv[1:], many) if many else quoted
         if sweeps:
@@ -71,9 +72,9 @@ def run_job(command: Callable[..., Any], cfg: DictConfig, sweeps: bool) -> Any:
     context = {"overrides": overrides, "multirun": multirun} if sweeps else {}
     try:
         return command(plain(cfg), **context)
-    except ConfigError as error:
+    except (ConfigError, Misshaped) as error:
         if multirun:  # the other jobs still run; where they end, Hydra prints the first error
-            raise
+            raise ConfigError(str(error)) from None
         print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
         raise SystemExit(1) from None
     except BrokenPipeError:  # nobody reads on, as with `| head`: the rest goes nowhere

@@ -14,8 +14,9 @@ from typing import Annotated, Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from eat_lightning.bounds import listed_layers, number_faults, whole_faults
-from eat_lightning.errors import ConfigError, did_you_mean
+from eat_lightning.bounds import did_you_mean, listed_layers, number_faults, whole_faults
+from eat_lightning.errors import ConfigError
+from eat_lightning.own import where_absent
 
 P = TypeVar("P", bound="Plan")
 
@@ -65,7 +66,8 @@ def binding_faults(slot: str, node: Any) -> list[str]:
     try:
         called = target(node)
     except (ImportError, AttributeError, ValueError):
-        return [f"{slot}._target_: there is no {node['_target_']}"]
+        name = str(node["_target_"])
+        return [f"{slot}._target_: there is no {name}{where_absent(name)}"]
     parameters = inspect.signature(called).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     given = GIVEN.get(slot, set())

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 
 from hydra.errors import CompactHydraException
 
@@ -45,9 +44,3 @@ class Faults(list[str]):
         """Raise ConfigError with all of them, if there are any."""
         if self:
             raise ConfigError.of(dict.fromkeys(self))
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """ ": did you mean ratio?", or nothing where no known name is near."""
-    near = get_close_matches(word, sorted(known), n=1, cutoff=0.7)
-    return f": did you mean {near[0]}?" if near else ""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 
 ALLOW = "EAT_IMPORT"
+PLACES = "the current folder or on PYTHONPATH"  # where a module of one's own is looked for
 
 
 def own_modules() -> list[str]:
@@ -15,12 +20,11 @@ def own_modules() -> list[str]:
     return [name for name in names if name]
 
 
-def own_faults() -> list[str]:
-    return [
-        f"{ALLOW} must name modules, with commas between them: there is no {name!r} here"
-        for name in own_modules()
-        if not is_there(name)
-    ]
+def warn_of_absent() -> None:
+    """Print a line for each module that is named and not there: only who asks for it must fail."""
+    for name in own_modules():
+        if not is_there(name):
+            print(f"warning: {ALLOW}: there is no module {name} in {PLACES}", file=sys.stderr)
 
 
 def is_there(name: str) -> bool:
@@ -38,3 +42,19 @@ def import_own(name: str) -> None:
         import_module(name)
     except ImportError as error:
         raise ValueError(f"{ALLOW}: {name} cannot be imported ({error})") from None
+
+
+def own_classes(parts: Iterable[str]) -> Iterator[str]:
+    """Classes with these parts in the modules that a person names, such as "my_idea.MyIdea"."""
+    for name in own_modules():
+        with suppress(ValueError):
+            import_own(name)
+        for key, value in vars(sys.modules.get(name, object)).items():
+            own = inspect.isclass(value) and value.__module__ == name
+            if own and all(hasattr(value, part) for part in parts):
+                yield f"{name}.{key}"
+
+
+def where_absent(name: str) -> str:
+    """Where a class's module is looked for, said of a name from outside the package."""
+    return "" if name.startswith("eat_lightning.") else f" (its module must lie in {PLACES})"

@@ -8,7 +8,7 @@ Without study= from the rows that were kept in results/ beside it, or else those
 import sys
 
 from eat_lightning.errors import ConfigError, told
-from eat_lightning.own import own_faults
+from eat_lightning.own import warn_of_absent
 from eat_lightning.report.__main__ import CLAIMS_DIR, FIRST, claim_of, found_claims, print_all
 from eat_lightning.report.study import open_study
 from eat_lightning.report.tables import show
@@ -17,8 +17,7 @@ KEYS = ("study", "against")
 
 
 def main(name: str = "", *arguments: str) -> None:
-    if faults := own_faults():
-        raise ConfigError.of(faults)
+    warn_of_absent()
     known = found_claims()
     if name not in known:
         raise ConfigError(f"a claim must be one of {', '.join(known)}, got {name!r}")

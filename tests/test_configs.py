@@ -326,14 +326,16 @@ def test_the_nearest_name_is_offered(
     assert capsys.readouterr().err.endswith(f"{end}\n")
 
 
-def test_a_module_of_ones_own_that_is_not_there_is_one_line(
+def test_a_module_of_ones_own_that_is_not_there_stops_no_other_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("EAT_IMPORT", "json,not_here")
-    monkeypatch.setattr(sys, "argv", ["eat-train", "--help"])
+    monkeypatch.setattr(sys, "argv", ["eat-train", "seed=x"])
     with pytest.raises(SystemExit, match="1"):
         main()
-    assert capsys.readouterr().err.startswith("error: EAT_IMPORT must name modules")
+    warning, error = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: EAT_IMPORT: there is no module not_here")
+    assert error.startswith("error: seed")
 
 
 def test_an_unknown_argument_of_a_method_offers_the_nearest() -> None:

@@ -1,15 +1,31 @@
 """Modules of one's own, which a person lets be imported."""
 
+import re
+import sys
+from pathlib import Path
+
 import pytest
 
-from eat_lightning.own import import_own, own_faults, own_modules
+from eat_lightning.config import binding_faults
+from eat_lightning.model.contracts import class_of
+from eat_lightning.own import import_own, own_modules, warn_of_absent
+
+RULE = """
+from eat_lightning.methods.exit.margin import Margin
+
+class AgreeLead(Margin): ...
+"""
 
 
-def test_each_that_is_not_there_is_a_line(monkeypatch: pytest.MonkeyPatch):
+def test_each_that_is_not_there_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.setenv("EAT_IMPORT", "json, not_here,json.not_here,,")
     assert own_modules() == ["json", "not_here", "json.not_here"]
-    assert own_faults() == [
-        f"EAT_IMPORT must name modules, with commas between them: there is no {name!r} here"
+    warn_of_absent()
+    where = "in the current folder or on PYTHONPATH"
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: EAT_IMPORT: there is no module {name} {where}"
         for name in ("not_here", "json.not_here")
     ]
 
@@ -19,3 +35,33 @@ def test_one_that_fails_is_a_line(monkeypatch: pytest.MonkeyPatch):
     import_own("another")
     with pytest.raises(ValueError, match="EAT_IMPORT: not_here cannot be imported"):
         import_own("not_here")
+
+
+@pytest.mark.parametrize(
+    ("kind", "end"),
+    [
+        ("agree_led.AgreeLed", ": did you mean agree_lead.AgreeLead?"),
+        ("agree_lead.AgreeLed", ": did you mean agree_lead.AgreeLead?"),
+        ("confidnce", ": did you mean confidence?"),
+        ("far_off.Other", ": its module must lie in the current folder or on PYTHONPATH"),
+        ("difflib.Other", "import difflib before loading this model, or give EAT_IMPORT=difflib"),
+    ],
+)
+def test_a_kind_that_is_not_there_offers_the_nearest(
+    kind: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "agree_lead.py").write_text(RULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("EAT_IMPORT", "agree_lead,not_here")
+    monkeypatch.delitem(sys.modules, "difflib")
+    with pytest.raises(ValueError, match=f"{re.escape(end)}$"):
+        class_of("exit", kind)
+    sys.modules.pop("agree_lead", None)
+
+
+def test_where_a_module_of_ones_own_must_lie_is_said():
+    fault = "reduction._target_: there is no cls_diff.ClsDiff (its module must lie in the current "
+    fault += "folder or on PYTHONPATH)"
+    assert binding_faults("reduction", {"_target_": "cls_diff.ClsDiff"}) == [fault]
+    packaged = binding_faults("reduction", {"_target_": "eat_lightning.methods.reduction.no.No"})
+    assert packaged[0].endswith("reduction.no.No")

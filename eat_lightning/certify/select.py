@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from eat_lightning.certify.contracts import Procedure, Risk
 from eat_lightning.certify.procedure._bounds import allowed
 from eat_lightning.certify.procedure.learn_then_test import share
 from eat_lightning.measure.settings import Setting
-from eat_lightning.model.contracts import Procedure, Risk, spec
+from eat_lightning.model.contracts import spec
 from eat_lightning.runs.row import label
 
 Chains = Sequence[Sequence[Setting]]

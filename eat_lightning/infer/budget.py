@@ -25,7 +25,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import answer, decide, knob_of, turned
+from eat_lightning.model.contracts import knob_of, turned
+from eat_lightning.model.deciding import answer, decide
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.method import faults_of

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from eat_lightning.infer.latency import undisturbed
-from eat_lightning.model.contracts import decide
+from eat_lightning.model.deciding import decide
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 
 LENGTHS, REPEATS, WARM_UP = 8, 9, 3

@@ -9,7 +9,7 @@ from typing import Any
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.oracle import oracle_lines
-from eat_lightning.runs.names import names_of
+from eat_lightning.runs.names import names_of, titles_of
 from eat_lightning.runs.row import THEIRS, Row, label, text, unfound
 from eat_lightning.runs.run import Run
 
@@ -62,11 +62,11 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
     table.add_column("setting", overflow="fold", min_width=14)  # "fixed depth 12" in one line
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    for i, row in enumerate(rows):
+    for i, (row, title) in enumerate(zip(rows, titles_of(rows), strict=True)):
         name = names[row.setting] + (f" s{row.seed}" if several else "")
         last = i + 1 == len(rows) or rows[i + 1].run != row.run
         cells = [cell(row) for cell in columns.values()]
-        table.add_row(name, titled(row), *cells, end_section=last)
+        table.add_row(name, titled(row, title), *cells, end_section=last)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     firsts = list({(row.study, row.run): row for row in reversed(rows)}.values())[::-1]
     print("\n".join([*map(described, firsts), *notes(rows), *oracles(rows, runs)]))
@@ -74,12 +74,12 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
     print("rows: " + ", ".join(str(run.folder / name) for run in runs for name in names))
 
 
-def titled(row: Row) -> str:
+def titled(row: Row, title: str) -> str:
     """The setting; of one that was fitted, the reduction's knob too, and for which budget."""
     if row.budget is None and row.budget_ms is None:
-        return row.title
+        return title
     budget = f"{row.budget_ms:g} ms" if row.budget is None else f"{row.budget:g}"
-    return f"{row.title}, {label(row.reduction, 'reduction')} for budget {budget}"
+    return f"{title}, {label(row.reduction, 'reduction')} for budget {budget}"
 
 
 def described(row: Row) -> str:
@@ -106,10 +106,10 @@ def notes(rows: Sequence[Row]) -> list[str]:
             "gain: score minus that of fixed depth at equal FLOPs (95 % interval, paired); mix: of "
             "the best random mix of two depths"
         )
-    for row in rows:
+    for row, title in zip(rows, titles_of(rows), strict=True):
         if row.policy and row.exit_reasons:
             shares = ", ".join(f"{name} {100 * x:.1f} %" for name, x in row.exit_reasons.items())
-            lines.append(f"why, under {row.title}: {shares}")
+            lines.append(f"why, under {title}: {shares}")
     timed: Any = next((row for row in rows if row.latency_ms is not None), None)
     return lines if timed is None else [*lines, *timing_notes(timed, rows)]
 

@@ -22,12 +22,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import number_faults, raise_faults
+from eat_lightning.bounds import did_you_mean, number_faults, raise_faults
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import argument_faults, faults_of, kept_arguments
 from eat_lightning.model.packed import Layout, Packed
 from eat_lightning.model.wish import Asked, Wish
-from eat_lightning.own import ALLOW, import_own
+from eat_lightning.own import ALLOW, PLACES, import_own, is_there, own_classes
 
 SLOTS = {  # what a class must have to fill the slot
     "attention": ("sees", "sees_all"),
@@ -145,41 +145,56 @@ def is_approximate(pattern: Any) -> bool:
 
 @runtime_checkable
 class Reduction(Protocol):
-    """A packed batch in, a shorter one out; called after (or within) each layer in `layers`, where
-    0 is the embedding.
+    """A packed batch in, a shorter one out, at each layer in `layers` (1-based; 0: the embedding).
 
-    It may also have `grad` (evidence with gradient), `wants` (names of notes, see
-    `packed.NOTES`), `soften(packed,
-    evidence, layer)`, which acts in its place in a soft stage of training, at `soft_place`;
-    `varies` (how many rows stay is known only from their values); `flops(shape, layer, tokens_B)`,
-    what choosing costs each example; `search(evaluate, seed)`, the best points of its knob by
-    growing `cost` and `score`, which `evaluate(point)` gives; `lost_in_export()`, why no export can
-    hold it.
+    place: behind the layer, or within it between attention and feed-forward. needs: names of
+    `Evidence`, which is made only where it is asked for.
+
+    It may also have `knob`; `grad` (evidence with gradient); `varies` (how many rows stay is known
+    only from their values); `wants` (names of notes, see `packed.NOTES`);
+    `soften(packed, evidence, layer) -> Packed`, which acts in its place in a soft stage of
+    training, at `soft_place`; `bind(shape, exits, num_labels)`, which makes its parameters,
+    `groups(lr)`, their optimizer groups, and `after_step()`, called behind each step;
+    `flops(shape, layer, tokens_B) -> B` numbers, what choosing costs each example;
+    `search(evaluate, seed)`, the best points of its knob by growing `cost` and `score`, which
+    `evaluate(point)` gives; `lost_in_export()`, lines that say why no export can hold it.
     """
 
     place: Literal["after_layer", "after_attention"]
     needs: frozenset[str]
     layers: Sequence[int]
 
-    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed: ...
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        """Give the rows that stay: [CLS] of each example first, the others in their order, and all
+        of them where `packed.strength_B` is 0. Another type than Packed raises Misshaped."""
+        ...
 
 
 @runtime_checkable
 class Exit(Protocol):
-    """All calibrated guesses so far (those at `layers`) -> 0 for who stays, else the 1-based number
-    of one of its `reasons`.
+    """An exit rule, asked at each of its `layers` (1-based) but the last layer, where all leave.
 
-    It may also have `observe(packed, pooled_BD, logits_BC, layer)` -> B x S, signals that are
-    recorded beside the logits and come as `decides(logits_EBC, signals_EBS)` (no export holds such
-    a rule); `wants` (names of notes, see `packed.NOTES`); `answers(logits_EBC)` -> B x C, what an
-    example leaves with (else its last guess); `penalties(context)`, its own terms of the loss,
-    summed over examples; `flops(shape)`, what deciding at one head costs; and `lost_in_export()`,
-    why no export can hold it.
+    It may also have `reasons`, names of why an example leaves (else "exit" alone); `knob`;
+    `classes_only` (refused for regressions); `observe(packed, pooled_BD, logits_BC, layer)` ->
+    B x S, signals that are recorded beside the logits and come as `decides(logits_EBC,
+    signals_EBS)`, E x B x S (no export holds such a rule); `wants` (names of notes, see
+    `packed.NOTES`); `answers(logits_EBC)` -> B x C, what an example leaves with (else its last
+    guess); `margin(logits_EBC)` -> B, how near a decision was, where an export is compared;
+    `bind(shape, exits, num_labels)`, which makes its parameters, and `penalties(context)`, its
+    own terms of the loss, summed over examples; `flops(shape, num_labels)`, what deciding at one
+    head costs; and `lost_in_export()`, lines that say why no export can hold it.
     """
 
     layers: Sequence[int]
 
-    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]: ...
+    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+        """Say who leaves here: 0 for an example that stays, 1 + i for one that leaves for
+        `reasons[i]`; another shape than B raises Misshaped.
+
+        logits_EBC: of the B examples still here, divided by each head's temperature, at those of
+        `layers` that were passed, this one last: len(logits_EBC) is 1 at the first of `layers`, 2
+        at the second, and so on."""
+        ...
 
 
 @runtime_checkable
@@ -197,21 +212,6 @@ class Head(Protocol):
     def pooled(self, packed: Packed) -> Float[Tensor, "b d"]: ...
 
     def guess(self, pooled_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b c"]: ...
-
-
-def decide(
-    exit: Any, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b s"] | None
-) -> Int[Tensor, " b"]:
-    """Ask an exit rule, with the signals that it observed if it does."""
-    if hasattr(exit, "observe"):
-        return exit.decides(logits_EBC, signals_EBS)
-    return exit.decides(logits_EBC)
-
-
-def answer(exit: Any, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "b c"]:
-    """What the exit rule answers who leaves now: the last guess, unless it says otherwise."""
-    answers = getattr(exit, "answers", None)
-    return logits_EBC[-1] if answers is None else answers(logits_EBC)
 
 
 @runtime_checkable
@@ -241,50 +241,6 @@ class Policy(Protocol):
         asked: Asked,
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]: ...
-
-
-@runtime_checkable
-class Risk(Protocol):
-    """A loss of each example, at least `low` and at most 1, from its full-depth answer, its early
-    one and its label (class numbers); NaN where the risk is not about the example.
-
-    none_at_full_depth: where both answers are one there is no loss.
-    """
-
-    low: int
-    none_at_full_depth: bool
-
-    def losses(
-        self, full_B: np.ndarray, early_B: np.ndarray, label_B: np.ndarray
-    ) -> np.ndarray: ...
-
-
-@runtime_checkable
-class Procedure(Protocol):
-    """How many points of each chain (losses, points from strict to lax x units) hold at a level;
-    how many units without a loss that takes; what it promises; what it cannot do.
-
-    uses_confidence: it bounds the risk with a confidence, and not only its expectation.
-    """
-
-    uses_confidence: bool
-
-    def certified(
-        self,
-        chains: Sequence[np.ndarray],
-        level: float,
-        confidence: float,
-        low: float,
-        binary: bool,
-    ) -> list[np.ndarray]: ...
-
-    def needed(
-        self, level: float, confidence: float, num_chains: int, low: float, binary: bool
-    ) -> int: ...
-
-    def promise(self, risk: str, level: float, confidence: float) -> str: ...
-
-    def refuses(self, num_chains: int, none_at_full_depth: bool) -> list[str]: ...
 
 
 def home(slot: str) -> str:
@@ -318,12 +274,16 @@ def class_of(slot: str, kind: str) -> type:
 
 
 def unknown_kind(slot: str, kind: str) -> str:
-    """What is there instead: the shelf, and the form of a class of one's own."""
+    """The nearest kind, or else what is there: the shelf, and the form of a class of one's own."""
+    absent = f"{slot}.kind: there is no {slot} called {kind!r}"
     shelf = importlib.import_module(home(slot)).__path__
     known = sorted(m.name for m in iter_modules(shelf) if not m.name.startswith("_"))
+    if near := did_you_mean(kind, [*known, *own_classes(SLOTS[slot])]):
+        return absent + near
+    if "." in kind:
+        return f"{absent}: its module must lie in {PLACES}"
     own = f"{kind}.{''.join(part[:1].upper() + part[1:] for part in kind.split('_'))}"
-    ways = f"one of {', '.join(known)}, or a class of one's own as {own}"
-    return f"{slot}.kind: there is no {slot} called {kind!r}: {ways}"
+    return f"{absent}: one of {', '.join(known)}, or a class of one's own as {own}"
 
 
 def class_outside(slot: str, kind: str) -> type:
@@ -331,13 +291,16 @@ def class_outside(slot: str, kind: str) -> type:
     if module_name not in sys.modules:
         import_own(module_name)
     if module_name not in sys.modules:
+        if not is_there(module_name.partition(".")[0]):  # of a dotted name it would import a part
+            raise ValueError(unknown_kind(slot, kind))
         ways = f"import {module_name} before loading this model, or give {ALLOW}={module_name}"
         raise ValueError(f"{slot}.kind {kind!r}: {ways}")
     # Not getattr: a module may import what it is asked for.
     cls = vars(sys.modules[module_name]).get(name)
     # Nothing is called before this: a kind such as os.system must not run.
     if not inspect.isclass(cls) or not all(hasattr(cls, part) for part in SLOTS[slot]):
-        raise ValueError(f"{slot}.kind {kind!r} is no class with {' and '.join(SLOTS[slot])}")
+        near = did_you_mean(kind, own_classes(SLOTS[slot]))
+        raise ValueError(f"{slot}.kind {kind!r} is no class with {' and '.join(SLOTS[slot])}{near}")
     return cls
 
 

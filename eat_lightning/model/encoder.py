@@ -21,7 +21,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from eat_lightning.bounds import raise_faults
+from eat_lightning.bounds import Misshaped, raise_faults
 from eat_lightning.model.contracts import (
     MODEL_SLOTS,
     Exit,
@@ -279,7 +279,14 @@ class AdaptiveEncoder(nn.Module):
 
     def reduce(self, packed: Packed, evidence: Evidence, number: int) -> Packed:
         soften = getattr(self.reduction, "soften", None) if packed.soft else None
-        return (soften or self.reduction)(packed, evidence, number)
+        name = type(self.reduction).__name__
+        try:
+            reduced = (soften or self.reduction)(packed, evidence, number)
+        except Misshaped as fault:
+            raise Misshaped(f"{name}.{fault}") from None
+        if not isinstance(reduced, Packed):
+            raise Misshaped(f"{name}.__call__ must give a Packed, got {type(reduced).__name__}")
+        return reduced
 
     def embed(self, batch: Batch) -> Packed:
         layout = batch.layout()

@@ -42,10 +42,10 @@ def flops(
     per_layer_LB = layer_flops(shape, tokens_LB, after_LB, products_LB)
     per_layer_LB[0] += embedding_flops(shape, before_LB[0])
     per_layer_LB += reduction_flops(shape, reduction, before_LB)
-    deciding: Any = getattr(exit, "flops", lambda shape: 0.0)
+    deciding: Any = getattr(exit, "flops", lambda shape, num_labels: 0.0)
     for layer in heads_asked(encoder.heads, exit):
         guessing = head_flops(encoder, layer, after_LB[layer - 1])
-        per_layer_LB[layer - 1] += guessing + deciding(shape)
+        per_layer_LB[layer - 1] += guessing + deciding(shape, encoder.num_labels)
     ran_LB = np.arange(1, shape.num_layers + 1)[:, None] <= depth_B
     return (per_layer_LB * ran_LB).sum(0)
 

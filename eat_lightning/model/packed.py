@@ -15,6 +15,8 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from eat_lightning.bounds import Misshaped, shape_text
+
 T = TypeVar("T")
 
 # splitmix64's 0x9E37...15, 0xBF58...B9 and 0x94D0...EB as signed numbers, and its shifts.
@@ -189,6 +191,11 @@ class Layout:
     def holds(self, lengths_B: Int[Tensor, " b"]) -> bool:
         """Whether as many tokens as here are in examples of these lengths."""
         return int(lengths_B.sum()) == self.num_tokens
+
+    def check_rows(self, must: str, given: Tensor) -> None:
+        """Raise Misshaped where a method gives anything but one value for each row."""
+        if given.shape != (self.num_tokens,):
+            raise Misshaped(f"{must}, got {shape_text(given)}")
 
     def rows_at(self, stays_BL: Bool[Tensor, "b l"], lengths_B: Int[Tensor, " b"]) -> Tensor:
         """Rows of the places named, `lengths_B` of each example."""

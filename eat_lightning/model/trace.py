@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.model.contracts import Policy, answer, decide
+from eat_lightning.model.contracts import Policy
+from eat_lightning.model.deciding import answer, decide
 from eat_lightning.model.held import Held
 from eat_lightning.model.packed import Batch, Packed
 from eat_lightning.model.reason import Reason, coded, reason_names

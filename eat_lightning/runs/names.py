@@ -4,12 +4,12 @@ that name (its body, its methods, how it was trained)."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eat_lightning.model.contracts import class_of
-from eat_lightning.runs.row import FIXED, Row, text
+from eat_lightning.runs.row import FIXED, Row, label, text
 
 # Kinds that go without saying.
 USUAL = ("none", "dense", "pooled", "joint", "anneal", "confidence", "")
@@ -58,6 +58,22 @@ def names_of(rows: Sequence[Row]) -> dict[str, str]:
         for key, method in own.items()
     }
     return {setting: names[m.model, m.key] for setting, m in methods.items()}
+
+
+def titles_of(rows: Sequence[Row]) -> list[str]:
+    """What each row's setting is called: with the exit rule's kind where its run was measured under
+    rules of several kinds, whose knobs may share a name."""
+    kinds: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        if not row.baseline and label(row.exit) != row.exit["kind"]:
+            kinds.setdefault((row.study, row.run), set()).add(row.exit["kind"])
+    return [title_of(row, kinds.get((row.study, row.run), set())) for row in rows]
+
+
+def title_of(row: Row, kinds: Collection[str]) -> str:
+    kind = row.exit["kind"]
+    told = len(kinds) < 2 or row.baseline or row.title.startswith(kind)
+    return row.title if told else f"{kind}, {row.title}"
 
 
 def method_of(row: Row, run: Sequence[Row]) -> Method:

@@ -309,6 +309,7 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
+        """Read a finished run's folder; ConfigError for any other, and for unsound files."""
         folder = Path(path)
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"run={path} is not a run folder (no config.yaml in it)")
@@ -353,13 +354,15 @@ class Run:
         )
 
     def model(self) -> tuple[Any, list[str]]:
-        # Where the owner lets a class of theirs be imported, it is by now: `run_faults`.
+        """Load the encoder, in evaluation mode, and the names of its labels; ConfigError for
+        unsound files. A class of one's own must be imported, or named in EAT_IMPORT."""
         for slot in MODEL_SLOTS:
             if names_a_class(node := self.config.get(slot) or {}):
                 target(node)
         return load_model(self.folder / "model")
 
     def tokenizer(self) -> Any:
+        """Load its tokenizer (transformers); ConfigError for ids that the encoder has not."""
         tokenizer = tokenizer_for(str(self.folder / "model"))
         largest = max(tokenizer.get_vocab().values(), default=-1)
         if largest >= (known := self.model_config()["vocab_size"]):
@@ -375,7 +378,7 @@ class Run:
         return {"max_positions": 512, "position_offset": 0} | config
 
     def data(self, **changes: Any) -> Any:
-        """The run's DataModule, not set up; `changes` such as dir=… replace its settings."""
+        """Make its DataModule, not set up; `changes` such as dir=… replace its settings."""
         node = self.config.get("data") or {}
         if faults := target_faults("data", node) or binding_faults("data", node):
             raise ConfigError.of(faults)

@@ -14,7 +14,7 @@ from eat_lightning.bounds import number_faults, whole_faults
 from eat_lightning.config import arguments, binding_faults, make, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import MODEL_SLOTS, SLOTS, home
-from eat_lightning.own import ALLOW, own_modules
+from eat_lightning.own import ALLOW, own_modules, where_absent
 from eat_lightning.weights.untrusted import one_line
 
 
@@ -66,7 +66,7 @@ def target_faults(slot: str, node: Any) -> list[str]:
     try:
         importlib.import_module(module_name)
     except (ImportError, ValueError):
-        return [f"{slot}._target_: there is no {one_line(repr(name))}"]
+        return [f"{slot}._target_: there is no {one_line(repr(name))}{where_absent(name)}"]
     # Not getattr: a module may import what it is asked for.
     cls = vars(sys.modules[module_name]).get(class_name)
     own = not module_name.startswith(home) or getattr(cls, "__module__", "") == module_name

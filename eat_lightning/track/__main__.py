@@ -16,6 +16,7 @@ from eat_lightning.errors import ConfigError
 
 STEP = "trainer/global_step"
 METRICS = "accuracy|f1|matthews|pearson|spearman"
+METHODS = tuple(f"{slot}._target_" for slot in ("reduction", "exit", "objective", "schedule"))
 RETENTIONS = ("train/retention", "train/scheduled_retention", "select/retention")
 
 
@@ -71,7 +72,7 @@ def saved(plan: WorkspacePlan) -> str:
 
 
 def view(plan: WorkspacePlan, entity: str | None) -> Any:
-    """Runs by study, task and model: a line is then a mean over seeds."""
+    """Runs by study, task, model and methods: a line is then a mean over seeds."""
     from wandb_workspaces import workspaces as ws
 
     found = ws.Workspace(
@@ -84,7 +85,7 @@ def view(plan: WorkspacePlan, entity: str | None) -> Any:
         ],
         settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=20),
     )
-    groups = [ws.Metric("Group"), ws.Config("task.name"), ws.Config("model")]
+    groups = [ws.Metric("Group"), *map(ws.Config, ("task.name", "model", *METHODS))]
     found.runset_settings = ws.RunsetSettings(groupby=groups)
     return found
 

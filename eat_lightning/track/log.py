@@ -153,11 +153,15 @@ def rules_of(own: Any, num_labels: int) -> list[Any]:
 
 
 def lines_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows as lines of a flat table: setting and score first, then every field of one value."""
+    """Rows as lines of a flat table: setting, score and the kinds of reduction and exit first, then
+    every field of one value."""
+    from eat_lightning.runs.names import titles_of
+
     return [
-        {"setting": row.title, "score": getattr(row, row.metric)}
+        {"setting": title, "score": getattr(row, row.metric)}
+        | {slot: getattr(row, slot)["kind"] for slot in ("reduction", "exit")}
         | {k: v for k, v in vars(row).items() if not isinstance(v, dict | list)}
-        for row in rows
+        for row, title in zip(rows, titles_of(rows), strict=True)
     ]
 
 

@@ -22,7 +22,7 @@ from eat_lightning.report.panels import bare_rows, dot
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Study
 
-from .factorial import Cell, Factorial, Pair, factorials
+from .factorial import Cell, Factorial, Pair, factorials, left_out
 
 NEED = (
     "no unpruned model beside a pruned one, with records: the runs to train and to measure are "
@@ -83,12 +83,13 @@ def claim(study: Study) -> Claim:
     for task in study.tasks:
         found = list(factorials(study, task))
         lines = [line for factorial in found for line in lines_of(factorial)]
+        whole.add(notes=left_out(study, task))
         if lines:
             budgets = [line for factorial in found for line in budget_lines(factorial)]
             tables = [*cells_tables(task, found[0], lines), budgets_table(task, budgets)]
             figures, notes = [figure_of(task, lines)], notes_of(task, found)
             whole.add(answers_of(task, lines, budgets), tables, figures, notes)
-    return whole.or_lacking(NEED)
+    return whole.or_lacking("; ".join([NEED, *whole.notes]))
 
 
 def lines_of(factorial: Factorial) -> Iterator[dict[str, Any]]:

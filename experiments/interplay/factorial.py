@@ -214,6 +214,29 @@ def factorials(study: Study, task: str) -> Iterator[Factorial]:
             yield Factorial(key[0], cells, fitted, doubled.get(key, []))
 
 
+def left_out(study: Study, task: str) -> Iterator[str]:
+    """Say which models of a task the factorials leave out, one line for each reason."""
+    found: dict[str, dict[str, None]] = {}
+    for m in study.measured:
+        if m.row.task == task and not m.row.baseline and (why := reason(m)):
+            found.setdefault(why, {})[study.name_of(m.row)] = None
+    for why, names in found.items():
+        yield f"{task}: left out, {why}: {'; '.join(names)}."
+
+
+def reason(m: Measured) -> str:
+    """Why a row is in no cell, "" where it may be in one."""
+    reduction, rule = m.row.reduction["kind"], m.row.exit["kind"]
+    schedule = (m.row.schedule or {"kind": "anneal"})["kind"]
+    if schedule not in SCHEDULES:
+        return f"schedule {schedule} (only {', '.join(SCHEDULES)}: others train exits in stages)"
+    if reduction not in REDUCTIONS:
+        return f"reduction {reduction} (only {', '.join(REDUCTIONS)})"
+    if rule not in RULES:
+        return f"exit rule {rule} (only {', '.join(RULES)})"
+    return "" if m.outcome is not None else m.lacking
+
+
 def training_of(run: Sequence[Measured]) -> str:
     """The exit rule that was trained with the heads, if one learns."""
     kinds = {m.row.exit["kind"] for m in run}

@@ -2,7 +2,8 @@
 
     python -m experiments methods [study=experiments/methods/results]
 
-Needs the rows that `budgets` needs, all timed in one call of measure.
+The budget is 0.5 where some row has it, else the one that most rows have. Needs the rows that
+`budgets` needs, all timed in one call of measure.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from eat_lightning.report.cells import points_text
 from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.study import Study
 
-AT = 0.5  # of the full FLOPs: fixed depth is there at a layer, 3 of 6
+AT = 0.5  # of the full FLOPs, where rows have it: fixed depth is there at a layer, 3 of 6
+IN_MS = (
+    "rows here were fitted for milliseconds alone, not for a share of FLOPs: "
+    "python -m eat_lightning.measure run=... budgets=[0.5]"
+)
 # Headline numbers as printed, of other bodies, tasks and clocks: what was hoped for, no comparison.
 PUBLISHED = {
     "power_bert": "2.0 to 4.5x at -0.2 to -0.9 points (BERT-base, GLUE test, padded batches)",
@@ -49,16 +54,49 @@ CONVERSIONS = [
 
 
 def claim(study: Study) -> Claim:
-    """A table for each task: a line for each method, the largest gain first."""
-    whole = Claim("methods", f"Methods at budget {AT:g}: which of them pays")
-    for task in study.tasks:
-        if lines := lines_of(methods_of(study, task)):
-            whole.add(answers(task, lines), [table_of(task, lines)], [])
-    return whole.or_lacking(NEED)
+    """A table for each task: a line for each method at one budget, the largest gain first."""
+    found = {task: methods_of(study, task) for task in study.tasks}
+    budgets = [budget for methods in found.values() for budget in budgets_of(methods)]
+    if not budgets:
+        return Claim("methods", "Methods: which of them pays").or_lacking(need(study))
+    at = most_common(budgets)
+    whole = Claim("methods", f"Methods at budget {at:g}: which of them pays")
+    for task, methods in found.items():
+        if lines := lines_of(methods, at):
+            whole.add(answers(task, at, lines), [table_of(task, at, lines)])
+    whole.add(notes=notes(found, at))
+    return whole
 
 
-def lines_of(methods: Sequence[Method]) -> list[dict[str, Any]]:
-    lines = [one for method in methods for one in method.lines if one["point"].row.budget == AT]
+def budgets_of(methods: Sequence[Method]) -> list[float]:
+    return [line["point"].row.budget for method in methods for line in method.lines]
+
+
+def most_common(budgets: Sequence[float]) -> float:
+    """The usual budget where some row has it, else the one that most rows have."""
+    if AT in budgets:
+        return AT
+    return max(sorted({*budgets}), key=lambda at: (budgets.count(at), -abs(at - AT)))
+
+
+def need(study: Study) -> str:
+    """What is lacking where no row has a budget as a share of FLOPs."""
+    in_ms = any(m.row.budget_ms is not None for m in study.measured)
+    return IN_MS if in_ms else NEED
+
+
+def notes(found: dict[str, list[Method]], at: float) -> Iterator[str]:
+    """Which methods were not fitted for the budget that is shown, and for which they were."""
+    for task, methods in found.items():
+        for method in methods:
+            others = sorted({*budgets_of([method])})
+            if at not in others:
+                fitted = ", ".join(f"{budget:g}" for budget in others)
+                yield f"{task}, {method.name}: no row at budget {at:g}, only at {fitted}."
+
+
+def lines_of(methods: Sequence[Method], at: float) -> list[dict[str, Any]]:
+    lines = [one for method in methods for one in method.lines if one["point"].row.budget == at]
     lines = [line | {"published": published(line)} for line in lines]
     return sorted(lines, key=lambda line: line["gain"].points if line["gain"] else 0, reverse=True)
 
@@ -70,9 +108,9 @@ def published(line: dict[str, Any]) -> str:
     return next((PUBLISHED[kind] for kind in kinds if kind in PUBLISHED), "")
 
 
-def table_of(task: str, lines: Sequence[dict[str, Any]]) -> Table:
+def table_of(task: str, at: float, lines: Sequence[dict[str, Any]]) -> Table:
     caption = (
-        f"Thresholds of every method were fitted for {AT:g} of the full FLOPs on the calibration "
+        f"Thresholds of every method were fitted for {at:g} of the full FLOPs on the calibration "
         "cut; fixed depth is the same weights with everybody leaving at one layer. Bold: better by "
         "its 95 % interval. Published numbers are of other bodies, tasks and clocks."
     )
@@ -80,13 +118,13 @@ def table_of(task: str, lines: Sequence[dict[str, Any]]) -> Table:
     return col.table(f"methods-{task}", f"Methods on {task}", caption, columns, lines)
 
 
-def answers(task: str, lines: Sequence[dict[str, Any]]) -> Iterator[str]:
+def answers(task: str, at: float, lines: Sequence[dict[str, Any]]) -> Iterator[str]:
     """How many gain, and the two ends."""
     known = [line for line in lines if line["gain"] and line["gain"].interval]
     shown = [line for line in known if line["gain"].interval.low > 0]
     yield (
         f"{task}: {len(shown)} of {len(known)} methods gain over fixed depth by their interval at "
-        f"budget {AT:g}."
+        f"budget {at:g}."
     )
     for word, ends in (("most", known[:1]), ("least", known[1:][-1:])):
         for line in ends:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from functools import cache
 from pathlib import Path
@@ -16,8 +17,11 @@ from experiments.site.made import ROOT, Page
 from experiments.site.pictures import picture
 
 SLOTS = ("reduction", "attention", "exit", "head", "objective", "schedule", "policy")
-HEAD = ("task", "beside it", "seed", "budget", "score", "FLOPs", "depth", "retention", "gain")
-STUDY = ROOT / "experiments/methods/results/rows.jsonl"
+HEAD = (
+    *("study", "task", "beside it", "exit rule", "seed", "steps", "setting"),
+    *("score", "FLOPs", "depth", "retention", "gain"),
+)
+MOST = 20  # rows on a page
 
 
 def pages() -> list[Page]:
@@ -66,29 +70,41 @@ def settings(slot: str, kind: str) -> str:
 
 
 @cache
-def kept() -> list[rows.Row]:
-    return [row for row in rows.read(STUDY) if not row.baseline]
+def kept() -> list[tuple[str, rows.Row]]:
+    """Each row of the kept studies with its study's name, baselines left out."""
+    paths = sorted((ROOT / "experiments").glob("*/results/**/rows.jsonl"))
+    found = [(path.relative_to(ROOT).parts[1], row) for path in paths for row in read(path)]
+    return [(study, row) for study, row in found if not row.baseline]
+
+
+def read(path: Path) -> list[rows.Row]:
+    """A file's rows; none where it keeps something else, such as replies of a gateway."""
+    with path.open(encoding="utf-8") as file:
+        first = json.loads(file.readline() or "{}")
+    return rows.read(path) if "exit_shares" in first else []
 
 
 def measured(slot: str, kind: str) -> str:
-    """Its rows in the study of methods at fitted budgets, from runs with least else unusual."""
+    """Its rows: those fitted for a budget, or the others where none was; alone comes first."""
     if slot not in IN_ROWS or kind in USUAL:
         return ""
-    own = [row for row in kept() if kind_of(row, slot) == kind and row.budget is not None]
+    own = [(study, row) for study, row in kept() if kind_of(row, slot) == kind]
+    own = [(study, row) for study, row in own if row.budget is not None] or own
     if not own:
-        return "No kept row yet in [the study of methods](../../results/methods/page.md).\n"
-    fewest = min(map(unusual, own))
-    own = sorted(
-        (row for row in own if unusual(row) == fewest), key=lambda row: (row.task, row.budget)
+        return "No kept row yet in [the studies](../../results/methods/page.md).\n"
+    own.sort(key=lambda found: (unusual(found[1]), found[0], found[1].run, found[1].budget or 0))
+    lines = [line(study, row, slot) for study, row in own[:MOST]]
+    head = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
+    return "\n".join(["## Measured\n", *head, *lines, "", note(len(own) - MOST), ""])
+
+
+def note(left: int) -> str:
+    more = f" {left} more rows are kept." if left > 0 else ""
+    return (
+        "Where the setting is a budget, the exit rule's thresholds were fitted for it, and the "
+        "reduction's knob was fitted too or stands as trained. A study's page says how its rows "
+        f"were trained and measured.{more}"
     )
-    lines = [
-        f"| {' | '.join(HEAD)} |",
-        "|---" * len(HEAD) + "|",
-        *(line(row, slot) for row in own),
-    ]
-    note = "A few hundred steps, thresholds fitted for the budget: [what that means]("
-    note += "../../results/methods/page.md)."
-    return "\n".join(["## Measured\n", *lines, "", note, ""])
 
 
 def kind_of(row: rows.Row, slot: str) -> str:
@@ -96,24 +112,52 @@ def kind_of(row: rows.Row, slot: str) -> str:
 
 
 def unusual(row: rows.Row) -> int:
+    """How many of its methods, trained or measured with, do not go without saying."""
     return sum(kind_of(row, slot) not in USUAL for slot in IN_ROWS)
 
 
-def line(row: rows.Row, slot: str) -> str:
-    others = [kind_of(row, s) for s in IN_ROWS if s != slot and kind_of(row, s) not in USUAL]
-    score = getattr(row, row.metric)
+def line(study: str, row: rows.Row, slot: str) -> str:
+    beside = [s for s in IN_ROWS if s not in (slot, "exit") and kind_of(row, s) not in USUAL]
     cells = [
+        study_link(study),
         f"{row.task}, {row.encoder}",
-        ", ".join(others),
+        ", ".join(kind_of(row, s) for s in beside),
+        row.exit["kind"],
         row.seed,
-        row.budget,
-        f"{100 * score:.2f}",
+        "" if row.steps is None else row.steps,
+        row.title if row.budget is None else f"budget {row.budget:g}",
+        f"{100 * getattr(row, row.metric):.2f}",
         f"{row.flops_ratio:.3f}",
         f"{row.depth:.2f}",
-        f"{row.retention:.3f}",
+        tokens(row),
         gain(row),
     ]
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def study_link(study: str) -> str:
+    page = ROOT / "experiments" / study / "page.md"
+    return f"[{study}](../../results/{study}/page.md)" if page.is_file() else study
+
+
+def tokens(row: rows.Row) -> str:
+    """Retention; of a reduction whether it dropped any, and whether its knob was fitted."""
+    if row.reduction["kind"] == "none":
+        return f"{row.retention:.3f}"
+    dropped = ", nothing was dropped" if row.retention == 1 else ""
+    return f"{row.retention:.3f}{dropped}{knob_text(row)}"
+
+
+def knob_text(row: rows.Row) -> str:
+    """ "; ratio 0.3, as trained": against the rows of its run that were fitted for nothing."""
+    knob = knob_of(class_of("reduction", row.reduction["kind"]))
+    if knob is None or row.budget is None:
+        return ""
+    point, kind = row.reduction[knob.name], row.reduction["kind"]
+    others = [other.reduction for _, other in kept() if other.run == row.run and not other.fitted]
+    trained = [other[knob.name] for other in others if other["kind"] == kind]
+    how = ", as trained" if point in trained else ", fitted" if trained else ""
+    return f"; {knob.name} {rows.text(point)}{how}"
 
 
 def gain(row: rows.Row) -> str:

@@ -187,3 +187,23 @@ def test_nothing_to_compare(tmp_path: Path):
     unpruned_run(tmp_path)
     with pytest.raises(ConfigError, match=r"experiments/interplay/page\.md"):
         claim(tmp_path)
+
+
+def test_what_is_left_out_is_named_with_the_reason(tmp_path: Path):
+    unpruned_run(tmp_path)
+    pruned_run(tmp_path)
+    own = {"kind": "mine.Mine", "layers": [1]}
+    keep(tmp_path / "own", [row_of("own", 75, 3, reduction=own)], recorded_of(GONE, 0.5))
+    staged = row_of("staged", 75, 3, reduction=LTP, schedule={"kind": "two_stage"})
+    keep(tmp_path / "staged", [staged], recorded_of(GONE, 0.5))
+    notes = claim(tmp_path).notes
+    assert any(n.startswith("sst2: left out, reduction mine.Mine (only none,") for n in notes)
+    assert any(n.startswith("sst2: left out, schedule two_stage (only anneal,") for n in notes)
+
+
+def test_nothing_to_compare_says_what_was_left_out(tmp_path: Path):
+    unpruned_run(tmp_path)
+    own = row_of("own", 75, 3, reduction={"kind": "mine.Mine"})
+    keep(tmp_path / "own", [own], recorded_of(GONE, 0.5))
+    with pytest.raises(ConfigError, match=r"left out, reduction mine\.Mine"):
+        claim(tmp_path)

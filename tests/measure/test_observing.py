@@ -31,3 +31,12 @@ def test_two_rules_that_observe_are_refused(tmp_path: Path):
     run = make_run(tmp_path / "s", exit="berxit")
     with pytest.raises(ConfigError, match="rules: berxit and random observe signals, and a pass"):
         call(f"run={run}", "rules=[{kind:random}]", *UNTIMED)
+
+
+@pytest.mark.parametrize("exit", ["berxit", "cats", "prototype"])
+def test_a_rule_that_learned_is_measured_over_its_knob_and_fitted(tmp_path: Path, exit: str):
+    run = make_run(tmp_path / "s", exit=exit)
+    rows = call(f"run={run}", "budgets=[0.9]", "baselines=none", *UNTIMED)
+    assert {row.exit["kind"] for row in rows} == {exit, "never"}
+    (fitted,) = (row for row in rows if row.budget)
+    assert fitted.flops_ratio < 1

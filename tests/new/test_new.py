@@ -4,10 +4,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import jaxtyping
 import pytest
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 
+from eat_lightning import cli
+from eat_lightning.bounds import Misshaped
 from eat_lightning.errors import ConfigError
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.reduction.none import Keep
+from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.new.__main__ import SLOTS, write
 from eat_lightning.new.checks import checks
 
@@ -46,6 +56,57 @@ def test_a_method_that_breaks_a_promise_is_caught():
             failed.append(check.__name__)
     assert "batch_is_its_examples" in failed
     assert "gradients_reach_every_weight" not in failed
+
+
+class BadExit(Never):
+    """Gives a number for each class."""
+
+    def decides(self, logits_EBC):
+        return logits_EBC[-1].long()
+
+
+class BadScore(NormTopK):
+    """Scores each number of a row."""
+
+    def score(self, packed, evidence):
+        return packed.x_ND
+
+
+class NoPacked(Keep):
+    """Gives the vectors alone."""
+
+    def __call__(self, packed, evidence, layer):
+        return packed.x_ND
+
+
+@pytest.mark.parametrize(
+    ("slot", "bad", "line"),
+    [
+        ("exit", BadExit(), "BadExit.decides must give B whole numbers, got 5 x 3"),
+        ("reduction", BadScore(), "BadScore.score must give N numbers, got 33 x 16"),
+        ("reduction", NoPacked(), "NoPacked.__call__ must give a Packed, got Tensor"),
+    ],
+)
+def test_a_wrong_shape_is_one_line(slot: str, bad: Any, line: str, monkeypatch: pytest.MonkeyPatch):
+    # As outside these tests, where no annotation is checked.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    bad.layers = [2]
+    (check,) = (check for check in checks(slot) if check.__name__ == "stream_is_the_batch")
+    with pytest.raises(Misshaped) as caught:
+        check(bad)
+    assert str(caught.value) == line
+
+
+def test_a_wrong_shape_ends_a_command_in_one_line(monkeypatch, capsys):
+    def command(config):
+        raise Misshaped("BadExit.decides must give B whole numbers, got 5 x 3")
+
+    given = SimpleNamespace(mode=RunMode.RUN, overrides=SimpleNamespace(task=[]))
+    monkeypatch.setattr(cli.HydraConfig, "get", lambda: given)
+    with pytest.raises(SystemExit, match="1"):
+        cli.run_job(command, OmegaConf.create({}), sweeps=False)
+    said = capsys.readouterr().err
+    assert said == "error: BadExit.decides must give B whole numbers, got 5 x 3\n"
 
 
 def test_nothing_is_replaced_and_names_are_modules(tmp_path: Path):

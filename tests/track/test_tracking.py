@@ -200,9 +200,12 @@ def test_a_table_leaves_out_what_no_row_has():
     lines = lines_of([row(), row(exit={"kind": "never"}, knob=None, point=None, accuracy=0.5)])
     chart(experiment, "frontier/flops", lines, "flops_ratio", "score")
     table = experiment.logged["frontier/flops"].table
-    assert table.columns[:2] == ["setting", "score"]
+    assert table.columns[:4] == ["setting", "score", "reduction", "exit"]
     assert not {"latency_ms", "exit_shares", "baseline"} & {*table.columns}
-    assert [line[:2] for line in table.data] == [["tau 0.9", 0.75], ["never", 0.5]]
+    assert [line[:4] for line in table.data] == [
+        ["tau 0.9", 0.75, "none", "confidence"],
+        ["never", 0.5, "none", "never"],
+    ]
     assert [line[table.columns.index("point")] for line in table.data] == [0.9, None]
 
 

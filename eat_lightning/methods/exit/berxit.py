@@ -66,7 +66,7 @@ class LearningToExit(nn.Module):
             error_B = error_B + (context.signals[layer][:, 0].float() - wrong_B).square()
         return {"exit_signal": self.weight * error_B}
 
-    def flops(self, shape: Any) -> float:
+    def flops(self, shape: Any, num_labels: int) -> float:
         return 2.0 * shape.hidden_size
 
 

@@ -49,11 +49,11 @@ class MetaConsistency(nn.Module):
     )
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
-        self.num_read = shape.hidden_size + num_labels + 2
+        features = num_read(shape, num_labels)
         self.meta = nn.ModuleDict(
             {
                 str(layer): nn.Sequential(
-                    nn.Linear(self.num_read, self.width), nn.Tanh(), nn.Linear(self.width, 1)
+                    nn.Linear(features, self.width), nn.Tanh(), nn.Linear(self.width, 1)
                 )
                 for layer in exits
             }
@@ -92,5 +92,10 @@ class MetaConsistency(nn.Module):
                 loss_B = loss_B + F.binary_cross_entropy(likely_B, same_B, reduction="none")
         return {"exit_signal": self.weight * loss_B}
 
-    def flops(self, shape: Any) -> float:
-        return 2.0 * self.width * (self.num_read + 1)
+    def flops(self, shape: Any, num_labels: int) -> float:
+        return 2.0 * self.width * (num_read(shape, num_labels) + 1)
+
+
+def num_read(shape: Any, num_labels: int) -> int:
+    """Features of a classifier: the pooled vector, the class, its probability and its lead."""
+    return shape.hidden_size + num_labels + 2

@@ -1,4 +1,7 @@
-"""EAT's exit (section 3.3): leave when the largest class probability reaches tau."""
+"""EAT's exit (section 3.3): leave when the largest class probability reaches tau.
+
+max_c p_c >= tau with p = softmax(z / T), z an exit's logits and T its fitted temperature.
+"""
 
 from collections.abc import Sequence
 

@@ -1,5 +1,7 @@
 """PABEE (Zhou et al. 2020): leave when `patience` exits in a row agree with the one before.
 
+With c_e the class of exit e: c_e = c_{e-1} = ... = c_{e-patience}.
+
 Layers [3, 4] with patience 1 are EAT's variant (section 3.3): equal argmax at layers 3 and 4.
 """
 

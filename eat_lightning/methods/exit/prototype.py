@@ -89,7 +89,7 @@ class PrototypeDistance(nn.Module):
             loss_B = loss_B + apart_B + self.pull * own_B
         return {"exit_signal": self.weight * loss_B}
 
-    def flops(self, shape: Any) -> float:
+    def flops(self, shape: Any, num_labels: int) -> float:
         return 2.0 * shape.hidden_size * self.width
 
 

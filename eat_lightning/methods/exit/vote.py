@@ -1,5 +1,7 @@
 """Voting (Sun et al. 2021, "Early Exiting with Ensemble Internal Classifiers"): every exit so far
-votes for its class; an example leaves when the leading class has enough votes, and with it."""
+votes for its class; an example leaves when the leading class has enough votes, and with it:
+max_c sum_e [argmax p_e = c] >= votes, over the exits e so far.
+"""
 
 from __future__ import annotations
 

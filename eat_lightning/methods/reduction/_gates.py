@@ -21,6 +21,7 @@ def gated(packed: Packed, gate_N: Float[Tensor, " n"], penalty: float, key_weigh
     result is then that of dropping rows. [CLS] is left as it is.
     """
     layout = packed.layout
+    layout.check_rows("soften must gate rows by N numbers", gate_N)
     gate_N = torch.where(layout.index_N == 0, torch.ones_like(gate_N), gate_N)
     sums_B = gate_N.new_zeros(layout.size).index_add(0, layout.segment_N, gate_N)
     lengths_B = layout.there(layout.lengths_B)
@@ -57,6 +58,7 @@ def keep_where(packed: Packed, stays_N: Bool[Tensor, " n"]) -> Packed:
     """Only the rows named, and [CLS] in any case. How many stay is known only from the scores, so
     lengths are fetched from the device: the one wait that a threshold costs."""
     layout = packed.layout
+    layout.check_rows("__call__ must keep rows by N truth values", stays_N)
     stays_N = stays_N | (layout.index_N == 0)
     counts_B = stays_N.new_zeros(layout.size, dtype=torch.int64)
     lengths_B = counts_B.index_add(0, layout.segment_N, stays_N.long()).cpu()

@@ -82,6 +82,7 @@ def keep_highest(
     A token of infinite score outranks all others but counts among those kept.
     """
     layout = packed.layout
+    layout.check_rows("score must give N numbers", score_N)
     if layout.holds(lengths_B):
         return packed
     order_BL = order(packed, score_N)

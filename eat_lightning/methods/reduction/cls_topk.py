@@ -1,6 +1,7 @@
 """Keep the tokens that [CLS] attends to most (EViT, Liang et al. 2022), [SEP] protected or not.
 
-It needs one attention row per head, so the fused attention kernel stays in use.
+s_j = A_cls,j, A a mean over heads. It needs one attention row per head, so the fused attention
+kernel stays in use.
 """
 
 from jaxtyping import Float

@@ -1,10 +1,10 @@
 """Learned token pruning (LTP, Kim et al. 2022): drop tokens that receive less than a threshold.
 
-A token's score is the attention it receives, averaged over heads and the example's own tokens (over
-t and not over the padded length, so that no neighbour changes a threshold). Layer l has the
-threshold final x (l - 1) / L + delta_l. delta is learned in a soft stage: each row is multiplied by
-sigmoid((score - threshold) / T) behind the feed-forward, and the loss grows by lambda times each
-layer's mean gate. Then rows are dropped and thresholds stand still.
+A token's score is the attention it receives, s_j = 1/t sum_i A_ij, A a mean over heads and t the
+example's own tokens (not the padded length, so that no neighbour changes a threshold). Layer l has
+the threshold theta_l = final x (l - 1) / L + delta_l. delta is learned in a soft stage: each row is
+multiplied by sigmoid((s_j - theta_l) / T) behind the feed-forward, and the loss grows by lambda
+times each layer's mean gate. Then rows are dropped and thresholds stand still.
 
 [CLS] is never dropped, and [SEP] only if `protect_sep` is off: the released code masks rows, which
 stay readable when unprotected, and here they would be gone.

@@ -1,4 +1,7 @@
-"""EAT's token pruning (Miller, algorithm 1): keep the vectors of largest L2 norm after a layer."""
+"""EAT's token pruning (Miller, algorithm 1): keep the vectors of largest L2 norm after a layer.
+
+s_j = |x_j|_2, x_j the vector that the layer gives.
+"""
 
 from jaxtyping import Float
 from torch import Tensor

@@ -1,9 +1,10 @@
 """PoWER-BERT (Goyal et al. 2020): learn how many tokens each layer needs, keep the most attended.
 
-A token's score is the attention that it receives from the others. In a search the rows of layer l,
-ranked by score, are multiplied by retention parameters W_l[rank] in [0, 1] (soft-extract), and the
-loss grows by lambda times the sum over layers of l x the mass of W_l. Then layer l keeps [CLS] and
-the best others, ceil(mass of W_l) in all, and never more than the layer before (extract).
+A token's score is the attention that it receives from the others, its column sum
+s_j = sum_{i != j} A_ij, A a mean over heads. In a search the rows of layer l, ranked by score, are
+multiplied by retention parameters W_l[rank] in [0, 1] (soft-extract), x_j <- W_l[rank of s_j] x_j,
+and the loss grows by lambda sum_l l m_l, where m_l = sum_r W_l[r] is the mass of W_l. Then layer l
+keeps [CLS] and the best others, ceil(m_l) in all, and never more than the layer before (extract).
 
 Ranks and mass are those of an example's own t tokens: the released code counts over the padded
 length, so that most of the mass lies on padding.

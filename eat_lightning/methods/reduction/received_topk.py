@@ -1,5 +1,7 @@
 """EAT's alternative score: keep the tokens that received most attention (after PoWER-BERT, 2020).
 
+s_j = sum_i A_ij, the column sums of attention A, a mean over heads.
+
 It needs the whole attention matrix, so the layers that prune forgo the fused attention kernel.
 """
 

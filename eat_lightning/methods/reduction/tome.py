@@ -2,8 +2,9 @@
 
 Tokens are dealt alternately to two sets; each of the first finds its most similar one of the second
 (cosine of the head means of the keys), and the best of these pairs are merged into a mean weighed
-by sizes ("bipartite soft matching"). Attention adds the log of a key's size to its scores
-("proportional attention"), and mean pooling weighs by size.
+by sizes, x <- (s_i x_i + s_j x_j) / (s_i + s_j) ("bipartite soft matching"). Attention adds the log
+of a key's size to its scores, q . k / sqrt(K) + log s ("proportional attention"), and mean pooling
+weighs by size.
 
 For text: [CLS] and [SEP] merge with nothing, tokens merge within their segment only, the order is
 kept, and a merged row has the position of the token that it was merged into.
