@@ -16,7 +16,7 @@ def test_a_certificate_for_each_source(tmp_path: Path, capsys: pytest.CaptureFix
     assert [held.source for held in made] == ["chat", "mail", "rare"]
     assert [held.fallback for held in made] == [False, False, True]
     strict = certify(config_of("certify", run, "risk=harm", "level=0.05", "sources=true"))
-    assert strict[2].reason.endswith("5 % at 90 % confidence takes 45 if none fails")
+    assert "5 % at 90 % confidence takes 45 if none fails" in strict[2].reason
     assert "fallback to full depth of source rare: " in capsys.readouterr().out
     alone = [answers(run, f"harm-0.4-0.9@{name}", "good film")[0] for name in ("chat", "mail")]
     lines = [json.dumps({"text": "good film", "source": name}) for name in ("chat", "mail")]
