@@ -24,6 +24,10 @@ from eat_lightning.report.study import Measured, Point, Study
 from eat_lightning.runs.row import Row, text
 
 SAME_PASS = tuple(name for name in SAME_POINT if name not in ("form", "threads", "machine"))
+USUAL = (  # what `Pass.usual` gives, said beside lines that hold models against each other by it
+    "Of each model the rule is told whose knob, of those measured, is nearest to its default (tau "
+    "0.9 of confidence), whatever it costs: at equal cost measure budgets=[0.5] compares models."
+)
 TOLD_BY = ("dtype", "device", "split")
 
 

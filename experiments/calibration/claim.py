@@ -17,7 +17,7 @@ from pandas import DataFrame
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.passes import Pass, passes
+from eat_lightning.report.passes import USUAL, Pass, passes
 from eat_lightning.report.statistics import over_seeds, paired_difference
 from eat_lightning.report.study import Study
 
@@ -156,6 +156,7 @@ def answers(task: str, found: Pass, exits: Sequence[Line], reached: list[Line]) 
 
 def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
     """What a reader must know, and what could not be said."""
+    yield USUAL
     yield (
         "ECE is above 0 by chance alone, the more the fewer examples a bin holds: hence its column "
         "of perfect calibration, simulated with the model's own confidences."

@@ -18,7 +18,7 @@ from eat_lightning.report import cells
 from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.compare import Difference
-from eat_lightning.report.passes import Pass, by_seed, examples_of, passes, with_examples
+from eat_lightning.report.passes import USUAL, Pass, by_seed, examples_of, passes, with_examples
 from eat_lightning.report.statistics import mcnemar, mean_interval, paired_difference, wilson
 from eat_lightning.report.study import Point, Study
 
@@ -190,7 +190,7 @@ def tables_of(task: str, rules: Sequence[Rule]) -> list[Table]:
     depth = col.table(
         f"depth-{task}",
         f"Depth by the text, on {task}",
-        "Of each model the rule nearest to tau 0.9; bins of length hold about equal numbers.",
+        f"{USUAL} Bins of length hold about equal numbers.",
         DEPTH_COLUMNS,
         [line for r in rules if r.usual for line in (*r.lengths, *r.difficulties)],
     )
@@ -225,6 +225,7 @@ def cost(gain: Difference) -> str:
 def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
     """What a reader must know, and what could not be said."""
     yield "Who leaves does not depend on the batch: each example decides for itself."
+    yield USUAL
     if none := [task for task, passed in tasks.items() if not passed]:
         yield f"No example of these leaves early: {', '.join(none)}."
     passed = [p for each in tasks.values() for p in each]
