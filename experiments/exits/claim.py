@@ -27,6 +27,7 @@ from .figure import figures_of
 Line = dict[str, Any]
 SAME = "95 % Wilson interval, over seeds as of one seed's number"
 NO_EXAMPLES = "examples not at hand: the share alone"
+FEW = 10  # percent of the examples: what fewer cost says little about leaving early
 NUM_BINS = 8  # of lengths, of equal numbers of examples
 
 COLUMNS = [
@@ -209,15 +210,18 @@ def answers(task: str, rule: Rule) -> Iterator[str]:
     early = place(rule, "", rule.examples["depth"] < last)
     right, harm = (cells.percent(early[key]).text for key in ("accuracy", "harm"))
     line += f"; of these {right} % are right, and {harm} % wrong where the last layer is right. "
-    yield line + cost(early["to_last"])
+    yield line + cost(early["to_last"], shares[shares.index != last].sum())
     for kind in (rule.lengths, rule.difficulties):
         if len(kind) > 1:
             low, high = (f"depth {d['depth'].value:.2f} at {d['bin']}" for d in (kind[0], kind[-1]))
             yield f"{head} {low}, {high}."
 
 
-def cost(gain: Difference) -> str:
+def cost(gain: Difference, left: float) -> str:
+    """What leaving early costs the whole split; left: percent of the examples that did."""
     if gain.interval is not None and gain.interval.low == gain.interval.high == 0:
+        if left < FEW:
+            return f"Fewer than {FEW} % leave early: too few to say what that costs."
         return "Leaving early costs no point of accuracy."
     return f"Leaving early changes accuracy by {cells.points_text(gain)} points."
 
