@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -169,6 +169,16 @@ def difference(point: Point, other: Point | None) -> Difference | None:
     seeds = [seed for seed in point.seeds if seed in other.seeds]
     pairs = [(a_SB[point.seeds.index(s)], b_SB[other.seeds.index(s)]) for s in seeds]
     return Difference(interval.value, interval, tuple(mcnemar(a_B, b_B) for a_B, b_B in pairs))
+
+
+def on_common_seeds(one: Point, other: Point) -> tuple[Point, Point]:
+    """Both with the seeds that both have; as they are where there is none: a mean over a seed that
+    the other lacks would compare trainings."""
+    common = {*one.seeds} & {*other.seeds}
+    if not common:
+        return one, other
+    mine, theirs = ([m for m in p.members if m.row.seed in common] for p in (one, other))
+    return replace(one, members=mine), replace(other, members=theirs)
 
 
 def lacking_of(*points: Point) -> str:

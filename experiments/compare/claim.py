@@ -14,7 +14,7 @@ from eat_lightning.report import columns as col
 from eat_lightning.report.budgets import Method, check_against, methods_of
 from eat_lightning.report.cells import points_text
 from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.compare import difference
+from eat_lightning.report.compare import difference, on_common_seeds
 from eat_lightning.report.study import Study
 
 SPENT = "counted, / those of own static: a budget is a bound, and may be underspent"
@@ -35,8 +35,11 @@ def lines_of(methods: Sequence[Method], against: str) -> list[dict[str, Any]]:
     fitted = [line for method in methods for line in method.lines]
     known = {line["setting"]: line["point"] for line in fitted if line["model"] == against}
     lines = [line for line in fitted if line["model"] != against and line["setting"] in known]
-    pairs = [line | {"other": known[line["setting"]]} for line in lines]
-    return [line | {"points": difference(line["point"], line["other"])} for line in pairs]
+    pairs = [on_common_seeds(line["point"], known[line["setting"]]) for line in lines]
+    return [
+        line | {"point": mine, "other": other, "points": difference(mine, other)}
+        for line, (mine, other) in zip(lines, pairs, strict=True)
+    ]
 
 
 def table_of(task: str, against: str, lines: Sequence[dict[str, Any]]) -> Table:

@@ -43,6 +43,14 @@ def test_a_line_is_a_method_minus_the_one_that_is_named(folder: Path):
     assert back.cells["points"].value == pytest.approx(-gained)
 
 
+def test_only_seeds_that_both_have_are_compared(folder: Path):
+    (before,) = compare(folder, "eat, sweet").tables[0].lines
+    run(folder, "joint3", 0.8, 3, right=[[0] * 8, [0] * 8])
+    (line,) = compare(folder, "eat, sweet").tables[0].lines
+    assert line.cells["seeds"].text == "2 (1, 2)"
+    assert line.cells["points"].value == before.cells["points"].value
+
+
 def test_a_method_that_is_not_there_is_a_line(folder: Path):
     with pytest.raises(ConfigError, match='against="eat" or against="eat, sweet", got \'\''):
         compare(folder, "")
