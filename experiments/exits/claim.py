@@ -18,7 +18,15 @@ from eat_lightning.report import cells
 from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.compare import Difference
-from eat_lightning.report.passes import USUAL, Pass, by_seed, examples_of, passes, with_examples
+from eat_lightning.report.passes import (
+    USUAL,
+    Pass,
+    by_seed,
+    examples_of,
+    how_chosen,
+    passes,
+    with_examples,
+)
 from eat_lightning.report.statistics import mcnemar, mean_interval, paired_difference, wilson
 from eat_lightning.report.study import Point, Study
 
@@ -65,7 +73,7 @@ def claim(study: Study) -> Claim:
             rules = [Rule(each, point) for each in early for point in each.early]
             lines = [line for each in rules if each.usual for line in answers(task, each)]
             whole.add(lines, tables_of(task, rules), figures_of(task, rules))
-    whole.add(notes=notes(tasks))
+    whole.add(how_chosen(p for early in tasks.values() for p in early), notes=notes(tasks))
     return whole.or_lacking(need(study))
 
 
@@ -229,7 +237,6 @@ def cost(gain: Difference, left: float) -> str:
 def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
     """What a reader must know, and what could not be said."""
     yield "Who leaves does not depend on the batch: each example decides for itself."
-    yield USUAL
     if none := [task for task, passed in tasks.items() if not passed]:
         yield f"No example of these leaves early: {', '.join(none)}."
     passed = [p for each in tasks.values() for p in each]
