@@ -21,6 +21,7 @@ from experiments.site.made import ROOT
 BLOCK = re.compile(r"```bash run\n(.*?)```\n", re.S)
 LINES = 30  # of what a command prints, at most
 LIMIT = 600  # seconds for a block
+RULE = "\u2500\u2500"  # below the head of a table
 
 
 def runs_commands() -> bool:
@@ -53,7 +54,13 @@ def printed(commands: str, page: str) -> str:
     said = cleaned(done.stdout, folder)
     if done.returncode:
         raise PluginError(f"{page}: status {done.returncode}\n{commands}\n{said}")
-    return f"\n```text\n{said}\n```\n" if said else ""
+    return fenced(said) if said else ""
+
+
+def fenced(said: str) -> str:
+    """What a command said as a block: sentences are wrapped (site.css), tables scroll."""
+    kind = "text" if RULE in said else "{.text .wrapped}"
+    return f"\n```{kind}\n{said}\n```\n"
 
 
 def environment() -> dict[str, str]:

@@ -7,6 +7,7 @@ from studies import make_row
 
 from experiments.site import settings, shelf, studies
 from experiments.site.made import ROOT
+from experiments.site.tutorial import fenced
 
 
 def test_placeholders_of_a_command_are_shown():
@@ -23,6 +24,11 @@ def test_the_start_page_lists_every_extra():
     first = [line.split(" | ")[0] for line in table.splitlines()]
     told = re.findall(r"`(\w+)`", "\n".join(first))
     assert sorted(told) == sorted(project["optional-dependencies"])
+
+
+def test_sentences_are_wrapped_and_tables_are_not():
+    assert fenced("promise: it holds").splitlines()[1] == "```{.text .wrapped}"
+    assert fenced("model  score\n────────────\neat    91.2").splitlines()[1] == "```text"
 
 
 def test_a_row_says_whether_tokens_were_dropped_and_its_knob_fitted(monkeypatch):

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from finished import config_of, make_run, refused
+from scores import rejects_of, rows_of, scored, settings
 
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.open import open_run
@@ -45,28 +46,6 @@ def corpus(tmp_path: Path) -> Path:
     """60 lines, which at a shard of 400 bytes are several."""
     (tmp_path / "lines.txt").write_text("\n".join(TEXTS) + "\n")
     return tmp_path / "lines.txt"
-
-
-def settings(given: Any, output: Path, run: Path, **changes: Any) -> dict[str, Any]:
-    given = given if isinstance(given, list) else str(given)
-    config = config_of("score") | {"input": given, "output": str(output), "run": str(run)}
-    return config | {"workers": 1, "shard_mb": 0.0004, "window": 8} | changes
-
-
-def scored(given: Any, output: Path, run: Path, **changes: Any) -> list[dict[str, Any]]:
-    """The rows, in the order of the input."""
-    assert score(settings(given, output, run, **changes)) == 0
-    return rows_of(output)
-
-
-def rows_of(output: Path) -> list[dict[str, Any]]:
-    tables = [pq.read_table(path) for path in sorted(output.rglob("*.parquet"))]
-    return [row for table in tables for row in table.to_pylist()]
-
-
-def rejects_of(output: Path) -> list[dict[str, Any]]:
-    paths = sorted((output / "_rejects").rglob("*.jsonl"))
-    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
 
 
 def files_of(output: Path) -> dict[str, bytes]:
@@ -173,38 +152,6 @@ def test_parquet_passes_its_columns_through(sst2: Path, tmp_path: Path):
 
 
 ANSWER = ["label", "confidence", "depth", "retention", "exit_reason", "truncated"]
-
-
-def test_csv_passes_its_columns_through(sst2: Path, tmp_path: Path):
-    """Quoted line ends and commas, a byte order mark, numbers and NA as the text they are."""
-    given = b'\xef\xbb\xbfid,sentence,note\n007,"good, not\nbad",NA\n8,,"say ""so"""\n'
-    (tmp_path / "a.csv").write_bytes(given + b"9,caf\xe9,\n10,fine,x\n")
-    rows = scored(tmp_path / "a.csv", tmp_path / "out", sst2, window=2)
-    texts = ["good, not\nbad", "", "fine"]
-    assert [row["sentence"] for row in rows] == texts
-    assert [(row["id"], row["note"]) for row in rows] == [
-        ("007", "NA"),
-        ("8", 'say "so"'),
-        ("10", "x"),
-    ]
-    lines = [json.dumps({"text": text}).encode() for text in texts]
-    wanted = [answer["confidence"] for answer in open_run(Run.open(sst2))(lines)]
-    assert [row["confidence"] for row in rows] == pytest.approx(wanted, abs=1e-5)
-    [reject] = rejects_of(tmp_path / "out")
-    assert (reject["row"], reject["reason"]) == (2, "sentence has no text, or none that is UTF-8")
-    rows = scored(tmp_path / "a.csv", tmp_path / "ids", sst2, keep=["id"], workers=2)
-    assert [*rows[0]][:2] == ["id", "label"]
-
-
-def test_a_csv_that_is_damaged_within_stops_no_other(sst2: Path, tmp_path: Path, capsys):
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.csv").write_text("sentence,id\ngood,1\nbad,2,3\n")
-    (tmp_path / "in" / "b.csv").write_text("id,text\n1,good\n")
-    assert score(settings(tmp_path / "in", tmp_path / "out", sst2, workers=2)) == 1
-    error = capsys.readouterr().err
-    assert f"error: {tmp_path}/in/a.csv: cannot be read (" in error
-    assert "Expected 2 columns, got 3" in error
-    assert [row["id"] for row in rows_of(tmp_path / "out")] == ["1"]
 
 
 def test_pairs_and_bad_lines(mnli: Path, tmp_path: Path):

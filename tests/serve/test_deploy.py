@@ -15,6 +15,7 @@ import yaml
 from finished import config_of
 from gateways import FakeModel, plan
 
+from eat_lightning import __version__
 from eat_lightning.serve.app import make_app
 from eat_lightning.serve.gateway import Files, Gateway
 from eat_lightning.serve.metrics import Metrics
@@ -89,6 +90,25 @@ def test_the_container_s_command_is_one_that_serve_takes():
     assert given["port"] == port["containerPort"] == int(instruction("EXPOSE")[0])
 
 
+def test_the_lines_that_are_commented_out_are_sound():
+    """The certificate, the drift monitor, and the volume that its state takes."""
+    text = re.sub(r"^( *)# - ", r"\1- ", (DEPLOY / "kubernetes.yaml").read_text(), flags=re.M)
+    pod = next(yaml.safe_load_all(text))["spec"]["template"]["spec"]
+    (gateway,) = pod["containers"]
+    given = config_of("serve", *gateway["args"])
+    assert (given["certificate"], given["drift"]["monitor"]) == ("accuracy_gap-0.01-0.9", True)
+    mounts = {mount["mountPath"]: mount for mount in gateway["volumeMounts"]}
+    assert "readOnly" not in mounts[given["drift"]["state"]]
+    assert {mount["name"] for mount in mounts.values()} == {v["name"] for v in pod["volumes"]}
+
+
+def test_the_image_is_of_this_version():
+    page = (ROOT / "experiments/beyond/serving.md").read_text()
+    told = re.findall(r"eat-lightning:(\S+)", "\n".join([RECIPE, GATEWAY["image"], page]))
+    assert {*told} == {__version__}
+    assert len(told) == 4
+
+
 def test_there_is_time_to_drain():
     given = config_of("serve", *GATEWAY["args"])
     waited = GATEWAY["lifecycle"]["preStop"]["sleep"]["seconds"]
@@ -119,3 +139,17 @@ def test_the_reference_lists_the_routes_and_metrics_there_are():
     families = Metrics(6).registry.collect()
     kept = {(each.name, each.type) for each in families}
     assert set(re.findall(r"^\| `(eat_\w+)` \| (\w+) \|", page, re.M)) == kept
+
+
+def test_the_alerts_are_on_metrics_there_are():
+    page = (ROOT / "experiments/site/pages/how-to/monitor.md").read_text()
+    scrape, rules = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", page, re.S))
+    assert scrape["scrape_configs"][0]["authorization"]["type"] == "Bearer"
+    alerts = rules["groups"][0]["rules"]
+    assert len(alerts) == 5
+    assert all(f"| `{each['alert']}` |" in page for each in alerts)
+    kept = set()
+    for family in Metrics(6).registry.collect():
+        ends = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
+        kept |= {family.name + end for end in ["", *ends.get(family.type, [])]}
+    assert set(re.findall(r"\beat_[a-z_]+", page)) <= kept
