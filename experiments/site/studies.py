@@ -13,7 +13,7 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
 OF_A_CLONE = "python -m experiments"
 CLONE = f"""!!! note "In a clone"
     Commands that begin with `{OF_A_CLONE}`, and kept rows, need a clone:
-    `git clone https://github.com/eat-lightning/eat_lightning && cd eat_lightning && make setup`.
+    `git clone <repository> && cd eat_lightning && make setup`.
     From the installed package a claim is `eat-report study=<your runs> claims=[<claim>]`.
 
 """
