@@ -1,8 +1,10 @@
 """A claim by itself, in the terminal: its tables and its answer.
 
-    python -m experiments exits [study=outputs/frontier]
+    python -m experiments exits [study=outputs/frontier]            # in a clone
+    python -m eat_lightning.experiments exits study=outputs/frontier   # from the installed package
 
 Without study= from the rows that were kept in results/ beside it, or else those of the frontier.
+Only a clone has kept rows.
 """
 
 import sys
@@ -26,7 +28,10 @@ def main(name: str = "", *arguments: str) -> None:
         raise ConfigError(f"only study=<folder> and against=<method> are known, got {unknown[0]}")
     paths = [value for key, value in given if key == "study"]
     against = [value for key, value in given if key == "against"]
-    study = open_study(paths or kept_rows(name), against=against[-1] if against else "")
+    places = paths or kept_rows(name)
+    if not places:
+        raise ConfigError("study=<folder> must be given: rows are kept in a clone alone")
+    study = open_study(places, against=against[-1] if against else "")
     claim = claim_of(known[name])(study)
     for table in claim.tables:
         show(table)

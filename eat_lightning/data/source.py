@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -127,17 +129,27 @@ def opened(task: Task, path: Path) -> pq.ParquetFile:
         texts: Any = dict.fromkeys(task.columns, str)
         frame = pd.read_csv(path, dtype=texts, keep_default_na=False, low_memory=False)
     else:  # read_json would turn texts into dates
-        with path.open(encoding="utf-8-sig") as file:
-            frame = pd.DataFrame([json.loads(line) for line in file if line.strip()])
+        frame = pd.DataFrame(list(json_lines(path)))
     made = io.BytesIO()
     pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), made)
     return pq.ParquetFile(made)
 
 
+def json_lines(path: Path) -> Iterator[Any]:
+    """The values of a file's lines, blank ones left out; ValueError names the damaged line."""
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                if line.strip():
+                    yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"line {number}: {error.msg}") from None
+
+
 def as_source(task: Task, table: pa.Table, where: str) -> Source:
     faults = label_faults(task, table["label"], where)
     faults += [
-        f"{where}: column {c} has no text in row {table[c].to_pylist().index(None)}"
+        f"{where}: column {c} has no text in {place(where, table[c].to_pylist().index(None))}"
         for c in task.columns
         if table[c].null_count
     ]
@@ -225,8 +237,30 @@ def label_faults(task: Task, labels: pa.ChunkedArray, where: str) -> list[str]:
     if not len(outside):
         return []
     row, names = int(outside[0]), f" ({', '.join(task.labels)})" if task.labels else ""
-    found = f"got {labels[row].as_py()!r:.60} in row {row}"
+    found = f"got {labels[row].as_py()!r:.60} in {place(where, row)}"
     return [f"{where}: label must be in {low}..{high}{names}, {found}"]
+
+
+def place(where: str, row: int) -> str:
+    """Where a row (from 0) stands: a line as an editor counts it, where the file has lines."""
+    path = Path(where)
+    if path.suffix not in FORMATS[1:]:
+        return f"row {row}"
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        if path.suffix == ".csv":
+            begun = islice(csv_lines(file), row + 1, None)  # the header is the first
+        else:
+            begun = islice((n for n, line in enumerate(file, 1) if line.strip()), row, None)
+        return f"line {next(begun)}"
+
+
+def csv_lines(file: TextIO) -> Iterator[int]:
+    """The line in which each record begins: a text may go over several, and blank ones are none."""
+    reader, begun = csv.reader(file), 1
+    for record in reader:
+        if record:
+            yield begun
+        begun = reader.line_num + 1
 
 
 def numbers_of(task: Task, labels: pa.ChunkedArray) -> pa.ChunkedArray:

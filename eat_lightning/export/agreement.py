@@ -32,7 +32,8 @@ CLOSE = 1e-4  # probabilities (of a regression: scores) of fp32 graphs differ by
 @dataclass
 class Agreement:
     """What was found of each example: its row in the split, what differs, how thin its margin is,
-    and whether the run and the export are right (1, 0; NaN where there is no class to tell by)."""
+    whether the run and the export are right (1, 0; NaN where there is no class to tell by), and
+    whether it left the run early."""
 
     rows_B: np.ndarray
     labels_differ_B: np.ndarray
@@ -42,6 +43,7 @@ class Agreement:
     margin_B: np.ndarray
     run_right_B: np.ndarray
     right_B: np.ndarray
+    early_B: np.ndarray
 
     @property
     def differs_B(self) -> np.ndarray:
@@ -88,6 +90,15 @@ class Agreement:
         )
 
 
+def unseen_exits(encoder: AdaptiveEncoder, found: Agreement) -> str:
+    """A line where there are early exits and no example of those compared took one, else ""."""
+    last = encoder.shape.num_layers
+    if found.early_B.any() or not {*encoder.exit.layers} - {last}:
+        return ""
+    num = len(found.rows_B)
+    return f"all {num} examples compared ran to the last layer: early exits were not compared"
+
+
 def compare(
     encoder: AdaptiveEncoder, backend: Backend, split: Any, rows_B: np.ndarray, batch: int
 ) -> Agreement:
@@ -130,6 +141,7 @@ def differences(
         margin_B,
         right(ours.logits_BC, label_B),
         right(theirs.logits_BC, label_B),
+        ours.depth_B < len(ours.tokens_LB),
     )
 
 

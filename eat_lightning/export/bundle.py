@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -12,7 +13,7 @@ from typing import Any
 from eat_lightning import answers
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
-from eat_lightning.export.agreement import THIN, Agreement, compare
+from eat_lightning.export.agreement import THIN, Agreement, compare, unseen_exits
 from eat_lightning.export.beside import beside
 from eat_lightning.export.branch import with_if
 from eat_lightning.export.graph import graphs
@@ -117,6 +118,7 @@ class Bundle:
         if self.dtype == "int8":  # and what `predict` makes of the run in that dtype
             references["_int8"] = in_int8(self.encoder)
         found: dict[str, Any] = {"split": check.split_name}
+        warnings = set()
         for engine, (name, encoder) in product(check.engines, references.items()):
             backend = open_export(Export.open(folder, check.threads, engine))
             in_engine = "" if engine == "onnx" else f"_{engine}"
@@ -126,8 +128,11 @@ class Bundle:
                 found[f"batch_{batch}{name}{in_engine}"] = agreement.summary()
                 where = f"batch {batch}{by}" + (", against the run in int8" if name else "")
                 print(f"{where}: {agreement.line}")
+                warnings.add(unseen_exits(encoder, agreement))
                 if fault := self.fault(agreement, check):
                     raise ConfigError(f"{where}: {fault}: nothing was written")
+        for warning in sorted(warnings - {""}):
+            print(f"warning: {warning}", file=sys.stderr)
         return found
 
     def fault(self, agreement: Agreement, check: Check) -> str | None:

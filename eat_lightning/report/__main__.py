@@ -90,9 +90,12 @@ def report(config: dict[str, Any]) -> Path:
     Raises ConfigError, one line per fault, before any row is read; and where there is no row.
     """
     plan = parsed(ReportPlan, config)
+    from eat_lightning.report.budgets import check_against
     from eat_lightning.report.study import open_study
 
     study = open_study(plan.study, plan.title, plan.against or "")
+    if plan.against is not None:  # before the claims, which take minutes
+        check_against(study)
     made = make_claims(plan.claims or found_claims(), study)
     if plan.claims is not None:  # a reader of the page need not know what nobody asked for
         study.warnings += made.lacking

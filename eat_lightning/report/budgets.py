@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eat_lightning.errors import ConfigError
 from eat_lightning.report import columns as col
 from eat_lightning.report.compare import Entry, speed_up
 from eat_lightning.report.figures import looks, looks_of
@@ -66,15 +67,9 @@ class Method:
 
 def methods_of(study: Study, task: str) -> list[Method]:
     """One for each exit rule that was fitted, of each model."""
-    points: dict[str, list[Point]] = {}
-    for point in sorted(study.points(task=task), key=lambda p: p.row.budget is None):
-        points.setdefault(study.name_of(point.row), []).append(point)
+    points = points_by_name(study, task)
     rules = {name: rules_of(own) for name, own in points.items()}
-    labels = {
-        (name, rule): ", ".join([name, *words_of(rule, name, rules)])
-        for name, own in rules.items()
-        for rule in own
-    }
+    labels = labels_of(rules)
     several = any(len(own) > 1 for own in rules.values())
     shown = looks(labels.values()) if several else looks_of(study)
     found = []
@@ -82,6 +77,38 @@ def methods_of(study: Study, task: str) -> list[Method]:
         own = [p for p in points[name] if not p.row.budget or rule_in(p) == rule]
         found.append(Method(study, label, shown[label if several else name].color, own))
     return found
+
+
+def names_in(study: Study) -> list[str]:
+    """What the methods of all tasks are called; no interval is drawn for it."""
+    every = (points_by_name(study, task) for task in study.tasks)
+    rules = [{name: rules_of(own) for name, own in points.items()} for points in every]
+    return sorted({label for found in rules for label in labels_of(found).values()})
+
+
+def check_against(study: Study) -> None:
+    """Raise ConfigError with the names that there are where `against` names none of them."""
+    names = names_in(study)
+    if not names:
+        raise ConfigError(NEED)
+    if study.against not in names:
+        known = " or ".join(f'against="{name}"' for name in names)
+        raise ConfigError(f"name the method to subtract: {known}, got {study.against!r}")
+
+
+def points_by_name(study: Study, task: str) -> dict[str, list[Point]]:
+    points: dict[str, list[Point]] = {}
+    for point in sorted(study.points(task=task), key=lambda p: p.row.budget is None):
+        points.setdefault(study.name_of(point.row), []).append(point)
+    return points
+
+
+def labels_of(rules: Mapping[str, Sequence[Rule]]) -> dict[tuple[str, Rule], str]:
+    return {
+        (name, rule): ", ".join([name, *words_of(rule, name, rules)])
+        for name, own in rules.items()
+        for rule in own
+    }
 
 
 def rules_of(points: Sequence[Point]) -> list[Rule]:

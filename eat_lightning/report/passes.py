@@ -24,6 +24,10 @@ from eat_lightning.report.study import Measured, Point, Study
 from eat_lightning.runs.row import Row, text
 
 SAME_PASS = tuple(name for name in SAME_POINT if name not in ("form", "threads", "machine"))
+USUAL = (  # what `Pass.usual` gives
+    "Of each model the rule is told whose knob, of those measured, is nearest to its default (tau "
+    "0.9 of confidence), whatever it costs: at equal cost measure budgets=[0.5] compares models."
+)
 TOLD_BY = ("dtype", "device", "split")
 
 
@@ -100,6 +104,11 @@ def passes(study: Study, task: str) -> list[Pass]:
         alike = [row for row in rows if study.name_of(row) == name]
         found.append(Pass(by_rule(points), told_apart(name, points[0].row, alike), looks[name]))
     return found
+
+
+def how_chosen(told: Iterable[Pass]) -> list[str]:
+    """How the rules were chosen, a line where those of several passes stand at unlike knobs."""
+    return [USUAL] if len({p.usual.setting for p in told}) > 1 else []
 
 
 def told_apart(name: str, row: Row, alike: Sequence[Row]) -> str:

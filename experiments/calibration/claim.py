@@ -17,7 +17,7 @@ from pandas import DataFrame
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.passes import Pass, passes
+from eat_lightning.report.passes import Pass, how_chosen, passes
 from eat_lightning.report.statistics import over_seeds, paired_difference
 from eat_lightning.report.study import Study
 
@@ -92,7 +92,8 @@ def claim(study: Study) -> Claim:
             figures = [reliability_figure(p, [e["heads"][0] for e in exits[p.slug]]) for p in early]
             figures.append(oracle_figure(task, early, reached))
             whole.add(lines, [oracle_table(task, reached)], figures)
-    whole.add(notes=notes(tasks))
+    told = [p for found in tasks.values() for p in found if p.runs and p.early]
+    whole.add(how_chosen(told), notes=notes(tasks))
     return whole.or_lacking(
         "no classifying row has its examples beside it: python -m eat_lightning.measure "
         "run=outputs/<study>"

@@ -10,41 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.report import columns as col
-from eat_lightning.report.budgets import NEED, Method, methods_of
+from eat_lightning.report.budgets import Method, check_against, methods_of
 from eat_lightning.report.cells import points_text
 from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.compare import difference, on_common_seeds
 from eat_lightning.report.study import Study
 
 SPENT = "counted, / those of own static: a budget is a bound, and may be underspent"
-COLUMNS = [
-    col.word("model", "method"),
-    col.word("setting", "budget", help="share of full FLOPs that both were fitted for"),
-    col.seeds(),
-    col.seeds("its_seeds", "its seeds", "other"),
-    col.accuracy(),
-    col.field("flops_ratio", "FLOPs", 3, SPENT),
-    col.number("its_flops", "its FLOPs", lambda line: line["other"].mean("flops_ratio"), 3),
-    col.points("points", "Δ", help=f"points of accuracy; {col.PAIRED}"),
-    col.p_value("p", "points", col.MCNEMAR),
-    *map(col.values, ("num_examples", "split", "weights", "commit")),
-]
 
 
 def claim(study: Study) -> Claim:
     """A table for each task that has the method which is subtracted, and another."""
-    methods = {task: methods_of(study, task) for task in study.tasks}
-    names = sorted({method.name for own in methods.values() for method in own})
-    if not names:
-        raise ConfigError(NEED)
-    if study.against not in names:
-        known = " or ".join(f'against="{name}"' for name in names)
-        raise ConfigError(f"name the method to subtract: {known}, got {study.against!r}")
+    check_against(study)
     whole = Claim("compare", f"Methods minus {study.against}")
-    for task, own in methods.items():
-        if lines := lines_of(own, study.against):
+    for task in study.tasks:
+        if lines := lines_of(methods_of(study, task), study.against):
             whole.add(answers(task, study.against, lines), [table_of(task, study.against, lines)])
     return whole.or_lacking(f"no other method was fitted for a budget of {study.against}")
 
@@ -67,7 +48,23 @@ def table_of(task: str, against: str, lines: Sequence[dict[str, Any]]) -> Table:
         "seeds; the interval is of other examples for these seeds. Bold: better by it."
     )
     title = f"Methods minus {against} on {task}"
-    return col.table(f"compare-{task}", title, caption, COLUMNS, lines)
+    return col.table(f"compare-{task}", title, caption, columns(against), lines)
+
+
+def columns(against: str) -> list[Any]:
+    flops = f"FLOPs of {against}"
+    return [
+        col.word("model", "method"),
+        col.word("setting", "budget", help="share of full FLOPs that both were fitted for"),
+        col.seeds(),
+        col.seeds("its_seeds", f"seeds of {against}", "other"),
+        col.accuracy(),
+        col.field("flops_ratio", "FLOPs", 3, SPENT),
+        col.number("its_flops", flops, lambda line: line["other"].mean("flops_ratio"), 3),
+        col.points("points", "Δ", help=f"points of accuracy; {col.PAIRED}"),
+        col.p_value("p", "points", col.MCNEMAR),
+        *map(col.values, ("num_examples", "split", "weights", "commit")),
+    ]
 
 
 def answers(task: str, against: str, lines: Sequence[dict[str, Any]]) -> Iterator[str]:

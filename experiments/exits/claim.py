@@ -18,7 +18,15 @@ from eat_lightning.report import cells
 from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.compare import Difference
-from eat_lightning.report.passes import Pass, by_seed, examples_of, passes, with_examples
+from eat_lightning.report.passes import (
+    USUAL,
+    Pass,
+    by_seed,
+    examples_of,
+    how_chosen,
+    passes,
+    with_examples,
+)
 from eat_lightning.report.statistics import mcnemar, mean_interval, paired_difference, wilson
 from eat_lightning.report.study import Point, Study
 
@@ -27,6 +35,7 @@ from .figure import figures_of
 Line = dict[str, Any]
 SAME = "95 % Wilson interval, over seeds as of one seed's number"
 NO_EXAMPLES = "examples not at hand: the share alone"
+FEW = 10  # percent of the examples: what fewer cost says little about leaving early
 NUM_BINS = 8  # of lengths, of equal numbers of examples
 
 COLUMNS = [
@@ -64,7 +73,7 @@ def claim(study: Study) -> Claim:
             rules = [Rule(each, point) for each in early for point in each.early]
             lines = [line for each in rules if each.usual for line in answers(task, each)]
             whole.add(lines, tables_of(task, rules), figures_of(task, rules))
-    whole.add(notes=notes(tasks))
+    whole.add(how_chosen(p for early in tasks.values() for p in early), notes=notes(tasks))
     return whole.or_lacking(need(study))
 
 
@@ -190,7 +199,7 @@ def tables_of(task: str, rules: Sequence[Rule]) -> list[Table]:
     depth = col.table(
         f"depth-{task}",
         f"Depth by the text, on {task}",
-        "Of each model the rule nearest to tau 0.9; bins of length hold about equal numbers.",
+        f"{USUAL} Bins of length hold about equal numbers.",
         DEPTH_COLUMNS,
         [line for r in rules if r.usual for line in (*r.lengths, *r.difficulties)],
     )
@@ -209,15 +218,18 @@ def answers(task: str, rule: Rule) -> Iterator[str]:
     early = place(rule, "", rule.examples["depth"] < last)
     right, harm = (cells.percent(early[key]).text for key in ("accuracy", "harm"))
     line += f"; of these {right} % are right, and {harm} % wrong where the last layer is right. "
-    yield line + cost(early["to_last"])
+    yield line + cost(early["to_last"], shares[shares.index != last].sum())
     for kind in (rule.lengths, rule.difficulties):
         if len(kind) > 1:
             low, high = (f"depth {d['depth'].value:.2f} at {d['bin']}" for d in (kind[0], kind[-1]))
             yield f"{head} {low}, {high}."
 
 
-def cost(gain: Difference) -> str:
+def cost(gain: Difference, left: float) -> str:
+    """What leaving early costs the whole split; left: percent of the examples that did."""
     if gain.interval is not None and gain.interval.low == gain.interval.high == 0:
+        if left < FEW:
+            return f"Fewer than {FEW} % leave early: too few to say what that costs."
         return "Leaving early costs no point of accuracy."
     return f"Leaving early changes accuracy by {cells.points_text(gain)} points."
 

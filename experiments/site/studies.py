@@ -10,6 +10,13 @@ from experiments.site.made import ROOT, Page
 
 EXPERIMENTS = ROOT / "experiments"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
+OF_A_CLONE = "python -m experiments"
+CLONE = f"""!!! note "In a clone"
+    Commands that begin with `{OF_A_CLONE}`, and kept rows, need a clone:
+    `git clone <repository> && cd eat_lightning && make setup`.
+    From the installed package a claim is `eat-report study=<your runs> claims=[<claim>]`.
+
+"""
 LAST_IN_SEARCH = "---\nsearch: {boost: 0.5}\n---\n"  # pages that say how come before what came out
 HOME = {"README.md": "index.md", "experiments/README.md": "reference/paper.md"}
 
@@ -44,7 +51,13 @@ def place_of(path: Path) -> str:
 
 def relinked(page: Path, found: dict[str, Page]) -> str:
     """A page's text with its links as they are on the site."""
-    return LINK.sub(lambda link: on_site(link, page, found), page.read_text("utf-8"))
+    return LINK.sub(lambda link: on_site(link, page, found), with_note(page.read_text("utf-8")))
+
+
+def with_note(text: str) -> str:
+    """A page's text, with what its commands need below its title where that is a clone."""
+    title, end, rest = text.partition("\n\n")
+    return f"{title}{end}{CLONE}{rest}" if OF_A_CLONE in text and text.startswith("# ") else text
 
 
 def on_site(link: re.Match[str], page: Path, found: dict[str, Page]) -> str:

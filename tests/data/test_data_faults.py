@@ -168,6 +168,30 @@ def test_other_formats_hold_the_same(folder: Path, ending: str):
     assert found.digest == read(PAIR, str(folder), "train").digest
 
 
+@pytest.mark.parametrize(
+    ("ending", "lines", "number"),
+    [
+        ("csv", ["one,two,label", "a,b,yes", '"c\nd",e,no', "", "f,g,maybe"], 6),
+        ("csv", ["one,two,label", "a,b,maybe"], 2),
+        ("jsonl", ['{"one": "a", "two": "b", "label": "yes"}', "", '{"one": "", "two": ""}'], 3),
+    ],
+)
+def test_a_fault_names_the_line_of_a_text_file(
+    folder: Path, ending: str, lines: list[str], number: int
+):
+    (folder / "pair/train.parquet").unlink()
+    (folder / f"pair/train.{ending}").write_text("\n".join(lines) + "\n")
+    said = only(GlueData.faults(PAIR, str(folder)))
+    assert said.endswith(f" in line {number}")
+
+
+def test_a_damaged_line_is_named(folder: Path):
+    (folder / "pair/train.parquet").unlink()
+    path = folder / "pair/train.jsonl"
+    path.write_text('{"one": "a", "two": "b", "label": "yes"}\n\n{broken\n')
+    assert "not a readable jsonl file (line 3: " in only(GlueData.faults(PAIR, str(folder)))
+
+
 @pytest.mark.parametrize(("ending", "content"), [("csv", b"one\n\xff"), ("jsonl", b"{broken")])
 def test_other_formats_that_cannot_be_read(folder: Path, ending: str, content: bytes):
     (folder / "pair/train.parquet").unlink()

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 from budgeted import AT_6, run
+from hydra import compose, initialize_config_dir
 
+from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
+from eat_lightning.report import __main__ as command
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import open_study
@@ -31,6 +34,8 @@ def test_a_line_is_a_method_minus_the_one_that_is_named(folder: Path):
     (line,) = found.tables[0].lines
     names = ("model", "setting", "seeds", "its_seeds")
     assert [line.cells[k].text for k in names] == ["eat", "budget 0.5", "2 (1, 2)", "2 (1, 2)"]
+    titles = [column.title for column in found.tables[0].columns]
+    assert titles.count("FLOPs of eat, sweet") == titles.count("seeds of eat, sweet") == 1
     gained = 100 * (sum(AT_6) - 4) / 8
     assert line.cells["points"].value == pytest.approx(gained)
     assert line.cells["points"].text in found.answer[0]
@@ -49,3 +54,14 @@ def test_only_seeds_that_both_have_are_compared(folder: Path):
 def test_a_method_that_is_not_there_is_a_line(folder: Path):
     with pytest.raises(ConfigError, match='against="eat" or against="eat, sweet", got \'\''):
         compare(folder, "")
+
+
+def test_it_is_refused_before_the_long_work(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        overrides = [f"study={folder}", "against='eat, joint'"]
+        config = plain(compose("report", overrides=overrides))
+    monkeypatch.setattr(command, "make_claims", lambda *_: pytest.fail("claims were made"))
+    with pytest.raises(
+        ConfigError, match='against="eat" or against="eat, sweet", got \'eat, joint'
+    ):
+        command.report(config)

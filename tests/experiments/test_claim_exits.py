@@ -12,10 +12,12 @@ from studies import EAT, STATIC, claim_in, keep, make_recorded, make_row
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim, Line
-from eat_lightning.report.passes import passes
+from eat_lightning.report.compare import Difference
+from eat_lightning.report.passes import USUAL, passes
+from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.row import Row
-from experiments.exits.claim import Rule, by_difficulty, by_length
+from experiments.exits.claim import Rule, by_difficulty, by_length, cost
 
 claim = partial(claim_in, "exits")
 
@@ -147,6 +149,25 @@ def test_the_answer(found: Claim):
         "sst2, eat at tau 0.9: of 6 layers, 62 % at layer 3, 12 % at layer 4 leave; of these 100.0 "
     )
     assert "Leaving early changes accuracy by +25.00 (" in first
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (9.9, "Fewer than 10 % leave early: too few to say what that costs."),
+        (10.0, "Leaving early costs no point of accuracy."),
+    ],
+)
+def test_what_few_cost_is_not_told(left: float, said: str):
+    assert cost(Difference(0.0, Interval(0.0, 0.0, 0.0)), left) == said
+
+
+def test_unlike_knobs_are_said_to_be_chosen_by_the_default(tmp_path: Path):
+    run(tmp_path)
+    assert USUAL not in claim(tmp_path).answer
+    lax = eat_row(2, tau=0.8, model="other", run="other")
+    keep(tmp_path / "other", [lax], make_recorded([AT_3, AT_4, AT_6], [3, 4, 6]))
+    assert claim(tmp_path).answer[-1] == USUAL
 
 
 def test_without_examples_there_are_shares(tmp_path: Path):

@@ -5,7 +5,7 @@ import tomllib
 
 from studies import make_row
 
-from experiments.site import settings, shelf
+from experiments.site import settings, shelf, studies
 from experiments.site.made import ROOT
 from experiments.site.tutorial import fenced
 
@@ -53,3 +53,9 @@ def test_a_method_alone_comes_before_one_beside_another(monkeypatch):
     lines = shelf.measured("reduction", "tome").splitlines()[4:6]
     assert ["| confidence |" in lines[0], "| berxit |" in lines[1]] == [True, True]
     assert lines[0].startswith("| [methods](../../results/methods/page.md) |")
+
+
+def test_a_page_whose_commands_need_a_clone_says_so():
+    text = "# Title\n\nWords: `python -m experiments budgets`.\n"
+    assert studies.with_note(text).startswith(f"# Title\n\n{studies.CLONE}Words")
+    assert studies.with_note("# Title\n\nWords.\n") == "# Title\n\nWords.\n"

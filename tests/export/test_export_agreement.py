@@ -6,12 +6,19 @@ import torch
 from exports import small
 from models import alone, packed, ragged
 
-from eat_lightning.export.agreement import Agreement, right, score_margin, watched
+from eat_lightning.export.agreement import (
+    Agreement,
+    right,
+    score_margin,
+    unseen_exits,
+    watched,
+)
 
 
-def test_agreement_excuses_thin_margins_only():
+def agreement(early: int = 0) -> Agreement:
+    """Of three examples; the first ones of them left early."""
     differ, equal = np.array([True, True, False]), np.zeros(3, bool)
-    found = Agreement(
+    return Agreement(
         rows_B=np.array([10, 20, 30]),
         labels_differ_B=differ,
         depth_differs_B=equal,
@@ -20,12 +27,25 @@ def test_agreement_excuses_thin_margins_only():
         margin_B=np.array([1e-6, 1e-3, 0.5]),
         run_right_B=np.array([1.0, 1.0, 0.0]),
         right_B=np.array([0.0, np.nan, 0.0]),
+        early_B=np.arange(3) < early,
     )
+
+
+def test_agreement_excuses_thin_margins_only():
+    found = agreement()
     assert (found.excused, found.faults) == ([10], [20, 30])
     assert found.answers == pytest.approx(1 / 3)
     assert found.summary()["thin"] == [10]
     assert found.summary()["run_accuracy"] == pytest.approx(2 / 3)
     assert found.summary()["accuracy"] is None  # of one example no label is known
+
+
+@pytest.mark.parametrize(("early", "layers", "warns"), [(0, [2], 1), (1, [2], 0), (0, [], 0)])
+def test_exits_that_nobody_took_were_not_compared(early: int, layers: list[int], warns: int):
+    encoder, found = small("dense", "none", "confidence"), agreement(early=early)
+    encoder.exit.layers = layers
+    line = "all 3 examples compared ran to the last layer: early exits were not compared"
+    assert unseen_exits(encoder, found) == line * warns
 
 
 def test_right_answers_by_hand():

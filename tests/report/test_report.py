@@ -127,6 +127,12 @@ def test_a_claim_by_itself_is_shown_in_the_terminal(tmp_path: Path, capsys):
             one_claim(*arguments)
 
 
+def test_without_kept_rows_a_claim_asks_for_a_study(monkeypatch):
+    monkeypatch.setattr("experiments.__main__.kept_rows", lambda name: [])
+    with pytest.raises(ConfigError, match="study=<folder> must be given"):
+        one_claim("exits")
+
+
 def test_exit_status_and_one_line(monkeypatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
     monkeypatch.setattr("sys.argv", ["eat-report", f"study={tmp_path}"])
     with pytest.raises(SystemExit) as ended:
