@@ -22,6 +22,7 @@ from eat_lightning.report.study import Point, Study
 from eat_lightning.runs.row import THEIRS
 
 HOLLOW: dict[str, Any] = {"markerfacecolor": PAPER, "markersize": 4}
+MOST = 8  # methods whose fixed depths and names one plane has room for; panels have them all
 PERCENT = "accuracy on %s (%%)"
 READ = ("accuracy", "gain", "to_trained", "flops_ratio", "depth", "retention", "seeds")
 
@@ -96,6 +97,7 @@ def time_figure(study: Study, task: str, methods: Sequence[Method]) -> list[Figu
     static = [p for p in others if p.is_static and p.row.baseline != THEIRS]
     if not timed:
         return []
+    crowded = len(methods) > MOST
 
     def draw(drawing: Any) -> None:
         ax = drawing.subplots()
@@ -104,7 +106,10 @@ def time_figure(study: Study, task: str, methods: Sequence[Method]) -> list[Figu
             draw_line(
                 ax, fitted, "latency_ms", "o-", label=f"{method.name}, fitted budgets", **look
             )
-            draw_line(ax, method.fixed, "latency_ms", "s:", label="fixed depth", **HOLLOW, **look)
+            if not crowded:
+                draw_line(
+                    ax, method.fixed, "latency_ms", "s:", label="fixed depth", **HOLLOW, **look
+                )
         for marker, found, label in (
             ("D", static, "static, trained"),
             ("x", theirs, "Hugging Face"),
@@ -117,7 +122,8 @@ def time_figure(study: Study, task: str, methods: Sequence[Method]) -> list[Figu
         ax.set(xscale="log", xlabel="ms at batch 1", ylabel=PERCENT % task)
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter("{x:g}")
-        ax.legend(frameon=False, fontsize=7)
+        if not crowded:
+            ax.legend(frameon=False, fontsize=7)
 
     caption = "Every point by turns in one session; numbers are layers of static models."
     title = f"Accuracy against time on {task}"

@@ -15,6 +15,10 @@ from eat_lightning.report import columns as col
 from eat_lightning.report.budgets import COLUMNS, NEED, Method, methods_of
 from eat_lightning.report.cells import points_text
 from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.compare import Difference
+from eat_lightning.report.figures import INK, PAPER, SERIES, Figure
+from eat_lightning.report.panels import dot
+from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Study
 
 AT = 0.5  # of the full FLOPs, where rows have it: fixed depth is there at a layer, 3 of 6
@@ -32,7 +36,7 @@ PUBLISHED = {
     "beem": "1.5 to 2.1x at equal or better accuracy (GLUE, layers)",
     "cofi": "2.0x at 60 % fewer weights (BERT-base, MRPC, RTE and CoLA)",
     "sweet": "+1.1 points over joint exits (few examples)",
-    "depth_weighted": "1.57x at 0 to +2.3 points (PABEE, ALBERT-base, patience)",
+    "patience": "1.57x at 0 to +2.3 points (PABEE, ALBERT-base)",
 }
 KEEP = {
     "model",
@@ -63,7 +67,9 @@ def claim(study: Study) -> Claim:
     whole = Claim("methods", f"Methods at budget {at:g}: which of them pays")
     for task, methods in found.items():
         if lines := lines_of(methods, at):
-            whole.add(answers(task, at, lines), [table_of(task, at, lines)])
+            whole.add(
+                answers(task, at, lines), [table_of(task, at, lines)], [figure_of(task, lines)]
+            )
     whole.add(notes=notes(found, at))
     return whole
 
@@ -99,6 +105,37 @@ def lines_of(methods: Sequence[Method], at: float) -> list[dict[str, Any]]:
     lines = [one for method in methods for one in method.lines if one["point"].row.budget == at]
     lines = [line | {"published": published(line)} for line in lines]
     return sorted(lines, key=lambda line: line["gain"].points if line["gain"] else 0, reverse=True)
+
+
+def figure_of(task: str, lines: Sequence[dict[str, Any]]) -> Figure:
+    """Each method's gains, and its loss against the static model, with their intervals."""
+
+    def draw(drawing: Any) -> None:
+        left, right = drawing.subplots(1, 2, sharey=True)
+        for y, line in enumerate(reversed(lines)):
+            mark(left, line["gain"], y + 0.15, SERIES[1], markerfacecolor=PAPER, mew=0.8)
+            mark(left, line["mix_gain"], y - 0.15, SERIES[0])
+            mark(right, line["to_trained"], y, SERIES[0])
+        names = [line["model"] for line in reversed(lines)]
+        left.set_yticks(range(len(lines)), labels=names, fontsize=6)
+        left.set_xlabel("points over fixed depth", fontsize=7)
+        right.set_xlabel("points over the trained static model", fontsize=7)
+        for ax in (left, right):
+            ax.axvline(0, color=INK, linewidth=0.8)
+
+    caption = (
+        "Left, filled: over the best random mix of two depths; hollow: over a mix of the two "
+        "neighbouring ones. Right: against the static model that was trained for itself. Paired "
+        "95 % intervals over examples."
+    )
+    size = 5.6, 1.0 + 0.17 * len(lines)
+    return Figure(f"methods-{task}", f"Gains and losses on {task}", caption, draw, size)
+
+
+def mark(ax: Any, found: Difference | None, y: float, color: str, **look: Any) -> None:
+    if found is not None:
+        x = found.interval or Interval.exact(found.points)
+        dot(ax, x, y, color=color, marker="o", **({"markersize": 3} | look))
 
 
 def published(line: dict[str, Any]) -> str:
