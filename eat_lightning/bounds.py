@@ -27,7 +27,9 @@ class Misshaped(ValueError):
 
 
 def shape_text(given: Any) -> str:
-    """ "32 x 2"."""
+    """ "32 x 2"; the type's name of what has no shape."""
+    if not hasattr(given, "shape"):
+        return type(given).__name__
     return " x ".join(map(str, given.shape)) or "a single number"
 
 

@@ -21,7 +21,7 @@ def decide(
         decided_B = exit.decides(logits_EBC, signals_EBS)
     else:
         decided_B = exit.decides(logits_EBC)
-    if decided_B.shape != logits_EBC.shape[1:2]:
+    if getattr(decided_B, "shape", None) != logits_EBC.shape[1:2]:
         found = shape_text(decided_B)
         raise Misshaped(f"{type(exit).__name__}.decides must give B whole numbers, got {found}")
     return decided_B

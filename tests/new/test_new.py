@@ -65,6 +65,13 @@ class BadExit(Never):
         return logits_EBC[-1].long()
 
 
+class ListExit(Never):
+    """Gives a plain list."""
+
+    def decides(self, logits_EBC):
+        return [0] * logits_EBC.shape[1]
+
+
 class BadScore(NormTopK):
     """Scores each number of a row."""
 
@@ -83,6 +90,7 @@ class NoPacked(Keep):
     ("slot", "bad", "line"),
     [
         ("exit", BadExit(), "BadExit.decides must give B whole numbers, got 5 x 3"),
+        ("exit", ListExit(), "ListExit.decides must give B whole numbers, got list"),
         ("reduction", BadScore(), "BadScore.score must give N numbers, got 33 x 16"),
         ("reduction", NoPacked(), "NoPacked.__call__ must give a Packed, got Tensor"),
     ],

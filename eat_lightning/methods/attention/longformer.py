@@ -1,7 +1,8 @@
 """Longformer's window with a global [CLS] (Beltagy et al. 2020), as in EAT section 3.2.
 
 The window counts the tokens that are left, not original positions: pruning brings far words near,
-as the paper's shrinking t_l does. [CLS], the first token, sees all and is seen by all.
+as the paper's shrinking t_l does. [CLS], the first token, sees all and is seen by all: i sees j
+where |i - j| <= window / 2, or i or j is [CLS].
 """
 
 from functools import partial
