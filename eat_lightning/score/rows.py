@@ -150,32 +150,39 @@ def csv_header(path: Path) -> list[str]:
     return names
 
 
+def csv_blocks(
+    file: BinaryIO, names: Sequence[str], wanted: Sequence[str], most: int
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a csv file, some at a time: wanted columns, all as text that may not be
+    UTF-8. most: bytes of a row that are sure to be read. ArrowInvalid where a row has too many or
+    too few columns."""
+    return pyarrow.csv.open_csv(
+        file,
+        pyarrow.csv.ReadOptions(use_threads=False, block_size=max(1 << 20, 2 * most)),
+        pyarrow.csv.ParseOptions(newlines_in_values=True),
+        pyarrow.csv.ConvertOptions(
+            check_utf8=False,
+            column_types=dict.fromkeys(names, pa.string()),
+            include_columns=list(dict.fromkeys(wanted)),
+        ),
+    )
+
+
 def csv_windows(shard: Shard, reading: Reading) -> Iterator[Window]:
-    """Every column is passed through as text. What is not UTF-8 is found row by row, as in parquet;
-    a row with too many or too few columns is a damaged file."""
     path, names = shard.input.path, csv_header(shard.input.path)
     schema, texts = kept_schema(shard.input, reading), names_of_texts(names, reading, path)
     about = [name for name in ABOUT if name in names]
-    how = {
-        "read_options": pyarrow.csv.ReadOptions(
-            use_threads=False, block_size=max(1 << 20, 2 * reading.max_bytes)
-        ),
-        "parse_options": pyarrow.csv.ParseOptions(newlines_in_values=True),
-        "convert_options": pyarrow.csv.ConvertOptions(
-            check_utf8=False,
-            column_types=dict.fromkeys(names, pa.string()),
-            include_columns=list(dict.fromkeys([*schema.names, *texts, *about])),
-        ),
-    }
     row = 0
     with path.open("rb") as file:
-        for block in pyarrow.csv.open_csv(file, **how):
+        wanted = [*schema.names, *texts, *about]
+        for block in csv_blocks(file, names, wanted, reading.max_bytes):
             for start in range(0, len(block), reading.window):
-                batch = block.slice(start, reading.window)
-                window = window_of(batch, texts, about, schema, row)
-                row += len(batch)
+                window = window_of(
+                    block.slice(start, reading.window), texts, about, schema, row + start
+                )
                 window.read, window.of = min(file.tell(), shard.weight), shard.weight
                 yield window
+            row += len(block)
 
 
 def window_of(
