@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from eat_lightning.data import grammar, hub
 from eat_lightning.errors import ConfigError
+from eat_lightning.weights.hub import nearest_body
 from eat_lightning.weights.untrusted import one_line, tokenizer_faults
 
 if TYPE_CHECKING:
@@ -55,8 +56,6 @@ def tokenizer_for(pretrained: str | None) -> Tokenizer:
 
 def nowhere(pretrained: str) -> str:
     """Say that a name leads nowhere, and which one that leads somewhere is nearest."""
-    from eat_lightning.weights.checkpoint import nearest_body  # imports torch
-
     return NOWHERE + nearest_body(pretrained)
 
 

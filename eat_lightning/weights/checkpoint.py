@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from eat_lightning.bounds import number_faults, raise_faults, whole_faults
-from eat_lightning.config import CONFIG_DIR
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_text
 from eat_lightning.model.contracts import MODEL_SLOTS, build_all, specs_by_slot
@@ -28,6 +26,7 @@ from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.files import SAFE, read_weights, save_weights, sizes_in, weight_files
 from eat_lightning.weights.hf_names import fuse, rename, sizes_of, tuned_weights
+from eat_lightning.weights.hub import model_folder, nearest_body
 from eat_lightning.weights.untrusted import (
     TOKENIZER,
     UNFIT,
@@ -38,44 +37,6 @@ from eat_lightning.weights.untrusted import (
     tokenizer_faults,
     weight_faults,
 )
-
-
-def model_folder(name: str) -> Path:
-    """A local folder as it is, or a snapshot of a hub's repository."""
-    if Path(name).is_dir():
-        return Path(name)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    words = ["tokenizer*", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json"]
-    wanted = ["config.json", "model.safetensors", "model*.safetensors*", *words]
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=wanted))
-        if not [*folder.glob("model*.safetensors*")]:  # released before there were such files
-            old = [*wanted, "pytorch_model*.bin*"]
-            folder = Path(snapshot_download(name, allow_patterns=old))
-        return folder
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        first = str(error).splitlines()[0][:120]
-        raise ConfigError(
-            f"encoder.pretrained={name} is neither a folder nor to be had from a hub: give a local "
-            f"folder (encoder.pretrained=path) or network access ({first}){nearest_body(name)}"
-        ) from None
-
-
-def nearest_body(name: str) -> str:
-    """The most similar name of a body that `configs/encoder/` knows, or of a folder beside it."""
-    import yaml
-
-    yamls = sorted(Path(CONFIG_DIR, "encoder").glob("*.yaml"))
-    nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in yamls]
-    known = [node.get("pretrained") or "" for node in nodes]
-    if name in known:  # spelt right: another one would not be nearer
-        return ""
-    known += [str(path) for path in Path(name).expanduser().parent.glob("*") if path.is_dir()]
-    near = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; the nearest name is {near[0]}" if near else ""
-
 
 TAKES = ("first", "alternate")
 NEW_HEAD = {"activation": "tanh", "norm": False}

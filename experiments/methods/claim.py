@@ -135,7 +135,7 @@ def figure_of(task: str, lines: Sequence[dict[str, Any]]) -> Figure:
 def mark(ax: Any, found: Difference | None, y: float, color: str, **look: Any) -> None:
     if found is not None:
         x = found.interval or Interval.exact(found.points)
-        dot(ax, x, y, color=color, marker="o", **({"markersize": 3} | look))
+        dot(ax, x, y, color=color, marker="o", markersize=3, **look)
 
 
 def published(line: dict[str, Any]) -> str:
