@@ -27,7 +27,7 @@ def gain(row: Row) -> str:
         return ""
     ends = row.adaptivity_gain, row.adaptivity_gain_low, row.adaptivity_gain_high, row.mix_gain
     middle, low, high, mix = (f"{100 * value:+.1f}" for value in ends if value is not None)
-    return f"{middle} ({low}, {high})\n{mix} over mix"
+    return f"{middle}, mix {mix}\n({low}, {high})"
 
 
 NUMBERS = {
