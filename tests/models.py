@@ -73,9 +73,9 @@ def method(slot: str, kind: str, **changes: Any) -> Any:
 
 def portable(slot: str) -> list[str]:
     """The methods of a slot that an export can hold."""
-    return [
-        kind for kind in kinds(slot) if not getattr(method(slot, kind), "lost_in_export", list)()
-    ]
+    found = {kind: method(slot, kind) for kind in kinds(slot)}
+    able = {k: m for k, m in found.items() if not hasattr(m, "observe")}  # no graph has signals
+    return [kind for kind, made in able.items() if not getattr(made, "lost_in_export", list)()]
 
 
 def has_mask(kind: str) -> bool:
