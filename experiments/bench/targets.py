@@ -30,7 +30,7 @@ Bound = float | Callable[[BenchRow, Rows], float]
 class Target:
     """`reached` of each row that is asked about must be `bound` at least, or at most.
 
-    batch, task: None asks about all; order: its beginning; needs: a rival that must have raced."""
+    batch, task: None asks about all; order: its beginning. A rival must have raced."""
 
     what: str
     candidates: Sequence[str]
@@ -41,17 +41,24 @@ class Target:
     races: Sequence[str] = ("fp32", "bf16")
     task: str | None = None
     at_most: bool = False
-    needs: str = ""
 
     def asks(self, row: BenchRow) -> bool:
         wanted = row.candidate in self.candidates and row.race in self.races
         fits = self.batch in (None, row.batch) and self.task in (None, row.task)
-        there = self.needs in ("", *row.over)
-        return wanted and fits and there and row.order.startswith(self.order)
+        raced = not isinstance(self.reached, Over) or self.reached.label in row.over
+        return wanted and fits and raced and row.order.startswith(self.order)
 
 
-def over(label: str) -> Callable[[BenchRow], Interval]:
-    return lambda row: row.over[label]
+@dataclass(frozen=True)
+class Over:
+    """A rival's time / a row's, or the other way round."""
+
+    label: str
+    inverse: bool = False
+
+    def __call__(self, row: BenchRow) -> Interval:
+        value, low, high = row.over[self.label]
+        return [1 / value, 1 / high, 1 / low] if self.inverse else [value, low, high]
 
 
 def padding(row: BenchRow, rows: Rows) -> float:
@@ -60,16 +67,6 @@ def padding(row: BenchRow, rows: Rows) -> float:
 
 def flops_and_padding(row: BenchRow, rows: Rows) -> float:
     return padding(row, rows) * rows["HF BERT"].flops / row.flops
-
-
-def time_over(label: str) -> Callable[[BenchRow], Interval]:
-    """Time / that one's; nothing to judge where it was not in the race."""
-
-    def found(row: BenchRow) -> Interval:
-        value, low, high = row.over[label]
-        return [1 / value, 1 / high, 1 / low]
-
-    return found
 
 
 def distance(row: BenchRow) -> Interval:
@@ -88,10 +85,9 @@ TARGETS = [
             "time / the fastest engine's, static",
             ["static prepacked"],
             1.03,
-            time_over("best engine"),
+            Over("best engine", inverse=True),
             batch,
             at_most=True,
-            needs="best engine",
         )
         for batch in (1, 32)
     ),
@@ -100,7 +96,7 @@ TARGETS = [
         "deployed over the best static engine, batch 1",
         ["EAT prepacked", "ORT EAT fp32", "OV EAT fp32", "ORT EAT int8", "OV EAT int8", "EAT int8"],
         1.7,
-        over("best static"),
+        Over("best static"),
         1,
         COMES,
         ["deployed-0.5"],
@@ -109,31 +105,31 @@ TARGETS = [
         "cost of adaptivity (time / static)",
         ["off, norm scores"],
         1.03,
-        time_over("static"),
+        Over("static", inverse=True),
         races=("cost-fp32", "cost-bf16"),
         at_most=True,
     ),
-    Target("static over HF BERT, sorted", STATICS, 1.05, over("BERT"), 32, SORTED),
-    Target("static over HF BERT, 0.95 x padding", STATICS, padding, over("BERT"), 32, COMES),
-    Target("EAT over HF BERT, batch 1", EATS, 2.9, over("BERT"), 1),
-    Target("EAT over HF BERT, sorted", EATS, 3.1, over("BERT"), 32, SORTED),
+    Target("static over HF BERT, sorted", STATICS, 1.05, Over("BERT"), 32, SORTED),
+    Target("static over HF BERT, 0.95 x padding", STATICS, padding, Over("BERT"), 32, COMES),
+    Target("EAT over HF BERT, batch 1", EATS, 2.9, Over("BERT"), 1),
+    Target("EAT over HF BERT, sorted", EATS, 3.1, Over("BERT"), 32, SORTED),
     Target(
         "EAT over HF BERT, 0.95 x FLOPs ratio x padding",
         EATS,
         flops_and_padding,
-        over("BERT"),
+        Over("BERT"),
         32,
         COMES,
     ),
-    Target("EAT over HF DistilBERT, batch 1", EATS, 1.4, over("DistilBERT"), 1),
-    Target("EAT over HF DistilBERT, batch 32", EATS, 1.5, over("DistilBERT"), 32),
+    Target("EAT over HF DistilBERT, batch 1", EATS, 1.4, Over("DistilBERT"), 1),
+    Target("EAT over HF DistilBERT, batch 32", EATS, 1.5, Over("DistilBERT"), 32),
     Target("share of the matrix rate, batch 32", [*STATICS, *HALVES, *EATS], 0.9, peak, 32),
     *(
         Target(
             f"deployed int8 over HF fp32, {length} tokens",
             INT8,
             bound,
-            over("HF"),
+            Over("HF"),
             1,
             f"about {length} tokens",
             ["deployed"],
@@ -144,7 +140,7 @@ TARGETS = [
         "deployed int8 over the static int8 export",
         INT8,
         1.3,
-        over("static int8"),
+        Over("static int8"),
         1,
         "about",
         ["deployed"],
@@ -153,7 +149,7 @@ TARGETS = [
         "training step over the padded fp32 loop",
         ["EAT bf16"],
         4.5,
-        over("HF fp32"),
+        Over("HF fp32"),
         32,
         COMES,
         ["training"],
