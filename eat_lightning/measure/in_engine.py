@@ -6,11 +6,14 @@ and the same thing. The graphs are kept beside the run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.engines.open import OfRun, fastest
+from eat_lightning.errors import ConfigError
+from eat_lightning.export.plan import export_slot_faults
 from eat_lightning.infer.latency import Candidate
 from eat_lightning.infer.record import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
@@ -51,6 +54,12 @@ class InEngine:
     @classmethod
     def of(cls, run: Run, plan: MeasurePlan, engine: str) -> InEngine:
         return cls(run, plan, engine, *run.model())
+
+    def check(self, settings: Sequence[Setting]) -> None:
+        """ConfigError with what of these settings no graph holds, such as a rule that observes."""
+        bodies = [with_slots(self.encoder, **setting.methods) for setting in settings]
+        if faults := [fault for body in bodies for fault in export_slot_faults(body)]:
+            raise ConfigError.of(f"backend={self.engine}: {why}" for why in dict.fromkeys(faults))
 
     def opened(self, encoder: AdaptiveEncoder) -> OnnxBackend:
         """An encoder's graphs. ConfigError where the engine cannot run them, or answers otherwise

@@ -92,9 +92,10 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
         if graphs is None:
             said = record(body, split, plan.batch, f"{run.name}: all exits")
         else:
+            graphs.check([s for s in settings if s.baseline != THEIRS])
             said = graphs.record(settings[0], split)
         said.group_B = groups_of(run, split)
-        passed = Pass.of(subject, plan, settings[0], body, said)
+        passed = Pass.of(subject, plan, settings[0], body, said, engine)
         for setting, gain in zip(settings, passed.gains(settings), strict=True):
             row, theirs = passed.row(setting, engine, **gain), setting.baseline == THEIRS
             if graphs is not None and plan.timing.enabled and not theirs:
@@ -130,9 +131,10 @@ class Pass:
         setting: Setting,
         body: AdaptiveEncoder,
         passed: Recorded,
+        engine: str,
     ) -> Pass:
         """Keep what was said beside the run."""
-        file = file_name(setting.body, subject.form, passed.data, plan)
+        file = file_name(setting.body, subject.form, passed.data, plan, engine)
         passed.to_parquet(subject.run.folder / file)
         return cls(subject, plan, body, passed, file)
 
@@ -173,12 +175,12 @@ class Pass:
         return Answers(outcome.logits_BC.argmax(1), flops_B)
 
 
-def file_name(body: str, form: str, data: str, plan: MeasurePlan) -> str:
-    """One file for each body, form of the weights (in which logits differ by their last bits) and
-    set of examples; exit rules share it."""
+def file_name(body: str, form: str, data: str, plan: MeasurePlan, engine: str) -> str:
+    """One file for each body, form of the weights and engine (in which logits differ by their last
+    bits) and set of examples; exit rules share it."""
     digest = hashlib.sha256(body.encode()).hexdigest()[:8]
     dtype = plan.dtype + (f"-{form}" if form != PLAIN else "")
-    dtype += "" if plan.backend == "torch" else f"-{plan.backend}"
+    dtype += "" if engine == "torch" else f"-{engine}"
     return f"examples-{plan.split}-{dtype}-{digest}-{data[:8]}.parquet"
 
 

@@ -33,6 +33,11 @@ def test_rows_of_graphs_say_what_the_encoder_says(run: Path):
     assert {each.engine for each in read(run / "rows.jsonl")} == {"torch", "onnx"}
 
 
+def test_a_rule_that_no_graph_holds_is_refused(run: Path):
+    with pytest.raises(ConfigError, match="backend=onnx: exit=random observes a signal"):
+        call(f"run={run}", *UNTIMED, "backend=onnx", "rules=[{kind:random}]")
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
