@@ -58,7 +58,8 @@ def scored_on_ray(
         fn_constructor_args=(make_job,),
         batch_size=1,
         num_cpus=1,
-        compute=ray.data.ActorPoolStrategy(size=workers),
+        # One at a time: what waits at an actor dies with it, as if the fault were its own.
+        compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
         max_task_retries=MOST_TRIES - 1,
     )
     lost = dict(enumerate(shards))
