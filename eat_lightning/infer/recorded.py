@@ -54,6 +54,11 @@ class Recorded:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def num_classes(self) -> int:
+        """Width of the heads' logits: 1 for a score."""
+        return next(iter(self.guesses.values())).shape[1]
+
     def under(self, exit: Exit | None = None) -> Outcome:
         """Replay an exit rule (None: the encoder's own) with the policies: what happens to an
         example depends on no other, so who leaves where follows from the records."""

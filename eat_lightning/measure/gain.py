@@ -63,19 +63,22 @@ class Answers:
 class Judged:
     """What rules answered on some examples, and what everybody leaving at one layer would have
     (cheapest first is not asked for). group_B numbers the groups of examples that belong together;
-    None: each is alone. metric: accuracy, f1 or matthews."""
+    None: each is alone. metric: accuracy, f1 or matthews. num_classes: of the task, at least,
+    whichever occur."""
 
     rules: Sequence[Answers]
     fixed: Sequence[Answers]
     labels_B: np.ndarray
     metric: str = "accuracy"
     group_B: np.ndarray | None = None
+    num_classes: int = 2
 
     @property
     def sums(self) -> np.ndarray:
         """What metrics and costs are made of, by adding: G x (R + K) x (C * C + 1)."""
         both = (*self.rules, *self.fixed)
-        num_classes = 1 + int(max(1, self.labels_B.max(), *(a.class_B.max() for a in both)))
+        largest = int(max(self.labels_B.max(), *(answers.class_B.max() for answers in both)))
+        num_classes = max(self.num_classes, 1 + largest)
         columns = [sums_of(answers, self.labels_B, num_classes) for answers in both]
         per_example = np.stack(columns, axis=1)
         return per_example if self.group_B is None else grouped(per_example, self.group_B)
@@ -87,11 +90,12 @@ def adaptivity_gains(
     labels_B: np.ndarray,
     metric: str = "accuracy",
     group_B: np.ndarray | None = None,
+    num_classes: int = 2,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> list[Gains]:
     """The gains of each rule over the fixed depths; arguments as in `Judged`."""
-    return mean_gains([Judged(rules, fixed, labels_B, metric, group_B)], draws, seed)
+    return mean_gains([Judged(rules, fixed, labels_B, metric, group_B, num_classes)], draws, seed)
 
 
 def mean_gains(seeds: Sequence[Judged], draws: int = DRAWS, seed: int = 0) -> list[Gains]:

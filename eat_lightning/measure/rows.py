@@ -164,7 +164,9 @@ class Pass:
             return [{} for _ in settings]
         rules = [self.answers(setting.exit, setting.policies) for setting in own]
         fixed = [self.answers(Fixed(layer)) for layer in recorded.guesses]
-        found = adaptivity_gains(rules, fixed, recorded.labels, metric, recorded.group_B)
+        found = adaptivity_gains(
+            rules, fixed, recorded.labels, metric, recorded.group_B, recorded.num_classes
+        )
         gains = iter(found)
         return [{} if setting.baseline else next(gains).fields for setting in settings]
 

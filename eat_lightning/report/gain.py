@@ -53,7 +53,8 @@ def judged_of(study: Study, measured: Measured) -> Judged | None:
     own, recorded = answers_of(measured), measured.outcome.recorded
     if own is None or not fixed:
         return None
-    return Judged([own], fixed, recorded.labels, measured.row.metric, recorded.group_B)
+    metric, num_classes = measured.row.metric, recorded.num_classes
+    return Judged([own], fixed, recorded.labels, metric, recorded.group_B, num_classes)
 
 
 def answers_of(measured: Measured) -> Answers | None:

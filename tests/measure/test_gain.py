@@ -68,6 +68,15 @@ def test_beyond_the_ends_the_nearest_depth_stands():
     assert (gain(dear).value, gain(cheap).value) == (0, 0)
 
 
+def test_f1_of_three_classes_is_a_mean_over_classes_whichever_occur():
+    """Of two classes the second counts, of three the mean of those that occur."""
+    fixed = Answers(np.array([1, 1, 1, 1]), np.full(4, 1.5))  # F1 of class 0 is 0, of 1 two thirds
+    only_second = gain(CHOSEN, (fixed,), metric="f1")
+    mean = gain(CHOSEN, (fixed,), metric="f1", num_classes=3)  # CHOSEN's: two thirds, 0.8
+    assert only_second.value == pytest.approx(0.8 - 2 / 3)
+    assert mean.value == pytest.approx((2 / 3 + 0.8) / 2 - 1 / 3)
+
+
 def test_intervals_are_paired():
     """An example that both get wrong moves neither bound: the rule is right wherever the fixed
     depth is, at the same cost, and on half of the others."""
