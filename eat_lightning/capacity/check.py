@@ -18,15 +18,16 @@ from eat_lightning.cli import quoted
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.loadtest.subject import gateway
 from eat_lightning.serve.loadtest.traffic import (
+    DRAWN,
     Client,
     Shot,
     answered_rate,
     closed_loop,
+    kept_busy,
     open_loop,
     poisson,
 )
 
-DRAWN = 2000
 WARM_S = 2.0
 
 
@@ -94,28 +95,14 @@ def cpu_s(pids: Sequence[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-async def kept_busy(
-    plan: CapacityPlan, client: Client, examples: Sequence[dict[str, str]], replicas: int
-) -> list[Shot]:
-    """Askers who wait for their answers, enough of them that no replica waits."""
-    askers = replicas * (4 if plan.size == 1 else 2 * plan.size)
-    return await closed_loop(client, drawn(plan, client, examples, DRAWN), askers, plan.seconds)
-
-
-def drawn(
-    plan: CapacityPlan, client: Client, examples: Sequence[dict[str, str]], count: int
-) -> list[bytes]:
-    rng = np.random.default_rng(plan.seed)
-    return [client.request(examples[i]) for i in rng.integers(len(examples), size=count)]
-
-
 def request_ms(plan: CapacityPlan, examples: Sequence[dict[str, str]]) -> float:
     """Processor time of a request to an adaptive gateway that is kept busy, model included."""
+    load = {"size": plan.examples_at_once, "seconds": plan.seconds, "seed": plan.seed}
 
     async def busy(client: Client, pids: Sequence[int]) -> float:
-        await kept_busy(plan, client, examples, 1)  # what starts has started
+        await kept_busy(client, examples, **load)  # what starts has started
         before = cpu_s(pids)
-        shots = await kept_busy(plan, client, examples, 1)
+        shots = await kept_busy(client, examples, **load)
         client.close()
         answered = sum(shot.status == 200 for shot in shots)
         if not answered:
@@ -161,9 +148,11 @@ def loaded(
     """Keep so many replicas busy, then let the arrivals come."""
 
     async def both(client: Client) -> Loaded:
-        await closed_loop(client, drawn(plan, client, examples, DRAWN), count, WARM_S)
+        await closed_loop(client, client.drawn(examples, DRAWN, plan.seed), count, WARM_S)
         before = time.process_time()
-        busy = await kept_busy(plan, client, examples, count)
+        busy = await kept_busy(
+            client, examples, plan.examples_at_once, plan.seconds, plan.seed, count
+        )
         between = time.process_time()
         requests = [client.request(examples[i]) for i in arrivals.example]
         begun = time.process_time()

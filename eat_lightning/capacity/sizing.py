@@ -59,9 +59,9 @@ class Sizing:
         static = replace(self.backend, by_source={None: bare})
         backends = {"own": self.backend, "static": static}
         exits = {"own": self.backend.exits, "static": static.exits}
-        most = max(OFFLINE, self.plan.size)
+        most = max(OFFLINE, self.plan.examples_at_once)
         sizes = [1, *(size for size in (1, 2, 4, 8, 16) if size < most), most]
-        sizes = sizes if self.plan.size > 1 else [1, 1, 1, most]
+        sizes = sizes if self.plan.examples_at_once > 1 else [1, 1, 1, most]
         return measured(backends, self.texts, exits, sizes, self.plan.measured, self.plan.seed)
 
     @cached_property
@@ -71,7 +71,7 @@ class Sizing:
         if self.plan.overhead_ms is not None:
             return self.plan.overhead_ms
         rng = np.random.default_rng(self.plan.seed)
-        of_model = self.services["own"].mean_ms(self.plan.size, rng)
+        of_model = self.services["own"].mean_ms(self.plan.examples_at_once, rng)
         return max(0.0, request_ms(self.plan, self.requests) - of_model)
 
     def outcome(
@@ -85,7 +85,12 @@ class Sizing:
     def discipline_beside(self, ms: float) -> Discipline:
         plan, overhead_ms = self.plan, self.overhead_ms + ms
         return Discipline(
-            plan.size, plan.wait_ms, plan.queue, plan.deadline_ms, overhead_ms, plan.balance
+            plan.examples_at_once,
+            plan.wait_ms,
+            plan.queue,
+            plan.deadline_ms,
+            overhead_ms,
+            plan.balance,
         )
 
     def needed(self, arm: str) -> tuple[int, Outcome] | None:
@@ -115,7 +120,9 @@ class Sizing:
     def request_s(self, arm: str) -> float:
         """A request on a busy replica, in seconds."""
         rng = np.random.default_rng(self.plan.seed)
-        return (self.overhead_ms + self.services[arm].mean_ms(self.plan.size, rng)) / 1000
+        return (
+            self.overhead_ms + self.services[arm].mean_ms(self.plan.examples_at_once, rng)
+        ) / 1000
 
     def busy_rps(self, arm: str, count: int, beside_ms: float) -> float:
         """Answers a second of replicas that are kept busy."""
@@ -168,7 +175,7 @@ class Sizing:
             exits=arm,
             gateway=" ".join(plan.gateway(arm == "static")),
             mode=plan.mode,
-            batch=plan.size,
+            batch=plan.examples_at_once,
             wait_ms=plan.wait_ms,
             rate=rate,
             p99_ms=p99_ms,
@@ -176,8 +183,8 @@ class Sizing:
             **shown,
             mean_depth=service.mean_depth,
             alone_ms=self.overhead_ms + service.mean_ms(1, rng),
-            batch_ms=service.mean_ms(max(OFFLINE, plan.size), rng),
-            batch_size=max(OFFLINE, plan.size),
+            batch_ms=service.mean_ms(max(OFFLINE, plan.examples_at_once), rng),
+            batch_size=max(OFFLINE, plan.examples_at_once),
             overhead_ms=self.overhead_ms,
             service_error=service.error,
             checks=[*self.checks(arm)],
@@ -219,7 +226,7 @@ def heading(plan: CapacityPlan, rows: Sequence[CapacityRow]) -> list[str]:
     errors = ", ".join(f"{100 * row.service_error:.1f} %" for row in rows)
     said = f"{plan.rate:g} requests a second, p99 within {plan.p99_ms:g} ms, {plan.mode}"
     return [
-        f"{said}, {plan.size} at once; a replica is one core",
+        f"{said}, {plan.examples_at_once} at once; a replica is one core",
         f"times of batches that were left out of the fit: off by {errors}; a request takes "
         f"{rows[0].overhead_ms:.2f} ms beside the model",
     ]
