@@ -70,8 +70,7 @@ class Sizing:
         does."""
         if self.plan.overhead_ms is not None:
             return self.plan.overhead_ms
-        rng = np.random.default_rng(self.plan.seed)
-        of_model = self.services["own"].mean_ms(self.plan.examples_at_once, rng)
+        of_model = self.services["own"].mean_ms(self.plan.examples_at_once, self.plan.seed)
         return max(0.0, request_ms(self.plan, self.requests) - of_model)
 
     def outcome(
@@ -119,10 +118,8 @@ class Sizing:
 
     def request_s(self, arm: str) -> float:
         """A request on a busy replica, in seconds."""
-        rng = np.random.default_rng(self.plan.seed)
-        return (
-            self.overhead_ms + self.services[arm].mean_ms(self.plan.examples_at_once, rng)
-        ) / 1000
+        model_ms = self.services[arm].mean_ms(self.plan.examples_at_once, self.plan.seed)
+        return (self.overhead_ms + model_ms) / 1000
 
     def busy_rps(self, arm: str, count: int, beside_ms: float) -> float:
         """Answers a second of replicas that are kept busy."""
@@ -164,8 +161,7 @@ class Sizing:
     def row(self, arm: str) -> CapacityRow:
         plan, service = self.plan, self.services[arm]
         rate, p99_ms = plan.asked
-        found = self.needed(arm)
-        rng = np.random.default_rng(plan.seed)
+        found, full = self.needed(arm), max(OFFLINE, plan.examples_at_once)
         shown: dict[str, Any] = dict.fromkeys(("p50_found_ms", "p99_found_ms", "busy"))
         if found is not None:
             p50, p99 = found[1].percentile(50), found[1].percentile(99)
@@ -182,9 +178,9 @@ class Sizing:
             replicas=None if found is None else found[0],
             **shown,
             mean_depth=service.mean_depth,
-            alone_ms=self.overhead_ms + service.mean_ms(1, rng),
-            batch_ms=service.mean_ms(max(OFFLINE, plan.examples_at_once), rng),
-            batch_size=max(OFFLINE, plan.examples_at_once),
+            alone_ms=self.overhead_ms + service.mean_ms(1, plan.seed),
+            batch_ms=service.mean_ms(full, plan.seed),
+            batch_size=full,
             overhead_ms=self.overhead_ms,
             service_error=service.error,
             checks=[*self.checks(arm)],
