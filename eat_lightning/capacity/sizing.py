@@ -24,6 +24,7 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import with_slots
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run, provenance
+from eat_lightning.serve.loadtest.rows import measured as of_shots
 
 OFFLINE = 32  # examples of a full batch, for the cost of a corpus
 ARMS = ("own", "static")
@@ -139,11 +140,10 @@ class Sizing:
             offered = self.plan.level * rps
             sent = Arrivals.drawn(self.plan, offered, len(self.texts))
             found = loaded(self.plan, self.requests, count, sent, arm == "static")
-            good = [1000 * (shot.ended - shot.due) for shot in found.shots if shot.status == 200]
-            if not good:
-                raise ConfigError(
-                    f"check={count}: none of {len(found.shots)} requests was answered"
-                )
+            try:
+                seen = of_shots(found.shots, self.plan.seconds)
+            except ValueError as error:
+                raise ConfigError(f"check={count}: {error}") from None
             predicted = simulated(
                 self.services[arm],
                 1000 * sent.due_s,
@@ -152,9 +152,8 @@ class Sizing:
                 self.plan.seed,
                 sent.example,
             )
-            p50, p99 = np.percentile(good, (50, 99)).tolist()
-            there = predicted.percentile(50), predicted.percentile(99)
-            yield Check(count, offered, found.rps, rps, p50, there[0], p99, there[1])
+            p50, p99 = predicted.percentile(50), predicted.percentile(99)
+            yield Check(count, offered, found.rps, rps, seen["p50_ms"], p50, seen["p99_ms"], p99)
             if not shared:
                 busy_ms, open_ms = found.busy_ms, found.open_ms
 

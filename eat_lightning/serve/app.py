@@ -125,7 +125,7 @@ def add_classify(app: FastAPI, gateway: Gateway) -> None:
         if NDJSON in request.headers.get("accept", ""):
             return await streamed(gateway, asks)
         answers = await whole(gateway, request, asks)
-        return JSONResponse({"answers": answers} if question.is_list else answers[0])
+        return JSONResponse({"answers": answers} if hasattr(question, "examples") else answers[0])
 
 
 def add_status(app: FastAPI, gateway: Gateway) -> None:
