@@ -25,7 +25,6 @@ from eat_lightning.serve.loadtest.traffic import (
     closed_loop,
     kept_busy,
     open_loop,
-    poisson,
 )
 
 WARM_S = 2.0
@@ -124,28 +123,16 @@ class Loaded:
     open_ms: float
 
 
-@dataclass(frozen=True)
-class Arrivals:
-    """A Poisson process: when a request is due, in seconds, and for which example."""
-
-    due_s: np.ndarray
-    example: np.ndarray
-
-    @classmethod
-    def drawn(cls, plan: CapacityPlan, rate: float, num_examples: int) -> Arrivals:
-        due_s = poisson(rate, plan.seconds, plan.seed)
-        rng = np.random.default_rng(plan.seed)
-        return cls(due_s, rng.integers(num_examples, size=len(due_s)))
-
-
 def loaded(
     plan: CapacityPlan,
     examples: Sequence[dict[str, str]],
     count: int,
-    arrivals: Arrivals,
+    due_s: np.ndarray,
+    chosen: np.ndarray,
     static: bool,
 ) -> Loaded:
-    """Keep so many replicas busy, then let the arrivals come."""
+    """Keep so many replicas busy, then let requests arrive. due_s: when, in seconds; chosen: for
+    which of the examples."""
 
     async def both(client: Client) -> Loaded:
         await closed_loop(client, client.drawn(examples, DRAWN, plan.seed), count, WARM_S)
@@ -154,9 +141,9 @@ def loaded(
             client, examples, plan.examples_at_once, plan.seconds, plan.seed, count
         )
         between = time.process_time()
-        requests = [client.request(examples[i]) for i in arrivals.example]
+        requests = [client.request(examples[i]) for i in chosen]
         begun = time.process_time()
-        shots = await open_loop(client, requests, arrivals.due_s)
+        shots = await open_loop(client, requests, due_s)
         ended = time.process_time()
         client.close()
         rps = answered_rate(busy, plan.seconds)

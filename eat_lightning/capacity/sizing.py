@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from eat_lightning.capacity.check import Arrivals, alone, loaded, request_ms
+from eat_lightning.capacity.check import alone, loaded, request_ms
 from eat_lightning.capacity.plan import CapacityPlan
 from eat_lightning.capacity.row import CapacityRow, Check, table
 from eat_lightning.capacity.service import Service, measured
@@ -25,6 +24,7 @@ from eat_lightning.model.encoder import with_slots
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run, provenance
 from eat_lightning.serve.loadtest.rows import measured as of_shots
+from eat_lightning.serve.loadtest.traffic import poisson
 
 OFFLINE = 32  # examples of a full batch, for the cost of a corpus
 ARMS = ("own", "static")
@@ -138,19 +138,21 @@ class Sizing:
             shared = not alone(count)
             rps = self.busy_rps(arm, count, busy_ms if shared else 0.0)
             offered = self.plan.level * rps
-            sent = Arrivals.drawn(self.plan, offered, len(self.texts))
-            found = loaded(self.plan, self.requests, count, sent, arm == "static")
+            due_s = poisson(offered, self.plan.seconds, self.plan.seed)
+            rng = np.random.default_rng(self.plan.seed)
+            chosen = rng.integers(len(self.texts), size=len(due_s))
+            found = loaded(self.plan, self.requests, count, due_s, chosen, arm == "static")
             try:
                 seen = of_shots(found.shots, self.plan.seconds)
             except ValueError as error:
                 raise ConfigError(f"check={count}: {error}") from None
             predicted = simulated(
                 self.services[arm],
-                1000 * sent.due_s,
+                1000 * due_s,
                 count,
                 self.discipline_beside(open_ms if shared else 0.0),
                 self.plan.seed,
-                sent.example,
+                chosen,
             )
             p50, p99 = predicted.percentile(50), predicted.percentile(99)
             yield Check(count, offered, found.rps, rps, seen["p50_ms"], p50, seen["p99_ms"], p99)
@@ -160,11 +162,8 @@ class Sizing:
     def row(self, arm: str) -> CapacityRow:
         plan, service = self.plan, self.services[arm]
         rate, p99_ms = plan.asked
-        found, full = self.needed(arm), max(OFFLINE, plan.examples_at_once)
-        shown: dict[str, Any] = dict.fromkeys(("p50_found_ms", "p99_found_ms", "busy"))
-        if found is not None:
-            p50, p99 = found[1].percentile(50), found[1].percentile(99)
-            shown = {"p50_found_ms": p50, "p99_found_ms": p99, "busy": found[1].busy}
+        replicas, outcome = self.needed(arm) or (None, None)
+        full = max(OFFLINE, plan.examples_at_once)
         return CapacityRow(
             run=self.run.name,
             exits=arm,
@@ -174,8 +173,10 @@ class Sizing:
             wait_ms=plan.wait_ms,
             rate=rate,
             p99_ms=p99_ms,
-            replicas=None if found is None else found[0],
-            **shown,
+            replicas=replicas,
+            p50_found_ms=outcome and outcome.percentile(50),
+            p99_found_ms=outcome and outcome.percentile(99),
+            busy=outcome and outcome.busy,
             mean_depth=service.mean_depth,
             alone_ms=self.overhead_ms + service.mean_ms(1, plan.seed),
             batch_ms=service.mean_ms(full, plan.seed),
