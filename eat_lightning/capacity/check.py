@@ -18,15 +18,15 @@ from eat_lightning.cli import quoted
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.loadtest.subject import gateway
 from eat_lightning.serve.loadtest.traffic import (
+    DRAWN,
     Client,
     Shot,
     answered_rate,
     closed_loop,
+    kept_busy,
     open_loop,
-    poisson,
 )
 
-DRAWN = 2000
 WARM_S = 2.0
 
 
@@ -94,28 +94,14 @@ def cpu_s(pids: Sequence[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-async def kept_busy(
-    plan: CapacityPlan, client: Client, examples: Sequence[dict[str, str]], replicas: int
-) -> list[Shot]:
-    """Askers who wait for their answers, enough of them that no replica waits."""
-    askers = replicas * (4 if plan.size == 1 else 2 * plan.size)
-    return await closed_loop(client, drawn(plan, client, examples, DRAWN), askers, plan.seconds)
-
-
-def drawn(
-    plan: CapacityPlan, client: Client, examples: Sequence[dict[str, str]], count: int
-) -> list[bytes]:
-    rng = np.random.default_rng(plan.seed)
-    return [client.request(examples[i]) for i in rng.integers(len(examples), size=count)]
-
-
 def request_ms(plan: CapacityPlan, examples: Sequence[dict[str, str]]) -> float:
     """Processor time of a request to an adaptive gateway that is kept busy, model included."""
+    load = {"size": plan.examples_at_once, "seconds": plan.seconds, "seed": plan.seed}
 
     async def busy(client: Client, pids: Sequence[int]) -> float:
-        await kept_busy(plan, client, examples, 1)  # what starts has started
+        await kept_busy(client, examples, **load)  # what starts has started
         before = cpu_s(pids)
-        shots = await kept_busy(plan, client, examples, 1)
+        shots = await kept_busy(client, examples, **load)
         client.close()
         answered = sum(shot.status == 200 for shot in shots)
         if not answered:
@@ -137,37 +123,27 @@ class Loaded:
     open_ms: float
 
 
-@dataclass(frozen=True)
-class Arrivals:
-    """A Poisson process: when a request is due, in seconds, and for which example."""
-
-    due_s: np.ndarray
-    example: np.ndarray
-
-    @classmethod
-    def drawn(cls, plan: CapacityPlan, rate: float, num_examples: int) -> Arrivals:
-        due_s = poisson(rate, plan.seconds, plan.seed)
-        rng = np.random.default_rng(plan.seed)
-        return cls(due_s, rng.integers(num_examples, size=len(due_s)))
-
-
 def loaded(
     plan: CapacityPlan,
     examples: Sequence[dict[str, str]],
     count: int,
-    arrivals: Arrivals,
+    due_s: np.ndarray,
+    chosen: np.ndarray,
     static: bool,
 ) -> Loaded:
-    """Keep so many replicas busy, then let the arrivals come."""
+    """Keep so many replicas busy, then let requests arrive. due_s: when, in seconds; chosen: for
+    which of the examples."""
 
     async def both(client: Client) -> Loaded:
-        await closed_loop(client, drawn(plan, client, examples, DRAWN), count, WARM_S)
+        await closed_loop(client, client.drawn(examples, DRAWN, plan.seed), count, WARM_S)
         before = time.process_time()
-        busy = await kept_busy(plan, client, examples, count)
+        busy = await kept_busy(
+            client, examples, plan.examples_at_once, plan.seconds, plan.seed, count
+        )
         between = time.process_time()
-        requests = [client.request(examples[i]) for i in arrivals.example]
+        requests = [client.request(examples[i]) for i in chosen]
         begun = time.process_time()
-        shots = await open_loop(client, requests, arrivals.due_s)
+        shots = await open_loop(client, requests, due_s)
         ended = time.process_time()
         client.close()
         rps = answered_rate(busy, plan.seconds)

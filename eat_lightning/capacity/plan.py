@@ -6,26 +6,20 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from eat_lightning.config import DataPlan, whole, within
-from eat_lightning.engines.plan import ModelPlan
 from eat_lightning.serve.loadtest.plan import CAN_PIN
-from eat_lightning.serve.plan import BATCHES, Mode, absent_packages
+from eat_lightning.serve.plan import GatewayPlan, absent_packages
 
 Balance = Literal["round_robin", "random", "two_choices"]
 LEAST = 50  # batches: fewer fit no times
 
 
-class CapacityPlan(ModelPlan):
+class CapacityPlan(GatewayPlan):
     """rate: requests a second. overhead_ms: of a request beside the model; None is measured.
     check: numbers of replicas that are put under load for comparison."""
 
     backend: Literal["torch"]  # pyright: ignore[reportIncompatibleVariableOverride]
     rate: Annotated[float | None, within("(0, 10000000]")]
     p99_ms: Annotated[float | None, within("(0, 3600000]")]
-    mode: Mode
-    batch: Annotated[int | None, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
-    wait_ms: Annotated[float, within("[0, 10000]")]
-    queue: Annotated[int, whole(1)]
-    deadline_ms: Annotated[float, within("(0, 3600000]")]
     balance: Balance
     most: Annotated[int, whole(1)]
     arrivals: Annotated[int, whole(1000)]
@@ -44,24 +38,17 @@ class CapacityPlan(ModelPlan):
     force: bool
 
     def rules(self) -> Iterator[str]:
-        yield from super().rules()
         if self.rate is None:
             yield "rate must say how many requests come in a second"
         if self.p99_ms is None:
             yield "p99_ms must say within how many milliseconds 99 of 100 are to be answered"
-        if self.mode == "inline" and self.size != 1:
-            yield f"batch must be 1 with mode=inline, got {self.batch}"
+        yield from super().rules()
         if self.threads != 1:
             yield f"threads must be 1, got {self.threads}: a replica is for one core"
         if self.overhead_ms is None or self.check:
             yield from absent_packages("capacity")
             if not CAN_PIN:
                 yield "overhead_ms must be given, and check be [], where nothing can be pinned"
-
-    @property
-    def size(self) -> int:
-        """Examples at once, at most."""
-        return self.batch or BATCHES[self.mode]
 
     @property
     def asked(self) -> tuple[float, float]:
@@ -72,8 +59,9 @@ class CapacityPlan(ModelPlan):
 
     def gateway(self, static: bool) -> list[str]:
         """Overrides of `serve` for a replica of this plan."""
-        given: dict[str, Any] = {"mode": self.mode, "batch": self.size, "wait_ms": self.wait_ms}
-        given |= {"queue": self.queue, "deadline_ms": self.deadline_ms, "max_texts": 1}
+        given: dict[str, Any] = {"mode": self.mode, "batch": self.examples_at_once}
+        given |= {"wait_ms": self.wait_ms, "queue": self.queue, "deadline_ms": self.deadline_ms}
+        given["max_texts"] = 1
         if static:
             exits = ["exit=never"]
         else:

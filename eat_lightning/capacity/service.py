@@ -88,9 +88,9 @@ class Service:
     def mean_depth(self) -> float:
         return float(self.ways.depth_I.mean())
 
-    def mean_ms(self, size: int, rng: np.random.Generator) -> float:
+    def mean_ms(self, size: int, seed: int) -> float:
         """Mean time of an example in random batches of this size."""
-        whole = len(self.ways.depth_I)
+        rng, whole = np.random.default_rng(seed), len(self.ways.depth_I)
         batches = [rng.integers(whole, size=size) for _ in range(max(20, 400 // size))]
         mean = np.mean([self.times(rows)[1] for rows in batches]) / size
         return float(mean * self.ratios.mean())

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from eat_lightning.capacity.check import Arrivals, alone, loaded, request_ms
+from eat_lightning.capacity.check import alone, loaded, request_ms
 from eat_lightning.capacity.plan import CapacityPlan
 from eat_lightning.capacity.row import CapacityRow, Check, table
 from eat_lightning.capacity.service import Service, measured
@@ -24,6 +23,8 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import with_slots
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run, provenance
+from eat_lightning.serve.loadtest.rows import measured as of_shots
+from eat_lightning.serve.loadtest.traffic import poisson
 
 OFFLINE = 32  # examples of a full batch, for the cost of a corpus
 ARMS = ("own", "static")
@@ -59,9 +60,9 @@ class Sizing:
         static = replace(self.backend, by_source={None: bare})
         backends = {"own": self.backend, "static": static}
         exits = {"own": self.backend.exits, "static": static.exits}
-        most = max(OFFLINE, self.plan.size)
+        most = max(OFFLINE, self.plan.examples_at_once)
         sizes = [1, *(size for size in (1, 2, 4, 8, 16) if size < most), most]
-        sizes = sizes if self.plan.size > 1 else [1, 1, 1, most]
+        sizes = sizes if self.plan.examples_at_once > 1 else [1, 1, 1, most]
         return measured(backends, self.texts, exits, sizes, self.plan.measured, self.plan.seed)
 
     @cached_property
@@ -70,8 +71,7 @@ class Sizing:
         does."""
         if self.plan.overhead_ms is not None:
             return self.plan.overhead_ms
-        rng = np.random.default_rng(self.plan.seed)
-        of_model = self.services["own"].mean_ms(self.plan.size, rng)
+        of_model = self.services["own"].mean_ms(self.plan.examples_at_once, self.plan.seed)
         return max(0.0, request_ms(self.plan, self.requests) - of_model)
 
     def outcome(
@@ -85,7 +85,12 @@ class Sizing:
     def discipline_beside(self, ms: float) -> Discipline:
         plan, overhead_ms = self.plan, self.overhead_ms + ms
         return Discipline(
-            plan.size, plan.wait_ms, plan.queue, plan.deadline_ms, overhead_ms, plan.balance
+            plan.examples_at_once,
+            plan.wait_ms,
+            plan.queue,
+            plan.deadline_ms,
+            overhead_ms,
+            plan.balance,
         )
 
     def needed(self, arm: str) -> tuple[int, Outcome] | None:
@@ -114,8 +119,8 @@ class Sizing:
 
     def request_s(self, arm: str) -> float:
         """A request on a busy replica, in seconds."""
-        rng = np.random.default_rng(self.plan.seed)
-        return (self.overhead_ms + self.services[arm].mean_ms(self.plan.size, rng)) / 1000
+        model_ms = self.services[arm].mean_ms(self.plan.examples_at_once, self.plan.seed)
+        return (self.overhead_ms + model_ms) / 1000
 
     def busy_rps(self, arm: str, count: int, beside_ms: float) -> float:
         """Answers a second of replicas that are kept busy."""
@@ -133,51 +138,49 @@ class Sizing:
             shared = not alone(count)
             rps = self.busy_rps(arm, count, busy_ms if shared else 0.0)
             offered = self.plan.level * rps
-            sent = Arrivals.drawn(self.plan, offered, len(self.texts))
-            found = loaded(self.plan, self.requests, count, sent, arm == "static")
-            good = [1000 * (shot.ended - shot.due) for shot in found.shots if shot.status == 200]
-            if not good:
-                raise ConfigError(
-                    f"check={count}: none of {len(found.shots)} requests was answered"
-                )
+            due_s = poisson(offered, self.plan.seconds, self.plan.seed)
+            rng = np.random.default_rng(self.plan.seed)
+            chosen = rng.integers(len(self.texts), size=len(due_s))
+            found = loaded(self.plan, self.requests, count, due_s, chosen, arm == "static")
+            try:
+                seen = of_shots(found.shots, self.plan.seconds)
+            except ValueError as error:
+                raise ConfigError(f"check={count}: {error}") from None
             predicted = simulated(
                 self.services[arm],
-                1000 * sent.due_s,
+                1000 * due_s,
                 count,
                 self.discipline_beside(open_ms if shared else 0.0),
                 self.plan.seed,
-                sent.example,
+                chosen,
             )
-            p50, p99 = np.percentile(good, (50, 99)).tolist()
-            there = predicted.percentile(50), predicted.percentile(99)
-            yield Check(count, offered, found.rps, rps, p50, there[0], p99, there[1])
+            p50, p99 = predicted.percentile(50), predicted.percentile(99)
+            yield Check(count, offered, found.rps, rps, seen["p50_ms"], p50, seen["p99_ms"], p99)
             if not shared:
                 busy_ms, open_ms = found.busy_ms, found.open_ms
 
     def row(self, arm: str) -> CapacityRow:
         plan, service = self.plan, self.services[arm]
         rate, p99_ms = plan.asked
-        found = self.needed(arm)
-        rng = np.random.default_rng(plan.seed)
-        shown: dict[str, Any] = dict.fromkeys(("p50_found_ms", "p99_found_ms", "busy"))
-        if found is not None:
-            p50, p99 = found[1].percentile(50), found[1].percentile(99)
-            shown = {"p50_found_ms": p50, "p99_found_ms": p99, "busy": found[1].busy}
+        replicas, outcome = self.needed(arm) or (None, None)
+        full = max(OFFLINE, plan.examples_at_once)
         return CapacityRow(
             run=self.run.name,
             exits=arm,
             gateway=" ".join(plan.gateway(arm == "static")),
             mode=plan.mode,
-            batch=plan.size,
+            batch=plan.examples_at_once,
             wait_ms=plan.wait_ms,
             rate=rate,
             p99_ms=p99_ms,
-            replicas=None if found is None else found[0],
-            **shown,
+            replicas=replicas,
+            p50_found_ms=outcome and outcome.percentile(50),
+            p99_found_ms=outcome and outcome.percentile(99),
+            busy=outcome and outcome.busy,
             mean_depth=service.mean_depth,
-            alone_ms=self.overhead_ms + service.mean_ms(1, rng),
-            batch_ms=service.mean_ms(max(OFFLINE, plan.size), rng),
-            batch_size=max(OFFLINE, plan.size),
+            alone_ms=self.overhead_ms + service.mean_ms(1, plan.seed),
+            batch_ms=service.mean_ms(full, plan.seed),
+            batch_size=full,
             overhead_ms=self.overhead_ms,
             service_error=service.error,
             checks=[*self.checks(arm)],
@@ -219,7 +222,7 @@ def heading(plan: CapacityPlan, rows: Sequence[CapacityRow]) -> list[str]:
     errors = ", ".join(f"{100 * row.service_error:.1f} %" for row in rows)
     said = f"{plan.rate:g} requests a second, p99 within {plan.p99_ms:g} ms, {plan.mode}"
     return [
-        f"{said}, {plan.size} at once; a replica is one core",
+        f"{said}, {plan.examples_at_once} at once; a replica is one core",
         f"times of batches that were left out of the fit: off by {errors}; a request takes "
         f"{rows[0].overhead_ms:.2f} ms beside the model",
     ]

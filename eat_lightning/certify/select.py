@@ -108,11 +108,8 @@ def why(
     target: Target,
 ) -> str:
     """Why nothing but full depth is left."""
-    num, needed, uses_confidence = (
-        seen["num_units"],
-        seen["needed"],
-        target.procedure.uses_confidence,
-    )
+    num, needed = seen["num_units"], seen["needed"]
+    uses_confidence = target.procedure.uses_confidence
     what = "examples" if num == seen["num_examples"] else "groups"
     level = f"{100 * target.level:g} %"
     if uses_confidence:

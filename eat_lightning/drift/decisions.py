@@ -40,7 +40,8 @@ class DecisionLog:
         lines = [json.dumps({"time": now} | each) + "\n" for each in kept]
         with self.lock:
             end = os.fstat(self.file).st_size
-            whole = end == 0 or self.last_byte(end) == b"\n"
+            os.lseek(self.file, max(0, end - 1), os.SEEK_SET)  # writes go to the end all the same
+            whole = os.read(self.file, 1) in (b"", b"\n")
             left = (("" if whole else "\n") + "".join(lines)).encode()
             try:
                 while left:
@@ -48,10 +49,6 @@ class DecisionLog:
             except OSError:
                 os.ftruncate(self.file, end)
                 raise
-
-    def last_byte(self, end: int) -> bytes:
-        os.lseek(self.file, end - 1, os.SEEK_SET)  # writes go to the end all the same
-        return os.read(self.file, 1)
 
     def close(self) -> None:
         os.close(self.file)

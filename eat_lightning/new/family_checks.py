@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
-from eat_lightning.new.toy import alone, ragged, spread
+from eat_lightning.new.toy import ragged, spread
 from eat_lightning.weights.checkpoint import load_pretrained
 from eat_lightning.weights.family import Family
 from eat_lightning.weights.hf_folder import save_classifier
@@ -61,17 +62,15 @@ def examples(model: Any) -> Batch:
 def padded(model: Any, batch: Batch, left: bool) -> dict[str, Tensor]:
     """A batch as transformers wants it: padding right or left; positions follow from it where a
     model has them in its embedding and does not count them itself."""
-    config, ones = model.config, alone(batch)
-    longest = int(batch.lengths_B.max())
-    ids = torch.full((batch.size, longest), config.pad_token_id or 0)
-    mask, types = torch.zeros_like(ids), torch.zeros_like(ids)
-    for i, one in enumerate(ones):
-        n = len(one.ids_N)
-        place = slice(longest - n, longest) if left else slice(0, n)
-        ids[i, place], types[i, place], mask[i, place] = one.ids_N, one.types_N, 1
-    given = {"input_ids": ids, "attention_mask": mask}
-    if getattr(config, "type_vocab_size", 0) > 1:
-        given["token_type_ids"] = types
+
+    def block(values_N: Tensor, padding: int = 0) -> Tensor:
+        parts = [*values_N.split(batch.lengths_B.tolist())]
+        return pad_sequence(parts, True, padding, "left" if left else "right")
+
+    ids_BL = block(batch.ids_N, model.config.pad_token_id or 0)
+    given = {"input_ids": ids_BL, "attention_mask": block(torch.ones_like(batch.ids_N))}
+    if getattr(model.config, "type_vocab_size", 0) > 1:
+        given["token_type_ids"] = block(batch.types_N)
     return given
 
 

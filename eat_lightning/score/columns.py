@@ -71,18 +71,7 @@ def fits(value: Any, kind: str) -> bool:
             return isinstance(value, float | int) and not isinstance(value, bool)
         case "int":
             return type(value) is int and -(1 << 63) <= value < 1 << 63
-        case "str":
-            return encodes(value)
+        case "str":  # of which parquet holds all but half a surrogate pair, which JSON can spell
+            return isinstance(value, str) and value.encode("utf-8", "replace").decode() == value
         case _:
             return isinstance(value, bool)
-
-
-def encodes(value: Any) -> bool:
-    """Whether it is a text that parquet can hold: JSON can spell half of a surrogate pair."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

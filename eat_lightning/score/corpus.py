@@ -21,10 +21,9 @@ from eat_lightning.score.local import FORKS, Pool, one_thread, scored_here
 from eat_lightning.score.output import (
     Manifest,
     Output,
-    answer_schema,
+    answer_types,
     clear_unfinished,
     only_scorer,
-    with_answers,
 )
 from eat_lightning.score.plan import ScorePlan, cores
 from eat_lightning.score.progress import Progress
@@ -179,7 +178,7 @@ def job_of(plan: ScorePlan, types: Mapping[str, str]) -> Job:
     return Job(
         Scorer(backend, plan.tokens, plan.batch, pools),
         Reading(backend.columns, plan.text_columns, plan.keep, plan.window, plan.max_bytes, kept),
-        Output(Path(str(plan.output)), answer_schema(not backend.labels, plan.prefix)),
+        Output(Path(str(plan.output)), answer_types(not backend.labels), plan.prefix),
     )
 
 
@@ -198,7 +197,7 @@ def check_columns(inputs: Sequence[Input], job: Job, types: Mapping[str, str]) -
         with faults.gathered():
             if each.format == "jsonl" and types:
                 names_of_texts([*types], job.reading, each.path)
-            with_answers(kept_schema(each, job.reading), job.output.answers, each.path)
+            job.output.schema(kept_schema(each, job.reading), each.path)
     faults.check()
 
 

@@ -40,13 +40,25 @@ class OutputFails(Exception):
 
 @dataclass(frozen=True)
 class Output:
-    """answers: the columns that are added, under these names, to those that are passed through."""
+    """answers: the columns that are added to those that are passed through, by their keys in
+    `Trace.answers`. prefix: of their names."""
 
     folder: Path
-    answers: pa.Schema
+    answers: Mapping[str, pa.DataType]
+    prefix: str
 
     def path_of(self, shard: Shard) -> Path:
         return self.folder / f"{shard.name}.parquet"
+
+    def schema(self, kept: pa.Schema, where: Any) -> pa.Schema:
+        """A shard's columns. ConfigError where the file has one of an answer's names."""
+        added = {f"{self.prefix}{key}": type for key, type in self.answers.items()}
+        if both := [name for name in added if name in kept.names]:
+            raise ConfigError(
+                f"input={where} has columns of its own named {', '.join(both)}: give prefix=, such "
+                "as prefix=eat_, or those to keep without them, such as keep=[]"
+            )
+        return pa.schema([*kept, *added.items()])
 
     def missing(self, shards: Sequence[Shard]) -> list[Shard]:
         return [shard for shard in shards if not self.path_of(shard).is_file()]
@@ -96,10 +108,8 @@ class ShardWriter:
 
     def add(self, kept: pa.Table, answers: Sequence[Mapping[str, Any]]) -> None:
         added = [
-            pa.array(
-                [answer.get(key, False) for answer in answers], self.output.answers.field(i).type
-            )
-            for i, key in enumerate(answer_keys(self.output.answers))
+            pa.array([answer.get(key, False) for answer in answers], type)
+            for key, type in self.output.answers.items()
         ]
         self.held.append(pa.table([*kept.columns, *added], self.schema))
         num_rows, size = sum(map(len, self.held)), sum(table.nbytes for table in self.held)
@@ -126,31 +136,11 @@ class ShardWriter:
         os.fsync(self.file.fileno())
 
 
-def answer_schema(regression: bool, prefix: str) -> pa.Schema:
-    """The columns of an answer. The key of each in `Trace.answers` is in its metadata."""
-    first = [("score", pa.float64())] if regression else [("label", pa.string())]
-    sure = [] if regression else [("confidence", pa.float64())]
-    rest = [("depth", pa.int16()), ("retention", pa.float64()), ("exit_reason", pa.string())]
-    rest += [("truncated", pa.bool_())]
-    fields = [
-        pa.field(prefix + name, type, metadata={"answer": name})
-        for name, type in [*first, *sure, *rest]
-    ]
-    return pa.schema(fields)
-
-
-def answer_keys(schema: pa.Schema) -> list[str]:
-    return [field.metadata[b"answer"].decode() for field in schema]
-
-
-def with_answers(kept: pa.Schema, answers: pa.Schema, where: Any) -> pa.Schema:
-    """A shard's columns. ConfigError where the file has one of an answer's names."""
-    if both := [name for name in answers.names if name in kept.names]:
-        raise ConfigError(
-            f"input={where} has columns of its own named {', '.join(both)}: give prefix=, such as "
-            "prefix=eat_, or those to keep without them, such as keep=[]"
-        )
-    return pa.schema([*kept, *(pa.field(f.name, f.type) for f in answers)])
+def answer_types(regression: bool) -> dict[str, pa.DataType]:
+    """The columns of an answer, by their keys in `Trace.answers`."""
+    said = {"label": pa.string(), "confidence": pa.float64()}
+    took = {"depth": pa.int16(), "retention": pa.float64(), "exit_reason": pa.string()}
+    return ({"score": pa.float64()} if regression else said) | took | {"truncated": pa.bool_()}
 
 
 @dataclass(frozen=True)
@@ -185,7 +175,9 @@ class Manifest:
     def check(self, wanted: Manifest, folder: Path) -> None:
         """ConfigError, naming what differs, where a folder with this manifest holds other scores
         than are wanted. Files may have been added to the input."""
-        here, there = flat(self.comparable), flat(wanted.comparable)
+        here, there = (
+            flat({"model": each.model, "settings": each.settings}) for each in (self, wanted)
+        )
         keys = sorted(k for k in here.keys() | there.keys() if here.get(k) != there.get(k))
         if keys:
             raise ConfigError(
@@ -195,10 +187,6 @@ class Manifest:
         for name, fingerprint in self.inputs.items():
             if wanted.inputs.get(name, fingerprint) != fingerprint:
                 raise ConfigError(f"input: {name} is not what it was when {folder} was begun")
-
-    @property
-    def comparable(self) -> dict[str, Any]:
-        return {"model": self.model, "settings": self.settings}
 
     def write(self, folder: Path) -> None:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -63,17 +63,16 @@ class Window:
     about: list[dict[str, str]]
     places: list[int]
     kept: pa.Table
-    rejects: list[Reject] = field(default_factory=list)
+    rejects: list[Reject]
     read: int = 0  # bytes or rows of the shard so far, of `of`
     of: int = 1
 
 
 def windows(shard: Shard, reading: Reading) -> Iterator[Window]:
     """Unreadable where the file is damaged, gone, or lacks a column."""
-    read = {"parquet": parquet_windows, "csv": csv_windows}
-    read |= {"jsonl": json_windows, "text": text_windows}
+    made = table_windows if shard.input.format in ("parquet", "csv") else line_windows
     try:
-        yield from read[shard.input.format](shard, reading)
+        yield from made(shard, reading)
     except (OSError, pa.ArrowException, ConfigError) as error:
         raise Unreadable(f"{shard.input.path}: cannot be read ({one_line(error, 160)})") from None
 
@@ -98,10 +97,7 @@ def kept_schema(input: Input, reading: Reading) -> pa.Schema:
         names = reading.text or reading.columns
         asked = [name for name in names if reading.keep is None or name in reading.keep]
         return pa.schema([(name, pa.string()) for name in asked])
-    if input.format == "csv":
-        whole = pa.schema([(name, pa.string()) for name in csv_header(input.path)])
-    else:
-        whole = pq.read_schema(input.path).remove_metadata()
+    whole = table_schema(input)
     for name in names_of_texts(whole.names, reading, input.path):
         if not holds_text(whole.field(name).type):
             raise ConfigError(
@@ -114,27 +110,16 @@ def kept_schema(input: Input, reading: Reading) -> pa.Schema:
     return pa.schema([whole.field(name) for name in reading.keep])
 
 
+def table_schema(input: Input) -> pa.Schema:
+    if input.format == "csv":
+        return pa.schema([(name, pa.string()) for name in csv_header(input.path)])
+    return pq.read_schema(input.path).remove_metadata()
+
+
 def holds_text(type: pa.DataType) -> bool:
     if pa.types.is_dictionary(type):
         type = type.value_type
     return pa.types.is_string(type) or pa.types.is_large_string(type) or type == pa.string_view()
-
-
-def parquet_windows(shard: Shard, reading: Reading) -> Iterator[Window]:
-    schema = kept_schema(shard.input, reading)
-    # Without pre_buffer and with a small buffer a row group is decoded as it is read, not at once.
-    with pq.ParquetFile(shard.input.path, pre_buffer=False, buffer_size=1 << 20) as file:
-        names = file.schema_arrow.names
-        texts = names_of_texts(names, reading, shard.input.path)
-        about = [name for name in ABOUT if name in names]
-        wanted = list(dict.fromkeys([*schema.names, *texts, *about]))
-        groups = range(shard.start, shard.end)
-        num_rows = sum(file.metadata.row_group(i).num_rows for i in groups)
-        read = 0
-        for batch in file.iter_batches(reading.window, [*groups], wanted, use_threads=False):
-            window = window_of(batch, texts, about, schema, shard.first_row + read)
-            window.read, window.of = (read := read + len(batch)), num_rows
-            yield window
 
 
 def csv_header(path: Path) -> list[str]:
@@ -150,39 +135,53 @@ def csv_header(path: Path) -> list[str]:
     return names
 
 
-def csv_blocks(
-    file: BinaryIO, names: Sequence[str], wanted: Sequence[str], most: int
-) -> Iterator[pa.RecordBatch]:
-    """The rows of a csv file, some at a time: wanted columns, all as text that may not be
-    UTF-8. most: bytes of a row that are sure to be read. ArrowInvalid where a row has too many or
-    too few columns."""
-    return pyarrow.csv.open_csv(
-        file,
-        pyarrow.csv.ReadOptions(use_threads=False, block_size=max(1 << 20, 2 * most)),
-        pyarrow.csv.ParseOptions(newlines_in_values=True),
-        pyarrow.csv.ConvertOptions(
-            check_utf8=False,
-            column_types=dict.fromkeys(names, pa.string()),
-            include_columns=list(dict.fromkeys(wanted)),
-        ),
-    )
-
-
-def csv_windows(shard: Shard, reading: Reading) -> Iterator[Window]:
-    path, names = shard.input.path, csv_header(shard.input.path)
-    schema, texts = kept_schema(shard.input, reading), names_of_texts(names, reading, path)
+def table_windows(shard: Shard, reading: Reading) -> Iterator[Window]:
+    """Windows of a parquet or csv file."""
+    schema, names = kept_schema(shard.input, reading), table_schema(shard.input).names
+    texts = names_of_texts(names, reading, shard.input.path)
     about = [name for name in ABOUT if name in names]
-    row = 0
-    with path.open("rb") as file:
-        wanted = [*schema.names, *texts, *about]
-        for block in csv_blocks(file, names, wanted, reading.max_bytes):
+    wanted = list(dict.fromkeys([*schema.names, *texts, *about]))
+    batches = parquet_batches if shard.input.format == "parquet" else csv_batches
+    row = shard.first_row
+    for batch, read, of in batches(shard, reading, names, wanted):
+        window = window_of(batch, texts, about, schema, row)
+        window.read, window.of = read, of
+        row += len(batch)
+        yield window
+
+
+Batches = Iterator[tuple[pa.RecordBatch, int, int]]  # and how much of the shard has been read
+
+
+def parquet_batches(shard: Shard, reading: Reading, names: Any, wanted: list[str]) -> Batches:
+    # Without pre_buffer and with a small buffer a row group is decoded as it is read, not at once.
+    with pq.ParquetFile(shard.input.path, pre_buffer=False, buffer_size=1 << 20) as file:
+        groups = [*range(shard.start, shard.end)]
+        num_rows = sum(file.metadata.row_group(i).num_rows for i in groups)
+        read = 0
+        for batch in file.iter_batches(reading.window, groups, wanted, use_threads=False):
+            read += len(batch)
+            yield batch, read, num_rows
+
+
+def csv_batches(shard: Shard, reading: Reading, names: Sequence[str], wanted: list[str]) -> Batches:
+    """All columns as text that may not be UTF-8. ArrowInvalid where a row has too many or too few,
+    or is longer than `max_bytes` and its block."""
+    block_size = max(1 << 20, 2 * reading.max_bytes)
+    types = dict.fromkeys(names, pa.string())
+    with shard.input.path.open("rb") as file:
+        blocks = pyarrow.csv.open_csv(
+            file,
+            pyarrow.csv.ReadOptions(use_threads=False, block_size=block_size),
+            pyarrow.csv.ParseOptions(newlines_in_values=True),
+            pyarrow.csv.ConvertOptions(
+                check_utf8=False, column_types=types, include_columns=wanted
+            ),
+        )
+        for block in blocks:
             for start in range(0, len(block), reading.window):
-                window = window_of(
-                    block.slice(start, reading.window), texts, about, schema, row + start
-                )
-                window.read, window.of = min(file.tell(), shard.weight), shard.weight
-                yield window
-            row += len(block)
+                read = min(file.tell(), shard.weight)
+                yield block.slice(start, reading.window), read, shard.weight
 
 
 def window_of(
@@ -249,12 +248,33 @@ def passed(file: BinaryIO, line: bytes, most: int) -> int:
     return count
 
 
-def line_windows(shard: Shard, reading: Reading) -> Iterator[tuple[list[Any], int]]:
-    """The lines of each window, and where the last of them begins."""
+def line_windows(shard: Shard, reading: Reading) -> Iterator[Window]:
+    """Windows of a file of texts or of JSON, a line each."""
+    as_json, schema = shard.input.format == "jsonl", kept_schema(shard.input, reading)
     with shard.input.path.open("rb") as file:
         found = lines(file, shard.start, shard.end, reading.max_bytes)
         while some := list(islice(found, reading.window)):
-            yield some, some[-1][0] - shard.start
+            read = some[-1][0] - shard.start  # where the last of them begins
+            window = Window([], [], [], schema.empty_table(), [], read, shard.weight)
+            contents = []
+            for place, line, was_cut in some:
+                try:
+                    text = decoded(line, was_cut, reading.max_bytes)
+                    content = parsed(text) if as_json else named(text, reading)
+                    window.texts.append(texts_in(content, reading))
+                except ValueError as error:
+                    shown = line[:SHOWN].decode("utf-8", "backslashreplace")
+                    window.rejects.append(Reject(place, str(error), shown))
+                    continue
+                known = ABOUT if as_json else ()
+                about = {k: content[k] for k in known if isinstance(content.get(k), str)}
+                window.about.append(about)
+                window.places.append(place)
+                contents.append(content)
+            window.kept = (
+                reading.json.table(contents) if as_json else pa.Table.from_pylist(contents, schema)
+            )
+            yield window
 
 
 def decoded(line: bytes, was_cut: bool, most: int) -> str:
@@ -267,47 +287,13 @@ def decoded(line: bytes, was_cut: bool, most: int) -> str:
         raise ValueError(f"not UTF-8 at byte {error.start} of the line") from None
 
 
-def text_windows(shard: Shard, reading: Reading) -> Iterator[Window]:
+def named(line: str, reading: Reading) -> dict[str, str]:
     """A line is a text or, for a task on pairs, two with a tab between them."""
-    names, schema = reading.text or reading.columns, kept_schema(shard.input, reading)
-    for some, read in line_windows(shard, reading):
-        window = Window([], [], [], schema.empty_table(), read=read, of=shard.weight)
-        for place, line, was_cut in some:
-            try:
-                text = decoded(line, was_cut, reading.max_bytes)
-                texts = [text] if len(names) == 1 else text.split("\t")
-                if len(texts) != len(names):
-                    raise ValueError(f"expected 2 texts with a tab between, got {len(texts)}")
-            except ValueError as error:
-                window.rejects.append(Reject(place, str(error), shown(line)))
-            else:
-                window.texts.append(texts)
-                window.about.append({})
-                window.places.append(place)
-        columns = dict(zip(names, zip(*window.texts, strict=True), strict=bool(window.texts)))
-        window.kept = pa.table(
-            [pa.array(columns.get(name, ()), pa.string()) for name in schema.names], schema
-        )
-        yield window
-
-
-def json_windows(shard: Shard, reading: Reading) -> Iterator[Window]:
-    for some, read in line_windows(shard, reading):
-        window, found = Window([], [], [], pa.table({}), read=read, of=shard.weight), []
-        for place, line, was_cut in some:
-            try:
-                content = parsed(decoded(line, was_cut, reading.max_bytes))
-                texts = texts_in(content, reading)
-            except ValueError as error:
-                window.rejects.append(Reject(place, str(error), shown(line)))
-            else:
-                window.texts.append(texts)
-                known = {k: content[k] for k in ABOUT if isinstance(content.get(k), str)}
-                window.about.append(known)
-                window.places.append(place)
-                found.append(content)
-        window.kept = reading.json.table(found)
-        yield window
+    names = reading.text or reading.columns
+    texts = [line] if len(names) == 1 else line.split("\t")
+    if len(texts) != len(names):
+        raise ValueError(f"expected 2 texts with a tab between, got {len(texts)}")
+    return dict(zip(names, texts, strict=True))
 
 
 def parsed(line: str) -> dict[str, Any]:
@@ -331,7 +317,3 @@ def texts_in(content: dict[str, Any], reading: Reading) -> list[str]:
         if not isinstance(content.get(name), str):
             raise ValueError(f"{name} must be a text, got {content.get(name)!r:.40}")
     return [content[name].encode("utf-8", "replace").decode() for name in reading.text]
-
-
-def shown(line: bytes) -> str:
-    return line[:SHOWN].decode("utf-8", "backslashreplace")

@@ -39,18 +39,13 @@ class Scorer:
         try:
             return self.answers(texts, about)
         except Exception as error:
-            one_by_one = [self.alone(t, a) for t, a in zip(texts, about, strict=True)]
-            if len(texts) > 1 and all("error" in answer for answer in one_by_one):
-                why = one_line(error, 160) or type(error).__name__
-                raise RuntimeError(f"the model fails ({why})") from None
-            return one_by_one
-
-    def alone(self, text: Sequence[str], about: Any) -> dict[str, Any]:
-        try:
-            return self.answers([text], [about])[0]
-        except Exception as error:
             why = one_line(error, 160) or type(error).__name__
-            return {"error": f"the model failed on this row ({why})"}
+        if len(texts) == 1:
+            return [{"error": f"the model failed on this row ({why})"}]
+        one_by_one = [self([text], [known])[0] for text, known in zip(texts, about, strict=True)]
+        if all("error" in answer for answer in one_by_one):
+            raise RuntimeError(f"the model fails ({why})")
+        return one_by_one
 
     def answers(self, texts: Texts, about: About) -> Answers:
         found: Answers = [{} for _ in texts]

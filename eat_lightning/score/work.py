@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from eat_lightning.score.inputs import Shard
-from eat_lightning.score.output import Output, OutputFails, with_answers
+from eat_lightning.score.output import Output, OutputFails
 from eat_lightning.score.rows import Reading, Reject, Unreadable, Window, kept_schema, windows
 from eat_lightning.score.scorer import Answers, Scorer
 from eat_lightning.weights.untrusted import one_line
@@ -81,7 +81,7 @@ class Job:
 
     def scored(self, shard: Shard, tally: Tally) -> Iterator[None]:
         kept = kept_schema(shard.input, self.reading)
-        schema = with_answers(kept, self.output.answers, shard.input.path)
+        schema = self.output.schema(kept, shard.input.path)
         with self.output.writing(shard, schema) as file:
             for window in windows(shard, self.reading):
                 answers = self.scorer(window.texts, window.about) if window.texts else []

@@ -6,19 +6,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, Header, Request
+from fastapi import Body, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import (
-    HTMLResponse,
-    JSONResponse,
-    PlainTextResponse,
-    Response,
-    StreamingResponse,
-)
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -84,7 +77,7 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     app.add_middleware(Door, metrics=gateway.metrics, token=token, max_bytes=gateway.plan.max_bytes)
     add_faults(app, gateway.about.columns, gateway.jobs is not None)
     add_classify(app, gateway)
-    Status(gateway).add_to(app)
+    add_status(app, gateway)
     if gateway.jobs is not None:
         add_jobs(app, gateway, gateway.jobs)
     return app
@@ -96,8 +89,12 @@ def add_faults(app: FastAPI, columns: Sequence[str], has_jobs: bool) -> None:
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error.__cause__, UnicodeDecodeError):
-            return answer_of(Refused(400, "the body is not UTF-8"))
-        return answer_of(no_route(app, has_jobs) if error.detail == "Not Found" else error)
+            error = Refused(400, "the body is not UTF-8")
+        elif error.detail == "Not Found":
+            paths = sorted({getattr(route, "path", "/") for route in app.routes})
+            how = "" if has_jobs else " (and /jobs with journal=<folder>)"
+            error = Refused(404, f"there is no such path, only {', '.join(paths)}{how}")
+        return answer_of(error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -107,12 +104,6 @@ def add_faults(app: FastAPI, columns: Sequence[str], has_jobs: bool) -> None:
         if fault["type"] == "missing" and len(fault["loc"]) == 1:
             return answer_of(Refused(400, "the body is empty"))
         return answer_of(Refused(422, fault_line(fault, columns)))
-
-
-def no_route(app: FastAPI, has_jobs: bool) -> Refused:
-    paths = sorted({getattr(route, "path", "/") for route in app.routes})
-    how = "" if has_jobs else " (and /jobs with journal=<folder>)"
-    return Refused(404, f"there is no such path, only {', '.join(paths)}{how}")
 
 
 def add_classify(app: FastAPI, gateway: Gateway) -> None:
@@ -134,44 +125,38 @@ def add_classify(app: FastAPI, gateway: Gateway) -> None:
         if NDJSON in request.headers.get("accept", ""):
             return await streamed(gateway, asks)
         answers = await whole(gateway, request, asks)
-        return JSONResponse({"answers": answers} if question.is_list else answers[0])
+        return JSONResponse({"answers": answers} if hasattr(question, "examples") else answers[0])
 
 
-@dataclass(frozen=True)
-class Status:
+def add_status(app: FastAPI, gateway: Gateway) -> None:
     """Routes that speak of the gateway itself."""
 
-    gateway: Gateway
-
-    def add_to(self, app: FastAPI) -> None:
-        add, text = app.add_api_route, PlainTextResponse
-        add("/healthz", self.healthz, responses=errors(503))
-        add("/metrics", self.metrics, response_class=text, responses=errors(401))
-        add("/live", self.live, responses=errors(401))
-        add("/reload", self.reload, methods=["POST"], responses=errors(*POSTED, 409))
-        add("/", self.page, include_in_schema=False)
-
-    async def healthz(self) -> JSONResponse:
+    @app.get("/healthz", responses=errors(503))
+    async def healthz() -> JSONResponse:
         """200 while requests are taken and answered."""
-        state, queue = self.gateway.state, len(self.gateway.queue)
-        about = {"state": state, "run": self.gateway.about.name, "queue": queue}
+        state, queue = gateway.state, len(gateway.queue)
+        about = {"state": state, "run": gateway.about.name, "queue": queue}
         return JSONResponse(about, 200 if state == "up" else 503)
 
-    async def metrics(self) -> Response:
+    @app.get("/metrics", response_class=PlainTextResponse, responses=errors(401))
+    async def metrics() -> PlainTextResponse:
         """Counts and distributions in Prometheus' text format."""
-        gateway, monitors = self.gateway, self.gateway.monitors
+        monitors = gateway.monitors
         text = gateway.metrics.text(len(gateway.queue), monitors.state, monitors.began)
-        return Response(text, media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
-    async def live(self) -> JSONResponse:
+    @app.get("/live", responses=errors(401))
+    async def live() -> JSONResponse:
         """What the page shows: the last answers' depth, retention, exit reasons and latency."""
-        return JSONResponse(self.gateway.live())
+        return JSONResponse(gateway.live())
 
-    async def reload(self, body: Reload | None = None) -> JSONResponse:
+    @app.post("/reload", responses=errors(*POSTED, 409))
+    async def reload(body: Reload | None = None) -> JSONResponse:
         """Reads the run's folder again, or that of another run beside it."""
-        return JSONResponse({"run": await self.gateway.reload(body and body.run)})
+        return JSONResponse({"run": await gateway.reload(body and body.run)})
 
-    async def page(self) -> HTMLResponse:
+    @app.get("/", include_in_schema=False)
+    async def page() -> HTMLResponse:
         return HTMLResponse(PAGE, headers=PAGE_HEADERS)
 
 

@@ -35,14 +35,9 @@ class Asked:
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "method": self.method,
-            "scheme": "http",
             "path": self.path,
-            "raw_path": self.path.encode(),
             "query_string": self.query,
-            "root_path": "",
             "headers": [*self.headers],
-            "client": None,
-            "server": None,
         }
 
 

@@ -49,10 +49,6 @@ def folder_name(name: str) -> str:
     return name
 
 
-def as_object(example: Any) -> Any:
-    return {"text": example} if isinstance(example, str) else example
-
-
 Deadline = Annotated[float, Field(gt=0, le=MAX_DEADLINE_MS)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), BeforeValidator(without_half_pairs)]
 
@@ -73,10 +69,6 @@ class Question(Closed):
 
     source: Name | None = None
     mime: Name | None = None
-
-    @property
-    def is_list(self) -> bool:
-        return "examples" in type(self).model_fields
 
     def found(self) -> list[Example]:
         """The examples, in their order."""
@@ -101,8 +93,11 @@ def question_type(
         for key, column in zip(PAIR, columns, strict=False)
     }
     example = create_model("Example", __base__=Question, **texts)
-    item = Annotated[example, BeforeValidator(as_object, json_schema_input_type=example | str)]
-    listed: Any = (list[item], Field(min_length=1, max_length=max_texts))
+    as_object = BeforeValidator(
+        lambda given: {"text": given} if isinstance(given, str) else given,
+        json_schema_input_type=example | str,
+    )
+    listed: Any = (list[Annotated[example, as_object]], Field(min_length=1, max_length=max_texts))
     alone = create_model(f"One{base.__name__}", __base__=(example, base))
     several = create_model(f"Listed{base.__name__}", __base__=base, examples=listed)
 

@@ -25,7 +25,6 @@ class Door:
     def __init__(self, app: Any, metrics: Metrics, token: str | None, max_bytes: int):
         self.app, self.metrics, self.max_bytes = app, metrics, max_bytes
         self.token = None if token is None else token.encode()
-        self.too_long = Refused(413, f"the body must have at most {max_bytes} bytes")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -57,9 +56,7 @@ class Door:
             is_utf8 = kind.get_content_charset("utf-8") in ("utf-8", "utf8")
             if kind.get_content_type() != "application/json" or not is_utf8:
                 raise Refused(415, f"Content-Type must be application/json, got {given!r:.60}")
-        length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length[:20]) > self.max_bytes:
-            raise self.too_long
+        check_length(request, self.max_bytes)
 
     def bounded(self, receive: Any) -> Any:
         """Never take more than `max_bytes` (and what the server reads at once), nor for longer."""
@@ -77,10 +74,21 @@ class Door:
             seen += len(message.get("body", b""))
             is_whole = not message.get("more_body")
             if seen > self.max_bytes:
-                raise self.too_long
+                raise too_long(self.max_bytes)
             return message
 
         return next_message
+
+
+def check_length(request: Request, max_bytes: int) -> None:
+    """Refuse by what the header says, before the body is read."""
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length[:20]) > max_bytes:
+        raise too_long(max_bytes)
+
+
+def too_long(max_bytes: int) -> Refused:
+    return Refused(413, f"the body must have at most {max_bytes} bytes")
 
 
 def reloads_this(request: Request) -> bool:

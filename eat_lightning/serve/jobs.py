@@ -21,9 +21,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.body import Example
-from eat_lightning.serve.lock import only_gateway
 from eat_lightning.serve.plan import ServePlan
 from eat_lightning.serve.worker import Answer, Ask, Queue, Refused
 
@@ -75,15 +76,18 @@ class Journal:
 
     def __init__(self, folder: str):
         path = Path(folder)
+        self.lock = FileLock(path / "lock", mode=0o600, thread_local=False)
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.lock = only_gateway(path / "lock", f"journal={folder}")
+            self.lock.acquire(timeout=0)
             os.close(os.open(path / "jobs.sqlite", os.O_CREAT, 0o600))
             # One thread at a time uses it, not always the same one.
             self.base = sqlite3.connect(path / "jobs.sqlite", check_same_thread=False)
             for setting in ("journal_mode=wal", "synchronous=full", "secure_delete=on"):
                 self.base.execute(f"pragma {setting}")
             self.base.execute(TABLE)
+        except Timeout:
+            raise ConfigError(f"journal={folder} is another gateway's, which runs") from None
         except (sqlite3.Error, OSError) as error:
             raise ConfigError(f"journal={folder}: cannot be used ({error})") from None
 

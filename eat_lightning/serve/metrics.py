@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.registry import Collector
 
 from eat_lightning.serve.monitors import DRIFTED, OFF, STEADY
 from eat_lightning.serve.worker import Answer, Ask, Refused
@@ -28,34 +29,26 @@ RETENTION = "Tokens entering the last executed layer / tokens entering layer 1"
 class Metrics:
     def __init__(self, num_layers: int):
         self.registry = CollectorRegistry()
-        layers = range(1, num_layers + 1)
-        self.requests = self.counter("requests", "Requests by path and status", "path", "status")
-        self.answers = self.counter("answers", "Answers given", "exit_reason", "label")
-        self.failed = self.counter("failed", "Examples accepted and not answered", "status")
-        self.deaths = self.counter("worker_deaths", "Workers that died")
-        self.reloads = self.counter("reloads", "Reloads by result", "result")
-        self.alarms = self.counter("drift_alarms", "Alarms by the feature that moved", "feature")
-        self.depth = self.histogram("depth", "Layers run", layers)
-        self.retention = self.histogram("retention", RETENTION, SHARES)
-        self.latency = self.histogram("latency_seconds", "Accepted to answered", SECONDS)
-        self.queued = self.histogram("queue_seconds", "Accepted to begun", SECONDS)
+        counter = partial(Counter, namespace="eat", registry=self.registry)
+        histogram = partial(Histogram, namespace="eat", registry=self.registry)
+        gauge = partial(Gauge, namespace="eat", registry=self.registry)
+        self.requests = counter("requests", "Requests by path and status", ["path", "status"])
+        self.answers = counter("answers", "Answers given", ["exit_reason", "label"])
+        self.failed = counter("failed", "Examples accepted and not answered", ["status"])
+        self.deaths = counter("worker_deaths", "Workers that died")
+        self.reloads = counter("reloads", "Reloads by result", ["result"])
+        self.alarms = counter("drift_alarms", "Alarms by the feature that moved", ["feature"])
+        self.depth = histogram("depth", "Layers run", buckets=range(1, num_layers + 1))
+        self.retention = histogram("retention", RETENTION, buckets=SHARES)
+        self.latency = histogram("latency_seconds", "Accepted to answered", buckets=SECONDS)
+        self.queued = histogram("queue_seconds", "Accepted to begun", buckets=SECONDS)
         last = f"Retention over the last {LAST} answers"
-        self.percentile = self.gauge("retention_percentile", last, "quantile")
-        self.length = self.gauge("queue_length", "Examples that wait")
-        self.drift = self.gauge("drift_state", "1 for the state it is in", "state")
-        began = "Unix time at which that state began"
-        self.drift_since = self.gauge("drift_since_seconds", began)
+        self.percentile = gauge("retention_percentile", last, ["quantile"])
+        self.length = gauge("queue_length", "Examples that wait")
+        self.drift = gauge("drift_state", "1 for the state it is in", ["state"])
+        self.drift_since = gauge("drift_since_seconds", "Unix time at which that state began")
         self.last: deque[dict[str, Any]] = deque(maxlen=LAST)
         self.num_answers = 0
-
-    def counter(self, name: str, about: str, *labels: str) -> Counter:
-        return Counter(f"eat_{name}", about, labels, registry=self.registry)
-
-    def histogram(self, name: str, about: str, buckets: Sequence[float]) -> Histogram:
-        return Histogram(f"eat_{name}", about, buckets=buckets, registry=self.registry)
-
-    def gauge(self, name: str, about: str, *labels: str) -> Gauge:
-        return Gauge(f"eat_{name}", about, labels, registry=self.registry)
 
     def settled(self, ask: Ask, answer: Answer | Refused) -> None:
         """Count what the worker says, unless nobody waits for it: `gave_up` has counted that."""
@@ -115,28 +108,14 @@ def percentiles(values: list[float]) -> dict[str, float] | None:
     return dict(zip(("p1", "p50", "p90", "p99"), found, strict=True))
 
 
-class Labelled(Collector):
-    """Samples of several texts in Prometheus' format as one, each with a label that says whose it
-    is."""
-
-    def __init__(self, label: str, texts: Mapping[str, str]):
-        self.label, self.texts = label, texts
-
-    def collect(self) -> Iterator[Metric]:
-        found: dict[str, Metric] = {}
-        for whose, text in self.texts.items():
-            for family in text_string_to_metric_families(text):
-                about = (family.name, family.documentation, family.type)
-                metric = found.setdefault(family.name, Metric(*about))
-                for sample in family.samples:
-                    metric.add_sample(
-                        sample.name, sample.labels | {self.label: whose}, sample.value
-                    )
-        yield from found.values()
-
-
 def labelled(label: str, texts: Mapping[str, str]) -> bytes:
-    """texts: of several sources of metrics, by the value that `label` is to have for each."""
-    registry = CollectorRegistry()
-    registry.register(Labelled(label, texts))
-    return generate_latest(registry)
+    """Several texts in Prometheus' format as one, whose samples say whose they are. texts: by the
+    value that `label` is to have for each."""
+    found: dict[str, Metric] = {}
+    for whose, text in texts.items():
+        for family in text_string_to_metric_families(text):
+            about = (family.name, family.documentation, family.type)
+            metric = found.setdefault(family.name, Metric(*about))
+            for sample in family.samples:
+                metric.add_sample(sample.name, sample.labels | {label: whose}, sample.value)
+    return generate_latest(cast("CollectorRegistry", SimpleNamespace(collect=found.values)))

@@ -95,7 +95,9 @@ def application(plan: ServePlan, token: str | None, command: str) -> Any:
     handed = {key: value for key, value in os.environ.items() if key.startswith(HANDED)}
     own: dict[str, Any] = {"num_replicas": plan.replicas}
     if plan.most_replicas is not None:
-        own = {"autoscaling_config": autoscaling(plan)}
+        scaling = {"min_replicas": plan.replicas, "max_replicas": plan.most_replicas}
+        scaling |= {"target_ongoing_requests": plan.waiting, "upscale_delay_s": 3}
+        own = {"autoscaling_config": scaling | {"look_back_period_s": 5, "metrics_interval_s": 1}}
     replicas = serve.deployment(
         name="replica",
         max_ongoing_requests=plan.queue + plan.examples_at_once,
@@ -114,17 +116,6 @@ def application(plan: ServePlan, token: str | None, command: str) -> Any:
     return front.bind(
         replicas.bind(plan, token, os.getcwd()), plan.deadline_ms, plan.max_bytes, command
     )
-
-
-def autoscaling(plan: ServePlan) -> dict[str, Any]:
-    return {
-        "min_replicas": plan.replicas,
-        "max_replicas": plan.most_replicas,
-        "target_ongoing_requests": plan.waiting,
-        "upscale_delay_s": 3,
-        "look_back_period_s": 5,
-        "metrics_interval_s": 1,
-    }
 
 
 def take_down(ours: str) -> None:

@@ -31,7 +31,27 @@ class DriftPlan(MonitorPlan):
         return self.model_dump(include={*MonitorPlan.model_fields})
 
 
-class ServePlan(ModelPlan):
+class GatewayPlan(ModelPlan):
+    """How many examples a gateway takes at once, how long they wait for one another, and how many
+    at most."""
+
+    mode: Mode
+    batch: Annotated[int | None, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
+    wait_ms: Annotated[float, within("[0, 10000]")]
+    queue: Annotated[int, whole(1)]
+    deadline_ms: Annotated[float, within("(0, 3600000]")]
+
+    def rules(self) -> Iterator[str]:
+        yield from super().rules()
+        if self.mode == "inline" and self.examples_at_once != 1:
+            yield f"batch must be 1 with mode=inline, got {self.batch}"
+
+    @property
+    def examples_at_once(self) -> int:
+        return self.batch or BATCHES[self.mode]
+
+
+class ServePlan(GatewayPlan):
     """Settings of the gateway, beside those of the model that answers."""
 
     engine: Literal["local", "ray"]
@@ -39,15 +59,10 @@ class ServePlan(ModelPlan):
     replicas: Annotated[int, whole(1)]
     most_replicas: Annotated[int | None, whole(1)]
     waiting: Annotated[float, within("(0, 100000]")]
-    mode: Mode
-    batch: Annotated[int | None, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
-    wait_ms: Annotated[float, within("[0, 10000]")]
     host: str
     port: int
     token_env: str | None
     token_file: str | None
-    queue: Annotated[int, whole(1)]
-    deadline_ms: Annotated[float, within("(0, 3600000]")]
     max_bytes: Annotated[int, whole(1)]
     max_texts: Annotated[int, whole(1)]
     max_chars: Annotated[int, whole(1)]
@@ -65,8 +80,6 @@ class ServePlan(ModelPlan):
         yield from super().rules()
         if self.mode == "triage" and self.examples_at_once < 16:
             yield f"batch must be 16 or more, got {self.batch}"
-        if self.mode == "inline" and self.examples_at_once != 1:
-            yield f"batch must be 1 with mode=inline, got {self.batch}"
         if self.max_texts > self.queue:
             bound = f"at most queue={self.queue}, got {self.max_texts}"
             yield f"max_texts must be {bound}: such a request would never find room"
@@ -94,10 +107,6 @@ class ServePlan(ModelPlan):
             yield "journal must be null with engine=ray: one gateway alone can write it"
         if self.drift.monitor and self.drift.state is None:
             yield "drift.monitor=true needs drift.state=<folder that all replicas share>"
-
-    @property
-    def examples_at_once(self) -> int:
-        return self.batch or BATCHES[self.mode]
 
     @property
     def state_key(self) -> str | None:

@@ -31,7 +31,7 @@ from ray.serve.handle import DeploymentHandle
 from eat_lightning.serve.app import NDJSON, make_app
 from eat_lightning.serve.asgi import Asked, Told, pieces, told
 from eat_lightning.serve.body import MAX_DEADLINE_MS
-from eat_lightning.serve.door import answer_of
+from eat_lightning.serve.door import answer_of, check_length, too_long
 from eat_lightning.serve.gateway import Files, Gateway, open_strictly
 from eat_lightning.serve.metrics import labelled
 from eat_lightning.serve.plan import ServePlan
@@ -81,7 +81,6 @@ class Front:
         self, replicas: DeploymentHandle, deadline_ms: float, max_bytes: int, command: str
     ):
         self.replicas, self.deadline_ms, self.command = replicas, deadline_ms, command
-        self.too_long = Refused(413, f"the body must have at most {max_bytes} bytes")
         self.max_bytes = max_bytes
 
     def whose(self) -> str:
@@ -100,12 +99,10 @@ class Front:
             return answer_of(Refused(504, "the deadline passed"))
 
     async def read(self, request: Request) -> Asked:
-        length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length[:20]) > self.max_bytes:
-            raise self.too_long
+        check_length(request, self.max_bytes)
         body = await request.body()
         if len(body) > self.max_bytes:
-            raise self.too_long
+            raise too_long(self.max_bytes)
         query = request.scope.get("query_string", b"")
         return Asked(request.method, request.url.path, tuple(request.headers.raw), body, query)
 

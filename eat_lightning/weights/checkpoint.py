@@ -51,17 +51,6 @@ def layers_taken(num_source: int, num_layers: int, take: str) -> list[int]:
     return list(range(num_layers))
 
 
-def with_layers(source: Shape, chosen: Sequence[int]) -> Shape:
-    """The shape of a body that keeps these layers; each keeps its own way of seeing. ConfigError
-    where several groups of layers share weights, of which none can go."""
-    if len(chosen) < source.num_layers and source.layer_groups > 1:
-        raise ConfigError(
-            f"encoder.num_layers must be {source.num_layers}, got {len(chosen)}: this body's "
-            f"layers share the weights of {source.layer_groups} groups"
-        )
-    return source.of_layers(chosen)
-
-
 def pick_layers(weights: dict[str, Tensor], chosen: Sequence[int]) -> dict[str, Tensor]:
     """A body of these layers (0-based)."""
     kept = {name: w for name, w in weights.items() if not name.startswith("layers.")}
@@ -159,7 +148,12 @@ def load_pretrained(
         )
     weights = own_weights(name, folder, config, source)
     chosen = layers_taken(source.num_layers, num_layers, take)
-    shape = replace(with_layers(source, chosen), **overrides)
+    if num_layers < source.num_layers and source.layer_groups > 1:  # of which none can go
+        raise ConfigError(
+            f"encoder.num_layers must be {source.num_layers}, got {num_layers}: this body's "
+            f"layers share the weights of {source.layer_groups} groups"
+        )
+    shape = replace(source.of_layers(chosen), **overrides)
     if not source.layer_groups:
         weights = pick_layers(weights, chosen)
     head = as_pretrained(head, head_found(config, weights))

@@ -45,13 +45,8 @@ from eat_lightning.weights.families import known_family
 from eat_lightning.weights.files import sizes_in
 from eat_lightning.weights.hf_config import SHAPE, STATIC, EatConfig
 from eat_lightning.weights.hf_names import sizes_of
-from eat_lightning.weights.hf_options import check_num_labels, dtype_of, label_names
 from eat_lightning.weights.operating_point import at_kept_budget
-from eat_lightning.weights.untrusted import (
-    claim_faults,
-    model_faults,
-    one_line,
-)
+from eat_lightning.weights.untrusted import claim_faults, model_faults, one_line
 
 HUB = {"cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder"}
 HUB |= {"token"}
@@ -293,6 +288,35 @@ def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
         faults = claim_faults(Shape(**sizes_of(saved, 0)), sizes_in(Path(path)), prefix="encoder.")
     if faults:
         raise ValueError(f"{name}: {one_line(faults[0])}")
+
+
+def dtype_of(asked: Any, saved: dict[str, Any]) -> torch.dtype:
+    """Choose as transformers does: what was asked for, or for "auto" what the folder's config
+    says."""
+    if asked in (None, "auto"):
+        asked = saved.get("dtype") or saved.get("torch_dtype") or "float32"
+    return asked if isinstance(asked, torch.dtype) else getattr(torch, asked)
+
+
+def label_names(saved: dict[str, Any], options: dict[str, Any]) -> list[str]:
+    """Taken out of `options`: id2label, or num_labels of the folder's own names where they fit."""
+    names, num_labels = options.pop("id2label", None), options.pop("num_labels", None)
+    options.pop("label2id", None)
+    if names is None and num_labels in (None, len(saved.get("id2label") or {})):
+        names = saved.get("id2label")
+    if names is None:
+        return [f"LABEL_{i}" for i in range(num_labels or 2)]
+    return [names[i] if i in names else names[str(i)] for i in range(len(names))]
+
+
+def check_num_labels(
+    name: str, saved: dict[str, Any], config: Any, ignore_mismatched_sizes: bool = False, **kw: Any
+) -> None:
+    names = kw.get("id2label") or getattr(config, "id2label", None)
+    asked = kw.get("num_labels") or len(names or saved.get("id2label") or ())
+    there = len(saved.get("id2label") or ())
+    if asked != there and not ignore_mismatched_sizes:
+        raise ValueError(f"{name}: its heads have {there} classes, {asked} were asked for")
 
 
 def pack(

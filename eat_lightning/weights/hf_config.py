@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, make_dataclass
 from typing import Any
 
 from transformers import PretrainedConfig
@@ -13,10 +13,15 @@ from eat_lightning.model.layer import Shape
 from eat_lightning.weights.untrusted import shape_faults
 
 SHAPE = [f.name for f in fields(Shape)]
+BASE = {"vocab_size": 30522, "hidden_size": 768, "num_layers": 12, "num_heads": 12}
+BASE |= {"intermediate_size": 3072}  # of BERT, where `Shape` has no default
+Sizes: Any = make_dataclass(
+    "Sizes", [(f.name, Any, BASE.get(f.name, f.default)) for f in fields(Shape)]
+)
 STATIC = {"attention": "dense", "reduction": "none", "exit": "never"}
 
 
-class EatConfig(PretrainedConfig):
+class EatConfig(Sizes, PretrainedConfig):
     """The fields of `Shape`, the heads, and a method for each slot: its file's name as `kind`, and
     its arguments, such as `{"kind": "norm_topk", "ratio": 0.3, "layers": [2, 4]}`; of policies a
     list of such. objective: what a run was trained for, and what training here goes on with."""
@@ -32,37 +37,6 @@ class EatConfig(PretrainedConfig):
     }
     keys_to_ignore_at_inference = ["depth", "exit_reason"]  # noqa: RUF012  (Trainer gathers logits)
 
-    vocab_size: int = 30522
-    hidden_size: int = 768
-    num_layers: int = 12
-    num_heads: int = 12
-    intermediate_size: int = 3072
-    max_positions: int = 512
-    type_vocab_size: int = 2
-    eps: float = 1e-12
-    position_offset: int = 0
-    relative_buckets: int = 0
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    layerdrop: float = 0.0
-    head_width: int = 0
-    hidden_act: str = "gelu"
-    sep_token_id: int = 102
-    pad_token_id: int = 0
-    embedding_size: int = 0
-    absolute_positions: bool = True
-    relative: str = "bias"
-    rotary_base: float = 10_000.0
-    local_rotary_base: float = 10_000.0
-    norm: str = "last"
-    feed_forward: str = "plain"
-    biases: bool = True
-    layer_groups: int = 0
-    local_layers: list[int] | None = None
-    local_window: int = 128
-    family: str = ""
-    heads_by_layer: list[int] | None = None
-    inner_by_layer: list[int] | None = None
     head: dict[str, Any] | None = None
     attention: dict[str, Any] | None = None
     reduction: dict[str, Any] | None = None

@@ -19,6 +19,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_text
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
+from eat_lightning.weights.checkpoint import model_config
 from eat_lightning.weights.families import family_of
 from eat_lightning.weights.files import save_weights
 from eat_lightning.weights.hf_names import ours_of, unfused
@@ -108,14 +109,9 @@ def as_classifier(encoder: AdaptiveEncoder, labels: list[str]) -> Any:
     layer and token."""
     from transformers import AutoModelForSequenceClassification
 
-    names = labels or [f"LABEL_{i}" for i in range(encoder.num_labels)]
-    config = config_of(
-        encoder.shape,
-        id2label=dict(enumerate(names)),
-        label2id={name: i for i, name in enumerate(names)},
-        dtype=str(encoder.embedding.word.weight.dtype).removeprefix("torch."),
-        **head_settings(encoder),
-    )
+    ours = model_config(encoder, labels)
+    shared = {key: ours[key] for key in ("id2label", "label2id", "dtype")}
+    config = config_of(encoder.shape, **shared, **head_settings(encoder))
     model: Any = AutoModelForSequenceClassification.from_config(config)
     missing = model.load_state_dict(weights_for(model, encoder), strict=False).missing_keys
     assert not missing, missing

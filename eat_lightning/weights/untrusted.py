@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -268,7 +269,7 @@ def step_faults(content: Any) -> list[str]:
         if isinstance(pieces, list) and len(pieces) > MOST_STEPS:
             return [f"{key} must add at most {MOST_STEPS} pieces, got {len(pieces)}"]
     for part, names in STEPS.items():
-        known, steps = sorted(names.split()), list(steps_of(content.get(part)))
+        known, steps = sorted(names.split()), [kind_of(s) for s in nodes_of(content.get(part))]
         if strange := [step for step in steps if step not in known]:
             return [f"{part} must be made of {', '.join(known)}, got {strange[0]!r}"]
         if len(steps) > MOST_STEPS:
@@ -280,7 +281,7 @@ def growth_faults(normalizer: Any) -> list[str]:
     """Those of SentencePiece (XLM-RoBERTa, ALBERT, DeBERTa) put other characters in place of some:
     by one table whose entries are short, or by a replacement that is no longer than what it is for.
     """
-    steps = list(nodes_of(normalizer))
+    steps = [step for step in nodes_of(normalizer) if isinstance(step, dict)]
     tables = [step for step in steps if step.get("type") == "Precompiled"]
     if len(tables) > 1 or any(longest_entry(table) > LONGEST_ENTRY for table in tables):
         return [f"Precompiled must be one table of entries of at most {LONGEST_ENTRY} bytes"]
@@ -312,30 +313,23 @@ def longest_entry(step: Mapping[str, Any]) -> int:
         return LONGEST_ENTRY + 1
 
 
-def nodes_of(node: Any) -> Iterator[Mapping[str, Any]]:
-    """A part's steps, sequences opened."""
+def nodes_of(node: Any) -> Iterator[Any]:
+    """A part's steps, sequences opened; one that holds no list of steps is given as it is."""
+    lists = []
     if isinstance(node, dict) and node.get("type") == "Sequence":
-        for key in ("normalizers", "pretokenizers", "processors"):
-            for step in node[key] if isinstance(node.get(key), list) else ():
-                yield from nodes_of(step)
-    elif isinstance(node, dict):
+        lists = [node.get(key) for key in ("normalizers", "pretokenizers", "processors")]
+        lists = [steps for steps in lists if steps is not None]
+    if lists and all(isinstance(steps, list) for steps in lists):
+        for step in chain.from_iterable(lists):
+            yield from nodes_of(step)
+    elif node is not None:
         yield node
+
+
+def kind_of(step: Any) -> str:
+    return str(step.get("type") if isinstance(step, dict) else step)[:40]
 
 
 def is_token(value: Any) -> bool:
     kinds = {"content": str, "id": int}
     return isinstance(value, dict) and all(isinstance(value.get(k), t) for k, t in kinds.items())
-
-
-def steps_of(node: Any) -> Iterator[str]:
-    """The types of a part's steps, sequences opened."""
-    kind = node.get("type") if isinstance(node, dict) else node
-    if kind == "Sequence" and isinstance(node, dict):
-        parts = (node.get(name) for name in ("normalizers", "pretokenizers", "processors"))
-        steps = next((part for part in parts if part is not None), None)
-        if isinstance(steps, list):
-            for step in steps:
-                yield from steps_of(step)
-            return
-    if node is not None:
-        yield str(kind)[:40]

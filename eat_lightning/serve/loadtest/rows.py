@@ -78,20 +78,17 @@ def measured(shots: Sequence[Shot], seconds: float) -> dict[str, Any]:
     if not good:
         raise ValueError(f"none of {len(shots)} requests was answered")
     taken_ms = [1e3 * (shot.ended - shot.due) for shot in good]
-    p50, p90, p99, most = np.percentile(taken_ms, (50, 90, 99, 100)).tolist()
+    found = np.percentile(taken_ms, (50, 90, 99, 100)).tolist()
+    latencies = dict(zip(("p50_ms", "p90_ms", "p99_ms", "max_ms"), found, strict=True))
     late_p99 = float(np.percentile([1e3 * (shot.sent - shot.due) for shot in shots], 99))
     num_503, num_504 = (sum(shot.status == status for shot in shots) for status in (503, 504))
-    return {
+    return latencies | {
         "num_sent": len(shots),
         "num_answered": len(good),
         "rps": len(good) / max(seconds, *(shot.ended for shot in shots)),
         "share_503": num_503 / len(shots),
         "share_504": num_504 / len(shots),
         "num_other": len(shots) - len(good) - num_503 - num_504,
-        "p50_ms": p50,
-        "p90_ms": p90,
-        "p99_ms": p99,
-        "max_ms": most,
         "mean_depth": float(np.mean([shot.depth for shot in good if shot.depth is not None])),
         "late_p99_ms": max(0.0, late_p99),
     }

@@ -13,8 +13,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
 from eat_lightning.cli import quoted
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
@@ -23,13 +21,12 @@ from eat_lightning.serve.loadtest.rows import LoadRow, measured
 from eat_lightning.serve.loadtest.traffic import (
     Client,
     answered_rate,
-    closed_loop,
+    kept_busy,
     open_loop,
     poisson,
 )
 
 STOP_S = 60
-DRAWN = 2000  # requests that the capacity is found with, by turns
 
 
 @dataclass(frozen=True)
@@ -115,21 +112,15 @@ async def loads_of(
     static: dict[str, float],
 ) -> list[dict[str, Any]]:
     """A row's fields of each load on a gateway."""
-    rng = np.random.default_rng(plan.seed)
-
-    def drawn(count: int) -> list[bytes]:
-        return [client.request(examples[i]) for i in rng.integers(len(examples), size=count)]
-
-    num_askers = 4 if batch == 1 else 2 * batch
-    await closed_loop(client, drawn(DRAWN), num_askers, plan.warm_s)
-    shots = await closed_loop(client, drawn(DRAWN), num_askers, plan.capacity_s)
+    await kept_busy(client, examples, batch, plan.warm_s, plan.seed)
+    shots = await kept_busy(client, examples, batch, plan.capacity_s, plan.seed)
     capacity = answered_rate(shots, plan.capacity_s)
     if not capacity:
         raise ConfigError(f"no answer within capacity_s={plan.capacity_s:g}: give it more")
     loads = []
     for basis, level, rate in levels_of(plan, subject, capacity, static):
         times = poisson(rate, plan.seconds, plan.seed)
-        shots = await open_loop(client, drawn(len(times)), times)
+        shots = await open_loop(client, client.drawn(examples, len(times), plan.seed), times)
         load = {"basis": basis, "level": level, "capacity": capacity}
         load["offered"] = len(times) / plan.seconds
         loads.append(load | measured(shots, plan.seconds))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+DRAWN = 2000  # requests that replicas are kept busy with, by turns
 SPIN_S = 0.002  # a timer is no finer than a millisecond; the last stretch is waited for awake
 BROKEN = 0  # the status of a request whose connection broke
 
@@ -31,6 +32,11 @@ class Client:
             f"X-Deadline-Ms: {self.deadline_ms}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
+
+    def drawn(self, examples: Sequence[Any], count: int, seed: int) -> list[bytes]:
+        """Requests for examples at random."""
+        rng = np.random.default_rng(seed)
+        return [self.request(examples[i]) for i in rng.integers(len(examples), size=count)]
 
     async def post(self, request: bytes) -> tuple[int, dict[str, Any]]:
         """Status and answer. OSError or EOFError where the connection broke."""
@@ -110,6 +116,15 @@ async def closed_loop(
 
     await asyncio.gather(*[ask(first) for first in range(num_askers)])
     return shots
+
+
+async def kept_busy(
+    client: Client, examples: Sequence[Any], size: int, seconds: float, seed: int, replicas: int = 1
+) -> list[Shot]:
+    """Have replicas that answer `size` examples at once asked by so many that none of them waits,
+    each of whom waits for an answer."""
+    askers = replicas * (4 if size == 1 else 2 * size)
+    return await closed_loop(client, client.drawn(examples, DRAWN, seed), askers, seconds)
 
 
 def answered_rate(shots: Sequence[Shot], seconds: float) -> float:

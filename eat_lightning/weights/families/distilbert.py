@@ -36,12 +36,6 @@ def settings(shape: Shape) -> dict[str, Any]:
     return {"seq_classif_dropout": shape.dropout}
 
 
-def faults(config: Mapping[str, Any]) -> list[str]:
-    if not config.get("sinusoidal_pos_embds"):
-        return []
-    return ["sinusoidal_pos_embds must be false: its weights hold no such positions"]
-
-
 FAMILY = Family(
     ("distilbert",),
     "distilbert.",
