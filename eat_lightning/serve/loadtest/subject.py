@@ -123,7 +123,10 @@ async def loads_of(
         shots = await open_loop(client, client.drawn(examples, len(times), plan.seed), times)
         load = {"basis": basis, "level": level, "capacity": capacity}
         load["offered"] = len(times) / plan.seconds
-        loads.append(load | measured(shots, plan.seconds))
+        try:
+            loads.append(load | measured(shots, plan.seconds))
+        except ValueError as error:
+            raise ConfigError(f"levels: at {level:g} of {basis} {error}") from None
         await asyncio.sleep(plan.rest_s)
     client.close()
     return loads
