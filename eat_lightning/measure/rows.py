@@ -19,11 +19,10 @@ from eat_lightning.infer.latency import Candidate, time_all, undisturbed
 from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
 from eat_lightning.infer.record import Recorded, record
 from eat_lightning.measure.baselines import HuggingFaceTwin
-from eat_lightning.measure.budgets import fitted_settings
-from eat_lightning.measure.gain import METRICS, Answers, adaptivity_gains
+from eat_lightning.measure.fitted import fitted_settings, searched_settings
+from eat_lightning.measure.gain import METRICS, Answers, Judged, mean_gains
 from eat_lightning.measure.in_engine import InEngine, engine_for
 from eat_lightning.measure.plan import MeasurePlan, Subject
-from eat_lightning.measure.searched import searched_settings
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
@@ -164,9 +163,9 @@ class Pass:
             return [{} for _ in settings]
         rules = [self.answers(setting.exit, setting.policies) for setting in own]
         fixed = [self.answers(Fixed(layer)) for layer in recorded.guesses]
-        found = adaptivity_gains(rules, fixed, recorded.labels, metric, recorded.group_B)
-        gains = iter(found)
-        return [{} if setting.baseline else next(gains).fields for setting in settings]
+        judged = Judged(rules, fixed, recorded.labels, metric, recorded.group_B)
+        gains = iter(mean_gains([judged]))
+        return [{} if setting.baseline else next(gains) for setting in settings]
 
     def answers(self, exit: Any, policies: Sequence[Any] = ()) -> Answers:
         outcome = replace(self.recorded, policies=policies).under(exit)

@@ -10,7 +10,7 @@ from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.oracle import oracle_lines
 from eat_lightning.runs.names import names_of, titles_of
-from eat_lightning.runs.row import THEIRS, Row, label, text, unfound
+from eat_lightning.runs.row import THEIRS, Row, label, method_text, unfound
 from eat_lightning.runs.run import Run
 
 MOST = 10  # classes whose recall is printed
@@ -84,10 +84,7 @@ def titled(row: Row, title: str) -> str:
 
 def described(row: Row) -> str:
     """What a run's rows have in common."""
-    slots = []
-    for method in (row.attention, row.reduction):
-        settings = [f"{k} {text(v)}" for k, v in method.items() if k != "kind" and v is not None]
-        slots.append(" ".join([method["kind"], *settings]))
+    slots = map(method_text, (row.attention, row.reduction))
     strength = "" if row.strength == 1 else f", strength {row.strength:.2f}"
     return f"{row.model} seed {row.seed}: {row.encoder}, {', '.join(slots)}{strength}"
 

@@ -246,6 +246,12 @@ def label(rule: dict[str, Any], slot: str = "exit") -> str:
     return (" ".join(named) or rule["kind"]) + at
 
 
+def method_text(method: dict[str, Any]) -> str:
+    """ "norm_topk ratio 0.3 layers 2/4": a method's kind and settings."""
+    settings = [f"{k} {text(v)}" for k, v in method.items() if k != "kind" and v is not None]
+    return " ".join([method["kind"], *settings])
+
+
 def text(value: Any) -> str:
     return "/".join(map(str, value)) if isinstance(value, list) else str(value)
 
