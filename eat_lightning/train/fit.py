@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import yaml
 from filelock import FileLock
-from lightning import Callback, Trainer, seed_everything
+from lightning import Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger
 
 from eat_lightning.config import make
@@ -23,13 +23,9 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.training import Schedule
 from eat_lightning.runs.run import Run, environment, training_mark
 from eat_lightning.track.log import extra_logger
-from eat_lightning.train.callbacks.progress import Lines
-from eat_lightning.train.callbacks.record import Record
-from eat_lightning.train.callbacks.resume import SaveLast
-from eat_lightning.train.callbacks.select import SelectBest
-from eat_lightning.train.callbacks.settle import Settle
+from eat_lightning.train.callbacks.end import FitTemperature, Record, SelectBest, Settle
 from eat_lightning.train.callbacks.stages import FollowStages, all_train
-from eat_lightning.train.callbacks.temperature import FitTemperature
+from eat_lightning.train.callbacks.steps import Lines, SaveLast
 from eat_lightning.train.module import Classifier
 from eat_lightning.train.plan import TrainPlan
 from eat_lightning.train.processes import is_first_process, strategy_for, watched
@@ -83,7 +79,13 @@ def run_trainer(
         trainer = Trainer(
             **settings,
             logger=loggers,
-            callbacks=callbacks_of(plan, run),
+            callbacks=[
+                FollowStages(),
+                # As they act when training ends: best weights, as they act, temperatures.
+                *(SelectBest(), Gather(), Settle(), FitTemperature(), Record(run)),
+                SaveLast(run.folder, plan.checkpoint_every),
+                Lines(),
+            ],
             default_root_dir=run.folder,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -98,20 +100,6 @@ def run_trainer(
         with watched(trainer, last):
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     return trainer
-
-
-def callbacks_of(plan: TrainPlan, run: Run) -> list[Callback]:
-    """As they act when training ends: best weights, as they act, temperatures."""
-    return [
-        FollowStages(),
-        SelectBest(),
-        Gather(),
-        Settle(),
-        FitTemperature(),
-        Record(run),
-        SaveLast(run.folder, plan.checkpoint_every),
-        Lines(),
-    ]
 
 
 @contextmanager

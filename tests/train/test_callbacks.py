@@ -12,9 +12,9 @@ from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.methods.schedule.anneal import Anneal
 from eat_lightning.methods.schedule.two_stage import TwoStage
 from eat_lightning.model.training import Stage
-from eat_lightning.train.callbacks.progress import Lines
+from eat_lightning.train.callbacks.end import calibrate, ece, fit_temperature
 from eat_lightning.train.callbacks.stages import Timeline, warm_then_linear
-from eat_lightning.train.callbacks.temperature import calibrate, ece, fit_temperature
+from eat_lightning.train.callbacks.steps import Lines
 from eat_lightning.train.module import scheduled_retention, step_seed
 
 
