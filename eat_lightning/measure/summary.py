@@ -9,7 +9,7 @@ from typing import Any
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.oracle import oracle_lines
-from eat_lightning.runs.names import names_of, titles_of
+from eat_lightning.runs.names import budget_of, names_of, titles_of
 from eat_lightning.runs.row import THEIRS, Row, label, method_text, unfound
 from eat_lightning.runs.run import Run
 
@@ -76,10 +76,9 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
 
 def titled(row: Row, title: str) -> str:
     """The setting; of one that was fitted, the reduction's knob too, and for which budget."""
-    if row.budget is None and row.budget_ms is None:
+    if not row.fitted:
         return title
-    budget = f"{row.budget_ms:g} ms" if row.budget is None else f"{row.budget:g}"
-    return f"{title}, {label(row.reduction, 'reduction')} for budget {budget}"
+    return f"{title}, {label(row.reduction, 'reduction')} for {budget_of(row)}"
 
 
 def described(row: Row) -> str:

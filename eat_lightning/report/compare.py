@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -228,16 +228,6 @@ def difference(point: Point, other: Point | None) -> Difference | None:
     return Difference(interval.value, interval, tuple(mcnemar(a_B, b_B) for a_B, b_B in pairs))
 
 
-def on_common_seeds(one: Point, other: Point) -> tuple[Point, Point]:
-    """Both with the seeds that both have; as they are where there is none: a mean over a seed that
-    the other lacks would compare trainings."""
-    common = {*one.seeds} & {*other.seeds}
-    if not common:
-        return one, other
-    mine, theirs = ([m for m in p.members if m.row.seed in common] for p in (one, other))
-    return replace(one, members=mine), replace(other, members=theirs)
-
-
 def lacking_of(*points: Point) -> str:
     """Why answers are not paired: what the first row without an outcome lacks, or nothing."""
     lacking = (m.lacking for point in points for m in point.members)
@@ -362,12 +352,8 @@ def rule_named(row: Row) -> list[str]:
     if row.baseline or kind in ("confidence", "never"):
         return []
     said = {name: value for name, value in row.exit.items() if name not in ("kind", row.knob)}
+    as_given = json.JSONEncoder(separators=(",", ":")).encode  # as an override has it
     return [f"exit={kind}", *(f"exit.{name}={as_given(value)}" for name, value in said.items())]
-
-
-def as_given(value: Any) -> str:
-    """A value as an override of the command line has it."""
-    return json.dumps(value, separators=(",", ":"))
 
 
 def off_grid(row: Row) -> bool:
