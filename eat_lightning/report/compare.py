@@ -16,7 +16,7 @@ import numpy as np
 
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.measure.gain import METRICS, Answers, Judged, mean_gains
-from eat_lightning.model.contracts import class_of, knob_of
+from eat_lightning.model.contracts import knob_of
 from eat_lightning.report.claim import Source
 from eat_lightning.report.statistics import (
     Interval,
@@ -27,7 +27,7 @@ from eat_lightning.report.statistics import (
     wilson,
 )
 from eat_lightning.report.study import NO_EXAMPLES, Measured, Point, Study
-from eat_lightning.runs.row import FIXED, THEIRS, Row
+from eat_lightning.runs.row import FIXED, THEIRS, Row, class_here
 
 Cost = Callable[[Row], Interval | None]  # one of those below: single_ms, batch_ms, gflops, ...
 NO_GAIN = (  # such as where a fit left other tokens than the fixed depths beside it have
@@ -360,10 +360,7 @@ def off_grid(row: Row) -> bool:
     """Whether a measurement has to be told the point of its knob."""
     if row.knob is None or not isinstance(row.point, float):
         return False
-    try:
-        knob = knob_of(class_of("exit", row.exit["kind"]))
-    except ValueError:  # a rule that is not here
-        return True
+    knob = knob_of(class_here("exit", row.exit["kind"]))
     return knob is None or row.point not in knob.grid
 
 

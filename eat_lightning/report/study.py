@@ -20,7 +20,7 @@ import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome, Recorded
-from eat_lightning.model.contracts import build, class_of
+from eat_lightning.model.contracts import build
 from eat_lightning.own import ALLOW
 from eat_lightning.runs.jsonl import read_whole
 from eat_lightning.runs.names import (
@@ -32,7 +32,7 @@ from eat_lightning.runs.names import (
     same_point,
     seed_of,
 )
-from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, method_text
+from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, class_here, method_text
 from eat_lightning.runs.run import Run, version_of
 
 NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
@@ -40,12 +40,9 @@ NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
 
 def not_imported(kind: str) -> str:
     """What to do for an exit rule of one's own that is not here; nothing for one that is."""
-    try:
-        class_of("exit", kind)
-    except ValueError:
-        module = kind.rpartition(".")[0]
-        return f"{kind} is not imported here: {ALLOW}={module}" if module else ""
-    return ""
+    module = kind.rpartition(".")[0]
+    absent = module and class_here("exit", kind) is None
+    return f"{kind} is not imported here: {ALLOW}={module}" if absent else ""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eat_lightning.model.contracts import class_of
-from eat_lightning.runs.row import FIXED, Row, label, text
+from eat_lightning.runs.row import FIXED, Row, class_here, label, text
 
 # Kinds that go without saying.
 USUAL = ("none", "dense", "pooled", "joint", "anneal", "confidence", "")
@@ -85,15 +84,9 @@ def title_of(row: Row, kinds: Collection[str]) -> str:
 def method_of(row: Row, run: Sequence[Row]) -> Method:
     own = next((r for r in run if not r.baseline), row)
     own = own if row.baseline not in ("", FIXED) else row
-    learned = filter(is_learned, sorted({r.exit["kind"] for r in run}))
+    kinds = sorted({r.exit["kind"] for r in run})
+    learned = (kind for kind in kinds if hasattr(class_here("exit", kind), "bind"))
     return Method(own, heads_of(own), reduction_of(own, run), {"kind": next(learned, "")})
-
-
-def is_learned(kind: str) -> bool:
-    try:
-        return hasattr(class_of("exit", kind), "bind")
-    except ValueError:  # a class from outside the package, which is not here
-        return False
 
 
 def reduction_of(row: Row, run: Sequence[Row]) -> dict[str, Any]:
