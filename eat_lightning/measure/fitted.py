@@ -54,7 +54,8 @@ def fitted(
     fits_reduction = plan.fit_reduction and not is_given
     form, threads = subject.form, plan.threads
     fitter = Fitter(subject.run, body, fits_reduction, form, threads, plan.data, plan.batch)
-    return [own.at(fitter.on(budget), budget) for budget in plan.budgets or ()]
+    found = [(fitter.on(budget), budget) for budget in plan.budgets or ()]
+    return [replace(own, exit=e.exit, reduction=e.reduction, budget=b) for e, b in found]
 
 
 def searched_settings(

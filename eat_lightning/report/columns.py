@@ -38,10 +38,6 @@ def getter(of: Of) -> Callable[[Any], Any]:
     return get
 
 
-def made(key: str, title: str, cell: Callable[[Any], Cell], help: str = "") -> Column:
-    return Column(key, title, help, cell=cell)
-
-
 def shown(
     key: str, title: str, of: Of = "", help: str = "", *, cell: Callable[..., Cell], **how: Any
 ) -> Column:
@@ -52,7 +48,7 @@ def shown(
         value = get(item)
         return value if isinstance(value, Cell) else cell(value, **how)
 
-    return made(key, title, show, help)
+    return Column(key, title, help, cell=show)
 
 
 count = partial(shown, cell=cells.words)  # a whole number, as it is

@@ -47,7 +47,7 @@ class SelectBest(Callback):
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.sanity_checking or not pl_module.timeline.reached(trainer.global_step):
+        if not pl_module.timeline.reached(trainer.global_step):
             return
         score = float(trainer.callback_metrics["select/score"])
         score = -math.inf if math.isnan(score) else score  # a constant correlates with nothing
