@@ -48,11 +48,17 @@ class Method:
         return of_run.get(name) or getattr(self.row, name) or {"kind": ""}
 
 
-def names_of(rows: Sequence[Row]) -> dict[str, str]:
-    """The name of each row, by `Row.setting`. Baselines are called as the run they are of."""
+def by_run(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """The rows of each run, by its study and name, in the order in which runs are met."""
     runs: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         runs.setdefault((row.study, row.run), []).append(row)
+    return runs
+
+
+def names_of(rows: Sequence[Row]) -> dict[str, str]:
+    """The name of each row, by `Row.setting`. Baselines are called as the run they are of."""
+    runs = by_run(rows)
     methods = {row.setting: method_of(row, runs[row.study, row.run]) for row in rows}
     models: dict[tuple[str, str], dict[str, Method]] = {}
     for method in methods.values():

@@ -60,14 +60,12 @@ def setting_faults(trainer: dict[str, Any]) -> list[str]:
         faults.append(
             "trainer.precision must be 32-true or bf16-mixed, got 16: it needs loss scaling"
         )
-    if trainer.get("val_check_interval", 1.0) != 1.0:
-        faults.append(
-            "trainer.val_check_interval must be 1.0: an epoch ends with the selection split"
-        )
-    if trainer.get("accumulate_grad_batches", 1) != 1:
-        faults.append(
-            "trainer.accumulate_grad_batches must be 1: data.batch_size is the global batch"
-        )
+    for key, must, why in (
+        ("val_check_interval", 1.0, "an epoch ends with the selection split"),
+        ("accumulate_grad_batches", 1, "data.batch_size is the global batch"),
+    ):
+        if trainer.get(key, must) != must:
+            faults.append(f"trainer.{key} must be {must}: {why}")
     return faults
 
 
