@@ -9,6 +9,7 @@ import hashlib
 import json
 import warnings
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,6 +92,13 @@ class Split(Dataset[Batch]):
             num_global=len(index_B) if num_global is None else num_global,
             about=None if origins is None else [{ORIGIN: origins[i]} for i in index_B],
         )
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Split:
+        """These examples as a split of their own, which no cache knows."""
+        batch = self.batch(np.asarray(rows))
+        offsets = np.concatenate([[0], np.cumsum(batch.lengths_B.numpy())])
+        tokens = Tokens(batch.ids_N.numpy(), batch.types_N.numpy(), offsets)
+        return Split(self.name, self.source.take(np.asarray(rows)), tokens, key="")
 
 
 def make_split(

@@ -43,20 +43,14 @@ def tokenizer_for(pretrained: str | None) -> Tokenizer:
             trust_remote_code=False,  # else it asks at the terminal whether to run a folder's code
         )
     except Exception as error:  # `tokenizers` raises that very class for a file it cannot parse
-        why = (
-            f"holds no tokenizer to read ({one_line(error, 120)})" if here else nowhere(pretrained)
-        )
+        there = f"holds no tokenizer to read ({one_line(error, 120)})"
+        why = there if here else NOWHERE + nearest_body(pretrained)
         raise ConfigError(f"encoder.pretrained={pretrained} {why}") from None
     finally:
         logging.set_verbosity(level)
     if not tokenizer.is_fast:
         raise ConfigError(f"encoder.pretrained={pretrained} has no fast tokenizer (tokenizer.json)")
     return tokenizer
-
-
-def nowhere(pretrained: str) -> str:
-    """Say that a name leads nowhere, and which one that leads somewhere is nearest."""
-    return NOWHERE + nearest_body(pretrained)
 
 
 def toy_tokenizer() -> Tokenizer:

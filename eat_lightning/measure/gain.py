@@ -23,32 +23,11 @@ from dataclasses import dataclass
 import numpy as np
 
 DRAWS, LEVEL = 2000, 0.95
+FIELDS = (  # of a row: over the neighbouring fixed depths, and over the best mix of any two
+    *("adaptivity_gain", "adaptivity_gain_low", "adaptivity_gain_high"),
+    *("mix_gain", "mix_gain_low", "mix_gain_high"),
+)
 CELLS = 4_000_000  # of a chunk of draws, which bounds memory
-
-
-@dataclass(frozen=True)
-class Gain:
-    """A fraction of the metric, with its paired bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def fields(self, name: str) -> dict[str, float]:
-        """The fields as a `Row` has them."""
-        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
-
-
-@dataclass(frozen=True)
-class Gains:
-    """Over the neighbouring fixed depths, and over the best mix of any two."""
-
-    neighbours: Gain
-    mix: Gain
-
-    @property
-    def fields(self) -> dict[str, float]:
-        return self.neighbours.fields("adaptivity_gain") | self.mix.fields("mix_gain")
 
 
 @dataclass(frozen=True)
@@ -84,22 +63,11 @@ class Judged:
         return per_example if self.group_B is None else grouped(per_example, self.group_B)
 
 
-def adaptivity_gains(
-    rules: Sequence[Answers],
-    fixed: Sequence[Answers],
-    labels_B: np.ndarray,
-    metric: str = "accuracy",
-    group_B: np.ndarray | None = None,
-    num_classes: int = 2,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> list[Gains]:
-    """The gains of each rule over the fixed depths; arguments as in `Judged`."""
-    return mean_gains([Judged(rules, fixed, labels_B, metric, group_B, num_classes)], draws, seed)
-
-
-def mean_gains(seeds: Sequence[Judged], draws: int = DRAWS, seed: int = 0) -> list[Gains]:
-    """The gains of each rule, their mean over runs of other seeds on the same examples.
+def mean_gains(
+    seeds: Sequence[Judged], draws: int = DRAWS, seed: int = 0
+) -> list[dict[str, float]]:
+    """The gains of each rule as `FIELDS`, fractions of the metric with their paired bootstrap
+    intervals: the mean over runs of other seeds on the same examples.
 
     Examples (whole groups) are drawn anew, the same ones for rules, fixed depths and runs, metrics
     and costs alike, and runs are averaged within each draw. The interval is that of the middle 95 %
@@ -114,9 +82,8 @@ def mean_gains(seeds: Sequence[Judged], draws: int = DRAWS, seed: int = 0) -> li
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(np.mean(drawns, axis=0), [tail, 100 - tail], axis=0)
     found = np.stack([np.mean(wholes, axis=0), low, high], axis=-1)  # 2 x R x 3
-    return [
-        Gains(Gain(*one.tolist()), Gain(*mix.tolist())) for one, mix in zip(*found, strict=True)
-    ]
+    found = np.moveaxis(found, 1, 0).reshape(-1, len(FIELDS))
+    return [dict(zip(FIELDS, rule, strict=True)) for rule in found.tolist()]
 
 
 def sums_of(answers: Answers, labels_B: np.ndarray, num_classes: int) -> np.ndarray:

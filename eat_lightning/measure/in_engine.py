@@ -51,10 +51,6 @@ class InEngine:
     encoder: AdaptiveEncoder
     labels: list[str]
 
-    @classmethod
-    def of(cls, run: Run, plan: MeasurePlan, engine: str) -> InEngine:
-        return cls(run, plan, engine, *run.model())
-
     def check(self, settings: Sequence[Setting]) -> None:
         """ConfigError with what of these settings no graph holds, such as a rule that observes."""
         bodies = [with_slots(self.encoder, **setting.methods) for setting in settings]

@@ -19,11 +19,10 @@ from eat_lightning.infer.latency import Candidate, time_all, undisturbed
 from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
 from eat_lightning.infer.record import Recorded, record
 from eat_lightning.measure.baselines import HuggingFaceTwin
-from eat_lightning.measure.budgets import fitted_settings
-from eat_lightning.measure.gain import METRICS, Answers, adaptivity_gains
+from eat_lightning.measure.fitted import fitted_settings, searched_settings
+from eat_lightning.measure.gain import METRICS, Answers, Judged, mean_gains
 from eat_lightning.measure.in_engine import InEngine, engine_for
 from eat_lightning.measure.plan import MeasurePlan, Subject
-from eat_lightning.measure.searched import searched_settings
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
@@ -73,7 +72,7 @@ def keep(rows: Sequence[Row], results: Sequence[Result]) -> None:
 def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
     """A result for each setting of a run, from one pass for each body."""
     run, engine = subject.run, engine_for(subject.run, plan)
-    graphs = None if engine == "torch" else InEngine.of(run, plan, engine)
+    graphs = None if engine == "torch" else InEngine(run, plan, engine, *run.model())
     subject = subject if graphs is None else replace(subject, form=PLAIN)
     split, (model, labels) = dev_split(run, plan), run.model()
     plain_encoder = in_dtype(model, plan.dtype).to(plan.device)
@@ -95,7 +94,9 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
             graphs.check([s for s in settings if s.baseline != THEIRS])
             said = graphs.record(settings[0], split)
         said.group_B = groups_of(run, split)
-        passed = Pass.of(subject, plan, settings[0], body, said, engine)
+        file = file_name(settings[0].body, subject.form, said.data, plan, engine)
+        said.to_parquet(run.folder / file)
+        passed = Pass(subject, plan, body, said, file)
         for setting, gain in zip(settings, passed.gains(settings), strict=True):
             row, theirs = passed.row(setting, engine, **gain), setting.baseline == THEIRS
             if graphs is not None and plan.timing.enabled and not theirs:
@@ -123,21 +124,6 @@ class Pass:
     recorded: Recorded
     file: str
 
-    @classmethod
-    def of(
-        cls,
-        subject: Subject,
-        plan: MeasurePlan,
-        setting: Setting,
-        body: AdaptiveEncoder,
-        passed: Recorded,
-        engine: str,
-    ) -> Pass:
-        """Keep what was said beside the run."""
-        file = file_name(setting.body, subject.form, passed.data, plan, engine)
-        passed.to_parquet(subject.run.folder / file)
-        return cls(subject, plan, body, passed, file)
-
     def row(self, setting: Setting, engine: str, **more: Any) -> Row:
         """A setting's row, not yet timed. more: fields that the pass alone does not give."""
         plan, budget = self.plan, setting.budget
@@ -164,11 +150,9 @@ class Pass:
             return [{} for _ in settings]
         rules = [self.answers(setting.exit, setting.policies) for setting in own]
         fixed = [self.answers(Fixed(layer)) for layer in recorded.guesses]
-        found = adaptivity_gains(
-            rules, fixed, recorded.labels, metric, recorded.group_B, recorded.num_classes
-        )
-        gains = iter(found)
-        return [{} if setting.baseline else next(gains).fields for setting in settings]
+        about = recorded.labels, metric, recorded.group_B, recorded.num_classes
+        gains = iter(mean_gains([Judged(rules, fixed, *about)]))
+        return [{} if setting.baseline else next(gains) for setting in settings]
 
     def answers(self, exit: Any, policies: Sequence[Any] = ()) -> Answers:
         outcome = replace(self.recorded, policies=policies).under(exit)
@@ -241,31 +225,25 @@ def timed(results: Sequence[Result], plan: MeasurePlan) -> Iterator[list[Row]]:
             print(f"training began meanwhile: {repeat} of {timing.repeats} timed repeats are kept")
             return
         static = {results[i].run.folder: times[i] for i in reversed(times) if results[i].static}
-        yield [
-            replace(result.row, **time_fields(times[i], static, result), session=session)
-            for i, result in enumerate(results)
-        ]
+        rows = []
+        for i, result in enumerate(results):
+            own, ratio = static.get(result.run.folder), result.row.flops_ratio
+            rows.append(replace(result.row, **time_fields(times[i], own, ratio), session=session))
+        yield rows
 
 
 def time_fields(
-    times: dict[str, Any], static: dict[Path, dict[str, Any]], result: Result
+    times: dict[str, Any], static: dict[str, Any] | None, flops_ratio: float
 ) -> dict[str, Any]:
+    """A row's fields of time; where the static body was timed too, with means of latencies and
+    throughputs compared: low and high are over repeats, whose turns were taken together."""
     fields = {key: value for key, value in times.items() if not key.endswith("_R")}
-    if result.run.folder in static:
-        fields |= speed_ups(times, static[result.run.folder], result.row.flops_ratio)
-    return fields
-
-
-def speed_ups(
-    times: dict[str, Any], static: dict[str, Any], flops_ratio: float
-) -> dict[str, float]:
-    """Compare mean latencies and throughputs; low and high are over repeats, whose turns were taken
-    together."""
+    if static is None:
+        return fields
     factors = {
         "": (static["latency_ms"] / times["latency_ms"], static["latency_R"] / times["latency_R"]),
         "batch_": (times["throughput"] / static["throughput"], times["rate_R"] / static["rate_R"]),
     }
-    fields = {}
     for prefix, (factor, factor_R) in factors.items():
         fields[f"{prefix}speed_up"] = factor
         fields[f"{prefix}speed_up_low"] = float(factor_R.min())

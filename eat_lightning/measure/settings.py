@@ -21,7 +21,6 @@ from eat_lightning.model.contracts import (
     turned,
     untrained,
 )
-from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
@@ -77,10 +76,6 @@ class Setting:
     @property
     def is_static(self) -> bool:
         return self.specs == STATIC
-
-    def at(self, fitted: AdaptiveEncoder, budget: Budget) -> Setting:
-        """The setting with the knobs that an encoder has at a budget."""
-        return replace(self, exit=fitted.exit, reduction=fitted.reduction, budget=budget)
 
 
 def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str) -> list[Setting]:

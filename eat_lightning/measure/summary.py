@@ -9,8 +9,8 @@ from typing import Any
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.oracle import oracle_lines
-from eat_lightning.runs.names import names_of, titles_of
-from eat_lightning.runs.row import THEIRS, Row, label, text, unfound
+from eat_lightning.runs.names import budget_of, by_run, names_of, titles_of
+from eat_lightning.runs.row import THEIRS, Row, label, method_text, unfound
 from eat_lightning.runs.run import Run
 
 MOST = 10  # classes whose recall is printed
@@ -68,7 +68,7 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
         cells = [cell(row) for cell in columns.values()]
         table.add_row(name, titled(row, title), *cells, end_section=last)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
-    firsts = list({(row.study, row.run): row for row in reversed(rows)}.values())[::-1]
+    firsts = [own[0] for own in by_run(rows).values()]
     print("\n".join([*map(described, firsts), *notes(rows), *oracles(rows, runs)]))
     names = sorted({"rows-policy.jsonl" if row.policy else "rows.jsonl" for row in rows})
     print("rows: " + ", ".join(str(run.folder / name) for run in runs for name in names))
@@ -76,18 +76,14 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
 
 def titled(row: Row, title: str) -> str:
     """The setting; of one that was fitted, the reduction's knob too, and for which budget."""
-    if row.budget is None and row.budget_ms is None:
+    if not row.fitted:
         return title
-    budget = f"{row.budget_ms:g} ms" if row.budget is None else f"{row.budget:g}"
-    return f"{title}, {label(row.reduction, 'reduction')} for budget {budget}"
+    return f"{title}, {label(row.reduction, 'reduction')} for {budget_of(row)}"
 
 
 def described(row: Row) -> str:
     """What a run's rows have in common."""
-    slots = []
-    for method in (row.attention, row.reduction):
-        settings = [f"{k} {text(v)}" for k, v in method.items() if k != "kind" and v is not None]
-        slots.append(" ".join([method["kind"], *settings]))
+    slots = map(method_text, (row.attention, row.reduction))
     strength = "" if row.strength == 1 else f", strength {row.strength:.2f}"
     return f"{row.model} seed {row.seed}: {row.encoder}, {', '.join(slots)}{strength}"
 
@@ -117,11 +113,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
 def recall_notes(rows: Sequence[Row]) -> list[str]:
     """What share of each class's examples is found, by each run's first setting, and which classes
     are not found at all."""
-    by_run: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        by_run.setdefault((row.study, row.run), []).append(row)
     lines = []
-    for own in by_run.values():
+    for own in by_run(rows).values():
         lines += recall_lines(own[0])
         for name in own[0].recall:
             blind = [row for row in own if row.recall.get(name) == 0]
@@ -145,10 +138,10 @@ def recall_lines(row: Row) -> list[str]:
 def oracles(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
     """What no exit rule can beat, for the body of each run's first row, whose records lie beside
     the rows."""
-    lines = []
+    lines, own = [], by_run(rows)
     for run in runs:
-        own = [r for r in rows if (r.study, r.run) == (run.config["study"], run.name)]
-        if own and (row := own[0]).examples:
+        (row, *_) = own.get((str(run.config["study"]), run.name), [None])
+        if row is not None and row.examples:
             where = f"{row.model} seed {row.seed}: " if len(runs) > 1 else ""
             found = oracle_lines(Recorded.read(run.folder / row.examples))
             lines += [where + line for line in found]

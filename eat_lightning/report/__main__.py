@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -96,17 +95,17 @@ def report(config: dict[str, Any]) -> Path:
     study = open_study(plan.study, plan.title, plan.against or "")
     if plan.against is not None:  # before the claims, which take minutes
         check_against(study)
-    made = make_claims(plan.claims or found_claims(), study)
+    claims, lacking = make_claims(plan.claims or found_claims(), study)
     if plan.claims is not None:  # a reader of the page need not know what nobody asked for
-        study.warnings += made.lacking
-    if not made.claims:
-        raise ConfigError.of(["none of the claims can be made of these rows", *made.lacking])
-    write(plan, study, made.claims, explored(study, plan))
-    for claim in made.claims:
+        study.warnings += lacking
+    if not claims:
+        raise ConfigError.of(["none of the claims can be made of these rows", *lacking])
+    write(plan, study, claims, explored(study, plan))
+    for claim in claims:
         print(f"{claim.title}:")
         print("\n".join(f"  {line}" for line in claim.answer))
     if plan.claims is None:
-        print_all("not made: ", made.lacking)
+        print_all("not made: ", lacking)
     print_all("warning: ", study.warnings)
     print(f"report: {plan.folder / 'index.html'}")
     return plan.folder
@@ -117,22 +116,15 @@ def print_all(head: str, lines: list[str]) -> None:
         print(f"{head}{line}", file=sys.stderr)
 
 
-@dataclass
-class Made:
-    """`lacking`: a line for each claim that these rows cannot make, and what it needs."""
-
-    claims: list[Claim]
-    lacking: list[str]
-
-
-def make_claims(scripts: dict[str, Path], study: Study) -> Made:
-    made = Made([], [])
+def make_claims(scripts: dict[str, Path], study: Study) -> tuple[list[Claim], list[str]]:
+    """The claims, and a line for each that these rows cannot make, with what it needs."""
+    claims, lacking = [], []
     for name, path in shown(list(scripts.items()), "claims", fewest=2):
         try:
-            made.claims.append(claim_of(path)(study))
+            claims.append(claim_of(path)(study))
         except ConfigError as error:
-            made.lacking.append(f"{name}: {error}")
-    return made
+            lacking.append(f"{name}: {error}")
+    return claims, lacking
 
 
 def claim_of(path: Path) -> Callable[[Study], Claim]:

@@ -79,16 +79,12 @@ def methods_of(study: Study, task: str) -> list[Method]:
     return found
 
 
-def names_in(study: Study) -> list[str]:
-    """What the methods of all tasks are called; no interval is drawn for it."""
+def check_against(study: Study) -> None:
+    """Raise ConfigError with the names that there are where `against` names none of them. Before
+    the claims, no interval is drawn for it."""
     every = (points_by_name(study, task) for task in study.tasks)
     rules = [{name: rules_of(own) for name, own in points.items()} for points in every]
-    return sorted({label for found in rules for label in labels_of(found).values()})
-
-
-def check_against(study: Study) -> None:
-    """Raise ConfigError with the names that there are where `against` names none of them."""
-    names = names_in(study)
+    names = sorted({label for found in rules for label in labels_of(found).values()})
     if not names:
         raise ConfigError(NEED)
     if study.against not in names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from eat_lightning.report import cells
@@ -37,61 +38,42 @@ def getter(of: Of) -> Callable[[Any], Any]:
     return get
 
 
-def made(key: str, title: str, cell: Callable[[Any], Cell], help: str = "") -> Column:
-    return Column(key, title, help, cell=cell)
-
-
-def shown(key: str, title: str, of: Of, cell: Callable[..., Cell], help: str, **how: Any) -> Column:
+def shown(
+    key: str, title: str, of: Of = "", help: str = "", *, cell: Callable[..., Cell], **how: Any
+) -> Column:
+    """What `cell` makes of a value, with how it is shown; what is a cell already stays as it is."""
     get = getter(of or key)
 
     def show(item: Any) -> Cell:
         value = get(item)
         return value if isinstance(value, Cell) else cell(value, **how)
 
-    return made(key, title, show, help)
+    return Column(key, title, help, cell=show)
+
+
+count = partial(shown, cell=cells.words)  # a whole number, as it is
+interval = partial(shown, cell=cells.interval)  # a `statistics.Interval`
+percent = partial(shown, cell=cells.percent)  # a share with its interval
+points = partial(shown, cell=cells.points)  # a `compare.Difference`
+spread = partial(shown, cell=cells.over_seeds)  # values of seeds: mean ± sd
 
 
 def word(key: str, title: str, of: Of = "", help: str = "") -> Column:
-    return replace(shown(key, title, of, cells.words, help), numeric=False)
-
-
-def count(key: str, title: str, of: Of = "", help: str = "") -> Column:
-    """A whole number, as it is."""
-    return shown(key, title, of, cells.words, help)
+    return replace(count(key, title, of, help), numeric=False)
 
 
 def number(key: str, title: str, of: Of = "", digits: int = 2, help: str = "") -> Column:
-    return shown(key, title, of, cells.number, help, digits=digits)
-
-
-def interval(key: str, title: str, of: Of = "", help: str = "", **how: Any) -> Column:
-    """A `statistics.Interval`; how: of `cells.interval`."""
-    return shown(key, title, of, cells.interval, help, **how)
-
-
-def percent(key: str, title: str, of: Of = "", help: str = "", digits: int = 1) -> Column:
-    """A share with its interval."""
-    return shown(key, title, of, cells.percent, help, digits=digits)
-
-
-def points(key: str, title: str, of: Of = "", help: str = "") -> Column:
-    """A `compare.Difference`."""
-    return shown(key, title, of, cells.points, help)
+    return shown(key, title, of, help, cell=cells.number, digits=digits)
 
 
 def p_value(key: str, of: Of = "", help: str = "") -> Column:
-    """The same difference's p."""
-    return shown(key, "p", of, cells.p_value, help)
-
-
-def spread(key: str, title: str, of: Of = "", help: str = "", digits: int = 2) -> Column:
-    """Values of seeds: mean ± sd."""
-    return shown(key, title, of, cells.over_seeds, help, digits=digits)
+    """The p of a `compare.Difference`."""
+    return shown(key, "p", of, help, cell=cells.p_value)
 
 
 def accuracy(of: Of = "point", help: str = "percent, mean ± sd over seeds") -> Column:
     """That of a setting."""
-    return shown("accuracy", "accuracy", of, cells.accuracy, help)
+    return shown("accuracy", "accuracy", of, help, cell=cells.accuracy)
 
 
 def field(name: str, title: str, digits: int = 2, help: str = "", of: Of = "point") -> Column:
@@ -102,12 +84,13 @@ def field(name: str, title: str, digits: int = 2, help: str = "", of: Of = "poin
 
 def values(name: str, title: str = "", help: str = "", key: str = "", of: Of = "point") -> Column:
     """A field of rows, its different values over seeds."""
-    found = shown(key or name, title or name, of, cells.several, help, name=name)
+    found = shown(key or name, title or name, of, help, cell=cells.several, name=name)
     return replace(found, numeric=False)
 
 
 def seeds(key: str = "seeds", title: str = "seeds", of: Of = "point") -> Column:
-    found = shown(key, title, of, cells.seeds, "how many, and in brackets which")
+    help = "how many, and in brackets which"
+    found = shown(key, title, of, help, cell=cells.seeds)
     return replace(found, numeric=False)
 
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.model.contracts import class_of, knob_of
+from eat_lightning.measure.gain import METRICS, Answers, Judged, mean_gains
+from eat_lightning.model.contracts import knob_of
 from eat_lightning.report.claim import Source
-from eat_lightning.report.gain import gains_of
 from eat_lightning.report.statistics import (
     Interval,
     mcnemar,
@@ -26,13 +26,15 @@ from eat_lightning.report.statistics import (
     paired_difference,
     wilson,
 )
-from eat_lightning.report.study import NO_EXAMPLES, Point, Study
-from eat_lightning.runs.row import FIXED, THEIRS, Row
+from eat_lightning.report.study import NO_EXAMPLES, Measured, Point, Study
+from eat_lightning.runs.row import FIXED, THEIRS, Row, class_here
 
 Cost = Callable[[Row], Interval | None]  # one of those below: single_ms, batch_ms, gflops, ...
 NO_GAIN = (  # such as where a fit left other tokens than the fixed depths beside it have
     "the gain over seeds does not follow from the examples: measure again, with fit_reduction=false"
 )
+ENDS = ("", "_low", "_high")  # of the names of a row's fields
+CLOSE = 1e-4  # of the rows' own gains, which are of the same answers
 SAME_TIMING = ("dtype", "device", "threads", "machine")
 
 
@@ -145,6 +147,62 @@ def in_points(share: Interval) -> Difference:
     return Difference(100 * share.value, share.times(100))
 
 
+def gains_of(study: Study, point: Point) -> dict[str, Interval]:
+    """The gains as fractions, by the fields of a row: one seed's as its row has them, the means of
+    several with the intervals of `measure.gain.mean_gains`. None of what rows and records do not
+    say; the records say `mix_gain` of older rows too."""
+    rows = [m.row for m in point.members]
+    said = gains_in(vars(rows[0])) if len(rows) == 1 else {}
+    if len(said) == 2:
+        return said
+    values = point.values("adaptivity_gain")
+    judged = [each for m in point.members if (each := judged_of(study, m)) is not None]
+    several_sets = len({len(each.labels_B) for each in judged}) != 1
+    if len(values) == len(judged) == len(rows) and not several_sets:
+        (fields,) = mean_gains(judged)
+        # Kept records have no labels, so that only accuracy can be said anew of them.
+        if abs(fields["adaptivity_gain"] - np.mean(values)) < CLOSE:
+            return gains_in(fields) | said
+    return said
+
+
+def gains_in(fields: Mapping[str, Any]) -> dict[str, Interval]:
+    """Those of a row's gains that it has, with their intervals."""
+    ends = {
+        name: [fields[f"{name}{end}"] for end in ENDS] for name in ("adaptivity_gain", "mix_gain")
+    }
+    return {name: Interval(*three) for name, three in ends.items() if None not in three}
+
+
+def judged_of(study: Study, measured: Measured) -> Judged | None:
+    """A row's rule beside the fixed depths of the same recorded pass."""
+    if measured.outcome is None or measured.row.metric not in METRICS:
+        return None
+    fixed = [
+        answers
+        for m in study.measured
+        if m.folder == measured.folder
+        and (m.row.baseline, m.row.examples) == (FIXED, measured.row.examples)
+        and (answers := answers_of(m)) is not None
+    ]
+    own, recorded = answers_of(measured), measured.outcome.recorded
+    if own is None or not fixed:
+        return None
+    about = recorded.labels, measured.row.metric, recorded.group_B, recorded.num_classes
+    return Judged([own], fixed, *about)
+
+
+def answers_of(measured: Measured) -> Answers | None:
+    """A row's counted mean of FLOPs is spread over the examples as their tokens in the layers that
+    they ran, since kept rows do not hold the widths to count each one's. One seed's interval is
+    then that of exactly counted FLOPs to 0.001 points (SST-2, six layers)."""
+    if measured.outcome is None:
+        return None
+    tokens_B = measured.outcome.tokens_LB.sum(0)
+    flops_B = measured.row.flops * tokens_B / tokens_B.mean()
+    return Answers(measured.outcome.logits_BC.argmax(1), flops_B)
+
+
 def accuracy_interval(point: Point) -> Interval:
     """Accuracy as a share, the mean over seeds, with its 95 % interval over examples: bootstrap of
     the examples' means over seeds, or Wilson's where examples were not kept."""
@@ -169,16 +227,6 @@ def difference(point: Point, other: Point | None) -> Difference | None:
     seeds = [seed for seed in point.seeds if seed in other.seeds]
     pairs = [(a_SB[point.seeds.index(s)], b_SB[other.seeds.index(s)]) for s in seeds]
     return Difference(interval.value, interval, tuple(mcnemar(a_B, b_B) for a_B, b_B in pairs))
-
-
-def on_common_seeds(one: Point, other: Point) -> tuple[Point, Point]:
-    """Both with the seeds that both have; as they are where there is none: a mean over a seed that
-    the other lacks would compare trainings."""
-    common = {*one.seeds} & {*other.seeds}
-    if not common:
-        return one, other
-    mine, theirs = ([m for m in p.members if m.row.seed in common] for p in (one, other))
-    return replace(one, members=mine), replace(other, members=theirs)
 
 
 def lacking_of(*points: Point) -> str:
@@ -272,8 +320,7 @@ def cost_of(point: Point, cost: Cost) -> Interval | None:
 
 def speed_up(point: Point, prefix: str = "") -> Interval | None:
     """Against own static, as the rows have it; prefix "batch_": at the throughput's batch."""
-    names = [f"{prefix}speed_up{end}" for end in ("", "_low", "_high")]
-    values, lows, highs = (point.values(name) for name in names)
+    values, lows, highs = (point.values(f"{prefix}speed_up{end}") for end in ENDS)
     if not len(values) == len(lows) == len(highs) == len(point.members):
         return None
     return over_seeds([Interval(*ends) for ends in zip(values, lows, highs, strict=True)])
@@ -306,22 +353,15 @@ def rule_named(row: Row) -> list[str]:
     if row.baseline or kind in ("confidence", "never"):
         return []
     said = {name: value for name, value in row.exit.items() if name not in ("kind", row.knob)}
+    as_given = json.JSONEncoder(separators=(",", ":")).encode  # as an override has it
     return [f"exit={kind}", *(f"exit.{name}={as_given(value)}" for name, value in said.items())]
-
-
-def as_given(value: Any) -> str:
-    """A value as an override of the command line has it."""
-    return json.dumps(value, separators=(",", ":"))
 
 
 def off_grid(row: Row) -> bool:
     """Whether a measurement has to be told the point of its knob."""
     if row.knob is None or not isinstance(row.point, float):
         return False
-    try:
-        knob = knob_of(class_of("exit", row.exit["kind"]))
-    except ValueError:  # a rule that is not here
-        return True
+    knob = knob_of(class_here("exit", row.exit["kind"]))
     return knob is None or row.point not in knob.grid
 
 

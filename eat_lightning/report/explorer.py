@@ -34,10 +34,9 @@ from eat_lightning.model.contracts import (
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import argument_faults
-from eat_lightning.model.packed import Batch, Packed
+from eat_lightning.model.packed import Packed
 from eat_lightning.report.statistics import softmax
-from eat_lightning.report.study import method_text
-from eat_lightning.runs.row import label
+from eat_lightning.runs.row import label, method_text
 from eat_lightning.runs.run import Run
 
 CANDIDATES = 1000  # examples of a split that `spread` chooses from
@@ -47,14 +46,12 @@ DIGITS = 4  # of probabilities and scores
 def explore(
     run: Run,
     examples: int = 40,
-    seed: int = 0,
     texts: Sequence[Sequence[str]] | None = None,
-    split: str = "validation",
     dir: str | None = None,
 ) -> dict[str, Any]:
     """A task of the example explorer, as plain lists and dicts.
 
-    examples: how many of `split` to show (see `spread`). texts: a person's own, each a list with a
+    examples: how many of dev to show (see `spread`). texts: a person's own, each a list with a
     text for every column of the task; they come first, without id and label. dir: the data's
     folder where it is not that of the run. Tokens are named by their place in the original text.
     Raises ConfigError for texts of another shape.
@@ -66,8 +63,8 @@ def explore(
         own = typed(run, texts)
         shown += [e | {"id": None} for e in entries(run, encoder, own, range(len(own)), names)]
     if examples:
-        data = run.data(dir=dir).split(split)
-        shown += entries(run, encoder, data, spread(encoder, data, examples, seed), names)
+        data = run.data(dir=dir).split("validation")
+        shown += entries(run, encoder, data, spread(encoder, data, examples), names)
     return {
         "task": run.task.name,
         "run": f"{run.config['study']}/{run.name}",
@@ -88,7 +85,7 @@ def typed(run: Run, texts: Sequence[Sequence[str]]) -> Split:
     return make_split("typed", source, data.tokenizer, data.max_length)
 
 
-def spread(encoder: AdaptiveEncoder, split: Split, examples: int, seed: int) -> list[int]:
+def spread(encoder: AdaptiveEncoder, split: Split, examples: int, seed: int = 0) -> list[int]:
     """Rows of easy and hard, short and long, rightly and wrongly answered examples.
 
     No random sample: kinds (where it leaves by the run's own rule, right or wrong, which third of
@@ -96,7 +93,7 @@ def spread(encoder: AdaptiveEncoder, split: Split, examples: int, seed: int) -> 
     chance decides.
     """
     rows = np.random.default_rng(seed).permutation(len(split))[:CANDIDATES].tolist()
-    outcome = record(encoder, Part(split, rows)).under()
+    outcome = record(encoder, split.take(rows)).under()
     lengths_B = outcome.recorded.lengths
     third_B = np.searchsorted(np.quantile(lengths_B, [1 / 3, 2 / 3]), lengths_B)
     kinds: dict[tuple[int, ...], list[int]] = {}
@@ -104,28 +101,6 @@ def spread(encoder: AdaptiveEncoder, split: Split, examples: int, seed: int) -> 
         kinds.setdefault(tuple(map(int, kind)), []).append(row)
     turns = [(turn, kind, row) for kind, some in kinds.items() for turn, row in enumerate(some)]
     return sorted(row for _, _, row in sorted(turns)[:examples])
-
-
-@dataclass
-class Part:
-    """Rows of a split, as a split."""
-
-    split: Split
-    rows: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return self.split.lengths[list(self.rows)]
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self.split.labels[list(self.rows)]
-
-    def batch(self, indices: np.ndarray) -> Batch:
-        return self.split.batch(np.asarray(self.rows)[indices])
 
 
 def is_right(outcome: Outcome) -> np.ndarray:
@@ -162,7 +137,7 @@ class Ways:
     kept: list[list[list[int]]]
 
     @classmethod
-    def walk(cls, encoder: AdaptiveEncoder, part: Part) -> Ways:
+    def walk(cls, encoder: AdaptiveEncoder, part: Split) -> Ways:
         """Each example alone, so that every note is of one example."""
         noting, last = Noting(encoder.reduction), encoder.shape.num_layers
         recorded = record(with_slots(encoder, reduction=noting), part, batch_size=1)
@@ -196,7 +171,7 @@ def entries(
         for row in rows
     ]
     for method in compared(encoder):
-        walked = Ways.walk(with_slots(encoder, reduction=method), Part(split, rows))
+        walked = Ways.walk(with_slots(encoder, reduction=method), split.take(rows))
         name, own = method_text(spec("reduction", method)), method is encoder.reduction
         for entry, way in zip(found, described(walked, names), strict=True):
             entry["ways"].append({"name": name, "own": own, **way})

@@ -171,10 +171,10 @@ def svg(figure: Figure) -> str:
     return text.replace("<svg ", f'<svg role="group" aria-label={label} style="{lines}" ', 1)
 
 
-def place_labels(ax: Axes, texts: Sequence[Text], others: Sequence[Any] = ()) -> None:
-    """Move texts, which lie at the points they name, so that none covers another, a point or
-    `others` (artists); a thin line leads to the point where a text went far. Call it last: the
-    limits of the axes and the layout must stand."""
+def place_labels(ax: Axes, texts: Sequence[Text]) -> None:
+    """Move texts, which lie at the points they name, so that none covers another or a point; a thin
+    line leads to the point where a text went far. Call it last: the limits of the axes and the
+    layout must stand."""
     from adjustText import adjust_text
 
     if not texts:
@@ -187,7 +187,6 @@ def place_labels(ax: Axes, texts: Sequence[Text], others: Sequence[Any] = ()) ->
     points = [text.get_position() for text in texts]
     to_data = ax.transData.inverted()
     covered = [around(ax, point).transformed(to_data) for point in points]
-    covered += [artist.get_window_extent().transformed(to_data) for artist in others]
     adjust_text(
         list(texts),
         ax=ax,
@@ -238,7 +237,7 @@ def overlaps(found: Sequence[Bbox]) -> list[tuple[int, int]]:
         (i, j)
         for i, one in enumerate(found)
         for j, other in enumerate(found[:i])
-        if one.x0 < other.x1 and other.x0 < one.x1 and one.y0 < other.y1 and other.y0 < one.y1
+        if one.fully_overlaps(other)
     ]
 
 

@@ -87,13 +87,3 @@ def bare_rows(ax: Axes, names: list[str]) -> None:
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")
     ax.tick_params(axis="y", length=0)
-
-
-def opacity(index: int, count: int) -> float:
-    """Weaken a colour from the first of `count` to the last."""
-    return 0.95 - 0.6 * index / max(1, count - 1)
-
-
-def broken(setting: str) -> str:
-    """A long name on two lines: "patience 1 at 3/4"."""
-    return setting.replace(" at ", "\nat ")

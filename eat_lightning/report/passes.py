@@ -19,8 +19,8 @@ from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import build, point_of
 from eat_lightning.report import cells
 from eat_lightning.report.figures import Look, looks_of
-from eat_lightning.report.seeds import SAME_POINT
 from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.runs.names import SAME_POINT
 from eat_lightning.runs.row import Row, text
 
 SAME_PASS = tuple(name for name in SAME_POINT if name not in ("form", "threads", "machine"))

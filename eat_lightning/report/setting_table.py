@@ -41,20 +41,19 @@ MIX = f"points over the best random mix of two depths of these examples; {col.PA
 
 def metric(name: str, title: str) -> Column:
     help = "x 100, mean ± sd over seeds"
-    return col.made(name, title, lambda e: cells.score(e.point, name), help)
+    return Column(name, title, help, cell=lambda e: cells.score(e.point, name))
 
 
 def own_times(prefix: str, title: str, help: str) -> Column:
     """How many times as fast as own static, as the rows have it."""
-    return col.made(
-        f"{prefix}speed_up", title, lambda e: own_speed_up(e, prefix), f"{help}; {col.REPEATS}"
-    )
+    key, help = f"{prefix}speed_up", f"{help}; {col.REPEATS}"
+    return Column(key, title, help, cell=lambda e: own_speed_up(e, prefix))
 
 
 def times(key: str, title: str, other: str, cost: Cost, help: str) -> Column:
     """How many times as fast as one of the settings that an entry is compared with."""
     help = f"{help}; {col.EXTREMES}"
-    return col.made(key, title, lambda e: held(e, getattr(e, other), cost), help)
+    return Column(key, title, help, cell=lambda e: held(e, getattr(e, other), cost))
 
 
 ACCURACY = [

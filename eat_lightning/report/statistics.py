@@ -79,9 +79,7 @@ def resampled_means(values_B: np.ndarray, draws: int, rng: np.random.Generator) 
     return np.concatenate([values_B[rng.integers(size, size=(n, size))].mean(1) for n in parts])
 
 
-def paired_difference(
-    a_SB: np.ndarray, b_SB: np.ndarray, level: float = 0.95, draws: int = 10_000, seed: int = 0
-) -> Interval:
+def paired_difference(a_SB: np.ndarray, b_SB: np.ndarray, draws: int = 10_000) -> Interval:
     """Mean of a - b on the same examples, with its paired bootstrap interval.
 
     Each side is averaged over its seeds, example by example (the numbers of seeds may differ), then
@@ -91,7 +89,7 @@ def paired_difference(
     if a_SB.shape[1] != b_SB.shape[1]:
         sizes = f"{a_SB.shape[1]} and {b_SB.shape[1]}"
         raise ValueError(f"a difference must be on the same examples, got {sizes} of them")
-    return mean_interval(a_SB.mean(0) - b_SB.mean(0), level, draws, seed)
+    return mean_interval(a_SB.mean(0) - b_SB.mean(0), draws=draws)
 
 
 def mcnemar(a_B: np.ndarray, b_B: np.ndarray) -> float:
@@ -104,11 +102,11 @@ def mcnemar(a_B: np.ndarray, b_B: np.ndarray) -> float:
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
-def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
-    """A share with its score interval (Wilson 1927), which has a width at 0 and 1 too."""
+def wilson(successes: float, n: float) -> Interval:
+    """A share with its 95 % score interval (Wilson 1927), which has a width at 0 and 1 too."""
     if not 0 <= successes <= n or n <= 0:
         raise ValueError(f"successes must be in [0, n] and n above 0, got {successes} of {n}")
-    z, share = float(norm.ppf((1 + level) / 2)), successes / n
+    z, share = float(norm.ppf(0.975)), successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return Interval(share, float(max(0.0, centre - half)), float(min(1.0, centre + half)))

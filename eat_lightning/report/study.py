@@ -20,19 +20,19 @@ import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome, Recorded
-from eat_lightning.model.contracts import build, class_of
+from eat_lightning.model.contracts import build
 from eat_lightning.own import ALLOW
-from eat_lightning.report.seeds import (
+from eat_lightning.runs.jsonl import read_whole
+from eat_lightning.runs.names import (
     budget_of,
     doubled_by,
+    names_of,
     rule_of,
     run_in,
     same_point,
     seed_of,
 )
-from eat_lightning.runs.jsonl import read_whole
-from eat_lightning.runs.names import names_of
-from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, text
+from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, class_here, method_text
 from eat_lightning.runs.run import Run, version_of
 
 NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
@@ -40,12 +40,9 @@ NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
 
 def not_imported(kind: str) -> str:
     """What to do for an exit rule of one's own that is not here; nothing for one that is."""
-    try:
-        class_of("exit", kind)
-    except ValueError:
-        module = kind.rpartition(".")[0]
-        return f"{kind} is not imported here: {ALLOW}={module}" if module else ""
-    return ""
+    module = kind.rpartition(".")[0]
+    absent = module and class_here("exit", kind) is None
+    return f"{kind} is not imported here: {ALLOW}={module}" if absent else ""
 
 
 @dataclass(frozen=True)
@@ -153,11 +150,6 @@ class Point:
         if any(r is None for r in rows) or len({len(r) for r in rows if r is not None}) != 1:
             return None
         return np.stack([r for r in rows if r is not None])
-
-
-def method_text(spec: dict[str, Any]) -> str:
-    settings = [f"{k} {text(v)}" for k, v in spec.items() if k != "kind" and v is not None]
-    return " ".join([spec["kind"], *settings])
 
 
 @dataclass

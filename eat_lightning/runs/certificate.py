@@ -185,19 +185,18 @@ def combination(
     policies: dict[str, Any],
     dtype: str,
     device: str,
-    data: Any = None,
     form: str = PLAIN,
 ) -> dict[str, Any]:
     """What a certificate holds for. policies: specs by slot; of `policy`, if any, a list. dtype: of
-    `DTYPES`'s values. data: the run's DataModule, whose calibration part is hashed; without it
-    only how that part is cut is told. form: of the weights, see `forms`."""
+    `DTYPES`'s values. form: of the weights, see `infer.precision`. Of the calibration part only how
+    it is cut is told; its examples are `calibration_of`."""
     import torch
 
     model = run.folder / "model"
     asked = policies.get("policy", [])
     second = [Path(given["run"]) for given in asked if given.get("run")]
     others = sorted(p for p in model.iterdir() if p.is_file() and p.suffix in (".json", ".txt"))
-    here = {
+    return {
         "weights": sha256_of([model / "model.safetensors"]),
         "model": sha256_of(others),
         "cut": cut_of(run),
@@ -210,7 +209,6 @@ def combination(
         "runtime": TORCH,
         "torch": torch.__version__,
     }
-    return here if data is None else here | {"calibration": calibration_of(data)}
 
 
 def cut_of(run: Run) -> str:

@@ -1,5 +1,6 @@
 """What the models of a study are called: each by its `model`, and what tells it from the others of
-that name (its body, its methods, how it was trained)."""
+that name (its body, its methods, how it was trained); and what rows of one setting have in common,
+whatever their seed."""
 
 from __future__ import annotations
 
@@ -8,12 +9,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eat_lightning.model.contracts import class_of
-from eat_lightning.runs.row import FIXED, Row, label, text
+from eat_lightning.runs.row import FIXED, Row, class_here, label, text
 
 # Kinds that go without saying.
 USUAL = ("none", "dense", "pooled", "joint", "anneal", "confidence", "")
 SLOTS = ("attention", "reduction", "head", "objective", "schedule", "exit")
+# What rows that are averaged over seeds have in common, beside their method's name and exit rule.
+BODY = ("task", "model", "encoder", "num_layers")
+METHODS = ("attention", "reduction", "head", "objective", "schedule", "policy")
+MEASURED = ("split", "baseline", "kernels", "dtype", "form", "device", "threads", "machine")
+SAME_POINT = BODY + METHODS + MEASURED
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,17 @@ class Method:
         return of_run.get(name) or getattr(self.row, name) or {"kind": ""}
 
 
-def names_of(rows: Sequence[Row]) -> dict[str, str]:
-    """The name of each row, by `Row.setting`. Baselines are called as the run they are of."""
+def by_run(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """The rows of each run, by its study and name, in the order in which runs are met."""
     runs: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         runs.setdefault((row.study, row.run), []).append(row)
+    return runs
+
+
+def names_of(rows: Sequence[Row]) -> dict[str, str]:
+    """The name of each row, by `Row.setting`. Baselines are called as the run they are of."""
+    runs = by_run(rows)
     methods = {row.setting: method_of(row, runs[row.study, row.run]) for row in rows}
     models: dict[tuple[str, str], dict[str, Method]] = {}
     for method in methods.values():
@@ -79,15 +90,9 @@ def title_of(row: Row, kinds: Collection[str]) -> str:
 def method_of(row: Row, run: Sequence[Row]) -> Method:
     own = next((r for r in run if not r.baseline), row)
     own = own if row.baseline not in ("", FIXED) else row
-    learned = filter(is_learned, sorted({r.exit["kind"] for r in run}))
+    kinds = sorted({r.exit["kind"] for r in run})
+    learned = (kind for kind in kinds if hasattr(class_here("exit", kind), "bind"))
     return Method(own, heads_of(own), reduction_of(own, run), {"kind": next(learned, "")})
-
-
-def is_learned(kind: str) -> bool:
-    try:
-        return hasattr(class_of("exit", kind), "bind")
-    except ValueError:  # a class from outside the package, which is not here
-        return False
 
 
 def reduction_of(row: Row, run: Sequence[Row]) -> dict[str, Any]:
@@ -132,3 +137,42 @@ def settings_of(method: Method, alike: Sequence[Method]) -> list[str]:
     if any(other.heads != method.heads for other in alike):
         words.append(f"heads {method.heads}" if "/" in method.heads else "no exits")
     return words
+
+
+def budget_of(row: Row) -> str:
+    """What the exit rule was fitted for: "budget 0.5", "budget 12 ms", or nothing."""
+    if row.budget is not None:
+        return f"budget {row.budget:g}"
+    return "" if row.budget_ms is None else f"budget {row.budget_ms:g} ms"
+
+
+def rule_of(row: Row) -> dict[str, Any]:
+    """What seeds have in common of an exit rule: thresholds that were fitted for a budget differ
+    between them."""
+    if not budget_of(row):
+        return row.exit
+    return {k: v for k, v in row.exit.items() if k != row.knob} | {"budget": budget_of(row)}
+
+
+def same_point(row: Row) -> list[Any]:
+    """What seeds have in common beside the name and the rule; where a reduction's knob was fitted
+    for a budget differs between them, as thresholds do."""
+    moved = {"reduction": row.reduction["kind"]} if row.fitted else {}
+    return [moved.get(name, getattr(row, name)) for name in SAME_POINT]
+
+
+def seed_of(row: Row) -> tuple[Any, ...]:
+    """A seed, as far as its training is the same."""
+    return row.seed, row.lr, row.steps, row.num_train_examples, row.teacher
+
+
+def run_in(row: Row) -> str:
+    return f"{row.study}/{row.run}"
+
+
+def doubled_by(row: Row, kept: Row) -> str:
+    old, new = run_in(row), run_in(kept)
+    if old == new:
+        setting = " at ".join(filter(None, (row.exit["kind"], budget_of(row))))
+        return f"{new}: of two rows of {setting} the last counts"
+    return f"{old} and {new} are one seed of one setting: {new} counts"

@@ -235,15 +235,26 @@ class Row:
 
 def label(rule: dict[str, Any], slot: str = "exit") -> str:
     """A short name of a method: where its knob stands, else its arguments, else its kind."""
-    try:
-        knob = knob_of(class_of(slot, rule["kind"]))
-    except ValueError:  # a class from outside the package, which is not here
-        knob = None
+    knob = knob_of(class_here(slot, rule["kind"]))
     if knob is not None and knob.name in rule:
         return f"{knob.name} {text(rule[knob.name])}"
     named = [f"{name} {text(rule[name])}" for name in rule if name not in ("kind", "layers")]
     at = f" at {text(rule['layers'])}" if "layers" in rule else ""
     return (" ".join(named) or rule["kind"]) + at
+
+
+def class_here(slot: str, kind: str) -> Any:
+    """The class of a method's kind; None for one from outside the package that is not imported."""
+    try:
+        return class_of(slot, kind)
+    except ValueError:
+        return None
+
+
+def method_text(method: dict[str, Any]) -> str:
+    """ "norm_topk ratio 0.3 layers 2/4": a method's kind and settings."""
+    settings = [f"{k} {text(v)}" for k, v in method.items() if k != "kind" and v is not None]
+    return " ".join([method["kind"], *settings])
 
 
 def text(value: Any) -> str:

@@ -216,8 +216,8 @@ def environment() -> dict[str, Any]:
 def provenance() -> dict[str, Any]:
     """Where and by what code a row is measured."""
     here = environment()
-    found = {"machine": here["machine"], "commit": here["commit"] or ""}
-    return found | {"version": here["eat_lightning"]}
+    commit, version = here["commit"] or "", here["eat_lightning"]
+    return {"machine": here["machine"], "commit": commit, "version": version}
 
 
 def is_clean(commit: str) -> bool:

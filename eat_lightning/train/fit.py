@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import yaml
 from filelock import FileLock
-from lightning import Callback, Trainer, seed_everything
+from lightning import Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger
 
 from eat_lightning.config import make
@@ -83,7 +83,13 @@ def run_trainer(
         trainer = Trainer(
             **settings,
             logger=loggers,
-            callbacks=callbacks_of(plan, run),
+            callbacks=[
+                FollowStages(),
+                # As they act when training ends: best weights, as they act, temperatures.
+                *(SelectBest(), Gather(), Settle(), FitTemperature(), Record(run)),
+                SaveLast(run.folder, plan.checkpoint_every),
+                Lines(),
+            ],
             default_root_dir=run.folder,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -98,20 +104,6 @@ def run_trainer(
         with watched(trainer, last):
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     return trainer
-
-
-def callbacks_of(plan: TrainPlan, run: Run) -> list[Callback]:
-    """As they act when training ends: best weights, as they act, temperatures."""
-    return [
-        FollowStages(),
-        SelectBest(),
-        Gather(),
-        Settle(),
-        FitTemperature(),
-        Record(run),
-        SaveLast(run.folder, plan.checkpoint_every),
-        Lines(),
-    ]
 
 
 @contextmanager

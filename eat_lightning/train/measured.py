@@ -15,6 +15,7 @@ from eat_lightning.model.contracts import spec
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run, marks, who_trains
 from eat_lightning.train.plan import TrainPlan
+from eat_lightning.train.processes import on_gpu
 
 
 def measure_setting(run: Run, plan: TrainPlan) -> None:
@@ -48,7 +49,7 @@ def add_rows(run: Run, plan: TrainPlan, timed: bool) -> None:
     inside = GlobalHydra.instance().is_initialized()  # as a job: then Hydra is asked as it runs
     with nullcontext() if inside else initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         config = plain(compose("measure"))
-    on_gpu = plan.trainer.get("accelerator") in ("gpu", "cuda")
-    config |= {"run": str(run.folder), "exit": plan.exit, "device": "cuda" if on_gpu else "cpu"}
+    device = "cuda" if on_gpu(plan.trainer) else "cpu"
+    config |= {"run": str(run.folder), "exit": plan.exit, "device": device}
     config["timing"] |= {"enabled": timed, "examples": plan.measure.examples}
     measure(config | {"baselines": "own" if timed else "none"})

@@ -25,6 +25,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.strategies import DDPStrategy
 from torch.multiprocessing.spawn import ProcessException
 
+from eat_lightning.bounds import whole_faults
 from eat_lightning.errors import ConfigError
 
 DDP = re.compile(r"ddp(_spawn|_fork|_notebook)?(_find_unused_parameters_(?P<looks>true|false))?")
@@ -149,9 +150,7 @@ def count_faults(devices: Any, nodes: Any) -> list[str]:
     text = str(devices)
     if not known and (isinstance(devices, bool) or not text.isdigit() or int(text) < 1):
         faults.append(f"trainer.devices must be 1 or more, auto, or a list of GPUs, got {devices}")
-    if isinstance(nodes, bool) or not isinstance(nodes, int) or nodes < 1:
-        faults.append(f"trainer.num_nodes must be 1 or more, got {nodes!r}")
-    return faults
+    return faults + whole_faults("trainer.num_nodes", nodes, 1)
 
 
 def device_faults(trainer: dict[str, Any]) -> list[str]:

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from eat_lightning.data.module import TextData
-from eat_lightning.data.split import Split, make_split
+from eat_lightning.data.split import make_split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
+from eat_lightning.infer.record import record
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.progress import shown
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import has_classifier, load_model, load_pretrained
 from eat_lightning.weights.files import weights_digest
@@ -118,7 +117,9 @@ def attach_teacher(data: TextData, path: str) -> None:
     cache = data.cache_dir / f"teacher-{teacher_key(folder, split.key)}.npy"
     logits = read_cache(cache, len(split), encoder.num_labels)
     if logits is None:
-        logits = teacher_logits(encoder, split)
+        # Every layer is run, and the split's own order kept.
+        said = record(encoder, split, 64, "what the teacher says")
+        logits = said.guesses[encoder.shape.num_layers]
         with replacing(cache) as beside, beside.open("wb") as file:
             np.save(file, logits)
     data.split("train").teacher = logits[:, order]
@@ -139,15 +140,3 @@ def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray | N
         return None
     whole = found.shape == (num_examples, num_labels) and found.dtype == np.float32
     return np.array(found) if whole and np.isfinite(found).all() else None
-
-
-@torch.inference_mode()
-def teacher_logits(encoder: AdaptiveEncoder, split: Split, batch_size: int = 64) -> np.ndarray:
-    """(examples, classes) in fp32, every layer run, in the split's own order."""
-    order = np.argsort(split.lengths, kind="stable")
-    logits = np.zeros((len(split), encoder.num_labels), dtype=np.float32)
-    starts = range(0, len(order), batch_size)
-    for start in shown(starts, "what the teacher says"):
-        rows = order[start : start + batch_size]
-        logits[rows] = encoder(split.batch(rows), leave=False).logits_BC.float().numpy()
-    return logits

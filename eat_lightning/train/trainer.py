@@ -7,7 +7,11 @@ import sys
 import warnings
 from typing import Any
 
+import torch
+from lightning import Trainer
+
 from eat_lightning.bounds import whole_faults
+from eat_lightning.train.processes import on_gpu, process_faults, strategy_for
 
 OURS = {  # what `train` gives Trainer itself
     *("logger", "callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary"),
@@ -23,27 +27,22 @@ def trainer_arguments(trainer: dict[str, Any]) -> dict[str, Any]:
     """Trainer's own arguments: `precision: auto` is bf16-mixed where the device computes it."""
     settings = dict(trainer)
     if settings.get("precision") == "auto":
-        on_gpu = settings.get("accelerator") in ("gpu", "cuda")
-        settings["precision"] = "bf16-mixed" if computes_bf16(on_gpu) else "32-true"
+        settings["precision"] = "bf16-mixed" if computes_bf16(on_gpu(trainer)) else "32-true"
     if not sys.stderr.isatty():
         settings["enable_progress_bar"] = False
     return settings
 
 
-def computes_bf16(on_gpu: bool) -> bool:
+def computes_bf16(gpu: bool) -> bool:
     """Whether the device multiplies bf16 itself: GPUs do from compute capability 8 on, and torch
     calls older ones able since it emulates it there."""
-    import torch
-
-    if on_gpu:
+    if gpu:
         return torch.cuda.is_available() and torch.cuda.get_device_capability()[0] >= 8
     return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
 def trainer_faults(trainer: dict[str, Any], multirun: bool = False) -> list[str]:
     """Check the settings by name and value, and then by asking Lightning."""
-    from eat_lightning.train.processes import process_faults
-
     if not isinstance(trainer, dict):
         return [f"trainer must hold the settings of Trainer, got {trainer!r}"]
     found = setting_faults(trainer) or process_faults(trainer, multirun)
@@ -52,8 +51,6 @@ def trainer_faults(trainer: dict[str, Any], multirun: bool = False) -> list[str]
 
 def setting_faults(trainer: dict[str, Any]) -> list[str]:
     """Settings that are not Trainer's, or that `train` cannot keep its promises with."""
-    from lightning import Trainer
-
     known = set(inspect.signature(Trainer).parameters) - OURS
     faults = [f"trainer.{key} is not an option here" for key in trainer if key not in known]
     faults += whole_faults("trainer.max_epochs", trainer.get("max_epochs"), 1)
@@ -63,23 +60,17 @@ def setting_faults(trainer: dict[str, Any]) -> list[str]:
         faults.append(
             "trainer.precision must be 32-true or bf16-mixed, got 16: it needs loss scaling"
         )
-    if trainer.get("val_check_interval", 1.0) != 1.0:
-        faults.append(
-            "trainer.val_check_interval must be 1.0: an epoch ends with the selection split"
-        )
-    if trainer.get("accumulate_grad_batches", 1) != 1:
-        faults.append(
-            "trainer.accumulate_grad_batches must be 1: data.batch_size is the global batch"
-        )
+    for key, must, why in (
+        ("val_check_interval", 1.0, "an epoch ends with the selection split"),
+        ("accumulate_grad_batches", 1, "data.batch_size is the global batch"),
+    ):
+        if trainer.get(key, must) != must:
+            faults.append(f"trainer.{key} must be {must}: {why}")
     return faults
 
 
 def lightning_faults(trainer: dict[str, Any]) -> list[str]:
     """What Lightning says of the settings when a Trainer is made of them."""
-    from lightning import Trainer
-
-    from eat_lightning.train.processes import strategy_for
-
     settings: dict[str, Any] = trainer_arguments(trainer) | {
         "strategy": strategy_for(trainer, all_train=True),
         "logger": False,

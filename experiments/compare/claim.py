@@ -8,14 +8,15 @@ Needs the rows that `budgets` needs, and the name of a method as that table has 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from eat_lightning.report import columns as col
 from eat_lightning.report.budgets import Method, check_against, methods_of
 from eat_lightning.report.cells import points_text
 from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.compare import difference, on_common_seeds
-from eat_lightning.report.study import Study
+from eat_lightning.report.compare import difference
+from eat_lightning.report.study import Point, Study
 
 SPENT = "counted, / those of own static: a budget is a bound, and may be underspent"
 
@@ -72,3 +73,13 @@ def answers(task: str, against: str, lines: Sequence[dict[str, Any]]) -> Iterato
         if line["points"]:
             name, found = line["model"], points_text(line["points"])
             yield f"{task}, {line['setting']}: {name} minus {against} is {found} points."
+
+
+def on_common_seeds(one: Point, other: Point) -> tuple[Point, Point]:
+    """Both with the seeds that both have; as they are where there is none: a mean over a seed that
+    the other lacks would compare trainings."""
+    common = {*one.seeds} & {*other.seeds}
+    if not common:
+        return one, other
+    mine, theirs = ([m for m in p.members if m.row.seed in common] for p in (one, other))
+    return replace(one, members=mine), replace(other, members=theirs)

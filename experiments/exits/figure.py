@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from eat_lightning.report.cells import over_seeds, percent_text
 from eat_lightning.report.figures import GRID, INK, MARKERS, MUTED, PAPER, Figure, part, read
-from eat_lightning.report.panels import broken, dot, in_panels, opacity
+from eat_lightning.report.panels import dot, in_panels
 from eat_lightning.report.passes import examples_text, seeds_text
 
 if TYPE_CHECKING:
@@ -178,3 +178,13 @@ def draw_depths(ax: Any, own: Sequence[Rule], key: str) -> list[Any]:
     ax.set_title(own[0].found.name)
     ax.margins(x=0.12)
     return texts
+
+
+def opacity(index: int, count: int) -> float:
+    """Weaken a colour from the first of `count` to the last."""
+    return 0.95 - 0.6 * index / max(1, count - 1)
+
+
+def broken(setting: str) -> str:
+    """A long name on two lines: "patience 1 at 3/4"."""
+    return setting.replace(" at ", "\nat ")

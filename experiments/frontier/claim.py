@@ -26,10 +26,11 @@ from eat_lightning.report.compare import (
     source_of,
     speed_up,
 )
-from eat_lightning.report.setting_plot import figures_of
 from eat_lightning.report.setting_table import common, held, table_of_settings
 from eat_lightning.report.study import Point, Study
 from eat_lightning.runs.row import THEIRS
+
+from .figure import figures_of
 
 TRAINED = "the static model that was trained for itself"
 BASELINES = {"to_own": "its own static", "to_trained": TRAINED}

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.model.contracts import build, class_of
-from eat_lightning.report.seeds import budget_of, rule_of
 from eat_lightning.report.statistics import Interval, mean_interval, paired_difference
 from eat_lightning.report.study import Measured, Point, Study, is_static
+from eat_lightning.runs.names import budget_of, rule_of
 from eat_lightning.runs.row import FIXED, Row
 
 REDUCTIONS = ("none", "norm_topk", "ltp", "power_bert", "tome")

@@ -7,12 +7,11 @@ Needs rows with and without policies: python -m eat_lightning.measure run=... po
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from eat_lightning.report.claim import Cell, Claim, Column
-from eat_lightning.report.columns import made, number, table, word
+from eat_lightning.report.columns import number, table, word
 from eat_lightning.report.compare import source_of
 from eat_lightning.report.study import Measured, Point, Study
 from eat_lightning.runs.row import label
@@ -60,8 +59,8 @@ def share_of(reason: str) -> Column:
         share = 100 * m.row.exit_reasons.get(reason, 0.0)
         return Cell(share, f"{share:.1f}" if share else "")
 
-    column = made(reason, reason.replace("_", " "), cell)
-    return replace(column, group="answered there because, %")
+    group = "answered there because, %"
+    return Column(reason, reason.replace("_", " "), group=group, cell=cell)
 
 
 def policy_text(policy: dict[str, Any]) -> str:

@@ -10,9 +10,9 @@ from eat_lightning.data.metrics import metrics_for
 from eat_lightning.measure.gain import (
     METRICS,
     Answers,
-    Gain,
-    adaptivity_gains,
+    Judged,
     best_mix,
+    mean_gains,
     neighbours,
 )
 
@@ -22,9 +22,10 @@ DEEP = Answers(np.array([1, 1, 0, 1]), np.array([3.0, 3.0, 3.0, 3.0]))  # three 
 CHOSEN = Answers(np.array([1, 1, 0, 1]), np.array([1.0, 3.0, 1.0, 1.0]))  # the second goes deep
 
 
-def gain(rule: Answers, fixed=(SHALLOW, DEEP), **more) -> Gain:
-    (found,) = adaptivity_gains([rule], fixed, LABELS, **more)
-    return found.neighbours
+def gain(rule: Answers, fixed=(SHALLOW, DEEP), labels=LABELS, **more) -> list[float]:
+    """Over the neighbouring depths: the value and the ends of its interval."""
+    (found,) = mean_gains([Judged([rule], fixed, labels, **more)])
+    return [found[f"adaptivity_gain{end}"] for end in ("", "_low", "_high")]
 
 
 def test_the_best_mix_leaves_out_a_depth_that_is_no_better_than_its_cheaper_neighbour():
@@ -40,10 +41,10 @@ def test_the_best_mix_leaves_out_a_depth_that_is_no_better_than_its_cheaper_neig
 
 def test_the_gain_over_the_best_mix_is_never_the_larger_one():
     step = Answers(SHALLOW.class_B, np.full(4, 2.0))  # as accurate as the cheaper one
-    (found,) = adaptivity_gains([CHOSEN], [SHALLOW, step, DEEP], LABELS)
-    assert found.neighbours.value == pytest.approx(0.75 - 0.5)
-    assert found.mix.value == pytest.approx(0.75 - 0.5625)
-    assert {*found.fields} == {
+    (found,) = mean_gains([Judged([CHOSEN], [SHALLOW, step, DEEP], LABELS)])
+    assert found["adaptivity_gain"] == pytest.approx(0.75 - 0.5)
+    assert found["mix_gain"] == pytest.approx(0.75 - 0.5625)
+    assert {*found} == {
         *("adaptivity_gain", "adaptivity_gain_low", "adaptivity_gain_high"),
         *("mix_gain", "mix_gain_low", "mix_gain_high"),
     }
@@ -51,21 +52,19 @@ def test_the_gain_over_the_best_mix_is_never_the_larger_one():
 
 def test_a_rule_against_the_mix_that_costs_as_much():
     # FLOPs 1.5 lie a quarter of the way from 1 to 3: 0.5 + 0.25 * (0.75 - 0.5).
-    assert gain(CHOSEN).value == pytest.approx(0.75 - 0.5625)
-    assert gain(CHOSEN, fixed=(DEEP, SHALLOW)).value == pytest.approx(0.75 - 0.5625)
+    assert gain(CHOSEN)[0] == pytest.approx(0.75 - 0.5625)
+    assert gain(CHOSEN, fixed=(DEEP, SHALLOW))[0] == pytest.approx(0.75 - 0.5625)
 
 
 def test_fixed_depths_gain_nothing():
-    found = adaptivity_gains([SHALLOW, DEEP], [SHALLOW, DEEP], LABELS)
-    assert [(g.value, g.low, g.high) for one in found for g in (one.neighbours, one.mix)] == [
-        (0, 0, 0)
-    ] * 4
+    for found in mean_gains([Judged([SHALLOW, DEEP], [SHALLOW, DEEP], LABELS)]):
+        assert {*found.values()} == {0}
 
 
 def test_beyond_the_ends_the_nearest_depth_stands():
     dear = Answers(DEEP.class_B, np.full(4, 3.5))  # by the heads on the way
     cheap = Answers(SHALLOW.class_B, np.full(4, 0.5))
-    assert (gain(dear).value, gain(cheap).value) == (0, 0)
+    assert (gain(dear)[0], gain(cheap)[0]) == (0, 0)
 
 
 def test_f1_of_three_classes_is_a_mean_over_classes_whichever_occur():
@@ -73,8 +72,8 @@ def test_f1_of_three_classes_is_a_mean_over_classes_whichever_occur():
     fixed = Answers(np.array([1, 1, 1, 1]), np.full(4, 1.5))  # F1 of class 0 is 0, of 1 two thirds
     only_second = gain(CHOSEN, (fixed,), metric="f1")
     mean = gain(CHOSEN, (fixed,), metric="f1", num_classes=3)  # CHOSEN's: two thirds, 0.8
-    assert only_second.value == pytest.approx(0.8 - 2 / 3)
-    assert mean.value == pytest.approx((2 / 3 + 0.8) / 2 - 1 / 3)
+    assert only_second[0] == pytest.approx(0.8 - 2 / 3)
+    assert mean[0] == pytest.approx((2 / 3 + 0.8) / 2 - 1 / 3)
 
 
 def test_intervals_are_paired():
@@ -83,10 +82,10 @@ def test_intervals_are_paired():
     labels = np.zeros(100, np.int64)
     wrong = Answers((np.arange(100) < 50).astype(np.int64), np.ones(100))
     better = Answers((np.arange(100) < 25).astype(np.int64), np.ones(100))
-    found = adaptivity_gains([better], [wrong], labels)[0].neighbours
+    value, *ends = gain(better, [wrong], labels)
     spread = 1.96 * np.sqrt(0.25 * 0.75 / 100)
-    assert found.value == pytest.approx(0.25)
-    assert (found.low, found.high) == pytest.approx((0.25 - spread, 0.25 + spread), abs=0.015)
+    assert value == pytest.approx(0.25)
+    assert ends == pytest.approx([0.25 - spread, 0.25 + spread], abs=0.015)
 
 
 def test_groups_are_drawn_whole():
@@ -95,12 +94,12 @@ def test_groups_are_drawn_whole():
     alone = Answers(np.arange(40) % 4 // 3, np.ones(40))
     right = Answers(np.zeros(40, np.int64), np.ones(40))
     group = np.arange(40) % 4
-    loose = adaptivity_gains([right], [alone], labels)[0].neighbours
-    whole = adaptivity_gains([right], [alone], labels, group_B=group)[0].neighbours
-    assert loose.value == whole.value == pytest.approx(0.25)
-    assert whole.high - whole.low > 2 * (loose.high - loose.low)
-    assert whole.low == 0
-    assert adaptivity_gains([right], [alone], labels, group_B=group)[0].neighbours == whole
+    loose, loose_low, loose_high = gain(right, [alone], labels)
+    whole, low, high = gain(right, [alone], labels, group_B=group)
+    assert loose == whole == pytest.approx(0.25)
+    assert high - low > 2 * (loose_high - loose_low)
+    assert low == 0
+    assert gain(right, [alone], labels, group_B=group) == [whole, low, high]
 
 
 def test_equal_draws_for_metric_and_cost():
@@ -108,7 +107,7 @@ def test_equal_draws_for_metric_and_cost():
     flops = np.array([1.0, 1.0, 1.0, 9.0])
     rule = Answers(LABELS, flops)
     fixed = Answers(LABELS, np.ones(4)), Answers(LABELS, np.full(4, 9.0))
-    assert gain(rule, fixed) == Gain(0, 0, 0)
+    assert gain(rule, fixed) == [0, 0, 0]
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])

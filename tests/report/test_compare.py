@@ -21,9 +21,9 @@ from eat_lightning.report.compare import (
     speed_up,
     trained_static,
 )
-from eat_lightning.report.setting_plot import timing_of
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import NO_EXAMPLES, Measured, Point, Study, open_study
+from experiments.frontier.figure import timing_of
 
 
 @pytest.fixture

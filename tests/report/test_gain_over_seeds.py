@@ -61,7 +61,7 @@ def test_seeds_are_averaged_within_each_draw(tmp_path: Path):
     assert found.interval is not None
     assert found.points == pytest.approx(100 * (GAINS[1] + GAINS[2]) / 2)
     assert (found.interval.low, found.interval.high) == pytest.approx(
-        (100 * wanted.neighbours.low, 100 * wanted.neighbours.high)
+        (100 * wanted["adaptivity_gain_low"], 100 * wanted["adaptivity_gain_high"])
     )
 
 
@@ -71,7 +71,7 @@ def test_records_say_the_gain_over_the_best_mix_of_older_rows(tmp_path: Path):
     found = entry(tmp_path).mix_gain
     (wanted,) = mean_gains([by_hand(1), by_hand(2)])
     assert found is not None
-    assert found.points == pytest.approx(100 * wanted.mix.value)
+    assert found.points == pytest.approx(100 * wanted["mix_gain"])
 
 
 def test_one_seed_has_its_rows_own_interval(tmp_path: Path):

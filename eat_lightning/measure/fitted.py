@@ -1,5 +1,9 @@
-"""Reductions whose points are searched for, one for each layer. Every try is a pass over the
-parts of the calibration cut that selection and temperatures used. Dev is not seen."""
+"""What is fitted or searched for each budget: knobs of exit rules and of reductions.
+
+A run's exit rules are fitted with its reduction (`runs.budgets`). A reduction whose points are one
+for each layer is searched: every try is a pass over the parts of the calibration cut that selection
+and temperatures used. Dev is not seen.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,47 @@ import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record, score
-from eat_lightning.measure.plan import MeasurePlan
-from eat_lightning.measure.settings import Setting
+from eat_lightning.measure.plan import MeasurePlan, Subject
+from eat_lightning.measure.settings import STATIC, Setting
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import turned
+from eat_lightning.model.contracts import knob_of, spec, turned
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.flops import flops, static_flops
-from eat_lightning.runs.budgets import PARTS
+from eat_lightning.runs.budgets import PARTS, Fitter
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.operating_point import Budget
+
+
+def fitted_settings(subject: Subject, encoder: AdaptiveEncoder, plan: MeasurePlan) -> list[Setting]:
+    """One for each rule and budget; none of baselines alone, or for a regression."""
+    if not plan.budgets or subject.run.task.regression:
+        return []
+    measured = [setting for setting in subject.settings if not setting.baseline]
+    rules = {without_point(s.exit): s for s in reversed(measured) if knob_of(s.exit) is not None}
+    kinds = (spec("exit", s.exit)["kind"] for s in measured if knob_of(s.exit) is None)
+    left = [kind for kind in dict.fromkeys(kinds) if kind != STATIC["exit"]["kind"]]
+    if rules and left:
+        print(f"{subject.run.name}: not fitted for budgets: {', '.join(left)} (no knob to turn)")
+    return [one for s in reversed(rules.values()) for one in fitted(s, subject, encoder, plan)]
+
+
+def without_point(rule: Any) -> str:
+    """What tells rules apart that differ in more than where their knob stands."""
+    knob = knob_of(rule)
+    return str({k: v for k, v in spec("exit", rule).items() if knob is None or k != knob.name})
+
+
+def fitted(
+    own: Setting, subject: Subject, encoder: AdaptiveEncoder, plan: MeasurePlan
+) -> list[Setting]:
+    """A rule at each budget. Where a person gives the reduction's settings, it stays as given."""
+    body = with_slots(encoder, **own.methods, policies=own.policies)
+    is_given = any(value is not None for value in plan.reduction.values())
+    fits_reduction = plan.fit_reduction and not is_given
+    form, threads = subject.form, plan.threads
+    fitter = Fitter(subject.run, body, fits_reduction, form, threads, plan.data, plan.batch)
+    found = [(fitter.on(budget), budget) for budget in plan.budgets or ()]
+    return [replace(own, exit=e.exit, reduction=e.reduction, budget=b) for e, b in found]
 
 
 def searched_settings(
