@@ -33,6 +33,7 @@ class WorkspacePlan(Plan):
     project: Annotated[str, AfterValidator(named)]
     name: Annotated[str, AfterValidator(named)]
     exits: Annotated[list[int], BeforeValidator(ascending)]
+    group: list[Annotated[str, AfterValidator(named)]]
     file: str | None
 
     def rules(self) -> Iterator[str]:
@@ -72,7 +73,7 @@ def saved(plan: WorkspacePlan) -> str:
 
 
 def view(plan: WorkspacePlan, entity: str | None) -> Any:
-    """Runs by study, task, model and methods: a line is then a mean over seeds."""
+    """Runs by study, task, model, methods and `group`: a line is then a mean over seeds."""
     from wandb_workspaces import workspaces as ws
 
     found = ws.Workspace(
@@ -85,7 +86,8 @@ def view(plan: WorkspacePlan, entity: str | None) -> Any:
         ],
         settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=20),
     )
-    groups = [ws.Metric("Group"), *map(ws.Config, ("task.name", "model", *METHODS))]
+    keys = ("task.name", "model", *METHODS, *plan.group)
+    groups = [ws.Metric("Group"), *map(ws.Config, keys)]
     found.runset_settings = ws.RunsetSettings(groupby=groups)
     return found
 

@@ -27,7 +27,7 @@ def config_of(*overrides: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     file = tmp_path_factory.mktemp("spec") / "workspace.json"
-    workspace(config_of(f"file={file}", "exits=[3,6]"))
+    workspace(config_of(f"file={file}", "exits=[3,6]", "group=[reduction.ratio]"))
     return json.loads(file.read_text())["section"]
 
 
@@ -42,7 +42,7 @@ def test_a_section_for_each_question(spec: dict[str, Any]):
 def test_runs_are_grouped_by_study_task_model_and_methods(spec: dict[str, Any]):
     grouping = [(key["section"], key["name"]) for key in spec["runSets"][0]["grouping"]]
     methods = [f"{slot}.value._target_" for slot in ("reduction", "exit", "objective", "schedule")]
-    keys = ["task.value.name", "model.value", *methods]
+    keys = ["task.value.name", "model.value", *methods, "reduction.value.ratio"]
     assert grouping == [("run", "group"), *(("config", key) for key in keys)]
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         logged = compose("train", overrides=["data=toy"])
