@@ -45,7 +45,7 @@ def test_runs_are_grouped_by_study_task_model_and_methods(spec: dict[str, Any]):
     keys = ["task.value.name", "model.value", *methods, "reduction.value.ratio"]
     assert grouping == [("run", "group"), *(("config", key) for key in keys)]
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        logged = compose("train", overrides=["data=toy"])
+        logged = compose("train", overrides=["data=toy", "reduction=norm_topk"])
     assert all(OmegaConf.select(logged, key.replace(".value", "")) for key in keys)
 
 
