@@ -41,7 +41,7 @@ class Trace:
 
     @classmethod
     def blank(cls, size: int, num_classes: int, num_layers: int, names: Mapping[int, str]) -> Trace:
-        """Of so many examples, of which nothing is known yet."""
+        """Begin with so many examples, of which nothing is known yet."""
         return cls(
             np.zeros((size, num_classes), np.float32),
             np.zeros(size, np.int64),

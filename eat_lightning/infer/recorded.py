@@ -167,7 +167,7 @@ class Recorded:
 
     @classmethod
     def of_table(cls, table: pa.Table) -> Recorded:
-        """Of the columns that `to_parquet` writes, whether they fit each other or not."""
+        """Make it of the columns that `to_parquet` writes, whether they fit each other or not."""
         from eat_lightning.methods.exit.never import Never
 
         names = table.column_names
