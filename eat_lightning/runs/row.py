@@ -366,7 +366,7 @@ def majority(labels: np.ndarray) -> float:
 
 
 def recalls(names: Sequence[str], answer_B: np.ndarray, label_B: np.ndarray) -> dict[str, float]:
-    """Find the share of each class's examples that is answered so, by name; none without examples."""
+    """Find the share of each class's examples that is answered so, by name of those that occur."""
     right_B, there = answer_B == label_B, [c for c in range(len(names)) if (label_B == c).any()]
     return {names[c]: float(right_B[label_B == c].mean()) for c in there}
 
