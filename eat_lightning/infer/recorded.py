@@ -59,6 +59,12 @@ class Recorded:
         """Width of the heads' logits: 1 for a score."""
         return next(iter(self.guesses.values())).shape[1]
 
+    @property
+    def in_margins(self) -> bool:
+        """Whether every right class is the first and its logit 0."""
+        firsts = [guess_BC[:, 0] for guess_BC in self.guesses.values()]
+        return self.num_classes > 1 and not any(x.any() for x in [self.labels, *firsts])
+
     def under(self, exit: Exit | None = None) -> Outcome:
         """Replay an exit rule (None: the encoder's own) with the policies: what happens to an
         example depends on no other, so who leaves where follows from the records."""
@@ -119,6 +125,7 @@ class Recorded:
 
         What a rule makes of them is not kept: `under` finds it. Floats are split into planes of
         bytes before zstd, since their exponents resemble each other and their last bits nothing.
+        Where every label and its logits are 0, as in kept examples, the others are `margins_K`.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -128,7 +135,8 @@ class Recorded:
             "length": small(self.lengths),
             "tokens_in_full": lists_of(small(self.tokens_LB.T)),
         }
-        floats = {f"logits_{k}": guess_BC for k, guess_BC in self.guesses.items()}
+        name, first = ("margins", 1) if self.in_margins else ("logits", 0)
+        floats = {f"{name}_{k}": guess_BC[:, first:] for k, guess_BC in self.guesses.items()}
         floats |= {f"signals_{k}": signal_BS for k, signal_BS in self.signals.items()}
         columns |= {name: lists_of(x.astype(np.float32)) for name, x in floats.items()}
         known = {"difficulty": self.difficulty, "source": self.origins, "group": self.group_B}
@@ -137,6 +145,8 @@ class Recorded:
         how: dict[str, Any] = {
             "compression": "zstd",
             "compression_level": 9,
+            "write_statistics": False,
+            "store_schema": False,
             "use_dictionary": [*whole, "tokens_in_full.list.element"],
             "use_byte_stream_split": [f"{name}.list.element" for name in floats],
         }
@@ -174,7 +184,7 @@ class Recorded:
         return cls(
             wide(table["label"].to_numpy()),
             wide(table["length"].to_numpy()),
-            by_layer(table, "logits_"),
+            by_layer(table, "logits_") | with_zeros(by_layer(table, "margins_")),
             wide(stacked(table["tokens_in_full"]).T),
             Never(),
             difficulty=table["difficulty"].to_numpy() if "difficulty" in names else None,
@@ -267,6 +277,11 @@ def by_layer(table: Any, prefix: str) -> dict[int, np.ndarray]:
     names = [name for name in table.column_names if name.startswith(prefix)]
     found = {int(name.removeprefix(prefix)): stacked(table[name]) for name in names}
     return {layer: found[layer].astype(np.float32) for layer in sorted(found)}
+
+
+def with_zeros(margins: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """Margins over the first class as logits, the first class's 0."""
+    return {layer: np.pad(m_BC, ((0, 0), (1, 0))) for layer, m_BC in margins.items()}
 
 
 def stacked(column: Any) -> np.ndarray:

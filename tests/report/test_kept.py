@@ -6,9 +6,10 @@ import numpy as np
 from studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.infer.record import Recorded
+from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.report.kept import keep as keep_study
-from eat_lightning.report.kept import right_class_first
+from eat_lightning.report.kept import compact, right_class_first
 from eat_lightning.report.study import open_study
 
 
@@ -17,10 +18,36 @@ def test_the_right_class_comes_first():
     labels = np.array([0, 1, 2])
     recorded = Recorded(labels, labels, {2: logits_BC}, np.ones((2, 3), int), Never())
     kept = right_class_first(recorded)
-    assert kept.guesses[2].tolist() == [[1, 2, 3], [5, 4, 6], [9, 7, 8]]
+    assert kept.guesses[2].tolist() == [[0, 1, 2], [0, -1, 1], [0, -2, -1]]
     assert kept.labels.tolist() == [0, 0, 0]
     assert kept.origins is None
     assert recorded.labels.tolist() == [0, 1, 2]
+
+
+def test_an_example_near_a_threshold_keeps_all_its_bits():
+    """ln 3 = 1.0986 is 1.0986328125 in eleven bits, and its confidence 0.7500051: over 0.750001."""
+    margin, zero = np.float32(np.log(3)), np.float32(0)
+    guess_BC = np.array([[margin, zero], [3 * margin, zero]])
+    labels, tokens_LB = np.array([0, 0]), np.ones((2, 2), int)
+    recorded = Recorded(labels, tokens_LB[0], {1: guess_BC, 2: guess_BC}, tokens_LB, Never())
+    near, far = (Confidence(tau=tau, layers=[1]) for tau in (0.750001, 0.6))
+    assert compact(recorded, [far]).guesses[1][:, 1].tolist() == [-1.0986328125, -3.294921875]
+    kept = compact(recorded, [far, near]).guesses[1][:, 1].tolist()
+    assert kept == [-margin, -3.294921875]
+
+
+def test_margins_are_kept_in_two_bytes(tmp_path: Path):
+    """Kept logits of two classes: a margin for each exit, whose last bytes are nearly all 0."""
+    random = np.random.default_rng(0)
+    guesses = {k: random.normal(size=(2000, 2)).astype(np.float32) for k in (1, 2)}
+    labels, tokens_LB = random.integers(0, 2, 2000), np.full((2, 2000), 7)
+    kept = compact(Recorded(labels, tokens_LB[0], guesses, tokens_LB, Never()), [Never()])
+    kept.to_parquet(path := tmp_path / "e.parquet")
+    again = Recorded.read(path)
+    assert again.faults() == []
+    for layer, guess_BC in kept.guesses.items():
+        np.testing.assert_array_equal(again.guesses[layer], guess_BC)
+    assert path.stat().st_size < 2 * 2000 * 2 + 2000
 
 
 def test_a_kept_study_says_what_its_runs_say(tmp_path: Path):
