@@ -28,16 +28,20 @@ TINY = 1e-12  # the least scale: a row of zeros has one too
 
 def quantise(x_NK: Float[Tensor, "*n k"]) -> tuple[Int[Tensor, "*n k"], Float[Tensor, "*n 1"]]:
     """Whole numbers, and by what to multiply them: a row's largest value / 127."""
-    scale_N1 = x_NK.abs().amax(-1, keepdim=True).mul(1 / STEPS).clamp(min=TINY)
-    return (x_NK / scale_N1).round().to(torch.int8), scale_N1
+    scale_N1 = x_NK.abs().amax(-1, keepdim=True).mul_(1 / STEPS).clamp_(min=TINY)
+    return torch.div(x_NK, scale_N1).round_().to(torch.int8), scale_N1
 
 
 def int8_linear(x_NK: Tensor, weight_MK: Tensor, scale_M: Tensor, bias_M: Tensor) -> Tensor:
-    """Rows times quantised weights, in fp32."""
+    """Rows times quantised weights, in fp32.
+
+    In place: of a batch each further tensor of N x M is new memory, and the system's pages for it
+    take longer than the product.
+    """
     whole_NK, scale_N1 = quantise(x_NK)
     product: Any = torch._int_mm  # pyright: ignore[reportPrivateImportUsage]
-    product_NM = product(whole_NK, weight_MK.t()).float()
-    return torch.addcmul(bias_M, product_NM.mul_(scale_M), scale_N1)
+    product_NM = product(whole_NK, weight_MK.t()).float().mul_(scale_M)
+    return torch.addcmul(bias_M, product_NM, scale_N1, out=product_NM)
 
 
 class Int8Linear(nn.Module):

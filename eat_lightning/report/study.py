@@ -185,7 +185,7 @@ class Study:
         return [*groups.values()]
 
     def each_seed_once(self, rows: list[Measured]) -> list[Measured]:
-        """Of runs that are one seed that which was measured last, and of fits for one budget the
+        """Keep of runs that are one seed the one measured last, and of fits for one budget the
         last: as two they would narrow what seeds differ by."""
         by_age = sorted(rows, key=lambda m: (self.last[run_in(m.row)], run_in(m.row), created(m)))
         newest = {seed_of(m.row): m for m in by_age}
