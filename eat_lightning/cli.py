@@ -69,7 +69,9 @@ def keep_freed_memory() -> None:
     system are filled with zeros when they come again, which took a third of int8's time. MALLOC_*
     in the environment goes before it."""
     asked = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
-    mallopt = None if asked or sys.platform != "linux" else getattr(ctypes.CDLL(None), "mallopt", 0)
+    mallopt: Any = (
+        None if asked or sys.platform != "linux" else getattr(ctypes.CDLL(None), "mallopt", 0)
+    )
     if mallopt:
         mallopt(M_MMAP_THRESHOLD, 32 << 20)
         mallopt(M_TRIM_THRESHOLD, 128 << 20)

@@ -19,6 +19,7 @@ from eat_lightning.infer.latency import Candidate, time_all, undisturbed
 from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
 from eat_lightning.infer.record import Recorded, record
 from eat_lightning.measure.baselines import HuggingFaceTwin
+from eat_lightning.measure.earlier import earlier
 from eat_lightning.measure.fitted import fitted_settings, searched_settings
 from eat_lightning.measure.gain import METRICS, Answers, Judged, mean_gains
 from eat_lightning.measure.in_engine import InEngine, engine_for
@@ -88,13 +89,13 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
         load_second_runs(body.policies)
         if faults := policy_faults(body.policies, body, labels, run.folder / "model"):
             raise ConfigError.of(faults)
-        if graphs is None:
-            said = record(body, split, plan.batch, f"{run.name}: all exits")
-        else:
+        file = file_name(settings[0].body, subject.form, split.source.digest, plan, engine)
+        if graphs is not None:
             graphs.check([s for s in settings if s.baseline != THEIRS])
             said = graphs.record(settings[0], split)
+        elif plan.device != "cpu" or (said := earlier(run, file, body, split)) is None:
+            said = record(body, split, plan.batch, f"{run.name}: all exits")
         said.group_B = groups_of(run, split)
-        file = file_name(settings[0].body, subject.form, said.data, plan, engine)
         said.to_parquet(run.folder / file)
         passed = Pass(subject, plan, body, said, file)
         for setting, gain in zip(settings, passed.gains(settings), strict=True):
