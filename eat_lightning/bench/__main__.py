@@ -35,8 +35,10 @@ def bench(config: dict[str, Any]) -> list[BenchRow]:
     from eat_lightning.bench.speed import show
     from eat_lightning.bench.speed.rows import BenchRow
     from eat_lightning.bench.speed.setup import race_of
+    from eat_lightning.infer.latency import keep_kernels
     from eat_lightning.runs import jsonl
 
+    keep_kernels()
     folder = Path(plan.to)
     with TemporaryDirectory() as exports:
         race = race_of(plan, Path(exports))

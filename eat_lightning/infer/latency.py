@@ -8,6 +8,7 @@ the ids is. Shapes: R repeats, I inputs (examples at batch 1, or batches).
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.progress import bar
 
 Name = TypeVar("Name")
+KERNELS = "16384"  # 6 layers of different widths have 24 shapes, at each number of tokens
 BLOCK = 20  # examples that a setting runs before the next one's turn
 
 
@@ -34,6 +36,13 @@ class Candidate:
 
     def inputs(self, groups: Sequence[np.ndarray]) -> list[Any]:
         return [self.ready(self.split.batch(rows)) for rows in groups]
+
+
+def keep_kernels() -> None:
+    """Let oneDNN keep every kernel, which it must be told before its first product. It keeps 1,024,
+    and where many settings take turns, one whose kernels were dropped is timed with their making:
+    0.5 ms each, more than twice the time of an encoder whose layers have widths of their own."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
 
 
 @contextmanager

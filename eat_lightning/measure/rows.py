@@ -15,7 +15,7 @@ import torch
 
 from eat_lightning.data.calibration import group_ids
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.latency import Candidate, time_all, undisturbed
+from eat_lightning.infer.latency import Candidate, keep_kernels, time_all, undisturbed
 from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
 from eat_lightning.infer.record import Recorded, record
 from eat_lightning.measure.baselines import HuggingFaceTwin
@@ -50,6 +50,7 @@ class Result:
 def measured(plan: MeasurePlan, subjects: Sequence[Subject]) -> list[Row]:
     """Measure all settings, and write each run's rows into its folder: untimed, and again after
     every repeat that was timed."""
+    keep_kernels()
     results = [result for subject in subjects for result in recorded(subject, plan)]
     rows = [result.row for result in results]
     keep(rows, results)

@@ -1,13 +1,21 @@
 """Settings take turns, nothing disturbs them, and the numbers are those a person would compute."""
 
 import gc
+import os
 import time
 
 import numpy as np
 import pytest
 import torch
 
-from eat_lightning.infer.latency import Candidate, latency, time_all, time_interleaved, undisturbed
+from eat_lightning.infer.latency import (
+    Candidate,
+    keep_kernels,
+    latency,
+    time_all,
+    time_interleaved,
+    undisturbed,
+)
 from eat_lightning.model.packed import Batch
 
 
@@ -74,6 +82,15 @@ def test_threads_and_garbage_collection_are_put_back():
     with pytest.raises(KeyError):
         fail_within()
     assert (torch.get_num_threads(), gc.isenabled()) == before
+
+
+def test_kernels_are_kept_unless_the_environment_says_how_many(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(name := "ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    keep_kernels()
+    assert int(os.environ[name]) > 10_000
+    monkeypatch.setenv(name, "32")
+    keep_kernels()
+    assert os.environ[name] == "32"
 
 
 def test_all_numbers_of_a_setting():
