@@ -24,8 +24,13 @@ def earlier(run: Run, file: str, body: AdaptiveEncoder, split: Any) -> Recorded 
         return None
     if hasattr(body.exit, "observe") and not found.signals:
         return None
-    about = {"exit": body.exit, "policies": body.policies, "batch": split.batch}
-    return replace(found, data=split.source.digest[:16], **about)
+    return replace(
+        found,
+        exit=body.exit,
+        policies=body.policies,
+        batch=split.batch,
+        data=split.source.digest[:16],
+    )
 
 
 def is_newest(run: Run, file: str) -> bool:
