@@ -17,7 +17,7 @@ from eat_lightning.report.cells import points_text
 from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.compare import Difference
 from eat_lightning.report.figures import INK, PAPER, SERIES, Figure
-from eat_lightning.report.panels import dot
+from eat_lightning.report.panels import dot, handles
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Study
 
@@ -37,6 +37,13 @@ PUBLISHED = {
     "cofi": "2.0x at 60 % fewer weights (BERT-base, MRPC, RTE and CoLA)",
     "sweet": "+1.1 points over joint exits (few examples)",
     "patience": "1.57x at 0 to +2.3 points (PABEE, ALBERT-base)",
+}
+LOOKS: dict[str, dict[str, Any]] = {
+    name: {"marker": "o", "markersize": 3, "linestyle": "", "color": color} | more
+    for name, color, more in (
+        ("best mix of two depths", SERIES[0], {}),
+        ("two neighbouring depths", SERIES[1], {"markerfacecolor": PAPER, "mew": 0.8}),
+    )
 }
 KEEP = {
     "model",
@@ -113,13 +120,15 @@ def figure_of(task: str, lines: Sequence[dict[str, Any]]) -> Figure:
     def draw(drawing: Any) -> None:
         left, right = drawing.subplots(1, 2, sharey=True)
         for y, line in enumerate(reversed(lines)):
-            mark(left, line["gain"], y + 0.15, SERIES[1], markerfacecolor=PAPER, mew=0.8)
-            mark(left, line["mix_gain"], y - 0.15, SERIES[0])
-            mark(right, line["to_trained"], y, SERIES[0])
-        names = [line["model"] for line in reversed(lines)]
+            mark(left, line["gain"], y + 0.15, LOOKS["two neighbouring depths"])
+            mark(left, line["mix_gain"], y - 0.15, LOOKS["best mix of two depths"])
+            mark(right, line["to_trained"], y, LOOKS["best mix of two depths"])
+        names = [line["model"].removeprefix("eat_pruned, ") for line in reversed(lines)]
         left.set_yticks(range(len(lines)), labels=names, fontsize=6)
-        left.set_xlabel("points over fixed depth", fontsize=7)
-        right.set_xlabel("points over the trained static model", fontsize=7)
+        left.set_ylim(-0.6, len(lines) - 0.4)
+        left.set_title("points over a mix of fixed depths", fontsize=7)
+        right.set_title("points over the trained static", fontsize=7)
+        drawing.legend(*handles(LOOKS), fontsize=6, loc="outside lower center", ncols=2)
         for ax in (left, right):
             ax.axvline(0, color=INK, linewidth=0.8)
 
@@ -132,10 +141,9 @@ def figure_of(task: str, lines: Sequence[dict[str, Any]]) -> Figure:
     return Figure(f"methods-{task}", f"Gains and losses on {task}", caption, draw, size)
 
 
-def mark(ax: Any, found: Difference | None, y: float, color: str, **look: Any) -> None:
+def mark(ax: Any, found: Difference | None, y: float, look: dict[str, Any]) -> None:
     if found is not None:
-        x = found.interval or Interval.exact(found.points)
-        dot(ax, x, y, color=color, marker="o", markersize=3, **look)
+        dot(ax, found.interval or Interval.exact(found.points), y, **look)
 
 
 def published(line: dict[str, Any]) -> str:
