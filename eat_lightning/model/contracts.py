@@ -175,14 +175,15 @@ class Exit(Protocol):
     """An exit rule, asked at each of its `layers` (1-based) but the last layer, where all leave.
 
     It may also have `reasons`, names of why an example leaves (else "exit" alone); `knob`;
-    `classes_only` (refused for regressions); `observe(packed, pooled_BD, logits_BC, layer)` ->
-    B x S, signals that are recorded beside the logits and come as `decides(logits_EBC,
-    signals_EBS)`, E x B x S (no export holds such a rule); `wants` (names of notes, see
-    `packed.NOTES`); `answers(logits_EBC)` -> B x C, what an example leaves with (else its last
-    guess); `margin(logits_EBC)` -> B, how near a decision was, where an export is compared;
-    `bind(shape, exits, num_labels)`, which makes its parameters, and `penalties(context)`, its
-    own terms of the loss, summed over examples; `flops(shape, num_labels)`, what deciding at one
-    head costs; and `lost_in_export()`, lines that say why no export can hold it.
+    `classes_only` (refused for regressions); `observe(packed, pooled_BD, logits_BC, layer)` -> B x
+    S, signals that are recorded beside the logits and come as `decides(logits_EBC, signals_EBS)`, E
+    x B x S (no export holds such a rule), and `by_class` where these have a place for each class,
+    in their order; `wants` (names of notes, see `packed.NOTES`); `answers(logits_EBC)` -> B x C,
+    what an example leaves with (else its last guess); `margin(logits_EBC)` -> B, how near a
+    decision was, where an export is compared; `bind(shape, exits, num_labels)`, which makes its
+    parameters, and `penalties(context)`, its own terms of the loss, summed over examples;
+    `flops(shape, num_labels)`, what deciding at one head costs; and `lost_in_export()`, lines that
+    say why no export can hold it.
     """
 
     layers: Sequence[int]

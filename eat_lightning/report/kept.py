@@ -22,7 +22,7 @@ from eat_lightning.model.contracts import Exit, build
 from eat_lightning.report.study import Measured, Study
 from eat_lightning.runs import row as rows
 
-BITS = 11  # of a margin: as many as fp16 has
+BITS = 11  # of a margin or a signal: as many as fp16 has
 
 
 def keep(study: Study, folder: Path) -> None:
@@ -53,37 +53,46 @@ def kept(same: Sequence[Measured], folder: Path) -> list[rows.Row]:
 def compact(recorded: Recorded, exits: Sequence[Exit]) -> Recorded:
     """One pass without labels, in margins; rounded but for the examples that would then be answered
     otherwise, or at another exit, under one of the rules."""
-    full = right_class_first(recorded)
-    short = replace(full, guesses={k: rounded(g, BITS) for k, g in full.guesses.items()})
+    full = right_class_first(recorded, any(getattr(exit, "by_class", False) for exit in exits))
+    guesses, signals = shortened(full.guesses), shortened(full.signals)
+    short = replace(full, guesses=guesses, signals=signals)
     changed_B = np.zeros(len(full), bool)
     for exit in exits:
-        exact, again = full.under(exit), short.under(exit)
-        changed_B |= exact.depth_B != again.depth_B
-        changed_B |= exact.logits_BC.argmax(1) != again.logits_BC.argmax(1)
-    for layer, guess_BC in short.guesses.items():
-        guess_BC[changed_B] = full.guesses[layer][changed_B]
+        once, again = full.under(exit), short.under(exit)
+        changed_B |= once.depth_B != again.depth_B
+        changed_B |= once.logits_BC.argmax(1) != again.logits_BC.argmax(1)
+    for exact, rounded in ((full.guesses, guesses), (full.signals, signals)):
+        for layer, numbers in rounded.items():
+            numbers[changed_B] = exact[layer][changed_B]
     return short
 
 
-def right_class_first(recorded: Recorded) -> Recorded:
+def right_class_first(recorded: Recorded, signals_too: bool = False) -> Recorded:
     """Every label 0 and every right class's logit 0; the other classes keep their order, and groups
-    are numbered as they come."""
+    are numbered as they come. signals_too: a rule's signals have a place for each class."""
     num_classes = recorded.num_classes
     label_B1 = recorded.labels[:, None]
     others_BC = np.arange(num_classes - 1)[None]
     order_BC = np.concatenate([label_B1, others_BC + (others_BC >= label_B1)], axis=1)
     ordered = {k: np.take_along_axis(g, order_BC, axis=1) for k, g in recorded.guesses.items()}
-    group_B = recorded.group_B
+    group_B, signals = recorded.group_B, recorded.signals
+    if signals_too:
+        signals = {k: np.take_along_axis(s, order_BC, axis=1) for k, s in signals.items()}
     return replace(
         recorded,
         labels=np.zeros_like(recorded.labels),
         guesses={k: g - g[:, :1] for k, g in ordered.items()},
+        signals=signals,
         origins=None,
         group_B=None if group_B is None else np.unique(group_B, return_inverse=True)[1],
     )
 
 
-def rounded(numbers: np.ndarray, bits: int) -> np.ndarray:
-    """The nearest floats whose mantissas have that many bits."""
-    mantissa, exponent = np.frexp(numbers)
-    return np.ldexp(np.round(np.ldexp(mantissa, bits)), exponent - bits).astype(numbers.dtype)
+def shortened(of_layers: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """The nearest floats whose mantissas have `BITS` bits, by layer."""
+    short = {}
+    for layer, numbers in of_layers.items():
+        mantissa, exponent = np.frexp(numbers)
+        whole = np.round(np.ldexp(mantissa, BITS))
+        short[layer] = np.ldexp(whole, exponent - BITS).astype(numbers.dtype)
+    return short

@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
+from models import kinds, ragged, tiny
 from studies import EAT, keep, make_recorded, make_row
 
-from eat_lightning.infer.record import Recorded
+from eat_lightning.infer.record import Recorded, record
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.exit.prototype import PrototypeDistance
+from eat_lightning.new.checks import Examples
 from eat_lightning.report.kept import compact, right_class_first
 from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
@@ -34,6 +38,32 @@ def test_an_example_near_a_threshold_keeps_all_its_bits():
     assert compact(recorded, [far]).guesses[1][:, 1].tolist() == [-1.0986328125, -3.294921875]
     kept = compact(recorded, [far, near]).guesses[1][:, 1].tolist()
     assert kept == [-margin, -3.294921875]
+
+
+@pytest.mark.parametrize("kind", kinds("exit"))
+def test_every_rule_leaves_where_it_did(kind: str):
+    """Whatever it looks at may depend on the order of the classes."""
+    encoder = tiny("dense", "none", kind, head={"layers": [2, 3, 4]})
+    recorded = record(encoder, Examples(ragged(tuple(range(1, 38)))))
+    recorded.labels = np.arange(len(recorded)) % encoder.num_labels
+    kept = compact(recorded, [encoder.exit])
+    before, after = recorded.under(encoder.exit), kept.under(encoder.exit)
+    assert before.depth_B.tolist() == after.depth_B.tolist()
+    right_B = before.logits_BC.argmax(1) == recorded.labels
+    assert right_B.tolist() == (after.logits_BC.argmax(1) == 0).tolist()
+
+
+def test_signals_of_each_class_move_with_the_classes():
+    """Two examples of class 1 near its prototype, and sure: both leave, before and after."""
+    guess_BC = np.array([[0, 2], [0, 3]], np.float32)
+    far_near_BC = np.array([[9, 1], [8, 1]], np.float32)
+    labels, tokens_LB = np.array([1, 1]), np.ones((2, 2), int)
+    guesses, signals = {1: guess_BC, 2: -guess_BC}, {1: far_near_BC, 2: far_near_BC}
+    recorded = Recorded(labels, labels, guesses, tokens_LB, Never(), signals=signals)
+    rule = PrototypeDistance(edr=0.3, layers=[1])
+    kept = compact(recorded, [rule])
+    assert kept.signals[1].tolist() == [[1, 9], [1, 8]]
+    assert recorded.under(rule).depth_B.tolist() == kept.under(rule).depth_B.tolist() == [1, 1]
 
 
 def test_margins_are_kept_in_two_bytes(tmp_path: Path):

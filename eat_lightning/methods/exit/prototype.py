@@ -42,7 +42,7 @@ class PrototypeDistance(nn.Module):
     weight: Positive = 1.0
     pull: NotNegative = 0.01
 
-    classes_only = True
+    classes_only = by_class = True
     reasons = ("near_prototype",)
     knob = Knob(
         "edr",
