@@ -1,6 +1,7 @@
 """Rows and examples in one folder: the same numbers as from the runs, and no label."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_signals_of_each_class_move_with_the_classes():
     labels, tokens_LB = np.array([1, 1]), np.ones((2, 2), int)
     guesses, signals = {1: guess_BC, 2: -guess_BC}, {1: far_near_BC, 2: far_near_BC}
     recorded = Recorded(labels, labels, guesses, tokens_LB, Never(), signals=signals)
-    rule = PrototypeDistance(edr=0.3, layers=[1])
+    rule: Any = PrototypeDistance(edr=0.3, layers=[1])
     kept = compact(recorded, [rule])
     assert kept.signals[1].tolist() == [[1, 9], [1, 8]]
     assert recorded.under(rule).depth_B.tolist() == kept.under(rule).depth_B.tolist() == [1, 1]
