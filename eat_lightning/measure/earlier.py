@@ -15,14 +15,16 @@ from eat_lightning.runs.run import Run, is_clean, provenance
 
 def earlier(run: Run, file: str, body: AdaptiveEncoder, split: Any) -> Recorded | None:
     """Read what every exit said of a split when the same weights were measured before. None where
-    the code, the processor or the weights have changed since, or a rule's signals are missing."""
-    if not (is_newest(run, file) and any(is_of_here(row) for row in rows_of(run, file))):
+    the code, the processor or the weights have changed since, and for a rule whose signals are
+    recorded: the file does not say which rule's they are."""
+    measured = sorted(rows_of(run, file), key=lambda row: row.created)
+    if hasattr(body.exit, "observe") or not (measured and is_of_here(measured[-1])):
+        return None
+    if not is_newest(run, file):
         return None
     try:
         found = Recorded.read(run.folder / file)
     except ConfigError:
-        return None
-    if hasattr(body.exit, "observe") and not found.signals:
         return None
     return replace(
         found,

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +27,10 @@ BITS = 11  # of a margin or a signal: as many as fp16 has
 
 def keep(study: Study, folder: Path) -> None:
     """Write rows.jsonl and examples/; rows of an earlier report are replaced."""
-    passes = groupby(study.measured, lambda m: (m.folder, m.row.run, m.row.examples))
-    measured = [row for _, same in passes for row in kept([*same], folder)]
+    passes: dict[Any, list[Measured]] = {}  # their rows may lie apart
+    for m in study.measured:
+        passes.setdefault((m.folder, m.row.run, m.row.examples), []).append(m)
+    measured = [row for same in passes.values() for row in kept(same, folder)]
     with replacing(folder / "rows.jsonl") as fresh:
         rows.write(fresh, measured)
     wanted = {row.examples for row in measured}

@@ -92,13 +92,28 @@ def test_a_kept_study_says_what_its_runs_say(tmp_path: Path):
     assert again.warnings == []
     for one, other in zip(study.points(), again.points(), strict=True):
         np.testing.assert_array_equal(one.correct_SB(), other.correct_SB())
-        depths = [point.members[0].known.depth_B for point in (one, other)]
-        np.testing.assert_array_equal(*depths)
+        before, after = (point.members[0].known.depth_B for point in (one, other))
+        np.testing.assert_array_equal(before, after)
     # Both settings are of one pass; a second report keeps it, and forgets what is gone.
     assert len(list((tmp_path / "kept" / "examples").iterdir())) == 1
     (tmp_path / "kept" / "examples" / "older.parquet").touch()
     keep_study(again, tmp_path / "kept")
     assert [p.suffix for p in (tmp_path / "kept" / "examples").iterdir()] == [".parquet"]
+
+
+def test_rows_of_a_pass_may_lie_apart(tmp_path: Path):
+    """As one pass they share a file, which all of their rules were asked about."""
+    fields = {"num_examples": 3, "examples": "e.parquet"}
+    named = {"run": "other", "num_examples": 3, "examples": "f.parquet"}
+    recorded = make_recorded([[1, 0, 0], [1, 1, 0]], [4, 6])
+    rows = [make_row(**fields | EAT), make_row(**named), make_row(**fields, baseline="own static")]
+    keep(tmp_path / "r", rows, recorded)
+    recorded.to_parquet(tmp_path / "r" / "f.parquet")
+    keep_study(open_study([str(tmp_path)]), tmp_path / "kept")
+    found = [m.row.examples for m in open_study([str(tmp_path / "kept")]).measured]
+    assert len(found) == 3
+    assert len({*found}) == 2
+    assert found[0] == found[1] != found[2]
 
 
 def test_rows_without_examples_are_kept_too(tmp_path: Path):
