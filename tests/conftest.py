@@ -42,6 +42,16 @@ def shapes(request: pytest.FixtureRequest) -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", off)
 
 
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """What a command tells the libraries beneath it is not told to the next test's processes."""
+    before = dict(os.environ)
+    yield
+    if os.environ != before:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where runs go, for this process and those it starts."""

@@ -89,12 +89,22 @@ class Ranks(DDPStrategy):
         prepare(self.threads)
         super().setup_environment()
 
+    def on_train_start(self) -> None:
+        end_at_sigterm()
+
 
 def prepare(threads: int | None) -> None:
     """Make a rank what its parent is: a new process knows nothing of it."""
     quiet()
     if threads:
         torch.set_num_threads(threads)
+
+
+def end_at_sigterm() -> None:
+    """Let a rank that we started end when its parent says so, which it does where another died.
+    Lightning would tell the other ranks first, and say at length that it cannot."""
+    if started_outside() == 1:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def strategy_for(trainer: dict[str, Any], all_train: bool, threads: int | None = None) -> Any:

@@ -26,7 +26,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
-from eat_lightning.train.processes import PATIENCE, prepare, started_outside
+from eat_lightning.train.processes import PATIENCE, end_at_sigterm, prepare, started_outside
 
 
 class Shards(ModelParallelStrategy):
@@ -49,6 +49,9 @@ class Shards(ModelParallelStrategy):
             1,
         )
         super().setup_environment()
+
+    def on_train_start(self) -> None:
+        end_at_sigterm()
 
     def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
         """Moments as one process saves them, in the process that writes; {} in the others.
