@@ -121,7 +121,8 @@ class Recorded:
 
     def to_parquet(self, path: Path) -> None:
         """A line for each example: label, length, every exit's logits (fp32) and the tokens
-        entering each layer if all were run; difficulty, source and group where they are known.
+        entering each layer that gets fewer than the one before, if all were run; difficulty, source
+        and group where they are known.
 
         What a rule makes of them is not kept: `under` finds it. Floats are split into planes of
         bytes before zstd, since their exponents resemble each other and their last bits nothing.
@@ -130,28 +131,34 @@ class Recorded:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        columns: dict[str, Any] = {
-            "label": small(self.labels),
-            "length": small(self.lengths),
-            "tokens_in_full": lists_of(small(self.tokens_LB.T)),
-        }
+        columns: dict[str, Any] = {"label": small(self.labels), "length": small(self.lengths)}
+        columns |= self.fewer_tokens()
         name, first = ("margins", 1) if self.in_margins else ("logits", 0)
         floats = {f"{name}_{k}": guess_BC[:, first:] for k, guess_BC in self.guesses.items()}
         floats |= {f"signals_{k}": signal_BS for k, signal_BS in self.signals.items()}
         columns |= {name: lists_of(x.astype(np.float32)) for name, x in floats.items()}
         known = {"difficulty": self.difficulty, "source": self.origins, "group": self.group_B}
         columns |= {name: values for name, values in known.items() if values is not None}
-        whole = columns.keys() - floats.keys() - {"tokens_in_full"}
         how: dict[str, Any] = {
             "compression": "zstd",
             "compression_level": 9,
             "write_statistics": False,
             "store_schema": False,
-            "use_dictionary": [*whole, "tokens_in_full.list.element"],
+            "use_dictionary": [*(columns.keys() - floats.keys() - {"group"})],
             "use_byte_stream_split": [f"{name}.list.element" for name in floats],
+            "column_encoding": {"group": "DELTA_BINARY_PACKED"} if "group" in columns else None,
         }
         with replacing(path) as beside:
             pq.write_table(pa.table(columns), beside, **how)
+
+    def fewer_tokens(self) -> dict[str, np.ndarray]:
+        """Find the layers that are entered by fewer tokens than the one before (the first: than the
+        length), and how many enter them, by column."""
+        before_LB = [self.lengths, *self.tokens_LB[:-1]]
+        layers = enumerate(zip(before_LB, self.tokens_LB, strict=True), start=1)
+        return {
+            f"tokens_{k}": small(now_B) for k, (was_B, now_B) in layers if (was_B != now_B).any()
+        }
 
     @classmethod
     def read(cls, path: Path) -> Recorded:
@@ -181,11 +188,15 @@ class Recorded:
         from eat_lightning.methods.exit.never import Never
 
         names = table.column_names
+        guesses = by_layer(table, "logits_") | with_zeros(by_layer(table, "margins_"))
+        tokens_LB = [wide(table["length"].to_numpy())]
+        for name in (f"tokens_{layer}" for layer in range(1, max(guesses) + 1)):
+            tokens_LB.append(wide(table[name].to_numpy()) if name in names else tokens_LB[-1])
         return cls(
             wide(table["label"].to_numpy()),
-            wide(table["length"].to_numpy()),
-            by_layer(table, "logits_") | with_zeros(by_layer(table, "margins_")),
-            wide(stacked(table["tokens_in_full"]).T),
+            tokens_LB[0],
+            guesses,
+            np.stack(tokens_LB[1:]),
             Never(),
             difficulty=table["difficulty"].to_numpy() if "difficulty" in names else None,
             origins=table["source"].to_pylist() if "source" in names else None,

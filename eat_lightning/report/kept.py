@@ -8,6 +8,7 @@ confidence and calibration to the fourth digit.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from eat_lightning.files import replacing
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import Exit, build
 from eat_lightning.report.study import Measured, Study
+from eat_lightning.runs import jsonl
 from eat_lightning.runs import row as rows
 
 BITS = 11  # of a margin or a signal: as many as fp16 has
@@ -33,10 +35,35 @@ def keep(study: Study, folder: Path) -> None:
     measured = [row for same in passes.values() for row in kept(same, folder)]
     with replacing(folder / "rows.jsonl") as fresh:
         rows.write(fresh, measured)
+        jsonl.write(fresh, rows.read(fresh), said)
     wanted = {row.examples for row in measured}
     for path in (folder / "examples").glob("*.parquet"):
         if f"examples/{path.name}" not in wanted:
             path.unlink()
+
+
+def said(row: rows.Row) -> dict[str, Any]:
+    """What a row says: no field at its default, and what was measured to nine digits. What was set,
+    thresholds among it, stays as it is, since answers hang on its last bit."""
+    exact = {*rows.SETTING, *rows.TIMING, "point"}
+    fields = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+    defaults = {f.name: default_of(f) for f in dataclasses.fields(row)}
+    there = {name: value for name, value in fields.items() if value != defaults[name]}
+    return {name: v if name in exact else nine_digits(v) for name, v in there.items()}
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
+
+
+def nine_digits(value: Any) -> Any:
+    """The same with its floats rounded, however deep they lie."""
+    if isinstance(value, dict):
+        return {name: nine_digits(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [nine_digits(inner) for inner in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 def kept(same: Sequence[Measured], folder: Path) -> list[rows.Row]:

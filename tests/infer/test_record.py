@@ -67,7 +67,7 @@ def test_what_is_kept_is_read_back(split: Examples, tmp_path: Path):
     encoder, path = tiny("dense", "norm_topk", "confidence"), tmp_path / "examples.parquet"
     recorded = replace(record(encoder, split), group_B=np.arange(len(split)) // 2)
     recorded.to_parquet(path)
-    names = {"label", "length", "tokens_in_full", "logits_3", "logits_4", "logits_6", "group"}
+    names = {"label", "length", "tokens_3", "tokens_5", "logits_3", "logits_4", "logits_6", "group"}
     assert {*pq.read_table(path).column_names} == names
     again = Recorded.read(path)
     assert again.faults() == []

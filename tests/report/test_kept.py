@@ -1,5 +1,6 @@
 """Rows and examples in one folder: the same numbers as from the runs, and no label."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.exit.prototype import PrototypeDistance
 from eat_lightning.new.checks import Examples
-from eat_lightning.report.kept import compact, right_class_first
+from eat_lightning.report.kept import compact, right_class_first, said
 from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
+from eat_lightning.runs import jsonl
+from eat_lightning.runs import row as rows
 
 
 def test_the_right_class_comes_first():
@@ -39,6 +42,19 @@ def test_an_example_near_a_threshold_keeps_all_its_bits():
     assert compact(recorded, [far]).guesses[1][:, 1].tolist() == [-1.0986328125, -3.294921875]
     kept = compact(recorded, [far, near]).guesses[1][:, 1].tolist()
     assert kept == [-margin, -3.294921875]
+
+
+def test_a_row_says_what_differs_from_its_defaults(tmp_path: Path):
+    """Measured numbers to nine digits; a threshold with every bit, since answers hang on it."""
+    third = 1 / 3
+    row = make_row(exit={"kind": "confidence", "tau": third}, knob="tau", point=third, f1=third)
+    line = said(row)
+    assert line["f1"] == 0.333333333
+    assert line["exit"]["tau"] == line["point"] == third
+    assert not {"matthews", "policy", "threads"} & line.keys()
+    jsonl.write(tmp_path / "rows.jsonl", [row], said)
+    (again,) = rows.read(tmp_path / "rows.jsonl")
+    assert again == replace(row, f1=0.333333333)
 
 
 @pytest.mark.parametrize("kind", kinds("exit"))

@@ -275,7 +275,7 @@ def test_examples_that_do_not_fit_each_other(tmp_path: Path):
 
     from eat_lightning.infer.record import Recorded
 
-    sound = {"label": [0, 1], "length": [3, 4], "tokens_in_full": [[3, 2], [4, 4]]}
+    sound = {"label": [0, 1], "length": [3, 4], "tokens_2": [2, 4]}
     sound |= {"logits_1": [[0.1, 0.2]] * 2, "logits_2": [[0.1, 0.2]] * 2}
     path = tmp_path / "x.parquet"
 
@@ -288,9 +288,9 @@ def test_examples_that_do_not_fit_each_other(tmp_path: Path):
         {"logits_2": [[0.1], [0.2]]},
         {"logits_2": [1.0, 2.0]},
         {"logits_x": [[0.1, 0.2]] * 2},
-        {"tokens_in_full": [[3, 2, 1], [4, 4, 4]]},
-        {"tokens_in_full": [[3, 9], [4, 4]]},
-        {"tokens_in_full": [[3, -2], [4, 4]]},
+        {"tokens_2": [[3, 2], [4, 4]]},
+        {"tokens_2": [9, 4]},
+        {"tokens_2": [-2, 4]},
         {"label": ["a", "b"]},
         {"length": ["a", "b"]},
     ):
