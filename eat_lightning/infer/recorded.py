@@ -189,14 +189,11 @@ class Recorded:
 
         names = table.column_names
         guesses = by_layer(table, "logits_") | with_zeros(by_layer(table, "margins_"))
-        tokens_LB = [wide(table["length"].to_numpy())]
-        for name in (f"tokens_{layer}" for layer in range(1, max(guesses) + 1)):
-            tokens_LB.append(wide(table[name].to_numpy()) if name in names else tokens_LB[-1])
         return cls(
             wide(table["label"].to_numpy()),
-            tokens_LB[0],
+            wide(table["length"].to_numpy()),
             guesses,
-            np.stack(tokens_LB[1:]),
+            tokens_of(table, max(guesses)),
             Never(),
             difficulty=table["difficulty"].to_numpy() if "difficulty" in names else None,
             origins=table["source"].to_pylist() if "source" in names else None,
@@ -288,6 +285,18 @@ def by_layer(table: Any, prefix: str) -> dict[int, np.ndarray]:
     names = [name for name in table.column_names if name.startswith(prefix)]
     found = {int(name.removeprefix(prefix)): stacked(table[name]) for name in names}
     return {layer: found[layer].astype(np.float32) for layer in sorted(found)}
+
+
+def tokens_of(table: Any, num_layers: int) -> np.ndarray:
+    """Tokens entering each layer (L x B): those of the layer before, where no column says fewer."""
+    if "tokens_in_full" in table.column_names:  # as it was written once
+        return wide(stacked(table["tokens_in_full"]).T)
+    tokens_LB, tokens_B = [], wide(table["length"].to_numpy())
+    for name in (f"tokens_{layer}" for layer in range(1, num_layers + 1)):
+        if name in table.column_names:
+            tokens_B = wide(table[name].to_numpy())
+        tokens_LB.append(tokens_B)
+    return np.stack(tokens_LB)
 
 
 def with_zeros(margins: dict[int, np.ndarray]) -> dict[int, np.ndarray]:

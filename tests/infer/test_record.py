@@ -79,6 +79,17 @@ def test_what_is_kept_is_read_back(split: Examples, tmp_path: Path):
     assert again.under(encoder.exit).depth_B.tolist() == recorded.under().depth_B.tolist()
 
 
+def test_tokens_of_each_layer_as_they_were_written_once(split: Examples, tmp_path: Path):
+    """In a list for each example, where a file now names the layers with fewer alone."""
+    recorded, path = record(tiny("dense", "norm_topk", "never"), split), tmp_path / "e.parquet"
+    recorded.to_parquet(path)
+    table = pq.read_table(path)
+    fewer = [name for name in table.column_names if name.startswith("tokens_")]
+    once = table.drop(fewer).append_column("tokens_in_full", [recorded.tokens_LB.T.tolist()])
+    pq.write_table(once, path)
+    assert (Recorded.read(path).tokens_LB == recorded.tokens_LB).all()
+
+
 def test_a_file_holds_little_more_than_its_logits(tmp_path: Path):
     """Whole numbers in as few bytes as they need, compressed."""
     split = Examples(ragged(tuple(i % 30 + 3 for i in range(600))))
