@@ -69,7 +69,7 @@ def test_eat_has_a_head_at_every_layer_and_drops_nothing(outputs: Path):
     found = trained("study=eat", "model=eat")
     encoder = found.model()[0]
     assert [*encoder.heads] == ["1", "2", "3", "4", "5", "6"]
-    assert encoder.head["activation"] is None
+    assert encoder.head["activation"] is not None
     (row,) = read(found.folder / "rows.jsonl")
     assert row.retention == 1.0
     assert found.model_config()["exit"]["layers"] == [1, 2, 3, 4, 5]
