@@ -119,7 +119,7 @@ def fit_share(exit: Any, recorded: Recorded, cost_EB: np.ndarray, budget: float,
     if not takes_one_each(exit, shared):
         return replayed(exit, shared, recorded, cost_EB)
     score, smooth, drawn = cross_validated(found, budget, seed)
-    own_E = best_points(found, budget, smooth, drawn)
+    own_E = without_unused(found, best_points(found, budget, smooth, drawn))
     vectors = [[points[g] for g in own_E], [shared] * len(own_E)]
     tried = [replayed(exit, vector, recorded, cost_EB) for vector in vectors]
     within = [fit for fit in tried if fit.cost <= budget] or [min(tried, key=lambda f: f.cost)]
@@ -218,6 +218,13 @@ def best_points(
         else:
             low = price
     return best_E
+
+
+def without_unused(found: Recordings, points_E: Int[np.ndarray, " e"]) -> Int[np.ndarray, " e"]:
+    """The points with exits that none of the examples took at the strict end: nothing is known of
+    who would, and an encoder need not ask there."""
+    took_E = np.bincount(found.exits_at(points_E), minlength=len(points_E) + 1)[:-1]
+    return np.where(took_E > 0, points_E, 0)
 
 
 def at_price(

@@ -106,7 +106,7 @@ class Graphed:
     def run(self, batch: Batch) -> Trace:
         """Do as `AdaptiveEncoder.travel`, of one example."""
         encoder = self.encoder
-        journey = Journey(len(encoder.layers), 1, encoder.exit)
+        journey = Journey(len(encoder.layers), 1, encoder.rule)
         recorded = self.stretches(int(batch.lengths_B), self.strength(batch, journey))
         recorded.take(batch)
         for part in recorded.parts():
@@ -142,7 +142,7 @@ class Graphed:
 
 def layer_ranges(encoder: AdaptiveEncoder) -> list[tuple[int, int]]:
     """First and last layer of each stretch, up to an exit or to the end."""
-    lasts = heads_asked(encoder.heads, encoder.exit)
+    lasts = heads_asked(encoder.heads, encoder.rule)
     return list(zip([1, *(layer + 1 for layer in lasts)], lasts, strict=False))
 
 
@@ -219,7 +219,7 @@ class Stretches:
     def work(self, number: int) -> Part:
         """From the reduction that awaits these layers to the guess behind them."""
         encoder, (first, last) = self.encoder, self.layers[number]
-        noted = Journey(len(encoder.layers), 1, encoder.exit)
+        noted = Journey(len(encoder.layers), 1, encoder.rule)
         noted.pools = dict(self.recorded[number - 1].pools) if number else {}
         packed, evidence, tokens = self.entering(number), Evidence(), []
         for layer in range(first, last + 1):

@@ -49,7 +49,7 @@ class Pool(Generic[Name]):
 
     def add(self, names: Sequence[Name], batch: Batch) -> Iterator[tuple[list[Name], Trace]]:
         """A batch comes; names and traces of all that are done by now, a few at a time."""
-        journey = Journey(len(self.encoder.layers), batch.size, self.encoder.exit)
+        journey = Journey(len(self.encoder.layers), batch.size, self.encoder.rule)
         packed = self.encoder.start(batch, journey, leave=True)
         self.wait(1, Group(list(names), batch, journey, packed))
         yield from self.run(self.size)

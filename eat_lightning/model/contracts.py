@@ -100,6 +100,22 @@ def turned(method: Any, point: float | Sequence[float]) -> Any:
     return twin
 
 
+def only_open(exit: Any, policies: Sequence[Policy] = ()) -> Any:
+    """The same rule without the exits whose point is the knob's strict end, so that their heads
+    need not be asked; the rule itself where its decisions, or policies, look at earlier exits."""
+    point, knob = point_of(exit), knob_of(exit)
+    looks_back = policies or not getattr(exit, "last_only", False)
+    if looks_back or knob is None or not isinstance(point, Sequence):
+        return exit
+    points = {layer: p for layer, p in points_by_layer(exit).items() if p != knob.strict}
+    if len(points) == len(point):
+        return exit
+    twin = copy.copy(exit)
+    twin.layers = [*points]
+    setattr(twin, knob.name, [*points.values()])
+    return twin
+
+
 @dataclass
 class Where:
     """Places of queries or keys, shaped to broadcast against each other; `layer` is 1-based."""
@@ -174,16 +190,17 @@ class Reduction(Protocol):
 class Exit(Protocol):
     """An exit rule, asked at each of its `layers` (1-based) but the last layer, where all leave.
 
-    It may also have `reasons`, names of why an example leaves (else "exit" alone); `knob`;
-    `classes_only` (refused for regressions); `observe(packed, pooled_BD, logits_BC, layer)` -> B x
-    S, signals that are recorded beside the logits and come as `decides(logits_EBC, signals_EBS)`, E
-    x B x S (no export holds such a rule), and `by_class` where these have a place for each class,
-    in their order; `wants` (names of notes, see `packed.NOTES`); `answers(logits_EBC)` -> B x C,
-    what an example leaves with (else its last guess); `margin(logits_EBC)` -> B, how near a
-    decision was, where an export is compared; `bind(shape, exits, num_labels)`, which makes its
-    parameters, and `penalties(context)`, its own terms of the loss, summed over examples;
-    `flops(shape, num_labels)`, what deciding at one head costs; and `lost_in_export()`, lines that
-    say why no export can hold it.
+    It may also have `reasons`, names of why an example leaves (else "exit" alone); `knob`, at whose
+    strict end nobody leaves; `last_only` (a decision looks at no exit but its own, so that one
+    where nobody leaves need not be asked); `classes_only` (refused for regressions);
+    `observe(packed, pooled_BD, logits_BC, layer)` -> B x S, signals that are recorded beside the
+    logits and come as `decides(logits_EBC, signals_EBS)`, E x B x S (no export holds such a rule),
+    and `by_class` where these have a place for each class, in their order; `wants` (names of notes,
+    see `packed.NOTES`); `answers(logits_EBC)` -> B x C, what an example leaves with (else its last
+    guess); `margin(logits_EBC)` -> B, how near a decision was, where an export is compared;
+    `bind(shape, exits, num_labels)`, which makes its parameters, and `penalties(context)`, its own
+    terms of the loss, summed over examples; `flops(shape, num_labels)`, what deciding at one head
+    costs; and `lost_in_export()`, lines that say why no export can hold it.
     """
 
     layers: Sequence[int]

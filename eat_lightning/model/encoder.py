@@ -30,6 +30,7 @@ from eat_lightning.model.contracts import (
     Policy,
     Reduction,
     is_approximate,
+    only_open,
     spec,
     without_kind,
 )
@@ -123,11 +124,16 @@ class AdaptiveEncoder(nn.Module):
         self._modules.pop(name, None)  # else torch refuses to replace a module by what is none
         super().__setattr__(name, value)
 
+    @property
+    def rule(self) -> Exit:
+        """The exit rule without those of its exits at which nobody can leave."""
+        return only_open(self.exit, self.policies)
+
     def forward(self, batch: Batch, leave: bool | None = None) -> Trace:
         """`leave`: examples leave where the exit rule says so (the default outside training); else
         every head guesses for every example, and all run to the last layer."""
         leave = not self.training if leave is None else leave
-        journey = Journey(len(self.layers), batch.size, self.exit)
+        journey = Journey(len(self.layers), batch.size, self.rule)
         for _ in self.travel(batch, journey, leave):
             pass
         return journey.end()
@@ -135,7 +141,7 @@ class AdaptiveEncoder(nn.Module):
     def stream(self, batch: Batch) -> Iterator[tuple[Int[Tensor, " g"], Trace]]:
         """At each exit the rows of the batch that left there, and their trace: the easy ones are
         answered before the hard ones are done. Together they are what `forward` gives."""
-        journey = Journey(len(self.layers), batch.size, self.exit)
+        journey = Journey(len(self.layers), batch.size, self.rule)
         for rows_G in self.travel(batch, journey, leave=True):
             yield rows_G, journey.part(rows_G)
 
@@ -161,7 +167,7 @@ class AdaptiveEncoder(nn.Module):
     ) -> tuple[int, Int[Tensor, " g"], Packed | None]:
         """From layer `first` through the next that has an exit: its number, the rows that left
         there, and the others as they enter the layer after it (None: there are none)."""
-        guessing = heads_asked(self.heads, self.exit if leave else None)
+        guessing = heads_asked(self.heads, journey.exit if leave else None)
         exit_layer = min(number for number in guessing if number >= first)
         for number in range(first, exit_layer):
             packed = self.shorten(*self.step(packed, journey, number), number)
@@ -321,10 +327,11 @@ class AdaptiveEncoder(nn.Module):
         costs. At the last layer all leave."""
         if layer == len(self.layers):
             return journey.at_end()
-        if not leave or layer not in self.exit.layers:
+        layers = journey.exit.layers
+        if not leave or layer not in layers:
             return torch.zeros_like(journey.rows_B)
-        logits_EBC = journey.stack(self.exit.layers)
-        reason_B = journey.decided(self.exit.layers, logits_EBC).cpu()
+        logits_EBC = journey.stack(layers)
+        reason_B = journey.decided(layers, logits_EBC).cpu()
         if self.policies:
             reason_B = journey.review(self.policies, reason_B, logits_EBC, batch)
         return reason_B

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.model.contracts import Exit, Reduction, is_approximate
+from eat_lightning.model.contracts import Exit, Reduction, is_approximate, only_open
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import MATRIX
 from eat_lightning.model.heads import heads_asked
@@ -43,7 +43,7 @@ def flops(
     per_layer_LB[0] += embedding_flops(shape, before_LB[0])
     per_layer_LB += reduction_flops(shape, reduction, before_LB)
     deciding: Any = getattr(exit, "flops", lambda shape, num_labels: 0.0)
-    for layer in heads_asked(encoder.heads, exit):
+    for layer in heads_asked(encoder.heads, only_open(exit, encoder.policies)):
         guessing = head_flops(encoder, layer, after_LB[layer - 1])
         per_layer_LB[layer - 1] += guessing + deciding(shape, encoder.num_labels)
     ran_LB = np.arange(1, shape.num_layers + 1)[:, None] <= depth_B

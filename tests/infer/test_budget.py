@@ -19,6 +19,7 @@ from eat_lightning.infer.budget import (
     flops_shares,
     logistic,
     recordings,
+    without_unused,
 )
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
@@ -44,6 +45,14 @@ def test_who_leaves_where():
     assert found.exits_at(np.array([0, 0])).tolist() == [2, 2]
     assert found.exits_at(np.array([1, 1])).tolist() == [0, 1]
     assert found.mean(found.right_EB, np.array([1, 1])) == 1.0
+
+
+def test_an_exit_that_none_of_the_examples_took_is_closed():
+    """Both leave at the first exit, or one of them at each."""
+    leaves_GEB = np.array([[[0, 0], [0, 0]], [[1, 1], [1, 1]], [[1, 0], [1, 1]]], bool)
+    found = Recordings(leaves_GEB, np.eye(3, 2), np.eye(3, 2), np.ones((3, 2)))
+    assert without_unused(found, np.array([1, 1])).tolist() == [1, 0]
+    assert without_unused(found, np.array([2, 1])).tolist() == [2, 1]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -22,9 +22,13 @@ def test_the_largest_probability_counts():
     assert decided.tolist() == [SURE, UNSURE, SURE, UNSURE]
 
 
-def test_tau_itself_is_enough():
+def test_tau_itself_is_enough_and_1_is_for_nobody():
+    """A saturated probability is 1 too, and at the knob's strict end all run every layer."""
+    saturated = torch.tensor([[[200.0, 0.0]]])
     assert Confidence(tau=0.5).decides(torch.zeros(1, 1, 2)).tolist() == [SURE]
-    assert Confidence(tau=1.0).decides(torch.tensor([[[200.0, 0.0]]])).tolist() == [SURE]
+    assert Confidence(tau=0.999).decides(saturated).tolist() == [SURE]
+    assert Confidence(tau=1.0).decides(saturated).tolist() == [UNSURE]
+    assert Confidence(tau=[1.0, 0.9], layers=[2, 4]).decides(saturated).tolist() == [UNSURE]
 
 
 def test_only_the_newest_guess_counts():

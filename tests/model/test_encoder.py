@@ -3,15 +3,20 @@
 import os
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from models import alone, combined, kinds, method, padded, ragged, spread, tiny
 from reference import reference
 
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.infer.record import record
+from eat_lightning.model.contracts import knob_of, turned
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.flops import flops
 from eat_lightning.model.reason import Reason
 from eat_lightning.new import checks
+from eat_lightning.new.checks import Examples
 from eat_lightning.weights.checkpoint import load_pretrained
 
 REDUCED = "none", "norm_topk", "received_topk", "cls_topk"
@@ -162,6 +167,33 @@ def test_examples_leave_on_their_own(exit: str, depths: set[int]):
         assert guess_BC.isnan().any(1).tolist() == (trace.depth_B < layer).tolist()
         here_B = trace.depth_B == layer
         assert torch.equal(trace.logits_BC[here_B], guess_BC[here_B])
+
+
+@pytest.mark.parametrize("kind", ["confidence", "margin", "entropy"])
+def test_an_exit_where_nobody_may_leave_is_not_asked(kind: str):
+    """All else is as if it were: depths, and FLOPs without its head. A policy looks at it."""
+    encoder = tiny("dense", "none", kind, head={"layers": [1, 2, 3]})
+    knob: Any = knob_of(encoder.exit)
+    recorded = record(encoder, Examples(ragged()))
+
+    def at_2(point: float) -> Any:
+        rule = turned(encoder.exit, [knob.strict, point, knob.strict])
+        rule.layers = [1, 2, 3]
+        return rule
+
+    def shares(point: float) -> float:
+        return recorded.under(at_2(point)).exit_shares.get(2, 0)
+
+    encoder.exit = at_2(next(point for point in knob.fine if 0 < shares(point) < 1))
+    trace, outcome = encoder(ragged()), recorded.under(encoder.exit)
+    assert [*trace.guesses] == [2, 6]
+    assert trace.depth_B.tolist() == outcome.depth_B.tolist()
+    alone = with_slots(encoder, exit=encoder.rule)
+    assert alone.exit.layers == [2]
+    counted = [flops(e, e.exit, recorded.tokens_LB, outcome.depth_B) for e in (encoder, alone)]
+    assert (counted[0] == counted[1]).all()
+    policed = with_slots(encoder, policies=[method("policy", "full_depth")])
+    assert [*policed(ragged()).guesses] == [1, 2, 3, 6]
 
 
 def test_guesses_of_all_heads_when_nobody_leaves():

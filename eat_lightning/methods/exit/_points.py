@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated
 
 from eat_lightning.model.method import InLayers
 
 ExitLayers = Annotated[Sequence[int], InLayers(at_least=1)]
+
+
+def least_at(point: float | Sequence[float], num_exits: int) -> float:
+    """What a probability must reach at the exit that is the `num_exits`-th: `point_at`, and more
+    than any can where that is 1, since a saturated one is 1 too."""
+    least = point_at(point, num_exits)
+    return math.inf if least == 1 else least
 
 
 def point_at(point: float | Sequence[float], num_exits: int) -> float:

@@ -1,6 +1,7 @@
 """EAT's exit (section 3.3): leave when the largest class probability reaches tau.
 
-max_c p_c >= tau with p = softmax(z / T), z an exit's logits and T its fitted temperature.
+max_c p_c >= tau with p = softmax(z / T), z an exit's logits and T its fitted temperature. At tau 1
+nobody leaves.
 """
 
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.methods.exit._points import ExitLayers, point_at
+from eat_lightning.methods.exit._points import ExitLayers, least_at
 from eat_lightning.model.contracts import Knob
 from eat_lightning.model.method import Points, method
 
@@ -21,7 +22,7 @@ class Confidence:
     tau: Points = 0.9
     layers: ExitLayers = (4,)
 
-    classes_only = True
+    classes_only = last_only = True
     reasons = ("confident",)
     # Confidence begins at 0.5 on two classes, at 0.33 on three: low taus are where most is saved.
     knob = Knob(
@@ -39,11 +40,11 @@ class Confidence:
         return 2 * min(self.tau if isinstance(self.tau, Sequence) else [self.tau]) - 1
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
-        return (confidence(logits_EBC) >= point_at(self.tau, len(logits_EBC))).long()
+        return (confidence(logits_EBC) >= least_at(self.tau, len(logits_EBC))).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
         """How far a confidence is from tau, where the decision would be another."""
-        return (confidence(logits_EBC) - point_at(self.tau, len(logits_EBC))).abs()
+        return (confidence(logits_EBC) - least_at(self.tau, len(logits_EBC))).abs()
 
 
 def confidence(logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:

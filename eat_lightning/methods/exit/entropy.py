@@ -24,7 +24,7 @@ class Entropy:
     layers: ExitLayers = (4,)
     normalised: bool = False
 
-    classes_only = True
+    classes_only = last_only = True
     reasons = ("low_entropy",)
     knob = Knob(
         "entropy",

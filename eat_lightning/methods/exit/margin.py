@@ -9,20 +9,21 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.methods.exit import _scores
-from eat_lightning.methods.exit._points import ExitLayers, point_at
+from eat_lightning.methods.exit._points import ExitLayers, least_at
 from eat_lightning.model.contracts import Knob
 from eat_lightning.model.method import Points, method
 
 
 @method("exit")
 class Margin:
-    """lead: an example leaves where the likeliest class leads by so much (a list: one for each of
-    `layers`). On two classes it is `confidence` with tau (1 + lead) / 2; on more it differs."""
+    """lead: an example leaves where the likeliest class leads by so much, at 1 nobody (a list: one
+    for each of `layers`). On two classes it is `confidence` with tau (1 + lead) / 2; on more it
+    differs."""
 
     lead: Points = 0.8
     layers: ExitLayers = (4,)
 
-    classes_only = True
+    classes_only = last_only = True
     reasons = ("clear_lead",)
     knob = Knob(
         "lead",
@@ -38,8 +39,8 @@ class Margin:
         return min(self.lead if isinstance(self.lead, Sequence) else [self.lead])
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
-        return (_scores.lead(logits_EBC[-1]) >= point_at(self.lead, len(logits_EBC))).long()
+        return (_scores.lead(logits_EBC[-1]) >= least_at(self.lead, len(logits_EBC))).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
         """How far a lead is from where the decision would be another."""
-        return (_scores.lead(logits_EBC[-1]) - point_at(self.lead, len(logits_EBC))).abs()
+        return (_scores.lead(logits_EBC[-1]) - least_at(self.lead, len(logits_EBC))).abs()
