@@ -8,7 +8,8 @@ price is set by bisection so that the mean cost stays within the budget.
 750 examples are few: a fit to hits alone is noisy. So the value of leaving is a mix of the hit and
 of a smooth estimate of it (logistic in the exit's confidence), and points are drawn towards the
 best shared one; how much of each is chosen by cross-validation within the cut. Where that does not
-beat the best shared point on the cut, the shared point is taken.
+beat the best shared point on the cut, the shared point is taken; or a mix of two exits, where heads
+at chance lie before a good one.
 
 Shapes: G points of the knob, E exits, B examples, C classes.
 """
@@ -120,7 +121,8 @@ def fit_share(exit: Any, recorded: Recorded, cost_EB: np.ndarray, budget: float,
         return replayed(exit, shared, recorded, cost_EB)
     score, smooth, drawn = cross_validated(found, budget, seed)
     own_E = without_unused(found, best_points(found, budget, smooth, drawn))
-    vectors = [[points[g] for g in own_E], [shared] * len(own_E)]
+    found_E = own_E, best_pair(found, budget), shared_E
+    vectors = [[points[g] for g in points_E] for points_E in found_E]
     tried = [replayed(exit, vector, recorded, cost_EB) for vector in vectors]
     within = [fit for fit in tried if fit.cost <= budget] or [min(tried, key=lambda f: f.cost)]
     return replace(max(within, key=lambda fit: fit.accuracy), held_out=score)
@@ -225,6 +227,33 @@ def without_unused(found: Recordings, points_E: Int[np.ndarray, " e"]) -> Int[np
     who would, and an encoder need not ask there."""
     took_E = np.bincount(found.exits_at(points_E), minlength=len(points_E) + 1)[:-1]
     return np.where(took_E > 0, points_E, 0)
+
+
+def best_pair(found: Recordings, budget: float) -> Int[np.ndarray, " e"]:
+    """Who is sure enough at one exit leaves there, all others at a later one (or the end). Prices
+    find no such mix where one of the two is the better for nearly everybody at any price, as of a
+    head at chance and one that is nearly as good as the last."""
+    num_points, num_exits = found.leaves_GEB.shape[:2]
+    best, best_E = -np.inf, np.zeros(num_exits, int)
+    for first in range(num_exits):
+        leaves_GB = found.leaves_GEB[:, first]
+        within_GL = mixes(found.cost_EB[first:], leaves_GB) <= budget
+        right_GL = np.where(within_GL, mixes(found.right_EB[first:], leaves_GB), -np.inf)
+        point, later = np.unravel_index(right_GL.argmax(), right_GL.shape)
+        if right_GL[point, later] > best:
+            best, best_E = right_GL[point, later], np.zeros(num_exits, int)
+            best_E[first] = point
+            second = first + 1 + later
+            best_E[second : second + 1] = num_points - 1  # its lax end; the last layer has none
+    return best_E
+
+
+def mixes(
+    of_EB: Float[np.ndarray, "e b"], leaves_GB: Bool[np.ndarray, "g b"]
+) -> Float[np.ndarray, "g l"]:
+    """Means where who leaves at a point takes the first exit's value, the others a later one's."""
+    first_B, later_LB = of_EB[0], of_EB[1:]
+    return (leaves_GB @ (first_B - later_LB).T + later_LB.sum(1)) / len(first_B)
 
 
 def at_price(

@@ -118,6 +118,25 @@ def test_each_exit_gets_its_own_point_and_never_does_worse_than_a_shared_one(bud
     assert fit.accuracy >= found.mean(found.right_EB, shared_E)
 
 
+def test_a_head_at_chance_is_mixed_with_a_good_one():
+    """Exits 1 and 2 guess (their confidence says nothing), the last is right: at half of the cost
+    three in five leave at exit 1, and the others run to the end. Everybody at exit 2 is no better
+    than guessing."""
+    generator = np.random.default_rng(3)
+    labels, size = generator.integers(0, 2, 1000), generator.uniform(0.2, 2.0, (2, 1000))
+    sign_EB = np.where(generator.random((2, 1000)) < 0.5, 1, -1) * size
+    guesses = {
+        k: np.stack([-s, s], 1).astype(np.float32) for k, s in zip((1, 2), sign_EB, strict=True)
+    }
+    guesses[3] = np.stack([1 - labels, labels], 1).astype(np.float32) * 9
+    tokens_LB, rule = np.full((3, 1000), 10), Confidence(0.9, [1, 2])
+    recorded = Recorded(labels, tokens_LB[0], guesses, tokens_LB, rule)
+    cost_EB = np.repeat([[0.2], [0.5], [1.0]], 1000, axis=1)
+    fit = fit_budget(rule, recorded, cost_EB, 0.5)
+    assert fit.cost <= 0.5
+    assert fit.accuracy > 0.68  # 5 / 8 x 0.5 + 3 / 8 = 0.69; prices alone come to 0.65
+
+
 def test_cost_and_accuracy_are_those_of_running_the_rule():
     rule, recorded, _ = answered()
     fit = fitted(0.7)
