@@ -7,17 +7,18 @@ price is set by bisection so that the mean cost stays within the budget.
 
 750 examples are few: a fit to hits alone is noisy. So the value of leaving is a mix of the hit and
 of a smooth estimate of it (logistic in the exit's confidence), and points are drawn towards the
-best shared one; how much of each is chosen by cross-validation within the cut. Where that does not
-beat the best shared point on the cut, the shared point is taken; or a mix of two exits, where heads
-at chance lie before a good one.
+best shared one. How much of each, or a mix of two exits instead (heads at chance before a good
+one), is chosen by cross-validation within the cut. Where that does not beat the best shared point
+on the cut, the shared point is taken.
 
 Shapes: G points of the knob, E exits, B examples, C classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -72,6 +73,9 @@ class Recordings:
         return float(of_EB[self.exits_at(points_E), np.arange(of_EB.shape[1])].mean())
 
 
+Way = Callable[[Recordings, float], np.ndarray]  # to find points within a budget
+
+
 @dataclass(frozen=True)
 class Fit:
     """points: of the knob, one for each exit (one for all where the rule takes no more). cost,
@@ -119,10 +123,9 @@ def fit_share(exit: Any, recorded: Recorded, cost_EB: np.ndarray, budget: float,
     shared = points[shared_E[0]]
     if not takes_one_each(exit, shared):
         return replayed(exit, shared, recorded, cost_EB)
-    score, smooth, drawn = cross_validated(found, budget, seed)
-    own_E = without_unused(found, best_points(found, budget, smooth, drawn))
-    found_E = own_E, best_pair(found, budget), shared_E
-    vectors = [[points[g] for g in points_E] for points_E in found_E]
+    score, way = cross_validated(found, budget, seed)
+    own_E = without_unused(found, way(found, budget))
+    vectors = [[points[g] for g in own_E], [shared] * len(own_E)]
     tried = [replayed(exit, vector, recorded, cost_EB) for vector in vectors]
     within = [fit for fit in tried if fit.cost <= budget] or [min(tried, key=lambda f: f.cost)]
     return replace(max(within, key=lambda fit: fit.accuracy), held_out=score)
@@ -277,18 +280,23 @@ def at_price(
     return points_E
 
 
-def cross_validated(found: Recordings, budget: float, seed: int) -> tuple[float, float, float]:
-    """The best score on examples left out (hits, less what exceeds the budget), and the mix and the
-    distance from the shared point that have it."""
+def cross_validated(found: Recordings, budget: float, seed: int) -> tuple[float, Way]:
+    """The best score on examples left out (hits, less what exceeds the budget), and the way to find
+    points that has it."""
     num_examples = found.right_EB.shape[1]
     fold_B = np.random.default_rng(seed).permutation(num_examples) % FOLDS
-    scores = []
-    for smooth, drawn in product(SMOOTH, DRAWN):
-        kept = []
-        for fold in range(FOLDS):
-            points_E = best_points(found.take(fold_B != fold), budget, smooth, drawn)
-            held_out = found.take(fold_B == fold)
-            over = max(0.0, held_out.mean(held_out.cost_EB, points_E) - budget)
-            kept.append(held_out.mean(held_out.right_EB, points_E) - over)
-        scores.append((float(np.mean(kept)), smooth, drawn))
-    return max(scores, key=lambda scored: scored[0])
+    ways: list[Way] = [
+        partial(best_points, smooth=smooth, drawn=drawn) for smooth, drawn in product(SMOOTH, DRAWN)
+    ]
+    scored = [(held_out(found, budget, way, fold_B), way) for way in (*ways, best_pair)]
+    return max(scored, key=lambda found: found[0])
+
+
+def held_out(found: Recordings, budget: float, way: Way, fold_B: Int[np.ndarray, " b"]) -> float:
+    """The score of a way to find points, on each fold with points found on the others."""
+    kept = []
+    for fold in range(FOLDS):
+        points_E, left = way(found.take(fold_B != fold), budget), found.take(fold_B == fold)
+        over = max(0.0, left.mean(left.cost_EB, points_E) - budget)
+        kept.append(left.mean(left.right_EB, points_E) - over)
+    return float(np.mean(kept))

@@ -188,9 +188,9 @@ def test_an_exit_where_nobody_may_leave_is_not_asked(kind: str):
     trace, outcome = encoder(ragged()), recorded.under(encoder.exit)
     assert [*trace.guesses] == [2, 6]
     assert trace.depth_B.tolist() == outcome.depth_B.tolist()
-    alone = with_slots(encoder, exit=encoder.rule)
-    assert alone.exit.layers == [2]
-    counted = [flops(e, e.exit, recorded.tokens_LB, outcome.depth_B) for e in (encoder, alone)]
+    at_one = with_slots(encoder, exit=encoder.rule)
+    assert at_one.exit.layers == [2]
+    counted = [flops(e, e.exit, recorded.tokens_LB, outcome.depth_B) for e in (encoder, at_one)]
     assert (counted[0] == counted[1]).all()
     policed = with_slots(encoder, policies=[method("policy", "full_depth")])
     assert [*policed(ragged()).guesses] == [1, 2, 3, 6]
