@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from eat_lightning.report.claim import Cell, Claim, Column, Line, Source, Table
+from eat_lightning.report.claim import Cell, Claim, Column, Line, Table
 from eat_lightning.report.figures import Figure, read
+from eat_lightning.report.provenance import Provenance
 
 HOSTILE = "</script><script>window.hacked=1</script><b onclick='x'>\"&amp;"
 RUN, COMMAND = "frontier/model=eat,seed=1", "python -m eat_lightning.measure run='a b' exit.tau=0.9"
-SOURCE = Source((RUN, "frontier/model=eat,seed=2"), COMMAND, ("9a2574e",))
+SOURCE = Provenance((RUN, "frontier/model=eat,seed=2"), COMMAND, ("9a2574e",))
 SMALL, ZERO = "only 8 examples", "its interval spans zero"
 
 
@@ -52,7 +53,7 @@ def make_table() -> Table:
                 "ms": Cell(38.0, "38.0"),
                 "num_examples": Cell(872, "872"),
             },
-            Source(("frontier/model=bert,seed=1",)),
+            Provenance(("frontier/model=bert,seed=1",)),
         ),
         Line({"model": Cell("mini", "mini"), "ms": Cell(100.0, "100.0")}, SOURCE),
     ]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from eat_lightning.attack.rows import AttackRow
 from eat_lightning.report.cells import number, words
-from eat_lightning.report.claim import Cell, Column, Line, Source, Table
+from eat_lightning.report.claim import Cell, Column, Line, Table
+from eat_lightning.report.provenance import Provenance
 
 COST = "what it costs"
 ANSWERS = "what is answered"
@@ -73,4 +74,4 @@ def line_of(row: AttackRow) -> Line:
         "bound": number(row.flops_bound, 2),
     }
     command = f"python -m eat_lightning.attack run=.../{row.run} examples={row.num_examples}"
-    return Line(cells, Source((row.run,), command, (row.commit,)))
+    return Line(cells, Provenance((row.run,), command, (row.commit,)))

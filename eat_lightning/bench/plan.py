@@ -114,7 +114,7 @@ class ScalingPlan(Plan):
 
 def refuse_if_busy(force: bool, when: str = "so nothing is timed: wait for it, or give force=true"):
     """Refuse to time beside a training run; ConfigError names its process."""
-    from eat_lightning.runs.run import who_trains
+    from eat_lightning.runs.training_mark import who_trains
 
     if not force and (pids := who_trains()):
         raise ConfigError.of(f"a run trains here (process {pid}), {when}" for pid in pids)

@@ -18,11 +18,12 @@ from eat_lightning.capacity.simulate import Discipline, Outcome, poisson_ms, sim
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.torch_backend import TorchBackend
-from eat_lightning.measure.plan import data_faults, training_faults
+from eat_lightning.measure.plan import data_faults
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import with_slots
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run, provenance
+from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.serve.loadtest.rows import measured as of_shots
 from eat_lightning.serve.loadtest.traffic import poisson
 

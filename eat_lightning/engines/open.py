@@ -27,7 +27,8 @@ from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.policies import policies_of
 from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.runs.open import at_choice, fitter_of, longest, open_export, open_run
-from eat_lightning.runs.run import Run, who_trains
+from eat_lightning.runs.run import Run
+from eat_lightning.runs.training_mark import who_trains
 
 if TYPE_CHECKING:
     from eat_lightning.engines.plan import ModelPlan

@@ -18,7 +18,7 @@ from eat_lightning.answers import About
 from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Later
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.model.held import Held
-from eat_lightning.model.wish import Known, wished
+from eat_lightning.model.wish import Known, joined
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import Policy
@@ -43,7 +43,7 @@ class LaterExits:
         if self.rule is None and not self.policies:
             return None
         known, held = Known(about), Held(np.zeros(len(about), np.int64))
-        held.wish(wished(self.policies, known, None))
+        held.wish(joined(policy.wishes(known, None) for policy in self.policies))
 
         def later(
             reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray

@@ -71,7 +71,7 @@ class Recorded:
         import torch
 
         from eat_lightning.model.trace import Journey
-        from eat_lightning.model.wish import wished
+        from eat_lightning.model.wish import joined
 
         exit = self.exit if exit is None else exit
         last = len(self.tokens_LB)
@@ -80,7 +80,7 @@ class Recorded:
         journey.signals = {k: torch.from_numpy(s_BS) for k, s_BS in self.signals.items()}
         whole = self.everyone()
         if whole is not None:
-            journey.wish(wished(self.policies, whole, None))
+            journey.wish(joined(policy.wishes(whole, None) for policy in self.policies))
         for layer in sorted({*exit.layers} - {last}):
             if not len(journey.rows_B):
                 break

@@ -22,8 +22,8 @@ from eat_lightning.model.contracts import knob_of
 from eat_lightning.runs import validate
 from eat_lightning.runs.certificate import Certificate, calibration_of
 from eat_lightning.runs.run import Run, open_runs
+from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import split_faults
-from eat_lightning.runs.validate import training_faults as training_faults
 from eat_lightning.track.log import measure_faults
 from eat_lightning.weights.operating_point import Budget
 

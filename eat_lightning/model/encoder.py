@@ -51,7 +51,7 @@ from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.positions import make_distance
 from eat_lightning.model.trace import Journey, Scores, Trace
-from eat_lightning.model.wish import wished
+from eat_lightning.model.wish import joined
 
 
 class AdaptiveEncoder(nn.Module):
@@ -314,7 +314,7 @@ class AdaptiveEncoder(nn.Module):
 
     def ask(self, packed: Packed, batch: Batch, journey: Journey, leave: bool) -> Packed:
         """The examples with what policies wish for them before they start."""
-        wish = wished(self.policies, batch, self.reduction)
+        wish = joined(policy.wishes(batch, self.reduction) for policy in self.policies)
         if leave:
             journey.wish(wish)
         if wish.strength_B is None:

@@ -5,16 +5,13 @@ Shapes: B examples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float
-
-if TYPE_CHECKING:
-    from eat_lightning.model.contracts import Policy, Reduction
 
 
 class Asked(Protocol):
@@ -54,11 +51,11 @@ class Wish:
     full_B: Bool[np.ndarray, " b"] | None = None
 
 
-def wished(policies: Sequence[Policy], asked: Asked, reduction: Reduction | None) -> Wish:
+def joined(wishes: Iterable[Wish]) -> Wish:
     """The least strength that any of them asks for, and full depth where any does."""
-    wishes = [policy.wishes(asked, reduction) for policy in policies]
-    strengths = [wish.strength_B for wish in wishes if wish.strength_B is not None]
-    fulls = [wish.full_B for wish in wishes if wish.full_B is not None]
+    asked = list(wishes)
+    strengths = [wish.strength_B for wish in asked if wish.strength_B is not None]
+    fulls = [wish.full_B for wish in asked if wish.full_B is not None]
     return Wish(
         strength_B=reduce(np.minimum, strengths) if strengths else None,
         full_B=reduce(np.logical_or, fulls) if fulls else None,

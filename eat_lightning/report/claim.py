@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.report.provenance import Provenance
 
 if TYPE_CHECKING:
     from eat_lightning.report.figures import Figure
@@ -48,22 +49,12 @@ class Column:
     cell: Callable[[Any], Cell] = lambda item: EMPTY
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a line of a table or a mark of a figure comes from: the runs' names, the command that
-    measures them again, and the rows' commits."""
-
-    runs: tuple[str, ...]
-    command: str = ""
-    commits: tuple[str, ...] = ()
-
-
 @dataclass
 class Line:
     """A line of a table: a cell for each column key (a missing one is empty)."""
 
     cells: dict[str, Cell]
-    source: Source
+    source: Provenance
     flags: tuple[str, ...] = ()
 
     def cell(self, key: str) -> Cell:

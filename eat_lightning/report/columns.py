@@ -9,7 +9,7 @@ from typing import Any
 
 from eat_lightning.report import cells
 from eat_lightning.report.claim import Cell, Column, Line, Table
-from eat_lightning.report.compare import as_source
+from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.study import Point
 
 Of = Callable[[Any], Any] | str  # a str: the way from an item, such as "entry.gain"
@@ -116,7 +116,7 @@ def table(
         found = tuple(said or ())
         if isinstance(of, Point) and len(of.members) == 1:
             found = (cells.ONE_SEED, *found)
-        return Line({c.key: c.cell(item) for c in columns}, as_source(of), found)
+        return Line({c.key: c.cell(item) for c in columns}, Provenance.of(of), found)
 
     return Table(name, title, caption, list(columns), list(map(line, items)))
 

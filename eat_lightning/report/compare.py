@@ -5,8 +5,6 @@ Shapes: B examples, S seeds.
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.infer.precision import PLAIN
 from eat_lightning.measure.gain import METRICS, Answers, Judged, mean_gains
-from eat_lightning.model.contracts import knob_of
-from eat_lightning.report.claim import Source
 from eat_lightning.report.statistics import (
     Interval,
     mcnemar,
@@ -27,7 +22,7 @@ from eat_lightning.report.statistics import (
     wilson,
 )
 from eat_lightning.report.study import NO_EXAMPLES, Measured, Point, Study
-from eat_lightning.runs.row import FIXED, THEIRS, Row, class_here
+from eat_lightning.runs.row import FIXED, THEIRS, Row
 
 Cost = Callable[[Row], Interval | None]  # one of those below: single_ms, batch_ms, gflops, ...
 NO_GAIN = (  # such as where a fit left other tokens than the fixed depths beside it have
@@ -324,48 +319,3 @@ def speed_up(point: Point, prefix: str = "") -> Interval | None:
     if not len(values) == len(lows) == len(highs) == len(point.members):
         return None
     return over_seeds([Interval(*ends) for ends in zip(values, lows, highs, strict=True)])
-
-
-def source_of(point: Point) -> Source:
-    """The rows' runs and commits, and the command that measures them again."""
-    row = point.row
-    runs = [f"run=outputs/{m.row.study}/{m.row.run}" for m in point.members]
-    more = rule_named(row)
-    more += [f"budgets=[{row.budget:g}]"] if row.budget else []
-    points = "taus" if row.knob == "tau" else "points"
-    more += [f"{points}=[{row.point}]"] if off_grid(row) else []
-    more += ["baselines=all"] if row.baseline == THEIRS else []
-    more += [f"dtype={row.dtype}"] if row.dtype != "fp32" else []
-    more += [f"backend={row.engine}"] if row.engine != "torch" else []
-    more += ["prepack=false"] if point.timed and could_be_prepacked(row) else []
-    words = ["python", "-m", "eat_lightning.measure", *dict.fromkeys(runs), *more]
-    return Source(tuple(point.runs), shlex.join(words), tuple(point.commits))
-
-
-def as_source(of: Source | Point) -> Source:
-    return source_of(of) if isinstance(of, Point) else of
-
-
-def rule_named(row: Row) -> list[str]:
-    """The exit rule and its settings but for its knob, where it may not be the run's own; a run's
-    own is confidence as a rule, and baselines come by themselves."""
-    kind = row.exit["kind"]
-    if row.baseline or kind in ("confidence", "never"):
-        return []
-    said = {name: value for name, value in row.exit.items() if name not in ("kind", row.knob)}
-    as_given = json.JSONEncoder(separators=(",", ":")).encode  # as an override has it
-    return [f"exit={kind}", *(f"exit.{name}={as_given(value)}" for name, value in said.items())]
-
-
-def off_grid(row: Row) -> bool:
-    """Whether a measurement has to be told the point of its knob."""
-    if row.knob is None or not isinstance(row.point, float):
-        return False
-    knob = knob_of(class_here("exit", row.exit["kind"]))
-    return knob is None or row.point not in knob.grid
-
-
-def could_be_prepacked(row: Row) -> bool:
-    """Plain weights that a measurement of today would prepack if it can."""
-    free = row.baseline != THEIRS and row.dtype != "int8" and row.device == "cpu"
-    return free and row.form == PLAIN

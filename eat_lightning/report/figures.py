@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import quoteattr
 
 from eat_lightning.files import replacing
-from eat_lightning.report.claim import Source
-from eat_lightning.report.compare import as_source
+from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.study import Point
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Mark:
     gid: str
     title: str
     details: tuple[tuple[str, str], ...]  # ("accuracy", "88.76 (86.6 to 90.8)"), ...
-    source: Source
+    source: Provenance
 
 
 @dataclass
@@ -74,10 +73,10 @@ class Figure:
             return marks_of(drawn(self))
 
 
-def read(artist: Any, title: str, of: Source | Point, details: Mapping[str, str]) -> None:
+def read(artist: Any, title: str, of: Provenance | Point, details: Mapping[str, str]) -> None:
     """Make an artist a mark of its figure; details without a text are left out."""
     shown = tuple((what, text) for what, text in details.items() if text)
-    artist.mark = Mark("", title, shown, as_source(of))
+    artist.mark = Mark("", title, shown, Provenance.of(of))
 
 
 def marks_of(drawing: Drawing) -> list[Mark]:

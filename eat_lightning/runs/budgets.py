@@ -25,7 +25,8 @@ from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.certificate import cut_of
 from eat_lightning.runs.run import Run, processor, write_json
-from eat_lightning.runs.validate import data_faults, training_faults
+from eat_lightning.runs.training_mark import training_faults
+from eat_lightning.runs.validate import data_faults
 from eat_lightning.weights.operating_point import (
     Budget,
     OperatingPoint,

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
 import platform
 import re
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +15,6 @@ from typing import Any, Literal
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from eat_lightning.bounds import listed_layers
@@ -234,37 +229,6 @@ def version_of(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return eat_lightning.__version__ if name == "eat_lightning" else "absent"
-
-
-def marks() -> Path:
-    """One place for the whole machine, wherever runs go."""
-    user = getattr(os, "getuid", getpass.getuser)()
-    return Path(tempfile.gettempdir()) / f"eat_lightning-trains-{user}"
-
-
-@contextmanager
-def training_mark() -> Iterator[None]:
-    """Hold a locked file that says "something trains here", so that nothing is timed meanwhile. The
-    lock ends with its process, however that ends."""
-    mark = marks() / str(os.getpid())
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(mark):
-        try:
-            yield
-        finally:
-            mark.unlink(missing_ok=True)
-
-
-def who_trains() -> list[int]:
-    """Processes that train on this machine."""
-    found = []
-    for mark in marks().glob("*"):
-        try:
-            with FileLock(mark, timeout=0):
-                pass
-        except Timeout:
-            found.append(int(mark.name))
-    return found
 
 
 @dataclass(frozen=True)

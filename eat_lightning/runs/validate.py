@@ -92,16 +92,6 @@ def split_faults(split: Any, known: Iterable[str], where: str) -> list[str]:
     return [f"split must be one of {', '.join(known)} for {where}, got {split!r}"]
 
 
-def training_faults(instead: str) -> list[str]:
-    """Why nothing is timed now. instead: the settings that do without."""
-    from eat_lightning.runs.run import who_trains
-
-    return [
-        f"a run trains here (process {pid}), so nothing is timed: wait for it, or give {instead}"
-        for pid in who_trains()
-    ]
-
-
 NOTED = ("temperature", "ece_before", "ece_after")  # of each exit, when training ended
 KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("encoder", "head", "trainer", "task", "data", "objective", "schedule"), dict),

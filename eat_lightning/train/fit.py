@@ -21,7 +21,8 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json, write_text
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.training import Schedule
-from eat_lightning.runs.run import Run, environment, training_mark
+from eat_lightning.runs.run import Run, environment
+from eat_lightning.runs.training_mark import training_mark
 from eat_lightning.track.log import extra_logger
 from eat_lightning.train.callbacks.progress import Lines
 from eat_lightning.train.callbacks.record import Record
@@ -32,10 +33,10 @@ from eat_lightning.train.callbacks.stages import FollowStages, all_train
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.module import Classifier
 from eat_lightning.train.plan import TrainPlan
-from eat_lightning.train.processes import is_first_process, strategy_for, watched
+from eat_lightning.train.processes import is_first_process, watched
 from eat_lightning.train.shards import Gather
 from eat_lightning.train.teacher import attach_teacher, check_order, teacher_in_step
-from eat_lightning.train.trainer import trainer_arguments
+from eat_lightning.train.trainer import strategy_for, trainer_arguments
 from eat_lightning.weights.untrusted import json_of
 
 

@@ -13,7 +13,8 @@ from eat_lightning.measure.__main__ import measure
 from eat_lightning.measure.summary import show
 from eat_lightning.model.contracts import spec
 from eat_lightning.runs.row import read
-from eat_lightning.runs.run import Run, marks, who_trains
+from eat_lightning.runs.run import Run
+from eat_lightning.runs.training_mark import marks, who_trains
 from eat_lightning.train.plan import TrainPlan
 from eat_lightning.train.processes import on_gpu
 

@@ -107,26 +107,6 @@ def end_at_sigterm() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def strategy_for(trainer: dict[str, Any], all_train: bool, threads: int | None = None) -> Any:
-    """The strategy to train with.
-
-    all_train: every parameter gets a gradient in every step; else DDP must look for those that get
-    none, which is a walk over the graph, or the next step ends in an error.
-    """
-    strategy = trainer.get("strategy", "auto")
-    if strategy == "auto":
-        strategy = "ddp" if num_processes(trainer) > 1 else "auto"
-    if strategy == "fsdp":
-        from eat_lightning.train.shards import Shards
-
-        return Shards(threads)
-    named = DDP.fullmatch(str(strategy))
-    if named is None:
-        return strategy
-    looks = not all_train if named["looks"] is None else named["looks"] == "true"
-    return Ranks(threads, named[1] in ("_fork", "_notebook"), looks)
-
-
 def process_faults(trainer: dict[str, Any], multirun: bool) -> list[str]:
     """What is wrong with devices, strategy and accelerator, on this machine as it was started."""
     devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)

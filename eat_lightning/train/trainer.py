@@ -11,7 +11,7 @@ import torch
 from lightning import Trainer
 
 from eat_lightning.bounds import whole_faults
-from eat_lightning.train.processes import on_gpu, process_faults, strategy_for
+from eat_lightning.train.processes import DDP, Ranks, num_processes, on_gpu, process_faults
 
 OURS = {  # what `train` gives Trainer itself
     *("logger", "callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary"),
@@ -39,6 +39,26 @@ def computes_bf16(gpu: bool) -> bool:
     if gpu:
         return torch.cuda.is_available() and torch.cuda.get_device_capability()[0] >= 8
     return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+
+
+def strategy_for(trainer: dict[str, Any], all_train: bool, threads: int | None = None) -> Any:
+    """The strategy to train with.
+
+    all_train: every parameter gets a gradient in every step; else DDP must look for those that get
+    none, which is a walk over the graph, or the next step ends in an error.
+    """
+    strategy = trainer.get("strategy", "auto")
+    if strategy == "auto":
+        strategy = "ddp" if num_processes(trainer) > 1 else "auto"
+    if strategy == "fsdp":
+        from eat_lightning.train.shards import Shards
+
+        return Shards(threads)
+    named = DDP.fullmatch(str(strategy))
+    if named is None:
+        return strategy
+    looks = not all_train if named["looks"] is None else named["looks"] == "true"
+    return Ranks(threads, named[1] in ("_fork", "_notebook"), looks)
 
 
 def trainer_faults(trainer: dict[str, Any], multirun: bool = False) -> list[str]:

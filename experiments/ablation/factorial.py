@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from eat_lightning.report import compare
-from eat_lightning.report.claim import Source
+from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.statistics import Interval, mean_interval
 from eat_lightning.report.study import Measured, Point, Study
 from eat_lightning.runs.row import THEIRS
@@ -100,16 +100,16 @@ class Factorial:
         ends = [[found.value, found.low, found.high] for found in alone]
         return Interval(*map(prod, zip(*ends, strict=True)))
 
-    def source(self, *cells: Cell) -> Source:
+    def source(self, *cells: Cell) -> Provenance:
         """What a number of these cells comes from. The command names the parts that were switched
         off for measuring; for several cells it is that of the first."""
         members = [m for cell in cells for m in self.cells[cell].members]
-        found = compare.source_of(Point(members))
+        found = Provenance.of(Point(members))
         if self.trained:
             return found
         slots = zip(PARTS.values(), self.all, cells[0], strict=True)
         off = [f"{slot}={none}" for (slot, none), could, on in slots if could and not on]
-        command = " ".join([compare.source_of(self.cells[cells[0]]).command, *off])
+        command = " ".join([Provenance.of(self.cells[cells[0]]).command, *off])
         return replace(found, command=command)
 
     def difference(self, cell: Cell) -> compare.Difference | None:

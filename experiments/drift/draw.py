@@ -23,8 +23,9 @@ from eat_lightning.errors import ConfigError, told
 from eat_lightning.report import columns as col
 from eat_lightning.report import figures, tables
 from eat_lightning.report.cells import words
-from eat_lightning.report.claim import Cell, Source
+from eat_lightning.report.claim import Cell
 from eat_lightning.report.figures import INK, MARKERS, SERIES
+from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.statistics import Interval
 from eat_lightning.runs import jsonl
 
@@ -100,7 +101,7 @@ def show() -> None:
     line_of = {SHIFT: shift_line, CONTROL: control_line, RECOVERY: recovery_line}
     for kind, name, title, caption, columns in TABLES:
         lines = [key | line_of[kind](own) for key, own in groups(found, kind)]
-        table = col.table(name, title, caption, columns, lines, lambda _: Source((), COMMAND))
+        table = col.table(name, title, caption, columns, lines, lambda _: Provenance((), COMMAND))
         tables.write(table, KEPT)
         tables.show(table)
     figures.save(figure(found), KEPT)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eat_lightning.report.cells import over_seeds, percent_text
 from eat_lightning.report.figures import GRID, INK, MARKERS, MUTED, PAPER, Figure, part, read
 from eat_lightning.report.panels import dot, in_panels
 from eat_lightning.report.passes import examples_text, seeds_text
 
-if TYPE_CHECKING:
-    from .claim import Rule
+from .rule import Rule
 
 SHARES = (
     "Share of the examples that leave at each exit, for each rule; the pale rest runs all layers. "

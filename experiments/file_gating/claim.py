@@ -20,11 +20,11 @@ import numpy as np
 from eat_lightning.errors import ConfigError
 from eat_lightning.report.cells import percent_text
 from eat_lightning.report.certified import held_by, setting_of
-from eat_lightning.report.claim import Claim, Source, Table
+from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.columns import count, number, percent, table, word
-from eat_lightning.report.compare import source_of
 from eat_lightning.report.figures import MARKERS, SERIES, Figure, read
 from eat_lightning.report.panels import bare_rows, dot
+from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.statistics import Interval, wilson
 from eat_lightning.report.study import Measured, Point, Study
 
@@ -49,7 +49,7 @@ class Files:
     n: int
     num_right: int
     num_deep: int
-    source: Source
+    source: Provenance
     depth: float | None = None
     flops: float | None = None
 
@@ -150,7 +150,7 @@ def files(m: Measured, kind: str, label: str, here_B: np.ndarray) -> Files:
         n=int(here_B.sum()),
         num_right=int((answers_B == labels_B)[here_B].sum()),
         num_deep=int((answers_B != 0)[here_B].sum()),
-        source=source_of(Point([m])),
+        source=Provenance.of(Point([m])),
         depth=float(outcome.depth_B[here_B].mean()),
         flops=m.row.flops_ratio if kind == "all" else None,
     )
@@ -169,7 +169,7 @@ def peers_of(study: Study, m: Measured) -> list[Files]:
             n=found["n"],
             num_right=found["right"],
             num_deep=found["deep"],
-            source=Source((), "python -m experiments.file_gating.recipe to=<folder>"),
+            source=Provenance((), "python -m experiments.file_gating.recipe to=<folder>"),
         )
         for found in json.loads(path.read_text())
     ]
@@ -191,7 +191,7 @@ def stream_tables(study: Study, gates: Sequence[Measured]) -> list[Table]:
             f"{theirs['same_side']} of {found['all']['n']} to the same side and calls "
             f"{theirs[LABELS[0]]} matching."
         )
-    source = Source((run.name,))
+    source = Provenance((run.name,))
     name = "file-gating-stream"
     return [table(name, "Real attachments", caption, STREAM, lines, lambda _: source)]
 

@@ -15,7 +15,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Claim, Source, Table
+from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.compare import (
     Difference,
     Entry,
@@ -23,9 +23,9 @@ from eat_lightning.report.compare import (
     difference,
     faster,
     single_ms,
-    source_of,
     speed_up,
 )
+from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.setting_table import common, held, table_of_settings
 from eat_lightning.report.study import Point, Study
 from eat_lightning.runs.row import THEIRS
@@ -98,7 +98,7 @@ PAIR_COLUMNS = [
 
 def pair_line(entry: Entry, other: Point) -> dict[str, Any]:
     """An adaptive setting beside a static model of a smaller body, which it has to beat."""
-    one, two = source_of(entry.point), source_of(other)
+    one, two = Provenance.of(entry.point), Provenance.of(other)
     commits = tuple(dict.fromkeys((*one.commits, *two.commits)))
     single = 1 in (len(entry.point.members), len(other.members))
     return {
@@ -107,7 +107,7 @@ def pair_line(entry: Entry, other: Point) -> dict[str, Any]:
         "points": difference(entry.point, other),
         "single": held(entry, other, single_ms),
         "batch": held(entry, other, batch_ms),
-        "source": Source((*one.runs, *two.runs), one.command, commits),
+        "source": Provenance((*one.runs, *two.runs), one.command, commits),
         "flags": [cells.ONE_SEED] if single else [],
     }
 

@@ -20,9 +20,9 @@ from eat_lightning.report import columns as col
 from eat_lightning.report.cells import percent_text
 from eat_lightning.report.certified import Held, held_by, setting_of
 from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.compare import source_of
 from eat_lightning.report.figures import INK, MARKERS, SERIES, Figure, read
 from eat_lightning.report.panels import dot
+from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.statistics import wilson
 from eat_lightning.report.study import Measured, Point, Study
 
@@ -99,7 +99,7 @@ class Rule:
 
     def __init__(self, name: str, validation: Measured, calibration: Measured):
         self.name, self.row = name, validation.row
-        self.point = source_of(Point([validation]))
+        self.point = Provenance.of(Point([validation]))
         outcome = validation.known
         examples = {"score": score_of(validation), "depth": outcome.depth_B}
         examples["positive"] = outcome.recorded.labels == POSITIVE
@@ -196,7 +196,7 @@ def held_line(held: Held) -> dict[str, Any]:
         "risk": held.risk,
         "level": 100 * certificate.level,
         "row": row,
-        "point": source_of(Point([held.measured])),
+        "point": Provenance.of(Point([held.measured])),
         "flags": [certificate.reason] if certificate.fallback else [],
     }
 

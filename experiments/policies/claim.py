@@ -12,7 +12,7 @@ from typing import Any
 
 from eat_lightning.report.claim import Cell, Claim, Column
 from eat_lightning.report.columns import number, table, word
-from eat_lightning.report.compare import source_of
+from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.study import Measured, Point, Study
 from eat_lightning.runs.row import label
 
@@ -46,7 +46,9 @@ def claim(study: Study) -> Claim:
     where = {f"{m.row.split}, {m.row.dtype}": None for m in found}
     caption = f"{counts} of {next(iter(where), '')}. FLOPs are without a second run's."
     columns = [*COLUMNS, *map(share_of, reasons)]
-    lines = table("policies", "Policies", caption, columns, found, lambda m: source_of(Point([m])))
+    lines = table(
+        "policies", "Policies", caption, columns, found, lambda m: Provenance.of(Point([m]))
+    )
     whole = Claim("policies", "Policies over exit rules")
     whole.add([f"{len(found)} settings: {counts}."], [lines])
     return whole.or_lacking(

@@ -22,7 +22,7 @@ import numpy as np
 
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run
-from eat_lightning.runs.validate import training_faults
+from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.score.corpus import ROWS
 from eat_lightning.score.row import ScoreRow
 

@@ -22,8 +22,9 @@ from pandas import DataFrame
 from eat_lightning.errors import ConfigError, told
 from eat_lightning.report import columns as col
 from eat_lightning.report import figures, tables
-from eat_lightning.report.claim import Cell, Source, Table
+from eat_lightning.report.claim import Cell, Table
 from eat_lightning.report.figures import SERIES, Figure
+from eat_lightning.report.provenance import Provenance
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import write_text
 from eat_lightning.serve.loadtest.rows import LoadRow
@@ -70,7 +71,7 @@ def line_of(row: LoadRow, commits: tuple[str, ...]) -> dict[str, Any]:
         "p99": Cell(row.p99_ms, f"{row.p99_ms:.1f}", flags=flags),
         "refused": 100 * row.share_503,
         "late": 100 * row.share_504,
-        "source": Source((row.run,), COMMAND, commits),
+        "source": Provenance((row.run,), COMMAND, commits),
     }
 
 

@@ -239,7 +239,7 @@ def test_workloads_are_kept_one_by_one(
     tmp_path: Path, no_rivals: None, monkeypatch: pytest.MonkeyPatch
 ):
     busy = iter([[], [], [7]])  # before anything, after one workload, after two
-    monkeypatch.setattr("eat_lightning.runs.run.who_trains", lambda: next(busy))
+    monkeypatch.setattr("eat_lightning.runs.training_mark.who_trains", lambda: next(busy))
     with pytest.raises(ConfigError, match=r"a run trains here \(process 7\), begun meanwhile"):
         entry.bench(config(tmp_path, batches=[1, 2], force=False))
     assert {row.batch for row in kept(tmp_path)} == {1}

@@ -18,7 +18,8 @@ from eat_lightning.model.contracts import build
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.row import read
-from eat_lightning.runs.run import Run, marks, training_mark
+from eat_lightning.runs.run import Run
+from eat_lightning.runs.training_mark import marks, training_mark
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 

@@ -23,7 +23,8 @@ from eat_lightning.measure.__main__ import measure
 from eat_lightning.predict.explain import explained
 from eat_lightning.runs import budgets
 from eat_lightning.runs.open import open_run
-from eat_lightning.runs.run import Run, training_mark
+from eat_lightning.runs.run import Run
+from eat_lightning.runs.training_mark import training_mark
 from eat_lightning.serve.plan import ServePlan
 from eat_lightning.weights.checkpoint import save_model
 from eat_lightning.weights.hf import EatForSequenceClassification

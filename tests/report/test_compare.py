@@ -17,10 +17,10 @@ from eat_lightning.report.compare import (
     faster,
     single_ms,
     sorted_ms,
-    source_of,
     speed_up,
     trained_static,
 )
+from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import NO_EXAMPLES, Measured, Point, Study, open_study
 from experiments.frontier.figure import timing_of
@@ -109,7 +109,7 @@ def test_without_examples_there_is_a_difference_but_no_interval(study: Study):
 
 
 def test_source_names_the_command(study: Study):
-    source = source_of(eat(study).point)
+    source = Provenance.of(eat(study).point)
     assert source.runs == ("s/eat1",)
     assert source.command == "python -m eat_lightning.measure run=outputs/s/eat1 prepack=false"
     assert source.commits == ("abc",)
@@ -133,11 +133,13 @@ def test_a_model_with_exits_is_no_trained_static(tmp_path: Path):
 def test_a_command_names_a_rule_that_may_not_be_the_runs_own():
     rule = {"kind": "patience", "patience": 2, "layers": [1, 3]}
     row = make_row(exit=rule, knob="patience", point=2, kernels="openvino", form="plain")
-    said = source_of(Point([Measured(row, Path())])).command
+    said = Provenance.of(Point([Measured(row, Path())])).command
     assert " exit=patience 'exit.layers=[1,3]' " in said
     assert " backend=openvino" in said
     baseline = replace(row, exit={"kind": "fixed", "layer": 2}, knob=None, point=None)
-    said = source_of(Point([Measured(replace(baseline, baseline="fixed depth"), Path())])).command
+    said = Provenance.of(
+        Point([Measured(replace(baseline, baseline="fixed depth"), Path())])
+    ).command
     assert "exit=" not in said
 
 
@@ -150,7 +152,7 @@ def test_a_command_names_plain_weights_where_they_would_be_prepacked():
         (replace(timed, baseline="hugging face"), False),
         (replace(timed, latency_ms=None), False),
     ):
-        said = source_of(Point([Measured(row, Path())])).command
+        said = Provenance.of(Point([Measured(row, Path())])).command
         assert said.endswith(" prepack=false") == wanted
 
 

@@ -7,8 +7,8 @@ import pytest
 from pages import contrast
 
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Source
 from eat_lightning.report.figures import Figure, read
+from eat_lightning.report.provenance import Provenance
 
 # Machado, Oliveira and Fernandes 2009, severity 1: on linear RGB.
 AS_SEEN = {
@@ -58,7 +58,7 @@ def test_a_look_depends_on_the_names_only() -> None:
 def simple(drawing) -> None:
     ax = drawing.add_subplot()
     (line,) = ax.plot([0, 1], [0, 1], color=figures.SERIES[0], marker="o")
-    read(line, "a", Source(("r",)), {"accuracy": "88.8", "left out": ""})
+    read(line, "a", Provenance(("r",)), {"accuracy": "88.8", "left out": ""})
     ax.set_title("3 < 4")
 
 

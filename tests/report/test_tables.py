@@ -6,9 +6,10 @@ import pytest
 from rich.console import Console
 
 from eat_lightning.report import tables
-from eat_lightning.report.claim import Cell, Column, Line, Source, Table
+from eat_lightning.report.claim import Cell, Column, Line, Table
+from eat_lightning.report.provenance import Provenance
 
-SOURCE = Source(("s/r1", "s/r2"), "eat-measure run=outputs/s/r1", ("abc123",))
+SOURCE = Provenance(("s/r1", "s/r2"), "eat-measure run=outputs/s/r1", ("abc123",))
 SMALL = "fewer than 100 examples"
 
 

@@ -23,8 +23,8 @@ from eat_lightning.train.processes import (
     how_it_died,
     process_faults,
     started_outside,
-    strategy_for,
 )
+from eat_lightning.train.trainer import strategy_for
 
 # Without dropout, whose draws belong to a process.
 SAME = [

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.report import figures, tables
-from eat_lightning.report.claim import Cell, Claim, Column, Source
+from eat_lightning.report.claim import Cell, Claim, Column
+from eat_lightning.report.provenance import Provenance
 
 SCRIPTS = ("page.js", "tips.js", "tables.js", "save.js", "explorer.js")
 STYLES = ("page.css", "table.css", "explorer.css")
@@ -75,9 +76,9 @@ class Sources:
 
     def __init__(self) -> None:
         self.found: list[dict[str, Any]] = []
-        self._index: dict[Source, int] = {}
+        self._index: dict[Provenance, int] = {}
 
-    def add(self, source: Source) -> int:
+    def add(self, source: Provenance) -> int:
         """The index of this source in the page."""
         if source not in self._index:
             self._index[source] = len(self.found)

@@ -21,10 +21,11 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
 
     Raises ConfigError, one line per fault, before a gateway is started.
     """
-    from eat_lightning.measure.plan import data_faults, training_faults
+    from eat_lightning.measure.plan import data_faults
     from eat_lightning.runs import jsonl
     from eat_lightning.runs.open import form_held
     from eat_lightning.runs.run import Run, provenance
+    from eat_lightning.runs.training_mark import training_faults
     from eat_lightning.serve.loadtest.plan import LoadPlan, pin
     from eat_lightning.serve.loadtest.rows import LoadRow
     from eat_lightning.serve.loadtest.subject import load_rows, subjects
