@@ -6,9 +6,11 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning import LightningDataModule
 
 from eat_lightning.bounds import raise_faults, whole_faults
@@ -90,18 +92,29 @@ class TextData(LightningDataModule, ABC):
         self.resume.epoch, self.resume.batch = epoch, batch
 
     def train_dataloader(self) -> Loader:
-        split, (rank, world_size) = self.split("train"), self.place()
-        order = Order(
-            split.lengths,
+        epoch = self.trainer.current_epoch if self.trainer else self.resume.epoch
+        order = self.order(epoch, *self.place())
+        return Loader(self.split("train"), batch_size=None, sampler=order)
+
+    def order(self, epoch: int, rank: int = 0, world_size: int = 1) -> Order:
+        """The batches of an epoch (from 0), and a process's part of them."""
+        return Order(
+            self.split("train").lengths,
             self.seed,
             self.batch_size,
             self.tokens_per_batch,
             rank,
             world_size,
-            epoch=self.trainer.current_epoch if self.trainer else self.resume.epoch,
-            resume=self.resume,
+            epoch,
+            self.resume,
         )
-        return Loader(split, batch_size=None, sampler=order)
+
+    def rows_drawn(self, steps: int, epochs: int) -> np.ndarray:
+        """The training examples that so many steps see (-1: all of the epochs), in rising order."""
+        if steps == -1:
+            return np.arange(len(self.split("train")))
+        every = chain.from_iterable(self.order(epoch).batches() for epoch in range(epochs))
+        return np.unique(np.concatenate([*islice(every, steps)]))
 
     def loader(self, name: str, batch_size: int | None = None) -> Loader:
         """A split once, longest first; `index_B` of a batch tells the rows."""

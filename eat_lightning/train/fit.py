@@ -62,7 +62,8 @@ def fit(plan: TrainPlan, run: Run) -> None:
         for encoder in filter(None, (module.encoder, *module.teacher)):
             data.max_length = min(data.max_length, encoder.shape.max_length)
         if module.objective.wants_teacher and plan.teacher is not None:
-            attach_teacher(data, plan.teacher)
+            steps = plan.trainer.get("max_steps", -1)
+            attach_teacher(data, plan.teacher, data.rows_drawn(steps, plan.trainer["max_epochs"]))
         settings = trainer_arguments(plan.trainer)
         settings["strategy"] = strategy_of(plan, module)
         begin(run, {"train": data.split("train").key, "precision": settings["precision"]})

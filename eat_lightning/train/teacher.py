@@ -1,4 +1,4 @@
-"""A teacher's logits: computed once per example, kept on disk, matched by label name."""
+"""A teacher's logits: computed once for each example that is drawn, kept, matched by label name."""
 
 from __future__ import annotations
 
@@ -106,29 +106,33 @@ def teacher_faults(path: str, task: Task) -> list[str]:
     return []
 
 
-def attach_teacher(data: TextData, path: str) -> None:
-    """Set `teacher` on the training split of `data`."""
+def attach_teacher(data: TextData, path: str, rows: np.ndarray | None = None) -> None:
+    """Set `teacher` on the training split of `data`: logits of these rows (None: all), and nan
+    elsewhere, since a short run does not pay for examples that it never sees."""
     encoder, labels, folder = open_teacher(path)
     task = data.task
     order = label_order(labels, task.labels) if task.labels else [0]
     tokenizer = tokenizer_for(str(folder))
     limit = min(data.max_length, encoder.shape.max_length)
     split = make_split("train", data.split("train").source, tokenizer, limit, data.cache_dir)
-    cache = data.cache_dir / f"teacher-{teacher_key(folder, split.key)}.npy"
-    logits = read_cache(cache, len(split), encoder.num_labels)
+    rows = np.arange(len(split)) if rows is None else rows
+    cache = data.cache_dir / f"teacher-{teacher_key(folder, split.key, rows)}.npy"
+    logits = read_cache(cache, len(rows), encoder.num_labels)
     if logits is None:
         # Every layer is run, and the split's own order kept.
-        said = record(encoder, split, 64, "what the teacher says")
+        said = record(encoder, split.take(rows), 64, "what the teacher says")
         logits = said.guesses[encoder.shape.num_layers]
         with replacing(cache) as beside, beside.open("wb") as file:
             np.save(file, logits)
-    data.split("train").teacher = logits[:, order]
+    whole = np.full((len(split), len(order)), np.nan, np.float32)
+    whole[rows] = logits[:, order]
+    data.split("train").teacher = whole
 
 
-def teacher_key(folder: Path, split_key: str) -> str:
-    weights = weights_digest(folder)
+def teacher_key(folder: Path, split_key: str, rows: np.ndarray) -> str:
     config = json_of(folder / "config.json")
-    return hashlib.sha256(json.dumps([weights, config, split_key]).encode()).hexdigest()[:24]
+    of = [weights_digest(folder), config, split_key, hashlib.sha256(rows.tobytes()).hexdigest()]
+    return hashlib.sha256(json.dumps(of).encode()).hexdigest()[:24]
 
 
 def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray | None:

@@ -1,5 +1,6 @@
 """GLUE data: batches, order and resume, the cache and splits, on small and on real files."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,16 @@ def test_splits_and_loaders(data: GlueData):
     rows = torch.cat([batch.index_B for batch in data.test_dataloader()])
     assert sorted(rows.tolist()) == list(range(30))
     assert sum(batch.size for batch in data.val_dataloader()) == 5
+
+
+def test_what_so_many_steps_draw(data: GlueData):
+    """Over the end of an epoch of 23 batches, too."""
+    first = [share.rows for share in data.order(0)]
+    assert data.rows_drawn(2, epochs=1).tolist() == sorted(np.concatenate(first[:2]))
+    assert data.rows_drawn(24, epochs=2).tolist() == list(range(len(data.split("train"))))
+    assert data.rows_drawn(-1, epochs=2).tolist() == list(range(len(data.split("train"))))
+    loaded = [batch.index_B.numpy() for batch in islice(data.train_dataloader(), 2)]
+    assert data.rows_drawn(2, epochs=1).tolist() == sorted(np.concatenate(loaded))
 
 
 def test_limit_train_is_the_same_for_every_seed(folder: Path, tokenizer):

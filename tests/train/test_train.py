@@ -228,6 +228,11 @@ def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path)
     encoder, _ = run.model()
     alone = encoder(data.split("train").batch(np.array([7])), leave=False).logits_BC
     assert np.allclose(first[7], alone.detach().numpy(), atol=1e-5)
+    few = data.rows_drawn(steps=3, epochs=1)
+    attach_teacher(data, str(run.folder), few)
+    some = data.split("train").teacher
+    assert np.array_equal(np.flatnonzero(~np.isnan(some[:, 0])), few)
+    assert np.allclose(some[few], first[few], atol=1e-5)
     order = label_order(
         ["Neutral", "entailment", "CONTRADICTION"], ["entailment", "neutral", "contradiction"]
     )
