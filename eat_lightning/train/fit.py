@@ -61,10 +61,10 @@ def fit(plan: TrainPlan, run: Run) -> None:
         module = module_of(plan, data)
         for encoder in filter(None, (module.encoder, *module.teacher)):
             data.max_length = min(data.max_length, encoder.shape.max_length)
-        if module.objective.wants_teacher and plan.teacher is not None:
-            steps = plan.trainer.get("max_steps", -1)
-            attach_teacher(data, plan.teacher, data.rows_drawn(steps, plan.trainer["max_epochs"]))
         settings = trainer_arguments(plan.trainer)
+        if module.objective.wants_teacher and plan.teacher is not None:
+            rows = data.rows_drawn(settings.get("max_steps", -1), settings["max_epochs"])
+            attach_teacher(data, plan.teacher, rows, str(settings["precision"]))
         settings["strategy"] = strategy_of(plan, module)
         begin(run, {"train": data.split("train").key, "precision": settings["precision"]})
         objective: Any = module.objective

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from eat_lightning.data.module import TextData
 from eat_lightning.data.split import make_split
@@ -106,9 +107,12 @@ def teacher_faults(path: str, task: Task) -> list[str]:
     return []
 
 
-def attach_teacher(data: TextData, path: str, rows: np.ndarray | None = None) -> None:
+def attach_teacher(
+    data: TextData, path: str, rows: np.ndarray | None = None, precision: str = "32-true"
+) -> None:
     """Set `teacher` on the training split of `data`: logits of these rows (None: all), and nan
-    elsewhere, since a short run does not pay for examples that it never sees."""
+    elsewhere, since a short run does not pay for examples that it never sees. precision: as
+    Trainer has it; bf16 is half the time."""
     encoder, labels, folder = open_teacher(path)
     task = data.task
     order = label_order(labels, task.labels) if task.labels else [0]
@@ -116,11 +120,12 @@ def attach_teacher(data: TextData, path: str, rows: np.ndarray | None = None) ->
     limit = min(data.max_length, encoder.shape.max_length)
     split = make_split("train", data.split("train").source, tokenizer, limit, data.cache_dir)
     rows = np.arange(len(split)) if rows is None else rows
-    cache = data.cache_dir / f"teacher-{teacher_key(folder, split.key, rows)}.npy"
+    cache = data.cache_dir / f"teacher-{teacher_key(folder, split.key, rows, precision)}.npy"
     logits = read_cache(cache, len(rows), encoder.num_labels)
     if logits is None:
         # Every layer is run, and the split's own order kept.
-        said = record(encoder, split.take(rows), 64, "what the teacher says")
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision.startswith("bf16")):
+            said = record(encoder, split.take(rows), 64, "what the teacher says")
         logits = said.guesses[encoder.shape.num_layers]
         with replacing(cache) as beside, beside.open("wb") as file:
             np.save(file, logits)
@@ -129,9 +134,9 @@ def attach_teacher(data: TextData, path: str, rows: np.ndarray | None = None) ->
     data.split("train").teacher = whole
 
 
-def teacher_key(folder: Path, split_key: str, rows: np.ndarray) -> str:
-    config = json_of(folder / "config.json")
-    of = [weights_digest(folder), config, split_key, hashlib.sha256(rows.tobytes()).hexdigest()]
+def teacher_key(folder: Path, split_key: str, rows: np.ndarray, precision: str) -> str:
+    config, which = json_of(folder / "config.json"), hashlib.sha256(rows.tobytes()).hexdigest()
+    of = [weights_digest(folder), config, split_key, which, precision]
     return hashlib.sha256(json.dumps(of).encode()).hexdigest()[:24]
 
 

@@ -49,7 +49,7 @@ def batch_of(lengths_B: np.ndarray) -> Batch:
 
 
 def shares(body: torch.nn.Module, batches: Sequence[Batch]) -> list[float]:
-    """Of each part, and of the rest."""
+    """The share of each part, and of the rest."""
     with torch.inference_mode():
         for batch in batches:
             body(batch)

@@ -171,7 +171,7 @@ class Factorial:
         return [lengths_B <= low, (lengths_B > low) & (lengths_B <= high), lengths_B > high]
 
     def share(self, cell: Cell) -> float:
-        """Of the FLOPs with neither lever."""
+        """A share of the FLOPs with neither lever."""
         return float(cell.flops_B.mean() / self.neither.flops_B.mean())
 
     def saved(self, cell: Cell) -> list[float]:
