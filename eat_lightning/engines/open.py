@@ -22,7 +22,7 @@ from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import in_dtype
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.infer.torch_backend import TorchBackend
-from eat_lightning.model.contracts import Policy
+from eat_lightning.model.contracts import Policy, only_open
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.policies import policies_of
 from eat_lightning.runs.chosen import ExitChoice
@@ -103,10 +103,10 @@ class OfRun:
             exits = plan.exit, plan.dtype, plan.certificate
             return open_run(self.run, *exits, self.policies, plan.prepack)
         encoder, labels = self.chosen
-        body = with_slots(encoder, policies=())
+        policies = encoder.policies if self.policies is None else self.policies
+        body = with_slots(encoder, policies=(), exit=only_open(encoder.exit, policies))
         folder = own_export(self.run, body, labels, plan.dtype)
         export = Export.open(folder, plan.threads, engine, plan.dtype)
-        policies = encoder.policies if self.policies is None else self.policies
         if fault := self.fault(engine, open_export(export)):
             raise ConfigError(f"backend={engine} {fault}")
         return open_export(export, plan.certificate, policies)

@@ -17,6 +17,8 @@ from eat_lightning.engines.race import made_texts
 from eat_lightning.engines.tried import Tried, this_machine
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer import sessions
+from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.runs.run import Run
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("openvino")
@@ -83,6 +85,17 @@ def test_other_exits_are_other_graphs(run: Path):
     backend = opened(run, "onnx", exit=exit)
     assert_same(backend.answer(TEXTS), opened(run, "torch", exit=exit).answer(TEXTS), 1e-4)
     assert backend.folder != opened(run, "onnx").folder
+
+
+@pytest.mark.parametrize("policies", [(), (Veto(0.9),)], ids=["alone", "veto"])
+def test_a_closed_exit_is_no_graphs_end(run: Path, policies: tuple[Any, ...]):
+    """But where a policy looks at what it guesses."""
+    asked = plan(run=str(run), threads=1, exit={"tau": [1.0, 0.7]})
+    model = opening.OfRun(Run.open(run), asked, policies)
+    with shapes_unchecked():
+        theirs = model.open("onnx")
+    assert theirs.export.layers == ([1, 2] if policies else [2])
+    assert_same(theirs.answer(TEXTS), model.open("torch").answer(TEXTS), 1e-4)
 
 
 @pytest.fixture

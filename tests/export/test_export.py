@@ -84,6 +84,15 @@ def test_the_toy_run_is_exported_whole(run: Path):
     assert [p.name for p in run.iterdir() if ".part" in p.name or ".old" in p.name] == []
 
 
+def test_graphs_end_where_somebody_may_leave(run: Path):
+    """Nobody leaves at a tau of 1, so that layers 1 and 2 are one graph, and layer 1's head is in
+    none; its answers are the run's."""
+    about = exported(run, "exit.tau=[1.0,0.7]", f"to='{run / 'closed'}'")
+    assert [part["layers"] for part in about["stretches"]] == [[1, 2], [3, 3]]
+    assert about["exit"] == {"kind": "confidence", "tau": [0.7], "layers": [2]}
+    assert_equal(about)
+
+
 def test_answers_are_those_of_predict(run: Path):
     answerer = open_run(Run.open(run), UNCHANGED, "fp32")
     runner = Runner(run / "onnx-fp32", threads=1)
