@@ -18,11 +18,12 @@ from eat_lightning.engines.plan import is_export
 from eat_lightning.engines.race import answer_fault, made_texts, open_all, race, tell
 from eat_lightning.engines.tried import Tried, this_machine
 from eat_lightning.errors import ConfigError
+from eat_lightning.export.trace import with_open_exits
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import in_dtype
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.infer.torch_backend import TorchBackend
-from eat_lightning.model.contracts import Policy, only_open
+from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.policies import policies_of
 from eat_lightning.runs.chosen import ExitChoice
@@ -104,8 +105,7 @@ class OfRun:
             return open_run(self.run, *exits, self.policies, plan.prepack)
         encoder, labels = self.chosen
         policies = encoder.policies if self.policies is None else self.policies
-        body = with_slots(encoder, policies=(), exit=only_open(encoder.exit, policies))
-        folder = own_export(self.run, body, labels, plan.dtype)
+        folder = own_export(self.run, with_open_exits(encoder, policies), labels, plan.dtype)
         export = Export.open(folder, plan.threads, engine, plan.dtype)
         if fault := self.fault(engine, open_export(export)):
             raise ConfigError(f"backend={engine} {fault}")

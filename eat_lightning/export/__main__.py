@@ -25,7 +25,6 @@ def export(config: dict[str, Any]) -> Path:
     plan = parsed(ExportPlan, config)
     import torch
 
-    from eat_lightning.model.encoder import with_slots
     from eat_lightning.runs.chosen import ExitChoice
     from eat_lightning.runs.open import at_choice, fitter_of
     from eat_lightning.runs.run import Run
@@ -43,10 +42,11 @@ def export(config: dict[str, Any]) -> Path:
 
         return export_narrowed(run, encoder, labels, plan)
     from eat_lightning.export.bundle import Bundle, Check
+    from eat_lightning.export.trace import with_open_exits
 
     if faults := export_slot_faults(encoder):
         raise ConfigError.of(faults)
-    encoder = with_slots(encoder, exit=encoder.rule)  # graphs end where somebody may leave
+    encoder = with_open_exits(encoder)
     bundle = Bundle(run, encoder, labels if encoder.num_labels > 1 else [], plan.dtype)
     check = None
     if plan.check:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eat_lightning.export.trace import Stretch, sample, stretches
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.export.trace import Stretch, sample, stretches, with_open_exits
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Journey, Trace
 
@@ -39,7 +39,7 @@ class Stretched:
     tokens or more; policies are not asked."""
 
     def __init__(self, encoder: AdaptiveEncoder, make: Callable[[Stretch, State], Call]):
-        encoder = with_slots(encoder, exit=encoder.rule)
+        encoder = with_open_exits(encoder)
         self.num_layers, self.exit = len(encoder.layers), encoder.exit
         self.parts = {alone: parts(encoder, alone, make) for alone in (False, True)}
 

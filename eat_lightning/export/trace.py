@@ -6,6 +6,7 @@ E exits so far, M rows kept. A trace asks for no number: sizes are symbols.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eat_lightning.model.contracts import MODEL_SLOTS, Kernel, Pattern, Where, is_approximate
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.contracts import (
+    MODEL_SLOTS,
+    Kernel,
+    Pattern,
+    Policy,
+    Where,
+    is_approximate,
+    only_open,
+)
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch, Layout, Packed
@@ -152,6 +162,13 @@ class Stretch(nn.Module):
         kept |= {"position_N": packed.position_N, "special_N": packed.special_N}
         found = {name: getattr(evidence, name) for name in EVIDENCE}
         return kept | {name: value for name, value in found.items() if value is not None}
+
+
+def with_open_exits(encoder: AdaptiveEncoder, policies: Sequence[Policy] = ()) -> AdaptiveEncoder:
+    """The encoder without the exits at which nobody may leave, where no graph needs to end; with
+    all of them under policies, which look at what they guess."""
+    rule = only_open(encoder.exit, policies)
+    return with_slots(encoder, policies=(), exit=rule if rule.layers else Never())
 
 
 def banded_layers(encoder: AdaptiveEncoder) -> list[int]:

@@ -91,6 +91,11 @@ def test_graphs_end_where_somebody_may_leave(run: Path):
     assert [part["layers"] for part in about["stretches"]] == [[1, 2], [3, 3]]
     assert about["exit"] == {"kind": "confidence", "tau": [0.7], "layers": [2]}
     assert_equal(about)
+    about = exported(run, "exit.tau=1.0", "exit.layers=[1]", f"to='{run / 'shut'}'")
+    assert [part["layers"] for part in about["stretches"]] == [[1, 1], [2, 3]]
+    about = exported(run, "exit.tau=[1.0,1.0]", f"to='{run / 'full'}'")
+    assert [part["layers"] for part in about["stretches"]] == [[1, 3]]
+    assert about["exit"] == {"kind": "never"}
 
 
 def test_answers_are_those_of_predict(run: Path):

@@ -26,7 +26,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.onnx_runner import ABOUT, FORMAT, Runner, first_state
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.measure.baselines import HuggingFaceTwin
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.run import write_json
 
@@ -102,11 +102,12 @@ def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path) -> None:
     """The graphs that `eat_lightning.export` writes, without a run's tokenizer and labels, where
     they are not there yet."""
     from eat_lightning.export.bundle import SINGLE, Bundle
+    from eat_lightning.export.trace import with_open_exits
     from eat_lightning.runs.run import Run
 
     if (folder / ABOUT).is_file():
         return
-    encoder = with_slots(encoder, exit=encoder.rule)
+    encoder = with_open_exits(encoder)
     bundle = Bundle(cast(Run, None), encoder, [], dtype)  # its graphs need no run
     folder.mkdir(parents=True, exist_ok=True)
     bundle.write_graphs(folder)
