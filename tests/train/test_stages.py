@@ -89,6 +89,12 @@ def test_two_stages_leave_what_is_frozen_bit_equal():
     assert watch.moved(4, STEPS) == early
 
 
+def test_without_a_first_stage_only_early_heads_train():
+    watch = fit(tiny(exit="confidence"), TwoStage(body_share=0.0))
+    moved = {name for name in watch.seen[0] if name.startswith(("heads.3.", "heads.4."))}
+    assert watch.moved(0, STEPS) == moved
+
+
 @pytest.mark.parametrize("kind", ["berxit", "cats", "prototype"])
 def test_an_exit_rule_learns_from_early_exits_in_the_second_stage(kind: str):
     watch = fit(tiny(exit=kind), TwoStage(0.5))
