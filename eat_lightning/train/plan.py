@@ -27,12 +27,13 @@ from eat_lightning.config import (
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import method_faults
 from eat_lightning.model.heads import head_faults, pooled_faults, slot_faults
+from eat_lightning.model.training import Stage
 from eat_lightning.track.log import wandb_faults
 from eat_lightning.train.callbacks.stages import freezes
 from eat_lightning.train.processes import num_processes
 from eat_lightning.train.teacher import teacher_faults
 from eat_lightning.train.trainer import trainer_faults
-from eat_lightning.weights.checkpoint import class_faults, encoder_faults, fresh
+from eat_lightning.weights.checkpoint import class_faults, encoder_faults, fresh, has_classes
 
 Node = dict[str, Any]  # a class (_target_) and its plain arguments, called where it is needed
 
@@ -154,7 +155,18 @@ def cross_faults(plan: TrainPlan) -> list[str]:
         faults.append(f"teacher={teacher}: there is no such folder")
     elif teacher is not None:
         faults += teacher_faults(teacher, task)
-    return faults + class_faults(plan.encoder.get("pretrained"), task.num_labels)
+    pretrained, last = plan.encoder.get("pretrained"), f"heads.{num_layers}.classes.weight"
+    if not any(stage.moves(last) for stage in stages_of(plan)) and not has_classes(pretrained):
+        faults.append(
+            "schedule.body_share=0 is for a tuned model: encoder.pretrained must be the model "
+            f"folder of a run, or a classifier's, got {pretrained}"
+        )
+    return faults + class_faults(pretrained, task.num_labels)
+
+
+def stages_of(plan: TrainPlan) -> list[Stage]:
+    exits = sorted({*plan.head["layers"], plan.encoder["num_layers"]})
+    return make(plan.schedule).stages(1, exits)
 
 
 def sharing_faults(plan: TrainPlan) -> list[str]:
@@ -165,8 +177,7 @@ def sharing_faults(plan: TrainPlan) -> list[str]:
     if size is not None and not plan.data.get("tokens_per_batch") and size < wanted:
         counts = "data.batch_size counts all processes' examples"
         faults.append(f"{counts}: must be {wanted} or more, got {size}")
-    stages = make(plan.schedule).stages(1, list(plan.head["layers"]))
-    if plan.trainer.get("strategy") == "fsdp" and any(map(freezes, stages)):
+    if plan.trainer.get("strategy") == "fsdp" and any(map(freezes, stages_of(plan))):
         faults.append("trainer.strategy=fsdp needs a schedule that trains all weights in each step")
     shapes = any(hasattr(target(plan.objective), hook) for hook in ("shaped", "begin"))
     if plan.trainer.get("strategy") == "fsdp" and shapes:

@@ -269,15 +269,30 @@ def has_classifier(folder: Path) -> bool:
     return any(name.startswith("classifier.") for name in read_weights(folder, old=True))
 
 
+def classes_in(folder: Path) -> set[int]:
+    """The numbers of classes of the classifiers in a local folder, from the header of weights."""
+    ends = ("classifier.weight", "classifier.out_proj.weight", ".classes.weight")
+    files = [path for path in weight_files(folder) if path.suffix == ".safetensors"]
+    return {size[0] for name, size in sizes_in(files).items() if name.endswith(ends) and size}
+
+
+def has_classes(pretrained: str | None) -> bool:
+    """Whether a body brings a classifier; of a hub's name nobody knows before it is here."""
+    if pretrained is None or not Path(pretrained).is_dir():
+        return pretrained is not None
+    try:
+        return bool(classes_in(Path(pretrained)))
+    except (ConfigError, SafetensorError, OSError):
+        return True  # `class_faults` says what is wrong
+
+
 def class_faults(pretrained: str | None, num_labels: int) -> list[str]:
-    """Whether a local folder's classifier fits the task, from the header of its weights."""
+    """Whether a local folder's classifier fits the task."""
     folder = Path(pretrained or "")
     if not pretrained or not folder.is_dir():
         return []
     try:
-        ends = ("classifier.weight", "classifier.out_proj.weight", ".classes.weight")
-        files = [path for path in weight_files(folder) if path.suffix == ".safetensors"]
-        found = {size[0] for name, size in sizes_in(files).items() if name.endswith(ends) and size}
+        found = classes_in(folder)
     except ConfigError as error:
         return [str(error)]
     except (SafetensorError, OSError) as error:

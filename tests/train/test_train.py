@@ -241,6 +241,25 @@ def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path)
         label_order(["LABEL_0", "LABEL_1"], ["negative", "positive"])
 
 
+def test_heads_alone_on_a_tuned_run(run: Run):
+    """Its own answers at full depth stay as they are, and no body without a classifier is taken."""
+    tuned = run.folder / "model"
+    taught = [f"teacher={run.folder}", f"encoder.pretrained={tuned}", "model=eat_heads"]
+    others = [override for override in TINY if not override.startswith("encoder")]
+    given = [*others, "encoder=bert_6", "study=heads", *taught]
+    config = config_of(*given)
+    train(config, given)
+    heads = Run.open(folder_for(config, given))
+    batch = run.data().split("validation").batch(np.arange(8))
+    ours, theirs = (r.model()[0](batch, leave=False).guesses for r in (heads, run))
+    assert sorted(ours) == [1, 2, 3, 4, 5, 6]
+    assert torch.allclose(ours[6].softmax(-1).argmax(-1), theirs[6].softmax(-1).argmax(-1))
+    weights = [load_file(r.folder / "model" / "model.safetensors") for r in (heads, run)]
+    same = [n for n in weights[1] if n.startswith(("encoder.layers.", "encoder.heads.6.classes"))]
+    assert len(same) > 50
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in same)
+
+
 def test_distillation_trains_from_a_run(run: Run):
     found = trained(
         "study=distil",
