@@ -43,13 +43,13 @@ def keep(study: Study, folder: Path) -> None:
 
 
 def said(row: rows.Row) -> dict[str, Any]:
-    """What a row says: no field at its default, and what was measured to six digits. What was set,
+    """What a row says: no field at its default, and what was measured to nine digits. What was set,
     thresholds among it, stays as it is, since answers hang on its last bit."""
     exact = {*rows.SETTING, *rows.TIMING, "point"}
     fields = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
     defaults = {f.name: default_of(f) for f in dataclasses.fields(row)}
     there = {name: value for name, value in fields.items() if value != defaults[name]}
-    return {name: v if name in exact else six_digits(v) for name, v in there.items()}
+    return {name: v if name in exact else nine_digits(v) for name, v in there.items()}
 
 
 def default_of(field: dataclasses.Field[Any]) -> Any:
@@ -57,13 +57,13 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
     return field.default if made is dataclasses.MISSING else made()
 
 
-def six_digits(value: Any) -> Any:
+def nine_digits(value: Any) -> Any:
     """The same with its floats rounded, however deep they lie."""
     if isinstance(value, dict):
-        return {name: six_digits(inner) for name, inner in value.items()}
+        return {name: nine_digits(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [six_digits(inner) for inner in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+        return [nine_digits(inner) for inner in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 def kept(same: Sequence[Measured], folder: Path) -> list[rows.Row]:

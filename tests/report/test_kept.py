@@ -45,16 +45,16 @@ def test_an_example_near_a_threshold_keeps_all_its_bits():
 
 
 def test_a_row_says_what_differs_from_its_defaults(tmp_path: Path):
-    """Measured numbers to six digits; a threshold with every bit, since answers hang on it."""
+    """Measured numbers to nine digits; a threshold with every bit, since answers hang on it."""
     third = 1 / 3
     row = make_row(exit={"kind": "confidence", "tau": third}, knob="tau", point=third, f1=third)
     line = said(row)
-    assert line["f1"] == 0.333333
+    assert line["f1"] == 0.333333333
     assert line["exit"]["tau"] == line["point"] == third
     assert not {"matthews", "policy", "threads"} & line.keys()
     jsonl.write(tmp_path / "rows.jsonl", [row], said)
     (again,) = rows.read(tmp_path / "rows.jsonl")
-    assert again == replace(row, f1=0.333333)
+    assert again == replace(row, f1=0.333333333)
 
 
 @pytest.mark.parametrize("kind", kinds("exit"))

@@ -1,0 +1,114 @@
+"""Teachers: whose labels are matched by name, who answer what is drawn, who teach heads alone."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from training import TINY, config_of, trained
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs.run import Run, folder_for
+from eat_lightning.train.__main__ import train
+from eat_lightning.train.fit import data_of
+from eat_lightning.train.plan import planned
+
+
+@pytest.fixture(scope="module")
+def run(outputs: Path) -> Run:
+    return trained("study=line", "model=eat_pruned")
+
+
+def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path):
+    from eat_lightning.train.teacher import attach_teacher, label_order
+
+    data = data_of(planned(config_of(*TINY, f"data.cache_dir={tmp_path}")))
+    data.max_length = 64
+    attach_teacher(data, str(run.folder))
+    first = data.split("train").teacher
+    assert first.shape == (160, 2)
+    assert len(list(tmp_path.glob("teacher-*.npy"))) == 1
+    attach_teacher(data, str(run.folder))
+    assert np.array_equal(first, data.split("train").teacher)
+    encoder, _ = run.model()
+    alone = encoder(data.split("train").batch(np.array([7])), leave=False).logits_BC
+    assert np.allclose(first[7], alone.detach().numpy(), atol=1e-5)
+    few = data.rows_drawn(steps=3, epochs=1)
+    attach_teacher(data, str(run.folder), few)
+    some = data.split("train").teacher
+    assert np.array_equal(np.flatnonzero(~np.isnan(some[:, 0])), few)
+    assert np.allclose(some[few], first[few], atol=1e-5)
+    order = label_order(
+        ["Neutral", "entailment", "CONTRADICTION"], ["entailment", "neutral", "contradiction"]
+    )
+    assert order == [1, 0, 2]
+    with pytest.raises(ConfigError, match="teacher's labels LABEL_0, LABEL_1"):
+        label_order(["LABEL_0", "LABEL_1"], ["negative", "positive"])
+
+
+def test_heads_alone_on_a_tuned_run(run: Run):
+    """Its own answers at full depth stay as they are, and no body without a classifier is taken."""
+    tuned = run.folder / "model"
+    taught = [f"teacher={run.folder}", f"encoder.pretrained={tuned}", "model=eat_heads"]
+    others = [override for override in TINY if not override.startswith("encoder")]
+    given = [*others, "encoder=bert_6", "study=heads", *taught]
+    config = config_of(*given)
+    train(config, given)
+    heads = Run.open(folder_for(config, given))
+    batch = run.data().split("validation").batch(np.arange(8))
+    ours, theirs = (r.model()[0](batch, leave=False).guesses for r in (heads, run))
+    assert sorted(ours) == [1, 2, 3, 4, 5, 6]
+    assert torch.allclose(ours[6].softmax(-1).argmax(-1), theirs[6].softmax(-1).argmax(-1))
+    weights = [load_file(r.folder / "model" / "model.safetensors") for r in (heads, run)]
+    same = [n for n in weights[1] if n.startswith(("encoder.layers.", "encoder.heads.6.classes"))]
+    assert len(same) > 50
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in same)
+
+
+def test_distillation_trains_from_a_run(run: Run):
+    found = trained(
+        "study=distil",
+        "model=eat_pruned",
+        f"teacher={run.folder}",
+        "objective.distill=0.5",
+        "objective.distill_into=all",
+    )
+    with (found.folder / "csv" / "metrics.csv").open() as file:
+        columns = next(csv.reader(file))
+    assert {"train/distill_3", "train/distill_6"} <= {*columns}
+
+
+def test_a_teacher_of_another_shape_teaches_its_hidden_states(run: Run):
+    """Three layers of width 16 learn from six of width 32: layer 1 from 2, 2 from 4, 3 from 6."""
+    given = [f"teacher={run.folder}", "objective=hidden_distillation", "head.layers=all"]
+    given += [
+        "encoder.num_layers=3",
+        "encoder.hidden_size=16",
+        "reduction=norm_topk",
+        "reduction.layers=[1]",
+    ]
+    found = trained("study=tiny_bert", *given, "trainer.log_every_n_steps=1")
+    with (found.folder / "csv" / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["train/hidden"]]
+    assert float(rows[-1]["train/hidden"]) < float(rows[0]["train/hidden"])
+    assert "train/distill_1" in rows[0]
+    config = json.loads((found.folder / "model" / "config.json").read_text())
+    assert config["objective"]["kind"] == "hidden_distillation"
+    assert config["head"]["layers"] == [1, 2, 3]
+    assert found.config["head"]["layers"] == [1, 2]  # as resolved
+    names = load_file(found.folder / "model" / "model.safetensors")
+    assert not [name for name in names if "projection" in name or "teacher" in name]
+
+
+def test_a_teacher_with_another_vocabulary_is_refused(run: Run, tmp_path: Path):
+    from eat_lightning.data.tokens import toy_tokenizer
+    from eat_lightning.train.teacher import teacher_in_step
+
+    tokenizer = toy_tokenizer()
+    assert teacher_in_step(str(run.folder), tokenizer).shape.num_layers == 6
+    tokenizer.add_tokens(["another"])
+    with pytest.raises(ConfigError, match="has another vocabulary than the student"):
+        teacher_in_step(str(run.folder), tokenizer)
