@@ -17,7 +17,8 @@ from eat_lightning.report.passes import USUAL, passes
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.row import Row
-from experiments.exits.claim import Rule, by_difficulty, by_length, cost
+from experiments.exits.claim import cost
+from experiments.exits.rule import Rule, by_difficulty, by_length
 
 claim = partial(claim_in, "exits")
 
