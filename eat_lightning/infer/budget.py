@@ -8,8 +8,10 @@ price is set by bisection so that the mean cost stays within the budget.
 750 examples are few: a fit to hits alone is noisy. So the value of leaving is a mix of the hit and
 of a smooth estimate of it (logistic in the exit's confidence), and points are drawn towards the
 best shared one. How much of each, or a mix of two exits instead (heads at chance before a good
-one), is chosen by cross-validation within the cut. Where that does not beat the best shared point
-on the cut, the shared point is taken.
+one), is chosen by cross-validation within the cut. Then exits are closed, the one that fewest take
+first, as long as the examples left out lose next to nothing: asking a head splits a batch, which
+costs time that FLOPs do not count. Where that does not beat the best shared point on the cut, the
+shared point is taken.
 
 Shapes: G points of the knob, E exits, B examples, C classes.
 """
@@ -38,6 +40,7 @@ DRAWN = (0.0, 0.5, 1.0)  # how far each exit's point goes from the shared one to
 FOLDS = 5
 SWEEPS = 3  # over the exits, for one price
 PRICES = 14  # bisections
+SPARE = 0.002  # of the score on examples left out, for exits that need not be asked
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,13 @@ class Recordings:
             self.right_EB[:, rows],
             self.smooth_EB[:, rows],
             self.cost_EB[:, rows],
+        )
+
+    def of_exits(self, exits: Int[np.ndarray, " e"]) -> Recordings:
+        """The same where only these exits are asked, and the last layer."""
+        rows = [*exits, len(self.right_EB) - 1]
+        return Recordings(
+            self.leaves_GEB[:, exits], self.right_EB[rows], self.smooth_EB[rows], self.cost_EB[rows]
         )
 
     def value_EB(self, smooth: float) -> Float[np.ndarray, "e b"]:
@@ -120,12 +130,11 @@ def fit_share(exit: Any, recorded: Recorded, cost_EB: np.ndarray, budget: float,
     points = [knob.strict, *knob.fine]
     found = recordings(exit, points, recorded, cost_EB)
     shared_E = best_shared(found, budget)
-    shared = points[shared_E[0]]
-    if not takes_one_each(exit, shared):
-        return replayed(exit, shared, recorded, cost_EB)
-    score, way = cross_validated(found, budget, seed)
-    own_E = without_unused(found, way(found, budget))
-    vectors = [[points[g] for g in own_E], [shared] * len(own_E)]
+    if not takes_one_each(exit, points[shared_E[0]]):
+        return replayed(exit, points[shared_E[0]], recorded, cost_EB)
+    fold_B = np.random.default_rng(seed).permutation(found.right_EB.shape[1]) % FOLDS
+    score, own_E = fewest_exits(found, budget, cross_validated(found, budget, fold_B), fold_B)
+    vectors = [[points[g] for g in of_E] for of_E in (own_E, without_unused(found, shared_E))]
     tried = [replayed(exit, vector, recorded, cost_EB) for vector in vectors]
     within = [fit for fit in tried if fit.cost <= budget] or [min(tried, key=lambda f: f.cost)]
     return replace(max(within, key=lambda fit: fit.accuracy), held_out=score)
@@ -280,20 +289,35 @@ def at_price(
     return points_E
 
 
-def cross_validated(found: Recordings, budget: float, seed: int) -> tuple[float, Way]:
-    """The best score on examples left out (hits, less what exceeds the budget), and the way to find
-    points that has it."""
-    num_examples = found.right_EB.shape[1]
-    fold_B = np.random.default_rng(seed).permutation(num_examples) % FOLDS
+def cross_validated(found: Recordings, budget: float, fold_B: Int[np.ndarray, " b"]) -> Way:
+    """The way to find points that scores best on examples left out."""
     ways: list[Way] = [
         partial(best_points, smooth=smooth, drawn=drawn) for smooth, drawn in product(SMOOTH, DRAWN)
     ]
-    scored = [(held_out(found, budget, way, fold_B), way) for way in (*ways, best_pair)]
-    return max(scored, key=lambda found: found[0])
+    return max((*ways, best_pair), key=lambda way: held_out(found, budget, way, fold_B))
+
+
+def fewest_exits(
+    found: Recordings, budget: float, way: Way, fold_B: Int[np.ndarray, " b"]
+) -> tuple[float, Int[np.ndarray, " e"]]:
+    """The points of as few open exits as score within SPARE of the best number of them, and their
+    score. Each time the exit that fewest take is closed, and the others are fitted again."""
+    num_exits = found.leaves_GEB.shape[1]
+    exits, tried = np.arange(num_exits), []
+    while len(exits):
+        part, points_E = found.of_exits(exits), np.zeros(num_exits, int)
+        points_E[exits] = without_unused(part, way(part, budget))
+        tried.append((held_out(part, budget, way, fold_B), points_E))
+        took_E = np.bincount(found.exits_at(points_E), minlength=num_exits + 1)[:-1]
+        exits = np.flatnonzero(points_E)
+        exits = np.delete(exits, took_E[exits].argmin()) if len(exits) else exits
+    enough = max(score for score, _ in tried) - SPARE
+    return [one for one in tried if one[0] >= enough][-1]
 
 
 def held_out(found: Recordings, budget: float, way: Way, fold_B: Int[np.ndarray, " b"]) -> float:
-    """The score of a way to find points, on each fold with points found on the others."""
+    """The score of a way to find points, on each fold with points found on the others: hits, less
+    what exceeds the budget."""
     kept = []
     for fold in range(FOLDS):
         points_E, left = way(found.take(fold_B != fold), budget), found.take(fold_B == fold)
