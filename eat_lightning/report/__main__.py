@@ -143,8 +143,8 @@ def claim_of(path: Path) -> Callable[[Study], Claim]:
 
 
 def explored(study: Study, plan: ReportPlan) -> dict[str, Any] | None:
-    """Example sentences on their way through one run of each task: of those with exits or a
-    reduction the first. None where there is no such run at hand."""
+    """Example sentences on their way through one run of each task (see `shown_runs`). None where
+    there is no such run at hand."""
     if not plan.examples and not plan.texts:
         return None
     from eat_lightning.report.explorer import explore

@@ -36,7 +36,8 @@ from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, class_here, method_t
 from eat_lightning.runs.run import Run, version_of
 
 NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
-T, K = TypeVar("T"), TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 def not_imported(kind: str) -> str:

@@ -63,7 +63,8 @@ class Cell:
         values = [(of(m.known), of(other)) for m, other in pairs if other is not None]
         if len(values) < len(pairs) or any(a is None or b is None for a, b in values):
             return None
-        return paired_difference(*map(np.stack, zip(*values, strict=True)))
+        ours, theirs = (np.stack(side) for side in zip(*values, strict=True))
+        return paired_difference(ours, theirs)
 
     @property
     def heads(self) -> Interval | None:

@@ -129,7 +129,7 @@ def figure(panels: Sequence[Any], runs: Sequence[Logged]) -> Any:
     return made
 
 
-def sound(lines: Iterable[dict[str, Any]], x: str, y: str) -> list[tuple[float, float]]:
+def sound(lines: Iterable[dict[str, Any]], x: str, y: str) -> list[tuple[Any, Any]]:
     """Two fields of each line in which both are numbers."""
     pairs = ((line.get(x), line.get(y)) for line in lines)
     return [(a, b) for a, b in pairs if is_number(a) and is_number(b)]
