@@ -143,8 +143,8 @@ def claim_of(path: Path) -> Callable[[Study], Claim]:
 
 
 def explored(study: Study, plan: ReportPlan) -> dict[str, Any] | None:
-    """Example sentences on their way through one run of each task: of those with exits or a
-    reduction the first. None where there is no such run at hand."""
+    """Example sentences on their way through one run of each task (see `shown_runs`). None where
+    there is no such run at hand."""
     if not plan.examples and not plan.texts:
         return None
     from eat_lightning.report.explorer import explore
@@ -160,14 +160,12 @@ def explored(study: Study, plan: ReportPlan) -> dict[str, Any] | None:
 
 def shown_runs(study: Study) -> list[Run]:
     """One adaptive run of each task: the one that leaves earliest."""
-    best: dict[str, tuple[float, Run]] = {}
-    for point in study.points(baseline=""):
-        run, cost = study.run_of(point.members[0]), point.mean("token_layers") or 1.0
-        if run is None or point.is_static:
-            continue
-        if point.row.task not in best or cost < best[point.row.task][0]:
-            best[point.row.task] = cost, run
-    return [run for _, run in best.values()]
+    best: dict[str, Run] = {}
+    adaptive = [point for point in study.points(baseline="") if not point.is_static]
+    for point in sorted(adaptive, key=lambda p: p.mean("token_layers") or 1.0):
+        if run := study.run_of(point.members[0]):
+            best.setdefault(point.row.task, run)
+    return [best[task] for task in sorted(best)]
 
 
 def write(

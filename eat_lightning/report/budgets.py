@@ -10,9 +10,9 @@ from eat_lightning.report import columns as col
 from eat_lightning.report.compare import Entry, speed_up
 from eat_lightning.report.figures import looks, looks_of
 from eat_lightning.report.setting_table import GAIN, MIX
-from eat_lightning.report.study import Point, Study
+from eat_lightning.report.study import Point, Study, grouped_by
 from eat_lightning.runs.names import USUAL
-from eat_lightning.runs.row import text
+from eat_lightning.runs.row import FIXED, text
 
 Rule = tuple[str, str]  # kind and layers
 
@@ -45,7 +45,7 @@ class Method:
 
     def __init__(self, study: Study, name: str, color: str, points: Sequence[Point]):
         self.name, self.color = name, color
-        fixed = [p for p in points if Entry(study, p).fixed]
+        fixed = [p for p in points if p.row.baseline == FIXED]
         self.fixed = sorted(fixed, key=lambda p: p.row.depth)
         fitted = sorted((p for p in points if p.row.budget), key=lambda p: p.row.budget or 0.0)
         self.lines = [self.line(Entry(study, point)) for point in fitted]
@@ -68,9 +68,8 @@ class Method:
 def methods_of(study: Study, task: str) -> list[Method]:
     """One for each exit rule that was fitted, of each model."""
     points = points_by_name(study, task)
-    rules = {name: rules_of(own) for name, own in points.items()}
-    labels = labels_of(rules)
-    several = any(len(own) > 1 for own in rules.values())
+    labels = labels_of(points)
+    several = len({name for name, _ in labels}) < len(labels)
     shown = looks(labels.values()) if several else looks_of(study)
     found = []
     for (name, rule), label in labels.items():
@@ -82,9 +81,8 @@ def methods_of(study: Study, task: str) -> list[Method]:
 def check_against(study: Study) -> None:
     """Raise ConfigError with the names that there are where `against` names none of them. Before
     the claims, no interval is drawn for it."""
-    every = (points_by_name(study, task) for task in study.tasks)
-    rules = [{name: rules_of(own) for name, own in points.items()} for points in every]
-    names = sorted({label for found in rules for label in labels_of(found).values()})
+    every = (labels_of(points_by_name(study, task)) for task in study.tasks)
+    names = sorted({label for found in every for label in found.values()})
     if not names:
         raise ConfigError(NEED)
     if study.against not in names:
@@ -93,22 +91,21 @@ def check_against(study: Study) -> None:
 
 
 def points_by_name(study: Study, task: str) -> dict[str, list[Point]]:
-    points: dict[str, list[Point]] = {}
-    for point in sorted(study.points(task=task), key=lambda p: p.row.budget is None):
-        points.setdefault(study.name_of(point.row), []).append(point)
-    return points
+    points = sorted(study.points(task=task), key=lambda p: p.row.budget is None)
+    return grouped_by(points, lambda p: study.name_of(p.row))
 
 
-def labels_of(rules: Mapping[str, Sequence[Rule]]) -> dict[tuple[str, Rule], str]:
+def labels_of(points: Mapping[str, Sequence[Point]]) -> dict[tuple[str, Rule], str]:
+    """What to call each rule that was fitted, by the model's name and the rule."""
+    rules = {
+        name: list(dict.fromkeys(rule_in(point) for point in own if point.row.budget))
+        for name, own in points.items()
+    }
     return {
         (name, rule): ", ".join([name, *words_of(rule, name, rules)])
         for name, own in rules.items()
         for rule in own
     }
-
-
-def rules_of(points: Sequence[Point]) -> list[Rule]:
-    return list(dict.fromkeys(rule_in(point) for point in points if point.row.budget))
 
 
 def rule_in(point: Point) -> Rule:

@@ -5,7 +5,7 @@ Shapes: B examples, S seeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -67,8 +67,11 @@ class Entry:
 
     @cached_property
     def trained(self) -> Point | None:
-        """The static model of that body that was trained for itself."""
-        return self._other(trained_static(self.study, self.point))
+        """The static model of the same body and task that was trained for itself, or the one whose
+        weights the point's training began with. Of several, such as with and without a teacher,
+        the most accurate."""
+        found = trained_statics(self.study, self.point)
+        return self._other(best([p for p in found if of_same_body(p.row, self.point.row)]))
 
     @cached_property
     def smaller(self) -> list[Point]:
@@ -77,13 +80,13 @@ class Entry:
         point = self.point
         whole = (point.mean("flops") or 0.0) / (point.mean("flops_ratio") or 1.0)
         found = trained_statics(self.study, point)
-        others = [p for p in found if not of_same_body(p.row, point.row)]
-        return [p for p in others if (p.mean("flops") or 0.0) < whole]
+        fewer = [p for p in found if (p.mean("flops") or 0.0) < whole]
+        return [p for p in fewer if not of_same_body(p.row, point.row)]
 
     @property
     def student(self) -> Point | None:
         """The most accurate of `smaller`."""
-        return max(self.smaller, key=lambda p: p.mean("score") or 0.0, default=None)
+        return best(self.smaller)
 
     @cached_property
     def padded(self) -> Point | None:
@@ -108,8 +111,8 @@ class Entry:
     @property
     def gain(self) -> Difference | None:
         """Over fixed depth at equal FLOPs, in points: a mix of the two neighbouring depths."""
-        if "adaptivity_gain" in self.gains:
-            return in_points(self.gains["adaptivity_gain"])
+        if found := in_points(self.gains.get("adaptivity_gain")):
+            return found
         values = self.point.values("adaptivity_gain")
         if len(values) != len(self.point.members):
             return None
@@ -119,7 +122,7 @@ class Entry:
     @property
     def mix_gain(self) -> Difference | None:
         """Over the best random mix of any two depths for that cost at most."""
-        return in_points(self.gains["mix_gain"]) if "mix_gain" in self.gains else None
+        return in_points(self.gains.get("mix_gain"))
 
     @cached_property
     def gains(self) -> dict[str, Interval]:
@@ -138,8 +141,8 @@ class Entry:
         return None if same else found
 
 
-def in_points(share: Interval) -> Difference:
-    return Difference(100 * share.value, share.times(100))
+def in_points(share: Interval | None) -> Difference | None:
+    return share and Difference(100 * share.value, share.times(100))
 
 
 def gains_of(study: Study, point: Point) -> dict[str, Interval]:
@@ -173,29 +176,22 @@ def judged_of(study: Study, measured: Measured) -> Judged | None:
     """A row's rule beside the fixed depths of the same recorded pass."""
     if measured.outcome is None or measured.row.metric not in METRICS:
         return None
-    fixed = [
-        answers
-        for m in study.measured
-        if m.folder == measured.folder
-        and (m.row.baseline, m.row.examples) == (FIXED, measured.row.examples)
-        and (answers := answers_of(m)) is not None
-    ]
-    own, recorded = answers_of(measured), measured.outcome.recorded
-    if own is None or not fixed:
+    fixed = [answers_of(m) for m in study.fixed_beside(measured) if m.outcome is not None]
+    if not fixed:
         return None
+    recorded = measured.outcome.recorded
     about = recorded.labels, measured.row.metric, recorded.group_B, recorded.num_classes
-    return Judged([own], fixed, *about)
+    return Judged([answers_of(measured)], fixed, *about)
 
 
-def answers_of(measured: Measured) -> Answers | None:
+def answers_of(measured: Measured) -> Answers:
     """A row's counted mean of FLOPs is spread over the examples as their tokens in the layers that
     they ran, since kept rows do not hold the widths to count each one's. One seed's interval is
     then that of exactly counted FLOPs to 0.001 points (SST-2, six layers)."""
-    if measured.outcome is None:
-        return None
-    tokens_B = measured.outcome.tokens_LB.sum(0)
+    outcome = measured.known
+    tokens_B = outcome.tokens_LB.sum(0)
     flops_B = measured.row.flops * tokens_B / tokens_B.mean()
-    return Answers(measured.outcome.logits_BC.argmax(1), flops_B)
+    return Answers(outcome.logits_BC.argmax(1), flops_B)
 
 
 def accuracy_interval(point: Point) -> Interval:
@@ -237,12 +233,9 @@ def same_examples(point: Point, other: Point) -> bool:
     return all(np.array_equal(labels[0], found) for found in labels[1:])
 
 
-def trained_static(study: Study, point: Point) -> Point | None:
-    """The static model of the same body and task that was trained for itself, or the one whose
-    weights the point's training began with. Of several, such as with and without a teacher, the
-    most accurate."""
-    found = [p for p in trained_statics(study, point) if of_same_body(p.row, point.row)]
-    return max(found, key=lambda p: p.mean("score") or 0.0, default=None)
+def best(points: Sequence[Point]) -> Point | None:
+    """The most accurate."""
+    return max(points, key=lambda p: p.mean("score") or 0.0, default=None)
 
 
 def of_same_body(static: Row, row: Row) -> bool:
@@ -252,12 +245,10 @@ def of_same_body(static: Row, row: Row) -> bool:
 def trained_statics(study: Study, point: Point) -> list[Point]:
     """All of the task's, on the same examples, of whatever body."""
     row = point.row
-    points = study.points(task=row.task, split=row.split, baseline="", dtype=row.dtype)
-    points = [p for p in points if p.is_static and not study.has_early_heads(p)]
-    same = [p for p in points if same_timing(p.row, row)]
-    same = [p for p in same if p.row.form == row.form or row.baseline == THEIRS]
-    same = [p for p in same if p.row.engine == row.engine]
-    return [p for p in same if p.row.num_examples == row.num_examples]
+    same = ["task", "split", "engine", *SAME_TIMING] + ["form"] * (row.baseline != THEIRS)
+    points = study.points(baseline="", **{name: getattr(row, name) for name in same})
+    static = [p for p in points if p.is_static and p.row.num_examples == row.num_examples]
+    return [p for p in static if not study.has_early_heads(p)]
 
 
 def same_timing(one: Row, other: Row) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import pkgutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,6 +35,7 @@ from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Packed
 from eat_lightning.report.statistics import softmax
+from eat_lightning.report.study import grouped_by
 from eat_lightning.runs.row import label, method_text
 from eat_lightning.runs.run import Run
 
@@ -96,10 +96,9 @@ def spread(encoder: AdaptiveEncoder, split: Split, examples: int, seed: int = 0)
     outcome = record(encoder, split.take(rows)).under()
     lengths_B = outcome.recorded.lengths
     third_B = np.searchsorted(np.quantile(lengths_B, [1 / 3, 2 / 3]), lengths_B)
-    kinds: dict[tuple[int, ...], list[int]] = {}
-    for row, *kind in zip(rows, outcome.depth_B, is_right(outcome), third_B, strict=True):
-        kinds.setdefault(tuple(map(int, kind)), []).append(row)
-    turns = [(turn, kind, row) for kind, some in kinds.items() for turn, row in enumerate(some)]
+    kind_B3 = np.stack([outcome.depth_B, is_right(outcome), third_B], axis=1).tolist()
+    kinds = grouped_by(range(len(rows)), lambda i: tuple(kind_B3[i]))
+    turns = [(turn, kind, rows[i]) for kind, some in kinds.items() for turn, i in enumerate(some)]
     return sorted(row for _, _, row in sorted(turns)[:examples])
 
 
@@ -128,23 +127,15 @@ class Noting:
         return shorter
 
 
-@dataclass
-class Ways:
-    """What some rows of a split went through when nobody left: `kept` has for each row, and each
-    layer, the places of the tokens that entered it."""
-
-    recorded: Recorded
-    kept: list[list[list[int]]]
-
-    @classmethod
-    def walk(cls, encoder: AdaptiveEncoder, part: Split) -> Ways:
-        """Each example alone, so that every note is of one example."""
-        noting, last = Noting(encoder.reduction), encoder.shape.num_layers
-        recorded = record(with_slots(encoder, reduction=noting), part, batch_size=1)
-        order_B = np.concatenate(sorted_batches(part.lengths, 1))
-        noted = dict(zip(order_B.tolist(), noting.passes, strict=False))
-        lengths = enumerate(part.lengths.tolist())
-        return cls(recorded, [entering(noted.get(i, {}), length, last) for i, length in lengths])
+def walk(encoder: AdaptiveEncoder, part: Split) -> tuple[Recorded, list[list[list[int]]]]:
+    """What some rows of a split went through when nobody left, and for each row, and each layer,
+    the places of the tokens that entered it. Each example alone, so that every note is of one."""
+    noting, last = Noting(encoder.reduction), encoder.shape.num_layers
+    recorded = record(with_slots(encoder, reduction=noting), part, batch_size=1)
+    order_B = np.concatenate(sorted_batches(part.lengths, 1))
+    noted = dict(zip(order_B.tolist(), noting.passes, strict=False))
+    lengths = enumerate(part.lengths.tolist())
+    return recorded, [entering(noted.get(i, {}), length, last) for i, length in lengths]
 
 
 def entering(kept: dict[int, list[int]], length: int, num_layers: int) -> list[list[int]]:
@@ -171,9 +162,9 @@ def entries(
         for row in rows
     ]
     for method in compared(encoder):
-        walked = Ways.walk(with_slots(encoder, reduction=method), split.take(rows))
+        walked = walk(with_slots(encoder, reduction=method), split.take(rows))
         name, own = method_text(spec("reduction", method)), method is encoder.reduction
-        for entry, way in zip(found, described(walked, names), strict=True):
+        for entry, way in zip(found, described(*walked, names), strict=True):
             entry["ways"].append({"name": name, "own": own, **way})
     return found
 
@@ -197,9 +188,10 @@ def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
     return found
 
 
-def described(walked: Ways, names: Sequence[str]) -> list[dict[str, Any]]:
+def described(
+    recorded: Recorded, places: Sequence[list[list[int]]], names: Sequence[str]
+) -> list[dict[str, Any]]:
     """What entered, what the exits guessed and where each rule let go, for each example."""
-    recorded = walked.recorded
     rules = [(rule, recorded.under(rule)) for rule in rules_of(recorded.exit, len(names))]
     return [
         {
@@ -220,7 +212,7 @@ def described(walked: Ways, names: Sequence[str]) -> list[dict[str, Any]]:
                 for rule, outcome in rules
             ],
         }
-        for i, kept in enumerate(walked.kept)
+        for i, kept in enumerate(places)
     ]
 
 
@@ -237,13 +229,8 @@ def guess(logits_C: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     if not names:
         score = round(float(logits_C[0]), DIGITS)
         return {"probabilities": [], "confidence": None, "answer": score}
-    probabilities = [round(float(p), DIGITS) for p in softmax(logits_C[None])[0]]
-    best = int(logits_C.argmax())
-    return {
-        "probabilities": probabilities,
-        "confidence": probabilities[best],
-        "answer": names[best],
-    }
+    shares, best = softmax(logits_C[None])[0].round(DIGITS).tolist(), int(logits_C.argmax())
+    return {"probabilities": shares, "confidence": shares[best], "answer": names[best]}
 
 
 def label_of(value: Any, names: Sequence[str]) -> str | float | None:

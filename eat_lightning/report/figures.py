@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.sax.saxutils import quoteattr
 
 from eat_lightning.files import replacing
@@ -84,8 +84,7 @@ def marks_of(drawing: Drawing) -> list[Mark]:
     return [artist.mark for artist in found]  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     color: str
     marker: str
 
@@ -93,11 +92,11 @@ class Look:
 def looks(names: Iterable[str]) -> dict[str, Look]:
     """A colour and a marker for each name, by alphabet: the same in all figures that are given the
     same names. More than eight begin again with the colours, at another marker."""
-    found = {}
-    for i, name in enumerate(sorted(set(names))):
-        turn = i // len(SERIES)
-        found[name] = Look(SERIES[i % len(SERIES)], MARKERS[(i + turn) % len(MARKERS)])
-    return found
+    many = len(SERIES)
+    return {
+        name: Look(SERIES[i % many], MARKERS[(i + i // many) % len(MARKERS)])
+        for i, name in enumerate(sorted(set(names)))
+    }
 
 
 def looks_of(study: Any) -> dict[str, Look]:
@@ -243,12 +242,8 @@ def part(ax: Axes, texts: Sequence[Text], tries: int = 200) -> None:
 
 def overlaps(found: Sequence[Bbox]) -> list[tuple[int, int]]:
     """Which boxes share an area."""
-    return [
-        (i, j)
-        for i, one in enumerate(found)
-        for j, other in enumerate(found[:i])
-        if one.fully_overlaps(other)
-    ]
+    numbered = [*enumerate(found)]
+    return [(i, j) for i, one in numbered for j, other in numbered[:i] if one.fully_overlaps(other)]
 
 
 def lead(ax: Axes, text: Text, point: tuple[float, float], near: float = 8.0) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from eat_lightning.files import replacing
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import Exit, build
-from eat_lightning.report.study import Measured, Study
+from eat_lightning.report.study import Measured, Study, grouped_by
 from eat_lightning.runs import jsonl
 from eat_lightning.runs import row as rows
 
@@ -29,9 +29,7 @@ BITS = 11  # of a margin or a signal: as many as fp16 has
 
 def keep(study: Study, folder: Path) -> None:
     """Write rows.jsonl and examples/; rows of an earlier report are replaced."""
-    passes: dict[Any, list[Measured]] = {}  # their rows may lie apart
-    for m in study.measured:
-        passes.setdefault((m.folder, m.row.run, m.row.examples), []).append(m)
+    passes = grouped_by(study.measured, lambda m: (m.run, m.row.examples))  # rows may lie apart
     measured = [row for same in passes.values() for row in kept(same, folder)]
     with replacing(folder / "rows.jsonl") as fresh:
         rows.write(fresh, measured)
@@ -46,15 +44,12 @@ def said(row: rows.Row) -> dict[str, Any]:
     """What a row says: no field at its default, and what was measured to nine digits. What was set,
     thresholds among it, stays as it is, since answers hang on its last bit."""
     exact = {*rows.SETTING, *rows.TIMING, "point"}
-    fields = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
-    defaults = {f.name: default_of(f) for f in dataclasses.fields(row)}
-    there = {name: value for name, value in fields.items() if value != defaults[name]}
-    return {name: v if name in exact else nine_digits(v) for name, v in there.items()}
-
-
-def default_of(field: dataclasses.Field[Any]) -> Any:
-    made = field.default_factory
-    return field.default if made is dataclasses.MISSING else made()
+    found = {}
+    for field in dataclasses.fields(row):
+        value, made = getattr(row, field.name), field.default_factory
+        if value != (field.default if made is dataclasses.MISSING else made()):
+            found[field.name] = value if field.name in exact else nine_digits(value)
+    return found
 
 
 def nine_digits(value: Any) -> Any:
@@ -99,19 +94,18 @@ def compact(recorded: Recorded, exits: Sequence[Exit]) -> Recorded:
 def right_class_first(recorded: Recorded, signals_too: bool = False) -> Recorded:
     """Every label 0 and every right class's logit 0; the other classes keep their order, and groups
     are numbered as they come. signals_too: a rule's signals have a place for each class."""
-    num_classes = recorded.num_classes
-    label_B1 = recorded.labels[:, None]
-    others_BC = np.arange(num_classes - 1)[None]
+    label_B1, group_B = recorded.labels[:, None], recorded.group_B
+    others_BC = np.arange(recorded.num_classes - 1)[None]
     order_BC = np.concatenate([label_B1, others_BC + (others_BC >= label_B1)], axis=1)
-    ordered = {k: np.take_along_axis(g, order_BC, axis=1) for k, g in recorded.guesses.items()}
-    group_B, signals = recorded.group_B, recorded.signals
-    if signals_too:
-        signals = {k: np.take_along_axis(s, order_BC, axis=1) for k, s in signals.items()}
+
+    def ordered(of_layers: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+        return {k: np.take_along_axis(of, order_BC, axis=1) for k, of in of_layers.items()}
+
     return replace(
         recorded,
         labels=np.zeros_like(recorded.labels),
-        guesses={k: g - g[:, :1] for k, g in ordered.items()},
-        signals=signals,
+        guesses={k: g - g[:, :1] for k, g in ordered(recorded.guesses).items()},
+        signals=ordered(recorded.signals) if signals_too else recorded.signals,
         origins=None,
         group_B=None if group_B is None else np.unique(group_B, return_inverse=True)[1],
     )

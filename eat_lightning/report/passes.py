@@ -5,11 +5,11 @@ Shapes: B examples, S seeds.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from json import JSONEncoder
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import build, point_of
 from eat_lightning.report import cells
 from eat_lightning.report.figures import Look, looks_of
-from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.report.study import Measured, Point, Study, grouped_by
 from eat_lightning.runs.names import SAME_POINT
 from eat_lightning.runs.row import Row, text
 
@@ -29,6 +29,7 @@ USUAL = (  # what `Pass.usual` gives
     "0.9 of confidence), whatever it costs: at equal cost measure budgets=[0.5] compares models."
 )
 TOLD_BY = ("dtype", "device", "split")
+as_text = JSONEncoder(sort_keys=True).encode  # what is the same has the same text
 
 
 @dataclass
@@ -52,10 +53,9 @@ class Pass:
     @cached_property
     def runs(self) -> list[Measured]:
         """A row of each run whose examples are at hand, by seed."""
-        found: dict[tuple[str, str], Measured] = {}
-        for m in with_examples(m for point in self.points for m in point.members):
-            found.setdefault((str(m.folder), m.row.run), m)
-        return sorted(found.values(), key=lambda m: m.row.seed)
+        known = with_examples(m for point in self.points for m in point.members)
+        first = [own[0] for own in grouped_by(known, lambda m: m.run).values()]
+        return sorted(first, key=lambda m: m.row.seed)
 
     @property
     def point(self) -> Point:
@@ -93,16 +93,17 @@ class Pass:
 
 
 def passes(study: Study, task: str) -> list[Pass]:
-    groups: dict[str, list[Point]] = {}
-    for point in study.points(task=task, baseline="", policy=[]):
-        same = [study.name_of(point.row), *(getattr(point.row, name) for name in SAME_PASS)]
-        groups.setdefault(json.dumps(same, sort_keys=True), []).append(point)
-    looks, rows = looks_of(study), [points[0].row for points in groups.values()]
+    def same(point: Point) -> str:
+        row = point.row
+        return as_text([study.name_of(row), *(getattr(row, name) for name in SAME_PASS)])
+
+    groups = grouped_by(study.points(task=task, baseline="", policy=[]), same).values()
+    looks, rows = looks_of(study), grouped_by([g[0].row for g in groups], study.name_of)
     found = []
-    for points in groups.values():
+    for points in groups:
         name = study.name_of(points[0].row)
-        alike = [row for row in rows if study.name_of(row) == name]
-        found.append(Pass(by_rule(points), told_apart(name, points[0].row, alike), looks[name]))
+        label = told_apart(name, points[0].row, rows[name])
+        found.append(Pass(by_rule(points), label, looks[name]))
     return found
 
 
@@ -124,10 +125,8 @@ def told_apart(name: str, row: Row, alike: Sequence[Row]) -> str:
 def by_rule(points: Sequence[Point]) -> list[Point]:
     """Sort by knob, then the rules without one; of a rule that was timed in several ways the
     first."""
-    distinct: dict[str, Point] = {}
-    for point in points:
-        distinct.setdefault(json.dumps(point.row.exit, sort_keys=True), point)
-    return sorted(distinct.values(), key=lambda p: (turned_to(p), p.row.exit["kind"] == "never"))
+    distinct = [own[0] for own in grouped_by(points, lambda p: as_text(p.row.exit)).values()]
+    return sorted(distinct, key=lambda p: (turned_to(p), p.row.exit["kind"] == "never"))
 
 
 def turned_to(point: Point) -> float:

@@ -27,15 +27,20 @@ class Provenance:
             return point
         row = point.row
         runs = [f"run=outputs/{m.row.study}/{m.row.run}" for m in point.members]
-        more = rule_named(row)
-        more += [f"budgets=[{row.budget:g}]"] if row.budget else []
         points = "taus" if row.knob == "tau" else "points"
-        more += [f"{points}=[{row.point}]"] if off_grid(row) else []
-        more += ["baselines=all"] if row.baseline == THEIRS else []
-        more += [f"dtype={row.dtype}"] if row.dtype != "fp32" else []
-        more += [f"backend={row.engine}"] if row.engine != "torch" else []
-        more += ["prepack=false"] if point.timed and could_be_prepacked(row) else []
-        words = ["python", "-m", "eat_lightning.measure", *dict.fromkeys(runs), *more]
+        free = row.baseline != THEIRS and row.dtype != "int8" and row.device == "cpu"
+        settings = {
+            f"budgets=[{row.budget or 0:g}]": row.budget,
+            f"{points}=[{row.point}]": off_grid(row),
+            "baselines=all": row.baseline == THEIRS,
+            f"dtype={row.dtype}": row.dtype != "fp32",
+            f"backend={row.engine}": row.engine != "torch",
+            # Plain weights that a measurement of today would prepack if it can.
+            "prepack=false": point.timed and free and row.form == PLAIN,
+        }
+        named = [setting for setting, is_said in settings.items() if is_said]
+        words = ["python", "-m", "eat_lightning.measure", *dict.fromkeys(runs)]
+        words += [*rule_named(row), *named]
         return cls(tuple(point.runs), shlex.join(words), tuple(point.commits))
 
 
@@ -56,9 +61,3 @@ def off_grid(row: Row) -> bool:
         return False
     knob = knob_of(class_here("exit", row.exit["kind"]))
     return knob is None or row.point not in knob.grid
-
-
-def could_be_prepacked(row: Row) -> bool:
-    """Plain weights that a measurement of today would prepack if it can."""
-    free = row.baseline != THEIRS and row.dtype != "int8" and row.device == "cpu"
-    return free and row.form == PLAIN

@@ -46,8 +46,15 @@ def metric(name: str, title: str) -> Column:
 
 def own_times(prefix: str, title: str, help: str) -> Column:
     """How many times as fast as own static, as the rows have it."""
-    key, help = f"{prefix}speed_up", f"{help}; {col.REPEATS}"
-    return Column(key, title, help, cell=lambda e: own_speed_up(e, prefix))
+
+    def cell(entry: Entry) -> Cell:
+        if not entry.point.timed:
+            return EMPTY
+        if entry.point.is_static:
+            return Cell(1.0, "1")
+        return cells.times(speed_up(entry.point, prefix), NO_SESSION if entry.own else NO_OWN)
+
+    return Column(f"{prefix}speed_up", title, f"{help}; {col.REPEATS}", cell=cell)
 
 
 def times(key: str, title: str, other: str, cost: Cost, help: str) -> Column:
@@ -122,14 +129,6 @@ COLUMNS = [
 ]
 
 
-def own_speed_up(entry: Entry, prefix: str) -> Cell:
-    if not entry.point.timed:
-        return EMPTY
-    if entry.point.is_static:
-        return Cell(1.0, "1")
-    return cells.times(speed_up(entry.point, prefix), NO_SESSION if entry.own else NO_OWN)
-
-
 def held(entry: Entry, other: Point | None, cost: Cost) -> Cell:
     """How many times as fast as another setting."""
     if other is None or not entry.point.timed or not other.timed:
@@ -139,10 +138,11 @@ def held(entry: Entry, other: Point | None, cost: Cost) -> Cell:
 
 def table_of_settings(name: str, title: str, caption: str, entries: Sequence[Entry]) -> Table:
     """A line for each setting; flagged where it is of another commit or version than most."""
-    usual = {name: common(entries, name) for name in ("commit", "version")}
+    told = {"commit": OTHER_COMMIT, "version": OTHER_VERSION}
+    usual = {name: common(entries, name) for name in told}
 
     def flags(entry: Entry) -> Iterator[str]:
-        for name, flag in (("commit", OTHER_COMMIT), ("version", OTHER_VERSION)):
+        for name, flag in told.items():
             if {getattr(m.row, name) for m in entry.point.members} != {usual[name]}:
                 yield flag
         if not entry.point.timed:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from glob import glob
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -36,6 +36,8 @@ from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, class_here, method_t
 from eat_lightning.runs.run import Run, version_of
 
 NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 def not_imported(kind: str) -> str:
@@ -45,12 +47,25 @@ def not_imported(kind: str) -> str:
     return f"{kind} is not imported here: {ALLOW}={module}" if absent else ""
 
 
+def grouped_by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Those of one key together, in the order in which keys come."""
+    found: dict[K, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
+
+
 @dataclass(frozen=True)
 class Measured:
     """A row and the folder it was found in: a run's, or one of results that were kept."""
 
     row: Row
     folder: Path
+
+    @property
+    def run(self) -> tuple[Path, str]:
+        """Whose row it is; kept rows of several runs lie in one folder."""
+        return self.folder, self.row.run
 
     @property
     def outcome(self) -> Outcome | None:
@@ -177,12 +192,14 @@ class Study:
 
     def groups(self, **wanted: Any) -> list[list[Measured]]:
         """Rows of one setting together."""
-        groups: dict[str, list[Measured]] = {}
-        for m in self.measured:
-            if all(getattr(m.row, name) == value for name, value in wanted.items()):
-                same = [self.name_of(m.row), rule_of(m.row), *same_point(m.row)]
-                groups.setdefault(json.dumps(same, sort_keys=True), []).append(m)
-        return [*groups.values()]
+
+        def setting(m: Measured) -> str:
+            same = [self.name_of(m.row), rule_of(m.row), *same_point(m.row)]
+            return json.dumps(same, sort_keys=True)
+
+        fields = wanted.items()
+        rows = (m for m in self.measured if all(getattr(m.row, k) == v for k, v in fields))
+        return [*grouped_by(rows, setting).values()]
 
     def each_seed_once(self, rows: list[Measured]) -> list[Measured]:
         """Keep of runs that are one seed the one measured last, and of fits for one budget the
@@ -209,22 +226,23 @@ class Study:
 
     def twins(self, point: Point, matches: Callable[[Row, Row], bool]) -> list[list[Measured]]:
         """Find for each seed of a point the rows of the same run that match its own."""
-        runs = [(mine, (mine.folder, mine.row.run, mine.row.split)) for mine in point.members]
-        return [
-            [
-                m
-                for m in self.measured
-                if (m.folder, m.row.run, m.row.split) == run and matches(m.row, mine.row)
-            ]
-            for mine, run in runs
-        ]
+        found = []
+        for mine in point.members:
+            same = [m for m in self.measured if m.run == mine.run and m.row.split == mine.row.split]
+            found.append([m for m in same if matches(m.row, mine.row)])
+        return found
+
+    def fixed_beside(self, measured: Measured) -> list[Measured]:
+        """The fixed depths of the same recorded pass."""
+        pass_of = measured.run, measured.row.examples
+        fixed = [m for m in self.measured if m.row.baseline == FIXED]
+        return [m for m in fixed if (m.run, m.row.examples) == pass_of]
 
     def has_early_heads(self, point: Point) -> bool:
         """Whether some of a point's runs have an exit head before the last layer, and so were not
         trained as static models."""
-        runs = {(m.folder, m.row.run) for m in point.members}
-        rows = [m.row for m in self.measured if (m.folder, m.row.run) in runs]
-        last = point.row.num_layers
+        runs, last = {m.run for m in point.members}, point.row.num_layers
+        rows = [m.row for m in self.measured if m.run in runs]
         return any(int(k) < last for row in rows for k in (*row.ece_after, *row.exit_shares))
 
     def static_of(self, point: Point) -> Point | None:

@@ -168,10 +168,14 @@ def to_markdown(table: Table) -> str:
     return "\n\n".join(text for text in found if text)
 
 
+def marked_up(shown: Shown, text: str, bold: str, mark: str) -> str:
+    text = bold % text if shown.cell.bold and text else text
+    return text + (mark % ",".join(shown.marks) if shown.marks else "")
+
+
 def markdown_cell(shown: Shown) -> str:
     text = shown.cell.text.replace("|", "\\|").replace("\n", " ")
-    text = f"**{text}**" if shown.cell.bold and text else text
-    return text + (f" <sup>{','.join(shown.marks)}</sup>" if shown.marks else "")
+    return marked_up(shown, text, "**%s**", " <sup>%s</sup>")
 
 
 LATEX_PART = r"""\begin{table}[t]
@@ -199,9 +203,8 @@ def latex(table: Table) -> str:
 def latex_part(table: Table, part: Part) -> str:
     aligned = "".join("r" if column.numeric else "l" for column in part.columns)
     rows = [map(latex_cell, row) for row in part.rows]
-    head, *lines = (
-        rf"{' & '.join(row)} \\" for row in ([escaped(c.title) for c in part.columns], *rows)
-    )
+    heads = [escaped(column.title) for column in part.columns]
+    head, *lines = (rf"{' & '.join(row)} \\" for row in (heads, *rows))
     title = f"{table.title} ({part.group})." if part.group else f"{table.title}."
     caption = " ".join(text for text in (title, table.caption, same_in_all(table)) if text)
     label = f"tab:{table.name}-{part.group}".rstrip("-").replace(" ", "-")
@@ -214,9 +217,7 @@ def latex_part(table: Table, part: Part) -> str:
 
 
 def latex_cell(shown: Shown) -> str:
-    text = escaped(shown.cell.text)
-    text = rf"\textbf{{{text}}}" if shown.cell.bold and text else text
-    return text + (rf"\textsuperscript{{{','.join(shown.marks)}}}" if shown.marks else "")
+    return marked_up(shown, escaped(shown.cell.text), r"\textbf{%s}", r"\textsuperscript{%s}")
 
 
 LATEX = str.maketrans(

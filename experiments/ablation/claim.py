@@ -16,7 +16,7 @@ from typing import Any
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Cell as TableCell
-from eat_lightning.report.claim import Claim, Column, Table
+from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.setting_table import OTHER_COMMIT
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Study
@@ -28,6 +28,7 @@ MEASURE = "python -m eat_lightning.measure run=outputs/<study>"
 NO_SESSION = "not divided: not timed in one session with the cell that has nothing on"
 NOTHING_SAVED = "a window is a mask here: it computes every pair, so that it saves nothing"
 AGAINST = "against the cell with nothing on"
+OVERLAP = "1: savings multiply; below: they overlap"
 MEASURED = ("num_examples", "padding_factor", "weights", "threads", "device", "machine")
 CONDITIONS = (*MEASURED, "session", "commit", "version")
 RETENTION = "tokens entering the last layer run / at first"
@@ -127,22 +128,17 @@ def product_table(name: str, title: str, f: Factorial) -> Table:
     there."""
     columns = [col.word("cell", "on")]
     for key, cost in f.titles.items():
-        columns += product_columns(key, cost)
+        columns += [
+            col.interval(f"{key}_product", f"{cost}: product", help="of the parts' factors alone"),
+            col.interval(f"{key}_measured", "measured"),
+            col.interval(f"{key}_ratio", "measured / product", help=OVERLAP),
+        ]
     caption = (
         f"Factors by which cost falls, {AGAINST}. Intervals of time are of the extremes of the "
         "repeats multiplied and divided: rather too wide."
     )
     lines = [product_line(f, cell) for cell in f.cells if f.multiplied(cell, "flops")]
     return col.table(name, f"Do savings multiply on {title}?", caption, columns, lines, "source")
-
-
-def product_columns(key: str, cost: str) -> list[Column]:
-    overlap = "1: savings multiply; below: they overlap"
-    return [
-        col.interval(f"{key}_product", f"{cost}: product", help="of the parts' factors alone"),
-        col.interval(f"{key}_measured", "measured"),
-        col.interval(f"{key}_ratio", "measured / product", help=overlap),
-    ]
 
 
 def product_line(f: Factorial, cell: Cell) -> dict[str, Any]:
@@ -175,13 +171,13 @@ def effect_table(name: str, title: str, f: Factorial) -> Table:
         "x: by how much one part changes the effect of another; 1, or 0 points: not at all, "
         "savings multiply. Single repeats are not kept, so that effects on time have no interval."
     )
-    lines = []
-    for term in [] if f.missing else below(f.all)[1:]:
-        effects = {key: f.effect(term, key) for key in f.titles}
-        named = {"term": " x ".join(parts_of(term)), "points": f.accuracy_effect(term)}
-        lines.append(effects | named | {"source": f.source(*f.cells)})
-    title = f"Effects and interactions on {title}"
-    return col.table(name, title, caption, columns, lines, "source")
+    lines = [
+        {key: f.effect(term, key) for key in f.titles}
+        | {"term": " x ".join(parts_of(term)), "points": f.accuracy_effect(term)}
+        for term in ([] if f.missing else below(f.all)[1:])
+    ]
+    title, source = f"Effects and interactions on {title}", f.source(*f.cells)
+    return col.table(name, title, caption, columns, lines, lambda _: source)
 
 
 def answers_of(title: str, factorial: Factorial) -> Iterator[str]:

@@ -6,18 +6,17 @@ Shapes: S seeds, B examples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import product
 from math import exp, log, prod
-from typing import TypeVar
 
 import numpy as np
 
 from eat_lightning.report import compare
 from eat_lightning.report.provenance import Provenance
-from eat_lightning.report.statistics import Interval, mean_interval
-from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.report.statistics import Interval, mean_interval, multiplied
+from eat_lightning.report.study import Measured, Point, Study, grouped_by
 from eat_lightning.runs.row import THEIRS
 
 PARTS = {  # each with its slot and the method that is none
@@ -31,7 +30,6 @@ SAME = ("study", "task", "model", "encoder", "num_layers", "split", "weights", "
 TIMES = {"single": (compare.single_ms, ""), "batch": (compare.batch_ms, "batch_")}
 
 Cell = tuple[bool, ...]  # whether each of PARTS is on
-T = TypeVar("T")
 
 
 def cell_of(m: Measured) -> Cell:
@@ -70,14 +68,11 @@ class Factorial:
         if self.off.timed:
             batch = f"time, batch {self.off.row.throughput_batch}"
             self.titles |= {"single": "time, batch 1", "batch": batch}
-        self.savings = {"flops": {cell: self.fewer_flops(cell) for cell in cells}}
+        flops = {cell: point.mean("flops") or 1.0 for cell, point in cells.items()}
+        self.savings = {"flops": {c: Interval.exact(flops[OFF] / flops[c]) for c in cells}}
         for key in TIMES:
             found = {cell: self.faster(cell, key) for cell in cells}
             self.savings[key] = {cell: factor for cell, factor in found.items() if factor}
-
-    def fewer_flops(self, cell: Cell) -> Interval:
-        flops = [point.mean("flops") or 1.0 for point in (self.off, self.cells[cell])]
-        return Interval.exact(flops[0] / flops[1])
 
     def faster(self, cell: Cell, key: str) -> Interval | None:
         """Within one session; of a model whose parts were switched off the rows' own speed-up will
@@ -97,8 +92,7 @@ class Factorial:
         alone = [known[one] for one in map(single, parts_of(cell)) if one in known]
         if sum(cell) < 2 or len(alone) < sum(cell):
             return None
-        ends = [[found.value, found.low, found.high] for found in alone]
-        return Interval(*map(prod, zip(*ends, strict=True)))
+        return multiplied(alone)
 
     def source(self, *cells: Cell) -> Provenance:
         """What a number of these cells comes from. The command names the parts that were switched
@@ -132,9 +126,7 @@ class Factorial:
         known = self.savings[key]
         if self.missing or len(known) < len(self.cells):
             return None
-        return exp(
-            sum(weight * log(known[cell].value) for cell, weight in self.weights(term).items())
-        )
+        return exp(sum(w * log(known[cell].value) for cell, w in self.weights(term).items()))
 
     def accuracy_effect(self, term: Cell) -> Interval | None:
         """A term of accuracy in points, with its paired interval over examples, seeds averaged."""
@@ -154,8 +146,9 @@ def factorials(study: Study, task: str) -> list[Factorial]:
     and each model that was measured with every combination of its parts switched off."""
     ours = [m for m in study.measured if m.row.task == task and m.row.baseline != THEIRS]
     found = []
-    for rows in grouped(ours, lambda m: tuple(str(getattr(m.row, name)) for name in SAME)):
-        runs = grouped(rows, lambda m: (str(m.folder), m.row.run))
+    bodies = grouped_by(ours, lambda m: tuple(str(getattr(m.row, name)) for name in SAME))
+    for rows in bodies.values():
+        runs = grouped_by(rows, lambda m: m.run).values()
         own = [(tuple(map(any, zip(*map(cell_of, run), strict=True))), run) for run in runs]
         trained = cells_of(m for cell, run in own for m in run if cell_of(m) == cell)
         if OFF in trained and len(trained) > 2:
@@ -167,19 +160,12 @@ def factorials(study: Study, task: str) -> list[Factorial]:
     return found
 
 
-def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
-    found: dict[Hashable, list[T]] = {}
-    for item in items:
-        found.setdefault(key(item), []).append(item)
-    return list(found.values())
-
-
 def cells_of(rows: Iterable[Measured]) -> dict[Cell, Point]:
     """A row of each run for each cell, as a point over seeds."""
-    runs = grouped(rows, lambda m: (cell_of(m), str(m.folder), m.row.run))
+    runs = grouped_by(rows, lambda m: (cell_of(m), m.run)).values()
     usual = sorted((min(run, key=far) for run in runs), key=lambda m: m.row.seed)
-    cells = {cell_of(own[0]): Point(own) for own in grouped(usual, cell_of)}
-    return {cell: cells[cell] for cell in below((True, True, True)) if cell in cells}
+    cells = grouped_by(usual, cell_of)
+    return {cell: Point(cells[cell]) for cell in below((True, True, True)) if cell in cells}
 
 
 def far(m: Measured) -> float:

@@ -86,12 +86,11 @@ def claim(study: Study) -> Claim:
             whole.add(tables=[calibration_table(task, [e for own in exits.values() for e in own])])
         if early := [p for p in found if p.runs and p.early]:
             reached = {p.slug: ways(p) for p in early}
-            lines = [
-                line for p in early for line in answers(task, p, exits[p.slug], reached[p.slug])
-            ]
-            figures = [reliability_figure(p, [e["heads"][0] for e in exits[p.slug]]) for p in early]
-            figures.append(oracle_figure(task, early, reached))
-            whole.add(lines, [oracle_table(task, reached)], figures)
+            for p in early:
+                own = exits[p.slug]
+                figure = reliability_figure(p, [e["heads"][0] for e in own])
+                whole.add(answers(task, p, own, reached[p.slug]), figures=[figure])
+            whole.add([], [oracle_table(task, reached)], [oracle_figure(task, early, reached)])
     told = [p for found in tasks.values() for p in found if p.runs and p.early]
     whole.add(how_chosen(told), notes=notes(tasks))
     return whole.or_lacking(
@@ -169,11 +168,10 @@ def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
         "Of two classes, temperature moves no confidence past another: AURC and the frontier of "
         "accuracy against depth stay as they are, and a tau only means another thing."
     )
-    rows = {task: passed[0].row for task, passed in tasks.items() if passed}
-    correlated = [task for task, row in rows.items() if row.metric in ("pearson", "spearman")]
-    regressions = [task for task in correlated if rows[task].accuracy is None]
-    if regressions:
+    rows = [passed[0].row for passed in tasks.values() if passed]
+    correlated = [row for row in rows if row.metric in ("pearson", "spearman")]
+    if regressions := [row.task for row in correlated if row.accuracy is None]:
         yield f"{', '.join(regressions)}: a regression has no confidence and no exits."
-    judged = [p for task, passed in tasks.items() if task not in regressions for p in passed]
+    judged = [p for passed in tasks.values() for p in passed if p.row.task not in regressions]
     if absent := [f"{p.row.task} {p.name}" for p in judged if not p.runs]:
         yield f"Without examples beside their rows: {', '.join(absent)} (measure again)."

@@ -51,11 +51,8 @@ def draw_reliability(found: Pass, head: Head, ax: Any) -> None:
     last = " (last)" if head.layer == found.row.num_layers else ""
     fitted = f", T {head.temperature:.2f}" if head.temperature else ""
     ax.set_title(f"layer {head.layer}{last}{fitted}")
-    values, chance = head.values, head.chance
-    text = (
-        f"ECE {values['ece_before']:.1f} before, {values['ece_after']:.1f} after\n"
-        f"calibrated {chance.value:.1f} ({chance.low:.1f} to {chance.high:.1f})"
-    )
+    before, after = (head.values[f"ece_{when}"] for when in ("before", "after"))
+    text = f"ECE {before:.1f} before, {after:.1f} after\ncalibrated {head.chance.text(1)}"
     ax.text(0.98, 0.02, text, transform=ax.transAxes, ha="right", va="bottom", fontsize=6.5)
     for when in head.bins:
         draw_bins(found, head, when, ax)

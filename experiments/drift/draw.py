@@ -22,7 +22,7 @@ from scipy import stats
 from eat_lightning.errors import ConfigError, told
 from eat_lightning.report import columns as col
 from eat_lightning.report import figures, tables
-from eat_lightning.report.cells import words
+from eat_lightning.report.cells import interval, words
 from eat_lightning.report.claim import Cell
 from eat_lightning.report.figures import INK, MARKERS, SERIES
 from eat_lightning.report.provenance import Provenance
@@ -111,8 +111,8 @@ def show() -> None:
 def groups(found: DataFrame, kind: str) -> list[tuple[dict[str, Any], DataFrame]]:
     """Trials by task, stream, tau and run length, in the order of a reader."""
     made = found[found["kind"] == kind].groupby(KEY, sort=False)
-    keyed = [(dict(zip(KEY, key, strict=True)), own) for key, own in made]
-    return sorted(keyed, key=lambda one: reading_order(**one[0]))
+    keyed = sorted(made, key=lambda one: reading_order(*one[0]))
+    return [(dict(zip(KEY, key, strict=True)), own) for key, own in keyed]
 
 
 def reading_order(task: str, stream: str, tau: float, run_length: float) -> tuple[Any, ...]:
@@ -127,8 +127,7 @@ def ranged(values: Series) -> Cell:
     known = values.dropna()
     if known.empty:
         return words("none")
-    low, high = known.min(), known.max()
-    return Cell(known.median(), f"{known.median():.0f} ({low:.0f} to {high:.0f})", low, high)
+    return interval(Interval(known.median(), known.min(), known.max()), digits=0)
 
 
 def gained(own: DataFrame) -> Interval | None:
@@ -157,22 +156,16 @@ def shift_line(own: DataFrame) -> dict[str, Any]:
 
 
 def control_line(own: DataFrame) -> dict[str, Any]:
-    rate, low, high = alarm_rate(own)
     num = own["num_before"].sum()
-    line = {
-        "examples": num,
-        "bound": num / own["run_length"].iloc[0],
-        "alarms": own["alarms"].sum(),
-    }
-    rate_cell = Cell(rate, f"{rate:.2f} ({low:.2f} to {high:.2f})", low, high)
-    return line | {"rate": rate_cell, "full": mean_of(own["full_share"], 100)}
+    line = {"examples": num, "bound": num / own["run_length"].iloc[0], "rate": alarm_rate(own)}
+    return line | {"alarms": own["alarms"].sum(), "full": mean_of(own["full_share"], 100)}
 
 
-def alarm_rate(own: DataFrame) -> tuple[float, float, float]:
-    """Alarms in 100,000 examples, with the ends of their exact 95 % interval."""
-    alarms, scale = int(own["alarms"].sum()), 100_000 / own["num_before"].sum()
-    low, high = poisson_interval(alarms)
-    return scale * alarms, scale * low, scale * high
+def alarm_rate(own: DataFrame) -> Interval:
+    """Alarms in 100,000 examples, with their exact 95 % interval."""
+    alarms = int(own["alarms"].sum())
+    found = Interval(alarms, *poisson_interval(alarms))
+    return found.times(100_000 / own["num_before"].sum())
 
 
 def poisson_interval(count: int, level: float = 0.95) -> tuple[float, float]:
@@ -261,14 +254,10 @@ def figure(found: DataFrame) -> figures.Figure:
 
     def draw(drawing: Any) -> None:
         left, middle, right = drawing.subplots(1, 3, width_ratios=(1.5, 1.3, 1))
-        names, shifts = [], []
-        for key, own in groups(found, SHIFT):
-            tau = "" if key["tau"] == 0.9 else f", tau {key['tau']:g}"
-            names.append(f"{key['stream']}{tau}")
-            shifts.append(own)
-        draw_delays(left, names, shifts)
-        labelled = [i for i, own in enumerate(shifts) if own["accuracy_early"].notna().all()]
-        draw_gain(middle, [names[i] for i in labelled], [shifts[i] for i in labelled])
+        shifts = [(name_of(**key), own) for key, own in groups(found, SHIFT)]
+        draw_delays(left, shifts)
+        labelled = [each for each in shifts if each[1]["accuracy_early"].notna().all()]
+        draw_gain(middle, labelled)
         draw_control(right, found)
 
     caption = (
@@ -280,31 +269,35 @@ def figure(found: DataFrame) -> figures.Figure:
     return figures.Figure("drift", title, caption, draw, (9.0, 3.6))
 
 
-def draw_delays(ax: Any, names: Sequence[str], shifts: Sequence[DataFrame]) -> None:
-    for row, own in enumerate(shifts):
+def name_of(stream: str, tau: float, **_: Any) -> str:
+    return stream if tau == 0.9 else f"{stream}, tau {tau:g}"
+
+
+def draw_delays(ax: Any, shifts: Sequence[tuple[str, DataFrame]]) -> None:
+    for row, (_, own) in enumerate(shifts):
         for i, (delay, most) in enumerate(zip(own["delay"], own["num_shifted"], strict=True)):
             y, found = row + 0.5 * (i / max(len(own) - 1, 1) - 0.5), delay == delay
             look = {"color": SERIES[1], "markerfacecolor": SERIES[1] if found else "none"}
             ax.plot(delay if found else most, y, "o", markersize=3, **look)
     ax.set(xscale="log", xlabel="examples until the alarm", title="Delay")
     ax.xaxis.set_major_formatter("{x:g}")
-    name_rows(ax, names)
+    name_rows(ax, shifts)
 
 
-def draw_gain(ax: Any, names: Sequence[str], shifts: Sequence[DataFrame]) -> None:
+def draw_gain(ax: Any, shifts: Sequence[tuple[str, DataFrame]]) -> None:
     """Points over open exits."""
     for k, (how, title) in enumerate((("watched", "watched"), ("full", "full depth")), start=1):
-        x = [100 * (own[f"accuracy_{how}"] - own["accuracy_early"]).mean() for own in shifts]
+        x = [100 * (own[f"accuracy_{how}"] - own["accuracy_early"]).mean() for _, own in shifts]
         y = [row + 0.2 * (k - 1.5) for row in range(len(shifts))]
         ax.plot(x, y, MARKERS[k], markersize=4, color=SERIES[k], label=title)
     ax.axvline(0, color=INK, linewidth=0.7)
     ax.set(xlabel="points of accuracy over open exits", title="Fallback")
-    name_rows(ax, names)
+    name_rows(ax, shifts)
     ax.legend(loc="best", handlelength=1.0)
 
 
-def name_rows(ax: Any, names: Sequence[str]) -> None:
-    ax.set_yticks(range(len(names)), names)
+def name_rows(ax: Any, shifts: Sequence[tuple[str, DataFrame]]) -> None:
+    ax.set_yticks(range(len(shifts)), [name for name, _ in shifts])
     ax.invert_yaxis()
 
 
@@ -315,11 +308,10 @@ def draw_control(ax: Any, found: DataFrame) -> None:
         label = f"{key['task']}, {'redrawn' if 'redrawn' in key['stream'] else 'dev'}"
         title = None if label in looks else label
         k = looks.setdefault(label, len(looks))
-        rate, low, high = alarm_rate(own)
-        x = key["run_length"] * 1.12 ** (k - 1.5)
+        rate, x = alarm_rate(own), key["run_length"] * 1.12 ** (k - 1.5)
         lengths.add(key["run_length"])
-        ax.plot([x, x], [max(low, 0.05), high], color=SERIES[k])
-        ax.plot(x, max(rate, 0.05), MARKERS[k], markersize=4, color=SERIES[k], label=title)
+        ax.plot([x, x], [max(rate.low, 0.05), rate.high], color=SERIES[k])
+        ax.plot(x, max(rate.value, 0.05), MARKERS[k], markersize=4, color=SERIES[k], label=title)
     ends = sorted(lengths)
     ax.plot(ends, [100_000 / x for x in ends], color=INK, linewidth=1)
     ax.set(xscale="log", yscale="log", xlabel="run length", ylabel="alarms per 100,000")

@@ -39,6 +39,8 @@ def streams(run: Run, data: Any, dir: Path) -> Iterator[Split]:
 
 
 def shifted(run: Run, data: Any, dir: Path) -> Iterator[tuple[str, Source]]:
+    from eat_lightning.drift.stream import rows_of
+
     if run.task.name == "mnli":
         yield "snli", read_file(run.task, dir / "snli" / "validation.parquet")
         return
@@ -49,14 +51,9 @@ def shifted(run: Run, data: Any, dir: Path) -> Iterator[tuple[str, Source]]:
         texts = [t for seed in TYPO_SEEDS for t in with_typos(dev.texts[0], rate, seed)]
         yield f"typos {100 * rate:g} %", Source([texts], np.tile(dev.labels, len(TYPO_SEEDS)))
     for name, (part, column) in MAILS.items():
-        texts = texts_in(dir / f"{part}.parquet", column)
+        parts = rows_of(dir / f"{part}.parquet", [column], 1000)
+        texts = [line.texts[0] for lines in parts for line in lines]
         yield name, Source([texts], np.full(len(texts), -1))
-
-
-def texts_in(path: Path, column: str) -> list[str]:
-    from eat_lightning.drift.stream import rows_of
-
-    return [line.texts[0] for lines in rows_of(path, [column], 1000) for line in lines]
 
 
 def record_all(run: Run, dir: Path, folder: Path, batch: int = 32) -> Iterator[Path]:

@@ -129,20 +129,15 @@ def shift_trial(
     e, full_B = shifted.examples.iloc[episode.rows], episode.full_B
     watched_B = np.where(full_B, e["full"], e["early"])
     answers = {"early": e["early"], "watched": watched_B, "full": e["full"]}
-    found = {
-        f"changed_{how}": float((answers[how] != e["full"]).mean()) for how in ("early", "watched")
-    }
+    found = {f"changed_{how}": answers[how] != e["full"] for how in ("early", "watched")}
     if (e["label"] >= 0).all():
-        right = {f"accuracy_{how}": answer_B == e["label"] for how, answer_B in answers.items()}
-        found |= {name: float(right_B.mean()) for name, right_B in right.items()}
-    found |= {
-        "cost_early": float(e["cost_early"].mean()),
-        "cost_full": float(e["cost_full"].mean()),
-    }
-    found["cost_watched"] = float(np.where(full_B, e["cost_full"], e["cost_early"]).mean())
-    found |= {"depth_early": float(e["depth"].mean()), "full_share": float(full_B.mean())}
+        found |= {f"accuracy_{how}": answer_B == e["label"] for how, answer_B in answers.items()}
+    found |= {"cost_early": e["cost_early"], "cost_full": e["cost_full"]}
+    found["cost_watched"] = np.where(full_B, e["cost_full"], e["cost_early"])
+    found |= {"depth_early": e["depth"], "full_share": full_B}
+    means = {name: float(values_B.mean()) for name, values_B in found.items()}
     delay = episode.alarm.at - episode.start if episode.alarm else None
-    return episode.trial(SHIFT, task, shifted, seed, tau=shifted.tau, delay=delay, **found)
+    return episode.trial(SHIFT, task, shifted, seed, tau=shifted.tau, delay=delay, **means)
 
 
 def recovery_trial(
@@ -177,6 +172,6 @@ def control_trial(
         known = [seen[i] for i in rng.integers(0, len(seen), len(known))]
     monitor = Monitor(known, run_length=run_length, seed=int(rng.integers(1 << 32)))
     events, full_B = replay(monitor, [seen[i] for i in rng.integers(0, len(seen), num)])
-    alarms, share = len(of_kind(ALARM, events)), float(full_B.mean())
-    name = REDRAWN if redrawn else DEV
-    return Trial(CONTROL, task, name, seed, run_length, num, alarms, full_share=share)
+    alarms, name = len(of_kind(ALARM, events)), REDRAWN if redrawn else DEV
+    about = CONTROL, task, name, seed, run_length, num, alarms
+    return Trial(*about, full_share=float(full_B.mean()))

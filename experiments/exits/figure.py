@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 from eat_lightning.report.cells import over_seeds, percent_text
 from eat_lightning.report.figures import GRID, INK, MARKERS, MUTED, PAPER, Figure, part, read
 from eat_lightning.report.panels import dot, in_panels
 from eat_lightning.report.passes import examples_text, seeds_text
+from eat_lightning.report.study import grouped_by
 
 from .rule import Rule
 
@@ -42,14 +42,14 @@ def figures_of(task: str, rules: Sequence[Rule]) -> list[Figure]:
     made = [shares_figure(task, rules)]
     made += [left_figure(task, known)] if known else []
     for what, key in (("length", "lengths"), ("difficulty", "difficulties")):
-        some = [rule for rule in known if getattr(rule, key)]
-        made += [depth_figure(task, what, key, some)] if some else []
+        if some := [rule for rule in known if getattr(rule, key)]:
+            made.append(depth_figure(task, what, key, some))
     return made
 
 
 def by_pass(rules: Iterable[Rule]) -> list[list[Rule]]:
     """The rules of each panel."""
-    return [list(own) for _, own in groupby(rules, lambda rule: rule.found.slug)]
+    return [*grouped_by(rules, lambda rule: rule.found.slug).values()]
 
 
 def n_text(rules: Sequence[Rule]) -> str:
@@ -61,14 +61,11 @@ def looks_of(own: Sequence[Rule]) -> dict[int, dict[str, Any]]:
     which is always there, has none."""
     last = own[0].found.row.num_layers
     layers = sorted({last}.union(*(rule.shares for rule in own)))
-    color = own[0].found.look.color
-    looks = {}
+    looks: dict[int, dict[str, Any]] = {}
     for i, layer in enumerate(layers):
-        strength = {"color": color, "alpha": opacity(i, len(layers) - 1)}
-        looks[layer] = {
-            "marker": MARKERS[i % 8],
-            **({"color": MUTED} if layer == last else strength),
-        }
+        strength = {"color": own[0].found.look.color, "alpha": opacity(i, len(layers) - 1)}
+        look = {"color": MUTED} if layer == last else strength
+        looks[layer] = {"marker": MARKERS[i % 8], **look}
     return looks
 
 
@@ -83,7 +80,7 @@ def shares_figure(task: str, rules: Sequence[Rule]) -> Figure:
 def draw_shares(ax: Any, own: Sequence[Rule]) -> None:
     last, looks = own[0].found.row.num_layers, looks_of(own)
     for layer, look in looks.items():
-        early = {key: look[key] for key in ("color", "alpha") if key in look}
+        early = {"color": look["color"], "alpha": look.get("alpha")}
         color: dict[str, Any] = {"color": GRID} if layer == last else early
         ax.barh(0, 0, label=f"layer {layer}", **color)
         for y, rule in enumerate(own):

@@ -19,12 +19,14 @@ NUM_BINS = 8  # of lengths, of equal numbers of examples
 
 class Rule:
     """An exit rule of a pass: lines of who left where, and of depth by the text. Those are empty
-    where the examples are not at hand."""
+    where the examples are not at hand. `shares`: who left after each layer, a percentage for each
+    seed and layer."""
 
     def __init__(self, found: Pass, point: Point):
         self.found, self.examples = found, examples_of(point)
         self.usual = point is found.usual
-        self.shares = shares_of(point)
+        shares: Any = DataFrame([m.row.exit_shares for m in point.members]).fillna(0.0)
+        self.shares = 100 * shares.rename(columns=int).sort_index(axis=1)
         self.point = Point(with_examples(point.members) or point.members)
         self.places = places(self)
         self.lengths, self.difficulties = by_length(self), by_difficulty(self)
@@ -32,12 +34,6 @@ class Rule:
     def line(self, **cells: Any) -> Line:
         about = {"model": self.found.name, "rule": self.point.setting, "point": self.point}
         return about | cells
-
-
-def shares_of(point: Point) -> Any:
-    """Who left after each layer: a percentage for each seed and layer."""
-    found = DataFrame([m.row.exit_shares for m in point.members]).fillna(0.0)
-    return 100 * found.rename(columns=int).sort_index(axis=1)
 
 
 def places(rule: Rule) -> list[Line]:
@@ -49,7 +45,7 @@ def places(rule: Rule) -> list[Line]:
             rule.line(where=f"layer {k}", layer=k, n=share.mean() * n, share=[*share], flags=flags)
             for k, share in rule.shares.items()
         ]
-    layers = [int(k) for k in np.unique(e["depth"])]
+    layers = np.unique(e["depth"]).tolist()
     found = [place(rule, f"layer {k}", e["depth"] == k, k) for k in layers if k < last]
     if len(found) > 1:
         found.append(place(rule, "any early exit", e["depth"] < last))

@@ -135,8 +135,8 @@ def files_of(m: Measured, rows: Sequence[Measured]) -> list[Files]:
     made += [files(m, f"all {label}", label, label_B == label) for label in LABELS]
     for each in [m, *same]:
         kinds_B = np.array(each.known.recorded.origins)
-        present = [kind for kind in KINDS if (kinds_B == kind).any()]
-        made += [files(each, kind, KINDS[kind], kinds_B == kind) for kind in present]
+        kinds = [kind for kind in KINDS if kind in kinds_B]
+        made += [files(each, kind, KINDS[kind], kinds_B == kind) for kind in kinds]
     return made
 
 
@@ -158,7 +158,7 @@ def files(m: Measured, kind: str, label: str, here_B: np.ndarray) -> Files:
 
 def peers_of(study: Study, m: Measured) -> list[Files]:
     run = study.run_of(m)
-    path = Path(str(run.config["data"]["dir"])) / TASK / "peers.json" if run else None
+    path = Path(str(run.config["data"]["dir"]), TASK, "peers.json") if run else None
     if path is None or not path.is_file():
         return []
     return [
@@ -178,10 +178,9 @@ def peers_of(study: Study, m: Measured) -> list[Files]:
 def stream_tables(study: Study, gates: Sequence[Measured]) -> list[Table]:
     """What becomes of real attachments, where that was tried."""
     run = study.run_of(gates[0])
-    path = run.folder / "stream.json" if run else None
-    if run is None or path is None or not path.is_file():
+    if run is None or not (run.folder / "stream.json").is_file():
         return []
-    found = json.loads(path.read_text())
+    found = json.loads((run.folder / "stream.json").read_text())
     common = sorted(found["by_ext"].items(), key=lambda each: -each[1]["n"])
     lines = [("all", found["all"]), *((f".{ext}" if ext else "none", n) for ext, n in common)]
     caption = "Real traffic without labels: what share would go where, not whether that is right."
@@ -197,10 +196,8 @@ def stream_tables(study: Study, gates: Sequence[Measured]) -> list[Table]:
 
 
 def gate_text(m: Measured, found: Sequence[Files]) -> str:
-    deep = ", ".join(
-        f"{f.label} {percent_text(f.deep)}" for f in found if f.kind.startswith("all ")
-    )
-    row = m.row
+    classes = [f for f in found if f.kind.startswith("all ")]
+    deep, row = ", ".join(f"{f.label} {percent_text(f.deep)}" for f in classes), m.row
     return (
         f"{setting(m)}: accuracy {100 * (row.accuracy or 0):.1f} %, depth {row.depth:.2f}, FLOPs "
         f"{row.flops_ratio:.3f}; sent to deep scanning: {deep}."
@@ -230,15 +227,12 @@ def figure_of(found: Sequence[Files]) -> Figure:
         for f in shown:
             who, many = names.index(f.who), len(names)
             y = kinds.index(f.kind) + (who - (many - 1) / 2) * 0.8 / many
-            look: dict[str, Any] = {
-                "color": SERIES[who % len(SERIES)],
-                "marker": MARKERS[who % len(MARKERS)],
-            }
-            one = dot(ax, f.deep.times(100), y, **look)
+            color, marker = SERIES[who % len(SERIES)], MARKERS[who % len(MARKERS)]
+            one = dot(ax, f.deep.times(100), y, color=color, marker=marker)
             read(one, f"{f.who}: {f.kind}", f.source, {"to deep": percent_text(f.deep)})
             if f.kind == kinds[0]:
                 name = f.who.removesuffix(f" {CONTENT}")
-                ax.plot([], [], linestyle="", label=name, **look)
+                ax.plot([], [], linestyle="", label=name, color=color, marker=marker)
         bare_rows(ax, [f"{kind} ({KINDS[kind]})" for kind in kinds])
         ax.set_xlabel("sent to deep scanning, %")
         drawing.legend(loc="outside lower center", ncols=3)

@@ -30,11 +30,17 @@ def made(texts: Sequence[bytes], per_maker: int, rng: np.random.Generator) -> li
     found = []
     for name, make in MAKERS.items():
         for number in range(per_maker):
-            text = texts[int(rng.integers(len(texts)))]
-            made_here = make(rng, text)
+            made_here = make(rng, texts[int(rng.integers(len(texts)))])
             origin = f"{name} {number % BLOCKS}"
             found += [Original(origin, ext, content) for ext, content in made_here.items()]
     return found
+
+
+def written(save: Callable[..., Any], **how: Any) -> bytes:
+    """What a tool writes into a file."""
+    whole = io.BytesIO()
+    save(whole, **how)
+    return whole.getvalue()
 
 
 def picture(rng: np.random.Generator) -> Any:
@@ -57,10 +63,8 @@ def images(rng: np.random.Generator, _: bytes) -> dict[str, bytes]:
     formats |= {"jpg": "JPEG", "pdf": "PDF"}
     found = {}
     for ext, name in formats.items():
-        whole = io.BytesIO()
         more = {"quality": int(rng.integers(40, 96))} if name in ("JPEG", "WEBP") else {}
-        image.save(whole, name, **more)
-        found[ext] = whole.getvalue()
+        found[ext] = written(image.save, format=name, **more)
     return found
 
 
@@ -69,12 +73,7 @@ def figures(rng: np.random.Generator, _: bytes) -> dict[str, bytes]:
 
     figure = Figure(figsize=tuple(rng.uniform(1, 4, 2)))
     figure.subplots().plot(rng.normal(size=20))
-    found = {}
-    for ext in ("pdf", "svg", "ps", "png"):
-        whole = io.BytesIO()
-        figure.savefig(whole, format=ext, dpi=50)
-        found[ext] = whole.getvalue()
-    return found
+    return {ext: written(figure.savefig, format=ext, dpi=50) for ext in ("pdf", "svg", "ps", "png")}
 
 
 def archives(rng: np.random.Generator, text: bytes) -> dict[str, bytes]:
@@ -119,39 +118,35 @@ def sounds(rng: np.random.Generator, _: bytes) -> dict[str, bytes]:
 def workbook(rng: np.random.Generator, text: bytes) -> dict[str, bytes]:
     import openpyxl
 
-    book, whole = openpyxl.Workbook(), io.BytesIO()
+    book = openpyxl.Workbook()
     assert book.active is not None
     for line in printable(text).splitlines()[:30]:
         book.active.append([line, float(rng.normal())])
-    book.save(whole)
-    return {"xlsx": whole.getvalue()}
+    return {"xlsx": written(book.save)}
 
 
 def document(_: np.random.Generator, text: bytes) -> dict[str, bytes]:
     import docx
 
-    made, whole = docx.Document(), io.BytesIO()
+    made = docx.Document()
     for line in printable(text).splitlines()[:30]:
         made.add_paragraph(line)
-    made.save(whole)
-    return {"docx": whole.getvalue()}
+    return {"docx": written(made.save)}
 
 
 def slides(_: np.random.Generator, text: bytes) -> dict[str, bytes]:
     import pptx
 
-    made, whole = pptx.Presentation(), io.BytesIO()
+    made = pptx.Presentation()
     title = made.slides.add_slide(made.slide_layouts[0]).shapes.title
     assert title is not None
     title.text = printable(text)[:40]
-    made.save(whole)
-    return {"pptx": whole.getvalue()}
+    return {"pptx": written(made.save)}
 
 
 def mail(rng: np.random.Generator, text: bytes) -> dict[str, bytes]:
     message = EmailMessage()
-    fields = ["From", "To", "Subject", "Message-ID"]
-    for name in rng.permutation(fields):
+    for name in rng.permutation(["From", "To", "Subject", "Message-ID"]):
         message[str(name)] = f"<a{rng.integers(1000)}@example.org>"
     message.set_content(printable(text))
     return {"eml": bytes(message)}

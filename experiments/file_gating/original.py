@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import sysconfig
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from eat_lightning.report.study import grouped_by
 
 from .formats import GROUP_OF, extension
 
@@ -48,22 +51,20 @@ def sampled(
     exts: Iterable[str], per_ext: int, per_origin: int, rng: np.random.Generator
 ) -> list[Original]:
     """Choose up to `per_ext` different files of each extension, up to `per_origin` of a package."""
-    wanted, places = set(exts), {}
-    for origin, path in owned():
-        if (ext := extension(path.name)) in wanted:
-            places.setdefault(ext, []).append((origin, path))
-    found, seen = [], set()
+    wanted, found, seen = set(exts), [], set()
+    files = (each for each in owned() if extension(each[1].name) in wanted)
+    places = grouped_by(files, lambda each: extension(each[1].name))
     for ext in sorted(places):
-        taken: dict[str, int] = {}
-        order = rng.permutation(len(places[ext]))
-        for origin, path in (places[ext][i] for i in order):
-            if sum(taken.values()) == per_ext:
+        taken: Counter[str] = Counter()
+        for i in rng.permutation(len(places[ext])):
+            if taken.total() == per_ext:
                 break
-            content = read(path) if taken.get(origin, 0) < per_origin else b""
+            origin, path = places[ext][i]
+            content = read(path) if taken[origin] < per_origin else b""
             digest = hashlib.sha256(content).digest()
             if content and digest not in seen:
                 seen.add(digest)
-                taken[origin] = taken.get(origin, 0) + 1
+                taken[origin] += 1
                 found.append(Original(origin, ext, content))
     return found
 

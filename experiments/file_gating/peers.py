@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from eat_lightning.report.study import grouped_by
+
 from .formats import LABELS, group_of_mime, verdict
 from .variants import Variant
 
@@ -29,22 +31,22 @@ PEERS: dict[str, Callable[[], Callable[[bytes], str]]] = {"libmagic": libmagic, 
 
 def judged(variants: Sequence[Variant], look: Callable[[bytes], str]) -> list[int]:
     """Labels by the same rule as the truth's, with the group that `look` sees."""
-    groups = [group_of_mime(look(v.content)) for v in variants]
     return [
-        LABELS.index(verdict(v.filename, v.mime, group))
-        for v, group in zip(variants, groups, strict=True)
+        LABELS.index(verdict(v.filename, v.mime, group_of_mime(look(v.content)))) for v in variants
     ]
 
 
 def tallies(variants: Sequence[Variant], answers: Sequence[int], peer: str) -> list[dict[str, Any]]:
     """For each kind how many there are, how many got their label, and how many went to `deep`: all
     but what is called matching."""
-    found = []
-    for kind in dict.fromkeys(v.kind for v in variants):
-        here = [
-            (v.label, answer) for v, answer in zip(variants, answers, strict=True) if v.kind == kind
-        ]
-        right = sum(label == answer for label, answer in here)
-        deep = sum(answer != LABELS.index("matching") for _, answer in here)
-        found.append({"peer": peer, "kind": kind, "n": len(here), "right": right, "deep": deep})
-    return found
+    pairs = grouped_by(zip(variants, answers, strict=True), lambda pair: pair[0].kind)
+    return [
+        {
+            "peer": peer,
+            "kind": kind,
+            "n": len(here),
+            "right": sum(variant.label == answer for variant, answer in here),
+            "deep": sum(answer != LABELS.index("matching") for _, answer in here),
+        }
+        for kind, here in pairs.items()
+    ]

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from pandas import DataFrame
 
 from eat_lightning.data.attachment import texts
 from eat_lightning.errors import ConfigError, told
@@ -26,18 +27,6 @@ from .peers import libmagic
 
 COLUMNS = ["source", "filename", "declared_mime", "head64_hex"]
 AT_ONCE = 32
-
-
-@dataclass(frozen=True)
-class Seen:
-    """An attachment and the answer for it."""
-
-    source: str
-    filename: str
-    mime: str
-    head: bytes
-    label: str
-    depth: int
 
 
 def attachments(path: Path) -> list[dict[str, Any]]:
@@ -51,45 +40,38 @@ def attachments(path: Path) -> list[dict[str, Any]]:
         raise ConfigError(f"{path}: no attachments ({str(error).splitlines()[0]})") from None
 
 
-def answered(
-    rows: Sequence[dict[str, Any]], answer: Callable[[list[list[str]]], Any]
-) -> list[Seen]:
-    """answer: pairs of texts -> a label and a depth of each, as `predict` says them."""
-    found = []
-    for first in range(0, len(rows), AT_ONCE):
-        part = rows[first : first + AT_ONCE]
-        heads = [bytes.fromhex(row["head64_hex"]) for row in part]
-        pairs = [
-            [*texts(row["filename"], row["declared_mime"], head)]
-            for row, head in zip(part, heads, strict=True)
-        ]
-        found += [
-            Seen(r["source"], r["filename"], r["declared_mime"], head, a["label"], a["depth"])
-            for r, head, a in zip(part, heads, answer(pairs), strict=True)
-        ]
-    return found
+def answered(rows: Sequence[dict[str, Any]], answer: Callable[[list[list[str]]], Any]) -> Any:
+    """A frame of attachments with the `label` and the `depth` that each got. answer: pairs of
+    texts -> both of each, as `predict` says them."""
+    seen = DataFrame(rows, dtype=object).rename(columns={"declared_mime": "mime"})
+    seen["head"] = seen["head64_hex"].map(bytes.fromhex)
+    seen["ext"] = seen["filename"].map(extension)
+    files = zip(seen["filename"], seen["mime"], seen["head"], strict=True)
+    pairs = [[*texts(*file)] for file in files]
+    parts = (pairs[first : first + AT_ONCE] for first in range(0, len(pairs), AT_ONCE))
+    answers = DataFrame([said for part in parts for said in answer(part)])
+    return seen.join(answers[["label", "depth"]])
 
 
-def summed(seen: Sequence[Seen], look: Callable[[bytes], str] | None = None) -> dict[str, Any]:
+def summed(seen: Any, look: Callable[[bytes], str] | None = None) -> dict[str, Any]:
     """Counts of labels and mean depth, of all and by extension. look: libmagic, which sees the same
     first bytes; how often it sends a file to the same side."""
-    made: dict[str, Any] = {"all": counted(seen), "by_ext": {}}
-    for ext, _ in Counter(extension(s.filename) for s in seen).most_common():
-        made["by_ext"][ext] = counted([s for s in seen if extension(s.filename) == ext])
+    by_ext = {str(ext): counted(own) for ext, own in seen.groupby("ext")}
+    made: dict[str, Any] = {"all": counted(seen), "by_ext": by_ext}
     if look is not None:
-        theirs = [verdict(s.filename, s.mime, group_of_mime(look(s.head))) for s in seen]
+        groups = seen["head"].map(look).map(group_of_mime)
+        files = zip(seen["filename"], seen["mime"], groups, strict=True)
+        theirs = [verdict(*file) for file in files]
         matching = LABELS[0]
-        same = sum(
-            (s.label == matching) == (t == matching) for s, t in zip(seen, theirs, strict=True)
-        )
-        made["libmagic"] = {"same_side": same, **{k: theirs.count(k) for k in LABELS}}
+        same = (seen["label"] == matching) == (np.array(theirs) == matching)
+        counts = {label: theirs.count(label) for label in LABELS}
+        made["libmagic"] = {"same_side": int(same.sum()), **counts}
     return made
 
 
-def counted(seen: Sequence[Seen]) -> dict[str, Any]:
-    labels = Counter(s.label for s in seen)
-    depth = sum(s.depth for s in seen) / len(seen)
-    return {"n": len(seen), "depth": round(depth, 3), **{k: labels[k] for k in LABELS}}
+def counted(seen: Any) -> dict[str, Any]:
+    labels = {label: int((seen["label"] == label).sum()) for label in LABELS}
+    return {"n": len(seen), "depth": round(float(seen["depth"].mean()), 3), **labels}
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from eat_lightning.data.attachment import texts
 from eat_lightning.errors import ConfigError, told
-from eat_lightning.runs.run import write_json
+from eat_lightning.files import replacing, write_json
 
 from .formats import FORMATS
 from .makers import made
@@ -68,27 +68,25 @@ def build(folder: Path, seed: int, per_ext: int, per_maker: int) -> None:
         raise ConfigError("no package on this machine owns a text file: nothing to build from")
     originals += made(filling, per_maker, rng)
     parts: dict[str, list[Variant]] = {"train": [], "validation": [], "end_lost": []}
-    for variant in varied(originals, rng):
-        held = in_validation(variant)
-        if not checked(variant) or (variant.kind == "end lost" and not held):
-            continue
-        name = "end_lost" if variant.kind == "end lost" else "validation" if held else "train"
-        parts[name].append(variant)
+    for variant in filter(checked, varied(originals, rng)):
+        if name := part_of(variant):
+            parts[name].append(variant)
+    to = folder / TASK
     for name, variants in parts.items():
-        write(
-            folder / TASK / f"{name}.parquet", [variants[i] for i in rng.permutation(len(variants))]
-        )
-    write_json(folder / TASK / "peers.json", peers([*parts["validation"], *parts["end_lost"]]))
-    write_json(folder / TASK / "made_of.json", made_of(originals, parts))
-    print(f"{folder / TASK}: " + ", ".join(f"{len(v)} {name}" for name, v in parts.items()))
+        write(to / f"{name}.parquet", [variants[i] for i in rng.permutation(len(variants))])
+    write_json(to / "peers.json", peers([*parts["validation"], *parts["end_lost"]]))
+    write_json(to / "made_of.json", made_of(originals, parts))
+    print(f"{to}: " + ", ".join(f"{len(v)} {name}" for name, v in parts.items()))
 
 
-def in_validation(variant: Variant) -> bool:
-    """By the hash of its origin, so that another run of packages moves no other one."""
-    if variant.kind == "unknown type" and variant.filename.rpartition(".")[2] in UNSEEN:
-        return True
-    digest = hashlib.sha256(variant.origin.encode()).digest()
-    return digest[0] < 256 * SHARE
+def part_of(variant: Variant) -> str:
+    """By the hash of its origin, so that another run of packages moves no other one; "" for what
+    lost its end and would be in train."""
+    unseen = variant.kind == "unknown type" and variant.filename.rpartition(".")[2] in UNSEEN
+    held = unseen or hashlib.sha256(variant.origin.encode()).digest()[0] < 256 * SHARE
+    if variant.kind == "end lost":
+        return "end_lost" if held else ""
+    return "validation" if held else "train"
 
 
 def write(path: Path, variants: Sequence[Variant]) -> None:
@@ -100,10 +98,8 @@ def write(path: Path, variants: Sequence[Variant]) -> None:
         "source": [v.kind for v in variants],
         "idx": list(range(len(variants))),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    pq.write_table(pa.table(columns), beside)
-    beside.replace(path)
+    with replacing(path) as beside:
+        pq.write_table(pa.table(columns), beside)
 
 
 def peers(variants: Sequence[Variant]) -> list[dict[str, object]]:
@@ -120,9 +116,8 @@ def peers(variants: Sequence[Variant]) -> list[dict[str, object]]:
 
 def made_of(originals: Sequence[Original], parts: dict[str, list[Variant]]) -> dict[str, object]:
     """Counts alone: of files by extension, of origins, of kinds in each part."""
-    kinds = {name: dict(Counter(v.kind for v in variants)) for name, variants in parts.items()}
-    exts = dict(Counter(original.ext for original in originals))
-    packages = {o.origin for o in originals}
+    kinds = {name: Counter(v.kind for v in variants) for name, variants in parts.items()}
+    exts, packages = Counter(o.ext for o in originals), {o.origin for o in originals}
     return {"files": exts, "origins": len(packages), "kinds": kinds}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import ascii_letters, digits
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from .original import Original
 STEMS = ("invoice", "scan", "report", "photo", "document", "statement", "contract", "IMG", "agenda")
 STEMS += ("minutes", "order", "payment", "budget", "draft", "notes", "backup", "data", "update")
 STEMS += ("logo",)
-LETTERS = np.array([*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"])
+LETTERS = [*ascii_letters, *digits]
 KINDS = {  # kind -> label
     "as is": "matching",
     "no MIME type": "matching",
@@ -105,8 +106,8 @@ def varied(originals: Sequence[Original], rng: np.random.Generator) -> list[Vari
         if original.group is None:
             made.append(unknown(original, "unknown type", rng))
             continue
-        made.append(known(original, str(rng.choice(["as is", "no MIME type"], p=[0.8, 0.2])), rng))
-        made.append(known(original, mismatching(original, rng), rng))
+        matching = str(rng.choice(["as is", "no MIME type"], p=[0.8, 0.2]))
+        made += [known(original, matching, rng), known(original, mismatching(original, rng), rng)]
         if number % 3 == 0:
             made.append(unknown(original, "unknown name", rng))
         if number % 3 == 1 and len(original.content) > 4 * LESS:

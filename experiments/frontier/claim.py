@@ -27,7 +27,7 @@ from eat_lightning.report.compare import (
 )
 from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.setting_table import common, held, table_of_settings
-from eat_lightning.report.study import Point, Study
+from eat_lightning.report.study import Point, Study, grouped_by
 from eat_lightning.runs.row import THEIRS
 
 from .figure import figures_of
@@ -122,11 +122,8 @@ def with_body(name: str, point: Point) -> str:
 
 def answers(task: str, entries: list[Entry]) -> list[str]:
     """For each body the fastest adaptive setting within a point of each baseline."""
-    bodies: dict[str, list[Entry]] = {}
-    for entry in entries:
-        if entry.adaptive and entry.point.timed:
-            row = entry.point.row
-            bodies.setdefault(f"{task}, {row.encoder}, {row.weights}", []).append(entry)
+    timed = [entry for entry in entries if entry.adaptive and entry.point.timed]
+    bodies = grouped_by(timed, lambda e: f"{task}, {e.point.row.encoder}, {e.point.row.weights}")
     found = [
         f"{body}: {line}"
         for body, own in bodies.items()
@@ -155,19 +152,14 @@ def against_smaller(entries: list[Entry]) -> Iterator[str]:
         for entry in entries:
             times, found = faster(entry.point, other, single_ms), difference(entry.point, other)
             if times and times.low > 1 and found:
-                quick.append((lowest(found), entry.name, times.text(), lost(found)))
-        if not quick:
+                lowest = found.interval.low if found.interval else found.points
+                won = f"{entry.name} is {times.text()} times as fast at batch 1, {lost(found)}"
+                quick.append((lowest, won))
+        if quick:
+            _, won = max(quick, key=lambda one: one[0])
+            yield f"against the smaller static {called}, {won}."
+        else:
             yield f"no setting was shown to be faster at batch 1 than the smaller static {called}."
-            continue
-        _, name, times, loss = max(quick, key=lambda one: one[0])
-        yield (
-            f"against the smaller static {called}, {name} is {times} times as fast at batch 1, "
-            f"{loss}."
-        )
-
-
-def lowest(found: Difference) -> float:
-    return found.points if found.interval is None else found.interval.low
 
 
 def fastest(entries: list[Entry], to: str) -> Entry | None:
@@ -177,10 +169,10 @@ def fastest(entries: list[Entry], to: str) -> Entry | None:
 
 
 def sentence(entries: list[Entry], best: Entry | None, to: str) -> str:
-    """What was lost, to both baselines, and what was won, on how many examples and seeds."""
+    """What was lost, to both baselines, and what was won."""
     other, baseline = ("to_trained" if to == "to_own" else "to_own"), BASELINES[to]
     if best is not None:
-        parts = [lost(getattr(best, to)), *gains(best), *of_how_many(best.point)]
+        parts = [lost(getattr(best, to)), *gains(best)]
         beside = lost(getattr(best, other))
         more = f" Against {BASELINES[other]}: {beside}." if beside else ""
         more += f" Against fixed depth at equal FLOPs: {lost(best.gain)}." if best.gain else ""
@@ -210,18 +202,16 @@ def lost(found: Difference | None) -> str:
 
 
 def gains(entry: Entry) -> Iterator[str]:
-    point, size = entry.point, entry.point.row.throughput_batch
+    """What was won, on how many examples and seeds."""
+    point, size, seeds = entry.point, entry.point.row.throughput_batch, len(entry.point.members)
     if single := speed_up(point):
         yield f"{single.text()} times as fast at batch 1"
     if batch := speed_up(point, "batch_"):
         yield f"{batch.text()} at batch {size}"
     yield f"depth {point.mean('depth'):.2f} of {point.row.num_layers}"
     yield f"retention {point.mean('retention'):.3f}"
-
-
-def of_how_many(point: Point) -> list[str]:
-    seeds = len(point.members)
-    return [f"{point.row.num_examples} examples", f"{seeds} seed{'s' if seeds > 1 else ''}"]
+    yield f"{point.row.num_examples} examples"
+    yield f"{seeds} seed{'s' if seeds > 1 else ''}"
 
 
 def notes(entries: list[Entry]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.report import columns
@@ -33,6 +33,7 @@ from eat_lightning.report.figures import (
 from eat_lightning.report.panels import dot, handles
 from eat_lightning.report.setting_table import COLUMNS
 from eat_lightning.report.statistics import Interval
+from eat_lightning.report.study import grouped_by
 from eat_lightning.runs.row import OWN, THEIRS
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ CAPTION = (
 )
 
 
-@dataclass(frozen=True)
-class Panel:
+class Panel(NamedTuple):
     key: str
     title: str
     cost: Cost
@@ -71,21 +71,12 @@ class Spot:
     y: Interval
 
     @property
-    def name(self) -> str:
-        return self.entry.model
-
-    @property
     def line(self) -> str:
         """The style of the line that it is on; "" where it stands alone."""
         if self.entry.fixed:
             return ":"
         fitted = self.entry.point.row.budget is not None
         return "" if not self.entry.adaptive else "--" if fitted else "-"
-
-    @property
-    def series(self) -> tuple[str, str]:
-        """Spots that a line joins: a method's thresholds, budgets or fixed depths."""
-        return self.name, self.line
 
     def draw(self, ax: Axes) -> None:
         fixed, theirs = self.entry.fixed, self.entry.point.row.baseline == THEIRS
@@ -115,15 +106,13 @@ READ = ("to_own", "to_trained", "gain", "depth", "retention", "flops_ratio", "nu
 def figures_of(name: str, entries: Sequence[Entry]) -> list[Figure]:
     """A figure for each way of timing (dtype and form, device, threads, machine)."""
     judged = [entry for entry in entries if entry.point.mean("accuracy") is not None]
-    groups: dict[tuple[str, ...], list[Entry]] = {}
-    for entry in judged:
-        if entry.point.timed:
-            groups.setdefault(timing_of(entry, entries), []).append(entry)
+    timed, free = ([e for e in judged if e.point.timed is wanted] for wanted in (True, False))
+    groups = grouped_by(timed, lambda entry: timing_of(entry, entries))
     made = []
-    for number, (how, timed) in enumerate(groups.items(), start=1):
-        free = [e for e in judged if e.fixed and not e.point.timed and beside(e, timed)]
+    for number, (how, own) in enumerate(groups.items(), start=1):
+        more = [e for e in free if e.fixed and beside(e, own)]
         title = name if number == 1 else f"{name}-{number}"
-        made.append(figure_of(title, [*timed, *free], how))
+        made.append(figure_of(title, [*own, *more], how))
     return made
 
 
@@ -139,8 +128,8 @@ def timing_of(entry: Entry, entries: Sequence[Entry]) -> tuple[str, ...]:
 
 def beside(fixed: Entry, timed: Sequence[Entry]) -> bool:
     """Whether fixed depths, which nobody has to time, are of weights that were timed."""
-    known = [(m.folder, m.row.run, m.row.dtype) for e in timed for m in e.point.members]
-    return all((m.folder, m.row.run, m.row.dtype) in known for m in fixed.point.members)
+    known = [(m.run, m.row.dtype) for e in timed for m in e.point.members]
+    return all((m.run, m.row.dtype) in known for m in fixed.point.members)
 
 
 def figure_of(name: str, entries: Sequence[Entry], how: tuple[str, ...]) -> Figure:
@@ -151,7 +140,7 @@ def figure_of(name: str, entries: Sequence[Entry], how: tuple[str, ...]) -> Figu
         Panel("batch", f"ms per example at batch {row.throughput_batch}", batch_ms),
     ]
     shown = [(panel, spots(panel, entries)) for panel in panels]
-    named = {s.name: s.look for _, found in shown for s in found}
+    named = {s.entry.model: s.look for _, found in shown for s in found}
 
     def draw(drawing: Any) -> None:
         axes = drawing.subplots(1, len(panels), sharey=True)
@@ -197,9 +186,9 @@ def fill(ax: Axes, panel: Panel, found: list[Spot], named: Sized) -> list[Text]:
 
 
 def lines_of(found: Sequence[Spot]) -> list[list[Spot]]:
-    """What lines join, each from left to right."""
-    series = dict.fromkeys(spot.series for spot in found if spot.line)
-    lines = [[spot for spot in found if spot.series == one] for one in series]
+    """What lines join, each from left to right: a method's thresholds, budgets or fixed depths."""
+    on_lines = [spot for spot in found if spot.line]
+    lines = grouped_by(on_lines, lambda spot: (spot.entry.model, spot.line)).values()
     return [sorted(line, key=lambda spot: spot.x.value) for line in lines]
 
 
@@ -208,11 +197,11 @@ def spread(ax: Axes, found: list[Spot]) -> None:
     class where it is near."""
     costs = [spot.x.value for spot in found]
     if costs and max(costs) > 6 * min(costs):
-        from matplotlib.ticker import FuncFormatter, LogLocator
+        from matplotlib.ticker import LogLocator
 
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_locator(LogLocator(subs=()))
     ax.margins(x=0.15)
     bottom, top = ax.get_ylim()
@@ -246,8 +235,8 @@ def label_of(ax: Axes, spot: Spot, found: list[Spot]) -> Text:
     if spot.entry.fixed:
         text = f"layer {number}" if spot is first else number
     elif spot is first:
-        text = f"{spot.name} {point.setting}"
+        text = spot.entry.name
     elif point.is_static and not point.row.baseline:
-        text = spot.name
+        text = spot.entry.model
     at: dict[str, Any] = {"ha": "left", "va": "bottom", "fontsize": 6.5}
     return ax.text(spot.x.value, spot.y.value, text, color=spot.look.color, **at)

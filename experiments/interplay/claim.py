@@ -19,7 +19,7 @@ from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.compare import difference, faster, single_ms
 from eat_lightning.report.figures import INK, SERIES, Figure, read
 from eat_lightning.report.panels import bare_rows, dot
-from eat_lightning.report.statistics import Interval
+from eat_lightning.report.statistics import Interval, multiplied
 from eat_lightning.report.study import Study
 
 from .factorial import Cell, Factorial, Pair, factorials, left_out
@@ -86,7 +86,7 @@ def claim(study: Study) -> Claim:
         whole.add(notes=left_out(study, task))
         if lines:
             budgets = [line for factorial in found for line in budget_lines(factorial)]
-            tables = [*cells_tables(task, found[0], lines), budgets_table(task, budgets)]
+            tables = tables_of(task, found[0], lines, budgets)
             figures, notes = [figure_of(task, lines)], notes_of(task, found)
             whole.add(answers_of(task, lines, budgets), tables, figures, notes)
     return whole.or_lacking("; ".join([NEED, *whole.notes]))
@@ -121,12 +121,10 @@ def rule_text(cell: Cell) -> str:
 def time_ratio(pair: Pair) -> Interval | None:
     """Times as fast with both / the product of the single factors, batch 1; None unless all took
     turns in one session."""
-    found = [faster(c.point, pair.neither.point, single_ms) for c in pair.cells[1:]]
-    pruned, early, both = found
-    if pruned is None or early is None or both is None:
-        return None
-    ends = (pruned.value * early.value, pruned.low * early.low, pruned.high * early.high)
-    return both.over(Interval(*ends))
+    levers = (pair.both, pair.pruned, pair.early)
+    found = [faster(cell.point, pair.neither.point, single_ms) for cell in levers]
+    known = [each for each in found if each is not None]
+    return known[0].over(multiplied(known[1:])) if len(known) == len(found) else None
 
 
 def budget_lines(factorial: Factorial) -> Iterator[dict[str, Any]]:
@@ -143,8 +141,9 @@ def budget_lines(factorial: Factorial) -> Iterator[dict[str, Any]]:
         }
 
 
-def cells_tables(task: str, first: Factorial, lines: Lines) -> list[Table]:
-    """What each costs and answers; what one lever takes from the other; who saves on what."""
+def tables_of(task: str, first: Factorial, lines: Lines, budgets: Lines) -> list[Table]:
+    """What each costs and answers; what one lever takes from the other; who saves on what; and
+    both beside exits alone at equal budgets."""
     tokens = [first.neither.lengths_B[third] for third in first.thirds]
     lengths = ", ".join(f"{t.min()} to {t.max()} ({len(t)})" for t in tokens if len(t))
     cells = (
@@ -158,20 +157,15 @@ def cells_tables(task: str, first: Factorial, lines: Lines) -> list[Table]:
         "against all of them."
     )
     thirds = f"Thirds of the examples by tokens (examples): {lengths}."
-    pairs = [line for line in lines if line["reduction"] != "none"]
+    equal = "Thresholds fitted for one budget on the calibration cut, the reduction as trained."
+    pairs, name = [line for line in lines if line["reduction"] != "none"], f"interplay-{task}"
+    whole, budget = "Token pruning with exits", "With and without pruning at equal budgets"
     return [
-        col.table(
-            f"interplay-{task}", f"Token pruning with exits on {task}", cells, COLUMNS, lines
-        ),
-        col.table(f"interplay-{task}-taken", "What one takes from the other", taken, TAKEN, pairs),
-        col.table(f"interplay-{task}-lengths", "Who saves on what", thirds, LENGTHS, lines),
+        col.table(name, f"{whole} on {task}", cells, COLUMNS, lines),
+        col.table(f"{name}-taken", "What one takes from the other", taken, TAKEN, pairs),
+        col.table(f"{name}-lengths", "Who saves on what", thirds, LENGTHS, lines),
+        col.table(f"{name}-budgets", f"{budget} on {task}", equal, AT_BUDGET, budgets),
     ]
-
-
-def budgets_table(task: str, lines: Lines) -> Table:
-    caption = "Thresholds fitted for one budget on the calibration cut, the reduction as trained."
-    title = f"With and without pruning at equal budgets on {task}"
-    return col.table(f"interplay-{task}-budgets", title, caption, AT_BUDGET, lines)
 
 
 def figure_of(task: str, lines: Lines) -> Figure:
@@ -237,16 +231,12 @@ def answers_of(task: str, lines: Lines, budgets: Lines) -> Iterator[str]:
     pairs, alone = [line for line in lines if both_in(line)], singles(lines).values()
     pruned = [line for line in alone if line["rule"] == "never"]
     early = [line for line in alone if line["reduction"] == "none"]
+    tenths, longer = {"digits": 1, "sign": "+"}, "alone, FLOPs saved on long - short"
     told = [
         ("saved / what single savings would multiply to", pairs, "kept", {}),
         ("of what pruning saves alone exits leave", pairs, "left", {}),
-        (
-            "pruning alone, FLOPs saved on long - short",
-            pruned,
-            "longer",
-            {"digits": 1, "sign": "+"},
-        ),
-        ("exits alone, FLOPs saved on long - short", early, "longer", {"digits": 1, "sign": "+"}),
+        (f"pruning {longer}", pruned, "longer", tenths),
+        (f"exits {longer}", early, "longer", tenths),
         ("layers later where tokens are gone", pairs, "later", {"sign": "+"}),
     ]
     for what, some, key, how in told:

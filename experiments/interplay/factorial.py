@@ -15,9 +15,9 @@ import numpy as np
 
 from eat_lightning.model.contracts import build, class_of
 from eat_lightning.report.statistics import Interval, mean_interval, paired_difference
-from eat_lightning.report.study import Measured, Point, Study, is_static
+from eat_lightning.report.study import Measured, Point, Study, grouped_by, is_static
 from eat_lightning.runs.names import budget_of, rule_of
-from eat_lightning.runs.row import FIXED, Row
+from eat_lightning.runs.row import Row
 
 REDUCTIONS = ("none", "norm_topk", "ltp", "power_bert", "tome")
 RULES = ("never", "confidence", "patience", "berxit")
@@ -192,42 +192,39 @@ class Factorial:
 
 def factorials(study: Study, task: str) -> Iterator[Factorial]:
     """One for each body and training that has an unpruned model and one more."""
-    runs: dict[tuple[str, ...], list[Measured]] = {}
-    for m in study.measured:
-        schedule = (m.row.schedule or {"kind": "anneal"})["kind"]
-        if m.row.task == task and schedule in SCHEDULES and m.outcome is not None:
-            runs.setdefault((str(m.folder), m.row.run), []).append(m)
-    bodies: dict[tuple[str, ...], dict[tuple[str, int], list[Measured]]] = {}
-    doubled: dict[tuple[str, ...], list[str]] = {}
-    for run in runs.values():
-        own, seed = own_reduction(run), run[0].row.seed
-        key = training_of(run), *(str(getattr(run[0].row, name)) for name in SAME)
-        if own in REDUCTIONS and (own, seed) in bodies.setdefault(key, {}):
-            doubled.setdefault(key, []).append(own)
-        elif own in REDUCTIONS:
-            bodies[key][own, seed] = run
-    for key, same in bodies.items():
-        rows = [m for run in same.values() for m in own_of(run)]
+    known = [m for m in study.measured if m.row.task == task and m.outcome is not None]
+    runs = grouped_by([m for m in known if schedule_of(m) in SCHEDULES], lambda m: m.run)
+    trained = [run for run in runs.values() if own_reduction(run) in REDUCTIONS]
+    for body, same in grouped_by(trained, body_of).items():
+        twins = grouped_by(same, lambda run: (own_reduction(run), run[0].row.seed))
+        doubled = [reduction for (reduction, _), own in twins.items() for _ in own[1:]]
+        rows = [m for first, *_ in twins.values() for m in own_of(first)]
         cells = dict(cells_of(study, [m for m in rows if not budget_of(m.row)]))
         if ("none", "never") in cells and len({reduction for reduction, _ in cells}) > 1:
             fitted = points_of([m for m in rows if budget_of(m.row)])
-            yield Factorial(key[0], cells, fitted, doubled.get(key, []))
+            yield Factorial(body[0], cells, fitted, doubled)
+
+
+def schedule_of(m: Measured) -> str:
+    return (m.row.schedule or {"kind": "anneal"})["kind"]
+
+
+def body_of(run: Sequence[Measured]) -> tuple[str, ...]:
+    return training_of(run), *(str(getattr(run[0].row, name)) for name in SAME)
 
 
 def left_out(study: Study, task: str) -> Iterator[str]:
     """Say which models of a task the factorials leave out, one line for each reason."""
-    found: dict[str, dict[str, None]] = {}
-    for m in study.measured:
-        if m.row.task == task and not m.row.baseline and (why := reason(m)):
-            found.setdefault(why, {})[study.name_of(m.row)] = None
-    for why, names in found.items():
-        yield f"{task}: left out, {why}: {'; '.join(names)}."
+    rows = (m for m in study.measured if m.row.task == task and not m.row.baseline)
+    for why, left in grouped_by(rows, reason).items():
+        if why:
+            names = dict.fromkeys(study.name_of(m.row) for m in left)
+            yield f"{task}: left out, {why}: {'; '.join(names)}."
 
 
 def reason(m: Measured) -> str:
     """Why a row is in no cell, "" where it may be in one."""
-    reduction, rule = m.row.reduction["kind"], m.row.exit["kind"]
-    schedule = (m.row.schedule or {"kind": "anneal"})["kind"]
+    reduction, rule, schedule = m.row.reduction["kind"], m.row.exit["kind"], schedule_of(m)
     if schedule not in SCHEDULES:
         return f"schedule {schedule} (only {', '.join(SCHEDULES)}: others train exits in stages)"
     if reduction not in REDUCTIONS:
@@ -240,10 +237,8 @@ def reason(m: Measured) -> str:
 def training_of(run: Sequence[Measured]) -> str:
     """The exit rule that was trained with the heads, if one learns."""
     kinds = {m.row.exit["kind"] for m in run}
-    learned = [
-        kind for kind in RULES if kind in kinds and hasattr(class_of("exit", kind), "observe")
-    ]
-    return learned[0] if learned else "heads alone"
+    learned = (k for k in RULES if k in kinds and hasattr(class_of("exit", k), "observe"))
+    return next(learned, "heads alone")
 
 
 def cells_of(study: Study, rows: Sequence[Measured]) -> Iterator[tuple[tuple[str, str], Cell]]:
@@ -251,11 +246,11 @@ def cells_of(study: Study, rows: Sequence[Measured]) -> Iterator[tuple[tuple[str
     if there are any) the one that costs nearest to half of full FLOPs without pruning. It is
     chosen by cost alone."""
     for rule in RULES:
-        found: dict[str, dict[str, list[Measured]]] = {}
-        for m in rows:
-            if m.row.exit["kind"] == rule:
-                settings = found.setdefault(m.row.reduction["kind"], {})
-                settings.setdefault(str(rule_of(m.row)), []).append(m)
+        own = [m for m in rows if m.row.exit["kind"] == rule]
+        found = {
+            reduction: grouped_by(same, lambda m: str(rule_of(m.row)))
+            for reduction, same in grouped_by(own, lambda m: m.row.reduction["kind"]).items()
+        }
         alone = found.get("none", {})
         shared = [s for s in alone if all(s in settings for settings in found.values())]
         timed = [s for s in shared if all(Point(f[s]).timed for f in found.values())]
@@ -268,12 +263,12 @@ def cells_of(study: Study, rows: Sequence[Measured]) -> Iterator[tuple[tuple[str
 
 def points_of(rows: Sequence[Measured]) -> list[Point]:
     """Rows over seeds: by rule, budget and reduction."""
-    found: dict[tuple[int, str, int], list[Measured]] = {}
-    for m in rows:
-        rule, reduction = m.row.exit["kind"], m.row.reduction["kind"]
-        if rule in RULES:
-            key = RULES.index(rule), budget_of(m.row), REDUCTIONS.index(reduction)
-            found.setdefault(key, []).append(m)
+
+    def place(m: Measured) -> tuple[int, str, int]:
+        reduction = REDUCTIONS.index(m.row.reduction["kind"])
+        return RULES.index(m.row.exit["kind"]), budget_of(m.row), reduction
+
+    found = grouped_by([m for m in rows if m.row.exit["kind"] in RULES], place)
     return [by_seed(found[key]) for key in sorted(found)]
 
 
@@ -300,12 +295,7 @@ def far(members: Sequence[Measured]) -> float:
 def layer_costs(study: Study, m: Measured) -> np.ndarray:
     """FLOPs of each layer for each example, L x B: the counted means of fixed depths, whose
     differences are the layers', spread over the examples as the tokens that enter."""
-    fixed = [
-        other.row
-        for other in study.measured
-        if (other.folder, other.row.run, other.row.examples, other.row.baseline)
-        == (m.folder, m.row.run, m.row.examples, FIXED)
-    ]
+    fixed = [other.row for other in study.fixed_beside(m)]
     tokens_LB = m.known.recorded.tokens_LB
     flops = {0: 0.0} | {row.exit["layer"]: row.flops for row in fixed}
     if len(flops) == 1:  # nobody measured them: a layer costs as its tokens
@@ -322,13 +312,11 @@ def summed(costs_LB: np.ndarray, depth_B: np.ndarray) -> np.ndarray:
 
 def unpruned(study: Study, m: Measured) -> Any:
     """What the same rule makes of the same weights with every token; None where it is not known."""
-    for other in study.measured:
-        same = (other.folder, other.row.run, other.row.split) == (m.folder, m.row.run, m.row.split)
-        if same and is_static(other.row) and other.outcome is not None:
-            try:
-                return other.outcome.recorded.under(build("exit", m.row.exit))
-            except (KeyError, ValueError, TypeError):  # its signals were not recorded there
-                continue
+    for other in study.twins(Point([m]), lambda row, _: is_static(row))[0]:
+        try:
+            return other.known.recorded.under(build("exit", m.row.exit))
+        except (KeyError, ValueError, TypeError):  # not recorded, or without its signals
+            continue
     return None
 
 

@@ -4,7 +4,7 @@
 
 Needs the runs themselves, since kept rows hold no labels: python -m eat_lightning.train
 experiment=phishing, then measure with split=validation and split=certificate, and certify
-(experiments/phishing.md has the lines).
+(experiments/phishing/page.md has the lines).
 """
 
 from __future__ import annotations
@@ -101,10 +101,14 @@ class Rule:
         self.name, self.row = name, validation.row
         self.point = Provenance.of(Point([validation]))
         outcome = validation.known
-        examples = {"score": score_of(validation), "depth": outcome.depth_B}
-        examples["positive"] = outcome.recorded.labels == POSITIVE
-        examples["right"] = outcome.logits_BC.argmax(1) == outcome.recorded.labels
-        self.examples: Any = DataFrame(examples | {"origin": outcome.recorded.origins})
+        examples = {
+            "score": score_of(validation),
+            "depth": outcome.depth_B,
+            "positive": outcome.recorded.labels == POSITIVE,
+            "right": validation.correct_B,
+            "origin": outcome.recorded.origins,
+        }
+        self.examples: Any = DataFrame(examples)
         known_B = calibration.known.recorded.labels == POSITIVE
         thresholds = {r: threshold_for(score_of(calibration), known_B, r) for r in RECALLS}
         self.judged = self.examples["score"].to_numpy(), self.examples["positive"].to_numpy()
@@ -121,8 +125,8 @@ class Rule:
 
 def two_classes(measured: Measured) -> bool:
     """Kept examples have their right class first, so that all labels are 0."""
-    outcome = measured.outcome
-    if measured.row.baseline or outcome is None or outcome.logits_BC.shape[1] != 2:
+    outcome = None if measured.row.baseline else measured.outcome
+    if outcome is None or outcome.logits_BC.shape[1] != 2:
         return False
     return len(np.unique(outcome.recorded.labels)) == 2
 
@@ -251,14 +255,12 @@ def told(found: HandedOn) -> dict[str, str]:
 
 def answers(task: str, rules: Sequence[Rule], held: Sequence[Held]) -> Iterator[str]:
     for rule in rules:
-        parts = []
-        for recall in RECALLS:
-            line = triage_line(rule, recall)
-            parts.append(
-                f"recall {100 * recall:g} % asked, {100 * line['recall'].value:.1f} % got: "
-                f"{line['saved']:.1f} % of the analyses saved "
-                f"({line['rare']:.1f} % where 1 % are positives)"
-            )
+        parts = [
+            f"recall {line['asked']:g} % asked, {100 * line['recall'].value:.1f} % got: "
+            f"{line['saved']:.1f} % of the analyses saved "
+            f"({line['rare']:.1f} % where 1 % are positives)"
+            for line in (triage_line(rule, recall) for recall in RECALLS)
+        ]
         cost = f"depth {rule.row.depth:.2f}, FLOPs {rule.row.flops_ratio:.3f}"
         yield f"{task}, {rule.row.model}, {rule.name} ({cost}): {'; '.join(parts)}."
     for each in held:
@@ -272,15 +274,10 @@ def notes_of(task: str, rule: Rule) -> Iterator[str]:
     e = rule.examples
     if e["origin"].isna().any():
         return
-    old = e["origin"].astype(str).str.startswith("sa_")
+    old = e["origin"].astype(str).str.startswith("sa_").to_numpy()
     if old.all() or not old.any():
         return
-    parts = {
-        "of one era (spam against ham, both of 2002)": e[old],
-        "of two eras": e[~old | ~e["positive"]],
-    }
-    areas = [
-        f"{what} {auc(here['score'].to_numpy(), here['positive'].to_numpy()):.4f}"
-        for what, here in parts.items()
-    ]
+    score_B, positive_B = rule.judged
+    parts = {"of one era (spam against ham, both of 2002)": old, "of two eras": ~old | ~positive_B}
+    areas = [f"{what} {auc(score_B[here], positive_B[here]):.4f}" for what, here in parts.items()]
     yield f"{task}: area under the ROC curve, {rule.name}, {', '.join(areas)}."

@@ -80,10 +80,8 @@ def fitted(marks: np.ndarray, positive: np.ndarray) -> np.ndarray:
 
 def table(train: Columns, held: Columns) -> list[str]:
     """A line for each mark and for all together: areas under the curve, the better way round."""
-    known, here = marks_of(train), marks_of(held)
-    weights = fitted(known, train["label"] == 1)
-    scores = {name: here[:, k] for k, name in enumerate(ERA_MARKS)}
-    scores["all of them"] = here @ weights[:-1]
+    here, weights = marks_of(held), fitted(marks_of(train), train["label"] == 1)
+    scores = dict(zip(ERA_MARKS, here.T, strict=True)) | {"all of them": here @ weights[:-1]}
     old = np.char.startswith(held["source"], "sa_")
     positive = held["label"] == 1
     parts = {"all": np.ones_like(old), "phishing against ham": ~(old & positive), "2002 alone": old}

@@ -102,7 +102,7 @@ def table_of(task: str, found: Sequence[Kept], known: Sequence[Kept]) -> Table:
 
 
 def bins_of(known: Sequence[Kept]) -> list[Ends]:
-    return quarters(known[0].known["length"]) if known else []
+    return quarters(known[0].examples["length"]) if known else []
 
 
 def lines_of(kept: Kept, bins: dict[str, Ends]) -> Iterator[dict[str, Any]]:
@@ -128,9 +128,9 @@ def shares(
     kept: Kept, setting: str, bins: dict[str, Ends], flags: tuple[str, ...] = ()
 ) -> dict[str, Cell]:
     """Mean retention with its interval, of all examples and of those of each length."""
-    parts = {key: within(kept.known, ends)[setting] for key, ends in bins.items()}
+    parts = {key: within(kept.examples, ends)[setting] for key, ends in bins.items()}
     found = {key: share(part) for key, part in parts.items() if len(part)}
-    return {"retention": share(kept.known[setting], flags)} | found
+    return {"retention": share(kept.examples[setting], flags)} | found
 
 
 def share(values: Any, flags: tuple[str, ...] = ()) -> Cell:
@@ -140,10 +140,10 @@ def share(values: Any, flags: tuple[str, ...] = ()) -> Cell:
 
 def answer(task: str, kept: Kept) -> Iterator[str]:
     """The ceil() effect with its numbers, and what exits make of it."""
-    means = kept.known.mean()
+    e, means = kept.examples, kept.examples.mean()
     cls, counted, left = (means[name] for name in ("with_cls", "counted", WHOLE))
-    bins = quarters(kept.known["length"])
-    ends = [f"{within(kept.known, bins[i])[WHOLE].mean():.3f} of {named(bins[i])}" for i in (0, -1)]
+    bins = quarters(e["length"])
+    ends = [f"{within(e, bins[i])[WHOLE].mean():.3f} of {named(bins[i])}" for i in (0, -1)]
     yield (
         f"{task}, {kept.model}: {kept.scheduled:.3f} is scheduled, {left:.3f} is left where "
         f"every layer is run, for [CLS] adds {cls - kept.scheduled:.3f} and ceil() "
@@ -181,10 +181,10 @@ def missing(
     task: str, found: Sequence[Kept], known: Sequence[Kept], trained: Sequence[Training]
 ) -> Iterator[str]:
     """What could not be shown, of which models."""
-    drawn = [training.kept for training in trained]
-    for why, shown in (
-        ("no curves, since its run folders are not at hand", drawn),
-        ("nothing by length, since its examples were not kept", known),
-    ):
-        if absent := [kept.model for kept in found if not any(kept is one for one in shown)]:
+    shown = {
+        "no curves, since its run folders are not at hand": [t.kept for t in trained],
+        "nothing by length, since its examples were not kept": known,
+    }
+    for why, some in shown.items():
+        if absent := [kept.model for kept in found if kept not in some]:
             yield f"{task}, {', '.join(absent)}: {why}."

@@ -98,9 +98,9 @@ def alike(found: Sequence[Kept]) -> list[list[Kept]]:
     """Bodies that keep as many of every example: they would lie on each other."""
     groups: list[list[Kept]] = []
     for kept in found:
-        mine = kept.known
+        mine = kept.examples
         for group in groups:
-            theirs = group[0].known
+            theirs = group[0].examples
             same = np.array_equal(mine["length"], theirs["length"])
             if same and np.allclose(mine[WHOLE], theirs[WHOLE]):
                 group.append(kept)
@@ -113,7 +113,7 @@ def alike(found: Sequence[Kept]) -> list[list[Kept]]:
 def draw_whole(ax: Any, groups: Sequence[Sequence[Kept]]) -> None:
     """Every length that was seen, algorithm 1's count, and what that lies above."""
     for group in groups:
-        kept, e = group[0], group[0].known
+        kept, e = group[0], group[0].examples
         seen = e.groupby("length")[WHOLE].agg(["mean", "size"])
         color = kept.found.look.color if len(group) == 1 else SERIES[-1]
         area = 60 * seen["size"] / seen["size"].max() + 3
@@ -155,8 +155,8 @@ def draw_exits(ax: Any, kept: Kept) -> None:
         look = {"color": kept.found.look.color, "alpha": 0.35 + 0.65 * (k + 1) / many}
         marker = {"marker": MARKERS[k % 8], "markersize": 4, "mew": 1}
         at = []
-        for ends in quarters(kept.known["length"], PARTS):
-            here = within(kept.known, ends)
+        for ends in quarters(kept.examples["length"], PARTS):
+            here = within(kept.examples, ends)
             x = here["length"].mean() * (1 + 0.02 * (k - (many - 1) / 2))
             found = mean_of(here[setting])
             at.append((x, found.value))
@@ -170,7 +170,7 @@ def draw_exits(ax: Any, kept: Kept) -> None:
 
 
 def span(kept: Kept) -> np.ndarray:
-    lengths = kept.known["length"]
+    lengths = kept.examples["length"]
     return np.arange(max(2, lengths.min()), lengths.max() + 1)
 
 
@@ -191,7 +191,7 @@ def draw_count(ax: Any, kept: Kept, passed: int, told: bool = False) -> None:
 
 
 def dress(ax: Any, kept: Kept) -> None:
-    lengths = kept.known["length"]
+    lengths = kept.examples["length"]
     ax.set_xscale("log")
     ticks = [t for t in (2, 5, 10, 20, 50, 100, 200, 500) if lengths.min() <= t <= lengths.max()]
     ax.xaxis.set_major_locator(FixedLocator(ticks))

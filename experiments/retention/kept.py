@@ -38,9 +38,7 @@ class Kept:
         self.found, self.model, self.ratios = found, found.name, ratios
         self.scheduled = scheduled(ratios)
         self.points: dict[str, Point] = {}
-        self.examples: Any = None
-        if found.runs:
-            self.examples = DataFrame(self.columns())
+        self.examples: Any = DataFrame(self.columns()) if found.runs else None
 
     def columns(self) -> dict[str, Any]:
         tokens = [recorded.tokens_LB for recorded in self.found.recorded]
@@ -57,22 +55,12 @@ class Kept:
                 self.points[point.setting] = Point(with_examples(point.members))
         return found
 
-    @property
-    def known(self) -> Any:
-        """The examples of a body whose examples are at hand."""
-        if self.examples is None:
-            raise ValueError(f"{self.model}: no examples")
-        return self.examples
-
 
 def reducing(study: Study, task: str) -> list[Kept]:
     """The task's bodies whose reduction has a ratio above 0 somewhere."""
-    found = []
-    for one in passes(study, task):
-        ratios = ratios_of(one.row.reduction, one.row.num_layers, one.row.strength)
-        if ratios and any(ratios):
-            found.append(Kept(one, ratios))
-    return found
+    every = passes(study, task)
+    ratios = [ratios_of(p.row.reduction, p.row.num_layers, p.row.strength) for p in every]
+    return [Kept(p, own) for p, own in zip(every, ratios, strict=True) if own and any(own)]
 
 
 def quarters(lengths: Any, parts: int = 4) -> list[Ends]:

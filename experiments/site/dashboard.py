@@ -6,17 +6,16 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from experiments.site.made import Page
 from experiments.site.pictures import TEAL, plt, svg
-from experiments.site.tutorial import environment, runs_commands
+from experiments.site.tutorial import command, runs_commands
 
 TRAIN = (
     "-m seed=1,2 data=toy encoder=tiny model=eat_pruned reduction.ratio=0.25 optimizer.lr=1e-3 "
@@ -50,17 +49,13 @@ class Logged:
 def pages() -> list[Page]:
     """A picture of each section; a note in its place where a build runs nothing."""
     if not runs_commands():
-        left_out = svg(noted("left out of this build (EAT_SITE_RUN=false)"))
-        return [Page(place(name), left_out) for name in SECTIONS]
-    with tempfile.TemporaryDirectory() as folder:
-        for module, given in (("train", TRAIN), ("measure", MEASURE)):
-            command = [sys.executable, "-m", f"eat_lightning.{module}", *given.split()]
-            subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True)
-        return [Page(place(name), content) for name, content in drawn(Path(folder)).items()]
-
-
-def place(name: str) -> str:
-    return f"how-to/wandb-{name.lower()}.svg"
+        made = dict.fromkeys(SECTIONS, left_out())
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            command("train", TRAIN, folder)
+            command("measure", MEASURE, folder)
+            made = drawn(Path(folder))
+    return [Page(f"how-to/wandb-{name.lower()}.svg", content) for name, content in made.items()]
 
 
 def drawn(folder: Path) -> dict[str, bytes]:
@@ -81,8 +76,7 @@ def logged(path: Path) -> Logged:
     found = Logged(path.parents[2].name)
     for content in records(path.read_bytes()):
         record = protocol.Record.FromString(content)
-        point = {name_of(item): value_of(item) for item in record.history.item}
-        updated = {name_of(item): value_of(item) for item in record.summary.update}
+        point, updated = map(fields, (record.history.item, record.summary.update))
         if point:
             found.history.append(point)
         found.summary |= point | updated
@@ -113,12 +107,10 @@ def records(content: bytes) -> Iterator[bytes]:
             parts = b""
 
 
-def name_of(item: Any) -> str:
-    return item.key or "/".join(item.nested_key)
-
-
-def value_of(item: Any) -> Any:
-    return json.loads(item.value_json) if item.value_json else None
+def fields(items: Iterable[Any]) -> dict[str, Any]:
+    names = (item.key or "/".join(item.nested_key) for item in items)
+    values = (json.loads(item.value_json) if item.value_json else None for item in items)
+    return dict(zip(names, values, strict=True))
 
 
 def figure(panels: Sequence[Any], runs: Sequence[Logged]) -> Any:
@@ -137,18 +129,22 @@ def figure(panels: Sequence[Any], runs: Sequence[Logged]) -> Any:
     return made
 
 
+def sound(lines: Iterable[dict[str, Any]], x: str, y: str) -> list[tuple[Any, Any]]:
+    """Two fields of each line in which both are numbers."""
+    pairs = ((line.get(x), line.get(y)) for line in lines)
+    return [(a, b) for a, b in pairs if is_number(a) and is_number(b)]
+
+
 def draw_lines(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
     wanted = set(panel.y or [])
     for run, color in zip(runs, COLORS, strict=False):
         matched = [n for n in run.names if panel.metric_regex and re.match(panel.metric_regex, n)]
         for name, dashes in zip([*sorted(wanted), *matched], ("-", "--", ":", "-."), strict=False):
-            pairs = [(p.get(panel.x), p.get(name)) for p in run.history]
-            sound = [(x, y) for x, y in pairs if is_number(x) and is_number(y)]
-            if sound:
+            if points := sound(run.history, panel.x, name):
                 short = name.partition("/")[2] if len(wanted) + len(matched) > 1 else None
-                mark = "o" if len(sound) == 1 else ""
+                mark = "o" if len(points) == 1 else ""
                 style = {"color": color, "ls": dashes, "lw": 1, "marker": mark, "ms": 4}
-                axis.plot(*zip(*sound, strict=True), label=short, **style)
+                axis.plot(*zip(*points, strict=True), label=short, **style)
     axis.set_title(panel.title, fontsize=9)
     axis.set_xlabel(panel.x, fontsize=7)
     handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
@@ -157,23 +153,20 @@ def draw_lines(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
 
 
 def draw_scatter(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
-    for run, color in zip(runs, COLORS, strict=False):
-        x, y = run.summary.get(panel.x.name), run.summary.get(panel.y.name)
-        if is_number(x) and is_number(y):
-            axis.scatter([x], [y], color=color, s=24)
-    labelled(axis, panel.title, panel.x.name, panel.y.name)
-
-
-def draw_table(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
-    """A custom chart over two columns of the last table of that name."""
-    name = panel.query["summaryTable"]["tableKey"]
-    x, y = panel.chart_fields["x"], panel.chart_fields["y"]
-    for run, color in zip(runs, COLORS, strict=False):
-        lines = run.tables.get(name, [])
-        sound = [(li[x], li[y]) for li in lines if is_number(li.get(x)) and is_number(li.get(y))]
-        if sound:
-            axis.scatter(*zip(*sound, strict=True), color=color, s=14)
-    labelled(axis, name, x, y)
+    """What a run ended with; of a custom chart two columns of the last table of that name."""
+    if type(panel).__name__ == "CustomChart":
+        title, size = panel.query["summaryTable"]["tableKey"], 14
+        x, y = panel.chart_fields["x"], panel.chart_fields["y"]
+        lines = [run.tables.get(title, []) for run in runs]
+    else:
+        title, size, x, y = panel.title, 24, panel.x.name, panel.y.name
+        lines = [[run.summary] for run in runs]
+    for own, color in zip(lines, COLORS, strict=False):
+        if points := sound(own, x, y):
+            axis.scatter(*zip(*points, strict=True), color=color, s=size)
+    axis.set_title(title, fontsize=9)
+    axis.set_xlabel(x, fontsize=7)
+    axis.set_ylabel(y, fontsize=7)
 
 
 def draw_bars(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
@@ -190,31 +183,26 @@ def draw_bars(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
 DRAWS = {
     "LinePlot": draw_lines,
     "ScatterPlot": draw_scatter,
-    "CustomChart": draw_table,
+    "CustomChart": draw_scatter,
     "BarPlot": draw_bars,
 }
-
-
-def labelled(axis: Any, title: str, x: str, y: str) -> None:
-    axis.set_title(title, fontsize=9)
-    axis.set_xlabel(x, fontsize=7)
-    axis.set_ylabel(y, fontsize=7)
 
 
 def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def noted(text: str) -> Any:
+def left_out() -> bytes:
     made, axis = plt.subplots(figsize=(6, 0.6))
     axis.axis("off")
-    axis.text(0.5, 0.5, text, ha="center", va="center")
-    return made
+    axis.text(0.5, 0.5, "left out of this build (EAT_SITE_RUN=false)", ha="center", va="center")
+    return svg(made)
 
 
 if __name__ == "__main__":
     to = Path(sys.argv[2])
     to.mkdir(parents=True, exist_ok=True)
     for title, picture in drawn(Path(sys.argv[1])).items():
-        (to / f"{title.lower()}.svg").write_bytes(picture)
-        print(to / f"{title.lower()}.svg")
+        path = to / f"{title.lower()}.svg"
+        path.write_bytes(picture)
+        print(path)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 from experiments.site import dashboard, live, settings, shelf, studies, tour  # noqa: E402
 from experiments.site.made import Page  # noqa: E402
 from experiments.site.tutorial import (  # noqa: E402
-    environment,
+    command,
     folder_of,
     runs_commands,
     with_commands_run,
@@ -44,15 +44,10 @@ def on_config(config: Any) -> Any:
 def nav_of(pages: list[Page]) -> list[dict[str, Any]]:
     """Titles and paths, in sections where pages name one."""
     entries: list[dict[str, Any]] = []
-    for page in pages:
-        if page.title is None:
-            continue
-        if not page.section:
-            entries.append({page.title: page.path})
-            continue
-        if not entries or page.section not in entries[-1]:
-            entries.append({page.section: []})
-        entries[-1][page.section].append({page.title: page.path})
+    titled = (page for page in pages if page.title is not None)
+    for section, own in groupby(titled, key=lambda page: page.section):
+        links: list[dict[str, Any]] = [{str(page.title): page.path} for page in own]
+        entries += [{section: links}] if section else links
     return entries
 
 
@@ -76,10 +71,5 @@ def on_post_build(config: Any) -> None:
     made = folder_of("tutorials/researcher.md") / "report"
     if made.is_dir():
         shutil.copytree(made, site / "tour", dirs_exist_ok=True)
-    study = ROOT / "experiments/budgets/results"
-    command = (
-        f"-m eat_lightning.report study={study} to={site / 'budgets'} claims=[budgets] examples=0"
-    )
-    subprocess.run(
-        [sys.executable, *command.split()], env=environment(), check=True, capture_output=True
-    )
+    study, to = ROOT / "experiments/budgets/results", site.absolute() / "budgets"
+    command("report", f"study={study} to={to} claims=[budgets] examples=0")

@@ -3,11 +3,11 @@ from kept rows, in one page without anything from outside it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from eat_lightning.report.study import grouped_by
 from eat_lightning.runs.row import Row, read
 from experiments.site.made import ROOT, Page, filled
 
@@ -32,15 +32,11 @@ def score(row: Row) -> float:
     return 100 * float(getattr(row, row.metric))
 
 
-def by_task(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
-    ordered = sorted(rows, key=lambda row: row.task)
-    return [(task, list(found)) for task, found in groupby(ordered, key=lambda row: row.task)]
-
-
 def frontier(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Timed settings of each task, all of one call, so that their times stand beside each other."""
     tasks = []
-    for task, found in by_task(row for row in rows if row.latency_ms is not None):
+    timed = sorted((r for r in rows if r.latency_ms is not None), key=lambda row: row.task)
+    for task, found in grouped_by(timed, lambda row: row.task).items():
         session = next(row.session for row in found if row.budget is not None)
         points = [point(row) for row in found if row.session == session]
         tasks.append({"task": task, "points": points})
@@ -65,54 +61,41 @@ def point(row: Row) -> dict[str, Any]:
 def gains(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The gain over fixed depth, in points, at each budget of a task, with its interval."""
     fitted = [row for row in rows if isinstance(row.budget, float) and row.adaptivity_gain_low]
-    return [
-        {
-            "task": task,
-            "points": [
-                {
-                    "x": row.budget,
-                    "y": 100 * (row.adaptivity_gain or 0.0),
-                    "low": 100 * (row.adaptivity_gain_low or 0.0),
-                    "high": 100 * (row.adaptivity_gain_high or 0.0),
-                    "score": score(row),
-                }
-                for row in sorted(found, key=lambda row: float(str(row.budget)))
-            ],
-        }
-        for task, found in by_task(fitted)
-    ]
+    fitted.sort(key=lambda row: (row.task, row.budget))
+    ends = {"y": "", "low": "_low", "high": "_high"}
+
+    def gain(row: Row) -> dict[str, Any]:
+        gains = {key: 100 * getattr(row, f"adaptivity_gain{end}") for key, end in ends.items()}
+        return {"x": row.budget, **gains, "score": score(row)}
+
+    tasks = grouped_by(fitted, lambda row: row.task).items()
+    return [{"task": task, "points": [*map(gain, found)]} for task, found in tasks]
 
 
 def taus(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The settings of each run (seed 1) along its rule's grid, from lax to never leaving."""
-
-    def of(row: Row) -> tuple[str, str, int, str]:
-        return row.task, row.model, row.num_layers, row.run
-
     own = [r for r in rows if r.seed == 1 and not r.baseline and r.latency_ms is not None]
-    found = []
-    for (task, model, num_layers, _), members in groupby(sorted(own, key=of), key=of):
-        settings = [r for r in members if r.point is None or isinstance(r.point, float)]
-        settings.sort(key=lambda r: float(str(r.point or 2)))
-        if len(settings) < 4:
-            continue
-        found.append(
-            {
-                "name": f"{task}, {model}, {settings[0].encoder}, {num_layers} layers",
-                "layers": num_layers,
-                "points": [step(row) for row in settings],
-            }
-        )
-    return found
+    own = [r for r in own if r.point is None or isinstance(r.point, float)]
+    own.sort(key=lambda r: float(str(r.point or 2)))
+    runs = grouped_by(own, lambda r: (r.task, r.model, r.num_layers, r.run))
+    return [
+        {
+            "name": f"{task}, {model}, {settings[0].encoder}, {num_layers} layers",
+            "layers": num_layers,
+            "points": [step(row) for row in settings],
+        }
+        for (task, model, num_layers, _), settings in sorted(runs.items(), key=lambda one: one[0])
+        if len(settings) >= 4
+    ]
 
 
 def step(row: Row) -> dict[str, Any]:
-    shares = {int(k): v for k, v in row.exit_shares.items()}
+    shares = sorted((int(k), v) for k, v in row.exit_shares.items() if v)
     return {
         "tau": row.point,
         "score": score(row),
         "ms": row.latency_ms,
         "depth": row.depth,
         "flops": row.flops_ratio,
-        "shares": [{"layer": k, "share": v} for k, v in sorted(shares.items()) if v],
+        "shares": [{"layer": k, "share": v} for k, v in shares],
     }

@@ -7,7 +7,6 @@ import ast
 import inspect
 import io
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import matplotlib
@@ -30,11 +29,7 @@ LENGTH, LAYERS = 14, 6
 
 def picture(slot: str, kind: str) -> bytes:
     """An SVG of a method with its default settings, empty where nothing of it can be drawn so."""
-    drawn: dict[str, Callable[[Any], Any]] = {
-        "reduction": rows_kept,
-        "attention": who_sees_whom,
-        "schedule": strength,
-    }
+    drawn = {"reduction": rows_kept, "attention": who_sees_whom, "schedule": strength}
     cls = class_of(slot, kind)
     needs = [p for p in inspect.signature(cls).parameters.values() if p.default is p.empty]
     if slot not in drawn or needs:
@@ -62,9 +57,8 @@ def rows_kept(reduction: Any) -> Any:
         return None
     figure, axis = plt.subplots(figsize=(5, 2.4))
     for layer, places in enumerate(kept, start=1):
-        for place in range(LENGTH):
-            color = TEAL if place in places else PALE
-            axis.scatter(place, layer, s=80, marker="s", color=color)
+        colors = [TEAL if place in places else PALE for place in range(LENGTH)]
+        axis.scatter(range(LENGTH), [layer] * LENGTH, s=80, marker="s", color=colors)
     axis.set(xlabel="place in the text (0: [CLS])", ylabel="layer", yticks=range(1, LAYERS + 1))
     axis.invert_yaxis()
     axis.set_title("rows that enter each layer (random weights)", fontsize=9)
@@ -115,15 +109,9 @@ def rooms() -> bytes:
         arrow for path in (ROOT / "eat_lightning").rglob("*.py") for arrow in imports(path)
     )
     figure, axis = plt.subplots(figsize=(8, 7))
+    look = {"ha": "center", "va": "center", "bbox": {"boxstyle": "round", "fc": PALE, "ec": TEAL}}
     for height, name in enumerate(order):
-        axis.text(
-            0,
-            height,
-            name,
-            ha="center",
-            va="center",
-            bbox={"boxstyle": "round", "fc": PALE, "ec": TEAL},
-        )
+        axis.text(0, height, name, **look)
     for (above, below), times in sorted(arrows.items()):
         if above in order and below in order and above != below:
             arc(axis, order.index(above), order.index(below), times)

@@ -25,7 +25,7 @@ def command(path: Path) -> Page:
     text = path.read_text("utf-8")
     own, _, _ = text.partition("\nhydra:\n")
     shown = yaml.safe_load(text).get("hydra", {}).get("help", {})
-    examples = shown.get("template", "").partition("Examples\n")[2]
+    _, _, examples = shown.get("template", "").partition("Examples\n")
     examples, _, rest = examples.partition("\n\n")
     notes = rest.partition("${hydra.help.footer}")[0].replace("$$", "$")
     name = f"python -m eat_lightning.{MODULES.get(path.stem, path.stem)}"
@@ -57,14 +57,10 @@ def paragraphs(notes: str) -> str:
     for part in notes.strip("\n").split("\n\n"):
         indented = all(line.startswith("  ") for line in part.splitlines() if line)
         is_code = "python -m" in part or "curl " in part
-        found.append(f"```bash\n{part}\n```" if is_code and not indented else fenced(part, is_code))
+        plain = "\n".join(line.strip() for line in part.splitlines())
+        body = plain if indented or not is_code else part
+        found.append(f"```bash\n{body}\n```" if is_code else as_text(body))
     return "\n\n".join(found)
-
-
-def fenced(part: str, is_code: bool) -> str:
-    lines = [line.strip() for line in part.splitlines()]
-    body = "\n".join(lines)
-    return f"```bash\n{body}\n```" if is_code else as_text(body)
 
 
 def as_text(said: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.model.contracts import class_of, knob_of
+from eat_lightning.report.compare import gains_in
 from eat_lightning.runs import row as rows
 from eat_lightning.runs.names import SLOTS as IN_ROWS
 from eat_lightning.runs.names import USUAL
@@ -21,15 +22,13 @@ HEAD = (
     *("study", "task", "beside it", "exit rule", "seed", "steps", "setting"),
     *("score", "FLOPs", "depth", "retention", "gain"),
 )
+METHODS = "eat_lightning/methods"
 MOST = 20  # rows on a page
 
 
 def pages() -> list[Page]:
-    found: list[Page] = []
-    for slot in SLOTS:
-        for path in sorted((ROOT / "eat_lightning/methods" / slot).glob("[a-z]*.py")):
-            found += method(slot, path.stem)
-    return found
+    paths = [p for s in SLOTS for p in sorted((ROOT / METHODS / s).glob("[a-z]*.py"))]
+    return [page for path in paths for page in method(path.parent.name, path.stem)]
 
 
 def method(slot: str, kind: str) -> list[Page]:
@@ -63,9 +62,8 @@ def settings(slot: str, kind: str) -> str:
             parts.append(f"`{slot}={path.stem}`\n\n```yaml\n{text}\n```\n")
     knob = knob_of(class_of(slot, kind))
     if knob is not None:
-        parts.append(
-            f"Knob: `{slot}.{knob.name}` in {knob.bounds}; it saves nothing at {knob.strict:g}.\n"
-        )
+        strict = f"it saves nothing at {knob.strict:g}"
+        parts.append(f"Knob: `{slot}.{knob.name}` in {knob.bounds}; {strict}.\n")
     return "\n".join(parts)
 
 
@@ -92,7 +90,7 @@ def measured(slot: str, kind: str) -> str:
     own = [(study, row) for study, row in own if row.budget is not None] or own
     if not own:
         return "No kept row yet in [the studies](../../results/methods/page.md).\n"
-    own.sort(key=lambda found: (unusual(found[1]), found[0], found[1].run, found[1].budget or 0))
+    own.sort(key=lambda one: (len(unusual(one[1])), one[0], one[1].run, one[1].budget or 0))
     lines = [line(study, row, slot) for study, row in own[:MOST]]
     head = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
     return "\n".join(["## Measured\n", *head, *lines, "", note(len(own) - MOST), ""])
@@ -111,17 +109,17 @@ def kind_of(row: rows.Row, slot: str) -> str:
     return (getattr(row, slot) or {}).get("kind", "")
 
 
-def unusual(row: rows.Row) -> int:
-    """How many of its methods, trained or measured with, do not go without saying."""
-    return sum(kind_of(row, slot) not in USUAL for slot in IN_ROWS)
+def unusual(row: rows.Row) -> list[str]:
+    """Of which slots its methods, trained or measured with, do not go without saying."""
+    return [slot for slot in IN_ROWS if kind_of(row, slot) not in USUAL]
 
 
 def line(study: str, row: rows.Row, slot: str) -> str:
-    beside = [s for s in IN_ROWS if s not in (slot, "exit") and kind_of(row, s) not in USUAL]
+    page = (ROOT / "experiments" / study / "page.md").is_file()
     cells = [
-        study_link(study),
+        f"[{study}](../../results/{study}/page.md)" if page else study,
         f"{row.task}, {row.encoder}",
-        ", ".join(kind_of(row, s) for s in beside),
+        ", ".join(kind_of(row, s) for s in unusual(row) if s not in (slot, "exit")),
         row.exit["kind"],
         row.seed,
         "" if row.steps is None else row.steps,
@@ -133,11 +131,6 @@ def line(study: str, row: rows.Row, slot: str) -> str:
         gain(row),
     ]
     return "| " + " | ".join(map(str, cells)) + " |"
-
-
-def study_link(study: str) -> str:
-    page = ROOT / "experiments" / study / "page.md"
-    return f"[{study}](../../results/{study}/page.md)" if page.is_file() else study
 
 
 def tokens(row: rows.Row) -> str:
@@ -161,7 +154,5 @@ def knob_text(row: rows.Row) -> str:
 
 
 def gain(row: rows.Row) -> str:
-    middle, low, high = row.adaptivity_gain, row.adaptivity_gain_low, row.adaptivity_gain_high
-    if middle is None or low is None or high is None:
-        return ""
-    return f"{100 * middle:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+    found = gains_in(vars(row)).get("adaptivity_gain")
+    return found.times(100).text(sign="+") if found else ""

@@ -3,15 +3,13 @@ is built, and the page shows what its encoder really did."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from experiments.site.made import Page, filled
 from experiments.site.pictures import packing, rooms
-from experiments.site.tutorial import environment, runs_commands
+from experiments.site.tutorial import command, runs_commands
 
 TRAIN = (
     "data=toy encoder=tiny model=eat_pruned reduction.ratio=0.25 reduction.layers=[1,2,3,4] "
@@ -24,9 +22,9 @@ HERE = Path(__file__).parent
 def pages() -> list[Page]:
     """The stepwise picture and the drawings of the concepts."""
     drawn = [Page("concepts/packing.svg", packing()), Page("concepts/rooms.svg", rooms())]
-    if not runs_commands():
-        return [Page("concepts/tour.html", "<p>The tour was left out of this build.</p>"), *drawn]
-    return [Page("concepts/tour.html", filled(HERE / "tour.html", walked())), *drawn]
+    told = "<p>The tour was left out of this build.</p>"
+    shown = filled(HERE / "tour.html", walked()) if runs_commands() else told
+    return [Page("concepts/tour.html", shown), *drawn]
 
 
 def walked() -> list[dict[str, Any]]:
@@ -35,8 +33,7 @@ def walked() -> list[dict[str, Any]]:
     from eat_lightning.runs.run import Run
 
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "eat_lightning.train", *TRAIN.split()]
-        subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True)
+        command("train", TRAIN, folder)
         run = Run.open(str(next(Path(folder, "outputs/tour").iterdir())))
         explored = explore(run, examples=12)
     return [

@@ -29,6 +29,12 @@ def runs_commands() -> bool:
     return os.environ.get("EAT_SITE_RUN", "true") != "false"
 
 
+def command(module: str, given: str, folder: Path | str = ROOT) -> None:
+    """A command of the package, quietly; CalledProcessError where it fails."""
+    words = [sys.executable, "-m", f"eat_lightning.{module}", *given.split()]
+    subprocess.run(words, cwd=folder, env=environment(), check=True, capture_output=True)
+
+
 def with_commands_run(markdown: str, page: str) -> str:
     return BLOCK.sub(lambda block: f"```bash\n{block[1]}```\n{printed(block[1], page)}", markdown)
 
@@ -66,14 +72,9 @@ def fenced(said: str) -> str:
 def environment() -> dict[str, str]:
     """Only this interpreter's commands and this repository's code; quiet and without a network."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    own = {
-        "PATH": path,
-        "PYTHONPATH": str(ROOT),
-        "EAT_OUTPUTS": "outputs",
-        "PYTHONWARNINGS": "ignore",
-    }
-    quiet = {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "COLUMNS": "110", "NO_COLOR": "1"}
-    return os.environ | own | quiet
+    own = {"PATH": path, "PYTHONPATH": str(ROOT), "EAT_OUTPUTS": "outputs", "COLUMNS": "110"}
+    quiet = {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "NO_COLOR": "1"}
+    return os.environ | own | quiet | {"PYTHONWARNINGS": "ignore"}
 
 
 def cleaned(said: str, folder: Path) -> str:

@@ -18,7 +18,6 @@ from eat_lightning.report.compare import (
     single_ms,
     sorted_ms,
     speed_up,
-    trained_static,
 )
 from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.statistics import Interval
@@ -65,7 +64,7 @@ def test_a_static_model_of_another_body_is_not_the_baseline(tmp_path: Path):
     static_run(tmp_path, encoder="another")
     eat_run(tmp_path)
     study = open_study([str(tmp_path)])
-    assert trained_static(study, eat(study).point) is None
+    assert eat(study).trained is None
 
 
 def test_ratios_of_one_session(study: Study):
@@ -122,10 +121,10 @@ def test_a_model_with_exits_is_no_trained_static(tmp_path: Path):
     leaves = make_row(**(EAT | heads), model="eat", run="adaptive")
     keep(tmp_path / "adaptive", [never, leaves])
     study = open_study([str(tmp_path)])
-    assert trained_static(study, eat(study).point) is None
+    assert eat(study).trained is None
     keep(tmp_path / "static", [make_row(run="static", ece_after={"6": 0.1})])
     study = open_study([str(tmp_path)])
-    found = trained_static(study, eat(study).point)
+    found = eat(study).trained
     assert found is not None
     assert found.row.run == "static"
 

@@ -18,12 +18,12 @@ from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch
 from eat_lightning.report.explorer import (
     Noting,
-    Ways,
     compared,
     entering,
     explore,
     rules_of,
     spread,
+    walk,
 )
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import save_model
@@ -151,7 +151,7 @@ def test_a_spread_has_every_kind(run: Run, split: Split):
     rows = spread(encoder, split, 24, seed=0)
     assert rows == sorted(set(rows)) == spread(encoder, split, 24, seed=0)
     assert rows != spread(encoder, split, 24, seed=1)
-    outcome = Ways.walk(encoder, split.take(rows)).recorded.under()
+    outcome = walk(encoder, split.take(rows))[0].under()
     assert len(set(outcome.depth_B.tolist())) > 1
     right_B = outcome.logits_BC.argmax(1) == outcome.recorded.labels
     assert 0.25 < right_B.mean() < 0.75

@@ -65,25 +65,21 @@ def template() -> Any:
     )
     jinja.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     jinja.filters |= {"slug": slug, "value_and_interval": value_and_interval}
-    jinja.globals |= {"figures": figures, "tables": tables, "address": address}
-    jinja.globals |= {"leading": leading, "spans": spans, "head_of": head_of}
+    called = {"leading": leading, "spans": spans, "head_of": head_of, "address": address}
+    jinja.globals |= called | {"figures": figures, "tables": tables}
     return jinja.get_template("page.html")
 
 
-class Sources:
-    """Where marks and lines come from, collected while the page is made and read by its script;
-    equal ones are shared."""
+class Sources(dict[Provenance, int]):
+    """Where marks and lines come from, collected while the page is made and read by its script, by
+    their index in the page; equal ones are shared."""
 
-    def __init__(self) -> None:
-        self.found: list[dict[str, Any]] = []
-        self._index: dict[Provenance, int] = {}
+    @property
+    def found(self) -> list[dict[str, Any]]:
+        return [*map(vars, self)]
 
     def add(self, source: Provenance) -> int:
-        """The index of this source in the page."""
-        if source not in self._index:
-            self._index[source] = len(self.found)
-            self.found.append(vars(source))
-        return self._index[source]
+        return self.setdefault(source, len(self))
 
     def marks(self, claims: Sequence[Claim]) -> dict[str, list[dict[str, Any]]]:
         """Those of each figure, by its name."""
@@ -165,8 +161,7 @@ def spans(columns: Sequence[Column]) -> list[tuple[str, int]]:
 def value_and_interval(cell: Cell) -> tuple[str, str]:
     """ "1.94 (1.88 to 1.99)" apart; where the text has no interval that of the cell, with as many
     digits."""
-    found = re.fullmatch(r"(.+?) \(([^()]+ to [^()]+)\)", cell.text)
-    if found:
+    if found := re.fullmatch(r"(.+?) \(([^()]+ to [^()]+)\)", cell.text):
         return found[1], found[2]
     if cell.low is None or cell.high is None or cell.low == cell.high or not cell.text:
         return cell.text, ""
