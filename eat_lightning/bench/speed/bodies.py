@@ -7,18 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from eat_lightning.bench.speed.candidates import (
-    Field,
-    Preset,
-    bare,
-    hugging_face_twin,
-    packed,
-    random_encoder,
-)
+from eat_lightning.bench.speed.candidates import Field, Preset, of_run, random_encoder
 from eat_lightning.bench.speed.released import RELEASED
 from eat_lightning.bench.speed.workload import Workload, words
-from eat_lightning.infer.precision import in_dtype
-from eat_lightning.infer.prepacked import cannot, prepacked
 from eat_lightning.model.encoder import with_slots
 from eat_lightning.model.layer import Shape
 from eat_lightning.weights.families import FAMILIES
@@ -35,25 +26,11 @@ def shape_of(body: str) -> Shape:
 def of_body(shape: Shape, ratio: float, dtype: str, seed: int) -> Field:
     """Hugging Face's model of the same random weights, padded; ours with everything off; and EAT,
     which prunes and where the easy leave after two thirds of the layers. Ours prepacked, too."""
-    prunes = in_dtype(random_encoder(shape, ratio, seed), dtype)
-    exits, static = next(iter(prunes.exit.layers)), f"static {dtype}"
-    leaves = with_slots(prunes, exit=Preset(exits))
-    found = Field(
-        [
-            hugging_face_twin(prunes, dtype, static),
-            packed(static, bare(prunes), dtype, static),
-            packed(f"EAT {dtype}", leaves, dtype, static),
-        ],
-        {"HF": f"HF {dtype}", "static": static},
-        [UNPADDED],
-    )
-    if reason := cannot(prunes):
-        found.missing.append(f"EAT prepacked {dtype}: no rows, {reason}")
-        return found
-    twin = f"static prepacked {dtype}"
-    found.candidates.append(packed(twin, prepacked(bare(prunes)), dtype, twin))
-    leaves = with_slots(prepacked(prunes), exit=Preset(exits))
-    found.candidates.append(packed(f"EAT prepacked {dtype}", leaves, dtype, twin))
+    prunes = random_encoder(shape, ratio, seed)
+    leaves = with_slots(prunes, exit=Preset(next(iter(prunes.exit.layers))))
+    found = of_run(leaves, [dtype])
+    found.over = {"HF": f"HF {dtype}", "static": f"static {dtype}"}
+    found.missing.append(UNPADDED)
     return found
 
 

@@ -39,15 +39,14 @@ from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.runs.open import at_choice, fitter_of
 from eat_lightning.runs.run import Run
 
-BATCHES = {
-    "speed": [1, 32, 8, 128],
-    "deployed": [1, 32],
-    "body": [1, 32],
-    "compiled": [1, 32],
-    "cost": [1, 32],
-    "training": [32],
+KINDS = {  # batches and repeats, where nothing is said; deployed: a run's speed, body: a body's
+    "speed": ([1, 32, 8, 128], 3),
+    "deployed": ([1, 32], 5),
+    "body": ([1, 32], 3),
+    "compiled": ([1, 32], 5),
+    "cost": ([1, 32], 15),
+    "training": ([32], 5),
 }
-REPEATS = {"speed": 3, "deployed": 5, "compiled": 5, "cost": 15, "training": 5}
 RIVALS = {"HF": "HF fp32", "static int8": "ORT static int8", "static": "static fp32"}
 
 
@@ -66,44 +65,37 @@ class Race:
 def race_of(plan: BenchPlan, exports: Path) -> Race:
     """ConfigError where the run, its data or the lengths are not there. `exports`: a folder for
     graphs, until the race is over."""
-    if plan.body:
-        return race_of_body(plan, plan.body)
     return race_of_run(plan, plan.run, exports) if plan.run else race_of_random(plan, exports)
 
 
-def race_of_body(plan: BenchPlan, body: str) -> Race:
-    """The short texts of the tasks first, then long ones."""
-    examples, shape = pools(plan.lengths, plan.tasks), shape_of(body)
+def race_of_random(plan: BenchPlan, exports: Path) -> Race:
+    """The short texts of the tasks first, then, of a body, long ones."""
+    examples = pools(plan.lengths, plan.tasks)
+    shape = shape_of(plan.body) if plan.body else Shape(**plan.encoder.model_dump())
+    name, field = of_random(plan, shape, exports)
+    kind = "body" if plan.body else plan.what
     make = random_words(examples, plan.leaving, shape.vocab_size, plan.seed)
-    lengths = {task: pool.lengths_B for task, pool in examples.items()}
-    field = of_body(shape, plan.ratio, plan.dtype, plan.seed)
-    found = workloads_of(plan, "body", lengths, make)
+    found = workloads_of(plan, kind, {task: x.lengths_B for task, x in examples.items()}, make)
     if plan.long:
         found = chain(found, long_texts(shape, plan.long))
     source = "histogram" if plan.lengths is None else Path(plan.lengths).name
-    name = f"{body}-{plan.dtype}"
-    return Race(name, "random", source, field, found, plan.repeats or REPEATS["speed"])
+    return Race(name, "random", source, field, found, plan.repeats or KINDS[kind][1])
 
 
-def race_of_random(plan: BenchPlan, exports: Path) -> Race:
-    examples = pools(plan.lengths, plan.tasks)
-    shape = Shape(**plan.encoder.model_dump())
-    if plan.what == "speed":
-        name, field = plan.dtype, random_weights(shape, plan.ratio, plan.dtype, plan.seed)
-        same = random_encoder(shape, plan.ratio, plan.seed)
-        dtypes = ("fp32", "int8") if plan.dtype == "fp32" else (plan.dtype,)
-        for engine in SHORT:
-            add_exports(field, engine, "static", dtypes, exports, plan.threads, bare(same))
-        add_openvino(field, "static", same, plan.dtype, plan.threads)
-    else:
+def of_random(plan: BenchPlan, shape: Shape, exports: Path) -> tuple[str, Field]:
+    """The race's name and who races with random weights."""
+    if plan.body:
+        return f"{plan.body}-{plan.dtype}", of_body(shape, plan.ratio, plan.dtype, plan.seed)
+    if plan.what != "speed":
         half = replace(shape, num_layers=shape.num_layers // 2)
-        encoder = random_encoder(half, seed=plan.seed)
-        name, field = field_of(plan, encoder)
-    make = random_words(examples, plan.leaving, shape.vocab_size, plan.seed)
-    lengths = {task: pool.lengths_B for task, pool in examples.items()}
-    source = "histogram" if plan.lengths is None else Path(plan.lengths).name
-    found = workloads_of(plan, plan.what, lengths, make)
-    return Race(name, "random", source, field, found, plan.repeats or REPEATS[plan.what])
+        return field_of(plan, random_encoder(half, seed=plan.seed))
+    field = random_weights(shape, plan.ratio, plan.dtype, plan.seed)
+    same = random_encoder(shape, plan.ratio, plan.seed)
+    dtypes = ("fp32", "int8") if plan.dtype == "fp32" else (plan.dtype,)
+    for engine in SHORT:
+        add_exports(field, engine, "static", dtypes, exports, plan.threads, bare(same))
+    add_openvino(field, "static", same, plan.dtype, plan.threads)
+    return plan.dtype, field
 
 
 def at_budget(run: Run, plan: BenchPlan) -> AdaptiveEncoder:
@@ -142,7 +134,7 @@ def race_of_run(plan: BenchPlan, path: str, exports: Path) -> Race:
     else:
         name, field = field_of(plan, encoder)
     weights = f"{run.folder.parent.name}/{run.name}"
-    return Race(name, weights, "dev examples", field, found, plan.repeats or REPEATS[kind])
+    return Race(name, weights, "dev examples", field, found, plan.repeats or KINDS[kind][1])
 
 
 def deployed(encoder: AdaptiveEncoder, plan: BenchPlan, exports: Path) -> Field:
@@ -164,7 +156,7 @@ def deployed(encoder: AdaptiveEncoder, plan: BenchPlan, exports: Path) -> Field:
 def workloads_of(
     plan: BenchPlan, kind: str, lengths: dict[str, np.ndarray], make: Maker
 ) -> Iterator[Workload]:
-    batches = plan.batches or BATCHES[kind]
+    batches = plan.batches or KINDS[kind][0]
     found = workloads(lengths, batches, plan.examples, plan.seed, make)
     if kind == "training":  # batches by length are another treatment than a plain loop's
         return (workload for workload in found if workload.order == "as they come")
