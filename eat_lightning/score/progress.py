@@ -60,14 +60,12 @@ class Progress:
 
     def show(self) -> None:
         self.shown = time.monotonic()
-        clear, end = ("\r\033[K", "") if sys.stderr.isatty() else ("", "\n")
-        print(f"{clear}{self}", end=end, file=sys.stderr, flush=True)
+        self.say(str(self), "" if sys.stderr.isatty() else "\n")
 
-    def say(self, text: str) -> None:
-        """A line beside the progress."""
+    def say(self, text: str, end: str = "\n") -> None:
+        """A line beside the progress, which on a terminal is taken away first."""
         clear = "\r\033[K" if sys.stderr.isatty() else ""
-        print(f"{clear}{text}", file=sys.stderr, flush=True)
+        print(f"{clear}{text}", end=end, file=sys.stderr, flush=True)
 
     def clear(self) -> None:
-        if sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        self.say("", "")

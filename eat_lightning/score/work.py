@@ -69,10 +69,8 @@ class Job:
         try:
             for _ in self.scored(shard, tally):
                 yield Event(place, tally)
-        except OutputFails as error:
-            yield Event(place, tally, fault=str(error), fatal=True)
-        except Unreadable as error:
-            yield Event(place, tally, fault=str(error))
+        except (OutputFails, Unreadable) as error:
+            yield Event(place, tally, fault=str(error), fatal=isinstance(error, OutputFails))
         except Exception as error:  # the model's, of whatever kind: other shards may be sound
             why = one_line(error, 160) or type(error).__name__
             yield Event(place, tally, fault=f"{shard.name}: {why}")

@@ -31,6 +31,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.layer import Shape
 
 NUM_LABELS = 2
+UNPADDED = "HF unpadded: no rows, transformers packs rows for flash attention alone (CUDA)"
 SCORES = {"norm": NormTopK, "[CLS]": ClsTopK, "received": ReceivedTopK}
 
 
@@ -82,11 +83,11 @@ class Field:
 
 class Preset(Confidence):
     """Who leaves is set beforehand, since random weights have no confidence worth a threshold; the
-    rule is evaluated all the same."""
+    rule is evaluated all the same. leaves: of every example, or set for each batch."""
 
-    def __init__(self, layer: int):
+    def __init__(self, layer: int, *leaves: bool):
         super().__init__(tau=1.0, layers=[layer])
-        self.leaves_B = torch.zeros(0, dtype=torch.bool)
+        self.leaves_B = torch.tensor(leaves, dtype=torch.bool)
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
         decided_B = super().decides(logits_EBC)
@@ -219,6 +220,17 @@ def of_run(encoder: AdaptiveEncoder, dtypes: Sequence[str]) -> Field:
         ]
         twins = {f"{who} {dtype}": f"{who} prepacked {dtype}" for who in ("static", "EAT")}
         add_prepacked(found, twins)
+    return found
+
+
+def of_body(shape: Shape, ratio: float, dtype: str, seed: int) -> Field:
+    """Hugging Face's model of the same random weights, padded; ours with everything off; and EAT,
+    which prunes and where the easy leave after two thirds of the layers. Ours prepacked, too."""
+    prunes = random_encoder(shape, ratio, seed)
+    leaves = with_slots(prunes, exit=Preset(next(iter(prunes.exit.layers))))
+    found = of_run(leaves, [dtype])
+    found.over = {"HF": f"HF {dtype}", "static": f"static {dtype}"}
+    found.missing.append(UNPADDED)
     return found
 
 

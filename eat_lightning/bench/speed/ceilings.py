@@ -49,8 +49,9 @@ def ceilings(shape: Shape, dtype: str, rows: int = 1024, repeats: int = 5) -> Ce
         plain = [nn.Linear(k, n, bias=False, dtype=DTYPES[dtype]) for k, n in sizes]
         packs = torch.backends.mkldnn.is_available()
         kinds = [plain, *([list(map(PrepackedLinear, plain))] if packs else [])]
+    given = [x[k] for k, _ in sizes]
     seconds = min(
-        best(lambda maps=maps: [times(x[k]) for (k, _), times in zip(sizes, maps)], repeats)
+        best(lambda maps=maps: [f(a) for f, a in zip(maps, given, strict=True)], repeats)
         for maps in kinds
     )
     flops = sum(2 * rows * k * n for k, n in sizes)

@@ -10,24 +10,26 @@ from pathlib import Path
 import numpy as np
 
 from eat_lightning.bench.plan import BenchPlan
-from eat_lightning.bench.speed.bodies import long_texts, of_body, shape_of
 from eat_lightning.bench.speed.candidates import (
     Field,
     bare,
     idling,
+    of_body,
     of_run,
     random_encoder,
     random_weights,
 )
 from eat_lightning.bench.speed.compiled import compiled
+from eat_lightning.bench.speed.released import RELEASED
 from eat_lightning.bench.speed.rivals import SHORT, add_exports, add_openvino
 from eat_lightning.bench.speed.training import steps
 from eat_lightning.bench.speed.workload import (
     SINGLES,
     Maker,
     Workload,
+    itself,
+    long_texts,
     near,
-    of_split,
     pools,
     random_words,
     workloads,
@@ -38,6 +40,7 @@ from eat_lightning.model.layer import Shape
 from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.runs.open import at_choice, fitter_of
 from eat_lightning.runs.run import Run
+from eat_lightning.weights.families import FAMILIES
 
 KINDS = {  # batches and repeats, where nothing is said; deployed: a run's speed, body: a body's
     "speed": ([1, 32, 8, 128], 3),
@@ -80,6 +83,11 @@ def race_of_random(plan: BenchPlan, exports: Path) -> Race:
         found = chain(found, long_texts(shape, plan.long))
     source = "histogram" if plan.lengths is None else Path(plan.lengths).name
     return Race(name, "random", source, field, found, plan.repeats or KINDS[kind][1])
+
+
+def shape_of(body: str) -> Shape:
+    family = FAMILIES[RELEASED[body]["model_type"]]
+    return Shape(**family.shape_of(RELEASED[body], family.sep_token_id))
 
 
 def of_random(plan: BenchPlan, shape: Shape, exports: Path) -> tuple[str, Field]:
@@ -125,7 +133,10 @@ def race_of_run(plan: BenchPlan, path: str, exports: Path) -> Race:
     data = run.data(dir=plan.data.dir)
     split = data.split("train" if plan.what == "training" else "validation")
     kind = "deployed" if plan.what == "speed" else plan.what
-    found = workloads_of(plan, kind, {run.task.name: split.lengths}, of_split(split))
+    lengths = {run.task.name: split.lengths}
+    found = workloads_of(
+        plan, kind, lengths, lambda _, rows: [itself(split.batch(r)) for r in rows]
+    )
     if plan.what == "speed":
         name, field = kind, deployed(encoder, plan, exports)
         name += "" if plan.budget is None else f"-{plan.budget}"
