@@ -181,12 +181,10 @@ def hugging_face(name: str, kind: str, shape: Shape, static: str, dtype: str) ->
     model.eval().to(DTYPES[dtype])
 
     def ready(given: Examples) -> dict[str, Tensor]:
-        ids = list(given.batch.ids_N.split(given.batch.lengths_B.tolist()))
-        mask = [torch.ones_like(x) for x in ids]
-        return {
-            "input_ids": pad_sequence(ids, batch_first=True),
-            "attention_mask": pad_sequence(mask, batch_first=True),
-        }
+        ids = given.batch.ids_N.split(given.batch.lengths_B.tolist())
+        ids_BL = pad_sequence(list(ids), batch_first=True)
+        real_BL = torch.arange(ids_BL.shape[1]) < given.batch.lengths_B[:, None]
+        return {"input_ids": ids_BL, "attention_mask": real_BL.long()}
 
     return Candidate(name, dtype, shape, lambda given: model(**given).logits, ready, static)
 

@@ -68,18 +68,15 @@ class Race:
 def race_of(plan: BenchPlan, exports: Path) -> Race:
     """ConfigError where the run, its data or the lengths are not there. `exports`: a folder for
     graphs, until the race is over."""
-    return race_of_run(plan, plan.run, exports) if plan.run else race_of_random(plan, exports)
-
-
-def race_of_random(plan: BenchPlan, exports: Path) -> Race:
-    """The short texts of the tasks first, then, of a body, long ones."""
+    if plan.run:
+        return race_of_run(plan, plan.run, exports)
     examples = pools(plan.lengths, plan.tasks)
     shape = shape_of(plan.body) if plan.body else Shape(**plan.encoder.model_dump())
     name, field = of_random(plan, shape, exports)
     kind = "body" if plan.body else plan.what
     make = random_words(examples, plan.leaving, shape.vocab_size, plan.seed)
     found = workloads_of(plan, kind, {task: x.lengths_B for task, x in examples.items()}, make)
-    if plan.long:
+    if plan.long:  # after the short texts of the tasks
         found = chain(found, long_texts(shape, plan.long))
     source = "histogram" if plan.lengths is None else Path(plan.lengths).name
     return Race(name, "random", source, field, found, plan.repeats or KINDS[kind][1])
