@@ -125,5 +125,4 @@ def session() -> dict[str, Any]:
     from eat_lightning.runs.run import is_clean, provenance
 
     where = provenance()
-    clean = is_clean(where["commit"])
-    return {**where, "clean": clean, "session": secrets.token_hex(6)}
+    return {**where, "clean": is_clean(where["commit"]), "session": secrets.token_hex(6)}

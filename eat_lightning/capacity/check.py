@@ -69,11 +69,6 @@ def replicas(plan: CapacityPlan, count: int, static: bool) -> Iterator[tuple[Cli
             os.sched_setaffinity(0, there)
 
 
-def alone(count: int) -> bool:
-    """Whether a core is left for whoever asks so many replicas."""
-    return count < len(os.sched_getaffinity(0))
-
-
 def children(of: int | None = None) -> set[int]:
     """A process' children and theirs."""
     tasks = Path(f"/proc/{of or os.getpid()}/task")

@@ -42,19 +42,18 @@ class Ways:
     def steps(self) -> tuple[np.ndarray, np.ndarray]:
         """A batch's way, exit by exit while somebody is there: the exits' layers, and what was done
         since the one before, a row for each."""
-        layers, rows, before = [], [], 0
+        rows, before = [], 0
         for layer in self.exits:
-            here_LB = self.tokens_LI[before:layer] * (self.depth_I > before)
-            count = int((self.depth_I > before).sum())
+            here_I, in_layers = self.depth_I > before, layer - before
+            count = here_I.sum()
             if not count:
                 break
-            first = before == 0
-            read = int(self.tokens_LI[0].sum()) if first else 0
-            in_layers = layer - before
-            rows.append([first, read, in_layers, here_LB.sum(), in_layers * count, 1, count])
-            layers.append(layer)
+            read = 0 if before else self.tokens_LI[0].sum()
+            tokens = (self.tokens_LI[before:layer] * here_I).sum()
+            rows.append([not before, read, in_layers, tokens, in_layers * count, 1, count])
             before = layer
-        return np.array(layers), np.array(rows, float).reshape(-1, NUM_FEATURES)
+        steps = np.array(rows, float).reshape(-1, NUM_FEATURES)
+        return np.array(self.exits[: len(rows)]), steps
 
 
 @dataclass(frozen=True)
@@ -96,38 +95,35 @@ class Service:
         return float(mean * self.ratios.mean())
 
 
-def ways_of(backend: Backend, texts: Texts, exits: Sequence[int], batch: int = 32) -> Ways:
+def ways_of(backend: Backend, texts: Texts, batch: int = 32) -> Ways:
     depth_I = np.zeros(len(texts), int)
     tokens_LI = np.zeros((backend.num_layers, len(texts)), int)
     for start in range(0, len(texts), batch):
         for left in backend.stream(texts[start : start + batch]):
             rows = start + np.array(left.places)
             depth_I[rows], tokens_LI[:, rows] = left.exits.depth_B, left.exits.tokens_LB
-    return Ways(depth_I, tokens_LI, exits)
+    return Ways(depth_I, tokens_LI, backend.exits)
 
 
 def timed(backend: Backend, texts: Texts, rows: np.ndarray) -> Timed:
     chosen = [texts[int(i)] for i in rows]
-    layers, ms, start = [], [], perf_counter_ns()
+    layers, ends = [], [perf_counter_ns()]
     for left in backend.stream(chosen):
-        now = perf_counter_ns()
+        ends.append(perf_counter_ns())
         layers.append(int(left.exits.depth_B[0]))
-        ms.append((now - start) / 1e6)
-        start = now
-    return Timed(rows, layers, ms)
+    return Timed(rows, layers, (np.diff(ends) / 1e6).tolist())
 
 
 def measured(
     backends: Mapping[str, Backend],
     texts: Texts,
-    exits: Mapping[str, Sequence[int]],
     sizes: Sequence[int],
     count: int,
     seed: int,
 ) -> dict[str, Service]:
     """Time `count` random batches of each backend, by turns, of these sizes."""
     rng = np.random.default_rng(seed)
-    ways = {name: ways_of(backend, texts, exits[name]) for name, backend in backends.items()}
+    ways = {name: ways_of(backend, texts) for name, backend in backends.items()}
     found: dict[str, list[Timed]] = {name: [] for name in backends}
     with undisturbed(1):
         for turn in shown(range(WARM_UP + count), "timing batches"):

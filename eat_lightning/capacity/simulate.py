@@ -1,24 +1,21 @@
-"""Requests, queues and replicas as events in time: the gateway's discipline (`serve/worker.py`)
-without the gateway.
+"""Requests, queues and replicas in time: the gateway's discipline (`serve/worker.py`) without the
+gateway.
 
 Each replica has a queue with a bound; it takes up to `size` requests, or those that are there when
 the oldest has waited `wait_ms`, and leaves out whose deadline has passed. An answer is given when
-its example leaves, and the next batch is taken when the last one has left.
+its example leaves, and the next batch is taken when the last one has left. A replica knows of no
+other, so each is brought up to date only when a request comes to it, or is about to.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
 
 import numpy as np
 
 from eat_lightning.capacity.service import Service
-
-UNREST = 1 << 12  # ratios drawn at once
 
 
 @dataclass(frozen=True)
@@ -54,16 +51,62 @@ class Outcome:
 
 @dataclass
 class Replica:
-    """waiting: arrival in ms, and the example, of each request."""
+    """A queue, and a core that takes batches from it. waiting: arrival in ms, and the example, of
+    each request. ratios: how much longer than predicted each batch takes. under_way: requests of
+    the last batch, which is over at free_ms."""
 
+    service: Service
+    given: Discipline
+    ratios: Iterator[float]
     waiting: deque[tuple[float, int]] = field(default_factory=deque)
-    at_work: bool = False
     under_way: int = 0
+    free_ms: float = 0.0
     worked_ms: float = 0.0
+    latency_ms: list[float] = field(default_factory=list)
+    num_503: int = 0
+    num_504: int = 0
 
-    @property
-    def load(self) -> int:
-        return len(self.waiting) + self.under_way
+    def arrive(self, now: float, example: int) -> None:
+        self.work(now)
+        if len(self.waiting) < self.given.queue:
+            self.waiting.append((now, example))
+        else:
+            self.num_503 += 1
+
+    def load(self, now: float) -> int:
+        """Requests that wait or are under way."""
+        self.work(now)
+        return len(self.waiting) + (self.under_way if now < self.free_ms else 0)
+
+    def work(self, until: float) -> None:
+        """Take all batches that begin by then."""
+        waiting, size = self.waiting, self.given.size
+        while waiting:
+            full = len(waiting) >= size
+            due = waiting[size - 1][0] if full else waiting[0][0] + self.given.wait_ms
+            start = max(due, self.free_ms)
+            if start > until:
+                return
+            taken = [waiting.popleft() for _ in range(min(size, len(waiting)))]
+            wanted = [ask for ask in taken if start < ask[0] + self.given.deadline_ms]
+            self.num_504 += len(taken) - len(wanted)
+            self.free_ms = start
+            if wanted:
+                self.answer(wanted)
+
+    def answer(self, asks: list[tuple[float, int]]) -> None:
+        """Begin a batch when the last one is over."""
+        times_B, model_ms = self.service.times(np.array([example for _, example in asks]))
+        unrest, beside = next(self.ratios), self.given.overhead_ms * len(asks)
+        for (arrived, _), time in zip(asks, times_B.tolist(), strict=True):
+            latency = self.free_ms + beside + time * unrest - arrived
+            if latency <= self.given.deadline_ms:
+                self.latency_ms.append(latency)
+            else:
+                self.num_504 += 1
+        whole = beside + model_ms * unrest
+        self.under_way, self.worked_ms = len(asks), self.worked_ms + whole
+        self.free_ms += whole
 
 
 def poisson_ms(rate: float, num: int, rng: np.random.Generator) -> np.ndarray:
@@ -80,98 +123,33 @@ def simulated(
     examples: np.ndarray | None = None,
 ) -> Outcome:
     """Answer examples of the service's population that arrive at these times; None: random ones."""
-    rng = np.random.default_rng(seed)
+    rng, num = np.random.default_rng(seed), len(arrivals_ms)
     if examples is None:
-        examples = rng.integers(len(service.ways.depth_I), size=len(arrivals_ms))
-    run = Simulation(service, given, [Replica() for _ in range(replicas)], rng)
-    return run.over(arrivals_ms.tolist(), examples.tolist())
+        examples = rng.integers(len(service.ways.depth_I), size=num)
+    ratios = iter(rng.choice(service.ratios, num).tolist())
+    fleet = [Replica(service, given, ratios) for _ in range(replicas)]
+    for turn, now in enumerate(arrivals_ms.tolist()):
+        chosen(fleet, given.balance, turn, now, rng).arrive(now, int(examples[turn]))
+    for replica in fleet:
+        replica.work(np.inf)
+    return Outcome(
+        np.concatenate([replica.latency_ms for replica in fleet]),
+        sum(replica.num_503 for replica in fleet) / num,
+        sum(replica.num_504 for replica in fleet) / num,
+        sum(replica.worked_ms for replica in fleet)
+        / (replicas * max(arrivals_ms[-1], *(replica.free_ms for replica in fleet))),
+    )
 
 
-class Simulation:
-    """events: when, in which order, and what happens then."""
-
-    def __init__(
-        self, service: Service, given: Discipline, replicas: list[Replica], rng: np.random.Generator
-    ):
-        self.service, self.given, self.replicas, self.rng = service, given, replicas, rng
-        self.events: list[tuple[float, int, Callable[[float], None]]] = []
-        self.order, self.turn = count(), 0
-        self.latency_ms: list[float] = []
-        self.num_503 = self.num_504 = 0
-        self.unrest: list[float] = []
-
-    def over(self, arrivals_ms: list[float], examples: list[int]) -> Outcome:
-        now, coming = 0.0, 0
-        while self.events or coming < len(arrivals_ms):
-            arrival = arrivals_ms[coming] if coming < len(arrivals_ms) else np.inf
-            if self.events and self.events[0][0] <= arrival:
-                now, _, happens = heapq.heappop(self.events)
-                happens(now)
-            else:
-                now = arrival
-                self.arrive(now, examples[coming])
-                coming += 1
-        whole = max(1, len(arrivals_ms))
-        busy = sum(replica.worked_ms for replica in self.replicas) / (now * len(self.replicas))
-        lost = self.num_503 / whole, self.num_504 / whole
-        return Outcome(np.array(self.latency_ms), *lost, busy)
-
-    def at(self, when: float, happens: Callable[[float], None]) -> None:
-        heapq.heappush(self.events, (when, next(self.order), happens))
-
-    def arrive(self, now: float, example: int) -> None:
-        replica = self.chosen()
-        if len(replica.waiting) >= self.given.queue:
-            self.num_503 += 1
-            return
-        replica.waiting.append((now, example))
-        self.look(now, replica)
-
-    def chosen(self) -> Replica:
-        match self.given.balance:
-            case "round_robin":
-                self.turn = (self.turn + 1) % len(self.replicas)
-                return self.replicas[self.turn]
-            case "random":
-                return self.replicas[self.rng.integers(len(self.replicas))]
-            case _:  # the shorter of two queues, as Ray Serve's router
-                pair = self.rng.integers(len(self.replicas), size=2)
-                return min((self.replicas[i] for i in pair), key=lambda replica: replica.load)
-
-    def look(self, now: float, replica: Replica) -> None:
-        """Take a batch, if there is one to be taken."""
-        waiting, given = replica.waiting, self.given
-        while waiting and not replica.at_work:
-            due = now if len(waiting) >= given.size else waiting[0][0] + given.wait_ms
-            if given.size > 1 and due > now:
-                self.at(due, lambda when: self.look(when, replica))
-                return
-            taken = [waiting.popleft() for _ in range(min(given.size, len(waiting)))]
-            wanted = [ask for ask in taken if now < ask[0] + given.deadline_ms]
-            self.num_504 += len(taken) - len(wanted)
-            if wanted:
-                self.answer(now, replica, wanted)
-
-    def answer(self, now: float, replica: Replica, asks: list[tuple[float, int]]) -> None:
-        times_B, model_ms = self.service.times(np.array([example for _, example in asks]))
-        unrest, beside = self.ratio(), self.given.overhead_ms * len(asks)
-        for (arrived, _), time in zip(asks, times_B.tolist(), strict=True):
-            latency = now + beside + time * unrest - arrived
-            if latency <= self.given.deadline_ms:
-                self.latency_ms.append(latency)
-            else:
-                self.num_504 += 1
-        whole = beside + model_ms * unrest
-        replica.at_work, replica.under_way = True, len(asks)
-        replica.worked_ms += whole
-        self.at(now + whole, lambda when: self.end(when, replica))
-
-    def end(self, now: float, replica: Replica) -> None:
-        replica.at_work, replica.under_way = False, 0
-        self.look(now, replica)
-
-    def ratio(self) -> float:
-        """How much longer than predicted a batch takes this time."""
-        if not self.unrest:
-            self.unrest = self.rng.choice(self.service.ratios, UNREST).tolist()
-        return self.unrest.pop()
+def chosen(
+    fleet: list[Replica], balance: str, turn: int, now: float, rng: np.random.Generator
+) -> Replica:
+    """Whose the next request is."""
+    match balance:
+        case "round_robin":
+            return fleet[turn % len(fleet)]
+        case "random":
+            return fleet[rng.integers(len(fleet))]
+        case _:  # the shorter of two queues, as Ray Serve's router
+            pair = rng.integers(len(fleet), size=2)
+            return min((fleet[i] for i in pair), key=lambda replica: replica.load(now))

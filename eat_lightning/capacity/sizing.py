@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
-from eat_lightning.capacity.check import alone, loaded, request_ms
+from eat_lightning.capacity.check import loaded, request_ms
 from eat_lightning.capacity.plan import CapacityPlan
 from eat_lightning.capacity.row import CapacityRow, Check, table
 from eat_lightning.capacity.service import Service, measured
@@ -59,12 +61,11 @@ class Sizing:
         assert isinstance(self.backend, TorchBackend)
         bare = with_slots(self.backend.encoder, exit=Never(), policies=())
         static = replace(self.backend, by_source={None: bare})
-        backends = {"own": self.backend, "static": static}
-        exits = {"own": self.backend.exits, "static": static.exits}
         most = max(OFFLINE, self.plan.examples_at_once)
         sizes = [1, *(size for size in (1, 2, 4, 8, 16) if size < most), most]
         sizes = sizes if self.plan.examples_at_once > 1 else [1, 1, 1, most]
-        return measured(backends, self.texts, exits, sizes, self.plan.measured, self.plan.seed)
+        backends = {"own": self.backend, "static": static}
+        return measured(backends, self.texts, sizes, self.plan.measured, self.plan.seed)
 
     @cached_property
     def overhead_ms(self) -> float:
@@ -76,47 +77,48 @@ class Sizing:
         return max(0.0, request_ms(self.plan, self.requests) - of_model)
 
     def outcome(
-        self, arm: str, replicas: int, rate: float, num: int, beside_ms: float = 0.0
+        self,
+        arm: str,
+        replicas: int,
+        arrivals_ms: np.ndarray,
+        beside_ms: float = 0.0,
+        examples: np.ndarray | None = None,
     ) -> Outcome:
-        """beside_ms: that a request takes on a replica's core besides."""
-        arrivals = poisson_ms(rate, num, np.random.default_rng(self.plan.seed))
-        given = self.discipline_beside(beside_ms)
-        return simulated(self.services[arm], arrivals, replicas, given, self.plan.seed)
-
-    def discipline_beside(self, ms: float) -> Discipline:
-        plan, overhead_ms = self.plan, self.overhead_ms + ms
-        return Discipline(
+        """beside_ms: that a request takes on a replica's core besides. examples: which of them
+        arrive; None: random ones."""
+        plan = self.plan
+        given = Discipline(
             plan.examples_at_once,
             plan.wait_ms,
             plan.queue,
             plan.deadline_ms,
-            overhead_ms,
+            self.overhead_ms + beside_ms,
             plan.balance,
         )
+        return simulated(self.services[arm], arrivals_ms, replicas, given, plan.seed, examples)
+
+    def arrivals_ms(self, rate: float) -> np.ndarray:
+        return poisson_ms(rate, self.plan.arrivals, np.random.default_rng(self.plan.seed))
 
     def needed(self, arm: str) -> tuple[int, Outcome] | None:
         """The smallest number of replicas with which 99 of 100 are answered in time; None where
         `most` are not enough. Found between doublings: more replicas are never slower."""
-        plan, (rate, p99_ms) = self.plan, self.plan.asked
-        of = partial(self.outcome, arm, rate=rate, num=plan.arrivals)
+        most, (rate, p99_ms) = self.plan.most, self.plan.asked
+        of = cache(partial(self.outcome, arm, arrivals_ms=self.arrivals_ms(rate)))
 
-        def enough(outcome: Outcome) -> bool:
-            return outcome.percentile(99) <= p99_ms
+        def enough(replicas: int) -> bool:
+            return of(replicas).percentile(99) <= p99_ms
 
         # With so few they would be busy all the time, and fall behind.
         low = max(0, math.ceil(rate * self.request_s(arm)) - 1)
-        high, found = low + 1, None
-        while high <= plan.most and not enough(found := of(replicas=high)):
-            low, high = high, min(2 * high, max(plan.most, high + 1))
-        if found is None or not enough(found):
+        high = low + 1
+        while high <= most and not enough(high):
+            low, high = high, min(2 * high, max(most, high + 1))
+        if high > most:
             return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            if enough(tried := of(replicas=middle)):
-                high, found = middle, tried
-            else:
-                low = middle
-        return high, found
+        between = range(low + 1, high)
+        replicas = low + 1 + bisect_left(between, True, key=enough)
+        return replicas, of(replicas)
 
     def request_s(self, arm: str) -> float:
         """A request on a busy replica, in seconds."""
@@ -127,7 +129,7 @@ class Sizing:
         """Answers a second of replicas that are kept busy."""
         request_s = self.request_s(arm) + beside_ms / 1000
         far_more = 2 * count / request_s
-        outcome = self.outcome(arm, count, far_more, self.plan.arrivals, beside_ms)
+        outcome = self.outcome(arm, count, self.arrivals_ms(far_more), beside_ms)
         return outcome.busy * count / request_s
 
     def checks(self, arm: str) -> Iterator[Check]:
@@ -136,7 +138,7 @@ class Sizing:
         request took it with a core of its own is time of the replicas'."""
         busy_ms = open_ms = 0.0
         for count in self.plan.check:
-            shared = not alone(count)
+            shared = count >= len(os.sched_getaffinity(0))
             rps = self.busy_rps(arm, count, busy_ms if shared else 0.0)
             offered = self.plan.level * rps
             due_s = poisson(offered, self.plan.seconds, self.plan.seed)
@@ -147,14 +149,8 @@ class Sizing:
                 seen = of_shots(found.shots, self.plan.seconds)
             except ValueError as error:
                 raise ConfigError(f"check={count}: {error}") from None
-            predicted = simulated(
-                self.services[arm],
-                1000 * due_s,
-                count,
-                self.discipline_beside(open_ms if shared else 0.0),
-                self.plan.seed,
-                chosen,
-            )
+            beside_ms = open_ms if shared else 0.0
+            predicted = self.outcome(arm, count, 1000 * due_s, beside_ms, chosen)
             p50, p99 = predicted.percentile(50), predicted.percentile(99)
             yield Check(count, offered, found.rps, rps, seen["p50_ms"], p50, seen["p99_ms"], p99)
             if not shared:

@@ -33,7 +33,11 @@ class JsonColumns:
                 if name != OTHER and (keep is None or name in keep):
                     kinds = seen.setdefault(name, set())
                     kinds |= set() if value is None else {type(value).__name__}
-        return cls({name: column_type(kinds) for name, kinds in seen.items()}, keep)
+        types = {}
+        for name, kinds in seen.items():
+            kinds = {"float"} if kinds == {"int", "float"} else kinds
+            types[name] = kinds.pop() if len(kinds) == 1 and kinds <= TYPES.keys() else "json"
+        return cls(types, keep)
 
     @property
     def schema(self) -> pa.Schema:
@@ -54,13 +58,6 @@ class JsonColumns:
             columns[OTHER].append(json.dumps(other) if other else None)
         arrays = [pa.array(columns[field.name], field.type) for field in self.schema]
         return pa.table(arrays, self.schema)
-
-
-def column_type(kinds: set[str]) -> str:
-    """The type of a column in whose sample these of Python's stood."""
-    if kinds == {"int", "float"}:
-        return "float"
-    return kinds.copy().pop() if len(kinds) == 1 and kinds <= TYPES.keys() else "json"
 
 
 def fits(value: Any, kind: str) -> bool:

@@ -54,7 +54,9 @@ class Corpus:
         those of the run, of columns, and of a folder that holds other scores."""
         folder = Path(str(plan.output))
         inputs, left_out = found_inputs(plan.inputs, plan.format)
-        check_apart(plan.inputs, folder)
+        for given in plan.inputs:  # a second start would take the scores as input
+            if Path(given).is_dir() and folder.resolve().is_relative_to(Path(given).resolve()):
+                raise ConfigError(f"output={folder} must not lie within input={given}")
         shards = cut(inputs, plan.shard_mb * (1 << 20))
         there = Manifest.read(folder)
         for path in left_out[:3] + ([f"{len(left_out) - 3} more"] if len(left_out) > 3 else []):
@@ -180,13 +182,6 @@ def job_of(plan: ScorePlan, types: Mapping[str, str]) -> Job:
         Reading(backend.columns, plan.text_columns, plan.keep, plan.window, plan.max_bytes, kept),
         Output(Path(str(plan.output)), answer_types(not backend.labels), plan.prefix),
     )
-
-
-def check_apart(inputs: Sequence[str], folder: Path) -> None:
-    """ConfigError where a second start would take the scores as input."""
-    for given in inputs:
-        if Path(given).is_dir() and folder.resolve().is_relative_to(Path(given).resolve()):
-            raise ConfigError(f"output={folder} must not lie within input={given}")
 
 
 def check_columns(inputs: Sequence[Input], job: Job, types: Mapping[str, str]) -> None:

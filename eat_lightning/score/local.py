@@ -34,10 +34,6 @@ class Worker:
     core: int | None
     place: int | None = None
 
-    def give(self, place: int, shard: Shard) -> None:
-        self.place = place
-        self.pipe.send((place, shard))
-
     def end(self) -> None:
         self.pipe.close()
         self.process.terminate()
@@ -103,18 +99,14 @@ class Pool:
         """Let go of one that died; how it did."""
         self.workers.remove(worker)
         worker.end()
-        return f"a worker died ({how_ended(worker.process.exitcode)})"
+        status = worker.process.exitcode
+        how = signal.Signals(-status).name if status and status < 0 else f"status {status}"
+        return f"a worker died ({how})"
 
     def close(self) -> None:
         for worker in self.workers:
             worker.end()
         gc.unfreeze()
-
-
-def how_ended(status: int | None) -> str:
-    if status is not None and status < 0:
-        return signal.Signals(-status).name
-    return f"status {status}"
 
 
 def scored_here(
@@ -129,7 +121,8 @@ def scored_here(
             while waiting and (idle or len(pool.workers) < workers):
                 worker, place = idle.pop() if idle else pool.start(), waiting.popleft()
                 tries[place] += 1
-                worker.give(place, shards[place])
+                worker.place = place
+                worker.pipe.send((place, shards[place]))
             for event in heard(pool, shards, said):
                 if event.died and tries[event.shard] < MOST_TRIES:
                     waiting.append(event.shard)

@@ -51,7 +51,11 @@ def scored_on_ray(
     """Score shards. make_job: called on whatever node."""
     import ray.data
 
-    quiet(ray.data)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    # No bars and no plans of execution beside the progress line.
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.max_errored_blocks = -1  # a shard that is lost ends none of the others
     given = [{"item": (place, shard)} for place, shard in enumerate(shards)]
     data = ray.data.from_items(given, override_num_blocks=len(given)).map_batches(
         Actor,
@@ -72,12 +76,3 @@ def scored_on_ray(
     for place, shard in lost.items():
         why = f"{shard.name}: {MOST_TRIES} actors died of it"
         yield Event(place, Tally(), fault=why, died=True)
-
-
-def quiet(data: Any) -> None:
-    """No bars and no plans of execution beside the progress line; a shard that is lost ends none of
-    the others."""
-    context = data.DataContext.get_current()
-    context.enable_progress_bars = context.print_on_execution_start = False
-    context.max_errored_blocks = -1
-    logging.getLogger("ray.data").setLevel(logging.ERROR)

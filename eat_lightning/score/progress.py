@@ -21,17 +21,15 @@ class Progress:
         self.start = self.shown = time.monotonic()
         self.finished, self.num_done = Tally(), 0
         self.at_work: dict[int, Tally] = {}
-        self.weight_done, self.weight = 0, sum(shard.weight for shard in missing)
+        self.weight = sum(shard.weight for shard in missing)
 
     def hear(self, event: Event) -> None:
-        if event.done:
-            self.at_work.pop(event.shard, None)
-            self.finished.add(event.tally)
-            self.num_done += 1
-        else:
-            self.at_work[event.shard] = event.tally
+        self.at_work[event.shard] = event.tally
         if event.done or event.fault is not None:
-            self.weight_done += self.missing[event.shard].weight
+            event.tally.read = self.missing[event.shard].weight
+        if event.done:
+            self.finished.add(self.at_work.pop(event.shard))
+            self.num_done += 1
         if time.monotonic() - self.shown >= self.every_s:
             self.show()
 
@@ -48,10 +46,8 @@ class Progress:
 
     def __str__(self) -> str:
         tally = self.tally
-        read = self.weight_done + sum(
-            self.missing[place].weight * tally.share for place, tally in self.at_work.items()
-        )
-        left = "?" if not read else clock(self.seconds * (self.weight - read) / read)
+        to_read = self.weight - tally.read
+        left = clock(self.seconds * to_read / tally.read) if tally.read else "?"
         done, whole = self.num_before + self.num_done, self.num_before + len(self.missing)
         return (
             f"{tally.rows:,} rows, {tally.rows / self.seconds:,.0f}/s, "
@@ -60,14 +56,12 @@ class Progress:
 
     def show(self) -> None:
         self.shown = time.monotonic()
-        clear, end = ("\r\033[K", "") if sys.stderr.isatty() else ("", "\n")
-        print(f"{clear}{self}", end=end, file=sys.stderr, flush=True)
+        self.say(str(self), "" if sys.stderr.isatty() else "\n")
 
-    def say(self, text: str) -> None:
-        """A line beside the progress."""
+    def say(self, text: str, end: str = "\n") -> None:
+        """A line beside the progress, which on a terminal is taken away first."""
         clear = "\r\033[K" if sys.stderr.isatty() else ""
-        print(f"{clear}{text}", file=sys.stderr, flush=True)
+        print(f"{clear}{text}", end=end, file=sys.stderr, flush=True)
 
     def clear(self) -> None:
-        if sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        self.say("", "")

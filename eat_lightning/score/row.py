@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
@@ -30,9 +32,7 @@ class ScoreRow:
     version: str = ""
     session: str = ""
 
-    @property
-    def key(self) -> str:
-        return self.session
+    key = property(attrgetter("session"))
 
     @property
     def rate(self) -> float:

@@ -20,15 +20,15 @@ MOST_TRIES = 2  # of a shard: what kills two workers is what kills
 
 @dataclass
 class Tally:
-    """What has been made of rows. depths, reasons: of how many. retention: the sum. share: of the
-    shard that is read."""
+    """What has been made of rows. depths, reasons: of how many. retention: the sum. read: the part
+    of the shards' weight that is done."""
 
     rows: int = 0
     rejects: int = 0
     depths: Counter[int] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     retention: float = 0.0
-    share: float = 0.0
+    read: float = 0.0
 
     def add(self, other: Tally) -> None:
         self.rows += other.rows
@@ -36,6 +36,7 @@ class Tally:
         self.depths += other.depths
         self.reasons += other.reasons
         self.retention += other.retention
+        self.read += other.read
 
     @property
     def mean_depth(self) -> float:
@@ -69,10 +70,8 @@ class Job:
         try:
             for _ in self.scored(shard, tally):
                 yield Event(place, tally)
-        except OutputFails as error:
-            yield Event(place, tally, fault=str(error), fatal=True)
-        except Unreadable as error:
-            yield Event(place, tally, fault=str(error))
+        except (OutputFails, Unreadable) as error:
+            yield Event(place, tally, fault=str(error), fatal=isinstance(error, OutputFails))
         except Exception as error:  # the model's, of whatever kind: other shards may be sound
             why = one_line(error, 160) or type(error).__name__
             yield Event(place, tally, fault=f"{shard.name}: {why}")
@@ -89,21 +88,20 @@ class Job:
                 file.add(window.kept, answers)
                 file.reject(window.rejects)
                 note(tally, window, answers)
+                tally.read = shard.weight * min(1.0, window.read / max(1, window.of))
                 yield
 
 
 def without_failed(window: Window, answers: Answers) -> tuple[Window, Answers]:
     """The rows that have an answer; the others are rejected."""
-    failed = [i for i, answer in enumerate(answers) if fault_of(answer)]
-    if not failed:
+    faults = {i: fault for i, answer in enumerate(answers) if (fault := fault_of(answer))}
+    if not faults:
         return window, answers
-    for i in failed:
-        reason = fault_of(answers[i])
-        window.rejects.append(Reject(window.places[i], reason, window.texts[i]))
+    window.rejects += [Reject(window.places[i], faults[i], window.texts[i]) for i in faults]
     window.rejects.sort(key=lambda reject: reject.place)
-    sound = np.setdiff1d(np.arange(len(answers)), failed)
-    window.kept = window.kept.take(sound)
-    return window, [answers[i] for i in sound.tolist()]
+    sound = [i for i in range(len(answers)) if i not in faults]
+    window.kept = window.kept.take(np.array(sound, int))
+    return window, [answers[i] for i in sound]
 
 
 def fault_of(answer: dict) -> str:
@@ -120,4 +118,3 @@ def note(tally: Tally, window: Window, answers: Answers) -> None:
     tally.depths.update(answer["depth"] for answer in answers)
     tally.reasons.update(answer["exit_reason"] for answer in answers)
     tally.retention += sum(answer["retention"] for answer in answers)
-    tally.share = min(1.0, window.read / max(1, window.of))

@@ -8,9 +8,10 @@ import pytest
 import torch
 import yaml
 
-from eat_lightning.bench.speed.bodies import long_texts, of_body, shape_of
+from eat_lightning.bench.speed.candidates import of_body
 from eat_lightning.bench.speed.released import RELEASED, body_faults
-from eat_lightning.bench.speed.workload import words
+from eat_lightning.bench.speed.setup import shape_of
+from eat_lightning.bench.speed.workload import long_texts, words
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never

@@ -187,32 +187,18 @@ def rounds(encoder: AdaptiveEncoder, plan: ScalingPlan) -> Iterator[list[Point]]
         if length <= plan.dense_up_to or name not in (DENSE, DENSE_PRODUCT)
     ]
     yield [Point("batch", WINDOW, batch, short, batch, again()) for batch in plan.batches]
+    leaving: list[Any] = [*(Preset(layer, True) for layer in range(1, last)), Never()]
     yield [
-        Point("layers run", WINDOW, layer, plan.at, 1, again(exit=all_leave_at(layer, last)))
-        for layer in range(1, last + 1)
+        Point("layers run", WINDOW, layer, plan.at, 1, again(exit=exit))
+        for layer, exit in enumerate(leaving, 1)
     ]
     # So many heads are asked, the last one's among them, and nobody is sure: on short texts, where
     # a head weighs most.
+    asking = [Never(), *(Confidence(1.0, [*range(k, last)]) for k in range(last - 1, 0, -1))]
     yield [
-        Point("heads", WINDOW, count, short, 1, again(exit=last_heads(count, last)))
-        for count in range(1, last + 1)
+        Point("heads", WINDOW, count, short, 1, again(exit=exit))
+        for count, exit in enumerate(asking, 1)
     ]
     # The size of these is what their passes will show; until then, their ratio.
-    yield [
-        Point(
-            "retention", WINDOW, ratio, plan.at, 1, again(reduction=pruning(encoder.shape, ratio))
-        )
-        for ratio in plan.ratios
-    ]
-
-
-def all_leave_at(layer: int, last: int) -> Any:
-    if layer == last:
-        return Never()
-    rule = Preset(layer)
-    rule.leaves_B = torch.ones(1, dtype=torch.bool)
-    return rule
-
-
-def last_heads(count: int, last: int) -> Any:
-    return Never() if count == 1 else Confidence(1.0, list(range(last - count + 1, last)))
+    pruned = {ratio: again(reduction=pruning(encoder.shape, ratio)) for ratio in plan.ratios}
+    yield [Point("retention", WINDOW, ratio, plan.at, 1, seen) for ratio, seen in pruned.items()]

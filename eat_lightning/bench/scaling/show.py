@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from eat_lightning.bench.scaling.fit import (
     Curve,
+    Rows,
     curves_of,
     exponent,
     lengths_of,
@@ -48,9 +49,15 @@ the paper's Proposition 1, through the last point. Memory: tensors alive at once
 def report(rows: Sequence[ScalingRow], folder: Path) -> dict[str, DataFrame]:
     """Write report.md and the figure; return the tables by title."""
     tables = {
-        "Time, ms of a pass (products: of all layers, alone)": by_length(rows, times),
-        "Against the dense encoder": by_length(rows, against_dense),
-        "Memory, MiB alive at once": by_length(rows, memory),
+        "Time, ms of a pass (products: of all layers, alone)": by_length(
+            rows, lambda at: {name: spread(np.array(row.ms_R)) for name, row in at.items()}
+        ),
+        "Against the dense encoder": by_length(
+            rows, lambda at: {what: spread(value_R) for what, value_R in ratios(at).items()}
+        ),
+        "Memory, MiB alive at once": by_length(
+            rows, lambda at: {name: f"{row.peak_bytes / MIB:,.1f}" for name, row in at.items()}
+        ),
         "Exponents": exponents_table(rows),
         f"Time by operator, ms: {PRUNED}": operators_table(rows),
     }
@@ -72,22 +79,11 @@ def where(rows: Sequence[ScalingRow]) -> str:
     )
 
 
-def by_length(rows: Sequence[ScalingRow], cells: Any) -> DataFrame:
+def by_length(rows: Sequence[ScalingRow], cells: Callable[[Rows], dict[str, str]]) -> DataFrame:
+    """A line for each length. cells: of its rows, by candidate."""
     from pandas import DataFrame
 
     return DataFrame([{"T": f"{T:,}", **cells(at)} for T, at in lengths_of(rows).items()])
-
-
-def times(at: dict[str, ScalingRow]) -> dict[str, str]:
-    return {name: spread(np.array(row.ms_R)) for name, row in at.items()}
-
-
-def against_dense(at: dict[str, ScalingRow]) -> dict[str, str]:
-    return {what: spread(value_R) for what, value_R in ratios(at).items()}
-
-
-def memory(at: dict[str, ScalingRow]) -> dict[str, str]:
-    return {name: f"{row.peak_bytes / MIB:,.1f}" for name, row in at.items()}
 
 
 def exponents_table(rows: Sequence[ScalingRow]) -> DataFrame:

@@ -6,7 +6,7 @@ Shapes: B examples, E exits, C classes, N tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,6 +31,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.layer import Shape
 
 NUM_LABELS = 2
+UNPADDED = "HF unpadded: no rows, transformers packs rows for flash attention alone (CUDA)"
 SCORES = {"norm": NormTopK, "[CLS]": ClsTopK, "received": ReceivedTopK}
 
 
@@ -82,11 +83,11 @@ class Field:
 
 class Preset(Confidence):
     """Who leaves is set beforehand, since random weights have no confidence worth a threshold; the
-    rule is evaluated all the same."""
+    rule is evaluated all the same. leaves: of every example, or set for each batch."""
 
-    def __init__(self, layer: int):
+    def __init__(self, layer: int, *leaves: bool):
         super().__init__(tau=1.0, layers=[layer])
-        self.leaves_B = torch.zeros(0, dtype=torch.bool)
+        self.leaves_B = torch.tensor(leaves, dtype=torch.bool)
 
     def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
         decided_B = super().decides(logits_EBC)
@@ -132,30 +133,34 @@ def random_weights(shape: Shape, ratio: float, dtype: str, seed: int = 0) -> Fie
     half = replace(shape, num_layers=shape.num_layers // 2)
     deep = bare(in_dtype(random_encoder(shape, ratio, seed), dtype))
     prunes = in_dtype(random_encoder(half, ratio, seed), dtype)
-    static_half, exits = bare(prunes), next(iter(prunes.exit.layers))
-
-    def eat() -> AdaptiveEncoder:
-        return with_slots(prunes, exit=Preset(exits))
-
+    exits = [*prunes.exit.layers]
     zero = NormTopK(0.0, list(prunes.reduction.layers))
-    idle = with_slots(prunes, reduction=zero, exit=Unheeded(1.0, [exits]))
+    idle = with_slots(prunes, reduction=zero, exit=Unheeded(1.0, exits))
     found = [
         hugging_face("HF BERT", "bert", shape, "static", dtype),
         hugging_face("HF DistilBERT", "distilbert", half, "static half", dtype),
         packed("static", deep, dtype, "static"),
-        packed("static half", static_half, dtype, "static half"),
+        packed("static half", bare(prunes), dtype, "static half"),
         packed("EAT off", idle, dtype, "static half"),
         packed("EAT pruning", with_slots(prunes, exit=Never()), dtype, "static half"),
-        packed("EAT", eat(), dtype, "static half"),
+        packed("EAT", with_slots(prunes, exit=Preset(exits[0])), dtype, "static half"),
     ]
-    rivals = {"BERT": "HF BERT", "DistilBERT": "HF DistilBERT"}
-    if reason := cannot(prunes):
-        return Field(found, rivals, [f"EAT prepacked: no rows, {reason}"])
-    deep_twin, half_twin = "static prepacked", "static half prepacked"
-    found.append(packed(deep_twin, prepacked(deep), dtype, deep_twin))
-    found.append(packed(half_twin, prepacked(static_half), dtype, half_twin))
-    found.append(packed("EAT prepacked", prepacked(eat()), dtype, half_twin))
-    return Field(found, rivals)
+    field = Field(found, {"BERT": "HF BERT", "DistilBERT": "HF DistilBERT"})
+    add_prepacked(field, {name: f"{name} prepacked" for name in ("static", "static half", "EAT")})
+    return field
+
+
+def add_prepacked(field: Field, twins: Mapping[str, str]) -> None:
+    """Add prepacked twins of candidates, or say why there are none. twins: their names by those of
+    the candidates, EAT's the last; a twin is set against its static candidate's twin."""
+    origins = [field[name] for name in twins]
+    encoders = [origin.encoder for origin in origins if origin.encoder]
+    if reason := cannot(encoders[-1]):
+        field.missing.append(f"{[*twins.values()][-1]}: no rows, {reason}")
+        return
+    for c, encoder in zip(origins, encoders, strict=True):
+        twin = packed(twins[c.name], prepacked(encoder), c.dtype, twins[c.static])
+        field.candidates.append(twin)
 
 
 def hugging_face(name: str, kind: str, shape: Shape, static: str, dtype: str) -> Candidate:
@@ -176,12 +181,10 @@ def hugging_face(name: str, kind: str, shape: Shape, static: str, dtype: str) ->
     model.eval().to(DTYPES[dtype])
 
     def ready(given: Examples) -> dict[str, Tensor]:
-        ids = list(given.batch.ids_N.split(given.batch.lengths_B.tolist()))
-        mask = [torch.ones_like(x) for x in ids]
-        return {
-            "input_ids": pad_sequence(ids, batch_first=True),
-            "attention_mask": pad_sequence(mask, batch_first=True),
-        }
+        ids = given.batch.ids_N.split(given.batch.lengths_B.tolist())
+        ids_BL = pad_sequence(list(ids), batch_first=True)
+        real_BL = torch.arange(ids_BL.shape[1]) < given.batch.lengths_B[:, None]
+        return {"input_ids": ids_BL, "attention_mask": real_BL.long()}
 
     return Candidate(name, dtype, shape, lambda given: model(**given).logits, ready, static)
 
@@ -213,12 +216,19 @@ def of_run(encoder: AdaptiveEncoder, dtypes: Sequence[str]) -> Field:
             packed(static, bare(body), dtype, static),
             packed(f"EAT {dtype}", body, dtype, static),
         ]
-        if reason := cannot(body):
-            found.missing.append(f"EAT prepacked {dtype}: no rows, {reason}")
-            continue
-        static = f"static prepacked {dtype}"
-        found.candidates.append(packed(static, prepacked(bare(body)), dtype, static))
-        found.candidates.append(packed(f"EAT prepacked {dtype}", prepacked(body), dtype, static))
+        twins = {f"{who} {dtype}": f"{who} prepacked {dtype}" for who in ("static", "EAT")}
+        add_prepacked(found, twins)
+    return found
+
+
+def of_body(shape: Shape, ratio: float, dtype: str, seed: int) -> Field:
+    """Hugging Face's model of the same random weights, padded; ours with everything off; and EAT,
+    which prunes and where the easy leave after two thirds of the layers. Ours prepacked, too."""
+    prunes = random_encoder(shape, ratio, seed)
+    leaves = with_slots(prunes, exit=Preset(next(iter(prunes.exit.layers))))
+    found = of_run(leaves, [dtype])
+    found.over = {"HF": f"HF {dtype}", "static": f"static {dtype}"}
+    found.missing.append(UNPADDED)
     return found
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
+from functools import partial
+from timeit import repeat
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eat_lightning.infer.prepacked import PrepackedLinear
@@ -42,24 +42,21 @@ def ceilings(shape: Shape, dtype: str, rows: int = 1024, repeats: int = 5) -> Ce
     width, inner = shape.hidden_size, shape.intermediate_size
     sizes = [(width, 3 * width), (width, width), (width, inner), (inner, width)]
     x = {k: matrix(rows, k, dtype) for k in {width, inner}}
-    weights = [(x[k], matrix(n, k, dtype)) for k, n in sizes]
+    multiply: Any = torch.ops.aten._int_mm
     if dtype == "int8":
-        product: Any = torch.ops.aten._int_mm
-        seconds = best(lambda: [product(a, weight.T) for a, weight in weights], repeats)
+        kinds = [[partial(multiply, mat2=matrix(n, k, dtype).T) for k, n in sizes]]
     else:
-        seconds = best(lambda: [F.linear(a, weight) for a, weight in weights], repeats)
-        if torch.backends.mkldnn.is_available():
-            maps = [(a, prepacked_linear(weight)) for a, weight in weights]
-            seconds = min(seconds, best(lambda: [linear(a) for a, linear in maps], repeats))
+        plain = [nn.Linear(k, n, bias=False, dtype=DTYPES[dtype]) for k, n in sizes]
+        packs = torch.backends.mkldnn.is_available()
+        kinds = [plain, *([list(map(PrepackedLinear, plain))] if packs else [])]
+    given = [x[k] for k, _ in sizes]
+    seconds = min(
+        best(lambda maps=maps: [f(a) for f, a in zip(maps, given, strict=True)], repeats)
+        for maps in kinds
+    )
     flops = sum(2 * rows * k * n for k, n in sizes)
     block = torch.ones(READ_BYTES // 4)
     return Ceilings(flops / seconds / 1e9, READ_BYTES / best(block.sum, repeats) / 1e9)
-
-
-def prepacked_linear(weight: Tensor) -> PrepackedLinear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, dtype=weight.dtype)
-    linear.weight = nn.Parameter(weight, requires_grad=False)
-    return PrepackedLinear(linear)
 
 
 def matrix(rows: int, columns: int, dtype: str) -> Tensor:
@@ -70,9 +67,4 @@ def matrix(rows: int, columns: int, dtype: str) -> Tensor:
 
 def best(run: Callable[[], object], repeats: int) -> float:
     run()
-    took = []
-    for _ in range(repeats):
-        start = perf_counter()
-        run()
-        took.append(perf_counter() - start)
-    return min(took)
+    return min(repeat(run, number=1, repeat=repeats))

@@ -22,7 +22,6 @@ from eat_lightning.bench.speed.workload import Workload
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import BLOCK, time_interleaved
 from eat_lightning.model.flops import flops
-from eat_lightning.model.layer import Shape
 from eat_lightning.progress import bar
 
 COVERED = 0.95  # of an interval of a median
@@ -81,7 +80,8 @@ def rows_of(
     ceilings: Mapping[str, Ceilings],
     **same: Any,
 ) -> list[BenchRow]:
-    """ceilings: by dtype. same: race, threads, weights, machine and the like."""
+    """A row for each candidate: its time, and how many times that of others. ceilings: by dtype.
+    same: race, threads, weights, machine and the like."""
     spent = {c.name: spending(c, workload) for c in field.candidates if c.encoder}
     same |= {
         "task": workload.task,
@@ -100,9 +100,15 @@ def rows_of(
             over["best static"] = fastest(statics, took)
         if engines:
             over["best engine"] = fastest(engines, took)
+        found = {
+            "repeats": len(took[c.name]),
+            "ms": median(took[c.name]),
+            "speed_up": median(took[c.static] / took[c.name]),
+            "over": {label: median(took[name] / took[c.name]) for label, name in over.items()},
+        }
         own = spent[c.name if c.encoder else c.static]
-        found = costs(c, own, spent[c.static].flops, ceilings[c.dtype], workload.num_examples)
-        rows.append(BenchRow(**same, **found, **times(c, took, over)))
+        found |= costs(c, own, spent[c.static].flops, ceilings[c.dtype], workload.num_examples)
+        rows.append(BenchRow(**same, **found))
     return rows
 
 
@@ -110,7 +116,8 @@ def costs(
     c: Candidate, own: Spent, static_flops: float, ceilings: Ceilings, num_examples: int
 ) -> dict[str, Any]:
     """What a candidate is and spends, and the least time that this can take here."""
-    read = own.layers_read * layer_weights(c.shape) * ELEMENT[c.dtype]
+    width, inner = c.shape.hidden_size, c.shape.intermediate_size + c.shape.up_width
+    read = own.layers_read * width * (4 * width + inner) * ELEMENT[c.dtype]
     return {
         "candidate": c.name,
         "dtype": c.dtype,
@@ -122,17 +129,6 @@ def costs(
         "gflops_ceiling": ceilings.gflops,
         "gbytes_ceiling": ceilings.gbytes,
         "limit_ms": ceilings.limit_ms(own.flops, read / num_examples),
-    }
-
-
-def times(c: Candidate, took: Mapping[str, np.ndarray], over: Mapping[str, str]) -> dict[str, Any]:
-    """A candidate's own time, and how many times that of others. over: names by label."""
-    ms_R = took[c.name]
-    return {
-        "repeats": len(ms_R),
-        "ms": median(ms_R),
-        "speed_up": median(took[c.static] / ms_R),
-        "over": {label: median(took[name] / ms_R) for label, name in over.items()},
     }
 
 
@@ -156,9 +152,7 @@ def median(value_R: np.ndarray) -> Interval:
 
     A ratio of times is a median of ratios: in each repeat, both took their turns together."""
     ordered, count = np.sort(value_R), len(value_R)
-    cut = 0
-    while 2 * (cut + 2) <= count and 1 - 2 * binom.cdf(cut + 1, count, 0.5) >= COVERED:
-        cut += 1
+    cut = max(0, int(binom.ppf((1 - COVERED) / 2, count, 0.5)) - 1)
     return [float(np.median(ordered)), float(ordered[cut]), float(ordered[count - 1 - cut])]
 
 
@@ -185,8 +179,3 @@ def spending(candidate: Candidate, workload: Workload) -> Spent:
     read = sum(int(depth_B.max()) for depth_B in depths) * candidate.passes
     whole = float(np.concatenate(flops_B).mean()) * candidate.passes
     return Spent(whole, float(np.concatenate(depths).mean()), read)
-
-
-def layer_weights(shape: Shape) -> int:
-    """Elements of a layer's matrices."""
-    return shape.hidden_size * (4 * shape.hidden_size + shape.intermediate_size + shape.up_width)

@@ -23,7 +23,7 @@ from eat_lightning.bench.speed.candidates import Candidate, Field
 from eat_lightning.bench.speed.workload import Examples
 from eat_lightning.bounds import raise_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.onnx_runner import ABOUT, FORMAT, Runner, first_state
+from eat_lightning.infer.onnx_runner import ABOUT, FORMAT, Runner
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -52,10 +52,6 @@ class Graphs(Runner):
 
     def open_tokenizer(self) -> None:
         return None
-
-    def run_lists(self, given: tuple[list[np.ndarray], list[np.ndarray]]) -> Any:
-        """Answer ids and types of each example."""
-        return self.run_state(first_state(*given))
 
 
 def add_exports(
@@ -87,15 +83,14 @@ def add_exports(
             field.missing.append(f"{name}: no rows, {error}")
             continue
         against = static.format(engine=short, dtype=dtype) or origin.static
-        entry = Candidate(name, dtype, origin.shape, graphs.run_lists, as_lists, against, body)
+        entry = Candidate(name, dtype, origin.shape, graphs.run_state, as_state, against, body)
         entry.answers_like = of if dtype == origin.dtype == "fp32" else None
         field.candidates.append(entry)
 
 
-def as_lists(given: Examples) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Ids and types of each example."""
-    batch, ends = given.batch, given.batch.lengths_B.cumsum(0)[:-1].tolist()
-    return np.split(batch.ids_N.numpy(), ends), np.split(batch.types_N.numpy(), ends)
+def as_state(given: Examples) -> dict[str, np.ndarray]:
+    """What the first graph takes."""
+    return {x: getattr(given.batch, x).numpy() for x in ("ids_N", "types_N", "lengths_B")}
 
 
 def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path) -> None:

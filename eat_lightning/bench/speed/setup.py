@@ -10,24 +10,26 @@ from pathlib import Path
 import numpy as np
 
 from eat_lightning.bench.plan import BenchPlan
-from eat_lightning.bench.speed.bodies import long_texts, of_body, shape_of
 from eat_lightning.bench.speed.candidates import (
     Field,
     bare,
     idling,
+    of_body,
     of_run,
     random_encoder,
     random_weights,
 )
 from eat_lightning.bench.speed.compiled import compiled
+from eat_lightning.bench.speed.released import RELEASED
 from eat_lightning.bench.speed.rivals import SHORT, add_exports, add_openvino
 from eat_lightning.bench.speed.training import steps
 from eat_lightning.bench.speed.workload import (
     SINGLES,
     Maker,
     Workload,
+    itself,
+    long_texts,
     near,
-    of_split,
     pools,
     random_words,
     workloads,
@@ -38,16 +40,16 @@ from eat_lightning.model.layer import Shape
 from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.runs.open import at_choice, fitter_of
 from eat_lightning.runs.run import Run
+from eat_lightning.weights.families import FAMILIES
 
-BATCHES = {
-    "speed": [1, 32, 8, 128],
-    "deployed": [1, 32],
-    "body": [1, 32],
-    "compiled": [1, 32],
-    "cost": [1, 32],
-    "training": [32],
+KINDS = {  # batches and repeats, where nothing is said; deployed: a run's speed, body: a body's
+    "speed": ([1, 32, 8, 128], 3),
+    "deployed": ([1, 32], 5),
+    "body": ([1, 32], 3),
+    "compiled": ([1, 32], 5),
+    "cost": ([1, 32], 15),
+    "training": ([32], 5),
 }
-REPEATS = {"speed": 3, "deployed": 5, "compiled": 5, "cost": 15, "training": 5}
 RIVALS = {"HF": "HF fp32", "static int8": "ORT static int8", "static": "static fp32"}
 
 
@@ -66,44 +68,39 @@ class Race:
 def race_of(plan: BenchPlan, exports: Path) -> Race:
     """ConfigError where the run, its data or the lengths are not there. `exports`: a folder for
     graphs, until the race is over."""
-    if plan.body:
-        return race_of_body(plan, plan.body)
-    return race_of_run(plan, plan.run, exports) if plan.run else race_of_random(plan, exports)
-
-
-def race_of_body(plan: BenchPlan, body: str) -> Race:
-    """The short texts of the tasks first, then long ones."""
-    examples, shape = pools(plan.lengths, plan.tasks), shape_of(body)
+    if plan.run:
+        return race_of_run(plan, plan.run, exports)
+    examples = pools(plan.lengths, plan.tasks)
+    shape = shape_of(plan.body) if plan.body else Shape(**plan.encoder.model_dump())
+    name, field = of_random(plan, shape, exports)
+    kind = "body" if plan.body else plan.what
     make = random_words(examples, plan.leaving, shape.vocab_size, plan.seed)
-    lengths = {task: pool.lengths_B for task, pool in examples.items()}
-    field = of_body(shape, plan.ratio, plan.dtype, plan.seed)
-    found = workloads_of(plan, "body", lengths, make)
-    if plan.long:
+    found = workloads_of(plan, kind, {task: x.lengths_B for task, x in examples.items()}, make)
+    if plan.long:  # after the short texts of the tasks
         found = chain(found, long_texts(shape, plan.long))
     source = "histogram" if plan.lengths is None else Path(plan.lengths).name
-    name = f"{body}-{plan.dtype}"
-    return Race(name, "random", source, field, found, plan.repeats or REPEATS["speed"])
+    return Race(name, "random", source, field, found, plan.repeats or KINDS[kind][1])
 
 
-def race_of_random(plan: BenchPlan, exports: Path) -> Race:
-    examples = pools(plan.lengths, plan.tasks)
-    shape = Shape(**plan.encoder.model_dump())
-    if plan.what == "speed":
-        name, field = plan.dtype, random_weights(shape, plan.ratio, plan.dtype, plan.seed)
-        same = random_encoder(shape, plan.ratio, plan.seed)
-        dtypes = ("fp32", "int8") if plan.dtype == "fp32" else (plan.dtype,)
-        for engine in SHORT:
-            add_exports(field, engine, "static", dtypes, exports, plan.threads, bare(same))
-        add_openvino(field, "static", same, plan.dtype, plan.threads)
-    else:
+def shape_of(body: str) -> Shape:
+    family = FAMILIES[RELEASED[body]["model_type"]]
+    return Shape(**family.shape_of(RELEASED[body], family.sep_token_id))
+
+
+def of_random(plan: BenchPlan, shape: Shape, exports: Path) -> tuple[str, Field]:
+    """The race's name and who races with random weights."""
+    if plan.body:
+        return f"{plan.body}-{plan.dtype}", of_body(shape, plan.ratio, plan.dtype, plan.seed)
+    if plan.what != "speed":
         half = replace(shape, num_layers=shape.num_layers // 2)
-        encoder = random_encoder(half, seed=plan.seed)
-        name, field = field_of(plan, encoder)
-    make = random_words(examples, plan.leaving, shape.vocab_size, plan.seed)
-    lengths = {task: pool.lengths_B for task, pool in examples.items()}
-    source = "histogram" if plan.lengths is None else Path(plan.lengths).name
-    found = workloads_of(plan, plan.what, lengths, make)
-    return Race(name, "random", source, field, found, plan.repeats or REPEATS[plan.what])
+        return field_of(plan, random_encoder(half, seed=plan.seed))
+    field = random_weights(shape, plan.ratio, plan.dtype, plan.seed)
+    same = random_encoder(shape, plan.ratio, plan.seed)
+    dtypes = ("fp32", "int8") if plan.dtype == "fp32" else (plan.dtype,)
+    for engine in SHORT:
+        add_exports(field, engine, "static", dtypes, exports, plan.threads, bare(same))
+    add_openvino(field, "static", same, plan.dtype, plan.threads)
+    return plan.dtype, field
 
 
 def at_budget(run: Run, plan: BenchPlan) -> AdaptiveEncoder:
@@ -133,7 +130,10 @@ def race_of_run(plan: BenchPlan, path: str, exports: Path) -> Race:
     data = run.data(dir=plan.data.dir)
     split = data.split("train" if plan.what == "training" else "validation")
     kind = "deployed" if plan.what == "speed" else plan.what
-    found = workloads_of(plan, kind, {run.task.name: split.lengths}, of_split(split))
+    lengths = {run.task.name: split.lengths}
+    found = workloads_of(
+        plan, kind, lengths, lambda _, rows: [itself(split.batch(r)) for r in rows]
+    )
     if plan.what == "speed":
         name, field = kind, deployed(encoder, plan, exports)
         name += "" if plan.budget is None else f"-{plan.budget}"
@@ -142,7 +142,7 @@ def race_of_run(plan: BenchPlan, path: str, exports: Path) -> Race:
     else:
         name, field = field_of(plan, encoder)
     weights = f"{run.folder.parent.name}/{run.name}"
-    return Race(name, weights, "dev examples", field, found, plan.repeats or REPEATS[kind])
+    return Race(name, weights, "dev examples", field, found, plan.repeats or KINDS[kind][1])
 
 
 def deployed(encoder: AdaptiveEncoder, plan: BenchPlan, exports: Path) -> Field:
@@ -164,7 +164,7 @@ def deployed(encoder: AdaptiveEncoder, plan: BenchPlan, exports: Path) -> Field:
 def workloads_of(
     plan: BenchPlan, kind: str, lengths: dict[str, np.ndarray], make: Maker
 ) -> Iterator[Workload]:
-    batches = plan.batches or BATCHES[kind]
+    batches = plan.batches or KINDS[kind][0]
     found = workloads(lengths, batches, plan.examples, plan.seed, make)
     if kind == "training":  # batches by length are another treatment than a plain loop's
         return (workload for workload in found if workload.order == "as they come")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,13 +35,9 @@ def report(rows: Sequence[BenchRow], folder: Path) -> None:
         chosen = [row for row in rows if row.race == race]
         parts += [f"## {race}", caption(chosen), constants_above(table_of(chosen))]
         if not race.startswith(WITHOUT_ROOFLINE):
-            image = draw(
-                folder / f"roofline-{race}.svg",
-                (6.5, 4.2),
-                lambda figure, chosen=chosen: roofline(figure, chosen),
-            )
+            path = folder / f"roofline-{race}.svg"
             parts += [
-                image,
+                draw(path, (6.5, 4.2), partial(roofline, rows=chosen)),
                 f"Lines: what the machine can do in matrix products and in reading weights "
                 f"({'; '.join(ceilings_of(chosen))}). A point: a candidate on one task, batch and "
                 "order.",

@@ -34,8 +34,10 @@ def steps(encoder: AdaptiveEncoder) -> Field:
     found = []
     for dtype in DTYPES:
         theirs, static, eat = (copy.deepcopy(encoder) for _ in range(3))
+        static, last = bare(static), str(static.shape.num_layers)
+        static.heads = nn.ModuleDict({last: static.heads[last]})
         found.append(hugging_face(theirs, dtype))
-        found.append(ours("static", last_head_alone(static), dtype))
+        found.append(ours("static", static, dtype))
         found.append(ours("EAT", eat, dtype))
     return Field(found, {"HF fp32": "HF fp32", "HF bf16": "HF bf16"})
 
@@ -74,12 +76,6 @@ def hugging_face(encoder: AdaptiveEncoder, dtype: str) -> Candidate:
 
     step, static = Step(twin, loss, dtype), f"static {dtype}"
     return Candidate(f"HF {dtype}", dtype, encoder.shape, step, ready, static, passes=PASSES)
-
-
-def last_head_alone(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
-    last, body = str(encoder.shape.num_layers), bare(encoder)
-    body.heads = nn.ModuleDict({last: encoder.heads[last]})
-    return body
 
 
 def ours(name: str, encoder: AdaptiveEncoder, dtype: str) -> Candidate:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import chunks
+from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
 
 ORDERS = ("as they come", "sorted")
@@ -157,12 +158,8 @@ def words(lengths: np.ndarray, easy: np.ndarray, vocab_size: int) -> Examples:
     return Examples(Batch.from_lists(ids), torch.from_numpy(easy))
 
 
-def of_split(split: Any) -> Maker:
-    """The examples themselves; trained weights say who leaves."""
-    return lambda task, rows: [itself(split.batch(one)) for one in rows]
-
-
 def itself(batch: Batch) -> Examples:
+    """Examples of a split; trained weights say who leaves."""
     return Examples(batch, torch.zeros(batch.size, dtype=torch.bool))
 
 
@@ -175,3 +172,13 @@ def near(split: Any, task: str, length: int, count: int) -> Workload | None:
         return None
     found = [itself(split.batch(rows)) for rows in nearest[:, None]]
     return Workload(task, 1, f"about {length} tokens", found)
+
+
+def long_texts(shape: Shape, length: int) -> Iterator[Workload]:
+    """Two single texts of so many tokens, one of them easy; none where the body takes none."""
+    if length > shape.max_length:
+        print(f"{length:,} tokens: left out, this body takes {shape.max_length:,}", flush=True)
+        return
+    lengths, size = np.array([length]), shape.vocab_size
+    made = [words(lengths, np.array([easy]), size) for easy in (True, False)]
+    yield Workload("random words", 1, f"{length:,} tokens", made)
