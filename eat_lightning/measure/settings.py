@@ -11,6 +11,7 @@ from typing import Any
 
 from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.errors import ConfigError, Faults
+from eat_lightning.infer.precision import DTYPES
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.contracts import (
     Policy,
@@ -24,8 +25,8 @@ from eat_lightning.model.contracts import (
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
-from eat_lightning.runs.certificate import DTYPES, Certificate, combination
-from eat_lightning.runs.chosen import at_heads, changed, looking_at
+from eat_lightning.runs.certificate import Certificate, combination
+from eat_lightning.runs.chosen import changed, looking_at
 from eat_lightning.runs.chosen import checked as checked
 from eat_lightning.runs.row import FIXED, OWN, THEIRS
 from eat_lightning.runs.row import label as label
@@ -174,7 +175,7 @@ def exit_rules(
             raise_faults(faults_of(rule, num_layers))
     for given in more:
         with faults.gathered():
-            rules.append(checked("exit", at_heads(given, early), num_layers))
+            rules.append(checked("exit", looking_at(early, given), num_layers))
     faults.check()
     return rules
 
