@@ -181,11 +181,7 @@ def name_faults(key: str, name: Any) -> list[str]:
 
 
 def combination(
-    run: Run,
-    policies: dict[str, Any],
-    dtype: str,
-    device: str,
-    form: str = PLAIN,
+    run: Run, policies: dict[str, Any], dtype: str, device: str, form: str = PLAIN
 ) -> dict[str, Any]:
     """What a certificate holds for. policies: specs by slot; of `policy`, if any, a list. dtype: of
     `DTYPES`'s values. form: of the weights, see `infer.precision`. Of the calibration part only how
