@@ -69,10 +69,8 @@ def keep_freed_memory() -> None:
     system are filled with zeros when they come again, which took a third of int8's time. MALLOC_*
     in the environment goes before it."""
     asked = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
-    mallopt: Any = (
-        None if asked or sys.platform != "linux" else getattr(ctypes.CDLL(None), "mallopt", 0)
-    )
-    if mallopt:
+    here = sys.platform == "linux" and not asked
+    if mallopt := here and getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(M_MMAP_THRESHOLD, 32 << 20)
         mallopt(M_TRIM_THRESHOLD, 128 << 20)
 
@@ -90,8 +88,7 @@ def run_job(command: Callable[..., Any], cfg: DictConfig, sweeps: bool) -> Any:
     except (ConfigError, Misshaped) as error:
         if multirun:  # the other jobs still run; where they end, Hydra prints the first error
             raise ConfigError(str(error)) from None
-        print(f"error: {error}".replace("\n", "\nerror: "), file=sys.stderr)
-        raise SystemExit(1) from None
+        end_on(str(error).splitlines())
     except BrokenPipeError:  # nobody reads on, as with `| head`: the rest goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
@@ -240,8 +237,7 @@ def with_own_configs(arguments: list[str]) -> list[str]:
             left.append(word)
     for folder in folders:
         if not Path(folder).is_dir():
-            print(f"error: --config-dir: there is no folder {folder}", file=sys.stderr)
-            raise SystemExit(1)
+            end_on([f"--config-dir: there is no folder {folder}"])
     paths = ",".join(f"file://{Path(folder).resolve()}" for folder in folders)
     return [*left, f"hydra.searchpath=[{paths}]"] if folders else left
 
@@ -266,8 +262,7 @@ def check_extras(overrides: list[str]) -> None:
         module, extra = EXTRAS.get(choice, ("", ""))
         plugins = {found.name for found in iter_modules(hydra_plugins())}
         if module and module not in plugins and importlib.util.find_spec(module) is None:
-            print(f"error: {choice}: pip install 'eat_lightning[{extra}]'", file=sys.stderr)
-            raise SystemExit(1)
+            end_on([f"{choice}: pip install 'eat_lightning[{extra}]'"])
 
 
 def firsts(overrides: list[str]) -> list[str]:

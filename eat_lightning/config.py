@@ -113,6 +113,7 @@ def parsed(plan: type[P], config: dict[str, Any]) -> P:
 BOUNDS = {  # by pydantic's names of errors
     "bool_type": "must be true or false",
     "list_type": "must be a list",
+    "too_short": "must be a list",
     "string_type": "must be text",
     "int_type": "must be a whole number",
     "float_type": "must be a number",

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -34,23 +35,11 @@ def bar(title: str, total: float) -> Iterator[Callable[[float], None]]:
         yield Lines(title, total).advance
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import Progress, TextColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("left"),
-    )
     with Progress(
-        *columns,
+        *Progress.get_default_columns(),  # description, bar, share and the time that is left
+        TextColumn("left"),
         console=Console(stderr=True),
         transient=True,
         auto_refresh=False,
@@ -76,13 +65,7 @@ class Lines:
         if now < self.next or self.done >= self.total:
             return
         self.next = now + EVERY_S
-        left = clock((now - self.began) * (self.total - self.done) / max(self.done, 1e-9))
+        left_s = (now - self.began) * (self.total - self.done) / max(self.done, 1e-9)
+        left = timedelta(seconds=round(left_s))
         share = 100 * self.done / self.total
         print(f"{self.title}: {share:.0f} %, {left} left", file=sys.stderr, flush=True)
-
-
-def clock(seconds: float) -> str:
-    """0:01:05."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"

@@ -5,16 +5,12 @@ import io
 import pytest
 
 from eat_lightning import progress
-from eat_lightning.progress import Lines, bar, clock, shown
+from eat_lightning.progress import Lines, bar, shown
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-def test_hours_minutes_and_seconds() -> None:
-    assert [clock(s) for s in (5.4, 65, 3661)] == ["0:00:05", "0:01:05", "1:01:01"]
 
 
 def test_without_a_terminal_a_line_comes_now_and_then(

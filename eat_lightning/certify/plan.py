@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from eat_lightning.bounds import number_faults
 from eat_lightning.certify.candidates import chain_to, chains_of, is_reachable
@@ -39,14 +39,7 @@ from eat_lightning.runs.plan import RunPlan
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
 
-
-def a_list(value: Any) -> Any:
-    if value is not None and not (isinstance(value, list) and value):
-        raise ValueError(f"must be a list, got {value!r}")
-    return value
-
-
-Listed = Annotated[Any, BeforeValidator(a_list)]  # one or more, which a knob bounds
+Listed = Annotated[list[Any], Field(min_length=1)] | None  # which a knob bounds
 
 
 class CertifyPlan(RunPlan):
@@ -193,18 +186,17 @@ def fitted(plan: CertifyPlan, run: Run, own: Setting, choice: ExitChoice) -> Set
     form = form_of(plan.prepack, plan.dtype, plan.device)
     encoder = in_form(in_dtype(run.model()[0], plan.dtype).to(plan.device), form)
     body = with_slots(encoder, **own.methods, policies=own.policies)
-    where = plan.data.model_dump()
-    fitter = Fitter(run, body, choice.fit_reduction, form, plan.threads, where, plan.batch)
-    assert choice.budget is not None
-    found = fitter.on(choice.budget)
+    where, budget = plan.data.model_dump(), choice.budget
+    assert budget is not None
+    fits = choice.fit_reduction
+    found = Fitter(run, body, fits, form, plan.threads, where, plan.batch).on(budget)
     return replace(own, exit=found.exit, reduction=found.reduction)
 
 
 def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
     """The rule at these layers (None: its own), its knob at the strict end. ValueError lists what
     of the layers cannot be."""
-    knob = knob_of(rule)
-    assert knob is not None
+    knob: Any = knob_of(rule)
     given = spec("exit", rule) | {knob.name: knob.strict} | ({"layers": layers} if layers else {})
     return build_all({"exit": given}, num_layers)["exit"]
 
@@ -244,8 +236,8 @@ def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Sett
 
 def reachable_chains(plan: CertifyPlan, last: Setting, num_layers: int) -> list[list[Setting]]:
     """last: what the graphs do. It ends every chain where no points and no layers are asked for."""
-    knob, points = knob_of(last.exit), plan.taus
-    assert knob is not None
+    knob: Any = knob_of(last.exit)
+    points: Any = plan.taus
     if points is None:
         own = points_by_layer(last.exit).values()
         points = [*knob.fine, min(own, key=lambda point: abs(point - knob.strict))]

@@ -18,11 +18,7 @@ CHUNK_BATCHES = 50  # sorted by length within so many batches: even lengths, yet
 
 
 def shuffled_batches(
-    lengths: np.ndarray,
-    seed: int,
-    epoch: int,
-    batch_size: int,
-    tokens_per_batch: int | None = None,
+    lengths: np.ndarray, seed: int, epoch: int, batch_size: int, tokens_per_batch: int | None = None
 ) -> list[np.ndarray]:
     """Every example once, in batches of near lengths, by count or by a budget of real tokens."""
     rng = np.random.default_rng([seed, epoch])
@@ -159,9 +155,9 @@ class Order(Sampler[Share]):
 
     def batches(self) -> list[np.ndarray]:
         if self.known[0] != self.epoch:
-            args = self.batch_size, self.tokens_per_batch
-            batches = shuffled_batches(self.lengths, self.seed, self.epoch, *args)
-            self.known = self.epoch, batches
+            size = self.batch_size, self.tokens_per_batch
+            made = shuffled_batches(self.lengths, self.seed, self.epoch, *size)
+            self.known = self.epoch, made
         return self.known[1]
 
     def set_epoch(self, epoch: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import combinations
 
 import numpy as np
 
@@ -37,8 +38,7 @@ def cut(
     if task.groups == "root_phrases":
         held, train = cut_roots(texts[0], size, seed, num_eligible)
     else:
-        group = group_ids(task, texts)
-        held, train = cut_groups(group, size, seed, num_eligible)
+        held, train = cut_groups(group_ids(task, texts), size, seed, num_eligible)
     parts = {"train": train, **divide(held)}
     empty = [name for name, rows in parts.items() if not len(rows)]
     if empty:
@@ -127,10 +127,8 @@ def cut_roots(
     phrases: list[str], size: int | None, seed: int, num_eligible: int
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Hold root sentences out; drop every phrase that lies inside one of them."""
-    row_of: dict[str, int] = {}
     keys = [plain(phrase) for phrase in phrases]
-    for row, key in enumerate(keys):
-        row_of.setdefault(key, row)
+    row_of = {key: row for row, key in reversed([*enumerate(keys)])}  # the first of equal ones
     roots = np.array(sorted(row_of[root] for root in find_roots(row_of)))
     roots = roots[roots < num_eligible]
     size = min(1000, max(len(roots) // 6, 8)) if size is None else size
@@ -157,11 +155,9 @@ def find_roots(phrases: Iterable[str]) -> list[str]:
 def pieces(phrase: str) -> Iterator[str]:
     """Every run of neighbouring words but the whole."""
     words = phrase.split(" ")
-    num = len(words)
-    for first in range(num):
-        for last in range(first + 1, num + 1):
-            if last - first < num:
-                yield " ".join(words[first:last])
+    for first, last in combinations(range(len(words) + 1), 2):
+        if last - first < len(words):
+            yield " ".join(words[first:last])
 
 
 def plain(text: str) -> str:

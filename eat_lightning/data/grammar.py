@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 from eat_lightning.data.task import Task
 
@@ -62,15 +63,8 @@ OTHER_WORDS = (
     "the of this was not but although and , ? did an animal a person no by any "
     "can you tell me whether"
 )
-WORDS = frozenset(
-    word
-    for text in (
-        [*ASPECTS, *WORKS, *ADJECTIVES, *INTENSIFIERS, *FLIPS, *KEEPS, *ANIMALS, *PERSONS]
-        + [word for verb in VERBS for word in verb]
-        + [*PLACES, *TIMES, OTHER_WORDS]
-    )
-    for word in text.split()
-)
+LISTS = (ASPECTS, WORKS, ADJECTIVES, INTENSIFIERS, FLIPS, KEEPS, ANIMALS, PERSONS, *VERBS, PLACES)
+WORDS = frozenset(" ".join(chain(*LISTS, TIMES, [OTHER_WORDS])).split())
 
 
 @dataclass(frozen=True)
@@ -215,12 +209,12 @@ def inference(
     easy, hard = ((0, 0), (1, 0), (1, 1), (1, 2), (2, 2))[difficulty]
     steps = rng.sample(("passive", "synonym"), easy)
     steps += rng.sample(("negated", "general", "place"), hard)
-    negated = "negated" in steps
+    negated, general = "negated" in steps, "general" in steps
     first = second = event(rng, place="place" in steps)
-    forms = [say, partial(say_weakly, general="general" in steps)]
+    forms = [say, lambda it, **how: say(replace(it, place=""), general=general, **how)]
     upside_down = {"general", "place"} & set(steps) and rng.random() < 0.5
     if meaning == "neutral" and not upside_down:
-        parts = ["verb", "patient"] if "general" in steps else ["agent", "verb", "patient"]
+        parts = ["verb", "patient"] if general else ["agent", "verb", "patient"]
         second = altered(rng, first, difficulty, parts)
     if negated != (meaning == "neutral" and bool(upside_down)):
         forms.reverse()
@@ -228,10 +222,6 @@ def inference(
     rewording = {step: step in steps for step in ("passive", "synonym")}
     premise = forms[0](first, negated=negated)
     return premise, forms[1](second, negated=negated == agrees, **rewording)
-
-
-def say_weakly(it: Event, general: bool, **forms: bool) -> str:
-    return say(replace(it, place=""), general=general, **forms)
 
 
 def paraphrase(rng: Rng, label: int, difficulty: int, same: int, asks: bool) -> tuple[str, str]:

@@ -24,14 +24,13 @@ def metrics_for(task: Any, sync: bool = True) -> nn.ModuleDict:
     the mean of every class's (macro): over all together (micro) it would be accuracy.
     """
     kind: dict[str, Any] = {"task": "multiclass", "num_classes": task.num_labels}
+    macro = {"average": "macro"} if task.num_labels > 2 else {}
     if task.num_labels == 2:
         kind = {"task": "binary"}
+    others = {"f1": kind | macro, "pearson": {}, "spearman": {}}
     made = nn.ModuleDict()
     with warnings.catch_warnings():  # that Spearman's keeps all predictions: a dev set is small
         warnings.simplefilter("ignore")
         for name in task.metrics:
-            settings = {} if name in ("pearson", "spearman") else kind
-            if name == "f1" and task.num_labels > 2:
-                settings = kind | {"average": "macro"}
-            made[name] = CLASSES[name](**settings, sync_on_compute=sync)
+            made[name] = CLASSES[name](**others.get(name, kind), sync_on_compute=sync)
     return made

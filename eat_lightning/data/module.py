@@ -87,10 +87,6 @@ class TextData(LightningDataModule, ABC):
             self.made[name] = made
         return self.made[name]
 
-    def resume_at(self, epoch: int, batch: int) -> None:
-        """Training goes on in `epoch` (from 0) after `batch` batches of it."""
-        self.resume.epoch, self.resume.batch = epoch, batch
-
     def train_dataloader(self) -> Loader:
         epoch = self.trainer.current_epoch if self.trainer else self.resume.epoch
         order = self.order(epoch, *self.place())
@@ -98,16 +94,8 @@ class TextData(LightningDataModule, ABC):
 
     def order(self, epoch: int, rank: int = 0, world_size: int = 1) -> Order:
         """The batches of an epoch (from 0), and a process's part of them."""
-        return Order(
-            self.split("train").lengths,
-            self.seed,
-            self.batch_size,
-            self.tokens_per_batch,
-            rank,
-            world_size,
-            epoch,
-            self.resume,
-        )
+        size, place = (self.batch_size, self.tokens_per_batch), (rank, world_size)
+        return Order(self.split("train").lengths, self.seed, *size, *place, epoch, self.resume)
 
     def rows_drawn(self, steps: int, epochs: int) -> np.ndarray:
         """The training examples that so many steps see (-1: all of the epochs), in rising order."""
@@ -116,10 +104,10 @@ class TextData(LightningDataModule, ABC):
         every = chain.from_iterable(self.order(epoch).batches() for epoch in range(epochs))
         return np.unique(np.concatenate([*islice(every, steps)]))
 
-    def loader(self, name: str, batch_size: int | None = None) -> Loader:
+    def loader(self, name: str) -> Loader:
         """A split once, longest first; `index_B` of a batch tells the rows."""
         split, (rank, world_size) = self.split(name), self.place()
-        batches = sorted_batches(split.lengths, batch_size or self.eval_batch_size)
+        batches = sorted_batches(split.lengths, self.eval_batch_size)
         dealt = shares(batches, split.lengths, rank, world_size)
         return Loader(split, batch_size=None, sampler=[*dealt])
 

@@ -102,11 +102,7 @@ class Split(Dataset[Batch]):
 
 
 def make_split(
-    name: str,
-    source: Source,
-    tokenizer: Tokenizer,
-    max_length: int,
-    cache_dir: Path | None = None,
+    name: str, source: Source, tokenizer: Tokenizer, max_length: int, cache_dir: Path | None = None
 ) -> Split:
     """Tokenize, or read what an equal call left in `cache_dir`."""
     key = identity(source.texts, tokenizer, max_length)
@@ -114,16 +110,17 @@ def make_split(
     tokens = None if path is None else load(path, len(source))
     if tokens is None:
         tokens = tokenize(source.texts, tokenizer, max_length, f"tokenizing {name}")
-        if path is not None:
-            store(path, tokens)
+        try:
+            if path is not None:
+                with replacing(path) as beside, beside.open("wb") as file:
+                    np.savez(file, **vars(tokens))
+        except OSError as error:
+            warnings.warn(f"tokens are not cached: {error}", stacklevel=2)
     return Split(name, source, tokens, key)
 
 
 def tokenize(
-    texts: list[list[str]],
-    tokenizer: Tokenizer,
-    max_length: int,
-    title: str = "tokenizing",
+    texts: list[list[str]], tokenizer: Tokenizer, max_length: int, title: str = "tokenizing"
 ) -> Tokens:
     """Too long a pair loses tokens of its longer text first. A tokenizer without types (DistilBERT,
     MPNet) gives type 0."""
@@ -147,11 +144,7 @@ def tokenize(
     return Tokens(flat, flat_types, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
 
-def identity(
-    texts: list[list[str]],
-    tokenizer: Tokenizer,
-    max_length: int,
-) -> str:
+def identity(texts: list[list[str]], tokenizer: Tokenizer, max_length: int) -> str:
     digest = hashlib.blake2b(digest_size=16)
     rules = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[union-attr]
     rules.update(truncation=None, padding=None)  # left over from the last call
@@ -177,11 +170,3 @@ def load(path: Path, num_examples: int) -> Tokens | None:
         return None
     whole = len(tokens.ids) == len(tokens.types) == tokens.offsets[-1]
     return tokens if whole and len(tokens.offsets) == num_examples + 1 else None
-
-
-def store(path: Path, tokens: Tokens) -> None:
-    try:
-        with replacing(path) as beside, beside.open("wb") as file:
-            np.savez(file, **vars(tokens))
-    except OSError as error:
-        warnings.warn(f"tokens are not cached: {error}", stacklevel=2)

@@ -8,8 +8,7 @@ from typing import Any
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.runs import row as rows
-from eat_lightning.runs.row import Row
+from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import Run, is_clean, provenance
 
 
@@ -17,33 +16,19 @@ def earlier(run: Run, file: str, body: AdaptiveEncoder, split: Any) -> Recorded 
     """Read what every exit said of a split when the same weights were measured before. None where
     the code, the processor or the weights have changed since, and for a rule whose signals are
     recorded: the file does not say which rule's they are."""
-    measured = sorted(rows_of(run, file), key=lambda row: row.created)
+    path, rows = run.folder / file, read(run.folder / "rows.jsonl")
+    measured = sorted((row for row in rows if row.examples == file), key=lambda row: row.created)
     if hasattr(body.exit, "observe") or not (measured and is_of_here(measured[-1])):
         return None
-    if not is_newest(run, file):
+    weights = (each.stat().st_mtime_ns for each in (run.folder / "model").iterdir())
+    if not path.is_file() or path.stat().st_mtime_ns <= max(weights):
         return None
     try:
-        found = Recorded.read(run.folder / file)
+        found = Recorded.read(path)
     except ConfigError:
         return None
-    return replace(
-        found,
-        exit=body.exit,
-        policies=body.policies,
-        batch=split.batch,
-        data=split.source.digest[:16],
-    )
-
-
-def is_newest(run: Run, file: str) -> bool:
-    """Whether a file is there and no weight was written after it."""
-    weights = (path.stat().st_mtime_ns for path in (run.folder / "model").iterdir())
-    path = run.folder / file
-    return path.is_file() and path.stat().st_mtime_ns > max(weights)
-
-
-def rows_of(run: Run, file: str) -> list[Row]:
-    return [row for row in rows.read(run.folder / "rows.jsonl") if row.examples == file]
+    asked = {"exit": body.exit, "policies": body.policies}
+    return replace(found, **asked, batch=split.batch, data=split.source.digest[:16])
 
 
 def is_of_here(row: Row) -> bool:

@@ -31,18 +31,16 @@ def fitted_settings(subject: Subject, encoder: AdaptiveEncoder, plan: MeasurePla
     if not plan.budgets or subject.run.task.regression:
         return []
     measured = [setting for setting in subject.settings if not setting.baseline]
-    rules = {without_point(s.exit): s for s in reversed(measured) if knob_of(s.exit) is not None}
+    rules: dict[str, Setting] = {}  # by what they differ in beside where their knob stands
+    for setting in reversed(measured):
+        if (knob := knob_of(setting.exit)) is not None:
+            same = spec("exit", setting.exit) | {knob.name: None}
+            rules[str(same)] = setting
     kinds = (spec("exit", s.exit)["kind"] for s in measured if knob_of(s.exit) is None)
     left = [kind for kind in dict.fromkeys(kinds) if kind != STATIC["exit"]["kind"]]
     if rules and left:
         print(f"{subject.run.name}: not fitted for budgets: {', '.join(left)} (no knob to turn)")
     return [one for s in reversed(rules.values()) for one in fitted(s, subject, encoder, plan)]
-
-
-def without_point(rule: Any) -> str:
-    """What tells rules apart that differ in more than where their knob stands."""
-    knob = knob_of(rule)
-    return str({k: v for k, v in spec("exit", rule).items() if knob is None or k != knob.name})
 
 
 def fitted(

@@ -58,14 +58,15 @@ class Judged:
         both = (*self.rules, *self.fixed)
         largest = int(max(self.labels_B.max(), *(answers.class_B.max() for answers in both)))
         num_classes = max(self.num_classes, 1 + largest)
-        columns = [sums_of(answers, self.labels_B, num_classes) for answers in both]
-        per_example = np.stack(columns, axis=1)
+        # Each example's place in the confusion matrix (label x answer, flattened), and its FLOPs.
+        cells = [self.labels_B * num_classes + answers.class_B for answers in both]
+        ones = np.eye(num_classes**2)[np.stack(cells, axis=1)]
+        flops = np.stack([answers.flops_B for answers in both], axis=1)
+        per_example = np.concatenate([ones, flops[..., None]], axis=-1)
         return per_example if self.group_B is None else grouped(per_example, self.group_B)
 
 
-def mean_gains(
-    seeds: Sequence[Judged], draws: int = DRAWS, seed: int = 0
-) -> list[dict[str, float]]:
+def mean_gains(seeds: Sequence[Judged]) -> list[dict[str, float]]:
     """The gains of each rule as `FIELDS`, fractions of the metric with their paired bootstrap
     intervals: the mean over runs of other seeds on the same examples.
 
@@ -76,21 +77,13 @@ def mean_gains(
     wholes, drawns = [], []  # of each seed: 2 x R, and of each draw: D x 2 x R
     for judged in seeds:
         sums, num_rules, metric = judged.sums, len(judged.rules), judged.metric
-        same_draws = np.random.default_rng(seed)
         wholes.append(gains(sums.sum(0)[None], num_rules, metric)[0])
-        drawns.append(bootstrapped(sums, num_rules, metric, draws, same_draws))
+        drawns.append(bootstrapped(sums, num_rules, metric))
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(np.mean(drawns, axis=0), [tail, 100 - tail], axis=0)
     found = np.stack([np.mean(wholes, axis=0), low, high], axis=-1)  # 2 x R x 3
     found = np.moveaxis(found, 1, 0).reshape(-1, len(FIELDS))
     return [dict(zip(FIELDS, rule, strict=True)) for rule in found.tolist()]
-
-
-def sums_of(answers: Answers, labels_B: np.ndarray, num_classes: int) -> np.ndarray:
-    """What metric and cost are made of, by adding: each example's place in the confusion matrix
-    (label x answer, flattened), and its FLOPs."""
-    cell_B = labels_B * num_classes + answers.class_B
-    return np.column_stack([np.eye(num_classes**2)[cell_B], answers.flops_B])
 
 
 def grouped(per_example: np.ndarray, group_B: np.ndarray) -> np.ndarray:
@@ -101,14 +94,12 @@ def grouped(per_example: np.ndarray, group_B: np.ndarray) -> np.ndarray:
     return per_group
 
 
-def bootstrapped(
-    per_group: np.ndarray, num_rules: int, metric: str, draws: int, rng: np.random.Generator
-) -> np.ndarray:
-    """The gains (D x 2 x R) of groups drawn with replacement."""
+def bootstrapped(per_group: np.ndarray, num_rules: int, metric: str) -> np.ndarray:
+    """The gains (D x 2 x R) of groups drawn with replacement, the same ones in every call."""
     num, *shape = per_group.shape
-    flat, found = per_group.reshape(num, -1), []
-    for start in range(0, draws, size := max(1, CELLS // num)):
-        count = min(size, draws - start)
+    flat, found, rng = per_group.reshape(num, -1), [], np.random.default_rng(0)
+    for start in range(0, DRAWS, size := max(1, CELLS // num)):
+        count = min(size, DRAWS - start)
         chosen = rng.integers(0, num, (count, num)) + num * np.arange(count)[:, None]
         times_DG = np.bincount(chosen.ravel(), minlength=count * num).reshape(count, num)
         found.append(gains((times_DG @ flat).reshape(count, *shape), num_rules, metric))

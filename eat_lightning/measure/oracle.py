@@ -21,27 +21,14 @@ from eat_lightning.infer.recorded import Outcome, Recorded
 
 @dataclass(frozen=True)
 class Oracle:
-    """depth_B: where each example leaves. any_right_B: whether some exit says what is wanted.
-    first_B: as depth_B, but who is never right leaves at the first exit."""
+    """depth_B: where each example leaves. accuracy: share of examples that some exit gets right.
+    depth: layers until the first such exit, all of them where there is none. least_depth: with
+    those that no exit gets right leaving at the first."""
 
     depth_B: np.ndarray
-    any_right_B: np.ndarray
-    first_B: np.ndarray
-
-    @property
-    def accuracy(self) -> float:
-        """Share of examples that some exit gets right."""
-        return float(self.any_right_B.mean())
-
-    @property
-    def depth(self) -> float:
-        """Layers until the first such exit, all of them where there is none."""
-        return float(self.depth_B.mean())
-
-    @property
-    def least_depth(self) -> float:
-        """Least depth, with those that no exit gets right leaving at the first."""
-        return float(self.first_B.mean())
+    accuracy: float
+    depth: float
+    least_depth: float
 
 
 def oracle_exit(correct_EB: np.ndarray, layers: Sequence[int]) -> Oracle:
@@ -54,9 +41,9 @@ def oracle_exit(correct_EB: np.ndarray, layers: Sequence[int]) -> Oracle:
     correct_EB, layers_E = np.asarray(correct_EB, dtype=bool), np.asarray(layers)
     if correct_EB.shape[0] != len(layers_E) or np.any(np.diff(layers_E) <= 0):
         raise ValueError(f"layers must ascend, one for each exit, got {list(layers)}")
-    any_right_B = np.asarray(correct_EB.any(0))
-    first_B = layers_E[correct_EB.argmax(0)]  # the first exit where none is right
-    return Oracle(np.where(any_right_B, first_B, layers_E[-1]), any_right_B, first_B)
+    right_B, first_B = correct_EB.any(0), layers_E[correct_EB.argmax(0)]  # 1st where none is right
+    depth_B = np.where(right_B, first_B, layers_E[-1])
+    return Oracle(depth_B, *(float(each_B.mean()) for each_B in (right_B, depth_B, first_B)))
 
 
 def oracle_of(recorded: Recorded, wanted_B: np.ndarray | None = None) -> Oracle:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from eat_lightning.config import Count, Plan, parsed, whole
+from eat_lightning.config import Count, Plan, parsed, run_folder, whole
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.engines.plan import Engine
 from eat_lightning.errors import ConfigError, Faults
@@ -27,7 +27,6 @@ from eat_lightning.runs.validate import split_faults
 from eat_lightning.track.log import measure_faults
 from eat_lightning.weights.operating_point import Budget
 
-INSTEAD = "timing.force=true"
 Points = list[float | list[float]]
 
 
@@ -38,12 +37,6 @@ def run_paths(value: Any) -> list[str]:
         is_pattern = "*" in str(path) and not Path(path).exists()
         paths += (sorted(glob(path)) or [path]) if is_pattern else [str(path)]
     return paths
-
-
-def some_run(value: Any) -> list[str]:
-    if not value:
-        raise ValueError("must name the folder of a finished run: run=outputs/...")
-    return run_paths(value)
 
 
 def baselines_named(value: Any) -> str:
@@ -62,11 +55,11 @@ class Timing(Plan):
 
     def faults(self) -> list[str]:
         """Why nothing is timed: a training run beside would be timed with."""
-        return training_faults(INSTEAD) if self.enabled and not self.force else []
+        return training_faults("timing.force=true") if self.enabled and not self.force else []
 
 
 class MeasurePlan(Plan):
-    run: Annotated[list[str], BeforeValidator(some_run)]
+    run: Annotated[Any, BeforeValidator(run_folder)]  # one or several: see `run_paths`
     attention: dict[str, Any]  # a method, or settings of each run's own
     reduction: dict[str, Any]
     exit: dict[str, Any]

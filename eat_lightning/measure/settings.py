@@ -10,22 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eat_lightning.bounds import number_faults, raise_faults
-from eat_lightning.errors import ConfigError, Faults
+from eat_lightning.errors import Faults
+from eat_lightning.infer.precision import DTYPES
 from eat_lightning.methods.exit.fixed import Fixed
-from eat_lightning.model.contracts import (
-    Policy,
-    build,
-    knob_of,
-    point_of,
-    spec,
-    turned,
-    untrained,
-)
+from eat_lightning.model.contracts import Policy, build, knob_of, point_of, spec, turned, untrained
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
-from eat_lightning.runs.certificate import DTYPES, Certificate, combination
-from eat_lightning.runs.chosen import at_heads, changed, looking_at
+from eat_lightning.runs.certificate import Certificate, combination
+from eat_lightning.runs.chosen import changed, looking_at
 from eat_lightning.runs.chosen import checked as checked
 from eat_lightning.runs.row import FIXED, OWN, THEIRS
 from eat_lightning.runs.row import label as label
@@ -84,47 +77,38 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
     but the model's config.json is read."""
     model = run.model_config() | ({} if certificate is None else certificate.policies)
     num_layers, heads = model["num_layers"], model["head"]["layers"]
+    early = [layer for layer in heads if layer < num_layers]
+    nodes = {slot: getattr(plan, slot) for slot in STATIC}
+    nodes["exit"] = looking_at(early, nodes["exit"])
+    if model["reduction"] == STATIC["reduction"] and not nodes["reduction"].get("_target_"):
+        nodes["reduction"] = {}  # a ratio is for the runs beside a static one that reduce
     methods, faults = {}, Faults()
-    for slot, node in nodes_of(plan, model).items():
+    for slot, node in nodes.items():
         with faults.gathered():
             methods[slot] = changed(slot, model[slot], node, num_layers)
+    with faults.gathered():  # those a person names, else the certificate's, else the model's own
+        asked = policies_of(plan.policy)
+        if asked is None and certificate is not None:
+            asked = certificate.asked()
+        methods["policies"] = from_folder(model.get("policy", [])) if asked is None else asked
     faults.check()
-    own = Setting(**methods, policies=policies_for(model, certificate, plan.policy))
+    own = Setting(**methods)
     num_labels = 1 if run.task.regression else len(model["id2label"])
     if certificate is None:
-        exits = exit_rules(own.exit, plan, num_layers, num_labels, early_of(model))
+        exits = exit_rules(own.exit, plan, num_layers, num_labels, early)
     else:
         certificate.check(combination(run, own.specs, DTYPES[plan.dtype], plan.device, form=form))
         exits = [own.exit]
     for rule in exits:
         faults += slot_faults(rule, heads, num_layers, num_labels)
         faults += untrained("exit", rule, model["exit"]["kind"])
-    faults += watching_faults(exits)
+    watching = dict.fromkeys(spec("exit", r)["kind"] for r in exits if hasattr(r, "observe"))
+    if len(watching) > 1:  # one pass records the signals of one rule
+        kinds = " and ".join(watching)
+        faults.append(f"rules: {kinds} observe signals, and a pass records those of one rule")
     faults += untrained("reduction", own.reduction, model["reduction"]["kind"])
     faults.check()
     return distinct([*(replace(own, exit=rule) for rule in exits), *baselines(own, plan, model)])
-
-
-def nodes_of(plan: Any, model: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What a person says of each slot. A ratio is for the runs beside a static one that reduce."""
-    nodes = {slot: getattr(plan, slot) for slot in STATIC}
-    nodes["exit"] = looking_at(early_of(model), nodes["exit"])
-    if model["reduction"] == STATIC["reduction"] and not nodes["reduction"].get("_target_"):
-        nodes["reduction"] = {}
-    return nodes
-
-
-def early_of(model: dict[str, Any]) -> list[int]:
-    """The layers of a run's early heads."""
-    return [layer for layer in model["head"]["layers"] if layer < model["num_layers"]]
-
-
-def watching_faults(rules: Sequence[Any]) -> list[str]:
-    """One pass records the signals of one exit rule."""
-    kinds = {spec("exit", rule)["kind"]: None for rule in rules if hasattr(rule, "observe")}
-    if len(kinds) < 2:
-        return []
-    return [f"rules: {' and '.join(kinds)} observe signals, and a pass records those of one rule"]
 
 
 def baselines(own: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:
@@ -139,19 +123,6 @@ def baselines(own: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:
     if FIXED in wanted and len(heads) > 1:
         found = [replace(everybody, exit=Fixed(layer)) for layer in sorted(heads)]
     return [*found, *(Setting.static(name) for name in (OWN, THEIRS) if name in wanted)]
-
-
-def policies_for(
-    model: dict[str, Any], certificate: Certificate | None, nodes: dict[str, Any]
-) -> tuple[Policy, ...]:
-    """Those a person names, else the certificate's, else those of the model's config.json."""
-    given = policies_of(nodes)
-    if given is not None:
-        return given
-    try:
-        return from_folder(model.get("policy", [])) if certificate is None else certificate.asked()
-    except ValueError as error:
-        raise ConfigError.of(str(error).split("; ")) from None
 
 
 def exit_rules(
@@ -174,7 +145,7 @@ def exit_rules(
             raise_faults(faults_of(rule, num_layers))
     for given in more:
         with faults.gathered():
-            rules.append(checked("exit", at_heads(given, early), num_layers))
+            rules.append(checked("exit", looking_at(early, given), num_layers))
     faults.check()
     return rules
 

@@ -3,7 +3,7 @@ rule's knob, where the example left and why."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,16 +13,14 @@ from eat_lightning.infer.backend import Backend
 from eat_lightning.model.contracts import knob_of, points_by_layer
 
 
-def explained(
-    backend: Backend, text: str | Sequence[str], about: Mapping[str, str] | None = None
-) -> list[str]:
+def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:
     """A line for each exit on the way, and one for the answer. text: one, or one for each of the
     task's columns. ConfigError where their number is another."""
     texts = [text] if isinstance(text, str) else [*text]
     if len(texts) != len(backend.columns) or not all(isinstance(each, str) for each in texts):
         columns = " and ".join(backend.columns)
         raise ConfigError(f"text must be {len(backend.columns)} ({columns}), got {texts!r:.80}")
-    look = backend.look(texts, about or {})
+    look = backend.look(texts, {})
     knob, points = knob_of(look.exit), points_by_layer(look.exit)
     depth, reason = look.answer["depth"], look.answer["exit_reason"]
     lines = []

@@ -31,20 +31,15 @@ class PooledLines:
     def add(self, lines: list[bytes]) -> list[dict[str, Any]]:
         """The answers that no earlier line holds back."""
         read = read_lines(lines, self.taken + 1, self.backend.columns)
-        for number, line in enumerate(read, start=self.taken):
-            if line.error is not None:
-                self.done[number] = line.error
-        numbers = [self.taken + i for i, line in enumerate(read) if line.error is None]
-        sound = [line for line in read if line.error is None]
+        numbered = list(enumerate(read, start=self.taken))
+        self.done |= {number: line.error for number, line in numbered if line.error is not None}
+        sound = [(number, line) for number, line in numbered if line.error is None]
         self.taken += len(lines)
-        for source, places in self.backend.places([line.about for line in sound]).items():
-            own = [sound[i] for i in places]
-            encoded, here = (
-                self.backend.encoded([x.texts for x in own]),
-                [numbers[i] for i in places],
-            )
+        for source, places in self.backend.places([line.about for _, line in sound]).items():
+            here, own = [sound[i][0] for i in places], [sound[i][1] for i in places]
+            encoded = self.backend.encoded([line.texts for line in own])
             self.cut.update(number for number, cut in zip(here, encoded.cut, strict=True) if cut)
-            batch = self.backend.batch_of(encoded, [x.about for x in own])
+            batch = self.backend.batch_of(encoded, [line.about for line in own])
             self.note(self.pools[source].add(here, batch))
         return self.end() if self.taken - self.given > self.most else [*self.ready()]
 

@@ -102,23 +102,22 @@ class Fitter:
         here = conditions(self.run.folder / "model", self.encoder, self.fit_reduction)
         here["cut"] = cut_of(self.run)
         if budget.unit == "ms":
-            here |= {"form": self.form, "threads": self.threads, "device": self.device}
+            place = self.encoder.strength.device
+            device = processor() if place.type == "cpu" else str(place)
+            here |= {"form": self.form, "threads": self.threads, "device": device}
         try:
             kept = find(self.run.folder, budget, here)
         except ValueError as error:
             raise ConfigError(str(error)) from None
         if kept is None:
             kept = self.fitted(budget, here)
-            self.keep(kept)
+            path = path_of(self.run.folder, kept)
+            try:
+                write_json(path, asdict(kept))
+                write_card(self.run)
+            except OSError as error:
+                raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
         return kept
-
-    def keep(self, point: OperatingPoint) -> None:
-        path = path_of(self.run.folder, point)
-        try:
-            write_json(path, asdict(point))
-            write_card(self.run)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
 
     def on(self, budget: Budget) -> AdaptiveEncoder:
         """The encoder at its point for a budget."""
@@ -126,11 +125,6 @@ class Fitter:
             return self.at(budget).on(self.encoder)
         except ValueError as error:
             raise ConfigError(f"{self.run.name}: budget {budget}: {error}") from None
-
-    @property
-    def device(self) -> str:
-        device = self.encoder.strength.device
-        return processor() if device.type == "cpu" else str(device)
 
     def fitted(self, budget: Budget, here: dict[str, Any]) -> OperatingPoint:
         """The best of the points of the reduction, each with its fit of the exits, judged on folds
@@ -164,23 +158,20 @@ class Fitter:
 
     @cached_property
     def passes(self) -> list[Pass]:
-        """One for each point of the reduction's knob that is tried."""
+        """One for each point of the reduction's knob that is tried: where it stands, its strict
+        end, and every other point of its grid."""
+        knob, own = knob_of(self.encoder.reduction), point_of(self.encoder.reduction)
+        points: list[Point | None] = [own if self.fit_reduction else None]
+        if knob is not None and self.fit_reduction:
+            points += [point for point in (knob.strict, *knob.grid[::2]) if point != own]
         data, batch = self.run.data(**self.data), self.batch
         splits = [data.split(part) for part in PARTS]
         found = []
-        for point in self.reduction_points():
+        for point in points:
             body = self.encoder
             if point is not None:
                 body = with_slots(body, reduction=turned(body.reduction, point))
             title = f"{self.run.name}: calibration, reduction at {point}"
-            parts = [record(body, split, batch, title) for split in splits]
-            largest = max(splits, key=len)
-            found.append(Pass(point, body, Recorded.joined(parts), largest, self.threads))
+            said = Recorded.joined([record(body, split, batch, title) for split in splits])
+            found.append(Pass(point, body, said, max(splits, key=len), self.threads))
         return found
-
-    def reduction_points(self) -> list[Point | None]:
-        """Where it stands, its strict end, and every other point of its grid."""
-        knob, own = knob_of(self.encoder.reduction), point_of(self.encoder.reduction)
-        if knob is None or not self.fit_reduction:
-            return [None]
-        return [own, *(point for point in (knob.strict, *knob.grid[::2]) if point != own)]

@@ -27,7 +27,6 @@ from eat_lightning.config import within
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer.onnx_runner import read_about
-from eat_lightning.infer.precision import DTYPES as DTYPES
 from eat_lightning.infer.precision import FORMS, PLAIN
 from eat_lightning.model.contracts import MODEL_SLOTS, Policy, build
 from eat_lightning.model.policies import built
@@ -129,13 +128,14 @@ class Certificate:
 
     @classmethod
     def by_source(cls, run: Home, name: Any) -> dict[str | None, Certificate]:
-        """The one of that name for all data (source None), else those of that name @ a source."""
+        """The one of that name for all data (source None), else those of that name @ a source; none
+        without a name."""
+        if name is None:
+            return {}
         if name_faults("certificate", name) or path_of(run, name).is_file():
             return {None: cls.read(run, name)}
         of_sources = sorted((run.folder / FOLDER).glob(f"{name}@*.json"))
-        if not of_sources:
-            return {None: cls.read(run, name)}
-        made = [cls.read(run, path.stem) for path in of_sources]
+        made = [cls.read(run, path.stem) for path in of_sources] or [cls.read(run, name)]
         return {held.source: held for held in made}
 
     def check(self, here: dict[str, Any]) -> None:
@@ -181,11 +181,7 @@ def name_faults(key: str, name: Any) -> list[str]:
 
 
 def combination(
-    run: Run,
-    policies: dict[str, Any],
-    dtype: str,
-    device: str,
-    form: str = PLAIN,
+    run: Run, policies: dict[str, Any], dtype: str, device: str, form: str = PLAIN
 ) -> dict[str, Any]:
     """What a certificate holds for. policies: specs by slot; of `policy`, if any, a list. dtype: of
     `DTYPES`'s values. form: of the weights, see `infer.precision`. Of the calibration part only how

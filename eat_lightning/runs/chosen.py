@@ -42,23 +42,17 @@ def checked(slot: str, spec: dict[str, Any], num_layers: int) -> Any:
     return build(slot, spec)
 
 
-def looking_at(early: list[int], node: dict[str, Any]) -> dict[str, Any]:
-    """An exit rule that is named without layers looks at each of the run's early heads."""
-    if not node.get("_target_") or node.get("layers") is not None:
-        return node
-    return node | {"layers": early} if takes_layers(target(node)) else node
-
-
-def at_heads(spec: Any, early: list[int]) -> Any:
-    """The same of a rule's spec; what is no spec is for `checked` to say."""
-    kind = spec.get("kind") if isinstance(spec, dict) else None
-    if not isinstance(kind, str) or spec.get("layers") is not None:
-        return spec
-    return spec | {"layers": early} if takes_layers(class_of("exit", kind)) else spec
-
-
-def takes_layers(rule: Any) -> bool:
-    return "layers" in inspect.signature(rule).parameters
+def looking_at(early: list[int], given: Any) -> Any:
+    """An exit rule that is named, by a node or a spec, without layers looks at each of the run's
+    early heads. What is neither is for `checked` to say."""
+    open_ended = isinstance(given, dict) and given.get("layers") is None
+    if open_ended and given.get("_target_"):
+        rule = target(given)
+    elif open_ended and isinstance(given.get("kind"), str):
+        rule = class_of("exit", given["kind"])
+    else:
+        return given
+    return given | {"layers": early} if "layers" in inspect.signature(rule).parameters else given
 
 
 @dataclass(frozen=True)

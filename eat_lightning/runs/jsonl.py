@@ -12,7 +12,6 @@ import re
 import tempfile
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,19 +70,18 @@ def update(
     path: Path | str,
     kind: type[R],
     new: Iterable[R],
-    key: Callable[[R], Hashable] = attrgetter("key"),
-    replaces: Callable[[R], Iterable[Hashable]] | None = None,
+    replaces: Callable[[Any], Iterable[Hashable]] = lambda record: [record.key],
 ) -> list[R]:
-    """Add records in place of those with the same key; return all. Nobody else updates the file
+    """Add records in place of those with the same `key`; return all. Nobody else updates the file
     meanwhile.
 
     replaces: the keys that a new record stands in place of, where these are more than its own.
     """
     new = list(new)
-    gone = {k for record in new for k in (replaces(record) if replaces else [key(record)])}
+    gone = {key for record in new for key in replaces(record)}
     # The lock lies in the machine's temporary folder, so that none lies among results.
     name = hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:16]
     with FileLock(Path(tempfile.gettempdir()) / f"eat_lightning-{name}.lock"):
-        records = [*(old for old in read(path, kind) if key(old) not in gone), *new]
-        write(path, records)
+        old: list[Any] = read(path, kind)
+        write(path, records := [*(record for record in old if record.key not in gone), *new])
     return records

@@ -5,7 +5,7 @@ whatever their seed."""
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,13 +78,12 @@ def titles_of(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if not row.baseline and label(row.exit) != row.exit["kind"]:
             kinds.setdefault((row.study, row.run), set()).add(row.exit["kind"])
-    return [title_of(row, kinds.get((row.study, row.run), set())) for row in rows]
-
-
-def title_of(row: Row, kinds: Collection[str]) -> str:
-    kind = row.exit["kind"]
-    told = len(kinds) < 2 or row.baseline or row.title.startswith(kind)
-    return row.title if told else f"{kind}, {row.title}"
+    titles = []
+    for row in rows:
+        kind, of_run = row.exit["kind"], kinds.get((row.study, row.run), ())
+        told = len(of_run) < 2 or row.baseline or row.title.startswith(kind)
+        titles.append(row.title if told else f"{kind}, {row.title}")
+    return titles
 
 
 def method_of(row: Row, run: Sequence[Row]) -> Method:

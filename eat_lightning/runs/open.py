@@ -13,7 +13,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Source
 from eat_lightning.infer.later import LaterExits
 from eat_lightning.infer.onnx_backend import Export, OnnxBackend
-from eat_lightning.infer.precision import PLAIN, form_of, in_dtype, in_form
+from eat_lightning.infer.precision import DTYPES, PLAIN, form_of, in_dtype, in_form
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.policy.full_depth import FullDepth
@@ -21,7 +21,7 @@ from eat_lightning.model.contracts import Policy, build, spec
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.policies import idle_faults, policy_faults
 from eat_lightning.runs.budgets import Fitter
-from eat_lightning.runs.certificate import DTYPES, Certificate, combination
+from eat_lightning.runs.certificate import Certificate, combination
 from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_second_runs
@@ -43,8 +43,8 @@ def open_run(
     choice = ExitChoice.of(exit, run.model_config()["exit"])
     if choice.budget is not None and certificate is not None:
         raise ConfigError("exit.budget: a certificate has exits of its own, so give one of them")
-    held = {} if certificate is None else Certificate.by_source(run, certificate)
-    form = form_of(prepack, dtype, device, held=form_of_first(held))
+    held = Certificate.by_source(run, certificate)
+    form = form_of(prepack, dtype, device, held=form_held(run, certificate))
     encoder, labels = run.model()
     encoder = in_form(in_dtype(encoder, dtype).to(device), form)
     if policies is not None:
@@ -106,13 +106,9 @@ def longest(run: Run, encoder: AdaptiveEncoder) -> int:
 
 
 def form_held(run: Run, certificate: str | None) -> str | None:
-    """The form of weights that a certificate holds for."""
-    return None if certificate is None else form_of_first(Certificate.by_source(run, certificate))
-
-
-def form_of_first(held: Mapping[Source, Certificate]) -> str | None:
-    """The form of the first of some certificates by source: one that differs is refused."""
-    return next((certificate.form for certificate in held.values()), None)
+    """The form of weights that a certificate holds for; the first of some by source: one that
+    differs is refused. None without a certificate."""
+    return next((held.form for held in Certificate.by_source(run, certificate).values()), None)
 
 
 def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:

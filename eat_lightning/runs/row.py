@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.bounds import number_faults
+from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.config import Amount, Count, Positive, checked, whole, within
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.precision import PLAIN
@@ -190,8 +190,7 @@ class Row:
             faults.append(f"exit_shares must add up to 1, got {sum(self.exit_shares.values())}")
         if (self.knob is None) != (self.point is None):
             faults.append(f"point must come with its knob, got {self.knob!r} at {self.point!r}")
-        if faults:
-            raise ValueError("; ".join(faults))
+        raise_faults(faults)
 
     @property
     def title(self) -> str:
@@ -349,7 +348,7 @@ def described(run: Any) -> dict[str, Any]:
         "study": str(config["study"]),
         "run": run.name,
         "seed": config["seed"],
-        **asdict(run.training),
+        **run.training,
         **{
             name: {layer: found[name] for layer, found in calibration.items()}
             for name in ("temperature", "ece_before", "ece_after")

@@ -60,8 +60,9 @@ def folder_for(config: dict[str, Any], overrides: list[str]) -> Path:
     outside the identity is not in the name; a long name is cut, and ends in a hash of the whole.
     """
     others = dict(split_override(o) for o in overrides)
-    heads = config["head"]["layers"]
-    of_model = listed_layers(heads_of_model(config["model"]), config["encoder"].get("num_layers"))
+    heads, model = config["head"]["layers"], Path(CONFIG_DIR, "model", f"{config['model']}.yaml")
+    of_model = read_yaml(model).get("head", {}).get("layers") if model.is_file() else None
+    of_model = listed_layers(of_model, config["encoder"].get("num_layers"))
     if "head.layers" not in others and heads not in (None, of_model):
         others["head.layers"] = heads  # an exit rule or an experiment moved them
     if others.get("trainer") in PLACES:
@@ -93,13 +94,6 @@ def is_named(key: str, config: dict[str, Any]) -> bool:
         return inner in decides if inner else bool(decides)
     inside = inner not in OUTSIDE.get(group, ())
     return inside and group not in OUTSIDE_IDENTITY | NAMED_FIRST | {"hydra"}
-
-
-def heads_of_model(model: str) -> Any:
-    """Where a model of configs/model has its heads (a list, or "all"); None where it is not one of
-    ours."""
-    path = Path(CONFIG_DIR) / "model" / f"{model}.yaml"
-    return read_yaml(path).get("head", {}).get("layers") if path.is_file() else None
 
 
 def exit_identity(exit: dict[str, Any]) -> dict[str, Any]:
@@ -231,22 +225,6 @@ def version_of(name: str) -> str:
         return eat_lightning.__version__ if name == "eat_lightning" else "absent"
 
 
-@dataclass(frozen=True)
-class Training:
-    """How a run's weights were trained: what a row says of them beside body, data and methods.
-
-    objective, schedule: {"kind": the class's file name, **its arguments}. teacher: its folder's
-    name. lr and num_train_examples are None of runs that did not note them.
-    """
-
-    lr: float | None
-    steps: int | None
-    num_train_examples: int | None
-    objective: dict[str, Any]
-    schedule: dict[str, Any]
-    teacher: str | None
-
-
 def spec_of_node(slot: str, node: dict[str, Any] | None) -> dict[str, Any]:
     """A config's node as a spec, without importing what it names; {} where there is none."""
     if not node or not isinstance(node.get("_target_"), str):
@@ -306,16 +284,16 @@ class Run:
         return make(node)
 
     @property
-    def training(self) -> Training:
+    def training(self) -> dict[str, Any]:
+        """How its weights were trained: what a row says of them beside body, data and methods.
+
+        objective, schedule: {"kind": the class's file name, **its arguments}. teacher: its folder's
+        name. lr, steps and num_train_examples are None of runs that did not note them.
+        """
+        noted = {key: self.done.get(key) for key in ("lr", "steps", "num_train_examples")}
+        slots = {s: spec_of_node(s, self.config.get(s)) for s in ("objective", "schedule")}
         teacher = self.config.get("teacher")
-        return Training(
-            lr=self.done.get("lr"),
-            steps=self.done.get("steps"),
-            num_train_examples=self.done.get("num_train_examples"),
-            objective=spec_of_node("objective", self.config.get("objective")),
-            schedule=spec_of_node("schedule", self.config.get("schedule")),
-            teacher=None if teacher is None else folder_name(teacher),
-        )
+        return noted | slots | {"teacher": None if teacher is None else folder_name(teacher)}
 
     def model(self) -> tuple[Any, list[str]]:
         """Load the encoder, in evaluation mode, and the names of its labels; ConfigError for

@@ -18,13 +18,12 @@ from eat_lightning.own import ALLOW, own_modules, where_absent
 from eat_lightning.weights.untrusted import one_line
 
 
-def links_out(
-    folder: Path, inside: Iterable[str] = ("model", "certificates", "budgets")
-) -> list[str]:
+def links_out(folder: Path) -> list[str]:
     """A run's files lie in its folder: a link that leads elsewhere would have us read, or write,
     what its author never owned."""
     root = folder.resolve()
-    found = [*folder.iterdir(), *(p for name in inside for p in (folder / name).glob("*"))]
+    inside = (folder / name for name in ("model", "certificates", "budgets"))
+    found = [*folder.iterdir(), *(path for each in inside for path in each.glob("*"))]
     return [
         f"{path}: a link that leads out of the run, put the file itself there"
         for path in sorted(found)

@@ -35,7 +35,7 @@ from eat_lightning.train.module import Classifier
 from eat_lightning.train.plan import TrainPlan
 from eat_lightning.train.processes import is_first_process, watched
 from eat_lightning.train.shards import Gather
-from eat_lightning.train.teacher import attach_teacher, check_order, teacher_in_step
+from eat_lightning.train.teacher import attach_teacher, teacher_in_step
 from eat_lightning.train.trainer import strategy_for, trainer_arguments
 from eat_lightning.weights.untrusted import json_of
 
@@ -65,7 +65,10 @@ def fit(plan: TrainPlan, run: Run) -> None:
         if module.objective.wants_teacher and plan.teacher is not None:
             rows = data.rows_drawn(settings.get("max_steps", -1), settings["max_epochs"])
             attach_teacher(data, plan.teacher, rows, str(settings["precision"]))
-        settings["strategy"] = strategy_of(plan, module)
+        exits = [int(layer) for layer in module.encoder.heads]
+        stages = module.schedule.stages(plan.trainer["max_epochs"], exits)
+        every = all_train(module.encoder, stages, module.objective)
+        settings["strategy"] = strategy_for(plan.trainer, every, plan.threads)
         begin(run, {"train": data.split("train").key, "precision": settings["precision"]})
         objective: Any = module.objective
         if hasattr(objective, "begin") and not (run.folder / "last.ckpt").is_file():
@@ -144,7 +147,8 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
         head=plan.head,
         tokenizer=data.tokenizer,
     )
-    teacher = teacher_of(plan, objective, data)
+    shows = "teacher_hidden" in getattr(objective, "wants", ())
+    teacher = teacher_in_step(plan.teacher, objective, data) if plan.teacher and shows else None
     if hasattr(objective, "bind"):
         bind(objective, encoder, teacher)
     schedule = make(plan.schedule)
@@ -161,29 +165,6 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
         seed=plan.seed,
         teacher=teacher,
     )
-
-
-def teacher_of(plan: TrainPlan, objective: Any, data: TextData) -> AdaptiveEncoder | None:
-    """The teacher that an objective asks in each step, where it wants one; ConfigError where the
-    two do not fit."""
-    if "teacher_hidden" not in getattr(objective, "wants", ()) or not plan.teacher:
-        return None
-    teacher = teacher_in_step(plan.teacher, data.tokenizer)
-    if hasattr(objective, "lessons"):
-        check_order(plan.teacher, data.task)
-    if hasattr(objective, "fits_attention"):
-        faults = objective.fits_attention(teacher.attention)
-        if faults:
-            raise ConfigError.of(f"teacher={plan.teacher}: {fault}" for fault in faults)
-    return teacher
-
-
-def strategy_of(plan: TrainPlan, module: Classifier) -> Any:
-    """Trainer's strategy, which must know whether parameters go without a gradient."""
-    exits = [int(layer) for layer in module.encoder.heads]
-    stages = module.schedule.stages(plan.trainer["max_epochs"], exits)
-    every = all_train(module.encoder, stages, module.objective)
-    return strategy_for(plan.trainer, every, plan.threads)
 
 
 def raise_idle(schedule: Schedule, encoder: AdaptiveEncoder) -> None:

@@ -175,8 +175,9 @@ class Classifier(LightningModule):
         trace = with_weights(self.encoder, weights, batch, leave=False)
         assert batch.labels_B is not None
         for layer, guess_BC in trace.guesses.items():
+            score_B = guess_BC[:, 0].float() if guess_BC.shape[1] == 1 else guess_BC.argmax(-1)
             for metric in self.metrics[str(layer)].values():  # type: ignore[operator]
-                metric.update(as_predictions(guess_BC), batch.labels_B)
+                metric.update(score_B, batch.labels_B)
         self.retention.update(trace.retention_B)
         for name, value_B in way(self.encoder, trace).items():
             self.way[name].update(value_B)  # type: ignore[operator]
@@ -222,8 +223,11 @@ class Classifier(LightningModule):
         """Methods' own groups first (a rate, decay or sign of their own); of the others matrices
         decay, biases and norms do not."""
         parts = [*self.methods, self.objective]
-        groups = [g for m in parts if hasattr(m, "groups") for g in m.groups(self.lr)]
-        own = [self.at_rate(group) for group in groups]
+        own = [dict(g) for m in parts if hasattr(m, "groups") for g in m.groups(self.lr)]
+        # A step of Adam is about as long as its rate, so the sum of rates is how far the soft
+        # stages can carry a parameter: a group may name that as its `travel`.
+        for group in (group for group in own if "travel" in group):
+            group["lr"] = group.pop("travel") / self.timeline.soft_rates(self.warmup)
         taken = {id(p) for group in own for p in group["params"]}
         rest = list(self.encoder.parameters())
         rest += list(self.objective.parameters()) if isinstance(self.objective, nn.Module) else []
@@ -233,14 +237,6 @@ class Classifier(LightningModule):
             {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
             *own,
         ]
-
-    def at_rate(self, group: dict[str, Any]) -> dict[str, Any]:
-        """A group that names a `travel` with the rate for it: a step of Adam is about as long as
-        its rate, so the sum of rates is how far the soft stages can carry a parameter."""
-        if "travel" not in group:
-            return group
-        others = {key: value for key, value in group.items() if key != "travel"}
-        return others | {"lr": group["travel"] / self.timeline.soft_rates(self.warmup)}
 
 
 def dropped_layers(shape: Shape) -> frozenset[int]:
@@ -294,8 +290,3 @@ def scheduled_retention(encoder: Any) -> float:
     ratios = point if isinstance(point, list | tuple) else [point] * len(layers)
     strength = float(encoder.strength)
     return float(torch.prod(1 - torch.tensor([r * strength for r in ratios], dtype=torch.float64)))
-
-
-def as_predictions(logits_BC: Tensor) -> Tensor:
-    """Classes, or the score of a regression."""
-    return logits_BC[:, 0].float() if logits_BC.shape[1] == 1 else logits_BC.argmax(-1)

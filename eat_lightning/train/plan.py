@@ -177,12 +177,14 @@ def sharing_faults(plan: TrainPlan) -> list[str]:
     if size is not None and not plan.data.get("tokens_per_batch") and size < wanted:
         counts = "data.batch_size counts all processes' examples"
         faults.append(f"{counts}: must be {wanted} or more, got {size}")
-    if plan.trainer.get("strategy") == "fsdp" and any(map(freezes, stages_of(plan))):
+    if plan.trainer.get("strategy") != "fsdp":
+        return faults
+    if any(map(freezes, stages_of(plan))):
         faults.append("trainer.strategy=fsdp needs a schedule that trains all weights in each step")
-    shapes = any(hasattr(target(plan.objective), hook) for hook in ("shaped", "begin"))
-    if plan.trainer.get("strategy") == "fsdp" and shapes:
-        kind = target(plan.objective).__name__
-        faults.append(f"trainer.strategy=fsdp shares weights out, and {kind} needs whole ones")
+    kind = target(plan.objective)
+    if hasattr(kind, "shaped") or hasattr(kind, "begin"):
+        needs = f"{kind.__name__} needs whole ones"
+        faults.append(f"trainer.strategy=fsdp shares weights out, and {needs}")
     return faults
 
 

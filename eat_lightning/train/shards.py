@@ -44,10 +44,8 @@ class Shards(ModelParallelStrategy):
 
     def setup_environment(self) -> None:
         prepare(self.threads)
-        self._data_parallel_size, self._tensor_parallel_size = (
-            self.num_nodes * self.num_processes,
-            1,
-        )
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        self._tensor_parallel_size = 1
         super().setup_environment()
 
     def on_train_start(self) -> None:
@@ -69,12 +67,8 @@ class Shards(ModelParallelStrategy):
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:
         """Load weights and moments, which any number of processes saved; gives all else."""
         module: Any = self.model
-        checkpoint = torch.load(
-            self.broadcast(checkpoint_path),
-            map_location="cpu",
-            weights_only=weights_only,
-            mmap=True,
-        )
+        path = self.broadcast(checkpoint_path)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=weights_only, mmap=True)
         load_whole(module, checkpoint.pop("state_dict"))
         options = StateDictOptions(full_state_dict=True)
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
@@ -111,11 +105,11 @@ def whole(weights: Mapping[str, Any]) -> dict[str, Any]:
 
 def load_whole(module: Any, weights: Mapping[str, Any]) -> None:
     """Load what `whole` gave into a module, whose parameters may be shared out."""
-    options = StateDictOptions(full_state_dict=True)
     if module.device_mesh is None:
         module.load_state_dict(weights)
     else:
-        set_model_state_dict(module, dict(weights), options=options)
+        whole = StateDictOptions(full_state_dict=True)
+        set_model_state_dict(module, dict(weights), options=whole)
 
 
 class Gather(Callback):

@@ -14,7 +14,7 @@ from eat_lightning.data.module import TextData
 from eat_lightning.data.split import make_split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import replacing
 from eat_lightning.infer.record import record
 from eat_lightning.methods.attention.dense import Dense
@@ -37,12 +37,13 @@ def teacher_folder(path: str) -> tuple[Path, dict[str, Any]]:
 
 def labels_of(config: dict[str, Any]) -> list[str]:
     names = config.get("id2label") or {}
-    numbers = [str(i) for i in range(len(names))] if isinstance(names, dict) else [None]
-    if not all(isinstance(names.get(i), str) for i in numbers):
+    sound = isinstance(names, dict)
+    labels: list[Any] = [names.get(str(i)) for i in range(len(names))] if sound else [None]
+    if not all(isinstance(label, str) for label in labels):
         raise ConfigError(
             f"teacher: id2label must name each class by its number, got {names!r:.60}"
         )
-    return [names[i] for i in numbers]
+    return labels
 
 
 def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
@@ -58,15 +59,26 @@ def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
     return encoder.eval(), labels, folder
 
 
-def teacher_in_step(path: str, tokenizer: Any) -> AdaptiveEncoder:
+def teacher_in_step(path: str, objective: Any, data: TextData) -> AdaptiveEncoder:
     """A teacher that runs beside its student for its hidden states, with every token, since one
-    that it drops could teach nothing there; ConfigError where both do not read the same ids."""
-    encoder, _, folder = open_teacher(path)
-    if tokenizer_for(str(folder)).get_vocab() != tokenizer.get_vocab():
-        raise ConfigError(
+    that it drops could teach nothing there. ConfigError where both do not read the same ids, or it
+    does not fit the objective."""
+    encoder, labels, folder = open_teacher(path)
+    faults = Faults()
+    if tokenizer_for(str(folder)).get_vocab() != data.tokenizer.get_vocab():  # type: ignore[attr-defined]
+        faults.append(
             f"teacher={path} has another vocabulary than the student: hidden states are compared "
             "token by token, so give a student of the same tokenizer"
         )
+    order = label_order(labels, data.task.labels)
+    if hasattr(objective, "lessons") and order != sorted(order):
+        faults.append(
+            f"teacher={path} has the task's labels in another order: give a run of this task"
+        )
+    if hasattr(objective, "fits_attention"):
+        fits = objective.fits_attention(encoder.attention)
+        faults += [f"teacher={path}: {fault}" for fault in fits]
+    faults.check()
     keep_all: Any = Keep()
     encoder.reduction = keep_all
     return encoder.requires_grad_(False)
@@ -74,7 +86,10 @@ def teacher_in_step(path: str, tokenizer: Any) -> AdaptiveEncoder:
 
 def label_order(teacher: list[str], task: list[str]) -> list[int]:
     """Find for each label of the task its column in the teacher's logits, by name and not by
-    number: MNLI teachers differ in their order, which silently ruins a student."""
+    number: MNLI teachers differ in their order, which silently ruins a student. A regression has
+    one."""
+    if not task:
+        return [0]
     given = [name.lower() for name in teacher]
     wanted = [name.lower() for name in task]
     if sorted(given) != sorted(wanted):
@@ -85,26 +100,16 @@ def label_order(teacher: list[str], task: list[str]) -> list[int]:
     return [given.index(name) for name in wanted]
 
 
-def check_order(path: str, task: Task) -> None:
-    """ConfigError where a teacher in the step numbers its classes otherwise than the task."""
-    order = label_order(labels_of(teacher_folder(path)[1]), task.labels) if task.labels else []
-    if order != sorted(order):
-        raise ConfigError(
-            f"teacher={path} has the task's labels in another order: give a run of this task"
-        )
-
-
 def teacher_faults(path: str, task: Task) -> list[str]:
     """Whether a teacher is whole and has the task's labels, from its config.json."""
-    try:
+    faults = Faults()
+    with faults.gathered():
         labels = labels_of(teacher_folder(path)[1])
-        if task.labels:
-            label_order(labels, task.labels)
-        elif len(labels) != 1:
-            return [f"teacher={path} must be a regression as the task is, got {len(labels)} labels"]
-    except ConfigError as error:
-        return [str(error)]
-    return []
+        label_order(labels, task.labels)
+        if task.regression and len(labels) != 1:
+            got = f"got {len(labels)} labels"
+            faults.append(f"teacher={path} must be a regression as the task is, {got}")
+    return faults
 
 
 def attach_teacher(
@@ -115,12 +120,14 @@ def attach_teacher(
     Trainer has it; bf16 is half the time."""
     encoder, labels, folder = open_teacher(path)
     task = data.task
-    order = label_order(labels, task.labels) if task.labels else [0]
+    order = label_order(labels, task.labels)
     tokenizer = tokenizer_for(str(folder))
     limit = min(data.max_length, encoder.shape.max_length)
     split = make_split("train", data.split("train").source, tokenizer, limit, data.cache_dir)
     rows = np.arange(len(split)) if rows is None else rows
-    cache = data.cache_dir / f"teacher-{teacher_key(folder, split.key, rows, precision)}.npy"
+    config, which = json_of(folder / "config.json"), hashlib.sha256(rows.tobytes()).hexdigest()
+    of = json.dumps([weights_digest(folder), config, split.key, which, precision])
+    cache = data.cache_dir / f"teacher-{hashlib.sha256(of.encode()).hexdigest()[:24]}.npy"
     logits = read_cache(cache, len(rows), encoder.num_labels)
     if logits is None:
         # Every layer is run, and the split's own order kept.
@@ -132,12 +139,6 @@ def attach_teacher(
     whole = np.full((len(split), len(order)), np.nan, np.float32)
     whole[rows] = logits[:, order]
     data.split("train").teacher = whole
-
-
-def teacher_key(folder: Path, split_key: str, rows: np.ndarray, precision: str) -> str:
-    config, which = json_of(folder / "config.json"), hashlib.sha256(rows.tobytes()).hexdigest()
-    of = [weights_digest(folder), config, split_key, which, precision]
-    return hashlib.sha256(json.dumps(of).encode()).hexdigest()[:24]
 
 
 def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray | None:

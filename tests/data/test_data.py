@@ -234,7 +234,7 @@ def test_lightning_resumes_within_an_epoch(data: GlueData, folder: Path):
     whole = fit(data, folder, 60).rows
     assert [epoch for epoch, _ in whole] == [0] * 23 + [1] * 23 + [2] * 14
     assert sorted(row for epoch, rows in whole if epoch == 1 for row in rows) == list(range(180))
-    data.resume_at(1, 7)
+    data.resume.epoch, data.resume.batch = 1, 7
     assert fit(data, folder, 60, str(folder / "30.ckpt")).rows == whole[30:]
 
 

@@ -120,11 +120,15 @@ class Trial:
     seed: int
     delay: int
 
+    @property
+    def key(self) -> int:
+        return self.seed
+
 
 def test_any_record_is_stored_by_a_key_of_its_own(tmp_path):
     path = tmp_path / "new" / "trials.jsonl"
-    jsonl.update(path, Trial, [Trial(1, 5), Trial(1, 6), Trial(2, 7)], key=lambda t: t.seed)
-    kept = jsonl.update(path, Trial, [Trial(1, 8), Trial(1, 9)], key=lambda t: t.seed)
+    jsonl.update(path, Trial, [Trial(1, 5), Trial(1, 6), Trial(2, 7)])
+    kept = jsonl.update(path, Trial, [Trial(1, 8), Trial(1, 9)])
     assert kept == jsonl.read(path, Trial) == [Trial(2, 7), Trial(1, 8), Trial(1, 9)]
     jsonl.write(path, [Trial(3, 1)])
     assert jsonl.read(path, Trial) == [Trial(3, 1)]
@@ -138,7 +142,7 @@ def test_who_writes_at_the_same_time_loses_nothing(tmp_path):
     path = tmp_path / "trials.jsonl"
 
     def add(seed: int) -> None:
-        jsonl.update(path, Trial, [Trial(seed, 0)], key=lambda t: t.seed)
+        jsonl.update(path, Trial, [Trial(seed, 0)])
 
     threads = [Thread(target=add, args=(seed,)) for seed in range(20)]
     for thread in threads:

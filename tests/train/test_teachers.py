@@ -3,6 +3,8 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,8 +109,8 @@ def test_a_teacher_with_another_vocabulary_is_refused(run: Run, tmp_path: Path):
     from eat_lightning.data.tokens import toy_tokenizer
     from eat_lightning.train.teacher import teacher_in_step
 
-    tokenizer = toy_tokenizer()
-    assert teacher_in_step(str(run.folder), tokenizer).shape.num_layers == 6
-    tokenizer.add_tokens(["another"])
+    data: Any = SimpleNamespace(tokenizer=toy_tokenizer(), task=run.task)
+    assert teacher_in_step(str(run.folder), object(), data).shape.num_layers == 6
+    data.tokenizer.add_tokens(["another"])
     with pytest.raises(ConfigError, match="has another vocabulary than the student"):
-        teacher_in_step(str(run.folder), tokenizer)
+        teacher_in_step(str(run.folder), object(), data)

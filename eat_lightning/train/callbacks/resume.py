@@ -28,8 +28,8 @@ class SaveLast(Callback):
         self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]
     ) -> None:
         # The trainer's data, since those of a process that was started are a copy.
-        place = checkpoint["callbacks"][self.state_key]
-        trainer.datamodule.resume_at(place["epoch"], place["batch"])  # type: ignore[attr-defined]
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        vars(data.resume).update(checkpoint["callbacks"][self.state_key])
 
     def save(self, trainer: Trainer, epoch: int, batch: int) -> None:
         if trainer.global_step >= trainer.estimated_stepping_batches:

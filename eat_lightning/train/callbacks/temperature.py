@@ -64,13 +64,10 @@ def calibrate(
 class FitTemperature(Callback):
     """After training, on the part of the calibration cut that nothing else uses."""
 
-    def __init__(self, bound: float = 0.02):
-        self.bound = bound
-
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         if pl_module.encoder.num_labels == 1 or not trainer.is_global_zero:
             return
         recorded = record(pl_module.encoder, trainer.datamodule.split("temperature"))  # type: ignore[attr-defined]
         guesses = {k: torch.as_tensor(v) for k, v in recorded.guesses.items()}
         labels = torch.as_tensor(recorded.labels)
-        pl_module.calibration = calibrate(pl_module.encoder, guesses, labels, self.bound)
+        pl_module.calibration = calibrate(pl_module.encoder, guesses, labels)
