@@ -17,7 +17,7 @@ from eat_lightning.config import make
 from eat_lightning.data.batching import spread_batches
 from eat_lightning.data.module import TextData
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import write_json, write_text
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.training import Schedule
@@ -32,11 +32,12 @@ from eat_lightning.train.callbacks.settle import Settle
 from eat_lightning.train.callbacks.stages import FollowStages, all_train
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.module import Classifier
-from eat_lightning.train.plan import TrainPlan
+from eat_lightning.train.plan import TrainPlan, tuned_faults
 from eat_lightning.train.processes import is_first_process, watched
 from eat_lightning.train.shards import Gather
 from eat_lightning.train.teacher import attach_teacher, teacher_in_step
 from eat_lightning.train.trainer import strategy_for, trainer_arguments
+from eat_lightning.weights.hub import model_folder
 from eat_lightning.weights.untrusted import json_of
 
 
@@ -153,13 +154,15 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
         bind(objective, encoder, teacher)
     schedule = make(plan.schedule)
     raise_idle(schedule, encoder)
-    random = plan.encoder.get("pretrained") is None
+    pretrained = plan.encoder.get("pretrained")
+    if pretrained is not None:  # a hub's model is here only now
+        Faults(tuned_faults(plan, str(model_folder(pretrained)))).check()
     return Classifier(
         encoder,
         task,
         objective,
         schedule,
-        lr=optimizer.lr or (1e-3 if random else task.learning_rate),
+        lr=optimizer.lr or (1e-3 if pretrained is None else task.learning_rate),
         weight_decay=optimizer.weight_decay,
         warmup=optimizer.warmup,
         seed=plan.seed,

@@ -33,7 +33,13 @@ from eat_lightning.train.callbacks.stages import freezes
 from eat_lightning.train.processes import num_processes
 from eat_lightning.train.teacher import teacher_faults
 from eat_lightning.train.trainer import trainer_faults
-from eat_lightning.weights.checkpoint import class_faults, encoder_faults, fresh, has_classes
+from eat_lightning.weights.checkpoint import (
+    class_faults,
+    depth_of,
+    encoder_faults,
+    fresh,
+    has_classes,
+)
 
 Node = dict[str, Any]  # a class (_target_) and its plain arguments, called where it is needed
 
@@ -155,13 +161,27 @@ def cross_faults(plan: TrainPlan) -> list[str]:
         faults.append(f"teacher={teacher}: there is no such folder")
     elif teacher is not None:
         faults += teacher_faults(teacher, task)
-    pretrained, last = plan.encoder.get("pretrained"), f"heads.{num_layers}.classes.weight"
-    if not any(stage.moves(last) for stage in stages_of(plan)) and not has_classes(pretrained):
-        faults.append(
-            "schedule.body_share=0 is for a tuned model: encoder.pretrained must be the model "
-            f"folder of a run, or a classifier's, got {pretrained}"
-        )
+    pretrained = plan.encoder.get("pretrained")
+    faults += tuned_faults(plan, pretrained)
     return faults + class_faults(pretrained, task.num_labels)
+
+
+def tuned_faults(plan: TrainPlan, pretrained: str | None) -> list[str]:
+    """Where no stage trains the last head, the body must bring one, and be as deep as it was tuned
+    with. pretrained: a hub's name tells nothing before it is here."""
+    num_layers = plan.encoder["num_layers"]
+    if any(stage.moves(f"heads.{num_layers}.classes.weight") for stage in stages_of(plan)):
+        return []
+    wants = "schedule.body_share=0 is for a tuned model: "
+    if not has_classes(pretrained):
+        return [
+            f"{wants}encoder.pretrained must be the model folder of a run, or a classifier's, "
+            f"got {pretrained}"
+        ]
+    depth = depth_of(pretrained)
+    if depth in (None, num_layers):
+        return []
+    return [f"{wants}encoder.num_layers must be {depth}, as its classifier has, got {num_layers}"]
 
 
 def stages_of(plan: TrainPlan) -> list[Stage]:

@@ -277,13 +277,27 @@ def classes_in(folder: Path) -> set[int]:
 
 
 def has_classes(pretrained: str | None) -> bool:
-    """Whether a body brings a classifier; of a hub's name nobody knows before it is here."""
+    """Whether a body brings a classifier. Of a hub's name nobody knows before it is here, and files
+    of the old form tell no sizes before they are read: then it may."""
     if pretrained is None or not Path(pretrained).is_dir():
         return pretrained is not None
+    folder = Path(pretrained)
     try:
-        return bool(classes_in(Path(pretrained)))
+        return bool(classes_in(folder)) or any(
+            p.suffix != ".safetensors" for p in weight_files(folder)
+        )
     except (ConfigError, SafetensorError, OSError):
         return True  # `class_faults` says what is wrong
+
+
+def depth_of(pretrained: str | None) -> int | None:
+    """Layers of a local folder's body; None where its files do not say."""
+    if pretrained is None or not Path(pretrained).is_dir():
+        return None
+    try:
+        return source_shape(read_config(Path(pretrained)), Path(pretrained)).num_layers
+    except ConfigError:
+        return None  # `folder_faults` says why
 
 
 def class_faults(pretrained: str | None, num_labels: int) -> list[str]:
