@@ -131,9 +131,9 @@ class OfRun:
             if known.key == mine.key:
                 return known.fault
         run, (encoder, labels) = self.run, self.chosen
-        body = {None: in_dtype(with_slots(encoder, policies=()), self.plan.dtype)}
+        body = in_dtype(with_slots(encoder, policies=()), self.plan.dtype)
         given = run.tokenizer(), run.task.columns, labels, longest(run, encoder)
-        own = TorchBackend(run.folder, body, *given)
+        own = TorchBackend(run.folder, {None: body}, *given)
         fault = answer_fault(own, backend, self.plan.dtype, self.texts)
         tried.keep(self.folder, [replace(mine, fault=fault)])
         return fault

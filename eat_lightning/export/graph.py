@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.export import Dim
 from torch.utils._pytree import tree_unflatten
 
 from eat_lightning.errors import ConfigError
@@ -35,7 +36,12 @@ def graphs(encoder: AdaptiveEncoder, alone: bool) -> list[Any]:
 
 def traced(stretch: Stretch, state: dict[str, Tensor]) -> Any:
     """The program of a stretch, its sizes open."""
-    open_sizes = {name: open_axes(name, stretch.alone) for name in state}
+    shapes = {name: name.rpartition("_")[2] for name in state}
+    differ = "N" if stretch.alone else "NB"  # from call to call
+    open_sizes = {
+        name: {i: Dim.DYNAMIC for i, axis in enumerate(axes) if axis in differ}
+        for name, axes in shapes.items()
+    }
     return torch.export.export(stretch, (state,), dynamic_shapes=(open_sizes,), strict=False)
 
 
@@ -57,16 +63,6 @@ def graph(stretch: Stretch, state: dict[str, Tensor]) -> Any:
             raise ConfigError(refusal(stretch, error)) from error
     assert made is not None
     return made.model_proto
-
-
-def open_axes(name: str, alone: bool) -> dict[int, Any]:
-    """Which axes of a value have a size that differs from call to call."""
-    axes = name.rpartition("_")[2]
-    return {
-        i: torch.export.Dim.DYNAMIC
-        for i, axis in enumerate(axes)
-        if axis == "N" or (axis == "B" and not alone)
-    }
 
 
 def stable_sort(self: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
@@ -105,8 +101,7 @@ def quiet() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logging.disable(level)

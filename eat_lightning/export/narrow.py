@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from eat_lightning.data.batching import spread_batches
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.export.beside import beside
 from eat_lightning.export.plan import NARROWED, ExportPlan
 from eat_lightning.methods.objective._importance import best_of, importance
@@ -66,8 +66,7 @@ def kept_of(run: Run, encoder: AdaptiveEncoder, plan: ExportPlan) -> Kept:
         return kept
     heads = plan.heads or encoder.shape.num_heads
     inner = plan.inner or encoder.shape.intermediate_size
-    if faults := width_faults(encoder, heads, inner, plan.layers):
-        raise ConfigError.of(faults)
+    Faults(width_faults(encoder, heads, inner, plan.layers)).check()
     if is_ordered(run):
         return in_order(encoder, heads, inner, plan.layers)
     split = run.data(dir=plan.data.dir).split("train")

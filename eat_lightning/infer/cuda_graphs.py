@@ -85,7 +85,9 @@ class Graphed:
         raise_faults(getattr(encoder.reduction, "lost_in_export", list)())
         self.encoder, self.most = encoder.eval(), most
         self.record = CudaRecorder(device) if record is None else record
-        self.still = with_host_strength(encoder)
+        self.still = with_slots(encoder)
+        # Its strength lies on the host: no recording may ask the device for it.
+        self.still._buffers = encoder._buffers | {"strength": encoder.strength.detach().cpu()}
         self.kept: OrderedDict[Any, Stretches] = OrderedDict()
         self.lock = Lock()
 
@@ -144,13 +146,6 @@ def layer_ranges(encoder: AdaptiveEncoder) -> list[tuple[int, int]]:
     """First and last layer of each stretch, up to an exit or to the end."""
     lasts = heads_asked(encoder.heads, encoder.rule)
     return list(zip([1, *(layer + 1 for layer in lasts)], lasts, strict=False))
-
-
-def with_host_strength(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
-    """A twin with its strength on the host: no recording may ask the device for it."""
-    twin = with_slots(encoder)
-    twin._buffers = encoder._buffers | {"strength": encoder.strength.detach().cpu()}
-    return twin
 
 
 class OneLayout(Layout):
@@ -237,14 +232,13 @@ class Stretches:
         encoder = self.encoder
         if number:
             before = self.recorded[number - 1]
-            return encoder.shorten(with_new_layout(before.packed), before.evidence, before.last)
+            # What a layout keeps must be filled by the recording that reads it, and not once, by a
+            # call that warmed up.
+            layout = type(before.packed.layout)(
+                before.packed.layout.lengths_B, self.batch.ids_N.device
+            )
+            packed = replace(before.packed, layout=layout)
+            return encoder.shorten(packed, before.evidence, before.last)
         # `embed` makes a layout, and knows nothing of what a policy wishes.
         packed = replace(encoder.embed(self.batch), strength_B=self.strength_B)
         return encoder.shorten_embedding(packed)
-
-
-def with_new_layout(packed: Packed) -> Packed:
-    """What a layout keeps must be filled by the recording that reads it, and not once, by a call
-    that warmed up."""
-    layout = packed.layout
-    return replace(packed, layout=type(layout)(layout.lengths_B, layout.device))

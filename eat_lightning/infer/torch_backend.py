@@ -134,16 +134,11 @@ class TorchBackend(Backend):
         return self.by_source[source].policies
 
 
+@torch.inference_mode()
 def streamed(encoder: AdaptiveEncoder, batch: Batch) -> Iterator[tuple[Any, TensorTrace]]:
-    """`encoder.stream`, without gradients only while it runs: whoever takes an answer is not to be
-    in that mode."""
-    parts = encoder.stream(batch)
-    while True:
-        with torch.inference_mode():
-            part = next(parts, None)
-        if part is None:
-            return
-        yield part
+    """`encoder.stream`, without gradients only while it runs: torch leaves the mode at each
+    `yield`, so that whoever takes an answer is not in it."""
+    yield from encoder.stream(batch)
 
 
 def in_numpy(trace: TensorTrace, cut_B: np.ndarray | None = None) -> Trace:
