@@ -76,8 +76,10 @@ def stable_sort(self: Any, stable: bool = True, dim: int = -1, descending: bool 
 
 def refusal(stretch: Stretch, error: Exception) -> str:
     """Say in one line whose code the trace stopped in, and why."""
-    causes = list(chain(error))
-    slots = [cause.slot for cause in causes if isinstance(cause, Lost)]
+    causes: list[BaseException] = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    slots = ["reduction" for cause in causes if isinstance(cause, Lost)]
     traces = (walk_tb(cause.__traceback__) for cause in causes)
     reached = {id(frame.f_locals.get("self")) for trace in traces for frame, _ in trace}
     slots += [slot for slot, method in stretch.methods.items() if id(method) in reached]
@@ -86,13 +88,6 @@ def refusal(stretch: Stretch, error: Exception) -> str:
         what = f"{slots[0]}={spec(slots[0], stretch.methods[slots[0]])['kind']}"
     said = " ".join(str(error).split())[:200] or type(error).__name__
     return f"{what} cannot be exported to ONNX: {said}"
-
-
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came of."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 @contextmanager

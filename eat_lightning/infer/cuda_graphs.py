@@ -23,8 +23,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -37,15 +38,12 @@ from eat_lightning.model.heads import heads_asked
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.trace import Journey, Trace
 
-T = TypeVar("T")
 WARM_UP = 3  # calls before a recording: libraries choose kernels, the allocator its blocks
 
 
-class Recorder(Protocol):
-    """Records work on the device: what starts it again, and what the work gave, whose tensors each
-    start fills anew. Nothing of it has run for good before the first start."""
-
-    def __call__(self, work: Callable[[], T]) -> tuple[Callable[[], None], T]: ...
+# Records work on the device: what starts it again, and what the work gave, whose tensors each start
+# fills anew. Nothing of it has run for good before the first start.
+Recorder = Callable[[Callable[[], Any]], tuple[Callable[[], None], Any]]
 
 
 class CudaRecorder:
@@ -53,7 +51,7 @@ class CudaRecorder:
         self.stream = torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, work: Callable[[], T]) -> tuple[Callable[[], None], T]:
+    def __call__(self, work: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
         here = torch.cuda.current_stream(self.stream.device)
         self.stream.wait_stream(here)
         with torch.cuda.stream(self.stream):
@@ -203,13 +201,10 @@ class Stretches:
         """Each has run when it is given, and the next runs when it is asked for."""
         for number in range(len(self.layers)):
             if number == len(self.recorded):
-                self.recorded.append(self.made(number))
+                start, part = self.record(partial(self.work, number))
+                self.recorded.append(replace(part, start=start))
             self.recorded[number].start()
             yield self.recorded[number]
-
-    def made(self, number: int) -> Part:
-        start, part = self.record(lambda: self.work(number))
-        return replace(part, start=start)
 
     def work(self, number: int) -> Part:
         """From the reduction that awaits these layers to the guess behind them."""

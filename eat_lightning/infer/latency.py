@@ -34,9 +34,6 @@ class Candidate:
     split: Any
     ready: Callable[[Batch], Any] = lambda batch: batch
 
-    def inputs(self, groups: Sequence[np.ndarray]) -> list[Any]:
-        return [self.ready(self.split.batch(rows)) for rows in groups]
-
 
 def keep_kernels() -> None:
     """Let oneDNN keep every kernel, which it must be told before its first product. It keeps 1,024,
@@ -110,8 +107,11 @@ def time_all(
     """
     if not candidates:
         return
-    rows = {name: sample(c, examples, seed) for name, c in candidates.items()}
-    by_length = {name: longest_first(candidates[name], chosen) for name, chosen in rows.items()}
+    rows, by_length = {}, {}
+    for name, candidate in candidates.items():
+        split = candidate.split  # random examples are the same ones in every split of that length
+        rows[name] = np.random.default_rng(seed).permutation(len(split))[:examples]
+        by_length[name] = rows[name][np.argsort(-split.lengths[rows[name]], kind="stable")]
     single = Turns(candidates, rows, 1)
     orders = {"": rows, "_sorted": by_length}  # by the suffix of what is said of them
     batched = {suffix: Turns(candidates, rows, batch, 1) for suffix, rows in orders.items()}
@@ -140,15 +140,16 @@ class Turns:
 
     def __init__(
         self,
-        candidates: Mapping[Name, Candidate],
-        rows: Mapping[Name, np.ndarray],
+        candidates: Mapping[Any, Candidate],
+        rows: Mapping[Any, np.ndarray],
         size: int,
         block: int = BLOCK,
     ):
         self.candidates, self.block = candidates, block
         self.groups = {name: chunks(chosen, size) for name, chosen in rows.items()}
         self.settings = {
-            name: (c.run, c.inputs(self.groups[name])) for name, c in candidates.items()
+            name: (c.run, [c.ready(c.split.batch(rows)) for rows in self.groups[name]])
+            for name, c in candidates.items()
         }
         self.took = {name: np.zeros((0, len(groups))) for name, groups in self.groups.items()}
 
@@ -195,15 +196,6 @@ def latency(took_RI: np.ndarray) -> dict[str, Any]:
         "latency_high_ms": float(means_R.max()),
         "latency_R": means_R,
     }
-
-
-def sample(candidate: Candidate, examples: int, seed: int) -> np.ndarray:
-    """Random rows of a candidate's split, the same ones in every split of that length."""
-    return np.random.default_rng(seed).permutation(len(candidate.split))[:examples]
-
-
-def longest_first(candidate: Candidate, rows: np.ndarray) -> np.ndarray:
-    return rows[np.argsort(-candidate.split.lengths[rows], kind="stable")]
 
 
 def chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:

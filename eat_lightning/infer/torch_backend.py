@@ -105,7 +105,11 @@ class TorchBackend(Backend):
             whole = encoder(batch, leave=False)
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
         answered = replace(in_numpy(whole, cut_B), reason_B=fallback_B)
-        yield np.arange(batch.size), answered, exits_of(encoder, whole, batch)
+        # What exits and policies would have made of it: with `leave=False` every head has guessed.
+        recorded = recorded_of(encoder, whole, batch)
+        outcome, tokens_LB = recorded.under(), recorded.tokens_LB
+        of_exits = outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB, outcome.names
+        yield np.arange(batch.size), answered, Trace(*of_exits)
 
     def encoded(self, texts: Texts) -> Encoded:
         found = self.tokenizer(
@@ -151,11 +155,3 @@ def in_numpy(trace: TensorTrace, cut_B: np.ndarray | None = None) -> Trace:
         trace.names,
         cut_B=cut_B,
     )
-
-
-def exits_of(encoder: AdaptiveEncoder, whole: TensorTrace, batch: Batch) -> Trace:
-    """What exits and policies would have made of a batch that ran with `leave=False`, so that every
-    head has guessed."""
-    recorded = recorded_of(encoder, whole, batch)
-    outcome, tokens_LB = recorded.under(), recorded.tokens_LB
-    return Trace(outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB, outcome.names)
