@@ -26,7 +26,7 @@ from eat_lightning.model.layer import Shape
 from eat_lightning.model.widths import Kept, cut_layer, in_order, living, rows_of
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.run import Run, git_commit, write_json, write_text
-from eat_lightning.weights.checkpoint import save_model
+from eat_lightning.weights.checkpoint import pick_layers, save_model
 from eat_lightning.weights.untrusted import json_of
 
 BATCH = 8  # examples whose losses are added up before the absolute value is taken
@@ -184,17 +184,13 @@ def shape_of(encoder: AdaptiveEncoder, kept: Kept) -> Shape:
 
 def cut(encoder: AdaptiveEncoder, kept: Kept) -> dict[str, Tensor]:
     """All weights of the encoder that is left, under its names."""
-    weights = encoder.state_dict()
-    own = {name: w for name, w in weights.items() if not name.startswith(("layers.", "heads."))}
-    old, new = encoder.shape.num_layers, len(kept.layers)
-    for name, weight in weights.items():
-        if name.startswith("heads."):
-            layer, _, rest = name.removeprefix("heads.").partition(".")
-            own[f"heads.{new if int(layer) == old else layer}.{rest}"] = weight
-    parts = zip(kept.layers, kept.heads, kept.inner, strict=True)
-    for i, (layer, heads_M, inner_M) in enumerate(parts):
-        home = f"layers.{layer}."
-        body = {n.removeprefix(home): w for n, w in weights.items() if n.startswith(home)}
-        body |= cut_layer(body, rows_of(heads_M, encoder.shape.width_of_head), inner_M)
-        own |= {f"layers.{i}.{name}": weight for name, weight in body.items()}
+    width = encoder.shape.width_of_head
+    old, new = f"heads.{encoder.shape.num_layers}.", f"heads.{len(kept.layers)}."  # the last one's
+    whole = pick_layers(encoder.state_dict(), kept.layers)
+    own = {new + n.removeprefix(old) if n.startswith(old) else n: w for n, w in whole.items()}
+    for i, (heads_M, inner_M) in enumerate(zip(kept.heads, kept.inner, strict=True)):
+        home = f"layers.{i}."
+        body = {n.removeprefix(home): w for n, w in own.items() if n.startswith(home)}
+        narrow = cut_layer(body, rows_of(heads_M, width), inner_M)
+        own |= {home + name: weight for name, weight in narrow.items()}
     return own

@@ -229,10 +229,8 @@ class Stretches:
             before = self.recorded[number - 1]
             # What a layout keeps must be filled by the recording that reads it, and not once, by a
             # call that warmed up.
-            layout = type(before.packed.layout)(
-                before.packed.layout.lengths_B, self.batch.ids_N.device
-            )
-            packed = replace(before.packed, layout=layout)
+            kept = before.packed.layout
+            packed = replace(before.packed, layout=type(kept)(kept.lengths_B, kept.device))
             return encoder.shorten(packed, before.evidence, before.last)
         # `embed` makes a layout, and knows nothing of what a policy wishes.
         packed = replace(encoder.embed(self.batch), strength_B=self.strength_B)
