@@ -110,8 +110,8 @@ def batches_together(batches: Iterable[Batch]) -> Batch:
     abouts = [batch.about for batch in found]
     known = all(about is not None for about in abouts)
     names = ("ids_N", "types_N", "lengths_B")
-    columns = {name: torch.cat([getattr(batch, name) for batch in found]) for name in names}
-    return Batch(**columns, about=[a for about in abouts for a in about or ()] if known else None)
+    whole: Any = {name: torch.cat([getattr(batch, name) for batch in found]) for name in names}
+    return Batch(**whole, about=[a for about in abouts for a in about or ()] if known else None)
 
 
 def journeys_together(journeys: Sequence[Journey]) -> Journey:
