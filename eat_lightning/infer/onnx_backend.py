@@ -171,9 +171,7 @@ class OnnxBackend(Backend):
         rule = about.get("exit") if exits.rule is None else spec("exit", exits.rule)
         return {
             "export": self.export.digest,
-            "weights": about.get("weights"),
-            "attention": about.get("attention"),
-            "reduction": about.get("reduction"),
+            **{key: about.get(key) for key in ("weights", "attention", "reduction")},
             "exit": rule,
             "policy": specs_of(exits.policies),
             "second": [],
