@@ -189,10 +189,10 @@ def fastest(model: OfRun | OfExport) -> str:
     at = {t.engine: t.ms[size] for t in found if size in t.ms}
     if not at:
         raise ConfigError.of(f"backend=auto: {t.engine}: {t.fault}" for t in found)
-    best = min(at, key=lambda engine: at[engine])
-    times = ", ".join(f"{engine} {ms:.2f}" for engine, ms in sorted(at.items(), key=lambda x: x[1]))
-    tell(f"backend=auto: {best} (ms an example, {size} at once: {times})")
-    return best
+    ranked = sorted(at, key=lambda engine: at[engine])
+    times = ", ".join(f"{engine} {at[engine]:.2f}" for engine in ranked)
+    tell(f"backend=auto: {ranked[0]} (ms an example, {size} at once: {times})")
+    return ranked[0]
 
 
 def raced(model: OfRun | OfExport, machine: dict[str, Any]) -> list[Tried]:

@@ -128,7 +128,7 @@ class EatForSequenceClassification(PreTrainedModel):
                 options = {k: v for k, v in kwargs.items() if k not in HUB}
                 return cls.from_body(name, saved, config, **options)
             check_claims(name, saved, hub)
-            check_num_labels(name, saved, config, **kwargs)
+            check_num_labels(name, saved, config, kwargs)
             kwargs["use_safetensors"] = True  # the other formats are pickles
             wants_info = kwargs.pop("output_loading_info", False)
             kwargs |= {"config": config, "output_loading_info": True}
@@ -312,13 +312,11 @@ def label_names(saved: dict[str, Any], options: dict[str, Any]) -> list[str]:
     return [names[i] if i in names else names[str(i)] for i in range(len(names))]
 
 
-def check_num_labels(
-    name: str, saved: dict[str, Any], config: Any, ignore_mismatched_sizes: bool = False, **kw: Any
-) -> None:
-    names = kw.get("id2label") or getattr(config, "id2label", None)
-    asked = kw.get("num_labels") or len(names or saved.get("id2label") or ())
+def check_num_labels(name: str, saved: dict[str, Any], config: Any, given: dict[str, Any]) -> None:
+    names = given.get("id2label") or getattr(config, "id2label", None)
+    asked = given.get("num_labels") or len(names or saved.get("id2label") or ())
     there = len(saved.get("id2label") or ())
-    if asked != there and not ignore_mismatched_sizes:
+    if asked != there and not given.get("ignore_mismatched_sizes"):
         raise ValueError(f"{name}: its heads have {there} classes, {asked} were asked for")
 
 
