@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,27 +15,30 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eat_lightning.engines import tried
-from eat_lightning.engines.graphs import made_of, own_export
 from eat_lightning.engines.plan import is_export
-from eat_lightning.engines.race import answer_fault, made_texts, open_all, race, tell
+from eat_lightning.engines.race import answer_fault, made_texts, race, tell
 from eat_lightning.engines.tried import Tried, this_machine
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.export.trace import with_open_exits
+from eat_lightning.files import sha256_of
 from eat_lightning.infer.onnx_backend import Export
+from eat_lightning.infer.onnx_runner import ABOUT
 from eat_lightning.infer.precision import in_dtype
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.infer.torch_backend import TorchBackend
-from eat_lightning.model.contracts import Policy
+from eat_lightning.model.contracts import Policy, specs_by_slot
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.policies import policies_of
 from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.runs.open import at_choice, fitter_of, longest, open_export, open_run
-from eat_lightning.runs.run import Run
+from eat_lightning.runs.run import Run, version_of
 from eat_lightning.runs.training_mark import who_trains
 
 if TYPE_CHECKING:
     from eat_lightning.engines.plan import ModelPlan
     from eat_lightning.infer.backend import Backend
+
+FOLDER = "engines"  # in a run's, with graphs of its own
 
 
 def open_backend(plan: ModelPlan, export: str | None = None) -> Backend:
@@ -66,15 +71,9 @@ class OfExport:
         export = Export.open(self.folder, self.plan.threads, engine, dtype)
         return open_export(export, self.plan.certificate, self.policies)
 
-    def dtype_faults(self, engine: str) -> list[str]:
-        return engine_faults(engine, self.plan.dtype)
-
     @cached_property
     def digest(self) -> str:
         return digest_of({"export": Export.open(self.folder).digest, "dtype": self.plan.dtype})
-
-    def fault(self, engine: str, backend: Backend) -> str | None:
-        return None  # there is no encoder to hold it against; `export engines=` did
 
     @cached_property
     def texts(self) -> list[list[str]]:
@@ -111,9 +110,6 @@ class OfRun:
             raise ConfigError(f"backend={engine} {fault}")
         return open_export(export, plan.certificate, policies)
 
-    def dtype_faults(self, engine: str) -> list[str]:
-        return [] if engine == "torch" else engine_faults(engine, self.plan.dtype)
-
     @cached_property
     def chosen(self) -> tuple[AdaptiveEncoder, list[str]]:
         """The encoder in fp32 with the exits that were asked for, and its labels."""
@@ -128,27 +124,52 @@ class OfRun:
         return digest_of(made_of(self.run, self.chosen[0], self.plan.dtype))
 
     def fault(self, engine: str, backend: Backend) -> str | None:
-        """Why its answers will not do. Looked up where it was found out before."""
-        machine = this_machine(torch.get_num_threads())
-        mine = Tried(engine, machine, self.digest)
+        """Why its answers will not do, held against those of the encoder in the plan's dtype,
+        plain. Looked up where it was found out before."""
+        mine = Tried(engine, this_machine(torch.get_num_threads()), self.digest)
         for known in tried.read(self.folder):
             if known.key == mine.key:
                 return known.fault
-        fault = answer_fault(self.reference, backend, self.plan.dtype, self.texts)
-        tried.keep(self.folder, [Tried(engine, machine, self.digest, fault)])
-        return fault
-
-    @property
-    def reference(self) -> TorchBackend:
-        """The encoder in the plan's dtype, plain, that an engine's answers are held against."""
         run, (encoder, labels) = self.run, self.chosen
         body = in_dtype(with_slots(encoder, policies=()), self.plan.dtype)
-        task, limit = run.task, longest(run, encoder)
-        return TorchBackend(run.folder, {None: body}, run.tokenizer(), task.columns, labels, limit)
+        given = run.tokenizer(), run.task.columns, labels, longest(run, encoder)
+        own = TorchBackend(run.folder, {None: body}, *given)
+        fault = answer_fault(own, backend, self.plan.dtype, self.texts)
+        tried.keep(self.folder, [replace(mine, fault=fault)])
+        return fault
 
     @cached_property
     def texts(self) -> list[list[str]]:
         return made_texts(self.run.tokenizer().get_vocab(), len(self.run.task.columns))
+
+
+def made_of(run: Run, encoder: AdaptiveEncoder, dtype: str) -> dict[str, Any]:
+    """What decides graphs: weights, methods, what they are computed in, and the code."""
+    return {
+        "weights": sha256_of([run.folder / "model" / "model.safetensors"]),
+        **specs_by_slot(encoder),
+        "strength": encoder.strength.item(),
+        "dtype": dtype,
+        "eat_lightning": version_of("eat_lightning"),
+    }
+
+
+def own_export(run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: str) -> Path:
+    """The folder with this encoder's graphs, kept beside the run, which are made where they are not
+    there yet. encoder: in fp32, plain. ConfigError where it cannot be exported."""
+    from eat_lightning.export.bundle import Bundle
+    from eat_lightning.export.plan import export_slot_faults, package_faults
+
+    graphs = "int8" if dtype == "int8" else "fp32"
+    folder = run.folder / FOLDER / f"{graphs}-{digest_of(made_of(run, encoder, graphs))[:12]}"
+    if (folder / ABOUT).is_file():
+        return folder
+    Faults(package_faults() + export_slot_faults(encoder)).check()
+    folder.parent.mkdir(exist_ok=True)
+    with redirect_stdout(sys.stderr):  # standard output is for answers
+        print(f"{run.name}: its graphs are made, once", flush=True)
+        Bundle(run, encoder, labels if encoder.num_labels > 1 else [], graphs).write(folder)
+    return folder
 
 
 def digest_of(content: dict[str, Any]) -> str:
@@ -168,23 +189,27 @@ def fastest(model: OfRun | OfExport) -> str:
     at = {t.engine: t.ms[size] for t in found if size in t.ms}
     if not at:
         raise ConfigError.of(f"backend=auto: {t.engine}: {t.fault}" for t in found)
-    best = min(at, key=lambda engine: at[engine])
-    times = ", ".join(f"{engine} {ms:.2f}" for engine, ms in sorted(at.items(), key=lambda x: x[1]))
-    tell(f"backend=auto: {best} (ms an example, {size} at once: {times})")
-    return best
+    ranked = sorted(at, key=lambda engine: at[engine])
+    times = ", ".join(f"{engine} {at[engine]:.2f}" for engine in ranked)
+    tell(f"backend=auto: {ranked[0]} (ms an example, {size} at once: {times})")
+    return ranked[0]
 
 
 def raced(model: OfRun | OfExport, machine: dict[str, Any]) -> list[Tried]:
     """Race all engines that can run the model, say who cannot, and keep what was found, unless
     something trains here meanwhile."""
-    faults = {e: "; ".join(found) for e in model.engines if (found := model.dtype_faults(e))}
-    able = [engine for engine in model.engines if engine not in faults]
-    backends, more = open_all(model.open, able)
-    for engine, fault in (faults | more).items():
-        tell(f"backend=auto: {engine} is left out: {fault}")
+    backends, faults = {}, {}
+    for engine in model.engines:
+        try:
+            if engine != "torch":
+                Faults(engine_faults(engine, model.plan.dtype)).check()
+            backends[engine] = model.open(engine)
+        except ConfigError as error:
+            faults[engine] = "; ".join(str(error).splitlines())
+            tell(f"backend=auto: {engine} is left out: {faults[engine]}")
     ms = race(backends, model.texts, machine["threads"]) if backends else {}
     found = [Tried(e, machine, model.digest, ms=took) for e, took in ms.items()]
-    found += [Tried(e, machine, model.digest, fault) for e, fault in (faults | more).items()]
+    found += [Tried(e, machine, model.digest, fault) for e, fault in faults.items()]
     if pids := who_trains():
         tell(f"backend=auto: raced beside a training (process {pids[0]}), so it is not kept")
     elif not tried.keep(model.folder, found):

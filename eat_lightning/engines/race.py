@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.latency import time_interleaved, undisturbed
 
@@ -22,25 +21,6 @@ BATCHES = (1, 32)  # examples at once, of which each has a verdict of its own
 LENGTHS = (6, 9, 12, 15, 19, 24, 30, 40)  # tokens; the deciles of SST-2's and QQP's dev examples
 REPEATS = 3
 AGREE = 0.95  # in bf16 and int8: the least share of equal answers
-Opener = Callable[[str], Backend]  # an engine's name -> the model in it
-
-
-@dataclass
-class Made:
-    """Made texts as a split that `compare` takes."""
-
-    texts: list[list[str]]
-    own: Any  # the run as a TorchBackend
-
-    def __post_init__(self) -> None:
-        self.lengths = self.batch(np.arange(len(self.texts))).lengths_B.numpy()
-        self.labels = np.full(len(self.texts), -1)
-
-    def text(self, row: int) -> list[str]:
-        return self.texts[row]
-
-    def batch(self, rows: np.ndarray) -> Any:
-        return self.own.batch([self.texts[row] for row in rows], [{} for _ in rows])
 
 
 def made_texts(vocabulary: Sequence[str], num_columns: int, count: int = 32) -> list[list[str]]:
@@ -60,7 +40,12 @@ def answer_fault(own: Any, backend: Backend, dtype: str, texts: list[list[str]])
     in this dtype."""
     from eat_lightning.export.agreement import compare
 
-    split = Made(texts, own)
+    def batch_of(rows: Sequence[int]) -> Any:
+        return own.batch([texts[row] for row in rows], [{} for _ in rows])
+
+    everyone = range(len(texts))
+    lengths, unknown = batch_of(everyone).lengths_B.numpy(), np.full(len(texts), -1)
+    split = SimpleNamespace(lengths=lengths, labels=unknown, text=texts.__getitem__, batch=batch_of)
     for batch in BATCHES:
         rows = np.arange(len(texts)) if batch > 1 else np.arange(len(LENGTHS))
         found = compare(own.encoder, backend, split, rows, batch)
@@ -93,17 +78,6 @@ def race(
         for name, took_RI in found.items():
             took[name][str(batch)] = round(float(took_RI.sum(1).min()) / count, 4)
     return took
-
-
-def open_all(open_in: Opener, engines: Sequence[str]) -> tuple[dict[str, Backend], dict[str, str]]:
-    """The model in each engine, and for the others why not, in a line."""
-    opened, faults = {}, {}
-    for engine in engines:
-        try:
-            opened[engine] = open_in(engine)
-        except ConfigError as error:
-            faults[engine] = "; ".join(str(error).splitlines())
-    return opened, faults
 
 
 def tell(line: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import Faults
 from eat_lightning.export.plan import ExportPlan, export_slot_faults
 
 
@@ -32,8 +32,7 @@ def export(config: dict[str, Any]) -> Path:
     if plan.threads:
         torch.set_num_threads(plan.threads)
     run = Run.open(plan.run)
-    if faults := plan.faults(run):
-        raise ConfigError.of(faults)
+    Faults(plan.faults(run)).check()
     choice = ExitChoice.of(plan.exit, run.model_config()["exit"])
     encoder, labels = run.model()
     encoder = at_choice(fitter_of(run, encoder, choice, dir=plan.data.dir), choice)
@@ -41,18 +40,13 @@ def export(config: dict[str, Any]) -> Path:
         from eat_lightning.export.narrow import export_narrowed
 
         return export_narrowed(run, encoder, labels, plan)
-    from eat_lightning.export.bundle import Bundle, Check
+    from eat_lightning.export.bundle import Bundle
     from eat_lightning.export.trace import with_open_exits
 
-    if faults := export_slot_faults(encoder):
-        raise ConfigError.of(faults)
+    Faults(export_slot_faults(encoder)).check()
     encoder = with_open_exits(encoder)
     bundle = Bundle(run, encoder, labels if encoder.num_labels > 1 else [], plan.dtype)
-    check = None
-    if plan.check:
-        split = run.data(dir=plan.data.dir).split(plan.split)
-        check = Check(split, plan.split, plan.check, plan.agree, plan.threads, plan.engines)
-    bundle.write(plan.folder, check)
+    bundle.write(plan.folder, plan)
     return plan.folder
 
 

@@ -124,9 +124,7 @@ def differences(
     rows_B: np.ndarray, ours: Trace, theirs: Trace, margin_B: np.ndarray, label_B: np.ndarray
 ) -> Agreement:
     """theirs: of an export."""
-    if (
-        ours.logits_BC.shape[1] == 1
-    ):  # a regression: its answer is a number, equal where it is close
+    if ours.logits_BC.shape[1] == 1:  # a regression's answer is a number, equal where it is close
         gap_B = np.abs(ours.logits_BC - theirs.logits_BC)[:, 0]
         labels_differ_B = gap_B > CLOSE
     else:

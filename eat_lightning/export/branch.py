@@ -27,9 +27,8 @@ def with_if(models: list[ModelProto], lasts: list[int]) -> ModelProto:
     0 for a layer that was not run.
     """
     first = models[0].graph
-    graph = chain(
-        [model.graph for model in models], lasts, 0, {v.name: v.name for v in first.input}
-    )
+    names = {value.name: value.name for value in first.input}
+    graph = chain([model.graph for model in models], lasts, 0, names, [])
     graph.input.extend(first.input)
     versions = {o.domain: o.version for model in models for o in model.opset_import}
     opsets = [helper.make_opsetid(*each) for each in versions.items()]
@@ -39,21 +38,17 @@ def with_if(models: list[ModelProto], lasts: list[int]) -> ModelProto:
 
 
 def chain(
-    graphs: list[GraphProto],
-    lasts: list[int],
-    i: int,
-    names: dict[str, str],
-    tokens: tuple[str, ...] = (),
+    graphs: list[GraphProto], lasts: list[int], i: int, names: dict[str, str], tokens: list[str]
 ) -> GraphProto:
     """Stretch i and all behind it. `names` says what its inputs are called in the graphs around it,
     where `tokens` are the tokens_LB of the stretches before."""
     nodes, weights, new = renamed(graphs[i], f"stretch{i + 1}.", names)
-    tokens = (*tokens, new["tokens_LB"])
+    tokens = [*tokens, new["tokens_LB"]]
     if i + 1 == len(graphs):
-        nodes += ending(i, lasts, new["logits_BC"], None, tokens, out_names(i))
+        nodes += ending(i, lasts, new, tokens, out_names(i))
         return helper.make_graph(nodes, f"stretch{i + 1}", [], outputs(out_names(i)), weights)
     left = out_names(i, "left")
-    leaves = ending(i, lasts, new["logits_BC"], new["reason_B"], tokens, left)
+    leaves = ending(i, lasts, new, tokens, left)
     branches: dict[str, Any] = {
         "then_branch": chain(graphs, lasts, i + 1, names | new, tokens),
         "else_branch": helper.make_graph(leaves, f"left{i + 1}", [], outputs(left)),
@@ -67,20 +62,16 @@ def chain(
 
 
 def ending(
-    i: int,
-    lasts: list[int],
-    logits: str,
-    reason: str | None,
-    tokens: tuple[str, ...],
-    out: list[str],
+    i: int, lasts: list[int], new: dict[str, str], tokens: list[str], out: list[str]
 ) -> list[NodeProto]:
-    """The trace of an example that ends after stretch i; reason None: at the last layer."""
+    """The trace of an example that ends after stretch i, whose outputs are called as `new` says;
+    the last stretch gives no reason."""
     said = [
-        helper.make_node("Identity", [logits], [out[0]]),
+        helper.make_node("Identity", [new["logits_BC"]], [out[0]]),
         constant(out[1], [lasts[i]]),
-        constant(out[2], [int(Reason.LAST_LAYER)])
-        if reason is None
-        else helper.make_node("Identity", [reason], [out[2]]),
+        helper.make_node("Identity", [new["reason_B"]], [out[2]])
+        if "reason_B" in new
+        else constant(out[2], [int(Reason.LAST_LAYER)]),
     ]
     rest = lasts[-1] - lasts[i]
     zeros = [constant(f"{out[3]}.rest", np.zeros((rest, 1)))] if rest else []

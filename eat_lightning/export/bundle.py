@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from eat_lightning.export.agreement import THIN, Agreement, compare, unseen_exit
 from eat_lightning.export.beside import beside
 from eat_lightning.export.branch import with_if
 from eat_lightning.export.graph import graphs
+from eat_lightning.export.plan import ExportPlan
 from eat_lightning.export.quantise import for_graphs
 from eat_lightning.export.trace import banded_layers, stretches
 from eat_lightning.export.weights import save
@@ -35,20 +34,6 @@ PACKAGES = ("eat_lightning", "torch", "onnx", "onnxruntime")
 BATCHES = (32, 1)  # at which answers are compared: from graph to graph, and in the single graph
 
 
-@dataclass
-class Check:
-    """What is compared with the run: examples (a number, or "all") of a split; agree: in int8 the
-    least share of equal answers. threads: of the processor, for the graphs. engines: that run them.
-    """
-
-    split: Any
-    split_name: str
-    examples: int | str
-    agree: float = 0.0
-    threads: int | None = None
-    engines: Sequence[str] = ("onnx",)
-
-
 class Bundle:
     """A run's encoder, its exit rule chosen, to be written. labels: empty for a regression."""
 
@@ -58,8 +43,12 @@ class Bundle:
         self.names = [f"{a}-{b}" if a < b else f"{a}" for a, b in self.layers]
         self.files = [f"layers-{name}.onnx" for name in self.names]
 
-    def write(self, to: Path, check: Check | None = None) -> None:
-        """ConfigError, and nothing in its place, where the graphs answer otherwise."""
+    def write(self, to: Path, plan: ExportPlan | None = None) -> None:
+        """plan: where answers are to be compared with the run's. ConfigError, and nothing in its
+        place, where they differ."""
+        split = None
+        if plan is not None and plan.check:  # before anything is made, should it not be there
+            split = self.run.data(dir=plan.data.dir).split(plan.split)
         with beside(to) as folder:
             self.write_graphs(folder)
             tokenizer = self.run.tokenizer()
@@ -69,8 +58,8 @@ class Bundle:
                 shutil.copy(str(module.__file__), folder)
             about = self.about(tokenizer)
             write_json(folder / onnx_runner.ABOUT, about)
-            if check is not None:
-                about["agreement"] = self.agreement(folder, check)
+            if plan is not None and split is not None:
+                about["agreement"] = self.agreement(folder, plan, split)
                 write_json(folder / onnx_runner.ABOUT, about)
         size = sum(path.stat().st_size for path in to.iterdir()) / 1e6
         names = ", ".join(self.names)
@@ -110,41 +99,40 @@ class Bundle:
             "packages": {name: version_of(name) for name in PACKAGES},
         }
 
-    def agreement(self, folder: Path, check: Check) -> dict[str, Any]:
-        """What was compared; ConfigError where more differs than may."""
-        total = len(check.split)
-        rows_B = spread_rows(total, total if check.examples == "all" else int(check.examples))
+    def agreement(self, folder: Path, plan: ExportPlan, split: Any) -> dict[str, Any]:
+        """What was compared in the plan's engines; ConfigError where more differs than may."""
+        rows_B = spread_rows(len(split), len(split) if plan.check == "all" else int(plan.check))
         references = {"": self.encoder}
         if self.dtype == "int8":  # and what `predict` makes of the run in that dtype
             references["_int8"] = in_int8(self.encoder)
-        found: dict[str, Any] = {"split": check.split_name}
+        found: dict[str, Any] = {"split": plan.split}
         warnings = set()
-        for engine, (name, encoder) in product(check.engines, references.items()):
-            backend = open_export(Export.open(folder, check.threads, engine))
+        for engine, (name, encoder) in product(plan.engines, references.items()):
+            backend = open_export(Export.open(folder, plan.threads, engine))
             in_engine = "" if engine == "onnx" else f"_{engine}"
             by = "" if engine == "onnx" else f", {engine}"
             for batch in BATCHES:
-                agreement = compare(encoder, backend, check.split, rows_B, batch)
+                agreement = compare(encoder, backend, split, rows_B, batch)
                 found[f"batch_{batch}{name}{in_engine}"] = agreement.summary()
                 where = f"batch {batch}{by}" + (", against the run in int8" if name else "")
                 print(f"{where}: {agreement.line}")
                 warnings.add(unseen_exits(encoder, agreement))
-                if fault := self.fault(agreement, check):
+                if fault := self.fault(agreement, plan):
                     raise ConfigError(f"{where}: {fault}: nothing was written")
         for warning in sorted(warnings - {""}):
             print(f"warning: {warning}", file=sys.stderr)
         return found
 
-    def fault(self, agreement: Agreement, check: Check) -> str | None:
+    def fault(self, agreement: Agreement, plan: ExportPlan) -> str | None:
         if self.dtype == "int8":
             share = agreement.answers
-            few = f"{share:.4f} of the answers are the run's, agree={check.agree} asks for more"
-            return few if share < check.agree else None
+            few = f"{share:.4f} of the answers are the run's, agree={plan.agree} asks for more"
+            return few if share < plan.agree else None
         wrong = agreement.faults
         rows = ", ".join(map(str, wrong[:5])) + (" ..." if len(wrong) > 5 else "")
         return (
             f"{len(wrong)} of {len(agreement.rows_B)} examples differ from the run with no margin "
-            f"below {THIN:g} ({check.split_name}: {rows})"
+            f"below {THIN:g} ({plan.split}: {rows})"
             if wrong
             else None
         )

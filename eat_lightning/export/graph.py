@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.export import Dim
 from torch.utils._pytree import tree_unflatten
 
 from eat_lightning.errors import ConfigError
@@ -35,7 +36,12 @@ def graphs(encoder: AdaptiveEncoder, alone: bool) -> list[Any]:
 
 def traced(stretch: Stretch, state: dict[str, Tensor]) -> Any:
     """The program of a stretch, its sizes open."""
-    open_sizes = {name: open_axes(name, stretch.alone) for name in state}
+    shapes = {name: name.rpartition("_")[2] for name in state}
+    differ = "N" if stretch.alone else "NB"  # from call to call
+    open_sizes = {
+        name: {i: Dim.DYNAMIC for i, axis in enumerate(axes) if axis in differ}
+        for name, axes in shapes.items()
+    }
     return torch.export.export(stretch, (state,), dynamic_shapes=(open_sizes,), strict=False)
 
 
@@ -59,16 +65,6 @@ def graph(stretch: Stretch, state: dict[str, Tensor]) -> Any:
     return made.model_proto
 
 
-def open_axes(name: str, alone: bool) -> dict[int, Any]:
-    """Which axes of a value have a size that differs from call to call."""
-    axes = name.rpartition("_")[2]
-    return {
-        i: torch.export.Dim.DYNAMIC
-        for i, axis in enumerate(axes)
-        if axis == "N" or (axis == "B" and not alone)
-    }
-
-
 def stable_sort(self: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
     """Ties go to the earlier place, in TopK by its definition."""
     from onnxscript import opset20
@@ -80,8 +76,10 @@ def stable_sort(self: Any, stable: bool = True, dim: int = -1, descending: bool 
 
 def refusal(stretch: Stretch, error: Exception) -> str:
     """Say in one line whose code the trace stopped in, and why."""
-    causes = list(chain(error))
-    slots = [cause.slot for cause in causes if isinstance(cause, Lost)]
+    causes: list[BaseException] = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    slots = ["reduction" for cause in causes if isinstance(cause, Lost)]
     traces = (walk_tb(cause.__traceback__) for cause in causes)
     reached = {id(frame.f_locals.get("self")) for trace in traces for frame, _ in trace}
     slots += [slot for slot, method in stretch.methods.items() if id(method) in reached]
@@ -92,21 +90,13 @@ def refusal(stretch: Stretch, error: Exception) -> str:
     return f"{what} cannot be exported to ONNX: {said}"
 
 
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came of."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the remarks that exporters make on their own inside."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logging.disable(level)

@@ -1,27 +1,32 @@
-"""A finished run as a plain smaller encoder: fewer heads, inner neurons and layers.
+"""A finished run as a plain smaller encoder: fewer heads, inner neurons and layers (Michel et al.
+2019; DynaBERT, Hou et al. 2020; CoFi, Xia et al. 2022).
 
 What is written is a run folder, so that every command takes it, and training goes on from it.
+Shapes: M kept of heads or inner neurons.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import Tensor
 
+from eat_lightning.bounds import whole_faults
 from eat_lightning.data.batching import spread_batches
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.export.beside import beside
 from eat_lightning.export.plan import NARROWED, ExportPlan
 from eat_lightning.methods.objective._importance import best_of, importance
-from eat_lightning.model.contracts import class_of
+from eat_lightning.model.contracts import build_all, class_of, specs_by_slot
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.widths import Kept, in_order, living
+from eat_lightning.model.layer import Shape
+from eat_lightning.model.widths import Kept, cut_layer, in_order, living, rows_of
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.run import Run, git_commit, write_json, write_text
-from eat_lightning.weights.checkpoint import save_model
-from eat_lightning.weights.narrow import narrowed, width_faults
+from eat_lightning.weights.checkpoint import pick_layers, save_model
 from eat_lightning.weights.untrusted import json_of
 
 BATCH = 8  # examples whose losses are added up before the absolute value is taken
@@ -66,8 +71,7 @@ def kept_of(run: Run, encoder: AdaptiveEncoder, plan: ExportPlan) -> Kept:
         return kept
     heads = plan.heads or encoder.shape.num_heads
     inner = plan.inner or encoder.shape.intermediate_size
-    if faults := width_faults(encoder, heads, inner, plan.layers):
-        raise ConfigError.of(faults)
+    Faults(width_faults(encoder, heads, inner, plan.layers)).check()
     if is_ordered(run):
         return in_order(encoder, heads, inner, plan.layers)
     split = run.data(dir=plan.data.dir).split("train")
@@ -109,3 +113,84 @@ def write_run(
     write_text(folder / "config.yaml", yaml.safe_dump(run.config | {"model": name}))
     write_json(folder / NARROWED, about)
     write_json(folder / "done.json", run.done)
+
+
+def width_faults(
+    encoder: AdaptiveEncoder, heads: int, inner: int, depth: int | None = None
+) -> list[str]:
+    """Check how many heads and inner neurons each layer shall keep, and how many layers stay."""
+    shape, faults = encoder.shape, []
+    for key, value, most in (
+        ("heads", heads, shape.num_heads),
+        ("inner", inner, shape.intermediate_size),
+        ("layers", shape.num_layers if depth is None else depth, shape.num_layers),
+    ):
+        faults += whole_faults(key, value, 1)
+        if not whole_faults(key, value, 1) and value > most:
+            faults.append(f"{key} must be in 1..{most}, got {value}")
+    if shape.layer_groups:
+        faults.append("this encoder's layers share their weights, so none can be narrowed alone")
+    per_head = encoder.relative is not None and encoder.relative.per_head
+    if per_head and heads != shape.num_heads:
+        faults.append(
+            f"heads must be {shape.num_heads}, got {heads}: this encoder's layers share a "
+            "relative-position bias of that many heads"
+        )
+    named = [*encoder.reduction.layers, *encoder.exit.layers, *encoder.head["layers"][:-1]]
+    if depth not in (None, shape.num_layers) and named:
+        faults.append(
+            f"layers must be {shape.num_layers}, got {depth}: early heads, exit rule or reduction "
+            "of this run name layers by number"
+        )
+    return faults
+
+
+def narrowed(encoder: AdaptiveEncoder, kept: Kept) -> AdaptiveEncoder:
+    """A plain encoder of what is kept, in its order; all else, learned parameters of methods too,
+    as it was.
+
+    Raises ConfigError where a method has a weight for each head or layer.
+    """
+    if encoder.shape.layer_groups:
+        raise ConfigError("this encoder's layers share their weights: none can be narrowed alone")
+    shape = shape_of(encoder, kept)
+    methods = build_all(specs_by_slot(encoder), shape.num_layers)
+    head = encoder.head
+    if len(kept.layers) < encoder.shape.num_layers:
+        head = head | {"layers": []}  # the last, which is at another layer now
+    made = AdaptiveEncoder(
+        shape, encoder.num_labels, **methods, head=head, policies=encoder.policies
+    )
+    try:
+        made.load_state_dict(cut(encoder, kept))
+    except RuntimeError as error:
+        said = " ".join(str(error).split())[-200:]
+        raise ConfigError(f"heads: a method of this run has a weight for each ({said})") from None
+    return made.eval()
+
+
+def shape_of(encoder: AdaptiveEncoder, kept: Kept) -> Shape:
+    """The sizes of what is kept; by layer where layers differ."""
+    heads, inner = [len(h) for h in kept.heads], [len(f) for f in kept.inner]
+    return replace(
+        encoder.shape.of_layers(kept.layers),
+        num_heads=max(heads),
+        head_width=encoder.shape.width_of_head,
+        intermediate_size=max(inner),
+        heads_by_layer=tuple(heads) if len({*heads}) > 1 else None,
+        inner_by_layer=tuple(inner) if len({*inner}) > 1 else None,
+    )
+
+
+def cut(encoder: AdaptiveEncoder, kept: Kept) -> dict[str, Tensor]:
+    """All weights of the encoder that is left, under its names."""
+    width = encoder.shape.width_of_head
+    old, new = f"heads.{encoder.shape.num_layers}.", f"heads.{len(kept.layers)}."  # the last one's
+    whole = pick_layers(encoder.state_dict(), kept.layers)
+    own = {new + n.removeprefix(old) if n.startswith(old) else n: w for n, w in whole.items()}
+    for i, (heads_M, inner_M) in enumerate(zip(kept.heads, kept.inner, strict=True)):
+        home = f"layers.{i}."
+        body = {n.removeprefix(home): w for n, w in own.items() if n.startswith(home)}
+        narrow = cut_layer(body, rows_of(heads_M, width), inner_M)
+        own |= {home + name: weight for name, weight in narrow.items()}
+    return own

@@ -22,17 +22,11 @@ ZERO = 128
 class Product(nn.Module):
     """An `Int8Linear` that can be traced only."""
 
-    weight_KM: Tensor
-    scale_M: Tensor
-    bias_M: Tensor
-    zero: Tensor
-
     def __init__(self, linear: Int8Linear):
         super().__init__()
-        self.register_buffer("weight_KM", linear.weight.t().contiguous())
-        self.register_buffer("scale_M", linear.scale)
-        self.register_buffer("bias_M", linear.bias)
-        self.register_buffer("zero", torch.tensor(ZERO, dtype=torch.uint8))
+        self.weight_KM = nn.Buffer(linear.weight.t().contiguous())
+        self.scale_M, self.bias_M = nn.Buffer(linear.scale), nn.Buffer(linear.bias)
+        self.zero = nn.Buffer(torch.tensor(ZERO, dtype=torch.uint8))
 
     def forward(self, x_NK: Float[Tensor, "n k"]) -> Float[Tensor, "n m"]:
         scale_N = x_NK.abs().amax(-1).mul(1 / STEPS).clamp(min=TINY)

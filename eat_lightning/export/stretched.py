@@ -8,7 +8,6 @@ Shapes: B examples, N packed tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,16 +22,6 @@ State = dict[str, Tensor]
 Call = Callable[[State], State]
 
 
-@dataclass
-class Part:
-    """Layers `first` to `last`; what of a state its call takes."""
-
-    first: int
-    last: int
-    takes: list[str]
-    call: Call
-
-
 class Stretched:
     """`make`: a call of a stretch, given a state of the shapes it takes. An example alone, or the
     last one left of a batch, has calls of its own, which know that there is one. Examples have two
@@ -41,14 +30,22 @@ class Stretched:
     def __init__(self, encoder: AdaptiveEncoder, make: Callable[[Stretch, State], Call]):
         encoder = with_open_exits(encoder)
         self.num_layers, self.exit = len(encoder.layers), encoder.exit
-        self.parts = {alone: parts(encoder, alone, make) for alone in (False, True)}
+
+        def made(number: int, stretch: Stretch) -> tuple[Stretch, list[str], Call]:
+            state = sample(stretch, number)
+            return stretch, [*state], make(stretch, state)
+
+        self.parts = {
+            alone: [made(*each) for each in enumerate(stretches(encoder, alone))]
+            for alone in (False, True)
+        }
 
     def __call__(self, batch: Batch) -> Trace:
         journey = Journey(self.num_layers, batch.size, self.exit)
         state = {"ids_N": batch.ids_N, "types_N": batch.types_N, "lengths_B": batch.lengths_B}
         for one, several in zip(self.parts[True], self.parts[False], strict=True):
-            part = one if len(state["lengths_B"]) == 1 else several
-            state = state | part.call({name: state[name] for name in part.takes})
+            part, takes, call = one if len(state["lengths_B"]) == 1 else several
+            state = state | call({name: state[name] for name in takes})
             journey.tokens_LB[part.first - 1 : part.last, journey.rows_B] = state["tokens_LB"]
             journey.guess(part.last, state["logits_BC"])
             at_end = part.last == self.num_layers
@@ -59,16 +56,6 @@ class Stretched:
                     break
                 state = staying(state, stays_B)
         return journey.end()
-
-
-def parts(
-    encoder: AdaptiveEncoder, alone: bool, make: Callable[[Stretch, State], Call]
-) -> list[Part]:
-    made = []
-    for number, stretch in enumerate(stretches(encoder, alone)):
-        state = sample(stretch, number)
-        made.append(Part(stretch.first, stretch.last, [*state], make(stretch, state)))
-    return made
 
 
 def staying(state: State, stays_B: Tensor) -> State:

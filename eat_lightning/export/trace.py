@@ -33,11 +33,7 @@ EVIDENCE = [field.name for field in fields(Evidence)]
 
 
 class Lost(Exception):
-    """A slot's method whose work would not go on in the next stretch."""
-
-    def __init__(self, slot: str, why: str):
-        super().__init__(why)
-        self.slot = slot
+    """Why a reduction's work would not go on in the next stretch."""
 
 
 class OpenLayout(Layout):
@@ -157,7 +153,7 @@ class Stretch(nn.Module):
     def leave(self, packed: Packed, evidence: Evidence) -> dict[str, Tensor]:
         """What the next stretch needs of each token."""
         if packed.size_N is not None or packed.weight_N is not None:
-            raise Lost("reduction", "it merges or gates tokens, which a stretch does not hand on")
+            raise Lost("it merges or gates tokens, which a stretch does not hand on")
         kept = {"x_ND": packed.x_ND, "lengths_B": packed.layout.lengths_B}
         kept |= {"position_N": packed.position_N, "special_N": packed.special_N}
         found = {name: getattr(evidence, name) for name in EVIDENCE}

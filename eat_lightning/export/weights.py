@@ -10,8 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import onnx
-from onnx import GraphProto, ModelProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto
 from onnx.external_data_helper import set_external_data
 
 LEAST = 1024  # bytes; a smaller constant stays in its graph
@@ -23,8 +22,11 @@ def save(models: dict[str, ModelProto], path: Path) -> None:
     places: dict[bytes, int] = {}
     with path.open("wb") as file:
         for name, model in models.items():
-            for weight in large(model.graph):
+            graphs = [*with_branches(model.graph)]
+            for weight in (weight for graph in graphs for weight in graph.initializer):
                 content = weight.raw_data
+                if len(content) < LEAST:
+                    continue
                 key = hashlib.sha256(content).digest()
                 if key not in places:
                     file.write(b"\0" * (-file.tell() % PAGE))
@@ -32,26 +34,16 @@ def save(models: dict[str, ModelProto], path: Path) -> None:
                     file.write(content)
                 set_external_data(weight, path.name, places[key], len(content))
                 weight.ClearField("raw_data")
-            forget(model.graph)
+            # Notes of where the code that was traced lies name folders of this machine.
+            for node in (node for graph in graphs for node in graph.node):
+                node.ClearField("metadata_props")
+                node.ClearField("doc_string")
             (path.parent / name).write_bytes(model.SerializeToString())
 
 
-def forget(graph: GraphProto) -> None:
-    """Without notes of where the code that was traced lies: they name folders of this machine."""
-    for node in graph.node:
-        node.ClearField("metadata_props")
-        node.ClearField("doc_string")
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                forget(attribute.g)
-
-
-def large(graph: GraphProto) -> Iterator[TensorProto]:
-    """The weights of a graph and of the graphs in its branches."""
-    for weight in graph.initializer:
-        if weight.HasField("raw_data") and len(weight.raw_data) >= LEAST:
-            yield weight
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from large(attribute.g)
+def with_branches(graph: GraphProto) -> Iterator[GraphProto]:
+    """A graph and the graphs in its branches."""
+    yield graph
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        if attribute.type == AttributeProto.GRAPH:
+            yield from with_branches(attribute.g)

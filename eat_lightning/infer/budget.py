@@ -56,12 +56,7 @@ class Recordings:
     cost_EB: Float[np.ndarray, "e b"]
 
     def take(self, rows: np.ndarray) -> Recordings:
-        return Recordings(
-            self.leaves_GEB[:, :, rows],
-            self.right_EB[:, rows],
-            self.smooth_EB[:, rows],
-            self.cost_EB[:, rows],
-        )
+        return Recordings(*(of_B[..., rows] for of_B in vars(self).values()))
 
     def of_exits(self, exits: Int[np.ndarray, " e"]) -> Recordings:
         """The same where only these exits are asked, and the last layer."""
@@ -69,9 +64,6 @@ class Recordings:
         return Recordings(
             self.leaves_GEB[:, exits], self.right_EB[rows], self.smooth_EB[rows], self.cost_EB[rows]
         )
-
-    def value_EB(self, smooth: float) -> Float[np.ndarray, "e b"]:
-        return smooth * self.smooth_EB + (1 - smooth) * self.right_EB
 
     def exits_at(self, points_E: Int[np.ndarray, " e"]) -> Int[np.ndarray, " b"]:
         """Where each example leaves under these points; E is the last layer."""
@@ -130,19 +122,15 @@ def fit_share(exit: Any, recorded: Recorded, cost_EB: np.ndarray, budget: float,
     points = [knob.strict, *knob.fine]
     found = recordings(exit, points, recorded, cost_EB)
     shared_E = best_shared(found, budget)
-    if not takes_one_each(exit, points[shared_E[0]]):
-        return replayed(exit, points[shared_E[0]], recorded, cost_EB)
+    shared = points[shared_E[0]]
+    if faults_of(turned(exit, [shared] * len(exit.layers)), None):  # it stands alike at all exits
+        return replayed(exit, shared, recorded, cost_EB)
     fold_B = np.random.default_rng(seed).permutation(found.right_EB.shape[1]) % FOLDS
     score, own_E = fewest_exits(found, budget, cross_validated(found, budget, fold_B), fold_B)
     vectors = [[points[g] for g in of_E] for of_E in (own_E, without_unused(found, shared_E))]
     tried = [replayed(exit, vector, recorded, cost_EB) for vector in vectors]
     within = [fit for fit in tried if fit.cost <= budget] or [min(tried, key=lambda f: f.cost)]
     return replace(max(within, key=lambda fit: fit.accuracy), held_out=score)
-
-
-def takes_one_each(exit: Any, point: float) -> bool:
-    """Whether the knob may stand elsewhere at each exit."""
-    return not faults_of(turned(exit, [point] * len(exit.layers)), None)
 
 
 def replayed(
@@ -222,10 +210,11 @@ def best_points(
 ) -> Int[np.ndarray, " e"]:
     """A point for each exit, at the lowest price of compute that keeps the budget."""
     shared_E = best_shared(found, budget)
+    value_EB = smooth * found.smooth_EB + (1 - smooth) * found.right_EB
     best_E, low, high = shared_E, 0.0, 4.0
     for _ in range(PRICES):
         price = (low + high) / 2
-        own_E = at_price(found, found.value_EB(smooth) - price * found.cost_EB, shared_E)
+        own_E = at_price(found, value_EB - price * found.cost_EB, shared_E)
         points_E = np.rint(shared_E + drawn * (own_E - shared_E)).astype(int)
         if found.mean(found.cost_EB, points_E) <= budget:
             best_E, high = points_E, price

@@ -23,8 +23,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -37,15 +38,12 @@ from eat_lightning.model.heads import heads_asked
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.trace import Journey, Trace
 
-T = TypeVar("T")
 WARM_UP = 3  # calls before a recording: libraries choose kernels, the allocator its blocks
 
 
-class Recorder(Protocol):
-    """Records work on the device: what starts it again, and what the work gave, whose tensors each
-    start fills anew. Nothing of it has run for good before the first start."""
-
-    def __call__(self, work: Callable[[], T]) -> tuple[Callable[[], None], T]: ...
+# Records work on the device: what starts it again, and what the work gave, whose tensors each start
+# fills anew. Nothing of it has run for good before the first start.
+Recorder = Callable[[Callable[[], Any]], tuple[Callable[[], None], Any]]
 
 
 class CudaRecorder:
@@ -53,7 +51,7 @@ class CudaRecorder:
         self.stream = torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, work: Callable[[], T]) -> tuple[Callable[[], None], T]:
+    def __call__(self, work: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
         here = torch.cuda.current_stream(self.stream.device)
         self.stream.wait_stream(here)
         with torch.cuda.stream(self.stream):
@@ -85,7 +83,9 @@ class Graphed:
         raise_faults(getattr(encoder.reduction, "lost_in_export", list)())
         self.encoder, self.most = encoder.eval(), most
         self.record = CudaRecorder(device) if record is None else record
-        self.still = with_host_strength(encoder)
+        self.still = with_slots(encoder)
+        # Its strength lies on the host: no recording may ask the device for it.
+        self.still._buffers = encoder._buffers | {"strength": encoder.strength.detach().cpu()}
         self.kept: OrderedDict[Any, Stretches] = OrderedDict()
         self.lock = Lock()
 
@@ -146,13 +146,6 @@ def layer_ranges(encoder: AdaptiveEncoder) -> list[tuple[int, int]]:
     return list(zip([1, *(layer + 1 for layer in lasts)], lasts, strict=False))
 
 
-def with_host_strength(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
-    """A twin with its strength on the host: no recording may ask the device for it."""
-    twin = with_slots(encoder)
-    twin._buffers = encoder._buffers | {"strength": encoder.strength.detach().cpu()}
-    return twin
-
-
 class OneLayout(Layout):
     """The layout of one example. Numbers of the host are written by kernels that hold them: a copy
     from the host would read, at each start, memory that is long another's."""
@@ -208,13 +201,10 @@ class Stretches:
         """Each has run when it is given, and the next runs when it is asked for."""
         for number in range(len(self.layers)):
             if number == len(self.recorded):
-                self.recorded.append(self.made(number))
+                start, part = self.record(partial(self.work, number))
+                self.recorded.append(replace(part, start=start))
             self.recorded[number].start()
             yield self.recorded[number]
-
-    def made(self, number: int) -> Part:
-        start, part = self.record(lambda: self.work(number))
-        return replace(part, start=start)
 
     def work(self, number: int) -> Part:
         """From the reduction that awaits these layers to the guess behind them."""
@@ -237,14 +227,11 @@ class Stretches:
         encoder = self.encoder
         if number:
             before = self.recorded[number - 1]
-            return encoder.shorten(with_new_layout(before.packed), before.evidence, before.last)
+            # What a layout keeps must be filled by the recording that reads it, and not once, by a
+            # call that warmed up.
+            kept = before.packed.layout
+            packed = replace(before.packed, layout=type(kept)(kept.lengths_B, kept.device))
+            return encoder.shorten(packed, before.evidence, before.last)
         # `embed` makes a layout, and knows nothing of what a policy wishes.
         packed = replace(encoder.embed(self.batch), strength_B=self.strength_B)
         return encoder.shorten_embedding(packed)
-
-
-def with_new_layout(packed: Packed) -> Packed:
-    """What a layout keeps must be filled by the recording that reads it, and not once, by a call
-    that warmed up."""
-    layout = packed.layout
-    return replace(packed, layout=type(layout)(layout.lengths_B, layout.device))

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.held import Held
@@ -110,12 +109,9 @@ def batches_together(batches: Iterable[Batch]) -> Batch:
     found = list(batches)
     abouts = [batch.about for batch in found]
     known = all(about is not None for about in abouts)
-    return Batch(
-        torch.cat([batch.ids_N for batch in found]),
-        torch.cat([batch.types_N for batch in found]),
-        torch.cat([batch.lengths_B for batch in found]),
-        about=[one for about in abouts for one in about or ()] if known else None,
-    )
+    names = ("ids_N", "types_N", "lengths_B")
+    whole: Any = {name: torch.cat([getattr(batch, name) for batch in found]) for name in names}
+    return Batch(**whole, about=[a for about in abouts for a in about or ()] if known else None)
 
 
 def journeys_together(journeys: Sequence[Journey]) -> Journey:
@@ -137,23 +133,18 @@ def journeys_together(journeys: Sequence[Journey]) -> Journey:
 
 
 def packed_together(found: Sequence[Packed]) -> Packed:
+    def joined(name: str) -> Any:
+        parts = [getattr(packed, name) for packed in found]
+        if all(part is None for part in parts):
+            return None
+        # Of a group in which a reduction merged nothing, each token stands for itself.
+        alone = [x.x_ND.new_full(x.position_N.shape, float(name == "size_N")) for x in found]
+        return torch.cat([a if x is None else x for a, x in zip(alone, parts, strict=True)])
+
+    names = ("x_ND", "position_N", "special_N", "strength_B", "size_N", "weight_N", "original_B")
     lengths_B = torch.cat([packed.layout.lengths_B for packed in found])
     return Packed(
-        x_ND=torch.cat([packed.x_ND for packed in found]),
         layout=Layout(lengths_B, found[0].layout.device),
-        position_N=torch.cat([packed.position_N for packed in found]),
-        special_N=torch.cat([packed.special_N for packed in found]),
-        strength_B=torch.cat([packed.strength_B for packed in found]),
-        size_N=cat_or_none([packed.size_N for packed in found]),
-        weight_N=cat_or_none([packed.weight_N for packed in found]),
-        notes={
-            name: torch.cat([packed.notes[name] for packed in found]) for name in found[0].notes
-        },
-        original_B=cat_or_none([packed.original_B for packed in found]),
+        notes={k: torch.cat([packed.notes[k] for packed in found]) for k in found[0].notes},
+        **{name: joined(name) for name in names},
     )
-
-
-def cat_or_none(parts: Sequence[Tensor | None]) -> Tensor | None:
-    """All or none of them are there: the groups went through the same reductions."""
-    there = [part for part in parts if part is not None]
-    return torch.cat(there) if len(there) == len(parts) else None

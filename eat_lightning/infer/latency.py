@@ -34,9 +34,6 @@ class Candidate:
     split: Any
     ready: Callable[[Batch], Any] = lambda batch: batch
 
-    def inputs(self, groups: Sequence[np.ndarray]) -> list[Any]:
-        return [self.ready(self.split.batch(rows)) for rows in groups]
-
 
 def keep_kernels() -> None:
     """Let oneDNN keep every kernel, which it must be told before its first product. It keeps 1,024,
@@ -110,83 +107,51 @@ def time_all(
     """
     if not candidates:
         return
-    rows = {name: sample(c, examples, seed) for name, c in candidates.items()}
-    session = Session.of(candidates, rows, batch)
+    rows, by_length = {}, {}
+    for name, candidate in candidates.items():
+        split = candidate.split  # random examples are the same ones in every split of that length
+        rows[name] = np.random.default_rng(seed).permutation(len(split))[:examples]
+        by_length[name] = rows[name][np.argsort(-split.lengths[rows[name]], kind="stable")]
+    single = Turns(candidates, rows, 1)
+    orders = {"": rows, "_sorted": by_length}  # by the suffix of what is said of them
+    batched = {suffix: Turns(candidates, rows, batch, 1) for suffix, rows in orders.items()}
     with undisturbed(threads):
-        session.warm_up(warmup)
-    for repeat in range(1, repeats + 1):
-        with undisturbed(threads):
-            session.take(f"{repeat} of {repeats}")
-        how = {"latency_batch": 1, "throughput_batch": batch, "repeats": repeat, "threads": threads}
-        yield {name: session.fields(name) | how for name in candidates}
-
-
-@dataclass
-class Session:
-    """Candidates over the same examples: one at a time, and in batches, for each suffix of a
-    throughput ("": as they come, "_sorted": by length)."""
-
-    candidates: Mapping[Any, Candidate]
-    single: Turns
-    batched: dict[str, Turns]
-
-    @classmethod
-    def of(
-        cls, candidates: Mapping[Name, Candidate], rows: Mapping[Name, np.ndarray], batch: int
-    ) -> Session:
-        singles = {name: chunks(chosen, 1) for name, chosen in rows.items()}
-        as_they_come = {name: chunks(chosen, batch) for name, chosen in rows.items()}
-        by_length = {
-            name: chunks(longest_first(candidates[name], chosen), batch)
-            for name, chosen in rows.items()
-        }
-        batched = {
-            "": Turns.of(candidates, as_they_come, 1),
-            "_sorted": Turns.of(candidates, by_length, 1),
-        }
-        return cls(candidates, Turns.of(candidates, singles), batched)
-
-    def warm_up(self, inputs_each: int) -> None:
-        self.single.warm_up(inputs_each)
-        for turns in self.batched.values():
+        single.warm_up(warmup)
+        for turns in batched.values():
             turns.warm_up(1)
-
-    def take(self, count: str) -> None:
-        """Time one repeat of everything."""
-        self.single.take(f"latency of {len(self.candidates)} settings, {count}")
-        for suffix, turns in self.batched.items():
-            turns.take(f"throughput{suffix.replace('_', ', ')}, {count}")
-
-    def fields(self, name: Any) -> dict[str, Any]:
-        """What the repeats so far say of a candidate."""
-        num_examples = len(self.single.groups[name])
-        found = latency(self.single.took[name]) | {"timed_examples": num_examples}
-        for suffix, turns in self.batched.items():
-            found |= throughput(turns.took[name], num_examples, suffix)
-            found |= padding(self.candidates[name], turns.groups[name], suffix)
-        return found
+    for repeat in range(1, repeats + 1):
+        count = f"{repeat} of {repeats}"
+        with undisturbed(threads):
+            single.take(f"latency of {len(candidates)} settings, {count}")
+            for suffix, turns in batched.items():
+                turns.take(f"throughput{suffix.replace('_', ', ')}, {count}")
+        how = {"latency_batch": 1, "throughput_batch": batch, "repeats": repeat, "threads": threads}
+        found = {name: latency(single.took[name]) | how for name in candidates}
+        for name, fields in found.items():
+            fields["timed_examples"] = len(rows[name])
+            for suffix, turns in batched.items():
+                fields |= turns.throughput(name, suffix)
+        yield found
 
 
-@dataclass
 class Turns:
-    """Settings that take turns over their inputs, one repeat after another. groups: the examples
-    of each input; took: milliseconds (R x I) of each, for the repeats taken so far."""
+    """Candidates that take turns over the examples named, `size` at once, one repeat after another.
+    took: milliseconds (R x I) of each, for the repeats taken so far."""
 
-    settings: dict[Any, tuple[Callable[[Any], Any], list[Any]]]
-    groups: Mapping[Any, Sequence[np.ndarray]]
-    block: int
-    took: dict[Any, np.ndarray]
-
-    @classmethod
-    def of(
-        cls,
-        candidates: Mapping[Name, Candidate],
-        groups: Mapping[Name, Sequence[np.ndarray]],
+    def __init__(
+        self,
+        candidates: Mapping[Any, Candidate],
+        rows: Mapping[Any, np.ndarray],
+        size: int,
         block: int = BLOCK,
-    ) -> Turns:
-        settings = {name: (c.run, c.inputs(groups[name])) for name, c in candidates.items()}
-        none_yet = {name: np.zeros((0, len(groups[name]))) for name in settings}
-        return cls(settings, groups, block, none_yet)
+    ):
+        self.candidates, self.block = candidates, block
+        self.groups = {name: chunks(chosen, size) for name, chosen in rows.items()}
+        self.settings = {
+            name: (c.run, [c.ready(c.split.batch(rows)) for rows in self.groups[name]])
+            for name, c in candidates.items()
+        }
+        self.took = {name: np.zeros((0, len(groups))) for name, groups in self.groups.items()}
 
     def warm_up(self, inputs_each: int) -> None:
         for run, inputs in self.settings.values():
@@ -200,6 +165,22 @@ class Turns:
         with bar(title, sum(sizes)) as advance:
             new = time_interleaved(self.settings, 1, self.block, advance, blocks_before)
         self.took = {name: np.vstack((self.took[name], new[name])) for name in new}
+
+    def throughput(self, name: Any, suffix: str) -> dict[str, Any]:
+        """Examples per second over all repeats, and the slowest and the fastest repeat's; padded
+        tokens / real tokens, were each batch padded to its longest example."""
+        took_RI, groups = self.took[name], self.groups[name]
+        lengths = [self.candidates[name].split.lengths[rows] for rows in groups]
+        padded = sum(int(each.max()) * len(each) for each in lengths)
+        num_examples = sum(map(len, groups))
+        rate_R = num_examples / took_RI.sum(1) * 1000
+        return {
+            f"throughput{suffix}": float(num_examples * len(took_RI) / took_RI.sum() * 1000),
+            f"throughput{suffix}_low": float(rate_R.min()),
+            f"throughput{suffix}_high": float(rate_R.max()),
+            f"rate{suffix}_R": rate_R,
+            f"padding_factor{suffix}": padded / sum(int(each.sum()) for each in lengths),
+        }
 
 
 def latency(took_RI: np.ndarray) -> dict[str, Any]:
@@ -215,34 +196,6 @@ def latency(took_RI: np.ndarray) -> dict[str, Any]:
         "latency_high_ms": float(means_R.max()),
         "latency_R": means_R,
     }
-
-
-def throughput(took_RI: np.ndarray, num_examples: int, suffix: str) -> dict[str, Any]:
-    """Examples per second over all repeats, and the slowest and the fastest repeat's."""
-    rate_R = num_examples / took_RI.sum(1) * 1000
-    return {
-        f"throughput{suffix}": float(num_examples * len(took_RI) / took_RI.sum() * 1000),
-        f"throughput{suffix}_low": float(rate_R.min()),
-        f"throughput{suffix}_high": float(rate_R.max()),
-        f"rate{suffix}_R": rate_R,
-    }
-
-
-def padding(candidate: Candidate, groups: Sequence[np.ndarray], suffix: str) -> dict[str, float]:
-    """Padded tokens / real tokens, were each batch padded to its longest example."""
-    lengths = candidate.split.lengths
-    padded = sum(int(lengths[rows].max()) * len(rows) for rows in groups)
-    real = sum(int(lengths[rows].sum()) for rows in groups)
-    return {f"padding_factor{suffix}": padded / real}
-
-
-def sample(candidate: Candidate, examples: int, seed: int) -> np.ndarray:
-    """Random rows of a candidate's split, the same ones in every split of that length."""
-    return np.random.default_rng(seed).permutation(len(candidate.split))[:examples]
-
-
-def longest_first(candidate: Candidate, rows: np.ndarray) -> np.ndarray:
-    return rows[np.argsort(-candidate.split.lengths[rows], kind="stable")]
 
 
 def chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:

@@ -67,13 +67,6 @@ class LaterExits:
         return self.rule.decides(torch.from_numpy(guesses_EBC[rows])).numpy() != STAYS
 
 
-def as_decided(
-    reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray
-) -> np.ndarray:
-    """A `Later` under which the graphs decide alone, exit by exit for a single example too."""
-    return reason_B
-
-
 def nobody_leaves(
     reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray
 ) -> np.ndarray:

@@ -18,11 +18,11 @@ import numpy as np
 
 from eat_lightning.answers import About, Texts, Trace
 from eat_lightning.data.batching import sorted_batches
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.backend import Backend, Look, Source
 from eat_lightning.infer.graph_faults import WEIGHTS, check_graphs, is_trusted
-from eat_lightning.infer.later import LaterExits, as_decided, nobody_leaves, would_leave
+from eat_lightning.infer.later import LaterExits, nobody_leaves, would_leave
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of, read_about
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
@@ -87,12 +87,10 @@ class Export:
         lost = [getattr(policy, "lost_in_export", list) for policy in policies]
         faults = [fault for ask in lost for fault in ask()]
         labels = self.about["labels"]
-        stand_in = SimpleNamespace(
-            exit=SimpleNamespace(layers=self.layers), num_labels=max(len(labels), 1)
-        )
+        exit = SimpleNamespace(layers=self.layers)
+        stand_in = SimpleNamespace(exit=exit, num_labels=max(len(labels), 1))
         faults += [] if faults else policy_faults(policies, stand_in, labels)
-        if faults:
-            raise ConfigError.of(faults)
+        Faults(faults).check()
 
     def stricter(self, rule: dict[str, Any]) -> Any:
         """An exit rule that its graphs are to be held to; None where it is theirs. ConfigError
@@ -159,7 +157,9 @@ class OnnxBackend(Backend):
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
         exits = self.by_source[self.source_of(about)]
-        trace = self.runner.run([text], exits.asked([about]) or as_decided)
+        # Asked though the graphs decide alone, so that a single example too goes exit by exit.
+        later = exits.asked([about]) or (lambda reason_B, *_: reason_B)
+        trace = self.runner.run([text], later)
         depth = int(trace.depth_B[0])
         guesses = {k: guess_BC[0] for k, (guess_BC, _) in trace.guesses.items() if k <= depth}
         rule = build("exit", self.export.about["exit"]) if exits.rule is None else exits.rule
@@ -171,9 +171,7 @@ class OnnxBackend(Backend):
         rule = about.get("exit") if exits.rule is None else spec("exit", exits.rule)
         return {
             "export": self.export.digest,
-            "weights": about.get("weights"),
-            "attention": about.get("attention"),
-            "reduction": about.get("reduction"),
+            **{key: about.get(key) for key in ("weights", "attention", "reduction")},
             "exit": rule,
             "policy": specs_of(exits.policies),
             "second": [],

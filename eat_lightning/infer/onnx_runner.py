@@ -133,7 +133,9 @@ class Runner:
         trace = Trace.blank(size, max(len(self.labels), 1), num_layers, self.names)
         here_B = np.arange(size)
         for stretch in self.about["stretches"]:
-            state = state | call(self.session(stretch["file"]), state)
+            session = self.session(stretch["file"])
+            handed_on = [name.removeprefix(NEXT) for name in session.gives]
+            state = state | dict(zip(handed_on, session(state), strict=True))
             first, last = stretch["layers"]
             trace.tokens_LB[first - 1 : last, here_B] = state["tokens_LB"]
             ends = last == num_layers
@@ -161,12 +163,6 @@ def first_state(ids: Ids, types: Ids) -> State:
         "types_N": np.concatenate([np.array(x, np.int64) for x in types]),
         "lengths_B": np.array([len(x) for x in ids], np.int64),
     }
-
-
-def call(session: Any, state: State) -> State:
-    """What a graph hands on, by the names under which the next one takes it."""
-    names = [name.removeprefix(NEXT) for name in session.gives]
-    return dict(zip(names, session(state), strict=True))
 
 
 def staying(state: State, stays_B: np.ndarray) -> State:

@@ -136,7 +136,10 @@ class Recorded:
         name, first = ("margins", 1) if self.in_margins else ("logits", 0)
         floats = {f"{name}_{k}": guess_BC[:, first:] for k, guess_BC in self.guesses.items()}
         floats |= {f"signals_{k}": signal_BS for k, signal_BS in self.signals.items()}
-        columns |= {name: lists_of(x.astype(np.float32)) for name, x in floats.items()}
+        columns |= {
+            name: pa.FixedSizeListArray.from_arrays(x.astype(np.float32).ravel(), x.shape[1])
+            for name, x in floats.items()
+        }
         known = {"difficulty": self.difficulty, "source": self.origins, "group": self.group_B}
         columns |= {name: values for name, values in known.items() if values is not None}
         how: dict[str, Any] = {
@@ -188,7 +191,9 @@ class Recorded:
         from eat_lightning.methods.exit.never import Never
 
         names = table.column_names
-        guesses = by_layer(table, "logits_") | with_zeros(by_layer(table, "margins_"))
+        guesses = by_layer(table, "logits_")
+        for layer, margins_BC in by_layer(table, "margins_").items():  # over the first class's 0
+            guesses[layer] = np.pad(margins_BC, ((0, 0), (1, 0)))
         return cls(
             wide(table["label"].to_numpy()),
             wide(table["length"].to_numpy()),
@@ -272,14 +277,6 @@ def wide(numbers: np.ndarray) -> np.ndarray:
     return numbers.astype(np.int64) if numbers.dtype.kind in "iu" else numbers
 
 
-def lists_of(rows: np.ndarray) -> Any:
-    """An array's rows as a column of lists."""
-    import pyarrow as pa
-
-    flat = pa.array(np.ascontiguousarray(rows).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])
-
-
 def by_layer(table: Any, prefix: str) -> dict[int, np.ndarray]:
     """The columns of a table that hold lists for each exit, in fp32, by their layer."""
     names = [name for name in table.column_names if name.startswith(prefix)]
@@ -297,11 +294,6 @@ def tokens_of(table: Any, num_layers: int) -> np.ndarray:
             tokens_B = wide(table[name].to_numpy())
         tokens_LB.append(tokens_B)
     return np.stack(tokens_LB)
-
-
-def with_zeros(margins: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-    """Margins over the first class as logits, the first class's 0."""
-    return {layer: np.pad(m_BC, ((0, 0), (1, 0))) for layer, m_BC in margins.items()}
 
 
 def stacked(column: Any) -> np.ndarray:

@@ -105,7 +105,11 @@ class TorchBackend(Backend):
             whole = encoder(batch, leave=False)
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
         answered = replace(in_numpy(whole, cut_B), reason_B=fallback_B)
-        yield np.arange(batch.size), answered, exits_of(encoder, whole, batch)
+        # What exits and policies would have made of it: with `leave=False` every head has guessed.
+        recorded = recorded_of(encoder, whole, batch)
+        outcome, tokens_LB = recorded.under(), recorded.tokens_LB
+        of_exits = outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB, outcome.names
+        yield np.arange(batch.size), answered, Trace(*of_exits)
 
     def encoded(self, texts: Texts) -> Encoded:
         found = self.tokenizer(
@@ -134,16 +138,11 @@ class TorchBackend(Backend):
         return self.by_source[source].policies
 
 
+@torch.inference_mode()
 def streamed(encoder: AdaptiveEncoder, batch: Batch) -> Iterator[tuple[Any, TensorTrace]]:
-    """`encoder.stream`, without gradients only while it runs: whoever takes an answer is not to be
-    in that mode."""
-    parts = encoder.stream(batch)
-    while True:
-        with torch.inference_mode():
-            part = next(parts, None)
-        if part is None:
-            return
-        yield part
+    """`encoder.stream`, without gradients only while it runs: torch leaves the mode at each
+    `yield`, so that whoever takes an answer is not in it."""
+    yield from encoder.stream(batch)
 
 
 def in_numpy(trace: TensorTrace, cut_B: np.ndarray | None = None) -> Trace:
@@ -156,11 +155,3 @@ def in_numpy(trace: TensorTrace, cut_B: np.ndarray | None = None) -> Trace:
         trace.names,
         cut_B=cut_B,
     )
-
-
-def exits_of(encoder: AdaptiveEncoder, whole: TensorTrace, batch: Batch) -> Trace:
-    """What exits and policies would have made of a batch that ran with `leave=False`, so that every
-    head has guessed."""
-    recorded = recorded_of(encoder, whole, batch)
-    outcome, tokens_LB = recorded.under(), recorded.tokens_LB
-    return Trace(outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB, outcome.names)

@@ -41,6 +41,7 @@ BERT_NAMES = {  # modules, as patterns of a whole name -> ours
     r"pooler\.dense": "dense",
     r"classifier": "classes",
 }
+TYPES = {"type_vocab_size": "type_vocab_size"}  # of bodies whose embedding may tell texts apart
 TWO_LAYERS = {r"classifier\.dense": "dense", r"classifier\.out_proj": "classes"}  # of a head
 
 
@@ -51,9 +52,10 @@ class Family:
     model_types: `model_type` of the config.json that it reads; it writes the first. prefix: of the
     body's weights within a classifier. names: modules, as patterns of a whole name -> ours; q, k
     and v of a layer may be three modules (`query`, `key`, `value`, or by one letter) or `qkv`.
-    sizes: fields of `Shape` -> keys of config.json, both ways. parts: the other fields of `Shape`,
-    from a config.json. settings: the other keys of a config.json, from a `Shape`. faults: why a
-    config.json asks for what we have not, a line each. activation, norm: of its head's dense layer,
+    sizes: fields of `Shape` -> keys of config.json, both ways. fixed: fields of `Shape` as they are
+    where a config.json does not say. parts: fields that follow from what it says. settings: the
+    other keys of a config.json, from a `Shape`. faults: why a config.json asks for what we have
+    not, a line each. activation, norm: of its head's dense layer,
     and whether one norms what that gives. head: keys of config.json that say so. sep_token_id:
     where no tokenizer says it. small: a config.json in small, of which the tests make a model.
     """
@@ -61,9 +63,10 @@ class Family:
     model_types: tuple[str, ...]
     prefix: str
     names: Mapping[str, str]
-    parts: Callable[[Mapping[str, Any]], dict[str, Any]]
-    settings: Callable[[Shape], dict[str, Any]]
-    small: Mapping[str, Any]
+    parts: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda config: {}
+    settings: Callable[[Shape], dict[str, Any]] = lambda shape: {}
+    small: Mapping[str, Any] = field(kw_only=True)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
     sizes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType(SIZES))
     faults: Callable[[Mapping[str, Any]], list[str]] = lambda config: []
     activation: str = "tanh"
@@ -78,6 +81,7 @@ class Family:
         """Fields of `Shape`, not yet checked; one that a config.json leaves out has its default."""
         read = {ours: config[key] for ours, key in self.sizes.items() if key in config}
         read["pad_token_id"] = read.get("pad_token_id") or 0
+        read = {**self.fixed, **read}
         return read | {"sep_token_id": sep_token_id, "family": self.name} | self.parts(config)
 
     def config_of(self, shape: Shape) -> dict[str, Any]:

@@ -59,7 +59,10 @@ def read_weights(folder: Path, old: bool = False) -> dict[str, Tensor]:
     """ConfigError, in one line, where they are not whole."""
     weights: dict[str, Tensor] = {}
     for path in weight_files(folder, old):
-        weights |= read_safe(path) if path.suffix == ".safetensors" else read_old(path)
+        try:
+            weights |= load_file(path) if path.suffix == ".safetensors" else read_old(path)
+        except (SafetensorError, OSError) as error:
+            raise ConfigError(f"{path}: not a whole safetensors file ({error})") from None
     return weights
 
 
@@ -68,13 +71,6 @@ def save_weights(weights: Mapping[str, Tensor], folder: Path) -> None:
     plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
     with replacing(folder / SAFE) as beside:
         save_file(plain, beside, metadata={"format": "pt"})
-
-
-def read_safe(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ConfigError(f"{path}: not a whole safetensors file ({error})") from None
 
 
 def read_old(path: Path) -> dict[str, Tensor]:

@@ -96,10 +96,8 @@ class EatForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         methods = config.methods()
         self.objective = methods.pop("objective")
-        last, num_labels = config.num_layers, config.num_labels or 2
-        given = layers_with_heads((config.head or {}).get("layers", ()), last)
-        head = {**(config.head or {}), "layers": sorted({*given, *methods["exit"].layers})}
-        raise_faults(slot_faults(methods["exit"], head["layers"], last, num_labels))
+        num_labels = config.num_labels or 2
+        head = head_for(config.head or {}, methods["exit"], config.num_layers, num_labels)
         shape = Shape(**{name: getattr(config, name) for name in SHAPE})
         policies = from_folder(config.policy or [])
         self.encoder = AdaptiveEncoder(shape, num_labels, **methods, head=head, policies=policies)
@@ -130,7 +128,7 @@ class EatForSequenceClassification(PreTrainedModel):
                 options = {k: v for k, v in kwargs.items() if k not in HUB}
                 return cls.from_body(name, saved, config, **options)
             check_claims(name, saved, hub)
-            check_num_labels(name, saved, config, **kwargs)
+            check_num_labels(name, saved, config, kwargs)
             kwargs["use_safetensors"] = True  # the other formats are pickles
             wants_info = kwargs.pop("output_loading_info", False)
             kwargs |= {"config": config, "output_loading_info": True}
@@ -161,13 +159,9 @@ class EatForSequenceClassification(PreTrainedModel):
         objective = options.pop("objective", None)
         chosen = {slot: options.pop(slot, None) or {"kind": kind} for slot, kind in STATIC.items()}
         methods = build_all(chosen, num_layers)
-        head = {"activation": "auto", "layers": [], **(options.pop("head", None) or {})}
-        given = layers_with_heads(head["layers"], num_layers)
-        head["layers"] = sorted({*given, *methods["exit"].layers})
-        raise_faults(slot_faults(methods["exit"], head["layers"], num_layers, len(labels)))
-        encoder = load_pretrained(
-            name, len(labels), **methods, head=head, num_layers=num_layers, **options
-        )
+        head = {"activation": "auto", **(options.pop("head", None) or {})}
+        options |= methods | {"head": head_for(head, methods["exit"], num_layers, len(labels))}
+        encoder = load_pretrained(name, len(labels), num_layers=num_layers, **options)
         model = cls.around(encoder.to(dtype_of(dtype, saved)), labels, objective)
         info = {"missing_keys": set(), "unexpected_keys": set(), "mismatched_keys": set()}
         return (model, info) if wants_info else model
@@ -277,6 +271,15 @@ class EatForSequenceClassification(PreTrainedModel):
         return self.objective(context).total / len(labels_B)
 
 
+def head_for(head: dict[str, Any], exit: Any, num_layers: int, num_labels: int) -> dict[str, Any]:
+    """A head's settings, with heads also where the exit rule looks. ValueError where they do not go
+    together."""
+    given = layers_with_heads(head.get("layers", ()), num_layers)
+    made = head | {"layers": sorted({*given, *exit.layers})}
+    raise_faults(slot_faults(exit, made["layers"], num_layers, num_labels))
+    return made
+
+
 def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
     """Its config.json must be sound, and of the sizes that its weights have."""
     if saved.get("model_type") != "eat":
@@ -309,13 +312,11 @@ def label_names(saved: dict[str, Any], options: dict[str, Any]) -> list[str]:
     return [names[i] if i in names else names[str(i)] for i in range(len(names))]
 
 
-def check_num_labels(
-    name: str, saved: dict[str, Any], config: Any, ignore_mismatched_sizes: bool = False, **kw: Any
-) -> None:
-    names = kw.get("id2label") or getattr(config, "id2label", None)
-    asked = kw.get("num_labels") or len(names or saved.get("id2label") or ())
+def check_num_labels(name: str, saved: dict[str, Any], config: Any, given: dict[str, Any]) -> None:
+    names = given.get("id2label") or getattr(config, "id2label", None)
+    asked = given.get("num_labels") or len(names or saved.get("id2label") or ())
     there = len(saved.get("id2label") or ())
-    if asked != there and not ignore_mismatched_sizes:
+    if asked != there and not given.get("ignore_mismatched_sizes"):
         raise ValueError(f"{name}: its heads have {there} classes, {asked} were asked for")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eat_lightning.errors import ConfigError
@@ -80,9 +81,8 @@ def own_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
 
 def filled(weight: Tensor, axis: int, size: int) -> Tensor:
     """Fill with zeros behind, up to a size along an axis."""
-    missing = list(weight.shape)
-    missing[axis] = size - weight.shape[axis]
-    return torch.cat([weight, weight.new_zeros(missing)], axis) if missing[axis] else weight
+    further_axes = [0, 0] * (weight.ndim - 1 - axis)  # of which F.pad wants the last one first
+    return F.pad(weight, [*further_axes, 0, size - weight.shape[axis]])
 
 
 def head_settings(encoder: AdaptiveEncoder) -> dict[str, Any]:
@@ -104,9 +104,9 @@ def head_settings(encoder: AdaptiveEncoder) -> dict[str, Any]:
     return {POOLINGS: head["pool"]} if len(pools) > 1 else {}
 
 
-def as_classifier(encoder: AdaptiveEncoder, labels: list[str]) -> Any:
-    """transformers' classifier of the same weights, which answers as this encoder does with every
-    layer and token."""
+def save_classifier(encoder: AdaptiveEncoder, labels: list[str], folder: Path) -> None:
+    """Write config.json and model.safetensors as transformers has them: its classifier of the same
+    weights, which answers as this encoder does with every layer and token."""
     from transformers import AutoModelForSequenceClassification
 
     ours = model_config(encoder, labels)
@@ -115,12 +115,6 @@ def as_classifier(encoder: AdaptiveEncoder, labels: list[str]) -> Any:
     model: Any = AutoModelForSequenceClassification.from_config(config)
     missing = model.load_state_dict(weights_for(model, encoder), strict=False).missing_keys
     assert not missing, missing
-    return model.to(encoder.embedding.word.weight.dtype).eval()
-
-
-def save_classifier(encoder: AdaptiveEncoder, labels: list[str], folder: Path) -> None:
-    """Write config.json and model.safetensors as transformers has them."""
-    model = as_classifier(encoder, labels)
-    save_weights(model.state_dict(), folder)
+    save_weights(model.to(encoder.embedding.word.weight.dtype).state_dict(), folder)
     config = model.config.to_dict() | {"architectures": [type(model).__name__]}
     write_text(folder / "config.json", json.dumps(config, indent=2, default=str))

@@ -62,10 +62,10 @@ def one_line(error: object, most: int = 300) -> str:
 
 def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
     """Check the sizes of an encoder (fields of `Shape`), as a config.json gives them."""
-    least = {"vocab_size": 1, "hidden_size": 1, "num_layers": 1, "num_heads": 1}
-    least |= {"intermediate_size": 1, "max_positions": 1, "type_vocab_size": 0}
-    least |= {"position_offset": 0, "relative_buckets": 0, "sep_token_id": 0, "pad_token_id": 0}
-    least |= {"head_width": 0, "embedding_size": 0, "layer_groups": 0, "local_window": 0}
+    least = dict.fromkeys((*REQUIRED, "max_positions"), 1)
+    least |= {"type_vocab_size": 0, "position_offset": 0, "relative_buckets": 0, "sep_token_id": 0}
+    least |= {"pad_token_id": 0, "head_width": 0, "embedding_size": 0, "layer_groups": 0}
+    least["local_window"] = 0
     faults = [f for key, low in least.items() for f in whole_faults(key, sizes.get(key, low), low)]
     faults += [
         f"{key} must be at most {most}, got {sizes[key]}"

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -253,12 +255,15 @@ def test_a_method_that_no_graph_holds_is_refused(tmp_path: Path):
 
 def test_another_answer_is_a_fault(run: Path, monkeypatch: pytest.MonkeyPatch):
     """The same graphs, but example 3 is said to have run another depth: nothing is put in place."""
-    from eat_lightning.export.bundle import Bundle, Check, beside
+    from eat_lightning.export.bundle import Bundle, beside
 
     opened = Run.open(run)
     encoder, labels = opened.model()
     bundle = Bundle(opened, encoder, labels, "fp32")
     split = opened.data().split("validation")
+    plan: Any = SimpleNamespace(
+        check="all", split="validation", agree=0.0, threads=None, engines=["onnx"]
+    )
     wrong = list(split.text(3))
     original = Runner.state_of
 
@@ -269,7 +274,7 @@ def test_another_answer_is_a_fault(run: Path, monkeypatch: pytest.MonkeyPatch):
 
     def put_in_place():
         with beside(run / "other"):
-            bundle.agreement(run / "onnx-fp32", Check(split, "validation", "all"))
+            bundle.agreement(run / "onnx-fp32", plan, split)
 
     with pytest.raises(ConfigError) as error:
         put_in_place()

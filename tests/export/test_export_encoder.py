@@ -11,11 +11,11 @@ from exports import exported, make_run
 from models import ragged
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.export.narrow import narrowed
 from eat_lightning.infer.record import record
 from eat_lightning.methods.objective._importance import best_of, importance
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.narrow import narrowed
 
 UNCHANGED = {"tau": None, "layers": None, "patience": None}
 LINES = [b"good film", b"not very good at all", b"the film is not bad but the plot is dull"]

@@ -1,14 +1,15 @@
 """A pool answers as batches do, runs deep layers on full ones, and forgets who has left."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from finished import make_run
-from models import alone, kinds, method, ragged, tiny
+from models import alone, kinds, method, packed, ragged, tiny
 
-from eat_lightning.infer.depth_batching import Pool
+from eat_lightning.infer.depth_batching import Pool, packed_together
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
 from eat_lightning.model.packed import Batch
@@ -134,3 +135,16 @@ def test_a_rule_sees_the_guesses_before():
         whole = encoder(ragged(LENGTHS))
     assert [int(found[i].depth_B) for i in range(37)] == whole.depth_B.tolist()
     assert len(set(whole.depth_B.tolist())) > 1
+
+
+def test_a_group_in_which_nothing_was_merged_joins_one_with_merged_tokens():
+    """There a token stands for itself alone, and nothing is added to its scores."""
+    plain, merged = packed([[0.0]] * 2, [2]), packed([[0.0]] * 3, [3])
+    sizes = torch.tensor([1.0, 3.0, 1.0])
+    merged = replace(merged, size_N=sizes, weight_N=sizes.log())
+    both = packed_together([plain, merged])
+    assert both.size_N is not None
+    assert both.size_N.tolist() == [1, 1, 1, 3, 1]
+    assert both.weight_N is not None
+    assert both.weight_N.exp().tolist() == pytest.approx(both.size_N)
+    assert packed_together([plain, plain]).size_N is None

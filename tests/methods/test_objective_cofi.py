@@ -6,11 +6,11 @@ import pytest
 import torch
 from models import ragged, tiny
 
+from eat_lightning.export.narrow import narrowed
 from eat_lightning.methods.objective.cofi import CoFi, drawn, open_chance, settled
 from eat_lightning.model.encoder import settle, with_weights
 from eat_lightning.model.training import Context
 from eat_lightning.model.widths import living
-from eat_lightning.weights.narrow import narrowed
 
 
 def bound(encoder, **given) -> CoFi:

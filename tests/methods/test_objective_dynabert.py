@@ -6,12 +6,12 @@ import pytest
 import torch
 from models import method, ragged, tiny
 
+from eat_lightning.export.narrow import narrowed
 from eat_lightning.methods.objective._importance import importance
 from eat_lightning.methods.objective.dynabert import DynaBert, layers_run
 from eat_lightning.model.encoder import with_slots, with_weights
 from eat_lightning.model.training import Context
 from eat_lightning.model.widths import in_order
-from eat_lightning.weights.narrow import narrowed
 
 
 def labelled():

@@ -7,7 +7,7 @@ from typing import Any
 
 from eat_lightning.model.layer import Shape
 from eat_lightning.weights.families import bert
-from eat_lightning.weights.family import BERT_NAMES, Family
+from eat_lightning.weights.family import BERT_NAMES, SIZES, TYPES, Family
 
 GROUP = r"encoder\.albert_layer_groups\.(\d+)\.albert_layers\.0"
 NAMES = {
@@ -22,17 +22,11 @@ NAMES = {
 }
 
 
-def parts(config: Mapping[str, Any]) -> dict[str, Any]:
-    groups, narrow = config.get("num_hidden_groups", 1), config.get("embedding_size", 128)
-    return bert.parts(config) | {"embedding_size": narrow, "layer_groups": groups}
+SIZES_TOO = {"embedding_size": "embedding_size", "layer_groups": "num_hidden_groups"}
 
 
 def settings(shape: Shape) -> dict[str, Any]:
-    return bert.settings(shape) | {
-        "embedding_size": shape.embedding_size,
-        "num_hidden_groups": shape.layer_groups,
-        "classifier_dropout_prob": shape.dropout,
-    }
+    return bert.settings(shape) | {"classifier_dropout_prob": shape.dropout}
 
 
 def faults(config: Mapping[str, Any]) -> list[str]:
@@ -46,9 +40,10 @@ FAMILY = Family(
     ("albert",),
     "albert.",
     BERT_NAMES | NAMES,
-    parts,
-    settings,
+    settings=settings,
     small=bert.SMALL | {"embedding_size": 16, "hidden_act": "gelu_new"},
+    fixed={"embedding_size": 128, "layer_groups": 1},
+    sizes=SIZES | TYPES | SIZES_TOO,
     faults=faults,
     sep_token_id=3,
 )

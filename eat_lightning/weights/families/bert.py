@@ -6,11 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eat_lightning.model.layer import Shape
-from eat_lightning.weights.family import BERT_NAMES, Family
-
-
-def parts(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type_vocab_size": config.get("type_vocab_size", 2)}
+from eat_lightning.weights.family import BERT_NAMES, SIZES, TYPES, Family
 
 
 def settings(shape: Shape) -> dict[str, Any]:
@@ -33,4 +29,12 @@ SMALL = {
     "intermediate_size": 40,
     "max_position_embeddings": 42,
 }
-FAMILY = Family(("bert",), "bert.", BERT_NAMES, parts, settings, small=SMALL, faults=faults)
+FAMILY = Family(
+    ("bert",),
+    "bert.",
+    BERT_NAMES,
+    settings=settings,
+    small=SMALL,
+    sizes=SIZES | TYPES,
+    faults=faults,
+)

@@ -8,7 +8,7 @@ from typing import Any
 
 from eat_lightning.model.layer import Shape
 from eat_lightning.weights.families import bert
-from eat_lightning.weights.family import BERT_NAMES, Family
+from eat_lightning.weights.family import BERT_NAMES, SIZES, TYPES, Family
 
 NAMES = {
     r"encoder\.layer\.(\d+)\.attention\.self\.(query|key|value)_proj": r"layers.\1.\2",
@@ -23,20 +23,11 @@ WANTED = {  # as all released ones have it
 }
 
 
-def parts(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type_vocab_size": config.get("type_vocab_size", 0),
-        "absolute_positions": config.get("position_biased_input", True),
-        "relative": "disentangled",
-        "relative_buckets": config.get("position_buckets", 0),
-    }
+SIZES_TOO = {"absolute_positions": "position_biased_input", "relative_buckets": "position_buckets"}
 
 
 def settings(shape: Shape) -> dict[str, Any]:
     return {
-        "type_vocab_size": shape.type_vocab_size,
-        "position_biased_input": shape.absolute_positions,
-        "position_buckets": shape.relative_buckets,
         "max_relative_positions": -1,
         "pos_att_type": ["p2c", "c2p"],
         "pooler_hidden_act": "gelu",
@@ -69,12 +60,13 @@ FAMILY = Family(
     ("deberta-v2",),
     "deberta.",
     BERT_NAMES | NAMES,
-    parts,
-    settings,
+    settings=settings,
     small=bert.SMALL
     | {"max_position_embeddings": 300, "position_buckets": 16, "relative_attention": True}
     | {"share_att_key": True, "norm_rel_ebd": "layer_norm", "pos_att_type": "p2c|c2p"}
     | {"position_biased_input": False, "type_vocab_size": 0, "layer_norm_eps": 1e-7},
+    fixed={"type_vocab_size": 0, "relative": "disentangled"},
+    sizes=SIZES | TYPES | SIZES_TOO,
     faults=faults,
     activation="gelu",
     sep_token_id=2,

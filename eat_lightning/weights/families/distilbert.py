@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from eat_lightning.model.layer import Shape
 from eat_lightning.weights.family import BERT_NAMES, SIZES, Family
 
 NAMES = {
@@ -28,22 +24,14 @@ OTHER_SIZES = {
 }
 
 
-def parts(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type_vocab_size": 0, "eps": 1e-12}
-
-
-def settings(shape: Shape) -> dict[str, Any]:
-    return {"seq_classif_dropout": shape.dropout}
-
-
 FAMILY = Family(
     ("distilbert",),
     "distilbert.",
     BERT_NAMES | NAMES,
-    parts,
-    settings,
+    settings=lambda shape: {"seq_classif_dropout": shape.dropout},
     small={"vocab_size": 50, "dim": 32, "hidden_dim": 40, "n_heads": 4, "n_layers": 3}
     | {"max_position_embeddings": 42},
+    fixed={"type_vocab_size": 0},
     sizes={ours: key for ours, key in (SIZES | OTHER_SIZES).items() if ours != "eps"},
     activation="relu",
 )

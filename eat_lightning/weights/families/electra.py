@@ -7,13 +7,12 @@ from typing import Any
 
 from eat_lightning.model.layer import Shape
 from eat_lightning.weights.families import bert
-from eat_lightning.weights.family import BERT_NAMES, TWO_LAYERS, Family
+from eat_lightning.weights.family import BERT_NAMES, SIZES, TWO_LAYERS, TYPES, Family
 
 
 def parts(config: Mapping[str, Any]) -> dict[str, Any]:
     narrow, wide = config.get("embedding_size", 128), config.get("hidden_size", 256)
-    embedding_size = 0 if narrow == wide else narrow
-    return bert.parts(config) | {"embedding_size": embedding_size}
+    return {"embedding_size": 0 if narrow == wide else narrow}
 
 
 def settings(shape: Shape) -> dict[str, Any]:
@@ -27,6 +26,7 @@ FAMILY = Family(
     parts,
     settings,
     small=bert.SMALL | {"embedding_size": 16},
+    sizes=SIZES | TYPES,
     faults=bert.faults,
     activation="gelu",
 )

@@ -35,6 +35,8 @@ OTHER_SIZES = {
     "eps": "norm_eps",
     "local_window": "local_attention",
 }
+FIXED = {"type_vocab_size": 0, "absolute_positions": False, "relative": "rotary"}
+FIXED |= {"norm": "first", "feed_forward": "gated", "dropout": 0.0, "attention_dropout": 0.0}
 GLOBAL, LOCAL = "full_attention", "sliding_attention"
 BIASES = ("attention_bias", "mlp_bias", "norm_bias")
 
@@ -55,17 +57,10 @@ def rope_of(config: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 def parts(config: Mapping[str, Any]) -> dict[str, Any]:
     local = [i + 1 for i, kind in enumerate(layer_types(config)) if kind == LOCAL]
     return {
-        "type_vocab_size": 0,
-        "absolute_positions": False,
-        "relative": "rotary",
         "rotary_base": rope_of(config, GLOBAL)["rope_theta"],
         "local_rotary_base": rope_of(config, LOCAL)["rope_theta"],
         "local_layers": local,
-        "norm": "first",
-        "feed_forward": "gated",
         "biases": any(config.get(key, False) for key in BIASES),
-        "dropout": config.get("mlp_dropout", 0.0),
-        "attention_dropout": config.get("attention_dropout", 0.0),
     }
 
 
@@ -116,6 +111,7 @@ FAMILY = Family(
         "pad_token_id": 0,
         **{"bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3},
     },
+    fixed=FIXED,
     sizes=SIZES | OTHER_SIZES,
     faults=faults,
     activation="gelu",

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from eat_lightning.model.layer import Shape
 from eat_lightning.weights.families import bert
-from eat_lightning.weights.family import BERT_NAMES, TWO_LAYERS, Family
+from eat_lightning.weights.family import BERT_NAMES, SIZES, TWO_LAYERS, Family
 
 NAMES = {
     r"encoder\.layer\.(\d+)\.attention\.attn\.(q|k|v)": r"layers.\1.\2",
@@ -15,23 +11,12 @@ NAMES = {
     r"encoder\.layer\.(\d+)\.attention\.LayerNorm": r"layers.\1.attention_norm",
     r"encoder\.relative_attention_bias": "relative",
 }
-
-
-def parts(config: Mapping[str, Any]) -> dict[str, Any]:
-    buckets = config.get("relative_attention_num_buckets", 32)
-    return {"type_vocab_size": 0, "position_offset": 2, "relative_buckets": buckets}
-
-
-def settings(shape: Shape) -> dict[str, Any]:
-    return {"relative_attention_num_buckets": shape.relative_buckets}
-
-
 FAMILY = Family(
     ("mpnet",),
     "mpnet.",
     BERT_NAMES | NAMES | TWO_LAYERS,
-    parts,
-    settings,
     small=bert.SMALL | {"pad_token_id": 1},
+    fixed={"type_vocab_size": 0, "position_offset": 2, "relative_buckets": 32},
+    sizes=SIZES | {"relative_buckets": "relative_attention_num_buckets"},
     sep_token_id=2,
 )

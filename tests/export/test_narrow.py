@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from models import ragged, tiny
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.export.narrow import narrowed, width_faults
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.methods.objective._importance import Importance, best_of, importance
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -15,7 +16,6 @@ from eat_lightning.model.flops import static_flops
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.widths import in_order, living
 from eat_lightning.weights.checkpoint import load_model, load_pretrained, save_model
-from eat_lightning.weights.narrow import narrowed, width_faults
 
 SILENT_HEAD, SILENT_INNER = 1, 5
 
