@@ -6,6 +6,7 @@ import asyncio
 import math
 import sys
 import time
+from asyncio import FIRST_COMPLETED
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
@@ -100,31 +101,28 @@ class Gateway:
         """Places and answers as they come; a refusal for all that are left after the deadline. Who
         stops listening takes what is left out of the queue."""
 
-        async def one(place: int, ask: Ask) -> tuple[int, Answer | Refused]:
-            try:
-                async with asyncio.timeout(ask.deadline - time.monotonic()):
-                    return place, await ask.future
-            except TimeoutError:
-                return place, self.too_late(ask)
-
-        tasks = [asyncio.ensure_future(one(place, ask)) for place, ask in enumerate(asks)]
+        waiting = dict(enumerate(asks))
         status = HUNG_UP  # unless a refusal ended the request
         try:
-            for coming in asyncio.as_completed(tasks):
-                place, answer = await coming
-                status = answer.status_code if isinstance(answer, Refused) else status
-                yield place, answer
+            while waiting:
+                futures = [ask.future for ask in waiting.values()]
+                left_s = max(0.0, asks[0].deadline - time.monotonic())  # all have the same
+                done, _ = await asyncio.wait(futures, timeout=left_s, return_when=FIRST_COMPLETED)
+                for place, ask in [*waiting.items()]:
+                    if done and ask.future not in done:
+                        continue
+                    answer = ask.future.result() if done else self.too_late(ask)
+                    status = answer.status_code if isinstance(answer, Refused) else status
+                    del waiting[place]
+                    yield place, answer
         finally:
-            # Before their tasks, whose end would cancel the futures too.
             self.metrics.gave_up(status, sum(ask.future.cancel() for ask in asks))
-            for task in tasks:
-                task.cancel()
             if any(ask.begun is None for ask in asks):
                 self.queue.drop_done()
 
     def too_late(self, ask: Ask) -> Answer | Refused:
         """What an example gets whose deadline passed: 503 where it waited for a worker to start."""
-        if ask.future.done() and not ask.future.cancelled():  # answered at that very moment
+        if not ask.future.cancel():  # answered at that very moment
             return ask.future.result()
         refused = Refused(504, "the deadline passed")
         if not self.worker.is_up and ask.begun is None:
@@ -141,9 +139,8 @@ class Gateway:
                 answered.append((ask.example, answer, answer.pop("seen", None)))
         self.write_log([decision_line(*each) for each in answered])
         for example, _, seen in answered:
-            source = example.source if example.source in self.monitors.watches else None
             if seen is not None:
-                self.drifted(self.monitors.observe(source, seen))
+                self.drifted(self.monitors.observe(example.source, seen))
 
     def write_log(self, lines: list[dict[str, Any]]) -> None:
         """A disk that is full is told once, and takes no answer with it."""

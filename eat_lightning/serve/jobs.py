@@ -182,19 +182,19 @@ class Jobs:
 
     def feed(self) -> None:
         """Feed the workers, in the event loop."""
-        while self.todo and self.has_room(self.todo[0]):
-            job = self.todo.popleft()
+        while self.todo:
+            job = self.todo[0]
+            fits = self.num_ahead + len(job.examples) <= 2 * self.plan.examples_at_once
+            # One that was begun before may be what kills the worker: it runs without others.
+            if self.num_ahead and (not fits or job.tries or self.alone):
+                return
+            self.todo.popleft()
             self.num_ahead += len(job.examples)
             self.alone = job.tries > 0
             task = asyncio.ensure_future(self.run(job))
             self.running.add(task)
             task.add_done_callback(self.running.discard)
             task.add_done_callback(lambda _: self.feed())  # nothing is left to do once it stops
-
-    def has_room(self, job: Job) -> bool:
-        """A job that was begun before may be what kills the worker: it runs without others."""
-        fits = self.num_ahead + len(job.examples) <= 2 * self.plan.examples_at_once
-        return not self.num_ahead or (fits and not job.tries and not self.alone)
 
     async def run(self, job: Job) -> None:
         try:
