@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,13 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from eat_lightning.attack.goals import evaded, left_early, right
-from eat_lightning.attack.greedy import Attempt, Search
+from eat_lightning.attack.greedy import Attempt, Search, searches_of
+from eat_lightning.attack.plan import AttackPlan
 from eat_lightning.attack.rules import Rule
+from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome
+from eat_lightning.runs.run import Run, git_commit
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -72,6 +75,24 @@ class AttackRow:
     @property
     def transfer(self) -> bool:
         return self.against != self.under
+
+
+def attacked(run: Run, rules: list[Rule], plan: AttackPlan) -> Iterator[AttackRow]:
+    """Make a row for each goal, rule attacked, and rule judged under."""
+    split = run.data(dir=plan.data.dir).split(plan.split)
+    rows_B = spread_rows(len(split), plan.examples)
+    texts, labels_B = [split.text(int(i)) for i in rows_B], split.labels[rows_B].astype(np.int64)
+    attempts = [(search, search(texts, labels_B)) for search in searches_of(run, rules, plan)]
+    about = {
+        "task": run.task.name,
+        "run": run.name,
+        "model": str(run.config.get("model")),
+        "split": plan.split,
+        "commit": git_commit() or "",
+    }
+    for search, found in attempts:
+        for under in rules:  # when all have been asked: rows name the worst of all texts
+            yield row_of(search, under, found, about)
 
 
 def row_of(
