@@ -16,6 +16,7 @@ from eat_lightning.attack.rules import Rule
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome
+from eat_lightning.model.flops import static_flops
 from eat_lightning.runs.run import Run, git_commit
 
 
@@ -107,7 +108,7 @@ def row_of(
     labels_B = np.array([attempt.label for attempt in attempts])
     clean = under.judge(victim([attempt.as_it_was for attempt in attempts], labels_B))
     attacked = under.judge(victim([attempt.text for attempt in attempts], labels_B))
-    whole_B = victim.whole(clean.recorded)
+    whole_B = static_flops(victim.backend.encoder, clean.recorded.lengths)
     flops_B = victim.cost(under, attacked.recorded, attacked.depth_B)
     applies_B, queries = goal.applies(clean), [attempt.queries for attempt in attempts]
     reached_B = goal.reached(attacked, under.layers)[applies_B]

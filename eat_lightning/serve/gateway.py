@@ -206,7 +206,8 @@ class Gateway:
 
     def begin_stop(self) -> None:
         self.stopping = True
-        self.queue.hurry()
+        self.queue.wait_s = 0  # nobody waits for company any more
+        self.queue.changed.set()
 
     async def stop(self) -> None:
         """When all that was accepted is answered."""

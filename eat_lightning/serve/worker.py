@@ -101,11 +101,6 @@ class Queue:
             return 0
         return self.asks[0].arrived + self.wait_s - time.monotonic()
 
-    def hurry(self) -> None:
-        """Let nobody wait for company any more."""
-        self.wait_s = 0
-        self.changed.set()
-
     def close(self) -> None:
         """Take nothing more in; what is there is still handed out."""
         self.closed = True
