@@ -19,7 +19,7 @@ from finished import config_of
 from eat_lightning.config import parsed
 from eat_lightning.serve.app import make_app
 from eat_lightning.serve.body import Example
-from eat_lightning.serve.gateway import Files, Gateway
+from eat_lightning.serve.gateway import Gateway
 from eat_lightning.serve.model import NOBODY, About, Deep
 from eat_lightning.serve.plan import ServePlan
 from eat_lightning.serve.remote import WorkerDied
@@ -141,7 +141,8 @@ def running(
 
     async def serving() -> None:
         revived = revive or (lambda plan: FakeModel("revived"))
-        gateway = Gateway(made_plan, model, revived, Files.open(made_plan))
+        first = iter([model])
+        gateway = Gateway(made_plan, lambda plan: next(first, None) or revived(plan))
         given = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 5}
         server = Server(uvicorn.Config(make_app(gateway, token), **given))
         made.update(gateway=gateway, server=server)

@@ -7,17 +7,20 @@ texts tried.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from eat_lightning.attack.edits import Neighbours, Place, Text, places, variants, with_words
-from eat_lightning.attack.goals import Goal
+from eat_lightning.attack.goals import GOALS, Goal
+from eat_lightning.attack.plan import AttackPlan
 from eat_lightning.attack.rules import Rule
 from eat_lightning.attack.victim import Victim
 from eat_lightning.infer.recorded import Outcome
 from eat_lightning.progress import shown
+from eat_lightning.runs.open import open_run
+from eat_lightning.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -123,3 +126,18 @@ class Search:
             if score_M[m] > attempt.score:  # the best comes first, so later ones are no better
                 attempt.score, attempt.reached = float(score_M[m]), bool(reached_M[m])
                 attempt.edited = trials[m].edited
+
+
+def searches_of(run: Run, rules: list[Rule], plan: AttackPlan) -> Iterator[Search]:
+    """A search for each goal and rule, all of the same model; each is named before it begins."""
+    backend = open_run(run, policies=(), prepack=plan.prepack)
+    backend.max_length = min(plan.most_tokens or backend.max_length, backend.max_length)
+    victim = Victim(backend, plan.batch)
+    near = Neighbours(backend.tokenizer.get_vocab(), backend.encoder.embedding.word.weight)
+    budget = Budget(plan.edits, plan.words, plan.candidates)
+    for goal in (GOALS[name] for name in plan.goals):
+        for rule in rules:
+            if goal.name == "slowdown" and not rule.layers:
+                continue  # nobody leaves, so nobody can be kept
+            print(f"{goal.name} against {rule.name} ...", flush=True)
+            yield Search(victim, rule, goal, budget, plan.kinds or goal.kinds, near, plan.seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,14 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from eat_lightning.attack.goals import evaded, left_early, right
-from eat_lightning.attack.greedy import Attempt, Search
+from eat_lightning.attack.greedy import Attempt, Search, searches_of
+from eat_lightning.attack.plan import AttackPlan
 from eat_lightning.attack.rules import Rule
+from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome
+from eat_lightning.model.flops import static_flops
+from eat_lightning.runs.run import Run, git_commit
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -74,6 +78,24 @@ class AttackRow:
         return self.against != self.under
 
 
+def attacked(run: Run, rules: list[Rule], plan: AttackPlan) -> Iterator[AttackRow]:
+    """Make a row for each goal, rule attacked, and rule judged under."""
+    split = run.data(dir=plan.data.dir).split(plan.split)
+    rows_B = spread_rows(len(split), plan.examples)
+    texts, labels_B = [split.text(int(i)) for i in rows_B], split.labels[rows_B].astype(np.int64)
+    attempts = [(search, search(texts, labels_B)) for search in searches_of(run, rules, plan)]
+    about = {
+        "task": run.task.name,
+        "run": run.name,
+        "model": str(run.config.get("model")),
+        "split": plan.split,
+        "commit": git_commit() or "",
+    }
+    for search, found in attempts:
+        for under in rules:  # when all have been asked: rows name the worst of all texts
+            yield row_of(search, under, found, about)
+
+
 def row_of(
     search: Search, under: Rule, attempts: Sequence[Attempt], about: Mapping[str, Any]
 ) -> AttackRow:
@@ -86,7 +108,7 @@ def row_of(
     labels_B = np.array([attempt.label for attempt in attempts])
     clean = under.judge(victim([attempt.as_it_was for attempt in attempts], labels_B))
     attacked = under.judge(victim([attempt.text for attempt in attempts], labels_B))
-    whole_B = victim.whole(clean.recorded)
+    whole_B = static_flops(victim.backend.encoder, clean.recorded.lengths)
     flops_B = victim.cost(under, attacked.recorded, attacked.depth_B)
     applies_B, queries = goal.applies(clean), [attempt.queries for attempt in attempts]
     reached_B = goal.reached(attacked, under.layers)[applies_B]

@@ -26,6 +26,9 @@ COLUMNS = [
     Column("worst", "worst", "of all texts asked", group=COST),
     Column("bound", "bound", "of any text", group=COST),
 ]
+# What is told before and after: its scale, and digits.
+MOVED = {"accuracy": (100, 0), "exits": (100, 0), "depth": (1, 2), "depth_p99": (1, 0)}
+MOVED |= {"flops": (1, 2), "flops_p99": (1, 2)}
 MEANING = {
     "slowdown": "Reached: of the texts that left early, those that no longer do.",
     "evasion": "Reached: of the texts answered rightly, those answered wrongly and early "
@@ -54,24 +57,14 @@ def table_of(rows: Sequence[AttackRow], goal: str) -> Table:
 
 
 def line_of(row: AttackRow) -> Line:
-    def moved(name: str, digits: int = 2, scale: float = 1.0) -> Cell:
-        before, after = (scale * getattr(row, f"{name}_{when}") for when in ("before", "after"))
-        return Cell(after, f"{before:.{digits}f} to {after:.{digits}f}")
-
-    cells = {
-        "task": words(row.task),
-        "against": words(row.against),
-        "under": words(row.under),
+    cells = {name: words(getattr(row, name)) for name in ("task", "against", "under")} | {
         "reached": number(None if row.reached is None else 100 * row.reached, 0),
-        "accuracy": moved("accuracy", 0, 100),
         "sure_and_wrong": number(100 * row.sure_and_wrong, 0),
-        "exits": moved("exits", 0, 100),
-        "depth": moved("depth"),
-        "depth_p99": moved("depth_p99", 0),
-        "flops": moved("flops"),
-        "flops_p99": moved("flops_p99"),
         "worst": number(row.flops_worst, 2),
         "bound": number(row.flops_bound, 2),
     }
+    for name, (scale, digits) in MOVED.items():
+        before, after = (scale * getattr(row, f"{name}_{when}") for when in ("before", "after"))
+        cells[name] = Cell(after, f"{before:.{digits}f} to {after:.{digits}f}")
     command = f"python -m eat_lightning.attack run=.../{row.run} examples={row.num_examples}"
     return Line(cells, Provenance((row.run,), command, (row.commit,)))

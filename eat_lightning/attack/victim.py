@@ -16,7 +16,7 @@ from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, tokenize
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.torch_backend import TorchBackend
-from eat_lightning.model.flops import flops, static_flops
+from eat_lightning.model.flops import flops
 from eat_lightning.model.packed import Batch
 
 
@@ -61,10 +61,6 @@ class Victim:
         """FLOPs of each text."""
         lengths_B = recorded.lengths
         return flops(self.backend.encoder, rule.exit, recorded.tokens_LB, depth_B, lengths_B)
-
-    def whole(self, recorded: Recorded) -> np.ndarray:
-        """FLOPs of each text by the whole encoder: dense, every token, every layer."""
-        return static_flops(self.backend.encoder, recorded.lengths)
 
     def bound(self, rule: Rule) -> float:
         """FLOPs that no request can exceed, whatever its text: as many tokens as the length cap

@@ -77,6 +77,3 @@ class Detector:
     @property
     def alarms(self) -> bool:
         return float(self.statistic_F.sum()) >= self.run_length
-
-    def restart(self) -> None:
-        self.sums_FG = np.zeros_like(self.sums_FG)

@@ -120,7 +120,7 @@ class Monitor:
         bound = float(self.detector.run_length)
         event = Event(ALARM, self.at, self.moved, float(statistic_F.sum()), bound, self.psi())
         self.since, self.quiet, self.num_alarms = self.at, 0, self.num_alarms + 1
-        self.detector.restart()
+        self.detector.sums_FG[:] = 0
         self.window.clear()
         return event
 
@@ -195,11 +195,11 @@ class Monitor:
         Each feature's statistic is its part of a sum that is an alarm at its bound."""
         with self.lock:
             bound, statistic_F = float(self.detector.run_length), self.detector.statistic_F.tolist()
-            values = zip(statistic_F, self.psi().values(), self.psi_bound_F.tolist(), strict=True)
-            features = [
-                {"statistic": statistic, "bound": bound, "psi": psi, "psi_bound": psi_bound}
-                for statistic, psi, psi_bound in values
-            ]
+            psi, bounds_F = self.psi(), self.psi_bound_F.tolist()
+            features = {
+                name: {"statistic": own, "bound": bound, "psi": psi[name], "psi_bound": most}
+                for name, own, most in zip(FEATURES, statistic_F, bounds_F, strict=True)
+            }
             return {
                 "state": FULL if self.full_depth else EARLY,
                 "since": self.since,
@@ -209,5 +209,5 @@ class Monitor:
                 "statistic": sum(statistic_F),
                 "bound": bound,
                 "in_window": len(self.window.bins),
-                "features": dict(zip(FEATURES, features, strict=True)),
+                "features": features,
             }

@@ -86,8 +86,7 @@ class Reference:
 
     def check(self, here: dict[str, Any], how: str = "drift") -> None:
         """ConfigError, in one line, names what it was made with and what is here."""
-        seen = {key: value for key, value in self.holds_for.items() if key not in UNSEEN}
-        if differs := differences(seen, here):
+        if differs := differences(self.holds_for, here):
             name = self.path_in(Path(), self.source)
             raise ConfigError(f"{name} holds for another {differs}; make it again with {how}")
 
@@ -146,16 +145,13 @@ def normal(
 def read_references(backend: Backend, certificate: str | None = None) -> dict[Source, Reference]:
     """Those kept with it, by source. ConfigError where one is of other exits, or there is none; it
     gives the command that makes them. certificate: which is in force."""
-    how = command_for(backend, certificate)
+    folder = backend.folder
+    made_of = of_export(folder) if is_export(folder) else f"{folder}"
+    exits = "" if certificate is None else f" certificate={certificate}"
+    how = f"python -m eat_lightning.{FILE} run={made_of}{exits}"
     there = {source: Reference.path_in(backend.folder, source) for source in backend.watched}
     kept = [source for source, path in there.items() if path.is_file()]
     found = {source: Reference.read(backend, source, how) for source in kept or [None]}
     for source, reference in found.items():
         reference.check(made_with(backend, source), how)
     return found
-
-
-def command_for(home: Home, certificate: str | None) -> str:
-    made_of = of_export(home.folder) if is_export(home.folder) else f"{home.folder}"
-    exits = "" if certificate is None else f" certificate={certificate}"
-    return f"python -m eat_lightning.{FILE} run={made_of}{exits}"

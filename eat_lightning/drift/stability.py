@@ -25,13 +25,14 @@ def psi(expected_FK: np.ndarray, actual_FK: np.ndarray, real_FK: np.ndarray) -> 
     return ((q_FK - p_FK) * np.log(ratio_FK)).sum(-1)
 
 
-def by_chance(num_bins: int, window: int, reference: int, quantile: float = 0.99) -> float:
-    """What the index stays below with this probability where nothing has moved."""
+def by_chance(
+    num_bins_F: np.ndarray, window: int, reference: int, quantile: float = 0.99
+) -> np.ndarray:
+    """What each index stays below with this probability where nothing has moved."""
     from scipy.stats import chi2
 
-    if num_bins < 2:
-        return 0.0
-    return float(chi2.ppf(quantile, num_bins - 1) * (1 / window + 1 / reference))
+    spread_F = chi2.ppf(quantile, num_bins_F - 1) * (1 / window + 1 / reference)
+    return np.where(num_bins_F < 2, 0.0, spread_F)
 
 
 def edges(place_B: np.ndarray) -> np.ndarray:
@@ -81,5 +82,5 @@ class Window:
 
     def bound_F(self, least: float) -> np.ndarray:
         """`least`, or what a full window shows by chance where that is more."""
-        sizes = (self.expected_FK > 0).sum(1)
-        return np.array([max(least, by_chance(k, self.size, self.reference)) for k in sizes])
+        num_bins_F = (self.expected_FK > 0).sum(1)
+        return np.maximum(least, by_chance(num_bins_F, self.size, self.reference))

@@ -8,25 +8,16 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-Headers = tuple[tuple[bytes, bytes], ...]
-
 
 @dataclass(frozen=True)
 class Asked:
-    """A request, whole. Names of headers are in lower case."""
+    """A request, whole. headers: by their names in lower case, the first of each name."""
 
     method: str
     path: str
-    headers: Headers
+    headers: dict[bytes, bytes]
     body: bytes = b""
     query: bytes = b""
-
-    def header(self, name: bytes) -> str | None:
-        return next((value.decode("latin-1") for key, value in self.headers if key == name), None)
-
-    def with_header(self, name: bytes, value: str) -> Asked:
-        others = tuple(pair for pair in self.headers if pair[0] != name)
-        return replace(self, headers=(*others, (name, value.encode("latin-1"))))
 
     @property
     def scope(self) -> dict[str, Any]:
@@ -37,7 +28,7 @@ class Asked:
             "method": self.method,
             "path": self.path,
             "query_string": self.query,
-            "headers": [*self.headers],
+            "headers": [*self.headers.items()],
         }
 
 
@@ -46,7 +37,7 @@ class Told:
     """An answer, whole; or its head, where the body comes in pieces."""
 
     status: int
-    headers: Headers
+    headers: dict[bytes, bytes]
     body: bytes = b""
 
 
@@ -67,7 +58,7 @@ async def pieces(app: Any, asked: Asked) -> AsyncGenerator[Told | bytes, None]:
     try:
         while message := await sent.get():
             if message["type"] == "http.response.start":
-                yield Told(message["status"], tuple(map(tuple, message.get("headers", ()))))
+                yield Told(message["status"], dict(message.get("headers", ())))
                 continue
             yield message.get("body", b"")
             if not message.get("more_body"):

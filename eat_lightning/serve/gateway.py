@@ -6,15 +6,16 @@ import asyncio
 import math
 import sys
 import time
+from asyncio import FIRST_COMPLETED
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from eat_lightning.drift.decisions import TEXTS, DecisionLog
-from eat_lightning.drift.monitor import ALARM, Event
+from eat_lightning.drift.monitor import ALARM
 from eat_lightning.drift.watch import named
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.body import Example
@@ -31,35 +32,23 @@ HUNG_UP = 499
 OpenModel = Callable[[ServePlan], Remote]
 
 
-@dataclass
-class Files:
-    """What the gateway writes. State and log may be shared with other gateways; a journal that
-    another one writes is a ConfigError."""
-
-    journal: Journal | None
-    state: StateFile | None
-    log: DecisionLog | None
-
-    @classmethod
-    def open(cls, plan: ServePlan) -> Files:
-        folder = plan.drift.state or plan.journal
-        return cls(
-            Journal(plan.journal) if plan.journal else None,
-            StateFile(folder, plan.state_key) if folder and plan.state_key else None,
-            DecisionLog(plan.log, plan.log_text) if plan.log else None,
-        )
-
-
 class Gateway:
-    """`open_model` makes a model by a plan; it is called anew for each reload."""
+    """`open_model` makes a model by a plan; it is called anew for each reload. State and log may be
+    shared with other gateways; a journal that another one writes is a ConfigError, which comes
+    before the model is loaded."""
 
-    def __init__(self, plan: ServePlan, model: Remote, open_model: OpenModel, files: Files):
-        self.plan, self.about, self.open_model, self.files = plan, model.about, open_model, files
+    def __init__(self, plan: ServePlan, open_model: OpenModel):
+        folder = plan.drift.state or plan.journal
+        journal = Journal(plan.journal) if plan.journal else None
+        state = StateFile(folder, plan.state_key) if folder and plan.state_key else None
+        self.log = DecisionLog(plan.log, plan.log_text) if plan.log else None
+        model = open_strictly(plan, open_model)
+        self.plan, self.about, self.open_model = plan, model.about, open_model
         self.events: deque[dict[str, Any]] = deque(maxlen=20)  # of drift
         self.reloading = asyncio.Lock()
         self.stopping = self.log_failed = False
         self.metrics = Metrics(self.about.num_layers)
-        self.monitors = Monitors(self.about.normal, plan.drift.monitors, files.state)
+        self.monitors = Monitors(self.about.normal, plan.drift.monitors, state)
         self.queue = Queue(plan.queue, plan.examples_at_once, plan.wait_ms / 1000)
         self.worker = Worker(
             model,
@@ -70,7 +59,7 @@ class Gateway:
             deep=lambda: self.monitors.deep if self.plan.drift.fallback else frozenset(),
             died=self.metrics.deaths.inc,
         )
-        self.jobs = None if files.journal is None else Jobs(files.journal, self.queue, plan)
+        self.jobs = None if journal is None else Jobs(journal, self.queue, plan)
 
     def start(self) -> None:
         """Start in the event loop."""
@@ -112,31 +101,28 @@ class Gateway:
         """Places and answers as they come; a refusal for all that are left after the deadline. Who
         stops listening takes what is left out of the queue."""
 
-        async def one(place: int, ask: Ask) -> tuple[int, Answer | Refused]:
-            try:
-                async with asyncio.timeout(ask.deadline - time.monotonic()):
-                    return place, await ask.future
-            except TimeoutError:
-                return place, self.too_late(ask)
-
-        tasks = [asyncio.ensure_future(one(place, ask)) for place, ask in enumerate(asks)]
+        waiting = dict(enumerate(asks))
         status = HUNG_UP  # unless a refusal ended the request
         try:
-            for coming in asyncio.as_completed(tasks):
-                place, answer = await coming
-                status = answer.status_code if isinstance(answer, Refused) else status
-                yield place, answer
+            while waiting:
+                futures = [ask.future for ask in waiting.values()]
+                left_s = max(0.0, asks[0].deadline - time.monotonic())  # all have the same
+                done, _ = await asyncio.wait(futures, timeout=left_s, return_when=FIRST_COMPLETED)
+                for place, ask in [*waiting.items()]:
+                    if done and ask.future not in done:
+                        continue
+                    answer = ask.future.result() if done else self.too_late(ask)
+                    status = answer.status_code if isinstance(answer, Refused) else status
+                    del waiting[place]
+                    yield place, answer
         finally:
-            # Before their tasks, whose end would cancel the futures too.
             self.metrics.gave_up(status, sum(ask.future.cancel() for ask in asks))
-            for task in tasks:
-                task.cancel()
             if any(ask.begun is None for ask in asks):
                 self.queue.drop_done()
 
     def too_late(self, ask: Ask) -> Answer | Refused:
         """What an example gets whose deadline passed: 503 where it waited for a worker to start."""
-        if ask.future.done() and not ask.future.cancelled():  # answered at that very moment
+        if not ask.future.cancel():  # answered at that very moment
             return ask.future.result()
         refused = Refused(504, "the deadline passed")
         if not self.worker.is_up and ask.begun is None:
@@ -153,16 +139,15 @@ class Gateway:
                 answered.append((ask.example, answer, answer.pop("seen", None)))
         self.write_log([decision_line(*each) for each in answered])
         for example, _, seen in answered:
-            source = example.source if example.source in self.monitors.watches else None
             if seen is not None:
-                self.drifted(self.monitors.observe(source, seen))
+                self.drifted(self.monitors.observe(example.source, seen))
 
     def write_log(self, lines: list[dict[str, Any]]) -> None:
         """A disk that is full is told once, and takes no answer with it."""
-        if self.files.log is None:
+        if self.log is None:
             return
         try:
-            self.files.log.add([line | {"drift": self.monitors.state} for line in lines])
+            self.log.add([line | {"drift": self.monitors.state} for line in lines])
         except OSError as error:
             if not self.log_failed:
                 print(f"log={self.plan.log}: cannot be written ({error})", file=sys.stderr)
@@ -170,9 +155,12 @@ class Gateway:
 
     def drifted(self, happened: Sequence[Happened]) -> None:
         for source, event in happened:
+            whose = "" if source is None else f" of source {source}"
+            said = f"steady again after {event.at} answers"
             if event.event == ALARM:
                 self.metrics.alarms.labels(event.feature).inc()
-            print(drift_line(source, event), file=sys.stderr, flush=True)
+                said = f"alarm after {event.at} answers, {event.feature} moved"
+            print(f"drift{whose}: {said}", file=sys.stderr, flush=True)
             line = asdict(event) | named(source)
             self.events.append(line | {"time": time.time()})
             self.write_log([line])
@@ -184,8 +172,7 @@ class Gateway:
         then the old one goes on.
         """
         if self.reloading.locked():
-            self.metrics.reloads.labels("refused").inc()
-            raise told(Refused(409, "another reload is under way", 5))
+            raise self.refused("another reload is under way", 5)
         async with self.reloading:
             plan = self.plan
             if name is not None:
@@ -193,9 +180,8 @@ class Gateway:
             try:
                 model = await asyncio.to_thread(self.opened, plan)
             except Exception as error:
-                self.metrics.reloads.labels("refused").inc()
                 reason = str(error).replace("\n", "; ") or type(error).__name__
-                raise told(Refused(409, f"the old run goes on: {reason}")) from None
+                raise self.refused(f"the old run goes on: {reason}") from None
             await self.worker.swap(model)
             self.plan, self.about = plan, model.about
             self.drifted(self.monitors.keep(soon=True))
@@ -203,6 +189,12 @@ class Gateway:
             self.metrics.reloads.labels("done").inc()
             print(f"reload: {model.about.name} answers from here on", file=sys.stderr, flush=True)
             return model.about.name
+
+    def refused(self, reason: str, retry_after: int | None = None) -> Refused:
+        """Count a reload that is refused, and tell whoever reads standard error too."""
+        self.metrics.reloads.labels("refused").inc()
+        print(f"reload: {reason}", file=sys.stderr, flush=True)
+        return Refused(409, reason, retry_after)
 
     def opened(self, plan: ServePlan) -> Remote:
         """A model that can take the requests of the one that runs."""
@@ -214,7 +206,8 @@ class Gateway:
 
     def begin_stop(self) -> None:
         self.stopping = True
-        self.queue.hurry()
+        self.queue.wait_s = 0  # nobody waits for company any more
+        self.queue.changed.set()
 
     async def stop(self) -> None:
         """When all that was accepted is answered."""
@@ -226,8 +219,8 @@ class Gateway:
             await self.watching
         await self.worker.stop()
         self.drifted(self.monitors.keep(soon=True))
-        if self.files.log is not None:
-            self.files.log.close()
+        if self.log is not None:
+            self.log.close()
 
     def live(self) -> dict[str, Any]:
         return self.metrics.snapshot() | {
@@ -255,19 +248,6 @@ def open_strictly(plan: ServePlan, open_model: OpenModel) -> Remote:
         model.close()
         raise ConfigError("strict_sources=true needs exits for each source: certificate=...")
     return model
-
-
-def told(refused: Refused) -> Refused:
-    """Tell a reload's refusal to whoever reads the gateway's standard error too."""
-    print(f"reload: {refused.detail}", file=sys.stderr, flush=True)
-    return refused
-
-
-def drift_line(source: str | None, event: Event) -> str:
-    whose = "" if source is None else f" of source {source}"
-    if event.event == ALARM:
-        return f"drift{whose}: alarm after {event.at} answers, {event.feature} moved"
-    return f"drift{whose}: steady again after {event.at} answers"
 
 
 def decision_line(example: Example, answer: Answer, seen: Any) -> dict[str, Any]:

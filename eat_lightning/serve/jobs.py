@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from eat_lightning.serve.body import Example
 from eat_lightning.serve.plan import ServePlan
 from eat_lightning.serve.worker import Answer, Ask, Queue, Refused
 
+Change = tuple[str, tuple[Any, ...]]  # of the journal: SQL and its values
 MAX_TRIES = 3  # then it is the job that kills
 FORGET_S = 3600  # between two deletions of old answers
 GAVE_UP = {"error": f"given up: begun {MAX_TRIES} times and never finished"}
@@ -48,27 +49,18 @@ class Job:
     tries: int = 0
 
 
-@dataclass(frozen=True)
-class Change:
-    """A change of the journal. written: when it is on the disk."""
-
-    sql: str
-    values: tuple[Any, ...]
-    written: Future[None] = field(default_factory=Future)
-
-
 def accepted(job: Job) -> Change:
     values = (job.id, time.time(), json.dumps(job.examples))
-    return Change("insert into jobs (id, at, examples) values (?, ?, ?)", values)
+    return "insert into jobs (id, at, examples) values (?, ?, ?)", values
 
 
 def begun(job: Job) -> Change:
-    return Change("update jobs set tries = tries + 1 where id = ?", (job.id,))
+    return "update jobs set tries = tries + 1 where id = ?", (job.id,)
 
 
 def answered(job: Job, answers: Sequence[Answer]) -> Change:
     sql = "update jobs set answers = ?, examples = null where id = ?"
-    return Change(sql, (json.dumps(answers), job.id))
+    return sql, (json.dumps(answers), job.id)
 
 
 class Journal:
@@ -95,7 +87,7 @@ class Journal:
         """All of them or none, and on the disk when this returns."""
         with self.base:
             for change in changes:
-                self.base.execute(change.sql, change.values)
+                self.base.execute(*change)
 
     def waiting(self) -> list[Job]:
         """Accepted and not answered, in the order they came."""
@@ -136,7 +128,7 @@ class Jobs:
         self.num_ahead = 0  # examples in the queue or at work
         self.num_posted = 0  # jobs on their way to the disk
         self.disk = ThreadPoolExecutor(1, "journal")
-        self.unwritten: deque[Change] = deque()
+        self.unwritten: deque[tuple[Change, Future[None]]] = deque()
 
     @property
     def num_waiting(self) -> int:
@@ -167,19 +159,20 @@ class Jobs:
 
     async def write(self, change: Change) -> None:
         """Wait until it is on the disk. Refused: 503 where it cannot be written."""
-        self.unwritten.append(change)
+        written: Future[None] = Future()
+        self.unwritten.append((change, written))
         self.disk.submit(self.flush)
-        await asyncio.wrap_future(change.written)
+        await asyncio.wrap_future(written)
 
     def flush(self) -> None:
         """Write all that came meanwhile in one transaction, and so with one fsync."""
-        changes = [self.unwritten.popleft() for _ in range(len(self.unwritten))]
+        taken = [self.unwritten.popleft() for _ in range(len(self.unwritten))]
         refused = None
         try:
-            self.journal.write(changes)
+            self.journal.write([change for change, _ in taken])
         except Exception as error:  # a full disk
             refused = Refused(503, f"the journal cannot be written: {error}", 60)
-        for written in (change.written for change in changes):
+        for _, written in taken:
             if written.set_running_or_notify_cancel():
                 written.set_exception(refused) if refused else written.set_result(None)
         if time.monotonic() > self.forgot + FORGET_S:
@@ -189,23 +182,19 @@ class Jobs:
 
     def feed(self) -> None:
         """Feed the workers, in the event loop."""
-        while self.todo and self.has_room(self.todo[0]):
-            job = self.todo.popleft()
+        while self.todo:
+            job = self.todo[0]
+            fits = self.num_ahead + len(job.examples) <= 2 * self.plan.examples_at_once
+            # One that was begun before may be what kills the worker: it runs without others.
+            if self.num_ahead and (not fits or job.tries or self.alone):
+                return
+            self.todo.popleft()
             self.num_ahead += len(job.examples)
             self.alone = job.tries > 0
             task = asyncio.ensure_future(self.run(job))
             self.running.add(task)
-            task.add_done_callback(self.ended)
-
-    def has_room(self, job: Job) -> bool:
-        """A job that was begun before may be what kills the worker: it runs without others."""
-        fits = self.num_ahead + len(job.examples) <= 2 * self.plan.examples_at_once
-        return not self.num_ahead or (fits and not job.tries and not self.alone)
-
-    def ended(self, task: asyncio.Task[None]) -> None:
-        self.running.discard(task)
-        if not task.cancelled():
-            self.feed()
+            task.add_done_callback(self.running.discard)
+            task.add_done_callback(lambda _: self.feed())  # nothing is left to do once it stops
 
     async def run(self, job: Job) -> None:
         try:

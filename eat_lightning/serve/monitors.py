@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,23 +51,11 @@ class StateFile:
     def __init__(self, folder: str, key: str):
         self.path = Path(folder) / FILE
         self.lock = FileLock(Path(folder) / "drift.lock", mode=0o600, thread_local=False)
-        self.told: set[str] = set()
         try:
-            self.lock.acquire(timeout=10)
-        except (OSError, Timeout) as error:
+            with self.lock.acquire(timeout=10):
+                pass
+        except OSError as error:  # Timeout among them
             raise ConfigError(f"{key}={folder}: cannot be used ({error})") from None
-        self.lock.release()
-
-    def acquire(self) -> bool:
-        """Whether the lock is had; released by its own `release`."""
-        try:
-            self.lock.acquire(timeout=LOCK_S)
-            return True
-        except Timeout:
-            return False
-        except OSError as error:
-            self.tell(f"{self.path} cannot be locked ({error})")
-            return False
 
     def read(self) -> dict[str, Any]:
         if not self.path.exists():
@@ -79,7 +68,7 @@ class StateFile:
                 raise ValueError("not what a gateway keeps")
             return content
         except (ValueError, OSError) as error:
-            self.tell(f"{self.path} cannot be read ({one_line(error)}): begun anew")
+            tell(f"{self.path} cannot be read ({one_line(error)}): begun anew")
             return {}
 
     def write(self, content: dict[str, Any]) -> bool:
@@ -93,14 +82,14 @@ class StateFile:
             beside.replace(self.path)
             return True
         except OSError as error:
-            self.tell(f"{self.path} cannot be written ({error})")
+            tell(f"{self.path} cannot be written ({error})")
             return False
 
-    def tell(self, line: str) -> None:
-        """Once: the next exchange meets the same."""
-        if line not in self.told:
-            print(f"drift: {line}", file=sys.stderr, flush=True)
-        self.told.add(line)
+
+@cache
+def tell(line: str) -> None:
+    """Once: the next exchange meets the same."""
+    print(f"drift: {line}", file=sys.stderr, flush=True)
 
 
 @dataclass
@@ -141,16 +130,26 @@ class Watch:
             "monitor": self.monitor.kept(),
         }
 
-    def restore(self, kept: Mapping[str, Any]) -> None:
-        """Go on from there with what it saw itself. ValueError where that is not this monitor's."""
+    def restore(self, kept: Mapping[str, Any], file: StateFile) -> None:
+        """Go on from there with what it saw itself, unless that is what it was at the last
+        exchange, or is not this monitor's."""
         began = kept.get("began")
-        if not isinstance(began, int | float) or not 0 <= began <= time.time() + DAY_S:
-            raise ValueError("began is no time")
-        self.monitor.restore(kept.get("monitor"))
+        if self.version and self.version == kept.get("version"):
+            return
+        try:
+            if not isinstance(began, int | float) or not 0 <= began <= time.time() + DAY_S:
+                raise ValueError("began is no time")
+            self.monitor.restore(kept.get("monitor"))
+        except ValueError as error:
+            return self.begin_anew(reason(error), file)
         self.began, self.version = float(began), str(kept.get("version"))
         self.events.clear()
         for seen in self.ahead:
             self.see(seen)
+
+    def begin_anew(self, why: str, file: StateFile) -> None:
+        whose = "" if self.source is None else f" of source {self.source}"
+        tell(f"what {file.path} keeps{whose} is left out ({why}): begun anew")
 
 
 class Monitors:
@@ -175,20 +174,18 @@ class Monitors:
         sources = {each.get("source") for each in kept.values()}
         self.watches = {}
         for source, reference in normal.items():
-            monitor = Monitor(reference.seen, **self.settings)
-            fresh = Watch(source, monitor, reference.identity)
-            watch = before.get(reference.identity, fresh)
-            self.watches[source] = watch
+            fresh = Watch(source, Monitor(reference.seen, **self.settings), reference.identity)
+            watch = self.watches[source] = before.get(reference.identity, fresh)
             if self.file is None or watch is not fresh:
                 continue
             if watch.name in kept:
-                restore(watch, kept[watch.name], self.file)
+                watch.restore(kept[watch.name], self.file)
             elif source in sources:
-                left_out(watch, "of another reference, run or settings", self.file)
+                watch.begin_anew("of another reference, run or settings", self.file)
 
     def observe(self, source: Source, seen: Observation) -> list[Happened]:
-        """What happened with this answer, as far as it is certain."""
-        watch = self.watches.get(source)
+        """What happened with this answer, as far as it is certain. source: an example's own."""
+        watch = self.watches.get(source, self.watches.get(None))
         if watch is None:
             return []
         watch.see(seen)
@@ -202,13 +199,17 @@ class Monitors:
         the events that hold in what all gateways saw together."""
         if self.file is not None:
             due = soon or time.monotonic() - self.written > EVERY_S
-            if not due or not self.watches or not self.file.acquire():
+            if not due or not self.watches:
                 return []
-            self.written = time.monotonic()
             try:
-                self.exchange(self.file)
-            finally:
-                self.file.lock.release()
+                with self.file.lock.acquire(timeout=LOCK_S):
+                    self.written = time.monotonic()
+                    self.exchange(self.file)
+            except Timeout:
+                return []
+            except OSError as error:
+                tell(f"{self.file.path} cannot be locked ({error})")
+                return []
         happened = []
         for watch in self.watches.values():
             happened += [(watch.source, event) for event in watch.events]
@@ -220,7 +221,7 @@ class Monitors:
         kept = file.read()
         for watch in self.watches.values():
             if watch.name in kept:
-                restore(watch, kept[watch.name], file)
+                watch.restore(kept[watch.name], file)
         if not self.changed:
             return
         now = time.time()
@@ -265,21 +266,6 @@ class Monitors:
             }
             for source, watch in self.watches.items()
         ]
-
-
-def restore(watch: Watch, kept: Mapping[str, Any], file: StateFile) -> None:
-    """Have it go on from what is kept, unless that is what it was at the last exchange."""
-    if watch.version and watch.version == kept.get("version"):
-        return
-    try:
-        watch.restore(kept)
-    except ValueError as error:
-        left_out(watch, reason(error), file)
-
-
-def left_out(watch: Watch, why: str, file: StateFile) -> None:
-    whose = "" if watch.source is None else f" of source {watch.source}"
-    file.tell(f"what {file.path} keeps{whose} is left out ({why}): begun anew")
 
 
 def written(kept: Mapping[str, Any]) -> float:

@@ -19,7 +19,6 @@ from ray.serve.exceptions import RayServeException
 from eat_lightning.cluster import join_ray
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.gateway import open_strictly
-from eat_lightning.serve.model import About
 from eat_lightning.serve.plan import ServePlan
 from eat_lightning.serve.remote import Remote
 from eat_lightning.serve.replicas import NUM_FRONTS, Front, Replica
@@ -36,15 +35,17 @@ QUIET = {"log_level": "WARNING", "enable_access_log": False}
 def run_on_ray(plan: ServePlan, token: str | None) -> None:
     """Serve until SIGTERM or SIGINT, or until another command puts its own app in this one's place.
     ConfigError where the model, the cluster or the port cannot be had; what ran before goes on."""
-    model = tried_here(plan)
+    model = open_strictly(plan, Remote)  # a rollout of what cannot be served must not begin
+    model.close()
     join_ray("address", plan.address, log_to_driver=False)
-    host, free = free_address(plan.host)
+    with bound_socket(plan.host, 0) as found:
+        host, free = found.getsockname()[:2]
     port = plan.port or free
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     warn_if_open(host, token)
-    plan.tell_uncertified(model.exits)
+    plan.tell_uncertified(model.about.exits)
     start_proxies(plan.host, port)
     ours = secrets.token_hex(8)
     try:
@@ -54,7 +55,7 @@ def run_on_ray(plan: ServePlan, token: str | None) -> None:
         raise ConfigError(f"replicas={plan.replicas}: they do not start ({said})") from None
     more = f"..{plan.most_replicas}" if plan.most_replicas else ""
     where = f"http://{plan.host}:{port} (engine=ray, replicas={plan.replicas}{more})"
-    print(f"serving {model.name} on {where}", flush=True)
+    print(f"serving {model.about.name} on {where}", flush=True)
     while not is_replaced(ours):
         if stop.wait(LOOK_S):
             return take_down(ours)
@@ -77,14 +78,6 @@ def start_proxies(host: str, port: int) -> None:
                 said = f"Ray Serve's proxy does not listen there ({error})"
                 raise ConfigError(f"host={host} port={port}: {said}") from None
             time.sleep(0.2)
-
-
-def tried_here(plan: ServePlan) -> About:
-    """What the run is, once it has answered two examples in a process of this machine: a rollout of
-    what cannot be served must not begin."""
-    model = open_strictly(plan, Remote)
-    model.close()
-    return model.about
 
 
 def application(plan: ServePlan, token: str | None, command: str) -> Any:
@@ -136,8 +129,3 @@ def is_replaced(ours: str) -> bool:
         return serve.get_app_handle(APP).whose.remote().result(timeout_s=ASK_S) != ours
     except (TimeoutError, RayError, RayServeException):
         return False
-
-
-def free_address(host: str) -> tuple[str, int]:
-    with bound_socket(host, 0) as found:
-        return found.getsockname()[:2]

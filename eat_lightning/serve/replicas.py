@@ -13,9 +13,10 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
@@ -32,7 +33,7 @@ from eat_lightning.serve.app import NDJSON, make_app
 from eat_lightning.serve.asgi import Asked, Told, pieces, told
 from eat_lightning.serve.body import MAX_DEADLINE_MS
 from eat_lightning.serve.door import answer_of, check_length, too_long
-from eat_lightning.serve.gateway import Files, Gateway, open_strictly
+from eat_lightning.serve.gateway import Gateway
 from eat_lightning.serve.metrics import labelled
 from eat_lightning.serve.plan import ServePlan
 from eat_lightning.serve.remote import Remote
@@ -44,6 +45,7 @@ LATE_S = 2.0  # after a request's deadline, for the replica to say so itself
 DEADLINE = b"x-deadline-ms"
 GONE = (RayActorError, ReplicaUnavailableError)
 OF_TRANSPORT = {b"content-length", b"transfer-encoding", b"connection"}
+T = TypeVar("T")
 
 
 class Replica:
@@ -52,8 +54,7 @@ class Replica:
 
     async def __init__(self, plan: ServePlan, token: str | None, folder: str):
         os.chdir(folder)
-        model = await asyncio.to_thread(open_strictly, plan, Remote)
-        self.gateway = Gateway(plan, model, Remote, Files.open(plan))
+        self.gateway = await asyncio.to_thread(Gateway, plan, Remote)
         self.gateway.start()
         self.app = make_app(self.gateway, token)
 
@@ -104,41 +105,34 @@ class Front:
         if len(body) > self.max_bytes:
             raise too_long(self.max_bytes)
         query = request.scope.get("query_string", b"")
-        return Asked(request.method, request.url.path, tuple(request.headers.raw), body, query)
+        headers = dict(reversed(request.headers.raw))
+        return Asked(request.method, request.url.path, headers, body, query)
 
     async def answer(self, asked: Asked, deadline: float) -> Response:
         if asked.path == "/metrics":
             return response_of(merged(await self.ask_all(asked)))
         if asked.path == "/reload":
             return response_of(await self.reload(asked))
-        if asked.path == "/classify" and NDJSON in (asked.header(b"accept") or ""):
+        if asked.path == "/classify" and NDJSON.encode() in asked.headers.get(b"accept", b""):
             return await self.streamed(asked, deadline)
-        return response_of(await self.ask(asked, deadline))
-
-    async def ask(self, asked: Asked, deadline: float) -> Told:
-        """Ask one replica, and another one where that dies with the request. Refused: 503."""
-        for _ in range(TRIES):
-            with tried():
-                return await self.replicas.ask.remote(in_time(asked, deadline))
-        raise Refused(503, f"{TRIES} replicas died with this request", 1)
+        return response_of(
+            await again(TRIES, lambda: self.replicas.ask.remote(in_time(asked, deadline)))
+        )
 
     async def streamed(self, asked: Asked, deadline: float) -> Response:
-        """As `ask`, up to the first line; a replica that dies later breaks the stream off."""
+        """Asked again up to the first line; a replica that dies later breaks the stream off."""
         replicas = self.replicas.options(stream=True)
-        for _ in range(TRIES):
-            with tried():
-                coming: Any = replicas.stream.remote(in_time(asked, deadline))
-                head = await anext(coming)
-                first = await anext(coming, b"")
-                return StreamingResponse(joined(first, coming), head.status, headers_of(head))
-        raise Refused(503, f"{TRIES} replicas died with this request", 1)
+
+        async def begun() -> Response:
+            coming: Any = replicas.stream.remote(in_time(asked, deadline))
+            head, first = await anext(coming), await anext(coming, b"")
+            return StreamingResponse(joined(first, coming), head.status, headers_of(head))
+
+        return await again(TRIES, begun)
 
     async def ask_all(self, asked: Asked) -> dict[str, Told]:
         """Every replica's answer, by a name that it keeps while it lives."""
-        with tried():
-            found = await self.replicas.broadcast("named", asked).results_async()
-            return dict(found)
-        raise Refused(503, "a replica died with this request", 1)
+        return dict(await again(1, lambda: self.replicas.broadcast("named", asked).results_async()))
 
     async def reload(self, asked: Asked) -> Told:
         """Each replica reads its folder again. Another run would be unknown to those that are
@@ -149,22 +143,25 @@ class Front:
         return max((await self.ask_all(asked)).values(), key=lambda told: told.status)
 
 
-@contextmanager
-def tried() -> Iterator[None]:
-    """Go on behind it where a replica died. Refused: 503 where none takes the request."""
-    try:
-        yield
-    except GONE:
-        pass
-    except BackPressureError:
-        raise Refused(503, "the queue is full", 1) from None
-    except DeploymentUnavailableError:
-        raise Refused(503, "no replica runs", 5) from None
+async def again(tries: int, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask one replica, and another one where that dies with the request. Refused: 503 where so many
+    did, or none takes the request."""
+    for _ in range(tries):
+        try:
+            return await ask()
+        except GONE:
+            continue
+        except BackPressureError:
+            raise Refused(503, "the queue is full", 1) from None
+        except DeploymentUnavailableError:
+            raise Refused(503, "no replica runs", 5) from None
+    who = "a replica" if tries == 1 else f"{tries} replicas"
+    raise Refused(503, f"{who} died with this request", 1)
 
 
 def deadline_ms(asked: Asked, default: float) -> float:
     """The sooner of the header's and the body's. What is no deadline the app refuses."""
-    given: list[Any] = [asked.header(DEADLINE)]
+    given: list[Any] = [asked.headers.get(DEADLINE)]
     if b'"deadline_ms"' in asked.body:
         with suppress(ValueError, AttributeError, RecursionError):
             given.append(json.loads(asked.body).get("deadline_ms"))
@@ -181,16 +178,16 @@ def is_time(ms: Any) -> bool:
 
 def in_time(asked: Asked, deadline: float) -> Asked:
     """Pass on what is left of the time, where that is the app's to keep."""
-    given = asked.header(DEADLINE)
+    given = asked.headers.get(DEADLINE)
     if asked.path != "/classify" or (given is not None and not is_time(given)):
         return asked
     left_ms = max(1.0, (deadline - time.monotonic()) * 1000)
-    return asked.with_header(DEADLINE, f"{left_ms:.0f}")
+    return replace(asked, headers=asked.headers | {DEADLINE: f"{left_ms:.0f}".encode()})
 
 
 def headers_of(told: Told) -> dict[str, str]:
-    decoded = ((k.decode("latin-1"), v.decode("latin-1")) for k, v in told.headers)
-    return {key: value for key, value in decoded if key.encode() not in OF_TRANSPORT}
+    kept = {key: value for key, value in told.headers.items() if key not in OF_TRANSPORT}
+    return {key.decode("latin-1"): value.decode("latin-1") for key, value in kept.items()}
 
 
 def response_of(told: Told) -> Response:

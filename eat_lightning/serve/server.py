@@ -14,7 +14,7 @@ import uvicorn
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.serve.app import make_app
-from eat_lightning.serve.gateway import Files, Gateway, open_strictly
+from eat_lightning.serve.gateway import Gateway
 from eat_lightning.serve.plan import ServePlan
 from eat_lightning.serve.remote import Remote
 from eat_lightning.serve.worker import Refused
@@ -35,8 +35,7 @@ def run_server(plan: ServePlan, token: str | None) -> None:
     """Opens the port, its files and the model before it says that it serves. ConfigError for any
     of them."""
     with bound_socket(plan.host, plan.port) as listening:
-        files = Files.open(plan)
-        gateway = Gateway(plan, open_strictly(plan, Remote), Remote, files)
+        gateway = Gateway(plan, Remote)
         settings = uvicorn.Config(
             make_app(gateway, token),
             log_level="warning",

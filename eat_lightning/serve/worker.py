@@ -101,17 +101,13 @@ class Queue:
             return 0
         return self.asks[0].arrived + self.wait_s - time.monotonic()
 
-    def hurry(self) -> None:
-        """Let nobody wait for company any more."""
-        self.wait_s = 0
-        self.changed.set()
-
     def close(self) -> None:
         """Take nothing more in; what is there is still handed out."""
         self.closed = True
         self.changed.set()
 
 
+@dataclass(eq=False)
 class Worker:
     """Has the model answer batches. settled: is told of answers and refusals; died: of each death.
 
@@ -121,21 +117,18 @@ class Worker:
     since it may be what kills.
     """
 
-    def __init__(
-        self,
-        model: Remote,
-        queue: Queue,
-        plan: ServePlan,
-        settled: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None],
-        revive: Callable[[], Remote],
-        deep: Callable[[], Deep],
-        died: Callable[[], None],
-    ):
-        self.model, self.queue, self.plan = model, queue, plan
-        self.settled, self.revive, self.deep, self.died = settled, revive, deep, died
+    model: Remote
+    queue: Queue
+    plan: ServePlan
+    settled: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None]
+    revive: Callable[[], Remote]
+    deep: Callable[[], Deep]
+    died: Callable[[], None]
+    seconds_each: float = 0.005  # of an example; a moving mean
+    is_up: bool = True
+
+    def __post_init__(self) -> None:
         self.lock = asyncio.Lock()  # held while a batch runs: no model is closed or swapped in it
-        self.seconds_each = 0.005  # of an example; a moving mean
-        self.is_up = True
         self.thread = ThreadPoolExecutor(1, "model")
 
     def start(self) -> None:

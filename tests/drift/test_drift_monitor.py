@@ -47,7 +47,7 @@ def test_psi_by_hand():
     both = np.ones(2, bool)
     assert psi(np.array([1, 1]), np.array([2, 0]), both) == pytest.approx(by_hand)
     assert psi(np.array([1, 1]), np.array([3, 3]), both) == 0
-    assert by_chance(2, 100, 100) == pytest.approx(0.02 * 6.6349, rel=1e-4)
+    assert by_chance(np.array([2, 1]), 100, 100) == pytest.approx([0.02 * 6.6349, 0], rel=1e-4)
 
 
 def test_a_window_forgets():

@@ -17,7 +17,7 @@ from gateways import FakeModel, plan
 
 from eat_lightning import __version__
 from eat_lightning.serve.app import make_app
-from eat_lightning.serve.gateway import Files, Gateway
+from eat_lightning.serve.gateway import Gateway
 from eat_lightning.serve.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def test_a_schema_is_kept_to():
 
 def routes() -> dict[str, Any]:
     model: Any = FakeModel()
-    app = make_app(Gateway(plan(), model, lambda _: model, Files.open(plan())))
+    app = make_app(Gateway(plan(), lambda _: model))
     return {getattr(route, "path", ""): route for route in app.routes}
 
 

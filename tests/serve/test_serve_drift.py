@@ -22,9 +22,10 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.serve.body import Example
-from eat_lightning.serve.gateway import Files
+from eat_lightning.serve.gateway import Gateway
 from eat_lightning.serve.model import NOBODY, Deep, open_model
 from eat_lightning.serve.monitors import Monitors, StateFile
+from eat_lightning.serve.plan import ServePlan
 
 DRIFT = {"monitor": True, "fallback": True, "run_length": 100}
 DRIFT |= {"window": 50, "calm": 10, "psi": 0.5, "state": None}
@@ -260,10 +261,17 @@ def test_what_another_gateway_goes_on_with_is_left_alone(tmp_path: Path, capfd):
     assert capfd.readouterr().err == ""
 
 
+def refused_before_its_model(given: ServePlan) -> None:
+    def open_model(plan: ServePlan) -> Any:
+        raise AssertionError("a model was loaded")
+
+    Gateway(given, open_model)
+
+
 def test_a_folder_that_cannot_be_used(tmp_path: Path):
     (tmp_path / "drift.lock").mkdir()
     with pytest.raises(ConfigError, match=f"^drift.state={tmp_path}: cannot be used "):
-        Files.open(plan(drift=DRIFT | {"state": str(tmp_path)}))
+        refused_before_its_model(plan(drift=DRIFT | {"state": str(tmp_path)}))
 
 
 def test_gateways_share_one_state(tmp_path: Path):
@@ -347,4 +355,4 @@ def test_two_gateways_do_not_write_one_journal(tmp_path: Path):
     given = {"journal": str(tmp_path)}
     said = f"^journal={tmp_path} is another gateway's, which runs$"
     with running(Watched(), **given), pytest.raises(ConfigError, match=said):
-        Files.open(plan(**given))
+        refused_before_its_model(plan(**given))

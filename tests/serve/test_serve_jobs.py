@@ -134,7 +134,7 @@ def test_stop_answers_jobs_or_leaves_them_on_the_disk(tmp_path: Path):
 
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with running(FakeModel(), journal=str(tmp_path)) as served:
-        journal = served.gateway.files.journal
+        journal = served.gateway.jobs.journal
 
         def full(*parts: Any) -> None:
             raise sqlite3.OperationalError("database or disk is full")

@@ -111,14 +111,20 @@ async def loads_of(
     examples: Sequence[dict[str, str]],
     static: dict[str, float],
 ) -> list[dict[str, Any]]:
-    """A row's fields of each load on a gateway."""
+    """A row's fields of each load on a gateway: at the levels of its own capacity, and at all of
+    the static one's, where that is known."""
     await kept_busy(client, examples, batch, plan.warm_s, plan.seed)
     shots = await kept_busy(client, examples, batch, plan.capacity_s, plan.seed)
     capacity = answered_rate(shots, plan.capacity_s)
     if not capacity:
         raise ConfigError(f"no answer within capacity_s={plan.capacity_s:g}: give it more")
+    levels = [("own", level, level * capacity) for level in plan.levels]
+    if subject.exits == "never":
+        static[subject.backend] = capacity
+    elif subject.backend in static:
+        levels.append(("static", 1.0, static[subject.backend]))
     loads = []
-    for basis, level, rate in levels_of(plan, subject, capacity, static):
+    for basis, level, rate in levels:
         times = poisson(rate, plan.seconds, plan.seed)
         shots = await open_loop(client, client.drawn(examples, len(times), plan.seed), times)
         load = {"basis": basis, "level": level, "capacity": capacity}
@@ -130,16 +136,3 @@ async def loads_of(
         await asyncio.sleep(plan.rest_s)
     client.close()
     return loads
-
-
-def levels_of(
-    plan: LoadPlan, subject: Subject, capacity: float, static: dict[str, float]
-) -> list[tuple[str, float, float]]:
-    """Whose capacity, what part of it and how many requests a second: the subject's own, and all of
-    the static subject's, whose capacity is noted in `static` when it is known."""
-    levels = [("own", level, level * capacity) for level in plan.levels]
-    if subject.exits == "never":
-        static[subject.backend] = capacity
-    elif subject.backend in static:
-        levels.append(("static", 1.0, static[subject.backend]))
-    return levels
