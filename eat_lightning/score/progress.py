@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 
-from eat_lightning.progress import clock
 from eat_lightning.score.inputs import Shard
 from eat_lightning.score.work import Event, Tally
 
@@ -47,7 +47,8 @@ class Progress:
     def __str__(self) -> str:
         tally = self.tally
         to_read = self.weight - tally.read
-        left = clock(self.seconds * to_read / tally.read) if tally.read else "?"
+        left_s = self.seconds * to_read / tally.read if tally.read else None
+        left = "?" if left_s is None else timedelta(seconds=round(left_s))
         done, whole = self.num_before + self.num_done, self.num_before + len(self.missing)
         return (
             f"{tally.rows:,} rows, {tally.rows / self.seconds:,.0f}/s, "
