@@ -5,6 +5,7 @@ whatever their seed."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +25,11 @@ SAME_POINT = BODY + METHODS + MEASURED
 @dataclass(frozen=True)
 class Method:
     """What a row is of, whatever its exit rule, its seed and its form: a rule that did not learn is
-    not what was trained. reduction, exit: of the run."""
+    not what was trained. encoder: the body, as seeds have it in common. reduction, exit: of the
+    run."""
 
     row: Row
+    encoder: str
     heads: str
     reduction: dict[str, Any]
     exit: dict[str, Any]
@@ -37,7 +40,7 @@ class Method:
 
     @property
     def body(self) -> tuple[str, int]:
-        return self.row.encoder, self.row.num_layers
+        return self.encoder, self.row.num_layers
 
     @property
     def key(self) -> str:
@@ -58,8 +61,10 @@ def by_run(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
 
 def names_of(rows: Sequence[Row]) -> dict[str, str]:
     """The name of each row, by `Row.setting`. Baselines are called as the run they are of."""
-    runs = by_run(rows)
-    methods = {row.setting: method_of(row, runs[row.study, row.run]) for row in rows}
+    runs, bodies = by_run(rows), bodies_of(rows)
+    methods = {
+        row.setting: method_of(row, runs[row.study, row.run], bodies[row.encoder]) for row in rows
+    }
     models: dict[tuple[str, str], dict[str, Method]] = {}
     for method in methods.values():
         models.setdefault(method.model, {})[method.key] = method
@@ -69,6 +74,26 @@ def names_of(rows: Sequence[Row]) -> dict[str, str]:
         for key, method in own.items()
     }
     return {setting: names[m.model, m.key] for setting, m in methods.items()}
+
+
+def bodies_of(rows: Sequence[Row]) -> dict[str, str]:
+    """What each body is called: as seeds have it in common, unless two of one seed would be called
+    the same."""
+    alike: dict[tuple[str, int], set[str]] = {}
+    for row in rows:
+        alike.setdefault((without_seed(row), row.seed), set()).add(row.encoder)
+    return {
+        row.encoder: row.encoder if len(alike[name, row.seed]) > 1 else name
+        for row in rows
+        for name in [without_seed(row)]
+    }
+
+
+def without_seed(row: Row) -> str:
+    """A row's body; of a run of the row's own seed (heads alone, on a tuned model) its name without
+    seed and digest."""
+    found = re.fullmatch(rf"(.+)-s{row.seed}-(.+)-[0-9a-f]{{8}}", row.encoder)
+    return f"{found[1]}-{found[2]}" if found else row.encoder
 
 
 def titles_of(rows: Sequence[Row]) -> list[str]:
@@ -86,12 +111,12 @@ def titles_of(rows: Sequence[Row]) -> list[str]:
     return titles
 
 
-def method_of(row: Row, run: Sequence[Row]) -> Method:
+def method_of(row: Row, run: Sequence[Row], encoder: str) -> Method:
     own = next((r for r in run if not r.baseline), row)
     own = own if row.baseline not in ("", FIXED) else row
     kinds = sorted({r.exit["kind"] for r in run})
     learned = (kind for kind in kinds if hasattr(class_here("exit", kind), "bind"))
-    return Method(own, heads_of(own), reduction_of(own, run), {"kind": next(learned, "")})
+    return Method(own, encoder, heads_of(own), reduction_of(own, run), {"kind": next(learned, "")})
 
 
 def reduction_of(row: Row, run: Sequence[Row]) -> dict[str, Any]:
@@ -117,7 +142,7 @@ def words_of(method: Method, every: Sequence[Method]) -> list[str]:
     words, bodies = [method.row.model], {other.body for other in every}
     if len(bodies) > 1:
         by_layers = len({num_layers for _, num_layers in bodies}) == len(bodies)
-        words.append(f"{method.row.num_layers} layers" if by_layers else method.row.encoder)
+        words.append(f"{method.row.num_layers} layers" if by_layers else method.encoder)
     for slot in SLOTS:
         kind = method.slot(slot)["kind"]
         if len({other.slot(slot)["kind"] for other in every}) > 1 and kind not in USUAL:
@@ -156,7 +181,9 @@ def rule_of(row: Row) -> dict[str, Any]:
 def same_point(row: Row) -> list[Any]:
     """What seeds have in common beside the name and the rule; where a reduction's knob was fitted
     for a budget differs between them, as thresholds do."""
-    moved = {"reduction": row.reduction["kind"]} if row.fitted else {}
+    moved = {"encoder": without_seed(row)}
+    if row.fitted:
+        moved["reduction"] = row.reduction["kind"]
     return [moved.get(name, getattr(row, name)) for name in SAME_POINT]
 
 

@@ -161,6 +161,18 @@ def test_two_runs_of_one_seed_count_once_where_they_were_trained_alike(tmp_path:
     )
 
 
+def test_heads_on_a_tuned_model_of_each_seed_are_one_setting(tmp_path: Path):
+    """But two models of one seed are two, which only their digests tell."""
+    models = ((1, "sst2-bert-s1-lr-1e-4-0123abcd"), (2, "sst2-bert-s2-lr-1e-4-4567abcd"))
+    for seed, model in models:
+        keep(tmp_path / model, [make_row(run=model, seed=seed, encoder=model, teacher=model)])
+    (point,) = open_study([str(tmp_path)]).points()
+    assert point.seeds == [1, 2]
+    other = "sst2-bert-s1-lr-1e-4-89abcdef"
+    keep(tmp_path / other, [make_row(run=other, seed=1, encoder=other, teacher=other)])
+    assert len(open_study([str(tmp_path)]).points()) == 3
+
+
 def test_of_two_fits_for_one_budget_the_last_counts(tmp_path: Path):
     fits = [
         make_row(**EAT | {"reduction": EAT["reduction"] | {"ratio": ratio}}, created=f"{day}")
