@@ -223,7 +223,7 @@ def test_with_reductions_only_rounding_parts_two_processes_from_one(outputs: Pat
 @pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(outputs: Path):
     """1 -> 2 -> 2 that share out weights -> 1, each ended by SIGKILL behind a checkpoint."""
-    long = [*SAME, "reduction=none", "trainer.max_steps=30", "checkpoint_every=2"]
+    long = [*SAME, "reduction=none", "trainer.max_steps=60", "checkpoint_every=2"]
     whole = finished(*long, "study=undisturbed")
     given = [*long, "study=moved"]
     last = folder_of(*given) / "last.ckpt"
