@@ -9,9 +9,9 @@ price is set by bisection so that the mean cost stays within the budget.
 of a smooth estimate of it (logistic in the exit's confidence), and points are drawn towards the
 best shared one. How much of each, or a mix of two exits instead (heads at chance before a good
 one), is chosen by cross-validation within the cut. Then exits are closed, the one that fewest take
-first, as long as the examples left out lose next to nothing: asking a head splits a batch, which
-costs time that FLOPs do not count. Where that does not beat the best shared point on the cut, the
-shared point is taken.
+first, as long as the examples left out lose next to nothing: each exit less is a threshold less to
+fit on few examples, a head less to ask and a graph less in an export. Where that does not beat the
+best shared point on the cut, the shared point is taken.
 
 Shapes: G points of the knob, E exits, B examples, C classes.
 """

@@ -110,7 +110,7 @@ def kind_of(row: rows.Row, slot: str) -> str:
 
 
 def unusual(row: rows.Row) -> list[str]:
-    """Of which slots its methods, trained or measured with, do not go without saying."""
+    """Name the slots whose methods, trained or measured with, do not go without saying."""
     return [slot for slot in IN_ROWS if kind_of(row, slot) not in USUAL]
 
 
