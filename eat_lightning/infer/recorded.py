@@ -144,7 +144,7 @@ class Recorded:
         columns |= {name: values for name, values in known.items() if values is not None}
         how: dict[str, Any] = {
             "compression": "zstd",
-            "compression_level": 9,
+            "compression_level": 19,
             "write_statistics": False,
             "store_schema": False,
             "use_dictionary": [*(columns.keys() - floats.keys() - {"group"})],

@@ -3,7 +3,7 @@
 The data stay at home: no text, no source, and no label, since every guess has its right class moved
 to the front. Of the logits only their margins over the right class's are kept, in fewer bits where
 no row's answer or depth changes by it. Accuracy, depths and exits are the same of either form,
-confidence and calibration to the fourth digit.
+confidence and calibration to the third digit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from eat_lightning.report.study import Measured, Study, grouped_by
 from eat_lightning.runs import jsonl
 from eat_lightning.runs import row as rows
 
-BITS = 11  # of a margin or a signal: as many as fp16 has
+BITS = 8  # of a margin or a signal: as many as bf16 has
 
 
 def keep(study: Study, folder: Path) -> None:
@@ -41,24 +41,24 @@ def keep(study: Study, folder: Path) -> None:
 
 
 def said(row: rows.Row) -> dict[str, Any]:
-    """What a row says: no field at its default, and what was measured to nine digits. What was set,
+    """What a row says: no field at its default, and what was measured to seven digits. What was set,
     thresholds among it, stays as it is, since answers hang on its last bit."""
     exact = {*rows.SETTING, *rows.TIMING, "point"}
     found = {}
     for field in dataclasses.fields(row):
         value, made = getattr(row, field.name), field.default_factory
         if value != (field.default if made is dataclasses.MISSING else made()):
-            found[field.name] = value if field.name in exact else nine_digits(value)
+            found[field.name] = value if field.name in exact else seven_digits(value)
     return found
 
 
-def nine_digits(value: Any) -> Any:
+def seven_digits(value: Any) -> Any:
     """The same with its floats rounded, however deep they lie."""
     if isinstance(value, dict):
-        return {name: nine_digits(inner) for name, inner in value.items()}
+        return {name: seven_digits(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [nine_digits(inner) for inner in value]
-    return float(f"{value:.9g}") if isinstance(value, float) else value
+        return [seven_digits(inner) for inner in value]
+    return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
 def kept(same: Sequence[Measured], folder: Path) -> list[rows.Row]:

@@ -63,7 +63,8 @@ def write(
     path: Path | str, records: Iterable[Any], said: Callable[[Any], dict[str, Any]] = asdict
 ) -> None:
     """Write a file of these records alone. said: what a line holds of its record."""
-    write_text(Path(path), "".join(json.dumps(said(record)) + "\n" for record in records))
+    lines = (json.dumps(said(record), separators=(",", ":")) for record in records)
+    write_text(Path(path), "".join(line + "\n" for line in lines))
 
 
 def update(
