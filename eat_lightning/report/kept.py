@@ -41,8 +41,9 @@ def keep(study: Study, folder: Path) -> None:
 
 
 def said(row: rows.Row) -> dict[str, Any]:
-    """What a row says: no field at its default, and what was measured to seven digits. What was set,
-    thresholds among it, stays as it is, since answers hang on its last bit."""
+    """What a row says: no field at its default, and what was measured to seven digits.
+
+    What was set, thresholds among it, stays as it is, since answers hang on its last bit."""
     exact = {*rows.SETTING, *rows.TIMING, "point"}
     found = {}
     for field in dataclasses.fields(row):

@@ -33,7 +33,7 @@ def test_the_right_class_comes_first():
 
 
 def test_an_example_near_a_threshold_keeps_all_its_bits():
-    """ln 3 = 1.0986 is 1.1015625 in eight bits, and its confidence 0.75055 and not 0.75: over 0.750001."""
+    """ln 3 = 1.0986 is 1.1015625 in eight bits, and its confidence 0.75055: over 0.750001."""
     margin, zero = np.float32(np.log(3)), np.float32(0)
     guess_BC = np.array([[margin, zero], [3 * margin, zero]])
     labels, tokens_LB = np.array([0, 0]), np.ones((2, 2), int)
