@@ -15,9 +15,10 @@ import numpy as np
 from eat_lightning.data.task import Task
 from eat_lightning.errors import ConfigError
 
-# A quarter selects the checkpoint, a quarter fits temperatures; a certificate's bound narrows with
-# the number of examples, so it gets half.
+# A quarter selects the checkpoint, and with a second quarter fits temperatures and budgets; a
+# certificate's bound narrows with the number of examples, so it gets half, which nothing else sees.
 PARTS = {"select": 0.25, "temperature": 0.25, "certificate": 0.5}
+FITTED_ON = ("select", "temperature")
 
 MARKS = re.compile(r"^(?:(?:re|fw|fwd|aw|sv)(?:\[\d+\])?\s*:\s*|\[[^\]]*\]\s*)+")  # Re: [list] Fwd:
 

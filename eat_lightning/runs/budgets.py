@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.budget import BudgetTooSmall, fit_budget, flops_shares
 from eat_lightning.infer.cost_table import CostTable, measured_table
@@ -36,7 +37,6 @@ from eat_lightning.weights.operating_point import (
     path_of,
 )
 
-PARTS = ("select", "temperature")
 INSTEAD = "a budget that is a share, such as 0.5"
 
 
@@ -165,7 +165,7 @@ class Fitter:
         if knob is not None and self.fit_reduction:
             points += [point for point in (knob.strict, *knob.grid[::2]) if point != own]
         data, batch = self.run.data(**self.data), self.batch
-        splits = [data.split(part) for part in PARTS]
+        splits = [data.split(part) for part in FITTED_ON]
         found = []
         for point in points:
             body = self.encoder

@@ -100,6 +100,8 @@ def time_figure(study: Study, task: str, methods: Sequence[Method]) -> list[Figu
     crowded = len(methods) > MOST
 
     def draw(drawing: Any) -> None:
+        from matplotlib.ticker import LogLocator
+
         ax = drawing.subplots()
         for method in methods:
             look, fitted = {"color": method.color}, [line["point"] for line in method.lines]
@@ -118,9 +120,11 @@ def time_figure(study: Study, task: str, methods: Sequence[Method]) -> list[Figu
                 draw_line(ax, found, "latency_ms", marker, color=INK, linestyle="", label=label)
             for point in found:
                 at = point.mean("latency_ms"), percent(point)
-                ax.annotate(f" {point.row.num_layers}", at, fontsize=7)
+                layers = f"{point.row.num_layers}"
+                ax.annotate(layers, at, (5, 3), textcoords="offset points", fontsize=7)
         ax.set(xscale="log", xlabel="ms at batch 1", ylabel=PERCENT % task)
         ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
         ax.xaxis.set_minor_formatter("{x:g}")
         if not crowded:
             ax.legend(frameon=False, fontsize=7)

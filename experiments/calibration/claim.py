@@ -126,8 +126,8 @@ def calibration_table(task: str, exits: Sequence[Line]) -> Table:
     return col.table(
         f"calibration-{task}",
         f"Calibration of each exit on {task}, {exits[0]['point'].row.split} split",
-        "Mean ± sd over seeds. Temperatures were fitted on a part of train that nothing else uses, "
-        "where the ECE there exceeded 2 %.",
+        "Mean ± sd over seeds. Temperatures were fitted on examples cut from train, where the ECE "
+        "there exceeded 2 %.",
         COLUMNS,
         exits,
     )

@@ -6,15 +6,23 @@ from typing import Any
 import pytest
 import torch
 from finished import config_of
+from models import ragged, tiny
 
 from eat_lightning.config import make
+from eat_lightning.infer.record import record
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.methods.schedule.anneal import Anneal
 from eat_lightning.methods.schedule.two_stage import TwoStage
 from eat_lightning.model.training import Stage
+from eat_lightning.new.checks import Examples
 from eat_lightning.train.callbacks.progress import Lines
 from eat_lightning.train.callbacks.stages import Timeline, warm_then_linear
-from eat_lightning.train.callbacks.temperature import calibrate, ece, fit_temperature
+from eat_lightning.train.callbacks.temperature import (
+    FitTemperature,
+    calibrate,
+    ece,
+    fit_temperature,
+)
 from eat_lightning.train.module import scheduled_retention, step_seed
 
 
@@ -123,3 +131,22 @@ def test_learning_rate_rises_and_falls_linearly():
 def test_a_steps_randomness_depends_on_seed_step_and_process_alone():
     assert step_seed(1, 5, 0) == step_seed(1, 5, 0)
     assert len({step_seed(*x) for x in [(1, 5, 0), (2, 5, 0), (1, 6, 0), (1, 5, 1)]}) == 4
+
+
+def test_temperatures_are_fitted_on_all_of_the_cut_but_the_part_of_certificates():
+    """Random heads, so that each exit has an ECE above the bound; labels 0, 1, 0, 1 ..."""
+    encoder = tiny("dense", "none", "never", head={"layers": [2, 4]})
+    parts = {"select": Examples(ragged((5, 3, 7, 4))), "temperature": Examples(ragged((6, 2, 9)))}
+    guesses = [record(encoder, part) for part in parts.values()]
+    both_BC, labels_B = (
+        torch.cat([torch.as_tensor(x) for x in each])
+        for each in ([g.guesses[2] for g in guesses], [g.labels for g in guesses])
+    )
+    trainer: Any = SimpleNamespace(
+        is_global_zero=True, datamodule=SimpleNamespace(split=parts.__getitem__)
+    )
+    module = SimpleNamespace(encoder=encoder, calibration={})
+    FitTemperature().on_train_end(trainer, module)
+    assert module.calibration[2]["ece_before"] == pytest.approx(ece(both_BC, labels_B))
+    wanted = fit_temperature(both_BC, labels_B)
+    assert float(encoder.heads["2"].temperature) == pytest.approx(wanted, rel=1e-4)
