@@ -125,28 +125,31 @@ def attach_teacher(
     limit = min(data.max_length, encoder.shape.max_length)
     split = make_split("train", data.split("train").source, tokenizer, limit, data.cache_dir)
     rows = np.arange(len(split)) if rows is None else rows
-    config, which = json_of(folder / "config.json"), hashlib.sha256(rows.tobytes()).hexdigest()
-    of = json.dumps([weights_digest(folder), config, split.key, which, precision])
+    of = json.dumps([weights_digest(folder), json_of(folder / "config.json"), split.key, precision])
     cache = data.cache_dir / f"teacher-{hashlib.sha256(of.encode()).hexdigest()[:24]}.npy"
-    logits = read_cache(cache, len(rows), encoder.num_labels)
-    if logits is None:
+    known = read_cache(cache, len(split), encoder.num_labels)
+    lacking = rows[np.isnan(known[rows, 0])]
+    if len(lacking):
         # Every layer is run, and the split's own order kept.
         with torch.autocast("cpu", torch.bfloat16, enabled=precision.startswith("bf16")):
-            said = record(encoder, split.take(rows), 64, "what the teacher says")
-        logits = said.guesses[encoder.shape.num_layers]
+            said = record(encoder, split.take(lacking), 64, "what the teacher says")
+        known[lacking] = said.guesses[encoder.shape.num_layers]
         with replacing(cache) as beside, beside.open("wb") as file:
-            np.save(file, logits)
-    whole = np.full((len(split), len(order)), np.nan, np.float32)
-    whole[rows] = logits[:, order]
+            np.save(file, known)
+    whole = np.full_like(known, np.nan)
+    whole[rows] = known[rows][:, order]
     data.split("train").teacher = whole
 
 
-def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray | None:
-    """Read cached logits; None where there are none or damaged ones, which are then made anew."""
+def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray:
+    """Read cached logits, nan for examples that were not asked yet: for all of them where there is
+    no file, or a damaged one."""
+    unknown = np.full((num_examples, num_labels), np.nan, np.float32)
     try:
         # Mapped, so that a header is not believed about a size that the file has not.
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
-        return None
-    whole = found.shape == (num_examples, num_labels) and found.dtype == np.float32
-    return np.array(found) if whole and np.isfinite(found).all() else None
+        return unknown
+    if found.shape != unknown.shape or found.dtype != np.float32:
+        return unknown
+    return np.where(np.isfinite(found).all(1, keepdims=True), found, np.nan)

@@ -1,7 +1,7 @@
 """How many examples a temperature wants: fitted on one part of the calibration cut, or on the two
 that budgets are fitted on, and judged on the part of certificates and on dev, which saw neither.
 
-    python experiments/calibration/fitted_on.py RUN...    # data: EAT_DATA
+    python -m experiments.calibration.fitted_on RUN...    # data: EAT_DATA
 
 The heads' own temperatures are taken out first. Shapes: B examples, C classes.
 """
@@ -25,7 +25,8 @@ from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.report.statistics import mean_interval
 from eat_lightning.runs.run import Run
-from eat_lightning.train.callbacks.temperature import ece, fit_temperature
+from eat_lightning.train.callbacks.temperature import fit_temperature
+from experiments.calibration.metrics import ece, ece_when_calibrated
 
 BOUND = 0.02  # EAT, section 7.2: a temperature where the ECE is above
 JUDGED_ON = ("certificate", "validation")
@@ -49,11 +50,16 @@ class Guesses:
         ]
         return torch.stack(each).mean(0).numpy()
 
-    def mean_ece(self, temperature: dict[int, float]) -> float:
-        """ECE in percent, the exits' mean."""
-        return 100 * float(
-            np.mean([ece(z / temperature[k], self.labels_B) for k, z in self.logits.items()])
-        )
+    def errors(self, temperature: dict[int, float]) -> tuple[float, int]:
+        """ECE in percent, the exits' mean; and at how many it is below the bound, or no worse than
+        perfect calibration shows by chance."""
+        each, good = [], 0
+        for layer, logits_BC in self.logits.items():
+            sure_B, guess_B = (logits_BC / temperature[layer]).softmax(1).max(1)
+            error = ece(sure_B.numpy(), (guess_B == self.labels_B).numpy())
+            good += error <= max(BOUND, ece_when_calibrated(sure_B.numpy()).high)
+            each.append(error)
+        return 100 * float(np.mean(each)), good
 
 
 def temperatures(parts: list[Guesses]) -> dict[int, float]:
@@ -64,7 +70,8 @@ def temperatures(parts: list[Guesses]) -> dict[int, float]:
     found = {}
     for layer in parts[0].logits:
         logits_BC: Tensor = torch.cat([part.logits[layer] for part in parts])
-        needed = ece(logits_BC, labels_B) > BOUND
+        sure_B, guess_B = logits_BC.softmax(1).max(1)
+        needed = ece(sure_B.numpy(), (guess_B == labels_B).numpy()) > BOUND
         found[layer] = fit_temperature(logits_BC, labels_B) if needed else 1.0
     return found
 
@@ -85,14 +92,15 @@ def lines(path: str) -> Iterator[dict[str, Any]]:
         for way, temperature in found.items():
             loss_B = seen[part].losses_B(temperature)
             change = mean_interval(1000 * (loss_B - base_B))
+            error, good = seen[part].errors(temperature)
             ends = f"({change.low:+.1f} to {change.high:+.1f})"
             yield {
                 "run": run.name[:24],
-                "layers": len(own),
                 "judged on": part,
                 "examples": len(loss_B),
                 "fitted on": f"{way}, {sum(len(seen[FITTED_ON[i]].labels_B) for i in WAYS[way])}",
-                "ECE, %": f"{seen[part].mean_ece(temperature):.2f}",
+                "ECE, %": f"{error:.2f}",
+                "exits that pass": f"{good} of {len(own)}",
                 "loss, thousandths": f"{1000 * loss_B.mean():.1f}",
                 "against one part": f"{change.value:+.1f} {ends}",
             }

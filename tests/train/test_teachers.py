@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from training import TINY, config_of, trained
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.infer.record import record
 from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train
 from eat_lightning.train.fit import data_of
@@ -38,17 +39,36 @@ def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path)
     encoder, _ = run.model()
     alone = encoder(data.split("train").batch(np.array([7])), leave=False).logits_BC
     assert np.allclose(first[7], alone.detach().numpy(), atol=1e-5)
-    few = data.rows_drawn(steps=3, epochs=1)
-    attach_teacher(data, str(run.folder), few)
-    some = data.split("train").teacher
-    assert np.array_equal(np.flatnonzero(~np.isnan(some[:, 0])), few)
-    assert np.allclose(some[few], first[few], atol=1e-5)
     order = label_order(
         ["Neutral", "entailment", "CONTRADICTION"], ["entailment", "neutral", "contradiction"]
     )
     assert order == [1, 0, 2]
     with pytest.raises(ConfigError, match="teacher's labels LABEL_0, LABEL_1"):
         label_order(["LABEL_0", "LABEL_1"], ["negative", "positive"])
+
+
+def test_a_teacher_is_asked_for_what_a_run_draws_and_nothing_twice(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """3 steps, then 5 of the same epoch, whose first 3 are known; then 3 again."""
+    from eat_lightning.train import teacher
+
+    asked: list[int] = []
+
+    def counted(encoder: Any, split: Any, *others: Any) -> Any:
+        asked.append(len(split))
+        return record(encoder, split, *others)
+
+    monkeypatch.setattr(teacher, "record", counted)
+    data = data_of(planned(config_of(*TINY, f"data.cache_dir={tmp_path}")))
+    few, more = (data.rows_drawn(steps, epochs=1) for steps in (3, 5))
+    said = []
+    for rows in (few, more, few):
+        teacher.attach_teacher(data, str(run.folder), rows)
+        said.append(data.split("train").teacher)
+        assert np.array_equal(np.flatnonzero(~np.isnan(said[-1][:, 0])), rows)
+    assert asked == [len(few), len(more) - len(few)]
+    assert np.array_equal(said[1][few], said[0][few])
 
 
 def test_heads_alone_on_a_tuned_run(run: Run):
