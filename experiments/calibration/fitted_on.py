@@ -26,7 +26,8 @@ from eat_lightning.infer.recorded import Recorded
 from eat_lightning.report.statistics import mean_interval
 from eat_lightning.runs.run import Run
 from eat_lightning.train.callbacks.temperature import fit_temperature
-from experiments.calibration.metrics import ece, ece_when_calibrated
+
+from .metrics import ece, ece_when_calibrated
 
 BOUND = 0.02  # EAT, section 7.2: a temperature where the ECE is above
 JUDGED_ON = ("certificate", "validation")
