@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record, score
 from eat_lightning.measure.plan import MeasurePlan, Subject
@@ -21,7 +22,7 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import knob_of, spec, turned
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.flops import flops, static_flops
-from eat_lightning.runs.budgets import PARTS, Fitter
+from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.operating_point import Budget
 
@@ -67,7 +68,7 @@ def searched_settings(
     if not shares or own is None:
         return []
     data = run.data(**plan.data)
-    splits = [data.split(part) for part in PARTS]
+    splits = [data.split(part) for part in FITTED_ON]
     exit, methods = Never(), {"attention": own.attention, "exit": Never()}
 
     def evaluate(point: list[float]) -> tuple[float, float]:

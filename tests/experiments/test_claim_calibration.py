@@ -190,14 +190,14 @@ def test_static_models_have_a_line_and_no_diagram(tmp_path: Path):
 
 
 def test_a_study_that_was_kept_says_the_same(tmp_path: Path):
-    """Its guesses have the right class moved to the front, no labels, and eleven bits."""
+    """Its guesses have the right class moved to the front, no labels, and eight bits."""
     run(tmp_path / "runs")
     keep_study(open_study([str(tmp_path / "runs")]), tmp_path / "kept")
     ours, theirs = (claim(tmp_path / name) for name in ("runs", "kept"))
     for mine, other in zip(ours.tables, theirs.tables, strict=True):
         for a, b in zip(mine.lines, other.lines, strict=True):
             assert {k: c.value for k, c in a.cells.items()} == {
-                k: pytest.approx(c.value, rel=1e-3) if isinstance(c.value, float) else c.value
+                k: pytest.approx(c.value, rel=5e-3) if isinstance(c.value, float) else c.value
                 for k, c in b.cells.items()
             }
 
