@@ -64,9 +64,9 @@ def calibrate(
 
 
 class FitTemperature(Callback):
-    """After training, on all of the calibration cut but the part of certificates. That the
-    checkpoint was chosen on half of it costs less than half as many examples would: see the claim
-    `calibration`, experiments/calibration/page.md."""
+    """After training, on all of the calibration cut but the part of certificates. The checkpoint
+    was chosen on half of that, which costs less than having half as many examples does
+    (experiments/calibration/page.md)."""
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         if pl_module.encoder.num_labels == 1 or not trainer.is_global_zero:
