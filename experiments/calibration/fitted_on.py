@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,7 +67,7 @@ class Guesses:
 def temperatures(parts: list[Guesses]) -> dict[int, float]:
     """Each exit's temperature, fitted on these parts; 1 without any, or where none is needed."""
     if not parts:
-        return dict.fromkeys(range(1, 1000), 1.0)
+        return defaultdict(lambda: 1.0)
     labels_B = torch.cat([part.labels_B for part in parts])
     found = {}
     for layer in parts[0].logits:
