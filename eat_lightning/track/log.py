@@ -126,15 +126,17 @@ def numbers_of(row: Row) -> dict[str, float]:
 
 
 def log_frontier(logger: Any, run: Run, encoder: Any, recorded: Recorded) -> None:
-    """To W&B: accuracy against FLOPs over exit rules, and each exit's reliability, both from the
-    one pass over dev that a run ends with; their time is not known yet."""
+    """To W&B: accuracy against FLOPs over exit rules and fixed depths, and each exit's reliability,
+    both from the one pass over dev that a run ends with; their time is not known yet."""
     if not type(logger).__name__.endswith("WandbLogger"):
         return
-    from eat_lightning.runs.row import row_of
+    from eat_lightning.methods.exit.fixed import Fixed
+    from eat_lightning.runs.row import FIXED, row_of
 
-    rows = [
-        row_of(run, encoder, recorded, rule) for rule in rules_of(encoder.exit, encoder.num_labels)
-    ]
+    rules, heads = rules_of(encoder.exit, encoder.num_labels), recorded.guesses
+    rows = [row_of(run, encoder, recorded, rule) for rule in rules]
+    if len(heads) > 1:  # else there is nothing to choose from
+        rows += [row_of(run, encoder, recorded, Fixed(k), baseline=FIXED) for k in heads]
     chart(logger.experiment, "frontier/flops", lines_of(rows), "flops_ratio", "score")
     if encoder.num_labels > 1:
         bins = reliability_of(recorded)

@@ -326,7 +326,7 @@ def test_curves_run_over_global_steps_and_the_row_is_the_summary(offline: list[P
     wanted = numbers_of(kept)
     assert {name: summary[name] for name in wanted} == pytest.approx(wanted)
     assert summary["dev/reduction"]["kind"] == "norm_topk"
-    assert summary["frontier/flops_table"]["nrows"] == 7
+    assert summary["frontier/flops_table"]["nrows"] == 7 + 3  # rules, and a depth for each head
     assert summary["calibration/reliability_table"]["ncols"] == 6
 
 

@@ -1,0 +1,110 @@
+"""What keeps a budget from the full model's accuracy: the heads, or thresholds from a small cut?
+
+    python -m experiments.budgets.limits [budget=0.4] FOLDER...    # kept rows with their examples
+
+A diagnostic on dev, of which nothing is chosen. Beside the kept budget stand thresholds fitted on
+one half of dev and judged on the other (groups whole), and on all of dev, judged there too: what no
+fit to these heads' confidences can be expected to pass. Costs are those of the fixed depths, by
+length.
+
+Shapes: B examples, E exits and the last layer.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from pandas import DataFrame
+
+from eat_lightning.bench.tables import markdown
+from eat_lightning.infer.budget import Fit, fit_share, replayed
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.model.contracts import build
+from eat_lightning.report.study import Measured, Study, open_study
+
+
+@dataclass
+class Dev:
+    """One pass over dev: the rule to fit, and what leaving at each exit costs."""
+
+    rule: Any
+    recorded: Recorded
+    cost_EB: np.ndarray
+    budget: float
+
+    def rows(self, at_B: np.ndarray) -> Dev:
+        """The same on some examples."""
+        said = self.recorded
+        part = replace(
+            said,
+            labels=said.labels[at_B],
+            lengths=said.lengths[at_B],
+            guesses={layer: logits_BC[at_B] for layer, logits_BC in said.guesses.items()},
+            tokens_LB=said.tokens_LB[:, at_B],
+            group_B=None,
+        )
+        return replace(self, recorded=part, cost_EB=self.cost_EB[:, at_B])
+
+    def fit(self) -> Fit:
+        return fit_share(self.rule, self.recorded, self.cost_EB, self.budget, seed=0)
+
+    def judged(self, fit: Fit) -> tuple[float, float]:
+        """FLOPs and accuracy here of thresholds that were fitted elsewhere."""
+        found = replayed(self.rule, fit.points, self.recorded, self.cost_EB)
+        return found.cost, found.accuracy
+
+    def by_halves(self) -> tuple[float, float]:
+        """FLOPs and accuracy, each half under the thresholds of the other."""
+        size, group_B = len(self.recorded), self.recorded.group_B
+        _, group_B = np.unique(np.arange(size) if group_B is None else group_B, return_inverse=True)
+        in_first_B = (np.random.default_rng(0).permutation(group_B.max() + 1) % 2)[group_B] == 0
+        halves = [self.rows(np.flatnonzero(mask_B)) for mask_B in (in_first_B, ~in_first_B)]
+        found = [halves[i].judged(halves[1 - i].fit()) for i in (0, 1)]
+        flops, accuracy = np.average(found, axis=0, weights=[len(h.recorded) for h in halves])
+        return float(flops), float(accuracy)
+
+
+def dev_of(study: Study, measured: Measured) -> Dev:
+    """The pass that a budget's row stands on."""
+    row, said = measured.row, measured.known.recorded
+    ratio_E = np.array(sorted(m.row.flops_ratio for m in study.fixed_beside(measured)))
+    tokens_B = said.tokens_LB[0]
+    cost_EB = ratio_E[:, None] * (tokens_B / tokens_B.mean())
+    return Dev(build("exit", row.exit), said, cost_EB, row.budget or 0.0)
+
+
+def lines(study: Study, budget: float) -> Iterator[dict[str, Any]]:
+    for measured in study.measured:
+        row = measured.row
+        if row.budget != budget or row.reduction["kind"] != "none":
+            continue
+        dev = dev_of(study, measured)
+        full = float((dev.recorded.guesses[row.num_layers].argmax(1) == dev.recorded.labels).mean())
+        ways = {
+            "the calibration cut": (row.flops_ratio, row.accuracy),
+            "the other half of dev": dev.by_halves(),
+            "dev itself": dev.judged(dev.fit()),
+        }
+        for where, (flops, accuracy) in ways.items():
+            yield {
+                "task": row.task,
+                "seed": row.seed,
+                "thresholds from": where,
+                "FLOPs": f"{flops:.3f}",
+                "against full depth": f"{100 * (accuracy - full):+.2f}",
+            }
+
+
+def main(arguments: list[str]) -> None:
+    given = dict(a.split("=", 1) for a in arguments if a.startswith("budget="))
+    places = [a for a in arguments if not a.startswith("budget=")]
+    budget = float(given.get("budget", 0.4))
+    print(markdown(DataFrame(lines(open_study(places), budget))))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
