@@ -39,7 +39,8 @@ def test_groups_stay_whole(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Dev, "rows", noted)
     given.by_halves()
     first, second = seen
-    assert first and second
+    assert first
+    assert second
     assert not first & second
 
 
