@@ -1,6 +1,6 @@
 """What keeps a budget from the full model's accuracy: the heads, or thresholds from a small cut?
 
-    python -m experiments.budgets.limits [budget=0.4] FOLDER...    # kept rows with their examples
+    python -m experiments.budgets.limits [budget=0.4] [task=sst2] FOLDER...    # kept rows
 
 A diagnostic on dev, of which nothing is chosen. Beside the kept budget stand thresholds fitted on
 one half of dev and judged on the other (groups whole), and on all of dev, judged there too: what no
@@ -77,10 +77,11 @@ def dev_of(study: Study, measured: Measured) -> Dev:
     return Dev(build("exit", row.exit), said, cost_EB, row.budget or 0.0)
 
 
-def lines(study: Study, budget: float) -> Iterator[dict[str, Any]]:
+def lines(study: Study, budget: float, task: str | None) -> Iterator[dict[str, Any]]:
     for measured in study.measured:
         row = measured.row
-        if row.budget != budget or row.reduction["kind"] != "none":
+        others = task not in (None, row.task) or row.reduction["kind"] != "none"
+        if row.budget != budget or others:
             continue
         dev = dev_of(study, measured)
         full = float((dev.recorded.guesses[row.num_layers].argmax(1) == dev.recorded.labels).mean())
@@ -100,10 +101,10 @@ def lines(study: Study, budget: float) -> Iterator[dict[str, Any]]:
 
 
 def main(arguments: list[str]) -> None:
-    given = dict(a.split("=", 1) for a in arguments if a.startswith("budget="))
-    places = [a for a in arguments if not a.startswith("budget=")]
-    budget = float(given.get("budget", 0.4))
-    print(markdown(DataFrame(lines(open_study(places), budget))))
+    given = dict(a.split("=", 1) for a in arguments if "=" in a)
+    study = open_study([a for a in arguments if "=" not in a])
+    budget, task = float(given.get("budget", 0.4)), given.get("task")
+    print(markdown(DataFrame(lines(study, budget, task))))
 
 
 if __name__ == "__main__":
