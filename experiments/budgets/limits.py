@@ -21,6 +21,7 @@ import numpy as np
 from pandas import DataFrame
 
 from eat_lightning.bench.tables import markdown
+from eat_lightning.errors import ConfigError, told
 from eat_lightning.infer.budget import Fit, fit_share, replayed
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import build
@@ -80,8 +81,8 @@ def dev_of(study: Study, measured: Measured) -> Dev:
 def lines(study: Study, budget: float, task: str | None) -> Iterator[dict[str, Any]]:
     for measured in study.measured:
         row = measured.row
-        others = task not in (None, row.task) or row.reduction["kind"] != "none"
-        if row.budget != budget or others:
+        wanted = row.budget == budget and task in (None, row.task)
+        if not wanted or row.reduction["kind"] != "none":
             continue
         dev = dev_of(study, measured)
         full = float((dev.recorded.guesses[row.num_layers].argmax(1) == dev.recorded.labels).mean())
@@ -104,8 +105,12 @@ def main(arguments: list[str]) -> None:
     given = dict(a.split("=", 1) for a in arguments if "=" in a)
     study = open_study([a for a in arguments if "=" not in a])
     budget, task = float(given.get("budget", 0.4)), given.get("task")
-    print(markdown(DataFrame(lines(study, budget, task))))
+    found = list(lines(study, budget, task))
+    if not found:
+        raise ConfigError(f"budget={budget:g} has no rows there (task={task or 'any'})")
+    print(markdown(DataFrame(found)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with told():
+        main(sys.argv[1:])
