@@ -1,12 +1,15 @@
-"""What keeps a budget from full accuracy, and pooled batches: the arithmetic of both scripts."""
+"""What keeps a budget from full accuracy, and where batches lose: the scripts' arithmetic."""
 
 import numpy as np
 import pytest
+import torch
+from models import tiny
 
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import build
+from eat_lightning.model.packed import Batch
+from experiments.budgets.batches import Lost, Way, longer
 from experiments.budgets.limits import Dev
-from experiments.budgets.pooled import ratios
 
 EASY, HARD = [0.0, -5.0], [0.0, 5.0]  # margins: the right class is the first
 
@@ -44,10 +47,28 @@ def test_groups_stay_whole(monkeypatch: pytest.MonkeyPatch):
     assert not first & second
 
 
-def test_fixed_depth_lies_linear_in_time_between_two_layers():
+def lost() -> Lost:
+    """Fixed depth between 20 and 40 s at 2.5 of its layers: 30 s; exits take 36."""
     one_R = np.ones(3)
-    rate = {"full depth": 10 * one_R, "exits": 24 * one_R, 2: 30 * one_R, 3: 20 * one_R}
-    full, exits = ratios(rate, depth=2.5)  # 1 / (0.5 / 30 + 0.5 / 20) = 24
-    assert exits["over full depth"].startswith("2.40")
-    assert exits["over fixed depth"].startswith("1.00")
+    took = {"full depth": 72, "exits": 36, "layers alone": 32, "layers and compaction": 33}
+    return Lost({name: s * one_R for name, s in {**took, 2: 20, 3: 40}.items()}, 2.5, longer=1.05)
+
+
+def test_fixed_depth_lies_linear_in_time_between_two_layers():
+    full, exits, *_ = lost().times()
+    assert exits["over full depth"].startswith("2.00")
+    assert exits["over fixed depth"].startswith("0.83")
     assert full["over full depth"].startswith("1.00")
+
+
+def test_what_exits_take_beyond_fixed_depth_falls_into_parts_that_sum_to_it():
+    shares = {part["beyond fixed depth"]: part["share of its time"] for part in lost().parts()}
+    assert [float(text.split()[0]) for text in shares.values()] == [0.05, 0.02, 0.03, 0.1, 0.2]
+
+
+def test_layers_run_on_the_rows_that_reach_them():
+    batch = Batch.from_lists([[2, 5, 3], [2, 6, 7, 8, 3]])
+    way = Way(tiny(), batch)
+    way.depth_B = torch.tensor([1, 2])  # as if the rule had said so
+    assert [packed.layout.lengths_B.tolist() for packed in way.survivors] == [[3, 5], [5]]
+    assert longer([way], depth=1.5) == pytest.approx((3 + 2 * 5) / (1.5 * 8))
