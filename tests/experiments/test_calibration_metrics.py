@@ -22,6 +22,7 @@ from experiments.calibration.metrics import (
     reliability,
     risk_coverage,
 )
+from experiments.calibration.seen import auc
 
 
 def drawn(seed: int, size: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -176,3 +177,8 @@ def test_bins_hold_everything():
     assert sum(b.n for b in bins) == 400
     assert all(b.low < b.confidence <= b.high for b in bins)
     assert all(b.accuracy.low <= b.accuracy.value <= b.accuracy.high for b in bins)
+
+
+def test_area_under_the_roc_curve_counts_couples():
+    # 0.9 is above all three; 0.5 above one, equal to one, below one.
+    assert auc(np.array([0.9, 0.5]), np.array([0.7, 0.1, 0.5])) == pytest.approx(4.5 / 6)
