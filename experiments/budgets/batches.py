@@ -27,6 +27,7 @@ import torch
 from pandas import DataFrame
 
 from eat_lightning.bench.tables import markdown
+from eat_lightning.errors import ConfigError, told
 from eat_lightning.infer.depth_batching import Pool
 from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.infer.prepacked import prepacked
@@ -45,7 +46,7 @@ SIZE, REPEATS = 32, 5
 
 @dataclass
 class Way:
-    """A batch that ran under the exit rule: how far each example went, and its tokens there."""
+    """A batch, and how far each of its examples goes under the encoder's exit rule."""
 
     encoder: AdaptiveEncoder
     batch: Batch
@@ -84,7 +85,7 @@ class Way:
 
 @dataclass
 class Lost:
-    """Seconds of a call: medians over its repeats, with shares of fixed depth's."""
+    """What each setting of a call took (ms, by repeat; a fixed depth by its layer)."""
 
     took: dict[Any, np.ndarray]
     depth: float
@@ -126,14 +127,18 @@ def spread(of_R: np.ndarray) -> str:
     return f"{np.median(of_R):.2f} ({of_R.min():.2f} to {of_R.max():.2f})"
 
 
-def each_alone(encoder: AdaptiveEncoder) -> Callable[[Sequence[Way]], None]:
+def each_alone(step: Callable[[Way], Any]) -> Callable[[Sequence[Way]], None]:
     """Every batch to its end before the next."""
 
     def run(ways: Sequence[Way]) -> None:
         for way in ways:
-            encoder(way.batch)
+            step(way)
 
     return run
+
+
+def whole(encoder: AdaptiveEncoder) -> Callable[[Sequence[Way]], None]:
+    return each_alone(lambda way: encoder(way.batch))
 
 
 def pooled(encoder: AdaptiveEncoder) -> Callable[[Sequence[Way]], None]:
@@ -150,24 +155,11 @@ def pooled(encoder: AdaptiveEncoder) -> Callable[[Sequence[Way]], None]:
     return run
 
 
-def in_turn(step: Callable[[Way], None]) -> Callable[[Sequence[Way]], None]:
-    def run(ways: Sequence[Way]) -> None:
-        for way in ways:
-            step(way)
-
-    return run
-
-
 def longer(ways: Sequence[Way], depth: float) -> float:
     """Tokens x layers that were run, over those of every example at the mean depth."""
-    lengths, depths = (
-        (torch.cat([*each])) for each in zip(*map(lengths_depths, ways), strict=True)
-    )
-    return float((lengths * depths).sum() / (lengths.sum() * depth))
-
-
-def lengths_depths(way: Way) -> tuple[torch.Tensor, torch.Tensor]:
-    return way.batch.lengths_B.double(), way.depth_B.double()
+    tokens = sum(int(way.batch.lengths_B.sum()) for way in ways)
+    run = sum(int((way.batch.lengths_B * way.depth_B).sum()) for way in ways)
+    return run / (tokens * depth)
 
 
 def measured(folder: str, budget: Budget, examples: int) -> tuple[str, Lost]:
@@ -181,15 +173,15 @@ def measured(folder: str, budget: Budget, examples: int) -> tuple[str, Lost]:
     with undisturbed(threads=1):
         depth = float(torch.cat([way.depth_B for way in ways]).double().mean())
         runs: dict[Any, Any] = {
-            "full depth": each_alone(with_slots(body, exit=Never())),
-            "exits": each_alone(body),
+            "full depth": whole(with_slots(body, exit=Never())),
+            "exits": whole(body),
             "exits, pooled": pooled(body),
-            "layers alone": in_turn(Way.layers_alone),
-            "layers and compaction": in_turn(Way.compacted),
+            "layers alone": each_alone(Way.layers_alone),
+            "layers and compaction": each_alone(Way.compacted),
         }
         for layer in {int(np.floor(depth)), int(np.ceil(depth))}:
             rule = Never() if layer == last else Fixed(layer)
-            runs[layer] = each_alone(with_slots(body, exit=rule))
+            runs[layer] = whole(with_slots(body, exit=rule))
         inputs = {name: (each, [ways]) for name, each in runs.items()}
         time_interleaved(inputs, repeats=1, block=1)  # every kernel is made once before
         took = time_interleaved(inputs, REPEATS, block=1)
@@ -201,8 +193,11 @@ def measured(folder: str, budget: Budget, examples: int) -> tuple[str, Lost]:
 
 def main(*given: str) -> None:
     settings = dict(each.split("=", 1) for each in given if "=" in each)
+    folders = [each for each in given if "=" not in each]
+    if not folders:
+        raise ConfigError("give a run's folder: python -m experiments.budgets.batches RUN...")
     keep_kernels()
-    for folder in (each for each in given if "=" not in each):
+    for folder in folders:
         budget = Budget.parse(settings.get("budget", 0.4))
         title, lost = measured(folder, budget, int(settings.get("examples", 640)))
         print(f"{title}\n")
@@ -211,4 +206,5 @@ def main(*given: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with told():
+        main(*sys.argv[1:])

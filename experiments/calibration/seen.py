@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,14 +96,23 @@ def lines(run: Run, embed: Embed) -> Iterator[dict[str, str]]:
 
 def main(folders: Sequence[str]) -> None:
     torch.set_num_threads(1)
-    found = []
-    for run in map(Run.open, folders):
-        if run.task.name not in ALIKE:
-            raise ConfigError(
-                f"{run.folder}: pairs of {', '.join(ALIKE)} alone, not {run.task.name}"
-            )
-        found += lines(run, embedding(run.config["encoder"]["pretrained"]))
+    runs = [Run.open(folder) for folder in folders]
+    if not runs:
+        raise ConfigError("give a run's folder: python -m experiments.calibration.seen RUN...")
+    if faults := [*map(fault, filter(fault, runs))]:
+        raise ConfigError.of(faults)
+    found = [line for run in runs for line in lines(run, embedding(body(run)))]
     print(markdown(DataFrame(found)))
+
+
+def body(run: Run) -> Any:
+    return run.config["encoder"].get("pretrained")
+
+
+def fault(run: Run) -> str:
+    if run.task.name not in ALIKE:
+        return f"{run.folder}: pairs of {', '.join(ALIKE)} alone, not {run.task.name}"
+    return "" if body(run) else f"{run.folder}: its body was not pretrained (encoder.pretrained)"
 
 
 if __name__ == "__main__":
