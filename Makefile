@@ -45,7 +45,7 @@ quickstart: setup ## Install, train on toy data, measure, report and predict: a 
 	echo "the film is not very good" | $(PY) -m eat_lightning.predict run="$(LAST_RUN)"
 
 bench: setup ## Time the encoders against Hugging Face's and the machine's ceilings. ARGS= goes to it.
-	$(PY) -m eat_lightning.bench $(ARGS)
+	$(PY) -m experiments.bench $(ARGS)
 
 site: setup ## Build the documentation into outputs/site; its tutorials are really run.
 	$(PY) -m pip install --quiet --editable '.[docs]'

@@ -9,11 +9,11 @@ import torch
 from finished import make_run
 from models import alone, each_once, kinds, method, packed, ragged, tiny
 
+from eat_lightning.deploy.predict.pooled import PooledLines
 from eat_lightning.infer.depth_batching import Pool, packed_together
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
 from eat_lightning.model.packed import Batch
-from eat_lightning.predict.pooled import PooledLines
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
