@@ -102,7 +102,7 @@ def run_job(command: Callable[..., Any], cfg: DictConfig, sweeps: bool) -> Any:
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 HELP_ALL = {"--help-all": ["--help", "hydra/help=all"]}  # `--help` takes hydra/help=short
 METHODS = ("attention", "reduction", "exit", "objective", "schedule")
-PATHS = {"teacher", "encoder.pretrained", "data.dir", "journal", "log", "token_file", "onnx"}
+PATHS = {"teacher", "encoder.pretrained", "data.dir", "log", "token_file", "onnx"}
 PATHS |= {"onnx_static"}
 
 

@@ -290,7 +290,7 @@ def test_gateways_share_one_state(tmp_path: Path):
 
 def shared(folder: Path) -> Monitors:
     settings = plan(drift=DRIFT | {"state": str(folder)}).drift.monitors
-    return Monitors({None: NORMAL}, settings, StateFile(str(folder), "drift.state"))
+    return Monitors({None: NORMAL}, settings, StateFile(str(folder)))
 
 
 def look(i: int) -> Observation:
@@ -349,10 +349,3 @@ def test_processes_lose_and_double_nothing(tmp_path: Path):
     assert [other.wait(120) for other in others] == [0, 0, 0]
     (kept,) = json.loads((tmp_path / "drift.json").read_text()).values()
     assert kept["monitor"]["at"] == 1200
-
-
-def test_two_gateways_do_not_write_one_journal(tmp_path: Path):
-    given = {"journal": str(tmp_path)}
-    said = f"^journal={tmp_path} is another gateway's, which runs$"
-    with running(Watched(), **given), pytest.raises(ConfigError, match=said):
-        refused_before_its_model(plan(**given))

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A real tiny model in its own process, with a journal."""
+    """A real tiny model in its own process."""
     from exports import make_run
     from gateways import plan
 
@@ -22,9 +22,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
     folder = tmp_path_factory.mktemp("fuzz")
     run = make_run(folder / "run", "dense", "norm_topk", "confidence")
-    changes = {"run": str(run), "journal": str(folder / "jobs"), "max_bytes": 20_000}
+    changes = {"run": str(run), "max_bytes": 20_000}
     changes |= {"mode": "triage", "batch": 16, "wait_ms": 1, "max_texts": 8, "max_chars": 500}
-    changes |= {"max_jobs": 10**6}
     model = Remote(plan(**changes))
 
     def refuse(plan: object) -> None:
@@ -66,8 +65,6 @@ def test_schemathesis_finds_nothing(served: Running, monkeypatch: pytest.MonkeyP
         often(given(case=found.as_strategy())(one))()
     assert set(tried) == {
         "POST /classify",
-        "POST /jobs",
-        "GET /jobs/{id}",
         "GET /healthz",
         "GET /metrics",
         "GET /live",
@@ -105,7 +102,7 @@ ODD = [
 @pytest.mark.parametrize("body", ODD, ids=range(len(ODD)))
 def test_odd_bodies(served: Running, body: bytes):
     headers = {"content-type": "application/json"}
-    for path in ("/classify", "/jobs", "/reload"):
+    for path in ("/classify", "/reload"):
         response = served.client.post(path, content=body, headers=headers)
         assert response.status_code < 500 or response.status_code == 504
         assert isinstance(response.json(), dict)

@@ -1,4 +1,4 @@
-"""The gateway as a process, before real encoders: signals, killed workers, killed gateways."""
+"""The gateway as a process, before real encoders: signals, killed workers."""
 
 import os
 import signal
@@ -234,35 +234,6 @@ def test_every_request_is_answered_or_gets_an_error(run: Path):
         assert client.post("/classify", json={"text": "good"}).status_code in (200, 503)
         eventually(lambda: client.post("/classify", json={"text": "good"}).status_code == 200, 60)
         assert child.poll() is None
-
-
-@pytest.mark.slow
-def test_nothing_accepted_is_lost_with_killed_gateways(run: Path, tmp_path: Path):
-    """Killed again and again while jobs come, then left alone: each job that was accepted has the
-    answers that `predict` gives."""
-    whole, accepted = expected(run), {}
-    arguments = (f"run={run}", "mode=triage", f"journal={tmp_path / 'jobs'}")
-    for round in range(4):
-        with process(*arguments) as (child, client):
-            threading.Timer(0.4 + 0.3 * round, child.kill).start()
-            try:
-                for number in range(10**6):
-                    places = [(number + i) % len(TEXTS) for i in range(1 + number % 5)]
-                    body = {"examples": [TEXTS[i] for i in places]}
-                    accepted[client.post("/jobs", json=body).json()["id"]] = places
-            except httpx.TransportError:  # an error, not silence
-                pass
-            assert child.wait(60) == -signal.SIGKILL
-    assert len(accepted) > 20
-    with process(*arguments) as (child, client):
-        end = time.monotonic() + 120
-        for id, places in accepted.items():
-            while (told := client.get(f"/jobs/{id}").json())["state"] != "done":
-                assert time.monotonic() < end
-                time.sleep(0.05)
-            answers = told["answers"]
-            assert [answer["label"] for answer in answers] == [whole[i]["label"] for i in places]
-            assert [answer["depth"] for answer in answers] == [whole[i]["depth"] for i in places]
 
 
 @pytest.mark.parametrize(
