@@ -11,6 +11,7 @@ from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point
 
 ONE_SEED = "one seed"
+OTHER_COMMIT = "measured at another commit than most of the table"
 SPANS_ZERO = "the interval spans zero"
 SPANS_ONE = "the interval spans 1"
 NOT_ABOVE = "not above the share of the largest class"

@@ -14,9 +14,9 @@ from eat_lightning.report import cells
 from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim, Table
 from eat_lightning.report.compare import Difference
-from eat_lightning.report.passes import USUAL, Pass, how_chosen, passes
 from eat_lightning.report.study import Study
 
+from ..passes import USUAL, Pass, how_chosen, passes
 from .figure import figures_of
 from .rule import Rule, place
 
