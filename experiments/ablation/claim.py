@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Cell as TableCell
