@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from eat_lightning.attack.rows import AttackRow
 from eat_lightning.report.cells import number, words
-from eat_lightning.report.claim import Cell, Column, Line, Table
 from eat_lightning.report.provenance import Provenance
+from eat_lightning.report.table import Cell, Column, Line, Table
 
 COST = "what it costs"
 ANSWERS = "what is answered"

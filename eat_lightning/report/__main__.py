@@ -187,18 +187,19 @@ def write(
     plan: ReportPlan, study: Study, claims: list[Claim], explorer: dict[str, Any] | None
 ) -> None:
     """Every file beside its place, then renamed; the page last."""
-    from eat_lightning.report import figures, page, tables
+    from eat_lightning.report import figures, page
     from eat_lightning.report.kept import keep
+    from eat_lightning.report.table import KINDS
     from eat_lightning.runs.run import write_text
 
     folder, drawn = plan.folder, {}
     pictures = [kind for kind in figures.KINDS if kind in plan.formats]
-    texts = [kind for kind in tables.KINDS if kind in plan.formats]
+    texts = [kind for kind in KINDS if kind in plan.formats]
     for claim in shown(claims, "figures and tables", fewest=2):
         for figure in claim.figures:
             drawn[figure.name] = figures.save(figure, folder / "figures", pictures)
         for table in claim.tables:
-            tables.write(table, folder / "tables", texts)
+            table.write(folder / "tables", texts)
     write_text(folder / "report.md", as_markdown(study, claims, pictures))
     text = page.render(study.title, claims, explorer, study.warnings, drawn)
     keep(study, folder)
@@ -207,8 +208,6 @@ def write(
 
 def as_markdown(study: Study, claims: list[Claim], pictures: list[str]) -> str:
     """Everything but the page's explorer, as a page that code hosts show."""
-    from eat_lightning.report.tables import to_markdown
-
     kind = next((kind for kind in ("png", "svg") if kind in pictures), None)
     parts = [f"# {study.title}", listing(study.warnings)]
     for claim in claims:
@@ -216,7 +215,7 @@ def as_markdown(study: Study, claims: list[Claim], pictures: list[str]) -> str:
         for figure in claim.figures:
             image = f"![{figure.title}](figures/{figure.name}.{kind})"
             parts += [image if kind else f"*{figure.title}*", figure.caption]
-        parts += [f"### {t.title}\n\n{t.caption}\n\n{to_markdown(t)}" for t in claim.tables]
+        parts += [f"### {t.title}\n\n{t.caption}\n\n{t.markdown()}" for t in claim.tables]
         parts.append(listing(claim.notes))
     return "\n\n".join(part for part in parts if part) + "\n"
 

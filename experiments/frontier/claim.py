@@ -15,7 +15,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.compare import (
     Difference,
     batch_ms,
@@ -26,6 +26,7 @@ from eat_lightning.report.compare import (
 )
 from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.study import Point, Study, grouped_by
+from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
 
 from ..baselines import Entry

@@ -12,7 +12,6 @@ from typing import Any
 
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import EMPTY, Cell, Column, Table
 from eat_lightning.report.compare import (
     Cost,
     batch_ms,
@@ -22,6 +21,7 @@ from eat_lightning.report.compare import (
     speed_up,
 )
 from eat_lightning.report.study import Point
+from eat_lightning.report.table import EMPTY, Cell, Column, Table
 
 from ..baselines import GAIN, MIX, Entry
 

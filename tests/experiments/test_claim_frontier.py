@@ -11,10 +11,11 @@ from studies import claim_in, keep, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.settings import THEIRS
-from eat_lightning.report import cells, figures, tables
+from eat_lightning.report import cells, figures
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
-from eat_lightning.report.claim import Claim, Line
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import NO_EXAMPLES, open_study
+from eat_lightning.report.table import Line
 from experiments.frontier import settings
 
 claim = partial(claim_in, "frontier")
@@ -57,7 +58,7 @@ def test_a_line_has_what_the_rows_say(found: Claim):
 
 
 def test_hidden_columns_are_there(found: Claim):
-    head = tables.csv_text(found.tables[0]).splitlines()[0].split(",")
+    head = found.tables[0].csv().splitlines()[0].split(",")
     wanted = "padding_factor baseline conversion num_examples seed dtype threads device machine"
     assert {*wanted.split(), "commit", "runs", "to_own_low", "speed_up_high"} <= {*head}
 
