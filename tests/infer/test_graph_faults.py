@@ -1,5 +1,7 @@
 """Graphs of a stranger are refused in one line before onnxruntime sees them."""
 
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exports import exported, make_run, shapes_unchecked, small
+from exports import shared_export, small
 from finished import refused
 
 from eat_lightning.infer import graph_faults
@@ -195,39 +197,27 @@ def test_whom_one_trusts_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.Mo
     )
 
 
-@pytest.fixture(scope="module")
-def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = make_run(tmp_path_factory.mktemp("runs") / "run", "dense", "none", "confidence")
-    return exported(run)
-
-
-def test_nothing_is_loaded_of_a_hostile_export(export: Path, monkeypatch: pytest.MonkeyPatch):
+def test_nothing_is_loaded_of_a_hostile_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """By whichever command: the module refuses it too, and the folder's own runner is its owner's
     to run."""
     import onnxruntime
 
+    export = Path(shutil.copytree(shared_export() / "onnx-fp32", tmp_path / "export"))
     Export.open(export)
-    path = export / "layers-2-3.onnx" if (export / "layers-2-3.onnx").exists() else None
-    path = path or export / "layers-2.onnx"
-    sound = path.read_bytes()
     monkeypatch.setattr(onnxruntime, "InferenceSession", None)
-    try:
-        path.write_bytes(HOSTILE["absolute"][0]().SerializeToString())
-        assert "weights in '/etc/passwd'" in refused(Export.open, export)
-        command = [sys.executable, "-m", "eat_lightning.infer.onnx_runner", str(export)]
-        done = subprocess.run(command, cwd=ROOT, input=b"good\n", capture_output=True)
-        assert (done.returncode, done.stdout) == (1, b"")
-        (line,) = done.stderr.decode().splitlines()
-        assert line.startswith(f"error: {path}: not a graph that `export` writes (weights in")
-    finally:
-        path.write_bytes(sound)
-    tokenizer = export / "tokenizer.json"
-    whole = tokenizer.read_text()
-    try:
-        tokenizer.write_text('{"model": {"type": "WordPiece"}, "normalizer": {"type": "Python"}}')
-        assert "normalizer must be made of" in refused(Export.open, export)
-    finally:
-        tokenizer.write_text(whole)
+    path = export / "layers-2.onnx"
+    sound = path.read_bytes()
+    path.write_bytes(HOSTILE["absolute"][0]().SerializeToString())
+    assert "weights in '/etc/passwd'" in refused(Export.open, export)
+    command = [sys.executable, "-m", "eat_lightning.infer.onnx_runner", str(export)]
+    done = subprocess.run(command, cwd=ROOT, input=b"good\n", capture_output=True)
+    assert (done.returncode, done.stdout) == (1, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(f"error: {path}: not a graph that `export` writes (weights in")
+    path.write_bytes(sound)
+    tokenizer = {"model": {"type": "WordPiece"}, "normalizer": {"type": "Python"}}
+    (export / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert "normalizer must be made of" in refused(Export.open, export)
 
 
 def operators(graph: Any) -> set[str]:
@@ -251,7 +241,7 @@ def test_every_export_of_ours_stays_within(tmp_path: Path):
     encoders = [for_graphs(plain), small("dense", "none", "never", num_labels=1)]
     encoders += [small("dense", "none", "patience", relative_buckets=8)]
     encoders += [small("dense", "none", "never", hidden_act=act) for act in ACTIVATIONS]
-    with shapes_unchecked(), torch.no_grad():
+    with torch.no_grad():
         for encoder in encoders:
             lasts = [part.last for part in stretches(encoder, alone=False)]
             whole = with_if(graphs(encoder, alone=True), lasts)
