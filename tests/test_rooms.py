@@ -8,10 +8,11 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "eat_lightning"
 ROOMS = [  # from the ground up; a room knows only those before it
-    *("errors", "bounds", "files", "own", "progress", "cluster", "answers", "config", "cli"),
+    *("errors", "bounds", "files", "own", "progress", "cluster", "answers", "config"),
+    *("process", "overrides", "composing", "cli"),
     *("model", "methods", "weights", "data", "infer", "runs", "track", "export", "engines"),
     *("measure", "predict", "score", "certify", "report", "attack", "drift", "train", "serve"),
-    *("capacity", "bench", "new"),
+    *("capacity", "bench", "new", "__main__"),
 ]
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from eat_lightning.capacity.plan import CapacityPlan
-from eat_lightning.cli import quoted
 from eat_lightning.errors import ConfigError
+from eat_lightning.overrides import quoted
 from eat_lightning.serve.loadtest.subject import gateway
 from eat_lightning.serve.loadtest.traffic import (
     DRAWN,

@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from eat_lightning.cli import quoted
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
+from eat_lightning.overrides import quoted
 from eat_lightning.serve.loadtest.plan import LoadPlan, pin
 from eat_lightning.serve.loadtest.rows import LoadRow, measured
 from eat_lightning.serve.loadtest.traffic import (
