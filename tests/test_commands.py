@@ -66,7 +66,7 @@ def test_the_package_has_one_script():
 
 
 def test_each_command_is_found_and_imports_nothing_heavy(tmp_path: Path):
-    """So `--help` is quick. Found under its short name, as `python -m` finds it, from any folder."""
+    """Under the short name that `python -m` takes, from any folder; so `--help` is quick."""
     assert process("-c", IMPORTS, cwd=tmp_path).stdout.splitlines() == [*eat.COMMANDS]
 
 
