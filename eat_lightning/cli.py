@@ -23,17 +23,22 @@ from eat_lightning.process import keep_freed_memory, quiet_exit
 
 
 def entry(
-    name: str, command: Callable[..., Any], many: str | None = None, sweeps: bool = False
+    name: str,
+    command: Callable[..., Any],
+    many: str | None = None,
+    sweeps: bool = False,
+    folder: str = CONFIG_DIR,
 ) -> Callable[[], None]:
     """Make the `main` of a command.
 
     Args:
-        name: its yaml in `configs/`.
+        name: of its yaml, without the ending.
         command: called with the resolved config. An `int` that it returns is a number of bad
             inputs: status 1 from one on.
         many: a key of paths that may be given several times (run=a run=b).
         sweeps: each job of Hydra's multirun calls the command, with `overrides` and `multirun`
             too. Hydra's sweeper gets what it returns.
+        folder: where the yaml lies.
     """
 
     def job(cfg: DictConfig) -> Any:
@@ -60,7 +65,7 @@ def entry(
         keep_freed_memory()
         sys.argv[1:] = for_hydra(sys.argv[1:], many, sweeps)
         with quiet_exit():
-            compose_or_explain(name, sys.argv[1:])
-            hydra.main(config_path=CONFIG_DIR, config_name=name, version_base="1.3")(job)()
+            compose_or_explain(name, sys.argv[1:], folder)
+            hydra.main(config_path=folder, config_name=name, version_base="1.3")(job)()
 
     return main

@@ -28,7 +28,7 @@ EXTRAS = {  # launchers and sweepers: the distribution they need, and the extra 
 
 
 @told()
-def compose_or_explain(config_name: str, words: list[str]) -> None:
+def compose_or_explain(config_name: str, words: list[str], folder: str = CONFIG_DIR) -> None:
     """Compose before Hydra's main does, which prints five lines for an unknown key.
 
     Of a sweep the first job is composed. An error ends the process: a line for each, status 1.
@@ -43,8 +43,8 @@ def compose_or_explain(config_name: str, words: list[str]) -> None:
     if given.config_dir:
         overrides = [*overrides, search_path(Path(given.config_dir))]
     check_extras(overrides)
-    errors = errors_of(config_name, first_of_sweep(overrides) if given.multirun else overrides)
-    if errors:
+    overrides = first_of_sweep(overrides) if given.multirun else overrides
+    if errors := errors_of(config_name, overrides, folder):
         raise ConfigError.of(errors)
 
 
@@ -65,7 +65,7 @@ def check_extras(overrides: list[str]) -> None:
             raise ConfigError(f"{choice}: pip install 'eat_lightning[{extra}]'") from None
 
 
-def errors_of(config_name: str, overrides: list[str]) -> list[str]:
+def errors_of(config_name: str, overrides: list[str], folder: str) -> list[str]:
     """Return a line for every unknown key and choice.
 
     Hydra stops at the first: each is left out, and the rest composed again. Another error of Hydra
@@ -74,7 +74,7 @@ def errors_of(config_name: str, overrides: list[str]) -> list[str]:
     unknown: list[Unknown] = []
     while True:
         try:
-            with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+            with initialize_config_dir(folder, version_base="1.3"):
                 config = compose(config_name, overrides=overrides)
             return [item.message(config) for item in unknown]
         except (HydraException, OmegaConfBaseException) as error:

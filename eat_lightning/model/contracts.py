@@ -263,7 +263,7 @@ class Policy(Protocol):
 
 def home(slot: str) -> str:
     """The package whose modules are the kinds of a slot."""
-    room = "certify" if slot in ("risk", "procedure") else "methods"
+    room = "deploy.certify" if slot in ("risk", "procedure") else "methods"
     return f"eat_lightning.{room}.{slot}"
 
 

@@ -10,7 +10,6 @@ from eat_lightning.config import CONFIG_DIR
 from experiments.site.made import Page
 
 CONFIGS = Path(CONFIG_DIR)
-MODULES = {"growth": "bench.scaling", "load": "serve.loadtest"}
 GROUPS_OF_HYDRA = ("hydra", "logger", "trainer")
 
 
@@ -28,12 +27,10 @@ def command(path: Path) -> Page:
     _, _, examples = shown.get("template", "").partition("Examples\n")
     examples, _, rest = examples.partition("\n\n")
     notes = rest.partition("${hydra.help.footer}")[0].replace("$$", "$")
-    module = MODULES.get(path.stem)
-    name = f"python -m eat_lightning.{module}" if module else f"eat {path.stem}"
     shown_examples = "\n".join(line.strip() for line in examples.splitlines())
     content = f"""# {path.stem}
 
-`{name}`: {as_text(shown.get("header", ""))}
+`eat {path.stem}`: {as_text(shown.get("header", ""))}
 
 ## Examples
 
