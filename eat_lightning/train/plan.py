@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import torch
 from pydantic import BeforeValidator
 
-from eat_lightning.cli import METHODS
 from eat_lightning.config import (
     Plan,
     arguments,
@@ -28,6 +27,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import method_faults
 from eat_lightning.model.heads import head_faults, pooled_faults, slot_faults
 from eat_lightning.model.training import Stage
+from eat_lightning.overrides import METHODS
 from eat_lightning.track.log import wandb_faults
 from eat_lightning.train.callbacks.stages import freezes
 from eat_lightning.train.processes import num_processes

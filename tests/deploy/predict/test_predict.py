@@ -11,10 +11,10 @@ from commands import Command
 from finished import make_run
 
 from eat_lightning import answers
-from eat_lightning.cli import with_path_quoted
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.deploy.predict import __main__ as predict
 from eat_lightning.errors import ConfigError
+from eat_lightning.overrides import with_path_quoted
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
