@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eat_lightning.model.contracts import home
+from eat_lightning.model.specification import home
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "eat_lightning"

@@ -15,7 +15,7 @@ from eat_lightning.certify.contracts import Procedure, Risk
 from eat_lightning.certify.procedure._bounds import allowed
 from eat_lightning.certify.procedure.learn_then_test import share
 from eat_lightning.measure.settings import Setting
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.specification import spec
 from eat_lightning.runs.row import label
 
 Chains = Sequence[Sequence[Setting]]

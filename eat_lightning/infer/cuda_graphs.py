@@ -32,11 +32,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.bounds import raise_faults, whole_faults
+from eat_lightning.model.contracts import ExitRule, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.heads import heads_asked
 from eat_lightning.model.packed import Batch, Layout, Packed
-from eat_lightning.model.trace import Journey, Trace
+from eat_lightning.model.recorder import TraceRecorder
+from eat_lightning.model.trace import Trace
 
 WARM_UP = 3  # calls before a recording: libraries choose kernels, the allocator its blocks
 
@@ -80,7 +82,7 @@ class Graphed:
         device = encoder.embedding.word.weight.device
         if record is None and device.type != "cuda":
             raise ValueError(f"graphs are for a CUDA device, got {device.type}")
-        raise_faults(getattr(encoder.reduction, "lost_in_export", list)())
+        raise_faults(encoder.reduction.export_blockers())
         self.encoder, self.most = encoder.eval(), most
         self.record = CudaRecorder(device) if record is None else record
         self.still = with_slots(encoder)
@@ -106,31 +108,31 @@ class Graphed:
     def run(self, batch: Batch) -> Trace:
         """Do as `AdaptiveEncoder.travel`, of one example."""
         encoder = self.encoder
-        journey = Journey(len(encoder.layers), 1, encoder.rule)
-        recorded = self.stretches(int(batch.lengths_B), self.strength(batch, journey))
+        recorder = TraceRecorder(len(encoder.layers), 1, encoder.rule)
+        recorded = self.stretches(int(batch.lengths_B), self.strength(batch, recorder))
         recorded.take(batch)
         for part in recorded.parts():
-            journey.tokens_LB[part.first - 1 : part.last, 0] = torch.tensor(part.tokens)
+            recorder.tokens_LB[part.first - 1 : part.last, 0] = torch.tensor(part.tokens)
             signal_BS = None if part.signal_BS is None else part.signal_BS.clone()
-            journey.guess(part.last, part.logits_BC.clone(), signal_BS)  # the next fills them anew
-            reason_B = encoder.decide(batch, journey, part.last, leave=True)
+            recorder.guess(part.last, part.logits_BC.clone(), signal_BS)  # the next fills them anew
+            reason_B = encoder.decide(batch, recorder, part.last, leave=True)
             if reason_B.any():
-                journey.leave(part.last, reason_B)
+                recorder.leave(part.last, reason_B)
                 break
-        return journey.end()
+        return recorder.end()
 
-    def strength(self, batch: Batch, journey: Journey) -> float:
+    def strength(self, batch: Batch, recorder: TraceRecorder) -> float:
         """The encoder's own, or less where a policy wishes so."""
         own_B = self.still.strength.double().expand(1)
         if not self.encoder.policies:
             return float(own_B)
         none_N = torch.zeros(int(batch.lengths_B), 0)
         bare = Packed(none_N, batch.layout(), batch.ids_N, batch.ids_N > 0, own_B)
-        return float(self.encoder.ask(bare, batch, journey, leave=True).strength_B)
+        return float(self.encoder.ask(bare, batch, recorder, leave=True).strength_B)
 
     def stretches(self, length: int, strength: float) -> Stretches:
         layers, exit = layer_ranges(self.encoder), self.encoder.exit
-        key = (length, strength, *layers, id(exit) if hasattr(exit, "observe") else None)
+        key = (length, strength, *layers, id(exit) if overrides(exit, ExitRule.observe) else None)
         if key not in self.kept:
             if len(self.kept) == self.most:
                 self.kept.popitem(last=False)
@@ -209,7 +211,7 @@ class Stretches:
     def work(self, number: int) -> Part:
         """From the reduction that awaits these layers to the guess behind them."""
         encoder, (first, last) = self.encoder, self.layers[number]
-        noted = Journey(len(encoder.layers), 1, encoder.rule)
+        noted = TraceRecorder(len(encoder.layers), 1, encoder.rule)
         noted.pools = dict(self.recorded[number - 1].pools) if number else {}
         packed, evidence, tokens = self.entering(number), Evidence(), []
         for layer in range(first, last + 1):

@@ -18,12 +18,13 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Look, Source
 from eat_lightning.infer.record import record, recorded_of
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import Policy, specs_by_slot
+from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.encoder import Trace as TensorTrace
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.reason import Reason
+from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.weights.operating_point import Budget
 
 

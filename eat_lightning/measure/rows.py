@@ -26,6 +26,7 @@ from eat_lightning.measure.in_engine import InEngine, engine_for
 from eat_lightning.measure.plan import MeasurePlan, Subject
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.fixed import Fixed
+from eat_lightning.model.contracts import ExitRule, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.flops import flops
 from eat_lightning.model.policies import policy_faults
@@ -112,7 +113,7 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
 def methods_of(settings: Sequence[Setting]) -> dict[str, Any]:
     """The methods of one pass for settings of one body; an exit rule that observes signals takes
     part in it, so that they are recorded."""
-    watching = (setting.exit for setting in settings if hasattr(setting.exit, "observe"))
+    watching = (setting.exit for setting in settings if overrides(setting.exit, ExitRule.observe))
     return settings[0].methods | {"exit": next(watching, settings[0].exit)}
 
 

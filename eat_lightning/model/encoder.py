@@ -23,16 +23,14 @@ from torch.func import functional_call
 
 from eat_lightning.bounds import Misshaped, raise_faults
 from eat_lightning.model.contracts import (
-    MODEL_SLOTS,
-    Exit,
+    Attention,
+    EncoderPart,
+    ExitRule,
     Kernel,
-    Pattern,
     Policy,
     Reduction,
-    is_approximate,
     only_open,
-    spec,
-    without_kind,
+    overrides,
 )
 from eat_lightning.model.evidence import MATRIX, Evidence, evidence_faults
 from eat_lightning.model.gradient import scaled_gradient
@@ -42,7 +40,6 @@ from eat_lightning.model.heads import (
     layers_with_heads,
     make_heads,
     pooled_faults,
-    wants_earlier,
 )
 from eat_lightning.model.layer import Embedding, Layer, Shape, initialise, make_layers
 from eat_lightning.model.local import local_kernel
@@ -50,7 +47,9 @@ from eat_lightning.model.masks import attention_mask
 from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.positions import make_distance
-from eat_lightning.model.trace import Journey, Scores, Trace
+from eat_lightning.model.recorder import TraceRecorder
+from eat_lightning.model.specification import MODEL_SLOTS, spec, without_kind
+from eat_lightning.model.trace import Scores, Trace
 from eat_lightning.model.wish import joined
 
 
@@ -66,9 +65,9 @@ class AdaptiveEncoder(nn.Module):
     layer), `keep_scores` (and each layer's attention scores).
     """
 
-    attention: Pattern
+    attention: Attention
     reduction: Reduction
-    exit: Exit
+    exit: ExitRule
     strength: Tensor
     soft: bool = False
     flow: Callable[[int, int], tuple[float, float]] | None = None
@@ -80,9 +79,9 @@ class AdaptiveEncoder(nn.Module):
         self,
         shape: Shape,
         num_labels: int,
-        attention: Pattern,
+        attention: Attention,
         reduction: Reduction,
-        exit: Exit,
+        exit: ExitRule,
         head: dict[str, Any],
         policies: Sequence[Policy] = (),
     ):
@@ -113,9 +112,9 @@ class AdaptiveEncoder(nn.Module):
         one of its class that it replaces; else they are made (`bind`)."""
         if name not in MODEL_SLOTS:
             return super().__setattr__(name, value)
-        own = getattr(self, name, None)
-        if hasattr(value, "bind") and value is not own:
-            if type(own) is type(value):
+        own = vars(self).get(name, self._modules.get(name))
+        if value is not own:
+            if type(own) is type(value) and overrides(value, EncoderPart.bind):
                 value = adopted(value, own)
             else:
                 value.bind(self.shape, self.head["layers"], self.num_labels)
@@ -125,7 +124,7 @@ class AdaptiveEncoder(nn.Module):
         super().__setattr__(name, value)
 
     @property
-    def rule(self) -> Exit:
+    def rule(self) -> ExitRule:
         """The exit rule without those of its exits at which nobody can leave."""
         return only_open(self.exit, self.policies)
 
@@ -133,83 +132,84 @@ class AdaptiveEncoder(nn.Module):
         """`leave`: examples leave where the exit rule says so (the default outside training); else
         every head guesses for every example, and all run to the last layer."""
         leave = not self.training if leave is None else leave
-        journey = Journey(len(self.layers), batch.size, self.rule)
-        for _ in self.travel(batch, journey, leave):
+        recorder = TraceRecorder(len(self.layers), batch.size, self.rule)
+        for _ in self.travel(batch, recorder, leave):
             pass
-        return journey.end()
+        return recorder.end()
 
     def stream(self, batch: Batch) -> Iterator[tuple[Int[Tensor, " g"], Trace]]:
         """At each exit the rows of the batch that left there, and their trace: the easy ones are
         answered before the hard ones are done. Together they are what `forward` gives."""
-        journey = Journey(len(self.layers), batch.size, self.rule)
-        for rows_G in self.travel(batch, journey, leave=True):
-            yield rows_G, journey.part(rows_G)
+        recorder = TraceRecorder(len(self.layers), batch.size, self.rule)
+        for rows_G in self.travel(batch, recorder, leave=True):
+            yield rows_G, recorder.part(rows_G)
 
-    def travel(self, batch: Batch, journey: Journey, leave: bool) -> Iterator[Int[Tensor, " g"]]:
-        """The way of the examples, written into `journey`; gives the rows that left at each exit
+    def travel(
+        self, batch: Batch, recorder: TraceRecorder, leave: bool
+    ) -> Iterator[Int[Tensor, " g"]]:
+        """The way of the examples, written into `recorder`; gives the rows that left at each exit
         where any did."""
-        packed: Packed | None = self.start(batch, journey, leave)
+        packed: Packed | None = self.start(batch, recorder, leave)
         number = 0
         while packed is not None:
-            number, gone_G, packed = self.advance(packed, batch, journey, number + 1, leave)
+            number, gone_G, packed = self.advance(packed, batch, recorder, number + 1, leave)
             if len(gone_G):
                 yield gone_G
 
-    def start(self, batch: Batch, journey: Journey, leave: bool) -> Packed:
+    def start(self, batch: Batch, recorder: TraceRecorder, leave: bool) -> Packed:
         packed = self.embed(batch)
         if self.keep_hidden:
-            journey.hidden[0] = packed
-        packed = self.ask(packed, batch, journey, leave) if self.policies else packed
+            recorder.hidden[0] = packed
+        packed = self.ask(packed, batch, recorder, leave) if self.policies else packed
         return self.shorten_embedding(packed)
 
     def advance(
-        self, packed: Packed, batch: Batch, journey: Journey, first: int, leave: bool
+        self, packed: Packed, batch: Batch, recorder: TraceRecorder, first: int, leave: bool
     ) -> tuple[int, Int[Tensor, " g"], Packed | None]:
         """From layer `first` through the next that has an exit: its number, the rows that left
         there, and the others as they enter the layer after it (None: there are none)."""
-        guessing = heads_asked(self.heads, journey.exit if leave else None)
+        guessing = heads_asked(self.heads, recorder.exit if leave else None)
         exit_layer = min(number for number in guessing if number >= first)
         for number in range(first, exit_layer):
-            packed = self.shorten(*self.step(packed, journey, number), number)
-        packed, evidence = self.step(packed, journey, exit_layer)
-        packed = self.guess(packed, journey, exit_layer)
-        reason_B = self.decide(batch, journey, exit_layer, leave)
+            packed = self.shorten(*self.step(packed, recorder, number), number)
+        packed, evidence = self.step(packed, recorder, exit_layer)
+        packed = self.guess(packed, recorder, exit_layer)
+        reason_B = self.decide(batch, recorder, exit_layer, leave)
         gone_G = reason_B[:0]
         if reason_B.any():
-            gone_G, stays_B = journey.leave(exit_layer, reason_B)
+            gone_G, stays_B = recorder.leave(exit_layer, reason_B)
             if not stays_B.any():
-                journey.penalties = dict(packed.penalties)
+                recorder.penalties = dict(packed.penalties)
                 return exit_layer, gone_G, None
             evidence = evidence.take(packed.rows_of(stays_B))
             packed = packed.only(stays_B)
         return exit_layer, gone_G, self.shorten(packed, evidence, exit_layer)
 
-    def step(self, packed: Packed, journey: Journey, number: int) -> tuple[Packed, Evidence]:
-        """A layer, with its notes in the journey."""
-        journey.enter(number, packed)
+    def step(self, packed: Packed, recorder: TraceRecorder, number: int) -> tuple[Packed, Evidence]:
+        """A layer, with its notes in the recorder."""
+        recorder.enter(number, packed)
         if self.keep_scores and number not in self.skips:
             layer: Any = self.layers[number - 1]
-            journey.scores[number] = Scores(packed, layer.scores(packed, self.relative, number))
+            recorder.scores[number] = Scores(packed, layer.scores(packed, self.relative, number))
         packed, evidence = self.run_layer(packed, number)
         if self.keep_hidden:
-            journey.hidden[number] = packed
+            recorder.hidden[number] = packed
         return packed, evidence
 
-    def guess(self, packed: Packed, journey: Journey, number: int) -> Packed:
+    def guess(self, packed: Packed, recorder: TraceRecorder, number: int) -> Packed:
         """Note what the head at a layer says, and what the exit rule observes there. Returned are
         the same vectors; an objective's `flow` scales their gradient before and behind the head."""
         head: Any = self.heads[str(number)]
         into, through = self.flow_at(number)
         packed = scaled_gradient(packed, into)
         seen = self.for_heads(packed)
-        earlier = (journey.pooled(),) if wants_earlier(head) else ()
+        earlier = (recorder.pooled(),) if head.wants_earlier else ()
         pooled_BD = head.pooled(seen)
         logits_BC = head.guess(pooled_BD, *earlier)
-        observe = getattr(self.exit, "observe", None)
-        signal_BS = None if observe is None else observe(seen, pooled_BD, logits_BC, number)
-        journey.guess(number, logits_BC, signal_BS)
+        signal_BS = self.exit.observe(seen, pooled_BD, logits_BC, number)
+        recorder.guess(number, logits_BC, signal_BS)
         if earlier:
-            journey.pools[number] = journey.of_all(pooled_BD)
+            recorder.pools[number] = recorder.of_all(pooled_BD)
         return scaled_gradient(packed, through)
 
     def for_heads(self, packed: Packed) -> Packed:
@@ -225,20 +225,20 @@ class AdaptiveEncoder(nn.Module):
 
     def kernel(self, packed: Packed, layer: int, needs: frozenset[str]) -> Kernel | None:
         """The pattern's own product, if it has one that can do without a bias and the matrix."""
-        pattern: Any = self.attention
+        pattern = self.attention
         if (reach := self.reach(packed, layer)) is not None:
             longest = self.shape.max_length if packed.span is None else packed.layout.longest
             return local_kernel(packed, pattern, layer, reach, longest, needs)
-        wants = getattr(pattern, "wants", ())
+        wants = pattern.wants
         weighed = packed.weight_N is not None and "weight" not in wants
         adds = self.relative is not None and self.relative.adds
         blocked = adds or weighed or needs & MATRIX
-        if not hasattr(pattern, "kernel") or (blocked and not is_approximate(pattern)):
+        if blocked and not pattern.approximate:
             return None
         product = pattern.kernel(packed.layout, layer)
         if product is None or not wants:
             return product
-        return partial(product, **{f"{name}_N": getattr(packed, f"{name}_N") for name in wants})
+        return partial(product, **{f"{name}_N": vars(packed)[f"{name}_N"] for name in wants})
 
     def reach(self, packed: Packed, layer: int) -> int | None:
         """How far a token of a layer sees by the body's own window (None: over the whole text)."""
@@ -260,7 +260,7 @@ class AdaptiveEncoder(nn.Module):
         if kernel is None or needs:
             see_all = kernel is not None
             mask = attention_mask(packed, self.attention, number, distance, see_all, reach)
-        grad = packed.soft and getattr(reduction, "grad", False)
+        grad = packed.soft and reduction.grad
         packed, evidence = layer.attend(packed, mask, needs, kernel, grad, distance, number)
         if reducing and self.place(packed) == "after_attention":
             packed = self.reduce(packed, evidence, number)
@@ -279,15 +279,13 @@ class AdaptiveEncoder(nn.Module):
 
     def place(self, packed: Packed) -> str:
         """Where the reduction acts: a soft stage may gate elsewhere than rows are dropped."""
-        if packed.soft and hasattr(self.reduction, "soften"):
-            return getattr(self.reduction, "soft_place", self.reduction.place)
-        return self.reduction.place
+        return (packed.soft and self.reduction.soft_place) or self.reduction.place
 
     def reduce(self, packed: Packed, evidence: Evidence, number: int) -> Packed:
-        soften = getattr(self.reduction, "soften", None) if packed.soft else None
+        reduction = self.reduction.soften if packed.soft else self.reduction
         name = type(self.reduction).__name__
         try:
-            reduced = (soften or self.reduction)(packed, evidence, number)
+            reduced = reduction(packed, evidence, number)
         except Misshaped as fault:
             raise Misshaped(f"{name}.{fault}") from None
         if not isinstance(reduced, Packed):
@@ -300,7 +298,7 @@ class AdaptiveEncoder(nn.Module):
         x_ND = self.embedding(batch, index_N)
         special_N = (index_N == 0) | (batch.ids_N == self.shape.sep_token_id)
         strength_B = on_host(self.strength).double().expand(batch.size)
-        wants = {name for m in (self.reduction, self.exit) for name in getattr(m, "wants", ())}
+        wants = self.reduction.wants | self.exit.wants
         return Packed(
             x_ND,
             layout,
@@ -312,34 +310,36 @@ class AdaptiveEncoder(nn.Module):
             soft=self.soft and self.training,
         )
 
-    def ask(self, packed: Packed, batch: Batch, journey: Journey, leave: bool) -> Packed:
+    def ask(self, packed: Packed, batch: Batch, recorder: TraceRecorder, leave: bool) -> Packed:
         """The examples with what policies wish for them before they start."""
         wish = joined(policy.wishes(batch, self.reduction) for policy in self.policies)
         if leave:
-            journey.wish(wish)
+            recorder.wish(wish)
         if wish.strength_B is None:
             return packed
         strength_B = torch.from_numpy(wish.strength_B)
         return replace(packed, strength_B=torch.minimum(packed.strength_B, strength_B))
 
-    def decide(self, batch: Batch, journey: Journey, layer: int, leave: bool) -> Int[Tensor, " b"]:
+    def decide(
+        self, batch: Batch, recorder: TraceRecorder, layer: int, leave: bool
+    ) -> Int[Tensor, " b"]:
         """A reason for each example still here, on the host: the one wait for the device an exit
         costs. At the last layer all leave."""
         if layer == len(self.layers):
-            return journey.at_end()
-        layers = journey.exit.layers
+            return recorder.at_end()
+        layers = recorder.exit.layers
         if not leave or layer not in layers:
-            return torch.zeros_like(journey.rows_B)
-        logits_EBC = journey.stack(layers)
-        reason_B = journey.decided(layers, logits_EBC).cpu()
+            return torch.zeros_like(recorder.rows_B)
+        logits_EBC = recorder.stack(layers)
+        reason_B = recorder.decided(layers, logits_EBC).cpu()
         if self.policies:
-            reason_B = journey.review(self.policies, reason_B, logits_EBC, batch)
+            reason_B = recorder.review(self.policies, reason_B, logits_EBC, batch)
         return reason_B
 
 
 def bias_faults(shape: Shape, attention: Any) -> list[str]:
     """An approximate product has no scores that a body could add to, and hides nothing."""
-    if not is_approximate(attention):
+    if not attention.approximate:
         return []
     kind = spec("attention", attention)["kind"]
     parts = {
@@ -381,9 +381,9 @@ def with_slots(encoder: Any, **methods: Any) -> Any:
 
 
 def settle(objective: Any, encoder: Any) -> None:
-    """Copy what acts outside training over the encoder's own weights (an objective's `shaped`)."""
+    """Write an objective's effective weights into the encoder."""
     training, own = encoder.training, dict(encoder.named_parameters())
     with torch.no_grad():
-        for name, weight in objective.shaped(encoder.eval()).items():
+        for name, weight in objective.effective_weights(encoder.eval()).items():
             own[name].copy_(weight)
     encoder.train(training)

@@ -20,20 +20,12 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.methods import reduction as reductions
-from eat_lightning.model.contracts import (
-    Exit,
-    Reduction,
-    build,
-    class_of,
-    knob_of,
-    point_of,
-    spec,
-    turned,
-)
+from eat_lightning.model.contracts import ExitRule, Reduction, point_of, turned
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.specification import build, class_of, spec
 from eat_lightning.report.statistics import softmax
 from eat_lightning.report.study import grouped_by
 from eat_lightning.runs.row import label, method_text
@@ -111,13 +103,13 @@ def is_right(outcome: Outcome) -> np.ndarray:
     return miss_B <= np.median(miss_B)
 
 
-class Noting:
+class Noting(Reduction):
     """A reduction that notes the original places of the tokens it keeps, of one example a pass."""
 
     def __init__(self, reduction: Reduction):
         self.reduction, self.passes = reduction, list[dict[int, list[int]]]()
         self.place, self.needs = reduction.place, reduction.needs
-        self.layers, self.wants = reduction.layers, getattr(reduction, "wants", ())
+        self.layers, self.wants = reduction.layers, reduction.wants
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         shorter = self.reduction(packed, evidence, layer)
@@ -216,9 +208,9 @@ def described(
     ]
 
 
-def rules_of(own: Exit, num_labels: int) -> list[Exit]:
+def rules_of(own: ExitRule, num_labels: int) -> list[ExitRule]:
     """The run's own rule; where its knob has one point for all exits, those of the grid too."""
-    knob, point = knob_of(own), point_of(own)
+    knob, point = own.knob, point_of(own)
     if knob is None or not isinstance(point, float | int):
         return [own]
     return [turned(own, other) for other in sorted({*knob.grid_for(num_labels), float(point)})]

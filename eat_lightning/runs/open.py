@@ -17,9 +17,10 @@ from eat_lightning.infer.precision import DTYPES, PLAIN, form_of, in_dtype, in_f
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.policy.full_depth import FullDepth
-from eat_lightning.model.contracts import Policy, build, spec
+from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.policies import idle_faults, policy_faults
+from eat_lightning.model.specification import build, spec
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import Certificate, combination
 from eat_lightning.runs.chosen import ExitChoice
@@ -144,8 +145,8 @@ def open_export(
     if certificate is None:
         asked = tuple(policies or ())
         export.check_policies(asked)
-        rule = export.about.get("exit")
-        if faults := idle_faults(asked, build("exit", rule) if asked and rule else None):
+        rule = export.about.get("exit") if asked else None
+        if rule and (faults := idle_faults(asked, build("exit", rule))):
             raise ConfigError.of(faults)
         return OnnxBackend(export, {None: LaterExits(export.layers, policies=asked)})
     found: dict[Source, LaterExits] = {None: LaterExits(export.layers).deep()}

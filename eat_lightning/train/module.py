@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from functools import cached_property
 from typing import Any
 
@@ -13,11 +14,11 @@ from torchmetrics import MeanMetric
 
 from eat_lightning.data.metrics import metrics_for
 from eat_lightning.infer.record import recorded_of
-from eat_lightning.model.contracts import knob_of
+from eat_lightning.model.contracts import EncoderPart, Objective, Schedule
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots, with_weights
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.training import Context, Objective, Pass, Schedule
+from eat_lightning.model.training import Context, Pass
 from eat_lightning.train.callbacks.stages import Timeline
 from eat_lightning.train.shards import shard
 
@@ -65,10 +66,11 @@ class Classifier(LightningModule):
         return Timeline.of(stages, int(self.trainer.estimated_stepping_batches))
 
     @property
-    def methods(self) -> list[Any]:
+    def methods(self) -> list[EncoderPart]:
         """Those that may have parameters and penalties of their own."""
+        heads: Any = self.encoder.heads
         slots = [self.encoder.attention, self.encoder.reduction, self.encoder.exit]
-        return [*slots, *self.encoder.heads.values()]
+        return [*slots, *heads.values()]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
@@ -87,28 +89,27 @@ class Classifier(LightningModule):
         batch = self.batch
         number = self.timeline.number(self.global_step)
         stage = self.timeline.stages[number]
-        objective: Any = stage.objective or self.objective
-        self.encoder.flow = getattr(objective, "flow", None)
-        self.encoder.keep_hidden = "hidden" in getattr(objective, "wants", ())
-        self.encoder.keep_scores = "scores" in getattr(objective, "wants", ())
+        objective: Objective = stage.objective or self.objective
+        self.encoder.flow = objective.flow
+        self.encoder.keep_hidden = "hidden" in objective.wants
+        self.encoder.keep_scores = "scores" in objective.wants
         self.encoder.skips = dropped_layers(self.encoder.shape)
-        trace = with_weights(self.encoder, shaped_by(objective, self.encoder), batch)
+        trace = with_weights(self.encoder, objective.effective_weights(self.encoder), batch)
         context = self.context(batch, trace, objective, number)
         for method in self.methods:
-            terms = getattr(method, "penalties", None)
-            context.penalties |= terms(context) if terms else {}
+            context.penalties |= method.penalties(context)
         loss = objective(context)
         # Sums over all processes' examples / their number; DDP averages, hence world_size.
         share = 0.0 if batch.idle else self.trainer.world_size / batch.num_global
         self.log_training(trace, {"loss": loss.total, **loss.parts}, share)
         return loss.total * share
 
-    def context(self, batch: Batch, trace: Trace, objective: Any, number: int) -> Context:
+    def context(self, batch: Batch, trace: Trace, objective: Objective, number: int) -> Context:
         """All that an objective may ask of this step."""
         last, stage = self.encoder.shape.num_layers, self.timeline.stages[number]
         counts = {"all": lambda k: True, "last": lambda k: k == last, "early": lambda k: k < last}
         assert batch.labels_B is not None
-        further = getattr(objective, "passes", no_passes)(self.global_step, self.encoder)
+        further = objective.passes(self.global_step, self.encoder)
         passes = [pass_of(self.encoder, batch, wanted) for wanted in further]
         return Context(
             guesses={k: g for k, g in trace.guesses.items() if counts[stage.exits](k)},
@@ -131,15 +132,15 @@ class Classifier(LightningModule):
         )
 
     @torch.no_grad()
-    def shown_by_teacher(self, batch: Batch, objective: Any) -> dict[str, Any]:
+    def shown_by_teacher(self, batch: Batch, objective: Objective) -> dict[str, Any]:
         """What an objective that asks for the teacher's vectors may look at."""
-        wants, teacher = getattr(objective, "wants", ()), self.teacher[0]
+        wants, teacher = objective.wants, self.teacher[0]
         if teacher is None or "teacher_hidden" not in wants:
             return {}
         teacher.to(batch.ids_N.device).eval()
         teacher.keep_hidden, teacher.keep_scores = True, "scores" in wants
         shown = teacher(batch, leave=False)
-        lessons = getattr(objective, "lessons", no_passes)(teacher)
+        lessons = objective.lessons(teacher)
         return {
             "teacher_hidden": shown.hidden,
             "teacher_scores": shown.scores,
@@ -149,10 +150,8 @@ class Classifier(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Every layer is there again, and learned parameters are put back within their bounds."""
         self.encoder.skips = frozenset()
-        parts: list[Any] = [*self.methods, self.objective]
-        for method in parts:
-            if hasattr(method, "after_step"):
-                method.after_step()
+        for method in (*self.methods, self.objective):
+            method.after_step()
 
     def log_training(self, trace: Trace, losses: dict[str, Tensor], share: float) -> None:
         for name, value in losses.items():
@@ -171,7 +170,7 @@ class Classifier(LightningModule):
         """Add `batch` to the metrics."""
         if (batch := self.batch).idle:
             return
-        weights = shaped_by(self.objective, self.encoder)
+        weights = self.objective.effective_weights(self.encoder)
         trace = with_weights(self.encoder, weights, batch, leave=False)
         assert batch.labels_B is not None
         for layer, guess_BC in trace.guesses.items():
@@ -223,7 +222,7 @@ class Classifier(LightningModule):
         """Methods' own groups first (a rate, decay or sign of their own); of the others matrices
         decay, biases and norms do not."""
         parts = [*self.methods, self.objective]
-        own = [dict(g) for m in parts if hasattr(m, "groups") for g in m.groups(self.lr)]
+        own = [dict(group) for method in parts for group in method.groups(self.lr)]
         # A step of Adam is about as long as its rate, so the sum of rates is how far the soft
         # stages can carry a parameter: a group may name that as its `travel`.
         for group in (group for group in own if "travel" in group):
@@ -250,15 +249,6 @@ def dropped_layers(shape: Shape) -> frozenset[int]:
     return frozenset(number for number, gone in enumerate(gone_L.tolist(), start=1) if gone)
 
 
-def no_passes(*asked: Any) -> list[Pass]:
-    return []
-
-
-def shaped_by(objective: Any, encoder: AdaptiveEncoder) -> dict[str, Tensor]:
-    """What an objective puts in place of the encoder's weights; nothing where it has no word."""
-    return objective.shaped(encoder) if hasattr(objective, "shaped") else {}
-
-
 def pass_of(encoder: AdaptiveEncoder, batch: Batch, wanted: Pass) -> Trace:
     """Another pass over the same batch."""
     twin = with_slots(encoder, **wanted.methods)
@@ -280,13 +270,8 @@ def way(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
     return {name: torch.from_numpy(value_B).double() for name, value_B in found.items()}
 
 
-def scheduled_retention(encoder: Any) -> float:
+def scheduled_retention(encoder: AdaptiveEncoder) -> float:
     """The product of (1 - ratio x strength) over the layers that reduce: the paper's 0.49, which
-    ceil() and short texts keep from being reached. 1 where a reduction has no such ratio."""
-    knob = knob_of(encoder.reduction)
-    if knob is None or knob.bounds != "[0, 1)":
-        return 1.0
-    point, layers = getattr(encoder.reduction, knob.name), encoder.reduction.layers
-    ratios = point if isinstance(point, list | tuple) else [point] * len(layers)
+    ceil() and short texts keep from being reached. 1 where the ratios are not known."""
     strength = float(encoder.strength)
-    return float(torch.prod(1 - torch.tensor([r * strength for r in ratios], dtype=torch.float64)))
+    return math.prod(1 - ratio * strength for ratio in encoder.reduction.ratios() or ())

@@ -35,7 +35,7 @@ from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.packed import Batch, Packed
-from eat_lightning.model.trace import Journey
+from eat_lightning.model.recorder import TraceRecorder
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model
@@ -52,7 +52,9 @@ class Way:
     batch: Batch
 
     def start(self) -> Packed:
-        return self.encoder.start(self.batch, Journey(self.last, self.batch.size), leave=False)
+        return self.encoder.start(
+            self.batch, TraceRecorder(self.last, self.batch.size), leave=False
+        )
 
     @property
     def last(self) -> int:

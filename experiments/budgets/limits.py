@@ -24,7 +24,7 @@ from eat_lightning.bench.tables import markdown
 from eat_lightning.errors import ConfigError, told
 from eat_lightning.infer.budget import Fit, fit_share, replayed
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import build
+from eat_lightning.model.specification import build
 from eat_lightning.report.study import Measured, Study, open_study
 
 

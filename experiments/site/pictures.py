@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from matplotlib.colors import ListedColormap
 
-from eat_lightning.model.contracts import Where, build, class_of
+from eat_lightning.model.contracts import Where
 from eat_lightning.model.encoder import with_slots
+from eat_lightning.model.specification import build, class_of
 from eat_lightning.new.toy import ragged, tiny_encoder
 from eat_lightning.report.explorer import Noting, entering
 from experiments.site.made import ROOT
@@ -68,7 +69,7 @@ def rows_kept(reduction: Any) -> Any:
 
 def who_sees_whom(pattern: Any) -> Any:
     """The mask over 48 tokens, with a window small enough to be seen."""
-    if getattr(pattern, "approximate", False):
+    if pattern.approximate:
         return None
     length = 48
     for name, value in (("window", 8), ("block", 4)):

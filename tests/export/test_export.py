@@ -22,6 +22,7 @@ from eat_lightning.export.__main__ import export
 from eat_lightning.export.graph import graphs
 from eat_lightning.infer import graph_faults
 from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Runner, files_of, staying
+from eat_lightning.model.contracts import ExitRule, Reduction
 from eat_lightning.model.reason import Reason
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
@@ -194,7 +195,7 @@ def test_a_fault_is_named_before_any_graph(overrides: list[str], said: str, run:
     assert sorted(run.rglob("*")) == before
 
 
-class Counting:
+class Counting(Reduction):
     """A reduction whose number of rows is found outside of any graph."""
 
     place, needs, layers = "after_layer", frozenset(), (1,)
@@ -204,7 +205,7 @@ class Counting:
         return packed.take(torch.tensor(rows), packed.layout.lengths_B)
 
 
-class Merging:
+class Merging(Reduction):
     """A reduction that says how many tokens a vector stands for."""
 
     place, needs, layers = "after_attention", frozenset(), (1,)
@@ -214,12 +215,12 @@ class Merging:
         return packed
 
 
-class Moody:
+class Moody(ExitRule):
     """An exit rule that no graph can hold."""
 
     layers, classes_only = (1, 2), True
 
-    def decides(self, logits_EBC):
+    def decides(self, logits_EBC, signals_EBS=None):
         return torch.from_numpy(logits_EBC.argmax(-1).numpy())
 
 

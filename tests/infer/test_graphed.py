@@ -19,7 +19,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch, Layout
 
 # Reductions whose sizes follow from the length: the others are refused.
-COUNTED = [k for k in kinds("reduction") if not hasattr(method("reduction", k), "lost_in_export")]
+COUNTED = [k for k in kinds("reduction") if not method("reduction", k).export_blockers()]
 
 
 def tensors(given: Any) -> list[Tensor]:

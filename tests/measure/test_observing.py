@@ -7,7 +7,7 @@ import torch
 from measured import UNTIMED, call, make_run
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import build
+from eat_lightning.model.specification import build
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model
 

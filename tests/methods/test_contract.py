@@ -13,32 +13,32 @@ from torch import nn
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.reduction._gates import gated, keep_where
-from eat_lightning.model.contracts import Where, spec
+from eat_lightning.model.contracts import EncoderPart, ExitRule, Reduction, Where, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.specification import spec
 from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 
-class ZeroOne(nn.Module):
+class ZeroOne(Reduction, nn.Module):
     """Drops the tokens of odd position; in a soft stage it gates them with 0, all others with 1."""
 
     place, soft_place = "after_attention", "after_layer"
-    needs: frozenset[str] = frozenset()
 
     def __init__(self, layers: tuple[int, ...] = (2,)):
         super().__init__()
         self.layers = layers
 
-    def stays(self, packed: Packed) -> torch.Tensor:
+    def _stays(self, packed: Packed) -> torch.Tensor:
         return (packed.position_N % 2 == 0) | (packed.layout.index_N == 0)
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
-        return keep_where(packed, self.stays(packed))
+        return keep_where(packed, self._stays(packed))
 
     def soften(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
-        return gated(packed, self.stays(packed).float(), penalty=1.0, key_weight=True)
+        return gated(packed, self._stays(packed).float(), penalty=1.0, key_weight=True)
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
@@ -52,11 +52,10 @@ def test_soft_gates_of_zero_and_one_equal_dropped_rows(pool: str):
     torch.testing.assert_close(soft.logits_BC, dropped_BC, atol=1e-4, rtol=1e-4)
 
 
-class FromIds:
+class FromIds(Reduction):
     """Drops one token id before the first layer, which asks for notes and for layer 0."""
 
     place = "after_layer"
-    needs: frozenset[str] = frozenset()
     wants = frozenset({"ids"})
 
     def __init__(self, drop: int, layers: tuple[int, ...] = (0,)):
@@ -95,7 +94,7 @@ def test_notes_sizes_and_weights_are_cut_with_the_rows():
     assert only.with_penalty("p", torch.tensor([5.0])).penalties["p"].tolist() == [7.0]
 
 
-class OwnReason:
+class OwnReason(ExitRule):
     """Leaves at the first exit whose guess is class 0, "zero", or class 1, "one"."""
 
     reasons = ("zero", "one")
@@ -103,7 +102,7 @@ class OwnReason:
     def __init__(self, layers: tuple[int, ...] = (3, 4)):
         self.layers = layers
 
-    def decides(self, logits_EBC):
+    def decides(self, logits_EBC, signals_EBS=None):
         classes_B = logits_EBC[-1].argmax(-1)
         return torch.where(classes_B < 2, classes_B + 1, 0)
 
@@ -139,7 +138,7 @@ LEARNING = [
     (slot, kind)
     for slot in ("reduction", "exit")
     for kind in kinds(slot)
-    if hasattr(method(slot, kind), "bind")
+    if overrides(method(slot, kind), EncoderPart.bind)
 ]
 
 

@@ -5,8 +5,8 @@ import torch
 from models import method, ragged, tiny
 
 from eat_lightning.methods.exit.fixed import Fixed
-from eat_lightning.model.contracts import knob_of, spec
 from eat_lightning.model.method import argument_faults
+from eat_lightning.model.specification import spec
 
 
 def test_everybody_leaves_there_whatever_they_say():
@@ -28,7 +28,7 @@ def test_at_the_last_layer_it_is_as_never():
 
 
 def test_it_has_no_knob_and_is_named_by_its_layer():
-    assert knob_of(Fixed(3)) is None
+    assert Fixed(3).knob is None
     assert (spec("exit", Fixed(3)), Fixed(3).layers) == ({"kind": "fixed", "layer": 3}, [3])
 
 

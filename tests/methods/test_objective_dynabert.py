@@ -37,7 +37,7 @@ def test_a_pass_is_that_of_the_narrower_encoder():
     """Widths 1, 0.5 by depths 1, 0.5: the last of the passes is half of both."""
     encoder, batch = tiny(), ragged()
     objective = DynaBert(widths=[0.5, 1.0], depths=[1.0, 0.5])
-    assert objective.pairs == [(1.0, 1.0), (0.5, 1.0), (0.5, 0.5), (1.0, 0.5)]
+    assert objective._pairs == [(1.0, 1.0), (0.5, 1.0), (0.5, 0.5), (1.0, 0.5)]
     half = objective.passes(0, encoder)[1]
     assert half.skips == {2, 4, 6}
     twin = with_slots(encoder)
@@ -83,7 +83,7 @@ def test_vectors_are_held_against_the_teachers_at_the_same_width():
         (lesson,) = objective.lessons(encoder)
         taught = with_weights(encoder, lesson.weights, ragged(), leave=False)
     pairs = {(1.0, 1.0): whole, (1.0, 0.5): whole, (0.5, 1.0): taught, (0.5, 0.5): taught}
-    shown = [pairs[pair] for pair in objective.pairs]
+    shown = [pairs[pair] for pair in objective._pairs]
     context = Context(
         guesses=whole.guesses,
         labels_B=torch.zeros(5, dtype=torch.long),

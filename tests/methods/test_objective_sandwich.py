@@ -7,7 +7,7 @@ import torch
 from models import kinds, method, ragged, tiny
 
 from eat_lightning.methods.objective.sandwich import Sandwich
-from eat_lightning.model.contracts import knob_of, turned
+from eat_lightning.model.contracts import turned
 from eat_lightning.model.encoder import with_slots
 from eat_lightning.model.training import Context
 
@@ -56,8 +56,8 @@ def test_sub_models_lie_between_everything_and_the_reduction_as_set(kind: str):
     encoder = tiny("dense", kind).train()
     torch.manual_seed(3)
     largest, *between = Sandwich(num_random=3).passes(0, encoder)
-    own, name = encoder.reduction, knob_of(encoder.reduction).name
-    strict = knob_of(own).strict
+    own, name = encoder.reduction, encoder.reduction.knob.name
+    strict = own.knob.strict
     assert getattr(largest.methods["reduction"], name) == strict
     point = getattr(own, name)
     points = point if isinstance(point, list) else [point] * len(own.layers)

@@ -30,7 +30,7 @@ def loss(objective, guesses=None, **more):
 def moved(objective, **more) -> dict[str, torch.Tensor]:
     """Gradients that are not zero, of a tiny encoder with heads at 3, 4 and 6."""
     encoder = tiny(exit="confidence", dropout=0.0, attention_dropout=0.0).train()
-    encoder.flow = getattr(objective, "flow", None)
+    encoder.flow = objective.flow
     labels_B = torch.tensor([0, 1, 2, 0, 1])
     objective(Context(encoder(ragged()).guesses, labels_B, 6, **more)).total.backward()
     found = {n: p.grad for n, p in encoder.named_parameters() if p.grad is not None}

@@ -8,11 +8,12 @@ import torch
 from models import alone, each_beside, kinds, method, ragged, tiny
 
 from eat_lightning.infer.record import record
-from eat_lightning.model.contracts import Wish
+from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import built, from_folder, policies_of, specs_of
 from eat_lightning.model.reason import HELD, OWN, Reason, leaves
+from eat_lightning.model.wish import Wish
 from eat_lightning.new import checks
 
 LENGTHS = (9, 1, 14, 2, 7, 21, 12, 5)
@@ -105,7 +106,7 @@ class Known(checks.Examples):
 STAYS, LAST, VETOED, FALLBACK, SURE, PATIENT = range(6)
 
 
-class Scripted:
+class Scripted(ExitRule, Policy):
     """An exit rule at layers 2, 3 and 4 and a policy, who say what is written down."""
 
     layers = (2, 3, 4)
@@ -115,7 +116,7 @@ class Scripted:
 
     reasons = ("sure", "patient")
 
-    def decides(self, logits_EBC):
+    def decides(self, logits_EBC, signals_EBS=None):
         code = self.codes[len(logits_EBC) - 1]
         return torch.full((logits_EBC.shape[1],), max(0, code - OWN + 1))
 

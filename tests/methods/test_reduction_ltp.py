@@ -24,10 +24,10 @@ def rows(strength: float = 1.0):
 
 def test_thresholds_rise_with_the_layer_and_are_learned():
     made = bound(final=0.3)
-    assert [made.threshold(layer).item() for layer in (1, 5)] == pytest.approx([0.0, 0.2])
+    assert [made._threshold(layer).item() for layer in (1, 5)] == pytest.approx([0.0, 0.2])
     with torch.no_grad():
         made.delta[1] = 0.05
-    assert made.threshold(5).item() == pytest.approx(0.25)
+    assert made._threshold(5).item() == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from models import kinds, method, ragged, tiny
 
 from eat_lightning.methods.reduction._gates import forwarded, weighed
 from eat_lightning.methods.reduction._topk import TopK
-from eat_lightning.model.contracts import knob_of, turned
+from eat_lightning.model.contracts import Reduction, turned
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Packed
@@ -17,13 +17,13 @@ REDUCTIONS = kinds("reduction")
 MERGING = ("tome", "mean_pool")
 
 
-class Watched:
+class Watched(Reduction):
     """A reduction that notes which positions of each example it leaves, by layer."""
 
     def __init__(self, reduction):
         self.reduction, self.kept = reduction, {}
         self.place, self.needs, self.layers = reduction.place, reduction.needs, reduction.layers
-        self.wants = getattr(reduction, "wants", ())
+        self.wants = reduction.wants
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         short = self.reduction(packed, evidence, layer)
@@ -33,7 +33,7 @@ class Watched:
         return short
 
 
-class Masked:
+class Masked(Reduction):
     """The same choice with rows that stay, hidden from every other token and from pooling."""
 
     def __init__(self, watched: Watched):
@@ -65,7 +65,7 @@ def test_dropping_equals_masking(kind: str, pool: str):
 @pytest.mark.parametrize("kind", [kind for kind in REDUCTIONS if kind != "none"])
 def test_nothing_leaves_at_the_strict_end(kind: str):
     encoder, batch = tiny("dense", kind), ragged()
-    encoder.reduction = turned(encoder.reduction, knob_of(encoder.reduction).strict)
+    encoder.reduction = turned(encoder.reduction, encoder.reduction.knob.strict)
     assert (encoder(batch).tokens_LB == batch.lengths_B).all()
 
 
@@ -73,7 +73,7 @@ def test_nothing_leaves_at_the_strict_end(kind: str):
 def test_cls_survives_the_lax_end(kind: str):
     encoder, batch = tiny("dense", kind), ragged()
     encoder.keep_hidden = True
-    if (knob := knob_of(encoder.reduction)) is not None:
+    if (knob := encoder.reduction.knob) is not None:
         encoder.reduction = turned(encoder.reduction, knob.fine[-1])
     for packed in encoder(batch).hidden.values():
         first_B = packed.layout.offsets_B

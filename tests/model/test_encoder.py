@@ -11,7 +11,7 @@ from models import alone, combined, kinds, method, padded, ragged, spread, tiny
 from reference import reference
 
 from eat_lightning.infer.record import record
-from eat_lightning.model.contracts import knob_of, turned
+from eat_lightning.model.contracts import turned
 from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
 from eat_lightning.model.flops import flops
 from eat_lightning.model.reason import Reason
@@ -173,7 +173,7 @@ def test_examples_leave_on_their_own(exit: str, depths: set[int]):
 def test_an_exit_where_nobody_may_leave_is_not_asked(kind: str):
     """All else is as if it were: depths, and FLOPs without its head. A policy looks at it."""
     encoder = tiny("dense", "none", kind, head={"layers": [1, 2, 3]})
-    knob: Any = knob_of(encoder.exit)
+    knob: Any = encoder.exit.knob
     recorded = record(encoder, Examples(ragged()))
 
     def at_2(point: float) -> Any:

@@ -7,11 +7,11 @@ from models import each_beside, kinds, method, ragged, tiny
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from eat_lightning.methods.reduction.norm_topk import NormTopK
-from eat_lightning.model.contracts import build
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, head_flops, static_flops
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.specification import build
 from eat_lightning.model.trace import Trace
 
 LAYERS = [2, 3, 4]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from models import method, ragged, tiny
 
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.specification import spec
 from experiments.retention.pruning import left, ratios_of, scheduled, staircase, with_cls
 
 TWICE = [Fraction(3, 10)] * 2  # as the paper

@@ -7,8 +7,8 @@ import torch
 from models import Nearest, kinds, method, ragged, tiny, tiny_shape
 
 from eat_lightning.bounds import layer_faults, number_faults
-from eat_lightning.model.contracts import SLOTS, build, build_all, spec
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.specification import SLOTS, build, build_all, spec
 from eat_lightning.new.checks import checks
 
 METHODS = [(slot, kind) for slot in SLOTS for kind in kinds(slot)]

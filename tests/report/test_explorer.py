@@ -13,9 +13,9 @@ from eat_lightning.config import CONFIG_DIR
 from eat_lightning.data.split import Split
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import build, spec
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.specification import build, spec
 from eat_lightning.report.explorer import (
     Noting,
     compared,

@@ -20,6 +20,7 @@ from eat_lightning.methods.schedule.anneal import Anneal
 from eat_lightning.methods.schedule.mixed import Mixed
 from eat_lightning.methods.schedule.soft_hard import SoftHard
 from eat_lightning.methods.schedule.two_stage import TwoStage
+from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.training import Loss, Pass
 from eat_lightning.train.callbacks.stages import FollowStages, Timeline, all_train
@@ -136,14 +137,15 @@ def test_a_travel_is_a_rate_for_the_steps_of_the_search(steps: int, rates: float
     assert "travel" not in group
 
 
-class Sandwich:
+class Sandwich(Objective):
     """An objective with further passes, hidden states and a flow, all asked for at once."""
-
-    wants_teacher = False
-    wants = frozenset({"hidden"})
 
     def __init__(self) -> None:
         self.stages: list[int] = []
+
+    @property
+    def wants(self) -> frozenset[str]:
+        return frozenset({"hidden"})
 
     def passes(self, step: int, encoder: Any) -> list[Pass]:
         return [Pass(skips=frozenset({2})), Pass(methods={"reduction": tiny().reduction})]
@@ -240,9 +242,7 @@ def test_a_teachers_hidden_states_teach_and_the_teacher_stands_still():
     assert all(torch.equal(w, before[name]) for name, w in teacher.state_dict().items())
 
 
-class LastOnly:
-    wants_teacher = False
-
+class LastOnly(Objective):
     def __call__(self, context) -> Loss:
         return Loss(context.guesses[context.last].sum())
 

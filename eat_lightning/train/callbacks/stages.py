@@ -10,8 +10,9 @@ import torch
 from lightning import Callback, Trainer
 from torch import nn
 
+from eat_lightning.model.contracts import Head, Objective, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.training import Context, Objective, Stage
+from eat_lightning.model.training import Context, Stage
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,9 @@ def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Obje
     """
     if encoder.shape.layerdrop:
         return False
-    parts = [encoder.attention, encoder.reduction, encoder.exit, objective]
-    parts += [head for head in encoder.heads.values() if hasattr(head, "penalties")]
+    parts: list[Any] = [encoder.attention, encoder.reduction, encoder.exit, objective]
+    heads: Any = encoder.heads
+    parts += [head for head in heads.values() if overrides(head, Head.penalties)]
     if any(isinstance(part, nn.Module) and [*part.parameters()] for part in parts):
         return False
     if any(freezes(stage) or stage.exits != "all" for stage in stages):
