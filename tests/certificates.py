@@ -7,7 +7,7 @@ import numpy as np
 import parquet
 import yaml
 
-from eat_lightning.certify.__main__ import certify
+from eat_lightning.deploy.certify.__main__ import certify
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.attention.dense import Dense

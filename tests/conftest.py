@@ -14,6 +14,7 @@ os.environ.update(
 
 import jaxtyping
 import pytest
+import shared
 import torch
 
 if find_spec("absl"):
@@ -33,13 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
-@pytest.fixture(autouse=True)
-def shapes(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Checking shapes takes a third to half of an encoder's time here: not in each combination."""
-    off = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", off or "combined" in request.keywords)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", off)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Check shapes in the tests of model and methods alone: it doubles an encoder's time."""
+    room = item.path.relative_to(ROOT / "tests").parts[0]
+    checked = room in ("model", "methods") and "combined" not in item.keywords
+    jaxtyping.config.update("jaxtyping_disable", not checked)
+    return (yield)
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +58,8 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where runs go, for this process and those it starts."""
     folder = tmp_path_factory.mktemp("outputs")
     os.environ["EAT_OUTPUTS"] = str(folder)
+    base = tmp_path_factory.getbasetemp()
+    shared.FOLDER = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
     # Marks of training lie in the machine's temporary folder: those of others must not count here.
     tempfile.tempdir = os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("tmp"))
     # Tokens are not cached among the user's; fonts of child processes with them, so once.

@@ -17,13 +17,13 @@ import uvicorn
 from finished import config_of
 
 from eat_lightning.config import parsed
-from eat_lightning.serve.app import make_app
-from eat_lightning.serve.body import Example
-from eat_lightning.serve.gateway import Gateway
-from eat_lightning.serve.model import NOBODY, About, Deep
-from eat_lightning.serve.plan import ServePlan
-from eat_lightning.serve.remote import WorkerDied
-from eat_lightning.serve.server import Server, bound_socket
+from eat_lightning.deploy.serve.app import make_app
+from eat_lightning.deploy.serve.body import Example
+from eat_lightning.deploy.serve.gateway import Gateway
+from eat_lightning.deploy.serve.model import NOBODY, About, Deep
+from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.remote import WorkerDied
+from eat_lightning.deploy.serve.server import Server, bound_socket
 
 # It tells every request to whatever handler an earlier test left, whose stream may be closed.
 logging.getLogger("httpx").setLevel(logging.WARNING)

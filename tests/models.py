@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import eat_lightning
-from eat_lightning.model.contracts import Attention
+from eat_lightning.model.contracts import Attention, ExitRule, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.specification import build, home
@@ -75,8 +75,9 @@ def method(slot: str, kind: str, **changes: Any) -> Any:
 def portable(slot: str) -> list[str]:
     """The methods of a slot that an export can hold."""
     found = {kind: method(slot, kind) for kind in kinds(slot)}
-    able = {k: m for k, m in found.items() if not hasattr(m, "observe")}  # no graph has signals
-    return [kind for kind, made in able.items() if not made.export_blockers()]
+    if slot == "exit":  # no graph has signals
+        found = {kind: m for kind, m in found.items() if not overrides(m, ExitRule.observe)}
+    return [kind for kind, made in found.items() if not made.export_blockers()]
 
 
 def has_mask(kind: str) -> bool:

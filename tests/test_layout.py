@@ -8,18 +8,13 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from eat_lightning.model.specification import home
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "eat_lightning"
 SLOTS = ("attention", "reduction", "exit", "policy", "objective", "risk", "procedure")
-MODULES = sorted(PACKAGE.rglob("*.py"))
+MODULES = sorted((ROOT / "eat_lightning").rglob("*.py"))
 FOLDERS = [ROOT / home(slot).replace(".", "/") for slot in SLOTS]
 METHODS = [path for folder in FOLDERS for path in sorted(folder.glob("[!_]*.py"))]
-IN_SLOTS = [path for folder in FOLDERS for path in sorted(folder.glob("*.py"))]
-CODE = [*MODULES, *ROOT.glob("tests/**/*.py"), *ROOT.glob("experiments/**/*.py")]
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "adjustText": "adjusttext",
@@ -39,7 +34,7 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def classes(path: Path) -> list[str]:
+def class_names(path: Path) -> list[str]:
     return [node.name for node in tree(path).body if isinstance(node, ast.ClassDef)]
 
 
@@ -58,34 +53,27 @@ def here(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def test_methods_were_found():
+def test_a_method_is_one_class_with_its_yaml_and_its_test():
     assert {path.parent.name for path in METHODS} == set(SLOTS)
+    tests = "\n".join(test.read_text(encoding="utf-8") for test in ROOT.glob("tests/**/test_*.py"))
+    offenders = []
+    for path in METHODS:
+        slot, kind, names = path.parent.name, path.stem, class_names(path)
+        yaml = ROOT / "configs" / slot / f"{kind}.yaml"
+        target = f"_target_: {home(slot)}.{kind}.{names[0]}"
+        if len(names) != 1:
+            offenders.append(f"{here(path)} has the classes {names}")
+        if not yaml.is_file() or target not in yaml.read_text(encoding="utf-8").splitlines():
+            offenders.append(f"{here(yaml)} does not say {target}")
+        if not re.search(rf"\b{names[0]}\b|[\"']{kind}[\"']", tests):
+            offenders.append(f"no file in tests/ names {names[0]}")
+    assert offenders == []
 
 
-@pytest.mark.parametrize("path", METHODS, ids=here)
-def test_method_is_one_class(path: Path):
-    assert len(classes(path)) == 1
-
-
-@pytest.mark.parametrize("path", METHODS, ids=here)
-def test_method_has_its_yaml(path: Path):
-    slot, kind = path.parent.name, path.stem
-    yaml = ROOT / "configs" / slot / f"{kind}.yaml"
-    assert yaml.is_file(), f"{here(path)} has no {here(yaml)}"
-    target = f"_target_: {home(slot)}.{kind}.{classes(path)[0]}"
-    assert target in yaml.read_text(encoding="utf-8").splitlines()
-
-
-@pytest.mark.parametrize("path", METHODS, ids=here)
-def test_method_has_a_test(path: Path):
-    name = re.compile(rf"\b{classes(path)[0]}\b|[\"']{path.stem}[\"']")
-    tests = (test.read_text(encoding="utf-8") for test in ROOT.glob("tests/**/test_*.py"))
-    assert any(map(name.search, tests)), f"no file in tests/ names {classes(path)[0]}"
-
-
-@pytest.mark.parametrize("path", IN_SLOTS, ids=here)
-def test_slots_know_no_framework(path: Path):
-    assert not imported(path) & {"hydra", "omegaconf", "lightning", "pytorch_lightning"}
+def test_slots_know_no_framework():
+    frameworks = {"hydra", "omegaconf", "lightning", "pytorch_lightning"}
+    paths = [path for folder in FOLDERS for path in folder.glob("*.py")]
+    assert [here(path) for path in paths if imported(path) & frameworks] == []
 
 
 def test_slots_load_without_a_framework():
@@ -97,30 +85,39 @@ def test_slots_load_without_a_framework():
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("path", MODULES, ids=here)
-def test_module_opens_with_a_docstring(path: Path):
-    assert ast.get_docstring(tree(path)) or not tree(path).body
+def test_a_module_opens_with_a_docstring():
+    bare = [path for path in MODULES if tree(path).body and not ast.get_docstring(tree(path))]
+    assert [here(path) for path in bare] == []
 
 
-@pytest.mark.parametrize("path", CODE, ids=here)
-def test_file_is_short(path: Path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+def test_a_file_is_short():
+    files = [*MODULES, *ROOT.glob("tests/**/*.py"), *ROOT.glob("experiments/**/*.py")]
+    lines = {here(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert {path: number for path, number in lines.items() if number > 400} == {}
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("experiments/*/claim.py")), ids=here)
-def test_claim_imports_none_by_the_repository_s_name(path: Path):
+def test_claims_import_none_by_the_repository_s_name():
     """In a wheel they lie inside the package, where nothing is called `experiments`: what several
-    claims need is in eat_lightning.report."""
-    beside = sorted(path.parent.glob("*.py"))
-    assert [here(file) for file in beside if "experiments" in imported(file)] == []
+    claims need is in eat_lightning.report. Scripts beside them run in a clone alone."""
+    folders = [claim.parent for claim in ROOT.glob("experiments/*/claim.py")]
+    beside = [path for folder in folders for path in folder.glob("*.py") if not is_script(path)]
+    assert [here(path) for path in beside if "experiments" in imported(path)] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=here)
-def test_imports_are_declared(path: Path):
+def is_script(path: Path) -> bool:
+    return "__main__" in path.read_text(encoding="utf-8")
+
+
+def test_imports_are_declared():
     """What a module imports is a dependency of the package, or of one of its extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [project["dependencies"], *project["optional-dependencies"].values()]
     declared = {re.split(r"[^\w-]", line)[0] for lines in wanted for line in lines}
     # `answers` and `sessions` are copies that lie beside an export's runner.
-    foreign = imported(path) - sys.stdlib_module_names - {"eat_lightning", "answers", "sessions"}
-    assert {DISTRIBUTIONS.get(name, name) for name in foreign} <= declared
+    known = sys.stdlib_module_names | {"eat_lightning", "answers", "sessions"}
+    undeclared = {
+        here(path): names
+        for path in MODULES
+        if (names := {DISTRIBUTIONS.get(n, n) for n in imported(path) - known} - declared)
+    }
+    assert undeclared == {}

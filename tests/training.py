@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import finished
+import pytest
+import shared
+from filelock import FileLock
 
 from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train
@@ -25,6 +28,14 @@ def trained(*overrides: str) -> Run:
     config = config_of(*given)
     train(config, given)
     return Run.open(folder_for(config, given))
+
+
+def shared_run(*overrides: str) -> Run:
+    """Return a run that tests only read; the first of all workers trains it, the others find it."""
+    shared.FOLDER.mkdir(parents=True, exist_ok=True)
+    with FileLock(shared.FOLDER / "runs.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EAT_OUTPUTS", str(shared.FOLDER / "runs"))
+        return trained(*overrides)
 
 
 def command(*overrides: str, **environment: str) -> subprocess.Popen[str]:

@@ -51,7 +51,6 @@ class Timing(Plan):
     repeats: Count
     batch: Count
     force: bool
-    graphs: bool
 
     def faults(self) -> list[str]:
         """Why nothing is timed: a training run beside would be timed with."""
@@ -90,8 +89,6 @@ class MeasurePlan(Plan):
         yield from prepack_faults(self.prepack, self.dtype, self.device)
         if self.backend != "torch":
             yield from self.backend_faults()
-        if self.timing.graphs and self.device != "cuda":
-            yield f"timing.graphs=true is for device=cuda, got {self.device}"
         if self.taus is not None and self.points is not None:
             yield f"points and taus are one setting, got {self.points} and {self.taus}"
         others = ("rules", self.other_rules), ("budgets", self.budgets)

@@ -35,8 +35,6 @@ from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import split_faults
 from eat_lightning.weights.checkpoint import load_second_runs
 
-GRAPHS = "ours_graphs"  # kernels of a row: ours, single examples from CUDA graphs
-
 
 @dataclass
 class Result:
@@ -138,8 +136,6 @@ class Pass:
             more |= {"kernels": "hf_eager", "form": PLAIN}
         elif engine != "torch":
             more["kernels"] = engine
-        elif plan.timing.enabled and plan.timing.graphs:
-            more["kernels"] = GRAPHS
         more |= {"split": plan.split, "dtype": plan.dtype}
         more["device"] = torch.cuda.get_device_name() if plan.device == "cuda" else "cpu"
         return row_of(self.subject.run, self.body, self.recorded, setting.exit, **more)
@@ -192,12 +188,6 @@ def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: st
     if kernels == "hf_eager":
         twin = HuggingFaceTwin(encoder)
         candidate = Candidate(twin, split, twin.ready)
-    elif kernels == GRAPHS:
-        from eat_lightning.infer.cuda_graphs import Graphed
-
-        graphed = Graphed(encoder, most=encoder.shape.max_length)
-        graphed.prepare(sorted({*split.lengths.tolist()}))  # so that no recording is timed
-        candidate = Candidate(graphed, split)
     if device == "cpu":
         return candidate
 

@@ -43,7 +43,7 @@ MODEL_SLOTS = ("attention", "reduction", "exit")  # an encoder's attributes
 
 def home(slot: str) -> str:
     """The package whose modules are the kinds of a slot."""
-    room = "certify" if slot in ("risk", "procedure") else "methods"
+    room = "deploy.certify" if slot in ("risk", "procedure") else "methods"
     return f"eat_lightning.{room}.{slot}"
 
 

@@ -79,10 +79,9 @@ class Row:
 
     baseline: "", "own static" (the same weights dense / none / never), "fixed depth" (the same
     weights with everybody leaving at one layer) or "hugging face".
-    kernels: "ours", "ours_graphs" (single examples from CUDA graphs), "hf_eager" (transformers in
-    PyTorch's eager mode, padded), or graphs' "onnx" and "openvino". form: of the weights, see
-    `infer.precision`; logits differ in their last bits between forms, and times by much. Hugging
-    Face's model runs plain, as people call it.
+    kernels: "ours", "hf_eager" (transformers in PyTorch's eager mode, padded), or graphs' "onnx"
+    and "openvino". form: of the weights, see `infer.precision`; logits differ in their last bits
+    between forms, and times by much. Hugging Face's model runs plain, as people call it.
 
     head: what guesses at each exit (where they are say the keys of `temperature`); None in rows
     from before it was noted. lr, steps, num_train_examples, objective, schedule, teacher: how the

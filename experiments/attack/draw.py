@@ -1,4 +1,4 @@
-"""Exits under attack: tables and a figure from the rows of `eat_lightning.attack`.
+"""Exits under attack: tables and a figure from the rows of `experiments.attack`.
 
     python -m experiments.attack.draw [folder with rows.jsonl]
 
@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.attack.rows import AttackRow
-from eat_lightning.attack.table import table_of
 from eat_lightning.errors import ConfigError, told
 from eat_lightning.report import figures, tables
 from eat_lightning.report.figures import GRID, SERIES, Figure
 from eat_lightning.runs import jsonl
+from experiments.attack.rows import AttackRow
+from experiments.attack.table import table_of
 
 KEPT = Path(__file__).parent / "results"
 
@@ -32,7 +32,7 @@ def main() -> None:
 def draw(folder: Path) -> None:
     rows = jsonl.read(folder / "rows.jsonl", AttackRow)
     if not rows:
-        raise ConfigError(f"{folder} has no rows.jsonl: python -m eat_lightning.attack run=...")
+        raise ConfigError(f"{folder} has no rows.jsonl: python -m experiments.attack run=...")
     for goal in dict.fromkeys(row.goal for row in rows):
         table = table_of(rows, goal)
         tables.write(table, folder)

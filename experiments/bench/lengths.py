@@ -1,6 +1,6 @@
 """How long a study's examples are, and how sure its models were: what `eat-bench` draws from.
 
-    python experiments/bench/lengths.py STUDY > eat_lightning/bench/speed/lengths.json
+    python -m experiments.bench.lengths STUDY > experiments/bench/lengths.json
 
 STUDY is a folder that `eat_lightning.report` wrote. Of each task: for each length the number of
 examples in each tenth by confidence at the last exit before the end, the surest tenth first.

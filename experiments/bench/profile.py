@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from eat_lightning.bench.speed.candidates import bare, random_encoder
-from eat_lightning.bench.speed.workload import draw, pools
 from eat_lightning.infer.precision import in_dtype
 from eat_lightning.infer.prepacked import prepacked
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
+from experiments.bench.candidates import bare, random_encoder
+from experiments.bench.workload import draw, pools
 
 SHAPE = Shape(30522, 768, 12, 12, 3072)  # BERT-base's, as MPNet-base's
 PARTS = {  # a part's operators; GELU and residuals are within the products, softmax in attention

@@ -13,9 +13,9 @@ from operator import attrgetter
 
 from pandas import DataFrame
 
-from eat_lightning.bench.speed.rows import BenchRow, Interval
-from eat_lightning.bench.tables import markdown, ranged
 from eat_lightning.runs import jsonl
+from experiments.bench.rows import BenchRow, Interval
+from experiments.bench.tables import markdown, ranged
 
 COMES, SORTED = "as they come", "sorted"
 EATS = ("EAT", "EAT prepacked")

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from eat_lightning.runs.run import Run
-from eat_lightning.serve.loadtest.subject import gateway
-from eat_lightning.serve.loadtest.traffic import Client, Shot, closed_loop, open_loop, poisson
+from experiments.serving.subject import gateway
+from experiments.serving.traffic import Client, Shot, closed_loop, open_loop, poisson
 
 DEADLINE_MS = 20_000
 NEAR_S = 10.0  # of a kill

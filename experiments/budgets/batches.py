@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from pandas import DataFrame
 
-from eat_lightning.bench.tables import markdown
 from eat_lightning.errors import ConfigError, told
 from eat_lightning.infer.depth_batching import Pool
 from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
@@ -40,6 +39,7 @@ from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model
 from eat_lightning.weights.operating_point import Budget
+from experiments.bench.tables import markdown
 
 SIZE, REPEATS = 32, 5
 

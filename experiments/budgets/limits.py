@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
-from eat_lightning.bench.tables import markdown
 from eat_lightning.errors import ConfigError, told
 from eat_lightning.infer.budget import Fit, fit_share, replayed
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.specification import build
 from eat_lightning.report.study import Measured, Study, open_study
+from experiments.bench.tables import markdown
 
 
 @dataclass

@@ -20,13 +20,13 @@ import torch.nn.functional as F
 from pandas import DataFrame
 from torch import Tensor
 
-from eat_lightning.bench.tables import markdown
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.report.statistics import mean_interval
 from eat_lightning.runs.run import Run
 from eat_lightning.train.callbacks.temperature import fit_temperature
+from experiments.bench.tables import markdown
 
 from .metrics import ece, ece_when_calibrated
 

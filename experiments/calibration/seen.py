@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from pandas import DataFrame
 
-from eat_lightning.bench.tables import markdown
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.data.source import Source
 from eat_lightning.errors import ConfigError, told
 from eat_lightning.runs.run import Run
+from experiments.bench.tables import markdown
 
 ALIKE = {"mnli": (0, 2), "qqp": (1, 0)}  # labels of pairs alike and unlike
 DRAWS, SIZE = 1000, 64

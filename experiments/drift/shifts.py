@@ -39,7 +39,7 @@ def streams(run: Run, data: Any, dir: Path) -> Iterator[Split]:
 
 
 def shifted(run: Run, data: Any, dir: Path) -> Iterator[tuple[str, Source]]:
-    from eat_lightning.drift.stream import rows_of
+    from eat_lightning.deploy.drift.stream import rows_of
 
     if run.task.name == "mnli":
         yield "snli", read_file(run.task, dir / "snli" / "validation.parquet")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from pandas import DataFrame
 
-from eat_lightning.drift.monitor import ALARM, RETURN, Event, Monitor
-from eat_lightning.drift.observation import Observation, observations
+from eat_lightning.deploy.drift.monitor import ALARM, RETURN, Event, Monitor
+from eat_lightning.deploy.drift.observation import Observation, observations
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.contracts import ExitRule
 

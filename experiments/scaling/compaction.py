@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from pandas import DataFrame
 
-from eat_lightning.bench.scaling.fit import spread
-from eat_lightning.bench.scaling.points import body, text
-from eat_lightning.bench.tables import markdown
 from eat_lightning.infer.latency import time_interleaved, undisturbed
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Packed
+from experiments.bench.tables import markdown
+from experiments.scaling.fit import spread
+from experiments.scaling.points import body, text
 
 TOKENS = (3, 8, 25)  # of each example: [CLS], a word and [SEP]; a phrase; a sentence of SST-2
 BATCHES = (2, 8, 16, 32, 64)

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
+from eat_lightning.deploy.score.corpus import ROWS
+from eat_lightning.deploy.score.row import ScoreRow
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.training_mark import training_faults
-from eat_lightning.score.corpus import ROWS
-from eat_lightning.score.row import ScoreRow
 
 SHARDS = 8
 LOOP = """

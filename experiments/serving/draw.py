@@ -2,7 +2,7 @@
 
     python -m experiments.serving.draw outputs/load/rows.jsonl [experiments/serving/results]
 
-Rows come from python -m eat_lightning.serve.loadtest; without an argument those in the results
+Rows come from python -m experiments.serving; without an argument those in the results
 folder are drawn anew. The page is page.md, whose part between two marks is made
 here.
 """
@@ -27,13 +27,13 @@ from eat_lightning.report.figures import SERIES, Figure
 from eat_lightning.report.provenance import Provenance
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import write_text
-from eat_lightning.serve.loadtest.rows import LoadRow
+from experiments.serving.rows import LoadRow
 
 HERE = Path(__file__).parent
 PAGE = HERE / "page.md"
 MARKS = "<!-- made from rows by serving.py -->", "<!-- up to here -->"
 CAPACITY = "answers a second to askers that wait for their answers"
-COMMAND = "python -m eat_lightning.serve.loadtest"
+COMMAND = "python -m experiments.serving"
 COLUMNS = [
     col.word("mode", "mode"),
     col.word("contestant", "contestant", "row.name"),

@@ -15,9 +15,9 @@ import pytest
 from finished import make_run
 from ray_head import ray_head
 
-from eat_lightning.score.corpus import ROWS
-from eat_lightning.score.on_ray import connect, scored_on_ray
-from eat_lightning.score.work import Event, Tally
+from eat_lightning.deploy.score.corpus import ROWS
+from eat_lightning.deploy.score.on_ray import connect, scored_on_ray
+from eat_lightning.deploy.score.work import Event, Tally
 
 pytest.importorskip("ray", reason="no Ray: pip install 'eat_lightning[ray]'")
 pytestmark = pytest.mark.slow

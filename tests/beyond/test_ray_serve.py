@@ -20,8 +20,8 @@ from gateways import eventually
 from prometheus_client.parser import text_string_to_metric_families
 from ray_head import ray_head
 
-from eat_lightning.drift.observation import Observation
-from eat_lightning.drift.reference import Reference, made_with
+from eat_lightning.deploy.drift.observation import Observation
+from eat_lightning.deploy.drift.reference import Reference, made_with
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 

@@ -4,10 +4,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.attack.rows import AttackRow
-from eat_lightning.attack.table import table_of
 from eat_lightning.report import figures
 from experiments.attack.draw import figure_of
+from experiments.attack.rows import AttackRow
+from experiments.attack.table import table_of
 
 SAMPLES = {"str": "x", "int": 6, "float": 0.5, "float | None": 0.25}
 

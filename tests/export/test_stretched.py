@@ -11,11 +11,11 @@ from benches import config
 from exports import make_run, shapes_unchecked
 from models import alone, combined, portable, ragged, tiny
 
-from eat_lightning.bench import __main__ as entry
-from eat_lightning.bench.speed.compiled import by_dynamo
 from eat_lightning.export.graph import quiet, traced
 from eat_lightning.export.stretched import Stretched
 from eat_lightning.model.encoder import AdaptiveEncoder
+from experiments.bench import __main__ as entry
+from experiments.bench.compiled import by_dynamo
 
 LENGTHS = (9, 3, 14, 2, 7, 11, 5)
 

@@ -15,26 +15,26 @@ from finished import refused
 from gateways import plan
 from studies import make_row
 
-from eat_lightning.attack.__main__ import attack
 from eat_lightning.config import parsed
-from eat_lightning.drift.__main__ import drift
+from eat_lightning.deploy.drift.__main__ import drift
+from eat_lightning.deploy.predict import __main__ as predict
+from eat_lightning.deploy.predict.pooled import PooledLines
+from eat_lightning.deploy.serve.body import Example
+from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.infer import prepacked
 from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of, in_dtype, prepack_faults
 from eat_lightning.infer.prepacked import PrepackedLinear
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.predict import __main__ as predict
-from eat_lightning.predict.pooled import PooledLines
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.open import form_held, open_run
 from eat_lightning.runs.row import Row, read, write
 from eat_lightning.runs.run import Run
-from eat_lightning.serve.body import Example
-from eat_lightning.serve.loadtest.plan import LoadPlan
-from eat_lightning.serve.loadtest.subject import subjects
-from eat_lightning.serve.model import open_model
+from experiments.attack.__main__ import attack
+from experiments.serving.plan import LoadPlan
+from experiments.serving.subject import subjects
 
 pytestmark = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="a PyTorch without oneDNN"

@@ -1,8 +1,8 @@
-"""int8 by hand; a row by itself; every combination; away from fp32, and back."""
+"""int8 by hand; a row by itself; every method; away from fp32, and back."""
 
 import pytest
 import torch
-from models import alone, combined, ragged, tiny
+from models import alone, each_once, kinds, ragged, tiny
 from torch import nn
 
 from eat_lightning.infer.precision import in_dtype
@@ -38,7 +38,7 @@ def test_a_row_does_not_depend_on_its_company():
 
 @pytest.mark.parametrize(
     ("attention", "reduction", "exit"),
-    combined(),
+    each_once(kinds("attention"), kinds("reduction"), kinds("exit")),
 )
 def test_a_batch_answers_as_its_examples_do(attention: str, reduction: str, exit: str):
     encoder = in_int8(tiny(attention, reduction, exit))

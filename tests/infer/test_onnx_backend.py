@@ -13,6 +13,7 @@ import pytest
 from exports import exported, make_run
 from gateways import plan
 
+from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.later import LaterExits, nobody_leaves, would_leave
 from eat_lightning.infer.onnx_backend import Export
@@ -23,7 +24,6 @@ from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.reason import OWN, Reason
-from eat_lightning.predict.explain import explained
 from eat_lightning.runs.open import open_export, open_run
 from eat_lightning.runs.run import Run
 
@@ -199,8 +199,8 @@ def test_the_command_takes_an_export(export: Export):
 
 
 def test_the_gateway_takes_policies_on_an_export(export: Export):
-    from eat_lightning.serve.body import Example
-    from eat_lightning.serve.model import open_model
+    from eat_lightning.deploy.serve.body import Example
+    from eat_lightning.deploy.serve.model import open_model
 
     node = {"_target_": "eat_lightning.methods.policy.per_source.PerSource", "taus": {"mail": 0.9}}
     asked = {"policy": {"per_source": node}, "strict_sources": True}

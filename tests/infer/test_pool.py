@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from finished import make_run
-from models import alone, kinds, method, packed, ragged, tiny
+from models import alone, each_once, kinds, method, packed, ragged, tiny
 
+from eat_lightning.deploy.predict.pooled import PooledLines
 from eat_lightning.infer.depth_batching import Pool, packed_together
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.encoder import AdaptiveEncoder, Trace
 from eat_lightning.model.packed import Batch
-from eat_lightning.predict.pooled import PooledLines
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
@@ -45,8 +45,7 @@ def pooled(pool: Pool) -> dict[int, Trace]:
     return found
 
 
-@pytest.mark.parametrize("reduction", kinds("reduction"))
-@pytest.mark.parametrize("exit", kinds("exit"))
+@pytest.mark.parametrize(("reduction", "exit"), each_once(kinds("reduction"), kinds("exit")))
 def test_answers_are_those_of_batches(reduction: str, exit: str):
     encoder = tiny("longformer", reduction, exit)
     pool = Pool(encoder, SIZE)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from models import kinds, ragged, tiny
+from models import each_once, kinds, ragged, tiny
 from torch import nn
 
 from eat_lightning.infer.precision import in_dtype
@@ -31,8 +31,9 @@ def test_a_sum_within_a_product(rows: int):
         assert torch.equal(to_NM, kept_NM)  # another layer's rows, or a record, may hold them
 
 
-@pytest.mark.parametrize("attention", kinds("attention"))
-@pytest.mark.parametrize("reduction", kinds("reduction"))
+@pytest.mark.parametrize(
+    ("attention", "reduction"), each_once(kinds("attention"), kinds("reduction"))
+)
 def test_same_way_and_answers(attention: str, reduction: str):
     encoder = tiny(attention, reduction, "confidence")
     with torch.inference_mode():

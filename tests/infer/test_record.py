@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from models import kinds, method, ragged, tiny
+from models import method, ragged, tiny
 
 from eat_lightning.infer.record import Recorded, record, score
 from eat_lightning.new.checks import Examples
@@ -20,19 +20,14 @@ def split() -> Examples:
     return Examples(ragged(tuple(range(1, 38))))
 
 
-@pytest.mark.parametrize("reduction", kinds("reduction"))
-@pytest.mark.parametrize("exit", kinds("exit"))
-def test_equals_running_with_the_rule(reduction: str, exit: str, split: Examples):
-    encoder = tiny("dense", reduction, exit, head={"layers": LAYERS})
+def test_shares_of_depths_and_reasons(split: Examples):
+    """All else of a replay is compared with the live run in tests/model/test_pairs.py."""
+    encoder = tiny("dense", "norm_topk", "confidence", head={"layers": LAYERS})
     outcome = record(encoder, split, batch_size=8).under()
     with torch.inference_mode():
         trace = encoder(split.batch(np.arange(len(split))))
-    assert outcome.depth_B.tolist() == trace.depth_B.tolist()
-    assert outcome.reason_B.tolist() == trace.reason_B.tolist()
-    assert outcome.tokens_LB.tolist() == trace.tokens_LB.tolist()
     assert outcome.retention_B == pytest.approx(trace.retention_B.numpy())
-    np.testing.assert_allclose(outcome.logits_BC, trace.logits_BC.numpy(), atol=1e-4)
-    assert exit in ("never", "fixed") or len(outcome.exit_shares) > 1
+    assert len(outcome.exit_shares) > 1
     named = trace.reasons
     assert outcome.exit_reasons == {name: named.count(name) / len(named) for name in {*named}}
 

@@ -1,11 +1,11 @@
-"""Policies together: with every exit rule and reduction, in batches, streams and records."""
+"""Policies together: with every exit rule, in batches, streams and records."""
 
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
-from models import alone, each_beside, kinds, method, ragged, tiny
+from models import alone, each_once, kinds, method, ragged, tiny
 
 from eat_lightning.infer.record import record
 from eat_lightning.model.contracts import ExitRule, Policy
@@ -18,9 +18,12 @@ from eat_lightning.new import checks
 
 LENGTHS = (9, 1, 14, 2, 7, 21, 12, 5)
 SOURCES = ("mail", "web", "phone", "mail-2", "web", "mail", "web", "mail")
-LISTS = [*([kind] for kind in kinds("policy")), kinds("policy"), kinds("policy")[::-1]]
-# Which exit stands beside which reduction is tests/model/test_encoder.py's matter.
-EVERY = each_beside(map(tuple, LISTS), kinds("exit"), kinds("reduction"))
+LISTS = kinds("policy"), kinds("policy")[::-1]
+# Every exit rule with every policy at once. Pairs of the shelf are tests/model/test_pairs.py's.
+EVERY = [
+    (tuple(LISTS[i % 2]), exit, reduction)
+    for i, (exit, reduction) in enumerate(each_once(kinds("exit"), kinds("reduction")))
+]
 
 
 def known(lengths: tuple[int, ...] = LENGTHS) -> Batch:

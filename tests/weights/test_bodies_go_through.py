@@ -16,12 +16,12 @@ from gateways import plan, running
 from models import method, spread
 
 from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.deploy.serve.model import Model, open_model
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.prepacked import cannot
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.open import open_export, open_run
 from eat_lightning.runs.run import Run
-from eat_lightning.serve.model import Model, open_model
 from eat_lightning.weights.checkpoint import load_pretrained
 from eat_lightning.weights.families import FAMILIES
 

@@ -19,10 +19,18 @@ outside the package is named by its path, as in `_target_: my_module.Shortest`.
 """
 
 from eat_lightning.model.contracts.attention import Attention, Kernel, Where
-from eat_lightning.model.contracts.base import EncoderPart, Learner, Method, overrides
+from eat_lightning.model.contracts.base import (
+    EncoderPart,
+    Learner,
+    Method,
+    overrides,
+    point_of,
+    points_by_layer,
+    turned,
+)
 from eat_lightning.model.contracts.exit import ExitRule, only_open
 from eat_lightning.model.contracts.head import Head
-from eat_lightning.model.contracts.knob import Knob, point_of, points_by_layer, turned
+from eat_lightning.model.contracts.knob import Knob
 from eat_lightning.model.contracts.objective import Objective
 from eat_lightning.model.contracts.policy import Policy
 from eat_lightning.model.contracts.reduction import Reduction

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from inspect import get_annotations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
-from eat_lightning.bounds import did_you_mean
+from eat_lightning.bounds import did_you_mean, number_faults, raise_faults
+from eat_lightning.model.contracts.knob import Knob
 from eat_lightning.model.method import declared_faults
 from eat_lightning.model.training import Context
-
-if TYPE_CHECKING:
-    from eat_lightning.model.contracts.knob import Knob
 
 
 class Method:
@@ -100,6 +99,30 @@ def overrides(method: Method | type[Method], hook: Callable[..., Any]) -> bool:
     """True where a method's class has a hook of its own: `overrides(rule, ExitRule.observe)`."""
     cls = method if isinstance(method, type) else type(method)
     return getattr(cls, hook.__name__) is not hook
+
+
+def point_of(method: EncoderPart) -> float | list[float] | None:
+    """Where the knob of a method stands: one value, or one for each of its layers."""
+    return None if method.knob is None else vars(method)[method.knob.name]
+
+
+def points_by_layer(method: Any) -> dict[int, float]:
+    """Where the knob of a method stands at each of its layers; empty where it has none."""
+    point = point_of(method)
+    if point is None:
+        return {}
+    points = point if isinstance(point, Sequence) else [point] * len(method.layers)
+    return dict(zip(method.layers, points, strict=True))
+
+
+def turned(method: Any, point: float | Sequence[float]) -> Any:
+    """The same method (its parameters shared) with its knob at another point."""
+    if method.knob is None:
+        raise ValueError(f"{type(method).__name__} has no knob to turn")
+    raise_faults(number_faults(method.knob.name, point, method.knob.bounds))
+    twin = copy.copy(method)
+    setattr(twin, method.knob.name, list(point) if isinstance(point, Sequence) else point)
+    return twin
 
 
 def refuse_unknown_names(cls: type[Method]) -> None:

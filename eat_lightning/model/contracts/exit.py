@@ -13,8 +13,7 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.model.contracts.base import EncoderPart
-from eat_lightning.model.contracts.knob import point_of, points_by_layer
+from eat_lightning.model.contracts.base import EncoderPart, point_of, points_by_layer
 from eat_lightning.model.packed import Packed
 
 

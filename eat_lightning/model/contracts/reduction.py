@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from eat_lightning.model.contracts.base import EncoderPart
-from eat_lightning.model.contracts.knob import points_by_layer
+from eat_lightning.model.contracts.base import EncoderPart, points_by_layer
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
 

@@ -1,1 +1,0 @@
-"""How exits hold against someone who chooses the text: edits, goals, a greedy search, its rows."""

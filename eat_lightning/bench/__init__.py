@@ -1,1 +1,0 @@
-"""Race the encoders against other engines and the machine's ceilings."""

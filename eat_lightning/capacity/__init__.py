@@ -1,1 +1,0 @@
-"""How many replicas a stream of requests needs, adaptive and static."""

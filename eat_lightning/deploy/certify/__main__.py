@@ -1,0 +1,29 @@
+"""`python -m eat_lightning.certify run=<folder> risk=… level=…`: exits with a guarantee.
+
+Only the part of the calibration cut that nothing else uses is looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from eat_lightning.cli import entry
+
+if TYPE_CHECKING:
+    from eat_lightning.runs.certificate import Certificate
+
+
+def certify(config: dict[str, Any]) -> list[Certificate]:
+    """One certificate, or one for each source; each is saved and shown.
+
+    Raises ConfigError, one line per fault, before anything is loaded.
+    """
+    from eat_lightning.deploy.certify.certified import certified
+
+    return certified(config)
+
+
+main = entry("certify", certify)
+
+if __name__ == "__main__":
+    main()

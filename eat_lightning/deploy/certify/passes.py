@@ -1,0 +1,74 @@
+"""Recorded passes over the calibration part: one for each reduction, when first asked for.
+
+Shapes: B examples of the part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.deploy.certify.plan import Prepared
+from eat_lightning.infer.backend import Backend
+from eat_lightning.infer.later import LaterExits
+from eat_lightning.infer.onnx_backend import Export, OnnxBackend
+from eat_lightning.infer.recorded import Outcome, Recorded
+from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.measure.settings import Setting
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.flops import flops
+from eat_lightning.runs.open import open_run
+
+NEVER = {"_target_": "eat_lightning.methods.exit.never.Never"}
+
+
+@dataclass
+class Passes:
+    """own: the run in torch, at full depth. export: what is run in its place; the run's encoder
+    then tells what a layer costs, and answers nothing."""
+
+    own: TorchBackend
+    export: Export | None
+    split: Any
+    batch: int
+    made: dict[str, Recorded] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, prepared: Prepared, split: Any) -> Passes:
+        plan, export = prepared.plan, prepared.export
+        policies = () if export else prepared.chains[0][0].policies
+        own = open_run(prepared.run, NEVER, plan.dtype, None, policies, plan.prepack, plan.device)
+        return cls(own, export, split, plan.batch)
+
+    def body(self, candidate: Setting) -> AdaptiveEncoder:
+        return with_slots(self.own.encoder, **candidate.methods, policies=candidate.policies)
+
+    def backend(self, candidate: Setting) -> Backend:
+        """What answers as this candidate does."""
+        if self.export is None:
+            return replace(self.own, by_source={None: self.body(candidate)})
+        rule = self.export.stricter(candidate.specs["exit"])
+        exits = LaterExits(self.export.layers, rule, candidate.policies)
+        return OnnxBackend(self.export, {None: exits})
+
+    def outcome(self, candidate: Setting) -> Outcome:
+        key = str(candidate.specs["reduction"])
+        if key not in self.made:
+            backend = self.backend(candidate)
+            title = f"{backend.name}: certificate"
+            self.made[key] = backend.record(self.split, self.batch, title)
+        return self.made[key].under(candidate.exit)
+
+    def answers_B(self, candidate: Setting) -> np.ndarray:
+        return self.outcome(candidate).logits_BC.argmax(-1)
+
+    def flops_B(self, candidate: Setting) -> np.ndarray:
+        outcome = self.outcome(candidate)
+        tokens_LB, lengths_B = outcome.recorded.tokens_LB, outcome.recorded.lengths
+        body, exit = self.body(candidate), candidate.exit
+        return flops(body, exit, tokens_LB, outcome.depth_B, lengths_B)
+
+    def identity(self, candidate: Setting) -> dict[str, Any]:
+        return self.backend(candidate).identity() | {"exit": candidate.specs["exit"]}

@@ -1,0 +1,244 @@
+"""What is to be certified, and everything wrong with it that shows before data is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from eat_lightning.bounds import number_faults
+from eat_lightning.config import DataPlan, make, whole, within
+from eat_lightning.deploy.certify.candidates import chain_to, chains_of, is_reachable
+from eat_lightning.deploy.certify.select import Target
+from eat_lightning.errors import ConfigError, Faults
+from eat_lightning.files import sha256_of
+from eat_lightning.infer.onnx_backend import Export
+from eat_lightning.infer.precision import device_faults, form_of, in_dtype, in_form, prepack_faults
+from eat_lightning.infer.sessions import engine_faults
+from eat_lightning.measure.settings import Setting
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.contracts import points_by_layer
+from eat_lightning.model.encoder import with_slots
+from eat_lightning.model.heads import slot_faults
+from eat_lightning.model.policies import from_folder, policies_of
+from eat_lightning.model.specification import MODEL_SLOTS, build, build_all, method_faults, spec
+from eat_lightning.runs.budgets import Fitter
+from eat_lightning.runs.certificate import name_faults
+from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.plan import RunPlan
+from eat_lightning.runs.run import Run
+from eat_lightning.runs.validate import data_faults
+
+Listed = Annotated[list[Any], Field(min_length=1)] | None  # which a knob bounds
+
+
+class CertifyPlan(RunPlan):
+    """onnx: an export of the run, whose certificate it is then. backend: that answers; of an export
+    "torch" stands for onnxruntime. label: the class that a risk is
+    about, by name or number. taus, ratios: points of the knobs of exit rule and reduction.
+    exit: the budget whose fitted point is the laxest candidate."""
+
+    onnx: str | None
+    backend: Literal["torch", "onnx", "openvino"]
+    level: Annotated[float, within("(0, 1)")]
+    confidence: Annotated[float, within("(0, 1)")]
+    label: Any = Field(alias="class")
+    exits: Literal["shared", "each"]
+    exit: dict[str, Any]
+    ratios: Listed
+    taus: Listed
+    layers: Listed
+    sources: bool
+    name: Any
+    risk: dict[str, Any]
+    procedure: dict[str, Any]
+    data: DataPlan
+    device: Literal["cpu", "cuda"]
+    threads: Annotated[int, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @property
+    def engine(self) -> str:
+        """The engine of an export."""
+        return "onnx" if self.backend == "torch" else self.backend
+
+    @property
+    def budget(self) -> Any:
+        return self.exit.get("budget")
+
+    def rules(self) -> Iterator[str]:
+        yield from prepack_faults(self.prepack, self.dtype, self.device)
+        yield from device_faults(self.device, self.dtype)
+        if self.name is not None and (faults := name_faults("name", self.name)):
+            yield from faults
+        elif self.name is not None and "@" in self.name:
+            yield f"name must not hold an @, got {self.name!r}"
+        others = {"taus": self.taus, "ratios": self.ratios, "onnx": self.onnx}
+        others |= {"exits": self.exits if self.exits == "each" else None}
+        for key, value in others.items():
+            if self.budget is not None and value is not None:
+                yield f"exit.budget and {key} exclude each other, got {self.budget} and {value}"
+        if self.backend != "torch" and not self.onnx:
+            where = "an engine's certificate is that of an export: give onnx=<folder>"
+            yield f"backend={self.backend}: {where}"
+        if self.onnx:
+            yield from engine_faults(self.engine)
+        graphs = {"dtype": self.dtype == "fp32", "device": self.device == "cpu"}
+        for key, unchanged in (graphs | {"ratios": self.ratios is None}).items():
+            if self.onnx and not unchanged:
+                where = "it is in the export's graphs"
+                yield f"{key} is not an option of onnx=...: {where}, got {getattr(self, key)!r}"
+
+
+@dataclass
+class Prepared:
+    """A run, or an export of it, chains of candidates, and what is to hold of the chosen one."""
+
+    plan: CertifyPlan
+    run: Run
+    chains: list[list[Setting]]
+    target: Target
+    export: Export | None = None
+
+
+def prepare(plan: CertifyPlan) -> Prepared:
+    """ConfigError with all faults that show before data is loaded."""
+    run = Run.open(plan.run)
+    number = class_number(plan, run)
+    risk = plan.risk | ({} if number is None else {"label": number})
+    faults = Faults(data_faults(run, dir=plan.data.dir))
+    faults += method_faults("risk", risk, None) + method_faults("procedure", plan.procedure, None)
+    faults.check()
+    export = Export.open(plan.onnx, plan.threads, plan.engine) if plan.onnx else None
+    chains = run_chains(plan, run) if export is None else export_chains(plan, run, export)
+    made, procedure = make(risk), make(plan.procedure)
+    Faults(procedure.refuses(len(chains), made.none_at_full_depth)).check()
+    title = str(plan.risk["_target_"]).split(".")[-2].replace("_", " ")
+    share = ""
+    if number is not None:
+        name = run.task.labels[number]
+        title, share = f"{title} of {name}", f"the share of {name} examples not answered {name}"
+    target = Target(made, procedure, plan.level, plan.confidence, title, share)
+    return Prepared(plan, run, chains, target, export)
+
+
+def class_number(plan: CertifyPlan, run: Run) -> int | None:
+    """The class that the risk is about; None where it is about none. ConfigError where one is
+    named that is not there, or none is."""
+    labels, named = run.task.labels, plan.label
+    if run.task.regression:
+        name = run.task.name
+        raise ConfigError(f"run={run.name}: {name} is a regression, and risks compare classes")
+    if "label" not in plan.risk:
+        if named is not None:
+            raise ConfigError(f"class is for risk=false_negatives, got {named!r}")
+        return None
+    if str(named) in labels:
+        return labels.index(str(named))
+    if not isinstance(named, int) or isinstance(named, bool) or not 0 <= named < len(labels):
+        raise ConfigError(f"class must name one of {', '.join(labels)}, got {named!r}")
+    return named
+
+
+def run_chains(plan: CertifyPlan, run: Run) -> list[list[Setting]]:
+    """From the run's own methods; the rule is its own where that has a knob, else by confidence."""
+    model = run.model_config()
+    last, heads = model["num_layers"], model["head"]["layers"]
+    early = [layer for layer in heads if layer < last]
+    if not early:
+        raise ConfigError(
+            f"run={run.name} has no exit head before its last layer, so nothing can leave early"
+        )
+    try:
+        own = {slot: build(slot, model[slot]) for slot in MODEL_SLOTS}
+        if own["exit"].knob is None:
+            own["exit"] = Confidence(layers=early)
+        rule = strictest(own["exit"], plan.layers, last)
+        policies = policies_of(plan.policy)
+        policies = from_folder(model.get("policy", [])) if policies is None else policies
+    except ValueError as error:
+        raise ConfigError.of(str(error).split("; ")) from None
+    faults = Faults(slot_faults(rule, heads, last, len(model["id2label"])))
+    faults += knob_faults("taus", plan.taus, rule)
+    if plan.ratios is not None and own["reduction"].knob is None:
+        kind = model["reduction"]["kind"]
+        faults.append(f"ratios needs a reduction with a ratio, got {kind}")
+    faults += knob_faults("ratios", plan.ratios, own["reduction"])
+    faults.check()
+    full = Setting(own["attention"], own["reduction"], Never(), policies=policies)
+    choice = ExitChoice.of(plan.exit, spec("exit", rule))
+    if choice.budget is not None:
+        return [chain_to(full, fitted(plan, run, replace(full, exit=rule), choice))]
+    return chains_of(full, rule, plan.taus, plan.exits, plan.ratios)
+
+
+def fitted(plan: CertifyPlan, run: Run, own: Setting, choice: ExitChoice) -> Setting:
+    """The run's own methods with their knobs where they are for a budget."""
+    form = form_of(plan.prepack, plan.dtype, plan.device)
+    encoder = in_form(in_dtype(run.model()[0], plan.dtype).to(plan.device), form)
+    body = with_slots(encoder, **own.methods, policies=own.policies)
+    where, budget = plan.data.model_dump(), choice.budget
+    assert budget is not None
+    fits = choice.fit_reduction
+    found = Fitter(run, body, fits, form, plan.threads, where, plan.batch).on(budget)
+    return replace(own, exit=found.exit, reduction=found.reduction)
+
+
+def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
+    """The rule at these layers (None: its own), its knob at the strict end. ValueError lists what
+    of the layers cannot be."""
+    knob: Any = rule.knob
+    given = spec("exit", rule) | {knob.name: knob.strict} | ({"layers": layers} if layers else {})
+    return build_all({"exit": given}, num_layers)["exit"]
+
+
+def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
+    knob = method.knob
+    return [] if knob is None or points is None else number_faults(key, points, knob.bounds)
+
+
+def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Setting]]:
+    """From full depth to the graphs' own rule: an exit of an export can come later than its graphs
+    say and never earlier. ConfigError with what cannot be asked of this export, or beside this
+    run."""
+    where, about = f"onnx={plan.onnx}", export.about
+    try:
+        own = {slot: build(slot, about[slot]) for slot in MODEL_SLOTS}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{where}: not what `export` writes ({error})") from None
+    faults = Faults()
+    if own["exit"].knob is None or not export.layers:
+        kind = about["exit"]["kind"]
+        faults.append(f"{where}: certify holds an export to a tau, and its exit rule is {kind}")
+    elif plan.layers is not None:
+        with faults.gathered():
+            strictest(own["exit"], plan.layers, about["num_layers"])
+        if any(layer not in export.layers for layer in plan.layers):
+            among = f"{where}'s exits, {export.layers}"
+            faults.append(f"layers must be among {among}, got {plan.layers}")
+    faults += knob_faults("taus", plan.taus, own["exit"])
+    if about.get("weights") != sha256_of([run.folder / "model" / "model.safetensors"]):
+        faults.append(f"{where} is not an export of run={run.name}'s weights: export it again")
+    faults.check()
+    policies = policies_of(plan.policy) or ()
+    export.check_policies(policies)
+    return reachable_chains(plan, Setting(**own, policies=policies), about["num_layers"])
+
+
+def reachable_chains(plan: CertifyPlan, last: Setting, num_layers: int) -> list[list[Setting]]:
+    """last: what the graphs do. It ends every chain where no points and no layers are asked for."""
+    knob: Any = last.exit.knob
+    points: Any = plan.taus
+    if points is None:
+        own = points_by_layer(last.exit).values()
+        points = [*knob.fine, min(own, key=lambda point: abs(point - knob.strict))]
+    full, rule = replace(last, exit=Never()), strictest(last.exit, plan.layers, num_layers)
+    chains = [
+        [point for point in chain if is_reachable(point.exit, last.exit)]
+        for chain in chains_of(full, rule, points, plan.exits)
+    ]
+    if plan.layers is None and plan.taus is None:
+        chains = [[*(p for p in chain if p.specs != last.specs), last] for chain in chains]
+    return chains

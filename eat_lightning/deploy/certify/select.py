@@ -1,0 +1,129 @@
+"""The cheapest point whose risk is certified, from recorded passes over the calibration part.
+
+Shapes: T points of a chain from strict to lax, B examples, U units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.deploy.certify.procedure._bounds import allowed
+from eat_lightning.deploy.certify.procedure.learn_then_test import share
+from eat_lightning.measure.settings import Setting
+from eat_lightning.model.contracts import Procedure, Risk
+from eat_lightning.model.specification import spec
+from eat_lightning.runs.row import label
+
+Chains = Sequence[Sequence[Setting]]
+
+
+@dataclass
+class Choice:
+    """A point, or full depth with the reason for it. certified: the promise holds of it.
+    seen: what the calibration part showed of the point."""
+
+    candidate: Setting
+    fallback: bool
+    certified: bool
+    reason: str = ""
+    seen: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Target:
+    """What is to hold: a risk below a level, by a procedure. title: the risk's name in words.
+    share: what a promise bounds, where the name could be read in two ways."""
+
+    risk: Risk
+    procedure: Procedure
+    level: float
+    confidence: float
+    title: str
+    share: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of a certificate that is given none."""
+        kind = spec("procedure", self.procedure)["kind"]
+        how = f"{self.confidence:g}" if self.procedure.uses_confidence else kind
+        return f"{self.title.replace(' ', '_')}-{self.level:g}-{how}"
+
+    def promise(self, choice: Choice) -> str:
+        none_at_full_depth = self.risk.none_at_full_depth
+        if choice.fallback and none_at_full_depth:
+            return f"nothing leaves early, so {self.title} is 0"
+        if choice.fallback and not choice.certified:
+            what = self.share or self.title
+            return f"nothing is promised of {what}, which full depth itself has too"
+        return self.procedure.promise(self.share or self.title, self.level, self.confidence)
+
+
+def in_units(losses_TB: np.ndarray, group_B: np.ndarray) -> np.ndarray:
+    """Losses T x U of what is drawn independently: a group's is the mean of its examples'. Examples
+    that the risk is not about (NaN) are left out; the order is random, by a fixed seed, since a
+    training file is often sorted and a bound by betting looks at one unit after the other."""
+    about_B = ~np.isnan(losses_TB[0])
+    losses_TB, group_B = losses_TB[:, about_B], group_B[about_B]
+    _, unit_B, size_U = np.unique(group_B, return_inverse=True, return_counts=True)
+    sums_TU = np.stack([np.bincount(unit_B, row, len(size_U)) for row in losses_TB])
+    order_U = np.random.default_rng(0).permutation(len(size_U))
+    return (sums_TU / size_U)[:, order_U]
+
+
+def choose(
+    chains: Chains, losses: Sequence[np.ndarray], cost: Any, target: Target, group_B: np.ndarray
+) -> Choice:
+    """losses: T x B of each chain, whose first point is full depth. cost: FLOPs of a candidate."""
+    units = [in_units(losses_TB, group_B) for losses_TB in losses]
+    num_units, num_examples = units[0].shape[1], int((~np.isnan(losses[0][0])).sum())
+    binary = target.risk.low == 0 and num_units == num_examples
+    args, low = (target.level, target.confidence), target.risk.low
+    counts = [0 for _ in chains]
+    if num_units:
+        counts = [int(n) for n in target.procedure.certified(units, *args, low, binary)]
+    held = [(i, t) for i, count in enumerate(counts) for t in range(count)]
+    i, t = min(held, key=lambda point: cost(chains[point[0]][point[1]]), default=(0, 0))
+    chosen = chains[i][t]
+    fallback = chosen.specs == chains[0][0].specs
+    seen = {
+        "num_examples": num_examples,
+        "num_units": num_units,
+        "num_chains": len(chains),
+        "needed": target.procedure.needed(*args, len(chains), low, binary),
+        "risk": float(units[i][t].mean()) if num_units else None,
+    }
+    reason = why(chains, units, counts, seen, target) if fallback else ""
+    return Choice(chosen, fallback, bool(held), reason, seen)
+
+
+def why(
+    chains: Chains,
+    units: Sequence[np.ndarray],
+    counts: Sequence[int],
+    seen: dict[str, Any],
+    target: Target,
+) -> str:
+    """Why nothing but full depth is left."""
+    num, needed = seen["num_units"], seen["needed"]
+    uses_confidence = target.procedure.uses_confidence
+    what = "examples" if num == seen["num_examples"] else "groups"
+    level = f"{100 * target.level:g} %"
+    if uses_confidence:
+        level += f" at {100 * target.confidence:g} % confidence"
+    if num < needed:
+        more = "half of data.calibration is for certificates, so train with a larger one"
+        return f"{num} {what} are too few: {level} takes {needed} if none fails ({more})"
+    stopped = [(i, count) for i, count in enumerate(counts) if count < len(chains[i])]
+    if not stopped:
+        return "every point holds, and none costs less than full depth"
+    i, t = stopped[0]
+    losses_U = units[i][t]
+    where = "full depth itself" if t == 0 else label(chains[i][t].specs["exit"])
+    if what == "examples" and target.risk.low == 0 and uses_confidence:
+        most = allowed(num, target.level, share(target.confidence, len(chains)))
+        return f"at {where} {int(losses_U.sum())} of {num} {what} fail, and {level} allows {most}"
+    return f"at {where} the risk is {100 * losses_U.mean():.2f} % on {num} {what}"

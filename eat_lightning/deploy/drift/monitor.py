@@ -1,0 +1,213 @@
+"""The drift monitor: an alarm with a stated false-alarm rate, full depth, and back with hysteresis.
+
+While examples leave early, each is ranked in each feature among the calibration part and all that
+was taken in since, and an e-detector adds up the evidence of a change (`detector.py`). If the
+stream is drawn from one distribution with the calibration part, whatever that is, then among any n
+examples at most n / run_length alarms come on average.
+
+At full depth the same is observed of every example, as the exits would have done it
+(`observation.py`), but nothing is taken in: what is under suspicion must not become normal. Which
+examples are tested thus depends only on those before them, and such a selection leaves independent
+draws as they are (Doob's optional skipping), so the rate holds over any number of returns. The way
+back is another one than the way there: a whole fresh window since the alarm must have every
+feature's population stability index below its bound, and stay so for `calm` examples more. An alarm
+that comes within ten windows of a return doubles that wait, so a shift that the index calls small
+cannot make the monitor swing to and fro.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from eat_lightning.config import parsed, whole
+from eat_lightning.deploy.drift.detector import Detector, Pool
+from eat_lightning.deploy.drift.observation import FEATURES, Observation, places
+from eat_lightning.deploy.drift.plan import MonitorPlan
+from eat_lightning.deploy.drift.stability import Window
+
+EARLY, FULL = "early_exits", "full_depth"
+ALARM, RETURN = "alarm", "return"
+SOON = 10  # windows
+Count = Annotated[int, whole(0)]
+
+
+@dataclass(frozen=True)
+class Event:
+    """at: examples observed so far. feature: what moved most (of a return: what had). statistic and
+    bound: the evidence, at the alarm or of the return's largest index."""
+
+    event: str
+    at: int
+    feature: str
+    statistic: float
+    bound: float
+    psi: dict[str, float]
+
+
+class Kept(BaseModel):
+    """What a monitor has learnt since it was made, in plain values. sums, pool and window: the
+    detector's, the pool's and the window's arrays; chance: the state of its generator."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    settings: dict[str, float]
+    at: Count
+    since: Count
+    num_alarms: Count
+    quiet: Count
+    wait: Count
+    moved: str | None
+    sums: list[list[float]]
+    pool: list[list[int]]
+    window: list[list[int]]
+    chance: dict[str, Any]
+
+
+COUNTS = ("at", "since", "num_alarms", "quiet", "wait", "moved")
+
+
+class Monitor:
+    """run_length: examples for one false alarm, on average, or more. window: examples that the
+    stability index is of. psi: below this it counts as no shift, or below what chance makes of it.
+    seed: of the random part of ranks among equals. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        seen: Sequence[Observation],
+        run_length: float = 100_000,
+        window: int = 500,
+        calm: int = 200,
+        psi: float = 0.1,
+        seed: int = 0,
+    ):
+        self.settings = {"run_length": run_length, "window": window, "calm": calm, "psi": psi}
+        parsed(MonitorPlan, self.settings)
+        place_BF = places(seen)
+        self.pool, self.window = Pool(place_BF), Window(place_BF, window)
+        self.known_FS = self.pool.at_most_FS.copy()  # the calibration part's alone
+        self.detector = Detector(len(FEATURES), run_length)
+        self.psi_bound_F = self.window.bound_F(psi)
+        self.calm, self.wait, self.quiet = calm, calm, 0
+        self.rng, self.lock = np.random.default_rng(seed), threading.Lock()
+        self.at, self.since, self.num_alarms = 0, 0, 0
+        self.moved: str | None = None  # None while examples leave early
+
+    @property
+    def full_depth(self) -> bool:
+        return self.moved is not None
+
+    def observe(self, seen: Observation) -> Event | None:
+        place_F = seen.places_F
+        with self.lock:
+            self.at += 1
+            self.window.add(place_F)
+            return self.await_calm() if self.full_depth else self.test(place_F)
+
+    def test(self, place_F: np.ndarray) -> Event | None:
+        self.detector.add(self.pool.take_in(place_F, self.rng.random(len(place_F))))
+        if not self.detector.alarms:
+            return None
+        statistic_F = self.detector.statistic_F
+        self.moved = FEATURES[int(statistic_F.argmax())]
+        soon = self.num_alarms > 0 and self.at - self.since < SOON * self.window.size
+        self.wait = 2 * self.wait if soon else self.calm
+        bound = float(self.detector.run_length)
+        event = Event(ALARM, self.at, self.moved, float(statistic_F.sum()), bound, self.psi())
+        self.since, self.quiet, self.num_alarms = self.at, 0, self.num_alarms + 1
+        self.detector.sums_FG[:] = 0
+        self.window.clear()
+        return event
+
+    def await_calm(self) -> Event | None:
+        if not self.window.full:
+            return None
+        psi_F, bound_F = self.window.psi_F, self.psi_bound_F
+        most = int((psi_F - bound_F).argmax())
+        self.quiet = self.quiet + 1 if psi_F[most] <= bound_F[most] else 0
+        if self.quiet <= self.wait:
+            return None
+        assert self.moved is not None
+        largest, bound = float(psi_F[most]), float(bound_F[most])
+        event = Event(RETURN, self.at, self.moved, largest, bound, self.psi())
+        self.moved, self.since = None, self.at
+        return event
+
+    def kept(self) -> dict[str, Any]:
+        """Return what it has learnt, for `restore`."""
+        with self.lock:
+            return {name: getattr(self, name) for name in COUNTS} | {
+                "settings": self.settings,
+                "sums": self.detector.sums_FG.tolist(),
+                "pool": self.pool.at_most_FS.tolist(),
+                "window": [bin_F.tolist() for bin_F in self.window.bins],
+                "chance": self.rng.bit_generator.state,
+            }
+
+    def restore(self, kept: Any) -> None:
+        """Go on where another one of the same reference and settings was. ValueError, and nothing
+        changed, where `kept` is not what that one said."""
+        given = Kept.model_validate(kept)
+        if given.settings != self.settings:
+            raise ValueError(f"of other settings ({given.settings} there, {self.settings} here)")
+        if given.moved not in (None, *FEATURES):
+            raise ValueError(f"moved cannot be {given.moved!r:.40}")
+        rng = np.random.default_rng()
+        try:
+            rng.bit_generator.state = given.chance
+            sums_FG, pool_FS = np.array(given.sums, float), np.array(given.pool, np.int64)
+            bins = [np.array(bin_F, np.int64) for bin_F in given.window]
+        except (KeyError, TypeError, OverflowError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise ValueError(f"not what a monitor keeps ({reason})") from None
+        self.check(sums_FG, pool_FS, bins)
+        with self.lock:
+            for name in COUNTS:
+                setattr(self, name, getattr(given, name))
+            self.rng, self.detector.sums_FG, self.pool.at_most_FS = rng, sums_FG, pool_FS
+            self.window.clear()
+            for bin_F in bins:
+                self.window.add_bins(bin_F)
+
+    def check(self, sums_FG: np.ndarray, pool_FS: np.ndarray, bins: list[np.ndarray]) -> None:
+        """ValueError where such arrays cannot have come from this reference."""
+        known_FS, num_bins_F = self.known_FS, self.window.num_bins_F
+        if sums_FG.shape != self.detector.sums_FG.shape or pool_FS.shape != known_FS.shape:
+            raise ValueError("sums or pool have another shape")
+        grown = (np.diff(pool_FS) >= np.diff(known_FS)).all() and not pool_FS[:, 0].any()
+        if not np.isfinite(sums_FG).all() or (sums_FG < 0).any() or not grown:
+            raise ValueError("sums or pool hold what cannot be")
+        if len(bins) > self.window.size or any(b.shape != num_bins_F.shape for b in bins):
+            raise ValueError("window has another shape")
+        if any((b < 0).any() or (b >= num_bins_F).any() for b in bins):
+            raise ValueError("window holds what cannot be")
+
+    def psi(self) -> dict[str, float]:
+        return dict(zip(FEATURES, self.window.psi_F.tolist(), strict=True))
+
+    def state(self) -> dict[str, Any]:
+        """Plain values, for a page or a metric. since: examples observed when the state began.
+        Each feature's statistic is its part of a sum that is an alarm at its bound."""
+        with self.lock:
+            bound, statistic_F = float(self.detector.run_length), self.detector.statistic_F.tolist()
+            psi, bounds_F = self.psi(), self.psi_bound_F.tolist()
+            features = {
+                name: {"statistic": own, "bound": bound, "psi": psi[name], "psi_bound": most}
+                for name, own, most in zip(FEATURES, statistic_F, bounds_F, strict=True)
+            }
+            return {
+                "state": FULL if self.full_depth else EARLY,
+                "since": self.since,
+                "seen": self.at,
+                "alarms": self.num_alarms,
+                "feature": self.moved,
+                "statistic": sum(statistic_F),
+                "bound": bound,
+                "in_window": len(self.window.bins),
+                "features": features,
+            }

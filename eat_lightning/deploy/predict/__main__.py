@@ -1,0 +1,39 @@
+"""`python -m eat_lightning.predict run=<folder> < lines`: JSON lines out, in order, streaming."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eat_lightning.answers import answer_input
+from eat_lightning.cli import entry
+from eat_lightning.config import parsed
+from eat_lightning.deploy.predict.plan import PredictPlan
+
+
+def predict(config: dict[str, Any]) -> int:
+    """Answer standard input; returns how many lines could not be read.
+
+    Raises ConfigError, one line per fault, for settings and for a run that cannot answer.
+    """
+    plan = parsed(PredictPlan, config)
+    from eat_lightning.engines.open import open_backend
+
+    backend = open_backend(plan)
+    if plan.text is not None:
+        from eat_lightning.deploy.predict.explain import explained
+
+        print("\n".join(explained(backend, plan.text)))
+        return 0
+    if not plan.pool:
+        return answer_input(backend, plan.batch)
+    from eat_lightning.deploy.predict.pooled import answer_pooled
+    from eat_lightning.infer.torch_backend import TorchBackend
+
+    assert isinstance(backend, TorchBackend)  # of an export the plan refuses it
+    return answer_pooled(backend, plan.batch)
+
+
+main = entry("predict", predict)
+
+if __name__ == "__main__":
+    main()

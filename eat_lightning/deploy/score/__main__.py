@@ -1,0 +1,28 @@
+"""`python -m eat_lightning.score input=<files> output=<folder> run=<folder>`: a corpus scored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eat_lightning.cli import entry
+from eat_lightning.config import parsed
+
+
+def score(config: dict[str, Any]) -> int:
+    """Score what is missing; returns how many shards could not be read.
+
+    Raises ConfigError, one line per fault, for settings, inputs and folders before a model is
+    loaded, and where nothing can be written any more.
+    """
+    from eat_lightning.deploy.score.plan import ScorePlan
+
+    plan = parsed(ScorePlan, config)
+    from eat_lightning.deploy.score.corpus import Corpus
+
+    return Corpus.open(plan).score()
+
+
+main = entry("score", score, many="input")
+
+if __name__ == "__main__":
+    main()

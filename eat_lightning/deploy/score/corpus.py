@@ -1,0 +1,210 @@
+"""A corpus on its way: what is to be read, what is there already, who scores the rest."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from eat_lightning.deploy.score.columns import JsonColumns
+from eat_lightning.deploy.score.inputs import Input, Shard, cut, found_inputs
+from eat_lightning.deploy.score.local import FORKS, Pool, one_thread, scored_here
+from eat_lightning.deploy.score.output import (
+    Manifest,
+    Output,
+    answer_types,
+    clear_unfinished,
+    only_scorer,
+)
+from eat_lightning.deploy.score.plan import ScorePlan, cores
+from eat_lightning.deploy.score.progress import Progress
+from eat_lightning.deploy.score.row import ScoreRow, summary
+from eat_lightning.deploy.score.rows import Reading, kept_schema, lines, names_of_texts, parsed
+from eat_lightning.deploy.score.scorer import Scorer
+from eat_lightning.deploy.score.work import Event, Job
+from eat_lightning.engines.open import open_backend
+from eat_lightning.errors import ConfigError, Faults
+from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.runs import jsonl
+from eat_lightning.runs.run import provenance
+
+SAMPLED_FILES, SAMPLED_LINES = 20, 500  # of JSON, whose keys become columns
+ROWS = "_rows.jsonl"
+# What rows depend on beside the model; batches decide the last bits of a confidence.
+DECIDE = {"format", "text", "keep", "prefix", "tokens", "batch", "pool", "window", "shard_mb"}
+DECIDE |= {"max_bytes"}
+
+
+@dataclass
+class Corpus:
+    """A model, the shards that it is to score, and the folder that takes the answers."""
+
+    plan: ScorePlan
+    job: Job
+    shards: list[Shard]
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, plan: ScorePlan) -> Corpus:
+        """ConfigError with every fault of inputs and output before a model is loaded; then with
+        those of the run, of columns, and of a folder that holds other scores."""
+        folder = Path(str(plan.output))
+        inputs, left_out = found_inputs(plan.inputs, plan.format)
+        for given in plan.inputs:  # a second start would take the scores as input
+            if Path(given).is_dir() and folder.resolve().is_relative_to(Path(given).resolve()):
+                raise ConfigError(f"output={folder} must not lie within input={given}")
+        shards = cut(inputs, plan.shard_mb * (1 << 20))
+        there = Manifest.read(folder)
+        for path in left_out[:3] + ([f"{len(left_out) - 3} more"] if len(left_out) > 3 else []):
+            print(f"left out, of no known format: {path}")
+        types = (there and there.json) or json_types(inputs, plan)
+        job = job_of(plan, types)
+        check_columns(inputs, job, types)
+        prints = {each.name: each.fingerprint for each in inputs}
+        backend = job.scorer.backend
+        model = {source or "any": backend.identity(source) for source in backend.by_source}
+        manifest = Manifest(model, plan.model_dump(include=DECIDE), prints, types)
+        if there is not None:
+            there.check(manifest, folder)
+            manifest = replace(manifest, inputs=there.inputs | prints)
+        return cls(plan, job, shards, manifest)
+
+    @property
+    def folder(self) -> Path:
+        return self.job.output.folder
+
+    def score(self) -> int:
+        """Score what is missing; returns how many shards were given up."""
+        lock = only_scorer(self.folder)
+        try:
+            clear_unfinished(self.folder)
+            self.manifest.write(self.folder)
+            missing = self.job.output.missing(self.shards)
+            if missing:
+                return self.score_missing(missing)
+            print(f"all {len(self.shards)} shards are there already; {self.written()}")
+            return 0
+        finally:
+            clear_unfinished(self.folder)
+            lock.release()
+
+    def score_missing(self, missing: list[Shard]) -> int:
+        self.plan.tell_uncertified(self.job.scorer.backend.exits)
+        workers = self.workers(missing)
+        progress, faults = Progress(self.shards, missing, self.plan.every_s), []
+        for event in self.events(missing, workers, progress.say):
+            progress.hear(event)
+            if event.fatal:
+                progress.clear()
+                raise ConfigError(f"{event.fault}: finished shards stay; the same command goes on")
+            if event.fault is not None:
+                progress.say(f"error: {event.fault}")
+                faults.append(event.fault)
+        progress.clear()
+        row = self.row(progress, workers)
+        try:
+            jsonl.update(self.folder / ROWS, ScoreRow, [row])
+        except OSError as error:
+            raise ConfigError(
+                f"{self.folder / ROWS}: cannot be written ({error.strerror})"
+            ) from None
+        print("\n".join([*summary(row, progress.tally), self.written()]))
+        if faults:
+            print(
+                f"{len(faults)} of {len(missing)} shards are missing: the same command tries again"
+            )
+        return len(faults)
+
+    def written(self) -> str:
+        """What lies in the folder by now, with the rows of earlier starts."""
+        rows = self.job.output.num_rows(self.shards)
+        return f"written: {self.folder}, {rows:,} rows in all"
+
+    def workers(self, missing: Sequence[Shard]) -> int:
+        """How many have something to do. ConfigError where no cluster answers, or is too small."""
+        if self.plan.engine == "local":
+            return min(self.plan.workers or len(cores()), len(missing))
+        from eat_lightning.deploy.score.on_ray import connect
+
+        there = connect(self.plan.address)
+        if (asked := self.plan.workers or there) > there:
+            raise ConfigError(f"workers must be at most the cluster's {there} cores, got {asked}")
+        return min(asked, len(missing))
+
+    def events(
+        self, missing: list[Shard], workers: int, said: Callable[[str], None]
+    ) -> Iterator[Event]:
+        plan, make = self.plan, partial(job_of, types=self.manifest.json or {})
+        if plan.engine == "local":
+            # A forked worker has the model already. Other engines have threads, which no fork
+            # survives: there, and where nothing forks, each worker opens its own.
+            shares = FORKS and isinstance(self.job.scorer.backend, TorchBackend)
+            make_job = (lambda: self.job) if shares else partial(make, plan)
+            return scored_here(missing, Pool(make_job, shares, plan.pin), workers, said)
+        from eat_lightning.deploy.score.on_ray import scored_on_ray
+
+        return scored_on_ray(missing, partial(make, plan), workers)
+
+    def row(self, progress: Progress, workers: int) -> ScoreRow:
+        tally, backend = progress.tally, self.job.scorer.backend
+        exits = backend.identity(backend.watched[0]).get("exit")
+        return ScoreRow(
+            run=backend.name,
+            backend=self.plan.backend,
+            exits=json.dumps(exits, sort_keys=True),
+            engine=self.plan.engine,
+            workers=workers,
+            rows=tally.rows,
+            rejects=tally.rejects,
+            seconds=progress.seconds,
+            mean_depth=tally.mean_depth,
+            retention=tally.retention / max(1, tally.rows),
+            **provenance(),
+            session=secrets.token_hex(6),
+        )
+
+
+def job_of(plan: ScorePlan, types: Mapping[str, str]) -> Job:
+    """Open the run, and put with it how rows are read and written."""
+    one_thread()
+    backend = open_backend(plan)
+    if plan.text_columns is not None and len(plan.text_columns) != len(backend.columns):
+        names = " and ".join(backend.columns)
+        raise ConfigError(f"text must name {len(backend.columns)} ({names}), got {plan.text}")
+    pools = isinstance(backend, TorchBackend) if plan.pool is None else plan.pool
+    kept = JsonColumns(types, plan.keep)
+    return Job(
+        Scorer(backend, plan.tokens, plan.batch, pools),
+        Reading(backend.columns, plan.text_columns, plan.keep, plan.window, plan.max_bytes, kept),
+        Output(Path(str(plan.output)), answer_types(not backend.labels), plan.prefix),
+    )
+
+
+def check_columns(inputs: Sequence[Input], job: Job, types: Mapping[str, str]) -> None:
+    """ConfigError with a line for every file that lacks the texts, or has a column named as an
+    answer's."""
+    faults = Faults()
+    for each in inputs:
+        with faults.gathered():
+            if each.format == "jsonl" and types:
+                names_of_texts([*types], job.reading, each.path)
+            job.output.schema(kept_schema(each, job.reading), each.path)
+    faults.check()
+
+
+def json_types(inputs: Sequence[Input], plan: ScorePlan) -> dict[str, str]:
+    """The columns of JSON that are passed through, from the first lines of the first files."""
+    found = []
+    for each in [each for each in inputs if each.format == "jsonl"][:SAMPLED_FILES]:
+        with each.path.open("rb") as file:
+            whole = lines(file, 0, each.path.stat().st_size, plan.max_bytes)
+            for _, line, _ in islice(whole, SAMPLED_LINES):
+                try:
+                    found.append(parsed(line.decode("utf-8-sig")))
+                except ValueError:  # it is rejected when its shard is read
+                    continue
+    return dict(JsonColumns.of(found, plan.keep).types)

@@ -1,0 +1,60 @@
+"""What a start of `score` measured of itself."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from eat_lightning.config import Amount
+from eat_lightning.deploy.score.work import Tally
+
+BILLION = 1_000_000_000
+
+
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+class ScoreRow:
+    """rows: that were answered in this start, in so many seconds. exits: the exit rule's spec."""
+
+    run: str
+    backend: str
+    exits: str
+    engine: str
+    workers: int
+    rows: int
+    rejects: int
+    seconds: Amount
+    mean_depth: Amount
+    retention: Amount
+    machine: str = ""
+    commit: str = ""
+    version: str = ""
+    session: str = ""
+
+    key = property(attrgetter("session"))
+
+    @property
+    def rate(self) -> float:
+        """Rows a second."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+    @property
+    def core_hours(self) -> float:
+        """Core-hours of a billion such rows."""
+        return BILLION * self.workers / self.rate / 3600 if self.rate else 0.0
+
+
+def summary(row: ScoreRow, tally: Tally) -> list[str]:
+    """Lines for a person, of what this start did."""
+    shares = {d: 100 * n / max(1, row.rows) for d, n in sorted(tally.depths.items())}
+    reasons = {r: 100 * n / max(1, row.rows) for r, n in tally.reasons.most_common()}
+    found = [
+        f"{row.rows:,} rows in {row.seconds:,.1f} s: {row.rate:,.0f}/s, {row.workers} workers",
+        f"mean depth {row.mean_depth:.2f}, retention {row.retention:.3f}",
+        "left at layer: " + ", ".join(f"{d} {share:.1f} %" for d, share in shares.items()),
+        "because: " + ", ".join(f"{r} {share:.1f} %" for r, share in reasons.items()),
+        f"a billion such rows: {row.core_hours:,.0f} core-hours",
+    ]
+    rejected = f"rejected: {row.rejects:,}, with reasons in _rejects/"
+    return ([*found, rejected] if row.rejects else found) if row.rows else [rejected]

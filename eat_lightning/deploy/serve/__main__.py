@@ -1,0 +1,33 @@
+"""`python -m eat_lightning.serve run=<folder>`: a run in front of traffic, over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eat_lightning.cli import entry
+from eat_lightning.config import parsed
+
+
+def serve(config: dict[str, Any]) -> None:
+    """Serve until SIGTERM or SIGINT, then answer all that was accepted.
+
+    Raises ConfigError, one line per fault, before a port is opened.
+    """
+    from eat_lightning.deploy.serve.plan import ServePlan, token_of
+
+    plan = parsed(ServePlan, config)
+    token = token_of(plan)
+    # After the faults: FastAPI or Ray may be absent.
+    if plan.engine == "ray":
+        from eat_lightning.deploy.serve.on_ray import run_on_ray
+
+        return run_on_ray(plan, token)
+    from eat_lightning.deploy.serve.server import run_server
+
+    run_server(plan, token)
+
+
+main = entry("serve", serve)
+
+if __name__ == "__main__":
+    main()

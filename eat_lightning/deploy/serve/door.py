@@ -1,0 +1,108 @@
+"""In front of the app: who may ask, what a body may be, and a count of what was answered."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from email.message import Message
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+
+from eat_lightning.deploy.serve.metrics import Metrics
+from eat_lightning.deploy.serve.worker import Refused
+
+BODY_S = 10  # for a body to arrive
+OPEN = {"/", "/healthz", "/openapi.json"}  # without the token
+COUNTED = {"/", "/classify", "/healthz", "/metrics", "/live", "/reload"}  # by name
+
+
+class Door:
+    """ASGI middleware. token: what requests must carry; None: everybody may ask."""
+
+    def __init__(self, app: Any, metrics: Metrics, token: str | None, max_bytes: int):
+        self.app, self.metrics, self.max_bytes = app, metrics, max_bytes
+        self.token = None if token is None else token.encode()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+
+        async def counted(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                path = name_of(scope["path"])
+                self.metrics.requests.labels(path, message["status"]).inc()
+            await send(message)
+
+        try:
+            self.check(Request(scope))
+        except Refused as refused:
+            await answer_of(refused)(scope, receive, counted)
+        else:
+            await self.app(scope, self.bounded(receive), counted)
+
+    def check(self, request: Request) -> None:
+        if self.token is not None and request.url.path not in OPEN:
+            scheme, _, given = request.headers.get("authorization", "").partition(" ")
+            # In constant time. Header bytes are latin-1 in ASGI: back to what was sent.
+            same = hmac.compare_digest(given.strip().encode("latin-1"), self.token)
+            if scheme.lower() != "bearer" or not same:
+                raise Refused(401, "a bearer token is needed: Authorization: Bearer ...")
+        if request.method == "POST" and not reloads_this(request):
+            kind = Message()
+            kind["content-type"] = given = request.headers.get("content-type", "")
+            is_utf8 = kind.get_content_charset("utf-8") in ("utf-8", "utf8")
+            if kind.get_content_type() != "application/json" or not is_utf8:
+                raise Refused(415, f"Content-Type must be application/json, got {given!r:.60}")
+        check_length(request, self.max_bytes)
+
+    def bounded(self, receive: Any) -> Any:
+        """Never take more than `max_bytes` (and what the server reads at once), nor for longer."""
+        end, seen, is_whole = time.monotonic() + BODY_S, 0, False
+
+        async def next_message() -> Any:
+            nonlocal seen, is_whole
+            if is_whole:  # what comes after the body is that the client hung up
+                return await receive()
+            try:
+                async with asyncio.timeout(end - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                raise Refused(408, f"the body took longer than {BODY_S} s to arrive") from None
+            seen += len(message.get("body", b""))
+            is_whole = not message.get("more_body")
+            if seen > self.max_bytes:
+                raise too_long(self.max_bytes)
+            return message
+
+        return next_message
+
+
+def check_length(request: Request, max_bytes: int) -> None:
+    """Refuse by what the header says, before the body is read."""
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length[:20]) > max_bytes:
+        raise too_long(max_bytes)
+
+
+def too_long(max_bytes: int) -> Refused:
+    return Refused(413, f"the body must have at most {max_bytes} bytes")
+
+
+def reloads_this(request: Request) -> bool:
+    """Whether it is a reload without a body, which needs no type. Not from another site's page: a
+    browser lets it post so much, and names its origin."""
+    headers = request.headers
+    empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+    return request.url.path == "/reload" and empty and "origin" not in headers
+
+
+def name_of(path: str) -> str:
+    """A stranger must not make names of metrics without end."""
+    return path if path in COUNTED else "other"
+
+
+def answer_of(refused: Any) -> JSONResponse:
+    return JSONResponse({"error": refused.detail}, refused.status_code, refused.headers)

@@ -1,0 +1,250 @@
+"""The gateway's state, apart from HTTP: what it accepts, who waits, which model answers."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+import time
+from asyncio import FIRST_COMPLETED
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from eat_lightning.deploy.drift.decisions import TEXTS, DecisionLog
+from eat_lightning.deploy.drift.monitor import ALARM
+from eat_lightning.deploy.drift.watch import named
+from eat_lightning.deploy.serve.body import Example
+from eat_lightning.deploy.serve.metrics import Metrics
+from eat_lightning.deploy.serve.monitors import Happened, Monitors, StateFile
+from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.remote import Remote
+from eat_lightning.deploy.serve.worker import Answer, Ask, Queue, Refused, Worker
+from eat_lightning.errors import ConfigError
+
+WATCH_S = 0.5  # between two looks
+START_S = 2  # for a worker that is being started: when to come again
+HUNG_UP = 499
+OpenModel = Callable[[ServePlan], Remote]
+
+
+class Gateway:
+    """`open_model` makes a model by a plan; it is called anew for each reload. State and log may be
+    shared with other gateways; one that cannot be used is a ConfigError before the model is loaded.
+    """
+
+    def __init__(self, plan: ServePlan, open_model: OpenModel):
+        drift = plan.drift
+        state = StateFile(drift.state) if drift.monitor and drift.state else None
+        self.log = DecisionLog(plan.log, plan.log_text) if plan.log else None
+        model = open_strictly(plan, open_model)
+        self.plan, self.about, self.open_model = plan, model.about, open_model
+        self.events: deque[dict[str, Any]] = deque(maxlen=20)  # of drift
+        self.reloading = asyncio.Lock()
+        self.stopping = self.log_failed = False
+        self.metrics = Metrics(self.about.num_layers)
+        self.monitors = Monitors(self.about.normal, drift.monitors, state)
+        self.queue = Queue(plan.queue, plan.examples_at_once, plan.wait_ms / 1000)
+        self.worker = Worker(
+            model,
+            self.queue,
+            plan,
+            settled=self.settled,
+            revive=lambda: self.open_model(self.plan),
+            deep=lambda: self.monitors.deep if self.plan.drift.fallback else frozenset(),
+            died=self.metrics.deaths.inc,
+        )
+
+    def start(self) -> None:
+        """Start in the event loop."""
+        self.worker.start()
+        self.watching = asyncio.ensure_future(self.watch())
+
+    async def watch(self) -> None:
+        """A worker that died is replaced before the next request meets it."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            await self.worker.check()
+            self.drifted(self.monitors.keep())
+
+    @property
+    def state(self) -> str:
+        if self.stopping:
+            return "stopping"
+        return "up" if self.worker.is_up else "starting a worker"
+
+    def check_sources(self, examples: list[Example]) -> None:
+        """Refuse what comes from no source that has exits of its own, where that is asked for."""
+        for example in examples if self.plan.strict_sources else []:
+            if example.source not in self.about.sources:
+                known = ", ".join(sorted(self.about.sources))
+                raise Refused(422, f"source must be one of {known}, got {example.source!r:.60}")
+
+    def accept(self, examples: list[Example], deadline_ms: float) -> list[Ask]:
+        """Room for all of them, or Refused: 503 and when to come again."""
+        deadline = time.monotonic() + deadline_ms / 1000
+        asks = [Ask(example, deadline) for example in examples]
+        if not self.queue.put(asks):
+            seconds = math.ceil(len(self.queue) * self.worker.seconds_each)
+            raise Refused(503, f"the queue is full ({self.queue.bound} examples)", max(1, seconds))
+        return asks
+
+    async def answers(self, asks: list[Ask]) -> AsyncGenerator[tuple[int, Answer | Refused], None]:
+        """Places and answers as they come; a refusal for all that are left after the deadline. Who
+        stops listening takes what is left out of the queue."""
+
+        waiting = dict(enumerate(asks))
+        status = HUNG_UP  # unless a refusal ended the request
+        try:
+            while waiting:
+                futures = [ask.future for ask in waiting.values()]
+                left_s = max(0.0, asks[0].deadline - time.monotonic())  # all have the same
+                done, _ = await asyncio.wait(futures, timeout=left_s, return_when=FIRST_COMPLETED)
+                for place, ask in [*waiting.items()]:
+                    if done and ask.future not in done:
+                        continue
+                    answer = ask.future.result() if done else self.too_late(ask)
+                    status = answer.status_code if isinstance(answer, Refused) else status
+                    del waiting[place]
+                    yield place, answer
+        finally:
+            self.metrics.gave_up(status, sum(ask.future.cancel() for ask in asks))
+            if any(ask.begun is None for ask in asks):
+                self.queue.drop_done()
+
+    def too_late(self, ask: Ask) -> Answer | Refused:
+        """What an example gets whose deadline passed: 503 where it waited for a worker to start."""
+        if not ask.future.cancel():  # answered at that very moment
+            return ask.future.result()
+        refused = Refused(504, "the deadline passed")
+        if not self.worker.is_up and ask.begun is None:
+            refused = Refused(503, "the deadline passed while a worker is started", START_S)
+        self.metrics.gave_up(refused.status_code)
+        return refused
+
+    def settled(self, pairs: Sequence[tuple[Ask, Answer | Refused]]) -> None:
+        """Count, log and watch what the worker answered."""
+        answered = []
+        for ask, answer in pairs:
+            self.metrics.settled(ask, answer)
+            if not isinstance(answer, Refused):
+                answered.append((ask.example, answer, answer.pop("seen", None)))
+        self.write_log([decision_line(*each) for each in answered])
+        for example, _, seen in answered:
+            if seen is not None:
+                self.drifted(self.monitors.observe(example.source, seen))
+
+    def write_log(self, lines: list[dict[str, Any]]) -> None:
+        """A disk that is full is told once, and takes no answer with it."""
+        if self.log is None:
+            return
+        try:
+            self.log.add([line | {"drift": self.monitors.state} for line in lines])
+        except OSError as error:
+            if not self.log_failed:
+                print(f"log={self.plan.log}: cannot be written ({error})", file=sys.stderr)
+            self.log_failed = True
+
+    def drifted(self, happened: Sequence[Happened]) -> None:
+        for source, event in happened:
+            whose = "" if source is None else f" of source {source}"
+            said = f"steady again after {event.at} answers"
+            if event.event == ALARM:
+                self.metrics.alarms.labels(event.feature).inc()
+                said = f"alarm after {event.at} answers, {event.feature} moved"
+            print(f"drift{whose}: {said}", file=sys.stderr, flush=True)
+            line = asdict(event) | named(source)
+            self.events.append(line | {"time": time.time()})
+            self.write_log([line])
+
+    async def reload(self, name: str | None = None) -> str:
+        """Another run in the place of this one, which answers until the new one has been tried.
+
+        `name`: of a run beside the served one; None reads the same folder again. Raises Refused;
+        then the old one goes on.
+        """
+        if self.reloading.locked():
+            raise self.refused("another reload is under way", 5)
+        async with self.reloading:
+            plan = self.plan
+            if name is not None:
+                plan = plan.model_copy(update={"run": str(Path(plan.run).parent / name)})
+            try:
+                model = await asyncio.to_thread(self.opened, plan)
+            except Exception as error:
+                reason = str(error).replace("\n", "; ") or type(error).__name__
+                raise self.refused(f"the old run goes on: {reason}") from None
+            await self.worker.swap(model)
+            self.plan, self.about = plan, model.about
+            self.drifted(self.monitors.keep(soon=True))
+            self.monitors.take(model.about.normal)
+            self.metrics.reloads.labels("done").inc()
+            print(f"reload: {model.about.name} answers from here on", file=sys.stderr, flush=True)
+            return model.about.name
+
+    def refused(self, reason: str, retry_after: int | None = None) -> Refused:
+        """Count a reload that is refused, and tell whoever reads standard error too."""
+        self.metrics.reloads.labels("refused").inc()
+        print(f"reload: {reason}", file=sys.stderr, flush=True)
+        return Refused(409, reason, retry_after)
+
+    def opened(self, plan: ServePlan) -> Remote:
+        """A model that can take the requests of the one that runs."""
+        model = open_strictly(plan, self.open_model)
+        if model.about.task != self.about.task:
+            model.close()
+            raise ConfigError(f"{model.about.name} is of another task ({model.about.task})")
+        return model
+
+    def begin_stop(self) -> None:
+        self.stopping = True
+        self.queue.wait_s = 0  # nobody waits for company any more
+        self.queue.changed.set()
+
+    async def stop(self) -> None:
+        """When all that was accepted is answered."""
+        self.begin_stop()
+        self.watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.watching
+        await self.worker.stop()
+        self.drifted(self.monitors.keep(soon=True))
+        if self.log is not None:
+            self.log.close()
+
+    def live(self) -> dict[str, Any]:
+        return self.metrics.snapshot() | {
+            "run": self.about.name,
+            "mode": self.plan.mode,
+            "state": self.state,
+            "num_layers": self.about.num_layers,
+            "exits": list(self.about.exits),
+            "columns": list(self.about.columns),
+            "sources": sorted(self.about.sources),
+            "drift": self.monitors.state,
+            "drifting": self.monitors.by_source(),
+            "drift_since": self.monitors.began,
+            "events": list(self.events),
+            "queue": len(self.queue),
+            "bound": self.queue.bound,
+        }
+
+
+def open_strictly(plan: ServePlan, open_model: OpenModel) -> Remote:
+    """ConfigError where every request would be refused."""
+    model = open_model(plan)
+    if plan.strict_sources and not model.about.sources:
+        model.close()
+        raise ConfigError("strict_sources=true needs exits for each source: certificate=...")
+    return model
+
+
+def decision_line(example: Example, answer: Answer, seen: Any) -> dict[str, Any]:
+    """A line of drift's decision log; seen: what the exits did, where drift is watched."""
+    about = {"source": example.source, "mime": example.mime}
+    size = {"num_characters": sum(map(len, example.texts))}
+    exits = {} if seen is None else {"exits": asdict(seen)}
+    return about | size | answer | exits | {TEXTS: example.texts}

@@ -1,0 +1,92 @@
+"""What answers requests: a backend, in this process, which a gateway has in one of its own
+(`remote.py`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eat_lightning.deploy.drift.observation import observations
+from eat_lightning.deploy.drift.reference import Reference, read_references
+from eat_lightning.deploy.serve.body import Example
+from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.engines.open import open_backend
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.backend import NOBODY, Backend, Source
+
+# Places in the batch, and their answers. An answer may hold, under "seen", an observation for the
+# monitor, which is taken out before it is given.
+Chunk = tuple[list[int], list[dict[str, Any]]]
+Deep = frozenset[Source]  # sources of which nobody leaves early; None: whoever has no own exits
+
+
+@dataclass(frozen=True)
+class About:
+    """What the gateway must know of a model. exits: layers where an example may leave. sources:
+    those that have exits of their own. normal: what is, by source, where drift is watched."""
+
+    name: str
+    columns: Sequence[str]
+    labels: Sequence[str]
+    num_layers: int
+    exits: Sequence[int]
+    sources: frozenset[str]
+    normal: Mapping[Source, Reference] = field(default_factory=dict)
+
+    @property
+    def task(self) -> tuple[Sequence[str], Sequence[str]]:
+        """What another model must share to take this one's requests."""
+        return tuple(self.columns), tuple(self.labels)
+
+
+@dataclass
+class Model:
+    backend: Backend
+    normal: Mapping[Source, Reference]
+
+    @property
+    def about(self) -> About:
+        backend = self.backend
+        return About(
+            backend.name,
+            backend.columns,
+            backend.labels,
+            backend.num_layers,
+            backend.exits,
+            own_exits(backend),
+            self.normal,
+        )
+
+    def stream(self, examples: Sequence[Example], deep: Deep = NOBODY) -> Iterator[Chunk]:
+        """Each example's answer, those who leave first in the first chunk."""
+        texts, about = [e.texts for e in examples], [e.about for e in examples]
+        for left in self.backend.stream(texts, about, deep):
+            if left.source in self.normal:
+                for answer, seen in zip(left.answers, observations(left.exits), strict=True):
+                    answer["seen"] = seen
+            yield left.places, left.answers
+
+
+def open_model(plan: ServePlan) -> Model:
+    """A model, tried on two examples. ConfigError says why a run cannot be served."""
+    backend = open_backend(plan)
+    watched = plan.drift.monitor
+    model = Model(backend, read_references(backend, plan.certificate) if watched else {})
+    for text in ("a", "another try"):
+        [(_, [answer])] = model.stream([Example([text] * len(backend.columns))])
+        if not math.isfinite(answer.get("confidence", answer.get("score", math.nan))):
+            raise ConfigError(f"run={plan.run} gives no finite answer: {answer}")
+    return model
+
+
+def own_exits(backend: Backend) -> frozenset[str]:
+    """The sources that have exits of their own: by a certificate each, or by a policy."""
+    from eat_lightning.methods.policy.per_source import PerSource
+
+    named: set[str] = {source for source in backend.by_source if source is not None}
+    for source in backend.by_source:
+        for policy in backend.policies(source):
+            named |= {*policy.known} if isinstance(policy, PerSource) else set()
+    return frozenset(named)

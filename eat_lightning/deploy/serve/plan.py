@@ -1,0 +1,136 @@
+"""The settings of `serve`, typed and bounded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from eat_lightning.config import whole, within
+from eat_lightning.deploy.drift.plan import MonitorPlan
+from eat_lightning.engines.plan import ModelPlan
+from eat_lightning.errors import ConfigError
+
+PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
+BATCHES = {"inline": 1, "triage": 32}  # examples at once, where batch=null
+Mode = Literal["inline", "triage"]
+
+
+class DriftPlan(MonitorPlan):
+    """state: the folder that keeps the monitors' state over a restart; None: nothing keeps it."""
+
+    monitor: bool
+    fallback: bool
+    state: str | None
+
+    @property
+    def monitors(self) -> dict[str, Any]:
+        """The arguments of each monitor."""
+        return self.model_dump(include={*MonitorPlan.model_fields})
+
+
+class GatewayPlan(ModelPlan):
+    """How many examples a gateway takes at once, how long they wait for one another, and how many
+    at most."""
+
+    mode: Mode
+    batch: Annotated[int | None, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
+    wait_ms: Annotated[float, within("[0, 10000]")]
+    queue: Annotated[int, whole(1)]
+    deadline_ms: Annotated[float, within("(0, 3600000]")]
+
+    def rules(self) -> Iterator[str]:
+        yield from super().rules()
+        if self.mode == "inline" and self.examples_at_once != 1:
+            yield f"batch must be 1 with mode=inline, got {self.batch}"
+
+    @property
+    def examples_at_once(self) -> int:
+        return self.batch or BATCHES[self.mode]
+
+
+class ServePlan(GatewayPlan):
+    """Settings of the gateway, beside those of the model that answers."""
+
+    engine: Literal["local", "ray"]
+    address: str
+    replicas: Annotated[int, whole(1)]
+    most_replicas: Annotated[int | None, whole(1)]
+    waiting: Annotated[float, within("(0, 100000]")]
+    host: str
+    port: int
+    token_env: str | None
+    token_file: str | None
+    max_bytes: Annotated[int, whole(1)]
+    max_texts: Annotated[int, whole(1)]
+    max_chars: Annotated[int, whole(1)]
+    strict_sources: bool
+    stuck_s: Annotated[float, within("(0, 3600]")]
+    drift: DriftPlan
+    stop_s: Annotated[float, within("[0, 3600]")]
+    log: str | None
+    log_text: bool
+
+    def rules(self) -> Iterator[str]:
+        yield from super().rules()
+        if self.mode == "triage" and self.examples_at_once < 16:
+            yield f"batch must be 16 or more, got {self.batch}"
+        if self.max_texts > self.queue:
+            bound = f"at most queue={self.queue}, got {self.max_texts}"
+            yield f"max_texts must be {bound}: such a request would never find room"
+        if not 0 <= self.port <= 65535:
+            yield f"port must be in 0..65535 (0: any that is free), got {self.port}"
+        state = self.drift.state
+        if state is not None and not Path(state).is_dir():
+            yield f"drift.state={state} must be a folder that is there"
+        elif state is not None and Path(state).resolve() == Path(self.run).resolve():
+            yield "drift.state must be another folder than run, whose drift.json is the reference"
+        yield from absent_packages("serve")
+        yield from self.engine_faults()
+
+    def engine_faults(self) -> Iterator[str]:
+        if self.most_replicas is not None and self.most_replicas < self.replicas:
+            bound = f"at least replicas={self.replicas}"
+            yield f"most_replicas must be {bound}, got {self.most_replicas}"
+        if self.engine == "local":
+            if self.replicas != 1 or self.most_replicas is not None:
+                yield "replicas and most_replicas need engine=ray"
+            return
+        if not has_ray():
+            yield "engine=ray needs ray[serve]: pip install 'eat-lightning[ray]'"
+        if self.drift.monitor and self.drift.state is None:
+            yield "drift.monitor=true needs drift.state=<folder that all replicas share>"
+
+
+def has_ray() -> bool:
+    """Whether Ray is there with Serve, without importing either."""
+    return find_spec("ray") is not None and find_spec("aiohttp_cors") is not None
+
+
+def absent_packages(command: str) -> list[str]:
+    absent = [name for name in PACKAGES if find_spec(name) is None]
+    how = "pip install 'eat-lightning[serve]'"
+    return [f"{command} needs {', '.join(absent)}: {how}"] if absent else []
+
+
+def token_of(plan: ServePlan) -> str | None:
+    """Read the token from the environment or a file: others can see the command line."""
+    if plan.token_env and plan.token_file:
+        raise ConfigError("token_env and token_file: give one of them")
+    if not plan.token_env and not plan.token_file:
+        return None
+    source = f"token_env={plan.token_env}"
+    token = os.environ.get(plan.token_env or "", "")
+    if plan.token_file:
+        source = f"token_file={plan.token_file}"
+        try:
+            token = Path(plan.token_file).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{source}: cannot be read ({error})") from None
+    if not (token := token.strip()):
+        raise ConfigError(f"{source}: there is no token in it")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError("the token must be printable ASCII without spaces")
+    return token

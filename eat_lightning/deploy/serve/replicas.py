@@ -1,0 +1,209 @@
+"""The gateway's app on Ray Serve: replicas, and in front of them what asks again where one dies.
+
+    Serve's HTTP proxy, on each node -> Front -> Replica, each with a gateway of its own
+
+A Ray Serve handle asks another replica only while none has taken the request; one that dies with it
+takes it along. Answers do not depend on who gives them or how often, so `Front` asks again, at most
+`TRIES` times: a text that kills whoever reads it must not kill them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    ReplicaUnavailableError,
+)
+from ray.serve.handle import DeploymentHandle
+
+from eat_lightning.deploy.serve.app import NDJSON, make_app
+from eat_lightning.deploy.serve.asgi import Asked, Told, pieces, told
+from eat_lightning.deploy.serve.body import MAX_DEADLINE_MS
+from eat_lightning.deploy.serve.door import answer_of, check_length, too_long
+from eat_lightning.deploy.serve.gateway import Gateway
+from eat_lightning.deploy.serve.metrics import labelled
+from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.remote import Remote
+from eat_lightning.deploy.serve.worker import Refused
+
+TRIES = 3
+NUM_FRONTS = 2  # the requests of one that dies are lost; the other one goes on
+LATE_S = 2.0  # after a request's deadline, for the replica to say so itself
+DEADLINE = b"x-deadline-ms"
+GONE = (RayActorError, ReplicaUnavailableError)
+OF_TRANSPORT = {b"content-length", b"transfer-encoding", b"connection"}
+T = TypeVar("T")
+
+
+class Replica:
+    """A gateway with its model, asked by messages in HTTP's place. folder: which the plan's paths
+    start from, on a file system that all nodes share."""
+
+    async def __init__(self, plan: ServePlan, token: str | None, folder: str):
+        os.chdir(folder)
+        self.gateway = await asyncio.to_thread(Gateway, plan, Remote)
+        self.gateway.start()
+        self.app = make_app(self.gateway, token)
+
+    async def ask(self, asked: Asked) -> Told:
+        return await told(self.app, asked)
+
+    async def named(self, asked: Asked) -> tuple[str, Told]:
+        """Its answer, and whose it is."""
+        return serve.get_replica_context().replica_id.unique_id, await self.ask(asked)
+
+    async def stream(self, asked: Asked) -> AsyncGenerator[Told | bytes, None]:
+        async for piece in pieces(self.app, asked):
+            yield piece
+
+    async def __del__(self) -> None:
+        """Serve waits for it, when all that the replica was asked is answered."""
+        await self.gateway.stop()
+
+
+class Front:
+    """Takes a request from the proxy, and has a replica answer it before its deadline. command: by
+    which it was put here."""
+
+    def __init__(
+        self, replicas: DeploymentHandle, deadline_ms: float, max_bytes: int, command: str
+    ):
+        self.replicas, self.deadline_ms, self.command = replicas, deadline_ms, command
+        self.max_bytes = max_bytes
+
+    def whose(self) -> str:
+        return self.command
+
+    async def __call__(self, request: Request) -> Response:
+        try:
+            asked = await self.read(request)
+            default = MAX_DEADLINE_MS if asked.path == "/reload" else self.deadline_ms
+            left_s = deadline_ms(asked, default) / 1000
+            async with asyncio.timeout(left_s + LATE_S):
+                return await self.answer(asked, time.monotonic() + left_s)
+        except Refused as refused:
+            return answer_of(refused)
+        except TimeoutError:
+            return answer_of(Refused(504, "the deadline passed"))
+
+    async def read(self, request: Request) -> Asked:
+        check_length(request, self.max_bytes)
+        body = await request.body()
+        if len(body) > self.max_bytes:
+            raise too_long(self.max_bytes)
+        query = request.scope.get("query_string", b"")
+        headers = dict(reversed(request.headers.raw))
+        return Asked(request.method, request.url.path, headers, body, query)
+
+    async def answer(self, asked: Asked, deadline: float) -> Response:
+        if asked.path == "/metrics":
+            return response_of(merged(await self.ask_all(asked)))
+        if asked.path == "/reload":
+            return response_of(await self.reload(asked))
+        if asked.path == "/classify" and NDJSON.encode() in asked.headers.get(b"accept", b""):
+            return await self.streamed(asked, deadline)
+        return response_of(
+            await again(TRIES, lambda: self.replicas.ask.remote(in_time(asked, deadline)))
+        )
+
+    async def streamed(self, asked: Asked, deadline: float) -> Response:
+        """Asked again up to the first line; a replica that dies later breaks the stream off."""
+        replicas = self.replicas.options(stream=True)
+
+        async def begun() -> Response:
+            coming: Any = replicas.stream.remote(in_time(asked, deadline))
+            head, first = await anext(coming), await anext(coming, b"")
+            return StreamingResponse(joined(first, coming), head.status, headers_of(head))
+
+        return await again(TRIES, begun)
+
+    async def ask_all(self, asked: Asked) -> dict[str, Told]:
+        """Every replica's answer, by a name that it keeps while it lives."""
+        return dict(await again(1, lambda: self.replicas.broadcast("named", asked).results_async()))
+
+    async def reload(self, asked: Asked) -> Told:
+        """Each replica reads its folder again. Another run would be unknown to those that are
+        started later."""
+        with suppress(ValueError, RecursionError):
+            if isinstance(body := json.loads(asked.body or b"null"), dict) and body.get("run"):
+                raise Refused(409, "with engine=ray another run is rolled out by `serve run=...`")
+        return max((await self.ask_all(asked)).values(), key=lambda told: told.status)
+
+
+async def again(tries: int, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask one replica, and another one where that dies with the request. Refused: 503 where so many
+    did, or none takes the request."""
+    for _ in range(tries):
+        try:
+            return await ask()
+        except GONE:
+            continue
+        except BackPressureError:
+            raise Refused(503, "the queue is full", 1) from None
+        except DeploymentUnavailableError:
+            raise Refused(503, "no replica runs", 5) from None
+    who = "a replica" if tries == 1 else f"{tries} replicas"
+    raise Refused(503, f"{who} died with this request", 1)
+
+
+def deadline_ms(asked: Asked, default: float) -> float:
+    """The sooner of the header's and the body's. What is no deadline the app refuses."""
+    given: list[Any] = [asked.headers.get(DEADLINE)]
+    if b'"deadline_ms"' in asked.body:
+        with suppress(ValueError, AttributeError, RecursionError):
+            given.append(json.loads(asked.body).get("deadline_ms"))
+    return min([float(ms) for ms in given if is_time(ms)], default=default)
+
+
+def is_time(ms: Any) -> bool:
+    """Whether the app takes it for a deadline."""
+    try:
+        return 0 < float(ms) <= MAX_DEADLINE_MS
+    except (TypeError, ValueError):
+        return False
+
+
+def in_time(asked: Asked, deadline: float) -> Asked:
+    """Pass on what is left of the time, where that is the app's to keep."""
+    given = asked.headers.get(DEADLINE)
+    if asked.path != "/classify" or (given is not None and not is_time(given)):
+        return asked
+    left_ms = max(1.0, (deadline - time.monotonic()) * 1000)
+    return replace(asked, headers=asked.headers | {DEADLINE: f"{left_ms:.0f}".encode()})
+
+
+def headers_of(told: Told) -> dict[str, str]:
+    kept = {key: value for key, value in told.headers.items() if key not in OF_TRANSPORT}
+    return {key.decode("latin-1"): value.decode("latin-1") for key, value in kept.items()}
+
+
+def response_of(told: Told) -> Response:
+    return Response(told.body, told.status, headers_of(told))
+
+
+async def joined(first: Any, others: Any) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in others:
+        yield piece
+
+
+def merged(found: Mapping[str, Told]) -> Told:
+    """All replicas' metrics, each with the label `replica`."""
+    worst = max(found.values(), key=lambda told: told.status)
+    if worst.status != 200:
+        return worst
+    texts = {name: each.body.decode() for name, each in found.items()}
+    return Told(200, worst.headers, labelled("replica", texts))

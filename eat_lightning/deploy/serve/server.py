@@ -1,0 +1,103 @@
+"""uvicorn with the gateway's own signals: TERM and INT stop it gently, HUP reads the run again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import uvicorn
+
+from eat_lightning.deploy.serve.app import make_app
+from eat_lightning.deploy.serve.gateway import Gateway
+from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.remote import Remote
+from eat_lightning.deploy.serve.worker import Refused
+from eat_lightning.errors import ConfigError
+
+BACKLOG = 1024  # connections that the system holds before they are taken
+CONNECTIONS = 4096  # over it 503: each may hold a body
+
+
+class Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn's own handling ends the process by the signal, after a gentle stop: not with
+        status 0."""
+        yield
+
+
+def run_server(plan: ServePlan, token: str | None) -> None:
+    """Opens the port, its files and the model before it says that it serves. ConfigError for any
+    of them."""
+    with bound_socket(plan.host, plan.port) as listening:
+        gateway = Gateway(plan, Remote)
+        settings = uvicorn.Config(
+            make_app(gateway, token),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(plan.stop_s),
+            timeout_keep_alive=30,
+            limit_concurrency=CONNECTIONS,
+            backlog=BACKLOG,
+        )
+        with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
+            runner.run(serving(gateway, Server(settings), listening, token))
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    try:
+        # With the protocol named, asyncio sets TCP_NODELAY; without, answers wait 40 ms for an ACK.
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        opened = socket.socket(family, kind, protocol)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+    except OSError as error:
+        raise ConfigError(f"host={host} port={port}: cannot be opened ({error})") from None
+    return opened
+
+
+def warn_if_open(host: str, token: str | None) -> None:
+    """host: an address."""
+    if token is None and not ip_address(host).is_loopback:
+        warning = f"host={host} without a token: whoever reaches this port may ask"
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
+
+
+async def serving(
+    gateway: Gateway, server: Server, listening: socket.socket, token: str | None
+) -> None:
+    loop = asyncio.get_running_loop()
+    reloads: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
+
+    def stop() -> None:
+        gateway.begin_stop()
+        server.should_exit = True
+
+    def reload() -> None:
+        task = asyncio.ensure_future(reloaded(gateway))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    loop.add_signal_handler(signal.SIGINT, stop)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    host, port = listening.getsockname()[:2]
+    listening.listen(BACKLOG)
+    warn_if_open(host, token)
+    gateway.plan.tell_uncertified(gateway.about.exits)
+    about = f"{gateway.about.name} on http://{host}:{port} (mode={gateway.plan.mode})"
+    print(f"serving {about}", flush=True)
+    await server.serve([listening])
+
+
+async def reloaded(gateway: Gateway) -> None:
+    with contextlib.suppress(Refused):  # the gateway has told it
+        print(f"serving {await gateway.reload()}", flush=True)

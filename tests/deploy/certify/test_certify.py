@@ -1,0 +1,345 @@
+"""From a run to a certificate, and by its name to `measure` and `predict`, which refuse another."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from certificates import answers, call, make_run, measured
+from finished import refused
+from models import method
+
+from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.data.toy import ToyData
+from eat_lightning.deploy.certify.__main__ import main
+from eat_lightning.runs.certificate import Certificate
+from eat_lightning.runs.run import Run
+from eat_lightning.weights.checkpoint import load_model, save_model
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+def test_what_is_chosen_and_saved(run: Path, capsys: pytest.CaptureFixture):
+    certificate = call(run, "risk=harm", "level=0.3")
+    assert certificate.name == "harm-0.3-0.9"
+    saved = json.loads((run / "certificates/harm-0.3-0.9.json").read_text())
+    assert Certificate(**saved) == certificate == Certificate.read(Run.open(run), certificate.name)
+    assert not certificate.fallback
+    assert certificate.risk == {"kind": "harm"}
+    assert certificate.procedure == {"kind": "learn_then_test"}
+    rule = certificate.policies["exit"]
+    assert (rule["kind"], rule["layers"]) == ("confidence", [3, 4])
+    # The same from running the model with that rule.
+    encoder, _ = load_model(run / "model")
+    split = Run.open(run).data().split("certificate")
+    assert len(split) == certificate.seen["num_examples"] == 300
+    batch = split.batch(np.arange(300))
+    with torch.inference_mode():
+        encoder.exit = method("exit", "confidence", **{k: rule[k] for k in ("tau", "layers")})
+        early = encoder(batch)
+        encoder.exit = method("exit", "never")
+        full = encoder(batch).logits_BC.argmax(-1)
+    right = full == batch.labels_B
+    harm = right & (early.logits_BC.argmax(-1) != batch.labels_B)
+    assert certificate.seen["risk"] == pytest.approx(float(harm.double().mean()))
+    assert certificate.seen["depth"] == pytest.approx(float(early.depth_B.double().mean()))
+    assert certificate.seen["flops_ratio"] < certificate.seen["full_flops_ratio"]
+    said = capsys.readouterr().out
+    assert said.startswith(f"chosen: confidence layers [3, 4] tau {rule['tau']}; norm_topk")
+    assert "promise: with 90 % confidence over calibration samples, harm is at most 30 %" in said
+    share = f"{100 * float(right.double().mean()):.1f} %"
+    found = (
+        f"full depth is right on {share} of them (the largest class is 50.0 %); this bounds only"
+    )
+    assert found in said
+    assert certificate.seen["majority"] == 0.5
+    assert certificate.seen["recall"] == {"negative": 0, "positive": 1}
+    lost = "negative is never found at full depth: none of its examples is answered so"
+    assert lost in said.splitlines()
+    assert "use it with certificate=harm-0.3-0.9" in said
+
+
+def test_everybody_at_the_first_exit_is_told(run: Path, capsys: pytest.CaptureFixture):
+    """Every answer of two classes is as sure as 0.34."""
+    certificate = call(run, "risk=accuracy_gap", "level=0.9", "taus=[0.34]")
+    assert certificate.seen["depth"] == 3
+    said = capsys.readouterr().out
+    assert "every example leaves at the first exit, layer 3: nothing runs deeper" in said
+    better = " (below 0: early answers are right more often)"
+    assert (better in said) == (certificate.seen["risk"] < 0)
+
+
+def test_only_the_certificate_part_is_read(run: Path, monkeypatch: pytest.MonkeyPatch):
+    """Labels of every other part are poisoned: the certificate is bit-equal. Its own are not."""
+    path = run / "certificates/accuracy_gap-0.3-0.9.json"
+    contents = []
+    for poisoned in ((), ("train", "select", "temperature", "validation"), ("certificate",)):
+        with monkeypatch.context() as patch:
+            poison(patch, poisoned)
+            call(run, "risk=accuracy_gap", "level=0.3")
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1] != contents[2]
+
+
+def poison(patch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
+    clean = ToyData.source
+
+    def source(self: ToyData, name: str):
+        found = clean(self, name)
+        if name in names:
+            found.labels = 1 - found.labels
+        return found
+
+    patch.setattr(ToyData, "source", source)
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The status that the command ends with, in this process."""
+    monkeypatch.setattr(sys, "argv", ["certify", *arguments])
+    try:
+        main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_too_little_data_is_full_depth_and_no_error(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    assert command(monkeypatch, f"run={run}", "level=0.001") == 0
+    said, errors = capsys.readouterr()
+    assert errors == ""
+    assert said.startswith(
+        "fallback to full depth: 300 examples are too few: 0.1 % at 90 % confidence takes 2"
+    )
+    assert "promise: nothing leaves early, so accuracy gap is 0" in said
+    assert command(monkeypatch, f"run={run}", "level=2") == 1
+    assert capsys.readouterr() == ("", "error: level must be in (0, 1), got 2\n")
+    certificate = Certificate.read(Run.open(run), "accuracy_gap-0.001-0.9")
+    assert certificate.fallback
+    assert certificate.policies["exit"] == {"kind": "never"}
+    (answer,) = answers(run, certificate.name, "good")
+    assert answer["depth"] == 6
+
+
+def test_a_level_that_no_threshold_reaches(run: Path):
+    certificate = call(run, "risk=disagreement", "level=0.01", "taus=[0.5]")
+    assert certificate.fallback
+    assert certificate.reason.startswith("at tau 0.5 ")
+    assert certificate.reason.endswith("and 1 % at 90 % confidence allows 0")
+
+
+def test_full_depth_has_false_negatives_of_its_own(run: Path):
+    """At full depth this encoder says positive to everything, and so misses no positive one."""
+    level = ["risk=false_negatives", "level=0.01", "confidence=0.5"]
+    said = call(run, *level, "class=negative")
+    assert said.name == "false_negatives_of_negative-0.01-0.5"
+    assert said.risk == {"kind": "false_negatives", "label": 0}
+    assert said.seen["num_examples"] == 150
+    assert said.reason.startswith("at full depth itself 150 of 150 examples fail")
+    share = "the share of negative examples not answered negative"
+    assert said.promise == f"nothing is promised of {share}, which full depth itself has too"
+    assert said.seen["full_score"] == 0
+    held = call(run, *level, "class=1", "name=mine")
+    assert (held.name, held.fallback) == ("mine", True)
+    assert held.promise.startswith("with 50 % confidence")
+    assert held.promise.endswith(
+        ", the share of positive examples not answered positive is at most 1 %"
+    )
+    assert not call(run, *level, "class=1", "level=0.5").fallback
+
+
+def test_an_expectation_says_so(run: Path):
+    certificate = call(run, "risk=harm", "procedure=conformal", "level=0.3")
+    assert certificate.name == "harm-0.3-conformal"
+    assert certificate.confidence is None
+    assert "an expectation, without a confidence" in certificate.promise
+    assert call(run, "risk=harm", "level=0.3").confidence == 0.9
+
+
+def test_ratios_and_a_tau_for_each_exit(run: Path):
+    certificate = call(run, "risk=harm", "level=0.4", "ratios=[0.4,0.8]", "exits=each")
+    assert certificate.seen["num_chains"] == 6
+    assert certificate.policies["reduction"]["ratio"] in (0.4, 0.8)
+    assert call(run, "risk=harm", "level=0.4", "ratios=[0.8]").seen["num_chains"] == 1
+
+
+def test_used_by_name(run: Path, capsys: pytest.CaptureFixture):
+    certificate = call(run, "risk=harm", "level=0.4", "ratios=[0.8]")
+    assert not certificate.fallback
+    (row,) = measured(run, certificate.name)
+    assert (row.exit, row.reduction) == tuple(
+        certificate.policies[slot] for slot in ("exit", "reduction")
+    )
+    assert f"certificate {certificate.name}: with 90 % confidence" in capsys.readouterr().out
+    texts = ["good", "not bad film", "a fine film and not a bad one"]
+    given = answers(run, certificate.name, *texts)
+    encoder, _ = load_model(run / "model")
+    encoder.exit = method("exit", "confidence", **without_kind(certificate.policies["exit"]))
+    encoder.reduction = method("reduction", "norm_topk", ratio=0.8)
+    for text, answer in zip(texts, given, strict=True):
+        trace = encoder(predict_batch(toy_tokenizer()(text)["input_ids"]))
+        assert answer["depth"] == int(trace.depth_B[0])
+        assert answer["retention"] == pytest.approx(float(trace.retention_B[0]), abs=1e-6)
+
+
+def without_kind(spec: dict) -> dict:
+    return {key: value for key, value in spec.items() if key != "kind"}
+
+
+def predict_batch(ids: list[int]):
+    from eat_lightning.model.packed import Batch
+
+    return Batch.from_lists([ids])
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+def test_a_certificate_of_another_dtype(dtype: str, run: Path):
+    """It holds for `measure` and `predict` in that dtype, whose weights they convert alike."""
+    made = call(run, "risk=harm", "level=0.3", f"dtype={dtype}")
+    assert made.holds_for["dtype"].startswith(dtype)
+    (row,) = measured(run, made.name, f"dtype={dtype}")
+    assert row.dtype == dtype
+    answers(run, made.name, "good", dtype=dtype)
+    assert refused(measured, run, made.name).endswith("fp32 here)")
+
+
+def test_another_combination_is_refused(run: Path):
+    name = call(run, "risk=harm", "level=0.3").name
+    start = f"certificate={name} holds for another "
+    said = refused(lambda: answers(run, name, "good", dtype="bf16"))
+    assert said == start + "dtype (fp32 there, bf16 weights here)"
+    said = refused(lambda: answers(run, name, "good", dtype="int8"))
+    assert (
+        said == start + "dtype (fp32 there, int8 products here), form (prepacked there, plain here)"
+    )
+    said = refused(measured, run, name, "dtype=bf16", "reduction.ratio=0.7")
+    assert said.startswith(start + "reduction (norm_topk layers [2, 4] ratio 0.4 there, norm_topk ")
+    assert said.endswith("dtype (fp32 there, bf16 weights here)")
+    said = refused(lambda: answers(run, name, "good", exit={"tau": 0.99}))
+    assert said.startswith(start + "exit (confidence layers [3, 4] tau ")
+    said = refused(measured, run, name, "attention=longformer")
+    assert said.startswith(start + "attention (dense there, longformer layers None window 32 here)")
+    assert refused(measured, run, name, "taus=[0.8]").startswith("taus: a certificate holds for")
+
+
+def test_other_weights_are_refused(run: Path):
+    name = call(run, "risk=harm", "level=0.3").name
+    encoder, labels = load_model(run / "model")
+    encoder.heads["3"].temperature.mul_(1.5)
+    save_model(encoder, labels, run / "model")
+    for use in (measured, lambda run, name: answers(run, name, "good")):
+        said = refused(use, run, name)
+        assert said.startswith(f"certificate={name} holds for another weights (")
+        assert "model" not in said.removeprefix(f"certificate={name}")
+
+
+def test_another_cut_is_refused(run: Path):
+    name = call(run, "risk=harm", "level=0.3").name
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["grammar_seed"] = 5
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    said = refused(lambda: answers(run, name, "good"))
+    assert said.startswith(f"certificate={name} holds for another cut (")
+
+
+def test_other_calibration_data_are_refused(run: Path, monkeypatch: pytest.MonkeyPatch):
+    """The cut's settings are as they were; what lies there is not."""
+    name = call(run, "risk=harm", "level=0.3").name
+    measured(run, name)
+    poison(monkeypatch, ("certificate",))
+    said = refused(measured, run, name)
+    assert said.startswith(f"certificate={name} holds for another calibration (")
+
+
+def test_another_torch_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch):
+    name = call(run, "risk=harm", "level=0.3").name
+    monkeypatch.setattr(torch, "__version__", "9.9.9")
+    assert "holds for another torch (" in refused(lambda: answers(run, name, "good"))
+
+
+def test_a_certificate_that_is_none(run: Path):
+    folder = run / "certificates"
+    made_by = f"has none: make one with certify run={run}"
+    assert refused(lambda: answers(run, "x", "good")).endswith(made_by)
+    export: Any = SimpleNamespace(folder=run.parent, name="deployed")
+    made_by = f"deployed has none: make one with certify run=... onnx={run.parent}"
+    assert refused(Certificate.read, export, "x").endswith(made_by)
+    name = call(run, "risk=harm", "level=0.3").name
+    assert refused(lambda: answers(run, "x", "good")) == f"certificate=x: run has only {name}"
+    said = refused(lambda: answers(run, "../config", "good"))
+    assert said == "certificate must be a plain name, got '../config'"
+    whole = json.loads((folder / f"{name}.json").read_text())
+    damaged = [
+        "{",
+        "[]",
+        json.dumps(whole | {"colour": 1}),
+        json.dumps(whole | {"holds_for": {}}),
+        json.dumps(whole | {"holds_for": whole["holds_for"] | {"exit": {"kind": "os.system"}}}),
+    ]
+    for content in damaged:
+        (folder / "x.json").write_text(content)
+        assert "x.json: not a certificate (" in refused(lambda: answers(run, "x", "good"))
+
+
+FAULTS = {
+    "level=0": "level must be in (0, 1), got 0",
+    "confidence=1": "confidence must be in (0, 1), got 1",
+    "level=many": "level must be in (0, 1), got 'many'",
+    "exits=all": "exits must be one of shared, each, got 'all'",
+    "taus=[1.5]": "taus must be in (0, 1], got 1.5",
+    "taus=0.5": "taus must be a list, got 0.5",
+    "ratios=[1]": "ratios must be in [0, 1), got 1",
+    "layers=[5]": "exit.layers must have exit heads (at [3, 4, 6]), got 5",
+    "dtype=fp16": "dtype must be one of fp32, bf16, int8, got 'fp16'",
+    "sources=maybe": "sources must be true or false, got 'maybe'",
+    "sources=true": "sources=true: the calibration part's data has no column source",
+    "name=a/b": "name must be a plain name, got 'a/b'",
+    "name=a@b": "name must not hold an @, got 'a@b'",
+    "class=positive": "class is for risk=false_negatives, got 'positive'",
+    "batch=0": "batch must be 1 or more, got 0",
+    "+risk.colour=red": "risk.colour is not an option of AccuracyGap",
+}
+
+
+@pytest.mark.parametrize(("override", "said"), FAULTS.items())
+def test_a_fault_is_one_line(override: str, said: str, made: Path):
+    assert refused(call, made, override) == said
+
+
+def test_a_class_must_be_named(made: Path):
+    wanted = "class must name one of negative, positive, got "
+    assert refused(call, made, "risk=false_negatives") == wanted + "None"
+    assert refused(call, made, "risk=false_negatives", "class=neutral") == wanted + "'neutral'"
+    assert refused(call, made, "risk=false_negatives", "class=2") == wanted + "2"
+
+
+def test_conformal_refuses_what_it_cannot_promise(made: Path):
+    said = refused(call, made, "procedure=conformal", "exits=each")
+    assert said.startswith("procedure=conformal holds for one chain of points, got 3")
+    said = refused(call, made, "procedure=conformal", "risk=false_negatives", "class=positive")
+    assert said.startswith("procedure=conformal needs a risk that full depth has none of")
+
+
+def test_runs_of_which_nothing_can_be_certified(tmp_path: Path):
+    assert refused(call, tmp_path).endswith("is not a run folder (no config.yaml in it)")
+    regression = make_run(tmp_path / "stsb", "stsb", "never")
+    assert refused(call, regression).endswith("is a regression, and risks compare classes")
+    bare = make_run(tmp_path / "bare", exit="never")
+    assert refused(call, bare) == (
+        "run=bare has no exit head before its last layer, so nothing can leave early"
+    )

@@ -1,0 +1,176 @@
+"""A certificate of an export: chosen from what its graphs say, used there and nowhere else."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from certificates import config_of
+from exports import exported, make_run
+from finished import refused
+
+from eat_lightning.deploy.certify.__main__ import certify
+from eat_lightning.infer.onnx_backend import Export
+from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.runs.certificate import Certificate
+from eat_lightning.runs.open import open_export, open_run
+from eat_lightning.runs.run import Run
+
+pytest.importorskip("onnxscript")
+LEVEL = ("risk=harm", "level=0.3")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run and an export of it that leaves early."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    exported(make_run(folder, "dense", "norm_topk", "confidence"), "exit.tau=0.55")
+    return folder.parent
+
+
+@pytest.fixture
+def runs(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "runs"))
+
+
+def call(runs: Path, *overrides: str, onnx: str = "onnx") -> Certificate:
+    given = (f"onnx='{runs / onnx}'", *overrides)
+    (certificate,) = certify(config_of("certify", runs / "run", *given))
+    return certificate
+
+
+def test_what_is_chosen_is_what_the_graphs_do(runs: Path, capsys: pytest.CaptureFixture):
+    certificate = call(runs, *LEVEL)
+    assert not certificate.fallback
+    path = runs / "onnx/certificates/harm-0.3-0.9.json"
+    assert Certificate(**json.loads(path.read_text())) == certificate
+    assert not (runs / "run/certificates").exists()
+    held = certificate.holds_for
+    assert (held["runtime"], held["dtype"], held["device"]) == ("onnxruntime", "fp32 graphs", "cpu")
+    assert "torch" not in held
+    assert f"saved: {path}" in capsys.readouterr().out
+    rule = held["exit"]
+    assert rule["tau"] >= 0.55
+    # The same from running the export with that rule, and at full depth.
+    export = Export.open(runs / "onnx", 1)
+    split = Run.open(runs / "run").data().split("certificate")
+    answerer = open_export(export, certificate.name, None)
+    answers = answerer.answer([list(split.text(i)) for i in range(len(split))])
+    full_B = answerer.record(split).guesses[3].argmax(-1)
+    labels = list(answerer.labels)
+    early_B = np.array([labels.index(answer["label"]) for answer in answers])
+    harm_B = (full_B == split.labels) & (early_B != split.labels)
+    assert certificate.seen["num_examples"] == len(split)
+    assert certificate.seen["risk"] == pytest.approx(harm_B.mean())
+    assert certificate.seen["depth"] == pytest.approx(np.mean([a["depth"] for a in answers]))
+    assert min(a["depth"] for a in answers) < 3
+    assert certificate.seen["flops_ratio"] < certificate.seen["full_flops_ratio"]
+
+
+def test_a_stricter_tau_than_the_graphs_own(runs: Path):
+    """Depths are those of the run in torch with that tau."""
+    certificate = call(runs, *LEVEL, "taus=[0.8]")
+    assert certificate.holds_for["exit"] == {"kind": "confidence", "tau": 0.8, "layers": [1, 2]}
+    texts = [[" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5])] for i in range(30)]
+    export = Export.open(runs / "onnx", 1)
+    ours = open_export(export, certificate.name, None).answer(texts)
+    theirs = open_run(Run.open(runs / "run"), {"tau": 0.8}).answer(texts)
+    assert [a["depth"] for a in ours] == [a["depth"] for a in theirs]
+    lax = open_export(export, None, None).answer(texts)
+    assert sum(a["depth"] for a in lax) < sum(a["depth"] for a in ours)
+    (single,) = open_export(export, certificate.name, None).answer(texts[:1])
+    assert single["depth"] == ours[0]["depth"]
+
+
+def test_no_point_is_laxer_than_the_graphs(runs: Path):
+    said = call(runs, *LEVEL, "taus=[0.9,0.5]", "level=0.9")
+    assert said.holds_for["exit"]["tau"] == 0.9
+    lax = call(runs, *LEVEL, "level=0.9")
+    assert lax.holds_for["exit"] == {"kind": "confidence", "tau": 0.55, "layers": [1, 2]}
+    assert len(call(runs, *LEVEL, "exits=each").holds_for["exit"]["layers"]) in (1, 2)
+    one = call(runs, *LEVEL, "layers=[2]", "level=0.9", "name=one")
+    assert one.holds_for["exit"]["layers"] == [2]
+    found = open_export(Export.open(runs / "onnx", 1), "one", None).answer([["good"]] * 3)
+    assert {answer["depth"] for answer in found} <= {2, 3}
+
+
+def test_too_little_data_is_full_depth(runs: Path):
+    certificate = call(runs, "level=0.001")
+    assert certificate.fallback
+    found = open_export(Export.open(runs / "onnx", 1), certificate.name, None)
+    (answer,) = found.answer([["good"]])
+    assert (answer["depth"], answer["exit_reason"]) == (3, "fallback")
+
+
+def test_policies_are_part_of_it(runs: Path):
+    certificate = call(runs, *LEVEL, "policy=veto", "policy.veto.margin=0.6")
+    export = Export.open(runs / "onnx", 1)
+    assert certificate.asked()[0].margin == 0.6
+    answerer = open_export(export, certificate.name, None)
+    assert answerer.policies()[0].margin == 0.6
+    said = refused(open_export, export, certificate.name, [Veto(0.3)])
+    assert said.startswith("certificate=harm-0.3-0.9 holds for another policy")
+    split = Run.open(runs / "run").data().split("certificate")
+    answers = answerer.answer([list(split.text(i)) for i in range(len(split))])
+    assert certificate.seen["depth"] == pytest.approx(np.mean([a["depth"] for a in answers]))
+    said = refused(call, runs, *LEVEL, "policy=min_retention")
+    assert said.startswith("policy=min_retention asks for more tokens")
+
+
+def test_another_combination_is_refused(runs: Path):
+    name = call(runs, *LEVEL).name
+    torch_made = certify(config_of("certify", runs / "run", *LEVEL, "name=torch"))
+    export = Export.open(runs / "onnx", 1)
+    shutil.copytree(runs / "run/certificates", runs / "onnx/certificates", dirs_exist_ok=True)
+    said = refused(open_export, export, "torch", None)
+    assert "runtime (torch there, onnxruntime here)" in said
+    shutil.copy(runs / f"onnx/certificates/{name}.json", runs / "run/certificates")
+    said = refused(open_run, Run.open(runs / "run"), None, "fp32", name)
+    assert "runtime (onnxruntime there, torch here)" in said
+    said = refused(open_export, export, "none-such", None)
+    assert said == f"certificate=none-such: onnx has only {name}, torch"
+    assert torch_made[0].holds_for["runtime"] == "torch"
+    other = exported(runs / "run", "exit.tau=0.6", to="other")
+    shutil.copytree(runs / "onnx/certificates", other / "certificates")
+    said = refused(open_export, Export.open(other, 1), name, None)
+    assert said.startswith(f"certificate={name} holds for another export (")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["dtype=int8"], "dtype is not an option of onnx=...: it is in the export's graphs, got"),
+        (["ratios=[0.1]"], "ratios is not an option of onnx=...: it is in the export's graphs"),
+        (["layers=[3]"], "layers must be among onnx="),
+        (["onnx='nowhere'"], "nowhere is no exported model (export.json: "),
+    ],
+)
+def test_a_fault_is_named(runs: Path, overrides: list[str], said: str):
+    assert refused(call, runs, *LEVEL, *overrides).startswith(said)
+
+
+def test_other_weights_and_rules_are_refused(runs: Path, tmp_path: Path):
+    other = make_run(tmp_path / "run", "dense", "none", "confidence")
+    said = refused(certify, config_of("certify", other, *LEVEL, f"onnx='{runs / 'onnx'}'"))
+    assert said.endswith("is not an export of run=run's weights: export it again")
+    patient = make_run(tmp_path / "patient", "dense", "none", "patience")
+    exported(patient, to="patient-onnx")
+    given = (*LEVEL, f"onnx='{tmp_path / 'patient-onnx'}'")
+    said = refused(certify, config_of("certify", patient, *given))
+    assert said.endswith("certify holds an export to a tau, and its exit rule is patience")
+
+
+def test_the_gateway_and_the_command_use_it(runs: Path, capsys: pytest.CaptureFixture):
+    from gateways import plan
+
+    from eat_lightning.deploy.serve.body import Example
+    from eat_lightning.deploy.serve.model import open_model
+
+    name = call(runs, *LEVEL).name
+    given: dict[str, Any] = {"run": str(runs / "onnx"), "backend": "onnx", "certificate": name}
+    model = open_model(plan(**given))
+    ((places, answers),) = model.stream([Example(["good film"])])
+    answerer = open_export(Export.open(runs / "onnx", 1), name, None)
+    assert (places, answers) == ([0], answerer.answer([["good film"]]))

@@ -1,0 +1,124 @@
+"""The cheapest certified point, on losses that a person can check."""
+
+import numpy as np
+import pytest
+from certificates import RULE, own
+
+from eat_lightning.deploy.certify.candidates import chains_of
+from eat_lightning.deploy.certify.procedure.conformal import Conformal
+from eat_lightning.deploy.certify.procedure.learn_then_test import LearnThenTest
+from eat_lightning.deploy.certify.risk.accuracy_gap import AccuracyGap
+from eat_lightning.deploy.certify.risk.false_negatives import FalseNegatives
+from eat_lightning.deploy.certify.risk.harm import Harm
+from eat_lightning.deploy.certify.select import Target, choose, in_units
+
+CHAIN = chains_of(own(), RULE, [0.9, 0.8, 0.7])
+
+
+def target(risk=None, procedure=None, level: float = 0.01, confidence: float = 0.9) -> Target:
+    return Target(risk or Harm(), procedure or LearnThenTest(), level, confidence, "harm")
+
+
+def losses(*failures: int, num: int) -> np.ndarray:
+    return np.stack([(np.arange(num) < count).astype(float) for count in failures])
+
+
+def laxness(setting) -> float:
+    return getattr(setting.exit, "tau", 1.0)
+
+
+def chosen(*failures: int, num: int, **how):
+    wanted = target(**how)
+    return choose(CHAIN, [losses(*failures, num=num)], laxness, wanted, np.arange(num))
+
+
+def test_the_laxest_point_that_holds():
+    choice = chosen(0, 2, 4, 5, num=872)
+    assert choice.candidate.exit.tau == 0.8
+    assert (choice.fallback, choice.certified, choice.reason) == (False, True, "")
+    assert choice.seen["risk"] == pytest.approx(4 / 872)
+    sizes = [choice.seen[key] for key in ("num_examples", "num_units", "num_chains", "needed")]
+    assert sizes == [872, 872, 1, 230]
+
+
+def test_the_cheapest_of_all_chains():
+    chains = chains_of(own(), RULE, [0.9], ratios=[0.3, 0.5])
+    held = [losses(0, 1, num=1000), losses(0, 0, 1, num=1000)]
+
+    def cost(setting) -> float:
+        return 1 - setting.reduction.ratio
+
+    choice = choose(chains, held, cost, target(), np.arange(1000))
+    assert choice.candidate.reduction.ratio == 0.5
+    assert choice.seen["num_chains"] == 2
+
+
+@pytest.mark.parametrize(
+    ("failures", "num", "how", "reason"),
+    [
+        (
+            (0, 0, 0, 0),
+            229,
+            {},
+            "229 examples are too few: 1 % at 90 % confidence takes 230 if none fails (half of "
+            "data.calibration is for certificates, so train with a larger one)",
+        ),
+        (
+            (0, 5, 5, 5),
+            872,
+            {},
+            "at tau 0.9 5 of 872 examples fail, and 1 % at 90 % confidence allows 4",
+        ),
+        (
+            (9, 9, 9, 9),
+            872,
+            {"risk": FalseNegatives()},
+            "at full depth itself 9 of 872 examples fail, and 1 % at 90 % confidence allows 4",
+        ),
+        ((0, 0, 0, 0), 98, {"procedure": Conformal()}, "98 examples are too few: 1 % takes 99 if"),
+        ((0, 9, 9, 9), 500, {"procedure": Conformal()}, "at tau 0.9 the risk is 1.80 % on 500 ex"),
+        ((0, 20, 20, 20), 1000, {"risk": AccuracyGap()}, "at tau 0.9 the risk is 2.00 % on 1000"),
+        ((0, 0, 0, 0), 0, {}, "0 examples are too few"),
+    ],
+)
+def test_full_depth_with_a_reason(failures: tuple, num: int, how: dict, reason: str):
+    choice = chosen(*failures, num=num, **how)
+    assert choice.fallback
+    assert choice.candidate is CHAIN[0][0]
+    assert choice.reason.startswith(reason)
+
+
+def test_nothing_cheaper_than_full_depth():
+    choice = choose(CHAIN, [losses(0, 0, 0, 0, num=300)], lambda _: 1.0, target(), np.arange(300))
+    assert choice.fallback
+    assert choice.certified
+    assert choice.reason == "every point holds, and none costs less than full depth"
+
+
+def test_units_are_groups_without_those_the_risk_is_not_about():
+    one, nan = 1.0, np.nan
+    losses_TB = np.array([[0, nan, one, one, 0], [one, nan, one, one, 0]])
+    units_TU = in_units(losses_TB, np.array([7, 7, 3, 5, 3]))
+    assert sorted(map(tuple, units_TU.T)) == [(0, 1), (0.5, 0.5), (1, 1)]
+
+
+def test_the_order_of_units_is_random_and_fixed():
+    ordered = losses(50, num=100)
+    once, again = (in_units(ordered, np.arange(100)) for _ in range(2))
+    assert np.array_equal(once, again)
+    assert 10 < once[0, :50].sum() < 40
+
+
+def test_groups_are_counted_as_groups():
+    """690 pairs on 230 premises are 230 units; their means are no longer 0 or 1, so that a bound
+    for bounded losses is taken, which wants a little more."""
+    held, groups = [losses(0, 0, 0, 0, num=690)], np.arange(690) // 3
+    choice = choose(CHAIN, held, laxness, target(), groups)
+    assert choice.reason.startswith("230 groups are too few: 1 % at 90 % confidence takes 2")
+    assert 230 < choice.seen["needed"] < 300
+    choice = choose(CHAIN, held, laxness, target(level=0.02), groups)
+    assert (choice.fallback, choice.seen["num_units"], choice.seen["num_examples"]) == (
+        False,
+        230,
+        690,
+    )

@@ -1,0 +1,291 @@
+"""From a run to its reference and a watched stream; a reference of another run is refused."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import finished
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from certificates import make_run
+from safetensors.torch import load_file, save_file
+
+from eat_lightning.deploy.drift.__main__ import drift
+from eat_lightning.deploy.drift.decisions import DecisionLog
+from eat_lightning.deploy.drift.monitor import Monitor
+from eat_lightning.deploy.drift.observation import Observation, observations
+from eat_lightning.deploy.drift.reference import Reference
+from eat_lightning.deploy.drift.watch import Watch
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.record import record
+from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.runs.open import open_run
+from eat_lightning.runs.run import Run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_run(tmp_path_factory.mktemp("runs") / "run")
+    drift(config_of(folder))
+    return folder
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+def config_of(run: Path, *overrides: str) -> dict:
+    return finished.config_of("drift", f"run='{run}'", *overrides)
+
+
+def said(capsys: pytest.CaptureFixture) -> list[dict]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def refused(run: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        drift(config_of(run, *overrides))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def stream_of(run: Path, texts: list[str]) -> str:
+    path = run / "stream.parquet"
+    pq.write_table(pa.table({"text": texts}), path)
+    return f"stream='{path}'"
+
+
+def usual(run: Path, num: int) -> list[str]:
+    """Texts of the calibration part's distribution, none of them in it."""
+    return Run.open(run).data(num_validation=num).source("validation").texts[0]
+
+
+def seen_by(backend, texts: list[list[str]], deep: bool) -> tuple[list[Observation], list[dict]]:
+    """Observations and answers in the order of the texts."""
+    found = {}
+    for left in backend.stream(texts, deep=frozenset({None} if deep else ())):
+        pairs = zip(observations(left.exits), left.answers, strict=True)
+        found |= dict(zip(left.places, pairs, strict=True))
+    return [found[i][0] for i in range(len(texts))], [found[i][1] for i in range(len(texts))]
+
+
+def assert_alike(one: list[Observation], other: list[Observation]) -> None:
+    """Equal but for the last bits of a confidence, which the company in a batch decides."""
+    for a, b in zip(one, other, strict=True):
+        assert a.confidence == pytest.approx(b.confidence, abs=1e-5)
+        assert replace(a, confidence=0) == replace(b, confidence=0)
+
+
+def test_the_reference_is_the_certificate_part(made: Path):
+    opened = Run.open(made)
+    encoder, _ = opened.model()
+    split = opened.data().split("certificate")
+    kept = Reference.read(opened)
+    assert_alike(kept.seen, observations(record(encoder, split).under()))
+    assert len(kept.seen) == 300
+    assert {each.depth for each in kept.seen} > {3}
+    content = (made / "drift.json").read_text()
+    assert split.text(0)[0] not in content
+
+
+def test_both_states_observe_the_same(made: Path):
+    """At full depth the heads tell what the exits would have done, bit for bit but for the company
+    in a batch; the answer is the last layer's."""
+    opened = Run.open(made)
+    split = opened.data().split("validation")
+    texts = [list(split.text(i)) for i in range(40)]
+    early, _ = seen_by(open_run(opened), texts, deep=False)
+    exits, answers = seen_by(open_run(opened), texts, deep=True)
+    assert len({each.depth for each in early}) > 1
+    assert_alike(early, exits)
+    assert {answer["depth"] for answer in answers} == {6}
+
+
+def test_a_reference_of_other_weights_is_refused(run: Path):
+    path = run / "model/model.safetensors"
+    weights = load_file(path)
+    name = next(key for key in weights if weights[key].ndim == 2)
+    save_file(weights | {name: weights[name] + 1e-3}, path)
+    message = refused(run, stream_of(run, ["a"]))
+    assert message.startswith("drift.json holds for another weights (")
+    assert message.endswith(f"make it again with python -m eat_lightning.drift run={run}")
+
+
+def test_a_reference_of_another_exit_is_refused(run: Path):
+    message = refused(run, stream_of(run, ["a"]), "exit.tau=0.51")
+    assert message.startswith("drift.json holds for another exit (confidence layers [3, 4] tau")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "has no drift.json: make it"),
+        ("{", "not a drift reference (Expecting"),
+        ('{"seen": {}, "holds_for": {}}', "not a drift reference ('confidence')"),
+    ],
+)
+def test_a_missing_or_damaged_reference_is_named(run: Path, content: str | None, reason: str):
+    (run / "drift.json").unlink()
+    if content is not None:
+        (run / "drift.json").write_text(content)
+    assert reason in refused(run, stream_of(run, ["a"]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["stream=nowhere"], "stream=nowhere: there is neither nowhere nor"),
+        (["monitor.run_length=1"], "monitor.run_length must be 10 or more, got 1"),
+        (["log_text=maybe"], "log_text must be true or false, got 'maybe'"),
+        (["stream=nowhere", "columns=[a,b]"], "columns must name 1 for sst2, got ['a', 'b']"),
+    ],
+)
+def test_a_fault_is_named_in_one_line(run: Path, overrides: list[str], message: str):
+    assert refused(run, *overrides).startswith(message)
+
+
+def test_a_stream_without_the_column_is_named(run: Path):
+    assert "there is no column sentence, only text" in refused(run, stream_of(run, ["a"]))
+
+
+def test_a_regression_is_refused(tmp_path: Path):
+    folder = make_run(tmp_path / "run", task="stsb", exit="never")
+    assert refused(folder) == "drift needs classes, and this run is a regression"
+
+
+def test_a_shifted_stream_is_found(run: Path, capsys: pytest.CaptureFixture, tmp_path: Path):
+    log = tmp_path / "decisions.jsonl"
+    shifted = [f"{text} {text} {text}" for text in usual(run, 150)]
+    stream = stream_of(run, usual(run, 100) + shifted)
+    assert drift(config_of(run, stream, "columns=[text]", "batch=10", f"log={log}")) == 0
+    alarm, end = said(capsys)
+    assert (alarm["event"], alarm["feature"]) == ("alarm", "tokens")
+    assert 100 < alarm["at"] < 200
+    assert (end["event"], end["state"], end["seen"]) == ("end", "full_depth", 250)
+    decisions = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(decisions) == 250
+    full = [each["full_depth"] for each in decisions]
+    switch = -(-alarm["at"] // 10) * 10  # the batch's end
+    assert full == [False] * switch + [True] * (250 - switch)
+    assert {each["depth"] for each in decisions[switch:]} == {6}
+    assert {each["exits"]["depth"] for each in decisions[switch:]} > {3}
+    assert all("texts" not in each for each in decisions)
+    assert not any(text in log.read_text() for text in shifted)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_texts_are_logged_where_that_is_asked_for(run: Path, tmp_path: Path):
+    log = tmp_path / "decisions.jsonl"
+    drift(
+        config_of(
+            run, stream_of(run, ["so it is"]), "columns=[text]", f"log={log}", "log_text=true"
+        )
+    )
+    assert json.loads(log.read_text())["texts"] == ["so it is"]
+
+
+def test_a_log_mends_a_torn_line(tmp_path: Path):
+    path = tmp_path / "log"
+    path.write_text('{"a": 1}\n{"b"')
+    for number in (1, 2):
+        log = DecisionLog(path)
+        log.add([{"c": number}])
+        log.close()
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ['{"a": 1}', '{"b"']
+    assert [json.loads(line)["c"] for line in lines[2:]] == [1, 2]
+
+
+def test_a_log_takes_back_what_a_full_disk_cut_off(tmp_path: Path, monkeypatch):
+    log = DecisionLog(tmp_path / "log")
+    log.add([{"c": 1}])
+    whole = log.path.read_bytes()
+    write = os.write
+
+    def full(file: int, content: bytes) -> int:
+        if len(content) < 20:
+            raise OSError(28, "No space left on device")
+        return write(file, content[:-10])
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        log.add([{"c": 2}])
+    assert log.path.read_bytes() == whole
+
+
+def test_a_log_that_cannot_be_is_named(tmp_path: Path):
+    with pytest.raises(ConfigError, match="cannot be written"):
+        DecisionLog(tmp_path / "absent" / "log")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="must be a plain file"):
+        DecisionLog(tmp_path / "pipe")
+
+
+def test_the_answers_are_those_of_predict(made: Path):
+    """A monitor only looks on while examples leave early."""
+    opened = Run.open(made)
+    texts = [[text] for text in usual(made, 30)]
+    monitor = Monitor(Reference.read(opened).seen)
+    assert Watch(open_run(opened), {None: monitor})(texts) == []
+    assert monitor.state()["seen"] == 30
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+def test_another_dtype_has_its_own_reference(run: Path, dtype: str, capsys: pytest.CaptureFixture):
+    """Made by the same model that is watched, so a calm stream of it is calm."""
+    assert "drift.json holds for another dtype (fp32 there" in refused(
+        run, stream_of(run, ["a"]), f"dtype={dtype}"
+    )
+    drift(config_of(run, f"dtype={dtype}"))
+    opened = Run.open(run)
+    answerer = open_run(opened, dtype=dtype)
+    split = opened.data().split("certificate")
+    assert_alike(Reference.read(opened).seen, observations(record(answerer.encoder, split).under()))
+    assert (
+        drift(config_of(run, stream_of(run, usual(run, 50)), "columns=[text]", f"dtype={dtype}"))
+        == 0
+    )
+    assert said(capsys)[-1]["state"] == "early_exits"
+
+
+VETO = ("policy=veto", "policy.veto.margin=0.9")
+
+
+def test_what_is_normal_under_policies(run: Path):
+    """Another than without; both states observe the same; neither takes the other's reference."""
+    message = refused(run, stream_of(run, ["a"]), *VETO)
+    assert message.startswith("drift.json holds for another policy (none there, veto margin 0.9")
+    before = Reference.read(Run.open(run))
+    drift(config_of(run, *VETO))
+    opened = Run.open(run)
+    under = Reference.read(opened)
+    assert sum(s.depth for s in under.seen) > sum(s.depth for s in before.seen)
+    assert refused(run, stream_of(run, ["a"])).startswith("drift.json holds for another policy")
+    answerer = open_run(opened, policies=(Veto(0.9),))
+    texts = [[text] for text in usual(run, 30)]
+    assert_alike(*(seen_by(answerer, texts, deep)[0] for deep in (False, True)))
+
+
+def test_a_policy_that_asks_what_the_calibration_part_does_not_tell(run: Path):
+    message = refused(run, "policy=full_depth", "policy.full_depth.mimes=[image/*]")
+    assert message == (
+        "policy=full_depth asks for mime, which the calibration part does not tell: what is normal "
+        "under it cannot be known"
+    )
+    assert "asks for source" in refused(run, "policy=per_source", "policy.per_source.taus={a:0.9}")
+
+
+def test_the_command_reads_standard_input(made: Path):
+    command = [sys.executable, "-m", "eat_lightning.drift", f"run={made}", "stream=-"]
+    done = subprocess.run(command, input=b"a fine film\n{}\n", capture_output=True)
+    bad, end = map(json.loads, done.stdout.splitlines())
+    assert done.returncode == 1, done.stderr
+    assert bad["line"] == 2
+    assert (end["event"], end["seen"]) == ("end", 1)

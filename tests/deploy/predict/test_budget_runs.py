@@ -1,0 +1,284 @@
+"""A budget wherever a run answers: fitted once on the calibration cut, kept, found again by all."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+from models import method, tiny
+
+from eat_lightning.config import CONFIG_DIR, parsed, plain
+from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.data.toy import ToyData
+from eat_lightning.deploy.certify.__main__ import certify
+from eat_lightning.deploy.predict.explain import explained
+from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.engines.open import open_backend
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.cost_table import CostTable
+from eat_lightning.measure.__main__ import measure
+from eat_lightning.runs import budgets
+from eat_lightning.runs.open import open_run
+from eat_lightning.runs.run import Run
+from eat_lightning.runs.training_mark import training_mark
+from eat_lightning.weights.checkpoint import save_model
+from eat_lightning.weights.hf import EatForSequenceClassification
+
+TEXTS = [["a fine film"], ["not good at all , and far too long"], ["dull"]]
+HALF = {"budget": 0.7}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run without training, on a small cut, with a point fitted for 0.7."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    node = yaml.safe_load((Path(CONFIG_DIR) / "task" / "sst2.yaml").read_text())
+    tokenizer = toy_tokenizer()
+    sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
+    head = {"layers": [2, 3, 4], "pool": "mean"}
+    encoder = tiny("dense", "norm_topk", "confidence", 2, head, max_positions=300, **sizes)
+    encoder.exit = method("exit", "confidence", tau=0.9, layers=[3, 4])
+    heads: Any = encoder.heads
+    for classifier in heads.values():
+        classifier.temperature.fill_(8.0)  # else all are sure
+    save_model(encoder, node["labels"], folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    data = {"_target_": "eat_lightning.data.toy.ToyData", "num_validation": 30, "calibration": 80}
+    data |= {"cache_dir": str(folder / "cache")}
+    whole = {"task": node, "data": data, "encoder": {"pretrained": None}, "seed": 1}
+    (folder / "config.yaml").write_text(yaml.safe_dump(whole | {"model": "eat", "study": "s"}))
+    (folder / "done.json").write_text("{}")
+    open_run(Run.open(folder), HALF)
+    return folder
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+@pytest.fixture
+def no_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fitted any more."""
+
+    def refuse(*given: Any) -> None:
+        raise AssertionError("fitted again")
+
+    monkeypatch.setattr(budgets, "record", refuse)
+
+
+def config_of(name: str, run: Path, *overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return plain(compose(name, overrides=[f"run='{run}'", *overrides]))
+
+
+def kept(run: Path) -> dict[str, Any]:
+    (path,) = (run / "budgets").glob("*.json")
+    return json.loads(path.read_text())
+
+
+def knobs(encoder: Any) -> tuple[Any, Any]:
+    return encoder.exit.tau, encoder.reduction.ratio
+
+
+def test_what_is_kept(run: Path):
+    point = kept(run)
+    assert point["budget"] == "0.7"
+    assert len(point["exit"]) == 2
+    assert point["reduction"] in (0.4, 0.0, 0.1, 0.3, 0.5)
+    assert point["cost"] <= 0.7
+    assert point["num_examples"] == 40  # select and temperature, of 80 in all
+    assert point["fitted_for"]["exit"] == {"kind": "confidence", "layers": [3, 4]}
+    assert not list((run / "budgets").glob("*.part"))
+
+
+def test_every_command_finds_the_same_point(run: Path, no_passes: None):
+    point = kept(run)
+    at = point["exit"], point["reduction"]
+    assert knobs(open_run(Run.open(run), HALF).encoder) == at
+    served = parsed(ServePlan, config_of("serve", run, "exit.budget=0.7"))
+    assert knobs(open_backend(served).encoder) == at
+    given = ["budgets=[0.7]", "baselines=none", "timing.enabled=false"]
+    (row,) = [row for row in measure(config_of("measure", run, *given)) if row.budget]
+    assert (row.point, row.reduction["ratio"]) == at
+    assert row.budget == 0.7
+
+
+def test_an_export_holds_the_fitted_point(run: Path, no_passes: None):
+    pytest.importorskip("onnxscript")
+    from exports import exported
+
+    about = json.loads((exported(run, "exit.budget=0.7") / "export.json").read_text())
+    open_ones = [tau for tau in kept(run)["exit"] if tau < 1]
+    assert about["exit"]["tau"] == open_ones
+    assert len(about["stretches"]) == len(open_ones) + 1
+    assert about["reduction"]["ratio"] == kept(run)["reduction"]
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def poison(*names: str) -> None:
+        source = ToyData.source
+
+        def guarded(self: ToyData, name: str) -> Any:
+            assert name not in names, f"{name} was looked at"
+            return source(self, name)
+
+        monkeypatch.setattr(ToyData, "source", guarded)
+
+    return poison
+
+
+def test_a_fit_looks_at_neither_dev_nor_the_certificates_part(run: Path, poisoned):
+    poisoned("validation", "certificate", "train")
+    open_run(Run.open(run), {"budget": 0.6})
+    assert len(list((run / "budgets").glob("0.6-*.json"))) == 1
+
+
+def test_a_certificate_stands_on_top_and_looks_at_its_own_part(run: Path, poisoned, no_passes):
+    poisoned("validation", "select", "temperature", "train")
+    given = ["exit.budget=0.7", "risk=disagreement", "level=0.9", "confidence=0.5"]
+    (certificate,) = certify(config_of("certify", run, *given))
+    assert certificate.name == "disagreement-0.9-0.5-budget-0.7"
+    assert not certificate.fallback
+    point = kept(run)
+    assert certificate.policies["reduction"]["ratio"] == point["reduction"]
+    taus = certificate.policies["exit"]["tau"]  # as lax as the fit, or of the same cost
+    assert all(tau >= fitted for tau, fitted in zip(taus, point["exit"], strict=True))
+    backend = open_run(Run.open(run), None, certificate=certificate.name)
+    assert knobs(backend.by_source[None])[0] == taus
+    with pytest.raises(ConfigError, match=r"exit.budget: a certificate has exits of its own"):
+        open_run(Run.open(run), HALF, certificate=certificate.name)
+
+
+def test_the_reduction_can_stay_as_it_is(run: Path):
+    backend = open_run(Run.open(run), HALF | {"fit_reduction": False})
+    assert knobs(backend.encoder)[1] == 0.4
+    assert len(list((run / "budgets").glob("0.7-*.json"))) == 2  # another fit, kept beside
+
+
+def test_other_weights_are_another_fit(run: Path, no_passes: None):
+    encoder, labels = Run.open(run).model()
+    with torch.no_grad():
+        encoder.heads["3"].temperature.fill_(2.0)
+    save_model(encoder, labels, run / "model")
+    with pytest.raises(AssertionError, match="fitted again"):
+        open_run(Run.open(run), HALF)
+
+
+TABLE = CostTable([1, 300], [[2.0, 4.0], [3.0, 6.0], [5.0, 10.0]], 0.02)
+
+
+def test_a_time_is_fitted_by_a_table_of_times(run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(budgets, "measured_table", lambda *given: TABLE)
+    with training_mark(), pytest.raises(ConfigError, match=r"a run trains here .* such as 0.5"):
+        open_run(Run.open(run), {"budget": "4ms"})
+    open_run(Run.open(run), {"budget": "4ms"})
+    (path,) = (run / "budgets").glob("4ms-*.json")
+    point = json.loads(path.read_text())
+    assert point["cost"] <= 4
+    assert point["times"] == {"lengths": TABLE.lengths, "ms": TABLE.ms, "error": 0.02}
+    assert point["fitted_for"]["threads"] == torch.get_num_threads()
+    with pytest.raises(ConfigError, match=r"budget must be at least 2\.\d+ ms, .*, got 1ms"):
+        open_run(Run.open(run), {"budget": "1ms"})
+    with training_mark():  # what is kept needs no clock
+        open_run(Run.open(run), {"budget": "4ms"})
+
+
+@pytest.mark.parametrize(
+    ("exit", "fault"),
+    [
+        ({"budget": 0}, r"exit.budget must be in \(0, 1\], a share of full FLOPs, .* got 0"),
+        ({"budget": "12s"}, r"exit.budget must be in \(0, 1\], .*, got 12s"),
+        ({"budget": True}, r"exit.budget must be in \(0, 1\], .*, got True"),
+        ({"budget": 0.5, "tau": 0.8}, r"exit.budget and exit.tau are one setting, got 0.5 and 0.8"),
+        ({"fit_reduction": False}, r"exit.fit_reduction is for exit.budget, got False"),
+        ({"budget": 0.5, "fit_reduction": 3}, r"exit.fit_reduction must be true or false, got 3"),
+        (
+            {"budget": 0.5, "_target_": "eat_lightning.methods.exit.never.Never"},
+            r"budget=0.5: it needs an exit rule with a knob, such as tau, got never",
+        ),
+        ({"budget": 0.01}, r"run: budget must be at least 0\.\d+, what the first exit costs"),
+    ],
+)
+def test_what_cannot_be_is_one_line(run: Path, exit: dict[str, Any], fault: str):
+    with pytest.raises(ConfigError, match=fault) as error:
+        open_run(Run.open(run), exit)
+    assert "\n" not in str(error.value)
+    assert len(list((run / "budgets").iterdir())) == 1
+
+
+def test_a_named_rules_default_is_no_point_of_ones_own(run: Path):
+    named = {"_target_": "eat_lightning.methods.exit.confidence.Confidence", "layers": [3, 4]}
+    at_default = open_run(Run.open(run), named | HALF | {"tau": 0.9}).encoder
+    assert knobs(at_default) == (kept(run)["exit"], kept(run)["reduction"])
+    with pytest.raises(ConfigError, match=r"exit.budget and exit.tau are one setting"):
+        open_run(Run.open(run), named | HALF | {"tau": 0.8})
+
+
+@pytest.mark.parametrize("content", ["{", '{"budget": "0.7"}', "[]"])
+def test_a_damaged_point_is_one_line(run: Path, content: str):
+    (path,) = (run / "budgets").glob("*.json")
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"0.7-.*json: not a fitted budget") as error:
+        open_run(Run.open(run), HALF)
+    assert "\n" not in str(error.value)
+
+
+def test_a_point_beyond_the_knob_is_refused(run: Path, no_passes: None):
+    (path,) = (run / "budgets").glob("*.json")
+    path.write_text(json.dumps(kept(run) | {"exit": [0.5, 7.0]}))
+    with pytest.raises(ConfigError, match=r"tau must be in \(0, 1\], got 7.0"):
+        open_run(Run.open(run), HALF)
+
+
+def test_the_dial_of_a_run_that_answers(run: Path):
+    backend = open_run(Run.open(run))
+    backend.set_budget(0.7)
+    at = knobs(backend.encoder)
+    assert at == (kept(run)["exit"], kept(run)["reduction"])
+    at_07 = [answer["depth"] for answer in backend.answer(TEXTS)]
+    backend.set_budget(0.45)  # little more than the first exit costs
+    assert sum(answer["depth"] for answer in backend.answer(TEXTS)) <= sum(at_07)
+    backend.set_budget(0.7)
+    assert knobs(backend.encoder) == at
+    with pytest.raises(ConfigError, match=r"set_budget: budget must be in \(0, 1\]"):
+        backend.set_budget(2)
+
+
+def test_the_dial_of_a_hugging_face_model(run: Path):
+    model = EatForSequenceClassification.from_pretrained(run / "model")
+    model.set_budget(0.7)
+    at = kept(run)["exit"], kept(run)["reduction"]
+    assert knobs(model.encoder) == at
+    model.set_budget(0.7)  # from the methods as they were loaded
+    assert knobs(model.encoder) == at
+    with pytest.raises(
+        ValueError, match=r"keeps points for 0.7, and none for 0.3 .* budgets=\[0.3"
+    ):
+        model.set_budget(0.3)
+    model.save_pretrained(run / "elsewhere" / "model")
+    again = EatForSequenceClassification.from_pretrained(run / "elsewhere" / "model")
+    assert knobs(again.encoder) == at
+    with pytest.raises(ValueError, match="keeps points for no budget"):
+        again.set_budget(0.7)
+
+
+def test_one_text_shows_its_way(run: Path):
+    backend = open_run(Run.open(run), {"tau": 1.0})
+    *exits, last = explained(backend, "a fine film")
+    assert [line.split(":")[0] for line in exits] == ["layer 3", "layer 4", "layer 6"]
+    assert exits[0].endswith("tau 1: goes on")
+    assert exits[-1].endswith(": leaves")
+    (answer,) = backend.answer([["a fine film"]])
+    assert last.startswith(f"{answer['label']} after 6 of 6 layers: last_layer")
+    early = explained(open_run(Run.open(run), {"tau": 0.01}), "a fine film")
+    assert len(early) == 2
+    assert early[0].endswith("tau 0.01: leaves")
+    with pytest.raises(ConfigError, match=r"text must be 1 \(sentence\), got \['a', 'b'\]"):
+        explained(backend, ["a", "b"])

@@ -1,0 +1,329 @@
+"""Lines in, JSON lines out: in order, streaming, and never a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from finished import make_run
+
+from eat_lightning import answers
+from eat_lightning.cli import with_path_quoted
+from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.deploy.predict import __main__ as predict
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs.open import open_run
+from eat_lightning.runs.run import Run
+
+ROOT = Path(__file__).parents[3]
+UNCHANGED = {"tau": None, "layers": None, "patience": None}
+
+
+@pytest.fixture(scope="module")
+def sst2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "task=sst2,model=eat,seed=1", "sst2")
+
+
+@pytest.fixture(scope="module")
+def mnli(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "mnli", "mnli")
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    """The command in this process: (status, answers, what standard error says)."""
+
+    def run(text: str | bytes, *arguments: str) -> tuple[int, list[dict], str]:
+        (tmp_path / "in").write_bytes(text.encode() if isinstance(text, str) else text)
+        monkeypatch.setattr(sys, "argv", ["predict", *arguments])
+        monkeypatch.chdir(tmp_path)
+        with (tmp_path / "in").open() as lines:
+            monkeypatch.setattr(sys, "stdin", lines)
+            try:
+                predict.main()
+                status = 0
+            except SystemExit as ended:
+                status = int(ended.code or 0)
+        assert [p.name for p in tmp_path.iterdir()] == ["in"]  # no output folders
+        out, err = capsys.readouterr()
+        return status, [json.loads(line) for line in out.splitlines()], err
+
+    return run
+
+
+def test_a_pool_says_the_same(sst2: Path, call):
+    lines = "a fine film\nnot good\n" * 9
+    plain, pooled = (call(lines, f"run={sst2}", *more, "batch=4") for more in ([], ["pool=true"]))
+    assert (pooled[0], pooled[2]) == (0, "")
+    for ours, theirs in zip(pooled[1], plain[1], strict=True):
+        assert ours | {"confidence": 0} == theirs | {"confidence": 0}
+        assert ours["confidence"] == pytest.approx(theirs["confidence"], abs=1e-5)
+    status, _, err = call(lines, f"run={sst2}", "pool=yes please")
+    assert (status, err) == (1, "error: pool must be true or false, got 'yes please'\n")
+
+
+def test_lines_of_text(sst2: Path, call):
+    status, answers, err = call("a fine film\nnot good\n", f"run={sst2}", "threads=1")
+    assert (status, err) == (0, "")
+    for answer in answers:
+        assert [*answer] == ["label", "confidence", "depth", "exit_reason", "retention"]
+        assert answer["label"] in ("negative", "positive")
+        assert 0.5 <= answer["confidence"] <= 1
+        assert 1 <= answer["depth"] <= 6
+        assert answer["exit_reason"] in ("confident", "last_layer")
+        assert 0 < answer["retention"] <= 1
+
+
+@pytest.mark.parametrize("pool", ["false", "true"])
+def test_an_answer_to_a_cut_text_says_so(sst2: Path, call, pool: str):
+    fits = " ".join("a" * 38)  # and [CLS] and [SEP]: the body reads 40 tokens
+    lines = f"{fits}\nfine\n{fits} b\nfine\n{fits} c\n"
+    status, answers, _ = call(lines, f"run={sst2}", f"pool={pool}", "batch=2")
+    assert status == 0
+    assert [answer.get("truncated") for answer in answers] == [None, None, True, None, True]
+
+
+def test_answers_are_the_models_in_any_batch(sst2: Path, call):
+    texts = [" ".join(["good", "bad", "film", "not"][: 1 + i % 4]) for i in range(11)]
+    encoder, labels = Run.open(sst2).model()
+    alone = [call(f"{text}\n", f"run={sst2}")[1][0] for text in texts[:4]]
+    for batch in ("batch=1", "batch=4", "batch=100"):
+        _, answers, _ = call("\n".join(texts), f"run={sst2}", batch)
+        assert [a["label"] for a in answers] == [alone[i % 4]["label"] for i in range(11)]
+        assert [a["depth"] for a in answers] == [alone[i % 4]["depth"] for i in range(11)]
+    ids = toy_tokenizer()(texts[2])["input_ids"]
+    trace = encoder(predict_batch(ids))
+    assert alone[2]["label"] == labels[int(trace.logits_BC.argmax())]
+    confidence = trace.logits_BC.softmax(-1).max().item()
+    assert alone[2]["confidence"] == pytest.approx(confidence, abs=1e-5)
+
+
+def predict_batch(ids: list[int]):
+    from eat_lightning.model.packed import Batch
+
+    return Batch.from_lists([ids])
+
+
+def test_bad_lines_stand_in_their_place(sst2: Path, call):
+    lines = ["good", "{broken", '{"text": "bad"}', '{"words": "x"}', '{"sentence": "film"}']
+    lines += ['{"text": 3}', '{"text": "a", "text_pair": "b"}', "{" * 5000, "last"]
+    status, answers, err = call("\n".join(lines), f"run={sst2}", "batch=2")
+    assert (status, err) == (1, "")
+    assert [a.get("line") for a in answers] == [None, 2, None, 4, None, 6, 7, 8, None]
+    errors = [a["error"] for a in answers if "error" in a]
+    assert errors[0].startswith("not JSON, as a line that starts with { must be")
+    assert errors[1] == "no key text: give text, or sentence"
+    assert errors[2] == "text must be a text, got 3"
+    assert errors[3] == "text_pair: this task takes one text"
+
+
+def test_pairs(mnli: Path, call):
+    lines = ["a film\tno film", '{"premise": "a film", "hypothesis": "no film"}']
+    lines += ['{"text": "a film", "text_pair": "no film", "label": 1}', "one", "a\tb\tc"]
+    lines += ['{"text": "a"}', ""]
+    status, answers, _ = call("\n".join(lines) + "\n", f"run={mnli}")
+    assert status == 1
+    assert answers[0] == answers[1] == answers[2]
+    assert [a["error"] for a in answers[3:]] == [
+        "expected 2 texts with a tab between them, got 1",
+        "expected 2 texts with a tab between them, got 3",
+        "no key text_pair: give text and text_pair, or premise and hypothesis",
+        "expected 2 texts with a tab between them, got 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"a",
+        b"good " * 20_000,
+        b"\x00\x01\x1b[31m\x7f\x0b\x0c",
+        "emoji \U0001f600\u200d\u2028 \u0301\u202e".encode(),
+        b"\xef\xbb\xbfa byte order mark",
+        b'{"text": "half a pair \\ud83d"}',
+        b'\xef\xbb\xbf{"text": ""}\r',
+        b"a\ttab is a space to a task with one text",
+    ],
+    ids=range(9),
+)
+def test_strange_text_gets_an_answer(line: bytes, sst2: Path, call):
+    status, answers, err = call(line + b"\ngood", f"run={sst2}")
+    assert (status, err) == (0, "")
+    assert len(answers) == 2
+    assert all("label" in answer for answer in answers)
+
+
+@pytest.mark.parametrize("pool", ["false", "true"])
+def test_a_line_that_is_not_utf_8_is_said(pool: str, sst2: Path, call):
+    lines = b'good\ncaf\xe9\n{"text": "\xff"}\nbad\n'
+    status, answers, _ = call(lines, f"run={sst2}", f"pool={pool}")
+    assert (status, len(answers)) == (1, 4)
+    assert answers[1] == {"line": 2, "error": "not UTF-8 at byte 3 of the line"}
+    assert answers[2] == {"line": 3, "error": "not UTF-8 at byte 10 of the line"}
+    assert "label" in answers[0]
+    assert "label" in answers[3]
+
+
+def test_no_lines_no_answers(sst2: Path, call):
+    assert call("", f"run={sst2}") == (0, [], "")
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+def test_regression_gives_a_score(dtype: str, tmp_path_factory: pytest.TempPathFactory, call):
+    run = make_run(tmp_path_factory.mktemp("runs"), "stsb")
+    status, answers, _ = call("good\tbad\n", f"run={run}", f"dtype={dtype}")
+    assert status == 0
+    assert [*answers[0]] == ["score", "depth", "exit_reason", "retention"]
+
+
+def test_another_rule(sst2: Path, call):
+    def depths(*arguments: str) -> list[int]:
+        lines = "good film\nbad\nnot very good at all\n"
+        return [answer["depth"] for answer in call(lines, f"run={sst2}", *arguments)[1]]
+
+    assert depths("exit=never") == [6, 6, 6]
+    assert depths("exit=confidence", "exit.tau=0.01") == [3, 3, 3]  # the first of its heads
+    assert {*depths("exit=patience")} <= {4, 6}
+    assert depths("exit.tau=0.01") == [3, 3, 3]
+    assert depths("exit.tau=0.01", "exit.layers=[4]") == [4, 4, 4]
+    assert depths("exit=confidence", "exit.tau=0.01", "exit.layers=[4]") == [4, 4, 4]
+
+
+def test_policies_by_name(sst2: Path, call):
+    lines = [{"text": "good film"}, {"text": "good film", "source": "mail"}]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    given = [f"run={sst2}", "exit.tau=0.01", "policy=[veto,full_depth]"]
+    _, answers, err = call(text, *given, "policy.full_depth.sources=[mail]")
+    assert err == ""
+    assert [(a["depth"], a["exit_reason"]) for a in answers][1] == (6, "fallback")
+    _, (plain, _), _ = call(text, f"run={sst2}", "exit.tau=0.01")
+    assert plain["depth"] == 3
+    _, (vetoed, _), _ = call(text, *given, "policy.veto.margin=1", "policy.full_depth.active=false")
+    assert vetoed["depth"] > 3  # at the first exit there is no second voice
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "run must name the folder of a finished run"),
+        (["run=nowhere"], "run=nowhere is not a run folder"),
+        (["batch=0", "dtype=fp8", "threads=0"], "dtype must be one of fp32, bf16, int8, got 'fp8'"),
+        (["exit.tau=1.5"], r"exit.tau must be in (0, 1], got 1.5"),
+        (["exit.tau=0.9", "exit.layers=[9]"], "exit.layers must be in 1..6, got 9"),
+        (
+            ["exit.tau=0.9", "exit.layers=[2]"],
+            "exit.layers must have exit heads (at [3, 4, 6]), got 2",
+        ),
+        (["exit=never", "exit.tau=0.9"], "exit.tau is not an option of Never"),
+        (["exit.patience=2"], "exit.patience is not an option of confidence"),
+        (["policy=veto", "policy.veto.margin=3"], "policy.veto.margin must be in (0, 1], got 3"),
+        (["policy=veto", "policy.veto.run=nowhere"], "policy.veto.run=nowhere is no finished run"),
+        (["policy=veto", "+policy.veto.colour=red"], "policy.veto.colour is not an option of Veto"),
+        (["policy.veto.margin=0.3"], "veto"),
+        (["+policy.veto.margin=0.3"], "policy.veto sets a policy that is not chosen: give policy="),
+        (["nonsense=1"], "nonsense"),
+        (["exit=nonsense"], "nonsense"),
+    ],
+)
+def test_wrong_settings_end_with_status_1(arguments: list[str], said: str, sst2: Path, call):
+    if arguments and not any(a.startswith(("run=", "batch=")) for a in arguments):
+        arguments = [f"run={sst2}", *arguments]
+    status, answers, err = call("good\n", *arguments)
+    assert (status, answers) == (1, [])
+    assert said in err
+    assert all(line.startswith("error: ") for line in err.splitlines())
+    assert len(err.splitlines()) == (4 if "batch=0" in arguments else 1)
+
+
+def test_a_partial_run_is_refused(sst2: Path, call):
+    done = sst2 / "done.json"
+    done.rename(sst2 / "kept")
+    try:
+        status, _, err = call("good\n", f"run={sst2}")
+    finally:
+        (sst2 / "kept").rename(done)
+    assert status == 1
+    assert "is not finished" in err
+
+
+def test_the_limit_is_the_smaller_of_task_and_encoder(sst2: Path):
+    run = Run.open(sst2)
+    answerer = open_run(run, UNCHANGED, "fp32")
+    assert answerer.max_length == 40  # the task allows 256
+    run.config["data"]["max_length"] = 16
+    assert open_run(run, UNCHANGED, "fp32").max_length == 16
+    with pytest.raises(ConfigError, match=r"exit.tau must be in"):
+        open_run(run, UNCHANGED | {"tau": 7}, "fp32")
+
+
+def batches(*chunks: bytes, size: int = 3) -> list[list[bytes]]:
+    """Each chunk is written when the last one was read."""
+    reading, writing = os.pipe()
+    found, waiting = [], list(chunks)
+    os.write(writing, waiting.pop(0))
+    if not waiting:
+        os.close(writing)
+    lines = answers.batches(reading, size)
+    original = os.read
+
+    def read(descriptor: int, count: int) -> bytes:
+        data = original(descriptor, count)
+        if waiting:
+            os.write(writing, waiting.pop(0))
+            if not waiting:
+                os.close(writing)
+        return data
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers.os, "read", read)
+        found += lines
+    os.close(reading)
+    return found
+
+
+def test_batches_are_what_is_there():
+    assert batches(b"a\nb\nc\nd\n") == [[b"a", b"b", b"c"], [b"d"]]
+    assert batches(b"a\nb", b"c\n", b"d") == [[b"a"], [b"bc"], [b"d"]]
+    assert batches(b"\n\nx\r\n") == [[b"", b"", b"x\r"]]
+    assert batches(b"no end", b" yet", b"") == [[b"no end yet"]]
+
+
+def test_a_run_name_is_quoted_for_hydra():
+    assert with_path_quoted("run=o/task=sst2,seed=1") == "run='o/task=sst2,seed=1'"
+    assert with_path_quoted("run=it's") == "run='it\\'s'"
+    for argument in ("run='x'", "run=[a,b]", "run=", "batch=3", "--help", "exit.tau=0.9"):
+        assert with_path_quoted(argument) == argument
+
+
+def test_answers_while_the_input_is_open_and_ends_quietly(sst2: Path):
+    """As another program would use it; then nobody reads any more, as with `| head`."""
+    command = [sys.executable, "-m", "eat_lightning.predict", f"run={sst2}", "threads=1"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as child:
+        for text in ("good", "bad"):
+            child.stdin.write(f"{text}\n")
+            child.stdin.flush()
+            assert "label" in json.loads(child.stdout.readline())
+        child.stdout.close()
+        child.stdin.write("good\n")
+        child.stdin.close()
+        assert child.stderr.read() == ""
+        assert child.wait(timeout=60) == 0
+
+
+def test_an_answer_rounds_and_names():
+    logits_BC, tokens_LB = np.array([[0.0, 0.0, 5.0]]), np.array([[9], [6], [0]])
+    trace = answers.Trace(logits_BC, np.array([2]), np.array([4]), tokens_LB, {4: "patient"})
+    assert trace.answers(["a", "b", "c"]) == [
+        {
+            "label": "c",
+            "confidence": 0.986703,
+            "depth": 2,
+            "exit_reason": "patient",
+            "retention": 0.666667,
+        }
+    ]

@@ -1,0 +1,373 @@
+"""A corpus in, parquet out: every row once, in its place, whatever dies on the way."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from finished import config_of, make_run, refused
+from scores import rejects_of, rows_of, scored, settings
+
+from eat_lightning.deploy.score.__main__ import score
+from eat_lightning.deploy.score.columns import JsonColumns
+from eat_lightning.deploy.score.corpus import ROWS
+from eat_lightning.deploy.score.output import ShardWriter
+from eat_lightning.deploy.score.row import ScoreRow
+from eat_lightning.deploy.score.scorer import Scorer
+from eat_lightning.runs import jsonl
+from eat_lightning.runs.open import open_run
+from eat_lightning.runs.run import Run
+
+ROOT = Path(__file__).parents[3]
+WORDS = ["good", "bad", "film", "not", "very", "fine", "dull"]
+TEXTS = [" ".join(WORDS[(i + k) % 7] for k in range(1 + i % 9)) for i in range(60)]
+
+
+@pytest.fixture(scope="module")
+def sst2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "task=sst2,seed=1", "sst2")
+
+
+@pytest.fixture(scope="module")
+def mnli(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "mnli", "mnli")
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """60 lines, which at a shard of 400 bytes are several."""
+    (tmp_path / "lines.txt").write_text("\n".join(TEXTS) + "\n")
+    return tmp_path / "lines.txt"
+
+
+def files_of(output: Path) -> dict[str, bytes]:
+    paths = [path for path in sorted(output.rglob("*")) if path.is_file()]
+    return {str(p.relative_to(output)): p.read_bytes() for p in paths if p.name != ROWS}
+
+
+@pytest.mark.parametrize("pool", [None, False])
+def test_answers_are_those_of_predict(corpus: Path, sst2: Path, tmp_path: Path, pool: Any):
+    rows = scored(corpus, tmp_path / "out", sst2, pool=pool, tokens=64, batch=6, workers=2)
+    assert [row["sentence"] for row in rows] == TEXTS
+    answers = open_run(Run.open(sst2)).answer([[text] for text in TEXTS])
+    for row, answer in zip(rows, answers, strict=True):
+        for key in ("label", "depth", "retention", "exit_reason"):
+            assert row[key] == answer[key]
+        assert row["confidence"] == pytest.approx(answer["confidence"], abs=1e-5)
+    assert len({*(row["depth"] for row in rows)}) > 1
+
+
+@pytest.mark.parametrize("pool", [None, False])
+def test_a_row_says_whether_its_text_was_cut(tmp_path: Path, sst2: Path, pool: Any):
+    given = tmp_path / "lines.txt"
+    given.write_text(
+        "".join("a " * size + "\n" for size in (38, 39, 1))
+    )  # with [CLS] and [SEP] 40 are read
+    rows = scored(given, tmp_path / "out", sst2, pool=pool)
+    assert [row["truncated"] for row in rows] == [False, True, False]
+
+
+def test_what_a_start_measured_is_a_row(corpus: Path, sst2: Path, tmp_path: Path, capsys):
+    depths = [row["depth"] for row in scored(corpus, tmp_path / "out", sst2)]
+    [row] = jsonl.read(tmp_path / "out" / ROWS, ScoreRow)
+    assert (row.rows, row.rejects, row.workers, row.engine) == (60, 0, 1, "local")
+    assert row.mean_depth == pytest.approx(sum(depths) / 60)
+    assert row.core_hours == pytest.approx(1e9 / (60 / row.seconds) / 3600)
+    out, err = capsys.readouterr()
+    assert "60 rows in" in out
+    assert f"a billion such rows: {row.core_hours:,.0f} core-hours" in out
+    assert err.startswith("note: no certificate is in force, ")
+
+
+def test_settings_of_exits_are_predicts(corpus: Path, sst2: Path, tmp_path: Path):
+    never = config_of("score", "exit=never")["exit"]
+    rows = scored(corpus, tmp_path / "out", sst2, exit=never)
+    assert {(row["depth"], row["exit_reason"]) for row in rows} == {(6, "last_layer")}
+
+
+def test_json_passes_its_columns_through(sst2: Path, tmp_path: Path):
+    contents = [{"id": 1, "text": "good", "tags": ["a"], "share": 1}]
+    contents += [{"id": 2, "text": "bad film", "share": 0.5}, {"id": "three", "text": "dull"}]
+    contents += [{"id": 4, "text": None}, {"id": 5}, {"text": "fine", "url": "late"}]
+    lines = [json.dumps(content) for content in contents]
+    lines[5:5] = ["{broken", "", "[1]"]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    rows = scored(tmp_path / "a.jsonl", tmp_path / "out", sst2, shard_mb=1.0)
+    assert [row["text"] for row in rows] == ["good", "bad film", "dull", "fine"]
+    assert [row["id"] for row in rows] == ["1", "2", '"three"', None]  # of several types: JSON
+    assert [row["share"] for row in rows] == [1.0, 0.5, None, None]
+    assert [row["tags"] for row in rows] == ['["a"]', None, None, None]
+    assert [row["url"] for row in rows] == [None, None, None, "late"]
+    assert {row["other"] for row in rows} == {None}
+    found = rejects_of(tmp_path / "out")
+    assert [reject["reason"].partition(":")[0] for reject in found] == [
+        "text must be a text, got None",
+        "no key text",
+        "not JSON",
+        "an empty line",
+        "must be a JSON object, got [1]",
+    ]
+    whole = (tmp_path / "a.jsonl").read_bytes()
+    for reject in found:
+        assert whole[reject["byte"] :].startswith(reject["content"].encode())
+
+
+def test_json_that_fits_no_column_is_kept_as_json():
+    columns = JsonColumns.of([{"n": 1, "s": "x"}, {"n": None, "s": "y"}], None)
+    assert columns.types == {"n": "int", "s": "str"}
+    rows = columns.table([{"n": "many", "s": "\ud83d", "new": [1]}, {"n": 1 << 70}]).to_pylist()
+    assert json.loads(rows[0]["other"]) == {"n": "many", "s": "\ud83d", "new": [1]}
+    assert json.loads(rows[1]["other"]) == {"n": 1 << 70}
+    assert rows[0]["n"] is rows[0]["s"] is rows[1]["n"] is None
+    kept = JsonColumns.of([{"n": 1, "s": "x"}], ["s"]).table([{"n": 3, "s": "z", "new": 1}])
+    assert kept.to_pylist() == [{"s": "z", "other": None}]
+
+
+def test_parquet_passes_its_columns_through(sst2: Path, tmp_path: Path):
+    folder = tmp_path / "in" / "deep"
+    folder.mkdir(parents=True)
+    texts = pa.array([*TEXTS[:10], None]).dictionary_encode()
+    whole = pa.table({"sentence": texts, "label": [*range(11)], "l": [[i] for i in range(11)]})
+    pq.write_table(whole, folder / "a.parquet", row_group_size=3)
+    (folder / "notes.md").write_text("no input")
+    given = {"prefix": "eat_", "shard_mb": 0.0001}
+    rows = scored(tmp_path / "in", tmp_path / "out", sst2, **given)
+    assert [row["label"] for row in rows] == [*range(10)]
+    assert [row["l"] for row in rows] == [[i] for i in range(10)]
+    assert {row["eat_label"] for row in rows} <= {"negative", "positive"}
+    [reject] = rejects_of(tmp_path / "out")
+    assert (reject["row"], reject["input"]) == (10, "deep/a.parquet")
+    assert reject["reason"] == "sentence has no text, or none that is UTF-8"
+    assert len([*(tmp_path / "out" / "deep").glob("a.parquet-*.parquet")]) == 4
+    rows = scored(tmp_path / "in", tmp_path / "some", sst2, keep=["l"], **given)
+    assert [*rows[0]] == ["l", *(f"eat_{k}" for k in ANSWER)]
+
+
+ANSWER = ["label", "confidence", "depth", "retention", "exit_reason", "truncated"]
+
+
+def test_pairs_and_bad_lines(mnli: Path, tmp_path: Path):
+    lines = [b"a film\tno film", b"one", b"\xff\tx", b"good\tbad", b"a" * 99 + b"\tlong"]
+    (tmp_path / "pairs.txt").write_bytes(b"\r\n".join(lines))
+    rows = scored(tmp_path / "pairs.txt", tmp_path / "out", mnli, max_bytes=50, shard_mb=1.0)
+    assert [(r["premise"], r["hypothesis"]) for r in rows] == [
+        ("a film", "no film"),
+        ("good", "bad"),
+    ]
+    assert [(r["byte"], r["reason"]) for r in rejects_of(tmp_path / "out")] == [
+        (16, "expected 2 texts with a tab between, got 1"),
+        (21, "not UTF-8 at byte 0 of the line"),
+        (36, "the line is longer than max_bytes=50"),
+    ]
+
+
+def test_a_regression_gives_a_score(tmp_path: Path):
+    run = make_run(tmp_path / "run", "stsb")
+    (tmp_path / "a.txt").write_text("good\tbad\n")
+    [row] = scored(tmp_path / "a.txt", tmp_path / "out", run)
+    assert [*row][2:] == ["score", "depth", "retention", "exit_reason", "truncated"]
+
+
+def test_a_second_start_goes_on_with_what_is_missing(
+    corpus: Path, sst2: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    out = tmp_path / "out"
+    rows = scored(corpus, out, sst2)
+    assert f"written: {out}, 60 rows in all" in capsys.readouterr().out
+    before = files_of(out)
+    shards = sorted(out.glob("*.parquet"))
+    assert len(shards) > 3
+    kept = shards[0].stat().st_mtime_ns
+    shards[1].unlink()
+    (out / "lines.txt-00002.parquet.1.part").write_text("half")
+    assert scored(corpus, out, sst2, workers=2) == rows
+    said = capsys.readouterr().out
+    assert f"written: {out}, 60 rows in all" in said
+    assert not said.startswith("60 rows in")  # those of this start
+    assert files_of(out) == before
+    scored(corpus, out, sst2)
+    there = f"all {len(shards)} shards are there already; written: {out}, 60 rows in all"
+    assert capsys.readouterr().out == f"{there}\n"
+    assert shards[0].stat().st_mtime_ns == kept
+    (tmp_path / "more.txt").write_text("good\n")
+    more = [str(corpus), str(tmp_path / "more.txt")]
+    assert len(scored(more, out, sst2)) == 61
+
+
+def test_a_folder_of_other_scores_is_refused(corpus: Path, sst2: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    scored(corpus, out, sst2)
+    before = files_of(out)
+    never = config_of("score", "exit=never")["exit"]
+    said = refused(score, settings(corpus, out, sst2, exit=never, prefix="x_"))
+    assert said.startswith(f"output={out} holds scores of another run or other settings (model.any")
+    assert "settings.prefix" in said
+    corpus.write_text("other\n")
+    said = refused(score, settings(corpus, out, sst2))
+    assert said == f"input: lines.txt is not what it was when {out} was begun"
+    assert files_of(out) == before
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("")
+    said = refused(score, settings(corpus, tmp_path / "full", sst2))
+    assert said.endswith("holds other files (mine.txt): name another one")
+
+
+def test_faults_of_inputs_are_named_before_a_model_is_loaded(tmp_path: Path, sst2: Path):
+    def said(given: Any, **changes: Any) -> str:
+        return refused(score, settings(given, tmp_path / "out", sst2, **changes))
+
+    assert said(tmp_path / "nowhere").endswith("there is no such file or folder")
+    (tmp_path / "a.tsv").write_text("text\n")
+    known = "of no known format (parquet, csv, jsonl, text): give format="
+    assert said(tmp_path / "a.tsv").endswith(f"a.tsv: {known}")
+    (tmp_path / "a.csv").write_text("text,id,id\n")
+    assert said(tmp_path / "a.csv").endswith("its first line must name its columns, each once")
+    (tmp_path / "a.csv").write_text("")
+    assert said(tmp_path / "a.csv").endswith("its first line must name its columns, each once")
+    (tmp_path / "a.csv").write_text("words,id\n")
+    assert said(tmp_path / "a.csv").endswith("(it has words, id): give text=")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 not really")
+    assert "b.parquet: cannot be read (" in said(tmp_path / "b.parquet")
+    pq.write_table(pa.table({"words": ["a"], "n": [1]}), tmp_path / "c.parquet")
+    wanted = "c.parquet: no column sentence, or text (it has words, n): give text="
+    assert said(tmp_path / "c.parquet").endswith(wanted)
+    assert said(tmp_path / "c.parquet", text="n").endswith("n must hold text, got int64")
+    assert "text must name 1 (sentence)" in said(tmp_path / "c.parquet", text=["words", "n"])
+    assert said(tmp_path / "c.parquet", text="words", keep=["x"]).endswith("no column x to keep")
+    (tmp_path / "d.jsonl").write_text('{"words": "a"}\n')
+    assert said(tmp_path / "d.jsonl").endswith("(it has words): give text=")
+    (tmp_path / "e.jsonl").write_text('{"text": "a", "label": 1}\n')
+    assert "has columns of its own named label: give prefix=" in said(tmp_path / "e.jsonl")
+    inside = settings(tmp_path, tmp_path / "out", sst2)
+    assert refused(score, inside) == f"output={tmp_path}/out must not lie within input={tmp_path}"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_ends_in_one_line_and_loses_nothing(
+    corpus: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole = scored(corpus, tmp_path / "whole", sst2)
+    with monkeypatch.context() as patch:
+        end = ShardWriter.end
+
+        def fails(self: ShardWriter) -> None:
+            if self.shard.number == 2:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            end(self)
+
+        patch.setattr(ShardWriter, "end", fails)
+        said = refused(score, settings(corpus, tmp_path / "out", sst2))
+    assert said.endswith("No space left on device: finished shards stay; the same command goes on")
+    names = [path.name for path in sorted((tmp_path / "out").glob("lines*"))]
+    assert names == ["lines.txt-00000.parquet", "lines.txt-00001.parquet"]
+    assert scored(corpus, tmp_path / "out", sst2) == whole
+
+
+def test_a_worker_that_dies_is_replaced(
+    corpus: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    whole = scored(corpus, tmp_path / "whole", sst2)
+    answers, mark = Scorer.answers, tmp_path / "mark"
+
+    def dies(self: Scorer, texts: Any, about: Any) -> Any:
+        if [TEXTS[30]] in texts and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answers(self, texts, about)
+
+    monkeypatch.setattr(Scorer, "answers", dies)
+    assert scored(corpus, tmp_path / "out", sst2, workers=2) == whole
+    assert "a worker died (SIGKILL)" in capsys.readouterr().err
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+
+
+def test_what_kills_is_given_up_and_what_fails_is_rejected(
+    corpus: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    answers = Scorer.answers
+
+    def dies(self: Scorer, texts: Any, about: Any) -> Any:
+        if [TEXTS[30]] in texts:
+            os._exit(9)
+        if [TEXTS[1]] in texts:
+            raise RuntimeError("no such memory")
+        return answers(self, texts, about)
+
+    monkeypatch.setattr(Scorer, "answers", dies)
+    assert score(settings(corpus, tmp_path / "out", sst2)) == 1
+    out, err = capsys.readouterr()
+    assert err.count("a worker died (status 9)") == 3  # twice, and why the shard was given up
+    assert "1 of 4 shards are missing: the same command tries again" in out
+    rejects = rejects_of(tmp_path / "out")
+    assert {r["reason"] for r in rejects} == {"the model failed on this row (no such memory)"}
+    monkeypatch.setattr(Scorer, "answers", answers)
+    assert score(settings(corpus, tmp_path / "out", sst2)) == 0
+    found = [row["sentence"] for row in rows_of(tmp_path / "out")]
+    assert sorted(found + [r["content"][0] for r in rejects]) == sorted(TEXTS)
+
+
+def test_a_file_that_is_damaged_within_stops_no_other(sst2: Path, tmp_path: Path, capsys):
+    (tmp_path / "in").mkdir()
+    table = pa.table({"text": [f"{text} {i}" for i, text in enumerate(TEXTS)]})
+    for name in ("a", "b"):
+        pq.write_table(table, tmp_path / "in" / f"{name}.parquet", compression="none")
+    raw = bytearray((tmp_path / "in" / "a.parquet").read_bytes())
+    raw[4:300] = b"\xff" * 296
+    (tmp_path / "in" / "a.parquet").write_bytes(raw)
+    assert score(settings(tmp_path / "in", tmp_path / "out", sst2)) == 1
+    assert f"error: {tmp_path}/in/a.parquet: cannot be read (" in capsys.readouterr().err
+    assert len(rows_of(tmp_path / "out")) == 60
+    assert not [*(tmp_path / "out").rglob("*.part")]
+
+
+def command(given: Path, out: Path, run: Path, *more: str) -> list[str]:
+    start = [sys.executable, "-m", "eat_lightning.score", f"input={given}", f"output={out}"]
+    return [*start, f"run={run}", "shard_mb=0.02", "window=64", "every_s=0.2", *more]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whom", ["the command", "its group"])
+def test_killed_and_started_again_it_is_as_if_it_had_not_been(
+    whom: str, sst2: Path, tmp_path: Path
+):
+    given, whole, out = tmp_path / "lines.txt", tmp_path / "whole", tmp_path / "out"
+    given.write_text("".join(f"{text} {text} {i}\n" for i in range(70) for text in TEXTS))
+    subprocess.run(command(given, whole, sst2, "workers=2"), check=True)
+    for count in (1, 3):  # killed twice, each time in the midst of shards
+        child = subprocess.Popen(command(given, out, sst2, "workers=2"), start_new_session=True)
+        end = time.monotonic() + 120
+        while len([*out.glob("*.parquet")]) < count and time.monotonic() < end:
+            time.sleep(0.01)
+        (os.killpg if whom == "its group" else os.kill)(child.pid, signal.SIGKILL)
+        child.wait()
+        assert count <= len([*out.glob("*.parquet")]) < len([*whole.glob("*.parquet")])
+    subprocess.run(command(given, out, sst2, "workers=2"), check=True)
+    assert files_of(out) == files_of(whole)
+    assert len(rows_of(out)) == 4200
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_file(sst2: Path, tmp_path: Path):
+    """Ten times the lines in one shard: the worker's peak is the same to a few megabytes."""
+    peaks = []
+    for times in (40, 400):
+        given = tmp_path / f"{times}.txt"
+        given.write_text("".join(f"{text}\n" for text in TEXTS) * times)
+        code = (
+            "import resource, sys; from eat_lightning.deploy.score.__main__ import main; main(); "
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        )
+        words = command(given, tmp_path / f"out{times}", sst2, "workers=1", "shard_mb=100")
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words[3:], "window=512"], capture_output=True, text=True
+        )
+        peaks.append(int(done.stdout.splitlines()[-1]) / 1024)
+    assert peaks[1] - peaks[0] < 20

@@ -1,0 +1,351 @@
+"""Drift in the gateway: an alarm turns it to full depth, calm brings it back, and both are told."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from exports import make_run
+from gateways import FakeModel, Running, eventually, plan, running
+
+from eat_lightning.deploy.drift.observation import Observation
+from eat_lightning.deploy.drift.reference import Reference, made_with
+from eat_lightning.deploy.serve.body import Example
+from eat_lightning.deploy.serve.gateway import Gateway
+from eat_lightning.deploy.serve.model import NOBODY, Deep, open_model
+from eat_lightning.deploy.serve.monitors import Monitors, StateFile
+from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs.open import open_run
+from eat_lightning.runs.run import Run
+
+DRIFT = {"monitor": True, "fallback": True, "run_length": 100}
+DRIFT |= {"window": 50, "calm": 10, "psi": 0.5, "state": None}
+TEXTS = [" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5]) for i in range(60)]
+
+
+def normal(i: int) -> Observation:
+    return Observation(0.9 + 0.001 * (i * 7 % 90), 3, 0.8, 5 + i % 20, i % 2)
+
+
+def strange(i: int) -> Observation:
+    return Observation(0.55, 6, 0.5, 200 + i % 20, 1)
+
+
+NORMAL = Reference([normal(i) for i in range(300)], {"weights": "a"})
+
+
+class Watched(FakeModel):
+    """Texts that begin with "strange" look it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.about = replace(self.about, normal={None: NORMAL})
+        self.count = 0
+
+    def stream(self, examples: list[Example], deep: Deep = NOBODY) -> Iterator[Any]:
+        for places, answers in super().stream(examples, deep):
+            for place, answer in zip(places, answers, strict=True):
+                self.count += 1
+                looks = strange if examples[place].texts[0].startswith("strange") else normal
+                answer["seen"] = looks(self.count)
+            yield places, answers
+
+
+def test_full_depth_from_the_alarm_to_the_return(tmp_path: Path):
+    log = str(tmp_path / "log")
+    with running(Watched(), drift=DRIFT, log=log, max_texts=50) as served:
+
+        def say(text: str, times: int) -> list[dict[str, Any]]:
+            answers = []
+            for _ in range(times):
+                answers += served.say({"examples": [text] * 10}).json()["answers"]
+            return answers
+
+        assert {a["depth"] for a in say("usual", 10)} == {3}
+        assert served.client.get("/live").json()["drift"] == "steady"
+        shifted = say("strange", 20)
+        assert "seen" not in shifted[0]
+        depths = [a["depth"] for a in shifted]
+        assert depths == sorted(depths)  # 3 up to the alarm, 6 from there
+        assert (depths[0], depths[-1]) == (3, 6)
+        live = served.client.get("/live").json()
+        assert (live["drift"], live["events"][0]["event"]) == ("drifted", "alarm")
+        text = served.client.get("/metrics").text
+        assert 'eat_drift_state{state="drifted"} 1.0' in text
+        feature = live["events"][0]["feature"]
+        assert f'eat_drift_alarms_total{{feature="{feature}"}} 1.0' in text
+        assert say("usual", 20)[-1]["depth"] == 3  # calm again
+        assert [e["event"] for e in served.client.get("/live").json()["events"]] == [
+            "alarm",
+            "return",
+        ]
+        served.client.post("/reload", json={})  # a model without a reference
+        assert served.client.get("/live").json()["drift"] == "off"
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["event"] for line in lines if "event" in line] == ["alarm", "return"]
+    assert {line["drift"] for line in lines} == {"steady", "drifted"}
+    assert "strange" not in (tmp_path / "log").read_text()
+
+
+def alarmed(served: Running) -> bool:
+    for _ in range(20):
+        served.say({"examples": ["strange"] * 10})
+    return served.client.get("/live").json()["drift"] == "drifted"
+
+
+def test_an_alarm_outlives_the_gateway(tmp_path: Path, capfd: pytest.CaptureFixture):
+    """Stopped, started anew: still at full depth, since when it was, and calm brings it back."""
+    kept = DRIFT | {"state": str(tmp_path)}
+    with running(Watched(), drift=kept, max_texts=50) as served:
+        assert alarmed(served)
+        before = served.client.get("/live").json()
+    assert (tmp_path / "drift.json").stat().st_mode & 0o77 == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"drift.json", "drift.lock"}
+    with running(Watched(), drift=kept, max_texts=50) as served:
+        live = served.client.get("/live").json()
+        assert (live["drift"], live["drift_since"]) == ("drifted", before["drift_since"])
+        assert live["drifting"] == before["drifting"]
+        text = served.client.get("/metrics").text
+        lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[:1] != "#")
+        assert float(lines["eat_drift_since_seconds"]) == before["drift_since"]
+        assert served.say({"text": "usual"}).json()["depth"] == 6
+        for _ in range(20):
+            served.say({"examples": ["usual"] * 10})
+        assert served.client.get("/live").json()["drift"] == "steady"
+    with running(Watched(), drift=kept) as served:
+        assert served.client.get("/live").json()["drift"] == "steady"
+    alarm, steady = capfd.readouterr().err.splitlines()
+    assert re.fullmatch(r"drift: alarm after \d+ answers, \w+ moved", alarm)
+    assert re.fullmatch(r"drift: steady again after \d+ answers", steady)
+
+
+def test_an_alarm_is_kept_at_once(tmp_path: Path):
+    """Before the gateway ends: it may be killed."""
+    with running(Watched(), drift=DRIFT | {"state": str(tmp_path)}, max_texts=50) as served:
+        assert alarmed(served)
+        (kept,) = json.loads((tmp_path / "drift.json").read_text()).values()
+        assert kept["monitor"]["moved"] is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda kept: kept["monitor"].update(sums=[[1]]), "(sums or pool have another shape)"),
+        (lambda kept: kept["monitor"].update(at=-1), "(at must be 0 or more, got -1): begun anew"),
+        (lambda kept: kept["monitor"].update(window=[[99] * 5]), "(window holds what cannot be)"),
+        (lambda kept: kept["monitor"].update(pool=kept["monitor"]["pool"][:2]), "another shape"),
+        (
+            lambda kept: kept["monitor"]["chance"].pop("state"),
+            "(not what a monitor keeps (KeyError",
+        ),
+        (lambda kept: kept["monitor"].pop("chance"), "(chance is missing): begun anew"),
+        (lambda kept: kept.update(began="now"), "(began is no time): begun anew"),
+        (lambda kept: kept["monitor"]["settings"].update(calm=9), "(of other settings ({"),
+        (lambda kept: kept.update(version=None, monitor=None), "is left out ("),
+    ],
+)
+def test_what_is_not_its_own_is_left_out(tmp_path: Path, capfd, change: Any, said: str):
+    kept = DRIFT | {"state": str(tmp_path)}
+    with running(Watched(), drift=kept, max_texts=50) as served:
+        assert alarmed(served)
+    path = tmp_path / "drift.json"
+    content = json.loads(path.read_text())
+    change(*content.values())
+    path.write_text(json.dumps(content))
+    with running(Watched(), drift=kept) as served:
+        assert served.client.get("/live").json()["drift"] == "steady"
+        assert served.say({"text": "usual"}).json()["depth"] == 3
+    alarm, line = capfd.readouterr().err.splitlines()
+    assert alarm.startswith("drift: alarm after ")
+    assert line.startswith(f"drift: what {path} keeps is left out (")
+    assert said in line
+
+
+def test_a_state_that_cannot_be_read_or_written_is_told(tmp_path: Path, capfd):
+    kept = DRIFT | {"state": str(tmp_path)}
+    (tmp_path / "drift.json").write_text("{")
+    with running(Watched(), drift=kept, max_texts=50) as served:
+        (tmp_path / "drift.json.part").mkdir()
+        assert alarmed(served)
+    first, second, _ = capfd.readouterr().err.splitlines()
+    assert first.startswith(f"drift: {tmp_path / 'drift.json'} cannot be read (")
+    assert second.startswith(f"drift: {tmp_path / 'drift.json'} cannot be written (")
+
+
+def test_a_reload_of_the_same_reference_keeps_what_was_learnt():
+    """Else a reload would open exits that an alarm has shut."""
+    with running(Watched(), revive=lambda plan: Watched(), drift=DRIFT, max_texts=50) as served:
+        assert alarmed(served)
+        served.client.post("/reload", json={})
+        assert served.client.get("/live").json()["drift"] == "drifted"
+
+
+class BySource(Watched):
+    """Two sources with exits of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        references = {name: replace(NORMAL, source=name) for name in ("mail", "chat")}
+        self.about = replace(self.about, normal=references)
+
+
+def test_one_source_drifts_and_the_other_goes_on(tmp_path: Path):
+    kept = DRIFT | {"state": str(tmp_path), "run_length": 100_000}
+    for _ in range(2):  # the second time from what was kept
+        with running(BySource(), drift=kept, max_texts=50) as served:
+            for _ in range(20):
+                served.say({"examples": ["strange"] * 20, "source": "mail"})
+                served.say({"examples": ["usual"] * 20, "source": "chat"})
+            said = {s: served.say({"text": "usual", "source": s}).json() for s in ("mail", "chat")}
+            assert (said["mail"]["depth"], said["chat"]["depth"]) == (6, 3)
+            live = served.client.get("/live").json()
+            states = {each["source"]: each["state"] for each in live["drifting"]}
+            assert states == {"mail": "drifted", "chat": "steady"}
+            assert live["drift"] == "drifted"
+    assert {event["source"] for event in live["events"]} <= {"mail"}
+
+
+def test_without_fallback_there_is_only_the_alarm():
+    with running(Watched(), drift=DRIFT | {"fallback": False}, max_texts=50) as served:
+        for _ in range(10):
+            answers = served.say({"examples": ["strange"] * 10}).json()["answers"]
+            assert {a["depth"] for a in answers} == {3}
+        assert served.client.get("/live").json()["drift"] == "drifted"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "run", "dense", "norm_topk", "confidence")
+
+
+def test_a_model_tells_what_its_exits_do(run: Path):
+    with pytest.raises(ConfigError, match=r"has no drift\.json"):
+        open_model(plan(run=str(run), drift=DRIFT))
+    opened = Run.open(run)
+    known = [normal(i) for i in range(60)]
+    Reference(known, made_with(open_run(opened), None)).write(opened)
+    model = open_model(plan(run=str(run), drift=DRIFT))
+    chunks = list(model.stream([Example([text]) for text in TEXTS]))
+    answers = [answer for _, answers in chunks for answer in answers]
+    assert len(answers) == len(TEXTS)
+    assert len({answer["depth"] for answer in answers}) > 1
+    for answer in answers:
+        seen = answer["seen"]
+        assert (seen.depth, round(seen.retention, 6)) == (answer["depth"], answer["retention"])
+    assert model.about.normal[None].seen == known
+    with pytest.raises(ConfigError, match=r"drift\.json holds for another"):
+        open_model(plan(run=str(run), drift=DRIFT, exit={"tau": 0.99}))
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_what_another_gateway_goes_on_with_is_left_alone(tmp_path: Path, capfd):
+    """As in a rolling update, where the old settings and the new ones run side by side."""
+    kept = DRIFT | {"state": str(tmp_path)}
+    with running(Watched(), drift=kept, max_texts=50) as served:
+        assert alarmed(served)
+    with running(Watched(), drift=kept | {"calm": 9}, max_texts=50) as served:
+        assert served.say({"text": "usual"}).json()["depth"] == 3
+    _, line = capfd.readouterr().err.splitlines()
+    assert line.endswith("is left out (of another reference, run or settings): begun anew")
+    with running(Watched(), drift=kept, max_texts=50) as served:
+        assert served.say({"text": "usual"}).json()["depth"] == 6
+    assert capfd.readouterr().err == ""
+
+
+def refused_before_its_model(given: ServePlan) -> None:
+    def open_model(plan: ServePlan) -> Any:
+        raise AssertionError("a model was loaded")
+
+    Gateway(given, open_model)
+
+
+def test_a_folder_that_cannot_be_used(tmp_path: Path):
+    (tmp_path / "drift.lock").mkdir()
+    with pytest.raises(ConfigError, match=f"^drift.state={tmp_path}: cannot be used "):
+        refused_before_its_model(plan(drift=DRIFT | {"state": str(tmp_path)}))
+
+
+def test_gateways_share_one_state(tmp_path: Path):
+    """An alarm of one shuts the exits of the other too."""
+    kept = DRIFT | {"state": str(tmp_path)}
+    with (
+        running(Watched(), drift=kept, max_texts=50) as one,
+        running(Watched(), drift=kept, max_texts=50) as other,
+    ):
+        assert alarmed(one)
+        eventually(lambda: other.say({"text": "usual"}).json()["depth"] == 6)
+        seen = [s.client.get("/live").json()["drifting"][0] for s in (one, other)]
+        assert seen[0]["feature"] == seen[1]["feature"]
+        assert [e["event"] for e in other.client.get("/live").json()["events"]] == []  # told once
+
+
+def shared(folder: Path) -> Monitors:
+    settings = plan(drift=DRIFT | {"state": str(folder)}).drift.monitors
+    return Monitors({None: NORMAL}, settings, StateFile(str(folder)))
+
+
+def look(i: int) -> Observation:
+    """Drifted in the middle."""
+    return strange(i) if 150 <= i < 250 else normal(i)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_however_they_interleave_they_are_one_monitor(tmp_path: Path, seed: int):
+    """What the file holds equals a monitor that saw all answers, in the order of the exchanges."""
+    chance = np.random.default_rng(seed)
+    gateways, ahead = [shared(tmp_path) for _ in range(3)], [[], [], []]
+    order, told = [], []
+    for i in range(700):
+        one = int(chance.integers(3))
+        ahead[one].append(look(i))
+        happened = gateways[one].observe(None, look(i))
+        if gateways[one].watches[None].ahead and chance.random() < 0.05:
+            happened += gateways[one].keep(soon=True)
+        told += happened
+        if not gateways[one].watches[None].ahead:  # it came to the lock
+            order += ahead[one]
+            ahead[one] = []
+    for gateway, rest in zip(gateways, ahead, strict=True):
+        told += gateway.keep(soon=True)
+        order += rest
+    alone = Monitors({None: NORMAL}, gateways[0].settings, None)
+    expected = [happened for seen in order for happened in alone.observe(None, seen)]
+    (kept,) = json.loads((tmp_path / "drift.json").read_text()).values()
+    assert kept["monitor"] == json.loads(json.dumps(alone.watches[None].monitor.kept()))
+    assert kept["monitor"]["at"] == 700
+    assert [e.event for _, e in told] == [e.event for _, e in expected]
+    assert "alarm" in [e.event for _, e in told]
+
+
+ANOTHER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_serve_drift import *
+gateway = shared(Path(sys.argv[2]))
+for i in range(400):
+    gateway.observe(None, normal(i))
+    if i % 7 == 0:
+        gateway.keep(soon=True)
+while gateway.watches[None].ahead:
+    gateway.keep(soon=True)
+"""
+
+
+@pytest.mark.slow
+def test_processes_lose_and_double_nothing(tmp_path: Path):
+    here = str(Path(__file__).parent)
+    given = [sys.executable, "-c", ANOTHER, here, str(tmp_path)]
+    paths = os.pathsep.join([str(Path(here).parent), os.environ.get("PYTHONPATH", "")])
+    others = [subprocess.Popen(given, env=os.environ | {"PYTHONPATH": paths}) for _ in range(3)]
+    assert [other.wait(120) for other in others] == [0, 0, 0]
+    (kept,) = json.loads((tmp_path / "drift.json").read_text()).values()
+    assert kept["monitor"]["at"] == 1200

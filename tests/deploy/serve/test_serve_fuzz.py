@@ -1,0 +1,155 @@
+"""A fuzzer over the gateway's own schema, and odd bytes: no 500, no crash."""
+
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gateways import FakeModel, Running, running
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A real tiny model in its own process."""
+    from exports import make_run
+    from gateways import plan
+
+    from eat_lightning.deploy.serve.remote import Remote
+    from eat_lightning.errors import ConfigError
+
+    folder = tmp_path_factory.mktemp("fuzz")
+    run = make_run(folder / "run", "dense", "norm_topk", "confidence")
+    changes = {"run": str(run), "max_bytes": 20_000}
+    changes |= {"mode": "triage", "batch": 16, "wait_ms": 1, "max_texts": 8, "max_chars": 500}
+    model = Remote(plan(**changes))
+
+    def refuse(plan: object) -> None:
+        raise ConfigError("no such run")
+
+    with running(model, revive=refuse, **changes) as found:
+        yield found
+        assert found.deaths == 0
+
+
+def test_schemathesis_finds_nothing(served: Running, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    schemathesis = pytest.importorskip("schemathesis", reason="from the extra `dev`")
+    from hypothesis import HealthCheck, given, settings
+    from schemathesis.checks import CHECKS
+
+    document = served.client.get("/openapi.json").json()
+    document.pop("servers", None)
+    schema = schemathesis.openapi.from_dict(document)
+    names = ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
+    checks = [CHECKS.get_one(name) for name in names]
+    tried: list[str] = []
+    for operation in schema.get_all_operations():
+        found = operation.ok()
+
+        def one(case) -> None:
+            response = case.call(base_url=str(served.client.base_url).rstrip("/"))
+            assert response.status_code < 500 or response.status_code in (503, 504)
+            case.validate_response(response, checks=checks)
+            tried.append(case.operation.label)
+
+        often = settings(
+            max_examples=60,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        )
+        often(given(case=found.as_strategy())(one))()
+    assert set(tried) == {
+        "POST /classify",
+        "GET /healthz",
+        "GET /metrics",
+        "GET /live",
+        "POST /reload",
+    }
+
+
+ODD = [
+    b"",
+    b"\x00" * 100,
+    b"\xff\xfe{\x00",
+    b'{"text": "\xed\xa0\x80"}',
+    b'{"text": "\\ud800", "source": "\\udfff"}',
+    b'{"text": "a", "mime": "\\u0000"}',
+    b'{"text": "\\u0000\\u202e\\u200d"}',
+    b'{"text": 1e999}',
+    b'{"deadline_ms": 1' + b"0" * 400 + b', "text": "a"}',
+    b'{"deadline_ms": 1e-320, "text": "a"}',
+    b'{"text": "a", "text": "b"}',
+    b'{"examples": {"text": "a"}}',
+    b'{"examples": [{"examples": ["a"]}]}',
+    b"[" * 10_000,
+    b'{"a":' * 3000,
+    b'{"examples": [' + b'"",' * 6000 + b'""]}',
+    b'{"' + b"k" * 15_000 + b'": 1, "text": "a"}',
+    b'{"__proto__": {}, "text": "a"}',
+    b'\xef\xbb\xbf{"text": "a"}',
+    b'{"text": "a"} trailing',
+    b"NaN",
+    b'"text"',
+    b"null",
+]
+
+
+@pytest.mark.parametrize("body", ODD, ids=range(len(ODD)))
+def test_odd_bodies(served: Running, body: bytes):
+    headers = {"content-type": "application/json"}
+    for path in ("/classify", "/reload"):
+        response = served.client.post(path, content=body, headers=headers)
+        assert response.status_code < 500 or response.status_code == 504
+        assert isinstance(response.json(), dict)
+
+
+def test_random_damage_to_sound_bodies(served: Running):
+    rng = random.Random(0)
+    sound = b'{"examples": ["good", {"text": "bad", "source": "mail"}], "deadline_ms": 5000}'
+    headers = {"content-type": "application/json"}
+    for _ in range(300):
+        body = bytearray(sound)
+        for _ in range(rng.randint(1, 6)):
+            place = rng.randrange(len(body))
+            body[place : place + rng.randint(0, 3)] = rng.randbytes(rng.randint(0, 3))
+        status = served.client.post("/classify", content=bytes(body), headers=headers).status_code
+        assert status in (200, 400, 413, 422, 504), bytes(body)
+
+
+def test_odd_bytes_on_the_socket(served: Running):
+    """What is no HTTP, or ends in the middle of it, is answered with 400 or hung up on."""
+    rng = random.Random(1)
+    address = ("127.0.0.1", served.client.base_url.port)
+    head = b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    odd = [rng.randbytes(rng.randint(1, 500)) for _ in range(40)]
+    odd += [b"GET / HTTP/9.9\r\n\r\n", head + b"Content-Length: -5\r\n\r\n{}"]
+    odd += [
+        head + b"Content-Length: 10\r\nContent-Length: 2\r\n\r\n{}",
+        head + b"\xff: \xff\r\n\r\n",
+    ]
+    odd += [head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", b"A" * 100_000]
+    odd += [head + b"X: " + b"y" * 200_000 + b"\r\n\r\n"]
+    for data in odd:
+        with socket.create_connection(address, timeout=10) as sock:
+            try:
+                sock.sendall(data)
+                sock.shutdown(socket.SHUT_WR)
+                said = sock.recv(4096)
+            except OSError:
+                continue
+            assert not said.startswith(b"HTTP/1.1 5")
+    assert served.say({"text": "good"}).status_code == 200
+
+
+def test_a_full_stop_after_all_of_it(tmp_path: Path):
+    """The fake model under the same odd bodies, one at a time."""
+    with running(FakeModel()) as served:
+        for body in ODD:
+            headers = {"content-type": "application/json"}
+            status = served.client.post("/classify", content=body, headers=headers).status_code
+            assert status < 500 or (status == 504 and b"deadline_ms" in body)

@@ -1,0 +1,262 @@
+"""The gateway as a process, before real encoders: signals, killed workers."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from exports import exported, make_run
+from gateways import eventually, plan, running, settings
+
+from eat_lightning.deploy.serve.__main__ import serve
+from eat_lightning.deploy.serve.body import Example
+from eat_lightning.deploy.serve.model import open_model
+from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.remote import Remote, WorkerDied
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs.open import open_run
+from eat_lightning.runs.run import Run
+
+ROOT = Path(__file__).parents[3]
+TEXTS = [
+    " ".join(["good", "bad", "film", "not", "very", "the"][i % 5 : 1 + i % 6]) for i in range(30)
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "one", "dense", "norm_topk", "confidence")
+
+
+def expected(run: Path) -> list[dict[str, Any]]:
+    config = settings()
+    return open_run(Run.open(run), config["exit"], "fp32").answer([[t] for t in TEXTS])
+
+
+def model_settings(run: Path, **changes: Any) -> ServePlan:
+    return plan(run=str(run), **changes)
+
+
+def merged(chunks: list[Any]) -> dict[int, dict[str, Any]]:
+    return {i: a for places, answers in chunks for i, a in zip(places, answers, strict=True)}
+
+
+def test_a_model_streams_what_predict_says(run: Path):
+    model = open_model(model_settings(run))
+    found, depths = {}, []
+    for places, answers in model.stream([Example([text]) for text in TEXTS]):
+        found |= dict(zip(places, answers, strict=True))
+        depths.append({answer["depth"] for answer in answers})
+    whole = expected(run)
+    assert [found[i] for i in range(len(TEXTS))] == whole
+    assert depths == [{1}, {2}, {3}]  # in the order in which they leave
+    deep = list(model.stream([Example([text]) for text in TEXTS], frozenset({None})))
+    assert [{answer["depth"] for answer in answers} for _, answers in deep] == [{3}]
+    assert model.about.exits == [1, 2, 3]
+
+
+def test_an_export_streams_the_same(run: Path, tmp_path: Path):
+    pytest.importorskip("onnxscript")
+    deployed = exported(run, "check=0", to=str(tmp_path / "deployed"))
+    model = open_model(model_settings(deployed, backend="onnx"))
+    chunks = list(model.stream([Example([text]) for text in TEXTS]))
+    found = merged(chunks)
+    assert len(chunks) == 3
+    for i, answer in enumerate(expected(run)):
+        assert found[i].pop("confidence") == pytest.approx(answer.pop("confidence"), abs=1e-5)
+        assert found[i] == answer
+
+
+def test_a_model_in_a_process_of_its_own(run: Path, tmp_path: Path):
+    model = Remote(model_settings(run))
+    examples = [Example([text]) for text in TEXTS]
+    for _ in range(2):
+        chunks = list(model.stream(examples))
+        found = merged(chunks)
+        assert [found[i] for i in range(len(TEXTS))] == expected(run)
+    with pytest.raises(RuntimeError):  # says so, and goes on
+        list(model.stream([Example([None])]))  # type: ignore[list-item]
+    assert len(list(model.stream(examples[:1]))) == 1
+    model.process.kill()
+    with pytest.raises(WorkerDied, match="died"):
+        list(model.stream(examples))
+    assert not model.is_alive()
+    model.close()
+    with pytest.raises(ConfigError, match="is not a run folder"):
+        Remote(model_settings(tmp_path))
+
+
+def test_a_broken_run_is_refused_in_one_line(run: Path, tmp_path: Path):
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(run, tmp_path / "nan")
+    weights = tmp_path / "nan" / "model" / "model.safetensors"
+    state = {key: torch.full_like(value, torch.nan) for key, value in load_file(weights).items()}
+    save_file(state, weights)
+    with pytest.raises(ConfigError):
+        open_model(model_settings(tmp_path / "nan"))
+    shutil.copytree(run, tmp_path / "cut")
+    (tmp_path / "cut" / "model" / "model.safetensors").write_bytes(b"\x08\0\0")
+    with pytest.raises(ConfigError) as refused:
+        Remote(model_settings(tmp_path / "cut"))
+    assert "\n" not in str(refused.value)
+
+
+@contextmanager
+def process(*overrides: str) -> Iterator[tuple[subprocess.Popen, httpx.Client]]:
+    command = [sys.executable, "-m", "eat_lightning.serve", "port=0", *overrides]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as child:
+        try:
+            line = child.stdout.readline()
+            assert line.startswith("serving "), child.stderr.read()
+            url = line.split(" on ")[1].split(" ")[0]
+            with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+                yield child, client
+        finally:
+            child.kill()
+
+
+def children(pid: int) -> list[int]:
+    """Of all of its threads: a worker's successor is started by another one."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def test_the_command_answers_and_ends_with_status_0(run: Path):
+    """TERM comes while requests are at work: what was accepted is answered."""
+    with process(f"run={run}", "mode=triage", "wait_ms=3000") as (child, client):
+        one = client.post("/classify", json={"text": TEXTS[3]}).json()
+        assert one.pop("latency_ms") > 3000
+        wanted = expected(run)[3]
+        # Another number of rows takes other kernels on some processors: not bit for bit.
+        assert one.pop("confidence") == pytest.approx(wanted.pop("confidence"), abs=1e-5)
+        assert one == wanted
+        found: list[int] = []
+
+        def ask() -> None:
+            url = client.base_url.join("/classify")
+            found.append(httpx.post(url, json={"examples": TEXTS[:4]}, timeout=60).status_code)
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: client.get("/healthz").json()["queue"] == 12)
+        child.send_signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join(60)
+        assert found == [200, 200, 200]
+        assert child.wait(60) == 0
+        assert child.stderr.read().startswith("note: no certificate is in force, ")
+
+
+def test_hup_reads_the_run_again(run: Path, tmp_path: Path):
+    link = tmp_path / "current"
+    link.symlink_to(run)
+    other = make_run(tmp_path / "other", "dense", "none", "never")
+    with process(f"run={link}") as (child, client):
+        assert client.get("/healthz").json()["run"] == "one"
+        link.unlink()
+        link.symlink_to(other)
+        child.send_signal(signal.SIGHUP)
+        assert child.stdout.readline() == "serving other\n"
+        assert child.stderr.readline().startswith("note: no certificate is in force, ")
+        assert child.stderr.readline() == "reload: other answers from here on\n"
+        assert client.post("/classify", json={"text": "good"}).json()["depth"] == 3
+        (other / "done.json").unlink()
+        child.send_signal(signal.SIGHUP)
+        assert "the old run goes on" in child.stderr.readline()
+        assert client.post("/classify", json={"text": "good"}).json()["depth"] == 3
+
+
+def told_when_sent(worker: Remote) -> threading.Event:
+    """Set as soon as a request is in the worker's pipe."""
+    sent, send = threading.Event(), worker.pipe.send
+
+    def sending(content: Any) -> None:
+        send(content)
+        sent.set()
+
+    worker.pipe.send = sending
+    return sent
+
+
+def test_a_killed_worker_is_said_and_replaced(run: Path, capfd: pytest.CaptureFixture):
+    """A request that the dying worker has been handed is never handed on: it gets 503. The worker
+    is stopped first, so that it cannot answer, and killed when the request has surely been sent."""
+    config = model_settings(run)
+    patient = {"deadline_ms": 100_000}  # a busy machine takes long to start a worker
+    with running(Remote(config), revive=lambda _: Remote(config), **patient) as served:
+        for _ in range(2):
+            # An answer is given before its batch is over: stopped then, it would take no other.
+            eventually(lambda: not served.gateway.worker.lock.locked(), 60)
+            worker = served.gateway.worker.model
+            sent = told_when_sent(worker)
+            os.kill(worker.process.pid, signal.SIGSTOP)
+            threads, found = served.at_once({"text": "good"})
+            assert sent.wait(60)
+            worker.process.kill()
+            threads[0].join(60)
+            assert found[0].status_code == 503
+            assert found[0].json() == {"error": "the worker died with this request"}
+            eventually(lambda: served.gateway.worker.is_up, 100)
+            assert served.say({"text": "good"}).status_code == 200
+        assert served.deaths == 2
+    assert capfd.readouterr().err.count("died (status -9): starting another") == 2
+
+
+@pytest.mark.slow
+def test_every_request_is_answered_or_gets_an_error(run: Path):
+    """Workers killed at any moment: idle, at work, starting. Which of the two a request gets is the
+    scheduler's: who comes when a death has been noticed waits for the successor, and gets 200."""
+    with process(f"run={run}", "deadline_ms=50000") as (child, client):
+        end, deaths = time.monotonic() + 12, 0
+        codes = []
+        while time.monotonic() < end:
+            if len(codes) % 25 == 5:
+                for worker in children(child.pid):
+                    os.kill(worker, signal.SIGKILL)
+                    deaths += 1
+            codes.append(client.post("/classify", json={"text": "good"}).status_code)
+        assert set(codes) <= {200, 503}
+        assert deaths
+        assert client.post("/classify", json={"text": "good"}).status_code in (200, 503)
+        eventually(lambda: client.post("/classify", json={"text": "good"}).status_code == 200, 60)
+        assert child.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"run": None}, "run must name the folder of a finished run: run=outputs/..."),
+        ({"strict_sources": True}, "strict_sources=true needs exits for each source"),
+        ({"exit": {"tau": 1.5}}, "exit.tau must be in (0, 1], got 1.5"),
+        ({"host": "no.such.host.invalid"}, "host=no.such.host.invalid port=0: cannot be opened"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(run: Path, changes: dict, said: str):
+    with pytest.raises(ConfigError) as refused:
+        serve(settings(**({"run": str(run), "port": 0} | changes)))
+    assert str(refused.value).startswith(said)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_command_says_it_in_one_line():
+    said = "error: run=nowhere is not a run folder (no config.yaml in it)"
+    command = [sys.executable, "-m", "eat_lightning.serve", "port=0", "run=nowhere"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(said)
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""

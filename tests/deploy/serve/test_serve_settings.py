@@ -1,0 +1,84 @@
+"""What `serve` refuses before it opens a port, and where a token comes from."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateways import defaults, plan
+
+from eat_lightning.deploy.serve.plan import token_of
+from eat_lightning.errors import ConfigError
+
+
+def drift(**changes: Any) -> dict[str, Any]:
+    return {"drift": defaults()["drift"] | changes}
+
+
+RAY = {"engine": "ray"}
+FAULTS = [
+    ({"run": None}, "run must name the folder of a finished run"),
+    ({"mode": "fast"}, "mode must be one of inline, triage, got 'fast'"),
+    ({"mode": "triage", "batch": 8}, "batch must be 16 or more, got 8"),
+    ({"batch": 2}, "batch must be 1 with mode=inline, got 2"),
+    ({"queue": 0}, "queue must be 1 or more, got 0"),
+    ({"queue": 10}, "max_texts must be at most queue=10, got 64"),
+    ({"wait_ms": -1}, "wait_ms must be in [0, 10000], got -1"),
+    ({"port": 70000}, "port must be in 0..65535"),
+    ({"dtype": "fp8"}, "dtype must be one of fp32, bf16, int8, got 'fp8'"),
+    ({"prepack": "x"}, "prepack must be true or false, got 'x'"),
+    (drift(monitor="yes"), "drift.monitor must be true or false, got 'yes'"),
+    (drift(window=3), "drift.window must be 50 or more, got 3"),
+    (drift(run_length=1), "drift.run_length must be 10 or more, got 1"),
+    (drift(state="nowhere"), "drift.state=nowhere must be a folder that is there"),
+    ({"strict_sources": "yes"}, "strict_sources must be true or false, got 'yes'"),
+    ({"backend": "onnx", "dtype": "bf16"}, "dtype=bf16: onnxruntime has no such products"),
+    ({"backend": "tvm"}, "backend must be one of torch, onnx, openvino, auto, got 'tvm'"),
+    ({"engine": "spark"}, "engine must be one of local, ray, got 'spark'"),
+    ({"replicas": 2}, "replicas and most_replicas need engine=ray"),
+    (RAY | {"replicas": 0}, "replicas must be 1 or more, got 0"),
+    (RAY | {"replicas": 4, "most_replicas": 3}, "most_replicas must be at least replicas=4, got 3"),
+    (RAY | {"waiting": 0}, "waiting must be in (0, 100000], got 0"),
+    (RAY | drift(monitor=True), "drift.monitor=true needs drift.state=<folder that all replicas"),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), FAULTS, ids=range(len(FAULTS)))
+def test_wrong_settings(changes: dict, said: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("eat_lightning.deploy.serve.plan.has_ray", lambda: True)
+    with pytest.raises(ConfigError) as refused:
+        plan(**changes)
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith(said)
+
+
+def test_an_engine_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("eat_lightning.deploy.serve.plan.has_ray", lambda: False)
+    with pytest.raises(ConfigError) as refused:
+        plan(engine="ray")
+    said = "engine=ray needs ray[serve]: pip install 'eat-lightning[ray]'"
+    assert str(refused.value) == said
+
+
+def test_every_fault_is_told_at_once():
+    with pytest.raises(ConfigError) as refused:
+        plan(queue=0, mode="fast", stop_s=-1, colour=3)
+    assert len(str(refused.value).splitlines()) == 4
+
+
+def test_a_token_comes_from_a_variable_or_a_file(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "token").write_text(" abc\n")
+    assert token_of(plan(token_file=str(tmp_path / "token"))) == "abc"
+    monkeypatch.setenv("EAT_TEST_TOKEN", "xyz")
+    assert token_of(plan(token_env="EAT_TEST_TOKEN")) == "xyz"
+    assert token_of(plan()) is None
+    (tmp_path / "empty").write_text("\n")
+    wrong = [{"token_env": "EAT_NO_SUCH"}, {"token_file": str(tmp_path / "empty")}]
+    wrong += [{"token_file": str(tmp_path / "no")}, {"token_env": "A", "token_file": "b"}]
+    for changes in wrong:
+        with pytest.raises(ConfigError, match="token_"):
+            token_of(plan(**changes))
+
+
+def test_the_state_lies_elsewhere_than_the_reference(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"drift\.state must be another folder than run"):
+        plan(run=str(tmp_path), **drift(monitor=True, state=str(tmp_path)))

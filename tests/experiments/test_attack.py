@@ -1,0 +1,312 @@
+"""The attack finds a planted weakness, keeps to its budget, repeats itself, and counts rightly."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import finished
+import numpy as np
+import pytest
+import torch
+from exports import make_run
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.exit.patience import Patience
+from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.model.packed import Batch
+from eat_lightning.runs import jsonl
+from experiments.attack.__main__ import attack
+from experiments.attack.edits import (
+    Neighbours,
+    character_edits,
+    places,
+    variants,
+    with_words,
+    word_at,
+)
+from experiments.attack.goals import GOALS, evaded, uniformity
+from experiments.attack.greedy import Attempt, Budget, Search
+from experiments.attack.rows import AttackRow, row_of
+from experiments.attack.rules import Rule
+from experiments.attack.table import table_of
+
+TEXTS = [("the film has one key and more",), ("nothing of it here",), ("a key at the end: key",)]
+
+
+def nearby() -> Neighbours:
+    words = ["film", "movie", "house", "##film", "key", "lock"]
+    vectors = torch.tensor([[1.0, 0], [0.9, 0.1], [0, 1], [1, 0], [-1, 0.2], [-1, 0.1]])
+    return Neighbours({word: i for i, word in enumerate(words)}, vectors, most=2)
+
+
+@dataclass
+class Planted:
+    """Exits at 3 and 4 of 6 are sure of class 0 while the word "key" stands in the text; without it
+    they are `without`. The last layer always says class 0."""
+
+    without: list[float]
+    queries: int = 0
+
+    def __call__(self, texts, labels_B) -> Recorded:
+        self.queries += len(texts)
+        has_B = np.array(["key" in text[0].split() for text in texts])[:, None]
+        early_BC = np.where(has_B, [[4.0, -4.0]], [self.without]).astype(np.float32)
+        last_BC = np.tile(np.array([4.0, -4.0], np.float32), (len(texts), 1))
+        lengths_B = np.array([len(text[0].split()) for text in texts])
+        guesses = {3: early_BC, 4: early_BC, 6: last_BC}
+        tokens_LB = np.tile(lengths_B, (6, 1))
+        batch = Batch.from_lists([[]] * len(texts))
+        return Recorded(
+            labels_B, lengths_B, guesses, tokens_LB, Never(), batch=lambda rows_B: batch
+        )
+
+
+def of(exit, *policies) -> Rule:
+    return Rule("a rule", exit, tuple(exit.layers), policies)
+
+
+def attacked(victim, rule, goal: str, kinds=("characters",), **budget) -> list[Attempt]:
+    labels_B = np.zeros(len(TEXTS), np.int64)
+    search = Search(victim, rule, GOALS[goal], Budget(**budget), kinds, nearby(), seed=1)
+    return search(TEXTS, labels_B)
+
+
+def test_places_and_words():
+    text = ("It's a good-ish film, no?", "Truly 2nd")
+    assert [word_at(text, place) for place in places(text)] == ["good", "ish", "film", "Truly"]
+    assert with_words(text, {(0, 2): "movie"}) == ("It's a good-ish movie, no?", "Truly 2nd")
+    assert with_words(text, {(1, 0): ""}) == ("It's a good-ish film, no?", " 2nd")
+    both = {(0, 0): "g00d", (0, 2): "fi", (1, 0): "Tru1y"}
+    assert with_words(text, both) == ("It's a g00d-ish fi, no?", "Tru1y 2nd")
+    assert with_words(text, {}) == text
+
+
+def test_character_edits_keep_the_first_and_last_letter_and_make_one_change():
+    edits = character_edits("bad")
+    assert edits == ["bd", "baad", "bsd", "8ad", "b@d"]
+    for word in ("film", "tremendous", "ööö"):
+        for edit in character_edits(word):
+            assert edit != word
+            assert abs(len(edit) - len(word)) <= 1
+            assert " " not in edit
+
+
+def test_neighbours_are_whole_words_near_in_the_embedding():
+    near = nearby()
+    assert near("film") == ["movie", "house"]
+    assert near("Key") == ["lock", "house"]
+    assert near("unknown") == []
+
+
+def test_variants_are_one_edit_each_drawn_evenly_and_repeat_with_the_seed():
+    text, chosen = TEXTS[0], places(TEXTS[0])
+    near, both = nearby(), ("characters", "words")
+    made = [variants(text, chosen, both, near, 12, np.random.default_rng(3)) for _ in range(2)]
+    assert made[0] == made[1]
+    assert len(made[0]) == 12
+    assert {place for place, _ in made[0]} == set(chosen)
+    assert len(set(made[0])) == 12
+    for place, word in made[0]:
+        assert changed_word(text, with_words(text, {place: word})) == word != word_at(text, place)
+
+
+def changed_word(text, changed) -> str:
+    (pair,) = [(a, b) for a, b in zip(text[0].split(), changed[0].split(), strict=True) if a != b]
+    return pair[1]
+
+
+def test_uniformity():
+    sure, half = np.log([[1 - 1e-9, 1e-9]]), np.log([[0.5, 0.5]])
+    assert uniformity(np.stack([sure, sure])) == pytest.approx(0, abs=1e-6)
+    assert uniformity(np.stack([half, half])) == pytest.approx(1)
+    assert uniformity(np.stack([sure, half])) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("kinds", [("characters",), ("words",)])
+def test_slowdown_finds_the_one_word_that_holds_an_exit(kinds):
+    victim = Planted(without=[0.0, 0.0])
+    rule = of(Confidence(0.9, layers=[3, 4]))
+    one, none, two = attacked(victim, rule, "slowdown", kinds, edits=3, words=2, candidates=6)
+    assert one.reached
+    assert [word_at(TEXTS[0], place) for place in one.edited] == ["key"]
+    assert changed_word(TEXTS[0], one.text) != "key"
+    assert none.text == TEXTS[1]  # runs to the last layer as it is: nothing to slow down
+    assert (none.queries, none.reached) == (1, False)
+    assert two.edited == {}  # of two such words no single edit helps: greedy is greedy
+
+
+def test_evasion_makes_an_exit_sure_of_the_wrong_class():
+    victim = Planted(without=[-4.0, 4.0])
+    rule = of(Confidence(0.9, layers=[3, 4]))
+    attempts = attacked(victim, rule, "evasion", edits=3, words=3, candidates=8)
+    texts = [attempt.text for attempt in attempts]
+    outcome = rule.judge(victim(texts, np.zeros(3, np.int64)))
+    assert attempts[0].reached
+    assert evaded(outcome, (3, 4))[0]
+    assert outcome.depth_B[0] == 3
+    full = victim(texts, np.zeros(3, np.int64)).under(Never())  # the same text, full depth: right
+    assert not evaded(full, ()).any()
+
+
+def test_patience_holds_where_two_exits_agree_and_not_where_they_differ():
+    victim = Planted(without=[0.1, -0.1])
+    attempts = attacked(victim, of(Patience(1, [3, 4])), "slowdown", edits=2, words=4, candidates=8)
+    assert not any(attempt.reached for attempt in attempts)  # unsure, but of one mind
+
+
+def test_a_veto_holds_an_unsure_first_exit_back_for_the_attack_to_need_less():
+    victim = Planted(without=[1.2, -1.2])  # 0.917 sure: above tau, below the veto's margin
+    rules = of(Confidence(0.9, layers=[3])), of(Confidence(0.9, layers=[3]), Veto(0.95))
+    plain_, vetoed = (attacked(victim, rule, "slowdown", edits=1, words=6) for rule in rules)
+    assert (plain_[0].reached, vetoed[0].reached) == (False, True)
+
+
+@pytest.mark.parametrize("budget", [{"edits": 1}, {"edits": 2, "words": 1, "candidates": 3}])
+def test_the_budget_is_held(budget: dict):
+    victim = Planted(without=[3.0, -3.0])  # still sure: never reached, so all of it is spent
+    size = Budget(**budget)
+    attempts = attacked(victim, of(Confidence(0.9, layers=[3])), "slowdown", **budget)
+    for text, attempt in zip(TEXTS, attempts, strict=True):
+        assert len(attempt.edited) <= size.edits
+        changed = [a != b for a, b in zip(text[0].split(), attempt.text[0].split(), strict=True)]
+        assert sum(changed) == len(attempt.edited)
+        assert attempt.queries <= 1 + len(places(text)) + size.edits * size.candidates
+    assert victim.queries == sum(attempt.queries for attempt in attempts)
+
+
+def test_edits_add_up_after_one_that_leaves_no_word():
+    """Of "f1lm" no three letters stay together: there is one word fewer to count by."""
+
+    class Wary(Planted):  # the fewer words it finds, the less the exits say
+        def __call__(self, texts, labels_B) -> Recorded:
+            recorded = super().__call__(texts, labels_B)
+            found_B = np.array([len(places(text)) for text in texts], np.float32)
+            sure_BC = np.stack([found_B, -found_B], axis=1)
+            return replace(recorded, guesses={**recorded.guesses, 3: sure_BC, 4: sure_BC})
+
+    victim: Any = Wary([0.0, 0.0])
+    rule = of(Confidence(0.8, layers=[3, 4]))
+    texts, size = [("film scene actor",)], Budget(edits=3, words=3, candidates=60)
+    search = Search(victim, rule, GOALS["slowdown"], size, ("characters",), nearby())
+    (attempt,) = search(texts, np.zeros(1, np.int64))
+    assert attempt.reached
+    assert {*attempt.edited} == {(0, 0), (0, 1), (0, 2)}
+    assert attempt.text[0].split() == [attempt.edited[0, n] for n in range(3)]
+    assert places(attempt.text) == []
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return make_run(folder, "dense", "norm_topk", "confidence")
+
+
+def config_of(run: Path, *overrides: str) -> dict:
+    small = ["examples=12", "candidates=4", "edits=2", "words=2"]
+    small.append(
+        "rules=[{kind: confidence, tau: 0.7}, {kind: patience, patience: 1},"
+        "{kind: confidence, tau: 0.7, policy: [{kind: veto, margin: 0.9}]}, {kind: never}]"
+    )
+    return finished.config_of("attack", f"run='{run}'", *small, *overrides)
+
+
+def test_from_a_run_to_rows(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    rows = attack(config_of(run, f"to={tmp_path}"))
+    rules = ["tau 0.7", "patience 1 at 1/2", "tau 0.7, veto 0.9", "never"]
+    assert [(r.goal, r.against, r.under) for r in rows] == [
+        *(("slowdown", a, u) for a in rules[:3] for u in rules),
+        *(("evasion", a, u) for a in rules for u in rules),
+    ]
+    for row in rows:
+        assert row.flops_worst <= row.flops_bound
+        assert row.queries_max <= 1 + 20 + 2 * 4
+        assert row.edits <= 2
+        if row.under == "never":
+            assert (row.depth_before, row.depth_after, row.exits_after) == (3, 3, 0)
+        if row.goal == "slowdown" and not row.transfer:
+            assert row.depth_after >= row.depth_before
+        if row.goal == "evasion" and not row.transfer:
+            assert row.accuracy_after <= row.accuracy_before
+    own = [r for r in rows if not r.transfer and r.goal == "slowdown"]
+    assert any(r.depth_after > r.depth_before for r in own)
+    path = tmp_path / "rows.jsonl"
+    assert jsonl.read(path, AttackRow) == rows
+    assert attack(config_of(run, f"to={tmp_path}")) == rows  # the same seed, the same result
+    assert len(jsonl.read(path, AttackRow)) == len(rows)
+    printed = capsys.readouterr().out
+    assert f"written: {path}" in printed
+    assert all(rule in printed for rule in rules)
+    assert [len(table_of(rows, goal).lines) for goal in ("slowdown", "evasion")] == [12, 16]
+
+
+def test_rows_hold_no_text(run: Path, tmp_path: Path):
+    attack(config_of(run, f"to={tmp_path}", "goals=[evasion]", "seed=3"))
+    allowed = {
+        "attack",
+        "run",
+        "sst2",
+        "evasion",
+        "never",
+        "tau",
+        "patience",
+        "at",
+        "veto",
+        "characters",
+    }
+    for line in (tmp_path / "rows.jsonl").read_text().splitlines():
+        texts = [v for v in json.loads(line).values() if isinstance(v, str)]
+        words = {w for text in texts for w in text.split() if w.isalpha()}
+        assert words <= allowed | {"validation", "None"}
+
+
+def test_a_text_above_the_bound_is_a_fault():
+    class Costly(Planted):
+        def worst(self, rule):
+            return 2.0
+
+        def bound(self, rule):
+            return 1.0
+
+    victim: Any = Costly([0.0, 0.0])
+    search = Search(victim, of(Never()), GOALS["evasion"], Budget(), ("characters",), nearby())
+    with pytest.raises(ConfigError, match="a text cost 2 FLOPs, and the bound is 1"):
+        row_of(search, search.rule, [Attempt(text, 0) for text in TEXTS], {})
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("goals=[x]", "goals.0 must be one of slowdown, evasion, got 'x'"),
+        ("goals=[]", "goals must be a list of slowdown, evasion, got []"),
+        ("kinds=words", "kinds must be a list, got 'words'"),
+        ("kinds=[]", "kinds must be a list of characters, words, got []"),
+        ("edits=0", "edits must be 1 or more, got 0"),
+        ("seed=-1", "seed must be 0 or more, got -1"),
+        ("rules=[{kind: confidence, tau: 2}]", "exit.tau must be in (0, 1], got 2"),
+        ("rules=[{kind: never, policy: 3}]", "policy must be a list"),
+        ("rules=[{kind: never, policy: [{kind: full_depth}]}]", "rules: a policy that asks"),
+        ("rules=[]", "rules must be a list of exit rules, got []"),
+        ("split=x", "split must be one of validation"),
+        ("rules=[{kind: x}]", "exit.kind: there is no exit called 'x'"),
+        ("rules=[{kind: confidence, layers: [9]}]", "exit.layers must be in 1..3, got 9"),
+        ("rules=[3]", "rules must hold dicts"),
+    ],
+)
+def test_bad_settings_are_one_line(run: Path, override: str, said: str):
+    with pytest.raises(ConfigError) as error:
+        attack(config_of(run, override))
+    assert str(error.value).startswith(said)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_that_nobody_leaves_and_a_regression(tmp_path: Path):
+    static = make_run(tmp_path / "static", "dense", "none", "never")
+    with pytest.raises(ConfigError, match="has no exit head before its last layer"):
+        attack(config_of(static))
+    scores = make_run(tmp_path / "scores", "dense", "none", "never", task="stsb")
+    with pytest.raises(ConfigError, match="is a regression, and exits ask classes"):
+        attack(config_of(scores))

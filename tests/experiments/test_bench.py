@@ -1,0 +1,287 @@
+"""The bench: who leaves is as set, shares are of what the machine can do, rows add up."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from benches import SIZES, config
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.latency import undisturbed
+from eat_lightning.model.layer import Shape
+from eat_lightning.runs import jsonl
+from experiments.bench import __main__ as entry
+from experiments.bench.candidates import (
+    Candidate,
+    Field,
+    idling,
+    random_encoder,
+    random_weights,
+)
+from experiments.bench.ceilings import Ceilings, ceilings
+from experiments.bench.race import median, ready, rows_of, spending, take_turns
+from experiments.bench.rows import BenchRow
+from experiments.bench.workload import (
+    Pool,
+    Workload,
+    draw,
+    pools,
+    random_words,
+    words,
+    workloads,
+)
+
+SHAPE = Shape(**SIZES)
+LENGTHS = np.array([4, 11, 7, 21, 5, 9])
+TENTHS = np.array([7, 1, 9, 3, 5, 0])
+FAST = Ceilings(gflops=100, gbytes=10)
+
+
+def the_workloads(batch: int = 3, leaving: float = 0.5) -> list[Workload]:
+    make = random_words({"sst2": Pool(LENGTHS, TENTHS)}, leaving, 40, seed=0)
+    return list(workloads({"sst2": LENGTHS}, [batch], 6, 0, make))
+
+
+@pytest.fixture(scope="module")
+def field() -> Field:
+    return random_weights(SHAPE, 0.3, "fp32")
+
+
+def test_as_many_leave_as_were_set_to(field: Field):
+    workload, eat = the_workloads()[0], field["EAT"]
+    with torch.inference_mode():
+        traces = [eat.run(given) for given in workload.batches]
+    depth_B = torch.cat([trace.depth_B for trace in traces])
+    easy_B = torch.cat([given.easy_B for given in workload.batches])
+    assert depth_B.tolist() == [4 if easy else 6 for easy in easy_B]
+    assert int(easy_B.sum()) == 3
+    tokens_LB = torch.cat([trace.tokens_LB for trace in traces], dim=1)
+    lengths_B = tokens_LB[0]
+    assert torch.equal(tokens_LB[2], 1 + torch.ceil(0.7 * (lengths_B - 1)).long())
+
+
+def test_those_a_trained_model_was_surest_of_leave():
+    make = random_words({"sst2": Pool(LENGTHS, TENTHS)}, 0.5, 40, seed=0)
+    given = make("sst2", [np.array([0, 1, 2]), np.array([3, 4, 5])])
+    assert [g.easy_B.tolist() for g in given] == [[False, True, False], [True, False, True]]
+
+
+def test_a_histogram_is_read_as_examples(tmp_path: Path):
+    path = tmp_path / "lengths.json"
+    path.write_text(json.dumps({"a": {"5": [2, 0], "7": [1, 1]}, "b": {"3": [1, 0]}}))
+    found = pools(str(path), ["a"])
+    assert found["a"].lengths_B.tolist() == [5, 5, 7, 7]
+    assert found["a"].tenth_B.tolist() == [0, 0, 0, 1]
+    assert list(found) == ["a"]
+    with pytest.raises(ConfigError, match=r"has no examples of cola"):
+        pools(str(path), ["cola"])
+    path.write_text('{"a": [1]}')
+    with pytest.raises(ConfigError, match="must be a file as experiments/bench/lengths"):
+        pools(str(path), None)
+
+
+def test_the_packaged_histogram_is_of_whole_dev_sets():
+    found = pools(None, None)
+    assert {task: len(pool.lengths_B) for task, pool in found.items()} == {
+        "mnli": 9815,
+        "qqp": 5700,
+        "sst2": 872,
+    }
+    for pool in found.values():
+        counts = np.bincount(pool.tenth_B)
+        assert len(counts) == 10
+        assert np.ptp(counts) <= 1
+
+
+def test_off_is_off(field: Field):
+    with torch.inference_mode():
+        trace = field["EAT off"].run(words(np.array([9, 5]), np.array([True, True]), 40))
+    assert trace.depth_B.tolist() == [6, 6]
+    assert trace.tokens_LB.tolist() == [[9, 5]] * 6
+
+
+def test_idle_scores_and_heads_change_no_answer_and_cost_flops():
+    idle = idling(random_encoder(SHAPE), "fp32")
+    workload = the_workloads()[0]
+    by_name = {c.name: c for c in idle.candidates}
+    with torch.inference_mode():
+        answers = {name: c.run(workload.batches[0]) for name, c in by_name.items()}
+    for trace in answers.values():
+        assert torch.equal(trace.logits_BC, answers["static"].logits_BC)
+        assert trace.depth_B.tolist() == [12] * 3
+    counted = {name: spending(c, workload).flops for name, c in by_name.items()}
+    assert counted["static"] == counted["static again"]
+    assert counted["off, no scores"] == counted["off, norm scores"] > counted["static"]
+    assert counted["off, received scores"] > counted["off, [CLS] scores"]
+
+
+def test_batches_by_length_are_of_the_whole_dev_set():
+    lengths = np.arange(100)
+    rows = draw(lengths, 10, 30, "sorted", seed=0)  # of ten batches the second, sixth and ninth
+    assert [lengths[r].max() for r in rows] == [89, 49, 19]
+    assert all(np.ptp(lengths[r]) == 9 for r in rows)
+    come = draw(lengths, 10, 35, "as they come", seed=0)
+    assert [len(r) for r in come] == [10, 10, 10]
+    assert len(np.unique(np.concatenate(come))) == 30
+
+
+def test_nothing_to_sort():
+    for batch in (1, 12):  # single examples; more than there are, which then come twice
+        assert [workload.order for workload in the_workloads(batch)] == ["as they come"]
+    assert the_workloads(12)[0].num_examples == 12
+
+
+def test_as_many_examples_as_a_batch_asks_for():
+    make = random_words({"sst2": Pool(LENGTHS, TENTHS)}, 0.5, 40, seed=0)
+    found = workloads({"sst2": LENGTHS}, [1, 8, 32, 128], None, 0, make)
+    assert [workload.num_examples for workload in found] == [24, 16, 64, 128]
+
+
+def test_padding_factor_by_hand():
+    batches = [words(np.array(x), np.zeros(len(x), bool), 40) for x in ([2, 6], [5, 5])]
+    assert Workload("sst2", 2, "sorted", batches).padding_factor == pytest.approx(22 / 18)
+
+
+def test_limit_is_the_slower_of_the_two():
+    assert FAST.limit_ms(2e9, 1e6) == pytest.approx(20.0)
+    assert FAST.limit_ms(1e6, 1e8) == pytest.approx(10.0)
+
+
+def test_ceilings_are_rates():
+    for dtype in ("fp32", "int8"):
+        found = ceilings(SHAPE, dtype, rows=64, repeats=1)
+        assert found.gflops > 0
+        assert found.gbytes > 0
+
+
+def test_interval_of_a_median():
+    assert median(np.array([4.0, 6.0, 20.0]) / np.array([2.0, 2.0, 5.0])) == [3.0, 2.0, 4.0]
+    assert median(np.arange(5.0)) == [2.0, 0.0, 4.0]
+    # P(fewer than 2 of 9 below the median) = 10 / 512 on each side: the second and the eighth
+    assert median(np.arange(9.0)[::-1]) == [4.0, 1.0, 7.0]
+
+
+def test_rows_say_what_was_run(tmp_path: Path, field: Field):
+    workload = the_workloads()[0]
+    with undisturbed(1):
+        took = take_turns(ready(field.candidates, workload), workload, repeats=2)
+    found = rows_of(field, workload, took, {"fp32": FAST}, race="fp32", threads=1)
+    rows = {row.candidate: row for row in found}
+    assert rows["static"].num_layers == 12
+    assert rows["static"].speed_up[0] == rows["static half"].conversion[0] == 1
+    assert rows["HF BERT"].over["BERT"] == rows["HF DistilBERT"].over["DistilBERT"] == [1, 1, 1]
+    assert rows["HF BERT"].flops == rows["static"].flops
+    assert rows["EAT"].depth == rows["EAT prepacked"].depth == 5
+    assert rows["EAT"].flops_ratio < rows["EAT pruning"].flops_ratio < 1
+    # half of six examples leave, in both batches some stay: each layer's matrices are read twice
+    matrices = 6 * 2 * 16 * (4 * 16 + 2 * 32) * 4 / 6
+    limit = FAST.limit_ms(rows["EAT"].flops, matrices)
+    assert rows["EAT"].limit_ms == pytest.approx(limit)
+    path = tmp_path / "rows.jsonl"
+    jsonl.update(path, BenchRow, found)
+    assert jsonl.update(path, BenchRow, found) == found
+
+
+def test_a_model_that_answers_otherwise_does_not_race(field: Field):
+    workload = the_workloads()[0]
+
+    def wrong(given: Any) -> torch.Tensor:
+        return torch.ones(3, 2)
+
+    rival: Candidate = replace(field["HF BERT"], run=wrong, answers_like="static")
+    with undisturbed(1), pytest.raises(ConfigError, match="HF BERT answers otherwise than static"):
+        ready([field["static"], rival], workload)
+    same = replace(field["static half prepacked"], answers_like="static half")
+    with undisturbed(1):
+        assert ready([field["static half"], same], workload).seconds > 0
+
+
+def test_repeats_that_fit():
+    assert entry.repeats_that_fit(5, 2.0, math.inf) == 5
+    assert entry.repeats_that_fit(5, 2.0, 7.0) == 3
+    assert entry.repeats_that_fit(5, 2.0, 3.0) == 0  # one would say nothing of noise
+    assert entry.repeats_that_fit(1, 2.0, 3.0) == 1
+
+
+def kept(tmp_path: Path) -> list[BenchRow]:
+    return jsonl.read(tmp_path / "bench" / "rows.jsonl", BenchRow)
+
+
+@pytest.fixture
+def no_rivals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where neither onnxruntime nor OpenVINO is installed, and with quick ceilings."""
+    monkeypatch.setattr("experiments.bench.rivals.find_spec", lambda name: None)
+    monkeypatch.setattr("experiments.bench.ceilings.ceilings", lambda shape, dtype: FAST)
+
+
+def test_whole_bench(tmp_path: Path, no_rivals: None, capsys: pytest.CaptureFixture[str]):
+    rows = entry.bench(config(tmp_path, batches=[1, 2]))
+    assert len(rows) == 10 * 3  # batch 1; 2 as they come and sorted
+    assert "ORT: no rows, onnx, onnxscript, onnxruntime is not" in capsys.readouterr().out
+    entry.bench(config(tmp_path, dtype="bf16"))
+    entry.bench(config(tmp_path, what="cost"))
+    assert {row.race for row in kept(tmp_path)} == {"fp32", "bf16", "cost-fp32"}
+    assert {row.lengths for row in kept(tmp_path)} == {"histogram"}
+    files = {path.name for path in (tmp_path / "bench").iterdir()}
+    assert files == {"report.md", "rows.jsonl", "roofline-bf16.svg", "roofline-fp32.svg"}
+    report = (tmp_path / "bench" / "report.md").read_text()
+    assert "## cost-fp32" in report
+    assert "fp32 100 GFLOP/s, 10.0 GB/s" in report
+    assert "EAT prepacked" in capsys.readouterr().out
+
+
+def test_workloads_are_kept_one_by_one(
+    tmp_path: Path, no_rivals: None, monkeypatch: pytest.MonkeyPatch
+):
+    busy = iter([[], [], [7]])  # before anything, after one workload, after two
+    monkeypatch.setattr("eat_lightning.runs.training_mark.who_trains", lambda: next(busy))
+    with pytest.raises(ConfigError, match=r"a run trains here \(process 7\), begun meanwhile"):
+        entry.bench(config(tmp_path, batches=[1, 2], force=False))
+    assert {row.batch for row in kept(tmp_path)} == {1}
+
+
+def test_what_does_not_fit_is_named(
+    tmp_path: Path, no_rivals: None, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(ConfigError, match="no workload fitted: give more minutes="):
+        entry.bench(config(tmp_path, minutes=1e-9))
+    line = "sst2, batch 2, as they come: left out, minutes=1e-09 are over"
+    assert line in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"ratio": 1.0}, "ratio must be in [0, 1), got 1.0"),
+        ({"leaving": 1.5}, "leaving must be in [0, 1], got 1.5"),
+        ({"batches": [1, 0]}, "must be 1 or more, got 0"),
+        ({"batches": 8}, "batches must be a list, got 8"),
+        ({"near": [0]}, "must be 1 or more, got 0"),
+        ({"dtype": "int8"}, "dtype must be one of fp32, bf16, got 'int8'"),
+        ({"what": "speeds"}, "what must be one of speed, cost, training, compiled, got 'speeds'"),
+        ({"what": "compiled"}, "what=compiled traces a run with its own exits"),
+        ({"compilers": ["gcc"]}, "must be one of compiled, frozen, got 'gcc'"),
+        ({"repeats": 0}, "repeats must be 1 or more, got 0"),
+        ({"minutes": 0}, "minutes must be in (0, inf), got 0"),
+        ({"encoder": SIZES | {"num_layers": 8}}, "encoder.num_layers must be a multiple of 6"),
+        ({"encoder": SIZES | {"num_heads": 3}}, "must be a multiple of num_heads=3, got 16"),
+        ({"tasks": ["cola"]}, "has no examples of cola"),
+        ({"lengths": "nowhere.json"}, "lengths=nowhere.json must be a file as"),
+        ({"run": "nowhere"}, "run=nowhere is not a run folder"),
+    ],
+)
+def test_faults_are_named_before_anything_runs(tmp_path: Path, changes: Any, fault: str):
+    with pytest.raises(ConfigError) as caught:
+        entry.bench(config(tmp_path, **changes))
+    assert fault in str(caught.value)
+
+
+def test_all_faults_at_once(tmp_path: Path):
+    with pytest.raises(ConfigError) as caught:
+        entry.bench(config(tmp_path, ratio=1.0, repeats=0))
+    assert len(str(caught.value).splitlines()) == 2

@@ -1,0 +1,95 @@
+"""The bench of a trained run: its exports, and training steps."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from benches import config
+from exports import make_run, shapes_unchecked
+from models import ragged, tiny
+
+from eat_lightning.runs.run import Run
+from experiments.bench import __main__ as entry
+from experiments.bench.training import steps
+from experiments.bench.workload import itself, near
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("study") / "eat", "dense", "norm_topk", "confidence")
+
+
+@pytest.mark.slow
+def test_exports_race_with_the_run_they_are_of(tmp_path: Path, run: Path):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name)
+    with shapes_unchecked():
+        rows = entry.bench(config(tmp_path, run=str(run), batches=[2], near=[8]))
+    by_name = {row.candidate: row for row in rows if row.batch == 1}
+    assert by_name["ORT static int8"].over["static int8"] == [1, 1, 1]
+    assert by_name["ORT EAT fp32"].depth == by_name["EAT fp32"].depth < 3
+    assert by_name["ORT EAT fp32"].flops_ratio == by_name["EAT fp32"].flops_ratio < 1
+    assert by_name["ORT EAT int8"].dtype == "int8"
+    assert {row.weights for row in rows} == {f"{run.parent.name}/eat"}
+    assert {row.order for row in rows} == {"about 8 tokens", "as they come", "sorted"}
+    assert {row.lengths for row in rows} == {"dev examples"}
+
+
+def test_a_run_races_in_int8(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("experiments.bench.rivals.find_spec", lambda name: None)
+    rows = entry.bench(config(tmp_path, run=str(run), near=None, dtype="int8"))
+    by_name = {row.candidate: row for row in rows if row.order == "sorted"}
+    assert {"HF int8", "static int8", "EAT int8", "EAT prepacked fp32"} <= by_name.keys()
+    assert set(by_name["EAT int8"].over) == {"HF", "static", "best static"}  # no ORT
+    assert by_name["EAT int8"].flops_ratio < 1
+
+
+def test_openvino_answers_as_hugging_face_does(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("openvino")
+    only = {"openvino": True}
+    monkeypatch.setattr("experiments.bench.rivals.find_spec", only.get)
+    rows = entry.bench(config(tmp_path, run=str(run), batches=[2], near=None, dtype="bf16"))
+    names = {row.candidate for row in rows}
+    assert {"OpenVINO fp32", "OpenVINO bf16", "EAT prepacked fp32"} <= names
+    assert not any(name.startswith("ORT") for name in names)
+
+
+def test_a_training_step_moves_the_weights_and_counts_three_passes(tmp_path: Path, run: Path):
+    rows = entry.bench(config(tmp_path, run=str(run), what="training", batches=[4], examples=8))
+    by_name = {row.candidate: row for row in rows}
+    assert list(by_name) == [
+        f"{who} {d}" for d in ("fp32", "bf16") for who in ("HF", "static", "EAT")
+    ]
+    assert {row.order for row in rows} == {"as they come"}
+    assert by_name["HF fp32"].flops == by_name["static bf16"].flops
+    assert by_name["EAT fp32"].flops < by_name["static fp32"].flops
+    assert by_name["HF fp32"].over["HF fp32"] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("who", ["HF", "static", "EAT"])
+def test_each_loop_learns(who: str, dtype: str):
+    batch = ragged()
+    batch.labels_B = torch.tensor([0, 1, 2, 0, 1])
+    entry = next(c for c in steps(tiny()).candidates if c.name == f"{who} {dtype}")
+    step: Any = entry.run
+    before = [p.detach().clone() for p in step.model.parameters()]
+    with torch.inference_mode():  # as in a race
+        step(entry.ready(itself(batch)))
+    assert any(not torch.equal(a, b) for a, b in zip(before, step.model.parameters(), strict=True))
+    assert all(p.grad is None for p in step.model.parameters())
+
+
+def test_examples_of_about_a_length(run: Path, capsys: pytest.CaptureFixture[str]):
+    split = Run.open(run).data().split("validation")
+    usual = int(np.median(split.lengths))
+    found = near(split, "toy", usual, 5)
+    assert found is not None
+    assert found.order == f"about {usual} tokens"
+    assert all(abs(int(given.batch.lengths_B) - usual) <= 1 for given in found.batches)
+    assert near(split, "toy", 60, 3) is None  # longer than any
+    assert "toy, about 60 tokens: left out" in capsys.readouterr().out

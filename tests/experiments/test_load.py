@@ -1,0 +1,213 @@
+"""The load generator: its schedule, its numbers, its rows, and one load from end to end."""
+
+import asyncio
+import json
+import runpy
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from exports import make_run
+from finished import config_of
+from gateways import FakeModel, running
+
+from eat_lightning.config import parsed
+from eat_lightning.errors import ConfigError
+from eat_lightning.runs import jsonl
+from experiments.serving.__main__ import load
+from experiments.serving.plan import LoadPlan, pin
+from experiments.serving.rows import LoadRow, measured
+from experiments.serving.subject import subjects
+from experiments.serving.traffic import (
+    BROKEN,
+    Client,
+    Shot,
+    answered_rate,
+    closed_loop,
+    open_loop,
+    poisson,
+)
+
+SCRIPT = Path(__file__).parents[2] / "experiments" / "serving" / "draw.py"
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    cores = {"server_core": None, "load_core": None}
+    return config_of("load") | {"run": "somewhere"} | cores | changes
+
+
+def row(**changes: Any) -> LoadRow:
+    given: dict[str, Any] = {
+        **{"run": "r", "task": "sst2", "backend": "torch", "exits": "own", "mode": "inline"},
+        **{"batch": 1, "wait_ms": 10.0, "queue": 64, "deadline_ms": 2000.0, "basis": "own"},
+        **{"level": 0.5, "capacity": 200.0, "offered": 100.0, "seconds": 20.0, "num_sent": 2000},
+        **{"num_answered": 1990, "rps": 99.5, "share_503": 0.005, "share_504": 0.0},
+        **{"num_other": 0, "p50_ms": 4.0, "p90_ms": 6.0, "p99_ms": 9.0, "max_ms": 12.0},
+        **{"mean_depth": 3.5, "late_p99_ms": 0.1},
+    }
+    return LoadRow(**(given | changes))
+
+
+def test_arrivals_are_poisson():
+    times = poisson(100, 400, seed=1)
+    assert len(times) == pytest.approx(40_000, rel=0.02)
+    gaps = np.diff(times)
+    assert gaps.min() > 0
+    assert gaps.std() == pytest.approx(gaps.mean(), rel=0.03)  # exponential
+    assert times[-1] < 400
+    assert (poisson(100, 400, seed=1) == times).all()
+
+
+def test_latency_counts_from_when_a_request_was_due():
+    shots = [
+        Shot(due=1.0, sent=1.5, ended=2.0, status=200, depth=3),
+        Shot(due=1.0, sent=1.0, ended=1.1, status=200, depth=6),
+        Shot(due=2.0, sent=2.0, ended=2.1, status=503),
+        Shot(due=2.0, sent=2.0, ended=5.0, status=504),
+        Shot(due=3.0, sent=3.0, ended=3.0, status=BROKEN),
+    ]
+    found = measured(shots, seconds=4.0)
+    assert found["p50_ms"] == pytest.approx((1000 + 100) / 2)
+    assert found["max_ms"] == pytest.approx(1000)
+    assert (found["num_sent"], found["num_answered"], found["num_other"]) == (5, 2, 1)
+    assert (found["share_503"], found["share_504"], found["rps"]) == (0.2, 0.2, 2 / 5)
+    assert found["mean_depth"] == 4.5
+    assert answered_rate(shots, 1.5) == 1 / 1.5
+    with pytest.raises(ValueError, match="none of 2 requests was answered"):
+        measured(shots[3:], seconds=4.0)
+
+
+def test_a_slow_gateway_does_not_slow_down_its_load():
+    """Sent while nothing is answered; then each has waited since it was due."""
+    model = FakeModel()
+    model.gate.clear()
+
+    async def go(port: int) -> tuple[list[Shot], list[Shot]]:
+        client = Client("127.0.0.1", port, deadline_ms=9000)
+        requests = [client.request({"text": "hard"})] * 5
+        loading = asyncio.ensure_future(open_loop(client, requests, np.arange(5) / 50))
+        await asyncio.sleep(0.5)
+        model.gate.set()
+        shots = await loading
+        waiting = await closed_loop(client, requests, 2, 0.3)
+        client.close()
+        return shots, waiting
+
+    with running(model, queue=4, max_texts=1) as served:
+        shots, waiting = asyncio.run(go(served.client.base_url.port))
+    assert sorted(shot.status for shot in shots) == [200] * 5
+    assert max(shot.sent for shot in shots) < 0.4
+    assert all(shot.ended >= 0.45 for shot in shots)
+    assert {shot.status for shot in waiting} == {200}
+    assert len(waiting) > 2
+
+
+def test_rows_are_kept_by_what_was_measured(tmp_path: Path):
+    path = tmp_path / "rows.jsonl"
+    jsonl.update(path, LoadRow, [row(), row(level=0.8)])
+    kept = jsonl.update(path, LoadRow, [row(p50_ms=5.0)])
+    assert kept == jsonl.read(path, LoadRow) == [row(level=0.8), row(p50_ms=5.0)]
+    with pytest.raises(ValueError, match="p99_ms"):
+        row(p99_ms=float("nan"))
+
+
+FAULTS = [
+    ({"run": None}, "run must name the folder"),
+    ({"modes": []}, "modes must be among inline, triage, got []"),
+    ({"modes": ["fast"]}, "modes.0 must be one of inline, triage, got 'fast'"),
+    ({"levels": [0]}, "levels.0 must be in (0, 10], got 0"),
+    ({"seconds": 0}, "seconds must be in (0, 3600000], got 0"),
+    ({"batch": 8}, "batch must be 16 or more, got 8"),
+    ({"server_core": 99_999}, "server_core must be one of ["),
+]
+
+
+def test_where_nothing_can_be_pinned(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("experiments.serving.plan.CAN_PIN", False)
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.delattr("os.sched_setaffinity", raising=False)
+    pin(parsed(LoadPlan, config()).load_core)
+    with pytest.raises(ConfigError, match=r"^server_core must be null, since"):
+        parsed(LoadPlan, config(server_core=0))
+
+
+@pytest.mark.parametrize(("changes", "said"), FAULTS, ids=range(len(FAULTS)))
+def test_wrong_settings(changes: dict, said: str):
+    with pytest.raises(ConfigError) as refused:
+        parsed(LoadPlan, config(**changes))
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith(said)
+
+
+def test_the_static_ones_come_first():
+    given = config(onnx="a", onnx_static="b", certificate="c")
+    found = subjects(parsed(LoadPlan, given))
+    assert [(c.backend, c.exits) for c in found] == [
+        ("torch", "never"),
+        ("onnx", "never"),
+        ("torch", "own"),
+        ("onnx", "own"),
+    ]
+    assert found[0].overrides == ["run='somewhere'", "exit=never"]
+    assert found[2].overrides == ["run='somewhere'", "certificate=c"]
+    assert found[3].overrides == ["run='a'", "backend=onnx"]
+
+
+@pytest.mark.slow
+def test_from_a_run_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = make_run(tmp_path / "run", "dense", "norm_topk", "confidence")
+    times = {"seconds": 1.0, "capacity_s": 1.0, "warm_s": 0.5, "rest_s": 0, "levels": [0.5, 3.0]}
+    rows = load(
+        config(
+            **{"run": str(run), "to": str(tmp_path / "out"), "modes": ["inline"], **times},
+            queue={"inline": 2, "triage": 64},
+            force=True,
+        )
+    )
+    assert [(r.exits, r.basis, r.level) for r in rows] == [
+        *(("never", "own", level) for level in (0.5, 3.0)),
+        *(("own", "own", level) for level in (0.5, 3.0)),
+        ("own", "static", 1.0),
+    ]
+    assert all(r.num_other == 0 and r.p50_ms > 0 for r in rows)
+    assert {r.mean_depth for r in rows if r.exits == "never"} == {3.0}
+    assert all(r.mean_depth < 3 for r in rows if r.exits == "own")
+    draw(tmp_path, tmp_path / "out" / "rows.jsonl")
+
+
+def draw(folder: Path, rows: Path) -> str:
+    """The page made of these rows."""
+    script = runpy.run_path(str(SCRIPT))
+    page = folder / "page.md"
+    page.write_text((SCRIPT.parent / "page.md").read_text())
+    script["main"]([str(rows), str(folder / "results")], page)
+    return page.read_text()
+
+
+def test_the_page_is_made_from_rows(tmp_path: Path, capsys: pytest.CaptureFixture):
+    made = [
+        row(exits="never", capacity=100.0, level=1.0, offered=100.0, p99_ms=300.0),
+        row(level=0.5),
+        row(basis="static", level=1.0, p99_ms=8.0),
+    ]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(asdict(each)) + "\n" for each in made))
+    text = draw(tmp_path, rows)
+    assert "inline, torch: 200 requests a second adaptive, 100 static, 2.00 times as many." in text
+    assert "p99 8 ms adaptive, 300 ms static" in text
+    assert "Not measured yet" not in text
+    assert "![Latency against load](results/serving-sst2.png)" in text
+    assert (tmp_path / "results" / "serving-sst2.png").is_file()
+    assert draw(tmp_path, rows) == text
+    assert "adaptive, torch" in capsys.readouterr().out
+
+
+def test_the_script_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(tmp_path / "no.jsonl")])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert ended.value.code == 1
+    assert "has no rows" in capsys.readouterr().err

@@ -1,0 +1,70 @@
+"""The race of a body at its released size: the sizes are those, and each candidate answers."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from eat_lightning.config import CONFIG_DIR
+from eat_lightning.methods.attention.dense import Dense
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.reduction.none import Keep
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.layer import Shape
+from eat_lightning.weights.families import FAMILIES
+from experiments.bench.candidates import of_body
+from experiments.bench.released import RELEASED, body_faults
+from experiments.bench.setup import shape_of
+from experiments.bench.workload import long_texts, words
+
+BODIES = [*{FAMILIES[sizes["model_type"]].name: body for body, sizes in RELEASED.items()}.values()]
+
+
+def test_sizes_are_the_released_ones():
+    modern, small = shape_of("modernbert_base"), shape_of("deberta_v3_small")
+    assert (modern.num_layers, len(modern.local_layers), modern.max_length) == (22, 14, 8192)
+    assert (modern.rotary_base, modern.local_rotary_base) == (160_000.0, 10_000.0)
+    assert (small.num_layers, small.relative, small.relative_buckets) == (6, "disentangled", 256)
+
+
+def test_yamls_of_bodies_have_as_many_layers():
+    """Each body is chosen by one name, for a race and for training; and the weights of three,
+    poolers apart, come to the millions that sums of their matrices give."""
+    for body, sizes in RELEASED.items():
+        node = yaml.safe_load(Path(CONFIG_DIR, "encoder", f"{body}.yaml").read_text())
+        assert node["num_layers"] == sizes["num_hidden_layers"] == shape_of(body).num_layers
+    known = {"electra_small": 13.5, "albert_base": 11.09, "roberta_base": 124.1}
+    for body, millions in known.items():
+        with torch.device("meta"):
+            weights = AdaptiveEncoder(shape_of(body), 2, Dense(), Keep(), Never(), {"layers": []})
+        names = (n for n, _ in weights.named_parameters() if not n.startswith("heads."))
+        count = sum(weights.get_parameter(name).numel() for name in names)
+        assert count == pytest.approx(1e6 * millions, rel=0.01), body
+
+
+def test_a_body_typed_wrong_is_told_the_nearest():
+    assert body_faults("deberta_v3_smal")[0].endswith("(the nearest is deberta_v3_small)")
+    assert not body_faults("modernbert_base")
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_all_answer_and_hugging_face_answers_as_static(body: str):
+    family = FAMILIES[RELEASED[body]["model_type"]]
+    shape = replace(Shape(**family.shape_of(family.small, 3)), num_layers=6)
+    field = of_body(shape, 0.3, "fp32", seed=0)
+    given = words(np.array([9, 30, 4]), np.array([True, False, True]), shape.vocab_size)
+    with torch.inference_mode():
+        answers = {c.name: c.run(c.ready(given)) for c in field.candidates}
+    theirs, ours = answers["HF fp32"], answers["static fp32"]
+    torch.testing.assert_close(theirs, ours.logits_BC, atol=1e-4, rtol=1e-4)
+    assert answers["EAT fp32"].depth_B.tolist() == [4, 6, 4]
+
+
+def test_long_texts_only_where_the_body_takes_them(capsys):
+    made = list(long_texts(shape_of("modernbert_base"), 2048))
+    assert [batch.batch.lengths_B.tolist() for batch in made[0].batches] == [[2048], [2048]]
+    assert not list(long_texts(shape_of("deberta_v3_small"), 2048))
+    assert "2,048 tokens: left out, this body takes 512" in capsys.readouterr().out

@@ -1,0 +1,206 @@
+"""Scaling: exponents and ceilings by hand, what is counted, what is compared, and what is kept."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from models import kinds
+
+from eat_lightning.config import parsed
+from eat_lightning.errors import ConfigError
+from eat_lightning.methods.attention.longformer import Longformer
+from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.layer import Shape
+from eat_lightning.runs import jsonl
+from experiments.bench.plan import ScalingPlan
+from experiments.scaling import __main__ as entry
+from experiments.scaling.fit import exponent, lengths_of, ratios, spread
+from experiments.scaling.measured import measured, profiled
+from experiments.scaling.points import DENSE, PRUNED, WINDOW, body, rounds, text
+from experiments.scaling.rows import ScalingRow
+
+SIZES: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_heads": 2,
+    "intermediate_size": 32,
+    "num_layers": 6,
+    "vocab_size": 40,
+}
+
+
+def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    given = {
+        **{
+            "encoder": SIZES,
+            "window": 8,
+            "attentions": [],
+            "ratio": 0.3,
+            "lengths": [150, 300],
+            "at": 300,
+        },
+        **{"dense_up_to": 300, "batches": [1, 2], "ratios": [0.0, 0.5]},
+        **{"repeats": 2, "threads": 1, "seed": 0, "to": str(tmp_path / "growth"), "force": True},
+    }
+    return given | changes
+
+
+def small(longest: int = 300) -> AdaptiveEncoder:
+    return body(Shape(**SIZES, max_positions=longest), seed=0)
+
+
+def row(candidate: str, length: int, ms: float, attention: float | None = None) -> ScalingRow:
+    return ScalingRow(
+        axis="length",
+        candidate=candidate,
+        size=length,
+        length=length,
+        batch=1,
+        layers_run=6,
+        heads=1,
+        retention=1.0,
+        ms_R=(ms, 2 * ms, 2 * ms),
+        attention_R=None if attention is None else (attention, 2 * attention, 2 * attention),
+        peak_bytes=100 * length,
+        flops=1.0,
+    )
+
+
+def test_exponents_by_hand():
+    x = [1.0, 2.0, 4.0, 8.0]
+    found = exponent(x, [3 * value**2 for value in x])
+    assert (found.value, found.factor) == (pytest.approx(2), pytest.approx(3))
+    assert found.low == pytest.approx(found.high) == pytest.approx(2)
+    # residuals of +-d about a flat line: slope 0 by symmetry, and an interval on both its sides
+    noisy = exponent(x, [np.e, 1.0, 1.0, np.e])
+    assert noisy.value == pytest.approx(0)
+    assert noisy.low == pytest.approx(-noisy.high)
+    # s^2 = 4 x 0.25 / 2, Sxx = 5 ln(2)^2, t(0.975, 2) = 4.303
+    assert noisy.high == pytest.approx(4.3027 * np.sqrt(0.5 / (5 * np.log(2) ** 2)), rel=1e-4)
+    assert str(exponent([1, 2], [3, 6])) == "1.00"  # a line through two points has no interval
+    with pytest.raises(ValueError, match="two different values"):
+        exponent([2, 2], [1, 3])
+
+
+def test_the_ceiling_is_amdahls():
+    rows = [row(DENSE, 64, 10.0, 7.5), row(WINDOW, 64, 3.125, 0.5), row(PRUNED, 64, 2.5, 0.5)]
+    found = ratios(lengths_of(rows)[64])
+    assert found["ceiling"] == pytest.approx([4, 4, 4])  # three quarters of the time would be gone
+    assert found["of the ceiling"] == pytest.approx([0.8, 0.8, 0.8])  # 3.2x of 4x
+    assert spread(found["dense / window, pruned"]) == "4.00 (4.00 to 4.00)"
+    assert ratios(lengths_of(rows[1:])[64]) == {}
+
+
+def test_bytes_of_tensors_by_hand():
+    def run(size: int) -> None:
+        first = torch.zeros(size)  # 4,000 bytes
+        second = torch.zeros(500)  # 6,000 alive
+        del first
+        torch.zeros(250)  # 3,000 alive
+        del second
+
+    peak, operators = profiled(run, 1000)
+    assert peak == 6000
+    assert set(operators) & {"aten::zeros", "aten::empty", "aten::zero_", "aten::fill_"}
+
+
+def test_memory_of_the_band_is_linear():
+    encoder = with_slots(small(1200), attention=Longformer(8))
+    with torch.inference_mode():
+        peaks = [profiled(encoder, text([n], 40))[0] for n in (600, 1200)]
+    assert peaks[1] / peaks[0] == pytest.approx(2, rel=0.05)
+
+
+def test_points_run_what_they_say(tmp_path: Path):
+    encoder = small()
+    by_axis = {p[0].axis: p for p in rounds(encoder, parsed(ScalingPlan, config(tmp_path)))}
+    with torch.inference_mode():
+        deep = measured(by_axis["layers run"], 1)
+        asked = measured(by_axis["heads"], 1)
+        kept = measured(by_axis["retention"], 1)
+        dense = next(p for p in by_axis["length"] if p.candidate == DENSE)
+        batch = text([150], 40)
+        torch.testing.assert_close(dense.encoder(batch).logits_BC, encoder(batch).logits_BC)
+    assert [r.layers_run for r in deep] == [r.size for r in deep] == [1, 2, 3, 4, 5, 6]
+    assert [r.heads for r in asked] == [r.size for r in asked] == [1, 2, 3, 4, 5, 6]
+    assert {r.layers_run for r in asked} == {6}
+    # of 300 tokens half of the 299 go twice: 300, 151, 76
+    assert [r.retention for r in kept] == [1.0, pytest.approx((300 + 151 + 76) / 900)]
+    assert [r.size for r in kept] == [r.retention for r in kept]
+    for r in deep:
+        assert r.attention_R is not None
+        assert 0 < r.attention_R[0] < r.ms_R[0]
+
+
+def test_any_attention_of_the_shelf_may_be_set_beside_dense_and_the_window(tmp_path: Path):
+    others = [kind for kind in kinds("attention") if kind not in ("dense", "longformer")]
+    plan = parsed(ScalingPlan, config(tmp_path, attentions=others, lengths=[70, 150], at=150))
+    points = next(rounds(small(), plan))
+    assert {p.candidate for p in points} == {
+        *(DENSE, WINDOW, PRUNED, *others, "dense product", "window product"),
+        *(f"{kind} product" for kind in others),
+    }
+    with torch.inference_mode():
+        found = {(r.candidate, r.length): r for r in measured(points, 1)}
+    for kind in others:
+        whole, alone = found[kind, 150], found[f"{kind} product", 150]
+        assert whole.attention_R is not None
+        assert 0 < whole.attention_R[0] < whole.ms_R[0]
+        assert whole.flops > alone.flops > found[f"{kind} product", 70].flops
+    compared = ratios({r.candidate: r for r in found.values() if r.length == 150})
+    assert {f"dense / {kind}" for kind in others} <= {*compared}
+
+
+def test_whole_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rows = entry.scaling(config(tmp_path))
+    folder = tmp_path / "growth"
+    assert jsonl.read(folder / "rows.jsonl", ScalingRow) == rows
+    assert len(rows) == 2 * 5 + 2 + 6 + 6 + 2
+    assert {r.session for r in rows} == {rows[0].session}
+    assert {path.name for path in folder.iterdir()} == {"rows.jsonl", "report.md", "scaling.svg"}
+    report = (folder / "report.md").read_text()
+    for title in ("Against the dense encoder", "Exponents", "Time by operator", "Memory"):
+        assert title in report
+    assert "Proposition 1" in capsys.readouterr().out
+    fewer = entry.scaling(config(tmp_path, lengths=[150, 200], at=150, dense_up_to=150))
+    assert jsonl.read(folder / "rows.jsonl", ScalingRow) == fewer  # of one call
+    assert [r.candidate for r in fewer if r.length == 200 and r.axis == "length"] == [
+        *(WINDOW, PRUNED, "window product")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"lengths": [512]}, "lengths must be a list of two numbers or more, got [512]"),
+        ({"lengths": [512, 1]}, "must be 2 or more, got 1"),
+        ({"ratios": [0.1, 1.0]}, "must be in [0, 1), got 1.0"),
+        ({"at": 200}, "at must be one of lengths up to dense_up_to, [150, 300], got 200"),
+        ({"dense_up_to": 150}, "at must be one of lengths up to dense_up_to, [150], got 300"),
+        (
+            {"attentions": ["flash"]},
+            "attention.kind: there is no attention called 'flash'",
+        ),
+        ({"attentions": ["dense"]}, "attentions must name others than dense and the window"),
+        ({"window": 7}, "attention.window must be even and at least 2, got 7"),
+        ({"mask_up_to": 1}, "mask_up_to is not an option"),
+        ({"encoder": SIZES | {"num_layers": 2}}, "encoder.num_layers must be 3 or more, got 2"),
+    ],
+)
+def test_faults_are_named_before_anything_runs(tmp_path: Path, changes: Any, fault: str):
+    with pytest.raises(ConfigError) as caught:
+        entry.scaling(config(tmp_path, **changes))
+    assert fault in str(caught.value)
+
+
+def test_rows_that_cannot_be(tmp_path: Path):
+    good = row(WINDOW, 64, 1.0)
+    path = tmp_path / "rows.jsonl"
+    jsonl.write(path, [good])
+    assert jsonl.read(path, ScalingRow) == [good]
+    path.write_text('{"axis": "length"}\n')
+    with pytest.raises(ConfigError, match="line 1: not a row"):
+        jsonl.read(path, ScalingRow)
+    with pytest.raises(ValueError, match=r"ms_R(.|\n)*must be in \(0, inf\), got 0.0"):
+        row(WINDOW, 64, 0.0)
