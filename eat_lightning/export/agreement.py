@@ -21,7 +21,7 @@ from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.record import inference
 from eat_lightning.infer.torch_backend import in_numpy
 from eat_lightning.model.contracts import ExitRule, Reduction
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
 from eat_lightning.progress import shown
@@ -160,8 +160,8 @@ def watched(encoder: AdaptiveEncoder, batch: Any) -> tuple[Any, np.ndarray]:
     a score, or of the answer's probability from where it would have decided otherwise."""
     watch = Watch(batch.size)
     reduction, exit = encoder.reduction, encoder.exit
-    twin = with_slots(
-        encoder, reduction=WatchedReduction(reduction, watch), exit=WatchedExit(exit, watch)
+    twin = encoder.replacing(
+        reduction=WatchedReduction(reduction, watch), exit=WatchedExit(exit, watch)
     )
     trace = twin(batch)
     if encoder.num_labels > 1:

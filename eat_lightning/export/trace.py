@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import Attention, Kernel, Policy, Where, only_open
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.reason import coded
@@ -109,7 +109,7 @@ class Stretch(nn.Module):
     def __init__(self, encoder: AdaptiveEncoder, first: int, last: int, alone: bool):
         super().__init__()
         pattern = AtAnyLength(encoder.attention, encoder.shape.max_length)
-        self.encoder = with_slots(encoder, attention=pattern)
+        self.encoder = encoder.replacing(attention=pattern)
         self.methods = {slot: getattr(encoder, slot) for slot in MODEL_SLOTS}
         self.first, self.last, self.alone = first, last, alone
 
@@ -156,7 +156,7 @@ def with_open_exits(encoder: AdaptiveEncoder, policies: Sequence[Policy] = ()) -
     """The encoder without the exits at which nobody may leave, where no graph needs to end; with
     all of them under policies, which look at what they guess."""
     rule = only_open(encoder.exit, policies)
-    return with_slots(encoder, policies=(), exit=rule if rule.layers else Never())
+    return encoder.replacing(policies=(), exit=rule if rule.layers else Never())
 
 
 def banded_layers(encoder: AdaptiveEncoder) -> list[int]:

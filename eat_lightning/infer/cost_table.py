@@ -22,7 +22,7 @@ from torch import Tensor
 from eat_lightning.infer.latency import undisturbed
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.deciding import decide
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Packed
 
 LENGTHS, REPEATS, WARM_UP = 8, 9, 3
@@ -84,7 +84,7 @@ def table_of(lengths_I: np.ndarray, ms_EI: np.ndarray, in_table: np.ndarray) -> 
 def times(encoder: AdaptiveEncoder, split: Any, rows: np.ndarray) -> np.ndarray:
     """Milliseconds from ids to each decision and to the end, E x I, the median of the repeats."""
     clock = Clock(encoder.exit)
-    timed = with_slots(encoder, exit=clock, policies=()).eval()
+    timed = encoder.replacing(exit=clock, policies=()).eval()
     device = encoder.strength.device
     batches = [split.batch(np.array([row])) for row in rows]
     took = []

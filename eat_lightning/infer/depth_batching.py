@@ -18,6 +18,7 @@ import torch
 
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.held import Held
+from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.recorder import TraceRecorder
 from eat_lightning.model.trace import Trace
@@ -49,8 +50,8 @@ class Pool(Generic[Name]):
 
     def add(self, names: Sequence[Name], batch: Batch) -> Iterator[tuple[list[Name], Trace]]:
         """A batch comes; names and traces of all that are done by now, a few at a time."""
-        recorder = TraceRecorder(len(self.encoder.layers), batch.size, self.encoder.rule)
-        packed = self.encoder.start(batch, recorder, leave=True)
+        recorder = self.encoder.recorder(batch, PassOptions(leave=True))
+        packed = self.encoder.start(batch, recorder)
         self.wait(1, Group(list(names), batch, recorder, packed))
         yield from self.run(self.size)
 
@@ -74,9 +75,8 @@ class Pool(Generic[Name]):
 
     def advance(self, layer: int, group: Group[Name]) -> Iterator[tuple[list[Name], Trace]]:
         names, recorder = group.names, group.recorder
-        exit_layer, gone_G, packed = self.encoder.advance(
-            group.packed, group.batch, recorder, layer, leave=True
-        )
+        step = self.encoder.advance(group.packed, group.batch, recorder, layer)
+        exit_layer, gone_G, packed = step
         if packed is not None:
             self.wait(exit_layer + 1, only_here(Group(names, group.batch, recorder, packed)))
         if len(gone_G):
@@ -119,7 +119,7 @@ def recorders_together(recorders: Sequence[TraceRecorder]) -> TraceRecorder:
     """One recorder of those that are still here in each."""
     rows = [recorder.rows_B for recorder in recorders]
     first = recorders[0]
-    joined = TraceRecorder(len(first.tokens_LB), sum(map(len, rows)), first.exit)
+    joined = TraceRecorder(len(first.tokens_LB), sum(map(len, rows)), first.exit, first.options)
     pairs = list(zip(recorders, rows, strict=True))
     joined.tokens_LB = torch.cat([recorder.tokens_LB[:, rows_B] for recorder, rows_B in pairs], 1)
     why_B = [recorder.held.why_B[rows_B.numpy()] for recorder, rows_B in pairs]

@@ -21,6 +21,7 @@ from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.encoder import Trace as TensorTrace
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.reason import Reason
@@ -103,7 +104,7 @@ class TorchBackend(Backend):
                 yield rows_G.numpy(), found, found
             return
         with torch.inference_mode():
-            whole = encoder(batch, leave=False)
+            whole = encoder(batch, ALL_EXITS)
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
         answered = replace(in_numpy(whole, cut_B), reason_B=fallback_B)
         # What exits and policies would have made of it: with `leave=False` every head has guessed.

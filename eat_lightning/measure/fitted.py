@@ -20,7 +20,7 @@ from eat_lightning.measure.plan import MeasurePlan, Subject
 from eat_lightning.measure.settings import STATIC, Setting
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import Reduction, overrides, turned
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.specification import spec
 from eat_lightning.runs.budgets import Fitter
@@ -49,7 +49,7 @@ def fitted(
     own: Setting, subject: Subject, encoder: AdaptiveEncoder, plan: MeasurePlan
 ) -> list[Setting]:
     """A rule at each budget. Where a person gives the reduction's settings, it stays as given."""
-    body = with_slots(encoder, **own.methods, policies=own.policies)
+    body = encoder.replacing(**own.methods, policies=own.policies)
     is_given = any(value is not None for value in plan.reduction.values())
     fits_reduction = plan.fit_reduction and not is_given
     form, threads = subject.form, plan.threads
@@ -74,7 +74,7 @@ def searched_settings(
 
     def evaluate(point: list[float]) -> tuple[float, float]:
         """Cost as a share of full FLOPs, and the main metric."""
-        body = with_slots(encoder, **methods, reduction=turned(own.reduction, point), policies=())
+        body = encoder.replacing(**methods, reduction=turned(own.reduction, point), policies=())
         passes = [record(body, split, plan.batch) for split in splits]
         depth = body.shape.num_layers
         costs = [

@@ -15,6 +15,7 @@ from torch import Tensor
 from eat_lightning.model.contracts import ExitRule, Policy, overrides
 from eat_lightning.model.deciding import decide
 from eat_lightning.model.held import Held
+from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Batch, Packed
 from eat_lightning.model.reason import Reason, coded, reason_names
 from eat_lightning.model.trace import Scores, Trace
@@ -22,10 +23,19 @@ from eat_lightning.model.wish import Wish
 
 
 class TraceRecorder:
-    """Writes a trace while examples pass and leave, by the exit rule `exit`."""
+    """Writes a trace while examples pass and leave.
 
-    def __init__(self, num_layers: int, size: int, exit: ExitRule):
-        self.size, self.exit = size, exit
+    Args:
+        num_layers: of the encoder.
+        size: examples.
+        exit: the rule by which they leave.
+        options: of the pass, `leave` known.
+    """
+
+    def __init__(
+        self, num_layers: int, size: int, exit: ExitRule, options: PassOptions = ALL_EXITS
+    ):
+        self.size, self.exit, self.options = size, exit, options
         self.here_B: Tensor | None = None  # rows of the examples still here; None: all of them
         self.guesses: dict[int, Tensor] = {}
         self.signals: dict[int, Tensor] = {}

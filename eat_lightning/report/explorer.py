@@ -21,7 +21,7 @@ from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.methods import reduction as reductions
 from eat_lightning.model.contracts import ExitRule, Reduction, point_of, turned
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Packed
@@ -123,7 +123,7 @@ def walk(encoder: AdaptiveEncoder, part: Split) -> tuple[Recorded, list[list[lis
     """What some rows of a split went through when nobody left, and for each row, and each layer,
     the places of the tokens that entered it. Each example alone, so that every note is of one."""
     noting, last = Noting(encoder.reduction), encoder.shape.num_layers
-    recorded = record(with_slots(encoder, reduction=noting), part, batch_size=1)
+    recorded = record(encoder.replacing(reduction=noting), part, batch_size=1)
     order_B = np.concatenate(sorted_batches(part.lengths, 1))
     noted = dict(zip(order_B.tolist(), noting.passes, strict=False))
     lengths = enumerate(part.lengths.tolist())
@@ -154,7 +154,7 @@ def entries(
         for row in rows
     ]
     for method in compared(encoder):
-        walked = walk(with_slots(encoder, reduction=method), split.take(rows))
+        walked = walk(encoder.replacing(reduction=method), split.take(rows))
         name, own = method_text(spec("reduction", method)), method is encoder.reduction
         for entry, way in zip(found, described(*walked, names), strict=True):
             entry["ways"].append({"name": name, "own": own, **way})

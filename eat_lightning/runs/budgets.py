@@ -22,7 +22,7 @@ from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import point_of, turned
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import spec
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.certificate import cut_of
@@ -171,7 +171,7 @@ class Fitter:
         for point in points:
             body = self.encoder
             if point is not None:
-                body = with_slots(body, reduction=turned(body.reduction, point))
+                body = body.replacing(reduction=turned(body.reduction, point))
             title = f"{self.run.name}: calibration, reduction at {point}"
             said = Recorded.joined([record(body, split, batch, title) for split in splits])
             found.append(Pass(point, body, said, max(splits, key=len), self.threads))

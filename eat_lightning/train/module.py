@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,9 +16,12 @@ from torchmetrics import MeanMetric
 from eat_lightning.data.metrics import metrics_for
 from eat_lightning.infer.record import recorded_of
 from eat_lightning.model.contracts import EncoderPart, Objective, Schedule
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots, with_weights
+from eat_lightning.model.effective import with_weights
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
+from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context, Pass
 from eat_lightning.train.callbacks.stages import Timeline
 from eat_lightning.train.shards import shard
@@ -90,12 +94,20 @@ class Classifier(LightningModule):
         number = self.timeline.number(self.global_step)
         stage = self.timeline.stages[number]
         objective: Objective = stage.objective or self.objective
-        self.encoder.flow = objective.flow
-        self.encoder.keep_hidden = "hidden" in objective.wants
-        self.encoder.keep_scores = "scores" in objective.wants
-        self.encoder.skips = dropped_layers(self.encoder.shape)
-        trace = with_weights(self.encoder, objective.effective_weights(self.encoder), batch)
-        context = self.context(batch, trace, objective, number)
+        options = PassOptions(
+            flow=objective.flow,
+            skips=dropped_layers(self.encoder.shape),
+            keep_hidden="hidden" in objective.wants,
+            keep_scores="scores" in objective.wants,
+            soft=stage.soft,
+        )
+        weights = objective.effective_weights(self.encoder)
+        trace = with_weights(self.encoder, weights, batch, options)
+        further = [
+            pass_of(self.encoder, batch, wanted, options)
+            for wanted in objective.passes(self.global_step, self.encoder)
+        ]
+        context = self.context(batch, trace, further, objective, number)
         for method in self.methods:
             context.penalties |= method.penalties(context)
         loss = objective(context)
@@ -104,13 +116,13 @@ class Classifier(LightningModule):
         self.log_training(trace, {"loss": loss.total, **loss.parts}, share)
         return loss.total * share
 
-    def context(self, batch: Batch, trace: Trace, objective: Objective, number: int) -> Context:
-        """All that an objective may ask of this step."""
+    def context(
+        self, batch: Batch, trace: Trace, further: list[Trace], objective: Objective, number: int
+    ) -> Context:
+        """All that an objective may read of this step. further: traces of its passes."""
         last, stage = self.encoder.shape.num_layers, self.timeline.stages[number]
         counts = {"all": lambda k: True, "last": lambda k: k == last, "early": lambda k: k < last}
         assert batch.labels_B is not None
-        further = objective.passes(self.global_step, self.encoder)
-        passes = [pass_of(self.encoder, batch, wanted) for wanted in further]
         return Context(
             guesses={k: g for k, g in trace.guesses.items() if counts[stage.exits](k)},
             labels_B=batch.labels_B,
@@ -123,8 +135,8 @@ class Classifier(LightningModule):
             stage=number,
             hidden=trace.hidden,
             scores=trace.scores,
-            passes=[other.guesses for other in passes],
-            hidden_passes=[other.hidden for other in passes],
+            passes=[other.guesses for other in further],
+            hidden_passes=[other.hidden for other in further],
             full_BC=trace.guesses[last],
             pools=trace.pools,
             strength=float(self.encoder.strength),
@@ -138,18 +150,17 @@ class Classifier(LightningModule):
         if teacher is None or "teacher_hidden" not in wants:
             return {}
         teacher.to(batch.ids_N.device).eval()
-        teacher.keep_hidden, teacher.keep_scores = True, "scores" in wants
-        shown = teacher(batch, leave=False)
+        options = PassOptions(leave=False, keep_hidden=True, keep_scores="scores" in wants)
+        shown = teacher(batch, options)
         lessons = objective.lessons(teacher)
         return {
             "teacher_hidden": shown.hidden,
             "teacher_scores": shown.scores,
-            "teacher_passes": [pass_of(teacher, batch, wanted) for wanted in lessons],
+            "teacher_passes": [pass_of(teacher, batch, each, options) for each in lessons],
         }
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Every layer is there again, and learned parameters are put back within their bounds."""
-        self.encoder.skips = frozenset()
+        """Learned parameters are put back within their bounds."""
         for method in (*self.methods, self.objective):
             method.after_step()
 
@@ -171,7 +182,7 @@ class Classifier(LightningModule):
         if (batch := self.batch).idle:
             return
         weights = self.objective.effective_weights(self.encoder)
-        trace = with_weights(self.encoder, weights, batch, leave=False)
+        trace = with_weights(self.encoder, weights, batch, ALL_EXITS)
         assert batch.labels_B is not None
         for layer, guess_BC in trace.guesses.items():
             score_B = guess_BC[:, 0].float() if guess_BC.shape[1] == 1 else guess_BC.argmax(-1)
@@ -249,11 +260,11 @@ def dropped_layers(shape: Shape) -> frozenset[int]:
     return frozenset(number for number, gone in enumerate(gone_L.tolist(), start=1) if gone)
 
 
-def pass_of(encoder: AdaptiveEncoder, batch: Batch, wanted: Pass) -> Trace:
-    """Another pass over the same batch."""
-    twin = with_slots(encoder, **wanted.methods)
-    twin.skips = wanted.skips
-    return with_weights(twin, wanted.weights, batch, leave=False)
+def pass_of(encoder: AdaptiveEncoder, batch: Batch, wanted: Pass, options: PassOptions) -> Trace:
+    """Another pass over the same batch. options: of the pass beside it."""
+    twin = encoder.replacing(**wanted.methods)
+    options = replace(options, leave=False, skips=wanted.skips)
+    return with_weights(twin, wanted.weights, batch, options)
 
 
 def exits_of(encoder: AdaptiveEncoder) -> list[int]:

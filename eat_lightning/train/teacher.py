@@ -79,9 +79,7 @@ def teacher_in_step(path: str, objective: Objective, data: TextData) -> Adaptive
     unfit = objective.fits_attention(encoder.attention)
     faults += [f"teacher={path}: {fault}" for fault in unfit]
     faults.check()
-    keep_all: Any = Keep()
-    encoder.reduction = keep_all
-    return encoder.requires_grad_(False)
+    return encoder.replacing(reduction=Keep()).requires_grad_(False)
 
 
 def label_order(teacher: list[str], task: list[str]) -> list[int]:

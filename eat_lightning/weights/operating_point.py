@@ -20,7 +20,7 @@ from pydantic import ConfigDict
 from eat_lightning.bounds import raise_faults
 from eat_lightning.files import sha256_of
 from eat_lightning.model.contracts import turned
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import is_int8
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import specs_of
@@ -82,7 +82,7 @@ class OperatingPoint:
         reduction = encoder.reduction
         if self.reduction is not None:
             reduction = turned(reduction, self.reduction)
-        return with_slots(encoder, exit=rule, reduction=reduction)
+        return encoder.replacing(exit=rule, reduction=reduction)
 
 
 def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True) -> dict[str, Any]:

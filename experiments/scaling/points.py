@@ -24,10 +24,11 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import Attention, Kernel, Where
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch, Layout
 from eat_lightning.model.specification import build
+from eat_lightning.model.trace import Trace
 from experiments.bench.candidates import NUM_LABELS, Preset
 from experiments.bench.plan import ScalingPlan
 
@@ -110,8 +111,8 @@ def seen_as(encoder: AdaptiveEncoder, name: str, plan: ScalingPlan) -> AdaptiveE
     windowed = kind in (WINDOW, PRUNED)
     pattern: Any = Longformer(plan.window) if windowed else build("attention", {"kind": kind})
     reduction = pruning(encoder.shape, plan.ratio) if name == PRUNED else Keep()
-    seen = with_slots(encoder, attention=pattern, reduction=reduction, exit=Never())
-    return with_slots(seen, attention=Clocked(seen.attention))  # which has its parameters by now
+    seen = encoder.replacing(attention=pattern, reduction=reduction, exit=Never())
+    return seen.replacing(attention=Clocked(seen.attention))  # which has its parameters by now
 
 
 def pruning(shape: Shape, ratio: float) -> NormTopK:
@@ -186,7 +187,7 @@ def rounds(encoder: AdaptiveEncoder, plan: ScalingPlan) -> Iterator[list[Point]]
 
     def again(**slots: Any) -> AdaptiveEncoder:
         """The windowed encoder with a clock of its own."""
-        return with_slots(window, attention=Clocked(Longformer(plan.window)), **slots)
+        return window.replacing(attention=Clocked(Longformer(plan.window)), **slots)
 
     yield [
         Point("length", name, length, length, 1, seen_as(encoder, name, plan))

@@ -15,7 +15,6 @@ import torch
 from matplotlib.colors import ListedColormap
 
 from eat_lightning.model.contracts import Where
-from eat_lightning.model.encoder import with_slots
 from eat_lightning.model.specification import build, class_of
 from eat_lightning.new.toy import ragged, tiny_encoder
 from eat_lightning.report.explorer import Noting, entering
@@ -52,7 +51,7 @@ def rows_kept(reduction: Any) -> Any:
     encoder = tiny_encoder(reduction=reduction)
     noting = Noting(encoder.reduction)
     with torch.no_grad():
-        with_slots(encoder, reduction=noting)(ragged([LENGTH]))
+        encoder.replacing(reduction=noting)(ragged([LENGTH]))
     kept = entering(noting.passes[0] if noting.passes else {}, LENGTH, LAYERS)
     if all(len(places) == LENGTH for places in kept):
         return None

@@ -248,7 +248,7 @@ def test_what_would_be_lost_is_refused(slot: str, own: type, said: str):
 def test_a_method_that_no_graph_holds_is_refused(tmp_path: Path):
     folder = make_run(tmp_path / "run", "dense", "none", "never")
     encoder, labels = Run.open(folder).model()
-    encoder.reduction = method("reduction", "tome", layers=[1, 2])
+    encoder = encoder.replacing(reduction=method("reduction", "tome", layers=[1, 2]))
     save_model(encoder, labels, folder / "model")
     with pytest.raises(ConfigError, match=r"^reduction=tome merges tokens, whose sizes the graphs"):
         export(settings(f"run='{folder}'", "check=0"))

@@ -8,7 +8,7 @@ from models import ragged, tiny
 
 from eat_lightning.export.narrow import narrowed
 from eat_lightning.methods.objective.cofi import CoFi, drawn, open_chance, settled
-from eat_lightning.model.encoder import settle, with_weights
+from eat_lightning.model.effective import bake_weights, with_weights
 from eat_lightning.model.training import Context
 from eat_lightning.model.widths import living
 
@@ -90,7 +90,7 @@ def test_the_cut_encoder_equals_the_gated_one():
     whole_BC = encoder(batch).logits_BC
     gated_BC = with_weights(encoder, objective.effective_weights(encoder), batch).logits_BC
     assert not torch.allclose(gated_BC, whole_BC)
-    settle(objective, encoder)
+    bake_weights(objective, encoder)
     torch.testing.assert_close(encoder(batch).logits_BC, gated_BC)
     made = narrowed(encoder, living(encoder))
     assert made.shape.heads_by_layer == (3, 3, 4, 4, 4, 4)

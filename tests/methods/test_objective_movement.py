@@ -5,7 +5,7 @@ import torch
 from models import ragged, tiny
 
 from eat_lightning.methods.objective.movement import Movement, masked_top, matrices_of
-from eat_lightning.model.encoder import settle, with_weights
+from eat_lightning.model.effective import bake_weights, with_weights
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 
@@ -52,7 +52,7 @@ def test_zeros_stay_in_what_is_saved(tmp_path):
     encoder, batch = tiny(), ragged()
     objective = bound(encoder, keep=0.1)
     masked_BC = with_weights(encoder, objective.effective_weights(encoder), batch).logits_BC
-    settle(objective, encoder)
+    bake_weights(objective, encoder)
     save_model(encoder, ["a", "b", "c"], tmp_path)
     loaded, _ = load_model(tmp_path)
     torch.testing.assert_close(loaded(batch).logits_BC, masked_BC)

@@ -8,7 +8,6 @@ from models import kinds, method, ragged, tiny
 
 from eat_lightning.methods.objective.sandwich import Sandwich
 from eat_lightning.model.contracts import turned
-from eat_lightning.model.encoder import with_slots
 from eat_lightning.model.training import Context
 
 EVEN, TILTED = [0.0, 0.0], [math.log(3.0), 0.0]
@@ -67,7 +66,7 @@ def test_sub_models_lie_between_everything_and_the_reduction_as_set(kind: str):
         found = found if isinstance(found, list) else [found] * len(points)
         for low, x, high in zip([strict] * len(points), found, points, strict=True):
             assert min(low, high) <= x <= max(low, high)
-        assert with_slots(encoder, **drawn.methods)(ragged()).guesses[6].isfinite().all()
+        assert encoder.replacing(**drawn.methods)(ragged()).guesses[6].isfinite().all()
     assert getattr(between[0].methods["reduction"], name) != getattr(
         between[1].methods["reduction"], name
     )
@@ -81,7 +80,7 @@ def test_the_largest_reduces_nothing_and_draws_are_repeatable():
         drawn.append(Sandwich(layer_drop=0.5).passes(7, encoder))
     largest, first, second = drawn[0]
     again = drawn[1]
-    trace = with_slots(encoder, **largest.methods)(ragged())
+    trace = encoder.replacing(**largest.methods)(ragged())
     assert (trace.tokens_LB == ragged().lengths_B).all()
     assert largest.skips == frozenset()
     assert first.skips | second.skips

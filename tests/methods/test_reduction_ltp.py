@@ -7,6 +7,7 @@ from models import packed, ragged, tiny, tiny_shape
 from eat_lightning.methods.reduction.ltp import LearnedTokenPruning
 from eat_lightning.model.contracts import turned
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.options import PassOptions
 
 RECEIVED = Evidence(received_N=torch.tensor([1.0, 0.4, 1.6, 1.0, 0.9, 0.1]))
 LENGTHS = [4, 2]  # means over t: .25 .1 .4 .25 | .45 .05; the last of each is [SEP]
@@ -60,8 +61,7 @@ def test_a_soft_gate_by_hand():
 def test_thresholds_and_scores_get_a_gradient_while_soft():
     encoder = tiny("dense", "ltp").train()
     encoder.reduction.temperature = 0.05
-    encoder.soft = True
-    trace = encoder(ragged())
+    trace = encoder(ragged(), PassOptions(soft=True))
     trace.penalties["gates"].sum().backward()
     assert (encoder.reduction.delta.grad != 0).all()
     assert encoder.layers[0].qkv.weight.grad.abs().sum() > 0
@@ -69,8 +69,7 @@ def test_thresholds_and_scores_get_a_gradient_while_soft():
 
 def test_in_evaluation_rows_are_dropped_even_in_a_soft_stage():
     encoder = tiny("dense", "ltp")
-    encoder.soft = True
-    assert (encoder(ragged()).tokens_LB[-1] < ragged().lengths_B).any()
+    assert (encoder(ragged(), PassOptions(soft=True)).tokens_LB[-1] < ragged().lengths_B).any()
 
 
 def test_a_threshold_ignores_longer_neighbours():

@@ -49,7 +49,7 @@ def test_a_class_from_outside_the_package():
     assert spec("attention", pattern) == {"kind": kind, "reach": 2}
     encoder, batch = tiny(), ragged()
     before_BC = encoder(batch).logits_BC
-    encoder.attention = pattern
+    encoder = encoder.replacing(attention=pattern)
     assert not torch.allclose(encoder(batch).logits_BC, before_BC)
 
 

@@ -14,6 +14,7 @@ from eat_lightning.data.split import Split
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.specification import build, spec
 from eat_lightning.report.explorer import (
@@ -37,7 +38,7 @@ def make_run(folder: Path, task: str, reduction: str = "norm_topk") -> Run:
     rule, head = ("confidence" if labels else "never"), {"layers": [3, 4]}
     encoder = tiny("dense", reduction, rule, len(labels) or 1, head, max_positions=300, **sizes)
     if labels:
-        encoder.exit = method("exit", "confidence", tau=0.6, layers=[3, 4])
+        encoder = encoder.replacing(exit=method("exit", "confidence", tau=0.6, layers=[3, 4]))
     save_model(encoder, labels or ["score"], folder / "model")
     tokenizer.save_pretrained(folder / "model")
     target = "eat_lightning.data.toy.ToyData"
@@ -101,10 +102,10 @@ def test_as_the_encoder_goes(run: Run, explored: dict, split: Split):
     methods = compared(encoder)
     for example in explored["examples"][:4]:
         for way, reduction in zip(example["ways"], methods, strict=True):
-            encoder.reduction = reduction
-            encoder.exit = build("exit", {"kind": "never"})
+            encoder = encoder.replacing(reduction=reduction)
+            encoder = encoder.replacing(exit=build("exit", {"kind": "never"}))
             with torch.inference_mode():
-                trace = encoder.eval()(split.batch(np.array([example["id"]])), leave=False)
+                trace = encoder.eval()(split.batch(np.array([example["id"]])), ALL_EXITS)
             assert [len(places) for places in way["kept"]] == trace.tokens_LB[:, 0].tolist()
             for found in way["exits"]:
                 expected = trace.guesses[found["layer"]].softmax(-1)[0].tolist()
@@ -113,7 +114,9 @@ def test_as_the_encoder_goes(run: Run, explored: dict, split: Split):
                 assert found["answer"] == labels[int(np.argmax(expected))]
             for found in way["rules"]:
                 tau = float(found["rule"].removeprefix("tau "))
-                encoder.exit = method("exit", "confidence", tau=tau, layers=[3, 4])
+                encoder = encoder.replacing(
+                    exit=method("exit", "confidence", tau=tau, layers=[3, 4])
+                )
                 with torch.inference_mode():
                     trace = encoder(split.batch(np.array([example["id"]])))
                 assert found["left_at"] == int(trace.depth_B[0])

@@ -43,11 +43,15 @@ class Watch(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         self.copy(pl_module.encoder)
 
+    def on_train_start(self, trainer, pl_module) -> None:
+        pl_module.encoder.register_forward_pre_hook(
+            lambda module, given: self.soft.append(given[1].soft)
+        )
+
     def on_train_end(self, trainer, pl_module) -> None:
         self.copy(pl_module.encoder)
 
     def copy(self, encoder) -> None:
-        self.soft.append(encoder.soft)
         self.seen.append({n: p.detach().clone() for n, p in encoder.named_parameters()})
 
     def moved(self, begin: int, end: int) -> set[str]:
@@ -109,7 +113,7 @@ def test_thresholds_learn_while_soft_and_then_stand_still():
     encoder = tiny("dense", "ltp")
     encoder.reduction.temperature = 0.05
     watch = fit(encoder, SoftHard(warm=0.25, soft=0.25))
-    assert watch.soft == [False] * 2 + [True] * 2 + [False] * 5
+    assert watch.soft == [False] * 2 + [True] * 2 + [False] * 4
     assert "reduction.delta" not in watch.moved(0, 2) | watch.moved(4, STEPS)
     assert "reduction.delta" in watch.moved(2, 4)
     assert "layers.0.up.weight" in watch.moved(4, STEPS)

@@ -67,7 +67,7 @@ def test_a_regression_needs_no_label_names(tmp_path: Path):
 
 def test_a_method_from_outside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     encoder = tiny()
-    encoder.attention = Nearest(reach=3)
+    encoder = encoder.replacing(attention=Nearest(reach=3))
     save_model(encoder, LABELS, tmp_path)
     assert load_model(tmp_path)[0].attention.reach == 3
     monkeypatch.delitem(sys.modules, "models")

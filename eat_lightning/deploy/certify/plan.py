@@ -21,7 +21,6 @@ from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import points_by_layer
-from eat_lightning.model.encoder import with_slots
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
 from eat_lightning.model.specification import MODEL_SLOTS, build, build_all, method_faults, spec
@@ -178,7 +177,7 @@ def fitted(plan: CertifyPlan, run: Run, own: Setting, choice: ExitChoice) -> Set
     """The run's own methods with their knobs where they are for a budget."""
     form = form_of(plan.prepack, plan.dtype, plan.device)
     encoder = in_form(in_dtype(run.model()[0], plan.dtype).to(plan.device), form)
-    body = with_slots(encoder, **own.methods, policies=own.policies)
+    body = encoder.replacing(**own.methods, policies=own.policies)
     where, budget = plan.data.model_dump(), choice.budget
     assert budget is not None
     fits = choice.fit_reduction

@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
-from eat_lightning.model.encoder import settle
+from eat_lightning.model.effective import bake_weights
 
 
 class Settle(Callback):
@@ -17,6 +17,6 @@ class Settle(Callback):
         objective, encoder = pl_module.objective, pl_module.encoder
         if trainer.interrupted:
             return
-        settle(objective, encoder)
+        bake_weights(objective, encoder)
         for line in objective.summary(encoder) if trainer.is_global_zero else ():
             print(line)

@@ -77,7 +77,7 @@ def warm_then_linear(step: int, total: int, warmup: float) -> float:
 
 
 class FollowStages(Callback):
-    """Sets strength, softness and what trains before every step. The stage is saved: a run that is
+    """Sets strength and what trains before every step. The stage is saved: a run that is
     resumed where a stage begins starts it as an uninterrupted one does, with fresh moments."""
 
     def __init__(self) -> None:
@@ -103,7 +103,6 @@ class FollowStages(Callback):
                 optimizer.state.clear()
             self.stage = number
         encoder.strength.fill_(timeline.strength(trainer.global_step))
-        encoder.soft = stage.soft
         pl_module.log("train/strength", encoder.strength.float())
         pl_module.log("train/stage", float(number))
 
