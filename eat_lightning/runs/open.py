@@ -83,8 +83,8 @@ def certified(
     for source, certificate in held.items():
         methods = {slot: build(slot, given) for slot, given in certificate.policies.items()}
         asked = certificate.asked() if policies is None else policies
-        encoders[source] = encoder.replacing(**methods, policies=asked)
-        encoders[source].exit = rule_of(choice, encoders[source])
+        body = encoder.replacing(**methods, policies=asked)
+        encoders[source] = body.replacing(exit=rule_of(choice, body))
     return encoders
 
 

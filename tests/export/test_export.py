@@ -238,7 +238,7 @@ class Moody(ExitRule):
 )
 def test_what_would_be_lost_is_refused(slot: str, own: type, said: str):
     encoder = small("dense", "none", "confidence")
-    setattr(encoder, slot, own())
+    encoder = encoder.replacing(**{slot: own()})
     with pytest.raises(ConfigError) as error:
         graphs(encoder, alone=False)
     assert str(error.value).startswith(said)

@@ -136,6 +136,7 @@ def test_numbers():
 def test_slots_can_be_replaced_at_any_time():
     encoder = tiny("dense", "none", "confidence")
     assert isinstance(encoder, AdaptiveEncoder)
-    encoder.reduction, encoder.exit = method("reduction", "norm_topk"), method("exit", "never")
+    methods = {"reduction": method("reduction", "norm_topk"), "exit": method("exit", "never")}
+    encoder = encoder.replacing(**methods)
     assert encoder(ragged((12,))).tokens_LB[2].tolist() == [8]
     assert tiny_shape().max_length == 40
