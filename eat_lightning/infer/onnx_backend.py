@@ -21,9 +21,8 @@ from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.backend import Backend, Look, Source
-from eat_lightning.infer.graph_faults import WEIGHTS, check_graphs, is_trusted
 from eat_lightning.infer.later import LaterExits, nobody_leaves, would_leave
-from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of, read_about
+from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.methods.exit.never import Never
@@ -31,7 +30,19 @@ from eat_lightning.model.contracts import Policy
 from eat_lightning.model.policies import policy_faults, specs_of
 from eat_lightning.model.specification import build, spec
 from eat_lightning.progress import shown
-from eat_lightning.weights.untrusted import TOKENIZER, json_of, one_line, step_faults
+from eat_lightning.weights.untrusted import one_line, step_faults
+
+WEIGHTS = "weights.bin"
+
+
+class CheckedRunner(Runner):
+    """A runner whose graph that cannot be loaded is a ConfigError."""
+
+    def session(self, name: str) -> Any:
+        try:
+            return super().session(name)
+        except ValueError as error:
+            raise ConfigError(one_line(error)) from None
 
 
 @dataclass(frozen=True)
@@ -50,18 +61,16 @@ class Export:
         dtype: str | None = None,
     ) -> Export:
         """engine: "onnx" or "openvino". dtype: None is that of the graphs. ConfigError, in one
-        line, where it is none, its files ask for what ours do not, or the engine cannot run it. It
-        may be a stranger's, so all files are looked at before one is loaded."""
+        line, where it is none, or the engine cannot run it. A stranger's is data too: the engines
+        read no weights outside its folder, and none that are not as long as their shapes say."""
         path = Path(folder)
         try:
-            about = read_about(path)
-            check_graphs(path, files_of(about))
-            steps = path / "tokenizer.json"
-            if not is_trusted(path) and (faults := step_faults(json_of(steps, TOKENIZER))):
-                raise ValueError(f"{steps}: {faults[0]}")
-            return cls(path, Runner(path, threads, engine, dtype))
+            runner = CheckedRunner(path, threads, engine, dtype)
         except (ValueError, OSError) as error:
             raise ConfigError(one_line(error)) from None
+        if faults := step_faults(runner.tokenizer):
+            raise ConfigError(f"{path / 'tokenizer.json'}: {faults[0]}")
+        return cls(path, runner)
 
     @property
     def name(self) -> str:

@@ -107,7 +107,7 @@ class TorchBackend(Backend):
             whole = encoder(batch, ALL_EXITS)
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
         answered = replace(in_numpy(whole, cut_B), reason_B=fallback_B)
-        # What exits and policies would have made of it: with `leave=False` every head has guessed.
+        # What exits and policies would have made of it: every head has guessed.
         recorded = recorded_of(encoder, whole, batch)
         outcome, tokens_LB = recorded.under(), recorded.tokens_LB
         of_exits = outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB, outcome.names

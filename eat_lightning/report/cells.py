@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean, median, stdev
 
-from eat_lightning.report.claim import EMPTY, Cell, Value
 from eat_lightning.report.compare import Difference, accuracy_interval
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point
+from eat_lightning.report.table import EMPTY, Cell, Value
 
 ONE_SEED = "one seed"
+OTHER_COMMIT = "measured at another commit than most of the table"
 SPANS_ZERO = "the interval spans zero"
 SPANS_ONE = "the interval spans 1"
 NOT_ABOVE = "not above the share of the largest class"

@@ -238,39 +238,11 @@ class Study:
         fixed = [m for m in self.measured if m.row.baseline == FIXED]
         return [m for m in fixed if (m.run, m.row.examples) == pass_of]
 
-    def has_early_heads(self, point: Point) -> bool:
-        """Whether some of a point's runs have an exit head before the last layer, and so were not
-        trained as static models."""
-        runs, last = {m.run for m in point.members}, point.row.num_layers
-        rows = [m.row for m in self.measured if m.run in runs]
-        return any(int(k) < last for row in rows for k in (*row.ece_after, *row.exit_shares))
-
-    def static_of(self, point: Point) -> Point | None:
-        """The same weights with everything off, seed by seed: "own static", or the point itself. Of
-        several the one of the same session, or else of the same form."""
-        if point.is_static:
-            return point
-
-        def matches(other: Row, mine: Row) -> bool:
-            same = (other.dtype, other.threads) == (mine.dtype, mine.threads)
-            return same and is_static(other) and other.engine == mine.engine
-
-        found = self.twins(point, matches)
-        if not all(found):
-            return None
-        rows = point.members
-        return Point([nearest(twins, m.row) for twins, m in zip(found, rows, strict=True)])
-
 
 def is_static(row: Row) -> bool:
     """Dense attention, every token, every layer, on our kernels."""
     kinds = [method["kind"] for method in (row.attention, row.reduction, row.exit)]
     return kinds == ["dense", "none", "never"] and row.baseline != THEIRS
-
-
-def nearest(found: Sequence[Measured], row: Row) -> Measured:
-    """The one that was timed most like a row: in its session, then in its form."""
-    return max(found, key=lambda m: (m.row.session == row.session, m.row.form == row.form))
 
 
 def order(point: Point) -> tuple[Any, ...]:

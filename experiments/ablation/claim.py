@@ -15,11 +15,11 @@ from typing import Any
 
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Cell as TableCell
-from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.setting_table import OTHER_COMMIT
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Study
+from eat_lightning.report.table import Cell as TableCell
+from eat_lightning.report.table import Table
 
 from .factorial import OFF, PARTS, Cell, Factorial, below, factorials, name_of, parts_of, single
 from .figure import figure_of
@@ -119,7 +119,7 @@ def flags_of(factorial: Factorial, cell: Cell) -> list[str]:
     point = factorial.cells[cell]
     commits = [c for each in factorial.cells.values() for c in each.commits]
     flags = [cells.ONE_SEED] if len(point.members) == 1 else []
-    flags += [OTHER_COMMIT] if point.commits != [max(commits, key=commits.count)] else []
+    flags += [cells.OTHER_COMMIT] if point.commits != [max(commits, key=commits.count)] else []
     return [*flags, NOTHING_SAVED] if cell == single("window") else flags
 
 

@@ -15,10 +15,9 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.compare import (
     Difference,
-    Entry,
     batch_ms,
     difference,
     faster,
@@ -26,11 +25,13 @@ from eat_lightning.report.compare import (
     speed_up,
 )
 from eat_lightning.report.provenance import Provenance
-from eat_lightning.report.setting_table import common, held, table_of_settings
 from eat_lightning.report.study import Point, Study, grouped_by
+from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
 
+from ..baselines import Entry
 from .figure import figures_of
+from .settings import common, held, table_of_settings
 
 TRAINED = "the static model that was trained for itself"
 BASELINES = {"to_own": "its own static", "to_trained": TRAINED}

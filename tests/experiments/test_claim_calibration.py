@@ -12,9 +12,10 @@ from studies import EAT, claim_in, keep, make_recorded, make_row
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Claim, Line
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
+from eat_lightning.report.table import Line
 from experiments.calibration.metrics import Head
 
 claim = partial(claim_in, "calibration")

@@ -11,14 +11,15 @@ from studies import EAT, STATIC, claim_in, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Claim, Line
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.compare import Difference
-from eat_lightning.report.passes import USUAL, passes
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import open_study
+from eat_lightning.report.table import Line
 from eat_lightning.runs.row import Row
 from experiments.exits.claim import cost
 from experiments.exits.rule import Rule, by_difficulty, by_length
+from experiments.passes import USUAL, passes
 
 claim = partial(claim_in, "exits")
 

@@ -11,10 +11,12 @@ from studies import claim_in, keep, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.settings import THEIRS
-from eat_lightning.report import cells, figures, setting_table, tables
+from eat_lightning.report import cells, figures
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
-from eat_lightning.report.claim import Claim, Line
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import NO_EXAMPLES, open_study
+from eat_lightning.report.table import Line
+from experiments.frontier import settings
 
 claim = partial(claim_in, "frontier")
 
@@ -56,7 +58,7 @@ def test_a_line_has_what_the_rows_say(found: Claim):
 
 
 def test_hidden_columns_are_there(found: Claim):
-    head = tables.csv_text(found.tables[0]).splitlines()[0].split(",")
+    head = found.tables[0].csv().splitlines()[0].split(",")
     wanted = "padding_factor baseline conversion num_examples seed dtype threads device machine"
     assert {*wanted.split(), "commit", "runs", "to_own_low", "speed_up_high"} <= {*head}
 
@@ -66,7 +68,7 @@ def test_what_is_doubtful_is_flagged(tmp_path: Path):
     eat_run(tmp_path)
     found = claim(tmp_path)
     static = line(found, "minilm", "static")
-    assert static.flags == (cells.ONE_SEED, setting_table.OTHER_COMMIT)
+    assert static.flags == (cells.ONE_SEED, cells.OTHER_COMMIT)
     assert static.cells["accuracy"].flags == (cells.NOT_ABOVE,)  # 0.5 of a majority of 0.5
     assert line(found, "eat", "tau 0.9").flags == (cells.ONE_SEED,)
 
@@ -220,5 +222,5 @@ def test_rows_without_sessions_and_examples_are_shown_and_flagged(tmp_path: Path
     found = claim_of(CLAIMS_DIR / "frontier" / "claim.py")(study)
     made = line(found, "eat", "tau 0.9").cells
     assert made["speed_up"].text == "2.00 (1.90 to 2.10)"
-    assert made["to_padded_speed_up"].flags == (setting_table.NO_SESSION,)
+    assert made["to_padded_speed_up"].flags == (settings.NO_SESSION,)
     assert made["to_own"].flags == (NO_EXAMPLES,)

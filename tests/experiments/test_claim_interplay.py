@@ -12,7 +12,8 @@ from studies import STATIC, claim_in, keep, line_of, make_recorded, make_row
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.claim import Claim
+from eat_lightning.report.table import Table
 from eat_lightning.runs.row import write
 
 claim = partial(claim_in, "interplay")

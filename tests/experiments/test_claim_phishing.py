@@ -14,9 +14,10 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.report import figures
 from eat_lightning.report.__main__ import CLAIMS_DIR
-from eat_lightning.report.claim import Claim, Line, Table
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
+from eat_lightning.report.table import Line, Table
 from eat_lightning.runs.certificate import Certificate
 
 claim = partial(claim_in, "phishing")

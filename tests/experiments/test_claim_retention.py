@@ -14,7 +14,8 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.specification import build
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.claim import Claim
+from eat_lightning.report.table import Table
 from eat_lightning.runs.run import Run
 from experiments.retention.kept import end_of, logged, quarters
 

@@ -10,7 +10,6 @@ from studies import EAT, keep, make_row
 from eat_lightning.report import cells
 from eat_lightning.report.compare import (
     Difference,
-    Entry,
     accuracy_interval,
     batch_ms,
     difference,
@@ -22,6 +21,7 @@ from eat_lightning.report.compare import (
 from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import NO_EXAMPLES, Measured, Point, Study, open_study
+from experiments.baselines import Entry
 from experiments.frontier.figure import timing_of
 
 

@@ -11,7 +11,7 @@ import pytest
 from pages import HOSTILE, SMALL, SOURCE, ZERO, contrast, make_claims, make_explorer, make_table
 
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Cell, Claim, Column, Line, Table
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.page import (
     SCRIPTS,
     STYLES,
@@ -24,6 +24,7 @@ from eat_lightning.report.page import (
     spans,
     value_and_interval,
 )
+from eat_lightning.report.table import Cell, Column, Line, Table
 
 
 class Outline(HTMLParser):

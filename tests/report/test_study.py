@@ -10,6 +10,7 @@ from studies import EAT, keep, make_recorded, make_row
 from eat_lightning.errors import ConfigError
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.row import write
+from experiments.baselines import own_static_of
 
 
 def two_seeds(folder: Path) -> Path:
@@ -54,16 +55,16 @@ def test_examples_follow_the_rule_of_their_row(tmp_path: Path):
 def test_own_static_is_found_seed_by_seed(tmp_path: Path):
     study = open_study([str(two_seeds(tmp_path))])
     static, eat = study.points()
-    found = study.static_of(eat)
+    found = own_static_of(study, eat)
     assert found is not None
     assert [m.row for m in found.members] == [m.row for m in static.members]
-    assert study.static_of(static) is static
+    assert own_static_of(study, static) is static
 
 
 def test_a_setting_without_its_baseline_has_none(tmp_path: Path):
     keep(tmp_path / "r", [make_row(**EAT)])
     study = open_study([str(tmp_path)])
-    assert study.static_of(study.points()[0]) is None
+    assert own_static_of(study, study.points()[0]) is None
 
 
 def test_each_engine_has_an_own_static(tmp_path: Path):
@@ -75,7 +76,7 @@ def test_each_engine_has_an_own_static(tmp_path: Path):
     keep(tmp_path / "r", rows)
     study = open_study([str(tmp_path)])
     for point in study.points():
-        static = study.static_of(point)
+        static = own_static_of(study, point)
         assert static is not None
         assert (static.row.baseline, static.row.kernels) == ("own static", point.row.kernels)
 

@@ -14,6 +14,7 @@ from training import TINY, config_of, trained
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record
+from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train
@@ -131,7 +132,7 @@ def test_a_teacher_with_another_vocabulary_is_refused(run: Run, tmp_path: Path):
     from eat_lightning.train.teacher import teacher_in_step
 
     data: Any = SimpleNamespace(tokenizer=toy_tokenizer(), task=run.task)
-    assert teacher_in_step(str(run.folder), object(), data).shape.num_layers == 6
+    assert teacher_in_step(str(run.folder), HiddenDistillation(), data).shape.num_layers == 6
     data.tokenizer.add_tokens(["another"])
     with pytest.raises(ConfigError, match="has another vocabulary than the student"):
-        teacher_in_step(str(run.folder), object(), data)
+        teacher_in_step(str(run.folder), HiddenDistillation(), data)

@@ -13,9 +13,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.report import figures, tables
-from eat_lightning.report.claim import Cell, Claim, Column
+from eat_lightning.report import figures
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.provenance import Provenance
+from eat_lightning.report.table import Cell, Column
 
 SCRIPTS = ("page.js", "tips.js", "tables.js", "save.js", "explorer.js")
 STYLES = ("page.css", "table.css", "explorer.css")
@@ -66,7 +67,7 @@ def template() -> Any:
     jinja.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     jinja.filters |= {"slug": slug, "value_and_interval": value_and_interval}
     called = {"leading": leading, "spans": spans, "head_of": head_of, "address": address}
-    jinja.globals |= called | {"figures": figures, "tables": tables}
+    jinja.globals |= called | {"figures": figures}
     return jinja.get_template("page.html")
 
 

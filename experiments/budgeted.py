@@ -1,4 +1,5 @@
-"""A line for each method and budget, for every claim that compares them."""
+"""Methods that were fitted for budgets, and a line for each of their budgets: what the claims
+`budgets`, `methods` and `compare` show."""
 
 from __future__ import annotations
 
@@ -7,12 +8,13 @@ from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import columns as col
-from eat_lightning.report.compare import Entry, speed_up
+from eat_lightning.report.compare import speed_up
 from eat_lightning.report.figures import looks, looks_of
-from eat_lightning.report.setting_table import GAIN, MIX
 from eat_lightning.report.study import Point, Study, grouped_by
 from eat_lightning.runs.names import USUAL
 from eat_lightning.runs.row import FIXED, text
+
+from .baselines import GAIN, MIX, Entry
 
 Rule = tuple[str, str]  # kind and layers
 

@@ -12,10 +12,8 @@ from typing import Any
 
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import EMPTY, Cell, Column, Table
 from eat_lightning.report.compare import (
     Cost,
-    Entry,
     batch_ms,
     faster,
     single_ms,
@@ -23,8 +21,10 @@ from eat_lightning.report.compare import (
     speed_up,
 )
 from eat_lightning.report.study import Point
+from eat_lightning.report.table import EMPTY, Cell, Column, Table
 
-OTHER_COMMIT = "measured at another commit than most of the table"
+from ..baselines import GAIN, MIX, Entry
+
 OTHER_VERSION = "measured by another version than most of the table"
 NOT_TIMED = "not timed"
 NO_SESSION = "not divided: its rows name no session in which both took turns"
@@ -35,8 +35,6 @@ FORMS = (
     "prepacked: matrices arranged for the processor once; Hugging Face's model is as people call it"
 )
 STUDENT = "against the best static model with fewer FLOPs than own static"
-GAIN = f"points over the same weights at fixed depth and equal FLOPs; {col.PAIRED}"
-MIX = f"points over the best random mix of two depths of these examples; {col.PAIRED}"
 
 
 def metric(name: str, title: str) -> Column:
@@ -138,7 +136,7 @@ def held(entry: Entry, other: Point | None, cost: Cost) -> Cell:
 
 def table_of_settings(name: str, title: str, caption: str, entries: Sequence[Entry]) -> Table:
     """A line for each setting; flagged where it is of another commit or version than most."""
-    told = {"commit": OTHER_COMMIT, "version": OTHER_VERSION}
+    told = {"commit": cells.OTHER_COMMIT, "version": OTHER_VERSION}
     usual = {name: common(entries, name) for name in told}
 
     def flags(entry: Entry) -> Iterator[str]:
