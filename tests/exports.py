@@ -10,6 +10,7 @@ from models import method, spread, tiny_shape
 
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 
 NAME = "task=sst2,model=eat,seed=1"  # a name that needs quotes
@@ -75,7 +76,7 @@ def with_opinions(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     vocab = encoder.shape.vocab_size
     examples = [[2, *torch.randint(5, vocab, (5 + i % 9,)).tolist()] for i in range(64)]
     with torch.no_grad():
-        trace = encoder(Batch.from_lists(examples), leave=False)
+        trace = encoder(Batch.from_lists(examples), ALL_EXITS)
         for layer, guess_BC in trace.guesses.items():
             classes = encoder.heads[str(layer)].classes
             classes.bias.sub_(guess_BC.mean(0)).mul_(1.5 / guess_BC.std(0))

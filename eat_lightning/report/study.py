@@ -20,7 +20,7 @@ import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome, Recorded
-from eat_lightning.model.contracts import build
+from eat_lightning.model.specification import build
 from eat_lightning.own import ALLOW
 from eat_lightning.runs.jsonl import read_whole
 from eat_lightning.runs.names import (
