@@ -31,6 +31,7 @@ STEP = 0.005  # of full cost, between neighbouring points
 LEVELS = 1000  # least chances that are tried
 NEAR = 12  # halvings of the knob's first distance from its strict end
 FINER = 4  # distances for each of the knob's
+FAR = 1.01  # times the distance of the knob's laxest point
 LEAST_SLOPE = 0.05  # a head at chance would let all leave at once
 
 
@@ -58,13 +59,13 @@ def fit_dial(
     distance_EB = leaving_distances(exit, recorded)
     agrees_EB = answers_at_exits(exit, recorded) == original_B
     is_shared = bool(faults_of(turned(exit, [knob.strict] * len(exit.layers)), None))
-    curves = Curves.fit(distance_EB, None if is_shared else agrees_EB)
+    laxest = abs(knob.fine[-1] - knob.strict)
+    curves = Curves.fit(distance_EB, None if is_shared else agrees_EB, laxest)
     replay = Replay(exit, recorded, cost_EB, original_B)
     full = replay.at(knob.strict if is_shared else [knob.strict] * len(exit.layers))
     points = [replace(full, cost=full_cost)]
     for level in spaced(curves.levels(distance_EB), cost_EB):
-        distance_E = curves.distances(level).clip(max=abs(knob.fine[-1] - knob.strict))
-        values = [at_distance(knob, distance) for distance in distance_E]
+        values = [at_distance(knob, distance) for distance in curves.distances(level)]
         point = replay.at(values[0] if is_shared else values)
         if point.cost < points[-1].cost:
             points.append(point)
@@ -117,36 +118,43 @@ def answers_at_exits(exit: ExitRule, recorded: Recorded) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Curves:
-    """The log-odds, at each exit, that an answer stays: slope x score + intercept, where the score
-    is -log of the distance at which an example leaves, less `centre`, over `spread`."""
+    """The log-odds, at each exit, that an answer stays: slope x score + intercept. The score of an
+    example is log((far - d) / d), of the distance d at which it leaves.
+
+    Args:
+        slope_E: above 0.
+        intercept_E: of the same exits.
+        laxest: the distance of the knob's laxest point; `far` is a little beyond.
+    """
 
     slope_E: np.ndarray
     intercept_E: np.ndarray
-    centre: float
-    spread: float
+    laxest: float
 
     @classmethod
-    def fit(cls, distance_EB: np.ndarray, agrees_EB: np.ndarray | None) -> Curves:
+    def fit(cls, distance_EB: np.ndarray, agrees_EB: np.ndarray | None, laxest: float) -> Curves:
         """agrees_EB: the answer there is that of full depth; None: one curve for all exits."""
-        scores = -np.log(distance_EB[np.isfinite(distance_EB)])
-        centre, spread = (scores.mean(), scores.std() or 1.0) if len(scores) else (0.0, 1.0)
-        lines = np.array([[1.0, 0.0]] * len(distance_EB))
-        if agrees_EB is not None:
-            for e, (distance_B, agrees_B) in enumerate(zip(distance_EB, agrees_EB, strict=True)):
-                leaves_B = np.isfinite(distance_B)
-                score_B = (-np.log(distance_B[leaves_B]) - centre) / spread
-                lines[e] = logistic(score_B, agrees_B[leaves_B].astype(float))
-        return cls(lines[:, 0].clip(min=LEAST_SLOPE), lines[:, 1], float(centre), float(spread))
+        plain = cls(np.ones(len(distance_EB)), np.zeros(len(distance_EB)), laxest)
+        if agrees_EB is None:
+            return plain
+        lines = []
+        for score_B, agrees_B in zip(plain.levels(distance_EB), agrees_EB, strict=True):
+            leaves_B = np.isfinite(score_B)
+            lines.append(logistic(score_B[leaves_B], agrees_B[leaves_B].astype(float)))
+        slope_E, intercept_E = np.transpose(lines)
+        return cls(slope_E.clip(min=LEAST_SLOPE), intercept_E, laxest)
 
     def levels(self, distance_EB: np.ndarray) -> np.ndarray:
         """The log-odds of each example at each exit; -inf where it does not leave."""
-        score_EB = (-np.log(distance_EB) - self.centre) / self.spread
+        ratio_EB = (FAR * self.laxest / distance_EB - 1).clip(min=0)
+        with np.errstate(divide="ignore"):
+            score_EB = np.log(ratio_EB)
         return self.slope_E[:, None] * score_EB + self.intercept_E[:, None]
 
     def distances(self, level: float) -> np.ndarray:
         """The distance from the strict end, at each exit, at which the log-odds are `level`."""
         score_E = (level - self.intercept_E) / self.slope_E
-        return np.exp(-(score_E * self.spread + self.centre))
+        return (FAR * self.laxest * sigmoid(-score_E)).clip(max=self.laxest)
 
 
 def logistic(
@@ -154,16 +162,19 @@ def logistic(
 ) -> np.ndarray:
     """Slope and intercept of a logistic regression, by Newton's method with a weak prior towards
     slope 1 and intercept 0."""
-    from scipy.special import expit
-
     x_B2 = np.stack([score_B, np.ones_like(score_B)], 1)
     prior = line = np.array([1.0, 0.0])
     for _ in range(steps):
-        p_B = expit(x_B2 @ line)
+        p_B = sigmoid(x_B2 @ line)
         gradient = x_B2.T @ (p_B - stays_B) + (line - prior)
         curvature = (x_B2 * (p_B * (1 - p_B))[:, None]).T @ x_B2 + np.eye(2)
         line = line - np.linalg.solve(curvature, gradient)
     return line
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), without overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * x))
 
 
 def spaced(level_EB: np.ndarray, cost_EB: np.ndarray) -> list[float]:

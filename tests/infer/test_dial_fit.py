@@ -143,7 +143,7 @@ def test_how_far_from_its_strict_end_the_knob_stands_where_one_leaves():
 
 
 def test_curves_and_distances_are_inverse():
-    curves = Curves(np.array([0.5, 2.0]), np.array([1.0, -1.0]), centre=3.0, spread=1.5)
+    curves = Curves(np.array([0.5, 2.0]), np.array([1.0, -1.0]), laxest=0.66)
     distance_E = curves.distances(0.7)
     assert curves.levels(distance_E[:, None])[:, 0] == pytest.approx([0.7, 0.7])
     assert (curves.distances(0.2) > distance_E).all()
