@@ -19,7 +19,6 @@ from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
 from eat_lightning.model.specification import Specification, build, spec, untrained
 from eat_lightning.runs.certificate import Certificate, combination
-from eat_lightning.runs.chosen import checked as checked
 from eat_lightning.runs.row import FIXED, OWN, THEIRS
 from eat_lightning.runs.row import label as label
 from eat_lightning.runs.run import Run
