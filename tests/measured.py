@@ -5,8 +5,8 @@ from pathlib import Path
 import finished
 from models import method
 
-from eat_lightning.cli import with_paths_listed
 from eat_lightning.measure.__main__ import measure
+from eat_lightning.overrides import with_paths_listed
 
 FAST = ["timing.examples=6", "timing.warmup=1", "timing.repeats=2", "timing.batch=4"]
 UNTIMED = ["timing.enabled=false"]

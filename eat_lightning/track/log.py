@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from eat_lightning.cli import in_one_line
 from eat_lightning.config import arguments, target
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, in_one_line
 
 if TYPE_CHECKING:
     from eat_lightning.infer.record import Recorded

@@ -15,7 +15,6 @@ from typing import Annotated, Any
 import torch
 from pydantic import BeforeValidator
 
-from eat_lightning.cli import METHODS
 from eat_lightning.config import (
     Plan,
     arguments,
@@ -38,6 +37,7 @@ from eat_lightning.model.contracts import (
 from eat_lightning.model.heads import head_faults, pooled_faults, slot_faults
 from eat_lightning.model.specification import build, method_faults
 from eat_lightning.model.training import Stage
+from eat_lightning.overrides import METHODS
 from eat_lightning.track.log import wandb_faults
 from eat_lightning.train.callbacks.stages import freezes
 from eat_lightning.train.processes import num_processes

@@ -15,9 +15,10 @@ import torch
 from matplotlib.colors import ListedColormap
 
 from eat_lightning.model.contracts import Where
+from eat_lightning.model.options import PassOptions
 from eat_lightning.model.specification import build, class_of
 from eat_lightning.new.toy import ragged, tiny_encoder
-from eat_lightning.report.explorer import Noting, entering
+from eat_lightning.report.explorer import entering
 from experiments.site.made import ROOT
 
 matplotlib.use("svg")
@@ -49,10 +50,9 @@ def svg(figure: Any) -> bytes:
 def rows_kept(reduction: Any) -> Any:
     """One sentence of a random tiny encoder: the rows that enter each layer."""
     encoder = tiny_encoder(reduction=reduction)
-    noting = Noting(encoder.reduction)
     with torch.no_grad():
-        encoder.replacing(reduction=noting)(ragged([LENGTH]))
-    kept = entering(noting.passes[0] if noting.passes else {}, LENGTH, LAYERS)
+        trace = encoder(ragged([LENGTH]), PassOptions(leave=False, keep_hidden=True))
+    kept = entering(trace)
     if all(len(places) == LENGTH for places in kept):
         return None
     figure, axis = plt.subplots(figsize=(5, 2.4))

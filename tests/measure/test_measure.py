@@ -11,7 +11,6 @@ import torch
 from measured import FAST, UNTIMED, call, make_run
 from models import method
 
-from eat_lightning.cli import with_paths_listed
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.__main__ import main
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -19,6 +18,7 @@ from eat_lightning.model.options import ALL_EXITS, USUAL, PassOptions
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.specification import build
 from eat_lightning.model.trace import Trace
+from eat_lightning.overrides import with_paths_listed
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.training_mark import marks, training_mark

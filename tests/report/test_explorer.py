@@ -13,17 +13,16 @@ from eat_lightning.config import CONFIG_DIR
 from eat_lightning.data.split import Split
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.evidence import Evidence
+from eat_lightning.infer.record import record
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.specification import build, spec
 from eat_lightning.report.explorer import (
-    Noting,
     compared,
-    entering,
     explore,
     rules_of,
     spread,
+    typed,
     walk,
 )
 from eat_lightning.runs.run import Run
@@ -135,18 +134,15 @@ def test_the_rules_of_a_run():
     assert names(kind="never") == [None]
 
 
-def test_noting_by_hand():
-    """5 tokens: of the 4 others, norms 3 1 2 4, half go: places 1 and 4 stay with [CLS]."""
-    from models import packed
-
-    noting = Noting(build("reduction", {"kind": "norm_topk", "ratio": 0.5, "layers": [2]}))
-    rows = [[0.0], [3.0], [1.0], [2.0], [4.0]]
-    for _ in range(2):
-        noting(packed(rows, [5]), Evidence(), 2)
-    assert noting.passes == [{2: [0, 1, 4]}] * 2
+def test_places_by_hand(run: Run):
+    """Of 5 tokens `first` keeps half of the 4 others after layer 2, and half of those after 4."""
+    encoder, _ = run.model()
+    first = build("reduction", {"kind": "first", "ratio": 0.5, "layers": [2, 4]})
+    words = typed(run, [["a dull film"]])
+    ((recorded, places),) = walk(encoder.replacing(reduction=first), words)
     every = [0, 1, 2, 3, 4]
-    assert entering(noting.passes[0], 5, 4) == [every, every, [0, 1, 4], [0, 1, 4]]
-    assert entering({}, 5, 2) == [every, every]
+    assert places == [every, every, [0, 1, 2], [0, 1, 2], [0, 1], [0, 1]]
+    assert recorded.tokens_LB[:, 0].tolist() == [5, 5, 3, 3, 2, 2]
 
 
 def test_a_spread_has_every_kind(run: Run, split: Split):
@@ -154,7 +150,7 @@ def test_a_spread_has_every_kind(run: Run, split: Split):
     rows = spread(encoder, split, 24, seed=0)
     assert rows == sorted(set(rows)) == spread(encoder, split, 24, seed=0)
     assert rows != spread(encoder, split, 24, seed=1)
-    outcome = walk(encoder, split.take(rows))[0].under()
+    outcome = record(encoder, split.take(rows)).under()
     assert len(set(outcome.depth_B.tolist())) > 1
     right_B = outcome.logits_BC.argmax(1) == outcome.recorded.labels
     assert 0.25 < right_B.mean() < 0.75

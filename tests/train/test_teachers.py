@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from training import TINY, config_of, trained
+from training import TINY, config_of, copy_of_shared, trained
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record
@@ -24,7 +24,7 @@ from eat_lightning.train.plan import planned
 
 @pytest.fixture(scope="module")
 def run(outputs: Path) -> Run:
-    return trained("study=line", "model=eat_pruned")
+    return copy_of_shared("study=line", "model=eat_pruned")
 
 
 def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path):
