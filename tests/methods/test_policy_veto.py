@@ -113,5 +113,5 @@ def test_the_default_acts_beside_the_default_rule():
 def test_faults(tmp_path):
     with pytest.raises(ValueError, match=r"^policy.veto.margin must be in \(0, 1\], got 2$"):
         Veto(2)
-    with pytest.raises(ValueError, match="is no finished run"):
+    with pytest.raises(ValueError, match="must name a finished run"):
         Veto(run=str(tmp_path))
