@@ -250,9 +250,7 @@ def lines_of(fault: Any, key: str = "") -> list[str]:
         case "value_error":
             return [f"{key} {text}".strip() for text in str(context["error"]).split("\n")]
         case "literal_error":
-            choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-            known = " or ".join(choices) if len(choices) < 3 else f"one of {', '.join(choices)}"
-            bound = f"must be {known}"
+            bound = "must be one of " + context["expected"].replace("'", "").replace(" or ", ", ")
         case other:
             bound = BOUNDS.get(other, fault["msg"])
     return [f"{key} {bound}, got {fault['input']!r}"]

@@ -98,7 +98,7 @@ def test_faults():
         ({"early_weight": -1}, r"objective.early_weight must be in \[0, inf\), got -1"),
         ({"last_weight": 0}, r"objective.last_weight must be in \(0, inf\), got 0"),
         ({"teacher_temperature": 0}, "objective.teacher_temperature must be in"),
-        ({"distill_into": "first"}, "objective.distill_into must be last or all, got 'first'"),
+        ({"distill_into": "first"}, "objective.distill_into must be one of last, all, got 'first'"),
     ]:
         with pytest.raises(ValueError, match=fault):
             Joint(**arguments)

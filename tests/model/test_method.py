@@ -51,7 +51,7 @@ WRONG = {
     "limit": (0, "exit.limit must be in (0, inf), got 0"),
     "count": (0, "exit.count must be 1 or more, got 0"),
     "on": (1, "exit.on must be true or false, got 1"),
-    "side": ("up", "exit.side must be left or right, got 'up'"),
+    "side": ("up", "exit.side must be one of left, right, got 'up'"),
     "shape": ("big", "exit.shape must be one of round, flat or null, got 'big'"),
 }
 

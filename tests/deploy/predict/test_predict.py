@@ -220,7 +220,10 @@ def test_policies_by_name(sst2: Path, call):
         (["exit=never", "exit.tau=0.9"], "exit.tau is not an option of Never"),
         (["exit.patience=2"], "exit.patience is not an option of confidence"),
         (["policy=veto", "policy.veto.margin=3"], "policy.veto.margin must be in (0, 1], got 3"),
-        (["policy=veto", "policy.veto.run=nowhere"], "policy.veto.run=nowhere is no finished run"),
+        (
+            ["policy=veto", "policy.veto.run=nowhere"],
+            "policy.veto.run must name a finished run, got 'nowhere'",
+        ),
         (["policy=veto", "+policy.veto.colour=red"], "policy.veto.colour is not an option of Veto"),
         (["policy.veto.margin=0.3"], "veto"),
         (["+policy.veto.margin=0.3"], "policy.veto sets a policy that is not chosen: give policy="),
