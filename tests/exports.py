@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import finished
 import jaxtyping
@@ -15,6 +14,7 @@ from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 
+NAME = "task=sst2,model=eat,seed=1"  # a name that needs quotes
 SMALL = {
     "fixed": {"layer": 2},  # exits and pruning within three layers
     "norm_topk": {"layers": [1, 2]},
@@ -50,6 +50,21 @@ def exported(run: Path, *overrides: str, to: str = "onnx") -> Path:
         return export(finished.config_of("export", *given))
 
 
+def shared_export() -> Path:
+    """Return the folder of a run whose export is its folder `onnx-fp32`, checked on all of dev.
+
+    One serves all workers, so tests only read it: one that writes takes a copy.
+    """
+    return shared.once("exported", make_export) / NAME
+
+
+def make_export(folder: Path) -> None:
+    from eat_lightning.export.__main__ import export
+
+    run = make_run(folder / NAME, "dense", "norm_topk", "confidence")
+    export(finished.config_of("export", f"run='{run}'", "check=all"))
+
+
 def small(
     attention: str, reduction: str, exit: str, num_labels: int = 2, **sizes
 ) -> AdaptiveEncoder:
@@ -82,22 +97,10 @@ def with_opinions(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     return encoder
 
 
-def make_run(folder: Path, *slots: str, task: str = "sst2", **rule: Any) -> Path:
-    """A finished run without training. rule: settings of its exit rule that differ from SMALL's."""
+def make_run(folder: Path, *slots: str, task: str = "sst2") -> Path:
+    """A finished run without training."""
     tokenizer, labels = toy_tokenizer(), finished.node_of(task)["labels"]
     sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
     encoder = small(*slots, num_labels=len(labels) or 1, max_positions=80, **sizes)
-    if rule:
-        encoder.exit = method("exit", slots[-1], **SMALL[slots[-1]] | rule)
     data = {"num_validation": 70, "cache_dir": str(folder / "cache")}
     return finished.finish(folder, encoder, task, data)
-
-
-def run_and_export() -> Path:
-    """Return a folder with `run` and its export `onnx`, both of tau 0.55. Tests only read it, since
-    tracing takes half a minute and is done once for all of them."""
-
-    def make(folder: Path) -> None:
-        exported(make_run(folder / "run", "dense", "norm_topk", "confidence", tau=0.55))
-
-    return shared.once("run_and_export", make)

@@ -14,8 +14,6 @@ from eat_lightning import answers
 from eat_lightning.cli import with_path_quoted
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.deploy.predict import __main__ as predict
-from eat_lightning.errors import ConfigError
-from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 UNCHANGED = {"tau": None, "layers": None, "patience": None}
@@ -167,10 +165,6 @@ def test_a_line_that_is_not_utf_8_is_said(pool: str, sst2: Path, call):
     assert "label" in answers[3]
 
 
-def test_no_lines_no_answers(sst2: Path, call):
-    assert call("", f"run={sst2}") == (0, [], "")
-
-
 @pytest.mark.parametrize("dtype", ["bf16", "int8"])
 def test_regression_gives_a_score(dtype: str, tmp_path_factory: pytest.TempPathFactory, call):
     run = make_run(tmp_path_factory.mktemp("runs"), "stsb")
@@ -217,14 +211,9 @@ def test_policies_by_name(sst2: Path, call):
             ["exit.tau=0.9", "exit.layers=[2]"],
             "exit.layers must have exit heads (at [3, 4, 6]), got 2",
         ),
-        (["exit=never", "exit.tau=0.9"], "exit.tau is not an option of Never"),
         (["exit.patience=2"], "exit.patience is not an option of confidence"),
-        (["policy=veto", "policy.veto.margin=3"], "policy.veto.margin must be in (0, 1], got 3"),
         (["policy=veto", "policy.veto.run=nowhere"], "policy.veto.run=nowhere is no finished run"),
-        (["policy=veto", "+policy.veto.colour=red"], "policy.veto.colour is not an option of Veto"),
-        (["policy.veto.margin=0.3"], "veto"),
         (["+policy.veto.margin=0.3"], "policy.veto sets a policy that is not chosen: give policy="),
-        (["nonsense=1"], "nonsense"),
         (["exit=nonsense"], "nonsense"),
     ],
 )
@@ -247,16 +236,6 @@ def test_a_partial_run_is_refused(sst2: Path, call):
         (sst2 / "kept").rename(done)
     assert status == 1
     assert "is not finished" in err
-
-
-def test_the_limit_is_the_smaller_of_task_and_encoder(sst2: Path):
-    run = Run.open(sst2)
-    answerer = open_run(run, UNCHANGED, "fp32")
-    assert answerer.max_length == 40  # the task allows 256
-    run.config["data"]["max_length"] = 16
-    assert open_run(run, UNCHANGED, "fp32").max_length == 16
-    with pytest.raises(ConfigError, match=r"exit.tau must be in"):
-        open_run(run, UNCHANGED | {"tau": 7}, "fp32")
 
 
 def batches(*chunks: bytes, size: int = 3) -> list[list[bytes]]:

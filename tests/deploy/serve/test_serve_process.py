@@ -14,7 +14,7 @@ import commands
 import httpx
 import pytest
 import torch
-from exports import make_run, run_and_export
+from exports import make_run, shared_export
 from gateways import eventually, plan, running, settings
 from safetensors.torch import load_file, save_file
 
@@ -71,12 +71,12 @@ def test_a_model_streams_what_predict_says(run: Path):
 
 def test_an_export_streams_the_same():
     pytest.importorskip("onnxscript")
-    pair = run_and_export()
-    model = open_model(model_settings(pair / "onnx", backend="onnx"))
+    run = shared_export()
+    model = open_model(model_settings(run / "onnx-fp32", backend="onnx"))
     chunks = list(model.stream([Example([text]) for text in TEXTS]))
     found = merged(chunks)
     assert len(chunks) == 3
-    for i, answer in enumerate(expected(pair / "run")):
+    for i, answer in enumerate(expected(run)):
         assert found[i].pop("confidence") == pytest.approx(answer.pop("confidence"), abs=1e-5)
         assert found[i] == answer
 
