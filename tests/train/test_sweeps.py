@@ -10,7 +10,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
 from training import TINY, command, config_of, copy_of_shared, trained
 
-from eat_lightning import cli
+from eat_lightning import composing
+from eat_lightning.config import CONFIG_DIR
+from eat_lightning.errors import ConfigError
 from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import Run, folder_for, open_runs
 from eat_lightning.train import measured
@@ -164,20 +166,17 @@ def test_a_search_is_told_the_score_on_the_selection_split(outputs: Path):
     assert best["best_value"] == max(found.done["selection_score"] for found in runs)
 
 
-def test_a_launcher_that_is_not_installed_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr(cli, "hydra_plugins", lambda: ())
-    with pytest.raises(SystemExit, match="1"):
-        cli.check_extras(["hydra/launcher=slurm", "seed=1,2"])
-    said = "error: hydra/launcher=slurm: pip install 'eat_lightning[slurm]'\n"
-    assert capsys.readouterr().err == said
-    cli.check_extras(["seed=1,2", "hydra/launcher=basic"])
+def test_a_launcher_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(composing.EXTRAS, "hydra/launcher=slurm", ("not-installed", "slurm"))
+    line = r"hydra/launcher=slurm: pip install 'eat_lightning\[slurm\]'"
+    with pytest.raises(ConfigError, match=line):
+        composing.check_extras(["hydra/launcher=slurm", "seed=1,2"])
+    composing.check_extras(["seed=1,2", "hydra/launcher=basic"])
 
 
 def test_hydra_takes_the_launcher_for_ray():
     """By its yaml, as a sweep does; no cluster is asked."""
-    with initialize_config_dir(cli.CONFIG_DIR, version_base="1.3"):
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         chosen = ["hydra/launcher=ray", "hydra.launcher.max_retries=7"]
         config = compose("train", overrides=chosen, return_hydra_config=True)
     launcher = Plugins.instance()._instantiate(config.hydra.launcher)

@@ -181,9 +181,9 @@ def test_dropout_is_on_in_training():
 
 
 MINE = """
-class EveryOther:
-    place, needs = "after_layer", frozenset()
+from eat_lightning.model.contracts import Reduction
 
+class EveryOther(Reduction):
     def __init__(self, layers=(2,)):
         self.layers = list(layers)
 

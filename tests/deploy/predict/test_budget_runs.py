@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
     head = {"layers": [2, 3, 4], "pool": "mean"}
     encoder = tiny("dense", "norm_topk", "confidence", 2, head, max_positions=300, **sizes)
-    encoder.exit = method("exit", "confidence", tau=0.9, layers=[3, 4])
+    encoder = encoder.replacing(exit=method("exit", "confidence", tau=0.9, layers=[3, 4]))
     heads: Any = encoder.heads
     for classifier in heads.values():
         classifier.temperature.fill_(8.0)  # else all are sure

@@ -11,9 +11,9 @@ from commands import Command
 from finished import make_run
 
 from eat_lightning import answers
-from eat_lightning.cli import with_path_quoted
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.deploy.predict import __main__ as predict
+from eat_lightning.overrides import with_path_quoted
 from eat_lightning.runs.run import Run
 
 UNCHANGED = {"tau": None, "layers": None, "patience": None}
