@@ -110,7 +110,7 @@ def test_a_kind_does_not_make_a_lazy_module_import(run: Path):
     lazy = "BertModel"
     before = lazy in vars(transformers)
     edit(run / "model" / "config.json", attention={"kind": f"transformers.{lazy}"})
-    assert "is no class with" in refused(load_model, run / "model")
+    assert " is no " in refused(load_model, run / "model")
     assert (lazy in vars(transformers)) == before
 
 
