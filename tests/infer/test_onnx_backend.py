@@ -194,7 +194,7 @@ def test_the_command_takes_an_export(export: Export):
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert_same(found, open_export(export, None, [Veto(0.99)]).answer(TEXTS))
-    for wrong in ("exit.tau=0.9", "pool=true", "dtype=int8"):
+    for wrong in ("exit.tau=0.9", "dtype=int8"):
         done = subprocess.run([*command, *given, wrong], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 1
         key = wrong.partition("=")[0].partition(".")[0]
