@@ -17,7 +17,7 @@ def make_run(folder: Path, task: str = "sst2", exit: str = "confidence", **confi
     head = {"layers": [2, 3, 4], "pool": "mean"}
     encoder = finished.tiny_for(task, exit, head=head, max_positions=300)
     if exit == "confidence":
-        encoder.exit = method("exit", exit, tau=0.5, layers=[3, 4])
+        encoder = encoder.replacing(exit=method("exit", exit, tau=0.5, layers=[3, 4]))
     data = {"num_validation": 40, "cache_dir": str(folder / "cache")}
     found = {"ece_before": 0.05, "ece_after": 0.01, "temperature": 1.5}
     done = {"calibration": {"4": found, "6": found} if encoder.num_labels > 1 else {}}

@@ -233,7 +233,7 @@ class Bare:
 def test_a_class_of_ones_own_must_fill_its_slot() -> None:
     config = resolved("data=toy", "encoder=tiny")
     config["reduction"] = {"_target_": f"{__name__}.Bare"}
-    assert train_faults(config) == ["reduction._target_: Bare has no place and no needs"]
+    assert train_faults(config) == ["reduction._target_: Bare is no Reduction"]
 
 
 @pytest.mark.parametrize("window", ["33", "1", "0", "2.5"])

@@ -16,6 +16,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
+from eat_lightning.model.contracts import Reduction
 from eat_lightning.new.__main__ import SLOTS, write
 from eat_lightning.new.checks import checks
 
@@ -33,7 +34,7 @@ def test_what_is_written_keeps_the_contract(
         check(method)
 
 
-class Leaky:
+class Leaky(Reduction):
     """Norms over the whole batch: an example's fate depends on who else is there."""
 
     place, needs, layers = "after_layer", frozenset(), (2,)
@@ -59,14 +60,14 @@ def test_a_method_that_breaks_a_promise_is_caught():
 class BadExit(Never):
     """Gives a number for each class."""
 
-    def decides(self, logits_EBC):
+    def decides(self, logits_EBC, signals_EBS=None):
         return logits_EBC[-1].long()
 
 
 class ListExit(Never):
     """Gives a plain list."""
 
-    def decides(self, logits_EBC):
+    def decides(self, logits_EBC, signals_EBS=None):
         return [0] * logits_EBC.shape[1]
 
 
