@@ -15,10 +15,12 @@ import numpy as np
 
 from eat_lightning.measure.gain import METRICS, Answers, Judged, mean_gains
 from eat_lightning.report import columns as col
-from eat_lightning.report.compare import ENDS, Difference, difference, lacking_of
+from eat_lightning.report.compare import Difference, difference, lacking_of
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Measured, Point, Study, is_static
 from eat_lightning.runs.row import FIXED, THEIRS, Row
+
+from .speed import ENDS
 
 GAIN = f"points over the same weights at fixed depth and equal FLOPs; {col.PAIRED}"
 MIX = f"points over the best random mix of two depths of these examples; {col.PAIRED}"

@@ -8,13 +8,13 @@ from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import columns as col
-from eat_lightning.report.compare import speed_up
 from eat_lightning.report.figures import looks, looks_of
 from eat_lightning.report.study import Point, Study, grouped_by
 from eat_lightning.runs.names import USUAL
 from eat_lightning.runs.row import FIXED, text
 
 from .baselines import GAIN, MIX, Entry
+from .speed import speed_up
 
 Rule = tuple[str, str]  # kind and layers
 

@@ -8,7 +8,7 @@ import pytest
 from finished import config_of
 from hydra import compose, initialize_config_dir
 
-from eat_lightning.cli import compose_or_explain
+from eat_lightning.composing import compose_or_explain
 from eat_lightning.config import CONFIG_DIR, binding_faults
 from eat_lightning.data import glue
 from eat_lightning.data.source import check
@@ -233,7 +233,7 @@ class Bare:
 def test_a_class_of_ones_own_must_fill_its_slot() -> None:
     config = resolved("data=toy", "encoder=tiny")
     config["reduction"] = {"_target_": f"{__name__}.Bare"}
-    assert train_faults(config) == ["reduction._target_: Bare has no place and no needs"]
+    assert train_faults(config) == ["reduction._target_: Bare is no Reduction"]
 
 
 @pytest.mark.parametrize("window", ["33", "1", "0", "2.5"])
@@ -335,7 +335,7 @@ def test_a_module_of_ones_own_that_is_not_there_stops_no_other_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("EAT_IMPORT", "json,not_here")
-    monkeypatch.setattr(sys, "argv", ["eat-train", "seed=x"])
+    monkeypatch.setattr(sys, "argv", ["eat train", "seed=x"])
     with pytest.raises(SystemExit, match="1"):
         main()
     warning, error = capsys.readouterr().err.splitlines()
@@ -391,8 +391,8 @@ def test_help_fits_a_screen_of_45_lines_and_100_columns(name: str) -> None:
 def test_help_shows_examples_and_the_rest_behind_a_key() -> None:
     short, whole = command("--help"), command("--help-all")
     assert short.returncode == whole.returncode == 0
-    assert "python -m eat_lightning.train task=sst2" in short.stdout
-    assert "eat-train -sc install=bash" in short.stdout
+    assert "eat train task=sst2" in short.stdout
+    assert "eat -sc install=bash" in short.stdout
     assert "model: bert, distilbert, eat" not in short.stdout
     assert "model: bert, distilbert, eat" in whole.stdout
     assert "weight_decay: 0.01" in whole.stdout

@@ -26,9 +26,10 @@ from eat_lightning.infer.onnx_runner import ABOUT
 from eat_lightning.infer.precision import in_dtype
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.infer.torch_backend import TorchBackend
-from eat_lightning.model.contracts import Policy, specs_by_slot
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.contracts import Policy
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import policies_of
+from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.runs.open import at_choice, fitter_of, longest, open_export, open_run
 from eat_lightning.runs.run import Run, version_of
@@ -131,7 +132,7 @@ class OfRun:
             if known.key == mine.key:
                 return known.fault
         run, (encoder, labels) = self.run, self.chosen
-        body = in_dtype(with_slots(encoder, policies=()), self.plan.dtype)
+        body = in_dtype(encoder.replacing(policies=()), self.plan.dtype)
         given = run.tokenizer(), run.task.columns, labels, longest(run, encoder)
         own = TorchBackend(run.folder, {None: body}, *given)
         fault = answer_fault(own, backend, self.plan.dtype, self.texts)

@@ -22,10 +22,10 @@ from eat_lightning.export.weights import save
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer import onnx_runner, sessions
 from eat_lightning.infer.onnx_backend import WEIGHTS, Export
-from eat_lightning.model.contracts import specs_by_slot
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.reason import reason_names
+from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.runs.open import longest, open_export
 from eat_lightning.runs.run import Run, git_commit, version_of
 
@@ -76,6 +76,7 @@ class Bundle:
         encoder, task = self.encoder, self.run.task
         parts = zip(self.files, self.layers, strict=True)
         heads: Any = encoder.heads
+        names = reason_names(encoder.exit.reasons)
         return {
             "format": onnx_runner.FORMAT,
             "run": self.run.name,
@@ -92,7 +93,7 @@ class Bundle:
             "banded_layers": banded_layers(encoder),
             "strength": encoder.strength.item(),
             "temperatures": {str(k): heads[str(k)].temperature.item() for _, k in self.layers},
-            "reasons": {str(code): name for code, name in reason_names(encoder.exit).items()},
+            "reasons": {str(code): name for code, name in names.items()},
             "stretches": [{"file": name, "layers": layers} for name, layers in parts],
             "single": SINGLE,
             "commit": git_commit(),

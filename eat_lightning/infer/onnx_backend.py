@@ -26,8 +26,9 @@ from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import Policy, build, knob_of, spec
+from eat_lightning.model.contracts import Policy
 from eat_lightning.model.policies import policy_faults, specs_of
+from eat_lightning.model.specification import build, spec
 from eat_lightning.progress import shown
 from eat_lightning.weights.untrusted import one_line, step_faults
 
@@ -93,7 +94,7 @@ class Export:
 
     def check_policies(self, policies: Sequence[Policy]) -> None:
         """ConfigError with what of them cannot be asked of an export."""
-        lost = [getattr(policy, "lost_in_export", list) for policy in policies]
+        lost = [policy.export_blockers for policy in policies]
         faults = [fault for ask in lost for fault in ask()]
         labels = self.about["labels"]
         exit = SimpleNamespace(layers=self.layers)
@@ -108,7 +109,7 @@ class Export:
             return None
         made = build("exit", rule)
         if rule["kind"] != self.about["exit"].get("kind") or not {*made.layers} <= {*self.layers}:
-            knob = knob_of(made)
+            knob = made.knob
             what = "its own rule" if knob is None else f"a {knob.name} at its own exits"
             raise ConfigError(f"an export is held to {what}, not to {rule['kind']}")
         return made

@@ -18,7 +18,7 @@ from eat_lightning.infer.latency import Candidate
 from eat_lightning.infer.record import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.run import Run
 
@@ -53,7 +53,7 @@ class InEngine:
 
     def check(self, settings: Sequence[Setting]) -> None:
         """ConfigError with what of these settings no graph holds, such as a rule that observes."""
-        bodies = [with_slots(self.encoder, **setting.methods) for setting in settings]
+        bodies = [self.encoder.replacing(**setting.methods) for setting in settings]
         if faults := [fault for body in bodies for fault in export_slot_faults(body)]:
             raise ConfigError.of(f"backend={self.engine}: {why}" for why in dict.fromkeys(faults))
 
@@ -65,16 +65,16 @@ class InEngine:
 
     def record(self, setting: Setting, split: Any) -> Recorded:
         """What every head says of each example, of graphs with an exit at each."""
-        body = with_slots(self.encoder, **setting.methods)
+        body = self.encoder.replacing(**setting.methods)
         early = [layer for layer in map(int, body.heads) if layer < body.shape.num_layers]
-        looking = with_slots(body, exit=Confidence(layers=early) if early else Never())
+        looking = body.replacing(exit=Confidence(layers=early) if early else Never())
         title = f"{self.run.name}: all exits in {self.engine}"
         found = self.opened(looking).record(split, self.plan.batch, title)
         return replace(found, data=split.source.digest[:16], difficulty=split.difficulty)
 
     def candidate(self, setting: Setting, split: Any) -> Candidate:
         """A setting's own graphs, from token ids to an answer."""
-        body = with_slots(self.encoder, **setting.methods)
+        body = self.encoder.replacing(**setting.methods)
         return Candidate(self.opened(body).runner.run_state, split, state_of)
 
 

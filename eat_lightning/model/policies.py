@@ -8,14 +8,15 @@ from typing import Any
 
 from eat_lightning.bounds import raise_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import Policy, build, class_of, spec
+from eat_lightning.model.contracts import ExitRule, Policy
+from eat_lightning.model.specification import build, class_of, spec
 
 
 def policies_of(nodes: dict[str, Any] | None) -> tuple[Policy, ...] | None:
     """From a config's key `policy`: a node for each, in the order they are asked; None where there
     is none, which leaves a run's own. ConfigError with every fault."""
     from eat_lightning.config import binding_faults, make
-    from eat_lightning.model.contracts import method_faults
+    from eat_lightning.model.specification import method_faults
 
     if not nodes:
         return None
@@ -70,15 +71,14 @@ def machine_faults(specs: list[Any]) -> list[str]:
     return [
         f"policy.{kind}.{key} names a file of this machine, so no model folder may hold it"
         for kind, given in named
-        for key in getattr(class_of("policy", kind), "of_this_machine", ())
+        for key in class_of("policy", kind).of_this_machine
         if given.get(key) is not None
     ]
 
 
-def idle_faults(policies: Sequence[Policy], exit: Any) -> list[str]:
-    """What of the policies would never be heard beside this exit rule."""
-    asked = [getattr(policy, "idle_beside", None) for policy in policies]
-    return [fault for ask in asked if ask is not None and (fault := ask(exit))]
+def idle_faults(policies: Sequence[Policy], exit: ExitRule) -> list[str]:
+    """Give a line for each policy that could never act beside this exit rule."""
+    return [fault for policy in policies if (fault := policy.idle_beside(exit))]
 
 
 def policy_faults(
@@ -88,9 +88,8 @@ def policy_faults(
     faults = []
     for policy in policies:
         name = spec("policy", policy)["kind"]
-        if encoder.num_labels == 1 and getattr(policy, "classes_only", False):
+        if encoder.num_labels == 1 and policy.classes_only:
             faults.append(f"policy={name} compares classes, and this task is a regression")
             continue
-        fits = getattr(policy, "fits", None)
-        faults += fits(encoder, labels, folder) if fits else []
+        faults += policy.fits(encoder, labels, folder)
     return faults

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 import scipy.special
@@ -47,12 +46,6 @@ class Interval:
         """ "1.94 (1.88 to 1.99)"; sign "+" shows that of positive numbers too."""
         value, low, high = (f"{x:{sign}.{digits}f}" for x in (self.value, self.low, self.high))
         return f"{value}{unit} ({low} to {high})"
-
-
-def multiplied(found: Sequence[Interval]) -> Interval:
-    """The product of positive factors; its ends multiply the extremes."""
-    ends = ([each.value, each.low, each.high] for each in found)
-    return Interval(*map(prod, zip(*ends, strict=True)))
 
 
 def over_seeds(found: Sequence[Interval]) -> Interval:

@@ -9,16 +9,15 @@ from typing import Any
 from eat_lightning.bounds import raise_faults
 from eat_lightning.config import make, target
 from eat_lightning.errors import Faults
-from eat_lightning.model.contracts import (
+from eat_lightning.model.heads import slot_faults
+from eat_lightning.model.method import argument_faults
+from eat_lightning.model.specification import (
     build,
     class_of,
-    knob_of,
     method_faults,
     untrained,
     without_kind,
 )
-from eat_lightning.model.heads import slot_faults
-from eat_lightning.model.method import argument_faults
 from eat_lightning.weights.operating_point import Budget
 
 
@@ -103,7 +102,7 @@ def point_faults(settings: dict[str, Any], own: dict[str, Any], budget: Any) -> 
         rule: Any = target(settings) if named else class_of("exit", own["kind"])
     except (ImportError, AttributeError, ValueError):
         return []  # said where the rule is made
-    knob = knob_of(rule)
+    knob = rule.knob
     given = None if knob is None else settings.get(knob.name)
     if knob is None or given is None:
         return []

@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from eat_lightning.config import CONFIG_DIR, make, plain
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.measure.summary import show
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.specification import spec
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.training_mark import marks, who_trains

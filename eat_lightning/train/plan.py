@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import torch
 from pydantic import BeforeValidator
 
-from eat_lightning.cli import METHODS
 from eat_lightning.config import (
     Plan,
     arguments,
@@ -25,9 +24,11 @@ from eat_lightning.config import (
     within,
 )
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import method_faults
+from eat_lightning.model.contracts import Objective, overrides
 from eat_lightning.model.heads import head_faults, pooled_faults, slot_faults
+from eat_lightning.model.specification import method_faults
 from eat_lightning.model.training import Stage
+from eat_lightning.overrides import METHODS
 from eat_lightning.track.log import wandb_faults
 from eat_lightning.train.callbacks.stages import freezes
 from eat_lightning.train.processes import num_processes
@@ -151,9 +152,7 @@ def cross_faults(plan: TrainPlan) -> list[str]:
     exit, objective = make(plan.exit), make(plan.objective)
     faults = slot_faults(exit, plan.head["layers"], num_layers, task.num_labels)
     faults += pooled_faults(exit, plan.head)
-    faults += objective.fits(make(plan.reduction)) if hasattr(objective, "fits") else []
-    if hasattr(objective, "fits_attention"):
-        faults += objective.fits_attention(make(plan.attention))
+    faults += objective.fits(make(plan.reduction)) + objective.fits_attention(make(plan.attention))
     faults += sharing_faults(plan)
     if wants_teacher(objective) and teacher is None:
         faults.append("objective needs a teacher: give teacher=<run or model folder>")
@@ -201,16 +200,16 @@ def sharing_faults(plan: TrainPlan) -> list[str]:
         return faults
     if any(map(freezes, stages_of(plan))):
         faults.append("trainer.strategy=fsdp needs a schedule that trains all weights in each step")
-    kind = target(plan.objective)
-    if hasattr(kind, "shaped") or hasattr(kind, "begin"):
+    kind: Any = target(plan.objective)
+    if overrides(kind, Objective.effective_weights) or overrides(kind, Objective.begin):
         needs = f"{kind.__name__} needs whole ones"
         faults.append(f"trainer.strategy=fsdp shares weights out, and {needs}")
     return faults
 
 
-def wants_teacher(objective: Any) -> bool:
+def wants_teacher(objective: Objective) -> bool:
     """Whether an objective needs a teacher's logits or its hidden states."""
-    return objective.wants_teacher or "teacher_hidden" in getattr(objective, "wants", ())
+    return objective.wants_teacher or "teacher_hidden" in objective.wants
 
 
 def without_foreign_keys(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.report import columns
-from eat_lightning.report.compare import Cost, accuracy_interval, batch_ms, single_ms
+from eat_lightning.report.compare import accuracy_interval
 from eat_lightning.report.figures import MUTED, PAPER, Figure, Look, looks_of, read
 from eat_lightning.report.statistics import Interval, over_seeds
 from eat_lightning.report.study import Point, grouped_by
@@ -18,6 +18,7 @@ from eat_lightning.runs.row import OWN, THEIRS, Row
 from ..baselines import SAME_TIMING, Entry, same_timing
 from ..labels import distance, place_labels
 from ..panels import dot, handles
+from ..speed import Cost, batch_ms, single_ms
 from .settings import COLUMNS
 
 if TYPE_CHECKING:

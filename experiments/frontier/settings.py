@@ -12,18 +12,11 @@ from typing import Any
 
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.compare import (
-    Cost,
-    batch_ms,
-    faster,
-    single_ms,
-    sorted_ms,
-    speed_up,
-)
 from eat_lightning.report.study import Point
 from eat_lightning.report.table import EMPTY, Cell, Column, Table
 
 from ..baselines import GAIN, MIX, Entry
+from ..speed import Cost, batch_ms, faster, single_ms, sorted_ms, speed_up
 
 OTHER_VERSION = "measured by another version than most of the table"
 NOT_TIMED = "not timed"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from benches import config
-from exports import make_run, shapes_unchecked
+from exports import make_run
 from models import ragged, tiny
 
 from eat_lightning.runs.run import Run
@@ -25,8 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_exports_race_with_the_run_they_are_of(tmp_path: Path, run: Path):
     for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name)
-    with shapes_unchecked():
-        rows = entry.bench(config(tmp_path, run=str(run), batches=[2], near=[8]))
+    rows = entry.bench(config(tmp_path, run=str(run), batches=[2], near=[8]))
     by_name = {row.candidate: row for row in rows if row.batch == 1}
     assert by_name["ORT static int8"].over["static int8"] == [1, 1, 1]
     assert by_name["ORT EAT fp32"].depth == by_name["EAT fp32"].depth < 3

@@ -9,7 +9,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from eat_lightning.infer.record import Recorded
 from eat_lightning.measure.oracle import oracle_exit
-from eat_lightning.model.contracts import build
+from eat_lightning.model.specification import build
 from eat_lightning.report.statistics import softmax
 from eat_lightning.train.callbacks.temperature import ece as ece_of_logits
 from experiments.calibration.metrics import (

@@ -12,7 +12,7 @@ from studies import EAT, claim_in, keep, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
-from eat_lightning.model.contracts import build
+from eat_lightning.model.specification import build
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.table import Table

@@ -11,7 +11,7 @@ from models import kinds
 from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.attention.longformer import Longformer
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
 from eat_lightning.runs import jsonl
 from experiments.bench.plan import ScalingPlan
@@ -106,7 +106,7 @@ def test_bytes_of_tensors_by_hand():
 
 
 def test_memory_of_the_band_is_linear():
-    encoder = with_slots(small(1200), attention=Longformer(8))
+    encoder = small(1200).replacing(attention=Longformer(8))
     with torch.inference_mode():
         peaks = [profiled(encoder, text([n], 40))[0] for n in (600, 1200)]
     assert peaks[1] / peaks[0] == pytest.approx(2, rel=0.05)

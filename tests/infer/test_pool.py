@@ -8,8 +8,9 @@ from models import alone, each_once, kinds, method, packed, ragged, tiny
 
 from eat_lightning.infer.depth_batching import Pool, packed_together
 from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.trace import Trace
 
 SIZE, LENGTHS = 4, tuple(range(1, 38))
 
@@ -100,7 +101,7 @@ def test_deep_layers_run_full_and_few_wait(monkeypatch: pytest.MonkeyPatch):
 def test_a_rule_sees_the_guesses_before():
     """Patience compares with earlier exits, whose guesses come along from other batches."""
     encoder = tiny("dense", "none", "patience")
-    encoder.exit = method("exit", "patience", patience=2)
+    encoder = encoder.replacing(exit=method("exit", "patience", patience=2))
     found = pooled(Pool(encoder, SIZE))
     with torch.inference_mode():
         whole = encoder(ragged(LENGTHS))

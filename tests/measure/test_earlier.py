@@ -7,6 +7,7 @@ import pytest
 from measured import UNTIMED, call, make_run
 
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.options import USUAL, PassOptions
 from eat_lightning.runs import row as rows
 from eat_lightning.runs.run import provenance
 
@@ -18,9 +19,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Sizes of the batches that the encoder runs, in a clean checkout."""
     sizes, forward = [], AdaptiveEncoder.forward
 
-    def counted(self: AdaptiveEncoder, batch, leave: bool | None = None):
+    def counted(self: AdaptiveEncoder, batch, options: PassOptions = USUAL):
         sizes.append(batch.size)
-        return forward(self, batch, leave)
+        return forward(self, batch, options)
 
     here = provenance() | {"commit": COMMIT}
     for module in ("measure.earlier", "runs.row"):

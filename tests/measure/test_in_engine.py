@@ -3,17 +3,10 @@
 from pathlib import Path
 
 import pytest
-from exports import shapes_unchecked
 from measured import FAST, UNTIMED, call, make_run
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs.row import read
-
-
-@pytest.fixture(autouse=True, scope="module")
-def traced():
-    with shapes_unchecked():
-        yield
 
 
 @pytest.fixture(scope="module")

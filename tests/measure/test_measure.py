@@ -11,12 +11,14 @@ import torch
 from measured import FAST, UNTIMED, call, make_run
 from models import method
 
-from eat_lightning.cli import with_paths_listed
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.__main__ import main
-from eat_lightning.model.contracts import build
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.options import ALL_EXITS, USUAL, PassOptions
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.specification import build
+from eat_lightning.model.trace import Trace
+from eat_lightning.overrides import with_paths_listed
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.training_mark import marks, training_mark
@@ -77,7 +79,7 @@ def test_rows_say_how_the_run_was_trained(tmp_path: Path):
 def test_accuracy_is_that_of_running_the_setting(run: Path):
     (row,) = call(f"run={run}", "exit.tau=0.6", "baselines=none", *UNTIMED)
     encoder, _ = load_model(run / "model")
-    encoder.exit = method("exit", "confidence", tau=0.6, layers=[3, 4])
+    encoder = encoder.replacing(exit=method("exit", "confidence", tau=0.6, layers=[3, 4]))
     batch = Run.open(run).data().split("validation").batch(range(40))
     with torch.inference_mode():
         trace = encoder(batch)
@@ -97,15 +99,15 @@ def test_twenty_settings_are_one_pass(run: Path, monkeypatch: pytest.MonkeyPatch
     save_model(encoder, labels, run / "model")
     batch = Run.open(run).data().split("validation").batch(range(40))
     with torch.inference_mode():
-        sure_B = encoder(batch, leave=False).guesses[3].softmax(-1).amax(-1)
+        sure_B = encoder(batch, ALL_EXITS).guesses[3].softmax(-1).amax(-1)
     taus = [round(float(sure_B.quantile(i / 17)), 6) for i in range(1, 17)]
     looks = [([2, 3], 1), ([3, 4], 1), ([2, 3, 4], 1), ([2, 3, 4], 2)]
     rules = [f"{{kind:patience,layers:{layers},patience:{n}}}" for layers, n in looks]
     sizes, forward = [], AdaptiveEncoder.forward
 
-    def counted(self: AdaptiveEncoder, batch: Batch, leave: bool | None = None) -> Trace:
+    def counted(self: AdaptiveEncoder, batch: Batch, options: PassOptions = USUAL) -> Trace:
         sizes.append(batch.size)
-        return forward(self, batch, leave)
+        return forward(self, batch, options)
 
     monkeypatch.setattr(AdaptiveEncoder, "forward", counted)
     monkeypatch.setattr("eat_lightning.measure.earlier.is_of_here", lambda row: False)
@@ -121,7 +123,7 @@ def test_twenty_settings_are_one_pass(run: Path, monkeypatch: pytest.MonkeyPatch
     assert sizes == [32, 8]
     sizes.clear()
     for row in settings:
-        encoder.exit = build("exit", row.exit)
+        encoder = encoder.replacing(exit=build("exit", row.exit))
         with torch.inference_mode():
             trace = encoder(batch)
         right = (trace.logits_BC.argmax(-1) == batch.labels_B).double().mean()

@@ -45,6 +45,6 @@ def test_votes_are_one_or_more(votes):
 
 
 def test_no_graph_answers_for_others():
-    assert Vote().lost_in_export() == [
+    assert Vote().export_blockers() == [
         "exit=vote answers with the class that several exits chose, a graph with its own"
     ]

@@ -99,5 +99,5 @@ def test_no_parameter_is_registered_twice():
 def test_faults():
     with pytest.raises(ValueError, match=r"head.imitation must be in \[0, inf\), got -1"):
         PastFuture(imitation=-1)
-    (why,) = PastFuture().lost_in_export()
+    (why,) = PastFuture().export_blockers()
     assert why == "head=past_future sees earlier exits, which the graphs do not carry"

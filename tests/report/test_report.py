@@ -10,9 +10,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from studies import EAT, keep, make_recorded, make_row
 
-from eat_lightning.cli import with_paths_listed
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
+from eat_lightning.overrides import with_paths_listed
 from eat_lightning.report.__main__ import claim_of, found_claims, main, report, scripts_of
 from eat_lightning.runs.row import read
 from experiments.__main__ import main as one_claim
@@ -134,7 +134,7 @@ def test_without_kept_rows_a_claim_asks_for_a_study(monkeypatch):
 
 
 def test_exit_status_and_one_line(monkeypatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    monkeypatch.setattr("sys.argv", ["eat-report", f"study={tmp_path}"])
+    monkeypatch.setattr("sys.argv", ["eat report", f"study={tmp_path}"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1

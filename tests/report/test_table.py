@@ -9,7 +9,7 @@ from rich.console import Console
 from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.table import Cell, Column, Line, Table, escaped, letters_of
 
-SOURCE = Provenance(("s/r1", "s/r2"), "eat-measure run=outputs/s/r1", ("abc123",))
+SOURCE = Provenance(("s/r1", "s/r2"), "eat measure run=outputs/s/r1", ("abc123",))
 SMALL = "fewer than 100 examples"
 
 
@@ -47,7 +47,7 @@ def test_csv_has_raw_values_intervals_flags_and_runs(table: Table) -> None:
     assert first["flags"] == f"one seed; accuracy: {SMALL}"
     assert second["flags"] == f"accuracy: {SMALL}; accuracy: below the majority class"
     assert (first["runs"], first["commits"], first["command"]) == (
-        *("s/r1; s/r2", "abc123", "eat-measure run=outputs/s/r1"),
+        *("s/r1; s/r2", "abc123", "eat measure run=outputs/s/r1"),
     )
 
 

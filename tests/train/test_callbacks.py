@@ -86,7 +86,7 @@ def test_a_cubic_ramp():
 
 
 def test_scheduled_retention_is_the_papers_product():
-    encoder = SimpleNamespace(reduction=NormTopK(0.3, [2, 4]), strength=torch.tensor(1.0))
+    encoder: Any = SimpleNamespace(reduction=NormTopK(0.3, [2, 4]), strength=torch.tensor(1.0))
     assert scheduled_retention(encoder) == pytest.approx(0.49)
     encoder.strength = torch.tensor(0.5)
     assert scheduled_retention(encoder) == pytest.approx(0.85**2)

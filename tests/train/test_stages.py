@@ -20,6 +20,7 @@ from eat_lightning.methods.schedule.anneal import Anneal
 from eat_lightning.methods.schedule.mixed import Mixed
 from eat_lightning.methods.schedule.soft_hard import SoftHard
 from eat_lightning.methods.schedule.two_stage import TwoStage
+from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.training import Loss, Pass
 from eat_lightning.train.callbacks.stages import FollowStages, Timeline, all_train
@@ -42,11 +43,15 @@ class Watch(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         self.copy(pl_module.encoder)
 
+    def on_train_start(self, trainer, pl_module) -> None:
+        pl_module.encoder.register_forward_pre_hook(
+            lambda module, given: self.soft.append(given[1].soft)
+        )
+
     def on_train_end(self, trainer, pl_module) -> None:
         self.copy(pl_module.encoder)
 
     def copy(self, encoder) -> None:
-        self.soft.append(encoder.soft)
         self.seen.append({n: p.detach().clone() for n, p in encoder.named_parameters()})
 
     def moved(self, begin: int, end: int) -> set[str]:
@@ -108,7 +113,7 @@ def test_thresholds_learn_while_soft_and_then_stand_still():
     encoder = tiny("dense", "ltp")
     encoder.reduction.temperature = 0.05
     watch = fit(encoder, SoftHard(warm=0.25, soft=0.25))
-    assert watch.soft == [False] * 2 + [True] * 2 + [False] * 5
+    assert watch.soft == [False] * 2 + [True] * 2 + [False] * 4
     assert "reduction.delta" not in watch.moved(0, 2) | watch.moved(4, STEPS)
     assert "reduction.delta" in watch.moved(2, 4)
     assert "layers.0.up.weight" in watch.moved(4, STEPS)
@@ -136,14 +141,15 @@ def test_a_travel_is_a_rate_for_the_steps_of_the_search(steps: int, rates: float
     assert "travel" not in group
 
 
-class Sandwich:
+class Sandwich(Objective):
     """An objective with further passes, hidden states and a flow, all asked for at once."""
-
-    wants_teacher = False
-    wants = frozenset({"hidden"})
 
     def __init__(self) -> None:
         self.stages: list[int] = []
+
+    @property
+    def wants(self) -> frozenset[str]:
+        return frozenset({"hidden"})
 
     def passes(self, step: int, encoder: Any) -> list[Pass]:
         return [Pass(skips=frozenset({2})), Pass(methods={"reduction": tiny().reduction})]
@@ -240,9 +246,7 @@ def test_a_teachers_hidden_states_teach_and_the_teacher_stands_still():
     assert all(torch.equal(w, before[name]) for name, w in teacher.state_dict().items())
 
 
-class LastOnly:
-    wants_teacher = False
-
+class LastOnly(Objective):
     def __call__(self, context) -> Loss:
         return Loss(context.guesses[context.last].sum())
 

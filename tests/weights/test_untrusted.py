@@ -57,19 +57,16 @@ def test_aliases_that_stand_for_gigabytes_are_not_read(run: Path):
     assert "could not determine a constructor" in refused(Run.open, run)
 
 
-@pytest.mark.parametrize("slot", ["task", "data", "attention", "reduction", "exit"])
+TARGETS = [
+    *("os.mkdir", "owned.Evil", "eat_lightning.runs.run.write_text", "x", ".", 7),
+    *("eat_lightning.data.task.field", "eat_lightning.methods.attention.dense.nope"),
+]
+SLOTS = ["task", "attention", "reduction", "exit"]
+
+
 @pytest.mark.parametrize(
-    "target",
-    [
-        *("os.mkdir", "subprocess.Popen", "owned.Evil", "eat_lightning.runs.run.write_text"),
-        *(
-            "eat_lightning.data.task.field",
-            "eat_lightning.methods.attention.dense.nope",
-            "x",
-            ".",
-            7,
-        ),
-    ],
+    ("target", "slot"),
+    [*((target, "data") for target in TARGETS), *(("owned.Evil", slot) for slot in SLOTS)],
 )
 def test_a_runs_config_imports_and_calls_nothing_else(
     target, slot: str, run: Path, monkeypatch: pytest.MonkeyPatch

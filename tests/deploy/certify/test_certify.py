@@ -49,9 +49,11 @@ def test_what_is_chosen_and_saved(run: Path, capsys: pytest.CaptureFixture):
     assert len(split) == certificate.seen["num_examples"] == 300
     batch = split.batch(np.arange(300))
     with torch.inference_mode():
-        encoder.exit = method("exit", "confidence", **{k: rule[k] for k in ("tau", "layers")})
+        encoder = encoder.replacing(
+            exit=method("exit", "confidence", **{k: rule[k] for k in ("tau", "layers")})
+        )
         early = encoder(batch)
-        encoder.exit = method("exit", "never")
+        encoder = encoder.replacing(exit=method("exit", "never"))
         full = encoder(batch).logits_BC.argmax(-1)
     right = full == batch.labels_B
     harm = right & (early.logits_BC.argmax(-1) != batch.labels_B)
@@ -189,8 +191,10 @@ def test_used_by_name(run: Path, capsys: pytest.CaptureFixture):
     texts = ["good", "not bad film", "a fine film and not a bad one"]
     given = answers(run, certificate.name, *texts)
     encoder, _ = load_model(run / "model")
-    encoder.exit = method("exit", "confidence", **without_kind(certificate.policies["exit"]))
-    encoder.reduction = method("reduction", "norm_topk", ratio=0.8)
+    encoder = encoder.replacing(
+        exit=method("exit", "confidence", **without_kind(certificate.policies["exit"]))
+    )
+    encoder = encoder.replacing(reduction=method("reduction", "norm_topk", ratio=0.8))
     for text, answer in zip(texts, given, strict=True):
         trace = encoder(predict_batch(toy_tokenizer()(text)["input_ids"]))
         assert answer["depth"] == int(trace.depth_B[0])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from certificates import config_of
-from exports import exported, make_run
+from exports import make_run, run_and_export
 from finished import refused
 
 from eat_lightning.deploy.certify.__main__ import certify
@@ -22,17 +22,10 @@ pytest.importorskip("onnxscript")
 LEVEL = ("risk=harm", "level=0.3")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run and an export of it that leaves early."""
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    exported(make_run(folder, "dense", "norm_topk", "confidence"), "exit.tau=0.55")
-    return folder.parent
-
-
 @pytest.fixture
-def runs(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "runs"))
+def runs(tmp_path: Path) -> Path:
+    """A run and an export of it that leaves early."""
+    return Path(shutil.copytree(run_and_export(), tmp_path / "runs"))
 
 
 def call(runs: Path, *overrides: str, onnx: str = "onnx") -> Certificate:
@@ -132,10 +125,15 @@ def test_another_combination_is_refused(runs: Path):
     said = refused(open_export, export, "none-such", None)
     assert said == f"certificate=none-such: onnx has only {name}, torch"
     assert torch_made[0].holds_for["runtime"] == "torch"
-    other = exported(runs / "run", "exit.tau=0.6", to="other")
-    shutil.copytree(runs / "onnx/certificates", other / "certificates")
-    said = refused(open_export, Export.open(other, 1), name, None)
+    said = refused(open_export, Export.open(changed(runs / "onnx", strength=0.9), 1), name, None)
     assert said.startswith(f"certificate={name} holds for another export (")
+
+
+def changed(onnx: Path, **fields: Any) -> Path:
+    """The same folder, whose export.json says otherwise."""
+    path = onnx / "export.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    return onnx
 
 
 @pytest.mark.parametrize(
@@ -155,10 +153,8 @@ def test_other_weights_and_rules_are_refused(runs: Path, tmp_path: Path):
     other = make_run(tmp_path / "run", "dense", "none", "confidence")
     said = refused(certify, config_of("certify", other, *LEVEL, f"onnx='{runs / 'onnx'}'"))
     assert said.endswith("is not an export of run=run's weights: export it again")
-    patient = make_run(tmp_path / "patient", "dense", "none", "patience")
-    exported(patient, to="patient-onnx")
-    given = (*LEVEL, f"onnx='{tmp_path / 'patient-onnx'}'")
-    said = refused(certify, config_of("certify", patient, *given))
+    changed(runs / "onnx", exit={"kind": "patience", "patience": 1, "layers": [1, 2]})
+    said = refused(call, runs, *LEVEL)
     assert said.endswith("certify holds an export to a tau, and its exit rule is patience")
 
 

@@ -16,7 +16,7 @@ from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.norm_topk import NormTopK
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.specification import spec
 
 SPEC = spec("exit", RULE)
 NEVER = {"kind": "never"}

@@ -19,6 +19,7 @@ from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.min_retention import MinRetention
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import policies_of
 from eat_lightning.runs.certificate import Certificate
@@ -120,7 +121,7 @@ def test_a_second_run_must_agree(run: Path, label: int):
     is the class that the second run always gives."""
     encoder, _ = load_model(run / "model")
     ids = [toy_tokenizer()(text)["input_ids"] for text in TEXTS]
-    guesses = encoder(Batch.from_lists(ids), leave=False).guesses
+    guesses = encoder(Batch.from_lists(ids), ALL_EXITS).guesses
     expected = []
     for at_3, at_4 in zip(*(guesses[k].argmax(-1).tolist() for k in (3, 4)), strict=True):
         left = [(k, "confident") for k, said in ((3, at_3), (4, at_4)) if said == label]

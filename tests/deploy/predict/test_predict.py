@@ -2,23 +2,22 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import Command
 from finished import make_run
 
 from eat_lightning import answers
-from eat_lightning.cli import with_path_quoted
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.deploy.predict import __main__ as predict
 from eat_lightning.errors import ConfigError
+from eat_lightning.overrides import with_path_quoted
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
-ROOT = Path(__file__).parents[3]
 UNCHANGED = {"tau": None, "layers": None, "patience": None}
 
 
@@ -288,9 +287,7 @@ def test_a_run_name_is_quoted_for_hydra():
 
 def test_answers_while_the_input_is_open_and_ends_quietly(sst2: Path):
     """As another program would use it; then nobody reads any more, as with `| head`."""
-    command = [sys.executable, "-m", "eat_lightning.predict", f"run={sst2}", "threads=1"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as child:
+    with Command("eat_lightning.predict", f"run={sst2}", "threads=1") as child:
         for text in ("good", "bad"):
             child.stdin.write(f"{text}\n")
             child.stdin.flush()
