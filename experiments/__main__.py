@@ -13,7 +13,6 @@ from eat_lightning.errors import ConfigError, told
 from eat_lightning.own import warn_of_absent
 from eat_lightning.report.__main__ import CLAIMS_DIR, FIRST, claim_of, found_claims, print_all
 from eat_lightning.report.study import open_study
-from eat_lightning.report.tables import show
 
 KEYS = ("study", "against")
 
@@ -34,7 +33,7 @@ def main(name: str = "", *arguments: str) -> None:
     study = open_study(places, against=against[-1] if against else "")
     claim = claim_of(known[name])(study)
     for table in claim.tables:
-        show(table)
+        table.show()
     print("\n".join([*claim.answer, *(f"({note})" for note in claim.notes)]))
     print_all("warning: ", study.warnings)
 

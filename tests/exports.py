@@ -1,6 +1,7 @@
 """Small runs to export, whose examples differ in answer and depth, for tests."""
 
 from pathlib import Path
+from typing import Any
 
 import finished
 import shared
@@ -9,6 +10,7 @@ from models import method, spread, tiny_shape
 
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 
 NAME = "task=sst2,model=eat,seed=1"  # a name that needs quotes
@@ -74,7 +76,7 @@ def with_opinions(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     vocab = encoder.shape.vocab_size
     examples = [[2, *torch.randint(5, vocab, (5 + i % 9,)).tolist()] for i in range(64)]
     with torch.no_grad():
-        trace = encoder(Batch.from_lists(examples), leave=False)
+        trace = encoder(Batch.from_lists(examples), ALL_EXITS)
         for layer, guess_BC in trace.guesses.items():
             classes = encoder.heads[str(layer)].classes
             classes.bias.sub_(guess_BC.mean(0)).mul_(1.5 / guess_BC.std(0))
@@ -83,10 +85,12 @@ def with_opinions(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     return encoder
 
 
-def make_run(folder: Path, *slots: str, task: str = "sst2") -> Path:
-    """A finished run without training."""
+def make_run(folder: Path, *slots: str, task: str = "sst2", **rule: Any) -> Path:
+    """A finished run without training. rule: settings of its exit rule that differ from SMALL's."""
     tokenizer, labels = toy_tokenizer(), finished.node_of(task)["labels"]
     sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
     encoder = small(*slots, num_labels=len(labels) or 1, max_positions=80, **sizes)
+    if rule:
+        encoder.exit = method("exit", slots[-1], **SMALL[slots[-1]] | rule)
     data = {"num_validation": 70, "cache_dir": str(folder / "cache")}
     return finished.finish(folder, encoder, task, data)

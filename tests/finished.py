@@ -55,7 +55,10 @@ def make_run(folder: Path, task: str) -> Path:
 
 
 def config_of(name: str, *overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+    """Compose the settings of a command, or of a study that has its yaml beside it."""
+    beside = [*(Path(CONFIG_DIR).parent / "experiments").glob(f"*/{name}.yaml")]
+    folder = str(beside[0].parent) if beside else CONFIG_DIR
+    with initialize_config_dir(folder, version_base="1.3"):
         return plain(compose(name, overrides=list(overrides)))
 
 

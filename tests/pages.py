@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from eat_lightning.report.claim import Cell, Claim, Column, Line, Table
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import Figure, read
 from eat_lightning.report.provenance import Provenance
+from eat_lightning.report.table import Cell, Column, Line, Table
 
 HOSTILE = "</script><script>window.hacked=1</script><b onclick='x'>\"&amp;"
 RUN, COMMAND = "frontier/model=eat,seed=1", "python -m eat_lightning.measure run='a b' exit.tau=0.9"

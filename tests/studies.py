@@ -11,8 +11,9 @@ import numpy as np
 from eat_lightning.infer.record import Recorded
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
-from eat_lightning.report.claim import Claim, Line, Table
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import open_study
+from eat_lightning.report.table import Line, Table
 from eat_lightning.runs.row import Row, write
 from eat_lightning.runs.run import version_of
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from eat_lightning.data import grammar, hub
 from eat_lightning.errors import ConfigError
 from eat_lightning.weights.hub import nearest_body
-from eat_lightning.weights.untrusted import one_line, tokenizer_faults
+from eat_lightning.weights.untrusted import one_line, step_faults, tokenizer_faults
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -50,6 +50,8 @@ def tokenizer_for(pretrained: str | None) -> Tokenizer:
         logging.set_verbosity(level)
     if not tokenizer.is_fast:
         raise ConfigError(f"encoder.pretrained={pretrained} has no fast tokenizer (tokenizer.json)")
+    if here and (faults := step_faults(tokenizer.backend_tokenizer)):
+        raise ConfigError(f"encoder.pretrained={pretrained}: tokenizer.json: {faults[0]}")
     return tokenizer
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,16 +20,28 @@ from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.backend import Backend, Look, Source
-from eat_lightning.infer.graph_faults import WEIGHTS, check_graphs, is_trusted
 from eat_lightning.infer.later import LaterExits, nobody_leaves, would_leave
-from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of, read_about
+from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import Policy, build, knob_of, spec
+from eat_lightning.model.contracts import ModelFacts, Policy
 from eat_lightning.model.policies import policy_faults, specs_of
+from eat_lightning.model.specification import build, spec
 from eat_lightning.progress import shown
-from eat_lightning.weights.untrusted import TOKENIZER, json_of, one_line, step_faults
+from eat_lightning.weights.untrusted import one_line, step_faults
+
+WEIGHTS = "weights.bin"
+
+
+class CheckedRunner(Runner):
+    """A runner whose graph that cannot be loaded is a ConfigError."""
+
+    def session(self, name: str) -> Any:
+        try:
+            return super().session(name)
+        except ValueError as error:
+            raise ConfigError(one_line(error)) from None
 
 
 @dataclass(frozen=True)
@@ -49,18 +60,16 @@ class Export:
         dtype: str | None = None,
     ) -> Export:
         """engine: "onnx" or "openvino". dtype: None is that of the graphs. ConfigError, in one
-        line, where it is none, its files ask for what ours do not, or the engine cannot run it. It
-        may be a stranger's, so all files are looked at before one is loaded."""
+        line, where it is none, or the engine cannot run it. A stranger's is data too: the engines
+        read no weights outside its folder, and none that are not as long as their shapes say."""
         path = Path(folder)
         try:
-            about = read_about(path)
-            check_graphs(path, files_of(about))
-            steps = path / "tokenizer.json"
-            if not is_trusted(path) and (faults := step_faults(json_of(steps, TOKENIZER))):
-                raise ValueError(f"{steps}: {faults[0]}")
-            return cls(path, Runner(path, threads, engine, dtype))
+            runner = CheckedRunner(path, threads, engine, dtype)
         except (ValueError, OSError) as error:
             raise ConfigError(one_line(error)) from None
+        if faults := step_faults(runner.tokenizer):
+            raise ConfigError(f"{path / 'tokenizer.json'}: {faults[0]}")
+        return cls(path, runner)
 
     @property
     def name(self) -> str:
@@ -84,13 +93,10 @@ class Export:
 
     def check_policies(self, policies: Sequence[Policy]) -> None:
         """ConfigError with what of them cannot be asked of an export."""
-        lost = [getattr(policy, "lost_in_export", list) for policy in policies]
-        faults = [fault for ask in lost for fault in ask()]
+        faults = [fault for policy in policies for fault in policy.export_blockers()]
         labels = self.about["labels"]
-        exit = SimpleNamespace(layers=self.layers)
-        stand_in = SimpleNamespace(exit=exit, num_labels=max(len(labels), 1))
-        faults += [] if faults else policy_faults(policies, stand_in, labels)
-        Faults(faults).check()
+        model = ModelFacts(self.layers, labels, num_labels=max(len(labels), 1))
+        Faults(faults or policy_faults(policies, model)).check()
 
     def stricter(self, rule: dict[str, Any]) -> Any:
         """An exit rule that its graphs are to be held to; None where it is theirs. ConfigError
@@ -99,7 +105,7 @@ class Export:
             return None
         made = build("exit", rule)
         if rule["kind"] != self.about["exit"].get("kind") or not {*made.layers} <= {*self.layers}:
-            knob = knob_of(made)
+            knob = made.knob
             what = "its own rule" if knob is None else f"a {knob.name} at its own exits"
             raise ConfigError(f"an export is held to {what}, not to {rule['kind']}")
         return made

@@ -31,7 +31,9 @@ else:  # a copy, with its own answers.py beside it; python -I does not look ther
 ABOUT = "export.json"
 FORMAT = 2  # 1 had other codes for reasons
 STAYS, LAST_LAYER = 0, 1
-MOST = {ABOUT: 1 << 20, "tokenizer.json": 32 << 20}  # bytes that are read
+WEIGHTS = "weights.bin"
+MOST = 16 << 30  # bytes of a file; BERT-base has 440 million of weights
+MOST_OF = {ABOUT: 1 << 20, "tokenizer.json": 32 << 20, ".onnx": 64 << 20}  # by name or suffix
 
 Ids = Sequence[Sequence[int] | np.ndarray]  # of each example
 Left = Iterator[tuple[np.ndarray, Trace]]
@@ -68,8 +70,6 @@ class Runner:
 
         path = self.folder / "tokenizer.json"
         try:
-            if (size := path.stat().st_size) > MOST[path.name]:
-                raise ValueError(f"{size} bytes, and at most {MOST[path.name]} are read")
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises that very class for a file it cannot parse
             raise ValueError(f"{path}: not a tokenizer ({error!s:.120})") from None
@@ -183,8 +183,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     """ValueError, in one line, where the folder is no export."""
     path = folder / ABOUT
     try:
-        if path.stat().st_size > MOST[ABOUT]:
-            raise ValueError(f"{path.stat().st_size} bytes, and at most {MOST[ABOUT]} are read")
+        check_file(path)
         about = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{folder} is no exported model ({ABOUT}: {error})") from None
@@ -194,14 +193,25 @@ def read_about(folder: Path) -> dict[str, Any]:
     for key, sound in SOUND.items():
         if not sound(about.get(key)):
             raise ValueError(f"{path}: {key} cannot be {about.get(key)!r:.60}")
-    for name in files_of(about):
-        if (folder / name).is_symlink():
-            raise ValueError(f"{folder / name}: a link, put the file itself there")
+    for each in folder.rglob("*"):  # a graph can name any of them
+        if not each.is_dir() or each.is_symlink():
+            check_file(each)
     ends = [stretch["layers"] for stretch in about["stretches"]]
     follows = [1, *(last + 1 for _, last in ends)]
     if [first for first, _ in ends] != follows[:-1] or follows[-1] != about["num_layers"] + 1:
         raise ValueError(f"{path}: stretches must go from layer 1 to the last, got {ends!r:.60}")
     return about
+
+
+def check_file(path: Path) -> None:
+    """ValueError where it is a link, a pipe, or too large. OSError where it is not there."""
+    if path.is_symlink():
+        raise ValueError(f"{path}: a link, put the file itself there")
+    size, most = path.stat().st_size, MOST_OF.get(path.name, MOST_OF.get(path.suffix, MOST))
+    if not path.is_file():
+        raise ValueError(f"{path}: no file that can be read")
+    if size > most:
+        raise ValueError(f"{path}: {size} bytes, and at most {most} are read")
 
 
 def dtype_of(about: dict[str, Any], engine: str, dtype: str | None) -> str:
@@ -268,10 +278,6 @@ def main() -> None:
     if (least := min(given.batch, 1 if given.threads is None else given.threads)) < 1:
         parser.error(f"--batch and --threads must be 1 or more, got {least}")
     try:
-        if not beside:  # else this file is as much the folder's as its graphs
-            from eat_lightning.infer.graph_faults import check_graphs
-
-            check_graphs(given.folder, files_of(read_about(given.folder)))
         runner = Runner(given.folder, given.threads, given.engine, given.dtype)
         status = int(answer_input(runner, given.batch) > 0)
     except ValueError as error:

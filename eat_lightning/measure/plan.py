@@ -18,7 +18,7 @@ from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.precision import device_faults, form_of, prepack_faults
 from eat_lightning.infer.sessions import ENGINES, engine_faults
 from eat_lightning.measure.settings import STATIC, Setting, settings_of
-from eat_lightning.model.contracts import knob_of
+from eat_lightning.model.contracts import Reduction, overrides
 from eat_lightning.runs import validate
 from eat_lightning.runs.certificate import Certificate, calibration_of
 from eat_lightning.runs.run import Run, open_runs
@@ -51,7 +51,6 @@ class Timing(Plan):
     repeats: Count
     batch: Count
     force: bool
-    graphs: bool
 
     def faults(self) -> list[str]:
         """Why nothing is timed: a training run beside would be timed with."""
@@ -90,8 +89,6 @@ class MeasurePlan(Plan):
         yield from prepack_faults(self.prepack, self.dtype, self.device)
         if self.backend != "torch":
             yield from self.backend_faults()
-        if self.timing.graphs and self.device != "cuda":
-            yield f"timing.graphs=true is for device=cuda, got {self.device}"
         if self.taus is not None and self.points is not None:
             yield f"points and taus are one setting, got {self.points} and {self.taus}"
         others = ("rules", self.other_rules), ("budgets", self.budgets)
@@ -169,8 +166,8 @@ def unused(subjects: list[Subject], plan: MeasurePlan) -> Iterator[str]:
     """Settings for exits or for a reduction, where none of the runs has any. A static run among
     others leaves them out."""
     settings = [setting for subject in subjects for setting in subject.settings]
-    has_knob = any(knob_of(setting.exit) is not None for setting in settings)
-    searches = any(hasattr(setting.reduction, "search") for setting in settings)
+    has_knob = any(setting.exit.knob is not None for setting in settings)
+    searches = any(overrides(setting.reduction, Reduction.search) for setting in settings)
     for key, value in (plan.swept, ("budgets", not searches and plan.budgets)):
         if value and not has_knob:
             yield f"{key} needs a run whose exit rule has a knob, such as tau: none of these has"

@@ -1,15 +1,16 @@
 """`python -m eat_lightning.report study=<folder>`: tables, figures and one page, all from rows.
 
-A claim is a script with `claim(study) -> Claim`; those of our own are found by looking:
-experiments/<claim>/claim.py.
+A claim is a script with `claim(study) -> Claim`; the project's are experiments/<claim>/claim.py.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator
@@ -89,13 +90,13 @@ def report(config: dict[str, Any]) -> Path:
     Raises ConfigError, one line per fault, before any row is read; and where there is no row.
     """
     plan = parsed(ReportPlan, config)
-    from eat_lightning.report.budgets import check_against
     from eat_lightning.report.study import open_study
 
     study = open_study(plan.study, plan.title, plan.against or "")
+    known = found_claims()
     if plan.against is not None:  # before the claims, which take minutes
-        check_against(study)
-    claims, lacking = make_claims(plan.claims or found_claims(), study)
+        loaded(known["compare"]).check_against(study)
+    claims, lacking = make_claims(plan.claims or known, study)
     if plan.claims is not None:  # a reader of the page need not know what nobody asked for
         study.warnings += lacking
     if not claims:
@@ -128,18 +129,32 @@ def make_claims(scripts: dict[str, Path], study: Study) -> tuple[list[Claim], li
 
 
 def claim_of(path: Path) -> Callable[[Study], Claim]:
-    """The function `claim` of a script, which imports files beside it as `from .table import ...`:
-    it is loaded as a package of its folder, so that two claims may each have a table.py."""
-    name, folder = f"experiment_{path.resolve().parent.name}_{path.stem}", [str(path.parent)]
-    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=folder)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: not a Python script")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    """The function `claim` of a script."""
+    module = loaded(path)
     if not hasattr(module, "claim"):
         raise ConfigError(f"{path}: has no function claim(study)")
     return module.claim
+
+
+def loaded(path: Path) -> Any:
+    """Load a script as a package of its folder, inside one of the folder above, wherever both lie.
+
+    `from .figure import ...` finds a file of its folder, so that two claims may each have one;
+    `from ..passes import ...` finds a file that several claims share.
+    """
+    folder = path.resolve().parent
+    above = ModuleType("claims_in_" + re.sub(r"\W", "_", str(folder.parent)))
+    above.__path__ = [str(folder.parent)]
+    name = f"{above.__name__}.{folder.name}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(
+        name, path, submodule_search_locations=[str(folder)]
+    )
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path}: not a Python script")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules |= {above.__name__: above, name: module}  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def explored(study: Study, plan: ReportPlan) -> dict[str, Any] | None:
@@ -172,18 +187,19 @@ def write(
     plan: ReportPlan, study: Study, claims: list[Claim], explorer: dict[str, Any] | None
 ) -> None:
     """Every file beside its place, then renamed; the page last."""
-    from eat_lightning.report import figures, page, tables
+    from eat_lightning.report import figures, page
     from eat_lightning.report.kept import keep
+    from eat_lightning.report.table import KINDS
     from eat_lightning.runs.run import write_text
 
     folder, drawn = plan.folder, {}
     pictures = [kind for kind in figures.KINDS if kind in plan.formats]
-    texts = [kind for kind in tables.KINDS if kind in plan.formats]
+    texts = [kind for kind in KINDS if kind in plan.formats]
     for claim in shown(claims, "figures and tables", fewest=2):
         for figure in claim.figures:
             drawn[figure.name] = figures.save(figure, folder / "figures", pictures)
         for table in claim.tables:
-            tables.write(table, folder / "tables", texts)
+            table.write(folder / "tables", texts)
     write_text(folder / "report.md", as_markdown(study, claims, pictures))
     text = page.render(study.title, claims, explorer, study.warnings, drawn)
     keep(study, folder)
@@ -191,9 +207,7 @@ def write(
 
 
 def as_markdown(study: Study, claims: list[Claim], pictures: list[str]) -> str:
-    """Everything but the page's explorer, as a page that code hosts show."""
-    from eat_lightning.report.tables import to_markdown
-
+    """Write the page without its explorer, as code hosts show it."""
     kind = next((kind for kind in ("png", "svg") if kind in pictures), None)
     parts = [f"# {study.title}", listing(study.warnings)]
     for claim in claims:
@@ -201,7 +215,7 @@ def as_markdown(study: Study, claims: list[Claim], pictures: list[str]) -> str:
         for figure in claim.figures:
             image = f"![{figure.title}](figures/{figure.name}.{kind})"
             parts += [image if kind else f"*{figure.title}*", figure.caption]
-        parts += [f"### {t.title}\n\n{t.caption}\n\n{to_markdown(t)}" for t in claim.tables]
+        parts += [f"### {t.title}\n\n{t.caption}\n\n{t.markdown()}" for t in claim.tables]
         parts.append(listing(claim.notes))
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean, median, stdev
 
-from eat_lightning.report.claim import EMPTY, Cell, Value
 from eat_lightning.report.compare import Difference, accuracy_interval
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point
+from eat_lightning.report.table import EMPTY, Cell, Value
 
 ONE_SEED = "one seed"
+OTHER_COMMIT = "measured at another commit than most of the table"
 SPANS_ZERO = "the interval spans zero"
 SPANS_ONE = "the interval spans 1"
 NOT_ABOVE = "not above the share of the largest class"
@@ -124,10 +125,3 @@ def p_value(found: Difference | None) -> Cell:
 
 def short(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
-def times(found: Interval | None, missing: str = "") -> Cell:
-    """A factor; bold where its interval says that it is faster. `missing`: why there is none."""
-    if found is None:
-        return Cell(None, "", flags=(missing,) if missing else ())
-    return interval(found, against=1)

@@ -1,75 +1,19 @@
-"""What a claim's script makes of a study: a Claim of tables and figures, all of it from rows.
+"""A Claim: the tables and figures that a script makes of a study, all of it from rows.
 
-A script is a file with a function `claim(study) -> Claim`; those of our own are in experiments/.
+A script is a file with a function `claim(study) -> Claim`; the project's are in experiments/.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.report.provenance import Provenance
+from eat_lightning.report.table import Table
 
 if TYPE_CHECKING:
     from eat_lightning.report.figures import Figure
-
-Value = float | int | str | None
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One value of a table. `value` is what is sorted by and written to CSV, `text` what is read;
-    low and high are an interval's ends, in the unit of `value`. `flags` are short sentences on why
-    the value is to be taken with care. Bold only where an interval says so."""
-
-    value: Value
-    text: str
-    low: float | None = None
-    high: float | None = None
-    flags: tuple[str, ...] = ()
-    bold: bool = False
-
-
-EMPTY = Cell(None, "")
-
-
-@dataclass(frozen=True)
-class Column:
-    """`help` says what is in it: unit, n, and what it is against. A table too wide for a page is
-    printed by `group`: the columns without one come before each group's. `cell` makes its cell of
-    whatever a line is about."""
-
-    key: str
-    title: str
-    help: str = ""
-    numeric: bool = True
-    group: str = ""
-    cell: Callable[[Any], Cell] = lambda item: EMPTY
-
-
-@dataclass
-class Line:
-    """A line of a table: a cell for each column key (a missing one is empty)."""
-
-    cells: dict[str, Cell]
-    source: Provenance
-    flags: tuple[str, ...] = ()
-
-    def cell(self, key: str) -> Cell:
-        return self.cells.get(key, EMPTY)
-
-
-@dataclass
-class Table:
-    """`name` is its file's, such as frontier-sst2."""
-
-    name: str
-    title: str
-    caption: str
-    columns: list[Column]
-    lines: list[Line]
 
 
 @dataclass
@@ -91,7 +35,7 @@ class Claim:
         figures: Iterable[Figure] = (),
         notes: Iterable[str] = (),
     ) -> None:
-        """What it says of one more task; tables without lines are left out."""
+        """Add the answers of one more task; tables without lines are left out."""
         self.answer += answer
         self.tables += [table for table in tables if table.lines]
         self.figures += figures

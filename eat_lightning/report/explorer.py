@@ -8,32 +8,23 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from eat_lightning.data.batching import sorted_batches
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import record
+from eat_lightning.infer.record import inference, record, recorded_of
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.methods import reduction as reductions
-from eat_lightning.model.contracts import (
-    Exit,
-    Reduction,
-    build,
-    class_of,
-    knob_of,
-    point_of,
-    spec,
-    turned,
-)
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
-from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.contracts import ExitRule, Reduction, point_of, turned
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import argument_faults
-from eat_lightning.model.packed import Packed
+from eat_lightning.model.options import PassOptions
+from eat_lightning.model.specification import build, class_of, spec
+from eat_lightning.model.trace import Trace
 from eat_lightning.report.statistics import softmax
 from eat_lightning.report.study import grouped_by
 from eat_lightning.runs.row import label, method_text
@@ -103,7 +94,7 @@ def spread(encoder: AdaptiveEncoder, split: Split, examples: int, seed: int = 0)
 
 
 def is_right(outcome: Outcome) -> np.ndarray:
-    """Whether each answer is right; of a regression: among the half that is nearer to its label."""
+    """Mark right answers; of a regression: the half that is nearer to its labels."""
     labels_B = outcome.recorded.labels
     if outcome.logits_BC.shape[1] > 1:
         return outcome.logits_BC.argmax(1) == labels_B
@@ -111,39 +102,26 @@ def is_right(outcome: Outcome) -> np.ndarray:
     return miss_B <= np.median(miss_B)
 
 
-class Noting:
-    """A reduction that notes the original places of the tokens it keeps, of one example a pass."""
-
-    def __init__(self, reduction: Reduction):
-        self.reduction, self.passes = reduction, list[dict[int, list[int]]]()
-        self.place, self.needs = reduction.place, reduction.needs
-        self.layers, self.wants = reduction.layers, getattr(reduction, "wants", ())
-
-    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
-        shorter = self.reduction(packed, evidence, layer)
-        if not self.passes or layer <= max(self.passes[-1]):
-            self.passes.append({})
-        self.passes[-1][layer] = shorter.position_N.tolist()
-        return shorter
+def walk(encoder: AdaptiveEncoder, part: Split) -> Iterator[tuple[Recorded, list[list[int]]]]:
+    """For each example of a split what all exits made of it, and the places of the tokens that
+    entered each layer. Each goes alone and through every layer."""
+    options = PassOptions(leave=False, keep_hidden=True)
+    with inference(encoder):
+        for row in range(len(part)):
+            batch = part.batch(np.array([row])).to(encoder.strength.device)
+            trace: Trace = encoder(batch, options)
+            yield recorded_of(encoder, trace, batch), entering(trace)
 
 
-def walk(encoder: AdaptiveEncoder, part: Split) -> tuple[Recorded, list[list[list[int]]]]:
-    """What some rows of a split went through when nobody left, and for each row, and each layer,
-    the places of the tokens that entered it. Each example alone, so that every note is of one."""
-    noting, last = Noting(encoder.reduction), encoder.shape.num_layers
-    recorded = record(with_slots(encoder, reduction=noting), part, batch_size=1)
-    order_B = np.concatenate(sorted_batches(part.lengths, 1))
-    noted = dict(zip(order_B.tolist(), noting.passes, strict=False))
-    lengths = enumerate(part.lengths.tolist())
-    return recorded, [entering(noted.get(i, {}), length, last) for i, length in lengths]
+def entering(trace: Trace) -> list[list[int]]:
+    """The places of the tokens that entered each layer, from the trace of one example.
 
-
-def entering(kept: dict[int, list[int]], length: int, num_layers: int) -> list[list[int]]:
-    """The places that entered each layer, from those kept after some."""
-    places = [list(range(length))]
-    for layer in range(1, num_layers):
-        places.append(kept.get(layer, places[-1]))
-    return places
+    They are those after the layer; where the reduction acts inside of it, those before it.
+    """
+    places = [trace.hidden[layer].position_N.tolist() for layer in sorted(trace.hidden)]
+    lengths = trace.tokens_LB[:, 0].tolist()
+    pairs = zip(places, places[1:], lengths, strict=False)
+    return [after if len(after) == length else before for before, after, length in pairs]
 
 
 def entries(
@@ -162,10 +140,11 @@ def entries(
         for row in rows
     ]
     for method in compared(encoder):
-        walked = walk(with_slots(encoder, reduction=method), split.take(rows))
         name, own = method_text(spec("reduction", method)), method is encoder.reduction
-        for entry, way in zip(found, described(*walked, names), strict=True):
-            entry["ways"].append({"name": name, "own": own, **way})
+        walked = walk(encoder.replacing(reduction=method), split.take(rows))
+        for entry, (recorded, places) in zip(found, walked, strict=True):
+            way = {"name": name, "own": own, "kept": places}
+            entry["ways"].append(way | described(recorded, names))
     return found
 
 
@@ -188,37 +167,28 @@ def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
     return found
 
 
-def described(
-    recorded: Recorded, places: Sequence[list[list[int]]], names: Sequence[str]
-) -> list[dict[str, Any]]:
-    """What entered, what the exits guessed and where each rule let go, for each example."""
-    rules = [(rule, recorded.under(rule)) for rule in rules_of(recorded.exit, len(names))]
-    return [
-        {
-            "kept": kept,
-            "exits": [
-                {"layer": k, **guess(logits_BC[i], names)}
-                for k, logits_BC in recorded.guesses.items()
-            ],
-            "rules": [
-                {
-                    "rule": label(spec("exit", rule)),
-                    "point": point_of(rule),
-                    "own": point_of(rule) == point_of(recorded.exit),
-                    "left_at": int(outcome.depth_B[i]),
-                    "reason": outcome.names[int(outcome.reason_B[i])],
-                    "answer": guess(outcome.logits_BC[i], names)["answer"],
-                }
-                for rule, outcome in rules
-            ],
+def described(recorded: Recorded, names: Sequence[str]) -> dict[str, Any]:
+    """The guess of each exit about an example, and where each rule lets it go."""
+    rules = []
+    for rule in rules_of(recorded.exit, len(names)):
+        outcome, point = recorded.under(rule), point_of(rule)
+        found = {
+            "rule": label(spec("exit", rule)),
+            "point": point,
+            "own": point == point_of(recorded.exit),
+            "left_at": int(outcome.depth_B[0]),
+            "reason": outcome.names[int(outcome.reason_B[0])],
+            "answer": guess(outcome.logits_BC[0], names)["answer"],
         }
-        for i, kept in enumerate(places)
-    ]
+        rules.append(found)
+    guesses = recorded.guesses.items()
+    exits = [{"layer": layer, **guess(logits_BC[0], names)} for layer, logits_BC in guesses]
+    return {"exits": exits, "rules": rules}
 
 
-def rules_of(own: Exit, num_labels: int) -> list[Exit]:
+def rules_of(own: ExitRule, num_labels: int) -> list[ExitRule]:
     """The run's own rule; where its knob has one point for all exits, those of the grid too."""
-    knob, point = knob_of(own), point_of(own)
+    knob, point = own.knob, point_of(own)
     if knob is None or not isinstance(point, float | int):
         return [own]
     return [turned(own, other) for other in sorted({*knob.grid_for(num_labels), float(point)})]

@@ -19,7 +19,8 @@ import numpy as np
 
 from eat_lightning.files import replacing
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import Exit, build
+from eat_lightning.model.contracts import ExitRule
+from eat_lightning.model.specification import build
 from eat_lightning.report.study import Measured, Study, grouped_by
 from eat_lightning.runs import jsonl
 from eat_lightning.runs import row as rows
@@ -33,15 +34,15 @@ def keep(study: Study, folder: Path) -> None:
     measured = [row for same in passes.values() for row in kept(same, folder)]
     with replacing(folder / "rows.jsonl") as fresh:
         rows.write(fresh, measured)
-        jsonl.write(fresh, rows.read(fresh), said)
+        jsonl.write(fresh, rows.read(fresh), fields_of)
     wanted = {row.examples for row in measured}
     for path in (folder / "examples").glob("*.parquet"):
         if f"examples/{path.name}" not in wanted:
             path.unlink()
 
 
-def said(row: rows.Row) -> dict[str, Any]:
-    """What a row says: no field at its default, and what was measured to seven digits.
+def fields_of(row: rows.Row) -> dict[str, Any]:
+    """List a row's fields: none at its default, and what was measured to seven digits.
 
     What was set, thresholds among it, stays as it is, since answers hang on its last bit."""
     exact = {*rows.SETTING, *rows.TIMING, "point"}
@@ -54,7 +55,7 @@ def said(row: rows.Row) -> dict[str, Any]:
 
 
 def seven_digits(value: Any) -> Any:
-    """The same with its floats rounded, however deep they lie."""
+    """Round the floats of a value, however deep they lie."""
     if isinstance(value, dict):
         return {name: seven_digits(inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -75,10 +76,10 @@ def kept(same: Sequence[Measured], folder: Path) -> list[rows.Row]:
     return [replace(m.row, examples=name if m in known else "") for m in same]
 
 
-def compact(recorded: Recorded, exits: Sequence[Exit]) -> Recorded:
+def compact(recorded: Recorded, exits: Sequence[ExitRule]) -> Recorded:
     """One pass without labels, in margins; rounded but for the examples that would then be answered
     otherwise, or at another exit, under one of the rules."""
-    full = right_class_first(recorded, any(getattr(exit, "by_class", False) for exit in exits))
+    full = right_class_first(recorded, any(exit.by_class for exit in exits))
     guesses, signals = shortened(full.guesses), shortened(full.signals)
     short = replace(full, guesses=guesses, signals=signals)
     changed_B = np.zeros(len(full), bool)

@@ -1,4 +1,4 @@
-"""Where a line of a table or a mark of a figure comes from, and how to measure it again."""
+"""Provenance of a table's line or a figure's mark: its runs, and the command that repeats it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import shlex
 from dataclasses import dataclass
 
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.model.contracts import knob_of
 from eat_lightning.report.study import Point
-from eat_lightning.runs.row import THEIRS, Row, class_here
+from eat_lightning.runs.row import THEIRS, Row, knob_here
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ def rule_named(row: Row) -> list[str]:
 
 
 def off_grid(row: Row) -> bool:
-    """Whether a measurement has to be told the point of its knob."""
+    """Find out whether a measurement's command must name the point of its knob."""
     if row.knob is None or not isinstance(row.point, float):
         return False
-    knob = knob_of(class_here("exit", row.exit["kind"]))
+    knob = knob_here("exit", row.exit["kind"])
     return knob is None or row.point not in knob.grid

@@ -1,4 +1,4 @@
-"""What so many examples can show: intervals and paired comparisons.
+"""Intervals and paired comparisons: what a number of examples can show.
 
 Shapes: B examples, S seeds, C classes, U different values, D draws.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 import scipy.special
@@ -30,7 +29,7 @@ class Interval:
         return cls(value, value, value)
 
     def times(self, factor: float) -> Interval:
-        """The same in another unit, such as points for shares: factor above 0."""
+        """Convert to another unit, such as points for shares: factor above 0."""
         return Interval(self.value * factor, self.low * factor, self.high * factor)
 
     def over(self, other: Interval) -> Interval:
@@ -47,12 +46,6 @@ class Interval:
         """ "1.94 (1.88 to 1.99)"; sign "+" shows that of positive numbers too."""
         value, low, high = (f"{x:{sign}.{digits}f}" for x in (self.value, self.low, self.high))
         return f"{value}{unit} ({low} to {high})"
-
-
-def multiplied(found: Sequence[Interval]) -> Interval:
-    """The product of positive factors; its ends multiply the extremes."""
-    ends = ([each.value, each.low, each.high] for each in found)
-    return Interval(*map(prod, zip(*ends, strict=True)))
 
 
 def over_seeds(found: Sequence[Interval]) -> Interval:

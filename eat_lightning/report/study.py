@@ -20,7 +20,7 @@ import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome, Recorded
-from eat_lightning.model.contracts import build
+from eat_lightning.model.specification import build
 from eat_lightning.own import ALLOW
 from eat_lightning.runs.jsonl import read_whole
 from eat_lightning.runs.names import (
@@ -41,14 +41,14 @@ K = TypeVar("K", bound=Hashable)
 
 
 def not_imported(kind: str) -> str:
-    """What to do for an exit rule of one's own that is not here; nothing for one that is."""
+    """Say how to import a user's exit rule that is not here; empty for one that is."""
     module = kind.rpartition(".")[0]
     absent = module and class_here("exit", kind) is None
     return f"{kind} is not imported here: {ALLOW}={module}" if absent else ""
 
 
 def grouped_by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Those of one key together, in the order in which keys come."""
+    """Group items by key, in the order in which keys come."""
     found: dict[K, list[T]] = {}
     for item in items:
         found.setdefault(key(item), []).append(item)
@@ -64,7 +64,7 @@ class Measured:
 
     @property
     def run(self) -> tuple[Path, str]:
-        """Whose row it is; kept rows of several runs lie in one folder."""
+        """Its folder and run; kept rows of several runs lie in one folder."""
         return self.folder, self.row.run
 
     @property
@@ -99,7 +99,7 @@ class Measured:
 
     @cached_property
     def correct_B(self) -> np.ndarray | None:
-        """Whether each answer is right, in the split's order; None for a regression too."""
+        """Mark right answers, in the split's order; None for a regression too."""
         if self.outcome is None or self.outcome.logits_BC.shape[1] == 1:
             return None
         return self.outcome.logits_BC.argmax(1) == self.outcome.recorded.labels
@@ -148,7 +148,7 @@ class Point:
 
     @property
     def setting(self) -> str:
-        """What tells it from the other settings of its model: "tau 0.9", "budget 0.5"."""
+        """Tell it from the other settings of its model: "tau 0.9", "budget 0.5"."""
         if budget := budget_of(self.row):
             return budget
         plain = self.is_static and not self.row.baseline
@@ -224,53 +224,11 @@ class Study:
     def run_of(self, measured: Measured) -> Run | None:
         return next((run for run in self.runs if run.folder == measured.folder), None)
 
-    def twins(self, point: Point, matches: Callable[[Row, Row], bool]) -> list[list[Measured]]:
-        """Find for each seed of a point the rows of the same run that match its own."""
-        found = []
-        for mine in point.members:
-            same = [m for m in self.measured if m.run == mine.run and m.row.split == mine.row.split]
-            found.append([m for m in same if matches(m.row, mine.row)])
-        return found
-
-    def fixed_beside(self, measured: Measured) -> list[Measured]:
-        """The fixed depths of the same recorded pass."""
-        pass_of = measured.run, measured.row.examples
-        fixed = [m for m in self.measured if m.row.baseline == FIXED]
-        return [m for m in fixed if (m.run, m.row.examples) == pass_of]
-
-    def has_early_heads(self, point: Point) -> bool:
-        """Whether some of a point's runs have an exit head before the last layer, and so were not
-        trained as static models."""
-        runs, last = {m.run for m in point.members}, point.row.num_layers
-        rows = [m.row for m in self.measured if m.run in runs]
-        return any(int(k) < last for row in rows for k in (*row.ece_after, *row.exit_shares))
-
-    def static_of(self, point: Point) -> Point | None:
-        """The same weights with everything off, seed by seed: "own static", or the point itself. Of
-        several the one of the same session, or else of the same form."""
-        if point.is_static:
-            return point
-
-        def matches(other: Row, mine: Row) -> bool:
-            same = (other.dtype, other.threads) == (mine.dtype, mine.threads)
-            return same and is_static(other) and other.engine == mine.engine
-
-        found = self.twins(point, matches)
-        if not all(found):
-            return None
-        rows = point.members
-        return Point([nearest(twins, m.row) for twins, m in zip(found, rows, strict=True)])
-
 
 def is_static(row: Row) -> bool:
     """Dense attention, every token, every layer, on our kernels."""
     kinds = [method["kind"] for method in (row.attention, row.reduction, row.exit)]
     return kinds == ["dense", "none", "never"] and row.baseline != THEIRS
-
-
-def nearest(found: Sequence[Measured], row: Row) -> Measured:
-    """The one that was timed most like a row: in its session, then in its form."""
-    return max(found, key=lambda m: (m.row.session == row.session, m.row.form == row.form))
 
 
 def order(point: Point) -> tuple[Any, ...]:
@@ -300,7 +258,7 @@ def open_study(paths: Sequence[str], title: str | None = None, against: str = ""
         study.warnings += [f"{fault}; left out: measure again" for fault in faults]
     if not study.measured:
         places = ", ".join(paths)
-        none = f"study={places} has no rows: measure its runs (eat-measure run={places})"
+        none = f"study={places} has no rows: measure its runs (eat measure run={places})"
         raise ConfigError.of([none, *study.warnings])
     study.measured = newest(study)
     study.warnings += [*doubled(study), *other_versions(study), *without_examples(study)]

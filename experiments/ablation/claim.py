@@ -15,12 +15,14 @@ from typing import Any
 
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Cell as TableCell
-from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.setting_table import OTHER_COMMIT
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Study
+from eat_lightning.report.table import Cell as TableCell
+from eat_lightning.report.table import Table
 
+from .. import speed
+from ..speed import EXTREMES
 from .factorial import OFF, PARTS, Cell, Factorial, below, factorials, name_of, parts_of, single
 from .figure import figure_of
 
@@ -42,8 +44,8 @@ COLUMNS = [
     col.field("depth", "depth", 2, "layers run, mean"),
     col.field("retention", "retention", 3, RETENTION),
     col.number("flops", "FLOPs", digits=3, help=f"counted, {AGAINST}"),
-    col.interval("single", "times as fast, batch 1", help=f"{AGAINST}; {col.EXTREMES}"),
-    col.interval("batch", "in batches", help=f"as they come, {AGAINST}; {col.EXTREMES}"),
+    col.interval("single", "times as fast, batch 1", help=f"{AGAINST}; {EXTREMES}"),
+    col.interval("batch", "in batches", help=f"as they come, {AGAINST}; {EXTREMES}"),
     col.number("conversion", "conversion", help="times as fast / FLOPs saved, batch 1"),
     col.field("latency_ms", "ms", 2, "batch 1, mean"),
     col.field("throughput", "examples/s", 0, "in batches"),
@@ -112,14 +114,14 @@ def times(f: Factorial, cell: Cell, key: str) -> TableCell:
     if not f.cells[cell].timed:
         return cells.EMPTY
     found = f.savings[key].get(cell)
-    return TableCell(1.0, "1") if cell == OFF else cells.times(found, NO_SESSION)
+    return TableCell(1.0, "1") if cell == OFF else speed.times(found, NO_SESSION)
 
 
 def flags_of(factorial: Factorial, cell: Cell) -> list[str]:
     point = factorial.cells[cell]
     commits = [c for each in factorial.cells.values() for c in each.commits]
     flags = [cells.ONE_SEED] if len(point.members) == 1 else []
-    flags += [OTHER_COMMIT] if point.commits != [max(commits, key=commits.count)] else []
+    flags += [cells.OTHER_COMMIT] if point.commits != [max(commits, key=commits.count)] else []
     return [*flags, NOTHING_SAVED] if cell == single("window") else flags
 
 

@@ -15,9 +15,11 @@ import numpy as np
 
 from eat_lightning.report import compare
 from eat_lightning.report.provenance import Provenance
-from eat_lightning.report.statistics import Interval, mean_interval, multiplied
+from eat_lightning.report.statistics import Interval, mean_interval
 from eat_lightning.report.study import Measured, Point, Study, grouped_by
 from eat_lightning.runs.row import THEIRS
+
+from .. import speed
 
 PARTS = {  # each with its slot and the method that is none
     "pruning": ("reduction", "none"),
@@ -27,7 +29,7 @@ PARTS = {  # each with its slot and the method that is none
 USUAL = 0.9  # of several rows of a cell the one whose operating point is nearest to this
 OFF = (False, False, False)
 SAME = ("study", "task", "model", "encoder", "num_layers", "split", "weights", "device", "threads")
-TIMES = {"single": (compare.single_ms, ""), "batch": (compare.batch_ms, "batch_")}
+TIMES = {"single": (speed.single_ms, ""), "batch": (speed.batch_ms, "batch_")}
 
 Cell = tuple[bool, ...]  # whether each of PARTS is on
 
@@ -82,8 +84,8 @@ class Factorial:
             return None
         if cell == OFF:
             return Interval.exact(1.0)
-        found = compare.faster(self.cells[cell], self.off, time)
-        return found if found or self.trained else compare.speed_up(self.cells[cell], prefix)
+        found = speed.faster(self.cells[cell], self.off, time)
+        return found if found or self.trained else speed.speed_up(self.cells[cell], prefix)
 
     def multiplied(self, cell: Cell, key: str) -> Interval | None:
         """What a cell's factor would be if those of its parts alone multiplied; None where one of
@@ -92,7 +94,7 @@ class Factorial:
         alone = [known[one] for one in map(single, parts_of(cell)) if one in known]
         if sum(cell) < 2 or len(alone) < sum(cell):
             return None
-        return multiplied(alone)
+        return speed.multiplied(alone)
 
     def source(self, *cells: Cell) -> Provenance:
         """What a number of these cells comes from. The command names the parts that were switched

@@ -9,9 +9,9 @@ from matplotlib.patches import Patch
 
 from eat_lightning.report import cells
 from eat_lightning.report.figures import INK, SERIES, Figure, read
-from eat_lightning.report.panels import bar, bare_rows
-from eat_lightning.report.passes import seeds_text
 
+from ..panels import bar, bare_rows
+from ..passes import seeds_text
 from .factorial import Cell, Factorial, name_of
 
 COLORS = (SERIES[1], SERIES[0], SERIES[4])  # as in the figure of costs

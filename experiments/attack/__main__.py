@@ -24,7 +24,6 @@ def attack(config: dict[str, Any]) -> list[AttackRow]:
     import torch
 
     from eat_lightning.measure.plan import data_faults
-    from eat_lightning.report import tables
     from eat_lightning.runs import jsonl
     from eat_lightning.runs.run import Run
     from experiments.attack.plan import AttackPlan
@@ -43,7 +42,7 @@ def attack(config: dict[str, Any]) -> list[AttackRow]:
     jsonl.update(path, AttackRow, rows)
     for goal in plan.goals:
         table = table_of(rows, goal)
-        tables.show(table)
+        table.show()
         print(table.caption, end="\n\n")
     print(f"written: {path}")
     return rows

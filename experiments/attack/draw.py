@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.errors import ConfigError, told
-from eat_lightning.report import figures, tables
+from eat_lightning.report import figures
 from eat_lightning.report.figures import GRID, SERIES, Figure
 from eat_lightning.runs import jsonl
 from experiments.attack.rows import AttackRow
@@ -35,8 +35,8 @@ def draw(folder: Path) -> None:
         raise ConfigError(f"{folder} has no rows.jsonl: python -m experiments.attack run=...")
     for goal in dict.fromkeys(row.goal for row in rows):
         table = table_of(rows, goal)
-        tables.write(table, folder)
-        tables.show(table)
+        table.write(folder)
+        table.show()
     figures.save(figure_of(rows), folder)
     print(f"written: {folder}")
 

@@ -12,14 +12,16 @@ from functools import partial
 from typing import Any
 
 from eat_lightning.report import columns as col
-from eat_lightning.report.budgets import COLUMNS, NEED, Method, methods_of
 from eat_lightning.report.cells import points_text
-from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.compare import accuracy_interval
 from eat_lightning.report.figures import INK, PAPER, Figure, read
-from eat_lightning.report.panels import dot, in_panels
 from eat_lightning.report.study import Point, Study
+from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
+
+from ..budgeted import COLUMNS, NEED, Method, methods_of
+from ..panels import dot, in_panels
 
 HOLLOW: dict[str, Any] = {"markerfacecolor": PAPER, "markersize": 4}
 MOST = 8  # methods whose fixed depths and names one plane has room for; panels have them all

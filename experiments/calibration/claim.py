@@ -16,11 +16,12 @@ from pandas import DataFrame
 
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.passes import Pass, how_chosen, passes
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.statistics import over_seeds, paired_difference
 from eat_lightning.report.study import Study
+from eat_lightning.report.table import Table
 
+from ..passes import Pass, how_chosen, passes
 from .figure import reliability_figure
 from .metrics import BINS, Head
 from .oracle import ORACLE, oracle_figure, oracle_table, ways

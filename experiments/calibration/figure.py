@@ -7,10 +7,10 @@ from typing import Any
 
 from eat_lightning.report.cells import percent_text
 from eat_lightning.report.figures import MUTED, PAPER, Figure, read
-from eat_lightning.report.panels import dot
-from eat_lightning.report.passes import Pass
 from eat_lightning.report.study import Point
 
+from ..panels import dot
+from ..passes import Pass
 from .metrics import BINS, Head
 
 RELIABILITY = (

@@ -12,11 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from eat_lightning.report import columns as col
-from eat_lightning.report.budgets import Method, check_against, methods_of
 from eat_lightning.report.cells import points_text
-from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.compare import difference
 from eat_lightning.report.study import Point, Study
+from eat_lightning.report.table import Table
+
+from ..budgeted import Method, check_against, methods_of
 
 SPENT = "counted, / those of own static: a budget is a bound, and may be underspent"
 

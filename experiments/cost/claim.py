@@ -14,14 +14,15 @@ from matplotlib.patches import Patch
 from pandas import DataFrame
 
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Cell, Claim, Table
-from eat_lightning.report.compare import speed_up
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import INK, SERIES, Figure, read
-from eat_lightning.report.panels import bar, bare_rows
-from eat_lightning.report.passes import seeds_text
 from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point, Study
+from eat_lightning.report.table import Cell, Table
 
+from ..panels import bar, bare_rows
+from ..passes import seeds_text
+from ..speed import speed_up
 from .formulas import coefficients, expected
 
 BARS = ("by formulas (4) and (5)", "counted FLOPs", "time, batch 1", "time, batch {batch}")

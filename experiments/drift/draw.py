@@ -21,12 +21,12 @@ from scipy import stats
 
 from eat_lightning.errors import ConfigError, told
 from eat_lightning.report import columns as col
-from eat_lightning.report import figures, tables
+from eat_lightning.report import figures
 from eat_lightning.report.cells import interval, words
-from eat_lightning.report.claim import Cell
 from eat_lightning.report.figures import INK, MARKERS, SERIES
 from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.statistics import Interval
+from eat_lightning.report.table import Cell
 from eat_lightning.runs import jsonl
 
 from .trials import CONTROL, RECOVERY, SHIFT, Trial
@@ -102,8 +102,8 @@ def show() -> None:
     for kind, name, title, caption, columns in TABLES:
         lines = [key | line_of[kind](own) for key, own in groups(found, kind)]
         table = col.table(name, title, caption, columns, lines, lambda _: Provenance((), COMMAND))
-        tables.write(table, KEPT)
-        tables.show(table)
+        table.write(KEPT)
+        table.show()
     figures.save(figure(found), KEPT)
     print(f"written: {KEPT}")
 

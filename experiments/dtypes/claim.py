@@ -14,10 +14,11 @@ from statistics import mean
 from typing import Any
 
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.compare import difference
 from eat_lightning.report.statistics import wilson
 from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.report.table import Table
 from eat_lightning.runs.row import SETTING
 
 Line = dict[str, Any]

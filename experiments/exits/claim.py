@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.compare import Difference
-from eat_lightning.report.passes import USUAL, Pass, how_chosen, passes
 from eat_lightning.report.study import Study
+from eat_lightning.report.table import Table
 
+from ..passes import USUAL, Pass, how_chosen, passes
 from .figure import figures_of
 from .rule import Rule, place
 

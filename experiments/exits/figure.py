@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any
 
 from eat_lightning.report.cells import over_seeds, percent_text
-from eat_lightning.report.figures import GRID, INK, MARKERS, MUTED, PAPER, Figure, part, read
-from eat_lightning.report.panels import dot, in_panels
-from eat_lightning.report.passes import examples_text, seeds_text
+from eat_lightning.report.figures import GRID, INK, MARKERS, MUTED, PAPER, Figure, read
 from eat_lightning.report.study import grouped_by
 
+from ..labels import part
+from ..panels import dot, in_panels
+from ..passes import examples_text, seeds_text
 from .rule import Rule
 
 SHARES = (

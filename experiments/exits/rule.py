@@ -8,9 +8,10 @@ import numpy as np
 from pandas import DataFrame
 
 from eat_lightning.report.compare import Difference
-from eat_lightning.report.passes import Pass, by_seed, examples_of, with_examples
 from eat_lightning.report.statistics import mcnemar, mean_interval, paired_difference, wilson
 from eat_lightning.report.study import Point
+
+from ..passes import Pass, by_seed, examples_of, with_examples
 
 Line = dict[str, Any]
 NO_EXAMPLES = "examples not at hand: the share alone"

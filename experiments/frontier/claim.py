@@ -15,22 +15,17 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.compare import (
-    Difference,
-    Entry,
-    batch_ms,
-    difference,
-    faster,
-    single_ms,
-    speed_up,
-)
+from eat_lightning.report.claim import Claim
+from eat_lightning.report.compare import Difference, difference
 from eat_lightning.report.provenance import Provenance
-from eat_lightning.report.setting_table import common, held, table_of_settings
 from eat_lightning.report.study import Point, Study, grouped_by
+from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
 
+from ..baselines import Entry
+from ..speed import EXTREMES, batch_ms, faster, single_ms, speed_up
 from .figure import figures_of
+from .settings import common, held, table_of_settings
 
 TRAINED = "the static model that was trained for itself"
 BASELINES = {"to_own": "its own static", "to_trained": TRAINED}
@@ -91,8 +86,8 @@ PAIR_COLUMNS = [
     col.word("static", "static"),
     col.points("points", "Δ accuracy", help=f"points; {col.PAIRED}"),
     col.p_value("p", "points", col.MCNEMAR),
-    col.number("single", "times as fast, batch 1", help=col.EXTREMES),
-    col.number("batch", "in batches", help=col.EXTREMES),
+    col.number("single", "times as fast, batch 1", help=EXTREMES),
+    col.number("batch", "in batches", help=EXTREMES),
 ]
 
 

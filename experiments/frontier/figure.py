@@ -9,32 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.report import columns
-from eat_lightning.report.compare import (
-    SAME_TIMING,
-    Cost,
-    Entry,
-    accuracy_interval,
-    batch_ms,
-    cost_of,
-    gflops,
-    same_timing,
-    single_ms,
-)
-from eat_lightning.report.figures import (
-    MUTED,
-    PAPER,
-    Figure,
-    Look,
-    distance,
-    looks_of,
-    place_labels,
-    read,
-)
-from eat_lightning.report.panels import dot, handles
-from eat_lightning.report.setting_table import COLUMNS
-from eat_lightning.report.statistics import Interval
-from eat_lightning.report.study import grouped_by
-from eat_lightning.runs.row import OWN, THEIRS
+from eat_lightning.report.compare import accuracy_interval
+from eat_lightning.report.figures import MUTED, PAPER, Figure, Look, looks_of, read
+from eat_lightning.report.statistics import Interval, over_seeds
+from eat_lightning.report.study import Point, grouped_by
+from eat_lightning.runs.row import OWN, THEIRS, Row
+
+from ..baselines import SAME_TIMING, Entry, same_timing
+from ..labels import distance, place_labels
+from ..panels import dot, handles
+from ..speed import Cost, batch_ms, single_ms
+from .settings import COLUMNS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -240,3 +225,15 @@ def label_of(ax: Axes, spot: Spot, found: list[Spot]) -> Text:
         text = spot.entry.model
     at: dict[str, Any] = {"ha": "left", "va": "bottom", "fontsize": 6.5}
     return ax.text(spot.x.value, spot.y.value, text, color=spot.look.color, **at)
+
+
+def gflops(row: Row) -> Interval | None:
+    """Counted billions of operations of an example; Hugging Face's model has no count of its own.
+    They have no spread over repeats."""
+    return None if row.baseline == THEIRS else Interval.exact(row.flops / 1e9)
+
+
+def cost_of(point: Point, cost: Cost) -> Interval | None:
+    """Over seeds: the mean, and the extremes of the repeats."""
+    found = [interval for m in point.members if (interval := cost(m.row)) is not None]
+    return over_seeds(found) if len(found) == len(point.members) else None

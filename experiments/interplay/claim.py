@@ -15,13 +15,15 @@ from typing import Any
 from matplotlib.lines import Line2D
 
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Claim, Table
-from eat_lightning.report.compare import difference, faster, single_ms
+from eat_lightning.report.claim import Claim
+from eat_lightning.report.compare import difference
 from eat_lightning.report.figures import INK, SERIES, Figure, read
-from eat_lightning.report.panels import bare_rows, dot
-from eat_lightning.report.statistics import Interval, multiplied
+from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Study
+from eat_lightning.report.table import Table
 
+from ..panels import bare_rows, dot
+from ..speed import EXTREMES, faster, multiplied, single_ms
 from .factorial import Cell, Factorial, Pair, factorials, left_out
 
 NEED = (
@@ -49,7 +51,7 @@ COLUMNS = [
     col.number("product", "product", digits=3, help="of the single shares"),
     col.interval("kept", "saved / product", help=f"1: savings multiply; {PAIRED}", **ONE),
     col.field("latency_ms", "ms", 2, "batch 1, mean"),
-    col.interval("time_ratio", "times / product", help=f"as fast, batch 1; {col.EXTREMES}", **ONE),
+    col.interval("time_ratio", "times / product", help=f"as fast, batch 1; {EXTREMES}", **ONE),
     *map(col.values, ("num_examples", "commit")),
 ]
 TAKEN = [

@@ -10,10 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.report.claim import Cell, Claim, Column
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.columns import number, table, word
 from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.report.table import Cell, Column
 from eat_lightning.runs.row import label
 
 

@@ -16,8 +16,9 @@ import numpy as np
 
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Cell, Claim, Table
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import Study
+from eat_lightning.report.table import Cell, Table
 
 from .figure import length_figure, mean_of, training_figure
 from .kept import (

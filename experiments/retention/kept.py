@@ -16,10 +16,10 @@ import numpy as np
 import pandas
 from pandas import DataFrame, Series
 
-from eat_lightning.report.passes import Pass, by_seed, examples_of, passes, with_examples
 from eat_lightning.report.study import Point, Study
 from eat_lightning.runs.run import Run
 
+from ..passes import Pass, by_seed, examples_of, passes, with_examples
 from .pruning import ratios_of, scheduled, staircase, with_cls
 
 NAMES = ("train/strength", "train/scheduled_retention", "train/retention", "select/retention")

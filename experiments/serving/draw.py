@@ -21,10 +21,10 @@ from pandas import DataFrame
 
 from eat_lightning.errors import ConfigError, told
 from eat_lightning.report import columns as col
-from eat_lightning.report import figures, tables
-from eat_lightning.report.claim import Cell, Table
+from eat_lightning.report import figures
 from eat_lightning.report.figures import SERIES, Figure
 from eat_lightning.report.provenance import Provenance
+from eat_lightning.report.table import Cell, Table
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import write_text
 from experiments.serving.rows import LoadRow
@@ -151,14 +151,14 @@ def main(arguments: Sequence[str], page: Path = PAGE) -> None:
         raise ConfigError(f"{given} has no rows: {COMMAND} run=...")
     rows = jsonl.update(to / "rows.jsonl", LoadRow, rows)
     table, figure = table_of(rows), figure_of(rows)
-    tables.write(table, to)
+    table.write(to)
     figures.save(figure, to)
     made = [f"* {text}" for text in answers(rows)]
-    made += ["", tables.to_markdown(table).strip(), ""]
+    made += ["", table.markdown().strip(), ""]
     if to.parent == page.parent:
         made += [f"![{figure.title}]({to.name}/{figure.name}.png)", "", figure.caption, ""]
     write_text(page, into_page(page.read_text(encoding="utf-8"), "\n".join(made)))
-    tables.show(table)
+    table.show()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from studies import EAT, STATIC, claim_in, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.claim import Claim
+from eat_lightning.report.table import Table
 
 claim = partial(claim_in, "ablation")
 

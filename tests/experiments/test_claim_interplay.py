@@ -12,7 +12,8 @@ from studies import STATIC, claim_in, keep, line_of, make_recorded, make_row
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Claim, Table
+from eat_lightning.report.claim import Claim
+from eat_lightning.report.table import Table
 from eat_lightning.runs.row import write
 
 claim = partial(claim_in, "interplay")
@@ -93,6 +94,16 @@ def test_savings_and_their_product(whole: Claim):
     assert low < 7 / 9 < high
     assert lines[1].cell("product").text == lines[2].cell("kept").text == ""
     assert any("multiply to: ltp + confidence 0.78" in answer for answer in whole.answer)
+
+
+def test_a_seed_on_another_number_of_examples_is_not_averaged(whole: Claim, tmp_path: Path):
+    """Where examples are cut by a seed, as mails are, arrays of two seeds have two lengths."""
+    unpruned_run(tmp_path)
+    pruned_run(tmp_path)
+    five = make_recorded([right[:5] for right in WHOLE], [1, 2], num_layers=2)
+    more = {"seed": 2, "num_examples": 5}
+    keep(tmp_path / "other", [row_of("other", 100, 2.5, **more)], five)
+    assert [x.cells for x in table(claim(tmp_path)).lines] == [x.cells for x in table(whole).lines]
 
 
 def test_what_one_takes_from_the_other(whole: Claim):

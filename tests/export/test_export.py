@@ -21,8 +21,9 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.export.__main__ import export
 from eat_lightning.export.graph import graphs
 from eat_lightning.export.trace import stretches, with_open_exits
-from eat_lightning.infer import graph_faults, onnx_runner
-from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Runner, files_of, staying
+from eat_lightning.infer import onnx_runner
+from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Runner, staying
+from eat_lightning.model.contracts import ExitRule, Reduction
 from eat_lightning.model.reason import Reason
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
@@ -194,7 +195,7 @@ def test_a_fault_is_named_before_any_graph(overrides: list[str], said: str, run:
     assert sorted(run.rglob("*")) == before
 
 
-class Counting:
+class Counting(Reduction):
     """A reduction whose number of rows is found outside of any graph."""
 
     place, needs, layers = "after_layer", frozenset(), (1,)
@@ -204,7 +205,7 @@ class Counting:
         return packed.take(torch.tensor(rows), packed.layout.lengths_B)
 
 
-class Merging:
+class Merging(Reduction):
     """A reduction that says how many tokens a vector stands for."""
 
     place, needs, layers = "after_attention", frozenset(), (1,)
@@ -214,12 +215,12 @@ class Merging:
         return packed
 
 
-class Moody:
+class Moody(ExitRule):
     """An exit rule that no graph can hold."""
 
     layers, classes_only = (1, 2), True
 
-    def decides(self, logits_EBC):
+    def decides(self, logits_EBC, signals_EBS=None):
         return torch.from_numpy(logits_EBC.argmax(-1).numpy())
 
 
@@ -237,7 +238,7 @@ class Moody:
 )
 def test_what_would_be_lost_is_refused(slot: str, own: type, said: str):
     encoder = small("dense", "none", "confidence")
-    setattr(encoder, slot, own())
+    encoder = encoder.replacing(**{slot: own()})
     with pytest.raises(ConfigError) as error:
         graphs(encoder, alone=False)
     assert str(error.value).startswith(said)
@@ -247,7 +248,7 @@ def test_what_would_be_lost_is_refused(slot: str, own: type, said: str):
 def test_a_method_that_no_graph_holds_is_refused(tmp_path: Path):
     folder = make_run(tmp_path / "run", "dense", "none", "never")
     encoder, labels = Run.open(folder).model()
-    encoder.reduction = method("reduction", "tome", layers=[1, 2])
+    encoder = encoder.replacing(reduction=method("reduction", "tome", layers=[1, 2]))
     save_model(encoder, labels, folder / "model")
     with pytest.raises(ConfigError, match=r"^reduction=tome merges tokens, whose sizes the graphs"):
         export(settings(f"run='{folder}'", "check=0"))
@@ -318,14 +319,9 @@ def test_the_runner_knows_the_codes():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("attention", "reduction", "exit"), COMBINATIONS)
-def test_every_combination(
-    attention: str, reduction: str, exit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """Opened again as a stranger's would be: only operators that are known."""
+def test_every_combination(attention: str, reduction: str, exit: str, tmp_path: Path):
     assert {kind for _, kind, _ in COMBINATIONS} == {*portable("reduction")}
-    monkeypatch.delenv(graph_faults.TRUST, raising=False)
-    about = exported(run := make_run(tmp_path / "run", attention, reduction, exit))
-    graph_faults.check_graphs(run / "onnx-fp32", files_of(about))
+    about = exported(make_run(tmp_path / "run", attention, reduction, exit))
     assert_equal(about)
     assert len(about["stretches"]) == {"never": 1, "fixed": 2}.get(exit, 3)
 

@@ -26,7 +26,7 @@ LONG = 2048
 
 def windowed(max_positions: int = LONG, **changes) -> AdaptiveEncoder:
     encoder = small("longformer", "none", "never", max_positions=max_positions, **changes)
-    encoder.attention = method("attention", "longformer", window=32)
+    encoder = encoder.replacing(attention=method("attention", "longformer", window=32))
     return encoder
 
 

@@ -27,7 +27,7 @@ from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import knob_of, turned
+from eat_lightning.model.contracts import turned
 
 
 def made(seed: int = 0, num_examples: int = 60, num_exits: int = 2, num_points: int = 6):
@@ -221,7 +221,7 @@ def test_what_cannot_be_is_refused():
         fit_budget(Never(), recorded, cost_EB, 0.5)
 
 
-KNOBS = [kind for kind in kinds("exit") if knob_of(method("exit", kind)) is not None]
+KNOBS = [kind for kind in kinds("exit") if method("exit", kind).knob is not None]
 
 
 class Split:

@@ -23,8 +23,8 @@ from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.min_retention import MinRetention
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.model.contracts import Policy
 from eat_lightning.model.reason import OWN, Reason
-from eat_lightning.model.wish import Wish
 from eat_lightning.runs.open import open_export, open_run
 from eat_lightning.runs.run import Run
 
@@ -148,11 +148,8 @@ def test_what_the_exits_would_have_done(export: Export):
         np.testing.assert_allclose(logits_BC, done.logits_BC, atol=1e-5)
 
 
-class Own:
+class Own(Policy):
     """A policy of someone's own that sees no batch, only what is known."""
-
-    def wishes(self, asked, reduction):
-        return Wish()
 
     def reviews(self, reason_B, logits_EBC, asked, rows_B):
         names = asked.known("source")
@@ -198,7 +195,7 @@ def test_the_command_takes_an_export(
         assert predict(config_of("predict", *given)) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert_same(found, open_export(export, None, [Veto(0.99)]).answer(TEXTS))
-    for wrong in ("exit.tau=0.9", "pool=true", "dtype=int8"):
+    for wrong in ("exit.tau=0.9", "dtype=int8"):
         key = wrong.partition("=")[0].partition(".")[0]
         said = refused(predict, config_of("predict", *given, wrong))
         assert said.startswith(f"{key} is not an option of backend=onnx")

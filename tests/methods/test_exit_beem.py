@@ -20,9 +20,9 @@ EXITS = guesses([0.8, 0.8], [0.9, 0.1], [0.6, 0.3])
 def test_scores_add_up_while_exits_agree():
     """Weights 0.2, 0.3 and 0.4 of layers 2, 3 and 4; the second example's class changes once."""
     rule = Beem(layers=[2, 3, 4])
-    assert rule.score(EXITS[:1]).tolist() == pytest.approx([0.16, 0.16])
-    assert rule.score(EXITS[:2]).tolist() == pytest.approx([0.16 + 0.27, 0.27])
-    assert rule.score(EXITS).tolist() == pytest.approx([0.43 + 0.24, 0.27 + 0.28])
+    assert rule._score(EXITS[:1]).tolist() == pytest.approx([0.16, 0.16])
+    assert rule._score(EXITS[:2]).tolist() == pytest.approx([0.16 + 0.27, 0.27])
+    assert rule._score(EXITS).tolist() == pytest.approx([0.43 + 0.24, 0.27 + 0.28])
 
 
 def test_it_leaves_where_the_score_reaches_alpha():
@@ -32,7 +32,7 @@ def test_it_leaves_where_the_score_reaches_alpha():
 
 def test_given_weights():
     rule = Beem(1.0, [2, 3, 4], weights=[0.5, 1.0, 2.0])
-    assert rule.score(EXITS).tolist() == pytest.approx([0.4 + 0.9 + 1.2, 0.9 + 1.4])
+    assert rule._score(EXITS).tolist() == pytest.approx([0.4 + 0.9 + 1.2, 0.9 + 1.4])
 
 
 def test_it_is_the_papers_rule_and_not_patience():

@@ -47,8 +47,8 @@ def test_the_answer_is_a_guess_or_a_mean_of_probabilities(answer: str, expected:
 
 
 def test_only_its_own_guess_can_be_exported():
-    assert PatientConfident().lost_in_export() == []
-    assert PatientConfident(answer="all").lost_in_export() == [
+    assert PatientConfident().export_blockers() == []
+    assert PatientConfident(answer="all").export_blockers() == [
         "exit=pcee answers from several exits (answer: all), a graph from one"
     ]
 

@@ -4,11 +4,12 @@ import torch
 from models import alone, method, ragged, tiny
 
 from eat_lightning.methods.exit.random import Random
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import mixed
 
 
 def draws(encoder, batch) -> dict[int, torch.Tensor]:
-    return {k: s_BS[:, 0] for k, s_BS in encoder(batch, leave=False).signals.items()}
+    return {k: s_BS[:, 0] for k, s_BS in encoder(batch, ALL_EXITS).signals.items()}
 
 
 def test_leaves_where_the_draw_is_below_the_rate():
@@ -33,7 +34,7 @@ def test_an_example_has_its_luck_alone_and_pruned_and_with_another_seed_another(
     assert [float(draws(encoder, one)[4]) for one in alone(batch)] == together.tolist()
     pruned = tiny("dense", "norm_topk", "random")
     assert torch.equal(draws(pruned, batch)[4], together)
-    encoder.exit = method("exit", "random", seed=1)
+    encoder = encoder.replacing(exit=method("exit", "random", seed=1))
     assert not torch.equal(draws(encoder, batch)[4], together)
 
 

@@ -38,6 +38,6 @@ def test_the_knob_counts_whole_votes_from_more_than_there_are_to_one():
 
 
 def test_no_graph_answers_for_others():
-    assert Vote().lost_in_export() == [
+    assert Vote().export_blockers() == [
         "exit=vote answers with the class that several exits chose, a graph with its own"
     ]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from eat_lightning.model.contracts import class_of
 from eat_lightning.model.method import argument_faults
+from eat_lightning.model.specification import class_of
 
 Fault = tuple[str, str, Any]  # key, bound, value
 TAUS = "one value for each of 2"

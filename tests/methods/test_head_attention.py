@@ -3,16 +3,16 @@
 import torch
 from models import packed
 
-from eat_lightning.methods.head.attention import Attention
+from eat_lightning.methods.head.attention import AttentionHead
 
 
 class Sizes:
     hidden_size, dropout = 1, 0.0
 
 
-def by_hand(pool: str = "cls") -> Attention:
+def by_hand(pool: str = "cls") -> AttentionHead:
     """Width 1, all maps the identity: narrow and out are tanh, scores are products."""
-    head = Attention(pool, width=1, num_heads=1)
+    head = AttentionHead(pool, width=1, num_heads=1)
     head.bind(Sizes(), [3, 6], 2)
     with torch.no_grad():
         for linear in (head.narrow, head.qkv, head.mix, head.out):

@@ -97,5 +97,5 @@ def test_no_parameter_is_registered_twice():
 
 
 def test_no_graph_carries_earlier_exits():
-    (why,) = PastFuture().lost_in_export()
+    (why,) = PastFuture().export_blockers()
     assert why == "head=past_future sees earlier exits, which the graphs do not carry"

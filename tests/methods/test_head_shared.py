@@ -5,6 +5,7 @@ import torch
 from models import ragged, tiny
 
 from eat_lightning.methods.head.shared import Shared
+from eat_lightning.model.options import ALL_EXITS
 
 
 def encoder_with(**head):
@@ -21,16 +22,16 @@ def test_all_exits_have_the_last_ones_parameters():
     with torch.no_grad():
         encoder.heads["6"].classes.weight.zero_()
         encoder.heads["6"].classes.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
-    guesses = encoder(ragged(), leave=False).guesses
+    guesses = encoder(ragged(), ALL_EXITS).guesses
     for layer in (3, 4, 6):
         assert (guesses[layer] == torch.tensor([1.0, 2.0, 3.0])).all()
 
 
 def test_a_temperature_is_an_exits_own():
     encoder = encoder_with()
-    before = encoder(ragged(), leave=False).guesses
+    before = encoder(ragged(), ALL_EXITS).guesses
     encoder.heads["3"].temperature.fill_(2.0)
-    after = encoder(ragged(), leave=False).guesses
+    after = encoder(ragged(), ALL_EXITS).guesses
     torch.testing.assert_close(after[3], before[3] / 2)
     assert torch.equal(after[6], before[6])
 

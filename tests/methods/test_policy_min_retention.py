@@ -3,7 +3,7 @@
 import pytest
 from models import method, ragged, tiny
 
-from eat_lightning.methods.policy.min_retention import MinRetention, gentlest, ratios_of
+from eat_lightning.methods.policy.min_retention import MinRetention, gentlest
 
 LONG = (21, 21, 21)
 
@@ -24,12 +24,12 @@ def test_the_gentlest_strength(share: float, ratios: list[float] | None, strengt
 
 
 def test_ratios_are_one_for_each_layer():
-    assert ratios_of(method("reduction", "norm_topk", ratio=0.4, layers=[2, 4])) == [0.4, 0.4]
-    assert ratios_of(method("reduction", "norm_topk", ratio=[0.1, 0.2], layers=[2, 4])) == [
+    assert method("reduction", "norm_topk", ratio=0.4, layers=[2, 4]).ratios() == [0.4, 0.4]
+    assert method("reduction", "norm_topk", ratio=[0.1, 0.2], layers=[2, 4]).ratios() == [
         0.1,
         0.2,
     ]
-    assert ratios_of(method("reduction", "none")) == []
+    assert method("reduction", "none").ratios() == []
 
 
 def test_tokens_by_hand():

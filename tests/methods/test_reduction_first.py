@@ -18,7 +18,7 @@ def test_at_layer_0_it_equals_a_text_that_was_cut():
     encoder, batch = tiny(), ragged((9,))
     cut = Batch.from_lists([batch.ids_N[:5].tolist()], [batch.types_N[:5].tolist()])
     cut_BC = encoder(cut).logits_BC
-    encoder.reduction = First(ratio=0.5, layers=[0])
+    encoder = encoder.replacing(reduction=First(ratio=0.5, layers=[0]))
     trace = encoder(batch)
     assert trace.tokens_LB.flatten().tolist() == [5] * 6
     torch.testing.assert_close(trace.logits_BC, cut_BC)

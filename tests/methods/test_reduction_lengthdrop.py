@@ -38,7 +38,8 @@ def test_in_training_lengths_are_uniform_between_the_least_and_all():
 
 def test_it_draws_where_its_encoder_is_in_training():
     encoder = tiny().train()
-    encoder.reduction = made = LengthDrop()
+    made = LengthDrop()
+    encoder = encoder.replacing(reduction=made)
     assert made.training
     assert not encoder.eval().reduction.training
 

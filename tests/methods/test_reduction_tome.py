@@ -71,5 +71,5 @@ def test_merged_tokens_weigh_in_attention_and_in_pooling():
     for pool in ("cls", "mean"):
         encoder, batch = tiny("dense", "tome", head={"pool": pool}), ragged()
         weighed_BC = encoder(batch).logits_BC
-        encoder.reduction = ToMe(0.3, [1, 2, 4], proportional=False)
+        encoder = encoder.replacing(reduction=ToMe(0.3, [1, 2, 4], proportional=False))
         assert not torch.allclose(encoder(batch).logits_BC, weighed_BC, atol=1e-4)

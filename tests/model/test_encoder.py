@@ -14,9 +14,10 @@ from models import alone, method, padded, ragged, spread, tiny
 from reference import reference
 
 from eat_lightning.infer.record import record
-from eat_lightning.model.contracts import knob_of, turned
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.contracts import turned
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.reason import Reason
 from eat_lightning.new.checks import Examples
 from eat_lightning.weights.checkpoint import load_pretrained
@@ -113,7 +114,7 @@ def test_examples_leave_on_their_own(exit: str, depths: set[int]):
 def test_an_exit_where_nobody_may_leave_is_not_asked(kind: str):
     """All else is as if it were: depths, and FLOPs without its head. A policy looks at it."""
     encoder = tiny("dense", "none", kind, head={"layers": [1, 2, 3]})
-    knob: Any = knob_of(encoder.exit)
+    knob: Any = encoder.exit.knob
     recorded = record(encoder, Examples(ragged()))
 
     def at_2(point: float) -> Any:
@@ -124,21 +125,23 @@ def test_an_exit_where_nobody_may_leave_is_not_asked(kind: str):
     def shares(point: float) -> float:
         return recorded.under(at_2(point)).exit_shares.get(2, 0)
 
-    encoder.exit = at_2(next(point for point in knob.fine if 0 < shares(point) < 1))
+    encoder = encoder.replacing(
+        exit=at_2(next(point for point in knob.fine if 0 < shares(point) < 1))
+    )
     trace, outcome = encoder(ragged()), recorded.under(encoder.exit)
     assert [*trace.guesses] == [2, 6]
     assert trace.depth_B.tolist() == outcome.depth_B.tolist()
-    at_one = with_slots(encoder, exit=encoder.rule)
+    at_one = encoder.replacing(exit=encoder.rule)
     assert at_one.exit.layers == [2]
     counted = [flops(e, e.exit, recorded.tokens_LB, outcome.depth_B) for e in (encoder, at_one)]
     assert (counted[0] == counted[1]).all()
-    policed = with_slots(encoder, policies=[method("policy", "full_depth")])
+    policed = encoder.replacing(policies=[method("policy", "full_depth")])
     assert [*policed(ragged()).guesses] == [1, 2, 3, 6]
 
 
 def test_guesses_of_all_heads_when_nobody_leaves():
     encoder, batch = tiny("dense", "norm_topk", "confidence"), ragged()
-    leaving, staying = encoder(batch), encoder(batch, leave=False)
+    leaving, staying = encoder(batch), encoder(batch, ALL_EXITS)
     assert [*staying.guesses] == [3, 4, 6]
     assert staying.depth_B.tolist() == [6] * 5
     for i, depth in enumerate(leaving.depth_B.tolist()):
@@ -162,11 +165,11 @@ def test_strength_scales_the_ratio(strength: float, kept: int):
 def test_layers_are_distinct():
     encoder, batch = tiny(exit="confidence"), ragged()
     with torch.no_grad():
-        before = encoder(batch, leave=False).guesses
+        before = encoder(batch, ALL_EXITS).guesses
         for number, layer in enumerate(encoder.layers, start=1):
             weight, kept = layer.up.weight, layer.up.weight.clone()
             weight.add_(1.0)
-            after = encoder(batch, leave=False).guesses
+            after = encoder(batch, ALL_EXITS).guesses
             changed = [k for k in before if not torch.equal(before[k], after[k])]
             assert changed == [k for k in before if k >= number]
             weight.copy_(kept)
@@ -198,7 +201,7 @@ def test_evidence_is_fp32_under_autocast(needs: str):
             seen.extend([evidence.received_N, evidence.cls_N])
             return call(self, packed, evidence, layer)
 
-    encoder.reduction = Spy()
+    encoder = encoder.replacing(reduction=Spy())
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         encoder(ragged())
     found = [score_N for score_N in seen if score_N is not None]

@@ -99,28 +99,3 @@ def test_links_within_an_svg_still_lead_somewhere(figure: Figure) -> None:
         assert f'id="{piece.partition(chr(34))[0]}"' in text
     for piece in text.split("url(#")[1:]:
         assert f'id="{piece.partition(")")[0]}"' in text
-
-
-def test_labels_do_not_overlap() -> None:
-    """Sixteen labels on points that nearly coincide, four of them exactly."""
-    at = np.random.default_rng(0).normal(size=(16, 2)) * 0.05
-    at[:4] = at[0]
-    with figures.style("crowd"):
-        drawing = figures.drawn(Figure("crowd", "", "", lambda drawing: None, (4, 3)))
-        ax = drawing.add_subplot()
-        ax.plot(*at.T, "o")
-        texts = [ax.text(x, y, f"eat tau 0.{i}") for i, (x, y) in enumerate(at)]
-        drawing.draw_without_rendering()
-        assert figures.overlaps(figures.boxes(texts))
-        figures.place_labels(ax, texts)
-        drawing.canvas.draw()
-        found, inside = figures.boxes(texts), ax.get_window_extent()
-    assert figures.overlaps(found) == []
-    assert all(inside.x0 <= (box.x0 + box.x1) / 2 <= inside.x1 for box in found)
-
-
-def test_overlaps() -> None:
-    from matplotlib.transforms import Bbox
-
-    found = [Bbox([[0, 0], [2, 2]]), Bbox([[1, 1], [3, 3]]), Bbox([[2, 0], [4, 1]])]
-    assert figures.overlaps(found) == [(1, 0)]

@@ -17,15 +17,12 @@ from starlette.exceptions import HTTPException
 
 from eat_lightning.deploy.serve.body import (
     Deadline,
-    Question,
     Reload,
-    TimedQuestion,
     fault_line,
     question_type,
 )
 from eat_lightning.deploy.serve.door import Door, answer_of
 from eat_lightning.deploy.serve.gateway import Gateway
-from eat_lightning.deploy.serve.jobs import Jobs
 from eat_lightning.deploy.serve.worker import Answer, Ask, Refused
 
 NDJSON = "application/x-ndjson"
@@ -40,7 +37,6 @@ PAGE_HEADERS = {  # the page asks nobody but the gateway itself
 MEANING = {
     400: "the body is empty, no JSON, or not UTF-8",
     401: "no bearer token, or another one",
-    404: "no such job",
     408: "the body did not arrive in time",
     409: "refused; the old run goes on",
     413: "more bytes than the limit",
@@ -75,15 +71,13 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
         title="eat_lightning", lifespan=lifespan, docs_url=None, redoc_url=None, version="1"
     )
     app.add_middleware(Door, metrics=gateway.metrics, token=token, max_bytes=gateway.plan.max_bytes)
-    add_faults(app, gateway.about.columns, gateway.jobs is not None)
+    add_faults(app, gateway.about.columns)
     add_classify(app, gateway)
     add_status(app, gateway)
-    if gateway.jobs is not None:
-        add_jobs(app, gateway, gateway.jobs)
     return app
 
 
-def add_faults(app: FastAPI, columns: Sequence[str], has_jobs: bool) -> None:
+def add_faults(app: FastAPI, columns: Sequence[str]) -> None:
     """Whatever is refused is said in one line, as {"error": ...}."""
 
     @app.exception_handler(HTTPException)
@@ -92,8 +86,7 @@ def add_faults(app: FastAPI, columns: Sequence[str], has_jobs: bool) -> None:
             error = Refused(400, "the body is not UTF-8")
         elif error.detail == "Not Found":
             paths = sorted({getattr(route, "path", "/") for route in app.routes})
-            how = "" if has_jobs else " (and /jobs with journal=<folder>)"
-            error = Refused(404, f"there is no such path, only {', '.join(paths)}{how}")
+            error = Refused(404, f"there is no such path, only {', '.join(paths)}")
         return answer_of(error)
 
     @app.exception_handler(RequestValidationError)
@@ -108,12 +101,12 @@ def add_faults(app: FastAPI, columns: Sequence[str], has_jobs: bool) -> None:
 
 def add_classify(app: FastAPI, gateway: Gateway) -> None:
     plan = gateway.plan
-    Timed = question_type(TimedQuestion, gateway.about.columns, plan.max_texts, plan.max_chars)
+    Question = question_type(gateway.about.columns, plan.max_texts, plan.max_chars)
 
     @app.post("/classify", responses=errors(*POSTED, 503, 504))
     async def classify(
         request: Request,
-        question: Annotated[Timed, Body()],  # pyright: ignore[reportInvalidTypeForm]
+        question: Annotated[Question, Body()],  # pyright: ignore[reportInvalidTypeForm]
         header_ms: Annotated[Deadline | None, Header(alias="X-Deadline-Ms")] = None,
     ) -> Response:
         """Answers one example, or several: as a list, or line by line as each of them leaves. The
@@ -158,29 +151,6 @@ def add_status(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
         return HTMLResponse(PAGE, headers=PAGE_HEADERS)
-
-
-def add_jobs(app: FastAPI, gateway: Gateway, jobs: Jobs) -> None:
-    """Routes of the journal."""
-    plan = gateway.plan
-    Untimed = question_type(Question, gateway.about.columns, plan.max_texts, plan.max_chars)
-
-    @app.post("/jobs", status_code=202, responses=errors(*POSTED, 503))
-    async def post(
-        question: Annotated[Untimed, Body()],  # pyright: ignore[reportInvalidTypeForm]
-    ) -> JSONResponse:
-        """Accepts examples: once it says so they are on the disk, and will be answered."""
-        examples = question.found()
-        gateway.check_sources(examples)
-        id = await jobs.post(examples)
-        return JSONResponse({"id": id}, 202, {"Location": f"/jobs/{id}"})
-
-    @app.get("/jobs/{id}", responses=errors(401, 404, 422))
-    async def get(id: str) -> JSONResponse:
-        """A job's answers, in the order of its examples, or that it waits."""
-        answers = await jobs.find(id)
-        state = "waiting" if answers is None else "done"
-        return JSONResponse({"id": id, "state": state, "answers": answers})
 
 
 async def whole(gateway: Gateway, request: Request, asks: list[Ask]) -> list[Answer]:

@@ -63,9 +63,9 @@ class Reload(Closed):
     )
 
 
-class Question(Closed):
-    """An example or a list of them, which `question_type` adds the fields of. source, mime: beside
-    a list those of its examples that name none."""
+class Sourced(Closed):
+    """An example or a list of them, whose fields `question_type` adds. source, mime: beside a list
+    those of its examples that name none."""
 
     source: Name | None = None
     mime: Name | None = None
@@ -79,27 +79,25 @@ class Question(Closed):
         return found
 
 
-class TimedQuestion(Question):
+class Question(Sourced):
     deadline_ms: Annotated[Deadline, Field(strict=True)] | None = None
 
 
-def question_type(
-    base: type[Question], columns: Sequence[str], max_texts: int, max_chars: int
-) -> Any:
+def question_type(columns: Sequence[str], max_texts: int, max_chars: int) -> Any:
     """Make the type of a body for a task. Texts bear general names or those of its columns."""
     text = Annotated[str, Field(max_length=max_chars), BeforeValidator(without_half_pairs)]
     texts: dict[str, Any] = {
         key: (text, Field(validation_alias=AliasChoices(key, column), description=f"or {column}"))
         for key, column in zip(PAIR, columns, strict=False)
     }
-    example = create_model("Example", __base__=Question, **texts)
+    example = create_model("Example", __base__=Sourced, **texts)
     as_object = BeforeValidator(
         lambda given: {"text": given} if isinstance(given, str) else given,
         json_schema_input_type=example | str,
     )
     listed: Any = (list[Annotated[example, as_object]], Field(min_length=1, max_length=max_texts))
-    alone = create_model(f"One{base.__name__}", __base__=(example, base))
-    several = create_model(f"Listed{base.__name__}", __base__=base, examples=listed)
+    alone = create_model("OneQuestion", __base__=(example, Question))
+    several = create_model("ListedQuestion", __base__=Question, examples=listed)
 
     def tag(body: Any) -> str:
         return "#list" if isinstance(body, dict) and "examples" in body else "#one"

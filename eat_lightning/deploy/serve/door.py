@@ -16,7 +16,7 @@ from eat_lightning.deploy.serve.worker import Refused
 
 BODY_S = 10  # for a body to arrive
 OPEN = {"/", "/healthz", "/openapi.json"}  # without the token
-COUNTED = {"/", "/classify", "/healthz", "/metrics", "/live", "/reload", "/jobs"}  # by name
+COUNTED = {"/", "/classify", "/healthz", "/metrics", "/live", "/reload"}  # by name
 
 
 class Door:
@@ -101,7 +101,7 @@ def reloads_this(request: Request) -> bool:
 
 def name_of(path: str) -> str:
     """A stranger must not make names of metrics without end."""
-    return "/jobs/" if path.startswith("/jobs/") else path if path in COUNTED else "other"
+    return path if path in COUNTED else "other"
 
 
 def answer_of(refused: Any) -> JSONResponse:

@@ -18,7 +18,6 @@ from eat_lightning.deploy.drift.decisions import TEXTS, DecisionLog
 from eat_lightning.deploy.drift.monitor import ALARM
 from eat_lightning.deploy.drift.watch import named
 from eat_lightning.deploy.serve.body import Example
-from eat_lightning.deploy.serve.jobs import Jobs, Journal
 from eat_lightning.deploy.serve.metrics import Metrics
 from eat_lightning.deploy.serve.monitors import Happened, Monitors, StateFile
 from eat_lightning.deploy.serve.plan import ServePlan
@@ -34,13 +33,12 @@ OpenModel = Callable[[ServePlan], Remote]
 
 class Gateway:
     """`open_model` makes a model by a plan; it is called anew for each reload. State and log may be
-    shared with other gateways; a journal that another one writes is a ConfigError, which comes
-    before the model is loaded."""
+    shared with other gateways; one that cannot be used is a ConfigError before the model is loaded.
+    """
 
     def __init__(self, plan: ServePlan, open_model: OpenModel):
-        folder = plan.drift.state or plan.journal
-        journal = Journal(plan.journal) if plan.journal else None
-        state = StateFile(folder, plan.state_key) if folder and plan.state_key else None
+        drift = plan.drift
+        state = StateFile(drift.state) if drift.monitor and drift.state else None
         self.log = DecisionLog(plan.log, plan.log_text) if plan.log else None
         model = open_strictly(plan, open_model)
         self.plan, self.about, self.open_model = plan, model.about, open_model
@@ -48,7 +46,7 @@ class Gateway:
         self.reloading = asyncio.Lock()
         self.stopping = self.log_failed = False
         self.metrics = Metrics(self.about.num_layers)
-        self.monitors = Monitors(self.about.normal, plan.drift.monitors, state)
+        self.monitors = Monitors(self.about.normal, drift.monitors, state)
         self.queue = Queue(plan.queue, plan.examples_at_once, plan.wait_ms / 1000)
         self.worker = Worker(
             model,
@@ -59,13 +57,10 @@ class Gateway:
             deep=lambda: self.monitors.deep if self.plan.drift.fallback else frozenset(),
             died=self.metrics.deaths.inc,
         )
-        self.jobs = None if journal is None else Jobs(journal, self.queue, plan)
 
     def start(self) -> None:
         """Start in the event loop."""
         self.worker.start()
-        if self.jobs is not None:
-            self.jobs.feed()
         self.watching = asyncio.ensure_future(self.watch())
 
     async def watch(self) -> None:
@@ -212,8 +207,6 @@ class Gateway:
     async def stop(self) -> None:
         """When all that was accepted is answered."""
         self.begin_stop()
-        if self.jobs is not None and (left := await self.jobs.stop()):
-            print(f"{left} jobs stay in the journal for the next start", flush=True)
         self.watching.cancel()
         with suppress(asyncio.CancelledError):
             await self.watching
@@ -237,7 +230,6 @@ class Gateway:
             "events": list(self.events),
             "queue": len(self.queue),
             "bound": self.queue.bound,
-            "jobs": None if self.jobs is None else self.jobs.num_waiting,
         }
 
 

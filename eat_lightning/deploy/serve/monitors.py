@@ -48,14 +48,14 @@ class StateFile:
     """What the monitors of all gateways that share a folder have learnt, by the name of their
     `Watch`. ConfigError where the folder cannot be used."""
 
-    def __init__(self, folder: str, key: str):
+    def __init__(self, folder: str):
         self.path = Path(folder) / FILE
         self.lock = FileLock(Path(folder) / "drift.lock", mode=0o600, thread_local=False)
         try:
             with self.lock.acquire(timeout=10):
                 pass
         except OSError as error:  # Timeout among them
-            raise ConfigError(f"{key}={folder}: cannot be used ({error})") from None
+            raise ConfigError(f"drift.state={folder}: cannot be used ({error})") from None
 
     def read(self) -> dict[str, Any]:
         if not self.path.exists():

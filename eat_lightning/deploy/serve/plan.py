@@ -19,7 +19,7 @@ Mode = Literal["inline", "triage"]
 
 
 class DriftPlan(MonitorPlan):
-    """state: the folder that keeps the monitors' state; None: that of the journal."""
+    """state: the folder that keeps the monitors' state over a restart; None: nothing keeps it."""
 
     monitor: bool
     fallback: bool
@@ -70,9 +70,6 @@ class ServePlan(GatewayPlan):
     stuck_s: Annotated[float, within("(0, 3600]")]
     drift: DriftPlan
     stop_s: Annotated[float, within("[0, 3600]")]
-    journal: str | None
-    max_jobs: Annotated[int, whole(1)]
-    keep_hours: Annotated[float, within("[0, 87600]")]
     log: str | None
     log_text: bool
 
@@ -85,11 +82,11 @@ class ServePlan(GatewayPlan):
             yield f"max_texts must be {bound}: such a request would never find room"
         if not 0 <= self.port <= 65535:
             yield f"port must be in 0..65535 (0: any that is free), got {self.port}"
-        state, key = self.drift.state, self.state_key
+        state = self.drift.state
         if state is not None and not Path(state).is_dir():
             yield f"drift.state={state} must be a folder that is there"
-        elif key and Path(state or str(self.journal)).resolve() == Path(self.run).resolve():
-            yield f"{key} must be another folder than run, whose drift.json is the reference"
+        elif state is not None and Path(state).resolve() == Path(self.run).resolve():
+            yield "drift.state must be another folder than run, whose drift.json is the reference"
         yield from absent_packages("serve")
         yield from self.engine_faults()
 
@@ -103,17 +100,8 @@ class ServePlan(GatewayPlan):
             return
         if not has_ray():
             yield "engine=ray needs ray[serve]: pip install 'eat-lightning[ray]'"
-        if self.journal is not None:
-            yield "journal must be null with engine=ray: one gateway alone can write it"
         if self.drift.monitor and self.drift.state is None:
             yield "drift.monitor=true needs drift.state=<folder that all replicas share>"
-
-    @property
-    def state_key(self) -> str | None:
-        """The key that names where the monitors' state is kept over a restart."""
-        if not self.drift.monitor:
-            return None
-        return "drift.state" if self.drift.state else "journal" if self.journal else None
 
 
 def has_ray() -> bool:

@@ -6,7 +6,6 @@ All of it runs in the event loop, but for the model's own stream, which has one 
 from __future__ import annotations
 
 import asyncio
-import math
 import sys
 import time
 import traceback
@@ -46,7 +45,7 @@ class Ask:
     nobody waits for it any more."""
 
     example: Example
-    deadline: float = math.inf
+    deadline: float
     future: asyncio.Future[Answer | Refused] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )

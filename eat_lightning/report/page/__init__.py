@@ -13,9 +13,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.report import figures, tables
-from eat_lightning.report.claim import Cell, Claim, Column
+from eat_lightning.report import figures
+from eat_lightning.report.claim import Claim
 from eat_lightning.report.provenance import Provenance
+from eat_lightning.report.table import Cell, Column
 
 SCRIPTS = ("page.js", "tips.js", "tables.js", "save.js", "explorer.js")
 STYLES = ("page.css", "table.css", "explorer.css")
@@ -66,12 +67,12 @@ def template() -> Any:
     jinja.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     jinja.filters |= {"slug": slug, "value_and_interval": value_and_interval}
     called = {"leading": leading, "spans": spans, "head_of": head_of, "address": address}
-    jinja.globals |= called | {"figures": figures, "tables": tables}
+    jinja.globals |= called | {"figures": figures}
     return jinja.get_template("page.html")
 
 
 class Sources(dict[Provenance, int]):
-    """Where marks and lines come from, collected while the page is made and read by its script, by
+    """Provenance of marks and lines, collected while the page is made and read by its script, by
     their index in the page; equal ones are shared."""
 
     @property
@@ -82,7 +83,7 @@ class Sources(dict[Provenance, int]):
         return self.setdefault(source, len(self))
 
     def marks(self, claims: Sequence[Claim]) -> dict[str, list[dict[str, Any]]]:
-        """Those of each figure, by its name."""
+        """List the marks of each figure, by its name."""
         return {
             figure.name: [vars(mark) | {"source": self.add(mark.source)} for mark in figure.marks]
             for claim in claims
@@ -138,14 +139,15 @@ def measured_line(claims: Sequence[Claim]) -> str:
 
 
 def head_of(line: str) -> tuple[str, str]:
-    """What an answer is about, and the rest: "sst2, minilm (6 layers): 1.9 times as fast ..." """
+    """Part an answer into its subject and the rest: "sst2, minilm: 1.9 times as fast ..." """
     head, colon, rest = line.partition(": ")
     return (head, rest) if colon and len(head) <= 48 else ("", line)
 
 
 def leading(columns: Sequence[Column]) -> int:
-    """How many columns name a line, and stay in sight: the first, and a second that is words too
-    and in no group where others are."""
+    """Count the columns that name a line and stay in sight.
+
+    They are the first, and a second that is words too and in no group where others are."""
     grouped = any(column.group for column in columns)
     second = columns[1] if len(columns) > 1 else None
     return 2 if grouped and second and not second.numeric and not second.group else 1

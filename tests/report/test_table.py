@@ -1,15 +1,15 @@
 import csv
+import re
 from dataclasses import replace
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
-from eat_lightning.report import tables
-from eat_lightning.report.claim import Cell, Column, Line, Table
 from eat_lightning.report.provenance import Provenance
+from eat_lightning.report.table import Cell, Column, Line, Table, escaped, letters_of
 
-SOURCE = Provenance(("s/r1", "s/r2"), "eat-measure run=outputs/s/r1", ("abc123",))
+SOURCE = Provenance(("s/r1", "s/r2"), "eat measure run=outputs/s/r1", ("abc123",))
 SMALL = "fewer than 100 examples"
 
 
@@ -37,7 +37,7 @@ def table() -> Table:
 
 
 def test_csv_has_raw_values_intervals_flags_and_runs(table: Table) -> None:
-    first, second = csv.DictReader(StringIO(tables.csv_text(table)))
+    first, second = csv.DictReader(StringIO(table.csv()))
     assert (first["accuracy"], first["accuracy_low"], first["accuracy_high"]) == (
         *("0.5", "0.4", "0.6"),
     )
@@ -47,18 +47,23 @@ def test_csv_has_raw_values_intervals_flags_and_runs(table: Table) -> None:
     assert first["flags"] == f"one seed; accuracy: {SMALL}"
     assert second["flags"] == f"accuracy: {SMALL}; accuracy: below the majority class"
     assert (first["runs"], first["commits"], first["command"]) == (
-        *("s/r1; s/r2", "abc123", "eat-measure run=outputs/s/r1"),
+        *("s/r1; s/r2", "abc123", "eat measure run=outputs/s/r1"),
     )
 
 
 def test_csv_has_the_columns_that_print_leaves_out(table: Table) -> None:
-    head = tables.csv_text(table).splitlines()[0].split(",")
+    head = table.csv().splitlines()[0].split(",")
     assert {"dtype", "nothing"} <= {*head}
-    assert "| dtype |" not in tables.markdown_file(table)
+    assert "| dtype |" not in table.page()
+
+
+def squeezed(text: str) -> str:
+    """Without the spaces that pandas aligns columns with."""
+    return re.sub(" +", " ", text)
 
 
 def test_each_sentence_once_and_each_flag_marked(table: Table) -> None:
-    text = tables.to_markdown(table)
+    text = squeezed(table.markdown())
     assert text.count(SMALL) == 1
     assert "| a_b <sup>a</sup> | 50.0 ± 1.0 <sup>b</sup> |" in text
     assert "| b\\|c | 25.0 <sup>b,c</sup> |" in text
@@ -66,26 +71,26 @@ def test_each_sentence_once_and_each_flag_marked(table: Table) -> None:
 
 
 def test_words_that_are_the_same_are_said_once(table: Table) -> None:
-    assert "In every line: dtype fp32." in tables.to_markdown(table)
-    assert "| model | ms |" in tables.to_markdown(table)  # a number stays, if the same
+    assert "In every line: dtype fp32." in table.markdown()
+    assert "| model | ms |" in squeezed(table.markdown())  # a number stays, if the same
     other = table.lines[1].cells | {"dtype": Cell("bf16", "bf16")}
     differing = replace(table, lines=[table.lines[0], replace(table.lines[1], cells=other)])
-    assert "| model | dtype | ms |" in tables.to_markdown(differing)
+    assert "| model | dtype | ms |" in squeezed(differing.markdown())
 
 
 def test_groups_follow_each_other(table: Table) -> None:
-    text = tables.markdown_file(table)
+    text = squeezed(table.page())
     assert text.index("| model | accuracy |") < text.index("| model | ms |")
     assert "**2.0**" in text
     assert "* accuracy: in percent" in text
 
 
 def test_latex_is_escaped_and_has_footnotes(table: Table) -> None:
-    text = tables.latex(table)
+    text = table.latex()
     assert r"a\_b\textsuperscript{a} & 50.0 $\pm$ 1.0\textsuperscript{b} \\" in text
     assert r"b$|$c & 25.0\textsuperscript{b,c} \\" in text
     assert r"50\% \& more." in text
-    assert r"\par\textsuperscript{b} fewer than 100 examples" in text
+    assert r"\textsuperscript{b} fewer than 100 examples" in text
     assert text.count(r"\toprule") == text.count(r"\end{table}") == 2
     assert r"\textbf{2.0}" in text
 
@@ -100,32 +105,32 @@ def test_latex_is_escaped_and_has_footnotes(table: Table) -> None:
     ],
 )
 def test_escaped(given: str, wanted: str) -> None:
-    assert tables.escaped(given) == wanted
+    assert escaped(given) == wanted
 
 
 def test_terminal(table: Table) -> None:
     console = Console(width=80, file=StringIO(), color_system=None)
-    tables.show(table, console)
+    table.show(console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "50.0 ± 1.0 b" in text
     assert f"b {SMALL}" in text
 
 
 def test_saved_files(table: Table, tmp_path) -> None:
-    assert [*tables.write(table, tmp_path / "some", ["md"])] == ["md"]
-    paths = tables.write(table, tmp_path / "new")
+    assert [*table.write(tmp_path / "some", ["md"])] == ["md"]
+    paths = table.write(tmp_path / "new")
     assert {path.name for path in paths.values()} == {"t.csv", "t.md", "t.tex"}
     assert sorted((tmp_path / "new").iterdir()) == sorted(paths.values())
 
 
 def test_no_lines(table: Table) -> None:
     empty = replace(table, lines=[])
-    assert tables.to_markdown(empty) == "No lines."
-    assert len(tables.csv_text(empty).splitlines()) == 1
-    assert r"\caption{A title. 50\% \& more.}" in tables.latex(empty)
-    tables.show(empty, Console(file=StringIO()))
+    assert empty.markdown() == "No lines."
+    assert len(empty.csv().splitlines()) == 1
+    assert r"\caption{A title. 50\% \& more.}" in empty.latex()
+    empty.show(Console(file=StringIO()))
 
 
 def test_letters() -> None:
-    letters = tables.letters_of()
+    letters = letters_of()
     assert [next(letters) for _ in range(28)][-3:] == ["z", "aa", "ab"]

@@ -1,28 +1,20 @@
-"""Differences on the same examples, ratios within a session."""
+"""Settings beside their baselines: differences on the same examples, ratios within a session."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from frontiers import eat_run, fixed_rows, static_run
+from frontiers import eat_run, static_run
 from studies import EAT, keep, make_row
 
 from eat_lightning.report import cells
-from eat_lightning.report.compare import (
-    Difference,
-    Entry,
-    accuracy_interval,
-    batch_ms,
-    difference,
-    faster,
-    single_ms,
-    sorted_ms,
-    speed_up,
-)
+from eat_lightning.report.compare import Difference, accuracy_interval, difference
 from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.statistics import Interval
-from eat_lightning.report.study import NO_EXAMPLES, Measured, Point, Study, open_study
+from eat_lightning.report.study import NO_EXAMPLES, Study, open_study
+from experiments.baselines import Entry
 from experiments.frontier.figure import timing_of
+from experiments.speed import batch_ms, faster, single_ms, sorted_ms, speed_up
 
 
 @pytest.fixture
@@ -129,32 +121,6 @@ def test_a_model_with_exits_is_no_trained_static(tmp_path: Path):
     assert found.row.run == "static"
 
 
-def test_a_command_names_a_rule_that_may_not_be_the_runs_own():
-    rule = {"kind": "patience", "patience": 2, "layers": [1, 3]}
-    row = make_row(exit=rule, knob="patience", point=2, kernels="openvino", form="plain")
-    said = Provenance.of(Point([Measured(row, Path())])).command
-    assert " exit=patience 'exit.layers=[1,3]' " in said
-    assert " backend=openvino" in said
-    baseline = replace(row, exit={"kind": "fixed", "layer": 2}, knob=None, point=None)
-    said = Provenance.of(
-        Point([Measured(replace(baseline, baseline="fixed depth"), Path())])
-    ).command
-    assert "exit=" not in said
-
-
-def test_a_command_names_plain_weights_where_they_would_be_prepacked():
-    timed = make_row(latency_ms=2.0)
-    for row, wanted in (
-        (timed, True),
-        (replace(timed, form="prepacked"), False),
-        (replace(timed, dtype="int8"), False),
-        (replace(timed, baseline="hugging face"), False),
-        (replace(timed, latency_ms=None), False),
-    ):
-        said = Provenance.of(Point([Measured(row, Path())])).command
-        assert said.endswith(" prepack=false") == wanted
-
-
 def test_ours_are_held_against_their_own_form_and_hugging_face_against_what_ran_beside(
     tmp_path: Path,
 ):
@@ -185,21 +151,6 @@ def test_ours_are_held_against_their_own_form_and_hugging_face_against_what_ran_
     assert timing_of(hugging_face, entries)[-1] == "prepacked"
 
 
-def test_fixed_depths_are_settings_over_seeds(tmp_path: Path):
-    for seed in (1, 2):
-        eat_run(tmp_path, seed)
-        fixed_rows(tmp_path, seed)
-    static_run(tmp_path)
-    study = open_study([str(tmp_path)])
-    found = study.points(baseline="fixed depth")
-    assert [(p.setting, p.seeds, p.mean("accuracy")) for p in found] == [
-        ("fixed depth 2", [1, 2], 0.5),
-        ("fixed depth 4", [1, 2], 0.75),
-        ("fixed depth 6", [1, 2], 0.875),
-    ]
-    assert not any(Entry(study, p).adaptive or p.is_static for p in found)
-
-
 def test_the_best_student_is_smaller_and_trained_for_itself(tmp_path: Path):
     eat_run(tmp_path)
     static_run(tmp_path)
@@ -210,32 +161,3 @@ def test_the_best_student_is_smaller_and_trained_for_itself(tmp_path: Path):
     assert entry.student.row.encoder == "small"
     assert entry.to_student is not None
     assert entry.to_student.points == 50.0
-
-
-@pytest.mark.parametrize(
-    ("interval", "bold", "flags"),
-    [
-        (Interval(1.0, 0.5, 1.5), True, ()),
-        (Interval(-1.0, -1.5, -0.5), False, ()),
-        (Interval(0.5, -0.5, 1.5), False, (cells.SPANS_ZERO,)),
-        (Interval(0.0, 0.0, 0.0), False, ()),
-    ],
-)
-def test_bold_is_what_the_interval_says(interval: Interval, bold: bool, flags: tuple[str, ...]):
-    cell = cells.points(Difference(interval.value, interval))
-    assert (cell.bold, cell.flags, cell.low) == (bold, flags, interval.low)
-
-
-def test_factors():
-    assert cells.times(Interval(1.5, 1.2, 1.8)) == cells.Cell(
-        1.5, "1.50 (1.20 to 1.80)", 1.2, 1.8, (), True
-    )
-    assert cells.times(Interval(1.1, 0.9, 1.3)).flags == (cells.SPANS_ONE,)
-    assert cells.times(None, "why") == cells.Cell(None, "", flags=("why",))
-
-
-def test_p_over_seeds_is_the_median_and_the_range():
-    assert (
-        cells.p_value(Difference(0.0, None, (0.5, 0.01, 0.0001))).text == "0.010 (<0.001 to 0.50)"
-    )
-    assert cells.p_value(Difference(0.0, None, (0.25,))).text == "0.25"
