@@ -27,10 +27,3 @@ def test_factors():
     )
     assert cells.times(Interval(1.1, 0.9, 1.3)).flags == (cells.SPANS_ONE,)
     assert cells.times(None, "why") == cells.Cell(None, "", flags=("why",))
-
-
-def test_p_over_seeds_is_the_median_and_the_range():
-    assert (
-        cells.p_value(Difference(0.0, None, (0.5, 0.01, 0.0001))).text == "0.010 (<0.001 to 0.50)"
-    )
-    assert cells.p_value(Difference(0.0, None, (0.25,))).text == "0.25"
