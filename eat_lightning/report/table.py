@@ -95,8 +95,8 @@ class Marked:
 
 @dataclass(frozen=True)
 class Part:
-    """What is printed of a table at once: some columns, a `Marked` cell for each in every line, and
-    the sentence of each mark."""
+    """Columns that are printed at once, with a `Marked` cell for each in every line, and for each
+    mark its sentence."""
 
     group: str
     columns: list[Column]
@@ -250,7 +250,7 @@ class Table:
         return f"In every line: {'; '.join(found)}." if found else ""
 
     def flags_of(self, line: Line) -> list[str]:
-        """Those of the line, then those of its cells by their column's title."""
+        """List the flags of a line, then those of its cells by their column's title."""
         cells = [(column.title, line.cell(column.key)) for column in self.columns]
         return [*line.flags, *(f"{title}: {flag}" for title, cell in cells for flag in cell.flags)]
 

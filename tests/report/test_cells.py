@@ -5,6 +5,7 @@ import pytest
 from eat_lightning.report import cells
 from eat_lightning.report.compare import Difference
 from eat_lightning.report.statistics import Interval
+from experiments.speed import times
 
 
 @pytest.mark.parametrize(
@@ -22,8 +23,15 @@ def test_bold_is_what_the_interval_says(interval: Interval, bold: bool, flags: t
 
 
 def test_factors():
-    assert cells.times(Interval(1.5, 1.2, 1.8)) == cells.Cell(
+    assert times(Interval(1.5, 1.2, 1.8)) == cells.Cell(
         1.5, "1.50 (1.20 to 1.80)", 1.2, 1.8, (), True
     )
-    assert cells.times(Interval(1.1, 0.9, 1.3)).flags == (cells.SPANS_ONE,)
-    assert cells.times(None, "why") == cells.Cell(None, "", flags=("why",))
+    assert times(Interval(1.1, 0.9, 1.3)).flags == (cells.SPANS_ONE,)
+    assert times(None, "why") == cells.Cell(None, "", flags=("why",))
+
+
+def test_p_over_seeds_is_the_median_and_the_range():
+    assert (
+        cells.p_value(Difference(0.0, None, (0.5, 0.01, 0.0001))).text == "0.010 (<0.001 to 0.50)"
+    )
+    assert cells.p_value(Difference(0.0, None, (0.25,))).text == "0.25"

@@ -6,14 +6,14 @@ Shapes: B examples, E exits so far, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from eat_lightning.answers import confidence
 from eat_lightning.bounds import number_faults, one_each
-from eat_lightning.model.contracts import Policy, Reduction
+from eat_lightning.model.contracts import ModelFacts, Policy, Reduction
 from eat_lightning.model.method import Argument, method
 from eat_lightning.model.reason import Reason
 from eat_lightning.model.wish import Asked, Wish
@@ -43,12 +43,12 @@ class PerSource(Policy):
         self.known: dict[str, Tau] = dict(self.taus or {})
         self.taus = self.known
 
-    def fits(self, encoder: Any, labels: Sequence[str], folder: Any) -> list[str]:
-        layers = encoder.exit.layers
+    def fits(self, model: ModelFacts) -> list[str]:
         return [
             fault
             for name, tau in self.known.items()
-            for fault in (one_each(f"policy.per_source.taus.{name}", tau, layers) if layers else [])
+            if model.exits
+            for fault in one_each(f"policy.per_source.taus.{name}", tau, model.exits)
         ]
 
     def asks(self) -> set[str]:

@@ -6,7 +6,6 @@ Shapes: B examples, D of them doubtful, E exits so far, C classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eat_lightning.answers import softmax
-from eat_lightning.model.contracts import ExitRule, Policy
+from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
 from eat_lightning.model.method import Argument, Within, method
 from eat_lightning.model.reason import Reason, leaves
 from eat_lightning.model.wish import Asked
@@ -55,18 +54,19 @@ class Veto(Policy):
     def take_model(self, encoder: Any, labels: list[str]) -> None:
         self.second, self.labels = encoder, labels
 
-    def fits(self, encoder: Any, labels: Sequence[str], folder: Path | None) -> list[str]:
-        """What is wrong with the second run beside this one (`folder`: its model's)."""
+    def fits(self, model: ModelFacts) -> list[str]:
+        """Give a line for each thing of the second run that does not go with this one."""
         if self.run is None:
             return []
         where, theirs = f"policy.veto.run={self.run}", self.labels
         faults = []
-        if list(labels) != theirs:
-            faults.append(f"{where} has the labels {', '.join(theirs)}, not {', '.join(labels)}")
-        ours, most = encoder.shape.max_length, self.second.shape.max_length
-        if most < ours:
+        if list(model.labels) != theirs:
+            ours = ", ".join(model.labels)
+            faults.append(f"{where} has the labels {', '.join(theirs)}, not {ours}")
+        ours, most = model.max_length, self.second.shape.max_length
+        if ours is not None and most < ours:
             faults.append(f"{where} takes {most} tokens, this run {ours}")
-        own = None if folder is None else rules(folder)
+        own = None if model.folder is None else rules(model.folder)
         if own is not None and (not own or own != rules(Path(self.run) / "model")):
             faults.append(f"{where} has another tokenizer, or none that can be compared")
         return faults

@@ -51,17 +51,6 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return run
 
 
-def test_a_pool_says_the_same(sst2: Path, call):
-    lines = "a fine film\nnot good\n" * 9
-    plain, pooled = (call(lines, f"run={sst2}", *more, "batch=4") for more in ([], ["pool=true"]))
-    assert (pooled[0], pooled[2]) == (0, "")
-    for ours, theirs in zip(pooled[1], plain[1], strict=True):
-        assert ours | {"confidence": 0} == theirs | {"confidence": 0}
-        assert ours["confidence"] == pytest.approx(theirs["confidence"], abs=1e-5)
-    status, _, err = call(lines, f"run={sst2}", "pool=yes please")
-    assert (status, err) == (1, "error: pool must be true or false, got 'yes please'\n")
-
-
 def test_lines_of_text(sst2: Path, call):
     status, answers, err = call("a fine film\nnot good\n", f"run={sst2}", "threads=1")
     assert (status, err) == (0, "")
@@ -74,11 +63,10 @@ def test_lines_of_text(sst2: Path, call):
         assert 0 < answer["retention"] <= 1
 
 
-@pytest.mark.parametrize("pool", ["false", "true"])
-def test_an_answer_to_a_cut_text_says_so(sst2: Path, call, pool: str):
+def test_an_answer_to_a_cut_text_says_so(sst2: Path, call):
     fits = " ".join("a" * 38)  # and [CLS] and [SEP]: the body reads 40 tokens
     lines = f"{fits}\nfine\n{fits} b\nfine\n{fits} c\n"
-    status, answers, _ = call(lines, f"run={sst2}", f"pool={pool}", "batch=2")
+    status, answers, _ = call(lines, f"run={sst2}", "batch=2")
     assert status == 0
     assert [answer.get("truncated") for answer in answers] == [None, None, True, None, True]
 
@@ -154,10 +142,9 @@ def test_strange_text_gets_an_answer(line: bytes, sst2: Path, call):
     assert all("label" in answer for answer in answers)
 
 
-@pytest.mark.parametrize("pool", ["false", "true"])
-def test_a_line_that_is_not_utf_8_is_said(pool: str, sst2: Path, call):
+def test_a_line_that_is_not_utf_8_is_said(sst2: Path, call):
     lines = b'good\ncaf\xe9\n{"text": "\xff"}\nbad\n'
-    status, answers, _ = call(lines, f"run={sst2}", f"pool={pool}")
+    status, answers, _ = call(lines, f"run={sst2}")
     assert (status, len(answers)) == (1, 4)
     assert answers[1] == {"line": 2, "error": "not UTF-8 at byte 3 of the line"}
     assert answers[2] == {"line": 3, "error": "not UTF-8 at byte 10 of the line"}
