@@ -208,7 +208,7 @@ def write(
 
 
 def as_markdown(study: Study, claims: list[Claim], pictures: list[str]) -> str:
-    """Everything but the page's explorer, as a page that code hosts show."""
+    """Write the page without its explorer, as code hosts show it."""
     kind = next((kind for kind in ("png", "svg") if kind in pictures), None)
     parts = [f"# {study.title}", listing(study.warnings)]
     for claim in claims:

@@ -68,8 +68,11 @@ def sep_id(folder: Path, config: dict[str, Any]) -> int:
     if path.is_file():
         if faults := tokenizer_faults(folder):
             raise ConfigError(f"{folder}: {faults[0]}")
-        added = json_of(path, TOKENIZER).get("added_tokens", [])
-        tokens = {token.get("content"): token.get("id") for token in added}
+        try:
+            added = json_of(path, TOKENIZER).get("added_tokens", [])
+            tokens = {str(token["content"]): token["id"] for token in added}
+        except (ValueError, OSError, TypeError, KeyError, AttributeError) as error:
+            raise ConfigError(f"{path}: not a tokenizer ({one_line(error)})") from None
         for token in ("[SEP]", "</s>"):
             if token in tokens:
                 return tokens[token]

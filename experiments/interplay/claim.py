@@ -23,7 +23,7 @@ from eat_lightning.report.study import Study
 from eat_lightning.report.table import Table
 
 from ..panels import bare_rows, dot
-from ..speed import faster, multiplied, single_ms
+from ..speed import EXTREMES, faster, multiplied, single_ms
 from .factorial import Cell, Factorial, Pair, factorials, left_out
 
 NEED = (
@@ -51,7 +51,7 @@ COLUMNS = [
     col.number("product", "product", digits=3, help="of the single shares"),
     col.interval("kept", "saved / product", help=f"1: savings multiply; {PAIRED}", **ONE),
     col.field("latency_ms", "ms", 2, "batch 1, mean"),
-    col.interval("time_ratio", "times / product", help=f"as fast, batch 1; {col.EXTREMES}", **ONE),
+    col.interval("time_ratio", "times / product", help=f"as fast, batch 1; {EXTREMES}", **ONE),
     *map(col.values, ("num_examples", "commit")),
 ]
 TAKEN = [

@@ -20,12 +20,17 @@ from eat_lightning.report.study import Measured, Point, Study, grouped_by, is_st
 from eat_lightning.runs.names import budget_of, rule_of
 from eat_lightning.runs.row import Row
 
+from ..baselines import fixed_beside, twins
+
 REDUCTIONS = ("none", "norm_topk", "ltp", "power_bert", "tome")
 RULES = ("never", "confidence", "patience", "berxit")
 SCHEDULES = ("anneal", "soft_hard")  # the others train exits in stages: another body
 HALF = 0.5  # of full FLOPs: of a rule's settings the one that costs nearest to it without pruning
 DRAWS = 2000
-SAME = ("task", "encoder", "num_layers", "split", "dtype", "form", "device", "head", "objective")
+SAME = (  # of the runs of a factorial; where examples are cut by a seed, their numbers differ
+    *("task", "encoder", "num_layers", "split", "num_examples"),
+    *("dtype", "form", "device", "head", "objective"),
+)
 
 
 @dataclass
@@ -197,9 +202,9 @@ def factorials(study: Study, task: str) -> Iterator[Factorial]:
     runs = grouped_by([m for m in known if schedule_of(m) in SCHEDULES], lambda m: m.run)
     trained = [run for run in runs.values() if own_reduction(run) in REDUCTIONS]
     for body, same in grouped_by(trained, body_of).items():
-        twins = grouped_by(same, lambda run: (own_reduction(run), run[0].row.seed))
-        doubled = [reduction for (reduction, _), own in twins.items() for _ in own[1:]]
-        rows = [m for first, *_ in twins.values() for m in own_of(first)]
+        seeds = grouped_by(same, lambda run: (own_reduction(run), run[0].row.seed))
+        doubled = [reduction for (reduction, _), own in seeds.items() for _ in own[1:]]
+        rows = [m for first, *_ in seeds.values() for m in own_of(first)]
         cells = dict(cells_of(study, [m for m in rows if not budget_of(m.row)]))
         if ("none", "never") in cells and len({reduction for reduction, _ in cells}) > 1:
             fitted = points_of([m for m in rows if budget_of(m.row)])
@@ -296,7 +301,7 @@ def far(members: Sequence[Measured]) -> float:
 def layer_costs(study: Study, m: Measured) -> np.ndarray:
     """FLOPs of each layer for each example, L x B: the counted means of fixed depths, whose
     differences are the layers', spread over the examples as the tokens that enter."""
-    fixed = [other.row for other in study.fixed_beside(m)]
+    fixed = [other.row for other in fixed_beside(study, m)]
     tokens_LB = m.known.recorded.tokens_LB
     flops = {0: 0.0} | {row.exit["layer"]: row.flops for row in fixed}
     if len(flops) == 1:  # nobody measured them: a layer costs as its tokens
@@ -313,7 +318,7 @@ def summed(costs_LB: np.ndarray, depth_B: np.ndarray) -> np.ndarray:
 
 def unpruned(study: Study, m: Measured) -> Any:
     """What the same rule makes of the same weights with every token; None where it is not known."""
-    for other in study.twins(Point([m]), lambda row, _: is_static(row))[0]:
+    for other in twins(study, Point([m]), lambda row, _: is_static(row))[0]:
         try:
             return other.known.recorded.under(build("exit", m.row.exit))
         except (KeyError, ValueError, TypeError):  # not recorded, or without its signals

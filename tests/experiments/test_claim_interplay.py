@@ -96,6 +96,16 @@ def test_savings_and_their_product(whole: Claim):
     assert any("multiply to: ltp + confidence 0.78" in answer for answer in whole.answer)
 
 
+def test_a_seed_on_another_number_of_examples_is_not_averaged(whole: Claim, tmp_path: Path):
+    """Where examples are cut by a seed, as mails are, arrays of two seeds have two lengths."""
+    unpruned_run(tmp_path)
+    pruned_run(tmp_path)
+    five = make_recorded([right[:5] for right in WHOLE], [1, 2], num_layers=2)
+    more = {"seed": 2, "num_examples": 5}
+    keep(tmp_path / "other", [row_of("other", 100, 2.5, **more)], five)
+    assert [x.cells for x in table(claim(tmp_path)).lines] == [x.cells for x in table(whole).lines]
+
+
 def test_what_one_takes_from_the_other(whole: Claim):
     both = line_of(table(whole, "-taken"), setting="confidence, tau 0.9")
     assert both.cell("left").value == pytest.approx(0.15 / 0.25)  # 1 - 425 / 500
