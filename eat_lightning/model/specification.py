@@ -236,7 +236,8 @@ def class_of_node(slot: str, node: dict[str, Any]) -> Any:
     raise_faults(binding_faults(slot, node))
     cls: Any = target(node)
     if not fills(slot, cls):
-        raise ValueError(f"{slot}._target_: {cls.__name__} is no {SLOTS[slot].__name__}")
+        contract = f"eat_lightning.model.contracts.{SLOTS[slot].__name__}"
+        raise ValueError(f"{slot}._target_: {cls.__name__} must be a subclass of {contract}")
     return cls
 
 
