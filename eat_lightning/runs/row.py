@@ -126,7 +126,7 @@ class Row:
     majority: Share | None = None
     recall: dict[str, Share] = field(default_factory=dict)
     knob: str | None = None
-    point: Annotated[float | list[float] | None, Within("(-inf, inf)")] = None
+    point: Annotated[float | list[float] | None, Within("(-inf, inf)", each=True)] = None
     budget: Annotated[float | None, Within("(0, 1]")] = None
     budget_ms: Positive | None = None
     adaptivity_gain: Annotated[float | None, Within("[-2, 2]")] = None
