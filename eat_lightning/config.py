@@ -65,6 +65,8 @@ def binding_faults(slot: str, node: Any) -> list[str]:
         return [f"{slot}._target_ must name a class"]
     try:
         called = target(node)
+    except TypeError as error:  # a hook is misspelt
+        return [f"{slot}._target_: {error}"]
     except (ImportError, AttributeError, ValueError):
         name = str(node["_target_"])
         return [f"{slot}._target_: there is no {name}{where_absent(name)}"]

@@ -1,5 +1,6 @@
 """The one error a person sees: lines that name key, bound and value, without a traceback."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,14 @@ def told() -> Iterator[None]:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def in_one_line(text: str) -> str:
+    """Shorten an error of Hydra or of a server to one line, without what only its authors use."""
+    lines = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
+    noise = ("full_key:", "object_type=", "Set the env", "Config search path", "provider=")
+    parts = [line.rstrip(".") for line in lines if not line.startswith(noise)]
+    return "; ".join(re.sub(r"^In '.+?': ", "", part) for part in parts).replace(":; ", ": ")
 
 
 class Faults(list[str]):

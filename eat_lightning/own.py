@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
@@ -40,18 +40,19 @@ def import_own(name: str) -> None:
         return
     try:
         import_module(name)
-    except ImportError as error:
+    except (ImportError, TypeError) as error:  # TypeError: a hook is misspelt
         raise ValueError(f"{ALLOW}: {name} cannot be imported ({error})") from None
 
 
-def own_classes(parts: Iterable[str]) -> Iterator[str]:
-    """Classes with these parts in the modules that a person names, such as "my_idea.MyIdea"."""
+def own_classes(contract: type) -> Iterator[str]:
+    """Give the subclasses of a contract in the modules that a person names, such as
+    "my_idea.MyIdea"."""
     for name in own_modules():
         with suppress(ValueError):
             import_own(name)
         for key, value in vars(sys.modules.get(name, object)).items():
             own = inspect.isclass(value) and value.__module__ == name
-            if own and all(hasattr(value, part) for part in parts):
+            if own and issubclass(value, contract):
                 yield f"{name}.{key}"
 
 

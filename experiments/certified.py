@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eat_lightning.model.contracts import build
+from eat_lightning.model.specification import build
 from eat_lightning.report.cells import percent_text
 from eat_lightning.report.statistics import Interval, mean_interval, wilson
 from eat_lightning.report.study import Measured, Study

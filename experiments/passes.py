@@ -16,7 +16,8 @@ import numpy as np
 from pandas import DataFrame, concat
 
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import build, point_of
+from eat_lightning.model.contracts import point_of
+from eat_lightning.model.specification import build
 from eat_lightning.report import cells
 from eat_lightning.report.figures import Look, looks_of
 from eat_lightning.report.study import Measured, Point, Study, grouped_by

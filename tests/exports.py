@@ -1,18 +1,18 @@
 """Small runs to export, whose examples differ in answer and depth, for tests."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import finished
-import jaxtyping
+import shared
 import torch
 from models import method, spread, tiny_shape
 
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 
+NAME = "task=sst2,model=eat,seed=1"  # a name that needs quotes
 SMALL = {
     "fixed": {"layer": 2},  # exits and pruning within three layers
     "norm_topk": {"layers": [1, 2]},
@@ -29,23 +29,27 @@ SMALL = {
 }
 
 
-@contextmanager
-def shapes_unchecked() -> Iterator[None]:
-    """jaxtyping compares sizes, and those of a trace are not known."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        yield
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
-
-
 def exported(run: Path, *overrides: str, to: str = "onnx") -> Path:
     """Beside the run, in a folder of that name."""
     from eat_lightning.export.__main__ import export
 
     given = [f"run='{run}'", f"to='{run.parent / to}'", "check=0", *overrides]
-    with shapes_unchecked():
-        return export(finished.config_of("export", *given))
+    return export(finished.config_of("export", *given))
+
+
+def shared_export() -> Path:
+    """Return the folder of a run whose export is its folder `onnx-fp32`, checked on all of dev.
+
+    One serves all workers, so tests only read it: one that writes takes a copy.
+    """
+    return shared.once("exported", make_export) / NAME
+
+
+def make_export(folder: Path) -> None:
+    from eat_lightning.export.__main__ import export
+
+    run = make_run(folder / NAME, "dense", "norm_topk", "confidence")
+    export(finished.config_of("export", f"run='{run}'", "check=all"))
 
 
 def small(
@@ -71,7 +75,7 @@ def with_opinions(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     vocab = encoder.shape.vocab_size
     examples = [[2, *torch.randint(5, vocab, (5 + i % 9,)).tolist()] for i in range(64)]
     with torch.no_grad():
-        trace = encoder(Batch.from_lists(examples), leave=False)
+        trace = encoder(Batch.from_lists(examples), ALL_EXITS)
         for layer, guess_BC in trace.guesses.items():
             classes = encoder.heads[str(layer)].classes
             classes.bias.sub_(guess_BC.mean(0)).mul_(1.5 / guess_BC.std(0))

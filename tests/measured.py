@@ -5,8 +5,8 @@ from pathlib import Path
 import finished
 from models import method
 
-from eat_lightning.cli import with_paths_listed
 from eat_lightning.measure.__main__ import measure
+from eat_lightning.overrides import with_paths_listed
 
 FAST = ["timing.examples=6", "timing.warmup=1", "timing.repeats=2", "timing.batch=4"]
 UNTIMED = ["timing.enabled=false"]
@@ -17,7 +17,7 @@ def make_run(folder: Path, task: str = "sst2", exit: str = "confidence", **confi
     head = {"layers": [2, 3, 4], "pool": "mean"}
     encoder = finished.tiny_for(task, exit, head=head, max_positions=300)
     if exit == "confidence":
-        encoder.exit = method("exit", exit, tau=0.5, layers=[3, 4])
+        encoder = encoder.replacing(exit=method("exit", exit, tau=0.5, layers=[3, 4]))
     data = {"num_validation": 40, "cache_dir": str(folder / "cache")}
     found = {"ece_before": 0.05, "ece_after": 0.01, "temperature": 1.5}
     done = {"calibration": {"4": found, "6": found} if encoder.num_labels > 1 else {}}

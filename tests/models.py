@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 import eat_lightning
-from eat_lightning.model.contracts import build, home, is_approximate
+from eat_lightning.model.contracts import Attention, ExitRule, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch, Layout, Packed
+from eat_lightning.model.specification import build, home
 from eat_lightning.new.toy import VOCAB, alone, ragged, spread, tiny_encoder, tiny_shape
 
 __all__ = ["VOCAB", "alone", "ragged", "spread", "tiny_shape"]  # for tests, beside what is here
@@ -74,13 +75,14 @@ def method(slot: str, kind: str, **changes: Any) -> Any:
 def portable(slot: str) -> list[str]:
     """The methods of a slot that an export can hold."""
     found = {kind: method(slot, kind) for kind in kinds(slot)}
-    able = {k: m for k, m in found.items() if not hasattr(m, "observe")}  # no graph has signals
-    return [kind for kind, made in able.items() if not getattr(made, "lost_in_export", list)()]
+    if slot == "exit":  # no graph has signals
+        found = {kind: m for kind, m in found.items() if not overrides(m, ExitRule.observe)}
+    return [kind for kind, made in found.items() if not made.export_blockers()]
 
 
 def has_mask(kind: str) -> bool:
     """Whether `sees` says what an attention does; else there is no place for a relative bias."""
-    return not is_approximate(method("attention", kind))
+    return not method("attention", kind).approximate
 
 
 def combined(*choices: Iterable[Any]) -> list[tuple[Any, ...]]:
@@ -153,7 +155,7 @@ def packed(rows: list[list[float]], lengths: list[int], strength: float = 1.0) -
     )
 
 
-class Nearest:
+class Nearest(Attention):
     """A pattern of a user's own: everybody sees [CLS] and `reach` neighbours to the left."""
 
     def __init__(self, reach: int = 1):

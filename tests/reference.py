@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eat_lightning.model.contracts import spec
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.specification import spec
 
 
 def reference(encoder: AdaptiveEncoder, ids_T: Tensor, types_T: Tensor) -> dict[str, Any]:

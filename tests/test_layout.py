@@ -8,7 +8,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from eat_lightning.model.contracts import home
+from eat_lightning.model.specification import home
 
 ROOT = Path(__file__).parents[1]
 SLOTS = ("attention", "reduction", "exit", "policy", "objective", "risk", "procedure")

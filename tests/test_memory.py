@@ -10,7 +10,7 @@ GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt")
 BATCHES = """
 import resource
 import numpy as np
-from eat_lightning.cli import keep_freed_memory
+from eat_lightning.process import keep_freed_memory
 
 def batch():
     three = [np.ones(5 << 17) for _ in range(3)]  # 5 MB each

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eat_lightning.config import binding_faults
-from eat_lightning.model.contracts import class_of
+from eat_lightning.model.specification import class_of
 from eat_lightning.own import import_own, own_modules, warn_of_absent
 
 RULE = """

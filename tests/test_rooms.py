@@ -8,10 +8,12 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "eat_lightning"
 ROOMS = [  # from the ground up; a room knows only those before it
-    *("errors", "bounds", "files", "own", "progress", "cluster", "answers", "config", "cli"),
+    *("errors", "bounds", "files", "own", "progress", "cluster", "answers", "config"),
+    *("process", "overrides", "composing", "cli"),
     *("model", "methods", "weights", "data", "infer", "runs", "track", "export", "engines"),
     *("measure", "report", "train", "new"),
     *("deploy.predict", "deploy.score", "deploy.certify", "deploy.drift", "deploy.serve"),
+    "__main__",
 ]
 WINGS = {"deploy"}  # folders of rooms
 

@@ -1,12 +1,12 @@
 """Small training runs on toy data, in this process and in others, for tests."""
 
-import os
-import subprocess
-import sys
+import shutil
+from typing import Any
 
 import finished
 import pytest
 import shared
+from commands import Command
 from filelock import FileLock
 
 from eat_lightning.runs.run import Run, folder_for
@@ -38,11 +38,14 @@ def shared_run(*overrides: str) -> Run:
         return trained(*overrides)
 
 
-def command(*overrides: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "eat_lightning.train", *overrides],
-        env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+def copy_of_shared(*overrides: str) -> Run:
+    """Return a copy of a shared run that tests may write into; `trained` finds it finished."""
+    given = [*TINY, *overrides]
+    to = folder_for(config_of(*given), given)
+    if not to.exists():
+        shutil.copytree(shared_run(*overrides).folder, to)
+    return Run.open(to)
+
+
+def command(*overrides: str, **how: Any) -> Command:
+    return Command("eat_lightning.train", *overrides, **how)

@@ -20,7 +20,8 @@ from eat_lightning.data.batching import sorted_batches
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.record import inference
 from eat_lightning.infer.torch_backend import in_numpy
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.contracts import ExitRule, Reduction
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
 from eat_lightning.progress import shown
@@ -159,8 +160,8 @@ def watched(encoder: AdaptiveEncoder, batch: Any) -> tuple[Any, np.ndarray]:
     a score, or of the answer's probability from where it would have decided otherwise."""
     watch = Watch(batch.size)
     reduction, exit = encoder.reduction, encoder.exit
-    twin = with_slots(
-        encoder, reduction=WatchedReduction(reduction, watch), exit=WatchedExit(exit, watch)
+    twin = encoder.replacing(
+        reduction=WatchedReduction(reduction, watch), exit=WatchedExit(exit, watch)
     )
     trace = twin(batch)
     if encoder.num_labels > 1:
@@ -180,32 +181,32 @@ class Watch:
         self.margin_B[self.here_B] = torch.minimum(self.margin_B[self.here_B], margin_B.float())
 
 
-class WatchedReduction:
+class WatchedReduction(Reduction):
     """A reduction that notes the lead of the lowest score kept over the highest dropped. One that
-    tells no `score` leaves no margin, and so excuses nothing."""
+    gives no `score` leaves no margin, and so excuses nothing."""
 
-    def __init__(self, reduction: Any, watch: Watch):
+    def __init__(self, reduction: Reduction, watch: Watch):
         self.reduction, self.watch = reduction, watch
         self.place, self.needs, self.layers = reduction.place, reduction.needs, reduction.layers
+        self.wants = reduction.wants
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         shorter = self.reduction(packed, evidence, layer)
-        if hasattr(self.reduction, "score"):
-            score_N = self.reduction.score(packed, evidence).float()
-            self.watch.note(score_margin(packed, shorter, score_N))
+        score_N = self.reduction.score(packed, evidence)
+        if score_N is not None:
+            self.watch.note(score_margin(packed, shorter, score_N.float()))
         return shorter
 
 
-class WatchedExit:
-    """An exit rule that notes its margins; one that tells none excuses nothing."""
+class WatchedExit(ExitRule):
+    """An exit rule that notes its margins."""
 
-    def __init__(self, exit: Any, watch: Watch):
+    def __init__(self, exit: ExitRule, watch: Watch):
         self.exit, self.watch, self.layers = exit, watch, exit.layers
 
-    def decides(self, logits_EBC: Tensor) -> Tensor:
-        reason_B = self.exit.decides(logits_EBC)
-        if hasattr(self.exit, "margin"):
-            self.watch.note(self.exit.margin(logits_EBC))
+    def decides(self, logits_EBC: Tensor, signals_EBS: Tensor | None = None) -> Tensor:
+        reason_B = self.exit.decides(logits_EBC, signals_EBS)
+        self.watch.note(self.exit.margin(logits_EBC))
         self.watch.here_B = self.watch.here_B[reason_B == 0]
         return reason_B
 

@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_unflatten
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.trace import Lost, Stretch, sample, stretches
-from eat_lightning.model.contracts import spec
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.specification import spec
 from eat_lightning.progress import shown
 
 OPSET = 20

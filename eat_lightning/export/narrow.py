@@ -20,9 +20,9 @@ from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.export.beside import beside
 from eat_lightning.export.plan import NARROWED, ExportPlan
 from eat_lightning.methods.objective._importance import best_of, importance
-from eat_lightning.model.contracts import build_all, class_of, specs_by_slot
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
+from eat_lightning.model.specification import build_all, class_of, specs_by_slot
 from eat_lightning.model.widths import Kept, cut_layer, in_order, living, rows_of
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.run import Run, git_commit, write_json, write_text
@@ -85,7 +85,7 @@ def is_ordered(run: Run) -> bool:
     """Whether the run's training laid heads and neurons out by importance (DynaBERT's)."""
     objective = json_of(run.folder / "model" / "config.json").get("objective") or {}
     try:
-        return getattr(class_of("objective", objective.get("kind", "joint")), "ordered", False)
+        return class_of("objective", objective.get("kind", "joint")).ordered
     except ValueError:  # a class of the user's own that nobody has imported
         return False
 

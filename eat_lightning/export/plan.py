@@ -33,13 +33,14 @@ def package_faults() -> list[str]:
 
 def export_slot_faults(encoder: AdaptiveEncoder) -> list[str]:
     """Name what of an encoder's methods graphs cannot hold."""
-    from eat_lightning.model.contracts import spec
+    from eat_lightning.model.contracts import ExitRule, overrides
     from eat_lightning.model.policies import specs_of
+    from eat_lightning.model.specification import spec
 
     last: Any = encoder.heads[str(encoder.shape.num_layers)]  # the others are of its kind
     slots = [encoder.attention, encoder.reduction, encoder.exit, last]
-    faults = [fault for m in slots for fault in getattr(m, "lost_in_export", list)()]
-    if hasattr(encoder.exit, "observe"):
+    faults = [fault for m in slots for fault in m.export_blockers()]
+    if overrides(encoder.exit, ExitRule.observe):
         kind = spec("exit", encoder.exit)["kind"]
         faults.append(f"exit={kind} observes a signal, which the graphs do not carry")
     if encoder.policies:

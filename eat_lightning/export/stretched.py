@@ -16,7 +16,8 @@ from torch import Tensor
 from eat_lightning.export.trace import Stretch, sample, stretches, with_open_exits
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.trace import Journey, Trace
+from eat_lightning.model.recorder import TraceRecorder
+from eat_lightning.model.trace import Trace
 
 State = dict[str, Tensor]
 Call = Callable[[State], State]
@@ -41,21 +42,21 @@ class Stretched:
         }
 
     def __call__(self, batch: Batch) -> Trace:
-        journey = Journey(self.num_layers, batch.size, self.exit)
+        recorder = TraceRecorder(self.num_layers, batch.size, self.exit)
         state = {"ids_N": batch.ids_N, "types_N": batch.types_N, "lengths_B": batch.lengths_B}
         for one, several in zip(self.parts[True], self.parts[False], strict=True):
             part, takes, call = one if len(state["lengths_B"]) == 1 else several
             state = state | call({name: state[name] for name in takes})
-            journey.tokens_LB[part.first - 1 : part.last, journey.rows_B] = state["tokens_LB"]
-            journey.guess(part.last, state["logits_BC"])
+            recorder.tokens_LB[part.first - 1 : part.last, recorder.rows_B] = state["tokens_LB"]
+            recorder.guess(part.last, state["logits_BC"])
             at_end = part.last == self.num_layers
-            reason_B = journey.at_end() if at_end else state["reason_B"]
+            reason_B = recorder.at_end() if at_end else state["reason_B"]
             if reason_B.any():
-                _, stays_B = journey.leave(part.last, reason_B)
+                _, stays_B = recorder.leave(part.last, reason_B)
                 if not stays_B.any():
                     break
                 state = staying(state, stays_B)
-        return journey.end()
+        return recorder.end()
 
 
 def staying(state: State, stays_B: Tensor) -> State:

@@ -15,19 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import (
-    MODEL_SLOTS,
-    Kernel,
-    Pattern,
-    Policy,
-    Where,
-    is_approximate,
-    only_open,
-)
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.contracts import Attention, Kernel, Policy, Where, only_open
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.reason import coded
+from eat_lightning.model.specification import MODEL_SLOTS
 
 EVIDENCE = [field.name for field in fields(Evidence)]
 
@@ -84,14 +77,14 @@ class OpenBatch(Batch):
         return OpenLayout(self.lengths_B, self.ids_N.shape[0], self.alone)
 
 
-class AtAnyLength:
+class AtAnyLength(Attention):
     """A pattern that hides nothing only where it hides nothing at the greatest length: which mask
     is built must not depend on a length that is not known yet."""
 
-    def __init__(self, pattern: Pattern, max_length: int):
+    def __init__(self, pattern: Attention, max_length: int):
         self.pattern, self.max_length = pattern, max_length
         self.longest = Layout(torch.tensor([max_length]), torch.device("cpu"))
-        self.wants, self.approximate = getattr(pattern, "wants", ()), is_approximate(pattern)
+        self.wants, self.approximate = pattern.wants, pattern.approximate
 
     def sees(self, q: Where, k: Where) -> Tensor:
         return self.pattern.sees(q, k)
@@ -102,8 +95,7 @@ class AtAnyLength:
     def kernel(self, layout: Layout, layer: int) -> Kernel | None:
         """The pattern's own product, where it has one at the greatest length: a band in place of
         a mask of length x length. It holds at every length."""
-        make = getattr(self.pattern, "kernel", None)
-        return None if make is None else make(self.longest, layer)
+        return self.pattern.kernel(self.longest, layer)
 
 
 class Stretch(nn.Module):
@@ -117,7 +109,7 @@ class Stretch(nn.Module):
     def __init__(self, encoder: AdaptiveEncoder, first: int, last: int, alone: bool):
         super().__init__()
         pattern = AtAnyLength(encoder.attention, encoder.shape.max_length)
-        self.encoder = with_slots(encoder, attention=pattern)
+        self.encoder = encoder.replacing(attention=pattern)
         self.methods = {slot: getattr(encoder, slot) for slot in MODEL_SLOTS}
         self.first, self.last, self.alone = first, last, alone
 
@@ -164,7 +156,7 @@ def with_open_exits(encoder: AdaptiveEncoder, policies: Sequence[Policy] = ()) -
     """The encoder without the exits at which nobody may leave, where no graph needs to end; with
     all of them under policies, which look at what they guess."""
     rule = only_open(encoder.exit, policies)
-    return with_slots(encoder, policies=(), exit=rule if rule.layers else Never())
+    return encoder.replacing(policies=(), exit=rule if rule.layers else Never())
 
 
 def banded_layers(encoder: AdaptiveEncoder) -> list[int]:

@@ -29,8 +29,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import knob_of, turned
-from eat_lightning.model.deciding import answer, decide
+from eat_lightning.model.contracts import turned
+from eat_lightning.model.deciding import decide
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.method import faults_of
@@ -107,7 +107,7 @@ def fit_budget(
     `exit.layers`, and of the last layer. Policies are not asked: they only make exits later.
     BudgetTooSmall where even leaving at once costs more.
     """
-    if knob_of(exit) is None:
+    if exit.knob is None:
         raise ValueError(f"{type(exit).__name__} has no knob to fit for a budget")
     if (least := float(cost_EB[0].mean())) > budget:
         raise BudgetTooSmall(least)
@@ -118,7 +118,7 @@ def fit_budget(
 
 def fit_share(exit: Any, recorded: Recorded, cost_EB: np.ndarray, budget: float, seed: int) -> Fit:
     """The same with costs as shares of what running every layer costs."""
-    knob: Any = knob_of(exit)
+    knob: Any = exit.knob
     points = [knob.strict, *knob.fine]
     found = recordings(exit, points, recorded, cost_EB)
     shared_E = best_shared(found, budget)
@@ -169,7 +169,7 @@ def recordings(
         ]
         for rule in (turned(exit, point) for point in points)
     ]
-    answers_EBC = torch.stack([answer(exit, logits_EBC[:e]) for e in range(1, len(layers) + 1)])
+    answers_EBC = torch.stack([exit.answers(logits_EBC[:e]) for e in range(1, len(layers) + 1)])
     confidence_EB = answers_EBC.double().softmax(-1).amax(-1).numpy()
     right_EB = (answers_EBC.argmax(-1).numpy() == recorded.labels).astype(np.float64)
     smooth = [logistic(c_B, right_B) for c_B, right_B in zip(confidence_EB, right_EB, strict=True)]

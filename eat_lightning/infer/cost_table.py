@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 
 from eat_lightning.infer.latency import undisturbed
+from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.deciding import decide
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.packed import Packed
 
 LENGTHS, REPEATS, WARM_UP = 8, 9, 3
 
@@ -39,15 +41,17 @@ class CostTable:
         return np.stack([np.interp(lengths_B, self.lengths, ms_G) for ms_G in self.ms])
 
 
-class Clock:
+class Clock(ExitRule):
     """An exit rule that notes when each decision is there, and under which nobody leaves."""
 
-    def __init__(self, rule: Any):
-        self.rule, self.layers = rule, rule.layers
+    def __init__(self, rule: ExitRule):
+        self.rule, self.layers, self.wants = rule, rule.layers, rule.wants
         self.stops: list[int] = []
-        for name in ("observe", "wants"):
-            if hasattr(rule, name):
-                setattr(self, name, getattr(rule, name))
+
+    def observe(
+        self, packed: Packed, pooled_BD: Tensor, logits_BC: Tensor, layer: int
+    ) -> Tensor | None:
+        return self.rule.observe(packed, pooled_BD, logits_BC, layer)
 
     def decides(self, logits_EBC: Tensor, signals_EBS: Tensor | None = None) -> Tensor:
         decision_B = decide(self.rule, logits_EBC, signals_EBS).cpu()  # waits for the device
@@ -80,7 +84,7 @@ def table_of(lengths_I: np.ndarray, ms_EI: np.ndarray, in_table: np.ndarray) -> 
 def times(encoder: AdaptiveEncoder, split: Any, rows: np.ndarray) -> np.ndarray:
     """Milliseconds from ids to each decision and to the end, E x I, the median of the repeats."""
     clock = Clock(encoder.exit)
-    timed = with_slots(encoder, exit=clock, policies=()).eval()
+    timed = encoder.replacing(exit=clock, policies=()).eval()
     device = encoder.strength.device
     batches = [split.batch(np.array([row])) for row in rows]
     took = []

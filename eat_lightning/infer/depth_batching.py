@@ -1,8 +1,8 @@
 """A depth-wise pool: survivors of many batches go on together, so that deep layers run full.
 
-For files, where nobody waits for a line. An example's way depends on no other example, so answers
-are those of the plain way but for rounding. Between exits wait fewer than `size` examples, so
-memory is that of a batch or two for each exit.
+For corpora (`score`), where nobody waits for a row. An example's way depends on no other example,
+so answers are those of the plain way but for rounding. Between exits wait fewer than `size`
+examples, so memory is that of a batch or two for each exit.
 
 Shapes: B examples of a group, G of them that left, N packed tokens.
 """
@@ -18,8 +18,10 @@ import torch
 
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.held import Held
+from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Batch, Layout, Packed
-from eat_lightning.model.trace import Journey, Trace
+from eat_lightning.model.recorder import TraceRecorder
+from eat_lightning.model.trace import Trace
 
 Name = TypeVar("Name")
 
@@ -31,7 +33,7 @@ class Group(Generic[Name]):
 
     names: list[Name]
     batch: Batch
-    journey: Journey
+    recorder: TraceRecorder
     packed: Packed
 
 
@@ -48,9 +50,9 @@ class Pool(Generic[Name]):
 
     def add(self, names: Sequence[Name], batch: Batch) -> Iterator[tuple[list[Name], Trace]]:
         """A batch comes; names and traces of all that are done by now, a few at a time."""
-        journey = Journey(len(self.encoder.layers), batch.size, self.encoder.rule)
-        packed = self.encoder.start(batch, journey, leave=True)
-        self.wait(1, Group(list(names), batch, journey, packed))
+        recorder = self.encoder.recorder(batch, PassOptions(leave=True))
+        packed = self.encoder.start(batch, recorder)
+        self.wait(1, Group(list(names), batch, recorder, packed))
         yield from self.run(self.size)
 
     def flush(self) -> Iterator[tuple[list[Name], Trace]]:
@@ -72,14 +74,13 @@ class Pool(Generic[Name]):
                 yield from self.advance(layer, together(groups))
 
     def advance(self, layer: int, group: Group[Name]) -> Iterator[tuple[list[Name], Trace]]:
-        names, journey = group.names, group.journey
-        exit_layer, gone_G, packed = self.encoder.advance(
-            group.packed, group.batch, journey, layer, leave=True
-        )
+        names, recorder = group.names, group.recorder
+        step = self.encoder.advance(group.packed, group.batch, recorder, layer)
+        exit_layer, gone_G, packed = step
         if packed is not None:
-            self.wait(exit_layer + 1, only_here(Group(names, group.batch, journey, packed)))
+            self.wait(exit_layer + 1, only_here(Group(names, group.batch, recorder, packed)))
         if len(gone_G):
-            yield [names[i] for i in gone_G.tolist()], journey.part(gone_G)
+            yield [names[i] for i in gone_G.tolist()], recorder.part(gone_G)
 
 
 def together(groups: Sequence[Group[Name]]) -> Group[Name]:
@@ -89,19 +90,19 @@ def together(groups: Sequence[Group[Name]]) -> Group[Name]:
     return Group(
         [name for group in groups for name in group.names],
         batches_together(group.batch for group in groups),
-        journeys_together([group.journey for group in groups]),
+        recorders_together([group.recorder for group in groups]),
         packed_together([group.packed for group in groups]),
     )
 
 
 def only_here(group: Group[Name]) -> Group[Name]:
     """Names and notes of those that have left are let go; their vectors are gone already."""
-    rows_B = group.journey.rows_B
+    rows_B = group.recorder.rows_B
     if len(rows_B) == len(group.names):
         return group
     names = [group.names[i] for i in rows_B.tolist()]
-    journey = journeys_together([group.journey])
-    return Group(names, group.batch.take(rows_B), journey, group.packed)
+    recorder = recorders_together([group.recorder])
+    return Group(names, group.batch.take(rows_B), recorder, group.packed)
 
 
 def batches_together(batches: Iterable[Batch]) -> Batch:
@@ -114,14 +115,14 @@ def batches_together(batches: Iterable[Batch]) -> Batch:
     return Batch(**whole, about=[a for about in abouts for a in about or ()] if known else None)
 
 
-def journeys_together(journeys: Sequence[Journey]) -> Journey:
-    """One journey of those that are still here in each."""
-    rows = [journey.rows_B for journey in journeys]
-    first = journeys[0]
-    joined = Journey(len(first.tokens_LB), sum(map(len, rows)), first.exit)
-    pairs = list(zip(journeys, rows, strict=True))
-    joined.tokens_LB = torch.cat([journey.tokens_LB[:, rows_B] for journey, rows_B in pairs], 1)
-    why_B = [journey.held.why_B[rows_B.numpy()] for journey, rows_B in pairs]
+def recorders_together(recorders: Sequence[TraceRecorder]) -> TraceRecorder:
+    """One recorder of those that are still here in each."""
+    rows = [recorder.rows_B for recorder in recorders]
+    first = recorders[0]
+    joined = TraceRecorder(len(first.tokens_LB), sum(map(len, rows)), first.exit, first.options)
+    pairs = list(zip(recorders, rows, strict=True))
+    joined.tokens_LB = torch.cat([recorder.tokens_LB[:, rows_B] for recorder, rows_B in pairs], 1)
+    why_B = [recorder.held.why_B[rows_B.numpy()] for recorder, rows_B in pairs]
     joined.held = Held(np.concatenate(why_B))
     for kind in ("guesses", "signals", "pools"):
         noted = {

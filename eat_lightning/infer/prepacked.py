@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import ACTIVATIONS
 from eat_lightning.model.layer import plain
+from eat_lightning.model.sharing import sharing
 
 LINEARS = ("qkv", "out", "up", "down")
 TYPICAL_ROWS = 32  # tokens that the arrangement is chosen for; any number may come
@@ -53,7 +54,7 @@ def prepacked(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     if reason := cannot(encoder):
         raise ValueError(reason)
     layers = encoder.layers.each(layer_of)
-    return with_slots(encoder, layers=layers, heads=heads_of(encoder)).eval()
+    return sharing(encoder, layers=layers, heads=heads_of(encoder)).eval()
 
 
 def cannot(encoder: AdaptiveEncoder) -> str | None:
@@ -87,7 +88,7 @@ def layer_of(layer: Any) -> nn.Module:
         name: PrepackedLinear(getattr(layer, name), "gelu" if fused and name == "up" else "none")
         for name in LINEARS
     }
-    return with_slots(layer, **linears, act=nn.Identity() if fused else layer.act)
+    return sharing(layer, **linears, act=nn.Identity() if fused else layer.act)
 
 
 def heads_of(encoder: AdaptiveEncoder) -> nn.ModuleDict:
@@ -102,6 +103,6 @@ def heads_of(encoder: AdaptiveEncoder) -> nn.ModuleDict:
         dense = getattr(head, "dense", None)
         if type(dense) is nn.Linear and getattr(head, "act", None) is torch.tanh:
             made[dense] = made.get(dense) or PrepackedLinear(dense, "tanh")
-            head = with_slots(head, dense=made[dense], act=nn.Identity())
+            head = sharing(head, dense=made[dense], act=nn.Identity())
         heads[number] = head
     return nn.ModuleDict(heads)

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.infer.recorded import Outcome, Recorded
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
 
 __all__ = ["Outcome", "Recorded", "inference", "record", "score"]
@@ -30,7 +32,7 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
     tokens_LB = np.zeros((last, len(split)), np.int64)
     with inference(encoder):
         for rows_B in shown(sorted_batches(split.lengths, batch_size), title):
-            trace: Trace = encoder(split.batch(rows_B).to(device), leave=False)
+            trace: Trace = encoder(split.batch(rows_B).to(device), ALL_EXITS)
             for k in layers:
                 guesses[k][rows_B] = trace.guesses[k].float().cpu().numpy()
             for k, signal_BS in trace.signals.items():

@@ -21,7 +21,7 @@ from eat_lightning.files import replacing
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from eat_lightning.model.contracts import Exit, Policy
+    from eat_lightning.model.contracts import ExitRule, Policy
     from eat_lightning.model.packed import Batch
 
 MOST_EXAMPLES = 10_000_000  # of a file that is read
@@ -42,7 +42,7 @@ class Recorded:
     lengths: np.ndarray
     guesses: dict[int, np.ndarray]
     tokens_LB: np.ndarray
-    exit: Exit
+    exit: ExitRule
     difficulty: np.ndarray | None = None
     origins: list[str] | None = None
     policies: Sequence[Policy] = ()
@@ -65,33 +65,33 @@ class Recorded:
         firsts = [guess_BC[:, 0] for guess_BC in self.guesses.values()]
         return self.num_classes > 1 and not any(x.any() for x in [self.labels, *firsts])
 
-    def under(self, exit: Exit | None = None) -> Outcome:
+    def under(self, exit: ExitRule | None = None) -> Outcome:
         """Replay an exit rule (None: the encoder's own) with the policies: what happens to an
         example depends on no other, so who leaves where follows from the records."""
         import torch
 
-        from eat_lightning.model.trace import Journey
+        from eat_lightning.model.recorder import TraceRecorder
         from eat_lightning.model.wish import joined
 
         exit = self.exit if exit is None else exit
         last = len(self.tokens_LB)
-        journey = Journey(last, len(self), exit)
-        journey.guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in self.guesses.items()}
-        journey.signals = {k: torch.from_numpy(s_BS) for k, s_BS in self.signals.items()}
+        recorder = TraceRecorder(last, len(self), exit)
+        recorder.guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in self.guesses.items()}
+        recorder.signals = {k: torch.from_numpy(s_BS) for k, s_BS in self.signals.items()}
         whole = self.everyone()
         if whole is not None:
-            journey.wish(joined(policy.wishes(whole, None) for policy in self.policies))
+            recorder.wish(joined(policy.wishes(whole, None) for policy in self.policies))
         for layer in sorted({*exit.layers} - {last}):
-            if not len(journey.rows_B):
+            if not len(recorder.rows_B):
                 break
             looked = [k for k in exit.layers if k <= layer]
-            stack_EBC = journey.stack(looked)
-            reason_B = journey.decided(looked, stack_EBC)
+            stack_EBC = recorder.stack(looked)
+            reason_B = recorder.decided(looked, stack_EBC)
             if whole is not None:
-                reason_B = journey.review(self.policies, reason_B, stack_EBC, whole)
-            journey.leave(layer, reason_B)
-        journey.leave(last, journey.at_end())
-        trace = journey.end()
+                reason_B = recorder.review(self.policies, reason_B, stack_EBC, whole)
+            recorder.leave(layer, reason_B)
+        recorder.leave(last, recorder.at_end())
+        trace = recorder.end()
         logits_BC = trace.logits_BC.numpy()
         return Outcome(self, logits_BC, trace.depth_B.numpy(), trace.reason_B.numpy(), trace.names)
 

@@ -18,12 +18,14 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Look, Source
 from eat_lightning.infer.record import record, recorded_of
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import Policy, specs_by_slot
+from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.encoder import Trace as TensorTrace
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.reason import Reason
+from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.weights.operating_point import Budget
 
 
@@ -102,10 +104,10 @@ class TorchBackend(Backend):
                 yield rows_G.numpy(), found, found
             return
         with torch.inference_mode():
-            whole = encoder(batch, leave=False)
+            whole = encoder(batch, ALL_EXITS)
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
         answered = replace(in_numpy(whole, cut_B), reason_B=fallback_B)
-        # What exits and policies would have made of it: with `leave=False` every head has guessed.
+        # What exits and policies would have made of it: every head has guessed.
         recorded = recorded_of(encoder, whole, batch)
         outcome, tokens_LB = recorded.under(), recorded.tokens_LB
         of_exits = outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB, outcome.names

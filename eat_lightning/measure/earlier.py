@@ -7,6 +7,7 @@ from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
+from eat_lightning.model.contracts import ExitRule, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import Run, is_clean, provenance
@@ -18,7 +19,7 @@ def earlier(run: Run, file: str, body: AdaptiveEncoder, split: Any) -> Recorded 
     recorded: the file does not say which rule's they are."""
     path, rows = run.folder / file, read(run.folder / "rows.jsonl")
     measured = sorted((row for row in rows if row.examples == file), key=lambda row: row.created)
-    if hasattr(body.exit, "observe") or not (measured and is_of_here(measured[-1])):
+    if overrides(body.exit, ExitRule.observe) or not (measured and is_of_here(measured[-1])):
         return None
     weights = (each.stat().st_mtime_ns for each in (run.folder / "model").iterdir())
     if not path.is_file() or path.stat().st_mtime_ns <= max(weights):

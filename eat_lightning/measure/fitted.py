@@ -19,9 +19,10 @@ from eat_lightning.infer.record import record, score
 from eat_lightning.measure.plan import MeasurePlan, Subject
 from eat_lightning.measure.settings import STATIC, Setting
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import knob_of, spec, turned
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.contracts import Reduction, overrides, turned
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
+from eat_lightning.model.specification import spec
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.operating_point import Budget
@@ -34,10 +35,10 @@ def fitted_settings(subject: Subject, encoder: AdaptiveEncoder, plan: MeasurePla
     measured = [setting for setting in subject.settings if not setting.baseline]
     rules: dict[str, Setting] = {}  # by what they differ in beside where their knob stands
     for setting in reversed(measured):
-        if (knob := knob_of(setting.exit)) is not None:
+        if (knob := setting.exit.knob) is not None:
             same = spec("exit", setting.exit) | {knob.name: None}
             rules[str(same)] = setting
-    kinds = (spec("exit", s.exit)["kind"] for s in measured if knob_of(s.exit) is None)
+    kinds = (spec("exit", s.exit)["kind"] for s in measured if s.exit.knob is None)
     left = [kind for kind in dict.fromkeys(kinds) if kind != STATIC["exit"]["kind"]]
     if rules and left:
         print(f"{subject.run.name}: not fitted for budgets: {', '.join(left)} (no knob to turn)")
@@ -48,7 +49,7 @@ def fitted(
     own: Setting, subject: Subject, encoder: AdaptiveEncoder, plan: MeasurePlan
 ) -> list[Setting]:
     """A rule at each budget. Where a person gives the reduction's settings, it stays as given."""
-    body = with_slots(encoder, **own.methods, policies=own.policies)
+    body = encoder.replacing(**own.methods, policies=own.policies)
     is_given = any(value is not None for value in plan.reduction.values())
     fits_reduction = plan.fit_reduction and not is_given
     form, threads = subject.form, plan.threads
@@ -62,7 +63,7 @@ def searched_settings(
 ) -> list[Setting]:
     """The run's own reduction at the best points found for each budget that is a share, at full
     depth. None where it does not search."""
-    searching = (s for s in settings if not s.baseline and hasattr(s.reduction, "search"))
+    searching = (s for s in settings if not s.baseline and overrides(s.reduction, Reduction.search))
     own = next(searching, None)
     shares = [budget for budget in plan.budgets or () if budget.unit == "share"]
     if not shares or own is None:
@@ -73,7 +74,7 @@ def searched_settings(
 
     def evaluate(point: list[float]) -> tuple[float, float]:
         """Cost as a share of full FLOPs, and the main metric."""
-        body = with_slots(encoder, **methods, reduction=turned(own.reduction, point), policies=())
+        body = encoder.replacing(**methods, reduction=turned(own.reduction, point), policies=())
         passes = [record(body, split, plan.batch) for split in splits]
         depth = body.shape.num_layers
         costs = [

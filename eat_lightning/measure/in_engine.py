@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.engines.open import OfRun, fastest
+from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.plan import export_slot_faults
 from eat_lightning.infer.latency import Candidate
 from eat_lightning.infer.record import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.run import Run
 
@@ -32,13 +32,7 @@ def engine_for(run: Run, plan: MeasurePlan) -> str:
     """The plan's; for "auto" the fastest here with the run's own exits, an example at a time."""
     if plan.backend != "auto":
         return plan.backend
-    return fastest(OfRun(run, how(plan), ()))
-
-
-def how(plan: MeasurePlan) -> Any:
-    """What a run is opened with, as the other commands' plans say it."""
-    asked = {"certificate": None, "exit": {}, "batch": 1, "prepack": None}
-    return SimpleNamespace(threads=plan.threads, dtype=plan.dtype, backend=plan.backend, **asked)
+    return fastest(OfRun(run, Opening(plan.dtype, plan.threads), ()))
 
 
 @dataclass(frozen=True)
@@ -53,28 +47,29 @@ class InEngine:
 
     def check(self, settings: Sequence[Setting]) -> None:
         """ConfigError with what of these settings no graph holds, such as a rule that observes."""
-        bodies = [with_slots(self.encoder, **setting.methods) for setting in settings]
+        bodies = [self.encoder.replacing(**setting.methods) for setting in settings]
         if faults := [fault for body in bodies for fault in export_slot_faults(body)]:
             raise ConfigError.of(f"backend={self.engine}: {why}" for why in dict.fromkeys(faults))
 
     def opened(self, encoder: AdaptiveEncoder) -> OnnxBackend:
         """An encoder's graphs. ConfigError where the engine cannot run them, or answers otherwise
         than the encoder."""
-        made: Any = OfRun(self.run, how(self.plan), (), (encoder, self.labels)).open(self.engine)
+        how = Opening(self.plan.dtype, self.plan.threads)
+        made: Any = OfRun(self.run, how, (), (encoder, self.labels)).open(self.engine)
         return made
 
     def record(self, setting: Setting, split: Any) -> Recorded:
         """What every head says of each example, of graphs with an exit at each."""
-        body = with_slots(self.encoder, **setting.methods)
+        body = self.encoder.replacing(**setting.methods)
         early = [layer for layer in map(int, body.heads) if layer < body.shape.num_layers]
-        looking = with_slots(body, exit=Confidence(layers=early) if early else Never())
+        looking = body.replacing(exit=Confidence(layers=early) if early else Never())
         title = f"{self.run.name}: all exits in {self.engine}"
         found = self.opened(looking).record(split, self.plan.batch, title)
         return replace(found, data=split.source.digest[:16], difficulty=split.difficulty)
 
     def candidate(self, setting: Setting, split: Any) -> Candidate:
         """A setting's own graphs, from token ids to an answer."""
-        body = with_slots(self.encoder, **setting.methods)
+        body = self.encoder.replacing(**setting.methods)
         return Candidate(self.opened(body).runner.run_state, split, state_of)
 
 

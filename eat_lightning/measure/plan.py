@@ -18,7 +18,7 @@ from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.precision import device_faults, form_of, prepack_faults
 from eat_lightning.infer.sessions import ENGINES, engine_faults
 from eat_lightning.measure.settings import STATIC, Setting, settings_of
-from eat_lightning.model.contracts import knob_of
+from eat_lightning.model.contracts import Reduction, overrides
 from eat_lightning.runs import validate
 from eat_lightning.runs.certificate import Certificate, calibration_of
 from eat_lightning.runs.run import Run, open_runs
@@ -166,8 +166,8 @@ def unused(subjects: list[Subject], plan: MeasurePlan) -> Iterator[str]:
     """Settings for exits or for a reduction, where none of the runs has any. A static run among
     others leaves them out."""
     settings = [setting for subject in subjects for setting in subject.settings]
-    has_knob = any(knob_of(setting.exit) is not None for setting in settings)
-    searches = any(hasattr(setting.reduction, "search") for setting in settings)
+    has_knob = any(setting.exit.knob is not None for setting in settings)
+    searches = any(overrides(setting.reduction, Reduction.search) for setting in settings)
     for key, value in (plan.swept, ("budgets", not searches and plan.budgets)):
         if value and not has_knob:
             yield f"{key} needs a run whose exit rule has a knob, such as tau: none of these has"

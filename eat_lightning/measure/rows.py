@@ -26,7 +26,8 @@ from eat_lightning.measure.in_engine import InEngine, engine_for
 from eat_lightning.measure.plan import MeasurePlan, Subject
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.fixed import Fixed
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.contracts import ExitRule, ModelFacts, overrides
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
 from eat_lightning.model.policies import policy_faults
 from eat_lightning.runs.row import THEIRS, Row, row_of, write
@@ -84,9 +85,10 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
     for setting in [*subject.settings, *searched, *fitted]:
         bodies.setdefault(setting.body, []).append(setting)
     for settings in bodies.values():
-        body = with_slots(encoder, **methods_of(settings), policies=settings[0].policies)
+        body = encoder.replacing(**methods_of(settings), policies=settings[0].policies)
         load_second_runs(body.policies)
-        if faults := policy_faults(body.policies, body, labels, run.folder / "model"):
+        facts = ModelFacts.of(body, labels, run.folder / "model")
+        if faults := policy_faults(body.policies, facts):
             raise ConfigError.of(faults)
         file = file_name(settings[0].body, subject.form, split.source.digest, plan, engine)
         if graphs is not None:
@@ -102,7 +104,7 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
             if graphs is not None and plan.timing.enabled and not theirs:
                 candidate = graphs.candidate(setting, split)
             else:
-                timed_body = with_slots(plain_encoder if theirs else body, exit=setting.exit)
+                timed_body = (plain_encoder if theirs else body).replacing(exit=setting.exit)
                 candidate = candidate_for(timed_body, split, row.kernels, plan.device)
             yield Result(run, row, candidate, setting.is_static and not theirs)
 
@@ -110,7 +112,7 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
 def methods_of(settings: Sequence[Setting]) -> dict[str, Any]:
     """The methods of one pass for settings of one body; an exit rule that observes signals takes
     part in it, so that they are recorded."""
-    watching = (setting.exit for setting in settings if hasattr(setting.exit, "observe"))
+    watching = (setting.exit for setting in settings if overrides(setting.exit, ExitRule.observe))
     return settings[0].methods | {"exit": next(watching, settings[0].exit)}
 
 

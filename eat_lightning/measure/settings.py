@@ -13,13 +13,12 @@ from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.errors import Faults
 from eat_lightning.infer.precision import DTYPES
 from eat_lightning.methods.exit.fixed import Fixed
-from eat_lightning.model.contracts import Policy, build, knob_of, point_of, spec, turned, untrained
+from eat_lightning.model.contracts import ExitRule, Policy, overrides, point_of, turned
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
+from eat_lightning.model.specification import Specification, build, spec, untrained
 from eat_lightning.runs.certificate import Certificate, combination
-from eat_lightning.runs.chosen import changed, looking_at
-from eat_lightning.runs.chosen import checked as checked
 from eat_lightning.runs.row import FIXED, OWN, THEIRS
 from eat_lightning.runs.row import label as label
 from eat_lightning.runs.run import Run
@@ -79,13 +78,14 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
     num_layers, heads = model["num_layers"], model["head"]["layers"]
     early = [layer for layer in heads if layer < num_layers]
     nodes = {slot: getattr(plan, slot) for slot in STATIC}
-    nodes["exit"] = looking_at(early, nodes["exit"])
     if model["reduction"] == STATIC["reduction"] and not nodes["reduction"].get("_target_"):
         nodes["reduction"] = {}  # a ratio is for the runs beside a static one that reduce
     methods, faults = {}, Faults()
     for slot, node in nodes.items():
         with faults.gathered():
-            methods[slot] = changed(slot, model[slot], node, num_layers)
+            named = Specification.read(slot, node, model[slot])
+            named = named.looking_at(early) if slot == "exit" else named
+            methods[slot] = named.build(num_layers)
     with faults.gathered():  # those a person names, else the certificate's, else the model's own
         asked = policies_of(plan.policy)
         if asked is None and certificate is not None:
@@ -102,7 +102,9 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
     for rule in exits:
         faults += slot_faults(rule, heads, num_layers, num_labels)
         faults += untrained("exit", rule, model["exit"]["kind"])
-    watching = dict.fromkeys(spec("exit", r)["kind"] for r in exits if hasattr(r, "observe"))
+    watching = dict.fromkeys(
+        spec("exit", r)["kind"] for r in exits if overrides(r, ExitRule.observe)
+    )
     if len(watching) > 1:  # one pass records the signals of one rule
         kinds = " and ".join(watching)
         faults.append(f"rules: {kinds} observe signals, and a pass records those of one rule")
@@ -131,7 +133,7 @@ def exit_rules(
     """The rule as it is or as changed, with its knob at each of the points, and other rules, which
     look at each early head where they do not say. Where neither points nor another rule are asked
     for: the knob's grid, and nobody leaving."""
-    knob, points, more = knob_of(own), plan.swept[1], plan.other_rules
+    knob, points, more = own.knob, plan.swept[1], plan.other_rules
     is_changed = any(value is not None for value in plan.exit.values())
     if points is None and not is_changed and knob is not None:
         points, more = knob.grid_for(num_labels)[::-1], [*more, STATIC["exit"]]
@@ -145,13 +147,14 @@ def exit_rules(
             raise_faults(faults_of(rule, num_layers))
     for given in more:
         with faults.gathered():
-            rules.append(checked("exit", looking_at(early, given), num_layers))
+            rule = Specification.read("exit", given).looking_at(early)
+            rules.append(rule.build(num_layers))
     faults.check()
     return rules
 
 
 def knob_faults(rule: Any, key: str, points: Sequence[Any]) -> list[str]:
-    knob = knob_of(rule)
+    knob = rule.knob
     if knob is None:
         kind = spec("exit", rule)["kind"]
         said = f"{key} needs an exit rule with a knob, got {kind}: add exit=confidence"

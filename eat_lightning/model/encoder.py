@@ -10,29 +10,25 @@ H heads, K head width, C classes, E exits so far.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from eat_lightning.bounds import Misshaped, raise_faults
 from eat_lightning.model.contracts import (
-    MODEL_SLOTS,
-    Exit,
+    Attention,
+    EncoderPart,
+    ExitRule,
     Kernel,
-    Pattern,
     Policy,
     Reduction,
-    is_approximate,
     only_open,
-    spec,
-    without_kind,
+    overrides,
 )
 from eat_lightning.model.evidence import MATRIX, Evidence, evidence_faults
 from eat_lightning.model.gradient import scaled_gradient
@@ -42,47 +38,50 @@ from eat_lightning.model.heads import (
     layers_with_heads,
     make_heads,
     pooled_faults,
-    wants_earlier,
 )
 from eat_lightning.model.layer import Embedding, Layer, Shape, initialise, make_layers
 from eat_lightning.model.local import local_kernel
 from eat_lightning.model.masks import attention_mask
 from eat_lightning.model.method import kept_arguments
+from eat_lightning.model.options import USUAL, PassOptions
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.positions import make_distance
-from eat_lightning.model.trace import Journey, Scores, Trace
+from eat_lightning.model.recorder import TraceRecorder
+from eat_lightning.model.sharing import put, sharing, with_parameters_of
+from eat_lightning.model.specification import spec
+from eat_lightning.model.trace import Scores, Trace
 from eat_lightning.model.wish import joined
+
+P = TypeVar("P", bound=EncoderPart)
 
 
 class AdaptiveEncoder(nn.Module):
     """The encoder with its slots filled.
 
-    head: {"kind": a head's file name ("pooled" if left out), "layers": exit layers (or "all"; the
-    last is always added), and that kind's arguments}. The slots may be filled anew at any time; an
-    exit needs a head at each of its layers. `policies` are asked in their order, and cost nothing
-    where there is none. `strength` (0 ... 1) is saved with the weights. In training: `soft`
-    (reductions gate rows and drop none), `flow` (an objective's factors on the gradient at the
-    exits), `skips` (layers that are not run), `keep_hidden` (the trace holds the vectors after each
-    layer), `keep_scores` (and each layer's attention scores).
+    An exit rule needs a head at each of its layers. `replacing` gives a twin with other methods.
+    `strength` (0 ... 1), how strongly the reduction acts, is saved with the weights.
+
+    Args:
+        shape: sizes and parts of the backbone.
+        num_labels: classes, or 1 for a regression.
+        attention, reduction, exit: the methods.
+        head: {"kind": a head's file name ("pooled" if left out), "layers": exit layers (or "all";
+            the last is always added), and that kind's arguments}.
+        policies: act in their order, and cost nothing where there is none.
     """
 
-    attention: Pattern
+    attention: Attention
     reduction: Reduction
-    exit: Exit
+    exit: ExitRule
     strength: Tensor
-    soft: bool = False
-    flow: Callable[[int, int], tuple[float, float]] | None = None
-    skips: frozenset[int] = frozenset()
-    keep_hidden: bool = False
-    keep_scores: bool = False
 
     def __init__(
         self,
         shape: Shape,
         num_labels: int,
-        attention: Pattern,
+        attention: Attention,
         reduction: Reduction,
-        exit: Exit,
+        exit: ExitRule,
         head: dict[str, Any],
         policies: Sequence[Policy] = (),
     ):
@@ -103,142 +102,173 @@ class AdaptiveEncoder(nn.Module):
             else None
         )
         self.heads = make_heads(shape, num_labels, self.head)
-        self.head |= without_kind(spec("head", self.heads[str(shape.num_layers)]))
+        last: Any = self.heads[str(shape.num_layers)]
+        self.head |= kept_arguments(last)
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
         self.apply(initialise)
-        self.attention, self.reduction, self.exit = attention, reduction, exit
+        self.attention = self.fitted(attention)
+        self.reduction = self.fitted(reduction)
+        self.exit = self.fitted(exit)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """A slot may be filled anew at any time. A method that has parameters takes over those of
-        one of its class that it replaces; else they are made (`bind`)."""
-        if name not in MODEL_SLOTS:
-            return super().__setattr__(name, value)
-        own = getattr(self, name, None)
-        if hasattr(value, "bind") and value is not own:
-            if type(own) is type(value):
-                value = adopted(value, own)
-            else:
-                value.bind(self.shape, self.head["layers"], self.num_labels)
-        if isinstance(value, nn.Module):  # a new module believes that it is in training
-            value.train(self.training)
-        self._modules.pop(name, None)  # else torch refuses to replace a module by what is none
-        super().__setattr__(name, value)
+    def replacing(
+        self,
+        attention: Attention | None = None,
+        reduction: Reduction | None = None,
+        exit: ExitRule | None = None,
+        policies: Sequence[Policy] | None = None,
+    ) -> AdaptiveEncoder:
+        """A twin that shares the weights, with other methods in some slots. One that learns takes
+        over the parameters of the method that it replaces, where that is of its class; else they
+        are made.
+        """
+        twin = sharing(self)
+        if attention is not None:
+            put(twin, "attention", self.fitted(attention, self.attention))
+        if reduction is not None:
+            put(twin, "reduction", self.fitted(reduction, self.reduction))
+        if exit is not None:
+            put(twin, "exit", self.fitted(exit, self.exit))
+        if policies is not None:
+            twin.policies = policies
+        return twin
+
+    def fitted(self, method: P, before: EncoderPart | None = None) -> P:
+        """A method with parameters for this encoder, those of the method before it where both are
+        of one class."""
+        if method is before:
+            return method
+        if type(method) is type(before) and overrides(method, EncoderPart.bind):
+            return with_parameters_of(before, method)
+        method.bind(self.shape, self.head["layers"], self.num_labels)
+        if isinstance(method, nn.Module):  # a new module is in training
+            method.train(self.training)
+        return method
 
     @property
-    def rule(self) -> Exit:
+    def rule(self) -> ExitRule:
         """The exit rule without those of its exits at which nobody can leave."""
         return only_open(self.exit, self.policies)
 
-    def forward(self, batch: Batch, leave: bool | None = None) -> Trace:
-        """`leave`: examples leave where the exit rule says so (the default outside training); else
-        every head guesses for every example, and all run to the last layer."""
-        leave = not self.training if leave is None else leave
-        journey = Journey(len(self.layers), batch.size, self.rule)
-        for _ in self.travel(batch, journey, leave):
+    def forward(self, batch: Batch, options: PassOptions = USUAL) -> Trace:
+        recorder = self.recorder(batch, options)
+        for _ in self.travel(batch, recorder):
             pass
-        return journey.end()
+        return recorder.end()
 
     def stream(self, batch: Batch) -> Iterator[tuple[Int[Tensor, " g"], Trace]]:
         """At each exit the rows of the batch that left there, and their trace: the easy ones are
         answered before the hard ones are done. Together they are what `forward` gives."""
-        journey = Journey(len(self.layers), batch.size, self.rule)
-        for rows_G in self.travel(batch, journey, leave=True):
-            yield rows_G, journey.part(rows_G)
+        recorder = self.recorder(batch, PassOptions(leave=True))
+        for rows_G in self.travel(batch, recorder):
+            yield rows_G, recorder.part(rows_G)
 
-    def travel(self, batch: Batch, journey: Journey, leave: bool) -> Iterator[Int[Tensor, " g"]]:
-        """The way of the examples, written into `journey`; gives the rows that left at each exit
-        where any did."""
-        packed: Packed | None = self.start(batch, journey, leave)
+    def recorder(self, batch: Batch, options: PassOptions) -> TraceRecorder:
+        """The record of a pass that begins."""
+        if options.leave is None:
+            options = replace(options, leave=not self.training)
+        return TraceRecorder(len(self.layers), batch.size, self.rule, options)
+
+    def travel(self, batch: Batch, recorder: TraceRecorder) -> Iterator[Int[Tensor, " g"]]:
+        """Run the examples through the layers, and write what happens into `recorder`; gives the
+        rows that left at each exit where any did."""
+        packed: Packed | None = self.start(batch, recorder)
         number = 0
         while packed is not None:
-            number, gone_G, packed = self.advance(packed, batch, journey, number + 1, leave)
+            number, gone_G, packed = self.advance(packed, batch, recorder, number + 1)
             if len(gone_G):
                 yield gone_G
 
-    def start(self, batch: Batch, journey: Journey, leave: bool) -> Packed:
-        packed = self.embed(batch)
-        if self.keep_hidden:
-            journey.hidden[0] = packed
-        packed = self.ask(packed, batch, journey, leave) if self.policies else packed
+    def start(self, batch: Batch, recorder: TraceRecorder) -> Packed:
+        packed = self.embed(batch, recorder.options.soft and self.training)
+        if recorder.options.keep_hidden:
+            recorder.hidden[0] = packed
+        packed = self.ask(packed, batch, recorder) if self.policies else packed
         return self.shorten_embedding(packed)
 
     def advance(
-        self, packed: Packed, batch: Batch, journey: Journey, first: int, leave: bool
+        self, packed: Packed, batch: Batch, recorder: TraceRecorder, first: int
     ) -> tuple[int, Int[Tensor, " g"], Packed | None]:
         """From layer `first` through the next that has an exit: its number, the rows that left
         there, and the others as they enter the layer after it (None: there are none)."""
-        guessing = heads_asked(self.heads, journey.exit if leave else None)
+        options = recorder.options
+        guessing = heads_asked(self.heads, recorder.exit if options.leave else None)
         exit_layer = min(number for number in guessing if number >= first)
         for number in range(first, exit_layer):
-            packed = self.shorten(*self.step(packed, journey, number), number)
-        packed, evidence = self.step(packed, journey, exit_layer)
-        packed = self.guess(packed, journey, exit_layer)
-        reason_B = self.decide(batch, journey, exit_layer, leave)
+            packed, evidence = self.step(packed, recorder, number)
+            packed = self.shorten(packed, evidence, number, options.skips)
+        packed, evidence = self.step(packed, recorder, exit_layer)
+        packed = self.guess(packed, recorder, exit_layer)
+        reason_B = self.decide(batch, recorder, exit_layer)
         gone_G = reason_B[:0]
         if reason_B.any():
-            gone_G, stays_B = journey.leave(exit_layer, reason_B)
+            gone_G, stays_B = recorder.leave(exit_layer, reason_B)
             if not stays_B.any():
-                journey.penalties = dict(packed.penalties)
+                recorder.penalties = dict(packed.penalties)
                 return exit_layer, gone_G, None
             evidence = evidence.take(packed.rows_of(stays_B))
             packed = packed.only(stays_B)
-        return exit_layer, gone_G, self.shorten(packed, evidence, exit_layer)
+        return exit_layer, gone_G, self.shorten(packed, evidence, exit_layer, options.skips)
 
-    def step(self, packed: Packed, journey: Journey, number: int) -> tuple[Packed, Evidence]:
-        """A layer, with its notes in the journey."""
-        journey.enter(number, packed)
-        if self.keep_scores and number not in self.skips:
-            layer: Any = self.layers[number - 1]
-            journey.scores[number] = Scores(packed, layer.scores(packed, self.relative, number))
-        packed, evidence = self.run_layer(packed, number)
-        if self.keep_hidden:
-            journey.hidden[number] = packed
+    def step(self, packed: Packed, recorder: TraceRecorder, number: int) -> tuple[Packed, Evidence]:
+        """Run a layer, and note it."""
+        options = recorder.options
+        recorder.enter(number, packed)
+        if number in options.skips:
+            evidence = Evidence()
+        else:
+            if options.keep_scores:
+                layer: Any = self.layers[number - 1]
+                scores = layer.scores(packed, self.relative, number)
+                recorder.scores[number] = Scores(packed, scores)
+            packed, evidence = self.run_layer(packed, number)
+        if options.keep_hidden:
+            recorder.hidden[number] = packed
         return packed, evidence
 
-    def guess(self, packed: Packed, journey: Journey, number: int) -> Packed:
-        """Note what the head at a layer says, and what the exit rule observes there. Returned are
-        the same vectors; an objective's `flow` scales their gradient before and behind the head."""
+    def guess(self, packed: Packed, recorder: TraceRecorder, number: int) -> Packed:
+        """Note what the head at a layer guesses, and what the exit rule observes there. Returned
+        are the same vectors; an objective's `flow` scales their gradient before and behind the
+        head."""
         head: Any = self.heads[str(number)]
-        into, through = self.flow_at(number)
+        into, through = self.flow_at(number, recorder.options)
         packed = scaled_gradient(packed, into)
         seen = self.for_heads(packed)
-        earlier = (journey.pooled(),) if wants_earlier(head) else ()
+        earlier = (recorder.pooled(),) if head.wants_earlier else ()
         pooled_BD = head.pooled(seen)
         logits_BC = head.guess(pooled_BD, *earlier)
-        observe = getattr(self.exit, "observe", None)
-        signal_BS = None if observe is None else observe(seen, pooled_BD, logits_BC, number)
-        journey.guess(number, logits_BC, signal_BS)
+        signal_BS = self.exit.observe(seen, pooled_BD, logits_BC, number)
+        recorder.guess(number, logits_BC, signal_BS)
         if earlier:
-            journey.pools[number] = journey.of_all(pooled_BD)
+            recorder.pools[number] = recorder.of_all(pooled_BD)
         return scaled_gradient(packed, through)
 
     def for_heads(self, packed: Packed) -> Packed:
-        """The vectors as heads and exit rules read them: normed, which a body whose blocks norm
+        """The vectors as heads and exit rules read them: normed, which a backbone whose blocks norm
         first has not done yet."""
         return packed if self.final_norm is None else packed.with_x(self.final_norm(packed.x_ND))
 
-    def flow_at(self, number: int) -> tuple[float, float]:
-        if self.flow is None or not self.training:
+    def flow_at(self, number: int, options: PassOptions) -> tuple[float, float]:
+        if options.flow is None or not self.training:
             return 1.0, 1.0
         layers = sorted(int(k) for k in self.heads)
-        return self.flow(layers.index(number) + 1, len(layers))
+        return options.flow(layers.index(number) + 1, len(layers))
 
     def kernel(self, packed: Packed, layer: int, needs: frozenset[str]) -> Kernel | None:
         """The pattern's own product, if it has one that can do without a bias and the matrix."""
-        pattern: Any = self.attention
+        pattern = self.attention
         if (reach := self.reach(packed, layer)) is not None:
             longest = self.shape.max_length if packed.span is None else packed.layout.longest
             return local_kernel(packed, pattern, layer, reach, longest, needs)
-        wants = getattr(pattern, "wants", ())
+        wants = pattern.wants
         weighed = packed.weight_N is not None and "weight" not in wants
         adds = self.relative is not None and self.relative.adds
         blocked = adds or weighed or needs & MATRIX
-        if not hasattr(pattern, "kernel") or (blocked and not is_approximate(pattern)):
+        if blocked and not pattern.approximate:
             return None
         product = pattern.kernel(packed.layout, layer)
         if product is None or not wants:
             return product
-        return partial(product, **{f"{name}_N": getattr(packed, f"{name}_N") for name in wants})
+        return partial(product, **{f"{name}_N": vars(packed)[f"{name}_N"] for name in wants})
 
     def reach(self, packed: Packed, layer: int) -> int | None:
         """How far a token of a layer sees by the body's own window (None: over the whole text)."""
@@ -249,8 +279,6 @@ class AdaptiveEncoder(nn.Module):
 
     def run_layer(self, packed: Packed, number: int) -> tuple[Packed, Evidence]:
         """Layer `number`, with a reduction that acts within it."""
-        if number in self.skips:
-            return packed, Evidence()
         layer, reduction = self.layers[number - 1], self.reduction
         assert isinstance(layer, Layer)
         reducing = number in reduction.layers
@@ -260,16 +288,19 @@ class AdaptiveEncoder(nn.Module):
         if kernel is None or needs:
             see_all = kernel is not None
             mask = attention_mask(packed, self.attention, number, distance, see_all, reach)
-        grad = packed.soft and getattr(reduction, "grad", False)
+        grad = packed.soft and reduction.grad
         packed, evidence = layer.attend(packed, mask, needs, kernel, grad, distance, number)
         if reducing and self.place(packed) == "after_attention":
             packed = self.reduce(packed, evidence, number)
         return layer.feed_forward(packed), evidence
 
-    def shorten(self, packed: Packed, evidence: Evidence, number: int) -> Packed:
-        """A reduction that acts after layer `number`; after the last there is nothing to save."""
+    def shorten(
+        self, packed: Packed, evidence: Evidence, number: int, skips: frozenset[int] = frozenset()
+    ) -> Packed:
+        """A reduction that acts after layer `number`; after the last there is nothing to save, and
+        after one that was skipped no evidence."""
         after = self.place(packed) == "after_layer" and 0 < number < len(self.layers)
-        if after and number in self.reduction.layers and number not in self.skips:
+        if after and number in self.reduction.layers and number not in skips:
             packed = self.reduce(packed, evidence, number)
         return packed
 
@@ -279,28 +310,26 @@ class AdaptiveEncoder(nn.Module):
 
     def place(self, packed: Packed) -> str:
         """Where the reduction acts: a soft stage may gate elsewhere than rows are dropped."""
-        if packed.soft and hasattr(self.reduction, "soften"):
-            return getattr(self.reduction, "soft_place", self.reduction.place)
-        return self.reduction.place
+        return (packed.soft and self.reduction.soft_place) or self.reduction.place
 
     def reduce(self, packed: Packed, evidence: Evidence, number: int) -> Packed:
-        soften = getattr(self.reduction, "soften", None) if packed.soft else None
+        reduction = self.reduction.soften if packed.soft else self.reduction
         name = type(self.reduction).__name__
         try:
-            reduced = (soften or self.reduction)(packed, evidence, number)
+            reduced = reduction(packed, evidence, number)
         except Misshaped as fault:
             raise Misshaped(f"{name}.{fault}") from None
         if not isinstance(reduced, Packed):
             raise Misshaped(f"{name}.__call__ must give a Packed, got {type(reduced).__name__}")
         return reduced
 
-    def embed(self, batch: Batch) -> Packed:
+    def embed(self, batch: Batch, soft: bool = False) -> Packed:
         layout = batch.layout()
         index_N = layout.index_N
         x_ND = self.embedding(batch, index_N)
         special_N = (index_N == 0) | (batch.ids_N == self.shape.sep_token_id)
         strength_B = on_host(self.strength).double().expand(batch.size)
-        wants = {name for m in (self.reduction, self.exit) for name in getattr(m, "wants", ())}
+        wants = self.reduction.wants | self.exit.wants
         return Packed(
             x_ND,
             layout,
@@ -309,37 +338,37 @@ class AdaptiveEncoder(nn.Module):
             strength_B,
             notes={name: note(batch, layout) for name, note in NOTES.items() if name in wants},
             original_B=batch.lengths_B,
-            soft=self.soft and self.training,
+            soft=soft,
         )
 
-    def ask(self, packed: Packed, batch: Batch, journey: Journey, leave: bool) -> Packed:
+    def ask(self, packed: Packed, batch: Batch, recorder: TraceRecorder) -> Packed:
         """The examples with what policies wish for them before they start."""
         wish = joined(policy.wishes(batch, self.reduction) for policy in self.policies)
-        if leave:
-            journey.wish(wish)
+        if recorder.options.leave:
+            recorder.wish(wish)
         if wish.strength_B is None:
             return packed
         strength_B = torch.from_numpy(wish.strength_B)
         return replace(packed, strength_B=torch.minimum(packed.strength_B, strength_B))
 
-    def decide(self, batch: Batch, journey: Journey, layer: int, leave: bool) -> Int[Tensor, " b"]:
+    def decide(self, batch: Batch, recorder: TraceRecorder, layer: int) -> Int[Tensor, " b"]:
         """A reason for each example still here, on the host: the one wait for the device an exit
         costs. At the last layer all leave."""
         if layer == len(self.layers):
-            return journey.at_end()
-        layers = journey.exit.layers
-        if not leave or layer not in layers:
-            return torch.zeros_like(journey.rows_B)
-        logits_EBC = journey.stack(layers)
-        reason_B = journey.decided(layers, logits_EBC).cpu()
+            return recorder.at_end()
+        layers = recorder.exit.layers
+        if not recorder.options.leave or layer not in layers:
+            return torch.zeros_like(recorder.rows_B)
+        logits_EBC = recorder.stack(layers)
+        reason_B = recorder.decided(layers, logits_EBC).cpu()
         if self.policies:
-            reason_B = journey.review(self.policies, reason_B, logits_EBC, batch)
+            reason_B = recorder.review(self.policies, reason_B, logits_EBC, batch)
         return reason_B
 
 
 def bias_faults(shape: Shape, attention: Any) -> list[str]:
     """An approximate product has no scores that a body could add to, and hides nothing."""
-    if not is_approximate(attention):
+    if not attention.approximate:
         return []
     kind = spec("attention", attention)["kind"]
     parts = {
@@ -352,38 +381,3 @@ def bias_faults(shape: Shape, attention: Any) -> list[str]:
         for what, there in parts.items()
         if there
     ]
-
-
-def adopted(method: Any, own: Any) -> Any:
-    """The parameters of `own` with the plain arguments of `method`, which is of the same class."""
-    twin = copy.copy(own)
-    for name, value in kept_arguments(method).items():
-        setattr(twin, name, value)
-    return twin
-
-
-def with_weights(
-    encoder: AdaptiveEncoder, weights: dict[str, Tensor], batch: Batch, leave: bool | None = None
-) -> Trace:
-    """A pass with these weights in place of the encoder's of their names, which they may differ
-    from in size: a layer with the weights of a narrower one is that layer."""
-    return functional_call(encoder, weights, (batch, leave)) if weights else encoder(batch, leave)
-
-
-def with_slots(encoder: Any, **methods: Any) -> Any:
-    """A twin of an encoder that shares its weights, with other methods in some slots (or, of any
-    module, a twin that shares its parts but for those given)."""
-    twin = copy.copy(encoder)
-    twin._modules = dict(encoder._modules)  # a method may be a module itself
-    for slot, method in methods.items():
-        setattr(twin, slot, method)
-    return twin
-
-
-def settle(objective: Any, encoder: Any) -> None:
-    """Copy what acts outside training over the encoder's own weights (an objective's `shaped`)."""
-    training, own = encoder.training, dict(encoder.named_parameters())
-    with torch.no_grad():
-        for name, weight in objective.shaped(encoder.eval()).items():
-            own[name].copy_(weight)
-    encoder.train(training)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.model.contracts import Exit, Reduction, is_approximate, only_open
+from eat_lightning.model.contracts import ExitRule, Reduction, only_open
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import MATRIX
 from eat_lightning.model.heads import heads_asked
@@ -24,7 +24,7 @@ from eat_lightning.model.local import computed_pairs
 
 def flops(
     encoder: AdaptiveEncoder,
-    exit: Exit,
+    exit: ExitRule,
     tokens_LB: np.ndarray,
     depth_B: np.ndarray,
     lengths_B: np.ndarray | None = None,
@@ -42,10 +42,9 @@ def flops(
     per_layer_LB = layer_flops(shape, tokens_LB, after_LB, products_LB)
     per_layer_LB[0] += embedding_flops(shape, before_LB[0])
     per_layer_LB += reduction_flops(shape, reduction, before_LB)
-    deciding: Any = getattr(exit, "flops", lambda shape, num_labels: 0.0)
     for layer in heads_asked(encoder.heads, only_open(exit, encoder.policies)):
         guessing = head_flops(encoder, layer, after_LB[layer - 1])
-        per_layer_LB[layer - 1] += guessing + deciding(shape, encoder.num_labels)
+        per_layer_LB[layer - 1] += guessing + exit.flops(shape, encoder.num_labels)
     ran_LB = np.arange(1, shape.num_layers + 1)[:, None] <= depth_B
     return (per_layer_LB * ran_LB).sum(0)
 
@@ -80,7 +79,6 @@ def reduction_flops(shape: Shape, reduction: Reduction, before_LB: np.ndarray) -
     example, then those that enter each layer."""
     tokens_LB, within = before_LB[1:], reduction.place == "after_attention"
     spent_LB = np.zeros(tokens_LB.shape)
-    choosing: Any = getattr(reduction, "flops", lambda shape, layer, tokens_B: 0.0)
     for layer in reduction.layers:
         if layer > 0:
             entering_B = tokens_LB[layer - 1]
@@ -88,7 +86,7 @@ def reduction_flops(shape: Shape, reduction: Reduction, before_LB: np.ndarray) -
         # Behind a layer a reduction acts for those who stay, so its work counts with the next.
         row = layer - 1 if within else layer
         if row < shape.num_layers:
-            spent_LB[row] += choosing(shape, layer, before_LB[layer])
+            spent_LB[row] += reduction.flops(shape, layer, before_LB[layer])
     return spent_LB
 
 
@@ -121,19 +119,19 @@ def dense_flops(shape: Shape, tokens_LB: np.ndarray) -> np.ndarray:
 
 def product_flops(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray:
     """Those of all pairs, but for a pattern that brings its own product, where that is in use."""
-    shape, reduction = encoder.shape, encoder.reduction
+    shape, reduction, pattern = encoder.shape, encoder.reduction, encoder.attention
     products_LB = dense_flops(shape, tokens_LB)
-    own, distance = getattr(encoder.attention, "flops", None), encoder.relative
-    whole = own is None or (distance is not None and distance.adds)
-    blocked = MATRIX & reduction.needs and not is_approximate(encoder.attention)
+    whole = encoder.relative is not None and encoder.relative.adds
+    blocked = MATRIX & reduction.needs and not pattern.approximate
     for row, tokens_B in enumerate(tokens_LB):
         layer = shape.at(row + 1)
         if blocked and row + 1 in reduction.layers:
             continue
         if row + 1 in shape.local_layers:
             products_LB[row] = local_flops(layer, tokens_B)
-        elif own is not None and not whole:
-            products_LB[row] = own(layer, row + 1, tokens_B.astype(np.float64))
+        elif not whole:
+            product_B = pattern.flops(layer, row + 1, tokens_B.astype(np.float64))
+            products_LB[row] = products_LB[row] if product_B is None else product_B
     return products_LB
 
 

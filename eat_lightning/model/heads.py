@@ -16,9 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from eat_lightning.bounds import layer_faults, listed_layers
-from eat_lightning.model.contracts import Exit, build, class_of
+from eat_lightning.model.contracts import ExitRule, Head, overrides
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.specification import build, class_of
 
 ACTIVATIONS = {
     "tanh": torch.tanh,
@@ -93,38 +94,31 @@ def layers_with_heads(layers: Any, num_layers: int) -> list[int]:
 
 
 def make_heads(shape: Any, num_labels: int, head: Mapping[str, Any]) -> nn.ModuleDict:
-    """A head for each of `head["layers"]`, by the layer's number. A kind that has
-    `join(layer, heads)` is told where it stands among the others, by layer, when all are made."""
-    made: dict[int, Any] = {}
+    """A head for each of `head["layers"]`, by the layer's number."""
+    made: dict[int, Head] = {}
     for layer in head["layers"]:
         made[layer] = build("head", {"kind": head["kind"]} | arguments_of(head))
         made[layer].bind(shape, head["layers"], num_labels)
     for layer, one in made.items():
-        if hasattr(one, "join"):
-            one.join(layer, made)
+        one.join(layer, made)
     return nn.ModuleDict({str(layer): one for layer, one in made.items()})
 
 
-def heads_asked(heads: nn.ModuleDict, exit: Exit | None) -> list[int]:
+def heads_asked(heads: nn.ModuleDict, exit: ExitRule | None) -> list[int]:
     """The layers whose heads guess under an exit rule (None: nobody leaves): those where it looks,
     and the last. A head that sees those before it must see the same ones under every rule."""
     layers = sorted(int(layer) for layer in heads)
-    if exit is None or wants_earlier(heads[str(layers[-1])]):  # all are of one kind
+    last: Any = heads[str(layers[-1])]  # all are of one kind
+    if exit is None or last.wants_earlier:
         return layers
     return sorted({*exit.layers, layers[-1]})
 
 
-def wants_earlier(head: Any) -> bool:
-    """Whether a head sees what those before it pooled. Asked of its class: what a module lacks is
-    searched for at length, and this is asked at every exit."""
-    return getattr(type(head), "wants_earlier", False)
-
-
-def pooled_faults(exit: Any, head: Mapping[str, Any]) -> list[str]:
+def pooled_faults(exit: ExitRule, head: Mapping[str, Any]) -> list[str]:
     """An exit rule that learns from pooled vectors is made for those of the encoder's width."""
     cls = class_of("head", head.get("kind", "pooled"))
-    learns = hasattr(exit, "bind") and hasattr(exit, "observe")
-    if not learns or not getattr(cls, "own_width", False):
+    learns = overrides(exit, ExitRule.bind) and overrides(exit, ExitRule.observe)
+    if not learns or not cls.own_width:
         return []
     return [
         f"exit: {type(exit).__name__} learns from vectors of the encoder's width, which "
@@ -132,11 +126,13 @@ def pooled_faults(exit: Any, head: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def slot_faults(exit: Exit, heads: Sequence[int], num_layers: int, num_labels: int) -> list[str]:
+def slot_faults(
+    exit: ExitRule, heads: Sequence[int], num_layers: int, num_labels: int
+) -> list[str]:
     """What one slot needs of the others."""
     missing = [k for k in exit.layers if k not in {*heads, num_layers}]
     faults = [f"exit.layers must have exit heads (at {list(heads)}), got {k}" for k in missing]
-    if num_labels == 1 and getattr(exit, "classes_only", False):
+    if num_labels == 1 and exit.classes_only:
         name = type(exit).__name__.lower()
         faults.append(
             f"exit={name} compares classes, and this task is a regression: use exit=never"

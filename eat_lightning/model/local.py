@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.model.banded import near_attention, near_pairs
-from eat_lightning.model.contracts import Kernel, is_approximate
+from eat_lightning.model.contracts import Kernel
 from eat_lightning.model.evidence import MATRIX
 from eat_lightning.model.packed import Packed
 
@@ -26,7 +26,7 @@ def local_kernel(
 ) -> Kernel | None:
     """The banded product, where it pays and can say all that is asked: nothing hidden besides, no
     weights of keys, rows in the order of their positions (a merge may break it)."""
-    hides = is_approximate(pattern) or not pattern.sees_all(longest, layer)
+    hides = pattern.approximate or not pattern.sees_all(longest, layer)
     merged = packed.weight_N is not None or packed.size_N is not None
     if hides or merged or needs & MATRIX or near_pairs(longest, reach) > PAYS * longest**2:
         return None

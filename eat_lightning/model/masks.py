@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from eat_lightning.model.contracts import Pattern, Where
+from eat_lightning.model.contracts import Attention, Where
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.positions import Distance
 
 
 def attention_mask(
     packed: Packed,
-    pattern: Pattern,
+    pattern: Attention,
     layer: int,
     distance: Distance | None,
     see_all: bool = False,
@@ -42,7 +42,7 @@ def attention_mask(
     return layout.cache[key]
 
 
-def pattern_mask(packed: Packed, pattern: Pattern, layer: int) -> Bool[Tensor, "b 1 l l"]:
+def pattern_mask(packed: Packed, pattern: Attention, layer: int) -> Bool[Tensor, "b 1 l l"]:
     layout = packed.layout
     index = torch.arange(layout.longest, device=layout.device)[None]
     position = layout.pad(packed.position_N)

@@ -218,22 +218,19 @@ def faults_beside(blank: Any, num_layers: int | None) -> list[str]:
         elif (value := getattr(blank, name)) is not None or not null:
             given = Argument(key, value, null, blank, num_layers)
             found += [fault for bound in bounds for fault in bound(given)]
-    rules = getattr(blank, "rules", None)
-    return found if found or rules is None else list(rules(num_layers))
+    return found or list(blank.rules(num_layers))
 
 
 def argument_faults(cls: Any, num_layers: int | None, /, **arguments: Any) -> list[str]:
-    """What is wrong with a method's arguments, one line each; num_layers None: not known yet.
-
-    A class from outside the package may have a constructor of its own instead of fields. Then its
-    classmethod `faults(num_layers, **arguments)` is asked, and where it has none the constructor
-    alone speaks, with a ValueError.
-    """
+    """Give a line for each fault of a method's arguments; num_layers None: not known yet."""
     if inspect.isabstract(cls):
         return [f"{cls.__name__} has no {' and no '.join(sorted(cls.__abstractmethods__))}"]
-    own: Any = getattr(cls, "faults", None)
-    if own is not None:
-        return own(num_layers, **arguments)
+    return cls.faults(num_layers, **arguments)
+
+
+def declared_faults(cls: Any, num_layers: int | None, /, **arguments: Any) -> list[str]:
+    """Give a line for each fault of declared fields. Of a class that has a constructor instead
+    nothing is known before it is called."""
     declared = "_bounds" in vars(next(makers(cls)))
     return faults_beside(unmade(cls, arguments), num_layers) if declared else []
 

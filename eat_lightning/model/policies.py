@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from eat_lightning.bounds import raise_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import Policy, build, class_of, spec
+from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
+from eat_lightning.model.specification import build, class_of, kind_of, method_faults, spec
 
 
 def policies_of(nodes: dict[str, Any] | None) -> tuple[Policy, ...] | None:
     """From a config's key `policy`: a node for each, in the order they are asked; None where there
     is none, which leaves a run's own. ConfigError with every fault."""
-    from eat_lightning.config import binding_faults, make
-    from eat_lightning.model.contracts import method_faults
+    from eat_lightning.config import binding_faults
 
     if not nodes:
         return None
@@ -28,14 +27,14 @@ def policies_of(nodes: dict[str, Any] | None) -> tuple[Policy, ...] | None:
             faults.append(f"policy.{name} sets a policy that is not chosen: give policy={name} too")
     if faults:
         raise ConfigError.of(faults)
-    return tuple(make(node) for node in nodes.values())
+    return tuple(build("policy", node) for node in nodes.values())
 
 
 def specs_of(policies: Sequence[Policy]) -> list[dict[str, Any]]:
     return [spec("policy", policy) for policy in policies]
 
 
-def built(specs: Any) -> tuple[Policy, ...]:
+def build_policies(specs: Any) -> tuple[Policy, ...]:
     """The inverse of `specs_of`; ValueError with every fault."""
     if not isinstance(specs, list):
         raise ValueError(f'policy must be a list such as [{{"kind": "<method>"}}], got {specs!r}')
@@ -60,7 +59,7 @@ def from_folder(specs: Any) -> tuple[Policy, ...]:
     """Build those of a model folder, which may come from anywhere: it names no other file of this
     machine."""
     raise_faults(machine_faults(specs if isinstance(specs, list) else []))
-    return built(specs)
+    return build_policies(specs)
 
 
 def machine_faults(specs: list[Any]) -> list[str]:
@@ -70,27 +69,23 @@ def machine_faults(specs: list[Any]) -> list[str]:
     return [
         f"policy.{kind}.{key} names a file of this machine, so no model folder may hold it"
         for kind, given in named
-        for key in getattr(class_of("policy", kind), "of_this_machine", ())
+        for key in class_of("policy", kind).of_this_machine
         if given.get(key) is not None
     ]
 
 
-def idle_faults(policies: Sequence[Policy], exit: Any) -> list[str]:
-    """What of the policies would never be heard beside this exit rule."""
-    asked = [getattr(policy, "idle_beside", None) for policy in policies]
-    return [fault for ask in asked if ask is not None and (fault := ask(exit))]
+def idle_faults(policies: Sequence[Policy], exit: ExitRule) -> list[str]:
+    """Give a line for each policy that could never act beside this exit rule."""
+    return [fault for policy in policies if (fault := policy.idle_beside(exit))]
 
 
-def policy_faults(
-    policies: Sequence[Policy], encoder: Any, labels: Sequence[str], folder: Path | None = None
-) -> list[str]:
-    """What of a model (`folder`: its files) does not go with them."""
+def policy_faults(policies: Sequence[Policy], model: ModelFacts) -> list[str]:
+    """Give a line for each thing of a model that does not go with the policies."""
     faults = []
     for policy in policies:
-        name = spec("policy", policy)["kind"]
-        if encoder.num_labels == 1 and getattr(policy, "classes_only", False):
+        if model.num_labels == 1 and policy.classes_only:
+            name = kind_of("policy", type(policy))
             faults.append(f"policy={name} compares classes, and this task is a regression")
-            continue
-        fits = getattr(policy, "fits", None)
-        faults += fits(encoder, labels, folder) if fits else []
+        else:
+            faults += policy.fits(model)
     return faults

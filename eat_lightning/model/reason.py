@@ -13,6 +13,7 @@ of one of them; behind these four common codes they are numbered from `OWN` on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from functools import reduce
 from typing import Any
@@ -36,11 +37,10 @@ def coded(decided_B: Any) -> Any:
     return decided_B + (decided_B >= 1) * (OWN - 1)
 
 
-def reason_names(exit: Any) -> dict[int, str]:
-    """Name every code that a trace under this exit rule can hold. A rule that names no reason
-    leaves for "exit"."""
+def reason_names(reasons: Sequence[str] = ("exit",)) -> dict[int, str]:
+    """Name every code that a trace can hold, under an exit rule with these reasons."""
     common = {int(reason): reason.name.lower() for reason in Reason}
-    return common | dict(enumerate(getattr(exit, "reasons", ("exit",)), start=OWN))
+    return common | dict(enumerate(reasons, start=OWN))
 
 
 def leaves(reason_B: Any) -> Any:

@@ -1,25 +1,17 @@
-"""What happens to the examples of a batch on their way through the encoder.
+"""What happened to the examples of a batch in the encoder.
 
-Shapes: B examples, G of them that left together, L layers, C classes, E exits so far.
+Shapes: B examples, G of them that left together, L layers, H heads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.model.contracts import Policy
-from eat_lightning.model.deciding import answer, decide
-from eat_lightning.model.held import Held
-from eat_lightning.model.packed import Batch, Packed
-from eat_lightning.model.reason import Reason, coded, reason_names
-from eat_lightning.model.wish import Wish
+from eat_lightning.model.packed import Packed
+from eat_lightning.model.reason import reason_names
 
 
 @dataclass
@@ -49,7 +41,7 @@ class Trace:
     depth_B: Int[Tensor, " b"]
     tokens_LB: Int[Tensor, "l b"]
     reason_B: Int[Tensor, " b"]
-    names: dict[int, str] = field(default_factory=lambda: reason_names(None))
+    names: dict[int, str] = field(default_factory=reason_names)
     signals: dict[int, Tensor] = field(default_factory=dict)
     penalties: dict[str, Tensor] = field(default_factory=dict)
     hidden: dict[int, Packed] = field(default_factory=dict)
@@ -78,131 +70,4 @@ class Trace:
             self.reason_B[rows_G],
             self.names,
             {layer: signal_BS[on_device] for layer, signal_BS in self.signals.items()},
-        )
-
-
-class Journey:
-    """Writes a trace while examples pass and leave, by the exit rule `exit`."""
-
-    def __init__(self, num_layers: int, size: int, exit: Any = None):
-        self.size, self.exit = size, exit
-        self.here_B: Tensor | None = None  # rows of the examples still here; None: all of them
-        self.guesses: dict[int, Tensor] = {}
-        self.signals: dict[int, Tensor] = {}
-        self.penalties: dict[str, Tensor] = {}
-        self.hidden: dict[int, Packed] = {}
-        self.pools: dict[int, Tensor] = {}  # for heads that see earlier exits
-        self.scores: dict[int, Scores] = {}
-        self.depth_B = torch.zeros(self.size, dtype=torch.int64)
-        self.tokens_LB = torch.zeros(num_layers, self.size, dtype=torch.int64)
-        self.reason_B = torch.zeros(self.size, dtype=torch.int64)
-        self.held = Held(np.zeros(self.size, np.int64))
-        self.logits_BC: Tensor | None = None
-
-    @property
-    def rows_B(self) -> Int[Tensor, " b"]:
-        """Places of the examples still here, on the host."""
-        return torch.arange(self.size) if self.here_B is None else self.here_B
-
-    def at_end(self) -> Int[Tensor, " b"]:
-        """Reasons of those who ran every layer."""
-        return torch.from_numpy(self.held.at_end(self.rows_B.numpy()))
-
-    def wish(self, wish: Wish) -> None:
-        self.held.wish(wish)
-
-    def review(
-        self,
-        policies: Sequence[Policy],
-        reason_B: Int[Tensor, " b"],
-        logits_EBC: Float[Tensor, "e b c"],
-        batch: Batch,
-    ) -> Int[Tensor, " b"]:
-        """Reasons at an early exit, on the host, after policies; who is held back has 0."""
-        on_host_EBC = logits_EBC.detach().float().cpu().numpy()
-        said = reason_B.numpy(), on_host_EBC, batch, self.rows_B.numpy()
-        return torch.from_numpy(self.held.review(policies, *said))
-
-    def enter(self, layer: int, packed: Packed) -> None:
-        here = slice(None) if self.here_B is None else self.here_B
-        self.tokens_LB[layer - 1, here] = packed.layout.lengths_B
-
-    def guess(self, layer: int, logits_BC: Tensor, signal_BS: Tensor | None = None) -> None:
-        """Note what the head at a layer says of those still here, and what the exit observed."""
-        self.guesses[layer] = self.of_all(logits_BC)
-        if signal_BS is not None:
-            self.signals[layer] = self.of_all(signal_BS)
-
-    def of_all(self, here: Float[Tensor, "g c"]) -> Float[Tensor, "b c"]:
-        """Values of those still here among NaN for those who left."""
-        if self.here_B is None:
-            return here
-        whole = here.new_full((self.size, here.shape[1]), float("nan"))
-        whole[self.here_B.to(whole.device, non_blocking=True)] = here
-        return whole
-
-    def stack(
-        self, layers: Sequence[int], noted: dict[int, Tensor] | None = None
-    ) -> Float[Tensor, "e b c"]:
-        """The guesses at `layers` so far (or other values `noted` by layer) of those still here."""
-        noted = self.guesses if noted is None else noted
-        stacked_EBC = torch.stack([noted[k] for k in layers if k in noted])
-        if self.here_B is None:
-            return stacked_EBC
-        return stacked_EBC[:, self.here_B.to(stacked_EBC.device, non_blocking=True)]
-
-    def pooled(self) -> list[Float[Tensor, "b d"]]:
-        """The pooled vectors at the exits so far of those still here, for heads that want them."""
-        return [*self.stack([*self.pools], self.pools)] if self.pools else []
-
-    def decided(self, layers: Sequence[int], logits_EBC: Float[Tensor, "e b c"]) -> Tensor:
-        """Codes of those still here, by the exit rule, from the guesses at `layers` so far."""
-        signals_EBS = self.stack(layers, self.signals) if self.signals else None
-        return coded(decide(self.exit, logits_EBC, signals_EBS))
-
-    def leave(
-        self, layer: int, reason_B: Int[Tensor, " b"]
-    ) -> tuple[Int[Tensor, " g"], Bool[Tensor, " b"]]:
-        """Note who leaves here and why (codes on the host); returns the rows that left, and who of
-        those that were here stays."""
-        stays_B = reason_B == Reason.STAYS
-        rows = self.rows_B
-        gone_G = rows[~stays_B]
-        self.depth_B[gone_G], self.reason_B[gone_G] = layer, reason_B[~stays_B]
-        answer_BC = self.answer(layer)
-        if self.logits_BC is None:
-            self.logits_BC = answer_BC
-        else:
-            on_device = gone_G.to(answer_BC.device, non_blocking=True)
-            self.logits_BC = self.logits_BC.index_copy(0, on_device, answer_BC[on_device])
-        self.here_B = rows[stays_B]
-        return gone_G, stays_B
-
-    def answer(self, layer: int) -> Float[Tensor, "b c"]:
-        """What who leaves at `layer` is answered, among NaN for those who left before: the guess
-        there, unless the exit rule answers from all of them."""
-        if not hasattr(self.exit, "answers"):
-            return self.guesses[layer]
-        # A replay knows the guesses of later exits too.
-        looked = [k for k in {*self.exit.layers, layer} if k <= layer]
-        return self.of_all(answer(self.exit, self.stack(sorted(looked))))
-
-    def part(self, rows_G: Int[Tensor, " g"]) -> Trace:
-        """The trace of examples that have left."""
-        return self.end().take(rows_G)
-
-    def end(self) -> Trace:
-        assert self.logits_BC is not None
-        return Trace(
-            self.logits_BC,
-            self.guesses,
-            self.depth_B,
-            self.tokens_LB,
-            self.reason_B,
-            reason_names(self.exit),
-            self.signals,
-            self.penalties,
-            self.hidden,
-            self.pools,
-            self.scores,
         )

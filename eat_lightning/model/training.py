@@ -5,10 +5,9 @@ Shapes: B examples, C classes, S signals.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -110,34 +109,3 @@ class Stage:
             return 0.0
         linear = (progress - begin) / (end - begin)
         return linear if self.shape == "linear" else 1 - (1 - linear) ** 3
-
-
-@runtime_checkable
-class Objective(Protocol):
-    """The loss over all exits; `wants_teacher` says whether teacher logits must be given.
-
-    It may also have `wants` ({"hidden", "teacher_hidden", "scores", "step"}: what of the context it
-    reads beside guesses; scores are the teacher's too), `flow(k, num_exits)` -> two factors on the
-    gradient at the k-th exit (1-based): of all that comes from it and from beyond, and of what
-    comes from beyond; `passes(step, encoder)` -> a list of `Pass`; `lessons(teacher)` -> such a
-    list for the teacher; `fits(reduction)` and `fits_attention(pattern)`, which list what keeps it
-    from training beside one (the second is asked of a teacher's too); and, as an `nn.Module`,
-    `bind(student, teacher)`, which makes its parameters from both shapes, with `groups` and
-    `after_step` as any method.
-
-    It may shape the weights: `begin(encoder, batches)` is called before a run's first step with
-    `examples` of the training data; `shaped(encoder)` -> by name what stands in place of the
-    encoder's own in a step, in validation (`encoder.training` tells them apart), and for good when
-    training ends; `summary(encoder)` -> lines that are then printed.
-    """
-
-    wants_teacher: bool
-
-    def __call__(self, context: Context) -> Loss: ...
-
-
-@runtime_checkable
-class Schedule(Protocol):
-    """What trains when: stages whose shares add up to 1."""
-
-    def stages(self, num_epochs: int, exits: Sequence[int]) -> list[Stage]: ...

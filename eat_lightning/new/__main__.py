@@ -1,4 +1,4 @@
-"""`python -m eat_lightning.new reduction my_idea`: write a method to start from, with its test."""
+"""`eat new reduction my_idea`: write a method to start from, with its test."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ written: $files
   pip install pytest
   python -m pytest test_$name.py
   export EAT_IMPORT=$name   # which modules of your own may be imported; several: with commas
-  python -m eat_lightning.train --config-dir configs $slot=$name data=toy encoder=tiny \\
+  eat train --config-dir configs $slot=$name data=toy encoder=tiny \\
       trainer.max_steps=200
-  python -m eat_lightning.measure run=outputs/default baselines=all
-  python -m eat_lightning.report study=outputs/default"""
+  eat measure run=outputs/default baselines=all
+  eat report study=outputs/default"""
 
 
 def main() -> None:
     """Read the command line, write the files; a fault is one line and status 1."""
-    parser = argparse.ArgumentParser(prog="eat_lightning.new", description=__doc__)
+    parser = argparse.ArgumentParser(prog="eat new", description=__doc__)
     parser.add_argument("slot", choices=SLOTS)
     parser.add_argument("name", help="a module's name, such as my_idea")
     parser.add_argument("--to", type=Path, default=Path(), help="the folder (default: this one)")

@@ -16,11 +16,14 @@ import torch
 
 from eat_lightning.infer.record import record
 from eat_lightning.methods.reduction.norm_topk import NormTopK
-from eat_lightning.model.contracts import MODEL_SLOTS, build, spec
-from eat_lightning.model.encoder import AdaptiveEncoder, with_weights
+from eat_lightning.model.contracts import Objective
+from eat_lightning.model.effective import with_weights
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
 from eat_lightning.model.method import faults_of
+from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.specification import MODEL_SLOTS, build, spec
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
 from eat_lightning.new.toy import alone, ragged, tiny_encoder
@@ -146,11 +149,10 @@ def gradients_reach_every_weight(encoder: AdaptiveEncoder) -> None:
 
 def cls_stays_and_order_is_kept(encoder: AdaptiveEncoder) -> None:
     """A reduction keeps [CLS] first, the others in their order, and at strength 0 all of them."""
-    encoder.keep_hidden = True
     with torch.inference_mode():
-        rows = [*encoder(ragged(), leave=False).hidden.values()]
+        rows = [*encoder(ragged(), PassOptions(leave=False, keep_hidden=True)).hidden.values()]
         encoder.strength.fill_(0.0)
-        assert (encoder(ragged(), leave=False).tokens_LB == ragged().lengths_B).all()
+        assert (encoder(ragged(), ALL_EXITS).tokens_LB == ragged().lengths_B).all()
     for packed in rows:
         for place_T in packed.position_N.split(packed.layout.lengths_B.tolist()):
             assert place_T[0] == 0
@@ -192,22 +194,20 @@ def loss_of(objective: Any, logits_BC: torch.Tensor, labels_B: torch.Tensor) -> 
     return loss.total.detach()
 
 
-def asked_of_a_step(objective: Any, guesses: dict[int, torch.Tensor]) -> dict[str, Any]:
+def asked_of_a_step(objective: Objective, guesses: dict[int, torch.Tensor]) -> dict[str, Any]:
     """What an objective may ask for beside guesses: hidden states, also of a teacher of the same
     shape, and further passes, which guess the same."""
     encoder = tiny_encoder(reduction=NormTopK(0.3, [2]))
-    encoder.keep_hidden = encoder.keep_scores = True
+    options = PassOptions(leave=False, keep_hidden=True, keep_scores=True)
     with torch.no_grad():
         encoder.strength.fill_(0.0)  # a teacher has every row
-        shown = encoder(ragged(), leave=False)
+        shown = encoder(ragged(), options)
     hidden = shown.hidden
-    if hasattr(objective, "bind"):
-        torch.manual_seed(0)
-        objective.bind(encoder.shape, encoder.shape)
-    passes = objective.passes(0, encoder) if hasattr(objective, "passes") else []
-    lessons = objective.lessons(encoder) if hasattr(objective, "lessons") else []
+    torch.manual_seed(0)
+    objective.bind(encoder.shape, encoder.shape)
+    passes, lessons = objective.passes(0, encoder), objective.lessons(encoder)
     with torch.no_grad():
-        taught = [with_weights(encoder, p.weights, ragged(), leave=False) for p in lessons]
+        taught = [with_weights(encoder, p.weights, ragged(), options) for p in lessons]
     return {
         "hidden": hidden,
         "teacher_hidden": hidden,

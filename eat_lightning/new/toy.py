@@ -10,6 +10,7 @@ from torch import nn
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
+from eat_lightning.model.contracts import Attention, ExitRule, Reduction
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
@@ -44,30 +45,27 @@ def spread(model: nn.Module, seed: int = 2) -> nn.Module:
 
 
 def tiny_encoder(
-    attention: Any = None,
-    reduction: Any = None,
-    exit: Any = None,
+    attention: Attention | None = None,
+    reduction: Reduction | None = None,
+    exit: ExitRule | None = None,
     num_labels: int = 3,
     head: dict[str, Any] | None = None,
     **changes: Any,
 ) -> AdaptiveEncoder:
     """An encoder in evaluation mode with these methods (None: static), its heads where the exit
     rule looks. changes: other sizes than `tiny_shape` has."""
-    off: Any = Keep()
     exit = exit or Never()
     torch.manual_seed(0)
     encoder = AdaptiveEncoder(
         tiny_shape(**changes),
         num_labels,
         attention or Dense(),
-        reduction or off,
+        reduction or Keep(),
         exit,
         {"layers": list(exit.layers)} | (head or {}),
     )
     spread(encoder)
-    after_step = getattr(encoder.reduction, "after_step", None)
-    if after_step is not None:  # learned values back within their bounds
-        after_step()
+    encoder.reduction.after_step()  # learned values back within their bounds
     return encoder.eval()
 
 

@@ -19,18 +19,11 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import inference, record, recorded_of
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.methods import reduction as reductions
-from eat_lightning.model.contracts import (
-    Exit,
-    Reduction,
-    build,
-    class_of,
-    knob_of,
-    point_of,
-    spec,
-    turned,
-)
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.contracts import ExitRule, Reduction, point_of, turned
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import argument_faults
+from eat_lightning.model.options import PassOptions
+from eat_lightning.model.specification import build, class_of, spec
 from eat_lightning.model.trace import Trace
 from eat_lightning.report.statistics import softmax
 from eat_lightning.report.study import grouped_by
@@ -112,13 +105,12 @@ def is_right(outcome: Outcome) -> np.ndarray:
 def walk(encoder: AdaptiveEncoder, part: Split) -> Iterator[tuple[Recorded, list[list[int]]]]:
     """For each example of a split what all exits made of it, and the places of the tokens that
     entered each layer. Each goes alone and through every layer."""
-    twin = with_slots(encoder)
-    twin.keep_hidden = True
-    with inference(twin):
+    options = PassOptions(leave=False, keep_hidden=True)
+    with inference(encoder):
         for row in range(len(part)):
             batch = part.batch(np.array([row])).to(encoder.strength.device)
-            trace: Trace = twin(batch, leave=False)
-            yield recorded_of(twin, trace, batch), entering(trace)
+            trace: Trace = encoder(batch, options)
+            yield recorded_of(encoder, trace, batch), entering(trace)
 
 
 def entering(trace: Trace) -> list[list[int]]:
@@ -149,7 +141,7 @@ def entries(
     ]
     for method in compared(encoder):
         name, own = method_text(spec("reduction", method)), method is encoder.reduction
-        walked = walk(with_slots(encoder, reduction=method), split.take(rows))
+        walked = walk(encoder.replacing(reduction=method), split.take(rows))
         for entry, (recorded, places) in zip(found, walked, strict=True):
             way = {"name": name, "own": own, "kept": places}
             entry["ways"].append(way | described(recorded, names))
@@ -194,9 +186,9 @@ def described(recorded: Recorded, names: Sequence[str]) -> dict[str, Any]:
     return {"exits": exits, "rules": rules}
 
 
-def rules_of(own: Exit, num_labels: int) -> list[Exit]:
+def rules_of(own: ExitRule, num_labels: int) -> list[ExitRule]:
     """The run's own rule; where its knob has one point for all exits, those of the grid too."""
-    knob, point = knob_of(own), point_of(own)
+    knob, point = own.knob, point_of(own)
     if knob is None or not isinstance(point, float | int):
         return [own]
     return [turned(own, other) for other in sorted({*knob.grid_for(num_labels), float(point)})]

@@ -19,7 +19,8 @@ import numpy as np
 
 from eat_lightning.files import replacing
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import Exit, build
+from eat_lightning.model.contracts import ExitRule
+from eat_lightning.model.specification import build
 from eat_lightning.report.study import Measured, Study, grouped_by
 from eat_lightning.runs import jsonl
 from eat_lightning.runs import row as rows
@@ -75,10 +76,10 @@ def kept(same: Sequence[Measured], folder: Path) -> list[rows.Row]:
     return [replace(m.row, examples=name if m in known else "") for m in same]
 
 
-def compact(recorded: Recorded, exits: Sequence[Exit]) -> Recorded:
+def compact(recorded: Recorded, exits: Sequence[ExitRule]) -> Recorded:
     """One pass without labels, in margins; rounded but for the examples that would then be answered
     otherwise, or at another exit, under one of the rules."""
-    full = right_class_first(recorded, any(getattr(exit, "by_class", False) for exit in exits))
+    full = right_class_first(recorded, any(exit.by_class for exit in exits))
     guesses, signals = shortened(full.guesses), shortened(full.signals)
     short = replace(full, guesses=guesses, signals=signals)
     changed_B = np.zeros(len(full), bool)

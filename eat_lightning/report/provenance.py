@@ -7,9 +7,8 @@ import shlex
 from dataclasses import dataclass
 
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.model.contracts import knob_of
 from eat_lightning.report.study import Point
-from eat_lightning.runs.row import THEIRS, Row, class_here
+from eat_lightning.runs.row import THEIRS, Row, knob_here
 
 
 @dataclass(frozen=True)
@@ -59,5 +58,5 @@ def off_grid(row: Row) -> bool:
     """Find out whether a measurement's command must name the point of its knob."""
     if row.knob is None or not isinstance(row.point, float):
         return False
-    knob = knob_of(class_here("exit", row.exit["kind"]))
+    knob = knob_here("exit", row.exit["kind"])
     return knob is None or row.point not in knob.grid

@@ -20,7 +20,7 @@ import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome, Recorded
-from eat_lightning.model.contracts import build
+from eat_lightning.model.specification import build
 from eat_lightning.own import ALLOW
 from eat_lightning.runs.jsonl import read_whole
 from eat_lightning.runs.names import (
@@ -258,7 +258,7 @@ def open_study(paths: Sequence[str], title: str | None = None, against: str = ""
         study.warnings += [f"{fault}; left out: measure again" for fault in faults]
     if not study.measured:
         places = ", ".join(paths)
-        none = f"study={places} has no rows: measure its runs (eat-measure run={places})"
+        none = f"study={places} has no rows: measure its runs (eat measure run={places})"
         raise ConfigError.of([none, *study.warnings])
     study.measured = newest(study)
     study.warnings += [*doubled(study), *other_versions(study), *without_examples(study)]

@@ -21,8 +21,9 @@ from eat_lightning.infer.cost_table import CostTable, measured_table
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import knob_of, point_of, spec, turned
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.contracts import point_of, turned
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.specification import spec
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.certificate import cut_of
 from eat_lightning.runs.run import Run, processor, write_json
@@ -147,7 +148,7 @@ class Fitter:
 
     def faults(self, budget: Budget) -> Iterator[str]:
         """What stands against a fit, before data is loaded."""
-        if knob_of(self.encoder.exit) is None:
+        if self.encoder.exit.knob is None:
             kind = spec("exit", self.encoder.exit)["kind"]
             yield f"it needs an exit rule with a knob, such as tau, got {kind}"
         if self.run.task.regression:
@@ -160,7 +161,7 @@ class Fitter:
     def passes(self) -> list[Pass]:
         """One for each point of the reduction's knob that is tried: where it stands, its strict
         end, and every other point of its grid."""
-        knob, own = knob_of(self.encoder.reduction), point_of(self.encoder.reduction)
+        knob, own = self.encoder.reduction.knob, point_of(self.encoder.reduction)
         points: list[Point | None] = [own if self.fit_reduction else None]
         if knob is not None and self.fit_reduction:
             points += [point for point in (knob.strict, *knob.grid[::2]) if point != own]
@@ -170,7 +171,7 @@ class Fitter:
         for point in points:
             body = self.encoder
             if point is not None:
-                body = with_slots(body, reduction=turned(body.reduction, point))
+                body = body.replacing(reduction=turned(body.reduction, point))
             title = f"{self.run.name}: calibration, reduction at {point}"
             said = Recorded.joined([record(body, split, batch, title) for split in splits])
             found.append(Pass(point, body, said, max(splits, key=len), self.threads))

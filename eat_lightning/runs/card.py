@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Template
 
 from eat_lightning.files import write_text
-from eat_lightning.model.contracts import without_kind
+from eat_lightning.model.specification import without_kind
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.operating_point import FOLDER
 

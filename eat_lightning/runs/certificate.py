@@ -28,8 +28,9 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer.onnx_runner import read_about
 from eat_lightning.infer.precision import FORMS, PLAIN
-from eat_lightning.model.contracts import MODEL_SLOTS, Policy, build
-from eat_lightning.model.policies import built
+from eat_lightning.model.contracts import Policy
+from eat_lightning.model.policies import build_policies
+from eat_lightning.model.specification import MODEL_SLOTS, build
 from eat_lightning.runs.jsonl import reason
 from eat_lightning.runs.run import OUTSIDE, Run
 from eat_lightning.weights.untrusted import json_of
@@ -91,7 +92,7 @@ class Certificate:
 
     def asked(self) -> tuple[Policy, ...]:
         """The policies it was made with."""
-        return built(self.holds_for.get("policy", []))
+        return build_policies(self.holds_for.get("policy", []))
 
     @property
     def said(self) -> str:

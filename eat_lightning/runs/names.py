@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eat_lightning.model.specification import rule_learns
 from eat_lightning.runs.row import FIXED, Row, class_here, label, text
 
 # Kinds that go without saying.
@@ -115,7 +116,7 @@ def method_of(row: Row, run: Sequence[Row], encoder: str) -> Method:
     own = next((r for r in run if not r.baseline), row)
     own = own if row.baseline not in ("", FIXED) else row
     kinds = sorted({r.exit["kind"] for r in run})
-    learned = (kind for kind in kinds if hasattr(class_here("exit", kind), "bind"))
+    learned = (kind for kind in kinds if rule_learns(class_here("exit", kind)))
     return Method(own, encoder, heads_of(own), reduction_of(own, run), {"kind": next(learned, "")})
 
 

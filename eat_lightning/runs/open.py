@@ -17,9 +17,10 @@ from eat_lightning.infer.precision import DTYPES, PLAIN, form_of, in_dtype, in_f
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.policy.full_depth import FullDepth
-from eat_lightning.model.contracts import Policy, build, spec
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.contracts import ModelFacts, Policy
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import idle_faults, policy_faults
+from eat_lightning.model.specification import build, spec
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import Certificate, combination
 from eat_lightning.runs.chosen import ExitChoice
@@ -82,8 +83,8 @@ def certified(
     for source, certificate in held.items():
         methods = {slot: build(slot, given) for slot, given in certificate.policies.items()}
         asked = certificate.asked() if policies is None else policies
-        encoders[source] = with_slots(encoder, **methods, policies=asked)
-        encoders[source].exit = rule_of(choice, encoders[source])
+        body = encoder.replacing(**methods, policies=asked)
+        encoders[source] = body.replacing(exit=rule_of(choice, body))
     return encoders
 
 
@@ -93,7 +94,7 @@ def check_policies(
     """ConfigError with what does not go together. idle: or would never be heard."""
     for body in encoders.values():
         load_second_runs(body.policies)
-        faults = policy_faults(body.policies, body, labels, run.folder / "model")
+        faults = policy_faults(body.policies, ModelFacts.of(body, labels, run.folder / "model"))
         faults += idle_faults(body.policies, body.exit) if idle else []
         if faults:
             raise ConfigError.of(faults)
@@ -113,7 +114,7 @@ def form_held(run: Run, certificate: str | None) -> str | None:
 
 def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     """Nobody leaves early, and the answers say `fallback`."""
-    return with_slots(encoder, exit=Never(), policies=(FullDepth(), *encoder.policies))
+    return encoder.replacing(exit=Never(), policies=(FullDepth(), *encoder.policies))
 
 
 def rule_of(choice: ExitChoice, encoder: AdaptiveEncoder) -> Any:
@@ -127,7 +128,7 @@ def fitter_of(
 ) -> Fitter:
     """Fits the chosen rule on this encoder for budgets. data: settings of the run's data that
     differ, such as dir."""
-    chosen = with_slots(encoder, exit=rule_of(choice, encoder))
+    chosen = encoder.replacing(exit=rule_of(choice, encoder))
     return Fitter(run, chosen, choice.fit_reduction, form, torch.get_num_threads(), data)
 
 
@@ -144,8 +145,8 @@ def open_export(
     if certificate is None:
         asked = tuple(policies or ())
         export.check_policies(asked)
-        rule = export.about.get("exit")
-        if faults := idle_faults(asked, build("exit", rule) if asked and rule else None):
+        rule = export.about.get("exit") if asked else None
+        if rule and (faults := idle_faults(asked, build("exit", rule))):
             raise ConfigError.of(faults)
         return OnnxBackend(export, {None: LaterExits(export.layers, policies=asked)})
     found: dict[Source, LaterExits] = {None: LaterExits(export.layers).deep()}

@@ -19,7 +19,8 @@ from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.config import Amount, Count, Positive, checked, whole, within
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.model.contracts import class_of, knob_of, point_of, spec
+from eat_lightning.model.contracts import Knob, point_of
+from eat_lightning.model.specification import class_of, spec
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import folder_name, is_clean, provenance
 
@@ -233,7 +234,7 @@ class Row:
 
 def label(rule: dict[str, Any], slot: str = "exit") -> str:
     """A short name of a method: where its knob stands, else its arguments, else its kind."""
-    knob = knob_of(class_here(slot, rule["kind"]))
+    knob = knob_here(slot, rule["kind"])
     if knob is not None and knob.name in rule:
         return f"{knob.name} {text(rule[knob.name])}"
     named = [f"{name} {text(rule[name])}" for name in rule if name not in ("kind", "layers")]
@@ -247,6 +248,12 @@ def class_here(slot: str, kind: str) -> Any:
         return class_of(slot, kind)
     except ValueError:
         return None
+
+
+def knob_here(slot: str, kind: str) -> Knob | None:
+    """Give the knob of a method's kind; None where it has none, or its class is not there."""
+    cls = class_here(slot, kind)
+    return None if cls is None else cls.knob
 
 
 def method_text(method: dict[str, Any]) -> str:
@@ -287,7 +294,7 @@ def methods_of(encoder: Any, exit: Any) -> dict[str, Any]:
     """What a row says of an encoder's methods, under an exit rule."""
     from eat_lightning.model.policies import specs_of
 
-    knob = knob_of(exit)
+    knob = exit.knob
     return {
         **{slot: spec(slot, getattr(encoder, slot)) for slot in ("attention", "reduction")},
         "exit": spec("exit", exit),

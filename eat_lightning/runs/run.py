@@ -23,7 +23,7 @@ from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json as write_json
 from eat_lightning.files import write_text as write_text
-from eat_lightning.model.contracts import MODEL_SLOTS, home, knob_of
+from eat_lightning.model.specification import MODEL_SLOTS, home, rule_learns
 from eat_lightning.runs.validate import (
     links_out,
     names_a_class,
@@ -102,10 +102,10 @@ def exit_identity(exit: dict[str, Any]) -> dict[str, Any]:
     What may not be imported may take part."""
     if place_faults("exit", exit):
         return exit
-    rule = target(exit)
-    if not any(hasattr(rule, part) for part in ("bind", "penalties")):
+    rule: Any = target(exit)
+    if not rule_learns(rule):
         return {}
-    knob = knob_of(rule)
+    knob = rule.knob
     return {key: value for key, value in exit.items() if knob is None or key != knob.name}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from eat_lightning.bounds import number_faults, whole_faults
 from eat_lightning.config import arguments, binding_faults, make, target
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import MODEL_SLOTS, SLOTS, home
+from eat_lightning.model.specification import MODEL_SLOTS, SLOTS, fills, home
 from eat_lightning.own import ALLOW, own_modules, where_absent
 from eat_lightning.weights.untrusted import one_line
 
@@ -31,11 +31,12 @@ def links_out(folder: Path) -> list[str]:
     ]
 
 
-HOMES = {  # what a run's config may name, and what a class from elsewhere must have
-    "task": ("eat_lightning.data.", ("faults", "regression")),
-    "data": ("eat_lightning.data.", ("faults", "split")),
-    **{s: (f"{home(s)}.", SLOTS[s]) for s in MODEL_SLOTS},
+HOMES = {  # what a run's config may name, and where its classes lie
+    "task": "eat_lightning.data.",
+    "data": "eat_lightning.data.",
+    **{slot: f"{home(slot)}." for slot in MODEL_SLOTS},
 }
+DATA_PARTS = {"task": ("faults", "regression"), "data": ("faults", "split")}  # of such a class
 
 
 def place_faults(slot: str, node: Any) -> list[str]:
@@ -47,7 +48,7 @@ def place_faults(slot: str, node: Any) -> list[str]:
         return [f"{slot}._target_ must name a class"]
     module_name = name.rpartition(".")[0]
     known = {*sys.modules, *own_modules()}
-    if module_name.startswith(HOMES[slot][0]) or (module_name and module_name in known):
+    if module_name.startswith(HOMES[slot]) or (module_name and module_name in known):
         return []
     return [
         f"{slot}._target_ is {one_line(repr(name), 80)}: a run's config does not make us import "
@@ -59,19 +60,27 @@ def target_faults(slot: str, node: Any) -> list[str]:
     """Check a `_target_` in a run's config, before it is called."""
     if faults := place_faults(slot, node):
         return faults
-    home, parts = HOMES[slot]
     name = node["_target_"]
     module_name, _, class_name = name.rpartition(".")
     try:
         importlib.import_module(module_name)
+    except TypeError as error:  # a hook is misspelt
+        return [f"{slot}._target_: {one_line(str(error))}"]
     except (ImportError, ValueError):
         return [f"{slot}._target_: there is no {one_line(repr(name))}{where_absent(name)}"]
     # Not getattr: a module may import what it is asked for.
     cls = vars(sys.modules[module_name]).get(class_name)
-    own = not module_name.startswith(home) or getattr(cls, "__module__", "") == module_name
-    if not inspect.isclass(cls) or not own or not all(hasattr(cls, part) for part in parts):
+    own = not module_name.startswith(HOMES[slot]) or getattr(cls, "__module__", "") == module_name
+    if not own or not is_for(slot, cls):
         return [f"{slot}._target_: {one_line(repr(name))} is no class for this"]
     return []
+
+
+def is_for(slot: str, cls: Any) -> bool:
+    """True for a class that can stand where a run's config names one."""
+    if slot in SLOTS:
+        return fills(slot, cls)
+    return inspect.isclass(cls) and all(hasattr(cls, part) for part in DATA_PARTS[slot])
 
 
 def data_faults(run: Any, **changes: Any) -> list[str]:
@@ -81,8 +90,8 @@ def data_faults(run: Any, **changes: Any) -> list[str]:
     node = run.config.get("data", {}) | changed
     if faults := target_faults("data", node) or binding_faults("data", node):
         return faults
-    check = getattr(target(node), "faults", None)
-    return [] if check is None else check(run.task, **arguments(node))
+    data: Any = target(node)
+    return data.faults(run.task, **arguments(node))
 
 
 def split_faults(split: Any, known: Iterable[str], where: str) -> list[str]:

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator
 
 from eat_lightning.bounds import layer_faults
-from eat_lightning.cli import entry, in_one_line
+from eat_lightning.cli import entry
 from eat_lightning.config import Plan, bounded, parsed
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, in_one_line
 
 STEP = "trainer/global_step"
 METRICS = "accuracy|f1|matthews|pearson|spearman"
@@ -161,7 +161,7 @@ def table_scatter(table: str, x: str, y: str = "score") -> Any:
     return chart
 
 
-main = entry("workspace", workspace)
+main = entry("track", workspace)
 
 if __name__ == "__main__":
     main()

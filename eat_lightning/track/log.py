@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from eat_lightning.cli import in_one_line
 from eat_lightning.config import arguments, target
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, in_one_line
 
 if TYPE_CHECKING:
     from eat_lightning.infer.record import Recorded
@@ -146,9 +145,10 @@ def log_frontier(logger: Any, run: Run, encoder: Any, recorded: Recorded) -> Non
 def rules_of(own: Any, num_labels: int) -> list[Any]:
     """A run's own exit rule, its knob turned along the grid where it has one, and never."""
     from eat_lightning.methods.exit.never import Never
-    from eat_lightning.model.contracts import knob_of, spec, turned
+    from eat_lightning.model.contracts import turned
+    from eat_lightning.model.specification import spec
 
-    knob = knob_of(own)
+    knob = own.knob
     points = knob.grid_for(num_labels) if knob else ()
     rules = [own, *(turned(own, point) for point in points), Never()]
     return [*{str(spec("exit", rule)): rule for rule in rules}.values()]

@@ -19,8 +19,8 @@ from eat_lightning.data.module import TextData
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import write_json, write_text
+from eat_lightning.model.contracts import Objective, Schedule
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.training import Schedule
 from eat_lightning.runs.run import Run, environment
 from eat_lightning.runs.training_mark import training_mark
 from eat_lightning.track.log import extra_logger
@@ -71,8 +71,8 @@ def fit(plan: TrainPlan, run: Run) -> None:
         every = all_train(module.encoder, stages, module.objective)
         settings["strategy"] = strategy_for(plan.trainer, every, plan.threads)
         begin(run, {"train": data.split("train").key, "precision": settings["precision"]})
-        objective: Any = module.objective
-        if hasattr(objective, "begin") and not (run.folder / "last.ckpt").is_file():
+        objective = module.objective
+        if objective.examples and not (run.folder / "last.ckpt").is_file():
             examples = spread_batches(data.split("train"), objective.examples, 8)
             objective.begin(module.encoder, examples)
         trainer = run_trainer(plan, run, module, data, settings)
@@ -138,22 +138,21 @@ def data_of(plan: TrainPlan) -> TextData:
 
 def module_of(plan: TrainPlan, data: TextData) -> Classifier:
     """The LightningModule around a new encoder."""
-    task, optimizer, objective = data.task, plan.optimizer, make(plan.objective)
+    task, optimizer, methods = data.task, plan.optimizer, plan.methods
+    objective = methods.objective
     encoder = make(
         plan.encoder,
         num_labels=task.num_labels,
-        attention=make(plan.attention),
-        reduction=make(plan.reduction),
-        exit=make(plan.exit),
+        attention=methods.attention,
+        reduction=methods.reduction,
+        exit=methods.exit,
         head=plan.head,
         tokenizer=data.tokenizer,
     )
-    shows = "teacher_hidden" in getattr(objective, "wants", ())
+    shows = "teacher_hidden" in objective.wants
     teacher = teacher_in_step(plan.teacher, objective, data) if plan.teacher and shows else None
-    if hasattr(objective, "bind"):
-        bind(objective, encoder, teacher)
-    schedule = make(plan.schedule)
-    raise_idle(schedule, encoder)
+    bind(objective, encoder, teacher)
+    raise_idle(methods.schedule, encoder)
     pretrained = plan.encoder.get("pretrained")
     if pretrained is not None:  # a hub's model is here only now
         Faults(tuned_faults(plan, str(model_folder(pretrained)))).check()
@@ -161,7 +160,7 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
         encoder,
         task,
         objective,
-        schedule,
+        methods.schedule,
         lr=optimizer.lr or (1e-3 if pretrained is None else task.learning_rate),
         weight_decay=optimizer.weight_decay,
         warmup=optimizer.warmup,
@@ -181,7 +180,7 @@ def raise_idle(schedule: Schedule, encoder: AdaptiveEncoder) -> None:
             )
 
 
-def bind(objective: Any, encoder: AdaptiveEncoder, teacher: AdaptiveEncoder | None) -> None:
+def bind(objective: Objective, encoder: AdaptiveEncoder, teacher: AdaptiveEncoder | None) -> None:
     """Let an objective make its parameters; ConfigError where it does not fit the shapes."""
     try:
         objective.bind(encoder.shape, None if teacher is None else teacher.shape)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -13,11 +15,14 @@ from torchmetrics import MeanMetric
 
 from eat_lightning.data.metrics import metrics_for
 from eat_lightning.infer.record import recorded_of
-from eat_lightning.model.contracts import knob_of
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots, with_weights
+from eat_lightning.model.contracts import EncoderPart, Objective, Schedule
+from eat_lightning.model.effective import with_weights
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
+from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.training import Context, Objective, Pass, Schedule
+from eat_lightning.model.trace import Trace
+from eat_lightning.model.training import Context, Pass
 from eat_lightning.train.callbacks.stages import Timeline
 from eat_lightning.train.shards import shard
 
@@ -65,10 +70,11 @@ class Classifier(LightningModule):
         return Timeline.of(stages, int(self.trainer.estimated_stepping_batches))
 
     @property
-    def methods(self) -> list[Any]:
+    def methods(self) -> list[EncoderPart]:
         """Those that may have parameters and penalties of their own."""
+        heads: Any = self.encoder.heads
         slots = [self.encoder.attention, self.encoder.reduction, self.encoder.exit]
-        return [*slots, *self.encoder.heads.values()]
+        return [*slots, *heads.values()]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
@@ -87,29 +93,36 @@ class Classifier(LightningModule):
         batch = self.batch
         number = self.timeline.number(self.global_step)
         stage = self.timeline.stages[number]
-        objective: Any = stage.objective or self.objective
-        self.encoder.flow = getattr(objective, "flow", None)
-        self.encoder.keep_hidden = "hidden" in getattr(objective, "wants", ())
-        self.encoder.keep_scores = "scores" in getattr(objective, "wants", ())
-        self.encoder.skips = dropped_layers(self.encoder.shape)
-        trace = with_weights(self.encoder, shaped_by(objective, self.encoder), batch)
-        context = self.context(batch, trace, objective, number)
+        objective: Objective = stage.objective or self.objective
+        options = PassOptions(
+            flow=objective.flow,
+            skips=dropped_layers(self.encoder.shape),
+            keep_hidden="hidden" in objective.wants,
+            keep_scores="scores" in objective.wants,
+            soft=stage.soft,
+        )
+        weights = objective.effective_weights(self.encoder)
+        trace = with_weights(self.encoder, weights, batch, options)
+        further = [
+            pass_of(self.encoder, batch, wanted, options)
+            for wanted in objective.passes(self.global_step, self.encoder)
+        ]
+        context = self.context(batch, trace, further, objective, number)
         for method in self.methods:
-            terms = getattr(method, "penalties", None)
-            context.penalties |= terms(context) if terms else {}
+            context.penalties |= method.penalties(context)
         loss = objective(context)
         # Sums over all processes' examples / their number; DDP averages, hence world_size.
         share = 0.0 if batch.idle else self.trainer.world_size / batch.num_global
         self.log_training(trace, {"loss": loss.total, **loss.parts}, share)
         return loss.total * share
 
-    def context(self, batch: Batch, trace: Trace, objective: Any, number: int) -> Context:
-        """All that an objective may ask of this step."""
+    def context(
+        self, batch: Batch, trace: Trace, further: list[Trace], objective: Objective, number: int
+    ) -> Context:
+        """All that an objective may read of this step. further: traces of its passes."""
         last, stage = self.encoder.shape.num_layers, self.timeline.stages[number]
         counts = {"all": lambda k: True, "last": lambda k: k == last, "early": lambda k: k < last}
         assert batch.labels_B is not None
-        further = getattr(objective, "passes", no_passes)(self.global_step, self.encoder)
-        passes = [pass_of(self.encoder, batch, wanted) for wanted in further]
         return Context(
             guesses={k: g for k, g in trace.guesses.items() if counts[stage.exits](k)},
             labels_B=batch.labels_B,
@@ -122,8 +135,8 @@ class Classifier(LightningModule):
             stage=number,
             hidden=trace.hidden,
             scores=trace.scores,
-            passes=[other.guesses for other in passes],
-            hidden_passes=[other.hidden for other in passes],
+            passes=[other.guesses for other in further],
+            hidden_passes=[other.hidden for other in further],
             full_BC=trace.guesses[last],
             pools=trace.pools,
             strength=float(self.encoder.strength),
@@ -131,28 +144,25 @@ class Classifier(LightningModule):
         )
 
     @torch.no_grad()
-    def shown_by_teacher(self, batch: Batch, objective: Any) -> dict[str, Any]:
+    def shown_by_teacher(self, batch: Batch, objective: Objective) -> dict[str, Any]:
         """What an objective that asks for the teacher's vectors may look at."""
-        wants, teacher = getattr(objective, "wants", ()), self.teacher[0]
+        wants, teacher = objective.wants, self.teacher[0]
         if teacher is None or "teacher_hidden" not in wants:
             return {}
         teacher.to(batch.ids_N.device).eval()
-        teacher.keep_hidden, teacher.keep_scores = True, "scores" in wants
-        shown = teacher(batch, leave=False)
-        lessons = getattr(objective, "lessons", no_passes)(teacher)
+        options = PassOptions(leave=False, keep_hidden=True, keep_scores="scores" in wants)
+        shown = teacher(batch, options)
+        lessons = objective.lessons(teacher)
         return {
             "teacher_hidden": shown.hidden,
             "teacher_scores": shown.scores,
-            "teacher_passes": [pass_of(teacher, batch, wanted) for wanted in lessons],
+            "teacher_passes": [pass_of(teacher, batch, each, options) for each in lessons],
         }
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Every layer is there again, and learned parameters are put back within their bounds."""
-        self.encoder.skips = frozenset()
-        parts: list[Any] = [*self.methods, self.objective]
-        for method in parts:
-            if hasattr(method, "after_step"):
-                method.after_step()
+        """Learned parameters are put back within their bounds."""
+        for method in (*self.methods, self.objective):
+            method.after_step()
 
     def log_training(self, trace: Trace, losses: dict[str, Tensor], share: float) -> None:
         for name, value in losses.items():
@@ -171,8 +181,8 @@ class Classifier(LightningModule):
         """Add `batch` to the metrics."""
         if (batch := self.batch).idle:
             return
-        weights = shaped_by(self.objective, self.encoder)
-        trace = with_weights(self.encoder, weights, batch, leave=False)
+        weights = self.objective.effective_weights(self.encoder)
+        trace = with_weights(self.encoder, weights, batch, ALL_EXITS)
         assert batch.labels_B is not None
         for layer, guess_BC in trace.guesses.items():
             score_B = guess_BC[:, 0].float() if guess_BC.shape[1] == 1 else guess_BC.argmax(-1)
@@ -223,7 +233,7 @@ class Classifier(LightningModule):
         """Methods' own groups first (a rate, decay or sign of their own); of the others matrices
         decay, biases and norms do not."""
         parts = [*self.methods, self.objective]
-        own = [dict(g) for m in parts if hasattr(m, "groups") for g in m.groups(self.lr)]
+        own = [dict(group) for method in parts for group in method.groups(self.lr)]
         # A step of Adam is about as long as its rate, so the sum of rates is how far the soft
         # stages can carry a parameter: a group may name that as its `travel`.
         for group in (group for group in own if "travel" in group):
@@ -250,20 +260,11 @@ def dropped_layers(shape: Shape) -> frozenset[int]:
     return frozenset(number for number, gone in enumerate(gone_L.tolist(), start=1) if gone)
 
 
-def no_passes(*asked: Any) -> list[Pass]:
-    return []
-
-
-def shaped_by(objective: Any, encoder: AdaptiveEncoder) -> dict[str, Tensor]:
-    """What an objective puts in place of the encoder's weights; nothing where it has no word."""
-    return objective.shaped(encoder) if hasattr(objective, "shaped") else {}
-
-
-def pass_of(encoder: AdaptiveEncoder, batch: Batch, wanted: Pass) -> Trace:
-    """Another pass over the same batch."""
-    twin = with_slots(encoder, **wanted.methods)
-    twin.skips = wanted.skips
-    return with_weights(twin, wanted.weights, batch, leave=False)
+def pass_of(encoder: AdaptiveEncoder, batch: Batch, wanted: Pass, options: PassOptions) -> Trace:
+    """Another pass over the same batch. options: of the pass beside it."""
+    twin = encoder.replacing(**wanted.methods)
+    options = replace(options, leave=False, skips=wanted.skips)
+    return with_weights(twin, wanted.weights, batch, options)
 
 
 def exits_of(encoder: AdaptiveEncoder) -> list[int]:
@@ -280,13 +281,8 @@ def way(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
     return {name: torch.from_numpy(value_B).double() for name, value_B in found.items()}
 
 
-def scheduled_retention(encoder: Any) -> float:
+def scheduled_retention(encoder: AdaptiveEncoder) -> float:
     """The product of (1 - ratio x strength) over the layers that reduce: the paper's 0.49, which
-    ceil() and short texts keep from being reached. 1 where a reduction has no such ratio."""
-    knob = knob_of(encoder.reduction)
-    if knob is None or knob.bounds != "[0, 1)":
-        return 1.0
-    point, layers = getattr(encoder.reduction, knob.name), encoder.reduction.layers
-    ratios = point if isinstance(point, list | tuple) else [point] * len(layers)
+    ceil() and short texts keep from being reached. 1 where the ratios are not known."""
     strength = float(encoder.strength)
-    return float(torch.prod(1 - torch.tensor([r * strength for r in ratios], dtype=torch.float64)))
+    return math.prod(1 - ratio * strength for ratio in encoder.reduction.ratios() or ())

@@ -20,6 +20,7 @@ from eat_lightning.infer.record import record
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
+from eat_lightning.model.contracts import Objective, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import has_classifier, load_model, load_pretrained
@@ -59,7 +60,7 @@ def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
     return encoder.eval(), labels, folder
 
 
-def teacher_in_step(path: str, objective: Any, data: TextData) -> AdaptiveEncoder:
+def teacher_in_step(path: str, objective: Objective, data: TextData) -> AdaptiveEncoder:
     """A teacher that runs beside its student for its hidden states, with every token, since one
     that it drops could teach nothing there. ConfigError where both do not read the same ids, or it
     does not fit the objective."""
@@ -71,17 +72,14 @@ def teacher_in_step(path: str, objective: Any, data: TextData) -> AdaptiveEncode
             "token by token, so give a student of the same tokenizer"
         )
     order = label_order(labels, data.task.labels)
-    if hasattr(objective, "lessons") and order != sorted(order):
+    if overrides(objective, Objective.lessons) and order != sorted(order):
         faults.append(
             f"teacher={path} has the task's labels in another order: give a run of this task"
         )
-    if hasattr(objective, "fits_attention"):
-        fits = objective.fits_attention(encoder.attention)
-        faults += [f"teacher={path}: {fault}" for fault in fits]
+    unfit = objective.fits_attention(encoder.attention)
+    faults += [f"teacher={path}: {fault}" for fault in unfit]
     faults.check()
-    keep_all: Any = Keep()
-    encoder.reduction = keep_all
-    return encoder.requires_grad_(False)
+    return encoder.replacing(reduction=Keep()).requires_grad_(False)
 
 
 def label_order(teacher: list[str], task: list[str]) -> list[int]:

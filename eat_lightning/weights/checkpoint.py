@@ -18,11 +18,12 @@ from torch import Tensor
 from eat_lightning.bounds import number_faults, raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_text
-from eat_lightning.model.contracts import MODEL_SLOTS, build_all, specs_by_slot
+from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.policies import from_folder, portable
+from eat_lightning.model.specification import MODEL_SLOTS, build_all, specs_by_slot
 from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.files import SAFE, read_weights, save_weights, sizes_in, weight_files
 from eat_lightning.weights.hf_names import fuse, rename, sizes_of, tuned_weights
@@ -67,8 +68,11 @@ def sep_id(folder: Path, config: dict[str, Any]) -> int:
     if path.is_file():
         if faults := tokenizer_faults(folder):
             raise ConfigError(f"{folder}: {faults[0]}")
-        added = json_of(path, TOKENIZER).get("added_tokens", [])
-        tokens = {token.get("content"): token.get("id") for token in added}
+        try:
+            added = json_of(path, TOKENIZER).get("added_tokens", [])
+            tokens = {str(token["content"]): token["id"] for token in added}
+        except (ValueError, OSError, TypeError, KeyError, AttributeError) as error:
+            raise ConfigError(f"{path}: not a tokenizer ({one_line(error)})") from None
         for token in ("[SEP]", "</s>"):
             if token in tokens:
                 return tokens[token]
@@ -380,10 +384,9 @@ def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
     return encoder.eval(), labels
 
 
-def load_second_runs(policies: Iterable[Any]) -> None:
+def load_second_runs(policies: Iterable[Policy]) -> None:
     """Hand in the encoder and labels of each run that a policy asks (`policy.veto.run`) and has not
     been given."""
     for policy in policies:
-        run = getattr(policy, "run", None)
-        if run is not None and policy.second is None:
-            policy.second, policy.labels = load_model(Path(run) / "model")
+        if (folder := policy.wants_model()) is not None:
+            policy.take_model(*load_model(folder))

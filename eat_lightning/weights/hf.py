@@ -31,14 +31,17 @@ from transformers.utils.hub import cached_file
 from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.objective._losses import task_loss
-from eat_lightning.model.contracts import MODEL_SLOTS, build_all, spec
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace
+from eat_lightning.model.contracts import Objective, overrides
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import layers_with_heads, slot_faults
 from eat_lightning.model.int8 import in_int8, is_int8
 from eat_lightning.model.layer import Shape
+from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.positions import Disentangled, Distance, RelativeBias
+from eat_lightning.model.specification import MODEL_SLOTS, build_all, spec
+from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
 from eat_lightning.weights.checkpoint import load_pretrained, model_config
 from eat_lightning.weights.families import known_family
@@ -236,8 +239,7 @@ class EatForSequenceClassification(PreTrainedModel):
         exits (`teacher_logits` where it distils); in evaluation it is that of the answers."""
         batch = pack(input_ids, attention_mask, token_type_ids, self.encoder.shape.max_length)
         batch.about = about
-        self.encoder.flow = getattr(self.objective, "flow", None)
-        trace = self.encoder(batch)
+        trace = self.encoder(batch, PassOptions(flow=self.objective.flow))
         nothing_BC = torch.full_like(trace.logits_BC, float("nan"))
         guesses = [trace.guesses.get(k, nothing_BC) for k in self.encoder.head["layers"]]
         output = EatOutput(
@@ -260,8 +262,8 @@ class EatForSequenceClassification(PreTrainedModel):
                 "objective.distill needs teacher_logits: give them, or load the model with "
                 'objective={"kind": "joint"}'
             )
-        more = any(hasattr(self.objective, hook) for hook in ("passes", "shaped"))
-        if more or getattr(self.objective, "wants", ()):
+        hooks = (Objective.passes, Objective.effective_weights)
+        if self.objective.wants or any(overrides(self.objective, hook) for hook in hooks):
             raise ValueError(
                 f"objective={self.config.objective['kind']} asks for more than a batch: train with "
                 "python -m eat_lightning.train, or load the model with another objective"

@@ -19,11 +19,12 @@ from pydantic import ConfigDict
 
 from eat_lightning.bounds import raise_faults
 from eat_lightning.files import sha256_of
-from eat_lightning.model.contracts import knob_of, specs_by_slot, turned
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.contracts import turned
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import is_int8
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import specs_of
+from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.weights.untrusted import json_of, one_line
 
 FOLDER = "budgets"
@@ -81,21 +82,21 @@ class OperatingPoint:
         reduction = encoder.reduction
         if self.reduction is not None:
             reduction = turned(reduction, self.reduction)
-        return with_slots(encoder, exit=rule, reduction=reduction)
+        return encoder.replacing(exit=rule, reduction=reduction)
 
 
 def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True) -> dict[str, Any]:
     """What a fit for a model folder holds for, as far as folder and encoder say it: the weights by
     hash, attention, reduction, exit rule (without the point of its knob), policies, dtype, and
     whether the reduction's knob is fitted too (else it stays)."""
-    specs, knob = specs_by_slot(encoder), knob_of(encoder.exit)
+    specs, knob = specs_by_slot(encoder), encoder.exit.knob
     rule = {key: x for key, x in specs["exit"].items() if knob is None or key != knob.name}
     return {
         "weights": sha256_of([model / "model.safetensors"]),
         **specs | {"exit": rule},
         "policy": specs_of(encoder.policies),
         "dtype": dtype_of(encoder),
-        "fit_reduction": fit_reduction and knob_of(encoder.reduction) is not None,
+        "fit_reduction": fit_reduction and encoder.reduction.knob is not None,
     }
 
 

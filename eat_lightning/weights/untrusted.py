@@ -19,10 +19,10 @@ from torch import Tensor
 
 from eat_lightning.bounds import layer_faults, number_faults, switch_faults, whole_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import MODEL_SLOTS
 from eat_lightning.model.heads import ACTIVATIONS, head_faults
 from eat_lightning.model.layer import FEED_FORWARDS, NORMS
 from eat_lightning.model.positions import DISTANCES
+from eat_lightning.model.specification import MODEL_SLOTS
 from eat_lightning.weights.families import known_family
 from eat_lightning.weights.hf_names import type_fault
 

@@ -25,7 +25,7 @@ from eat_lightning.methods.reduction.cls_topk import ClsTopK
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.methods.reduction.received_topk import ReceivedTopK
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
 from experiments.bench.ceilings import DTYPES
 from experiments.bench.workload import Examples
@@ -112,7 +112,7 @@ def random_encoder(shape: Shape, ratio: float = 0.3, seed: int = 0) -> AdaptiveE
 
 def bare(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     """The same weights with everything off."""
-    return with_slots(encoder, attention=Dense(), reduction=Keep(), exit=Never())
+    return encoder.replacing(attention=Dense(), reduction=Keep(), exit=Never())
 
 
 def packed(name: str, encoder: AdaptiveEncoder, dtype: str, static: str) -> Candidate:
@@ -135,15 +135,15 @@ def random_weights(shape: Shape, ratio: float, dtype: str, seed: int = 0) -> Fie
     prunes = in_dtype(random_encoder(half, ratio, seed), dtype)
     exits = [*prunes.exit.layers]
     zero = NormTopK(0.0, list(prunes.reduction.layers))
-    idle = with_slots(prunes, reduction=zero, exit=Unheeded(1.0, exits))
+    idle = prunes.replacing(reduction=zero, exit=Unheeded(1.0, exits))
     found = [
         hugging_face("HF BERT", "bert", shape, "static", dtype),
         hugging_face("HF DistilBERT", "distilbert", half, "static half", dtype),
         packed("static", deep, dtype, "static"),
         packed("static half", bare(prunes), dtype, "static half"),
         packed("EAT off", idle, dtype, "static half"),
-        packed("EAT pruning", with_slots(prunes, exit=Never()), dtype, "static half"),
-        packed("EAT", with_slots(prunes, exit=Preset(exits[0])), dtype, "static half"),
+        packed("EAT pruning", prunes.replacing(exit=Never()), dtype, "static half"),
+        packed("EAT", prunes.replacing(exit=Preset(exits[0])), dtype, "static half"),
     ]
     field = Field(found, {"BERT": "HF BERT", "DistilBERT": "HF DistilBERT"})
     add_prepacked(field, {name: f"{name} prepacked" for name in ("static", "static half", "EAT")})
@@ -197,10 +197,10 @@ def idling(encoder: AdaptiveEncoder, dtype: str) -> Field:
     layers = [int(k) for k in encoder.heads if int(k) < last]
     pruned = list(encoder.reduction.layers) or layers
     static = bare(encoder)
-    unheeded = with_slots(static, exit=Unheeded(1.0, layers))
+    unheeded = static.replacing(exit=Unheeded(1.0, layers))
     bodies = {"static": static, "static again": static, "off, no scores": unheeded}
     for name, reduction in SCORES.items():
-        bodies[f"off, {name} scores"] = with_slots(unheeded, reduction=reduction(0.0, pruned))
+        bodies[f"off, {name} scores"] = unheeded.replacing(reduction=reduction(0.0, pruned))
     found = [packed(name, body, dtype, "static") for name, body in bodies.items()]
     return Field(found, {"static": "static"})
 
@@ -225,7 +225,7 @@ def of_body(shape: Shape, ratio: float, dtype: str, seed: int) -> Field:
     """Hugging Face's model of the same random weights, padded; ours with everything off; and EAT,
     which prunes and where the easy leave after two thirds of the layers. Ours prepacked, too."""
     prunes = random_encoder(shape, ratio, seed)
-    leaves = with_slots(prunes, exit=Preset(next(iter(prunes.exit.layers))))
+    leaves = prunes.replacing(exit=Preset(next(iter(prunes.exit.layers))))
     found = of_run(leaves, [dtype])
     found.over = {"HF": f"HF {dtype}", "static": f"static {dtype}"}
     found.missing.append(UNPADDED)

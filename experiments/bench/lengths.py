@@ -1,4 +1,4 @@
-"""How long a study's examples are, and how sure its models were: what `eat-bench` draws from.
+"""How long a study's examples are, and how sure its models were: what the bench draws from.
 
     python -m experiments.bench.lengths STUDY > experiments/bench/lengths.json
 

@@ -89,8 +89,8 @@ class ScalingPlan(Plan):
 
     def rules(self) -> Iterator[str]:
         from eat_lightning.methods.attention.longformer import Longformer
-        from eat_lightning.model.contracts import class_of
         from eat_lightning.model.method import argument_faults
+        from eat_lightning.model.specification import class_of
 
         yield from self.encoder.rules()
         for kind in self.attentions:

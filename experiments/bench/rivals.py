@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,17 +96,16 @@ def as_state(given: Examples) -> dict[str, np.ndarray]:
 def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path) -> None:
     """The graphs that `eat_lightning.export` writes, without a run's tokenizer and labels, where
     they are not there yet."""
-    from eat_lightning.export.bundle import SINGLE, Bundle
+    from eat_lightning.export.bundle import SINGLE, Graphs
     from eat_lightning.export.trace import with_open_exits
-    from eat_lightning.runs.run import Run
 
     if (folder / ABOUT).is_file():
         return
     encoder = with_open_exits(encoder)
-    bundle = Bundle(cast(Run, None), encoder, [], dtype)  # its graphs need no run
+    graphs = Graphs(encoder, dtype)
     folder.mkdir(parents=True, exist_ok=True)
-    bundle.write_graphs(folder)
-    parts = zip(bundle.files, bundle.layers, strict=True)
+    graphs.write(folder)
+    parts = zip(graphs.files, graphs.layers, strict=True)
     about = {
         "format": FORMAT,
         "labels": [str(i) for i in range(encoder.num_labels)],

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.methods.objective.joint import Joint
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.training import Context
 from experiments.bench.candidates import Candidate, Field, bare
@@ -95,7 +96,7 @@ def ours(name: str, encoder: AdaptiveEncoder, dtype: str) -> Candidate:
         ready=owned,
         static=f"static {dtype}",
         encoder=encoder,
-        traced=lambda given: encoder(given, leave=False),  # the tokens that a training step runs
+        traced=lambda given: encoder(given, ALL_EXITS),  # the tokens that a training step runs
         passes=PASSES,
     )
 

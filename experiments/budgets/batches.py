@@ -32,9 +32,9 @@ from eat_lightning.infer.latency import keep_kernels, time_interleaved, undistur
 from eat_lightning.infer.prepacked import prepacked
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch, Packed
-from eat_lightning.model.trace import Journey
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model
@@ -52,7 +52,7 @@ class Way:
     batch: Batch
 
     def start(self) -> Packed:
-        return self.encoder.start(self.batch, Journey(self.last, self.batch.size), leave=False)
+        return self.encoder.start(self.batch, self.encoder.recorder(self.batch, ALL_EXITS))
 
     @property
     def last(self) -> int:
@@ -173,7 +173,7 @@ def measured(folder: str, budget: Budget, examples: int) -> tuple[str, Lost]:
     with undisturbed(threads=1):
         depth = float(torch.cat([way.depth_B for way in ways]).double().mean())
         runs: dict[Any, Any] = {
-            "full depth": whole(with_slots(body, exit=Never())),
+            "full depth": whole(body.replacing(exit=Never())),
             "exits": whole(body),
             "exits, pooled": pooled(body),
             "layers alone": each_alone(Way.layers_alone),
@@ -181,7 +181,7 @@ def measured(folder: str, budget: Budget, examples: int) -> tuple[str, Lost]:
         }
         for layer in {int(np.floor(depth)), int(np.ceil(depth))}:
             rule = Never() if layer == last else Fixed(layer)
-            runs[layer] = whole(with_slots(body, exit=rule))
+            runs[layer] = whole(body.replacing(exit=rule))
         inputs = {name: (each, [ways]) for name, each in runs.items()}
         time_interleaved(inputs, repeats=1, block=1)  # every kernel is made once before
         took = time_interleaved(inputs, REPEATS, block=1)

@@ -23,7 +23,7 @@ from pandas import DataFrame
 from eat_lightning.errors import ConfigError, told
 from eat_lightning.infer.budget import Fit, fit_share, replayed
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import build
+from eat_lightning.model.specification import build
 from eat_lightning.report.study import Measured, Study, open_study
 from experiments.baselines import fixed_beside
 from experiments.bench.tables import markdown

@@ -14,7 +14,7 @@ from pandas import DataFrame
 from eat_lightning.deploy.drift.monitor import ALARM, RETURN, Event, Monitor
 from eat_lightning.deploy.drift.observation import Observation, observations
 from eat_lightning.infer.record import Recorded
-from eat_lightning.model.contracts import Exit
+from eat_lightning.model.contracts import ExitRule
 
 CONTROL, SHIFT, RECOVERY = "control", "shift", "recovery"
 REDRAWN, DEV = "calibration part redrawn", "dev against the calibration part"
@@ -67,7 +67,7 @@ class Stream:
     examples: DataFrame
 
     @classmethod
-    def of(cls, name: str, recorded: Recorded, exit: Exit, tau: float = 0.9) -> Stream:
+    def of(cls, name: str, recorded: Recorded, exit: ExitRule, tau: float = 0.9) -> Stream:
         early = recorded.under(exit)
         columns = {
             "label": recorded.labels,

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.model.contracts import build, class_of
+from eat_lightning.model.contracts import ExitRule, overrides
+from eat_lightning.model.specification import build, class_of
 from eat_lightning.report.statistics import Interval, mean_interval, paired_difference
 from eat_lightning.report.study import Measured, Point, Study, grouped_by, is_static
 from eat_lightning.runs.names import budget_of, rule_of
@@ -242,7 +243,7 @@ def reason(m: Measured) -> str:
 def training_of(run: Sequence[Measured]) -> str:
     """The exit rule that was trained with the heads, if one learns."""
     kinds = {m.row.exit["kind"] for m in run}
-    learned = (k for k in RULES if k in kinds and hasattr(class_of("exit", k), "observe"))
+    learned = (k for k in RULES if k in kinds and overrides(class_of("exit", k), ExitRule.observe))
     return next(learned, "heads alone")
 
 

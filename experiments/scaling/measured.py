@@ -14,8 +14,8 @@ import numpy as np
 from torch.profiler import ProfilerActivity, profile
 
 from eat_lightning.infer.latency import time_interleaved
-from eat_lightning.model.encoder import Trace
 from eat_lightning.model.flops import flops
+from eat_lightning.model.trace import Trace
 from eat_lightning.progress import bar
 from experiments.scaling.points import PRUNED, Point
 from experiments.scaling.rows import ScalingRow

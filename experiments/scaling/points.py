@@ -23,10 +23,12 @@ from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
-from eat_lightning.model.contracts import Kernel, Pattern, Where, build, is_approximate
-from eat_lightning.model.encoder import AdaptiveEncoder, Trace, with_slots
+from eat_lightning.model.contracts import Attention, Kernel, Where
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch, Layout
+from eat_lightning.model.specification import build
+from eat_lightning.model.trace import Trace
 from experiments.bench.candidates import NUM_LABELS, Preset
 from experiments.bench.plan import ScalingPlan
 
@@ -35,16 +37,23 @@ PRODUCT = " product"  # behind a candidate's name: its attention product alone
 DENSE_PRODUCT, WINDOW_PRODUCT = DENSE + PRODUCT, WINDOW + PRODUCT
 
 
-class Clocked:
+class Clocked(Attention):
     """A pattern whose product is timed within the encoder, which calls it as it would anyway.
 
     milliseconds: since they were last set to 0."""
 
-    def __init__(self, pattern: Any):
+    def __init__(self, pattern: Attention):
         self.pattern, self.milliseconds = pattern, 0.0
-        self.sees, self.sees_all, self.flops = pattern.sees, pattern.sees_all, pattern.flops
-        self.approximate = is_approximate(pattern)
-        self.wants = getattr(pattern, "wants", ())
+        self.approximate, self.wants = pattern.approximate, pattern.wants
+
+    def sees(self, q: Where, k: Where) -> Tensor:
+        return self.pattern.sees(q, k)
+
+    def sees_all(self, longest: int, layer: int) -> bool:
+        return self.pattern.sees_all(longest, layer)
+
+    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray | None:
+        return self.pattern.flops(shape, layer, tokens_B)
 
     def kernel(self, layout: Layout, layer: int) -> Kernel:
         product = self.pattern.kernel(layout, layer) or masked(self.pattern, layer)
@@ -58,7 +67,7 @@ class Clocked:
         return timed
 
 
-def masked(pattern: Pattern, layer: int) -> Kernel:
+def masked(pattern: Attention, layer: int) -> Kernel:
     """The product of the whole matrix, for examples of one length; without a mask where the pattern
     hides nothing."""
 
@@ -74,7 +83,7 @@ def masked(pattern: Pattern, layer: int) -> Kernel:
     return product
 
 
-def seen(pattern: Pattern, length: int, layer: int) -> Bool[Tensor, "l l"]:
+def seen(pattern: Attention, length: int, layer: int) -> Bool[Tensor, "l l"]:
     place, whole = torch.arange(length), torch.tensor(length)
     q = Where(place[:, None], place[:, None], whole, layer)
     return pattern.sees(q, Where(place[None], place[None], whole, layer))
@@ -102,8 +111,8 @@ def seen_as(encoder: AdaptiveEncoder, name: str, plan: ScalingPlan) -> AdaptiveE
     windowed = kind in (WINDOW, PRUNED)
     pattern: Any = Longformer(plan.window) if windowed else build("attention", {"kind": kind})
     reduction = pruning(encoder.shape, plan.ratio) if name == PRUNED else Keep()
-    seen = with_slots(encoder, attention=pattern, reduction=reduction, exit=Never())
-    return with_slots(seen, attention=Clocked(seen.attention))  # which has its parameters by now
+    seen = encoder.replacing(attention=pattern, reduction=reduction, exit=Never())
+    return seen.replacing(attention=Clocked(seen.attention))  # which has its parameters by now
 
 
 def pruning(shape: Shape, ratio: float) -> NormTopK:
@@ -178,7 +187,7 @@ def rounds(encoder: AdaptiveEncoder, plan: ScalingPlan) -> Iterator[list[Point]]
 
     def again(**slots: Any) -> AdaptiveEncoder:
         """The windowed encoder with a clock of its own."""
-        return with_slots(window, attention=Clocked(Longformer(plan.window)), **slots)
+        return window.replacing(attention=Clocked(Longformer(plan.window)), **slots)
 
     yield [
         Point("length", name, length, length, 1, seen_as(encoder, name, plan))

@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from eat_lightning.cli import quoted
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
+from eat_lightning.overrides import quoted
 from experiments.serving.plan import LoadPlan, pin
 from experiments.serving.rows import LoadRow, measured
 from experiments.serving.traffic import (

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from matplotlib.colors import ListedColormap
 
-from eat_lightning.model.contracts import Where, build, class_of
+from eat_lightning.model.contracts import Where
+from eat_lightning.model.options import PassOptions
+from eat_lightning.model.specification import build, class_of
 from eat_lightning.new.toy import ragged, tiny_encoder
 from eat_lightning.report.explorer import entering
 from experiments.site.made import ROOT
@@ -48,9 +50,8 @@ def svg(figure: Any) -> bytes:
 def rows_kept(reduction: Any) -> Any:
     """One sentence of a random tiny encoder: the rows that enter each layer."""
     encoder = tiny_encoder(reduction=reduction)
-    encoder.keep_hidden = True
     with torch.no_grad():
-        trace = encoder(ragged([LENGTH]), leave=False)
+        trace = encoder(ragged([LENGTH]), PassOptions(leave=False, keep_hidden=True))
     kept = entering(trace)
     if all(len(places) == LENGTH for places in kept):
         return None
@@ -67,7 +68,7 @@ def rows_kept(reduction: Any) -> Any:
 
 def who_sees_whom(pattern: Any) -> Any:
     """The mask over 48 tokens, with a window small enough to be seen."""
-    if getattr(pattern, "approximate", False):
+    if pattern.approximate:
         return None
     length = 48
     for name, value in (("window", 8), ("block", 4)):

@@ -10,7 +10,6 @@ from eat_lightning.config import CONFIG_DIR
 from experiments.site.made import Page
 
 CONFIGS = Path(CONFIG_DIR)
-MODULES = {"growth": "bench.scaling", "load": "serve.loadtest", "workspace": "track"}
 GROUPS_OF_HYDRA = ("hydra", "logger", "trainer")
 
 
@@ -28,11 +27,10 @@ def command(path: Path) -> Page:
     _, _, examples = shown.get("template", "").partition("Examples\n")
     examples, _, rest = examples.partition("\n\n")
     notes = rest.partition("${hydra.help.footer}")[0].replace("$$", "$")
-    name = f"python -m eat_lightning.{MODULES.get(path.stem, path.stem)}"
     shown_examples = "\n".join(line.strip() for line in examples.splitlines())
     content = f"""# {path.stem}
 
-`{name}`: {as_text(shown.get("header", ""))}
+`eat {path.stem}`: {as_text(shown.get("header", ""))}
 
 ## Examples
 
@@ -56,7 +54,7 @@ def paragraphs(notes: str) -> str:
     found = []
     for part in notes.strip("\n").split("\n\n"):
         indented = all(line.startswith("  ") for line in part.splitlines() if line)
-        is_code = "python -m" in part or "curl " in part
+        is_code = any(word in part for word in ("python -m ", "  eat ", "curl "))
         plain = "\n".join(line.strip() for line in part.splitlines())
         body = plain if indented or not is_code else part
         found.append(f"```bash\n{body}\n```" if is_code else as_text(body))

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from eat_lightning.config import CONFIG_DIR
-from eat_lightning.model.contracts import class_of, knob_of
+from eat_lightning.model.specification import class_of
 from eat_lightning.runs import row as rows
 from eat_lightning.runs.names import SLOTS as IN_ROWS
 from eat_lightning.runs.names import USUAL
@@ -60,7 +60,7 @@ def settings(slot: str, kind: str) -> str:
         text = path.read_text("utf-8").strip()
         if target in text or (slot == "head" and path.stem == kind):
             parts.append(f"`{slot}={path.stem}`\n\n```yaml\n{text}\n```\n")
-    knob = knob_of(class_of(slot, kind))
+    knob = class_of(slot, kind).knob
     if knob is not None:
         strict = f"it saves nothing at {knob.strict:g}"
         parts.append(f"Knob: `{slot}.{knob.name}` in {knob.bounds}; {strict}.\n")
@@ -143,7 +143,7 @@ def tokens(row: rows.Row) -> str:
 
 def knob_text(row: rows.Row) -> str:
     """ "; ratio 0.3, as trained": against the rows of its run that were fitted for nothing."""
-    knob = knob_of(class_of("reduction", row.reduction["kind"]))
+    knob = class_of("reduction", row.reduction["kind"]).knob
     if knob is None or row.budget is None:
         return ""
     point, kind = row.reduction[knob.name], row.reduction["kind"]

@@ -14,7 +14,7 @@ OF_A_CLONE = "python -m experiments"
 CLONE = f"""!!! note "In a clone"
     Commands that begin with `{OF_A_CLONE}`, and kept rows, need a clone:
     `git clone <repository> && cd eat_lightning && make setup`.
-    From the installed package a claim is `eat-report study=<your runs> claims=[<claim>]`.
+    From the installed package a claim is `eat report study=<your runs> claims=[<claim>]`.
 
 """
 LAST_IN_SEARCH = "---\nsearch: {boost: 0.5}\n---\n"  # pages that say how come before what came out

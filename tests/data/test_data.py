@@ -295,12 +295,12 @@ def load(path: Path) -> Task:
     return instantiate(OmegaConf.load(path), _convert_="all")
 
 
-@pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
-def test_yamls_are_tasks(path: Path):
-    task = load(path)
-    assert task.name == path.stem
-    assert task.hub_config in (path.stem, None)  # None: from a folder alone
-    assert set(task.validation) <= {"validation", "validation_mismatched", "end_lost"}
+def test_yamls_are_tasks():
+    for path in TASKS:
+        task = load(path)
+        assert task.name == path.stem
+        assert task.hub_config in (path.stem, None)  # None: from a folder alone
+        assert set(task.validation) <= {"validation", "validation_mismatched", "end_lost"}
 
 
 def test_paper_settings():
@@ -314,12 +314,18 @@ def test_paper_settings():
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
-def test_real_data(path: Path, data_dir: Path, tokenizer, tmp_path: Path):
-    task = load(path)
-    if not (data_dir / task.name).is_dir():
-        pytest.skip(f"no {task.name} in {data_dir}: a script makes it")
-    assert GlueData.faults(task, str(data_dir)) == []
+def test_real_files_of_every_task_are_sound(data_dir: Path):
+    tasks = [task for path in TASKS if (data_dir / (task := load(path)).name).is_dir()]
+    assert len(tasks) > 3
+    assert [(task.name, GlueData.faults(task, str(data_dir))) for task in tasks] == [
+        (task.name, []) for task in tasks
+    ]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["mnli", "stsb"])
+def test_real_data(name: str, data_dir: Path, tokenizer, tmp_path: Path):
+    task = load(TASKS[0].with_stem(name))
     data = GlueData(
         task, tokenizer, dir=str(data_dir), limit_train=64, cache_dir=str(tmp_path), max_length=64
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exports import make_run, shapes_unchecked
+from exports import make_run
 from gateways import plan
 
 from eat_lightning.engines import open as opening
@@ -32,8 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(run: Path, backend: str, **asked: Any) -> Any:
-    with shapes_unchecked():
-        return opening.open_backend(plan(run=str(run), backend=backend, threads=1, **asked))
+    return opening.open_backend(plan(run=str(run), backend=backend, threads=1, **asked))
 
 
 def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], within: float) -> None:
@@ -52,6 +51,7 @@ def test_a_run_in_an_engine_answers_as_in_torch(run: Path, engine: str):
     assert len({answer["depth"] for answer in ours.answer(TEXTS)}) > 1
 
 
+@pytest.mark.slow
 def test_int8_is_that_of_the_run_in_int8(run: Path):
     """OpenVINO's own products stand for those that it reads wrongly."""
     wanted = opened(run, "torch", dtype="int8").answer(TEXTS)
@@ -63,6 +63,7 @@ def test_int8_is_that_of_the_run_in_int8(run: Path):
     assert [a["confidence"] for a in found] != [a["confidence"] for a in fp32]
 
 
+@pytest.mark.slow
 def test_its_int8_products_by_hand(run: Path):
     """A row times whole weights: each row by its own scale, whatever its company."""
     backend = opened(run, "openvino", dtype="int8")
@@ -80,6 +81,7 @@ def test_graphs_are_made_once(run: Path):
     assert (folder / "export.json").stat().st_mtime_ns == made
 
 
+@pytest.mark.slow
 def test_other_exits_are_other_graphs(run: Path):
     exit = {"tau": 0.999, "layers": None, "patience": None}
     backend = opened(run, "onnx", exit=exit)
@@ -87,13 +89,13 @@ def test_other_exits_are_other_graphs(run: Path):
     assert backend.folder != opened(run, "onnx").folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policies", [(), (Veto(0.9),)], ids=["alone", "veto"])
 def test_a_closed_exit_is_no_graphs_end(run: Path, policies: tuple[Any, ...]):
     """But where a policy looks at what it guesses."""
     asked = plan(run=str(run), threads=1, exit={"tau": [1.0, 0.7]})
-    model = opening.OfRun(Run.open(run), asked, policies)
-    with shapes_unchecked():
-        theirs = model.open("onnx")
+    model = opening.OfRun(Run.open(run), asked.opening, policies)
+    theirs = model.open("onnx")
     assert theirs.export.layers == ([1, 2] if policies else [2])
     assert_same(theirs.answer(TEXTS), model.open("torch").answer(TEXTS), 1e-4)
 
@@ -219,6 +221,7 @@ def test_a_file_of_someone_elses_is_not_believed(tmp_path: Path):
     assert [entry.fault for entry in tried.read(tmp_path)] == ["it fails"]
 
 
+@pytest.mark.slow
 def test_the_copy_beside_an_export_runs_in_openvino(run: Path):
     """Without torch and without this package."""
     export = opened(run, "onnx").folder
@@ -240,6 +243,7 @@ def test_texts_are_the_same_each_time():
     assert [len(text[0].split()) for text in TEXTS[:3]] == [6, 9, 12]
 
 
+@pytest.mark.slow
 def test_openvino_computes_fp32_graphs_in_bf16(run: Path, monkeypatch: pytest.MonkeyPatch):
     """So narrow an encoder strays further in bf16 than one that is worth a race."""
     import openvino

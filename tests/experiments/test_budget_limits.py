@@ -6,8 +6,8 @@ import torch
 from models import tiny
 
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import build
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.specification import build
 from experiments.budgets.batches import Lost, Way, longer
 from experiments.budgets.limits import Dev
 

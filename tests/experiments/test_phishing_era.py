@@ -1,15 +1,12 @@
 """Marks of the times, on mails that were made up."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import finished
 
 from experiments.phishing import era
-
-ROOT = Path(__file__).parents[2]
 
 
 def mails(num: int) -> dict[str, np.ndarray]:
@@ -40,10 +37,9 @@ def test_subject_lines_that_stand_in_train():
 
 
 def test_where_there_are_no_mails(tmp_path: Path):
-    command = [sys.executable, "-m", "experiments.phishing.era", f"dir={tmp_path}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert done.stderr.startswith(f"error: dir={tmp_path} holds no email_phish_spam/train.parquet")
+    _, said = finished("experiments.phishing.era", f"dir={tmp_path}", status=1)
+    assert len(said.splitlines()) == 1
+    assert said.startswith(f"error: dir={tmp_path} holds no email_phish_spam/train.parquet")
 
 
 @pytest.mark.data

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exports import make_run, shapes_unchecked, small
+from exports import make_run, shared_export, small
 from finished import config_of
 from models import each_once, method, portable
 
@@ -20,7 +20,10 @@ from eat_lightning.answers import Trace
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.__main__ import export
 from eat_lightning.export.graph import graphs
+from eat_lightning.export.trace import stretches, with_open_exits
+from eat_lightning.infer import onnx_runner
 from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Runner, staying
+from eat_lightning.model.contracts import ExitRule, Reduction
 from eat_lightning.model.reason import Reason
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
@@ -36,12 +39,6 @@ LINES = "good film\nbad\nnot very good at all\nthe film is not bad but the plot 
 COMBINATIONS = each_once(*map(portable, ("attention", "reduction", "exit")))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def traced():
-    with shapes_unchecked():
-        yield
-
-
 def settings(*overrides: str) -> dict:
     return config_of("export", *overrides)
 
@@ -53,12 +50,15 @@ def exported(run: Path, *overrides: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With its export beside it."""
-    name = "task=sst2,model=eat,seed=1"
-    folder = make_run(tmp_path_factory.mktemp("runs") / name, "dense", "norm_topk", "confidence")
-    exported(folder)
-    return folder
+def run() -> Path:
+    """With its export in it; tests only read both."""
+    return shared_export()
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """The run without its export, to be written into."""
+    return make_run(tmp_path / "run", "dense", "norm_topk", "confidence")
 
 
 def assert_equal(about: dict, examples: int = 70) -> None:
@@ -85,18 +85,24 @@ def test_the_toy_run_is_exported_whole(run: Path):
     assert [p.name for p in run.iterdir() if ".part" in p.name or ".old" in p.name] == []
 
 
-def test_graphs_end_where_somebody_may_leave(run: Path):
-    """Nobody leaves at a tau of 1, so that layers 1 and 2 are one graph, and layer 1's head is in
-    none; its answers are the run's."""
-    about = exported(run, "exit.tau=[1.0,0.7]", f"to='{run / 'closed'}'")
-    assert [part["layers"] for part in about["stretches"]] == [[1, 2], [3, 3]]
-    assert about["exit"] == {"kind": "confidence", "tau": [0.7], "layers": [2]}
-    assert_equal(about)
-    about = exported(run, "exit.tau=1.0", "exit.layers=[1]", f"to='{run / 'shut'}'")
-    assert [part["layers"] for part in about["stretches"]] == [[1, 1], [2, 3]]
-    about = exported(run, "exit.tau=[1.0,1.0]", f"to='{run / 'full'}'")
-    assert [part["layers"] for part in about["stretches"]] == [[1, 3]]
-    assert about["exit"] == {"kind": "never"}
+@pytest.mark.parametrize(
+    ("tau", "exits", "stretches_of_layers"),
+    [
+        ([1.0, 0.7], [2], [(1, 2), (3, 3)]),  # nobody leaves at a tau of 1
+        ([0.75, 1.0], [1], [(1, 1), (2, 3)]),
+        ([1.0, 1.0], [], [(1, 3)]),
+    ],
+)
+def test_graphs_end_where_somebody_may_leave(
+    tau: list[float], exits: list[int], stretches_of_layers: list[tuple[int, int]]
+):
+    """Answers with a closed exit: tests/engines."""
+    encoder = small("dense", "norm_topk", "confidence")
+    encoder.exit = method("exit", "confidence", tau=tau, layers=[1, 2])
+    to_export = with_open_exits(encoder)
+    assert list(getattr(to_export.exit, "layers", [])) == exits
+    parts = stretches(to_export, alone=False)
+    assert [(part.first, part.last) for part in parts] == stretches_of_layers
 
 
 def test_answers_are_those_of_predict(run: Path):
@@ -147,20 +153,16 @@ def test_runner_needs_no_torch(run: Path):
     assert answers[:4] == Runner(folder, 1)(LINES.encode().splitlines())
 
 
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (["nowhere"], "error: nowhere is no exported model (export.json: [Errno 2]"),
-        (["{folder}", "--batch", "0"], "must be 1 or more, got 0"),
-    ],
-)
-def test_runner_ends_in_one_line(given: list[str], said: str, run: Path):
-    given = [part.format(folder=run / "onnx-fp32") for part in given]
-    command = [sys.executable, "-m", "eat_lightning.infer.onnx_runner", *given]
-    done = subprocess.run(command, cwd=ROOT, input="good\n", capture_output=True, text=True)
-    assert done.returncode in (1, 2)
-    assert done.stdout == ""
-    assert said in done.stderr.splitlines()[-1]
+def test_runner_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("sys.argv", ["runner", str(tmp_path)])
+    with pytest.raises(SystemExit, match="1"):
+        onnx_runner.main()
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith(f"error: {tmp_path} is no exported model (export.json: [Errno 2]")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_a_fault_is_named_before_any_graph(overrides: list[str], said: str, run:
     assert sorted(run.rglob("*")) == before
 
 
-class Counting:
+class Counting(Reduction):
     """A reduction whose number of rows is found outside of any graph."""
 
     place, needs, layers = "after_layer", frozenset(), (1,)
@@ -203,7 +205,7 @@ class Counting:
         return packed.take(torch.tensor(rows), packed.layout.lengths_B)
 
 
-class Merging:
+class Merging(Reduction):
     """A reduction that says how many tokens a vector stands for."""
 
     place, needs, layers = "after_attention", frozenset(), (1,)
@@ -213,12 +215,12 @@ class Merging:
         return packed
 
 
-class Moody:
+class Moody(ExitRule):
     """An exit rule that no graph can hold."""
 
     layers, classes_only = (1, 2), True
 
-    def decides(self, logits_EBC):
+    def decides(self, logits_EBC, signals_EBS=None):
         return torch.from_numpy(logits_EBC.argmax(-1).numpy())
 
 
@@ -236,7 +238,7 @@ class Moody:
 )
 def test_what_would_be_lost_is_refused(slot: str, own: type, said: str):
     encoder = small("dense", "none", "confidence")
-    setattr(encoder, slot, own())
+    encoder = encoder.replacing(**{slot: own()})
     with pytest.raises(ConfigError) as error:
         graphs(encoder, alone=False)
     assert str(error.value).startswith(said)
@@ -246,13 +248,13 @@ def test_what_would_be_lost_is_refused(slot: str, own: type, said: str):
 def test_a_method_that_no_graph_holds_is_refused(tmp_path: Path):
     folder = make_run(tmp_path / "run", "dense", "none", "never")
     encoder, labels = Run.open(folder).model()
-    encoder.reduction = method("reduction", "tome", layers=[1, 2])
+    encoder = encoder.replacing(reduction=method("reduction", "tome", layers=[1, 2]))
     save_model(encoder, labels, folder / "model")
     with pytest.raises(ConfigError, match=r"^reduction=tome merges tokens, whose sizes the graphs"):
         export(settings(f"run='{folder}'", "check=0"))
 
 
-def test_another_answer_is_a_fault(run: Path, monkeypatch: pytest.MonkeyPatch):
+def test_another_answer_is_a_fault(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The same graphs, but example 3 is said to have run another depth: nothing is put in place."""
     from eat_lightning.export.bundle import Bundle, beside
 
@@ -272,7 +274,7 @@ def test_another_answer_is_a_fault(run: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Runner, "state_of", state_of)
 
     def put_in_place():
-        with beside(run / "other"):
+        with beside(tmp_path / "other"):
             bundle.agreement(run / "onnx-fp32", plan, split)
 
     with pytest.raises(ConfigError) as error:
@@ -281,7 +283,7 @@ def test_another_answer_is_a_fault(run: Path, monkeypatch: pytest.MonkeyPatch):
     assert "examples differ from the run with no margin below 1e-05 (validation: 3" in str(
         error.value
     )
-    assert [p.name for p in run.iterdir() if p.name.startswith("other")] == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_is_replaced_when_asked(tmp_path: Path):
@@ -332,16 +334,16 @@ def test_pairs_and_regression(task: str, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_int8_agrees_mostly(run: Path):
+def test_int8_agrees_mostly(bare: Path):
     import onnx
 
-    about = exported(run, "dtype=int8", "agree=0.8")
+    about = exported(bare, "dtype=int8", "agree=0.8")
     for batch in ("batch_1", "batch_32"):
         assert about["agreement"][batch]["answers_equal"] >= 56
         assert about["agreement"][batch]["largest_gap"] > 1e-4  # or nothing was quantised
         twin = about["agreement"][f"{batch}_int8"]  # the same whole numbers, but for a rounding
         assert min(twin[f"{what}_equal"] for what in ("answers", "depth", "retention")) >= 66
-    nodes = onnx.load(run / "onnx-int8" / "layers-1.onnx").graph.node
+    nodes = onnx.load(bare / "onnx-int8" / "layers-1.onnx").graph.node
     assert sum(node.op_type == "MatMulInteger" for node in nodes) == 4  # qkv, out, up, down
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from benches import config
-from exports import make_run, shapes_unchecked
-from models import alone, combined, portable, ragged, tiny
+from exports import make_run
+from models import alone, each_once, portable, ragged, tiny
 
 from eat_lightning.export.graph import quiet, traced
 from eat_lightning.export.stretched import Stretched
@@ -37,13 +37,13 @@ def assert_same(
 
 
 @pytest.mark.parametrize(
-    ("attention", "reduction", "exit"), combined(*map(portable, ("attention", "reduction", "exit")))
+    ("attention", "reduction", "exit"),
+    each_once(*map(portable, ("attention", "reduction", "exit"))),
 )
 def test_stretch_by_stretch(attention: str, reduction: str, exit: str):
     encoder = tiny(attention, reduction, exit)
-    with shapes_unchecked():
-        stretched = Stretched(encoder, lambda stretch, state: stretch)
-        assert_same(encoder, stretched, atol=1e-5, rtol=1e-5)
+    stretched = Stretched(encoder, lambda stretch, state: stretch)
+    assert_same(encoder, stretched, atol=1e-5, rtol=1e-5)
 
 
 def program(stretch: Any, state: Any) -> Any:
@@ -55,8 +55,7 @@ def program(stretch: Any, state: Any) -> Any:
 @pytest.mark.parametrize("reduction", ["norm_topk", "cls_topk"])
 def test_traced(reduction: str):
     encoder = tiny("dense", reduction, "confidence")
-    with shapes_unchecked():
-        assert_same(encoder, Stretched(encoder, program), atol=1e-5, rtol=1e-5)
+    assert_same(encoder, Stretched(encoder, program), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -71,21 +70,19 @@ def test_lengths_and_sizes_compile_nothing_anew():
         return call
 
     encoder = tiny("dense", "norm_topk", "confidence")
-    with shapes_unchecked():
-        stretched = Stretched(encoder, make)
-        close = {"atol": 1e-4, "rtol": 1e-4}
-        assert_same(encoder, stretched, LENGTHS, **close)
-        with torch._dynamo.config.patch(error_on_recompile=True):
-            assert_same(encoder, stretched, (8, 15, 2, 6, 13, 4, 10, 3, 5), **close)
+    stretched = Stretched(encoder, make)
+    close = {"atol": 1e-4, "rtol": 1e-4}
+    assert_same(encoder, stretched, LENGTHS, **close)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        assert_same(encoder, stretched, (8, 15, 2, 6, 13, 4, 10, 3, 5), **close)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_all_are_compiled_the_same_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run = make_run(tmp_path / "eat", "dense", "norm_topk", "confidence")
-    with shapes_unchecked():
-        given = {"what": "compiled", "compilers": ["compiled"], "batches": [1, 4]}
-        rows = entry.bench(config(tmp_path, run=str(run), **given))
+    given = {"what": "compiled", "compilers": ["compiled"], "batches": [1, 4]}
+    rows = entry.bench(config(tmp_path, run=str(run), **given))
     names = {row.candidate for row in rows}
     hows = ("", "compiled ")
     assert {f"{who} {how}fp32" for who in ("HF", "static", "EAT") for how in hows} <= names

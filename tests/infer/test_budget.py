@@ -1,5 +1,6 @@
 """Budgets: points for each exit, against a search over all of them and against the shared one."""
 
+from functools import cache
 from itertools import pairwise, product
 
 import numpy as np
@@ -26,7 +27,7 @@ from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import knob_of, turned
+from eat_lightning.model.contracts import turned
 
 
 def made(seed: int = 0, num_examples: int = 60, num_exits: int = 2, num_points: int = 6):
@@ -72,7 +73,7 @@ def test_an_exit_is_asked_only_where_it_is_missed(second: int, opened: list[int]
     assert score == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("price", [0.0, 0.3, 0.8])
 def test_no_single_exit_can_be_improved_any_more(seed: int, price: float):
     found = made(seed)
@@ -121,11 +122,12 @@ def answered(layers: tuple[int, ...] = (1, 2)) -> tuple[Confidence, Recorded, np
     return rule, recorded, np.repeat([[1 / 3], [2 / 3], [1.0]], 900, axis=1)
 
 
+@cache
 def fitted(budget: float) -> Fit:
     return fit_budget(*answered(), budget)
 
 
-@pytest.mark.parametrize("budget", [0.5, 0.6, 0.7, 0.8])
+@pytest.mark.parametrize("budget", [0.5, 0.7])
 def test_each_exit_gets_its_own_point_and_never_does_worse_than_a_shared_one(budget: float):
     fit = fitted(budget)
     assert fit.cost <= budget
@@ -219,7 +221,7 @@ def test_what_cannot_be_is_refused():
         fit_budget(Never(), recorded, cost_EB, 0.5)
 
 
-KNOBS = [kind for kind in kinds("exit") if knob_of(method("exit", kind)) is not None]
+KNOBS = [kind for kind in kinds("exit") if method("exit", kind).knob is not None]
 
 
 class Split:

@@ -6,7 +6,7 @@ import torch
 from models import ragged, tiny
 
 from eat_lightning.infer.cost_table import Clock, CostTable, measured_table, table_of
-from eat_lightning.model.encoder import with_slots
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.new.checks import Examples
 
 TABLE = CostTable([10, 20], [[1.0, 2.0], [3.0, 5.0]], 0.0)
@@ -30,8 +30,8 @@ def test_under_the_clock_nobody_leaves_and_answers_are_the_last_layers(exit: str
     encoder = tiny("dense", "norm_topk", exit)
     clock, batch = Clock(encoder.exit), ragged()
     with torch.inference_mode():
-        trace = with_slots(encoder, exit=clock)(batch)
-        whole = encoder(batch, leave=False)
+        trace = encoder.replacing(exit=clock)(batch)
+        whole = encoder(batch, ALL_EXITS)
     assert len(clock.stops) == len(encoder.exit.layers)
     assert (trace.depth_B == 6).all()
     torch.testing.assert_close(trace.logits_BC, whole.logits_BC)

@@ -15,10 +15,8 @@ from finished import refused
 from gateways import plan
 from studies import make_row
 
-from eat_lightning.config import parsed
 from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.deploy.predict import __main__ as predict
-from eat_lightning.deploy.predict.pooled import PooledLines
 from eat_lightning.deploy.serve.body import Example
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.infer import prepacked
@@ -32,9 +30,6 @@ from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.open import form_held, open_run
 from eat_lightning.runs.row import Row, read, write
 from eat_lightning.runs.run import Run
-from experiments.attack.__main__ import attack
-from experiments.serving.plan import LoadPlan
-from experiments.serving.subject import subjects
 
 pytestmark = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="a PyTorch without oneDNN"
@@ -100,27 +95,14 @@ def test_where_pytorch_has_no_onednn(run: Path, no_onednn: None):
     for entry, action in actions.items():
         assert refused(action, config_of(entry, run, "prepack=true")) == WITHOUT
     assert refused(call, run, "risk=harm", "level=0.3", "prepack=true") == WITHOUT
-    assert refused(attack, config_of("attack", run, "prepack=true")) == WITHOUT
     assert refused(lambda: plan(prepack=True)) == WITHOUT
 
 
-def test_an_export_cannot_be_prepacked():
-    said = refused(lambda: plan(prepack=True, backend="onnx"))
-    assert said.startswith("prepack=true is for backend=torch, got onnx")
-
-
-@pytest.mark.parametrize("pool", [False, True])
-def test_predict_answers_alike(run: Path, pool: bool):
-    def said(ready: TorchBackend) -> list[dict]:
-        if not pool:
-            return ready(LINES)
-        scorer = PooledLines(ready, 4)
-        return [*scorer.add(LINES), *scorer.end()]
-
+def test_predict_answers_alike(run: Path):
     plain, packed = answerer(run, False), answerer(run)
     assert (is_prepacked(plain.encoder), is_prepacked(packed.encoder)) == (0, 1)
-    assert len({answer["depth"] for answer in said(plain)}) > 1
-    assert_alike(said(packed), said(plain))
+    assert len({answer["depth"] for answer in plain(LINES)}) > 1
+    assert_alike(packed(LINES), plain(LINES))
 
 
 def test_bf16_is_prepacked_where_the_processor_multiplies_it(run: Path):
@@ -198,7 +180,7 @@ def test_rows_say_their_form(run: Path, capsys: pytest.CaptureFixture):
     out = capsys.readouterr().out
     assert "fp32 prepacked, 1 thread" in out
     assert "hugging face: as people call it, its weights are not prepacked" in out
-    plain = measure(config_of("measure", run, *given, *FAST, "prepack=false"))
+    plain = measure(config_of("measure", run, *given, "timing.enabled=false", "prepack=false"))
     assert {row.form for row in plain} == {PLAIN}
     for ours, theirs in zip(rows, plain, strict=True):
         same = ("depth", "retention", "token_layers", "flops", "accuracy", "exit_shares")
@@ -240,20 +222,6 @@ def test_an_old_row_is_plain_and_no_seed_of_a_prepacked_setting(tmp_path: Path):
     assert points == [(PLAIN, [1]), (PREPACKED, [2])]
 
 
-def test_a_study_keeps_the_newest_of_each_form_and_no_untimed_one_beside(tmp_path: Path):
-    timed = {"latency_ms": 3.0, "threads": 1}
-    rows = [
-        make_row(commit="a", created="2026-01-01"),
-        make_row(commit="b", created="2026-01-02", **timed),
-        make_row(commit="c", created="2026-01-03", form=PREPACKED, **timed),
-        make_row(commit="d", created="2026-01-04", form=PREPACKED, **timed),
-        make_row(commit="e", created="2026-01-05", form=PREPACKED),
-    ]
-    write(tmp_path / "rows.jsonl", rows)
-    kept = open_study([str(tmp_path)]).measured
-    assert [m.row.commit for m in kept] == ["b", "d"]
-
-
 # Certificates
 
 
@@ -286,15 +254,6 @@ def test_another_form_is_refused(run: Path):
         answerer(run, not prepack, certificate=name)
 
 
-def test_a_prepacked_certificate_where_there_is_no_onednn(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-):
-    call(run, "risk=harm", "level=0.3", "name=packed")
-    monkeypatch.setattr(prepacked.torch.backends.mkldnn, "is_available", lambda: False)
-    said = "certificate=packed holds for another form (prepacked there, plain here)"
-    assert refused(lambda: answerer(run, certificate="packed")) == said
-
-
 def test_a_certificate_of_before_there_were_forms(run: Path):
     call(run, "risk=harm", "level=0.3", "name=old", "prepack=false")
     path = run / "certificates/old.json"
@@ -313,16 +272,6 @@ def test_a_certificate_of_before_there_were_forms(run: Path):
     assert "form must be one of plain, prepacked, got 3" in refused(
         lambda: answerer(run, certificate="old")
     )
-
-
-def test_the_load_on_static_exits_has_the_certificates_form():
-    cores = ("server_core=null", "load_core=null")
-    load_plan = parsed(LoadPlan, config_of("load", Path("r"), "certificate=c", *cores))
-    for form, wanted in (
-        (PLAIN, [["exit=never", "prepack=false"], ["certificate=c"]]),
-        (PREPACKED, [["exit=never"], ["certificate=c"]]),
-    ):
-        assert [subject.overrides[1:] for subject in subjects(load_plan, form)] == wanted
 
 
 # Others that answer
@@ -344,16 +293,6 @@ def parquet(run: Path) -> Path:
 
     pq.write_table(pa.table({"text": TEXTS}), run / "stream.parquet")
     return run / "stream.parquet"
-
-
-def test_an_attack_gets_as_far(run: Path, tmp_path: Path):
-    small = ["examples=4", "words=2", "candidates=3", "edits=1", "goals=[evasion]"]
-    small += ["rules=[{kind: confidence, tau: 0.8}]"]
-    found = {}
-    for prepack in ("null", "false"):
-        config = config_of("attack", run, *small, f"prepack={prepack}", f"to={tmp_path / prepack}")
-        found[prepack] = [asdict(row) for row in attack(config)]
-    assert found["null"] == found["false"] != []
 
 
 def test_int8_is_never_taken_for_plain(run: Path):

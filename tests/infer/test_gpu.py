@@ -24,9 +24,9 @@ def test_one_wait_for_each_exit(monkeypatch: pytest.MonkeyPatch):
     batch, waits = ragged().to("cuda"), []
     decide = AdaptiveEncoder.decide
 
-    def counted(self, batch, journey, layer, leave):
+    def counted(self, batch, recorder, layer):
         torch.cuda.set_sync_debug_mode("default")
-        reason_B = decide(self, batch, journey, layer, leave)
+        reason_B = decide(self, batch, recorder, layer)
         torch.cuda.set_sync_debug_mode("error")
         waits.append(layer)
         return reason_B

@@ -4,15 +4,16 @@ import json
 import re
 import subprocess
 import sys
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from exports import exported, make_run
+from exports import shared_export
+from finished import config_of, refused
 from gateways import plan
 
+from eat_lightning.deploy.predict.__main__ import predict
 from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.later import LaterExits, nobody_leaves, would_leave
@@ -22,8 +23,8 @@ from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.min_retention import MinRetention
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.model.contracts import Policy
 from eat_lightning.model.reason import OWN, Reason
-from eat_lightning.model.wish import Wish
 from eat_lightning.runs.open import open_export, open_run
 from eat_lightning.runs.run import Run
 
@@ -44,19 +45,17 @@ POLICIES = [
     FullDepth(sources=["web*"]),
     FullDepth(mimes=["image/*"]),
 ]
-LISTS = [*([policy] for policy in POLICIES), *map(list, combinations(POLICIES, 2))]
+LISTS = [*([policy] for policy in POLICIES), POLICIES[:2], POLICIES[::-1]]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "one"
-    exported(make_run(folder, "dense", "norm_topk", "confidence"))
-    return folder
+def run() -> Path:
+    return shared_export()
 
 
 @pytest.fixture(scope="module")
 def export(run: Path) -> Export:
-    return Export.open(run.parent / "onnx", threads=1)
+    return Export.open(run / "onnx-fp32", threads=1)
 
 
 def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
@@ -149,11 +148,8 @@ def test_what_the_exits_would_have_done(export: Export):
         np.testing.assert_allclose(logits_BC, done.logits_BC, atol=1e-5)
 
 
-class Own:
+class Own(Policy):
     """A policy of someone's own that sees no batch, only what is known."""
-
-    def wishes(self, asked, reduction):
-        return Wish()
 
     def reviews(self, reason_B, logits_EBC, asked, rows_B):
         names = asked.known("source")
@@ -186,19 +182,23 @@ print(trace.answers(runner.labels)[1]["exit_reason"])
     assert (done.returncode, done.stdout) == (0, "fallback\n"), done.stderr
 
 
-def test_the_command_takes_an_export(export: Export):
-    given = [f"run={export.folder}", "backend=onnx", "policy=veto", "policy.veto.margin=0.99"]
-    command = [sys.executable, "-m", "eat_lightning.predict"]
-    lines = "".join(f"{text}\n" for (text,) in TEXTS)
-    done = subprocess.run([*command, *given], cwd=ROOT, input=lines, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+def test_the_command_takes_an_export(
+    export: Export,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    given = [f"run='{export.folder}'", "backend=onnx", "policy=veto", "policy.veto.margin=0.99"]
+    (tmp_path / "lines").write_text("".join(f"{text}\n" for (text,) in TEXTS))
+    with (tmp_path / "lines").open() as lines:
+        monkeypatch.setattr("sys.stdin", lines)
+        assert predict(config_of("predict", *given)) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert_same(found, open_export(export, None, [Veto(0.99)]).answer(TEXTS))
-    for wrong in ("exit.tau=0.9", "pool=true", "dtype=int8"):
-        done = subprocess.run([*command, *given, wrong], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 1
+    for wrong in ("exit.tau=0.9", "dtype=int8"):
         key = wrong.partition("=")[0].partition(".")[0]
-        assert done.stderr.startswith(f"error: {key} is not an option of backend=onnx")
+        said = refused(predict, config_of("predict", *given, wrong))
+        assert said.startswith(f"{key} is not an option of backend=onnx")
 
 
 def test_the_gateway_takes_policies_on_an_export(export: Export):

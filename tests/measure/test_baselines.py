@@ -6,7 +6,6 @@ from models import method, ragged, tiny
 
 from eat_lightning.infer.precision import in_dtype
 from eat_lightning.measure.baselines import HuggingFaceTwin
-from eat_lightning.model.encoder import with_slots
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
@@ -36,7 +35,7 @@ def test_hugging_face_twin_answers_alike(shape: dict, pool: str):
 def test_twins_share_weights_and_bf16_copies_them():
     encoder = tiny("dense", "norm_topk", "confidence")
     encoder.strength.fill_(0.7)
-    twin = with_slots(encoder, reduction=method("reduction", "none"))
+    twin = encoder.replacing(reduction=method("reduction", "none"))
     assert twin.layers is encoder.layers
     assert type(encoder.reduction).__name__ == "NormTopK"
     half = in_dtype(encoder, "bf16")

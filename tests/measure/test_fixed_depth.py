@@ -10,6 +10,7 @@ from measured import FAST, UNTIMED, call, make_run, rule
 from models import method
 
 from eat_lightning.infer.recorded import Recorded
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model, save_model
@@ -25,7 +26,7 @@ def test_fixed_depths_are_what_everybody_at_a_layer_gives(run: Path):
     batch = Run.open(run).data().split("validation").batch(range(40))
     encoder, _ = load_model(run / "model")
     with torch.inference_mode():
-        guesses = encoder(batch, leave=False).guesses
+        guesses = encoder(batch, ALL_EXITS).guesses
     assert [row.exit for row in rows[1:]] == [{"kind": "fixed", "layer": k} for k in (2, 3, 4, 6)]
     for row, layer in zip(rows[1:], (2, 3, 4, 6), strict=True):
         right = (guesses[layer].argmax(-1) == batch.labels_B).double().mean()

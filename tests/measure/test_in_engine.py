@@ -3,17 +3,10 @@
 from pathlib import Path
 
 import pytest
-from exports import shapes_unchecked
 from measured import FAST, UNTIMED, call, make_run
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs.row import read
-
-
-@pytest.fixture(autouse=True, scope="module")
-def traced():
-    with shapes_unchecked():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +14,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("runs") / "task=sst2")
 
 
+@pytest.mark.slow
 def test_rows_of_graphs_say_what_the_encoder_says(run: Path):
     settings = (f"run={run}", "points=[]", "baselines=none")  # each setting is an export
     (own,) = call(*settings, *UNTIMED, "prepack=false")

@@ -13,7 +13,7 @@ from eat_lightning.weights.checkpoint import load_model, save_model
 def test_a_static_run_beside_others_has_no_tau_and_no_ratio(tmp_path: Path):
     run, static = make_run(tmp_path / "run"), make_run(tmp_path / "static", exit="never")
     encoder, labels = load_model(static / "model")
-    encoder.reduction = method("reduction", "none")
+    encoder = encoder.replacing(reduction=method("reduction", "none"))
     save_model(encoder, labels, static / "model")
     given = ["taus=[0.6]", "reduction.ratio=0.2", "baselines=none", *UNTIMED]
     rows = call(f"run=[{static},{run}]", *given)

@@ -7,7 +7,7 @@ import torch
 from measured import UNTIMED, call, make_run
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import build
+from eat_lightning.model.specification import build
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model
 
@@ -19,7 +19,7 @@ def test_a_rule_that_observes_is_recorded_beside_the_runs_own(tmp_path: Path):
     assert [row.knob for row in (own, drawn, low)] == ["tau", "rate", "entropy"]
     assert [row.title for row in (drawn, low)] == ["rate 0.5", "entropy 0.9"]
     encoder, _ = load_model(run / "model")
-    encoder.exit = build("exit", drawn.exit)
+    encoder = encoder.replacing(exit=build("exit", drawn.exit))
     with torch.inference_mode():
         trace = encoder(Run.open(run).data().split("validation").batch(range(40)))
     assert drawn.depth == trace.depth_B.double().mean()

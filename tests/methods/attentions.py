@@ -12,6 +12,7 @@ import torch
 from models import method, tiny_shape
 from torch import Tensor
 
+from eat_lightning.model.contracts import Attention, overrides
 from eat_lightning.model.packed import Layout
 
 SHAPE = tiny_shape(max_positions=280)
@@ -37,7 +38,7 @@ class Example:
 def bound(kind: str, **changes: Any) -> Any:
     """A method as an encoder makes it, whatever it learns away from where it starts."""
     made = method("attention", kind, **changes)
-    if hasattr(made, "bind"):
+    if overrides(made, Attention.bind):
         torch.manual_seed(3)
         made.bind(SHAPE, [6], 2)
         for weight in made.parameters():
@@ -67,5 +68,5 @@ def product(pattern: Any, lengths: list[int], **rows: Any) -> Tensor | None:
     qkv_N3HK, layout, position_N, weight_N = drawn(lengths)
     kernel = pattern.kernel(layout, 2)
     given = {"position_N": position_N, "weight_N": weight_N}
-    wanted = {f"{name}_N": given[f"{name}_N"] for name in getattr(pattern, "wants", ())}
+    wanted = {f"{name}_N": given[f"{name}_N"] for name in pattern.wants}
     return None if kernel is None else kernel(qkv_N3HK, layout, 0.0, **wanted | rows)

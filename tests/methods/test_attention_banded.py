@@ -107,7 +107,7 @@ def pattern_says(pattern: Longformer) -> int:
 
 def encoder(reduction: str = "norm_topk", **changes: Any) -> AdaptiveEncoder:
     made = tiny("dense", reduction, max_positions=400, **changes)
-    made.attention = Longformer(window=8)
+    made = made.replacing(attention=Longformer(window=8))
     return made
 
 

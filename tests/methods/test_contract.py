@@ -13,50 +13,49 @@ from torch import nn
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.reduction._gates import gated, keep_where
-from eat_lightning.model.contracts import Where, spec
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.contracts import EncoderPart, ExitRule, Reduction, Where, overrides
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.specification import spec
 from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 
-class ZeroOne(nn.Module):
+class ZeroOne(Reduction, nn.Module):
     """Drops the tokens of odd position; in a soft stage it gates them with 0, all others with 1."""
 
     place, soft_place = "after_attention", "after_layer"
-    needs: frozenset[str] = frozenset()
 
     def __init__(self, layers: tuple[int, ...] = (2,)):
         super().__init__()
         self.layers = layers
 
-    def stays(self, packed: Packed) -> torch.Tensor:
+    def _stays(self, packed: Packed) -> torch.Tensor:
         return (packed.position_N % 2 == 0) | (packed.layout.index_N == 0)
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
-        return keep_where(packed, self.stays(packed))
+        return keep_where(packed, self._stays(packed))
 
     def soften(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
-        return gated(packed, self.stays(packed).float(), penalty=1.0, key_weight=True)
+        return gated(packed, self._stays(packed).float(), penalty=1.0, key_weight=True)
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
 def test_soft_gates_of_zero_and_one_equal_dropped_rows(pool: str):
     encoder = tiny(head={"pool": pool}, dropout=0.0, attention_dropout=0.0)
-    encoder.reduction = ZeroOne()
+    encoder = encoder.replacing(reduction=ZeroOne())
     dropped_BC = encoder(ragged()).logits_BC
-    encoder.train().soft = True
-    soft = encoder(ragged())
+    soft = encoder.train()(ragged(), PassOptions(soft=True))
     assert (soft.tokens_LB == ragged().lengths_B).all()  # gated, not dropped
     torch.testing.assert_close(soft.logits_BC, dropped_BC, atol=1e-4, rtol=1e-4)
 
 
-class FromIds:
+class FromIds(Reduction):
     """Drops one token id before the first layer, which asks for notes and for layer 0."""
 
     place = "after_layer"
-    needs: frozenset[str] = frozenset()
     wants = frozenset({"ids"})
 
     def __init__(self, drop: int, layers: tuple[int, ...] = (0,)):
@@ -71,7 +70,7 @@ def test_a_reduction_may_act_on_the_embedding_and_read_token_ids():
     whole = encoder(batch)
     drop = int(batch.ids_N[4])
     times = int((batch.ids_N == drop).sum())
-    encoder.reduction = FromIds(drop)
+    encoder = encoder.replacing(reduction=FromIds(drop))
     trace = encoder(batch)
     assert trace.tokens_LB[:, 0].tolist() == [9 - times] * 6
     assert not torch.allclose(trace.logits_BC, whole.logits_BC)
@@ -95,7 +94,7 @@ def test_notes_sizes_and_weights_are_cut_with_the_rows():
     assert only.with_penalty("p", torch.tensor([5.0])).penalties["p"].tolist() == [7.0]
 
 
-class OwnReason:
+class OwnReason(ExitRule):
     """Leaves at the first exit whose guess is class 0, "zero", or class 1, "one"."""
 
     reasons = ("zero", "one")
@@ -103,7 +102,7 @@ class OwnReason:
     def __init__(self, layers: tuple[int, ...] = (3, 4)):
         self.layers = layers
 
-    def decides(self, logits_EBC):
+    def decides(self, logits_EBC, signals_EBS=None):
         classes_B = logits_EBC[-1].argmax(-1)
         return torch.where(classes_B < 2, classes_B + 1, 0)
 
@@ -113,12 +112,12 @@ class OwnReason:
 
 def test_an_exit_names_its_own_reasons_and_answers():
     encoder, batch = tiny(exit="confidence"), ragged()
-    encoder.exit = OwnReason()
+    encoder = encoder.replacing(exit=OwnReason())
     trace = encoder(batch)
     assert {*trace.reasons} <= {"zero", "one", "last_layer"}
     assert len({*trace.reasons}) > 1
     for i, one in enumerate(alone(batch)):
-        guesses = encoder(one, leave=False).guesses
+        guesses = encoder(one, ALL_EXITS).guesses
         depth = int(trace.depth_B[i])
         mean_C = torch.stack([guesses[k][0] for k in (3, 4, 6) if k <= depth]).mean(0)
         torch.testing.assert_close(trace.logits_BC[i], mean_C, atol=1e-4, rtol=1e-4)
@@ -139,7 +138,7 @@ LEARNING = [
     (slot, kind)
     for slot in ("reduction", "exit")
     for kind in kinds(slot)
-    if hasattr(method(slot, kind), "bind")
+    if overrides(method(slot, kind), EncoderPart.bind)
 ]
 
 
@@ -149,7 +148,7 @@ def test_another_setting_of_a_method_keeps_what_was_learned(slot: str, kind: str
     own = getattr(encoder, slot)
     (name, learned), *_ = own.named_parameters()
     changed = method(slot, kind, layers=list(own.layers))
-    twin = with_slots(encoder, **{slot: changed})
+    twin = encoder.replacing(**{slot: changed})
     assert dict(getattr(twin, slot).named_parameters())[name] is learned
     assert f"{slot}.{name}" in encoder.state_dict()
     assert spec(slot, getattr(twin, slot)) == spec(slot, changed)
@@ -181,8 +180,7 @@ def test_a_rule_that_learns_is_refused_where_it_was_not_trained():
 def test_hidden_states_are_kept_where_asked_for():
     encoder, batch = tiny(), ragged()
     assert encoder(batch).hidden == {}
-    encoder.keep_hidden = True
-    hidden = encoder(batch).hidden
+    hidden = encoder(batch, PassOptions(keep_hidden=True)).hidden
     assert [*hidden] == [0, 1, 2, 3, 4, 5, 6]
     assert hidden[0].x_ND.shape == (batch.ids_N.shape[0], 16)
 
@@ -190,13 +188,12 @@ def test_hidden_states_are_kept_where_asked_for():
 def test_layers_can_be_skipped():
     encoder, batch = tiny(), ragged()
     whole_BC = encoder(batch).logits_BC
-    encoder.skips = frozenset({3})
-    skipped_BC = encoder(batch).logits_BC
+    without = PassOptions(skips=frozenset({3}))
+    skipped_BC = encoder(batch, without).logits_BC
     assert not torch.allclose(skipped_BC, whole_BC)
     with torch.no_grad():  # its weights are not read: others change nothing
         encoder.layers[2].up.weight.fill_(7.0)
-    assert torch.equal(encoder(batch).logits_BC, skipped_BC)
-    encoder.skips = frozenset()
+    assert torch.equal(encoder(batch, without).logits_BC, skipped_BC)
     assert not torch.allclose(encoder(batch).logits_BC, whole_BC)
 
 

@@ -7,7 +7,6 @@ import torch
 
 from eat_lightning.methods.exit.beem import Beem
 from eat_lightning.methods.exit.patience import Patience
-from eat_lightning.model.method import argument_faults
 
 
 def guesses(*exits: list[float]) -> torch.Tensor:
@@ -21,9 +20,9 @@ EXITS = guesses([0.8, 0.8], [0.9, 0.1], [0.6, 0.3])
 def test_scores_add_up_while_exits_agree():
     """Weights 0.2, 0.3 and 0.4 of layers 2, 3 and 4; the second example's class changes once."""
     rule = Beem(layers=[2, 3, 4])
-    assert rule.score(EXITS[:1]).tolist() == pytest.approx([0.16, 0.16])
-    assert rule.score(EXITS[:2]).tolist() == pytest.approx([0.16 + 0.27, 0.27])
-    assert rule.score(EXITS).tolist() == pytest.approx([0.43 + 0.24, 0.27 + 0.28])
+    assert rule._score(EXITS[:1]).tolist() == pytest.approx([0.16, 0.16])
+    assert rule._score(EXITS[:2]).tolist() == pytest.approx([0.16 + 0.27, 0.27])
+    assert rule._score(EXITS).tolist() == pytest.approx([0.43 + 0.24, 0.27 + 0.28])
 
 
 def test_it_leaves_where_the_score_reaches_alpha():
@@ -33,7 +32,7 @@ def test_it_leaves_where_the_score_reaches_alpha():
 
 def test_given_weights():
     rule = Beem(1.0, [2, 3, 4], weights=[0.5, 1.0, 2.0])
-    assert rule.score(EXITS).tolist() == pytest.approx([0.4 + 0.9 + 1.2, 0.9 + 1.4])
+    assert rule._score(EXITS).tolist() == pytest.approx([0.4 + 0.9 + 1.2, 0.9 + 1.4])
 
 
 def test_it_is_the_papers_rule_and_not_patience():
@@ -45,21 +44,6 @@ def test_it_is_the_papers_rule_and_not_patience():
 def test_margin_is_the_least_distance():
     """Scores 0.67 and 0.55 from 0.6; the least leads are 0.2 and 0.4."""
     assert Beem(0.6, [2, 3, 4]).margin(EXITS).tolist() == pytest.approx([0.07, 0.05])
-
-
-def test_faults():
-    assert argument_faults(Beem, 6, alpha=0, layers=[4]) == [
-        "exit.alpha must be in (0, inf), got 0"
-    ]
-    assert argument_faults(Beem, 6, alpha=1, layers=[4], weights=3) == [
-        "exit.weights must be a list or null, got 3"
-    ]
-    assert argument_faults(Beem, 6, alpha=1, layers=[4], weights=[-1]) == [
-        "exit.weights must be in (0, inf), got -1"
-    ]
-    assert argument_faults(Beem, 6, alpha=1, layers=[3, 4], weights=[1]) == [
-        "exit.weights must have one value for each of 2 layers, got 1"
-    ]
 
 
 def test_as_released_it_is_patience():

@@ -5,8 +5,9 @@ import torch
 from models import method, ragged, tiny
 
 from eat_lightning.methods.exit.fixed import Fixed
-from eat_lightning.model.contracts import knob_of, spec
 from eat_lightning.model.method import argument_faults
+from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.specification import spec
 
 
 def test_everybody_leaves_there_whatever_they_say():
@@ -14,21 +15,21 @@ def test_everybody_leaves_there_whatever_they_say():
     trace = encoder(batch)
     assert trace.depth_B.tolist() == [4] * 5
     assert (trace.tokens_LB[4:] == 0).all()
-    whole = encoder(batch, leave=False)
+    whole = encoder(batch, ALL_EXITS)
     torch.testing.assert_close(trace.logits_BC, whole.guesses[4])
 
 
 def test_at_the_last_layer_it_is_as_never():
     encoder, batch = tiny(), ragged()
     whole = encoder(batch)
-    encoder.exit = method("exit", "fixed", layer=6)
+    encoder = encoder.replacing(exit=method("exit", "fixed", layer=6))
     trace = encoder(batch)
     assert trace.depth_B.tolist() == [6] * 5
     torch.testing.assert_close(trace.logits_BC, whole.logits_BC)
 
 
 def test_it_has_no_knob_and_is_named_by_its_layer():
-    assert knob_of(Fixed(3)) is None
+    assert Fixed(3).knob is None
     assert (spec("exit", Fixed(3)), Fixed(3).layers) == ({"kind": "fixed", "layer": 3}, [3])
 
 

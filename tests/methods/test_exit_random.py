@@ -1,15 +1,15 @@
 """Leaving at random: the share that is asked for, and the same luck whenever it is asked."""
 
-import pytest
 import torch
 from models import alone, method, ragged, tiny
 
 from eat_lightning.methods.exit.random import Random
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import mixed
 
 
 def draws(encoder, batch) -> dict[int, torch.Tensor]:
-    return {k: s_BS[:, 0] for k, s_BS in encoder(batch, leave=False).signals.items()}
+    return {k: s_BS[:, 0] for k, s_BS in encoder(batch, ALL_EXITS).signals.items()}
 
 
 def test_leaves_where_the_draw_is_below_the_rate():
@@ -34,7 +34,7 @@ def test_an_example_has_its_luck_alone_and_pruned_and_with_another_seed_another(
     assert [float(draws(encoder, one)[4]) for one in alone(batch)] == together.tolist()
     pruned = tiny("dense", "norm_topk", "random")
     assert torch.equal(draws(pruned, batch)[4], together)
-    encoder.exit = method("exit", "random", seed=1)
+    encoder = encoder.replacing(exit=method("exit", "random", seed=1))
     assert not torch.equal(draws(encoder, batch)[4], together)
 
 
@@ -52,15 +52,3 @@ def test_neighbouring_numbers_are_scattered():
     assert int(found[0]) % 2**64 == 0xE220A8397B1DCDAF  # splitmix64's first number from 0
     assert len(found.unique()) == 1000
     assert 0.4 < float((found > 0).double().mean()) < 0.6
-
-
-@pytest.mark.parametrize(
-    ("given", "fault"),
-    [
-        ({"rate": 1.1}, r"exit.rate must be in \[0, 1\], got 1.1"),
-        ({"seed": -1}, r"exit.seed must be 0 or more, got -1"),
-    ],
-)
-def test_faults(given, fault):
-    with pytest.raises(ValueError, match=fault):
-        Random(**given)

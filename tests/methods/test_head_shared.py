@@ -5,7 +5,7 @@ import torch
 from models import ragged, tiny
 
 from eat_lightning.methods.head.shared import Shared
-from eat_lightning.model.method import argument_faults
+from eat_lightning.model.options import ALL_EXITS
 
 
 def encoder_with(**head):
@@ -22,16 +22,16 @@ def test_all_exits_have_the_last_ones_parameters():
     with torch.no_grad():
         encoder.heads["6"].classes.weight.zero_()
         encoder.heads["6"].classes.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
-    guesses = encoder(ragged(), leave=False).guesses
+    guesses = encoder(ragged(), ALL_EXITS).guesses
     for layer in (3, 4, 6):
         assert (guesses[layer] == torch.tensor([1.0, 2.0, 3.0])).all()
 
 
 def test_a_temperature_is_an_exits_own():
     encoder = encoder_with()
-    before = encoder(ragged(), leave=False).guesses
+    before = encoder(ragged(), ALL_EXITS).guesses
     encoder.heads["3"].temperature.fill_(2.0)
-    after = encoder(ragged(), leave=False).guesses
+    after = encoder(ragged(), ALL_EXITS).guesses
     torch.testing.assert_close(after[3], before[3] / 2)
     assert torch.equal(after[6], before[6])
 
@@ -54,9 +54,6 @@ def test_the_shared_gradient_is_the_sum_of_the_exits():
     torch.testing.assert_close(sum(found[:3]), found[3])
 
 
-def test_faults():
-    assert argument_faults(Shared, 6, own_classes=1) == [
-        "head.own_classes must be true or false, got 1"
-    ]
+def test_there_must_be_a_dense_layer_to_share():
     with pytest.raises(ValueError, match=r"own_classes=true shares the dense layer: .* is null"):
         Shared(activation=None, own_classes=True)

@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from eat_lightning.infer.depth_batching import Pool
 from eat_lightning.model.contracts import Head
-from eat_lightning.model.encoder import with_slots
 from eat_lightning.model.flops import flops
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 HEADS = kinds("head")
@@ -43,9 +43,9 @@ def test_an_example_depends_on_no_other_and_on_no_exit_rule(kind: str, pool: str
     encoder, batch = with_heads(kind), ragged()
     for head in encoder.heads.values():
         head.pool = pool
-    whole = encoder(batch, leave=False)
+    whole = encoder(batch, ALL_EXITS)
     for rule in (encoder.exit, method("exit", "fixed"), method("exit", "never")):
-        body = with_slots(encoder, exit=rule)
+        body = encoder.replacing(exit=rule)
         trace = body(batch)
         depths = enumerate(trace.depth_B.tolist())
         expected_BC = torch.stack([whole.guesses[depth][i] for i, depth in depths])
@@ -65,14 +65,14 @@ def test_saved_and_loaded_it_answers_alike(kind: str, tmp_path: Path):
 
     encoder, batch = with_heads(kind), ragged()
     encoder.heads["3"].temperature.fill_(2.0)  # an exit's own, whatever else is shared
-    expected = encoder(batch, leave=False).guesses
+    expected = encoder(batch, ALL_EXITS).guesses
     save_model(encoder, ["a", "b", "c"], tmp_path)
     loaded, _ = load_model(tmp_path)
     assert loaded.head == encoder.head
     assert loaded.head["layers"] == [1, 2, 3, 4, 5, 6]  # numbers, not "all"
     again = EatForSequenceClassification.from_pretrained(tmp_path).encoder
     for other in (loaded, again, copy.deepcopy(encoder)):
-        found = other(batch, leave=False).guesses
+        found = other(batch, ALL_EXITS).guesses
         for layer, guess_BC in expected.items():
             torch.testing.assert_close(found[layer], guess_BC)
 
@@ -82,7 +82,7 @@ def test_saved_and_loaded_it_answers_alike(kind: str, tmp_path: Path):
 def test_flops_are_those_of_torchs_counter(kind: str, exit: str):
     mapping = {CPU_ATTENTION: lambda q, k, v, *args, out_shape=None, **kw: sdpa_flop_count(q, k, v)}
     encoder, batch = with_heads(kind, exit), ragged((12,))
-    tokens_LB = encoder(batch, leave=False).tokens_LB.numpy()
+    tokens_LB = encoder(batch, ALL_EXITS).tokens_LB.numpy()
     with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         trace = encoder(batch)
     expected = flops(encoder, encoder.exit, tokens_LB, trace.depth_B.numpy())

@@ -8,7 +8,7 @@ from models import ragged, tiny
 
 from eat_lightning.export.narrow import narrowed
 from eat_lightning.methods.objective.cofi import CoFi, drawn, open_chance, settled
-from eat_lightning.model.encoder import settle, with_weights
+from eat_lightning.model.effective import bake_weights, with_weights
 from eat_lightning.model.training import Context
 from eat_lightning.model.widths import living
 
@@ -56,7 +56,7 @@ def test_expected_size_by_hand():
         for gates in objective.inner:
             gates.fill_(-40.0)
     heads, inner = 6 * 4 * 256, 6 * 24 * 32
-    assert objective.gone().item() == pytest.approx(inner / (heads + inner))
+    assert objective._gone().item() == pytest.approx(inner / (heads + inner))
 
 
 def test_the_loss_by_hand():
@@ -88,9 +88,9 @@ def test_the_cut_encoder_equals_the_gated_one():
     objective = bound(encoder)
     with_zero_one_gates(objective)
     whole_BC = encoder(batch).logits_BC
-    gated_BC = with_weights(encoder, objective.shaped(encoder), batch).logits_BC
+    gated_BC = with_weights(encoder, objective.effective_weights(encoder), batch).logits_BC
     assert not torch.allclose(gated_BC, whole_BC)
-    settle(objective, encoder)
+    bake_weights(objective, encoder)
     torch.testing.assert_close(encoder(batch).logits_BC, gated_BC)
     made = narrowed(encoder, living(encoder))
     assert made.shape.heads_by_layer == (3, 3, 4, 4, 4, 4)
@@ -104,17 +104,15 @@ def test_the_cut_encoder_equals_the_gated_one():
 def test_training_reaches_gates_and_weights():
     encoder = tiny().train()
     objective = bound(encoder)
-    trace = with_weights(encoder, objective.shaped(encoder), ragged())
+    trace = with_weights(encoder, objective.effective_weights(encoder), ragged())
     trace.logits_BC.square().sum().backward()
     assert all(gates.grad.abs().sum() > 0 for gates in objective.heads)
     assert encoder.layers[0].out.weight.grad.abs().sum() > 0
     encoder.strength.fill_(0.0)
-    assert objective.shaped(encoder) == {}
+    assert objective.effective_weights(encoder) == {}
 
 
 def test_faults():
-    with pytest.raises(ValueError, match=r"objective\.sparsity must be in \(0, 1\), got 1"):
-        CoFi(sparsity=1)
     objective = CoFi(hidden=1.0)
     with pytest.raises(ValueError, match="the teacher has 4, the student 6"):
         objective.bind(tiny().shape, tiny(num_layers=4).shape)

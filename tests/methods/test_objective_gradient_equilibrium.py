@@ -5,6 +5,7 @@ from models import ragged, tiny
 
 from eat_lightning.methods.objective.gradient_equilibrium import GradientEquilibrium
 from eat_lightning.methods.objective.joint import Joint
+from eat_lightning.model.options import PassOptions
 from eat_lightning.model.training import Context
 
 LABELS = torch.tensor([0, 1, 2, 0, 1])
@@ -13,8 +14,7 @@ LABELS = torch.tensor([0, 1, 2, 0, 1])
 def gradients(objective, exits: list[int] | None = None) -> dict[str, torch.Tensor]:
     """Of all parameters, without dropout, for the losses of the exits named."""
     encoder = tiny(exit="confidence", dropout=0.0, attention_dropout=0.0).train()
-    encoder.flow = getattr(objective, "flow", None)
-    trace = encoder(ragged())
+    trace = encoder(ragged(), PassOptions(flow=objective.flow))
     guesses = {k: g for k, g in trace.guesses.items() if exits is None or k in exits}
     objective(Context(guesses, LABELS, 6)).total.backward()
     return {n: p.grad for n, p in encoder.named_parameters() if p.grad is not None}

@@ -5,7 +5,7 @@ import torch
 from models import ragged, tiny
 
 from eat_lightning.methods.objective.movement import Movement, masked_top, matrices_of
-from eat_lightning.model.encoder import settle, with_weights
+from eat_lightning.model.effective import bake_weights, with_weights
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 
@@ -42,7 +42,7 @@ def test_the_share_follows_the_schedule():
     encoder = tiny()
     objective = bound(encoder, keep=0.25)
     encoder.strength.fill_(0.5)  # 1 - 0.75 / 2 stay
-    made = objective.shaped(encoder)
+    made = objective.effective_weights(encoder)
     assert [*made] == [*matrices_of(encoder)]
     query, key, value = made["layers.3.qkv.weight"].chunk(3)
     assert (query == 0).sum() == (key == 0).sum() == (value == 0).sum() == 16 * 16 * 0.375
@@ -51,8 +51,8 @@ def test_the_share_follows_the_schedule():
 def test_zeros_stay_in_what_is_saved(tmp_path):
     encoder, batch = tiny(), ragged()
     objective = bound(encoder, keep=0.1)
-    masked_BC = with_weights(encoder, objective.shaped(encoder), batch).logits_BC
-    settle(objective, encoder)
+    masked_BC = with_weights(encoder, objective.effective_weights(encoder), batch).logits_BC
+    bake_weights(objective, encoder)
     save_model(encoder, ["a", "b", "c"], tmp_path)
     loaded, _ = load_model(tmp_path)
     torch.testing.assert_close(loaded(batch).logits_BC, masked_BC)
@@ -61,8 +61,3 @@ def test_zeros_stay_in_what_is_saved(tmp_path):
     (line,) = objective.summary(loaded)
     assert line.startswith("movement: 90")
     assert "no time" in line
-
-
-def test_faults():
-    with pytest.raises(ValueError, match=r"objective\.keep must be in \(0, 1\], got 0"):
-        Movement(keep=0)

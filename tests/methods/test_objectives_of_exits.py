@@ -12,6 +12,7 @@ from eat_lightning.methods.objective.gradient_equilibrium import GradientEquilib
 from eat_lightning.methods.objective.joint import Joint
 from eat_lightning.methods.objective.self_distillation import SelfDistillation
 from eat_lightning.methods.objective.sweet import Sweet
+from eat_lightning.model.options import PassOptions
 from eat_lightning.model.training import Context
 
 EVEN, TILTED = [0.0, 0.0], [math.log(3.0), 0.0]  # probabilities 1/2 1/2 and 3/4 1/4
@@ -30,9 +31,9 @@ def loss(objective, guesses=None, **more):
 def moved(objective, **more) -> dict[str, torch.Tensor]:
     """Gradients that are not zero, of a tiny encoder with heads at 3, 4 and 6."""
     encoder = tiny(exit="confidence", dropout=0.0, attention_dropout=0.0).train()
-    encoder.flow = getattr(objective, "flow", None)
+    guesses = encoder(ragged(), PassOptions(flow=objective.flow)).guesses
     labels_B = torch.tensor([0, 1, 2, 0, 1])
-    objective(Context(encoder(ragged()).guesses, labels_B, 6, **more)).total.backward()
+    objective(Context(guesses, labels_B, 6, **more)).total.backward()
     found = {n: p.grad for n, p in encoder.named_parameters() if p.grad is not None}
     return {name: grad for name, grad in found.items() if grad.any()}
 
@@ -56,8 +57,7 @@ def test_sweet_is_a_plain_sum():
 
 def test_in_sweet_each_layer_has_the_gradient_of_the_next_exit_alone():
     encoder = tiny(exit="confidence", dropout=0.0, attention_dropout=0.0).train()
-    encoder.flow = Sweet().flow
-    guesses = encoder(ragged()).guesses
+    guesses = encoder(ragged(), PassOptions(flow=Sweet().flow)).guesses
     reached = {}
     for k, guess_BC in guesses.items():
         encoder.zero_grad()

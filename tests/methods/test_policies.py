@@ -8,11 +8,13 @@ import torch
 from models import alone, each_once, kinds, method, ragged, tiny
 
 from eat_lightning.infer.record import record
-from eat_lightning.model.contracts import Wish
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.contracts import ExitRule, Policy
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.policies import built, from_folder, policies_of, specs_of
+from eat_lightning.model.policies import build_policies, from_folder, policies_of, specs_of
 from eat_lightning.model.reason import HELD, OWN, Reason, leaves
+from eat_lightning.model.wish import Wish
 from eat_lightning.new import checks
 
 LENGTHS = (9, 1, 14, 2, 7, 21, 12, 5)
@@ -38,7 +40,7 @@ def body(exit: str, reduction: str) -> AdaptiveEncoder:
 
 def asking(names: tuple[str, ...], exit: str, reduction: str) -> AdaptiveEncoder:
     policies = tuple(method("policy", name) for name in names)
-    return with_slots(body(exit, reduction), policies=policies)
+    return body(exit, reduction).replacing(policies=policies)
 
 
 @pytest.mark.combined
@@ -108,7 +110,7 @@ class Known(checks.Examples):
 STAYS, LAST, VETOED, FALLBACK, SURE, PATIENT = range(6)
 
 
-class Scripted:
+class Scripted(ExitRule, Policy):
     """An exit rule at layers 2, 3 and 4 and a policy, who say what is written down."""
 
     layers = (2, 3, 4)
@@ -118,7 +120,7 @@ class Scripted:
 
     reasons = ("sure", "patient")
 
-    def decides(self, logits_EBC):
+    def decides(self, logits_EBC, signals_EBS=None):
         code = self.codes[len(logits_EBC) - 1]
         return torch.full((logits_EBC.shape[1],), max(0, code - OWN + 1))
 
@@ -156,7 +158,7 @@ def test_reasons(rule, policy, full: bool, depth: int, reason: Reason):
 
 def test_the_first_to_hold_an_example_back_says_why():
     encoder = tiny(head={"layers": [2, 3, 4]})
-    encoder.exit = Scripted(SURE, STAYS, STAYS)
+    encoder = encoder.replacing(exit=Scripted(SURE, STAYS, STAYS))
     first, second = Scripted(VETOED, STAYS, STAYS), Scripted(FALLBACK, STAYS, STAYS)
     for policies, reason in (((first, second), VETOED), ((second, first), FALLBACK)):
         encoder.policies = policies
@@ -167,7 +169,7 @@ def test_nobody_is_held_back_where_nobody_leaves():
     """Training and recording: every head guesses for everyone, and reasons say nothing."""
     encoder = tiny(head={"layers": [2, 3, 4]})
     encoder.exit, encoder.policies = Scripted(SURE, SURE, SURE), (Scripted(VETOED, full=True),)
-    trace = encoder(ragged((5, 3)), leave=False)
+    trace = encoder(ragged((5, 3)), ALL_EXITS)
     assert trace.reason_B.tolist() == [Reason.LAST_LAYER] * 2
 
 
@@ -184,13 +186,13 @@ def test_a_part_of_a_batch():
 
 def test_specs_undo_built():
     policies = tuple(method("policy", kind) for kind in kinds("policy"))
-    assert specs_of(built(specs_of(policies))) == specs_of(policies)
+    assert specs_of(build_policies(specs_of(policies))) == specs_of(policies)
     for broken in ({"kind": "veto"}, "veto", 3):
         with pytest.raises(ValueError, match=r"^policy must be a list such as"):
-            built(broken)
+            build_policies(broken)
     said = r"no policy called 'nope'.*; policy.veto.margin must be in"
     with pytest.raises(ValueError, match=said):
-        built([{"kind": "nope"}, {"kind": "veto", "margin": 3}])
+        build_policies([{"kind": "nope"}, {"kind": "veto", "margin": 3}])
 
 
 def test_a_model_folder_names_no_other_run():

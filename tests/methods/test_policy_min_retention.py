@@ -3,7 +3,7 @@
 import pytest
 from models import method, ragged, tiny
 
-from eat_lightning.methods.policy.min_retention import MinRetention, gentlest, ratios_of
+from eat_lightning.methods.policy.min_retention import MinRetention, gentlest
 
 LONG = (21, 21, 21)
 
@@ -24,12 +24,12 @@ def test_the_gentlest_strength(share: float, ratios: list[float] | None, strengt
 
 
 def test_ratios_are_one_for_each_layer():
-    assert ratios_of(method("reduction", "norm_topk", ratio=0.4, layers=[2, 4])) == [0.4, 0.4]
-    assert ratios_of(method("reduction", "norm_topk", ratio=[0.1, 0.2], layers=[2, 4])) == [
+    assert method("reduction", "norm_topk", ratio=0.4, layers=[2, 4]).ratios() == [0.4, 0.4]
+    assert method("reduction", "norm_topk", ratio=[0.1, 0.2], layers=[2, 4]).ratios() == [
         0.1,
         0.2,
     ]
-    assert ratios_of(method("reduction", "none")) == []
+    assert method("reduction", "none").ratios() == []
 
 
 def test_tokens_by_hand():
@@ -67,12 +67,3 @@ def test_wishes_are_of_this_batch():
     wish = MinRetention(0.81, ["mail"]).wishes(ragged(LONG), method("reduction", "norm_topk"))
     assert wish.full_B is None
     assert wish.strength_B.tolist() == [1.0] * 3
-
-
-def test_faults():
-    with pytest.raises(
-        ValueError, match=r"^policy.min_retention.share must be in \(0, 1\], got 0$"
-    ):
-        MinRetention(0)
-    with pytest.raises(ValueError, match="sources must be a list of texts, got 'mail'"):
-        MinRetention(0.5, sources="mail")

@@ -48,7 +48,7 @@ def test_significance_is_attention_times_value_norm():
     # .85 .05 .05 .05 of the first (3 points: .05 .525 1); the second is short enough to stay whole.
     assert made(rows(), EVIDENCE, 1).x_ND.flatten().tolist() == [0, 1, 2, 4, 5, 6]
     torch.testing.assert_close(
-        made.significance(rows(), EVIDENCE)[0].float(), torch.tensor([0, 0.85, 0.05, 0.05, 0.05])
+        made._significance(rows(), EVIDENCE)[0].float(), torch.tensor([0, 0.85, 0.05, 0.05, 0.05])
     )
 
 
@@ -59,10 +59,3 @@ def test_nothing_is_sampled_where_all_may_stay(changes: dict, strength: float):
     made = AdaptiveTokenSampling(**{"samples": 0.5, "layers": [1], "least": 2, **changes})
     given = rows(strength)
     assert made(given, EVIDENCE, 1) is given
-
-
-def test_bad_values():
-    with pytest.raises(ValueError, match=r"reduction.least must be 2 or more, got 1"):
-        AdaptiveTokenSampling(least=1)
-    with pytest.raises(ValueError, match=r"reduction.samples must be in \(0, 1\], got 0"):
-        AdaptiveTokenSampling(samples=0)

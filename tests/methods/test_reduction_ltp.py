@@ -7,6 +7,7 @@ from models import packed, ragged, tiny, tiny_shape
 from eat_lightning.methods.reduction.ltp import LearnedTokenPruning
 from eat_lightning.model.contracts import turned
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.options import PassOptions
 
 RECEIVED = Evidence(received_N=torch.tensor([1.0, 0.4, 1.6, 1.0, 0.9, 0.1]))
 LENGTHS = [4, 2]  # means over t: .25 .1 .4 .25 | .45 .05; the last of each is [SEP]
@@ -24,10 +25,10 @@ def rows(strength: float = 1.0):
 
 def test_thresholds_rise_with_the_layer_and_are_learned():
     made = bound(final=0.3)
-    assert [made.threshold(layer).item() for layer in (1, 5)] == pytest.approx([0.0, 0.2])
+    assert [made._threshold(layer).item() for layer in (1, 5)] == pytest.approx([0.0, 0.2])
     with torch.no_grad():
         made.delta[1] = 0.05
-    assert made.threshold(5).item() == pytest.approx(0.25)
+    assert made._threshold(5).item() == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +61,7 @@ def test_a_soft_gate_by_hand():
 def test_thresholds_and_scores_get_a_gradient_while_soft():
     encoder = tiny("dense", "ltp").train()
     encoder.reduction.temperature = 0.05
-    encoder.soft = True
-    trace = encoder(ragged())
+    trace = encoder(ragged(), PassOptions(soft=True))
     trace.penalties["gates"].sum().backward()
     assert (encoder.reduction.delta.grad != 0).all()
     assert encoder.layers[0].qkv.weight.grad.abs().sum() > 0
@@ -69,8 +69,7 @@ def test_thresholds_and_scores_get_a_gradient_while_soft():
 
 def test_in_evaluation_rows_are_dropped_even_in_a_soft_stage():
     encoder = tiny("dense", "ltp")
-    encoder.soft = True
-    assert (encoder(ragged()).tokens_LB[-1] < ragged().lengths_B).any()
+    assert (encoder(ragged(), PassOptions(soft=True)).tokens_LB[-1] < ragged().lengths_B).any()
 
 
 def test_a_threshold_ignores_longer_neighbours():
@@ -87,10 +86,3 @@ def test_its_own_rate_and_its_knob():
     twin = turned(made, 0.5)
     assert (twin.scale, made.scale) == (0.5, 1.0)
     assert twin.delta is made.delta
-
-
-def test_bad_values():
-    with pytest.raises(ValueError, match=r"reduction.temperature must be in \(0, inf\), got 0"):
-        LearnedTokenPruning(temperature=0)
-    with pytest.raises(ValueError, match=r"reduction.protect_sep must be true or false, got 1"):
-        LearnedTokenPruning(protect_sep=1)

@@ -8,22 +8,23 @@ from models import kinds, method, ragged, tiny
 
 from eat_lightning.methods.reduction._gates import forwarded, weighed
 from eat_lightning.methods.reduction._topk import TopK
-from eat_lightning.model.contracts import knob_of, turned
+from eat_lightning.model.contracts import Reduction, turned
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import argument_faults
+from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Packed
 
 REDUCTIONS = kinds("reduction")
 MERGING = ("tome", "mean_pool")
 
 
-class Watched:
+class Watched(Reduction):
     """A reduction that notes which positions of each example it leaves, by layer."""
 
     def __init__(self, reduction):
         self.reduction, self.kept = reduction, {}
         self.place, self.needs, self.layers = reduction.place, reduction.needs, reduction.layers
-        self.wants = getattr(reduction, "wants", ())
+        self.wants = reduction.wants
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         short = self.reduction(packed, evidence, layer)
@@ -33,7 +34,7 @@ class Watched:
         return short
 
 
-class Masked:
+class Masked(Reduction):
     """The same choice with rows that stay, hidden from every other token and from pooling."""
 
     def __init__(self, watched: Watched):
@@ -53,10 +54,11 @@ class Masked:
 @pytest.mark.parametrize("kind", [kind for kind in REDUCTIONS if kind not in ("none", *MERGING)])
 def test_dropping_equals_masking(kind: str, pool: str):
     encoder, batch = tiny("dense", kind, head={"pool": pool}), ragged()
-    encoder.reduction = watched = Watched(encoder.reduction)
+    watched = Watched(encoder.reduction)
+    encoder = encoder.replacing(reduction=watched)
     dropped = encoder(batch)
     assert (dropped.tokens_LB[-1] < batch.lengths_B).any()
-    encoder.reduction = Masked(watched)
+    encoder = encoder.replacing(reduction=Masked(watched))
     masked = encoder(batch)
     assert (masked.tokens_LB == batch.lengths_B).all()
     torch.testing.assert_close(masked.logits_BC, dropped.logits_BC, atol=1e-4, rtol=1e-4)
@@ -65,17 +67,16 @@ def test_dropping_equals_masking(kind: str, pool: str):
 @pytest.mark.parametrize("kind", [kind for kind in REDUCTIONS if kind != "none"])
 def test_nothing_leaves_at_the_strict_end(kind: str):
     encoder, batch = tiny("dense", kind), ragged()
-    encoder.reduction = turned(encoder.reduction, knob_of(encoder.reduction).strict)
+    encoder = encoder.replacing(reduction=turned(encoder.reduction, encoder.reduction.knob.strict))
     assert (encoder(batch).tokens_LB == batch.lengths_B).all()
 
 
 @pytest.mark.parametrize("kind", REDUCTIONS)
 def test_cls_survives_the_lax_end(kind: str):
     encoder, batch = tiny("dense", kind), ragged()
-    encoder.keep_hidden = True
-    if (knob := knob_of(encoder.reduction)) is not None:
-        encoder.reduction = turned(encoder.reduction, knob.fine[-1])
-    for packed in encoder(batch).hidden.values():
+    if (knob := encoder.reduction.knob) is not None:
+        encoder = encoder.replacing(reduction=turned(encoder.reduction, knob.fine[-1]))
+    for packed in encoder(batch, PassOptions(keep_hidden=True)).hidden.values():
         first_B = packed.layout.offsets_B
         assert packed.layout.lengths_B.min() >= 1
         assert (packed.position_N[first_B] == 0).all()
@@ -85,7 +86,7 @@ def test_cls_survives_the_lax_end(kind: str):
 def test_what_is_put_into_a_slot_takes_the_encoders_mode(kind: str):
     """A new module says that it is in training, where it may draw at random."""
     encoder, batch = tiny(), ragged()
-    encoder.reduction = method("reduction", kind)
+    encoder = encoder.replacing(reduction=method("reduction", kind))
     first, second = encoder(batch), encoder(batch)
     assert torch.equal(first.tokens_LB, second.tokens_LB)
     assert torch.equal(first.logits_BC, second.logits_BC)

@@ -1,4 +1,7 @@
-"""The encoder: equal to Hugging Face when static, to a masked reference when adaptive."""
+"""The encoder: equal to Hugging Face when static, to a masked reference when adaptive.
+
+Equality for each family is tests/weights/test_families.py's.
+"""
 
 import os
 from itertools import product
@@ -11,9 +14,10 @@ from models import alone, method, padded, ragged, spread, tiny
 from reference import reference
 
 from eat_lightning.infer.record import record
-from eat_lightning.model.contracts import knob_of, turned
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.contracts import turned
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.reason import Reason
 from eat_lightning.new.checks import Examples
 from eat_lightning.weights.checkpoint import load_pretrained
@@ -30,53 +34,14 @@ SMALL = {"vocab_size": 50, "num_labels": 3}
 WIDE = {"num_attention_heads": 4, "num_hidden_layers": 3, "max_position_embeddings": 42}
 
 
-def hugging_face(family: str):
-    """A small random classifier of Hugging Face, with spread LayerNorm gammas."""
-    import transformers as hf
-
-    sizes = {"hidden_size": 32, "intermediate_size": 40} | WIDE
-    made = {
-        "bert": lambda: hf.BertForSequenceClassification(hf.BertConfig(**SMALL, **sizes)),
-        "roberta": lambda: hf.RobertaForSequenceClassification(
-            hf.RobertaConfig(**SMALL, **sizes, pad_token_id=1, type_vocab_size=1)
-        ),
-        "mpnet": lambda: hf.MPNetForSequenceClassification(
-            hf.MPNetConfig(**SMALL, **sizes, pad_token_id=1)
-        ),
-        "distilbert": lambda: hf.DistilBertForSequenceClassification(
-            hf.DistilBertConfig(**SMALL, dim=32, hidden_dim=40, n_heads=4, n_layers=3)
-        ),
-    }[family]()
-    return spread(made).eval()
-
-
 def static(folder: Path, num_labels: int = 3, **options) -> AdaptiveEncoder:
     slots = {slot: method(slot, kind) for slot, kind in STATIC.items()}
     head = options.pop("head", {"layers": []})
     return load_pretrained(str(folder), num_labels, **slots, head=head, **options).eval()
 
 
-def answers(model: torch.nn.Module, batch, family: str = "bert") -> torch.Tensor:
-    inputs = padded(batch, pad=model.config.pad_token_id)
-    if family != "bert":
-        inputs.pop("token_type_ids")
-    return model(**inputs).logits
-
-
-@pytest.mark.parametrize("family", ["bert", "distilbert", "mpnet", "roberta"])
-def test_equals_hugging_face(family: str, tmp_path: Path):
-    model, batch = hugging_face(family), ragged((9, 1, 30, 2, 17))
-    if family == "roberta":
-        batch.types_N.zero_()
-    model.save_pretrained(tmp_path)
-    with torch.no_grad():
-        trace = static(tmp_path)(batch)
-        torch.testing.assert_close(
-            trace.logits_BC, answers(model, batch, family), atol=1e-4, rtol=0
-        )
-    assert trace.depth_B.tolist() == [3] * 5
-    assert (trace.tokens_LB == batch.lengths_B).all()
-    assert trace.retention_B.tolist() == [1.0] * 5
+def answers(model: torch.nn.Module, batch) -> torch.Tensor:
+    return model(**padded(batch, pad=model.config.pad_token_id)).logits
 
 
 @pytest.fixture
@@ -149,7 +114,7 @@ def test_examples_leave_on_their_own(exit: str, depths: set[int]):
 def test_an_exit_where_nobody_may_leave_is_not_asked(kind: str):
     """All else is as if it were: depths, and FLOPs without its head. A policy looks at it."""
     encoder = tiny("dense", "none", kind, head={"layers": [1, 2, 3]})
-    knob: Any = knob_of(encoder.exit)
+    knob: Any = encoder.exit.knob
     recorded = record(encoder, Examples(ragged()))
 
     def at_2(point: float) -> Any:
@@ -160,21 +125,23 @@ def test_an_exit_where_nobody_may_leave_is_not_asked(kind: str):
     def shares(point: float) -> float:
         return recorded.under(at_2(point)).exit_shares.get(2, 0)
 
-    encoder.exit = at_2(next(point for point in knob.fine if 0 < shares(point) < 1))
+    encoder = encoder.replacing(
+        exit=at_2(next(point for point in knob.fine if 0 < shares(point) < 1))
+    )
     trace, outcome = encoder(ragged()), recorded.under(encoder.exit)
     assert [*trace.guesses] == [2, 6]
     assert trace.depth_B.tolist() == outcome.depth_B.tolist()
-    at_one = with_slots(encoder, exit=encoder.rule)
+    at_one = encoder.replacing(exit=encoder.rule)
     assert at_one.exit.layers == [2]
     counted = [flops(e, e.exit, recorded.tokens_LB, outcome.depth_B) for e in (encoder, at_one)]
     assert (counted[0] == counted[1]).all()
-    policed = with_slots(encoder, policies=[method("policy", "full_depth")])
+    policed = encoder.replacing(policies=[method("policy", "full_depth")])
     assert [*policed(ragged()).guesses] == [1, 2, 3, 6]
 
 
 def test_guesses_of_all_heads_when_nobody_leaves():
     encoder, batch = tiny("dense", "norm_topk", "confidence"), ragged()
-    leaving, staying = encoder(batch), encoder(batch, leave=False)
+    leaving, staying = encoder(batch), encoder(batch, ALL_EXITS)
     assert [*staying.guesses] == [3, 4, 6]
     assert staying.depth_B.tolist() == [6] * 5
     for i, depth in enumerate(leaving.depth_B.tolist()):
@@ -198,11 +165,11 @@ def test_strength_scales_the_ratio(strength: float, kept: int):
 def test_layers_are_distinct():
     encoder, batch = tiny(exit="confidence"), ragged()
     with torch.no_grad():
-        before = encoder(batch, leave=False).guesses
+        before = encoder(batch, ALL_EXITS).guesses
         for number, layer in enumerate(encoder.layers, start=1):
             weight, kept = layer.up.weight, layer.up.weight.clone()
             weight.add_(1.0)
-            after = encoder(batch, leave=False).guesses
+            after = encoder(batch, ALL_EXITS).guesses
             changed = [k for k in before if not torch.equal(before[k], after[k])]
             assert changed == [k for k in before if k >= number]
             weight.copy_(kept)
@@ -234,7 +201,7 @@ def test_evidence_is_fp32_under_autocast(needs: str):
             seen.extend([evidence.received_N, evidence.cls_N])
             return call(self, packed, evidence, layer)
 
-    encoder.reduction = Spy()
+    encoder = encoder.replacing(reduction=Spy())
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         encoder(ragged())
     found = [score_N for score_N in seen if score_N is not None]

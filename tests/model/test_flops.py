@@ -7,11 +7,12 @@ from models import each_once, kinds, method, ragged, tiny
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from eat_lightning.methods.reduction.norm_topk import NormTopK
-from eat_lightning.model.contracts import build
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, head_flops, static_flops
 from eat_lightning.model.layer import Shape
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.specification import build
 from eat_lightning.model.trace import Trace
 
 LAYERS = [2, 3, 4]
@@ -43,7 +44,7 @@ def assert_flops_are_counted(encoder: AdaptiveEncoder, batch: Batch) -> Trace:
     depth_B, tokens_LB = trace.depth_B.numpy(), trace.tokens_LB.numpy()
     if depth_B[0] < 6:  # what a reduction left at the last layer that ran is seen behind it alone
         with torch.inference_mode():
-            tokens_LB = encoder(batch, leave=False).tokens_LB.numpy()
+            tokens_LB = encoder(batch, ALL_EXITS).tokens_LB.numpy()
     ours = flops(encoder, encoder.exit, tokens_LB, depth_B, batch.lengths_B.numpy())
     assert ours == pytest.approx([found], rel=1e-3)
     return trace
@@ -60,8 +61,8 @@ def test_torch_counts_the_same(attention: str, reduction: str, exit: str):
 
 def test_torch_counts_the_same_within_a_layer_and_at_the_first_exit():
     encoder = tiny(head={"layers": LAYERS, "pool": "mean"})
-    encoder.reduction = WithinLayer(0.3, [1, 4])
-    encoder.exit = method("exit", "confidence", tau=1e-9, layers=[2, 4])
+    encoder = encoder.replacing(reduction=WithinLayer(0.3, [1, 4]))
+    encoder = encoder.replacing(exit=method("exit", "confidence", tau=1e-9, layers=[2, 4]))
     assert assert_flops_are_counted(encoder, ragged((23,))).depth_B.tolist() == [2]
 
 

@@ -11,7 +11,7 @@ import torch
 from models import kinds
 from torch import Tensor, nn
 
-from eat_lightning.model.contracts import SLOTS, Knob, class_of, turned
+from eat_lightning.model.contracts import Attention, ExitRule, Knob, Reduction, turned
 from eat_lightning.model.method import (
     InLayers,
     Layers,
@@ -27,10 +27,11 @@ from eat_lightning.model.method import (
     makers,
     method,
 )
+from eat_lightning.model.specification import SLOTS, class_of
 
 
 @method("exit")
-class Every(nn.Module):
+class Every(ExitRule, nn.Module):
     """Has an argument of each kind."""
 
     share: Points = 0.5
@@ -44,6 +45,8 @@ class Every(nn.Module):
 
     seen: Tensor = field(init=False)
     knob = Knob("share", strict=0.0, grid=(0.5,), fine=(0.5,), bounds="[0, 1]")
+
+    def decides(self, logits_EBC, signals_EBS=None): ...
 
     def __post_init__(self) -> None:
         self.register_buffer("seen", torch.full((self.count,), self.rate))
@@ -107,8 +110,10 @@ def test_unknown_and_missing_arguments_are_refused():
         Every(colour=1)
 
     @method("exit")
-    class Needs:
+    class Needs(ExitRule):
         layers: Annotated[Sequence[int], InLayers(at_least=1)]
+
+        def decides(self, logits_EBC, signals_EBS=None): ...
 
     with pytest.raises(TypeError, match="missing a required argument: 'layers'"):
         Needs()
@@ -130,8 +135,10 @@ def test_a_subclass_adds_and_changes_arguments():
     ]
 
 
-class Plain:
-    """Of another package: a constructor of its own, and nothing else."""
+class Plain(Attention):
+    """Of another package, with a constructor in place of fields."""
+
+    def sees(self, q, k): ...
 
     def __init__(self, reach: int = 1):
         if reach < 1:
@@ -175,10 +182,12 @@ def test_the_shelf_declares_its_arguments(slot: str):
 
 def test_a_knob_of_one_point_takes_no_list():
     @method("reduction")
-    class Scaled:
+    class Scaled(Reduction):
         scale: Point = 1.0
         layers: Layers = (2, 4)
         knob = Knob("scale", strict=0.0, grid=(1.0,), fine=(1.0,), bounds="[0, inf)")
+
+        def __call__(self, packed, evidence, layer): ...
 
     assert argument_faults(Scaled, 6, scale=[1.0, 2.0]) == [
         "reduction.scale must be in [0, inf), got [1.0, 2.0]"

@@ -7,7 +7,8 @@ import pytest
 import torch
 from models import method, ragged, tiny
 
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.specification import spec
 from experiments.retention.pruning import left, ratios_of, scheduled, staircase, with_cls
 
 TWICE = [Fraction(3, 10)] * 2  # as the paper
@@ -50,7 +51,7 @@ def test_the_reductions_keep_as_many(kind: str):
     encoder = tiny("dense", kind)
     lengths = list(range(1, 38))
     with torch.inference_mode():
-        trace = encoder(ragged(lengths), leave=False)
+        trace = encoder(ragged(lengths), ALL_EXITS)
     ratios = ratios_of(spec("reduction", method("reduction", kind)), 6)
     assert ratios is not None
     assert trace.tokens_LB[-1].tolist() == [left(t, ratios) for t in lengths]

@@ -7,8 +7,8 @@ import torch
 from models import Nearest, kinds, method, ragged, tiny, tiny_shape
 
 from eat_lightning.bounds import layer_faults, number_faults
-from eat_lightning.model.contracts import SLOTS, build, build_all, spec
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.specification import SLOTS, build, build_all, spec
 from eat_lightning.new.checks import checks
 
 METHODS = [(slot, kind) for slot in SLOTS for kind in kinds(slot)]
@@ -49,7 +49,7 @@ def test_a_class_from_outside_the_package():
     assert spec("attention", pattern) == {"kind": kind, "reach": 2}
     encoder, batch = tiny(), ragged()
     before_BC = encoder(batch).logits_BC
-    encoder.attention = pattern
+    encoder = encoder.replacing(attention=pattern)
     assert not torch.allclose(encoder(batch).logits_BC, before_BC)
 
 
@@ -136,6 +136,7 @@ def test_numbers():
 def test_slots_can_be_replaced_at_any_time():
     encoder = tiny("dense", "none", "confidence")
     assert isinstance(encoder, AdaptiveEncoder)
-    encoder.reduction, encoder.exit = method("reduction", "norm_topk"), method("exit", "never")
+    methods = {"reduction": method("reduction", "norm_topk"), "exit": method("exit", "never")}
+    encoder = encoder.replacing(**methods)
     assert encoder(ragged((12,))).tokens_LB[2].tolist() == [8]
     assert tiny_shape().max_length == 40

@@ -4,20 +4,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jaxtyping
 import pytest
-from hydra.types import RunMode
-from omegaconf import OmegaConf
 
-from eat_lightning import cli
 from eat_lightning.bounds import Misshaped
+from eat_lightning.cli import entry
+from eat_lightning.composing import compose_or_explain
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
+from eat_lightning.model.contracts import Reduction
 from eat_lightning.new.__main__ import SLOTS, write
 from eat_lightning.new.checks import checks
 
@@ -35,7 +34,7 @@ def test_what_is_written_keeps_the_contract(
         check(method)
 
 
-class Leaky:
+class Leaky(Reduction):
     """Norms over the whole batch: an example's fate depends on who else is there."""
 
     place, needs, layers = "after_layer", frozenset(), (2,)
@@ -61,14 +60,14 @@ def test_a_method_that_breaks_a_promise_is_caught():
 class BadExit(Never):
     """Gives a number for each class."""
 
-    def decides(self, logits_EBC):
+    def decides(self, logits_EBC, signals_EBS=None):
         return logits_EBC[-1].long()
 
 
 class ListExit(Never):
     """Gives a plain list."""
 
-    def decides(self, logits_EBC):
+    def decides(self, logits_EBC, signals_EBS=None):
         return [0] * logits_EBC.shape[1]
 
 
@@ -109,10 +108,9 @@ def test_a_wrong_shape_ends_a_command_in_one_line(monkeypatch, capsys):
     def command(config):
         raise Misshaped("BadExit.decides must give B whole numbers, got 5 x 3")
 
-    given = SimpleNamespace(mode=RunMode.RUN, overrides=SimpleNamespace(task=[]))
-    monkeypatch.setattr(cli.HydraConfig, "get", lambda: given)
+    monkeypatch.setattr(sys, "argv", ["eat track"])
     with pytest.raises(SystemExit, match="1"):
-        cli.run_job(command, OmegaConf.create({}), sweeps=False)
+        entry("track", command)()
     said = capsys.readouterr().err
     assert said == "error: BadExit.decides must give B whole numbers, got 5 x 3\n"
 
@@ -138,11 +136,9 @@ def test_it_composes_from_a_folder_of_ones_own(tmp_path: Path):
     assert "_target_: mine.Mine" in composed.stdout
 
 
-def test_a_folder_of_configs_that_is_not_there_is_one_line(tmp_path: Path):
-    from eat_lightning.cli import with_own_configs
-
+def test_a_folder_of_configs_that_is_not_there_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     with pytest.raises(SystemExit, match="1"):
-        with_own_configs(["--config-dir", str(tmp_path / "none"), "task=sst2"])
-    (tmp_path / "own").mkdir()
-    left = with_own_configs([f"--config-dir={tmp_path}/own", "task=sst2"])
-    assert left == ["task=sst2", f"hydra.searchpath=[file://{tmp_path}/own]"]
+        compose_or_explain("train", ["--config-dir", str(tmp_path / "none"), "task=sst2"])
+    assert capsys.readouterr().err == f"error: --config-dir: there is no folder {tmp_path}/none\n"

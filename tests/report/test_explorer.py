@@ -12,11 +12,10 @@ from models import method, tiny
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.data.split import Split
 from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record
-from eat_lightning.model.contracts import build, spec
-from eat_lightning.model.encoder import with_slots
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.specification import build, spec
 from eat_lightning.report.explorer import (
     compared,
     explore,
@@ -37,7 +36,7 @@ def make_run(folder: Path, task: str, reduction: str = "norm_topk") -> Run:
     rule, head = ("confidence" if labels else "never"), {"layers": [3, 4]}
     encoder = tiny("dense", reduction, rule, len(labels) or 1, head, max_positions=300, **sizes)
     if labels:
-        encoder.exit = method("exit", "confidence", tau=0.6, layers=[3, 4])
+        encoder = encoder.replacing(exit=method("exit", "confidence", tau=0.6, layers=[3, 4]))
     save_model(encoder, labels or ["score"], folder / "model")
     tokenizer.save_pretrained(folder / "model")
     target = "eat_lightning.data.toy.ToyData"
@@ -101,10 +100,10 @@ def test_as_the_encoder_goes(run: Run, explored: dict, split: Split):
     methods = compared(encoder)
     for example in explored["examples"][:4]:
         for way, reduction in zip(example["ways"], methods, strict=True):
-            encoder.reduction = reduction
-            encoder.exit = build("exit", {"kind": "never"})
+            encoder = encoder.replacing(reduction=reduction)
+            encoder = encoder.replacing(exit=build("exit", {"kind": "never"}))
             with torch.inference_mode():
-                trace = encoder.eval()(split.batch(np.array([example["id"]])), leave=False)
+                trace = encoder.eval()(split.batch(np.array([example["id"]])), ALL_EXITS)
             assert [len(places) for places in way["kept"]] == trace.tokens_LB[:, 0].tolist()
             for found in way["exits"]:
                 expected = trace.guesses[found["layer"]].softmax(-1)[0].tolist()
@@ -113,7 +112,9 @@ def test_as_the_encoder_goes(run: Run, explored: dict, split: Split):
                 assert found["answer"] == labels[int(np.argmax(expected))]
             for found in way["rules"]:
                 tau = float(found["rule"].removeprefix("tau "))
-                encoder.exit = method("exit", "confidence", tau=tau, layers=[3, 4])
+                encoder = encoder.replacing(
+                    exit=method("exit", "confidence", tau=tau, layers=[3, 4])
+                )
                 with torch.inference_mode():
                     trace = encoder(split.batch(np.array([example["id"]])))
                 assert found["left_at"] == int(trace.depth_B[0])
@@ -137,11 +138,10 @@ def test_places_by_hand(run: Run):
     encoder, _ = run.model()
     first = build("reduction", {"kind": "first", "ratio": 0.5, "layers": [2, 4]})
     words = typed(run, [["a dull film"]])
-    ((recorded, places),) = walk(with_slots(encoder, reduction=first), words)
+    ((recorded, places),) = walk(encoder.replacing(reduction=first), words)
     every = [0, 1, 2, 3, 4]
     assert places == [every, every, [0, 1, 2], [0, 1, 2], [0, 1], [0, 1]]
     assert recorded.tokens_LB[:, 0].tolist() == [5, 5, 3, 3, 2, 2]
-    assert not encoder.keep_hidden
 
 
 def test_a_spread_has_every_kind(run: Run, split: Split):
@@ -164,12 +164,6 @@ def test_sentences_of_ones_own(run: Run):
     # 0.4 of 5 others leave after layer 2, 0.4 of 3 after layer 4.
     assert [len(kept) for kept in first["ways"][0]["kept"]] == [6, 6, 4, 4, 3, 3]
     assert len(second["tokens"]) == 5
-
-
-@pytest.mark.parametrize("texts", [["one text"], [["one", "two"]]])
-def test_texts_of_another_shape(run: Run, texts: list):
-    with pytest.raises(ConfigError, match="a list of sentence, got"):
-        explore(run, examples=0, texts=texts)
 
 
 def test_pairs_and_scores(tmp_path: Path):

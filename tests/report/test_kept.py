@@ -130,9 +130,3 @@ def test_rows_of_a_pass_may_lie_apart(tmp_path: Path):
     assert len(found) == 3
     assert len({*found}) == 2
     assert found[0] == found[1] != found[2]
-
-
-def test_rows_without_examples_are_kept_too(tmp_path: Path):
-    keep(tmp_path / "r", [make_row()])
-    keep_study(open_study([str(tmp_path)]), tmp_path)
-    assert open_study([str(tmp_path / "rows.jsonl")]).measured[0].row.examples == ""

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 def config_of(*overrides: str) -> dict[str, Any]:
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose("workspace", overrides=list(overrides)))
+        return plain(compose("track", overrides=list(overrides)))
 
 
 @pytest.fixture(scope="module")

@@ -1,19 +1,18 @@
 """What a run is called, and what a sweep trains, measures and returns."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
+from commands import finished
 from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
-from safetensors.torch import load_file
-from training import TINY, command, config_of, trained
+from training import TINY, command, config_of, copy_of_shared, trained
 
-from eat_lightning import cli
+from eat_lightning import composing
+from eat_lightning.config import CONFIG_DIR
+from eat_lightning.errors import ConfigError
 from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import Run, folder_for, open_runs
 from eat_lightning.train import measured
@@ -23,7 +22,7 @@ from eat_lightning.train.ray_launcher import RayLauncher
 
 @pytest.fixture(scope="module")
 def run(outputs: Path) -> Run:
-    return trained("study=swept", "model=eat_pruned")
+    return copy_of_shared("study=line", "model=eat_pruned")
 
 
 def name_of(*overrides: str) -> str:
@@ -79,15 +78,6 @@ def test_an_exit_rule_is_in_the_name_only_where_it_moves_heads():
     assert (with_heads, without) == ("sst2-eat_paper-s1", "sst2-eat_paper-s1-head.layers")
 
 
-@pytest.mark.slow
-def test_a_multirun_makes_a_folder_per_job_with_its_own_seed(outputs: Path):
-    assert command("-m", *TINY, "seed=1,2", "study=sweep").wait() == 0
-    runs = open_runs(str(outputs / "sweep"))
-    assert [r.config["seed"] for r in runs] == [1, 2]
-    one, two = (load_file(r.folder / "model" / "model.safetensors") for r in runs)
-    assert any(not torch.equal(one[k], two[k]) for k in one)
-
-
 def rows_of(run: Run) -> list[Row]:
     return read(run.folder / "rows.jsonl")
 
@@ -95,14 +85,14 @@ def rows_of(run: Run) -> list[Row]:
 def test_a_tau_is_one_more_row_and_trains_nothing(run: Run, capsys: pytest.CaptureFixture[str]):
     weights = run.folder / "model" / "model.safetensors"
     before = weights.stat().st_mtime_ns
-    again = trained("study=swept", "model=eat_pruned", "exit.tau=0.55")
+    again = trained("study=line", "model=eat_pruned", "exit.tau=0.55")
     assert (again.folder, weights.stat().st_mtime_ns) == (run.folder, before)
     found = {row.exit["tau"]: row for row in rows_of(run) if row.exit["kind"] == "confidence"}
     assert {0.9, 0.55} <= found.keys()
     assert found[0.55].depth <= found[0.9].depth
     assert "tau 0.55" in capsys.readouterr().out
     count = len(rows_of(run))
-    trained("study=swept", "model=eat_pruned", "exit=patience", "exit.patience=1")
+    trained("study=line", "model=eat_pruned", "exit=patience", "exit.patience=1")
     assert [row.exit["kind"] for row in rows_of(run)][count:] == ["patience"]
 
 
@@ -122,7 +112,7 @@ def test_nothing_is_timed_while_another_run_trains(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(measured, "who_trains", lambda: [77])
-    given = ["study=swept", "model=eat_pruned", "measure.enabled=true", "measure.examples=4"]
+    given = ["study=line", "model=eat_pruned", "measure.enabled=true", "measure.examples=4"]
     trained(*given)
     assert "not timed, since another run trains here (process 77)" in capsys.readouterr().out
     assert all(row.latency_ms is None for row in rows_of(run))
@@ -141,30 +131,25 @@ def test_what_a_model_lacks_is_left_out_of_a_sweep(capsys: pytest.CaptureFixture
 @pytest.mark.slow
 def test_a_sweep_over_taus_trains_each_model_once(outputs: Path):
     """The command of the README: a model without exits takes part and leaves tau out."""
-    sweep = ["task=sst2,mnli", "model=minilm,eat", "exit.tau=0.8,0.9", "seed=1,2"]
-    small = [o for o in TINY if not o.startswith("trainer")]
-    small += ["trainer=smoke", "trainer.max_steps=3", "study=promise"]
+    small = [*TINY, "trainer.max_steps=3", "study=promise"]
     small += ["measure.enabled=true", "measure.examples=2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "eat_lightning.train", "-m", *small, *sweep],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    out, _ = finished("eat_lightning.train", "-m", *small, "model=minilm,eat", "exit.tau=0.8,0.9")
     runs = open_runs(str(outputs / "promise"))
-    assert len(runs) == 8
+    assert [found.config["model"] for found in runs] == ["eat", "minilm"]
     for found in runs:
         rows = [row for row in rows_of(found) if not row.baseline]
         taus = [row.exit.get("tau") for row in rows]
         assert taus == ([0.8, 0.9] if found.config["model"] == "eat" else [None])
         assert all(row.latency_ms and row.accuracy is not None and row.depth for row in rows)
-    assert done.stdout.count("exit.tau=0.8 is left out for model=minilm") == 4
+    assert out.count("exit.tau=0.8 is left out for model=minilm") == 1
 
 
 @pytest.mark.slow
 def test_jobs_that_share_a_run_take_turns(outputs: Path):
     jobs = [command(*TINY, "study=twins", f"exit.tau={tau}") for tau in (0.6, 0.9)]
-    assert [job.wait() for job in jobs] == [0, 0]
+    for job in jobs:
+        job.communicate()
+    assert [job.returncode for job in jobs] == [0, 0]
     (found,) = open_runs(str(outputs / "twins"))
     assert sorted(row.exit["tau"] for row in rows_of(found)) == [0.6, 0.9]
 
@@ -174,27 +159,24 @@ def test_a_search_is_told_the_score_on_the_selection_split(outputs: Path):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="no hydra-optuna-sweeper")
     search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"]
     search += ["hydra.sweeper.direction=maximize", "optimizer.lr=interval(1e-4,1e-2)"]
-    assert command("-m", *TINY, *search, "study=search").wait() == 0
+    finished("eat_lightning.train", "-m", *TINY, *search, "study=search")
     runs = open_runs(str(outputs / "search"))
     assert len(runs) == 3
     best = yaml.safe_load((outputs / "search" / "optimization_results.yaml").read_text())
     assert best["best_value"] == max(found.done["selection_score"] for found in runs)
 
 
-def test_a_launcher_that_is_not_installed_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr(cli, "hydra_plugins", lambda: ())
-    with pytest.raises(SystemExit, match="1"):
-        cli.check_extras(["hydra/launcher=slurm", "seed=1,2"])
-    said = "error: hydra/launcher=slurm: pip install 'eat_lightning[slurm]'\n"
-    assert capsys.readouterr().err == said
-    cli.check_extras(["seed=1,2", "hydra/launcher=basic"])
+def test_a_launcher_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(composing.EXTRAS, "hydra/launcher=slurm", ("not-installed", "slurm"))
+    line = r"hydra/launcher=slurm: pip install 'eat_lightning\[slurm\]'"
+    with pytest.raises(ConfigError, match=line):
+        composing.check_extras(["hydra/launcher=slurm", "seed=1,2"])
+    composing.check_extras(["seed=1,2", "hydra/launcher=basic"])
 
 
 def test_hydra_takes_the_launcher_for_ray():
     """By its yaml, as a sweep does; no cluster is asked."""
-    with initialize_config_dir(cli.CONFIG_DIR, version_base="1.3"):
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         chosen = ["hydra/launcher=ray", "hydra.launcher.max_retries=7"]
         config = compose("train", overrides=chosen, return_hydra_config=True)
     launcher = Plugins.instance()._instantiate(config.hydra.launcher)

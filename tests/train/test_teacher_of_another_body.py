@@ -11,6 +11,7 @@ from models import spread
 from training import TINY, config_of
 
 from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.run import Run
 from eat_lightning.train.fit import data_of
@@ -74,7 +75,7 @@ def test_byte_pairs_learn_from_word_pieces(tmp_path: Path):
             [toy_tokenizer()(str(data.split("train").text(drawn)[0])).input_ids]
         )
         with torch.no_grad():
-            said_BC = encoder(batch, leave=False).logits_BC
+            said_BC = encoder(batch, ALL_EXITS).logits_BC
         np.testing.assert_allclose(np.load(cached)[drawn], said_BC[0], atol=1e-4)
 
 

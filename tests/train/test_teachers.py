@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from training import TINY, config_of, trained
+from training import TINY, config_of, copy_of_shared, trained
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record
+from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train
 from eat_lightning.train.fit import data_of
@@ -22,7 +24,7 @@ from eat_lightning.train.plan import planned
 
 @pytest.fixture(scope="module")
 def run(outputs: Path) -> Run:
-    return trained("study=line", "model=eat_pruned")
+    return copy_of_shared("study=line", "model=eat_pruned")
 
 
 def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path):
@@ -37,7 +39,7 @@ def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path)
     attach_teacher(data, str(run.folder))
     assert np.array_equal(first, data.split("train").teacher)
     encoder, _ = run.model()
-    alone = encoder(data.split("train").batch(np.array([7])), leave=False).logits_BC
+    alone = encoder(data.split("train").batch(np.array([7])), ALL_EXITS).logits_BC
     assert np.allclose(first[7], alone.detach().numpy(), atol=1e-5)
     order = label_order(
         ["Neutral", "entailment", "CONTRADICTION"], ["entailment", "neutral", "contradiction"]
@@ -81,7 +83,7 @@ def test_heads_alone_on_a_tuned_run(run: Run):
     train(config, given)
     heads = Run.open(folder_for(config, given))
     batch = run.data().split("validation").batch(np.arange(8))
-    ours, theirs = (r.model()[0](batch, leave=False).guesses for r in (heads, run))
+    ours, theirs = (r.model()[0](batch, ALL_EXITS).guesses for r in (heads, run))
     assert sorted(ours) == [1, 2, 3, 4, 5, 6]
     assert torch.allclose(ours[6].softmax(-1).argmax(-1), theirs[6].softmax(-1).argmax(-1))
     weights = [load_file(r.folder / "model" / "model.safetensors") for r in (heads, run)]
@@ -130,7 +132,7 @@ def test_a_teacher_with_another_vocabulary_is_refused(run: Run, tmp_path: Path):
     from eat_lightning.train.teacher import teacher_in_step
 
     data: Any = SimpleNamespace(tokenizer=toy_tokenizer(), task=run.task)
-    assert teacher_in_step(str(run.folder), object(), data).shape.num_layers == 6
+    assert teacher_in_step(str(run.folder), HiddenDistillation(), data).shape.num_layers == 6
     data.tokenizer.add_tokens(["another"])
     with pytest.raises(ConfigError, match="has another vocabulary than the student"):
-        teacher_in_step(str(run.folder), object(), data)
+        teacher_in_step(str(run.folder), HiddenDistillation(), data)

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from commands import finished
 from safetensors.torch import load_file
-from training import TINY, command, config_of, trained
+from training import TINY, command, config_of, copy_of_shared, trained
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Recorded
@@ -31,7 +32,7 @@ from eat_lightning.weights.checkpoint import load_model
 
 @pytest.fixture(scope="module")
 def run(outputs: Path) -> Run:
-    return trained("study=line", "model=eat_pruned")
+    return copy_of_shared("study=line", "model=eat_pruned")
 
 
 def test_a_run_folder_holds_what_it_promises(run: Run):
@@ -126,29 +127,41 @@ def test_a_study_stands_for_its_runs(run: Run):
     assert [r.folder for r in open_runs(str(run.folder.parent))] == [run.folder]
 
 
-@pytest.mark.parametrize("model", ["eat_paper", "minilm"])
-def test_other_models_train(model: str):
-    found = trained("study=models", f"model={model}")
-    row = read(found.folder / "rows.jsonl")[0]
-    assert row.model == model
-    assert (row.retention < 1) == (model == "eat_paper")
+SHARED_ANSWERS = ["objective=sandwich", "reduction=norm_topk"]
 
 
-@pytest.mark.parametrize("task", ["mnli", "qqp", "stsb", "cola"])
-def test_other_tasks_train(task: str):
-    found = trained("study=tasks", f"task={task}", *(["exit=never"] if task == "stsb" else []))
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["task=mnli", "model=eat_paper"],
+        ["task=qqp", "model=minilm"],
+        ["task=stsb", "exit=never"],
+        ["task=cola", "head=attention", *SHARED_ANSWERS],
+        ["head=past_future", *SHARED_ANSWERS],
+        ["head=shared", *SHARED_ANSWERS],
+    ],
+    ids=" ".join,
+)
+def test_other_tasks_models_and_heads_train_and_are_measured(given: list[str]):
+    found = trained("study=others", "trainer.max_steps=3", *given)
     row = read(found.folder / "rows.jsonl")[0]
     assert getattr(row, row.metric) == found.done["score"]
+    assert row.model == found.config["model"]
+    assert (row.retention < 1) == (row.reduction["kind"] != "none")
+    asked = [word.removeprefix("head=") for word in given if word.startswith("head=")]
+    assert [found.model()[0].head["kind"]] == (asked or ["linear"])
 
 
 def test_a_run_cut_within_an_epoch_is_validated_where_it_ends():
-    found = trained("study=cut", "schedule=constant", "trainer.max_steps=7")
+    """And its texts are cut to what the encoder can hold."""
+    given = ["schedule=constant", "trainer.max_steps=7", "encoder.max_positions=8"]
+    found = trained("study=cut", *given)
     assert found.done["steps"] == 7
     assert found.done["selection_score"] is not None
-    (validated,) = (found.folder / "csv").glob("metrics.csv")
-    with validated.open() as file:
+    with (found.folder / "csv" / "metrics.csv").open() as file:
         steps = [int(r["step"]) for r in csv.DictReader(file) if r["select/score"]]
     assert steps[-1] == 6
+    assert found.data().split("validation").lengths.max() == 8
 
 
 def test_a_partial_run_with_other_data_is_not_gone_on_with(run: Run, tmp_path: Path):
@@ -160,11 +173,6 @@ def test_a_partial_run_with_other_data_is_not_gone_on_with(run: Run, tmp_path: P
         begin(partial, {"train": "b", "precision": "32-true"})
 
 
-def test_texts_are_cut_to_what_the_encoder_can_hold():
-    found = trained("study=short", "encoder.max_positions=8")
-    assert found.data().split("validation").lengths.max() == 8
-
-
 def test_dropout_is_on_in_training():
     plan = planned(config_of(*TINY))
     module = module_of(plan, data_of(plan))
@@ -173,9 +181,9 @@ def test_dropout_is_on_in_training():
 
 
 MINE = """
-class EveryOther:
-    place, needs = "after_layer", frozenset()
+from eat_lightning.model.contracts import Reduction
 
+class EveryOther(Reduction):
     def __init__(self, layers=(2,)):
         self.layers = list(layers)
 
@@ -213,15 +221,6 @@ def test_the_learning_rate_is_the_tasks_but_for_random_weights():
     for given, lr in (([], 1e-3), (["optimizer.lr=3e-4"], 3e-4)):
         plan = planned(config_of(*TINY, *given))
         assert module_of(plan, data_of(plan)).lr == lr
-
-
-@pytest.mark.parametrize("head", ["shared", "attention", "past_future"])
-def test_other_heads_train_and_are_measured(head: str, outputs: Path):
-    given = [f"head={head}", "objective=sandwich", "reduction=norm_topk"]
-    found = trained("study=heads", *given)
-    assert found.model()[0].head["kind"] == head
-    (row,) = read(found.folder / "rows.jsonl")
-    assert row.depth <= 6
 
 
 def test_heads_at_all_layers_are_in_a_runs_name():
@@ -263,26 +262,28 @@ def test_dev_labels_decide_nothing(tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_equal_weights(outputs: Path):
+    """By SIGKILL, behind its second and third checkpoint, then behind its last step."""
     long = [x for x in TINY if "max_steps" not in x and "num_train" not in x]
     long += ["data.num_train=320", "trainer.max_steps=-1", "checkpoint_every=3"]
     config = config_of(*long, "study=whole")
     train(config, [*long, "study=whole"])
     whole = Run.open(folder_for(config, [*long, "study=whole"]))
-    folder = folder_for(config_of(*long, "study=killed"), [*long, "study=killed"])
-    for kill in range(3):
-        process, seen, deadline = command(*long, "study=killed"), 0, time.monotonic() + 120
-        stamp = last_stamp(folder)
-        while process.poll() is None and seen < 2 + kill and time.monotonic() < deadline:
-            seen += last_stamp(folder) != stamp
-            stamp = last_stamp(folder)
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    given = [*long, "study=killed"]
+    folder = folder_for(config_of(*given), given)
+    for checkpoints in (2, 3):
+        with command(*given) as process:
+            seen, stamp, deadline = 0, last_stamp(folder), time.monotonic() + 300
+            while process.poll() is None and seen < checkpoints and time.monotonic() < deadline:
+                seen += last_stamp(folder) != stamp
+                stamp = last_stamp(folder)
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
         assert not (folder / "done.json").exists()
-    assert command(*long, "study=killed").wait() == 0
-    for name in ("done.json", "rows.jsonl", "examples.parquet"):  # killed after its last step
+    finished("eat_lightning.train", *given)
+    for name in ("done.json", "rows.jsonl", "examples.parquet"):
         (folder / name).unlink()
-    assert command(*long, "study=killed").wait() == 0
+    finished("eat_lightning.train", *given)
     whole_weights, resumed = (
         load_file(f / "model" / "model.safetensors") for f in (whole.folder, folder)
     )
@@ -298,7 +299,7 @@ def last_stamp(folder: Path) -> int:
 @pytest.mark.slow
 def test_wandb_records_offline(outputs: Path):
     given = [*TINY, "model=eat_pruned", "logger=wandb", "study=wandb"]
-    assert command(*given, WANDB_MODE="offline").wait() == 0
+    finished("eat_lightning.train", *given, env={"WANDB_MODE": "offline"})
     folder = folder_for(config_of(*given), given)
     (offline,) = (folder / "wandb").glob("offline-run-*")
     told = subprocess.run(

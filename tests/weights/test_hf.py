@@ -46,29 +46,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["bert", "distilbert", "mpnet"])
-def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
-    """A fine-tuned classifier of Hugging Face, its folder, and its answers on the ragged batch."""
-    import transformers as hf
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory):
+    """A fine-tuned BERT of Hugging Face, its folder, and its answers on the ragged batch."""
+    from transformers import BertConfig, BertForSequenceClassification
 
     sizes = {"vocab_size": 50, "num_labels": 3, "max_position_embeddings": 42}
-    wide = {"hidden_size": 16, "intermediate_size": 24}
-    wide |= {"num_hidden_layers": 3, "num_attention_heads": 4}
-    model = {
-        "bert": lambda: hf.BertForSequenceClassification(hf.BertConfig(**sizes, **wide)),
-        "mpnet": lambda: hf.MPNetForSequenceClassification(hf.MPNetConfig(**sizes, **wide)),
-        "distilbert": lambda: hf.DistilBertForSequenceClassification(
-            hf.DistilBertConfig(**sizes, dim=16, hidden_dim=24, n_heads=4, n_layers=3)
-        ),
-    }[request.param]()
+    sizes |= {"hidden_size": 16, "intermediate_size": 24}
+    sizes |= {"num_hidden_layers": 3, "num_attention_heads": 4}
+    model = BertForSequenceClassification(BertConfig(**sizes))
     model.config.id2label = dict(enumerate(LABELS))
-    folder = tmp_path_factory.mktemp(request.param)
+    folder = tmp_path_factory.mktemp("bert")
     spread(model).eval().save_pretrained(folder)
-    inputs = padded()
-    if request.param != "bert":
-        inputs.pop("token_type_ids")
     with torch.no_grad():
-        return folder, inputs, model(**inputs).logits
+        return folder, padded(), model(**padded()).logits
 
 
 def test_int8(run: Path, tmp_path: Path):
@@ -82,14 +73,6 @@ def test_int8(run: Path, tmp_path: Path):
     assert 0 < gap < 1
     with pytest.raises(ValueError, match="int8 is not saved"):
         model.save_pretrained(tmp_path)
-
-
-def test_plain_folder_in_int8(plain):
-    folder, inputs, expected_BC = plain
-    model = EatForSequenceClassification.from_pretrained(folder, dtype="int8")
-    with torch.no_grad():
-        gap = (model(**inputs).logits - expected_BC).abs().max()
-    assert 0 < gap < 1
 
 
 def test_plain_folder_equals_hugging_face(plain):
@@ -267,9 +250,8 @@ def test_regression_scores_are_left_as_they_are(tmp_path: Path):
     ("settings", "said"),
     [
         ({"exit": {"kind": "nope"}}, "exit.kind: there is no exit called 'nope'"),
-        ({"exit": {"kind": "os.system", "command": "true"}}, "is no class with decides"),
+        ({"exit": {"kind": "os.system", "command": "true"}}, "is no ExitRule"),
         ({"exit": {"kind": "confidence", "tau": 0}}, r"exit.tau must be in \(0, 1\], got 0"),
-        ({"exit": {"kind": "confidence", "tau": 1.01}}, r"exit.tau must be in \(0, 1\], got 1.01"),
         ({"exit": {"kind": "confidence", "teu": 0.9}}, "exit.teu is not an option of confidence"),
         ({"exit": {"kind": "confidence", "layers": [9]}}, r"exit.layers must be in 1..\d, got 9"),
         (
@@ -298,17 +280,6 @@ def test_input_that_does_not_fit(run: Path):
         model(torch.full((2, 3), 5), torch.tensor([[1, 1, 1], [0, 0, 0]]))
     with pytest.raises(ValueError, match=r"must both be \(examples, length\)"):
         model(torch.full((2, 3), 5), torch.ones(2, 1, 3, 3))
-
-
-def test_broken_weights_are_one_line(run: Path, tmp_path: Path):
-    import shutil
-
-    shutil.copytree(run, tmp_path / "cut")
-    path = tmp_path / "cut" / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:3_000])
-    with pytest.raises(ValueError, match=str(tmp_path)) as caught:
-        EatForSequenceClassification.from_pretrained(tmp_path / "cut")
-    assert "\n" not in str(caught.value)
 
 
 def test_lacking_weights_are_refused(run: Path, tmp_path: Path):

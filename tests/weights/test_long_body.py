@@ -47,7 +47,7 @@ def body(folder: Path) -> Any:
     return model
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_8192_tokens(tmp_path: Path):
     model = body(tmp_path)
     encoder = encoder_in(tmp_path)

@@ -25,7 +25,8 @@ from typing import Any
 
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import build, knob_of, points_by_layer, spec, turned
+from eat_lightning.model.contracts import points_by_layer, turned
+from eat_lightning.model.specification import build, spec
 
 CAUTION = {"shared": (1.0,), "each": (1.0, 0.5, 0.0)}
 STEPS = 20  # of the chain to a point that is given
@@ -40,7 +41,7 @@ def chains_of(
 ) -> list[list[Setting]]:
     """Distinct chains. own: the run at full depth. rule: an exit rule with a knob. points: of its
     knob, None for the knob's own. ratios: points of the reduction's knob, None for where it is."""
-    knob: Any = knob_of(rule)
+    knob: Any = rule.knob
     ordered = sorted({*(points or knob.fine)}, key=lambda point: abs(point - knob.strict))
     chains: list[list[Setting]] = []
     reductions = [own.reduction] if ratios is None else [turned(own.reduction, r) for r in ratios]
@@ -56,7 +57,7 @@ def chains_of(
 def chain_to(full: Setting, last: Setting) -> list[Setting]:
     """From full depth to one point, whose exits have points of their own: the distance of each to
     the strict end grows in equal steps."""
-    knob: Any = knob_of(last.exit)
+    knob: Any = last.exit.knob
     distances = [point - knob.strict for point in points_by_layer(last.exit).values()]
     shares = [step / STEPS for step in range(1, STEPS + 1)]
     steps = [[round(knob.strict + share * d, 9) for d in distances] for share in shares]
@@ -68,7 +69,7 @@ def chain_to(full: Setting, last: Setting) -> list[Setting]:
 def cautious(rule: Any, point: float, caution: float) -> Any:
     """The rule with its knob at `point`, whose distance to the strict end is multiplied by
     `caution` for each exit earlier than the last; an exit for which nothing is left is closed."""
-    knob: Any = knob_of(rule)
+    knob: Any = rule.knob
     layers, points = rule.layers, {}
     for layer, num_after in zip(layers, range(len(layers) - 1, -1, -1), strict=True):
         own = round(knob.strict + (point - knob.strict) * caution**num_after, 9)
@@ -86,6 +87,6 @@ def is_reachable(rule: Any, own: Any) -> bool:
     it: they can only leave later."""
     if isinstance(rule, Never):
         return True
-    knob: Any = knob_of(own)
+    knob: Any = own.knob
     least, points = points_by_layer(own), points_by_layer(rule)
     return all(abs(p - knob.strict) <= abs(least[k] - knob.strict) for k, p in points.items())

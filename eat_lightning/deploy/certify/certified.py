@@ -15,8 +15,8 @@ from eat_lightning.deploy.certify.select import Choice, choose
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Source
 from eat_lightning.measure.settings import Setting
-from eat_lightning.model.contracts import spec
 from eat_lightning.model.flops import static_flops
+from eat_lightning.model.specification import spec
 from eat_lightning.runs.certificate import Certificate, calibration_of, cut_of, of_source, short
 from eat_lightning.runs.row import majority, recalls, unfound
 

@@ -17,7 +17,7 @@ from eat_lightning.infer.onnx_backend import Export, OnnxBackend
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.settings import Setting
-from eat_lightning.model.encoder import AdaptiveEncoder, with_slots
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
 from eat_lightning.runs.open import open_run
 
@@ -43,7 +43,7 @@ class Passes:
         return cls(own, export, split, plan.batch)
 
     def body(self, candidate: Setting) -> AdaptiveEncoder:
-        return with_slots(self.own.encoder, **candidate.methods, policies=candidate.policies)
+        return self.own.encoder.replacing(**candidate.methods, policies=candidate.policies)
 
     def backend(self, candidate: Setting) -> Backend:
         """What answers as this candidate does."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from eat_lightning.bounds import number_faults
-from eat_lightning.config import DataPlan, make, whole, within
+from eat_lightning.config import DataPlan, whole, within
 from eat_lightning.deploy.certify.candidates import chain_to, chains_of, is_reachable
 from eat_lightning.deploy.certify.select import Target
 from eat_lightning.errors import ConfigError, Faults
@@ -20,18 +20,10 @@ from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import (
-    MODEL_SLOTS,
-    build,
-    build_all,
-    knob_of,
-    method_faults,
-    points_by_layer,
-    spec,
-)
-from eat_lightning.model.encoder import with_slots
+from eat_lightning.model.contracts import points_by_layer
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
+from eat_lightning.model.specification import MODEL_SLOTS, build, method_faults, spec
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import name_faults
 from eat_lightning.runs.chosen import ExitChoice
@@ -120,7 +112,7 @@ def prepare(plan: CertifyPlan) -> Prepared:
     faults.check()
     export = Export.open(plan.onnx, plan.threads, plan.engine) if plan.onnx else None
     chains = run_chains(plan, run) if export is None else export_chains(plan, run, export)
-    made, procedure = make(risk), make(plan.procedure)
+    made, procedure = build("risk", risk), build("procedure", plan.procedure)
     Faults(procedure.refuses(len(chains), made.none_at_full_depth)).check()
     title = str(plan.risk["_target_"]).split(".")[-2].replace("_", " ")
     share = ""
@@ -160,7 +152,7 @@ def run_chains(plan: CertifyPlan, run: Run) -> list[list[Setting]]:
         )
     try:
         own = {slot: build(slot, model[slot]) for slot in MODEL_SLOTS}
-        if knob_of(own["exit"]) is None:
+        if own["exit"].knob is None:
             own["exit"] = Confidence(layers=early)
         rule = strictest(own["exit"], plan.layers, last)
         policies = policies_of(plan.policy)
@@ -169,7 +161,7 @@ def run_chains(plan: CertifyPlan, run: Run) -> list[list[Setting]]:
         raise ConfigError.of(str(error).split("; ")) from None
     faults = Faults(slot_faults(rule, heads, last, len(model["id2label"])))
     faults += knob_faults("taus", plan.taus, rule)
-    if plan.ratios is not None and knob_of(own["reduction"]) is None:
+    if plan.ratios is not None and own["reduction"].knob is None:
         kind = model["reduction"]["kind"]
         faults.append(f"ratios needs a reduction with a ratio, got {kind}")
     faults += knob_faults("ratios", plan.ratios, own["reduction"])
@@ -185,7 +177,7 @@ def fitted(plan: CertifyPlan, run: Run, own: Setting, choice: ExitChoice) -> Set
     """The run's own methods with their knobs where they are for a budget."""
     form = form_of(plan.prepack, plan.dtype, plan.device)
     encoder = in_form(in_dtype(run.model()[0], plan.dtype).to(plan.device), form)
-    body = with_slots(encoder, **own.methods, policies=own.policies)
+    body = encoder.replacing(**own.methods, policies=own.policies)
     where, budget = plan.data.model_dump(), choice.budget
     assert budget is not None
     fits = choice.fit_reduction
@@ -196,13 +188,13 @@ def fitted(plan: CertifyPlan, run: Run, own: Setting, choice: ExitChoice) -> Set
 def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
     """The rule at these layers (None: its own), its knob at the strict end. ValueError lists what
     of the layers cannot be."""
-    knob: Any = knob_of(rule)
+    knob: Any = rule.knob
     given = spec("exit", rule) | {knob.name: knob.strict} | ({"layers": layers} if layers else {})
-    return build_all({"exit": given}, num_layers)["exit"]
+    return build("exit", given, num_layers)
 
 
 def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
-    knob = knob_of(method)
+    knob = method.knob
     return [] if knob is None or points is None else number_faults(key, points, knob.bounds)
 
 
@@ -216,7 +208,7 @@ def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Sett
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{where}: not what `export` writes ({error})") from None
     faults = Faults()
-    if knob_of(own["exit"]) is None or not export.layers:
+    if own["exit"].knob is None or not export.layers:
         kind = about["exit"]["kind"]
         faults.append(f"{where}: certify holds an export to a tau, and its exit rule is {kind}")
     elif plan.layers is not None:
@@ -236,7 +228,7 @@ def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Sett
 
 def reachable_chains(plan: CertifyPlan, last: Setting, num_layers: int) -> list[list[Setting]]:
     """last: what the graphs do. It ends every chain where no points and no layers are asked for."""
-    knob: Any = knob_of(last.exit)
+    knob: Any = last.exit.knob
     points: Any = plan.taus
     if points is None:
         own = points_by_layer(last.exit).values()

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.deploy.certify.contracts import Procedure, Risk
 from eat_lightning.deploy.certify.procedure._bounds import allowed
 from eat_lightning.deploy.certify.procedure.learn_then_test import share
 from eat_lightning.measure.settings import Setting
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.contracts import Procedure, Risk
+from eat_lightning.model.specification import spec
 from eat_lightning.runs.row import label
 
 Chains = Sequence[Sequence[Setting]]

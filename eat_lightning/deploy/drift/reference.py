@@ -21,7 +21,7 @@ from eat_lightning.deploy.drift.observation import FEATURES, Observation, observ
 from eat_lightning.engines.plan import is_export
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Source
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.specification import spec
 from eat_lightning.progress import shown
 from eat_lightning.runs.certificate import Home, differences, of_export, of_source
 from eat_lightning.runs.run import write_json
@@ -119,7 +119,7 @@ def check_policies(backend: Backend, origins: list[str] | None) -> None:
     """ConfigError where a policy asks what the calibration part does not tell."""
     told = set() if origins is None else {ORIGIN}
     for policy in (policy for source in backend.by_source for policy in backend.policies(source)):
-        if unknown := sorted({*getattr(policy, "asks", set)()} - told):
+        if unknown := sorted({*policy.asks()} - told):
             kind = spec("policy", policy)["kind"]
             fault = f"policy={kind} asks for {unknown[0]}, which the calibration part does not tell"
             raise ConfigError(f"{fault}: what is normal under it cannot be known")

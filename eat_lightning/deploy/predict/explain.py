@@ -10,7 +10,7 @@ import numpy as np
 from eat_lightning.answers import softmax
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
-from eat_lightning.model.contracts import knob_of, points_by_layer
+from eat_lightning.model.contracts import points_by_layer
 
 
 def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:
@@ -21,7 +21,7 @@ def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:
         columns = " and ".join(backend.columns)
         raise ConfigError(f"text must be {len(backend.columns)} ({columns}), got {texts!r:.80}")
     look = backend.look(texts, {})
-    knob, points = knob_of(look.exit), points_by_layer(look.exit)
+    knob, points = look.exit.knob, points_by_layer(look.exit)
     depth, reason = look.answer["depth"], look.answer["exit_reason"]
     lines = []
     for layer, logits_C in look.guesses.items():

@@ -8,7 +8,7 @@ Shapes: B examples, L longest length, N packed tokens, H heads, K head width, F 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from eat_lightning.model.contracts import Kernel, Where
+from eat_lightning.model.contracts import Attention, Kernel, Where
 from eat_lightning.model.packed import Layout
 
 
@@ -53,19 +53,18 @@ class Rows:
         return self.weight_BL.masked_fill(~self.real_BL, float("-inf"))
 
 
-class Approximate(nn.Module):
-    """The base of methods that have no mask.
-
-    `mixed(rows)` is the product; it must not depend on the other examples of a batch.
-    `flops(shape, layer, tokens_B)` is what it costs, as `Pattern` says.
-    """
+class Approximate(Attention, nn.Module):
+    """The base of patterns that have no mask."""
 
     approximate = True
     wants = frozenset({"position", "weight"})
-    mixed: Callable[[Rows], Float[Tensor, "b h l k"]]
 
     def __init__(self):
         super().__init__()  # torch's own takes anything, and arguments are read off the signature
+
+    @abstractmethod
+    def mixed(self, rows: Rows) -> Float[Tensor, "b h l k"]:
+        """Give the product. It must not depend on the other examples of a batch."""
 
     def sees(self, q: Where, k: Where) -> Bool[Tensor, ...]:
         return torch.ones_like(q.index == k.index)
@@ -74,9 +73,9 @@ class Approximate(nn.Module):
         return True
 
     def kernel(self, layout: Layout, layer: int) -> Kernel | None:
-        return partial(self.product, layer=layer)
+        return partial(self._product, layer=layer)
 
-    def product(
+    def _product(
         self,
         qkv_N3HK: Float[Tensor, "n 3 h k"],
         layout: Layout,

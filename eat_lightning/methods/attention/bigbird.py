@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eat_lightning.model.banded import Band, attention_of_band, blocks_of
-from eat_lightning.model.contracts import Kernel, Where
+from eat_lightning.model.contracts import Attention, Kernel, Where
 from eat_lightning.model.method import Whole, method
 from eat_lightning.model.packed import Layout
 
@@ -32,7 +32,7 @@ PRIME = 2**31 - 1
 
 
 @method("attention")
-class BigBird:
+class BigBird(Attention):
     """block: tokens of a block. random: blocks drawn for each."""
 
     block: Annotated[int, Whole(1)] = 64
@@ -45,13 +45,13 @@ class BigBird:
         seen = ((of_q - of_k).abs() <= 1) | (of_q == 0) | (of_k == 0)
         seen = seen | (of_q == last) | (of_k == last)
         for turn in range(self.random):
-            seen = seen | (of_k == self.drawn(of_q, last + 1, turn, q.layer))
+            seen = seen | (of_k == self._drawn(of_q, last + 1, turn, q.layer))
         return seen
 
     def sees_all(self, longest: int, layer: int) -> bool:
         return longest <= (4 + self.random) * self.block  # ends and neighbours, and what is drawn
 
-    def drawn(
+    def _drawn(
         self, block: Int[Tensor, "..."], num_blocks: Int[Tensor, "..."], turn: int, layer: int
     ) -> Int[Tensor, "..."]:
         """The block that block number `block` sees by its draw number `turn`: of those between the
@@ -66,23 +66,23 @@ class BigBird:
 
     def kernel(self, layout: Layout, layer: int) -> Kernel | None:
         """The blocks alone, where that is little of all."""
-        cut = self.pairs(layout.longest) <= PAYS * layout.longest**2
-        return partial(self.product, layer=layer) if cut else None
+        cut = self._pairs(layout.longest) <= PAYS * layout.longest**2
+        return partial(self._product, layer=layer) if cut else None
 
-    def product(
+    def _product(
         self, qkv_N3HK: Float[Tensor, "n 3 h k"], layout: Layout, dropout: float, *, layer: int
     ) -> Float[Tensor, "n h k"]:
         key = ("bigbird", self.block, self.random, self.seed, layer)
-        band = layout.cached(key, lambda: self.band(layout, layer))
+        band = layout.cached(key, lambda: self._band(layout, layer))
         mixed_NHK = attention_of_band(qkv_N3HK, band, dropout)
         return with_ends(qkv_N3HK, mixed_NHK, layout, self.block, dropout)
 
-    def band(self, layout: Layout, layer: int) -> Band:
+    def _band(self, layout: Layout, layer: int) -> Band:
         """The blocks that each block meets, a block that comes twice hidden the second time."""
         block, blocks = self.block, blocks_of(layout, self.block)
         of_G, num_G = blocks.start_G // block, -(-blocks.length_G1[:, 0] // block)
         met = [0 * of_G, num_G - 1, of_G - 1, of_G, of_G + 1]
-        met += [self.drawn(of_G, num_G, turn, layer) for turn in range(self.random)]
+        met += [self._drawn(of_G, num_G, turn, layer) for turn in range(self.random)]
         met_GT = torch.stack(met, 1)
         again_GTT = (met_GT[:, :, None] == met_GT[:, None]).tril(-1)
         inner = torch.arange(block, device=layout.device)
@@ -93,13 +93,13 @@ class BigBird:
         queries_GQ = blocks.rows(blocks.start_G[:, None] + inner)
         return Band(queries_GQ, blocks.rows(keys_GTQ.flatten(1)), seen_GQS, blocks.place_N)
 
-    def pairs(self, lengths: Any) -> Any:
+    def _pairs(self, lengths: Any) -> Any:
         """Query-key pairs computed for one example of such a length."""
         filled = -(-lengths // self.block) * self.block
         return filled * self.block * (5 + self.random) + 2 * self.block * lengths
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
-        whole, cut = tokens_B**2, self.pairs(tokens_B)
+        whole, cut = tokens_B**2, self._pairs(tokens_B)
         return 4.0 * shape.attention_width * np.where(cut <= PAYS * whole, cut, whole)
 
 

@@ -8,11 +8,11 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from eat_lightning.methods.attention._varlen import there, varlen_attention
-from eat_lightning.model.contracts import Kernel, Where
+from eat_lightning.model.contracts import Attention, Kernel, Where
 from eat_lightning.model.packed import Layout
 
 
-class Dense:
+class Dense(Attention):
     def sees(self, q: Where, k: Where) -> Bool[Tensor, "..."]:
         return torch.ones_like(q.index == k.index)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from eat_lightning.bounds import whole_faults
 from eat_lightning.model.banded import banded_attention, pairs
-from eat_lightning.model.contracts import Kernel, Where
+from eat_lightning.model.contracts import Attention, Kernel, Where
 from eat_lightning.model.method import Argument, Layers, method
 from eat_lightning.model.packed import Layout
 
@@ -30,7 +30,7 @@ def window_faults(given: Argument) -> list[str]:
 
 
 @method("attention")
-class Longformer:
+class Longformer(Attention):
     """`window` neighbours, half on each side; in `layers`, or in all where None."""
 
     window: Annotated[int, window_faults] = 32
@@ -39,23 +39,23 @@ class Longformer:
     def sees(self, q: Where, k: Where) -> Bool[Tensor, "..."]:
         near = (q.index - k.index).abs() <= self.window // 2
         seen = near | (q.index == 0) | (k.index == 0)
-        return seen if self.windowed(q.layer) else seen | True
+        return seen if self._windowed(q.layer) else seen | True
 
     def sees_all(self, longest: int, layer: int) -> bool:
-        return not self.windowed(layer) or longest - 2 <= self.window // 2
+        return not self._windowed(layer) or longest - 2 <= self.window // 2
 
-    def windowed(self, layer: int) -> bool:
+    def _windowed(self, layer: int) -> bool:
         return self.layers is None or layer in self.layers
 
     def kernel(self, layout: Layout, layer: int) -> Kernel | None:
         """The banded product, where it pays."""
         whole = layout.longest**2
-        if not self.windowed(layer) or pairs(layout.longest, self.window // 2) > PAYS * whole:
+        if not self._windowed(layer) or pairs(layout.longest, self.window // 2) > PAYS * whole:
             return None
         return partial(banded_attention, reach=self.window // 2)
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Cost of the pairs that are computed: those of the band where it is cut."""
         whole, band = tokens_B**2, pairs(tokens_B, self.window // 2)
-        cut = self.windowed(layer) & (band <= PAYS * whole)
+        cut = self._windowed(layer) & (band <= PAYS * whole)
         return 4.0 * shape.attention_width * np.where(cut, band, whole)

@@ -47,7 +47,7 @@ class Nystrom(Approximate):
             weight = torch.zeros(shape.num_layers, shape.num_heads, 1, self.conv, 1)
             self.conv_weight = nn.Parameter(weight)
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         return ["attention=nystrom attends densely to short examples: a graph cannot choose"]
 
     def mixed(self, rows: Rows) -> Float[Tensor, "b h l k"]:
@@ -55,29 +55,29 @@ class Nystrom(Approximate):
         if short_B.all():
             mixed_BHLK = softmax_attention(rows, rows.layout.longest)
         else:
-            mixed_BHLK = self.by_landmarks(rows)
+            mixed_BHLK = self._by_landmarks(rows)
         if short_B.any() and not short_B.all():
             exact = softmax_attention(rows, self.landmarks)
             exact = F.pad(exact, (0, 0, 0, mixed_BHLK.shape[2] - self.landmarks))
             short_B111 = rows.layout.there(short_B)[:, None, None, None]
             mixed_BHLK = torch.where(short_B111, exact, mixed_BHLK)
-        return mixed_BHLK + self.convolved(rows) if self.conv else mixed_BHLK
+        return mixed_BHLK + self._convolved(rows) if self.conv else mixed_BHLK
 
-    def by_landmarks(self, rows: Rows) -> Float[Tensor, "b h l k"]:
+    def _by_landmarks(self, rows: Rows) -> Float[Tensor, "b h l k"]:
         q_BHLK, k_BHLK = rows.q_BHLK, rows.k_BHLK
-        q_BHMK, k_BHMK = self.means(q_BHLK, rows), self.means(k_BHLK, rows)
+        q_BHMK, k_BHMK = self._means(q_BHLK, rows), self._means(k_BHLK, rows)
         inverse_BHMM = pseudo_inverse(scores(q_BHMK, k_BHMK).softmax(-1))
         keys_BHML = (scores(q_BHMK, k_BHLK) + rows.bias_BL[:, None, None]).softmax(-1)
         return scores(q_BHLK, k_BHMK).softmax(-1) @ (inverse_BHMM @ (keys_BHML @ rows.v_BHLK))
 
-    def convolved(self, rows: Rows) -> Float[Tensor, "b h l k"]:
+    def _convolved(self, rows: Rows) -> Float[Tensor, "b h l k"]:
         """Along the tokens that are left, a head at a time, with zeros beyond both ends."""
         weight_H1C1 = self.conv_weight[rows.layer - 1]
         real_BHLK = rows.v_BHLK * rows.real_BL[:, None, :, None]
         padding = (self.conv // 2, 0)
         return F.conv2d(real_BHLK, weight_H1C1, padding=padding, groups=len(weight_H1C1))
 
-    def means(self, x_BHLK: Float[Tensor, "b h l k"], rows: Rows) -> Float[Tensor, "b h m k"]:
+    def _means(self, x_BHLK: Float[Tensor, "b h l k"], rows: Rows) -> Float[Tensor, "b h m k"]:
         """Means of the parts of each example; a merged token counts by its size."""
         layout, m = rows.layout, self.landmarks
         length_B1 = layout.there(layout.lengths_B)[:, None]

@@ -45,26 +45,26 @@ class Performer(Approximate):
     directions_FK: Tensor = field(init=False)
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
-        drawn_FK = orthogonal(self.num_features(shape), shape.width_of_head, self.seed)
+        drawn_FK = orthogonal(self._num_features(shape), shape.width_of_head, self.seed)
         self.register_buffer("directions_FK", drawn_FK)
 
-    def num_features(self, shape: Any) -> int:
+    def _num_features(self, shape: Any) -> int:
         width = shape.width_of_head
         return self.features or max(1, int(width * math.log(width)))
 
     def mixed(self, rows: Rows) -> Float[Tensor, "b h l k"]:
-        q_BHLF, k_BHLF = self.logs(rows.q_BHLK), self.logs(rows.k_BHLK)
+        q_BHLF, k_BHLF = self._logs(rows.q_BHLK), self._logs(rows.k_BHLK)
         q_BHLF = (q_BHLF - q_BHLF.amax(-1, keepdim=True)).exp() + LEAST
         k_BHLF = (k_BHLF - k_BHLF.amax((2, 3), keepdim=True)).exp() + LEAST
         return linear_attention(q_BHLF, k_BHLF, rows.v_BHLK, rows.size_BL, least=0.0)
 
-    def logs(self, x_BHLK: Float[Tensor, "b h l k"]) -> Float[Tensor, "b h l f"]:
+    def _logs(self, x_BHLK: Float[Tensor, "b h l k"]) -> Float[Tensor, "b h l f"]:
         """Logarithms of the features."""
         x_BHLK = x_BHLK / x_BHLK.shape[-1] ** 0.25
         return x_BHLK @ self.directions_FK.float().T - x_BHLK.square().sum(-1, keepdim=True) / 2
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
-        features = self.num_features(shape)
+        features = self._num_features(shape)
         return linear_flops(shape, features, tokens_B) + (
             4.0 * tokens_B * features * shape.attention_width
         )

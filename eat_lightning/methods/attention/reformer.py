@@ -40,34 +40,34 @@ class Reformer(Approximate):
     directions_TKC: Tensor = field(init=False)
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
-        most, width = self.half(shape.max_length), shape.width_of_head
+        most, width = self._half(shape.max_length), shape.width_of_head
         generator = torch.Generator().manual_seed(self.seed)
         drawn_TKC = torch.randn(self.rounds, width, most, generator=generator)
         self.register_buffer("directions_TKC", drawn_TKC)
 
-    def half(self, length: Any) -> Any:
+    def _half(self, length: Any) -> Any:
         """Half the number of buckets."""
         return -(-length // (2 * self.bucket))
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         return ["attention=reformer cuts as many chunks as there are tokens: a graph wants a count"]
 
     def mixed(self, rows: Rows) -> Float[Tensor, "b h l k"]:
-        found = [self.one_round(rows, self.buckets(rows, turn)) for turn in range(self.rounds)]
+        found = [self._one_round(rows, self._buckets(rows, turn)) for turn in range(self.rounds)]
         mixed_TBHLK, sums_TBHL = map(torch.stack, zip(*found, strict=True))
         return (sums_TBHL.softmax(0)[..., None] * mixed_TBHLK).sum(0)
 
-    def buckets(self, rows: Rows, turn: int) -> Int[Tensor, "b h l"]:
+    def _buckets(self, rows: Rows, turn: int) -> Int[Tensor, "b h l"]:
         """Those of an example in the order of [x R; -x R]; past its end the highest of all."""
-        most = self.half(rows.layout.longest)
+        most = self._half(rows.layout.longest)
         turned_BHLC = rows.q_BHLK @ self.directions_TKC[turn, :, :most].float()
-        half_B = rows.layout.there(self.half(rows.layout.lengths_B))
+        half_B = rows.layout.there(self._half(rows.layout.lengths_B))
         column = torch.arange(most, device=rows.q_BHLK.device)
         beyond_B11C = (column >= half_B[:, None])[:, None, None]
         both = [x.masked_fill(beyond_B11C, float("-inf")) for x in (turned_BHLC, -turned_BHLC)]
         return torch.cat(both, -1).argmax(-1).masked_fill(~rows.real_BL[:, None], 2 * most)
 
-    def one_round(
+    def _one_round(
         self, rows: Rows, bucket_BHL: Int[Tensor, "b h l"]
     ) -> tuple[Float[Tensor, "b h l k"], Float[Tensor, "b h l"]]:
         """What a round gives, and the logarithm of each token's softmax sum."""
@@ -76,14 +76,14 @@ class Reformer(Approximate):
         place_L = torch.arange(longest, device=q_BHLK.device)
         order_BHL = (bucket_BHL * longest + place_L).argsort(-1)
         order_BHLK = order_BHL[..., None].expand_as(q_BHLK)
-        q_BHCQK = self.chunked(q_BHLK.gather(2, order_BHLK), 0.0)
-        v_BHCQK = self.chunked(rows.v_BHLK.gather(2, order_BHLK), 0.0)
+        q_BHCQK = self._chunked(q_BHLK.gather(2, order_BHLK), 0.0)
+        v_BHCQK = self._chunked(rows.v_BHLK.gather(2, order_BHLK), 0.0)
         weight_BHL = rows.weight_BL[:, None].expand_as(order_BHL).gather(2, order_BHL)
-        bucket_BHCQ = self.chunked(bucket_BHL.gather(2, order_BHL), -1)
+        bucket_BHCQ = self._chunked(bucket_BHL.gather(2, order_BHL), -1)
 
         keys_BHCSK = with_previous(F.normalize(q_BHCQK, dim=-1), 0.0)
         scores = q_BHCQK @ keys_BHCSK.transpose(3, 4) / width**0.5
-        scores = scores + with_previous(self.chunked(weight_BHL, 0.0), 0.0)[..., None, :]
+        scores = scores + with_previous(self._chunked(weight_BHL, 0.0), 0.0)[..., None, :]
         own = torch.eye(self.bucket, dtype=torch.bool, device=q_BHLK.device)
         scores = scores.masked_fill(F.pad(own, (self.bucket, 0)), SELF)
         same = bucket_BHCQ[..., None] == with_previous(bucket_BHCQ, -2)[..., None, :]
@@ -95,7 +95,7 @@ class Reformer(Approximate):
         mixed_BHLK = mixed_BHLK.gather(2, back_BHL[..., None].expand_as(q_BHLK))
         return mixed_BHLK, scores.logsumexp(-1).flatten(2).gather(2, back_BHL)
 
-    def chunked(self, x_BHL: Tensor, fill: float) -> Tensor:
+    def _chunked(self, x_BHL: Tensor, fill: float) -> Tensor:
         """(B, H, L, ...) -> (B, H, chunks, bucket, ...), the last chunk filled up."""
         missing = -x_BHL.shape[2] % self.bucket
         sides = (0, 0) * (x_BHL.ndim - 3) + (0, missing)
@@ -104,7 +104,7 @@ class Reformer(Approximate):
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Hashing, then scores and mixing of each chunk with two, in every round."""
         filled_B = -(-tokens_B // self.bucket) * self.bucket
-        hashing_B = 2.0 * tokens_B * self.half(tokens_B)
+        hashing_B = 2.0 * tokens_B * self._half(tokens_B)
         return self.rounds * shape.attention_width * (hashing_B + 8.0 * filled_B * self.bucket)
 
 

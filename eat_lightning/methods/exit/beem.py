@@ -18,7 +18,7 @@ from torch import Tensor
 from eat_lightning.bounds import number_faults, one_each
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import lead
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import Argument, Points, method
 
 COST = 0.1  # weight of a layer, BEEM-C's
@@ -32,7 +32,7 @@ def weight_faults(given: Argument) -> list[str]:
 
 
 @method("exit")
-class Beem:
+class Beem(ExitRule):
     """alpha: an example leaves where the score reaches it (a list: one for each of `layers`).
     weights: of the exits, one for each of `layers`, such as their accuracies (BEEM-A); null: 0.1 x
     the layer, for what it costs to get there (BEEM-C). released: as in the authors' code the score
@@ -58,10 +58,14 @@ class Beem:
         bounds="(0, inf)",
     )
 
-    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
-        return (self.score(logits_EBC) >= point_at(self.alpha, len(logits_EBC))).long()
+    def decides(
+        self,
+        logits_EBC: Float[Tensor, "e b c"],
+        signals_EBS: Float[Tensor, "e b s"] | None = None,
+    ) -> Int[Tensor, " b"]:
+        return (self._score(logits_EBC) >= point_at(self.alpha, len(logits_EBC))).long()
 
-    def score(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
+    def _score(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
         """S at the last exit so far."""
         weights = self.weights or [COST * layer for layer in self.layers]
         best_EB, class_EB = logits_EBC.float().softmax(-1).max(-1)
@@ -75,7 +79,7 @@ class Beem:
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
         """The least distance of the score from alpha, and of a class from its next."""
-        far_B = (self.score(logits_EBC) - point_at(self.alpha, len(logits_EBC))).abs()
+        far_B = (self._score(logits_EBC) - point_at(self.alpha, len(logits_EBC))).abs()
         return torch.minimum(far_B, lead(logits_EBC).amin(0))
 
 

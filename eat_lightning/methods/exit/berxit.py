@@ -16,14 +16,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eat_lightning.methods.exit._points import ExitLayers, point_at
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import Points, Positive, method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.training import Context
 
 
 @method("exit")
-class LearningToExit(nn.Module):
+class LearningToExit(ExitRule, nn.Module):
     """threshold: an example leaves where its learned uncertainty is below (a list: one for each of
     `layers`). weight: of the regressor's loss beside the exits' own."""
 

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import lead
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import Points, Positive, Whole, method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.training import Context
 
 
 @method("exit")
-class MetaConsistency(nn.Module):
+class MetaConsistency(ExitRule, nn.Module):
     """consistency: an example leaves where its exit agrees with the last layer with that
     probability (a list: one for each of `layers`). width: of the hidden layer. weight: of the
     classifiers' loss beside the exits' own."""

@@ -10,12 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.methods.exit._points import ExitLayers, least_at
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import Points, method
 
 
 @method("exit")
-class Confidence:
+class Confidence(ExitRule):
     """`tau` in (0, 1], one for all exits or one for each of `layers`; probabilities are calibrated,
     since the guesses come divided by their head's temperature."""
 
@@ -39,7 +39,11 @@ class Confidence:
         """The least lead of the likeliest class of whoever leaves: the others share 1 - tau."""
         return 2 * min(self.tau if isinstance(self.tau, Sequence) else [self.tau]) - 1
 
-    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+    def decides(
+        self,
+        logits_EBC: Float[Tensor, "e b c"],
+        signals_EBS: Float[Tensor, "e b s"] | None = None,
+    ) -> Int[Tensor, " b"]:
         return (confidence(logits_EBC) >= least_at(self.tau, len(logits_EBC))).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from eat_lightning.methods.exit import _scores
 from eat_lightning.methods.exit._points import ExitLayers, point_at
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import Points, method
 
 
 @method("exit")
-class Entropy:
+class Entropy(ExitRule):
     """entropy: an example leaves below it (a list: one for each of `layers`). normalised: it is a
     share of ln C, the entropy of equal probabilities; else nats (ln 2 = 0.693 on two classes)."""
 
@@ -38,7 +38,11 @@ class Entropy:
         bounds="[0, inf)",
     )
 
-    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+    def decides(
+        self,
+        logits_EBC: Float[Tensor, "e b c"],
+        signals_EBS: Float[Tensor, "e b s"] | None = None,
+    ) -> Int[Tensor, " b"]:
         entropy_B = _scores.entropy(logits_EBC[-1], self.normalised)
         return (entropy_B < point_at(self.entropy, len(logits_EBC))).long()
 

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.bounds import layer_faults
+from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.method import Argument, method
 
 
@@ -16,7 +17,7 @@ def place_faults(given: Argument) -> list[str]:
 
 
 @method("exit")
-class Fixed:
+class Fixed(ExitRule):
     layer: Annotated[int, place_faults] = 4
 
     reasons = ("fixed",)
@@ -24,5 +25,9 @@ class Fixed:
     def __post_init__(self) -> None:
         self.layers: Sequence[int] = [self.layer]
 
-    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+    def decides(
+        self,
+        logits_EBC: Float[Tensor, "e b c"],
+        signals_EBS: Float[Tensor, "e b s"] | None = None,
+    ) -> Int[Tensor, " b"]:
         return torch.ones(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from eat_lightning.methods.exit import _scores
 from eat_lightning.methods.exit._points import ExitLayers, least_at
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import Points, method
 
 
 @method("exit")
-class Margin:
+class Margin(ExitRule):
     """lead: an example leaves where the likeliest class leads by so much, at 1 nobody (a list: one
     for each of `layers`). On two classes it is `confidence` with tau (1 + lead) / 2; on more it
     differs."""
@@ -38,7 +38,11 @@ class Margin:
         """The least lead of whoever leaves."""
         return min(self.lead if isinstance(self.lead, Sequence) else [self.lead])
 
-    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+    def decides(
+        self,
+        logits_EBC: Float[Tensor, "e b c"],
+        signals_EBS: Float[Tensor, "e b s"] | None = None,
+    ) -> Int[Tensor, " b"]:
         return (_scores.lead(logits_EBC[-1]) >= least_at(self.lead, len(logits_EBC))).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:

@@ -13,11 +13,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.methods.exit._scores import lead
+from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.method import InLayers, Whole, method
 
 
 @method("exit")
-class Patience:
+class Patience(ExitRule):
     patience: Annotated[int, Whole(1)] = 1
     layers: Annotated[Sequence[int], InLayers(at_least=2)] = (3, 4)
 
@@ -31,7 +32,11 @@ class Patience:
                 f"exit.patience must be at most {most} with {most + 1} exits, got {self.patience}"
             )
 
-    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+    def decides(
+        self,
+        logits_EBC: Float[Tensor, "e b c"],
+        signals_EBS: Float[Tensor, "e b s"] | None = None,
+    ) -> Int[Tensor, " b"]:
         if len(logits_EBC) <= self.patience:
             return torch.zeros(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)
         classes_EB = logits_EBC[-self.patience - 1 :].argmax(-1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from eat_lightning.bounds import layer_faults, whole_faults
 from eat_lightning.methods.exit._points import point_at
 from eat_lightning.methods.exit._scores import entropy, lead, mean_guess
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import Argument, Points, Whole, method
 
 
@@ -25,7 +25,7 @@ def patience_faults(given: Argument) -> list[str]:
 
 
 @method("exit")
-class PatientConfident:
+class PatientConfident(ExitRule):
     """uncertainty: the entropy as a share of ln C below which an exit is confident (a list: one for
     each of `layers`, by which the exit that decides judges those before it too). patience: how many
     exits in a row must be. answer: the last guess, or the mean probabilities of those `patient`
@@ -47,7 +47,11 @@ class PatientConfident:
         bounds="[0, 1]",
     )
 
-    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+    def decides(
+        self,
+        logits_EBC: Float[Tensor, "e b c"],
+        signals_EBS: Float[Tensor, "e b s"] | None = None,
+    ) -> Int[Tensor, " b"]:
         recent_EBC = logits_EBC[-self.patience :]
         if len(recent_EBC) < self.patience:
             return torch.zeros(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)
@@ -71,7 +75,7 @@ class PatientConfident:
         far_EB = (entropy_EB - point_at(self.uncertainty, len(logits_EBC))).abs()
         return torch.minimum(far_EB, lead(recent_EBC)).amin(0)
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         if self.answer == "last":
             return []
         return [f"exit=pcee answers from several exits (answer: {self.answer}), a graph from one"]

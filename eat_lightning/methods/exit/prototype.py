@@ -23,14 +23,14 @@ from torch import Tensor, nn
 
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import entropy
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import NotNegative, Points, Positive, Whole, method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.training import Context
 
 
 @method("exit")
-class PrototypeDistance(nn.Module):
+class PrototypeDistance(ExitRule, nn.Module):
     """edr: an example leaves below it (a list: one for each of `layers`). share: lambda, how much
     the distances count beside the entropy. width: of the space. weight: of its loss beside the
     exits' own. pull: see above."""

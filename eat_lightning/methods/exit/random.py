@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.methods.exit._points import ExitLayers, point_at
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import Points, Whole, method
 from eat_lightning.model.packed import Packed, mixed
 
@@ -17,7 +17,7 @@ BITS = 24  # of a draw, all of which fp32 holds
 
 
 @method("exit")
-class Random:
+class Random(ExitRule):
     """rate: how likely an example that gets to an exit leaves there (a list: one for each of
     `layers`). seed: another one is other luck."""
 

@@ -10,12 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.methods.exit._points import ExitLayers, point_at
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import Points, method
 
 
 @method("exit")
-class Vote:
+class Vote(ExitRule):
     """votes: how many the leading class needs (a list: one for each of `layers`; what is no whole
     number counts as the next one). Who runs every layer gets the leading class too."""
 
@@ -29,7 +29,11 @@ class Vote:
         "votes", strict=24, grid=(6, 5, 4, 3, 2), fine=(*range(23, 0, -1),), bounds="[1, inf)"
     )
 
-    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
+    def decides(
+        self,
+        logits_EBC: Float[Tensor, "e b c"],
+        signals_EBS: Float[Tensor, "e b s"] | None = None,
+    ) -> Int[Tensor, " b"]:
         most_B = votes_for(logits_EBC).amax(-1)
         return (most_B >= point_at(self.votes, len(logits_EBC))).long()
 
@@ -43,7 +47,7 @@ class Vote:
         mean_BC = (p_EBC * for_EB1).sum(0) / for_EB1.sum(0)
         return mean_BC.clamp(min=1e-30).log().to(logits_EBC.dtype)
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         return ["exit=vote answers with the class that several exits chose, a graph with its own"]
 
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from eat_lightning.model.contracts import Head
 from eat_lightning.model.heads import POOLS
 from eat_lightning.model.masks import with_key_weights
 from eat_lightning.model.method import OneOf, Whole, method
@@ -24,7 +25,7 @@ from eat_lightning.model.packed import Packed
 
 
 @method("head")
-class Attention(nn.Module):
+class AttentionHead(Head):
     """pool: "cls" or "mean", behind the attention. width, num_heads: of that attention.
 
     temperature: fitted after training and saved; guesses are divided by it.
@@ -52,7 +53,7 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(shape.dropout)
         self.classes = nn.Linear(self.width, num_labels)
 
-    def attended(self, packed: Packed) -> Packed:
+    def _attended(self, packed: Packed) -> Packed:
         """The narrow vectors after every one has seen all of its example."""
         layout = packed.layout
         qkv_N = self.qkv(torch.tanh(self.narrow(packed.x_ND)))
@@ -66,7 +67,7 @@ class Attention(nn.Module):
         return packed.with_x(self.mix(layout.unpad(mixed.transpose(1, 2).flatten(2))))
 
     def pooled(self, packed: Packed) -> Float[Tensor, "b w"]:
-        return torch.tanh(self.out(POOLS[self.pool](self.attended(packed))))
+        return torch.tanh(self.out(POOLS[self.pool](self._attended(packed))))
 
     def guess(self, pooled_BW: Float[Tensor, "b w"]) -> Float[Tensor, "b c"]:
         """Calibrated logits."""

@@ -48,14 +48,14 @@ class PastFuture(Pooled):
         self.layer = layer
         self.others = [dict(heads)]
 
-    def past(self) -> list[PastFuture]:
+    def _past(self) -> list[PastFuture]:
         """The heads up to this one."""
         return [head for layer, head in self.others[0].items() if layer <= self.layer]
 
-    def future(self) -> list[PastFuture]:
+    def _future(self) -> list[PastFuture]:
         return [head for layer, head in self.others[0].items() if layer > self.layer]
 
-    def imitated(self, earlier_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+    def _imitated(self, earlier_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
         """What this head will pool, guessed from what an earlier one pooled."""
         return torch.tanh(self.imitate(earlier_BD))
 
@@ -64,33 +64,33 @@ class PastFuture(Pooled):
     ) -> Float[Tensor, "b c"]:
         """Calibrated logits; earlier: what each exit before this one pooled."""
         known = [*(seen_BD.detach() for seen_BD in earlier), pooled_BD]
-        past = [(head, self.dropout(x_BD)) for head, x_BD in zip(self.past(), known, strict=True)]
+        past = [(head, self.dropout(x_BD)) for head, x_BD in zip(self._past(), known, strict=True)]
         gate_BC = torch.stack([head.gate(x_BD) for head, x_BD in past]).mean(0)
         share_BC = torch.sigmoid(self.gate_out(torch.tanh(gate_BC)))
         logits_BC = 2 * share_BC * sum(head.classes(x_BD) for head, x_BD in past)
-        for head in self.future():
-            ahead_BC = head.classes(self.dropout(head.imitated(pooled_BD)))
+        for head in self._future():
+            ahead_BC = head.classes(self.dropout(head._imitated(pooled_BD)))
             logits_BC = logits_BC + 2 * (1 - share_BC) * ahead_BC
         return logits_BC / self.temperature
 
     def penalties(self, context: Context) -> dict[str, Tensor]:
         """The imitation's loss of each example, told once for all pairs, by the last head."""
-        pairs = [] if self.future() else [*combinations(sorted(context.pools), 2)]
+        pairs = [] if self._future() else [*combinations(sorted(context.pools), 2)]
         if not pairs:
             return {}
         distances = []
         for early, late in pairs:
-            imitated_BD = self.others[0][late].imitated(context.pools[early])
+            imitated_BD = self.others[0][late]._imitated(context.pools[early])
             target_BD = context.pools[late].detach()
             distances.append(1 - F.cosine_similarity(imitated_BD.float(), target_BD.float()))
         return {"imitation": self.imitation * torch.stack(distances).mean(0)}
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         return ["head=past_future sees earlier exits, which the graphs do not carry"]
 
     def flops(self, shape: Any, num_labels: int, tokens_B: np.ndarray) -> float:
         """Cost of one guess: a product for each exit to come; pooling is left out."""
-        width, num_past, num_future = shape.hidden_size, len(self.past()), len(self.future())
+        width, num_past, num_future = shape.hidden_size, len(self._past()), len(self._future())
         dense = width**2 if self.activation else 0
         maps = width * num_labels * (2 * num_past + num_future) + num_labels**2
         return 2.0 * (dense + num_future * width**2 + maps)

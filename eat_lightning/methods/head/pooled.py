@@ -12,13 +12,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from eat_lightning.model.contracts import Head
 from eat_lightning.model.heads import ACTIVATIONS, POOLS
 from eat_lightning.model.method import OneOf, method
 from eat_lightning.model.packed import Packed
 
 
 @method("head")
-class Pooled(nn.Module):
+class Pooled(Head):
     """pool: "cls" or "mean" (each vector weighed by the tokens it stands for). activation: of the
     dense layer; None: there is no dense layer. norm: a LayerNorm behind the activation. Dense layer
     and norm have biases where the encoder's have.

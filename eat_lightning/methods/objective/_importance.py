@@ -15,6 +15,7 @@ from torch import Tensor
 
 from eat_lightning.methods.objective._losses import task_loss
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.widths import Kept, cut_layer, rows_of
 
@@ -42,7 +43,7 @@ def importance(encoder: AdaptiveEncoder, batches: Iterable[Batch]) -> Importance
     weights = [weight for pair in read for weight in pair]
     for batch in batches:
         assert batch.labels_B is not None
-        guesses = encoder(batch, leave=False).guesses.values()
+        guesses = encoder(batch, ALL_EXITS).guesses.values()
         loss = torch.stack([task_loss(guess_BC, batch.labels_B) for guess_BC in guesses]).sum()
         gates = [
             (weight.detach() * grad).sum(0).cpu()

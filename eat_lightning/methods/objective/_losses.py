@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import NotNegative, Positive, method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.training import Context, Loss
@@ -77,7 +78,7 @@ def distillation(
 
 
 @method("objective")
-class EveryExit:
+class EveryExit(Objective):
     """The sum of every exit's loss, each with its weight. distill: of the divergence from a
     teacher's logits, at every exit with the same weights (0 = no teacher)."""
 
@@ -88,12 +89,12 @@ class EveryExit:
     def wants_teacher(self) -> bool:
         return self.distill > 0
 
-    def weights(self, layers: Collection[int]) -> dict[int, float]:
+    def _weights(self, layers: Collection[int]) -> dict[int, float]:
         """How much the exit at each of these layers counts."""
         return dict.fromkeys(layers, 1.0)
 
     def __call__(self, context: Context) -> Loss:
-        weights = self.weights(context.guesses)
+        weights = self._weights(context.guesses)
         parts = exit_losses(context)
         total: Any = sum(weights[k] * parts[f"exit_{k}"] for k in context.guesses)
         if self.wants_teacher:

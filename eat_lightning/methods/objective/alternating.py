@@ -11,20 +11,22 @@ from __future__ import annotations
 import torch
 
 from eat_lightning.methods.objective._losses import exit_losses, with_penalties
+from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import method
 from eat_lightning.model.training import Context, Loss
 
 
 @method("objective")
-class Alternating:
+class Alternating(Objective):
     """Even steps (from 0): the last exit alone; odd steps: every exit, all of one weight. In a
     stage of early exits alone every step is theirs. released: as in the authors' code for learning
     to exit, odd steps leave the last exit's loss out."""
 
     released: bool = False
 
-    wants_teacher = False
-    wants = frozenset({"step"})
+    @property
+    def wants(self) -> frozenset[str]:
+        return frozenset({"step"})
 
     def __call__(self, context: Context) -> Loss:
         parts = exit_losses(context)

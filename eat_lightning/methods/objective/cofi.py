@@ -27,6 +27,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from eat_lightning.methods.objective._losses import labels_and_teacher, squared_error
+from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import NotNegative, Positive, Within, method
 from eat_lightning.model.training import Context, Loss
 
@@ -36,7 +37,7 @@ START = 1 / (1 + (-ZETA / GAMMA) ** BETA)  # the chance that a gate of log alpha
 
 
 @method("objective")
-class CoFi(nn.Module):
+class CoFi(Objective, nn.Module):
     """sparsity: the share of the weights of heads and feed-forwards that shall go. lr: of the gates
     and of l1 and l2. label_weight, distill, teacher_temperature: of the exits' own loss and of the
     teacher's logits. hidden: of the squared error to the teacher's vectors (0: no teacher in the
@@ -84,7 +85,7 @@ class CoFi(nn.Module):
             for log_alpha in (*self.heads, *self.inner):
                 log_alpha.clamp_(-MOST, MOST)
 
-    def shaped(self, encoder: Any) -> dict[str, Tensor]:
+    def effective_weights(self, encoder: Any) -> dict[str, Tensor]:
         """`out` and `down` with the gates on the columns that they read: drawn in training, else as
         they stay. Nothing before the schedule begins."""
         if not encoder.strength:
@@ -96,7 +97,7 @@ class CoFi(nn.Module):
             made[f"layers.{i}.down.weight"] = layer.down.weight * gates(self.inner[i])
         return made
 
-    def gone(self) -> Float[Tensor, ""]:
+    def _gone(self) -> Float[Tensor, ""]:
         """The expected share of the weights of heads and feed-forwards that is gone."""
         kept: Any = 0.0
         whole = 0
@@ -110,17 +111,17 @@ class CoFi(nn.Module):
         loss = labels_and_teacher(*given)
         total, parts = loss.total, loss.parts
         if self.hidden:
-            parts["hidden"] = self.apart(context)
+            parts["hidden"] = self._apart(context)
             total = total + self.hidden * parts["hidden"]
         if context.strength > 0:
             target = START + context.strength * (self.sparsity - START)
-            over = self.gone() - target
+            over = self._gone() - target
             lagrangian = self.multipliers[0] * over + self.multipliers[1] * over.square()
             parts["size"] = lagrangian * len(context.labels_B)  # a loss is a sum over examples
             total = total + parts["size"]
         return Loss(total, parts)
 
-    def apart(self, context: Context) -> Tensor:
+    def _apart(self, context: Context) -> Tensor:
         """Squared error to the teacher's vectors behind each layer."""
         pairs = [(context.hidden[k], context.teacher_hidden[k]) for k in context.hidden if k]
         return torch.stack([squared_error(*pair, nn.Identity()) for pair in pairs]).sum()
@@ -132,7 +133,7 @@ class CoFi(nn.Module):
         whole = [sum(len(a) for a in gates) for gates in (self.heads, self.inner)]
         return [
             f"cofi: {alive[0]} of {whole[0]} heads and {alive[1]} of {whole[1]} inner neurons left "
-            f"({self.gone().item():.2f} of their weights gone, {self.sparsity:g} asked)",
+            f"({self._gone().item():.2f} of their weights gone, {self.sparsity:g} asked)",
             "the rest is zero, and costs what it did: python -m eat_lightning.export "
             "run=<this run> target=encoder cuts it out",
         ]

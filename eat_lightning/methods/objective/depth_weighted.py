@@ -14,5 +14,5 @@ from eat_lightning.methods.objective._losses import EveryExit
 class DepthWeighted(EveryExit):
     """The mean of the exits' losses, each weighed by its layer, with `EveryExit`'s arguments."""
 
-    def weights(self, layers: Collection[int]) -> dict[int, float]:
+    def _weights(self, layers: Collection[int]) -> dict[int, float]:
         return {layer: layer / sum(layers) for layer in layers}

@@ -35,8 +35,9 @@ from eat_lightning.methods.objective._losses import (
     task_loss,
     with_penalties,
 )
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.contracts import Attention, Objective, overrides
 from eat_lightning.model.method import Argument, NotNegative, Whole, method
+from eat_lightning.model.specification import spec
 from eat_lightning.model.training import Context, Loss, Pass
 from eat_lightning.model.widths import layers_left, slices
 
@@ -51,7 +52,7 @@ def share_faults(given: Argument) -> list[str]:
 
 
 @method("objective")
-class DynaBert:
+class DynaBert(Objective):
     """widths: shares of the heads and inner neurons, and depths: shares of the layers, of the
     sub-networks; 1.0 among both. hidden, distill: of the squared error to the teacher's vectors,
     and of the divergence from its answers, at every exit. label_weight: of the exits' own loss.
@@ -77,15 +78,15 @@ class DynaBert:
 
     @property
     def wants(self) -> frozenset[str]:
-        return frozenset({"hidden", "teacher_hidden"} if self.hidden or self.at_widths else ())
+        return frozenset({"hidden", "teacher_hidden"} if self.hidden or self._at_widths else ())
 
     @property
-    def is_first(self) -> bool:
+    def _is_first(self) -> bool:
         """Whether this is the stage of adaptive width, which begins with sorting."""
         return len(self.depths) == 1 and (self.hidden > 0 or self.distill > 0)
 
     @property
-    def at_widths(self) -> bool:
+    def _at_widths(self) -> bool:
         """Whether the teacher answers at each width (the second stage)."""
         taught = self.hidden > 0 or self.distill > 0
         return taught and len(self.depths) > 1 and not self.released
@@ -99,13 +100,13 @@ class DynaBert:
                 f"relative-position bias of {student.num_heads} heads"
             )
         for key in ("num_layers", "hidden_size", "num_heads", "intermediate_size"):
-            if teacher is not None and getattr(student, key) != getattr(teacher, key):
-                mine, theirs = getattr(student, key), getattr(teacher, key)
+            mine, theirs = vars(student)[key], vars(teacher or student)[key]
+            if mine != theirs:
                 raise ValueError(f"objective=dynabert: teacher has {key} {theirs}, student {mine}")
 
-    def fits_attention(self, pattern: Any) -> list[str]:
+    def fits_attention(self, pattern: Attention) -> list[str]:
         """A pattern's own parameters may be one for each head, and heads leave."""
-        if not hasattr(pattern, "bind"):
+        if not overrides(pattern, Attention.bind):
             return []
         kind = spec("attention", pattern)["kind"]
         return [
@@ -114,14 +115,14 @@ class DynaBert:
 
     def begin(self, encoder: Any, batches: Iterable[Any]) -> None:
         """Sort heads and neurons by importance, before the first stage."""
-        if not self.is_first:
+        if not self._is_first:
             return
         training = encoder.training
         sort_by_importance(encoder, importance(encoder.eval(), batches))
         encoder.train(training)
 
     @property
-    def pairs(self) -> list[tuple[float, float]]:
+    def _pairs(self) -> list[tuple[float, float]]:
         """(width, depth) of each sub-network, the whole one first."""
         found = [(w, d) for w in self.widths for d in self.depths]
         return sorted(found, key=lambda pair: pair != (1, 1))
@@ -132,23 +133,23 @@ class DynaBert:
         weights = {width: at_width(encoder, width) for width in self.widths}
         ran = {depth: layers_run(num_layers, depth) for depth in self.depths}
         skips = {d: frozenset(range(1, num_layers + 1)).difference(ran[d]) for d in self.depths}
-        return [Pass(weights=weights[w], skips=skips[d]) for w, d in self.pairs[1:]]
+        return [Pass(weights=weights[w], skips=skips[d]) for w, d in self._pairs[1:]]
 
     def lessons(self, teacher: Any) -> list[Pass]:
         """The lessons of the second stage: the teacher at each width but the whole one."""
-        return [Pass(weights=at_width(teacher, width)) for width in self.narrower]
+        return [Pass(weights=at_width(teacher, width)) for width in self._narrower]
 
     @property
-    def narrower(self) -> list[float]:
+    def _narrower(self) -> list[float]:
         """The widths at which the teacher answers too."""
-        return [width for width in self.widths if width != 1] if self.at_widths else []
+        return [width for width in self.widths if width != 1] if self._at_widths else []
 
     def __call__(self, context: Context) -> Loss:
-        taught = dict(zip(self.narrower, context.teacher_passes, strict=True))
+        taught = dict(zip(self._narrower, context.teacher_passes, strict=True))
         guesses, hidden = [context.guesses, *context.passes], [context.hidden]
         hidden += context.hidden_passes
         parts: dict[str, Tensor] = {}
-        for (width, depth), guess, vectors in zip(self.pairs, guesses, hidden, strict=True):
+        for (width, depth), guess, vectors in zip(self._pairs, guesses, hidden, strict=True):
             lesson = taught.get(width)
             target_BC = context.teacher_BC if lesson is None else lesson.guesses[context.last]
             shown = context.teacher_hidden if lesson is None else lesson.hidden

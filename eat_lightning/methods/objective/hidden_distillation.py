@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.methods.objective._losses import labels_and_teacher, squared_error
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.contracts import Attention, Objective
 from eat_lightning.model.method import Argument, NotNegative, Positive, method
+from eat_lightning.model.specification import spec
 from eat_lightning.model.trace import Scores
 from eat_lightning.model.training import Context, Loss
 
@@ -39,7 +40,7 @@ def map_faults(given: Argument) -> list[str]:
 
 
 @method("objective")
-class HiddenDistillation(nn.Module):
+class HiddenDistillation(Objective, nn.Module):
     """hidden: weight of the vectors' squared error (mean over an example's tokens and the width,
     summed over layers). attention: of the attention scores' (1 in the paper; 0: off), between dense
     attentions alone. distill, teacher_temperature: of the teacher's logits, at every exit.
@@ -78,10 +79,10 @@ class HiddenDistillation(nn.Module):
             if v > last
         )
         if self.attention:
-            raise_faults(self.head_faults(student, teacher))
+            raise_faults(self._head_faults(student, teacher))
         self.projection = nn.Linear(student.hidden_size, teacher.hidden_size)
 
-    def head_faults(self, student: Any, teacher: Any) -> list[str]:
+    def _head_faults(self, student: Any, teacher: Any) -> list[str]:
         """Maps are compared head by head."""
         pairs = [
             (student.at(m).num_heads, teacher.at(g).num_heads) for m, g in self.pairs.items() if m
@@ -92,7 +93,7 @@ class HiddenDistillation(nn.Module):
             if mine != theirs
         ]
 
-    def fits_attention(self, pattern: Any) -> list[str]:
+    def fits_attention(self, pattern: Attention) -> list[str]:
         """Where a pattern hides pairs, or has no scores at all, there is no map to compare."""
         kind = spec("attention", pattern)["kind"]
         if not self.attention or kind == "dense":
@@ -109,11 +110,11 @@ class HiddenDistillation(nn.Module):
         loss.parts["hidden"] = torch.stack(apart).sum()
         total = loss.total + self.hidden * loss.parts["hidden"]
         if self.attention:
-            loss.parts["attention"] = self.maps_apart(context)
+            loss.parts["attention"] = self._maps_apart(context)
             total = total + self.attention * loss.parts["attention"]
         return Loss(total, loss.parts)
 
-    def maps_apart(self, context: Context) -> Tensor:
+    def _maps_apart(self, context: Context) -> Tensor:
         """Distance of the mapped layers' attention scores; the embedding has none."""
         pairs = [(context.scores[m], context.teacher_scores[g]) for m, g in self.pairs.items() if m]
         return torch.stack([score_error(*pair) for pair in pairs]).sum()

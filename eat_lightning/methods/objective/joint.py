@@ -9,6 +9,7 @@ from eat_lightning.methods.objective._losses import (
     from_teacher,
     with_penalties,
 )
+from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import Argument, NotNegative, Positive, method
 from eat_lightning.model.training import Context, Loss
 
@@ -25,7 +26,7 @@ def weight_faults(given: Argument) -> list[str]:
 
 
 @method("objective")
-class Joint:
+class Joint(Objective):
     """Sum over exits l of weight_l x CE_l, plus distill x T^2 x KL(teacher || student) (eq. 2).
 
     early_weight, last_weight: the paper's lambda, 0.3 and 1.0; `weights` overrides single layers.
@@ -49,18 +50,18 @@ class Joint:
     def wants_teacher(self) -> bool:
         return self.distill > 0
 
-    def weight(self, layer: int, last: int) -> float:
+    def _weight(self, layer: int, last: int) -> float:
         default = self.last_weight if layer == last else self.early_weight
         return (self.weights or {}).get(layer, default)
 
     def __call__(self, context: Context) -> Loss:
         guesses, last = context.guesses, context.last
         parts = exit_losses(context)
-        total = sum(self.weight(k, last) * parts[f"exit_{k}"] for k in guesses)
+        total = sum(self._weight(k, last) * parts[f"exit_{k}"] for k in guesses)
         if self.wants_teacher:
             # A stage may show early exits alone: then there is no last one to distil into.
             into = guesses if self.distill_into == "all" else guesses.keys() & {last}
-            shares = {k: 1.0 if k == last else self.weight(k, last) for k in into}
+            shares = {k: 1.0 if k == last else self._weight(k, last) for k in into}
             taught = from_teacher(context, shares, self.teacher_temperature, parts)
             total = total + self.distill * taught
         return with_penalties(total, parts, context)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from eat_lightning.methods.objective._losses import labels_and_teacher
+from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import NotNegative, Positive, Within, method
 from eat_lightning.model.training import Context, Loss
 
@@ -27,7 +28,7 @@ MATRICES = {"qkv": 3, "out": 1, "up": 1, "down": 1}  # and how many lie in each
 
 
 @method("objective")
-class Movement(nn.Module):
+class Movement(Objective, nn.Module):
     """keep: v, the share of each matrix's weights that stay in the end. lr: of the scores.
     label_weight, distill, teacher_temperature: of the exits' own loss and of a teacher's logits
     (0.5 each in the paper's distilled form)."""
@@ -59,7 +60,7 @@ class Movement(nn.Module):
     def groups(self, lr: float) -> list[dict[str, Any]]:
         return [{"params": [*self.scores], "lr": self.lr, "weight_decay": 0.0}]
 
-    def shaped(self, encoder: Any) -> dict[str, Tensor]:
+    def effective_weights(self, encoder: Any) -> dict[str, Tensor]:
         """The layers' matrices times their masks."""
         share, own = 1 - (1 - self.keep) * float(encoder.strength), matrices_of(encoder)
         masks = {

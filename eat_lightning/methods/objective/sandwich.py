@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from eat_lightning.methods.objective._losses import distillation, task_loss, with_penalties
-from eat_lightning.model.contracts import knob_of, point_of, turned
+from eat_lightning.model.contracts import Objective, Reduction, point_of, turned
 from eat_lightning.model.method import Whole, Within, faults_of, method
 from eat_lightning.model.training import Context, Loss, Pass
 
 
 @method("objective")
-class Sandwich:
+class Sandwich(Objective):
     """num_random: random sub-models of a step (2 in the paper). layer_drop: the chance that such a
     one leaves a layer out (0.2 in the paper, which starts from a fine-tuned body). released: as in
     the authors' code the divergence is the other way round, KL(sub-model || largest).
@@ -35,31 +35,29 @@ class Sandwich:
     layer_drop: Annotated[float, Within("[0, 1)")] = 0.0
     released: bool = False
 
-    wants_teacher = False
-
-    def fits(self, reduction: Any) -> list[str]:
+    def fits(self, reduction: Reduction) -> list[str]:
         name = type(reduction).__module__.rpartition(".")[2]
-        if knob_of(reduction) is None:
+        if reduction.knob is None:
             return [f"objective=sandwich varies a reduction, and {name} has nothing to vary"]
-        if getattr(reduction, "draws", False):  # lengthdrop: then nothing would be the smallest
+        if reduction.draws:  # lengthdrop: then nothing would be the smallest
             return [f"objective=sandwich draws by itself: reduction.draws must be false for {name}"]
         return []
 
     def passes(self, step: int, encoder: Any) -> list[Pass]:
         """The largest sub-model, then random ones; the step's own pass is the smallest."""
         reduction: Any = encoder.reduction
-        knob = knob_of(reduction)
+        knob = reduction.knob
         assert knob is not None
         largest = Pass({"reduction": turned(reduction, knob.strict)})
-        return [largest, *(self.between(encoder) for _ in range(self.num_random))]
+        return [largest, *(self._between(encoder) for _ in range(self.num_random))]
 
-    def between(self, encoder: Any) -> Pass:
+    def _between(self, encoder: Any) -> Pass:
         """A random sub-model; the trainer seeds each step."""
         drawn = turned(encoder.reduction, point_between(encoder.reduction))
         skipped = (torch.rand(encoder.shape.num_layers) < self.layer_drop).nonzero().flatten() + 1
         return Pass({"reduction": drawn}, frozenset(skipped.tolist()))
 
-    def apart(self, sub_BC: Tensor, target_BC: Tensor) -> Tensor:
+    def _apart(self, sub_BC: Tensor, target_BC: Tensor) -> Tensor:
         """KL(largest || sub-model), or the reverse as released."""
         pair = (target_BC, sub_BC) if self.released else (sub_BC, target_BC)
         return distillation(*pair, 1.0)
@@ -70,7 +68,7 @@ class Sandwich:
         target_BC = largest[context.last].detach()
         parts = {f"exit_{k}": task_loss(largest[k], context.labels_B) for k in context.guesses}
         for k in context.guesses:
-            learned = [self.apart(sub[k], target_BC) for sub in smaller]
+            learned = [self._apart(sub[k], target_BC) for sub in smaller]
             parts[f"inplace_{k}"] = torch.stack(learned).sum()
         total = torch.stack([*parts.values()]).sum() / (1 + len(smaller))
         return with_penalties(total, parts, context)
@@ -79,7 +77,7 @@ class Sandwich:
 def point_between(reduction: Any) -> float | list[float]:
     """A point of its knob between the strict end and where it stands, one for each of its layers
     where it takes several."""
-    knob, own = knob_of(reduction), point_of(reduction)
+    knob, own = reduction.knob, point_of(reduction)
     assert knob is not None
     ends: Any = own if isinstance(own, list | tuple) else [own] * len(reduction.layers)
     shares = torch.rand(len(ends)).tolist()

@@ -12,19 +12,18 @@ from __future__ import annotations
 from typing import Any
 
 from eat_lightning.methods.objective._losses import distillation, exit_losses, with_penalties
+from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import NotNegative, Positive, method
 from eat_lightning.model.training import Context, Loss
 
 
 @method("objective")
-class SelfDistillation:
+class SelfDistillation(Objective):
     """The last exit's own loss, and T^2 x KL from it for each early exit that counts. temperature:
     T. early_weight: of the early exits' own loss with labels (0 in FastBERT, 1 in BERxiT)."""
 
     temperature: Positive = 1.0
     early_weight: NotNegative = 0.0
-
-    wants_teacher = False
 
     def __call__(self, context: Context) -> Loss:
         parts, last, total = exit_losses(context), context.last, 0.0

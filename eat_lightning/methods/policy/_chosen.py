@@ -10,8 +10,9 @@ from fnmatch import fnmatchcase
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 
+from eat_lightning.model.contracts import Policy
 from eat_lightning.model.method import Argument
 from eat_lightning.model.wish import Asked
 
@@ -27,7 +28,7 @@ def pattern_faults(given: Argument) -> list[str]:
 Patterns = Annotated[Sequence[str], pattern_faults]
 
 
-class OfChosen:
+class OfChosen(Policy):
     """What policies share that are about examples of some sources and types, before they start."""
 
     sources: Sequence[str]
@@ -35,15 +36,6 @@ class OfChosen:
 
     def asks(self) -> set[str]:
         return {key for key, given in (("source", self.sources), ("mime", self.mimes)) if given}
-
-    def reviews(
-        self,
-        reason_B: Int[np.ndarray, " b"],
-        logits_EBC: Float[np.ndarray, "e b c"],
-        asked: Asked,
-        rows_B: Int[np.ndarray, " b"],
-    ) -> Int[np.ndarray, " b"]:
-        return reason_B
 
 
 def chosen(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
@@ -31,13 +31,13 @@ class MinRetention(OfChosen):
     sources: Patterns = ()
     mimes: Patterns = ()
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         return ["policy=min_retention asks for more tokens, and an export prunes in its graphs"]
 
     def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
         if reduction is None:
             return Wish()
-        most = gentlest(self.share, ratios_of(reduction))
+        most = gentlest(self.share, reduction.ratios())
         return Wish(strength_B=np.where(chosen(asked, self.sources, self.mimes), most, 1.0))
 
 
@@ -57,14 +57,3 @@ def gentlest(share: float, ratios: Sequence[float] | None) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if kept(middle) >= share else (low, middle)
     return low
-
-
-def ratios_of(reduction: Reduction) -> list[float] | None:
-    """One for each layer that reduces; None for a reduction that has no ratio."""
-    layers = list(reduction.layers)
-    if not layers:
-        return []
-    ratio: Any = getattr(reduction, "ratio", None)
-    if ratio is None:
-        return None
-    return list(ratio) if isinstance(ratio, Sequence) else [ratio] * len(layers)

@@ -6,19 +6,17 @@ Shapes: B examples, E exits so far, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from eat_lightning.answers import confidence
 from eat_lightning.bounds import number_faults, one_each
+from eat_lightning.model.contracts import ModelFacts, Policy, Reduction
 from eat_lightning.model.method import Argument, method
 from eat_lightning.model.reason import Reason
 from eat_lightning.model.wish import Asked, Wish
-
-if TYPE_CHECKING:
-    from eat_lightning.model.contracts import Reduction
 
 Tau = float | Sequence[float]
 
@@ -31,7 +29,7 @@ def tau_faults(given: Argument) -> list[str]:
 
 
 @method("policy.per_source")
-class PerSource:
+class PerSource(Policy):
     """`taus`: by source, one tau or one for each exit. It comes on top of the exit rule's own, so
     give that the laxest. An unknown source runs every layer where `strict`, else has only the exit
     rule."""
@@ -45,12 +43,12 @@ class PerSource:
         self.known: dict[str, Tau] = dict(self.taus or {})
         self.taus = self.known
 
-    def fits(self, encoder: Any, labels: Sequence[str], folder: Any) -> list[str]:
-        layers = encoder.exit.layers
+    def fits(self, model: ModelFacts) -> list[str]:
         return [
             fault
             for name, tau in self.known.items()
-            for fault in (one_each(f"policy.per_source.taus.{name}", tau, layers) if layers else [])
+            if model.exits
+            for fault in one_each(f"policy.per_source.taus.{name}", tau, model.exits)
         ]
 
     def asks(self) -> set[str]:
@@ -69,10 +67,10 @@ class PerSource:
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]:
         names = asked.known("source")
-        taus_B = [self.tau_at(names[row], len(logits_EBC)) for row in rows_B.tolist()]
+        taus_B = [self._tau_at(names[row], len(logits_EBC)) for row in rows_B.tolist()]
         sure_B = confidence(logits_EBC) >= np.array(taus_B)
         return np.where(sure_B, reason_B, int(Reason.STAYS))
 
-    def tau_at(self, source: str | None, num_exits: int) -> float:
+    def _tau_at(self, source: str | None, num_exits: int) -> float:
         tau = self.known.get(source or "", 0.0)
         return tau[num_exits - 1] if isinstance(tau, Sequence) else tau

@@ -6,20 +6,17 @@ Shapes: B examples, D of them doubtful, E exits so far, C classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eat_lightning.answers import softmax
+from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
 from eat_lightning.model.method import Argument, Within, method
 from eat_lightning.model.reason import Reason, leaves
-from eat_lightning.model.wish import Asked, Wish
-
-if TYPE_CHECKING:
-    from eat_lightning.model.contracts import Reduction
+from eat_lightning.model.wish import Asked
 
 AT_ONCE = 32  # examples that the second run answers together
 
@@ -32,14 +29,14 @@ def run_faults(given: Argument) -> list[str]:
 
 
 @method("policy.veto")
-class Veto:
+class Veto(Policy):
     """`margin`: lead of the likeliest class over the next, below which the second voice is heard.
     It is the exit before, which the first exit has not, so that there a low margin stays; or the
     answer of the second run whose folder `run` names, of the same labels and tokenizer.
 
     At a tau of 0.9 who leaves leads by 0.8 or more, and at 0.95 by 0.9, so that a lower margin is
-    never met there (`idle_beside`). `second`, the encoder of `run`, and its `labels` are handed in
-    by whoever builds the policy."""
+    never met there (`idle_beside`). The encoder of
+    `run` and its labels come by `take_model`."""
 
     margin: Annotated[float, Within("(0, 1]")] = 0.9
     run: Annotated[str | None, run_faults] = None
@@ -51,25 +48,32 @@ class Veto:
         self.second: Any = None
         self.labels: list[str] = []
 
-    def fits(self, encoder: Any, labels: Sequence[str], folder: Path | None) -> list[str]:
-        """What is wrong with the second run beside this one (`folder`: its model's)."""
+    def wants_model(self) -> Path | None:
+        return None if self.run is None or self.second is not None else Path(self.run) / "model"
+
+    def take_model(self, encoder: Any, labels: list[str]) -> None:
+        self.second, self.labels = encoder, labels
+
+    def fits(self, model: ModelFacts) -> list[str]:
+        """Give a line for each thing of the second run that does not go with this one."""
         if self.run is None:
             return []
         where, theirs = f"policy.veto.run={self.run}", self.labels
         faults = []
-        if list(labels) != theirs:
-            faults.append(f"{where} has the labels {', '.join(theirs)}, not {', '.join(labels)}")
-        ours, most = encoder.shape.max_length, self.second.shape.max_length
-        if most < ours:
+        if list(model.labels) != theirs:
+            ours = ", ".join(model.labels)
+            faults.append(f"{where} has the labels {', '.join(theirs)}, not {ours}")
+        ours, most = model.max_length, self.second.shape.max_length
+        if ours is not None and most < ours:
             faults.append(f"{where} takes {most} tokens, this run {ours}")
-        own = None if folder is None else rules(folder)
+        own = None if model.folder is None else rules(model.folder)
         if own is not None and (not own or own != rules(Path(self.run) / "model")):
             faults.append(f"{where} has another tokenizer, or none that can be compared")
         return faults
 
-    def idle_beside(self, exit: Any) -> str | None:
+    def idle_beside(self, exit: ExitRule) -> str | None:
         """Why it never holds anyone back beside this exit rule, if that is so."""
-        least = getattr(exit, "least_lead", None)
+        least = exit.least_lead
         if least is None or least < self.margin:
             return None
         return (
@@ -77,12 +81,9 @@ class Veto:
             "rule lets go leads by that much, so the veto would never be heard"
         )
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         said = f"policy.veto.run={self.run} is a run in torch, which answers token ids of its own"
         return [] if self.run is None else [f"{said}: an export has no second voice but its exits"]
-
-    def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
-        return Wish()
 
     def reviews(
         self,
@@ -97,10 +98,10 @@ class Veto:
         else:
             vetoed_B = doubtful_B.copy()
             ours_D = logits_EBC[-1].argmax(-1)[doubtful_B]
-            vetoed_B[doubtful_B] = ours_D != self.answers(asked, rows_B[doubtful_B])
+            vetoed_B[doubtful_B] = ours_D != self._answers(asked, rows_B[doubtful_B])
         return np.where(vetoed_B, int(Reason.VETOED), reason_B)
 
-    def answers(self, batch: Any, rows_D: Int[np.ndarray, " d"]) -> Int[np.ndarray, " d"]:
+    def _answers(self, batch: Any, rows_D: Int[np.ndarray, " d"]) -> Int[np.ndarray, " d"]:
         """The classes that the second run gives to examples of a `Batch`."""
         import torch
 

@@ -3,15 +3,15 @@
 Shapes: B examples, L longest length, N packed tokens, M rows kept.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import InLayers, Layers, Points, method
 from eat_lightning.model.packed import Packed
@@ -22,6 +22,7 @@ RATIO = Knob(
     grid=(0.1, 0.2, 0.3, 0.4, 0.5),
     fine=tuple(round(0.05 * k, 2) for k in range(17)),
     bounds="[0, 1)",
+    is_ratio=True,
 )
 """The share of an example's tokens, without [CLS], that go at a layer."""
 
@@ -29,7 +30,7 @@ FromEmbedding = Annotated[Sequence[int], InLayers(lowest=0)]  # no layer's work 
 
 
 @method("reduction")
-class TopK(ABC):
+class TopK(Reduction):
     """Drops `ratio` of the non-[CLS] tokens, those of lowest `score`, at each of `layers` (a list:
     one for each). A subclass is a score."""
 
@@ -38,7 +39,6 @@ class TopK(ABC):
 
     place = "after_layer"
     knob = RATIO
-    needs: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:

@@ -19,14 +19,14 @@ from torch import Tensor
 
 from eat_lightning.methods.reduction._gates import keep_where
 from eat_lightning.methods.reduction._topk import kept_lengths, ratio_at
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import Layers, Points, Whole, method
 from eat_lightning.model.packed import Packed
 
 
 @method("reduction")
-class AdaptiveTokenSampling:
+class AdaptiveTokenSampling(Reduction):
     """samples: as a share of the tokens but [CLS] at each of `layers` (a list: one for each); so
     many stay at most. least: samples of any text, [CLS] included (8 in the released code)."""
 
@@ -45,10 +45,10 @@ class AdaptiveTokenSampling:
         bounds="(0, 1]",
     )
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         return ["reduction=ats keeps as many tokens as their scores say: a graph wants a count"]
 
-    def significance(self, packed: Packed, evidence: Evidence) -> Float[Tensor, "b l"]:
+    def _significance(self, packed: Packed, evidence: Evidence) -> Float[Tensor, "b l"]:
         """0 for [CLS] and padding; in float64, so that sums do not depend on the padding."""
         assert evidence.cls_N is not None
         assert evidence.value_norm_N is not None
@@ -64,7 +64,7 @@ class AdaptiveTokenSampling:
             return packed
         whole_B = layout.there(most_B >= layout.lengths_B)
         points = int(most_B.max()) - 1
-        stays_BL = sampled(self.significance(packed, evidence), layout.there(most_B) - 1, points)
+        stays_BL = sampled(self._significance(packed, evidence), layout.there(most_B) - 1, points)
         return keep_where(packed, layout.unpad(stays_BL | whole_B[:, None]))
 
 

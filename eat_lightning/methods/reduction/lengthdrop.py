@@ -21,13 +21,14 @@ from torch import Tensor, nn
 
 from eat_lightning.methods.reduction._evolution import Found, evolve
 from eat_lightning.methods.reduction._topk import RATIO, keep_highest, ratio_at
+from eat_lightning.model.contracts import Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import Layers, Points, Whole, method
 from eat_lightning.model.packed import Packed
 
 
 @method("reduction")
-class LengthDrop(nn.Module):
+class LengthDrop(Reduction, nn.Module):
     """ratio: share of the tokens that leave at each of `layers` (a list: one for each, as `search`
     finds them); in training the most that may leave, p. draws: false applies `ratio` itself in
     training too, for an objective that draws configurations. iterations, mutations, crossovers: of
@@ -52,10 +53,10 @@ class LengthDrop(nn.Module):
         return evidence.received_N
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
-        lengths_B = self.kept(packed, ratio_at(layer, self.ratio, self.layers))
+        lengths_B = self._kept(packed, ratio_at(layer, self.ratio, self.layers))
         return keep_highest(packed, self.score(packed, evidence), lengths_B)
 
-    def kept(self, packed: Packed, ratio: float) -> Int[Tensor, " b"]:
+    def _kept(self, packed: Packed, ratio: float) -> Int[Tensor, " b"]:
         """Tokens that each example keeps, on the host: at least ceil((1 - p) n) and 2. In training
         one draw places all examples of a batch between that and n."""
         lengths_B = packed.layout.lengths_B

@@ -21,14 +21,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from eat_lightning.methods.reduction._gates import gated, keep_where
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import Layers, NotNegative, Point, Positive, Within, method
 from eat_lightning.model.packed import Packed
 
 
 @method("reduction")
-class LearnedTokenPruning(nn.Module):
+class LearnedTokenPruning(Reduction, nn.Module):
     """final: the threshold that the last layer would have before learning. temperature: T of the
     soft gate. penalty: lambda. lr: of the thresholds. scale: all learned thresholds times this; 0
     drops nothing. key_weight: in the soft stage a gate counts as a weight of its key too, so that
@@ -65,10 +65,10 @@ class LearnedTokenPruning(nn.Module):
     def groups(self, lr: float) -> list[dict[str, Any]]:
         return [{"params": [self.delta], "lr": self.lr, "weight_decay": 0.0}]
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         return ["reduction=ltp keeps as many tokens as their scores say: a graph wants a count"]
 
-    def threshold(self, layer: int) -> Float[Tensor, ""]:
+    def _threshold(self, layer: int) -> Float[Tensor, ""]:
         place = self.layers.index(layer)
         return self.base[place] + self.delta[place]
 
@@ -80,12 +80,12 @@ class LearnedTokenPruning(nn.Module):
 
     def soften(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         score_N = self.score(packed, evidence)
-        gate_N = torch.sigmoid((score_N - self.threshold(layer)) / self.temperature)
+        gate_N = torch.sigmoid((score_N - self._threshold(layer)) / self.temperature)
         return gated(packed, gate_N, self.penalty, self.key_weight)
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         strength_N = packed.layout.there(packed.strength_B)[packed.layout.segment_N]
-        least_N = self.threshold(layer).detach() * self.scale * strength_N
+        least_N = self._threshold(layer).detach() * self.scale * strength_N
         # Below 1e-5 a token counts for nothing (their code's floor), if anything is to be dropped.
         least_N = torch.where(strength_N * self.scale > 0, least_N.clamp(min=1e-5), -1.0)
         stays_N = self.score(packed, evidence) >= least_N

@@ -9,7 +9,6 @@ see keys that are not pooled, is left out. Later means weigh by size, as one mea
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import torch
 from jaxtyping import Int
@@ -17,13 +16,14 @@ from torch import Tensor
 
 from eat_lightning.methods.reduction._merged import merged
 from eat_lightning.methods.reduction._topk import RATIO, ratio_at
+from eat_lightning.model.contracts import Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import Layers, Points, method
 from eat_lightning.model.packed import Packed
 
 
 @method("reduction")
-class MeanPool:
+class MeanPool(Reduction):
     """ratio: share of an example's tokens that disappear into their neighbours after each of
     `layers` (a list: one for each); 0.5 is every pair, as in the paper, and less are pairs spread
     evenly over the text."""
@@ -32,7 +32,6 @@ class MeanPool:
     layers: Layers = (2, 4)
 
     place = "after_layer"
-    needs: ClassVar[frozenset[str]] = frozenset()
     knob = replace(RATIO, bounds="[0, 0.5]", fine=RATIO.fine[:11])
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
@@ -40,7 +39,7 @@ class MeanPool:
         from_M = second_of_pairs(packed, share_B)
         return merged(packed, from_M, from_M - 1, False) if len(from_M) else packed
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         return ["reduction=mean_pool merges tokens, whose sizes the graphs do not hand on"]
 
 

@@ -25,14 +25,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eat_lightning.methods.reduction._topk import keep_highest, order
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import Layers, NotNegative, Point, Positive, method
 from eat_lightning.model.packed import Packed
 
 
 @method("reduction")
-class PowerBert(nn.Module):
+class PowerBert(Reduction, nn.Module):
     """penalty: lambda. travel: how far a search can carry a retention parameter. lr: a rate in its
     place, as the paper gives it. extent: how much of what was learned to drop is dropped, 0
     (nothing) ... 1."""
@@ -81,13 +81,13 @@ class PowerBert(nn.Module):
         return packed.with_penalty("retention", self.penalty * layer * mass_B)
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
-        lengths_B = self.kept(packed, layer)
+        lengths_B = self._kept(packed, layer)
         return keep_highest(packed, self.score(packed, evidence), lengths_B)
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         return ["reduction=power_bert counts an example's first tokens, which no graph hands on"]
 
-    def kept(self, packed: Packed, layer: int) -> Int[Tensor, " b"]:
+    def _kept(self, packed: Packed, layer: int) -> Int[Tensor, " b"]:
         """Tokens that each example keeps, on the host: of t that there were, t - p (t - mass) with
         p = extent x strength, and no more than there are."""
         assert packed.original_B is not None

@@ -32,5 +32,5 @@ class Random(TopK):
         drawn_N = mixed(mixed(packed.notes["example"] + self.seed) + packed.position_N)
         return ((drawn_N >> 40) & 0xFFFFFF).float() / 2**24
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         return ["reduction=random draws from token ids, which no graph hands on"]

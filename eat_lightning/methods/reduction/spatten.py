@@ -39,5 +39,5 @@ class SpAtten(TopK):
         notes = {**packed.notes, "importance": importance_N}
         return super().__call__(replace(packed, notes=notes), evidence, layer)
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         return ["reduction=spatten adds scores up over layers, and no graph hands them on"]

@@ -23,13 +23,14 @@ from torch import Tensor
 
 from eat_lightning.methods.reduction._merged import merged
 from eat_lightning.methods.reduction._topk import RATIO, ratio_at
+from eat_lightning.model.contracts import Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import Layers, Points, method
 from eat_lightning.model.packed import Packed
 
 
 @method("reduction")
-class ToMe:
+class ToMe(Reduction):
     """ratio: share of an example's tokens that merge into others at each of `layers` (a list: one
     for each), at most half. proportional: attention weighs keys by size."""
 
@@ -51,7 +52,7 @@ class ToMe:
             return packed
         return merged(packed, from_M, into_M, self.proportional)
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         return ["reduction=tome merges tokens, whose sizes the graphs do not hand on"]
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:

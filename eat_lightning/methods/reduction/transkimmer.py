@@ -13,7 +13,7 @@ example's own tokens, not of the padded length.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -21,14 +21,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from eat_lightning.methods.reduction._gates import forwarded, keep_where, weighed
-from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import InLayers, NotNegative, Point, method
 from eat_lightning.model.packed import Packed
 
 
 @method("reduction")
-class Transkimmer(nn.Module):
+class Transkimmer(Reduction, nn.Module):
     """layers: the predictor of layer l + 1 reads what layer l gives (0: the embedding). penalty: c.
     margin: by how much "keep" leads before learning, on either side of 0. threshold: least
     probability of "keep" for a token to stay; 0.5 is argmax, 0 drops nothing."""
@@ -40,7 +40,6 @@ class Transkimmer(nn.Module):
     threshold: Point = 0.5
 
     place = "after_layer"
-    needs: ClassVar[frozenset[str]] = frozenset()
     varies = True
     knob = Knob(
         "threshold",
@@ -51,9 +50,9 @@ class Transkimmer(nn.Module):
     )
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
-        self.predictors = nn.ModuleDict({str(k): self.predictor(shape) for k in self.layers})
+        self.predictors = nn.ModuleDict({str(k): self._predictor(shape) for k in self.layers})
 
-    def predictor(self, shape: Any) -> nn.Sequential:
+    def _predictor(self, shape: Any) -> nn.Sequential:
         width = shape.hidden_size
         last = nn.Linear(width, 2)
         with torch.no_grad():
@@ -62,7 +61,7 @@ class Transkimmer(nn.Module):
         norms = nn.LayerNorm(width), nn.LayerNorm(width)
         return nn.Sequential(norms[0], nn.Linear(width, width), norms[1], nn.GELU(), last)
 
-    def lost_in_export(self) -> list[str]:
+    def export_blockers(self) -> list[str]:
         return ["reduction=transkimmer keeps as many tokens as it predicts: a graph wants a count"]
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:

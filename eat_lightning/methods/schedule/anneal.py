@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from eat_lightning.model.contracts import Schedule
 from eat_lightning.model.method import NotNegative, method
 from eat_lightning.model.training import Stage
 
 
 @method("schedule")
-class Anneal:
+class Anneal(Schedule):
     """One stage, in which strength is 0 up to epoch `start` and 1 from epoch `end` on.
 
     Where a run is cut to fewer steps, epochs shrink with it.

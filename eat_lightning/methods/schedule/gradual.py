@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
+from eat_lightning.model.contracts import Schedule
 from eat_lightning.model.method import Within, method
 from eat_lightning.model.training import Stage
 
 
 @method("schedule")
-class Gradual:
+class Gradual(Schedule):
     """warm: share of all steps before anything goes. cool: share of them at the end, at what was
     asked. shape: of the ramp between. embedding: whether the embedding trains (in movement pruning
     it stands still)."""

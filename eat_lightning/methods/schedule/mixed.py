@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from eat_lightning.methods.schedule._stages import body_first
+from eat_lightning.model.contracts import Schedule
 from eat_lightning.model.method import Positive, Within, method
 from eat_lightning.model.training import Stage
 
 
 @method("schedule")
-class Mixed:
+class Mixed(Schedule):
     """body_share: of all steps, for body and last head, while early heads stay bit-equal; in the
     others all trains. joint_lr: factor on the learning rate in the second stage."""
 

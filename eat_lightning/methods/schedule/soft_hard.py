@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
+from eat_lightning.model.contracts import Schedule
 from eat_lightning.model.method import Within, method
 from eat_lightning.model.training import Stage
 
 
 @method("schedule")
-class SoftHard:
+class SoftHard(Schedule):
     """warm: share of all steps without any reduction (PoWER-BERT's fine-tuning; LTP starts from a
     fine-tuned body and has none). soft: share in which rows are gated and the reduction's own
     parameters learn (PoWER-BERT's search, LTP's soft threshold). The rest drops rows by what was

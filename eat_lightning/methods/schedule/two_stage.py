@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from eat_lightning.methods.schedule._stages import body_first, early_heads
+from eat_lightning.model.contracts import Schedule
 from eat_lightning.model.method import Positive, Within, method
 from eat_lightning.model.training import Stage
 
 
 @method("schedule")
-class TwoStage:
+class TwoStage(Schedule):
     """body_share: of all steps, for body and last head; the others train the early heads, and what
     the exit rule learns, on a body that stays bit-equal. 0: it is tuned already
     (`encoder.pretrained=<run>/model`), and keeps its answers. heads_lr: factor on the learning rate

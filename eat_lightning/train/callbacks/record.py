@@ -8,7 +8,7 @@ from lightning import Callback, Trainer
 
 from eat_lightning.files import write_json
 from eat_lightning.infer.record import record
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.specification import spec
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.row import row_of, write
 from eat_lightning.runs.run import Run

@@ -6,18 +6,17 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
-from eat_lightning.model.encoder import settle
+from eat_lightning.model.effective import bake_weights
 
 
 class Settle(Callback):
-    """Writes what an objective has `shaped` into the encoder, so that what is saved needs no
+    """Writes an objective's effective weights into the encoder, so that what is saved needs no
     objective, and prints its `summary`."""
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         objective, encoder = pl_module.objective, pl_module.encoder
         if trainer.interrupted:
             return
-        if hasattr(objective, "shaped"):
-            settle(objective, encoder)
-        if trainer.is_global_zero and hasattr(objective, "summary"):
-            print("\n".join(objective.summary(encoder)))
+        bake_weights(objective, encoder)
+        for line in objective.summary(encoder) if trainer.is_global_zero else ():
+            print(line)

@@ -10,8 +10,9 @@ import torch
 from lightning import Callback, Trainer
 from torch import nn
 
+from eat_lightning.model.contracts import Head, Objective, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.training import Context, Objective, Stage
+from eat_lightning.model.training import Context, Stage
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def warm_then_linear(step: int, total: int, warmup: float) -> float:
 
 
 class FollowStages(Callback):
-    """Sets strength, softness and what trains before every step. The stage is saved: a run that is
+    """Sets strength and what trains before every step. The stage is saved: a run that is
     resumed where a stage begins starts it as an uninterrupted one does, with fresh moments."""
 
     def __init__(self) -> None:
@@ -102,7 +103,6 @@ class FollowStages(Callback):
                 optimizer.state.clear()
             self.stage = number
         encoder.strength.fill_(timeline.strength(trainer.global_step))
-        encoder.soft = stage.soft
         pl_module.log("train/strength", encoder.strength.float())
         pl_module.log("train/stage", float(number))
 
@@ -127,8 +127,9 @@ def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Obje
     """
     if encoder.shape.layerdrop:
         return False
-    parts = [encoder.attention, encoder.reduction, encoder.exit, objective]
-    parts += [head for head in encoder.heads.values() if hasattr(head, "penalties")]
+    parts: list[Any] = [encoder.attention, encoder.reduction, encoder.exit, objective]
+    heads: Any = encoder.heads
+    parts += [head for head in heads.values() if overrides(head, Head.penalties)]
     if any(isinstance(part, nn.Module) and [*part.parameters()] for part in parts):
         return False
     if any(freezes(stage) or stage.exits != "all" for stage in stages):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from certificates import config_of
-from exports import exported, make_run
+from exports import make_run, shared_export
 from finished import refused
 
 from eat_lightning.deploy.certify.__main__ import certify
@@ -22,17 +22,12 @@ pytest.importorskip("onnxscript")
 LEVEL = ("risk=harm", "level=0.3")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run and an export of it that leaves early."""
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    exported(make_run(folder, "dense", "norm_topk", "confidence"), "exit.tau=0.55")
-    return folder.parent
-
-
 @pytest.fixture
-def runs(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "runs"))
+def runs(tmp_path: Path) -> Path:
+    """A run and, beside it, an export of it that leaves early, at tau 0.75 and 0.7."""
+    run = Path(shutil.copytree(shared_export(), tmp_path / "runs/run"))
+    (run / "onnx-fp32").rename(tmp_path / "runs/onnx")
+    return tmp_path / "runs"
 
 
 def call(runs: Path, *overrides: str, onnx: str = "onnx") -> Certificate:
@@ -52,7 +47,7 @@ def test_what_is_chosen_is_what_the_graphs_do(runs: Path, capsys: pytest.Capture
     assert "torch" not in held
     assert f"saved: {path}" in capsys.readouterr().out
     rule = held["exit"]
-    assert rule["tau"] >= 0.55
+    assert min(rule["tau"]) >= 0.7
     # The same from running the export with that rule, and at full depth.
     export = Export.open(runs / "onnx", 1)
     split = Run.open(runs / "run").data().split("certificate")
@@ -88,7 +83,7 @@ def test_no_point_is_laxer_than_the_graphs(runs: Path):
     said = call(runs, *LEVEL, "taus=[0.9,0.5]", "level=0.9")
     assert said.holds_for["exit"]["tau"] == 0.9
     lax = call(runs, *LEVEL, "level=0.9")
-    assert lax.holds_for["exit"] == {"kind": "confidence", "tau": 0.55, "layers": [1, 2]}
+    assert lax.holds_for["exit"] == {"kind": "confidence", "tau": [0.75, 0.7], "layers": [1, 2]}
     assert len(call(runs, *LEVEL, "exits=each").holds_for["exit"]["layers"]) in (1, 2)
     one = call(runs, *LEVEL, "layers=[2]", "level=0.9", "name=one")
     assert one.holds_for["exit"]["layers"] == [2]
@@ -132,10 +127,15 @@ def test_another_combination_is_refused(runs: Path):
     said = refused(open_export, export, "none-such", None)
     assert said == f"certificate=none-such: onnx has only {name}, torch"
     assert torch_made[0].holds_for["runtime"] == "torch"
-    other = exported(runs / "run", "exit.tau=0.6", to="other")
-    shutil.copytree(runs / "onnx/certificates", other / "certificates")
-    said = refused(open_export, Export.open(other, 1), name, None)
+    said = refused(open_export, Export.open(changed(runs / "onnx", strength=0.9), 1), name, None)
     assert said.startswith(f"certificate={name} holds for another export (")
+
+
+def changed(onnx: Path, **fields: Any) -> Path:
+    """The same folder, whose export.json says otherwise."""
+    path = onnx / "export.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    return onnx
 
 
 @pytest.mark.parametrize(
@@ -155,10 +155,8 @@ def test_other_weights_and_rules_are_refused(runs: Path, tmp_path: Path):
     other = make_run(tmp_path / "run", "dense", "none", "confidence")
     said = refused(certify, config_of("certify", other, *LEVEL, f"onnx='{runs / 'onnx'}'"))
     assert said.endswith("is not an export of run=run's weights: export it again")
-    patient = make_run(tmp_path / "patient", "dense", "none", "patience")
-    exported(patient, to="patient-onnx")
-    given = (*LEVEL, f"onnx='{tmp_path / 'patient-onnx'}'")
-    said = refused(certify, config_of("certify", patient, *given))
+    changed(runs / "onnx", exit={"kind": "patience", "patience": 1, "layers": [1, 2]})
+    said = refused(call, runs, *LEVEL)
     assert said.endswith("certify holds an export to a tau, and its exit rule is patience")
 
 

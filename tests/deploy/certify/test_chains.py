@@ -16,7 +16,7 @@ from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.norm_topk import NormTopK
-from eat_lightning.model.contracts import spec
+from eat_lightning.model.specification import spec
 
 SPEC = spec("exit", RULE)
 NEVER = {"kind": "never"}
@@ -33,11 +33,6 @@ def ratios(chain: list[Setting]) -> list[float]:
 def test_a_shared_tau_is_one_chain_from_strict_to_lax():
     (chain,) = chains_of(own(), RULE, [0.8, 0.95, 0.9, 0.8])
     assert exits(chain) == [NEVER, *(SPEC | {"tau": tau} for tau in (0.95, 0.9, 0.8))]
-
-
-def test_the_points_are_the_knobs_own():
-    (chain,) = chains_of(own(), RULE)
-    assert [rule["tau"] for rule in exits(chain)[1:]] == list(Confidence.knob.fine)
 
 
 def test_a_tau_for_each_exit():

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from certificates import make_run
+from commands import Command
 from safetensors.torch import load_file, save_file
 
 from eat_lightning.deploy.drift.__main__ import drift
@@ -151,10 +150,6 @@ def test_a_fault_is_named_in_one_line(run: Path, overrides: list[str], message: 
     assert refused(run, *overrides).startswith(message)
 
 
-def test_a_stream_without_the_column_is_named(run: Path):
-    assert "there is no column sentence, only text" in refused(run, stream_of(run, ["a"]))
-
-
 def test_a_regression_is_refused(tmp_path: Path):
     folder = make_run(tmp_path / "run", task="stsb", exit="never")
     assert refused(folder) == "drift needs classes, and this run is a regression"
@@ -283,9 +278,10 @@ def test_a_policy_that_asks_what_the_calibration_part_does_not_tell(run: Path):
 
 
 def test_the_command_reads_standard_input(made: Path):
-    command = [sys.executable, "-m", "eat_lightning.drift", f"run={made}", "stream=-"]
-    done = subprocess.run(command, input=b"a fine film\n{}\n", capture_output=True)
-    bad, end = map(json.loads, done.stdout.splitlines())
-    assert done.returncode == 1, done.stderr
+    with Command("eat_lightning.drift", f"run={made}", "stream=-") as child:
+        child.stdin.write("a fine film\n{}\n")
+        out, err = child.communicate()
+    bad, end = map(json.loads, out.splitlines())
+    assert child.returncode == 1, err
     assert bad["line"] == 2
     assert (end["event"], end["seen"]) == ("end", 1)

@@ -1,12 +1,13 @@
 """Drift of each source that has exits of its own, and of an export, by its own reference."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from certificates import config_of, run_of_sources
-from exports import exported, make_run
+from exports import NAME, shared_export
 from test_drift import assert_alike, said, seen_by
 
 from eat_lightning.deploy.certify.__main__ import certify
@@ -58,12 +59,12 @@ def test_a_reference_for_each_source(tmp_path: Path, capsys: pytest.CaptureFixtu
         drift(config_of("drift", run, *quick))
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
     """A run and its export."""
     pytest.importorskip("onnxscript")
-    run = make_run(tmp_path_factory.mktemp("runs") / "run", "dense", "norm_topk", "confidence")
-    return run, exported(run)
+    run = Path(shutil.copytree(shared_export(), tmp_path / NAME))
+    return run, (run / "onnx-fp32").rename(tmp_path / "onnx")
 
 
 VETO = ("policy=veto", "policy.veto.margin=0.6")

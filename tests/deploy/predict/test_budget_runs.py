@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
     head = {"layers": [2, 3, 4], "pool": "mean"}
     encoder = tiny("dense", "norm_topk", "confidence", 2, head, max_positions=300, **sizes)
-    encoder.exit = method("exit", "confidence", tau=0.9, layers=[3, 4])
+    encoder = encoder.replacing(exit=method("exit", "confidence", tau=0.9, layers=[3, 4]))
     heads: Any = encoder.heads
     for classifier in heads.values():
         classifier.temperature.fill_(8.0)  # else all are sure
@@ -109,10 +109,14 @@ def test_every_command_finds_the_same_point(run: Path, no_passes: None):
     assert row.budget == 0.7
 
 
-def test_an_export_holds_the_fitted_point(run: Path, no_passes: None):
+def test_an_export_holds_the_fitted_point(
+    run: Path, no_passes: None, monkeypatch: pytest.MonkeyPatch
+):
+    """What it says of its graphs, which are not traced here."""
     pytest.importorskip("onnxscript")
     from exports import exported
 
+    monkeypatch.setattr("eat_lightning.export.bundle.Bundle.write_graphs", lambda *_: None)
     about = json.loads((exported(run, "exit.budget=0.7") / "export.json").read_text())
     open_ones = [tau for tau in kept(run)["exit"] if tau < 1]
     assert about["exit"]["tau"] == open_ones
@@ -195,10 +199,8 @@ def test_a_time_is_fitted_by_a_table_of_times(run: Path, monkeypatch: pytest.Mon
     [
         ({"budget": 0}, r"exit.budget must be in \(0, 1\], a share of full FLOPs, .* got 0"),
         ({"budget": "12s"}, r"exit.budget must be in \(0, 1\], .*, got 12s"),
-        ({"budget": True}, r"exit.budget must be in \(0, 1\], .*, got True"),
         ({"budget": 0.5, "tau": 0.8}, r"exit.budget and exit.tau are one setting, got 0.5 and 0.8"),
         ({"fit_reduction": False}, r"exit.fit_reduction is for exit.budget, got False"),
-        ({"budget": 0.5, "fit_reduction": 3}, r"exit.fit_reduction must be true or false, got 3"),
         (
             {"budget": 0.5, "_target_": "eat_lightning.methods.exit.never.Never"},
             r"budget=0.5: it needs an exit rule with a knob, such as tau, got never",

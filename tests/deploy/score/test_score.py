@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commands import Command, finished
 from finished import config_of, make_run, refused
 from scores import rejects_of, rows_of, scored, settings
 
@@ -26,7 +27,6 @@ from eat_lightning.runs import jsonl
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
-ROOT = Path(__file__).parents[3]
 WORDS = ["good", "bad", "film", "not", "very", "fine", "dull"]
 TEXTS = [" ".join(WORDS[(i + k) % 7] for k in range(1 + i % 9)) for i in range(60)]
 
@@ -329,27 +329,25 @@ def test_a_file_that_is_damaged_within_stops_no_other(sst2: Path, tmp_path: Path
 
 
 def command(given: Path, out: Path, run: Path, *more: str) -> list[str]:
-    start = [sys.executable, "-m", "eat_lightning.score", f"input={given}", f"output={out}"]
-    return [*start, f"run={run}", "shard_mb=0.02", "window=64", "every_s=0.2", *more]
+    words = [f"input={given}", f"output={out}", f"run={run}", "workers=2"]
+    return ["eat_lightning.score", *words, "shard_mb=0.02", "window=64", "every_s=0.2", *more]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("whom", ["the command", "its group"])
-def test_killed_and_started_again_it_is_as_if_it_had_not_been(
-    whom: str, sst2: Path, tmp_path: Path
-):
+def test_killed_and_started_again_it_is_as_if_it_had_not_been(sst2: Path, tmp_path: Path):
+    """Twice, each time in the midst of shards: the command alone, then with its workers."""
     given, whole, out = tmp_path / "lines.txt", tmp_path / "whole", tmp_path / "out"
     given.write_text("".join(f"{text} {text} {i}\n" for i in range(70) for text in TEXTS))
-    subprocess.run(command(given, whole, sst2, "workers=2"), check=True)
-    for count in (1, 3):  # killed twice, each time in the midst of shards
-        child = subprocess.Popen(command(given, out, sst2, "workers=2"), start_new_session=True)
-        end = time.monotonic() + 120
-        while len([*out.glob("*.parquet")]) < count and time.monotonic() < end:
-            time.sleep(0.01)
-        (os.killpg if whom == "its group" else os.kill)(child.pid, signal.SIGKILL)
-        child.wait()
+    finished(*command(given, whole, sst2))
+    for count, kill in ((1, os.kill), (3, os.killpg)):
+        with Command(*command(given, out, sst2), forks=False) as child:
+            end = time.monotonic() + 120
+            while len([*out.glob("*.parquet")]) < count and time.monotonic() < end:
+                time.sleep(0.01)
+            kill(child.pid, signal.SIGKILL)
+            child.wait()
         assert count <= len([*out.glob("*.parquet")]) < len([*whole.glob("*.parquet")])
-    subprocess.run(command(given, out, sst2, "workers=2"), check=True)
+    finished(*command(given, out, sst2))
     assert files_of(out) == files_of(whole)
     assert len(rows_of(out)) == 4200
 
@@ -362,12 +360,11 @@ def test_memory_does_not_grow_with_the_file(sst2: Path, tmp_path: Path):
         given = tmp_path / f"{times}.txt"
         given.write_text("".join(f"{text}\n" for text in TEXTS) * times)
         code = (
-            "import resource, sys; from eat_lightning.deploy.score.__main__ import main; main(); "
+            "import resource; from eat_lightning.deploy.score.__main__ import main; main(); "
             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
         )
-        words = command(given, tmp_path / f"out{times}", sst2, "workers=1", "shard_mb=100")
-        done = subprocess.run(
-            [sys.executable, "-c", code, *words[3:], "window=512"], capture_output=True, text=True
-        )
+        more = ["workers=1", "shard_mb=100", "window=512"]
+        _, *words = command(given, tmp_path / f"out{times}", sst2, *more)
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
         peaks.append(int(done.stdout.splitlines()[-1]) / 1024)
     assert peaks[1] - peaks[0] < 20

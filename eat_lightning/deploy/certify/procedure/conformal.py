@@ -16,8 +16,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from eat_lightning.model.contracts import Procedure
 
-class Conformal:
+
+class Conformal(Procedure):
     uses_confidence = False
 
     def refuses(self, num_chains: int, none_at_full_depth: bool) -> list[str]:

@@ -18,9 +18,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from eat_lightning.deploy.certify.procedure._bounds import betting, clopper_pearson, fixed_sequence
+from eat_lightning.model.contracts import Procedure
 
 
-class LearnThenTest:
+class LearnThenTest(Procedure):
     uses_confidence = True
 
     def refuses(self, num_chains: int, none_at_full_depth: bool) -> list[str]:

@@ -6,8 +6,10 @@ Shapes: B examples; any axes before it.
 
 import numpy as np
 
+from eat_lightning.model.contracts import Risk
 
-class AccuracyGap:
+
+class AccuracyGap(Risk):
     low = -1
     none_at_full_depth = True
 

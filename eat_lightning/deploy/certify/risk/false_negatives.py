@@ -8,11 +8,12 @@ from typing import Annotated
 
 import numpy as np
 
+from eat_lightning.model.contracts import Risk
 from eat_lightning.model.method import Whole, method
 
 
 @method("risk")
-class FalseNegatives:
+class FalseNegatives(Risk):
     """`label` is the number of the class (the phishing that must not pass as benign)."""
 
     label: Annotated[int, Whole(0)] = 1

@@ -5,8 +5,10 @@ Shapes: B examples; any axes before it.
 
 import numpy as np
 
+from eat_lightning.model.contracts import Risk
 
-class Harm:
+
+class Harm(Risk):
     low = 0
     none_at_full_depth = True
 

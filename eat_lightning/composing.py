@@ -1,0 +1,129 @@
+"""Errors of a command line: a config is composed once to name all of them, each in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from eat_lightning.bounds import did_you_mean
+from eat_lightning.config import CONFIG_DIR
+from eat_lightning.errors import ConfigError, in_one_line, told
+from eat_lightning.overrides import first_of_sweep, quoted
+
+EXTRAS = {  # launchers and sweepers: the distribution they need, and the extra that brings it
+    "hydra/launcher=slurm": ("hydra-submitit-launcher", "slurm"),
+    "hydra/launcher=ray": ("ray", "ray"),
+    "hydra/launcher=joblib": ("hydra-joblib-launcher", "joblib"),
+    "hydra/sweeper=search": ("hydra-optuna-sweeper", "search"),
+}
+
+
+@told()
+def compose_or_explain(config_name: str, words: list[str], folder: str = CONFIG_DIR) -> None:
+    """Compose before Hydra's main does, which prints five lines for an unknown key.
+
+    Of a sweep the first job is composed. An error ends the process: a line for each, status 1.
+    """
+    given, unknown = get_args_parser().parse_known_args(words)
+    if unknown:
+        raise ConfigError(f"{unknown[0]} is not a flag: --help shows examples, --hydra-help flags")
+    only_shows = (given.help, given.hydra_help, given.shell_completion, given.info)
+    if any((*only_shows, given.config_name, given.config_path, given.experimental_rerun)):
+        return
+    overrides = given.overrides
+    if given.config_dir:
+        overrides = [*overrides, search_path(Path(given.config_dir))]
+    check_extras(overrides)
+    overrides = first_of_sweep(overrides) if given.multirun else overrides
+    if errors := errors_of(config_name, overrides, folder):
+        raise ConfigError.of(errors)
+
+
+def search_path(folder: Path) -> str:
+    """Return Hydra's `--config-dir` as the override that `compose` takes."""
+    if not folder.is_dir():
+        raise ConfigError(f"--config-dir: there is no folder {folder}")
+    return f"hydra.searchpath=[{quoted(f'file://{folder.resolve()}')}]"
+
+
+def check_extras(overrides: list[str]) -> None:
+    """Raise ConfigError for a launcher or sweeper that is not installed."""
+    for choice in EXTRAS.keys() & set(overrides):
+        needed, extra = EXTRAS[choice]
+        try:
+            distribution(needed)
+        except PackageNotFoundError:
+            raise ConfigError(f"{choice}: pip install 'eat_lightning[{extra}]'") from None
+
+
+def errors_of(config_name: str, overrides: list[str], folder: str) -> list[str]:
+    """Return a line for every unknown key and choice.
+
+    Hydra stops at the first: each is left out, and the rest composed again. Another error of Hydra
+    ends the search.
+    """
+    unknown: list[Unknown] = []
+    while True:
+        try:
+            with initialize_config_dir(folder, version_base="1.3"):
+                config = compose(config_name, overrides=overrides)
+            return [item.message(config) for item in unknown]
+        except (HydraException, OmegaConfBaseException) as error:
+            message = in_one_line(f"{error}\n{error.__cause__ or ''}")
+        if "Ambiguous value" in message:  # Hydra's advice on sweeps is good as it is
+            return []
+        item = Unknown.parse(message)
+        rest = [o for o in overrides if item is None or o.partition("=")[0] != item.key]
+        if item is None or rest == overrides:
+            return [*(other.message(None) for other in unknown), message]
+        unknown.append(item)
+        overrides = rest
+
+
+@dataclass
+class Unknown:
+    """A key that no config has, or a choice that its group lacks, with the group's choices."""
+
+    key: str
+    choice: str | None = None
+    choices: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, message: str) -> Unknown | None:
+        """Read Hydra's message; None for another error."""
+        choice = re.match(r"Could not find '(.+)/(.+?)'; Available options in .+?: (.*)", message)
+        if choice:
+            return cls(choice[1], choice[2], tuple(choice[3].split("; ")))
+        key = re.match(r"Could not override '(.+?)'", message)
+        return cls(key[1]) if key else None
+
+    def message(self, config: DictConfig | None) -> str:
+        """Describe it, with the nearest name.
+
+        Args:
+            config: composed of the other overrides, with the known keys; None where it fails.
+        """
+        if self.choice is not None:
+            yaml = f"; one's own: --config-dir <the folder that has {self.key}/{self.choice}.yaml>"
+            near = did_you_mean(self.choice, self.choices) or yaml
+            return f"{self.key} must be one of {', '.join(self.choices)}, got {self.choice}{near}"
+        near = "" if config is None else did_you_mean(self.key, dotted_keys(config))
+        return f"{self.key} is not an option{near or ': --help-all lists all'}"
+
+
+def dotted_keys(config: DictConfig) -> Iterable[str]:
+    """Yield every key of a config: "reduction", "reduction.ratio"."""
+    for key in map(str, config):
+        yield key
+        inner = OmegaConf.select(config, key, throw_on_resolution_failure=False)
+        if isinstance(inner, DictConfig):
+            yield from (f"{key}.{name}" for name in dotted_keys(inner))

@@ -1,0 +1,93 @@
+"""The contract of an exit rule: when an example leaves, and what it answers then.
+
+Shapes: B examples still here, N packed tokens, D width, C classes, E exits so far, S signals.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.model.contracts.base import EncoderPart, point_of, points_by_layer
+from eat_lightning.model.packed import Packed
+
+
+class ExitRule(EncoderPart, ABC):
+    """Decides at each of its `layers` but the last layer of the encoder, where all leave. At the
+    strict end of its `knob` nobody leaves before."""
+
+    layers: Sequence[int]  # where it decides, 1-based; a head stands at each
+    reasons: Sequence[str] = ("exit",)  # why an example may leave
+    classes_only: bool = False  # compares classes, and is refused for a regression
+    last_only: bool = False  # a decision reads no exit but the one where it is made
+    by_class: bool = False  # `observe` gives a signal for each class, in their order
+    wants: frozenset[str] = frozenset()  # names of notes on rows for `observe`, see `packed.NOTES`
+
+    @property
+    def least_lead(self) -> float | None:
+        """The least lead of the likeliest class over the next of whoever leaves; None: unknown."""
+        return None
+
+    @abstractmethod
+    def decides(
+        self,
+        logits_EBC: Float[Tensor, "e b c"],
+        signals_EBS: Float[Tensor, "e b s"] | None = None,
+    ) -> Int[Tensor, " b"]:
+        """Give 0 for an example that stays, 1 + i for one that leaves for `reasons[i]`.
+
+        Args:
+            logits_EBC: at those of `layers` that were passed, this one last, each divided by its
+                head's temperature.
+            signals_EBS: those of `observe` at the same exits; None where there is none.
+        """
+
+    def observe(
+        self,
+        packed: Packed,
+        pooled_BD: Float[Tensor, "b d"],
+        logits_BC: Float[Tensor, "b c"],
+        layer: int,
+    ) -> Float[Tensor, "b s"] | None:
+        """Give signals to be recorded beside the logits. A rule with signals cannot be exported.
+
+        Args:
+            packed: the vectors that the head at `layer` has read.
+            pooled_BD: what it has pooled.
+            logits_BC: what it guesses.
+            layer: 1-based.
+        """
+        return None
+
+    def answers(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "b c"]:
+        """Give the logits that an example leaves with: those of the last exit."""
+        return logits_EBC[-1]
+
+    def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
+        """Give how near each decision was to the other one, where an export is compared; infinite
+        where that is not known."""
+        return logits_EBC.new_full(logits_EBC.shape[1:2], float("inf"))
+
+    def flops(self, shape: Any, num_labels: int) -> float:
+        """Count the floating-point operations of deciding once for one example."""
+        return 0.0
+
+
+def only_open(exit: ExitRule, policies: Sequence[Any] = ()) -> ExitRule:
+    """The same rule without the exits whose point is the knob's strict end, so that their heads
+    need not guess; the rule itself where its decisions, or policies, look at earlier exits."""
+    point, knob = point_of(exit), exit.knob
+    if policies or not exit.last_only or knob is None or not isinstance(point, Sequence):
+        return exit
+    points = {layer: p for layer, p in points_by_layer(exit).items() if p != knob.strict}
+    if len(points) == len(point):
+        return exit
+    twin = copy.copy(exit)
+    twin.layers = [*points]
+    setattr(twin, knob.name, [*points.values()])
+    return twin

@@ -1,0 +1,59 @@
+"""The contract of an exit head.
+
+Shapes: B examples, D width of what is pooled, C classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from eat_lightning.model.contracts.base import EncoderPart
+from eat_lightning.model.packed import Packed
+
+
+class Head(EncoderPart, nn.Module, ABC):
+    """From the vectors of an example to a guess. `bind` makes its parameters."""
+
+    temperature: Tensor  # a buffer, fitted when training has ended, by which a guess is divided
+
+    own_width: bool = False  # what it pools is not of the encoder's width
+    wants_earlier: bool = False  # `guess` is given what each exit before it has pooled
+
+    @abstractmethod
+    def pooled(self, packed: Packed) -> Float[Tensor, "b d"]:
+        """Give one vector for each example."""
+
+    @abstractmethod
+    def guess(
+        self, pooled_BD: Float[Tensor, "b d"], earlier: Sequence[Float[Tensor, "b d"]] = ()
+    ) -> Float[Tensor, "b c"]:
+        """Give calibrated logits of what was pooled.
+
+        Args:
+            pooled_BD: of this exit.
+            earlier: of each exit before it, where it `wants_earlier`.
+        """
+
+    def join(self, layer: int, heads: Mapping[int, Any]) -> None:
+        """Take note of the other heads, when all have been made.
+
+        Args:
+            layer: where this one stands, 1-based.
+            heads: all of them by layer, this one included.
+        """
+
+    @abstractmethod
+    def flops(self, shape: Any, num_labels: int, tokens_B: np.ndarray) -> np.ndarray | float:
+        """Count the floating-point operations of one guess, for each example.
+
+        Args:
+            shape: the encoder's sizes.
+            num_labels: classes.
+            tokens_B: tokens that are left.
+        """

@@ -1,0 +1,83 @@
+"""The contract of an objective: the loss over all exits."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+from eat_lightning.model.contracts.attention import Attention
+from eat_lightning.model.contracts.base import Learner
+from eat_lightning.model.contracts.reduction import Reduction
+from eat_lightning.model.training import Context, Loss, Pass
+
+
+class Objective(Learner, ABC):
+    """The loss of a step. One that has parameters is an `nn.Module` too."""
+
+    ordered: bool = False  # it leaves heads and inner neurons in the order of their importance
+    examples: int = 0  # of the training data, for `begin`
+
+    @property
+    def wants_teacher(self) -> bool:
+        """True where it reads a teacher's logits (`teacher_BC`)."""
+        return False
+
+    @property
+    def wants(self) -> frozenset[str]:
+        """Give what it reads of the context beside guesses: "hidden", "teacher_hidden", "scores"
+        (the teacher's too), "step"."""
+        return frozenset()
+
+    @abstractmethod
+    def __call__(self, context: Context) -> Loss:
+        """Give sums over the examples of a batch, with `context.penalties` in them."""
+
+    def bind(self, student: Any, teacher: Any) -> None:
+        """Make the parameters; ValueError where both do not go together.
+
+        Args:
+            student: its `Shape`.
+            teacher: its `Shape`; None where there is no teacher in the step.
+        """
+
+    def begin(self, encoder: Any, batches: Iterable[Any]) -> None:
+        """Change the encoder's weights before the first step of a run.
+
+        Args:
+            encoder: which will be trained.
+            batches: of `examples` examples of the training data.
+        """
+
+    def flow(self, k: int, num_exits: int) -> tuple[float, float]:
+        """Give two factors on the gradient at the k-th of the exits (1-based): of all that comes
+        from it and from beyond, and of what comes from beyond."""
+        return 1.0, 1.0
+
+    def passes(self, step: int, encoder: Any) -> list[Pass]:
+        """Give further passes of a step, whose guesses come as `context.passes`."""
+        return []
+
+    def lessons(self, teacher: Any) -> list[Pass]:
+        """Give further passes of the teacher, whose traces come as `context.teacher_passes`."""
+        return []
+
+    def effective_weights(self, encoder: Any) -> dict[str, Tensor]:
+        """Give by name what stands in place of the encoder's weights: in a step, in validation
+        (`encoder.training` tells them apart), and for good when training ends."""
+        return {}
+
+    def summary(self, encoder: Any) -> list[str]:
+        """Give lines that are printed when training has ended."""
+        return []
+
+    def fits(self, reduction: Reduction) -> list[str]:
+        """Give a line for each reason why it cannot train beside a reduction."""
+        return []
+
+    def fits_attention(self, pattern: Attention) -> list[str]:
+        """Give a line for each reason why it cannot train with an attention pattern, the student's
+        or the teacher's."""
+        return []

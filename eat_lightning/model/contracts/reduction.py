@@ -1,0 +1,77 @@
+"""The contract of a reduction: make examples shorter between layers.
+
+Shapes: B examples, N packed tokens.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from eat_lightning.model.contracts.base import EncoderPart, points_by_layer
+from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.packed import Packed
+
+Place = Literal["after_layer", "after_attention"]
+
+
+class Reduction(EncoderPart, ABC):
+    """A packed batch in, a shorter one out, at each layer in `layers`."""
+
+    layers: Sequence[int]  # where it acts, 1-based; 0 is the embedding
+    place: Place = "after_layer"  # or within a layer, between attention and feed-forward
+    needs: frozenset[str] = frozenset()  # names of `Evidence`, made only where it is needed
+    wants: frozenset[str] = frozenset()  # names of notes on rows, see `packed.NOTES`
+    varies: bool = False  # how many rows stay is known only from their values
+    draws: bool = False  # in training it draws points of its knob
+    grad: bool = False  # evidence comes with its gradient in a soft stage
+    soft_place: Place | None = None  # where `soften` acts; None: at `place`
+
+    @abstractmethod
+    def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        """Give the rows that stay: [CLS] of each example first, the others in their order, and all
+        of them where `packed.strength_B` is 0. The N rows are those of all examples of a batch,
+        and no example may change what another keeps."""
+
+    def soften(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+        """Stand in for a call in a soft stage of training, where rows are gated and none is
+        dropped."""
+        return self(packed, evidence, layer)
+
+    def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"] | None:
+        """Give what each row is worth, higher stays; None: rows are not chosen by one number."""
+        return None
+
+    def ratios(self) -> list[float] | None:
+        """Give the largest share of its rows that an example loses at each of `layers`; None where
+        it is not known beforehand."""
+        if not self.layers:
+            return []
+        ratio = self.knob is not None and self.knob.is_ratio
+        return [*points_by_layer(self).values()] if ratio else None
+
+    def search(
+        self, evaluate: Callable[[list[float]], tuple[float, float]], seed: int = 0
+    ) -> Sequence[Any]:
+        """Find the best points of the knob, each with `point`, `cost` and `score`, by growing cost.
+
+        Args:
+            evaluate: gives cost and score of a point.
+            seed: of what is drawn.
+        """
+        return []
+
+    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray | float:
+        """Count the floating-point operations of choosing, for each example.
+
+        Args:
+            shape: the encoder's sizes.
+            layer: one of `layers`.
+            tokens_B: tokens that it chooses from.
+        """
+        return 0.0

@@ -1,0 +1,264 @@
+"""How a method is named, checked, built and saved: by its slot, its kind and its arguments."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pkgutil import iter_modules
+from typing import Any
+
+from eat_lightning.bounds import did_you_mean, raise_faults
+from eat_lightning.model.contracts import (
+    Attention,
+    EncoderPart,
+    ExitRule,
+    Head,
+    Method,
+    Objective,
+    Policy,
+    Procedure,
+    Reduction,
+    Risk,
+    Schedule,
+    overrides,
+)
+from eat_lightning.model.method import argument_faults, kept_arguments
+from eat_lightning.own import ALLOW, PLACES, import_own, is_there, own_classes
+
+SLOTS: dict[str, type[Method]] = {
+    "attention": Attention,
+    "reduction": Reduction,
+    "exit": ExitRule,
+    "head": Head,
+    "policy": Policy,
+    "objective": Objective,
+    "schedule": Schedule,
+    "risk": Risk,
+    "procedure": Procedure,
+}
+
+MODEL_SLOTS = ("attention", "reduction", "exit")  # an encoder's attributes
+
+
+def home(slot: str) -> str:
+    """The package whose modules are the kinds of a slot."""
+    room = "deploy.certify" if slot in ("risk", "procedure") else "methods"
+    return f"eat_lightning.{room}.{slot}"
+
+
+def class_of(slot: str, kind: str) -> Any:
+    """The class of a method. A kind with a dot names a class from outside the package, which its
+    owner must have imported, or named in EAT_IMPORT: a checkpoint never makes us import code."""
+    if slot not in SLOTS:
+        raise ValueError(f"slot must be one of {', '.join(SLOTS)}, got {slot!r}")
+    parts = kind.split(".") if isinstance(kind, str) else [""]  # a file may say anything
+    if not all(map(str.isidentifier, parts)) or (len(parts) == 1 and kind.startswith("_")):
+        raise ValueError(f"{slot}.kind must be a method's file name, got {kind!r}")
+    if len(parts) > 1:
+        return class_outside(slot, kind)
+    try:
+        module = importlib.import_module(f"{home(slot)}.{kind}")
+    except ModuleNotFoundError:
+        raise ValueError(unknown_kind(slot, kind)) from None
+    return next(
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and value.__module__ == module.__name__
+        and not issubclass(value, int)
+        and not value.__name__.startswith("_")
+    )
+
+
+def unknown_kind(slot: str, kind: str) -> str:
+    """The nearest kind, or else what is there: the shelf, and the form of a class of one's own."""
+    absent = f"{slot}.kind: there is no {slot} called {kind!r}"
+    shelf = importlib.import_module(home(slot)).__path__
+    known = sorted(m.name for m in iter_modules(shelf) if not m.name.startswith("_"))
+    if near := did_you_mean(kind, [*known, *own_classes(SLOTS[slot])]):
+        return absent + near
+    if "." in kind:
+        return f"{absent}: its module must lie in {PLACES}"
+    own = f"{kind}.{''.join(part[:1].upper() + part[1:] for part in kind.split('_'))}"
+    return f"{absent}: one of {', '.join(known)}, or a class of one's own as {own}"
+
+
+def class_outside(slot: str, kind: str) -> Any:
+    module_name, _, name = kind.rpartition(".")
+    if module_name not in sys.modules:
+        import_own(module_name)
+    if module_name not in sys.modules:
+        if not is_there(module_name.partition(".")[0]):  # of a dotted name it would import a part
+            raise ValueError(unknown_kind(slot, kind))
+        ways = f"import {module_name} before loading this model, or give {ALLOW}={module_name}"
+        raise ValueError(f"{slot}.kind {kind!r}: {ways}")
+    # Not getattr: a module may import what it is asked for.
+    cls = vars(sys.modules[module_name]).get(name)
+    # Nothing is called before this: a kind such as os.system must not run.
+    if not fills(slot, cls):
+        near = did_you_mean(kind, own_classes(SLOTS[slot]))
+        raise ValueError(f"{slot}.kind {kind!r} is no {SLOTS[slot].__name__}{near}")
+    return cls
+
+
+def fills(slot: str, cls: Any) -> bool:
+    """True for a class of the slot's contract."""
+    return inspect.isclass(cls) and issubclass(cls, SLOTS[slot])
+
+
+@dataclass(frozen=True)
+class Specification:
+    """A method as a yaml, a model's config.json, a row, a certificate or a command names it.
+
+    Args:
+        slot: a key of `SLOTS`.
+        kind: its file name on the shelf, or the path of a class from outside the package.
+        arguments: plain values by name; what is left out has its default.
+    """
+
+    slot: str
+    kind: str
+    arguments: dict[str, Any]
+
+    @classmethod
+    def read(cls, slot: str, given: Any, before: dict[str, Any] | None = None) -> Specification:
+        """From {"kind": ..., **arguments}, from a config's node with `_target_`, or, where there is
+        a method `before` (as {"kind": ...}), from those of its arguments that change. ValueError.
+
+        Args:
+            slot: a key of `SLOTS`.
+            given: what a file or a command says.
+            before: the method that stands where neither kind nor `_target_` is given; then, as in
+                a command's settings, None changes nothing.
+        """
+        if before is not None and isinstance(given, dict):
+            given = {key: value for key, value in given.items() if value is not None}
+            given = given if given.keys() & {"_target_", "kind"} else before | given
+        if isinstance(given, dict) and given.get("_target_"):
+            return cls(slot, kind_of(slot, class_of_node(slot, given)), without_target(given))
+        if not isinstance(given, dict) or not isinstance(given.get("kind"), str):
+            raise ValueError(f'{slot} must be a dict such as {{"kind": "<method>"}}, got {given!r}')
+        return cls(slot, given["kind"], without_kind(given))
+
+    @classmethod
+    def of(cls, slot: str, method: Method) -> Specification:
+        """From a method that was built."""
+        return cls(slot, kind_of(slot, type(method)), kept_arguments(method))
+
+    def as_dict(self) -> dict[str, Any]:
+        """{"kind": ..., **arguments}, as files hold it."""
+        return {"kind": self.kind} | self.arguments
+
+    @property
+    def made_of(self) -> Any:
+        """The class; ValueError where there is none."""
+        return class_of(self.slot, self.kind)
+
+    @property
+    def takes(self) -> Mapping[str, inspect.Parameter]:
+        """The arguments of its class."""
+        return inspect.signature(self.made_of).parameters
+
+    def looking_at(self, layers: Sequence[int]) -> Specification:
+        """The same at these layers, where its class takes layers and none are given."""
+        if "layers" not in self.takes or self.arguments.get("layers") is not None:
+            return self
+        return replace(self, arguments=self.arguments | {"layers": list(layers)})
+
+    def faults(self, num_layers: int | None = None) -> list[str]:
+        """Give a line (key, bound, value) for each fault, before anything is built. ValueError
+        where there is no such class.
+
+        Args:
+            num_layers: of the encoder; None where it is not known yet.
+        """
+        if unknown := self.arguments.keys() - self.takes.keys():
+            near = did_you_mean(min(unknown), self.takes)
+            return [f"{self.slot}.{min(unknown)} is not an option of {self.kind}{near}"]
+        return argument_faults(self.made_of, num_layers, **self.arguments)
+
+    def build(self, num_layers: int | None = None) -> Any:
+        """Make the method; ValueError with every fault."""
+        raise_faults(self.faults(num_layers))
+        return self.made_of(**self.arguments)
+
+
+def build(slot: str, given: Any, num_layers: int | None = None) -> Any:
+    """Make the method that a file or a command names; ValueError with every fault."""
+    return Specification.read(slot, given).build(num_layers)
+
+
+def build_all(given: Mapping[str, Any], num_layers: int) -> dict[str, Any]:
+    """Make a method for each slot named; ValueError with every fault of all of them."""
+    methods, faults = {}, []
+    for slot, one in given.items():
+        try:
+            methods[slot] = build(slot, one, num_layers)
+        except (ValueError, TypeError, AttributeError) as error:
+            faults.append(str(error))
+    raise_faults(faults)
+    return methods
+
+
+def spec(slot: str, method: Method) -> dict[str, Any]:
+    """Name a method as files do: {"kind": ..., **arguments}."""
+    return Specification.of(slot, method).as_dict()
+
+
+def specs_by_slot(encoder: Any) -> dict[str, Any]:
+    """Name an encoder's methods."""
+    return {slot: spec(slot, getattr(encoder, slot)) for slot in MODEL_SLOTS}
+
+
+def without_kind(spec: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key != "kind"}
+
+
+def without_target(node: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if key != "_target_"}
+
+
+def kind_of(slot: str, cls: type) -> str:
+    """The file name of a class on the shelf, or the path of one from outside the package."""
+    prefix = f"{home(slot)}."
+    inside = cls.__module__.startswith(prefix)
+    return cls.__module__.removeprefix(prefix) if inside else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def class_of_node(slot: str, node: dict[str, Any]) -> Any:
+    """The class that a config's node names; ValueError where it does not fill the slot, or takes
+    other arguments."""
+    from eat_lightning.config import binding_faults, target
+
+    raise_faults(binding_faults(slot, node))
+    cls: Any = target(node)
+    if not fills(slot, cls):
+        raise ValueError(f"{slot}._target_: {cls.__name__} is no {SLOTS[slot].__name__}")
+    return cls
+
+
+def rule_learns(rule: type[ExitRule] | None) -> bool:
+    """True for a class of rules that takes part in training: it has parameters, or a loss."""
+    hooks = (ExitRule.bind, ExitRule.penalties)
+    return rule is not None and any(overrides(rule, hook) for hook in hooks)
+
+
+def untrained(slot: str, method: EncoderPart, trained: str) -> list[str]:
+    """A method that learns can only be the one that a run was trained with."""
+    kind = kind_of(slot, type(method))
+    if not overrides(method, EncoderPart.bind) or kind == trained:
+        return []
+    return [f"{slot}={kind} learns, and this run was trained with {trained}: train one with it"]
+
+
+def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:
+    """Give a line for each fault of a config's node."""
+    if not isinstance(node, dict) or not node.get("_target_"):
+        return [f"{slot}._target_ must name a class"]
+    try:
+        return Specification.read(slot, node).faults(num_layers)
+    except ValueError as error:
+        return str(error).split("; ")

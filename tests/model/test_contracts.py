@@ -1,0 +1,81 @@
+"""The contracts of methods: hooks are called by name and never looked up, and none is misspelt."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from models import method
+from torch import nn
+
+from eat_lightning.config import binding_faults
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.model import contracts
+from eat_lightning.model.contracts import ExitRule, Objective, Reduction, overrides
+
+PACKAGE = Path(contracts.__file__).parents[2]
+ROOMS = ("model", "methods", "train", "infer", "weights", "export", "measure", "runs", "new")
+HOOKS = {
+    name
+    for contract in vars(contracts).values()
+    if isinstance(contract, type)
+    for base in contract.__mro__
+    if base.__module__.startswith(contracts.__name__)
+    for name in {*vars(base), *vars(base).get("__annotations__", {})}
+    if not name.startswith("_")
+} - {"index", "position", "length", "layer"}  # fields of Where
+
+
+def looked_up(path: Path) -> list[str]:
+    """The hooks that a file looks up by name."""
+    calls = (n for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Call))
+    names = [
+        call.args[1].value
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id in ("getattr", "hasattr")
+        if len(call.args) > 1 and isinstance(call.args[1], ast.Constant)
+    ]
+    return [f"{path.relative_to(PACKAGE)}: {name}" for name in names if name in HOOKS]
+
+
+def test_no_hook_is_looked_up_by_name():
+    assert {"observe", "soften", "flow", "knob", "layers"} <= HOOKS
+    files = [path for room in ROOMS for path in (PACKAGE / room).rglob("*.py")]
+    assert [found for path in files for found in looked_up(path)] == []
+
+
+def test_a_misspelt_hook_is_refused_where_the_class_is_made():
+    with pytest.raises(TypeError, match=r"^Mine.least_led is no hook of ExitRule: did you mean "):
+
+        class Mine(Confidence):
+            least_led = 0.5
+
+    with pytest.raises(TypeError, match=r"^Own.sofen is no hook of Reduction: did you mean soften"):
+
+        class Own(Reduction, nn.Module):
+            def sofen(self, packed, evidence, layer): ...
+
+    with pytest.raises(TypeError, match=r"colour is no hook of Objective and no argument \(begin"):
+
+        class Loud(Objective):
+            colour = "red"
+
+
+def test_a_misspelt_hook_is_one_line_for_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = "from eat_lightning.methods.exit.confidence import Confidence\n"
+    (tmp_path / "mis_spelt.py").write_text(f"{text}class Mine(Confidence):\n    last_onyl = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (fault,) = binding_faults("exit", {"_target_": "mis_spelt.Mine"})
+    start = "exit._target_: Mine.last_onyl is no hook of ExitRule: did you mean last_only? "
+    assert re.match(re.escape(start), fault)
+
+
+def test_helpers_arguments_and_hooks_for_subclasses_are_free():
+    class Mine(Confidence):
+        colour: str = "red"
+
+        def _helper(self): ...
+
+    assert Mine().classes_only
+    assert not overrides(Mine, ExitRule.observe)
+    assert overrides(method("exit", "cats"), ExitRule.observe)

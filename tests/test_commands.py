@@ -1,0 +1,156 @@
+"""`eat` and its commands: names, help without heavy imports, completion, quiet ends."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eat_lightning import __main__ as eat
+from eat_lightning import __version__
+from eat_lightning.composing import compose_or_explain
+from eat_lightning.overrides import for_hydra
+from eat_lightning.process import quiet_exit
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "lightning", "transformers", "datasets", "pandas", "matplotlib")
+IMPORTS = f"""
+import sys
+from importlib import import_module
+from eat_lightning.__main__ import COMMANDS
+for name in COMMANDS:
+    assert callable(import_module(f"eat_lightning.{{name}}.__main__").main)
+    print(name, *[module for module in {HEAVY} if module in sys.modules])
+"""
+
+
+def called(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["eat", *words])
+    eat.main()
+
+
+@pytest.mark.parametrize("words", [[], ["--help"]])
+def test_alone_it_lists_both_groups(words, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    called(monkeypatch, *words)
+    tried, deployed = capsys.readouterr().out.partition("Try\n")[2].split("\nDeploy\n")
+    assert [line.split()[0] for line in tried.splitlines() if line] == [*eat.TRY]
+    assert [line.split()[0] for line in deployed.splitlines()[: len(eat.DEPLOY)]] == [*eat.DEPLOY]
+
+
+def test_version(monkeypatch, capsys: pytest.CaptureFixture[str]):
+    called(monkeypatch, "--version")
+    assert capsys.readouterr().out == f"eat_lightning {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("trian", "error: trian is not a command: did you mean train?"),
+        ("far", "error: far is not a command: eat --help lists all"),
+    ],
+)
+def test_an_unknown_command_is_one_line(name: str, line: str, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(SystemExit) as ended:  # a message as code: printed, status 1
+        called(monkeypatch, name)
+    assert ended.value.code == line
+
+
+def test_the_package_has_one_script():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    assert scripts == {"eat": f"{eat.__name__}:{eat.main.__name__}"}
+
+
+def test_each_command_is_found_and_imports_nothing_heavy(tmp_path: Path):
+    """Under the short name that `python -m` takes, from any folder; so `--help` is quick."""
+    assert process("-c", IMPORTS, cwd=tmp_path).stdout.splitlines() == [*eat.COMMANDS]
+
+
+def test_each_command_has_a_yaml_whose_examples_name_it():
+    yamls = {name: ROOT / "configs" / f"{name}.yaml" for name in eat.COMMANDS if name != "new"}
+    without = [name for name in yamls if f" eat {name} " not in yamls[name].read_text("utf-8")]
+    assert without == []
+
+
+def test_python_m_goes_on():
+    """Of a command in deploy/ too, whose folder has another name."""
+    by_itself, by_eat = ("eat_lightning.drift",), ("eat_lightning", "drift")
+    shown = [process("-m", *words, "--help").stdout for words in (by_itself, by_eat)]
+    assert shown[0] == shown[1] != ""
+
+
+def test_packages_with_two_names_are_empty():
+    """`eat_lightning.serve` and `eat_lightning.deploy.serve` are two modules of one file."""
+    for name in set(eat.DEPLOY) - {"export"}:
+        path = ROOT / "eat_lightning" / "deploy" / name / "__init__.py"
+        (only,) = ast.parse(path.read_text("utf-8")).body
+        assert isinstance(only, ast.Expr), path
+
+
+@pytest.mark.parametrize("words", [["new", "--help"], ["train", "--help-all"]])
+def test_nobody_reads_on(words: list[str]):
+    """As with `| head`."""
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-m", "eat_lightning", *words]
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as child:
+        child.stdout.close()
+        assert child.stderr.read() == ""
+        assert child.wait(timeout=60) == 0
+
+
+def test_ctrl_c_is_status_130():
+    with pytest.raises(SystemExit) as ended, quiet_exit():
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+
+
+def test_tab_completes_a_command(monkeypatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("COMP_LINE", "eat pre")
+    called(monkeypatch, "-sc", "query=bash")
+    assert capsys.readouterr().out.split() == [*eat.COMMANDS]  # of which the shell takes those
+
+
+def test_tab_completes_keys_and_choices_of_a_command():
+    env = {"COMP_LINE": "eat train exit=c"}
+    choices = process("-m", "eat_lightning", "-sc", "query=bash", env=env).stdout.split()
+    assert {"exit=cats", "exit=confidence"} <= set(choices)
+    assert all(choice.startswith("exit=") for choice in choices)
+
+
+def test_bash_takes_the_completion(tmp_path: Path):
+    bash = shutil.which("bash") or pytest.skip("no bash here")
+    script = tmp_path / "eat"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m eat_lightning "$@"\n')
+    script.chmod(0o755)
+    install = 'eval "$(eat -sc install=bash)"'
+    tab = 'COMP_LINE="eat tr" COMP_CWORD=1; hydra_bash_completion; echo "${COMPREPLY[@]}"'
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    command = [bash, "-c", f"{install}; {tab}; complete -p eat"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    completed, registered = done.stdout.splitlines()
+    assert completed.split() == ["train", "track"]
+    assert registered.endswith("-F hydra_bash_completion eat")
+
+
+def test_overrides_may_stand_after_flags():
+    words = ["a=1", "--config-dir", "own", "b=2", "-m", "~c"]
+    assert for_hydra(words) == ["a=1", "b=2", "~c", "--config-dir", "own", "-m"]
+
+
+def test_an_unknown_flag_is_one_line(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="1"):
+        compose_or_explain("train", ["--sweep", "seed=1"])
+    assert capsys.readouterr().err.startswith("error: --sweep is not a flag")
+
+
+def process(*words: str, cwd: Path = ROOT, env: dict[str, str] | None = None):
+    """Run Python on this repository's package, wherever it starts."""
+    everywhere = os.environ | {"PYTHONPATH": str(ROOT)} | (env or {})
+    command = [sys.executable, *words]
+    return subprocess.run(
+        command, cwd=cwd, env=everywhere, capture_output=True, text=True, check=True
+    )
