@@ -10,7 +10,6 @@ from models import packed
 from eat_lightning.methods.reduction._topk import kept_lengths
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.evidence import Evidence
-from eat_lightning.model.method import argument_faults
 
 
 def kept(norms: list[float], lengths: list[int], **options) -> list[int]:
@@ -81,19 +80,3 @@ def test_gradient_flows_to_the_kept_only():
     vectors.x_ND.requires_grad_()
     NormTopK(0.5, [2])(vectors, Evidence(), 2).x_ND.sum().backward()
     assert vectors.x_ND.grad.flatten().tolist() == [1, 1, 0, 1]
-
-
-def test_faults():
-    with pytest.raises(ValueError, match=r"reduction.ratio must be in \[0, 1\), got 1.5"):
-        NormTopK(ratio=1.5)
-    with pytest.raises(ValueError, match=r"reduction.ratio must have one value for each of 2"):
-        NormTopK(ratio=[0.3])
-    assert argument_faults(NormTopK, 6, ratio=1, layers=[2, 9, 2]) == [
-        "reduction.ratio must be in [0, 1), got 1",
-        "reduction.layers must be in 1..6, got 9",
-        "reduction.layers must name a layer once, got 2 twice",
-    ]
-    assert argument_faults(NormTopK, 6, layers=3) == [
-        "reduction.layers must be a list of layers, got 3"
-    ]
-    assert argument_faults(NormTopK, 6, ratio=float("nan")) != []
