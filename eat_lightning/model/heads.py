@@ -5,7 +5,6 @@ Shapes: B examples, N packed tokens, D width, C classes.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,9 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from eat_lightning.model.contracts import ExitRule, Head, overrides
-from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Packed
-from eat_lightning.model.specification import build, class_of
+from eat_lightning.model.specification import Specification
 from eat_lightning.validation import InLayers, listed_layers
 
 ACTIVATIONS = {
@@ -57,17 +55,17 @@ def head_faults(num_layers: int | None, head: Any) -> list[str]:
     file name), its `layers` (or "all"), and the arguments of its kind."""
     if not isinstance(head, Mapping):
         return [f"head must be a dict of layers and the options of its kind, got {head!r}"]
-    try:
-        cls: Any = class_of("head", head.get("kind", "pooled"))
-    except ValueError as error:
-        return [str(error)]
     layers = listed_layers(head.get("layers", ()), num_layers or 1)
     faults = InLayers().lines("head.layers", layers, num_layers)
-    given = arguments_of(head)
-    unknown = set(given) - set(inspect.signature(cls).parameters)
-    if unknown:
-        return [*faults, f"head.{min(unknown)} is not an option of {head.get('kind', 'pooled')}"]
-    return faults + argument_faults(cls, num_layers, **given)
+    try:
+        return faults + named(head).faults(num_layers)
+    except ValueError as error:
+        return [str(error)]
+
+
+def named(head: Mapping[str, Any]) -> Specification:
+    """The method that a head's settings name."""
+    return Specification("head", head.get("kind", "pooled"), arguments_of(head))
 
 
 def arguments_of(head: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,9 +76,7 @@ def arguments_of(head: Mapping[str, Any]) -> dict[str, Any]:
 def as_pretrained(head: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with what is "auto", or left out, as `found` says a pretrained head has it
     (`activation`, `norm`); a kind without such an argument goes without."""
-    kind: Any = class_of("head", head.get("kind", "pooled"))
-    takes = inspect.signature(kind).parameters
-    made = dict(head)
+    takes, made = named(head).takes, dict(head)
     for name, value in found.items():
         if made.get(name, "auto") == "auto":
             made.pop(name, None)
@@ -97,7 +93,7 @@ def make_heads(shape: Any, num_labels: int, head: Mapping[str, Any]) -> nn.Modul
     """A head for each of `head["layers"]`, by the layer's number."""
     made: dict[int, Head] = {}
     for layer in head["layers"]:
-        made[layer] = build("head", {"kind": head["kind"]} | arguments_of(head))
+        made[layer] = named(head).build()
         made[layer].bind(shape, head["layers"], num_labels)
     for layer, one in made.items():
         one.join(layer, made)
@@ -116,9 +112,8 @@ def heads_asked(heads: nn.ModuleDict, exit: ExitRule | None) -> list[int]:
 
 def pooled_faults(exit: ExitRule, head: Mapping[str, Any]) -> list[str]:
     """An exit rule that learns from pooled vectors is made for those of the encoder's width."""
-    cls = class_of("head", head.get("kind", "pooled"))
     learns = overrides(exit, ExitRule.bind) and overrides(exit, ExitRule.observe)
-    if not learns or not cls.own_width:
+    if not learns or not named(head).made_of.own_width:
         return []
     return [
         f"exit: {type(exit).__name__} learns from vectors of the encoder's width, which "
