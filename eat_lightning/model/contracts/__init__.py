@@ -18,6 +18,10 @@ The shelf is `eat_lightning/methods/<slot>/<kind>.py`, with a yaml of the same n
 outside the package is named by its path, as in `_target_: my_module.Shortest`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from eat_lightning.model.contracts.attention import Attention, Kernel, Where
 from eat_lightning.model.contracts.base import (
     EncoderPart,
@@ -29,13 +33,15 @@ from eat_lightning.model.contracts.base import (
     turned,
 )
 from eat_lightning.model.contracts.exit import ExitRule, only_open
-from eat_lightning.model.contracts.head import Head
 from eat_lightning.model.contracts.knob import Knob
 from eat_lightning.model.contracts.objective import Objective
 from eat_lightning.model.contracts.policy import ModelFacts, Policy
 from eat_lightning.model.contracts.reduction import Reduction
 from eat_lightning.model.contracts.risk import Procedure, Risk
 from eat_lightning.model.contracts.schedule import Schedule
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts.head import Head
 
 __all__ = [
     "Attention",
@@ -60,3 +66,13 @@ __all__ = [
     "points_by_layer",
     "turned",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the contract that is a torch module when it is needed: a policy beside an export
+    runs where there is no torch."""
+    if name != "Head":
+        raise AttributeError(name)
+    from eat_lightning.model.contracts.head import Head
+
+    return Head
