@@ -130,8 +130,8 @@ def turned(method: Any, point: float | Sequence[float]) -> Any:
 def refuse_unknown_names(cls: type[Method]) -> None:
     """Raise TypeError where a class has a public name that is neither hook nor argument."""
     contract = next(base for base in cls.__mro__ if base.__module__.startswith(f"{__package__}."))
-    known = {name for base in cls.__mro__[1:] for name in vars(base)}
-    known |= {name for base in cls.__mro__ for name in get_annotations(base)}
+    known = {name for base in cls.__mro__[1:] for name in {*vars(base), *get_annotations(base)}}
+    known |= {name for name, hint in get_annotations(cls).items() if "ClassVar" not in str(hint)}
     for name, value in vars(cls).items():
         abstract = getattr(value, "__isabstractmethod__", False)
         if name.startswith("_") or name in known or abstract:
