@@ -1,7 +1,6 @@
 """Small runs to export, whose examples differ in answer and depth, for tests."""
 
 from pathlib import Path
-from typing import Any
 
 import finished
 import shared
@@ -85,12 +84,10 @@ def with_opinions(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     return encoder
 
 
-def make_run(folder: Path, *slots: str, task: str = "sst2", **rule: Any) -> Path:
-    """A finished run without training. rule: settings of its exit rule that differ from SMALL's."""
+def make_run(folder: Path, *slots: str, task: str = "sst2") -> Path:
+    """A finished run without training."""
     tokenizer, labels = toy_tokenizer(), finished.node_of(task)["labels"]
     sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
     encoder = small(*slots, num_labels=len(labels) or 1, max_positions=80, **sizes)
-    if rule:
-        encoder.exit = method("exit", slots[-1], **SMALL[slots[-1]] | rule)
     data = {"num_validation": 70, "cache_dir": str(folder / "cache")}
     return finished.finish(folder, encoder, task, data)

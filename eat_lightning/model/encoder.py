@@ -19,7 +19,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from eat_lightning.bounds import Misshaped, raise_faults
 from eat_lightning.model.contracts import (
     Attention,
     EncoderPart,
@@ -51,6 +50,7 @@ from eat_lightning.model.sharing import put, sharing, with_parameters_of
 from eat_lightning.model.specification import spec
 from eat_lightning.model.trace import Scores, Trace
 from eat_lightning.model.wish import joined
+from eat_lightning.validation import Misshaped, raise_faults
 
 P = TypeVar("P", bound=EncoderPart)
 

@@ -118,8 +118,10 @@ class Part:
     def latex(self, name: str, title: str, caption: str) -> str:
         """A table environment, made smaller where it is wider than the text."""
         whole = f"{title} ({self.group})." if self.group else f"{title}."
-        style = self.frame.style.format(lambda marked: marked.latex).hide(axis="index")
-        text = style.format_index(escaped, axis="columns").to_latex(
+        style = self.frame.style.hide(axis="index")
+        style.format(lambda marked: marked.latex)
+        style.format_index(escaped, axis="columns")
+        text = style.to_latex(
             caption=escaped(f"{whole} {caption}".rstrip()),
             label=f"tab:{name}-{self.group}".rstrip("-").replace(" ", "-"),
             column_format="".join("r" if column.numeric else "l" for column in self.columns),

@@ -7,7 +7,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from pages import HOSTILE, SMALL, SOURCE, ZERO, contrast, make_claims, make_explorer, make_table
+from pages import HOSTILE, SMALL, SOURCE, ZERO, contrast, make_claims, make_explorer
 
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
@@ -15,10 +15,8 @@ from eat_lightning.report.page import (
     SCRIPTS,
     STYLES,
     asset,
-    leading,
     measured_line,
     render,
-    spans,
     value_and_interval,
 )
 from eat_lightning.report.table import Cell, Column, Line, Table
@@ -114,27 +112,9 @@ def test_interval_stands_apart_with_the_digits_of_the_text(cell: Cell, shown: tu
     assert value_and_interval(cell) == shown
 
 
-def test_columns_that_name_a_line():
-    columns = make_table().columns
-    assert leading(columns) == 2
-    assert leading(columns[:2]) == 1  # no groups: nothing tells that the second is a name too
-    assert leading([columns[0], *columns[2:]]) == 1
-
-
 def test_flags_are_lettered_in_their_order(html: str):
     found = re.findall(r'<li><span class="flag">(\w)</span> (.*?)</li>', html)
     assert found == [("a", ZERO), ("b", SMALL)]
-
-
-def test_groups_stand_over_their_columns():
-    columns = make_table().columns
-    assert spans(columns) == [("", 2), ("accuracy", 2), ("time", 2), ("conditions", 2)]
-    assert spans([Column("a", "A")]) == []
-
-
-def test_empty_column_is_left_to_the_csv(html: str):
-    assert ">F1<" not in html
-    assert ">Speed-up<" in html
 
 
 def test_what_was_measured_is_read_off_the_tables():

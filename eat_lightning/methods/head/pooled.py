@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from eat_lightning.model.contracts import Head
 from eat_lightning.model.heads import ACTIVATIONS, POOLS
-from eat_lightning.model.method import OneOf, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.validation import OneOf
 
 
 @method("head")
@@ -28,7 +29,7 @@ class Pooled(Head):
     """
 
     pool: Annotated[str, OneOf(*POOLS)] = "cls"
-    activation: Annotated[str | None, OneOf(*ACTIVATIONS)] = "tanh"
+    activation: Annotated[str | None, OneOf(*ACTIVATIONS, null=True)] = "tanh"
     norm: bool = False
 
     temperature: Tensor = field(init=False)

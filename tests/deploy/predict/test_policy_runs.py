@@ -191,7 +191,7 @@ def test_a_certificate_holds_for_its_policies(run: Path):
 
 def test_a_second_run_of_other_weights_is_another_combination(run: Path, second: Path):
     given = f"policy.veto.run='{second}'"
-    held = call(run, "risk=harm", "level=0.4", "name=both", "policy=veto", given)
+    held = call(run, "risk=harm", "level=0.4", "name=both", "policy=veto", given, "taus=[0.6]")
     assert len(held.holds_for["second"]) == 1
     answerer(run, certificate="both")
     encoder, labels = load_model(second / "model")

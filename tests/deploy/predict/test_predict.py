@@ -199,7 +199,10 @@ def test_policies_by_name(sst2: Path, call):
             "exit.layers must have exit heads (at [3, 4, 6]), got 2",
         ),
         (["exit.patience=2"], "exit.patience is not an option of confidence"),
-        (["policy=veto", "policy.veto.run=nowhere"], "policy.veto.run=nowhere is no finished run"),
+        (
+            ["policy=veto", "policy.veto.run=nowhere"],
+            "policy.veto.run must name a finished run, got",
+        ),
         (["+policy.veto.margin=0.3"], "policy.veto sets a policy that is not chosen: give policy="),
         (["exit=nonsense"], "nonsense"),
     ],
