@@ -18,6 +18,7 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import Attention, Kernel, Policy, Where, only_open
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.heads import notes_of
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.reason import coded
 from eat_lightning.model.specification import MODEL_SLOTS
@@ -140,7 +141,9 @@ class Stretch(nn.Module):
         strength_B = self.encoder.strength.cpu().double().expand(layout.size)
         position_N, special_N = state["position_N"], state["special_N"]
         evidence = Evidence(**{name: state.get(name) for name in EVIDENCE})
-        return Packed(state["x_ND"], layout, position_N, special_N, strength_B), evidence
+        notes = {name: state[f"{name}_N"] for name in notes_of(self.encoder.heads)}
+        packed = Packed(state["x_ND"], layout, position_N, special_N, strength_B, notes=notes)
+        return packed, evidence
 
     def leave(self, packed: Packed, evidence: Evidence) -> dict[str, Tensor]:
         """What the next stretch needs of each token."""
@@ -148,6 +151,7 @@ class Stretch(nn.Module):
             raise Lost("it merges or gates tokens, which a stretch does not hand on")
         kept = {"x_ND": packed.x_ND, "lengths_B": packed.layout.lengths_B}
         kept |= {"position_N": packed.position_N, "special_N": packed.special_N}
+        kept |= {f"{name}_N": packed.notes[name] for name in notes_of(self.encoder.heads)}
         found = {name: getattr(evidence, name) for name in EVIDENCE}
         return kept | {name: value for name, value in found.items() if value is not None}
 
@@ -198,6 +202,7 @@ def sample(stretch: Stretch, num_guesses: int) -> dict[str, Tensor]:
         "special_N": zeros_N.bool(),
         "guesses_EBC": torch.zeros(num_guesses, size, encoder.num_labels),
     }
+    state |= {f"{name}_N": zeros_N.clone() for name in notes_of(encoder.heads)}
     if encoder.reduction.place == "after_layer" and stretch.first - 1 in encoder.reduction.layers:
         needed = [f"{name}_N" for name in encoder.reduction.needs]
         state |= {name: torch.zeros(num_tokens) for name in EVIDENCE if name in needed}

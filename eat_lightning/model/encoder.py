@@ -34,9 +34,11 @@ from eat_lightning.model.evidence import MATRIX, Evidence, evidence_faults
 from eat_lightning.model.gradient import scaled_gradient
 from eat_lightning.model.heads import (
     head_faults,
+    head_settings,
     heads_asked,
     layers_with_heads,
     make_heads,
+    notes_of,
     pooled_faults,
 )
 from eat_lightning.model.layer import Embedding, Layer, Shape, initialise, make_layers
@@ -65,7 +67,8 @@ class AdaptiveEncoder(nn.Module):
         num_labels: classes, or 1 for a regression.
         attention, reduction, exit: the methods.
         head: {"kind": a head's file name ("pooled" if left out), "layers": exit layers (or "all";
-            the last is always added), and that kind's arguments}.
+            the last is always added), and that kind's arguments; "last": kind and arguments of the
+            last layer's head, where it is another}.
         policies: act in their order, and cost nothing where there is none.
     """
 
@@ -91,7 +94,7 @@ class AdaptiveEncoder(nn.Module):
         self.shape, self.num_labels = shape, num_labels
         self.policies: Sequence[Policy] = policies
         layers = layers_with_heads(head.get("layers", ()), shape.num_layers)
-        self.head: dict[str, Any] = {"kind": "pooled", **head, "layers": layers}
+        self.head = head_settings(head, layers)
         self.embedding = Embedding(shape)
         self.relative = make_distance(shape)
         self.layers = make_layers(shape)
@@ -101,7 +104,9 @@ class AdaptiveEncoder(nn.Module):
             else None
         )
         self.heads = make_heads(shape, num_labels, self.head)
-        self.head |= without_kind(spec("head", self.heads[str(shape.num_layers)]))
+        self.head |= without_kind(spec("head", self.heads[str(layers[0])]))
+        if "last" in self.head:
+            self.head["last"] = spec("head", self.heads[str(shape.num_layers)])
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
         self.apply(initialise)
         self.attention = self.fitted(attention)
@@ -327,14 +332,17 @@ class AdaptiveEncoder(nn.Module):
         x_ND = self.embedding(batch, index_N)
         special_N = (index_N == 0) | (batch.ids_N == self.shape.sep_token_id)
         strength_B = on_host(self.strength).double().expand(batch.size)
-        wants = self.reduction.wants | self.exit.wants
+        wants = self.reduction.wants | self.exit.wants | notes_of(self.heads)
+        notes = {
+            name: note(batch, layout, special_N) for name, note in NOTES.items() if name in wants
+        }
         return Packed(
             x_ND,
             layout,
             index_N,
             special_N,
             strength_B,
-            notes={name: note(batch, layout) for name, note in NOTES.items() if name in wants},
+            notes=notes,
             original_B=batch.lengths_B,
             soft=soft,
         )

@@ -29,7 +29,7 @@ from eat_lightning.model.contracts.base import (
     turned,
 )
 from eat_lightning.model.contracts.exit import ExitRule, only_open
-from eat_lightning.model.contracts.head import Head
+from eat_lightning.model.contracts.head import Head, VectorHead
 from eat_lightning.model.contracts.knob import Knob
 from eat_lightning.model.contracts.objective import Objective
 from eat_lightning.model.contracts.policy import Policy
@@ -52,6 +52,7 @@ __all__ = [
     "Reduction",
     "Risk",
     "Schedule",
+    "VectorHead",
     "Where",
     "only_open",
     "overrides",
