@@ -55,9 +55,11 @@ def layer_faults(
 
 
 def listed_layers(layers: Any, num_layers: Any) -> Any:
-    """The layers that "all" stands for: every one but the last. Others are as given."""
+    """The layers that "all" stands for: every one but the last; "from_0": the embedding (0) too.
+    Others are as given."""
     known = isinstance(num_layers, int) and num_layers is not True
-    return list(range(1, num_layers)) if layers == "all" and known else layers
+    named = isinstance(layers, str) and layers in ("all", "from_0")
+    return list(range(int(layers == "all"), num_layers)) if named and known else layers
 
 
 def number_faults(key: str, values: Any, inside: str) -> list[str]:

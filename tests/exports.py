@@ -108,6 +108,7 @@ def make_run(
     sizes |= {"num_labels": len(labels) or 1, "max_positions": 80}
     encoder = small(*slots, head=head, layers=layers, **sizes)
     if rule:
+        rule |= {"layers": list(encoder.exit.layers)}
         encoder.exit = method("exit", slots[-1], **SMALL[slots[-1]] | rule)
     data = {"num_validation": 70, "cache_dir": str(folder / "cache")}
     return finished.finish(folder, encoder, task, data)

@@ -100,31 +100,34 @@ class AtAnyLength(Attention):
 
 
 class Stretch(nn.Module):
-    """Layers `first` to `last`, from the reduction that awaits them to the guess behind them.
+    """Layers `first` to `last`, from the reduction that awaits them to the guess behind them; the
+    embedding before them where `begins`, and alone where the first exit is at 0.
 
     A state in (token ids, or what the stretch before gave), and what is new of it out: the vectors
     of all, the guess `logits_BC`, `reason_B` (0 = stays), tokens entering each layer. Who leaves is
     taken out by the caller.
     """
 
-    def __init__(self, encoder: AdaptiveEncoder, first: int, last: int, alone: bool):
+    def __init__(
+        self, encoder: AdaptiveEncoder, first: int, last: int, alone: bool, begins: bool = True
+    ):
         super().__init__()
         pattern = AtAnyLength(encoder.attention, encoder.shape.max_length)
         self.encoder = encoder.replacing(attention=pattern)
         self.methods = {slot: getattr(encoder, slot) for slot in MODEL_SLOTS}
-        self.first, self.last, self.alone = first, last, alone
+        self.first, self.last, self.alone, self.begins = first, last, alone, begins
 
     def forward(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         encoder = self.encoder
         packed, evidence = self.enter(state)
         tokens = []
-        for number in range(self.first, self.last + 1):
+        for number in range(max(self.first, 1), self.last + 1):
             packed = encoder.shorten(packed, evidence, number - 1)
             tokens.append(packed.layout.lengths_B)
             packed, evidence = encoder.run_layer(packed, number)
         head: Any = encoder.heads[str(self.last)]
         logits_BC = head.guess(head.pooled(encoder.for_heads(packed)))
-        out = {"logits_BC": logits_BC, "tokens_LB": torch.stack(tokens)}
+        out = {"logits_BC": logits_BC} | ({"tokens_LB": torch.stack(tokens)} if tokens else {})
         if self.last < len(encoder.layers):
             before = [state["guesses_EBC"]] if "guesses_EBC" in state else []
             out["guesses_EBC"] = torch.cat([*before, logits_BC[None]])
@@ -133,10 +136,10 @@ class Stretch(nn.Module):
         return {name: value for name, value in out.items() if value is not state.get(name)}
 
     def enter(self, state: dict[str, Tensor]) -> tuple[Packed, Evidence]:
-        if self.first == 1:
+        if self.begins:
             batch = OpenBatch(state["ids_N"], state["types_N"], state["lengths_B"])
             batch.alone = self.alone
-            return self.encoder.shorten_embedding(self.encoder.embed(batch)), Evidence()
+            return self.encoder.embed(batch), Evidence()
         layout = OpenLayout(state["lengths_B"], state["x_ND"].shape[0], self.alone)
         strength_B = self.encoder.strength.cpu().double().expand(layout.size)
         position_N, special_N = state["position_N"], state["special_N"]
@@ -182,9 +185,11 @@ def stretches(encoder: AdaptiveEncoder, alone: bool) -> list[Stretch]:
     """One for each exit, and one for the layers behind the last."""
     num_layers = len(encoder.layers)
     lasts = [layer for layer in encoder.exit.layers if layer < num_layers] + [num_layers]
-    firsts = [1, *(layer + 1 for layer in lasts[:-1])]
-    made = zip(firsts, lasts, strict=True)
-    return [Stretch(encoder, first, last, alone) for first, last in made]
+    firsts = [min(1, lasts[0]), *(layer + 1 for layer in lasts[:-1])]
+    return [
+        Stretch(encoder, first, last, alone, begins=number == 0)
+        for number, (first, last) in enumerate(zip(firsts, lasts, strict=True))
+    ]
 
 
 def sample(stretch: Stretch, num_guesses: int) -> dict[str, Tensor]:
@@ -193,7 +198,7 @@ def sample(stretch: Stretch, num_guesses: int) -> dict[str, Tensor]:
     lengths_B = torch.tensor([11] if stretch.alone else [11, 5, 7])
     size, num_tokens = len(lengths_B), int(lengths_B.sum())
     zeros_N = torch.zeros(num_tokens, dtype=torch.int64)
-    if stretch.first == 1:
+    if stretch.begins:
         return {"ids_N": zeros_N, "types_N": zeros_N.clone(), "lengths_B": lengths_B}
     state = {
         "x_ND": torch.zeros(num_tokens, encoder.shape.hidden_size),
@@ -203,7 +208,8 @@ def sample(stretch: Stretch, num_guesses: int) -> dict[str, Tensor]:
         "guesses_EBC": torch.zeros(num_guesses, size, encoder.num_labels),
     }
     state |= {f"{name}_N": zeros_N.clone() for name in notes_of(encoder.heads)}
-    if encoder.reduction.place == "after_layer" and stretch.first - 1 in encoder.reduction.layers:
+    after = encoder.reduction.place == "after_layer" and stretch.first > 1
+    if after and stretch.first - 1 in encoder.reduction.layers:
         needed = [f"{name}_N" for name in encoder.reduction.needs]
         state |= {name: torch.zeros(num_tokens) for name in EVIDENCE if name in needed}
     return state

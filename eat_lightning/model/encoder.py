@@ -175,7 +175,7 @@ class AdaptiveEncoder(nn.Module):
         """Run the examples through the layers, and write what happens into `recorder`; gives the
         rows that left at each exit where any did."""
         packed: Packed | None = self.start(batch, recorder)
-        number = 0
+        number = -1
         while packed is not None:
             number, gone_G, packed = self.advance(packed, batch, recorder, number + 1)
             if len(gone_G):
@@ -183,16 +183,14 @@ class AdaptiveEncoder(nn.Module):
 
     def start(self, batch: Batch, recorder: TraceRecorder) -> Packed:
         packed = self.embed(batch, recorder.options.soft and self.training)
-        if recorder.options.keep_hidden:
-            recorder.hidden[0] = packed
-        packed = self.ask(packed, batch, recorder) if self.policies else packed
-        return self.shorten_embedding(packed)
+        return self.ask(packed, batch, recorder) if self.policies else packed
 
     def advance(
         self, packed: Packed, batch: Batch, recorder: TraceRecorder, first: int
     ) -> tuple[int, Int[Tensor, " g"], Packed | None]:
-        """From layer `first` through the next that has an exit: its number, the rows that left
-        there, and the others as they enter the layer after it (None: there are none)."""
+        """From layer `first` (0: the embedding) through the next that has an exit: its number, the
+        rows that left there, and the others as they enter the layer after it (None: there are
+        none)."""
         options = recorder.options
         guessing = heads_asked(self.heads, recorder.exit if options.leave else None)
         exit_layer = min(number for number in guessing if number >= first)
@@ -213,10 +211,11 @@ class AdaptiveEncoder(nn.Module):
         return exit_layer, gone_G, self.shorten(packed, evidence, exit_layer, options.skips)
 
     def step(self, packed: Packed, recorder: TraceRecorder, number: int) -> tuple[Packed, Evidence]:
-        """Run a layer, and note it."""
+        """Run a layer, and note it; layer 0 was run when the examples were embedded."""
         options = recorder.options
-        recorder.enter(number, packed)
-        if number in options.skips:
+        if number > 0:
+            recorder.enter(number, packed)
+        if number == 0 or number in options.skips:
             evidence = Evidence()
         else:
             if options.keep_scores:
@@ -300,16 +299,13 @@ class AdaptiveEncoder(nn.Module):
     def shorten(
         self, packed: Packed, evidence: Evidence, number: int, skips: frozenset[int] = frozenset()
     ) -> Packed:
-        """A reduction that acts after layer `number`; after the last there is nothing to save, and
-        after one that was skipped no evidence."""
-        after = self.place(packed) == "after_layer" and 0 < number < len(self.layers)
-        if after and number in self.reduction.layers and number not in skips:
-            packed = self.reduce(packed, evidence, number)
-        return packed
-
-    def shorten_embedding(self, packed: Packed) -> Packed:
-        """A reduction that acts before layer 1."""
-        return self.reduce(packed, Evidence(), 0) if 0 in self.reduction.layers else packed
+        """A reduction that acts after layer `number` (0: on the embedding, wherever it acts else);
+        after the last there is nothing to save, and after one that was skipped no evidence."""
+        after = number == 0 or self.place(packed) == "after_layer"
+        acts = after and number in self.reduction.layers and number not in skips
+        return (
+            self.reduce(packed, evidence, number) if acts and number < len(self.layers) else packed
+        )
 
     def place(self, packed: Packed) -> str:
         """Where the reduction acts: a soft stage may gate elsewhere than rows are dropped."""

@@ -62,7 +62,7 @@ def head_faults(num_layers: int | None, head: Any) -> list[str]:
     except ValueError as error:
         return [str(error)]
     layers = listed_layers(head.get("layers", ()), num_layers or 1)
-    faults = layer_faults("head.layers", layers, num_layers)
+    faults = layer_faults("head.layers", layers, num_layers, lowest=0)
     if (last := head.get("last")) is not None:
         faults += [f"head.last: {fault}" for fault in head_faults(num_layers, last)]
     given = arguments_of(head)

@@ -103,9 +103,9 @@ class Row:
     num_examples: Count
     metric: Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
     num_layers: Count
-    depth: Annotated[float, within("[1, inf)")]
+    depth: Annotated[float, within("[0, inf)")]
     retention: Annotated[float, within("(0, 1]")]
-    token_layers: Annotated[float, within("(0, 1]")]
+    token_layers: Share
     exit_shares: dict[str, Share]
     flops: Positive
     flops_ratio: Positive
@@ -183,9 +183,9 @@ class Row:
 
     def __post_init__(self) -> None:
         last, faults = self.num_layers, []
-        faults += number_faults("depth", self.depth, f"[1, {last}]")
-        outside = [k for k in self.exit_shares if not (k.isdigit() and 1 <= int(k) <= last)]
-        faults += [f"exit_shares must name layers in 1..{last}, got {k}" for k in outside]
+        faults += number_faults("depth", self.depth, f"[0, {last}]")
+        outside = [k for k in self.exit_shares if not (k.isdigit() and int(k) <= last)]
+        faults += [f"exit_shares must name layers in 0..{last}, got {k}" for k in outside]
         if abs(sum(self.exit_shares.values()) - 1) > 1e-6:
             faults.append(f"exit_shares must add up to 1, got {sum(self.exit_shares.values())}")
         if (self.knob is None) != (self.point is None):

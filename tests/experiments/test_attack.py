@@ -292,7 +292,7 @@ def test_a_text_above_the_bound_is_a_fault():
         ("rules=[]", "rules must be a list of exit rules, got []"),
         ("split=x", "split must be one of validation"),
         ("rules=[{kind: x}]", "exit.kind: there is no exit called 'x'"),
-        ("rules=[{kind: confidence, layers: [9]}]", "exit.layers must be in 1..3, got 9"),
+        ("rules=[{kind: confidence, layers: [9]}]", "exit.layers must be in 0..3, got 9"),
         ("rules=[3]", "rules must hold dicts"),
     ],
 )

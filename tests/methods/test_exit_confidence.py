@@ -57,10 +57,10 @@ def test_tau_must_be_a_probability(tau):
 
 def test_faults():
     assert argument_faults(Confidence, 6, tau=0.9, layers=[4, 7]) == [
-        "exit.layers must be in 1..6, got 7"
+        "exit.layers must be in 0..6, got 7"
     ]
-    assert argument_faults(Confidence, 6, tau=0.9, layers=[0]) == [
-        "exit.layers must be in 1..6, got 0"
+    assert argument_faults(Confidence, 6, tau=0.9, layers=[-1]) == [
+        "exit.layers must be in 0..6, got -1"
     ]
     assert argument_faults(Confidence, 6, tau=[0.9], layers=[3, 4]) == [
         "exit.tau must have one value for each of 2 layers, got 1"

@@ -44,7 +44,7 @@ def test_patience_needs_enough_exits():
         "exit.patience must be at most 1 with 2 exits, got 2"
     ]
     assert argument_faults(Patience, 4, patience=1, layers=[4, 5]) == [
-        "exit.layers must be in 1..4, got 5"
+        "exit.layers must be in 0..4, got 5"
     ]
 
 

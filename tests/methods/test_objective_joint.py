@@ -92,7 +92,7 @@ def test_off_by_default():
 
 def test_faults():
     assert argument_faults(Joint, 6, weights={9: 1.0}) == [
-        "objective.weights must name layers in 1..6, got 9"
+        "objective.weights must name layers in 0..6, got 9"
     ]
     for arguments, fault in [
         ({"early_weight": -1}, r"objective.early_weight must be in \[0, inf\), got -1"),

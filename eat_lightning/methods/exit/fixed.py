@@ -13,7 +13,7 @@ from eat_lightning.model.method import Argument, method
 
 
 def place_faults(given: Argument) -> list[str]:
-    return layer_faults(given.key, [given.value], given.num_layers)
+    return layer_faults(given.key, [given.value], given.num_layers, lowest=0)
 
 
 @method("exit")

@@ -20,7 +20,7 @@ from eat_lightning.model.method import InLayers, Whole, method
 @method("exit")
 class Patience(ExitRule):
     patience: Annotated[int, Whole(1)] = 1
-    layers: Annotated[Sequence[int], InLayers(at_least=2)] = (3, 4)
+    layers: Annotated[Sequence[int], InLayers(at_least=2, lowest=0)] = (3, 4)
 
     classes_only = True
     reasons = ("patient",)

@@ -21,7 +21,7 @@ def patience_faults(given: Argument) -> list[str]:
     """Layers must be as many as have to be patient, at least."""
     patience = given.beside.patience
     least = 1 if whole_faults("", patience, 1) else patience
-    return layer_faults(given.key, given.value, given.num_layers, least)
+    return layer_faults(given.key, given.value, given.num_layers, least, lowest=0)
 
 
 @method("exit")

@@ -21,8 +21,8 @@ def weight_faults(given: Argument) -> list[str]:
     faults = number_faults(key, list(weights.values()), "[0, inf)")
     if any(not str(k).isdecimal() for k in weights):
         return [*faults, f"{key} must map layers to weights, got {dict(weights)}"]
-    outside = [k for k in weights if last and not 1 <= int(k) <= last]
-    return faults + [f"{key} must name layers in 1..{last}, got {k}" for k in outside]
+    outside = [k for k in weights if last and not 0 <= int(k) <= last]
+    return faults + [f"{key} must name layers in 0..{last}, got {k}" for k in outside]
 
 
 @method("objective")
