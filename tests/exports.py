@@ -1,7 +1,6 @@
 """Small runs to export, whose examples differ in answer and depth, for tests."""
 
 from pathlib import Path
-from typing import Any
 
 import finished
 import shared
@@ -100,25 +99,11 @@ def make_run(
     task: str = "sst2",
     head: dict[str, Any] | None = None,
     layers: list[int] | None = None,
-    **rule: Any,
 ) -> Path:
-    """A finished run without training. rule: settings of its exit rule that differ from SMALL's."""
+    """A finished run without training."""
     tokenizer, labels = toy_tokenizer(), finished.node_of(task)["labels"]
     sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
     sizes |= {"num_labels": len(labels) or 1, "max_positions": 80}
     encoder = small(*slots, head=head, layers=layers, **sizes)
-    if rule:
-        rule |= {"layers": list(encoder.exit.layers)}
-        encoder.exit = method("exit", slots[-1], **SMALL[slots[-1]] | rule)
     data = {"num_validation": 70, "cache_dir": str(folder / "cache")}
     return finished.finish(folder, encoder, task, data)
-
-
-def run_and_export() -> Path:
-    """Return a folder with `run` and its export `onnx`, both of tau 0.55. Tests only read it, since
-    tracing takes half a minute and is done once for all of them."""
-
-    def make(folder: Path) -> None:
-        exported(make_run(folder / "run", "dense", "norm_topk", "confidence", tau=0.55))
-
-    return shared.once("run_and_export", make)

@@ -1,8 +1,8 @@
 """A depth-wise pool: survivors of many batches go on together, so that deep layers run full.
 
-For files, where nobody waits for a line. An example's way depends on no other example, so answers
-are those of the plain way but for rounding. Between exits wait fewer than `size` examples, so
-memory is that of a batch or two for each exit.
+For corpora (`score`), where nobody waits for a row. An example's way depends on no other example,
+so answers are those of the plain way but for rounding. Between exits wait fewer than `size`
+examples, so memory is that of a batch or two for each exit.
 
 Shapes: B examples of a group, G of them that left, N packed tokens.
 """

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eat_lightning.bounds import raise_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
+from eat_lightning.validation import raise_faults
 
 if TYPE_CHECKING:
     import pyarrow as pa

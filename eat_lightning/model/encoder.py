@@ -19,7 +19,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from eat_lightning.bounds import Misshaped, raise_faults
 from eat_lightning.model.contracts import (
     Attention,
     EncoderPart,
@@ -44,14 +43,16 @@ from eat_lightning.model.heads import (
 from eat_lightning.model.layer import Embedding, Layer, Shape, initialise, make_layers
 from eat_lightning.model.local import local_kernel
 from eat_lightning.model.masks import attention_mask
+from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.options import USUAL, PassOptions
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.positions import make_distance
 from eat_lightning.model.recorder import TraceRecorder
 from eat_lightning.model.sharing import put, sharing, with_parameters_of
-from eat_lightning.model.specification import spec, without_kind
+from eat_lightning.model.specification import spec
 from eat_lightning.model.trace import Scores, Trace
 from eat_lightning.model.wish import joined
+from eat_lightning.validation import Misshaped, raise_faults
 
 P = TypeVar("P", bound=EncoderPart)
 
@@ -104,9 +105,11 @@ class AdaptiveEncoder(nn.Module):
             else None
         )
         self.heads = make_heads(shape, num_labels, self.head)
-        self.head |= without_kind(spec("head", self.heads[str(layers[0])]))
+        first: Any = self.heads[str(layers[0])]
+        self.head |= kept_arguments(first)
         if "last" in self.head:
-            self.head["last"] = spec("head", self.heads[str(shape.num_layers)])
+            last: Any = self.heads[str(shape.num_layers)]
+            self.head["last"] = spec("head", last)
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
         self.apply(initialise)
         self.attention = self.fitted(attention)

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.bounds import layer_faults, listed_layers
 from eat_lightning.model.contracts import ExitRule, Head, overrides
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.specification import build, class_of
+from eat_lightning.validation import InLayers, listed_layers
 
 ACTIVATIONS = {
     "tanh": torch.tanh,
@@ -62,7 +62,7 @@ def head_faults(num_layers: int | None, head: Any) -> list[str]:
     except ValueError as error:
         return [str(error)]
     layers = listed_layers(head.get("layers", ()), num_layers or 1)
-    faults = layer_faults("head.layers", layers, num_layers, lowest=0)
+    faults = InLayers(lowest=0).lines("head.layers", layers, num_layers)
     if (last := head.get("last")) is not None:
         faults += [f"head.last: {fault}" for fault in head_faults(num_layers, last)]
     given = arguments_of(head)

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from eat_lightning.bounds import Misshaped, shape_text
+from eat_lightning.validation import Misshaped, shape_text
 
 T = TypeVar("T")
 

@@ -138,21 +138,21 @@ def data_of(plan: TrainPlan) -> TextData:
 
 def module_of(plan: TrainPlan, data: TextData) -> Classifier:
     """The LightningModule around a new encoder."""
-    task, optimizer, objective = data.task, plan.optimizer, make(plan.objective)
+    task, optimizer, methods = data.task, plan.optimizer, plan.methods
+    objective = methods.objective
     encoder = make(
         plan.encoder,
         num_labels=task.num_labels,
-        attention=make(plan.attention),
-        reduction=make(plan.reduction),
-        exit=make(plan.exit),
+        attention=methods.attention,
+        reduction=methods.reduction,
+        exit=methods.exit,
         head=with_number_of_texts(plan.head, len(task.columns)),
         tokenizer=data.tokenizer,
     )
     shows = "teacher_hidden" in objective.wants
     teacher = teacher_in_step(plan.teacher, objective, data) if plan.teacher and shows else None
     bind(objective, encoder, teacher)
-    schedule = make(plan.schedule)
-    raise_idle(schedule, encoder)
+    raise_idle(methods.schedule, encoder)
     pretrained = plan.encoder.get("pretrained")
     if pretrained is not None:  # a hub's model is here only now
         Faults(tuned_faults(plan, str(model_folder(pretrained)))).check()
@@ -160,7 +160,7 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
         encoder,
         task,
         objective,
-        schedule,
+        methods.schedule,
         lr=optimizer.lr or (1e-3 if pretrained is None else task.learning_rate),
         weight_decay=optimizer.weight_decay,
         warmup=optimizer.warmup,

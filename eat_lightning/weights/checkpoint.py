@@ -15,7 +15,6 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
-from eat_lightning.bounds import number_faults, raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_text
 from eat_lightning.model.contracts import Policy
@@ -24,6 +23,7 @@ from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.specification import MODEL_SLOTS, build_all, specs_by_slot
+from eat_lightning.validation import Whole, Within, raise_faults
 from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.files import SAFE, read_weights, save_weights, sizes_in, weight_files
 from eat_lightning.weights.hf_names import fuse, rename, sizes_of, tuned_weights
@@ -73,8 +73,11 @@ def sep_id(folder: Path, config: dict[str, Any]) -> int:
     if path.is_file():
         if faults := tokenizer_faults(folder):
             raise ConfigError(f"{folder}: {faults[0]}")
-        added = json_of(path, TOKENIZER).get("added_tokens", [])
-        tokens = {token.get("content"): token.get("id") for token in added}
+        try:
+            added = json_of(path, TOKENIZER).get("added_tokens", [])
+            tokens = {str(token["content"]): token["id"] for token in added}
+        except (ValueError, OSError, TypeError, KeyError, AttributeError) as error:
+            raise ConfigError(f"{path}: not a tokenizer ({one_line(error)})") from None
         for token in ("[SEP]", "</s>"):
             if token in tokens:
                 return tokens[token]
@@ -203,7 +206,7 @@ def encoder_faults(
     **overrides: Any,
 ) -> list[str]:
     """What is wrong with an encoder's settings, as far as it shows before weights are read."""
-    if faults := whole_faults("encoder.num_layers", num_layers, 1):
+    if faults := Whole(1).lines("encoder.num_layers", num_layers):
         return faults
     faults = [] if take in TAKES else [f"encoder.take must be first or alternate, got {take!r}"]
     names = {f.name for f in fields(Shape)} if random else {*SHARES}
@@ -214,7 +217,7 @@ def encoder_faults(
         sizes = wanted | {"vocab_size": 1, "num_layers": num_layers} | overrides
         return faults or [f"encoder.{fault}" for fault in shape_faults(sizes)]
     for key in SHARES:
-        faults += number_faults(f"encoder.{key}", [overrides.get(key, 0.0)], "[0, 1)")
+        faults += Within("[0, 1)").lines(f"encoder.{key}", overrides.get(key, 0.0))
     if not isinstance(pretrained, str):
         return [*faults, f"encoder.pretrained must be a folder or a hub's name, got {pretrained!r}"]
     folder, looks_local = Path(pretrained), pretrained.startswith((".", "/", "~"))
@@ -350,7 +353,7 @@ def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
         raise_faults(weight_faults(Shape(**sizes_of(config, 0)), weights))
         encoder = encoder_from(config, len(labels))
         encoder.load_state_dict(weights)
-        raise_faults(number_faults("strength", encoder.strength.item(), "[0, 1]"))
+        raise_faults(Within("[0, 1]").lines("strength", encoder.strength.item()))
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ConfigError(f"{folder}: {UNFIT} ({one_line(error)})") from None
     return encoder.eval(), labels

@@ -11,7 +11,6 @@ from models import method, packed, ragged, tiny
 from eat_lightning.methods.head.pair import Pair
 from eat_lightning.methods.reduction._merged import merged
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.method import argument_faults
 from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Batch, Packed, text_noted
 from eat_lightning.weights.checkpoint import load_pretrained, save_model
@@ -128,11 +127,6 @@ def test_rules_that_learn_from_vectors_take_those_behind_a_dense_layer():
     tiny(exit="cats", head={"kind": "pair", "layers": [3, 4]})
     with pytest.raises(ValueError, match="which head=pair does not pool: use head=pooled"):
         tiny(exit="cats", head={"kind": "pair", "layers": [3, 4], "activation": None})
-
-
-def test_faults():
-    assert argument_faults(Pair, 6, texts=3) == ["head.texts must be 1 or 2, got 3"]
-    assert argument_faults(Pair, 6, texts="two") == ["head.texts must be 1 or 2, got 'two'"]
 
 
 LAST = {"kind": "pooled", "pool": "mean", "activation": "relu"}

@@ -10,7 +10,6 @@ import torch
 from models import alone, kinds, method, padded, ragged, spread, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
-from eat_lightning.bounds import listed_layers
 from eat_lightning.export.stretched import Stretched
 from eat_lightning.infer.depth_batching import Pool
 from eat_lightning.infer.record import record
@@ -23,6 +22,7 @@ from eat_lightning.model.flops import flops
 from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.new import checks
+from eat_lightning.validation import listed_layers
 
 LAYERS = [0, 2, 4]
 HEAD: dict[str, Any] = {"layers": LAYERS, "pool": "mean", "activation": None}

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import ExitRule
-from eat_lightning.model.method import InLayers, Whole, method
+from eat_lightning.model.method import method
+from eat_lightning.validation import InLayers, Whole
 
 
 @method("exit")

@@ -20,13 +20,13 @@ from torch import Tensor
 
 from eat_lightning.methods.head._vectors import Classifier
 from eat_lightning.model.heads import ACTIVATIONS
-from eat_lightning.model.method import Argument, OneOf, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.validation import Beside, Check, OneOf, is_whole
 
 
-def one_or_two(given: Argument) -> list[str]:
-    sound = given.value in (1, 2) and given.value is not True
-    return [] if sound else [f"{given.key} must be 1 or 2, got {given.value!r}"]
+def one_or_two(value: Any, beside: Beside) -> list[str]:
+    return [] if is_whole(value) and value in (1, 2) else [f"must be 1 or 2, got {value!r}"]
 
 
 @method("head")
@@ -37,8 +37,8 @@ class Pair(Classifier):
     standardised; a mean that is large beside its spread would else lose digits in u * v.
     """
 
-    texts: Annotated[int, one_or_two] = 2
-    activation: Annotated[str | None, OneOf(*ACTIVATIONS)] = "tanh"
+    texts: Annotated[int, Check(one_or_two)] = 2
+    activation: Annotated[str | None, OneOf(*ACTIVATIONS, null=True)] = "tanh"
 
     temperature: Tensor = field(init=False)
     centre: Tensor = field(init=False)

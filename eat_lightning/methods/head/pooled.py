@@ -11,8 +11,9 @@ from torch import Tensor
 
 from eat_lightning.methods.head._vectors import Classifier
 from eat_lightning.model.heads import ACTIVATIONS, POOLS
-from eat_lightning.model.method import OneOf, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.validation import OneOf
 
 
 @method("head")
@@ -22,7 +23,7 @@ class Pooled(Classifier):
     and norm have biases where the encoder's have."""
 
     pool: Annotated[str, OneOf(*POOLS)] = "cls"
-    activation: Annotated[str | None, OneOf(*ACTIVATIONS)] = "tanh"
+    activation: Annotated[str | None, OneOf(*ACTIVATIONS, null=True)] = "tanh"
     norm: bool = False
 
     temperature: Tensor = field(init=False)

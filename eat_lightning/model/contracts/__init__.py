@@ -32,7 +32,7 @@ from eat_lightning.model.contracts.exit import ExitRule, only_open
 from eat_lightning.model.contracts.head import Head, VectorHead
 from eat_lightning.model.contracts.knob import Knob
 from eat_lightning.model.contracts.objective import Objective
-from eat_lightning.model.contracts.policy import Policy
+from eat_lightning.model.contracts.policy import ModelFacts, Policy
 from eat_lightning.model.contracts.reduction import Reduction
 from eat_lightning.model.contracts.risk import Procedure, Risk
 from eat_lightning.model.contracts.schedule import Schedule
@@ -46,6 +46,7 @@ __all__ = [
     "Knob",
     "Learner",
     "Method",
+    "ModelFacts",
     "Objective",
     "Policy",
     "Procedure",

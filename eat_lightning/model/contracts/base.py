@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from eat_lightning.bounds import did_you_mean, number_faults, raise_faults
 from eat_lightning.model.contracts.knob import Knob
 from eat_lightning.model.method import declared_faults
 from eat_lightning.model.training import Context
+from eat_lightning.validation import Within, did_you_mean, raise_faults
 
 
 class Method:
@@ -119,7 +119,7 @@ def turned(method: Any, point: float | Sequence[float]) -> Any:
     """The same method (its parameters shared) with its knob at another point."""
     if method.knob is None:
         raise ValueError(f"{type(method).__name__} has no knob to turn")
-    raise_faults(number_faults(method.knob.name, point, method.knob.bounds))
+    raise_faults(Within(method.knob.bounds, each=True).lines(method.knob.name, point))
     twin = copy.copy(method)
     setattr(twin, method.knob.name, list(point) if isinstance(point, Sequence) else point)
     return twin
