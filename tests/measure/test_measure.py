@@ -341,7 +341,7 @@ def test_the_command(run: Path, tmp_path: Path, command):
     assert (status, out) == (1, "")
     assert err.splitlines() == [
         "error: exit.tau must be in (0, 1], got 1.5",
-        "error: exit.layers must be in 1..6, got 9",
+        "error: exit.layers must be in 0..6, got 9",
     ]
     status, out, err = command(f"run={run}", "exit.tau=0.9", *UNTIMED)
     assert (status, err) == (0, "")

@@ -55,7 +55,7 @@ from eat_lightning.model.contracts.risk import Procedure, Risk
 from eat_lightning.model.contracts.schedule import Schedule
 
 if TYPE_CHECKING:
-    from eat_lightning.model.contracts.head import Head
+    from eat_lightning.model.contracts.head import Head, VectorHead
 
 __all__ = [
     "Attention",
@@ -73,6 +73,7 @@ __all__ = [
     "Reduction",
     "Risk",
     "Schedule",
+    "VectorHead",
     "Where",
     "only_open",
     "overrides",
@@ -83,10 +84,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the contract that is a torch module when it is needed: a policy beside an export
-    runs where there is no torch."""
-    if name != "Head":
+    """Import a contract that is a torch module when it is needed: a policy beside an export runs
+    where there is no torch."""
+    if name not in ("Head", "VectorHead"):
         raise AttributeError(name)
-    from eat_lightning.model.contracts.head import Head
+    from eat_lightning.model.contracts import head
 
-    return Head
+    return vars(head)[name]
