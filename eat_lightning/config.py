@@ -33,9 +33,9 @@ GIVEN = {  # arguments that code gives, so a yaml must not be asked for them
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """Plain dicts and lists, interpolations resolved; head.layers=all becomes a list first, since
     exit rules look where heads stand."""
-    if OmegaConf.select(cfg, "head.layers") == "all":
+    if isinstance(layers := OmegaConf.select(cfg, "head.layers"), str):
         num_layers = OmegaConf.select(cfg, "encoder.num_layers")
-        OmegaConf.update(cfg, "head.layers", listed_layers("all", num_layers))
+        OmegaConf.update(cfg, "head.layers", listed_layers(layers, num_layers))
     container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}

@@ -207,9 +207,12 @@ def one_each(values: Any, layers: Any) -> list[str]:
 
 
 def listed_layers(layers: Any, num_layers: Any) -> Any:
-    """The layers that "all" stands for: every one but the last. Others are as given."""
-    known = is_whole(num_layers)
-    return list(range(1, num_layers)) if layers == "all" and known else layers
+    """The layers that "all" stands for: every one but the last; "from_0": the embedding (0) too.
+    Others are as given."""
+    named = isinstance(layers, str) and layers in ("all", "from_0")
+    return (
+        list(range(int(layers == "all"), num_layers)) if named and is_whole(num_layers) else layers
+    )
 
 
 Layers = Annotated[Sequence[int], InLayers()]

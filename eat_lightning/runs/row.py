@@ -111,9 +111,9 @@ class Row:
     num_examples: Count
     metric: Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
     num_layers: Count
-    depth: Annotated[float, Within("[1, inf)")]
+    depth: Annotated[float, Within("[0, inf)")]
     retention: Annotated[float, Within("(0, 1]")]
-    token_layers: Annotated[float, Within("(0, 1]")]
+    token_layers: Share
     exit_shares: dict[str, Share]
     flops: Positive
     flops_ratio: Positive
@@ -191,9 +191,9 @@ class Row:
 
     def __post_init__(self) -> None:
         last, faults = self.num_layers, []
-        faults += Within(f"[1, {last}]").lines("depth", self.depth)
-        outside = [k for k in self.exit_shares if not (k.isdigit() and 1 <= int(k) <= last)]
-        faults += [f"exit_shares must name layers in 1..{last}, got {k}" for k in outside]
+        faults += Within(f"[0, {last}]").lines("depth", self.depth)
+        outside = [k for k in self.exit_shares if not (k.isdigit() and int(k) <= last)]
+        faults += [f"exit_shares must name layers in 0..{last}, got {k}" for k in outside]
         if abs(sum(self.exit_shares.values()) - 1) > 1e-6:
             faults.append(f"exit_shares must add up to 1, got {sum(self.exit_shares.values())}")
         if (self.knob is None) != (self.point is None):

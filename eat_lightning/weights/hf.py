@@ -210,6 +210,8 @@ class EatForSequenceClassification(PreTrainedModel):
         super()._init_weights(module)
         if (temperature := module._buffers.get("temperature")) is not None:  # a head's
             init.ones_(temperature)
+            if (centre := module._buffers.get("centre")) is not None:
+                init.zeros_(centre)
         elif isinstance(module, Distance):
             for table, made in module.tables().items():
                 init.copy_(module.get_buffer(table), made)

@@ -150,8 +150,8 @@ def model_faults(config: Mapping[str, Any]) -> list[str]:
     head = config.get("head")
     if not faults:
         faults += head_faults(config["num_layers"], head)
-        if isinstance(head, Mapping) and head.get("layers") == "all":
-            faults.append("head.layers must be a list of layers, got 'all'")
+        if isinstance(head, Mapping) and isinstance(named := head.get("layers"), str):
+            faults.append(f"head.layers must be a list of layers, got {named!r:.60}")
     for slot in MODEL_SLOTS:
         chosen = config.get(slot)
         if not isinstance(chosen, dict) or not isinstance(chosen.get("kind"), str):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from eat_lightning.validation import InLayers
 
-ExitLayers = Annotated[Sequence[int], InLayers(at_least=1)]
+ExitLayers = Annotated[Sequence[int], InLayers(at_least=1, lowest=0)]  # 0: the embedding
 
 
 def least_at(point: float | Sequence[float], num_exits: int) -> float:

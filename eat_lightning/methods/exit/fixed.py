@@ -13,7 +13,7 @@ from eat_lightning.validation import Beside, Check, InLayers
 
 
 def place_faults(value: Any, beside: Beside) -> list[str]:
-    return InLayers().faults([value], beside)
+    return InLayers(lowest=0).faults([value], beside)
 
 
 @method("exit")

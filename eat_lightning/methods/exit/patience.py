@@ -21,7 +21,7 @@ from eat_lightning.validation import InLayers, Whole
 @method("exit")
 class Patience(ExitRule):
     patience: Annotated[int, Whole(1)] = 1
-    layers: Annotated[Sequence[int], InLayers(at_least=2)] = (3, 4)
+    layers: Annotated[Sequence[int], InLayers(at_least=2, lowest=0)] = (3, 4)
 
     classes_only = True
     reasons = ("patient",)

@@ -21,7 +21,7 @@ def patience_faults(value: Any, beside: Beside) -> list[str]:
     """Layers must be as many as have to be patient, at least."""
     patience = beside.method.patience
     least = patience if is_whole(patience) and patience >= 1 else 1
-    return InLayers(at_least=least).faults(value, beside)
+    return InLayers(at_least=least, lowest=0).faults(value, beside)
 
 
 @method("exit")

@@ -36,6 +36,7 @@ class PastFuture(Pooled):
 
     imitation: NotNegative = 1.0
 
+    alone = False
     wants_earlier = True
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:

@@ -18,8 +18,8 @@ def weight_faults(weights: Any, beside: Beside) -> list[str]:
     last = beside.num_layers
     if not isinstance(weights, Mapping) or not all(str(k).isdecimal() for k in weights):
         return [f"must map layers to weights, got {weights!r}"]
-    outside = [k for k in weights if last and not 1 <= int(k) <= last]
-    return [f"must name layers in 1..{last}, got {k}" for k in outside]
+    outside = [k for k in weights if last and not 0 <= int(k) <= last]
+    return [f"must name layers in 0..{last}, got {k}" for k in outside]
 
 
 @method("objective")

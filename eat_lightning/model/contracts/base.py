@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from inspect import get_annotations
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from eat_lightning.model.contracts.knob import Knob
 from eat_lightning.model.method import declared_faults
-from eat_lightning.model.training import Context
 from eat_lightning.validation import Within, did_you_mean, raise_faults
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eat_lightning.model.training import Context
 
 
 class Method:
