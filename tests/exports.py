@@ -53,9 +53,17 @@ def make_export(folder: Path) -> None:
 
 
 def small(
-    attention: str, reduction: str, exit: str, num_labels: int = 2, **sizes
+    attention: str,
+    reduction: str,
+    exit: str,
+    num_labels: int = 2,
+    head: dict[str, Any] | None = None,
+    layers: list[int] | None = None,
+    **sizes,
 ) -> AdaptiveEncoder:
-    rule = method("exit", exit, **SMALL.get(exit, {}))
+    """head: in place of a pooled one. layers: where the exit rule looks, else as in SMALL."""
+    looks = {} if layers is None else {"layers": layers}
+    rule = method("exit", exit, **SMALL.get(exit, {}) | looks)
     torch.manual_seed(0)
     encoder = AdaptiveEncoder(
         tiny_shape(num_layers=3, **sizes),
@@ -63,7 +71,8 @@ def small(
         method("attention", attention),
         method("reduction", reduction, **SMALL.get(reduction, {})),
         rule,
-        {"layers": list(rule.layers), "pool": "mean" if exit == "confidence" else "cls"},
+        {"layers": list(rule.layers)}
+        | (head or {"pool": "mean" if exit == "confidence" else "cls"}),
     )
     spread(encoder)
     return with_opinions(encoder.eval())
@@ -84,10 +93,17 @@ def with_opinions(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     return encoder
 
 
-def make_run(folder: Path, *slots: str, task: str = "sst2") -> Path:
+def make_run(
+    folder: Path,
+    *slots: str,
+    task: str = "sst2",
+    head: dict[str, Any] | None = None,
+    layers: list[int] | None = None,
+) -> Path:
     """A finished run without training."""
     tokenizer, labels = toy_tokenizer(), finished.node_of(task)["labels"]
     sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
-    encoder = small(*slots, num_labels=len(labels) or 1, max_positions=80, **sizes)
+    sizes |= {"num_labels": len(labels) or 1, "max_positions": 80}
+    encoder = small(*slots, head=head, layers=layers, **sizes)
     data = {"num_validation": 70, "cache_dir": str(folder / "cache")}
     return finished.finish(folder, encoder, task, data)

@@ -220,7 +220,9 @@ class Bare:
 def test_a_class_of_ones_own_must_fill_its_slot() -> None:
     config = resolved("data=toy", "encoder=tiny")
     config["reduction"] = {"_target_": f"{__name__}.Bare"}
-    assert train_faults(config) == ["reduction._target_: Bare is no Reduction"]
+    assert train_faults(config) == [
+        "reduction._target_: Bare must be a subclass of eat_lightning.model.contracts.Reduction"
+    ]
 
 
 def test_all_faults_come_at_once() -> None:

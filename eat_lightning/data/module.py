@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from lightning import LightningDataModule
 
-from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.data.batching import Loader, Order, Place, shares, sorted_batches
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import Tokenizer
+from eat_lightning.validation import Whole, raise_faults
 
 LEAST = {  # of arguments that count something; None is always allowed
     "batch_size": 1,
@@ -36,7 +36,7 @@ LEAST = {  # of arguments that count something; None is always allowed
 def count_faults(arguments: Mapping[str, Any]) -> list[str]:
     """Which of a data module's arguments are no whole numbers, or too small."""
     given = {name: arguments[name] for name in LEAST if arguments.get(name) is not None}
-    return [f for k, value in given.items() for f in whole_faults(f"data.{k}", value, LEAST[k])]
+    return [f for k, value in given.items() for f in Whole(LEAST[k]).lines(f"data.{k}", value)]
 
 
 @dataclass(eq=False, repr=False)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.errors import Faults
 from eat_lightning.infer.precision import DTYPES
 from eat_lightning.methods.exit.fixed import Fixed
@@ -22,6 +21,7 @@ from eat_lightning.runs.certificate import Certificate, combination
 from eat_lightning.runs.row import FIXED, OWN, THEIRS
 from eat_lightning.runs.row import label as label
 from eat_lightning.runs.run import Run
+from eat_lightning.validation import Within, raise_faults
 from eat_lightning.weights.operating_point import Budget
 
 STATIC = {"attention": {"kind": "dense"}, "reduction": {"kind": "none"}, "exit": {"kind": "never"}}
@@ -117,7 +117,7 @@ def baselines(own: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:
     """Everybody at one layer, for each exit head where there is an early one; and everything off,
     on our kernels and on transformers'."""
     wanted, heads = BASELINES[plan.baselines], {*model["head"]["layers"], model["num_layers"]}
-    kind = model["head"].get("kind", "pooled")
+    kind = (model["head"].get("last") or model["head"]).get("kind", "pooled")
     if THEIRS in wanted and kind not in ON_THEIRS:
         print(f"not timed beside transformers' model, which has no head={kind}")
         wanted = tuple(name for name in wanted if name != THEIRS)
@@ -159,7 +159,7 @@ def knob_faults(rule: Any, key: str, points: Sequence[Any]) -> list[str]:
         kind = spec("exit", rule)["kind"]
         said = f"{key} needs an exit rule with a knob, got {kind}: add exit=confidence"
         return [said] if points else []
-    return [fault for point in points for fault in number_faults(key, point, knob.bounds)]
+    return [fault for point in points for fault in Within(knob.bounds, each=True).lines(key, point)]
 
 
 def distinct(settings: Sequence[Setting]) -> list[Setting]:

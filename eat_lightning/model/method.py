@@ -1,131 +1,32 @@
 """How a method states its arguments: once, as fields whose annotations carry their bounds.
 
     @method("reduction")
-    class LearnedTokenPruning(nn.Module):
+    class LearnedTokenPruning(Reduction, nn.Module):
         layers: Layers = (1, 2, 3, 4, 5)
         final: Annotated[float, Within("[0, 1)")] = 0.01
         protect_sep: bool = True
 
 The decorator makes the constructor: it checks every field, raises ValueError with a line (key,
-bound, value) for each fault, and keeps sequences as lists. What holds between fields is said by
-`rules(self, num_layers)`, lines about fields that are sound by themselves; what is made from them,
-by `__post_init__`. A class attribute that is no argument has no annotation, or is a `ClassVar`; a
-buffer's is `field(init=False)`.
-
-A bound is any function of an `Argument` that gives a list of faults. `bool`, and a `Literal`, are
-bounds themselves; None passes where the annotation names it. Without torch: policies are asked
-where there is none.
+bound, value) for each fault, and keeps values as they come, sequences as lists. What holds between
+fields is said by `rules(self, num_layers)`, lines about fields that are sound by themselves; what
+is made from them, by `__post_init__`. A class attribute that is no argument has no annotation, or
+is a `ClassVar`; a buffer's is `field(init=False)`. The bounds are in `eat_lightning/validation.py`.
 """
 
 from __future__ import annotations
 
 import inspect
-import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
-from functools import wraps
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    TypeVar,
-    Union,
-    dataclass_transform,
-    get_args,
-    get_origin,
-)
+from functools import cache, wraps
+from typing import Any, TypeVar, dataclass_transform
 
-from eat_lightning.bounds import (
-    layer_faults,
-    number_faults,
-    one_each,
-    raise_faults,
-    switch_faults,
-    whole_faults,
-)
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from eat_lightning.validation import Beside, fault_lines, is_list, raise_faults
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Argument:
-    """The value of a field. key: as a config names it. null: None may stand for it. beside: the
-    method with its other arguments, of which nothing is checked yet. num_layers: of the encoder;
-    None: not known yet."""
-
-    key: str
-    value: Any
-    null: bool
-    beside: Any
-    num_layers: int | None
-
-
-Bound = Callable[[Argument], list[str]]
-
-
-@dataclass(frozen=True)
-class Within:
-    """A number in an interval written as in "[0, 1)"."""
-
-    interval: str
-
-    def __call__(self, given: Argument) -> list[str]:
-        return number_faults(given.key, [given.value], self.interval)
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A whole number, `least` or more."""
-
-    least: int
-
-    def __call__(self, given: Argument) -> list[str]:
-        return whole_faults(given.key, given.value, self.least)
-
-
-class OneOf:
-    """One of several names."""
-
-    def __init__(self, *names: str):
-        self.names = names
-
-    def __call__(self, given: Argument) -> list[str]:
-        if isinstance(given.value, str) and given.value in self.names:
-            return []
-        known = ", ".join(self.names) + " or null" * given.null
-        return [f"{given.key} must be one of {known}, got {given.value!r}"]
-
-
-@dataclass(frozen=True)
-class InLayers:
-    """Distinct layers, `at_least` so many, from `lowest` (0: the embedding) to the last but
-    `without_last`."""
-
-    at_least: int = 0
-    lowest: int = 1
-    without_last: int = 0
-
-    def __call__(self, given: Argument) -> list[str]:
-        last = None if given.num_layers is None else given.num_layers - self.without_last
-        return layer_faults(given.key, given.value, last, self.at_least, self.lowest)
-
-
-def at_knob(given: Argument) -> list[str]:
-    """A point of the class's knob."""
-    return number_faults(given.key, [given.value], given.beside.knob.bounds)
-
-
-def at_knob_of_layers(given: Argument) -> list[str]:
-    """A point of the class's knob, or a list with one for each of the method's layers."""
-    faults = number_faults(given.key, given.value, given.beside.knob.bounds)
-    return faults + one_each(given.key, given.value, given.beside.layers)
-
-
-Layers = Annotated[Sequence[int], InLayers()]
-Point = Annotated[float, at_knob]
-Points = Annotated[float | Sequence[float], at_knob_of_layers]
-Positive = Annotated[float, Within("(0, inf)")]
-NotNegative = Annotated[float, Within("[0, inf)")]
+STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
 @dataclass_transform(eq_default=False, field_specifiers=(field,))
@@ -139,8 +40,8 @@ def method(key: str) -> Callable[[type[T]], type[T]]:
         made.__doc__ = own_doc  # else a class without one gets its signature
         hints = inspect.get_annotations(cls, eval_str=True)
         taken = {f.name for f in fields(made) if f.init}
-        inherited = getattr(made, "_bounds", {})
-        made._bounds = inherited | {k: bounds_in(v) for k, v in hints.items() if k in taken}
+        inherited = getattr(made, "_types", {})
+        made._types = inherited | {name: hint for name, hint in hints.items() if name in taken}
         made._key = key
         made.__init__ = checking(made)
         return made
@@ -148,35 +49,12 @@ def method(key: str) -> Callable[[type[T]], type[T]]:
     return declared
 
 
-def bounds_in(annotation: Any) -> tuple[list[Bound], bool]:
-    """The bounds that an annotation carries, and whether None may stand for the value."""
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if annotation is bool:
-        return [lambda given: switch_faults(given.key, given.value)], False
-    if origin is Literal:
-        return [lambda given: choice_faults(given, inner)], False
-    if origin is Annotated:
-        bounds, null = bounds_in(inner[0])
-        return [*bounds, *inner[1:]], null
-    if origin in (Union, types.UnionType):
-        found = [bounds_in(one) for one in inner if one is not type(None)]
-        return [bound for bounds, _ in found for bound in bounds], type(None) in inner
-    return [], False
-
-
-def choice_faults(given: Argument, choices: tuple[Any, ...]) -> list[str]:
-    if given.value in choices:
-        return []
-    known = " or ".join(choices) if len(choices) < 3 else f"one of {', '.join(choices)}"
-    return [f"{given.key} must be {known}, got {given.value!r}"]
-
-
 def checking(cls: Any) -> Callable[..., None]:
     """The constructor of a declared class: that of its fields, behind their check and, for an
     `nn.Module`, behind torch's own."""
     fill = cls.__init__
     signature = inspect.signature(fill)
-    begin = next(c for c in makers(cls) if "_bounds" not in vars(c)).__init__
+    begin = next(c for c in makers(cls) if "_types" not in vars(c)).__init__
 
     @wraps(fill)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -186,7 +64,7 @@ def checking(cls: Any) -> Callable[..., None]:
         del arguments["self"]
         raise_faults(faults_beside(unmade(type(self), arguments), None))
         begin(self)
-        fill(self, **{name: plain(value) for name, value in arguments.items()})
+        fill(self, **{k: list(v) if is_list(v) else v for k, v in arguments.items()})
 
     return __init__
 
@@ -194,10 +72,6 @@ def checking(cls: Any) -> Callable[..., None]:
 def makers(cls: type) -> Iterator[type]:
     """The classes of which a class has a constructor: its own first."""
     return (base for base in cls.__mro__ if "__init__" in vars(base))
-
-
-def plain(value: Any) -> Any:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def unmade(cls: type, arguments: dict[str, Any]) -> Any:
@@ -208,16 +82,24 @@ def unmade(cls: type, arguments: dict[str, Any]) -> Any:
     return blank
 
 
+@cache
+def validators(cls: Any) -> dict[str, TypeAdapter[Any]]:
+    """A validator for each argument of a declared class."""
+    return {name: TypeAdapter(hint, config=STRICT) for name, hint in cls._types.items()}
+
+
 def faults_beside(blank: Any, num_layers: int | None) -> list[str]:
-    """What is wrong with the arguments that an unmade method holds."""
+    """Give a line for each fault of the arguments that an unmade method holds."""
     found: list[str] = []
-    for name, (bounds, null) in type(blank)._bounds.items():
+    for name, validator in validators(type(blank)).items():
         key = f"{blank._key}.{name}"
         if not hasattr(blank, name):
             found.append(f"{key} is missing")
-        elif (value := getattr(blank, name)) is not None or not null:
-            given = Argument(key, value, null, blank, num_layers)
-            found += [fault for bound in bounds for fault in bound(given)]
+            continue
+        try:
+            validator.validate_python(getattr(blank, name), context=Beside(blank, num_layers))
+        except ValidationError as error:
+            found += fault_lines(error, key)
     return found or list(blank.rules(num_layers))
 
 
@@ -231,7 +113,7 @@ def argument_faults(cls: Any, num_layers: int | None, /, **arguments: Any) -> li
 def declared_faults(cls: Any, num_layers: int | None, /, **arguments: Any) -> list[str]:
     """Give a line for each fault of declared fields. Of a class that has a constructor instead
     nothing is known before it is called."""
-    declared = "_bounds" in vars(next(makers(cls)))
+    declared = "_types" in vars(next(makers(cls)))
     return faults_beside(unmade(cls, arguments), num_layers) if declared else []
 
 
@@ -241,5 +123,5 @@ def kept_arguments(made: Any) -> dict[str, Any]:
 
 
 def faults_of(made: Any, num_layers: int | None) -> list[str]:
-    """What is wrong with a method in an encoder of so many layers."""
+    """Give a line for each fault of a method in an encoder of so many layers."""
     return argument_faults(type(made), num_layers, **kept_arguments(made))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from eat_lightning.bounds import raise_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
 from eat_lightning.model.specification import build, class_of, kind_of, method_faults, spec
+from eat_lightning.validation import raise_faults
 
 
 def policies_of(nodes: dict[str, Any] | None) -> tuple[Policy, ...] | None:

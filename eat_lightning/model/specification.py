@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pkgutil import iter_modules
 from typing import Any
 
-from eat_lightning.bounds import did_you_mean, raise_faults
 from eat_lightning.model.contracts import (
     Attention,
     EncoderPart,
@@ -27,6 +26,7 @@ from eat_lightning.model.contracts import (
 )
 from eat_lightning.model.method import argument_faults, kept_arguments
 from eat_lightning.own import ALLOW, PLACES, import_own, is_there, own_classes
+from eat_lightning.validation import did_you_mean, raise_faults
 
 SLOTS: dict[str, type[Method]] = {
     "attention": Attention,
@@ -236,7 +236,8 @@ def class_of_node(slot: str, node: dict[str, Any]) -> Any:
     raise_faults(binding_faults(slot, node))
     cls: Any = target(node)
     if not fills(slot, cls):
-        raise ValueError(f"{slot}._target_: {cls.__name__} is no {SLOTS[slot].__name__}")
+        contract = f"eat_lightning.model.contracts.{SLOTS[slot].__name__}"
+        raise ValueError(f"{slot}._target_: {cls.__name__} must be a subclass of {contract}")
     return cls
 
 

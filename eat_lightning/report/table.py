@@ -118,8 +118,8 @@ class Part:
     def latex(self, name: str, title: str, caption: str) -> str:
         """A table environment, made smaller where it is wider than the text."""
         whole = f"{title} ({self.group})." if self.group else f"{title}."
-        style = self.frame.style
-        style.hide(axis="index").format(lambda marked: marked.latex)
+        style = self.frame.style.hide(axis="index")
+        style.format(lambda marked: marked.latex)
         style.format_index(escaped, axis="columns")
         text = style.to_latex(
             caption=escaped(f"{whole} {caption}".rstrip()),

@@ -23,7 +23,6 @@ from typing import Annotated, Any, Protocol
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.config import within
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer.onnx_runner import read_about
@@ -33,6 +32,7 @@ from eat_lightning.model.policies import build_policies
 from eat_lightning.model.specification import MODEL_SLOTS, build
 from eat_lightning.runs.jsonl import reason
 from eat_lightning.runs.run import OUTSIDE, Run
+from eat_lightning.validation import Within
 from eat_lightning.weights.untrusted import json_of
 
 FOLDER = "certificates"
@@ -62,7 +62,7 @@ class Certificate:
     source: str | None
     risk: dict[str, Any]
     procedure: dict[str, Any]
-    level: Annotated[float, within("(0, 1)")]
+    level: Annotated[float, Within("(0, 1)")]
     confidence: float | None
     promise: str
     fallback: bool

@@ -146,7 +146,7 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
         attention=methods.attention,
         reduction=methods.reduction,
         exit=methods.exit,
-        head=plan.head,
+        head=with_number_of_texts(plan.head, len(task.columns)),
         tokenizer=data.tokenizer,
     )
     shows = "teacher_hidden" in objective.wants
@@ -167,6 +167,11 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
         seed=plan.seed,
         teacher=teacher,
     )
+
+
+def with_number_of_texts(head: dict[str, Any], num_texts: int) -> dict[str, Any]:
+    """A head's settings with `texts: auto` as the task has it."""
+    return head | {"texts": num_texts} if head.get("texts") == "auto" else head
 
 
 def raise_idle(schedule: Schedule, encoder: AdaptiveEncoder) -> None:

@@ -15,16 +15,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import BeforeValidator
 
-from eat_lightning.config import (
-    Plan,
-    arguments,
-    binding_faults,
-    make,
-    parsed,
-    target,
-    whole,
-    within,
-)
+from eat_lightning.config import Plan, arguments, binding_faults, make, parsed, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import (
     Attention,
@@ -43,6 +34,7 @@ from eat_lightning.train.callbacks.stages import freezes
 from eat_lightning.train.processes import num_processes
 from eat_lightning.train.teacher import teacher_faults
 from eat_lightning.train.trainer import trainer_faults
+from eat_lightning.validation import Whole, Within
 from eat_lightning.weights.checkpoint import (
     class_faults,
     depth_of,
@@ -61,16 +53,16 @@ def plain_name(value: Any) -> str:
 
 
 class OptimizerPlan(Plan):
-    lr: Annotated[float | None, within("(0, inf)")]
-    weight_decay: Annotated[float, within("[0, inf)")]
-    warmup: Annotated[float, within("[0, 1)")]
+    lr: Annotated[float | None, Within("(0, inf)")]
+    weight_decay: Annotated[float, Within("[0, inf)")]
+    warmup: Annotated[float, Within("[0, 1)")]
 
 
 class TimingPlan(Plan):
     """How the run's own setting is timed when it is trained."""
 
     enabled: bool
-    examples: Annotated[int, whole(1)]
+    examples: Annotated[int, Whole(1)]
 
 
 @dataclass(frozen=True)
@@ -86,13 +78,13 @@ class Methods:
 
 class TrainPlan(Plan):
     study: Annotated[str, BeforeValidator(plain_name)]
-    seed: Annotated[int, within("[0, 4294967295]")]
+    seed: Annotated[int, Within("[0, 4294967295]")]
     model: str
     head: dict[str, Any]
     optimizer: OptimizerPlan
     teacher: str | None
-    threads: Annotated[int | None, whole(1)]
-    checkpoint_every: Annotated[int, whole(1)]
+    threads: Annotated[int | None, Whole(1)]
+    checkpoint_every: Annotated[int, Whole(1)]
     measure: TimingPlan
     task: Node
     data: Node

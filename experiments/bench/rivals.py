@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eat_lightning.bounds import raise_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.onnx_runner import ABOUT, FORMAT, Runner
 from eat_lightning.infer.sessions import engine_faults
@@ -27,6 +26,7 @@ from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.run import write_json
+from eat_lightning.validation import raise_faults
 from experiments.bench.candidates import Candidate, Field
 from experiments.bench.workload import Examples
 

@@ -27,10 +27,7 @@ RULES = ("never", "confidence", "patience", "berxit")
 SCHEDULES = ("anneal", "soft_hard")  # the others train exits in stages: another body
 HALF = 0.5  # of full FLOPs: of a rule's settings the one that costs nearest to it without pruning
 DRAWS = 2000
-SAME = (  # of the runs of a factorial; where examples are cut by a seed, their numbers differ
-    *("task", "encoder", "num_layers", "split", "num_examples"),
-    *("dtype", "form", "device", "head", "objective"),
-)
+SAME = ("task", "encoder", "num_layers", "split", "dtype", "form", "device", "head", "objective")
 
 
 @dataclass
@@ -171,10 +168,12 @@ class Factorial:
 
     @cached_property
     def thirds(self) -> list[np.ndarray]:
-        """The examples by length: short, middle, long."""
+        """The examples by length: short, middle, long. Empty where one third would be, such as
+        that of mails which were nearly all cut at the greatest length."""
         lengths_B = self.neither.lengths_B
         low, high = np.quantile(lengths_B, [1 / 3, 2 / 3])
-        return [lengths_B <= low, (lengths_B > low) & (lengths_B <= high), lengths_B > high]
+        found = [lengths_B <= low, (lengths_B > low) & (lengths_B <= high), lengths_B > high]
+        return found if all(third.any() for third in found) else []
 
     def share(self, cell: Cell) -> float:
         """A share of the FLOPs with neither lever."""
@@ -199,7 +198,8 @@ class Factorial:
 def factorials(study: Study, task: str) -> Iterator[Factorial]:
     """One for each body and training that has an unpruned model and one more."""
     known = [m for m in study.measured if m.row.task == task and m.outcome is not None]
-    runs = grouped_by([m for m in known if schedule_of(m) in SCHEDULES], lambda m: m.run)
+    measured = [m for m in known if schedule_of(m) in SCHEDULES]
+    runs = grouped_by(measured, lambda m: (m.run, m.row.split))
     trained = [run for run in runs.values() if own_reduction(run) in REDUCTIONS]
     for body, same in grouped_by(trained, body_of).items():
         seeds = grouped_by(same, lambda run: (own_reduction(run), run[0].row.seed))

@@ -226,7 +226,7 @@ def test_rows_hold_no_text(run: Path, tmp_path: Path):
         ("rules=[{kind: confidence, tau: 2}]", "exit.tau must be in (0, 1], got 2"),
         ("rules=[{kind: never, policy: 3}]", "policy must be a list"),
         ("rules=[{kind: never, policy: [{kind: full_depth}]}]", "rules: a policy that asks"),
-        ("rules=[{kind: confidence, layers: [9]}]", "exit.layers must be in 1..3, got 9"),
+        ("rules=[{kind: confidence, layers: [9]}]", "exit.layers must be in 0..3, got 9"),
     ],
 )
 def test_bad_settings_are_one_line(run: Path, override: str, said: str):

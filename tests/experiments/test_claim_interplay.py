@@ -96,13 +96,14 @@ def test_savings_and_their_product(whole: Claim):
     assert any("multiply to: ltp + confidence 0.78" in answer for answer in whole.answer)
 
 
-def test_a_seed_on_another_number_of_examples_is_not_averaged(whole: Claim, tmp_path: Path):
-    """Where examples are cut by a seed, as mails are, arrays of two seeds have two lengths."""
+def test_splits_of_a_run_are_not_averaged(whole: Claim, tmp_path: Path):
+    """A run may be measured on two splits, of other numbers of examples."""
     unpruned_run(tmp_path)
     pruned_run(tmp_path)
     five = make_recorded([right[:5] for right in WHOLE], [1, 2], num_layers=2)
-    more = {"seed": 2, "num_examples": 5}
-    keep(tmp_path / "other", [row_of("other", 100, 2.5, **more)], five)
+    five.to_parquet(tmp_path / "none" / "five.parquet")
+    other = {"split": "certificate", "num_examples": 5, "examples": "five.parquet"}
+    write(tmp_path / "none" / "rows.jsonl", [row_of("none", 100, 2.5, **other)])
     assert [x.cells for x in table(claim(tmp_path)).lines] == [x.cells for x in table(whole).lines]
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from models import kinds, method, ragged, tiny
 
-from eat_lightning.bounds import number_faults
 from eat_lightning.infer import budget
 from eat_lightning.infer.budget import (
     Fit,
@@ -28,6 +27,7 @@ from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import turned
+from eat_lightning.validation import Within
 
 
 def made(seed: int = 0, num_examples: int = 60, num_exits: int = 2, num_points: int = 6):
@@ -252,7 +252,7 @@ def test_every_rule_with_a_knob_is_fitted_and_replays_as_the_fit_says(
     assert outcome.depth_B.mean() / 6 == pytest.approx(fit.cost)
     assert (outcome.logits_BC.argmax(1) == recorded.labels).mean() == pytest.approx(fit.accuracy)
     assert fit.cost <= 0.8
-    assert number_faults(kind, fit.points, encoder.exit.knob.bounds) == []
+    assert Within(encoder.exit.knob.bounds, each=True).lines(kind, fit.points) == []
 
 
 @pytest.mark.parametrize("kind", KNOBS)

@@ -40,7 +40,7 @@ FAULTS: list[tuple[str, str, dict[str, Any], list[Fault]]] = [
         *("exit", "cats", {"consistency": 1.5, "layers": [4], "width": 0, "weight": 0}),
         [("consistency", "[0, 1]", 1.5), ("width", "1 or more", 0), ("weight", "(0, inf)", 0)],
     ),
-    ("exit", "confidence", {"tau": 0.9, "layers": [4, 7]}, [("layers", "1..6", 7)]),
+    ("exit", "confidence", {"tau": 0.9, "layers": [4, 7]}, [("layers", "0..6", 7)]),
     ("exit", "confidence", {"tau": [0.9], "layers": [3, 4]}, [("tau", TAUS, 1)]),
     (
         *("exit", "entropy", {"entropy": -0.1, "layers": [4], "normalised": "yes"}),
@@ -79,13 +79,20 @@ FAULTS: list[tuple[str, str, dict[str, Any], list[Fault]]] = [
     ("head", "attention", {"width": 0}, [("width", "1 or more", 0)]),
     ("head", "attention", {"pool": "max"}, [("pool", "cls, mean", "max")]),
     ("head", "past_future", {"imitation": -1}, [("imitation", "[0, inf)", -1)]),
+    (
+        "head",
+        "pair",
+        {"texts": 3, "activation": "x"},
+        [("texts", "1 or 2", 3), ("activation", "tanh", "x")],
+    ),
+    ("head", "pair", {"texts": "two"}, [("texts", "1 or 2", "two")]),
     ("head", "shared", {"own_classes": 1}, [("own_classes", "true or false", 1)]),
     ("objective", "cofi", {"sparsity": 1}, [("sparsity", "(0, 1)", 1)]),
     ("objective", "dynabert", {"widths": [0.5]}, [("widths", "1.0", [0.5])]),
     ("objective", "dynabert", {"depths": [1.0, 2]}, [("depths", "(0, 1]", 2)]),
     ("objective", "hidden_distillation", {"layer_map": {9: 1}}, [("layer_map", "0..6", 9)]),
     ("objective", "hidden_distillation", {"hidden": 0}, [("hidden", "(0, inf)", 0)]),
-    ("objective", "joint", {"weights": {9: 1.0}}, [("weights", "1..6", 9)]),
+    ("objective", "joint", {"weights": {9: 1.0}}, [("weights", "0..6", 9)]),
     (
         *("objective", "joint", {"early_weight": -1, "last_weight": 0, "distill_into": "first"}),
         [

@@ -111,5 +111,5 @@ def test_the_default_acts_beside_the_default_rule():
 
 
 def test_the_second_run_must_be_finished(tmp_path):
-    with pytest.raises(ValueError, match="is no finished run"):
+    with pytest.raises(ValueError, match="must name a finished run"):
         Veto(run=str(tmp_path))

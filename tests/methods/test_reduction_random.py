@@ -13,7 +13,7 @@ from eat_lightning.model.packed import Batch, example_noted
 def rows(ids: list[list[int]]):
     batch = Batch.from_lists(ids)
     made = packed([[float(i)] for i in range(len(batch.ids_N))], [len(one) for one in ids])
-    return replace(made, notes={"example": example_noted(batch, made.layout)})
+    return replace(made, notes={"example": example_noted(batch, made.layout, made.special_N)})
 
 
 def kept(ids: list[list[int]], **changes) -> list[float]:

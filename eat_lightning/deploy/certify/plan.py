@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from eat_lightning.bounds import number_faults
-from eat_lightning.config import DataPlan, whole, within
+from eat_lightning.config import DataPlan
 from eat_lightning.deploy.certify.candidates import chain_to, chains_of, is_reachable
 from eat_lightning.deploy.certify.select import Target
 from eat_lightning.errors import ConfigError, Faults
@@ -30,6 +29,7 @@ from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.runs.plan import RunPlan
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
+from eat_lightning.validation import Whole, Within
 
 Listed = Annotated[list[Any], Field(min_length=1)] | None  # which a knob bounds
 
@@ -42,8 +42,8 @@ class CertifyPlan(RunPlan):
 
     onnx: str | None
     backend: Literal["torch", "onnx", "openvino"]
-    level: Annotated[float, within("(0, 1)")]
-    confidence: Annotated[float, within("(0, 1)")]
+    level: Annotated[float, Within("(0, 1)")]
+    confidence: Annotated[float, Within("(0, 1)")]
     label: Any = Field(alias="class")
     exits: Literal["shared", "each"]
     exit: dict[str, Any]
@@ -56,7 +56,7 @@ class CertifyPlan(RunPlan):
     procedure: dict[str, Any]
     data: DataPlan
     device: Literal["cpu", "cuda"]
-    threads: Annotated[int, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
+    threads: Annotated[int, Whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
     def engine(self) -> str:
@@ -195,7 +195,9 @@ def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
 
 def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
     knob = method.knob
-    return [] if knob is None or points is None else number_faults(key, points, knob.bounds)
+    return (
+        [] if knob is None or points is None else Within(knob.bounds, each=True).lines(key, points)
+    )
 
 
 def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Setting]]:

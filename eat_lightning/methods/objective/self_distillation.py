@@ -13,8 +13,9 @@ from typing import Any
 
 from eat_lightning.methods.objective._losses import distillation, exit_losses, with_penalties
 from eat_lightning.model.contracts import Objective
-from eat_lightning.model.method import NotNegative, Positive, method
+from eat_lightning.model.method import method
 from eat_lightning.model.training import Context, Loss
+from eat_lightning.validation import NotNegative, Positive
 
 
 @method("objective")

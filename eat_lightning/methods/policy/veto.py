@@ -14,18 +14,18 @@ from jaxtyping import Bool, Float, Int
 
 from eat_lightning.answers import softmax
 from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
-from eat_lightning.model.method import Argument, Within, method
+from eat_lightning.model.method import method
 from eat_lightning.model.reason import Reason, leaves
 from eat_lightning.model.wish import Asked
+from eat_lightning.validation import Beside, Check, Within
 
 AT_ONCE = 32  # examples that the second run answers together
 
 
-def run_faults(given: Argument) -> list[str]:
-    run = given.value
+def run_faults(run: Any, beside: Beside) -> list[str]:
     if isinstance(run, str) and (Path(run) / "done.json").is_file():
         return []
-    return [f"{given.key}={run} is no finished run (no done.json in it)"]
+    return [f"must name a finished run, got {run!r} (no done.json in it)"]
 
 
 @method("policy.veto")
@@ -39,7 +39,7 @@ class Veto(Policy):
     `run` and its labels come by `take_model`."""
 
     margin: Annotated[float, Within("(0, 1]")] = 0.9
-    run: Annotated[str | None, run_faults] = None
+    run: Annotated[str | None, Check(run_faults)] = None
 
     classes_only = True
     of_this_machine = ("run",)  # no model folder may name it

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from inspect import get_annotations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from eat_lightning.bounds import did_you_mean, number_faults, raise_faults
 from eat_lightning.model.contracts.knob import Knob
 from eat_lightning.model.method import declared_faults
-from eat_lightning.model.training import Context
+from eat_lightning.validation import Within, did_you_mean, raise_faults
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eat_lightning.model.training import Context
 
 
 class Method:
@@ -119,7 +121,7 @@ def turned(method: Any, point: float | Sequence[float]) -> Any:
     """The same method (its parameters shared) with its knob at another point."""
     if method.knob is None:
         raise ValueError(f"{type(method).__name__} has no knob to turn")
-    raise_faults(number_faults(method.knob.name, point, method.knob.bounds))
+    raise_faults(Within(method.knob.bounds, each=True).lines(method.knob.name, point))
     twin = copy.copy(method)
     setattr(twin, method.knob.name, list(point) if isinstance(point, Sequence) else point)
     return twin
@@ -128,8 +130,8 @@ def turned(method: Any, point: float | Sequence[float]) -> Any:
 def refuse_unknown_names(cls: type[Method]) -> None:
     """Raise TypeError where a class has a public name that is neither hook nor argument."""
     contract = next(base for base in cls.__mro__ if base.__module__.startswith(f"{__package__}."))
-    known = {name for base in cls.__mro__[1:] for name in vars(base)}
-    known |= {name for base in cls.__mro__ for name in get_annotations(base)}
+    known = {name for base in cls.__mro__[1:] for name in {*vars(base), *get_annotations(base)}}
+    known |= {name for name, hint in get_annotations(cls).items() if "ClassVar" not in str(hint)}
     for name, value in vars(cls).items():
         abstract = getattr(value, "__isabstractmethod__", False)
         if name.startswith("_") or name in known or abstract:

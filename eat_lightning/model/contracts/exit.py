@@ -8,13 +8,16 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from eat_lightning.model.contracts.base import EncoderPart, point_of, points_by_layer
-from eat_lightning.model.packed import Packed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eat_lightning.model.packed import Packed
 
 
 class ExitRule(EncoderPart, ABC):

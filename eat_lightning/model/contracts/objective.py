@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from eat_lightning.model.contracts.attention import Attention
 from eat_lightning.model.contracts.base import Learner
 from eat_lightning.model.contracts.reduction import Reduction
-from eat_lightning.model.training import Context, Loss, Pass
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eat_lightning.model.training import Context, Loss, Pass
 
 
 class Objective(Learner, ABC):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from eat_lightning.model.contracts.base import Method
-from eat_lightning.model.training import Stage
+
+if TYPE_CHECKING:
+    from eat_lightning.model.training import Stage
 
 
 class Schedule(Method, ABC):

@@ -193,13 +193,16 @@ def test_policies_by_name(sst2: Path, call):
         (["run=nowhere"], "run=nowhere is not a run folder"),
         (["batch=0", "dtype=fp8", "threads=0"], "dtype must be one of fp32, bf16, int8, got 'fp8'"),
         (["exit.tau=1.5"], r"exit.tau must be in (0, 1], got 1.5"),
-        (["exit.tau=0.9", "exit.layers=[9]"], "exit.layers must be in 1..6, got 9"),
+        (["exit.tau=0.9", "exit.layers=[9]"], "exit.layers must be in 0..6, got 9"),
         (
             ["exit.tau=0.9", "exit.layers=[2]"],
             "exit.layers must have exit heads (at [3, 4, 6]), got 2",
         ),
         (["exit.patience=2"], "exit.patience is not an option of confidence"),
-        (["policy=veto", "policy.veto.run=nowhere"], "policy.veto.run=nowhere is no finished run"),
+        (
+            ["policy=veto", "policy.veto.run=nowhere"],
+            "policy.veto.run must name a finished run, got",
+        ),
         (["+policy.veto.margin=0.3"], "policy.veto sets a policy that is not chosen: give policy="),
         (["exit=nonsense"], "nonsense"),
     ],
