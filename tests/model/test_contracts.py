@@ -21,7 +21,7 @@ HOOKS = {
     for contract in vars(contracts).values()
     if isinstance(contract, type)
     for base in contract.__mro__
-    if base.__module__.startswith(contracts.__name__)
+    if base.__module__.startswith("eat_lightning.model.")
     for name in {*vars(base), *vars(base).get("__annotations__", {})}
     if not name.startswith("_")
 } - {"index", "position", "length", "layer"}  # fields of Where

@@ -1,7 +1,8 @@
 """How to write a method: one class that fills a slot, one yaml that names it and its arguments.
 
-Read `base` first (arguments, parameters, names), then the contract of your slot: `attention`,
-`reduction`, `exit`, `head`, `policy`, `objective`, `schedule`, `risk`. A contract is a base class.
+Read `Method` in `model/method.py` (arguments, names) and `base` (parameters, penalties), then the
+contract of your slot: `attention`, `reduction`, `exit`, `head`, `objective`, `schedule`, `risk`, or
+`model/policy.py`. A contract is a base class.
 What is abstract must be written; every other hook does nothing until it is overridden.
 
     @method("reduction")            # eat_lightning.model.method
@@ -40,8 +41,6 @@ from eat_lightning.model.contracts.attention import Attention, Kernel, Where
 from eat_lightning.model.contracts.base import (
     EncoderPart,
     Learner,
-    Method,
-    overrides,
     point_of,
     points_by_layer,
     turned,
@@ -49,10 +48,11 @@ from eat_lightning.model.contracts.base import (
 from eat_lightning.model.contracts.exit import ExitRule, only_open
 from eat_lightning.model.contracts.knob import Knob
 from eat_lightning.model.contracts.objective import Objective
-from eat_lightning.model.contracts.policy import ModelFacts, Policy
 from eat_lightning.model.contracts.reduction import Reduction
 from eat_lightning.model.contracts.risk import Procedure, Risk
 from eat_lightning.model.contracts.schedule import Schedule
+from eat_lightning.model.method import Method, overrides
+from eat_lightning.model.policy import ModelFacts, Policy
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts.head import Head, VectorHead

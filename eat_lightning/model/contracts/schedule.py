@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from eat_lightning.model.contracts.base import Method
+from eat_lightning.model.method import Method
 
 if TYPE_CHECKING:
     from eat_lightning.model.training import Stage
