@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from eat_lightning.model.contracts.attention import Attention
 from eat_lightning.model.contracts.base import Learner
 from eat_lightning.model.contracts.reduction import Reduction
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from eat_lightning.model.training import Context, Loss, Pass
+from eat_lightning.model.training import Context, Loss, Pass
 
 
 class Objective(Learner, ABC):
