@@ -88,7 +88,8 @@ def filled(weight: Tensor, axis: int, size: int) -> Tensor:
 def head_settings(encoder: AdaptiveEncoder) -> dict[str, Any]:
     """What a config.json says of the last head; ConfigError where its family has no such head."""
     family = family_of(encoder.shape)
-    head = spec("head", encoder.heads[str(encoder.shape.num_layers)])
+    last: Any = encoder.heads[str(encoder.shape.num_layers)]
+    head = spec("head", last)
     pools = ("cls", "mean") if POOLINGS in family.settings(encoder.shape) else ("cls",)
     wanted: Mapping[str, tuple[Any, ...]] = {
         "kind": ("pooled",),
