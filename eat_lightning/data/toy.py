@@ -59,6 +59,6 @@ class ToyData(TextData):
 
     def split(self, name: str) -> Split:
         split = super().split(name)
-        if split.difficulty is None:
+        if split.difficulty is None and name in self.names:
             split.difficulty = np.array([x.difficulty for x in self.examples(name)])
         return split

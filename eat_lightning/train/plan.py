@@ -34,7 +34,7 @@ from eat_lightning.train.callbacks.stages import freezes
 from eat_lightning.train.processes import num_processes
 from eat_lightning.train.teacher import teacher_faults
 from eat_lightning.train.trainer import trainer_faults
-from eat_lightning.validation import Whole, Within
+from eat_lightning.validation import Beside, Check, Whole, Within, is_list
 from eat_lightning.weights.checkpoint import (
     class_faults,
     depth_of,
@@ -52,10 +52,26 @@ def plain_name(value: Any) -> str:
     return str(value)
 
 
+def some(values: Any, beside: Beside) -> list[str]:
+    return [] if is_list(values) and values else [f"must list one value or more, got {values!r}"]
+
+
 class OptimizerPlan(Plan):
     lr: Annotated[float | None, Within("(0, inf)")]
     weight_decay: Annotated[float, Within("[0, inf)")]
     warmup: Annotated[float, Within("[0, 1)")]
+
+
+class OnePassPlan(Plan):
+    """Settings of heads from one pass; of a list the values are tried one after another."""
+
+    enabled: bool
+    texts: Annotated[int | None, Whole(1)]
+    batch_size: Annotated[int, Whole(1)]
+    dropout: Annotated[float, Within("[0, 1)")]
+    lr: Annotated[list[float], Check(some), Within("(0, inf)", each=True)]
+    weight_decay: Annotated[list[float], Check(some), Within("[0, inf)", each=True)]
+    epochs: Annotated[list[Annotated[int, Whole(1)]], Check(some)]
 
 
 class TimingPlan(Plan):
@@ -86,6 +102,7 @@ class TrainPlan(Plan):
     threads: Annotated[int | None, Whole(1)]
     checkpoint_every: Annotated[int, Whole(1)]
     measure: TimingPlan
+    one_pass: OnePassPlan
     task: Node
     data: Node
     encoder: Node
@@ -172,6 +189,8 @@ def cross_faults(plan: TrainPlan) -> list[str]:
     faults += pooled_faults(exit, plan.head)
     faults += objective.fits(methods.reduction) + objective.fits_attention(methods.attention)
     faults += sharing_faults(plan)
+    if plan.data.get("texts") and objective.reads_labels:
+        faults.append(f"data.texts has no labels, which {type(objective).__name__} reads")
     if wants_teacher(objective) and teacher is None:
         faults.append("objective needs a teacher: give teacher=<run or model folder>")
     if teacher is not None and not (teacher and Path(teacher).is_dir()):

@@ -134,10 +134,10 @@ def load_pretrained(
     shape = replace(source.of_layers(chosen), **overrides)
     if not source.layer_groups:
         weights = pick_layers(weights, chosen)
-    found = head_found(config, weights)
+    found, keeps = head_found(config, weights), head.get("last") == "auto"
     head = as_pretrained(head, found, classifier_found(config, weights, found))
     encoder = AdaptiveEncoder(shape, num_labels, attention, reduction, exit, head)
-    fill(encoder, weights, name)
+    fill(encoder, weights, name, keeps)
     return encoder.train()
 
 
@@ -162,10 +162,13 @@ def own_weights(
         raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
 
 
-def fill(encoder: AdaptiveEncoder, weights: dict[str, Tensor], name: str) -> None:
-    """Load a body and what fits of its head; ConfigError where the body is not whole."""
+def fill(
+    encoder: AdaptiveEncoder, weights: dict[str, Tensor], name: str, keeps: bool = False
+) -> None:
+    """Load a body and what fits of its head; ConfigError where the body is not whole. keeps: the
+    last head answers as it did, its temperature included."""
     body = {n: w for n, w in weights.items() if n in encoder.state_dict()}
-    loaded = body | heads_from(weights, encoder, name)
+    loaded = body | heads_from(weights, encoder, name, keeps)
     # What fine-tuning makes is in no pretrained body: heads, the strength, parameters of methods.
     absent = encoder.load_state_dict(loaded, strict=False).missing_keys
     missing = [n for n in absent if n.startswith(BODY)]

@@ -15,10 +15,10 @@ NEW_HEAD = {"activation": "tanh", "norm": False}
 
 
 def heads_from(
-    weights: dict[str, Tensor], encoder: AdaptiveEncoder, where: str
+    weights: dict[str, Tensor], encoder: AdaptiveEncoder, where: str, whole: bool = False
 ) -> dict[str, Tensor]:
     """A pretrained pooler starts every head's dense layer; a classifier becomes the last head, as
-    far as names and sizes fit."""
+    far as names and sizes fit. whole: with its temperature."""
     last = str(encoder.shape.num_layers)
     num_labels = len(weights.get("classes.weight", range(encoder.num_labels)))
     if num_labels != encoder.num_labels:
@@ -27,7 +27,8 @@ def heads_from(
         )
     heads = {}
     for layer, head in encoder.heads.items():
-        for name, own in head.named_parameters():
+        keeps = whole and layer == last
+        for name, own in (head.state_dict() if keeps else dict(head.named_parameters())).items():
             fits = name in weights and weights[name].shape == own.shape
             if fits and (layer == last or name.startswith(("dense.", "normed."))):
                 heads[f"heads.{layer}.{name}"] = weights[name]

@@ -5,7 +5,6 @@ Shapes: B examples, W width of the features, D width of what is pooled, C classe
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,9 +29,9 @@ class Classifier(VectorHead):
         self.act = ACTIVATIONS[self.activation] if self.activation else None
         self.register_buffer("temperature", torch.ones(()))
 
-    @abstractmethod
     def _num_features(self, shape: Any) -> int:
         """Give the width of the features."""
+        return self.vector_width(shape)
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         width, read, bias = shape.hidden_size, self._num_features(shape), shape.biases

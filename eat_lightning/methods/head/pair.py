@@ -56,6 +56,9 @@ class Pair(Classifier):
     def _num_features(self, shape: Any) -> int:
         return shape.hidden_size * (4 if self.texts == 2 else 1)
 
+    def vector_width(self, shape: Any) -> int:
+        return shape.hidden_size * self.texts
+
     def vector(self, packed: Packed) -> Float[Tensor, "b v"]:
         """The means of the texts; zeros of a text of which no token is left."""
         x_ND, layout, text_N = packed.x_ND.float(), packed.layout, packed.notes["text"]
@@ -68,6 +71,10 @@ class Pair(Classifier):
         count_M = size_N.new_zeros(num_places).index_add(0, place_N, size_N)
         mean_MD = total_MD / torch.where(count_M > 0, count_M, 1)[:, None]
         return mean_MD.to(packed.x_ND.dtype).view(layout.size, -1)
+
+    def look_at(self, vector_BV: Float[Tensor, "b v"]) -> None:
+        """Centre the means of both texts, which share a centre."""
+        self.centre.copy_(vector_BV.unflatten(1, (self.texts, -1)).mean((0, 1)))
 
     def features(self, vector_BV: Float[Tensor, "b v"]) -> Float[Tensor, "b w"]:
         mean_BTD = vector_BV.unflatten(1, (self.texts, -1)) - self.centre

@@ -28,7 +28,7 @@ class Pooled(Classifier):
 
     temperature: Tensor = field(init=False)
 
-    def _num_features(self, shape: Any) -> int:
+    def vector_width(self, shape: Any) -> int:
         return shape.hidden_size
 
     def vector(self, packed: Packed) -> Float[Tensor, "b d"]:

@@ -33,10 +33,6 @@ _losses.py`. The shelf is `eat_lightning/methods/<slot>/<kind>.py`, with a yaml 
 `python -m eat_lightning.new <slot> <name>` writes a method with its yaml and its test.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 from eat_lightning.model.contracts.attention import Attention, Kernel, Where
 from eat_lightning.model.contracts.base import (
     EncoderPart,
@@ -46,6 +42,7 @@ from eat_lightning.model.contracts.base import (
     turned,
 )
 from eat_lightning.model.contracts.exit import ExitRule, only_open
+from eat_lightning.model.contracts.head import Head, VectorHead
 from eat_lightning.model.contracts.knob import Knob
 from eat_lightning.model.contracts.objective import Objective
 from eat_lightning.model.contracts.reduction import Reduction
@@ -53,9 +50,6 @@ from eat_lightning.model.contracts.risk import Procedure, Risk
 from eat_lightning.model.contracts.schedule import Schedule
 from eat_lightning.model.method import Method, overrides
 from eat_lightning.model.policy import ModelFacts, Policy
-
-if TYPE_CHECKING:
-    from eat_lightning.model.contracts.head import Head, VectorHead
 
 __all__ = [
     "Attention",
@@ -81,13 +75,3 @@ __all__ = [
     "points_by_layer",
     "turned",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a contract that is a torch module when it is needed: a policy beside an export runs
-    where there is no torch."""
-    if name not in ("Head", "VectorHead"):
-        raise AttributeError(name)
-    from eat_lightning.model.contracts import head
-
-    return vars(head)[name]

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from eat_lightning.model.contracts.base import EncoderPart
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from eat_lightning.model.packed import Layout
+from eat_lightning.model.packed import Layout
 
 
 @dataclass

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from eat_lightning.model.contracts.knob import Knob
 from eat_lightning.model.method import Method
+from eat_lightning.model.training import Context
 from eat_lightning.validation import Within, raise_faults
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from eat_lightning.model.training import Context
 
 
 class Learner(Method):

@@ -8,16 +8,13 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from eat_lightning.model.contracts.base import EncoderPart, point_of, points_by_layer
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from eat_lightning.model.packed import Packed
+from eat_lightning.model.packed import Packed
 
 
 class ExitRule(EncoderPart, ABC):

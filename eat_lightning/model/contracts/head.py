@@ -68,12 +68,19 @@ class VectorHead(Head, ABC):
     alone: bool = True  # it shares no parameters with other heads
 
     @abstractmethod
+    def vector_width(self, shape: Any) -> int:
+        """Give V, by the encoder's sizes."""
+
+    @abstractmethod
     def vector(self, packed: Packed) -> Float[Tensor, "b v"]:
         """Give what is read of an example's tokens."""
 
     def features(self, vector_BV: Float[Tensor, "b v"]) -> Float[Tensor, "b w"]:
         """Give what the first linear layer reads."""
         return vector_BV
+
+    def look_at(self, vector_BV: Float[Tensor, "b v"]) -> None:
+        """Take note of the vectors of a sample, before the head learns from kept ones."""
 
     @abstractmethod
     def of_features(self, features_BW: Float[Tensor, "b w"]) -> Float[Tensor, "b d"]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from eat_lightning.model.contracts.attention import Attention
 from eat_lightning.model.contracts.base import Learner
 from eat_lightning.model.contracts.reduction import Reduction
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from eat_lightning.model.training import Context, Loss, Pass
+from eat_lightning.model.training import Context, Loss, Pass
 
 
 class Objective(Learner, ABC):
@@ -26,6 +24,11 @@ class Objective(Learner, ABC):
     def wants_teacher(self) -> bool:
         """True where it reads a teacher's logits (`teacher_BC`)."""
         return False
+
+    @property
+    def reads_labels(self) -> bool:
+        """False where early exits learn without the labels of their examples."""
+        return True
 
     @property
     def wants(self) -> frozenset[str]:

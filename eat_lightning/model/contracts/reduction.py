@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 from eat_lightning.model.contracts.base import EncoderPart, points_by_layer
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from eat_lightning.model.evidence import Evidence
-    from eat_lightning.model.packed import Packed
+from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.packed import Packed
 
 Place = Literal["after_layer", "after_attention"]
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from eat_lightning.model.method import Method
-
-if TYPE_CHECKING:
-    from eat_lightning.model.training import Stage
+from eat_lightning.model.training import Stage
 
 
 class Schedule(Method, ABC):
