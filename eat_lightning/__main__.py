@@ -10,8 +10,8 @@ import runpy
 import sys
 
 import eat_lightning
-from eat_lightning.bounds import did_you_mean
 from eat_lightning.process import quiet_exit
+from eat_lightning.validation import did_you_mean
 
 TRY = {
     "train": "fine-tune a model, or sweep over many (-m)",

@@ -52,9 +52,10 @@ class Trace:
 
     @property
     def retention_B(self) -> np.ndarray:
-        """Tokens entering the last executed layer / tokens entering layer 1."""
-        last_B = np.take_along_axis(self.tokens_LB, self.depth_B[None] - 1, axis=0)[0]
-        return last_B / self.tokens_LB[0]
+        """Tokens entering the last executed layer / tokens entering layer 1; 1 where none was."""
+        row_B = np.maximum(self.depth_B - 1, 0)
+        last_B = np.take_along_axis(self.tokens_LB, row_B[None], axis=0)[0]
+        return np.where(self.depth_B > 0, last_B / np.maximum(self.tokens_LB[0], 1), 1.0)
 
     def take(self, rows_B: np.ndarray) -> Trace:
         return Trace(

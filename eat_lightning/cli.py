@@ -13,13 +13,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from eat_lightning.bounds import Misshaped
 from eat_lightning.composing import compose_or_explain
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError, told
 from eat_lightning.overrides import for_hydra
 from eat_lightning.own import warn_of_absent
 from eat_lightning.process import keep_freed_memory, quiet_exit
+from eat_lightning.validation import Misshaped
 
 
 def entry(

@@ -14,10 +14,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from eat_lightning.bounds import did_you_mean
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.errors import ConfigError, in_one_line, told
 from eat_lightning.overrides import first_of_sweep, quoted
+from eat_lightning.validation import did_you_mean
 
 EXTRAS = {  # launchers and sweepers: the distribution they need, and the extra that brings it
     "hydra/launcher=slurm": ("hydra-submitit-launcher", "slurm"),

@@ -14,9 +14,9 @@ from typing import Annotated, Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from eat_lightning.bounds import did_you_mean, listed_layers, number_faults, whole_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.own import where_absent
+from eat_lightning.validation import did_you_mean, fault_lines, listed_layers
 
 P = TypeVar("P", bound="Plan")
 
@@ -33,9 +33,9 @@ GIVEN = {  # arguments that code gives, so a yaml must not be asked for them
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """Plain dicts and lists, interpolations resolved; head.layers=all becomes a list first, since
     exit rules look where heads stand."""
-    if OmegaConf.select(cfg, "head.layers") == "all":
+    if isinstance(layers := OmegaConf.select(cfg, "head.layers"), str):
         num_layers = OmegaConf.select(cfg, "encoder.num_layers")
-        OmegaConf.update(cfg, "head.layers", listed_layers("all", num_layers))
+        OmegaConf.update(cfg, "head.layers", listed_layers(layers, num_layers))
     container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
@@ -106,70 +106,10 @@ def parsed(plan: type[P], config: dict[str, Any]) -> P:
     try:
         made = plan.model_validate(config)
     except ValidationError as error:
-        raise ConfigError.of(dict.fromkeys(map(fault_line, error.errors()))) from None
+        raise ConfigError.of(dict.fromkeys(fault_lines(error))) from None
     if faults := list(made.rules()):
         raise ConfigError.of(faults)
     return made
-
-
-BOUNDS = {  # by pydantic's names of errors
-    "bool_type": "must be true or false",
-    "list_type": "must be a list",
-    "too_short": "must be a list",
-    "string_type": "must be text",
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-}
-
-
-def fault_line(fault: Any) -> str:
-    """Say one of pydantic's errors as key, bound and value."""
-    key, context = ".".join(map(str, fault["loc"])), fault.get("ctx", {})
-    match fault["type"]:
-        case "extra_forbidden" | "unexpected_keyword_argument":
-            return f"{key} is not an option"
-        case "missing":
-            return f"{key} is missing"
-        case "value_error":
-            return f"{key} {context['error']}".strip()
-        case "literal_error":
-            bound = "must be one of " + context["expected"].replace("'", "").replace(" or ", ", ")
-        case other:
-            bound = BOUNDS.get(other, fault["msg"])
-    return f"{key} {bound}, got {fault['input']!r}"
-
-
-def bounded(value: Any, faults: list[str]) -> Any:
-    if faults:
-        raise ValueError(faults[0].strip())
-    return value
-
-
-def checked(faults: Callable[[Any], list[str]]) -> BeforeValidator:
-    """Bound a field by what `faults` says of a value; None passes where the type lets it."""
-    return BeforeValidator(lambda value: value if value is None else bounded(value, faults(value)))
-
-
-def whole(least: int) -> BeforeValidator:
-    """Bound a field to whole numbers from `least` on: `Annotated[int, whole(1)]`."""
-    return checked(lambda value: whole_faults("", value, least))
-
-
-def within(interval: str) -> BeforeValidator:
-    """Bound a field to numbers in an interval such as "[0, 1)"."""
-    return checked(lambda value: number_faults("", value, interval))
-
-
-Count = Annotated[int, whole(1)]
-Positive = Annotated[float, within("(0, inf)")]
-Amount = Annotated[float, within("[0, inf)")]
-
-
-def at_least(least: float) -> BeforeValidator:
-    """Bound a field to numbers from `least` on."""
-    fault = f"must be {least} or more, got "
-    sound = f"[{least}, inf]"
-    return checked(lambda value: [fault + repr(value)] if number_faults("", value, sound) else [])
 
 
 def run_folder(value: Any) -> Any:

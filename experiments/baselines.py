@@ -6,7 +6,7 @@ Several claims share this file; a claim imports it as `from ..baselines import E
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,7 @@ from eat_lightning.runs.row import FIXED, THEIRS, Row
 
 from .speed import ENDS
 
+TRAINED = "against the static model of that body that was trained for itself"
 GAIN = f"points over the same weights at fixed depth and equal FLOPs; {col.PAIRED}"
 MIX = f"points over the best random mix of two depths of these examples; {col.PAIRED}"
 NO_GAIN = (  # such as where a fit left other tokens than the fixed depths beside it have
@@ -48,7 +49,7 @@ class Entry:
 
     @cached_property
     def own(self) -> Point | None:
-        """The same weights with everything off."""
+        """Find the same weights with everything off."""
         return self._other(own_static_of(self.study, self.point))
 
     @cached_property
@@ -76,11 +77,11 @@ class Entry:
 
     @cached_property
     def padded(self) -> Point | None:
-        """The same weights in Hugging Face's padded model, seed by seed."""
-        found = self.study.twins(
-            self.point, lambda r, mine: r.baseline == THEIRS and same_timing(r, mine)
+        """Find the same weights in Hugging Face's padded model, seed by seed."""
+        found = twins(
+            self.study, self.point, lambda r, mine: r.baseline == THEIRS and same_timing(r, mine)
         )
-        return self._other(Point([twins[0] for twins in found]) if all(found) else None)
+        return self._other(Point([rows[0] for rows in found]) if all(found) else None)
 
     @cached_property
     def to_own(self) -> Difference | None:
@@ -151,7 +152,7 @@ def gains_of(study: Study, point: Point) -> dict[str, Interval]:
 
 
 def gains_in(fields: Mapping[str, Any]) -> dict[str, Interval]:
-    """Those of a row's gains that it has, with their intervals."""
+    """Read the gains that a row has, with their intervals."""
     ends = {
         name: [fields[f"{name}{end}"] for end in ENDS] for name in ("adaptivity_gain", "mix_gain")
     }
@@ -162,7 +163,7 @@ def judged_of(study: Study, measured: Measured) -> Judged | None:
     """A row's rule beside the fixed depths of the same recorded pass."""
     if measured.outcome is None or measured.row.metric not in METRICS:
         return None
-    fixed = [answers_of(m) for m in study.fixed_beside(measured) if m.outcome is not None]
+    fixed = [answers_of(m) for m in fixed_beside(study, measured) if m.outcome is not None]
     if not fixed:
         return None
     recorded = measured.outcome.recorded
@@ -203,8 +204,9 @@ def same_timing(one: Row, other: Row) -> bool:
 
 
 def own_static_of(study: Study, point: Point) -> Point | None:
-    """The same weights with everything off, seed by seed, or the point itself. Of several the one
-    of the same session, or else of the same form."""
+    """Find the same weights with everything off, seed by seed, or the point itself.
+
+    Of several the one of the same session, or else of the same form."""
     if point.is_static:
         return point
 
@@ -212,11 +214,11 @@ def own_static_of(study: Study, point: Point) -> Point | None:
         same = (other.dtype, other.threads) == (mine.dtype, mine.threads)
         return same and is_static(other) and other.engine == mine.engine
 
-    found = study.twins(point, matches)
+    found = twins(study, point, matches)
     if not all(found):
         return None
     rows = zip(found, point.members, strict=True)
-    return Point([nearest(twins, m.row) for twins, m in rows])
+    return Point([nearest(same, m.row) for same, m in rows])
 
 
 def nearest(found: Sequence[Measured], row: Row) -> Measured:
@@ -230,3 +232,19 @@ def has_early_heads(study: Study, point: Point) -> bool:
     runs, last = {m.run for m in point.members}, point.row.num_layers
     rows = [m.row for m in study.measured if m.run in runs]
     return any(int(k) < last for row in rows for k in (*row.ece_after, *row.exit_shares))
+
+
+def twins(study: Study, point: Point, matches: Callable[[Row, Row], bool]) -> list[list[Measured]]:
+    """Find for each seed of a point the rows of the same run that match its row."""
+    found = []
+    for mine in point.members:
+        same = [m for m in study.measured if m.run == mine.run and m.row.split == mine.row.split]
+        found.append([m for m in same if matches(m.row, mine.row)])
+    return found
+
+
+def fixed_beside(study: Study, measured: Measured) -> list[Measured]:
+    """Find the fixed depths of the same recorded pass."""
+    pass_of = measured.run, measured.row.examples
+    fixed = [m for m in study.measured if m.row.baseline == FIXED]
+    return [m for m in fixed if (m.run, m.row.examples) == pass_of]

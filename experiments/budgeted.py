@@ -13,8 +13,8 @@ from eat_lightning.report.study import Point, Study, grouped_by
 from eat_lightning.runs.names import USUAL
 from eat_lightning.runs.row import FIXED, text
 
-from .baselines import GAIN, MIX, Entry
-from .speed import speed_up
+from .baselines import GAIN, MIX, TRAINED, Entry
+from .speed import REPEATS, speed_up
 
 Rule = tuple[str, str]  # kind and layers
 
@@ -22,7 +22,7 @@ NEED = "no row here was fitted for a budget: python -m eat_lightning.measure run
 OWN = "times as fast as own static"
 TIMES: dict[str, Any] = {"against": 1}
 FULL = "accuracy with nobody leaving early, percent"
-TO_TRAINED = f"points {col.TRAINED}; {col.PAIRED}"
+TO_TRAINED = f"points {TRAINED}; {col.PAIRED}"
 COLUMNS = [
     col.word("model", "trained with"),
     col.word("setting", "budget", help="share of full FLOPs it was fitted for"),
@@ -35,14 +35,14 @@ COLUMNS = [
     col.points("gain", "Δ fixed depth", help=GAIN),
     col.points("mix_gain", "Δ best mix", help=MIX),
     col.points("to_trained", "Δ trained static", help=TO_TRAINED),
-    col.interval("single", "batch 1", help=f"{OWN}; {col.REPEATS}", **TIMES),
-    col.interval("batch", "batches", help=f"{OWN}, as they come; {col.REPEATS}", **TIMES),
+    col.interval("single", "batch 1", help=f"{OWN}; {REPEATS}", **TIMES),
+    col.interval("batch", "batches", help=f"{OWN}, as they come; {REPEATS}", **TIMES),
     *map(col.values, ("num_examples", "split", "weights", "steps", "commit")),
 ]
 
 
 class Method:
-    """What was trained, and an exit rule: a line for each of its budgets, and the same weights at
+    """A trained model with an exit rule: a line for each of its budgets, and the same weights at
     fixed depths, by depth, of which the last is with nobody leaving early."""
 
     def __init__(self, study: Study, name: str, color: str, points: Sequence[Point]):
@@ -98,7 +98,7 @@ def points_by_name(study: Study, task: str) -> dict[str, list[Point]]:
 
 
 def labels_of(points: Mapping[str, Sequence[Point]]) -> dict[tuple[str, Rule], str]:
-    """What to call each rule that was fitted, by the model's name and the rule."""
+    """Name each rule that was fitted, by the model's name and the rule."""
     rules = {
         name: list(dict.fromkeys(rule_in(point) for point in own if point.row.budget))
         for name, own in points.items()

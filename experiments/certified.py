@@ -34,7 +34,7 @@ class Held:
 
     @property
     def answer(self) -> str:
-        """What it chose, and the risk there."""
+        """Say what was chosen, and the risk there."""
         risk = percent_text(self.risk)
         return f"{self.certificate.name}: {self.exits}, on validation {risk}."
 

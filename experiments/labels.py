@@ -51,12 +51,12 @@ def around(ax: Axes, point: tuple[float, float], radius: float = 4.5) -> Bbox:
 
 
 def boxes(texts: Sequence[Text]) -> list[Bbox]:
-    """Where the texts are, in display units."""
+    """Find where texts are, in display units."""
     return [text.get_window_extent() for text in texts]
 
 
 def part(ax: Axes, texts: Sequence[Text], tries: int = 200) -> None:
-    """What still overlaps, or stands in one line without a gap, is moved apart upwards and
+    """Move apart what still overlaps, or stands in one line without a gap, upwards and
     downwards, within the axes."""
     to_data: Callable[[Any], Any] = ax.transData.inverted().transform
     gap = 3 / 72 * ax.figure.dpi  # 3 points, about a space
@@ -72,7 +72,7 @@ def part(ax: Axes, texts: Sequence[Text], tries: int = 200) -> None:
 
 
 def overlaps(found: Sequence[Bbox]) -> list[tuple[int, int]]:
-    """Which boxes share an area."""
+    """Find the pairs of boxes that share an area."""
     numbered = [*enumerate(found)]
     return [(i, j) for i, one in numbered for j, other in numbered[:i] if one.fully_overlaps(other)]
 
@@ -89,6 +89,6 @@ def lead(ax: Axes, text: Text, point: tuple[float, float], near: float = 8.0) ->
 
 
 def distance(ax: Axes, one: tuple[float, float], other: tuple[float, float]) -> float:
-    """How far two places in the data are from each other on paper, in points."""
+    """Measure how far two places in the data are apart on paper, in points."""
     (x0, y0), (x1, y1) = ax.transData.transform([one, other])
     return float(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5) * 72 / ax.figure.dpi

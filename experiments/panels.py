@@ -1,4 +1,4 @@
-"""What figures share: a panel for each of several, marks with their intervals, legends."""
+"""Parts of figures: a panel for each of several, marks with their intervals, legends."""
 
 from __future__ import annotations
 

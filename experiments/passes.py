@@ -69,16 +69,16 @@ class Pass:
 
     @property
     def recorded(self) -> list[Recorded]:
-        """What was recorded of each of `runs`."""
+        """The record of each of `runs`."""
         return [m.known.recorded for m in self.runs]
 
     @property
     def layers(self) -> list[int]:
-        """Where there are heads, the last layer included."""
+        """Layers with heads, the last layer included."""
         return sorted(self.recorded[0].guesses) if self.runs else []
 
     def correct_SB(self, layer: int) -> np.ndarray:
-        """Whether the guess at `layer` is right, for each of `runs`."""
+        """Mark right guesses at `layer`, for each of `runs`."""
         return np.stack([r.guesses[layer].argmax(1) == r.labels for r in self.recorded])
 
     @property
@@ -109,13 +109,13 @@ def passes(study: Study, task: str) -> list[Pass]:
 
 
 def how_chosen(told: Iterable[Pass]) -> list[str]:
-    """How the rules were chosen, a line where those of several passes stand at unlike knobs."""
+    """Say how the rules were chosen, a line where those of several passes stand at unlike knobs."""
     return [USUAL] if len({p.usual.setting for p in told}) > 1 else []
 
 
 def told_apart(name: str, row: Row, alike: Sequence[Row]) -> str:
-    """What differs among passes of one name: dtype, device, split, and where a fit for a budget
-    left the reduction."""
+    """Name what differs among passes of one name: dtype, device, split, and the reduction where a
+    fit for a budget moved it."""
     telling = [key for key in TOLD_BY if len({getattr(other, key) for other in alike}) > 1]
     own = row.reduction.items()
     moved = [(k, v) for k, v in own if any(other.reduction.get(k) != v for other in alike)]
@@ -131,7 +131,7 @@ def by_rule(points: Sequence[Point]) -> list[Point]:
 
 
 def turned_to(point: Point) -> float:
-    """Where the rule's knob stands; 2 where it has none, or one for each exit."""
+    """Read where the rule's knob stands; 2 where it has none, or one for each exit."""
     return point.row.point if isinstance(point.row.point, float) else 2.0
 
 
@@ -144,7 +144,7 @@ def default_point(row: Row) -> float:
 
 
 def with_examples(measured: Iterable[Measured]) -> list[Measured]:
-    """Those whose examples are at hand and have classes; as many examples as the first has."""
+    """Keep rows whose examples are at hand and have classes; as many examples as the first has."""
     found = [m for m in measured if m.outcome and m.outcome.logits_BC.shape[1] > 1]
     return [m for m in found if m.row.num_examples == found[0].row.num_examples]
 
@@ -180,6 +180,6 @@ def seeds_text(point: Point) -> str:
 
 
 def examples_text(found: Iterable[Pass]) -> str:
-    """How many each was judged on."""
+    """Say on how many examples each was judged."""
     numbers = dict.fromkeys(each.row.num_examples for each in found)
     return " or ".join(f"{number} examples" for number in numbers)

@@ -8,17 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
+from eat_lightning.report import cells
 from eat_lightning.report.statistics import Interval, over_seeds
 from eat_lightning.report.study import Point
+from eat_lightning.report.table import Cell
 from eat_lightning.runs.row import Row
 
 Cost = Callable[[Row], Interval | None]  # such as those below: single_ms, batch_ms
+REPEATS = "in brackets the lowest and the highest of the repeats, over seeds the extremes"
+EXTREMES = "in brackets the extremes of the repeats divided: rather too wide"
 ENDS = ("", "_low", "_high")  # of the names of a row's fields
 
 
 def faster(point: Point, other: Point, time: Cost) -> Interval | None:
-    """How many times as fast `point` is as `other`, seed by seed, where both took turns in one
-    session; None where they did not. The interval's ends divide the extremes of the repeats."""
+    """Divide the times of `other` by those of `point`, seed by seed.
+
+    None where both did not take turns in one session. The interval's ends divide the extremes of
+    the repeats."""
     ratios = []
     for mine in point.members:
         twin = next((m for m in other.members if m.row.seed == mine.row.seed), None)
@@ -65,3 +71,10 @@ def multiplied(found: Sequence[Interval]) -> Interval:
     """The product of positive factors; its ends multiply the extremes."""
     ends = ([each.value, each.low, each.high] for each in found)
     return Interval(*map(prod, zip(*ends, strict=True)))
+
+
+def times(found: Interval | None, missing: str = "") -> Cell:
+    """Show a factor, bold where its interval lies above 1. `missing`: why there is none."""
+    if found is None:
+        return Cell(None, "", flags=(missing,) if missing else ())
+    return cells.interval(found, against=1)

@@ -155,7 +155,10 @@ class Command(Process):
                 self.wait(timeout)
             finally:
                 self.kill()
-            return texts[0].result(), texts[1].result()
+            out, err = (text.result() for text in texts)
+        self.stdout.close()
+        self.stderr.close()
+        return out, err
 
     def __enter__(self) -> Command:
         return self

@@ -54,9 +54,17 @@ def make_export(folder: Path) -> None:
 
 
 def small(
-    attention: str, reduction: str, exit: str, num_labels: int = 2, **sizes
+    attention: str,
+    reduction: str,
+    exit: str,
+    num_labels: int = 2,
+    head: dict[str, Any] | None = None,
+    layers: list[int] | None = None,
+    **sizes,
 ) -> AdaptiveEncoder:
-    rule = method("exit", exit, **SMALL.get(exit, {}))
+    """head: in place of a pooled one. layers: where the exit rule looks, else as in SMALL."""
+    looks = {} if layers is None else {"layers": layers}
+    rule = method("exit", exit, **SMALL.get(exit, {}) | looks)
     torch.manual_seed(0)
     encoder = AdaptiveEncoder(
         tiny_shape(num_layers=3, **sizes),
@@ -64,7 +72,8 @@ def small(
         method("attention", attention),
         method("reduction", reduction, **SMALL.get(reduction, {})),
         rule,
-        {"layers": list(rule.layers), "pool": "mean" if exit == "confidence" else "cls"},
+        {"layers": list(rule.layers)}
+        | (head or {"pool": "mean" if exit == "confidence" else "cls"}),
     )
     spread(encoder)
     return with_opinions(encoder.eval())
@@ -85,22 +94,17 @@ def with_opinions(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     return encoder
 
 
-def make_run(folder: Path, *slots: str, task: str = "sst2", **rule: Any) -> Path:
-    """A finished run without training. rule: settings of its exit rule that differ from SMALL's."""
+def make_run(
+    folder: Path,
+    *slots: str,
+    task: str = "sst2",
+    head: dict[str, Any] | None = None,
+    layers: list[int] | None = None,
+) -> Path:
+    """A finished run without training."""
     tokenizer, labels = toy_tokenizer(), finished.node_of(task)["labels"]
     sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
-    encoder = small(*slots, num_labels=len(labels) or 1, max_positions=80, **sizes)
-    if rule:
-        encoder.exit = method("exit", slots[-1], **SMALL[slots[-1]] | rule)
+    sizes |= {"num_labels": len(labels) or 1, "max_positions": 80}
+    encoder = small(*slots, head=head, layers=layers, **sizes)
     data = {"num_validation": 70, "cache_dir": str(folder / "cache")}
     return finished.finish(folder, encoder, task, data)
-
-
-def run_and_export() -> Path:
-    """Return a folder with `run` and its export `onnx`, both of tau 0.55. Tests only read it, since
-    tracing takes half a minute and is done once for all of them."""
-
-    def make(folder: Path) -> None:
-        exported(make_run(folder / "run", "dense", "norm_topk", "confidence", tau=0.55))
-
-    return shared.once("run_and_export", make)

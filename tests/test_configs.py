@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from finished import config_of
 from hydra import compose, initialize_config_dir
+from models import each_once
 
 from eat_lightning.composing import compose_or_explain
 from eat_lightning.config import CONFIG_DIR, binding_faults
@@ -16,13 +18,13 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.train.__main__ import main
 from eat_lightning.train.plan import planned
 
+Command = Callable[..., tuple[int, str, str]]
 CONFIGS = Path(CONFIG_DIR)
 GROUPS = ("task", "data", "encoder", "attention", "reduction", "exit", "objective", "schedule")
-CHOICES = [
-    (g, p.stem)
-    for g in (*GROUPS, "head", "trainer", "logger", "model")
-    for p in sorted(CONFIGS.glob(f"{g}/*.yaml"))
-]
+CHOICES = {  # of each group the overrides that choose
+    g: [f"{g}={p.stem}" for p in sorted(CONFIGS.glob(f"{g}/*.yaml"))]
+    for g in (*GROUPS, "head", "trainer", "logger")  # a model is test_every_model_is_sound's
+}
 EXPERIMENTS = [p.stem for p in sorted(CONFIGS.glob("experiment/*.yaml"))]
 
 
@@ -48,11 +50,10 @@ def train_faults(config: dict) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize(("group", "choice"), CHOICES)
-def test_every_choice_composes_and_binds(group: str, choice: str) -> None:
-    config = resolved(f"{group}={choice}")
-    if group in GROUPS:
-        assert binding_faults(group, config[group]) == []
+@pytest.mark.parametrize("overrides", each_once(*CHOICES.values()), ids=str)
+def test_every_choice_composes_and_binds(overrides: tuple[str, ...]) -> None:
+    config = resolved(*overrides)
+    assert {g: faults for g in GROUPS if (faults := binding_faults(g, config[g]))} == {}
 
 
 @pytest.mark.parametrize(
@@ -64,12 +65,13 @@ def test_every_choice_of_certify_composes_and_binds(group: str, choice: str) -> 
     assert binding_faults(group, config[group]) == []
 
 
-@pytest.mark.parametrize("choice", [p.stem for p in sorted(CONFIGS.glob("policy/*.yaml"))])
 @pytest.mark.parametrize("entry", ["predict", "measure", "certify"])
-def test_every_policy_composes_and_binds(entry: str, choice: str) -> None:
-    config = resolved(f"policy={choice}", name=entry)
-    assert [*config["policy"]] == [choice]
-    assert binding_faults("policy", config["policy"][choice]) == []
+def test_every_policy_composes_and_binds(entry: str) -> None:
+    choices = [p.stem for p in sorted(CONFIGS.glob("policy/*.yaml"))]
+    config = resolved(f"policy=[{','.join(choices)}]", name=entry)
+    assert [*config["policy"]] == choices
+    for choice in choices:
+        assert binding_faults("policy", config["policy"][choice]) == []
 
 
 def test_policies_come_in_the_order_they_are_named() -> None:
@@ -93,8 +95,7 @@ def test_every_experiment_is_sound(experiment: str) -> None:
 def test_every_model_is_sound_and_names_itself(model: str) -> None:
     config = resolved(f"model={model}")
     assert config["model"] == model
-    needed = ["objective needs a teacher: give teacher=<run or model folder>"]
-    assert train_faults(config) == (needed if model == "eat_heads" else [])
+    assert train_faults(config) == []
 
 
 def test_a_model_can_be_overridden_in_every_part() -> None:
@@ -124,13 +125,8 @@ def test_the_paper_is_as_printed() -> None:
 
 FAULTS = {
     "exit.tau=1.5": "exit.tau must be in (0, 1], got 1.5",
-    "exit.tau=0": "exit.tau must be in (0, 1], got 0",
     "reduction.ratio=1.0": "reduction.ratio must be in [0, 1), got 1.0",
-    "reduction.ratio=-0.1": "reduction.ratio must be in [0, 1), got -0.1",
     "reduction.layers=[2,9]": "reduction.layers must be in 1..6, got 9",
-    "exit.layers=[9]": "exit.layers must be in 1..6, got 9",
-    "exit.layers=[4,4]": "exit.layers must name a layer once, got 4 twice",
-    "reduction.layers=[2,2]": "reduction.layers must name a layer once, got 2 twice",
     "exit.layers=[1]": "exit.layers must have exit heads (at [3, 4]), got 1",
     "+reduction.colour=3": "reduction.colour is not an option of NormTopK",
     "+encoder.colour=3": "encoder.colour is not an option",
@@ -150,7 +146,6 @@ FAULTS = {
     "data.dir=5": "data.dir must be a folder, got 5",
     "study=../x": "study must be a plain name, got '../x'",
     "+trainer.max_time=00:00:00:01": "trainer.max_time is not an option here",
-    "+trainer.fast_dev_run=true": "trainer.fast_dev_run is not an option here",
     "trainer.max_epochs=-1": "trainer.max_epochs must be 1 or more, got -1",
     "trainer.precision=16-mixed": "trainer.precision must be 32-true or bf16-mixed",
     "trainer.precision=foo": "trainer: Precision 'foo' is invalid",
@@ -158,13 +153,8 @@ FAULTS = {
     "+trainer.accumulate_grad_batches=2": "trainer.accumulate_grad_batches must be 1",
     "seed=-1": "seed must be in [0, 4294967295], got -1",
     "threads=0": "threads must be 1 or more, got 0",
-    "seed=1.5": "seed must be a whole number, got 1.5",
-    "teacher=5": "teacher must be text, got 5",
     "measure.enabled=5": "measure.enabled must be true or false, got 5",
     "measure.examples=0": "measure.examples must be 1 or more, got 0",
-    "optimizer.weight_decay=-1": "optimizer.weight_decay must be in [0, inf), got -1",
-    "schedule.start=[1]": "schedule.start must be in [0, inf), got [1]",
-    "objective.weights={a:1}": "objective.weights must map layers to weights",
     "encoder.pretrained=null": "encoder.pretrained must name a folder",
     "data.batch_size=0": "data.batch_size must be 1 or more, got 0",
 }
@@ -222,10 +212,6 @@ def test_a_fault_of_heads_objectives_and_schedules_is_named(
     assert fault.startswith(line)
 
 
-def test_tensorboard_is_sound() -> None:
-    assert train_faults(resolved("logger=tensorboard", "data=toy")) == []
-
-
 class Bare:
     """Fills no slot."""
 
@@ -233,13 +219,9 @@ class Bare:
 def test_a_class_of_ones_own_must_fill_its_slot() -> None:
     config = resolved("data=toy", "encoder=tiny")
     config["reduction"] = {"_target_": f"{__name__}.Bare"}
-    assert train_faults(config) == ["reduction._target_: Bare is no Reduction"]
-
-
-@pytest.mark.parametrize("window", ["33", "1", "0", "2.5"])
-def test_a_window_is_even_and_at_least_two(window: str) -> None:
-    faults = train_faults(resolved("model=eat_paper", f"attention.window={window}"))
-    assert faults == [f"attention.window must be even and at least 2, got {window}"]
+    assert train_faults(config) == [
+        "reduction._target_: Bare must be a subclass of eat_lightning.model.contracts.Reduction"
+    ]
 
 
 def test_all_faults_come_at_once() -> None:
@@ -287,10 +269,20 @@ def test_a_regression_refuses_exits_by_class(exit_rule: str) -> None:
     assert train_faults(resolved("task=stsb", "exit=never")) == []
 
 
-def command(*overrides: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "eat_lightning.train", *overrides], capture_output=True, text=True
-    )
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The whole command in this process: its status, standard output and standard error."""
+
+    def call(*overrides: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["eat train", *overrides])
+        try:
+            main()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return status, *capsys.readouterr()
+
+    return call
 
 
 @pytest.mark.parametrize(
@@ -303,12 +295,12 @@ def command(*overrides: str) -> subprocess.CompletedProcess[str]:
         (["seed=abc", "data=toy", "encoder=tiny"], "seed must be in [0, 4294967295], got 'abc'"),
     ],
 )
-def test_the_command_says_it_in_one_line(overrides: list[str], said: str) -> None:
-    done = command(*overrides)
-    assert done.returncode == 1
-    assert said in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert len(done.stderr.splitlines()) == 1
+def test_the_command_says_it_in_one_line(overrides: list[str], said: str, command: Command) -> None:
+    status, out, err = command(*overrides)
+    assert (status, out) == (1, "")
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
 
 
 @pytest.mark.parametrize(
@@ -332,29 +324,21 @@ def test_the_nearest_name_is_offered(
 
 
 def test_a_module_of_ones_own_that_is_not_there_stops_no_other_command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
     monkeypatch.setenv("EAT_IMPORT", "json,not_here")
-    monkeypatch.setattr(sys, "argv", ["eat train", "seed=x"])
-    with pytest.raises(SystemExit, match="1"):
-        main()
-    warning, error = capsys.readouterr().err.splitlines()
+    status, _, err = command("seed=x")
+    assert status == 1
+    warning, error = err.splitlines()
     assert warning.startswith("warning: EAT_IMPORT: there is no module not_here")
     assert error.startswith("error: seed")
 
 
-def test_an_unknown_argument_of_a_method_offers_the_nearest() -> None:
-    node = {"_target_": "eat_lightning.methods.reduction.norm_topk.NormTopK", "rato": 0.3}
-    assert "reduction.rato is not an option of NormTopK: did you mean ratio?" in binding_faults(
-        "reduction", node
-    )
-
-
-def test_a_sweeps_unknown_key_is_one_line_too() -> None:
-    done = command("-m", "colour=red", "seed=1,2")
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: colour is not an option")
-    assert len(done.stderr.splitlines()) == 1
+def test_a_sweeps_unknown_key_is_one_line_too(command: Command) -> None:
+    status, _, err = command("-m", "colour=red", "seed=1,2")
+    assert status == 1
+    (line,) = err.splitlines()
+    assert line.startswith("error: colour is not an option")
 
 
 def test_every_fault_of_composing_is_named_at_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -368,31 +352,31 @@ def test_every_fault_of_composing_is_named_at_once(capsys: pytest.CaptureFixture
     ]
 
 
-COMMANDS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
-
-
-def shown_help(name: str) -> str:
-    """The text of `--help`, but for what Hydra puts in the place of $."""
+def shown_help(name: str) -> list[str]:
+    """The lines of `--help`, but for what Hydra puts in the place of $."""
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         overrides = [f"hydra.job.name={name}"]
         config = compose(name, overrides=overrides, return_hydra_config=True)
-    return config.hydra.help.template
+    return config.hydra.help.template.splitlines()
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_fits_a_screen_of_45_lines_and_100_columns(name: str) -> None:
-    template = shown_help(name)
-    lines = template.splitlines()
-    assert len(lines) <= 45
-    assert max(map(len, lines)) <= 100
-    assert "--help-all" in template
+def test_help_fits_a_screen_of_45_lines_and_100_columns() -> None:
+    helps = {path.stem: shown_help(path.stem) for path in CONFIGS.glob("*.yaml")}
+    large = [n for n, lines in helps.items() if len(lines) > 45 or max(map(len, lines)) > 100]
+    assert large == []
+    assert [n for n, lines in helps.items() if "--help-all" not in "".join(lines)] == []
 
 
 def test_help_shows_examples_and_the_rest_behind_a_key() -> None:
-    short, whole = command("--help"), command("--help-all")
-    assert short.returncode == whole.returncode == 0
-    assert "eat train task=sst2" in short.stdout
-    assert "eat -sc install=bash" in short.stdout
-    assert "model: bert, distilbert, eat" not in short.stdout
-    assert "model: bert, distilbert, eat" in whole.stdout
-    assert "weight_decay: 0.01" in whole.stdout
+    """In a process of its own, since Hydra ends it."""
+
+    def shown(flag: str) -> str:
+        asked = [sys.executable, "-m", "eat_lightning.train", flag]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+
+    short, whole = shown("--help"), shown("--help-all")
+    assert "eat train task=sst2" in short
+    assert "eat -sc install=bash" in short
+    assert "model: bert, distilbert, eat" not in short
+    assert "model: bert, distilbert, eat" in whole
+    assert "weight_decay: 0.01" in whole

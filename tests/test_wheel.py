@@ -24,7 +24,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_wheel_carries_every_config(site: Path):
     def configs(folder: Path) -> dict[str, str]:
         yamls = folder.rglob("*.yaml")
@@ -41,7 +41,7 @@ def test_wheel_composes_in_another_folder(site: Path, tmp_path: Path):
     assert python(site, tmp_path, code, *options).startswith(str(site))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_wheel_opens_every_claim_in_another_folder(site: Path, tmp_path: Path):
     # An editable install has the repository on the path, and with it a package of this name.
     code = "import sys; sys.modules['experiments'] = None\n"

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from lightning import LightningDataModule
 
-from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.data.batching import Loader, Order, Place, shares, sorted_batches
 from eat_lightning.data.calibration import PARTS
-from eat_lightning.data.source import Source
+from eat_lightning.data.source import Source, read_texts, texts_faults
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import Tokenizer
+from eat_lightning.validation import Whole, raise_faults
 
 LEAST = {  # of arguments that count something; None is always allowed
     "batch_size": 1,
@@ -36,7 +36,7 @@ LEAST = {  # of arguments that count something; None is always allowed
 def count_faults(arguments: Mapping[str, Any]) -> list[str]:
     """Which of a data module's arguments are no whole numbers, or too small."""
     given = {name: arguments[name] for name in LEAST if arguments.get(name) is not None}
-    return [f for k, value in given.items() for f in whole_faults(f"data.{k}", value, LEAST[k])]
+    return [f for k, value in given.items() for f in Whole(LEAST[k]).lines(f"data.{k}", value)]
 
 
 @dataclass(eq=False, repr=False)
@@ -44,6 +44,7 @@ class TextData(LightningDataModule, ABC):
     """Splits: `train`; `select`, `temperature`, `certificate` (the calibration cut); `validation`,
     which is for reporting, and others that the task has. Each is made when first asked for.
 
+    `texts`: a file of other texts, without labels, which are the split `texts`.
     `batch_size` counts the examples of all processes together; `tokens_per_batch` is instead of it
     a budget of real tokens. `max_length` None is the task's, `cache_dir` None the user's cache.
     """
@@ -55,6 +56,7 @@ class TextData(LightningDataModule, ABC):
     eval_batch_size: int = 32
     max_length: int = None  # type: ignore[assignment]
     cache_dir: Path = None  # type: ignore[assignment]
+    texts: str | None = None
     seed: int = 0
     resume: Place = field(default_factory=Place, init=False)
     made: dict[str, Split] = field(default_factory=dict, init=False)
@@ -70,7 +72,8 @@ class TextData(LightningDataModule, ABC):
     @classmethod
     def faults(cls, task: Task, **arguments: Any) -> list[str]:
         """What is wrong with arguments, and with the data as far as shows without loading any."""
-        return count_faults(arguments)
+        texts = arguments.get("texts")
+        return count_faults(arguments) + ([] if texts is None else texts_faults(task, texts))
 
     @property
     def names(self) -> list[str]:
@@ -82,7 +85,8 @@ class TextData(LightningDataModule, ABC):
 
     def split(self, name: str) -> Split:
         if name not in self.made:
-            source = self.source(name)
+            alone = name == "texts" and self.texts is not None
+            source = read_texts(self.task, str(self.texts)) if alone else self.source(name)
             made = make_split(name, source, self.tokenizer, self.max_length, self.cache_dir)
             self.made[name] = made
         return self.made[name]

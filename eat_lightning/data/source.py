@@ -23,6 +23,7 @@ from eat_lightning.data.calibration import num_blank
 from eat_lightning.data.task import Task
 from eat_lightning.errors import ConfigError
 
+UNLABELLED = -100  # torch's ignore_index
 ORIGIN = "source"  # an optional column
 FORMATS = (".parquet", ".csv", ".jsonl")  # the first that is there counts
 
@@ -88,6 +89,46 @@ def read_file(task: Task, path: Path) -> Source:
         raise ConfigError.of(faults)
     table = opened(task, path).read(columns=[*task.columns, "label", ORIGIN])
     return as_source(task, table, str(path))
+
+
+def read_texts(task: Task, path: str) -> Source:
+    """Texts without labels, from the task's columns of a parquet, csv or jsonl file, or from a txt
+    file: a text in each line, or two with a tab between."""
+    if faults := texts_faults(task, path):
+        raise ConfigError.of(faults)
+    file = Path(path).expanduser()
+    if file.suffix == ".txt":
+        lines = file.read_text(encoding="utf-8").splitlines()
+        texts = [list(column) for column in zip(*(x.split("\t") for x in lines), strict=True)]
+    else:
+        table = opened(task, file).read(columns=list(task.columns))
+        texts = [[text or "" for text in table[name].to_pylist()] for name in task.columns]
+    unknown = np.nan if task.regression else UNLABELLED
+    labels = np.full(len(texts[0]), unknown, np.float32 if task.regression else np.int64)
+    return Source(texts, labels)
+
+
+def texts_faults(task: Task, path: Any) -> list[str]:
+    """What is wrong with a file of texts alone."""
+    if not isinstance(path, str) or not (file := Path(path).expanduser()).is_file():
+        return [f"data.texts: there is no file {path}"]
+    if file.suffix not in (*FORMATS, ".txt"):
+        return [f"data.texts must be a file of {', '.join((*FORMATS, '.txt'))}, got {path}"]
+    wanted = len(task.columns)
+    try:
+        if file.suffix == ".txt":
+            lines = file.read_text(encoding="utf-8").splitlines()
+            wrong = [i for i, line in enumerate(lines, 1) if line.count("\t") != wanted - 1]
+            fewer = "no tab" if wanted == 1 else "one tab"
+            faults = [f"data.texts: {path}: line {i} must have {fewer}" for i in wrong[:1]]
+            return faults or ([] if lines else [f"data.texts: {path} is empty"])
+        known = opened(task, file).schema_arrow
+        absent = [
+            c for c in task.columns if c not in known.names or not is_text(known.field(c).type)
+        ]
+        return [f"data.texts: {path} has no column {c} of texts" for c in absent]
+    except (pa.ArrowException, OSError, ValueError) as error:
+        return [f"data.texts: {path} cannot be read ({str(error).splitlines()[0]})"]
 
 
 def read_extra(task: Task, dir: str | None, name: str) -> Source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from eat_lightning.bounds import raise_faults
+from eat_lightning.validation import raise_faults
 
 METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman")
 

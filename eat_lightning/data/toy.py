@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.bounds import raise_faults
 from eat_lightning.data import grammar
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.data.module import TextData
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split
 from eat_lightning.data.task import Task
+from eat_lightning.validation import raise_faults
 
 
 @dataclass(eq=False, repr=False)
@@ -59,6 +59,6 @@ class ToyData(TextData):
 
     def split(self, name: str) -> Split:
         split = super().split(name)
-        if split.difficulty is None:
+        if split.difficulty is None and name in self.names:
             split.difficulty = np.array([x.difficulty for x in self.examples(name)])
         return split

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eat_lightning.engines import tried
-from eat_lightning.engines.plan import is_export
+from eat_lightning.engines.plan import Opening, is_export
 from eat_lightning.engines.race import answer_fault, made_texts, race, tell
 from eat_lightning.engines.tried import Tried, this_machine
 from eat_lightning.errors import ConfigError, Faults
@@ -49,10 +49,10 @@ def open_backend(plan: ModelPlan, export: str | None = None) -> Backend:
         torch.set_num_threads(plan.threads)
     policies, engine = policies_of(plan.policy), plan.backend
     if export is not None or is_export(plan.run):
-        model: Any = OfExport(Path(export or plan.run), plan, policies)
+        model: Any = OfExport(Path(export or plan.run), plan.opening, policies)
         engine = "onnx" if engine == "torch" else engine
     else:
-        model = OfRun(Run.open(plan.run), plan, policies)
+        model = OfRun(Run.open(plan.run), plan.opening, policies)
     if engine == "auto":
         engine = fastest(model)
     return model.open(engine)
@@ -63,18 +63,18 @@ class OfExport:
     """An export, whose graphs two engines can run."""
 
     folder: Path
-    plan: ModelPlan
+    how: Opening
     policies: Sequence[Policy] | None
     engines = ("onnx", "openvino")
 
     def open(self, engine: str) -> Backend:
-        dtype = "bf16" if self.plan.dtype == "bf16" else None
-        export = Export.open(self.folder, self.plan.threads, engine, dtype)
-        return open_export(export, self.plan.certificate, self.policies)
+        dtype = "bf16" if self.how.dtype == "bf16" else None
+        export = Export.open(self.folder, self.how.threads, engine, dtype)
+        return open_export(export, self.how.certificate, self.policies)
 
     @cached_property
     def digest(self) -> str:
-        return digest_of({"export": Export.open(self.folder).digest, "dtype": self.plan.dtype})
+        return digest_of({"export": Export.open(self.folder).digest, "dtype": self.how.dtype})
 
     @cached_property
     def texts(self) -> list[list[str]]:
@@ -88,7 +88,7 @@ class OfRun:
     labels in place of the run's own with the plan's exits."""
 
     run: Run
-    plan: ModelPlan
+    how: Opening
     policies: Sequence[Policy] | None
     given: tuple[AdaptiveEncoder, list[str]] | None = None
     engines = ("torch", "onnx", "openvino")
@@ -99,17 +99,17 @@ class OfRun:
 
     def open(self, engine: str) -> Backend:
         """A run's graphs are held against it once on each machine."""
-        plan = self.plan
+        how = self.how
         if engine == "torch":
-            exits = plan.exit, plan.dtype, plan.certificate
-            return open_run(self.run, *exits, self.policies, plan.prepack)
+            exits = how.exit, how.dtype, how.certificate
+            return open_run(self.run, *exits, self.policies, how.prepack)
         encoder, labels = self.chosen
         policies = encoder.policies if self.policies is None else self.policies
-        folder = own_export(self.run, with_open_exits(encoder, policies), labels, plan.dtype)
-        export = Export.open(folder, plan.threads, engine, plan.dtype)
+        folder = own_export(self.run, with_open_exits(encoder, policies), labels, how.dtype)
+        export = Export.open(folder, how.threads, engine, how.dtype)
         if fault := self.fault(engine, open_export(export)):
             raise ConfigError(f"backend={engine} {fault}")
-        return open_export(export, plan.certificate, policies)
+        return open_export(export, how.certificate, policies)
 
     @cached_property
     def chosen(self) -> tuple[AdaptiveEncoder, list[str]]:
@@ -117,12 +117,12 @@ class OfRun:
         if self.given is not None:
             return self.given
         encoder, labels = self.run.model()
-        choice = ExitChoice.of(self.plan.exit, self.run.model_config()["exit"])
+        choice = ExitChoice.of(self.how.exit, self.run.model_config()["exit"])
         return at_choice(fitter_of(self.run, encoder, choice), choice), labels
 
     @cached_property
     def digest(self) -> str:
-        return digest_of(made_of(self.run, self.chosen[0], self.plan.dtype))
+        return digest_of(made_of(self.run, self.chosen[0], self.how.dtype))
 
     def fault(self, engine: str, backend: Backend) -> str | None:
         """Why its answers will not do, held against those of the encoder in the plan's dtype,
@@ -132,10 +132,10 @@ class OfRun:
             if known.key == mine.key:
                 return known.fault
         run, (encoder, labels) = self.run, self.chosen
-        body = in_dtype(encoder.replacing(policies=()), self.plan.dtype)
+        body = in_dtype(encoder.replacing(policies=()), self.how.dtype)
         given = run.tokenizer(), run.task.columns, labels, longest(run, encoder)
         own = TorchBackend(run.folder, {None: body}, *given)
-        fault = answer_fault(own, backend, self.plan.dtype, self.texts)
+        fault = answer_fault(own, backend, self.how.dtype, self.texts)
         tried.keep(self.folder, [replace(mine, fault=fault)])
         return fault
 
@@ -178,11 +178,10 @@ def digest_of(content: dict[str, Any]) -> str:
 
 
 def fastest(model: OfRun | OfExport) -> str:
-    """The engine with the least time here, at one example where the plan answers one at once, else
+    """The engine with the least time here, at one example where one is answered at once, else
     in batches. Raced once for a model and a machine; what was found is kept beside the model.
     ConfigError where no engine can run it."""
-    batch = getattr(model.plan, "examples_at_once", model.plan.batch)
-    size, machine = "1" if batch == 1 else "32", this_machine(torch.get_num_threads())
+    size, machine = "1" if model.how.batch == 1 else "32", this_machine(torch.get_num_threads())
     mine = [Tried(engine, machine, model.digest).key for engine in model.engines]
     found = [t for t in tried.read(model.folder) if t.key in mine and (t.ms or t.fault)]
     if not any(t.ms for t in found):
@@ -203,7 +202,7 @@ def raced(model: OfRun | OfExport, machine: dict[str, Any]) -> list[Tried]:
     for engine in model.engines:
         try:
             if engine != "torch":
-                Faults(engine_faults(engine, model.plan.dtype)).check()
+                Faults(engine_faults(engine, model.how.dtype)).check()
             backends[engine] = model.open(engine)
         except ConfigError as error:
             faults[engine] = "; ".join(str(error).splitlines())

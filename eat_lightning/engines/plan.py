@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,27 @@ Engine = Literal["torch", "onnx", "openvino", "auto"]
 
 def is_export(path: str | Path) -> bool:
     return (Path(path) / ABOUT).is_file()
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a model is opened.
+
+    Args:
+        dtype: fp32, bf16 or int8.
+        threads: None leaves torch's own.
+        prepack: weights lie as the kernels want them; None: where that is faster.
+        certificate: its name; None: none is in force.
+        exit: settings of the run's own exit rule, or of the one that it names.
+        batch: examples that are answered at once.
+    """
+
+    dtype: str
+    threads: int | None = None
+    prepack: bool | None = None
+    certificate: Any = None
+    exit: dict[str, Any] = field(default_factory=dict)
+    batch: int = 1
 
 
 class ModelPlan(RunPlan):
@@ -33,6 +55,15 @@ class ModelPlan(RunPlan):
         yield from backend_faults(self.backend, self, getattr(self, "onnx", None))
         if self.backend == "auto" and self.certificate is not None:
             yield "backend=auto: a certificate holds for one engine, so name it"
+
+    @property
+    def examples_at_once(self) -> int:
+        return self.batch
+
+    @property
+    def opening(self) -> Opening:
+        batch = self.examples_at_once
+        return Opening(self.dtype, self.threads, self.prepack, self.certificate, self.exit, batch)
 
     def tell_uncertified(self, exits: Sequence[int]) -> None:
         """Say it, once, where examples leave early and nothing is promised of that. exits: layers

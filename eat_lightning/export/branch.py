@@ -43,7 +43,7 @@ def chain(
     """Stretch i and all behind it. `names` says what its inputs are called in the graphs around it,
     where `tokens` are the tokens_LB of the stretches before."""
     nodes, weights, new = renamed(graphs[i], f"stretch{i + 1}.", names)
-    tokens = [*tokens, new["tokens_LB"]]
+    tokens = [*tokens, *([new["tokens_LB"]] if "tokens_LB" in new else [])]
     if i + 1 == len(graphs):
         nodes += ending(i, lasts, new, tokens, out_names(i))
         return helper.make_graph(nodes, f"stretch{i + 1}", [], outputs(out_names(i)), weights)

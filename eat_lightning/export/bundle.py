@@ -34,14 +34,28 @@ PACKAGES = ("eat_lightning", "torch", "onnx", "onnxruntime")
 BATCHES = (32, 1)  # at which answers are compared: from graph to graph, and in the single graph
 
 
+class Graphs:
+    """An encoder as graphs: one from exit to exit, and one of all layers."""
+
+    def __init__(self, encoder: AdaptiveEncoder, dtype: str):
+        self.encoder, self.dtype = encoder, dtype
+        self.layers = [(part.first, part.last) for part in stretches(encoder, alone=False)]
+        self.names = [f"{a}-{b}" if a < b else f"{a}" for a, b in self.layers]
+        self.files = [f"layers-{name}.onnx" for name in self.names]
+
+    def write(self, folder: Path) -> None:
+        encoder = for_graphs(self.encoder) if self.dtype == "int8" else self.encoder
+        models = graphs(encoder, alone=False)
+        whole = with_if(graphs(encoder, alone=True), [last for _, last in self.layers])
+        save(dict(zip([*self.files, SINGLE], [*models, whole], strict=True)), folder / WEIGHTS)
+
+
 class Bundle:
     """A run's encoder, its exit rule chosen, to be written. labels: empty for a regression."""
 
     def __init__(self, run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: str):
         self.run, self.encoder, self.labels, self.dtype = run, encoder, labels, dtype
-        self.layers = [(part.first, part.last) for part in stretches(encoder, alone=False)]
-        self.names = [f"{a}-{b}" if a < b else f"{a}" for a, b in self.layers]
-        self.files = [f"layers-{name}.onnx" for name in self.names]
+        self.graphs = Graphs(encoder, dtype)
 
     def write(self, to: Path, plan: ExportPlan | None = None) -> None:
         """plan: where answers are to be compared with the run's. ConfigError, and nothing in its
@@ -50,7 +64,7 @@ class Bundle:
         if plan is not None and plan.check:  # before anything is made, should it not be there
             split = self.run.data(dir=plan.data.dir).split(plan.split)
         with beside(to) as folder:
-            self.write_graphs(folder)
+            self.graphs.write(folder)
             tokenizer = self.run.tokenizer()
             tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
             shutil.copy(onnx_runner.__file__, folder / "runner.py")
@@ -62,19 +76,13 @@ class Bundle:
                 about["agreement"] = self.agreement(folder, plan, split)
                 write_json(folder / onnx_runner.ABOUT, about)
         size = sum(path.stat().st_size for path in to.iterdir()) / 1e6
-        names = ", ".join(self.names)
+        names = ", ".join(self.graphs.names)
         print(f"{to}: layers {names} and all of them in {SINGLE}, {self.dtype}, {size:.1f} MB")
-
-    def write_graphs(self, folder: Path) -> None:
-        encoder = for_graphs(self.encoder) if self.dtype == "int8" else self.encoder
-        models = graphs(encoder, alone=False)
-        whole = with_if(graphs(encoder, alone=True), [last for _, last in self.layers])
-        save(dict(zip([*self.files, SINGLE], [*models, whole], strict=True)), folder / WEIGHTS)
 
     def about(self, tokenizer: Any) -> dict[str, Any]:
         """export.json: what the runner needs, and for people what the graphs hold."""
         encoder, task = self.encoder, self.run.task
-        parts = zip(self.files, self.layers, strict=True)
+        parts = zip(self.graphs.files, self.graphs.layers, strict=True)
         heads: Any = encoder.heads
         names = reason_names(encoder.exit.reasons)
         return {
@@ -92,7 +100,9 @@ class Bundle:
             **specs_by_slot(encoder),
             "banded_layers": banded_layers(encoder),
             "strength": encoder.strength.item(),
-            "temperatures": {str(k): heads[str(k)].temperature.item() for _, k in self.layers},
+            "temperatures": {
+                str(k): heads[str(k)].temperature.item() for _, k in self.graphs.layers
+            },
             "reasons": {str(code): name for code, name in names.items()},
             "stretches": [{"file": name, "layers": layers} for name, layers in parts],
             "single": SINGLE,

@@ -14,7 +14,6 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from eat_lightning.bounds import whole_faults
 from eat_lightning.data.batching import spread_batches
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.export.beside import beside
@@ -26,6 +25,7 @@ from eat_lightning.model.specification import build_all, class_of, specs_by_slot
 from eat_lightning.model.widths import Kept, cut_layer, in_order, living, rows_of
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.run import Run, git_commit, write_json, write_text
+from eat_lightning.validation import Whole
 from eat_lightning.weights.checkpoint import pick_layers, save_model
 from eat_lightning.weights.untrusted import json_of
 
@@ -125,8 +125,8 @@ def width_faults(
         ("inner", inner, shape.intermediate_size),
         ("layers", shape.num_layers if depth is None else depth, shape.num_layers),
     ):
-        faults += whole_faults(key, value, 1)
-        if not whole_faults(key, value, 1) and value > most:
+        faults += (wrong := Whole(1).lines(key, value))
+        if not wrong and value > most:
             faults.append(f"{key} must be in 1..{most}, got {value}")
     if shape.layer_groups:
         faults.append("this encoder's layers share their weights, so none can be narrowed alone")

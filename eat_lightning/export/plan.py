@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from eat_lightning.bounds import whole_faults
-from eat_lightning.config import DataPlan, Plan, RunFolder, checked, whole, within
+from eat_lightning.config import DataPlan, Plan, RunFolder
 from eat_lightning.infer.onnx_runner import ABOUT
 from eat_lightning.infer.sessions import engine_faults
+from eat_lightning.validation import Beside, Check, Whole, Within, is_whole
 
 if TYPE_CHECKING:
     from eat_lightning.model.encoder import AdaptiveEncoder
@@ -20,8 +20,8 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 NARROWED = "narrowed.json"  # in a folder of target=encoder: of which run, and how narrow
 
 
-def count_faults(value: Any) -> list[str]:
-    sound = value == "all" or not whole_faults("", value, 0)
+def count_faults(value: Any, beside: Beside) -> list[str]:
+    sound = value == "all" or (is_whole(value) and value >= 0)
     return [] if sound else [f"must be all, or 0 or more, got {value!r}"]
 
 
@@ -62,16 +62,16 @@ class ExportPlan(Plan):
     force: bool
     exit: dict[str, Any]
     head: dict[str, Any]
-    heads: Annotated[int | None, whole(1)]
-    inner: Annotated[int | None, whole(1)]
-    layers: Annotated[int | None, whole(1)]
-    examples: Annotated[int, whole(1)]
-    check: Annotated[int | str, checked(count_faults)]
+    heads: Annotated[int | None, Whole(1)]
+    inner: Annotated[int | None, Whole(1)]
+    layers: Annotated[int | None, Whole(1)]
+    examples: Annotated[int, Whole(1)]
+    check: Annotated[int | str, Check(count_faults)]
     split: str
-    agree: Annotated[float, within("[0, 1]")]
+    agree: Annotated[float, Within("[0, 1]")]
     engines: list[Literal["onnx", "openvino"]]
     data: DataPlan
-    threads: Annotated[int | None, whole(1)]
+    threads: Annotated[int | None, Whole(1)]
 
     def rules(self) -> Iterator[str]:
         if self.target == "encoder":

@@ -47,7 +47,8 @@ class Stretched:
         for one, several in zip(self.parts[True], self.parts[False], strict=True):
             part, takes, call = one if len(state["lengths_B"]) == 1 else several
             state = state | call({name: state[name] for name in takes})
-            recorder.tokens_LB[part.first - 1 : part.last, recorder.rows_B] = state["tokens_LB"]
+            if part.last > 0:
+                recorder.tokens_LB[part.first - 1 : part.last, recorder.rows_B] = state["tokens_LB"]
             recorder.guess(part.last, state["logits_BC"])
             at_end = part.last == self.num_layers
             reason_B = recorder.at_end() if at_end else state["reason_B"]

@@ -18,6 +18,7 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import Attention, Kernel, Policy, Where, only_open
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.heads import notes_of
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.reason import coded
 from eat_lightning.model.specification import MODEL_SLOTS
@@ -99,31 +100,34 @@ class AtAnyLength(Attention):
 
 
 class Stretch(nn.Module):
-    """Layers `first` to `last`, from the reduction that awaits them to the guess behind them.
+    """Layers `first` to `last`, from the reduction that awaits them to the guess behind them; the
+    embedding before them where `begins`, and alone where the first exit is at 0.
 
     A state in (token ids, or what the stretch before gave), and what is new of it out: the vectors
     of all, the guess `logits_BC`, `reason_B` (0 = stays), tokens entering each layer. Who leaves is
     taken out by the caller.
     """
 
-    def __init__(self, encoder: AdaptiveEncoder, first: int, last: int, alone: bool):
+    def __init__(
+        self, encoder: AdaptiveEncoder, first: int, last: int, alone: bool, begins: bool = True
+    ):
         super().__init__()
         pattern = AtAnyLength(encoder.attention, encoder.shape.max_length)
         self.encoder = encoder.replacing(attention=pattern)
         self.methods = {slot: getattr(encoder, slot) for slot in MODEL_SLOTS}
-        self.first, self.last, self.alone = first, last, alone
+        self.first, self.last, self.alone, self.begins = first, last, alone, begins
 
     def forward(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         encoder = self.encoder
         packed, evidence = self.enter(state)
         tokens = []
-        for number in range(self.first, self.last + 1):
+        for number in range(max(self.first, 1), self.last + 1):
             packed = encoder.shorten(packed, evidence, number - 1)
             tokens.append(packed.layout.lengths_B)
             packed, evidence = encoder.run_layer(packed, number)
         head: Any = encoder.heads[str(self.last)]
         logits_BC = head.guess(head.pooled(encoder.for_heads(packed)))
-        out = {"logits_BC": logits_BC, "tokens_LB": torch.stack(tokens)}
+        out = {"logits_BC": logits_BC} | ({"tokens_LB": torch.stack(tokens)} if tokens else {})
         if self.last < len(encoder.layers):
             before = [state["guesses_EBC"]] if "guesses_EBC" in state else []
             out["guesses_EBC"] = torch.cat([*before, logits_BC[None]])
@@ -132,15 +136,17 @@ class Stretch(nn.Module):
         return {name: value for name, value in out.items() if value is not state.get(name)}
 
     def enter(self, state: dict[str, Tensor]) -> tuple[Packed, Evidence]:
-        if self.first == 1:
+        if self.begins:
             batch = OpenBatch(state["ids_N"], state["types_N"], state["lengths_B"])
             batch.alone = self.alone
-            return self.encoder.shorten_embedding(self.encoder.embed(batch)), Evidence()
+            return self.encoder.embed(batch), Evidence()
         layout = OpenLayout(state["lengths_B"], state["x_ND"].shape[0], self.alone)
         strength_B = self.encoder.strength.cpu().double().expand(layout.size)
         position_N, special_N = state["position_N"], state["special_N"]
         evidence = Evidence(**{name: state.get(name) for name in EVIDENCE})
-        return Packed(state["x_ND"], layout, position_N, special_N, strength_B), evidence
+        notes = {name: state[f"{name}_N"] for name in notes_of(self.encoder.heads)}
+        packed = Packed(state["x_ND"], layout, position_N, special_N, strength_B, notes=notes)
+        return packed, evidence
 
     def leave(self, packed: Packed, evidence: Evidence) -> dict[str, Tensor]:
         """What the next stretch needs of each token."""
@@ -148,6 +154,7 @@ class Stretch(nn.Module):
             raise Lost("it merges or gates tokens, which a stretch does not hand on")
         kept = {"x_ND": packed.x_ND, "lengths_B": packed.layout.lengths_B}
         kept |= {"position_N": packed.position_N, "special_N": packed.special_N}
+        kept |= {f"{name}_N": packed.notes[name] for name in notes_of(self.encoder.heads)}
         found = {name: getattr(evidence, name) for name in EVIDENCE}
         return kept | {name: value for name, value in found.items() if value is not None}
 
@@ -178,9 +185,11 @@ def stretches(encoder: AdaptiveEncoder, alone: bool) -> list[Stretch]:
     """One for each exit, and one for the layers behind the last."""
     num_layers = len(encoder.layers)
     lasts = [layer for layer in encoder.exit.layers if layer < num_layers] + [num_layers]
-    firsts = [1, *(layer + 1 for layer in lasts[:-1])]
-    made = zip(firsts, lasts, strict=True)
-    return [Stretch(encoder, first, last, alone) for first, last in made]
+    firsts = [min(1, lasts[0]), *(layer + 1 for layer in lasts[:-1])]
+    return [
+        Stretch(encoder, first, last, alone, begins=number == 0)
+        for number, (first, last) in enumerate(zip(firsts, lasts, strict=True))
+    ]
 
 
 def sample(stretch: Stretch, num_guesses: int) -> dict[str, Tensor]:
@@ -189,7 +198,7 @@ def sample(stretch: Stretch, num_guesses: int) -> dict[str, Tensor]:
     lengths_B = torch.tensor([11] if stretch.alone else [11, 5, 7])
     size, num_tokens = len(lengths_B), int(lengths_B.sum())
     zeros_N = torch.zeros(num_tokens, dtype=torch.int64)
-    if stretch.first == 1:
+    if stretch.begins:
         return {"ids_N": zeros_N, "types_N": zeros_N.clone(), "lengths_B": lengths_B}
     state = {
         "x_ND": torch.zeros(num_tokens, encoder.shape.hidden_size),
@@ -198,7 +207,9 @@ def sample(stretch: Stretch, num_guesses: int) -> dict[str, Tensor]:
         "special_N": zeros_N.bool(),
         "guesses_EBC": torch.zeros(num_guesses, size, encoder.num_labels),
     }
-    if encoder.reduction.place == "after_layer" and stretch.first - 1 in encoder.reduction.layers:
+    state |= {f"{name}_N": zeros_N.clone() for name in notes_of(encoder.heads)}
+    after = encoder.reduction.place == "after_layer" and stretch.first > 1
+    if after and stretch.first - 1 in encoder.reduction.layers:
         needed = [f"{name}_N" for name in encoder.reduction.needs]
         state |= {name: torch.zeros(num_tokens) for name in EVIDENCE if name in needed}
     return state

@@ -1,8 +1,8 @@
 """A depth-wise pool: survivors of many batches go on together, so that deep layers run full.
 
-For files, where nobody waits for a line. An example's way depends on no other example, so answers
-are those of the plain way but for rounding. Between exits wait fewer than `size` examples, so
-memory is that of a batch or two for each exit.
+For corpora (`score`), where nobody waits for a row. An example's way depends on no other example,
+so answers are those of the plain way but for rounding. Between exits wait fewer than `size`
+examples, so memory is that of a batch or two for each exit.
 
 Shapes: B examples of a group, G of them that left, N packed tokens.
 """
@@ -52,7 +52,7 @@ class Pool(Generic[Name]):
         """A batch comes; names and traces of all that are done by now, a few at a time."""
         recorder = self.encoder.recorder(batch, PassOptions(leave=True))
         packed = self.encoder.start(batch, recorder)
-        self.wait(1, Group(list(names), batch, recorder, packed))
+        self.wait(0, Group(list(names), batch, recorder, packed))
         yield from self.run(self.size)
 
     def flush(self) -> Iterator[tuple[list[Name], Trace]]:
@@ -66,8 +66,8 @@ class Pool(Generic[Name]):
         self.waiting.setdefault(layer, []).append(group)
 
     def run(self, least: int) -> Iterator[tuple[list[Name], Trace]]:
-        """Wherever `least` or more wait, from the first layer to the last."""
-        for layer in range(1, len(self.encoder.layers) + 1):
+        """Wherever `least` or more wait, from the embedding to the last layer."""
+        for layer in range(len(self.encoder.layers) + 1):
             groups = self.waiting.get(layer, [])
             if sum(map(self.amount, groups)) >= least:
                 del self.waiting[layer]

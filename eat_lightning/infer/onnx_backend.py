@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import Policy
+from eat_lightning.model.contracts import ModelFacts, Policy
 from eat_lightning.model.policies import policy_faults, specs_of
 from eat_lightning.model.specification import build, spec
 from eat_lightning.progress import shown
@@ -94,13 +93,10 @@ class Export:
 
     def check_policies(self, policies: Sequence[Policy]) -> None:
         """ConfigError with what of them cannot be asked of an export."""
-        lost = [policy.export_blockers for policy in policies]
-        faults = [fault for ask in lost for fault in ask()]
+        faults = [fault for policy in policies for fault in policy.export_blockers()]
         labels = self.about["labels"]
-        exit = SimpleNamespace(layers=self.layers)
-        stand_in = SimpleNamespace(exit=exit, num_labels=max(len(labels), 1))
-        faults += [] if faults else policy_faults(policies, stand_in, labels)
-        Faults(faults).check()
+        model = ModelFacts(self.layers, labels, num_labels=max(len(labels), 1))
+        Faults(faults or policy_faults(policies, model)).check()
 
     def stricter(self, rule: dict[str, Any]) -> Any:
         """An exit rule that its graphs are to be held to; None where it is theirs. ConfigError

@@ -137,7 +137,8 @@ class Runner:
             handed_on = [name.removeprefix(NEXT) for name in session.gives]
             state = state | dict(zip(handed_on, session(state), strict=True))
             first, last = stretch["layers"]
-            trace.tokens_LB[first - 1 : last, here_B] = state["tokens_LB"]
+            if last > 0:  # the embedding alone is no layer
+                trace.tokens_LB[first - 1 : last, here_B] = state["tokens_LB"]
             ends = last == num_layers
             reason_B = np.full(len(here_B), LAST_LAYER) if ends else state["reason_B"]
             if len(here_B) == size:
@@ -197,7 +198,7 @@ def read_about(folder: Path) -> dict[str, Any]:
         if not each.is_dir() or each.is_symlink():
             check_file(each)
     ends = [stretch["layers"] for stretch in about["stretches"]]
-    follows = [1, *(last + 1 for _, last in ends)]
+    follows = [0 if ends[0] == [0, 0] else 1, *(last + 1 for _, last in ends)]
     if [first for first, _ in ends] != follows[:-1] or follows[-1] != about["num_layers"] + 1:
         raise ValueError(f"{path}: stretches must go from layer 1 to the last, got {ends!r:.60}")
     return about
@@ -246,7 +247,7 @@ def is_stretch(value: Any) -> bool:
     if not isinstance(value, dict) or not is_graph(value.get("file")):
         return False
     ends = value.get("layers")
-    return isinstance(ends, list) and len(ends) == 2 and all(within(k, 1, 1000) for k in ends)
+    return isinstance(ends, list) and len(ends) == 2 and all(within(k, 0, 1000) for k in ends)
 
 
 SOUND: dict[str, Any] = {  # what an export may say of itself; it may come from someone else

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eat_lightning.bounds import raise_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
+from eat_lightning.validation import raise_faults
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -240,15 +240,15 @@ class Outcome:
 
     @property
     def retention_B(self) -> np.ndarray:
-        """Tokens entering the last executed layer / tokens entering layer 1."""
-        tokens_LB = self.recorded.tokens_LB
-        return np.take_along_axis(tokens_LB, self.depth_B[None] - 1, axis=0)[0] / tokens_LB[0]
+        """Tokens entering the last executed layer / tokens entering layer 1; 1 where none was."""
+        tokens_LB, row_B = self.recorded.tokens_LB, np.maximum(self.depth_B - 1, 0)
+        return np.take_along_axis(tokens_LB, row_B[None], axis=0)[0] / tokens_LB[0]
 
     @property
     def token_layers_B(self) -> np.ndarray:
         """Tokens summed over the executed layers / (first tokens x num_layers)."""
         tokens_LB = self.tokens_LB
-        return tokens_LB.sum(0) / (tokens_LB[0] * len(tokens_LB))
+        return tokens_LB.sum(0) / (self.recorded.tokens_LB[0] * len(tokens_LB))
 
     @property
     def exit_shares(self) -> dict[int, float]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.engines.open import OfRun, fastest
+from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.plan import export_slot_faults
 from eat_lightning.infer.latency import Candidate
@@ -32,13 +32,7 @@ def engine_for(run: Run, plan: MeasurePlan) -> str:
     """The plan's; for "auto" the fastest here with the run's own exits, an example at a time."""
     if plan.backend != "auto":
         return plan.backend
-    return fastest(OfRun(run, how(plan), ()))
-
-
-def how(plan: MeasurePlan) -> Any:
-    """What a run is opened with, as the other commands' plans say it."""
-    asked = {"certificate": None, "exit": {}, "batch": 1, "prepack": None}
-    return SimpleNamespace(threads=plan.threads, dtype=plan.dtype, backend=plan.backend, **asked)
+    return fastest(OfRun(run, Opening(plan.dtype, plan.threads), ()))
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,8 @@ class InEngine:
     def opened(self, encoder: AdaptiveEncoder) -> OnnxBackend:
         """An encoder's graphs. ConfigError where the engine cannot run them, or answers otherwise
         than the encoder."""
-        made: Any = OfRun(self.run, how(self.plan), (), (encoder, self.labels)).open(self.engine)
+        how = Opening(self.plan.dtype, self.plan.threads)
+        made: Any = OfRun(self.run, how, (), (encoder, self.labels)).open(self.engine)
         return made
 
     def record(self, setting: Setting, split: Any) -> Recorded:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from eat_lightning.config import Count, Plan, parsed, run_folder, whole
+from eat_lightning.config import Plan, parsed, run_folder
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.engines.plan import Engine
 from eat_lightning.errors import ConfigError, Faults
@@ -25,6 +25,7 @@ from eat_lightning.runs.run import Run, open_runs
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import split_faults
 from eat_lightning.track.log import measure_faults
+from eat_lightning.validation import Count, Whole
 from eat_lightning.weights.dial import Budget
 
 Points = list[float | list[float]]
@@ -47,7 +48,7 @@ def baselines_named(value: Any) -> str:
 class Timing(Plan):
     enabled: bool
     examples: Count
-    warmup: Annotated[int, whole(0)]
+    warmup: Annotated[int, Whole(0)]
     repeats: Count
     batch: Count
     force: bool

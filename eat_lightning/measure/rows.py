@@ -26,7 +26,7 @@ from eat_lightning.measure.in_engine import InEngine, engine_for
 from eat_lightning.measure.plan import MeasurePlan, Subject
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.fixed import Fixed
-from eat_lightning.model.contracts import ExitRule, overrides
+from eat_lightning.model.contracts import ExitRule, ModelFacts, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
 from eat_lightning.model.policies import policy_faults
@@ -87,7 +87,8 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
     for settings in bodies.values():
         body = encoder.replacing(**methods_of(settings), policies=settings[0].policies)
         load_second_runs(body.policies)
-        if faults := policy_faults(body.policies, body, labels, run.folder / "model"):
+        facts = ModelFacts.of(body, labels, run.folder / "model")
+        if faults := policy_faults(body.policies, facts):
             raise ConfigError.of(faults)
         file = file_name(settings[0].body, subject.form, split.source.digest, plan, engine)
         if graphs is not None:

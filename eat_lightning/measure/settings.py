@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eat_lightning.bounds import number_faults, raise_faults
 from eat_lightning.errors import Faults
 from eat_lightning.infer.precision import DTYPES
 from eat_lightning.methods.exit.fixed import Fixed
@@ -17,13 +16,12 @@ from eat_lightning.model.contracts import ExitRule, Policy, overrides, point_of,
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
-from eat_lightning.model.specification import build, spec, untrained
+from eat_lightning.model.specification import Specification, build, spec, untrained
 from eat_lightning.runs.certificate import Certificate, combination
-from eat_lightning.runs.chosen import changed, looking_at
-from eat_lightning.runs.chosen import checked as checked
 from eat_lightning.runs.row import FIXED, OWN, THEIRS
 from eat_lightning.runs.row import label as label
 from eat_lightning.runs.run import Run
+from eat_lightning.validation import Within, raise_faults
 from eat_lightning.weights.dial import Budget
 
 STATIC = {"attention": {"kind": "dense"}, "reduction": {"kind": "none"}, "exit": {"kind": "never"}}
@@ -80,13 +78,14 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
     num_layers, heads = model["num_layers"], model["head"]["layers"]
     early = [layer for layer in heads if layer < num_layers]
     nodes = {slot: getattr(plan, slot) for slot in STATIC}
-    nodes["exit"] = looking_at(early, nodes["exit"])
     if model["reduction"] == STATIC["reduction"] and not nodes["reduction"].get("_target_"):
         nodes["reduction"] = {}  # a ratio is for the runs beside a static one that reduce
     methods, faults = {}, Faults()
     for slot, node in nodes.items():
         with faults.gathered():
-            methods[slot] = changed(slot, model[slot], node, num_layers)
+            named = Specification.read(slot, node, model[slot])
+            named = named.looking_at(early) if slot == "exit" else named
+            methods[slot] = named.build(num_layers)
     with faults.gathered():  # those a person names, else the certificate's, else the model's own
         asked = policies_of(plan.policy)
         if asked is None and certificate is not None:
@@ -118,7 +117,7 @@ def baselines(own: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:
     """Everybody at one layer, for each exit head where there is an early one; and everything off,
     on our kernels and on transformers'."""
     wanted, heads = BASELINES[plan.baselines], {*model["head"]["layers"], model["num_layers"]}
-    kind = model["head"].get("kind", "pooled")
+    kind = (model["head"].get("last") or model["head"]).get("kind", "pooled")
     if THEIRS in wanted and kind not in ON_THEIRS:
         print(f"not timed beside transformers' model, which has no head={kind}")
         wanted = tuple(name for name in wanted if name != THEIRS)
@@ -148,7 +147,8 @@ def exit_rules(
             raise_faults(faults_of(rule, num_layers))
     for given in more:
         with faults.gathered():
-            rules.append(checked("exit", looking_at(early, given), num_layers))
+            rule = Specification.read("exit", given).looking_at(early)
+            rules.append(rule.build(num_layers))
     faults.check()
     return rules
 
@@ -159,7 +159,7 @@ def knob_faults(rule: Any, key: str, points: Sequence[Any]) -> list[str]:
         kind = spec("exit", rule)["kind"]
         said = f"{key} needs an exit rule with a knob, got {kind}: add exit=confidence"
         return [said] if points else []
-    return [fault for point in points for fault in number_faults(key, point, knob.bounds)]
+    return [fault for point in points for fault in Within(knob.bounds, each=True).lines(key, point)]
 
 
 def distinct(settings: Sequence[Setting]) -> list[Setting]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import Misshaped, shape_text
 from eat_lightning.model.contracts import ExitRule
+from eat_lightning.validation import Misshaped, shape_text
 
 
 def decide(

@@ -19,7 +19,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from eat_lightning.bounds import Misshaped, raise_faults
 from eat_lightning.model.contracts import (
     Attention,
     EncoderPart,
@@ -34,22 +33,26 @@ from eat_lightning.model.evidence import MATRIX, Evidence, evidence_faults
 from eat_lightning.model.gradient import scaled_gradient
 from eat_lightning.model.heads import (
     head_faults,
+    head_settings,
     heads_asked,
     layers_with_heads,
     make_heads,
+    notes_of,
     pooled_faults,
 )
 from eat_lightning.model.layer import Embedding, Layer, Shape, initialise, make_layers
 from eat_lightning.model.local import local_kernel
 from eat_lightning.model.masks import attention_mask
+from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.options import USUAL, PassOptions
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.positions import make_distance
 from eat_lightning.model.recorder import TraceRecorder
 from eat_lightning.model.sharing import put, sharing, with_parameters_of
-from eat_lightning.model.specification import spec, without_kind
+from eat_lightning.model.specification import spec
 from eat_lightning.model.trace import Scores, Trace
 from eat_lightning.model.wish import joined
+from eat_lightning.validation import Misshaped, raise_faults
 
 P = TypeVar("P", bound=EncoderPart)
 
@@ -65,7 +68,8 @@ class AdaptiveEncoder(nn.Module):
         num_labels: classes, or 1 for a regression.
         attention, reduction, exit: the methods.
         head: {"kind": a head's file name ("pooled" if left out), "layers": exit layers (or "all";
-            the last is always added), and that kind's arguments}.
+            the last is always added), and that kind's arguments; "last": kind and arguments of the
+            last layer's head, where it is another}.
         policies: act in their order, and cost nothing where there is none.
     """
 
@@ -91,7 +95,7 @@ class AdaptiveEncoder(nn.Module):
         self.shape, self.num_labels = shape, num_labels
         self.policies: Sequence[Policy] = policies
         layers = layers_with_heads(head.get("layers", ()), shape.num_layers)
-        self.head: dict[str, Any] = {"kind": "pooled", **head, "layers": layers}
+        self.head = head_settings(head, layers)
         self.embedding = Embedding(shape)
         self.relative = make_distance(shape)
         self.layers = make_layers(shape)
@@ -101,7 +105,11 @@ class AdaptiveEncoder(nn.Module):
             else None
         )
         self.heads = make_heads(shape, num_labels, self.head)
-        self.head |= without_kind(spec("head", self.heads[str(shape.num_layers)]))
+        first: Any = self.heads[str(layers[0])]
+        self.head |= kept_arguments(first)
+        if "last" in self.head:
+            last: Any = self.heads[str(shape.num_layers)]
+            self.head["last"] = spec("head", last)
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
         self.apply(initialise)
         self.attention = self.fitted(attention)
@@ -170,7 +178,7 @@ class AdaptiveEncoder(nn.Module):
         """Run the examples through the layers, and write what happens into `recorder`; gives the
         rows that left at each exit where any did."""
         packed: Packed | None = self.start(batch, recorder)
-        number = 0
+        number = -1
         while packed is not None:
             number, gone_G, packed = self.advance(packed, batch, recorder, number + 1)
             if len(gone_G):
@@ -178,16 +186,14 @@ class AdaptiveEncoder(nn.Module):
 
     def start(self, batch: Batch, recorder: TraceRecorder) -> Packed:
         packed = self.embed(batch, recorder.options.soft and self.training)
-        if recorder.options.keep_hidden:
-            recorder.hidden[0] = packed
-        packed = self.ask(packed, batch, recorder) if self.policies else packed
-        return self.shorten_embedding(packed)
+        return self.ask(packed, batch, recorder) if self.policies else packed
 
     def advance(
         self, packed: Packed, batch: Batch, recorder: TraceRecorder, first: int
     ) -> tuple[int, Int[Tensor, " g"], Packed | None]:
-        """From layer `first` through the next that has an exit: its number, the rows that left
-        there, and the others as they enter the layer after it (None: there are none)."""
+        """From layer `first` (0: the embedding) through the next that has an exit: its number, the
+        rows that left there, and the others as they enter the layer after it (None: there are
+        none)."""
         options = recorder.options
         guessing = heads_asked(self.heads, recorder.exit if options.leave else None)
         exit_layer = min(number for number in guessing if number >= first)
@@ -208,10 +214,11 @@ class AdaptiveEncoder(nn.Module):
         return exit_layer, gone_G, self.shorten(packed, evidence, exit_layer, options.skips)
 
     def step(self, packed: Packed, recorder: TraceRecorder, number: int) -> tuple[Packed, Evidence]:
-        """Run a layer, and note it."""
+        """Run a layer, and note it; layer 0 was run when the examples were embedded."""
         options = recorder.options
-        recorder.enter(number, packed)
-        if number in options.skips:
+        if number > 0:
+            recorder.enter(number, packed)
+        if number == 0 or number in options.skips:
             evidence = Evidence()
         else:
             if options.keep_scores:
@@ -295,16 +302,13 @@ class AdaptiveEncoder(nn.Module):
     def shorten(
         self, packed: Packed, evidence: Evidence, number: int, skips: frozenset[int] = frozenset()
     ) -> Packed:
-        """A reduction that acts after layer `number`; after the last there is nothing to save, and
-        after one that was skipped no evidence."""
-        after = self.place(packed) == "after_layer" and 0 < number < len(self.layers)
-        if after and number in self.reduction.layers and number not in skips:
-            packed = self.reduce(packed, evidence, number)
-        return packed
-
-    def shorten_embedding(self, packed: Packed) -> Packed:
-        """A reduction that acts before layer 1."""
-        return self.reduce(packed, Evidence(), 0) if 0 in self.reduction.layers else packed
+        """A reduction that acts after layer `number` (0: on the embedding, wherever it acts else);
+        after the last there is nothing to save, and after one that was skipped no evidence."""
+        after = number == 0 or self.place(packed) == "after_layer"
+        acts = after and number in self.reduction.layers and number not in skips
+        return (
+            self.reduce(packed, evidence, number) if acts and number < len(self.layers) else packed
+        )
 
     def place(self, packed: Packed) -> str:
         """Where the reduction acts: a soft stage may gate elsewhere than rows are dropped."""
@@ -327,14 +331,17 @@ class AdaptiveEncoder(nn.Module):
         x_ND = self.embedding(batch, index_N)
         special_N = (index_N == 0) | (batch.ids_N == self.shape.sep_token_id)
         strength_B = on_host(self.strength).double().expand(batch.size)
-        wants = self.reduction.wants | self.exit.wants
+        wants = self.reduction.wants | self.exit.wants | notes_of(self.heads)
+        notes = {
+            name: note(batch, layout, special_N) for name, note in NOTES.items() if name in wants
+        }
         return Packed(
             x_ND,
             layout,
             index_N,
             special_N,
             strength_B,
-            notes={name: note(batch, layout) for name, note in NOTES.items() if name in wants},
+            notes=notes,
             original_B=batch.lengths_B,
             soft=soft,
         )

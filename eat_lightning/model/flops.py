@@ -4,7 +4,7 @@ Matrix products only, as FlopCounterMode counts: embeddings are look-ups, and no
 softmax and sorting are left out. Batch 1, so without padding; within a batch the attention product
 alone is padded.
 
-Shapes: B examples, L layers.
+Shapes: B examples, L layers (of `per_row_LB` and `left_LB`: the embedding too).
 """
 
 from __future__ import annotations
@@ -29,10 +29,17 @@ def flops(
     depth_B: np.ndarray,
     lengths_B: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The work of each example. tokens_LB: tokens entering each layer when nobody leaves; depth_B:
-    layers run under `exit`, whose heads are the ones evaluated; lengths_B: tokens of each example,
-    where a reduction on the embedding may leave fewer (None: none does). What a method itself costs
-    (predictors, matching) it says by its own `flops`."""
+    """The work of each example. What a method itself costs (predictors, matching) it says by its
+    own `flops`.
+
+    Args:
+        encoder: what is run.
+        exit: the rule, whose heads are the ones evaluated.
+        tokens_LB: tokens entering each layer when nobody leaves.
+        depth_B: layers run under `exit`; 0 for an example that left at the embedding.
+        lengths_B: tokens of each example, where a reduction on the embedding may leave fewer; None:
+            none does.
+    """
     shape, reduction = encoder.shape, encoder.reduction
     after_LB = tokens_LB  # those that reach each layer's feed-forward
     if reduction.place == "after_attention":  # what it leaves at the last layer is not recorded
@@ -40,13 +47,14 @@ def flops(
     before_LB = np.concatenate([tokens_LB[:1] if lengths_B is None else [lengths_B], tokens_LB])
     products_LB = product_flops(encoder, tokens_LB) + distance_flops(encoder, before_LB)
     per_layer_LB = layer_flops(shape, tokens_LB, after_LB, products_LB)
-    per_layer_LB[0] += embedding_flops(shape, before_LB[0])
     per_layer_LB += reduction_flops(shape, reduction, before_LB)
+    per_row_LB = np.concatenate([[embedding_flops(shape, before_LB[0])], per_layer_LB])
+    left_LB = np.concatenate([before_LB[:1], after_LB])
     for layer in heads_asked(encoder.heads, only_open(exit, encoder.policies)):
-        guessing = head_flops(encoder, layer, after_LB[layer - 1])
-        per_layer_LB[layer - 1] += guessing + exit.flops(shape, encoder.num_labels)
-    ran_LB = np.arange(1, shape.num_layers + 1)[:, None] <= depth_B
-    return (per_layer_LB * ran_LB).sum(0)
+        guessing = head_flops(encoder, layer, left_LB[layer])
+        per_row_LB[layer] += guessing + exit.flops(shape, encoder.num_labels)
+    ran_LB = np.arange(shape.num_layers + 1)[:, None] <= depth_B
+    return (per_row_LB * ran_LB).sum(0)
 
 
 def static_flops(encoder: AdaptiveEncoder, lengths_B: np.ndarray) -> np.ndarray:

@@ -5,7 +5,6 @@ Shapes: B examples, N packed tokens, D width, C classes.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,11 +14,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.bounds import layer_faults, listed_layers
 from eat_lightning.model.contracts import ExitRule, Head, overrides
-from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Packed
-from eat_lightning.model.specification import build, class_of
+from eat_lightning.model.specification import Specification
+from eat_lightning.validation import InLayers, listed_layers
 
 ACTIVATIONS = {
     "tanh": torch.tanh,
@@ -54,33 +52,58 @@ POOLS = {"cls": pool_cls, "mean": pool_mean}
 
 def head_faults(num_layers: int | None, head: Any) -> list[str]:
     """Check a head's settings, whatever a config or a file gives for them: its `kind` (a method's
-    file name), its `layers` (or "all"), and the arguments of its kind."""
+    file name), its `layers` (or "all"), `last`, and the arguments of its kind."""
     if not isinstance(head, Mapping):
         return [f"head must be a dict of layers and the options of its kind, got {head!r}"]
+    layers = listed_layers(head.get("layers", ()), num_layers or 1)
+    faults = InLayers(lowest=0).lines("head.layers", layers, num_layers)
+    if (last := head.get("last")) is not None:
+        faults += [f"head.last: {fault}" for fault in head_faults(num_layers, last)]
     try:
-        cls: Any = class_of("head", head.get("kind", "pooled"))
+        return faults + named(head).faults(num_layers)
     except ValueError as error:
         return [str(error)]
-    layers = listed_layers(head.get("layers", ()), num_layers or 1)
-    faults = layer_faults("head.layers", layers, num_layers)
-    given = arguments_of(head)
-    unknown = set(given) - set(inspect.signature(cls).parameters)
-    if unknown:
-        return [*faults, f"head.{min(unknown)} is not an option of {head.get('kind', 'pooled')}"]
-    return faults + argument_faults(cls, num_layers, **given)
+
+
+def named(head: Mapping[str, Any]) -> Specification:
+    """The method that a head's settings name."""
+    return Specification("head", head.get("kind", "pooled"), arguments_of(head))
 
 
 def arguments_of(head: Mapping[str, Any]) -> dict[str, Any]:
     """A head's settings without those that say which and where."""
-    return {key: value for key, value in head.items() if key not in ("kind", "layers")}
+    return {key: value for key, value in head.items() if key not in ("kind", "layers", "last")}
 
 
-def as_pretrained(head: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+def head_settings(head: Mapping[str, Any], layers: Sequence[int]) -> dict[str, Any]:
+    """The settings with a kind and with layers in numbers. `last` is there only where there are
+    other heads too."""
+    rest, last = {key: value for key, value in head.items() if key != "last"}, head.get("last")
+    if last is None:
+        return {"kind": "pooled", **rest, "layers": layers}
+    last = {"kind": "pooled", **last}
+    return (
+        {**rest, "layers": layers, "last": last} if len(layers) > 1 else {**last, "layers": layers}
+    )
+
+
+def as_pretrained(
+    head: Mapping[str, Any], found: Mapping[str, Any], classifier: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The settings with what is "auto", or left out, as `found` says a pretrained head has it
-    (`activation`, `norm`); a kind without such an argument goes without."""
-    kind: Any = class_of("head", head.get("kind", "pooled"))
-    takes = inspect.signature(kind).parameters
-    made = dict(head)
+    (`activation`, `norm`); a kind without such an argument goes without.
+
+    Args:
+        head: settings of an encoder's heads.
+        found: arguments of the pretrained head.
+        classifier: kind and arguments of the pretrained head, for `last: auto`; None: there is no
+            classifier, and the last head is as the others.
+    """
+    takes, made = named(head).takes, dict(head)
+    if made.get("last") == "auto":
+        made["last"] = classifier
+    elif made.get("last") is not None:
+        made["last"] = as_pretrained(made["last"], found)
     for name, value in found.items():
         if made.get(name, "auto") == "auto":
             made.pop(name, None)
@@ -97,28 +120,36 @@ def make_heads(shape: Any, num_labels: int, head: Mapping[str, Any]) -> nn.Modul
     """A head for each of `head["layers"]`, by the layer's number."""
     made: dict[int, Head] = {}
     for layer in head["layers"]:
-        made[layer] = build("head", {"kind": head["kind"]} | arguments_of(head))
+        settings = head["last"] if "last" in head and layer == shape.num_layers else head
+        made[layer] = named(settings).build()
         made[layer].bind(shape, head["layers"], num_labels)
     for layer, one in made.items():
-        one.join(layer, made)
+        one.join(layer, {k: other for k, other in made.items() if type(other) is type(one)})
     return nn.ModuleDict({str(layer): one for layer, one in made.items()})
+
+
+def notes_of(heads: nn.ModuleDict) -> frozenset[str]:
+    """Names of the notes on rows that any head wants."""
+    every: Any = heads.values()
+    return frozenset[str]().union(*(head.wants for head in every))
 
 
 def heads_asked(heads: nn.ModuleDict, exit: ExitRule | None) -> list[int]:
     """The layers whose heads guess under an exit rule (None: nobody leaves): those where it looks,
     and the last. A head that sees those before it must see the same ones under every rule."""
     layers = sorted(int(layer) for layer in heads)
-    last: Any = heads[str(layers[-1])]  # all are of one kind
-    if exit is None or last.wants_earlier:
+    every: Any = heads.values()
+    if exit is None or any(head.wants_earlier for head in every):
         return layers
     return sorted({*exit.layers, layers[-1]})
 
 
 def pooled_faults(exit: ExitRule, head: Mapping[str, Any]) -> list[str]:
     """An exit rule that learns from pooled vectors is made for those of the encoder's width."""
-    cls = class_of("head", head.get("kind", "pooled"))
-    learns = overrides(exit, ExitRule.bind) and overrides(exit, ExitRule.observe)
-    if not learns or not cls.own_width:
+    if not (overrides(exit, ExitRule.bind) and overrides(exit, ExitRule.observe)):
+        return []
+    known = {name: value for name, value in head.items() if value != "auto"}
+    if not named(known).build().own_width:
         return []
     return [
         f"exit: {type(exit).__name__} learns from vectors of the encoder's width, which "

@@ -1,131 +1,34 @@
 """How a method states its arguments: once, as fields whose annotations carry their bounds.
 
     @method("reduction")
-    class LearnedTokenPruning(nn.Module):
+    class LearnedTokenPruning(Reduction, nn.Module):
         layers: Layers = (1, 2, 3, 4, 5)
         final: Annotated[float, Within("[0, 1)")] = 0.01
         protect_sep: bool = True
 
 The decorator makes the constructor: it checks every field, raises ValueError with a line (key,
-bound, value) for each fault, and keeps sequences as lists. What holds between fields is said by
-`rules(self, num_layers)`, lines about fields that are sound by themselves; what is made from them,
-by `__post_init__`. A class attribute that is no argument has no annotation, or is a `ClassVar`; a
-buffer's is `field(init=False)`.
+bound, value) for each fault, and keeps values as they come, sequences as lists. What holds between
+fields is said by `rules(self, num_layers)`, lines about fields that are sound by themselves; what
+is made from them, by `__post_init__`. A class attribute that is no argument has no annotation, or
+is a `ClassVar`; a buffer's is `field(init=False)`. The bounds are in `eat_lightning/validation.py`.
 
-A bound is any function of an `Argument` that gives a list of faults. `bool`, and a `Literal`, are
-bounds themselves; None passes where the annotation names it. Without torch: policies are asked
-where there is none.
+Without torch: policies act where there is none.
 """
 
 from __future__ import annotations
 
 import inspect
-import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
-from functools import wraps
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    TypeVar,
-    Union,
-    dataclass_transform,
-    get_args,
-    get_origin,
-)
+from functools import cache, wraps
+from typing import Any, TypeVar, dataclass_transform
 
-from eat_lightning.bounds import (
-    layer_faults,
-    number_faults,
-    one_each,
-    raise_faults,
-    switch_faults,
-    whole_faults,
-)
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from eat_lightning.validation import Beside, did_you_mean, fault_lines, is_list, raise_faults
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Argument:
-    """The value of a field. key: as a config names it. null: None may stand for it. beside: the
-    method with its other arguments, of which nothing is checked yet. num_layers: of the encoder;
-    None: not known yet."""
-
-    key: str
-    value: Any
-    null: bool
-    beside: Any
-    num_layers: int | None
-
-
-Bound = Callable[[Argument], list[str]]
-
-
-@dataclass(frozen=True)
-class Within:
-    """A number in an interval written as in "[0, 1)"."""
-
-    interval: str
-
-    def __call__(self, given: Argument) -> list[str]:
-        return number_faults(given.key, [given.value], self.interval)
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A whole number, `least` or more."""
-
-    least: int
-
-    def __call__(self, given: Argument) -> list[str]:
-        return whole_faults(given.key, given.value, self.least)
-
-
-class OneOf:
-    """One of several names."""
-
-    def __init__(self, *names: str):
-        self.names = names
-
-    def __call__(self, given: Argument) -> list[str]:
-        if isinstance(given.value, str) and given.value in self.names:
-            return []
-        known = ", ".join(self.names) + " or null" * given.null
-        return [f"{given.key} must be one of {known}, got {given.value!r}"]
-
-
-@dataclass(frozen=True)
-class InLayers:
-    """Distinct layers, `at_least` so many, from `lowest` (0: the embedding) to the last but
-    `without_last`."""
-
-    at_least: int = 0
-    lowest: int = 1
-    without_last: int = 0
-
-    def __call__(self, given: Argument) -> list[str]:
-        last = None if given.num_layers is None else given.num_layers - self.without_last
-        return layer_faults(given.key, given.value, last, self.at_least, self.lowest)
-
-
-def at_knob(given: Argument) -> list[str]:
-    """A point of the class's knob."""
-    return number_faults(given.key, [given.value], given.beside.knob.bounds)
-
-
-def at_knob_of_layers(given: Argument) -> list[str]:
-    """A point of the class's knob, or a list with one for each of the method's layers."""
-    faults = number_faults(given.key, given.value, given.beside.knob.bounds)
-    return faults + one_each(given.key, given.value, given.beside.layers)
-
-
-Layers = Annotated[Sequence[int], InLayers()]
-Point = Annotated[float, at_knob]
-Points = Annotated[float | Sequence[float], at_knob_of_layers]
-Positive = Annotated[float, Within("(0, inf)")]
-NotNegative = Annotated[float, Within("[0, inf)")]
+STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
 @dataclass_transform(eq_default=False, field_specifiers=(field,))
@@ -139,8 +42,8 @@ def method(key: str) -> Callable[[type[T]], type[T]]:
         made.__doc__ = own_doc  # else a class without one gets its signature
         hints = inspect.get_annotations(cls, eval_str=True)
         taken = {f.name for f in fields(made) if f.init}
-        inherited = getattr(made, "_bounds", {})
-        made._bounds = inherited | {k: bounds_in(v) for k, v in hints.items() if k in taken}
+        inherited = getattr(made, "_types", {})
+        made._types = inherited | {name: hint for name, hint in hints.items() if name in taken}
         made._key = key
         made.__init__ = checking(made)
         return made
@@ -148,35 +51,12 @@ def method(key: str) -> Callable[[type[T]], type[T]]:
     return declared
 
 
-def bounds_in(annotation: Any) -> tuple[list[Bound], bool]:
-    """The bounds that an annotation carries, and whether None may stand for the value."""
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if annotation is bool:
-        return [lambda given: switch_faults(given.key, given.value)], False
-    if origin is Literal:
-        return [lambda given: choice_faults(given, inner)], False
-    if origin is Annotated:
-        bounds, null = bounds_in(inner[0])
-        return [*bounds, *inner[1:]], null
-    if origin in (Union, types.UnionType):
-        found = [bounds_in(one) for one in inner if one is not type(None)]
-        return [bound for bounds, _ in found for bound in bounds], type(None) in inner
-    return [], False
-
-
-def choice_faults(given: Argument, choices: tuple[Any, ...]) -> list[str]:
-    if given.value in choices:
-        return []
-    known = " or ".join(choices) if len(choices) < 3 else f"one of {', '.join(choices)}"
-    return [f"{given.key} must be {known}, got {given.value!r}"]
-
-
 def checking(cls: Any) -> Callable[..., None]:
     """The constructor of a declared class: that of its fields, behind their check and, for an
     `nn.Module`, behind torch's own."""
     fill = cls.__init__
     signature = inspect.signature(fill)
-    begin = next(c for c in makers(cls) if "_bounds" not in vars(c)).__init__
+    begin = next(c for c in makers(cls) if "_types" not in vars(c)).__init__
 
     @wraps(fill)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -186,7 +66,7 @@ def checking(cls: Any) -> Callable[..., None]:
         del arguments["self"]
         raise_faults(faults_beside(unmade(type(self), arguments), None))
         begin(self)
-        fill(self, **{name: plain(value) for name, value in arguments.items()})
+        fill(self, **{k: list(v) if is_list(v) else v for k, v in arguments.items()})
 
     return __init__
 
@@ -194,10 +74,6 @@ def checking(cls: Any) -> Callable[..., None]:
 def makers(cls: type) -> Iterator[type]:
     """The classes of which a class has a constructor: its own first."""
     return (base for base in cls.__mro__ if "__init__" in vars(base))
-
-
-def plain(value: Any) -> Any:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def unmade(cls: type, arguments: dict[str, Any]) -> Any:
@@ -208,16 +84,24 @@ def unmade(cls: type, arguments: dict[str, Any]) -> Any:
     return blank
 
 
+@cache
+def validators(cls: Any) -> dict[str, TypeAdapter[Any]]:
+    """A validator for each argument of a declared class."""
+    return {name: TypeAdapter(hint, config=STRICT) for name, hint in cls._types.items()}
+
+
 def faults_beside(blank: Any, num_layers: int | None) -> list[str]:
-    """What is wrong with the arguments that an unmade method holds."""
+    """Give a line for each fault of the arguments that an unmade method holds."""
     found: list[str] = []
-    for name, (bounds, null) in type(blank)._bounds.items():
+    for name, validator in validators(type(blank)).items():
         key = f"{blank._key}.{name}"
         if not hasattr(blank, name):
             found.append(f"{key} is missing")
-        elif (value := getattr(blank, name)) is not None or not null:
-            given = Argument(key, value, null, blank, num_layers)
-            found += [fault for bound in bounds for fault in bound(given)]
+            continue
+        try:
+            validator.validate_python(getattr(blank, name), context=Beside(blank, num_layers))
+        except ValidationError as error:
+            found += fault_lines(error, key)
     return found or list(blank.rules(num_layers))
 
 
@@ -231,7 +115,7 @@ def argument_faults(cls: Any, num_layers: int | None, /, **arguments: Any) -> li
 def declared_faults(cls: Any, num_layers: int | None, /, **arguments: Any) -> list[str]:
     """Give a line for each fault of declared fields. Of a class that has a constructor instead
     nothing is known before it is called."""
-    declared = "_bounds" in vars(next(makers(cls)))
+    declared = "_types" in vars(next(makers(cls)))
     return faults_beside(unmade(cls, arguments), num_layers) if declared else []
 
 
@@ -241,5 +125,72 @@ def kept_arguments(made: Any) -> dict[str, Any]:
 
 
 def faults_of(made: Any, num_layers: int | None) -> list[str]:
-    """What is wrong with a method in an encoder of so many layers."""
+    """Give a line for each fault of a method in an encoder of so many layers."""
     return argument_faults(type(made), num_layers, **kept_arguments(made))
+
+
+class Method:
+    """The base of every contract.
+
+    A class states its arguments as fields with bounds, under the decorator `method`, and keeps each
+    as an attribute of the same name. A class from outside the package may have a constructor
+    instead, which does the same.
+
+    A public name in a method's class is a hook of its contract, an abstract method for its own
+    subclasses, or an annotated argument. Names of helpers begin with an underscore. Any other name
+    raises TypeError where the class is made, since a misspelt hook would never be called.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not cls.__module__.startswith(f"{__package__}."):
+            refuse_unknown_names(cls)
+
+    def rules(self, num_layers: int | None) -> Iterable[str]:
+        """Give a line for each fault between arguments that are sound by themselves.
+
+        Args:
+            num_layers: of the encoder; None where it is not known yet.
+        """
+        return ()
+
+    @classmethod
+    def faults(cls, num_layers: int | None, /, **arguments: Any) -> list[str]:
+        """Give a line (key, bound, value) for each fault of the arguments, before a method is made
+        of them. To be overridden by a class that has a constructor in place of fields.
+
+        Args:
+            num_layers: of the encoder; None where it is not known yet.
+            arguments: plain values, as in a yaml.
+        """
+        return declared_faults(cls, num_layers, **arguments)
+
+    def export_blockers(self) -> list[str]:
+        """Give a line for each reason why an exported graph cannot do what this method does."""
+        return []
+
+
+def overrides(method: Method | type[Method], hook: Callable[..., Any]) -> bool:
+    """True where a method's class has a hook of its own: `overrides(rule, ExitRule.observe)`."""
+    cls = method if isinstance(method, type) else type(method)
+    return getattr(cls, hook.__name__) is not hook
+
+
+def refuse_unknown_names(cls: type[Method]) -> None:
+    """Raise TypeError where a class has a public name that is neither hook nor argument."""
+    contract = next(base for base in cls.__mro__ if base.__module__.startswith(f"{__package__}."))
+    known = {
+        name for base in cls.__mro__[1:] for name in {*vars(base), *inspect.get_annotations(base)}
+    }
+    known |= {
+        name for name, hint in inspect.get_annotations(cls).items() if "ClassVar" not in str(hint)
+    }
+    for name, value in vars(cls).items():
+        abstract = getattr(value, "__isabstractmethod__", False)
+        if name.startswith("_") or name in known or abstract:
+            continue
+        hooks = [hook for hook in dir(contract) if not hook.startswith("_")]
+        raise TypeError(
+            f"{cls.__name__}.{name} is no hook of {contract.__name__}"
+            f"{did_you_mean(name, hooks) or ' and no argument'} (begin a helper's name with _)"
+        )

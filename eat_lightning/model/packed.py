@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from eat_lightning.bounds import Misshaped, shape_text
+from eat_lightning.validation import Misshaped, shape_text
 
 T = TypeVar("T")
 
@@ -313,12 +313,12 @@ def mixed(x: Int[Tensor, ...]) -> Int[Tensor, ...]:
     return x
 
 
-def ids_noted(batch: Batch, layout: Layout) -> Int[Tensor, " n"]:
+def ids_noted(batch: Batch, layout: Layout, special_N: Bool[Tensor, " n"]) -> Int[Tensor, " n"]:
     """Each row's token id."""
     return batch.ids_N
 
 
-def example_noted(batch: Batch, layout: Layout) -> Int[Tensor, " n"]:
+def example_noted(batch: Batch, layout: Layout, special_N: Bool[Tensor, " n"]) -> Int[Tensor, " n"]:
     """On each row a number of its example, which follows from its token ids and their order. Sums
     of whole numbers do not depend on the order in which they are added."""
     each_N = mixed(mixed(batch.ids_N) + layout.index_N)
@@ -326,4 +326,14 @@ def example_noted(batch: Batch, layout: Layout) -> Int[Tensor, " n"]:
     return total_B.index_select(0, layout.segment_N)
 
 
-NOTES: dict[str, Callable[[Batch, Layout], Tensor]] = {"ids": ids_noted, "example": example_noted}
+def text_noted(batch: Batch, layout: Layout, special_N: Bool[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """Number the texts of an example on their rows: 1 up to the first separator, 2 behind it, and
+    0 for special tokens. Separators are counted, since many backbones have no segment ids."""
+    passed_N = special_N.long().cumsum(0)
+    start_N = passed_N.index_select(0, layout.offsets_B.index_select(0, layout.segment_N))
+    number_N = (passed_N - start_N).clamp(max=1) + 1
+    return torch.where(special_N, 0, number_N)
+
+
+Note = Callable[[Batch, Layout, Bool[Tensor, " n"]], Tensor]
+NOTES: dict[str, Note] = {"ids": ids_noted, "example": example_noted, "text": text_noted}

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from eat_lightning.bounds import raise_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import ExitRule, Policy
-from eat_lightning.model.specification import build, class_of, spec
+from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
+from eat_lightning.model.specification import build, class_of, kind_of, method_faults, spec
+from eat_lightning.validation import raise_faults
 
 
 def policies_of(nodes: dict[str, Any] | None) -> tuple[Policy, ...] | None:
     """From a config's key `policy`: a node for each, in the order they are asked; None where there
     is none, which leaves a run's own. ConfigError with every fault."""
-    from eat_lightning.config import binding_faults, make
-    from eat_lightning.model.specification import method_faults
+    from eat_lightning.config import binding_faults
 
     if not nodes:
         return None
@@ -29,14 +27,14 @@ def policies_of(nodes: dict[str, Any] | None) -> tuple[Policy, ...] | None:
             faults.append(f"policy.{name} sets a policy that is not chosen: give policy={name} too")
     if faults:
         raise ConfigError.of(faults)
-    return tuple(make(node) for node in nodes.values())
+    return tuple(build("policy", node) for node in nodes.values())
 
 
 def specs_of(policies: Sequence[Policy]) -> list[dict[str, Any]]:
     return [spec("policy", policy) for policy in policies]
 
 
-def built(specs: Any) -> tuple[Policy, ...]:
+def build_policies(specs: Any) -> tuple[Policy, ...]:
     """The inverse of `specs_of`; ValueError with every fault."""
     if not isinstance(specs, list):
         raise ValueError(f'policy must be a list such as [{{"kind": "<method>"}}], got {specs!r}')
@@ -61,7 +59,7 @@ def from_folder(specs: Any) -> tuple[Policy, ...]:
     """Build those of a model folder, which may come from anywhere: it names no other file of this
     machine."""
     raise_faults(machine_faults(specs if isinstance(specs, list) else []))
-    return built(specs)
+    return build_policies(specs)
 
 
 def machine_faults(specs: list[Any]) -> list[str]:
@@ -81,15 +79,13 @@ def idle_faults(policies: Sequence[Policy], exit: ExitRule) -> list[str]:
     return [fault for policy in policies if (fault := policy.idle_beside(exit))]
 
 
-def policy_faults(
-    policies: Sequence[Policy], encoder: Any, labels: Sequence[str], folder: Path | None = None
-) -> list[str]:
-    """What of a model (`folder`: its files) does not go with them."""
+def policy_faults(policies: Sequence[Policy], model: ModelFacts) -> list[str]:
+    """Give a line for each thing of a model that does not go with the policies."""
     faults = []
     for policy in policies:
-        name = spec("policy", policy)["kind"]
-        if encoder.num_labels == 1 and policy.classes_only:
+        if model.num_labels == 1 and policy.classes_only:
+            name = kind_of("policy", type(policy))
             faults.append(f"policy={name} compares classes, and this task is a regression")
-            continue
-        faults += policy.fits(encoder, labels, folder)
+        else:
+            faults += policy.fits(model)
     return faults

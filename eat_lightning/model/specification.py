@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pkgutil import iter_modules
 from typing import Any
 
-from eat_lightning.bounds import did_you_mean, raise_faults
 from eat_lightning.model.contracts import (
     Attention,
     EncoderPart,
@@ -23,8 +24,9 @@ from eat_lightning.model.contracts import (
     Schedule,
     overrides,
 )
-from eat_lightning.model.method import argument_faults, faults_of, kept_arguments
+from eat_lightning.model.method import argument_faults, kept_arguments
 from eat_lightning.own import ALLOW, PLACES, import_own, is_there, own_classes
+from eat_lightning.validation import did_you_mean, raise_faults
 
 SLOTS: dict[str, type[Method]] = {
     "attention": Attention,
@@ -107,47 +109,136 @@ def fills(slot: str, cls: Any) -> bool:
     return inspect.isclass(cls) and issubclass(cls, SLOTS[slot])
 
 
-def build(slot: str, spec: dict[str, Any]) -> Any:
-    """{"kind": "norm_topk", "ratio": 0.3} -> the method; ValueError names what does not fit."""
-    if not isinstance(spec, dict) or not isinstance(spec.get("kind"), str):
-        raise ValueError(f'{slot} must be a dict such as {{"kind": "<method>"}}, got {spec!r}')
-    arguments = without_kind(spec)
-    cls = class_of(slot, spec["kind"])
-    unknown = set(arguments) - set(inspect.signature(cls).parameters)
-    if unknown:
-        raise ValueError(f"{slot}.{min(unknown)} is not an option of {spec['kind']}")
-    return cls(**arguments)
+@dataclass(frozen=True)
+class Specification:
+    """A method as a yaml, a model's config.json, a row, a certificate or a command names it.
+
+    Args:
+        slot: a key of `SLOTS`.
+        kind: its file name on the shelf, or the path of a class from outside the package.
+        arguments: plain values by name; what is left out has its default.
+    """
+
+    slot: str
+    kind: str
+    arguments: dict[str, Any]
+
+    @classmethod
+    def read(cls, slot: str, given: Any, before: dict[str, Any] | None = None) -> Specification:
+        """From {"kind": ..., **arguments}, from a config's node with `_target_`, or, where there is
+        a method `before` (as {"kind": ...}), from those of its arguments that change. ValueError.
+
+        Args:
+            slot: a key of `SLOTS`.
+            given: what a file or a command says.
+            before: the method that stands where neither kind nor `_target_` is given; then, as in
+                a command's settings, None changes nothing.
+        """
+        if before is not None and isinstance(given, dict):
+            given = {key: value for key, value in given.items() if value is not None}
+            given = given if given.keys() & {"_target_", "kind"} else before | given
+        if isinstance(given, dict) and given.get("_target_"):
+            return cls(slot, kind_of(slot, class_of_node(slot, given)), without_target(given))
+        if not isinstance(given, dict) or not isinstance(given.get("kind"), str):
+            raise ValueError(f'{slot} must be a dict such as {{"kind": "<method>"}}, got {given!r}')
+        return cls(slot, given["kind"], without_kind(given))
+
+    @classmethod
+    def of(cls, slot: str, method: Method) -> Specification:
+        """From a method that was built."""
+        return cls(slot, kind_of(slot, type(method)), kept_arguments(method))
+
+    def as_dict(self) -> dict[str, Any]:
+        """{"kind": ..., **arguments}, as files hold it."""
+        return {"kind": self.kind} | self.arguments
+
+    @property
+    def made_of(self) -> Any:
+        """The class; ValueError where there is none."""
+        return class_of(self.slot, self.kind)
+
+    @property
+    def takes(self) -> Mapping[str, inspect.Parameter]:
+        """The arguments of its class."""
+        return inspect.signature(self.made_of).parameters
+
+    def looking_at(self, layers: Sequence[int]) -> Specification:
+        """The same at these layers, where its class takes layers and none are given."""
+        if "layers" not in self.takes or self.arguments.get("layers") is not None:
+            return self
+        return replace(self, arguments=self.arguments | {"layers": list(layers)})
+
+    def faults(self, num_layers: int | None = None) -> list[str]:
+        """Give a line (key, bound, value) for each fault, before anything is built. ValueError
+        where there is no such class.
+
+        Args:
+            num_layers: of the encoder; None where it is not known yet.
+        """
+        if unknown := self.arguments.keys() - self.takes.keys():
+            near = did_you_mean(min(unknown), self.takes)
+            return [f"{self.slot}.{min(unknown)} is not an option of {self.kind}{near}"]
+        return argument_faults(self.made_of, num_layers, **self.arguments)
+
+    def build(self, num_layers: int | None = None) -> Any:
+        """Make the method; ValueError with every fault."""
+        raise_faults(self.faults(num_layers))
+        return self.made_of(**self.arguments)
 
 
-def build_all(specs: dict[str, dict[str, Any]], num_layers: int) -> dict[str, Any]:
-    """A method for each slot named; ValueError lists all faults, those of the layers included."""
+def build(slot: str, given: Any, num_layers: int | None = None) -> Any:
+    """Make the method that a file or a command names; ValueError with every fault."""
+    return Specification.read(slot, given).build(num_layers)
+
+
+def build_all(given: Mapping[str, Any], num_layers: int) -> dict[str, Any]:
+    """Make a method for each slot named; ValueError with every fault of all of them."""
     methods, faults = {}, []
-    for slot, chosen in specs.items():
+    for slot, one in given.items():
         try:
-            methods[slot] = build(slot, chosen)
-            faults += faults_of(methods[slot], num_layers)
+            methods[slot] = build(slot, one, num_layers)
         except (ValueError, TypeError, AttributeError) as error:
             faults.append(str(error))
     raise_faults(faults)
     return methods
 
 
+def spec(slot: str, method: Method) -> dict[str, Any]:
+    """Name a method as files do: {"kind": ..., **arguments}."""
+    return Specification.of(slot, method).as_dict()
+
+
+def specs_by_slot(encoder: Any) -> dict[str, Any]:
+    """Name an encoder's methods."""
+    return {slot: spec(slot, getattr(encoder, slot)) for slot in MODEL_SLOTS}
+
+
 def without_kind(spec: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key != "kind"}
 
 
-def spec(slot: str, method: Any) -> dict[str, Any]:
-    """The inverse of `build`: the kind and the plain arguments of a method."""
-    cls = type(method)
+def without_target(node: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if key != "_target_"}
+
+
+def kind_of(slot: str, cls: type) -> str:
+    """The file name of a class on the shelf, or the path of one from outside the package."""
     prefix = f"{home(slot)}."
     inside = cls.__module__.startswith(prefix)
-    kind = cls.__module__.removeprefix(prefix) if inside else f"{cls.__module__}.{cls.__qualname__}"
-    return {"kind": kind} | kept_arguments(method)
+    return cls.__module__.removeprefix(prefix) if inside else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def specs_by_slot(encoder: Any) -> dict[str, Any]:
-    """The specs of an encoder's methods."""
-    return {slot: spec(slot, getattr(encoder, slot)) for slot in MODEL_SLOTS}
+def class_of_node(slot: str, node: dict[str, Any]) -> Any:
+    """The class that a config's node names; ValueError where it does not fill the slot, or takes
+    other arguments."""
+    from eat_lightning.config import binding_faults, target
+
+    raise_faults(binding_faults(slot, node))
+    cls: Any = target(node)
+    if not fills(slot, cls):
+        contract = f"eat_lightning.model.contracts.{SLOTS[slot].__name__}"
+        raise ValueError(f"{slot}._target_: {cls.__name__} must be a subclass of {contract}")
+    return cls
 
 
 def rule_learns(rule: type[ExitRule] | None) -> bool:
@@ -158,20 +249,17 @@ def rule_learns(rule: type[ExitRule] | None) -> bool:
 
 def untrained(slot: str, method: EncoderPart, trained: str) -> list[str]:
     """A method that learns can only be the one that a run was trained with."""
-    kind = spec(slot, method)["kind"]
+    kind = kind_of(slot, type(method))
     if not overrides(method, EncoderPart.bind) or kind == trained:
         return []
     return [f"{slot}={kind} learns, and this run was trained with {trained}: train one with it"]
 
 
 def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:
-    """Faults of a slot's method: its names first, then its values."""
-    from eat_lightning.config import arguments, binding_faults, target
-
-    faults = binding_faults(slot, node)
-    if faults:
-        return faults
-    cls = target(node)
-    if slot in SLOTS and not fills(slot, cls):
-        return [f"{slot}._target_: {cls.__name__} is no {SLOTS[slot].__name__}"]
-    return argument_faults(cls, num_layers, **arguments(node))
+    """Give a line for each fault of a config's node."""
+    if not isinstance(node, dict) or not node.get("_target_"):
+        return [f"{slot}._target_ must name a class"]
+    try:
+        return Specification.read(slot, node).faults(num_layers)
+    except ValueError as error:
+        return str(error).split("; ")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -55,9 +56,9 @@ class Trace:
 
     @property
     def retention_B(self) -> Float[Tensor, " b"]:
-        """Tokens entering the last executed layer / tokens entering layer 1."""
-        last_B = self.tokens_LB.gather(0, self.depth_B[None] - 1)[0]
-        return last_B.double() / self.tokens_LB[0]
+        """Tokens entering the last executed layer / tokens entering layer 1; 1 where none was."""
+        last_B = self.tokens_LB.gather(0, (self.depth_B[None] - 1).clamp(min=0))[0]
+        return torch.where(self.depth_B > 0, last_B.double() / self.tokens_LB[0], 1.0)
 
     def take(self, rows_G: Int[Tensor, " g"]) -> Trace:
         """Only the examples named (rows on the host)."""

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 from eat_lightning.cli import entry
-from eat_lightning.config import DataPlan, Plan, parsed, whole
+from eat_lightning.config import DataPlan, Plan, parsed
 from eat_lightning.errors import ConfigError
 from eat_lightning.progress import shown
+from eat_lightning.validation import Whole
 
 if TYPE_CHECKING:
     from eat_lightning.report.claim import Claim
@@ -74,7 +75,7 @@ class ReportPlan(Plan):
     against: str | None
     title: str | None
     formats: list[Literal["png", "svg", "pdf", "csv", "md", "tex"]]
-    examples: Annotated[int, whole(0)]
+    examples: Annotated[int, Whole(0)]
     texts: Annotated[list[list[str]], BeforeValidator(texts_of)]
     data: DataPlan
 
@@ -207,7 +208,7 @@ def write(
 
 
 def as_markdown(study: Study, claims: list[Claim], pictures: list[str]) -> str:
-    """Everything but the page's explorer, as a page that code hosts show."""
+    """Write the page without its explorer, as code hosts show it."""
     kind = next((kind for kind in ("png", "svg") if kind in pictures), None)
     parts = [f"# {study.title}", listing(study.warnings)]
     for claim in claims:

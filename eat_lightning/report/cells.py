@@ -125,10 +125,3 @@ def p_value(found: Difference | None) -> Cell:
 
 def short(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
-def times(found: Interval | None, missing: str = "") -> Cell:
-    """A factor; bold where its interval says that it is faster. `missing`: why there is none."""
-    if found is None:
-        return Cell(None, "", flags=(missing,) if missing else ())
-    return interval(found, against=1)

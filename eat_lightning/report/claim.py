@@ -1,6 +1,6 @@
-"""What a claim's script makes of a study: a Claim of tables and figures, all of it from rows.
+"""A Claim: the tables and figures that a script makes of a study, all of it from rows.
 
-A script is a file with a function `claim(study) -> Claim`; those of our own are in experiments/.
+A script is a file with a function `claim(study) -> Claim`; the project's are in experiments/.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Claim:
         figures: Iterable[Figure] = (),
         notes: Iterable[str] = (),
     ) -> None:
-        """What it says of one more task; tables without lines are left out."""
+        """Add the answers of one more task; tables without lines are left out."""
         self.answer += answer
         self.tables += [table for table in tables if table.lines]
         self.figures += figures

@@ -17,14 +17,12 @@ Of = Callable[[Any], Any] | str  # a str: the way from an item, such as "entry.g
 # What columns of several tables say of themselves.
 PAIRED = "95 % interval: paired bootstrap over the examples, seeds averaged"
 MCNEMAR = "p of McNemar's exact test, two-sided; over seeds the median (lowest to highest)"
-REPEATS = "in brackets the lowest and the highest of the repeats, over seeds the extremes"
-EXTREMES = "in brackets the extremes of the repeats divided: rather too wide"
-TRAINED = "against the static model of that body that was trained for itself"
 
 
 def getter(of: Of) -> Callable[[Any], Any]:
-    """What a column shows of an item, which is a dict or an object; None where it has no such key,
-    or where something on the way is None."""
+    """Make a function that reads a value off an item, which is a dict or an object.
+
+    It gives None where a dict has no such key, or where something on the path is None."""
     if not isinstance(of, str):
         return of
     names = of.split(".")
@@ -39,27 +37,31 @@ def getter(of: Of) -> Callable[[Any], Any]:
 
 
 def shown(
-    key: str, title: str, of: Of = "", help: str = "", *, cell: Callable[..., Cell], **how: Any
+    key: str,
+    title: str,
+    of: Of = "",
+    help: str = "",
+    *,
+    cell: Callable[..., Cell],
+    numeric: bool = True,
+    **how: Any,
 ) -> Column:
-    """What `cell` makes of a value, with how it is shown; what is a cell already stays as it is."""
+    """Make a column whose cells are `cell(value, **how)`; a value that is a cell stays as it is."""
     get = getter(of or key)
 
     def show(item: Any) -> Cell:
         value = get(item)
         return value if isinstance(value, Cell) else cell(value, **how)
 
-    return Column(key, title, help, cell=show)
+    return Column(key, title, help, numeric, cell=show)
 
 
+word = partial(shown, cell=cells.words, numeric=False)
 count = partial(shown, cell=cells.words)  # a whole number, as it is
 interval = partial(shown, cell=cells.interval)  # a `statistics.Interval`
 percent = partial(shown, cell=cells.percent)  # a share with its interval
 points = partial(shown, cell=cells.points)  # a `compare.Difference`
 spread = partial(shown, cell=cells.over_seeds)  # values of seeds: mean ± sd
-
-
-def word(key: str, title: str, of: Of = "", help: str = "") -> Column:
-    return replace(count(key, title, of, help), numeric=False)
 
 
 def number(key: str, title: str, of: Of = "", digits: int = 2, help: str = "") -> Column:
@@ -72,26 +74,25 @@ def p_value(key: str, of: Of = "", help: str = "") -> Column:
 
 
 def accuracy(of: Of = "point", help: str = "percent, mean ± sd over seeds") -> Column:
-    """That of a setting."""
+    """Show the accuracy of a setting."""
     return shown("accuracy", "accuracy", of, help, cell=cells.accuracy)
 
 
 def field(name: str, title: str, digits: int = 2, help: str = "", of: Of = "point") -> Column:
-    """A field of rows, its mean over the seeds of a line's setting."""
+    """Show a field of rows: its mean over the seeds of a line's setting."""
     get = getter(of)
     return number(name, title, lambda item: get(item).mean(name), digits, help)
 
 
 def values(name: str, title: str = "", help: str = "", key: str = "", of: Of = "point") -> Column:
-    """A field of rows, its different values over seeds."""
-    found = shown(key or name, title or name, of, help, cell=cells.several, name=name)
-    return replace(found, numeric=False)
+    """Show a field of rows: its different values over seeds."""
+    how = {"cell": cells.several, "name": name, "numeric": False}
+    return shown(key or name, title or name, of, help, **how)
 
 
 def seeds(key: str = "seeds", title: str = "seeds", of: Of = "point") -> Column:
     help = "how many, and in brackets which"
-    found = shown(key, title, of, help, cell=cells.seeds)
-    return replace(found, numeric=False)
+    return shown(key, title, of, help, cell=cells.seeds, numeric=False)
 
 
 def grouped(group: str, columns: Iterable[Column]) -> list[Column]:
@@ -122,6 +123,6 @@ def table(
 
 
 def read(columns: Iterable[Column], keys: Sequence[str], item: Any) -> dict[str, str]:
-    """What some columns say of an item, by their titles: to be read at its mark in a figure."""
+    """Read an item's cells of some columns, by title: the details of its mark in a figure."""
     by_key = {column.key: column for column in columns}
     return {by_key[key].title: by_key[key].cell(item).text for key in keys}

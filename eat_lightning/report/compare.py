@@ -1,4 +1,4 @@
-"""How far two settings are apart in accuracy, on the same examples.
+"""Differences in accuracy between two settings, on the same examples.
 
 Shapes: B examples, S seeds.
 """
@@ -21,7 +21,7 @@ from eat_lightning.report.study import NO_EXAMPLES, Point
 
 @dataclass(frozen=True)
 class Difference:
-    """How many points (percent) one setting is more accurate than another. `interval`: 95 %,
+    """Points (percent) by which one setting is more accurate than another. `interval`: 95 %,
     paired, over examples; None where examples were not kept (`lacking` says what is not here).
     `p`: exact McNemar's, of each seed that both have."""
 
@@ -64,7 +64,7 @@ def lacking_of(*points: Point) -> str:
 
 
 def same_examples(point: Point, other: Point) -> bool:
-    """The same labels in the same order, as far as can be told."""
+    """Find out, as far as records tell, that labels are the same in the same order."""
     outcomes = [m.outcome for m in (*point.members, *other.members)]
     labels = [outcome.recorded.labels for outcome in outcomes if outcome is not None]
     return all(np.array_equal(labels[0], found) for found in labels[1:])

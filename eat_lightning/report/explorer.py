@@ -94,7 +94,7 @@ def spread(encoder: AdaptiveEncoder, split: Split, examples: int, seed: int = 0)
 
 
 def is_right(outcome: Outcome) -> np.ndarray:
-    """Whether each answer is right; of a regression: among the half that is nearer to its label."""
+    """Mark right answers; of a regression: the half that is nearer to its labels."""
     labels_B = outcome.recorded.labels
     if outcome.logits_BC.shape[1] > 1:
         return outcome.logits_BC.argmax(1) == labels_B

@@ -46,7 +46,7 @@ NO_DATES = {  # so that a figure which is drawn again is the same file
 
 @dataclass(frozen=True)
 class Mark:
-    """What a person reads who points at a mark: the artist with gid `gid` in the figure's SVG."""
+    """Text for who points at a mark: the artist with gid `gid` in the figure's SVG."""
 
     gid: str
     title: str

@@ -34,15 +34,15 @@ def keep(study: Study, folder: Path) -> None:
     measured = [row for same in passes.values() for row in kept(same, folder)]
     with replacing(folder / "rows.jsonl") as fresh:
         rows.write(fresh, measured)
-        jsonl.write(fresh, rows.read(fresh), said)
+        jsonl.write(fresh, rows.read(fresh), fields_of)
     wanted = {row.examples for row in measured}
     for path in (folder / "examples").glob("*.parquet"):
         if f"examples/{path.name}" not in wanted:
             path.unlink()
 
 
-def said(row: rows.Row) -> dict[str, Any]:
-    """What a row says: no field at its default, and what was measured to seven digits.
+def fields_of(row: rows.Row) -> dict[str, Any]:
+    """List a row's fields: none at its default, and what was measured to seven digits.
 
     What was set, thresholds among it, stays as it is, since answers hang on its last bit."""
     exact = {*rows.SETTING, *rows.TIMING, "point"}
@@ -55,7 +55,7 @@ def said(row: rows.Row) -> dict[str, Any]:
 
 
 def seven_digits(value: Any) -> Any:
-    """The same with its floats rounded, however deep they lie."""
+    """Round the floats of a value, however deep they lie."""
     if isinstance(value, dict):
         return {name: seven_digits(inner) for name, inner in value.items()}
     if isinstance(value, list):

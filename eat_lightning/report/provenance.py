@@ -1,4 +1,4 @@
-"""Where a line of a table or a mark of a figure comes from, and how to measure it again."""
+"""Provenance of a table's line or a figure's mark: its runs, and the command that repeats it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def rule_named(row: Row) -> list[str]:
 
 
 def off_grid(row: Row) -> bool:
-    """Whether a measurement has to be told the point of its knob."""
+    """Find out whether a measurement's command must name the point of its knob."""
     if row.knob is None or not isinstance(row.point, float):
         return False
     knob = knob_here("exit", row.exit["kind"])

@@ -1,4 +1,4 @@
-"""What so many examples can show: intervals and paired comparisons.
+"""Intervals and paired comparisons: what a number of examples can show.
 
 Shapes: B examples, S seeds, C classes, U different values, D draws.
 """
@@ -29,7 +29,7 @@ class Interval:
         return cls(value, value, value)
 
     def times(self, factor: float) -> Interval:
-        """The same in another unit, such as points for shares: factor above 0."""
+        """Convert to another unit, such as points for shares: factor above 0."""
         return Interval(self.value * factor, self.low * factor, self.high * factor)
 
     def over(self, other: Interval) -> Interval:

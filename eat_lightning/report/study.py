@@ -41,14 +41,14 @@ K = TypeVar("K", bound=Hashable)
 
 
 def not_imported(kind: str) -> str:
-    """What to do for an exit rule of one's own that is not here; nothing for one that is."""
+    """Say how to import a user's exit rule that is not here; empty for one that is."""
     module = kind.rpartition(".")[0]
     absent = module and class_here("exit", kind) is None
     return f"{kind} is not imported here: {ALLOW}={module}" if absent else ""
 
 
 def grouped_by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Those of one key together, in the order in which keys come."""
+    """Group items by key, in the order in which keys come."""
     found: dict[K, list[T]] = {}
     for item in items:
         found.setdefault(key(item), []).append(item)
@@ -64,7 +64,7 @@ class Measured:
 
     @property
     def run(self) -> tuple[Path, str]:
-        """Whose row it is; kept rows of several runs lie in one folder."""
+        """Its folder and run; kept rows of several runs lie in one folder."""
         return self.folder, self.row.run
 
     @property
@@ -99,7 +99,7 @@ class Measured:
 
     @cached_property
     def correct_B(self) -> np.ndarray | None:
-        """Whether each answer is right, in the split's order; None for a regression too."""
+        """Mark right answers, in the split's order; None for a regression too."""
         if self.outcome is None or self.outcome.logits_BC.shape[1] == 1:
             return None
         return self.outcome.logits_BC.argmax(1) == self.outcome.recorded.labels
@@ -148,7 +148,7 @@ class Point:
 
     @property
     def setting(self) -> str:
-        """What tells it from the other settings of its model: "tau 0.9", "budget 0.5"."""
+        """Tell it from the other settings of its model: "tau 0.9", "budget 0.5"."""
         if budget := budget_of(self.row):
             return budget
         plain = self.is_static and not self.row.baseline
@@ -223,20 +223,6 @@ class Study:
 
     def run_of(self, measured: Measured) -> Run | None:
         return next((run for run in self.runs if run.folder == measured.folder), None)
-
-    def twins(self, point: Point, matches: Callable[[Row, Row], bool]) -> list[list[Measured]]:
-        """Find for each seed of a point the rows of the same run that match its own."""
-        found = []
-        for mine in point.members:
-            same = [m for m in self.measured if m.run == mine.run and m.row.split == mine.row.split]
-            found.append([m for m in same if matches(m.row, mine.row)])
-        return found
-
-    def fixed_beside(self, measured: Measured) -> list[Measured]:
-        """The fixed depths of the same recorded pass."""
-        pass_of = measured.run, measured.row.examples
-        fixed = [m for m in self.measured if m.row.baseline == FIXED]
-        return [m for m in fixed if (m.run, m.row.examples) == pass_of]
 
 
 def is_static(row: Row) -> bool:

@@ -95,8 +95,8 @@ class Marked:
 
 @dataclass(frozen=True)
 class Part:
-    """What is printed of a table at once: some columns, a `Marked` cell for each in every line, and
-    the sentence of each mark."""
+    """Columns that are printed at once, with a `Marked` cell for each in every line, and for each
+    mark its sentence."""
 
     group: str
     columns: list[Column]
@@ -118,8 +118,10 @@ class Part:
     def latex(self, name: str, title: str, caption: str) -> str:
         """A table environment, made smaller where it is wider than the text."""
         whole = f"{title} ({self.group})." if self.group else f"{title}."
-        style = self.frame.style.format(lambda marked: marked.latex).hide(axis="index")
-        text = style.format_index(escaped, axis="columns").to_latex(
+        style = self.frame.style.hide(axis="index")
+        style.format(lambda marked: marked.latex)
+        style.format_index(escaped, axis="columns")
+        text = style.to_latex(
             caption=escaped(f"{whole} {caption}".rstrip()),
             label=f"tab:{name}-{self.group}".rstrip("-").replace(" ", "-"),
             column_format="".join("r" if column.numeric else "l" for column in self.columns),
@@ -250,7 +252,7 @@ class Table:
         return f"In every line: {'; '.join(found)}." if found else ""
 
     def flags_of(self, line: Line) -> list[str]:
-        """Those of the line, then those of its cells by their column's title."""
+        """List the flags of a line, then those of its cells by their column's title."""
         cells = [(column.title, line.cell(column.key)) for column in self.columns]
         return [*line.flags, *(f"{title}: {flag}" for title, cell in cells for flag in cell.flags)]
 

@@ -23,16 +23,16 @@ from typing import Annotated, Any, Protocol
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.config import within
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer.onnx_runner import read_about
 from eat_lightning.infer.precision import FORMS, PLAIN
 from eat_lightning.model.contracts import Policy
-from eat_lightning.model.policies import built
+from eat_lightning.model.policies import build_policies
 from eat_lightning.model.specification import MODEL_SLOTS, build
 from eat_lightning.runs.jsonl import reason
 from eat_lightning.runs.run import OUTSIDE, Run
+from eat_lightning.validation import Within
 from eat_lightning.weights.untrusted import json_of
 
 FOLDER = "certificates"
@@ -62,7 +62,7 @@ class Certificate:
     source: str | None
     risk: dict[str, Any]
     procedure: dict[str, Any]
-    level: Annotated[float, within("(0, 1)")]
+    level: Annotated[float, Within("(0, 1)")]
     confidence: float | None
     promise: str
     fallback: bool
@@ -92,7 +92,7 @@ class Certificate:
 
     def asked(self) -> tuple[Policy, ...]:
         """The policies it was made with."""
-        return built(self.holds_for.get("policy", []))
+        return build_policies(self.holds_for.get("policy", []))
 
     @property
     def said(self) -> str:

@@ -1,57 +1,14 @@
-"""The methods that a command names in place of a run's own, or with other settings."""
+"""The exit rule that a command names in place of a run's own, or with other settings."""
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from eat_lightning.bounds import raise_faults
-from eat_lightning.config import make, target
 from eat_lightning.errors import Faults
 from eat_lightning.model.heads import slot_faults
-from eat_lightning.model.method import argument_faults
-from eat_lightning.model.specification import (
-    build,
-    class_of,
-    method_faults,
-    untrained,
-    without_kind,
-)
+from eat_lightning.model.specification import Specification, untrained
 from eat_lightning.weights.dial import Budget
-
-
-def changed(slot: str, own: dict[str, Any], node: dict[str, Any], num_layers: int) -> Any:
-    """The method a node names, or the run's own (`own`: its spec) with the settings that are not
-    null; ValueError with every fault."""
-    given = {key: value for key, value in node.items() if value is not None}
-    if "_target_" not in given:
-        return checked(slot, own | given, num_layers)
-    raise_faults(method_faults(slot, given, num_layers))
-    return make(given)
-
-
-def checked(slot: str, spec: dict[str, Any], num_layers: int) -> Any:
-    """A method from its spec. Its faults are asked for before it is built, so that those of its
-    layers come with the others; ValueError lists them."""
-    if isinstance(spec, dict) and isinstance(spec.get("kind"), str):
-        cls, arguments = class_of(slot, spec["kind"]), without_kind(spec)
-        if not arguments.keys() - inspect.signature(cls).parameters.keys():
-            raise_faults(argument_faults(cls, num_layers, **arguments))
-    return build(slot, spec)
-
-
-def looking_at(early: list[int], given: Any) -> Any:
-    """An exit rule that is named, by a node or a spec, without layers looks at each of the run's
-    early heads. What is neither is for `checked` to say."""
-    open_ended = isinstance(given, dict) and given.get("layers") is None
-    if open_ended and given.get("_target_"):
-        rule = target(given)
-    elif open_ended and isinstance(given.get("kind"), str):
-        rule = class_of("exit", given["kind"])
-    else:
-        return given
-    return given | {"layers": early} if "layers" in inspect.signature(rule).parameters else given
 
 
 @dataclass(frozen=True)
@@ -94,7 +51,8 @@ class ExitChoice:
         faults, rule = Faults(), None
         with faults.gathered():
             early = [layer for layer in heads if layer < num_layers]
-            rule = changed("exit", own, looking_at(early, self.settings), num_layers)
+            named = Specification.read("exit", self.settings, own).looking_at(early)
+            rule = named.build(num_layers)
             faults += untrained("exit", rule, own["kind"])
             faults += slot_faults(rule, heads, num_layers, num_labels)
         faults.check()
@@ -102,17 +60,16 @@ class ExitChoice:
 
 
 def point_faults(settings: dict[str, Any], own: dict[str, Any], budget: Budget) -> list[str]:
-    """A budget and a point of the knob are one setting. What a rule's yaml says is not asked for:
-    there the point stands at its default."""
-    named = bool(settings.get("_target_"))
+    """A budget and a point of the knob are one setting. A point that a rule's yaml gives is its
+    default, and stands for none."""
     try:
-        rule: Any = target(settings) if named else class_of("exit", own["kind"])
-    except (ImportError, AttributeError, ValueError):
-        return []  # said where the rule is made
-    knob = rule.knob
+        rule = Specification.read("exit", settings, own)
+        knob = rule.made_of.knob
+    except ValueError:
+        return []  # a fault of the rule, which is named where it is built
     given = None if knob is None else settings.get(knob.name)
     if knob is None or given is None:
         return []
-    if named and given == inspect.signature(rule).parameters[knob.name].default:
+    if settings.get("_target_") and given == rule.takes[knob.name].default:
         return []
     return [f"exit.{budget.key} and exit.{knob.name} are one setting, got {budget} and {given}"]

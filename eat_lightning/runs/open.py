@@ -17,7 +17,7 @@ from eat_lightning.infer.precision import DTYPES, PLAIN, form_of, in_dtype, in_f
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.policy.full_depth import FullDepth
-from eat_lightning.model.contracts import Policy
+from eat_lightning.model.contracts import ModelFacts, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import idle_faults, policy_faults
 from eat_lightning.model.specification import build, spec
@@ -95,7 +95,7 @@ def check_policies(
     """ConfigError with what does not go together. idle: or would never be heard."""
     for body in encoders.values():
         load_second_runs(body.policies)
-        faults = policy_faults(body.policies, body, labels, run.folder / "model")
+        faults = policy_faults(body.policies, ModelFacts.of(body, labels, run.folder / "model"))
         faults += idle_faults(body.policies, body.exit) if idle else []
         if faults:
             raise ConfigError.of(faults)

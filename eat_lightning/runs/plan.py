@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from eat_lightning.config import Plan, RunFolder, whole
+from eat_lightning.config import Plan, RunFolder
 from eat_lightning.infer.precision import prepack_faults
+from eat_lightning.validation import Whole
 
 
 class RunPlan(Plan):
     """policy: a node for each policy."""
 
     run: RunFolder
-    batch: Annotated[int, whole(1)]
-    threads: Annotated[int | None, whole(1)]
+    batch: Annotated[int, Whole(1)]
+    threads: Annotated[int | None, Whole(1)]
     dtype: Literal["fp32", "bf16", "int8"]
     prepack: bool | None
     policy: dict[str, Any]

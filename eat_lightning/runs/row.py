@@ -15,30 +15,38 @@ import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.bounds import number_faults, raise_faults
-from eat_lightning.config import Amount, Count, Positive, checked, whole, within
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import Knob, point_of
 from eat_lightning.model.specification import class_of, spec
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import folder_name, is_clean, provenance
+from eat_lightning.validation import (
+    Beside,
+    Check,
+    Count,
+    NotNegative,
+    Positive,
+    Whole,
+    Within,
+    raise_faults,
+)
 
-Share = Annotated[float, within("[0, 1]")]
-Correlation = Annotated[float, within("[-1, 1]")]
+Share = Annotated[float, Within("[0, 1]")]
+Correlation = Annotated[float, Within("[-1, 1]")]
 
 
-def kind_faults(method: Any) -> list[str]:
+def kind_faults(method: Any, beside: Beside) -> list[str]:
     named = not isinstance(method, dict) or isinstance(method.get("kind"), str)
     return [] if named else [f"must name a kind, got {method!r:.60}"]
 
 
-def file_faults(name: Any) -> list[str]:
+def file_faults(name: Any, beside: Beside) -> list[str]:
     sound = not isinstance(name, str) or re.fullmatch(r"((examples/)?\w[\w.-]*)?", name)
     return [] if sound else [f"must name a file beside the rows, got {name!r:.60}"]
 
 
-Method = Annotated[dict[str, Any], checked(kind_faults)]
+Method = Annotated[dict[str, Any], Check(kind_faults)]
 
 OWN, THEIRS, FIXED = "own static", "hugging face", "fixed depth"  # baselines
 SETTING = (  # what was measured, and how
@@ -104,9 +112,9 @@ class Row:
     num_examples: Count
     metric: Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
     num_layers: Count
-    depth: Annotated[float, within("[1, inf)")]
-    retention: Annotated[float, within("(0, 1]")]
-    token_layers: Annotated[float, within("(0, 1]")]
+    depth: Annotated[float, Within("[0, inf)")]
+    retention: Annotated[float, Within("(0, 1]")]
+    token_layers: Share
     exit_shares: dict[str, Share]
     flops: Positive
     flops_ratio: Positive
@@ -119,30 +127,30 @@ class Row:
     majority: Share | None = None
     recall: dict[str, Share] = field(default_factory=dict)
     knob: str | None = None
-    point: Annotated[float | list[float] | None, within("(-inf, inf)")] = None
-    budget: Annotated[float | None, within("(0, 1]")] = None
+    point: Annotated[float | list[float] | None, Within("(-inf, inf)", each=True)] = None
+    budget: Annotated[float | None, Within("(0, 1]")] = None
     budget_ms: Positive | None = None
-    agree: Annotated[float | None, within("(0, 1]")] = None
-    adaptivity_gain: Annotated[float | None, within("[-2, 2]")] = None
-    adaptivity_gain_low: Annotated[float | None, within("[-2, 2]")] = None
-    adaptivity_gain_high: Annotated[float | None, within("[-2, 2]")] = None
-    mix_gain: Annotated[float | None, within("[-2, 2]")] = None
-    mix_gain_low: Annotated[float | None, within("[-2, 2]")] = None
-    mix_gain_high: Annotated[float | None, within("[-2, 2]")] = None
-    latency_ms: Amount | None = None
-    latency_p50_ms: Amount | None = None
-    latency_p90_ms: Amount | None = None
-    latency_p99_ms: Amount | None = None
-    latency_low_ms: Amount | None = None
-    latency_high_ms: Amount | None = None
-    throughput: Amount | None = None
-    throughput_low: Amount | None = None
-    throughput_high: Amount | None = None
-    throughput_sorted: Amount | None = None
-    throughput_sorted_low: Amount | None = None
-    throughput_sorted_high: Amount | None = None
-    padding_factor: Annotated[float | None, within("[1, inf)")] = None
-    padding_factor_sorted: Annotated[float | None, within("[1, inf)")] = None
+    agree: Annotated[float | None, Within("(0, 1]")] = None
+    adaptivity_gain: Annotated[float | None, Within("[-2, 2]")] = None
+    adaptivity_gain_low: Annotated[float | None, Within("[-2, 2]")] = None
+    adaptivity_gain_high: Annotated[float | None, Within("[-2, 2]")] = None
+    mix_gain: Annotated[float | None, Within("[-2, 2]")] = None
+    mix_gain_low: Annotated[float | None, Within("[-2, 2]")] = None
+    mix_gain_high: Annotated[float | None, Within("[-2, 2]")] = None
+    latency_ms: NotNegative | None = None
+    latency_p50_ms: NotNegative | None = None
+    latency_p90_ms: NotNegative | None = None
+    latency_p99_ms: NotNegative | None = None
+    latency_low_ms: NotNegative | None = None
+    latency_high_ms: NotNegative | None = None
+    throughput: NotNegative | None = None
+    throughput_low: NotNegative | None = None
+    throughput_high: NotNegative | None = None
+    throughput_sorted: NotNegative | None = None
+    throughput_sorted_low: NotNegative | None = None
+    throughput_sorted_high: NotNegative | None = None
+    padding_factor: Annotated[float | None, Within("[1, inf)")] = None
+    padding_factor_sorted: Annotated[float | None, Within("[1, inf)")] = None
     speed_up: Positive | None = None
     speed_up_low: Positive | None = None
     speed_up_high: Positive | None = None
@@ -168,7 +176,7 @@ class Row:
     policy: list[dict[str, Any]] = field(default_factory=list)
     exit_reasons: dict[str, Share] = field(default_factory=dict)
     lr: Positive | None = None
-    steps: Annotated[int | None, whole(0)] = None
+    steps: Annotated[int | None, Whole(0)] = None
     num_train_examples: Count | None = None
     head: dict[str, Any] | None = None
     objective: dict[str, Any] | None = None
@@ -176,7 +184,7 @@ class Row:
     teacher: str | None = None
     sources: dict[str, str] = field(default_factory=dict)
     data: str = ""
-    examples: Annotated[str, checked(file_faults)] = ""
+    examples: Annotated[str, Check(file_faults)] = ""
     session: str = ""
     commit: str = ""
     clean: bool = False
@@ -185,9 +193,9 @@ class Row:
 
     def __post_init__(self) -> None:
         last, faults = self.num_layers, []
-        faults += number_faults("depth", self.depth, f"[1, {last}]")
-        outside = [k for k in self.exit_shares if not (k.isdigit() and 1 <= int(k) <= last)]
-        faults += [f"exit_shares must name layers in 1..{last}, got {k}" for k in outside]
+        faults += Within(f"[0, {last}]").lines("depth", self.depth)
+        outside = [k for k in self.exit_shares if not (k.isdigit() and int(k) <= last)]
+        faults += [f"exit_shares must name layers in 0..{last}, got {k}" for k in outside]
         if abs(sum(self.exit_shares.values()) - 1) > 1e-6:
             faults.append(f"exit_shares must add up to 1, got {sum(self.exit_shares.values())}")
         if (self.knob is None) != (self.point is None):

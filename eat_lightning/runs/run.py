@@ -17,7 +17,6 @@ import torch
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from eat_lightning.bounds import listed_layers
 from eat_lightning.config import CONFIG_DIR, arguments, binding_faults, make, target
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
@@ -31,6 +30,7 @@ from eat_lightning.runs.validate import (
     run_faults,
     target_faults,
 )
+from eat_lightning.validation import listed_layers
 from eat_lightning.weights.checkpoint import load_model
 from eat_lightning.weights.untrusted import UNFIT, json_of, one_line, read_config, text_of
 

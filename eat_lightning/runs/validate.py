@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.bounds import number_faults, whole_faults
 from eat_lightning.config import arguments, binding_faults, make, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.specification import MODEL_SLOTS, SLOTS, fills, home
 from eat_lightning.own import ALLOW, own_modules, where_absent
+from eat_lightning.validation import Whole, Within
 from eat_lightning.weights.untrusted import one_line
 
 
@@ -120,7 +120,7 @@ def run_faults(config: dict[str, Any], done: Any) -> list[str]:
     if not faults and "task" in nodes:
         faults += task_faults(nodes["task"])
     limit = nodes.get("data", {}).get("max_length")
-    faults += [] if limit is None else whole_faults("data.max_length", limit, 8)
+    faults += [] if limit is None else Whole(8).lines("data.max_length", limit)
     given = {key: kind for key, kind in KINDS.items() if key in config}
     wrong = [key for key, kind in given.items() if not isinstance(config[key], kind)]
     faults += [f"config.yaml: {key} cannot be {config[key]!r}" for key in wrong]
@@ -128,7 +128,7 @@ def run_faults(config: dict[str, Any], done: Any) -> list[str]:
         return [*faults, "done.json: not what a run notes"]
     calibration = done.get("calibration") or {}
     whole = isinstance(calibration, dict) and all(
-        isinstance(found, dict) and not number_faults("", [found.get(n) for n in NOTED], "[0, inf)")
+        isinstance(found, dict) and all(Within("[0, inf)").holds(found.get(n)) for n in NOTED)
         for found in calibration.values()
     )
     return faults if whole else [*faults, "done.json: calibration is not what a run notes"]

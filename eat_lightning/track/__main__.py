@@ -7,12 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
-
-from eat_lightning.bounds import layer_faults
 from eat_lightning.cli import entry
-from eat_lightning.config import Plan, bounded, parsed
+from eat_lightning.config import Plan, parsed
 from eat_lightning.errors import ConfigError, in_one_line
+from eat_lightning.validation import Beside, Check, InLayers
 
 STEP = "trainer/global_step"
 METRICS = "accuracy|f1|matthews|pearson|spearman"
@@ -20,20 +18,19 @@ METHODS = tuple(f"{slot}._target_" for slot in ("reduction", "exit", "objective"
 RETENTIONS = ("train/retention", "train/scheduled_retention", "select/retention")
 
 
-def ascending(layers: Any) -> Any:
-    return bounded(layers, layer_faults("", layers, None, at_least=1))
+def name_faults(name: Any, beside: Beside) -> list[str]:
+    return [] if name else [f"must be a name, got {name!r}"]
 
 
-def named(name: str) -> str:
-    return bounded(name, [] if name else [f"must be a name, got {name!r}"])
+Name = Annotated[str, Check(name_faults)]
 
 
 class WorkspacePlan(Plan):
     entity: str | None
-    project: Annotated[str, AfterValidator(named)]
-    name: Annotated[str, AfterValidator(named)]
-    exits: Annotated[list[int], BeforeValidator(ascending)]
-    group: list[Annotated[str, AfterValidator(named)]]
+    project: Name
+    name: Name
+    exits: Annotated[list[int], InLayers(at_least=1)]
+    group: list[Name]
     file: str | None
 
     def rules(self) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import write_json, write_text
 from eat_lightning.model.contracts import Objective, Schedule
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.training import Stage
 from eat_lightning.runs.run import Run, environment
 from eat_lightning.runs.training_mark import training_mark
 from eat_lightning.track.log import extra_logger
@@ -32,8 +33,9 @@ from eat_lightning.train.callbacks.settle import Settle
 from eat_lightning.train.callbacks.stages import FollowStages, all_train
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.module import Classifier
+from eat_lightning.train.one_pass import blockers, fit_heads, trains_early_heads_alone
 from eat_lightning.train.plan import TrainPlan, tuned_faults
-from eat_lightning.train.processes import is_first_process, watched
+from eat_lightning.train.processes import is_first_process, num_processes, watched
 from eat_lightning.train.shards import Gather
 from eat_lightning.train.teacher import attach_teacher, teacher_in_step
 from eat_lightning.train.trainer import strategy_for, trainer_arguments
@@ -63,21 +65,40 @@ def fit(plan: TrainPlan, run: Run) -> None:
         for encoder in filter(None, (module.encoder, *module.teacher)):
             data.max_length = min(data.max_length, encoder.shape.max_length)
         settings = trainer_arguments(plan.trainer)
-        if module.objective.wants_teacher and plan.teacher is not None:
-            rows = data.rows_drawn(settings.get("max_steps", -1), settings["max_epochs"])
-            attach_teacher(data, plan.teacher, rows, str(settings["precision"]))
         exits = [int(layer) for layer in module.encoder.heads]
         stages = module.schedule.stages(plan.trainer["max_epochs"], exits)
+        one_pass = in_one_pass(plan, module, stages)
+        if data.texts and not one_pass:
+            raise ConfigError("data.texts is for heads from one pass alone: give model=eat_heads")
+        if module.objective.wants_teacher and plan.teacher is not None:
+            steps = -1 if one_pass else settings.get("max_steps", -1)
+            rows = data.rows_drawn(steps, settings["max_epochs"])
+            attach_teacher(data, plan.teacher, rows, str(settings["precision"]))
         every = all_train(module.encoder, stages, module.objective)
         settings["strategy"] = strategy_for(plan.trainer, every, plan.threads)
-        begin(run, {"train": data.split("train").key, "precision": settings["precision"]})
+        texts = data.split("texts" if data.texts else "train")
+        begin(run, {"train": texts.key, "precision": settings["precision"]})
         objective = module.objective
         if objective.examples and not (run.folder / "last.ckpt").is_file():
             examples = spread_batches(data.split("train"), objective.examples, 8)
             objective.begin(module.encoder, examples)
-        trainer = run_trainer(plan, run, module, data, settings)
+        if one_pass:
+            with loggers_of(plan, run) as loggers:
+                trainer = fit_heads(plan.one_pass, run, module, data, settings, loggers)
+        else:
+            trainer = run_trainer(plan, run, module, data, settings)
     if trainer.interrupted:
         raise KeyboardInterrupt
+
+
+def in_one_pass(plan: TrainPlan, module: Classifier, stages: Sequence[Stage]) -> bool:
+    """True where early heads can learn from vectors that one pass of the encoder keeps."""
+    if not plan.one_pass.enabled or not trains_early_heads_alone(module.encoder, stages):
+        return False
+    found = blockers(module, num_processes(plan.trainer))
+    if found and is_first_process():
+        print(f"the encoder runs in every step: {'; '.join(found)}", flush=True)
+    return not found
 
 
 def run_trainer(
@@ -138,21 +159,21 @@ def data_of(plan: TrainPlan) -> TextData:
 
 def module_of(plan: TrainPlan, data: TextData) -> Classifier:
     """The LightningModule around a new encoder."""
-    task, optimizer, objective = data.task, plan.optimizer, make(plan.objective)
+    task, optimizer, methods = data.task, plan.optimizer, plan.methods
+    objective = methods.objective
     encoder = make(
         plan.encoder,
         num_labels=task.num_labels,
-        attention=make(plan.attention),
-        reduction=make(plan.reduction),
-        exit=make(plan.exit),
-        head=plan.head,
+        attention=methods.attention,
+        reduction=methods.reduction,
+        exit=methods.exit,
+        head=with_number_of_texts(plan.head, len(task.columns)),
         tokenizer=data.tokenizer,
     )
     shows = "teacher_hidden" in objective.wants
     teacher = teacher_in_step(plan.teacher, objective, data) if plan.teacher and shows else None
     bind(objective, encoder, teacher)
-    schedule = make(plan.schedule)
-    raise_idle(schedule, encoder)
+    raise_idle(methods.schedule, encoder)
     pretrained = plan.encoder.get("pretrained")
     if pretrained is not None:  # a hub's model is here only now
         Faults(tuned_faults(plan, str(model_folder(pretrained)))).check()
@@ -160,13 +181,18 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
         encoder,
         task,
         objective,
-        schedule,
+        methods.schedule,
         lr=optimizer.lr or (1e-3 if pretrained is None else task.learning_rate),
         weight_decay=optimizer.weight_decay,
         warmup=optimizer.warmup,
         seed=plan.seed,
         teacher=teacher,
     )
+
+
+def with_number_of_texts(head: dict[str, Any], num_texts: int) -> dict[str, Any]:
+    """A head's settings with `texts: auto` as the task has it."""
+    return head | {"texts": num_texts} if head.get("texts") == "auto" else head
 
 
 def raise_idle(schedule: Schedule, encoder: AdaptiveEncoder) -> None:

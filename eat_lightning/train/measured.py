@@ -8,7 +8,7 @@ from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from eat_lightning.config import CONFIG_DIR, make, plain
+from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.measure.summary import show
 from eat_lightning.model.specification import spec
@@ -21,7 +21,7 @@ from eat_lightning.train.processes import on_gpu
 
 def measure_setting(run: Run, plan: TrainPlan) -> None:
     """See that rows.jsonl has the exit rule of `plan`, timed beside its own static, and show it."""
-    rule = spec("exit", make(plan.exit))
+    rule = spec("exit", plan.methods.exit)
     rows = [r for r in read(run.folder / "rows.jsonl") if r.exit == rule and not r.baseline]
     lacks_time = plan.measure.enabled and all(row.latency_ms is None for row in rows)
     if lacks_time and add_timed_rows(run, plan):

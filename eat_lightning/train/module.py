@@ -60,6 +60,7 @@ class Classifier(LightningModule):
         names = ["depth", "token_layers", *(f"exit_share_{k}" for k in exits_of(encoder))]
         self.way = nn.ModuleDict({name: MeanMetric() for name in names})
         self.calibration: dict[int, dict[str, float]] = {}
+        self.noted: dict[str, Any] = {}  # of done.json, beside what every run notes
         self.batch: Batch  # of the step under way
 
     @cached_property

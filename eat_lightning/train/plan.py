@@ -6,6 +6,8 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,20 +15,18 @@ from typing import Annotated, Any
 import torch
 from pydantic import BeforeValidator
 
-from eat_lightning.config import (
-    Plan,
-    arguments,
-    binding_faults,
-    make,
-    parsed,
-    target,
-    whole,
-    within,
-)
+from eat_lightning.config import Plan, arguments, binding_faults, make, parsed, target
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import Objective, overrides
+from eat_lightning.model.contracts import (
+    Attention,
+    ExitRule,
+    Objective,
+    Reduction,
+    Schedule,
+    overrides,
+)
 from eat_lightning.model.heads import head_faults, pooled_faults, slot_faults
-from eat_lightning.model.specification import method_faults
+from eat_lightning.model.specification import build, method_faults
 from eat_lightning.model.training import Stage
 from eat_lightning.overrides import METHODS
 from eat_lightning.track.log import wandb_faults
@@ -34,6 +34,7 @@ from eat_lightning.train.callbacks.stages import freezes
 from eat_lightning.train.processes import num_processes
 from eat_lightning.train.teacher import teacher_faults
 from eat_lightning.train.trainer import trainer_faults
+from eat_lightning.validation import Beside, Check, Whole, Within, is_list
 from eat_lightning.weights.checkpoint import (
     class_faults,
     depth_of,
@@ -51,29 +52,57 @@ def plain_name(value: Any) -> str:
     return str(value)
 
 
+def some(values: Any, beside: Beside) -> list[str]:
+    return [] if is_list(values) and values else [f"must list one value or more, got {values!r}"]
+
+
 class OptimizerPlan(Plan):
-    lr: Annotated[float | None, within("(0, inf)")]
-    weight_decay: Annotated[float, within("[0, inf)")]
-    warmup: Annotated[float, within("[0, 1)")]
+    lr: Annotated[float | None, Within("(0, inf)")]
+    weight_decay: Annotated[float, Within("[0, inf)")]
+    warmup: Annotated[float, Within("[0, 1)")]
+
+
+class OnePassPlan(Plan):
+    """Settings of heads from one pass; of a list the values are tried one after another."""
+
+    enabled: bool
+    texts: Annotated[int | None, Whole(1)]
+    batch_size: Annotated[int, Whole(1)]
+    dropout: Annotated[float, Within("[0, 1)")]
+    lr: Annotated[list[float], Check(some), Within("(0, inf)", each=True)]
+    weight_decay: Annotated[list[float], Check(some), Within("[0, inf)", each=True)]
+    epochs: Annotated[list[Annotated[int, Whole(1)]], Check(some)]
 
 
 class TimingPlan(Plan):
     """How the run's own setting is timed when it is trained."""
 
     enabled: bool
-    examples: Annotated[int, whole(1)]
+    examples: Annotated[int, Whole(1)]
+
+
+@dataclass(frozen=True)
+class Methods:
+    """The methods of a run, in the order of `METHODS`."""
+
+    attention: Attention
+    reduction: Reduction
+    exit: ExitRule
+    objective: Objective
+    schedule: Schedule
 
 
 class TrainPlan(Plan):
     study: Annotated[str, BeforeValidator(plain_name)]
-    seed: Annotated[int, within("[0, 4294967295]")]
+    seed: Annotated[int, Within("[0, 4294967295]")]
     model: str
     head: dict[str, Any]
     optimizer: OptimizerPlan
     teacher: str | None
-    threads: Annotated[int | None, whole(1)]
-    checkpoint_every: Annotated[int, whole(1)]
+    threads: Annotated[int | None, Whole(1)]
+    checkpoint_every: Annotated[int, Whole(1)]
     measure: TimingPlan
+    one_pass: OnePassPlan
     task: Node
     data: Node
     encoder: Node
@@ -84,6 +113,11 @@ class TrainPlan(Plan):
     schedule: Node
     trainer: dict[str, Any]
     logger: Node | None
+
+    @cached_property
+    def methods(self) -> Methods:
+        """The methods, made once."""
+        return Methods(*(build(slot, getattr(self, slot)) for slot in METHODS))
 
 
 def planned(config: dict[str, Any], multirun: bool = False) -> TrainPlan:
@@ -149,11 +183,14 @@ def cross_faults(plan: TrainPlan) -> list[str]:
     """What one part needs of another; all parts are sound by themselves."""
     task, teacher = make(plan.task), plan.teacher
     num_layers = plan.encoder["num_layers"]
-    exit, objective = make(plan.exit), make(plan.objective)
+    methods = plan.methods
+    exit, objective = methods.exit, methods.objective
     faults = slot_faults(exit, plan.head["layers"], num_layers, task.num_labels)
     faults += pooled_faults(exit, plan.head)
-    faults += objective.fits(make(plan.reduction)) + objective.fits_attention(make(plan.attention))
+    faults += objective.fits(methods.reduction) + objective.fits_attention(methods.attention)
     faults += sharing_faults(plan)
+    if plan.data.get("texts") and objective.reads_labels:
+        faults.append(f"data.texts has no labels, which {type(objective).__name__} reads")
     if wants_teacher(objective) and teacher is None:
         faults.append("objective needs a teacher: give teacher=<run or model folder>")
     if teacher is not None and not (teacher and Path(teacher).is_dir()):
@@ -185,7 +222,7 @@ def tuned_faults(plan: TrainPlan, pretrained: str | None) -> list[str]:
 
 def stages_of(plan: TrainPlan) -> list[Stage]:
     exits = sorted({*plan.head["layers"], plan.encoder["num_layers"]})
-    return make(plan.schedule).stages(1, exits)
+    return plan.methods.schedule.stages(1, exits)
 
 
 def sharing_faults(plan: TrainPlan) -> list[str]:
@@ -200,9 +237,10 @@ def sharing_faults(plan: TrainPlan) -> list[str]:
         return faults
     if any(map(freezes, stages_of(plan))):
         faults.append("trainer.strategy=fsdp needs a schedule that trains all weights in each step")
-    kind: Any = target(plan.objective)
-    if overrides(kind, Objective.effective_weights) or overrides(kind, Objective.begin):
-        needs = f"{kind.__name__} needs whole ones"
+    objective = plan.methods.objective
+    hooks = (Objective.effective_weights, Objective.begin)
+    if any(overrides(objective, hook) for hook in hooks):
+        needs = f"{type(objective).__name__} needs whole ones"
         faults.append(f"trainer.strategy=fsdp shares weights out, and {needs}")
     return faults
 

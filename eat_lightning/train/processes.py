@@ -25,8 +25,8 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.strategies import DDPStrategy
 from torch.multiprocessing.spawn import ProcessException
 
-from eat_lightning.bounds import whole_faults
 from eat_lightning.errors import ConfigError
+from eat_lightning.validation import Whole
 
 DDP = re.compile(r"ddp(_spawn|_fork|_notebook)?(_find_unused_parameters_(?P<looks>true|false))?")
 # Whoever started a rank sees it die; this bounds only waits for one that is at work, as with data
@@ -140,7 +140,7 @@ def count_faults(devices: Any, nodes: Any) -> list[str]:
     text = str(devices)
     if not known and (isinstance(devices, bool) or not text.isdigit() or int(text) < 1):
         faults.append(f"trainer.devices must be 1 or more, auto, or a list of GPUs, got {devices}")
-    return faults + whole_faults("trainer.num_nodes", nodes, 1)
+    return faults + Whole(1).lines("trainer.num_nodes", nodes)
 
 
 def device_faults(trainer: dict[str, Any]) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from lightning import Trainer
 
-from eat_lightning.bounds import whole_faults
 from eat_lightning.train.processes import DDP, Ranks, num_processes, on_gpu, process_faults
+from eat_lightning.validation import Whole
 
 OURS = {  # what `train` gives Trainer itself
     *("logger", "callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary"),
@@ -73,9 +73,9 @@ def setting_faults(trainer: dict[str, Any]) -> list[str]:
     """Settings that are not Trainer's, or that `train` cannot keep its promises with."""
     known = set(inspect.signature(Trainer).parameters) - OURS
     faults = [f"trainer.{key} is not an option here" for key in trainer if key not in known]
-    faults += whole_faults("trainer.max_epochs", trainer.get("max_epochs"), 1)
+    faults += Whole(1).lines("trainer.max_epochs", trainer.get("max_epochs"))
     if trainer.get("max_steps", -1) != -1:
-        faults += whole_faults("trainer.max_steps", trainer["max_steps"], 1)
+        faults += Whole(1).lines("trainer.max_steps", trainer["max_steps"])
     if str(trainer.get("precision")).startswith("16"):
         faults.append(
             "trainer.precision must be 32-true or bf16-mixed, got 16: it needs loss scaling"

@@ -15,7 +15,6 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
-from eat_lightning.bounds import number_faults, raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_text
 from eat_lightning.model.contracts import Policy
@@ -24,10 +23,17 @@ from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.specification import MODEL_SLOTS, build_all, specs_by_slot
+from eat_lightning.validation import Whole, Within, raise_faults
 from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.files import SAFE, read_weights, save_weights, sizes_in, weight_files
 from eat_lightning.weights.hf_names import fuse, rename, sizes_of, tuned_weights
 from eat_lightning.weights.hub import model_folder, nearest_body
+from eat_lightning.weights.pretrained_head import (
+    NEW_HEAD,
+    classifier_found,
+    head_found,
+    heads_from,
+)
 from eat_lightning.weights.untrusted import (
     TOKENIZER,
     UNFIT,
@@ -40,7 +46,6 @@ from eat_lightning.weights.untrusted import (
 )
 
 TAKES = ("first", "alternate")
-NEW_HEAD = {"activation": "tanh", "norm": False}
 BODY = ("embedding", "layers", "relative", "final_norm")  # what no fine-tuning makes
 SHARES = ("dropout", "attention_dropout", "layerdrop")  # what training leaves out, and no weight
 
@@ -68,8 +73,11 @@ def sep_id(folder: Path, config: dict[str, Any]) -> int:
     if path.is_file():
         if faults := tokenizer_faults(folder):
             raise ConfigError(f"{folder}: {faults[0]}")
-        added = json_of(path, TOKENIZER).get("added_tokens", [])
-        tokens = {token.get("content"): token.get("id") for token in added}
+        try:
+            added = json_of(path, TOKENIZER).get("added_tokens", [])
+            tokens = {str(token["content"]): token["id"] for token in added}
+        except (ValueError, OSError, TypeError, KeyError, AttributeError) as error:
+            raise ConfigError(f"{path}: not a tokenizer ({one_line(error)})") from None
         for token in ("[SEP]", "</s>"):
             if token in tokens:
                 return tokens[token]
@@ -87,37 +95,6 @@ def source_shape(config: dict[str, Any], folder: Path, sep_token_id: int = 0) ->
     except (TypeError, KeyError) as error:
         faults = [f"lacks sizes ({error})"]
     raise ConfigError(f"{folder / 'config.json'}: {one_line(faults[0])}")
-
-
-def heads_from(
-    weights: dict[str, Tensor], encoder: AdaptiveEncoder, where: str
-) -> dict[str, Tensor]:
-    """A pretrained pooler starts every head's dense layer; a classifier becomes the last head, as
-    far as names and sizes fit."""
-    last = str(encoder.shape.num_layers)
-    num_labels = len(weights.get("classes.weight", range(encoder.num_labels)))
-    if num_labels != encoder.num_labels:
-        raise ConfigError(
-            f"{where}: its classifier has {num_labels} classes, the task {encoder.num_labels}"
-        )
-    heads = {}
-    for layer, head in encoder.heads.items():
-        for name, own in head.named_parameters():
-            fits = name in weights and weights[name].shape == own.shape
-            if fits and (layer == last or name.startswith(("dense.", "normed."))):
-                heads[f"heads.{layer}.{name}"] = weights[name]
-    return heads
-
-
-def head_found(config: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, Any]:
-    """How the head of a folder is made; where it has none, as BERT's."""
-    if config["model_type"] == "eat":
-        own = config["head"]
-        return {"activation": own.get("activation"), "norm": own.get("norm", False)}
-    if "dense.weight" not in weights:
-        return NEW_HEAD
-    family = FAMILIES[config["model_type"]]
-    return {"activation": family.activation, "norm": family.norm}
 
 
 def load_pretrained(
@@ -157,9 +134,10 @@ def load_pretrained(
     shape = replace(source.of_layers(chosen), **overrides)
     if not source.layer_groups:
         weights = pick_layers(weights, chosen)
-    head = as_pretrained(head, head_found(config, weights))
+    found, keeps = head_found(config, weights), head.get("last") == "auto"
+    head = as_pretrained(head, found, classifier_found(config, weights, found))
     encoder = AdaptiveEncoder(shape, num_labels, attention, reduction, exit, head)
-    fill(encoder, weights, name)
+    fill(encoder, weights, name, keeps)
     return encoder.train()
 
 
@@ -184,10 +162,13 @@ def own_weights(
         raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
 
 
-def fill(encoder: AdaptiveEncoder, weights: dict[str, Tensor], name: str) -> None:
-    """Load a body and what fits of its head; ConfigError where the body is not whole."""
+def fill(
+    encoder: AdaptiveEncoder, weights: dict[str, Tensor], name: str, keeps: bool = False
+) -> None:
+    """Load a body and what fits of its head; ConfigError where the body is not whole. keeps: the
+    last head answers as it did, its temperature included."""
     body = {n: w for n, w in weights.items() if n in encoder.state_dict()}
-    loaded = body | heads_from(weights, encoder, name)
+    loaded = body | heads_from(weights, encoder, name, keeps)
     # What fine-tuning makes is in no pretrained body: heads, the strength, parameters of methods.
     absent = encoder.load_state_dict(loaded, strict=False).missing_keys
     missing = [n for n in absent if n.startswith(BODY)]
@@ -228,7 +209,7 @@ def encoder_faults(
     **overrides: Any,
 ) -> list[str]:
     """What is wrong with an encoder's settings, as far as it shows before weights are read."""
-    if faults := whole_faults("encoder.num_layers", num_layers, 1):
+    if faults := Whole(1).lines("encoder.num_layers", num_layers):
         return faults
     faults = [] if take in TAKES else [f"encoder.take must be first or alternate, got {take!r}"]
     names = {f.name for f in fields(Shape)} if random else {*SHARES}
@@ -239,7 +220,7 @@ def encoder_faults(
         sizes = wanted | {"vocab_size": 1, "num_layers": num_layers} | overrides
         return faults or [f"encoder.{fault}" for fault in shape_faults(sizes)]
     for key in SHARES:
-        faults += number_faults(f"encoder.{key}", [overrides.get(key, 0.0)], "[0, 1)")
+        faults += Within("[0, 1)").lines(f"encoder.{key}", overrides.get(key, 0.0))
     if not isinstance(pretrained, str):
         return [*faults, f"encoder.pretrained must be a folder or a hub's name, got {pretrained!r}"]
     folder, looks_local = Path(pretrained), pretrained.startswith((".", "/", "~"))
@@ -375,7 +356,7 @@ def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
         raise_faults(weight_faults(Shape(**sizes_of(config, 0)), weights))
         encoder = encoder_from(config, len(labels))
         encoder.load_state_dict(weights)
-        raise_faults(number_faults("strength", encoder.strength.item(), "[0, 1]"))
+        raise_faults(Within("[0, 1]").lines("strength", encoder.strength.item()))
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ConfigError(f"{folder}: {UNFIT} ({one_line(error)})") from None
     return encoder.eval(), labels

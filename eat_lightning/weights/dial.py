@@ -19,7 +19,6 @@ from typing import Any, Literal
 import pydantic.dataclasses
 from pydantic import ConfigDict
 
-from eat_lightning.bounds import raise_faults
 from eat_lightning.files import sha256_of
 from eat_lightning.model.contracts import turned
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -27,6 +26,7 @@ from eat_lightning.model.int8 import is_int8
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.specification import specs_by_slot
+from eat_lightning.validation import raise_faults
 from eat_lightning.weights.untrusted import json_of, one_line
 
 FOLDER = "dial"

@@ -27,6 +27,7 @@ SIZES = {  # fields of Shape -> the names that most config.json give them
     "eps": "layer_norm_eps",
     "pad_token_id": "pad_token_id",
 }
+POOLINGS = "classifier_pooling"  # a key of config.json, where a family's head may pool otherwise
 BERT_NAMES = {  # modules, as patterns of a whole name -> ours
     r"embeddings\.word_embeddings": "embedding.word",
     r"embeddings\.position_embeddings": "embedding.position",

@@ -28,7 +28,6 @@ from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 from transformers.utils.hub import cached_file
 
-from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.objective._losses import task_loss
 from eat_lightning.model.contracts import Objective, overrides
@@ -43,6 +42,7 @@ from eat_lightning.model.positions import Disentangled, Distance, RelativeBias
 from eat_lightning.model.specification import MODEL_SLOTS, build_all, spec
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
+from eat_lightning.validation import Whole, raise_faults
 from eat_lightning.weights.checkpoint import load_pretrained, model_config
 from eat_lightning.weights.dial import Budget, at_kept_point
 from eat_lightning.weights.families import known_family
@@ -158,7 +158,7 @@ class EatForSequenceClassification(PreTrainedModel):
             raise ValueError(f"from_pretrained: {min(unknown)} is not an option for a plain folder")
         labels = label_names(saved, options)
         num_layers: Any = options.pop("num_layers", None) or sizes_of(saved, 0).get("num_layers")
-        raise_faults(whole_faults(f"{name}: num_layers", num_layers, 1))
+        raise_faults(Whole(1).lines(f"{name}: num_layers", num_layers))
         objective = options.pop("objective", None)
         chosen = {slot: options.pop(slot, None) or {"kind": kind} for slot, kind in STATIC.items()}
         methods = build_all(chosen, num_layers)
@@ -217,6 +217,8 @@ class EatForSequenceClassification(PreTrainedModel):
         super()._init_weights(module)
         if (temperature := module._buffers.get("temperature")) is not None:  # a head's
             init.ones_(temperature)
+            if (centre := module._buffers.get("centre")) is not None:
+                init.zeros_(centre)
         elif isinstance(module, Distance):
             for table, made in module.tables().items():
                 init.copy_(module.get_buffer(table), made)

@@ -20,12 +20,12 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_text
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
+from eat_lightning.model.specification import spec
 from eat_lightning.weights.checkpoint import model_config
 from eat_lightning.weights.families import family_of
+from eat_lightning.weights.family import POOLINGS
 from eat_lightning.weights.files import save_weights
 from eat_lightning.weights.hf_names import ours_of, unfused
-
-POOLINGS = "classifier_pooling"  # a key of config.json, where a family's head may pool otherwise
 
 
 def empty_body(shape: Shape) -> nn.Module:
@@ -87,7 +87,9 @@ def filled(weight: Tensor, axis: int, size: int) -> Tensor:
 
 def head_settings(encoder: AdaptiveEncoder) -> dict[str, Any]:
     """What a config.json says of the last head; ConfigError where its family has no such head."""
-    family, head = family_of(encoder.shape), encoder.head
+    family = family_of(encoder.shape)
+    last: Any = encoder.heads[str(encoder.shape.num_layers)]
+    head = spec("head", last)
     pools = ("cls", "mean") if POOLINGS in family.settings(encoder.shape) else ("cls",)
     wanted: Mapping[str, tuple[Any, ...]] = {
         "kind": ("pooled",),

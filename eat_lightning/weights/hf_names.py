@@ -85,12 +85,12 @@ def tuned_weights(weights: dict[str, Tensor], num_layers: int) -> dict[str, Tens
     """A run's body, and its last head under the names of a pretrained one: fine-tuned weights, from
     which pruning and distilling often start (PoWER-BERT, Goyal et al. 2020; LTP, Kim et al. 2022).
 
-    Other heads, temperatures and the pruning strength belong to the training that made them.
+    Other heads and the pruning strength belong to the training that made them.
     """
     own = {name.removeprefix("encoder."): weight for name, weight in weights.items()}
     last, kept = f"heads.{num_layers}.", {}
     for name, weight in own.items():
-        if name.startswith(last) and name.endswith((".weight", ".bias")):
+        if name.startswith(last):
             kept[name.removeprefix(last)] = weight
         elif name != "strength" and not name.startswith("heads."):
             kept[name] = weight

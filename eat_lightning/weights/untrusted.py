@@ -17,12 +17,12 @@ from typing import Any
 
 from torch import Tensor
 
-from eat_lightning.bounds import layer_faults, number_faults, switch_faults, whole_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.heads import ACTIVATIONS, head_faults
 from eat_lightning.model.layer import FEED_FORWARDS, NORMS
 from eat_lightning.model.positions import DISTANCES
 from eat_lightning.model.specification import MODEL_SLOTS
+from eat_lightning.validation import InLayers, Switch, Whole, Within
 from eat_lightning.weights.families import known_family
 from eat_lightning.weights.hf_names import type_fault
 
@@ -66,15 +66,15 @@ def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
     least |= {"type_vocab_size": 0, "position_offset": 0, "relative_buckets": 0, "sep_token_id": 0}
     least |= {"pad_token_id": 0, "head_width": 0, "embedding_size": 0, "layer_groups": 0}
     least["local_window"] = 0
-    faults = [f for key, low in least.items() for f in whole_faults(key, sizes.get(key, low), low)]
+    faults = [f for key, low in least.items() for f in Whole(low).lines(key, sizes.get(key, low))]
     faults += [
         f"{key} must be at most {most}, got {sizes[key]}"
         for key in least
         if not faults and sizes.get(key, 0) > (most := MOST_LAYERS if key == "num_layers" else MOST)
     ]
-    faults += number_faults("eps", [sizes.get("eps", 1e-12)], "(0, 1)")
+    faults += Within("(0, 1)").lines("eps", sizes.get("eps", 1e-12))
     for key in ("dropout", "attention_dropout", "layerdrop"):
-        faults += number_faults(key, [sizes.get(key, 0.0)], "[0, 1)")
+        faults += Within("[0, 1)").lines(key, sizes.get(key, 0.0))
     act = sizes.get("hidden_act", "gelu")
     if not isinstance(act, str) or act not in ACTIVATIONS:
         faults.append(f"hidden_act must be among {', '.join(ACTIVATIONS)}, got {act!r}")
@@ -108,11 +108,11 @@ def part_faults(sizes: Mapping[str, Any]) -> list[str]:
         if (named := sizes.get(key, usual)) not in [*known]:
             faults.append(f"{key} must be one of {', '.join(known)}, got {named!r:.60}")
     for key in ("absolute_positions", "biases"):
-        faults += switch_faults(key, sizes.get(key, True))
+        faults += Switch().lines(key, sizes.get(key, True))
     for key in ("rotary_base", "local_rotary_base"):
-        faults += number_faults(key, [sizes.get(key, 1e4)], "(1, inf)")
+        faults += Within("(1, inf)").lines(key, sizes.get(key, 1e4))
     layers, groups = sizes["num_layers"], sizes.get("layer_groups", 0)
-    faults += layer_faults("local_layers", sizes.get("local_layers") or [], layers)
+    faults += InLayers().lines("local_layers", sizes.get("local_layers") or [], layers)
     if groups > layers:
         faults.append(f"layer_groups must be in 0..{layers}, got {groups}")
     if not isinstance(sizes.get("family", ""), str):
@@ -134,7 +134,7 @@ def by_layer_faults(sizes: Mapping[str, Any]) -> list[str]:
             continue
         if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != count:
             return [f"{key} must list a number for each of {count} layers, got {given!r}"]
-        sound = all(not whole_faults(key, n, 1) and n <= top for n in given)
+        sound = all(not Whole(1).lines(key, n) and n <= top for n in given)
         if not sound or max(given) != top:
             return [f"{key} must be in 1..{most}={top}, which is their most, got {list(given)}"]
     return []
@@ -150,8 +150,8 @@ def model_faults(config: Mapping[str, Any]) -> list[str]:
     head = config.get("head")
     if not faults:
         faults += head_faults(config["num_layers"], head)
-        if isinstance(head, Mapping) and head.get("layers") == "all":
-            faults.append("head.layers must be a list of layers, got 'all'")
+        if isinstance(head, Mapping) and isinstance(named := head.get("layers"), str):
+            faults.append(f"head.layers must be a list of layers, got {named!r:.60}")
     for slot in MODEL_SLOTS:
         chosen = config.get(slot)
         if not isinstance(chosen, dict) or not isinstance(chosen.get("kind"), str):

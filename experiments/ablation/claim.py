@@ -21,6 +21,8 @@ from eat_lightning.report.study import Study
 from eat_lightning.report.table import Cell as TableCell
 from eat_lightning.report.table import Table
 
+from .. import speed
+from ..speed import EXTREMES
 from .factorial import OFF, PARTS, Cell, Factorial, below, factorials, name_of, parts_of, single
 from .figure import figure_of
 
@@ -42,8 +44,8 @@ COLUMNS = [
     col.field("depth", "depth", 2, "layers run, mean"),
     col.field("retention", "retention", 3, RETENTION),
     col.number("flops", "FLOPs", digits=3, help=f"counted, {AGAINST}"),
-    col.interval("single", "times as fast, batch 1", help=f"{AGAINST}; {col.EXTREMES}"),
-    col.interval("batch", "in batches", help=f"as they come, {AGAINST}; {col.EXTREMES}"),
+    col.interval("single", "times as fast, batch 1", help=f"{AGAINST}; {EXTREMES}"),
+    col.interval("batch", "in batches", help=f"as they come, {AGAINST}; {EXTREMES}"),
     col.number("conversion", "conversion", help="times as fast / FLOPs saved, batch 1"),
     col.field("latency_ms", "ms", 2, "batch 1, mean"),
     col.field("throughput", "examples/s", 0, "in batches"),
@@ -112,7 +114,7 @@ def times(f: Factorial, cell: Cell, key: str) -> TableCell:
     if not f.cells[cell].timed:
         return cells.EMPTY
     found = f.savings[key].get(cell)
-    return TableCell(1.0, "1") if cell == OFF else cells.times(found, NO_SESSION)
+    return TableCell(1.0, "1") if cell == OFF else speed.times(found, NO_SESSION)
 
 
 def flags_of(factorial: Factorial, cell: Cell) -> list[str]:

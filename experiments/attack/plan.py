@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from eat_lightning.config import Count, DataPlan, Plan, RunFolder, whole
+from eat_lightning.config import DataPlan, Plan, RunFolder
 from eat_lightning.infer.precision import prepack_faults
+from eat_lightning.validation import Count, Whole
 
 
 class AttackPlan(Plan):
@@ -23,8 +24,8 @@ class AttackPlan(Plan):
     exit_rules: list[Any] = Field(alias="rules")
     examples: Count
     split: str
-    most_tokens: Annotated[int | None, whole(1)]
-    seed: Annotated[int, whole(0)]
+    most_tokens: Annotated[int | None, Whole(1)]
+    seed: Annotated[int, Whole(0)]
     to: str | None
     data: DataPlan
     batch: Count

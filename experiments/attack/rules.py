@@ -9,12 +9,12 @@ from typing import Any
 
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.recorded import Outcome, Recorded
-from eat_lightning.measure.settings import checked, label
+from eat_lightning.measure.settings import label
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.heads import slot_faults
-from eat_lightning.model.policies import built
-from eat_lightning.model.specification import without_kind
+from eat_lightning.model.policies import build_policies
+from eat_lightning.model.specification import build, without_kind
 from eat_lightning.runs.run import Run
 
 
@@ -65,11 +65,11 @@ def rule_of(given: Any, early: Sequence[int], last: int) -> Rule:
     if spec.get("kind") != "never":
         spec = {"layers": [*early]} | spec
     named = given.get("policy", [])
-    policies = built(named)
+    policies = build_policies(named)
     # Of an example nothing is known but its guesses: not its source, nor another run's guess.
     if not all(isinstance(policy, Veto) and policy.run is None for policy in policies):
         raise ValueError("rules: a policy that asks for more than guesses cannot be attacked here")
-    made = checked("exit", spec, last)
+    made = build("exit", spec, last)
     words = [" ".join(map(str, [p["kind"], *without_kind(p).values()])) for p in named]
     name = ", ".join([label(spec), *words])
     return Rule(name, made, tuple(k for k in made.layers if k < last), policies)

@@ -6,11 +6,12 @@ import secrets
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from eat_lightning.config import Count, DataPlan, Plan, checked, whole, within
+from eat_lightning.config import DataPlan, Plan
 from eat_lightning.errors import ConfigError
+from eat_lightning.validation import Check, Count, Whole, Within
 from experiments.bench.released import body_faults
 
-Share = Annotated[float, within("[0, 1)")]
+Share = Annotated[float, Within("[0, 1)")]
 
 
 class Sizes(Plan):
@@ -31,19 +32,19 @@ class Sizes(Plan):
 class BenchPlan(Plan):
     what: Literal["speed", "cost", "training", "compiled"]
     run: str | None
-    body: Annotated[str | None, checked(body_faults)]
-    long: Annotated[int, whole(2)] | None
+    body: Annotated[str | None, Check(body_faults)]
+    long: Annotated[int, Whole(2)] | None
     data: DataPlan
     encoder: Sizes
     ratio: Share
-    leaving: Annotated[float, within("[0, 1]")]
+    leaving: Annotated[float, Within("[0, 1]")]
     lengths: str | None
     tasks: list[str] | None
     batches: list[Count] | None
     near: list[Count] | None
     examples: Count | None
     repeats: Count | None
-    minutes: Annotated[float, within("(0, inf)")] | None
+    minutes: Annotated[float, Within("(0, inf)")] | None
     dtype: Literal["fp32", "bf16", "int8"]
     only: list[str] | None
     budget: float | str | None
@@ -76,7 +77,7 @@ class ScalingPlan(Plan):
     window: int
     attentions: list[str]
     ratio: Share
-    lengths: list[Annotated[int, whole(2)]]
+    lengths: list[Annotated[int, Whole(2)]]
     dense_up_to: Count
     at: Count
     batches: list[Count]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any
 
+from eat_lightning.validation import Beside
+
 BASE: dict[str, Any] = {
     "hidden_size": 768,
     "num_hidden_layers": 12,
@@ -65,7 +67,7 @@ RELEASED: dict[str, dict[str, Any]] = {  # by the name of their yaml in configs/
 }
 
 
-def body_faults(value: Any) -> list[str]:
+def body_faults(value: Any, beside: Beside) -> list[str]:
     """Say that a body is none of these, and which is nearest."""
     if value in RELEASED:
         return []

@@ -13,13 +13,12 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eat_lightning.bounds import raise_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.onnx_runner import ABOUT, FORMAT, Runner
 from eat_lightning.infer.sessions import engine_faults
@@ -27,6 +26,7 @@ from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.run import write_json
+from eat_lightning.validation import raise_faults
 from experiments.bench.candidates import Candidate, Field
 from experiments.bench.workload import Examples
 
@@ -96,17 +96,16 @@ def as_state(given: Examples) -> dict[str, np.ndarray]:
 def exported(encoder: AdaptiveEncoder, dtype: str, folder: Path) -> None:
     """The graphs that `eat_lightning.export` writes, without a run's tokenizer and labels, where
     they are not there yet."""
-    from eat_lightning.export.bundle import SINGLE, Bundle
+    from eat_lightning.export.bundle import SINGLE, Graphs
     from eat_lightning.export.trace import with_open_exits
-    from eat_lightning.runs.run import Run
 
     if (folder / ABOUT).is_file():
         return
     encoder = with_open_exits(encoder)
-    bundle = Bundle(cast(Run, None), encoder, [], dtype)  # its graphs need no run
+    graphs = Graphs(encoder, dtype)
     folder.mkdir(parents=True, exist_ok=True)
-    bundle.write_graphs(folder)
-    parts = zip(bundle.files, bundle.layers, strict=True)
+    graphs.write(folder)
+    parts = zip(graphs.files, graphs.layers, strict=True)
     about = {
         "format": FORMAT,
         "labels": [str(i) for i in range(encoder.num_labels)],

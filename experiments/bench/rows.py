@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.config import Positive
+from eat_lightning.validation import Positive
 
 RACED = ("race", "candidate", "task", "batch", "order")
 KEY = (*RACED, "dtype", "threads", "width", "weights", "machine")

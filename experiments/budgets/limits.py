@@ -26,6 +26,7 @@ from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.specification import build
 from eat_lightning.report.study import Measured, Study, open_study
 from eat_lightning.weights.dial import Budget, Dial, DialPoint
+from experiments.baselines import fixed_beside
 from experiments.bench.tables import markdown
 
 
@@ -76,7 +77,7 @@ class Dev:
 def dev_of(study: Study, measured: Measured) -> Dev:
     """The pass that a budget's row stands on."""
     row, said = measured.row, measured.known.recorded
-    ratio_E = np.array(sorted(m.row.flops_ratio for m in study.fixed_beside(measured)))
+    ratio_E = np.array(sorted(m.row.flops_ratio for m in fixed_beside(study, measured)))
     tokens_B = said.tokens_LB[0]
     cost_EB = ratio_E[:, None] * (tokens_B / tokens_B.mean())
     return Dev(build("exit", row.exit), said, cost_EB, row.budget or 0.0)

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
-from eat_lightning.data.attachment import texts
 from eat_lightning.errors import ConfigError, told
 from eat_lightning.runs.run import Run, write_json
+from experiments.file_gating.attachment import texts
 
 from .formats import LABELS, extension, group_of_mime, verdict
 from .peers import libmagic

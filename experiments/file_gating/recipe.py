@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eat_lightning.data.attachment import texts
 from eat_lightning.errors import ConfigError, told
 from eat_lightning.files import replacing, write_json
+from experiments.file_gating.attachment import texts
 
 from .formats import FORMATS
 from .makers import made

@@ -23,7 +23,7 @@ from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
 
 from ..baselines import Entry
-from ..speed import batch_ms, faster, single_ms, speed_up
+from ..speed import EXTREMES, batch_ms, faster, single_ms, speed_up
 from .figure import figures_of
 from .settings import common, held, table_of_settings
 
@@ -86,8 +86,8 @@ PAIR_COLUMNS = [
     col.word("static", "static"),
     col.points("points", "Δ accuracy", help=f"points; {col.PAIRED}"),
     col.p_value("p", "points", col.MCNEMAR),
-    col.number("single", "times as fast, batch 1", help=col.EXTREMES),
-    col.number("batch", "in batches", help=col.EXTREMES),
+    col.number("single", "times as fast, batch 1", help=EXTREMES),
+    col.number("batch", "in batches", help=EXTREMES),
 ]
 
 

@@ -15,8 +15,9 @@ from eat_lightning.report import columns as col
 from eat_lightning.report.study import Point
 from eat_lightning.report.table import EMPTY, Cell, Column, Table
 
-from ..baselines import GAIN, MIX, Entry
-from ..speed import Cost, batch_ms, faster, single_ms, sorted_ms, speed_up
+from .. import speed
+from ..baselines import GAIN, MIX, TRAINED, Entry
+from ..speed import EXTREMES, REPEATS, Cost, batch_ms, faster, single_ms, sorted_ms, speed_up
 
 OTHER_VERSION = "measured by another version than most of the table"
 NOT_TIMED = "not timed"
@@ -36,21 +37,21 @@ def metric(name: str, title: str) -> Column:
 
 
 def own_times(prefix: str, title: str, help: str) -> Column:
-    """How many times as fast as own static, as the rows have it."""
+    """Speed over own static, as the rows have it."""
 
     def cell(entry: Entry) -> Cell:
         if not entry.point.timed:
             return EMPTY
         if entry.point.is_static:
             return Cell(1.0, "1")
-        return cells.times(speed_up(entry.point, prefix), NO_SESSION if entry.own else NO_OWN)
+        return speed.times(speed_up(entry.point, prefix), NO_SESSION if entry.own else NO_OWN)
 
-    return Column(f"{prefix}speed_up", title, f"{help}; {col.REPEATS}", cell=cell)
+    return Column(f"{prefix}speed_up", title, f"{help}; {REPEATS}", cell=cell)
 
 
 def times(key: str, title: str, other: str, cost: Cost, help: str) -> Column:
-    """How many times as fast as one of the settings that an entry is compared with."""
-    help = f"{help}; {col.EXTREMES}"
+    """Speed over one of the settings that an entry is compared with."""
+    help = f"{help}; {EXTREMES}"
     return Column(key, title, help, cell=lambda e: held(e, getattr(e, other), cost))
 
 
@@ -63,8 +64,8 @@ ACCURACY = [
     metric("pearson", "Pearson"),
     col.points("to_own", "Δ own static", help=f"points {OWN}; {col.PAIRED}"),
     col.p_value("to_own_p", "to_own", f"{OWN}: {col.MCNEMAR}"),
-    col.points("to_trained", "Δ trained static", help=f"points {col.TRAINED}; {col.PAIRED}"),
-    col.p_value("to_trained_p", "to_trained", f"{col.TRAINED}: {col.MCNEMAR}"),
+    col.points("to_trained", "Δ trained static", help=f"points {TRAINED}; {col.PAIRED}"),
+    col.p_value("to_trained_p", "to_trained", f"{TRAINED}: {col.MCNEMAR}"),
     col.points("to_student", "Δ best student", help=f"points {STUDENT}; {col.PAIRED}"),
     col.points("gain", "Δ fixed depth", help=GAIN),
     col.points("mix_gain", "Δ best mix", help=MIX),
@@ -86,7 +87,7 @@ FASTER = [
     own_times("batch_", "own static, batches", f"{OWN}, without padding"),
     col.field("conversion", "conversion, batch 1", 2, "speed-up / FLOPs speed-up, batch 1"),
     col.field("batch_conversion", "conversion, batches", 2, "speed-up / FLOPs speed-up"),
-    times("to_trained_speed_up", "trained static, batch 1", "trained", single_ms, col.TRAINED),
+    times("to_trained_speed_up", "trained static, batch 1", "trained", single_ms, TRAINED),
     times("to_padded_speed_up", "HF, batch 1", "padded", single_ms, PADDED),
     times("to_padded_batch", "HF padded batches", "padded", batch_ms, "the same, as they come"),
     times("to_padded_sorted", "HF sorted batches", "padded", sorted_ms, "the same, by length"),
@@ -121,10 +122,10 @@ COLUMNS = [
 
 
 def held(entry: Entry, other: Point | None, cost: Cost) -> Cell:
-    """How many times as fast as another setting."""
+    """Speed over another setting."""
     if other is None or not entry.point.timed or not other.timed:
         return EMPTY
-    return cells.times(faster(entry.point, other, cost), NO_SESSION)
+    return speed.times(faster(entry.point, other, cost), NO_SESSION)
 
 
 def table_of_settings(name: str, title: str, caption: str, entries: Sequence[Entry]) -> Table:

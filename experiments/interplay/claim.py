@@ -23,7 +23,7 @@ from eat_lightning.report.study import Study
 from eat_lightning.report.table import Table
 
 from ..panels import bare_rows, dot
-from ..speed import faster, multiplied, single_ms
+from ..speed import EXTREMES, faster, multiplied, single_ms
 from .factorial import Cell, Factorial, Pair, factorials, left_out
 
 NEED = (
@@ -51,7 +51,7 @@ COLUMNS = [
     col.number("product", "product", digits=3, help="of the single shares"),
     col.interval("kept", "saved / product", help=f"1: savings multiply; {PAIRED}", **ONE),
     col.field("latency_ms", "ms", 2, "batch 1, mean"),
-    col.interval("time_ratio", "times / product", help=f"as fast, batch 1; {col.EXTREMES}", **ONE),
+    col.interval("time_ratio", "times / product", help=f"as fast, batch 1; {EXTREMES}", **ONE),
     *map(col.values, ("num_examples", "commit")),
 ]
 TAKEN = [
@@ -83,7 +83,10 @@ def claim(study: Study) -> Claim:
     """For each task a table of cells, one of budgets, and a figure."""
     whole = Claim("interplay", "Token pruning with exits")
     for task in study.tasks:
-        found = list(factorials(study, task))
+        every = list(factorials(study, task))
+        found = [factorial for factorial in every if factorial.thirds]
+        if len(found) < len(every):
+            whole.add(notes=[f"{task}: left out, texts of too few lengths to be cut in thirds."])
         lines = [line for factorial in found for line in lines_of(factorial)]
         whole.add(notes=left_out(study, task))
         if lines:

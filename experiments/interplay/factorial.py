@@ -20,6 +20,8 @@ from eat_lightning.report.study import Measured, Point, Study, grouped_by, is_st
 from eat_lightning.runs.names import budget_of, rule_of
 from eat_lightning.runs.row import Row
 
+from ..baselines import fixed_beside, twins
+
 REDUCTIONS = ("none", "norm_topk", "ltp", "power_bert", "tome")
 RULES = ("never", "confidence", "patience", "berxit")
 SCHEDULES = ("anneal", "soft_hard")  # the others train exits in stages: another body
@@ -166,10 +168,12 @@ class Factorial:
 
     @cached_property
     def thirds(self) -> list[np.ndarray]:
-        """The examples by length: short, middle, long."""
+        """The examples by length: short, middle, long. Empty where one third would be, such as
+        that of mails which were nearly all cut at the greatest length."""
         lengths_B = self.neither.lengths_B
         low, high = np.quantile(lengths_B, [1 / 3, 2 / 3])
-        return [lengths_B <= low, (lengths_B > low) & (lengths_B <= high), lengths_B > high]
+        found = [lengths_B <= low, (lengths_B > low) & (lengths_B <= high), lengths_B > high]
+        return found if all(third.any() for third in found) else []
 
     def share(self, cell: Cell) -> float:
         """A share of the FLOPs with neither lever."""
@@ -194,12 +198,13 @@ class Factorial:
 def factorials(study: Study, task: str) -> Iterator[Factorial]:
     """One for each body and training that has an unpruned model and one more."""
     known = [m for m in study.measured if m.row.task == task and m.outcome is not None]
-    runs = grouped_by([m for m in known if schedule_of(m) in SCHEDULES], lambda m: m.run)
+    measured = [m for m in known if schedule_of(m) in SCHEDULES]
+    runs = grouped_by(measured, lambda m: (m.run, m.row.split))
     trained = [run for run in runs.values() if own_reduction(run) in REDUCTIONS]
     for body, same in grouped_by(trained, body_of).items():
-        twins = grouped_by(same, lambda run: (own_reduction(run), run[0].row.seed))
-        doubled = [reduction for (reduction, _), own in twins.items() for _ in own[1:]]
-        rows = [m for first, *_ in twins.values() for m in own_of(first)]
+        seeds = grouped_by(same, lambda run: (own_reduction(run), run[0].row.seed))
+        doubled = [reduction for (reduction, _), own in seeds.items() for _ in own[1:]]
+        rows = [m for first, *_ in seeds.values() for m in own_of(first)]
         cells = dict(cells_of(study, [m for m in rows if not budget_of(m.row)]))
         if ("none", "never") in cells and len({reduction for reduction, _ in cells}) > 1:
             fitted = points_of([m for m in rows if budget_of(m.row)])
@@ -296,7 +301,7 @@ def far(members: Sequence[Measured]) -> float:
 def layer_costs(study: Study, m: Measured) -> np.ndarray:
     """FLOPs of each layer for each example, L x B: the counted means of fixed depths, whose
     differences are the layers', spread over the examples as the tokens that enter."""
-    fixed = [other.row for other in study.fixed_beside(m)]
+    fixed = [other.row for other in fixed_beside(study, m)]
     tokens_LB = m.known.recorded.tokens_LB
     flops = {0: 0.0} | {row.exit["layer"]: row.flops for row in fixed}
     if len(flops) == 1:  # nobody measured them: a layer costs as its tokens
@@ -313,7 +318,7 @@ def summed(costs_LB: np.ndarray, depth_B: np.ndarray) -> np.ndarray:
 
 def unpruned(study: Study, m: Measured) -> Any:
     """What the same rule makes of the same weights with every token; None where it is not known."""
-    for other in study.twins(Point([m]), lambda row, _: is_static(row))[0]:
+    for other in twins(study, Point([m]), lambda row, _: is_static(row))[0]:
         try:
             return other.known.recorded.under(build("exit", m.row.exit))
         except (KeyError, ValueError, TypeError):  # not recorded, or without its signals

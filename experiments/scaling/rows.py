@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.config import Positive, within
+from eat_lightning.validation import Positive, Within
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -35,7 +35,7 @@ class ScalingRow:
     retention: Positive
     ms_R: tuple[Positive, ...]
     attention_R: tuple[float, ...] | None
-    peak_bytes: Annotated[int, within("(0, inf)")]
+    peak_bytes: Annotated[int, Within("(0, inf)")]
     flops: Positive
     operators: dict[str, float] = field(default_factory=dict)
     width: int = 0

@@ -6,16 +6,17 @@ import os
 from collections.abc import Iterator
 from typing import Annotated
 
-from eat_lightning.config import DataPlan, Plan, RunFolder, whole, within
+from eat_lightning.config import DataPlan, Plan, RunFolder
 from eat_lightning.deploy.serve.plan import Mode, absent_packages
+from eat_lightning.validation import Whole, Within
 
-Seconds = Annotated[float, within("(0, 3600000]")]
+Seconds = Annotated[float, Within("(0, 3600000]")]
 CAN_PIN = hasattr(os, "sched_setaffinity")  # Linux alone
 
 
 class QueuePlan(Plan):
-    inline: Annotated[int, whole(1)]
-    triage: Annotated[int, whole(1)]
+    inline: Annotated[int, Whole(1)]
+    triage: Annotated[int, Whole(1)]
 
 
 class LoadPlan(Plan):
@@ -26,19 +27,19 @@ class LoadPlan(Plan):
     onnx: str | None
     onnx_static: str | None
     modes: list[Mode]
-    levels: list[Annotated[float, within("(0, 10]")]]
+    levels: list[Annotated[float, Within("(0, 10]")]]
     seconds: Seconds
     capacity_s: Seconds
     warm_s: Seconds
-    rest_s: Annotated[float, within("[0, 60]")]
-    batch: Annotated[int, whole(16)]
-    wait_ms: Annotated[float, within("[0, 10000]")]
+    rest_s: Annotated[float, Within("[0, 60]")]
+    batch: Annotated[int, Whole(16)]
+    wait_ms: Annotated[float, Within("[0, 10000]")]
     queue: QueuePlan
     deadline_ms: Seconds
     serve: list[str]
     server_core: int | None
     load_core: int | None
-    seed: Annotated[int, whole(0)]
+    seed: Annotated[int, Whole(0)]
     split: str
     data: DataPlan
     to: str

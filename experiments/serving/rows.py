@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.config import Amount
+from eat_lightning.validation import NotNegative
 from experiments.serving.traffic import Shot
 
 KEY = ("run", "backend", "exits", "mode", "basis", "level", "machine", "commit")
@@ -30,26 +30,26 @@ class LoadRow:
     exits: str
     mode: str
     batch: int
-    wait_ms: Amount
+    wait_ms: NotNegative
     queue: int
-    deadline_ms: Amount
+    deadline_ms: NotNegative
     basis: str
-    level: Amount
-    capacity: Amount
-    offered: Amount
-    seconds: Amount
+    level: NotNegative
+    capacity: NotNegative
+    offered: NotNegative
+    seconds: NotNegative
     num_sent: int
     num_answered: int
-    rps: Amount
-    share_503: Amount
-    share_504: Amount
+    rps: NotNegative
+    share_503: NotNegative
+    share_504: NotNegative
     num_other: int
-    p50_ms: Amount
-    p90_ms: Amount
-    p99_ms: Amount
-    max_ms: Amount
-    mean_depth: Amount
-    late_p99_ms: Amount
+    p50_ms: NotNegative
+    p90_ms: NotNegative
+    p99_ms: NotNegative
+    max_ms: NotNegative
+    mean_depth: NotNegative
+    late_p99_ms: NotNegative
     machine: str = ""
     commit: str = ""
     version: str = ""

@@ -20,7 +20,6 @@ from eat_lightning.deploy.score.on_ray import connect, scored_on_ray
 from eat_lightning.deploy.score.work import Event, Tally
 
 pytest.importorskip("ray", reason="no Ray: pip install 'eat_lightning[ray]'")
-pytestmark = pytest.mark.slow
 LINES = [f"{'not ' * (i % 5)}good film {i}\n" for i in range(4000)]
 PATIENCE = 900  # seconds for a busy machine to do what takes it ten
 
@@ -64,6 +63,7 @@ class Job:
         yield Event(place, Tally(rows=1), done=True)
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")  # of Ray's own code, met on the way
 def test_a_shard_that_kills_is_given_up_and_the_others_are_not(
     cluster: dict[str, str], monkeypatch: pytest.MonkeyPatch
@@ -84,6 +84,7 @@ def test_a_shard_that_kills_is_given_up_and_the_others_are_not(
     assert events[1].died
 
 
+@pytest.mark.slow
 def test_a_killed_actors_shard_is_done_again(cluster: dict[str, str], tmp_path: Path):
     make_run(tmp_path / "run", "sst2")
     (tmp_path / "lines.txt").write_text("".join(LINES))

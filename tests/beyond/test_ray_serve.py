@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,7 +25,7 @@ from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 ray = pytest.importorskip("ray", reason="no Ray: pip install 'eat_lightning[ray]'")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 TEXTS = [" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5]) for i in range(60)]
 MINUTES = 900  # seconds for a cluster on a busy machine to do what takes it ten
 Served = tuple[subprocess.Popen[str], str]
@@ -170,28 +169,6 @@ def test_the_endpoints_are_those_of_one_gateway(served, runs):
     assert len(replicas(url)) == 2
 
 
-def test_drift_is_watched_over_all_replicas(served, runs):
-    """What both have seen is in one state, each answer once."""
-    url = served[1]
-    with Load(url) as load:
-        load.more(60)
-    families = text_string_to_metric_families(get(url, "/metrics").text)
-    answers = [s for family in families for s in family.samples if s.name == "eat_answers_total"]
-    assert len({sample.labels["replica"] for sample in answers}) == 2
-    wanted = sum(sample.value for sample in answers)
-    kept = Path(runs[0]).parent / "state" / "drift.json"
-
-    def seen() -> int:
-        return sum(each["monitor"]["at"] for each in json.loads(kept.read_text()).values())
-
-    eventually(lambda: seen() == wanted, MINUTES)
-
-    def known() -> set[int]:
-        return {get(url, "/live").json()["drifting"][0]["seen"] for _ in range(6)}
-
-    eventually(lambda: known() == {wanted}, MINUTES)  # the other one reads it within a second
-
-
 def test_a_replica_killed_under_load_loses_no_request(served, cluster):
     url = served[1]
     before = replicas(url)
@@ -226,14 +203,6 @@ def test_another_run_is_rolled_out_without_a_dropped_request(served, cluster, ru
     assert {*load.statuses} == {200}
     with pytest.raises(httpx.TransportError):  # taken down with its command
         get(url, "/healthz")
-
-
-def test_more_replicas_while_requests_wait(cluster, runs):
-    given = [f"run={runs[0]}", "most_replicas=3", "waiting=0.1", "port=0", *PATIENT[:2]]
-    with command(cluster, *given) as (_, url), Load(url):
-        end = time.monotonic() + MINUTES
-        while len(replicas(url)) < 3:
-            assert time.monotonic() < end
 
 
 def test_what_cannot_be_served_is_refused_before_anything_runs(cluster, runs, tmp_path):

@@ -16,7 +16,7 @@ from training import TINY
 from eat_lightning.runs.run import open_runs
 
 pytest.importorskip("ray", reason="no Ray: pip install 'eat_lightning[ray]'")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 MINUTES = 900  # seconds for a busy machine to do what takes it ten
 LONG = ["trainer.max_epochs=200", "trainer.max_steps=200", "checkpoint_every=20"]
 
@@ -96,16 +96,6 @@ def test_a_killed_worker_goes_on_from_its_last_checkpoint(tmp_path: Path, sweep)
     assert "was not finished: resuming from last.ckpt" in log_of(tmp_path)
 
 
-def test_a_killed_command_takes_its_jobs_along_and_goes_on(tmp_path: Path, sweep):
-    first = sweep(*LONG)
-    run = waited_for(lambda: half_done(tmp_path))
-    first.kill()
-    first.wait()
-    assert sweep(*LONG).wait(MINUTES) == 0, log_of(tmp_path)
-    assert json.loads((run / "done.json").read_text())["steps"] == 200
-    assert "was not finished: resuming from last.ckpt" in log_of(tmp_path)
-
-
 def test_a_job_that_is_lost_takes_no_other_along(tmp_path: Path, sweep):
     first = sweep(*LONG, "seed=1,2", "hydra.launcher.max_retries=0")
     run = waited_for(lambda: half_done(tmp_path))
@@ -113,14 +103,6 @@ def test_a_job_that_is_lost_takes_no_other_along(tmp_path: Path, sweep):
     assert first.wait(MINUTES) == 1
     assert len([*tmp_path.glob("swept/*/done.json")]) == 1, log_of(tmp_path)
     assert "the same command goes on from there" in log_of(tmp_path)
-
-
-def test_two_sweeps_of_one_run_take_turns(tmp_path: Path, sweep):
-    both = [sweep("model=eat_pruned", f"exit.tau={tau}") for tau in (0.6, 0.9)]
-    assert [each.wait(MINUTES) for each in both] == [0, 0], log_of(tmp_path)
-    (run,) = open_runs(str(tmp_path / "swept"))
-    rows = [json.loads(line) for line in (run.folder / "rows.jsonl").read_text().splitlines()]
-    assert sorted(row["exit"]["tau"] for row in rows) == [0.6, 0.9]
 
 
 def test_no_cluster_is_one_line(tmp_path: Path):

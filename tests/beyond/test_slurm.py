@@ -16,7 +16,6 @@ import pytest
 from training import TINY
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="no hydra-submitit-launcher")
-pytestmark = pytest.mark.slow
 SMALL = ["hydra.launcher.mem_gb=2", "hydra.launcher.cpus_per_task=1", "hydra/launcher=slurm"]
 LONG = ["trainer.max_epochs=200", "trainer.max_steps=200", "checkpoint_every=20"]
 
@@ -57,6 +56,7 @@ def logs_of(to: Path) -> str:
     return "\n".join(path.read_text() for path in (to / "swept" / ".slurm").rglob("*_log.out"))
 
 
+@pytest.mark.slow
 def test_a_sweep_is_one_job_array_and_finished_runs_are_skipped(tmp_path: Path):
     first = sweep(tmp_path, "seed=1,2")
     assert first.wait(180) == 0, (tmp_path / "sweep.log").read_text()
@@ -75,6 +75,7 @@ def half_done(to: Path) -> Path | None:
     return next((run for run in runs_of(to) if (run / "last.ckpt").exists()), None)
 
 
+@pytest.mark.nightly
 def test_a_killed_job_goes_on_from_its_last_checkpoint(tmp_path: Path):
     first = sweep(tmp_path, *LONG)
     run = waited_for(lambda: half_done(tmp_path))
@@ -88,6 +89,7 @@ def test_a_killed_job_goes_on_from_its_last_checkpoint(tmp_path: Path):
     assert "was not finished: resuming from last.ckpt" in logs_of(tmp_path)
 
 
+@pytest.mark.nightly
 def test_a_job_out_of_time_is_requeued_and_goes_on(tmp_path: Path):
     first = sweep(tmp_path, *LONG)
     run = waited_for(lambda: half_done(tmp_path))

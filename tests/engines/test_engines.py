@@ -94,7 +94,7 @@ def test_other_exits_are_other_graphs(run: Path):
 def test_a_closed_exit_is_no_graphs_end(run: Path, policies: tuple[Any, ...]):
     """But where a policy looks at what it guesses."""
     asked = plan(run=str(run), threads=1, exit={"tau": [1.0, 0.7]})
-    model = opening.OfRun(Run.open(run), asked, policies)
+    model = opening.OfRun(Run.open(run), asked.opening, policies)
     theirs = model.open("onnx")
     assert theirs.export.layers == ([1, 2] if policies else [2])
     assert_same(theirs.answer(TEXTS), model.open("torch").answer(TEXTS), 1e-4)

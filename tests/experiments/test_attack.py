@@ -1,9 +1,8 @@
 """The attack finds a planted weakness, keeps to its budget, repeats itself, and counts rightly."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import finished
 import numpy as np
@@ -15,8 +14,6 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.methods.exit.patience import Patience
-from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs import jsonl
 from experiments.attack.__main__ import attack
@@ -30,7 +27,7 @@ from experiments.attack.edits import (
 )
 from experiments.attack.goals import GOALS, evaded, uniformity
 from experiments.attack.greedy import Attempt, Budget, Search
-from experiments.attack.rows import AttackRow, row_of
+from experiments.attack.rows import AttackRow
 from experiments.attack.rules import Rule
 from experiments.attack.table import table_of
 
@@ -95,13 +92,6 @@ def test_character_edits_keep_the_first_and_last_letter_and_make_one_change():
             assert " " not in edit
 
 
-def test_neighbours_are_whole_words_near_in_the_embedding():
-    near = nearby()
-    assert near("film") == ["movie", "house"]
-    assert near("Key") == ["lock", "house"]
-    assert near("unknown") == []
-
-
 def test_variants_are_one_edit_each_drawn_evenly_and_repeat_with_the_seed():
     text, chosen = TEXTS[0], places(TEXTS[0])
     near, both = nearby(), ("characters", "words")
@@ -152,19 +142,6 @@ def test_evasion_makes_an_exit_sure_of_the_wrong_class():
     assert not evaded(full, ()).any()
 
 
-def test_patience_holds_where_two_exits_agree_and_not_where_they_differ():
-    victim = Planted(without=[0.1, -0.1])
-    attempts = attacked(victim, of(Patience(1, [3, 4])), "slowdown", edits=2, words=4, candidates=8)
-    assert not any(attempt.reached for attempt in attempts)  # unsure, but of one mind
-
-
-def test_a_veto_holds_an_unsure_first_exit_back_for_the_attack_to_need_less():
-    victim = Planted(without=[1.2, -1.2])  # 0.917 sure: above tau, below the veto's margin
-    rules = of(Confidence(0.9, layers=[3])), of(Confidence(0.9, layers=[3]), Veto(0.95))
-    plain_, vetoed = (attacked(victim, rule, "slowdown", edits=1, words=6) for rule in rules)
-    assert (plain_[0].reached, vetoed[0].reached) == (False, True)
-
-
 @pytest.mark.parametrize("budget", [{"edits": 1}, {"edits": 2, "words": 1, "candidates": 3}])
 def test_the_budget_is_held(budget: dict):
     victim = Planted(without=[3.0, -3.0])  # still sure: never reached, so all of it is spent
@@ -176,27 +153,6 @@ def test_the_budget_is_held(budget: dict):
         assert sum(changed) == len(attempt.edited)
         assert attempt.queries <= 1 + len(places(text)) + size.edits * size.candidates
     assert victim.queries == sum(attempt.queries for attempt in attempts)
-
-
-def test_edits_add_up_after_one_that_leaves_no_word():
-    """Of "f1lm" no three letters stay together: there is one word fewer to count by."""
-
-    class Wary(Planted):  # the fewer words it finds, the less the exits say
-        def __call__(self, texts, labels_B) -> Recorded:
-            recorded = super().__call__(texts, labels_B)
-            found_B = np.array([len(places(text)) for text in texts], np.float32)
-            sure_BC = np.stack([found_B, -found_B], axis=1)
-            return replace(recorded, guesses={**recorded.guesses, 3: sure_BC, 4: sure_BC})
-
-    victim: Any = Wary([0.0, 0.0])
-    rule = of(Confidence(0.8, layers=[3, 4]))
-    texts, size = [("film scene actor",)], Budget(edits=3, words=3, candidates=60)
-    search = Search(victim, rule, GOALS["slowdown"], size, ("characters",), nearby())
-    (attempt,) = search(texts, np.zeros(1, np.int64))
-    assert attempt.reached
-    assert {*attempt.edited} == {(0, 0), (0, 1), (0, 2)}
-    assert attempt.text[0].split() == [attempt.edited[0, n] for n in range(3)]
-    assert places(attempt.text) == []
 
 
 @pytest.fixture(scope="module")
@@ -263,37 +219,14 @@ def test_rows_hold_no_text(run: Path, tmp_path: Path):
         assert words <= allowed | {"validation", "None"}
 
 
-def test_a_text_above_the_bound_is_a_fault():
-    class Costly(Planted):
-        def worst(self, rule):
-            return 2.0
-
-        def bound(self, rule):
-            return 1.0
-
-    victim: Any = Costly([0.0, 0.0])
-    search = Search(victim, of(Never()), GOALS["evasion"], Budget(), ("characters",), nearby())
-    with pytest.raises(ConfigError, match="a text cost 2 FLOPs, and the bound is 1"):
-        row_of(search, search.rule, [Attempt(text, 0) for text in TEXTS], {})
-
-
 @pytest.mark.parametrize(
     ("override", "said"),
     [
         ("goals=[x]", "goals.0 must be one of slowdown, evasion, got 'x'"),
-        ("goals=[]", "goals must be a list of slowdown, evasion, got []"),
-        ("kinds=words", "kinds must be a list, got 'words'"),
-        ("kinds=[]", "kinds must be a list of characters, words, got []"),
-        ("edits=0", "edits must be 1 or more, got 0"),
-        ("seed=-1", "seed must be 0 or more, got -1"),
         ("rules=[{kind: confidence, tau: 2}]", "exit.tau must be in (0, 1], got 2"),
         ("rules=[{kind: never, policy: 3}]", "policy must be a list"),
         ("rules=[{kind: never, policy: [{kind: full_depth}]}]", "rules: a policy that asks"),
-        ("rules=[]", "rules must be a list of exit rules, got []"),
-        ("split=x", "split must be one of validation"),
-        ("rules=[{kind: x}]", "exit.kind: there is no exit called 'x'"),
-        ("rules=[{kind: confidence, layers: [9]}]", "exit.layers must be in 1..3, got 9"),
-        ("rules=[3]", "rules must hold dicts"),
+        ("rules=[{kind: confidence, layers: [9]}]", "exit.layers must be in 0..3, got 9"),
     ],
 )
 def test_bad_settings_are_one_line(run: Path, override: str, said: str):

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from frontiers import eat_run, fixed_rows, static_run
+from frontiers import eat_run, static_run
 from studies import EAT, keep, make_row
 
 from eat_lightning.report import cells
@@ -149,21 +149,6 @@ def test_ours_are_held_against_their_own_form_and_hugging_face_against_what_ran_
     assert ways == {"plain": "plain", "prepacked": "prepacked"}
     (hugging_face,) = (e for e in entries if e.point.row.baseline == "hugging face")
     assert timing_of(hugging_face, entries)[-1] == "prepacked"
-
-
-def test_fixed_depths_are_settings_over_seeds(tmp_path: Path):
-    for seed in (1, 2):
-        eat_run(tmp_path, seed)
-        fixed_rows(tmp_path, seed)
-    static_run(tmp_path)
-    study = open_study([str(tmp_path)])
-    found = study.points(baseline="fixed depth")
-    assert [(p.setting, p.seeds, p.mean("accuracy")) for p in found] == [
-        ("fixed depth 2", [1, 2], 0.5),
-        ("fixed depth 4", [1, 2], 0.75),
-        ("fixed depth 6", [1, 2], 0.875),
-    ]
-    assert not any(Entry(study, p).adaptive or p.is_static for p in found)
 
 
 def test_the_best_student_is_smaller_and_trained_for_itself(tmp_path: Path):

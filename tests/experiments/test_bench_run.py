@@ -3,17 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from benches import config
 from exports import make_run
 from models import ragged, tiny
 
-from eat_lightning.runs.run import Run
 from experiments.bench import __main__ as entry
 from experiments.bench.training import steps
-from experiments.bench.workload import itself, near
+from experiments.bench.workload import itself
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +79,3 @@ def test_each_loop_learns(who: str, dtype: str):
         step(entry.ready(itself(batch)))
     assert any(not torch.equal(a, b) for a, b in zip(before, step.model.parameters(), strict=True))
     assert all(p.grad is None for p in step.model.parameters())
-
-
-def test_examples_of_about_a_length(run: Path, capsys: pytest.CaptureFixture[str]):
-    split = Run.open(run).data().split("validation")
-    usual = int(np.median(split.lengths))
-    found = near(split, "toy", usual, 5)
-    assert found is not None
-    assert found.order == f"about {usual} tokens"
-    assert all(abs(int(given.batch.lengths_B) - usual) <= 1 for given in found.batches)
-    assert near(split, "toy", 60, 3) is None  # longer than any
-    assert "toy, about 60 tokens: left out" in capsys.readouterr().out

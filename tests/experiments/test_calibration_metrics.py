@@ -7,9 +7,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from eat_lightning.infer.record import Recorded
 from eat_lightning.measure.oracle import oracle_exit
-from eat_lightning.model.specification import build
 from eat_lightning.report.statistics import softmax
 from eat_lightning.train.callbacks.temperature import ece as ece_of_logits
 from experiments.calibration.metrics import (
@@ -62,14 +60,6 @@ def test_adaptive_ece_by_hand():
     assert adaptive_ece(confidence_B, correct_B, num_bins=2) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("of", [ece, adaptive_ece, aurc])
-def test_the_order_of_examples_does_not_matter(of):
-    rng = np.random.default_rng(0)
-    confidence_B, correct_B = rng.choice([0.6, 0.7, 0.9], 100), rng.random(100) < 0.7
-    order = rng.permutation(100)
-    assert of(confidence_B, correct_B) == pytest.approx(of(confidence_B[order], correct_B[order]))
-
-
 def test_ece_is_what_the_bins_of_the_diagram_miss():
     confidence_B, correct_B = drawn(1)
     bins = reliability(confidence_B, correct_B)
@@ -95,14 +85,6 @@ def test_brier_by_hand():
     assert brier_scores(probabilities_BC, labels_B).mean() == pytest.approx(2.5 / 3)
 
 
-def test_brier_is_sklearns():
-    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
-    rng = np.random.default_rng(0)
-    probabilities_BC, labels_B = softmax(rng.normal(size=(50, 3))), rng.integers(0, 3, 50)
-    theirs = metrics.brier_score_loss(labels_B, probabilities_BC, scale_by_half=False)
-    assert brier_scores(probabilities_BC, labels_B).mean() == pytest.approx(theirs)
-
-
 def test_aurc_by_hand():
     confidence_B, correct_B = np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 0, 1, 1])
     coverage_B, risk_B = risk_coverage(confidence_B, correct_B)
@@ -118,19 +100,6 @@ def test_aurc_of_a_perfect_ranking():
     assert aurc(confidence_B, correct_B) == pytest.approx((1 / 9 + 2 / 10) / 10)
     assert excess_aurc(confidence_B, correct_B) == pytest.approx(0, abs=1e-12)
     assert excess_aurc(confidence_B[::-1], correct_B) > 0.3
-
-
-def test_confidence_that_says_nothing_has_the_error_rate_as_aurc():
-    assert aurc(np.full(10, 0.8), np.array([1] * 7 + [0] * 3)) == pytest.approx(0.3)
-
-
-def test_temperature_does_not_change_the_aurc_of_two_classes():
-    rng = np.random.default_rng(0)
-    labels_B = rng.integers(0, 2, 200)
-    logits_BC = rng.normal(0, 2, (200, 2)) + np.eye(2)[labels_B]
-    correct_B = logits_BC.argmax(1) == labels_B
-    areas = [aurc(softmax(logits_BC / t).max(1), correct_B) for t in (0.5, 1, 3)]
-    assert areas == pytest.approx([areas[0]] * 3)
 
 
 def test_oracle_by_hand():
@@ -155,28 +124,6 @@ def test_no_way_is_above_the_oracle():
             assert accuracy <= oracle.accuracy
             assert accuracy < oracle.accuracy or layers[list(way_B)].mean() >= oracle.least_depth
         assert oracle.least_depth <= oracle.depth
-
-
-def test_no_exit_rule_is_above_the_oracle():
-    rng = np.random.default_rng(0)
-    labels_B, layers = rng.integers(0, 3, 300), [2, 4, 6]
-    guesses = {k: rng.normal(0, 1, (300, 3)) + np.eye(3)[labels_B] for k in layers}
-    tokens_LB, never = np.ones((6, 300), np.int64), build("exit", {"kind": "never"})
-    recorded = Recorded(labels_B, np.ones(300), guesses, tokens_LB, never)
-    oracle = oracle_exit(np.stack([guesses[k].argmax(1) == labels_B for k in layers]), layers)
-    rules = [{"kind": "confidence", "tau": t, "layers": [2, 4]} for t in (0.4, 0.6, 0.8, 1.0)]
-    rules += [{"kind": "patience", "patience": 1, "layers": [2, 4]}, {"kind": "never"}]
-    for rule in rules:
-        answers_BC = recorded.under(build("exit", rule)).logits_BC
-        assert (answers_BC.argmax(1) == labels_B).mean() < oracle.accuracy
-
-
-def test_bins_hold_everything():
-    confidence_B, correct_B = drawn(1)
-    bins = reliability(confidence_B, correct_B)
-    assert sum(b.n for b in bins) == 400
-    assert all(b.low < b.confidence <= b.high for b in bins)
-    assert all(b.accuracy.low <= b.accuracy.value <= b.accuracy.high for b in bins)
 
 
 def test_area_under_the_roc_curve_counts_couples():

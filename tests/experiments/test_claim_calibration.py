@@ -16,7 +16,6 @@ from eat_lightning.report.claim import Claim
 from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
 from eat_lightning.report.table import Line
-from experiments.calibration.metrics import Head
 
 claim = partial(claim_in, "calibration")
 
@@ -55,11 +54,6 @@ def found(tmp_path: Path) -> Claim:
     return claim(tmp_path)
 
 
-def test_tables_and_figures(found: Claim):
-    assert [table.name for table in found.tables] == ["calibration-sst2", "oracle-sst2"]
-    assert [figure.name for figure in found.figures] == ["reliability-sst2-eat", "oracle-sst2"]
-
-
 def test_an_exit_by_hand(found: Claim):
     made = line(found, 0, "layer", 4).cells
     # Six of eight are 95 % sure and right, two 60 % sure and wrong.
@@ -77,13 +71,6 @@ def test_an_exit_by_hand(found: Claim):
     area = 100 * (1 / 7 + 2 / 8) / 8
     assert (made["aurc_before"].value, made["aurc_after"].value) == pytest.approx((area, area))
     assert made["excess_aurc_after"].value == pytest.approx(0, abs=1e-9)
-
-
-def test_where_nothing_was_fitted_nothing_changes(found: Claim):
-    made = line(found, 0, "layer", 6).cells
-    assert made["temperature"].text == "1.00"
-    assert made["brier_change"].text == "0"
-    assert made["ece_before"].value == made["ece_after"].value
 
 
 def test_brier_is_bold_only_where_it_is_surely_lower(tmp_path: Path):
@@ -124,13 +111,6 @@ def test_seeds_are_averaged(tmp_path: Path):
     assert made.cells["seeds"].text == "2 (1, 2)"
     assert made.flags == ()
     assert line(found, 1, "way", "all at layer 4").cells["accuracy"].text == "81.25 ± 8.84"
-
-
-def test_one_seed_and_an_unknown_temperature_are_flagged(tmp_path: Path):
-    run(tmp_path, temperature={}, ece_before={}, ece_after={})
-    found = claim(tmp_path)
-    assert [table.name for table in found.tables] == ["calibration-sst2", "oracle-sst2"]
-    assert found.tables[0].lines[0].flags == ("one seed", "no temperature in the row: taken as 1")
 
 
 def test_the_oracle_by_hand(found: Claim):
@@ -181,15 +161,6 @@ def test_three_classes(tmp_path: Path):
     assert figures.svg(found.figures[0])
 
 
-def test_static_models_have_a_line_and_no_diagram(tmp_path: Path):
-    run(tmp_path)
-    static = make_row(run="static", examples="e.parquet", accuracy=0.625)
-    keep(tmp_path / "static", [static], make_recorded([AT_6], [6]))
-    found = claim(tmp_path)
-    assert line(found, 0, "model", "minilm").cells["layer"].value == 6
-    assert [figure.name for figure in found.figures] == ["reliability-sst2-eat", "oracle-sst2"]
-
-
 def test_a_study_that_was_kept_says_the_same(tmp_path: Path):
     """Its guesses have the right class moved to the front, no labels, and eight bits."""
     run(tmp_path / "runs")
@@ -218,11 +189,3 @@ def test_nothing_to_judge_is_one_line(tmp_path: Path):
     keep(tmp_path / "bare", [make_row()])
     with pytest.raises(ConfigError, match="no classifying row has its examples beside it: python"):
         claim(tmp_path)
-
-
-def test_before_and_after_are_a_temperature_apart(tmp_path: Path):
-    run(tmp_path)
-    (measured,) = open_study([str(tmp_path)]).measured
-    head = Head(measured, 4)
-    np.testing.assert_allclose(head.logits["before"], 2 * head.logits["after"])
-    assert head.bins["after"][-1].n == 6

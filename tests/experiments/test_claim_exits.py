@@ -12,14 +12,11 @@ from studies import EAT, STATIC, claim_in, keep, make_recorded, make_row
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.compare import Difference
-from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import open_study
 from eat_lightning.report.table import Line
 from eat_lightning.runs.row import Row
-from experiments.exits.claim import cost
 from experiments.exits.rule import Rule, by_difficulty, by_length
-from experiments.passes import USUAL, passes
+from experiments.passes import passes
 
 claim = partial(claim_in, "exits")
 
@@ -76,12 +73,6 @@ def test_who_left_where_by_hand(found: Claim):
     assert made["harm"].high == pytest.approx(100 * 1.959964**2 / (5 + 1.959964**2))
 
 
-def test_those_that_stayed_have_no_other_answer(found: Claim):
-    made = line(found, "layer 6 (last)").cells
-    assert (made["n"].text, made["accuracy"].value) == ("2", 50)
-    assert made["harm"].text == ""
-
-
 def test_costs_of_the_exits_add_up(found: Claim):
     parts = [line(found, name).cells["to_last"].value for name in ("layer 3", "layer 4")]
     whole = line(found, "any early exit").cells["to_last"].value
@@ -113,10 +104,6 @@ def test_seeds(tmp_path: Path):
     assert made.cells["share"].text == "31.25 ± 44.19"
     assert made.cells["accuracy"].value == 100
     assert made.flags == ()
-
-
-def test_one_seed_is_flagged(found: Claim):
-    assert all(x.flags == ("one seed",) for table in found.tables for x in table.lines)
 
 
 def test_depth_by_length_and_difficulty(found: Claim):
@@ -153,25 +140,6 @@ def test_the_answer(found: Claim):
     assert "Leaving early changes accuracy by +25.00 (" in first
 
 
-@pytest.mark.parametrize(
-    ("left", "said"),
-    [
-        (9.9, "Fewer than 10 % leave early: too few to say what that costs."),
-        (10.0, "Leaving early costs no point of accuracy."),
-    ],
-)
-def test_what_few_cost_is_not_told(left: float, said: str):
-    assert cost(Difference(0.0, Interval(0.0, 0.0, 0.0)), left) == said
-
-
-def test_unlike_knobs_are_said_to_be_chosen_by_the_default(tmp_path: Path):
-    run(tmp_path)
-    assert USUAL not in claim(tmp_path).answer
-    lax = eat_row(2, tau=0.8, model="other", run="other")
-    keep(tmp_path / "other", [lax], make_recorded([AT_3, AT_4, AT_6], [3, 4, 6]))
-    assert claim(tmp_path).answer[-1] == USUAL
-
-
 def test_without_examples_there_are_shares(tmp_path: Path):
     keep(tmp_path / "r", [eat_row(examples="")])
     found = claim(tmp_path)
@@ -183,16 +151,6 @@ def test_without_examples_there_are_shares(tmp_path: Path):
     assert figures.svg(found.figures[0])
 
 
-def test_every_tau_is_a_bar(tmp_path: Path):
-    nobody = {"exit_shares": {"6": 1.0}, "depth": 6.0, "accuracy": 0.625}
-    rows = [eat_row(), eat_row(tau=0.97, **nobody), eat_row(tau=0.8)]
-    keep(tmp_path / "r", [replace(row, examples="") for row in rows])
-    found = claim(tmp_path)
-    titles = [mark.title for mark in found.figures[0].marks]
-    left = [f"eat, tau {tau}: layer {k} of 6" for tau in (0.8, 0.9) for k in (3, 4, 6)]
-    assert sorted(titles) == left  # nobody leaves at tau 0.97
-
-
 def test_figures_are_drawn_and_marks_are_found(found: Claim):
     names = ["exit-shares", "exit-accuracy", "depth-length", "depth-difficulty"]
     assert [figure.name for figure in found.figures] == [f"{name}-sst2" for name in names]
@@ -201,12 +159,6 @@ def test_figures_are_drawn_and_marks_are_found(found: Claim):
     told = dict(found.figures[1].marks[0].details)
     assert told["last layer on the same"].startswith("60.0 %")
     assert [len(figure.marks) for figure in found.figures] == [3, 3, 8, 2]
-
-
-def test_a_task_in_which_nobody_leaves_is_named(tmp_path: Path):
-    run(tmp_path)
-    keep(tmp_path / "static", [make_row(task="mnli", run="static")])
-    assert "No example of these leaves early: mnli." in claim(tmp_path).notes
 
 
 def test_a_study_without_exits_is_one_line(tmp_path: Path):

@@ -3,10 +3,9 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from frontiers import eat_run, fixed_rows, static_run, times
+from frontiers import eat_run, fixed_rows, static_run
 from studies import claim_in, keep, make_row
 
 from eat_lightning.errors import ConfigError
@@ -35,14 +34,6 @@ def found(tmp_path: Path) -> Claim:
     static_run(tmp_path)
     eat_run(tmp_path)
     return claim(tmp_path)
-
-
-def test_every_setting_is_a_line(found: Claim):
-    assert [t.name for t in found.tables] == ["frontier-sst2"]
-    names = [(x.cells["model"].text, x.cells["setting"].text) for x in found.tables[0].lines]
-    assert names == [
-        *(("minilm", "static"), ("eat", "own static"), ("eat", "hugging face"), ("eat", "tau 0.9")),
-    ]
 
 
 def test_a_line_has_what_the_rows_say(found: Claim):
@@ -105,12 +96,6 @@ def test_the_answer_is_honest(tmp_path: Path):
     assert "trained for itself is missing" in second
 
 
-def test_an_interval_that_reaches_further_is_said(tmp_path: Path):
-    eat_run(tmp_path, right={4: [0] * 8, 6: [1, 1, 1, 1, 1, 1, 0, 1]})  # one each alone
-    assert "+0.00 points" in claim(tmp_path).answer[0]
-    assert "a loss above 1 is not excluded" in claim(tmp_path).answer[0]
-
-
 def test_static_models_of_smaller_bodies_are_to_be_beaten(tmp_path: Path):
     static_run(tmp_path, encoder="small", flops=99.0)  # own static: 60 / 0.6
     static_run(tmp_path, seed=2, encoder="large", flops=101.0)
@@ -125,30 +110,6 @@ def test_static_models_of_smaller_bodies_are_to_be_beaten(tmp_path: Path):
     assert found.answer[-1].startswith(
         "sst2, minilm-l6, fp32: against the smaller static minilm, small, eat tau 0.9 is 1.60 "
     )
-
-
-def test_a_smaller_model_that_is_faster_is_not_beaten(tmp_path: Path):
-    fast: dict[str, Any] = {"latency_ms": 4.0, "latency_low_ms": 4.0, "latency_high_ms": 4.0}
-    static_run(tmp_path, encoder="small", flops=9.0, **fast)
-    eat_run(tmp_path)
-    assert "no setting was shown to be faster" in claim(tmp_path).answer[-1]
-
-
-def test_taus_that_lie_close_have_no_label_of_their_own(tmp_path: Path):
-    def row(tau: float, ms: float) -> dict:
-        return {
-            "exit": {"kind": "confidence", "tau": tau, "layers": [4]},
-            "knob": "tau",
-            "point": tau,
-        } | times(ms, 1000 / ms, 1000 / ms)
-
-    for tau, ms in ((0.8, 5.0), (0.85, 5.01), (0.9, 7.0), (0.95, 9.0)):
-        eat_run(tmp_path, **row(tau, ms))
-    (figure,) = claim(tmp_path).figures
-    text = figures.svg(figure)
-    labels = [f">{label}</text>" in text for label in ("eat tau 0.8", "0.85", "0.9", "0.95")]
-    assert labels == [True, False, True, True]
-    assert "frontier-sst2-3" in text
 
 
 def test_figure_has_a_mark_for_each_setting_and_panel(found: Claim):
@@ -175,12 +136,6 @@ def test_fixed_depth_is_a_curve_over_counted_flops(tmp_path: Path):
     titles = [mark.title for mark in figure.marks if "fixed depth" in mark.title]
     assert titles == [f"eat, fixed depth {layer}" for layer in (2, 4, 6)]
     assert ">layer 2</text>" in figures.svg(figure)
-
-
-def test_another_way_of_timing_is_another_figure(tmp_path: Path):
-    static_run(tmp_path)
-    eat_run(tmp_path, dtype="bf16")
-    assert [f.name for f in claim(tmp_path).figures] == ["frontier-sst2", "frontier-sst2-2"]
 
 
 def test_prepacked_rows_are_shown_beside_hugging_faces_which_are_not(tmp_path: Path):

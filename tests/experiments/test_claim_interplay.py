@@ -96,6 +96,17 @@ def test_savings_and_their_product(whole: Claim):
     assert any("multiply to: ltp + confidence 0.78" in answer for answer in whole.answer)
 
 
+def test_splits_of_a_run_are_not_averaged(whole: Claim, tmp_path: Path):
+    """A run may be measured on two splits, of other numbers of examples."""
+    unpruned_run(tmp_path)
+    pruned_run(tmp_path)
+    five = make_recorded([right[:5] for right in WHOLE], [1, 2], num_layers=2)
+    five.to_parquet(tmp_path / "none" / "five.parquet")
+    other = {"split": "certificate", "num_examples": 5, "examples": "five.parquet"}
+    write(tmp_path / "none" / "rows.jsonl", [row_of("none", 100, 2.5, **other)])
+    assert [x.cells for x in table(claim(tmp_path)).lines] == [x.cells for x in table(whole).lines]
+
+
 def test_what_one_takes_from_the_other(whole: Claim):
     both = line_of(table(whole, "-taken"), setting="confidence, tau 0.9")
     assert both.cell("left").value == pytest.approx(0.15 / 0.25)  # 1 - 425 / 500

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from pandas import Series
 from studies import EAT, claim_in, keep, make_row
 
 from eat_lightning.errors import ConfigError
@@ -17,7 +16,7 @@ from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.table import Table
 from eat_lightning.runs.run import Run
-from experiments.retention.kept import end_of, logged, quarters
+from experiments.retention.kept import logged, quarters
 
 claim = partial(claim_in, "retention")
 
@@ -118,11 +117,6 @@ def test_over_training(whole: Claim):
     assert (found["above"], found["select"]) == ("+0.110", "0.550")
 
 
-def test_the_end_of_a_curve():
-    assert end_of(Series(np.arange(20.0))) == 18.5
-    assert end_of(Series([1.0])) == 1
-
-
 def test_figures_have_their_marks(whole: Claim):
     training, length = whole.figures
     assert (training.name, length.name) == ("retention-sst2-training", "retention-sst2-length")
@@ -131,12 +125,6 @@ def test_figures_have_their_marks(whole: Claim):
         assert all(f'id="{mark.gid}"' in svg for mark in figure.marks)
     assert [m.title for m in training.marks] == ["eat, scheduled", "eat, observed", "eat, select"]
     assert dict(length.marks[0].details)["algorithm 1"] == f"{np.mean(WHOLE):.3f}"
-
-
-def test_kept_otherwise_than_counted(tmp_path: Path):
-    found = claim(run_of(tmp_path, reduction=EAT["reduction"] | {"ratio": 0.4})).tables[0].lines[0]
-    assert found.cells["scheduled"].text == "0.360"
-    assert found.cells["retention"].flags == ("not what algorithm 1 counts",)
 
 
 def test_rows_alone(tmp_path: Path):

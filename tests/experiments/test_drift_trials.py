@@ -1,6 +1,5 @@
 """Trials of the monitor on recorded streams, by hand; the study's script draws from their rows."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,15 +127,6 @@ def test_an_exact_interval():
     """Garwood: 0 alarms are compatible with a mean of up to -ln 0.025."""
     assert draw.poisson_interval(0) == (0.0, pytest.approx(3.689, abs=1e-3))
     assert draw.poisson_interval(3) == pytest.approx((0.6187, 8.7673), abs=1e-3)
-
-
-def test_the_script_names_a_fault(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path):
-    for given in (["replay", f"from={tmp_path}"], ["record", "colour=red"]):
-        monkeypatch.setattr(sys, "argv", ["draw.py", *given])
-        with pytest.raises(SystemExit) as done:
-            draw.main()
-        assert done.value.code == 1
-        assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_typos():

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import runpy
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ from gateways import FakeModel, running
 
 from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
-from eat_lightning.runs import jsonl
 from experiments.serving.__main__ import load
-from experiments.serving.plan import LoadPlan, pin
+from experiments.serving.plan import LoadPlan
 from experiments.serving.rows import LoadRow, measured
 from experiments.serving.subject import subjects
 from experiments.serving.traffic import (
@@ -105,33 +103,11 @@ def test_a_slow_gateway_does_not_slow_down_its_load():
     assert len(waiting) > 2
 
 
-def test_rows_are_kept_by_what_was_measured(tmp_path: Path):
-    path = tmp_path / "rows.jsonl"
-    jsonl.update(path, LoadRow, [row(), row(level=0.8)])
-    kept = jsonl.update(path, LoadRow, [row(p50_ms=5.0)])
-    assert kept == jsonl.read(path, LoadRow) == [row(level=0.8), row(p50_ms=5.0)]
-    with pytest.raises(ValueError, match="p99_ms"):
-        row(p99_ms=float("nan"))
-
-
 FAULTS = [
     ({"run": None}, "run must name the folder"),
-    ({"modes": []}, "modes must be among inline, triage, got []"),
     ({"modes": ["fast"]}, "modes.0 must be one of inline, triage, got 'fast'"),
-    ({"levels": [0]}, "levels.0 must be in (0, 10], got 0"),
-    ({"seconds": 0}, "seconds must be in (0, 3600000], got 0"),
-    ({"batch": 8}, "batch must be 16 or more, got 8"),
     ({"server_core": 99_999}, "server_core must be one of ["),
 ]
-
-
-def test_where_nothing_can_be_pinned(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("experiments.serving.plan.CAN_PIN", False)
-    monkeypatch.delattr("os.sched_getaffinity", raising=False)
-    monkeypatch.delattr("os.sched_setaffinity", raising=False)
-    pin(parsed(LoadPlan, config()).load_core)
-    with pytest.raises(ConfigError, match=r"^server_core must be null, since"):
-        parsed(LoadPlan, config(server_core=0))
 
 
 @pytest.mark.parametrize(("changes", "said"), FAULTS, ids=range(len(FAULTS)))
@@ -203,11 +179,3 @@ def test_the_page_is_made_from_rows(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (tmp_path / "results" / "serving-sst2.png").is_file()
     assert draw(tmp_path, rows) == text
     assert "adaptive, torch" in capsys.readouterr().out
-
-
-def test_the_script_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(tmp_path / "no.jsonl")])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    assert ended.value.code == 1
-    assert "has no rows" in capsys.readouterr().err

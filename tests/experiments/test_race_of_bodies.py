@@ -16,9 +16,9 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
 from eat_lightning.weights.families import FAMILIES
 from experiments.bench.candidates import of_body
-from experiments.bench.released import RELEASED, body_faults
+from experiments.bench.released import RELEASED
 from experiments.bench.setup import shape_of
-from experiments.bench.workload import long_texts, words
+from experiments.bench.workload import words
 
 BODIES = [*{FAMILIES[sizes["model_type"]].name: body for body, sizes in RELEASED.items()}.values()]
 
@@ -45,11 +45,6 @@ def test_yamls_of_bodies_have_as_many_layers():
         assert count == pytest.approx(1e6 * millions, rel=0.01), body
 
 
-def test_a_body_typed_wrong_is_told_the_nearest():
-    assert body_faults("deberta_v3_smal")[0].endswith("(the nearest is deberta_v3_small)")
-    assert not body_faults("modernbert_base")
-
-
 @pytest.mark.parametrize("body", BODIES)
 def test_all_answer_and_hugging_face_answers_as_static(body: str):
     family = FAMILIES[RELEASED[body]["model_type"]]
@@ -61,10 +56,3 @@ def test_all_answer_and_hugging_face_answers_as_static(body: str):
     theirs, ours = answers["HF fp32"], answers["static fp32"]
     torch.testing.assert_close(theirs, ours.logits_BC, atol=1e-4, rtol=1e-4)
     assert answers["EAT fp32"].depth_B.tolist() == [4, 6, 4]
-
-
-def test_long_texts_only_where_the_body_takes_them(capsys):
-    made = list(long_texts(shape_of("modernbert_base"), 2048))
-    assert [batch.batch.lengths_B.tolist() for batch in made[0].batches] == [[2048], [2048]]
-    assert not list(long_texts(shape_of("deberta_v3_small"), 2048))
-    assert "2,048 tokens: left out, this body takes 512" in capsys.readouterr().out

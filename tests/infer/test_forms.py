@@ -17,7 +17,6 @@ from studies import make_row
 
 from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.deploy.predict import __main__ as predict
-from eat_lightning.deploy.predict.pooled import PooledLines
 from eat_lightning.deploy.serve.body import Example
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.infer import prepacked
@@ -99,18 +98,11 @@ def test_where_pytorch_has_no_onednn(run: Path, no_onednn: None):
     assert refused(lambda: plan(prepack=True)) == WITHOUT
 
 
-@pytest.mark.parametrize("pool", [False, True])
-def test_predict_answers_alike(run: Path, pool: bool):
-    def said(ready: TorchBackend) -> list[dict]:
-        if not pool:
-            return ready(LINES)
-        scorer = PooledLines(ready, 4)
-        return [*scorer.add(LINES), *scorer.end()]
-
+def test_predict_answers_alike(run: Path):
     plain, packed = answerer(run, False), answerer(run)
     assert (is_prepacked(plain.encoder), is_prepacked(packed.encoder)) == (0, 1)
-    assert len({answer["depth"] for answer in said(plain)}) > 1
-    assert_alike(said(packed), said(plain))
+    assert len({answer["depth"] for answer in plain(LINES)}) > 1
+    assert_alike(packed(LINES), plain(LINES))
 
 
 def test_bf16_is_prepacked_where_the_processor_multiplies_it(run: Path):

@@ -195,7 +195,7 @@ def test_the_command_takes_an_export(
         assert predict(config_of("predict", *given)) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert_same(found, open_export(export, None, [Veto(0.99)]).answer(TEXTS))
-    for wrong in ("exit.tau=0.9", "pool=true", "dtype=int8"):
+    for wrong in ("exit.tau=0.9", "dtype=int8"):
         key = wrong.partition("=")[0].partition(".")[0]
         said = refused(predict, config_of("predict", *given, wrong))
         assert said.startswith(f"{key} is not an option of backend=onnx")

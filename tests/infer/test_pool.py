@@ -1,22 +1,16 @@
 """A pool answers as batches do, runs deep layers on full ones, and forgets who has left."""
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from finished import make_run
 from models import alone, each_once, kinds, method, packed, ragged, tiny
 
-from eat_lightning.deploy.predict.pooled import PooledLines
 from eat_lightning.infer.depth_batching import Pool, packed_together
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace
-from eat_lightning.runs.open import open_run
-from eat_lightning.runs.run import Run
 
 SIZE, LENGTHS = 4, tuple(range(1, 38))
 
@@ -102,28 +96,6 @@ def test_deep_layers_run_full_and_few_wait(monkeypatch: pytest.MonkeyPatch):
     assert pools[1] == len(sizes[1])
     assert pools[6] < len(sizes[6])  # fewer, and fuller
     assert min(sizes[6]) < SIZE
-
-
-LINES = [b"a fine film", b"{", b"not good", b"never not a bad film at all", b"good"] * 7
-
-
-@pytest.mark.parametrize("held", [1, 64])
-def test_lines_are_answered_in_order(tmp_path: Path, held: int):
-    run = Run.open(make_run(tmp_path / "task=sst2,model=eat,seed=1", "sst2"))
-    answerer = open_run(run, {"tau": 0.9, "layers": None, "patience": None}, "fp32")
-    plain = answerer(LINES)
-    scorer, found = PooledLines(answerer, SIZE, held), []
-    for start in range(0, len(LINES), SIZE):
-        found += scorer.add(LINES[start : start + SIZE])
-        assert scorer.taken - len(found) <= held * SIZE
-    found += scorer.end()
-    assert len(found) == len(LINES)
-    assert found[1]["line"] == 2
-    for ours, theirs in zip(found, plain, strict=True):
-        if "confidence" in theirs:
-            assert ours.pop("confidence") == pytest.approx(theirs.pop("confidence"), abs=1e-5)
-        assert json.dumps(ours) == json.dumps(theirs)
-    assert not scorer.done
 
 
 def test_a_rule_sees_the_guesses_before():

@@ -14,6 +14,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("runs") / "task=sst2")
 
 
+@pytest.mark.slow
 def test_rows_of_graphs_say_what_the_encoder_says(run: Path):
     settings = (f"run={run}", "points=[]", "baselines=none")  # each setting is an export
     (own,) = call(*settings, *UNTIMED, "prepack=false")

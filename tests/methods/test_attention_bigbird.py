@@ -58,10 +58,3 @@ def test_every_block_is_drawn_about_as_often():
 def test_pairs_by_hand():
     # 5 blocks of 4 queries meet 6 blocks of 4 keys, and 8 queries of the ends all 18.
     assert BigBird(block=4, random=1)._pairs(18) == 5 * 4 * 6 * 4 + 8 * 18
-
-
-def test_settings():
-    with pytest.raises(ValueError, match=r"attention.block must be 1 or more, got 0"):
-        BigBird(block=0)
-    with pytest.raises(ValueError, match=r"attention.random must be 0 or more, got -1"):
-        BigBird(random=-1)

@@ -1,6 +1,5 @@
 """Linformer: attention over learned sums of keys and of values."""
 
-import pytest
 import torch
 from attentions import WIDTH, Example, bound, drawn, examples, product
 from models import ragged, tiny
@@ -46,8 +45,3 @@ def test_a_layer_has_sums_of_its_own_and_they_are_saved():
     with torch.no_grad():
         encoder.attention.projection[5] += 1.0
     assert not torch.allclose(encoder(ragged()).logits_BC, before_BC)
-
-
-def test_rank_must_be_whole():
-    with pytest.raises(ValueError, match=r"attention.rank must be 1 or more, got 0"):
-        Linformer(rank=0)

@@ -5,7 +5,6 @@ import torch
 
 from eat_lightning.methods.attention.longformer import Longformer
 from eat_lightning.model.contracts import Where
-from eat_lightning.model.method import argument_faults
 
 
 def sees(pattern: Longformer, length: int, layer: int = 1, step: int = 1) -> torch.Tensor:
@@ -51,16 +50,3 @@ def test_sees_all_says_what_sees_does(window: int):
     pattern = Longformer(window)
     for length in range(1, 12):
         assert pattern.sees_all(length, 1) == bool(sees(pattern, length).all())
-
-
-@pytest.mark.parametrize("window", [0, 1, 7, -2, 4.0, True, "8", None])
-def test_window_must_be_even(window):
-    with pytest.raises(ValueError, match=r"attention.window must be even and at least 2, got"):
-        Longformer(window)
-
-
-def test_layers_must_exist():
-    assert argument_faults(Longformer, 6, layers=[7]) == ["attention.layers must be in 1..6, got 7"]
-    assert argument_faults(Longformer, 6, layers=[2, 2]) == [
-        "attention.layers must name a layer once, got 2 twice"
-    ]

@@ -1,6 +1,5 @@
 """Nyströmformer: softmax attention through means of parts of the text."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 from attentions import SHAPE, WIDTH, Example, bound, drawn, examples, product
@@ -64,16 +63,3 @@ def test_it_starts_without_a_convolution():
         pattern.bind(SHAPE, [], 2)
     assert torch.equal(product(plain, [40]), product(made, [40]))
     assert not list(plain.parameters())
-
-
-@pytest.mark.parametrize(
-    ("given", "fault"),
-    [
-        ({"landmarks": 0}, "attention.landmarks must be 1 or more, got 0"),
-        ({"conv": -1}, "attention.conv must be 0 or more, got -1"),
-        ({"conv": 4}, "attention.conv must be odd, or 0 for none, got 4"),
-    ],
-)
-def test_settings(given, fault: str):
-    with pytest.raises(ValueError, match=fault):
-        Nystrom(**given)

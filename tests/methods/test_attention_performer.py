@@ -57,9 +57,3 @@ def test_default_number_of_features():
     pattern = Performer()
     pattern.bind(tiny_shape(hidden_size=64 * HEADS, num_heads=HEADS), [], 2)
     assert pattern.directions_FK.shape == (266, 64)  # 64 ln 64 = 266.2
-
-
-@pytest.mark.parametrize("features", [0, 1.5, True])
-def test_features_must_be_whole(features):
-    with pytest.raises(ValueError, match=r"attention.features must be 1 or more, got"):
-        Performer(features)

@@ -7,7 +7,6 @@ import torch
 
 from eat_lightning.methods.exit.beem import Beem
 from eat_lightning.methods.exit.patience import Patience
-from eat_lightning.model.method import argument_faults
 
 
 def guesses(*exits: list[float]) -> torch.Tensor:
@@ -45,21 +44,6 @@ def test_it_is_the_papers_rule_and_not_patience():
 def test_margin_is_the_least_distance():
     """Scores 0.67 and 0.55 from 0.6; the least leads are 0.2 and 0.4."""
     assert Beem(0.6, [2, 3, 4]).margin(EXITS).tolist() == pytest.approx([0.07, 0.05])
-
-
-def test_faults():
-    assert argument_faults(Beem, 6, alpha=0, layers=[4]) == [
-        "exit.alpha must be in (0, inf), got 0"
-    ]
-    assert argument_faults(Beem, 6, alpha=1, layers=[4], weights=3) == [
-        "exit.weights must be a list or null, got 3"
-    ]
-    assert argument_faults(Beem, 6, alpha=1, layers=[4], weights=[-1]) == [
-        "exit.weights must be in (0, inf), got -1"
-    ]
-    assert argument_faults(Beem, 6, alpha=1, layers=[3, 4], weights=[1]) == [
-        "exit.weights must have one value for each of 2 layers, got 1"
-    ]
 
 
 def test_as_released_it_is_patience():

@@ -8,7 +8,6 @@ from models import packed, ragged, tiny, tiny_shape
 
 from eat_lightning.methods.exit.cats import MetaConsistency
 from eat_lightning.model.contracts import turned
-from eat_lightning.model.method import argument_faults
 from eat_lightning.model.training import Context
 
 LOGITS = torch.zeros(2, 3, 2)
@@ -60,11 +59,3 @@ def test_only_the_classifiers_learn_by_it():
 
 
 NAMES = ("weight", "bias")
-
-
-def test_faults():
-    assert argument_faults(MetaConsistency, 6, consistency=1.5, layers=[4], width=0, weight=0) == [
-        "exit.consistency must be in [0, 1], got 1.5",
-        "exit.width must be 1 or more, got 0",
-        "exit.weight must be in (0, inf), got 0",
-    ]

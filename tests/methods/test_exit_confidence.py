@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from eat_lightning.methods.exit.confidence import Confidence
-from eat_lightning.model.method import argument_faults
 
 SURE, UNSURE = 1, 0
 
@@ -53,21 +52,6 @@ def test_probabilities_in_fp32():
 def test_tau_must_be_a_probability(tau):
     with pytest.raises(ValueError, match=r"exit.tau must be in \(0, 1\], got"):
         Confidence(tau)
-
-
-def test_faults():
-    assert argument_faults(Confidence, 6, tau=0.9, layers=[4, 7]) == [
-        "exit.layers must be in 1..6, got 7"
-    ]
-    assert argument_faults(Confidence, 6, tau=0.9, layers=[0]) == [
-        "exit.layers must be in 1..6, got 0"
-    ]
-    assert argument_faults(Confidence, 6, tau=[0.9], layers=[3, 4]) == [
-        "exit.tau must have one value for each of 2 layers, got 1"
-    ]
-    assert argument_faults(Confidence, 6, tau=0.9, layers=[4, 4]) == [
-        "exit.layers must name a layer once, got 4 twice"
-    ]
 
 
 def test_margin_is_the_distance_from_tau():

@@ -8,7 +8,6 @@ import torch
 from eat_lightning.methods.exit._scores import entropy
 from eat_lightning.methods.exit.entropy import Entropy
 from eat_lightning.model.contracts import turned
-from eat_lightning.model.method import argument_faults
 
 # Probabilities 1/2 1/2 0, 1/4 1/4 1/2 and 1/3 each.
 LOGITS = torch.tensor([[0.5, 0.5, 1e-30], [0.25, 0.25, 0.5], [1 / 3, 1 / 3, 1 / 3]]).log()[None]
@@ -46,15 +45,3 @@ def test_a_saturated_logit_has_no_entropy_and_not_nan():
 def test_margin_is_the_distance_from_the_threshold():
     expected = [abs(nats - 0.7) for nats in NATS]
     assert Entropy(0.7).margin(LOGITS).tolist() == pytest.approx(expected, abs=1e-6)
-
-
-def test_faults():
-    assert argument_faults(Entropy, 6, entropy=-0.1, layers=[4]) == [
-        "exit.entropy must be in [0, inf), got -0.1"
-    ]
-    assert argument_faults(Entropy, 6, entropy=0.1, layers=[4], normalised="yes") == [
-        "exit.normalised must be true or false, got 'yes'"
-    ]
-    assert argument_faults(Entropy, 6, entropy=[0.1], layers=[3, 4]) == [
-        "exit.entropy must have one value for each of 2 layers, got 1"
-    ]

@@ -35,7 +35,7 @@ def test_it_has_no_knob_and_is_named_by_its_layer():
 
 @pytest.mark.parametrize(
     ("layer", "message"),
-    [(0, r"in 1..6, got 0"), (7, r"in 1..6, got 7"), ("x", r"hold whole numbers, got 'x'")],
+    [(-1, r"in 0..6, got -1"), (7, r"in 0..6, got 7"), ("x", r"hold whole numbers, got 'x'")],
 )
 def test_the_layer_is_one_of_the_encoders(layer, message):
     (fault,) = argument_faults(Fixed, 6, layer=layer)

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from eat_lightning.methods.exit.patience import Patience
-from eat_lightning.model.method import argument_faults
 
 GO, STAY = 1, 0
 
@@ -31,21 +30,6 @@ def test_patience_counts_agreements_in_a_row():
     assert decides(rule, first, second, third, fourth) == [STAY, STAY, GO, STAY]
     fifth = [1, 1, 1, 0]
     assert decides(rule, first, second, third, fourth, fifth) == [STAY, GO, STAY, STAY]
-
-
-@pytest.mark.parametrize("patience", [0, -1, 1.0, True, None])
-def test_patience_must_be_whole(patience):
-    with pytest.raises(ValueError, match=r"exit.patience must be 1 or more, got"):
-        Patience(patience)
-
-
-def test_patience_needs_enough_exits():
-    assert argument_faults(Patience, 6, patience=2, layers=[3, 4]) == [
-        "exit.patience must be at most 1 with 2 exits, got 2"
-    ]
-    assert argument_faults(Patience, 4, patience=1, layers=[4, 5]) == [
-        "exit.layers must be in 1..4, got 5"
-    ]
 
 
 def test_margin_is_the_smallest_lead():

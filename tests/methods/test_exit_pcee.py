@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from eat_lightning.methods.exit.pcee import PatientConfident
-from eat_lightning.model.method import argument_faults
 
 
 def guesses(*exits: list[float]) -> torch.Tensor:
@@ -58,18 +57,3 @@ def test_margin_is_the_least_distance():
     """Entropies 0.081 and 0.469 from 0.5; leads 0.98 and 0.8."""
     rule = PatientConfident(0.5, [3, 4])
     assert rule.margin(guesses([SURE], [UNSURE])).tolist() == pytest.approx([0.031], abs=1e-3)
-
-
-def test_faults():
-    assert argument_faults(PatientConfident, 6, uncertainty=0.2, layers=[4], patience=2) == [
-        "exit.layers must name 2 or more layers, got [4]"
-    ]
-    assert argument_faults(PatientConfident, 6, uncertainty=0.2, layers=[3, 4], patience=0) == [
-        "exit.patience must be 1 or more, got 0"
-    ]
-    assert argument_faults(PatientConfident, 6, uncertainty=2, layers=[3, 4]) == [
-        "exit.uncertainty must be in [0, 1], got 2"
-    ]
-    assert argument_faults(PatientConfident, 6, uncertainty=0.2, layers=[3, 4], answer="mean") == [
-        "exit.answer must be one of last, patient, all, got 'mean'"
-    ]

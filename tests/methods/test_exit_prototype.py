@@ -8,7 +8,6 @@ from models import packed, ragged, tiny, tiny_shape
 
 from eat_lightning.methods.exit.prototype import PrototypeDistance, distance_ratio, harmonic
 from eat_lightning.model.contracts import turned
-from eat_lightning.model.method import argument_faults
 from eat_lightning.model.training import Context
 
 
@@ -60,15 +59,3 @@ def test_the_space_learns_to_bring_examples_to_their_prototype():
     encoder.exit.penalties(context)["exit_signal"].sum().backward()
     for learned in (encoder.exit.prototypes["3"], encoder.layers[0].up.weight):
         assert learned.grad.abs().sum() > 0
-
-
-def test_faults():
-    assert argument_faults(
-        PrototypeDistance, 6, edr=2, layers=[4], share=-1, width=0, weight=0, pull=-1
-    ) == [
-        "exit.edr must be in [0, 1], got 2",
-        "exit.share must be in [0, inf), got -1",
-        "exit.width must be 1 or more, got 0",
-        "exit.weight must be in (0, inf), got 0",
-        "exit.pull must be in [0, inf), got -1",
-    ]

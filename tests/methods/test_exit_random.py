@@ -1,6 +1,5 @@
 """Leaving at random: the share that is asked for, and the same luck whenever it is asked."""
 
-import pytest
 import torch
 from models import alone, method, ragged, tiny
 
@@ -53,15 +52,3 @@ def test_neighbouring_numbers_are_scattered():
     assert int(found[0]) % 2**64 == 0xE220A8397B1DCDAF  # splitmix64's first number from 0
     assert len(found.unique()) == 1000
     assert 0.4 < float((found > 0).double().mean()) < 0.6
-
-
-@pytest.mark.parametrize(
-    ("given", "fault"),
-    [
-        ({"rate": 1.1}, r"exit.rate must be in \[0, 1\], got 1.1"),
-        ({"seed": -1}, r"exit.seed must be 0 or more, got -1"),
-    ],
-)
-def test_faults(given, fault):
-    with pytest.raises(ValueError, match=fault):
-        Random(**given)

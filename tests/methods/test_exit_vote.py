@@ -1,6 +1,5 @@
 """Exits that vote, by hand."""
 
-import pytest
 import torch
 
 from eat_lightning.methods.exit.vote import Vote, votes_for
@@ -36,12 +35,6 @@ def test_the_knob_counts_whole_votes_from_more_than_there_are_to_one():
     assert turned(Vote(), Vote.knob.fine[-1]).decides(EXITS[:1]).tolist() == [1, 1]
     halves = Vote(1.5).decides(EXITS), Vote(2).decides(EXITS)
     assert torch.equal(*halves)
-
-
-@pytest.mark.parametrize("votes", [0, -1, "2", None, float("nan")])
-def test_votes_are_one_or_more(votes):
-    with pytest.raises(ValueError, match=r"exit.votes must be in \[1, inf\), got"):
-        Vote(votes)
 
 
 def test_no_graph_answers_for_others():

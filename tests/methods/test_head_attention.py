@@ -1,11 +1,9 @@
 """FastBERT's student classifier: a head with an attention of its own."""
 
-import pytest
 import torch
 from models import packed
 
 from eat_lightning.methods.head.attention import AttentionHead
-from eat_lightning.model.method import argument_faults
 
 
 class Sizes:
@@ -48,13 +46,3 @@ def test_a_key_weighs_as_much_as_the_tokens_it_stands_for():
     merged = packed([[0.5], [1.0]], [2])
     merged.weight_N = torch.log(torch.tensor([1.0, 2.0]))
     torch.testing.assert_close(by_hand()(merged), by_hand()(rows))
-
-
-def test_faults():
-    assert argument_faults(AttentionHead, 6, width=10, num_heads=4) == [
-        "head.num_heads must divide width=10, got 4"
-    ]
-    with pytest.raises(ValueError, match=r"head.width must be 1 or more, got 0"):
-        AttentionHead(width=0)
-    with pytest.raises(ValueError, match=r"head\.pool must be one of cls, mean, got 'max'"):
-        AttentionHead("max")

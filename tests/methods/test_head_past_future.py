@@ -96,8 +96,6 @@ def test_no_parameter_is_registered_twice():
     assert found == [f"heads.{k}.classes.weight" for k in (3, 4, 6)]
 
 
-def test_faults():
-    with pytest.raises(ValueError, match=r"head.imitation must be in \[0, inf\), got -1"):
-        PastFuture(imitation=-1)
+def test_no_graph_carries_earlier_exits():
     (why,) = PastFuture().export_blockers()
     assert why == "head=past_future sees earlier exits, which the graphs do not carry"

@@ -5,7 +5,6 @@ import torch
 from models import ragged, tiny
 
 from eat_lightning.methods.head.shared import Shared
-from eat_lightning.model.method import argument_faults
 from eat_lightning.model.options import ALL_EXITS
 
 
@@ -55,9 +54,6 @@ def test_the_shared_gradient_is_the_sum_of_the_exits():
     torch.testing.assert_close(sum(found[:3]), found[3])
 
 
-def test_faults():
-    assert argument_faults(Shared, 6, own_classes=1) == [
-        "head.own_classes must be true or false, got 1"
-    ]
+def test_there_must_be_a_dense_layer_to_share():
     with pytest.raises(ValueError, match=r"own_classes=true shares the dense layer: .* is null"):
         Shared(activation=None, own_classes=True)

@@ -113,8 +113,6 @@ def test_training_reaches_gates_and_weights():
 
 
 def test_faults():
-    with pytest.raises(ValueError, match=r"objective\.sparsity must be in \(0, 1\), got 1"):
-        CoFi(sparsity=1)
     objective = CoFi(hidden=1.0)
     with pytest.raises(ValueError, match="the teacher has 4, the student 6"):
         objective.bind(tiny().shape, tiny(num_layers=4).shape)

@@ -104,12 +104,6 @@ def test_vectors_are_held_against_the_teachers_at_the_same_width():
 
 
 def test_faults():
-    with pytest.raises(
-        ValueError, match=r"objective.widths must be a list with 1.0 in it, got \[0"
-    ):
-        DynaBert(widths=[0.5])
-    with pytest.raises(ValueError, match=r"objective.depths must be in \(0, 1\], got 2"):
-        DynaBert(depths=[1.0, 2])
     with pytest.raises(ValueError, match=r"objective\.label_weight must be above 0 where distill"):
         DynaBert(hidden=0.0, distill=0.0)
     (fault,) = DynaBert().fits_attention(method("attention", "nystrom"))

@@ -7,7 +7,6 @@ import torch
 from models import method, packed, ragged, tiny
 
 from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation, score_error
-from eat_lightning.model.method import argument_faults
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.trace import Scores
@@ -90,16 +89,9 @@ def test_the_student_and_the_projection_get_gradients():
     assert all(p.grad is None for p in teacher.parameters())
 
 
-def test_faults():
-    assert argument_faults(HiddenDistillation, 6, layer_map={9: 1}) == [
-        "objective.layer_map must name layers in 0..6, got 9"
-    ]
-    with pytest.raises(ValueError, match=r"objective.layer_map must map layers to layers, got \[1"):
-        HiddenDistillation(layer_map=[1])  # type: ignore[arg-type]
+def test_layers_that_the_teacher_has_not():
     with pytest.raises(ValueError, match=r"the teacher's layers in 0..4, got 5"):
         HiddenDistillation(layer_map={1: 5}).bind(Student(), Teacher())
-    with pytest.raises(ValueError, match=r"objective.hidden must be in \(0, inf\), got 0"):
-        HiddenDistillation(hidden=0)
 
 
 def scores(rows: Packed, *maps: list[list[list[float]]]) -> Scores:

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from eat_lightning.methods.objective.joint import Joint
-from eat_lightning.model.method import argument_faults
 from eat_lightning.model.training import Context
 
 EVEN, TILTED = [0.0, 0.0], [math.log(3.0), 0.0]  # probabilities 1/2 1/2 and 3/4 1/4
@@ -88,20 +87,6 @@ def test_penalties_are_added():
 def test_off_by_default():
     assert not Joint().wants_teacher
     assert Joint(distill=0.5).wants_teacher
-
-
-def test_faults():
-    assert argument_faults(Joint, 6, weights={9: 1.0}) == [
-        "objective.weights must name layers in 1..6, got 9"
-    ]
-    for arguments, fault in [
-        ({"early_weight": -1}, r"objective.early_weight must be in \[0, inf\), got -1"),
-        ({"last_weight": 0}, r"objective.last_weight must be in \(0, inf\), got 0"),
-        ({"teacher_temperature": 0}, "objective.teacher_temperature must be in"),
-        ({"distill_into": "first"}, "objective.distill_into must be last or all, got 'first'"),
-    ]:
-        with pytest.raises(ValueError, match=fault):
-            Joint(**arguments)
 
 
 def test_a_stage_of_early_exits_has_no_last_one_to_distil_into():

@@ -61,8 +61,3 @@ def test_zeros_stay_in_what_is_saved(tmp_path):
     (line,) = objective.summary(loaded)
     assert line.startswith("movement: 90")
     assert "no time" in line
-
-
-def test_faults():
-    with pytest.raises(ValueError, match=r"objective\.keep must be in \(0, 1\], got 0"):
-        Movement(keep=0)

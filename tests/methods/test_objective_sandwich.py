@@ -94,7 +94,3 @@ def test_faults():
         "objective=sandwich varies a reduction, and none has nothing to vary"
     ]
     assert Sandwich().fits(turned(method("reduction", "norm_topk"), 0.1)) == []
-    with pytest.raises(ValueError, match=r"objective\.num_random must be 0 or more, got -1"):
-        Sandwich(-1)
-    with pytest.raises(ValueError, match=r"objective.layer_drop must be in \[0, 1\), got 1"):
-        Sandwich(layer_drop=1)

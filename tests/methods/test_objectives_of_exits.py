@@ -112,13 +112,16 @@ def test_early_exits_learn_the_last_ones_distribution():
     found = loss(SelfDistillation())
     assert found.parts["distill_4"].item() == pytest.approx(REVERSE)
     assert found.total.item() == pytest.approx(CE_6 + REVERSE)
-    found = loss(SelfDistillation(early_weight=1.0))
-    assert found.total.item() == pytest.approx(CE_4 + CE_6 + REVERSE)
+    found = loss(SelfDistillation(target="both"))
+    assert found.total.item() == pytest.approx(CE_6 + (CE_4 + REVERSE) / 2)
+    found = loss(SelfDistillation(target="labels"))
+    assert [*found.parts] == ["exit_4", "exit_6"]
+    assert found.total.item() == pytest.approx(CE_6 + CE_4)
 
 
 def test_in_a_stage_of_early_exits_the_last_one_still_teaches():
     found = loss(SelfDistillation(), {4: GUESSES[4]}, full_BC=GUESSES[6])
-    assert [*found.parts] == ["exit_4", "distill_4"]
+    assert [*found.parts] == ["distill_4"]  # no label is read
     assert found.total.item() == pytest.approx(REVERSE)
     assert SelfDistillation(temperature=2.0)(
         Context({4: torch.tensor([EVEN])}, torch.tensor([0]), 6, full_BC=2 * GUESSES[6][:1])

@@ -12,7 +12,7 @@ from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.policies import built, from_folder, policies_of, specs_of
+from eat_lightning.model.policies import build_policies, from_folder, policies_of, specs_of
 from eat_lightning.model.reason import HELD, OWN, Reason, leaves
 from eat_lightning.model.wish import Wish
 from eat_lightning.new import checks
@@ -186,13 +186,13 @@ def test_a_part_of_a_batch():
 
 def test_specs_undo_built():
     policies = tuple(method("policy", kind) for kind in kinds("policy"))
-    assert specs_of(built(specs_of(policies))) == specs_of(policies)
+    assert specs_of(build_policies(specs_of(policies))) == specs_of(policies)
     for broken in ({"kind": "veto"}, "veto", 3):
         with pytest.raises(ValueError, match=r"^policy must be a list such as"):
-            built(broken)
+            build_policies(broken)
     said = r"no policy called 'nope'.*; policy.veto.margin must be in"
     with pytest.raises(ValueError, match=said):
-        built([{"kind": "nope"}, {"kind": "veto", "margin": 3}])
+        build_policies([{"kind": "nope"}, {"kind": "veto", "margin": 3}])
 
 
 def test_a_model_folder_names_no_other_run():

@@ -1,6 +1,5 @@
 """Full depth for chosen examples, or while it is switched on."""
 
-import pytest
 from models import ragged, tiny
 
 from eat_lightning.methods.policy.full_depth import FullDepth
@@ -48,10 +47,3 @@ def test_a_rule_under_which_nobody_leaves_says_fallback_too():
     encoder = tiny("dense", "none", "never")
     encoder.policies = (FullDepth(),)
     assert encoder(ragged()).reason_B.tolist() == [Reason.FALLBACK] * 5
-
-
-def test_faults():
-    with pytest.raises(
-        ValueError, match=r"^policy.full_depth.active must be true or false, got 3$"
-    ):
-        FullDepth(3)

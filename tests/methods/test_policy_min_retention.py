@@ -67,12 +67,3 @@ def test_wishes_are_of_this_batch():
     wish = MinRetention(0.81, ["mail"]).wishes(ragged(LONG), method("reduction", "norm_topk"))
     assert wish.full_B is None
     assert wish.strength_B.tolist() == [1.0] * 3
-
-
-def test_faults():
-    with pytest.raises(
-        ValueError, match=r"^policy.min_retention.share must be in \(0, 1\], got 0$"
-    ):
-        MinRetention(0)
-    with pytest.raises(ValueError, match="sources must be a list of texts, got 'mail'"):
-        MinRetention(0.5, sources="mail")

@@ -1,7 +1,6 @@
 """A tau for each source, by hand."""
 
 import numpy as np
-import pytest
 from models import ragged
 
 from eat_lightning.methods.policy.per_source import PerSource
@@ -44,12 +43,3 @@ def test_an_unknown_source_runs_every_layer_under_strict():
     assert reviewed(PerSource(TAUS, strict=False), ["phone", None], [0.5, 0.5]) == [GO, GO]
     batch.about = None
     assert PerSource(TAUS).wishes(batch, None).full_B.tolist() == [True] * 4
-
-
-def test_faults():
-    with pytest.raises(
-        ValueError, match=r"^policy.per_source.taus.mail must be in \(0, 1\], got 2$"
-    ):
-        PerSource({"mail": 2})
-    with pytest.raises(ValueError, match="taus must map sources to taus, got"):
-        PerSource([0.9])

@@ -59,10 +59,3 @@ def test_nothing_is_sampled_where_all_may_stay(changes: dict, strength: float):
     made = AdaptiveTokenSampling(**{"samples": 0.5, "layers": [1], "least": 2, **changes})
     given = rows(strength)
     assert made(given, EVIDENCE, 1) is given
-
-
-def test_bad_values():
-    with pytest.raises(ValueError, match=r"reduction.least must be 2 or more, got 1"):
-        AdaptiveTokenSampling(least=1)
-    with pytest.raises(ValueError, match=r"reduction.samples must be in \(0, 1\], got 0"):
-        AdaptiveTokenSampling(samples=0)

@@ -1,12 +1,10 @@
 """The [CLS] row, by hand, with [SEP] protected or not."""
 
-import pytest
 import torch
 from models import packed
 
 from eat_lightning.methods.reduction.cls_topk import ClsTopK
 from eat_lightning.model.evidence import Evidence, gather_evidence
-from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Layout
 
 
@@ -39,11 +37,3 @@ def test_row_of_cls_averaged_over_heads():
     evidence = gather_evidence(layout, q, k, k, None, frozenset({"cls"}))
     torch.testing.assert_close(evidence.cls_N, rows.mean(0))
     assert evidence.received_N is None
-
-
-def test_faults():
-    with pytest.raises(ValueError, match=r"reduction.protect_sep must be true or false, got 1"):
-        ClsTopK(protect_sep=1)
-    assert argument_faults(ClsTopK, 6, ratio=-0.1) == [
-        "reduction.ratio must be in [0, 1), got -0.1"
-    ]

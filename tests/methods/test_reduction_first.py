@@ -5,7 +5,6 @@ from models import packed, ragged, tiny
 
 from eat_lightning.methods.reduction.first import First
 from eat_lightning.model.evidence import Evidence
-from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Batch
 
 
@@ -23,8 +22,3 @@ def test_at_layer_0_it_equals_a_text_that_was_cut():
     trace = encoder(batch)
     assert trace.tokens_LB.flatten().tolist() == [5] * 6
     torch.testing.assert_close(trace.logits_BC, cut_BC)
-
-
-def test_the_embedding_is_a_layer():
-    assert argument_faults(First, 6, layers=[0, 6]) == []
-    assert argument_faults(First, 6, layers=[-1]) == ["reduction.layers must be in 0..6, got -1"]

@@ -1,6 +1,5 @@
 """LengthDrop: drawn lengths in training, given ones outside, and the search, by hand."""
 
-import pytest
 import torch
 from models import packed, tiny
 
@@ -101,10 +100,3 @@ def test_search_gives_ratios_of_growing_cost_and_score():
     within = [found.point for found in best if found.cost <= 0.76][-1]
     assert within[0] < 0.05 < 0.4 < within[1]  # the second layer's tokens are worth nothing
     assert all(0 <= min(found.point) <= max(found.point) <= 0.5 for found in best)
-
-
-def test_bad_values():
-    with pytest.raises(ValueError, match=r"reduction.draws must be true or false, got 1"):
-        LengthDrop(draws=1)
-    with pytest.raises(ValueError, match=r"reduction.iterations must be 0 or more, got -1"):
-        LengthDrop(iterations=-1)

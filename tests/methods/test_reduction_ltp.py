@@ -86,10 +86,3 @@ def test_its_own_rate_and_its_knob():
     twin = turned(made, 0.5)
     assert (twin.scale, made.scale) == (0.5, 1.0)
     assert twin.delta is made.delta
-
-
-def test_bad_values():
-    with pytest.raises(ValueError, match=r"reduction.temperature must be in \(0, inf\), got 0"):
-        LearnedTokenPruning(temperature=0)
-    with pytest.raises(ValueError, match=r"reduction.protect_sep must be true or false, got 1"):
-        LearnedTokenPruning(protect_sep=1)

@@ -46,8 +46,3 @@ def test_gradient_is_shared_by_a_pair():
     rows.x_ND.requires_grad_()
     MeanPool(layers=[1])(rows, Evidence(), 1).x_ND.sum().backward()
     torch.testing.assert_close(rows.x_ND.grad.flatten(), torch.tensor([1.0, 0.5, 0.5]))
-
-
-def test_bad_values():
-    with pytest.raises(ValueError, match=r"reduction.ratio must be in \[0, 0.5\], got 0.6"):
-        MeanPool(ratio=0.6)

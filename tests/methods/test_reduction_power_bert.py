@@ -82,10 +82,3 @@ def test_a_rate_takes_the_place_of_a_travel():
     (group,) = bound([1.0], lr=0.002).groups(1e-4)
     assert group["lr"] == 0.002
     assert "travel" not in group
-
-
-def test_bad_values():
-    with pytest.raises(ValueError, match=r"reduction.travel must be in \(0, inf\), got 0"):
-        PowerBert(travel=0)
-    with pytest.raises(ValueError, match=r"reduction.extent must be in \[0, 1\], got 1.5"):
-        PowerBert(extent=1.5)

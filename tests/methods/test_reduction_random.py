@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
 import torch
 from models import packed
 
@@ -14,7 +13,7 @@ from eat_lightning.model.packed import Batch, example_noted
 def rows(ids: list[list[int]]):
     batch = Batch.from_lists(ids)
     made = packed([[float(i)] for i in range(len(batch.ids_N))], [len(one) for one in ids])
-    return replace(made, notes={"example": example_noted(batch, made.layout)})
+    return replace(made, notes={"example": example_noted(batch, made.layout, made.special_N)})
 
 
 def kept(ids: list[list[int]], **changes) -> list[float]:
@@ -46,8 +45,3 @@ def test_every_position_is_drawn_equally_often():
     assert 0 <= float(score_N.min()) < float(score_N.max()) < 1
     means_L = score_N.view(400, 11).mean(0)  # a mean of 400 draws is off by 0.0144 (one sigma)
     torch.testing.assert_close(means_L, torch.full((11,), 0.5), atol=0.06, rtol=0)
-
-
-def test_bad_values():
-    with pytest.raises(ValueError, match=r"reduction.seed must be 0 or more, got -1"):
-        Random(seed=-1)

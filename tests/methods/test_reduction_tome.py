@@ -1,6 +1,5 @@
 """ToMe: alternate matching, means weighed by size, order kept; log sizes in attention."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 from models import packed, ragged, tiny
@@ -74,8 +73,3 @@ def test_merged_tokens_weigh_in_attention_and_in_pooling():
         weighed_BC = encoder(batch).logits_BC
         encoder = encoder.replacing(reduction=ToMe(0.3, [1, 2, 4], proportional=False))
         assert not torch.allclose(encoder(batch).logits_BC, weighed_BC, atol=1e-4)
-
-
-def test_bad_values():
-    with pytest.raises(ValueError, match=r"reduction.ratio must be in \[0, 0.5\], got 0.6"):
-        ToMe(ratio=0.6)

@@ -9,7 +9,6 @@ from eat_lightning.methods.reduction.transkimmer import Transkimmer
 from eat_lightning.model.contracts import turned
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.heads import pool_mean
-from eat_lightning.model.method import argument_faults
 
 
 class ByFirst(torch.nn.Module):
@@ -135,11 +134,3 @@ def test_a_twin_with_another_threshold_shares_what_was_learned():
     twin = turned(encoder.reduction, 0.9)
     assert (twin.threshold, encoder.reduction.threshold) == (0.9, 0.5)
     assert twin.predictors is encoder.reduction.predictors
-
-
-def test_bad_values():
-    with pytest.raises(ValueError, match=r"reduction.threshold must be in \[0, 1\], got 2"):
-        Transkimmer(threshold=2)
-    assert argument_faults(Transkimmer, 6, layers=[6]) == [
-        "reduction.layers must be in 0..5, got 6"
-    ]

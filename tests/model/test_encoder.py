@@ -212,7 +212,7 @@ def test_evidence_is_fp32_under_autocast(needs: str):
 
 
 def test_head_settings_are_checked():
-    with pytest.raises(ValueError, match=r"head.layers must be in 1..6, got 9"):
+    with pytest.raises(ValueError, match=r"head.layers must be in 0..6, got 9"):
         tiny(head={"layers": [9]})
     with pytest.raises(ValueError, match=r"head.pool must be one of cls, mean, got 'max'"):
         tiny(head={"pool": "max"})

@@ -12,22 +12,9 @@ from models import kinds
 from torch import Tensor, nn
 
 from eat_lightning.model.contracts import Attention, ExitRule, Knob, Reduction, turned
-from eat_lightning.model.method import (
-    InLayers,
-    Layers,
-    OneOf,
-    Point,
-    Points,
-    Positive,
-    Whole,
-    Within,
-    argument_faults,
-    faults_of,
-    kept_arguments,
-    makers,
-    method,
-)
+from eat_lightning.model.method import argument_faults, faults_of, kept_arguments, makers, method
 from eat_lightning.model.specification import SLOTS, class_of
+from eat_lightning.validation import InLayers, Layers, OneOf, Point, Points, Positive, Whole, Within
 
 
 @method("exit")
@@ -41,7 +28,7 @@ class Every(ExitRule, nn.Module):
     count: Annotated[int, Whole(1)] = 3
     on: bool = True
     side: Literal["left", "right"] = "left"
-    shape: Annotated[str | None, OneOf("round", "flat")] = None
+    shape: Annotated[str | None, OneOf("round", "flat", null=True)] = None
 
     seen: Tensor = field(init=False)
     knob = Knob("share", strict=0.0, grid=(0.5,), fine=(0.5,), bounds="[0, 1]")
@@ -64,13 +51,13 @@ WRONG = {
     "limit": (0, "exit.limit must be in (0, inf), got 0"),
     "count": (0, "exit.count must be 1 or more, got 0"),
     "on": (1, "exit.on must be true or false, got 1"),
-    "side": ("up", "exit.side must be left or right, got 'up'"),
+    "side": ("up", "exit.side must be one of left, right, got 'up'"),
     "shape": ("big", "exit.shape must be one of round, flat or null, got 'big'"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_value_out_of_bounds_is_named(name: str):
+def test_a_value_out_of_types_is_named(name: str):
     value, line = WRONG[name]
     assert argument_faults(Every, 6, **{name: value}) == [line]
     if name != "layers":  # how many there are is not known to a constructor
@@ -175,8 +162,8 @@ def test_the_shelf_declares_its_arguments(slot: str):
     """And a field of a class without the decorator would be none."""
     for kind in kinds(slot):
         cls = class_of(slot, kind)
-        assert not inspect.signature(cls).parameters or "_bounds" in vars(next(makers(cls))), kind
-        if hasattr(cls, "_bounds") and "_bounds" not in vars(cls):
+        assert not inspect.signature(cls).parameters or "_types" in vars(next(makers(cls))), kind
+        if hasattr(cls, "_types") and "_types" not in vars(cls):
             assert not vars(cls).get("__annotations__"), kind
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from models import Nearest, kinds, method, ragged, tiny, tiny_shape
 
-from eat_lightning.bounds import layer_faults, number_faults
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import SLOTS, build, build_all, spec
 from eat_lightning.new.checks import checks
+from eat_lightning.validation import InLayers, Within
 
 METHODS = [(slot, kind) for slot in SLOTS for kind in kinds(slot)]
 HERE = __name__
@@ -35,11 +35,11 @@ def test_a_method_keeps_its_promises(slot: str, kind: str):
             check(method(slot, kind))
 
 
-@pytest.mark.parametrize(("slot", "kind"), METHODS)
-def test_works_with_no_arguments_and_names_options_it_has_not(slot: str, kind: str):
-    build(slot, {"kind": kind})
-    with pytest.raises(ValueError, match=rf"^{slot}.colour is not an option of {kind}$"):
-        build(slot, {"kind": kind, "colour": "red"})
+def test_all_work_with_no_arguments_and_name_options_they_have_not():
+    for slot, kind in METHODS:
+        build(slot, {"kind": kind})
+        with pytest.raises(ValueError, match=rf"^{slot}.colour is not an option of {kind}$"):
+            build(slot, {"kind": kind, "colour": "red"})
 
 
 def test_a_class_from_outside_the_package():
@@ -115,22 +115,24 @@ def test_build_all_lists_every_fault():
 
 
 def test_layers():
-    assert layer_faults("k", [1, 6], 6) == []
-    assert layer_faults("k", (2,), None) == []
-    assert layer_faults("k", [0], None) == ["k must be 1 or more, got 0"]
-    assert layer_faults("k", "34", 6) == ["k must be a list of layers, got '34'"]
-    assert layer_faults("k", None, 6) == ["k must be a list of layers, got None"]
-    assert layer_faults("k", [2.0], 6) == ["k must hold whole numbers, got 2.0"]
-    assert layer_faults("k", [True], 6) == ["k must hold whole numbers, got True"]
+    assert InLayers().lines("k", [1, 6], 6) == []
+    assert InLayers().lines("k", (2,), None) == []
+    assert InLayers().lines("k", [0], None) == ["k must be 1 or more, got 0"]
+    assert InLayers().lines("k", "34", 6) == ["k must be a list of layers, got '34'"]
+    assert InLayers().lines("k", None, 6) == ["k must be a list of layers, got None"]
+    assert InLayers().lines("k", [2.0], 6) == ["k must hold whole numbers, got 2.0"]
+    assert InLayers().lines("k", [True], 6) == ["k must hold whole numbers, got True"]
 
 
 def test_numbers():
-    assert number_faults("k", [0, 0.5], "[0, 1)") == []
-    assert number_faults("k", 1, "[0, 1)") == ["k must be in [0, 1), got 1"]
-    assert number_faults("k", 0, "(0, 1]") == ["k must be in (0, 1], got 0"]
-    assert number_faults("k", float("inf"), "[0, inf)") == ["k must be in [0, inf), got inf"]
-    assert number_faults("k", "x", "[0, 1)") == ["k must be in [0, 1), got 'x'"]
-    assert number_faults("k", float("nan"), "[0, 1)") == ["k must be in [0, 1), got nan"]
+    assert Within("[0, 1)", each=True).lines("k", [0, 0.5]) == []
+    assert Within("[0, 1)", each=True).lines("k", 1) == ["k must be in [0, 1), got 1"]
+    assert Within("(0, 1]", each=True).lines("k", 0) == ["k must be in (0, 1], got 0"]
+    assert Within("[0, inf)", each=True).lines("k", float("inf")) == [
+        "k must be in [0, inf), got inf"
+    ]
+    assert Within("[0, 1)", each=True).lines("k", "x") == ["k must be in [0, 1), got 'x'"]
+    assert Within("[0, 1)", each=True).lines("k", float("nan")) == ["k must be in [0, 1), got nan"]
 
 
 def test_slots_can_be_replaced_at_any_time():

@@ -9,7 +9,6 @@ from typing import Any
 import jaxtyping
 import pytest
 
-from eat_lightning.bounds import Misshaped
 from eat_lightning.cli import entry
 from eat_lightning.composing import compose_or_explain
 from eat_lightning.errors import ConfigError
@@ -19,6 +18,7 @@ from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import Reduction
 from eat_lightning.new.__main__ import SLOTS, write
 from eat_lightning.new.checks import checks
+from eat_lightning.validation import Misshaped
 
 
 @pytest.mark.parametrize("slot", SLOTS)

@@ -5,6 +5,7 @@ import pytest
 from eat_lightning.report import cells
 from eat_lightning.report.compare import Difference
 from eat_lightning.report.statistics import Interval
+from experiments.speed import times
 
 
 @pytest.mark.parametrize(
@@ -22,11 +23,11 @@ def test_bold_is_what_the_interval_says(interval: Interval, bold: bool, flags: t
 
 
 def test_factors():
-    assert cells.times(Interval(1.5, 1.2, 1.8)) == cells.Cell(
+    assert times(Interval(1.5, 1.2, 1.8)) == cells.Cell(
         1.5, "1.50 (1.20 to 1.80)", 1.2, 1.8, (), True
     )
-    assert cells.times(Interval(1.1, 0.9, 1.3)).flags == (cells.SPANS_ONE,)
-    assert cells.times(None, "why") == cells.Cell(None, "", flags=("why",))
+    assert times(Interval(1.1, 0.9, 1.3)).flags == (cells.SPANS_ONE,)
+    assert times(None, "why") == cells.Cell(None, "", flags=("why",))
 
 
 def test_p_over_seeds_is_the_median_and_the_range():

@@ -12,7 +12,6 @@ from models import method, tiny
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.data.split import Split
 from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
@@ -165,12 +164,6 @@ def test_sentences_of_ones_own(run: Run):
     # 0.4 of 5 others leave after layer 2, 0.4 of 3 after layer 4.
     assert [len(kept) for kept in first["ways"][0]["kept"]] == [6, 6, 4, 4, 3, 3]
     assert len(second["tokens"]) == 5
-
-
-@pytest.mark.parametrize("texts", [["one text"], [["one", "two"]]])
-def test_texts_of_another_shape(run: Run, texts: list):
-    with pytest.raises(ConfigError, match="a list of sentence, got"):
-        explore(run, examples=0, texts=texts)
 
 
 def test_pairs_and_scores(tmp_path: Path):

@@ -14,7 +14,7 @@ from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.exit.prototype import PrototypeDistance
 from eat_lightning.new.checks import Examples
-from eat_lightning.report.kept import compact, right_class_first, said
+from eat_lightning.report.kept import compact, fields_of, right_class_first
 from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
 from eat_lightning.runs import jsonl
@@ -48,11 +48,11 @@ def test_a_row_says_what_differs_from_its_defaults(tmp_path: Path):
     """Measured numbers to seven digits; a threshold with every bit, since answers hang on it."""
     third = 1 / 3
     row = make_row(exit={"kind": "confidence", "tau": third}, knob="tau", point=third, f1=third)
-    line = said(row)
+    line = fields_of(row)
     assert line["f1"] == 0.3333333
     assert line["exit"]["tau"] == line["point"] == third
     assert not {"matthews", "policy", "threads"} & line.keys()
-    jsonl.write(tmp_path / "rows.jsonl", [row], said)
+    jsonl.write(tmp_path / "rows.jsonl", [row], fields_of)
     (again,) = rows.read(tmp_path / "rows.jsonl")
     assert again == replace(row, f1=0.3333333)
 
@@ -130,9 +130,3 @@ def test_rows_of_a_pass_may_lie_apart(tmp_path: Path):
     assert len(found) == 3
     assert len({*found}) == 2
     assert found[0] == found[1] != found[2]
-
-
-def test_rows_without_examples_are_kept_too(tmp_path: Path):
-    keep(tmp_path / "r", [make_row()])
-    keep_study(open_study([str(tmp_path)]), tmp_path)
-    assert open_study([str(tmp_path / "rows.jsonl")]).measured[0].row.examples == ""

@@ -5,23 +5,18 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
-from itertools import pairwise
 
 import pytest
-from pages import HOSTILE, SMALL, SOURCE, ZERO, contrast, make_claims, make_explorer, make_table
+from pages import HOSTILE, SMALL, SOURCE, ZERO, contrast, make_claims, make_explorer
 
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.page import (
     SCRIPTS,
     STYLES,
-    Sources,
     asset,
-    head_of,
-    leading,
     measured_line,
     render,
-    spans,
     value_and_interval,
 )
 from eat_lightning.report.table import Cell, Column, Line, Table
@@ -98,22 +93,9 @@ def test_claims_in_their_order_and_the_explorer_last(html: str):
     assert links == [f"#{s}" for s in sections]
 
 
-def test_without_explorer_and_warnings():
-    page = render("Report", make_claims())
-    assert 'id="explorer"' not in page
-    assert '<details class="warnings"' not in page
-
-
 def test_every_id_is_used_once(html: str):
     ids = [str(a["id"]) for _, a in Outline(html).tags if "id" in a]
     assert sorted(ids) == sorted(set(ids))
-
-
-def test_headings_skip_no_level(html: str):
-    levels = [int(tag[1]) for tag, _ in Outline(html).tags if re.fullmatch("h[1-6]", tag)]
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 @pytest.mark.parametrize(
@@ -130,43 +112,9 @@ def test_interval_stands_apart_with_the_digits_of_the_text(cell: Cell, shown: tu
     assert value_and_interval(cell) == shown
 
 
-def test_columns_that_name_a_line():
-    columns = make_table().columns
-    assert leading(columns) == 2
-    assert leading(columns[:2]) == 1  # no groups: nothing tells that the second is a name too
-    assert leading([columns[0], *columns[2:]]) == 1
-
-
 def test_flags_are_lettered_in_their_order(html: str):
     found = re.findall(r'<li><span class="flag">(\w)</span> (.*?)</li>', html)
     assert found == [("a", ZERO), ("b", SMALL)]
-
-
-def test_groups_stand_over_their_columns():
-    columns = make_table().columns
-    assert spans(columns) == [("", 2), ("accuracy", 2), ("time", 2), ("conditions", 2)]
-    assert spans([Column("a", "A")]) == []
-
-
-def test_empty_column_is_left_to_the_csv(html: str):
-    assert ">F1<" not in html
-    assert ">Speed-up<" in html
-
-
-def test_bold_only_where_a_cell_is_bold(html: str):
-    body = html[html.index("<tbody>") : html.index("</tbody>")]
-    assert re.findall("<strong>(.*?)</strong>", body) == ["1.94"]
-
-
-def test_equal_sources_are_kept_once():
-    sources = Sources()
-    marks = sources.marks(make_claims())["frontier-points"]
-    assert [(m["gid"], m["source"]) for m in marks] == [
-        ("frontier-points-0", 0),
-        ("frontier-points-1", 0),
-    ]
-    assert sources.add(SOURCE) == 0
-    assert len(sources.found) == 1
 
 
 def test_what_was_measured_is_read_off_the_tables():
@@ -176,17 +124,6 @@ def test_what_was_measured_is_read_off_the_tables():
     table = Table("t", "T", "", columns, [Line(cells, SOURCE), Line(other, SOURCE)])
     line = measured_line([Claim("frontier", "F", [], [table])])
     assert line == "8 examples · 1 thread · fp32 / bf16"
-
-
-def test_answer_is_headed_by_its_task():
-    assert head_of("sst2: twice as fast") == ("sst2", "twice as fast")
-    long = "on all of the tasks no setting was found that is faster: none"
-    assert head_of(long) == ("", long)
-
-
-def test_several_warnings_are_folded():
-    assert '<details class="warnings" open><summary>A warning' in render("r", [], None, ["one"])
-    assert '<details class="warnings"><summary>2 warnings' in render("r", [], None, ["one", "two"])
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])

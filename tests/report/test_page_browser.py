@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import COMMAND, HOSTILE, RUN, SMALL, chromium, make_claims, make_explorer
+from pages import COMMAND, HOSTILE, RUN, chromium, make_claims, make_explorer
 
 from eat_lightning.report import figures
 from eat_lightning.report.page import render
@@ -66,11 +66,13 @@ def column(page: Any, index: int) -> list[str]:
     return page.locator("#table-frontier-sst2 tbody tr").evaluate_all(code, index)
 
 
+@pytest.mark.slow
 def test_hostile_text_does_nothing(page: Any):
     assert page.evaluate("window.hacked") is None
     assert page.title().startswith("Report </script>")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("width", [360, 390, 768, 1920])
 def test_page_is_no_wider_than_the_screen(opened: Any, width: int):
     page = opened(width)
@@ -82,12 +84,7 @@ def test_page_is_no_wider_than_the_screen(opened: Any, width: int):
         assert box["x"] + box["width"] <= width + 1
 
 
-def test_first_screen_has_the_answer_and_a_figure(opened: Any):
-    page = opened(1600)
-    for part in ("h1", ".answer p", "#figure-frontier-points svg"):
-        assert page.locator(part).first.bounding_box()["y"] < 700
-
-
+@pytest.mark.nightly
 def test_sorts_by_value_with_empty_cells_last(page: Any):
     heading = page.locator("#table-frontier-sst2 th[scope=col]").nth(3)
     came = column(page, 3)
@@ -102,6 +99,7 @@ def test_sorts_by_value_with_empty_cells_last(page: Any):
     assert column(page, 3) == came
 
 
+@pytest.mark.nightly
 def test_sorts_by_keyboard_one_column_at_a_time(page: Any):
     buttons = page.locator("#table-frontier-sst2 .sort")
     buttons.nth(1).press("Enter")
@@ -111,6 +109,7 @@ def test_sorts_by_keyboard_one_column_at_a_time(page: Any):
     assert page.locator("#said").text_content() == "Sorted by Model, ascending"
 
 
+@pytest.mark.nightly
 def test_mark_tells_its_source_to_a_pointer(page: Any):
     tip = page.locator("#tip")
     assert tip.is_hidden()
@@ -121,6 +120,7 @@ def test_mark_tells_its_source_to_a_pointer(page: Any):
     tip.wait_for(state="hidden")
 
 
+@pytest.mark.nightly
 def test_mark_tells_its_source_to_a_keyboard(page: Any):
     tip = page.locator("#tip")
     page.focus(POINT)
@@ -137,10 +137,7 @@ def test_mark_tells_its_source_to_a_keyboard(page: Any):
     assert page.evaluate("document.activeElement.id") == POINT[1:]
 
 
-def test_a_figure_is_one_stop_of_the_tab_key(page: Any):
-    assert page.locator(".mark").evaluate_all("nodes => nodes.map(n => n.tabIndex)") == [0, -1]
-
-
+@pytest.mark.nightly
 def test_command_is_copied(opened: Any):
     page = opened(permissions=["clipboard-read", "clipboard-write"])
     page.click(POINT)
@@ -149,6 +146,7 @@ def test_command_is_copied(opened: Any):
     assert page.evaluate("navigator.clipboard.readText()") == COMMAND
 
 
+@pytest.mark.nightly
 def test_mark_is_tapped_near_by_on_a_phone(opened: Any):
     page = opened(390, has_touch=True, is_mobile=True)
     page.locator(POINT).scroll_into_view_if_needed()
@@ -160,44 +158,13 @@ def test_mark_is_tapped_near_by_on_a_phone(opened: Any):
     assert page.locator("#tip").is_hidden()
 
 
-def test_flag_help_and_source_of_a_line(page: Any):
-    tip = page.locator("#tip")
-    page.locator("td .flag").first.hover()
-    assert tip.text_content() == SMALL
-    page.locator(".sort[data-tip]").first.hover()
-    assert tip.text_content() == f"of right answers {HOSTILE}"
-    page.locator("tbody .source").first.click()
-    page.mouse.move(5, 5)
-    page.wait_for_timeout(250)
-    assert COMMAND in tip.text_content()
-    assert tip.is_visible()  # a click keeps it
-
-
-@pytest.mark.parametrize("width", [360, 768])
-def test_columns_that_name_a_line_stay_while_a_table_scrolls(opened: Any, width: int):
-    page = opened(width, reduced_motion="reduce")
-    frame = page.locator("#table-frontier-sst2 .frame")
-    named = page.locator("#table-frontier-sst2 tbody tr").first.locator("th")
-    before = [named.nth(i).bounding_box()["x"] for i in (0, 1)]
-    page.locator("[data-jump]", has_text="conditions").click()
-    assert frame.evaluate("node => node.scrollLeft") > 0
-    assert [named.nth(i).bounding_box()["x"] for i in (0, 1)] == pytest.approx(before, abs=1)
-    end = named.nth(1).bounding_box()
-    heading = page.locator("th[scope=col]", has_text="Machine").bounding_box()
-    assert end["x"] + end["width"] <= heading["x"] + 1
-
-
 def saved(page: Any, selector: str) -> bytes:
     with page.expect_download() as download:
         page.click(selector)
     return Path(download.value.path()).read_bytes()
 
 
-def test_figure_is_saved_as_png_and_pdf(page: Any):
-    assert saved(page, ".save a[download$='.png']").startswith(b"\x89PNG\r\n")
-    assert saved(page, ".save a[download$='.pdf']").startswith(b"%PDF-")
-
-
+@pytest.mark.nightly
 def test_figure_is_saved_as_svg_with_its_colours(opened: Any):
     page = opened(color_scheme="dark")
     text = saved(page, "[data-save=svg]").decode()
@@ -207,12 +174,14 @@ def test_figure_is_saved_as_svg_with_its_colours(opened: Any):
     assert "rgb(28, 30, 34)" in text  # ink of the light page, for paper
 
 
+@pytest.mark.nightly
 def test_table_is_saved_as_csv(page: Any):
     text = saved(page, "#table-frontier-sst2 .save a").decode()
     assert text.splitlines()[0].startswith("model,setting,accuracy,accuracy_low,accuracy_high,f1")
     assert len(text.splitlines()) == 5
 
 
+@pytest.mark.nightly
 def test_explorer_finds_and_picks(page: Any):
     entries = page.locator("#x-list button")
     assert entries.count() == 3
@@ -230,6 +199,7 @@ def test_explorer_finds_and_picks(page: Any):
     assert page.locator("#x-view .way").count() == 1
 
 
+@pytest.mark.nightly
 def test_explorer_shows_what_was_dropped_and_where_it_left(page: Any):
     layers = page.locator(".way .layer")
     assert layers.nth(0).locator(".gone").count() == 0
@@ -242,26 +212,6 @@ def test_explorer_shows_what_was_dropped_and_where_it_left(page: Any):
     page.select_option("#x-rule", "tau 0.6")
     assert page.locator(".unrun").count() == 1
     assert "Left after layer 1 (confident)" in page.locator(".verdict").text_content()
-
-
-def test_explorer_compares_two_reductions(opened: Any):
-    page = opened(1600)
-    page.select_option("#x-other", "none")
-    ways = page.locator(".way")
-    assert ways.locator("h3").all_text_contents() == ["norm_topk ratio 0.3as trained", "none"]
-    assert ways.nth(1).locator(".gone").count() == 0
-    left, right = (ways.nth(i).bounding_box() for i in (0, 1))
-    assert left["y"] == right["y"]
-    assert left["x"] + left["width"] < right["x"]
-
-
-def test_theme_is_switched(opened: Any):
-    page = opened(color_scheme="dark")
-    ground = "getComputedStyle(document.body).backgroundColor"
-    assert page.evaluate(ground) == "rgb(22, 24, 29)"
-    page.click("#theme")
-    assert page.evaluate(ground) == "rgb(254, 254, 254)"
-    assert page.locator("#theme").text_content() == "Dark"
 
 
 # WCAG 2.2's contrast of an element's letters with the first ground behind it that is not clear.
@@ -282,6 +232,7 @@ LETTERS = (
 )
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_letters_can_be_read(opened: Any, scheme: str):
     page = opened(color_scheme=scheme, reduced_motion="reduce")
@@ -292,6 +243,7 @@ def test_letters_can_be_read(opened: Any, scheme: str):
     assert not weak
 
 
+@pytest.mark.nightly
 def test_prints_everything_but_the_controls(page: Any):
     page.emulate_media(media="print")
     for part in (".contents", "#theme", ".save", ".finder", "tbody .source"):
@@ -308,6 +260,7 @@ def test_prints_everything_but_the_controls(page: Any):
     assert page.locator(".table table").count() == 1
 
 
+@pytest.mark.nightly
 def test_reads_without_a_script(opened: Any):
     page = opened(java_script_enabled=False)
     assert page.locator("#figure-frontier-points svg").is_visible()

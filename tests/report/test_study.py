@@ -35,12 +35,6 @@ def test_seeds_of_one_setting_are_one_point(tmp_path: Path):
     assert study.warnings == []
 
 
-def test_all_studies_of_a_folder_at_once(tmp_path: Path):
-    two_seeds(tmp_path / "one")
-    two_seeds(tmp_path / "two")
-    assert len(open_study([str(tmp_path)]).runs) == 4
-
-
 def test_examples_follow_the_rule_of_their_row(tmp_path: Path):
     eat = open_study([str(two_seeds(tmp_path))]).points(baseline="")[0]
     first = eat.members[0].outcome
@@ -59,12 +53,6 @@ def test_own_static_is_found_seed_by_seed(tmp_path: Path):
     assert found is not None
     assert [m.row for m in found.members] == [m.row for m in static.members]
     assert own_static_of(study, static) is static
-
-
-def test_a_setting_without_its_baseline_has_none(tmp_path: Path):
-    keep(tmp_path / "r", [make_row(**EAT)])
-    study = open_study([str(tmp_path)])
-    assert own_static_of(study, study.points()[0]) is None
 
 
 def test_each_engine_has_an_own_static(tmp_path: Path):
@@ -116,11 +104,6 @@ def test_a_run_cut_short_is_named(tmp_path: Path):
     warnings = open_study([str(tmp_path)]).warnings
     assert f"{tmp_path / 'cut'}: no rows (not finished: its command resumes it)" in (warnings)
     assert f"{tmp_path / 'unmeasured'}: no rows (measure it)" in warnings
-
-
-def test_rows_of_another_version_are_flagged(tmp_path: Path):
-    keep(tmp_path / "r", [make_row(version="0.0.1")])
-    assert "1 rows are of version 0.0.1" in open_study([str(tmp_path)]).warnings[0]
 
 
 def test_examples_that_are_gone_or_damaged_are_a_warning(tmp_path: Path):

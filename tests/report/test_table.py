@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from eat_lightning.report.provenance import Provenance
-from eat_lightning.report.table import Cell, Column, Line, Table, escaped, letters_of
+from eat_lightning.report.table import Cell, Column, Line, Table, escaped
 
 SOURCE = Provenance(("s/r1", "s/r2"), "eat measure run=outputs/s/r1", ("abc123",))
 SMALL = "fewer than 100 examples"
@@ -49,12 +49,6 @@ def test_csv_has_raw_values_intervals_flags_and_runs(table: Table) -> None:
     assert (first["runs"], first["commits"], first["command"]) == (
         *("s/r1; s/r2", "abc123", "eat measure run=outputs/s/r1"),
     )
-
-
-def test_csv_has_the_columns_that_print_leaves_out(table: Table) -> None:
-    head = table.csv().splitlines()[0].split(",")
-    assert {"dtype", "nothing"} <= {*head}
-    assert "| dtype |" not in table.page()
 
 
 def squeezed(text: str) -> str:
@@ -129,8 +123,3 @@ def test_no_lines(table: Table) -> None:
     assert len(empty.csv().splitlines()) == 1
     assert r"\caption{A title. 50\% \& more.}" in empty.latex()
     empty.show(Console(file=StringIO()))
-
-
-def test_letters() -> None:
-    letters = letters_of()
-    assert [next(letters) for _ in range(28)][-3:] == ["z", "aa", "ab"]

@@ -21,11 +21,11 @@ def row(**changes) -> Row:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"depth": 6.5}, r"depth must be in [1, 6], got 6.5"),
-        ({"depth": 0.5}, r"depth must be in [1, inf), got 0.5"),
+        ({"depth": 6.5}, r"depth must be in [0, 6], got 6.5"),
+        ({"depth": -0.5}, r"depth must be in [0, inf), got -0.5"),
         ({"retention": 1.01}, r"retention must be in (0, 1], got 1.01"),
         ({"retention": 0.0}, r"retention must be in (0, 1], got 0.0"),
-        ({"token_layers": 1.2}, r"token_layers must be in (0, 1], got 1.2"),
+        ({"token_layers": 1.2}, r"token_layers must be in [0, 1], got 1.2"),
         ({"accuracy": float("nan")}, r"accuracy must be in [0, 1], got nan"),
         ({"accuracy": 91.0}, r"accuracy must be in [0, 1], got 91.0"),
         ({"matthews": -1.5}, r"matthews must be in [-1, 1], got -1.5"),
@@ -41,7 +41,7 @@ def row(**changes) -> Row:
         ({"seed": True}, r"seed must be a whole number, got True"),
         ({"exit": {"tau": 0.9}}, r"exit must name a kind, got {'tau': 0.9}"),
         ({"examples": "../other"}, r"examples must name a file beside the rows, got '../other'"),
-        ({"exit_shares": {"7": 1.0}}, r"exit_shares must name layers in 1..6, got 7"),
+        ({"exit_shares": {"7": 1.0}}, r"exit_shares must name layers in 0..6, got 7"),
         ({"exit_shares": {"4": 0.5}}, r"exit_shares must add up to 1, got 0.5"),
         ({"ece_after": {"4": 2.0}}, r"ece_after.4 must be in [0, 1], got 2.0"),
         ({"metric": "loss"}, r"metric must be one of accuracy, f1, matthews, pearson, spearman"),

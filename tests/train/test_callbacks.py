@@ -5,10 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from finished import config_of
 from models import ragged, tiny
 
-from eat_lightning.config import make
 from eat_lightning.infer.record import record
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.methods.schedule.anneal import Anneal
@@ -48,15 +46,6 @@ def strengths(schedule, epochs: list[float], num_epochs: int = 3) -> list[float]
 def test_the_papers_schedule_is_linear_over_epochs_two_and_three():
     found = strengths(Anneal(1.0, 3.0), [0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 9.0])
     assert found == pytest.approx([0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0])
-
-
-def test_hold_reaches_its_target_after_epoch_two():
-    hold = make(config_of("train", "schedule=hold")["schedule"])
-    assert strengths(hold, [1.0, 1.5, 2.0, 2.7]) == pytest.approx([0, 0.5, 1, 1])
-
-
-def test_constant_is_at_full_strength_from_the_first_step():
-    assert strengths(Anneal(0.0, 0.0), [0.001]) == [1.0]
 
 
 def test_a_run_cut_to_fewer_steps_sees_its_whole_schedule():

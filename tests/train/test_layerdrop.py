@@ -5,9 +5,7 @@ import torch
 from models import ragged, tiny, tiny_shape
 from test_stages import STEPS, fit
 
-from eat_lightning.methods.objective.joint import Joint
 from eat_lightning.methods.schedule.anneal import Anneal
-from eat_lightning.train.callbacks.stages import all_train
 from eat_lightning.train.module import dropped_layers, step_seed
 from eat_lightning.weights.checkpoint import encoder_faults
 
@@ -39,21 +37,7 @@ def test_how_often():
     assert counts / 6000 == pytest.approx(0.2, abs=0.03)  # six standard errors
 
 
-def test_without_it_no_random_number_is_drawn():
-    torch.manual_seed(0)
-    assert dropped_layers(tiny_shape()) == frozenset()
-    after = torch.rand(1)
-    torch.manual_seed(0)
-    assert torch.equal(after, torch.rand(1))
-
-
 def test_faults():
     fault = "encoder.layerdrop must be in [0, 1), got 1.0"
     assert encoder_faults(6, "some/body", layerdrop=1.0) == [fault]
     assert encoder_faults(6, "some/body", layerdrop=0.2) == []
-
-
-def test_layers_left_out_go_without_a_gradient():
-    stages = Anneal(0, 0).stages(1, [6])
-    assert all_train(tiny(), stages, Joint())
-    assert not all_train(tiny(layerdrop=0.2), stages, Joint())

@@ -47,15 +47,11 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     ("given", "said"),
     [
         ("trainer.devices=0", "trainer.devices must be 1 or more, auto, or a list of GPUs, got 0"),
-        ("trainer.devices=two", "trainer.devices must be 1 or more, auto, or a list of GPUs"),
         ("trainer=ddp trainer.devices=1", "trainer.strategy=ddp is for two processes or more, got"),
         ("trainer=ddp data.batch_size=1", "data.batch_size counts all processes' examples: must"),
         ("trainer=ddp +trainer.num_nodes=2", "trainer.num_nodes=2: start the command on each"),
-        ("trainer=ddp +trainer.num_nodes=0", "trainer.num_nodes must be 1 or more, got 0"),
-        ("trainer=fsdp trainer.devices=1", "trainer.strategy=fsdp is for two processes or more"),
         ("trainer=fsdp schedule=two_stage", "trainer.strategy=fsdp needs a schedule that trains"),
         ("trainer.accelerator=abacus", "trainer: You selected an invalid accelerator name"),
-        ("trainer=ddp trainer.strategy=zero", "trainer: You selected an invalid strategy name"),
     ],
 )
 def test_what_cannot_be_is_one_line(given: str, said: str):
@@ -271,7 +267,8 @@ def test_a_sweep_trains_each_job_on_two_processes_with_its_own_seed_and_logs_it_
 ):
     monkeypatch.setenv("WANDB_MODE", "offline")
     given = [*SAME, *TWO, "reduction=none", "logger=wandb", "study=several"]
-    commands.finished("eat_lightning.train", "-m", *given, "seed=1,2")
+    # Spawned: a rank finds the run of W&B by what the environment says.
+    commands.finished("eat_lightning.train", "-m", *given, "seed=1,2", forks=False)
     runs = [Run.open(folder_of(*given, seed)) for seed in ("seed=1", "seed=2")]
     for run in runs:
         assert run.done["steps"] == 9

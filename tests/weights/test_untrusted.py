@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.checkpoint import load_model
+from eat_lightning.weights.checkpoint import load_model, sep_id
 from eat_lightning.weights.untrusted import TOKENIZER, step_faults
 
 
@@ -110,7 +110,7 @@ def test_a_kind_does_not_make_a_lazy_module_import(run: Path):
     lazy = "BertModel"
     before = lazy in vars(transformers)
     edit(run / "model" / "config.json", attention={"kind": f"transformers.{lazy}"})
-    assert "is no class with" in refused(load_model, run / "model")
+    assert " is no " in refused(load_model, run / "model")
     assert (lazy in vars(transformers)) == before
 
 
@@ -226,6 +226,12 @@ def test_steps_that_grow_a_text_or_backtrack(part: str, steps: list[dict], said:
 )
 def test_a_tokenizer_that_is_none_is_refused_in_one_line(changes: dict, run: Path):
     assert refused(tokenizer_for, str(tokenizer_with(run, **changes)))
+
+
+@pytest.mark.parametrize("added", [7, [7], [{"id": 1}], {"a": 1}, None])
+def test_added_tokens_that_are_none_are_refused(added: Any, run: Path):
+    folder = tokenizer_with(run, added_tokens=added)
+    assert "tokenizer.json: not a tokenizer (" in refused(sep_id, folder, {"model_type": "eat"})
 
 
 def test_a_tokenizers_files_are_bounded(run: Path):

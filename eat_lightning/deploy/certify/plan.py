@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from eat_lightning.bounds import number_faults
-from eat_lightning.config import DataPlan, make, whole, within
+from eat_lightning.config import DataPlan
 from eat_lightning.deploy.certify.candidates import along_dial, chains_of, is_reachable
 from eat_lightning.deploy.certify.select import Target
 from eat_lightning.errors import ConfigError, Faults
@@ -24,13 +23,14 @@ from eat_lightning.model.contracts import points_by_layer
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
-from eat_lightning.model.specification import MODEL_SLOTS, build, build_all, method_faults, spec
+from eat_lightning.model.specification import MODEL_SLOTS, build, method_faults, spec
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import name_faults
 from eat_lightning.runs.chosen import ExitChoice
 from eat_lightning.runs.plan import RunPlan
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
+from eat_lightning.validation import Whole, Within
 
 Listed = Annotated[list[Any], Field(min_length=1)] | None  # which a knob bounds
 
@@ -44,8 +44,8 @@ class CertifyPlan(RunPlan):
 
     onnx: str | None
     backend: Literal["torch", "onnx", "openvino"]
-    level: Annotated[float, within("(0, 1)")]
-    confidence: Annotated[float, within("(0, 1)")]
+    level: Annotated[float, Within("(0, 1)")]
+    confidence: Annotated[float, Within("(0, 1)")]
     label: Any = Field(alias="class")
     exits: Literal["shared", "each"]
     exit: dict[str, Any]
@@ -58,7 +58,7 @@ class CertifyPlan(RunPlan):
     procedure: dict[str, Any]
     data: DataPlan
     device: Literal["cpu", "cuda"]
-    threads: Annotated[int, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
+    threads: Annotated[int, Whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
     def engine(self) -> str:
@@ -117,7 +117,7 @@ def prepare(plan: CertifyPlan) -> Prepared:
     faults.check()
     export = Export.open(plan.onnx, plan.threads, plan.engine) if plan.onnx else None
     chains = run_chains(plan, run) if export is None else export_chains(plan, run, export)
-    made, procedure = make(risk), make(plan.procedure)
+    made, procedure = build("risk", risk), build("procedure", plan.procedure)
     Faults(procedure.refuses(len(chains), made.none_at_full_depth)).check()
     title = str(plan.risk["_target_"]).split(".")[-2].replace("_", " ")
     share = ""
@@ -195,12 +195,14 @@ def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
     of the layers cannot be."""
     knob: Any = rule.knob
     given = spec("exit", rule) | {knob.name: knob.strict} | ({"layers": layers} if layers else {})
-    return build_all({"exit": given}, num_layers)["exit"]
+    return build("exit", given, num_layers)
 
 
 def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
     knob = method.knob
-    return [] if knob is None or points is None else number_faults(key, points, knob.bounds)
+    return (
+        [] if knob is None or points is None else Within(knob.bounds, each=True).lines(key, points)
+    )
 
 
 def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Setting]]:

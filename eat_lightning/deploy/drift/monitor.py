@@ -25,16 +25,17 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from eat_lightning.config import parsed, whole
+from eat_lightning.config import parsed
 from eat_lightning.deploy.drift.detector import Detector, Pool
 from eat_lightning.deploy.drift.observation import FEATURES, Observation, places
 from eat_lightning.deploy.drift.plan import MonitorPlan
 from eat_lightning.deploy.drift.stability import Window
+from eat_lightning.validation import Whole
 
 EARLY, FULL = "early_exits", "full_depth"
 ALARM, RETURN = "alarm", "return"
 SOON = 10  # windows
-Count = Annotated[int, whole(0)]
+Count = Annotated[int, Whole(0)]
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from eat_lightning.config import DataPlan, Plan, at_least, whole
+from eat_lightning.config import DataPlan, Plan
 from eat_lightning.engines.plan import ModelPlan
+from eat_lightning.validation import AtLeast, Whole
 
 
 class MonitorPlan(Plan):
     """The arguments of a `Monitor`."""
 
-    run_length: Annotated[float, at_least(10)]
-    window: Annotated[int, whole(50)]
-    calm: Annotated[int, whole(0)]
-    psi: Annotated[float, at_least(0)]
+    run_length: Annotated[float, AtLeast(10)]
+    window: Annotated[int, Whole(50)]
+    calm: Annotated[int, Whole(0)]
+    psi: Annotated[float, AtLeast(0)]
 
 
 class DriftPlan(ModelPlan):

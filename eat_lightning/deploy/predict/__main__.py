@@ -24,13 +24,7 @@ def predict(config: dict[str, Any]) -> int:
 
         print("\n".join(explained(backend, plan.text)))
         return 0
-    if not plan.pool:
-        return answer_input(backend, plan.batch)
-    from eat_lightning.deploy.predict.pooled import answer_pooled
-    from eat_lightning.infer.torch_backend import TorchBackend
-
-    assert isinstance(backend, TorchBackend)  # of an export the plan refuses it
-    return answer_pooled(backend, plan.batch)
+    return answer_input(backend, plan.batch)
 
 
 main = entry("predict", predict)

@@ -8,5 +8,4 @@ from eat_lightning.engines.plan import ModelPlan
 class PredictPlan(ModelPlan):
     """text: one example, whose way is shown; else lines of standard input are answered."""
 
-    pool: bool
     text: str | list[str] | None

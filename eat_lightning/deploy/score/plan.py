@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Annotated, Literal
 
-from eat_lightning.config import whole, within
 from eat_lightning.engines.plan import ModelPlan
+from eat_lightning.validation import Whole, Within
 
 Format = Literal["parquet", "csv", "jsonl", "text"]
 
@@ -25,15 +25,15 @@ class ScorePlan(ModelPlan):
     keep: list[str] | None
     prefix: str
     engine: Literal["local", "ray"]
-    workers: Annotated[int | None, whole(1)]
+    workers: Annotated[int | None, Whole(1)]
     pin: bool
     address: str | None
-    tokens: Annotated[int, whole(16)]
+    tokens: Annotated[int, Whole(16)]
     pool: bool | None
-    window: Annotated[int, whole(1)]
-    shard_mb: Annotated[float, within("(0, 100000]")]
-    max_bytes: Annotated[int, whole(1)]
-    every_s: Annotated[float, within("(0, 3600]")]
+    window: Annotated[int, Whole(1)]
+    shard_mb: Annotated[float, Within("(0, 100000]")]
+    max_bytes: Annotated[int, Whole(1)]
+    every_s: Annotated[float, Within("(0, 3600]")]
 
     def rules(self) -> Iterator[str]:
         yield from super().rules()

@@ -7,8 +7,8 @@ from operator import attrgetter
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.config import Amount
 from eat_lightning.deploy.score.work import Tally
+from eat_lightning.validation import NotNegative
 
 BILLION = 1_000_000_000
 
@@ -24,9 +24,9 @@ class ScoreRow:
     workers: int
     rows: int
     rejects: int
-    seconds: Amount
-    mean_depth: Amount
-    retention: Amount
+    seconds: NotNegative
+    mean_depth: NotNegative
+    retention: NotNegative
     machine: str = ""
     commit: str = ""
     version: str = ""

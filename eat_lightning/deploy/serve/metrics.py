@@ -38,7 +38,7 @@ class Metrics:
         self.deaths = counter("worker_deaths", "Workers that died")
         self.reloads = counter("reloads", "Reloads by result", ["result"])
         self.alarms = counter("drift_alarms", "Alarms by the feature that moved", ["feature"])
-        self.depth = histogram("depth", "Layers run", buckets=range(1, num_layers + 1))
+        self.depth = histogram("depth", "Layers run", buckets=range(num_layers + 1))
         self.retention = histogram("retention", RETENTION, buckets=SHARES)
         self.latency = histogram("latency_seconds", "Accepted to answered", buckets=SECONDS)
         self.queued = histogram("queue_seconds", "Accepted to begun", buckets=SECONDS)

@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from eat_lightning.config import whole, within
 from eat_lightning.deploy.drift.plan import MonitorPlan
 from eat_lightning.engines.plan import ModelPlan
 from eat_lightning.errors import ConfigError
+from eat_lightning.validation import Whole, Within
 
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 BATCHES = {"inline": 1, "triage": 32}  # examples at once, where batch=null
@@ -36,10 +36,10 @@ class GatewayPlan(ModelPlan):
     at most."""
 
     mode: Mode
-    batch: Annotated[int | None, whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
-    wait_ms: Annotated[float, within("[0, 10000]")]
-    queue: Annotated[int, whole(1)]
-    deadline_ms: Annotated[float, within("(0, 3600000]")]
+    batch: Annotated[int | None, Whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
+    wait_ms: Annotated[float, Within("[0, 10000]")]
+    queue: Annotated[int, Whole(1)]
+    deadline_ms: Annotated[float, Within("(0, 3600000]")]
 
     def rules(self) -> Iterator[str]:
         yield from super().rules()
@@ -56,20 +56,20 @@ class ServePlan(GatewayPlan):
 
     engine: Literal["local", "ray"]
     address: str
-    replicas: Annotated[int, whole(1)]
-    most_replicas: Annotated[int | None, whole(1)]
-    waiting: Annotated[float, within("(0, 100000]")]
+    replicas: Annotated[int, Whole(1)]
+    most_replicas: Annotated[int | None, Whole(1)]
+    waiting: Annotated[float, Within("(0, 100000]")]
     host: str
     port: int
     token_env: str | None
     token_file: str | None
-    max_bytes: Annotated[int, whole(1)]
-    max_texts: Annotated[int, whole(1)]
-    max_chars: Annotated[int, whole(1)]
+    max_bytes: Annotated[int, Whole(1)]
+    max_texts: Annotated[int, Whole(1)]
+    max_chars: Annotated[int, Whole(1)]
     strict_sources: bool
-    stuck_s: Annotated[float, within("(0, 3600]")]
+    stuck_s: Annotated[float, Within("(0, 3600]")]
     drift: DriftPlan
-    stop_s: Annotated[float, within("[0, 3600]")]
+    stop_s: Annotated[float, Within("[0, 3600]")]
     log: str | None
     log_text: bool
 

@@ -24,8 +24,9 @@ from torch import Tensor
 
 from eat_lightning.model.banded import Band, attention_of_band, blocks_of
 from eat_lightning.model.contracts import Attention, Kernel, Where
-from eat_lightning.model.method import Whole, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Layout
+from eat_lightning.validation import Whole
 
 PAYS = 0.4  # blocks are cut out where they hold at most this share of all pairs, as for Longformer
 PRIME = 2**31 - 1

@@ -21,7 +21,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from eat_lightning.methods.attention._approximate import Approximate, Rows
-from eat_lightning.model.method import Whole, method
+from eat_lightning.model.method import method
+from eat_lightning.validation import Whole
 
 
 @method("attention")

@@ -12,28 +12,27 @@ import numpy as np
 from jaxtyping import Bool
 from torch import Tensor
 
-from eat_lightning.bounds import whole_faults
 from eat_lightning.model.banded import banded_attention, pairs
 from eat_lightning.model.contracts import Attention, Kernel, Where
-from eat_lightning.model.method import Argument, Layers, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Layout
+from eat_lightning.validation import Beside, Check, Layers, is_whole
 
 # The band is cut out where it holds at most this share of all pairs: with a window of 32, from 178
 # tokens on. At 160 the masked product is as fast (12 heads of 32, one thread, batch 1 and 8).
 PAYS = 0.4
 
 
-def window_faults(given: Argument) -> list[str]:
-    if not whole_faults(given.key, given.value, 2) and given.value % 2 == 0:
-        return []
-    return [f"{given.key} must be even and at least 2, got {given.value!r}"]
+def window_faults(value: Any, beside: Beside) -> list[str]:
+    sound = is_whole(value) and value >= 2 and value % 2 == 0
+    return [] if sound else [f"must be even and at least 2, got {value!r}"]
 
 
 @method("attention")
 class Longformer(Attention):
     """`window` neighbours, half on each side; in `layers`, or in all where None."""
 
-    window: Annotated[int, window_faults] = 32
+    window: Annotated[int, Check(window_faults)] = 32
     layers: Layers | None = None
 
     def sees(self, q: Where, k: Where) -> Bool[Tensor, "..."]:

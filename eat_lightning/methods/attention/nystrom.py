@@ -22,17 +22,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eat_lightning.bounds import whole_faults
 from eat_lightning.methods.attention._approximate import Approximate, Rows
-from eat_lightning.model.method import Argument, Whole, method
+from eat_lightning.model.method import method
+from eat_lightning.validation import Beside, Check, Whole, is_whole
 
 STEPS = 6  # of the iterated inverse, as in the paper
 
 
-def odd_or_none(given: Argument) -> list[str]:
-    if whole_faults(given.key, given.value, 0) or given.value % 2 or not given.value:
-        return []
-    return [f"{given.key} must be odd, or 0 for none, got {given.value}"]
+def odd_or_none(value: Any, beside: Beside) -> list[str]:
+    wrong = is_whole(value) and value > 0 and value % 2 == 0
+    return [f"must be odd, or 0 for none, got {value}"] if wrong else []
 
 
 @method("attention")
@@ -40,7 +39,7 @@ class Nystrom(Approximate):
     """landmarks: m. conv: places that the convolution of the values spans, odd; 0: none."""
 
     landmarks: Annotated[int, Whole(1)] = 64
-    conv: Annotated[int, Whole(0), odd_or_none] = 33
+    conv: Annotated[int, Whole(0), Check(odd_or_none)] = 33
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         if self.conv:

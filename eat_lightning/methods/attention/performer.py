@@ -30,7 +30,8 @@ from eat_lightning.methods.attention._approximate import (
     linear_attention,
     linear_flops,
 )
-from eat_lightning.model.method import Whole, method
+from eat_lightning.model.method import method
+from eat_lightning.validation import Whole
 
 LEAST = 1e-4  # added to each feature, as in the released code: no divisor is 0
 

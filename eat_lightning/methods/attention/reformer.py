@@ -24,7 +24,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.methods.attention._approximate import Approximate, Rows
-from eat_lightning.model.method import Whole, method
+from eat_lightning.model.method import method
+from eat_lightning.validation import Whole
 
 SELF = -5e4  # the score of a token with itself, as in the released code
 

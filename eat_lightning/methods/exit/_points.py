@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Annotated
 
-from eat_lightning.model.method import InLayers
+from eat_lightning.validation import InLayers
 
-ExitLayers = Annotated[Sequence[int], InLayers(at_least=1)]
+ExitLayers = Annotated[Sequence[int], InLayers(at_least=1, lowest=0)]  # 0: the embedding
 
 
 def least_at(point: float | Sequence[float], num_exits: int) -> float:

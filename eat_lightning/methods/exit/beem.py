@@ -9,26 +9,26 @@ where S_e >= alpha. The released code computes S and then leaves by a count of a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import number_faults, one_each
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.method import Argument, Points, method
+from eat_lightning.model.method import method
+from eat_lightning.validation import Beside, Check, Points, Within, is_list, one_each
 
 COST = 0.1  # weight of a layer, BEEM-C's
 
 
-def weight_faults(given: Argument) -> list[str]:
-    if not isinstance(given.value, Sequence) or isinstance(given.value, str):
-        return [f"{given.key} must be a list or null, got {given.value!r}"]
-    faults = number_faults(given.key, given.value, "(0, inf)")
-    return faults + one_each(given.key, given.value, given.beside.layers)
+def weight_faults(value: Any, beside: Beside) -> list[str]:
+    if not is_list(value):
+        return [f"must be a list or null, got {value!r}"]
+    faults = Within("(0, inf)", each=True).faults(value, beside)
+    return faults + one_each(value, beside.method.layers)
 
 
 @method("exit")
@@ -40,7 +40,7 @@ class Beem(ExitRule):
 
     alpha: Points = 1.0
     layers: ExitLayers = (2, 3, 4)
-    weights: Annotated[Sequence[float] | None, weight_faults] = None
+    weights: Annotated[Sequence[float] | None, Check(weight_faults)] = None
     released: bool = False
 
     classes_only = True

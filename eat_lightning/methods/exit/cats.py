@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.method import Points, Positive, Whole, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.training import Context
+from eat_lightning.validation import Points, Positive, Whole
 
 
 @method("exit")

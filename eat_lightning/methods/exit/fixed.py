@@ -1,24 +1,24 @@
 """Fixed depth: everybody leaves at one layer, whatever they say. What a choice must beat."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import layer_faults
 from eat_lightning.model.contracts import ExitRule
-from eat_lightning.model.method import Argument, method
+from eat_lightning.model.method import method
+from eat_lightning.validation import Beside, Check, InLayers
 
 
-def place_faults(given: Argument) -> list[str]:
-    return layer_faults(given.key, [given.value], given.num_layers)
+def place_faults(value: Any, beside: Beside) -> list[str]:
+    return InLayers(lowest=0).faults([value], beside)
 
 
 @method("exit")
 class Fixed(ExitRule):
-    layer: Annotated[int, place_faults] = 4
+    layer: Annotated[int, Check(place_faults)] = 4
 
     reasons = ("fixed",)
 

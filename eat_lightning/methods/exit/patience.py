@@ -14,13 +14,14 @@ from torch import Tensor
 
 from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import ExitRule
-from eat_lightning.model.method import InLayers, Whole, method
+from eat_lightning.model.method import method
+from eat_lightning.validation import InLayers, Whole
 
 
 @method("exit")
 class Patience(ExitRule):
     patience: Annotated[int, Whole(1)] = 1
-    layers: Annotated[Sequence[int], InLayers(at_least=2)] = (3, 4)
+    layers: Annotated[Sequence[int], InLayers(at_least=2, lowest=0)] = (3, 4)
 
     classes_only = True
     reasons = ("patient",)

@@ -4,24 +4,24 @@ is of one class and each with H / ln C below a threshold (H: the entropy, C: cla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.bounds import layer_faults, whole_faults
 from eat_lightning.methods.exit._points import point_at
 from eat_lightning.methods.exit._scores import entropy, lead, mean_guess
 from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.method import Argument, Points, Whole, method
+from eat_lightning.model.method import method
+from eat_lightning.validation import Beside, Check, InLayers, Points, Whole, is_whole
 
 
-def patience_faults(given: Argument) -> list[str]:
+def patience_faults(value: Any, beside: Beside) -> list[str]:
     """Layers must be as many as have to be patient, at least."""
-    patience = given.beside.patience
-    least = 1 if whole_faults("", patience, 1) else patience
-    return layer_faults(given.key, given.value, given.num_layers, least)
+    patience = beside.method.patience
+    least = patience if is_whole(patience) and patience >= 1 else 1
+    return InLayers(at_least=least, lowest=0).faults(value, beside)
 
 
 @method("exit")
@@ -32,7 +32,7 @@ class PatientConfident(ExitRule):
     exits or of `all` so far. released: as in the authors' code, the exits need not agree."""
 
     uncertainty: Points = 0.2
-    layers: Annotated[Sequence[int], patience_faults] = (3, 4)
+    layers: Annotated[Sequence[int], Check(patience_faults)] = (3, 4)
     patience: Annotated[int, Whole(1)] = 2
     answer: Literal["last", "patient", "all"] = "last"
     released: bool = False

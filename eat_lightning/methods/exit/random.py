@@ -10,8 +10,9 @@ from torch import Tensor
 
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.method import Points, Whole, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed, mixed
+from eat_lightning.validation import Points, Whole
 
 BITS = 24  # of a draw, all of which fp32 holds
 

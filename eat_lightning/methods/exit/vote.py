@@ -11,7 +11,8 @@ from torch import Tensor
 
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.method import Points, method
+from eat_lightning.model.method import method
+from eat_lightning.validation import Points
 
 
 @method("exit")

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from eat_lightning.model.contracts import Head
 from eat_lightning.model.heads import POOLS
 from eat_lightning.model.masks import with_key_weights
-from eat_lightning.model.method import OneOf, Whole, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.validation import OneOf, Whole
 
 
 @method("head")

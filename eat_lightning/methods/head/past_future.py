@@ -24,8 +24,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from eat_lightning.methods.head.pooled import Pooled
-from eat_lightning.model.method import NotNegative, method
+from eat_lightning.model.method import method
 from eat_lightning.model.training import Context
+from eat_lightning.validation import NotNegative
 
 
 @method("head")
@@ -35,6 +36,7 @@ class PastFuture(Pooled):
 
     imitation: NotNegative = 1.0
 
+    alone = False
     wants_earlier = True
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:

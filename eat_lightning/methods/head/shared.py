@@ -21,6 +21,8 @@ class Shared(Pooled):
 
     own_classes: bool = False
 
+    alone = False
+
     def rules(self, num_layers: int | None) -> Iterable[str]:
         if self.own_classes and self.activation is None:
             yield "head.own_classes=true shares the dense layer: head.activation is null"

@@ -14,9 +14,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from eat_lightning.model.contracts import Objective
-from eat_lightning.model.method import NotNegative, Positive, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.training import Context, Loss
+from eat_lightning.validation import NotNegative, Positive
 
 
 def exit_losses(context: Context) -> dict[str, Tensor]:

@@ -28,8 +28,9 @@ from torch import Tensor, nn
 
 from eat_lightning.methods.objective._losses import labels_and_teacher, squared_error
 from eat_lightning.model.contracts import Objective
-from eat_lightning.model.method import NotNegative, Positive, Within, method
+from eat_lightning.model.method import method
 from eat_lightning.model.training import Context, Loss
+from eat_lightning.validation import NotNegative, Positive, Within
 
 BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1  # Louizos et al. 2018
 MOST = math.log(100)  # of log alpha, either way

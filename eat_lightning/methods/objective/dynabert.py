@@ -27,7 +27,6 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from eat_lightning.bounds import number_faults
 from eat_lightning.methods.objective._importance import importance, sort_by_importance
 from eat_lightning.methods.objective._losses import (
     distillation,
@@ -36,18 +35,19 @@ from eat_lightning.methods.objective._losses import (
     with_penalties,
 )
 from eat_lightning.model.contracts import Attention, Objective, overrides
-from eat_lightning.model.method import Argument, NotNegative, Whole, method
+from eat_lightning.model.method import method
 from eat_lightning.model.specification import spec
 from eat_lightning.model.training import Context, Loss, Pass
 from eat_lightning.model.widths import layers_left, slices
+from eat_lightning.validation import Beside, Check, NotNegative, Whole, Within, is_list
 
 
-def share_faults(given: Argument) -> list[str]:
-    if not isinstance(given.value, Sequence) or isinstance(given.value, str):
-        return [f"{given.key} must be a list with 1.0 in it, got {given.value!r}"]
-    faults = number_faults(given.key, given.value, "(0, 1]")
-    if not faults and 1 not in given.value:
-        faults.append(f"{given.key} must be a list with 1.0 in it, got {list(given.value)}")
+def share_faults(value: Any, beside: Beside) -> list[str]:
+    if not is_list(value):
+        return [f"must be a list with 1.0 in it, got {value!r}"]
+    faults = Within("(0, 1]", each=True).faults(value, beside)
+    if not faults and 1 not in value:
+        faults.append(f"must be a list with 1.0 in it, got {list(value)}")
     return faults
 
 
@@ -60,8 +60,8 @@ class DynaBert(Objective):
 
     ordered = True  # heads and neurons lie by importance in what it trained
 
-    widths: Annotated[Sequence[float], share_faults] = (1.0, 0.75, 0.5, 0.25)
-    depths: Annotated[Sequence[float], share_faults] = (1.0,)
+    widths: Annotated[Sequence[float], Check(share_faults)] = (1.0, 0.75, 0.5, 0.25)
+    depths: Annotated[Sequence[float], Check(share_faults)] = (1.0,)
     hidden: NotNegative = 0.1
     distill: NotNegative = 1.0
     label_weight: NotNegative = 0.0

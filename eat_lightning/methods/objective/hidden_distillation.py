@@ -18,25 +18,21 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from eat_lightning.bounds import raise_faults, whole_faults
 from eat_lightning.methods.objective._losses import labels_and_teacher, squared_error
 from eat_lightning.model.contracts import Attention, Objective
-from eat_lightning.model.method import Argument, NotNegative, Positive, method
+from eat_lightning.model.method import method
 from eat_lightning.model.specification import spec
 from eat_lightning.model.trace import Scores
 from eat_lightning.model.training import Context, Loss
+from eat_lightning.validation import Beside, Check, NotNegative, Positive, Whole, raise_faults
 
 
-def map_faults(given: Argument) -> list[str]:
-    key, layers = given.key, given.value
+def map_faults(layers: Any, beside: Beside) -> list[str]:
     if not isinstance(layers, Mapping) or not all(str(k).isdecimal() for k in layers):
-        return [f"{key} must map layers to layers, got {layers!r}"]
-    faults = []
-    for k, v in layers.items():
-        faults += whole_faults(f"{key}.{k}", v, 0)
-        if given.num_layers is not None and int(k) > given.num_layers:
-            faults.append(f"{key} must name layers in 0..{given.num_layers}, got {k}")
-    return faults
+        return [f"must map layers to layers, got {layers!r}"]
+    last = beside.num_layers
+    outside = [k for k in layers if last is not None and int(k) > last]
+    return [f"must name layers in 0..{last}, got {k}" for k in outside]
 
 
 @method("objective")
@@ -52,7 +48,7 @@ class HiddenDistillation(Objective, nn.Module):
     distill: NotNegative = 1.0
     teacher_temperature: Positive = 1.0
     label_weight: NotNegative = 0.0
-    layer_map: Annotated[Mapping[int, int] | None, map_faults] = None
+    layer_map: Annotated[Mapping[Any, Annotated[int, Whole(0)]] | None, Check(map_faults)] = None
 
     @property
     def wants(self) -> frozenset[str]:

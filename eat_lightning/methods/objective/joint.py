@@ -1,28 +1,25 @@
 """EAT's objective (equations 1-3): cross-entropy at every exit, and distillation from a teacher."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from eat_lightning.bounds import number_faults
 from eat_lightning.methods.objective._losses import (
     exit_losses,
     from_teacher,
     with_penalties,
 )
 from eat_lightning.model.contracts import Objective
-from eat_lightning.model.method import Argument, NotNegative, Positive, method
+from eat_lightning.model.method import method
 from eat_lightning.model.training import Context, Loss
+from eat_lightning.validation import Beside, Check, NotNegative, Positive
 
 
-def weight_faults(given: Argument) -> list[str]:
-    key, weights, last = given.key, given.value, given.num_layers
-    if not isinstance(weights, Mapping):
-        return [f"{key} must map layers to weights, got {weights!r}"]
-    faults = number_faults(key, list(weights.values()), "[0, inf)")
-    if any(not str(k).isdecimal() for k in weights):
-        return [*faults, f"{key} must map layers to weights, got {dict(weights)}"]
-    outside = [k for k in weights if last and not 1 <= int(k) <= last]
-    return faults + [f"{key} must name layers in 1..{last}, got {k}" for k in outside]
+def weight_faults(weights: Any, beside: Beside) -> list[str]:
+    last = beside.num_layers
+    if not isinstance(weights, Mapping) or not all(str(k).isdecimal() for k in weights):
+        return [f"must map layers to weights, got {weights!r}"]
+    outside = [k for k in weights if last and not 0 <= int(k) <= last]
+    return [f"must name layers in 0..{last}, got {k}" for k in outside]
 
 
 @method("objective")
@@ -37,7 +34,7 @@ class Joint(Objective):
 
     early_weight: NotNegative = 0.3
     last_weight: Positive = 1.0
-    weights: Annotated[Mapping[int, float] | None, weight_faults] = None
+    weights: Annotated[Mapping[Any, NotNegative] | None, Check(weight_faults)] = None
     distill: NotNegative = 0.0
     teacher_temperature: Positive = 2.0
     distill_into: Literal["last", "all"] = "last"

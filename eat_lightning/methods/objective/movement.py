@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from eat_lightning.methods.objective._losses import labels_and_teacher
 from eat_lightning.model.contracts import Objective
-from eat_lightning.model.method import NotNegative, Positive, Within, method
+from eat_lightning.model.method import method
 from eat_lightning.model.training import Context, Loss
+from eat_lightning.validation import NotNegative, Positive, Within
 
 MATRICES = {"qkv": 3, "out": 1, "up": 1, "down": 1}  # and how many lie in each
 

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from eat_lightning.methods.objective._losses import distillation, task_loss, with_penalties
 from eat_lightning.model.contracts import Objective, Reduction, point_of, turned
-from eat_lightning.model.method import Whole, Within, faults_of, method
+from eat_lightning.model.method import faults_of, method
 from eat_lightning.model.training import Context, Loss, Pass
+from eat_lightning.validation import Whole, Within
 
 
 @method("objective")

@@ -9,28 +9,43 @@ too, beside the last exit's own loss, as in BERxiT's comparison (Xin et al. 2021
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
-from eat_lightning.methods.objective._losses import distillation, exit_losses, with_penalties
+from torch import Tensor
+
+from eat_lightning.methods.objective._losses import distillation, task_loss, with_penalties
 from eat_lightning.model.contracts import Objective
-from eat_lightning.model.method import NotNegative, Positive, method
+from eat_lightning.model.method import method
 from eat_lightning.model.training import Context, Loss
+from eat_lightning.validation import Positive
 
 
 @method("objective")
 class SelfDistillation(Objective):
-    """The last exit's own loss, and T^2 x KL from it for each early exit that counts. temperature:
-    T. early_weight: of the early exits' own loss with labels (0 in FastBERT, 1 in BERxiT)."""
+    """The last exit's loss with labels, where it counts, and a loss of each early exit that counts.
+
+    Args:
+        temperature: T.
+        target: of the early exits: "model", T^2 x KL from the last exit; "labels", their own loss;
+            "both", the mean of the two.
+    """
 
     temperature: Positive = 1.0
-    early_weight: NotNegative = 0.0
+    target: Literal["model", "labels", "both"] = "model"
+
+    @property
+    def reads_labels(self) -> bool:
+        return self.target != "model"
 
     def __call__(self, context: Context) -> Loss:
-        parts, last, total = exit_losses(context), context.last, 0.0
-        target_BC = context.full_depth().detach()
-        learned: dict[str, Any] = {}
+        parts: dict[str, Tensor] = {}
+        total, last, target_BC = 0.0, context.last, context.full_depth().detach()
+        share = 0.5 if self.target == "both" else 1.0
         for k, guess_BC in context.guesses.items():
-            total = total + (1.0 if k == last else self.early_weight) * parts[f"exit_{k}"]
-            if k < last:
-                learned[f"distill_{k}"] = distillation(guess_BC, target_BC, self.temperature)
-        return with_penalties(total + sum(learned.values()), parts | learned, context)
+            if k == last or self.reads_labels:
+                parts[f"exit_{k}"] = task_loss(guess_BC, context.labels_B)
+                total = total + (1.0 if k == last else share) * parts[f"exit_{k}"]
+            if k < last and self.target != "labels":
+                parts[f"distill_{k}"] = distillation(guess_BC, target_BC, self.temperature)
+                total = total + share * parts[f"distill_{k}"]
+        return with_penalties(total, parts, context)

@@ -7,25 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Bool
 
-from eat_lightning.model.contracts import Policy
-from eat_lightning.model.method import Argument
+from eat_lightning.model.policy import Policy
 from eat_lightning.model.wish import Asked
+from eat_lightning.validation import Beside, Check, is_list
 
 
-def pattern_faults(given: Argument) -> list[str]:
-    patterns = given.value
-    listed = isinstance(patterns, Sequence) and not isinstance(patterns, str)
-    if not listed or not all(isinstance(pattern, str) for pattern in patterns):
-        return [f"{given.key} must be a list of texts, got {patterns!r}"]
-    return []
+def pattern_faults(patterns: Any, beside: Beside) -> list[str]:
+    sound = is_list(patterns) and all(isinstance(pattern, str) for pattern in patterns)
+    return [] if sound else [f"must be a list of texts, got {patterns!r}"]
 
 
-Patterns = Annotated[Sequence[str], pattern_faults]
+Patterns = Annotated[Sequence[str], Check(pattern_faults)]
 
 
 class OfChosen(Policy):

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from eat_lightning.methods.policy._chosen import OfChosen, Patterns, chosen
-from eat_lightning.model.method import Within, method
+from eat_lightning.model.method import method
 from eat_lightning.model.wish import Asked, Wish
+from eat_lightning.validation import Within
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import Reduction

@@ -6,26 +6,26 @@ Shapes: B examples, E exits so far, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from eat_lightning.answers import confidence
-from eat_lightning.bounds import number_faults, one_each
-from eat_lightning.model.contracts import Policy, Reduction
-from eat_lightning.model.method import Argument, method
+from eat_lightning.model.method import method
+from eat_lightning.model.policy import ModelFacts, Policy
 from eat_lightning.model.reason import Reason
 from eat_lightning.model.wish import Asked, Wish
+from eat_lightning.validation import Beside, Check, Within, one_each
 
-Tau = float | Sequence[float]
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import Reduction
+
+Tau = Annotated[float | Sequence[float], Within("(0, 1]", each=True)]
 
 
-def tau_faults(given: Argument) -> list[str]:
-    if not isinstance(given.value, Mapping):
-        return [f"{given.key} must map sources to taus, got {given.value!r}"]
-    taus = given.value.items()
-    return [f for name, tau in taus for f in number_faults(f"{given.key}.{name}", tau, "(0, 1]")]
+def map_faults(taus: Any, beside: Beside) -> list[str]:
+    return [] if isinstance(taus, Mapping) else [f"must map sources to taus, got {taus!r}"]
 
 
 @method("policy.per_source")
@@ -34,7 +34,7 @@ class PerSource(Policy):
     give that the laxest. An unknown source runs every layer where `strict`, else has only the exit
     rule."""
 
-    taus: Annotated[Mapping[str, Tau] | None, tau_faults] = None
+    taus: Annotated[Mapping[str, Tau] | None, Check(map_faults)] = None
     strict: bool = True
 
     classes_only = True
@@ -43,12 +43,12 @@ class PerSource(Policy):
         self.known: dict[str, Tau] = dict(self.taus or {})
         self.taus = self.known
 
-    def fits(self, encoder: Any, labels: Sequence[str], folder: Any) -> list[str]:
-        layers = encoder.exit.layers
+    def fits(self, model: ModelFacts) -> list[str]:
         return [
-            fault
+            f"policy.per_source.taus.{name} {fault}"
             for name, tau in self.known.items()
-            for fault in (one_each(f"policy.per_source.taus.{name}", tau, layers) if layers else [])
+            if model.exits
+            for fault in one_each(tau, model.exits)
         ]
 
     def asks(self) -> set[str]:

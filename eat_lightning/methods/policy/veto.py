@@ -6,27 +6,29 @@ Shapes: B examples, D of them doubtful, E exits so far, C classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eat_lightning.answers import softmax
-from eat_lightning.model.contracts import ExitRule, Policy
-from eat_lightning.model.method import Argument, Within, method
+from eat_lightning.model.method import method
+from eat_lightning.model.policy import ModelFacts, Policy
 from eat_lightning.model.reason import Reason, leaves
 from eat_lightning.model.wish import Asked
+from eat_lightning.validation import Beside, Check, Within
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import ExitRule
 
 AT_ONCE = 32  # examples that the second run answers together
 
 
-def run_faults(given: Argument) -> list[str]:
-    run = given.value
+def run_faults(run: Any, beside: Beside) -> list[str]:
     if isinstance(run, str) and (Path(run) / "done.json").is_file():
         return []
-    return [f"{given.key}={run} is no finished run (no done.json in it)"]
+    return [f"must name a finished run, got {run!r} (no done.json in it)"]
 
 
 @method("policy.veto")
@@ -40,7 +42,7 @@ class Veto(Policy):
     `run` and its labels come by `take_model`."""
 
     margin: Annotated[float, Within("(0, 1]")] = 0.9
-    run: Annotated[str | None, run_faults] = None
+    run: Annotated[str | None, Check(run_faults)] = None
 
     classes_only = True
     of_this_machine = ("run",)  # no model folder may name it
@@ -55,18 +57,19 @@ class Veto(Policy):
     def take_model(self, encoder: Any, labels: list[str]) -> None:
         self.second, self.labels = encoder, labels
 
-    def fits(self, encoder: Any, labels: Sequence[str], folder: Path | None) -> list[str]:
-        """What is wrong with the second run beside this one (`folder`: its model's)."""
+    def fits(self, model: ModelFacts) -> list[str]:
+        """Give a line for each thing of the second run that does not go with this one."""
         if self.run is None:
             return []
         where, theirs = f"policy.veto.run={self.run}", self.labels
         faults = []
-        if list(labels) != theirs:
-            faults.append(f"{where} has the labels {', '.join(theirs)}, not {', '.join(labels)}")
-        ours, most = encoder.shape.max_length, self.second.shape.max_length
-        if most < ours:
+        if list(model.labels) != theirs:
+            ours = ", ".join(model.labels)
+            faults.append(f"{where} has the labels {', '.join(theirs)}, not {ours}")
+        ours, most = model.max_length, self.second.shape.max_length
+        if ours is not None and most < ours:
             faults.append(f"{where} takes {most} tokens, this run {ours}")
-        own = None if folder is None else rules(folder)
+        own = None if model.folder is None else rules(model.folder)
         if own is not None and (not own or own != rules(Path(self.run) / "model")):
             faults.append(f"{where} has another tokenizer, or none that can be compared")
         return faults

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
-from eat_lightning.model.method import InLayers, Layers, Points, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.validation import InLayers, Layers, Points
 
 RATIO = Knob(
     "ratio",

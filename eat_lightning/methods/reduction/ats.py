@@ -21,8 +21,9 @@ from eat_lightning.methods.reduction._gates import keep_where
 from eat_lightning.methods.reduction._topk import kept_lengths, ratio_at
 from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
-from eat_lightning.model.method import Layers, Points, Whole, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.validation import Layers, Points, Whole
 
 
 @method("reduction")

@@ -23,8 +23,9 @@ from eat_lightning.methods.reduction._evolution import Found, evolve
 from eat_lightning.methods.reduction._topk import RATIO, keep_highest, ratio_at
 from eat_lightning.model.contracts import Reduction
 from eat_lightning.model.evidence import Evidence
-from eat_lightning.model.method import Layers, Points, Whole, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.validation import Layers, Points, Whole
 
 
 @method("reduction")

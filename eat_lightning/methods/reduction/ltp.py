@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from eat_lightning.methods.reduction._gates import gated, keep_where
 from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
-from eat_lightning.model.method import Layers, NotNegative, Point, Positive, Within, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.validation import Layers, NotNegative, Point, Positive, Within
 
 
 @method("reduction")

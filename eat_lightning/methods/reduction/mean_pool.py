@@ -18,8 +18,9 @@ from eat_lightning.methods.reduction._merged import merged
 from eat_lightning.methods.reduction._topk import RATIO, ratio_at
 from eat_lightning.model.contracts import Reduction
 from eat_lightning.model.evidence import Evidence
-from eat_lightning.model.method import Layers, Points, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.validation import Layers, Points
 
 
 @method("reduction")

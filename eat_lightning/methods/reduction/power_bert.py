@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from eat_lightning.methods.reduction._topk import keep_highest, order
 from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
-from eat_lightning.model.method import Layers, NotNegative, Point, Positive, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.validation import Layers, NotNegative, Point, Positive
 
 
 @method("reduction")

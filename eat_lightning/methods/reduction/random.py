@@ -13,8 +13,9 @@ from torch import Tensor
 
 from eat_lightning.methods.reduction._topk import FromEmbedding, TopK
 from eat_lightning.model.evidence import Evidence
-from eat_lightning.model.method import Whole, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed, mixed
+from eat_lightning.validation import Whole
 
 
 @method("reduction")

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from eat_lightning.methods.reduction._topk import TopK
 from eat_lightning.model.evidence import Evidence
-from eat_lightning.model.method import Layers, Points, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.validation import Layers, Points
 
 
 @method("reduction")

@@ -23,8 +23,9 @@ from torch import nn
 from eat_lightning.methods.reduction._gates import forwarded, keep_where, weighed
 from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
-from eat_lightning.model.method import InLayers, NotNegative, Point, method
+from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.validation import InLayers, NotNegative, Point
 
 
 @method("reduction")

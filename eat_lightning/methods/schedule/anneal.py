@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from eat_lightning.model.contracts import Schedule
-from eat_lightning.model.method import NotNegative, method
+from eat_lightning.model.method import method
 from eat_lightning.model.training import Stage
+from eat_lightning.validation import NotNegative
 
 
 @method("schedule")

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 from eat_lightning.model.contracts import Schedule
-from eat_lightning.model.method import Within, method
+from eat_lightning.model.method import method
 from eat_lightning.model.training import Stage
+from eat_lightning.validation import Within
 
 
 @method("schedule")

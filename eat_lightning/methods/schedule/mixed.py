@@ -12,8 +12,9 @@ from typing import Annotated
 
 from eat_lightning.methods.schedule._stages import body_first
 from eat_lightning.model.contracts import Schedule
-from eat_lightning.model.method import Positive, Within, method
+from eat_lightning.model.method import method
 from eat_lightning.model.training import Stage
+from eat_lightning.validation import Positive, Within
 
 
 @method("schedule")

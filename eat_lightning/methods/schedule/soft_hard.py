@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from eat_lightning.model.contracts import Schedule
-from eat_lightning.model.method import Within, method
+from eat_lightning.model.method import method
 from eat_lightning.model.training import Stage
+from eat_lightning.validation import Within
 
 
 @method("schedule")

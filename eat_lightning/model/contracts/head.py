@@ -1,6 +1,7 @@
 """The contract of an exit head.
 
-Shapes: B examples, D width of what is pooled, C classes.
+Shapes: B examples, V width of an example's vector, W of its features, D of what is pooled,
+C classes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Head(EncoderPart, nn.Module, ABC):
     temperature: Tensor  # a buffer, fitted when training has ended, by which a guess is divided
 
     own_width: bool = False  # what it pools is not of the encoder's width
-    wants_earlier: bool = False  # `guess` is given what each exit before it has pooled
+    wants: frozenset[str] = frozenset()  # names of notes on rows, see `packed.NOTES`
+    wants_earlier: bool = False  # `guess` is given what each exit of its kind before it has pooled
 
     @abstractmethod
     def pooled(self, packed: Packed) -> Float[Tensor, "b d"]:
@@ -41,11 +43,11 @@ class Head(EncoderPart, nn.Module, ABC):
         """
 
     def join(self, layer: int, heads: Mapping[int, Any]) -> None:
-        """Take note of the other heads, when all have been made.
+        """Take note of the other heads of its kind, when all have been made.
 
         Args:
             layer: where this one stands, 1-based.
-            heads: all of them by layer, this one included.
+            heads: they by layer, this one included.
         """
 
     @abstractmethod
@@ -57,3 +59,37 @@ class Head(EncoderPart, nn.Module, ABC):
             num_labels: classes.
             tokens_B: tokens that are left.
         """
+
+
+class VectorHead(Head, ABC):
+    """A head that reads of an example one vector, which has no parameters but the encoder's: a
+    frozen encoder gives it once, and the head learns from what was kept."""
+
+    alone: bool = True  # it shares no parameters with other heads
+
+    @abstractmethod
+    def vector_width(self, shape: Any) -> int:
+        """Give V, by the encoder's sizes."""
+
+    @abstractmethod
+    def vector(self, packed: Packed) -> Float[Tensor, "b v"]:
+        """Give what is read of an example's tokens."""
+
+    def features(self, vector_BV: Float[Tensor, "b v"]) -> Float[Tensor, "b w"]:
+        """Give what the first linear layer reads."""
+        return vector_BV
+
+    def look_at(self, vector_BV: Float[Tensor, "b v"]) -> None:
+        """Take note of the vectors of a sample, before the head learns from kept ones."""
+
+    @abstractmethod
+    def of_features(self, features_BW: Float[Tensor, "b w"]) -> Float[Tensor, "b d"]:
+        """Give what is pooled."""
+
+    def pooled(self, packed: Packed) -> Float[Tensor, "b d"]:
+        return self.of_features(self.features(self.vector(packed)))
+
+    @property
+    @abstractmethod
+    def first(self) -> nn.Linear:
+        """Give the linear layer that reads the features."""

@@ -26,6 +26,11 @@ class Objective(Learner, ABC):
         return False
 
     @property
+    def reads_labels(self) -> bool:
+        """False where early exits learn without the labels of their examples."""
+        return True
+
+    @property
     def wants(self) -> frozenset[str]:
         """Give what it reads of the context beside guesses: "hidden", "teacher_hidden", "scores"
         (the teacher's too), "step"."""

@@ -72,7 +72,7 @@ def template() -> Any:
 
 
 class Sources(dict[Provenance, int]):
-    """Where marks and lines come from, collected while the page is made and read by its script, by
+    """Provenance of marks and lines, collected while the page is made and read by its script, by
     their index in the page; equal ones are shared."""
 
     @property
@@ -83,7 +83,7 @@ class Sources(dict[Provenance, int]):
         return self.setdefault(source, len(self))
 
     def marks(self, claims: Sequence[Claim]) -> dict[str, list[dict[str, Any]]]:
-        """Those of each figure, by its name."""
+        """List the marks of each figure, by its name."""
         return {
             figure.name: [vars(mark) | {"source": self.add(mark.source)} for mark in figure.marks]
             for claim in claims
@@ -139,14 +139,15 @@ def measured_line(claims: Sequence[Claim]) -> str:
 
 
 def head_of(line: str) -> tuple[str, str]:
-    """What an answer is about, and the rest: "sst2, minilm (6 layers): 1.9 times as fast ..." """
+    """Part an answer into its subject and the rest: "sst2, minilm: 1.9 times as fast ..." """
     head, colon, rest = line.partition(": ")
     return (head, rest) if colon and len(head) <= 48 else ("", line)
 
 
 def leading(columns: Sequence[Column]) -> int:
-    """How many columns name a line, and stay in sight: the first, and a second that is words too
-    and in no group where others are."""
+    """Count the columns that name a line and stay in sight.
+
+    They are the first, and a second that is words too and in no group where others are."""
     grouped = any(column.group for column in columns)
     second = columns[1] if len(columns) > 1 else None
     return 2 if grouped and second and not second.numeric and not second.group else 1

@@ -39,9 +39,10 @@ class Lines(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero and "select/score" in trainer.callback_metrics:
             metrics = trainer.callback_metrics
-            score, retention = float(metrics["select/score"]), float(metrics["select/retention"])
+            score, retention = float(metrics["select/score"]), metrics.get("select/retention")
+            kept = "" if retention is None else f", retention {float(retention):.3f}"
+            what = f"{pl_module.main_metric} {score:.4f}"
             print(
-                f"step {trainer.global_step}: {pl_module.main_metric} {score:.4f} on the selection "
-                f"split, retention {retention:.3f}",
+                f"step {trainer.global_step}: {what} on the selection split{kept}",
                 flush=True,
             )

@@ -13,6 +13,7 @@ from eat_lightning.runs.card import write_card
 from eat_lightning.runs.row import row_of, write
 from eat_lightning.runs.run import Run
 from eat_lightning.track.log import log_frontier, log_result
+from eat_lightning.train.callbacks.select import SelectBest
 from eat_lightning.weights.checkpoint import save_model
 
 
@@ -43,8 +44,8 @@ class Record(Callback):
 
     def notes(self, trainer: Trainer, module: Any, num_train_examples: int) -> dict[str, Any]:
         """What done.json holds, but for the score on dev."""
-        select = next(c for c in trainer.callbacks if hasattr(c, "best"))  # type: ignore[attr-defined]
-        best = select.best or {}
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        best = next((c.best for c in callbacks if isinstance(c, SelectBest)), None) or {}
         last = trainer.callback_metrics.get("select/score")
         return {
             "steps": trainer.global_step,
@@ -55,4 +56,5 @@ class Record(Callback):
             "calibration": {str(k): v for k, v in module.calibration.items()},
             "strength": float(module.encoder.strength),
             "precision": str(trainer.precision),
+            **module.noted,
         }

@@ -17,6 +17,8 @@ from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 
+ECE_BOUND = 0.02
+
 
 def ece(logits_BC: Tensor, labels_B: Tensor, num_bins: int = 15) -> float:
     """Expected calibration error of the largest class probability (EAT, section 7.2), 0 ... 1."""
@@ -47,7 +49,7 @@ def fit_temperature(logits_BC: Tensor, labels_B: Tensor) -> float:
 
 
 def calibrate(
-    encoder: Any, guesses: dict[int, Tensor], labels_B: Tensor, bound: float = 0.02
+    encoder: Any, guesses: dict[int, Tensor], labels_B: Tensor, bound: float = ECE_BOUND
 ) -> dict:
     """Fit and set the temperature of each head whose ECE exceeds `bound`; returns what was found.
 
@@ -66,7 +68,15 @@ def calibrate(
 class FitTemperature(Callback):
     """After training, on all of the calibration cut but the part of certificates. The checkpoint
     was chosen on half of that, which costs less than having half as many examples does
-    (experiments/calibration/page.md)."""
+    (experiments/calibration/page.md).
+
+    Args:
+        early_alone: the last head keeps its temperature.
+        to_full_depth: confidences are those of agreeing with full depth, and no label is read.
+    """
+
+    def __init__(self, early_alone: bool = False, to_full_depth: bool = False):
+        self.early_alone, self.to_full_depth = early_alone, to_full_depth
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         if pl_module.encoder.num_labels == 1 or not trainer.is_global_zero:
@@ -74,5 +84,10 @@ class FitTemperature(Callback):
         splits = map(trainer.datamodule.split, FITTED_ON)  # type: ignore[attr-defined]
         recorded = Recorded.joined([record(pl_module.encoder, split) for split in splits])
         guesses = {k: torch.as_tensor(v) for k, v in recorded.guesses.items()}
-        labels = torch.as_tensor(recorded.labels)
-        pl_module.calibration = calibrate(pl_module.encoder, guesses, labels)
+        last = max(guesses)
+        agreed_B = guesses[last].argmax(-1)
+        labels_B = agreed_B if self.to_full_depth else torch.as_tensor(recorded.labels)
+        if self.early_alone:
+            del guesses[last]
+        bound = 0.0 if self.to_full_depth else ECE_BOUND  # one tau for all exits needs all fitted
+        pl_module.calibration = calibrate(pl_module.encoder, guesses, labels_B, bound)

@@ -33,11 +33,6 @@ def test_a_shared_tau_is_one_chain_from_strict_to_lax():
     assert exits(chain) == [NEVER, *(SPEC | {"tau": tau} for tau in (0.95, 0.9, 0.8))]
 
 
-def test_the_points_are_the_knobs_own():
-    (chain,) = chains_of(own(), RULE)
-    assert [rule["tau"] for rule in exits(chain)[1:]] == list(Confidence.knob.fine)
-
-
 def test_a_tau_for_each_exit():
     """1 - tau is 0.2 at the last exit, and half of it at each one before."""
     assert spec("exit", cautious(RULE, 0.8, 0.5)) == SPEC | {"tau": [0.95, 0.9, 0.8]}

@@ -150,10 +150,6 @@ def test_a_fault_is_named_in_one_line(run: Path, overrides: list[str], message: 
     assert refused(run, *overrides).startswith(message)
 
 
-def test_a_stream_without_the_column_is_named(run: Path):
-    assert "there is no column sentence, only text" in refused(run, stream_of(run, ["a"]))
-
-
 def test_a_regression_is_refused(tmp_path: Path):
     folder = make_run(tmp_path / "run", task="stsb", exit="never")
     assert refused(folder) == "drift needs classes, and this run is a regression"

@@ -1,6 +1,5 @@
 """The drift monitor: numbers by hand, the stated rate by simulation, the alarm and the return."""
 
-import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -223,22 +222,6 @@ def test_an_alarm_soon_after_a_return_doubles_the_wait():
         while watch.full_depth:
             events(watch, drawn(50, rng))
     assert waits == [20, 40, 80]
-
-
-def test_the_state_is_plain():
-    watch, rng = watching(**SMALL)
-    events(watch, drawn(50, rng))
-    state = json.loads(json.dumps(watch.state()))
-    assert (state["state"], state["since"], state["seen"]) == ("early_exits", 0, 50)
-    assert state["feature"] is None
-    assert list(state["features"]) == list(FEATURES)
-    assert state["statistic"] == pytest.approx(
-        sum(each["statistic"] for each in state["features"].values())
-    )
-    (alarm,) = events(watch, drawn(200, rng, harder=0.8))
-    state = watch.state()
-    assert (state["state"], state["since"]) == ("full_depth", alarm.at)
-    assert (state["feature"], state["alarms"]) == (alarm.feature, 1)
 
 
 def test_threads_lose_nothing():

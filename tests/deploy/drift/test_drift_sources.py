@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from certificates import config_of, run_of_sources
-from exports import run_and_export
+from exports import NAME, shared_export
 from test_drift import assert_alike, said, seen_by
 
 from eat_lightning.deploy.certify.__main__ import certify
@@ -63,8 +63,8 @@ def test_a_reference_for_each_source(tmp_path: Path, capsys: pytest.CaptureFixtu
 def pair(tmp_path: Path) -> tuple[Path, Path]:
     """A run and its export."""
     pytest.importorskip("onnxscript")
-    folder = Path(shutil.copytree(run_and_export(), tmp_path / "pair"))
-    return folder / "run", folder / "onnx"
+    run = Path(shutil.copytree(shared_export(), tmp_path / NAME))
+    return run, (run / "onnx-fp32").rename(tmp_path / "onnx")
 
 
 VETO = ("policy=veto", "policy.veto.margin=0.6")

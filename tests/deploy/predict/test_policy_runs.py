@@ -21,7 +21,6 @@ from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.policies import policies_of
 from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.row import read
@@ -140,18 +139,6 @@ def test_a_second_run_must_fit(run: Path, second: Path):
         answerer(run, Veto(run=str(second)))
 
 
-def test_one_tau_for_each_exit_of_a_source(run: Path):
-    said = refused(answerer, run, PerSource({"mail": [0.9]}))
-    assert said == "policy.per_source.taus.mail must have one value for each of 2 layers, got 1"
-
-
-def test_taus_by_source_from_a_command(run: Path):
-    given = ["policy=per_source", "policy.per_source.taus={mail:0.95,web:[0.9,0.85]}"]
-    config = config_of("measure", run, *UNTIMED, "exit.tau=0.6", *given)
-    (policy,) = policies_of(config["policy"])
-    assert policy.taus == {"mail": 0.95, "web": [0.9, 0.85]}
-
-
 def test_measured_with_policies(run: Path, capsys: pytest.CaptureFixture[str]):
     over = [
         "policy=[min_retention,veto]",
@@ -204,7 +191,7 @@ def test_a_certificate_holds_for_its_policies(run: Path):
 
 def test_a_second_run_of_other_weights_is_another_combination(run: Path, second: Path):
     given = f"policy.veto.run='{second}'"
-    held = call(run, "risk=harm", "level=0.4", "name=both", "policy=veto", given)
+    held = call(run, "risk=harm", "level=0.4", "name=both", "policy=veto", given, "taus=[0.6]")
     assert len(held.holds_for["second"]) == 1
     answerer(run, certificate="both")
     encoder, labels = load_model(second / "model")
@@ -284,7 +271,3 @@ def test_regressions_have_no_classes_to_compare(tmp_path: Path):
     folder = make_run(tmp_path / "run", "stsb", "never")
     said = refused(lambda: open_run(Run.open(folder), FREE, "fp32", None, (Veto(),)))
     assert said == "policy=veto compares classes, and this task is a regression"
-
-
-def test_a_batch_of_lists_knows_nothing():
-    assert Batch.from_lists([[2, 3]]).known("mime") == [None]

@@ -81,11 +81,6 @@ def test_what_cannot_be_taken_is_said(served: Running, body, status: int, said: 
     assert response.json()["error"].startswith(said)
 
 
-def test_the_word_text_is_said_once():
-    with running(FakeModel(columns=("text",))) as served:
-        assert served.say({}).json()["error"] == "no key text: give text, or examples"
-
-
 def test_too_many_texts_are_not_repeated(served: Running):
     assert "secret" not in served.say({"examples": ["secret"] * 5}).text
 
@@ -164,13 +159,6 @@ def test_the_easy_are_answered_while_the_hard_are_at_work():
             model.gate.set()
             late = [json.loads(line) for line in lines]
         assert [(a["index"], a["depth"]) for a in late] == [(0, 6), (2, 6)]
-
-
-def test_inline_takes_one_at_a_time():
-    model = FakeModel()
-    with running(model) as served:
-        served.say({"examples": ["a", "b", "c"]})
-        assert model.seen == [["a"], ["b"], ["c"]]
 
 
 def test_triage_waits_no_longer_than_it_says():

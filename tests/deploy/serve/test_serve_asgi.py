@@ -35,14 +35,6 @@ def test_an_answer_comes_in_pieces():
     assert asyncio.run(listed()) == [Told(201, {b"b": b"2"}), b"POST /x?q=2 ", b"body"]
 
 
-def test_what_the_app_raises_before_it_answers_is_raised():
-    async def broken(scope: Any, receive: Any, send: Any) -> None:
-        raise KeyError("a fault")
-
-    with pytest.raises((KeyError, StopAsyncIteration, RuntimeError)):
-        asyncio.run(told(broken, ASKED))
-
-
 def test_who_hangs_up_ends_the_app():
     ended = []
 

@@ -126,14 +126,6 @@ def test_an_alarm_outlives_the_gateway(tmp_path: Path, capfd: pytest.CaptureFixt
     assert re.fullmatch(r"drift: steady again after \d+ answers", steady)
 
 
-def test_an_alarm_is_kept_at_once(tmp_path: Path):
-    """Before the gateway ends: it may be killed."""
-    with running(Watched(), drift=DRIFT | {"state": str(tmp_path)}, max_texts=50) as served:
-        assert alarmed(served)
-        (kept,) = json.loads((tmp_path / "drift.json").read_text()).values()
-        assert kept["monitor"]["moved"] is not None
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -6,7 +6,7 @@ import pytest
 from gateways import FakeModel, running
 from pages import HOSTILE, chromium
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module")

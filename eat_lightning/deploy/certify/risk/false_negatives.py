@@ -9,7 +9,8 @@ from typing import Annotated
 import numpy as np
 
 from eat_lightning.model.contracts import Risk
-from eat_lightning.model.method import Whole, method
+from eat_lightning.model.method import method
+from eat_lightning.validation import Whole
 
 
 @method("risk")

@@ -1,4 +1,4 @@
-"""The contract of a policy: what acts on an example beside its exit rule.
+"""The contract of a policy: what acts on an example beside its exit rule. Without torch.
 
 Shapes: B examples, E exits so far, C classes.
 """
@@ -6,16 +6,42 @@ Shapes: B examples, E exits so far, C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from eat_lightning.model.contracts.base import Method
-from eat_lightning.model.contracts.exit import ExitRule
-from eat_lightning.model.contracts.reduction import Reduction
+from eat_lightning.model.method import Method
 from eat_lightning.model.wish import Asked, Wish
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import ExitRule, Reduction
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a policy may know of the model beside which it acts.
+
+    Args:
+        exits: layers where an example may leave.
+        labels: names of the classes.
+        num_labels: classes, or 1 for a regression.
+        max_length: tokens of an example, at most; None where they are not known.
+        folder: of the model's files; None where there is none.
+    """
+
+    exits: Sequence[int]
+    labels: Sequence[str]
+    num_labels: int
+    max_length: int | None = None
+    folder: Path | None = None
+
+    @classmethod
+    def of(cls, encoder: Any, labels: Sequence[str], folder: Path | None = None) -> ModelFacts:
+        limit = encoder.shape.max_length
+        return cls(encoder.exit.layers, labels, encoder.num_labels, limit, folder)
 
 
 class Policy(Method):
@@ -62,14 +88,8 @@ class Policy(Method):
         """Give a line that says why it could never act beside an exit rule; None: it can."""
         return None
 
-    def fits(self, encoder: Any, labels: Sequence[str], folder: Path | None) -> list[str]:
-        """Give a line for each thing of a model that does not go with it.
-
-        Args:
-            encoder: of the model.
-            labels: names of its classes.
-            folder: of its files; None where there is none.
-        """
+    def fits(self, model: ModelFacts) -> list[str]:
+        """Give a line for each thing of a model that does not go with it."""
         return []
 
     def wants_model(self) -> Path | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eat_lightning.data.attachment import HEAD, in_hex, shown, texts
+from experiments.file_gating.attachment import HEAD, in_hex, shown, texts
 
 
 @pytest.mark.parametrize(

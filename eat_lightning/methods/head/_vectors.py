@@ -1,0 +1,65 @@
+"""What heads share that read one vector of an example: a dense layer, a norm, classes.
+
+Shapes: B examples, W width of the features, D width of what is pooled, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from eat_lightning.model.contracts import VectorHead
+from eat_lightning.model.heads import ACTIVATIONS
+from eat_lightning.model.packed import Packed
+
+
+class Classifier(VectorHead):
+    """A subclass says what is read. temperature: fitted after training (Guo et al. 2017) and saved;
+    guesses are divided by it."""
+
+    activation: str | None
+    norm: bool = False
+
+    def __post_init__(self) -> None:
+        self.act = ACTIVATIONS[self.activation] if self.activation else None
+        self.register_buffer("temperature", torch.ones(()))
+
+    def _num_features(self, shape: Any) -> int:
+        """Give the width of the features."""
+        return self.vector_width(shape)
+
+    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+        width, read, bias = shape.hidden_size, self._num_features(shape), shape.biases
+        self.dense = nn.Linear(read, width, bias=bias) if self.activation else None
+        self.normed = nn.LayerNorm(width, eps=shape.eps, bias=bias) if self.norm else None
+        self.dropout = nn.Dropout(shape.dropout)
+        self.classes = nn.Linear(width if self.activation else read, num_labels)
+
+    @property
+    def first(self) -> nn.Linear:
+        return self.classes if self.dense is None else self.dense
+
+    def of_features(self, features_BW: Float[Tensor, "b w"]) -> Float[Tensor, "b d"]:
+        pooled_BD = features_BW
+        if self.dense is not None and self.act is not None:
+            pooled_BD = self.act(self.dense(pooled_BD))
+        return pooled_BD if self.normed is None else self.normed(pooled_BD)
+
+    def guess(self, pooled_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b c"]:
+        """Calibrated logits."""
+        if self.training:
+            pooled_BD = self.dropout(pooled_BD)
+        return self.classes(pooled_BD) / self.temperature
+
+    def forward(self, packed: Packed) -> Float[Tensor, "b c"]:
+        return self.guess(self.pooled(packed))
+
+    def flops(self, shape: Any, num_labels: int, tokens_B: np.ndarray) -> float:
+        """Cost of one guess; pooling is left out."""
+        width, read = shape.hidden_size, self._num_features(shape)
+        return 2.0 * (read * width + width * num_labels if self.activation else read * num_labels)

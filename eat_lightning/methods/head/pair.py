@@ -1,0 +1,84 @@
+"""InferSent's features (Conneau et al. 2017) at an exit: the two texts of an example apart.
+
+Each text is the mean of those of its tokens that are left, without special tokens, each weighed by
+the tokens it stands for. With u and v of the two texts the head reads [u, v, |u - v|, u * v]:
+dense, activation, dropout, classes. Of a task of one text it reads u alone. Tokens that a reduction
+has forwarded to the end (Transkimmer) are not counted.
+
+Shapes: B examples, T texts, N packed tokens, D width, V = T x D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field
+from typing import Annotated, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from eat_lightning.methods.head._vectors import Classifier
+from eat_lightning.model.heads import ACTIVATIONS
+from eat_lightning.model.method import method
+from eat_lightning.model.packed import Packed
+from eat_lightning.validation import Beside, Check, OneOf, is_whole
+
+
+def one_or_two(value: Any, beside: Beside) -> list[str]:
+    return [] if is_whole(value) and value in (1, 2) else [f"must be 1 or 2, got {value!r}"]
+
+
+@method("head")
+class Pair(Classifier):
+    """texts: of an example. activation: of the dense layer; None: there is no dense layer.
+
+    centre: subtracted from each text's mean. It is zero until a frozen encoder's vectors are
+    standardised; a mean that is large beside its spread would else lose digits in u * v.
+    """
+
+    texts: Annotated[int, Check(one_or_two)] = 2
+    activation: Annotated[str | None, OneOf(*ACTIVATIONS, null=True)] = "tanh"
+
+    temperature: Tensor = field(init=False)
+    centre: Tensor = field(init=False)
+
+    wants = frozenset({"text"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.own_width = self.activation is None and self.texts == 2
+
+    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+        super().bind(shape, exits, num_labels)
+        self.register_buffer("centre", torch.zeros(shape.hidden_size))
+
+    def _num_features(self, shape: Any) -> int:
+        return shape.hidden_size * (4 if self.texts == 2 else 1)
+
+    def vector_width(self, shape: Any) -> int:
+        return shape.hidden_size * self.texts
+
+    def vector(self, packed: Packed) -> Float[Tensor, "b v"]:
+        """The means of the texts; zeros of a text of which no token is left."""
+        x_ND, layout, text_N = packed.x_ND.float(), packed.layout, packed.notes["text"]
+        size_N = torch.ones_like(x_ND[:, 0]) if packed.size_N is None else packed.size_N
+        size_N = size_N * (text_N > 0)
+        place_N = layout.segment_N * self.texts + (text_N - 1).clamp(0, self.texts - 1)
+        num_places = layout.size * self.texts
+        total_MD = x_ND.new_zeros(num_places, x_ND.shape[1])
+        total_MD = total_MD.index_add(0, place_N, x_ND * size_N[:, None])
+        count_M = size_N.new_zeros(num_places).index_add(0, place_N, size_N)
+        mean_MD = total_MD / torch.where(count_M > 0, count_M, 1)[:, None]
+        return mean_MD.to(packed.x_ND.dtype).view(layout.size, -1)
+
+    def look_at(self, vector_BV: Float[Tensor, "b v"]) -> None:
+        """Centre the means of both texts, which share a centre."""
+        self.centre.copy_(vector_BV.unflatten(1, (self.texts, -1)).mean((0, 1)))
+
+    def features(self, vector_BV: Float[Tensor, "b v"]) -> Float[Tensor, "b w"]:
+        mean_BTD = vector_BV.unflatten(1, (self.texts, -1)) - self.centre
+        if self.texts == 1:
+            return mean_BTD[:, 0]
+        u_BD, v_BD = mean_BTD.unbind(1)
+        return torch.cat([u_BD, v_BD, (u_BD - v_BD).abs(), u_BD * v_BD], -1)

@@ -1,0 +1,359 @@
+"""Heads of a frozen encoder, trained on vectors that one pass has kept: seconds an epoch.
+
+The features of each exit are standardised while its head learns, which is folded into the weights
+of its first linear layer when training ends, so that an answer costs nothing more.
+
+Shapes: B examples, E early exits, V width of a vector, W width of its features, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from eat_lightning.data.batching import Loader, spread_rows
+from eat_lightning.data.module import TextData
+from eat_lightning.data.split import Split
+from eat_lightning.methods.objective._losses import distillation, task_loss
+from eat_lightning.model.contracts import EncoderPart, Objective, VectorHead, overrides
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.specification import rule_learns
+from eat_lightning.model.training import Context, Stage
+from eat_lightning.runs.run import Run
+from eat_lightning.train.callbacks.progress import Lines
+from eat_lightning.train.callbacks.record import Record
+from eat_lightning.train.callbacks.temperature import FitTemperature
+from eat_lightning.train.kept_vectors import VectorBatch, Vectors, early_layers, kept_vectors
+from eat_lightning.train.module import Classifier, step_seed
+from eat_lightning.train.plan import OnePassPlan
+
+SAMPLE = 4096  # texts whose features tell how to standardise
+RISE = 0.1  # share of the steps in which the learning rate rises
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One value of each setting that is chosen on the selection split."""
+
+    lr: float
+    weight_decay: float
+    epochs: int
+
+
+def blockers(module: Classifier, num_processes: int) -> list[str]:
+    """Name what of a run needs the encoder in every step."""
+    encoder, objective, found = module.encoder, module.objective, []
+    heads: Any = encoder.heads
+    early = [heads[str(layer)] for layer in early_layers(encoder)]
+    if any(not reads_one_vector(head) for head in early):
+        found.append(f"head={encoder.head['kind']} reads more than one vector of its own exit")
+    if rule_learns(type(encoder.exit)):
+        found.append(f"exit: {type(encoder.exit).__name__} learns from vectors of the encoder")
+    hooks = (Objective.passes, Objective.lessons, Objective.effective_weights, Objective.begin)
+    if objective.wants or any(overrides(objective, hook) for hook in (*hooks, Objective.bind)):
+        found.append(f"objective: {type(objective).__name__} asks for more than guesses")
+    if num_processes > 1:
+        found.append("trainer: more than one process")
+    return found
+
+
+def reads_one_vector(head: Any) -> bool:
+    learns_alone = isinstance(head, VectorHead) and head.alone and not head.wants_earlier
+    return learns_alone and not overrides(head, EncoderPart.penalties)
+
+
+def trains_early_heads_alone(encoder: AdaptiveEncoder, stages: Sequence[Stage]) -> bool:
+    """True where everything else stays as it is from the first step to the last."""
+    early = tuple(f"heads.{layer}." for layer in early_layers(encoder))
+    others = [n for n, _ in encoder.named_parameters() if not n.startswith((*early, "exit."))]
+    return bool(early) and not any(stage.moves(name) for stage in stages for name in others)
+
+
+class VectorHeads(LightningModule):
+    """Early heads, whose features are standardised while they learn.
+
+    Args:
+        encoder: stays as it is, but for its early heads.
+        objective: reads guesses, full depth, labels and a teacher's logits.
+        sample: vectors that tell how to standardise.
+    """
+
+    def __init__(
+        self,
+        encoder: AdaptiveEncoder,
+        objective: Objective,
+        chosen: Chosen,
+        sample: VectorBatch,
+        dropout: float,
+        seed: int,
+    ):
+        super().__init__()
+        self.frozen = [encoder.eval()]  # in a list: what stands still is no part of this module
+        self.objective, self.chosen, self.lr = objective, chosen, chosen.lr
+        self.rate, self.seed, self.main_metric = dropout, seed, "agreement"
+        self.calibration: dict[int, dict[str, float]] = {}
+        self.noted: dict[str, Any] = {}
+        self.losses: list[Tensor] = []
+        self.hits: list[Tensor] = []
+        self.means: dict[int, Tensor] = {}
+        self.spreads: dict[int, Tensor] = {}
+        self.standardise(sample)
+
+    @property
+    def encoder(self) -> AdaptiveEncoder:
+        return self.frozen[0]
+
+    @property
+    def heads(self) -> dict[int, VectorHead]:
+        """The early heads by layer."""
+        heads: Any = self.encoder.heads
+        return {layer: heads[str(layer)] for layer in early_layers(self.encoder)}
+
+    @torch.no_grad()
+    def standardise(self, sample: VectorBatch) -> None:
+        """Find mean and spread of each exit's features."""
+        for (layer, head), vector_BV in zip(
+            self.heads.items(), sample.vectors_BEV.unbind(1), strict=True
+        ):
+            vector_BV = vector_BV.to(head.temperature.device)
+            head.look_at(vector_BV)
+            features_BW = head.features(vector_BV)
+            spread_W = features_BW.std(0, unbiased=False)
+            self.spreads[layer] = spread_W + 1e-3 * spread_W.mean() + 1e-6
+            mean_W = features_BW.mean(0)  # without a bias there is nothing to fold it into
+            self.means[layer] = mean_W if head.first.bias is not None else 0 * mean_W
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Let the first linear layers read features as they are, and answer as before."""
+        for layer, head in self.heads.items():
+            head.first.weight.div_(self.spreads[layer])
+            if head.first.bias is not None:
+                head.first.bias.sub_(head.first.weight @ self.means[layer])
+        self.means = {layer: torch.zeros_like(x) for layer, x in self.means.items()}
+        self.spreads = {layer: torch.ones_like(x) for layer, x in self.spreads.items()}
+
+    def guesses(
+        self, vectors_BEV: Float[Tensor, "b e v"], rate: float = 0.0
+    ) -> dict[int, Float[Tensor, "b c"]]:
+        """What each early head makes of kept vectors; rate: of dropout."""
+        found = {}
+        for (layer, head), vector_BV in zip(self.heads.items(), vectors_BEV.unbind(1), strict=True):
+            read_BW = (head.features(vector_BV) - self.means[layer]) / self.spreads[layer]
+            pooled_BD = head.of_features(F.dropout(read_BW, rate, rate > 0))
+            found[layer] = head.guess(F.dropout(pooled_BD, rate, rate > 0))
+        return found
+
+    def on_train_batch_start(self, batch: VectorBatch, batch_idx: int) -> None:
+        torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
+
+    def training_step(self, batch: VectorBatch, batch_idx: int) -> Tensor:
+        """The objective's mean over the examples."""
+        context = Context(
+            self.guesses(batch.vectors_BEV, self.rate),
+            batch.labels_B,
+            len(self.encoder.layers),
+            batch.teacher_BC,
+            full_BC=batch.full_BC,
+        )
+        loss = self.objective(context).total / len(batch.labels_B)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.labels_B))
+        return loss
+
+    def validation_step(self, batch: VectorBatch, batch_idx: int) -> None:
+        full_BC, wanted_B = batch.full_BC, batch.full_BC.argmax(-1)
+        guesses = self.guesses(batch.vectors_BEV)
+        for guess_BC in guesses.values():
+            if self.objective.reads_labels:
+                self.losses.append(task_loss(guess_BC, batch.labels_B))
+            else:
+                self.losses.append(distillation(guess_BC, full_BC, 1.0))
+        self.hits.append(torch.stack([g.argmax(-1) == wanted_B for g in guesses.values()], 1))
+
+    def on_validation_epoch_end(self) -> None:
+        """`select/loss` is that of labels, or the divergence from full depth where the objective
+        reads no labels, in mean over the early exits; `select/score` the share of their answers
+        that are those of full depth."""
+        hits_BE = torch.cat(self.hits).float()
+        self.log("select/loss", torch.stack(self.losses).sum() / hits_BE.numel())
+        self.log("select/score", hits_BE.mean(), prog_bar=True)
+        for layer, share in zip(self.heads, hits_BE.mean(0), strict=True):
+            self.log(f"select/agreement_exit_{layer}", share)
+        self.losses, self.hits = [], []
+
+    def configure_optimizers(self) -> Any:
+        parameters = [p for head in self.heads.values() for p in head.parameters()]
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1]},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        decay = self.chosen.weight_decay
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=decay, fused=True)
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: one_cycle(k, steps))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+
+def one_cycle(step: int, total: int) -> float:
+    """Share of the learning rate: up over the first tenth of the steps, then down to 0, both along
+    a cosine (Smith and Topin 2019)."""
+    rising = max(1, round(RISE * total))
+    if step < rising:
+        return (1 - np.cos(np.pi * (step + 1) / (rising + 1))) / 2
+    return (1 + np.cos(np.pi * (step - rising) / max(1, total - rising))) / 2
+
+
+class Fold(Callback):
+    """When training ends, standardisation goes into the weights."""
+
+    def on_train_end(self, trainer: Trainer, pl_module: VectorHeads) -> None:
+        pl_module.fold()
+
+
+@dataclass(eq=False)
+class Shuffled(Sampler[np.ndarray]):
+    """Rows of each batch of an epoch, a function of seed and epoch alone; in order without a
+    seed."""
+
+    size: int
+    batch_size: int
+    seed: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return -(-self.size // self.batch_size)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        rows = np.arange(self.size)
+        if self.seed is not None:
+            rows = np.random.default_rng(self.seed).permutation(rows)
+        for start in range(0, self.size, self.batch_size):
+            yield np.sort(rows[start : start + self.batch_size])  # a mapped file is read forwards
+
+
+class VectorData(LightningDataModule):
+    """Kept vectors to train on and to select by, with the splits that they come from."""
+
+    def __init__(
+        self,
+        data: TextData,
+        texts: Split,
+        train: Vectors,
+        select: Vectors,
+        batch_size: int,
+        seed: int,
+    ):
+        super().__init__()
+        self.data, self.texts, self.train, self.select = data, texts, train, select
+        self.batch_size, self.seed = batch_size, seed
+        self.task, self.tokenizer = data.task, data.tokenizer
+
+    def split(self, name: str) -> Split:
+        return self.texts if name == "train" else self.data.split(name)
+
+    def train_dataloader(self) -> Loader:
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        order = Shuffled(len(self.train), self.batch_size, (self.seed, epoch))
+        return Loader(self.train, batch_size=None, sampler=order)
+
+    def val_dataloader(self) -> Loader:
+        order = Shuffled(len(self.select), 16 * self.batch_size)
+        return Loader(self.select, batch_size=None, sampler=order)
+
+
+def drawn(split: Split, most: int | None) -> Split:
+    """At most so many examples of a split, drawn at random, the same ones at every call."""
+    if most is None or most >= len(split):
+        return split
+    rows = np.sort(np.random.default_rng(0).permutation(len(split))[:most])
+    taken = split.take(rows)
+    teacher = None if split.teacher is None else split.teacher[rows]
+    return replace(taken, key=f"{split.key}-{most}", teacher=teacher)
+
+
+def fit_heads(
+    plan: OnePassPlan,
+    run: Run,
+    module: Classifier,
+    data: TextData,
+    settings: dict[str, Any],
+    loggers: list[Any],
+) -> Trainer:
+    """Make or read the vectors, choose the settings, and train the heads with these.
+
+    Args:
+        settings: of Lightning's Trainer; the epochs are the plan's.
+    """
+    encoder, precision = module.encoder, str(settings["precision"])
+    gpu = settings.get("accelerator") in ("gpu", "cuda") and torch.cuda.is_available()
+    encoder.to("cuda" if gpu else "cpu")
+    texts = drawn(data.split("texts" if data.texts else "train"), plan.texts)
+    train = kept_vectors(encoder, texts, data.cache_dir, precision)
+    select = kept_vectors(encoder, data.split("select"), data.cache_dir)
+    vectors = VectorData(data, texts, train, select, plan.batch_size, module.seed)
+    before = {name: w.clone() for name, w in encoder.heads.state_dict().items()}
+
+    def trained(chosen: Chosen, loggers: Any = False, callbacks: Sequence[Callback] = ()) -> Any:
+        encoder.heads.load_state_dict(before)
+        sample = train[spread_rows(len(train), SAMPLE)]
+        args = encoder, module.objective, chosen, sample, plan.dropout, module.seed
+        heads = VectorHeads(*args)
+        heads.noted = {"one_pass": {**vars(chosen), "dropout": plan.dropout}}
+        trainer = trainer_of(settings, chosen.epochs, loggers, callbacks)
+        trainer.fit(heads, vectors)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        return trainer
+
+    def loss_of(chosen: Chosen) -> float:
+        loss = float(trained(chosen).callback_metrics["select/loss"])
+        print(f"{chosen}: loss {loss:.4f} on the selection split", flush=True)
+        return loss
+
+    chosen = searched(plan, loss_of)
+    labels_count = module.objective.reads_labels
+    fit_temperature = FitTemperature(early_alone=True, to_full_depth=not labels_count)
+    return trained(chosen, loggers, [Fold(), fit_temperature, Record(run), Lines()])
+
+
+def trainer_of(
+    settings: dict[str, Any], epochs: int, loggers: Any, callbacks: Sequence[Callback]
+) -> Trainer:
+    own: dict[str, Any] = settings | {"max_epochs": epochs, "precision": "32-true"}
+    own |= {"strategy": "auto"} | ({} if callbacks else {"enable_progress_bar": False})
+    return Trainer(
+        **own,
+        logger=loggers,
+        callbacks=[*callbacks],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        reload_dataloaders_every_n_epochs=1,
+    )
+
+
+def searched(plan: OnePassPlan, loss_of: Callable[[Chosen], float]) -> Chosen:
+    """The values of least loss: each setting in turn, with the others at their best so far."""
+    names = [field.name for field in fields(Chosen)]
+    best = Chosen(**{name: getattr(plan, name)[0] for name in names})
+    if all(len(getattr(plan, name)) == 1 for name in names):
+        return best
+    least = loss_of(best)
+    for name in names:
+        for value in getattr(plan, name)[1:]:
+            other = replace(best, **{name: value})
+            if (loss := loss_of(other)) < least:
+                best, least = other, loss
+    return best

@@ -1,0 +1,175 @@
+"""An exit before the first layer: a head on the embedding, at depth 0."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from models import alone, kinds, method, padded, ragged, spread, tiny
+from torch.utils.flop_counter import FlopCounterMode
+
+from eat_lightning.export.stretched import Stretched
+from eat_lightning.infer.depth_batching import Pool
+from eat_lightning.infer.record import record
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.exit.fixed import Fixed
+from eat_lightning.methods.reduction.first import First
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.flops import flops
+from eat_lightning.model.int8 import in_int8
+from eat_lightning.model.options import ALL_EXITS, PassOptions
+from eat_lightning.new import checks
+from eat_lightning.validation import listed_layers
+
+LAYERS = [0, 2, 4]
+HEAD: dict[str, Any] = {"layers": LAYERS, "pool": "mean", "activation": None}
+LENGTHS = (5, 9, 12, 7, 16, 8, 11, 6)
+
+
+def encoder_at_0(reduction: str = "none", tau: float = 0.6, **head: Any) -> AdaptiveEncoder:
+    """Some leave at 0, some later, some at the end."""
+    encoder = tiny("dense", reduction, "never", head=HEAD | head)
+    spread(encoder.heads)
+    encoder = encoder.replacing(exit=Confidence(tau, LAYERS))
+    return encoder.eval()
+
+
+def test_the_guess_at_0_is_that_of_the_pooled_embedding():
+    encoder, batch = encoder_at_0(), ragged(LENGTHS)
+    x_ND = encoder.embedding(batch, batch.layout().index_N)
+    means_BD = torch.stack([x_TD.mean(0) for x_TD in x_ND.split(batch.lengths_B.tolist())])
+    expected_BC = encoder.heads["0"].classes(means_BD)
+    torch.testing.assert_close(encoder(batch, ALL_EXITS).guesses[0], expected_BC)
+
+
+@pytest.mark.parametrize("reduction", ["none", "norm_topk", "first"])
+def test_promises_hold_at_depth_0(reduction: str):
+    """Batch of N as N of one, stream, replay, saving, a depth-wise pool, and FLOPs that rise."""
+    encoder = encoder_at_0(reduction)
+    if reduction == "first":  # acts on the embedding, behind the exit there
+        encoder = encoder.replacing(reduction=First(0.4, [0, 2]))
+    depths = encoder(ragged(LENGTHS)).depth_B.tolist()
+    assert 0 in depths
+    assert len({*depths}) > 1
+    checks.batch_is_its_examples(encoder)
+    checks.stream_is_the_batch(encoder)
+    checks.replay_is_the_live_run(encoder)
+    checks.what_is_saved_comes_back(encoder)
+    checks.flops_fall_with_the_work(encoder)
+    batch = ragged(LENGTHS)
+    trace = encoder(batch)
+    with torch.inference_mode():
+        pool = Pool(encoder, size=3)
+        done = [*pool.add(range(len(LENGTHS)), batch), *pool.flush()]
+    for names, part in done:
+        assert part.depth_B.tolist() == trace.depth_B[names].tolist()
+        torch.testing.assert_close(part.logits_BC, trace.logits_BC[names], atol=1e-4, rtol=1e-4)
+
+
+def test_who_leaves_at_0_meets_no_layer(monkeypatch: pytest.MonkeyPatch):
+    encoder, batch = encoder_at_0().replacing(exit=Fixed(0)), ragged(LENGTHS)
+    monkeypatch.setattr(AdaptiveEncoder, "run_layer", None)
+    trace = encoder(batch)
+    assert trace.depth_B.tolist() == [0] * len(LENGTHS)
+    assert trace.tokens_LB.sum() == 0
+    assert trace.retention_B.tolist() == [1.0] * len(LENGTHS)
+
+
+@pytest.mark.parametrize("kind", [*kinds("head")])
+def test_flops_at_0_are_the_heads(kind: str):
+    """Look-ups are no operations: torch's counter sees the head's products alone."""
+    encoder = tiny("dense", "norm_topk", "never", head={"kind": kind, "layers": LAYERS})
+    encoder = encoder.replacing(exit=Fixed(0))
+    batch = ragged((12,))
+    tokens_LB = encoder(batch, ALL_EXITS).tokens_LB.numpy()
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        assert encoder(batch).depth_B.tolist() == [0]
+    found = flops(encoder, encoder.exit, tokens_LB, np.array([0]), batch.lengths_B.numpy())
+    if kind == "attention":  # the stock counter drops attention on a CPU (pytorch#195460)
+        assert found[0] > counter.get_total_flops()
+        return
+    assert found[0] == counter.get_total_flops()
+
+
+def test_flops_of_a_linear_head_at_0():
+    """16 wide, 3 classes: 2 x 16 x 3, whatever the length; a layer costs far more."""
+    encoder = encoder_at_0()
+    tokens_LB = np.tile([5, 9], (6, 1))
+    exit = Confidence(0.9, LAYERS)
+    found = flops(encoder, exit, np.tile([5, 9], (6, 1)), np.array([0, 0]))
+    assert found.tolist() == [96.0, 96.0]
+    assert flops(encoder, exit, tokens_LB, np.array([2, 0]))[0] > 1000
+
+
+def test_records_rows_and_files_know_depth_0(tmp_path: Path):
+    encoder, batch = encoder_at_0(), ragged(LENGTHS)
+    recorded = record(encoder, checks.Examples(batch))
+    recorded.to_parquet(tmp_path / "examples.parquet")
+    again = Recorded.read(tmp_path / "examples.parquet")
+    assert [*again.guesses] == [0, 2, 4, 6]
+    outcome = again.under(Fixed(0))
+    assert outcome.exit_shares == {0: 1.0}
+    assert outcome.token_layers_B.tolist() == [0.0] * len(LENGTHS)
+    assert outcome.retention_B.tolist() == [1.0] * len(LENGTHS)
+
+
+def test_the_auto_class_and_int8_leave_at_0():
+    from eat_lightning.weights.hf import EatForSequenceClassification
+
+    encoder, batch = encoder_at_0(), ragged(LENGTHS)
+    expected = encoder(batch)
+    given = padded(batch)
+    with torch.no_grad():
+        found = EatForSequenceClassification.around(copy.deepcopy(encoder), ["a", "b", "c"])(
+            **given
+        )
+    assert found.depth.tolist() == expected.depth_B.tolist()
+    torch.testing.assert_close(found.logits, expected.logits_BC, atol=1e-4, rtol=1e-4)
+    at_0 = expected.depth_B == 0  # what int8 changes lies behind
+    with torch.inference_mode():
+        whole = in_int8(encoder)(batch)
+    assert (whole.depth_B == 0).tolist() == at_0.tolist()
+    torch.testing.assert_close(whole.logits_BC[at_0], expected.logits_BC[at_0])
+
+
+def test_stretches_begin_with_the_embedding_alone():
+    """The calls of an export, run by torch: equal answers, and tokens of the layers that ran."""
+    for reduction in ("none", "norm_topk"):
+        encoder = encoder_at_0(reduction)
+        calls = Stretched(encoder, lambda stretch, state: stretch)
+        parts = [(part.first, part.last) for part, _, _ in calls.parts[False]]
+        assert parts == [(0, 0), (1, 2), (3, 4), (5, 6)]
+        for batch in (ragged(LENGTHS), *alone(ragged(LENGTHS))):
+            with torch.no_grad():
+                found, expected = calls(batch), encoder(batch)
+            assert found.depth_B.tolist() == expected.depth_B.tolist()
+            assert found.tokens_LB.tolist() == expected.tokens_LB.tolist()
+            torch.testing.assert_close(found.logits_BC, expected.logits_BC, atol=1e-4, rtol=1e-4)
+
+
+def test_layers_by_name():
+    assert listed_layers("all", 4) == [1, 2, 3]
+    assert listed_layers("from_0", 4) == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match=r"head\.layers must be in 0\.\.6, got -1"):
+        tiny(head={"layers": [-1]})
+
+
+def test_hidden_vectors_are_those_that_the_exit_at_0_reads():
+    encoder, batch = encoder_at_0(), ragged(LENGTHS)
+    hidden = encoder(batch, PassOptions(leave=False, keep_hidden=True)).hidden
+    assert [*hidden] == [0, 1, 2, 3, 4, 5, 6]
+    guess_BC = encoder.heads["0"](hidden[0])
+    torch.testing.assert_close(guess_BC, encoder(batch, ALL_EXITS).guesses[0])
+
+
+def test_rules_may_look_from_0_on():
+    for kind in kinds("exit"):
+        rule = method("exit", kind)
+        if kind == "never":
+            continue
+        looks = {"layer": 0} if kind == "fixed" else {"layers": LAYERS}
+        knob = {} if rule.knob is None else {rule.knob.name: rule.knob.grid[0]}
+        assert 0 in method("exit", kind, **looks, **knob).layers

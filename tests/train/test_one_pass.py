@@ -1,0 +1,250 @@
+"""Heads of a frozen encoder from one pass: kept vectors, the search, and what a run is then."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from models import spread, tiny
+from safetensors.torch import load_file
+from training import TINY, config_of, copy_of_shared
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.methods.objective.gradient_equilibrium import GradientEquilibrium
+from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation
+from eat_lightning.methods.objective.self_distillation import SelfDistillation
+from eat_lightning.methods.schedule.two_stage import TwoStage
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.training import Stage
+from eat_lightning.runs.row import read
+from eat_lightning.runs.run import Run, folder_for
+from eat_lightning.train.__main__ import train
+from eat_lightning.train.fit import data_of
+from eat_lightning.train.kept_vectors import VectorBatch, kept_vectors, vectors_of
+from eat_lightning.train.one_pass import (
+    Chosen,
+    VectorHeads,
+    drawn,
+    one_cycle,
+    reads_one_vector,
+    searched,
+    trains_early_heads_alone,
+)
+from eat_lightning.train.plan import OnePassPlan, planned
+
+HEAD: dict[str, Any] = {"layers": [0, 2, 4], "last": {"kind": "pooled", "pool": "mean"}}
+CHOSEN = Chosen(1e-3, 0.05, 2)
+
+
+@pytest.fixture(scope="module")
+def run(outputs: Path) -> Run:
+    return copy_of_shared("study=line", "model=eat_pruned")
+
+
+@pytest.fixture
+def split(tmp_path: Path):
+    return data_of(planned(config_of(*TINY, f"data.cache_dir={tmp_path}"))).split("train")
+
+
+def encoder_for(split, **head: Any) -> AdaptiveEncoder:
+    sizes = {"vocab_size": int(split.tokens.ids.max()) + 1, "max_positions": 80}
+    encoder = tiny(num_labels=2, head=HEAD | head, **sizes)
+    return spread(encoder).eval()
+
+
+@pytest.mark.parametrize("head", [{"kind": "pair", "texts": 1}, {"kind": "pooled", "pool": "cls"}])
+def test_kept_vectors_are_those_of_a_live_pass(head: dict[str, Any], split, tmp_path: Path):
+    encoder = encoder_for(split, **head)
+    kept = kept_vectors(encoder, split, tmp_path)
+    assert kept.vectors_NEV.shape == (160, 3, 16)
+    assert kept.vectors_NEV.dtype == np.float16
+    rows = np.array([3, 50, 7])
+    live = encoder(split.batch(rows), ALL_EXITS).guesses
+    vectors_BEV, full_BC = vectors_of(encoder, split.batch(rows))
+    assert torch.equal(full_BC, live[6])
+    torch.testing.assert_close(torch.from_numpy(kept.full_NC[rows]), live[6], atol=1e-5, rtol=1e-5)
+    given = kept[rows].vectors_BEV
+    torch.testing.assert_close(given, vectors_BEV, atol=1e-3, rtol=1e-3)
+    for place, layer in enumerate((0, 2, 4)):
+        one = encoder.heads[str(layer)]
+        found_BC = one.guess(one.of_features(one.features(vectors_BEV[:, place])))
+        torch.testing.assert_close(found_BC, live[layer])
+
+
+def test_vectors_are_made_once_and_anew_where_they_must(split, tmp_path: Path, capsys):
+    def files() -> int:
+        return len(list(tmp_path.glob("vectors-*.npy")))
+
+    encoder = encoder_for(split, kind="pair", texts=1)
+    kept_vectors(encoder, split, tmp_path)
+    assert "vectors of train: 160 texts, 3 exits, 0.00 GB in" in capsys.readouterr().err
+    encoder.heads["2"].classes.weight.data.add_(1)  # early heads are not read
+    kept_vectors(encoder, split, tmp_path)
+    assert (files(), capsys.readouterr().err) == (2, "")
+    encoder.layers[5].up.bias.data.add_(1)
+    kept_vectors(encoder, split, tmp_path)
+    assert files() == 4
+    for path in tmp_path.glob("vectors-*[0-9a-f].npy"):
+        path.write_bytes(path.read_bytes()[:1000])  # cut off: mapped no further than it is long
+    again = kept_vectors(encoder, split, tmp_path)
+    expected, _ = vectors_of(encoder, split.batch(np.arange(160)))
+    torch.testing.assert_close(
+        torch.from_numpy(np.array(again.vectors_NEV)).float(), expected, atol=2e-3, rtol=2e-3
+    )
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_vector_beyond_float16_is_refused(split, tmp_path: Path):
+    encoder = encoder_for(split, kind="pooled")
+    encoder.embedding.norm.bias.data.fill_(1e5)
+    with pytest.raises(ConfigError, match="a vector exceeds float16"):
+        kept_vectors(encoder, split, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"kind": "pair", "texts": 2},
+        {"kind": "pair", "texts": 1, "activation": None},
+        {"kind": "pooled", "pool": "mean", "norm": True},
+    ],
+)
+def test_standardisation_is_folded_into_the_weights(head: dict[str, Any], split):
+    """After `fold` the encoder itself answers as the heads did on standardised features."""
+    encoder, rows = encoder_for(split, **head), np.arange(24)
+    batch = split.batch(rows)
+    if head.get("texts") == 2:  # two texts of a word or more
+        batch.ids_N[batch.lengths_B.cumsum(0) - batch.lengths_B + 2] = encoder.shape.sep_token_id
+    with torch.no_grad():
+        vectors_BEV, full_BC = vectors_of(encoder, batch)
+        sample = VectorBatch(vectors_BEV, full_BC, batch.labels_B)
+        heads = VectorHeads(encoder, SelfDistillation(), CHOSEN, sample, 0.2, seed=1)
+        before = heads.guesses(vectors_BEV)
+        read_BW = heads.heads[2].features(vectors_BEV[:, 1])
+        scaled_BW = (read_BW - heads.means[2]) / heads.spreads[2]
+        assert scaled_BW.mean(0).abs().max() < 1e-4
+        assert scaled_BW.std(0).max() < 1.1
+        heads.fold()
+        after = encoder(batch, ALL_EXITS).guesses
+    for layer, guess_BC in before.items():
+        torch.testing.assert_close(after[layer], guess_BC, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(after[6], full_BC)
+
+
+def test_a_run_of_heads_keeps_full_depth_and_reads_no_label(run: Run, monkeypatch):
+    """Full depth is bit-equal; with other labels of the training data the same weights come out."""
+    from eat_lightning.data.toy import ToyData
+
+    def trained(study: str, *more: str) -> Run:
+        others = [override for override in TINY if not override.startswith("encoder")]
+        tuned = [f"encoder.pretrained={run.folder / 'model'}", "encoder=bert_6", f"study={study}"]
+        given = [*others, *tuned, "model=eat_heads", "one_pass.epochs=[2]", *more]
+        given += ["trainer.max_steps=6", "one_pass.batch_size=32"]
+        config = config_of(*given)
+        train(config, given)
+        return Run.open(folder_for(config, given))
+
+    heads = trained("heads")
+    batch = run.data().split("validation").batch(np.arange(8))
+    encoder, static = (r.model()[0] for r in (heads, run))
+    ours, theirs = encoder(batch, ALL_EXITS).guesses, static(batch, ALL_EXITS).guesses
+    assert sorted(ours) == [0, 1, 2, 3, 4, 5, 6]
+    weights = [load_file(r.folder / "model" / "model.safetensors") for r in (heads, run)]
+    same = [n for n in weights[1] if n.startswith(("encoder.layers.", "encoder.heads.6."))]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in same)
+    assert torch.equal(ours[6], static.replacing(reduction=encoder.reduction)(batch).logits_BC)
+    assert theirs[6].shape == ours[6].shape
+    (row,) = [r for r in read(heads.folder / "rows.jsonl") if not r.baseline]
+    assert row.head == {
+        **{"kind": "pair", "texts": 1, "activation": "tanh"},
+        "last": static.head["last"] if "last" in static.head else weights_head(static),
+    }
+    noted = json.loads((heads.folder / "done.json").read_text())
+    assert noted["one_pass"]["epochs"] == 2
+    assert sorted(noted["calibration"]) == ["0", "1", "2", "3", "4", "5"]  # not the last one's
+
+    source = ToyData.source
+
+    def poisoned(self, name: str):
+        found = source(self, name)
+        if name in ("train", "select", "temperature"):
+            found.labels = 1 - found.labels
+        return found
+
+    monkeypatch.setattr(ToyData, "source", poisoned)
+    again = load_file(trained("poisoned").folder / "model" / "model.safetensors")
+    assert all(torch.equal(again[name], weight) for name, weight in weights[0].items())
+
+
+def weights_head(encoder: AdaptiveEncoder) -> dict[str, Any]:
+    return {name: value for name, value in encoder.head.items() if name != "layers"}
+
+
+def test_texts_of_another_file(tmp_path: Path):
+    path = tmp_path / "texts.txt"
+    path.write_text("good film\nnot bad\n")
+    data = data_of(planned(config_of(*TINY, "objective=self_distillation", f"data.texts={path}")))
+    split = data.split("texts")
+    assert split.source.texts == [["good film", "not bad"]]
+    assert split.labels.tolist() == [-100, -100]
+    with pytest.raises(ConfigError, match="has no labels, which GradientEquilibrium reads"):
+        planned(config_of(*TINY, f"data.texts={path}"))
+    path.write_text("good\tfilm\n")
+    with pytest.raises(ConfigError, match="line 1 must have no tab"):
+        planned(config_of(*TINY, "objective=self_distillation", f"data.texts={path}"))
+    with pytest.raises(ConfigError, match=r"data.texts: there is no file /nowhere.txt"):
+        planned(config_of(*TINY, "objective=self_distillation", "data.texts=/nowhere.txt"))
+
+
+def test_fewer_texts_are_the_same_ones_at_every_call(split):
+    some, again = drawn(split, 20), drawn(split, 20)
+    assert (len(some), some.key) == (20, f"{split.key}-20")
+    assert some.source.texts == again.source.texts
+    assert drawn(split, None) is drawn(split, 1000) is split
+
+
+def test_what_needs_the_encoder_in_every_step():
+    for kind, alone in {"pooled": True, "pair": True, "shared": False, "attention": False}.items():
+        assert reads_one_vector(tiny(head={"kind": kind, "layers": [3]}).heads["3"]) is alone
+    encoder = tiny(head={"layers": [3]})
+    frozen, all_move = TwoStage(body_share=0.0).stages(1, [3, 6]), [Stage()]
+    assert trains_early_heads_alone(encoder, frozen)
+    assert not trains_early_heads_alone(encoder, all_move)
+    assert not trains_early_heads_alone(encoder, TwoStage(body_share=0.5).stages(1, [3, 6]))
+    assert SelfDistillation().reads_labels is False
+    assert SelfDistillation(target="both").reads_labels
+    assert GradientEquilibrium().reads_labels
+    assert HiddenDistillation().wants
+
+
+def plan_of(**changes: Any) -> OnePassPlan:
+    settings = {"enabled": True, "texts": None, "batch_size": 8, "dropout": 0.0}
+    settings |= {"lr": [1.0, 3.0], "weight_decay": [0.0, 0.5], "epochs": [2, 4, 8]}
+    return OnePassPlan.model_validate(settings | changes)
+
+
+def test_settings_are_chosen_one_after_another():
+    """The loss is a sum over settings, so that the best of each is the best of all."""
+    tried = []
+    good = {1.0: 1, 3.0: 0, 0.0: 0, 0.5: 3, 2: 5, 4: 4, 8: 6}
+
+    def loss_of(chosen: Chosen) -> float:
+        tried.append(chosen)
+        return sum(good[value] for value in vars(chosen).values())
+
+    assert searched(plan_of(), loss_of) == Chosen(3.0, 0.0, 4)
+    assert len(tried) == 5  # 1 + 1 + 1 + 2
+    alone = plan_of(lr=[1.0], weight_decay=[0.5], epochs=[8])
+    assert searched(alone, loss_of) == Chosen(1.0, 0.5, 8)
+    assert len(tried) == 5  # nothing to choose
+
+
+def test_the_learning_rate_rises_and_falls():
+    """20 steps: two rise, then a cosine from 1 to 0."""
+    rates = [one_cycle(step, 20) for step in range(21)]
+    assert rates[:3] == pytest.approx([0.25, 0.75, 1.0])
+    assert rates[11] == pytest.approx(0.5)
+    assert rates[20] == pytest.approx(0.0)
