@@ -168,9 +168,8 @@ def logistic(
 
     def loss(at: np.ndarray) -> float:
         odds_B = x_B2 @ at
-        return float(
-            (np.logaddexp(0, odds_B) - stays_B * odds_B).sum() + ((at - prior) ** 2).sum() / 2
-        )
+        entropy_B = np.logaddexp(0, odds_B) - stays_B * odds_B
+        return float(entropy_B.sum() + ((at - prior) ** 2).sum() / 2)
 
     for _ in range(steps):
         p_B = sigmoid(x_B2 @ line)

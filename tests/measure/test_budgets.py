@@ -6,15 +6,7 @@ import pytest
 from measured import UNTIMED, call, make_run
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer import budget
 from eat_lightning.runs.row import read
-
-
-@pytest.fixture(autouse=True)
-def one_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing to choose among smoothings and samples, which is most of the time of a fit."""
-    monkeypatch.setattr(budget, "SMOOTH", (0.5,))
-    monkeypatch.setattr(budget, "DRAWN", (1.0,))
 
 
 @pytest.fixture
@@ -45,7 +37,7 @@ def test_what_is_reported_on_does_not_change_the_fit(run: Path):
 
 
 def test_another_rule_is_fitted(run: Path):
-    """Each rule with a knob: tests/infer/test_budget.py."""
+    """Each rule with a knob: tests/infer/test_dial_fit.py."""
     (row,) = budgeted(f"run={run}", "exit=random", "budgets=[0.8]")
     assert row.exit["kind"] == "random"
     assert len(row.point) == len(row.exit["layers"]) == 3
