@@ -1,6 +1,7 @@
 """Small runs to export, whose examples differ in answer and depth, for tests."""
 
 from pathlib import Path
+from typing import Any
 
 import finished
 import shared
