@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, get_args
 
-from pydantic import ValidationError
-from pydantic_core import core_schema
+from pydantic import BeforeValidator, ValidationError, ValidationInfo
 
 
 def raise_faults(faults: Iterable[str]) -> None:
@@ -71,14 +70,15 @@ class Bound:
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
         may_be_none = type(None) in get_args(source)
 
-        def bounded(value: Any, info: Any) -> Any:
+        def bounded(value: Any, info: ValidationInfo) -> Any:
             beside = info.context if isinstance(info.context, Beside) else NOTHING
             faults = [] if value is None and may_be_none else self.faults(value, beside)
             if faults:
                 raise ValueError("\n".join(faults))
             return value
 
-        return core_schema.with_info_before_validator_function(bounded, handler(source))
+        before: Any = BeforeValidator(bounded)
+        return before.__get_pydantic_core_schema__(source, handler)
 
 
 @dataclass(frozen=True)

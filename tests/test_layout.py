@@ -22,6 +22,7 @@ DISTRIBUTIONS = {
     "huggingface_hub": "huggingface-hub",
     "hydra": "hydra-core",
     "prometheus_client": "prometheus-client",
+    "pydantic_core": "pydantic",
     "magic": "python-magic",
     "pptx": "python-pptx",
     "wandb_workspaces": "wandb-workspaces",

@@ -5,7 +5,6 @@ Shapes: B examples, N packed tokens, D width, C classes.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,9 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from eat_lightning.model.contracts import ExitRule, Head, overrides
-from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Packed
-from eat_lightning.model.specification import build, class_of
+from eat_lightning.model.specification import Specification
 from eat_lightning.validation import InLayers, listed_layers
 
 ACTIVATIONS = {
@@ -57,19 +55,19 @@ def head_faults(num_layers: int | None, head: Any) -> list[str]:
     file name), its `layers` (or "all"), `last`, and the arguments of its kind."""
     if not isinstance(head, Mapping):
         return [f"head must be a dict of layers and the options of its kind, got {head!r}"]
-    try:
-        cls: Any = class_of("head", head.get("kind", "pooled"))
-    except ValueError as error:
-        return [str(error)]
     layers = listed_layers(head.get("layers", ()), num_layers or 1)
     faults = InLayers(lowest=0).lines("head.layers", layers, num_layers)
     if (last := head.get("last")) is not None:
         faults += [f"head.last: {fault}" for fault in head_faults(num_layers, last)]
-    given = arguments_of(head)
-    unknown = set(given) - set(inspect.signature(cls).parameters)
-    if unknown:
-        return [*faults, f"head.{min(unknown)} is not an option of {head.get('kind', 'pooled')}"]
-    return faults + argument_faults(cls, num_layers, **given)
+    try:
+        return faults + named(head).faults(num_layers)
+    except ValueError as error:
+        return [str(error)]
+
+
+def named(head: Mapping[str, Any]) -> Specification:
+    """The method that a head's settings name."""
+    return Specification("head", head.get("kind", "pooled"), arguments_of(head))
 
 
 def arguments_of(head: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,9 +99,7 @@ def as_pretrained(
         classifier: kind and arguments of the pretrained head, for `last: auto`; None: there is no
             classifier, and the last head is as the others.
     """
-    kind: Any = class_of("head", head.get("kind", "pooled"))
-    takes = inspect.signature(kind).parameters
-    made = dict(head)
+    takes, made = named(head).takes, dict(head)
     if made.get("last") == "auto":
         made["last"] = classifier
     elif made.get("last") is not None:
@@ -125,7 +121,7 @@ def make_heads(shape: Any, num_labels: int, head: Mapping[str, Any]) -> nn.Modul
     made: dict[int, Head] = {}
     for layer in head["layers"]:
         settings = head["last"] if "last" in head and layer == shape.num_layers else head
-        made[layer] = build("head", {"kind": settings["kind"]} | arguments_of(settings))
+        made[layer] = named(settings).build()
         made[layer].bind(shape, head["layers"], num_labels)
     for layer, one in made.items():
         one.join(layer, {k: other for k, other in made.items() if type(other) is type(one)})
@@ -152,8 +148,8 @@ def pooled_faults(exit: ExitRule, head: Mapping[str, Any]) -> list[str]:
     """An exit rule that learns from pooled vectors is made for those of the encoder's width."""
     if not (overrides(exit, ExitRule.bind) and overrides(exit, ExitRule.observe)):
         return []
-    known = {name: value for name, value in arguments_of(head).items() if value != "auto"}
-    if not build("head", {"kind": head.get("kind", "pooled")} | known).own_width:
+    known = {name: value for name, value in head.items() if value != "auto"}
+    if not named(known).build().own_width:
         return []
     return [
         f"exit: {type(exit).__name__} learns from vectors of the encoder's width, which "

@@ -11,19 +11,21 @@ bound, value) for each fault, and keeps values as they come, sequences as lists.
 fields is said by `rules(self, num_layers)`, lines about fields that are sound by themselves; what
 is made from them, by `__post_init__`. A class attribute that is no argument has no annotation, or
 is a `ClassVar`; a buffer's is `field(init=False)`. The bounds are in `eat_lightning/validation.py`.
+
+Without torch: policies act where there is none.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cache, wraps
 from typing import Any, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from eat_lightning.validation import Beside, fault_lines, is_list, raise_faults
+from eat_lightning.validation import Beside, did_you_mean, fault_lines, is_list, raise_faults
 
 T = TypeVar("T")
 STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
@@ -125,3 +127,70 @@ def kept_arguments(made: Any) -> dict[str, Any]:
 def faults_of(made: Any, num_layers: int | None) -> list[str]:
     """Give a line for each fault of a method in an encoder of so many layers."""
     return argument_faults(type(made), num_layers, **kept_arguments(made))
+
+
+class Method:
+    """The base of every contract.
+
+    A class states its arguments as fields with bounds, under the decorator `method`, and keeps each
+    as an attribute of the same name. A class from outside the package may have a constructor
+    instead, which does the same.
+
+    A public name in a method's class is a hook of its contract, an abstract method for its own
+    subclasses, or an annotated argument. Names of helpers begin with an underscore. Any other name
+    raises TypeError where the class is made, since a misspelt hook would never be called.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not cls.__module__.startswith(f"{__package__}."):
+            refuse_unknown_names(cls)
+
+    def rules(self, num_layers: int | None) -> Iterable[str]:
+        """Give a line for each fault between arguments that are sound by themselves.
+
+        Args:
+            num_layers: of the encoder; None where it is not known yet.
+        """
+        return ()
+
+    @classmethod
+    def faults(cls, num_layers: int | None, /, **arguments: Any) -> list[str]:
+        """Give a line (key, bound, value) for each fault of the arguments, before a method is made
+        of them. To be overridden by a class that has a constructor in place of fields.
+
+        Args:
+            num_layers: of the encoder; None where it is not known yet.
+            arguments: plain values, as in a yaml.
+        """
+        return declared_faults(cls, num_layers, **arguments)
+
+    def export_blockers(self) -> list[str]:
+        """Give a line for each reason why an exported graph cannot do what this method does."""
+        return []
+
+
+def overrides(method: Method | type[Method], hook: Callable[..., Any]) -> bool:
+    """True where a method's class has a hook of its own: `overrides(rule, ExitRule.observe)`."""
+    cls = method if isinstance(method, type) else type(method)
+    return getattr(cls, hook.__name__) is not hook
+
+
+def refuse_unknown_names(cls: type[Method]) -> None:
+    """Raise TypeError where a class has a public name that is neither hook nor argument."""
+    contract = next(base for base in cls.__mro__ if base.__module__.startswith(f"{__package__}."))
+    known = {
+        name for base in cls.__mro__[1:] for name in {*vars(base), *inspect.get_annotations(base)}
+    }
+    known |= {
+        name for name, hint in inspect.get_annotations(cls).items() if "ClassVar" not in str(hint)
+    }
+    for name, value in vars(cls).items():
+        abstract = getattr(value, "__isabstractmethod__", False)
+        if name.startswith("_") or name in known or abstract:
+            continue
+        hooks = [hook for hook in dir(contract) if not hook.startswith("_")]
+        raise TypeError(
+            f"{cls.__name__}.{name} is no hook of {contract.__name__}"
+            f"{did_you_mean(name, hooks) or ' and no argument'} (begin a helper's name with _)"
+        )

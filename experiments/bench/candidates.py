@@ -89,16 +89,20 @@ class Preset(Confidence):
         super().__init__(tau=1.0, layers=[layer])
         self.leaves_B = torch.tensor(leaves, dtype=torch.bool)
 
-    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
-        decided_B = super().decides(logits_EBC)
+    def decides(
+        self, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b s"] | None = None
+    ) -> Int[Tensor, " b"]:
+        decided_B = super().decides(logits_EBC, signals_EBS)
         return torch.where(self.leaves_B, 1, decided_B * 0)
 
 
 class Unheeded(Confidence):
     """A confidence rule that is evaluated and never followed: whatever a head says, all stay."""
 
-    def decides(self, logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, " b"]:
-        return super().decides(logits_EBC) * 0
+    def decides(
+        self, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b s"] | None = None
+    ) -> Int[Tensor, " b"]:
+        return super().decides(logits_EBC, signals_EBS) * 0
 
 
 def random_encoder(shape: Shape, ratio: float = 0.3, seed: int = 0) -> AdaptiveEncoder:

@@ -292,15 +292,17 @@ def test_nothing_is_timed_while_something_trains(
     run: Path, outputs: Path, capsys: pytest.CaptureFixture[str]
 ):
     with training_mark():
-        rows = call(f"run={run}", "exit.tau=0.9", *FAST)
+        rows = call(f"run={run}", "exit.tau=0.9", "baselines=none", *FAST)
         assert read(run / "rows.jsonl") == rows
         assert all(row.latency_ms is None for row in rows)
         assert f"a run trains here (process {os.getpid()}), so nothing is timed" in (
             capsys.readouterr().out
         )
-        assert call(f"run={run}", "exit.tau=0.9", *FAST, "timing.force=true")[0].latency_ms
+        assert call(f"run={run}", "exit.tau=0.9", "baselines=none", *FAST, "timing.force=true")[
+            0
+        ].latency_ms
     (marks() / "1").touch()  # left by a killed run, and the number is another process's now
-    assert call(f"run={run}", "exit.tau=0.9", *FAST)[0].latency_ms
+    assert call(f"run={run}", "exit.tau=0.9", "baselines=none", *FAST)[0].latency_ms
 
 
 def test_names_with_commas_reach_hydra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -33,7 +33,7 @@ def test_two_rules_that_observe_are_refused(tmp_path: Path):
         call(f"run={run}", "rules=[{kind:random}]", *UNTIMED)
 
 
-@pytest.mark.parametrize("exit", ["berxit", "cats", "prototype"])
+@pytest.mark.parametrize("exit", ["berxit"])
 def test_a_rule_that_learned_is_measured_over_its_knob_and_fitted(tmp_path: Path, exit: str):
     run = make_run(tmp_path / "s", exit=exit)
     rows = call(f"run={run}", "budgets=[0.9]", "baselines=none", *UNTIMED)

@@ -97,7 +97,7 @@ FAULTS: list[tuple[str, str, dict[str, Any], list[Fault]]] = [
         *("objective", "joint", {"early_weight": -1, "last_weight": 0, "distill_into": "first"}),
         [
             *(("early_weight", "[0, inf)", -1), ("last_weight", "(0, inf)", 0)),
-            ("distill_into", "last or all", "first"),
+            ("distill_into", "last, all", "first"),
         ],
     ),
     ("objective", "movement", {"keep": 0}, [("keep", "(0, 1]", 0)]),

@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from models import method
@@ -20,7 +21,7 @@ HOOKS = {
     for contract in vars(contracts).values()
     if isinstance(contract, type)
     for base in contract.__mro__
-    if base.__module__.startswith(contracts.__name__)
+    if base.__module__.startswith("eat_lightning.model.")
     for name in {*vars(base), *vars(base).get("__annotations__", {})}
     if not name.startswith("_")
 } - {"index", "position", "length", "layer"}  # fields of Where
@@ -54,6 +55,11 @@ def test_a_misspelt_hook_is_refused_where_the_class_is_made():
 
         class Own(Reduction, nn.Module):
             def sofen(self, packed, evidence, layer): ...
+
+    with pytest.raises(TypeError, match=r"^Late.neds is no hook of Reduction: did you mean needs"):
+
+        class Late(Reduction):
+            neds: ClassVar[frozenset[str]] = frozenset()
 
     with pytest.raises(TypeError, match=r"colour is no hook of Objective and no argument \(begin"):
 

@@ -44,11 +44,12 @@ class Watch(Callback):
         self.copy(pl_module.encoder)
 
     def on_train_start(self, trainer, pl_module) -> None:
-        pl_module.encoder.register_forward_pre_hook(
+        self.hook = pl_module.encoder.register_forward_pre_hook(
             lambda module, given: self.soft.append(given[1].soft)
         )
 
     def on_train_end(self, trainer, pl_module) -> None:
+        self.hook.remove()
         self.copy(pl_module.encoder)
 
     def copy(self, encoder) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from jaxtyping import Bool
 
-from eat_lightning.model.contracts import Policy
+from eat_lightning.model.policy import Policy
 from eat_lightning.model.wish import Asked
 from eat_lightning.validation import Beside, Check, is_list
 

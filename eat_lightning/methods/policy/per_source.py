@@ -6,17 +6,20 @@ Shapes: B examples, E exits so far, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from eat_lightning.answers import confidence
-from eat_lightning.model.contracts import ModelFacts, Policy, Reduction
 from eat_lightning.model.method import method
+from eat_lightning.model.policy import ModelFacts, Policy
 from eat_lightning.model.reason import Reason
 from eat_lightning.model.wish import Asked, Wish
 from eat_lightning.validation import Beside, Check, Within, one_each
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import Reduction
 
 Tau = Annotated[float | Sequence[float], Within("(0, 1]", each=True)]
 

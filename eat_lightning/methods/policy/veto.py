@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eat_lightning.answers import softmax
-from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
 from eat_lightning.model.method import method
+from eat_lightning.model.policy import ModelFacts, Policy
 from eat_lightning.model.reason import Reason, leaves
 from eat_lightning.model.wish import Asked
 from eat_lightning.validation import Beside, Check, Within
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import ExitRule
 
 AT_ONCE = 32  # examples that the second run answers together
 

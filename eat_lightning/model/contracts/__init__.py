@@ -1,29 +1,42 @@
 """How to write a method: one class that fills a slot, one yaml that names it and its arguments.
 
-Read `base` first (arguments, parameters, knob), then the contract of your slot: `attention`,
-`reduction`, `exit`, `head`, `policy`, `objective`, `schedule`, `risk`. A contract is a base class.
+Read `Method` in `model/method.py` (arguments, names) and `base` (parameters, penalties), then the
+contract of your slot: `attention`, `reduction`, `exit`, `head`, `objective`, `schedule`, `risk`, or
+`model/policy.py`. A contract is a base class.
 What is abstract must be written; every other hook does nothing until it is overridden.
 
-    @method("reduction")
-    class Shortest(Reduction):
-        ratio: Points = 0.3          # an argument, its bounds and its default
+    @method("reduction")            # eat_lightning.model.method
+    class MostSeen(Reduction):
+        ratio: Points = 0.3         # an argument, its bounds (eat_lightning.validation)
         layers: Layers = (2, 4)
 
-        needs = frozenset({"cls"})   # a hook that is a value
-        knob = RATIO
+        needs = frozenset({"cls"})  # a hook that is a value
+        knob = RATIO                # eat_lightning.methods.reduction._topk
 
-        def __call__(self, packed, evidence, layer): ...
+        def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
+            return keep_ratio(packed, evidence.cls_N, ratio_at(layer, self.ratio, self.layers))
 
-The shelf is `eat_lightning/methods/<slot>/<kind>.py`, with a yaml of the same name. A class from
-outside the package is named by its path, as in `_target_: my_module.Shortest`.
+    # most_seen.yaml
+    _target_: my_module.MostSeen
+    ratio: 0.3
+    layers: [2, 4]
+
+A batch is packed: the rows of all its examples lie end to end, without padding. `packed.x_ND` are
+their vectors, `packed.layout.segment_N` is the example of each row, `index_N` its place there (0 is
+[CLS]), `lengths_B` the rows of each example, on the host. `layout.pad` and `unpad` go to B x L and
+back. Nothing may be summed, sorted or shifted over N alone, since N holds all examples.
+
+What the shelf shares, for a method to use: `methods/reduction/_topk.py` (keep the highest scores),
+`_gates.py` (keep by truth values, gate softly), `_merged.py`; `methods/exit/_points.py` (the point
+of an exit) and `_scores.py` (entropy, lead); `model/heads.py` (`POOLS`); `methods/objective/
+_losses.py`. The shelf is `eat_lightning/methods/<slot>/<kind>.py`, with a yaml of the same name.
+`python -m eat_lightning.new <slot> <name>` writes a method with its yaml and its test.
 """
 
 from eat_lightning.model.contracts.attention import Attention, Kernel, Where
 from eat_lightning.model.contracts.base import (
     EncoderPart,
     Learner,
-    Method,
-    overrides,
     point_of,
     points_by_layer,
     turned,
@@ -32,10 +45,11 @@ from eat_lightning.model.contracts.exit import ExitRule, only_open
 from eat_lightning.model.contracts.head import Head, VectorHead
 from eat_lightning.model.contracts.knob import Knob
 from eat_lightning.model.contracts.objective import Objective
-from eat_lightning.model.contracts.policy import ModelFacts, Policy
 from eat_lightning.model.contracts.reduction import Reduction
 from eat_lightning.model.contracts.risk import Procedure, Risk
 from eat_lightning.model.contracts.schedule import Schedule
+from eat_lightning.model.method import Method, overrides
+from eat_lightning.model.policy import ModelFacts, Policy
 
 __all__ = [
     "Attention",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eat_lightning.model.contracts.base import Method
+from eat_lightning.model.method import Method
 
 
 class Risk(Method, ABC):

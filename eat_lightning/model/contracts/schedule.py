@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from eat_lightning.model.contracts.base import Method
+from eat_lightning.model.method import Method
 from eat_lightning.model.training import Stage
 
 

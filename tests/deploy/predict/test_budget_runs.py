@@ -116,7 +116,7 @@ def test_an_export_holds_the_fitted_point(
     pytest.importorskip("onnxscript")
     from exports import exported
 
-    monkeypatch.setattr("eat_lightning.export.bundle.Bundle.write_graphs", lambda *_: None)
+    monkeypatch.setattr("eat_lightning.export.bundle.Graphs.write", lambda *_: None)
     about = json.loads((exported(run, "exit.budget=0.7") / "export.json").read_text())
     open_ones = [tau for tau in kept(run)["exit"] if tau < 1]
     assert about["exit"]["tau"] == open_ones

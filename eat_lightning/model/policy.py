@@ -1,4 +1,4 @@
-"""The contract of a policy: what acts on an example beside its exit rule.
+"""The contract of a policy: what acts on an example beside its exit rule. Without torch.
 
 Shapes: B examples, E exits so far, C classes.
 """
@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from eat_lightning.model.contracts.base import Method
-from eat_lightning.model.contracts.exit import ExitRule
-from eat_lightning.model.contracts.reduction import Reduction
+from eat_lightning.model.method import Method
 from eat_lightning.model.wish import Asked, Wish
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import ExitRule, Reduction
 
 
 @dataclass(frozen=True)
