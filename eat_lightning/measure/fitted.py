@@ -25,12 +25,12 @@ from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.specification import spec
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.operating_point import Budget
+from eat_lightning.weights.dial import Budget
 
 
 def fitted_settings(subject: Subject, encoder: AdaptiveEncoder, plan: MeasurePlan) -> list[Setting]:
     """One for each rule and budget; none of baselines alone, or for a regression."""
-    if not plan.budgets or subject.run.task.regression:
+    if not (plan.budgets or plan.agree) or subject.run.task.regression:
         return []
     measured = [setting for setting in subject.settings if not setting.baseline]
     rules: dict[str, Setting] = {}  # by what they differ in beside where their knob stands
@@ -54,7 +54,7 @@ def fitted(
     fits_reduction = plan.fit_reduction and not is_given
     form, threads = subject.form, plan.threads
     fitter = Fitter(subject.run, body, fits_reduction, form, threads, plan.data, plan.batch)
-    found = [(fitter.on(budget), budget) for budget in plan.budgets or ()]
+    found = [(fitter.on(budget), budget) for budget in (*(plan.budgets or ()), *(plan.agree or ()))]
     return [replace(own, exit=e.exit, reduction=e.reduction, budget=b) for e, b in found]
 
 

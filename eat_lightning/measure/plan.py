@@ -26,7 +26,7 @@ from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import split_faults
 from eat_lightning.track.log import measure_faults
 from eat_lightning.validation import Count, Whole
-from eat_lightning.weights.operating_point import Budget
+from eat_lightning.weights.dial import Budget
 
 Points = list[float | list[float]]
 
@@ -70,6 +70,7 @@ class MeasurePlan(Plan):
     taus: Points | None
     points: Points | None
     budgets: list[Annotated[Budget, BeforeValidator(Budget.parse)]] | None
+    agree: list[Annotated[Budget, BeforeValidator(Budget.parse_agreement)]] | None
     fit_reduction: bool
     other_rules: list[dict[str, Any]] = Field(alias="rules")
     baselines: Annotated[
@@ -92,7 +93,7 @@ class MeasurePlan(Plan):
             yield from self.backend_faults()
         if self.taus is not None and self.points is not None:
             yield f"points and taus are one setting, got {self.points} and {self.taus}"
-        others = ("rules", self.other_rules), ("budgets", self.budgets)
+        others = ("rules", self.other_rules), ("budgets", self.budgets), ("agree", self.agree)
         given = [key for key, value in (self.swept, *others) if value]
         if self.certificate is not None and given:
             yield f"{given[0]}: a certificate holds for one exit rule, so leave them out"
@@ -169,7 +170,8 @@ def unused(subjects: list[Subject], plan: MeasurePlan) -> Iterator[str]:
     settings = [setting for subject in subjects for setting in subject.settings]
     has_knob = any(setting.exit.knob is not None for setting in settings)
     searches = any(overrides(setting.reduction, Reduction.search) for setting in settings)
-    for key, value in (plan.swept, ("budgets", not searches and plan.budgets)):
+    points = plan.swept, ("budgets", not searches and plan.budgets), ("agree", plan.agree)
+    for key, value in points:
         if value and not has_knob:
             yield f"{key} needs a run whose exit rule has a knob, such as tau: none of these has"
     given = [name for name, value in plan.reduction.items() if value is not None]

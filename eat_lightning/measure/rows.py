@@ -130,7 +130,8 @@ class Pass:
         """A setting's row, not yet timed. more: fields that the pass alone does not give."""
         plan, budget = self.plan, setting.budget
         if budget is not None:
-            more["budget" if budget.unit == "share" else "budget_ms"] = budget.amount
+            fields = {"share": "budget", "ms": "budget_ms", "agree": "agree"}
+            more[fields[budget.unit]] = budget.amount
         more |= {"examples": self.file, "baseline": setting.baseline, "form": self.subject.form}
         if setting.baseline == THEIRS:
             # Theirs runs as people call it; what it says is what these weights say in our hands.

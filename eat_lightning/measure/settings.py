@@ -22,7 +22,7 @@ from eat_lightning.runs.row import FIXED, OWN, THEIRS
 from eat_lightning.runs.row import label as label
 from eat_lightning.runs.run import Run
 from eat_lightning.validation import Within, raise_faults
-from eat_lightning.weights.operating_point import Budget
+from eat_lightning.weights.dial import Budget
 
 STATIC = {"attention": {"kind": "dense"}, "reduction": {"kind": "none"}, "exit": {"kind": "never"}}
 ON_THEIRS = ("pooled", "shared")  # heads that `HuggingFaceTwin` computes

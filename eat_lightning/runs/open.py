@@ -43,7 +43,8 @@ def open_run(
     ConfigError with every fault."""
     choice = ExitChoice.of(exit, run.model_config()["exit"])
     if choice.budget is not None and certificate is not None:
-        raise ConfigError("exit.budget: a certificate has exits of its own, so give one of them")
+        both = "a certificate has exits of its own, so give one of them"
+        raise ConfigError(f"exit.{choice.budget.key}: {both}")
     held = Certificate.by_source(run, certificate)
     form = form_of(prepack, dtype, device, held=form_held(run, certificate))
     encoder, labels = run.model()

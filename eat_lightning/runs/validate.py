@@ -22,7 +22,7 @@ def links_out(folder: Path) -> list[str]:
     """A run's files lie in its folder: a link that leads elsewhere would have us read, or write,
     what its author never owned."""
     root = folder.resolve()
-    inside = (folder / name for name in ("model", "certificates", "budgets"))
+    inside = (folder / name for name in ("model", "certificates", "dial"))
     found = [*folder.iterdir(), *(path for each in inside for path in each.glob("*"))]
     return [
         f"{path}: a link that leads out of the run, put the file itself there"

@@ -38,7 +38,7 @@ from eat_lightning.model.packed import Batch, Packed
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model
-from eat_lightning.weights.operating_point import Budget
+from eat_lightning.weights.dial import Budget
 from experiments.bench.tables import markdown
 
 SIZE, REPEATS = 32, 5

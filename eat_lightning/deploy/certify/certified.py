@@ -91,7 +91,8 @@ def certificate_of(
     prepared: Prepared, choice: Choice, source: Source, holds_for: dict[str, Any]
 ) -> Certificate:
     target, plan = prepared.target, prepared.plan
-    default = target.name if plan.budget is None else f"{target.name}-budget-{plan.budget}"
+    key, wanted = plan.asked
+    default = target.name if wanted is None else f"{target.name}-{key}-{wanted}"
     return Certificate(
         name=of_source(plan.name or default, source),
         source=source,

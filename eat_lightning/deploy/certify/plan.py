@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from eat_lightning.config import DataPlan
-from eat_lightning.deploy.certify.candidates import chain_to, chains_of, is_reachable
+from eat_lightning.deploy.certify.candidates import along_dial, chains_of, is_reachable
 from eat_lightning.deploy.certify.select import Target
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
@@ -20,6 +20,7 @@ from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import points_by_layer
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
 from eat_lightning.model.specification import MODEL_SLOTS, build, method_faults, spec
@@ -38,7 +39,8 @@ class CertifyPlan(RunPlan):
     """onnx: an export of the run, whose certificate it is then. backend: that answers; of an export
     "torch" stands for onnxruntime. label: the class that a risk is
     about, by name or number. taus, ratios: points of the knobs of exit rule and reduction.
-    exit: the budget whose fitted point is the laxest candidate."""
+    exit: the budget, or the share of unchanged answers, whose point on the dial is the laxest
+    candidate."""
 
     onnx: str | None
     backend: Literal["torch", "onnx", "openvino"]
@@ -64,8 +66,10 @@ class CertifyPlan(RunPlan):
         return "onnx" if self.backend == "torch" else self.backend
 
     @property
-    def budget(self) -> Any:
-        return self.exit.get("budget")
+    def asked(self) -> tuple[str, Any]:
+        """The setting of `exit` that names a point on the dial, and its value."""
+        key = "budget" if self.exit.get("agree") is None else "agree"
+        return key, self.exit.get(key)
 
     def rules(self) -> Iterator[str]:
         yield from prepack_faults(self.prepack, self.dtype, self.device)
@@ -76,9 +80,10 @@ class CertifyPlan(RunPlan):
             yield f"name must not hold an @, got {self.name!r}"
         others = {"taus": self.taus, "ratios": self.ratios, "onnx": self.onnx}
         others |= {"exits": self.exits if self.exits == "each" else None}
+        name, wanted = self.asked
         for key, value in others.items():
-            if self.budget is not None and value is not None:
-                yield f"exit.budget and {key} exclude each other, got {self.budget} and {value}"
+            if wanted is not None and value is not None:
+                yield f"exit.{name} and {key} exclude each other, got {wanted} and {value}"
         if self.backend != "torch" and not self.onnx:
             where = "an engine's certificate is that of an export: give onnx=<folder>"
             yield f"backend={self.backend}: {where}"
@@ -169,20 +174,20 @@ def run_chains(plan: CertifyPlan, run: Run) -> list[list[Setting]]:
     full = Setting(own["attention"], own["reduction"], Never(), policies=policies)
     choice = ExitChoice.of(plan.exit, spec("exit", rule))
     if choice.budget is not None:
-        return [chain_to(full, fitted(plan, run, replace(full, exit=rule), choice))]
+        return [along_dial(full, dial_of(plan, run, replace(full, exit=rule), choice))]
     return chains_of(full, rule, plan.taus, plan.exits, plan.ratios)
 
 
-def fitted(plan: CertifyPlan, run: Run, own: Setting, choice: ExitChoice) -> Setting:
-    """The run's own methods with their knobs where they are for a budget."""
+def dial_of(plan: CertifyPlan, run: Run, own: Setting, choice: ExitChoice) -> list[AdaptiveEncoder]:
+    """The run's encoder at each point of its dial, from full depth to the wanted one."""
     form = form_of(plan.prepack, plan.dtype, plan.device)
     encoder = in_form(in_dtype(run.model()[0], plan.dtype).to(plan.device), form)
     body = encoder.replacing(**own.methods, policies=own.policies)
     where, budget = plan.data.model_dump(), choice.budget
     assert budget is not None
     fits = choice.fit_reduction
-    found = Fitter(run, body, fits, form, plan.threads, where, plan.batch).on(budget)
-    return replace(own, exit=found.exit, reduction=found.reduction)
+    fitter = Fitter(run, body, fits, form, plan.threads, where, plan.batch)
+    return [point.on(body) for point in fitter.points(budget)]
 
 
 def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
