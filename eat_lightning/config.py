@@ -27,6 +27,7 @@ GIVEN = {  # arguments that code gives, so a yaml must not be asked for them
     "encoder": {"num_labels", "attention", "reduction", "exit", "head", "tokenizer"},
     "data": {"task", "tokenizer"},
     "logger": {"save_dir"},
+    "optimizer": {"params"},
 }
 
 

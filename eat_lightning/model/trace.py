@@ -25,16 +25,19 @@ class Scores:
 
 @dataclass
 class Trace:
-    """What happened to each example of a batch.
+    """What happened to each example of a batch; depth, tokens and reasons lie on the host.
 
-    logits_BC: the answer, divided by its head's temperature. guesses: logits by exit layer, NaN for
-    an example that had left. depth_B: layers run. tokens_LB: tokens entering each layer, 0 where it
-    was not run. reason_B: codes, which `names` explains. signals: what the exit rule observed, B x
-    S by layer. penalties: terms of each example that methods add to the loss, where nobody left.
-    hidden: the vectors after each layer (0: the embedding), where the encoder keeps them. pools:
-    what heads that see earlier exits pooled, B x D by layer. scores: of attention by layer, where
-    the encoder keeps them. depth, tokens and reasons lie on the
-    host.
+    Args:
+        logits_BC: the answer, divided by its head's temperature.
+        guesses: logits by exit layer, NaN for an example that had left.
+        depth_B: layers run; 0 for an example that left at the embedding.
+        tokens_LB: tokens entering each layer, 0 where it was not run.
+        reason_B: codes, which `names` explains.
+        signals: observed by the exit rule, B x S by layer.
+        penalties: terms of each example that methods add to the loss, where nobody left.
+        hidden: the vectors after each layer (0: the embedding), where the encoder keeps them.
+        pools: vectors of heads that see earlier exits, B x D by layer.
+        scores: of attention by layer, where the encoder keeps them.
     """
 
     logits_BC: Tensor

@@ -116,6 +116,7 @@ def run_trainer(
                 *(SelectBest(), Gather(), Settle(), FitTemperature(), Record(run)),
                 SaveLast(run.folder, plan.checkpoint_every),
                 Lines(),
+                *(make(node) for node in (plan.callbacks or {}).values()),
             ],
             default_root_dir=run.folder,
             enable_checkpointing=False,
@@ -187,6 +188,7 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
         warmup=optimizer.warmup,
         seed=plan.seed,
         teacher=teacher,
+        make_optimizer=optimizer.over,
     )
 
 

@@ -55,7 +55,7 @@ def blockers(module: Classifier, num_processes: int) -> list[str]:
     heads: Any = encoder.heads
     early = [heads[str(layer)] for layer in early_layers(encoder)]
     if any(not reads_one_vector(head) for head in early):
-        found.append(f"head={encoder.head['kind']} reads more than one vector of its own exit")
+        found.append(f"head={encoder.head['kind']} needs more than a vector of its exit")
     if rule_learns(type(encoder.exit)):
         found.append(f"exit: {type(encoder.exit).__name__} learns from vectors of the encoder")
     hooks = (Objective.passes, Objective.lessons, Objective.effective_weights, Objective.begin)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BeforeValidator
+from lightning import Callback
+from pydantic import BeforeValidator, model_validator
+from torch.optim import Optimizer
 
 from eat_lightning.config import Plan, arguments, binding_faults, make, parsed, target
 from eat_lightning.errors import ConfigError
@@ -57,9 +60,30 @@ def some(values: Any, beside: Beside) -> list[str]:
 
 
 class OptimizerPlan(Plan):
+    """An optimizer of torch's, or one that is made alike, and its rate.
+
+    lr: None is the task's. weight_decay: of matrices. warmup: share of all steps. node: the class
+    (`_target_`) with its other arguments.
+    """
+
     lr: Annotated[float | None, Within("(0, inf)")]
     weight_decay: Annotated[float, Within("[0, inf)")]
     warmup: Annotated[float, Within("[0, 1)")]
+    node: Node
+
+    @model_validator(mode="before")
+    @classmethod
+    def apart(cls, given: Any) -> Any:
+        """Put the arguments that are the class's alone into `node`."""
+        if not isinstance(given, dict):
+            return given
+        rates = {key: given[key] for key in ("lr", "weight_decay", "warmup") if key in given}
+        others = given.keys() - rates - {"_partial_"}
+        return rates | {"node": {key: given[key] for key in given if key in others}}
+
+    def over(self, groups: Iterable[dict[str, Any]], lr: float) -> Optimizer:
+        """Make the optimizer of groups of parameters."""
+        return make(self.node, params=groups, lr=lr)
 
 
 class OnePassPlan(Plan):
@@ -111,6 +135,7 @@ class TrainPlan(Plan):
     exit: Node
     objective: Node
     schedule: Node
+    callbacks: dict[str, Node] | None
     trainer: dict[str, Any]
     logger: Node | None
 
@@ -141,8 +166,38 @@ def node_faults(config: dict[str, Any], multirun: bool = False) -> list[str]:
         faults += method_faults(slot, config[slot], known)
     head = {key: value for key, value in config["head"].items() if value != "auto"}
     faults += head_faults(known, head)
+    faults += optimizer_faults(config["optimizer"]) + callback_faults(config["callbacks"] or {})
     faults += trainer_faults(config["trainer"], multirun) + logger_faults(config["logger"] or {})
     return faults + data_faults(config["task"], config["data"])
+
+
+def optimizer_faults(node: Node) -> list[str]:
+    """A class that torch's parameter groups can be given to, and arguments that it takes."""
+    if not isinstance(node, dict) or not node.get("_target_"):
+        return ["optimizer._target_ must name a class"]
+    given = {key: value for key, value in node.items() if key not in ("warmup", "_partial_")}
+    if faults := binding_faults("optimizer", given):
+        return faults
+    if is_subclass(target(node), Optimizer):
+        return []
+    return [f"optimizer._target_ must name an optimizer of torch's kind, got {node['_target_']}"]
+
+
+def callback_faults(nodes: Any) -> list[str]:
+    """Lightning's callbacks, each under a name."""
+    if not isinstance(nodes, dict):
+        return [f"callbacks must hold a class under each name, got {nodes!r}"]
+    faults = []
+    for name, node in nodes.items():
+        unbound = binding_faults(f"callbacks.{name}", node)
+        if not unbound and not is_subclass(target(node), Callback):
+            unbound = [f"callbacks.{name}._target_ must name a Callback, got {node['_target_']}"]
+        faults += unbound
+    return faults
+
+
+def is_subclass(found: Any, base: type) -> bool:
+    return inspect.isclass(found) and issubclass(found, base)
 
 
 def encoder_node_faults(node: Node) -> list[str]:

@@ -334,6 +334,20 @@ def test_pairs_and_regression(task: str, tmp_path: Path):
 
 
 @pytest.mark.slow
+def test_pair_heads_from_the_embedding_on(tmp_path: Path):
+    """The first graph is a look-up and a head; a token knows its text in all of them."""
+    head = {"kind": "pair", "last": {"kind": "pooled", "pool": "mean"}}
+    slots = "dense", "norm_topk", "confidence"
+    run = make_run(tmp_path / "run", *slots, task="mnli", head=head, layers=[0, 2])
+    about = exported(run)
+    assert_equal(about)
+    assert [part["layers"] for part in about["stretches"]] == [[0, 0], [1, 2], [3, 3]]
+    encoder, _ = Run.open(run).model()
+    split = Run.open(run).data().split("validation")
+    assert (encoder(split.batch(np.arange(70))).depth_B == 0).any()
+
+
+@pytest.mark.slow
 def test_int8_agrees_mostly(bare: Path):
     import onnx
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from eat_lightning.train.kept_vectors import VectorBatch, kept_vectors, vectors_
 from eat_lightning.train.one_pass import (
     Chosen,
     VectorHeads,
+    blockers,
     drawn,
     one_cycle,
     reads_one_vector,
@@ -134,34 +136,39 @@ def test_standardisation_is_folded_into_the_weights(head: dict[str, Any], split)
     torch.testing.assert_close(after[6], full_BC)
 
 
+def trained(run: Run, study: str, *more: str) -> Run:
+    """Heads on a finished run, in six steps."""
+    others = [override for override in TINY if not override.startswith("encoder")]
+    given = [*others, f"encoder.pretrained={run.folder / 'model'}", "encoder=bert_6"]
+    given += [f"study={study}", "model=eat_heads", "one_pass.epochs=[2]", *more]
+    given += ["trainer.max_steps=6", "one_pass.batch_size=32"]
+    config = config_of(*given)
+    train(config, given)
+    return Run.open(folder_for(config, given))
+
+
+def weights_of(run: Run) -> dict[str, torch.Tensor]:
+    return load_file(run.folder / "model" / "model.safetensors")
+
+
 def test_a_run_of_heads_keeps_full_depth_and_reads_no_label(run: Run, monkeypatch):
-    """Full depth is bit-equal; with other labels of the training data the same weights come out."""
+    """Full depth is bit-equal; with other labels of the training data the same weights come out,
+    also of a run that was killed and begun again."""
     from eat_lightning.data.toy import ToyData
+    from eat_lightning.train import one_pass
 
-    def trained(study: str, *more: str) -> Run:
-        others = [override for override in TINY if not override.startswith("encoder")]
-        tuned = [f"encoder.pretrained={run.folder / 'model'}", "encoder=bert_6", f"study={study}"]
-        given = [*others, *tuned, "model=eat_heads", "one_pass.epochs=[2]", *more]
-        given += ["trainer.max_steps=6", "one_pass.batch_size=32"]
-        config = config_of(*given)
-        train(config, given)
-        return Run.open(folder_for(config, given))
-
-    heads = trained("heads")
+    heads = trained(run, "heads")
     batch = run.data().split("validation").batch(np.arange(8))
     encoder, static = (r.model()[0] for r in (heads, run))
-    ours, theirs = encoder(batch, ALL_EXITS).guesses, static(batch, ALL_EXITS).guesses
-    assert sorted(ours) == [0, 1, 2, 3, 4, 5, 6]
-    weights = [load_file(r.folder / "model" / "model.safetensors") for r in (heads, run)]
-    same = [n for n in weights[1] if n.startswith(("encoder.layers.", "encoder.heads.6."))]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in same)
-    assert torch.equal(ours[6], static.replacing(reduction=encoder.reduction)(batch).logits_BC)
-    assert theirs[6].shape == ours[6].shape
+    guesses = encoder(batch, ALL_EXITS).guesses
+    assert sorted(guesses) == [0, 1, 2, 3, 4, 5, 6]
+    ours, theirs = weights_of(heads), weights_of(run)
+    same = [n for n in theirs if n.startswith(("encoder.layers.", "encoder.heads.6."))]
+    assert all(torch.equal(ours[name], theirs[name]) for name in same)
+    assert torch.equal(guesses[6], static.replacing(reduction=encoder.reduction)(batch).logits_BC)
     (row,) = [r for r in read(heads.folder / "rows.jsonl") if not r.baseline]
-    assert row.head == {
-        **{"kind": "pair", "texts": 1, "activation": "tanh"},
-        "last": static.head["last"] if "last" in static.head else weights_head(static),
-    }
+    kept = {name: value for name, value in static.head.items() if name != "layers"}
+    assert row.head == {"kind": "pair", "texts": 1, "activation": "tanh", "last": kept}
     noted = json.loads((heads.folder / "done.json").read_text())
     assert noted["one_pass"]["epochs"] == 2
     assert sorted(noted["calibration"]) == ["0", "1", "2", "3", "4", "5"]  # not the last one's
@@ -174,13 +181,16 @@ def test_a_run_of_heads_keeps_full_depth_and_reads_no_label(run: Run, monkeypatc
             found.labels = 1 - found.labels
         return found
 
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(ToyData, "source", poisoned)
-    again = load_file(trained("poisoned").folder / "model" / "model.safetensors")
-    assert all(torch.equal(again[name], weight) for name, weight in weights[0].items())
-
-
-def weights_head(encoder: AdaptiveEncoder) -> dict[str, Any]:
-    return {name: value for name, value in encoder.head.items() if name != "layers"}
+    with monkeypatch.context() as patch:
+        patch.setattr(one_pass, "searched", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(run, "poisoned")
+    again = weights_of(trained(run, "poisoned"))
+    assert all(torch.equal(again[name], weight) for name, weight in ours.items())
 
 
 def test_texts_of_another_file(tmp_path: Path):
@@ -214,10 +224,19 @@ def test_what_needs_the_encoder_in_every_step():
     assert trains_early_heads_alone(encoder, frozen)
     assert not trains_early_heads_alone(encoder, all_move)
     assert not trains_early_heads_alone(encoder, TwoStage(body_share=0.5).stages(1, [3, 6]))
+    attentive: Any = SimpleNamespace(
+        encoder=tiny(exit="cats", head={"kind": "shared", "layers": [3, 4]}),
+        objective=HiddenDistillation(),
+    )
+    assert blockers(attentive, 2) == [
+        "head=shared needs more than a vector of its exit",
+        "exit: MetaConsistency learns from vectors of the encoder",
+        "objective: HiddenDistillation asks for more than guesses",
+        "trainer: more than one process",
+    ]
     assert SelfDistillation().reads_labels is False
     assert SelfDistillation(target="both").reads_labels
     assert GradientEquilibrium().reads_labels
-    assert HiddenDistillation().wants
 
 
 def plan_of(**changes: Any) -> OnePassPlan:

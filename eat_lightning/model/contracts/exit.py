@@ -21,7 +21,7 @@ class ExitRule(EncoderPart, ABC):
     """Decides at each of its `layers` but the last layer of the encoder, where all leave. At the
     strict end of its `knob` nobody leaves before."""
 
-    layers: Sequence[int]  # where it decides, 1-based; a head stands at each
+    layers: Sequence[int]  # where it decides (0: the embedding); a head stands at each
     reasons: Sequence[str] = ("exit",)  # why an example may leave
     classes_only: bool = False  # compares classes, and is refused for a regression
     last_only: bool = False  # a decision reads no exit but the one where it is made
