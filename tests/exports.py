@@ -25,6 +25,7 @@ SMALL = {
     "patience": {"layers": [1, 2]},
     "entropy": {"entropy": [0.55, 0.6], "layers": [1, 2]},
     "margin": {"lead": [0.5, 0.4], "layers": [1, 2]},
+    "fpabee": {"divergence": 0.02, "layers": [1, 2]},
     "pcee": {"uncertainty": 0.9, "layers": [1, 2]},
     "beem": {"alpha": [0.08, 0.2], "layers": [1, 2]},
 }

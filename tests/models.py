@@ -34,6 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "berxit": {"threshold": [0.175, 0.825], "layers": [3, 4]},
     "entropy": {"entropy": [0.75, 0.9], "layers": [3, 4]},
     "margin": {"lead": [0.3, 0.15], "layers": [3, 4]},
+    "fpabee": {"divergence": [0.0, 0.01, 0.03], "layers": [2, 3, 4]},
     "pcee": {"uncertainty": 0.6, "patience": 2, "layers": [2, 3, 4]},
     "vote": {"votes": 3, "layers": [2, 3, 4]},
     "beem": {"alpha": [0.17, 0.4, 0.5], "layers": [2, 3, 4]},

@@ -251,13 +251,15 @@ def summary(found: Sequence[Trial]) -> DataFrame:
 
 def report(found: Sequence[Trial]) -> str:
     """Tables of the passes that every fit has seen, by task, and of all passes."""
-    common = {trial.run for trial in found if trial.fit == GONE}
-    shared = [trial for trial in found if trial.run in common]
-    parts = [f"All fits, {len(common)} passes.", markdown(summary(shared))]
+    common = {(trial.run, trial.split) for trial in found if trial.fit == GONE}
+    shared = [trial for trial in found if (trial.run, trial.split) in common]
+    title = f"All fits, {len(common)} splits of {len({run for run, _ in common})} passes:"
+    parts = [title, markdown(summary(shared))]
     for task in sorted({trial.task for trial in shared}):
         parts += [f"{task}:", markdown(summary([t for t in shared if t.task == task]))]
     rest = [trial for trial in found if trial.fit != GONE]
-    parts += [f"All {len({t.run for t in rest})} passes.", markdown(summary(rest))]
+    title = f"All {len({t.run for t in rest})} passes, {SPLITS} splits of each:"
+    parts += [title, markdown(summary(rest))]
     return "\n\n".join(parts)
 
 

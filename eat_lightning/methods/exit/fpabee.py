@@ -1,0 +1,77 @@
+"""F-PABEE (Zhang et al. 2023): leave when `patience` exits in a row say nearly the same as the one
+before each of them. PABEE compares classes; here whole distributions are compared.
+
+With p_e the probabilities of exit e, m = (p_e + p_{e-1}) / 2 and H the entropy in bits, the
+Jensen-Shannon divergence is JS_e = H(m) - (H(p_e) + H(p_{e-1})) / 2, between 0 and 1. An example
+leaves at e where JS_e, ..., JS_{e-patience+1} are all below a threshold. No training is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.methods.exit._points import point_at
+from eat_lightning.methods.exit._scores import entropy, mean_guess
+from eat_lightning.model.contracts import ExitRule, Knob
+from eat_lightning.model.method import method
+from eat_lightning.validation import InLayers, Points, Whole
+
+
+@method("exit")
+class FlexiblePatience(ExitRule):
+    """divergence: in bits, below which two guesses are alike (a list: one for each of `layers`, by
+    which the exit that decides judges those before it too). patience: how many times in a row."""
+
+    divergence: Points = 0.05
+    layers: Annotated[Sequence[int], InLayers(at_least=2)] = (3, 4)
+    patience: Annotated[int, Whole(1)] = 1
+
+    classes_only = True
+    reasons = ("alike",)
+    knob = Knob(
+        "divergence",
+        strict=0.0,
+        grid=(0.001, 0.005, 0.01, 0.02, 0.05, 0.1),
+        fine=(
+            *(1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4),
+            *(round(0.001 * k, 3) for k in range(1, 20)),
+            *(round(0.01 * k, 2) for k in range(2, 101)),
+        ),
+        bounds="[0, 1]",
+    )
+
+    def rules(self, num_layers: int | None) -> list[str]:
+        most = len(self.layers) - 1
+        if self.patience <= most:
+            return []
+        return [f"exit.patience must be at most {most} with {most + 1} exits, got {self.patience}"]
+
+    def decides(
+        self,
+        logits_EBC: Float[Tensor, "e b c"],
+        signals_EBS: Float[Tensor, "e b s"] | None = None,
+    ) -> Int[Tensor, " b"]:
+        if len(logits_EBC) <= self.patience:
+            return torch.zeros(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)
+        far_EB = divergences(logits_EBC[-self.patience - 1 :])
+        return (far_EB < point_at(self.divergence, len(logits_EBC))).all(0).long()
+
+    def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
+        """The least distance of a divergence from the threshold."""
+        if len(logits_EBC) <= self.patience:
+            return super().margin(logits_EBC)
+        far_EB = divergences(logits_EBC[-self.patience - 1 :])
+        return (far_EB - point_at(self.divergence, len(logits_EBC))).abs().amin(0)
+
+
+def divergences(logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "e-1 b"]:
+    """JS of each exit and the one before, in bits."""
+    pairs_2EBC = torch.stack([logits_EBC[:-1], logits_EBC[1:]]).float()
+    apart_EB = entropy(pairs_2EBC).mean(0)
+    return (entropy(mean_guess(pairs_2EBC)) - apart_EB) / math.log(2)
