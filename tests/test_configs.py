@@ -347,8 +347,8 @@ def test_a_sweeps_unknown_key_is_one_line_too(command: Command) -> None:
 def test_every_fault_of_composing_is_named_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         compose_or_explain("train", ["exit.taw=0.8", "data.bacth_size=8", "head=poold"])
-    said = capsys.readouterr().err.splitlines()
-    assert [line.rpartition("did you mean ")[2] for line in said] == [
+    message = capsys.readouterr().err.splitlines()
+    assert [line.rpartition("did you mean ")[2] for line in message] == [
         "pooled?",
         "exit.tau?",
         "data.batch_size?",

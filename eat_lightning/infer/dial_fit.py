@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import ExitRule, Knob, turned
+from eat_lightning.model.contracts import ExitRule, Knob, at_point
 from eat_lightning.model.deciding import decide
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
@@ -58,7 +58,7 @@ def fit_dial(
         original_B = full_depth_answers(recorded)
     distance_EB = leaving_distances(exit, recorded)
     agrees_EB = answers_at_exits(exit, recorded) == original_B
-    is_shared = bool(faults_of(turned(exit, [knob.strict] * len(exit.layers)), None))
+    is_shared = bool(faults_of(at_point(exit, [knob.strict] * len(exit.layers)), None))
     laxest = abs(knob.fine[-1] - knob.strict)
     curves = Curves.fit(distance_EB, None if is_shared else agrees_EB, laxest)
     replay = Replay(exit, recorded, cost_EB, original_B)
@@ -86,7 +86,7 @@ def leaving_distances(exit: ExitRule, recorded: Recorded) -> Float[np.ndarray, "
     signals_EBS = torch.stack(signals) if signals else None
     distance_EB = np.full(logits_EBC.shape[:2], np.inf)
     for distance in reversed(fine_distances(knob)):
-        rule = turned(exit, at_distance(knob, distance))
+        rule = at_point(exit, at_distance(knob, distance))
         for e in range(len(exit.layers)):
             signals_here = None if signals_EBS is None else signals_EBS[: e + 1]
             leaves_B = decide(rule, logits_EBC[: e + 1], signals_here).numpy() > 0
@@ -217,7 +217,7 @@ class Replay:
 
     def at(self, point: float | list[float]) -> DialPoint:
         """What the rule does at a point of its knob."""
-        outcome = replace(self.recorded, policies=()).under(turned(self.exit, point))
+        outcome = replace(self.recorded, policies=()).under(at_point(self.exit, point))
         places = [*self.exit.layers, len(self.recorded.tokens_LB)]
         place_B = np.searchsorted(places, outcome.depth_B)
         answer_B = outcome.logits_BC.argmax(-1)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from eat_lightning.answers import About, Texts, Trace
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Look, Source
 from eat_lightning.infer.record import record, recorded_of
@@ -26,6 +25,7 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.reason import Reason
 from eat_lightning.model.specification import specs_by_slot
+from eat_lightning.text_io import About, Texts, Trace
 from eat_lightning.weights.dial import Budget
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from eat_lightning.config import Plan, parsed, run_folder
+from eat_lightning.config import Settings, parsed, run_folder
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.engines.plan import Engine
 from eat_lightning.errors import ConfigError, Faults
@@ -45,7 +45,7 @@ def baselines_named(value: Any) -> str:
     return {"true": "all", "false": "none"}.get(word, word)
 
 
-class Timing(Plan):
+class Timing(Settings):
     enabled: bool
     examples: Count
     warmup: Annotated[int, Whole(0)]
@@ -58,7 +58,7 @@ class Timing(Plan):
         return training_faults("timing.force=true") if self.enabled and not self.force else []
 
 
-class MeasurePlan(Plan):
+class MeasureSettings(Settings):
     run: Annotated[Any, BeforeValidator(run_folder)]  # one or several: see `run_paths`
     attention: dict[str, Any]  # a method, or settings of each run's own
     reduction: dict[str, Any]
@@ -127,12 +127,12 @@ class Subject:
     certificate: Certificate | None = None
 
 
-def planned(config: dict[str, Any]) -> tuple[MeasurePlan, list[Subject]]:
+def planned(config: dict[str, Any]) -> tuple[MeasureSettings, list[Subject]]:
     """Parse the settings and open the runs; ConfigError with all faults at once."""
     faults, runs, subjects = Faults(), [], []
     plan: Any = None
     with faults.gathered():
-        plan = parsed(MeasurePlan, config)
+        plan = parsed(MeasureSettings, config)
     for path in run_paths(config["run"]):
         with faults.gathered():
             runs += open_runs(path)
@@ -145,7 +145,7 @@ def planned(config: dict[str, Any]) -> tuple[MeasurePlan, list[Subject]]:
     return plan, subjects
 
 
-def subject_of(run: Run, plan: MeasurePlan) -> Subject:
+def subject_of(run: Run, plan: MeasureSettings) -> Subject:
     """What of a run is to be measured. Looks at the data too, as far as can be done without loading
     it."""
     lacking = [key for key in ("model", "encoder", "study", "seed") if key not in run.config]
@@ -164,7 +164,7 @@ def subject_of(run: Run, plan: MeasurePlan) -> Subject:
     return Subject(run, settings, form, certificate)
 
 
-def unused(subjects: list[Subject], plan: MeasurePlan) -> Iterator[str]:
+def unused(subjects: list[Subject], plan: MeasureSettings) -> Iterator[str]:
     """Settings for exits or for a reduction, where none of the runs has any. A static run among
     others leaves them out."""
     settings = [setting for subject in subjects for setting in subject.settings]

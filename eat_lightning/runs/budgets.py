@@ -24,7 +24,7 @@ from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import ExitRule, overrides, point_of, turned
+from eat_lightning.model.contracts import ExitRule, at_point, overrides, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.specification import spec, specs_by_slot
@@ -193,7 +193,7 @@ class Fitter:
         """The records of one pass, kept beside the run, or made and kept now."""
         body = self.encoder
         if reduction is not None:
-            body = body.replacing(reduction=turned(body.reduction, reduction))
+            body = body.replacing(reduction=at_point(body.reduction, reduction))
         specs, observes = specs_by_slot(body), overrides(body.exit, ExitRule.observe)
         settings = ("weights", "cut", "dtype", "attention", *(["exit"] if observes else []))
         holds_for = {key: self.here[key] for key in settings} | {"reduction": specs["reduction"]}

@@ -18,7 +18,7 @@ from lightning import Callback
 from pydantic import BeforeValidator, model_validator
 from torch.optim import Optimizer
 
-from eat_lightning.config import Plan, arguments, binding_faults, make, parsed, target
+from eat_lightning.config import Settings, arguments, binding_faults, make, parsed, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import (
     Attention,
@@ -59,7 +59,7 @@ def some(values: Any, beside: Beside) -> list[str]:
     return [] if is_list(values) and values else [f"must list one value or more, got {values!r}"]
 
 
-class OptimizerPlan(Plan):
+class OptimizerSettings(Settings):
     """An optimizer of torch's, or one that is made alike, and its rate.
 
     lr: None is the task's. weight_decay: of matrices. warmup: share of all steps. node: the class
@@ -86,7 +86,7 @@ class OptimizerPlan(Plan):
         return make(self.node, params=groups, lr=lr)
 
 
-class OnePassPlan(Plan):
+class OnePassSettings(Settings):
     """Settings of heads from one pass; of a list the values are tried one after another."""
 
     enabled: bool
@@ -98,7 +98,7 @@ class OnePassPlan(Plan):
     epochs: Annotated[list[Annotated[int, Whole(1)]], Check(some)]
 
 
-class TimingPlan(Plan):
+class TimingSettings(Settings):
     """How the run's own setting is timed when it is trained."""
 
     enabled: bool
@@ -116,17 +116,17 @@ class Methods:
     schedule: Schedule
 
 
-class TrainPlan(Plan):
+class TrainSettings(Settings):
     study: Annotated[str, BeforeValidator(plain_name)]
     seed: Annotated[int, Within("[0, 4294967295]")]
     model: str
     head: dict[str, Any]
-    optimizer: OptimizerPlan
+    optimizer: OptimizerSettings
     teacher: str | None
     threads: Annotated[int | None, Whole(1)]
     checkpoint_every: Annotated[int, Whole(1)]
-    measure: TimingPlan
-    one_pass: OnePassPlan
+    measure: TimingSettings
+    one_pass: OnePassSettings
     task: Node
     data: Node
     encoder: Node
@@ -145,11 +145,11 @@ class TrainPlan(Plan):
         return Methods(*(build(slot, getattr(self, slot)) for slot in METHODS))
 
 
-def planned(config: dict[str, Any], multirun: bool = False) -> TrainPlan:
+def planned(config: dict[str, Any], multirun: bool = False) -> TrainSettings:
     """Parse a composed config; ConfigError with every fault at once."""
     faults = node_faults(config, multirun)
     try:
-        plan = parsed(TrainPlan, config)
+        plan = parsed(TrainSettings, config)
     except ConfigError as error:
         raise ConfigError.of([*str(error).splitlines(), *faults]) from None
     if faults := faults or cross_faults(plan):
@@ -234,7 +234,7 @@ def logger_faults(node: Node) -> list[str]:
     return faults
 
 
-def cross_faults(plan: TrainPlan) -> list[str]:
+def cross_faults(plan: TrainSettings) -> list[str]:
     """What one part needs of another; all parts are sound by themselves."""
     task, teacher = make(plan.task), plan.teacher
     num_layers = plan.encoder["num_layers"]
@@ -257,7 +257,7 @@ def cross_faults(plan: TrainPlan) -> list[str]:
     return faults + class_faults(pretrained, task.num_labels)
 
 
-def tuned_faults(plan: TrainPlan, pretrained: str | None) -> list[str]:
+def tuned_faults(plan: TrainSettings, pretrained: str | None) -> list[str]:
     """Where no stage trains the last head, the body must bring one, and be as deep as it was tuned
     with. pretrained: a hub's name tells nothing before it is here."""
     num_layers = plan.encoder["num_layers"]
@@ -275,12 +275,12 @@ def tuned_faults(plan: TrainPlan, pretrained: str | None) -> list[str]:
     return [f"{wants}encoder.num_layers must be {depth}, as its classifier has, got {num_layers}"]
 
 
-def stages_of(plan: TrainPlan) -> list[Stage]:
+def stages_of(plan: TrainSettings) -> list[Stage]:
     exits = sorted({*plan.head["layers"], plan.encoder["num_layers"]})
     return plan.methods.schedule.stages(1, exits)
 
 
-def sharing_faults(plan: TrainPlan) -> list[str]:
+def sharing_faults(plan: TrainSettings) -> list[str]:
     """A batch of fewer examples than processes would leave some idle in every step; and parameters
     that are shared out do not tell which of them rest."""
     faults = []

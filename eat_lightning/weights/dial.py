@@ -20,7 +20,7 @@ import pydantic.dataclasses
 from pydantic import ConfigDict
 
 from eat_lightning.files import sha256_of
-from eat_lightning.model.contracts import turned
+from eat_lightning.model.contracts import at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import is_int8
 from eat_lightning.model.method import faults_of
@@ -113,11 +113,11 @@ class DialPoint:
     def on(self, encoder: AdaptiveEncoder) -> AdaptiveEncoder:
         """A twin with its knobs at this point, which shares its weights. ValueError where the point
         does not fit its methods."""
-        rule = turned(encoder.exit, self.exit)
+        rule = at_point(encoder.exit, self.exit)
         raise_faults(faults_of(rule, encoder.shape.num_layers))
         reduction = encoder.reduction
         if self.reduction is not None:
-            reduction = turned(reduction, self.reduction)
+            reduction = at_point(reduction, self.reduction)
         return encoder.replacing(exit=rule, reduction=reduction)
 
 

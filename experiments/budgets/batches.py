@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from pandas import DataFrame
 
-from eat_lightning.errors import ConfigError, told
+from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.depth_batching import Pool
 from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.infer.prepacked import prepacked
@@ -206,5 +206,5 @@ def main(*given: str) -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with reported():
         main(*sys.argv[1:])

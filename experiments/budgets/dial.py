@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from pandas import DataFrame
 
-from eat_lightning.errors import ConfigError, told
+from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.dial_fit import (
     answers_at_exits,
     at_distance,
@@ -31,7 +31,7 @@ from eat_lightning.infer.dial_fit import (
     logistic,
     sigmoid,
 )
-from eat_lightning.model.contracts import turned
+from eat_lightning.model.contracts import at_point
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.jsonl import read_whole, write
 from eat_lightning.weights.dial import Budget, Dial
@@ -76,7 +76,7 @@ def halves(dev: Dev, seed: int) -> tuple[Dev, Dev]:
 
 
 def depths_at(dev: Dev, point: float | list[float]) -> np.ndarray:
-    return dev.recorded.under(turned(dev.rule, point)).depth_B
+    return dev.recorded.under(at_point(dev.rule, point)).depth_B
 
 
 def one_dial(cut: Dev, judged: Dev, budgets: Sequence[float]) -> Depths:
@@ -275,5 +275,5 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with reported():
         main(sys.argv[1:])

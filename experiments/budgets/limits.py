@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
-from eat_lightning.errors import ConfigError, told
+from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.dial_fit import Replay, fit_dial, full_depth_answers
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.specification import build
@@ -117,5 +117,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with reported():
         main(sys.argv[1:])

@@ -20,7 +20,7 @@ from eat_lightning.infer.dial_fit import (
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
-from eat_lightning.model.contracts import turned
+from eat_lightning.model.contracts import at_point
 from eat_lightning.validation import Within
 from eat_lightning.weights.dial import Budget, Dial, DialPoint
 
@@ -63,7 +63,7 @@ def test_on_any_records_cost_never_falls_as_the_budget_grows_and_nobody_leaves_l
     assert all(point.cost <= budget + 1e-9 for point, budget in zip(chosen, budgets, strict=True))
     assert chosen[-1] == dial.points[0]
     for examples in (recorded, others):  # of the fit, and new ones
-        depths = [examples.under(turned(recorded.exit, p.exit)).depth_B for p in dial.points]
+        depths = [examples.under(at_point(recorded.exit, p.exit)).depth_B for p in dial.points]
         assert all((laxer <= stricter).all() for stricter, laxer in pairwise(depths))
 
 
@@ -81,7 +81,7 @@ def test_each_point_is_what_the_rule_does_there():
     recorded = drawn(3)
     original_B = recorded.guesses[4].argmax(1)
     for point in dial_of(recorded).points[::10]:
-        outcome = recorded.under(turned(recorded.exit, point.exit))
+        outcome = recorded.under(at_point(recorded.exit, point.exit))
         answer_B = outcome.logits_BC.argmax(1)
         assert point.cost == pytest.approx(outcome.depth_B.mean() / 4)
         assert point.accuracy == pytest.approx((answer_B == recorded.labels).mean())
@@ -201,7 +201,7 @@ def test_an_answer_from_all_exits_is_what_agrees_or_not():
 
     recorded = drawn(8)
     (*_, laxest) = fit_dial(Mean(0.9, [1, 2, 3]), recorded, costs(recorded), 1.0)
-    outcome = recorded.under(turned(Mean(0.9, [1, 2, 3]), laxest.exit))
+    outcome = recorded.under(at_point(Mean(0.9, [1, 2, 3]), laxest.exit))
     original_B = recorded.guesses[4].argmax(1)
     assert laxest.agreement == pytest.approx((outcome.logits_BC.argmax(1) == original_B).mean())
 
@@ -277,7 +277,7 @@ def test_every_rule_with_a_knob_has_a_dial_that_is_nested(kind: str):
     assert len(points) > 2
     for each in points:
         assert Within(knob.bounds, each=True).lines(kind, each.exit) == []
-    depths = [recorded.under(turned(encoder.exit, each.exit)).depth_B for each in points]
+    depths = [recorded.under(at_point(encoder.exit, each.exit)).depth_B for each in points]
     assert (depths[0] == 6).all()
     assert all((laxer <= stricter).all() for stricter, laxer in pairwise(depths))
 
@@ -288,7 +288,7 @@ def test_a_knob_goes_from_nobody_leaves_to_more_and_more(kind: str):
     recorded = record(encoder, Split())
     knob = encoder.exit.knob
     depths = [
-        recorded.under(turned(encoder.exit, point)).depth_B for point in (knob.strict, *knob.fine)
+        recorded.under(at_point(encoder.exit, point)).depth_B for point in (knob.strict, *knob.fine)
     ]
     assert (depths[0] == 6).all()
     assert all((lax <= strict).all() for strict, lax in pairwise(depths))

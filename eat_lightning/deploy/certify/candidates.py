@@ -25,7 +25,7 @@ from typing import Any
 
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import points_by_layer, turned
+from eat_lightning.model.contracts import at_point, points_by_layer
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import build, spec
 
@@ -44,7 +44,7 @@ def chains_of(
     knob: Any = rule.knob
     ordered = sorted({*(points or knob.fine)}, key=lambda point: abs(point - knob.strict))
     chains: list[list[Setting]] = []
-    reductions = [own.reduction] if ratios is None else [turned(own.reduction, r) for r in ratios]
+    reductions = [own.reduction] if ratios is None else [at_point(own.reduction, r) for r in ratios]
     for reduction in reductions:
         for caution in CAUTION[exits]:
             rules = [Never(), *(cautious(rule, point, caution) for point in ordered)]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from eat_lightning.config import DataPlan
+from eat_lightning.config import DataSettings
 from eat_lightning.deploy.certify.candidates import along_dial, chains_of, is_reachable
 from eat_lightning.deploy.certify.select import Target
 from eat_lightning.errors import ConfigError, Faults
@@ -27,7 +27,7 @@ from eat_lightning.model.specification import MODEL_SLOTS, build, method_faults,
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import name_faults
 from eat_lightning.runs.chosen import ExitChoice
-from eat_lightning.runs.plan import RunPlan
+from eat_lightning.runs.plan import RunSettings
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
 from eat_lightning.validation import Whole, Within
@@ -35,7 +35,7 @@ from eat_lightning.validation import Whole, Within
 Listed = Annotated[list[Any], Field(min_length=1)] | None  # which a knob bounds
 
 
-class CertifyPlan(RunPlan):
+class CertifySettings(RunSettings):
     """onnx: an export of the run, whose certificate it is then. backend: that answers; of an export
     "torch" stands for onnxruntime. label: the class that a risk is
     about, by name or number. taus, ratios: points of the knobs of exit rule and reduction.
@@ -56,7 +56,7 @@ class CertifyPlan(RunPlan):
     name: Any
     risk: dict[str, Any]
     procedure: dict[str, Any]
-    data: DataPlan
+    data: DataSettings
     device: Literal["cpu", "cuda"]
     threads: Annotated[int, Whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -100,14 +100,14 @@ class CertifyPlan(RunPlan):
 class Prepared:
     """A run, or an export of it, chains of candidates, and what is to hold of the chosen one."""
 
-    plan: CertifyPlan
+    plan: CertifySettings
     run: Run
     chains: list[list[Setting]]
     target: Target
     export: Export | None = None
 
 
-def prepare(plan: CertifyPlan) -> Prepared:
+def prepare(plan: CertifySettings) -> Prepared:
     """ConfigError with all faults that show before data is loaded."""
     run = Run.open(plan.run)
     number = class_number(plan, run)
@@ -128,7 +128,7 @@ def prepare(plan: CertifyPlan) -> Prepared:
     return Prepared(plan, run, chains, target, export)
 
 
-def class_number(plan: CertifyPlan, run: Run) -> int | None:
+def class_number(plan: CertifySettings, run: Run) -> int | None:
     """The class that the risk is about; None where it is about none. ConfigError where one is
     named that is not there, or none is."""
     labels, named = run.task.labels, plan.label
@@ -146,7 +146,7 @@ def class_number(plan: CertifyPlan, run: Run) -> int | None:
     return named
 
 
-def run_chains(plan: CertifyPlan, run: Run) -> list[list[Setting]]:
+def run_chains(plan: CertifySettings, run: Run) -> list[list[Setting]]:
     """From the run's own methods; the rule is its own where that has a knob, else by confidence."""
     model = run.model_config()
     last, heads = model["num_layers"], model["head"]["layers"]
@@ -178,7 +178,9 @@ def run_chains(plan: CertifyPlan, run: Run) -> list[list[Setting]]:
     return chains_of(full, rule, plan.taus, plan.exits, plan.ratios)
 
 
-def dial_of(plan: CertifyPlan, run: Run, own: Setting, choice: ExitChoice) -> list[AdaptiveEncoder]:
+def dial_of(
+    plan: CertifySettings, run: Run, own: Setting, choice: ExitChoice
+) -> list[AdaptiveEncoder]:
     """The run's encoder at each point of its dial, from full depth to the wanted one."""
     form = form_of(plan.prepack, plan.dtype, plan.device)
     encoder = in_form(in_dtype(run.model()[0], plan.dtype).to(plan.device), form)
@@ -205,7 +207,7 @@ def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
     )
 
 
-def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Setting]]:
+def export_chains(plan: CertifySettings, run: Run, export: Export) -> list[list[Setting]]:
     """From full depth to the graphs' own rule: an exit of an export can come later than its graphs
     say and never earlier. ConfigError with what cannot be asked of this export, or beside this
     run."""
@@ -233,7 +235,7 @@ def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Sett
     return reachable_chains(plan, Setting(**own, policies=policies), about["num_layers"])
 
 
-def reachable_chains(plan: CertifyPlan, last: Setting, num_layers: int) -> list[list[Setting]]:
+def reachable_chains(plan: CertifySettings, last: Setting, num_layers: int) -> list[list[Setting]]:
     """last: what the graphs do. It ends every chain where no points and no layers are asked for."""
     knob: Any = last.exit.knob
     points: Any = plan.taus

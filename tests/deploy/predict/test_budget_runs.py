@@ -18,7 +18,7 @@ from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.toy import ToyData
 from eat_lightning.deploy.certify.__main__ import certify
 from eat_lightning.deploy.predict.explain import explained
-from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.cost_table import CostTable
@@ -122,7 +122,7 @@ def test_what_is_kept(run: Path):
 def test_every_command_finds_the_same_point(run: Path, no_fit: None):
     at = knobs_at(run, 0.7)
     assert knobs(open_run(Run.open(run), HALF).encoder) == at
-    served = parsed(ServePlan, config_of("serve", run, "exit.budget=0.7"))
+    served = parsed(ServeSettings, config_of("serve", run, "exit.budget=0.7"))
     assert knobs(open_backend(served).encoder) == at
     given = ["budgets=[0.7]", "baselines=none", "timing.enabled=false"]
     (row,) = [row for row in measure(config_of("measure", run, *given)) if row.budget]
@@ -134,7 +134,7 @@ def test_the_share_of_answers_that_stay_looks_up_in_the_same_dial(run: Path, no_
     last = [point for point in kept(run)["points"] if point["agreement"] >= 0.9][-1]
     at = last["exit"], last["reduction"]
     assert knobs(open_run(Run.open(run), {"agree": 0.9}).encoder) == at
-    served = parsed(ServePlan, config_of("serve", run, "exit.agree=0.9"))
+    served = parsed(ServeSettings, config_of("serve", run, "exit.agree=0.9"))
     assert knobs(open_backend(served).encoder) == at
     given = ["agree=[0.9]", "baselines=none", "timing.enabled=false"]
     (row,) = [row for row in measure(config_of("measure", run, *given)) if row.agree]
