@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pandas import DataFrame
+from pandas import DataFrame, concat
 
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.dial_fit import (
@@ -249,17 +249,25 @@ def summary(found: Sequence[Trial]) -> DataFrame:
     return DataFrame(lines)
 
 
+def by_task(found: Sequence[Trial]) -> DataFrame:
+    """The same lines for each task and number of layers."""
+    tables = []
+    for task, layers in sorted({(trial.task, trial.layers) for trial in found}):
+        lines = summary([t for t in found if (t.task, t.layers) == (task, layers)])
+        lines.insert(0, "passes", f"{task}, {layers} layers")
+        tables.append(lines)
+    return concat(tables)
+
+
 def report(found: Sequence[Trial]) -> str:
-    """Tables of the passes that every fit has seen, by task, and of all passes."""
+    """Tables of the passes that every fit has seen, and of all passes."""
     common = {(trial.run, trial.split) for trial in found if trial.fit == GONE}
     shared = [trial for trial in found if (trial.run, trial.split) in common]
     title = f"All fits, {len(common)} splits of {len({run for run, _ in common})} passes:"
-    parts = [title, markdown(summary(shared))]
-    for task in sorted({trial.task for trial in shared}):
-        parts += [f"{task}:", markdown(summary([t for t in shared if t.task == task]))]
+    parts = [title, markdown(summary(shared)), markdown(by_task(shared))]
     rest = [trial for trial in found if trial.fit != GONE]
     title = f"All {len({t.run for t in rest})} passes, {SPLITS} splits of each:"
-    parts += [title, markdown(summary(rest))]
+    parts += [title, markdown(summary(rest)), markdown(by_task(rest))]
     return "\n\n".join(parts)
 
 
