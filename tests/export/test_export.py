@@ -256,7 +256,7 @@ def test_a_method_that_no_graph_holds_is_refused(tmp_path: Path):
 
 def test_another_answer_is_a_fault(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The same graphs, but example 3 is said to have run another depth: nothing is put in place."""
-    from eat_lightning.export.bundle import Bundle, beside
+    from eat_lightning.export.bundle import Bundle, folder_swap
 
     opened = Run.open(run)
     encoder, labels = opened.model()

@@ -40,7 +40,7 @@ def qkv(layout: Layout) -> Tensor:
 LENGTHS = [[1], [2], [31], [32], [33], [65, 65], [64, 3, 1, 40], [130, 97, 129]]
 
 
-@pytest.mark.parametrize("reach", [1, 3, 16, 70])
+@pytest.mark.parametrize("half_window", [1, 3, 16, 70])
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 def test_equals_the_masked_product(lengths: list[int], half_window: int):
     layout = Layout(torch.tensor(lengths), CPU)

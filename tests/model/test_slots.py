@@ -44,9 +44,9 @@ def test_all_work_with_no_arguments_and_name_options_they_have_not():
 
 def test_a_class_from_outside_the_package():
     kind = "models.Nearest"
-    pattern = build("attention", {"kind": kind, "reach": 2})
+    pattern = build("attention", {"kind": kind, "half_window": 2})
     assert isinstance(pattern, Nearest)
-    assert spec("attention", pattern) == {"kind": kind, "reach": 2}
+    assert spec("attention", pattern) == {"kind": kind, "half_window": 2}
     encoder, batch = tiny(), ragged()
     before_BC = encoder(batch).logits_BC
     encoder = encoder.replacing(attention=pattern)
