@@ -15,10 +15,10 @@ from omegaconf import DictConfig
 
 from eat_lightning.composing import compose_or_explain
 from eat_lightning.config import CONFIG_DIR, plain
-from eat_lightning.errors import ConfigError, told
+from eat_lightning.errors import ConfigError, reported
 from eat_lightning.overrides import for_hydra
-from eat_lightning.own import warn_of_absent
 from eat_lightning.process import keep_freed_memory, quiet_exit
+from eat_lightning.user_modules import warn_of_absent
 from eat_lightning.validation import Misshaped
 
 
@@ -48,7 +48,7 @@ def entry(
         multirun = state.mode == RunMode.MULTIRUN
         context = {"overrides": list(state.overrides.task), "multirun": multirun} if sweeps else {}
         # In a multirun the other jobs still run; after them Hydra prints the first error.
-        with quiet_exit(), nullcontext() if multirun else told():
+        with quiet_exit(), nullcontext() if multirun else reported():
             try:
                 returned = command(plain(cfg), **context)
             except Misshaped as error:

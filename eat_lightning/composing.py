@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from eat_lightning.config import CONFIG_DIR
-from eat_lightning.errors import ConfigError, in_one_line, told
+from eat_lightning.errors import ConfigError, in_one_line, reported
 from eat_lightning.overrides import first_of_sweep, quoted
 from eat_lightning.validation import did_you_mean
 
@@ -27,7 +27,7 @@ EXTRAS = {  # launchers and sweepers: the distribution they need, and the extra 
 }
 
 
-@told()
+@reported()
 def compose_or_explain(config_name: str, words: list[str], folder: str = CONFIG_DIR) -> None:
     """Compose before Hydra's main does, which prints five lines for an unknown key.
 

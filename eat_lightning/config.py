@@ -1,6 +1,6 @@
 """From a composed config to typed objects, with every fault named before anything is loaded.
 
-A command's settings are one `Plan`: `parsed(MeasurePlan, config)` at its door, objects from there.
+A command's settings are one `Settings`: `parsed(MeasureSettings, config)`, objects from there.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.own import where_absent
+from eat_lightning.user_modules import where_absent
 from eat_lightning.validation import did_you_mean, fault_lines, listed_layers
 
-P = TypeVar("P", bound="Plan")
+P = TypeVar("P", bound="Settings")
 
 _packaged = Path(__file__).parent / "configs"
 CONFIG_DIR = str(_packaged if _packaged.is_dir() else Path(__file__).parents[1] / "configs")
@@ -27,6 +27,7 @@ GIVEN = {  # arguments that code gives, so a yaml must not be asked for them
     "encoder": {"num_labels", "attention", "reduction", "exit", "head", "tokenizer"},
     "data": {"task", "tokenizer"},
     "logger": {"save_dir"},
+    "optimizer": {"params"},
 }
 
 
@@ -85,7 +86,7 @@ def binding_faults(slot: str, node: Any) -> list[str]:
     return faults
 
 
-class Plan(BaseModel):
+class Settings(BaseModel):
     """The settings of a command: a field for each key of its yaml, typed and bounded.
 
     No field has a default: that stands in the yaml, where a person reads it. Parts of a config that
@@ -121,7 +122,7 @@ def run_folder(value: Any) -> Any:
 RunFolder = Annotated[str, BeforeValidator(run_folder)]
 
 
-class DataPlan(Plan):
+class DataSettings(Settings):
     """dir: None is where the run had it."""
 
     dir: str | None

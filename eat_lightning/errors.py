@@ -18,7 +18,7 @@ class ConfigError(CompactHydraException):
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def reported() -> Iterator[None]:
     """End a script with status 1 and a line for each fault, not a traceback, on a ConfigError."""
     try:
         yield

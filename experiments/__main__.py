@@ -9,10 +9,10 @@ Only a clone has kept rows.
 
 import sys
 
-from eat_lightning.errors import ConfigError, told
-from eat_lightning.own import warn_of_absent
+from eat_lightning.errors import ConfigError, reported
 from eat_lightning.report.__main__ import CLAIMS_DIR, FIRST, claim_of, found_claims, print_all
 from eat_lightning.report.study import open_study
+from eat_lightning.user_modules import warn_of_absent
 
 KEYS = ("study", "against")
 
@@ -46,5 +46,5 @@ def kept_rows(name: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    with told():
+    with reported():
         main(*sys.argv[1:])

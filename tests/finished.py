@@ -66,7 +66,7 @@ def refused(action: Any, *arguments: Any, error: type[Exception] = ConfigError) 
     """What is said, in one line that can be printed."""
     with pytest.raises(error) as caught:
         action(*arguments)
-    said = str(caught.value)
-    assert "\n" not in said
-    assert len(said) < 700
-    return said
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 700
+    return message

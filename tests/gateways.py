@@ -21,7 +21,7 @@ from eat_lightning.deploy.serve.app import make_app
 from eat_lightning.deploy.serve.body import Example
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.model import NOBODY, About, Deep
-from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import WorkerDied
 from eat_lightning.deploy.serve.server import Server, bound_socket
 
@@ -90,8 +90,8 @@ def defaults() -> dict[str, Any]:
     return config_of("serve")
 
 
-def plan(**changes: Any) -> ServePlan:
-    return parsed(ServePlan, settings(**changes))
+def plan(**changes: Any) -> ServeSettings:
+    return parsed(ServeSettings, settings(**changes))
 
 
 class Running:

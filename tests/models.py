@@ -158,15 +158,15 @@ def packed(rows: list[list[float]], lengths: list[int], strength: float = 1.0) -
 class Nearest(Attention):
     """A pattern of a user's own: everybody sees [CLS] and `reach` neighbours to the left."""
 
-    def __init__(self, reach: int = 1):
-        self.reach = reach
+    def __init__(self, half_window: int = 1):
+        self.half_window = half_window
 
     @classmethod
-    def faults(cls, num_layers: int | None, reach: int = 1) -> list[str]:
-        return [] if reach > 0 else [f"attention.reach must be above 0, got {reach}"]
+    def faults(cls, num_layers: int | None, half_window: int = 1) -> list[str]:
+        return [] if half_window > 0 else [f"attention.reach must be above 0, got {half_window}"]
 
     def sees(self, q, k):
-        return ((q.index >= k.index) & (q.index - k.index <= self.reach)) | (k.index == 0)
+        return ((q.index >= k.index) & (q.index - k.index <= self.half_window)) | (k.index == 0)
 
     def sees_all(self, longest: int, layer: int) -> bool:
         return longest == 1

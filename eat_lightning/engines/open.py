@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from eat_lightning.engines import tried
+from eat_lightning.engines import trials
 from eat_lightning.engines.plan import Opening, is_export
 from eat_lightning.engines.race import answer_fault, made_texts, race, tell
-from eat_lightning.engines.tried import Tried, this_machine
+from eat_lightning.engines.trials import EngineTrial, this_machine
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.export.trace import with_open_exits
 from eat_lightning.files import sha256_of
@@ -36,13 +36,13 @@ from eat_lightning.runs.run import Run, version_of
 from eat_lightning.runs.training_mark import who_trains
 
 if TYPE_CHECKING:
-    from eat_lightning.engines.plan import ModelPlan
+    from eat_lightning.engines.plan import ModelSettings
     from eat_lightning.infer.backend import Backend
 
 FOLDER = "engines"  # in a run's, with graphs of its own
 
 
-def open_backend(plan: ModelPlan, export: str | None = None) -> Backend:
+def open_backend(plan: ModelSettings, export: str | None = None) -> Backend:
     """Open the run of a plan, or an export (the run's place may name one too), with the plan's
     exits, policies, certificate and threads, in the plan's engine. ConfigError with every fault."""
     if plan.threads:
@@ -127,8 +127,8 @@ class OfRun:
     def fault(self, engine: str, backend: Backend) -> str | None:
         """Why its answers will not do, held against those of the encoder in the plan's dtype,
         plain. Looked up where it was found out before."""
-        mine = Tried(engine, this_machine(torch.get_num_threads()), self.digest)
-        for known in tried.read(self.folder):
+        mine = EngineTrial(engine, this_machine(torch.get_num_threads()), self.digest)
+        for known in trials.read(self.folder):
             if known.key == mine.key:
                 return known.fault
         run, (encoder, labels) = self.run, self.chosen
@@ -136,7 +136,7 @@ class OfRun:
         given = run.tokenizer(), run.task.columns, labels, longest(run, encoder)
         own = TorchBackend(run.folder, {None: body}, *given)
         fault = answer_fault(own, backend, self.how.dtype, self.texts)
-        tried.keep(self.folder, [replace(mine, fault=fault)])
+        trials.keep(self.folder, [replace(mine, fault=fault)])
         return fault
 
     @cached_property
@@ -182,8 +182,8 @@ def fastest(model: OfRun | OfExport) -> str:
     in batches. Raced once for a model and a machine; what was found is kept beside the model.
     ConfigError where no engine can run it."""
     size, machine = "1" if model.how.batch == 1 else "32", this_machine(torch.get_num_threads())
-    mine = [Tried(engine, machine, model.digest).key for engine in model.engines]
-    found = [t for t in tried.read(model.folder) if t.key in mine and (t.ms or t.fault)]
+    mine = [EngineTrial(engine, machine, model.digest).key for engine in model.engines]
+    found = [t for t in trials.read(model.folder) if t.key in mine and (t.ms or t.fault)]
     if not any(t.ms for t in found):
         found = raced(model, machine)
     at = {t.engine: t.ms[size] for t in found if size in t.ms}
@@ -195,7 +195,7 @@ def fastest(model: OfRun | OfExport) -> str:
     return ranked[0]
 
 
-def raced(model: OfRun | OfExport, machine: dict[str, Any]) -> list[Tried]:
+def raced(model: OfRun | OfExport, machine: dict[str, Any]) -> list[EngineTrial]:
     """Race all engines that can run the model, say who cannot, and keep what was found, unless
     something trains here meanwhile."""
     backends, faults = {}, {}
@@ -208,10 +208,10 @@ def raced(model: OfRun | OfExport, machine: dict[str, Any]) -> list[Tried]:
             faults[engine] = "; ".join(str(error).splitlines())
             tell(f"backend=auto: {engine} is left out: {faults[engine]}")
     ms = race(backends, model.texts, machine["threads"]) if backends else {}
-    found = [Tried(e, machine, model.digest, ms=took) for e, took in ms.items()]
-    found += [Tried(e, machine, model.digest, fault) for e, fault in faults.items()]
+    found = [EngineTrial(e, machine, model.digest, ms=took) for e, took in ms.items()]
+    found += [EngineTrial(e, machine, model.digest, fault) for e, fault in faults.items()]
     if pids := who_trains():
         tell(f"backend=auto: raced beside a training (process {pids[0]}), so it is not kept")
-    elif not tried.keep(model.folder, found):
+    elif not trials.keep(model.folder, found):
         tell(f"backend=auto: {model.folder} cannot be written, so the race is not kept")
     return found

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from eat_lightning.infer.onnx_runner import ABOUT
 from eat_lightning.infer.sessions import ENGINES, engine_faults
-from eat_lightning.runs.plan import RunPlan
+from eat_lightning.runs.plan import RunSettings
 
 Engine = Literal["torch", "onnx", "openvino", "auto"]
 
@@ -40,7 +40,7 @@ class Opening:
     batch: int = 1
 
 
-class ModelPlan(RunPlan):
+class ModelSettings(RunSettings):
     """backend: a run is opened in torch or, by way of graphs that are kept beside it, in
     onnxruntime or OpenVINO; an export in one of the two. exit: settings of the run's own rule, or
     of the one that it names. head: where the yaml of a named rule looks."""
@@ -73,7 +73,7 @@ class ModelPlan(RunPlan):
             print(f"note: {note}: certificate=<name>, which certify makes", file=sys.stderr)
 
 
-def backend_faults(backend: str, plan: RunPlan, export: str | None = None) -> list[str]:
+def backend_faults(backend: str, plan: RunSettings, export: str | None = None) -> list[str]:
     """What an engine, and an export, cannot be given. plan: its run may be an export too. export:
     one that stands in the run's place."""
     found = []

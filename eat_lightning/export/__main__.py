@@ -13,7 +13,7 @@ from typing import Any
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed
 from eat_lightning.errors import Faults
-from eat_lightning.export.plan import ExportPlan, export_slot_faults
+from eat_lightning.export.plan import ExportSettings, export_slot_faults
 
 
 def export(config: dict[str, Any]) -> Path:
@@ -22,7 +22,7 @@ def export(config: dict[str, Any]) -> Path:
     Raises ConfigError, one line per fault: for settings and for a run that cannot be exported
     before any graph is made, for answers that differ before anything is put in its place.
     """
-    plan = parsed(ExportPlan, config)
+    plan = parsed(ExportSettings, config)
     import torch
 
     from eat_lightning.runs.chosen import ExitChoice

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eat_lightning.answers import Trace, softmax
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.record import inference
@@ -25,6 +24,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
 from eat_lightning.progress import shown
+from eat_lightning.text_io import Trace, softmax
 
 THIN = 1e-5
 CLOSE = 1e-4  # probabilities (of a regression: scores) of fp32 graphs differ by less

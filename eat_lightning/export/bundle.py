@@ -8,14 +8,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from eat_lightning import answers
+from eat_lightning import text_io
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.agreement import THIN, Agreement, compare, unseen_exits
-from eat_lightning.export.beside import beside
 from eat_lightning.export.branch import with_if
+from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.export.graph import graphs
-from eat_lightning.export.plan import ExportPlan
+from eat_lightning.export.plan import ExportSettings
 from eat_lightning.export.quantise import for_graphs
 from eat_lightning.export.trace import banded_layers, stretches
 from eat_lightning.export.weights import save
@@ -57,18 +57,18 @@ class Bundle:
         self.run, self.encoder, self.labels, self.dtype = run, encoder, labels, dtype
         self.graphs = Graphs(encoder, dtype)
 
-    def write(self, to: Path, plan: ExportPlan | None = None) -> None:
+    def write(self, to: Path, plan: ExportSettings | None = None) -> None:
         """plan: where answers are to be compared with the run's. ConfigError, and nothing in its
         place, where they differ."""
         split = None
         if plan is not None and plan.check:  # before anything is made, should it not be there
             split = self.run.data(dir=plan.data.dir).split(plan.split)
-        with beside(to) as folder:
+        with folder_swap(to) as folder:
             self.graphs.write(folder)
             tokenizer = self.run.tokenizer()
             tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
             shutil.copy(onnx_runner.__file__, folder / "runner.py")
-            for module in (answers, sessions):
+            for module in (text_io, sessions):
                 shutil.copy(str(module.__file__), folder)
             about = self.about(tokenizer)
             write_json(folder / onnx_runner.ABOUT, about)
@@ -110,7 +110,7 @@ class Bundle:
             "packages": {name: version_of(name) for name in PACKAGES},
         }
 
-    def agreement(self, folder: Path, plan: ExportPlan, split: Any) -> dict[str, Any]:
+    def agreement(self, folder: Path, plan: ExportSettings, split: Any) -> dict[str, Any]:
         """What was compared in the plan's engines; ConfigError where more differs than may."""
         rows_B = spread_rows(len(split), len(split) if plan.check == "all" else int(plan.check))
         references = {"": self.encoder}
@@ -134,7 +134,7 @@ class Bundle:
             print(f"warning: {warning}", file=sys.stderr)
         return found
 
-    def fault(self, agreement: Agreement, plan: ExportPlan) -> str | None:
+    def fault(self, agreement: Agreement, plan: ExportSettings) -> str | None:
         if self.dtype == "int8":
             share = agreement.answers
             few = f"{share:.4f} of the answers are the run's, agree={plan.agree} asks for more"

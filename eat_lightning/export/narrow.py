@@ -16,8 +16,8 @@ from torch import Tensor
 
 from eat_lightning.data.batching import spread_batches
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.export.beside import beside
-from eat_lightning.export.plan import NARROWED, ExportPlan
+from eat_lightning.export.folder_swap import folder_swap
+from eat_lightning.export.plan import NARROWED, ExportSettings
 from eat_lightning.methods.objective._importance import best_of, importance
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
@@ -33,7 +33,7 @@ BATCH = 8  # examples whose losses are added up before the absolute value is tak
 
 
 def export_narrowed(
-    run: Run, encoder: AdaptiveEncoder, labels: list[str], plan: ExportPlan
+    run: Run, encoder: AdaptiveEncoder, labels: list[str], plan: ExportSettings
 ) -> Path:
     """Choose what stays, and write the folder.
 
@@ -48,14 +48,14 @@ def export_narrowed(
         "inner": [len(inner_M) for inner_M in kept.inner],
         "commit": git_commit(),
     }
-    with beside(plan.folder) as folder:
+    with folder_swap(plan.folder) as folder:
         write_run(run, made, labels, about, folder)
     write_card(Run.open(plan.folder))
     print(f"{plan.folder}: {summary(about)}")
     return plan.folder
 
 
-def kept_of(run: Run, encoder: AdaptiveEncoder, plan: ExportPlan) -> Kept:
+def kept_of(run: Run, encoder: AdaptiveEncoder, plan: ExportSettings) -> Kept:
     """The heads or neurons to keep, as many as were asked for, by what they did on training data
     or, where training left them ordered, from the first; or all that are not zero."""
     if not plan.numbers:

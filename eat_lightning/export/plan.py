@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from eat_lightning.config import DataPlan, Plan, RunFolder
+from eat_lightning.config import DataSettings, RunFolder, Settings
 from eat_lightning.infer.onnx_runner import ABOUT
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.validation import Beside, Check, Whole, Within, is_whole
@@ -49,7 +49,7 @@ def export_slot_faults(encoder: AdaptiveEncoder) -> list[str]:
     return faults
 
 
-class ExportPlan(Plan):
+class ExportSettings(Settings):
     """check: examples that are compared with the run. engines: in which they are. agree: in int8
     the least share of equal answers. heads, inner, layers: of target=encoder, how many each layer
     keeps, and how many layers stay (None: all; where none is given, what training made zero
@@ -70,7 +70,7 @@ class ExportPlan(Plan):
     split: str
     agree: Annotated[float, Within("[0, 1]")]
     engines: list[Literal["onnx", "openvino"]]
-    data: DataPlan
+    data: DataSettings
     threads: Annotated[int | None, Whole(1)]
 
     def rules(self) -> Iterator[str]:

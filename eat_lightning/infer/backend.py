@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eat_lightning.answers import About, Texts, Trace, answer_lines
+from eat_lightning.text_io import About, Texts, Trace, answer_lines
 
 if TYPE_CHECKING:
     from eat_lightning.infer.recorded import Recorded

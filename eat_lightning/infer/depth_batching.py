@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.held import Held
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Batch, Layout, Packed
+from eat_lightning.model.policy_state import PolicyState
 from eat_lightning.model.recorder import TraceRecorder
 from eat_lightning.model.trace import Trace
 
@@ -123,7 +123,7 @@ def recorders_together(recorders: Sequence[TraceRecorder]) -> TraceRecorder:
     pairs = list(zip(recorders, rows, strict=True))
     joined.tokens_LB = torch.cat([recorder.tokens_LB[:, rows_B] for recorder, rows_B in pairs], 1)
     why_B = [recorder.held.why_B[rows_B.numpy()] for recorder, rows_B in pairs]
-    joined.held = Held(np.concatenate(why_B))
+    joined.held = PolicyState(np.concatenate(why_B))
     for kind in ("guesses", "signals", "pools"):
         noted = {
             layer: torch.cat([getattr(j, kind)[layer][rows_B.to(x.device)] for j, rows_B in pairs])

@@ -15,20 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.answers import About, Texts, Trace
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.backend import Backend, Look, Source
-from eat_lightning.infer.later import LaterExits, nobody_leaves, would_leave
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
+from eat_lightning.infer.stricter_exits import StricterExits, nobody_leaves, would_leave
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ModelFacts, Policy
 from eat_lightning.model.policies import policy_faults, specs_of
 from eat_lightning.model.specification import build, spec
 from eat_lightning.progress import shown
+from eat_lightning.text_io import About, Texts, Trace
 from eat_lightning.weights.untrusted import one_line, step_faults
 
 WEIGHTS = "weights.bin"
@@ -116,7 +116,7 @@ class OnnxBackend(Backend):
     """by_source: how late examples leave, by source of data; None is for any other."""
 
     export: Export
-    by_source: Mapping[Source, LaterExits]
+    by_source: Mapping[Source, StricterExits]
 
     def __post_init__(self) -> None:
         about = self.export.about

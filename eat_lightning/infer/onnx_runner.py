@@ -2,7 +2,7 @@
 torch.
 
 `python -m eat_lightning.infer.onnx_runner FOLDER < lines`. An export puts a copy of this file
-beside its graphs, with answers.py and sessions.py, where `python FOLDER/runner.py < lines` needs
+beside its graphs, with text_io.py and sessions.py, where `python FOLDER/runner.py < lines` needs
 nothing else of this package.
 """
 
@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING or __package__:
-    from eat_lightning.answers import Texts, Trace, answer_input, answer_lines
     from eat_lightning.infer.sessions import ENGINES, NEXT, State, engine_faults
-else:  # a copy, with its own answers.py beside it; python -I does not look there by itself
+    from eat_lightning.text_io import Texts, Trace, answer_input, answer_lines
+else:  # a copy, with its own text_io.py beside it; python -I does not look there by itself
     sys.path.insert(0, str(Path(__file__).parent))
-    from answers import Texts, Trace, answer_input, answer_lines
     from sessions import ENGINES, NEXT, State, engine_faults
+    from text_io import Texts, Trace, answer_input, answer_lines
 
 ABOUT = "export.json"
 FORMAT = 2  # 1 had other codes for reasons

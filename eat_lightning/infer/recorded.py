@@ -70,8 +70,8 @@ class Recorded:
         example depends on no other, so who leaves where follows from the records."""
         import torch
 
+        from eat_lightning.model.policy_request import joined
         from eat_lightning.model.recorder import TraceRecorder
-        from eat_lightning.model.wish import joined
 
         exit = self.exit if exit is None else exit
         last = len(self.tokens_LB)
@@ -80,7 +80,7 @@ class Recorded:
         recorder.signals = {k: torch.from_numpy(s_BS) for k, s_BS in self.signals.items()}
         whole = self.everyone()
         if whole is not None:
-            recorder.wish(joined(policy.wishes(whole, None) for policy in self.policies))
+            recorder.request(joined(policy.requests(whole, None) for policy in self.policies))
         for layer in sorted({*exit.layers} - {last}):
             if not len(recorder.rows_B):
                 break

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from eat_lightning.answers import About, Texts, Trace
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Look, Source
 from eat_lightning.infer.record import record, recorded_of
@@ -26,7 +25,8 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.reason import Reason
 from eat_lightning.model.specification import specs_by_slot
-from eat_lightning.weights.operating_point import Budget
+from eat_lightning.text_io import About, Texts, Trace
+from eat_lightning.weights.dial import Budget
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,21 @@ class TorchBackend(Backend):
 
     def set_budget(self, budget: float | str) -> None:
         """Spend so much on an example, on average: a share of full FLOPs (0.5), or milliseconds at
-        batch 1 on this machine ("12ms"). Exit rule and reduction are fitted for it on the run's
-        calibration cut when it is first asked for. ConfigError where that cannot be."""
+        batch 1 on this machine ("12ms"). The run's dial is fitted on its calibration cut where none
+        is kept. ConfigError where that cannot be."""
+        self._turn_to("set_budget: budget", Budget.parse, budget)
+
+    def set_agreement(self, agree: float) -> None:
+        """Spend as little as leaves this share of answers as full depth says. As `set_budget`."""
+        self._turn_to("set_agreement: agree", Budget.parse_agreement, agree)
+
+    def _turn_to(self, title: str, parse: Callable[[Any], Budget], value: Any) -> None:
         if self.dial is None:
-            raise ConfigError("set_budget: a certificate has exits of its own")
+            raise ConfigError(f"{title.partition(':')[0]}: a certificate has exits of its own")
         try:
-            wanted = Budget.parse(budget)
+            wanted = parse(value)
         except ValueError as error:
-            raise ConfigError(f"set_budget: budget {error}") from None
+            raise ConfigError(f"{title} {error}") from None
         self.by_source = {None: self.dial(wanted)}
         self.__post_init__()
 

@@ -16,21 +16,23 @@ import numpy as np
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record, score
-from eat_lightning.measure.plan import MeasurePlan, Subject
+from eat_lightning.measure.plan import MeasureSettings, Subject
 from eat_lightning.measure.settings import STATIC, Setting
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import Reduction, overrides, turned
+from eat_lightning.model.contracts import Reduction, at_point, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.specification import spec
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.operating_point import Budget
+from eat_lightning.weights.dial import Budget
 
 
-def fitted_settings(subject: Subject, encoder: AdaptiveEncoder, plan: MeasurePlan) -> list[Setting]:
+def fitted_settings(
+    subject: Subject, encoder: AdaptiveEncoder, plan: MeasureSettings
+) -> list[Setting]:
     """One for each rule and budget; none of baselines alone, or for a regression."""
-    if not plan.budgets or subject.run.task.regression:
+    if not (plan.budgets or plan.agree) or subject.run.task.regression:
         return []
     measured = [setting for setting in subject.settings if not setting.baseline]
     rules: dict[str, Setting] = {}  # by what they differ in beside where their knob stands
@@ -46,7 +48,7 @@ def fitted_settings(subject: Subject, encoder: AdaptiveEncoder, plan: MeasurePla
 
 
 def fitted(
-    own: Setting, subject: Subject, encoder: AdaptiveEncoder, plan: MeasurePlan
+    own: Setting, subject: Subject, encoder: AdaptiveEncoder, plan: MeasureSettings
 ) -> list[Setting]:
     """A rule at each budget. Where a person gives the reduction's settings, it stays as given."""
     body = encoder.replacing(**own.methods, policies=own.policies)
@@ -54,12 +56,12 @@ def fitted(
     fits_reduction = plan.fit_reduction and not is_given
     form, threads = subject.form, plan.threads
     fitter = Fitter(subject.run, body, fits_reduction, form, threads, plan.data, plan.batch)
-    found = [(fitter.on(budget), budget) for budget in plan.budgets or ()]
+    found = [(fitter.on(budget), budget) for budget in (*(plan.budgets or ()), *(plan.agree or ()))]
     return [replace(own, exit=e.exit, reduction=e.reduction, budget=b) for e, b in found]
 
 
 def searched_settings(
-    run: Run, encoder: AdaptiveEncoder, settings: Sequence[Setting], plan: MeasurePlan
+    run: Run, encoder: AdaptiveEncoder, settings: Sequence[Setting], plan: MeasureSettings
 ) -> list[Setting]:
     """The run's own reduction at the best points found for each budget that is a share, at full
     depth. None where it does not search."""
@@ -74,7 +76,7 @@ def searched_settings(
 
     def evaluate(point: list[float]) -> tuple[float, float]:
         """Cost as a share of full FLOPs, and the main metric."""
-        body = encoder.replacing(**methods, reduction=turned(own.reduction, point), policies=())
+        body = encoder.replacing(**methods, reduction=at_point(own.reduction, point), policies=())
         passes = [record(body, split, plan.batch) for split in splits]
         depth = body.shape.num_layers
         costs = [
@@ -100,4 +102,4 @@ def within(run: Run, own: Setting, best: Sequence[Any], budget: Budget) -> Setti
             f"cost, got {budget}"
         )
     point = list(cheap[-1].point)
-    return replace(own, reduction=turned(own.reduction, point), exit=Never(), budget=budget)
+    return replace(own, reduction=at_point(own.reduction, point), exit=Never(), budget=budget)

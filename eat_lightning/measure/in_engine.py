@@ -24,11 +24,11 @@ from eat_lightning.runs.run import Run
 
 if TYPE_CHECKING:
     from eat_lightning.infer.onnx_backend import OnnxBackend
-    from eat_lightning.measure.plan import MeasurePlan
+    from eat_lightning.measure.plan import MeasureSettings
     from eat_lightning.measure.settings import Setting
 
 
-def engine_for(run: Run, plan: MeasurePlan) -> str:
+def engine_for(run: Run, plan: MeasureSettings) -> str:
     """The plan's; for "auto" the fastest here with the run's own exits, an example at a time."""
     if plan.backend != "auto":
         return plan.backend
@@ -40,7 +40,7 @@ class InEngine:
     """A run in an engine that is not torch. encoder: the run's, in fp32, plain. labels: its own."""
 
     run: Run
-    plan: MeasurePlan
+    plan: MeasureSettings
     engine: str
     encoder: AdaptiveEncoder
     labels: list[str]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from eat_lightning.config import Plan, parsed, run_folder
+from eat_lightning.config import Settings, parsed, run_folder
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.engines.plan import Engine
 from eat_lightning.errors import ConfigError, Faults
@@ -26,7 +26,7 @@ from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import split_faults
 from eat_lightning.track.log import measure_faults
 from eat_lightning.validation import Count, Whole
-from eat_lightning.weights.operating_point import Budget
+from eat_lightning.weights.dial import Budget
 
 Points = list[float | list[float]]
 
@@ -45,7 +45,7 @@ def baselines_named(value: Any) -> str:
     return {"true": "all", "false": "none"}.get(word, word)
 
 
-class Timing(Plan):
+class Timing(Settings):
     enabled: bool
     examples: Count
     warmup: Annotated[int, Whole(0)]
@@ -58,7 +58,7 @@ class Timing(Plan):
         return training_faults("timing.force=true") if self.enabled and not self.force else []
 
 
-class MeasurePlan(Plan):
+class MeasureSettings(Settings):
     run: Annotated[Any, BeforeValidator(run_folder)]  # one or several: see `run_paths`
     attention: dict[str, Any]  # a method, or settings of each run's own
     reduction: dict[str, Any]
@@ -70,6 +70,7 @@ class MeasurePlan(Plan):
     taus: Points | None
     points: Points | None
     budgets: list[Annotated[Budget, BeforeValidator(Budget.parse)]] | None
+    agree: list[Annotated[Budget, BeforeValidator(Budget.parse_agreement)]] | None
     fit_reduction: bool
     other_rules: list[dict[str, Any]] = Field(alias="rules")
     baselines: Annotated[
@@ -92,7 +93,7 @@ class MeasurePlan(Plan):
             yield from self.backend_faults()
         if self.taus is not None and self.points is not None:
             yield f"points and taus are one setting, got {self.points} and {self.taus}"
-        others = ("rules", self.other_rules), ("budgets", self.budgets)
+        others = ("rules", self.other_rules), ("budgets", self.budgets), ("agree", self.agree)
         given = [key for key, value in (self.swept, *others) if value]
         if self.certificate is not None and given:
             yield f"{given[0]}: a certificate holds for one exit rule, so leave them out"
@@ -126,12 +127,12 @@ class Subject:
     certificate: Certificate | None = None
 
 
-def planned(config: dict[str, Any]) -> tuple[MeasurePlan, list[Subject]]:
+def planned(config: dict[str, Any]) -> tuple[MeasureSettings, list[Subject]]:
     """Parse the settings and open the runs; ConfigError with all faults at once."""
     faults, runs, subjects = Faults(), [], []
     plan: Any = None
     with faults.gathered():
-        plan = parsed(MeasurePlan, config)
+        plan = parsed(MeasureSettings, config)
     for path in run_paths(config["run"]):
         with faults.gathered():
             runs += open_runs(path)
@@ -144,7 +145,7 @@ def planned(config: dict[str, Any]) -> tuple[MeasurePlan, list[Subject]]:
     return plan, subjects
 
 
-def subject_of(run: Run, plan: MeasurePlan) -> Subject:
+def subject_of(run: Run, plan: MeasureSettings) -> Subject:
     """What of a run is to be measured. Looks at the data too, as far as can be done without loading
     it."""
     lacking = [key for key in ("model", "encoder", "study", "seed") if key not in run.config]
@@ -163,13 +164,14 @@ def subject_of(run: Run, plan: MeasurePlan) -> Subject:
     return Subject(run, settings, form, certificate)
 
 
-def unused(subjects: list[Subject], plan: MeasurePlan) -> Iterator[str]:
+def unused(subjects: list[Subject], plan: MeasureSettings) -> Iterator[str]:
     """Settings for exits or for a reduction, where none of the runs has any. A static run among
     others leaves them out."""
     settings = [setting for subject in subjects for setting in subject.settings]
     has_knob = any(setting.exit.knob is not None for setting in settings)
     searches = any(overrides(setting.reduction, Reduction.search) for setting in settings)
-    for key, value in (plan.swept, ("budgets", not searches and plan.budgets)):
+    points = plan.swept, ("budgets", not searches and plan.budgets), ("agree", plan.agree)
+    for key, value in points:
         if value and not has_knob:
             yield f"{key} needs a run whose exit rule has a knob, such as tau: none of these has"
     given = [name for name, value in plan.reduction.items() if value is not None]

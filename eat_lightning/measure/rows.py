@@ -19,11 +19,11 @@ from eat_lightning.infer.latency import Candidate, keep_kernels, time_all, undis
 from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
 from eat_lightning.infer.record import Recorded, record
 from eat_lightning.measure.baselines import HuggingFaceTwin
-from eat_lightning.measure.earlier import earlier
 from eat_lightning.measure.fitted import fitted_settings, searched_settings
 from eat_lightning.measure.gain import METRICS, Answers, Judged, mean_gains
 from eat_lightning.measure.in_engine import InEngine, engine_for
-from eat_lightning.measure.plan import MeasurePlan, Subject
+from eat_lightning.measure.kept_pass import kept_pass
+from eat_lightning.measure.plan import MeasureSettings, Subject
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.contracts import ExitRule, ModelFacts, overrides
@@ -46,7 +46,7 @@ class Result:
     static: bool  # dense / none / never on our kernels: what a speed-up is against
 
 
-def measured(plan: MeasurePlan, subjects: Sequence[Subject]) -> list[Row]:
+def measured(plan: MeasureSettings, subjects: Sequence[Subject]) -> list[Row]:
     """Measure all settings, and write each run's rows into its folder: untimed, and again after
     every repeat that was timed."""
     keep_kernels()
@@ -70,7 +70,7 @@ def keep(rows: Sequence[Row], results: Sequence[Result]) -> None:
             write(folder / "rows-policy.jsonl", with_policies)
 
 
-def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
+def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[Result]:
     """A result for each setting of a run, from one pass for each body."""
     run, engine = subject.run, engine_for(subject.run, plan)
     graphs = None if engine == "torch" else InEngine(run, plan, engine, *run.model())
@@ -94,7 +94,7 @@ def recorded(subject: Subject, plan: MeasurePlan) -> Iterator[Result]:
         if graphs is not None:
             graphs.check([s for s in settings if s.baseline != THEIRS])
             said = graphs.record(settings[0], split)
-        elif plan.device != "cpu" or (said := earlier(run, file, body, split)) is None:
+        elif plan.device != "cpu" or (said := kept_pass(run, file, body, split)) is None:
             said = record(body, split, plan.batch, f"{run.name}: all exits")
         said.group_B = groups_of(run, split)
         said.to_parquet(run.folder / file)
@@ -121,7 +121,7 @@ class Pass:
     """What every exit of one body said of the examples, and the file that keeps it."""
 
     subject: Subject
-    plan: MeasurePlan
+    plan: MeasureSettings
     body: AdaptiveEncoder
     recorded: Recorded
     file: str
@@ -130,7 +130,8 @@ class Pass:
         """A setting's row, not yet timed. more: fields that the pass alone does not give."""
         plan, budget = self.plan, setting.budget
         if budget is not None:
-            more["budget" if budget.unit == "share" else "budget_ms"] = budget.amount
+            fields = {"share": "budget", "ms": "budget_ms", "agree": "agree"}
+            more[fields[budget.unit]] = budget.amount
         more |= {"examples": self.file, "baseline": setting.baseline, "form": self.subject.form}
         if setting.baseline == THEIRS:
             # Theirs runs as people call it; what it says is what these weights say in our hands.
@@ -161,7 +162,7 @@ class Pass:
         return Answers(outcome.logits_BC.argmax(1), flops_B)
 
 
-def file_name(body: str, form: str, data: str, plan: MeasurePlan, engine: str) -> str:
+def file_name(body: str, form: str, data: str, plan: MeasureSettings, engine: str) -> str:
     """One file for each body, form of the weights and engine (in which logits differ by their last
     bits) and set of examples; exit rules share it."""
     digest = hashlib.sha256(body.encode()).hexdigest()[:8]
@@ -170,7 +171,7 @@ def file_name(body: str, form: str, data: str, plan: MeasurePlan, engine: str) -
     return f"examples-{plan.split}-{dtype}-{digest}-{data[:8]}.parquet"
 
 
-def dev_split(run: Run, plan: MeasurePlan) -> Any:
+def dev_split(run: Run, plan: MeasureSettings) -> Any:
     data = run.data(**plan.data)
     if faults := split_faults(plan.split, data.names, run.name):
         raise ConfigError.of(faults)
@@ -199,7 +200,7 @@ def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: st
     return replace(candidate, run=on_device)
 
 
-def timed(results: Sequence[Result], plan: MeasurePlan) -> Iterator[list[Row]]:
+def timed(results: Sequence[Result], plan: MeasureSettings) -> Iterator[list[Row]]:
     """Rows after each repeat, in which all settings of all runs took turns; speed-ups against the
     run's own static body. None while something trains; ends where training began meanwhile."""
     timing, session = plan.timing, secrets.token_hex(6)

@@ -1,6 +1,6 @@
 """Which settings of a run are to be measured, from its own and those that a person changes.
 
-`plan` is a `MeasurePlan`, whose module knows this one.
+`plan` is a `MeasureSettings`, whose module knows this one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from eat_lightning.errors import Faults
 from eat_lightning.infer.precision import DTYPES
 from eat_lightning.methods.exit.fixed import Fixed
-from eat_lightning.model.contracts import ExitRule, Policy, overrides, point_of, turned
+from eat_lightning.model.contracts import ExitRule, Policy, at_point, overrides, point_of
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
@@ -22,7 +22,7 @@ from eat_lightning.runs.row import FIXED, OWN, THEIRS
 from eat_lightning.runs.row import label as label
 from eat_lightning.runs.run import Run
 from eat_lightning.validation import Within, raise_faults
-from eat_lightning.weights.operating_point import Budget
+from eat_lightning.weights.dial import Budget
 
 STATIC = {"attention": {"kind": "dense"}, "reduction": {"kind": "none"}, "exit": {"kind": "never"}}
 ON_THEIRS = ("pooled", "shared")  # heads that `HuggingFaceTwin` computes
@@ -142,7 +142,7 @@ def exit_rules(
     raise_faults(knob_faults(own, plan.swept[0], points or ()))
     rules, faults = [] if point_of(own) in (points or ()) else [own], Faults()
     for point in points or ():
-        rules.append(rule := turned(own, point))
+        rules.append(rule := at_point(own, point))
         with faults.gathered():  # a list of points needs one for each layer
             raise_faults(faults_of(rule, num_layers))
     for given in more:

@@ -39,11 +39,11 @@ class Band:
 
 
 def banded_attention(
-    qkv_N3HK: Float[Tensor, "n 3 h k"], layout: Layout, dropout: float = 0.0, *, reach: int
+    qkv_N3HK: Float[Tensor, "n 3 h k"], layout: Layout, dropout: float = 0.0, *, half_window: int
 ) -> Float[Tensor, "n h k"]:
-    """What the masked product gives where two tokens see each other if they are at most `reach`
+    """The masked product where two tokens see each other if they are at most `half_window`
     apart or one of them is the first of their example."""
-    band = layout.cached(("band", reach), lambda: band_of(layout, reach))
+    band = layout.cached(("band", half_window), lambda: band_of(layout, half_window))
     mixed_NHK = attention_of_band(qkv_N3HK, band, dropout)
     cls_BHK = attention_of_cls(qkv_N3HK, layout, dropout)
     return mixed_NHK.index_copy_(0, layout.offsets_B, cls_BHK)
@@ -54,12 +54,12 @@ def near_attention(
     layout: Layout,
     dropout: float = 0.0,
     *,
-    reach: int,
+    half_window: int,
     position_N: Int[Tensor, " n"],
 ) -> Float[Tensor, "n h k"]:
     """What the masked product gives where two tokens see each other if their positions, which grow
-    along an example, are at most `reach` apart; the first is a token as any other."""
-    band = layout.cached(("near", reach), lambda: near_band(layout, reach, position_N))
+    along an example, are at most `half_window` apart; the first is a token as any other."""
+    band = layout.cached(("near", half_window), lambda: near_band(layout, half_window, position_N))
     return attention_of_band(qkv_N3HK, band, dropout)
 
 
@@ -109,8 +109,8 @@ def attention_of_cls(
     return mixed.to(v.dtype)
 
 
-def block_length(reach: int) -> int:
-    return max(BLOCK, reach // 2)
+def block_length(half_window: int) -> int:
+    return max(BLOCK, half_window // 2)
 
 
 @dataclass(frozen=True)
@@ -143,40 +143,44 @@ def blocks_of(layout: Layout, block: int) -> Blocks:
     return Blocks(start_G, length_G1, layout.offsets_B[example_G, None], place_N)
 
 
-def band_of(layout: Layout, reach: int) -> Band:
-    block, device = block_length(reach), layout.device
+def band_of(layout: Layout, half_window: int) -> Band:
+    block, device = block_length(half_window), layout.device
     blocks = blocks_of(layout, block)
     queries_GQ = blocks.start_G[:, None] + torch.arange(block, device=device)
-    near_GS = blocks.start_G[:, None] + torch.arange(-reach, block + reach, device=device)
+    near_GS = blocks.start_G[:, None] + torch.arange(
+        -half_window, block + half_window, device=device
+    )
     keys_GS = F.pad(near_GS, (1, 0))  # [CLS] is the first key of all
-    seen_GQS = (queries_GQ[:, :, None] - keys_GS[:, None]).abs() <= reach
+    seen_GQS = (queries_GQ[:, :, None] - keys_GS[:, None]).abs() <= half_window
     seen_GQS &= ((keys_GS > 0) & (keys_GS < blocks.length_G1))[:, None]
     seen_GQS[:, :, 0] = True
     return Band(blocks.rows(queries_GQ), blocks.rows(keys_GS), seen_GQS, blocks.place_N)
 
 
-def near_band(layout: Layout, reach: int, position_N: Int[Tensor, " n"]) -> Band:
+def near_band(layout: Layout, half_window: int, position_N: Int[Tensor, " n"]) -> Band:
     """Rows so near in the text are as near among those that are left, so a block's band holds them;
     of its keys, those that only pruning brought there are hidden. A query that fills up the last
     block sees itself: a row without a key would be no number."""
-    block, device = block_length(reach), layout.device
+    block, device = block_length(half_window), layout.device
     blocks = blocks_of(layout, block)
     place_GQ = blocks.start_G[:, None] + torch.arange(block, device=device)
-    place_GS = blocks.start_G[:, None] + torch.arange(-reach, block + reach, device=device)
+    place_GS = blocks.start_G[:, None] + torch.arange(
+        -half_window, block + half_window, device=device
+    )
     queries_GQ, keys_GS = blocks.rows(place_GQ), blocks.rows(place_GS)
     apart_GQS = position_N[queries_GQ][:, :, None] - position_N[keys_GS][:, None]
     there_GS = (place_GS >= 0) & (place_GS < blocks.length_G1)
-    seen_GQS = (apart_GQS.abs() <= reach) & there_GS[:, None]
+    seen_GQS = (apart_GQS.abs() <= half_window) & there_GS[:, None]
     return Band(queries_GQ, keys_GS, seen_GQS, blocks.place_N)
 
 
-def near_pairs(lengths: Any, reach: int) -> Any:
+def near_pairs(lengths: Any, half_window: int) -> Any:
     """Count as `pairs` does, of `near_attention`."""
-    block = block_length(reach)
-    return -(-lengths // block) * block * (block + 2 * reach)
+    block = block_length(half_window)
+    return -(-lengths // block) * block * (block + 2 * half_window)
 
 
-def pairs(lengths: Any, reach: int) -> Any:
+def pairs(lengths: Any, half_window: int) -> Any:
     """Query-key pairs computed for one example of such a length (a whole number, or an array)."""
-    block = block_length(reach)
-    return -(-lengths // block) * block * (1 + block + 2 * reach) + lengths
+    block = block_length(half_window)
+    return -(-lengths // block) * block * (1 + block + 2 * half_window) + lengths

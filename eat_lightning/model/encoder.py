@@ -2,7 +2,7 @@
 
 BERT, RoBERTa, MPNet, ALBERT, ModernBERT, DeBERTa and their like are shapes of it, each of which
 names the parts that it is made of (`layer.py`, `positions.py`). The way of an example is
-`AdaptiveEncoder.travel`.
+`AdaptiveEncoder.run_layers`.
 
 Shapes: B examples, G of them that left together, L longest length, N packed tokens, D width,
 H heads, K head width, C classes, E exits so far.
@@ -46,12 +46,12 @@ from eat_lightning.model.masks import attention_mask
 from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.options import USUAL, PassOptions
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
+from eat_lightning.model.policy_request import joined
 from eat_lightning.model.positions import make_distance
 from eat_lightning.model.recorder import TraceRecorder
 from eat_lightning.model.sharing import put, sharing, with_parameters_of
 from eat_lightning.model.specification import spec
 from eat_lightning.model.trace import Scores, Trace
-from eat_lightning.model.wish import joined
 from eat_lightning.validation import Misshaped, raise_faults
 
 P = TypeVar("P", bound=EncoderPart)
@@ -157,7 +157,7 @@ class AdaptiveEncoder(nn.Module):
 
     def forward(self, batch: Batch, options: PassOptions = USUAL) -> Trace:
         recorder = self.recorder(batch, options)
-        for _ in self.travel(batch, recorder):
+        for _ in self.run_layers(batch, recorder):
             pass
         return recorder.end()
 
@@ -165,7 +165,7 @@ class AdaptiveEncoder(nn.Module):
         """At each exit the rows of the batch that left there, and their trace: the easy ones are
         answered before the hard ones are done. Together they are what `forward` gives."""
         recorder = self.recorder(batch, PassOptions(leave=True))
-        for rows_G in self.travel(batch, recorder):
+        for rows_G in self.run_layers(batch, recorder):
             yield rows_G, recorder.part(rows_G)
 
     def recorder(self, batch: Batch, options: PassOptions) -> TraceRecorder:
@@ -174,7 +174,7 @@ class AdaptiveEncoder(nn.Module):
             options = replace(options, leave=not self.training)
         return TraceRecorder(len(self.layers), batch.size, self.rule, options)
 
-    def travel(self, batch: Batch, recorder: TraceRecorder) -> Iterator[Int[Tensor, " g"]]:
+    def run_layers(self, batch: Batch, recorder: TraceRecorder) -> Iterator[Int[Tensor, " g"]]:
         """Run the examples through the layers, and write what happens into `recorder`; gives the
         rows that left at each exit where any did."""
         packed: Packed | None = self.start(batch, recorder)
@@ -261,9 +261,9 @@ class AdaptiveEncoder(nn.Module):
     def kernel(self, packed: Packed, layer: int, needs: frozenset[str]) -> Kernel | None:
         """The pattern's own product, if it has one that can do without a bias and the matrix."""
         pattern = self.attention
-        if (reach := self.reach(packed, layer)) is not None:
+        if (half_window := self.half_window(packed, layer)) is not None:
             longest = self.shape.max_length if packed.span is None else packed.layout.longest
-            return local_kernel(packed, pattern, layer, reach, longest, needs)
+            return local_kernel(packed, pattern, layer, half_window, longest, needs)
         wants = pattern.wants
         weighed = packed.weight_N is not None and "weight" not in wants
         adds = self.relative is not None and self.relative.adds
@@ -275,12 +275,12 @@ class AdaptiveEncoder(nn.Module):
             return product
         return partial(product, **{f"{name}_N": vars(packed)[f"{name}_N"] for name in wants})
 
-    def reach(self, packed: Packed, layer: int) -> int | None:
+    def half_window(self, packed: Packed, layer: int) -> int | None:
         """How far a token of a layer sees by the body's own window (None: over the whole text)."""
         if layer not in self.shape.local_layers:
             return None
-        reach, span = self.shape.local_window // 2, packed.span
-        return None if span is not None and span - 1 <= reach else reach
+        half_window, span = self.shape.local_window // 2, packed.span
+        return None if span is not None and span - 1 <= half_window else half_window
 
     def run_layer(self, packed: Packed, number: int) -> tuple[Packed, Evidence]:
         """Layer `number`, with a reduction that acts within it."""
@@ -289,10 +289,10 @@ class AdaptiveEncoder(nn.Module):
         reducing = number in reduction.layers
         needs = reduction.needs if reducing else frozenset()
         kernel = self.kernel(packed, number, needs)
-        distance, reach, mask = self.relative, self.reach(packed, number), None
+        distance, half_window, mask = self.relative, self.half_window(packed, number), None
         if kernel is None or needs:
             see_all = kernel is not None
-            mask = attention_mask(packed, self.attention, number, distance, see_all, reach)
+            mask = attention_mask(packed, self.attention, number, distance, see_all, half_window)
         grad = packed.soft and reduction.grad
         packed, evidence = layer.attend(packed, mask, needs, kernel, grad, distance, number)
         if reducing and self.place(packed) == "after_attention":
@@ -348,12 +348,12 @@ class AdaptiveEncoder(nn.Module):
 
     def ask(self, packed: Packed, batch: Batch, recorder: TraceRecorder) -> Packed:
         """The examples with what policies wish for them before they start."""
-        wish = joined(policy.wishes(batch, self.reduction) for policy in self.policies)
+        request = joined(policy.requests(batch, self.reduction) for policy in self.policies)
         if recorder.options.leave:
-            recorder.wish(wish)
-        if wish.strength_B is None:
+            recorder.request(request)
+        if request.strength_B is None:
             return packed
-        strength_B = torch.from_numpy(wish.strength_B)
+        strength_B = torch.from_numpy(request.strength_B)
         return replace(packed, strength_B=torch.minimum(packed.strength_B, strength_B))
 
     def decide(self, batch: Batch, recorder: TraceRecorder, layer: int) -> Int[Tensor, " b"]:

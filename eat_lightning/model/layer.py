@@ -267,7 +267,7 @@ class Layer(nn.Module):
         """Queries, keys and values as they are multiplied."""
         read_ND = self.norm.enter(self.attention_norm, x_ND)
         qkv_N = self.qkv(read_ND).unflatten(-1, (3, -1, self.head_width))
-        return qkv_N if distance is None else distance.turned(qkv_N, packed, number)
+        return qkv_N if distance is None else distance.rotated(qkv_N, packed, number)
 
     def scores(
         self, packed: Packed, distance: Distance | None = None, number: int = 1

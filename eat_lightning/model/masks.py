@@ -21,21 +21,21 @@ def attention_mask(
     layer: int,
     distance: Distance | None,
     see_all: bool = False,
-    reach: int | None = None,
+    half_window: int | None = None,
 ) -> Tensor | None:
     """Who sees whom as a mask for the padded block: bool, or float where a bias is added, or None
     where nothing is hidden. Built once for each length change and way of seeing. `see_all`: hide
-    the padding alone; `reach`: and what is farther in the original text."""
+    the padding alone; `half_window`: and what is farther in the original text."""
     layout = packed.layout
     see_all = see_all or pattern.sees_all(layout.longest, layer)
-    key = ("all" if see_all else ("pattern", layer), reach)
+    key = ("all" if see_all else ("pattern", layer), half_window)
     if key not in layout.cache:
         seen = None if layout.even else layout.real_BL[:, None, None, :]
         if not see_all:
             hidden_from = pattern_mask(packed, pattern, layer)
             seen = hidden_from if seen is None else seen & hidden_from
-        if reach is not None:
-            near = near_mask(packed, reach)
+        if half_window is not None:
+            near = near_mask(packed, half_window)
             seen = near if seen is None else seen & near
         bias_BHLL = None if distance is None else distance.bias(packed)
         layout.cache[key] = seen if bias_BHLL is None else with_bias(seen, bias_BHLL)
@@ -52,10 +52,10 @@ def pattern_mask(packed: Packed, pattern: Attention, layer: int) -> Bool[Tensor,
     return pattern.sees(q, k)[:, None]
 
 
-def near_mask(packed: Packed, reach: int) -> Bool[Tensor, "b 1 l l"]:
-    """Pairs at most `reach` apart in the original text, whatever was dropped between them."""
+def near_mask(packed: Packed, half_window: int) -> Bool[Tensor, "b 1 l l"]:
+    """Pairs at most `half_window` apart in the original text, whatever was dropped between them."""
     position_BL = packed.layout.pad(packed.position_N)
-    return ((position_BL[:, :, None] - position_BL[:, None, :]).abs() <= reach)[:, None]
+    return ((position_BL[:, :, None] - position_BL[:, None, :]).abs() <= half_window)[:, None]
 
 
 def with_bias(mask: Tensor | None, bias_BHLL: Tensor) -> Tensor:

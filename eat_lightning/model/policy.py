@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eat_lightning.model.method import Method
-from eat_lightning.model.wish import Asked, Wish
+from eat_lightning.model.policy_request import PolicyInput, PolicyRequest
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import ExitRule, Reduction
@@ -52,20 +52,20 @@ class Policy(Method):
     classes_only: bool = False  # compares classes, and is refused for a regression
     of_this_machine: Sequence[str] = ()  # arguments that name files; no model folder may hold them
 
-    def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
+    def requests(self, asked: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
         """Give what is wanted for examples before they start.
 
         Args:
             asked: what is known of them.
             reduction: the encoder's; None where strengths cannot be set.
         """
-        return Wish()
+        return PolicyRequest()
 
     def reviews(
         self,
         reason_B: Int[np.ndarray, " b"],
         logits_EBC: Float[np.ndarray, "e b c"],
-        asked: Asked,
+        asked: PolicyInput,
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]:
         """Give the reasons at an early exit as they are after this policy: as they came, 0 (stays),

@@ -31,7 +31,7 @@ class Distance(nn.Module):
     adds = False
     per_head = False
 
-    def turned(
+    def rotated(
         self, qkv_N3HK: Float[Tensor, "n 3 h k"], packed: Packed, number: int
     ) -> Float[Tensor, "n 3 h k"]:
         """Queries and keys as layer `number` multiplies them."""
@@ -96,14 +96,14 @@ class Rotary(Distance):
         self.base, self.local_base = shape.rotary_base, shape.local_rotary_base
         self.local_layers = frozenset(shape.local_layers)
 
-    def turned(
+    def rotated(
         self, qkv_N3HK: Float[Tensor, "n 3 h k"], packed: Packed, number: int
     ) -> Float[Tensor, "n 3 h k"]:
         base = self.local_base if number in self.local_layers else self.base
         cos, sin = packed.layout.cached(("rotary", base), lambda: self.angles(packed, base))
         qk_N2HK = qkv_N3HK[:, :2]
-        turned = torch.addcmul(qk_N2HK * cos, qk_N2HK.roll(self.half_width, -1), sin)
-        return torch.cat([turned.to(qkv_N3HK.dtype), qkv_N3HK[:, 2:]], 1)
+        rotated = torch.addcmul(qk_N2HK * cos, qk_N2HK.roll(self.half_width, -1), sin)
+        return torch.cat([rotated.to(qkv_N3HK.dtype), qkv_N3HK[:, 2:]], 1)
 
     def angles(self, packed: Packed, base: float) -> tuple[Tensor, Tensor]:
         """Cosine and sine for each place of a head, (N, 1, 1, K), in fp32 also where weights are
@@ -145,7 +145,7 @@ class Disentangled(Distance):
         scale = torch.tensor([3**-0.5, 1.0, 1.0]).view(1, 3, 1, 1)  # three kinds of scores
         return {"bucket": bucket.clamp(0, 2 * self.span - 1), "scale": scale}
 
-    def turned(
+    def rotated(
         self, qkv_N3HK: Float[Tensor, "n 3 h k"], packed: Packed, number: int
     ) -> Float[Tensor, "n 3 h k"]:
         return qkv_N3HK * self.scale.to(qkv_N3HK.dtype)

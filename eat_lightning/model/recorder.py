@@ -14,12 +14,12 @@ from torch import Tensor
 
 from eat_lightning.model.contracts import ExitRule, Policy, overrides
 from eat_lightning.model.deciding import decide
-from eat_lightning.model.held import Held
 from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Batch, Packed
+from eat_lightning.model.policy_request import PolicyRequest
+from eat_lightning.model.policy_state import PolicyState
 from eat_lightning.model.reason import Reason, coded, reason_names
 from eat_lightning.model.trace import Scores, Trace
-from eat_lightning.model.wish import Wish
 
 
 class TraceRecorder:
@@ -46,7 +46,7 @@ class TraceRecorder:
         self.depth_B = torch.zeros(self.size, dtype=torch.int64)
         self.tokens_LB = torch.zeros(num_layers, self.size, dtype=torch.int64)
         self.reason_B = torch.zeros(self.size, dtype=torch.int64)
-        self.held = Held(np.zeros(self.size, np.int64))
+        self.held = PolicyState(np.zeros(self.size, np.int64))
         self.logits_BC: Tensor | None = None
 
     @property
@@ -58,8 +58,8 @@ class TraceRecorder:
         """Reasons of those who ran every layer."""
         return torch.from_numpy(self.held.at_end(self.rows_B.numpy()))
 
-    def wish(self, wish: Wish) -> None:
-        self.held.wish(wish)
+    def request(self, request: PolicyRequest) -> None:
+        self.held.request(request)
 
     def review(
         self,

@@ -25,7 +25,7 @@ from eat_lightning.model.contracts import (
     overrides,
 )
 from eat_lightning.model.method import argument_faults, kept_arguments
-from eat_lightning.own import ALLOW, PLACES, import_own, is_there, own_classes
+from eat_lightning.user_modules import ALLOW, PLACES, import_user_module, is_there, user_classes
 from eat_lightning.validation import did_you_mean, raise_faults
 
 SLOTS: dict[str, type[Method]] = {
@@ -78,7 +78,7 @@ def unknown_kind(slot: str, kind: str) -> str:
     absent = f"{slot}.kind: there is no {slot} called {kind!r}"
     shelf = importlib.import_module(home(slot)).__path__
     known = sorted(m.name for m in iter_modules(shelf) if not m.name.startswith("_"))
-    if near := did_you_mean(kind, [*known, *own_classes(SLOTS[slot])]):
+    if near := did_you_mean(kind, [*known, *user_classes(SLOTS[slot])]):
         return absent + near
     if "." in kind:
         return f"{absent}: its module must lie in {PLACES}"
@@ -89,7 +89,7 @@ def unknown_kind(slot: str, kind: str) -> str:
 def class_outside(slot: str, kind: str) -> Any:
     module_name, _, name = kind.rpartition(".")
     if module_name not in sys.modules:
-        import_own(module_name)
+        import_user_module(module_name)
     if module_name not in sys.modules:
         if not is_there(module_name.partition(".")[0]):  # of a dotted name it would import a part
             raise ValueError(unknown_kind(slot, kind))
@@ -99,7 +99,7 @@ def class_outside(slot: str, kind: str) -> Any:
     cls = vars(sys.modules[module_name]).get(name)
     # Nothing is called before this: a kind such as os.system must not run.
     if not fills(slot, cls):
-        near = did_you_mean(kind, own_classes(SLOTS[slot]))
+        near = did_you_mean(kind, user_classes(SLOTS[slot]))
         raise ValueError(f"{slot}.kind {kind!r} is no {SLOTS[slot].__name__}{near}")
     return cls
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 from eat_lightning.cli import entry
-from eat_lightning.config import DataPlan, Plan, parsed
+from eat_lightning.config import DataSettings, Settings, parsed
 from eat_lightning.errors import ConfigError
 from eat_lightning.progress import shown
 from eat_lightning.validation import Whole
@@ -66,7 +66,7 @@ def texts_of(value: Any) -> Any:
     return [[t] if isinstance(t, str) else t for t in value] if isinstance(value, list) else value
 
 
-class ReportPlan(Plan):
+class ReportSettings(Settings):
     study: Annotated[list[str], BeforeValidator(existing_paths)]
     claims: Annotated[
         dict[str, Path] | None, BeforeValidator(lambda v: None if v is None else scripts_of(v))
@@ -77,7 +77,7 @@ class ReportPlan(Plan):
     formats: list[Literal["png", "svg", "pdf", "csv", "md", "tex"]]
     examples: Annotated[int, Whole(0)]
     texts: Annotated[list[list[str]], BeforeValidator(texts_of)]
-    data: DataPlan
+    data: DataSettings
 
     @property
     def folder(self) -> Path:
@@ -90,7 +90,7 @@ def report(config: dict[str, Any]) -> Path:
 
     Raises ConfigError, one line per fault, before any row is read; and where there is no row.
     """
-    plan = parsed(ReportPlan, config)
+    plan = parsed(ReportSettings, config)
     from eat_lightning.report.study import open_study
 
     study = open_study(plan.study, plan.title, plan.against or "")
@@ -158,7 +158,7 @@ def loaded(path: Path) -> Any:
     return module
 
 
-def explored(study: Study, plan: ReportPlan) -> dict[str, Any] | None:
+def explored(study: Study, plan: ReportSettings) -> dict[str, Any] | None:
     """Example sentences on their way through one run of each task (see `shown_runs`). None where
     there is no such run at hand."""
     if not plan.examples and not plan.texts:
@@ -185,7 +185,7 @@ def shown_runs(study: Study) -> list[Run]:
 
 
 def write(
-    plan: ReportPlan, study: Study, claims: list[Claim], explorer: dict[str, Any] | None
+    plan: ReportSettings, study: Study, claims: list[Claim], explorer: dict[str, Any] | None
 ) -> None:
     """Every file beside its place, then renamed; the page last."""
     from eat_lightning.report import figures, page

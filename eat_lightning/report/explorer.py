@@ -19,7 +19,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import inference, record, recorded_of
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.methods import reduction as reductions
-from eat_lightning.model.contracts import ExitRule, Reduction, point_of, turned
+from eat_lightning.model.contracts import ExitRule, Reduction, at_point, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.options import PassOptions
@@ -191,7 +191,7 @@ def rules_of(own: ExitRule, num_labels: int) -> list[ExitRule]:
     knob, point = own.knob, point_of(own)
     if knob is None or not isinstance(point, float | int):
         return [own]
-    return [turned(own, other) for other in sorted({*knob.grid_for(num_labels), float(point)})]
+    return [at_point(own, other) for other in sorted({*knob.grid_for(num_labels), float(point)})]
 
 
 def guess(logits_C: np.ndarray, names: Sequence[str]) -> dict[str, Any]:

@@ -21,7 +21,6 @@ import numpy as np
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.model.specification import build
-from eat_lightning.own import ALLOW
 from eat_lightning.runs.jsonl import read_whole
 from eat_lightning.runs.names import (
     budget_of,
@@ -34,6 +33,7 @@ from eat_lightning.runs.names import (
 )
 from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, class_here, method_text
 from eat_lightning.runs.run import Run, version_of
+from eat_lightning.user_modules import ALLOW
 
 NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
 T = TypeVar("T")

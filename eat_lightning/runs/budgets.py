@@ -1,38 +1,44 @@
-"""Operating points for budgets: fitted once on a run's calibration cut, and kept beside the run.
+"""The dial of a run: fitted once on its calibration cut, kept beside it, and looked up by budget or
+by the share of unchanged answers.
 
 Fitted on the parts that selection and temperatures used. Dev is not seen, nor the part that
-certificates are made from, so a certificate may stand on top. Where the reduction has a knob, a few
-of its points are tried, each with a pass of its own over the parts.
+certificates are made from, so a certificate may stand on top. What every exit gave for these parts
+is kept too, so that another rule or another cost is fitted without a pass. Where the reduction has
+a knob, a few of its points are tried, each with a pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from eat_lightning.data.calibration import FITTED_ON
-from eat_lightning.errors import ConfigError
-from eat_lightning.infer.budget import BudgetTooSmall, fit_budget, flops_shares
+from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.cost_table import CostTable, measured_table
+from eat_lightning.infer.dial_fit import fit_dial, flops_shares, full_depth_answers
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import point_of, turned
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.contracts import ExitRule, at_point, overrides, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.specification import spec
+from eat_lightning.model.flops import flops, static_flops
+from eat_lightning.model.specification import spec, specs_by_slot
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.certificate import cut_of
 from eat_lightning.runs.run import Run, processor, write_json
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import data_faults
-from eat_lightning.weights.operating_point import (
+from eat_lightning.weights.dial import (
     Budget,
-    OperatingPoint,
+    Dial,
+    DialPoint,
     Point,
+    Unit,
     conditions,
     find,
     path_of,
@@ -43,51 +49,45 @@ INSTEAD = "a budget that is a share, such as 0.5"
 
 @dataclass
 class Pass:
-    """What every exit said of the parts under one point of the reduction's knob (None: it has none,
-    or stays)."""
+    """What every exit gave for the parts under one point of the reduction's knob (None: it has
+    none, or stays)."""
 
     reduction: Point | None
-    body: AdaptiveEncoder
+    encoder: AdaptiveEncoder
     recorded: Recorded
-    timed_on: Any  # a split
-    threads: int
 
-    @cached_property
-    def shares_EB(self) -> np.ndarray:
-        """What leaving at each exit costs, as shares of full FLOPs."""
-        return flops_shares(self.body, self.body.exit, self.recorded)
+    def in_shares(self, original_B: np.ndarray) -> list[DialPoint]:
+        """Points with costs in shares of full FLOPs."""
+        body, said = self.encoder, self.recorded
+        cost_EB = flops_shares(body, body.exit, said)
+        depth_B = np.full(len(said), body.shape.num_layers)
+        whole_B = flops(body, Never(), said.tokens_LB, depth_B, said.lengths)
+        full_cost = whole_B.mean() / static_flops(body, said.lengths).mean()
+        return self.points(cost_EB, float(full_cost), original_B)
 
-    @cached_property
-    def table(self) -> CostTable:
-        """Milliseconds of leaving at each exit. ConfigError where training began meanwhile."""
-        table = measured_table(self.body, self.timed_on, self.threads)
-        if faults := training_faults(INSTEAD):
-            raise ConfigError.of(faults)
-        return table
+    def in_milliseconds(self, table: CostTable, original_B: np.ndarray) -> list[DialPoint]:
+        """Points with costs in milliseconds at batch 1."""
+        cost_EB = table.cost_EB(self.recorded.lengths)
+        return self.points(cost_EB, float(cost_EB[-1].mean()), original_B)
 
-    def fit(self, budget: Budget, here: dict[str, Any]) -> OperatingPoint:
-        """here: what the point holds for."""
-        table = self.table if budget.unit == "ms" else None
-        cost_EB = self.shares_EB if table is None else table.cost_EB(self.recorded.lengths)
-        fit = fit_budget(self.body.exit, self.recorded, cost_EB, budget.amount)
-        return OperatingPoint(
-            budget=str(budget),
-            exit=fit.points,
-            reduction=self.reduction,
-            cost=fit.cost,
-            accuracy=fit.accuracy,
-            held_out=fit.held_out,
-            num_examples=len(self.recorded),
-            fitted_for=here,
-            times=None if table is None else asdict(table),
-        )
+    def points(
+        self, cost_EB: np.ndarray, full_cost: float, original_B: np.ndarray
+    ) -> list[DialPoint]:
+        points = fit_dial(self.encoder.exit, self.recorded, cost_EB, full_cost, original_B)
+        return [replace(point, reduction=self.reduction) for point in points]
 
 
 @dataclass
 class Fitter:
-    """Fits `encoder`, which is `run`'s. fit_reduction: false keeps the reduction's knob where it
-    is. form, threads: of the weights and the processor, which decide times. data: settings of the
-    run's data that differ, such as dir. batch: examples at once."""
+    """Fits the dial of `encoder`, which is `run`'s.
+
+    Args:
+        fit_reduction: false keeps the reduction's knob where it is.
+        form: of the weights, which decides times.
+        threads: of the processor, which decide times.
+        data: settings of the run's data that differ, such as dir.
+        batch: examples at once.
+    """
 
     run: Run
     encoder: AdaptiveEncoder
@@ -97,65 +97,87 @@ class Fitter:
     data: dict[str, Any] = field(default_factory=dict)
     batch: int = 32
 
-    def at(self, budget: Budget) -> OperatingPoint:
-        """The point kept for a budget, or else fitted and kept now. ConfigError, in one line, where
-        that cannot be."""
-        here = conditions(self.run.folder / "model", self.encoder, self.fit_reduction)
-        here["cut"] = cut_of(self.run)
-        if budget.unit == "ms":
+    def on(self, wanted: Budget) -> AdaptiveEncoder:
+        """The encoder at its point for a budget. ConfigError, in one line, where there is none."""
+        return self.points(wanted)[-1].on(self.encoder)
+
+    def points(self, wanted: Budget) -> list[DialPoint]:
+        """The points of the dial from full depth to the one that is wanted. ConfigError, in one
+        line, where that is none."""
+        try:
+            points = self.dial(wanted).down_to(wanted)
+            points[-1].on(self.encoder)
+        except ValueError as error:
+            raise ConfigError(f"{self.run.name}: {error}") from None
+        return points
+
+    def dial(self, wanted: Budget) -> Dial:
+        """The dial kept for a unit of cost, or else fitted and kept now. ConfigError or ValueError,
+        in one line, where that cannot be."""
+        unit, here = wanted.cost_unit, self.here
+        if unit == "ms":
             place = self.encoder.strength.device
             device = processor() if place.type == "cpu" else str(place)
-            here |= {"form": self.form, "threads": self.threads, "device": device}
-        try:
-            kept = find(self.run.folder, budget, here)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-        if kept is None:
-            kept = self.fitted(budget, here)
-            path = path_of(self.run.folder, kept)
+            here = here | {"form": self.form, "threads": self.threads, "device": device}
+        dial = find(self.run.folder, unit, here)
+        if dial is None:
+            title = f"{self.run.name}: {wanted.key}={wanted}"
+            Faults(f"{title}: {fault}" for fault in self.faults(unit)).check()
+            dial = self.fitted(unit, here)
+            path = path_of(self.run.folder, "dial", here | {"unit": unit}, "json")
             try:
-                write_json(path, asdict(kept))
+                write_json(path, asdict(dial))
                 write_card(self.run)
             except OSError as error:
                 raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
-        return kept
+        return dial
 
-    def on(self, budget: Budget) -> AdaptiveEncoder:
-        """The encoder at its point for a budget."""
-        try:
-            return self.at(budget).on(self.encoder)
-        except ValueError as error:
-            raise ConfigError(f"{self.run.name}: budget {budget}: {error}") from None
+    @cached_property
+    def here(self) -> dict[str, Any]:
+        """What a dial has to hold for."""
+        held = conditions(self.run.folder / "model", self.encoder, self.fit_reduction)
+        return held | {"cut": cut_of(self.run)}
 
-    def fitted(self, budget: Budget, here: dict[str, Any]) -> OperatingPoint:
-        """The best of the points of the reduction, each with its fit of the exits, judged on folds
-        that the fit left out: a search over more points finds more luck."""
-        if faults := list(self.faults(budget)):
-            raise ConfigError.of(f"{self.run.name}: budget={budget}: {fault}" for fault in faults)
-        found, least = [], []
-        for passed in self.passes:
-            try:
-                found.append(passed.fit(budget, here))
-            except BudgetTooSmall as error:
-                least.append(error.least)
-        if not found:
-            unit = " ms" if budget.unit == "ms" else ""
-            raise ConfigError(
-                f"{self.run.name}: budget must be at least {min(least):.3f}{unit}, what the first "
-                f"exit costs, got {budget}"
-            )
-        return max(found, key=lambda point: (point.held_out, -point.cost))
+    def fitted(self, unit: Unit, here: dict[str, Any]) -> Dial:
+        """The points of all passes, where more of full depth's answers stay than at any cheaper
+        one. Full depth is that of the reduction as it is."""
+        first = self.passes[0].recorded
+        original_B = full_depth_answers(first)
+        points, times = [], None
+        for each in self.passes:
+            if unit == "share":
+                points += each.in_shares(original_B)
+            else:
+                table = self.table(each.encoder)
+                points += each.in_milliseconds(table, original_B)
+                times = asdict(table) if times is None else times
+        if len(self.passes) > 1:
+            points = best_of(points)
+        return Dial(unit, points, len(first), here, times)
 
-    def faults(self, budget: Budget) -> Iterator[str]:
+    def table(self, encoder: AdaptiveEncoder) -> CostTable:
+        """Milliseconds of leaving at each exit. ConfigError where training began meanwhile."""
+        table = measured_table(encoder, max(self.splits, key=len), self.threads)
+        if faults := training_faults(INSTEAD):
+            raise ConfigError.of(faults)
+        return table
+
+    def faults(self, unit: Unit) -> Iterator[str]:
         """What stands against a fit, before data is loaded."""
         if self.encoder.exit.knob is None:
             kind = spec("exit", self.encoder.exit)["kind"]
             yield f"it needs an exit rule with a knob, such as tau, got {kind}"
         if self.run.task.regression:
             yield "it needs a task with classes, and this one is a regression"
-        if budget.unit == "ms":
+        if unit == "ms":
             yield from training_faults(INSTEAD)
-        yield from data_faults(self.run, **self.data)
+
+    @cached_property
+    def splits(self) -> list[Any]:
+        """The parts of the cut that a fit may see. ConfigError where they cannot be had."""
+        Faults(f"{self.run.name}: {f}" for f in data_faults(self.run, **self.data)).check()
+        data = self.run.data(**self.data)
+        return [data.split(part) for part in FITTED_ON]
 
     @cached_property
     def passes(self) -> list[Pass]:
@@ -165,14 +187,31 @@ class Fitter:
         points: list[Point | None] = [own if self.fit_reduction else None]
         if knob is not None and self.fit_reduction:
             points += [point for point in (knob.strict, *knob.grid[::2]) if point != own]
-        data, batch = self.run.data(**self.data), self.batch
-        splits = [data.split(part) for part in FITTED_ON]
-        found = []
-        for point in points:
-            body = self.encoder
-            if point is not None:
-                body = body.replacing(reduction=turned(body.reduction, point))
-            title = f"{self.run.name}: calibration, reduction at {point}"
-            said = Recorded.joined([record(body, split, batch, title) for split in splits])
-            found.append(Pass(point, body, said, max(splits, key=len), self.threads))
-        return found
+        return [self.passed(point) for point in points]
+
+    def passed(self, reduction: Point | None) -> Pass:
+        """The records of one pass, kept beside the run, or made and kept now."""
+        body = self.encoder
+        if reduction is not None:
+            body = body.replacing(reduction=at_point(body.reduction, reduction))
+        specs, observes = specs_by_slot(body), overrides(body.exit, ExitRule.observe)
+        settings = ("weights", "cut", "dtype", "attention", *(["exit"] if observes else []))
+        holds_for = {key: self.here[key] for key in settings} | {"reduction": specs["reduction"]}
+        path = path_of(self.run.folder, "cut", holds_for, "parquet")
+        if not path.is_file():
+            title = f"{self.run.name}: calibration, {path.stem}"
+            parts = [record(body, split, self.batch, title) for split in self.splits]
+            Recorded.joined(parts).to_parquet(path)
+        try:
+            return Pass(reduction, body, Recorded.read(path))
+        except ConfigError:
+            raise ConfigError(f"{path}: damaged; delete it, and it is made again") from None
+
+
+def best_of(points: list[DialPoint]) -> list[DialPoint]:
+    """Those at which more answers stay than at any cheaper one, from the dearest."""
+    best: list[DialPoint] = []
+    for point in sorted(points, key=lambda p: (p.cost, -p.agreement)):
+        if not best or point.agreement > best[-1].agreement:
+            best.append(point)
+    return best[::-1]

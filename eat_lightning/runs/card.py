@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,21 @@ from jinja2 import Template
 from eat_lightning.files import write_text
 from eat_lightning.model.specification import without_kind
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.operating_point import FOLDER
+from eat_lightning.weights.dial import FOLDER, Dial, DialPoint, read
 
 TEMPLATE = Path(__file__).with_name("card.md")
 SLOTS = ("attention", "reduction", "exit", "head", "objective")
 
 
 def write_card(run: Run) -> None:
-    """Write the card of a finished run anew, with the budgets kept by now."""
+    """Write the card of a finished run anew, with the dials kept by now."""
     template = Template(TEMPLATE.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
     write_text(run.folder / "model" / "README.md", template.render(about(run)) + "\n")
 
 
 def about(run: Run) -> dict[str, Any]:
     """What the template shows."""
-    config, kept = run.model_config(), sorted((run.folder / FOLDER).glob("*.json"))
+    config, kept = run.model_config(), sorted((run.folder / FOLDER).glob("dial-*.json"))
     calibration = run.done.get("calibration") or {}
     return {
         "run": run,
@@ -35,8 +35,17 @@ def about(run: Run) -> dict[str, Any]:
         "layers": config["num_layers"],
         "methods": list(methods(config)),
         "calibration": sorted(calibration.items(), key=lambda item: int(item[0])),
-        "budgets": [json.loads(path.read_text("utf-8")) for path in kept],
+        "dials": [(dial, some_points(dial)) for dial in map(read, kept)],
     }
+
+
+def some_points(dial: Dial) -> Iterator[DialPoint]:
+    """Full depth, and the next points that cost at least a tenth of it less."""
+    step, most = dial.points[0].cost / 10, math.inf
+    for point in dial.points:
+        if point.cost <= most:
+            yield point
+            most = point.cost - step
 
 
 def methods(config: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -8,13 +8,14 @@ from typing import Any
 from eat_lightning.errors import Faults
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.specification import Specification, untrained
-from eat_lightning.weights.operating_point import Budget
+from eat_lightning.weights.dial import Budget
 
 
 @dataclass(frozen=True)
 class ExitChoice:
     """A command's node `exit`: settings of the run's own rule, or of the one that it names, and the
-    budget that its knob is fitted for. fit_reduction: the reduction's knob is fitted with it."""
+    budget, or the share of unchanged answers, for which its knob is looked up in the dial.
+    fit_reduction: the reduction's knob is fitted with it."""
 
     settings: dict[str, Any]
     budget: Budget | None = None
@@ -24,19 +25,25 @@ class ExitChoice:
     def of(cls, node: dict[str, Any] | None, own: dict[str, Any]) -> ExitChoice:
         """own: the spec of the run's rule. ConfigError with every fault."""
         settings, faults = dict(node or {}), Faults()
-        budget, fits = settings.pop("budget", None), settings.pop("fit_reduction", None)
+        budget, agree = settings.pop("budget", None), settings.pop("agree", None)
+        fits, wanted = settings.pop("fit_reduction", None), None
         if fits is not None and not isinstance(fits, bool):
             faults.append(f"exit.fit_reduction must be true or false, got {fits!r}")
-        elif fits is not None and budget is None:
+        elif fits is not None and budget is None and agree is None:
             faults.append(f"exit.fit_reduction is for exit.budget, got {fits} without one")
-        if budget is not None:
-            try:
-                budget = Budget.parse(budget)
-            except ValueError as error:
-                faults.append(f"exit.budget {error}")
-            faults += point_faults(settings, own, budget)
+        if budget is not None and agree is not None:
+            faults.append(f"exit.budget and exit.agree are one setting, got {budget} and {agree}")
+        try:
+            if budget is not None:
+                wanted = Budget.parse(budget)
+            elif agree is not None:
+                wanted = Budget.parse_agreement(agree)
+        except ValueError as error:
+            faults.append(f"exit.{'agree' if budget is None else 'budget'} {error}")
+        if wanted is not None:
+            faults += point_faults(settings, own, wanted)
         faults.check()
-        return cls(settings, budget, fits is not False)
+        return cls(settings, wanted, fits is not False)
 
     def rule(self, own: dict[str, Any], heads: list[int], num_layers: int, num_labels: int) -> Any:
         """The rule, which is still to be fitted where there is a budget. ConfigError with every
@@ -52,7 +59,7 @@ class ExitChoice:
         return rule
 
 
-def point_faults(settings: dict[str, Any], own: dict[str, Any], budget: Any) -> list[str]:
+def point_faults(settings: dict[str, Any], own: dict[str, Any], budget: Budget) -> list[str]:
     """A budget and a point of the knob are one setting. A point that a rule's yaml gives is its
     default, and stands for none."""
     try:
@@ -65,4 +72,4 @@ def point_faults(settings: dict[str, Any], own: dict[str, Any], budget: Any) -> 
         return []
     if settings.get("_target_") and given == rule.takes[knob.name].default:
         return []
-    return [f"exit.budget and exit.{knob.name} are one setting, got {budget} and {given}"]
+    return [f"exit.{budget.key} and exit.{knob.name} are one setting, got {budget} and {given}"]

@@ -165,9 +165,11 @@ def settings_of(method: Method, alike: Sequence[Method]) -> list[str]:
 
 
 def budget_of(row: Row) -> str:
-    """What the exit rule was fitted for: "budget 0.5", "budget 12 ms", or nothing."""
+    """What the exit rule was fitted for: "budget 0.5", "budget 12 ms", "agree 0.99", or nothing."""
     if row.budget is not None:
         return f"budget {row.budget:g}"
+    if row.agree is not None:
+        return f"agree {row.agree:g}"
     return "" if row.budget_ms is None else f"budget {row.budget_ms:g} ms"
 
 

@@ -11,9 +11,9 @@ import torch
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Source
-from eat_lightning.infer.later import LaterExits
 from eat_lightning.infer.onnx_backend import Export, OnnxBackend
 from eat_lightning.infer.precision import DTYPES, PLAIN, form_of, in_dtype, in_form
+from eat_lightning.infer.stricter_exits import StricterExits
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.policy.full_depth import FullDepth
@@ -43,7 +43,8 @@ def open_run(
     ConfigError with every fault."""
     choice = ExitChoice.of(exit, run.model_config()["exit"])
     if choice.budget is not None and certificate is not None:
-        raise ConfigError("exit.budget: a certificate has exits of its own, so give one of them")
+        both = "a certificate has exits of its own, so give one of them"
+        raise ConfigError(f"exit.{choice.budget.key}: {both}")
     held = Certificate.by_source(run, certificate)
     form = form_of(prepack, dtype, device, held=form_held(run, certificate))
     encoder, labels = run.model()
@@ -148,13 +149,13 @@ def open_export(
         rule = export.about.get("exit") if asked else None
         if rule and (faults := idle_faults(asked, build("exit", rule))):
             raise ConfigError.of(faults)
-        return OnnxBackend(export, {None: LaterExits(export.layers, policies=asked)})
-    found: dict[Source, LaterExits] = {None: LaterExits(export.layers).deep()}
+        return OnnxBackend(export, {None: StricterExits(export.layers, policies=asked)})
+    found: dict[Source, StricterExits] = {None: StricterExits(export.layers).deep()}
     for source, held in Certificate.by_source(export, certificate).items():
         asked = tuple(held.asked() if policies is None else policies)
         export.check_policies(asked)
         rule = held.policies["exit"]
-        exits = LaterExits(export.layers, export.stricter(rule), asked)
+        exits = StricterExits(export.layers, export.stricter(rule), asked)
         here = OnnxBackend(export, {None: exits}).identity()
         held.check(here | {"exit": rule})
         found[source] = exits.deep() if held.fallback else exits

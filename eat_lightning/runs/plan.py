@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from eat_lightning.config import Plan, RunFolder
+from eat_lightning.config import RunFolder, Settings
 from eat_lightning.infer.precision import prepack_faults
 from eat_lightning.validation import Whole
 
 
-class RunPlan(Plan):
+class RunSettings(Settings):
     """policy: a node for each policy."""
 
     run: RunFolder

@@ -52,7 +52,7 @@ OWN, THEIRS, FIXED = "own static", "hugging face", "fixed depth"  # baselines
 SETTING = (  # what was measured, and how
     *("task", "model", "encoder", "attention", "reduction", "exit", "policy", "strength"),
     *("study", "run", "seed", "split", "data", "num_examples"),
-    *("baseline", "budget", "budget_ms", "kernels", "dtype", "device"),
+    *("baseline", "budget", "budget_ms", "agree", "kernels", "dtype", "device"),
 )
 TIMING = ("threads", "latency_batch", "throughput_batch", "form")
 
@@ -65,7 +65,8 @@ class Row:
     such, in the order they are asked (flops are then without those of a second run that a veto
     asks). knob, point: the exit rule's operating point, such as "tau" and 0.9. budget: the share of
     full FLOPs that the knobs of rule and reduction were fitted for; budget_ms: or the time of an
-    example. data: the hash of the measured examples.
+    example; agree: or the least share of answers that stay what full depth says.
+    data: the hash of the measured examples.
 
     Scores are None where the task is not judged by them; `metric` names the main one, `majority` is
     the share of the largest class. recall: of each class's examples the share answered so, by name;
@@ -129,6 +130,7 @@ class Row:
     point: Annotated[float | list[float] | None, Within("(-inf, inf)", each=True)] = None
     budget: Annotated[float | None, Within("(0, 1]")] = None
     budget_ms: Positive | None = None
+    agree: Annotated[float | None, Within("(0, 1]")] = None
     adaptivity_gain: Annotated[float | None, Within("[-2, 2]")] = None
     adaptivity_gain_low: Annotated[float | None, Within("[-2, 2]")] = None
     adaptivity_gain_high: Annotated[float | None, Within("[-2, 2]")] = None
@@ -215,7 +217,7 @@ class Row:
     @property
     def fitted(self) -> bool:
         """Whether its knobs were fitted for a budget."""
-        return self.budget is not None or self.budget_ms is not None
+        return any(x is not None for x in (self.budget, self.budget_ms, self.agree))
 
     @property
     def setting(self) -> str:

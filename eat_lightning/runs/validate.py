@@ -13,7 +13,7 @@ from typing import Any
 from eat_lightning.config import arguments, binding_faults, make, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.specification import MODEL_SLOTS, SLOTS, fills, home
-from eat_lightning.own import ALLOW, own_modules, where_absent
+from eat_lightning.user_modules import ALLOW, own_modules, where_absent
 from eat_lightning.validation import Whole, Within
 from eat_lightning.weights.untrusted import one_line
 
@@ -22,7 +22,7 @@ def links_out(folder: Path) -> list[str]:
     """A run's files lie in its folder: a link that leads elsewhere would have us read, or write,
     what its author never owned."""
     root = folder.resolve()
-    inside = (folder / name for name in ("model", "certificates", "budgets"))
+    inside = (folder / name for name in ("model", "certificates", "dial"))
     found = [*folder.iterdir(), *(path for each in inside for path in each.glob("*"))]
     return [
         f"{path}: a link that leads out of the run, put the file itself there"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from eat_lightning.cli import entry
-from eat_lightning.config import Plan, parsed
+from eat_lightning.config import Settings, parsed
 from eat_lightning.errors import ConfigError, in_one_line
 from eat_lightning.validation import Beside, Check, InLayers
 
@@ -25,7 +25,7 @@ def name_faults(name: Any, beside: Beside) -> list[str]:
 Name = Annotated[str, Check(name_faults)]
 
 
-class WorkspacePlan(Plan):
+class WorkspaceSettings(Settings):
     entity: str | None
     project: Name
     name: Name
@@ -44,7 +44,7 @@ def workspace(config: dict[str, Any]) -> None:
     from eat_lightning.runs.run import outputs, write_json
     from eat_lightning.track.log import stays_offline
 
-    plan = parsed(WorkspacePlan, config)
+    plan = parsed(WorkspaceSettings, config)
     if not plan.file and not stays_offline():
         print(saved(plan))
         return
@@ -56,7 +56,7 @@ def workspace(config: dict[str, Any]) -> None:
     print(f"{path}: the workspace's spec{why}")
 
 
-def saved(plan: WorkspacePlan) -> str:
+def saved(plan: WorkspaceSettings) -> str:
     """Saves the workspace; returns its address."""
     import wandb
 
@@ -69,7 +69,7 @@ def saved(plan: WorkspacePlan) -> str:
         ) from None
 
 
-def view(plan: WorkspacePlan, entity: str | None) -> Any:
+def view(plan: WorkspaceSettings, entity: str | None) -> Any:
     """Runs by study, task, model, methods and `group`: a line is then a mean over seeds."""
     from wandb_workspaces import workspaces as ws
 

@@ -145,12 +145,12 @@ def log_frontier(logger: Any, run: Run, encoder: Any, recorded: Recorded) -> Non
 def rules_of(own: Any, num_labels: int) -> list[Any]:
     """A run's own exit rule, its knob turned along the grid where it has one, and never."""
     from eat_lightning.methods.exit.never import Never
-    from eat_lightning.model.contracts import turned
+    from eat_lightning.model.contracts import at_point
     from eat_lightning.model.specification import spec
 
     knob = own.knob
     points = knob.grid_for(num_labels) if knob else ()
-    rules = [own, *(turned(own, point) for point in points), Never()]
+    rules = [own, *(at_point(own, point) for point in points), Never()]
     return [*{str(spec("exit", rule)): rule for rule in rules}.values()]
 
 

@@ -25,16 +25,16 @@ from eat_lightning.model.training import Stage
 from eat_lightning.runs.run import Run, environment
 from eat_lightning.runs.training_mark import training_mark
 from eat_lightning.track.log import extra_logger
+from eat_lightning.train.callbacks.bake_weights import BakeWeights
 from eat_lightning.train.callbacks.progress import Lines
 from eat_lightning.train.callbacks.record import Record
 from eat_lightning.train.callbacks.resume import SaveLast
 from eat_lightning.train.callbacks.select import SelectBest
-from eat_lightning.train.callbacks.settle import Settle
 from eat_lightning.train.callbacks.stages import FollowStages, all_train
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.module import Classifier
 from eat_lightning.train.one_pass import blockers, fit_heads, trains_early_heads_alone
-from eat_lightning.train.plan import TrainPlan, tuned_faults
+from eat_lightning.train.plan import TrainSettings, tuned_faults
 from eat_lightning.train.processes import is_first_process, num_processes, watched
 from eat_lightning.train.shards import Gather
 from eat_lightning.train.teacher import attach_teacher, teacher_in_step
@@ -54,7 +54,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
         yield
 
 
-def fit(plan: TrainPlan, run: Run) -> None:
+def fit(plan: TrainSettings, run: Run) -> None:
     """Train, or go on from last.ckpt; everything that ends a run is done by callbacks."""
     with training_mark():
         if plan.threads:
@@ -91,7 +91,7 @@ def fit(plan: TrainPlan, run: Run) -> None:
         raise KeyboardInterrupt
 
 
-def in_one_pass(plan: TrainPlan, module: Classifier, stages: Sequence[Stage]) -> bool:
+def in_one_pass(plan: TrainSettings, module: Classifier, stages: Sequence[Stage]) -> bool:
     """True where early heads can learn from vectors that one pass of the encoder keeps."""
     if not plan.one_pass.enabled or not trains_early_heads_alone(module.encoder, stages):
         return False
@@ -102,7 +102,7 @@ def in_one_pass(plan: TrainPlan, module: Classifier, stages: Sequence[Stage]) ->
 
 
 def run_trainer(
-    plan: TrainPlan, run: Run, module: Classifier, data: TextData, settings: dict[str, Any]
+    plan: TrainSettings, run: Run, module: Classifier, data: TextData, settings: dict[str, Any]
 ) -> Trainer:
     """Fit with what a run logs to, or go on from last.ckpt. settings: Trainer's own arguments."""
     last = run.folder / "last.ckpt"
@@ -113,9 +113,10 @@ def run_trainer(
             callbacks=[
                 FollowStages(),
                 # As they act when training ends: best weights, as they act, temperatures.
-                *(SelectBest(), Gather(), Settle(), FitTemperature(), Record(run)),
+                *(SelectBest(), Gather(), BakeWeights(), FitTemperature(), Record(run)),
                 SaveLast(run.folder, plan.checkpoint_every),
                 Lines(),
+                *(make(node) for node in (plan.callbacks or {}).values()),
             ],
             default_root_dir=run.folder,
             enable_checkpointing=False,
@@ -134,7 +135,7 @@ def run_trainer(
 
 
 @contextmanager
-def loggers_of(plan: TrainPlan, run: Run) -> Iterator[list[Any]]:
+def loggers_of(plan: TrainSettings, run: Run) -> Iterator[list[Any]]:
     """CSV always; another one where the config names it. They end with the run."""
     attempts = len(list(run.folder.glob("csv*")))  # a resumed run keeps its first curves
     version = f"csv-{attempts + 1}" if attempts else "csv"
@@ -151,13 +152,13 @@ def loggers_of(plan: TrainPlan, run: Run) -> Iterator[list[Any]]:
             wandb.finish(exit_code=0 if (run.folder / "done.json").is_file() else 1)
 
 
-def data_of(plan: TrainPlan) -> TextData:
+def data_of(plan: TrainSettings) -> TextData:
     """The DataModule with its tokenizer; a split is read and tokenized when it is asked for."""
     tokenizer = tokenizer_for(plan.encoder.get("pretrained"))
     return make(plan.data, task=make(plan.task), tokenizer=tokenizer)
 
 
-def module_of(plan: TrainPlan, data: TextData) -> Classifier:
+def module_of(plan: TrainSettings, data: TextData) -> Classifier:
     """The LightningModule around a new encoder."""
     task, optimizer, methods = data.task, plan.optimizer, plan.methods
     objective = methods.objective
@@ -187,6 +188,7 @@ def module_of(plan: TrainPlan, data: TextData) -> Classifier:
         warmup=optimizer.warmup,
         seed=plan.seed,
         teacher=teacher,
+        make_optimizer=optimizer.over,
     )
 
 

@@ -15,11 +15,11 @@ from eat_lightning.model.specification import spec
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.training_mark import marks, who_trains
-from eat_lightning.train.plan import TrainPlan
+from eat_lightning.train.plan import TrainSettings
 from eat_lightning.train.processes import on_gpu
 
 
-def measure_setting(run: Run, plan: TrainPlan) -> None:
+def measure_setting(run: Run, plan: TrainSettings) -> None:
     """See that rows.jsonl has the exit rule of `plan`, timed beside its own static, and show it."""
     rule = spec("exit", plan.methods.exit)
     rows = [r for r in read(run.folder / "rows.jsonl") if r.exit == rule and not r.baseline]
@@ -32,7 +32,7 @@ def measure_setting(run: Run, plan: TrainPlan) -> None:
         add_rows(run, plan, timed=False)
 
 
-def add_timed_rows(run: Run, plan: TrainPlan) -> bool:
+def add_timed_rows(run: Run, plan: TrainSettings) -> bool:
     """Time a setting; False, saying how to do it later, while another run trains here."""
     with FileLock(marks().with_suffix(".timing")):  # two that time would disturb each other
         if not (trains := who_trains()):
@@ -45,7 +45,7 @@ def add_timed_rows(run: Run, plan: TrainPlan) -> bool:
     return False
 
 
-def add_rows(run: Run, plan: TrainPlan, timed: bool) -> None:
+def add_rows(run: Run, plan: TrainSettings, timed: bool) -> None:
     """Measure one exit rule of a finished run as `python -m eat_lightning.measure` would."""
     inside = GlobalHydra.instance().is_initialized()  # as a job: then Hydra is asked as it runs
     with nullcontext() if inside else initialize_config_dir(CONFIG_DIR, version_base="1.3"):

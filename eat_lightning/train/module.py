@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from eat_lightning.data.metrics import metrics_for
@@ -34,6 +36,10 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
+def adamw(groups: list[dict[str, Any]], lr: float) -> Optimizer:
+    return torch.optim.AdamW(groups, lr=lr, fused=True)
+
+
 class Classifier(LightningModule):
     """Trains the exits by the schedule's stages; validates each on the split that selects
     checkpoints. teacher: an encoder for objectives that want its hidden states."""
@@ -49,10 +55,12 @@ class Classifier(LightningModule):
         warmup: float = 0.1,
         seed: int = 1,
         teacher: AdaptiveEncoder | None = None,
+        make_optimizer: Callable[[list[dict[str, Any]], float], Optimizer] = adamw,
     ):
         super().__init__()
         self.encoder, self.objective, self.schedule = encoder, objective, schedule
         self.lr, self.weight_decay, self.warmup, self.seed = lr, weight_decay, warmup, seed
+        self.make_optimizer = make_optimizer
         self.teacher = [teacher]  # in a list: its weights are no part of this module
         self.metrics = nn.ModuleDict({layer: metrics_for(task) for layer in encoder.heads})
         self.main_metric = task.metrics[0]
@@ -221,7 +229,7 @@ class Classifier(LightningModule):
             nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.parameter_groups(), lr=self.lr, fused=True)
+        optimizer = self.make_optimizer(self.parameter_groups(), self.lr)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: self.timeline.learning_rate(step, self.warmup)
         )

@@ -34,7 +34,7 @@ from eat_lightning.train.callbacks.record import Record
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.kept_vectors import VectorBatch, Vectors, early_layers, kept_vectors
 from eat_lightning.train.module import Classifier, step_seed
-from eat_lightning.train.plan import OnePassPlan
+from eat_lightning.train.plan import OnePassSettings
 
 SAMPLE = 4096  # texts whose features tell how to standardise
 RISE = 0.1  # share of the steps in which the learning rate rises
@@ -283,7 +283,7 @@ def drawn(split: Split, most: int | None) -> Split:
 
 
 def fit_heads(
-    plan: OnePassPlan,
+    plan: OnePassSettings,
     run: Run,
     module: Classifier,
     data: TextData,
@@ -344,7 +344,7 @@ def trainer_of(
     )
 
 
-def searched(plan: OnePassPlan, loss_of: Callable[[Chosen], float]) -> Chosen:
+def searched(plan: OnePassSettings, loss_of: Callable[[Chosen], float]) -> Chosen:
     """The values of least loss: each setting in turn, with the others at their best so far."""
     names = [field.name for field in fields(Chosen)]
     best = Chosen(**{name: getattr(plan, name)[0] for name in names})

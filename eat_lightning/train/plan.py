@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BeforeValidator
+from lightning import Callback
+from pydantic import BeforeValidator, model_validator
+from torch.optim import Optimizer
 
-from eat_lightning.config import Plan, arguments, binding_faults, make, parsed, target
+from eat_lightning.config import Settings, arguments, binding_faults, make, parsed, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import (
     Attention,
@@ -56,13 +59,34 @@ def some(values: Any, beside: Beside) -> list[str]:
     return [] if is_list(values) and values else [f"must list one value or more, got {values!r}"]
 
 
-class OptimizerPlan(Plan):
+class OptimizerSettings(Settings):
+    """An optimizer of torch's, or one that is made alike, and its rate.
+
+    lr: None is the task's. weight_decay: of matrices. warmup: share of all steps. node: the class
+    (`_target_`) with its other arguments.
+    """
+
     lr: Annotated[float | None, Within("(0, inf)")]
     weight_decay: Annotated[float, Within("[0, inf)")]
     warmup: Annotated[float, Within("[0, 1)")]
+    node: Node
+
+    @model_validator(mode="before")
+    @classmethod
+    def apart(cls, given: Any) -> Any:
+        """Put the arguments that are the class's alone into `node`."""
+        if not isinstance(given, dict):
+            return given
+        rates = {key: given[key] for key in ("lr", "weight_decay", "warmup") if key in given}
+        others = given.keys() - rates - {"_partial_"}
+        return rates | {"node": {key: given[key] for key in given if key in others}}
+
+    def over(self, groups: Iterable[dict[str, Any]], lr: float) -> Optimizer:
+        """Make the optimizer of groups of parameters."""
+        return make(self.node, params=groups, lr=lr)
 
 
-class OnePassPlan(Plan):
+class OnePassSettings(Settings):
     """Settings of heads from one pass; of a list the values are tried one after another."""
 
     enabled: bool
@@ -74,7 +98,7 @@ class OnePassPlan(Plan):
     epochs: Annotated[list[Annotated[int, Whole(1)]], Check(some)]
 
 
-class TimingPlan(Plan):
+class TimingSettings(Settings):
     """How the run's own setting is timed when it is trained."""
 
     enabled: bool
@@ -92,17 +116,17 @@ class Methods:
     schedule: Schedule
 
 
-class TrainPlan(Plan):
+class TrainSettings(Settings):
     study: Annotated[str, BeforeValidator(plain_name)]
     seed: Annotated[int, Within("[0, 4294967295]")]
     model: str
     head: dict[str, Any]
-    optimizer: OptimizerPlan
+    optimizer: OptimizerSettings
     teacher: str | None
     threads: Annotated[int | None, Whole(1)]
     checkpoint_every: Annotated[int, Whole(1)]
-    measure: TimingPlan
-    one_pass: OnePassPlan
+    measure: TimingSettings
+    one_pass: OnePassSettings
     task: Node
     data: Node
     encoder: Node
@@ -111,6 +135,7 @@ class TrainPlan(Plan):
     exit: Node
     objective: Node
     schedule: Node
+    callbacks: dict[str, Node] | None
     trainer: dict[str, Any]
     logger: Node | None
 
@@ -120,11 +145,11 @@ class TrainPlan(Plan):
         return Methods(*(build(slot, getattr(self, slot)) for slot in METHODS))
 
 
-def planned(config: dict[str, Any], multirun: bool = False) -> TrainPlan:
+def planned(config: dict[str, Any], multirun: bool = False) -> TrainSettings:
     """Parse a composed config; ConfigError with every fault at once."""
     faults = node_faults(config, multirun)
     try:
-        plan = parsed(TrainPlan, config)
+        plan = parsed(TrainSettings, config)
     except ConfigError as error:
         raise ConfigError.of([*str(error).splitlines(), *faults]) from None
     if faults := faults or cross_faults(plan):
@@ -141,8 +166,38 @@ def node_faults(config: dict[str, Any], multirun: bool = False) -> list[str]:
         faults += method_faults(slot, config[slot], known)
     head = {key: value for key, value in config["head"].items() if value != "auto"}
     faults += head_faults(known, head)
+    faults += optimizer_faults(config["optimizer"]) + callback_faults(config["callbacks"] or {})
     faults += trainer_faults(config["trainer"], multirun) + logger_faults(config["logger"] or {})
     return faults + data_faults(config["task"], config["data"])
+
+
+def optimizer_faults(node: Node) -> list[str]:
+    """A class that torch's parameter groups can be given to, and arguments that it takes."""
+    if not isinstance(node, dict) or not node.get("_target_"):
+        return ["optimizer._target_ must name a class"]
+    given = {key: value for key, value in node.items() if key not in ("warmup", "_partial_")}
+    if faults := binding_faults("optimizer", given):
+        return faults
+    if is_subclass(target(node), Optimizer):
+        return []
+    return [f"optimizer._target_ must name an optimizer of torch's kind, got {node['_target_']}"]
+
+
+def callback_faults(nodes: Any) -> list[str]:
+    """Lightning's callbacks, each under a name."""
+    if not isinstance(nodes, dict):
+        return [f"callbacks must hold a class under each name, got {nodes!r}"]
+    faults = []
+    for name, node in nodes.items():
+        unbound = binding_faults(f"callbacks.{name}", node)
+        if not unbound and not is_subclass(target(node), Callback):
+            unbound = [f"callbacks.{name}._target_ must name a Callback, got {node['_target_']}"]
+        faults += unbound
+    return faults
+
+
+def is_subclass(found: Any, base: type) -> bool:
+    return inspect.isclass(found) and issubclass(found, base)
 
 
 def encoder_node_faults(node: Node) -> list[str]:
@@ -179,7 +234,7 @@ def logger_faults(node: Node) -> list[str]:
     return faults
 
 
-def cross_faults(plan: TrainPlan) -> list[str]:
+def cross_faults(plan: TrainSettings) -> list[str]:
     """What one part needs of another; all parts are sound by themselves."""
     task, teacher = make(plan.task), plan.teacher
     num_layers = plan.encoder["num_layers"]
@@ -202,7 +257,7 @@ def cross_faults(plan: TrainPlan) -> list[str]:
     return faults + class_faults(pretrained, task.num_labels)
 
 
-def tuned_faults(plan: TrainPlan, pretrained: str | None) -> list[str]:
+def tuned_faults(plan: TrainSettings, pretrained: str | None) -> list[str]:
     """Where no stage trains the last head, the body must bring one, and be as deep as it was tuned
     with. pretrained: a hub's name tells nothing before it is here."""
     num_layers = plan.encoder["num_layers"]
@@ -220,12 +275,12 @@ def tuned_faults(plan: TrainPlan, pretrained: str | None) -> list[str]:
     return [f"{wants}encoder.num_layers must be {depth}, as its classifier has, got {num_layers}"]
 
 
-def stages_of(plan: TrainPlan) -> list[Stage]:
+def stages_of(plan: TrainSettings) -> list[Stage]:
     exits = sorted({*plan.head["layers"], plan.encoder["num_layers"]})
     return plan.methods.schedule.stages(1, exits)
 
 
-def sharing_faults(plan: TrainPlan) -> list[str]:
+def sharing_faults(plan: TrainSettings) -> list[str]:
     """A batch of fewer examples than processes would leave some idle in every step; and parameters
     that are shared out do not tell which of them rest."""
     faults = []

@@ -72,7 +72,13 @@ def trainer_faults(trainer: dict[str, Any], multirun: bool = False) -> list[str]
 def setting_faults(trainer: dict[str, Any]) -> list[str]:
     """Settings that are not Trainer's, or that `train` cannot keep its promises with."""
     known = set(inspect.signature(Trainer).parameters) - OURS
-    faults = [f"trainer.{key} is not an option here" for key in trainer if key not in known]
+    faults = [
+        "trainer.callbacks is not an option here: give callbacks.<name>._target_=<class>"
+        if key == "callbacks"
+        else f"trainer.{key} is not an option here"
+        for key in trainer
+        if key not in known
+    ]
     faults += Whole(1).lines("trainer.max_epochs", trainer.get("max_epochs"))
     if trainer.get("max_steps", -1) != -1:
         faults += Whole(1).lines("trainer.max_steps", trainer["max_steps"])

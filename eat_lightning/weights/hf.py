@@ -44,11 +44,11 @@ from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
 from eat_lightning.validation import Whole, raise_faults
 from eat_lightning.weights.checkpoint import load_pretrained, model_config
+from eat_lightning.weights.dial import Budget, at_kept_point
 from eat_lightning.weights.families import known_family
 from eat_lightning.weights.files import sizes_in
 from eat_lightning.weights.hf_config import SHAPE, STATIC, EatConfig
 from eat_lightning.weights.hf_names import sizes_of
-from eat_lightning.weights.operating_point import at_kept_budget
 from eat_lightning.weights.untrusted import claim_faults, model_faults, one_line
 
 HUB = {"cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder"}
@@ -181,10 +181,17 @@ class EatForSequenceClassification(PreTrainedModel):
 
     def set_budget(self, budget: float) -> None:
         """Spend this share of full FLOPs on an example, on average; turn it at any time. Exit rule
-        and reduction go to the point that the run keeps for it, beside the model's folder
-        (`measure run=... budgets=[0.5]` fits one). ValueError, in one line, where there is none."""
+        and reduction go to their point on the dial that the run keeps beside the model's folder
+        (`measure run=... budgets=[0.5]` fits it). ValueError, in one line, where there is none."""
+        self._turn_to(Budget.parse(budget))
+
+    def set_agreement(self, agree: float) -> None:
+        """Spend as little as leaves this share of answers as full depth says. As `set_budget`."""
+        self._turn_to(Budget.parse_agreement(agree))
+
+    def _turn_to(self, wanted: Budget) -> None:
         own = self.__dict__.setdefault("encoder_as_loaded", self.encoder)  # no part of the weights
-        self.encoder = at_kept_budget(Path(str(self.name_or_path)), own, budget)
+        self.encoder = at_kept_point(Path(str(self.name_or_path)), own, wanted)
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Methods put into the encoder's slots since it was loaded are saved too."""

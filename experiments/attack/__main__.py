@@ -26,12 +26,12 @@ def attack(config: dict[str, Any]) -> list[AttackRow]:
     from eat_lightning.measure.plan import data_faults
     from eat_lightning.runs import jsonl
     from eat_lightning.runs.run import Run
-    from experiments.attack.plan import AttackPlan
+    from experiments.attack.plan import AttackSettings
     from experiments.attack.rows import AttackRow, attacked
     from experiments.attack.rules import rules_of
     from experiments.attack.table import table_of
 
-    plan = parsed(AttackPlan, config)
+    plan = parsed(AttackSettings, config)
     run = Run.open(plan.run)
     if faults := data_faults(run, plan.split, plan.data.model_dump()):
         raise ConfigError.of(faults)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.errors import ConfigError, told
+from eat_lightning.errors import ConfigError, reported
 from eat_lightning.report import figures
 from eat_lightning.report.figures import GRID, SERIES, Figure
 from eat_lightning.runs import jsonl
@@ -25,7 +25,7 @@ KEPT = Path(__file__).parent / "results"
 
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else KEPT
-    with told():
+    with reported():
         draw(folder)
 
 

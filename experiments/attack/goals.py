@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eat_lightning.answers import softmax
 from eat_lightning.infer.recorded import Outcome
+from eat_lightning.text_io import softmax
 
 Layers = tuple[int, ...]
 

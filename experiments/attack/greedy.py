@@ -18,7 +18,7 @@ from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 from experiments.attack.edits import Neighbours, Place, Text, places, variants, with_words
 from experiments.attack.goals import GOALS, Goal
-from experiments.attack.plan import AttackPlan
+from experiments.attack.plan import AttackSettings
 from experiments.attack.rules import Rule
 from experiments.attack.victim import Victim
 
@@ -128,7 +128,7 @@ class Search:
                 attempt.edited = trials[m].edited
 
 
-def searches_of(run: Run, rules: list[Rule], plan: AttackPlan) -> Iterator[Search]:
+def searches_of(run: Run, rules: list[Rule], plan: AttackSettings) -> Iterator[Search]:
     """A search for each goal and rule, all of the same model; each is named before it begins."""
     backend = open_run(run, policies=(), prepack=plan.prepack)
     backend.max_length = min(plan.most_tokens or backend.max_length, backend.max_length)

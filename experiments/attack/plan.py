@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from eat_lightning.config import DataPlan, Plan, RunFolder
+from eat_lightning.config import DataSettings, RunFolder, Settings
 from eat_lightning.infer.precision import prepack_faults
 from eat_lightning.validation import Count, Whole
 
 
-class AttackPlan(Plan):
+class AttackSettings(Settings):
     """exit_rules: attacked, and judged under. most_tokens: None is the run's own length cap."""
 
     run: RunFolder
@@ -27,7 +27,7 @@ class AttackPlan(Plan):
     most_tokens: Annotated[int | None, Whole(1)]
     seed: Annotated[int, Whole(0)]
     to: str | None
-    data: DataPlan
+    data: DataSettings
     batch: Count
     prepack: bool | None
     threads: Count

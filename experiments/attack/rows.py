@@ -16,7 +16,7 @@ from eat_lightning.model.flops import static_flops
 from eat_lightning.runs.run import Run, git_commit
 from experiments.attack.goals import evaded, left_early, right
 from experiments.attack.greedy import Attempt, Search, searches_of
-from experiments.attack.plan import AttackPlan
+from experiments.attack.plan import AttackSettings
 from experiments.attack.rules import Rule
 
 
@@ -78,7 +78,7 @@ class AttackRow:
         return self.against != self.under
 
 
-def attacked(run: Run, rules: list[Rule], plan: AttackPlan) -> Iterator[AttackRow]:
+def attacked(run: Run, rules: list[Rule], plan: AttackSettings) -> Iterator[AttackRow]:
     """Make a row for each goal, rule attacked, and rule judged under."""
     split = run.data(dir=plan.data.dir).split(plan.split)
     rows_B = spread_rows(len(split), plan.examples)

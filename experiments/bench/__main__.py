@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
-from experiments.bench.plan import BenchPlan, refuse_if_busy, session
+from experiments.bench.plan import BenchSettings, refuse_if_busy, session
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ def bench(config: dict[str, Any]) -> list[BenchRow]:
 
     Raises ConfigError, one line per fault, before anything is timed.
     """
-    plan = parsed(BenchPlan, config)
+    plan = parsed(BenchSettings, config)
     refuse_if_busy(plan.force)
     from eat_lightning.infer.latency import keep_kernels
     from eat_lightning.runs import jsonl
@@ -59,7 +59,7 @@ def bench(config: dict[str, Any]) -> list[BenchRow]:
     return new
 
 
-def timed(race: Race, plan: BenchPlan) -> list[BenchRow]:
+def timed(race: Race, plan: BenchSettings) -> list[BenchRow]:
     """Race on one workload after the other while there is time."""
     from eat_lightning.infer.latency import undisturbed
     from eat_lightning.runs import jsonl
@@ -90,7 +90,7 @@ def timed(race: Race, plan: BenchPlan) -> list[BenchRow]:
 
 
 def times_by(
-    end: float, race: Race, workload: Workload, plan: BenchPlan
+    end: float, race: Race, workload: Workload, plan: BenchSettings
 ) -> dict[str, np.ndarray] | None:
     """Milliseconds of an example by candidate, in as many repeats as fit before `end`; None where
     too few do, which is printed."""

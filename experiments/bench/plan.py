@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from eat_lightning.config import DataPlan, Plan
+from eat_lightning.config import DataSettings, Settings
 from eat_lightning.errors import ConfigError
 from eat_lightning.validation import Check, Count, Whole, Within
 from experiments.bench.released import body_faults
@@ -14,7 +14,7 @@ from experiments.bench.released import body_faults
 Share = Annotated[float, Within("[0, 1)")]
 
 
-class Sizes(Plan):
+class Sizes(Settings):
     """An encoder of random weights."""
 
     hidden_size: Count
@@ -29,12 +29,12 @@ class Sizes(Plan):
             yield f"encoder.hidden_size must be a multiple of num_heads={heads}, got {width}"
 
 
-class BenchPlan(Plan):
+class BenchSettings(Settings):
     what: Literal["speed", "cost", "training", "compiled"]
     run: str | None
     body: Annotated[str | None, Check(body_faults)]
     long: Annotated[int, Whole(2)] | None
-    data: DataPlan
+    data: DataSettings
     encoder: Sizes
     ratio: Share
     leaving: Annotated[float, Within("[0, 1]")]
@@ -72,7 +72,7 @@ class BenchPlan(Plan):
             yield "what=compiled traces a run with its own exits: give run=outputs/..."
 
 
-class ScalingPlan(Plan):
+class ScalingSettings(Settings):
     encoder: Sizes
     window: int
     attentions: list[str]

@@ -26,7 +26,7 @@ from experiments.bench.candidates import (
     random_weights,
 )
 from experiments.bench.compiled import compiled
-from experiments.bench.plan import BenchPlan
+from experiments.bench.plan import BenchSettings
 from experiments.bench.released import RELEASED
 from experiments.bench.rivals import SHORT, add_exports, add_openvino
 from experiments.bench.training import steps
@@ -65,7 +65,7 @@ class Race:
     repeats: int
 
 
-def race_of(plan: BenchPlan, exports: Path) -> Race:
+def race_of(plan: BenchSettings, exports: Path) -> Race:
     """ConfigError where the run, its data or the lengths are not there. `exports`: a folder for
     graphs, until the race is over."""
     if plan.run:
@@ -87,7 +87,7 @@ def shape_of(body: str) -> Shape:
     return Shape(**family.shape_of(RELEASED[body], family.sep_token_id))
 
 
-def of_random(plan: BenchPlan, shape: Shape, exports: Path) -> tuple[str, Field]:
+def of_random(plan: BenchSettings, shape: Shape, exports: Path) -> tuple[str, Field]:
     """The race's name and who races with random weights."""
     if plan.body:
         return f"{plan.body}-{plan.dtype}", of_body(shape, plan.ratio, plan.dtype, plan.seed)
@@ -103,7 +103,7 @@ def of_random(plan: BenchPlan, shape: Shape, exports: Path) -> tuple[str, Field]
     return plan.dtype, field
 
 
-def at_budget(run: Run, plan: BenchPlan) -> AdaptiveEncoder:
+def at_budget(run: Run, plan: BenchSettings) -> AdaptiveEncoder:
     """The run's encoder; with a budget, its exits where they are for it, fitted on the calibration
     cut if they are not kept yet."""
     encoder, _ = run.model()
@@ -113,7 +113,7 @@ def at_budget(run: Run, plan: BenchPlan) -> AdaptiveEncoder:
     return at_choice(fitter_of(run, encoder, choice, dir=plan.data.dir), choice)
 
 
-def field_of(plan: BenchPlan, encoder: AdaptiveEncoder) -> tuple[str, Field]:
+def field_of(plan: BenchSettings, encoder: AdaptiveEncoder) -> tuple[str, Field]:
     """The race's name and who races, of a comparison other than speed."""
     if plan.what == "training":
         return "training", steps(encoder)
@@ -122,7 +122,7 @@ def field_of(plan: BenchPlan, encoder: AdaptiveEncoder) -> tuple[str, Field]:
     return f"compiled-{plan.dtype}", compiled(encoder, plan.dtype, plan.compilers)
 
 
-def race_of_run(plan: BenchPlan, path: str, exports: Path) -> Race:
+def race_of_run(plan: BenchSettings, path: str, exports: Path) -> Race:
     run = Run.open(path)
     encoder = at_budget(run, plan)
     if plan.what == "training" and encoder.num_labels == 1:
@@ -145,7 +145,7 @@ def race_of_run(plan: BenchPlan, path: str, exports: Path) -> Race:
     return Race(name, weights, "dev examples", field, found, plan.repeats or KINDS[kind][1])
 
 
-def deployed(encoder: AdaptiveEncoder, plan: BenchPlan, exports: Path) -> Field:
+def deployed(encoder: AdaptiveEncoder, plan: BenchSettings, exports: Path) -> Field:
     """A trained run against Hugging Face's model and the static exports of the same weights, in
     fp32, int8 and the plan's dtype where an engine has it; in PyTorch fp32 and the plan's."""
     dtypes = [*dict.fromkeys(("fp32", plan.dtype))]
@@ -162,7 +162,7 @@ def deployed(encoder: AdaptiveEncoder, plan: BenchPlan, exports: Path) -> Field:
 
 
 def workloads_of(
-    plan: BenchPlan, kind: str, lengths: dict[str, np.ndarray], make: Maker
+    plan: BenchSettings, kind: str, lengths: dict[str, np.ndarray], make: Maker
 ) -> Iterator[Workload]:
     batches = plan.batches or KINDS[kind][0]
     found = workloads(lengths, batches, plan.examples, plan.seed, make)

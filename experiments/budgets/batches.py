@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from pandas import DataFrame
 
-from eat_lightning.errors import ConfigError, told
+from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.depth_batching import Pool
 from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.infer.prepacked import prepacked
@@ -38,7 +38,7 @@ from eat_lightning.model.packed import Batch, Packed
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model
-from eat_lightning.weights.operating_point import Budget
+from eat_lightning.weights.dial import Budget
 from experiments.bench.tables import markdown
 
 SIZE, REPEATS = 32, 5
@@ -206,5 +206,5 @@ def main(*given: str) -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with reported():
         main(*sys.argv[1:])

@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
-from eat_lightning.errors import ConfigError, told
-from eat_lightning.infer.budget import Fit, fit_share, replayed
+from eat_lightning.errors import ConfigError, reported
+from eat_lightning.infer.dial_fit import Replay, fit_dial, full_depth_answers
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.specification import build
 from eat_lightning.report.study import Measured, Study, open_study
+from eat_lightning.weights.dial import Budget, Dial, DialPoint
 from experiments.baselines import fixed_beside
 from experiments.bench.tables import markdown
 
@@ -51,12 +52,15 @@ class Dev:
         )
         return replace(self, recorded=part, cost_EB=self.cost_EB[:, at_B])
 
-    def fit(self) -> Fit:
-        return fit_share(self.rule, self.recorded, self.cost_EB, self.budget, seed=0)
+    def fit(self) -> DialPoint:
+        full_cost = float(self.cost_EB[-1].mean())
+        points = fit_dial(self.rule, self.recorded, self.cost_EB, full_cost)
+        return Dial("share", points, len(self.recorded), {}).at(Budget(self.budget))
 
-    def judged(self, fit: Fit) -> tuple[float, float]:
+    def judged(self, fit: DialPoint) -> tuple[float, float]:
         """FLOPs and accuracy here of thresholds that were fitted elsewhere."""
-        found = replayed(self.rule, fit.points, self.recorded, self.cost_EB)
+        original_B = full_depth_answers(self.recorded)
+        found = Replay(self.rule, self.recorded, self.cost_EB, original_B).at(fit.exit)
         return found.cost, found.accuracy
 
     def by_halves(self) -> tuple[float, float]:
@@ -113,5 +117,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with reported():
         main(sys.argv[1:])

@@ -22,7 +22,7 @@ from pandas import DataFrame
 
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.data.source import Source
-from eat_lightning.errors import ConfigError, told
+from eat_lightning.errors import ConfigError, reported
 from eat_lightning.runs.run import Run
 from experiments.bench.tables import markdown
 
@@ -116,5 +116,5 @@ def fault(run: Run) -> str:
 
 
 if __name__ == "__main__":
-    with told():
+    with reported():
         main(sys.argv[1:])

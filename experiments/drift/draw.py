@@ -19,7 +19,7 @@ from typing import Any
 from pandas import DataFrame, Series
 from scipy import stats
 
-from eat_lightning.errors import ConfigError, told
+from eat_lightning.errors import ConfigError, reported
 from eat_lightning.report import columns as col
 from eat_lightning.report import figures
 from eat_lightning.report.cells import interval, words
@@ -326,7 +326,7 @@ def main() -> None:
     actions = {"record": record, "replay": replay, "show": show}
     if action not in actions or not all("=" in argument for argument in given):
         sys.exit(__doc__)
-    with told():
+    with reported():
         try:
             actions[action](**dict(argument.split("=", 1) for argument in given))
         except TypeError as error:  # an argument that it does not have

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
-from eat_lightning.errors import ConfigError, told
+from eat_lightning.errors import ConfigError, reported
 from eat_lightning.runs.run import Run, write_json
 from experiments.file_gating.attachment import texts
 
@@ -75,7 +75,7 @@ def counted(seen: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    with told():
+    with reported():
         stream(**asked(sys.argv[1:]))
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eat_lightning.errors import ConfigError, told
+from eat_lightning.errors import ConfigError, reported
 from eat_lightning.files import replacing, write_json
 from experiments.file_gating.attachment import texts
 
@@ -40,7 +40,7 @@ SHARE = 0.25  # of the origins, for validation
 
 
 def main() -> None:
-    with told():
+    with reported():
         folder, settings = asked(sys.argv[1:])
         build(folder, **settings)
 

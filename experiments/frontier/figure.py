@@ -200,9 +200,9 @@ def spread(ax: Axes, found: list[Spot]) -> None:
 def between_others(ax: Axes, line: list[Spot], room: float = 12.0) -> list[Spot]:
     """Points of a knob or depths within `room` points of a labelled one of their line, whose order
     tells what they are: they go without a label. The first and the last have theirs."""
-    turned = [s for s in line if s.entry.fixed or s.entry.point.row.knob]
-    shown, unlabelled = [*turned[:1], *turned[-1:]], []
-    for spot in turned[1:-1]:
+    at_point = [s for s in line if s.entry.fixed or s.entry.point.row.knob]
+    shown, unlabelled = [*at_point[:1], *at_point[-1:]], []
+    for spot in at_point[1:-1]:
         at = spot.x.value, spot.y.value
         if min(distance(ax, at, (other.x.value, other.y.value)) for other in shown) < room:
             unlabelled.append(spot)

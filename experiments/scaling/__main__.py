@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed
-from experiments.bench.plan import ScalingPlan, refuse_if_busy, session
+from experiments.bench.plan import ScalingSettings, refuse_if_busy, session
 
 if TYPE_CHECKING:
     from experiments.scaling.rows import ScalingRow
@@ -22,7 +22,7 @@ def scaling(config: dict[str, Any]) -> list[ScalingRow]:
 
     Raises ConfigError, one line per fault, before anything is timed.
     """
-    plan = parsed(ScalingPlan, config)
+    plan = parsed(ScalingSettings, config)
     refuse_if_busy(plan.force)
     from eat_lightning.runs import jsonl
     from experiments.scaling import show
@@ -36,7 +36,7 @@ def scaling(config: dict[str, Any]) -> list[ScalingRow]:
     return rows
 
 
-def measured_rows(plan: ScalingPlan) -> list[ScalingRow]:
+def measured_rows(plan: ScalingSettings) -> list[ScalingRow]:
     from eat_lightning.infer.latency import undisturbed
     from eat_lightning.model.layer import Shape
     from experiments.scaling.measured import measured

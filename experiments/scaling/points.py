@@ -30,7 +30,7 @@ from eat_lightning.model.packed import Batch, Layout
 from eat_lightning.model.specification import build
 from eat_lightning.model.trace import Trace
 from experiments.bench.candidates import NUM_LABELS, Preset
-from experiments.bench.plan import ScalingPlan
+from experiments.bench.plan import ScalingSettings
 
 DENSE, WINDOW, PRUNED = "dense", "window", "window, pruned"
 PRODUCT = " product"  # behind a candidate's name: its attention product alone
@@ -105,7 +105,7 @@ def body(shape: Shape, seed: int) -> AdaptiveEncoder:
     return encoder.eval()
 
 
-def seen_as(encoder: AdaptiveEncoder, name: str, plan: ScalingPlan) -> AdaptiveEncoder:
+def seen_as(encoder: AdaptiveEncoder, name: str, plan: ScalingSettings) -> AdaptiveEncoder:
     """The same weights by a candidate's name, with a clock at the attention product."""
     kind = name.removesuffix(PRODUCT)
     windowed = kind in (WINDOW, PRUNED)
@@ -174,13 +174,13 @@ class Point:
             clock.kernel(layout, layer)(qkv_N3HK, layout, 0.0)
 
 
-def raced(plan: ScalingPlan) -> list[str]:
+def raced(plan: ScalingSettings) -> list[str]:
     """Candidates at each length: encoders, then their products alone."""
     names = [DENSE, WINDOW, *plan.attentions]
     return [DENSE, WINDOW, PRUNED, *plan.attentions, *(name + PRODUCT for name in names)]
 
 
-def rounds(encoder: AdaptiveEncoder, plan: ScalingPlan) -> Iterator[list[Point]]:
+def rounds(encoder: AdaptiveEncoder, plan: ScalingSettings) -> Iterator[list[Point]]:
     """The points of each axis; those of one take turns."""
     short, last = min(plan.lengths), encoder.shape.num_layers
     window = seen_as(encoder, WINDOW, plan)

@@ -26,11 +26,11 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
     from eat_lightning.runs.open import form_held
     from eat_lightning.runs.run import Run, provenance
     from eat_lightning.runs.training_mark import training_faults
-    from experiments.serving.plan import LoadPlan, pin
+    from experiments.serving.plan import LoadSettings, pin
     from experiments.serving.rows import LoadRow
     from experiments.serving.subject import load_rows, subjects
 
-    plan = parsed(LoadPlan, config)
+    plan = parsed(LoadSettings, config)
     run = Run.open(plan.run)
     busy = [] if plan.force else training_faults("force=true")
     if faults := busy + data_faults(run, plan.split, plan.data.model_dump()):

@@ -19,7 +19,7 @@ from typing import Any
 from matplotlib.ticker import LogLocator, NullFormatter
 from pandas import DataFrame
 
-from eat_lightning.errors import ConfigError, told
+from eat_lightning.errors import ConfigError, reported
 from eat_lightning.report import columns as col
 from eat_lightning.report import figures
 from eat_lightning.report.figures import SERIES, Figure
@@ -162,5 +162,5 @@ def main(arguments: Sequence[str], page: Path = PAGE) -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with reported():
         main(sys.argv[1:])

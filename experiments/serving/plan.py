@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Annotated
 
-from eat_lightning.config import DataPlan, Plan, RunFolder
+from eat_lightning.config import DataSettings, RunFolder, Settings
 from eat_lightning.deploy.serve.plan import Mode, absent_packages
 from eat_lightning.validation import Whole, Within
 
@@ -14,12 +14,12 @@ Seconds = Annotated[float, Within("(0, 3600000]")]
 CAN_PIN = hasattr(os, "sched_setaffinity")  # Linux alone
 
 
-class QueuePlan(Plan):
+class QueueSettings(Settings):
     inline: Annotated[int, Whole(1)]
     triage: Annotated[int, Whole(1)]
 
 
-class LoadPlan(Plan):
+class LoadSettings(Settings):
     """serve: more overrides of `serve`. server_core, load_core: None: any."""
 
     run: RunFolder
@@ -34,14 +34,14 @@ class LoadPlan(Plan):
     rest_s: Annotated[float, Within("[0, 60]")]
     batch: Annotated[int, Whole(16)]
     wait_ms: Annotated[float, Within("[0, 10000]")]
-    queue: QueuePlan
+    queue: QueueSettings
     deadline_ms: Seconds
     serve: list[str]
     server_core: int | None
     load_core: int | None
     seed: Annotated[int, Whole(0)]
     split: str
-    data: DataPlan
+    data: DataSettings
     to: str
     force: bool
 

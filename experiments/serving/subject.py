@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.overrides import quoted
-from experiments.serving.plan import LoadPlan, pin
+from experiments.serving.plan import LoadSettings, pin
 from experiments.serving.rows import LoadRow, measured
 from experiments.serving.traffic import (
     Client,
@@ -38,7 +38,7 @@ class Subject:
     overrides: list[str]
 
 
-def subjects(plan: LoadPlan, form: str | None = None) -> list[Subject]:
+def subjects(plan: LoadSettings, form: str | None = None) -> list[Subject]:
     """The static ones first, since the others are also put under their load. form: of the weights
     that the certificate holds for, which the static one then has too."""
 
@@ -79,7 +79,7 @@ def gateway(overrides: Sequence[str], core: int | None) -> Iterator[tuple[str, i
 
 
 def load_rows(
-    plan: LoadPlan,
+    plan: LoadSettings,
     mode: str,
     subject: Subject,
     examples: Sequence[dict[str, str]],
@@ -105,7 +105,7 @@ def load_rows(
 
 async def loads_of(
     client: Client,
-    plan: LoadPlan,
+    plan: LoadSettings,
     subject: Subject,
     batch: int,
     examples: Sequence[dict[str, str]],

@@ -12,9 +12,9 @@ from exports import make_run
 from gateways import plan
 
 from eat_lightning.engines import open as opening
-from eat_lightning.engines import tried
+from eat_lightning.engines import trials
 from eat_lightning.engines.race import made_texts
-from eat_lightning.engines.tried import Tried, this_machine
+from eat_lightning.engines.trials import EngineTrial, this_machine
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer import sessions
 from eat_lightning.methods.policy.veto import Veto
@@ -165,7 +165,7 @@ def test_a_race_beside_a_training_is_not_kept(
     times.append(FOUND)
     opened(run, "auto", batch=1)
     assert "beside a training (process 17), so it is not kept" in capsys.readouterr().err
-    assert not any(entry.ms for entry in tried.read(run))
+    assert not any(entry.ms for entry in trials.read(run))
 
 
 def test_answers_that_differ_are_refused(run: Path, monkeypatch: pytest.MonkeyPatch):
@@ -214,11 +214,11 @@ def test_what_does_not_go_together(run: Path, asked: dict[str, Any], said: str):
 def test_a_file_of_someone_elses_is_not_believed(tmp_path: Path):
     for content in ("[", "{}", '[{"engine": "onnx"}]', "[1]", "[" * 100_000):
         (tmp_path / tried.FILE).write_text(content)
-        assert tried.read(tmp_path) == []
-    mine = Tried("onnx", this_machine(1), "a", ms={"1": 2.0})
-    assert tried.keep(tmp_path, [mine])
-    assert tried.keep(tmp_path, [Tried("onnx", this_machine(1), "a", "it fails")])
-    assert [entry.fault for entry in tried.read(tmp_path)] == ["it fails"]
+        assert trials.read(tmp_path) == []
+    mine = EngineTrial("onnx", this_machine(1), "a", ms={"1": 2.0})
+    assert trials.keep(tmp_path, [mine])
+    assert trials.keep(tmp_path, [EngineTrial("onnx", this_machine(1), "a", "it fails")])
+    assert [entry.fault for entry in trials.read(tmp_path)] == ["it fails"]
 
 
 @pytest.mark.slow

@@ -140,8 +140,8 @@ def test_figures_are_drawn_and_every_bin_has_its_mark(found: Claim):
     for figure in found.figures:
         assert figures.svg(figure).startswith("<svg")  # which says so if a mark is lost
     assert len(reliability.marks) == 2 * 2 * 2  # two exits, before and after, two bins
-    told = dict(reliability.marks[-1].details)
-    assert (told["examples"], told["confidence"]) == ("5", "95.0 %")
+    reported = dict(reliability.marks[-1].details)
+    assert (reported["examples"], reported["confidence"]) == ("5", "95.0 %")
     assert len(oracle.marks) == 2 + 1 + 1  # exits, rule, oracle
 
 

@@ -156,8 +156,8 @@ def test_figures_are_drawn_and_marks_are_found(found: Claim):
     assert [figure.name for figure in found.figures] == [f"{name}-sst2" for name in names]
     for figure in found.figures:
         assert figures.svg(figure).startswith("<svg")  # which says so if a mark is lost
-    told = dict(found.figures[1].marks[0].details)
-    assert told["last layer on the same"].startswith("60.0 %")
+    reported = dict(found.figures[1].marks[0].details)
+    assert reported["last layer on the same"].startswith("60.0 %")
     assert [len(figure.marks) for figure in found.figures] == [3, 3, 8, 2]
 
 

@@ -117,8 +117,8 @@ def test_figure_has_a_mark_for_each_setting_and_panel(found: Claim):
     assert len(figure.marks) == 3 + 2 * 4  # FLOPs are not counted for Hugging Face's
     text = figures.svg(figure)  # raises where a mark was not drawn
     assert all(f'id="{mark.gid}"' in text for mark in figure.marks)
-    told = [dict(m.details) for m in figure.marks if m.title == "eat, tau 0.9"]
-    (details,) = (each for each in told if "ms at batch 1" in each)
+    reported = [dict(m.details) for m in figure.marks if m.title == "eat, tau 0.9"]
+    (details,) = (each for each in reported if "ms at batch 1" in each)
     assert details["ms at batch 1"] == "5.00 (4.90 to 5.10)"
     assert details["Δ own static"].startswith("+12.50")
 

@@ -16,7 +16,7 @@ from gateways import FakeModel, running
 from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
 from experiments.serving.__main__ import load
-from experiments.serving.plan import LoadPlan
+from experiments.serving.plan import LoadSettings
 from experiments.serving.rows import LoadRow, measured
 from experiments.serving.subject import subjects
 from experiments.serving.traffic import (
@@ -113,14 +113,14 @@ FAULTS = [
 @pytest.mark.parametrize(("changes", "said"), FAULTS, ids=range(len(FAULTS)))
 def test_wrong_settings(changes: dict, said: str):
     with pytest.raises(ConfigError) as refused:
-        parsed(LoadPlan, config(**changes))
+        parsed(LoadSettings, config(**changes))
     assert "\n" not in str(refused.value)
     assert str(refused.value).startswith(said)
 
 
 def test_the_static_ones_come_first():
     given = config(onnx="a", onnx_static="b", certificate="c")
-    found = subjects(parsed(LoadPlan, given))
+    found = subjects(parsed(LoadSettings, given))
     assert [(c.backend, c.exits) for c in found] == [
         ("torch", "never"),
         ("onnx", "never"),

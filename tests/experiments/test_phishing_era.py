@@ -32,8 +32,8 @@ def test_marks_tell_eras_apart_and_nothing_else():
 def test_subject_lines_that_stand_in_train():
     train, held = mails(6), mails(6)
     held["subject"] = np.array(["mail 0", "RE: Mail 1", "other", "other", "", ""])
-    told = era.threads(train, held)
-    assert told.endswith("all 33 %, new 50 %, sa_ham 0 %, sa_spam 50 %")
+    reported = era.threads(train, held)
+    assert reported.endswith("all 33 %, new 50 %, sa_ham 0 %, sa_spam 50 %")
 
 
 def test_where_there_are_no_mails(tmp_path: Path):

@@ -13,7 +13,7 @@ from eat_lightning.methods.attention.longformer import Longformer
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
 from eat_lightning.runs import jsonl
-from experiments.bench.plan import ScalingPlan
+from experiments.bench.plan import ScalingSettings
 from experiments.scaling import __main__ as entry
 from experiments.scaling.fit import exponent, lengths_of, ratios, spread
 from experiments.scaling.measured import measured, profiled
@@ -113,7 +113,7 @@ def test_memory_of_the_band_is_linear():
 
 def test_points_run_what_they_say(tmp_path: Path):
     encoder = small()
-    by_axis = {p[0].axis: p for p in rounds(encoder, parsed(ScalingPlan, config(tmp_path)))}
+    by_axis = {p[0].axis: p for p in rounds(encoder, parsed(ScalingSettings, config(tmp_path)))}
     with torch.inference_mode():
         deep = measured(by_axis["layers run"], 1)
         asked = measured(by_axis["heads"], 1)

@@ -22,8 +22,8 @@ def test_the_start_page_lists_every_extra():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     table = (ROOT / "experiments/site/pages/index.md").read_text().split("## ")[2]
     first = [line.split(" | ")[0] for line in table.splitlines()]
-    told = re.findall(r"`(\w+)`", "\n".join(first))
-    assert sorted(told) == sorted(project["optional-dependencies"])
+    reported = re.findall(r"`(\w+)`", "\n".join(first))
+    assert sorted(reported) == sorted(project["optional-dependencies"])
 
 
 def test_sentences_are_wrapped_and_tables_are_not():

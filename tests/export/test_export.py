@@ -16,7 +16,6 @@ from exports import make_run, shared_export, small
 from finished import config_of
 from models import each_once, method, portable
 
-from eat_lightning.answers import Trace
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.__main__ import export
 from eat_lightning.export.graph import graphs
@@ -27,6 +26,7 @@ from eat_lightning.model.contracts import ExitRule, Reduction
 from eat_lightning.model.reason import Reason
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
+from eat_lightning.text_io import Trace
 from eat_lightning.weights.checkpoint import save_model
 
 ABSENT = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
@@ -77,7 +77,7 @@ def test_the_toy_run_is_exported_whole(run: Path):
     assert_equal(about)
     files = ["layers-1.onnx", "layers-2.onnx", "layers-3.onnx", "single.onnx", "weights.bin"]
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        [*files, "answers.py", "export.json", "runner.py", "sessions.py", "tokenizer.json"]
+        [*files, "export.json", "runner.py", "sessions.py", "text_io.py", "tokenizer.json"]
     )
     assert about["exit"] == {"kind": "confidence", "tau": [0.75, 0.7], "layers": [1, 2]}
     assert about["temperatures"] == {"1": 1.0, "2": 1.0, "3": 1.25}
@@ -274,7 +274,7 @@ def test_another_answer_is_a_fault(run: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Runner, "state_of", state_of)
 
     def put_in_place():
-        with beside(tmp_path / "other"):
+        with folder_swap(tmp_path / "other"):
             bundle.agreement(run / "onnx-fp32", plan, split)
 
     with pytest.raises(ConfigError) as error:
@@ -287,11 +287,11 @@ def test_another_answer_is_a_fault(run: Path, tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_folder_is_replaced_when_asked(tmp_path: Path):
-    from eat_lightning.export.beside import beside
+    from eat_lightning.export.folder_swap import folder_swap
 
     to = tmp_path / "deployed"
     for text in ("old", "new"):
-        with beside(to) as folder:
+        with folder_swap(to) as folder:
             (folder / text).write_text(text)
     assert [p.name for p in to.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["deployed"]

@@ -196,8 +196,8 @@ def test_rows_say_their_form(run: Path, capsys: pytest.CaptureFixture):
 def test_int8_and_another_device_stay_as_they_are(run: Path):
     (row,) = measure(config_of("measure", run, "exit.tau=0.9", "dtype=int8", *UNTIMED))
     assert (row.form, row.weights) == (PLAIN, "int8")
-    said = refused(measure, config_of("measure", run, "dtype=int8", "prepack=true", *UNTIMED))
-    assert said == "prepack=true: int8 products arrange their weights by themselves"
+    message = refused(measure, config_of("measure", run, "dtype=int8", "prepack=true", *UNTIMED))
+    assert message == "prepack=true: int8 products arrange their weights by themselves"
 
 
 def test_a_prepacked_row_takes_the_place_of_the_one_that_training_left(tmp_path: Path):

@@ -107,8 +107,8 @@ def test_a_graph_that_asks_for_what_is_not_its_own_is_refused(
     export: Path, name: str, engine: str, capfd: pytest.CaptureFixture
 ):
     spoil(export / FIRST, HOSTILE[name](export.parent / "secret"))
-    said = refused(answered, export, {"onnxruntime": "onnx"}.get(engine, engine))
-    assert said.startswith(f"{export / FIRST}: not a graph that can be run (")
+    message = refused(answered, export, {"onnxruntime": "onnx"}.get(engine, engine))
+    assert message.startswith(f"{export / FIRST}: not a graph that can be run (")
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "tokenizer.json", FIRST, "vector.bin"])

@@ -16,8 +16,8 @@ from gateways import plan
 from eat_lightning.deploy.predict.__main__ import predict
 from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.later import LaterExits, nobody_leaves, would_leave
 from eat_lightning.infer.onnx_backend import Export
+from eat_lightning.infer.stricter_exits import StricterExits, nobody_leaves, would_leave
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.min_retention import MinRetention
@@ -123,23 +123,23 @@ def test_what_an_export_cannot_do_is_refused(run: Path, export: Export, policy: 
 def test_later_exits_by_hand():
     """Taus at layer 4 alone; layer 2 is shut. Confidences 0.9, 0.9, 0.6."""
     guesses_EBC = np.log(np.array([[[0.9, 0.1]] * 3, [[0.9, 0.1], [0.1, 0.9], [0.6, 0.4]]]))
-    later = LaterExits((2, 4), Confidence(0.8, [4])).asked([{}] * 3)
+    later = StricterExits((2, 4), Confidence(0.8, [4])).asked([{}] * 3)
     rows_B, going_B = np.arange(3), np.full(3, OWN)
     assert later(going_B, guesses_EBC[:1], rows_B).tolist() == [0, 0, 0]
     assert later(going_B, guesses_EBC, rows_B).tolist() == [OWN, OWN, 0]
     assert later(np.zeros(3, int), guesses_EBC, rows_B).tolist() == [0, 0, 0]  # only later
     assert later(going_B, None, rows_B).tolist() == [Reason.LAST_LAYER] * 3
-    deep = LaterExits((2, 4)).deep().asked([{}] * 3)
+    deep = StricterExits((2, 4)).deep().asked([{}] * 3)
     assert deep(going_B, guesses_EBC, rows_B).tolist() == [0, 0, 0]
     assert deep(going_B, None, rows_B).tolist() == [Reason.FALLBACK] * 3
-    assert LaterExits((2, 4)).asked([{}]) is None
+    assert StricterExits((2, 4)).asked([{}]) is None
 
 
 def test_what_the_exits_would_have_done(export: Export):
     """Everyone runs every layer, and from what the exits said comes what they do."""
     runner = export.runner
     for policies in ((), (Veto(0.6),), (PerSource({"mail": 0.9}),)):
-        exits = LaterExits(export.layers, policies=policies)
+        exits = StricterExits(export.layers, policies=policies)
         trace = runner.run(TEXTS, nobody_leaves)
         assert set(trace.depth_B.tolist()) == {3}
         logits_BC, depth_B = would_leave(trace.guesses, exits.asked(ABOUT))
@@ -157,7 +157,7 @@ class Own(Policy):
 
 
 def test_a_policy_of_ones_own(export: Export):
-    later = LaterExits(export.layers, policies=(Own(),)).asked(ABOUT)
+    later = StricterExits(export.layers, policies=(Own(),)).asked(ABOUT)
     trace = export.runner.run(TEXTS, later)
     mail_B = np.array([about.get("source") == "mail" for about in ABOUT])
     assert (trace.depth_B[mail_B] == 3).all()
@@ -168,7 +168,7 @@ def test_policies_need_no_torch(export: Export):
     code = f"""
 import sys
 sys.modules.update(dict.fromkeys(("torch", "transformers", "hydra", "onnx")))
-from eat_lightning.infer.later import LaterExits
+from eat_lightning.infer.stricter_exits import LaterExits
 from eat_lightning.infer.onnx_runner import Runner
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
@@ -197,8 +197,8 @@ def test_the_command_takes_an_export(
     assert_same(found, open_export(export, None, [Veto(0.99)]).answer(TEXTS))
     for wrong in ("exit.tau=0.9", "dtype=int8"):
         key = wrong.partition("=")[0].partition(".")[0]
-        said = refused(predict, config_of("predict", *given, wrong))
-        assert said.startswith(f"{key} is not an option of backend=onnx")
+        message = refused(predict, config_of("predict", *given, wrong))
+        assert message.startswith(f"{key} is not an option of backend=onnx")
 
 
 def test_the_gateway_takes_policies_on_an_export(export: Export):

@@ -21,9 +21,9 @@ CPU = torch.device("cpu")
 CLOSE: dict[str, Any] = {"atol": 1e-5, "rtol": 1e-4}
 
 
-def masked(qkv_N: Tensor, layout: Layout, *, reach: int) -> Tensor:
+def masked(qkv_N: Tensor, layout: Layout, *, half_window: int) -> Tensor:
     place = torch.arange(layout.longest)
-    seen = (place[:, None] - place).abs() <= reach
+    seen = (place[:, None] - place).abs() <= half_window
     seen = seen | (place == 0) | (place[:, None] == 0)
     q, k, v = layout.pad(qkv_N).permute(2, 0, 3, 1, 4)
     mixed = F.scaled_dot_product_attention(
@@ -42,10 +42,10 @@ LENGTHS = [[1], [2], [31], [32], [33], [65, 65], [64, 3, 1, 40], [130, 97, 129]]
 
 @pytest.mark.parametrize("reach", [1, 3, 16, 70])
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
-def test_equals_the_masked_product(lengths: list[int], reach: int):
+def test_equals_the_masked_product(lengths: list[int], half_window: int):
     layout = Layout(torch.tensor(lengths), CPU)
-    ours = banded_attention(qkv(layout), layout, reach=reach)
-    torch.testing.assert_close(ours, masked(qkv(layout), layout, reach=reach), **CLOSE)
+    ours = banded_attention(qkv(layout), layout, half_window=half_window)
+    torch.testing.assert_close(ours, masked(qkv(layout), layout, half_window=half_window), **CLOSE)
 
 
 def test_gradients_are_those_of_the_masked_product():
@@ -53,31 +53,31 @@ def test_gradients_are_those_of_the_masked_product():
     grads = []
     for product in (banded_attention, masked):
         inputs = qkv(layout)
-        product(inputs, layout, reach=3).pow(2).sum().backward()
+        product(inputs, layout, half_window=3).pow(2).sum().backward()
         grads.append(inputs.grad)
     torch.testing.assert_close(*grads, **CLOSE)
 
 
 def test_bf16_is_near_fp32():
     layout = Layout(torch.tensor([70, 33]), CPU)
-    exact = banded_attention(qkv(layout), layout, reach=16)
-    rough = banded_attention(qkv(layout).bfloat16(), layout, reach=16)
+    exact = banded_attention(qkv(layout), layout, half_window=16)
+    rough = banded_attention(qkv(layout).bfloat16(), layout, half_window=16)
     assert rough.dtype == torch.bfloat16
     torch.testing.assert_close(rough.float(), exact, atol=0.03, rtol=0.03)
 
 
 def test_dropout_drops_for_cls_and_for_the_others():
     layout = Layout(torch.tensor([40]), CPU)
-    kept = banded_attention(qkv(layout), layout, reach=3)
+    kept = banded_attention(qkv(layout), layout, half_window=3)
     torch.manual_seed(0)
-    dropped = banded_attention(qkv(layout), layout, 0.5, reach=3)
+    dropped = banded_attention(qkv(layout), layout, 0.5, half_window=3)
     differs_N = (kept - dropped).abs().amax((1, 2)) > 1e-3
     assert differs_N[0]
     assert differs_N[1:].float().mean() > 0.9
 
 
 def test_cls_is_met_once():
-    band = band_of(Layout(torch.tensor([40]), CPU), reach=2)
+    band = band_of(Layout(torch.tensor([40]), CPU), half_window=2)
     assert band.keys_GS.shape == (2, 1 + 32 + 4)
     for query, seen in enumerate(band.seen_GQS.flatten(0, 1)[:40]):
         places = band.keys_GS[query // 32][seen].tolist()
@@ -86,8 +86,8 @@ def test_cls_is_met_once():
 
 
 def test_pairs_by_hand():
-    assert pairs(40, reach=2) == 2 * 32 * (1 + 32 + 4) + 40
-    assert pairs(np.array([32, 33]), reach=16).tolist() == [32 * 65 + 32, 64 * 65 + 33]
+    assert pairs(40, half_window=2) == 2 * 32 * (1 + 32 + 4) + 40
+    assert pairs(np.array([32, 33]), half_window=16).tolist() == [32 * 65 + 32, 64 * 65 + 33]
 
 
 def test_short_texts_keep_the_masked_product():

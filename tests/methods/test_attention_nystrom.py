@@ -18,8 +18,8 @@ def reference(pattern: Nystrom, one: Example) -> torch.Tensor:
         inverse = by_steps((q_HMK @ k_HMK.transpose(1, 2) / WIDTH**0.5).softmax(-1))
         from_keys = one.softmax(q_HMK @ one.k_HTK.transpose(1, 2)) @ one.v_HTK
         mixed = (one.q_HTK @ k_HMK.transpose(1, 2) / WIDTH**0.5).softmax(-1) @ inverse @ from_keys
-    reach = pattern.conv // 2
-    padded_HTK = F.pad(one.v_HTK, (0, 0, reach, reach))
+    half_window = pattern.conv // 2
+    padded_HTK = F.pad(one.v_HTK, (0, 0, half_window, half_window))
     weight_HC = pattern.conv_weight[one.layer - 1].flatten(1)
     shifted = [padded_HTK[:, c : c + num] * w[:, None, None] for c, w in enumerate(weight_HC.T)]
     return mixed + sum(shifted)

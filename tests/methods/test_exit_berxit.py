@@ -6,7 +6,7 @@ from models import ragged, tiny, tiny_shape
 
 from eat_lightning.infer.record import record
 from eat_lightning.methods.exit.berxit import LearningToExit
-from eat_lightning.model.contracts import turned
+from eat_lightning.model.contracts import at_point
 from eat_lightning.model.training import Context
 
 LOGITS = torch.zeros(2, 3, 2)
@@ -16,7 +16,7 @@ SIGNALS = torch.tensor([[[0.3], [0.1], [0.0]], [[0.3], [0.19], [0.21]]])
 def test_leaves_below_the_threshold_at_the_last_exit():
     assert LearningToExit(0.2, [3, 4]).decides(LOGITS, SIGNALS).tolist() == [0, 1, 0]
     assert LearningToExit([0.2, 0.31], [3, 4]).decides(LOGITS, SIGNALS).tolist() == [1, 1, 1]
-    assert turned(LearningToExit(0.2, [3, 4]), 0.0).decides(LOGITS, SIGNALS).sum() == 0
+    assert at_point(LearningToExit(0.2, [3, 4]), 0.0).decides(LOGITS, SIGNALS).sum() == 0
 
 
 def test_one_regressor_for_all_exits_trains_into_the_body():
@@ -71,4 +71,4 @@ def test_signals_are_recorded_and_replay_as_the_live_run():
     outcome = recorded.under()
     assert outcome.depth_B.tolist() == trace.depth_B.tolist()
     assert [*recorded.signals] == [3, 4, 6]
-    assert recorded.under(turned(encoder.exit, 0.0)).depth_B.tolist() == [6] * 5
+    assert recorded.under(at_point(encoder.exit, 0.0)).depth_B.tolist() == [6] * 5

@@ -7,7 +7,7 @@ import torch
 from models import packed, ragged, tiny, tiny_shape
 
 from eat_lightning.methods.exit.cats import MetaConsistency
-from eat_lightning.model.contracts import turned
+from eat_lightning.model.contracts import at_point
 from eat_lightning.model.training import Context
 
 LOGITS = torch.zeros(2, 3, 2)
@@ -17,7 +17,7 @@ SIGNALS = torch.tensor([[[0.9], [0.9], [0.9]], [[0.5], [0.79], [0.8]]])
 def test_leaves_where_the_last_layer_likely_agrees():
     assert MetaConsistency(0.8, [3, 4]).decides(LOGITS, SIGNALS).tolist() == [0, 0, 1]
     assert MetaConsistency([0.99, 0.6], [3, 4]).decides(LOGITS, SIGNALS).tolist() == [0, 1, 1]
-    assert turned(MetaConsistency(0.8, [3, 4]), 1.0).decides(LOGITS, SIGNALS).sum() == 0
+    assert at_point(MetaConsistency(0.8, [3, 4]), 1.0).decides(LOGITS, SIGNALS).sum() == 0
 
 
 def test_it_reads_the_vector_the_class_and_how_sure_it_is():

@@ -7,7 +7,7 @@ import torch
 
 from eat_lightning.methods.exit._scores import entropy
 from eat_lightning.methods.exit.entropy import Entropy
-from eat_lightning.model.contracts import turned
+from eat_lightning.model.contracts import at_point
 
 # Probabilities 1/2 1/2 0, 1/4 1/4 1/2 and 1/3 each.
 LOGITS = torch.tensor([[0.5, 0.5, 1e-30], [0.25, 0.25, 0.5], [1 / 3, 1 / 3, 1 / 3]]).log()[None]
@@ -31,7 +31,7 @@ def test_or_below_a_share_of_the_most_there_is():
 
 
 def test_nobody_leaves_at_the_strict_end_and_the_newest_exit_counts():
-    assert turned(Entropy(0.7), 0.0).decides(LOGITS).tolist() == [0, 0, 0]
+    assert at_point(Entropy(0.7), 0.0).decides(LOGITS).tolist() == [0, 0, 0]
     two = torch.cat([LOGITS, LOGITS.flip(1)])
     assert Entropy([0.1, 0.7], [3, 4]).decides(two).tolist() == [0, 0, 1]
 

@@ -7,7 +7,7 @@ import torch
 from models import packed, ragged, tiny, tiny_shape
 
 from eat_lightning.methods.exit.prototype import PrototypeDistance, distance_ratio, harmonic
-from eat_lightning.model.contracts import turned
+from eat_lightning.model.contracts import at_point
 from eat_lightning.model.training import Context
 
 
@@ -31,7 +31,7 @@ def test_leaves_below_the_threshold():
     assert PrototypeDistance(0.23).decides(logits_EBC, signals_EBS).tolist() == [1, 0]
     assert PrototypeDistance(0.22).decides(logits_EBC, signals_EBS).tolist() == [0, 0]
     assert PrototypeDistance([0.94], [4]).decides(logits_EBC, signals_EBS).tolist() == [1, 1]
-    assert turned(PrototypeDistance(), 0.0).decides(logits_EBC, signals_EBS).tolist() == [0, 0]
+    assert at_point(PrototypeDistance(), 0.0).decides(logits_EBC, signals_EBS).tolist() == [0, 0]
 
 
 def test_distances_in_the_space_of_the_layer():

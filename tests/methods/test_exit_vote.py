@@ -3,7 +3,7 @@
 import torch
 
 from eat_lightning.methods.exit.vote import Vote, votes_for
-from eat_lightning.model.contracts import turned
+from eat_lightning.model.contracts import at_point
 
 # Probabilities of three classes at three exits: two examples.
 EXITS = torch.tensor(
@@ -31,8 +31,8 @@ def test_the_answer_is_what_its_voters_say_on_average():
 
 
 def test_the_knob_counts_whole_votes_from_more_than_there_are_to_one():
-    assert turned(Vote(), Vote.knob.strict).decides(EXITS).tolist() == [0, 0]
-    assert turned(Vote(), Vote.knob.fine[-1]).decides(EXITS[:1]).tolist() == [1, 1]
+    assert at_point(Vote(), Vote.knob.strict).decides(EXITS).tolist() == [0, 0]
+    assert at_point(Vote(), Vote.knob.fine[-1]).decides(EXITS[:1]).tolist() == [1, 1]
     halves = Vote(1.5).decides(EXITS), Vote(2).decides(EXITS)
     assert torch.equal(*halves)
 

@@ -7,7 +7,7 @@ import torch
 from models import kinds, method, ragged, tiny
 
 from eat_lightning.methods.objective.sandwich import Sandwich
-from eat_lightning.model.contracts import turned
+from eat_lightning.model.contracts import at_point
 from eat_lightning.model.training import Context
 
 EVEN, TILTED = [0.0, 0.0], [math.log(3.0), 0.0]
@@ -93,4 +93,4 @@ def test_faults():
     assert Sandwich().fits(none) == [
         "objective=sandwich varies a reduction, and none has nothing to vary"
     ]
-    assert Sandwich().fits(turned(method("reduction", "norm_topk"), 0.1)) == []
+    assert Sandwich().fits(at_point(method("reduction", "norm_topk"), 0.1)) == []

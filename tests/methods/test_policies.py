@@ -13,8 +13,8 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import build_policies, from_folder, policies_of, specs_of
+from eat_lightning.model.policy_request import PolicyRequest
 from eat_lightning.model.reason import HELD, OWN, Reason, leaves
-from eat_lightning.model.wish import Wish
 from eat_lightning.new import checks
 
 LENGTHS = (9, 1, 14, 2, 7, 21, 12, 5)
@@ -89,7 +89,7 @@ def test_an_exit_only_comes_later(names: tuple[str, ...], exit: str, reduction: 
 @pytest.mark.combined
 @pytest.mark.parametrize(("names", "exit", "reduction"), EVERY)
 def test_records_say_what_running_would(names: tuple[str, ...], exit: str, reduction: str):
-    encoder, split = asking(names, exit, reduction), Known(ragged(checks.LENGTHS))
+    encoder, split = asking(names, exit, reduction), KnownFields(ragged(checks.LENGTHS))
     outcome = record(encoder, split, batch_size=8).under()
     with torch.inference_mode():
         trace = encoder(split.batch(np.arange(len(split))))
@@ -98,7 +98,7 @@ def test_records_say_what_running_would(names: tuple[str, ...], exit: str, reduc
     assert outcome.tokens_LB.tolist() == trace.tokens_LB.tolist()
 
 
-class Known(checks.Examples):
+class KnownFields(checks.Examples):
     """With where each example comes from."""
 
     def batch(self, rows: np.ndarray) -> Batch:
@@ -124,8 +124,8 @@ class Scripted(ExitRule, Policy):
         code = self.codes[len(logits_EBC) - 1]
         return torch.full((logits_EBC.shape[1],), max(0, code - OWN + 1))
 
-    def wishes(self, batch, reduction):
-        return Wish(full_B=np.full(batch.size, self.full))
+    def requests(self, batch, reduction):
+        return PolicyRequest(full_B=np.full(batch.size, self.full))
 
     def reviews(self, reason_B, logits_EBC, batch, rows_B):
         code = self.codes[len(logits_EBC) - 1]

@@ -37,10 +37,10 @@ def test_what_has_started_is_not_switched():
 def test_whom_it_is_about():
     batch = ragged()
     batch.about = ABOUT
-    found = FullDepth(sources=["web*"], mimes=["TEXT/*"]).wishes(batch, None).full_B
+    found = FullDepth(sources=["web*"], mimes=["TEXT/*"]).requests(batch, None).full_B
     assert found.tolist() == [False, True, False, True, False]
-    assert FullDepth(sources=["*"]).wishes(batch, None).full_B.all()
-    assert FullDepth(active=False).wishes(batch, None).full_B is None
+    assert FullDepth(sources=["*"]).requests(batch, None).full_B.all()
+    assert FullDepth(active=False).requests(batch, None).full_B is None
 
 
 def test_a_rule_under_which_nobody_leaves_says_fallback_too():

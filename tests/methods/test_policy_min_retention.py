@@ -64,6 +64,6 @@ def test_the_models_own_strength_is_not_raised():
 
 
 def test_wishes_are_of_this_batch():
-    wish = MinRetention(0.81, ["mail"]).wishes(ragged(LONG), method("reduction", "norm_topk"))
-    assert wish.full_B is None
-    assert wish.strength_B.tolist() == [1.0] * 3
+    request = MinRetention(0.81, ["mail"]).requests(ragged(LONG), method("reduction", "norm_topk"))
+    assert request.full_B is None
+    assert request.strength_B.tolist() == [1.0] * 3

@@ -38,8 +38,8 @@ def test_rows_are_places_in_the_batch():
 def test_an_unknown_source_runs_every_layer_under_strict():
     batch = ragged((2, 3, 4, 5))
     batch.about = [{"source": "mail"}, {"source": "phone"}, {}, {"source": "web"}]
-    assert PerSource(TAUS).wishes(batch, None).full_B.tolist() == [False, True, True, False]
-    assert PerSource(TAUS, strict=False).wishes(batch, None).full_B is None
+    assert PerSource(TAUS).requests(batch, None).full_B.tolist() == [False, True, True, False]
+    assert PerSource(TAUS, strict=False).requests(batch, None).full_B is None
     assert reviewed(PerSource(TAUS, strict=False), ["phone", None], [0.5, 0.5]) == [GO, GO]
     batch.about = None
-    assert PerSource(TAUS).wishes(batch, None).full_B.tolist() == [True] * 4
+    assert PerSource(TAUS).requests(batch, None).full_B.tolist() == [True] * 4

@@ -5,7 +5,7 @@ import torch
 from models import packed, ragged, tiny, tiny_shape
 
 from eat_lightning.methods.reduction.ltp import LearnedTokenPruning
-from eat_lightning.model.contracts import turned
+from eat_lightning.model.contracts import at_point
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.options import PassOptions
 
@@ -83,6 +83,6 @@ def test_its_own_rate_and_its_knob():
     made = bound(lr=0.01)
     (group,) = made.groups(1e-4)
     assert (group["lr"], group["weight_decay"]) == (0.01, 0.0)
-    twin = turned(made, 0.5)
+    twin = at_point(made, 0.5)
     assert (twin.scale, made.scale) == (0.5, 1.0)
     assert twin.delta is made.delta

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from models import packed, ragged, tiny, tiny_shape
 
 from eat_lightning.methods.reduction.transkimmer import Transkimmer
-from eat_lightning.model.contracts import turned
+from eat_lightning.model.contracts import at_point
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.heads import pool_mean
 
@@ -131,6 +131,6 @@ def test_a_task_that_wants_a_token_back_can_have_it():
 
 def test_a_twin_with_another_threshold_shares_what_was_learned():
     encoder = tiny("dense", "transkimmer")
-    twin = turned(encoder.reduction, 0.9)
+    twin = at_point(encoder.reduction, 0.9)
     assert (twin.threshold, encoder.reduction.threshold) == (0.9, 0.5)
     assert twin.predictors is encoder.reduction.predictors

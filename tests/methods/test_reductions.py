@@ -8,7 +8,7 @@ from models import kinds, method, ragged, tiny
 
 from eat_lightning.methods.reduction._gates import forwarded, weighed
 from eat_lightning.methods.reduction._topk import TopK
-from eat_lightning.model.contracts import Reduction, turned
+from eat_lightning.model.contracts import Reduction, at_point
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.options import PassOptions
@@ -67,7 +67,9 @@ def test_dropping_equals_masking(kind: str, pool: str):
 @pytest.mark.parametrize("kind", [kind for kind in REDUCTIONS if kind != "none"])
 def test_nothing_leaves_at_the_strict_end(kind: str):
     encoder, batch = tiny("dense", kind), ragged()
-    encoder = encoder.replacing(reduction=turned(encoder.reduction, encoder.reduction.knob.strict))
+    encoder = encoder.replacing(
+        reduction=at_point(encoder.reduction, encoder.reduction.knob.strict)
+    )
     assert (encoder(batch).tokens_LB == batch.lengths_B).all()
 
 
@@ -75,7 +77,7 @@ def test_nothing_leaves_at_the_strict_end(kind: str):
 def test_cls_survives_the_lax_end(kind: str):
     encoder, batch = tiny("dense", kind), ragged()
     if (knob := encoder.reduction.knob) is not None:
-        encoder = encoder.replacing(reduction=turned(encoder.reduction, knob.fine[-1]))
+        encoder = encoder.replacing(reduction=at_point(encoder.reduction, knob.fine[-1]))
     for packed in encoder(batch, PassOptions(keep_hidden=True)).hidden.values():
         first_B = packed.layout.offsets_B
         assert packed.layout.lengths_B.min() >= 1

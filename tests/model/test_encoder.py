@@ -14,7 +14,7 @@ from models import alone, method, padded, ragged, spread, tiny
 from reference import reference
 
 from eat_lightning.infer.record import record
-from eat_lightning.model.contracts import turned
+from eat_lightning.model.contracts import at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
 from eat_lightning.model.options import ALL_EXITS
@@ -118,7 +118,7 @@ def test_an_exit_where_nobody_may_leave_is_not_asked(kind: str):
     recorded = record(encoder, Examples(ragged()))
 
     def at_2(point: float) -> Any:
-        rule = turned(encoder.exit, [knob.strict, point, knob.strict])
+        rule = at_point(encoder.exit, [knob.strict, point, knob.strict])
         rule.layers = [1, 2, 3]
         return rule
 

@@ -11,7 +11,7 @@ import torch
 from models import kinds
 from torch import Tensor, nn
 
-from eat_lightning.model.contracts import Attention, ExitRule, Knob, Reduction, turned
+from eat_lightning.model.contracts import Attention, ExitRule, Knob, Reduction, at_point
 from eat_lightning.model.method import argument_faults, faults_of, kept_arguments, makers, method
 from eat_lightning.model.specification import SLOTS, class_of
 from eat_lightning.validation import InLayers, Layers, OneOf, Point, Points, Positive, Whole, Within
@@ -87,7 +87,7 @@ def test_a_module_is_made_and_sequences_are_kept_as_lists():
     assert faults_of(made, 2) == ["exit.layers must be in 1..2, got 3"]
     assert made != Every((0.5, 0.25), (1, 3), count=2)  # as torch compares: by identity
     assert hash(made) != hash(copy.copy(made))
-    twin = turned(made, 0.75)
+    twin = at_point(made, 0.75)
     assert (twin.share, made.share) == (0.75, [0.5, 0.25])
     assert twin.inner is made.inner
 
@@ -127,16 +127,16 @@ class Plain(Attention):
 
     def sees(self, q, k): ...
 
-    def __init__(self, reach: int = 1):
-        if reach < 1:
-            raise ValueError(f"reach must be 1 or more, got {reach}")
-        self.reach = reach
+    def __init__(self, half_window: int = 1):
+        if half_window < 1:
+            raise ValueError(f"reach must be 1 or more, got {half_window}")
+        self.half_window = half_window
 
 
 class Told(Plain):
     @classmethod
-    def faults(cls, num_layers: int | None, reach: int = 1) -> list[str]:
-        return [] if reach <= (num_layers or reach) else ["reach is too long"]
+    def faults(cls, num_layers: int | None, half_window: int = 1) -> list[str]:
+        return [] if half_window <= (num_layers or half_window) else ["reach is too long"]
 
 
 class Stricter(Every):
@@ -148,8 +148,8 @@ class Stricter(Every):
 
 
 def test_a_class_may_have_a_constructor_of_its_own():
-    assert argument_faults(Plain, 6, reach=0) == []  # its constructor says so
-    assert argument_faults(Told, 6, reach=7) == ["reach is too long"]
+    assert argument_faults(Plain, 6, half_window=0) == []  # its constructor says so
+    assert argument_faults(Told, 6, half_window=7) == ["reach is too long"]
     assert faults_of(Told(7), 6) == ["reach is too long"]
     assert argument_faults(Stricter, 1, half=7) == []
     assert (Stricter().share, kept_arguments(Stricter())) == (0.5, {"half": 0.25})

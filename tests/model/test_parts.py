@@ -89,7 +89,7 @@ def test_a_band_of_ones_is_the_mean_of_neighbours():
     qkv_N = torch.zeros(5, 3, 1, 1)
     qkv_N[:, 2, 0, 0] = torch.tensor([0.0, 1.0, 2.0, 5.0, 6.0])
     layout = Layout(torch.tensor([5]), torch.device("cpu"))
-    mixed_N = near_attention(qkv_N, layout, reach=2, position_N=position_N).flatten()
+    mixed_N = near_attention(qkv_N, layout, half_window=2, position_N=position_N).flatten()
     assert mixed_N.tolist() == [1.0, 1.0, 1.0, 5.5, 5.5]
     assert near_pairs(5, 2) == 32 * (32 + 4)
 

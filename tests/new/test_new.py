@@ -111,8 +111,8 @@ def test_a_wrong_shape_ends_a_command_in_one_line(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["eat track"])
     with pytest.raises(SystemExit, match="1"):
         entry("track", command)()
-    said = capsys.readouterr().err
-    assert said == "error: BadExit.decides must give B whole numbers, got 5 x 3\n"
+    message = capsys.readouterr().err
+    assert message == "error: BadExit.decides must give B whole numbers, got 5 x 3\n"
 
 
 def test_nothing_is_replaced_and_names_are_modules(tmp_path: Path):

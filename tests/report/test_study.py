@@ -92,9 +92,9 @@ def test_a_damaged_line_is_named_and_the_rest_kept(tmp_path: Path):
         (3, ""),
         (4, "x is not an option"),
     ):
-        told = [w for w in study.warnings if f"{path}, line {line}: not a row" in w]
-        assert len(told) == 1
-        assert part in told[0]
+        reported = [w for w in study.warnings if f"{path}, line {line}: not a row" in w]
+        assert len(reported) == 1
+        assert part in reported[0]
 
 
 def test_a_run_cut_short_is_named(tmp_path: Path):

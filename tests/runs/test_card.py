@@ -1,4 +1,4 @@
-"""The model card says what a run is, what its exits are worth, and which budgets are kept."""
+"""The model card says what a run is, what its exits are worth, and which dials are kept."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,14 @@ from eat_lightning.runs.run import Run
 from eat_lightning.weights.hf import EatForSequenceClassification
 
 CALIBRATION = {"6": {"temperature": 1.25, "ece_before": 0.061, "ece_after": 0.018}}
-POINT = {"budget": "0.5", "cost": 0.487, "accuracy": 0.9, "held_out": 0.885, "num_examples": 640}
+POINTS = [
+    {"exit": tau, "reduction": None, "cost": cost, "accuracy": accuracy, "agreement": agreement}
+    for tau, cost, accuracy, agreement in (
+        *((1.0, 1.0, 0.905, 1.0), (0.99, 0.902, 0.905, 0.998)),
+        *((0.9, 0.487, 0.9, 0.975), (0.8, 0.45, 0.89, 0.96)),
+    )
+]
+DIAL = {"unit": "share", "points": POINTS, "num_examples": 640, "fitted_for": {}, "times": None}
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +42,18 @@ def test_a_card_names_the_task_its_classes_and_the_methods(run: Run):
     assert "`sst2` (negative, positive)" in said
     assert f"* exit: `{run.model_config()['exit']['kind']}`" in said
     assert "| 6 | 1.25 | 6.1 % | 1.8 % |" in said
-    assert "None fitted yet" in said
+    assert "Not fitted yet" in said
 
 
-def test_a_kept_budget_is_in_the_card(run: Run):
-    (run.folder / "budgets").mkdir()
-    (run.folder / "budgets" / "0.5-abc.json").write_text(json.dumps(POINT))
+def test_a_kept_dial_is_in_the_card(run: Run):
+    """Points that lie nearer to the last one shown than a tenth of full cost are left out."""
+    (run.folder / "dial").mkdir()
+    (run.folder / "dial" / "dial-abc.json").write_text(json.dumps(DIAL))
     write_card(run)
-    assert "| 0.5 | 0.487 | 90.00 | 88.50 |" in card(run)
+    assert "| 1.000 | 90.50 | 100.00 |" in card(run)
+    assert "| 0.487 | 90.00 | 97.50 |" in card(run)
+    assert "| 0.902 |" not in card(run)
+    assert "| 0.450 |" not in card(run)
     assert "Fitted on 640 examples" in card(run)
 
 

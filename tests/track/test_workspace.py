@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.track import __main__ as module
-from eat_lightning.track.__main__ import WorkspacePlan, workspace
+from eat_lightning.track.__main__ import WorkspaceSettings, workspace
 
 pytest.importorskip("wandb_workspaces", reason="pip install wandb-workspaces")
 # pydantic's, of wandb-workspaces 0.4.13
@@ -76,9 +76,11 @@ def test_panels_name_what_runs_log(spec: dict[str, Any]):
 
 def test_without_an_account_the_spec_is_a_file(outputs: Path, capsys: pytest.CaptureFixture[str]):
     workspace(config_of())
-    said = capsys.readouterr().out
-    assert said == f"{outputs / 'workspace.json'}: the workspace's spec (no W&B account: wandb " + (
-        "login, then this command saves it)\n"
+    message = capsys.readouterr().out
+    assert (
+        message
+        == f"{outputs / 'workspace.json'}: the workspace's spec (no W&B account: wandb "
+        + ("login, then this command saves it)\n")
     )
     assert (outputs / "workspace.json").is_file()
 
@@ -89,7 +91,7 @@ def test_with_an_account_it_is_saved(
     monkeypatch.setenv("WANDB_MODE", "online")
     built: list[str | None] = []
 
-    def fake(plan: WorkspacePlan, entity: str | None) -> Any:
+    def fake(plan: WorkspaceSettings, entity: str | None) -> Any:
         built.append(entity)
         return SimpleNamespace(save=lambda: SimpleNamespace(url="https://where"))
 
@@ -100,7 +102,7 @@ def test_with_an_account_it_is_saved(
 
 
 def test_what_the_server_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch):
-    def refuse(plan: WorkspacePlan, entity: str | None) -> Any:
+    def refuse(plan: WorkspaceSettings, entity: str | None) -> Any:
         raise RuntimeError("no such project\nmore")
 
     monkeypatch.setenv("WANDB_MODE", "online")

@@ -35,7 +35,7 @@ from eat_lightning.train.one_pass import (
     searched,
     trains_early_heads_alone,
 )
-from eat_lightning.train.plan import OnePassPlan, planned
+from eat_lightning.train.plan import OnePassSettings, planned
 
 HEAD: dict[str, Any] = {"layers": [0, 2, 4], "last": {"kind": "pooled", "pool": "mean"}}
 CHOSEN = Chosen(1e-3, 0.05, 2)
@@ -240,10 +240,10 @@ def test_what_needs_the_encoder_in_every_step():
     assert GradientEquilibrium().reads_labels
 
 
-def plan_of(**changes: Any) -> OnePassPlan:
+def plan_of(**changes: Any) -> OnePassSettings:
     settings = {"enabled": True, "texts": None, "batch_size": 8, "dropout": 0.0}
     settings |= {"lr": [1.0, 3.0], "weight_decay": [0.0, 0.5], "epochs": [2, 4, 8]}
-    return OnePassPlan.model_validate(settings | changes)
+    return OnePassSettings.model_validate(settings | changes)
 
 
 def test_settings_are_chosen_one_after_another():

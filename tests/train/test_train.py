@@ -181,7 +181,18 @@ def test_dropout_is_on_in_training():
 
 
 MINE = """
+from pathlib import Path
+
+from lightning import Callback
+
 from eat_lightning.model.contracts import Reduction
+
+class Note(Callback):
+    def __init__(self, to):
+        self.to = to
+
+    def on_train_end(self, trainer, module):
+        Path(self.to).write_text(type(trainer.optimizers[0]).__name__)
 
 class EveryOther(Reduction):
     def __init__(self, layers=(2,)):
@@ -202,7 +213,10 @@ def test_a_class_of_ones_own_trains_and_is_opened_again(
     monkeypatch.syspath_prepend(tmp_path)
     config = config_of(*TINY, "study=mine")
     config["reduction"] = {"_target_": "mine.EveryOther", "layers": [2]}
+    config["callbacks"] = {"note": {"_target_": "mine.Note", "to": str(tmp_path / "note")}}
+    config["optimizer"] = config_of(*TINY, "optimizer=sgd")["optimizer"]
     train(config, [*TINY, "study=mine"])
+    assert (tmp_path / "note").read_text() == "SGD"
     del sys.modules["mine"]
     folder = folder_for(config, [*TINY, "study=mine"])
     with pytest.raises(ConfigError, match="import mine before loading"):
@@ -221,6 +235,14 @@ def test_the_learning_rate_is_the_tasks_but_for_random_weights():
     for given, lr in (([], 1e-3), (["optimizer.lr=3e-4"], 3e-4)):
         plan = planned(config_of(*TINY, *given))
         assert module_of(plan, data_of(plan)).lr == lr
+
+
+def test_an_optimizer_takes_its_arguments_from_the_config():
+    plan = planned(config_of(*TINY, "optimizer=sgd", "optimizer.momentum=0.5"))
+    (group,) = plan.optimizer.over(
+        [{"params": [torch.nn.Parameter(torch.ones(2))]}], 0.1
+    ).param_groups
+    assert (group["lr"], group["momentum"], group["nesterov"]) == (0.1, 0.5, True)
 
 
 def test_heads_at_all_layers_are_in_a_runs_name():

@@ -52,9 +52,9 @@ def test_what_is_saved_comes_back(folder: Path):
 
 def test_a_method_from_outside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     encoder = tiny()
-    encoder = encoder.replacing(attention=Nearest(reach=3))
+    encoder = encoder.replacing(attention=Nearest(half_window=3))
     save_model(encoder, LABELS, tmp_path)
-    assert load_model(tmp_path)[0].attention.reach == 3
+    assert load_model(tmp_path)[0].attention.half_window == 3
     monkeypatch.delitem(sys.modules, "models")
     with pytest.raises(ConfigError, match="import models before loading this model"):
         load_model(tmp_path)

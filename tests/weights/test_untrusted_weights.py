@@ -145,8 +145,8 @@ def test_the_hugging_face_side_refuses_them_too(run: Path, tmp_path: Path):
     sound = (folder / "config.json").read_text()
     for changes in ({"num_layers": 10**9}, {"vocab_size": 10**9}, {"max_positions": 10**9}):
         edit(folder / "config.json", **changes)
-        said = refused(read, str(folder), error=ValueError)
-        assert f"must be at most 1000, got {10**9}" in said or "size mismatch" in said
+        message = refused(read, str(folder), error=ValueError)
+        assert f"must be at most 1000, got {10**9}" in message or "size mismatch" in message
         (folder / "config.json").write_text(sound)
     (folder / "evil.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'pwned')!r})\n")
     edit(folder / "config.json", auto_map={"AutoModelForSequenceClassification": "evil.Evil"})

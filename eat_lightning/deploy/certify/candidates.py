@@ -11,8 +11,8 @@ is not ordered by one sequence is another chain, and chains share the error:
 * Each point of the reduction's knob has chains of its own. The full-depth answer that every risk
   compares with stays that of the run's own reduction, so what another one costs counts as well.
 
-* A point that was fitted for a budget, on examples that certificates do not see, makes one chain:
-  the way there from the strict end.
+* The dial makes one chain, from full depth to the point of a budget or of a share of unchanged
+  answers. It was fitted on examples that certificates do not see.
 
 Every chain starts with the run at full depth, and nobody leaving under the chain's reduction.
 """
@@ -25,11 +25,11 @@ from typing import Any
 
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import points_by_layer, turned
+from eat_lightning.model.contracts import at_point, points_by_layer
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import build, spec
 
 CAUTION = {"shared": (1.0,), "each": (1.0, 0.5, 0.0)}
-STEPS = 20  # of the chain to a point that is given
 
 
 def chains_of(
@@ -44,7 +44,7 @@ def chains_of(
     knob: Any = rule.knob
     ordered = sorted({*(points or knob.fine)}, key=lambda point: abs(point - knob.strict))
     chains: list[list[Setting]] = []
-    reductions = [own.reduction] if ratios is None else [turned(own.reduction, r) for r in ratios]
+    reductions = [own.reduction] if ratios is None else [at_point(own.reduction, r) for r in ratios]
     for reduction in reductions:
         for caution in CAUTION[exits]:
             rules = [Never(), *(cautious(rule, point, caution) for point in ordered)]
@@ -54,16 +54,9 @@ def chains_of(
     return list(named.values())
 
 
-def chain_to(full: Setting, last: Setting) -> list[Setting]:
-    """From full depth to one point, whose exits have points of their own: the distance of each to
-    the strict end grows in equal steps."""
-    knob: Any = last.exit.knob
-    distances = [point - knob.strict for point in points_by_layer(last.exit).values()]
-    shares = [step / STEPS for step in range(1, STEPS + 1)]
-    steps = [[round(knob.strict + share * d, 9) for d in distances] for share in shares]
-    nobody = replace(last, exit=Never())
-    chain = [nobody, *(replace(last, exit=turned(last.exit, points)) for points in steps)]
-    return chain if nobody.specs == full.specs else [full, *chain]
+def along_dial(full: Setting, encoders: Sequence[AdaptiveEncoder]) -> list[Setting]:
+    """The chain of full depth and the points of a dial, from strict to lax."""
+    return [full, *(replace(full, exit=each.exit, reduction=each.reduction) for each in encoders)]
 
 
 def cautious(rule: Any, point: float, caution: float) -> Any:

@@ -10,7 +10,7 @@ import torch
 from eat_lightning.config import parsed
 from eat_lightning.data.calibration import group_ids
 from eat_lightning.deploy.certify.passes import Passes
-from eat_lightning.deploy.certify.plan import CertifyPlan, Prepared, prepare
+from eat_lightning.deploy.certify.plan import CertifySettings, Prepared, prepare
 from eat_lightning.deploy.certify.select import Choice, choose
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Source
@@ -23,7 +23,7 @@ from eat_lightning.runs.row import majority, recalls, unfound
 
 def certified(config: dict[str, Any]) -> list[Certificate]:
     """One certificate, or one for each source; each is saved and shown."""
-    plan = parsed(CertifyPlan, config)
+    plan = parsed(CertifySettings, config)
     prepared = prepare(plan)
     torch.set_num_threads(plan.threads)
     run = prepared.run
@@ -91,7 +91,8 @@ def certificate_of(
     prepared: Prepared, choice: Choice, source: Source, holds_for: dict[str, Any]
 ) -> Certificate:
     target, plan = prepared.target, prepared.plan
-    default = target.name if plan.budget is None else f"{target.name}-budget-{plan.budget}"
+    key, wanted = plan.asked
+    default = target.name if wanted is None else f"{target.name}-{key}-{wanted}"
     return Certificate(
         name=of_source(plan.name or default, source),
         source=source,

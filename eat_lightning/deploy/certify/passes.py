@@ -12,9 +12,9 @@ import numpy as np
 
 from eat_lightning.deploy.certify.plan import Prepared
 from eat_lightning.infer.backend import Backend
-from eat_lightning.infer.later import LaterExits
 from eat_lightning.infer.onnx_backend import Export, OnnxBackend
 from eat_lightning.infer.recorded import Outcome, Recorded
+from eat_lightning.infer.stricter_exits import StricterExits
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.settings import Setting
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -50,7 +50,7 @@ class Passes:
         if self.export is None:
             return replace(self.own, by_source={None: self.body(candidate)})
         rule = self.export.stricter(candidate.specs["exit"])
-        exits = LaterExits(self.export.layers, rule, candidate.policies)
+        exits = StricterExits(self.export.layers, rule, candidate.policies)
         return OnnxBackend(self.export, {None: exits})
 
     def outcome(self, candidate: Setting) -> Outcome:

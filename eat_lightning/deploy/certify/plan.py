@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from eat_lightning.config import DataPlan
-from eat_lightning.deploy.certify.candidates import chain_to, chains_of, is_reachable
+from eat_lightning.config import DataSettings
+from eat_lightning.deploy.certify.candidates import along_dial, chains_of, is_reachable
 from eat_lightning.deploy.certify.select import Target
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
@@ -20,13 +20,14 @@ from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import points_by_layer
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
 from eat_lightning.model.specification import MODEL_SLOTS, build, method_faults, spec
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import name_faults
 from eat_lightning.runs.chosen import ExitChoice
-from eat_lightning.runs.plan import RunPlan
+from eat_lightning.runs.plan import RunSettings
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
 from eat_lightning.validation import Whole, Within
@@ -34,11 +35,12 @@ from eat_lightning.validation import Whole, Within
 Listed = Annotated[list[Any], Field(min_length=1)] | None  # which a knob bounds
 
 
-class CertifyPlan(RunPlan):
+class CertifySettings(RunSettings):
     """onnx: an export of the run, whose certificate it is then. backend: that answers; of an export
     "torch" stands for onnxruntime. label: the class that a risk is
     about, by name or number. taus, ratios: points of the knobs of exit rule and reduction.
-    exit: the budget whose fitted point is the laxest candidate."""
+    exit: the budget, or the share of unchanged answers, whose point on the dial is the laxest
+    candidate."""
 
     onnx: str | None
     backend: Literal["torch", "onnx", "openvino"]
@@ -54,7 +56,7 @@ class CertifyPlan(RunPlan):
     name: Any
     risk: dict[str, Any]
     procedure: dict[str, Any]
-    data: DataPlan
+    data: DataSettings
     device: Literal["cpu", "cuda"]
     threads: Annotated[int, Whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -64,8 +66,10 @@ class CertifyPlan(RunPlan):
         return "onnx" if self.backend == "torch" else self.backend
 
     @property
-    def budget(self) -> Any:
-        return self.exit.get("budget")
+    def asked(self) -> tuple[str, Any]:
+        """The setting of `exit` that names a point on the dial, and its value."""
+        key = "budget" if self.exit.get("agree") is None else "agree"
+        return key, self.exit.get(key)
 
     def rules(self) -> Iterator[str]:
         yield from prepack_faults(self.prepack, self.dtype, self.device)
@@ -76,9 +80,10 @@ class CertifyPlan(RunPlan):
             yield f"name must not hold an @, got {self.name!r}"
         others = {"taus": self.taus, "ratios": self.ratios, "onnx": self.onnx}
         others |= {"exits": self.exits if self.exits == "each" else None}
+        name, wanted = self.asked
         for key, value in others.items():
-            if self.budget is not None and value is not None:
-                yield f"exit.budget and {key} exclude each other, got {self.budget} and {value}"
+            if wanted is not None and value is not None:
+                yield f"exit.{name} and {key} exclude each other, got {wanted} and {value}"
         if self.backend != "torch" and not self.onnx:
             where = "an engine's certificate is that of an export: give onnx=<folder>"
             yield f"backend={self.backend}: {where}"
@@ -95,14 +100,14 @@ class CertifyPlan(RunPlan):
 class Prepared:
     """A run, or an export of it, chains of candidates, and what is to hold of the chosen one."""
 
-    plan: CertifyPlan
+    plan: CertifySettings
     run: Run
     chains: list[list[Setting]]
     target: Target
     export: Export | None = None
 
 
-def prepare(plan: CertifyPlan) -> Prepared:
+def prepare(plan: CertifySettings) -> Prepared:
     """ConfigError with all faults that show before data is loaded."""
     run = Run.open(plan.run)
     number = class_number(plan, run)
@@ -123,7 +128,7 @@ def prepare(plan: CertifyPlan) -> Prepared:
     return Prepared(plan, run, chains, target, export)
 
 
-def class_number(plan: CertifyPlan, run: Run) -> int | None:
+def class_number(plan: CertifySettings, run: Run) -> int | None:
     """The class that the risk is about; None where it is about none. ConfigError where one is
     named that is not there, or none is."""
     labels, named = run.task.labels, plan.label
@@ -141,7 +146,7 @@ def class_number(plan: CertifyPlan, run: Run) -> int | None:
     return named
 
 
-def run_chains(plan: CertifyPlan, run: Run) -> list[list[Setting]]:
+def run_chains(plan: CertifySettings, run: Run) -> list[list[Setting]]:
     """From the run's own methods; the rule is its own where that has a knob, else by confidence."""
     model = run.model_config()
     last, heads = model["num_layers"], model["head"]["layers"]
@@ -169,20 +174,22 @@ def run_chains(plan: CertifyPlan, run: Run) -> list[list[Setting]]:
     full = Setting(own["attention"], own["reduction"], Never(), policies=policies)
     choice = ExitChoice.of(plan.exit, spec("exit", rule))
     if choice.budget is not None:
-        return [chain_to(full, fitted(plan, run, replace(full, exit=rule), choice))]
+        return [along_dial(full, dial_of(plan, run, replace(full, exit=rule), choice))]
     return chains_of(full, rule, plan.taus, plan.exits, plan.ratios)
 
 
-def fitted(plan: CertifyPlan, run: Run, own: Setting, choice: ExitChoice) -> Setting:
-    """The run's own methods with their knobs where they are for a budget."""
+def dial_of(
+    plan: CertifySettings, run: Run, own: Setting, choice: ExitChoice
+) -> list[AdaptiveEncoder]:
+    """The run's encoder at each point of its dial, from full depth to the wanted one."""
     form = form_of(plan.prepack, plan.dtype, plan.device)
     encoder = in_form(in_dtype(run.model()[0], plan.dtype).to(plan.device), form)
     body = encoder.replacing(**own.methods, policies=own.policies)
     where, budget = plan.data.model_dump(), choice.budget
     assert budget is not None
     fits = choice.fit_reduction
-    found = Fitter(run, body, fits, form, plan.threads, where, plan.batch).on(budget)
-    return replace(own, exit=found.exit, reduction=found.reduction)
+    fitter = Fitter(run, body, fits, form, plan.threads, where, plan.batch)
+    return [point.on(body) for point in fitter.points(budget)]
 
 
 def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
@@ -200,7 +207,7 @@ def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
     )
 
 
-def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Setting]]:
+def export_chains(plan: CertifySettings, run: Run, export: Export) -> list[list[Setting]]:
     """From full depth to the graphs' own rule: an exit of an export can come later than its graphs
     say and never earlier. ConfigError with what cannot be asked of this export, or beside this
     run."""
@@ -228,7 +235,7 @@ def export_chains(plan: CertifyPlan, run: Run, export: Export) -> list[list[Sett
     return reachable_chains(plan, Setting(**own, policies=policies), about["num_layers"])
 
 
-def reachable_chains(plan: CertifyPlan, last: Setting, num_layers: int) -> list[list[Setting]]:
+def reachable_chains(plan: CertifySettings, last: Setting, num_layers: int) -> list[list[Setting]]:
     """last: what the graphs do. It ends every chain where no points and no layers are asked for."""
     knob: Any = last.exit.knob
     points: Any = plan.taus

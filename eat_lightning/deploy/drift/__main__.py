@@ -10,7 +10,7 @@ from typing import Any
 
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed
-from eat_lightning.deploy.drift.plan import DriftPlan
+from eat_lightning.deploy.drift.plan import DriftSettings
 from eat_lightning.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ def drift(config: dict[str, Any]) -> int:
 
     Raises ConfigError, one line per fault, before anything long.
     """
-    plan = parsed(DriftPlan, config)
+    plan = parsed(DriftSettings, config)
     from eat_lightning.deploy.drift.watch import made, replayed
     from eat_lightning.engines.open import open_backend
     from eat_lightning.runs.run import Run

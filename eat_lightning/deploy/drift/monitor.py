@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict
 from eat_lightning.config import parsed
 from eat_lightning.deploy.drift.detector import Detector, Pool
 from eat_lightning.deploy.drift.observation import FEATURES, Observation, places
-from eat_lightning.deploy.drift.plan import MonitorPlan
+from eat_lightning.deploy.drift.plan import MonitorSettings
 from eat_lightning.deploy.drift.stability import Window
 from eat_lightning.validation import Whole
 
@@ -88,7 +88,7 @@ class Monitor:
         seed: int = 0,
     ):
         self.settings = {"run_length": run_length, "window": window, "calm": calm, "psi": psi}
-        parsed(MonitorPlan, self.settings)
+        parsed(MonitorSettings, self.settings)
         place_BF = places(seen)
         self.pool, self.window = Pool(place_BF), Window(place_BF, window)
         self.known_FS = self.pool.at_most_FS.copy()  # the calibration part's alone

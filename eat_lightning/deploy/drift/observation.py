@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eat_lightning.answers import Trace, softmax
+from eat_lightning.text_io import Trace, softmax
 
 if TYPE_CHECKING:
     from eat_lightning.infer.recorded import Outcome

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from eat_lightning.config import DataPlan, Plan
-from eat_lightning.engines.plan import ModelPlan
+from eat_lightning.config import DataSettings, Settings
+from eat_lightning.engines.plan import ModelSettings
 from eat_lightning.validation import AtLeast, Whole
 
 
-class MonitorPlan(Plan):
+class MonitorSettings(Settings):
     """The arguments of a `Monitor`."""
 
     run_length: Annotated[float, AtLeast(10)]
@@ -18,14 +18,14 @@ class MonitorPlan(Plan):
     psi: Annotated[float, AtLeast(0)]
 
 
-class DriftPlan(ModelPlan):
+class DriftSettings(ModelSettings):
     """onnx: the export that stands in the run's place. stream None: the reference is made."""
 
     onnx: str | None
     stream: Any
     columns: list[str] | None
-    monitor: MonitorPlan
+    monitor: MonitorSettings
     seed: int
     log: str | None
     log_text: bool
-    data: DataPlan
+    data: DataSettings

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.answers import Line, batches, read_lines
-from eat_lightning.deploy.drift.plan import DriftPlan
+from eat_lightning.deploy.drift.plan import DriftSettings
 from eat_lightning.errors import ConfigError
+from eat_lightning.text_io import Line, batches, read_lines
 
 STDIN = "-"
 KNOWN = ("source", "mime")  # what a file may tell of its examples, in columns of these names
 
 
-def open_stream(plan: DriftPlan, run: Any, own: Sequence[str]) -> Iterator[list[Line]]:
+def open_stream(plan: DriftSettings, run: Any, own: Sequence[str]) -> Iterator[list[Line]]:
     """Batches of standard input, of a parquet file, or of <data set>/<split> in the run's data
     folder. own: the task's columns. ConfigError where there is no such file."""
     name, names = str(plan.stream), plan.columns or own

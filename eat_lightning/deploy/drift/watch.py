@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from eat_lightning.answers import About, Texts
 from eat_lightning.deploy.drift.decisions import TEXTS, DecisionLog
 from eat_lightning.deploy.drift.monitor import Monitor
 from eat_lightning.deploy.drift.observation import observations
-from eat_lightning.deploy.drift.plan import DriftPlan
+from eat_lightning.deploy.drift.plan import DriftSettings
 from eat_lightning.deploy.drift.reference import make_references, read_references
 from eat_lightning.deploy.drift.stream import open_stream
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Source
 from eat_lightning.runs.run import Run
+from eat_lightning.text_io import About, Texts
 
 
 def named(source: Source) -> dict[str, str]:
@@ -55,7 +55,7 @@ class Watch:
         return events
 
 
-def made(plan: DriftPlan, run: Run, backend: Backend) -> Iterator[dict[str, Any]]:
+def made(plan: DriftSettings, run: Run, backend: Backend) -> Iterator[dict[str, Any]]:
     """Make what is normal, and write it beside the model; an event for each reference."""
     split = run.data(dir=plan.data.dir).split("certificate")
     for reference in make_references(backend, split, plan.batch):
@@ -63,7 +63,7 @@ def made(plan: DriftPlan, run: Run, backend: Backend) -> Iterator[dict[str, Any]
         yield {"event": "reference"} | named(reference.source) | about
 
 
-def replayed(plan: DriftPlan, run: Run, backend: Backend) -> Iterator[dict[str, Any]]:
+def replayed(plan: DriftSettings, run: Run, backend: Backend) -> Iterator[dict[str, Any]]:
     """The events of a stream, an error for each line that could not be read, and at the end the
     state of each monitor. ConfigError where the log cannot be written."""
     monitors = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from eat_lightning.answers import answer_input
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed
-from eat_lightning.deploy.predict.plan import PredictPlan
+from eat_lightning.deploy.predict.plan import PredictSettings
+from eat_lightning.text_io import answer_input
 
 
 def predict(config: dict[str, Any]) -> int:
@@ -15,7 +15,7 @@ def predict(config: dict[str, Any]) -> int:
 
     Raises ConfigError, one line per fault, for settings and for a run that cannot answer.
     """
-    plan = parsed(PredictPlan, config)
+    plan = parsed(PredictSettings, config)
     from eat_lightning.engines.open import open_backend
 
     backend = open_backend(plan)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eat_lightning.answers import softmax
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
 from eat_lightning.model.contracts import points_by_layer
+from eat_lightning.text_io import softmax
 
 
 def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:

@@ -14,9 +14,9 @@ def score(config: dict[str, Any]) -> int:
     Raises ConfigError, one line per fault, for settings, inputs and folders before a model is
     loaded, and where nothing can be written any more.
     """
-    from eat_lightning.deploy.score.plan import ScorePlan
+    from eat_lightning.deploy.score.plan import ScoreSettings
 
-    plan = parsed(ScorePlan, config)
+    plan = parsed(ScoreSettings, config)
     from eat_lightning.deploy.score.corpus import Corpus
 
     return Corpus.open(plan).score()

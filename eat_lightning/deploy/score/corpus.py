@@ -20,7 +20,7 @@ from eat_lightning.deploy.score.output import (
     clear_unfinished,
     only_scorer,
 )
-from eat_lightning.deploy.score.plan import ScorePlan, cores
+from eat_lightning.deploy.score.plan import ScoreSettings, cores
 from eat_lightning.deploy.score.progress import Progress
 from eat_lightning.deploy.score.row import ScoreRow, summary
 from eat_lightning.deploy.score.rows import Reading, kept_schema, lines, names_of_texts, parsed
@@ -43,13 +43,13 @@ DECIDE |= {"max_bytes"}
 class Corpus:
     """A model, the shards that it is to score, and the folder that takes the answers."""
 
-    plan: ScorePlan
+    plan: ScoreSettings
     job: Job
     shards: list[Shard]
     manifest: Manifest
 
     @classmethod
-    def open(cls, plan: ScorePlan) -> Corpus:
+    def open(cls, plan: ScoreSettings) -> Corpus:
         """ConfigError with every fault of inputs and output before a model is loaded; then with
         those of the run, of columns, and of a folder that holds other scores."""
         folder = Path(str(plan.output))
@@ -168,7 +168,7 @@ class Corpus:
         )
 
 
-def job_of(plan: ScorePlan, types: Mapping[str, str]) -> Job:
+def job_of(plan: ScoreSettings, types: Mapping[str, str]) -> Job:
     """Open the run, and put with it how rows are read and written."""
     one_thread()
     backend = open_backend(plan)
@@ -196,7 +196,7 @@ def check_columns(inputs: Sequence[Input], job: Job, types: Mapping[str, str]) -
     faults.check()
 
 
-def json_types(inputs: Sequence[Input], plan: ScorePlan) -> dict[str, str]:
+def json_types(inputs: Sequence[Input], plan: ScoreSettings) -> dict[str, str]:
     """The columns of JSON that are passed through, from the first lines of the first files."""
     found = []
     for each in [each for each in inputs if each.format == "jsonl"][:SAMPLED_FILES]:

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from eat_lightning.answers import texts_of
 from eat_lightning.deploy.score.columns import JsonColumns
 from eat_lightning.deploy.score.inputs import Input, Shard
 from eat_lightning.errors import ConfigError
+from eat_lightning.text_io import texts_of
 from eat_lightning.weights.untrusted import one_line
 
 ABOUT = ("source", "mime")  # what policies and certificates by source ask of an example

@@ -13,9 +13,9 @@ def serve(config: dict[str, Any]) -> None:
 
     Raises ConfigError, one line per fault, before a port is opened.
     """
-    from eat_lightning.deploy.serve.plan import ServePlan, token_of
+    from eat_lightning.deploy.serve.plan import ServeSettings, token_of
 
-    plan = parsed(ServePlan, config)
+    plan = parsed(ServeSettings, config)
     token = token_of(plan)
     # After the faults: FastAPI or Ray may be absent.
     if plan.engine == "ray":

@@ -15,13 +15,13 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Str
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from eat_lightning.deploy.serve.access import AccessControl, answer_of
 from eat_lightning.deploy.serve.body import (
     Deadline,
     Reload,
     fault_line,
     question_type,
 )
-from eat_lightning.deploy.serve.door import Door, answer_of
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.worker import Answer, Ask, Refused
 
@@ -70,7 +70,9 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     app = FastAPI(
         title="eat_lightning", lifespan=lifespan, docs_url=None, redoc_url=None, version="1"
     )
-    app.add_middleware(Door, metrics=gateway.metrics, token=token, max_bytes=gateway.plan.max_bytes)
+    app.add_middleware(
+        AccessControl, metrics=gateway.metrics, token=token, max_bytes=gateway.plan.max_bytes
+    )
     add_faults(app, gateway.about.columns)
     add_classify(app, gateway)
     add_status(app, gateway)

@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReplicaRequest:
     """A request, whole. headers: by their names in lower case, the first of each name."""
 
     method: str
@@ -41,7 +41,7 @@ class Told:
     body: bytes = b""
 
 
-async def pieces(app: Any, asked: Asked) -> AsyncGenerator[Told | bytes, None]:
+async def pieces(app: Any, asked: ReplicaRequest) -> AsyncGenerator[Told | bytes, None]:
     """The head, then the body's pieces as they come. Who stops listening has hung up."""
     sent: asyncio.Queue[Any] = asyncio.Queue()
     given = False
@@ -68,7 +68,7 @@ async def pieces(app: Any, asked: Asked) -> AsyncGenerator[Told | bytes, None]:
         running.cancel()
 
 
-async def told(app: Any, asked: Asked) -> Told:
+async def told(app: Any, asked: ReplicaRequest) -> Told:
     """The answer when it is whole."""
     async with aclosing(pieces(app, asked)) as coming:
         head = await anext(coming)

@@ -20,7 +20,7 @@ from eat_lightning.deploy.drift.watch import named
 from eat_lightning.deploy.serve.body import Example
 from eat_lightning.deploy.serve.metrics import Metrics
 from eat_lightning.deploy.serve.monitors import Happened, Monitors, StateFile
-from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote
 from eat_lightning.deploy.serve.worker import Answer, Ask, Queue, Refused, Worker
 from eat_lightning.errors import ConfigError
@@ -28,7 +28,7 @@ from eat_lightning.errors import ConfigError
 WATCH_S = 0.5  # between two looks
 START_S = 2  # for a worker that is being started: when to come again
 HUNG_UP = 499
-OpenModel = Callable[[ServePlan], Remote]
+OpenModel = Callable[[ServeSettings], Remote]
 
 
 class Gateway:
@@ -36,7 +36,7 @@ class Gateway:
     shared with other gateways; one that cannot be used is a ConfigError before the model is loaded.
     """
 
-    def __init__(self, plan: ServePlan, open_model: OpenModel):
+    def __init__(self, plan: ServeSettings, open_model: OpenModel):
         drift = plan.drift
         state = StateFile(drift.state) if drift.monitor and drift.state else None
         self.log = DecisionLog(plan.log, plan.log_text) if plan.log else None
@@ -191,7 +191,7 @@ class Gateway:
         print(f"reload: {reason}", file=sys.stderr, flush=True)
         return Refused(409, reason, retry_after)
 
-    def opened(self, plan: ServePlan) -> Remote:
+    def opened(self, plan: ServeSettings) -> Remote:
         """A model that can take the requests of the one that runs."""
         model = open_strictly(plan, self.open_model)
         if model.about.task != self.about.task:
@@ -233,7 +233,7 @@ class Gateway:
         }
 
 
-def open_strictly(plan: ServePlan, open_model: OpenModel) -> Remote:
+def open_strictly(plan: ServeSettings, open_model: OpenModel) -> Remote:
     """ConfigError where every request would be refused."""
     model = open_model(plan)
     if plan.strict_sources and not model.about.sources:

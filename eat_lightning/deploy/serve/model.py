@@ -11,7 +11,7 @@ from typing import Any
 from eat_lightning.deploy.drift.observation import observations
 from eat_lightning.deploy.drift.reference import Reference, read_references
 from eat_lightning.deploy.serve.body import Example
-from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import NOBODY, Backend, Source
@@ -69,7 +69,7 @@ class Model:
             yield left.places, left.answers
 
 
-def open_model(plan: ServePlan) -> Model:
+def open_model(plan: ServeSettings) -> Model:
     """A model, tried on two examples. ConfigError says why a run cannot be served."""
     backend = open_backend(plan)
     watched = plan.drift.monitor

@@ -18,7 +18,7 @@ from ray.serve.exceptions import RayServeException
 
 from eat_lightning.cluster import join_ray
 from eat_lightning.deploy.serve.gateway import open_strictly
-from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote
 from eat_lightning.deploy.serve.replicas import NUM_FRONTS, Front, Replica
 from eat_lightning.deploy.serve.server import CONNECTIONS, bound_socket, warn_if_open
@@ -32,7 +32,7 @@ LOOK_S = 1.0  # between two looks whether another command has taken over
 QUIET = {"log_level": "WARNING", "enable_access_log": False}
 
 
-def run_on_ray(plan: ServePlan, token: str | None) -> None:
+def run_on_ray(plan: ServeSettings, token: str | None) -> None:
     """Serve until SIGTERM or SIGINT, or until another command puts its own app in this one's place.
     ConfigError where the model, the cluster or the port cannot be had; what ran before goes on."""
     model = open_strictly(plan, Remote)  # a rollout of what cannot be served must not begin
@@ -80,7 +80,7 @@ def start_proxies(host: str, port: int) -> None:
             time.sleep(0.2)
 
 
-def application(plan: ServePlan, token: str | None, command: str) -> Any:
+def application(plan: ServeSettings, token: str | None, command: str) -> Any:
     """Replicas behind fronts, which know whose they are. New ones are started before old ones are
     stopped."""
     shared = {"max_surge_percent": 100, "graceful_shutdown_timeout_s": plan.stop_s}

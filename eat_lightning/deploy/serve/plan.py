@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from eat_lightning.deploy.drift.plan import MonitorPlan
-from eat_lightning.engines.plan import ModelPlan
+from eat_lightning.deploy.drift.plan import MonitorSettings
+from eat_lightning.engines.plan import ModelSettings
 from eat_lightning.errors import ConfigError
 from eat_lightning.validation import Whole, Within
 
@@ -18,7 +18,7 @@ BATCHES = {"inline": 1, "triage": 32}  # examples at once, where batch=null
 Mode = Literal["inline", "triage"]
 
 
-class DriftPlan(MonitorPlan):
+class DriftSettings(MonitorSettings):
     """state: the folder that keeps the monitors' state over a restart; None: nothing keeps it."""
 
     monitor: bool
@@ -28,10 +28,10 @@ class DriftPlan(MonitorPlan):
     @property
     def monitors(self) -> dict[str, Any]:
         """The arguments of each monitor."""
-        return self.model_dump(include={*MonitorPlan.model_fields})
+        return self.model_dump(include={*MonitorSettings.model_fields})
 
 
-class GatewayPlan(ModelPlan):
+class GatewaySettings(ModelSettings):
     """How many examples a gateway takes at once, how long they wait for one another, and how many
     at most."""
 
@@ -51,7 +51,7 @@ class GatewayPlan(ModelPlan):
         return self.batch or BATCHES[self.mode]
 
 
-class ServePlan(GatewayPlan):
+class ServeSettings(GatewaySettings):
     """Settings of the gateway, beside those of the model that answers."""
 
     engine: Literal["local", "ray"]
@@ -68,7 +68,7 @@ class ServePlan(GatewayPlan):
     max_chars: Annotated[int, Whole(1)]
     strict_sources: bool
     stuck_s: Annotated[float, Within("(0, 3600]")]
-    drift: DriftPlan
+    drift: DriftSettings
     stop_s: Annotated[float, Within("[0, 3600]")]
     log: str | None
     log_text: bool
@@ -115,7 +115,7 @@ def absent_packages(command: str) -> list[str]:
     return [f"{command} needs {', '.join(absent)}: {how}"] if absent else []
 
 
-def token_of(plan: ServePlan) -> str | None:
+def token_of(plan: ServeSettings) -> str | None:
     """Read the token from the environment or a file: others can see the command line."""
     if plan.token_env and plan.token_file:
         raise ConfigError("token_env and token_file: give one of them")

@@ -14,7 +14,7 @@ from typing import Any
 
 from eat_lightning.deploy.serve.body import Example
 from eat_lightning.deploy.serve.model import NOBODY, About, Chunk, Deep, open_model
-from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.errors import ConfigError
 
 STOP_S = 5  # for a process to end when its pipe is closed
@@ -27,7 +27,7 @@ class WorkerDied(Exception):
 class Remote:
     """Starts the process and waits until it has a model. ConfigError says why it has none."""
 
-    def __init__(self, plan: ServePlan):
+    def __init__(self, plan: ServeSettings):
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "eat_lightning.deploy.serve.remote", str(theirs.fileno())]
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()])

@@ -29,13 +29,13 @@ from ray.serve.exceptions import (
 )
 from ray.serve.handle import DeploymentHandle
 
+from eat_lightning.deploy.serve.access import answer_of, check_length, too_long
 from eat_lightning.deploy.serve.app import NDJSON, make_app
-from eat_lightning.deploy.serve.asgi import Asked, Told, pieces, told
+from eat_lightning.deploy.serve.asgi import ReplicaRequest, Told, pieces, told
 from eat_lightning.deploy.serve.body import MAX_DEADLINE_MS
-from eat_lightning.deploy.serve.door import answer_of, check_length, too_long
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.metrics import labelled
-from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote
 from eat_lightning.deploy.serve.worker import Refused
 
@@ -52,20 +52,20 @@ class Replica:
     """A gateway with its model, asked by messages in HTTP's place. folder: which the plan's paths
     start from, on a file system that all nodes share."""
 
-    async def __init__(self, plan: ServePlan, token: str | None, folder: str):
+    async def __init__(self, plan: ServeSettings, token: str | None, folder: str):
         os.chdir(folder)
         self.gateway = await asyncio.to_thread(Gateway, plan, Remote)
         self.gateway.start()
         self.app = make_app(self.gateway, token)
 
-    async def ask(self, asked: Asked) -> Told:
+    async def ask(self, asked: ReplicaRequest) -> Told:
         return await told(self.app, asked)
 
-    async def named(self, asked: Asked) -> tuple[str, Told]:
+    async def named(self, asked: ReplicaRequest) -> tuple[str, Told]:
         """Its answer, and whose it is."""
         return serve.get_replica_context().replica_id.unique_id, await self.ask(asked)
 
-    async def stream(self, asked: Asked) -> AsyncGenerator[Told | bytes, None]:
+    async def stream(self, asked: ReplicaRequest) -> AsyncGenerator[Told | bytes, None]:
         async for piece in pieces(self.app, asked):
             yield piece
 
@@ -99,16 +99,16 @@ class Front:
         except TimeoutError:
             return answer_of(Refused(504, "the deadline passed"))
 
-    async def read(self, request: Request) -> Asked:
+    async def read(self, request: Request) -> ReplicaRequest:
         check_length(request, self.max_bytes)
         body = await request.body()
         if len(body) > self.max_bytes:
             raise too_long(self.max_bytes)
         query = request.scope.get("query_string", b"")
         headers = dict(reversed(request.headers.raw))
-        return Asked(request.method, request.url.path, headers, body, query)
+        return ReplicaRequest(request.method, request.url.path, headers, body, query)
 
-    async def answer(self, asked: Asked, deadline: float) -> Response:
+    async def answer(self, asked: ReplicaRequest, deadline: float) -> Response:
         if asked.path == "/metrics":
             return response_of(merged(await self.ask_all(asked)))
         if asked.path == "/reload":
@@ -119,7 +119,7 @@ class Front:
             await again(TRIES, lambda: self.replicas.ask.remote(in_time(asked, deadline)))
         )
 
-    async def streamed(self, asked: Asked, deadline: float) -> Response:
+    async def streamed(self, asked: ReplicaRequest, deadline: float) -> Response:
         """Asked again up to the first line; a replica that dies later breaks the stream off."""
         replicas = self.replicas.options(stream=True)
 
@@ -130,11 +130,11 @@ class Front:
 
         return await again(TRIES, begun)
 
-    async def ask_all(self, asked: Asked) -> dict[str, Told]:
+    async def ask_all(self, asked: ReplicaRequest) -> dict[str, Told]:
         """Every replica's answer, by a name that it keeps while it lives."""
         return dict(await again(1, lambda: self.replicas.broadcast("named", asked).results_async()))
 
-    async def reload(self, asked: Asked) -> Told:
+    async def reload(self, asked: ReplicaRequest) -> Told:
         """Each replica reads its folder again. Another run would be unknown to those that are
         started later."""
         with suppress(ValueError, RecursionError):
@@ -159,7 +159,7 @@ async def again(tries: int, ask: Callable[[], Awaitable[T]]) -> T:
     raise Refused(503, f"{who} died with this request", 1)
 
 
-def deadline_ms(asked: Asked, default: float) -> float:
+def deadline_ms(asked: ReplicaRequest, default: float) -> float:
     """The sooner of the header's and the body's. What is no deadline the app refuses."""
     given: list[Any] = [asked.headers.get(DEADLINE)]
     if b'"deadline_ms"' in asked.body:
@@ -176,7 +176,7 @@ def is_time(ms: Any) -> bool:
         return False
 
 
-def in_time(asked: Asked, deadline: float) -> Asked:
+def in_time(asked: ReplicaRequest, deadline: float) -> ReplicaRequest:
     """Pass on what is left of the time, where that is the app's to keep."""
     given = asked.headers.get(DEADLINE)
     if asked.path != "/classify" or (given is not None and not is_time(given)):

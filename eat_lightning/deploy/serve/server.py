@@ -14,7 +14,7 @@ import uvicorn
 
 from eat_lightning.deploy.serve.app import make_app
 from eat_lightning.deploy.serve.gateway import Gateway
-from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote
 from eat_lightning.deploy.serve.worker import Refused
 from eat_lightning.errors import ConfigError
@@ -31,7 +31,7 @@ class Server(uvicorn.Server):
         yield
 
 
-def run_server(plan: ServePlan, token: str | None) -> None:
+def run_server(plan: ServeSettings, token: str | None) -> None:
     """Opens the port, its files and the model before it says that it serves. ConfigError for any
     of them."""
     with bound_socket(plan.host, plan.port) as listening:

@@ -20,7 +20,7 @@ from fastapi import HTTPException
 
 from eat_lightning.deploy.serve.body import Example
 from eat_lightning.deploy.serve.model import Deep
-from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote, WorkerDied
 
 KILL_S = 5  # for a killed model's last batch to end
@@ -118,7 +118,7 @@ class Worker:
 
     model: Remote
     queue: Queue
-    plan: ServePlan
+    plan: ServeSettings
     settled: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None]
     revive: Callable[[], Remote]
     deep: Callable[[], Deep]

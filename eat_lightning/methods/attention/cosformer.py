@@ -35,11 +35,11 @@ class CosFormer(Approximate):
         span_B1 = rows.position_BL.amax(1, keepdim=True) + 1
         angle_B1L1 = (math.pi / 2 * rows.position_BL / span_B1)[:, None, :, None]
 
-        def turned(x_BHLK: Tensor) -> Tensor:
+        def rotated(x_BHLK: Tensor) -> Tensor:
             x_BHLK = x_BHLK.relu()
             return torch.cat([x_BHLK * angle_B1L1.cos(), x_BHLK * angle_B1L1.sin()], dim=-1)
 
-        q_BHLF, k_BHLF = turned(rows.q_BHLK), turned(rows.k_BHLK)
+        q_BHLF, k_BHLF = rotated(rows.q_BHLK), rotated(rows.k_BHLK)
         return linear_attention(q_BHLF, k_BHLF, rows.v_BHLK, rows.size_BL, LEAST)
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ class Longformer(Attention):
         whole = layout.longest**2
         if not self._windowed(layer) or pairs(layout.longest, self.window // 2) > PAYS * whole:
             return None
-        return partial(banded_attention, reach=self.window // 2)
+        return partial(banded_attention, half_window=self.window // 2)
 
     def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Cost of the pairs that are computed: those of the band where it is cut."""

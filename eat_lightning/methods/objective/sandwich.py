@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from eat_lightning.methods.objective._losses import distillation, task_loss, with_penalties
-from eat_lightning.model.contracts import Objective, Reduction, point_of, turned
+from eat_lightning.model.contracts import Objective, Reduction, at_point, point_of
 from eat_lightning.model.method import faults_of, method
 from eat_lightning.model.training import Context, Loss, Pass
 from eat_lightning.validation import Whole, Within
@@ -49,12 +49,12 @@ class Sandwich(Objective):
         reduction: Any = encoder.reduction
         knob = reduction.knob
         assert knob is not None
-        largest = Pass({"reduction": turned(reduction, knob.strict)})
+        largest = Pass({"reduction": at_point(reduction, knob.strict)})
         return [largest, *(self._between(encoder) for _ in range(self.num_random))]
 
     def _between(self, encoder: Any) -> Pass:
         """A random sub-model; the trainer seeds each step."""
-        drawn = turned(encoder.reduction, point_between(encoder.reduction))
+        drawn = at_point(encoder.reduction, point_between(encoder.reduction))
         skipped = (torch.rand(encoder.shape.num_layers) < self.layer_drop).nonzero().flatten() + 1
         return Pass({"reduction": drawn}, frozenset(skipped.tolist()))
 
@@ -83,4 +83,4 @@ def point_between(reduction: Any) -> float | list[float]:
     ends: Any = own if isinstance(own, list | tuple) else [own] * len(reduction.layers)
     shares = torch.rand(len(ends)).tolist()
     points = [knob.strict + u * (end - knob.strict) for u, end in zip(shares, ends, strict=True)]
-    return points[0] if faults_of(turned(reduction, points), None) else points
+    return points[0] if faults_of(at_point(reduction, points), None) else points

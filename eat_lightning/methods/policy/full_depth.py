@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eat_lightning.methods.policy._chosen import OfChosen, Patterns, chosen
+from eat_lightning.methods.policy._selection import OfSelection, Patterns, chosen
 from eat_lightning.model.method import method
-from eat_lightning.model.wish import Asked, Wish
+from eat_lightning.model.policy_request import PolicyInput, PolicyRequest
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import Reduction
 
 
 @method("policy.full_depth")
-class FullDepth(OfChosen):
+class FullDepth(OfSelection):
     """`active` may be set at any time, and counts for batches that start afterwards. `sources` and
     `mimes`: whom it is about (patterns; neither given: all). Tokens are pruned as ever."""
 
@@ -24,5 +24,9 @@ class FullDepth(OfChosen):
     sources: Patterns = ()
     mimes: Patterns = ()
 
-    def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
-        return Wish(full_B=chosen(asked, self.sources, self.mimes)) if self.active else Wish()
+    def requests(self, asked: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
+        return (
+            PolicyRequest(full_B=chosen(asked, self.sources, self.mimes))
+            if self.active
+            else PolicyRequest()
+        )

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from eat_lightning.methods.policy._chosen import OfChosen, Patterns, chosen
+from eat_lightning.methods.policy._selection import OfSelection, Patterns, chosen
 from eat_lightning.model.method import method
-from eat_lightning.model.wish import Asked, Wish
+from eat_lightning.model.policy_request import PolicyInput, PolicyRequest
 from eat_lightning.validation import Within
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ STEPS = 60  # halvings: as near as a double comes
 
 
 @method("policy.min_retention")
-class MinRetention(OfChosen):
+class MinRetention(OfSelection):
     """`share`: what those that match `sources` or `mimes` keep (patterns; neither given: all do).
     1 turns their pruning off."""
 
@@ -35,11 +35,13 @@ class MinRetention(OfChosen):
     def export_blockers(self) -> list[str]:
         return ["policy=min_retention asks for more tokens, and an export prunes in its graphs"]
 
-    def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
+    def requests(self, asked: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
         if reduction is None:
-            return Wish()
+            return PolicyRequest()
         most = gentlest(self.share, reduction.ratios())
-        return Wish(strength_B=np.where(chosen(asked, self.sources, self.mimes), most, 1.0))
+        return PolicyRequest(
+            strength_B=np.where(chosen(asked, self.sources, self.mimes), most, 1.0)
+        )
 
 
 def gentlest(share: float, ratios: Sequence[float] | None) -> float:

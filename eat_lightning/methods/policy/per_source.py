@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from eat_lightning.answers import confidence
 from eat_lightning.model.method import method
 from eat_lightning.model.policy import ModelFacts, Policy
+from eat_lightning.model.policy_request import PolicyInput, PolicyRequest
 from eat_lightning.model.reason import Reason
-from eat_lightning.model.wish import Asked, Wish
+from eat_lightning.text_io import confidence
 from eat_lightning.validation import Beside, Check, Within, one_each
 
 if TYPE_CHECKING:
@@ -54,16 +54,18 @@ class PerSource(Policy):
     def asks(self) -> set[str]:
         return {"source"}
 
-    def wishes(self, asked: Asked, reduction: Reduction | None) -> Wish:
+    def requests(self, asked: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
         if not self.strict:
-            return Wish()
-        return Wish(full_B=np.array([name not in self.known for name in asked.known("source")]))
+            return PolicyRequest()
+        return PolicyRequest(
+            full_B=np.array([name not in self.known for name in asked.known("source")])
+        )
 
     def reviews(
         self,
         reason_B: Int[np.ndarray, " b"],
         logits_EBC: Float[np.ndarray, "e b c"],
-        asked: Asked,
+        asked: PolicyInput,
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]:
         names = asked.known("source")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from eat_lightning.answers import softmax
 from eat_lightning.model.method import method
 from eat_lightning.model.policy import ModelFacts, Policy
+from eat_lightning.model.policy_request import PolicyInput
 from eat_lightning.model.reason import Reason, leaves
-from eat_lightning.model.wish import Asked
+from eat_lightning.text_io import softmax
 from eat_lightning.validation import Beside, Check, Within
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Veto(Policy):
         self,
         reason_B: Int[np.ndarray, " b"],
         logits_EBC: Float[np.ndarray, "e b c"],
-        asked: Asked,
+        asked: PolicyInput,
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]:
         doubtful_B = leaves(reason_B) & (lead(logits_EBC) < self.margin)

@@ -37,9 +37,9 @@ from eat_lightning.model.contracts.attention import Attention, Kernel, Where
 from eat_lightning.model.contracts.base import (
     EncoderPart,
     Learner,
+    at_point,
     point_of,
     points_by_layer,
-    turned,
 )
 from eat_lightning.model.contracts.exit import ExitRule, only_open
 from eat_lightning.model.contracts.head import Head, VectorHead
@@ -69,9 +69,9 @@ __all__ = [
     "Schedule",
     "VectorHead",
     "Where",
+    "at_point",
     "only_open",
     "overrides",
     "point_of",
     "points_by_layer",
-    "turned",
 ]

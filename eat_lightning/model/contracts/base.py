@@ -71,7 +71,7 @@ def points_by_layer(method: Any) -> dict[int, float]:
     return dict(zip(method.layers, points, strict=True))
 
 
-def turned(method: Any, point: float | Sequence[float]) -> Any:
+def at_point(method: Any, point: float | Sequence[float]) -> Any:
     """The same method (its parameters shared) with its knob at another point."""
     if method.knob is None:
         raise ValueError(f"{type(method).__name__} has no knob to turn")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.model.layer import Shape
-from eat_lightning.own import own_modules
+from eat_lightning.user_modules import own_modules
 from eat_lightning.weights.family import FAMILIES, Family, register
 
 

@@ -65,19 +65,19 @@ def test_what_is_chosen_and_saved(run: Path, capsys: pytest.CaptureFixture):
     assert certificate.seen["risk"] == pytest.approx(float(harm.double().mean()))
     assert certificate.seen["depth"] == pytest.approx(float(early.depth_B.double().mean()))
     assert certificate.seen["flops_ratio"] < certificate.seen["full_flops_ratio"]
-    said = capsys.readouterr().out
-    assert said.startswith(f"chosen: confidence layers [3, 4] tau {rule['tau']}; norm_topk")
-    assert "promise: with 90 % confidence over calibration samples, harm is at most 30 %" in said
+    message = capsys.readouterr().out
+    assert message.startswith(f"chosen: confidence layers [3, 4] tau {rule['tau']}; norm_topk")
+    assert "promise: with 90 % confidence over calibration samples, harm is at most 30 %" in message
     share = f"{100 * float(right.double().mean()):.1f} %"
     found = (
         f"full depth is right on {share} of them (the largest class is 50.0 %); this bounds only"
     )
-    assert found in said
+    assert found in message
     assert certificate.seen["majority"] == 0.5
     assert certificate.seen["recall"] == {"negative": 0, "positive": 1}
     lost = "negative is never found at full depth: none of its examples is answered so"
-    assert lost in said.splitlines()
-    assert "use it with certificate=harm-0.3-0.9" in said
+    assert lost in message.splitlines()
+    assert "use it with certificate=harm-0.3-0.9" in message
 
 
 def test_only_the_certificate_part_is_read(run: Path, monkeypatch: pytest.MonkeyPatch):
@@ -211,19 +211,24 @@ def test_a_certificate_of_another_dtype(dtype: str, run: Path):
 
 def test_another_combination_is_refused(run: Path):
     start = f"certificate={NAME} holds for another "
-    said = refused(lambda: answers(run, NAME, "good", dtype="bf16"))
-    assert said == start + "dtype (fp32 there, bf16 weights here)"
-    said = refused(lambda: answers(run, NAME, "good", dtype="int8"))
+    message = refused(lambda: answers(run, NAME, "good", dtype="bf16"))
+    assert message == start + "dtype (fp32 there, bf16 weights here)"
+    message = refused(lambda: answers(run, NAME, "good", dtype="int8"))
     assert (
-        said == start + "dtype (fp32 there, int8 products here), form (prepacked there, plain here)"
+        message
+        == start + "dtype (fp32 there, int8 products here), form (prepacked there, plain here)"
     )
-    said = refused(measured, run, NAME, "dtype=bf16", "reduction.ratio=0.7")
-    assert said.startswith(start + "reduction (norm_topk layers [2, 4] ratio 0.4 there, norm_topk ")
-    assert said.endswith("dtype (fp32 there, bf16 weights here)")
-    said = refused(lambda: answers(run, NAME, "good", exit={"tau": 0.99}))
-    assert said.startswith(start + "exit (confidence layers [3, 4] tau ")
-    said = refused(measured, run, NAME, "attention=longformer")
-    assert said.startswith(start + "attention (dense there, longformer layers None window 32 here)")
+    message = refused(measured, run, NAME, "dtype=bf16", "reduction.ratio=0.7")
+    assert message.startswith(
+        start + "reduction (norm_topk layers [2, 4] ratio 0.4 there, norm_topk "
+    )
+    assert message.endswith("dtype (fp32 there, bf16 weights here)")
+    message = refused(lambda: answers(run, NAME, "good", exit={"tau": 0.99}))
+    assert message.startswith(start + "exit (confidence layers [3, 4] tau ")
+    message = refused(measured, run, NAME, "attention=longformer")
+    assert message.startswith(
+        start + "attention (dense there, longformer layers None window 32 here)"
+    )
     assert refused(measured, run, NAME, "taus=[0.8]").startswith("taus: a certificate holds for")
 
 
@@ -232,25 +237,25 @@ def test_other_weights_are_refused(run: Path):
     encoder.heads["3"].temperature.mul_(1.5)
     save_model(encoder, labels, run / "model")
     for use in (measured, lambda run, name: answers(run, name, "good")):
-        said = refused(use, run, NAME)
-        assert said.startswith(f"certificate={NAME} holds for another weights (")
-        assert "model" not in said.removeprefix(f"certificate={NAME}")
+        message = refused(use, run, NAME)
+        assert message.startswith(f"certificate={NAME} holds for another weights (")
+        assert "model" not in message.removeprefix(f"certificate={NAME}")
 
 
 def test_another_cut_is_refused(run: Path):
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["data"]["grammar_seed"] = 5
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    said = refused(lambda: answers(run, NAME, "good"))
-    assert said.startswith(f"certificate={NAME} holds for another cut (")
+    message = refused(lambda: answers(run, NAME, "good"))
+    assert message.startswith(f"certificate={NAME} holds for another cut (")
 
 
 def test_other_calibration_data_are_refused(run: Path, monkeypatch: pytest.MonkeyPatch):
     """The cut's settings are as they were; what lies there is not."""
     measured(run, NAME)
     poison(monkeypatch, ("certificate",))
-    said = refused(measured, run, NAME)
-    assert said.startswith(f"certificate={NAME} holds for another calibration (")
+    message = refused(measured, run, NAME)
+    assert message.startswith(f"certificate={NAME} holds for another calibration (")
 
 
 def test_another_torch_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch):
@@ -267,8 +272,8 @@ def test_a_certificate_that_is_none(run: Path):
     assert refused(Certificate.read, export, "x").endswith(made_by)
     folder = folder.rename(run / "certificates")
     assert refused(lambda: answers(run, "x", "good")) == f"certificate=x: run has only {NAME}"
-    said = refused(lambda: answers(run, "../config", "good"))
-    assert said == "certificate must be a plain name, got '../config'"
+    message = refused(lambda: answers(run, "../config", "good"))
+    assert message == "certificate must be a plain name, got '../config'"
     whole = json.loads((folder / f"{NAME}.json").read_text())
     damaged = [
         "{",
@@ -308,10 +313,10 @@ def test_a_class_must_be_named(made: Path):
 
 
 def test_conformal_refuses_what_it_cannot_promise(made: Path):
-    said = refused(call, made, "procedure=conformal", "exits=each")
-    assert said.startswith("procedure=conformal holds for one chain of points, got 3")
-    said = refused(call, made, "procedure=conformal", "risk=false_negatives", "class=positive")
-    assert said.startswith("procedure=conformal needs a risk that full depth has none of")
+    message = refused(call, made, "procedure=conformal", "exits=each")
+    assert message.startswith("procedure=conformal holds for one chain of points, got 3")
+    message = refused(call, made, "procedure=conformal", "risk=false_negatives", "class=positive")
+    assert message.startswith("procedure=conformal needs a risk that full depth has none of")
 
 
 def test_runs_of_which_nothing_can_be_certified(tmp_path: Path):

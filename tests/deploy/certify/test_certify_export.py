@@ -105,13 +105,13 @@ def test_policies_are_part_of_it(runs: Path):
     assert certificate.asked()[0].margin == 0.6
     answerer = open_export(export, certificate.name, None)
     assert answerer.policies()[0].margin == 0.6
-    said = refused(open_export, export, certificate.name, [Veto(0.3)])
-    assert said.startswith("certificate=harm-0.3-0.9 holds for another policy")
+    message = refused(open_export, export, certificate.name, [Veto(0.3)])
+    assert message.startswith("certificate=harm-0.3-0.9 holds for another policy")
     split = Run.open(runs / "run").data().split("certificate")
     answers = answerer.answer([list(split.text(i)) for i in range(len(split))])
     assert certificate.seen["depth"] == pytest.approx(np.mean([a["depth"] for a in answers]))
-    said = refused(call, runs, *LEVEL, "policy=min_retention")
-    assert said.startswith("policy=min_retention asks for more tokens")
+    message = refused(call, runs, *LEVEL, "policy=min_retention")
+    assert message.startswith("policy=min_retention asks for more tokens")
 
 
 def test_another_combination_is_refused(runs: Path):
@@ -119,16 +119,16 @@ def test_another_combination_is_refused(runs: Path):
     torch_made = certify(config_of("certify", runs / "run", *LEVEL, "name=torch"))
     export = Export.open(runs / "onnx", 1)
     shutil.copytree(runs / "run/certificates", runs / "onnx/certificates", dirs_exist_ok=True)
-    said = refused(open_export, export, "torch", None)
-    assert "runtime (torch there, onnxruntime here)" in said
+    message = refused(open_export, export, "torch", None)
+    assert "runtime (torch there, onnxruntime here)" in message
     shutil.copy(runs / f"onnx/certificates/{name}.json", runs / "run/certificates")
-    said = refused(open_run, Run.open(runs / "run"), None, "fp32", name)
-    assert "runtime (onnxruntime there, torch here)" in said
-    said = refused(open_export, export, "none-such", None)
-    assert said == f"certificate=none-such: onnx has only {name}, torch"
+    message = refused(open_run, Run.open(runs / "run"), None, "fp32", name)
+    assert "runtime (onnxruntime there, torch here)" in message
+    message = refused(open_export, export, "none-such", None)
+    assert message == f"certificate=none-such: onnx has only {name}, torch"
     assert torch_made[0].holds_for["runtime"] == "torch"
-    said = refused(open_export, Export.open(changed(runs / "onnx", strength=0.9), 1), name, None)
-    assert said.startswith(f"certificate={name} holds for another export (")
+    message = refused(open_export, Export.open(changed(runs / "onnx", strength=0.9), 1), name, None)
+    assert message.startswith(f"certificate={name} holds for another export (")
 
 
 def changed(onnx: Path, **fields: Any) -> Path:
@@ -153,11 +153,11 @@ def test_a_fault_is_named(runs: Path, overrides: list[str], said: str):
 
 def test_other_weights_and_rules_are_refused(runs: Path, tmp_path: Path):
     other = make_run(tmp_path / "run", "dense", "none", "confidence")
-    said = refused(certify, config_of("certify", other, *LEVEL, f"onnx='{runs / 'onnx'}'"))
-    assert said.endswith("is not an export of run=run's weights: export it again")
+    message = refused(certify, config_of("certify", other, *LEVEL, f"onnx='{runs / 'onnx'}'"))
+    assert message.endswith("is not an export of run=run's weights: export it again")
     changed(runs / "onnx", exit={"kind": "patience", "patience": 1, "layers": [1, 2]})
-    said = refused(call, runs, *LEVEL)
-    assert said.endswith("certify holds an export to a tau, and its exit rule is patience")
+    message = refused(call, runs, *LEVEL)
+    assert message.endswith("certify holds an export to a tau, and its exit rule is patience")
 
 
 def test_the_gateway_and_the_command_use_it(runs: Path, capsys: pytest.CaptureFixture):

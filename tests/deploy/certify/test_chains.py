@@ -1,14 +1,12 @@
 """The points to choose from: their order, a tau for each exit, ratios, and what starts a chain."""
 
-from dataclasses import replace
-
 import pytest
 from certificates import RULE, own
+from models import tiny
 
 from eat_lightning.deploy.certify.candidates import (
-    STEPS,
+    along_dial,
     cautious,
-    chain_to,
     chains_of,
     is_reachable,
 )
@@ -64,16 +62,16 @@ def test_equal_chains_are_one():
     assert len(chains_of(own(), RULE, ratios=[0.2, 0.2])) == 1
 
 
-def test_a_fitted_point_is_reached_in_equal_steps():
-    fitted = replace(
-        own(), reduction=NormTopK(0.5, [2]), exit=Confidence([0.9, 1.0, 0.6], [2, 3, 4])
-    )
-    full, nobody, *steps = chain_to(own(), fitted)
-    assert (full.specs, nobody.specs["exit"]) == (own().specs, NEVER)
-    assert ratios([full, nobody, *steps]) == [0.3, *[0.5] * (STEPS + 1)]
-    assert steps[0].exit.tau == [0.995, 1.0, 0.98]
-    assert steps[STEPS // 2 - 1].exit.tau == [0.95, 1.0, 0.8]
-    assert steps[-1].specs == fitted.specs
+def test_a_dial_is_one_chain_from_full_depth():
+    encoder = tiny("dense", "norm_topk", "confidence")
+    dial = [
+        encoder.replacing(exit=Confidence([tau, 0.6], [2, 3]), reduction=NormTopK(ratio, [2]))
+        for tau, ratio in ((1.0, 0.3), (0.9, 0.3), (0.8, 0.5))
+    ]
+    full, *points = along_dial(own(), dial)
+    assert full.specs == own().specs
+    assert [point.exit.tau[0] for point in points] == [1.0, 0.9, 0.8]
+    assert ratios(points) == [0.3, 0.3, 0.5]
 
 
 def test_every_ratio_has_its_chain_from_the_runs_own_full_depth():

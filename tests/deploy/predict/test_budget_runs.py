@@ -1,8 +1,9 @@
-"""A budget wherever a run answers: fitted once on the calibration cut, kept, found again by all."""
+"""A budget wherever a run answers: one dial fitted on the calibration cut, kept, found by all."""
 
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.toy import ToyData
 from eat_lightning.deploy.certify.__main__ import certify
 from eat_lightning.deploy.predict.explain import explained
-from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.cost_table import CostTable
@@ -35,7 +36,7 @@ HALF = {"budget": 0.7}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run without training, on a small cut, with a point fitted for 0.7."""
+    """A finished run without training, on a small cut, with its dial."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     node = yaml.safe_load((Path(CONFIG_DIR) / "task" / "sst2.yaml").read_text())
     tokenizer = toy_tokenizer()
@@ -64,12 +65,22 @@ def run(made: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No text is run any more for a fit."""
+
+    def refuse(*given: Any) -> None:
+        raise AssertionError("another pass")
+
+    monkeypatch.setattr(budgets, "record", refuse)
+
+
+@pytest.fixture
+def no_fit(no_passes: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is fitted any more."""
 
     def refuse(*given: Any) -> None:
         raise AssertionError("fitted again")
 
-    monkeypatch.setattr(budgets, "record", refuse)
+    monkeypatch.setattr(budgets, "fit_dial", refuse)
 
 
 def config_of(name: str, run: Path, *overrides: str) -> dict[str, Any]:
@@ -78,7 +89,7 @@ def config_of(name: str, run: Path, *overrides: str) -> dict[str, Any]:
 
 
 def kept(run: Path) -> dict[str, Any]:
-    (path,) = (run / "budgets").glob("*.json")
+    (path,) = (run / "dial").glob("dial-*.json")
     return json.loads(path.read_text())
 
 
@@ -86,22 +97,32 @@ def knobs(encoder: Any) -> tuple[Any, Any]:
     return encoder.exit.tau, encoder.reduction.ratio
 
 
+def knobs_at(run: Path, budget: float) -> tuple[Any, Any]:
+    """Of the dearest kept point within a budget."""
+    point = next(point for point in kept(run)["points"] if point["cost"] <= budget)
+    return point["exit"], point["reduction"]
+
+
 def test_what_is_kept(run: Path):
-    point = kept(run)
-    assert point["budget"] == "0.7"
-    assert len(point["exit"]) == 2
-    assert point["reduction"] in (0.4, 0.0, 0.1, 0.3, 0.5)
-    assert point["cost"] <= 0.7
-    assert point["num_examples"] == 40  # select and temperature, of 80 in all
-    assert point["fitted_for"]["exit"] == {"kind": "confidence", "layers": [3, 4]}
-    assert not list((run / "budgets").glob("*.part"))
+    dial = kept(run)
+    assert dial["unit"] == "share"
+    assert dial["num_examples"] == 40  # select and temperature, of 80 in all
+    assert dial["fitted_for"]["exit"] == {"kind": "confidence", "layers": [3, 4]}
+    first, *points = dial["points"]
+    assert first["agreement"] == 1.0
+    for before, point in pairwise((first, *points)):
+        assert len(point["exit"]) == 2
+        assert point["reduction"] in (0.4, 0.0, 0.1, 0.3, 0.5)
+        assert point["cost"] < before["cost"]
+        assert point["agreement"] < before["agreement"]
+    assert len(list((run / "dial").glob("cut-*.parquet"))) == 5  # one for each of the ratios
+    assert not list((run / "dial").glob("*.part"))
 
 
-def test_every_command_finds_the_same_point(run: Path, no_passes: None):
-    point = kept(run)
-    at = point["exit"], point["reduction"]
+def test_every_command_finds_the_same_point(run: Path, no_fit: None):
+    at = knobs_at(run, 0.7)
     assert knobs(open_run(Run.open(run), HALF).encoder) == at
-    served = parsed(ServePlan, config_of("serve", run, "exit.budget=0.7"))
+    served = parsed(ServeSettings, config_of("serve", run, "exit.budget=0.7"))
     assert knobs(open_backend(served).encoder) == at
     given = ["budgets=[0.7]", "baselines=none", "timing.enabled=false"]
     (row,) = [row for row in measure(config_of("measure", run, *given)) if row.budget]
@@ -109,19 +130,29 @@ def test_every_command_finds_the_same_point(run: Path, no_passes: None):
     assert row.budget == 0.7
 
 
-def test_an_export_holds_the_fitted_point(
-    run: Path, no_passes: None, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_share_of_answers_that_stay_looks_up_in_the_same_dial(run: Path, no_fit: None):
+    last = [point for point in kept(run)["points"] if point["agreement"] >= 0.9][-1]
+    at = last["exit"], last["reduction"]
+    assert knobs(open_run(Run.open(run), {"agree": 0.9}).encoder) == at
+    served = parsed(ServeSettings, config_of("serve", run, "exit.agree=0.9"))
+    assert knobs(open_backend(served).encoder) == at
+    given = ["agree=[0.9]", "baselines=none", "timing.enabled=false"]
+    (row,) = [row for row in measure(config_of("measure", run, *given)) if row.agree]
+    assert (row.point, row.reduction["ratio"], row.agree, row.budget) == (*at, 0.9, None)
+
+
+def test_an_export_holds_the_fitted_point(run: Path, no_fit: None, monkeypatch: pytest.MonkeyPatch):
     """What it says of its graphs, which are not traced here."""
     pytest.importorskip("onnxscript")
     from exports import exported
 
     monkeypatch.setattr("eat_lightning.export.bundle.Graphs.write", lambda *_: None)
-    about = json.loads((exported(run, "exit.budget=0.7") / "export.json").read_text())
-    open_ones = [tau for tau in kept(run)["exit"] if tau < 1]
-    assert about["exit"]["tau"] == open_ones
+    about = json.loads((exported(run, "exit.budget=0.5") / "export.json").read_text())
+    taus, ratio = knobs_at(run, 0.5)
+    open_ones = [tau for tau in taus if tau < 1]
+    assert about["exit"]["tau"] == open_ones != []
     assert len(about["stretches"]) == len(open_ones) + 1
-    assert about["reduction"]["ratio"] == kept(run)["reduction"]
+    assert about["reduction"]["ratio"] == ratio
 
 
 @pytest.fixture
@@ -140,8 +171,22 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_a_fit_looks_at_neither_dev_nor_the_certificates_part(run: Path, poisoned):
     poisoned("validation", "certificate", "train")
+    dial = kept(run)
+    shutil.rmtree(run / "dial")
     open_run(Run.open(run), {"budget": 0.6})
-    assert len(list((run / "budgets").glob("0.6-*.json"))) == 1
+    open_run(Run.open(run), {"agree": 0.9})
+    assert kept(run) == dial
+
+
+def test_another_fit_needs_no_pass_and_no_data(run: Path, poisoned, no_passes):
+    poisoned("validation", "certificate", "train", "select", "temperature")
+    dial = kept(run)
+    next((run / "dial").glob("dial-*.json")).unlink()
+    open_run(Run.open(run), HALF)
+    assert kept(run)["points"] == dial["points"]
+    rule = {"_target_": "eat_lightning.methods.exit.entropy.Entropy", "layers": [3, 4]}
+    open_run(Run.open(run), rule | HALF)
+    assert len(list((run / "dial").glob("dial-*.json"))) == 2
 
 
 def test_a_certificate_stands_on_top_and_looks_at_its_own_part(run: Path, poisoned, no_passes):
@@ -150,12 +195,11 @@ def test_a_certificate_stands_on_top_and_looks_at_its_own_part(run: Path, poison
     (certificate,) = certify(config_of("certify", run, *given))
     assert certificate.name == "disagreement-0.9-0.5-budget-0.7"
     assert not certificate.fallback
-    point = kept(run)
-    assert certificate.policies["reduction"]["ratio"] == point["reduction"]
-    taus = certificate.policies["exit"]["tau"]  # as lax as the fit, or of the same cost
-    assert all(tau >= fitted for tau, fitted in zip(taus, point["exit"], strict=True))
+    at = certificate.policies["exit"]["tau"], certificate.policies["reduction"]["ratio"]
+    points = [(point["exit"], point["reduction"]) for point in kept(run)["points"]]
+    assert points.index(at) <= points.index(knobs_at(run, 0.7))
     backend = open_run(Run.open(run), None, certificate=certificate.name)
-    assert knobs(backend.by_source[None])[0] == taus
+    assert knobs(backend.by_source[None]) == at
     with pytest.raises(ConfigError, match=r"exit.budget: a certificate has exits of its own"):
         open_run(Run.open(run), HALF, certificate=certificate.name)
 
@@ -163,7 +207,7 @@ def test_a_certificate_stands_on_top_and_looks_at_its_own_part(run: Path, poison
 def test_the_reduction_can_stay_as_it_is(run: Path):
     backend = open_run(Run.open(run), HALF | {"fit_reduction": False})
     assert knobs(backend.encoder)[1] == 0.4
-    assert len(list((run / "budgets").glob("0.7-*.json"))) == 2  # another fit, kept beside
+    assert len(list((run / "dial").glob("dial-*.json"))) == 2  # another fit, kept beside
 
 
 def test_other_weights_are_another_fit(run: Path, no_passes: None):
@@ -171,7 +215,7 @@ def test_other_weights_are_another_fit(run: Path, no_passes: None):
     with torch.no_grad():
         encoder.heads["3"].temperature.fill_(2.0)
     save_model(encoder, labels, run / "model")
-    with pytest.raises(AssertionError, match="fitted again"):
+    with pytest.raises(AssertionError, match="another pass"):
         open_run(Run.open(run), HALF)
 
 
@@ -183,11 +227,11 @@ def test_a_time_is_fitted_by_a_table_of_times(run: Path, monkeypatch: pytest.Mon
     with training_mark(), pytest.raises(ConfigError, match=r"a run trains here .* such as 0.5"):
         open_run(Run.open(run), {"budget": "4ms"})
     open_run(Run.open(run), {"budget": "4ms"})
-    (path,) = (run / "budgets").glob("4ms-*.json")
-    point = json.loads(path.read_text())
-    assert point["cost"] <= 4
-    assert point["times"] == {"lengths": TABLE.lengths, "ms": TABLE.ms, "error": 0.02}
-    assert point["fitted_for"]["threads"] == torch.get_num_threads()
+    dials = [json.loads(path.read_text()) for path in (run / "dial").glob("dial-*.json")]
+    (dial,) = [each for each in dials if each["unit"] == "ms"]
+    assert dial["points"][0]["cost"] > 4 >= dial["points"][-1]["cost"]
+    assert dial["times"] == {"lengths": TABLE.lengths, "ms": TABLE.ms, "error": 0.02}
+    assert dial["fitted_for"]["threads"] == torch.get_num_threads()
     with pytest.raises(ConfigError, match=r"budget must be at least 2\.\d+ ms, .*, got 1ms"):
         open_run(Run.open(run), {"budget": "1ms"})
     with training_mark():  # what is kept needs no clock
@@ -200,41 +244,64 @@ def test_a_time_is_fitted_by_a_table_of_times(run: Path, monkeypatch: pytest.Mon
         ({"budget": 0}, r"exit.budget must be in \(0, 1\], a share of full FLOPs, .* got 0"),
         ({"budget": "12s"}, r"exit.budget must be in \(0, 1\], .*, got 12s"),
         ({"budget": 0.5, "tau": 0.8}, r"exit.budget and exit.tau are one setting, got 0.5 and 0.8"),
+        ({"agree": 1.5}, r"exit.agree must be in \(0, 1\], the share of answers .* got 1.5"),
+        ({"agree": "all"}, r"exit.agree must be in \(0, 1\], .*, got all"),
+        ({"agree": 0.9, "budget": 0.5}, r"exit.budget and exit.agree are one setting, got 0.5 and"),
+        ({"agree": 0.9, "tau": 0.8}, r"exit.agree and exit.tau are one setting, got 0.9 and 0.8"),
         ({"fit_reduction": False}, r"exit.fit_reduction is for exit.budget, got False"),
         (
             {"budget": 0.5, "_target_": "eat_lightning.methods.exit.never.Never"},
             r"budget=0.5: it needs an exit rule with a knob, such as tau, got never",
         ),
-        ({"budget": 0.01}, r"run: budget must be at least 0\.\d+, what the first exit costs"),
+        ({"budget": 0.01}, r"run: budget must be at least 0\.\d+, what leaving as early"),
     ],
 )
 def test_what_cannot_be_is_one_line(run: Path, exit: dict[str, Any], fault: str):
     with pytest.raises(ConfigError, match=fault) as error:
         open_run(Run.open(run), exit)
     assert "\n" not in str(error.value)
-    assert len(list((run / "budgets").iterdir())) == 1
+    assert len(list((run / "dial").glob("dial-*.json"))) == 1
 
 
 def test_a_named_rules_default_is_no_point_of_ones_own(run: Path):
     named = {"_target_": "eat_lightning.methods.exit.confidence.Confidence", "layers": [3, 4]}
     at_default = open_run(Run.open(run), named | HALF | {"tau": 0.9}).encoder
-    assert knobs(at_default) == (kept(run)["exit"], kept(run)["reduction"])
+    assert knobs(at_default) == knobs_at(run, 0.7)
     with pytest.raises(ConfigError, match=r"exit.budget and exit.tau are one setting"):
         open_run(Run.open(run), named | HALF | {"tau": 0.8})
 
 
-@pytest.mark.parametrize("content", ["{", '{"budget": "0.7"}', "[]"])
-def test_a_damaged_point_is_one_line(run: Path, content: str):
-    (path,) = (run / "budgets").glob("*.json")
+@pytest.mark.parametrize("content", ["{", '{"unit": "share"}', "[]", '{"points": [{}]}'])
+def test_a_damaged_dial_is_one_line(run: Path, content: str):
+    (path,) = (run / "dial").glob("dial-*.json")
     path.write_text(content)
-    with pytest.raises(ConfigError, match=r"0.7-.*json: not a fitted budget") as error:
+    with pytest.raises(ConfigError, match=r"dial-.*json: not a dial") as error:
         open_run(Run.open(run), HALF)
     assert "\n" not in str(error.value)
 
 
-def test_a_point_beyond_the_knob_is_refused(run: Path, no_passes: None):
-    (path,) = (run / "budgets").glob("*.json")
-    path.write_text(json.dumps(kept(run) | {"exit": [0.5, 7.0]}))
+def test_damaged_records_of_the_cut_are_one_line(run: Path):
+    next((run / "dial").glob("dial-*.json")).unlink()
+    for path in (run / "dial").glob("cut-*.parquet"):
+        path.write_bytes(b"PAR1")
+    with pytest.raises(ConfigError, match=r"cut-.*parquet: damaged; delete it") as error:
+        open_run(Run.open(run), HALF)
+    assert "\n" not in str(error.value)
+
+
+def test_points_of_an_older_version_are_refused_in_one_line(run: Path):
+    (run / "budgets").mkdir()
+    (run / "budgets" / "0.7-abc.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"0.7-abc.json: .* older version; delete .*budgets=\[0"):
+        open_run(Run.open(run), HALF)
+
+
+def test_a_point_beyond_the_knob_is_refused(run: Path, no_fit: None):
+    (path,) = (run / "dial").glob("dial-*.json")
+    dial = kept(run)
+    for point in dial["points"]:
+        point["exit"] = [0.5, 7.0]
+    path.write_text(json.dumps(dial))
     with pytest.raises(ConfigError, match=r"tau must be in \(0, 1\], got 7.0"):
         open_run(Run.open(run), HALF)
 
@@ -243,7 +310,7 @@ def test_the_dial_of_a_run_that_answers(run: Path):
     backend = open_run(Run.open(run))
     backend.set_budget(0.7)
     at = knobs(backend.encoder)
-    assert at == (kept(run)["exit"], kept(run)["reduction"])
+    assert at == knobs_at(run, 0.7)
     at_07 = [answer["depth"] for answer in backend.answer(TEXTS)]
     backend.set_budget(0.45)  # little more than the first exit costs
     assert sum(answer["depth"] for answer in backend.answer(TEXTS)) <= sum(at_07)
@@ -251,23 +318,29 @@ def test_the_dial_of_a_run_that_answers(run: Path):
     assert knobs(backend.encoder) == at
     with pytest.raises(ConfigError, match=r"set_budget: budget must be in \(0, 1\]"):
         backend.set_budget(2)
+    backend.set_agreement(1.0)
+    assert knobs(backend.encoder) == knobs_at(run, 1.0)
+    with pytest.raises(ConfigError, match=r"set_agreement: agree must be in \(0, 1\]"):
+        backend.set_agreement(2)
 
 
 def test_the_dial_of_a_hugging_face_model(run: Path):
     model = EatForSequenceClassification.from_pretrained(run / "model")
     model.set_budget(0.7)
-    at = kept(run)["exit"], kept(run)["reduction"]
+    at = knobs_at(run, 0.7)
     assert knobs(model.encoder) == at
+    model.set_agreement(1.0)
+    assert knobs(model.encoder) == knobs_at(run, 1.0)
     model.set_budget(0.7)  # from the methods as they were loaded
     assert knobs(model.encoder) == at
-    with pytest.raises(
-        ValueError, match=r"keeps points for 0.7, and none for 0.3 .* budgets=\[0.3"
-    ):
-        model.set_budget(0.3)
+    with pytest.raises(ValueError, match=r"budget must be at least 0\.\d+, .*, got 0.01"):
+        model.set_budget(0.01)
+    with pytest.raises(ValueError, match=r"keeps no dial in milliseconds, got 9ms: .*budgets="):
+        model.set_budget("9ms")
     model.save_pretrained(run / "elsewhere" / "model")
     again = EatForSequenceClassification.from_pretrained(run / "elsewhere" / "model")
     assert knobs(again.encoder) == at
-    with pytest.raises(ValueError, match="keeps points for no budget"):
+    with pytest.raises(ValueError, match=r"keeps no dial for these methods, got 0\.7"):
         again.set_budget(0.7)
 
 

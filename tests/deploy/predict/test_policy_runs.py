@@ -10,7 +10,6 @@ from certificates import FREE, UNTIMED, call, config_of, make_run
 from finished import refused
 from models import padded, ragged, tiny
 
-from eat_lightning.answers import parse
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.torch_backend import TorchBackend
@@ -25,6 +24,7 @@ from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
+from eat_lightning.text_io import parse
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 TEXTS = ["good", "not bad film", "a fine film and not a bad one", "bad", "film", "not good"]
@@ -131,8 +131,8 @@ def test_a_second_run_must_agree(run: Path, label: int):
 def test_a_second_run_must_fit(run: Path, second: Path):
     encoder, _ = load_model(second / "model")
     save_model(encoder, ["no", "yes"], second / "model")
-    said = refused(answerer, run, Veto(run=str(second)))
-    assert said == (f"policy.veto.run={second} has the labels no, yes, not negative, positive")
+    message = refused(answerer, run, Veto(run=str(second)))
+    assert message == (f"policy.veto.run={second} has the labels no, yes, not negative, positive")
     path = second / "model/tokenizer.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"normalizer": None}))
     with pytest.raises(ConfigError, match="has another tokenizer"):
@@ -172,19 +172,19 @@ def test_a_certificate_holds_for_its_policies(run: Path):
     veto = call(run, "risk=harm", "level=0.3", "name=careful", "policy=veto")
     assert veto.holds_for["policy"] == [{"kind": "veto", "margin": 0.9, "run": None}]
     assert not bare.fallback
-    said = refused(lambda: answerer(run, Veto(), certificate="bare"))
-    assert said == (
+    message = refused(lambda: answerer(run, Veto(), certificate="bare"))
+    assert message == (
         "certificate=bare holds for another policy (none there, veto margin 0.9 run None here)"
     )
-    said = refused(lambda: answerer(run, Veto(0.3), certificate="careful"))
-    assert said.startswith(
+    message = refused(lambda: answerer(run, Veto(0.3), certificate="careful"))
+    assert message.startswith(
         "certificate=careful holds for another policy (veto margin 0.9 run None "
     )
     ready = answerer(run, certificate="careful")  # by name alone
     assert [type(policy) for policy in ready.encoder.policies][-1] is Veto
     over = ["certificate=bare", "policy=full_depth"]
-    said = refused(measure, config_of("measure", run, *UNTIMED, *over))
-    assert said.startswith("certificate=bare holds for another policy (none there, full_depth ")
+    message = refused(measure, config_of("measure", run, *UNTIMED, *over))
+    assert message.startswith("certificate=bare holds for another policy (none there, full_depth ")
     (row,) = measure(config_of("measure", run, *UNTIMED, "certificate=careful"))
     assert [given["kind"] for given in row.policy] == ["veto"]
 
@@ -263,11 +263,11 @@ def test_an_export_refuses_policies(run: Path):
     encoder, labels = load_model(run / "model")
     encoder.policies = (FullDepth(), Veto())
     save_model(encoder, labels, run / "model")
-    said = refused(export, config_of("export", run, "check=0"))
-    assert said == "policy: an export carries none, and this run's model has full_depth, veto"
+    message = refused(export, config_of("export", run, "check=0"))
+    assert message == "policy: an export carries none, and this run's model has full_depth, veto"
 
 
 def test_regressions_have_no_classes_to_compare(tmp_path: Path):
     folder = make_run(tmp_path / "run", "stsb", "never")
-    said = refused(lambda: open_run(Run.open(folder), FREE, "fp32", None, (Veto(),)))
-    assert said == "policy=veto compares classes, and this task is a regression"
+    message = refused(lambda: open_run(Run.open(folder), FREE, "fp32", None, (Veto(),)))
+    assert message == "policy=veto compares classes, and this task is a regression"

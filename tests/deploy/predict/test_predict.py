@@ -10,7 +10,7 @@ import pytest
 from commands import Command
 from finished import make_run
 
-from eat_lightning import answers
+from eat_lightning import text_io
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.deploy.predict import __main__ as predict
 from eat_lightning.overrides import with_path_quoted
@@ -235,7 +235,7 @@ def batches(*chunks: bytes, size: int = 3) -> list[list[bytes]]:
     os.write(writing, waiting.pop(0))
     if not waiting:
         os.close(writing)
-    lines = answers.batches(reading, size)
+    lines = text_io.batches(reading, size)
     original = os.read
 
     def read(descriptor: int, count: int) -> bytes:
@@ -247,7 +247,7 @@ def batches(*chunks: bytes, size: int = 3) -> list[list[bytes]]:
         return data
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers.os, "read", read)
+        patch.setattr(text_io.os, "read", read)
         found += lines
     os.close(reading)
     return found

@@ -189,9 +189,9 @@ def test_a_second_start_goes_on_with_what_is_missing(
     shards[1].unlink()
     (out / "lines.txt-00002.parquet.1.part").write_text("half")
     assert scored(corpus, out, sst2, workers=2) == rows
-    said = capsys.readouterr().out
-    assert f"written: {out}, 60 rows in all" in said
-    assert not said.startswith("60 rows in")  # those of this start
+    message = capsys.readouterr().out
+    assert f"written: {out}, 60 rows in all" in message
+    assert not message.startswith("60 rows in")  # those of this start
     assert files_of(out) == before
     scored(corpus, out, sst2)
     there = f"all {len(shards)} shards are there already; written: {out}, 60 rows in all"
@@ -207,17 +207,19 @@ def test_a_folder_of_other_scores_is_refused(corpus: Path, sst2: Path, tmp_path:
     scored(corpus, out, sst2)
     before = files_of(out)
     never = config_of("score", "exit=never")["exit"]
-    said = refused(score, settings(corpus, out, sst2, exit=never, prefix="x_"))
-    assert said.startswith(f"output={out} holds scores of another run or other settings (model.any")
-    assert "settings.prefix" in said
+    message = refused(score, settings(corpus, out, sst2, exit=never, prefix="x_"))
+    assert message.startswith(
+        f"output={out} holds scores of another run or other settings (model.any"
+    )
+    assert "settings.prefix" in message
     corpus.write_text("other\n")
-    said = refused(score, settings(corpus, out, sst2))
-    assert said == f"input: lines.txt is not what it was when {out} was begun"
+    message = refused(score, settings(corpus, out, sst2))
+    assert message == f"input: lines.txt is not what it was when {out} was begun"
     assert files_of(out) == before
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("")
-    said = refused(score, settings(corpus, tmp_path / "full", sst2))
-    assert said.endswith("holds other files (mine.txt): name another one")
+    message = refused(score, settings(corpus, tmp_path / "full", sst2))
+    assert message.endswith("holds other files (mine.txt): name another one")
 
 
 def test_faults_of_inputs_are_named_before_a_model_is_loaded(tmp_path: Path, sst2: Path):
@@ -264,8 +266,10 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(
             end(self)
 
         patch.setattr(ShardWriter, "end", fails)
-        said = refused(score, settings(corpus, tmp_path / "out", sst2))
-    assert said.endswith("No space left on device: finished shards stay; the same command goes on")
+        message = refused(score, settings(corpus, tmp_path / "out", sst2))
+    assert message.endswith(
+        "No space left on device: finished shards stay; the same command goes on"
+    )
     names = [path.name for path in sorted((tmp_path / "out").glob("lines*"))]
     assert names == ["lines.txt-00000.parquet", "lines.txt-00001.parquet"]
     assert scored(corpus, tmp_path / "out", sst2) == whole

@@ -43,7 +43,7 @@ def routes() -> dict[str, Any]:
 
 
 def test_probes_ask_what_needs_no_token():
-    from eat_lightning.deploy.serve.door import OPEN
+    from eat_lightning.deploy.serve.access import OPEN
 
     probes = [GATEWAY[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")]
     paths = {probe["path"] for probe in probes}

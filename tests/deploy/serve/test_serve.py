@@ -9,7 +9,7 @@ import httpx
 import pytest
 from gateways import FakeModel, Running, eventually, running
 
-from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.errors import ConfigError
 
 
@@ -327,7 +327,7 @@ def test_reload_drops_no_request():
 
 
 def test_a_bad_run_is_refused_and_the_old_goes_on(capfd: pytest.CaptureFixture):
-    def opened(plan: ServePlan) -> FakeModel:
+    def opened(plan: ServeSettings) -> FakeModel:
         if "pairs" in str(plan.run):
             return FakeModel(columns=("premise", "hypothesis"))
         raise ConfigError("run=nowhere is not a run folder\nand more")

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
-from eat_lightning.deploy.serve.asgi import Asked, Told, pieces, told
+from eat_lightning.deploy.serve.asgi import ReplicaRequest, Told, pieces, told
 from eat_lightning.deploy.serve.metrics import labelled
 
-ASKED = Asked("POST", "/x", {b"a": b"1"}, b"body", b"q=2")
+ASKED = ReplicaRequest("POST", "/x", {b"a": b"1"}, b"body", b"q=2")
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -70,9 +70,9 @@ def test_the_time_that_is_left():
     pytest.importorskip("ray.serve", reason="no Ray: pip install 'eat_lightning[ray]'")
     from eat_lightning.deploy.serve.replicas import deadline_ms, in_time
 
-    def asked(header: str | None, body: bytes = b"{}") -> Asked:
+    def asked(header: str | None, body: bytes = b"{}") -> ReplicaRequest:
         headers = {} if header is None else {b"x-deadline-ms": header.encode()}
-        return Asked("POST", "/classify", headers | {b"a": b"1"}, body)
+        return ReplicaRequest("POST", "/classify", headers | {b"a": b"1"}, body)
 
     assert deadline_ms(asked(None), 500) == 500
     assert deadline_ms(asked("300", b'{"deadline_ms": 200}'), 500) == 200

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from gateways import FakeModel, Running, eventually, running
 
-from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.plan import ServeSettings
 
 
 def test_metrics_count_what_was_said():
@@ -59,7 +59,7 @@ def failed(served: Running, status: int) -> float | None:
 def test_a_deadline_that_passes_while_a_worker_is_started():
     started = threading.Event()
 
-    def slow(plan: ServePlan) -> FakeModel:
+    def slow(plan: ServeSettings) -> FakeModel:
         assert started.wait(20)
         return FakeModel("revived")
 
@@ -76,7 +76,7 @@ def test_a_deadline_that_passes_while_a_worker_is_started():
 def test_a_reload_beside_another_is_refused_and_counted():
     begun, finish = threading.Event(), threading.Event()
 
-    def slow(plan: ServePlan) -> FakeModel:
+    def slow(plan: ServeSettings) -> FakeModel:
         begun.set()
         assert finish.wait(20)
         return FakeModel("next")

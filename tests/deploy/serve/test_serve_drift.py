@@ -20,7 +20,7 @@ from eat_lightning.deploy.serve.body import Example
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.model import NOBODY, Deep, open_model
 from eat_lightning.deploy.serve.monitors import Monitors, StateFile
-from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
@@ -251,8 +251,8 @@ def test_what_another_gateway_goes_on_with_is_left_alone(tmp_path: Path, capfd):
     assert capfd.readouterr().err == ""
 
 
-def refused_before_its_model(given: ServePlan) -> None:
-    def open_model(plan: ServePlan) -> Any:
+def refused_before_its_model(given: ServeSettings) -> None:
+    def open_model(plan: ServeSettings) -> Any:
         raise AssertionError("a model was loaded")
 
     Gateway(given, open_model)

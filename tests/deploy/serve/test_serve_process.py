@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from eat_lightning.deploy.serve.__main__ import serve
 from eat_lightning.deploy.serve.body import Example
 from eat_lightning.deploy.serve.model import open_model
-from eat_lightning.deploy.serve.plan import ServePlan
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote, WorkerDied
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs.open import open_run
@@ -47,7 +47,7 @@ def expected(run: Path) -> list[dict[str, Any]]:
     return open_run(Run.open(run), config["exit"], "fp32").answer([[t] for t in TEXTS])
 
 
-def model_settings(run: Path, **changes: Any) -> ServePlan:
+def model_settings(run: Path, **changes: Any) -> ServeSettings:
     return plan(run=str(run), **changes)
 
 

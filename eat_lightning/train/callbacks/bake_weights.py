@@ -9,7 +9,7 @@ from lightning import Callback, Trainer
 from eat_lightning.model.effective import bake_weights
 
 
-class Settle(Callback):
+class BakeWeights(Callback):
     """Writes an objective's effective weights into the encoder, so that what is saved needs no
     objective, and prints its `summary`."""
 

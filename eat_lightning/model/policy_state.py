@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from eat_lightning.model.policy_request import PolicyInput, PolicyRequest
 from eat_lightning.model.reason import Reason, leaves
-from eat_lightning.model.wish import Asked, Wish
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import Policy
 
 
-class Held:
+class PolicyState:
     """why_B: the last reason for which each example of a batch was held back, or 0."""
 
     def __init__(self, why_B: Int[np.ndarray, " b"]):
         self.why_B = why_B
 
-    def wish(self, wish: Wish) -> None:
-        if wish.full_B is not None:
-            self.why_B[wish.full_B] = int(Reason.FALLBACK)
+    def request(self, request: PolicyRequest) -> None:
+        if request.full_B is not None:
+            self.why_B[request.full_B] = int(Reason.FALLBACK)
 
     def review(
         self,
         policies: Sequence[Policy],
         reason_B: Int[np.ndarray, " b"],
         logits_EBC: Float[np.ndarray, "e b c"],
-        asked: Asked,
+        asked: PolicyInput,
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]:
         """Reasons at an early exit after each policy in turn has looked at them; who is held back

@@ -34,7 +34,7 @@ def is_there(name: str) -> bool:
         return False
 
 
-def import_own(name: str) -> None:
+def import_user_module(name: str) -> None:
     """Import a module if its owner names it; ValueError where it fails."""
     if name not in own_modules():
         return
@@ -44,12 +44,12 @@ def import_own(name: str) -> None:
         raise ValueError(f"{ALLOW}: {name} cannot be imported ({error})") from None
 
 
-def own_classes(contract: type) -> Iterator[str]:
+def user_classes(contract: type) -> Iterator[str]:
     """Give the subclasses of a contract in the modules that a person names, such as
     "my_idea.MyIdea"."""
     for name in own_modules():
         with suppress(ValueError):
-            import_own(name)
+            import_user_module(name)
         for key, value in vars(sys.modules.get(name, object)).items():
             own = inspect.isclass(value) and value.__module__ == name
             if own and issubclass(value, contract):

@@ -19,7 +19,7 @@ OPEN = {"/", "/healthz", "/openapi.json"}  # without the token
 COUNTED = {"/", "/classify", "/healthz", "/metrics", "/live", "/reload"}  # by name
 
 
-class Door:
+class AccessControl:
     """ASGI middleware. token: what requests must carry; None: everybody may ask."""
 
     def __init__(self, app: Any, metrics: Metrics, token: str | None, max_bytes: int):

@@ -8,7 +8,7 @@ import pytest
 
 from eat_lightning.config import binding_faults
 from eat_lightning.model.specification import class_of
-from eat_lightning.own import import_own, own_modules, warn_of_absent
+from eat_lightning.user_modules import import_user_module, own_modules, warn_of_absent
 
 RULE = """
 from eat_lightning.methods.exit.margin import Margin
@@ -32,9 +32,9 @@ def test_each_that_is_not_there_is_a_warning(
 
 def test_one_that_fails_is_a_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("EAT_IMPORT", "not_here")
-    import_own("another")
+    import_user_module("another")
     with pytest.raises(ValueError, match="EAT_IMPORT: not_here cannot be imported"):
-        import_own("not_here")
+        import_user_module("not_here")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ MOST = 1 << 20  # bytes that are read
 
 
 @dataclass(frozen=True)
-class Tried:
+class EngineTrial:
     """An engine on a model. machine: processor, threads and versions; elsewhere it is tried again.
     model: a hash of what decides its answers and their cost. fault: why it is not to be used, in a
     line. ms: of an example, by the number of examples at once ("1", "32"); empty: not raced."""
@@ -38,18 +38,18 @@ def this_machine(threads: int) -> dict[str, Any]:
     return {"processor": processor(), "threads": threads, "packages": versions}
 
 
-def read(folder: Path) -> list[Tried]:
+def read(folder: Path) -> list[EngineTrial]:
     """Nothing where there is no such file, or it is not one of ours: engines are then tried."""
     path = folder / FILE
     try:
         if path.stat().st_size > MOST:
             return []
-        return [Tried(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+        return [EngineTrial(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError, RecursionError):
         return []
 
 
-def keep(folder: Path, new: list[Tried]) -> bool:
+def keep(folder: Path, new: list[EngineTrial]) -> bool:
     """Keep this in place of what was known of the same; False where the folder cannot be
     written."""
     keys = [entry.key for entry in new]

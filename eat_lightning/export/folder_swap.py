@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def beside(to: Path) -> Iterator[Path]:
+def folder_swap(to: Path) -> Iterator[Path]:
     """A folder that takes the place of `to` when all went well, and else leaves nothing."""
     folder = to.with_name(f"{to.name}.{os.getpid()}.part")
     folder.mkdir(parents=True)

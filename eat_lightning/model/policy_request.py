@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 
-class Asked(Protocol):
-    """The examples of a batch. The encoder's `Batch` is one; `Known` is all that an export has."""
+class PolicyInput(Protocol):
+    """The examples of a batch: the encoder's `Batch`, or `KnownFields`, all that an export has."""
 
     @property
     def size(self) -> int: ...
@@ -26,7 +26,7 @@ class Asked(Protocol):
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownFields:
     """What is known of each example besides its text, such as its source or mime type."""
 
     about: Sequence[Mapping[str, str]]
@@ -40,7 +40,7 @@ class Known:
 
 
 @dataclass
-class Wish:
+class PolicyRequest:
     """What a policy asks for before its examples start; None asks for nothing.
 
     strength_B: the largest strength of each one's reduction, 0 ... 1. full_B: who runs every layer,
@@ -51,12 +51,12 @@ class Wish:
     full_B: Bool[np.ndarray, " b"] | None = None
 
 
-def joined(wishes: Iterable[Wish]) -> Wish:
+def joined(requests: Iterable[PolicyRequest]) -> PolicyRequest:
     """The least strength that any of them asks for, and full depth where any does."""
-    asked = list(wishes)
-    strengths = [wish.strength_B for wish in asked if wish.strength_B is not None]
-    fulls = [wish.full_B for wish in asked if wish.full_B is not None]
-    return Wish(
+    asked = list(requests)
+    strengths = [request.strength_B for request in asked if request.strength_B is not None]
+    fulls = [request.full_B for request in asked if request.full_B is not None]
+    return PolicyRequest(
         strength_B=reduce(np.minimum, strengths) if strengths else None,
         full_B=reduce(np.logical_or, fulls) if fulls else None,
     )

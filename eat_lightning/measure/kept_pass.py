@@ -13,7 +13,7 @@ from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import Run, is_clean, provenance
 
 
-def earlier(run: Run, file: str, body: AdaptiveEncoder, split: Any) -> Recorded | None:
+def kept_pass(run: Run, file: str, body: AdaptiveEncoder, split: Any) -> Recorded | None:
     """Read what every exit said of a split when the same weights were measured before. None where
     the code, the processor or the weights have changed since, and for a rule whose signals are
     recorded: the file does not say which rule's they are."""

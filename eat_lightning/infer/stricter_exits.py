@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eat_lightning.answers import About
 from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Later
 from eat_lightning.methods.policy.full_depth import FullDepth
-from eat_lightning.model.held import Held
-from eat_lightning.model.wish import Known, joined
+from eat_lightning.model.policy_request import KnownFields, joined
+from eat_lightning.model.policy_state import PolicyState
+from eat_lightning.text_io import About
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import Policy
 
 
 @dataclass(frozen=True)
-class LaterExits:
+class StricterExits:
     """Examples leave where the graphs (at `layers`) let them go, `rule` agrees and no policy
     objects. rule: an exit rule that looks at some of these layers, at the others nobody leaves;
     None: the graphs decide alone."""
@@ -34,7 +34,7 @@ class LaterExits:
     rule: Any = None
     policies: Sequence[Policy] = ()
 
-    def deep(self) -> LaterExits:
+    def deep(self) -> StricterExits:
         """Nobody leaves early, and the answers say `fallback`."""
         return replace(self, policies=(FullDepth(), *self.policies))
 
@@ -42,8 +42,8 @@ class LaterExits:
         """What a runner asks at each exit of a batch; None where the graphs decide alone."""
         if self.rule is None and not self.policies:
             return None
-        known, held = Known(about), Held(np.zeros(len(about), np.int64))
-        held.wish(joined(policy.wishes(known, None) for policy in self.policies))
+        known, held = KnownFields(about), PolicyState(np.zeros(len(about), np.int64))
+        held.request(joined(policy.requests(known, None) for policy in self.policies))
 
         def later(
             reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray

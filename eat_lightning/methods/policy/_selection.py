@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from eat_lightning.model.policy import Policy
-from eat_lightning.model.wish import Asked
+from eat_lightning.model.policy_request import PolicyInput
 from eat_lightning.validation import Beside, Check, is_list
 
 
@@ -25,7 +25,7 @@ def pattern_faults(patterns: Any, beside: Beside) -> list[str]:
 Patterns = Annotated[Sequence[str], Check(pattern_faults)]
 
 
-class OfChosen(Policy):
+class OfSelection(Policy):
     """What policies share that are about examples of some sources and types, before they start."""
 
     sources: Sequence[str]
@@ -36,7 +36,7 @@ class OfChosen(Policy):
 
 
 def chosen(
-    asked: Asked, sources: Sequence[str] = (), mimes: Sequence[str] = ()
+    asked: PolicyInput, sources: Sequence[str] = (), mimes: Sequence[str] = ()
 ) -> Bool[np.ndarray, " b"]:
     """Whether an example's `source` or its `mime` matches one of the patterns, where *
     stands for anything; all examples where no pattern is given. What is not known matches only *.

@@ -1,0 +1,277 @@
+"""Does the dial turn back? Four fits of it compared, on kept passes of dev.
+
+    python -m experiments.budgets.dial run     # make the rows anew; minutes
+    python -m experiments.budgets.dial         # the table of the kept rows
+
+Each pass is split at random in two, groups whole. A fit sees one part, 1,500 examples at most, and
+is judged on the other at every budget. `each budget alone` is the fit of version 0.2.0, whose code
+is gone: its rows are from commit 7009bdd and are kept as they are.
+
+Shapes: B examples, E exits and the last layer.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pandas import DataFrame
+
+from eat_lightning.errors import ConfigError, reported
+from eat_lightning.infer.dial_fit import (
+    answers_at_exits,
+    at_distance,
+    fine_distances,
+    fit_dial,
+    full_depth_answers,
+    leaving_distances,
+    logistic,
+    sigmoid,
+)
+from eat_lightning.model.contracts import at_point
+from eat_lightning.report.study import open_study
+from eat_lightning.runs.jsonl import read_whole, write
+from eat_lightning.weights.dial import Budget, Dial
+from experiments.bench.tables import markdown
+from experiments.budgets.limits import Dev, dev_of
+
+HERE = Path(__file__).parent
+ROWS = HERE / "dial" / "rows.jsonl"
+BUDGETS = (0.25, 0.33, 0.4, 0.5, 0.6, 0.7, 0.8)
+FOLDERS = ("heads", "six", "epochs", "few", "results", "twelve")
+SPLITS, MOST = 3, 1500
+GONE = "each budget alone"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one fit gives on the part that it did not see, at each budget."""
+
+    task: str
+    layers: int
+    run: str
+    split: int
+    fit: str
+    budgets: list[float]
+    cost: list[float]
+    accuracy: list[float]
+    agreement: list[float]
+
+
+Depths = list[np.ndarray]  # of the judged examples, at each budget
+
+
+def halves(dev: Dev, seed: int) -> tuple[Dev, Dev]:
+    """Two parts, groups whole; of the first at most MOST examples."""
+    size, group_B = len(dev.recorded), dev.recorded.group_B
+    _, group_B = np.unique(np.arange(size) if group_B is None else group_B, return_inverse=True)
+    place_B = np.random.default_rng(seed).permutation(group_B.max() + 1)[group_B]
+    first_B = np.flatnonzero(place_B < (group_B.max() + 1) / 2)
+    second_B = np.setdiff1d(np.arange(size), first_B)
+    first_B = np.sort(first_B[np.argsort(place_B[first_B], kind="stable")[:MOST]])
+    return dev.rows(first_B), dev.rows(second_B)
+
+
+def depths_at(dev: Dev, point: float | list[float]) -> np.ndarray:
+    return dev.recorded.under(at_point(dev.rule, point)).depth_B
+
+
+def one_dial(cut: Dev, judged: Dev, budgets: Sequence[float]) -> Depths:
+    """The dial that is built: one chance to stay what full depth says, at every exit."""
+    full = float(cut.cost_EB[-1].mean())
+    dial = Dial("share", fit_dial(cut.rule, cut.recorded, cut.cost_EB / full, 1.0), MOST, {})
+    return [depths_at(judged, dial.at(Budget(budget)).exit) for budget in budgets]
+
+
+def one_tau(cut: Dev, judged: Dev, budgets: Sequence[float]) -> Depths:
+    """The same confidence at every exit, as it is."""
+    taus = [at_distance(cut.rule.knob, d) for d in fine_distances(cut.rule.knob)]
+    costs = [mean_cost(cut, depths_at(cut, tau)) for tau in taus]
+    within = [next(i for i, cost in enumerate(costs) if cost <= budget) for budget in budgets]
+    return [depths_at(judged, taus[i]) for i in within]
+
+
+def hull(cut: Dev, judged: Dev, budgets: Sequence[float]) -> Depths:
+    """The upper concave hull of points of every kind, full depth as its end; a budget between two
+    of its points takes one of them for each example, by chance."""
+    vectors, score_P2 = candidates(cut)
+    kept: list[int] = []
+    for i in np.lexsort((-score_P2[:, 1], score_P2[:, 0])):
+        if kept and score_P2[i, 0] <= score_P2[kept[-1], 0]:
+            continue
+        while len(kept) > 1 and is_below(*score_P2[[kept[-2], kept[-1], i]]):
+            kept.pop()
+        kept.append(int(i))
+    found, chance_B = [], np.random.default_rng(1).random(len(judged.recorded))
+    for budget in budgets:
+        k = int(np.searchsorted(score_P2[kept, 0], budget).clip(1, len(kept) - 1))
+        low, high = score_P2[[kept[k - 1], kept[k]], 0]
+        laxer_B, stricter_B = (depths_at(judged, vectors[kept[i]]) for i in (k - 1, k))
+        found.append(np.where(chance_B < (budget - low) / (high - low), stricter_B, laxer_B))
+    return found
+
+
+def is_below(left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> bool:
+    """Whether the middle of three points lies on or below the line through the others."""
+    (x0, y0), (x1, y1), (x2, y2) = left, middle, right
+    return (y1 - y0) * (x2 - x0) <= (y2 - y0) * (x1 - x0)
+
+
+def candidates(cut: Dev) -> tuple[list[list[float]], np.ndarray]:
+    """Shared points, and points for each exit at a grid of prices; for each its cost and the mean
+    of its hits and of a logistic estimate of them."""
+    knob, said = cut.rule.knob, cut.recorded
+    distance_EB, cost_EB = leaving_distances(cut.rule, said), cut.cost_EB / cut.cost_EB[-1].mean()
+    answers_EB = np.vstack([answers_at_exits(cut.rule, said), full_depth_answers(said)])
+    right_EB = (answers_EB == said.labels).astype(float)
+    pairs = zip(layers(cut), right_EB, strict=True)
+    smooth_EB = np.stack([estimate(said.guesses[k], right_B) for k, right_B in pairs])
+    grid_G = np.array([0.0, *fine_distances(knob)])
+    chosen = [np.full(len(distance_EB), g) for g in range(len(grid_G))]
+    for share in (0.5, 1.0):
+        value_EB = share * smooth_EB + (1 - share) * right_EB
+        worths = [value_EB - price * cost_EB for price in (0.0, *np.geomspace(0.003, 4, 40))]
+        chosen += [best_at(distance_EB, worth_EB, grid_G) for worth_EB in worths]
+    scores, columns = [], np.arange(len(said))
+    for points_E in chosen:
+        place_B = places(distance_EB, grid_G[points_E])
+        hits = (right_EB + smooth_EB)[place_B, columns].mean() / 2
+        scores.append((cost_EB[place_B, columns].mean(), hits))
+    vectors = [[at_distance(knob, d) for d in grid_G[points_E]] for points_E in chosen]
+    return vectors, np.array(scores)
+
+
+def layers(dev: Dev) -> list[int]:
+    return [*dev.rule.layers, len(dev.recorded.tokens_LB)]
+
+
+def estimate(logits_BC: np.ndarray, right_B: np.ndarray) -> np.ndarray:
+    """P(right) by logistic regression on the log-odds of the confidence."""
+    shifted_BC = np.exp(logits_BC - logits_BC.max(-1, keepdims=True).astype(float))
+    confidence_B = (1 / shifted_BC.sum(-1)).clip(1e-6, 1 - 1e-6)
+    odds_B = np.log(confidence_B / (1 - confidence_B))
+    slope, intercept = logistic(odds_B, right_B)
+    return sigmoid(slope * odds_B + intercept)
+
+
+def places(distance_EB: np.ndarray, far_E: np.ndarray) -> np.ndarray:
+    """The exit at which each example leaves, E for the last layer."""
+    leaves_EB = distance_EB <= far_E[:, None]
+    return np.where(leaves_EB.any(0), leaves_EB.argmax(0), len(far_E))
+
+
+def best_at(distance_EB: np.ndarray, worth_EB: np.ndarray, grid_G: np.ndarray) -> np.ndarray:
+    """Improve one exit's point at a time, from the last to the first, three times."""
+    points_E, columns = np.zeros(len(distance_EB), int), np.arange(distance_EB.shape[1])
+    for _ in range(3):
+        for e in reversed(range(len(points_E))):
+            later_E = np.where(np.arange(len(points_E)) > e, grid_G[points_E], 0.0)
+            stays_B = worth_EB[places(distance_EB, later_E), columns]
+            here_B = places(distance_EB, grid_G[points_E]) >= e
+            gain_B = np.where(here_B, worth_EB[e] - stays_B, 0.0)
+            points_E[e] = ((distance_EB[e] <= grid_G[:, None]) @ gain_B).argmax()
+    return points_E
+
+
+FITS: dict[str, Callable[[Dev, Dev, Sequence[float]], Depths]] = {
+    "one dial": one_dial,
+    "hull": hull,
+    "one tau": one_tau,
+}
+
+
+def mean_cost(dev: Dev, depth_B: np.ndarray) -> float:
+    """Of the examples, as a share of full depth's."""
+    place_B = np.searchsorted(layers(dev), depth_B)
+    return float(dev.cost_EB[place_B, np.arange(len(place_B))].mean() / dev.cost_EB[-1].mean())
+
+
+def trials(folders: Sequence[str]) -> Iterator[Trial]:
+    """Every fit on every split of the passes that rows with budgets stand on."""
+    study, seen = open_study([str(HERE / name) for name in folders]), set()
+    for measured in study.measured:
+        row = measured.row
+        if not row.budget or row.reduction["kind"] != "none" or row.examples in (None, *seen):
+            continue
+        seen.add(row.examples)
+        dev = dev_of(study, measured)
+        budgets = [b for b in BUDGETS if b > dev.cost_EB[0].mean() + 0.005]
+        for split in range(SPLITS):
+            cut, judged = halves(dev, split)
+            for name, fit in FITS.items():
+                given = row.task, row.num_layers, row.examples, split, name, budgets
+                yield Trial(*given, *means(judged, fit(cut, judged, budgets)))
+
+
+def means(judged: Dev, depths: Depths) -> tuple[list[float], list[float], list[float]]:
+    """Cost, accuracy and agreement at each budget."""
+    said, full_B = judged.recorded, full_depth_answers(judged.recorded)
+    columns, cost, accuracy, agreement = np.arange(len(said)), [], [], []
+    answers_EB = np.stack([said.guesses[k].argmax(-1) for k in layers(judged)])
+    for depth_B in depths:
+        answer_B = answers_EB[np.searchsorted(layers(judged), depth_B), columns]
+        cost.append(round(mean_cost(judged, depth_B), 5))
+        accuracy.append(round(float((answer_B == said.labels).mean()), 5))
+        agreement.append(round(float((answer_B == full_B).mean()), 5))
+    return cost, accuracy, agreement
+
+
+def summary(found: Sequence[Trial]) -> DataFrame:
+    """A line for each fit: steps to the next larger budget that turn back, and means."""
+    lines = []
+    for fit in dict.fromkeys(trial.fit for trial in found):
+        own = [trial for trial in found if trial.fit == fit]
+        gains = 100 * np.concatenate([np.diff(trial.accuracy) for trial in own])
+        rises = np.concatenate([np.diff(trial.cost) for trial in own])
+        asked, spent, right, stays = (
+            np.concatenate([getattr(trial, name) for trial in own])
+            for name in ("budgets", "cost", "accuracy", "agreement")
+        )
+        lines.append(
+            {
+                "fit": fit,
+                "steps": str(len(gains)),
+                "lose accuracy": str((gains < -1e-6).sum()),
+                "more than 0.25": str((gains < -0.25).sum()),
+                "more than 0.5": str((gains < -0.5).sum()),
+                "spend falls": str((rises < -1e-6).sum()),
+                "points": str(len(asked)),
+                "under by 0.05": str((spent < asked - 0.05).sum()),
+                "over by 0.02": str((spent > asked + 0.02).sum()),
+                "spent": f"{spent.mean():.3f}",
+                "accuracy": f"{100 * right.mean():.2f}",
+                "agreement": f"{100 * stays.mean():.2f}",
+            }
+        )
+    return DataFrame(lines)
+
+
+def report(found: Sequence[Trial]) -> str:
+    """Tables of the passes that every fit has seen, by task, and of all passes."""
+    common = {trial.run for trial in found if trial.fit == GONE}
+    shared = [trial for trial in found if trial.run in common]
+    parts = [f"All fits, {len(common)} passes.", markdown(summary(shared))]
+    for task in sorted({trial.task for trial in shared}):
+        parts += [f"{task}:", markdown(summary([t for t in shared if t.task == task]))]
+    rest = [trial for trial in found if trial.fit != GONE]
+    parts += [f"All {len({t.run for t in rest})} passes.", markdown(summary(rest))]
+    return "\n\n".join(parts)
+
+
+def main(arguments: Sequence[str]) -> None:
+    kept, faults = read_whole(ROWS, Trial, "trial")
+    if faults:
+        raise ConfigError(faults[0])
+    if "run" in arguments:
+        old = [trial for trial in kept if trial.fit == GONE]
+        kept = [*trials(FOLDERS), *old]
+        write(ROWS, kept)
+    print(report(kept))
+
+
+if __name__ == "__main__":
+    with reported():
+        main(sys.argv[1:])

@@ -1,0 +1,299 @@
+"""The dial: nested on any records, its costs those of the rule, and known cases."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from models import kinds, method, ragged, tiny
+from scipy.special import expit
+
+from eat_lightning.infer.dial_fit import (
+    Curves,
+    fine_distances,
+    fit_dial,
+    flops_shares,
+    leaving_distances,
+    logistic,
+    spaced,
+)
+from eat_lightning.infer.record import record
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.model.contracts import at_point
+from eat_lightning.validation import Within
+from eat_lightning.weights.dial import Budget, Dial, DialPoint
+
+
+def recorded_of(guesses: dict[int, np.ndarray], labels: np.ndarray, rule: Confidence) -> Recorded:
+    size, num_layers = len(labels), max(guesses)
+    tokens_LB = np.full((num_layers, size), 10)
+    floats = {layer: logits_BC.astype(np.float32) for layer, logits_BC in guesses.items()}
+    return Recorded(labels, tokens_LB[0], floats, tokens_LB, rule)
+
+
+def drawn(seed: int, num_classes: int = 3, size: int = 80) -> Recorded:
+    """Heads that know nothing, something and much, each with a scale of its own."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, num_classes, size)
+    guesses = {}
+    for layer in range(1, 5):
+        noise = generator.normal(size=(size, num_classes))
+        known = generator.uniform(0, 3) * np.eye(num_classes)[labels]
+        guesses[layer] = generator.uniform(0.3, 6) * (noise + known)
+    return recorded_of(guesses, labels, Confidence(0.9, [1, 2, 3]))
+
+
+def costs(recorded: Recorded, layers: tuple[int, ...] = (1, 2, 3, 4)) -> np.ndarray:
+    return np.repeat(np.array(layers)[:, None] / layers[-1], len(recorded), axis=1)
+
+
+def dial_of(recorded: Recorded) -> Dial:
+    rule, cost_EB = recorded.exit, costs(recorded, (*recorded.exit.layers, len(recorded.tokens_LB)))
+    return Dial("share", fit_dial(rule, recorded, cost_EB, 1.0), len(recorded), {})
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_on_any_records_cost_never_falls_as_the_budget_grows_and_nobody_leaves_later(seed: int):
+    recorded, others = drawn(seed), drawn(seed + 1000)
+    dial = dial_of(recorded)
+    budgets = [b for b in np.linspace(0.25, 1, 61) if b >= dial.points[-1].cost]
+    chosen = [dial.at(Budget(b)) for b in budgets]
+    assert all(small.cost <= large.cost for small, large in pairwise(chosen))
+    assert all(point.cost <= budget + 1e-9 for point, budget in zip(chosen, budgets, strict=True))
+    assert chosen[-1] == dial.points[0]
+    for examples in (recorded, others):  # of the fit, and new ones
+        depths = [examples.under(at_point(recorded.exit, p.exit)).depth_B for p in dial.points]
+        assert all((laxer <= stricter).all() for stricter, laxer in pairwise(depths))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_spent_is_near_what_is_wanted(seed: int):
+    """One of 600 examples is worth 0.0017 of the cost at most, a step 0.005."""
+    recorded = drawn(seed, size=600)
+    dial = dial_of(recorded)
+    assert dial.points[-1].cost == pytest.approx(0.25, abs=0.02)
+    for budget in np.linspace(0.3, 0.95, 14):
+        assert dial.at(Budget(budget)).cost > budget - 0.03
+
+
+def test_each_point_is_what_the_rule_does_there():
+    recorded = drawn(3)
+    original_B = recorded.guesses[4].argmax(1)
+    for point in dial_of(recorded).points[::10]:
+        outcome = recorded.under(at_point(recorded.exit, point.exit))
+        answer_B = outcome.logits_BC.argmax(1)
+        assert point.cost == pytest.approx(outcome.depth_B.mean() / 4)
+        assert point.accuracy == pytest.approx((answer_B == recorded.labels).mean())
+        assert point.agreement == pytest.approx((answer_B == original_B).mean())
+
+
+def test_the_dial_begins_at_full_depth():
+    point = dial_of(drawn(0)).points[0]
+    assert (point.exit, point.cost, point.agreement) == ([1.0, 1.0, 1.0], 1.0, 1.0)
+
+
+def boasting(size: int = 4000) -> Recorded:
+    """Exit 1 says much more than it knows, exit 2 is what it says, layer 3 is right."""
+    generator = np.random.default_rng(1)
+    labels = generator.integers(0, 2, size)
+    odds = generator.uniform(0, 4, (2, size))
+    true = odds * np.array([[0.25], [1.0]])
+    agrees = generator.random((2, size)) < expit(true)
+    lead = np.where(agrees, 1, -1) * odds * np.where(labels == 1, 1, -1)
+    guesses = {k + 1: np.stack([-lead[k] / 2, lead[k] / 2], 1) for k in (0, 1)}
+    guesses[3] = np.stack([1 - labels, labels], 1) * 9.0
+    return recorded_of(guesses, labels, Confidence(0.9, [1, 2]))
+
+
+def test_an_exit_that_boasts_is_asked_for_as_much_more():
+    """Where both may leave, the chance to stay at exit 1 (odds / 4) is that at exit 2 (odds)."""
+    dial = dial_of(boasting())
+    for wanted in (0.6, 0.7, 0.8):
+        first, second = dial.at(Budget(wanted)).exit
+        assert np.log(first / (1 - first)) > 2 * np.log(second / (1 - second))
+
+
+def test_no_label_is_looked_at():
+    recorded = drawn(5)
+    points = dial_of(recorded).points
+    recorded.labels = 1 - recorded.labels
+    assert [p.exit for p in dial_of(recorded).points] == [p.exit for p in points]
+
+
+def test_the_unit_of_cost_does_not_matter():
+    recorded = drawn(6)
+    shares, ms = (
+        fit_dial(recorded.exit, recorded, unit * costs(recorded), unit) for unit in (1.0, 24.0)
+    )
+    assert [p.exit for p in ms] == [p.exit for p in shares]
+    assert [p.cost for p in ms] == pytest.approx([24 * p.cost for p in shares])
+
+
+def test_how_far_from_its_strict_end_the_knob_stands_where_one_leaves():
+    """tau 1 - d: the confidence 0.9 is left with from d = 0.1 on, 0.3 never (the knob ends at
+    0.34)."""
+    logits_BC = np.log([[0.9, 0.1, 0.0 + 1e-9], [0.3, 0.4 - 1e-6, 0.3]])
+    recorded = recorded_of({1: logits_BC, 2: logits_BC}, np.zeros(2, int), Confidence(0.9, [1]))
+    distance_EB = leaving_distances(recorded.exit, recorded)
+    assert distance_EB[0, 0] == pytest.approx(0.1, abs=0.005)
+    assert distance_EB[0, 1] == pytest.approx(0.6, abs=0.01)
+    flat = recorded_of({1: 0 * logits_BC, 2: logits_BC}, np.zeros(2, int), Confidence(0.9, [1]))
+    assert np.isinf(leaving_distances(flat.exit, flat)).all()
+
+
+def test_curves_and_distances_are_inverse():
+    curves = Curves(np.array([0.5, 2.0]), np.array([1.0, -1.0]), laxest=0.66)
+    distance_E = curves.distances(0.7)
+    assert curves.levels(distance_E[:, None])[:, 0] == pytest.approx([0.7, 0.7])
+    assert (curves.distances(0.2) > distance_E).all()
+
+
+def test_logistic_finds_the_line_that_made_the_data():
+    generator = np.random.default_rng(0)
+    score_B = generator.normal(size=40_000)
+    stays_B = (generator.random(40_000) < expit(1.7 * score_B + 0.6)).astype(float)
+    assert logistic(score_B, stays_B) == pytest.approx([1.7, 0.6], abs=0.06)
+    assert logistic(np.empty(0), np.empty(0)).tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_logistic_is_at_its_minimum_wherever_scores_lie(seed: int):
+    """Plain Newton steps diverge on heads near chance, whose scores are wide and say little."""
+    generator = np.random.default_rng(seed)
+    score_B = generator.normal(generator.uniform(-8, 8), generator.uniform(0.1, 6), size=500)
+    stays_B = (generator.random(500) < generator.uniform(0.02, 0.98)).astype(float)
+    line = logistic(score_B, stays_B)
+    missed_B = expit(score_B * line[0] + line[1]) - stays_B
+    gradient = [missed_B @ score_B, missed_B.sum()] + (line - [1.0, 0.0])
+    assert gradient == pytest.approx([0.0, 0.0], abs=1e-4)
+
+
+def test_levels_are_a_step_of_cost_apart():
+    """200 examples leave one by one, each worth 0.0025 of the cost: every second level is kept."""
+    level_EB, cost_EB = np.arange(200.0)[None], np.repeat([[0.5], [1.0]], 200, axis=1)
+    kept = spaced(level_EB, cost_EB)
+    assert len(kept) == 100
+    assert kept[0] == 198
+    assert kept[-1] == 0
+
+
+def test_a_rule_with_one_point_for_all_exits_gets_one():
+    class Shared(Confidence):
+        """Takes no list."""
+
+        @classmethod
+        def faults(cls, num_layers, tau=0.9, layers=(4,)):
+            return ["one for all"] if isinstance(tau, list) else []
+
+    recorded = drawn(2)
+    points = fit_dial(Shared(0.9, [1, 2, 3]), recorded, costs(recorded), 1.0)
+    assert all(isinstance(point.exit, float) for point in points)
+    assert points[-1].cost < 0.4
+
+
+def test_an_answer_from_all_exits_is_what_agrees_or_not():
+    class Mean(Confidence):
+        """Answers with the mean of the guesses so far."""
+
+        def answers(self, logits_EBC):
+            return logits_EBC.mean(0)
+
+    recorded = drawn(8)
+    (*_, laxest) = fit_dial(Mean(0.9, [1, 2, 3]), recorded, costs(recorded), 1.0)
+    outcome = recorded.under(at_point(Mean(0.9, [1, 2, 3]), laxest.exit))
+    original_B = recorded.guesses[4].argmax(1)
+    assert laxest.agreement == pytest.approx((outcome.logits_BC.argmax(1) == original_B).mean())
+
+
+def test_a_share_is_of_the_mean_of_full_compute():
+    encoder = tiny(exit="fixed")  # at layer 4 of 6, no reduction
+    lengths = np.array([4, 12])
+    recorded = Recorded(lengths, lengths, {}, np.repeat(lengths[None], 6, axis=0), encoder.exit)
+    shares_EB = flops_shares(encoder, encoder.exit, recorded)
+    assert shares_EB[1].mean() == pytest.approx(1, abs=0.01)  # one head more than static
+    assert shares_EB[0] == pytest.approx(shares_EB[1] * 4 / 6, rel=0.01)
+    assert shares_EB[1, 1] > 3 * shares_EB[1, 0]
+
+
+def point(cost: float, agreement: float) -> DialPoint:
+    return DialPoint([1 - cost], None, cost, 0.9, agreement)
+
+
+POINTS = [point(1.0, 1.0), point(0.8, 0.99), point(0.6, 0.97), point(0.4, 0.98), point(0.3, 0.9)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cost"),
+    [
+        (Budget(1), 1.0),
+        (Budget(0.8), 0.8),
+        (Budget(0.79), 0.6),
+        (Budget(0.3), 0.3),
+        (Budget(1.0, "agree"), 1.0),
+        (Budget(0.99, "agree"), 0.8),
+        (Budget(0.975, "agree"), 0.8),  # 0.4 agrees too, yet by luck: 0.6 does not
+        (Budget(0.5, "agree"), 0.3),
+    ],
+)
+def test_a_budget_and_an_agreement_look_up_in_one_dial(wanted: Budget, cost: float):
+    dial = Dial("share", POINTS, 100, {})
+    assert dial.at(wanted).cost == cost
+    assert dial.down_to(wanted)[0] == POINTS[0]
+
+
+def test_what_cannot_be_is_refused():
+    dial = Dial("share", POINTS, 100, {})
+    with pytest.raises(ValueError, match=r"budget must be at least 0.300, what .*, got 0.2"):
+        dial.at(Budget(0.2))
+    with pytest.raises(ValueError, match="points must cost less and less"):
+        Dial("share", POINTS[::-1], 100, {})
+    with pytest.raises(ValueError, match="points must be at least one"):
+        Dial("share", [], 100, {})
+
+
+KNOBS = [kind for kind in kinds("exit") if method("exit", kind).knob is not None]
+
+
+class Split:
+    """Examples of all lengths, of three classes."""
+
+    whole = ragged(tuple(range(1, 38)))
+    lengths, labels = whole.lengths_B.numpy(), np.arange(37) % 3
+
+    def __len__(self) -> int:
+        return 37
+
+    def batch(self, rows: np.ndarray):
+        return self.whole.take(torch.as_tensor(rows))
+
+
+@pytest.mark.parametrize("kind", KNOBS)
+def test_every_rule_with_a_knob_has_a_dial_that_is_nested(kind: str):
+    encoder = tiny("dense", "none", kind)
+    recorded = record(encoder, Split())
+    knob, layers = encoder.exit.knob, (*encoder.exit.layers, 6)
+    points = fit_dial(encoder.exit, recorded, costs(recorded, layers), 1.0)
+    assert len(points) > 2
+    for each in points:
+        assert Within(knob.bounds, each=True).lines(kind, each.exit) == []
+    depths = [recorded.under(at_point(encoder.exit, each.exit)).depth_B for each in points]
+    assert (depths[0] == 6).all()
+    assert all((laxer <= stricter).all() for stricter, laxer in pairwise(depths))
+
+
+@pytest.mark.parametrize("kind", KNOBS)
+def test_a_knob_goes_from_nobody_leaves_to_more_and_more(kind: str):
+    encoder = tiny("dense", "none", kind)
+    recorded = record(encoder, Split())
+    knob = encoder.exit.knob
+    depths = [
+        recorded.under(at_point(encoder.exit, point)).depth_B for point in (knob.strict, *knob.fine)
+    ]
+    assert (depths[0] == 6).all()
+    assert all((lax <= strict).all() for strict, lax in pairwise(depths))
+    assert depths[-1].mean() < 5
+    distance = [abs(point - knob.strict) for point in (knob.strict, *knob.fine)]
+    assert distance == sorted(distance)
+    assert {*knob.grid} <= {*knob.fine}
+    assert {round(d, 9) for d in distance[1:]} <= {round(d, 9) for d in fine_distances(knob)}
