@@ -31,13 +31,15 @@ def one_or_two(value: Any, beside: Beside) -> list[str]:
 
 @method("head")
 class Pair(Classifier):
-    """texts: of an example. activation: of the dense layer; None: there is no dense layer.
+    """texts: of an example. pool: of each text. activation: of the dense layer; None: there is no
+    dense layer.
 
     centre: subtracted from each text's mean. It is zero until a frozen encoder's vectors are
     standardised; a mean that is large beside its spread would else lose digits in u * v.
     """
 
     texts: Annotated[int, Check(one_or_two)] = 2
+    pool: Annotated[str, OneOf("mean")] = "mean"  # what bundles (`model=eat`) set for all heads
     activation: Annotated[str | None, OneOf(*ACTIVATIONS, null=True)] = "tanh"
 
     temperature: Tensor = field(init=False)
