@@ -1,1 +1,1 @@
-"""What answers, in which engine: a run in torch, or its graphs in onnxruntime or OpenVINO."""
+"""Engines that answer: a run in torch, or its graphs in onnxruntime or OpenVINO."""

@@ -145,7 +145,8 @@ class OfRun:
 
 
 def made_of(run: Run, encoder: AdaptiveEncoder, dtype: str) -> dict[str, Any]:
-    """What decides graphs: weights, methods, what they are computed in, and the code."""
+    """Return the identity of exported graphs: weights, methods, strength, dtype and the code's
+    version."""
     return {
         "weights": sha256_of([run.folder / "model" / "model.safetensors"]),
         **specs_by_slot(encoder),

@@ -74,8 +74,12 @@ class ModelSettings(RunSettings):
 
 
 def backend_faults(backend: str, plan: RunSettings, export: str | None = None) -> list[str]:
-    """What an engine, and an export, cannot be given. plan: its run may be an export too. export:
-    one that stands in the run's place."""
+    """List the settings that an engine, or an export, cannot take.
+
+    Args:
+        plan: its run may be an export too.
+        export: one that stands in the run's place.
+    """
     found = []
     if export is not None or is_export(plan.run):
         found += export_faults(plan, "onnx=..." if export else f"backend={backend}")
@@ -91,8 +95,12 @@ def backend_faults(backend: str, plan: RunSettings, export: str | None = None) -
 
 
 def export_faults(plan: Any, asked_by: str) -> list[str]:
-    """What an export cannot be given, since it is in its graphs. plan: with `dtype`, `prepack` and,
-    if there are such options, `exit` and `pool`."""
+    """List the settings that an export cannot take, since they are fixed in its graphs.
+
+    Args:
+        plan: with `dtype`, `prepack` and, if there are such options, `exit` and `pool`.
+        asked_by: the option that calls for the export.
+    """
     asked = {
         "exit": any(value is not None for value in getattr(plan, "exit", {}).values()),
         "dtype": plan.dtype == "int8",

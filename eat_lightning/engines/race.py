@@ -35,9 +35,12 @@ def made_texts(vocabulary: Sequence[str], num_columns: int, count: int = 32) -> 
 
 
 def answer_fault(own: Any, backend: Backend, dtype: str, texts: list[list[str]]) -> str | None:
-    """What is wrong with an engine's answers, depths and retentions, held against the encoder's as
-    every export's are, in batches and alone; None where nothing is. own: the run as a TorchBackend
-    in this dtype."""
+    """Describe how an engine's answers, depths and retentions differ from the encoder's; None where
+    nothing is wrong. They are compared as every export's are, in batches and alone.
+
+    Args:
+        own: the run as a TorchBackend in this dtype.
+    """
     from eat_lightning.export.agreement import compare
 
     def batch_of(rows: Sequence[int]) -> Any:

@@ -1,5 +1,5 @@
-"""What is known of engines on this machine for one model: whether they answer as it does, and how
-long they take. It lies beside the model, and holds for the machine that it names."""
+"""Trials of engines for one model on this machine: whether they answer as it does, and how long
+they take. The file lies with the model, and holds for the machine that it names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Whether an export answers as the encoder does: answers, depth, retention, example by example.
+"""Agreement of an export with the encoder in answers, depth and retention, example by example.
 
 Two kernels differ in the last bits, so an example whose score or confidence lies within `THIN` of
-another decision may come out otherwise; such an example is listed, any other is a fault.
+another decision may come out otherwise. Such an example is listed, any other is a fault.
 
 Shapes: B examples, C classes, N packed tokens, E exits so far.
 """
@@ -32,9 +32,19 @@ CLOSE = 1e-4  # probabilities (of a regression: scores) of fp32 graphs differ by
 
 @dataclass
 class Agreement:
-    """What was found of each example: its row in the split, what differs, how thin its margin is,
-    whether the run and the export are right (1, 0; NaN where there is no class to tell by), and
-    whether it left the run early."""
+    """Agreement of an export with the run, example by example.
+
+    Args:
+        rows_B: its row in the split.
+        labels_differ_B: true where the answers differ.
+        depth_differs_B: true where the depths differ.
+        retention_differs_B: true where the retentions differ.
+        gap_B: largest difference of its probabilities.
+        margin_B: distance of the closest decision to the other one.
+        run_right_B: 1 where the run is right, 0 where not; NaN where there is no class to tell by.
+        right_B: the same of the export.
+        early_B: true where it left the run early.
+    """
 
     rows_B: np.ndarray
     labels_differ_B: np.ndarray

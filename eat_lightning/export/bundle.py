@@ -111,7 +111,8 @@ class Bundle:
         }
 
     def agreement(self, folder: Path, plan: ExportSettings, split: Any) -> dict[str, Any]:
-        """What was compared in the plan's engines; ConfigError where more differs than may."""
+        """Compare the export with the run in the plan's engines, and return a summary of each
+        comparison. Raise ConfigError where more differs than may."""
         rows_B = spread_rows(len(split), len(split) if plan.check == "all" else int(plan.check))
         references = {"": self.encoder}
         if self.dtype == "int8":  # and what `predict` makes of the run in that dtype

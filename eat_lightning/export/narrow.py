@@ -82,7 +82,7 @@ def kept_of(run: Run, encoder: AdaptiveEncoder, plan: ExportSettings) -> Kept:
 
 
 def is_ordered(run: Run) -> bool:
-    """Whether the run's training laid heads and neurons out by importance (DynaBERT's)."""
+    """True where the run's training ordered heads and neurons by importance, as DynaBERT's does."""
     objective = json_of(run.folder / "model" / "config.json").get("objective") or {}
     try:
         return class_of("objective", objective.get("kind", "joint")).ordered

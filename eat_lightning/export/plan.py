@@ -86,7 +86,7 @@ class ExportSettings(Settings):
 
     @property
     def numbers(self) -> dict[str, int]:
-        """What was asked for of a smaller encoder."""
+        """Numbers requested of a smaller encoder, by name."""
         given = {"heads": self.heads, "inner": self.inner, "layers": self.layers}
         return {key: value for key, value in given.items() if value is not None}
 

@@ -149,7 +149,8 @@ class Stretch(nn.Module):
         return packed, evidence
 
     def leave(self, packed: Packed, evidence: Evidence) -> dict[str, Tensor]:
-        """What the next stretch needs of each token."""
+        """Return the tensors that the next stretch needs, by name. Raise Lost where tokens have a
+        size or a weight."""
         if packed.size_N is not None or packed.weight_N is not None:
             raise Lost("it merges or gates tokens, which a stretch does not hand on")
         kept = {"x_ND": packed.x_ND, "lengths_B": packed.layout.lengths_B}

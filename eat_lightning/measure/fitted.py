@@ -1,8 +1,8 @@
-"""What is fitted or searched for each budget: knobs of exit rules and of reductions.
+"""Fits and searches for each budget: knobs of exit rules and of reductions.
 
-A run's exit rules are fitted with its reduction (`runs.budgets`). A reduction whose points are one
-for each layer is searched: every try is a pass over the parts of the calibration cut that selection
-and temperatures used. Dev is not seen.
+A run's exit rules are fitted with its reduction (`runs.budgets`). A reduction with a point for each
+layer is searched. Every try is a pass over the parts of the calibration cut that selection and
+temperatures used. Dev is not seen.
 """
 
 from __future__ import annotations

@@ -40,10 +40,15 @@ class Answers:
 
 @dataclass(frozen=True)
 class Judged:
-    """What rules answered on some examples, and what everybody leaving at one layer would have
-    (cheapest first is not asked for). group_B numbers the groups of examples that belong together;
-    None: each is alone. metric: accuracy, f1 or matthews. num_classes: of the task, at least,
-    whichever occur."""
+    """Answers of rules on some examples, and of every fixed depth.
+
+    Args:
+        rules: answers of each rule.
+        fixed: answers where all examples leave at one layer, in any order.
+        metric: accuracy, f1 or matthews.
+        group_B: numbers of the groups of examples that belong together; None: each is alone.
+        num_classes: of the task, at least, whichever occur.
+    """
 
     rules: Sequence[Answers]
     fixed: Sequence[Answers]
@@ -54,7 +59,8 @@ class Judged:
 
     @property
     def sums(self) -> np.ndarray:
-        """What metrics and costs are made of, by adding: G x (R + K) x (C * C + 1)."""
+        """Counts and FLOPs of each group, which add up to metrics and costs: G x (R + K) x (C * C +
+        1)."""
         both = (*self.rules, *self.fixed)
         largest = int(max(self.labels_B.max(), *(answers.class_B.max() for answers in both)))
         num_classes = max(self.num_classes, 1 + largest)

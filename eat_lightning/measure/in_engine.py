@@ -59,7 +59,7 @@ class InEngine:
         return made
 
     def record(self, setting: Setting, split: Any) -> Recorded:
-        """What every head says of each example, of graphs with an exit at each."""
+        """Record the logits of every head for each example, from graphs with an exit at each."""
         body = self.encoder.replacing(**setting.methods)
         early = [layer for layer in map(int, body.heads) if layer < body.shape.num_layers]
         looking = body.replacing(exit=Confidence(layers=early) if early else Never())
@@ -74,5 +74,5 @@ class InEngine:
 
 
 def state_of(batch: Batch) -> dict[str, Any]:
-    """What the first graph takes."""
+    """Return the inputs of the first graph, by name."""
     return {name: getattr(batch, name).numpy() for name in ("ids_N", "types_N", "lengths_B")}

@@ -33,8 +33,8 @@ def kept_pass(run: Run, file: str, body: AdaptiveEncoder, split: Any) -> Recorde
 
 
 def is_of_here(row: Row) -> bool:
-    """Whether it was measured by this clean commit on a processor of this kind, with no method from
-    outside the package, whose code no commit tells."""
+    """True where a row was measured by this clean commit on a processor of this kind. A row with a
+    method from outside the package is not: no commit records that code."""
     here = provenance()
     same = (row.machine, row.commit, row.version) == tuple(here.values())
     return same and is_clean(here["commit"]) and row.device == "cpu" and not row.sources

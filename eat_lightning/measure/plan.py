@@ -1,5 +1,5 @@
-"""What is to be measured: the typed settings of the command, the runs, and everything wrong with
-them that shows before a model is loaded."""
+"""Plan of a measurement: settings of the command, runs, and all faults that show before a model is
+loaded."""
 
 from __future__ import annotations
 
@@ -146,8 +146,9 @@ def planned(config: dict[str, Any]) -> tuple[MeasureSettings, list[Subject]]:
 
 
 def subject_of(run: Run, plan: MeasureSettings) -> Subject:
-    """What of a run is to be measured. Looks at the data too, as far as can be done without loading
-    it."""
+    """Return the subject of a measurement: a run, its settings, form and certificate. The data is
+    checked too, as far as can be done without loading it. Raise ConfigError where there are faults.
+    """
     lacking = [key for key in ("model", "encoder", "study", "seed") if key not in run.config]
     if lacking:
         raise ConfigError(f"{run.folder / 'config.yaml'}: lacks {', '.join(lacking)}")
@@ -180,7 +181,6 @@ def unused(subjects: list[Subject], plan: MeasureSettings) -> Iterator[str]:
 
 
 def data_faults(run: Run, split: str, data: dict[str, Any]) -> list[str]:
-    """What is wrong with a run's data and the choice of a split, as far as shows without loading
-    it."""
+    """List the faults of a run's data and of the choice of a split that show without loading it."""
     names = [*run.task.validation, *PARTS, "train"]
     return split_faults(split, names, run.task.name) + validate.data_faults(run, **data)

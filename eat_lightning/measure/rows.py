@@ -118,7 +118,7 @@ def methods_of(settings: Sequence[Setting]) -> dict[str, Any]:
 
 @dataclass
 class Pass:
-    """What every exit of one body said of the examples, and the file that keeps it."""
+    """Recorded outputs of every exit of one backbone, and the file that keeps them."""
 
     subject: Subject
     plan: MeasureSettings

@@ -82,14 +82,14 @@ def titled(row: Row, title: str) -> str:
 
 
 def described(row: Row) -> str:
-    """What a run's rows have in common."""
+    """Describe what a run's rows share: model, seed, encoder, methods and strength."""
     slots = map(method_text, (row.attention, row.reduction))
     strength = "" if row.strength == 1 else f", strength {row.strength:.2f}"
     return f"{row.model} seed {row.seed}: {row.encoder}, {', '.join(slots)}{strength}"
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """What the numbers are, and how they were taken."""
+    """List notes on a table's numbers: their meaning, and how they were measured."""
     scores = {f"{r.task} {r.metric}": f"{r.num_examples} examples of {r.split}" for r in rows}
     lines = ["score: " + "; ".join(f"{name} x 100 on {what}" for name, what in scores.items())]
     majorities = {r.task: r.majority for r in rows if r.majority is not None}
@@ -111,8 +111,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
 
 
 def recall_notes(rows: Sequence[Row]) -> list[str]:
-    """What share of each class's examples is found, by each run's first setting, and which classes
-    are not found at all."""
+    """List the recall of each class under each run's first setting, and the classes that a setting
+    never finds."""
     lines = []
     for own in by_run(rows).values():
         lines += recall_lines(own[0])
@@ -136,8 +136,8 @@ def recall_lines(row: Row) -> list[str]:
 
 
 def oracles(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
-    """What no exit rule can beat, for the body of each run's first row, whose records lie beside
-    the rows."""
+    """List the bounds that no exit rule can beat, for the backbone of each run's first row. Its
+    records lie with the rows."""
     lines, own = [], by_run(rows)
     for run in runs:
         (row, *_) = own.get((str(run.config["study"]), run.name), [None])

@@ -1,5 +1,5 @@
-"""What every method must keep, checked on a tiny encoder: `checks(slot)` lists the functions, each
-of which takes a method and raises AssertionError where it breaks a promise.
+"""Checks that every method must pass on a tiny encoder. `checks(slot)` lists the functions, each of
+which takes a method and raises AssertionError where it breaks a promise.
 
 The tests of the package run the same functions over the whole shelf.
 """
@@ -195,8 +195,8 @@ def loss_of(objective: Any, logits_BC: torch.Tensor, labels_B: torch.Tensor) -> 
 
 
 def asked_of_a_step(objective: Objective, guesses: dict[int, torch.Tensor]) -> dict[str, Any]:
-    """What an objective may ask for beside guesses: hidden states, also of a teacher of the same
-    shape, and further passes, which guess the same."""
+    """Return the inputs that an objective may need besides guesses. These are hidden states, also
+    of a teacher of the same shape, and further passes, which guess the same."""
     encoder = tiny_encoder(reduction=NormTopK(0.3, [2]))
     options = PassOptions(leave=False, keep_hidden=True, keep_scores=True)
     with torch.no_grad():

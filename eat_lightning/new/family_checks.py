@@ -1,7 +1,7 @@
-"""What every family must keep, checked on its own small model of random weights: `CHECKS` are
-functions of a family, each of which raises AssertionError where a promise is broken.
+"""Checks that every family must pass on a small model of random weights. `CHECKS` are functions of
+a family, each of which raises AssertionError where a promise is broken.
 
-The tests of the package run them over all that lie in `weights/families/`.
+The tests of the package run them over all families in `weights/families/`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def padded(model: Any, batch: Batch, left: bool) -> dict[str, Tensor]:
 
 
 def vectors(encoder: AdaptiveEncoder, batch: Batch) -> Tensor:
-    """What a head reads of every token, N x D."""
+    """Return the vectors of all tokens that a head reads, N x D."""
     packed = encoder.embed(batch)
     for number in range(1, len(encoder.layers) + 1):
         packed, _ = encoder.run_layer(packed, number)

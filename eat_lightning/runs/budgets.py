@@ -49,8 +49,11 @@ INSTEAD = "a budget that is a share, such as 0.5"
 
 @dataclass
 class Pass:
-    """What every exit gave for the parts under one point of the reduction's knob (None: it has
-    none, or stays)."""
+    """Recorded outputs of every exit for the parts, at one point of the reduction's knob.
+
+    Args:
+        reduction: the point; None: the reduction has no knob, or stays.
+    """
 
     reduction: Point | None
     encoder: AdaptiveEncoder
@@ -134,7 +137,7 @@ class Fitter:
 
     @cached_property
     def here(self) -> dict[str, Any]:
-        """What a dial has to hold for."""
+        """Conditions of this run and encoder that a dial must have been fitted under."""
         held = conditions(self.run.folder / "model", self.encoder, self.fit_reduction)
         return held | {"cut": cut_of(self.run)}
 
@@ -163,7 +166,7 @@ class Fitter:
         return table
 
     def faults(self, unit: Unit) -> Iterator[str]:
-        """What stands against a fit, before data is loaded."""
+        """Yield the reasons against a fit that show before data is loaded."""
         if self.encoder.exit.knob is None:
             kind = spec("exit", self.encoder.exit)["kind"]
             yield f"it needs an exit rule with a knob, such as tau, got {kind}"
@@ -209,7 +212,7 @@ class Fitter:
 
 
 def best_of(points: list[DialPoint]) -> list[DialPoint]:
-    """Those at which more answers stay than at any cheaper one, from the dearest."""
+    """Return the points at which more answers stay than at any cheaper one, from the dearest."""
     best: list[DialPoint] = []
     for point in sorted(points, key=lambda p: (p.cost, -p.agreement)):
         if not best or point.agreement > best[-1].agreement:

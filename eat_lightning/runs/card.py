@@ -25,7 +25,7 @@ def write_card(run: Run) -> None:
 
 
 def about(run: Run) -> dict[str, Any]:
-    """What the template shows."""
+    """Return the values that the template of a run's card shows."""
     config, kept = run.model_config(), sorted((run.folder / FOLDER).glob("dial-*.json"))
     calibration = run.done.get("calibration") or {}
     return {

@@ -146,7 +146,7 @@ class Certificate:
 
 
 def differences(held_for: dict[str, Any], here: dict[str, Any]) -> str:
-    """What of a combination is another one here, in words; "" where nothing is."""
+    """Describe the parts of a combination that differ here; "" where none does."""
     there = WITHOUT | held_for
     return ", ".join(
         f"{key} ({short(there.get(key))} there, {short(here[key])} here)"
@@ -156,7 +156,8 @@ def differences(held_for: dict[str, Any], here: dict[str, Any]) -> str:
 
 
 def of_export(folder: Path) -> str:
-    """What a command about an export is given: its run, by the name that it knows, and itself."""
+    """Return a command's arguments for an export: its run, by the name that the export records, and
+    its folder."""
     try:
         name = read_about(folder).get("run")
     except ValueError:
@@ -184,9 +185,15 @@ def name_faults(key: str, name: Any) -> list[str]:
 def combination(
     run: Run, policies: dict[str, Any], dtype: str, device: str, form: str = PLAIN
 ) -> dict[str, Any]:
-    """What a certificate holds for. policies: specs by slot; of `policy`, if any, a list. dtype: of
-    `DTYPES`'s values. form: of the weights, see `infer.precision`. Of the calibration part only how
-    it is cut is told; its examples are `calibration_of`."""
+    """Return the combination that a certificate holds for: weights, cut, methods, dtype, form,
+    device and versions. Of the calibration part it has only the cut; the examples are
+    `calibration_of`.
+
+    Args:
+        policies: specs by slot; of `policy`, if any, a list.
+        dtype: of `DTYPES`'s values.
+        form: of the weights, see `infer.precision`.
+    """
     import torch
 
     model = run.folder / "model"

@@ -1,6 +1,8 @@
-"""What the models of a study are called: each by its `model`, and what tells it from the others of
-that name (its body, its methods, how it was trained); and what rows of one setting have in common,
-whatever their seed."""
+"""Names of a study's models, and the fields that rows of one setting share, whatever their seed.
+
+A model is called by its `model`, and by what distinguishes it from others of that name: its
+backbone, its methods, its training.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,14 @@ SAME_POINT = BODY + METHODS + MEASURED
 
 @dataclass(frozen=True)
 class Method:
-    """What a row is of, whatever its exit rule, its seed and its form: a rule that did not learn is
-    not what was trained. encoder: the body, as seeds have it in common. reduction, exit: of the
-    run."""
+    """Method that a row is of, whatever its exit rule, its seed and its form. A rule that did not
+    learn is no part of what was trained.
+
+    Args:
+        encoder: the backbone, as seeds share it.
+        reduction: of the run.
+        exit: of the run.
+    """
 
     row: Row
     encoder: str
@@ -78,8 +85,8 @@ def names_of(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def bodies_of(rows: Sequence[Row]) -> dict[str, str]:
-    """What each body is called: as seeds have it in common, unless two of one seed would be called
-    the same."""
+    """Return a name for each backbone: the one that seeds share, unless two of one seed would be
+    called the same."""
     alike: dict[tuple[str, int], set[str]] = {}
     for row in rows:
         alike.setdefault((without_seed(row), row.seed), set()).add(row.encoder)
@@ -98,8 +105,8 @@ def without_seed(row: Row) -> str:
 
 
 def titles_of(rows: Sequence[Row]) -> list[str]:
-    """What each row's setting is called: with the exit rule's kind where its run was measured under
-    rules of several kinds, whose knobs may share a name."""
+    """Return a title for each row's setting. The exit rule's kind is added where its run was
+    measured under rules of several kinds, whose knobs may share a name."""
     kinds: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         if not row.baseline and label(row.exit) != row.exit["kind"]:
@@ -152,7 +159,7 @@ def words_of(method: Method, every: Sequence[Method]) -> list[str]:
 
 
 def settings_of(method: Method, alike: Sequence[Method]) -> list[str]:
-    """What differs among methods of like kinds: "ratio 0.3", "heads 4/6"."""
+    """List the settings that differ among methods of like kinds: "ratio 0.3", "heads 4/6"."""
     words = [
         f"{name} {text(value)}"
         for slot in SLOTS
@@ -165,7 +172,8 @@ def settings_of(method: Method, alike: Sequence[Method]) -> list[str]:
 
 
 def budget_of(row: Row) -> str:
-    """What the exit rule was fitted for: "budget 0.5", "budget 12 ms", "agree 0.99", or nothing."""
+    """Name the budget of an exit rule's fit: "budget 0.5", "budget 12 ms", "agree 0.99", or
+    nothing."""
     if row.budget is not None:
         return f"budget {row.budget:g}"
     if row.agree is not None:
@@ -174,16 +182,16 @@ def budget_of(row: Row) -> str:
 
 
 def rule_of(row: Row) -> dict[str, Any]:
-    """What seeds have in common of an exit rule: thresholds that were fitted for a budget differ
-    between them."""
+    """Return the part of a row's exit rule that seeds share. Thresholds that were fitted for a
+    budget differ between them: the budget stands in their place."""
     if not budget_of(row):
         return row.exit
     return {k: v for k, v in row.exit.items() if k != row.knob} | {"budget": budget_of(row)}
 
 
 def same_point(row: Row) -> list[Any]:
-    """What seeds have in common beside the name and the rule; where a reduction's knob was fitted
-    for a budget differs between them, as thresholds do."""
+    """Return the values that seeds share, except the name and the rule. Of a reduction fitted for a
+    budget this is the kind: its point differs between seeds, as thresholds do."""
     moved = {"encoder": without_seed(row)}
     if row.fitted:
         moved["reduction"] = row.reduction["kind"]

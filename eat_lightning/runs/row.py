@@ -211,17 +211,17 @@ class Row:
 
     @property
     def engine(self) -> str:
-        """Whose kernels they are: "torch", "onnx" or "openvino"."""
+        """Engine of the kernels: "torch", "onnx" or "openvino"."""
         return self.kernels if self.kernels in ("onnx", "openvino") else "torch"
 
     @property
     def fitted(self) -> bool:
-        """Whether its knobs were fitted for a budget."""
+        """True where the row's knobs were fitted for a budget."""
         return any(x is not None for x in (self.budget, self.budget_ms, self.agree))
 
     @property
     def setting(self) -> str:
-        """What was measured, without how it was timed."""
+        """Key of the measured setting, without how it was timed."""
         return json.dumps([getattr(self, name) for name in SETTING], sort_keys=True)
 
     @property
@@ -291,8 +291,12 @@ def write(path: Path | str, rows: Iterable[Row]) -> None:
 def row_of(
     run: Any, encoder: Any, recorded: Any, exit: Any = None, split: str = "validation", **more: Any
 ) -> Row:
-    """What a recorded pass says of an encoder under an exit rule (None: its own); not yet timed.
-    more: fields of `Row` that differ, such as `baseline`."""
+    """Make the row of an encoder's recorded pass under an exit rule, not yet timed.
+
+    Args:
+        exit: the rule; None: the recorded one.
+        more: fields of `Row` that differ, such as `baseline`.
+    """
     exit = recorded.exit if exit is None else exit
     made = methods_of(encoder, exit)
     found = outcome_of(run.task, encoder, recorded, exit)
@@ -301,7 +305,7 @@ def row_of(
 
 
 def methods_of(encoder: Any, exit: Any) -> dict[str, Any]:
-    """What a row says of an encoder's methods, under an exit rule."""
+    """Return the fields of a row that describe an encoder's methods, under an exit rule."""
     from eat_lightning.model.policies import specs_of
 
     knob = exit.knob
@@ -319,7 +323,8 @@ def methods_of(encoder: Any, exit: Any) -> dict[str, Any]:
 
 
 def outcome_of(task: Any, encoder: Any, recorded: Any, exit: Any) -> dict[str, Any]:
-    """What a row says of the examples under an exit rule: score, depth, tokens and FLOPs."""
+    """Return the fields of a row that an exit rule gives on the examples: score, depth, tokens and
+    FLOPs."""
     from eat_lightning.infer.record import score
     from eat_lightning.model.flops import flops, static_flops
 
@@ -351,7 +356,7 @@ def sources_of(methods: Iterable[Any]) -> dict[str, str]:
 
 
 def described(run: Any) -> dict[str, Any]:
-    """What a row says of the run and of where and by which code it is measured."""
+    """Return the fields of a row that describe its run, the machine and the measuring code."""
     config, task = run.config, run.task
     pretrained = config["encoder"].get("pretrained")
     calibration = run.done.get("calibration") or {}

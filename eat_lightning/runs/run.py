@@ -87,7 +87,7 @@ def split_override(override: str) -> tuple[str, str]:
 
 
 def is_named(key: str, config: dict[str, Any]) -> bool:
-    """Whether an override's key is part of a folder's name."""
+    """True where an override's key is part of a folder's name."""
     group, _, inner = key.partition(".")
     if group == "exit":
         decides = exit_identity(config["exit"])
@@ -128,7 +128,8 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def state_of(folder: Path, config: dict[str, Any]) -> Literal["new", "partial", "finished"]:
-    """What lies in a run's folder; ConfigError, naming keys, where it is another config's."""
+    """Return the state of a run's folder. Raise ConfigError, naming keys, where it holds another
+    config's run."""
     path = folder / "config.yaml"
     if not path.is_file():
         return "new"
@@ -210,7 +211,7 @@ def provenance() -> dict[str, Any]:
 
 
 def is_clean(commit: str) -> bool:
-    """Whether the code is that of the commit; "+" behind it says that files were changed."""
+    """True where the code is that of the commit. A "+" at the commit's end marks changed files."""
     return bool(commit) and not commit.endswith("+")
 
 

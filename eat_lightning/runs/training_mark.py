@@ -1,4 +1,4 @@
-"""Who trains on this machine: nothing is timed meanwhile."""
+"""Mark of a training on this machine: nothing is timed meanwhile."""
 
 from __future__ import annotations
 

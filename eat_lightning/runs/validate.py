@@ -1,4 +1,4 @@
-"""What a run's files say, checked when it is opened, before anything that they name is called."""
+"""Validation of a run's files when it is opened, before anything that they name is called."""
 
 from __future__ import annotations
 
@@ -84,8 +84,11 @@ def is_for(slot: str, cls: Any) -> bool:
 
 
 def data_faults(run: Any, **changes: Any) -> list[str]:
-    """What is wrong with a run's data, with these of its settings changed where they are not None,
-    as far as shows without loading any."""
+    """List the faults of a run's data that show without loading it.
+
+    Args:
+        changes: settings that replace the run's, where they are not None.
+    """
     changed = {key: value for key, value in changes.items() if value is not None}
     node = run.config.get("data", {}) | changed
     if faults := target_faults("data", node) or binding_faults("data", node):
@@ -135,7 +138,7 @@ def run_faults(config: dict[str, Any], done: Any) -> list[str]:
 
 
 def names_a_class(node: Any) -> bool:
-    """What names none is refused where it is used."""
+    """True where a config's node names a class. One that names none is refused where it is used."""
     return isinstance(node, dict) and "_target_" in node
 
 

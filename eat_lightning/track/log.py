@@ -1,4 +1,5 @@
-"""What a run shows beside its CSV: Weights & Biases (offline without an account), TensorBoard."""
+"""Loggers of a run in addition to its CSV: Weights & Biases (offline without an account),
+TensorBoard."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def is_wandb(node: dict[str, Any] | None) -> bool:
 
 
 def wandb_faults(node: dict[str, Any] | None) -> list[str]:
-    """What W&B would refuse, in one line."""
+    """List the faults of the W&B mode, in one line."""
     mode = os.environ.get("WANDB_MODE", MODES[0])
     if not is_wandb(node) or mode in MODES:
         return []
@@ -83,7 +84,7 @@ def stays_offline() -> bool:
 
 
 def has_account() -> bool:
-    """Whether W&B would find a key: in the environment or in ~/.netrc."""
+    """True where W&B would find a key: in the environment or in ~/.netrc."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname
@@ -201,7 +202,7 @@ def chart(experiment: Any, key: str, lines: list[dict[str, Any]], x: str, y: str
 
 
 def measure_faults(node: dict[str, Any] | None) -> list[str]:
-    """What is wrong with the logger that measured rows are to go to."""
+    """List the faults of the logger that measured rows are to go to."""
     if node and node.get("_target_") and not is_wandb(node):
         return [f"logger must be wandb or null here (rows.jsonl has all), got {node['_target_']}"]
     return wandb_faults(node)

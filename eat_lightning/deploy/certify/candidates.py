@@ -76,8 +76,8 @@ def cautious(rule: Any, point: float, caution: float) -> Any:
 
 
 def is_reachable(rule: Any, own: Any) -> bool:
-    """Whether a rule is nowhere laxer than `own`, so that graphs which hold that one can be held to
-    it: they can only leave later."""
+    """True where a rule is nowhere laxer than `own`. Graphs that hold `own` can then be run under
+    the rule: it only makes examples leave later."""
     if isinstance(rule, Never):
         return True
     knob: Any = own.knob

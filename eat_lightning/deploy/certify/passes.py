@@ -46,7 +46,7 @@ class Passes:
         return self.own.encoder.replacing(**candidate.methods, policies=candidate.policies)
 
     def backend(self, candidate: Setting) -> Backend:
-        """What answers as this candidate does."""
+        """Return a backend that answers as this candidate does."""
         if self.export is None:
             return replace(self.own, by_source={None: self.body(candidate)})
         rule = self.export.stricter(candidate.specs["exit"])

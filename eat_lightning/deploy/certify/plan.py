@@ -1,4 +1,4 @@
-"""What is to be certified, and everything wrong with it that shows before data is loaded."""
+"""Settings of the `certify` command, and their faults that show before data is loaded."""
 
 from __future__ import annotations
 

@@ -35,8 +35,12 @@ class Choice:
 
 @dataclass
 class Target:
-    """What is to hold: a risk below a level, by a procedure. title: the risk's name in words.
-    share: what a promise bounds, where the name could be read in two ways."""
+    """Promise that a certificate is to make: a risk below a level, by a procedure.
+
+    Args:
+        title: the risk's name in words.
+        share: the quantity that a promise bounds, where the name could be read in two ways.
+    """
 
     risk: Risk
     procedure: Procedure

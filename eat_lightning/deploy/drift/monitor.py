@@ -52,8 +52,14 @@ class Event:
 
 
 class Kept(BaseModel):
-    """What a monitor has learnt since it was made, in plain values. sums, pool and window: the
-    detector's, the pool's and the window's arrays; chance: the state of its generator."""
+    """State of a drift monitor since it was made, in plain values.
+
+    Args:
+        sums: of the detector.
+        pool: of the calibration pool.
+        window: bins of the examples in the window.
+        chance: state of the random generator.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid")
 

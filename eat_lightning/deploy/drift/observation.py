@@ -1,9 +1,10 @@
-"""What a drift monitor sees of an example: what the exits make of it, or would have made.
+"""Observations of a drift monitor: five numbers of an example that the exits give, or would have
+given.
 
-At full depth nobody leaves, so depth is the same for all and says nothing. The heads at the exits
-cost next to nothing beside a layer: they still guess, and the exit rule is asked what it would have
-done with those guesses. Both states then speak of the same five numbers. Tokens are dropped as
-ever: without that the guesses would be others.
+At full depth nobody leaves, so depth is the same for all and carries no information. The heads at
+the exits cost next to nothing compared with a layer. They still guess, and the exit rule is applied
+to those guesses. Both states thus give the same five numbers. Tokens are dropped as usual: without
+that the guesses would be others.
 
 Shapes: B examples, F features.
 """
@@ -57,7 +58,7 @@ FEATURES = tuple(field.name for field in fields(Observation))
 
 
 def observations(exits: Trace | Outcome) -> list[Observation]:
-    """What exits made of examples: a trace, or the outcome of a recorded pass."""
+    """Return the observations of examples, from a trace or from the outcome of a recorded pass."""
     values = (
         softmax(exits.logits_BC).max(-1).tolist(),
         exits.depth_B.tolist(),

@@ -1,8 +1,9 @@
-"""What is normal: the calibration part's observations, kept with the run (or the export) as
-drift.json, or as drift@<source>.json where a source has exits of its own.
+"""Reference of a drift monitor: observations of the calibration part, which count as normal. It is
+kept with the run (or the export) as drift.json, or as drift@<source>.json where a source has
+separate exits.
 
-One source's mails are not another's normal. Alarms of all sources together keep the rate, since
-each keeps it among its own examples.
+Each source has a reference, since one source's mails are not normal for another. Alarms of all
+sources together keep the rate, since each keeps it among its examples.
 """
 
 from __future__ import annotations
@@ -92,13 +93,15 @@ class Reference:
 
 
 def made_with(backend: Backend, source: Source) -> dict[str, Any]:
-    """What decides the observations of a source's examples: weights, cut, methods, dtype."""
+    """Return the identity of a source's observations: all that decides them, such as weights, cut,
+    methods and dtype."""
     return {key: value for key, value in backend.identity(source).items() if key not in UNSEEN}
 
 
 def make_references(backend: Backend, split: Any, batch: int) -> list[Reference]:
-    """What is normal, from the part of the calibration cut that nothing else was fitted on; a
-    source with too few examples has none. ConfigError where that part cannot tell."""
+    """Make the references of a backend's sources, from the part of the calibration cut that nothing
+    else was fitted on. A source with too few examples has none. Raise ConfigError where that part
+    gives no reference."""
     check_policies(backend, split.origins)
     made = []
     for source in backend.watched:
@@ -128,8 +131,8 @@ def check_policies(backend: Backend, origins: list[str] | None) -> None:
 def normal(
     backend: Backend, source: Source, split: Any, rows: np.ndarray, batch: int
 ) -> list[Observation]:
-    """What exits make of these rows of a split, in their order. All run every layer, so that
-    batches stay as large as they are."""
+    """Return the observations of these rows of a split, in their order. All examples run every
+    layer, so that batches stay as large as they are."""
     found: dict[int, Observation] = {}
     title = f"{backend.name}: what is normal"
     for part in shown(sorted_batches(split.lengths[rows], batch), title):
@@ -143,8 +146,12 @@ def normal(
 
 
 def read_references(backend: Backend, certificate: str | None = None) -> dict[Source, Reference]:
-    """Those kept with it, by source. ConfigError where one is of other exits, or there is none; it
-    gives the command that makes them. certificate: which is in force."""
+    """Read the references kept with a run or an export, by source. Raise ConfigError where one is
+    of other exits, or there is none; it gives the command that makes them.
+
+    Args:
+        certificate: the one that is in force.
+    """
     folder = backend.folder
     made_of = of_export(folder) if is_export(folder) else f"{folder}"
     exits = "" if certificate is None else f" certificate={certificate}"

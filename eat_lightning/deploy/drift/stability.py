@@ -28,7 +28,8 @@ def psi(expected_FK: np.ndarray, actual_FK: np.ndarray, real_FK: np.ndarray) -> 
 def by_chance(
     num_bins_F: np.ndarray, window: int, reference: int, quantile: float = 0.99
 ) -> np.ndarray:
-    """What each index stays below with this probability where nothing has moved."""
+    """Return a bound for each feature that its stability index stays below, with this probability,
+    where nothing has moved."""
     from scipy.stats import chi2
 
     spread_F = chi2.ppf(quantile, num_bins_F - 1) * (1 / window + 1 / reference)

@@ -38,7 +38,7 @@ def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:
 
 
 def said(logits_C: np.ndarray, labels: Sequence[str]) -> str:
-    """What an exit's logits say."""
+    """Describe an exit's logits: the score, or the likeliest label and its confidence."""
     if not labels:
         return f"score {float(logits_C[0]):.3f}"
     shares_C = softmax(logits_C)

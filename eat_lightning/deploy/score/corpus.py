@@ -120,7 +120,7 @@ class Corpus:
         return len(faults)
 
     def written(self) -> str:
-        """What lies in the folder by now, with the rows of earlier starts."""
+        """Line on the output folder and its rows so far, those of earlier starts included."""
         rows = self.job.output.num_rows(self.shards)
         return f"written: {self.folder}, {rows:,} rows in all"
 

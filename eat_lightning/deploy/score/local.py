@@ -133,7 +133,8 @@ def scored_here(
 
 
 def heard(pool: Pool, shards: Sequence[Shard], said: Callable[[str], None]) -> Iterator[Event]:
-    """What comes next from workers that have a shard."""
+    """Yield the next events of workers that have a shard. A worker that died gives one with a
+    fault."""
     by_pipe = {worker.pipe: worker for worker in pool.workers if worker.place is not None}
     for pipe in wait([*by_pipe]):
         worker = by_pipe[pipe]  # type: ignore[index]

@@ -145,8 +145,12 @@ def answer_types(regression: bool) -> dict[str, pa.DataType]:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder holds: the scores of a model, by settings, of inputs with these fingerprints;
-    json: the types of the columns passed through from JSON."""
+    """Manifest of an output folder: the model, the settings and the fingerprints of the scored
+    inputs.
+
+    Args:
+        json: types of the columns passed through from JSON.
+    """
 
     model: dict[str, Any]
     settings: dict[str, Any]
@@ -210,6 +214,6 @@ def only_scorer(folder: Path) -> FileLock:
 
 
 def clear_unfinished(folder: Path) -> None:
-    """What a killed start left half-written."""
+    """Delete the files that a killed start left half-written."""
     for path in folder.rglob("*.part"):
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a start of `score` measured of itself."""
+"""Row that a start of `score` measures of itself: rows, seconds, depth and retention."""
 
 from __future__ import annotations
 

@@ -67,8 +67,8 @@ class Scorer:
 
     @torch.inference_mode()
     def through_pools(self, backend: TorchBackend, texts: Texts, about: About) -> Iterator[Part]:
-        """Those that wait between exits at the end of a window go to their end: a shard's answers
-        do not depend on what a worker did before."""
+        """Answer texts by depth batching, each source in a pool that is flushed at the end. A
+        shard's answers thus do not depend on the shards that a worker did before."""
         encoded = self.encoded(backend, texts)
         lengths, cut_B = np.array([len(each) for each in encoded.ids]), np.array(encoded.cut)
         for source, places in backend.places(about).items():

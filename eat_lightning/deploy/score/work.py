@@ -1,4 +1,4 @@
-"""What a worker does with a shard: rows in, answers out, and what it tells of it on the way."""
+"""Work on a shard: rows in, answers out, and events that report progress."""
 
 from __future__ import annotations
 
@@ -27,8 +27,14 @@ MOST_TRIES = 2  # of a shard: what kills two workers is what kills
 
 @dataclass
 class Tally:
-    """What has been made of rows. depths, reasons: of how many. retention: the sum. read: the part
-    of the shards' weight that is done."""
+    """Tally of answered rows: their number, depths, exit reasons and retention.
+
+    Args:
+        depths: number of rows that left at each.
+        reasons: number of rows that left for each.
+        retention: sum over rows.
+        read: part of the shards' weight that is done.
+    """
 
     rows: int = 0
     rejects: int = 0
@@ -65,7 +71,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Job:
-    """What all shards have in common."""
+    """Job that all shards share: the scorer, the reading of inputs and the output."""
 
     scorer: Scorer
     reading: Reading

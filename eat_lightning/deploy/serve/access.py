@@ -92,8 +92,8 @@ def too_long(max_bytes: int) -> Refused:
 
 
 def reloads_this(request: Request) -> bool:
-    """Whether it is a reload without a body, which needs no type. Not from another site's page: a
-    browser lets it post so much, and names its origin."""
+    """True where a request is a reload without a body, which needs no content type. One from
+    another site's page is none: a browser lets that page post as much, and names its origin."""
     headers = request.headers
     empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
     return request.url.path == "/reload" and empty and "origin" not in headers

@@ -142,7 +142,8 @@ def add_status(app: FastAPI, gateway: Gateway) -> None:
 
     @app.get("/live", responses=errors(401))
     async def live() -> JSONResponse:
-        """What the page shows: the last answers' depth, retention, exit reasons and latency."""
+        """Return the page's numbers: depth, retention, exit reasons and latency of the last
+        answers."""
         return JSONResponse(gateway.live())
 
     @app.post("/reload", responses=errors(*POSTED, 409))

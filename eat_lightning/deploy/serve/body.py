@@ -32,7 +32,7 @@ class Example(NamedTuple):
 
     @property
     def about(self) -> dict[str, str]:
-        """What policies may ask for, without what is not known."""
+        """Facts on the example that policies may use, by name, without unknown ones."""
         known = {"source": self.source, "mime": self.mime}
         return {name: value for name, value in known.items() if value is not None}
 

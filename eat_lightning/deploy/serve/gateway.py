@@ -116,7 +116,8 @@ class Gateway:
                 self.queue.drop_done()
 
     def too_late(self, ask: Ask) -> Answer | Refused:
-        """What an example gets whose deadline passed: 503 where it waited for a worker to start."""
+        """Refuse an example whose deadline passed: with 503 where it waited for a worker to start,
+        else with 504. An answer that came at that very moment is returned."""
         if not ask.future.cancel():  # answered at that very moment
             return ask.future.result()
         refused = Refused(504, "the deadline passed")

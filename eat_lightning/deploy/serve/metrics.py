@@ -1,4 +1,4 @@
-"""What the gateway counts: for Prometheus since it started, for the page over the last answers."""
+"""Counters of the gateway: for Prometheus since it started, for the page over the last answers."""
 
 from __future__ import annotations
 

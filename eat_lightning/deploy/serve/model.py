@@ -1,4 +1,4 @@
-"""What answers requests: a backend, in this process, which a gateway has in one of its own
+"""Model that answers requests: a backend in this process. A gateway runs it in a process apart
 (`remote.py`)."""
 
 from __future__ import annotations
@@ -24,8 +24,13 @@ Deep = frozenset[Source]  # sources of which nobody leaves early; None: whoever 
 
 @dataclass(frozen=True)
 class About:
-    """What the gateway must know of a model. exits: layers where an example may leave. sources:
-    those that have exits of their own. normal: what is, by source, where drift is watched."""
+    """Facts on a model that a gateway needs.
+
+    Args:
+        exits: layers where an example may leave.
+        sources: those that have separate exits.
+        normal: drift references by source, where drift is watched.
+    """
 
     name: str
     columns: Sequence[str]
@@ -37,7 +42,7 @@ class About:
 
     @property
     def task(self) -> tuple[Sequence[str], Sequence[str]]:
-        """What another model must share to take this one's requests."""
+        """Columns and labels that another model must share to take this model's requests."""
         return tuple(self.columns), tuple(self.labels)
 
 

@@ -45,8 +45,8 @@ Happened = tuple[Source, Event]
 
 
 class StateFile:
-    """What the monitors of all gateways that share a folder have learnt, by the name of their
-    `Watch`. ConfigError where the folder cannot be used."""
+    """File with the states of drift monitors, shared by all gateways that use its folder. A state
+    is found by the name of its `Watch`. Raise ConfigError where the folder cannot be used."""
 
     def __init__(self, folder: str):
         self.path = Path(folder) / FILE
@@ -121,7 +121,7 @@ class Watch:
             self.events.append(event)
 
     def kept(self) -> dict[str, Any]:
-        """What it has learnt, as a version of its own."""
+        """Return the monitor's state, under a new version."""
         return {
             "source": self.source,
             "version": secrets.token_hex(8),
@@ -184,7 +184,11 @@ class Monitors:
                 watch.begin_anew("of another reference, run or settings", self.file)
 
     def observe(self, source: Source, seen: Observation) -> list[Happened]:
-        """What happened with this answer, as far as it is certain. source: an example's own."""
+        """Observe an answer, and return the events that are certain by now.
+
+        Args:
+            source: the example's.
+        """
         watch = self.watches.get(source, self.watches.get(None))
         if watch is None:
             return []

@@ -122,7 +122,8 @@ def take_down(ours: str) -> None:
 
 
 def is_replaced(ours: str) -> bool:
-    """Whether the app is another command's, or gone. Fronts that do not answer are asked again."""
+    """True where the app is gone or belongs to another command. False where its fronts do not
+    answer: they are tried again."""
     if APP not in serve.status().applications:
         return True
     try:

@@ -105,7 +105,7 @@ class ServeSettings(GatewaySettings):
 
 
 def has_ray() -> bool:
-    """Whether Ray is there with Serve, without importing either."""
+    """True where Ray is installed with Serve; neither is imported."""
     return find_spec("ray") is not None and find_spec("aiohttp_cors") is not None
 
 

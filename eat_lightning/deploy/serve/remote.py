@@ -21,7 +21,7 @@ STOP_S = 5  # for a process to end when its pipe is closed
 
 
 class WorkerDied(Exception):
-    """What ran the model is gone, and with it what it was at work on."""
+    """Error: the process that ran the model is gone, and the examples in work with it."""
 
 
 class Remote:

@@ -169,7 +169,7 @@ def deadline_ms(asked: ReplicaRequest, default: float) -> float:
 
 
 def is_time(ms: Any) -> bool:
-    """Whether the app takes it for a deadline."""
+    """True where the app accepts a value as a deadline in milliseconds."""
     try:
         return 0 < float(ms) <= MAX_DEADLINE_MS
     except (TypeError, ValueError):
